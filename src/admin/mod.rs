@@ -1,0 +1,1 @@
+//! HTTP: metrics, health, pages and live pictures. Holds the engine's handle.

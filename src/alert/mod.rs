@@ -1,0 +1,76 @@
+//! The Handler seam and the alert path: policy, store, delivery.
+//!
+//! `policy` decides on frame time what is accepted; a [`Store`] keeps what was accepted until every handler has it;
+//! each [`Handler`] delivers. The three meet only here, so a database can stand behind [`Store`] without policy or
+//! handlers noticing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::types::Alert;
+
+/// A boxed future, so that handlers can stand behind one object type.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whether a failed delivery is worth another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The receiver refused it for good (a bad request, a wrong address).
+    Never,
+    /// Trouble on the way or at the peer; try again after the configured delay.
+    Later,
+}
+
+/// Why a delivery failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct DeliveryError {
+    /// What happened, secrets redacted.
+    pub message: String,
+    /// Whether to try again.
+    pub retry: Retry,
+}
+
+/// Delivers alerts somewhere. Called by one task, one alert at a time, in order of acceptance per source.
+pub trait Handler: Send + Sync {
+    /// The name from the config.
+    fn name(&self) -> &str;
+
+    /// Delivers one alert; returns once the receiver has it.
+    fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>>;
+}
+
+/// Keeps accepted alerts until every handler has dealt with them. Alerts are accepted once `append` returns `Ok`.
+pub trait Store: Send + Sync {
+    /// Accepts an alert for the named handlers.
+    ///
+    /// # Errors
+    /// When the store is full or broken; the alert is then not accepted, and the caller counts it.
+    fn append(&self, alert: Arc<Alert>, handlers: &[Arc<str>]) -> Result<(), StoreError>;
+
+    /// Oldest alert that `handler` has not yet settled.
+    fn head(&self, handler: &str) -> Option<Arc<Alert>>;
+
+    /// Marks `handler`'s oldest alert as settled: delivered, or given up.
+    fn settle(&self, handler: &str);
+
+    /// Alerts accepted and not yet settled by `handler`.
+    fn pending(&self, handler: &str) -> usize;
+}
+
+/// Why a store did not accept an alert; the `outcome` it is counted under is `refused`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The bound on pending alerts is reached.
+    #[error("{pending} alerts are waiting for delivery, the limit is {limit}")]
+    Full {
+        /// Alerts waiting.
+        pending: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// The medium failed.
+    #[error("the alert store failed: {0}")]
+    Broken(String),
+}

@@ -1,0 +1,1 @@
+//! NVIDIA DeepStream: found and versioned here; the backend itself comes later.

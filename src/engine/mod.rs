@@ -1,0 +1,1 @@
+//! The owner: assembles a Plan, runs it, replaces parts, heals.

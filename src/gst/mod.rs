@@ -1,0 +1,1 @@
+//! The portable backend: GStreamer pipelines, one supervised pipeline per source.

@@ -1,0 +1,1 @@
+//! Residents of the Handler seam: console, file, webhook.

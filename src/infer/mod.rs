@@ -1,0 +1,1 @@
+//! Running a neural network: load a model, feed pictures, get detections.

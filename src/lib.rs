@@ -1,0 +1,39 @@
+//! dsengine: a scriptable engine for live video analytics.
+//!
+//! # The map
+//! A frame's life, top to bottom: a [`backend`] turns a source into [`types::Frame`]s; [`infer`] detects;
+//! the source's lane in [`engine`] tracks ([`track`]) and lets each [`strategy`] judge; the policy in [`alert`]
+//! accepts or counts; [`handlers`] deliver. [`config`] ends in a `Plan`, and [`engine::Engine`] runs one.
+//!
+//! # Floors (imports go down only)
+//! ```text
+//! 7  cli (the binary)
+//! 6  admin  watch
+//! 5  engine
+//! 4  gst  deepstream  lua  wasm  handlers
+//! 3  backend  strategy  alert
+//! 2  infer  track
+//! 1  config  vision  telemetry
+//! 0  types  error
+//! ```
+//! The library installs no signal handler and no log subscriber, prints nothing and has no globals: two engines
+//! run in one process (`examples/embed.rs`).
+
+pub mod admin;
+pub mod alert;
+pub mod backend;
+pub mod config;
+pub mod deepstream;
+pub mod engine;
+pub mod error;
+pub mod gst;
+pub mod handlers;
+pub mod infer;
+pub mod lua;
+pub mod strategy;
+pub mod telemetry;
+pub mod track;
+pub mod types;
+pub mod vision;
+pub mod wasm;
+pub mod watch;

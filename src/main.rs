@@ -1,0 +1,3 @@
+//! The `dsengine` command.
+
+fn main() {}

@@ -1,0 +1,124 @@
+//! What is raised: drafts from strategies, alerts once the policy has accepted them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Detection, SourceId};
+
+/// How much an alert matters, in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For the record.
+    Low,
+    /// Worth a look.
+    #[default]
+    Medium,
+    /// Act soon.
+    High,
+    /// Act now.
+    Critical,
+}
+
+impl Level {
+    /// All levels, in rising order.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The word used in YAML, Lua, WIT, JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|l| l.as_str() == word).ok_or(())
+    }
+}
+
+/// What a strategy raises: not yet an alert, the policy decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertDraft {
+    /// The name under which the strategy raises it.
+    pub rule: String,
+    /// How much it matters; `None` takes the configured default.
+    pub level: Option<Level>,
+    /// Which alerts are the same: drafts with equal source, rule and key are duplicates.
+    pub key: String,
+    /// What people read.
+    pub message: String,
+    /// Indices into the frame's detections that are behind it.
+    pub detections: Vec<u32>,
+}
+
+/// A sortable unique id: 32 hex digits, the first 12 the frame time in milliseconds, the rest a digest of source,
+/// sequence, rule, key and position. The same trace gives the same ids, so a receiver can drop repeats.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlertId(String);
+
+impl AlertId {
+    /// Builds the id from the capture time and a digest of what makes the alert unique.
+    pub fn new(captured_unix_ns: u64, digest: [u8; 10]) -> Self {
+        use fmt::Write as _;
+        let mut id = format!("{:012x}", (captured_unix_ns / 1_000_000) & 0xffff_ffff_ffff);
+        for byte in digest {
+            // Writing to a String cannot fail.
+            let _ = write!(id, "{byte:02x}");
+        }
+        Self(id)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An accepted alert, as handlers receive it and as JSON carries it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Unique, sortable by time, constant across retries.
+    pub id: AlertId,
+    /// How much it matters.
+    pub level: Level,
+    /// The rule that raised it.
+    pub rule: String,
+    /// The source it was seen on.
+    pub source: SourceId,
+    /// Which alerts are the same.
+    pub key: String,
+    /// Capture time of the frame, RFC 3339 UTC with milliseconds.
+    pub time: String,
+    /// Frame time in nanoseconds.
+    pub pts_ns: u64,
+    /// The frame's sequence number in its source.
+    pub seq: u64,
+    /// What people read.
+    pub message: String,
+    /// The detections behind it.
+    pub detections: Vec<Detection>,
+    /// How many duplicates were held back since the last one that was sent.
+    pub suppressed: u64,
+}

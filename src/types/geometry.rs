@@ -1,0 +1,158 @@
+//! Boxes, points and polygons in the one coordinate system users see: 0..1 of the original picture.
+
+use serde::{Deserialize, Serialize};
+
+/// A point, 0..1 of the picture's width (`x`) and height (`y`), origin at the top left.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Share of the width from the left edge.
+    pub x: f32,
+    /// Share of the height from the top edge.
+    pub y: f32,
+}
+
+/// An axis-aligned box: top-left corner and size, each 0..1 of the original picture.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+pub struct BBox {
+    /// Left edge.
+    pub x: f32,
+    /// Top edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+}
+
+impl BBox {
+    /// A box from its corners; the corners may come in any order.
+    pub fn from_corners(x0: f32, y0: f32, x1: f32, y1: f32) -> Self {
+        let (l, r) = if x0 <= x1 { (x0, x1) } else { (x1, x0) };
+        let (t, b) = if y0 <= y1 { (y0, y1) } else { (y1, y0) };
+        Self { x: l, y: t, width: r - l, height: b - t }
+    }
+
+    /// Right edge.
+    pub fn right(&self) -> f32 {
+        self.x + self.width
+    }
+
+    /// Bottom edge.
+    pub fn bottom(&self) -> f32 {
+        self.y + self.height
+    }
+
+    /// Area, 0..1 of the picture.
+    pub fn area(&self) -> f32 {
+        self.width * self.height
+    }
+
+    /// Centre point.
+    pub fn center(&self) -> Point {
+        Point { x: self.x + self.width * 0.5, y: self.y + self.height * 0.5 }
+    }
+
+    /// Middle of the bottom edge: where an upright object touches the ground. The anchor of zones.
+    pub fn bottom_center(&self) -> Point {
+        Point { x: self.x + self.width * 0.5, y: self.bottom() }
+    }
+
+    /// The part inside the picture, or `None` when nothing of it (or nothing finite) is there.
+    pub fn clamped(&self) -> Option<Self> {
+        if ![self.x, self.y, self.width, self.height].iter().all(|v| v.is_finite()) {
+            return None;
+        }
+        let (l, t) = (self.x.clamp(0.0, 1.0), self.y.clamp(0.0, 1.0));
+        let (r, b) = (self.right().clamp(0.0, 1.0), self.bottom().clamp(0.0, 1.0));
+        (r > l && b > t).then(|| Self { x: l, y: t, width: r - l, height: b - t })
+    }
+
+    /// Intersection over union, 0..1; 0 for degenerate boxes.
+    pub fn iou(&self, other: &Self) -> f32 {
+        let w = self.right().min(other.right()) - self.x.max(other.x);
+        let h = self.bottom().min(other.bottom()) - self.y.max(other.y);
+        if w <= 0.0 || h <= 0.0 {
+            return 0.0;
+        }
+        let inter = w * h;
+        inter / (self.area() + other.area() - inter).max(f32::MIN_POSITIVE)
+    }
+}
+
+/// A simple polygon of at least three points, in picture coordinates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Polygon {
+    points: Vec<Point>,
+}
+
+impl Polygon {
+    /// A polygon, or `None` for fewer than three points or a coordinate that is not finite.
+    pub fn new(points: Vec<Point>) -> Option<Self> {
+        (points.len() >= 3 && points.iter().all(|p| p.x.is_finite() && p.y.is_finite())).then_some(Self { points })
+    }
+
+    /// The corners, in the order given.
+    pub fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// Whether `p` lies inside, by the even-odd rule (ray casting). A point on a left or top edge is inside.
+    pub fn contains(&self, p: Point) -> bool {
+        let mut inside = false;
+        let mut j = self.points.len() - 1;
+        for i in 0..self.points.len() {
+            let (a, b) = (self.points[i], self.points[j]);
+            if (a.y > p.y) != (b.y > p.y) && p.x < (b.x - a.x) * (p.y - a.y) / (b.y - a.y) + a.x {
+                inside = !inside;
+            }
+            j = i;
+        }
+        inside
+    }
+}
+
+/// A named area of one source's picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone {
+    /// The name rules use.
+    pub name: String,
+    /// Its outline.
+    pub polygon: Polygon,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn square() -> Polygon {
+        Polygon::new([(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)].map(|(x, y)| Point { x, y }).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_polygon_contains_its_inside_only() {
+        let square = square();
+        assert!(square.contains(Point { x: 0.5, y: 0.5 }));
+        assert!(!square.contains(Point { x: 0.9, y: 0.5 }));
+        assert!(!square.contains(Point { x: 0.5, y: 0.1 }));
+        assert!(Polygon::new(vec![Point { x: 0.0, y: 0.0 }; 2]).is_none());
+        assert!(Polygon::new(vec![Point { x: f32::NAN, y: 0.0 }; 3]).is_none());
+    }
+
+    #[test]
+    fn overlap_is_symmetric_and_bounded() {
+        let a = BBox { x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
+        let b = BBox { x: 0.25, y: 0.0, width: 0.5, height: 0.5 };
+        assert!((a.iou(&b) - 1.0 / 3.0).abs() < 1e-6);
+        assert_eq!(a.iou(&b), b.iou(&a));
+        assert!((a.iou(&a) - 1.0).abs() < 1e-6);
+        assert_eq!(a.iou(&BBox { x: 0.9, y: 0.9, width: 0.1, height: 0.1 }), 0.0);
+    }
+
+    #[test]
+    fn clamping_refuses_what_is_not_a_box() {
+        assert!(BBox { x: f32::NAN, y: 0.0, width: 1.0, height: 1.0 }.clamped().is_none());
+        assert!(BBox { x: 1.5, y: 0.0, width: 1.0, height: 1.0 }.clamped().is_none());
+        let b = BBox { x: -0.5, y: 0.5, width: 1.0, height: 1.0 }.clamped().unwrap();
+        assert_eq!((b.x, b.width, b.height), (0.0, 0.5, 0.5));
+    }
+}

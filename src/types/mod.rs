@@ -1,0 +1,18 @@
+//! Values that every floor speaks: frames, pictures, detections, geometry, tracks, alerts and the clock.
+//!
+//! Nothing here does IO, starts a thread or reads a clock; time is always an argument.
+//! Field names are the same in Rust, Lua, WIT and JSON (one shape, three tongues).
+
+mod alert;
+mod clock;
+mod detection;
+mod frame;
+mod geometry;
+mod picture;
+
+pub use alert::{Alert, AlertDraft, AlertId, Level};
+pub use clock::Clock;
+pub use detection::{Attributes, Detection, Value};
+pub use frame::{Frame, SourceId};
+pub use geometry::{BBox, Point, Polygon, Zone};
+pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Range};

@@ -1,0 +1,1 @@
+//! Pure functions over pixels and boxes: letterbox and colour, model output decoders, NMS, motion, JPEG.

@@ -1,0 +1,1 @@
+//! Watching files, so that an edit becomes a reload.

@@ -1,0 +1,116 @@
+//! The house guards itself: arrows go down, modules say what they are for, codes have pages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FLOORS: &[(&str, u8)] = &[
+    ("types", 0),
+    ("error", 0),
+    ("config", 1),
+    ("vision", 1),
+    ("telemetry", 1),
+    ("infer", 2),
+    ("track", 2),
+    ("backend", 3),
+    ("strategy", 3),
+    ("alert", 3),
+    ("gst", 4),
+    ("deepstream", 4),
+    ("lua", 4),
+    ("wasm", 4),
+    ("handlers", 4),
+    ("engine", 5),
+    ("admin", 6),
+    ("watch", 6),
+];
+
+/// Arrows inside a floor that the design allows: DeepStream is GStreamer with other elements, and everything on
+/// the ground floor may speak of errors.
+const ALLOWED: &[(&str, &str)] = &[("deepstream", "gst"), ("error", "types")];
+
+fn floor(module: &str) -> Option<u8> {
+    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, f)| *f)
+}
+
+fn rust_files(dir: &Path, out: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            rust_files(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<(String, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&root, &mut files);
+    files
+        .into_iter()
+        .map(|path| {
+            let relative = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            let module = relative.split(['/', '.']).next().unwrap().to_owned();
+            (relative, module, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_between_modules_point_down_only() {
+    let mut wrong = Vec::new();
+    for (file, module, text) in sources() {
+        let Some(from) = floor(&module) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for part in code.split("crate::").skip(1) {
+                let target: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let Some(to) = floor(&target) else { continue };
+                let allowed = target == module || to < from || ALLOWED.contains(&(module.as_str(), target.as_str()));
+                if !allowed {
+                    wrong
+                        .push(format!("src/{file}:{}: {module} (floor {from}) uses {target} (floor {to})", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that do not point down:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let mute: Vec<_> =
+        sources().into_iter().filter(|(_, _, text)| !text.starts_with("//!")).map(|(file, ..)| file).collect();
+    assert!(mute.is_empty(), "files without a leading //!: {mute:?}");
+}
+
+#[test]
+fn every_folder_of_the_library_has_a_floor() {
+    let unknown: Vec<_> = sources()
+        .into_iter()
+        .map(|(_, module, _)| module)
+        .filter(|m| floor(m).is_none() && !["lib", "main", "cli", "explain"].contains(&m.as_str()))
+        .collect();
+    assert!(unknown.is_empty(), "modules without a floor in tests/it/house.rs: {unknown:?}");
+}
+
+#[test]
+fn every_error_code_has_a_page_that_explains_it() {
+    for code in dsengine::error::Code::ALL {
+        let page = code.page();
+        assert!(page.starts_with(&format!("# {}", code.as_str())), "{} starts with its code", code.as_str());
+        assert!(page.len() > 120, "src/explain/{}.md says what it means and what to do", code.as_str());
+    }
+}
+
+#[test]
+fn the_longest_files_are_noted() {
+    let mut lengths: Vec<_> = sources().into_iter().map(|(file, _, text)| (text.lines().count(), file)).collect();
+    lengths.sort_by(|a, b| b.cmp(a));
+    for (lines, file) in lengths.iter().take(8).filter(|(lines, _)| *lines > 400) {
+        println!("note: src/{file} has {lines} lines");
+    }
+    assert!(!lengths.is_empty());
+}
