@@ -1,3 +1,8 @@
-//! The `dsengine` command.
+//! The `dsengine` command: catch signals, parse, do one thing, end with a code that means something.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    let stop = cli::signals::Stop::install();
+    cli::run(&stop).into()
+}

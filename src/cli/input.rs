@@ -1,0 +1,50 @@
+//! What the commands that load a configuration share: its flags, and how problems are shown.
+
+use std::path::PathBuf;
+
+use dsengine::config::{self, Loaded, Request, Warning};
+
+use super::exit::Exit;
+
+/// The flags that say what to load.
+#[derive(clap::Args, Default)]
+pub(crate) struct Input {
+    /// Read this source: a file, rtsp://…, test, test:pattern=ball, scene:NAME, trace:FILE
+    #[arg(long, value_name = "URI")]
+    pub(crate) source: Option<String>,
+    /// Read the sources from this YAML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sources: Option<PathBuf>,
+    /// The configuration; without one, the defaults hold
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Input {
+    /// Loads what the flags name, with `overrides` (dotted key, value) on top. Prints problems and warnings.
+    pub(crate) fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Exit> {
+        let request = Request {
+            config: self.config.clone(),
+            sources: self.sources.clone(),
+            source_uri: self.source.clone(),
+            overrides,
+            env: std::env::vars().collect(),
+            working_dir: std::env::current_dir().unwrap_or_default(),
+        };
+        config::load(&request).map_err(|problems| {
+            eprintln!("{problems}");
+            Exit::Usage
+        })
+    }
+}
+
+/// Prints warnings to standard error; returns whether any of them keeps the engine from running.
+pub(crate) fn show(warnings: &[Warning]) -> bool {
+    let mut refused = false;
+    for warning in warnings {
+        let word = if warning.refuses_run { "error" } else { "warning" };
+        eprintln!("{word}: {warning}");
+        refused |= warning.refuses_run;
+    }
+    refused
+}

@@ -1,0 +1,80 @@
+//! The command line: one file per command, exit codes as a type, what people read on standard output and what goes
+//! wrong on standard error.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+mod doctor;
+mod exit;
+mod explain;
+mod input;
+mod record;
+mod replay;
+mod run;
+mod scene;
+mod schema;
+pub(crate) mod signals;
+mod truth;
+mod validate;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use exit::Exit;
+use signals::Stop;
+
+/// A scriptable engine for live video analytics.
+#[derive(Parser)]
+#[command(name = "dsengine", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run sources through detection, rules and alerts until they end or you stop it
+    #[command(alias = "start")]
+    Run(run::Args),
+    /// Judge a configuration without running it
+    Validate(validate::Args),
+    /// Write a source's detections to a trace, one JSON object per analysed frame
+    Record(record::Args),
+    /// Play a trace through rules and alert policy, as fast as it can, and print the alerts
+    Replay(replay::Args),
+    /// Scripted scenes
+    Scene(scene::Args),
+    /// Say what this machine has and lacks
+    Doctor(doctor::Args),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Explain an error code
+    Explain(explain::Args),
+    /// Print shell completions
+    Completions {
+        /// The shell to complete in
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the arguments and runs the command.
+pub(crate) fn run(stop: &Stop) -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Fine };
+        }
+    };
+    match cli.command {
+        Command::Run(args) => run::run(args, stop),
+        Command::Validate(args) => validate::run(&args),
+        Command::Record(args) => record::run(args, stop),
+        Command::Replay(args) => replay::run(args, stop),
+        Command::Scene(args) => scene::run(&args, stop),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Schema => schema::run(),
+        Command::Explain(args) => explain::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "dsengine", &mut std::io::stdout());
+            Exit::Fine
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! `dsengine record`: a source's detections, frame by frame, as a trace.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dsengine::backend::trace::{FORMAT, Header, Writer};
+use dsengine::config::{self, ModelPlan, Plan};
+use dsengine::engine::{Engine, Judged, Observer};
+use dsengine::error::{Code, Error};
+use dsengine::gst::encode::Mp4Writer;
+use dsengine::types::Frame;
+use dsengine::vision::draw;
+use dsengine::{gst, infer, telemetry};
+use indicatif::ProgressBar;
+
+use super::exit::Exit;
+use super::input::{self, Input};
+use super::run::{failed, refused};
+use super::signals::Stop;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    input: Input,
+    /// Detect with this model instead of the configured ones
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Its labels, one a line
+    #[arg(long, value_name = "FILE", requires = "model")]
+    labels: Option<PathBuf>,
+    /// Lowest score kept
+    #[arg(long, value_name = "SCORE")]
+    confidence: Option<f32>,
+    /// Analyse frames 0, N, 2N … only
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    every: u32,
+    /// Inference runtime: auto, onnxruntime or rten
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    runtime: String,
+    /// Number of inference workers
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Also write the pictures with boxes drawn
+    #[arg(long, value_name = "OUT.mp4")]
+    annotated: Option<PathBuf>,
+    /// The trace to write
+    #[arg(long, short, value_name = "OUT.jsonl")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
+    let loaded = match args.input.load(Vec::new()) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let plan = adapt(loaded.plan, &args);
+    if input::show(&config::check(&plan)) {
+        return Exit::Usage;
+    }
+    let _logs = match telemetry::log::init(&plan.logging, std::env::var_os("DSENGINE_DEBUG").is_some()) {
+        Ok(guard) => guard,
+        Err(error) => return failed(&error),
+    };
+    gst::log_to_tracing();
+    let Some(runtime) = infer::Choice::parse(&args.runtime) else {
+        eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
+        return Exit::Usage;
+    };
+    let recorder = match Recorder::create(&args.output, args.annotated.as_deref(), &plan.hash) {
+        Ok(recorder) => Arc::new(recorder),
+        Err(error) => return refused(&error),
+    };
+    let builder = Engine::builder(plan)
+        .search(infer::Search::from_process())
+        .runtime(runtime)
+        .observer(Arc::clone(&recorder) as Arc<dyn Observer>);
+    let engine = match builder.start() {
+        Ok(engine) => engine,
+        Err(error) => return refused(&error),
+    };
+    let bar = ProgressBar::new_spinner();
+    while !stop.asked() && !engine.wait(Duration::from_millis(100)) {
+        bar.set_message(format!("{} frames analysed", engine.summary().judged()));
+        bar.tick();
+    }
+    bar.finish_and_clear();
+    let summary = engine.drain(Duration::from_secs(5));
+    if let Err(error) = recorder.finish() {
+        return failed(&error);
+    }
+    println!("{} frames analysed in {:.1} s, {}", summary.judged(), summary.seconds, args.output.display());
+    for source in &summary.sources {
+        if let Some(broken) = &source.broken {
+            eprintln!("error: {}: {broken}", source.source);
+        }
+    }
+    if summary.any_broken() { Exit::Failed } else { Exit::Fine }
+}
+
+/// The plan for recording: every wanted frame at full speed, no rules, no alerts, no listener.
+fn adapt(mut plan: Plan, args: &Args) -> Plan {
+    if let Some(model) = &args.model {
+        let first = plan.models.first();
+        plan.models = vec![ModelPlan {
+            name: "record".to_owned(),
+            model: model.clone(),
+            labels: args.labels.clone(),
+            confidence: first.map_or(0.25, |m| m.confidence),
+            nms: first.map_or(0.5, |m| m.nms),
+            max_objects: first.map_or(300, |m| m.max_objects),
+            input_shape: None,
+            output_layers: Vec::new(),
+            layout: None,
+            interval: 1,
+            sources: Vec::new(),
+            precision: None,
+        }];
+    }
+    if let Some(confidence) = args.confidence {
+        plan.models.iter_mut().for_each(|m| m.confidence = confidence);
+    }
+    if !plan.models.is_empty() {
+        plan.strategies.retain(|s| s.kind != config::StrategyKind::Motion);
+    }
+    plan.strategies.retain(|s| s.kind == config::StrategyKind::Motion);
+    for source in &mut plan.sources {
+        source.every = args.every;
+        source.fps = None;
+        source.realtime = false;
+    }
+    plan.alerts.enabled = false;
+    plan.handlers.clear();
+    plan.admin.enabled = false;
+    plan.workers = args.workers.or(plan.workers);
+    plan
+}
+
+struct Output {
+    path: PathBuf,
+    hash: String,
+    file: Option<BufWriter<File>>,
+    trace: Option<Writer<BufWriter<File>>>,
+    movie: Option<Mp4Writer>,
+    movie_path: Option<PathBuf>,
+    error: Option<Error>,
+}
+
+/// Writes what the lanes detect. The header waits for the first frame, which knows when frame time 0 was.
+struct Recorder(Mutex<Output>);
+
+impl Recorder {
+    fn create(path: &Path, annotated: Option<&Path>, hash: &str) -> Result<Self, Error> {
+        let file = create(path)?;
+        Ok(Self(Mutex::new(Output {
+            path: path.to_owned(),
+            hash: hash.to_owned(),
+            file: Some(BufWriter::new(file)),
+            trace: None,
+            movie: None,
+            movie_path: annotated.map(Path::to_owned),
+            error: None,
+        })))
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        out.start(0);
+        let path = out.path.clone();
+        if let Some(trace) = out.trace.take() {
+            trace.finish().map_err(|e| io(&path, &e))?;
+        }
+        if let Some(movie) = out.movie.take() {
+            movie.finish()?;
+        }
+        out.error.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Output {
+    fn start(&mut self, start_unix_ns: u64) {
+        let Some(file) = self.file.take() else { return };
+        let header = Header {
+            format: FORMAT,
+            dsengine: env!("CARGO_PKG_VERSION").to_owned(),
+            config_hash: self.hash.clone(),
+            start_unix_ns,
+        };
+        match Writer::new(file, &header) {
+            Ok(trace) => self.trace = Some(trace),
+            Err(error) => self.error = Some(io(&self.path, &error)),
+        }
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), Error> {
+        self.start(frame.captured_unix_ns.saturating_sub(frame.pts_ns));
+        if let Some(trace) = &mut self.trace {
+            trace.write(frame).map_err(|e| io(&self.path, &e))?;
+        }
+        let (Some(path), Some(picture)) = (&self.movie_path, &frame.picture) else { return Ok(()) };
+        let drawn = draw::boxes(picture, &frame.detections);
+        if self.movie.is_none() {
+            self.movie = Some(Mp4Writer::create(path, picture.width, picture.height, 30.0)?);
+        }
+        match &mut self.movie {
+            Some(movie) => movie.write(&drawn, frame.pts_ns),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Observer for Recorder {
+    fn detected(&self, frame: &Frame) {
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.error.is_none() {
+            out.error = out.write(frame).err();
+        }
+    }
+}
+
+/// A log of judgements: which generation of each rule judged which frame, and how long it took.
+pub(crate) struct Judgements {
+    path: PathBuf,
+    out: Mutex<BufWriter<File>>,
+}
+
+impl Judgements {
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        Ok(Self { path: path.to_owned(), out: Mutex::new(BufWriter::new(create(path)?)) })
+    }
+
+    pub(crate) fn flush(&self) {
+        if let Err(error) = self.out.lock().unwrap_or_else(PoisonError::into_inner).flush() {
+            eprintln!("error: {}: {error}", self.path.display());
+        }
+    }
+}
+
+impl Observer for Judgements {
+    fn judged(&self, judged: &Judged<'_>) {
+        let generations: serde_json::Map<String, serde_json::Value> =
+            judged.generations.iter().map(|(name, generation)| (name.to_string(), (*generation).into())).collect();
+        let line = serde_json::json!({
+            "source": judged.frame.source, "seq": judged.frame.seq, "generations": generations,
+            "detections": judged.frame.detections.len(),
+            "waited_ns": judged.waited_ns, "lane_ns": judged.lane_ns,
+        });
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = writeln!(out, "{line}") {
+            tracing::error!(%error, "judgements cannot be written");
+        }
+    }
+}
+
+fn create(path: &Path) -> Result<File, Error> {
+    File::create(path).map_err(|e| io(path, &e))
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Code::Io, format!("{}: cannot be written: {error}", path.display()))
+}

@@ -1,0 +1,92 @@
+//! `dsengine replay`: the same strategies and policy over a trace, on frame time, as fast as it can.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dsengine::backend::trace::Reader;
+use dsengine::config::{self, Input as SourceInput, SourcePlan, StrategyKind};
+use dsengine::engine::{Engine, Observer};
+use dsengine::telemetry;
+use dsengine::types::Alert;
+
+use super::exit::Exit;
+use super::input::{self, Input};
+use super::run::{failed, refused};
+use super::signals::Stop;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The trace to play
+    #[arg(value_name = "TRACE")]
+    trace: PathBuf,
+    /// The configuration whose rules and policy judge it
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Number of inference workers (a trace needs none; the alerts are the same whatever it says)
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+/// Keeps the alerts. Lanes finish in any order, so they are sorted before they are printed.
+#[derive(Default)]
+struct Alerts(Mutex<Vec<Alert>>);
+
+impl Observer for Alerts {
+    fn alert(&self, alert: &Alert) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(alert.clone());
+    }
+}
+
+pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
+    let input = Input { config: args.config.clone(), ..Input::default() };
+    let loaded = match input.load(Vec::new()) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let mut plan = loaded.plan;
+    let names = match Reader::sources(&args.trace) {
+        Ok(names) => names,
+        Err(error) => return refused(&error),
+    };
+    // A source of the config that has the trace's name gives its zones and thresholds; others get the config's own.
+    let templates = std::mem::take(&mut plan.sources);
+    plan.sources = names
+        .into_iter()
+        .map(|id| {
+            let template = templates.iter().find(|s| s.id == id);
+            let mut source = template.cloned().unwrap_or_else(|| SourcePlan::trace(id.clone(), &args.trace, &loaded.zones));
+            source.input = SourceInput::Trace(args.trace.clone());
+            source.every = 1;
+            source.fps = None;
+            source
+        })
+        .collect();
+    plan.models.clear();
+    plan.strategies.retain(|s| s.kind != StrategyKind::Motion);
+    plan.handlers.clear();
+    plan.admin.enabled = false;
+    plan.workers = args.workers.or(plan.workers);
+    plan.logging.console = true;
+    if input::show(&config::check(&plan)) {
+        return Exit::Usage;
+    }
+    let _logs = match telemetry::log::init(&plan.logging, false) {
+        Ok(guard) => guard,
+        Err(error) => return failed(&error),
+    };
+    let alerts = Arc::new(Alerts::default());
+    let engine = match Engine::builder(plan).observer(Arc::clone(&alerts) as Arc<dyn Observer>).start() {
+        Ok(engine) => engine,
+        Err(error) => return refused(&error),
+    };
+    while !stop.asked() && !engine.wait(Duration::from_millis(100)) {}
+    let summary = engine.drain(Duration::from_secs(5));
+    let mut alerts = std::mem::take(&mut *alerts.0.lock().unwrap_or_else(PoisonError::into_inner));
+    alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));
+    for alert in &alerts {
+        println!("{}", serde_json::json!(alert));
+    }
+    eprintln!("{} frames replayed, {} alerts", summary.judged(), alerts.len());
+    if summary.any_broken() { Exit::Failed } else { Exit::Fine }
+}

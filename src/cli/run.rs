@@ -1,0 +1,276 @@
+//! `dsengine run`: start, watch scripts, serve pages, end by itself or on a signal, and say what happened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, never, select};
+use dsengine::config::{self, Plan};
+use dsengine::engine::{Engine, Observer, Summary};
+use dsengine::{admin, gst, infer, telemetry, watch};
+
+use super::exit::Exit;
+use super::input::{self, Input};
+use super::record::Judgements;
+use super::signals::Stop;
+use super::truth::Truth;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    input: Input,
+    /// Also log what is for debugging
+    #[arg(long, short)]
+    verbose: bool,
+    /// Port of the page and the metrics on the loopback address; 0 takes any free one
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Number of inference workers
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Compare detections with this trace of the truth; exit 1 below --truth-min
+    #[arg(long, value_name = "TRACE")]
+    truth: Option<PathBuf>,
+    /// Lowest precision and recall accepted with --truth
+    #[arg(long, value_name = "RATIO", default_value_t = 0.6, requires = "truth")]
+    truth_min: f64,
+    /// Write one JSON line per judged frame: source, seq, the generation of each rule, delays
+    #[arg(long, value_name = "FILE")]
+    judgements: Option<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn overrides(&self) -> Vec<(String, String)> {
+        let mut overrides = Vec::new();
+        if let Some(port) = self.port {
+            overrides.push(("monitoring.prometheus.port".to_owned(), port.to_string()));
+        }
+        if let Some(workers) = self.workers {
+            overrides.push(("thread_pool_size".to_owned(), workers.to_string()));
+        }
+        overrides
+    }
+}
+
+/// Everything that sees frames while `run` runs.
+struct Observers(Vec<Arc<dyn Observer>>);
+
+impl Observer for Observers {
+    fn detected(&self, frame: &dsengine::types::Frame) {
+        self.0.iter().for_each(|o| o.detected(frame));
+    }
+    fn judged(&self, judged: &dsengine::engine::Judged<'_>) {
+        self.0.iter().for_each(|o| o.judged(judged));
+    }
+    fn alert(&self, alert: &dsengine::types::Alert) {
+        self.0.iter().for_each(|o| o.alert(alert));
+    }
+}
+
+pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
+    let loaded = match args.input.load(args.overrides()) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let plan = loaded.plan;
+    let mut warnings = loaded.warnings;
+    warnings.extend(config::check(&plan));
+    if input::show(&warnings) {
+        return Exit::Usage;
+    }
+    if plan.sources.is_empty() {
+        eprintln!("error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config");
+        return Exit::Usage;
+    }
+    let debug = args.verbose || std::env::var_os("DSENGINE_DEBUG").is_some_and(|v| v == "1");
+    let _logs = match telemetry::log::init(&plan.logging, debug) {
+        Ok(guard) => guard,
+        Err(error) => return failed(&error),
+    };
+    gst::log_to_tracing();
+    pin(&plan.cpu_affinity);
+
+    let truth = match args.truth.as_deref().map(Truth::open).transpose() {
+        Ok(truth) => truth.map(Arc::new),
+        Err(error) => return failed(&error),
+    };
+    let judgements = match args.judgements.as_deref().map(Judgements::create).transpose() {
+        Ok(judgements) => judgements.map(Arc::new),
+        Err(error) => return failed(&error),
+    };
+    let mut observers: Vec<Arc<dyn Observer>> = Vec::new();
+    observers.extend(truth.clone().map(|t| t as Arc<dyn Observer>));
+    observers.extend(judgements.clone().map(|j| j as Arc<dyn Observer>));
+
+    // Starting may take seconds (plugin scan, models); a signal meanwhile ends the process at once: nothing has
+    // been accepted yet.
+    let graceful = plan.graceful_shutdown;
+    let (sender, started) = bounded(1);
+    let starter = std::thread::Builder::new().name("start".into()).spawn(move || {
+        let mut builder = Engine::builder(plan).search(infer::Search::from_process());
+        if !observers.is_empty() {
+            builder = builder.observer(Arc::new(Observers(observers)));
+        }
+        let _ = sender.send(builder.start());
+    });
+    if let Err(error) = starter {
+        eprintln!("error: cannot start a thread: {error}");
+        return Exit::Failed;
+    }
+    let engine = select! {
+        recv(started) -> engine => match engine {
+            Ok(Ok(engine)) => Arc::new(engine),
+            Ok(Err(error)) => return refused(&error),
+            Err(_) => return Exit::Failed,
+        },
+        recv(stop.channel()) -> _ => return Exit::Fine,
+    };
+
+    let page = match serve(&engine) {
+        Ok(page) => page,
+        Err(error) => return refused(&error),
+    };
+    if let Some(page) = &page {
+        println!("page: http://{}/", page.address());
+    }
+    supervise(&engine, stop);
+    drop(page);
+
+    let summary = match Arc::try_unwrap(engine) {
+        Ok(engine) => engine.drain(graceful),
+        // A page request still holds the engine; it goes when the process does.
+        Err(engine) => engine.summary(),
+    };
+    if let Some(judgements) = judgements {
+        judgements.flush();
+    }
+    report(&summary, args.json);
+    let mut exit = if summary.any_broken() { Exit::Failed } else { Exit::Fine };
+    if let Some(truth) = truth {
+        let score = truth.score();
+        println!("{score}");
+        if score.precision() < args.truth_min || score.recall() < args.truth_min {
+            eprintln!("error: detections do not match the truth: below {} (--truth-min)", args.truth_min);
+            exit = Exit::Failed;
+        }
+    }
+    if stop.asked() { Exit::Fine } else { exit }
+}
+
+fn serve(engine: &Arc<Engine>) -> Result<Option<admin::Server>, dsengine::error::Error> {
+    let plan = &engine.plan().admin;
+    match engine.runtime() {
+        Some(runtime) if plan.enabled => {
+            admin::serve(plan, Arc::clone(engine) as Arc<dyn admin::Board>, runtime).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Watches scripts until the sources have ended or a signal comes.
+fn supervise(engine: &Arc<Engine>, stop: &Stop) {
+    let scripts = engine.scripts();
+    let watcher = if scripts.is_empty() { None } else { watch::Watcher::start(&scripts).map_err(log_watch).ok() };
+    let changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
+    let (sender, ended) = bounded(1);
+    let waiting = Arc::downgrade(engine);
+    let waiter = std::thread::Builder::new().name("wait".into()).spawn(move || {
+        while let Some(engine) = waiting.upgrade() {
+            if engine.wait(Duration::from_millis(100)) {
+                drop(engine);
+                let _ = sender.send(());
+                return;
+            }
+        }
+    });
+    loop {
+        select! {
+            recv(ended) -> _ => break,
+            recv(stop.channel()) -> _ => break,
+            recv(changes) -> change => match change {
+                Ok(change) => reload(engine, &change),
+                Err(_) => break,
+            },
+        }
+    }
+    drop(ended);
+    if let Ok(waiter) = waiter
+        && !stop.asked()
+    {
+        let _ = waiter.join();
+    }
+}
+
+fn log_watch(error: dsengine::error::Error) {
+    tracing::error!(%error, "scripts are not watched; edits take effect after a restart");
+}
+
+fn reload(engine: &Engine, change: &watch::Changed) {
+    let name = change.path.display();
+    let Ok(text) = std::str::from_utf8(&change.bytes) else {
+        tracing::error!("{name}: is not UTF-8; the running version goes on");
+        return;
+    };
+    match engine.reload(&change.path, text) {
+        Ok(done) if done.changed => {
+            tracing::info!(script = %name, generation = done.generation, lanes = done.lanes, "script reloaded");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "script not reloaded; the running version goes on"),
+    }
+}
+
+/// Keeps every thread that is started from here on the given cores.
+fn pin(cores: &[usize]) {
+    if cores.is_empty() {
+        return;
+    }
+    let mut set = rustix::thread::CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::warn!(?cores, %error, "monitoring.cpu_affinity cannot be set");
+    }
+}
+
+fn report(summary: &Summary, json: bool) {
+    if json {
+        println!("{:#}", serde_json::json!(summary));
+        return;
+    }
+    println!();
+    for s in &summary.sources {
+        let dropped: Vec<String> = s.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
+        println!(
+            "{}: {} frames, {} judged, {} detections, {} alerts, dropped: {dropped}",
+            s.source, s.frames, s.judged, s.detections, s.alerts
+        );
+        if let Some(broken) = &s.broken {
+            println!("{}: broken: {broken}", s.source);
+        }
+    }
+    println!(
+        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered, {} given up, {} pending",
+        summary.judged(),
+        summary.seconds,
+        summary.fps(),
+        summary.delivered,
+        summary.failed,
+        summary.pending
+    );
+}
+
+/// An error while running.
+pub(crate) fn failed(error: &dsengine::error::Error) -> Exit {
+    eprintln!("error: {error}");
+    Exit::Failed
+}
+
+/// An error before anything ran.
+pub(crate) fn refused(error: &dsengine::error::Error) -> Exit {
+    eprintln!("error: {error}");
+    Exit::Usage
+}

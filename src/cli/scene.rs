@@ -1,0 +1,129 @@
+//! `dsengine scene render`: a scripted scene as an H.264 file, with its truth beside it on request.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use dsengine::backend::scene::Scene;
+use dsengine::backend::trace::{FORMAT, Header, Writer};
+use dsengine::error::{Code, Error};
+use dsengine::gst::encode::Mp4Writer;
+use dsengine::types::{Frame, SourceId};
+use indicatif::ProgressBar;
+
+use super::exit::Exit;
+use super::run::failed;
+use super::signals::Stop;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Render a scene into FILE.mp4
+    Render {
+        /// The file to write
+        #[arg(value_name = "FILE.mp4")]
+        file: PathBuf,
+        /// The scene: a shipped name or a YAML file
+        #[arg(long, value_name = "NAME", default_value = "street")]
+        scene: String,
+        /// Another seed than the scene's own
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// Also write the exact truth, as a trace
+        #[arg(long, value_name = "OUT.jsonl")]
+        truth: Option<PathBuf>,
+        /// Render black pictures instead: what a covered camera delivers
+        #[arg(long)]
+        black: bool,
+    },
+    /// List the shipped scenes
+    List,
+}
+
+pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
+    match &args.command {
+        Command::List => {
+            for name in Scene::names() {
+                println!("{name}");
+            }
+            Exit::Fine
+        }
+        Command::Render { file, scene, seed, truth, black } => {
+            match render(file, scene, *seed, truth.as_deref(), *black, stop) {
+                Ok(frames) => {
+                    println!("{frames} frames of {scene} in {}", file.display());
+                    Exit::Fine
+                }
+                Err(error) => failed(&error),
+            }
+        }
+    }
+}
+
+fn render(
+    file: &Path,
+    name: &str,
+    seed: Option<u64>,
+    truth: Option<&Path>,
+    black: bool,
+    stop: &Stop,
+) -> Result<u64, Error> {
+    let mut scene = Scene::load(name)?;
+    if let Some(seed) = seed {
+        scene = scene.with_seed(seed);
+    }
+    let (width, height) = scene.size();
+    let mut movie = Mp4Writer::create(file, width, height, scene.fps())?;
+    let io = |path: &Path, e: &std::io::Error| Error::new(Code::Io, format!("{}: cannot be written: {e}", path.display()));
+    let mut trace = match truth {
+        None => None,
+        Some(path) => {
+            let out = BufWriter::new(File::create(path).map_err(|e| io(path, &e))?);
+            let header = Header {
+                format: FORMAT,
+                dsengine: env!("CARGO_PKG_VERSION").to_owned(),
+                config_hash: String::new(),
+                start_unix_ns: 0,
+            };
+            Some((path, Writer::new(out, &header).map_err(|e| io(path, &e))?))
+        }
+    };
+    let bar = ProgressBar::new(scene.frames());
+    let mut written = 0;
+    for index in 0..scene.frames() {
+        if stop.asked() {
+            break;
+        }
+        let picture = if black { scene.black() } else { scene.picture(index) };
+        let pts_ns = scene.pts_ns(index);
+        movie.write(&picture, pts_ns)?;
+        if let Some((path, trace)) = &mut trace {
+            let frame = Frame {
+                source: SourceId::from(name),
+                seq: index,
+                pts_ns,
+                captured_unix_ns: pts_ns,
+                arrived_ns: 0,
+                width,
+                height,
+                detections: if black { Vec::new() } else { scene.detections(index) },
+                tracked: true,
+                picture: None,
+            };
+            trace.write(&frame).map_err(|e| io(path, &e))?;
+        }
+        written += 1;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    movie.finish()?;
+    if let Some((path, trace)) = trace {
+        trace.finish().map_err(|e| io(path, &e))?;
+    }
+    Ok(written)
+}

@@ -1,0 +1,128 @@
+//! Detections held against a trace of the truth.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use dsengine::backend::trace::{Reader, Record};
+use dsengine::engine::Observer;
+use dsengine::error::Error;
+use dsengine::types::{Detection, Frame};
+
+/// Overlap from which a detection counts as the object: the usual bound of precision and recall.
+const IOU_MIN: f32 = 0.5;
+
+/// Compares every detected frame with its namesake (by `seq`) in a trace.
+pub(crate) struct Truth {
+    frames: HashMap<u64, Vec<Detection>>,
+    score: Mutex<Score>,
+}
+
+/// Counts over all compared frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Score {
+    frames: u64,
+    hits: u64,
+    false_alarms: u64,
+    misses: u64,
+}
+
+impl Score {
+    /// Share of detections that are an object; 0 when nothing was detected.
+    pub(crate) fn precision(&self) -> f64 {
+        ratio(self.hits, self.hits + self.false_alarms)
+    }
+
+    /// Share of objects that were detected; 0 when there was none.
+    pub(crate) fn recall(&self) -> f64 {
+        ratio(self.hits, self.hits + self.misses)
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "truth: precision {:.3}, recall {:.3} over {} frames ({} hits, {} false alarms, {} misses)",
+            self.precision(),
+            self.recall(),
+            self.frames,
+            self.hits,
+            self.false_alarms,
+            self.misses
+        )
+    }
+}
+
+impl Truth {
+    /// Reads the truth.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let mut reader = Reader::open(path)?;
+        let start_unix_ns = reader.header().start_unix_ns;
+        let mut frames = HashMap::new();
+        while let Some(record) = reader.next_record()? {
+            let Record { seq, .. } = record;
+            frames.insert(seq, record.into_frame(start_unix_ns).detections);
+        }
+        Ok(Self { frames, score: Mutex::default() })
+    }
+
+    /// The counts so far.
+    pub(crate) fn score(&self) -> Score {
+        *self.score.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Truth {
+    fn detected(&self, frame: &Frame) {
+        let Some(objects) = self.frames.get(&frame.seq) else { return };
+        let hits = matches(&frame.detections, objects);
+        let mut score = self.score.lock().unwrap_or_else(PoisonError::into_inner);
+        score.frames += 1;
+        score.hits += hits;
+        score.false_alarms += frame.detections.len() as u64 - hits;
+        score.misses += objects.len() as u64 - hits;
+    }
+}
+
+/// One-to-one matches of the same label, best detections first.
+fn matches(found: &[Detection], objects: &[Detection]) -> u64 {
+    let mut order: Vec<&Detection> = found.iter().collect();
+    order.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    let mut taken = vec![false; objects.len()];
+    let mut hits = 0;
+    for detection in order {
+        let best = objects
+            .iter()
+            .enumerate()
+            .filter(|(i, o)| !taken[*i] && o.label == detection.label)
+            .map(|(i, o)| (i, o.bbox.iou(&detection.bbox)))
+            .max_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((index, iou)) = best
+            && iou > IOU_MIN
+        {
+            taken[index] = true;
+            hits += 1;
+        }
+    }
+    hits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsengine::types::BBox;
+
+    #[test]
+    fn an_object_is_hit_once_and_by_its_own_label_only() {
+        let at = |label: &str, x: f32| Detection::new(label, 0, 0.9, BBox { x, y: 0.1, width: 0.2, height: 0.2 });
+        let objects = [at("person", 0.1), at("car", 0.6)];
+        assert_eq!(matches(&[at("person", 0.11), at("person", 0.1), at("person", 0.6)], &objects), 1);
+        assert_eq!(matches(&objects, &objects), 2);
+    }
+}

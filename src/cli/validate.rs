@@ -1,0 +1,49 @@
+//! `dsengine validate`: judges the file; what this machine lacks is a warning unless `--strict`.
+
+use dsengine::config;
+
+use super::exit::Exit;
+use super::input::Input;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The configuration to judge (same as --config)
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    input: Input,
+    /// Exit with 1 when there is any warning
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    let config = args.file.clone().or_else(|| args.input.config.clone());
+    let input = Input { config, source: args.input.source.clone(), sources: args.input.sources.clone() };
+    let loaded = match input.load(Vec::new()) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(config::check(&loaded.plan));
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
+    let plan = &loaded.plan;
+    println!(
+        "valid: {} source{}, {} model{}, {} strategies, {} handlers, {} warning{}",
+        plan.sources.len(),
+        plural(plan.sources.len()),
+        plan.models.len(),
+        plural(plan.models.len()),
+        plan.strategies.len(),
+        plan.handlers.len(),
+        warnings.len(),
+        plural(warnings.len()),
+    );
+    if args.strict && !warnings.is_empty() { Exit::Failed } else { Exit::Fine }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

@@ -1,0 +1,186 @@
+//! A source's lane: the one thread that owns everything ordered about it: tracker, zones, strategies, policy.
+//!
+//! A slow or hostile script holds up its own lane only. Control (a new version of a script) is obeyed between two
+//! frames, so a frame sees exactly one generation of each strategy.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::inbox::Step;
+use super::live::Live;
+use super::route::Route;
+use super::{Judged, Observer};
+use crate::alert::delivery::Outbox;
+use crate::alert::policy::{Decision, Policy};
+use crate::strategy::{Strategy, View, apply};
+use crate::telemetry::StrategyMetrics;
+use crate::track::{Tracker, Tracks};
+use crate::types::{Clock, Frame, Zone};
+
+/// What a lane obeys between frames.
+pub(super) enum Control {
+    /// Put a new version of a rule in place of the old one, which is sent back to be dropped elsewhere.
+    Swap {
+        /// Which rule.
+        rule: usize,
+        /// Its new version.
+        strategy: Box<dyn Strategy>,
+        /// The new version's number.
+        generation: u64,
+        /// Takes the old version.
+        old: Sender<Box<dyn Strategy>>,
+    },
+}
+
+/// A strategy on the lane, after the tracker.
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) strategy: Box<dyn Strategy>,
+    pub(super) generation: u64,
+    pub(super) filters: bool,
+    pub(super) metrics: StrategyMetrics,
+}
+
+/// See the module.
+pub(super) struct Lane {
+    pub(super) route: Arc<Route>,
+    /// Lowest score this source accepts, where it overrides the model's.
+    pub(super) confidence: Option<f32>,
+    /// Strategies that detect from pixels; they come before the tracker.
+    pub(super) detectors: Vec<Rule>,
+    pub(super) tracker: Option<Tracker>,
+    pub(super) tracks: Tracks,
+    pub(super) zones: Arc<[Zone]>,
+    pub(super) rules: Vec<Rule>,
+    /// `None` where alerts are off.
+    pub(super) policy: Option<Policy>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) live: Arc<Live>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Lane {
+    /// Runs until the source is through or the lane is closed.
+    pub(super) fn run(mut self) {
+        let route = Arc::clone(&self.route);
+        loop {
+            match route.inbox.next() {
+                Step::Frame(frame) => {
+                    self.judge(*frame);
+                    route.done();
+                }
+                Step::Control(control) => self.obey(control),
+                Step::Ended | Step::Closed => break,
+            }
+        }
+        route.inbox.close();
+        route.finish();
+    }
+
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Swap { rule, mut strategy, generation, old } => {
+                if let Some(rule) = self.rules.get_mut(rule) {
+                    std::mem::swap(&mut rule.strategy, &mut strategy);
+                    rule.generation = generation;
+                    rule.metrics.generation(generation);
+                }
+                // The receiver waits; should it be gone, the old version is dropped here.
+                let _ = old.send(strategy);
+            }
+        }
+    }
+
+    fn judge(&mut self, mut frame: Frame) {
+        let started_ns = self.clock.monotonic_ns();
+        if !frame.tracked {
+            if let Some(least) = self.confidence {
+                frame.detections.retain(|d| d.confidence >= least);
+            }
+            for rule in &mut self.detectors {
+                consult(rule, &mut frame, &self.tracks, &self.zones, &*self.clock);
+            }
+            if let Some(tracker) = &mut self.tracker {
+                tracker.update(frame.pts_ns, &mut frame.detections);
+            }
+        }
+        self.tracks.observe(&frame, &self.zones);
+        if let Some(observer) = &self.observer {
+            observer.detected(&frame);
+        }
+        for index in 0..self.rules.len() {
+            let raised = consult(&mut self.rules[index], &mut frame, &self.tracks, &self.zones, &*self.clock);
+            self.raise(raised, &frame);
+        }
+        self.publish(frame, started_ns);
+    }
+
+    fn raise(&mut self, raised: Vec<apply::Raised>, frame: &Frame) {
+        let Some(policy) = &mut self.policy else { return };
+        for raised in raised {
+            let rule = raised.draft.rule.clone();
+            self.route.metrics.alert(&rule, "raised");
+            match policy.decide(raised, frame) {
+                Decision::Accept(alert) => match self.outbox.accept(Arc::new(alert)) {
+                    Ok(alert) => {
+                        self.route.board.alert();
+                        self.route.metrics.alert(&rule, "accepted");
+                        self.live.alert(&alert);
+                        if let Some(observer) = &self.observer {
+                            observer.alert(&alert);
+                        }
+                    }
+                    Err(error) => {
+                        self.route.metrics.alert(&rule, "refused");
+                        tracing::error!(source = %frame.source, rule, %error, "alert not accepted");
+                    }
+                },
+                Decision::Suppressed => self.route.metrics.alert(&rule, "suppressed"),
+                Decision::Refused { .. } => self.route.metrics.alert(&rule, "refused"),
+            }
+        }
+    }
+
+    fn publish(&mut self, frame: Frame, started_ns: u64) {
+        let ended_ns = self.clock.monotonic_ns();
+        let metrics = &self.route.metrics;
+        self.route.board.judged(frame.detections.len());
+        metrics.judged(&frame, self.clock.unix_ns());
+        metrics.latency_ns("lane", ended_ns.saturating_sub(started_ns));
+        metrics.latency_ns("total", ended_ns.saturating_sub(frame.arrived_ns));
+        if let Some(observer) = &self.observer {
+            let generations: Vec<(Arc<str>, u64)> =
+                self.rules.iter().map(|r| (Arc::clone(&r.name), r.generation)).collect();
+            observer.judged(&Judged {
+                frame: &frame,
+                generations: &generations,
+                waited_ns: started_ns.saturating_sub(frame.arrived_ns),
+                lane_ns: ended_ns.saturating_sub(started_ns),
+            });
+        }
+        self.live.publish(frame);
+    }
+}
+
+/// Lets one strategy judge, applies what it says, and returns what it raises. A fault leaves the frame as it was.
+fn consult(
+    rule: &mut Rule,
+    frame: &mut Frame,
+    tracks: &Tracks,
+    zones: &[Zone],
+    clock: &dyn Clock,
+) -> Vec<apply::Raised> {
+    let started_ns = clock.monotonic_ns();
+    let verdict = rule.strategy.judge(&View { frame, tracks, zones });
+    let applied = verdict.and_then(|verdict| apply::apply(frame, verdict, rule.filters));
+    rule.metrics.call_ns(clock.monotonic_ns().saturating_sub(started_ns));
+    match applied {
+        Ok(raised) => raised,
+        Err(fault) => {
+            rule.metrics.fault(fault.kind.as_str(), &fault.message);
+            Vec::new()
+        }
+    }
+}

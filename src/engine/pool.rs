@@ -1,0 +1,249 @@
+//! A model's inference pool: N workers, one session each, fed fairly from one small queue per source.
+//!
+//! Workers never wait for a lane: a source's frames are taken only while it has credit, so a slow script holds up
+//! its own camera and nobody else. A live source keeps one waiting frame, the newest; a finite source's frames
+//! wait here at most `in_flight_max`, because its thread waits for room before it offers the next.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::route::Route;
+use crate::error::Error;
+use crate::infer::{Model, Worker};
+use crate::telemetry::Metrics;
+use crate::types::{Clock, Frame, Picture};
+
+/// One frame on its way through the models.
+pub(super) struct Job {
+    pub(super) ticket: u64,
+    pub(super) frame: Box<Frame>,
+}
+
+struct Slot {
+    route: Arc<Route>,
+    /// Which of the route's models this pool is.
+    stage: usize,
+    queue: VecDeque<Job>,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    /// Where the next search for work starts, so that every source gets its turn.
+    turn: usize,
+    closed: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    batch: usize,
+    batch_timeout: Duration,
+    clock: Arc<dyn Clock>,
+    rejected: AtomicU64,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock, and its state is valid between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way into a pool, as routes hold it.
+#[derive(Clone)]
+pub(super) struct Feed(Arc<Shared>);
+
+impl Feed {
+    /// Adds a source whose `stage`-th model this is; returns its slot.
+    pub(super) fn attach(&self, route: Arc<Route>, stage: usize) -> usize {
+        let mut state = self.0.lock();
+        state.slots.push(Slot { route, stage, queue: VecDeque::new() });
+        state.slots.len() - 1
+    }
+
+    /// Takes a job. With `newest_only` the waiting job of this source is replaced and its ticket returned. A closed
+    /// pool takes nothing and returns the job's own ticket.
+    pub(super) fn offer(&self, slot: usize, job: Job, newest_only: bool) -> Option<u64> {
+        let mut state = self.0.lock();
+        let Some(slot) = state.slots.get_mut(slot) else { return Some(job.ticket) };
+        let replaced = if newest_only { slot.queue.pop_back().map(|old| old.ticket) } else { None };
+        slot.queue.push_back(job);
+        drop(state);
+        self.0.work.notify_one();
+        replaced
+    }
+
+    /// A source got credit back: its waiting frame may be taken now.
+    pub(super) fn wake(&self) {
+        self.0.work.notify_one();
+    }
+}
+
+/// See the module. Owns the workers: dropping it stops and joins them.
+pub(super) struct Pool {
+    name: String,
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts `workers` workers for `model`, each with a session of its own.
+    pub(super) fn start(
+        name: &str,
+        model: &Arc<Model>,
+        workers: usize,
+        batch: usize,
+        batch_timeout: Duration,
+        clock: Arc<dyn Clock>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Error> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { slots: Vec::new(), turn: 0, closed: false }),
+            work: Condvar::new(),
+            batch: batch.clamp(1, model.max_batch()),
+            batch_timeout,
+            clock,
+            rejected: AtomicU64::new(0),
+        });
+        let mut pool = Self { name: name.to_owned(), shared, workers: Vec::with_capacity(workers) };
+        for index in 0..workers.max(1) {
+            let worker = model.worker()?;
+            let shared = Arc::clone(&pool.shared);
+            let (name, metrics) = (name.to_owned(), Arc::clone(metrics));
+            pool.workers.push(super::spawn(format!("infer-{index}"), move || work(&shared, worker, &name, &metrics))?);
+        }
+        Ok(pool)
+    }
+
+    /// The model strategy's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The way in.
+    pub(super) fn feed(&self) -> Feed {
+        Feed(Arc::clone(&self.shared))
+    }
+
+    /// Frames waiting, over all sources.
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.lock().slots.iter().map(|slot| slot.queue.len()).sum()
+    }
+
+    /// Values refused by the decoder so far (not finite, outside 0..1, unknown class).
+    pub(super) fn rejected(&self) -> u64 {
+        self.shared.rejected.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            // Routes hold the feed and the feed holds routes; letting go of them here breaks the circle.
+            state.slots.clear();
+        }
+        self.shared.work.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has already been logged by the panic hook; there is nothing left to save.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// A job together with where it goes next.
+struct Taken {
+    route: Arc<Route>,
+    stage: usize,
+    job: Job,
+}
+
+/// Takes up to a batch of jobs, fairly over the sources; empty when the pool is closed.
+fn take(shared: &Shared) -> Vec<Taken> {
+    let mut taken = Vec::with_capacity(shared.batch);
+    let mut state = shared.lock();
+    let mut deadline = None;
+    loop {
+        if state.closed {
+            return Vec::new();
+        }
+        let slots = state.slots.len();
+        let mut idle = 0;
+        while taken.len() < shared.batch && idle < slots {
+            let index = state.turn % slots;
+            state.turn = state.turn.wrapping_add(1);
+            let slot = &mut state.slots[index];
+            // Later stages already hold credit; the first takes it here.
+            match (slot.stage > 0 || slot.route.has_credit()).then(|| slot.queue.pop_front()).flatten() {
+                Some(job) => {
+                    idle = 0;
+                    if slot.stage == 0 {
+                        slot.route.take_credit();
+                    }
+                    taken.push(Taken { route: Arc::clone(&slot.route), stage: slot.stage, job });
+                }
+                None => idle += 1,
+            }
+        }
+        if taken.len() == shared.batch {
+            return taken;
+        }
+        if taken.is_empty() {
+            state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        let now = shared.clock.monotonic_ns();
+        let deadline = *deadline.get_or_insert(now + u64::try_from(shared.batch_timeout.as_nanos()).unwrap_or(0));
+        if now >= deadline {
+            return taken;
+        }
+        let wait = Duration::from_nanos(deadline - now);
+        state = shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &Metrics) {
+    loop {
+        let mut batch = take(shared);
+        if batch.is_empty() {
+            return;
+        }
+        let pictures: Vec<Picture> = batch.iter().filter_map(|t| t.job.frame.picture.clone()).collect();
+        if pictures.len() != batch.len() {
+            // A frame without pixels cannot be detected on; it is counted, not guessed.
+            batch.retain(|t| {
+                let keep = t.job.frame.picture.is_some();
+                if !keep {
+                    t.route.drop_frame(t.job.ticket, "no_picture");
+                }
+                keep
+            });
+        }
+        let started = shared.clock.monotonic_ns();
+        let refs: Vec<&Picture> = pictures.iter().collect();
+        let result = if refs.is_empty() { Ok(Vec::new()) } else { worker.detect(&refs) };
+        drop(refs);
+        drop(pictures);
+        metrics.inference(name).observe_ns(shared.clock.monotonic_ns().saturating_sub(started));
+        shared.rejected.fetch_add(worker.take_rejected(), Ordering::Relaxed);
+        match result {
+            Ok(found) => {
+                for (taken, detections) in batch.into_iter().zip(found) {
+                    let Taken { route, stage, mut job } = taken;
+                    job.frame.detections.extend(detections);
+                    route.advance(stage, job);
+                }
+            }
+            Err(error) => {
+                tracing::error!(strategy = name, %error, "inference failed");
+                for taken in batch {
+                    taken.route.drop_frame(taken.job.ticket, "inference_error");
+                }
+            }
+        }
+    }
+}

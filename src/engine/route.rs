@@ -1,0 +1,193 @@
+//! One source's way through the engine: from its backend's thread through the models to its lane.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::inbox::Inbox;
+use super::lane::Control;
+use super::pool::{Feed, Job};
+use super::board::SourceBoard;
+use crate::backend::{Flow, Sink, SourceEvent, SourceState};
+use crate::telemetry::SourceMetrics;
+use crate::types::{Clock, Frame, SourceId};
+use crate::vision::nms;
+
+/// The models a source's frames pass, in order: each pool's way in and this source's slot there.
+pub(super) type Stages = Vec<(Feed, usize)>;
+
+/// See the module. Shared by the source's thread, the pools' workers and the lane.
+pub(super) struct Route {
+    pub(super) id: SourceId,
+    pub(super) inbox: Inbox<Control>,
+    pub(super) metrics: SourceMetrics,
+    pub(super) board: Arc<SourceBoard>,
+    live: bool,
+    stages: OnceLock<Stages>,
+    /// Frames of a live source that workers took and the lane has not finished.
+    taken: AtomicU64,
+    taken_max: u64,
+    /// Detections of several models are merged with this IoU threshold.
+    merge_iou: f32,
+    clock: Arc<dyn Clock>,
+    on_end: OnEnd,
+}
+
+/// Called once, when the source's last frame is judged or its lane was closed.
+type OnEnd = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+
+impl Route {
+    pub(super) fn new(
+        id: SourceId,
+        live: bool,
+        in_flight_max: u64,
+        merge_iou: f32,
+        metrics: SourceMetrics,
+        board: Arc<SourceBoard>,
+        clock: Arc<dyn Clock>,
+        on_end: Box<dyn FnOnce() + Send>,
+    ) -> Self {
+        Self {
+            id,
+            inbox: Inbox::new(in_flight_max),
+            metrics,
+            board,
+            live,
+            stages: OnceLock::new(),
+            taken: AtomicU64::new(0),
+            taken_max: in_flight_max,
+            merge_iou,
+            clock,
+            on_end: Mutex::new(Some(on_end)),
+        }
+    }
+
+    /// Sets the models, once, before the source starts.
+    pub(super) fn set_stages(&self, stages: Stages) {
+        // A second call would be a mistake in `build`; the first stays.
+        let _ = self.stages.set(stages);
+    }
+
+    fn stages(&self) -> &[(Feed, usize)] {
+        self.stages.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a worker may take another frame of this source.
+    pub(super) fn has_credit(&self) -> bool {
+        !self.live || self.taken.load(Ordering::Acquire) < self.taken_max
+    }
+
+    /// A worker took a frame.
+    pub(super) fn take_credit(&self) {
+        self.taken.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn give_credit(&self) {
+        let had = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+        if let (Ok(_), Some((feed, _))) = (had, self.stages().first()) {
+            feed.wake();
+        }
+    }
+
+    /// A model is through with a frame: on to the next, or to the lane.
+    pub(super) fn advance(&self, stage: usize, mut job: Job) {
+        if let Some((feed, slot)) = self.stages().get(stage + 1) {
+            if let Some(ticket) = feed.offer(*slot, job, false) {
+                self.drop_frame(ticket, "stopping");
+            }
+            return;
+        }
+        if stage > 0 {
+            nms::merge(&mut job.frame.detections, self.merge_iou);
+        }
+        self.inbox.settle(job.ticket, Some(job.frame));
+    }
+
+    /// A frame that a worker took is lost, for a reason that is counted.
+    pub(super) fn drop_frame(&self, ticket: u64, reason: &'static str) {
+        self.count_drop(reason, 1);
+        self.inbox.settle(ticket, None);
+        self.give_credit();
+    }
+
+    /// The lane has judged a frame.
+    pub(super) fn done(&self) {
+        self.inbox.done();
+        self.give_credit();
+    }
+
+    /// The lane is through with the source.
+    pub(super) fn finish(&self) {
+        let on_end = self.on_end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(on_end) = on_end {
+            on_end();
+        }
+    }
+
+    pub(super) fn count_drop(&self, reason: &'static str, count: u64) {
+        self.metrics.dropped(reason, count);
+        self.board.dropped(reason, count);
+    }
+}
+
+/// The engine's side of the Backend seam, one per source.
+pub(super) struct Inlet(pub(super) Arc<Route>);
+
+impl Sink for Inlet {
+    fn frame(&self, mut frame: Frame) -> Flow {
+        let route = &*self.0;
+        if frame.arrived_ns == 0 {
+            frame.arrived_ns = route.clock.monotonic_ns();
+        }
+        route.board.frame(&frame, route.clock.unix_ns());
+        if !route.live && !route.inbox.wait_room() {
+            return Flow::Stop;
+        }
+        let Some(ticket) = route.inbox.ticket() else { return Flow::Stop };
+        let frame = Box::new(frame);
+        match route.stages().first() {
+            Some((feed, slot)) if !frame.tracked => {
+                if let Some(dropped) = feed.offer(*slot, Job { ticket, frame }, route.live) {
+                    // Not taken by a worker yet, so it holds no credit.
+                    route.count_drop("overload", 1);
+                    route.inbox.settle(dropped, None);
+                }
+            }
+            _ if route.live => {
+                let dropped = route.inbox.settle_newest(ticket, frame);
+                if dropped > 0 {
+                    route.count_drop("overload", dropped);
+                }
+            }
+            _ => route.inbox.settle(ticket, Some(frame)),
+        }
+        Flow::Continue
+    }
+
+    fn event(&self, _source: &SourceId, event: SourceEvent) {
+        let route = &*self.0;
+        match event {
+            SourceEvent::State(state) => {
+                route.board.state(state);
+                route.metrics.state(state);
+                match state {
+                    SourceState::Failed => tracing::error!(source = %route.id, state = state.as_str(), "source"),
+                    SourceState::Stalled | SourceState::Backoff { .. } => {
+                        tracing::warn!(source = %route.id, state = state.as_str(), "source");
+                    }
+                    _ => tracing::info!(source = %route.id, state = state.as_str(), "source"),
+                }
+            }
+            SourceEvent::Fault(reason) => {
+                tracing::warn!(source = %route.id, %reason, "source attempt failed");
+                route.board.error(reason);
+            }
+            SourceEvent::Dropped { reason, count } => route.count_drop(reason, count),
+            SourceEvent::Ended => route.inbox.end(),
+            SourceEvent::Broken(reason) => {
+                tracing::error!(source = %route.id, %reason, "source broken");
+                route.board.break_off(reason);
+                route.inbox.end();
+            }
+        }
+    }
+}

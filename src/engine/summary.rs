@@ -1,0 +1,84 @@
+//! What an engine did, in numbers that add up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Engine;
+use crate::types::SourceId;
+
+/// The whole engine's summary.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Wall time since the start, in seconds.
+    pub seconds: f64,
+    /// Per source, in plan order.
+    pub sources: Vec<SourceSummary>,
+    /// Deliveries made, over all handlers.
+    pub delivered: u64,
+    /// Deliveries given up, over all handlers.
+    pub failed: u64,
+    /// Alerts still waiting for a handler.
+    pub pending: u64,
+}
+
+/// One source's summary.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceSummary {
+    /// The source.
+    pub source: SourceId,
+    /// Frames that reached the engine.
+    pub frames: u64,
+    /// Frames that went through every rule.
+    pub judged: u64,
+    /// Detections in judged frames.
+    pub detections: u64,
+    /// Alerts accepted.
+    pub alerts: u64,
+    /// Frames lost, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Why it broke off, if it did.
+    pub broken: Option<String>,
+}
+
+impl Summary {
+    /// Judged frames over all sources.
+    pub fn judged(&self) -> u64 {
+        self.sources.iter().map(|s| s.judged).sum()
+    }
+
+    /// Judged frames per second of wall time, over all sources.
+    pub fn fps(&self) -> f64 {
+        self.judged() as f64 / self.seconds.max(1e-9)
+    }
+
+    /// Whether any source broke off.
+    pub fn any_broken(&self) -> bool {
+        self.sources.iter().any(|s| s.broken.is_some())
+    }
+}
+
+pub(super) fn summarise(engine: &Engine) -> Summary {
+    let now_ns = engine.clock.monotonic_ns();
+    let sources = engine.sources.iter().map(|source| {
+        let board = source.route.board.snapshot(now_ns);
+        SourceSummary {
+            source: source.route.id.clone(),
+            frames: board.frames,
+            judged: board.judged,
+            detections: board.detections,
+            alerts: board.alerts,
+            dropped: board.dropped,
+            broken: board.broken,
+        }
+    });
+    let (delivered, failed) = engine.outbox.totals();
+    Summary {
+        seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
+        sources: sources.collect(),
+        delivered,
+        failed,
+        pending: engine.outbox.pending() as u64,
+    }
+}

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Reads a log of `cargo test -- --nocapture`; prints failures, every skip with its reason, and the counts.
+# A skip that tests/skips.allow does not name is a failure: a test that did not run proves nothing.
+set -eu
+log=$1 allow=$2
+rc=0
+
+if grep -qE '^test result: FAILED|^error(\[|:)|panicked at|process didn.t exit successfully' "$log"; then
+    grep -nE '^---- |panicked at|^error(\[|:)|^test .* FAILED$' "$log" | head -60 || true
+    grep -A6 -E 'panicked at' "$log" | head -80 || true
+    rc=1
+fi
+
+grep -oE 'SKIP [^:]+: .*' "$log" | sort -u >"$log.skips" || true
+skipped=$(wc -l <"$log.skips")
+while IFS= read -r line; do
+    name=$(printf '%s\n' "$line" | sed -E 's/^SKIP ([^:]+):.*/\1/')
+    if grep -qxF "$name" "$allow" 2>/dev/null; then
+        printf 'skipped: %s\n' "${line#SKIP }"
+    else
+        printf 'skipped, and not allowed to: %s\n' "${line#SKIP }"
+        rc=1
+    fi
+done <"$log.skips"
+
+passed=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed;.*/\1/p' "$log" | awk '{s+=$1} END {print s+0}')
+failed=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed;.*/\2/p' "$log" | awk '{s+=$1} END {print s+0}')
+[ "$passed" -gt 0 ] || rc=1
+[ "$failed" -eq 0 ] || rc=1
+# A test that skips returns early and counts as passed for the runner; here it does not.
+printf '%s passed, %s failed, %s skipped\n' "$((passed - skipped))" "$failed" "$skipped"
+exit $rc
