@@ -1,0 +1,516 @@
+//! Every metric: one table of names, and a registry per engine whose handles are looked up once, not per frame.
+//!
+//! A name that is not in [`TABLE`] cannot be exported, and every name in it is registered, so the table is the
+//! documentation. Labels are bounded: sources, strategies, models and handlers come from the config, reasons and
+//! kinds are words of ours, and classes and rules beyond a limit are counted as `other`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use super::process::Reading;
+use super::source::SourceMetrics;
+use crate::types::{Clock, SourceId};
+
+/// What a metric measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Its full name.
+    pub name: &'static str,
+    /// What it measures.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, one sentence.
+    pub help: &'static str,
+}
+
+const fn row(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { name, kind, labels, help }
+}
+
+use Kind::{Counter as C, Gauge as G, Histogram as H};
+
+/// All metrics, in the order of their page.
+pub const TABLE: &[Definition] = &[
+    row("dsengine_build_info", G, &["version"], "Always 1; the labels say what is running."),
+    row("dsengine_uptime_seconds", G, &[], "Seconds since this engine started."),
+    row("dsengine_source_up", G, &["source"], "1 while frames of the source flow, else 0."),
+    row(
+        "dsengine_source_state",
+        G,
+        &["source", "state"],
+        "1 for the state the source is in, 0 for those it has been in.",
+    ),
+    row("dsengine_source_reconnects_total", C, &["source"], "Attempts to bring the source back after a failure."),
+    row(
+        "dsengine_source_last_frame_timestamp_seconds",
+        G,
+        &["source"],
+        "Unix time at which the newest frame was captured.",
+    ),
+    row("dsengine_source_fps", G, &["source"], "Frames received per second over the last few seconds."),
+    row("dsengine_source_queue_depth", G, &["source"], "Frames of the source waiting for its lane."),
+    row("dsengine_frames_decoded_total", C, &["source"], "Frames received from the source's decoder."),
+    row("dsengine_frames_total", C, &["source"], "Frames judged: detected, tracked and seen by every strategy."),
+    row("dsengine_frames_dropped_total", C, &["source", "reason"], "Frames not judged, by reason."),
+    row(
+        "dsengine_frame_latency_seconds",
+        H,
+        &["source", "stage"],
+        "Time a frame spent in a stage; total is from arrival to verdict.",
+    ),
+    row("dsengine_detections_total", C, &["source", "class"], "Detections after all strategies, by class."),
+    row(
+        "dsengine_alerts_total",
+        C,
+        &["source", "rule", "outcome"],
+        "Alerts by outcome: raised = accepted + suppressed + refused, accepted = delivered + failed + still pending.",
+    ),
+    row(
+        "dsengine_alert_deliveries_total",
+        C,
+        &["handler", "outcome"],
+        "Delivery attempts by handler: delivered, retried, failed (given up).",
+    ),
+    row(
+        "dsengine_alert_latency_seconds",
+        H,
+        &["handler"],
+        "From the capture of the frame to the delivery of its alert.",
+    ),
+    row("dsengine_alerts_pending", G, &["handler"], "Alerts accepted and waiting for the handler."),
+    row("dsengine_strategy_calls_total", C, &["strategy"], "Frames the strategy was asked to judge."),
+    row("dsengine_strategy_faults_total", C, &["strategy", "kind"], "Calls that failed; the frame passed unchanged."),
+    row("dsengine_strategy_call_seconds", H, &["strategy"], "Duration of the strategy's calls."),
+    row(
+        "dsengine_strategy_generation",
+        G,
+        &["strategy"],
+        "Generation that judges now; grows by one with every reload.",
+    ),
+    row("dsengine_strategy_degraded", G, &["strategy"], "1 while the strategy is switched off after repeated faults."),
+    row("dsengine_strategy_reloads_total", C, &["strategy", "result"], "Reloads by result: ok, rejected."),
+    row("dsengine_inference_seconds", H, &["model"], "Duration of the model's runs, one per batch."),
+    row("dsengine_inference_frames_total", C, &["model"], "Frames the model was run on."),
+    row("dsengine_queue_depth", G, &["queue"], "Items waiting in a queue of the engine."),
+    row("process_cpu_seconds_total", C, &[], "User and system CPU time spent by the process."),
+    row("process_resident_memory_bytes", G, &[], "Resident memory of the process."),
+    row("process_open_fds", G, &[], "Open file descriptors of the process."),
+    row("process_threads", G, &[], "Threads of the process."),
+];
+
+/// From a tenth of a millisecond to ten seconds.
+const SECONDS: &[f64] =
+    &[1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// From two microseconds to a quarter of a second: what one call of a strategy takes.
+const CALL_SECONDS: &[f64] =
+    &[2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.25];
+
+/// A lock whose holder panicked still guards plain counters: nothing in it can be half-done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One engine's metrics. Cheap handles come from [`Metrics::source`], [`Metrics::strategy`], [`Metrics::model`] and
+/// [`Metrics::handler`]; [`Metrics::render`] writes the page.
+pub struct Metrics {
+    pub(super) clock: Arc<dyn Clock>,
+    registry: Registry,
+    started_ns: u64,
+    uptime: Gauge,
+    pub(super) families: Families,
+    sources: Mutex<BTreeMap<SourceId, SourceMetrics>>,
+    process: Mutex<Counter>,
+    process_rss: IntGauge,
+    process_fds: IntGauge,
+    process_threads: IntGauge,
+}
+
+/// The families with labels.
+pub(super) struct Families {
+    pub(super) up: IntGaugeVec,
+    pub(super) state: IntGaugeVec,
+    pub(super) reconnects: IntCounterVec,
+    pub(super) last_frame: GaugeVec,
+    pub(super) fps: GaugeVec,
+    pub(super) source_queue: IntGaugeVec,
+    pub(super) decoded: IntCounterVec,
+    pub(super) judged: IntCounterVec,
+    pub(super) dropped: IntCounterVec,
+    pub(super) latency: HistogramVec,
+    pub(super) detections: IntCounterVec,
+    pub(super) alerts: IntCounterVec,
+    deliveries: IntCounterVec,
+    alert_latency: HistogramVec,
+    pending: IntGaugeVec,
+    calls: IntCounterVec,
+    faults: IntCounterVec,
+    call_seconds: HistogramVec,
+    generation: IntGaugeVec,
+    degraded: IntGaugeVec,
+    reloads: IntCounterVec,
+    inference: HistogramVec,
+    inference_frames: IntCounterVec,
+    queue: IntGaugeVec,
+}
+
+/// Registers families by their row in the table.
+struct Registrar<'a>(&'a Registry);
+
+#[allow(
+    clippy::expect_used,
+    reason = "names, labels and uniqueness are constants of this file; the first test builds them"
+)]
+impl Registrar<'_> {
+    fn definition(name: &str, kind: Kind) -> &'static Definition {
+        TABLE.iter().find(|d| d.name == name && d.kind == kind).expect("every metric has a row of its kind in TABLE")
+    }
+
+    fn add<T: Collector + Clone + 'static>(&self, family: T) -> T {
+        self.0.register(Box::new(family.clone())).expect("every metric is registered once");
+        family
+    }
+
+    fn counters(&self, name: &str) -> IntCounterVec {
+        let d = Self::definition(name, Kind::Counter);
+        self.add(IntCounterVec::new(Opts::new(d.name, d.help), d.labels).expect("a valid definition"))
+    }
+
+    fn float_counter(&self, name: &str) -> Counter {
+        let d = Self::definition(name, Kind::Counter);
+        let family = self.add(CounterVec::new(Opts::new(d.name, d.help), d.labels).expect("a valid definition"));
+        family.with_label_values::<&str>(&[])
+    }
+
+    fn gauges(&self, name: &str) -> IntGaugeVec {
+        let d = Self::definition(name, Kind::Gauge);
+        self.add(IntGaugeVec::new(Opts::new(d.name, d.help), d.labels).expect("a valid definition"))
+    }
+
+    fn float_gauges(&self, name: &str) -> GaugeVec {
+        let d = Self::definition(name, Kind::Gauge);
+        self.add(GaugeVec::new(Opts::new(d.name, d.help), d.labels).expect("a valid definition"))
+    }
+
+    fn histograms(&self, name: &str, buckets: &[f64]) -> HistogramVec {
+        let d = Self::definition(name, Kind::Histogram);
+        let options = HistogramOpts::new(d.name, d.help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, d.labels).expect("a valid definition"))
+    }
+}
+
+impl Metrics {
+    /// A fresh set, for one engine. `clock` measures uptime and rates.
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        let registry = Registry::new();
+        let r = Registrar(&registry);
+        r.gauges("dsengine_build_info").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let none: &[&str] = &[];
+        let uptime = r.float_gauges("dsengine_uptime_seconds").with_label_values(none);
+        let families = Families {
+            up: r.gauges("dsengine_source_up"),
+            state: r.gauges("dsengine_source_state"),
+            reconnects: r.counters("dsengine_source_reconnects_total"),
+            last_frame: r.float_gauges("dsengine_source_last_frame_timestamp_seconds"),
+            fps: r.float_gauges("dsengine_source_fps"),
+            source_queue: r.gauges("dsengine_source_queue_depth"),
+            decoded: r.counters("dsengine_frames_decoded_total"),
+            judged: r.counters("dsengine_frames_total"),
+            dropped: r.counters("dsengine_frames_dropped_total"),
+            latency: r.histograms("dsengine_frame_latency_seconds", SECONDS),
+            detections: r.counters("dsengine_detections_total"),
+            alerts: r.counters("dsengine_alerts_total"),
+            deliveries: r.counters("dsengine_alert_deliveries_total"),
+            alert_latency: r.histograms("dsengine_alert_latency_seconds", SECONDS),
+            pending: r.gauges("dsengine_alerts_pending"),
+            calls: r.counters("dsengine_strategy_calls_total"),
+            faults: r.counters("dsengine_strategy_faults_total"),
+            call_seconds: r.histograms("dsengine_strategy_call_seconds", CALL_SECONDS),
+            generation: r.gauges("dsengine_strategy_generation"),
+            degraded: r.gauges("dsengine_strategy_degraded"),
+            reloads: r.counters("dsengine_strategy_reloads_total"),
+            inference: r.histograms("dsengine_inference_seconds", SECONDS),
+            inference_frames: r.counters("dsengine_inference_frames_total"),
+            queue: r.gauges("dsengine_queue_depth"),
+        };
+        let process = Mutex::new(r.float_counter("process_cpu_seconds_total"));
+        let process_rss = r.gauges("process_resident_memory_bytes").with_label_values(none);
+        let process_fds = r.gauges("process_open_fds").with_label_values(none);
+        let process_threads = r.gauges("process_threads").with_label_values(none);
+        let started_ns = clock.monotonic_ns();
+        Arc::new(Self {
+            clock,
+            registry,
+            started_ns,
+            uptime,
+            families,
+            sources: Mutex::default(),
+            process,
+            process_rss,
+            process_fds,
+            process_threads,
+        })
+    }
+
+    /// The handle for a source's series; the same one for the same name until the source is removed.
+    pub fn source(&self, source: &SourceId) -> SourceMetrics {
+        let mut sources = lock(&self.sources);
+        sources.entry(source.clone()).or_insert_with(|| SourceMetrics::new(self, source)).clone()
+    }
+
+    /// Takes a source's series off the page. Handles that are still held count into the void.
+    pub fn remove_source(&self, source: &SourceId) {
+        if let Some(metrics) = lock(&self.sources).remove(source) {
+            metrics.unlist(&self.families);
+        }
+    }
+
+    /// The handle for a strategy's series.
+    pub fn strategy(&self, name: &str) -> StrategyMetrics {
+        let f = &self.families;
+        StrategyMetrics {
+            name: name.into(),
+            calls: f.calls.with_label_values(&[name]),
+            call_seconds: f.call_seconds.with_label_values(&[name]),
+            generation: f.generation.with_label_values(&[name]),
+            degraded: f.degraded.with_label_values(&[name]),
+            faults: f.faults.clone(),
+            reloads: f.reloads.clone(),
+        }
+    }
+
+    /// The handle for a model's series.
+    pub fn model(&self, name: &str) -> ModelMetrics {
+        ModelMetrics {
+            seconds: self.families.inference.with_label_values(&[name]),
+            frames: self.families.inference_frames.with_label_values(&[name]),
+        }
+    }
+
+    /// The handle for an alert handler's series.
+    pub fn handler(&self, name: &str) -> HandlerMetrics {
+        let f = &self.families;
+        let outcome = |word| f.deliveries.with_label_values(&[name, word]);
+        HandlerMetrics {
+            delivered: outcome("delivered"),
+            retried: outcome("retried"),
+            failed: outcome("failed"),
+            latency: f.alert_latency.with_label_values(&[name]),
+            pending: f.pending.with_label_values(&[name]),
+        }
+    }
+
+    /// The depth gauge of a queue that belongs to no single source (`inference`, `events` …).
+    pub fn queue(&self, name: &str) -> IntGauge {
+        self.families.queue.with_label_values(&[name])
+    }
+
+    /// The page: text exposition format 0.0.4.
+    pub fn render(&self) -> String {
+        let now = self.clock.monotonic_ns();
+        self.uptime.set(now.saturating_sub(self.started_ns) as f64 / 1e9);
+        for source in lock(&self.sources).values() {
+            source.refresh_fps(now);
+        }
+        let reading = Reading::take();
+        {
+            // Under the lock, so that two scrapes at once cannot add the same seconds twice.
+            let cpu = lock(&self.process);
+            cpu.inc_by((reading.cpu_seconds - cpu.get()).max(0.0));
+        }
+        for (gauge, value) in [
+            (&self.process_rss, reading.resident_bytes),
+            (&self.process_fds, reading.open_fds),
+            (&self.process_threads, reading.threads),
+        ] {
+            gauge.set(value.unwrap_or(0));
+        }
+        let mut page = String::with_capacity(16 * 1024);
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut page) {
+            tracing::error!(%error, "the metrics page could not be written");
+        }
+        page
+    }
+}
+
+/// A strategy's series.
+#[derive(Clone)]
+pub struct StrategyMetrics {
+    name: Arc<str>,
+    /// Frames it was asked to judge.
+    pub calls: IntCounter,
+    /// Duration of its calls.
+    pub call_seconds: Histogram,
+    /// Generation that judges now.
+    pub generation: IntGauge,
+    /// 1 while it is switched off after repeated faults.
+    pub degraded: IntGauge,
+    faults: IntCounterVec,
+    reloads: IntCounterVec,
+}
+
+impl StrategyMetrics {
+    /// Counts a fault; `kind` is `strategy::FaultKind::as_str`.
+    pub fn fault(&self, kind: &'static str) {
+        self.faults.with_label_values(&[&*self.name, kind]).inc();
+    }
+
+    /// Counts a reload that was taken (`true`) or rejected.
+    pub fn reload(&self, ok: bool) {
+        self.reloads.with_label_values(&[&*self.name, if ok { "ok" } else { "rejected" }]).inc();
+    }
+}
+
+/// A model's series.
+#[derive(Clone)]
+pub struct ModelMetrics {
+    /// Duration of its runs, one per batch.
+    pub seconds: Histogram,
+    /// Frames it was run on.
+    pub frames: IntCounter,
+}
+
+/// An alert handler's series.
+#[derive(Clone)]
+pub struct HandlerMetrics {
+    /// Alerts delivered.
+    pub delivered: IntCounter,
+    /// Attempts that failed and were tried again.
+    pub retried: IntCounter,
+    /// Alerts given up.
+    pub failed: IntCounter,
+    /// From capture to delivery.
+    pub latency: Histogram,
+    /// Alerts waiting.
+    pub pending: IntGauge,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::telemetry::{AlertOutcome, Stage};
+
+    #[derive(Default)]
+    pub(in crate::telemetry) struct Manual(pub(in crate::telemetry) AtomicU64);
+
+    impl Clock for Manual {
+        fn monotonic_ns(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+        fn unix_ns(&self) -> u64 {
+            1_700_000_000_000_000_000 + self.monotonic_ns()
+        }
+    }
+
+    /// Every family with at least one child.
+    fn full() -> (Arc<Manual>, Arc<Metrics>) {
+        let clock = Arc::new(Manual::default());
+        let metrics = Metrics::new(clock.clone());
+        let source = metrics.source(&"gate".into());
+        for i in 0..90 {
+            clock.0.store(i * 33_333_333, Ordering::Relaxed);
+            source.frame_decoded(clock.unix_ns());
+        }
+        source.frames_judged.inc();
+        source.dropped("late", 2);
+        source.detections("person", 3);
+        source.latency(Stage::Total).observe(0.01);
+        source.alert("intrusion", AlertOutcome::Raised);
+        source.state("running");
+        source.reconnects.inc();
+        let strategy = metrics.strategy("loitering");
+        strategy.fault("time");
+        strategy.reload(true);
+        strategy.call_seconds.observe(1e-5);
+        metrics.model("yolo").seconds.observe(0.03);
+        metrics.handler("console").delivered.inc();
+        metrics.queue("inference").set(1);
+        (clock, metrics)
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_on_the_page_and_nothing_else() {
+        let page = full().1.render();
+        let mut types: Vec<_> = page.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+        let mut table: Vec<_> =
+            TABLE.iter().map(|d| format!("{} {}", d.name, format!("{:?}", d.kind).to_lowercase())).collect();
+        types.sort_unstable();
+        table.sort_unstable();
+        assert_eq!(types, table);
+        for d in TABLE {
+            assert!(page.contains(&format!("# HELP {} {}", d.name, d.help)), "{} has its help", d.name);
+            assert!(d.help.ends_with('.') && d.help.len() > 15, "{} says what it measures", d.name);
+        }
+    }
+
+    #[test]
+    fn promtool_finds_nothing_to_complain_about() {
+        let mut child = match Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+        {
+            Ok(child) => child,
+            Err(error) => {
+                println!("SKIP promtool_finds_nothing_to_complain_about: promtool cannot be run ({error})");
+                return;
+            }
+        };
+        child.stdin.take().unwrap().write_all(full().1.render().as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    fn a_removed_source_leaves_no_series_and_its_return_starts_at_zero() {
+        let (_, metrics) = full();
+        let other = metrics.source(&"yard".into());
+        other.frames_judged.inc();
+        assert!(metrics.render().contains("source=\"gate\""));
+        metrics.remove_source(&"gate".into());
+        let page = metrics.render();
+        assert!(!page.contains("gate"), "{page}");
+        assert!(page.contains("dsengine_frames_total{source=\"yard\"} 1"));
+        metrics.source(&"gate".into()).frames_judged.inc();
+        assert!(metrics.render().contains("dsengine_frames_total{source=\"gate\"} 1"));
+    }
+
+    #[test]
+    fn two_engines_in_one_process_count_apart() {
+        let (_, a) = full();
+        let b = Metrics::new(Arc::new(Manual::default()));
+        assert!(a.render().contains("source=\"gate\""));
+        assert!(!b.render().contains("source=\"gate\""));
+    }
+
+    #[test]
+    fn the_fps_gauge_reads_the_rate_of_the_source() {
+        let page = full().1.render();
+        let line = page.lines().find(|l| l.starts_with("dsengine_source_fps{")).unwrap();
+        let fps: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((fps - 30.0).abs() < 0.01, "{line}");
+    }
+}

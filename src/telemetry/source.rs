@@ -1,0 +1,311 @@
+//! One source's series: children looked up once, so that a frame costs a few atomic adds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+
+use super::metrics::{Families, Metrics, lock};
+use super::rate::Rate;
+use crate::types::{Clock, SourceId};
+
+/// Most classes, reasons or rules with series of their own per source; what comes later is counted as `other`.
+const NAMES_MAX: usize = 64;
+/// The label value of what is beyond the limit.
+const OTHER: &str = "other";
+
+/// A stage of a frame's way; the `stage` label of `dsengine_frame_latency_seconds`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for the lane or the detector.
+    Queue,
+    /// Detection, preparation included.
+    Infer,
+    /// Tracking and the lane's strategies.
+    Judge,
+    /// From arrival in the engine to the verdict.
+    Total,
+}
+
+impl Stage {
+    /// All stages, in a frame's order.
+    pub const ALL: [Self; 4] = [Self::Queue, Self::Infer, Self::Judge, Self::Total];
+
+    /// The word used as label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Infer => "infer",
+            Self::Judge => "judge",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// What became of an alert; the `outcome` label of `dsengine_alerts_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertOutcome {
+    /// A strategy raised it.
+    Raised,
+    /// The policy and the store took it.
+    Accepted,
+    /// Held back as a duplicate.
+    Suppressed,
+    /// Refused by the policy or by a full store.
+    Refused,
+    /// Every handler has it.
+    Delivered,
+    /// At least one handler gave it up.
+    Failed,
+}
+
+impl AlertOutcome {
+    /// All outcomes.
+    pub const ALL: [Self; 6] =
+        [Self::Raised, Self::Accepted, Self::Suppressed, Self::Refused, Self::Delivered, Self::Failed];
+
+    /// The word used as label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Accepted => "accepted",
+            Self::Suppressed => "suppressed",
+            Self::Refused => "refused",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+type Children<T> = Mutex<BTreeMap<Box<str>, T>>;
+
+/// One source's series. Cloning copies a pointer.
+#[derive(Clone)]
+pub struct SourceMetrics(Arc<Series>);
+
+/// The series behind the handle; public fields are counted directly.
+pub struct Series {
+    source: SourceId,
+    clock: Arc<dyn Clock>,
+    decoded: IntCounter,
+    /// Frames judged: seen by every strategy.
+    pub frames_judged: IntCounter,
+    /// Attempts to bring the source back.
+    pub reconnects: IntCounter,
+    /// Frames waiting for the lane.
+    pub queue_depth: IntGauge,
+    last_frame: Gauge,
+    fps: Gauge,
+    up: IntGauge,
+    rate: Mutex<Rate>,
+    latency: [Histogram; Stage::ALL.len()],
+    states: Children<IntGauge>,
+    drops: Children<IntCounter>,
+    classes: Children<IntCounter>,
+    rules: Children<[IntCounter; AlertOutcome::ALL.len()]>,
+    families: Lookups,
+}
+
+/// The families in which children appear as their names turn up.
+struct Lookups {
+    state: prometheus::IntGaugeVec,
+    dropped: prometheus::IntCounterVec,
+    detections: prometheus::IntCounterVec,
+    alerts: prometheus::IntCounterVec,
+}
+
+impl std::ops::Deref for SourceMetrics {
+    type Target = Series;
+
+    fn deref(&self) -> &Series {
+        &self.0
+    }
+}
+
+impl SourceMetrics {
+    pub(super) fn new(metrics: &Metrics, source: &SourceId) -> Self {
+        let f = &metrics.families;
+        let name = &[source.as_str()];
+        Self(Arc::new(Series {
+            source: source.clone(),
+            clock: metrics.clock.clone(),
+            decoded: f.decoded.with_label_values(name),
+            frames_judged: f.judged.with_label_values(name),
+            reconnects: f.reconnects.with_label_values(name),
+            queue_depth: f.source_queue.with_label_values(name),
+            last_frame: f.last_frame.with_label_values(name),
+            fps: f.fps.with_label_values(name),
+            up: f.up.with_label_values(name),
+            rate: Mutex::default(),
+            latency: Stage::ALL.map(|s| f.latency.with_label_values(&[source.as_str(), s.as_str()])),
+            states: Mutex::default(),
+            drops: Mutex::default(),
+            classes: Mutex::default(),
+            rules: Mutex::default(),
+            families: Lookups {
+                state: f.state.clone(),
+                dropped: f.dropped.clone(),
+                detections: f.detections.clone(),
+                alerts: f.alerts.clone(),
+            },
+        }))
+    }
+
+    /// Takes every series of this source off the page.
+    pub(super) fn unlist(&self, f: &Families) {
+        let name = self.source.as_str();
+        // A series that is not there is what is wanted: results are of no interest.
+        for family in [&f.decoded, &f.judged, &f.reconnects] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        for family in [&f.source_queue, &f.up] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        for family in [&f.last_frame, &f.fps] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        for stage in Stage::ALL {
+            let _ = f.latency.remove_label_values(&[name, stage.as_str()]);
+        }
+        for state in lock(&self.states).keys() {
+            let _ = f.state.remove_label_values(&[name, state]);
+        }
+        for reason in lock(&self.drops).keys() {
+            let _ = f.dropped.remove_label_values(&[name, reason]);
+        }
+        for class in lock(&self.classes).keys() {
+            let _ = f.detections.remove_label_values(&[name, class]);
+        }
+        for rule in lock(&self.rules).keys() {
+            for outcome in AlertOutcome::ALL {
+                let _ = f.alerts.remove_label_values(&[name, rule, outcome.as_str()]);
+            }
+        }
+    }
+}
+
+/// The child called `name`, made by `make` when it is new; beyond the limit the one called `other`.
+fn child<T: Clone>(children: &Children<T>, name: &str, make: impl FnOnce(&str) -> T) -> T {
+    let mut children = lock(children);
+    if let Some(known) = children.get(name) {
+        return known.clone();
+    }
+    let name = if children.len() < NAMES_MAX { name } else { OTHER };
+    children.entry(name.into()).or_insert_with(|| make(name)).clone()
+}
+
+impl Series {
+    /// Counts a frame that arrived, captured at `captured_unix_ns`.
+    pub fn frame_decoded(&self, captured_unix_ns: u64) {
+        self.decoded.inc();
+        self.last_frame.set(captured_unix_ns as f64 / 1e9);
+        lock(&self.rate).note(self.clock.monotonic_ns());
+    }
+
+    /// Frames that arrived so far.
+    pub fn frames_decoded(&self) -> u64 {
+        self.decoded.get()
+    }
+
+    /// Frames per second over the last few seconds.
+    pub fn fps(&self) -> f64 {
+        lock(&self.rate).per_second(self.clock.monotonic_ns())
+    }
+
+    /// Seconds since the newest frame was captured, on the wall clock; `None` before the first.
+    pub fn last_frame_age_s(&self) -> Option<f64> {
+        let last = self.last_frame.get();
+        (last > 0.0).then(|| (self.clock.unix_ns() as f64 / 1e9 - last).max(0.0))
+    }
+
+    /// Counts frames that were not judged.
+    pub fn dropped(&self, reason: &str, count: u64) {
+        child(&self.drops, reason, |r| self.families.dropped.with_label_values(&[self.source.as_str(), r]))
+            .inc_by(count);
+    }
+
+    /// Drops so far, by reason.
+    pub fn drops(&self) -> BTreeMap<String, u64> {
+        lock(&self.drops).iter().map(|(reason, c)| (reason.to_string(), c.get())).collect()
+    }
+
+    /// Counts detections of a class.
+    pub fn detections(&self, class: &str, count: u64) {
+        child(&self.classes, class, |c| self.families.detections.with_label_values(&[self.source.as_str(), c]))
+            .inc_by(count);
+    }
+
+    /// Detections so far, by class.
+    pub fn detections_by_class(&self) -> BTreeMap<String, u64> {
+        lock(&self.classes).iter().map(|(class, c)| (class.to_string(), c.get())).collect()
+    }
+
+    /// The latency histogram of a stage, in seconds.
+    pub fn latency(&self, stage: Stage) -> &Histogram {
+        &self.latency[stage as usize]
+    }
+
+    /// Notes the state the source is in (`backend::SourceState::as_str`); it is up in `running` only.
+    pub fn state(&self, state: &'static str) {
+        self.up.set(i64::from(state == "running"));
+        let mut states = lock(&self.states);
+        for (name, gauge) in states.iter() {
+            gauge.set(i64::from(&**name == state));
+        }
+        states
+            .entry(state.into())
+            .or_insert_with(|| self.families.state.with_label_values(&[self.source.as_str(), state]))
+            .set(1);
+    }
+
+    /// Counts an alert's outcome under its rule.
+    pub fn alert(&self, rule: &str, outcome: AlertOutcome) {
+        let counters = child(&self.rules, rule, |r| {
+            AlertOutcome::ALL.map(|o| self.families.alerts.with_label_values(&[self.source.as_str(), r, o.as_str()]))
+        });
+        counters[outcome as usize].inc();
+    }
+
+    /// Alerts of this source with an outcome so far, over all rules.
+    pub fn alerts(&self, outcome: AlertOutcome) -> u64 {
+        lock(&self.rules).values().map(|counters| counters[outcome as usize].get()).sum()
+    }
+
+    pub(super) fn refresh_fps(&self, now_ns: u64) {
+        self.fps.set(lock(&self.rate).per_second(now_ns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::tests::Manual;
+    use super::*;
+
+    #[test]
+    fn classes_beyond_the_limit_are_counted_as_other() {
+        let metrics = Metrics::new(Arc::new(Manual::default()));
+        let source = metrics.source(&"a".into());
+        for i in 0..1_000 {
+            source.detections(&format!("class{i}"), 1);
+        }
+        let by_class = source.detections_by_class();
+        assert_eq!(by_class.len(), NAMES_MAX + 1);
+        assert_eq!(by_class[OTHER], 1_000 - NAMES_MAX as u64);
+        assert_eq!(by_class.values().sum::<u64>(), 1_000);
+    }
+
+    #[test]
+    fn a_source_is_in_one_state_and_up_only_while_running() {
+        let metrics = Metrics::new(Arc::new(Manual::default()));
+        let source = metrics.source(&"a".into());
+        for state in ["connecting", "running", "stalled", "backoff", "running"] {
+            source.state(state);
+            let page = metrics.render();
+            let ones: Vec<_> =
+                page.lines().filter(|l| l.starts_with("dsengine_source_state{") && l.ends_with(" 1")).collect();
+            assert_eq!(ones, [format!("dsengine_source_state{{source=\"a\",state=\"{state}\"}} 1")]);
+            let up = i32::from(state == "running");
+            assert!(page.contains(&format!("dsengine_source_up{{source=\"a\"}} {up}\n")), "{state}: {page}");
+        }
+    }
+}
