@@ -14,7 +14,7 @@ use super::{Judged, Observer};
 use crate::alert::delivery::Outbox;
 use crate::alert::policy::{Decision, Policy};
 use crate::strategy::{Strategy, View, apply};
-use crate::telemetry::StrategyMetrics;
+use crate::telemetry::{AlertOutcome, Stage, StrategyMetrics};
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Zone};
 
@@ -85,7 +85,7 @@ impl Lane {
                 if let Some(rule) = self.rules.get_mut(rule) {
                     std::mem::swap(&mut rule.strategy, &mut strategy);
                     rule.generation = generation;
-                    rule.metrics.generation(generation);
+                    rule.metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
                 }
                 // The receiver waits; should it be gone, the old version is dropped here.
                 let _ = old.send(strategy);
@@ -121,24 +121,23 @@ impl Lane {
         let Some(policy) = &mut self.policy else { return };
         for raised in raised {
             let rule = raised.draft.rule.clone();
-            self.route.metrics.alert(&rule, "raised");
+            self.route.metrics.alert(&rule, AlertOutcome::Raised);
             match policy.decide(raised, frame) {
                 Decision::Accept(alert) => match self.outbox.accept(Arc::new(alert)) {
                     Ok(alert) => {
-                        self.route.board.alert();
-                        self.route.metrics.alert(&rule, "accepted");
+                        self.route.metrics.alert(&rule, AlertOutcome::Accepted);
                         self.live.alert(&alert);
                         if let Some(observer) = &self.observer {
                             observer.alert(&alert);
                         }
                     }
                     Err(error) => {
-                        self.route.metrics.alert(&rule, "refused");
+                        self.route.metrics.alert(&rule, AlertOutcome::Refused);
                         tracing::error!(source = %frame.source, rule, %error, "alert not accepted");
                     }
                 },
-                Decision::Suppressed => self.route.metrics.alert(&rule, "suppressed"),
-                Decision::Refused { .. } => self.route.metrics.alert(&rule, "refused"),
+                Decision::Suppressed => self.route.metrics.alert(&rule, AlertOutcome::Suppressed),
+                Decision::Refused { .. } => self.route.metrics.alert(&rule, AlertOutcome::Refused),
             }
         }
     }
@@ -146,10 +145,15 @@ impl Lane {
     fn publish(&mut self, frame: Frame, started_ns: u64) {
         let ended_ns = self.clock.monotonic_ns();
         let metrics = &self.route.metrics;
-        self.route.board.judged(frame.detections.len());
-        metrics.judged(&frame, self.clock.unix_ns());
-        metrics.latency_ns("lane", ended_ns.saturating_sub(started_ns));
-        metrics.latency_ns("total", ended_ns.saturating_sub(frame.arrived_ns));
+        let seconds = |from_ns: u64, to_ns: u64| to_ns.saturating_sub(from_ns) as f64 / 1e9;
+        metrics.frames_judged.inc();
+        metrics.queue_depth.set(i64::try_from(self.route.inbox.waiting()).unwrap_or(i64::MAX));
+        for detection in &frame.detections {
+            metrics.detections(&detection.label, 1);
+        }
+        metrics.latency(Stage::Queue).observe(seconds(frame.arrived_ns, started_ns));
+        metrics.latency(Stage::Judge).observe(seconds(started_ns, ended_ns));
+        metrics.latency(Stage::Total).observe(seconds(frame.arrived_ns, ended_ns));
         if let Some(observer) = &self.observer {
             let generations: Vec<(Arc<str>, u64)> =
                 self.rules.iter().map(|r| (Arc::clone(&r.name), r.generation)).collect();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::route::Route;
 use crate::error::Error;
 use crate::infer::{Model, Worker};
-use crate::telemetry::Metrics;
+use crate::telemetry::{ModelMetrics, Stage};
 use crate::types::{Clock, Frame, Picture};
 
 /// One frame on its way through the models.
@@ -98,7 +98,7 @@ impl Pool {
         batch: usize,
         batch_timeout: Duration,
         clock: Arc<dyn Clock>,
-        metrics: &Arc<Metrics>,
+        metrics: &ModelMetrics,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { slots: Vec::new(), turn: 0, closed: false }),
@@ -112,7 +112,7 @@ impl Pool {
         for index in 0..workers.max(1) {
             let worker = model.worker()?;
             let shared = Arc::clone(&pool.shared);
-            let (name, metrics) = (name.to_owned(), Arc::clone(metrics));
+            let (name, metrics) = (name.to_owned(), metrics.clone());
             pool.workers.push(super::spawn(format!("infer-{index}"), move || work(&shared, worker, &name, &metrics))?);
         }
         Ok(pool)
@@ -206,7 +206,7 @@ fn take(shared: &Shared) -> Vec<Taken> {
     }
 }
 
-fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &Metrics) {
+fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &ModelMetrics) {
     loop {
         let mut batch = take(shared);
         if batch.is_empty() {
@@ -228,7 +228,12 @@ fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &Metrics) {
         let result = if refs.is_empty() { Ok(Vec::new()) } else { worker.detect(&refs) };
         drop(refs);
         drop(pictures);
-        metrics.inference(name).observe_ns(shared.clock.monotonic_ns().saturating_sub(started));
+        let spent_ns = shared.clock.monotonic_ns().saturating_sub(started);
+        metrics.seconds.observe(spent_ns as f64 / 1e9);
+        metrics.frames.inc_by(batch.len() as u64);
+        for taken in &batch {
+            taken.route.metrics.latency(Stage::Infer).observe(spent_ns as f64 / 1e9);
+        }
         shared.rejected.fetch_add(worker.take_rejected(), Ordering::Relaxed);
         match result {
             Ok(found) => {

@@ -74,18 +74,18 @@ impl Scripts {
         }
         let generation = script.generation + 1;
         let built: Result<Vec<_>, Error> = seats.iter().map(|seat| (seat.make)(text)).collect();
-        let built = built.inspect_err(|_| self.count(&strategies, "rejected"))?;
+        let built = built.inspect_err(|_| self.count(&strategies, false))?;
 
         let lanes = swap_all(seats, built, generation);
         script.generation = generation;
         text.clone_into(&mut script.text);
-        self.count(&strategies, "ok");
+        self.count(&strategies, true);
         Ok(Reloaded { strategies, generation, lanes, changed: true })
     }
 
-    fn count(&self, strategies: &[String], result: &str) {
+    fn count(&self, strategies: &[String], ok: bool) {
         for strategy in strategies {
-            self.metrics.reload(strategy, result);
+            self.metrics.strategy(strategy).reload(ok);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Route {
     pub(super) id: SourceId,
     pub(super) inbox: Inbox<Control>,
     pub(super) metrics: SourceMetrics,
-    pub(super) board: Arc<SourceBoard>,
+    pub(super) board: SourceBoard,
     live: bool,
     stages: OnceLock<Stages>,
     /// Frames of a live source that workers took and the lane has not finished.
@@ -42,7 +42,6 @@ impl Route {
         in_flight_max: u64,
         merge_iou: f32,
         metrics: SourceMetrics,
-        board: Arc<SourceBoard>,
         clock: Arc<dyn Clock>,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Self {
@@ -50,7 +49,7 @@ impl Route {
             id,
             inbox: Inbox::new(in_flight_max),
             metrics,
-            board,
+            board: SourceBoard::default(),
             live,
             stages: OnceLock::new(),
             taken: AtomicU64::new(0),
@@ -104,7 +103,7 @@ impl Route {
 
     /// A frame that a worker took is lost, for a reason that is counted.
     pub(super) fn drop_frame(&self, ticket: u64, reason: &'static str) {
-        self.count_drop(reason, 1);
+        self.metrics.dropped(reason, 1);
         self.inbox.settle(ticket, None);
         self.give_credit();
     }
@@ -123,10 +122,6 @@ impl Route {
         }
     }
 
-    pub(super) fn count_drop(&self, reason: &'static str, count: u64) {
-        self.metrics.dropped(reason, count);
-        self.board.dropped(reason, count);
-    }
 }
 
 /// The engine's side of the Backend seam, one per source.
@@ -138,7 +133,7 @@ impl Sink for Inlet {
         if frame.arrived_ns == 0 {
             frame.arrived_ns = route.clock.monotonic_ns();
         }
-        route.board.frame(&frame, route.clock.unix_ns());
+        route.metrics.frame_decoded(frame.captured_unix_ns);
         if !route.live && !route.inbox.wait_room() {
             return Flow::Stop;
         }
@@ -148,14 +143,14 @@ impl Sink for Inlet {
             Some((feed, slot)) if !frame.tracked => {
                 if let Some(dropped) = feed.offer(*slot, Job { ticket, frame }, route.live) {
                     // Not taken by a worker yet, so it holds no credit.
-                    route.count_drop("overload", 1);
+                    route.metrics.dropped("overload", 1);
                     route.inbox.settle(dropped, None);
                 }
             }
             _ if route.live => {
                 let dropped = route.inbox.settle_newest(ticket, frame);
                 if dropped > 0 {
-                    route.count_drop("overload", dropped);
+                    route.metrics.dropped("overload", dropped);
                 }
             }
             _ => route.inbox.settle(ticket, Some(frame)),
@@ -167,8 +162,11 @@ impl Sink for Inlet {
         let route = &*self.0;
         match event {
             SourceEvent::State(state) => {
-                route.board.state(state);
-                route.metrics.state(state);
+                route.board.set_state(state);
+                route.metrics.state(state.as_str());
+                if matches!(state, SourceState::Backoff { .. }) {
+                    route.metrics.reconnects.inc();
+                }
                 match state {
                     SourceState::Failed => tracing::error!(source = %route.id, state = state.as_str(), "source"),
                     SourceState::Stalled | SourceState::Backoff { .. } => {
@@ -179,9 +177,9 @@ impl Sink for Inlet {
             }
             SourceEvent::Fault(reason) => {
                 tracing::warn!(source = %route.id, %reason, "source attempt failed");
-                route.board.error(reason);
+                route.board.set_error(reason);
             }
-            SourceEvent::Dropped { reason, count } => route.count_drop(reason, count),
+            SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
             SourceEvent::Ended => route.inbox.end(),
             SourceEvent::Broken(reason) => {
                 tracing::error!(source = %route.id, %reason, "source broken");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Engine;
+use crate::telemetry::AlertOutcome;
 use crate::types::SourceId;
 
 /// The whole engine's summary.
@@ -37,7 +38,7 @@ pub struct SourceSummary {
     /// Alerts accepted.
     pub alerts: u64,
     /// Frames lost, by reason.
-    pub dropped: BTreeMap<&'static str, u64>,
+    pub dropped: BTreeMap<String, u64>,
     /// Why it broke off, if it did.
     pub broken: Option<String>,
 }
@@ -62,15 +63,15 @@ impl Summary {
 pub(super) fn summarise(engine: &Engine) -> Summary {
     let now_ns = engine.clock.monotonic_ns();
     let sources = engine.sources.iter().map(|source| {
-        let board = source.route.board.snapshot(now_ns);
+        let metrics = &source.route.metrics;
         SourceSummary {
             source: source.route.id.clone(),
-            frames: board.frames,
-            judged: board.judged,
-            detections: board.detections,
-            alerts: board.alerts,
-            dropped: board.dropped,
-            broken: board.broken,
+            frames: metrics.frames_decoded(),
+            judged: metrics.frames_judged.get(),
+            detections: metrics.detections_by_class().values().sum(),
+            alerts: metrics.alerts(AlertOutcome::Accepted),
+            dropped: metrics.drops(),
+            broken: source.route.board.broken(),
         }
     });
     let (delivered, failed) = engine.outbox.totals();

@@ -12,6 +12,6 @@ pub mod redact;
 pub mod rotate;
 mod source;
 
-pub use metrics::Metrics;
+pub use metrics::{HandlerMetrics, Metrics, ModelMetrics, StrategyMetrics};
 pub use redact::redact;
 pub use source::{AlertOutcome, SourceMetrics, Stage};

@@ -1,0 +1,370 @@
+//! From a `Plan` to running parts. The only place that names adapters.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::inbox::in_flight_max;
+use super::lane::{Lane, Rule};
+use super::live::Live;
+use super::pool::Pool;
+use super::reload::{Make, Scripts, Seat};
+use super::route::{Inlet, Route};
+use super::{Engine, Observer, Running, SystemClock, spawn};
+use crate::alert::Handler;
+use crate::alert::delivery::Outbox;
+use crate::alert::policy::Policy;
+use crate::alert::store::MemoryStore;
+use crate::backend::scene::SceneBackend;
+use crate::backend::trace::TraceBackend;
+use crate::backend::{Backend, Sink};
+use crate::config::{Input, ModelPlan, Plan, SourcePlan, StrategyKind, StrategyPlan};
+use crate::error::{Code, Error};
+use crate::gst::GstBackend;
+use crate::infer::{Choice, Model, Runtime, Search};
+use crate::lua::{self, LuaStrategy};
+use crate::strategy::motion::Motion;
+use crate::strategy::state::StateStore;
+use crate::strategy::watchdog::Watchdog;
+use crate::strategy::Strategy;
+use crate::telemetry::Metrics;
+use crate::track::{Tracker, Tracks};
+use crate::types::{Clock, SourceId};
+use crate::{handlers, infer};
+
+/// Most script bytes read.
+const SCRIPT_BYTES_MAX: u64 = 1 << 20;
+
+/// One source as it runs.
+pub(super) struct Source {
+    pub(super) route: Arc<Route>,
+    pub(super) live: Arc<Live>,
+}
+
+/// Makes a strategy for a source.
+type Factory = Box<dyn Fn(&SourceId) -> Box<dyn Strategy> + Send>;
+
+/// Collects what an engine is made of besides its plan.
+pub struct Builder {
+    plan: Plan,
+    clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
+    search: Search,
+    choice: Choice,
+    strategies: Vec<(String, Factory)>,
+    handlers: Vec<Arc<dyn Handler>>,
+}
+
+impl Builder {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            clock: Arc::new(SystemClock::new()),
+            observer: None,
+            search: Search::default(),
+            choice: Choice::Auto,
+            strategies: Vec::new(),
+            handlers: Vec::new(),
+        }
+    }
+
+    /// Runs on this clock instead of the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Shows frames, judgements and alerts to `observer`.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Where to look for libonnxruntime; by default nowhere but the plan's own path.
+    #[must_use]
+    pub fn search(mut self, search: Search) -> Self {
+        self.search = search;
+        self
+    }
+
+    /// Which inference runtime to use.
+    #[must_use]
+    pub fn runtime(mut self, choice: Choice) -> Self {
+        self.choice = choice;
+        self
+    }
+
+    /// Adds a strategy of the embedder's own: `make` is called once per source; it judges after the plan's.
+    #[must_use]
+    pub fn strategy<S: Strategy + 'static>(
+        mut self,
+        name: &str,
+        make: impl Fn(&SourceId) -> S + Send + 'static,
+    ) -> Self {
+        self.strategies.push((name.to_owned(), Box::new(move |source| Box::new(make(source)))));
+        self
+    }
+
+    /// Adds a handler of the embedder's own beside the plan's.
+    #[must_use]
+    pub fn handler(mut self, handler: Arc<dyn Handler>) -> Self {
+        self.handlers.push(handler);
+        self
+    }
+
+    /// Builds every part, then starts the sources.
+    ///
+    /// # Errors
+    /// When a model, label file, script, handler or source cannot be used; nothing runs then.
+    pub fn start(self) -> Result<Engine, Error> {
+        let Self { plan, clock, observer, search, choice, strategies, handlers } = self;
+        let metrics = Metrics::new(Arc::clone(&clock));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::new(Code::Io, format!("cannot start the control threads: {e}")))?;
+
+        let mut all_handlers = handlers;
+        for handler in &plan.handlers {
+            all_handlers.push(handlers::build(handler)?);
+        }
+        let store = Arc::new(MemoryStore::new(plan.alerts.outbox_max));
+        let outbox =
+            Outbox::start(store, all_handlers, &plan.alerts, Arc::clone(&clock), Arc::clone(&metrics), runtime.handle());
+        let outbox = Arc::new(outbox);
+
+        let workers = plan.workers.unwrap_or_else(cores).max(1);
+        let pools = start_pools(&plan, workers, &search, choice, &clock, &metrics)?;
+        let watchdog = Arc::new(Watchdog::start(Arc::clone(&clock))?);
+        let scripts = Texts::read(&plan)?;
+
+        let running = Arc::new(Running { count: Mutex::new(plan.sources.len()), none: Condvar::new() });
+        let mut seats: BTreeMap<PathBuf, Vec<Seat>> = BTreeMap::new();
+        let mut sources = Vec::with_capacity(plan.sources.len());
+        let mut lanes = Vec::with_capacity(plan.sources.len());
+        for source in &plan.sources {
+            let on_end = {
+                let running = Arc::clone(&running);
+                Box::new(move || running.finished())
+            };
+            let route = Arc::new(Route::new(
+                source.id.clone(),
+                source.input.is_live(),
+                in_flight_max(workers),
+                plan.models.first().map_or(0.5, |m| m.nms),
+                metrics.source(&source.id),
+                Arc::clone(&clock),
+                on_end,
+            ));
+            route.set_stages(stages(&plan, &pools, &route));
+            let live = Arc::new(Live::new());
+            let mut detectors = Vec::new();
+            let mut rules = Vec::new();
+            for strategy in plan.strategies.iter().filter(|s| applies(&s.sources, &source.id)) {
+                match &strategy.kind {
+                    StrategyKind::Motion => detectors.push(rule(strategy, Box::new(Motion::new(&strategy.name)), &metrics)),
+                    StrategyKind::Lua(path) => {
+                        let make = lua_maker(strategy, path, source, &watchdog);
+                        let text = scripts.get(path);
+                        rules.push(rule(strategy, make(text)?, &metrics));
+                        seats.entry(path.clone()).or_default().push(Seat {
+                            strategy: strategy.name.clone(),
+                            route: Arc::clone(&route),
+                            rule: rules.len() - 1,
+                            make,
+                        });
+                    }
+                    StrategyKind::Wasm(path) => {
+                        return Err(Error::new(
+                            Code::Unsupported,
+                            format!("strategy {}: {}: WASM components are checked but not run yet", strategy.name, path.display()),
+                        ));
+                    }
+                }
+            }
+            for (name, factory) in &strategies {
+                rules.push(Rule {
+                    name: name.as_str().into(),
+                    strategy: factory(&source.id),
+                    generation: 1,
+                    filters: false,
+                    metrics: metrics.strategy(name),
+                });
+            }
+            let lane = Lane {
+                route: Arc::clone(&route),
+                confidence: source.confidence,
+                detectors,
+                tracker: plan.tracking.enabled.then(Tracker::default),
+                tracks: Tracks::default(),
+                zones: Arc::clone(&source.zones),
+                rules,
+                policy: plan.alerts.enabled.then(|| Policy::new(&plan.alerts)),
+                outbox: Arc::clone(&outbox),
+                live: Arc::clone(&live),
+                observer: observer.clone(),
+                clock: Arc::clone(&clock),
+            };
+            lanes.push(spawn(format!("lane-{}", source.id), move || lane.run())?);
+            sources.push(Source { route, live });
+        }
+
+        let mut engine = Engine {
+            started_ns: clock.monotonic_ns(),
+            reload: Scripts::new(Arc::clone(&metrics), seats, scripts.0),
+            clock,
+            backends: Vec::new(),
+            sources,
+            pools,
+            lanes,
+            outbox,
+            metrics,
+            running,
+            runtime: Some(runtime),
+            stopped: false,
+            plan,
+        };
+        engine.start_sources()?;
+        Ok(engine)
+    }
+}
+
+impl Engine {
+    /// Hands every source to the backend that reads it. Only backends that are needed are made.
+    fn start_sources(&mut self) -> Result<(), Error> {
+        let mut scene: Option<SceneBackend> = None;
+        let mut trace: Option<TraceBackend> = None;
+        let mut gst: Option<GstBackend> = None;
+        for (plan, source) in self.plan.sources.iter().zip(&self.sources) {
+            let sink: Arc<dyn Sink> = Arc::new(Inlet(Arc::clone(&source.route)));
+            match plan.input {
+                Input::Scene { .. } => {
+                    scene.get_or_insert_with(|| SceneBackend::new(Arc::clone(&self.clock))).add_source(plan, sink)?;
+                }
+                Input::Trace(_) => trace.get_or_insert_default().add_source(plan, sink)?,
+                Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => {
+                    let backend = match &mut gst {
+                        Some(backend) => backend,
+                        None => gst.insert(GstBackend::new(Arc::clone(&self.clock))?),
+                    };
+                    backend.add_source(plan, sink)?;
+                }
+            }
+        }
+        self.backends.extend(scene.map(|b| Box::new(b) as Box<dyn Backend>));
+        self.backends.extend(trace.map(|b| Box::new(b) as Box<dyn Backend>));
+        self.backends.extend(gst.map(|b| Box::new(b) as Box<dyn Backend>));
+        Ok(())
+    }
+}
+
+fn start_pools(
+    plan: &Plan,
+    workers: usize,
+    search: &Search,
+    choice: Choice,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Pool>, Error> {
+    if plan.models.is_empty() {
+        return Ok(Vec::new());
+    }
+    let runtime = Runtime::open(choice, plan.ort_library.as_deref(), search)?;
+    tracing::info!(runtime = runtime.name(), reason = runtime.reason(), "inference");
+    let mut pools = Vec::with_capacity(plan.models.len());
+    for model_plan in &plan.models {
+        // Sources may ask for less than the model's own threshold; their lanes refuse what is below theirs.
+        let lowest = plan.sources.iter().filter_map(|s| s.confidence).fold(model_plan.confidence, f32::min);
+        let model = Model::load(&ModelPlan { confidence: lowest, ..model_plan.clone() }, &runtime)?;
+        tracing::info!(strategy = model_plan.name, model = %model_plan.model.display(), layout = model.layout(), "model loaded");
+        pools.push(Pool::start(
+            &model_plan.name,
+            &Arc::new(model),
+            workers,
+            plan.batch_size,
+            plan.batch_timeout,
+            Arc::clone(clock),
+            &metrics.model(&model_plan.name),
+        )?);
+    }
+    Ok(pools)
+}
+
+/// The pools this source's frames pass, attached in listed order.
+fn stages(plan: &Plan, pools: &[Pool], route: &Arc<Route>) -> super::route::Stages {
+    let wanted = plan.models.iter().zip(pools).filter(|(model, _)| applies(&model.sources, &route.id));
+    wanted
+        .enumerate()
+        .map(|(stage, (_, pool))| {
+            let feed = pool.feed();
+            let slot = feed.attach(Arc::clone(route), stage);
+            (feed, slot)
+        })
+        .collect()
+}
+
+fn applies(sources: &[SourceId], source: &SourceId) -> bool {
+    sources.is_empty() || sources.contains(source)
+}
+
+fn rule(plan: &StrategyPlan, strategy: Box<dyn Strategy>, metrics: &Metrics) -> Rule {
+    let metrics = metrics.strategy(&plan.name);
+    metrics.generation.set(1);
+    Rule { name: plan.name.as_str().into(), strategy, generation: 1, filters: plan.filters, metrics }
+}
+
+/// How to make a Lua strategy's next version for one source. Its state is the host's and outlives versions.
+fn lua_maker(plan: &StrategyPlan, path: &Path, source: &SourcePlan, watchdog: &Arc<Watchdog>) -> Make {
+    let state = Arc::new(StateStore::default());
+    let (name, path, config) = (plan.name.clone(), path.to_owned(), plan.config.clone());
+    let (zones, watchdog) = (Arc::clone(&source.zones), Arc::clone(watchdog));
+    Box::new(move |text| {
+        let script = lua::Script {
+            name: name.clone(),
+            path: path.clone(),
+            text: text.to_owned(),
+            config: config.clone(),
+            limits: lua::Limits::default(),
+            state: Arc::clone(&state),
+            zones: Arc::clone(&zones),
+        };
+        LuaStrategy::load(script, Arc::clone(&watchdog)).map(|s| Box::new(s) as Box<dyn Strategy>)
+    })
+}
+
+/// The contents of every script, each read once.
+struct Texts(BTreeMap<PathBuf, String>);
+
+impl Texts {
+    fn read(plan: &Plan) -> Result<Self, Error> {
+        let mut texts = BTreeMap::new();
+        for strategy in &plan.strategies {
+            let StrategyKind::Lua(path) = &strategy.kind else { continue };
+            if texts.contains_key(path) {
+                continue;
+            }
+            let broken = |what: String| {
+                Error::new(Code::Plugin, format!("strategy {}: {}: {what}", strategy.name, path.display()))
+            };
+            let size = std::fs::metadata(path).map_err(|e| broken(format!("cannot be read: {e}")))?.len();
+            if size > SCRIPT_BYTES_MAX {
+                return Err(broken(format!("is {size} bytes, the limit is {SCRIPT_BYTES_MAX}")));
+            }
+            let text = std::fs::read_to_string(path).map_err(|e| broken(format!("cannot be read: {e}")))?;
+            texts.insert(path.clone(), text);
+        }
+        Ok(Self(texts))
+    }
+
+    fn get(&self, path: &Path) -> &str {
+        self.0.get(path).map_or("", String::as_str)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
