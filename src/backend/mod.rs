@@ -6,6 +6,7 @@
 //! The sink never runs user code; it only queues. Look next at `engine::inlet`, the one real sink.
 
 pub mod trace;
+pub mod scene;
 
 use std::sync::Arc;
 use std::time::Duration;

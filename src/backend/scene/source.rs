@@ -1,0 +1,1 @@
+//! Scenes behind the Backend seam.
