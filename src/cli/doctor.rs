@@ -13,7 +13,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Exit {
     let mut findings = gst::doctor();
-    findings.extend(infer::doctor(&infer::Search::from_process()));
+    findings.extend(infer::doctor(&infer::Search::of_process(None)));
     findings.extend(deepstream::doctor());
     if args.json {
         println!("{:#}", serde_json::json!(findings));

@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return failed(&error),
     };
     gst::log_to_tracing();
-    let Some(runtime) = infer::Choice::parse(&args.runtime) else {
+    let Some(runtime) = choice(&args.runtime) else {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
         return Exit::Usage;
     };
@@ -74,7 +74,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     let builder = Engine::builder(plan)
-        .search(infer::Search::from_process())
+        .search(infer::Search::of_process(None))
         .runtime(runtime)
         .observer(Arc::clone(&recorder) as Arc<dyn Observer>);
     let engine = match builder.start() {
@@ -98,6 +98,15 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         }
     }
     if summary.any_broken() { Exit::Failed } else { Exit::Fine }
+}
+
+fn choice(word: &str) -> Option<infer::Choice> {
+    match word {
+        "auto" => Some(infer::Choice::Auto),
+        "onnxruntime" => Some(infer::Choice::OnnxRuntime),
+        "rten" => Some(infer::Choice::Rten),
+        _ => None,
+    }
 }
 
 /// The plan for recording: every wanted frame at full speed, no rules, no alerts, no listener.

@@ -110,7 +110,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     let graceful = plan.graceful_shutdown;
     let (sender, started) = bounded(1);
     let starter = std::thread::Builder::new().name("start".into()).spawn(move || {
-        let mut builder = Engine::builder(plan).search(infer::Search::from_process());
+        let mut builder = Engine::builder(plan).search(infer::Search::of_process(None));
         if !observers.is_empty() {
             builder = builder.observer(Arc::new(Observers(observers)));
         }

@@ -8,7 +8,7 @@ use dsengine::backend::scene::Scene;
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::error::{Code, Error};
 use dsengine::gst::encode::Mp4Writer;
-use dsengine::types::{Frame, SourceId};
+use dsengine::types::{Frame, Picture, SourceId};
 use indicatif::ProgressBar;
 
 use super::exit::Exit;
@@ -48,7 +48,7 @@ enum Command {
 pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     match &args.command {
         Command::List => {
-            for name in Scene::names() {
+            for name in Scene::shipped() {
                 println!("{name}");
             }
             Exit::Fine
@@ -99,7 +99,7 @@ fn render(
         if stop.asked() {
             break;
         }
-        let picture = if black { scene.black() } else { scene.picture(index) };
+        let picture = if black { black_like(&scene.frame(index).0) } else { scene.frame(index).0 };
         let pts_ns = scene.pts_ns(index);
         movie.write(&picture, pts_ns)?;
         if let Some((path, trace)) = &mut trace {
@@ -126,4 +126,14 @@ fn render(
         trace.finish().map_err(|e| io(path, &e))?;
     }
     Ok(written)
+}
+
+/// What a covered lens shows, with the size and colorimetry of `picture`.
+fn black_like(picture: &Picture) -> Picture {
+    let plane = |index: usize, value: u8| {
+        let (bytes, rows) = picture.plane_size(index);
+        vec![value; bytes * rows]
+    };
+    let planes = [plane(0, 16), plane(1, 128), plane(2, 128)];
+    Picture::from_i420(picture.width, picture.height, picture.colorimetry, planes).unwrap_or_else(|| picture.clone())
 }

@@ -273,14 +273,15 @@ fn start_pools(
     if plan.models.is_empty() {
         return Ok(Vec::new());
     }
-    let runtime = Runtime::open(choice, plan.ort_library.as_deref(), search)?;
-    tracing::info!(runtime = runtime.name(), reason = runtime.reason(), "inference");
+    let search = Search { explicit: plan.ort_library.clone().or_else(|| search.explicit.clone()), ..search.clone() };
+    let (runtime, reason) = Runtime::open(choice, &search)?;
+    tracing::info!("inference by {reason}");
     let mut pools = Vec::with_capacity(plan.models.len());
     for model_plan in &plan.models {
         // Sources may ask for less than the model's own threshold; their lanes refuse what is below theirs.
         let lowest = plan.sources.iter().filter_map(|s| s.confidence).fold(model_plan.confidence, f32::min);
         let model = Model::load(&ModelPlan { confidence: lowest, ..model_plan.clone() }, &runtime)?;
-        tracing::info!(strategy = model_plan.name, model = %model_plan.model.display(), layout = model.layout(), "model loaded");
+        tracing::info!(strategy = model_plan.name, model = %model_plan.model.display(), layout = ?model.layout(), "model loaded");
         pools.push(Pool::start(
             &model_plan.name,
             &Arc::new(model),

@@ -207,6 +207,7 @@ fn take(shared: &Shared) -> Vec<Taken> {
 }
 
 fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &ModelMetrics) {
+    let mut seen_rejected = 0;
     loop {
         let mut batch = take(shared);
         if batch.is_empty() {
@@ -234,7 +235,8 @@ fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &ModelMetrics)
         for taken in &batch {
             taken.route.metrics.latency(Stage::Infer).observe(spent_ns as f64 / 1e9);
         }
-        shared.rejected.fetch_add(worker.take_rejected(), Ordering::Relaxed);
+        shared.rejected.fetch_add(worker.rejected() - seen_rejected, Ordering::Relaxed);
+        seen_rejected = worker.rejected();
         match result {
             Ok(found) => {
                 for (taken, detections) in batch.into_iter().zip(found) {
