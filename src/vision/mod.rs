@@ -1,1 +1,9 @@
 //! Pure functions over pixels and boxes: letterbox and colour, model output decoders, NMS, motion, JPEG.
+//!
+//! A picture goes in at [`preprocess`], a network's numbers come back through [`decode`] and [`nms`]; [`letterbox`]
+//! is the geometry both ends share. Nothing here knows which runtime ran the network.
+
+pub mod decode;
+pub mod letterbox;
+pub mod nms;
+pub mod preprocess;

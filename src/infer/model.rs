@@ -1,0 +1,283 @@
+//! A model file, checked: how it is fed, how it is read, what its classes are called.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::ModelPlan;
+use crate::error::{Code, Error};
+use crate::vision::decode::Layout;
+use crate::vision::preprocess::Preprocessor;
+
+use super::runtime::{Kind, Runtime};
+use super::session::{Element, Port, Session, Signature};
+use super::worker::Worker;
+use super::{labels, onnx, rten};
+
+/// A loaded model. Workers come out of it; it can be shared between threads.
+pub struct Model {
+    facts: Arc<Facts>,
+    opened: Opened,
+    /// The session of the warm-up, for the first worker.
+    spare: Mutex<Option<Box<dyn Session>>>,
+}
+
+/// What workers need to know.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) plan: ModelPlan,
+    pub(super) layout: Layout,
+    /// Width and height of the input.
+    pub(super) input: (usize, usize),
+    /// Pictures per run where the model fixes it.
+    pub(super) fixed_batch: Option<usize>,
+    pub(super) labels: Vec<Arc<str>>,
+}
+
+/// How further sessions are opened.
+enum Opened {
+    Onnx { environment: ort::environment::Environment, element: Element, outputs: Vec<usize> },
+    Rten { model: Arc<::rten::Model>, outputs: Vec<usize> },
+}
+
+impl Model {
+    /// Loads and checks a model, runs it once, and finds out how to read what it said.
+    ///
+    /// # Errors
+    /// `Model`: the file is missing, cannot be loaded or does not run. `ModelLayout`: its inputs or outputs are none
+    /// that can be fed or read. `Labels`: the names do not fit its classes.
+    pub fn load(plan: &ModelPlan, runtime: &Runtime) -> Result<Self, Error> {
+        let path = plan.model.as_path();
+        if !path.is_file() {
+            let error = Error::new(Code::Model, format!("model file {} is missing", path.display()));
+            return Err(error.hint("check `model`; paths are relative to the config file"));
+        }
+        let broken = |e: String| broken(path, &e);
+        match &runtime.0 {
+            Kind::Onnx(environment) => {
+                let session = onnx::open(environment, path).map_err(broken)?;
+                let signature = onnx::signature(&session);
+                let outputs = chosen_outputs(plan, &signature)?;
+                let input = Input::of(plan, &signature)?;
+                let element = input.element.clone();
+                let session = Box::new(onnx::Onnx::new(session, element.clone(), outputs.clone()));
+                let opened = Opened::Onnx { environment: environment.clone(), element, outputs };
+                Self::check(plan, &signature, &input, session, opened)
+            }
+            Kind::Rten => {
+                let model = rten::open(path).map_err(broken)?;
+                let signature = rten::signature(&model);
+                let outputs = chosen_outputs(plan, &signature)?;
+                let input = Input::of(plan, &signature)?;
+                let opened = Opened::Rten { model, outputs };
+                let session = opened.session(path).map_err(broken)?;
+                Self::check(plan, &signature, &input, session, opened)
+            }
+        }
+    }
+
+    /// Warms up, reads the real output shapes from it, and chooses the layout.
+    fn check(
+        plan: &ModelPlan,
+        signature: &Signature,
+        input: &Input,
+        mut session: Box<dyn Session>,
+        opened: Opened,
+    ) -> Result<Self, Error> {
+        let shape = [input.batch.unwrap_or(1), 3, input.size.1, input.size.0];
+        let zeros = vec![0.0; shape.iter().product()];
+        let mut shapes = vec![];
+        session
+            .run(shape, &zeros, &mut |outputs| shapes = outputs.iter().map(|o| o.shape.to_vec()).collect())
+            .map_err(|e| broken(&plan.model, &e))?;
+        let (layout, classes) = choose_layout(plan, signature, &shapes, input.size)?;
+        if shapes.iter().any(|s| s.first() != Some(&shape[0])) {
+            let message =
+                format!("{}: outputs {shapes:?} do not start with the batch of {}", plan.model.display(), shape[0]);
+            return Err(
+                Error::new(Code::ModelLayout, message).hint("export the model with the batch as the first axis")
+            );
+        }
+        let labels = labels::load(plan.labels.as_deref(), signature.metadata.names.as_deref(), classes)?;
+        let facts = Facts { plan: plan.clone(), layout, input: input.size, fixed_batch: input.batch, labels };
+        Ok(Self { facts: Arc::new(facts), opened, spare: Mutex::new(Some(session)) })
+    }
+
+    /// A worker with a session of its own. ONNX Runtime's sessions cannot share weights that are packed while
+    /// loading, so each costs the model's size again; rten's workers share one model.
+    ///
+    /// # Errors
+    /// When the file can no longer be loaded.
+    pub fn worker(&self) -> Result<Worker, Error> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let session = match spare {
+            Some(session) => session,
+            None => {
+                let path = self.facts.plan.model.as_path();
+                self.opened.session(path).map_err(|e| broken(path, &e))?
+            }
+        };
+        let preprocessor = Preprocessor::new(self.facts.layout.recipe(), self.facts.input);
+        Ok(Worker::new(Arc::clone(&self.facts), session, preprocessor))
+    }
+
+    /// The strategy's name.
+    pub fn name(&self) -> &str {
+        &self.facts.plan.name
+    }
+
+    /// Most pictures that one run can take; `usize::MAX` where the model's batch axis is open.
+    pub fn max_batch(&self) -> usize {
+        self.facts.fixed_batch.unwrap_or(usize::MAX)
+    }
+
+    /// Class names, in the order of the model's output.
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.facts.labels
+    }
+
+    /// How its output is read.
+    pub fn layout(&self) -> Layout {
+        self.facts.layout
+    }
+
+    /// Width and height of its input.
+    pub fn input_size(&self) -> (usize, usize) {
+        self.facts.input
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    fn session(&self, path: &Path) -> Result<Box<dyn Session>, String> {
+        match self {
+            Self::Onnx { environment, element, outputs } => {
+                let session = onnx::open(environment, path)?;
+                Ok(Box::new(onnx::Onnx::new(session, element.clone(), outputs.clone())))
+            }
+            Self::Rten { model, outputs } => match rten::Rten::new(Arc::clone(model), outputs) {
+                Some(session) => Ok(Box::new(session)),
+                None => Err("an input or output is missing".into()),
+            },
+        }
+    }
+}
+
+fn broken(path: &Path, why: &str) -> Error {
+    let error = Error::new(Code::Model, format!("model {} cannot be run: {why}", path.display()));
+    error.hint("is it an ONNX file, and complete? `onnx.checker` tells more")
+}
+
+/// Positions of the outputs to read.
+fn chosen_outputs(plan: &ModelPlan, signature: &Signature) -> Result<Vec<usize>, Error> {
+    if plan.output_layers.is_empty() {
+        return Ok((0..signature.outputs.len()).collect());
+    }
+    let position = |name: &String| {
+        signature.outputs.iter().position(|p| p.name == *name).ok_or_else(|| {
+            let message = format!("model {} has no output `{name}`; {}", plan.model.display(), signature.describe());
+            Error::new(Code::ModelLayout, message).hint("name existing outputs in `output_layers`, or leave it out")
+        })
+    };
+    plan.output_layers.iter().map(position).collect()
+}
+
+/// The input, resolved.
+struct Input {
+    element: Element,
+    batch: Option<usize>,
+    size: (usize, usize),
+}
+
+impl Input {
+    fn of(plan: &ModelPlan, signature: &Signature) -> Result<Self, Error> {
+        let refuse = |why: &str, hint: &str| {
+            let message = format!("model {}: {why}; {}", plan.model.display(), signature.describe());
+            Err(Error::new(Code::ModelLayout, message).hint(hint))
+        };
+        let [Port { element, shape, .. }] = signature.inputs.as_slice() else {
+            return refuse("a detector with exactly one input is needed", "export the network without further inputs");
+        };
+        if matches!(element, Element::Other(_)) {
+            return refuse("the input must be 32- or 16-bit floats", "export the model with float inputs");
+        }
+        let &[batch, channels, height, width] = shape.as_slice() else {
+            return refuse("the input must have four axes, [N, 3, H, W]", "export the model with NCHW input");
+        };
+        if channels.is_some_and(|c| c != 3) {
+            return refuse("the input must have three channels, [N, 3, H, W]", "export the model with NCHW input");
+        }
+        let wanted = plan.input_shape.map(|[_, h, w]| (h, w));
+        let exported = signature.metadata.imgsz.as_deref().and_then(size_of);
+        let (open_height, open_width) = match (wanted.or(exported), height, width) {
+            (Some(size), ..) => size,
+            (None, Some(h), Some(w)) => (h, w),
+            _ => return refuse("height and width of the input are open", "set `input_shape: [3, 640, 640]`"),
+        };
+        let size = (width.unwrap_or(open_width), height.unwrap_or(open_height));
+        if plan.input_shape.is_some_and(|[c, h, w]| c != 3 || (w, h) != size || w * h == 0) {
+            return refuse(
+                "`input_shape` is not the model's",
+                "`input_shape` is [3, height, width]; leave it out where the model fixes it",
+            );
+        }
+        Ok(Self { element: element.clone(), batch, size })
+    }
+}
+
+/// Height and width out of `[640, 480]`.
+fn size_of(text: &str) -> Option<(usize, usize)> {
+    let (h, w) = text.trim().strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
+    Some((h.trim().parse().ok()?, w.trim().parse().ok()?))
+}
+
+/// The layout that reads these shapes, and its number of classes.
+fn choose_layout(
+    plan: &ModelPlan,
+    signature: &Signature,
+    shapes: &[Vec<usize>],
+    input: (usize, usize),
+) -> Result<(Layout, usize), Error> {
+    let known = Layout::ALL.map(|l| format!("{}: {}", l.as_str(), l.expects())).join("; ");
+    let refuse = |why: String| {
+        let message = format!(
+            "model {}: {why}; {}; shapes in a run at {}x{}: {shapes:?}",
+            plan.model.display(),
+            signature.describe(),
+            input.0,
+            input.1
+        );
+        Err(Error::new(Code::ModelLayout, message).hint(format!("layouts that are read: {known}")))
+    };
+    if let Some(task) = signature.metadata.task.as_deref().filter(|t| *t != "detect") {
+        return refuse(format!("its metadata says it does `{task}`, only `detect` is read"));
+    }
+    if let Some(name) = &plan.layout {
+        let Some(layout) = Layout::from_name(name) else {
+            return refuse(format!("`layout: {name}` is not known"));
+        };
+        return match layout.fits(shapes, input) {
+            Some(classes) => Ok((layout, classes)),
+            None => refuse(format!("`layout: {name}` does not fit its outputs")),
+        };
+    }
+    match Layout::ALL.into_iter().find_map(|l| Some((l, l.fits(shapes, input)?))) {
+        Some(found) => Ok(found),
+        None => refuse("its outputs fit no known layout".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exported_size_is_height_then_width() {
+        assert_eq!(size_of("[640, 480]"), Some((640, 480)));
+        assert_eq!(size_of("640"), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! Which library runs networks: ONNX Runtime where one is found, rten where not.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+
+use crate::error::{Code, Error};
+
+use super::search::Search;
+
+/// Which runtime is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// ONNX Runtime if one is found, else rten.
+    #[default]
+    Auto,
+    /// ONNX Runtime or an error.
+    OnnxRuntime,
+    /// rten.
+    Rten,
+}
+
+/// A runtime, ready to load models. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(pub(super) Kind);
+
+#[derive(Clone)]
+pub(super) enum Kind {
+    Onnx(Environment),
+    Rten,
+}
+
+/// ONNX Runtime allows one environment per process, and once opened it stays: this is where two engines in one
+/// process find the same one. It holds no settings of ours.
+static OPENED: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
+
+impl Runtime {
+    /// Opens a runtime and says in one line which one it is and why.
+    ///
+    /// # Errors
+    /// When ONNX Runtime is demanded, by choice or by a configured path, and cannot be opened.
+    pub fn open(choice: Choice, search: &Search) -> Result<(Self, String), Error> {
+        if choice == Choice::Rten {
+            return Ok((Self(Kind::Rten), "rten (built in), as configured".into()));
+        }
+        let failures = match open_library(search) {
+            Ok((environment, reason)) => return Ok((Self(Kind::Onnx(environment)), reason)),
+            Err(failures) => failures,
+        };
+        if choice == Choice::OnnxRuntime || search.explicit.is_some() {
+            let error = Error::new(Code::Unsupported, format!("ONNX Runtime cannot be opened: {failures}"));
+            return Err(error.hint("install libonnxruntime 1.24 or newer and name it in ORT_DYLIB_PATH"));
+        }
+        tracing::debug!(%failures, "no ONNX Runtime");
+        let reason = "rten (built in): no libonnxruntime found; with one, models run in about 0.4 to 0.6 of the time";
+        Ok((Self(Kind::Rten), reason.into()))
+    }
+
+    /// `onnxruntime` or `rten`.
+    pub fn name(&self) -> &'static str {
+        match self.0 {
+            Kind::Onnx(_) => "onnxruntime",
+            Kind::Rten => "rten",
+        }
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Runtime({})", self.name())
+    }
+}
+
+/// The environment and the reason line, or why each library failed.
+fn open_library(search: &Search) -> Result<(Environment, String), String> {
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((environment, path)) = &*opened {
+        return Ok((environment.clone(), format!("ONNX Runtime, {} (already open)", path.display())));
+    }
+    let mut failures = vec![];
+    for (path, origin) in search.libraries() {
+        let builder = match ort::init_from(&path) {
+            Ok(builder) => builder,
+            Err(failure) => {
+                failures.push(format!("{origin}: {failure}"));
+                continue;
+            }
+        };
+        let environment = builder
+            .with_name("dsengine")
+            .with_telemetry(false)
+            .with_logger(Arc::new(|level, category, _, _, message| log(level, category, message)))
+            .build()
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+        let reason = format!("ONNX Runtime, {} ({origin})", path.display());
+        *opened = Some((environment.clone(), path));
+        return Ok((environment, reason));
+    }
+    Err(failures.join("; "))
+}
+
+/// ONNX Runtime's own lines, in our log instead of on standard error.
+fn log(level: LogLevel, category: &str, message: &str) {
+    match level {
+        LogLevel::Fatal | LogLevel::Error => tracing::error!(target: "onnxruntime", category, "{message}"),
+        LogLevel::Warning => tracing::warn!(target: "onnxruntime", category, "{message}"),
+        LogLevel::Info => tracing::debug!(target: "onnxruntime", category, "{message}"),
+        LogLevel::Verbose => tracing::trace!(target: "onnxruntime", category, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_library_the_built_in_runtime_is_used_and_the_reason_says_so() {
+        let (runtime, reason) = Runtime::open(Choice::Rten, &Search::default()).unwrap();
+        assert_eq!(runtime.name(), "rten");
+        assert!(reason.contains("as configured"));
+    }
+}

@@ -1,0 +1,109 @@
+//! One inference thread's share: pictures in, detections out.
+
+use std::sync::Arc;
+
+use crate::error::{Code, Error};
+use crate::types::{Detection, Picture};
+use crate::vision::decode::{Decoded, Tensor};
+use crate::vision::letterbox::Placement;
+use crate::vision::nms;
+use crate::vision::preprocess::Preprocessor;
+
+use super::model::Facts;
+use super::session::Session;
+
+/// Runs one model on one thread. Not shared: each thread has its own.
+pub struct Worker {
+    facts: Arc<Facts>,
+    session: Box<dyn Session>,
+    preprocessor: Preprocessor,
+    /// The session's input, as many pictures as the largest batch so far.
+    input: Vec<f32>,
+    /// The padding that each picture's place in the input carries.
+    painted: Vec<Option<Placement>>,
+    rejected: u64,
+}
+
+impl Worker {
+    pub(super) fn new(facts: Arc<Facts>, session: Box<dyn Session>, preprocessor: Preprocessor) -> Self {
+        Self { facts, session, preprocessor, input: vec![], painted: vec![], rejected: 0 }
+    }
+
+    /// Detects at the configured confidence: one list per picture, in order, best first.
+    ///
+    /// # Errors
+    /// When the runtime fails on the batch; the pictures have no detections then.
+    pub fn detect(&mut self, pictures: &[&Picture]) -> Result<Vec<Vec<Detection>>, Error> {
+        let confidence = self.facts.plan.confidence;
+        let jobs: Vec<_> = pictures.iter().map(|picture| (*picture, confidence)).collect();
+        self.detect_above(&jobs)
+    }
+
+    /// Detects with a lowest score of its own for each picture.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub fn detect_above(&mut self, jobs: &[(&Picture, f32)]) -> Result<Vec<Vec<Detection>>, Error> {
+        let mut detections = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(self.facts.fixed_batch.unwrap_or(usize::MAX).max(1)) {
+            self.run(batch, &mut detections)?;
+        }
+        Ok(detections)
+    }
+
+    /// Places of the model's output refused so far because they held no score or no box.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    fn run(&mut self, batch: &[(&Picture, f32)], detections: &mut Vec<Vec<Detection>>) -> Result<(), Error> {
+        let floats = self.preprocessor.floats();
+        let places = self.facts.fixed_batch.unwrap_or(batch.len());
+        if self.painted.len() < places {
+            self.painted.resize(places, None);
+            self.input.resize(places * floats, 0.0);
+        }
+        let mut placements = Vec::with_capacity(batch.len());
+        let slots = self.input.chunks_exact_mut(floats).zip(&mut self.painted);
+        for ((picture, _), (slot, painted)) in batch.iter().zip(slots) {
+            placements.push(self.preprocessor.write(picture, slot, painted));
+        }
+        // Places that a fixed batch has too many keep what they held: their outputs are not read.
+        let (width, height) = self.facts.input;
+        let facts = Arc::clone(&self.facts);
+        let mut rejected = 0;
+        let mut read = |outputs: &[Tensor<'_>]| {
+            for (index, ((_, confidence), placement)) in batch.iter().zip(&placements).enumerate() {
+                let decoded = facts.layout.decode(outputs, index, facts.input, *confidence);
+                rejected += decoded.rejected;
+                detections.push(facts.finish(decoded, *placement));
+            }
+        };
+        let input = &self.input[..places * floats];
+        self.session.run([places, 3, height, width], input, &mut read).map_err(|why| {
+            let message = format!("model {} failed on a batch of {}: {why}", facts.plan.model.display(), batch.len());
+            Error::new(Code::Model, message).hint("a model exported for one picture needs `batch_size: 1`")
+        })?;
+        self.rejected += rejected;
+        Ok(())
+    }
+}
+
+impl Facts {
+    /// Suppression, the way back to the picture, names.
+    fn finish(&self, mut decoded: Decoded, placement: Placement) -> Vec<Detection> {
+        nms::suppress(&mut decoded.candidates, self.plan.nms, self.plan.max_objects);
+        let named = |c: &nms::Candidate| {
+            let bbox = placement.to_picture(c.corners).clamped()?;
+            let label = self.labels.get(c.class as usize)?;
+            Some(Detection::new(Arc::clone(label), c.class, c.score, bbox))
+        };
+        decoded.candidates.iter().filter_map(named).collect()
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}

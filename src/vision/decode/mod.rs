@@ -1,0 +1,148 @@
+//! From a network's numbers to candidates: one file per output layout.
+//!
+//! A [`Layout`] knows three things: whether a set of output shapes is its own ([`Layout::fits`]), what its networks
+//! want in their input ([`Layout::recipe`]), and how to read candidates ([`Layout::decode`]). A new one is a file
+//! with these three and an arm in each `match` below; the compiler names the places.
+//!
+//! Nothing that a network says is believed unchecked: a value that is no score, or a box that is none, is refused
+//! and counted in [`Decoded::rejected`].
+
+mod yolov8;
+mod yolox;
+
+use super::nms::Candidate;
+use super::preprocess::Recipe;
+
+/// One output of a network: its shape and, row-major, its numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Tensor<'a> {
+    /// Shape, batch first.
+    pub shape: &'a [usize],
+    /// As many numbers as the shape says.
+    pub values: &'a [f32],
+}
+
+impl<'a> Tensor<'a> {
+    /// Picture `index` of the batch: the shape without its first axis, and its numbers.
+    fn picture(&self, index: usize) -> (&'a [usize], &'a [f32]) {
+        let shape = &self.shape[1..];
+        let size = shape.iter().product::<usize>();
+        (shape, &self.values[index * size..(index + 1) * size])
+    }
+}
+
+/// What was read from one picture's outputs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decoded {
+    /// Candidates at or above the threshold, in the order of the output, overlapping ones included.
+    pub candidates: Vec<Candidate>,
+    /// Places of the output that held no score or no box: NaN, infinite, outside 0..1, far outside the picture.
+    pub rejected: u64,
+}
+
+impl Decoded {
+    /// Takes a box if it is one: finite, with an area, not absurdly far outside an input of `input` pixels.
+    fn push(&mut self, candidate: Candidate, input: (usize, usize)) {
+        let [l, t, r, b] = candidate.corners;
+        let reach = REACH * input.0.max(input.1) as f32;
+        // NaN fails every comparison.
+        if r > l && b > t && [l, t, r, b].iter().all(|v| v.abs() <= reach) {
+            self.candidates.push(candidate);
+        } else {
+            self.rejected += 1;
+        }
+    }
+}
+
+/// A box may reach this many input sizes away from the origin; the part outside the picture is cut off later.
+const REACH: f32 = 4.0;
+
+/// Rounding of 16-bit networks puts a certain score this far above 1.
+const SCORE_SLACK: f32 = 2e-3;
+
+/// A score as it may be used, or `None` if it is none.
+fn score(value: f32) -> Option<f32> {
+    (-SCORE_SLACK..=1.0 + SCORE_SLACK).contains(&value).then(|| value.clamp(0.0, 1.0))
+}
+
+/// The output layouts that are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// `[N, 4 + classes, places]`: centre x, y, width, height in input pixels, then class scores; no objectness.
+    /// YOLOv8, YOLO11 and what else Ultralytics exports for detection without NMS.
+    YoloV8,
+    /// `[N, places, 5 + classes]`: raw grid offsets and log sizes, objectness, class scores; strides 8, 16, 32.
+    YoloX,
+}
+
+impl Layout {
+    /// All of them, in the order in which they are tried.
+    pub const ALL: [Self; 2] = [Self::YoloX, Self::YoloV8];
+
+    /// The word in the config.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::YoloV8 => "yolov8",
+            Self::YoloX => "yolox",
+        }
+    }
+
+    /// The layout of that name; `yolo11` is laid out as `yolov8`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "yolo11" | "yolov11" => Some(Self::YoloV8),
+            _ => Self::ALL.into_iter().find(|l| l.as_str() == name),
+        }
+    }
+
+    /// The output shapes it reads, for messages.
+    pub fn expects(self) -> &'static str {
+        match self {
+            Self::YoloV8 => "one output [N, 4 + classes, places]",
+            Self::YoloX => "one output [N, places, 5 + classes] with places of strides 8, 16, 32",
+        }
+    }
+
+    /// Number of classes, if these output shapes are this layout's for an input of `input` (width, height).
+    pub fn fits(self, shapes: &[Vec<usize>], input: (usize, usize)) -> Option<usize> {
+        match self {
+            Self::YoloV8 => yolov8::classes(shapes, input),
+            Self::YoloX => yolox::classes(shapes, input),
+        }
+    }
+
+    /// What networks of this layout want in their input.
+    pub fn recipe(self) -> Recipe {
+        match self {
+            Self::YoloV8 => yolov8::recipe(),
+            Self::YoloX => yolox::recipe(),
+        }
+    }
+
+    /// Reads picture `index` of the batch. `outputs` have the shapes that [`Self::fits`] said yes to.
+    pub fn decode(self, outputs: &[Tensor<'_>], index: usize, input: (usize, usize), threshold: f32) -> Decoded {
+        match self {
+            Self::YoloV8 => yolov8::decode(outputs[0].picture(index), input, threshold),
+            Self::YoloX => yolox::decode(outputs[0].picture(index), input, threshold),
+        }
+    }
+}
+
+/// Places of a grid with strides 8, 16 and 32 over an input of `input` (width, height).
+fn grid_places(input: (usize, usize)) -> usize {
+    STRIDES.iter().map(|s| (input.0 / s) * (input.1 / s)).sum()
+}
+
+/// Strides of the usual three heads.
+const STRIDES: [usize; 3] = [8, 16, 32];
+
+/// The only output's last two axes, where there is exactly one output of three axes.
+fn single(shapes: &[Vec<usize>]) -> Option<(usize, usize)> {
+    match shapes {
+        [only] => match only[..] {
+            [_, a, b] => Some((a, b)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,123 @@
+//! Which two source samples make an output sample, and in what proportion.
+
+use crate::vision::letterbox::Placement;
+
+/// For each output sample: `first` and `first + 1` in the proportion 1 − `weight` : `weight`. At the far edge the
+/// weight is 0 and `first + 1` may not exist.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Taps {
+    pub(super) first: Vec<u32>,
+    pub(super) weight: Vec<f32>,
+}
+
+impl Taps {
+    /// Half-pixel centres, edges repeated: `cv2.resize(INTER_LINEAR)`.
+    fn linear(source: u32, output: usize) -> Self {
+        let scale = f64::from(source) / output as f64;
+        let last = source - 1;
+        let (first, weight) = (0..output)
+            .map(|i| {
+                let at = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
+                let first = (at.floor() as u32).min(last);
+                let weight = if first == last { 0.0 } else { (at - f64::from(first)) as f32 };
+                (first, weight)
+            })
+            .unzip();
+        Self { first, weight }
+    }
+
+    /// The same taps on samples that each stand for two neighbours: two taps that fall on one sample become one.
+    fn halved(&self) -> Self {
+        let (first, weight) = self
+            .first
+            .iter()
+            .zip(&self.weight)
+            .map(|(&first, &weight)| (first / 2, if first % 2 == 0 { 0.0 } else { weight }))
+            .unzip();
+        Self { first, weight }
+    }
+
+    /// Output sample `i`: both source samples (the second repeated at the edge) and the second's weight.
+    pub(super) fn at(&self, i: usize, samples: usize) -> (usize, usize, f32) {
+        let first = self.first[i] as usize;
+        (first, (first + 1).min(samples - 1), self.weight[i])
+    }
+}
+
+/// All taps of one picture geometry.
+#[derive(Debug)]
+pub(super) struct Tables {
+    /// Width, height, and whether chroma is halved.
+    pub(super) key: (u32, u32, bool),
+    /// Columns and rows of the first component (luma; all three of RGB).
+    pub(super) luma: [Taps; 2],
+    /// Columns and rows of the other two.
+    pub(super) chroma: [Taps; 2],
+    /// Column weights as the fixed-point kernel multiplies them: two 14-bit numbers per output sample.
+    pub(super) luma_pairs: Vec<i32>,
+    /// The same for chroma.
+    pub(super) chroma_pairs: Vec<i32>,
+}
+
+impl Tables {
+    pub(super) fn new(key: (u32, u32, bool), placement: Placement) -> Self {
+        let (width, height, subsampled) = key;
+        let luma = [Taps::linear(width, placement.width), Taps::linear(height, placement.height)];
+        let chroma = if subsampled { [luma[0].halved(), luma[1].halved()] } else { luma.clone() };
+        let (luma_pairs, chroma_pairs) = (pairs(&luma[0].weight), pairs(&chroma[0].weight));
+        Self { key, luma, chroma, luma_pairs, chroma_pairs }
+    }
+}
+
+/// Fixed-point one in the column weights.
+pub(super) const COLUMN_ONE: i32 = 1 << 14;
+
+fn pairs(weights: &[f32]) -> Vec<i32> {
+    weights
+        .iter()
+        .map(|w| {
+            let second = (w * COLUMN_ONE as f32).round() as i32;
+            (COLUMN_ONE - second) | (second << 16)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_third_takes_every_middle_sample() {
+        let taps = Taps::linear(12, 4);
+        assert_eq!(taps.first, [1, 4, 7, 10]);
+        assert!(taps.weight.iter().all(|w| w.abs() < 1e-6));
+    }
+
+    #[test]
+    fn doubling_repeats_the_edges_and_blends_quarters() {
+        let taps = Taps::linear(3, 6);
+        assert_eq!(taps.first, [0, 0, 0, 1, 1, 2]);
+        assert_eq!(taps.weight, [0.0, 0.25, 0.75, 0.25, 0.75, 0.0]);
+    }
+
+    #[test]
+    fn halved_taps_blend_only_across_two_chroma_samples() {
+        let taps = Taps { first: vec![0, 1, 2, 3], weight: vec![0.5; 4] };
+        let halved = taps.halved();
+        assert_eq!(halved.first, [0, 0, 1, 1]);
+        assert_eq!(halved.weight, [0.0, 0.5, 0.0, 0.5]);
+    }
+
+    #[test]
+    fn the_last_sample_of_an_odd_width_stays_inside_the_chroma() {
+        for width in 1..40_u32 {
+            for output in 1..40 {
+                let halved = Taps::linear(width, output).halved();
+                let samples = width.div_ceil(2);
+                for (first, weight) in halved.first.iter().zip(&halved.weight) {
+                    assert!(first + u32::from(*weight > 0.0) < samples, "{width} → {output}");
+                }
+            }
+        }
+    }
+}
