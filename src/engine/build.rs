@@ -18,7 +18,7 @@ use crate::alert::store::MemoryStore;
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
 use crate::backend::{Backend, Sink};
-use crate::config::{Input, ModelPlan, Plan, SourcePlan, StrategyKind, StrategyPlan};
+use crate::config::{Input, Plan, SourcePlan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
 use crate::infer::{Choice, Model, Runtime, Search};
@@ -154,6 +154,7 @@ impl Builder {
             let route = Arc::new(Route::new(
                 source.id.clone(),
                 source.input.is_live(),
+                source.confidence,
                 in_flight_max(workers),
                 plan.models.first().map_or(0.5, |m| m.nms),
                 metrics.source(&source.id),
@@ -197,7 +198,6 @@ impl Builder {
             }
             let lane = Lane {
                 route: Arc::clone(&route),
-                confidence: source.confidence,
                 detectors,
                 tracker: plan.tracking.enabled.then(Tracker::default),
                 tracks: Tracks::default(),
@@ -278,13 +278,11 @@ fn start_pools(
     tracing::info!("inference by {reason}");
     let mut pools = Vec::with_capacity(plan.models.len());
     for model_plan in &plan.models {
-        // Sources may ask for less than the model's own threshold; their lanes refuse what is below theirs.
-        let lowest = plan.sources.iter().filter_map(|s| s.confidence).fold(model_plan.confidence, f32::min);
-        let model = Model::load(&ModelPlan { confidence: lowest, ..model_plan.clone() }, &runtime)?;
+        let model = Model::load(model_plan, &runtime)?;
         tracing::info!(strategy = model_plan.name, model = %model_plan.model.display(), layout = ?model.layout(), "model loaded");
         pools.push(Pool::start(
-            &model_plan.name,
-            &Arc::new(model),
+            model_plan,
+            &model,
             workers,
             plan.batch_size,
             plan.batch_timeout,

@@ -45,8 +45,6 @@ pub(super) struct Rule {
 /// See the module.
 pub(super) struct Lane {
     pub(super) route: Arc<Route>,
-    /// Lowest score this source accepts, where it overrides the model's.
-    pub(super) confidence: Option<f32>,
     /// Strategies that detect from pixels; they come before the tracker.
     pub(super) detectors: Vec<Rule>,
     pub(super) tracker: Option<Tracker>,
@@ -96,9 +94,6 @@ impl Lane {
     fn judge(&mut self, mut frame: Frame) {
         let started_ns = self.clock.monotonic_ns();
         if !frame.tracked {
-            if let Some(least) = self.confidence {
-                frame.detections.retain(|d| d.confidence >= least);
-            }
             for rule in &mut self.detectors {
                 consult(rule, &mut frame, &self.tracks, &self.zones, &*self.clock);
             }

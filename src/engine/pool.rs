@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::route::Route;
+use crate::config::ModelPlan;
 use crate::error::Error;
 use crate::infer::{Model, Worker};
 use crate::telemetry::{ModelMetrics, Stage};
@@ -92,8 +93,8 @@ pub(super) struct Pool {
 impl Pool {
     /// Starts `workers` workers for `model`, each with a session of its own.
     pub(super) fn start(
-        name: &str,
-        model: &Arc<Model>,
+        plan: &ModelPlan,
+        model: &Model,
         workers: usize,
         batch: usize,
         batch_timeout: Duration,
@@ -108,12 +109,12 @@ impl Pool {
             clock,
             rejected: AtomicU64::new(0),
         });
-        let mut pool = Self { name: name.to_owned(), shared, workers: Vec::with_capacity(workers) };
+        let mut pool = Self { name: plan.name.clone(), shared, workers: Vec::with_capacity(workers) };
         for index in 0..workers.max(1) {
             let worker = model.worker()?;
             let shared = Arc::clone(&pool.shared);
-            let (name, metrics) = (name.to_owned(), metrics.clone());
-            pool.workers.push(super::spawn(format!("infer-{index}"), move || work(&shared, worker, &name, &metrics))?);
+            let (plan, metrics) = (plan.clone(), metrics.clone());
+            pool.workers.push(super::spawn(format!("infer-{index}"), move || work(&shared, worker, &plan, &metrics))?);
         }
         Ok(pool)
     }
@@ -206,7 +207,7 @@ fn take(shared: &Shared) -> Vec<Taken> {
     }
 }
 
-fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &ModelMetrics) {
+fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMetrics) {
     let mut seen_rejected = 0;
     loop {
         let mut batch = take(shared);
@@ -225,9 +226,10 @@ fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &ModelMetrics)
             });
         }
         let started = shared.clock.monotonic_ns();
-        let refs: Vec<&Picture> = pictures.iter().collect();
-        let result = if refs.is_empty() { Ok(Vec::new()) } else { worker.detect(&refs) };
-        drop(refs);
+        let confidence = |t: &Taken| t.route.confidence.unwrap_or(plan.confidence);
+        let jobs: Vec<(&Picture, f32)> = pictures.iter().zip(batch.iter().map(confidence)).collect();
+        let result = if jobs.is_empty() { Ok(Vec::new()) } else { worker.detect_above(&jobs) };
+        drop(jobs);
         drop(pictures);
         let spent_ns = shared.clock.monotonic_ns().saturating_sub(started);
         metrics.seconds.observe(spent_ns as f64 / 1e9);
@@ -246,7 +248,7 @@ fn work(shared: &Shared, mut worker: Worker, name: &str, metrics: &ModelMetrics)
                 }
             }
             Err(error) => {
-                tracing::error!(strategy = name, %error, "inference failed");
+                tracing::error!(strategy = plan.name, %error, "inference failed");
                 for taken in batch {
                     taken.route.drop_frame(taken.job.ticket, "inference_error");
                 }

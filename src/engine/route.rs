@@ -10,7 +10,7 @@ use super::board::SourceBoard;
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::telemetry::SourceMetrics;
 use crate::types::{Clock, Frame, SourceId};
-use crate::vision::nms;
+use crate::vision::merge::merge;
 
 /// The models a source's frames pass, in order: each pool's way in and this source's slot there.
 pub(super) type Stages = Vec<(Feed, usize)>;
@@ -22,6 +22,8 @@ pub(super) struct Route {
     pub(super) metrics: SourceMetrics,
     pub(super) board: SourceBoard,
     live: bool,
+    /// Lowest score this source accepts, where it overrides the models' own.
+    pub(super) confidence: Option<f32>,
     stages: OnceLock<Stages>,
     /// Frames of a live source that workers took and the lane has not finished.
     taken: AtomicU64,
@@ -39,6 +41,7 @@ impl Route {
     pub(super) fn new(
         id: SourceId,
         live: bool,
+        confidence: Option<f32>,
         in_flight_max: u64,
         merge_iou: f32,
         metrics: SourceMetrics,
@@ -51,6 +54,7 @@ impl Route {
             metrics,
             board: SourceBoard::default(),
             live,
+            confidence,
             stages: OnceLock::new(),
             taken: AtomicU64::new(0),
             taken_max: in_flight_max,
@@ -96,7 +100,7 @@ impl Route {
             return;
         }
         if stage > 0 {
-            nms::merge(&mut job.frame.detections, self.merge_iou);
+            merge(&mut job.frame.detections, self.merge_iou);
         }
         self.inbox.settle(job.ticket, Some(job.frame));
     }

@@ -7,3 +7,5 @@ pub mod decode;
 pub mod letterbox;
 pub mod nms;
 pub mod preprocess;
+pub mod merge;
+pub mod draw;
