@@ -2,3 +2,7 @@
 
 mod house;
 mod infer;
+mod sources;
+mod harness;
+mod run;
+mod signals;

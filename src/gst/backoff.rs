@@ -1,0 +1,69 @@
+//! How long to wait before a source is tried again. Pure: the attempt and the chance are arguments.
+
+use std::time::Duration;
+
+use crate::config::RetryPlan;
+
+/// Share of a delay that chance may take away, so that cameras which fell together do not come back together.
+/// Chance only shortens: the cap stays a cap, and delays still spread once they have reached it.
+const JITTER: f64 = 0.25;
+
+/// The wait before attempt `attempt` (1 = first retry). `chance` is drawn evenly from 0..1.
+pub(super) fn delay(plan: &RetryPlan, attempt: u32, chance: f64) -> Duration {
+    let doublings = if plan.exponential { attempt.saturating_sub(1).min(62) } else { 0 };
+    // Saturating: a Duration of centuries is still just "at the cap".
+    let grown = plan.base.as_secs_f64() * (1u64 << doublings) as f64;
+    let full = grown.min(plan.cap.as_secs_f64());
+    Duration::from_secs_f64(full * (1.0 - JITTER * chance.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(base_ms: u64, cap_ms: u64, exponential: bool) -> RetryPlan {
+        RetryPlan {
+            max_retries: 5,
+            base: Duration::from_millis(base_ms),
+            cap: Duration::from_millis(cap_ms),
+            exponential,
+            first_frame: Duration::from_secs(8),
+            gap: Duration::from_secs(3),
+        }
+    }
+
+    #[test]
+    fn delays_double_until_the_cap() {
+        let plan = plan(500, 10_000, true);
+        let delays: Vec<u64> = (1..8).map(|n| delay(&plan, n, 0.0).as_millis() as u64).collect();
+        assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn fixed_delays_stay_fixed() {
+        let plan = plan(700, 10_000, false);
+        assert!((1..50).all(|n| delay(&plan, n, 0.0) == Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn whatever_is_drawn_the_cap_holds_and_the_delay_never_vanishes() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let plan = plan(rng.u64(1..60_000), rng.u64(1..600_000), rng.bool());
+            let attempt = if rng.bool() { rng.u32(1..40) } else { rng.u32(..) };
+            let chance = rng.f64();
+            let wait = delay(&plan, attempt, chance);
+            assert!(wait <= plan.cap, "{wait:?} is over the cap of {plan:?} at attempt {attempt}");
+            let floor = plan.base.min(plan.cap).mul_f64(1.0 - JITTER);
+            assert!(wait + Duration::from_micros(1) >= floor, "{wait:?} is under {floor:?}");
+            assert!(delay(&plan, attempt.saturating_add(1), chance) >= wait, "a later attempt waits no less");
+        }
+    }
+
+    #[test]
+    fn chance_spreads_the_delays_even_at_the_cap() {
+        let plan = plan(500, 10_000, true);
+        assert_eq!(delay(&plan, 30, 0.0), Duration::from_secs(10));
+        assert_eq!(delay(&plan, 30, 1.0), Duration::from_millis(7500));
+    }
+}

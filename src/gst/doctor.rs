@@ -1,0 +1,78 @@
+//! What of GStreamer this machine has, and which package brings what it lacks.
+
+use gstreamer as gst;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is for.
+    pub name: String,
+    /// Whether it is there.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do where it is missing.
+    pub hint: Option<String>,
+}
+
+/// A capability, the elements that give it (any of each inner list will do), and the Debian package.
+const NEEDS: &[(&str, &[&[&str]], &str)] = &[
+    ("files and the decoder's plumbing", &[&["filesrc"], &["typefind"]], "libgstreamer1.0-0"),
+    ("decoding", &[&["decodebin"], &["videoconvert"], &["appsink"], &["videotestsrc"]], "gstreamer1.0-plugins-base"),
+    ("mp4 and mkv files", &[&["qtdemux"], &["matroskademux"]], "gstreamer1.0-plugins-good"),
+    ("network cameras (rtsp://)", &[&["rtspsrc"], &["rtph264depay"], &["rtph265depay"]], "gstreamer1.0-plugins-good"),
+    ("stream parsers", &[&["h264parse"], &["h265parse"]], "gstreamer1.0-plugins-bad"),
+    ("H.264 decoder", &[&["avdec_h264", "openh264dec", "nvh264dec", "vah264dec"]], "gstreamer1.0-libav"),
+    ("H.265 decoder", &[&["avdec_h265", "libde265dec", "nvh265dec", "vah265dec"]], "gstreamer1.0-libav"),
+    ("VP8 and VP9 decoders", &[&["vp8dec", "avdec_vp8"], &["vp9dec", "avdec_vp9"]], "gstreamer1.0-plugins-good"),
+    ("AV1 decoder", &[&["av1dec", "dav1ddec"]], "gstreamer1.0-plugins-bad"),
+    ("writing mp4", &[&["x264enc", "openh264enc"], &["mp4mux"]], "gstreamer1.0-plugins-ugly gstreamer1.0-plugins-good"),
+];
+
+/// Looks at GStreamer's version and at the elements each capability needs.
+pub fn doctor() -> Vec<Finding> {
+    if let Err(error) = gst::init() {
+        return vec![Finding {
+            name: "GStreamer".into(),
+            ok: false,
+            detail: error.to_string(),
+            hint: Some("apt-get install libgstreamer1.0-0 gstreamer1.0-plugins-base".into()),
+        }];
+    }
+    let version = Finding {
+        name: "GStreamer".into(),
+        ok: true,
+        detail: gst::version_string().trim_start_matches("GStreamer ").to_owned(),
+        hint: None,
+    };
+    let found = |name: &&&str| gst::ElementFactory::find(name).is_some();
+    std::iter::once(version)
+        .chain(NEEDS.iter().map(|(name, needs, package)| {
+            let missing: Vec<String> =
+                needs.iter().filter(|any| !any.iter().any(|e| found(&e))).map(|any| any.join(" or ")).collect();
+            let there: Vec<&str> = needs.iter().filter_map(|any| any.iter().find(found).copied()).collect();
+            let ok = missing.is_empty();
+            Finding {
+                name: (*name).into(),
+                ok,
+                detail: if ok { there.join(", ") } else { format!("missing: {}", missing.join(", ")) },
+                hint: (!ok).then(|| format!("apt-get install {package}")),
+            }
+        }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_comes_with_its_package() {
+        let findings = doctor();
+        assert_eq!(findings.len(), NEEDS.len() + 1);
+        for finding in findings {
+            assert_eq!(finding.ok, finding.hint.is_none(), "{finding:?}");
+            assert!(!finding.detail.is_empty(), "{finding:?}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! One attempt's pipeline: from a file, a network stream or the test picture to decoded frames one can pull.
+//!
+//! `source ! decodebin ! videoconvert ! appsink`. The converter passes I420 and NV12 through untouched (it is in
+//! the way only of other formats), and `decodebin` is asked for no particular caps, because asking it for raw
+//! video keeps it from choosing libav's decoders.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::redact::redact;
+use super::turn::Turn;
+use crate::config::Input;
+
+/// Decoded frames waiting to be pulled from a source that must not lose any.
+const LOSSLESS_FRAMES_MAX: u32 = 3;
+/// How long the source's thread waits for a pipeline to shut down before it goes on without it.
+const CLOSE_MS_MAX: u64 = 2_000;
+/// What rtspsrc keeps for putting packets into order.
+const RTSP_LATENCY_MS: u32 = 100;
+/// How long rtspsrc waits for a server that accepted the connection and says nothing (its own default is 20 s).
+const RTSP_TCP_TIMEOUT_US: u64 = 5_000_000;
+
+/// How frames leave the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pacing {
+    /// As they come; only the newest is kept.
+    Live,
+    /// As fast as they are taken; none is lost.
+    Fast,
+    /// At the pace of their timestamps; none is lost.
+    Realtime,
+}
+
+/// What callbacks on GStreamer's threads tell the thread that pulls.
+#[derive(Debug, Default)]
+struct Told {
+    /// Decoded frames that reached the sink.
+    decoded: AtomicU64,
+    /// The stream's orientation, as [`Turn::to_bits`].
+    turn: AtomicU8,
+    /// A video stream was found and linked.
+    linked: AtomicBool,
+    /// The streams are known and none is video.
+    no_video: AtomicBool,
+}
+
+/// A playing pipeline. Dropping it shuts it down within a time limit.
+pub(super) struct Feed {
+    pipeline: gst::Pipeline,
+    appsink: gst_app::AppSink,
+    bus: gst::Bus,
+    told: Arc<Told>,
+    pulled: u64,
+    missing: Option<String>,
+}
+
+impl Feed {
+    /// Builds the pipeline and starts it. The error is a reason without secrets.
+    pub(super) fn start(input: &Input, pacing: Pacing) -> Result<Self, String> {
+        let pipeline = gst::Pipeline::new();
+        let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
+        let told = Arc::new(Told::default());
+        let appsink = appsink(pacing, &told);
+        let convert = make("videoconvert")?;
+        add(&pipeline, &[&convert, appsink.upcast_ref()])?;
+        convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
+        tune_decoders(&pipeline);
+        match input {
+            Input::File(path) => file(&pipeline, path, &convert, &told)?,
+            Input::Rtsp(uri) => rtsp(&pipeline, uri, &convert, &told)?,
+            Input::Test { pattern, frames, width, height, fps } => {
+                test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
+            }
+            Input::Scene { .. } | Input::Trace(_) => return Err("not a source that GStreamer plays".into()),
+        }
+        let mut feed = Self { pipeline, appsink, bus, told, pulled: 0, missing: None };
+        if feed.pipeline.set_state(gst::State::Playing).is_err() {
+            return Err(feed.failure().unwrap_or_else(|| "the pipeline does not start".into()));
+        }
+        Ok(feed)
+    }
+
+    /// The next decoded frame, waiting at most `wait`.
+    pub(super) fn pull(&mut self, wait: Duration) -> Option<gst::Sample> {
+        let wait = gst::ClockTime::from_nseconds(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2));
+        let sample = self.appsink.try_pull_sample(wait)?;
+        self.pulled += 1;
+        Some(sample)
+    }
+
+    /// Whether every frame has been pulled and no more will come.
+    pub(super) fn ended(&self) -> bool {
+        self.appsink.is_eos()
+    }
+
+    /// Decoded frames that were not pulled: waiting, being handed over, or replaced by newer ones.
+    pub(super) fn unpulled(&self) -> u64 {
+        self.told.decoded.load(Ordering::Acquire).saturating_sub(self.pulled)
+    }
+
+    /// How the stream lies.
+    pub(super) fn turn(&self) -> Turn {
+        Turn::from_bits(self.told.turn.load(Ordering::Acquire))
+    }
+
+    /// What went wrong since the last call, if anything did: the first error on the bus, or no video in the source.
+    pub(super) fn failure(&mut self) -> Option<String> {
+        let mut failure = None;
+        while let Some(message) = self.bus.pop() {
+            match message.view() {
+                gst::MessageView::Error(error) if failure.is_none() => failure = Some(self.describe(error)),
+                gst::MessageView::Warning(warning) => {
+                    tracing::debug!(message = %redact(warning.error().message()), "pipeline warning");
+                }
+                gst::MessageView::Element(element) => {
+                    if let Some(s) = element.structure().filter(|s| s.name() == "missing-plugin") {
+                        self.missing = s.get::<String>("name").ok();
+                    }
+                }
+                _ => {}
+            }
+        }
+        failure.or_else(|| {
+            self.told.no_video.swap(false, Ordering::AcqRel).then(|| match &self.missing {
+                Some(name) => missing(name),
+                None => "there is no video stream in it".into(),
+            })
+        })
+    }
+
+    fn describe(&self, error: &gst::message::Error) -> String {
+        if let Some(name) = &self.missing {
+            return missing(name);
+        }
+        // The debug text is "file(line): function (): /path/of/element:\ncause"; only the cause is for people.
+        let debug = error.debug().unwrap_or_default();
+        let cause = debug.split_once('\n').map_or("", |(_, cause)| cause.trim()).replace('\n', "; ");
+        let reason = error.error().message().trim_end_matches('.').to_owned();
+        redact(&if cause.is_empty() { reason } else { format!("{reason}: {cause}") }).into_owned()
+    }
+}
+
+impl Drop for Feed {
+    /// Shutting down can hang inside an element (a server that no longer answers, a driver), so it happens on a
+    /// thread of its own, which is left behind when it takes too long.
+    fn drop(&mut self) {
+        let pipeline = self.pipeline.clone();
+        let (done, closed) = crossbeam_channel::bounded(1);
+        let closing = thread::Builder::new().name("gst-close".into()).spawn(move || {
+            let result = pipeline.set_state(gst::State::Null);
+            drop(pipeline);
+            // The receiver is gone only when it stopped waiting.
+            let _ = done.send(result.is_ok());
+        });
+        match closing {
+            Ok(thread) if closed.recv_timeout(Duration::from_millis(CLOSE_MS_MAX)).is_ok() => {
+                drop(thread.join());
+            }
+            Ok(_) => tracing::error!(limit_ms = CLOSE_MS_MAX, "a pipeline does not shut down; it is left behind"),
+            Err(error) => {
+                tracing::error!(%error, "no thread to shut a pipeline down; shutting it down here");
+                let _ = self.pipeline.set_state(gst::State::Null);
+            }
+        }
+    }
+}
+
+fn missing(name: &str) -> String {
+    format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
+}
+
+fn make(factory: &str) -> Result<gst::Element, String> {
+    gst::ElementFactory::make(factory).build().map_err(|_| missing(factory))
+}
+
+fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), String> {
+    pipeline.add_many(elements).map_err(|e| e.message.to_string())
+}
+
+fn appsink(pacing: Pacing, told: &Arc<Told>) -> gst_app::AppSink {
+    let caps = gst_video::VideoCapsBuilder::new()
+        .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
+        .build();
+    let appsink = gst_app::AppSink::builder()
+        .caps(&caps)
+        .sync(pacing == Pacing::Realtime)
+        .max_buffers(if pacing == Pacing::Live { 1 } else { LOSSLESS_FRAMES_MAX })
+        .drop(pacing == Pacing::Live)
+        .enable_last_sample(false)
+        .build();
+    if let Some(pad) = appsink.static_pad("sink") {
+        watch_pad(&pad, told);
+    }
+    appsink
+}
+
+/// Counts frames, reads the orientation tag, and says that padded rows are welcome (else decoders copy).
+fn watch_pad(pad: &gst::Pad, told: &Arc<Told>) {
+    let counted = Arc::clone(told);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        counted.decoded.fetch_add(1, Ordering::AcqRel);
+        gst::PadProbeReturn::Ok
+    });
+    let turned = Arc::clone(told);
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &info.data
+            && let gst::EventView::Tag(tag) = event.view()
+            && let Some(orientation) = tag.tag().get::<gst::tags::ImageOrientation>()
+        {
+            match Turn::from_tag(orientation.get()) {
+                Some(turn) => turned.turn.store(turn.to_bits(), Ordering::Release),
+                None => tracing::warn!(tag = orientation.get(), "unknown orientation; the picture stays as it is"),
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        if let Some(gst::PadProbeData::Query(query)) = &mut info.data
+            && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
+        {
+            allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Decoders get one thread each (streams are the parallelism), and mark what they could not decode instead of
+/// swallowing it, so that it can be left out *and* counted.
+fn tune_decoders(pipeline: &gst::Pipeline) {
+    pipeline.connect_deep_element_added(|_, _, element| {
+        let factory = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
+        if factory.starts_with("avdec_") {
+            set_if_there(element, "max-threads", "1");
+            set_if_there(element, "output-corrupt", "true");
+        } else if factory == "vp8dec" || factory == "vp9dec" {
+            set_if_there(element, "threads", "1");
+        }
+    });
+}
+
+/// Property sets differ between GStreamer versions.
+fn set_if_there(element: &gst::Element, property: &str, value: &str) {
+    if element.find_property(property).is_some() {
+        element.set_property_from_str(property, value);
+    }
+}
+
+fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
+    let location = path.to_str().ok_or("its path is not UTF-8")?;
+    let source = make("filesrc")?;
+    source.set_property("location", location);
+    let decode = decodebin(convert, told)?;
+    add(pipeline, &[&source, &decode])?;
+    source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
+}
+
+fn rtsp(pipeline: &gst::Pipeline, uri: &str, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
+    let source = make("rtspsrc")?;
+    source.set_property("location", uri);
+    source.set_property_from_str("protocols", "tcp");
+    source.set_property("latency", RTSP_LATENCY_MS);
+    source.set_property("tcp-timeout", RTSP_TCP_TIMEOUT_US);
+    // Other media are not even set up at the server.
+    source.connect("select-stream", false, |args| {
+        let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
+        Some(caps.is_none_or(|caps| is_rtp_video(&caps)).to_value())
+    });
+    let decode = decodebin(convert, told)?;
+    let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
+    source.connect_pad_added(move |_, pad| {
+        let Some(sink) = sink.upgrade().filter(|sink| !sink.is_linked()) else { return };
+        if pad.current_caps().is_none_or(|caps| is_rtp_video(&caps)) && pad.link(&sink).is_err() {
+            tracing::warn!("a network stream does not link to its decoder");
+        }
+    });
+    add(pipeline, &[&source, &decode])
+}
+
+fn is_rtp_video(caps: &gst::Caps) -> bool {
+    caps.structure(0).and_then(|s| s.get::<&str>("media").ok()).is_none_or(|media| media == "video")
+}
+
+fn test(
+    pipeline: &gst::Pipeline,
+    pattern: &str,
+    frames: Option<u64>,
+    (width, height): (u32, u32),
+    fps: f64,
+    convert: &gst::Element,
+) -> Result<(), String> {
+    let source = make("videotestsrc")?;
+    source.set_property_from_str("pattern", pattern);
+    source.set_property("is-live", frames.is_none());
+    if let Some(frames) = frames {
+        source.set_property("num-buffers", i32::try_from(frames).map_err(|_| "more frames than videotestsrc makes")?);
+    }
+    let size = |v: u32| i32::try_from(v).map_err(|_| "the picture is too large");
+    let caps = gst_video::VideoCapsBuilder::new()
+        .format(gst_video::VideoFormat::I420)
+        .width(size(width)?)
+        .height(size(height)?)
+        .framerate(gst::Fraction::approximate_f64(fps).ok_or("its frame rate is not a number")?)
+        .build();
+    add(pipeline, &[&source])?;
+    source.link_filtered(convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
+}
+
+/// A decodebin that links its first video stream to `convert` and leaves everything else undecoded.
+fn decodebin(convert: &gst::Element, told: &Arc<Told>) -> Result<gst::Element, String> {
+    let decode = make("decodebin")?;
+    decode.connect("autoplug-continue", false, |args| {
+        let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
+        let name = caps.as_ref().and_then(|caps| caps.structure(0)).map(|s| s.name().as_str());
+        let other = ["audio/", "text/", "subpicture/", "closedcaption/"];
+        Some((!name.is_some_and(|name| other.iter().any(|o| name.starts_with(o)))).to_value())
+    });
+    let sink: glib::WeakRef<gst::Pad> = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?.downgrade();
+    let linked = Arc::clone(told);
+    decode.connect_pad_added(move |_, pad| {
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let video = caps.structure(0).is_some_and(|s| s.name() == "video/x-raw");
+        let Some(sink) = sink.upgrade().filter(|sink| video && !sink.is_linked()) else { return };
+        match pad.link(&sink) {
+            Ok(_) => linked.linked.store(true, Ordering::Release),
+            Err(error) => tracing::warn!(%error, "a video stream does not link to the converter"),
+        }
+    });
+    let told = Arc::clone(told);
+    decode.connect_no_more_pads(move |_| {
+        if !told.linked.load(Ordering::Acquire) {
+            told.no_video.store(true, Ordering::Release);
+        }
+    });
+    Ok(decode)
+}

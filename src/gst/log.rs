@@ -1,0 +1,41 @@
+//! GStreamer's own log lines, through `tracing` and without secrets.
+
+use std::env;
+
+use gstreamer as gst;
+use gstreamer::DebugLevel;
+
+use super::redact::redact;
+use crate::error::{Code, Error};
+
+/// The `tracing` target of GStreamer's lines.
+const TARGET: &str = "gstreamer";
+
+/// Takes GStreamer's log away from standard error and sends it through `tracing` (target `gstreamer`), URIs
+/// redacted. Lines up to `threshold` are let through; where `GST_DEBUG` is set, it decides instead.
+/// For the process as a whole, as GStreamer's log is: the binary calls it once, the library never does.
+///
+/// # Errors
+/// [`Code::Pipeline`] when GStreamer does not start.
+pub fn log_to_tracing(threshold: DebugLevel) -> Result<(), Error> {
+    gst::init().map_err(|error| Error::new(Code::Pipeline, format!("GStreamer does not start: {error}")))?;
+    gst::log::remove_default_log_function();
+    gst::log::add_log_function(|category, level, _file, _function, _line, object, message| {
+        let text = message.get().map(|text| text.to_string()).unwrap_or_default();
+        let object = object.map(ToString::to_string).unwrap_or_default();
+        let (text, category) = (redact(&text), category.name());
+        match level {
+            DebugLevel::Error => tracing::error!(target: TARGET, category, object, "{text}"),
+            DebugLevel::Warning | DebugLevel::Fixme => tracing::warn!(target: TARGET, category, object, "{text}"),
+            DebugLevel::Info => tracing::info!(target: TARGET, category, object, "{text}"),
+            DebugLevel::Debug => tracing::debug!(target: TARGET, category, object, "{text}"),
+            _ => tracing::trace!(target: TARGET, category, object, "{text}"),
+        }
+    });
+    // GStreamer read GST_DEBUG itself when it started; it must only not be overruled.
+    if env::var_os("GST_DEBUG").is_none() {
+        gst::log::set_default_threshold(threshold);
+    }
+    gst::log::set_active(true);
+    Ok(())
+}

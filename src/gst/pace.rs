@@ -1,0 +1,90 @@
+//! Which decoded frames are analysed: `fps` by frame time, `every` by index. Pure.
+
+/// What to do with a decoded frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// Analyse it.
+    Take,
+    /// Left out because the source is limited to some frames per second.
+    OverRate,
+    /// Left out because only every n-th frame is asked for.
+    NotEvery,
+}
+
+/// Share of a period by which a frame may come early and still be taken: cameras jitter, and without it a camera
+/// at exactly the wanted rate would lose frames.
+const TOLERANCE: f64 = 0.25;
+
+/// Chooses among the decoded frames of one source.
+#[derive(Debug, Clone)]
+pub(super) struct Pace {
+    period_ns: Option<f64>,
+    every: u64,
+    due_ns: Option<f64>,
+}
+
+impl Pace {
+    /// At most `fps` frames per second of frame time, and only indices divisible by `every`.
+    pub(super) fn new(fps: Option<f64>, every: u32) -> Self {
+        let period_ns = fps.filter(|f| f.is_finite() && *f > 0.0).map(|f| 1e9 / f);
+        Self { period_ns, every: u64::from(every.max(1)), due_ns: None }
+    }
+
+    /// Judges the frame with index `seq` and time `pts_ns`; frames come in order.
+    pub(super) fn pick(&mut self, seq: u64, pts_ns: u64) -> Pick {
+        if seq % self.every != 0 {
+            return Pick::NotEvery;
+        }
+        let Some(period) = self.period_ns else { return Pick::Take };
+        let now = pts_ns as f64;
+        let due = self.due_ns.unwrap_or(now);
+        if now < due - period * TOLERANCE {
+            return Pick::OverRate;
+        }
+        // Counting on from when the frame was due keeps the average; after a gap nothing is caught up.
+        self.due_ns = Some(if now > due + period { now + period } else { due + period });
+        Pick::Take
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(fps: Option<f64>, every: u32, frames: impl Iterator<Item = u64>) -> Vec<u64> {
+        let mut pace = Pace::new(fps, every);
+        (0..).zip(frames).filter(|(seq, pts)| pace.pick(*seq, *pts) == Pick::Take).map(|(seq, _)| seq).collect()
+    }
+
+    #[test]
+    fn without_limits_every_frame_is_taken() {
+        assert_eq!(taken(None, 1, (0..100).map(|n| n * 33_333_333)).len(), 100);
+    }
+
+    #[test]
+    fn every_fifth_means_0_5_10() {
+        assert_eq!(taken(None, 5, (0..12).map(|n| n * 40_000_000)), [0, 5, 10]);
+    }
+
+    #[test]
+    fn the_rate_is_met_on_average() {
+        for (wanted, expected) in [(5.0, 50), (10.0, 100), (12.0, 120), (29.0, 290), (30.0, 300), (60.0, 300)] {
+            let n = taken(Some(wanted), 1, (0..300).map(|n| n * 1_000_000_000 / 30)).len() as i64;
+            assert!((n - expected).abs() <= 1, "{wanted} fps of ten seconds at 30 fps took {n}");
+        }
+    }
+
+    #[test]
+    fn jitter_at_the_wanted_rate_costs_no_frame() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let frames: Vec<u64> = (0..500u64).map(|n| n * 40_000_000 + rng.u64(0..9_000_000)).collect();
+        assert_eq!(taken(Some(25.0), 1, frames.into_iter()).len(), 500);
+    }
+
+    #[test]
+    fn after_a_gap_nothing_is_caught_up() {
+        let frames = (0..10).map(|n| n * 100_000_000).chain((0..20).map(|n| 60_000_000_000 + n * 10_000_000));
+        let late = taken(Some(10.0), 1, frames).into_iter().filter(|seq| *seq >= 10).count();
+        assert!(late <= 3, "{late} frames taken within 200 ms at 10 fps");
+    }
+}

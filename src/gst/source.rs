@@ -1,0 +1,320 @@
+//! One source's thread: attempt, watch, wait, try again, until it ends or is taken away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+
+use super::backoff;
+use super::feed::{Feed, Pacing};
+use super::pace::{Pace, Pick};
+use super::picture;
+use super::stop::Stop;
+use super::watchdog::{Limits, Watchdog};
+use crate::backend::{Flow, Sink, SourceEvent, SourceState};
+use crate::config::{Input, SourcePlan};
+use crate::types::{Clock, Frame};
+
+/// Longest silence of a finite source, at its start or in the middle: some broken files make the demuxer wait
+/// for ever without a word.
+const FILE_SILENCE: Duration = Duration::from_secs(4);
+/// How often the thread looks up from waiting (for a frame, for the next attempt).
+const TICK: Duration = Duration::from_millis(25);
+/// Running this long proves a connection; only then does the next failure start again at the first delay.
+const STABLE_NS: u64 = 10_000_000_000;
+/// After an error, a file's frames decoded before it are still delivered; this long without one, there are none.
+const DRAIN_NS: u64 = 500_000_000;
+/// Time between frames of a file that states neither timestamps nor a frame rate.
+const FRAME_NS_DEFAULT: u64 = 40_000_000;
+
+/// How an attempt ended.
+enum End {
+    /// The source was taken away.
+    Removed,
+    /// Its last frame was delivered.
+    Ended,
+    /// It went silent.
+    Stalled(String),
+    /// It failed.
+    Failed(String),
+}
+
+/// Everything about one source, owned by its thread.
+pub(super) struct Source {
+    plan: SourcePlan,
+    live: bool,
+    sink: Arc<dyn Sink>,
+    clock: Arc<dyn Clock>,
+    stop: Arc<Stop>,
+    pace: Pace,
+    state: Option<SourceState>,
+    next_seq: u64,
+    next_pts_ns: u64,
+    last_pts_ns: u64,
+    started_unix_ns: u64,
+    /// First and last frame of the running attempt, on the engine's clock.
+    ran_ns: Option<(u64, u64)>,
+}
+
+impl Source {
+    /// A source that has not been tried yet.
+    pub(super) fn new(plan: SourcePlan, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>, stop: Arc<Stop>) -> Self {
+        Self {
+            live: plan.input.is_live(),
+            pace: Pace::new(plan.fps, plan.every),
+            plan,
+            sink,
+            clock,
+            stop,
+            state: None,
+            next_seq: 0,
+            next_pts_ns: 0,
+            last_pts_ns: 0,
+            started_unix_ns: 0,
+            ran_ns: None,
+        }
+    }
+
+    /// Runs until the source ends, breaks or is taken away.
+    pub(super) fn run(mut self) {
+        let mut failures = 0u32;
+        loop {
+            // A source that was given up stays `Failed` in everybody's eyes until a frame proves otherwise.
+            if self.state != Some(SourceState::Failed) {
+                self.enter(SourceState::Connecting);
+            }
+            let end = self.attempt();
+            let reason = match end {
+                End::Removed => return self.enter(SourceState::Stopped),
+                End::Ended if !self.live => {
+                    self.enter(SourceState::Stopped);
+                    return self.tell(SourceEvent::Ended);
+                }
+                End::Ended => "the live stream ended".to_owned(),
+                End::Stalled(reason) => {
+                    if self.state == Some(SourceState::Running) {
+                        self.enter(SourceState::Stalled);
+                    }
+                    reason
+                }
+                End::Failed(reason) => reason,
+            };
+            if !self.live {
+                self.enter(SourceState::Failed);
+                return self.tell(SourceEvent::Broken(reason));
+            }
+            tracing::warn!(source = %self.plan.id, reason, "source fault");
+            self.tell(SourceEvent::Fault(reason));
+            if self.ran_ns.take().is_some_and(|(first, last)| last.saturating_sub(first) >= STABLE_NS) {
+                failures = 0;
+            }
+            failures = failures.saturating_add(1);
+            self.back_off(failures);
+        }
+    }
+
+    fn back_off(&mut self, failures: u32) {
+        let retry = &self.plan.retry;
+        let wait = if failures > retry.max_retries {
+            self.enter(SourceState::Failed);
+            backoff::delay(&self.plan.retry, u32::MAX, fastrand::f64())
+        } else {
+            let wait = backoff::delay(retry, failures, fastrand::f64());
+            self.enter(SourceState::Backoff { attempt: failures });
+            wait
+        };
+        let until = self.clock.monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        while !self.stop.requested() && self.clock.monotonic_ns() < until {
+            self.stop.pause(TICK);
+        }
+    }
+
+    /// One pipeline, from its start to its end.
+    fn attempt(&mut self) -> End {
+        if self.stop.requested() {
+            return End::Removed;
+        }
+        if let Input::File(path) = &self.plan.input
+            && let Err(error) = std::fs::File::open(path)
+        {
+            return End::Failed(format!("cannot open {}: {error}", path.display()));
+        }
+        let (pacing, limits) = if self.live {
+            (Pacing::Live, Limits { first_frame: self.plan.retry.first_frame, gap: self.plan.retry.gap })
+        } else {
+            let pacing = if self.plan.realtime { Pacing::Realtime } else { Pacing::Fast };
+            (pacing, Limits { first_frame: FILE_SILENCE, gap: FILE_SILENCE })
+        };
+        let mut feed = match Feed::start(&self.plan.input, pacing) {
+            Ok(feed) => feed,
+            Err(reason) => return End::Failed(reason),
+        };
+        self.started_unix_ns = self.clock.unix_ns();
+        let end = self.pump(&mut feed, Watchdog::new(limits, self.clock.monotonic_ns()));
+        if self.live {
+            self.lost(feed.unpulled());
+        }
+        end
+    }
+
+    /// Hands frames on until the pipeline is done.
+    fn pump(&mut self, feed: &mut Feed, mut watchdog: Watchdog) -> End {
+        let mut seen = 0u64;
+        let mut failure: Option<(String, u64)> = None;
+        let mut lost = 0u64;
+        loop {
+            if self.stop.requested() {
+                return End::Removed;
+            }
+            let sample = feed.pull(TICK);
+            let got = sample.is_some();
+            if let Some(sample) = sample {
+                seen += 1;
+                if self.deliver(feed, &sample) == Flow::Stop {
+                    return End::Removed;
+                }
+                // Read after the hand-over: the time a lossless sink took is not the source's silence.
+                let now = self.clock.monotonic_ns();
+                watchdog.frame(now);
+                if let Some((_, at)) = &mut failure {
+                    *at = now;
+                }
+            }
+            let now = self.clock.monotonic_ns();
+            if failure.is_none() {
+                failure = feed.failure().map(|reason| (reason, now));
+            }
+            if self.live {
+                // One frame may be waiting and one on its way; what is beyond was replaced by a newer one.
+                let beyond = feed.unpulled().saturating_sub(lost + 2);
+                self.lost(beyond);
+                lost += beyond;
+            }
+            if got {
+                continue;
+            }
+            if feed.ended() {
+                // An error that caused the end was posted before it.
+                let failure = failure.map(|(reason, _)| reason).or_else(|| feed.failure());
+                return match failure {
+                    Some(reason) => End::Failed(self.broken(seen, reason)),
+                    None if self.next_seq == 0 => End::Failed("it ended without a frame that decodes".into()),
+                    None => End::Ended,
+                };
+            }
+            if let Some((reason, at)) = &failure
+                && (self.live || now.saturating_sub(*at) >= DRAIN_NS)
+            {
+                return End::Failed(self.broken(seen, reason.clone()));
+            }
+            if !self.live && feed.unpulled() > 0 {
+                watchdog.excuse(now);
+            } else if let Some(silent) = watchdog.silence(now) {
+                let silent = silent.as_secs_f64();
+                let reason = if seen == 0 { "no first frame" } else { "no frame" };
+                return End::Stalled(self.broken(seen, format!("{reason} for {silent:.1} s")));
+            }
+        }
+    }
+
+    fn broken(&self, seen: u64, reason: String) -> String {
+        if self.live || seen == 0 { reason } else { format!("broke off after {seen} frames: {reason}") }
+    }
+
+    /// Frames that a live pipeline replaced by newer ones before we came for them.
+    fn lost(&mut self, count: u64) {
+        if count > 0 {
+            self.next_seq += count;
+            self.tell(SourceEvent::Dropped { reason: "overrun", count });
+        }
+    }
+
+    fn deliver(&mut self, feed: &Feed, sample: &gst::Sample) -> Flow {
+        let arrived_ns = self.clock.monotonic_ns();
+        self.ran_ns = Some((self.ran_ns.map_or(arrived_ns, |(first, _)| first), arrived_ns));
+        let (Some(buffer), Some(info)) = (sample.buffer(), picture::info(sample)) else {
+            self.drop_one("corrupt");
+            return Flow::Continue;
+        };
+        if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+            self.drop_one("corrupt");
+            return Flow::Continue;
+        }
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let (pts_ns, captured_unix_ns) = if self.live {
+            (arrived_ns, self.clock.unix_ns())
+        } else {
+            let pts = self.presentation_ns(sample, &info);
+            (pts, self.started_unix_ns.saturating_add(pts))
+        };
+        self.last_pts_ns = pts_ns.max(self.last_pts_ns);
+        let pts_ns = self.last_pts_ns;
+        match self.pace.pick(seq, pts_ns) {
+            Pick::Take => {}
+            Pick::OverRate => {
+                self.drop_one("fps");
+                return Flow::Continue;
+            }
+            Pick::NotEvery => {
+                self.drop_one("skipped");
+                return Flow::Continue;
+            }
+        }
+        let picture = match picture::picture(sample, &info, feed.turn()) {
+            Ok(picture) => picture,
+            Err(reason) => {
+                tracing::warn!(source = %self.plan.id, seq, reason, "a decoded frame cannot be used");
+                self.drop_one("corrupt");
+                return Flow::Continue;
+            }
+        };
+        if self.state != Some(SourceState::Running) {
+            self.enter(SourceState::Running);
+        }
+        self.sink.frame(Frame {
+            source: self.plan.id.clone(),
+            seq,
+            pts_ns,
+            captured_unix_ns,
+            arrived_ns,
+            width: picture.width,
+            height: picture.height,
+            detections: Vec::new(),
+            tracked: false,
+            picture: Some(picture),
+        })
+    }
+
+    /// A file's presentation time; counted on from the frame before where the file does not say.
+    fn presentation_ns(&mut self, sample: &gst::Sample, info: &gst_video::VideoInfo) -> u64 {
+        let buffer = sample.buffer();
+        let stated = buffer.and_then(|b| b.pts()).map(|pts| {
+            let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
+            segment.and_then(|s| s.to_stream_time(pts)).unwrap_or(pts).nseconds()
+        });
+        let period = buffer.and_then(|b| b.duration()).map(gst::ClockTime::nseconds).filter(|d| *d > 0);
+        let period = period.unwrap_or_else(|| match (info.fps().numer(), info.fps().denom()) {
+            (n, d) if n > 0 && d > 0 => 1_000_000_000 * d.unsigned_abs() as u64 / n.unsigned_abs() as u64,
+            _ => FRAME_NS_DEFAULT,
+        });
+        let pts = stated.unwrap_or(self.next_pts_ns);
+        self.next_pts_ns = pts.saturating_add(period);
+        pts
+    }
+
+    fn drop_one(&self, reason: &'static str) {
+        self.tell(SourceEvent::Dropped { reason, count: 1 });
+    }
+
+    fn enter(&mut self, state: SourceState) {
+        if self.state.replace(state) != Some(state) {
+            self.tell(SourceEvent::State(state));
+        }
+    }
+
+    fn tell(&self, event: SourceEvent) {
+        self.sink.event(&self.plan.id, event);
+    }
+}

@@ -1,0 +1,125 @@
+//! `run`, `record` and `replay` from outside: what ends, what is refused, what adds up.
+
+use std::time::Duration;
+
+use crate::harness::{Dsengine, get, sample, write};
+
+#[test]
+fn a_finite_source_ends_by_itself_with_a_summary_that_adds_up() {
+    let out = Dsengine::new(["run", "--source", "test:frames=90,fps=30", "--port", "0", "--json"]).run().expect(0);
+    let summary = out.json();
+    let source = &summary["sources"][0];
+    assert_eq!(source["frames"], 90);
+    assert_eq!(source["judged"], 90, "a finite source loses nothing: {summary}");
+}
+
+#[test]
+fn a_missing_file_ends_with_1_after_the_others_have_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "config.yaml",
+        "sources:\n  - { id: gone, type: file, uri: no-such.mp4 }\n  - { id: good, type: test, uri: 'test:frames=60' }\n\
+         monitoring: { prometheus: { port: 0 } }\n",
+    );
+    let out = Dsengine::new(["run", "--config", "config.yaml", "--json"]).cwd(dir.path()).run().expect(1);
+    let summary = out.json();
+    assert_eq!(summary["sources"][1]["judged"], 60, "{summary}");
+    let broken = summary["sources"][0]["broken"].as_str().unwrap();
+    assert!(broken.contains("no-such.mp4"), "{broken}");
+}
+
+#[test]
+fn a_missing_model_is_a_start_up_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "config.yaml",
+        "sources: [{ id: a, type: test, uri: 'test:frames=5' }]\n\
+         detection: { strategies: [{ name: m, model_path: no-such.onnx }] }\n",
+    );
+    let out = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).run().expect(2);
+    assert!(out.stderr.contains("no-such.onnx"), "{}", out.stderr);
+}
+
+#[test]
+fn nothing_is_detected_on_black_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = crate::harness::root().join("models/street.onnx");
+    for strategies in [format!("[{{ name: m, model_path: {} }}]", model.display()), "[{ name: motion }]".to_owned()] {
+        let config = format!(
+            "sources: [{{ id: black, type: test, uri: 'test:pattern=black,frames=60' }}]\n\
+             detection: {{ confidence_threshold: 0.25, strategies: {strategies} }}\n\
+             monitoring: {{ prometheus: {{ port: 0 }} }}\n"
+        );
+        write(dir.path(), "config.yaml", &config);
+        let summary = Dsengine::new(["run", "--config", "config.yaml", "--json"]).cwd(dir.path()).run().expect(0).json();
+        assert_eq!(summary["sources"][0]["judged"], 60);
+        assert_eq!(summary["sources"][0]["detections"], 0, "{strategies}: {summary}");
+    }
+}
+
+#[test]
+fn a_trace_gives_the_same_alerts_every_time_and_with_any_number_of_workers() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    Dsengine::new(["scene", "render", &at("street.mp4"), "--truth", &at("street.jsonl")]).run().expect(0);
+    write(
+        dir.path(),
+        "config.yaml",
+        "zones: { half: [[0.0, 0.0], [0.6, 0.0], [0.6, 1.0], [0.0, 1.0]] }\n\
+         detection: { strategies: [{ name: seen, module: seen.lua }] }\n\
+         alerts: { throttle_seconds: 2 }\n",
+    );
+    write(
+        dir.path(),
+        "seen.lua",
+        "function detect(frame)\n  for i in frame:select{ zone = 'half' } do\n    local t = frame:track(i)\n\
+         \x20   frame:alert{ rule = 'seen', key = frame:label(i), detections = { i },\n\
+         \x20     message = ('%s for %.2f s'):format(frame:label(i), t and t:dwell('half') or 0) }\n  end\nend\n",
+    );
+    let replay = |workers: &str| {
+        let args = ["replay", &at("street.jsonl"), "--config", "config.yaml", "--workers", workers];
+        Dsengine::new(args).cwd(dir.path()).run().expect(0).stdout
+    };
+    let first = replay("1");
+    assert!(first.lines().count() >= 5, "the trace raises alerts:\n{first}");
+    for workers in ["1", "2", "8"] {
+        assert_eq!(replay(workers), first, "with {workers} workers");
+    }
+}
+
+#[test]
+fn the_page_the_metrics_and_the_health_answer_while_it_runs() {
+    let mut run = Dsengine::new(["run", "--source", "test:fps=30", "--port", "0"]).start();
+    let page = run.page();
+    assert_eq!(get(&page, "/livez").0, 200);
+    // Ready as soon as the first frame is through.
+    let ready = (0..100).any(|_| get(&page, "/readyz").0 == 200 || run.end(Duration::from_millis(50)).is_some());
+    assert!(ready, "{}", get(&page, "/readyz").1);
+    let metrics = get(&page, "/metrics").1;
+    assert!(sample(&metrics, "dsengine_source_up{source=").is_some_and(|up| up == 1.0), "{metrics}");
+    let (status, body) = get(&page, "/");
+    assert!(status == 200 && body.contains("<html"), "{body}");
+    run.signal("INT");
+    assert_eq!(run.end(Duration::from_secs(5)).and_then(|s| s.code()), Some(0));
+}
+
+#[test]
+fn every_command_has_help_and_an_unknown_one_exits_with_2() {
+    for command in ["run", "start", "validate", "record", "replay", "scene", "doctor", "schema", "explain", "completions"] {
+        let out = Dsengine::new([command, "--help"]).run().expect(0);
+        assert!(out.stdout.contains("Usage:"), "{command}: {}", out.stdout);
+    }
+    let out = Dsengine::new(["no-such-command"]).run().expect(2);
+    assert!(out.stderr.contains("no-such-command"), "{}", out.stderr);
+}
+
+#[test]
+fn explain_prints_the_page_of_a_code_and_refuses_an_unknown_one() {
+    for code in dsengine::error::Code::ALL {
+        let out = Dsengine::new(["explain", code.as_str()]).run().expect(0);
+        assert_eq!(out.stdout, code.page());
+    }
+    Dsengine::new(["explain", "E9999"]).run().expect(2);
+}
