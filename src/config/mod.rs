@@ -1,5 +1,48 @@
 //! Configuration: one YAML file, a sources file, environment and flags, parsed once into a [`Plan`].
+//!
+//! `tree` reads a file with the place of everything in it; `expand` and `layer` put secrets, environment and flags in;
+//! `fit` checks the result against the schema and reports every problem at once; `build` makes the plan. The plain
+//! structs that people's keys come from are in `schema`, the table of what each key does in `keys`. Nothing here reads
+//! the process's environment, folder or clock: they are arguments of [`Request`].
 
+mod build;
+mod check;
+mod expand;
+mod fit;
+mod keys;
+mod layer;
+mod load;
+mod nearest;
 mod plan;
+mod problem;
+mod schema;
+mod secret;
+mod source_uri;
+mod tree;
+mod warning;
 
+pub use check::check;
+pub use keys::keys_markdown;
+pub use load::{Loaded, Request, load};
 pub use plan::*;
+pub use problem::LoadError;
+pub use warning::{Severity, Warning};
+
+/// The JSON Schema (2020-12) of a configuration file, from the same definitions that `load` checks against.
+pub fn schema() -> serde_json::Value {
+    schema::whole()
+}
+
+/// Every key, `sources[].uri` and so on, as the schema has them, with the model settings under a strategy's `config`.
+pub fn key_paths() -> Vec<String> {
+    let mut out = Vec::new();
+    fit::visit(&schema::inlined::<schema::Config>(), "", &mut |path, _| out.push(path.to_owned()));
+    let base = "detection.strategies[].config";
+    fit::visit(&schema::inlined::<schema::ModelSettings>(), base, &mut |path, _| out.push(path.to_owned()));
+    out
+}
+
+/// The table of keys: each with the test that proves its effect, where there is one.
+pub fn key_table() -> Vec<(&'static str, Option<&'static str>)> {
+    keys::table().collect()
+}

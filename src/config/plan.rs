@@ -255,6 +255,8 @@ pub struct AdminPlan {
     pub enabled: bool,
     /// Port on the loopback address; 0 = any free one.
     pub port: u16,
+    /// Whether the metrics page is served.
+    pub metrics: bool,
     /// Path of the metrics page.
     pub metrics_path: String,
 }

@@ -1,0 +1,255 @@
+//! From the configuration as written to the [`Plan`]: references followed, twins merged, defaults applied.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fit::Places;
+use super::nearest::nearest;
+use super::plan::*;
+use super::problem::{Origins, Problems};
+use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Monitoring, Outline, Pipeline, Recovery};
+use super::warning::{Severity, Warning};
+use crate::types::{Point, Polygon, SourceId, Zone};
+
+mod handlers;
+mod sources;
+mod strategies;
+
+/// Most alerts waiting for delivery.
+const OUTBOX_ALERTS_MAX: usize = 10_000;
+
+/// Everything one build needs besides the configuration itself.
+pub(super) struct Site<'a> {
+    pub(super) places: &'a Places,
+    pub(super) origins: &'a Origins,
+    pub(super) problems: &'a mut Problems,
+    pub(super) warnings: &'a mut Vec<Warning>,
+    /// Where relative paths are looked for, in this order: beside the config file, in the working directory.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+impl Site<'_> {
+    fn wrong(&mut self, path: &str, message: impl Into<String>, label: impl Into<String>) {
+        self.problems.at_value(self.places.value(path), message, label);
+    }
+
+    fn wrong_key(&mut self, path: &str, message: impl Into<String>, label: impl Into<String>) {
+        self.problems.at_key(self.places.key(path), message, label);
+    }
+
+    fn warn(&mut self, path: &str, warning: Warning) {
+        let place = self.origins.show(self.places.value(path));
+        self.warnings.push(warning.place(place));
+    }
+
+    /// A path to read: beside the config file where it exists there, else in the working directory.
+    fn find(&self, path: &Path) -> PathBuf {
+        let found = self.folders.iter().map(|folder| folder.join(path)).find(|path| path.exists());
+        found.unwrap_or_else(|| self.place_file(path))
+    }
+
+    /// A path to write: relative to the working directory.
+    fn place_file(&self, path: &Path) -> PathBuf {
+        self.folders.last().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+}
+
+/// Builds the plan; problems and warnings go to the site.
+pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
+    // Destructured, so that the compiler points at each new key.
+    let Config {
+        name,
+        version: _,
+        debug,
+        environment: _,
+        thread_pool_size,
+        max_concurrent_sources,
+        graceful_shutdown_timeout,
+        pipeline,
+        detection,
+        alerts,
+        monitoring,
+        logging,
+        recovery,
+        inference: Inference { ort_library },
+        sources,
+        zones,
+        extensions: _,
+    } = config;
+    let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
+    let limit = max_sources.unwrap_or(max_concurrent_sources) as usize;
+
+    if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
+        let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
+        site.wrong_key("pipeline.batch_timeout_us", "the batch timeout is set twice", label);
+    }
+    let batch_timeout = match (batch_timeout_ms, batch_timeout_us) {
+        (Some(ms), _) => Duration::from_secs_f64(ms / 1e3),
+        (None, Some(us)) => Duration::from_micros(us.into()),
+        (None, None) => Duration::from_millis(40),
+    };
+    let workers = match (monitoring.thread_pool_size, thread_pool_size) {
+        (Some(a), Some(b)) if a != b => {
+            let label = format!("`thread_pool_size` says {b}: set one of the two");
+            site.wrong("monitoring.thread_pool_size", "the number of workers is set twice", label);
+            None
+        }
+        (a, b) => a.or(b).map(|n| n as usize),
+    };
+    let zones = zones_of(&zones, "zones", site);
+    let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
+    let all: Vec<&SourcePlan> = sources.iter().collect();
+    let tracking = TrackingPlan { enabled: detection.enable_tracking };
+    let (models, strategies) = strategies::build(detection, &all, site);
+    let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
+    let handlers = handlers::build(&alerts, site);
+
+    Plan {
+        name,
+        sources,
+        models,
+        strategies,
+        tracking,
+        batch_size: batch_size as usize,
+        batch_timeout,
+        cpu_affinity,
+        workers,
+        alerts: alert_plan(&alerts),
+        handlers,
+        admin: admin_plan(&monitoring, site),
+        logging: log_plan(logging, debug, site),
+        graceful_shutdown: Duration::from_secs_f64(graceful_shutdown_timeout),
+        ort_library: ort_library.map(|path| site.find(&path)),
+        hash,
+    }
+}
+
+fn alert_plan(alerts: &Alerts) -> AlertPlan {
+    AlertPlan {
+        enabled: alerts.enabled,
+        throttle: Duration::from_secs_f64(alerts.throttle_seconds),
+        burst_threshold: alerts.burst_threshold,
+        max_per_minute: alerts.max_alerts_per_minute,
+        min_confidence: alerts.min_confidence,
+        default_level: alerts.level.into(),
+        attempts: alerts.retry_attempts,
+        retry_delay: Duration::from_secs_f64(alerts.retry_delay),
+        outbox_max: OUTBOX_ALERTS_MAX,
+    }
+}
+
+fn admin_plan(monitoring: &Monitoring, site: &mut Site<'_>) -> AdminPlan {
+    let nested = &monitoring.prometheus;
+    let port = one_of("port", nested.port, monitoring.prometheus_port, site).unwrap_or(8000);
+    let path = one_of("path", nested.path.clone(), monitoring.prometheus_path.clone(), site);
+    let prometheus = one_of("enabled", nested.enabled, monitoring.prometheus_enabled, site).unwrap_or(true);
+    AdminPlan {
+        enabled: monitoring.enabled,
+        port,
+        metrics: monitoring.metrics_enabled && prometheus,
+        metrics_path: path.unwrap_or_else(|| "/metrics".to_owned()),
+    }
+}
+
+/// The nested or the flat form of a Prometheus key; both only where they agree.
+fn one_of<T: PartialEq>(key: &str, nested: Option<T>, flat: Option<T>, site: &mut Site<'_>) -> Option<T> {
+    match (nested, flat) {
+        (Some(nested), Some(flat)) if nested != flat => {
+            let message = format!("`monitoring.prometheus.{key}` and `monitoring.prometheus_{key}` differ");
+            site.wrong(&format!("monitoring.prometheus_{key}"), message, "set one of the two");
+            None
+        }
+        (nested, flat) => nested.or(flat),
+    }
+}
+
+fn log_plan(logging: Logging, debug: bool, site: &mut Site<'_>) -> LogPlan {
+    let level = match (debug, site.places.is_set("logging.level")) {
+        (true, false) => "debug",
+        _ => logging.level.as_str(),
+    };
+    LogPlan {
+        level: level.to_owned(),
+        json: logging.json_output || logging.format == LogFormat::Json,
+        color: logging.format == LogFormat::Colored,
+        file: logging.log_file.map(|path| site.place_file(&path)),
+        console: logging.console_output,
+    }
+}
+
+/// How a source is restarted: our defaults, the recovery section, then the source's own keys.
+fn retry_plan(
+    recovery: &Recovery,
+    max_retries: Option<u32>,
+    retry_delay: Option<f64>,
+    timeout: Option<f64>,
+) -> RetryPlan {
+    let base = Duration::from_secs_f64(retry_delay.unwrap_or(recovery.retry_delay));
+    let silence = timeout.or(recovery.source_timeout_seconds).map(Duration::from_secs_f64);
+    RetryPlan {
+        max_retries: max_retries.unwrap_or(recovery.max_retries),
+        base,
+        // A source that asks for a longer first delay than the cap gets what it asks for.
+        cap: Duration::from_secs_f64(recovery.max_retry_delay).max(base),
+        exponential: recovery.exponential_backoff,
+        first_frame: silence.unwrap_or(Duration::from_secs(8)),
+        gap: silence.unwrap_or(Duration::from_secs(3)),
+    }
+}
+
+fn zones_of(zones: &BTreeMap<String, Outline>, path: &str, site: &mut Site<'_>) -> Vec<Zone> {
+    let mut out = Vec::new();
+    for (name, outline) in zones {
+        let points = outline.0.iter().map(|corner| Point { x: corner.0[0], y: corner.0[1] }).collect();
+        match Polygon::new(points) {
+            Some(polygon) => out.push(Zone { name: name.clone(), polygon }),
+            None => site.wrong(
+                &format!("{path}.{name}"),
+                format!("`{path}.{name}` is no area"),
+                "expected at least three points",
+            ),
+        }
+    }
+    out
+}
+
+/// The ids that a strategy is limited to; unknown ones are problems.
+fn known_sources(names: &[String], path: &str, known: &[&SourcePlan], site: &mut Site<'_>) -> Vec<SourceId> {
+    let mut out = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        if known.iter().any(|source| source.id.as_str() == name) {
+            out.push(SourceId::from(name.as_str()));
+            continue;
+        }
+        // A source that is switched off stays a name one may use.
+        if site.places.set().any(|(path, _)| path.starts_with("sources[")) && is_disabled(name, site) {
+            continue;
+        }
+        let ids: Vec<&str> = known.iter().map(|source| source.id.as_str()).collect();
+        let label = match nearest(name, ids.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if ids.is_empty() => "no source is enabled".to_owned(),
+            None => format!("known are {}", ids.join(", ")),
+        };
+        site.wrong(&format!("{path}[{index}]"), format!("there is no source `{name}`"), label);
+    }
+    out
+}
+
+fn is_disabled(_name: &str, _site: &Site<'_>) -> bool {
+    false
+}
+
+/// One definition for a name: the later of equal ones replaces the earlier.
+fn merged(base: &[Zone], own: Vec<Zone>) -> Arc<[Zone]> {
+    let kept = base.iter().filter(|zone| own.iter().all(|other| other.name != zone.name)).cloned();
+    let mut zones: Vec<Zone> = kept.collect();
+    zones.extend(own);
+    zones.into()
+}
+
+fn not_built(name: &'static str, message: String, hint: &str) -> Warning {
+    Warning::new(name, Severity::Refusal, message).hint(hint.to_owned())
+}

@@ -1,0 +1,106 @@
+//! Handlers: a name or a map each, told apart by kind.
+
+use std::time::Duration;
+
+use super::Site;
+use super::not_built;
+use crate::config::plan::{HandlerKind, HandlerPlan};
+use crate::config::schema::{Alerts, Handler, HandlerEntry, HandlerSettings};
+use crate::config::secret;
+use crate::config::warning::{Severity, Warning};
+
+/// Which settings each kind takes.
+const SETTINGS: &[(&str, &[&str])] = &[
+    ("console", &[]),
+    ("file", &["log_file", "max_size_mb", "backup_count"]),
+    ("webhook", &["url", "timeout", "headers", "retry_attempts"]),
+    ("email", &["smtp_server", "smtp_port", "username", "password", "to_addresses"]),
+    ("slack", &["webhook_url"]),
+];
+
+pub(super) fn build(alerts: &Alerts, site: &mut Site<'_>) -> Vec<HandlerPlan> {
+    let mut out: Vec<HandlerPlan> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for (index, HandlerEntry(handler)) in alerts.handlers.iter().enumerate() {
+        let path = format!("alerts.handlers[{index}]");
+        if names.contains(&handler.name.as_str()) {
+            let message = format!("two handlers are named `{}`", handler.name);
+            site.wrong(&path, message, "give each a name of its own, and its kind as `type`");
+        }
+        names.push(&handler.name);
+        if let Some(kind) = kind(handler, &path, site) {
+            if handler.enabled {
+                out.push(HandlerPlan { name: handler.name.as_str().into(), kind });
+            }
+        }
+    }
+    out
+}
+
+/// What stands behind a handler, `None` where nothing can.
+fn kind(handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
+    let word = handler.kind.as_deref().unwrap_or(&handler.name);
+    let Some((_, takes)) = SETTINGS.iter().find(|(kind, _)| *kind == word) else {
+        let kinds = SETTINGS.iter().map(|(kind, _)| *kind);
+        let label = match crate::config::nearest::nearest(word, kinds.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("its kind is missing: type: {}", kinds.collect::<Vec<_>>().join(", ")),
+        };
+        site.wrong(&format!("{path}.name"), format!("there is no handler `{word}`"), label);
+        return None;
+    };
+    let prefix = format!("{path}.config.");
+    let places = site.places;
+    let strangers: Vec<String> = places
+        .set()
+        .filter_map(|(path, _)| path.strip_prefix(&prefix))
+        .filter(|key| !key.contains(['.', '[']) && !takes.contains(key))
+        .map(str::to_owned)
+        .collect();
+    for key in strangers {
+        let label =
+            if takes.is_empty() { "it takes no settings".to_owned() } else { format!("it takes {}", takes.join(", ")) };
+        site.wrong_key(&format!("{prefix}{key}"), format!("`{key}` is no setting of a {word} handler"), label);
+    }
+    let HandlerSettings { log_file, max_size_mb, backup_count, url, timeout, headers, .. } = &handler.config;
+    match word {
+        "console" => Some(HandlerKind::Console),
+        "file" => Some(HandlerKind::File {
+            path: site.place_file(log_file.as_deref().unwrap_or("alerts.jsonl".as_ref())),
+            max_bytes: (max_size_mb.unwrap_or(100.0) * 1e6) as u64,
+            backups: backup_count.unwrap_or(5),
+        }),
+        "webhook" => {
+            let Some(url) = url.as_deref().filter(|url| !url.is_empty()) else {
+                if handler.enabled {
+                    let message = format!("the webhook handler `{}` has no url", handler.name);
+                    let hint = "set its config.url, or take it off the list";
+                    site.warn(path, Warning::new("webhook-without-url", Severity::Refusal, message).hint(hint));
+                }
+                return None;
+            };
+            if !is_web_address(url) {
+                let message = format!("`{prefix}url` is no web address");
+                let label = format!("got {}, expected https://host/path", secret::in_uri(url));
+                site.wrong(&format!("{prefix}url"), message, label);
+                return None;
+            }
+            Some(HandlerKind::Webhook {
+                url: url.to_owned(),
+                timeout: Duration::from_secs_f64(timeout.unwrap_or(30.0)),
+                headers: headers.clone().unwrap_or_default(),
+            })
+        }
+        other => {
+            if handler.enabled {
+                let message = format!("the handler `{other}` is not built yet");
+                site.warn(path, not_built("handler-not-built", message, "console, file and webhook are"));
+            }
+            None
+        }
+    }
+}
+
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}

@@ -1,0 +1,159 @@
+//! Sources: kind and URI, ids, zones and how each is restarted.
+
+use std::path::{Path, PathBuf};
+
+use super::{Site, merged, not_built, retry_plan, zones_of};
+use crate::config::plan::{Input, SourcePlan};
+use crate::config::schema::{Recovery, SourceEntry, SourceType};
+use crate::config::source_uri::{self, Parsed};
+use crate::types::{SourceId, Zone};
+
+/// Which parameters each kind takes.
+fn parameters_of(kind: SourceType) -> &'static [&'static str] {
+    match kind {
+        SourceType::File => &["loop", "realtime"],
+        SourceType::Test => &["pattern", "frames", "num-buffers", "framerate", "width", "height"],
+        SourceType::Scene => &["seed", "pixels", "live"],
+        SourceType::Rtsp => &["latency", "protocol", "buffer_size"],
+        SourceType::Webcam => &["framerate", "width", "height"],
+        SourceType::Trace => &["realtime"],
+        SourceType::Webrtc | SourceType::Network | SourceType::Http => &["latency", "buffer_size"],
+    }
+}
+
+pub(super) fn build(
+    entries: Vec<SourceEntry>,
+    fps: Option<f64>,
+    zones: &[Zone],
+    recovery: &Recovery,
+    limit: usize,
+    site: &mut Site<'_>,
+) -> Vec<SourcePlan> {
+    let mut out: Vec<SourcePlan> = Vec::new();
+    let mut ids: Vec<String> = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let path = format!("sources[{index}]");
+        let enabled = entry.enabled.unwrap_or(true);
+        let Some(parsed) = input(&entry, &path, site) else { continue };
+        let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
+        if ids.contains(&id) {
+            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
+            site.wrong(&at, format!("two sources are named `{id}`"), "give each an `id` of its own");
+        }
+        ids.push(id.clone());
+        let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
+        if !enabled {
+            continue;
+        }
+        let input = match parsed {
+            Parsed::Input(input) => input,
+            Parsed::NotBuilt(kind) => {
+                let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
+                site.warn(&path, not_built("source-not-built", message, "file, rtsp, test, scene and trace are"));
+                continue;
+            }
+        };
+        let realtime = entry.realtime.or(entry.parameters.realtime).unwrap_or(false);
+        out.push(SourcePlan {
+            id: SourceId::from(id),
+            input,
+            fps: entry.fps.or(fps),
+            every: 1,
+            zones: merged(zones, own),
+            confidence: entry.confidence_threshold,
+            retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
+            realtime,
+        });
+    }
+    if out.len() > limit {
+        let key =
+            if site.places.is_set("pipeline.max_sources") { "pipeline.max_sources" } else { "max_concurrent_sources" };
+        let message = format!("{} sources are enabled, `{key}` allows {limit}", out.len());
+        let at = if site.places.is_set(key) { key } else { "sources" };
+        site.wrong(at, message, "raise it, or disable some");
+    }
+    out
+}
+
+fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed> {
+    let uri = match (&entry.uri, entry.kind) {
+        (Some(uri), _) => uri.as_str(),
+        (None, Some(SourceType::Test)) => "test",
+        (None, _) => {
+            site.wrong(path, format!("`{path}` has no `uri`"), "`uri` is needed: a path, rtsp://…, test, scene:NAME");
+            return None;
+        }
+    };
+    let at = format!("{path}.uri");
+    let told = match source_uri::kind_of(uri) {
+        Ok(told) => told,
+        Err((message, label)) => {
+            site.wrong(&at, message, label);
+            return None;
+        }
+    };
+    let kind = agreed(entry.kind, told, uri, path, site)?;
+    strangers(kind, path, site);
+    let folders = site.folders.clone();
+    let find = |relative: &str| -> PathBuf {
+        let path = Path::new(relative);
+        let found = folders.iter().map(|folder| folder.join(path)).find(|path| path.exists());
+        found.or_else(|| folders.last().map(|folder| folder.join(path))).unwrap_or_else(|| path.to_owned())
+    };
+    match source_uri::parse(uri, kind, &entry.parameters, &find) {
+        Ok(parsed) => Some(parsed),
+        Err((message, label)) => {
+            site.wrong(&at, message, label);
+            None
+        }
+    }
+}
+
+/// The kind that `type` and the URI agree on. A bare word may be a scene's name or a trace's path.
+fn agreed(
+    said: Option<SourceType>,
+    told: SourceType,
+    uri: &str,
+    path: &str,
+    site: &mut Site<'_>,
+) -> Option<SourceType> {
+    let Some(said) = said else { return Some(told) };
+    let bare = told == SourceType::File && !uri.contains("://");
+    let fits = said == told
+        || (bare && matches!(said, SourceType::Scene | SourceType::Trace))
+        || (said == SourceType::Network)
+        || (said == SourceType::Webrtc && told == SourceType::Http)
+        || (said == SourceType::Webcam && bare);
+    if fits {
+        return Some(said);
+    }
+    let message = format!("`{path}.type` is {}, but the uri is that of a {} source", said.as_str(), told.as_str());
+    site.wrong(&format!("{path}.type"), message, format!("write {} or leave `type` out", told.as_str()));
+    None
+}
+
+/// Parameters that another kind would take.
+fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
+    let takes = parameters_of(kind);
+    let prefix = format!("{path}.parameters.");
+    let places = site.places;
+    let wrong: Vec<String> = places
+        .set()
+        .filter_map(|(path, _)| path.strip_prefix(&prefix))
+        .filter(|key| !takes.contains(key))
+        .map(str::to_owned)
+        .collect();
+    for key in wrong {
+        let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
+        site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {}", takes.join(", ")));
+    }
+}
+
+/// Whether a source delivers pictures, so that something can be seen on it.
+pub(super) fn has_pixels(input: &Input) -> bool {
+    match input {
+        Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => true,
+        Input::Scene { pixels, .. } => *pixels,
+        Input::Trace(_) => false,
+    }
+}

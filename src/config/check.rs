@@ -1,0 +1,84 @@
+//! What this machine lacks for a configuration that is sound in itself.
+
+use std::path::Path;
+
+use super::load::Loaded;
+use super::plan::{HandlerKind, Input, StrategyKind};
+use super::warning::{Severity, Warning};
+
+/// What this machine lacks, by name. `validate` prints it, `run` refuses those that say so.
+pub fn check(loaded: &Loaded) -> Vec<Warning> {
+    let plan = &loaded.plan;
+    let mut out = Vec::new();
+    let mut lacks = |name, path: &Path, what: String, hint: &str| {
+        if let Err(reason) = readable(path) {
+            let message = format!("{what}: {} {reason}", path.display());
+            out.push(Warning::new(name, Severity::Refusal, message).hint(hint));
+        }
+    };
+    for model in &plan.models {
+        let hint = "a relative path is looked for beside the config file, then in the working directory";
+        lacks("model-missing", &model.model, format!("the model of strategy `{}`", model.name), hint);
+        if let Some(labels) = &model.labels {
+            let hint = "leave it out where the model carries its labels";
+            lacks("labels-missing", labels, format!("the labels of strategy `{}`", model.name), hint);
+        }
+    }
+    for strategy in &plan.strategies {
+        if let StrategyKind::Lua(path) | StrategyKind::Wasm(path) = &strategy.kind {
+            let hint = "a relative path is looked for beside the config file, then in the working directory";
+            lacks("script-missing", path, format!("the script of strategy `{}`", strategy.name), hint);
+        }
+    }
+    if let Some(library) = &plan.ort_library {
+        lacks(
+            "ort-library-missing",
+            library,
+            "inference.ort_library".to_owned(),
+            "leave it out to have it searched for",
+        );
+    }
+    for source in &plan.sources {
+        let path = match &source.input {
+            Input::File(path) | Input::Trace(path) => path,
+            Input::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Path::new(name),
+            _ => continue,
+        };
+        if let Err(reason) = readable(path) {
+            let message = format!("source `{}`: {} {reason}", source.id, path.display());
+            out.push(Warning::new("source-missing", Severity::Warning, message));
+        }
+    }
+    for handler in &plan.handlers {
+        if let HandlerKind::File { path, .. } = &handler.kind {
+            out.extend(unwritable("alert-file-unwritable", path, &format!("the file of handler `{}`", handler.name)));
+        }
+    }
+    if let Some(path) = &plan.logging.file {
+        out.extend(unwritable("log-file-unwritable", path, "logging.log_file"));
+    }
+    out
+}
+
+fn readable(path: &Path) -> Result<(), String> {
+    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_dir() => Err("is a folder".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("does not exist".to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
+
+/// Asks the system rather than the mode bits, and leaves nothing behind.
+fn unwritable(name: &'static str, path: &Path, what: &str) -> Option<Warning> {
+    use rustix::fs::{Access, access};
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let target = if path.exists() { path } else { folder };
+    let reason = access(target, Access::WRITE_OK).err()?;
+    let message = format!("{what}: {} cannot be written: {reason}", path.display());
+    let hint = "make its folder, or name another";
+    Some(Warning::new(name, Severity::Refusal, message).hint(hint))
+}

@@ -1,0 +1,96 @@
+//! `${env:NAME}`, `${env:NAME:-fallback}` and `${file:/path}` in any text value: how secrets stay out of the file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::nearest::nearest;
+use super::problem::Problems;
+use super::tree::{FILE_BYTES_MAX, Node, Style, Value};
+
+/// Where the values come from.
+pub(super) struct Room<'a> {
+    pub(super) env: &'a BTreeMap<String, String>,
+    pub(super) working_dir: &'a Path,
+}
+
+/// Replaces every `${…}` below `node`; the node keeps what was written as its template.
+pub(super) fn expand(node: &mut Node, room: &Room<'_>, problems: &mut Problems) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| expand(item, room, problems)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| expand(value, room, problems)),
+        Value::Scalar { text, .. } if text.contains("${") => match replace(text, room) {
+            Ok(Some(value)) => {
+                let template = std::mem::take(text);
+                node.value = Value::Scalar { text: value, style: Style::Raw };
+                node.template = Some(template);
+            }
+            Ok(None) => *text = text.replace("$${", "${"),
+            Err((message, label)) => problems.at_value(node.place, message, label),
+        },
+        Value::Scalar { .. } => {}
+    }
+}
+
+/// The text with its references replaced, `None` when every `${` is escaped.
+fn replace(text: &str, room: &Room<'_>) -> Result<Option<String>, (String, String)> {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut replaced = false;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = &from[2..];
+            continue;
+        }
+        out.push_str(before);
+        let Some(end) = from.find('}') else {
+            return Err((
+                format!("`{from}` has no end"),
+                "a reference ends with `}`; write `$${` for the two signs".into(),
+            ));
+        };
+        out.push_str(&reference(&from[2..end], room)?);
+        replaced = true;
+        rest = &from[end + 1..];
+    }
+    out.push_str(rest);
+    Ok(replaced.then_some(out))
+}
+
+fn reference(inner: &str, room: &Room<'_>) -> Result<String, (String, String)> {
+    match inner.split_once(':') {
+        Some(("env", rest)) => {
+            let (name, fallback) = match rest.split_once(":-") {
+                Some((name, fallback)) => (name, Some(fallback)),
+                None => (rest, None),
+            };
+            match room.env.get(name).map(String::as_str).or(fallback) {
+                Some(value) => Ok(value.to_owned()),
+                None => {
+                    let label = match nearest(name, room.env.keys().map(String::as_str)) {
+                        Some(near) => format!("did you mean `{near}`? Or set it, or write `${{env:{name}:-fallback}}`"),
+                        None => format!("set it, or write `${{env:{name}:-fallback}}`"),
+                    };
+                    Err((format!("the environment variable {name} is not set"), label))
+                }
+            }
+        }
+        Some(("file", path)) => read(&room.working_dir.join(PathBuf::from(path)), path),
+        _ => Err((
+            format!("`${{{inner}}}` has no meaning here"),
+            format!("write `${{env:{inner}}}` or `${{file:/path}}`; `$${{` for the two signs"),
+        )),
+    }
+}
+
+fn read(path: &Path, shown: &str) -> Result<String, (String, String)> {
+    let message = || format!("`{shown}` cannot be read");
+    let size = std::fs::metadata(path).map_err(|error| (message(), error.to_string()))?;
+    if !size.is_file() || size.len() > FILE_BYTES_MAX {
+        return Err((message(), "a reference names a regular file of at most 1 MiB".into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| (message(), error.to_string()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,241 @@
+//! What lies over the file: environment variables and flags, put into the tree by key.
+
+use serde_json::Value as Json;
+
+use super::fit;
+use super::nearest::nearest;
+use super::problem::{Origin, Origins, Place, Problems};
+use super::tree::{self, Key, Node, Style, Value};
+use super::warning::{Severity, Warning};
+
+/// The prefix of our variables; `__` nests.
+const PREFIX: &str = "DSENGINE_";
+/// The prefix of the old system's.
+const OLD_PREFIX: &str = "PYDS_";
+/// Variables with our prefix that are no keys: what reads them.
+const RESERVED: &[(&str, &str)] =
+    &[("DSENGINE_TESTDATA", "the tests' clips and models"), ("DSENGINE_BENCH", "the benchmarks' settings")];
+/// The old system's variables, by key.
+const OLD_NAMES: &[(&str, &str)] = &[
+    ("PYDS_LOG_LEVEL", "logging.level"),
+    ("PYDS_DEBUG", "debug"),
+    ("PYDS_ENVIRONMENT", "environment"),
+    ("PYDS_GPU_ID", "pipeline.gpu_id"),
+    ("PYDS_BATCH_SIZE", "pipeline.batch_size"),
+    ("PYDS_CONFIDENCE_THRESHOLD", "detection.confidence_threshold"),
+    ("PYDS_ALERTS_ENABLED", "alerts.enabled"),
+    ("PYDS_MONITORING_ENABLED", "monitoring.enabled"),
+    ("PYDS_PROMETHEUS_PORT", "monitoring.prometheus.port"),
+    ("PYDS_LOG_FILE", "logging.log_file"),
+];
+/// Two keys for one thing: setting one in a higher layer takes the other away from the lower.
+const TWINS: &[(&str, &str)] = &[
+    ("monitoring.prometheus.port", "monitoring.prometheus_port"),
+    ("monitoring.prometheus.enabled", "monitoring.prometheus_enabled"),
+    ("monitoring.prometheus.path", "monitoring.prometheus_path"),
+    ("pipeline.batch_timeout_ms", "pipeline.batch_timeout_us"),
+    ("monitoring.thread_pool_size", "thread_pool_size"),
+    ("pipeline.max_sources", "max_concurrent_sources"),
+];
+
+/// Lays environment variables over the tree: the old names first, so that the new ones win.
+pub(super) fn environment(
+    root: &mut Node,
+    env: &[(String, String)],
+    schema: &Json,
+    origins: &mut Origins,
+    problems: &mut Problems,
+    warnings: &mut Vec<Warning>,
+) {
+    for (name, value) in env.iter().filter(|(name, _)| name.starts_with(OLD_PREFIX)) {
+        let Some(key) = old_key(name, schema) else {
+            let message = format!("the environment variable {name} of the old system names no key; it is ignored");
+            warnings.push(Warning::new("unknown-variable", Severity::Warning, message));
+            continue;
+        };
+        let ours = variable(&key);
+        let message = format!("the environment variable {name} is an old name");
+        warnings.push(Warning::new("old-variable", Severity::Warning, message).hint(format!("write {ours}")));
+        // The old system wrote its words in capitals.
+        let words = at(schema, &parts(&key)).and_then(|(_, schema)| schema.get("enum").cloned());
+        let value = if words.is_some() { value.to_ascii_lowercase() } else { value.clone() };
+        put(root, &key, &value, Origin::Variable(name.clone()), schema, origins, problems);
+    }
+    for (name, value) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+        if RESERVED.iter().any(|(reserved, _)| reserved == name) {
+            continue;
+        }
+        let key = name[PREFIX.len()..].to_ascii_lowercase().split("__").collect::<Vec<_>>().join(".");
+        if at(schema, &parts(&key)).is_none() {
+            let mut known: Vec<String> = RESERVED.iter().map(|(name, _)| (*name).to_owned()).collect();
+            fit::visit(schema, "", &mut |path, _| known.push(variable(&path.replace("[]", ".0"))));
+            let lower: Vec<String> = known.iter().map(|name| name.to_ascii_lowercase()).collect();
+            let message = format!("the environment variable {name} names no key; it is ignored");
+            let mut warning = Warning::new("unknown-variable", Severity::Warning, message);
+            if let Some(near) = nearest(name, lower.iter().map(String::as_str)) {
+                warning = warning.hint(format!("did you mean {}?", near.to_ascii_uppercase()));
+            }
+            warnings.push(warning);
+            continue;
+        }
+        put(root, &key, value, Origin::Variable(name.clone()), schema, origins, problems);
+    }
+}
+
+/// Lays flags over the tree, by dotted key (`sources.0.uri`).
+pub(super) fn flags(
+    root: &mut Node,
+    overrides: &[(String, String)],
+    schema: &Json,
+    origins: &mut Origins,
+    problems: &mut Problems,
+) {
+    for (key, value) in overrides {
+        if at(schema, &parts(key)).is_some() {
+            put(root, key, value, Origin::Flag(key.clone()), schema, origins, problems);
+            continue;
+        }
+        let mut known = Vec::new();
+        fit::visit(schema, "", &mut |path, _| known.push(path.replace("[]", ".0")));
+        let label = match nearest(key, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`dsengine schema` lists every key".to_owned(),
+        };
+        let origin = origins.add(Origin::Flag(key.clone()));
+        problems.at_key(Place { origin, ..Place::default() }, format!("unknown key `{key}`"), label);
+    }
+}
+
+/// The variable that sets a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").replace('-', "_").to_ascii_uppercase())
+}
+
+fn old_key(name: &str, schema: &Json) -> Option<String> {
+    if let Some((_, key)) = OLD_NAMES.iter().find(|(old, _)| *old == name) {
+        return Some((*key).to_owned());
+    }
+    // `PYDS_<A>_<B>` without saying where a name ends: taken only where it fits a key.
+    let flat = name[OLD_PREFIX.len()..].to_ascii_lowercase();
+    let mut found = None;
+    fit::visit(schema, "", &mut |path, _| {
+        if !path.contains('[') && path.replace('.', "_") == flat && found.is_none() {
+            found = Some(path.to_owned());
+        }
+    });
+    found
+}
+
+fn parts(key: &str) -> Vec<&str> {
+    key.split('.').collect()
+}
+
+/// The schema of a key, and the key's name as the schema spells it.
+fn at<'s>(schema: &'s Json, parts: &[&str]) -> Option<(Vec<String>, &'s Json)> {
+    let [first, rest @ ..] = parts else { return Some((Vec::new(), schema)) };
+    if let Some(options) = schema.get("anyOf").and_then(Json::as_array) {
+        return options.iter().find_map(|option| at(option, parts));
+    }
+    let (name, child) = if first.parse::<usize>().is_ok() && schema.get("items").is_some() {
+        ((*first).to_owned(), schema.get("items")?)
+    } else {
+        let properties = schema.get("properties").and_then(Json::as_object);
+        match properties.and_then(|p| p.iter().find(|(name, _)| name.replace('-', "_") == first.replace('-', "_"))) {
+            Some((name, child)) => (name.clone(), child),
+            None => match schema.get("additionalProperties") {
+                Some(others @ (Json::Object(_) | Json::Bool(true))) => ((*first).to_owned(), others),
+                _ if *schema == Json::Bool(true) => ((*first).to_owned(), schema),
+                _ => return None,
+            },
+        }
+    };
+    let (mut names, schema) = at(child, rest)?;
+    names.insert(0, name);
+    Some((names, schema))
+}
+
+fn put(
+    root: &mut Node,
+    key: &str,
+    value: &str,
+    origin: Origin,
+    schema: &Json,
+    origins: &mut Origins,
+    problems: &mut Problems,
+) {
+    let Some((names, _)) = at(schema, &parts(key)) else { return };
+    let origin = origins.add(origin);
+    let place = Place { origin, line: 1, column: 1, width: 1 };
+    let node = if value.starts_with(['[', '{']) {
+        match tree::parse(value, origin, problems) {
+            Some(node) => node,
+            None => return,
+        }
+    } else {
+        Node::scalar(value, Style::Raw, place)
+    };
+    let dotted = names.join(".");
+    for (a, b) in TWINS {
+        let other = if dotted == *a {
+            b
+        } else if dotted == *b {
+            a
+        } else {
+            continue;
+        };
+        remove(root, &parts(other));
+    }
+    if let Err((message, label)) = insert(root, &names, node, place) {
+        problems.at_key(place, message, label);
+    }
+}
+
+fn insert(at: &mut Node, names: &[String], node: Node, place: Place) -> Result<(), (String, String)> {
+    let [first, rest @ ..] = names else {
+        *at = node;
+        return Ok(());
+    };
+    if let Ok(index) = first.parse::<usize>() {
+        if at.is_nothing() || matches!(&at.value, Value::Map(entries) if entries.is_empty()) {
+            at.value = Value::List(Vec::new());
+        }
+        let Value::List(items) = &mut at.value else {
+            return Err((format!("entry {index} of something that is no list"), "the file holds no list there".into()));
+        };
+        if index > items.len() {
+            let label = format!("the list has {} entries, the next one is {}", items.len(), items.len());
+            return Err((format!("entry {index} would leave a gap"), label));
+        }
+        if index == items.len() {
+            items.push(Node::map(place));
+        }
+        return insert(&mut items[index], rest, node, place);
+    }
+    if let Value::Scalar { text, .. } = &at.value {
+        // A handler's bare name is a map in short.
+        let name = (!at.is_nothing()).then(|| {
+            (Key { text: "name".to_owned(), place: at.place }, Node::scalar(text.clone(), Style::Quoted, at.place))
+        });
+        at.value = Value::Map(name.into_iter().collect());
+    }
+    let Value::Map(entries) = &mut at.value else {
+        return Err((format!("`{first}` of something that is no map"), "the file holds a list there".into()));
+    };
+    let index = match entries.iter().position(|(key, _)| key.text == *first) {
+        Some(index) => index,
+        None => {
+            entries.push((Key { text: first.clone(), place }, Node::map(place)));
+            entries.len() - 1
+        }
+    };
+    insert(&mut entries[index].1, rest, node, place)
+}
+
+fn remove(at: &mut Node, parts: &[&str]) {
+    let ([first, rest @ ..], Value::Map(entries)) = (parts, &mut at.value) else { return };
+    if rest.is_empty() {
+        entries.retain(|(key, _)| key.text != *first);
+    } else if let Some((_, child)) = entries.iter_mut().find(|(key, _)| key.text == *first) {
+        remove(child, rest);
+    }
+}

@@ -1,0 +1,206 @@
+//! What is wrong in a configuration, where, and what to write instead: all of it at once.
+
+use std::fmt;
+
+use super::secret;
+use crate::error::{Code, Error};
+
+/// Problems shown before the rest is only counted.
+const PROBLEMS_SHOWN_MAX: usize = 50;
+/// Longest part of a source line shown around the caret, in characters.
+const EXCERPT_CHARS_MAX: usize = 110;
+
+/// A spot in one of the texts a configuration comes from. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Place {
+    pub(super) origin: usize,
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) width: usize,
+}
+
+/// A text a configuration comes from.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// A file, with its text.
+    File { name: String, text: String },
+    /// An environment variable. Its value is never shown as an excerpt: many hold secrets.
+    Variable(String),
+    /// A command-line flag, named by the key it sets.
+    Flag(String),
+}
+
+/// Every text of one load, so that a [`Place`] stays small.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origins(Vec<Origin>);
+
+impl Origins {
+    pub(super) fn add(&mut self, origin: Origin) -> usize {
+        self.0.push(origin);
+        self.0.len() - 1
+    }
+
+    /// The place as people and editors read it: `file:line:column`.
+    pub(super) fn show(&self, place: Place) -> String {
+        match self.0.get(place.origin) {
+            Some(Origin::File { name, .. }) => format!("{name}:{}:{}", place.line, place.column),
+            Some(Origin::Variable(name)) => format!("environment variable {name}"),
+            Some(Origin::Flag(key)) => format!("command line, {key}"),
+            None => "defaults".to_owned(),
+        }
+    }
+
+    fn line(&self, place: Place) -> Option<&str> {
+        match self.0.get(place.origin)? {
+            Origin::File { text, .. } => text.lines().nth(place.line.checked_sub(1)?),
+            Origin::Variable(_) | Origin::Flag(_) => None,
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Problem {
+    pub(super) place: Place,
+    /// What is wrong, with the key's path.
+    pub(super) message: String,
+    /// What stands under the caret: got, expected, nearest name.
+    pub(super) label: String,
+    /// What else helps.
+    pub(super) note: Option<String>,
+    /// The caret is under a key: what follows it on the line is not shown, it may be a secret under a wrong name.
+    pub(super) at_key: bool,
+}
+
+/// Every problem of one load, in order of place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Problems(pub(super) Vec<Problem>);
+
+impl Problems {
+    pub(super) fn at_key(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>) {
+        self.push(place, message, label, true);
+    }
+
+    pub(super) fn at_value(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>) {
+        self.push(place, message, label, false);
+    }
+
+    fn push(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>, at_key: bool) {
+        self.0.push(Problem { place, message: message.into(), label: label.into(), note: None, at_key });
+    }
+
+    /// Adds a note to the problem reported last.
+    pub(super) fn note(&mut self, note: impl Into<String>) {
+        if let Some(last) = self.0.last_mut() {
+            last.note = Some(note.into());
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_error(mut self, origins: &Origins) -> LoadError {
+        self.0.sort_by(|a, b| a.place.cmp(&b.place));
+        self.0.dedup();
+        let count = self.0.len();
+        let mut text = match count {
+            1 => "the configuration cannot be used".to_owned(),
+            n => format!("the configuration cannot be used: {n} problems"),
+        };
+        for problem in self.0.iter().take(PROBLEMS_SHOWN_MAX) {
+            text.push_str("\n\n");
+            text.push_str(&render(problem, origins));
+        }
+        if count > PROBLEMS_SHOWN_MAX {
+            text.push_str(&format!("\n\n… and {} more", count - PROBLEMS_SHOWN_MAX));
+        }
+        LoadError { text, count }
+    }
+}
+
+fn render(problem: &Problem, origins: &Origins) -> String {
+    let Problem { place, message, label, note, at_key } = problem;
+    let mut out = format!("{}: {message}", origins.show(*place));
+    let number = place.line.to_string();
+    let gutter = " ".repeat(number.len());
+    match origins.line(*place).map(|line| excerpt(line, *place, *at_key)) {
+        Some((line, column, width)) => {
+            let caret = format!("{}{}", " ".repeat(column), "^".repeat(width));
+            out.push_str(&format!("\n{gutter} |\n{number} | {line}\n{gutter} | {caret} {label}"));
+        }
+        None => out.push_str(&format!("\n{gutter} = {label}")),
+    }
+    if let Some(note) = note {
+        out.push_str(&format!("\n{gutter} = {note}"));
+    }
+    out
+}
+
+/// The line without secrets, cut to a readable length, with the caret's column and width in it.
+fn excerpt(line: &str, place: Place, at_key: bool) -> (String, usize, usize) {
+    let chars: Vec<char> = line.replace('\t', " ").chars().collect();
+    let start = place.column.saturating_sub(1).min(chars.len());
+    let end = (start + place.width.max(1)).min(chars.len());
+    let before: String = chars[..start].iter().collect();
+    let within: String = chars[start..end].iter().collect();
+    let after: String = if at_key {
+        let rest: String = chars[end..].iter().collect();
+        match rest.find(':').filter(|at| !rest[at + 1..].trim().is_empty()) {
+            Some(at) => format!("{} …", &rest[..=at]),
+            None => rest,
+        }
+    } else {
+        chars[end..].iter().collect()
+    };
+    // A value's own key stands before it: the key decides whether the value may be seen.
+    let (before, within) = match secret::ends_in_secret_key(&before) {
+        true => (before, secret::MASK.to_owned()),
+        false => (secret::in_text(&before), secret::in_text(&within)),
+    };
+    let column = before.chars().count();
+    let width = within.chars().count().max(1);
+    let whole = format!("{before}{within}{}", secret::in_text(&after));
+    if whole.chars().count() <= EXCERPT_CHARS_MAX {
+        return (whole.trim_end().to_owned(), column, width);
+    }
+    let from = column.saturating_sub(40);
+    let cut: String = whole.chars().skip(from).take(EXCERPT_CHARS_MAX).collect();
+    let lead = if from > 0 { "…" } else { "" };
+    let column = column - from + lead.chars().count();
+    (format!("{lead}{}…", cut.trim_end()), column, width.min(EXCERPT_CHARS_MAX.saturating_sub(column)).max(1))
+}
+
+/// Why a configuration was not accepted: every problem with its place, an excerpt and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadError {
+    text: String,
+    count: usize,
+}
+
+impl LoadError {
+    /// A failure before anything could be parsed, such as an unreadable file.
+    pub(super) fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), count: 1 }
+    }
+
+    /// How many problems there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        Self::new(Code::Config, error.text)
+            .hint("`dsengine explain E0101` says how the file is read, `dsengine schema` lists every key")
+    }
+}

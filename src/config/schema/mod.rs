@@ -1,0 +1,136 @@
+//! The configuration as people write it: plain structs, from whose doc comments the JSON Schema is generated.
+//!
+//! Ranges and words stand in `schemars` attributes; `super::fit` checks a file against the schema those give, so a
+//! limit is written once. What a key means to the engine is decided in `super::build`, and whether its capability is
+//! built yet stands in `super::keys`.
+
+mod alerts;
+mod detection;
+mod monitoring;
+mod pipeline;
+mod recovery;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(super) use alerts::{Alerts, Handler, HandlerEntry, HandlerSettings};
+pub(super) use detection::{Detection, ModelSettings, StrategyEntry};
+pub(super) use monitoring::{LogFormat, Logging, Monitoring};
+pub(super) use pipeline::Pipeline;
+pub(super) use recovery::Recovery;
+pub(super) use sources::{Parameters, SourceEntry, SourceType};
+
+/// A closed line around an area: at least three points `[x, y]`, each 0..1 of the picture, origin at the top left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Outline(#[schemars(length(min = 3, max = 1000))] pub(super) Vec<Corner>);
+
+/// A point of an outline, `[x, y]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Corner(#[schemars(inner(range(min = 0.0, max = 1.0)))] pub(super) [f32; 2]);
+
+/// Configuration of dsengine. Every key is optional.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Config {
+    /// The deployment's name, shown in status and logs. Default "dsengine". Example: "gate 4".
+    #[schemars(length(min = 1, max = 200))]
+    pub(super) name: String,
+    /// The configuration's own version, for your records. Default none. Example: "1.2.0".
+    pub(super) version: Option<String>,
+    /// Log at level `debug` unless `logging.level` is set. Default false. Example: true.
+    pub(super) debug: bool,
+    /// What kind of deployment this is. Default development. Example: production.
+    pub(super) environment: Environment,
+    /// Inference workers, one thread each. Default none, one per core. Range 1–1024. Example: 4.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) thread_pool_size: Option<u32>,
+    /// Most sources that may be enabled at once. Default 1024. Range 1–1024. Example: 16.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) max_concurrent_sources: u32,
+    /// Bound on ending after the first signal. Default 30. Unit: seconds. Range 1–300. Example: 10.
+    #[schemars(range(min = 1, max = 300))]
+    pub(super) graceful_shutdown_timeout: f64,
+    /// How frames are batched. Default: see its keys. Example: {batch_size: 8}.
+    pub(super) pipeline: Pipeline,
+    /// What finds objects and what judges them. Default: see its keys. Example: {confidence_threshold: 0.4}.
+    pub(super) detection: Detection,
+    /// Which alerts are sent, and where. Default: see its keys. Example: {handlers: [console, file]}.
+    pub(super) alerts: Alerts,
+    /// Metrics, health and pages. Default: see its keys. Example: {prometheus: {port: 9100}}.
+    pub(super) monitoring: Monitoring,
+    /// Logs. Default: see its keys. Example: {level: debug}.
+    pub(super) logging: Logging,
+    /// How sources are restarted. Default: see its keys. Example: {max_retry_delay: 30}.
+    pub(super) recovery: Recovery,
+    /// The runtime that runs neural networks. Default: see its keys. Example: {ort_library: /opt/ort/libonnxruntime.so}.
+    pub(super) inference: Inference,
+    /// What to watch. Default none. Example: [{id: gate, uri: "rtsp://10.0.0.7/stream"}].
+    #[schemars(length(max = 1024))]
+    pub(super) sources: Vec<SourceEntry>,
+    /// Areas by name, known to every source. Default none. Example: {door: [[0.4, 0.2], [0.6, 0.2], [0.6, 0.9]]}.
+    pub(super) zones: BTreeMap<String, Outline>,
+    /// Free room for settings of your own. Default none. Example: {site: {floor: 3}}.
+    pub(super) extensions: serde_json::Map<String, Value>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "dsengine".to_owned(),
+            version: None,
+            debug: false,
+            environment: Environment::Development,
+            thread_pool_size: None,
+            max_concurrent_sources: 1024,
+            graceful_shutdown_timeout: 30.0,
+            pipeline: Pipeline::default(),
+            detection: Detection::default(),
+            alerts: Alerts::default(),
+            monitoring: Monitoring::default(),
+            logging: Logging::default(),
+            recovery: Recovery::default(),
+            inference: Inference::default(),
+            sources: Vec::new(),
+            zones: BTreeMap::new(),
+            extensions: serde_json::Map::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Environment {
+    Development,
+    Staging,
+    Production,
+}
+
+/// The runtime that runs neural networks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Inference {
+    /// libonnxruntime to open. Default none, searched for. Example: /opt/ort/libonnxruntime.so.
+    pub(super) ort_library: Option<PathBuf>,
+}
+
+/// The schema of the whole configuration, JSON Schema 2020-12.
+pub(super) fn whole() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = false;
+    settings.into_generator().into_root_schema_for::<Config>().to_value()
+}
+
+/// The same without references, for the code that walks it.
+pub(super) fn inlined<T: JsonSchema>() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}

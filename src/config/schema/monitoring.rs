@@ -1,0 +1,200 @@
+//! `monitoring` and `logging`: what is seen from outside.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Metrics, health and pages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Monitoring {
+    /// Listen for HTTP on the loopback address: metrics, health, pages. Default true. Example: false.
+    pub(in crate::config) enabled: bool,
+    /// Serve the metrics page. Default true. Example: false.
+    pub(in crate::config) metrics_enabled: bool,
+    /// Prometheus, nested form. Default: see its keys. Example: {port: 9100}.
+    pub(in crate::config) prometheus: Prometheus,
+    /// Serve the metrics page, flat form. Default true. Example: false.
+    pub(in crate::config) prometheus_enabled: Option<bool>,
+    /// Port of the listener, flat form; 0 = any free one. Default 8000. Range 0–65535. Example: 9100.
+    #[schemars(range(min = 0, max = 65_535))]
+    pub(in crate::config) prometheus_port: Option<u16>,
+    /// Path of the metrics page, flat form. Default /metrics. Example: /prometheus.
+    #[schemars(regex(pattern = r"^/"))]
+    pub(in crate::config) prometheus_path: Option<String>,
+    /// Pin the engine's threads to these cores. Default none. Range 0–1023. Example: [0, 1].
+    #[schemars(length(max = 1024), inner(range(min = 0, max = 1023)))]
+    pub(in crate::config) cpu_affinity: Vec<u32>,
+    /// Inference workers, one thread each. Default none, one per core. Range 1–1024. Example: 4.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(in crate::config) thread_pool_size: Option<u32>,
+    /// Time between samples of the machine's metrics. Default 30. Unit: seconds. Range 1–300. Example: 10.
+    #[schemars(range(min = 1, max = 300))]
+    pub(in crate::config) metrics_interval: f64,
+    /// Time between health checks. Default 30. Unit: seconds. Range 5–300. Example: 10.
+    #[schemars(range(min = 5, max = 300))]
+    pub(in crate::config) health_check_interval: f64,
+    /// Measure time per stage and script. Default false. Example: true.
+    pub(in crate::config) profiling_enabled: bool,
+    /// Write the metrics to the log as well. Default true. Example: false.
+    pub(in crate::config) log_metrics: bool,
+    /// Restart what fails. Default true. Example: false.
+    pub(in crate::config) auto_recovery: bool,
+    /// CPU use that raises a system alert. Default 80. Unit: per cent. Range 10–100. Example: 90.
+    #[schemars(range(min = 10, max = 100))]
+    pub(in crate::config) cpu_threshold: f64,
+    /// Memory use that raises a system alert. Default 80. Unit: per cent. Range 10–100. Example: 90.
+    #[schemars(range(min = 10, max = 100))]
+    pub(in crate::config) memory_threshold: f64,
+    /// GPU use that raises a system alert. Default 90. Unit: per cent. Range 10–100. Example: 95.
+    #[schemars(range(min = 10, max = 100))]
+    pub(in crate::config) gpu_threshold: f64,
+    /// Limits of the engine itself that raise a system alert. Default: see its keys. Example: {min_fps: 10}.
+    pub(in crate::config) thresholds: Thresholds,
+}
+
+impl Default for Monitoring {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            metrics_enabled: true,
+            prometheus: Prometheus::default(),
+            prometheus_enabled: None,
+            prometheus_port: None,
+            prometheus_path: None,
+            cpu_affinity: Vec::new(),
+            thread_pool_size: None,
+            metrics_interval: 30.0,
+            health_check_interval: 30.0,
+            profiling_enabled: false,
+            log_metrics: true,
+            auto_recovery: true,
+            cpu_threshold: 80.0,
+            memory_threshold: 80.0,
+            gpu_threshold: 90.0,
+            thresholds: Thresholds::default(),
+        }
+    }
+}
+
+/// Prometheus, nested form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Prometheus {
+    /// Serve the metrics page. Default true. Example: false.
+    pub(in crate::config) enabled: Option<bool>,
+    /// Port of the listener; 0 = any free one. Default 8000. Range 0–65535. Example: 9100.
+    #[schemars(range(min = 0, max = 65_535))]
+    pub(in crate::config) port: Option<u16>,
+    /// Path of the metrics page. Default /metrics. Example: /prometheus.
+    #[schemars(regex(pattern = r"^/"))]
+    pub(in crate::config) path: Option<String>,
+}
+
+/// Limits of the engine itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Thresholds {
+    /// Most memory. Default 2048. Unit: MB. Range 16–1048576. Example: 4096.
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub(in crate::config) max_memory_mb: f64,
+    /// Most CPU. Default 80. Unit: per cent. Range 10–100. Example: 90.
+    #[schemars(range(min = 10, max = 100))]
+    pub(in crate::config) max_cpu_percent: f64,
+    /// Fewest frames per second of a source. Default 20. Range 0–240. Example: 10.
+    #[schemars(range(min = 0, max = 240))]
+    pub(in crate::config) min_fps: f64,
+    /// Longest time from capture to alert. Default 200. Unit: milliseconds. Range 1–60000. Example: 500.
+    #[schemars(range(min = 1, max = 60_000))]
+    pub(in crate::config) max_latency_ms: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { max_memory_mb: 2048.0, max_cpu_percent: 80.0, min_fps: 20.0, max_latency_ms: 200.0 }
+    }
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Logging {
+    /// Lowest level that is logged. Default info. Example: debug.
+    pub(in crate::config) level: LogLevel,
+    /// JSON lines, plain text, or text with colour on a terminal. Default colored. Example: json.
+    pub(in crate::config) format: LogFormat,
+    /// Also write the log to this file. Default none. Example: /var/log/dsengine.log.
+    pub(in crate::config) log_file: Option<PathBuf>,
+    /// Write the log to standard error. Default true. Example: false.
+    pub(in crate::config) console_output: bool,
+    /// JSON lines, whatever `format` says. Default false. Example: true.
+    pub(in crate::config) json_output: bool,
+    /// Add the engine's metrics to the log. Default true. Example: false.
+    pub(in crate::config) include_metrics: bool,
+    /// Rotate the log file at this size. Default 100. Unit: MB. Range 1–100000. Example: 10.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(in crate::config) max_file_size_mb: u32,
+    /// Rotated log files to keep. Default 5. Range 0–1000. Example: 3.
+    #[schemars(range(min = 0, max = 1000))]
+    pub(in crate::config) backup_count: u32,
+    /// Serve the log to subscribers. Default false. Example: true.
+    pub(in crate::config) real_time_streaming: bool,
+    /// Port for that. Default 9999. Range 1024–65535. Example: 9998.
+    #[schemars(range(min = 1024, max = 65_535))]
+    pub(in crate::config) streaming_port: u16,
+    /// Hold back repeated lines. Default true. Example: false.
+    pub(in crate::config) filter_spam: bool,
+    /// Most lines of one message per minute. Default 1000. Range 10–1000000. Example: 100.
+    #[schemars(range(min = 10, max = 1_000_000))]
+    pub(in crate::config) rate_limit_per_minute: u32,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::Info,
+            format: LogFormat::Colored,
+            log_file: None,
+            console_output: true,
+            json_output: false,
+            include_metrics: true,
+            max_file_size_mb: 100,
+            backup_count: 5,
+            real_time_streaming: false,
+            streaming_port: 9999,
+            filter_spam: true,
+            rate_limit_per_minute: 1000,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
+}
+
+impl LogLevel {
+    pub(in crate::config) fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum LogFormat {
+    Json,
+    Text,
+    Colored,
+}

@@ -1,0 +1,138 @@
+//! `sources`: what to watch.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Outline;
+
+/// One camera, file, stream or scene.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct SourceEntry {
+    /// Its unique name. Default: a file's name without ending, else source0, source1 … Example: gate.
+    #[schemars(length(min = 1, max = 100))]
+    pub(in crate::config) id: Option<String>,
+    /// A name for people, shown beside the id. Default none. Example: "North gate".
+    pub(in crate::config) name: Option<String>,
+    /// What it is. Default: told from the uri. Example: rtsp.
+    #[serde(rename = "type")]
+    pub(in crate::config) kind: Option<SourceType>,
+    /// Where it is: a path, file://, rtsp://, test, test:pattern=ball, scene:NAME, trace:PATH. Default none.
+    /// Example: "rtsp://10.0.0.7/stream".
+    #[schemars(extend("type" = ["string", "integer", "null"]))]
+    pub(in crate::config) uri: Option<String>,
+    /// Whether it is watched. Default true. Example: false.
+    #[schemars(extend("type" = "boolean", "default" = true))]
+    pub(in crate::config) enabled: Option<bool>,
+    /// Most frames analysed per second. Default `pipeline.fps`. Range 0.01–240. Example: 5.
+    #[schemars(range(min = 0.01, max = 240))]
+    pub(in crate::config) fps: Option<f64>,
+    /// Play a file at its own pace instead of as fast as it can be analysed. Default false. Example: true.
+    pub(in crate::config) realtime: Option<bool>,
+    /// Areas by name, of this source alone; one named as under the top-level `zones` replaces it. Default none.
+    /// Example: {door: [[0.4, 0.2], [0.6, 0.2], [0.6, 0.9]]}.
+    pub(in crate::config) zones: BTreeMap<String, Outline>,
+    /// Lowest score kept on this source. Default `detection.confidence_threshold`. Range 0–1. Example: 0.4.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(in crate::config) confidence_threshold: Option<f32>,
+    /// Most detections per frame of this source. Default `detection.max_objects`. Range 1–10000. Example: 50.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(in crate::config) max_objects: Option<u32>,
+    /// Retries before it is marked failed. Default `recovery.max_retries`. Range 0–1000. Example: 10.
+    #[schemars(range(min = 0, max = 1000))]
+    pub(in crate::config) max_retries: Option<u32>,
+    /// First delay. Default `recovery.retry_delay`. Unit: seconds. Range 0.1–300. Example: 2.
+    #[schemars(range(min = 0.1, max = 300))]
+    pub(in crate::config) retry_delay: Option<f64>,
+    /// Longest silence, first frame included. Default `recovery.source_timeout_seconds`. Unit: seconds.
+    /// Range 0.5–3600. Example: 30.
+    #[schemars(range(min = 0.5, max = 3600))]
+    pub(in crate::config) timeout: Option<f64>,
+    /// A counter that the old system wrote into its files. Default 0. Example: 0.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(in crate::config) retry_count: Option<u32>,
+    /// Settings of its kind. Default: see its keys. Example: {pattern: ball}.
+    pub(in crate::config) parameters: Parameters,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum SourceType {
+    File,
+    Webcam,
+    Rtsp,
+    Webrtc,
+    Network,
+    Test,
+    Http,
+    Scene,
+    Trace,
+}
+
+impl SourceType {
+    pub(in crate::config) fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Webcam => "webcam",
+            Self::Rtsp => "rtsp",
+            Self::Webrtc => "webrtc",
+            Self::Network => "network",
+            Self::Test => "test",
+            Self::Http => "http",
+            Self::Scene => "scene",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Settings of one kind of source. Which of them apply depends on the kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Parameters {
+    /// file: begin again at the end. Default false. Example: true.
+    #[serde(rename = "loop")]
+    pub(in crate::config) repeat: Option<bool>,
+    /// file: the same as `realtime` beside it. Default false. Example: true.
+    pub(in crate::config) realtime: Option<bool>,
+    /// test: the picture. Default smpte. Example: ball.
+    pub(in crate::config) pattern: Option<String>,
+    /// test: end after so many frames. Default none, never. Range 1–1000000000. Example: 300.
+    #[schemars(range(min = 1, max = 1_000_000_000_u64))]
+    pub(in crate::config) frames: Option<u64>,
+    /// test: the same as `frames`, by GStreamer's name. Default none. Range 1–1000000000. Example: 300.
+    #[serde(rename = "num-buffers")]
+    #[schemars(range(min = 1, max = 1_000_000_000_u64))]
+    pub(in crate::config) num_buffers: Option<u64>,
+    /// test, webcam: frames per second, a number or a fraction. Default 30. Example: "30/1".
+    #[schemars(extend("type" = ["string", "number", "integer", "null"]))]
+    pub(in crate::config) framerate: Option<String>,
+    /// test, webcam: width of the picture. Default 640. Unit: pixels. Range 16–8192. Example: 1280.
+    #[schemars(range(min = 16, max = 8192))]
+    pub(in crate::config) width: Option<u32>,
+    /// test, webcam: height of the picture. Default 480. Unit: pixels. Range 16–8192. Example: 720.
+    #[schemars(range(min = 16, max = 8192))]
+    pub(in crate::config) height: Option<u32>,
+    /// scene: the chance it is drawn from. Default: the scene's own. Example: 7.
+    pub(in crate::config) seed: Option<u64>,
+    /// scene: draw pictures; false gives detections only. Default true. Example: false.
+    pub(in crate::config) pixels: Option<bool>,
+    /// scene: play at the scene's pace and drop what is late, as a camera does. Default false. Example: true.
+    pub(in crate::config) live: Option<bool>,
+    /// rtsp: the jitter buffer. Default 200. Unit: milliseconds. Range 0–60000. Example: 100.
+    #[schemars(range(min = 0, max = 60_000))]
+    pub(in crate::config) latency: Option<u32>,
+    /// rtsp: the transport. Default: what the camera offers. Example: tcp.
+    pub(in crate::config) protocol: Option<Transport>,
+    /// rtsp: size of the receive buffer. Default 1024. Unit: KiB. Range 1–1048576. Example: 4096.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub(in crate::config) buffer_size: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Transport {
+    Tcp,
+    Udp,
+}
