@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use dsengine::config::{self, Loaded, Request, Warning};
+use dsengine::config::{self, Loaded, LogPlan, Request, Warning};
+use dsengine::error::Error;
+use dsengine::{gst, telemetry};
 
 use super::exit::Exit;
 
 /// The flags that say what to load.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args, Default, Clone)]
 pub(crate) struct Input {
     /// Read this source: a file, rtsp://…, test, test:pattern=ball, scene:NAME, trace:FILE
     #[arg(long, value_name = "URI")]
@@ -42,9 +44,18 @@ impl Input {
 pub(crate) fn show(warnings: &[Warning]) -> bool {
     let mut refused = false;
     for warning in warnings {
-        let word = if warning.refuses_run { "error" } else { "warning" };
+        let word = if warning.refuses_run() { "error" } else { "warning" };
         eprintln!("{word}: {warning}");
-        refused |= warning.refuses_run;
+        refused |= warning.refuses_run();
     }
     refused
+}
+
+/// Sets up the process's logs, GStreamer's own lines included. `debug` lets this crate's debugging lines through.
+pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<(), Error> {
+    let LogPlan { level, json, color, file, console } = plan.clone();
+    let verbose = debug || std::env::var_os("DSENGINE_DEBUG").is_some_and(|value| value == "1");
+    let defaults = telemetry::log::Options::default();
+    telemetry::log::init(&telemetry::log::Options { level, json, color, console, file, verbose, ..defaults })?;
+    gst::log_to_tracing(gstreamer::DebugLevel::Error)
 }

@@ -7,19 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsengine::backend::trace::{FORMAT, Header, Writer};
-use dsengine::config::{self, ModelPlan, Plan};
+use dsengine::config::{self, Loaded, ModelPlan, Plan};
 use dsengine::engine::{Engine, Judged, Observer};
 use dsengine::error::{Code, Error};
-use dsengine::gst::encode::Mp4Writer;
+use dsengine::gst::Mp4Writer;
 use dsengine::types::Frame;
 use dsengine::vision::draw;
-use dsengine::{gst, infer, telemetry};
+use dsengine::infer;
 use indicatif::ProgressBar;
 
 use super::exit::Exit;
 use super::input::{self, Input};
 use super::run::{failed, refused};
 use super::signals::Stop;
+
+/// Frame rate written into an annotated file's header; each frame keeps its own time.
+const ANNOTATED_FPS: f64 = 30.0;
+/// Longest wait for the encoder to finish a file.
+const FINISH_WAIT: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,15 +61,14 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let plan = adapt(loaded.plan, &args);
-    if input::show(&config::check(&plan)) {
+    let loaded = Loaded { plan: adapt(loaded.plan.clone(), &args), ..loaded };
+    if input::show(&config::check(&loaded)) {
         return Exit::Usage;
     }
-    let _logs = match telemetry::log::init(&plan.logging, std::env::var_os("DSENGINE_DEBUG").is_some()) {
-        Ok(guard) => guard,
-        Err(error) => return failed(&error),
-    };
-    gst::log_to_tracing();
+    let plan = loaded.plan;
+    if let Err(error) = input::log(&plan.logging, false) {
+        return failed(&error);
+    }
     let Some(runtime) = choice(&args.runtime) else {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
         return Exit::Usage;
@@ -182,7 +186,7 @@ impl Recorder {
             trace.finish().map_err(|e| io(&path, &e))?;
         }
         if let Some(movie) = out.movie.take() {
-            movie.finish()?;
+            movie.finish(FINISH_WAIT)?;
         }
         out.error.take().map_or(Ok(()), Err)
     }
@@ -211,7 +215,7 @@ impl Output {
         let (Some(path), Some(picture)) = (&self.movie_path, &frame.picture) else { return Ok(()) };
         let drawn = draw::boxes(picture, &frame.detections);
         if self.movie.is_none() {
-            self.movie = Some(Mp4Writer::create(path, picture.width, picture.height, 30.0)?);
+            self.movie = Some(Mp4Writer::create(path, ANNOTATED_FPS)?);
         }
         match &mut self.movie {
             Some(movie) => movie.write(&drawn, frame.pts_ns),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use dsengine::backend::trace::Reader;
 use dsengine::config::{self, Input as SourceInput, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer};
-use dsengine::telemetry;
 use dsengine::types::Alert;
 
 use super::exit::Exit;
@@ -40,26 +39,25 @@ impl Observer for Alerts {
 
 pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     let input = Input { config: args.config.clone(), ..Input::default() };
-    let loaded = match input.load(Vec::new()) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
+    let as_source = Input { source: Some(format!("trace:{}", args.trace.display())), ..input.clone() };
+    let (loaded, fallback) = match (input.load(Vec::new()), as_source.load(Vec::new())) {
+        (Ok(loaded), Ok(fallback)) => (loaded, fallback.plan.sources),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    let mut plan = loaded.plan;
+    let mut loaded = loaded;
+    let plan = &mut loaded.plan;
     let names = match Reader::sources(&args.trace) {
         Ok(names) => names,
         Err(error) => return refused(&error),
     };
-    // A source of the config that has the trace's name gives its zones and thresholds; others get the config's own.
-    let templates = std::mem::take(&mut plan.sources);
+    // A source of the config that has a recorded one's name gives its zones; others get the top-level ones.
+    let templates: Vec<SourcePlan> = std::mem::take(&mut plan.sources).into_iter().chain(fallback).collect();
     plan.sources = names
         .into_iter()
-        .map(|id| {
-            let template = templates.iter().find(|s| s.id == id);
-            let mut source = template.cloned().unwrap_or_else(|| SourcePlan::trace(id.clone(), &args.trace, &loaded.zones));
-            source.input = SourceInput::Trace(args.trace.clone());
-            source.every = 1;
-            source.fps = None;
-            source
+        .filter_map(|id| {
+            let template = templates.iter().find(|s| s.id == id).or(templates.last())?;
+            let input = SourceInput::Trace(args.trace.clone());
+            Some(SourcePlan { id, input, every: 1, fps: None, ..template.clone() })
         })
         .collect();
     plan.models.clear();
@@ -68,15 +66,14 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     plan.admin.enabled = false;
     plan.workers = args.workers.or(plan.workers);
     plan.logging.console = true;
-    if input::show(&config::check(&plan)) {
+    if input::show(&config::check(&loaded)) {
         return Exit::Usage;
     }
-    let _logs = match telemetry::log::init(&plan.logging, false) {
-        Ok(guard) => guard,
-        Err(error) => return failed(&error),
-    };
+    if let Err(error) = input::log(&loaded.plan.logging, false) {
+        return failed(&error);
+    }
     let alerts = Arc::new(Alerts::default());
-    let engine = match Engine::builder(plan).observer(Arc::clone(&alerts) as Arc<dyn Observer>).start() {
+    let engine = match Engine::builder(loaded.plan).observer(Arc::clone(&alerts) as Arc<dyn Observer>).start() {
         Ok(engine) => engine,
         Err(error) => return refused(&error),
     };

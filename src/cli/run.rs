@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, never, select};
-use dsengine::config::{self, Plan};
+use dsengine::config;
 use dsengine::engine::{Engine, Observer, Summary};
-use dsengine::{admin, gst, infer, telemetry, watch};
+use dsengine::{admin, infer, watch};
 
 use super::exit::Exit;
 use super::input::{self, Input};
@@ -75,22 +75,19 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let plan = loaded.plan;
-    let mut warnings = loaded.warnings;
-    warnings.extend(config::check(&plan));
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(config::check(&loaded));
     if input::show(&warnings) {
         return Exit::Usage;
     }
+    let plan = loaded.plan;
     if plan.sources.is_empty() {
         eprintln!("error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config");
         return Exit::Usage;
     }
-    let debug = args.verbose || std::env::var_os("DSENGINE_DEBUG").is_some_and(|v| v == "1");
-    let _logs = match telemetry::log::init(&plan.logging, debug) {
-        Ok(guard) => guard,
-        Err(error) => return failed(&error),
-    };
-    gst::log_to_tracing();
+    if let Err(error) = input::log(&plan.logging, args.verbose) {
+        return failed(&error);
+    }
     pin(&plan.cpu_affinity);
 
     let truth = match args.truth.as_deref().map(Truth::open).transpose() {
@@ -134,7 +131,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     if let Some(page) = &page {
-        println!("page: http://{}/", page.address());
+        eprintln!("page: http://{}/", page.address());
     }
     supervise(&engine, stop);
     drop(page);

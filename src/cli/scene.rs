@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dsengine::backend::scene::Scene;
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::error::{Code, Error};
-use dsengine::gst::encode::Mp4Writer;
+use dsengine::gst::Mp4Writer;
 use dsengine::types::{Frame, Picture, SourceId};
 use indicatif::ProgressBar;
 
@@ -78,7 +79,7 @@ fn render(
         scene = scene.with_seed(seed);
     }
     let (width, height) = scene.size();
-    let mut movie = Mp4Writer::create(file, width, height, scene.fps())?;
+    let mut movie = Mp4Writer::create(file, scene.fps())?;
     let io = |path: &Path, e: &std::io::Error| Error::new(Code::Io, format!("{}: cannot be written: {e}", path.display()));
     let mut trace = match truth {
         None => None,
@@ -121,7 +122,7 @@ fn render(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    movie.finish()?;
+    movie.finish(Duration::from_secs(20))?;
     if let Some((path, trace)) = trace {
         trace.finish().map_err(|e| io(path, &e))?;
     }

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         Err(exit) => return exit,
     };
     let mut warnings = loaded.warnings.clone();
-    warnings.extend(config::check(&loaded.plan));
+    warnings.extend(config::check(&loaded));
     for warning in &warnings {
         eprintln!("warning: {warning}");
     }
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         warnings.len(),
         plural(warnings.len()),
     );
-    if args.strict && !warnings.is_empty() { Exit::Failed } else { Exit::Fine }
+    if args.strict && warnings.iter().any(|w| w.fails_strict()) { Exit::Failed } else { Exit::Fine }
 }
 
 fn plural(count: usize) -> &'static str {
