@@ -2,7 +2,20 @@
 //!
 //! `policy` decides on frame time what is accepted; a [`Store`] keeps what was accepted until every handler has it;
 //! each [`Handler`] delivers. The three meet only here, so a database can stand behind [`Store`] without policy or
-//! handlers noticing.
+//! handlers noticing. A lane raises through its [`Gate`], the only place where all of it is put together.
+//!
+//! The sum that always holds, per source and rule: raised = accepted + suppressed + refused, and
+//! accepted = delivered + failed + pending.
+
+pub mod delivery;
+pub mod gate;
+pub mod policy;
+pub mod store;
+
+pub use delivery::Delivery;
+pub use gate::Gate;
+pub use policy::{Decision, Policy};
+pub use store::MemoryStore;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -43,20 +56,42 @@ pub trait Handler: Send + Sync {
 
 /// Keeps accepted alerts until every handler has dealt with them. Alerts are accepted once `append` returns `Ok`.
 pub trait Store: Send + Sync {
-    /// Accepts an alert for the named handlers.
+    /// Accepts an alert for the named handlers. Names those whose own queue was full: the alert is accepted without
+    /// them, so that one receiver that is down does not keep the others from hearing.
     ///
     /// # Errors
-    /// When the store is full or broken; the alert is then not accepted, and the caller counts it.
-    fn append(&self, alert: Arc<Alert>, handlers: &[Arc<str>]) -> Result<(), StoreError>;
+    /// When no handler has room, or the store is broken; the alert is then not accepted, and the caller counts it.
+    fn append(&self, alert: Arc<Alert>, handlers: &[Arc<str>]) -> Result<Vec<Arc<str>>, StoreError>;
 
     /// Oldest alert that `handler` has not yet settled.
     fn head(&self, handler: &str) -> Option<Arc<Alert>>;
 
-    /// Marks `handler`'s oldest alert as settled: delivered, or given up.
-    fn settle(&self, handler: &str);
+    /// Marks `handler`'s oldest alert as settled. Returns the alert once its last handler has settled it.
+    fn settle(&self, handler: &str, how: Settlement) -> Option<Settled>;
 
     /// Alerts accepted and not yet settled by `handler`.
     fn pending(&self, handler: &str) -> usize;
+
+    /// Waits until something was appended for `handler` since the last time this returned. One waiter per handler.
+    fn appended<'a>(&'a self, handler: &'a str) -> BoxFuture<'a, ()>;
+}
+
+/// How a handler is done with an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// The receiver has it.
+    Delivered,
+    /// Given up: refused for good, or out of attempts.
+    GivenUp,
+}
+
+/// An alert that every handler is done with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The alert.
+    pub alert: Arc<Alert>,
+    /// Whether every handler has it; else at least one gave it up.
+    pub delivered: bool,
 }
 
 /// Why a store did not accept an alert; the `outcome` it is counted under is `refused`.

@@ -1,1 +1,36 @@
 //! Residents of the Handler seam: console, file, webhook.
+//!
+//! Each checks at the start what can be known then, delivers one alert per call, and says of a failure whether trying
+//! again can help. Retries, order and counting are `alert::delivery`'s. To add one: a variant in `config::HandlerKind`,
+//! a file here, an arm in [`build`], a row in the compliance test.
+
+mod console;
+mod file;
+mod webhook;
+
+pub use console::Console;
+pub use file::JsonLines;
+pub use webhook::Webhook;
+
+use std::sync::Arc;
+
+use crate::alert::Handler;
+use crate::config::{HandlerKind, HandlerPlan};
+use crate::error::Error;
+use crate::types::Clock;
+
+/// Builds the handler that the plan describes. `clock` stamps what leaves the process.
+///
+/// # Errors
+/// [`crate::error::Code::Handler`] when it cannot work: a file that cannot be written, an address that is none.
+pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handler>, Error> {
+    Ok(match &plan.kind {
+        HandlerKind::Console => Arc::new(Console::new(plan.name.clone())),
+        HandlerKind::File { path, max_bytes, backups } => {
+            Arc::new(JsonLines::open(plan.name.clone(), path, *max_bytes, *backups)?)
+        }
+        HandlerKind::Webhook { url, timeout, headers } => {
+            Arc::new(Webhook::new(plan.name.clone(), url, *timeout, headers, clock.clone())?)
+        }
+    })
+}

@@ -275,6 +275,11 @@ impl Metrics {
         sources.entry(source.clone()).or_insert_with(|| SourceMetrics::new(self, source)).clone()
     }
 
+    /// The handle for a source that is there; unlike [`Metrics::source`] it brings no removed one back.
+    pub fn known_source(&self, source: &SourceId) -> Option<SourceMetrics> {
+        lock(&self.sources).get(source).cloned()
+    }
+
     /// Takes a source's series off the page. Handles that are still held count into the void.
     pub fn remove_source(&self, source: &SourceId) {
         if let Some(metrics) = lock(&self.sources).remove(source) {

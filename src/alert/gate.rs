@@ -1,0 +1,82 @@
+//! A lane's way to the outbox: policy, then store, each outcome counted.
+
+use std::sync::Arc;
+
+use super::{Decision, Policy, Store};
+use crate::config::AlertPlan;
+use crate::telemetry::metrics::HandlerMetrics;
+use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
+use crate::types::{Alert, AlertDraft, Detection, Frame, SourceId};
+
+/// Where one source's lane raises its drafts.
+pub struct Gate {
+    policy: Policy,
+    store: Arc<dyn Store>,
+    names: Vec<Arc<str>>,
+    handlers: Vec<HandlerMetrics>,
+    source: SourceMetrics,
+}
+
+impl Gate {
+    /// A gate for `source` whose alerts go to the named handlers.
+    pub fn new(
+        plan: &AlertPlan,
+        source: &SourceId,
+        store: Arc<dyn Store>,
+        handlers: &[Arc<str>],
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            policy: Policy::new(plan),
+            store,
+            names: handlers.to_vec(),
+            handlers: handlers.iter().map(|name| metrics.handler(name)).collect(),
+            source: metrics.source(source),
+        }
+    }
+
+    /// Takes over new settings; what was sent stays known.
+    pub fn apply(&mut self, plan: &AlertPlan) {
+        self.policy.apply(plan);
+    }
+
+    /// Raises a draft; `seen` is the list that its indices point into. Returns the alert if it was accepted. Never
+    /// waits for a handler.
+    pub fn raise(&mut self, draft: &AlertDraft, seen: &[Detection], frame: &Frame) -> Option<Arc<Alert>> {
+        let count = |outcome| self.source.alert(&draft.rule, outcome);
+        count(AlertOutcome::Raised);
+        let alert = match self.policy.decide(draft, seen, frame) {
+            Decision::Accept(alert) => alert,
+            Decision::Suppressed { .. } => {
+                count(AlertOutcome::Suppressed);
+                return None;
+            }
+            Decision::Refused(_) => {
+                count(AlertOutcome::Refused);
+                return None;
+            }
+        };
+        let missed = match self.store.append(alert.clone(), &self.names) {
+            Ok(missed) => missed,
+            Err(error) => {
+                count(AlertOutcome::Refused);
+                tracing::warn!(source = %alert.source, rule = %alert.rule, "alert not accepted: {error}");
+                self.policy.unsent(&alert);
+                return None;
+            }
+        };
+        count(AlertOutcome::Accepted);
+        if self.names.is_empty() {
+            // Nobody to wait for: settled at once.
+            count(AlertOutcome::Delivered);
+        }
+        for (name, handler) in self.names.iter().zip(&self.handlers) {
+            handler.pending.set(self.store.pending(name) as i64);
+            if missed.contains(name) {
+                handler.failed.inc();
+                tracing::warn!(handler = %name, alert = %alert.id, "alert not queued: the handler's queue is full");
+            }
+        }
+        Some(alert)
+    }
+}

@@ -1,0 +1,109 @@
+//! Alerts as lines on standard output, coloured on a terminal only.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use tokio::task;
+
+use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::types::{Alert, Level};
+
+/// Prints one line per alert.
+#[derive(Debug)]
+pub struct Console {
+    name: Arc<str>,
+    color: bool,
+}
+
+impl Console {
+    /// Prints to this process's standard output; coloured if it is a terminal and `NO_COLOR` is not set.
+    pub fn new(name: Arc<str>) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self { name, color: !no_color && io::stdout().is_terminal() }
+    }
+}
+
+impl Handler for Console {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        let line = line(alert, self.color);
+        Box::pin(async move {
+            // A terminal that is paused or a full pipe blocks: never a thread that others need.
+            let written = task::spawn_blocking(move || {
+                let mut out = io::stdout().lock();
+                out.write_all(line.as_bytes()).and_then(|()| out.flush())
+            });
+            let error = match written.await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(error) => io::Error::other(error),
+            };
+            // Nobody reads a closed pipe later either.
+            let retry = if error.kind() == io::ErrorKind::BrokenPipe { Retry::Never } else { Retry::Later };
+            Err(DeliveryError { message: format!("standard output: {error}"), retry })
+        })
+    }
+}
+
+/// `2026-01-01T00:00:00.000Z HIGH     gate loitering: person 7 stayed 12 s (+3 held back)`
+fn line(alert: &Alert, color: bool) -> String {
+    let (on, off) = if color { (paint(alert.level), "\x1b[0m") } else { ("", "") };
+    let level = alert.level.as_str().to_uppercase();
+    let held_back = match alert.suppressed {
+        0 => String::new(),
+        n => format!(" (+{n} held back)"),
+    };
+    let text = format!("{} {on}{level:<8}{off} {} {}: ", alert.time, alert.source, alert.rule);
+    // What scripts write cannot start a line of its own or speak to the terminal.
+    let message: String = alert.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{text}{message}{held_back}\n")
+}
+
+fn paint(level: Level) -> &'static str {
+    match level {
+        Level::Low => "\x1b[36m",
+        Level::Medium => "\x1b[33m",
+        Level::High => "\x1b[31m",
+        Level::Critical => "\x1b[1;97;41m",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::AlertId;
+
+    fn alert() -> Alert {
+        Alert {
+            id: AlertId::new(0, [0; 10]),
+            level: Level::High,
+            rule: "loitering".into(),
+            source: "gate".into(),
+            key: "7".into(),
+            time: "2026-01-01T00:00:00.000Z".into(),
+            pts_ns: 0,
+            seq: 0,
+            message: "stayed\n\x1b[2Jlong".into(),
+            detections: vec![],
+            suppressed: 3,
+        }
+    }
+
+    #[test]
+    fn an_alert_is_one_line_without_control_characters() {
+        assert_eq!(
+            line(&alert(), false),
+            "2026-01-01T00:00:00.000Z HIGH     gate loitering: stayed  [2Jlong (+3 held back)\n"
+        );
+    }
+
+    #[test]
+    fn colour_is_around_the_level_only() {
+        assert!(line(&alert(), true).contains(" \x1b[31mHIGH    \x1b[0m gate"));
+        // The tests' output is no terminal.
+        assert!(!Console::new("c".into()).color || io::stdout().is_terminal());
+    }
+}
