@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::inbox::in_flight_max;
+use super::faults::Faults;
 use super::lane::{Lane, Rule};
 use super::live::Live;
 use super::pool::Pool;
 use super::reload::{Make, Scripts, Seat};
 use super::route::{Inlet, Route};
 use super::{Engine, Observer, Running, SystemClock, spawn};
-use crate::alert::Handler;
-use crate::alert::delivery::Outbox;
-use crate::alert::policy::Policy;
-use crate::alert::store::MemoryStore;
+use crate::alert::{Delivery, Gate, Handler, MemoryStore, Store};
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
 use crate::backend::{Backend, Sink};
@@ -30,7 +28,7 @@ use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
-use crate::{handlers, infer};
+use crate::handlers;
 
 /// Most script bytes read.
 const SCRIPT_BYTES_MAX: u64 = 1 << 20;
@@ -119,7 +117,7 @@ impl Builder {
     /// # Errors
     /// When a model, label file, script, handler or source cannot be used; nothing runs then.
     pub fn start(self) -> Result<Engine, Error> {
-        let Self { plan, clock, observer, search, choice, strategies, handlers } = self;
+        let Self { plan, clock, observer, search, choice, strategies, handlers: own_handlers } = self;
         let metrics = Metrics::new(Arc::clone(&clock));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -128,14 +126,14 @@ impl Builder {
             .build()
             .map_err(|e| Error::new(Code::Io, format!("cannot start the control threads: {e}")))?;
 
-        let mut all_handlers = handlers;
+        let mut all_handlers = own_handlers;
         for handler in &plan.handlers {
-            all_handlers.push(handlers::build(handler)?);
+            all_handlers.push(handlers::build(handler, &clock)?);
         }
-        let store = Arc::new(MemoryStore::new(plan.alerts.outbox_max));
-        let outbox =
-            Outbox::start(store, all_handlers, &plan.alerts, Arc::clone(&clock), Arc::clone(&metrics), runtime.handle());
-        let outbox = Arc::new(outbox);
+        let names: Vec<Arc<str>> = all_handlers.iter().map(|h| h.name().into()).collect();
+        let store: Arc<dyn Store> = MemoryStore::new(plan.alerts.outbox_max);
+        let delivery =
+            Delivery::start(runtime.handle(), Arc::clone(&store), &all_handlers, &plan.alerts, &metrics, &clock);
 
         let workers = plan.workers.unwrap_or_else(cores).max(1);
         let pools = start_pools(&plan, workers, &search, choice, &clock, &metrics)?;
@@ -194,6 +192,7 @@ impl Builder {
                     generation: 1,
                     filters: false,
                     metrics: metrics.strategy(name),
+                    faults: Faults::default(),
                 });
             }
             let lane = Lane {
@@ -203,8 +202,10 @@ impl Builder {
                 tracks: Tracks::default(),
                 zones: Arc::clone(&source.zones),
                 rules,
-                policy: plan.alerts.enabled.then(|| Policy::new(&plan.alerts)),
-                outbox: Arc::clone(&outbox),
+                gate: plan
+                    .alerts
+                    .enabled
+                    .then(|| Gate::new(&plan.alerts, &source.id, Arc::clone(&store), &names, &metrics)),
                 live: Arc::clone(&live),
                 observer: observer.clone(),
                 clock: Arc::clone(&clock),
@@ -221,7 +222,7 @@ impl Builder {
             sources,
             pools,
             lanes,
-            outbox,
+            delivery,
             metrics,
             running,
             runtime: Some(runtime),
@@ -313,7 +314,7 @@ fn applies(sources: &[SourceId], source: &SourceId) -> bool {
 fn rule(plan: &StrategyPlan, strategy: Box<dyn Strategy>, metrics: &Metrics) -> Rule {
     let metrics = metrics.strategy(&plan.name);
     metrics.generation.set(1);
-    Rule { name: plan.name.as_str().into(), strategy, generation: 1, filters: plan.filters, metrics }
+    Rule { name: plan.name.as_str().into(), strategy, generation: 1, filters: plan.filters, metrics, faults: Faults::default() }
 }
 
 /// How to make a Lua strategy's next version for one source. Its state is the host's and outlives versions.

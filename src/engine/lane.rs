@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::faults::Faults;
 use super::inbox::Step;
 use super::live::Live;
 use super::route::Route;
 use super::{Judged, Observer};
-use crate::alert::delivery::Outbox;
-use crate::alert::policy::{Decision, Policy};
+use crate::alert::Gate;
 use crate::strategy::{Strategy, View, apply};
-use crate::telemetry::{AlertOutcome, Stage, StrategyMetrics};
+use crate::telemetry::{Stage, StrategyMetrics};
 use crate::track::{Tracker, Tracks};
-use crate::types::{Clock, Frame, Zone};
+use crate::types::{Clock, Frame, Raised, Zone};
 
 /// What a lane obeys between frames.
 pub(super) enum Control {
@@ -40,6 +40,7 @@ pub(super) struct Rule {
     pub(super) generation: u64,
     pub(super) filters: bool,
     pub(super) metrics: StrategyMetrics,
+    pub(super) faults: Faults,
 }
 
 /// See the module.
@@ -52,8 +53,7 @@ pub(super) struct Lane {
     pub(super) zones: Arc<[Zone]>,
     pub(super) rules: Vec<Rule>,
     /// `None` where alerts are off.
-    pub(super) policy: Option<Policy>,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) gate: Option<Gate>,
     pub(super) live: Arc<Live>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -112,28 +112,14 @@ impl Lane {
         self.publish(frame, started_ns);
     }
 
-    fn raise(&mut self, raised: Vec<apply::Raised>, frame: &Frame) {
-        let Some(policy) = &mut self.policy else { return };
-        for raised in raised {
-            let rule = raised.draft.rule.clone();
-            self.route.metrics.alert(&rule, AlertOutcome::Raised);
-            match policy.decide(raised, frame) {
-                Decision::Accept(alert) => match self.outbox.accept(Arc::new(alert)) {
-                    Ok(alert) => {
-                        self.route.metrics.alert(&rule, AlertOutcome::Accepted);
-                        self.live.alert(&alert);
-                        if let Some(observer) = &self.observer {
-                            observer.alert(&alert);
-                        }
-                    }
-                    Err(error) => {
-                        self.route.metrics.alert(&rule, AlertOutcome::Refused);
-                        tracing::error!(source = %frame.source, rule, %error, "alert not accepted");
-                    }
-                },
-                Decision::Suppressed => self.route.metrics.alert(&rule, AlertOutcome::Suppressed),
-                Decision::Refused { .. } => self.route.metrics.alert(&rule, AlertOutcome::Refused),
+    fn raise(&mut self, raised: Vec<Raised>, frame: &Frame) {
+        let Some(gate) = &mut self.gate else { return };
+        for raised in &raised {
+            let Some(alert) = gate.raise(raised, frame) else { continue };
+            if let Some(observer) = &self.observer {
+                observer.alert(&alert);
             }
+            self.live.alert(&alert);
         }
     }
 
@@ -170,15 +156,17 @@ fn consult(
     tracks: &Tracks,
     zones: &[Zone],
     clock: &dyn Clock,
-) -> Vec<apply::Raised> {
+) -> Vec<Raised> {
     let started_ns = clock.monotonic_ns();
     let verdict = rule.strategy.judge(&View { frame, tracks, zones });
-    let applied = verdict.and_then(|verdict| apply::apply(frame, verdict, rule.filters));
-    rule.metrics.call_ns(clock.monotonic_ns().saturating_sub(started_ns));
+    let applied = verdict.and_then(|verdict| apply(verdict, rule.filters, &mut frame.detections));
+    rule.metrics.calls.inc();
+    rule.metrics.call_seconds.observe(clock.monotonic_ns().saturating_sub(started_ns) as f64 / 1e9);
     match applied {
-        Ok(raised) => raised,
+        Ok(applied) => applied.raised,
         Err(fault) => {
-            rule.metrics.fault(fault.kind.as_str(), &fault.message);
+            rule.metrics.fault(fault.kind.as_str());
+            rule.faults.note(&rule.name, &frame.source, &fault, started_ns);
             Vec::new()
         }
     }

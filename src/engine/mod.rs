@@ -7,6 +7,7 @@
 mod board;
 mod build;
 mod clock;
+mod faults;
 mod inbox;
 mod lane;
 pub mod live;
@@ -26,7 +27,7 @@ pub use clock::SystemClock;
 pub use reload::Reloaded;
 pub use summary::{SourceSummary, Summary};
 
-use crate::alert::delivery::Outbox;
+use crate::alert::Delivery;
 use crate::backend::Backend;
 use crate::config::Plan;
 use crate::error::{Code, Error};
@@ -80,7 +81,7 @@ pub struct Engine {
     sources: Vec<build::Source>,
     pools: Vec<pool::Pool>,
     lanes: Vec<JoinHandle<()>>,
-    outbox: Arc<Outbox>,
+    delivery: Delivery,
     metrics: Arc<Metrics>,
     reload: reload::Scripts,
     running: Arc<Running>,
@@ -104,10 +105,7 @@ impl Engine {
         &self.metrics
     }
 
-    /// The runtime of its control plane, for whoever serves beside it.
-    ///
-    /// # Panics
-    /// Never: the runtime lives as long as the engine.
+    /// The runtime of its control plane, for whoever serves beside it; `None` once it is stopped.
     pub fn runtime(&self) -> Option<&tokio::runtime::Handle> {
         self.runtime.as_ref().map(tokio::runtime::Runtime::handle)
     }
@@ -165,10 +163,11 @@ impl Engine {
             // A lane that panicked has been logged by the panic hook; its source is closed either way.
             let _ = lane.join();
         }
-        if !self.outbox.drain(left(&*self.clock)) {
-            tracing::warn!(pending = self.outbox.pending(), "stopped before every alert was delivered");
-        }
         if let Some(runtime) = self.runtime.take() {
+            let pending = runtime.block_on(self.delivery.drain(left(&*self.clock)));
+            if pending > 0 {
+                tracing::warn!(pending, "stopped before every alert was delivered");
+            }
             runtime.shutdown_background();
         }
     }

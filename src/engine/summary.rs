@@ -16,9 +16,9 @@ pub struct Summary {
     pub seconds: f64,
     /// Per source, in plan order.
     pub sources: Vec<SourceSummary>,
-    /// Deliveries made, over all handlers.
+    /// Alerts that every handler has.
     pub delivered: u64,
-    /// Deliveries given up, over all handlers.
+    /// Alerts that at least one handler gave up.
     pub failed: u64,
     /// Alerts still waiting for a handler.
     pub pending: u64,
@@ -74,12 +74,12 @@ pub(super) fn summarise(engine: &Engine) -> Summary {
             broken: source.route.board.broken(),
         }
     });
-    let (delivered, failed) = engine.outbox.totals();
+    let total = |outcome| engine.sources.iter().map(|s| s.route.metrics.alerts(outcome)).sum();
     Summary {
         seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
         sources: sources.collect(),
-        delivered,
-        failed,
-        pending: engine.outbox.pending() as u64,
+        delivered: total(AlertOutcome::Delivered),
+        failed: total(AlertOutcome::Failed),
+        pending: engine.delivery.pending() as u64,
     }
 }
