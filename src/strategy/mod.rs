@@ -4,6 +4,18 @@
 //! its source's lane thread, one instance per source, so it needs no locks; a fault in it is its own, and the
 //! frame goes on unchanged. Look next at `engine::lane`, the only caller.
 
+mod apply;
+mod breaker;
+mod health;
+mod state;
+mod watchdog;
+
+pub use apply::{Applied, Raised, apply};
+pub use breaker::{Breaker, BreakerState, FAULTS_MAX};
+pub use health::Health;
+pub use state::{Entry, Space, StateStore, Write, size};
+pub use watchdog::{Collar, IDLE_TICK, Leash, Overrun, TICK, TimeLimits, Watchdog};
+
 use crate::track::Tracks;
 use crate::types::{AlertDraft, Detection, Frame, Zone};
 
@@ -93,4 +105,9 @@ pub trait Strategy: Send {
     /// # Errors
     /// A [`Fault`] leaves the frame unchanged and is counted against this strategy alone.
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault>;
+
+    /// What it tells of itself; `None` where there is nothing to tell.
+    fn health(&self) -> Option<Health> {
+        None
+    }
 }

@@ -6,3 +6,4 @@ mod sources;
 mod harness;
 mod run;
 mod signals;
+mod lua;

@@ -1,0 +1,65 @@
+//! From what the VM says to what people read: one line, the script's own place in front.
+
+use crate::strategy::{Fault, FaultKind, Overrun};
+
+use super::Limits;
+
+/// The error's first line, without tracebacks and wrappers.
+pub(super) fn line(error: &mlua::Error) -> String {
+    let text = match error {
+        mlua::Error::CallbackError { cause, .. } => return line(cause),
+        mlua::Error::WithContext { cause, .. } => return line(cause),
+        mlua::Error::RuntimeError(message) | mlua::Error::MemoryError(message) => message.clone(),
+        mlua::Error::SyntaxError { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let text = text.split("\nstack traceback:").next().unwrap_or_default().trim();
+    let text = text.lines().next().unwrap_or_default();
+    // `error({})`: the VM shows the object's address, which says nothing and differs from run to run.
+    match text.split_once(": 0x") {
+        Some((kind @ ("table" | "function" | "userdata" | "thread" | "buffer"), _)) => {
+            format!("a {kind} was raised as the error, not a text")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn out_of_memory(error: &mlua::Error) -> bool {
+    match error {
+        mlua::Error::MemoryError(_) => true,
+        mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => out_of_memory(cause),
+        // What a script's `pcall` saw and raised again.
+        mlua::Error::RuntimeError(message) => message.contains("not enough memory"),
+        _ => false,
+    }
+}
+
+/// The fault of a failed call. `overrun` and the place it was met come first: a script may have caught that error
+/// and raised another.
+pub(super) fn of(
+    error: &mlua::Error,
+    overrun: Option<(Overrun, Option<String>)>,
+    file: &str,
+    time: crate::strategy::TimeLimits,
+    limits: &Limits,
+) -> Fault {
+    if let Some((overrun, place)) = overrun {
+        let place = place.unwrap_or_else(|| file.to_owned());
+        let message = match overrun {
+            Overrun::Cpu => format!("{place}: stopped after {} ms of CPU time", time.hard_cpu.as_millis()),
+            Overrun::Wall => format!("{place}: stopped after {} ms", time.wall.as_millis()),
+        };
+        return Fault { kind: FaultKind::Time, message };
+    }
+    if out_of_memory(error) {
+        let message = format!("{file}: wants more than {} MiB of memory", limits.memory_bytes >> 20);
+        return Fault { kind: FaultKind::Memory, message };
+    }
+    let text = line(error);
+    // A place looks like `file.lua:12:`; an error raised without one (level 0, a table) gets the file.
+    let placed = text.split(": ").next().is_some_and(|place| {
+        place.rsplit_once(':').is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    });
+    let message = if placed { text } else { format!("{file}: {text}") };
+    Fault { kind: FaultKind::Error, message }
+}

@@ -1,0 +1,70 @@
+//! `require`: modules out of the allowed folders, read at most once, and only while the script loads.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+/// Modules of one script. What was read stays, so that a replaced VM is built from the same text.
+#[derive(Debug, Default)]
+pub(super) struct Modules {
+    roots: Vec<PathBuf>,
+    bytes_max: usize,
+    read: BTreeMap<String, Module>,
+    /// Set once the script has loaded: from then on nothing is read from disk.
+    pub(super) closed: bool,
+}
+
+/// A module's text and the file messages name.
+#[derive(Debug, Clone)]
+pub(super) struct Module {
+    pub(super) file: String,
+    pub(super) text: String,
+}
+
+impl Modules {
+    pub(super) fn new(roots: Vec<PathBuf>, bytes_max: usize) -> Self {
+        Self { roots, bytes_max, ..Self::default() }
+    }
+
+    /// The module `name`, `lib/geometry` for `lib/geometry.lua` below a root.
+    pub(super) fn get(&mut self, name: &str) -> Result<Module, String> {
+        if let Some(module) = self.read.get(name) {
+            return Ok(module.clone());
+        }
+        if self.closed {
+            return Err(format!("'{name}' is not loaded; modules are read only while the script loads"));
+        }
+        let relative = Path::new(name);
+        let plain = !name.is_empty() && relative.components().all(|c| matches!(c, Component::Normal(_)));
+        if !plain {
+            return Err(format!("'{name}' is no module name; write it like 'lib/geometry'"));
+        }
+        for root in &self.roots {
+            let path = root.join(relative).with_extension("lua");
+            if !path.is_file() {
+                continue;
+            }
+            let module = self.read_file(root, &path)?;
+            self.read.insert(name.to_owned(), module.clone());
+            return Ok(module);
+        }
+        let roots: Vec<_> = self.roots.iter().map(|r| r.display().to_string()).collect();
+        Err(match roots.is_empty() {
+            true => format!("no module '{name}': this script has no folder to require from"),
+            false => format!("no module '{name}' in {}", roots.join(", ")),
+        })
+    }
+
+    fn read_file(&self, root: &Path, path: &Path) -> Result<Module, String> {
+        let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+        // A link may not lead out of the root.
+        let (real, base) = (path.canonicalize().map_err(failed)?, root.canonicalize().map_err(failed)?);
+        if !real.starts_with(&base) {
+            return Err(format!("{} leads out of {}", path.display(), root.display()));
+        }
+        if std::fs::metadata(&real).map_err(failed)?.len() > self.bytes_max as u64 {
+            return Err(format!("{} is longer than {} bytes", path.display(), self.bytes_max));
+        }
+        let text = std::fs::read_to_string(&real).map_err(failed)?;
+        Ok(Module { file: path.display().to_string(), text })
+    }
+}

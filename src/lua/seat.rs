@@ -1,0 +1,158 @@
+//! Where a frame sits while a script judges it: the flat copy that the prelude reads, what the host keeps for
+//! queries, and the verdict as it grows.
+//!
+//! Buffer layout, little-endian, offsets in bytes; the prelude knows the same numbers:
+//! ```text
+//! 0  u32 rows       4  u8 marks used (1 kept, 2 dropped)      8  f64 frame time, seconds
+//! 16 f64 seq        24 f64 width        32 f64 height         40 unused
+//! 48 rows: f32 confidence, x, y, width, height; u32 class id, label number, origin; f64 track id or -1
+//!    then, per origin, u8 marks; per zone, u8 "computed"; per zone and origin, u8 inside
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use crate::strategy::{Space, Verdict, View, Write};
+use crate::track::Tracks;
+use crate::types::{BBox, Zone};
+
+pub(super) const HEADER: usize = 48;
+pub(super) const ROW: usize = 40;
+pub(super) const KEPT: u8 = 1;
+pub(super) const DROPPED: u8 = 2;
+/// Distinct labels held before the numbering starts over: scripts may relabel without end.
+const LABELS_MAX: usize = 4096;
+
+/// What host functions and the strategy share during a call.
+pub(super) struct Seat {
+    pub(super) pts_ns: u64,
+    pub(super) boxes: Vec<BBox>,
+    pub(super) track_ids: Vec<Option<u64>>,
+    /// The frame's tracks; held for the length of the call only, so that the lane can go on changing its own.
+    pub(super) tracks: Option<Tracks>,
+    pub(super) zones: Vec<Zone>,
+    pub(super) buffer: Option<mlua::Buffer>,
+    pub(super) capacity: usize,
+    pub(super) verdict: Verdict,
+    pub(super) space: Arc<Mutex<Space>>,
+    pub(super) writes: BTreeMap<String, Write>,
+    pub(super) log_second: u64,
+    pub(super) log_lines: u32,
+    pub(super) log_lines_dropped: u64,
+    pub(super) alerts_dropped: u64,
+    pub(super) messages_cut: u64,
+}
+
+impl Seat {
+    pub(super) fn new(space: Arc<Mutex<Space>>) -> Self {
+        Self {
+            pts_ns: 0,
+            boxes: Vec::new(),
+            track_ids: Vec::new(),
+            tracks: None,
+            zones: Vec::new(),
+            buffer: None,
+            capacity: 0,
+            verdict: Verdict::default(),
+            space,
+            writes: BTreeMap::new(),
+            log_second: 0,
+            log_lines: 0,
+            log_lines_dropped: 0,
+            alerts_dropped: 0,
+            messages_cut: 0,
+        }
+    }
+
+    /// Takes in the frame; the zones are the caller's affair.
+    pub(super) fn take(&mut self, view: &View<'_>) {
+        self.pts_ns = view.frame.pts_ns;
+        self.boxes.clear();
+        self.boxes.extend(view.frame.detections.iter().map(|d| d.bbox));
+        self.track_ids.clear();
+        self.track_ids.extend(view.frame.detections.iter().map(|d| d.track_id));
+        self.tracks = Some(view.tracks.clone());
+        self.verdict = Verdict::default();
+        self.writes.clear();
+    }
+
+    /// Frees what belongs to the lane.
+    pub(super) fn leave(&mut self) {
+        self.tracks = None;
+    }
+
+    /// Fills in which rows stand in zone number `zone` (from 0).
+    pub(super) fn mark_inside(&self, zone: usize) {
+        let (Some(buffer), Some(area)) = (&self.buffer, self.zones.get(zone)) else { return };
+        let inside: Vec<u8> = self.boxes.iter().map(|b| u8::from(area.polygon.contains(b.bottom_center()))).collect();
+        let ready = HEADER + self.capacity * (ROW + 1);
+        buffer.write_bytes(ready + self.zones.len() + zone * self.capacity, &inside);
+        buffer.write_bytes(ready + zone, &[1]);
+    }
+}
+
+/// Bytes of a buffer for `capacity` rows and `zones` zones.
+pub(super) fn bytes(capacity: usize, zones: usize) -> usize {
+    HEADER + capacity * (ROW + 1) + zones + zones * capacity
+}
+
+/// Numbers for labels, so that a row holds none of their text.
+#[derive(Default)]
+pub(super) struct Labels {
+    known: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+}
+
+impl Labels {
+    /// The label's number (from 1), and whether it is new to the VM.
+    pub(super) fn number(&mut self, label: &Arc<str>) -> (u32, bool) {
+        // A detector hands out the same few pointers; looking at those first saves hashing the text.
+        if let Some(index) = self.known.iter().take(8).position(|known| Arc::ptr_eq(known, label)) {
+            return (index as u32 + 1, false);
+        }
+        if let Some(number) = self.numbers.get(label) {
+            return (*number, false);
+        }
+        self.known.push(Arc::clone(label));
+        let number = self.known.len() as u32;
+        self.numbers.insert(Arc::clone(label), number);
+        (number, true)
+    }
+
+    /// Forgets all once there are too many. Only between frames.
+    pub(super) fn bound(&mut self) {
+        if self.known.len() > LABELS_MAX {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Writes header, rows, and cleared marks and zone flags into `out`, all but the inside bytes.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    view: &View<'_>,
+    capacity: usize,
+    zones: usize,
+    mut number: impl FnMut(&Arc<str>) -> u32,
+) {
+    let frame = view.frame;
+    out.clear();
+    out.extend((frame.detections.len() as u32).to_le_bytes());
+    out.extend([0; 4]);
+    for value in [frame.pts_ns as f64 * 1e-9, frame.seq as f64, f64::from(frame.width), f64::from(frame.height)] {
+        out.extend(value.to_le_bytes());
+    }
+    out.extend([0; 8]);
+    for (origin, d) in frame.detections.iter().enumerate() {
+        let mut row = [0u8; ROW];
+        for (at, value) in [d.confidence, d.bbox.x, d.bbox.y, d.bbox.width, d.bbox.height].into_iter().enumerate() {
+            row[at * 4..at * 4 + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        for (at, value) in [d.class_id, number(&d.label), origin as u32].into_iter().enumerate() {
+            row[20 + at * 4..24 + at * 4].copy_from_slice(&value.to_le_bytes());
+        }
+        row[32..].copy_from_slice(&d.track_id.map_or(-1.0, |id| id as f64).to_le_bytes());
+        out.extend(row);
+    }
+    out.resize(HEADER + capacity * (ROW + 1) + zones, 0);
+}

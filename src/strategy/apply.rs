@@ -1,0 +1,197 @@
+//! Applying a verdict to a frame's detections: all of it is checked before any of it takes effect.
+
+use std::sync::Arc;
+
+use super::{Fault, FaultKind, Verdict};
+use crate::types::{Detection, Level};
+
+/// An alert a strategy raised, with the detections behind it. The policy decides what becomes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// The name under which it was raised.
+    pub rule: String,
+    /// How much it matters; `None` takes the configured default.
+    pub level: Option<Level>,
+    /// Which alerts are the same.
+    pub key: String,
+    /// What people read.
+    pub message: String,
+    /// The detections behind it, as the strategy saw them, with its own edits.
+    pub detections: Vec<Detection>,
+}
+
+/// What applying a verdict did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Applied {
+    /// Alerts raised, in the strategy's order.
+    pub raised: Vec<Raised>,
+    /// Detections taken away.
+    pub removed: usize,
+    /// Detections the strategy wanted to take away and may not, because it is not set to filter.
+    pub spared: usize,
+}
+
+/// Applies `verdict` to `detections`, the list the strategy saw: edits, then alerts (so they show the edits), then
+/// removals where the strategy `filters`, then additions. Added boxes are cut to the picture.
+///
+/// # Errors
+/// [`FaultKind::Verdict`] when an index is out of range, a box has nothing inside the picture or is not finite, a
+/// confidence is not within 0..1, or a label or rule is empty. `detections` are then unchanged.
+pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -> Result<Applied, Fault> {
+    let Verdict { keep, edits, mut added, alerts } = verdict;
+    let count = detections.len();
+    let known = |what: &str, index: u32| match (index as usize) < count {
+        true => Ok(index as usize),
+        false => Err(nonsense(format!("{what} detection {index} of {count} (counted from 0)"))),
+    };
+    for edit in &edits {
+        known("edits", edit.index)?;
+        edit.confidence.map_or(Ok(()), check_confidence)?;
+        edit.label.as_deref().map_or(Ok(()), check_label)?;
+    }
+    for detection in &mut added {
+        check_label(&detection.label)?;
+        check_confidence(detection.confidence)?;
+        detection.bbox = detection.bbox.clamped().ok_or_else(|| {
+            let b = detection.bbox;
+            nonsense(format!(
+                "adds a '{}' with the box x {}, y {}, width {}, height {}, of which nothing is in the picture (0..1)",
+                detection.label, b.x, b.y, b.width, b.height
+            ))
+        })?;
+    }
+    for alert in &alerts {
+        if alert.rule.is_empty() {
+            return Err(nonsense("raises an alert without a rule".to_owned()));
+        }
+        alert.detections.iter().try_for_each(|i| known("raises an alert on", *i).map(drop))?;
+    }
+    for index in keep.iter().flatten() {
+        known("keeps", *index)?;
+    }
+
+    for edit in edits {
+        let detection = &mut detections[edit.index as usize];
+        if let Some(label) = edit.label {
+            detection.label = Arc::from(label);
+        }
+        detection.confidence = edit.confidence.unwrap_or(detection.confidence);
+    }
+    let raised = alerts
+        .into_iter()
+        .map(|alert| Raised {
+            rule: alert.rule,
+            level: alert.level,
+            key: alert.key,
+            message: alert.message,
+            detections: alert.detections.iter().map(|i| detections[*i as usize].clone()).collect(),
+        })
+        .collect();
+    let mut applied = Applied { raised, ..Applied::default() };
+    if let Some(keep) = keep {
+        let mut stays = vec![false; count];
+        keep.iter().for_each(|i| stays[*i as usize] = true);
+        let gone = stays.iter().filter(|stays| !**stays).count();
+        if filters {
+            let mut stays = stays.iter();
+            detections.retain(|_| stays.next() == Some(&true));
+            applied.removed = gone;
+        } else {
+            applied.spared = gone;
+        }
+    }
+    detections.append(&mut added);
+    Ok(applied)
+}
+
+fn check_confidence(confidence: f32) -> Result<(), Fault> {
+    match (0.0..=1.0).contains(&confidence) {
+        true => Ok(()),
+        false => Err(nonsense(format!("gives the confidence {confidence}, which is not within 0..1"))),
+    }
+}
+
+fn check_label(label: &str) -> Result<(), Fault> {
+    if label.is_empty() { Err(nonsense("gives an empty label".to_owned())) } else { Ok(()) }
+}
+
+fn nonsense(what: String) -> Fault {
+    Fault { kind: FaultKind::Verdict, message: format!("the verdict {what}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::Edit;
+    use crate::types::{AlertDraft, BBox};
+
+    fn seen() -> Vec<Detection> {
+        let bbox = BBox { x: 0.1, y: 0.1, width: 0.2, height: 0.2 };
+        ["person", "car", "dog"].map(|label| Detection::new(label, 0, 0.5, bbox)).to_vec()
+    }
+
+    fn labels(detections: &[Detection]) -> Vec<&str> {
+        detections.iter().map(|d| &*d.label).collect()
+    }
+
+    fn alert(detections: Vec<u32>) -> AlertDraft {
+        AlertDraft { rule: "r".into(), level: None, key: "k".into(), message: "m".into(), detections }
+    }
+
+    #[test]
+    fn the_default_verdict_changes_nothing() {
+        let mut detections = seen();
+        assert_eq!(apply(Verdict::default(), true, &mut detections).unwrap(), Applied::default());
+        assert_eq!(detections, seen());
+    }
+
+    #[test]
+    fn removals_take_effect_only_where_the_strategy_filters() {
+        let verdict = Verdict { keep: Some(vec![2, 0, 2]), ..Verdict::default() };
+        let mut detections = seen();
+        let applied = apply(verdict.clone(), false, &mut detections).unwrap();
+        assert_eq!((labels(&detections), applied.spared), (vec!["person", "car", "dog"], 1));
+        let applied = apply(verdict, true, &mut detections).unwrap();
+        assert_eq!((labels(&detections), applied.removed), (vec!["person", "dog"], 1));
+    }
+
+    #[test]
+    fn alerts_show_what_the_strategy_saw_with_its_edits_even_of_what_it_removes() {
+        let verdict = Verdict {
+            keep: Some(vec![]),
+            edits: vec![Edit { index: 1, label: Some("van".into()), confidence: Some(0.9) }],
+            added: vec![Detection::new("new", 9, 1.0, BBox { x: 0.9, y: 0.0, width: 0.5, height: 0.5 })],
+            alerts: vec![alert(vec![1])],
+        };
+        let mut detections = seen();
+        let applied = apply(verdict, true, &mut detections).unwrap();
+        assert_eq!(labels(&applied.raised[0].detections), ["van"]);
+        assert_eq!(labels(&detections), ["new"]);
+        assert!((detections[0].bbox.right() - 1.0).abs() < 1e-6, "cut to the picture");
+    }
+
+    #[test]
+    fn nonsense_is_a_fault_and_changes_nothing() {
+        let nan = BBox { x: f32::NAN, y: 0.0, width: 0.1, height: 0.1 };
+        let cases = [
+            Verdict { keep: Some(vec![3]), ..Verdict::default() },
+            Verdict { alerts: vec![alert(vec![0, 7])], ..Verdict::default() },
+            Verdict { alerts: vec![AlertDraft { rule: String::new(), ..alert(vec![]) }], ..Verdict::default() },
+            Verdict { edits: vec![Edit { index: 3, label: None, confidence: None }], ..Verdict::default() },
+            Verdict { edits: vec![Edit { index: 0, label: None, confidence: Some(1.5) }], ..Verdict::default() },
+            Verdict {
+                edits: vec![Edit { index: 0, label: Some(String::new()), confidence: None }],
+                ..Verdict::default()
+            },
+            Verdict { added: vec![Detection::new("x", 0, f32::NAN, BBox::default())], ..Verdict::default() },
+            Verdict { added: vec![Detection::new("x", 0, 0.5, nan)], ..Verdict::default() },
+            Verdict { added: vec![Detection::new("x", 0, 0.5, BBox::default())], ..Verdict::default() },
+        ];
+        for verdict in cases {
+            let mut detections = seen();
+            let fault = apply(verdict.clone(), true, &mut detections).expect_err(&format!("{verdict:?}"));
+            assert_eq!(fault.kind, FaultKind::Verdict);
+            assert_eq!(detections, seen());
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! Lua scripts as strategies: what they see, what they say, what stops them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dsengine::lua::{self, Limits, LuaStrategy, Script};
+use dsengine::strategy::{Applied, BreakerState, FaultKind, StateStore, Strategy, Verdict, View, Watchdog, apply};
+use dsengine::track::{Tracker, Tracks};
+use dsengine::types::{BBox, Detection, Frame, Level, Point, Polygon, SourceId, Zone};
+
+const FRAME_NS: u64 = 40_000_000;
+
+/// One camera with a zone "door" in its right half, its tracker, and one script.
+struct Camera {
+    strategy: LuaStrategy,
+    tracker: Tracker,
+    tracks: Tracks,
+    zones: Vec<Zone>,
+    seq: u64,
+}
+
+fn zone(name: &str, x0: f32, y0: f32, x1: f32, y1: f32) -> Zone {
+    let corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)].map(|(x, y)| Point { x, y });
+    Zone { name: name.into(), polygon: Polygon::new(corners.to_vec()).unwrap() }
+}
+
+fn script(text: &str) -> Script {
+    Script {
+        name: "rule".into(),
+        source: SourceId::from("cam"),
+        file: "scripts/x.lua".into(),
+        text: text.into(),
+        config: serde_json::json!({}),
+        limits: Limits::default(),
+        state: Arc::new(StateStore::default()),
+        roots: vec![],
+    }
+}
+
+fn camera_of(script: Script) -> Camera {
+    let watchdog = Watchdog::start().unwrap();
+    let strategy = lua::load(script, &watchdog).unwrap_or_else(|e| panic!("{e}"));
+    let zones = vec![zone("door", 0.5, 0.0, 1.0, 1.0)];
+    Camera { strategy, tracker: Tracker::default(), tracks: Tracks::default(), zones, seq: 0 }
+}
+
+fn camera(text: &str) -> Camera {
+    camera_of(script(text))
+}
+
+fn refused(text: &str) -> String {
+    match lua::load(script(text), &Watchdog::start().unwrap()) {
+        Ok(_) => panic!("loaded"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn person(x: f32, y: f32, confidence: f32) -> Detection {
+    Detection::new("person", 0, confidence, BBox { x: x - 0.05, y: y - 0.2, width: 0.1, height: 0.2 })
+}
+
+fn car(x: f32, y: f32, confidence: f32) -> Detection {
+    Detection::new("car", 2, confidence, BBox { x: x - 0.1, y: y - 0.1, width: 0.2, height: 0.1 })
+}
+
+impl Camera {
+    fn frame(&mut self, detections: Vec<Detection>) -> Frame {
+        let mut frame = Frame {
+            source: SourceId::from("cam"),
+            seq: self.seq,
+            pts_ns: self.seq * FRAME_NS,
+            captured_unix_ns: 0,
+            arrived_ns: 0,
+            width: 1920,
+            height: 1080,
+            detections,
+            tracked: false,
+            picture: None,
+        };
+        self.seq += 1;
+        self.tracker.update(frame.pts_ns, &mut frame.detections);
+        self.tracks.observe(&frame, &self.zones);
+        frame
+    }
+
+    fn see(&mut self, detections: Vec<Detection>) -> Result<Verdict, dsengine::strategy::Fault> {
+        let frame = self.frame(detections);
+        self.strategy.judge(&View { frame: &frame, tracks: &self.tracks, zones: &self.zones })
+    }
+
+    /// What the script's one alert says of a frame; the way tests look inside.
+    fn says(&mut self, detections: Vec<Detection>) -> String {
+        self.see(detections).unwrap_or_else(|f| panic!("{f}")).alerts.remove(0).message
+    }
+
+    fn fault(&mut self, detections: Vec<Detection>) -> (FaultKind, String) {
+        let fault = self.see(detections).expect_err("a fault");
+        (fault.kind, fault.message)
+    }
+
+    fn applied(&mut self, detections: Vec<Detection>, filters: bool) -> (Applied, Vec<Detection>) {
+        let mut frame = self.frame(detections);
+        let view = View { frame: &frame, tracks: &self.tracks, zones: &self.zones };
+        let verdict = self.strategy.judge(&view).unwrap_or_else(|f| panic!("{f}"));
+        let applied = apply(verdict, filters, &mut frame.detections).unwrap();
+        (applied, frame.detections)
+    }
+}
+
+fn labels(detections: &[Detection]) -> Vec<&str> {
+    detections.iter().map(|d| &*d.label).collect()
+}
+
+#[test]
+fn a_script_reads_the_frame_through_its_cursor() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            local x, y, w, h = frame:bbox(2)
+            local said = {
+                frame:count(), frame:label(1), frame:label(2), frame:class_id(2),
+                ("%.2f"):format(frame:confidence(1)), ("%.2f %.2f %.2f %.2f"):format(x, y, w, h),
+                frame:track_id(1), frame.source, frame.seq, frame.width, frame.height, frame.time, time.now(),
+                tostring(frame:in_zone(1, "door")), tostring(frame:in_zone(2, "door")), table.concat(frame:zones(), "+"),
+            }
+            frame:alert{ rule = "r", message = table.concat(said, " ") }
+        end
+        "#,
+    );
+    camera.seq = 25;
+    let said = camera.says(vec![person(0.25, 0.5, 0.9), car(0.7, 0.5, 0.6)]);
+    assert_eq!(said, "2 person car 2 0.90 0.60 0.40 0.20 0.10 1 cam 25 1920 1080 1 1 false true door");
+    assert_eq!(camera.fault(vec![]).1, "scripts/x.lua:3: frame:bbox: no detection 2: this frame has 0, counted from 1");
+}
+
+#[test]
+fn a_selection_is_iterated_counted_and_collected() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            local seen = {}
+            for i in frame:select{ label = "person", min_confidence = 0.5 } do table.insert(seen, i) end
+            local inside = frame:select{ zone = "door" }
+            local both = frame:select{ label = {"person", "car"} }:collect()
+            frame:alert{ rule = "r", detections = inside, message = ("%s | %d %s | %s"):format(
+                table.concat(seen, " "), inside:count(), tostring(inside[1]), table.concat(both, " ")) }
+        end
+        "#,
+    );
+    let crowd = || vec![person(0.2, 0.5, 0.9), car(0.7, 0.5, 0.6), person(0.8, 0.5, 0.3), person(0.9, 0.5, 0.8)];
+    let verdict = camera.see(crowd()).unwrap();
+    assert_eq!(verdict.alerts[0].message, "1 4 | 3 2 | 1 2 3 4");
+    assert_eq!(verdict.alerts[0].detections, [1, 2, 3], "the engine counts from 0");
+    assert_eq!(camera.says(vec![]), " | 0 nil | ", "an empty frame");
+    let large = camera.see(vec![crowd(); 30].concat()).unwrap();
+    assert_eq!(large.alerts[0].detections.len(), 90, "a larger one than the buffer had room for");
+}
+
+#[test]
+fn dwell_is_told_by_the_track() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            local t = frame:track(1)
+            frame:alert{ rule = "r", key = t.id, message = ("%d %.2f %s"):format(t.id, t.age, tostring(t:dwell("door"))) }
+        end
+        "#,
+    );
+    assert_eq!(camera.says(vec![person(0.45, 0.5, 0.9)]), "1 0.00 nil");
+    assert_eq!(camera.says(vec![person(0.52, 0.5, 0.9)]), "1 0.04 0");
+    let verdict = camera.see(vec![person(0.55, 0.5, 0.9)]).unwrap();
+    assert_eq!((&*verdict.alerts[0].message, &*verdict.alerts[0].key), ("1 0.08 0.04", "1"));
+}
+
+#[test]
+fn alerts_carry_what_the_script_gave_them() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            frame:alert{ rule = "a" }
+            frame:alert{ rule = "b", level = "critical", key = "k", message = "text", detections = {2, 1} }
+        end
+        "#,
+    );
+    let verdict = camera.see(vec![person(0.2, 0.5, 0.9), car(0.7, 0.5, 0.6)]).unwrap();
+    let [a, b] = &verdict.alerts[..] else { panic!("{verdict:?}") };
+    assert_eq!((a.level, &*a.key, &*a.message, a.detections.len()), (None, "", "a", 0));
+    assert_eq!((b.level, &*b.key, &*b.message, &b.detections[..]), (Some(Level::Critical), "k", "text", &[1, 0][..]));
+    assert_eq!(verdict.keep, None);
+}
+
+#[test]
+fn should_process_narrows_what_the_script_sees_and_nothing_else() {
+    let mut camera = camera(
+        r#"
+        function should_process(d) return d.confidence > 0.5 and d.bbox.width > 0 end
+        function detect(frame)
+            frame:drop(1)
+            frame:edit(2, { label = "van" })
+            frame:alert{ rule = "r", detections = {2}, message = frame:count() .. frame:label(1) .. frame:label(2) }
+        end
+        "#,
+    );
+    let seen = vec![person(0.1, 0.5, 0.1), person(0.3, 0.5, 0.9), person(0.5, 0.5, 0.2), car(0.8, 0.5, 0.9)];
+    let (applied, left) = camera.applied(seen, true);
+    assert_eq!(applied.raised[0].message, "2personcar");
+    assert_eq!(labels(&applied.raised[0].detections), ["van"]);
+    assert_eq!(labels(&left), ["person", "person", "van"]);
+    assert!(left[0].confidence < 0.5 && left[1].confidence < 0.5, "what it did not see stays");
+}
+
+#[test]
+fn keep_leaves_only_the_kept_ones_and_an_empty_list_none() {
+    let mut camera = camera(r#"function detect(frame) frame:keep(frame:select{ label = "car" }) end"#);
+    let (_, left) = camera.applied(vec![person(0.1, 0.5, 0.9), car(0.8, 0.5, 0.9)], true);
+    assert_eq!(labels(&left), ["car"]);
+    let (applied, left) = camera.applied(vec![person(0.1, 0.5, 0.9)], true);
+    assert_eq!((left.len(), applied.removed), (0, 1));
+}
+
+#[test]
+fn detections_are_added_by_call_and_by_return() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            frame:add{ label = "a", confidence = 0.5, bbox = { x = 0.1, y = 0.1, width = 0.2, height = 0.2 } }
+            return { { label = "b", class_id = 3, bbox = { 0.1, 0.1, 0.2, 0.2 } } }
+        end
+        "#,
+    );
+    let (_, left) = camera.applied(vec![], false);
+    assert_eq!(labels(&left), ["a", "b"]);
+    assert_eq!((left[0].confidence, left[1].confidence, left[1].class_id), (0.5, 1.0, 3));
+}
+
+#[test]
+fn messages_name_the_scripts_own_line() {
+    let cases = [
+        ("local x = nil\nlocal y = x.field", "scripts/x.lua:3: attempt to index nil with 'field'"),
+        ("error('own words')", "scripts/x.lua:2: own words"),
+        ("error({})", "scripts/x.lua: a table was raised as the error, not a text"),
+        ("frame:lable(1)", "scripts/x.lua:2: the frame has no 'lable'; see scripts/types/dsengine.lua for what it has"),
+        ("frame:label(2)", "scripts/x.lua:2: frame:label: no detection 2: this frame has 1, counted from 1"),
+        ("frame:label('a')", "scripts/x.lua:2: frame:label: expected an index, got string"),
+        ("frame.label(1)", "scripts/x.lua:2: frame:label: an index is missing (write frame:label(i), with a colon)"),
+        (
+            "frame:select{ lable = 'person' }",
+            "scripts/x.lua:2: frame:select: unknown field 'lable'; the fields are label, min_confidence, zone",
+        ),
+        ("frame:select{ zone = 'dor' }", "scripts/x.lua:2: frame:select: no zone 'dor'; the zones are door"),
+        ("frame:in_zone(1, 'dor')", "scripts/x.lua:2: frame:in_zone: no zone 'dor'; the zones are door"),
+        ("frame:track(1):dwell('dor')", "scripts/x.lua:2: track:dwell: no zone 'dor'; the zones are door"),
+        (
+            "frame:alert{ level = 'high' }",
+            "scripts/x.lua:2: frame:alert: rule is missing: the name under which this alert is raised",
+        ),
+        (
+            "frame:alert{ rule = 'r', level = 'urgent' }",
+            "scripts/x.lua:2: frame:alert: level 'urgent' is none of low, medium, high, critical",
+        ),
+        (
+            "frame:alert{ rule = 'r', detections = {1, 2} }",
+            "scripts/x.lua:2: frame:alert: no detection 2: this frame has 1, counted from 1",
+        ),
+        ("frame:keep('all')", "scripts/x.lua:2: frame:keep: expected an index or a list of indices, got string"),
+        (
+            "frame:add{ label = 'x' }",
+            "scripts/x.lua:2: frame:add: bbox is a table { x =, y =, width =, height = }, got nil",
+        ),
+        ("return 5", "scripts/x.lua: detect returned a number; it returns nothing, or a list of detections to add"),
+        (
+            "return { { label = 'x' } }",
+            "scripts/x.lua: detect's list: bbox is a table { x =, y =, width =, height = }, got nil",
+        ),
+        ("frame.extra = 1", "scripts/x.lua:2: attempt to modify a readonly table"),
+        ("config.zone = 'x'", "scripts/x.lua:2: attempt to modify a readonly table"),
+        (
+            "state.set('f', detect)",
+            "scripts/x.lua:2: state.set: a function cannot be kept; what can is booleans, numbers, texts and tables",
+        ),
+        (
+            "require('late')",
+            "scripts/x.lua:2: require: 'late' is not loaded; modules are read only while the script loads",
+        ),
+    ];
+    for (body, message) in cases {
+        let mut camera = camera(&format!("function detect(frame)\n{body}\nend"));
+        assert_eq!(camera.fault(vec![person(0.2, 0.5, 0.9)]), (FaultKind::Error, message.to_owned()), "{body}");
+    }
+}
+
+#[test]
+fn a_script_that_cannot_be_loaded_says_where_and_why() {
+    let cases = [
+        (
+            "function detect(frame)\n  return +\nend",
+            "[E0401] scripts/x.lua:2: Expected identifier when parsing expression, got '+'",
+        ),
+        ("local x = 1", "[E0401] scripts/x.lua: there is no function detect(frame)"),
+        ("function detect(frame) end\nshould_process = 5", "[E0401] scripts/x.lua: should_process is not a function"),
+        ("local a = config.a.b\nfunction detect() end", "[E0401] scripts/x.lua:1: attempt to index nil with 'b'"),
+        (
+            "-- x\n---@since 0.3\nfunction detect() end",
+            "[E0401] scripts/x.lua:2: the script wants API 0.3, this engine offers 0.1",
+        ),
+        (
+            "require('../secret')\nfunction detect() end",
+            "[E0401] scripts/x.lua:1: require: '../secret' is no module name; write it like 'lib/geometry'",
+        ),
+        ("\n\nwhile true do end\nfunction detect() end", "[E0401] scripts/x.lua:3: stopped after 200 ms of CPU time"),
+    ];
+    for (text, message) in cases {
+        assert_eq!(refused(text).lines().next().unwrap(), message, "{text}");
+    }
+    let long = format!("function detect() end --{}", "x".repeat(600 << 10));
+    assert!(refused(&long).contains("the limit is 524288"));
+    assert!(refused("\x1bLuaQ").starts_with("[E0401] scripts/x.lua"), "no bytecode");
+}
+
+#[test]
+fn runaways_are_stopped_and_the_strategy_goes_on() {
+    let zoo = [
+        ("loop", "while true do end", FaultKind::Time),
+        ("loop under pcall", "while true do pcall(function() while true do end end) end", FaultKind::Time),
+        ("caught and returned", "pcall(function() while true do end end)", FaultKind::Time),
+        ("loop in a coroutine", "coroutine.wrap(function() while true do end end)()", FaultKind::Time),
+        ("catastrophic pattern", "string.find(('a'):rep(30), ('a?'):rep(30) .. ('a'):rep(30) .. 'b')", FaultKind::Time),
+        ("catastrophic gsub", "string.gsub(('a'):rep(100000), '.-.-.-.-b', 'x')", FaultKind::Time),
+        (
+            "metamethod",
+            "local t t = setmetatable({}, {__index = function(_, k) return t[k + 1] end}) while true do pcall(function() return t[1] end) end",
+            FaultKind::Time,
+        ),
+        (
+            "sort of a large list",
+            "local t = table.create(1000000, 0) for i = 1, #t do t[i] = (i * 7919) % 1000003 end while true do table.sort(t) end",
+            FaultKind::Time,
+        ),
+        (
+            "tostring",
+            "local t = setmetatable({}, {__tostring = function() while true do end end}) log.info(t)",
+            FaultKind::Time,
+        ),
+        ("memory in tables", "local t = {} while true do t[#t + 1] = table.create(1000, 0) end", FaultKind::Memory),
+        ("memory in one text", "local s = ('x'):rep(2^30)", FaultKind::Memory),
+        ("memory by doubling", "local s = 'x' while true do s = s .. s end", FaultKind::Memory),
+        ("memory in a buffer", "local b = buffer.create(2^29)", FaultKind::Memory),
+        ("recursion", "local function f() return 1 + f() end f()", FaultKind::Error),
+        ("recursion into pcall", "local function f() pcall(f) end f()", FaultKind::Error),
+    ];
+    for (name, body, kind) in zoo {
+        // The first frame is the hostile one; a global shows whether later calls work.
+        let mut camera = camera(&format!(
+            "function detect(frame)\nif frame:count() == 0 then\n{body}\nend\nframe:alert{{ rule = 'alive' }}\nend"
+        ));
+        let result = camera.see(vec![]);
+        match result {
+            Err(fault) => {
+                assert_eq!(fault.kind, kind, "{name}: {fault}");
+                assert!(fault.message.starts_with("scripts/x.lua"), "{name}: {fault}");
+                if kind == FaultKind::Time {
+                    assert!(fault.message.contains(":3: stopped after 20 ms of CPU time"), "{name}: {fault}");
+                }
+            }
+            // Recursion through pcall may also come back by itself.
+            Ok(_) => assert_eq!(name, "recursion into pcall"),
+        }
+        assert_eq!(camera.says(vec![person(0.2, 0.5, 0.9)]), "alive", "{name}");
+        assert!(camera.strategy.used_memory() < 4 << 20, "{name}: {}", camera.strategy.used_memory());
+    }
+}
+
+#[test]
+fn memory_that_a_script_hoards_between_calls_counts() {
+    let mut camera = camera("hoard = {}\nfunction detect(frame)\n hoard[#hoard + 1] = buffer.create(8 * 2^20)\nend");
+    let kinds: Vec<_> = (0..6).map(|_| camera.see(vec![]).map_err(|f| f.kind).err()).collect();
+    let memory = Some(FaultKind::Memory);
+    assert_eq!(kinds, [None, None, None, memory, None, None], "the replaced instance starts empty");
+}
+
+#[test]
+fn a_flood_of_alerts_and_long_messages_is_bounded_and_counted() {
+    let mut camera = camera(
+        r#"function detect(frame)
+            for n = 1, 100 do frame:alert{ rule = "r", key = n, message = ("é"):rep(4000) } end
+            for n = 1, 100 do log.debug("line", n) end
+        end"#,
+    );
+    let verdict = camera.see(vec![]).unwrap();
+    assert_eq!(verdict.alerts.len(), 16);
+    assert!(verdict.alerts.iter().all(|a| a.message.len() <= 4100 && a.message.ends_with('…')));
+    let health = camera.strategy.health().unwrap();
+    assert_eq!((health.alerts_dropped, health.messages_cut, health.log_lines_dropped), (84, 16, 50));
+}
+
+#[test]
+fn repeated_faults_open_the_breaker_and_a_good_call_closes_it() {
+    let mut camera =
+        camera("function detect(frame) if frame.time < 1 then error('young') end frame:alert{ rule = 'r' } end");
+    for _ in 0..5 {
+        camera.fault(vec![]);
+    }
+    assert_eq!(camera.strategy.health().unwrap().breaker, BreakerState::Open);
+    while camera.seq * FRAME_NS < 10_160_000_000 {
+        assert_eq!(camera.see(vec![]).unwrap(), Verdict::default(), "frame {}", camera.seq);
+    }
+    assert_eq!(camera.says(vec![]), "r");
+    let health = camera.strategy.health().unwrap();
+    assert_eq!((health.breaker, health.calls, health.skipped, health.faults[0]), (BreakerState::Closed, 6, 249, 5));
+}
+
+#[test]
+fn state_survives_reload_and_crash_up_to_the_last_completed_call() {
+    let state = Arc::new(StateStore::default());
+    let text = r#"
+        function detect(frame)
+            local n = (state.get("n") or 0) + 1
+            state.set("n", n)
+            state.set("list", { n, { deep = true } })
+            state.set("short", "x", 0.06)
+            if n == 3 and not state.get("crashed") then
+                state.set("crashed", true)
+                while true do end
+            end
+            frame:alert{ rule = "r", message = n .. tostring(state.get("list")[2].deep) .. table.concat(state.keys("s"), ",") }
+        end"#;
+    let mut camera = camera_of(Script { state: Arc::clone(&state), ..script(text) });
+    assert_eq!([camera.says(vec![]), camera.says(vec![])], ["1trueshort", "2trueshort"]);
+    assert_eq!(camera.fault(vec![]).0, FaultKind::Time);
+    assert_eq!(camera.fault(vec![]).0, FaultKind::Time, "the failed call left no trace, so it fails again");
+    let watchdog = Watchdog::start().unwrap();
+    let fixed = text.replace("n == 3", "false");
+    camera.strategy = lua::load(Script { state: Arc::clone(&state), ..script(&fixed) }, &watchdog).unwrap();
+    assert_eq!(camera.says(vec![]), "3trueshort");
+    let space = state.space("rule", &SourceId::from("cam"));
+    let now = (camera.seq - 1) * FRAME_NS;
+    assert!(space.lock().unwrap().get("short", now).is_some());
+    assert!(space.lock().unwrap().get("short", now + 60_000_000).is_none(), "its time to live is frame time");
+}
+
+#[test]
+fn state_is_bounded() {
+    let mut camera = camera("function detect(frame) for n = 1, 100 do state.set('k' .. n, ('x'):rep(100000)) end end");
+    assert_eq!(camera.fault(vec![]).1, "scripts/x.lua:1: state.set: the state is full: 1048576 bytes per source");
+    assert_eq!(camera.strategy.health().unwrap().state_bytes, 0);
+}
+
+#[test]
+fn a_script_has_no_way_out() {
+    for name in
+        ["io", "os", "loadstring", "load", "dofile", "package", "getfenv", "setfenv", "collectgarbage", "newproxy"]
+    {
+        let mut camera = camera(&format!("function detect(frame) frame:alert{{ rule = type({name}) }} end"));
+        assert_eq!(camera.see(vec![]).unwrap().alerts[0].rule, "nil", "{name}");
+    }
+    let mut camera = camera(
+        "function detect(frame) frame:alert{ rule = tostring(debug.info) .. tostring(getmetatable(frame)) } end",
+    );
+    assert_eq!(camera.see(vec![]).unwrap().alerts[0].rule, "nilframe");
+    for body in ["string.find = nil", "table.sort = print", "getmetatable('').__index = {}", "rawset(frame, 'x', 1)"] {
+        let mut camera = camera_of(script(&format!("function detect(frame) {body} end")));
+        assert_eq!(camera.fault(vec![]).0, FaultKind::Error, "{body}");
+    }
+}
+
+#[test]
+fn modules_come_from_the_roots_only_and_their_errors_name_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("scripts");
+    std::fs::create_dir_all(root.join("lib")).unwrap();
+    std::fs::write(root.join("lib/two.lua"), "return { value = 2 }").unwrap();
+    std::fs::write(root.join("lib/bad.lua"), "\nlocal x = nil + 1").unwrap();
+    std::fs::write(root.join("lib/self.lua"), "return require('lib/self')").unwrap();
+    std::fs::write(dir.path().join("secret.lua"), "return {}").unwrap();
+    std::os::unix::fs::symlink(dir.path().join("secret.lua"), root.join("lib/link.lua")).unwrap();
+    let with = |text: &str| Script { roots: vec![root.clone()], ..script(text) };
+    let mut camera = camera_of(with(
+        "local two = require('lib/two')\nassert(require('lib/two') == two)\nfunction detect(f) f:alert{ rule = 'r', message = '' .. two.value } end",
+    ));
+    assert_eq!(camera.says(vec![]), "2");
+    let refused = |module: &str| {
+        let text = format!("require('{module}')\nfunction detect() end");
+        lua::load(with(&text), &Watchdog::start().unwrap()).err().unwrap().message().to_owned()
+    };
+    assert!(refused("lib/bad").contains("lib/bad.lua:2: attempt to perform arithmetic"), "{}", refused("lib/bad"));
+    assert!(refused("lib/none").starts_with("scripts/x.lua:1: require: no module 'lib/none' in "));
+    assert!(refused("lib/link").contains("leads out of"), "{}", refused("lib/link"));
+    assert!(refused("lib/self").contains("'lib/self' requires itself"), "{}", refused("lib/self"));
+    assert!(refused("/etc/passwd").contains("is no module name"));
+}
+
+#[test]
+fn random_numbers_are_the_same_in_a_replay() {
+    let text = "function detect(f) f:alert{ rule = 'r', message = tostring(math.random()) .. math.random(1000) } end";
+    let mut runs = [camera(text), camera(text)].map(|mut c| [c.says(vec![]), c.says(vec![])]);
+    let [a, b] = &mut runs;
+    assert_eq!(a, b);
+    assert_ne!(a[0], a[1]);
+}
+
+#[test]
+fn a_thousand_loads_leave_memory_flat() {
+    let watchdog = Watchdog::start().unwrap();
+    let text = std::fs::read_to_string(shipped("loitering.lua")).unwrap();
+    let config = serde_json::json!({ "zone": "door", "seconds": 1 });
+    let mut camera = camera_of(Script { config: config.clone(), ..script(&text) });
+    let mut resident = Vec::new();
+    for n in 0..1000 {
+        camera.strategy = lua::load(Script { config: config.clone(), ..script(&text) }, &watchdog).unwrap();
+        camera.see(vec![person(0.6, 0.5, 0.9)]).unwrap();
+        if n == 200 || n == 999 {
+            resident.push(resident_kib());
+        }
+    }
+    println!("resident after 200 and 1,000 loads: {resident:?} KiB");
+    assert!(resident[1] < resident[0] + 4096, "{resident:?}");
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+}
+
+fn ship(name: &str, config: serde_json::Value) -> Camera {
+    let text = std::fs::read_to_string(shipped(name)).unwrap();
+    camera_of(Script { config, file: format!("scripts/{name}"), ..script(&text) })
+}
+
+#[test]
+fn intrusion_alerts_on_who_is_in_the_zone() {
+    let mut camera =
+        ship("intrusion.lua", serde_json::json!({ "zone": "door", "labels": ["person"], "level": "critical" }));
+    assert_eq!(camera.see(vec![person(0.2, 0.5, 0.9), car(0.7, 0.5, 0.9)]).unwrap().alerts.len(), 0);
+    let verdict = camera.see(vec![person(0.7, 0.5, 0.9), person(0.2, 0.5, 0.9)]).unwrap();
+    let [alert] = &verdict.alerts[..] else { panic!("{verdict:?}") };
+    assert_eq!((&*alert.rule, alert.level, &alert.detections[..]), ("intrusion", Some(Level::Critical), &[0][..]));
+}
+
+#[test]
+fn loitering_alerts_after_the_time_and_not_before() {
+    let mut camera = ship("loitering.lua", serde_json::json!({ "zone": "door", "seconds": 2 }));
+    let mut first = None;
+    for n in 0..100u64 {
+        let verdict = camera.see(vec![person(0.7, 0.5, 0.9)]).unwrap();
+        if !verdict.alerts.is_empty() && first.is_none() {
+            first = Some((n, verdict.alerts[0].clone()));
+        }
+    }
+    let (n, alert) = first.expect("an alert");
+    assert_eq!(n, 51, "the first frame past two seconds at 25 per second");
+    assert_eq!((&*alert.rule, alert.level, &*alert.key), ("loitering", Some(Level::High), "1"));
+}
+
+#[test]
+fn shipped_scripts_say_what_their_config_lacks() {
+    for name in ["intrusion.lua", "loitering.lua"] {
+        let text = std::fs::read_to_string(shipped(name)).unwrap();
+        let error = lua::load(script(&text), &Watchdog::start().unwrap()).err().expect("refused");
+        assert!(error.message().contains("config.zone"), "{error}");
+    }
+}
