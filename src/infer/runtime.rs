@@ -77,6 +77,10 @@ impl std::fmt::Debug for Runtime {
 fn open_library(search: &Search) -> Result<(Environment, String), String> {
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((environment, path)) = &*opened {
+        if let Some(wanted) = search.explicit.as_ref().filter(|wanted| *wanted != path) {
+            let (wanted, path) = (wanted.display(), path.display());
+            return Err(format!("{wanted} is configured, but this process has already opened {path}"));
+        }
         return Ok((environment.clone(), format!("ONNX Runtime, {} (already open)", path.display())));
     }
     let mut failures = vec![];
