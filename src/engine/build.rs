@@ -2,29 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use super::inbox::in_flight_max;
-use super::faults::Faults;
+use super::handle::{Handle, Running, Shared, Source};
 use super::lane::{Lane, Rule};
-use super::live::Live;
+use super::live::{Events, Live};
 use super::pool::Pool;
 use super::reload::{Make, Scripts, Seat};
 use super::route::{Inlet, Route};
-use super::{Engine, Observer, Running, SystemClock, spawn};
+use super::strategies::{Notes, StrategyBoard};
+use super::{Engine, Observer, SystemClock, spawn};
 use crate::alert::{Delivery, Gate, Handler, MemoryStore, Store};
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
 use crate::backend::{Backend, Sink};
-use crate::config::{Input, Plan, SourcePlan, StrategyKind, StrategyPlan};
+use crate::config::{Input, Plan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
 use crate::infer::{Choice, Model, Runtime, Search};
-use crate::lua::{self, LuaStrategy};
-use crate::strategy::motion::Motion;
-use crate::strategy::state::StateStore;
-use crate::strategy::watchdog::Watchdog;
-use crate::strategy::Strategy;
+use crate::lua;
+use crate::strategy::{Motion, StateStore, Strategy, Watchdog};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
@@ -32,12 +30,6 @@ use crate::handlers;
 
 /// Most script bytes read.
 const SCRIPT_BYTES_MAX: u64 = 1 << 20;
-
-/// One source as it runs.
-pub(super) struct Source {
-    pub(super) route: Arc<Route>,
-    pub(super) live: Arc<Live>,
-}
 
 /// Makes a strategy for a source.
 type Factory = Box<dyn Fn(&SourceId) -> Box<dyn Strategy> + Send>;
@@ -137,10 +129,17 @@ impl Builder {
 
         let workers = plan.workers.unwrap_or_else(cores).max(1);
         let pools = start_pools(&plan, workers, &search, choice, &clock, &metrics)?;
-        let watchdog = Arc::new(Watchdog::start(Arc::clone(&clock))?);
+        let watchdog =
+            Watchdog::start().map_err(|e| Error::new(Code::Io, format!("cannot start the watchdog: {e}")))?;
+        let state = Arc::new(StateStore::default());
         let scripts = Texts::read(&plan)?;
+        let boards: Vec<Arc<StrategyBoard>> =
+            plan.strategies.iter().map(|s| StrategyBoard::new(&s.name, kind(&s.kind))).collect();
+        let own_boards: Vec<Arc<StrategyBoard>> =
+            strategies.iter().map(|(name, _)| StrategyBoard::new(name, "own")).collect();
 
-        let running = Arc::new(Running { count: Mutex::new(plan.sources.len()), none: Condvar::new() });
+        let events = Events::new();
+        let running = Arc::new(Running::new(plan.sources.len()));
         let mut seats: BTreeMap<PathBuf, Vec<Seat>> = BTreeMap::new();
         let mut sources = Vec::with_capacity(plan.sources.len());
         let mut lanes = Vec::with_capacity(plan.sources.len());
@@ -157,21 +156,22 @@ impl Builder {
                 plan.models.first().map_or(0.5, |m| m.nms),
                 metrics.source(&source.id),
                 Arc::clone(&clock),
+                Arc::clone(&events),
                 on_end,
             ));
             route.set_stages(stages(&plan, &pools, &route));
-            let live = Arc::new(Live::new());
+            let live = Live::new();
             let mut detectors = Vec::new();
             let mut rules = Vec::new();
-            for strategy in plan.strategies.iter().filter(|s| applies(&s.sources, &source.id)) {
+            for (strategy, board) in plan.strategies.iter().zip(&boards).filter(|(s, _)| applies(&s.sources, &source.id)) {
                 match &strategy.kind {
-                    StrategyKind::Motion => detectors.push(rule(strategy, Box::new(Motion::new(&strategy.name)), &metrics)),
+                    StrategyKind::Motion => detectors.push(rule(board, false, Box::new(Motion::new(&strategy.name)), &metrics)),
                     StrategyKind::Lua(path) => {
-                        let make = lua_maker(strategy, path, source, &watchdog);
+                        let make = lua_maker(strategy, path, &source.id, &state, &watchdog);
                         let text = scripts.get(path);
-                        rules.push(rule(strategy, make(text)?, &metrics));
+                        rules.push(rule(board, strategy.filters, make(text)?, &metrics));
                         seats.entry(path.clone()).or_default().push(Seat {
-                            strategy: strategy.name.clone(),
+                            board: Arc::clone(board),
                             route: Arc::clone(&route),
                             rule: rules.len() - 1,
                             make,
@@ -185,15 +185,8 @@ impl Builder {
                     }
                 }
             }
-            for (name, factory) in &strategies {
-                rules.push(Rule {
-                    name: name.as_str().into(),
-                    strategy: factory(&source.id),
-                    generation: 1,
-                    filters: false,
-                    metrics: metrics.strategy(name),
-                    faults: Faults::default(),
-                });
+            for ((_, make), board) in strategies.iter().zip(&own_boards) {
+                rules.push(rule(board, false, make(&source.id), &metrics));
             }
             let lane = Lane {
                 route: Arc::clone(&route),
@@ -207,6 +200,7 @@ impl Builder {
                     .enabled
                     .then(|| Gate::new(&plan.alerts, &source.id, Arc::clone(&store), &names, &metrics)),
                 live: Arc::clone(&live),
+                events: Arc::clone(&events),
                 observer: observer.clone(),
                 clock: Arc::clone(&clock),
             };
@@ -214,20 +208,25 @@ impl Builder {
             sources.push(Source { route, live });
         }
 
-        let mut engine = Engine {
+        let shared = Shared {
             started_ns: clock.monotonic_ns(),
             reload: Scripts::new(Arc::clone(&metrics), seats, scripts.0),
             clock,
-            backends: Vec::new(),
             sources,
+            strategies: boards.into_iter().chain(own_boards).collect(),
+            metrics,
+            events,
+            running,
+            plan,
+        };
+        let mut engine = Engine {
+            handle: Handle(Arc::new(shared)),
+            backends: Vec::new(),
             pools,
             lanes,
             delivery,
-            metrics,
-            running,
             runtime: Some(runtime),
             stopped: false,
-            plan,
         };
         engine.start_sources()?;
         Ok(engine)
@@ -240,17 +239,18 @@ impl Engine {
         let mut scene: Option<SceneBackend> = None;
         let mut trace: Option<TraceBackend> = None;
         let mut gst: Option<GstBackend> = None;
-        for (plan, source) in self.plan.sources.iter().zip(&self.sources) {
+        let shared = Arc::clone(&self.handle.0);
+        for (plan, source) in shared.plan.sources.iter().zip(&shared.sources) {
             let sink: Arc<dyn Sink> = Arc::new(Inlet(Arc::clone(&source.route)));
             match plan.input {
                 Input::Scene { .. } => {
-                    scene.get_or_insert_with(|| SceneBackend::new(Arc::clone(&self.clock))).add_source(plan, sink)?;
+                    scene.get_or_insert_with(|| SceneBackend::new(Arc::clone(&shared.clock))).add_source(plan, sink)?;
                 }
                 Input::Trace(_) => trace.get_or_insert_default().add_source(plan, sink)?,
                 Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => {
                     let backend = match &mut gst {
                         Some(backend) => backend,
-                        None => gst.insert(GstBackend::new(Arc::clone(&self.clock))?),
+                        None => gst.insert(GstBackend::new(Arc::clone(&shared.clock))?),
                     };
                     backend.add_source(plan, sink)?;
                 }
@@ -311,28 +311,45 @@ fn applies(sources: &[SourceId], source: &SourceId) -> bool {
     sources.is_empty() || sources.contains(source)
 }
 
-fn rule(plan: &StrategyPlan, strategy: Box<dyn Strategy>, metrics: &Metrics) -> Rule {
-    let metrics = metrics.strategy(&plan.name);
+fn rule(board: &Arc<StrategyBoard>, filters: bool, strategy: Box<dyn Strategy>, metrics: &Metrics) -> Rule {
+    let metrics = metrics.strategy(&board.name);
     metrics.generation.set(1);
-    Rule { name: plan.name.as_str().into(), strategy, generation: 1, filters: plan.filters, metrics, faults: Faults::default() }
+    Rule { strategy, generation: 1, filters, metrics, notes: Notes::new(Arc::clone(board)) }
 }
 
-/// How to make a Lua strategy's next version for one source. Its state is the host's and outlives versions.
-fn lua_maker(plan: &StrategyPlan, path: &Path, source: &SourcePlan, watchdog: &Arc<Watchdog>) -> Make {
-    let state = Arc::new(StateStore::default());
-    let (name, path, config) = (plan.name.clone(), path.to_owned(), plan.config.clone());
-    let (zones, watchdog) = (Arc::clone(&source.zones), Arc::clone(watchdog));
+/// The `kind` a status shows.
+fn kind(kind: &StrategyKind) -> &'static str {
+    match kind {
+        StrategyKind::Motion => "motion",
+        StrategyKind::Lua(_) => "lua",
+        StrategyKind::Wasm(_) => "wasm",
+    }
+}
+
+/// How to make a Lua strategy's next version for one source. Its state is the engine's and outlives versions.
+fn lua_maker(
+    plan: &StrategyPlan,
+    path: &Path,
+    source: &SourceId,
+    state: &Arc<StateStore>,
+    watchdog: &Arc<Watchdog>,
+) -> Make {
+    let (name, config, source) = (plan.name.clone(), plan.config.clone(), source.clone());
+    let (state, watchdog) = (Arc::clone(state), Arc::clone(watchdog));
+    let file = path.display().to_string();
+    let roots: Vec<PathBuf> = path.parent().map(Path::to_owned).into_iter().collect();
     Box::new(move |text| {
         let script = lua::Script {
             name: name.clone(),
-            path: path.clone(),
+            source: source.clone(),
+            file: file.clone(),
             text: text.to_owned(),
             config: config.clone(),
             limits: lua::Limits::default(),
             state: Arc::clone(&state),
-            zones: Arc::clone(&zones),
+            roots: roots.clone(),
         };
-        LuaStrategy::load(script, Arc::clone(&watchdog)).map(|s| Box::new(s) as Box<dyn Strategy>)
+        lua::load(script, &watchdog).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
     })
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::faults::Faults;
 use super::inbox::Step;
-use super::live::Live;
+use super::live::{Events, Live};
 use super::route::Route;
+use super::strategies::Notes;
 use super::{Judged, Observer};
 use crate::alert::Gate;
-use crate::strategy::{Strategy, View, apply};
+use crate::strategy::{BreakerState, Strategy, View, apply};
 use crate::telemetry::{Stage, StrategyMetrics};
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Raised, Zone};
@@ -35,12 +35,11 @@ pub(super) enum Control {
 
 /// A strategy on the lane, after the tracker.
 pub(super) struct Rule {
-    pub(super) name: Arc<str>,
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) generation: u64,
     pub(super) filters: bool,
     pub(super) metrics: StrategyMetrics,
-    pub(super) faults: Faults,
+    pub(super) notes: Notes,
 }
 
 /// See the module.
@@ -55,6 +54,7 @@ pub(super) struct Lane {
     /// `None` where alerts are off.
     pub(super) gate: Option<Gate>,
     pub(super) live: Arc<Live>,
+    pub(super) events: Arc<Events>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -83,7 +83,6 @@ impl Lane {
                 if let Some(rule) = self.rules.get_mut(rule) {
                     std::mem::swap(&mut rule.strategy, &mut strategy);
                     rule.generation = generation;
-                    rule.metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
                 }
                 // The receiver waits; should it be gone, the old version is dropped here.
                 let _ = old.send(strategy);
@@ -109,7 +108,7 @@ impl Lane {
             let raised = consult(&mut self.rules[index], &mut frame, &self.tracks, &self.zones, &*self.clock);
             self.raise(raised, &frame);
         }
-        self.publish(frame, started_ns);
+        self.publish(&frame, started_ns);
     }
 
     fn raise(&mut self, raised: Vec<Raised>, frame: &Frame) {
@@ -119,11 +118,11 @@ impl Lane {
             if let Some(observer) = &self.observer {
                 observer.alert(&alert);
             }
-            self.live.alert(&alert);
+            self.events.alert(&alert);
         }
     }
 
-    fn publish(&mut self, frame: Frame, started_ns: u64) {
+    fn publish(&mut self, frame: &Frame, started_ns: u64) {
         let ended_ns = self.clock.monotonic_ns();
         let metrics = &self.route.metrics;
         let seconds = |from_ns: u64, to_ns: u64| to_ns.saturating_sub(from_ns) as f64 / 1e9;
@@ -137,15 +136,16 @@ impl Lane {
         metrics.latency(Stage::Total).observe(seconds(frame.arrived_ns, ended_ns));
         if let Some(observer) = &self.observer {
             let generations: Vec<(Arc<str>, u64)> =
-                self.rules.iter().map(|r| (Arc::clone(&r.name), r.generation)).collect();
+                self.rules.iter().map(|r| (Arc::clone(&r.notes.board.name), r.generation)).collect();
             observer.judged(&Judged {
-                frame: &frame,
+                frame,
                 generations: &generations,
                 waited_ns: started_ns.saturating_sub(frame.arrived_ns),
                 lane_ns: ended_ns.saturating_sub(started_ns),
             });
         }
-        self.live.publish(frame);
+        self.events.detections(frame);
+        self.live.publish(frame, ended_ns);
     }
 }
 
@@ -162,11 +162,15 @@ fn consult(
     let applied = verdict.and_then(|verdict| apply(verdict, rule.filters, &mut frame.detections));
     rule.metrics.calls.inc();
     rule.metrics.call_seconds.observe(clock.monotonic_ns().saturating_sub(started_ns) as f64 / 1e9);
+    if let Some(health) = rule.strategy.health() {
+        rule.notes.set_open(health.breaker != BreakerState::Closed);
+        rule.metrics.degraded.set(i64::from(rule.notes.board.degraded()));
+    }
     match applied {
         Ok(applied) => applied.raised,
         Err(fault) => {
             rule.metrics.fault(fault.kind.as_str());
-            rule.faults.note(&rule.name, &frame.source, &fault, started_ns);
+            rule.notes.fault(&frame.source, &fault, started_ns);
             Vec::new()
         }
     }

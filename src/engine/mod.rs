@@ -7,7 +7,7 @@
 mod board;
 mod build;
 mod clock;
-mod faults;
+mod handle;
 mod inbox;
 mod lane;
 pub mod live;
@@ -15,15 +15,16 @@ mod pool;
 mod reload;
 mod route;
 pub mod status;
+mod strategies;
 mod summary;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use build::Builder;
 pub use clock::SystemClock;
+pub use handle::Handle;
 pub use reload::Reloaded;
 pub use summary::{SourceSummary, Summary};
 
@@ -31,8 +32,7 @@ use crate::alert::Delivery;
 use crate::backend::Backend;
 use crate::config::Plan;
 use crate::error::{Code, Error};
-use crate::telemetry::Metrics;
-use crate::types::{Alert, Clock, Frame};
+use crate::types::{Alert, Frame};
 
 /// Sees what an engine does, from its lanes' threads: tests, recorders, embedders. Must be quick.
 pub trait Observer: Send + Sync {
@@ -56,35 +56,13 @@ pub struct Judged<'a> {
     pub lane_ns: u64,
 }
 
-/// Counts the sources that still run; `wait` returns when none does.
-struct Running {
-    count: Mutex<usize>,
-    none: Condvar,
-}
-
-impl Running {
-    fn finished(&self) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.none.notify_all();
-        }
-    }
-}
-
 /// A running engine. Dropping it stops everything; [`Engine::drain`] does so in order and says what happened.
 pub struct Engine {
-    plan: Plan,
-    clock: Arc<dyn Clock>,
-    started_ns: u64,
+    handle: Handle,
     backends: Vec<Box<dyn Backend>>,
-    sources: Vec<build::Source>,
     pools: Vec<pool::Pool>,
     lanes: Vec<JoinHandle<()>>,
     delivery: Delivery,
-    metrics: Arc<Metrics>,
-    reload: reload::Scripts,
-    running: Arc<Running>,
     runtime: Option<tokio::runtime::Runtime>,
     stopped: bool,
 }
@@ -95,14 +73,9 @@ impl Engine {
         Builder::new(plan)
     }
 
-    /// The plan it runs.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Its metrics.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+    /// What others may hold of it: its status, its reloads, its end.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// The runtime of its control plane, for whoever serves beside it; `None` once it is stopped.
@@ -110,33 +83,9 @@ impl Engine {
         self.runtime.as_ref().map(tokio::runtime::Runtime::handle)
     }
 
-    /// Waits until every source has ended, at most `limit`; returns whether they have. Live sources never end.
-    pub fn wait(&self, limit: Duration) -> bool {
-        let count = self.running.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.running.none.wait_timeout_while(count, limit, |count| *count > 0);
-        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *count == 0
-    }
-
-    /// The script files in use, to be watched.
-    pub fn scripts(&self) -> Vec<PathBuf> {
-        self.reload.paths()
-    }
-
-    /// Puts new contents of a script in place, on every source that uses it, or on none.
-    ///
-    /// The new version is built whole, for each source, while the old one judges; then every lane swaps between
-    /// two frames. Returns once all have. Calls are serialised: each sees the former's outcome.
-    ///
-    /// # Errors
-    /// `Plugin`, with script and line, when the new version cannot be loaded; the old one goes on.
-    pub fn reload(&self, script: &Path, text: &str) -> Result<Reloaded, Error> {
-        self.reload.reload(script, text)
-    }
-
     /// What has happened so far.
     pub fn summary(&self) -> Summary {
-        summary::summarise(self)
+        summary::summarise(&self.handle.0, self.delivery.pending())
     }
 
     /// Stops in order: sources, frames in flight, deliveries; returns what happened. Bounded by `deadline`.
@@ -149,14 +98,16 @@ impl Engine {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        let until_ns = self.clock.monotonic_ns() + u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX / 4);
-        let left = |clock: &dyn Clock| Duration::from_nanos(until_ns.saturating_sub(clock.monotonic_ns()));
+        let shared = Arc::clone(&self.handle.0);
+        let clock = &*shared.clock;
+        let until_ns = clock.monotonic_ns() + u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX / 4);
+        let left = || Duration::from_nanos(until_ns.saturating_sub(clock.monotonic_ns()));
         // Lanes first: whoever waits for room is released, and no further frame is judged.
-        for source in &self.sources {
+        for source in &shared.sources {
             source.route.inbox.close();
         }
         for backend in &mut self.backends {
-            backend.stop(left(&*self.clock));
+            backend.stop(left());
         }
         self.pools.clear();
         for lane in self.lanes.drain(..) {
@@ -164,7 +115,7 @@ impl Engine {
             let _ = lane.join();
         }
         if let Some(runtime) = self.runtime.take() {
-            let pending = runtime.block_on(self.delivery.drain(left(&*self.clock)));
+            let pending = runtime.block_on(self.delivery.drain(left()));
             if pending > 0 {
                 tracing::warn!(pending, "stopped before every alert was delivered");
             }
@@ -176,6 +127,12 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.stop(Duration::from_secs(2));
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("stopped", &self.stopped).finish_non_exhaustive()
     }
 }
 

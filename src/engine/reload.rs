@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::lane::Control;
 use super::route::Route;
+use super::strategies::StrategyBoard;
 use crate::error::{Code, Error};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
@@ -32,7 +33,7 @@ pub(super) type Make = Box<dyn Fn(&str) -> Result<Box<dyn Strategy>, Error> + Se
 
 /// One place where a script runs: a rule on a lane.
 pub(super) struct Seat {
-    pub(super) strategy: String,
+    pub(super) board: Arc<StrategyBoard>,
     pub(super) route: Arc<Route>,
     pub(super) rule: usize,
     pub(super) make: Make,
@@ -66,7 +67,7 @@ impl Scripts {
         let (Some(script), Some(seats)) = (scripts.get_mut(path), self.seats.get(path)) else {
             return Err(Error::new(Code::Plugin, format!("{}: no strategy runs this script", path.display())));
         };
-        let mut strategies: Vec<String> = seats.iter().map(|seat| seat.strategy.clone()).collect();
+        let mut strategies: Vec<String> = seats.iter().map(|seat| seat.board.name.to_string()).collect();
         strategies.sort();
         strategies.dedup();
         if script.text == text {
@@ -74,19 +75,21 @@ impl Scripts {
         }
         let generation = script.generation + 1;
         let built: Result<Vec<_>, Error> = seats.iter().map(|seat| (seat.make)(text)).collect();
-        let built = built.inspect_err(|_| self.count(&strategies, false))?;
+        let built = built.inspect_err(|error| {
+            seats.iter().for_each(|seat| seat.board.set_error(Some(error.message().to_owned())));
+            strategies.iter().for_each(|name| self.metrics.strategy(name).reload(false));
+        })?;
 
         let lanes = swap_all(seats, built, generation);
         script.generation = generation;
         text.clone_into(&mut script.text);
-        self.count(&strategies, true);
-        Ok(Reloaded { strategies, generation, lanes, changed: true })
-    }
-
-    fn count(&self, strategies: &[String], ok: bool) {
-        for strategy in strategies {
-            self.metrics.strategy(strategy).reload(ok);
+        seats.iter().for_each(|seat| seat.board.reloaded(generation));
+        for name in &strategies {
+            let metrics = self.metrics.strategy(name);
+            metrics.reload(true);
+            metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         }
+        Ok(Reloaded { strategies, generation, lanes, changed: true })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::inbox::Inbox;
 use super::lane::Control;
+use super::live::Events;
 use super::pool::{Feed, Job};
 use super::board::SourceBoard;
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
@@ -31,6 +32,7 @@ pub(super) struct Route {
     /// Detections of several models are merged with this IoU threshold.
     merge_iou: f32,
     clock: Arc<dyn Clock>,
+    events: Arc<Events>,
     on_end: OnEnd,
 }
 
@@ -46,6 +48,7 @@ impl Route {
         merge_iou: f32,
         metrics: SourceMetrics,
         clock: Arc<dyn Clock>,
+        events: Arc<Events>,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Self {
         Self {
@@ -60,6 +63,7 @@ impl Route {
             taken_max: in_flight_max,
             merge_iou,
             clock,
+            events,
             on_end: Mutex::new(Some(on_end)),
         }
     }
@@ -168,6 +172,7 @@ impl Sink for Inlet {
             SourceEvent::State(state) => {
                 route.board.set_state(state);
                 route.metrics.state(state.as_str());
+                route.events.state(&route.id, state);
                 if matches!(state, SourceState::Backoff { .. }) {
                     route.metrics.reconnects.inc();
                 }

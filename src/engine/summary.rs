@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Engine;
+use super::handle::Shared;
 use crate::telemetry::AlertOutcome;
 use crate::types::SourceId;
 
@@ -60,7 +60,7 @@ impl Summary {
     }
 }
 
-pub(super) fn summarise(engine: &Engine) -> Summary {
+pub(super) fn summarise(engine: &Shared, pending: usize) -> Summary {
     let now_ns = engine.clock.monotonic_ns();
     let sources = engine.sources.iter().map(|source| {
         let metrics = &source.route.metrics;
@@ -80,6 +80,6 @@ pub(super) fn summarise(engine: &Engine) -> Summary {
         sources: sources.collect(),
         delivered: total(AlertOutcome::Delivered),
         failed: total(AlertOutcome::Failed),
-        pending: engine.delivery.pending() as u64,
+        pending: pending as u64,
     }
 }

@@ -1,0 +1,112 @@
+//! What a strategy shows of itself, over all its lanes; and its faults in the log.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::status::StrategyStatus;
+use crate::strategy::Fault;
+use crate::types::SourceId;
+
+/// Shortest time between two log lines about one strategy on one source.
+const LINE_EVERY_NS: u64 = 1_000_000_000;
+
+/// One strategy, as all its lanes see it.
+#[derive(Debug)]
+pub(super) struct StrategyBoard {
+    pub(super) name: Arc<str>,
+    kind: &'static str,
+    generation: AtomicU64,
+    faults: AtomicU64,
+    /// Lanes on which it is switched off.
+    open: AtomicUsize,
+    last_error: Mutex<Option<String>>,
+}
+
+impl StrategyBoard {
+    pub(super) fn new(name: &str, kind: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            kind,
+            generation: AtomicU64::new(1),
+            faults: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            last_error: Mutex::default(),
+        })
+    }
+
+    /// A new version judges from now on; what the former did wrong is forgotten.
+    pub(super) fn reloaded(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Relaxed);
+        self.set_error(None);
+    }
+
+    /// The newest fault or rejected reload.
+    pub(super) fn set_error(&self, error: Option<String>) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    pub(super) fn status(&self) -> StrategyStatus {
+        StrategyStatus {
+            name: self.name.to_string(),
+            kind: self.kind,
+            generation: self.generation.load(Ordering::Relaxed),
+            faults: self.faults.load(Ordering::Relaxed),
+            degraded: self.degraded(),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Whether it is switched off on any lane.
+    pub(super) fn degraded(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One lane's notes on one strategy.
+#[derive(Debug)]
+pub(super) struct Notes {
+    pub(super) board: Arc<StrategyBoard>,
+    /// When the last line was written; 0 = never.
+    last_ns: u64,
+    /// Faults since then that had no line.
+    silent: u64,
+    open: bool,
+}
+
+impl Notes {
+    pub(super) fn new(board: Arc<StrategyBoard>) -> Self {
+        Self { board, last_ns: 0, silent: 0, open: false }
+    }
+
+    /// Notes a fault at `now_ns` on the monotonic clock: a line at once for the first, then at most one a second.
+    pub(super) fn fault(&mut self, source: &SourceId, fault: &Fault, now_ns: u64) {
+        self.board.faults.fetch_add(1, Ordering::Relaxed);
+        if self.last_ns != 0 && now_ns.saturating_sub(self.last_ns) < LINE_EVERY_NS {
+            self.silent += 1;
+            return;
+        }
+        self.last_ns = now_ns;
+        self.board.set_error(Some(fault.to_string()));
+        let more = std::mem::take(&mut self.silent);
+        let kind = fault.kind.as_str();
+        tracing::warn!(strategy = %self.board.name, %source, kind, more, "{fault}; the frame passes unchanged");
+    }
+
+    /// Notes whether the strategy is switched off on this lane.
+    pub(super) fn set_open(&mut self, open: bool) {
+        if open == std::mem::replace(&mut self.open, open) {
+            return;
+        }
+        if open {
+            self.board.open.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.board.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        self.set_open(false);
+    }
+}
