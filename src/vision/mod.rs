@@ -9,3 +9,5 @@ pub mod nms;
 pub mod preprocess;
 pub mod merge;
 pub mod draw;
+
+pub mod jpeg;

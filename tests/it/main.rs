@@ -7,3 +7,4 @@ mod harness;
 mod run;
 mod signals;
 mod lua;
+mod watch;

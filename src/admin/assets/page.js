@@ -1,0 +1,214 @@
+// The page: status once a second, events as they come, and one stream with the pictures of all sources. Text from
+// outside (names, messages, labels) only ever becomes textContent.
+const $ = (id) => document.getElementById(id);
+const cards = new Map();
+const ALERTS_MAX = 100;
+
+function element(tag, classes = "", text = "") {
+  const node = document.createElement(tag);
+  node.className = classes;
+  node.textContent = text;
+  return node;
+}
+
+function card(id) {
+  if (cards.has(id)) return cards.get(id);
+  const root = element("article", "card");
+  const canvas = element("canvas");
+  canvas.width = 640;
+  canvas.height = 360;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `live picture of ${id}`);
+  const row = element("div", "row");
+  const state = element("span", "badge");
+  const fps = element("span", "fps dim");
+  row.append(element("span", "id", id), state, fps);
+  const detail = element("div", "detail");
+  root.append(canvas, row, detail);
+  $("sources").append(root);
+  const made = { root, canvas, state, fps, detail };
+  cards.set(id, made);
+  return made;
+}
+
+const sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
+const list = (counts) => Object.entries(counts).map(([name, n]) => `${name} ${n}`).join(", ");
+
+function show(status) {
+  document.title = `${status.name} · dsengine`;
+  $("name").textContent = status.name;
+  $("version").textContent = `dsengine ${status.version}`;
+  $("health").textContent = status.health;
+  $("health").className = `badge ${status.health}`;
+  const running = status.sources.filter((s) => s.state === "running").length;
+  $("summary").textContent = `${running} of ${status.sources.length} sources running · up ${Math.round(status.uptime_s)} s`;
+  $("problems").hidden = status.problems.length === 0;
+  $("problems").textContent = status.problems.join("\n");
+  for (const source of status.sources) {
+    const c = card(source.id);
+    c.state.textContent = source.state;
+    c.state.className = `badge ${source.state}`;
+    c.fps.textContent = `${source.fps.toFixed(1)} fps`;
+    const parts = [`${source.judged} of ${source.frames} frames judged`];
+    if (sum(source.dropped)) parts.push(`dropped: ${list(source.dropped)}`);
+    if (sum(source.detections)) parts.push(`seen: ${list(source.detections)}`);
+    if (source.error) parts.push(source.error);
+    c.detail.textContent = parts.join(" · ");
+  }
+  const present = new Set(status.sources.map((s) => s.id));
+  for (const [id, c] of cards) {
+    if (!present.has(id)) {
+      c.root.remove();
+      cards.delete(id);
+    }
+  }
+  const a = status.alerts;
+  $("sums").textContent = `${a.raised} raised: ${a.delivered} delivered, ${a.pending} pending, ` +
+    `${a.suppressed} held back, ${a.refused} refused, ${a.failed} failed`;
+  const rows = status.strategies.map((s) => {
+    const tr = element("tr");
+    const left = element("td", "", `${s.name} (${s.kind})`);
+    if (s.last_error) left.append(element("div", "error", s.last_error));
+    const note = s.degraded ? "switched off" : `generation ${s.generation}`;
+    tr.append(left, element("td", "", s.faults ? `${note}, ${s.faults} faults` : note));
+    return tr;
+  });
+  $("strategies").tBodies[0].replaceChildren(...rows);
+}
+
+function alertItem(alert) {
+  const li = element("li", alert.level, alert.message);
+  const held = alert.suppressed ? ` · ${alert.suppressed} held back before` : "";
+  li.append(element("small", "", `${alert.time} · ${alert.level} · ${alert.source} · ${alert.rule}${held}`));
+  return li;
+}
+
+// The same colour for the same class, always.
+function color(label) {
+  let hash = 0;
+  for (const c of label) hash = (hash * 31 + c.codePointAt(0)) | 0;
+  return `hsl(${((hash % 360) + 360) % 360} 90% 60%)`;
+}
+
+async function draw(meta, jpeg) {
+  const c = card(meta.source);
+  const width = 640;
+  const height = Math.max(1, Math.round((width * meta.height) / meta.width));
+  const bitmap = jpeg.length ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })) : null;
+  if (c.canvas.width !== width || c.canvas.height !== height) {
+    c.canvas.width = width;
+    c.canvas.height = height;
+  }
+  const g = c.canvas.getContext("2d");
+  g.fillStyle = "#0b0d10";
+  g.fillRect(0, 0, width, height);
+  if (bitmap) {
+    g.drawImage(bitmap, 0, 0, width, height);
+    bitmap.close();
+  }
+  g.font = "12px system-ui, sans-serif";
+  g.textBaseline = "bottom";
+  g.lineWidth = 2;
+  for (const d of meta.detections) {
+    const [x, y, w, h] = [d.bbox.x * width, d.bbox.y * height, d.bbox.width * width, d.bbox.height * height];
+    g.strokeStyle = color(d.label);
+    g.strokeRect(x, y, w, h);
+    const id = d.track_id === undefined ? "" : ` #${d.track_id}`;
+    const text = `${d.label}${id} ${Math.round(d.confidence * 100)}%`;
+    const top = Math.max(y, 16);
+    g.fillStyle = g.strokeStyle;
+    g.fillRect(x - 1, top - 16, g.measureText(text).width + 8, 16);
+    g.fillStyle = "#000";
+    g.fillText(text, x + 3, top - 1);
+  }
+}
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const find = (bytes, from) => {
+  // The blank line that ends a part's head.
+  for (let i = from; i + 3 < bytes.length; i++) {
+    if (bytes[i] === 13 && bytes[i + 1] === 10 && bytes[i + 2] === 13 && bytes[i + 3] === 10) return i;
+  }
+  return -1;
+};
+
+// One pass over the multipart stream; each part has Content-Length and X-Frame.
+async function watch(signal) {
+  const response = await fetch("/live", { signal });
+  if (!response.ok) throw new Error(await response.text());
+  const reader = response.body.getReader();
+  const text = new TextDecoder();
+  let buffer = new Uint8Array(0);
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const joined = new Uint8Array(buffer.length + value.length);
+    joined.set(buffer);
+    joined.set(value, buffer.length);
+    buffer = joined;
+    for (;;) {
+      const end = find(buffer, 0);
+      if (end < 0) break;
+      const head = text.decode(buffer.subarray(0, end));
+      const length = Number(/content-length: *(\d+)/i.exec(head)?.[1] ?? 0);
+      const next = end + 4 + length + 2;
+      if (buffer.length < next) break;
+      const meta = /x-frame: *(.*)/i.exec(head);
+      if (meta) await draw(JSON.parse(meta[1]), buffer.slice(end + 4, end + 4 + length));
+      buffer = buffer.slice(next);
+    }
+  }
+}
+
+let watched = "";
+let stop = new AbortController();
+async function watchForever() {
+  for (;;) {
+    stop = new AbortController();
+    try {
+      if (watched) await watch(stop.signal);
+    } catch {
+      // The engine went away or the set of sources changed: try again.
+    }
+    await pause(500);
+  }
+}
+
+async function poll() {
+  for (;;) {
+    try {
+      const status = await (await fetch("/api/v1/status")).json();
+      show(status);
+      const ids = status.sources.map((s) => s.id).join("\n");
+      if (ids !== watched) {
+        watched = ids;
+        stop.abort();
+      }
+    } catch {
+      $("health").textContent = "not reachable";
+      $("health").className = "badge gone";
+    }
+    await pause(1000);
+  }
+}
+
+async function alerts() {
+  const shown = $("alerts");
+  const fill = async () => {
+    const recent = await (await fetch("/api/v1/alerts")).json();
+    if (recent.length) shown.replaceChildren(...recent.map(alertItem));
+  };
+  const events = new EventSource("/api/v1/events?kinds=alert,state");
+  // After every (re)connection the list is read anew, so nothing is missed in between.
+  events.onopen = () => fill().catch(() => {});
+  events.addEventListener("alert", (event) => {
+    if (!shown.querySelector(".low, .medium, .high, .critical")) shown.replaceChildren();
+    shown.prepend(alertItem(JSON.parse(event.data).alert));
+    while (shown.children.length > ALERTS_MAX) shown.lastChild.remove();
+  });
+  events.addEventListener("lagged", () => fill().catch(() => {}));
+}
+
+watchForever();
+poll();
+alerts();

@@ -1,0 +1,22 @@
+//! The page and what belongs to it, compiled in.
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+
+pub(super) async fn index() -> Response {
+    serve("text/html; charset=utf-8", include_str!("assets/index.html"))
+}
+
+pub(super) async fn asset(Path(name): Path<String>) -> Response {
+    match name.as_str() {
+        "page.js" => serve("text/javascript; charset=utf-8", include_str!("assets/page.js")),
+        "page.css" => serve("text/css; charset=utf-8", include_str!("assets/page.css")),
+        _ => (StatusCode::NOT_FOUND, "There is no such asset.\n").into_response(),
+    }
+}
+
+fn serve(kind: &'static str, text: &'static str) -> Response {
+    ([(CONTENT_TYPE, kind)], text).into_response()
+}

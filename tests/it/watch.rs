@@ -1,0 +1,265 @@
+//! Every way in which files are saved becomes one change with the right content.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek as _, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dsengine::types::Clock;
+use dsengine::watch::Watcher;
+use tempfile::TempDir;
+
+/// Longest wait for a change that must come.
+const LIMIT: Duration = Duration::from_secs(10);
+
+pub(crate) struct Wall(Instant);
+
+impl Wall {
+    #[allow(clippy::disallowed_methods, reason = "the tests' one real clock")]
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Instant::now()))
+    }
+}
+
+impl Clock for Wall {
+    fn monotonic_ns(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+    #[allow(clippy::disallowed_methods, reason = "the tests' one real clock")]
+    fn unix_ns(&self) -> u64 {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    }
+}
+
+struct Saved {
+    folder: TempDir,
+    path: PathBuf,
+    watcher: Watcher,
+}
+
+impl Saved {
+    /// A watched file with content `v0`.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rule.lua");
+        fs::write(&path, "v0").unwrap();
+        let watcher = Watcher::start(Wall::new()).unwrap();
+        watcher.add(&path, b"v0");
+        let saved = Self { folder, path, watcher };
+        // The first change proves that the watch stands.
+        fs::write(&saved.path, "ready").unwrap();
+        saved.expect("ready");
+        saved
+    }
+
+    fn expect(&self, content: &str) {
+        let changed = self.watcher.changes().recv_timeout(LIMIT).expect("a change within the limit");
+        assert_eq!((changed.path.as_path(), str(&changed.bytes)), (self.path.as_path(), content));
+    }
+
+    /// Everything until the content is `last`, which must be the end.
+    fn expect_ending_on(&self, last: &str) -> usize {
+        let mut seen = 0;
+        loop {
+            let changed = self.watcher.changes().recv_timeout(LIMIT).expect("the last content within the limit");
+            seen += 1;
+            if str(&changed.bytes) == last {
+                return seen;
+            }
+        }
+    }
+
+    fn nothing_more(&self) {
+        // One more save through the same path: were anything else under way, it would come first.
+        fs::write(&self.path, "marker").unwrap();
+        self.expect("marker");
+    }
+}
+
+fn str(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn rename_over(path: &Path, content: &str) {
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, content).unwrap();
+    fs::rename(&temporary, path).unwrap();
+}
+
+#[test]
+fn truncate_and_write_is_one_change() {
+    let saved = Saved::new();
+    fs::write(&saved.path, "v1").unwrap();
+    saved.expect("v1");
+    saved.nothing_more();
+}
+
+#[test]
+fn a_slow_writer_is_waited_for_until_it_closes() {
+    let saved = Saved::new();
+    let mut file = File::create(&saved.path).unwrap();
+    for piece in ["one ", "two ", "three"] {
+        file.write_all(piece.as_bytes()).unwrap();
+        // A pause well beyond the quiet time after a close, far below that of an open file.
+        assert!(saved.watcher.changes().recv_timeout(Duration::from_millis(60)).is_err(), "half a file is no change");
+    }
+    drop(file);
+    saved.expect("one two three");
+    saved.nothing_more();
+}
+
+#[test]
+fn an_atomic_rename_is_one_change() {
+    let saved = Saved::new();
+    rename_over(&saved.path, "v1");
+    saved.expect("v1");
+    rename_over(&saved.path, "v2");
+    saved.expect("v2");
+    saved.nothing_more();
+}
+
+#[test]
+fn an_editor_with_backup_and_swap_files_is_one_change() {
+    let saved = Saved::new();
+    // As vim does it: swap file beside, old file away, new file, swap file gone.
+    let swap = saved.folder.path().join(".rule.lua.swp");
+    fs::write(&swap, "swap").unwrap();
+    let backup = saved.folder.path().join("rule.lua~");
+    fs::rename(&saved.path, &backup).unwrap();
+    fs::write(&saved.path, "v1").unwrap();
+    fs::remove_file(&backup).unwrap();
+    fs::remove_file(&swap).unwrap();
+    saved.expect("v1");
+    saved.nothing_more();
+}
+
+#[test]
+fn writing_in_place_without_truncating_is_a_change() {
+    let saved = Saved::new();
+    let mut file = OpenOptions::new().write(true).open(&saved.path).unwrap();
+    file.seek(std::io::SeekFrom::Start(0)).unwrap();
+    file.write_all(b"READY").unwrap();
+    drop(file);
+    saved.expect("READY");
+    saved.nothing_more();
+}
+
+#[test]
+fn deleting_is_no_change_and_coming_back_with_other_content_is_one() {
+    let saved = Saved::new();
+    fs::remove_file(&saved.path).unwrap();
+    assert!(saved.watcher.changes().recv_timeout(Duration::from_millis(100)).is_err());
+    fs::write(&saved.path, "ready").unwrap();
+    fs::write(&saved.path, "back").unwrap();
+    saved.expect("back");
+    saved.nothing_more();
+}
+
+#[test]
+fn saving_the_same_content_again_is_no_change() {
+    let saved = Saved::new();
+    fs::write(&saved.path, "ready").unwrap();
+    saved.nothing_more();
+}
+
+#[test]
+fn a_burst_of_saves_ends_on_its_last_content() {
+    let saved = Saved::new();
+    for round in 0..5 {
+        for i in 0..200 {
+            let content = format!("{round} {i}");
+            if i % 2 == 0 { fs::write(&saved.path, &content).unwrap() } else { rename_over(&saved.path, &content) }
+        }
+        let seen = saved.expect_ending_on(&format!("{round} 199"));
+        assert!(seen < 100, "a burst is not {seen} changes");
+    }
+    saved.nothing_more();
+}
+
+#[test]
+fn a_busy_neighbour_does_not_put_a_change_off() {
+    let saved = Saved::new();
+    let mut log = File::create(saved.folder.path().join("other.log")).unwrap();
+    fs::write(&saved.path, "v1").unwrap();
+    let mut waited = 0;
+    let changed = loop {
+        // The neighbour writes every few milliseconds, without end.
+        log.write_all(b"line\n").unwrap();
+        match saved.watcher.changes().recv_timeout(Duration::from_millis(5)) {
+            Ok(changed) => break changed,
+            Err(_) if waited < 200 => waited += 1,
+            Err(_) => panic!("put off for a second"),
+        }
+    };
+    assert_eq!(str(&changed.bytes), "v1");
+}
+
+#[test]
+fn a_symlink_flip_is_a_change() {
+    // As configuration mounts do it: rule.lua -> ..data/rule.lua, ..data -> ..1, flipped to ..2.
+    let folder = tempfile::tempdir().unwrap();
+    for (version, content) in [("..1", "v1"), ("..2", "v2"), ("..3", "v3")] {
+        fs::create_dir(folder.path().join(version)).unwrap();
+        fs::write(folder.path().join(version).join("rule.lua"), content).unwrap();
+    }
+    let flip = |to: &str| {
+        symlink(to, folder.path().join("..tmp")).unwrap();
+        fs::rename(folder.path().join("..tmp"), folder.path().join("..data")).unwrap();
+    };
+    flip("..1");
+    let path = folder.path().join("rule.lua");
+    symlink("..data/rule.lua", &path).unwrap();
+    let watcher = Watcher::start(Wall::new()).unwrap();
+    watcher.add(&path, b"v1");
+    for (version, content) in [("..2", "v2"), ("..3", "v3")] {
+        flip(version);
+        let changed = watcher.changes().recv_timeout(LIMIT).unwrap();
+        assert_eq!((changed.path.as_path(), str(&changed.bytes)), (path.as_path(), content));
+    }
+    // And a write through to the file behind both links.
+    fs::write(folder.path().join("..3/rule.lua"), "v4").unwrap();
+    assert_eq!(str(&watcher.changes().recv_timeout(LIMIT).unwrap().bytes), "v4");
+}
+
+#[test]
+fn a_symlinked_folder_that_is_flipped_is_a_change() {
+    let root = tempfile::tempdir().unwrap();
+    for (release, content) in [("r1", "v1"), ("r2", "v2")] {
+        fs::create_dir(root.path().join(release)).unwrap();
+        fs::write(root.path().join(release).join("rule.lua"), content).unwrap();
+    }
+    symlink("r1", root.path().join("current")).unwrap();
+    let path = root.path().join("current/rule.lua");
+    let watcher = Watcher::start(Wall::new()).unwrap();
+    watcher.add(&path, b"v1");
+    symlink("r2", root.path().join("next")).unwrap();
+    fs::rename(root.path().join("next"), root.path().join("current")).unwrap();
+    assert_eq!(str(&watcher.changes().recv_timeout(LIMIT).unwrap().bytes), "v2");
+}
+
+#[test]
+fn what_changed_between_loading_and_watching_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rule.lua");
+    fs::write(&path, "newer").unwrap();
+    let watcher = Watcher::start(Wall::new()).unwrap();
+    watcher.add(&path, b"as loaded");
+    assert_eq!(str(&watcher.changes().recv_timeout(LIMIT).unwrap().bytes), "newer");
+}
+
+#[test]
+fn a_file_that_nobody_watches_any_more_is_silent_and_dropping_stops_at_once() {
+    let saved = Saved::new();
+    saved.watcher.remove(&saved.path);
+    let other = saved.folder.path().join("other.lua");
+    fs::write(&other, "o0").unwrap();
+    saved.watcher.add(&other, b"o0");
+    fs::write(&saved.path, "unseen").unwrap();
+    fs::write(&other, "o1").unwrap();
+    assert_eq!(saved.watcher.changes().recv_timeout(LIMIT).unwrap().path, other);
+    let changes = saved.watcher.changes().clone();
+    drop(saved.watcher);
+    assert!(changes.try_recv().is_err());
+}
