@@ -6,7 +6,7 @@ use super::{Decision, Policy, Store};
 use crate::config::AlertPlan;
 use crate::telemetry::metrics::HandlerMetrics;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, AlertDraft, Detection, Frame, SourceId};
+use crate::types::{Alert, Frame, Raised, SourceId};
 
 /// Where one source's lane raises its drafts.
 pub struct Gate {
@@ -40,12 +40,11 @@ impl Gate {
         self.policy.apply(plan);
     }
 
-    /// Raises a draft; `seen` is the list that its indices point into. Returns the alert if it was accepted. Never
-    /// waits for a handler.
-    pub fn raise(&mut self, draft: &AlertDraft, seen: &[Detection], frame: &Frame) -> Option<Arc<Alert>> {
-        let count = |outcome| self.source.alert(&draft.rule, outcome);
+    /// Takes what a strategy raised on `frame`. Returns the alert if it was accepted. Never waits for a handler.
+    pub fn raise(&mut self, raised: &Raised, frame: &Frame) -> Option<Arc<Alert>> {
+        let count = |outcome| self.source.alert(&raised.rule, outcome);
         count(AlertOutcome::Raised);
-        let alert = match self.policy.decide(draft, seen, frame) {
+        let alert = match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => alert,
             Decision::Suppressed { .. } => {
                 count(AlertOutcome::Suppressed);

@@ -10,12 +10,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::AlertPlan;
-use crate::types::{Alert, AlertDraft, AlertId, Detection, Frame, SourceId};
+use crate::types::{Alert, AlertId, Frame, Raised, SourceId};
 
 /// Most (source, rule, key) triples remembered; beyond it the one sent longest ago is forgotten, and counted.
 pub const KEYS_MAX: usize = 10_000;
 
-/// What the policy says of a draft.
+/// What the policy says of a raised.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// It is an alert.
@@ -82,19 +82,18 @@ impl Policy {
         self.forgotten
     }
 
-    /// Decides on a draft. `seen` is the list that the draft's indices point into.
-    pub fn decide(&mut self, draft: &AlertDraft, seen: &[Detection], frame: &Frame) -> Decision {
+    /// Decides on what a strategy raised on `frame`.
+    pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
         if !self.plan.enabled {
             return Decision::Refused(Refusal::Disabled);
         }
-        let behind = || draft.detections.iter().filter_map(|i| seen.get(*i as usize));
-        let best = behind().map(|d| d.confidence).reduce(f32::max);
+        let best = raised.detections.iter().map(|d| d.confidence).reduce(f32::max);
         // An alert without detections (a count, a silence) has no score to be too low.
         if best.is_some_and(|best| best < self.plan.min_confidence) {
             return Decision::Refused(Refusal::Confidence);
         }
-        self.write_key(&frame.source, &draft.rule, &draft.key);
+        self.write_key(&frame.source, &raised.rule, &raised.key);
         let mut suppressed = 0;
         if let Some(sent) = self.keys.get_mut(self.scratch.as_str()) {
             // Frame time before the last one sent means that the source began anew.
@@ -106,16 +105,16 @@ impl Policy {
         }
         self.note_sent(frame.pts_ns);
         Decision::Accept(Arc::new(Alert {
-            id: id(frame, draft, ordinal),
-            level: draft.level.unwrap_or(self.plan.default_level),
-            rule: draft.rule.clone(),
+            id: id(frame, raised, ordinal),
+            level: raised.level.unwrap_or(self.plan.default_level),
+            rule: raised.rule.clone(),
             source: frame.source.clone(),
-            key: draft.key.clone(),
+            key: raised.key.clone(),
             time: rfc3339(frame.captured_unix_ns),
             pts_ns: frame.pts_ns,
             seq: frame.seq,
-            message: draft.message.clone(),
-            detections: behind().cloned().collect(),
+            message: raised.message.clone(),
+            detections: raised.detections.clone(),
             suppressed,
         }))
     }
@@ -187,9 +186,9 @@ impl Policy {
     }
 }
 
-fn id(frame: &Frame, draft: &AlertDraft, ordinal: u32) -> AlertId {
+fn id(frame: &Frame, raised: &Raised, ordinal: u32) -> AlertId {
     let mut digest = Sha256::new();
-    for part in [frame.source.as_str(), &draft.rule, &draft.key] {
+    for part in [frame.source.as_str(), &raised.rule, &raised.key] {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
@@ -224,8 +223,8 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn draft(rule: &str, key: &str) -> AlertDraft {
-        AlertDraft {
+    pub(crate) fn draft(rule: &str, key: &str) -> Raised {
+        Raised {
             rule: rule.into(),
             level: None,
             key: key.into(),
@@ -249,6 +248,10 @@ pub(crate) mod tests {
         }
     }
 
+    fn on(raised: &Raised, detections: Vec<Detection>) -> Raised {
+        Raised { detections, ..raised.clone() }
+    }
+
     fn seen(confidence: f32) -> Vec<Detection> {
         vec![Detection::new("person", 0, confidence, BBox { x: 0.1, y: 0.1, width: 0.1, height: 0.2 })]
     }
@@ -264,13 +267,13 @@ pub(crate) mod tests {
     fn the_first_passes_duplicates_wait_and_the_next_says_how_many() {
         let mut policy = Policy::new(&plan());
         let d = draft("loitering", "7");
-        assert_eq!(accepted(policy.decide(&d, &[], &frame("a", 0, 0.0))).suppressed, 0);
+        assert_eq!(accepted(policy.decide(&d, &frame("a", 0, 0.0))).suppressed, 0);
         for i in 1..60 {
-            assert_eq!(policy.decide(&d, &[], &frame("a", i, i as f64)), Decision::Suppressed { count: i });
+            assert_eq!(policy.decide(&d, &frame("a", i, i as f64)), Decision::Suppressed { count: i });
         }
-        let next = accepted(policy.decide(&d, &[], &frame("a", 60, 60.0)));
+        let next = accepted(policy.decide(&d, &frame("a", 60, 60.0)));
         assert_eq!(next.suppressed, 59);
-        assert_eq!(policy.decide(&d, &[], &frame("a", 61, 61.0)), Decision::Suppressed { count: 1 });
+        assert_eq!(policy.decide(&d, &frame("a", 61, 61.0)), Decision::Suppressed { count: 1 });
     }
 
     #[test]
@@ -279,7 +282,7 @@ pub(crate) mod tests {
         for (source, rule, key) in
             [("a", "r", "1"), ("b", "r", "1"), ("a", "s", "1"), ("a", "r", "2"), ("ar", "", "1"), ("a", "r1", "")]
         {
-            accepted(policy.decide(&draft(rule, key), &[], &frame(source, 0, 0.0)));
+            accepted(policy.decide(&draft(rule, key), &frame(source, 0, 0.0)));
         }
     }
 
@@ -287,53 +290,51 @@ pub(crate) mod tests {
     fn the_best_detection_behind_it_must_reach_the_minimum() {
         let mut policy = Policy::new(&plan());
         let mut d = draft("r", "1");
-        d.detections = vec![0];
         let refused = Decision::Refused(Refusal::Confidence);
-        assert_eq!(policy.decide(&d, &seen(0.49), &frame("a", 0, 0.0)), refused);
-        let alert = accepted(policy.decide(&d, &seen(0.51), &frame("a", 1, 0.0)));
+        assert_eq!(policy.decide(&on(&d, seen(0.49).clone()), &frame("a", 0, 0.0)), refused);
+        let alert = accepted(policy.decide(&on(&d, seen(0.51).clone()), &frame("a", 1, 0.0)));
         assert_eq!(alert.detections, seen(0.51));
         d.detections.clear();
         d.key = "2".into();
-        accepted(policy.decide(&d, &seen(0.1), &frame("a", 2, 0.0)));
+        accepted(policy.decide(&on(&d, seen(0.1).clone()), &frame("a", 2, 0.0)));
     }
 
     #[test]
     fn a_refused_draft_does_not_throttle_a_good_one() {
         let mut policy = Policy::new(&plan());
         let mut d = draft("r", "1");
-        d.detections = vec![0];
-        policy.decide(&d, &seen(0.1), &frame("a", 0, 0.0));
-        accepted(policy.decide(&d, &seen(0.9), &frame("a", 1, 0.1)));
+        policy.decide(&on(&d, seen(0.1).clone()), &frame("a", 0, 0.0));
+        accepted(policy.decide(&on(&d, seen(0.9).clone()), &frame("a", 1, 0.1)));
     }
 
     #[test]
     fn an_acceptance_that_nobody_stored_does_not_throttle() {
         let mut policy = Policy::new(&plan());
         let d = draft("r", "1");
-        accepted(policy.decide(&d, &[], &frame("a", 0, 0.0)));
-        policy.decide(&d, &[], &frame("a", 1, 1.0));
-        let lost = accepted(policy.decide(&d, &[], &frame("a", 2, 61.0)));
+        accepted(policy.decide(&d, &frame("a", 0, 0.0)));
+        policy.decide(&d, &frame("a", 1, 1.0));
+        let lost = accepted(policy.decide(&d, &frame("a", 2, 61.0)));
         assert_eq!(lost.suppressed, 1);
         policy.unsent(&lost);
-        let next = accepted(policy.decide(&d, &[], &frame("a", 3, 62.0)));
+        let next = accepted(policy.decide(&d, &frame("a", 3, 62.0)));
         assert_eq!(next.suppressed, 1, "the count is not lost with it");
-        assert_eq!(policy.decide(&d, &[], &frame("a", 4, 63.0)), Decision::Suppressed { count: 1 });
+        assert_eq!(policy.decide(&d, &frame("a", 4, 63.0)), Decision::Suppressed { count: 1 });
     }
 
     #[test]
     fn level_time_and_id_are_those_of_the_frame() {
         let mut policy = Policy::new(&plan());
-        let alert = accepted(policy.decide(&draft("r", "1"), &[], &frame("a", 5, 1.5)));
+        let alert = accepted(policy.decide(&draft("r", "1"), &frame("a", 5, 1.5)));
         assert_eq!((alert.level, alert.time.as_str()), (Level::Medium, "2023-11-14T22:13:21.500Z"));
         assert_eq!((alert.seq, alert.pts_ns), (5, 1_500_000_000));
-        let later = accepted(policy.decide(&draft("r", "2"), &[], &frame("a", 6, 2.5)));
+        let later = accepted(policy.decide(&draft("r", "2"), &frame("a", 6, 2.5)));
         assert!(alert.id < later.id, "ids sort by time");
         assert_eq!(alert.id.as_str().len(), 32);
         let mut twice = draft("r", "3");
         twice.level = Some(Level::Critical);
         let mut unthrottled = Policy::new(&AlertPlan { throttle: Duration::ZERO, ..plan() });
         let f = frame("a", 6, 2.5);
-        let (one, two) = (unthrottled.decide(&twice, &[], &f), unthrottled.decide(&twice, &[], &f));
+        let (one, two) = (unthrottled.decide(&twice, &f), unthrottled.decide(&twice, &f));
         let (one, two) = (accepted(one), accepted(two));
         assert_ne!(one.id, two.id, "two equal drafts of one frame are two alerts");
         assert_eq!(one.level, Level::Critical);
@@ -353,10 +354,9 @@ pub(crate) mod tests {
                 if fastrand::bool() {
                     d.key = "same".into();
                 }
-                d.detections = vec![0];
                 let (seen, frame) = (seen(fastrand::f32()), frame("a", seq, seq as f64 * 0.01));
-                let decision = policy.decide(&d, &seen, &frame);
-                assert_eq!(decision, twin.decide(&d, &seen, &frame), "deterministic");
+                let decision = policy.decide(&on(&d, seen.clone()), &frame);
+                assert_eq!(decision, twin.decide(&on(&d, seen.clone()), &frame), "deterministic");
                 match decision {
                     Decision::Accept(alert) => {
                         accepted += 1;
@@ -378,12 +378,12 @@ pub(crate) mod tests {
     fn keys_beyond_the_bound_are_forgotten_oldest_first_and_counted() {
         let mut policy = Policy::new(&plan());
         for i in 0..KEYS_MAX as u64 + 100 {
-            accepted(policy.decide(&draft("r", &i.to_string()), &[], &frame("a", i, 0.0)));
+            accepted(policy.decide(&draft("r", &i.to_string()), &frame("a", i, 0.0)));
         }
         assert_eq!((policy.forgotten(), policy.keys.len()), (100, KEYS_MAX));
-        accepted(policy.decide(&draft("r", "0"), &[], &frame("a", 1, 0.0)));
+        accepted(policy.decide(&draft("r", "0"), &frame("a", 1, 0.0)));
         let newest = (KEYS_MAX + 99).to_string();
-        assert!(matches!(policy.decide(&draft("r", &newest), &[], &frame("a", 1, 0.0)), Decision::Suppressed { .. }));
+        assert!(matches!(policy.decide(&draft("r", &newest), &frame("a", 1, 0.0)), Decision::Suppressed { .. }));
     }
 
     #[test]

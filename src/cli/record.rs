@@ -86,7 +86,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     let bar = ProgressBar::new_spinner();
-    while !stop.asked() && !engine.wait(Duration::from_millis(100)) {
+    while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {
         bar.set_message(format!("{} frames analysed", engine.summary().judged()));
         bar.tick();
     }

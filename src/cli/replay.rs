@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(engine) => engine,
         Err(error) => return refused(&error),
     };
-    while !stop.asked() && !engine.wait(Duration::from_millis(100)) {}
+    while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {}
     let summary = engine.drain(Duration::from_secs(5));
     let mut alerts = std::mem::take(&mut *alerts.0.lock().unwrap_or_else(PoisonError::into_inner));
     alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, never, select};
+use crossbeam_channel::{bounded, never, select, tick};
 use dsengine::config;
-use dsengine::engine::{Engine, Observer, Summary};
+use dsengine::engine::{Engine, Handle, Observer, Summary, SystemClock};
+use dsengine::error::Error;
 use dsengine::{admin, infer, watch};
 
 use super::exit::Exit;
@@ -14,6 +15,9 @@ use super::input::{self, Input};
 use super::record::Judgements;
 use super::signals::Stop;
 use super::truth::Truth;
+
+/// How often it is looked whether every source has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -119,7 +123,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     }
     let engine = select! {
         recv(started) -> engine => match engine {
-            Ok(Ok(engine)) => Arc::new(engine),
+            Ok(Ok(engine)) => engine,
             Ok(Err(error)) => return refused(&error),
             Err(_) => return Exit::Failed,
         },
@@ -131,16 +135,11 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     if let Some(page) = &page {
-        eprintln!("page: http://{}/", page.address());
+        eprintln!("page: {}", page.url());
     }
-    supervise(&engine, stop);
+    supervise(&engine.handle(), stop);
     drop(page);
-
-    let summary = match Arc::try_unwrap(engine) {
-        Ok(engine) => engine.drain(graceful),
-        // A page request still holds the engine; it goes when the process does.
-        Err(engine) => engine.summary(),
-    };
+    let summary = engine.drain(graceful);
     if let Some(judgements) = judgements {
         judgements.flush();
     }
@@ -157,35 +156,24 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if stop.asked() { Exit::Fine } else { exit }
 }
 
-fn serve(engine: &Arc<Engine>) -> Result<Option<admin::Server>, dsengine::error::Error> {
-    let plan = &engine.plan().admin;
+fn serve(engine: &Engine) -> Result<Option<admin::Admin>, Error> {
+    let handle = engine.handle();
     match engine.runtime() {
-        Some(runtime) if plan.enabled => {
-            admin::serve(plan, Arc::clone(engine) as Arc<dyn admin::Board>, runtime).map(Some)
+        Some(runtime) if handle.plan().admin.enabled => {
+            admin::serve(runtime, &handle.plan().admin, Arc::new(handle.clone())).map(Some)
         }
         _ => Ok(None),
     }
 }
 
 /// Watches scripts until the sources have ended or a signal comes.
-fn supervise(engine: &Arc<Engine>, stop: &Stop) {
-    let scripts = engine.scripts();
-    let watcher = if scripts.is_empty() { None } else { watch::Watcher::start(&scripts).map_err(log_watch).ok() };
+fn supervise(engine: &Handle, stop: &Stop) {
+    let watcher = watcher(engine);
     let changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
-    let (sender, ended) = bounded(1);
-    let waiting = Arc::downgrade(engine);
-    let waiter = std::thread::Builder::new().name("wait".into()).spawn(move || {
-        while let Some(engine) = waiting.upgrade() {
-            if engine.wait(Duration::from_millis(100)) {
-                drop(engine);
-                let _ = sender.send(());
-                return;
-            }
-        }
-    });
-    loop {
+    let look = tick(LOOK_EVERY);
+    while !engine.wait(Duration::ZERO) {
         select! {
-            recv(ended) -> _ => break,
+            recv(look) -> _ => {}
             recv(stop.channel()) -> _ => break,
             recv(changes) -> change => match change {
                 Ok(change) => reload(engine, &change),
@@ -193,19 +181,26 @@ fn supervise(engine: &Arc<Engine>, stop: &Stop) {
             },
         }
     }
-    drop(ended);
-    if let Ok(waiter) = waiter
-        && !stop.asked()
-    {
-        let _ = waiter.join();
+}
+
+/// Watches the scripts in use; without it they run, and edits take effect after a restart.
+fn watcher(engine: &Handle) -> Option<watch::Watcher> {
+    let scripts = engine.scripts();
+    if scripts.is_empty() {
+        return None;
     }
+    let clock = Arc::new(SystemClock::new());
+    let watcher = watch::Watcher::start(clock)
+        .inspect_err(|error| tracing::error!(%error, "scripts are not watched; edits take effect after a restart"))
+        .ok()?;
+    for path in scripts {
+        let loaded = engine.script(&path).unwrap_or_default();
+        watcher.add(&path, loaded.as_bytes());
+    }
+    Some(watcher)
 }
 
-fn log_watch(error: dsengine::error::Error) {
-    tracing::error!(%error, "scripts are not watched; edits take effect after a restart");
-}
-
-fn reload(engine: &Engine, change: &watch::Changed) {
+fn reload(engine: &Handle, change: &watch::Changed) {
     let name = change.path.display();
     let Ok(text) = std::str::from_utf8(&change.bytes) else {
         tracing::error!("{name}: is not UTF-8; the running version goes on");
@@ -261,13 +256,13 @@ fn report(summary: &Summary, json: bool) {
 }
 
 /// An error while running.
-pub(crate) fn failed(error: &dsengine::error::Error) -> Exit {
+pub(crate) fn failed(error: &Error) -> Exit {
     eprintln!("error: {error}");
     Exit::Failed
 }
 
 /// An error before anything ran.
-pub(crate) fn refused(error: &dsengine::error::Error) -> Exit {
+pub(crate) fn refused(error: &Error) -> Exit {
     eprintln!("error: {error}");
     Exit::Usage
 }

@@ -83,6 +83,11 @@ impl Handle {
         self.0.reload.paths()
     }
 
+    /// A script's text as it runs now.
+    pub fn script(&self, path: &Path) -> Option<String> {
+        self.0.reload.text(path)
+    }
+
     /// Puts new contents of a script in place, on every source that uses it, or on none.
     ///
     /// The new version is built whole, for each source, while the old one judges; then every lane swaps between two

@@ -143,7 +143,3 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
         .spawn(run)
         .map_err(|e| Error::new(Code::Io, format!("cannot start thread {name}: {e}")))
 }
-//! The owner: assembles a Plan, runs it, replaces parts, heals.
-
-pub mod live;
-pub mod status;

@@ -5,7 +5,6 @@
 //! wait here at most `in_flight_max`, because its thread waits for room before it offers the next.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,7 +42,6 @@ struct Shared {
     batch: usize,
     batch_timeout: Duration,
     clock: Arc<dyn Clock>,
-    rejected: AtomicU64,
 }
 
 impl Shared {
@@ -85,7 +83,6 @@ impl Feed {
 
 /// See the module. Owns the workers: dropping it stops and joins them.
 pub(super) struct Pool {
-    name: String,
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -107,9 +104,8 @@ impl Pool {
             batch: batch.clamp(1, model.max_batch()),
             batch_timeout,
             clock,
-            rejected: AtomicU64::new(0),
         });
-        let mut pool = Self { name: plan.name.clone(), shared, workers: Vec::with_capacity(workers) };
+        let mut pool = Self { shared, workers: Vec::with_capacity(workers) };
         for index in 0..workers.max(1) {
             let worker = model.worker()?;
             let shared = Arc::clone(&pool.shared);
@@ -119,24 +115,9 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The model strategy's name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The way in.
     pub(super) fn feed(&self) -> Feed {
         Feed(Arc::clone(&self.shared))
-    }
-
-    /// Frames waiting, over all sources.
-    pub(super) fn waiting(&self) -> usize {
-        self.shared.lock().slots.iter().map(|slot| slot.queue.len()).sum()
-    }
-
-    /// Values refused by the decoder so far (not finite, outside 0..1, unknown class).
-    pub(super) fn rejected(&self) -> u64 {
-        self.shared.rejected.load(Ordering::Relaxed)
     }
 }
 
@@ -237,7 +218,7 @@ fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMe
         for taken in &batch {
             taken.route.metrics.latency(Stage::Infer).observe(spent_ns as f64 / 1e9);
         }
-        shared.rejected.fetch_add(worker.rejected() - seen_rejected, Ordering::Relaxed);
+        metrics.rejected.inc_by(worker.rejected() - seen_rejected);
         seen_rejected = worker.rejected();
         match result {
             Ok(found) => {

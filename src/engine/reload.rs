@@ -62,6 +62,12 @@ impl Scripts {
         self.seats.keys().cloned().collect()
     }
 
+    /// A script's text as it runs now.
+    pub(super) fn text(&self, path: &Path) -> Option<String> {
+        let scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        scripts.get(path).map(|script| script.text.clone())
+    }
+
     pub(super) fn reload(&self, path: &Path, text: &str) -> Result<Reloaded, Error> {
         let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(script), Some(seats)) = (scripts.get_mut(path), self.seats.get(path)) else {

@@ -3,22 +3,7 @@
 use std::sync::Arc;
 
 use super::{Fault, FaultKind, Verdict};
-use crate::types::{Detection, Level};
-
-/// An alert a strategy raised, with the detections behind it. The policy decides what becomes of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Raised {
-    /// The name under which it was raised.
-    pub rule: String,
-    /// How much it matters; `None` takes the configured default.
-    pub level: Option<Level>,
-    /// Which alerts are the same.
-    pub key: String,
-    /// What people read.
-    pub message: String,
-    /// The detections behind it, as the strategy saw them, with its own edits.
-    pub detections: Vec<Detection>,
-}
+use crate::types::{Detection, Raised};
 
 /// What applying a verdict did.
 #[derive(Debug, Clone, PartialEq, Default)]

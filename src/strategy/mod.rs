@@ -10,7 +10,7 @@ mod health;
 mod state;
 mod watchdog;
 
-pub use apply::{Applied, Raised, apply};
+pub use apply::{Applied, apply};
 pub use breaker::{Breaker, BreakerState, FAULTS_MAX};
 pub use health::Health;
 pub use state::{Entry, Space, StateStore, Write, size};

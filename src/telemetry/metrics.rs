@@ -109,6 +109,12 @@ pub const TABLE: &[Definition] = &[
     row("dsengine_strategy_reloads_total", C, &["strategy", "result"], "Reloads by result: ok, rejected."),
     row("dsengine_inference_seconds", H, &["model"], "Duration of the model's runs, one per batch."),
     row("dsengine_inference_frames_total", C, &["model"], "Frames the model was run on."),
+    row(
+        "dsengine_inference_rejected_total",
+        C,
+        &["model"],
+        "Values of the model's output that were refused: not finite, outside 0..1, no box.",
+    ),
     row("dsengine_queue_depth", G, &["queue"], "Items waiting in a queue of the engine."),
     row("process_cpu_seconds_total", C, &[], "User and system CPU time spent by the process."),
     row("process_resident_memory_bytes", G, &[], "Resident memory of the process."),
@@ -168,6 +174,7 @@ pub(super) struct Families {
     reloads: IntCounterVec,
     inference: HistogramVec,
     inference_frames: IntCounterVec,
+    inference_rejected: IntCounterVec,
     queue: IntGaugeVec,
 }
 
@@ -248,6 +255,7 @@ impl Metrics {
             reloads: r.counters("dsengine_strategy_reloads_total"),
             inference: r.histograms("dsengine_inference_seconds", SECONDS),
             inference_frames: r.counters("dsengine_inference_frames_total"),
+            inference_rejected: r.counters("dsengine_inference_rejected_total"),
             queue: r.gauges("dsengine_queue_depth"),
         };
         let process = Mutex::new(r.float_counter("process_cpu_seconds_total"));
@@ -306,6 +314,7 @@ impl Metrics {
         ModelMetrics {
             seconds: self.families.inference.with_label_values(&[name]),
             frames: self.families.inference_frames.with_label_values(&[name]),
+            rejected: self.families.inference_rejected.with_label_values(&[name]),
         }
     }
 
@@ -390,6 +399,8 @@ pub struct ModelMetrics {
     pub seconds: Histogram,
     /// Frames it was run on.
     pub frames: IntCounter,
+    /// Values of its output that were refused.
+    pub rejected: IntCounter,
 }
 
 /// An alert handler's series.

@@ -66,6 +66,21 @@ pub struct AlertDraft {
     pub detections: Vec<u32>,
 }
 
+/// An alert a strategy raised, with the detections behind it. The policy decides what becomes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// The name under which it was raised.
+    pub rule: String,
+    /// How much it matters; `None` takes the configured default.
+    pub level: Option<Level>,
+    /// Which alerts are the same.
+    pub key: String,
+    /// What people read.
+    pub message: String,
+    /// The detections behind it, as the strategy saw them, with its own edits.
+    pub detections: Vec<Detection>,
+}
+
 /// A sortable unique id: 32 hex digits, the first 12 the frame time in milliseconds, the rest a digest of source,
 /// sequence, rule, key and position. The same trace gives the same ids, so a receiver can drop repeats.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

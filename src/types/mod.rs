@@ -10,7 +10,7 @@ mod frame;
 mod geometry;
 mod picture;
 
-pub use alert::{Alert, AlertDraft, AlertId, Level};
+pub use alert::{Alert, AlertDraft, AlertId, Level, Raised};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
 pub use frame::{Frame, SourceId};

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 const LINES_MAX: usize = 200_000;
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A file of the shared test data, or a loud skip.
-pub fn testdata(test: &str, name: &str) -> Option<PathBuf> {
+pub(crate) fn testdata(test: &str, name: &str) -> Option<PathBuf> {
     let base = std::env::var_os("DSENGINE_TESTDATA").map_or_else(|| root().join("../shared/testdata"), PathBuf::from);
     let path = base.join(name);
     if path.exists() {
@@ -26,45 +26,45 @@ pub fn testdata(test: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// Says that a test did not run, and why; `./dev test` lists it.
-pub fn skip(test: &str, reason: &str) {
+pub(crate) fn skip(test: &str, reason: &str) {
     println!("SKIP {test}: {reason}");
 }
 
 /// A command about to be started.
-pub struct Dsengine {
+pub(crate) struct Dsengine {
     command: Command,
 }
 
 /// What a command left behind.
-pub struct Outcome {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Outcome {
     /// Its exit code; a signal's death is none.
-    pub fn code(&self) -> i32 {
+    pub(crate) fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| panic!("ended by a signal: {:?}\n{}", self.status, self.stderr))
     }
 
     /// Asserts the exit code, showing everything when it differs.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code(), code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// The JSON that `--json` printed.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
     }
 }
 
 impl Dsengine {
     /// The binary with these arguments, in the repository's root, without any `DSENGINE_…` of the caller.
-    pub fn new<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(args: I) -> Self {
+    pub(crate) fn new<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(args: I) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dsengine"));
         command.args(args).current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars() {
@@ -76,18 +76,18 @@ impl Dsengine {
         Self { command }
     }
 
-    pub fn cwd(mut self, dir: &Path) -> Self {
+    pub(crate) fn cwd(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
     /// Runs it to its end.
-    pub fn run(mut self) -> Outcome {
+    pub(crate) fn run(mut self) -> Outcome {
         let output = self.command.output().unwrap();
         Outcome {
             status: output.status,
@@ -97,7 +97,7 @@ impl Dsengine {
     }
 
     /// Starts it and goes on.
-    pub fn start(mut self) -> Running {
+    pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
         let (sender, lines) = sync_channel(LINES_MAX);
         let readers = vec![
@@ -117,21 +117,21 @@ fn read(pipe: impl Read + Send + 'static, sender: SyncSender<String>) -> std::th
 }
 
 /// A started command. Killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
-    pub seen: Vec<String>,
+    pub(crate) seen: Vec<String>,
     readers: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Running {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits for a line (of either output) that `wanted` accepts; panics with everything seen after `limit`.
     #[track_caller]
-    pub fn wait_line(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_line(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + limit;
         loop {
             match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -151,18 +151,18 @@ impl Running {
 
     /// The address of the page it printed.
     #[track_caller]
-    pub fn page(&mut self) -> String {
+    pub(crate) fn page(&mut self) -> String {
         let line = self.wait_line(Duration::from_secs(20), |l| l.starts_with("page: "));
         line.trim_start_matches("page: http://").trim_end_matches('/').to_owned()
     }
 
     /// Sends a signal by name (`INT`, `TERM`, `STOP` …).
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(self.pid(), name);
     }
 
     /// Waits for the end; `None` when it is still there after `limit`.
-    pub fn end(&mut self, limit: Duration) -> Option<ExitStatus> {
+    pub(crate) fn end(&mut self, limit: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -191,19 +191,19 @@ impl Drop for Running {
 }
 
 /// Sends a signal to any process.
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
 }
 
 /// Resident memory of a process in KiB.
-pub fn rss_kib(pid: u32) -> u64 {
+pub(crate) fn rss_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 /// An HTTP GET on loopback: status and body.
-pub fn get(address: &str, path: &str) -> (u16, String) {
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     use std::io::Write as _;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -216,19 +216,19 @@ pub fn get(address: &str, path: &str) -> (u16, String) {
 }
 
 /// The value of a sample on a metrics page: the first line that starts with `series`.
-pub fn sample(page: &str, series: &str) -> Option<f64> {
+pub(crate) fn sample(page: &str, series: &str) -> Option<f64> {
     page.lines().find(|l| l.starts_with(series)).and_then(|l| l.rsplit(' ').next()).and_then(|v| v.parse().ok())
 }
 
 /// The value at `share` (0..1) of the sorted values.
-pub fn quantile(values: &mut [u64], share: f64) -> u64 {
+pub(crate) fn quantile(values: &mut [u64], share: f64) -> u64 {
     values.sort_unstable();
     let at = ((values.len() as f64 - 1.0) * share).round() as usize;
     values[at]
 }
 
 /// A scene of people and cars for tests, as YAML: endless enough, at 30 frames per second.
-pub fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, text).unwrap();
     path
