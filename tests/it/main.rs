@@ -2,3 +2,5 @@
 
 mod house;
 mod lua;
+mod motion;
+mod track;
