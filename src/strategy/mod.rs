@@ -7,12 +7,14 @@
 mod apply;
 mod breaker;
 mod health;
+mod motion;
 mod state;
 mod watchdog;
 
 pub use apply::{Applied, apply};
 pub use breaker::{Breaker, BreakerState, FAULTS_MAX};
 pub use health::Health;
+pub use motion::{LABEL as MOTION_LABEL, Motion};
 pub use state::{Entry, Space, StateStore, Write, size};
 pub use watchdog::{Collar, IDLE_TICK, Leash, Overrun, TICK, TimeLimits, Watchdog};
 

@@ -11,3 +11,5 @@ pub mod merge;
 pub mod draw;
 
 pub mod jpeg;
+
+pub mod motion;

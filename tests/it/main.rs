@@ -8,3 +8,5 @@ mod run;
 mod signals;
 mod lua;
 mod watch;
+mod motion;
+mod track;
