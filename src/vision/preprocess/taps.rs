@@ -53,10 +53,10 @@ pub(super) struct Tables {
     pub(super) luma: [Taps; 2],
     /// Columns and rows of the other two.
     pub(super) chroma: [Taps; 2],
-    /// Column weights as the fixed-point kernel multiplies them: two 14-bit numbers per output sample.
-    pub(super) luma_pairs: Vec<i32>,
+    /// The columns again, as the fixed-point kernel reads them.
+    pub(super) luma_columns: Columns,
     /// The same for chroma.
-    pub(super) chroma_pairs: Vec<i32>,
+    pub(super) chroma_columns: Columns,
 }
 
 impl Tables {
@@ -64,22 +64,55 @@ impl Tables {
         let (width, height, subsampled) = key;
         let luma = [Taps::linear(width, placement.width), Taps::linear(height, placement.height)];
         let chroma = if subsampled { [luma[0].halved(), luma[1].halved()] } else { luma.clone() };
-        let (luma_pairs, chroma_pairs) = (pairs(&luma[0].weight), pairs(&chroma[0].weight));
-        Self { key, luma, chroma, luma_pairs, chroma_pairs }
+        let (luma_columns, chroma_columns) = (Columns::new(&luma[0]), Columns::new(&chroma[0]));
+        Self { key, luma, chroma, luma_columns, chroma_columns }
     }
 }
 
 /// Fixed-point one in the column weights.
 pub(super) const COLUMN_ONE: i32 = 1 << 14;
 
-fn pairs(weights: &[f32]) -> Vec<i32> {
-    weights
-        .iter()
-        .map(|w| {
+/// Output samples per step of the fixed-point kernel.
+pub(super) const LANES: usize = 8;
+
+/// Where each step of a row starts: every eight samples, the last one overlapping its neighbour. A row is at least
+/// one step long.
+pub(super) fn steps(width: usize) -> impl Iterator<Item = usize> {
+    (0..width.div_ceil(LANES)).map(move |i| (i * LANES).min(width - LANES))
+}
+
+/// Column taps as the fixed-point kernel reads them.
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// Per output sample, the weights of its two taps: two 14-bit numbers.
+    pub(super) pairs: Vec<i32>,
+    /// Per step, which bytes of its four windows to take; `None` where a window is too narrow and gathers are needed.
+    ///
+    /// A window is eight 16-bit samples, from the first tap of an even output sample on; it must hold the taps of
+    /// that one and the next. Windows of outputs 0 and 4 are the two halves of one register, those of 2 and 6 of
+    /// another: so outputs 0, 1, 4, 5 are taken from the one and 2, 3, 6, 7 from the other, by the same mask.
+    pub(super) masks: Option<Vec<[u8; 4 * LANES]>>,
+}
+
+impl Columns {
+    fn new(taps: &Taps) -> Self {
+        let pair = |w: &f32| {
             let second = (w * COLUMN_ONE as f32).round() as i32;
             (COLUMN_ONE - second) | (second << 16)
-        })
-        .collect()
+        };
+        let width = taps.first.len();
+        let masks = if width < LANES { None } else { steps(width).map(|x| mask(&taps.first[x..x + LANES])).collect() };
+        Self { pairs: taps.weight.iter().map(pair).collect(), masks }
+    }
+}
+
+fn mask(first: &[u32]) -> Option<[u8; 4 * LANES]> {
+    let mut mask = [0; 4 * LANES];
+    for (output, bytes) in mask.chunks_exact_mut(4).enumerate() {
+        let byte = u8::try_from((first[output] - first[output & !1]) * 2).ok().filter(|b| b + 3 < 16)?;
+        bytes.copy_from_slice(&[byte, byte + 1, byte + 2, byte + 3]);
+    }
+    Some(mask)
 }
 
 #[cfg(test)]
