@@ -10,7 +10,7 @@ use gstreamer::prelude::*;
 
 use super::source::Source;
 use super::stop::Stop;
-use crate::backend::{Backend, Sink};
+use crate::backend::{Backend, Sink, SourceEvent, SourceState};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
 use crate::types::{Clock, SourceId};
@@ -124,8 +124,8 @@ struct Supervised {
 impl Supervised {
     fn start(plan: SourcePlan, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (id, stop) = (plan.id.clone(), Arc::new(Stop::default()));
+        let done = Done { id: id.clone(), sink: Arc::clone(&sink), stop: Arc::clone(&stop) };
         let source = Source::new(plan, sink, clock, Arc::clone(&stop));
-        let done = Done(Arc::clone(&stop));
         let thread = thread::Builder::new()
             .name(format!("src-{id}"))
             .spawn(move || {
@@ -157,10 +157,19 @@ impl Drop for Supervised {
 }
 
 /// Says that the thread has gone, however it went.
-struct Done(Arc<Stop>);
+struct Done {
+    id: SourceId,
+    sink: Arc<dyn Sink>,
+    stop: Arc<Stop>,
+}
 
 impl Drop for Done {
     fn drop(&mut self) {
-        self.0.finish();
+        // A source never goes without a word, not even by a fault of ours: others wait for its end.
+        if thread::panicking() {
+            self.sink.event(&self.id, SourceEvent::State(SourceState::Failed));
+            self.sink.event(&self.id, SourceEvent::Broken("an internal error; the log has it".into()));
+        }
+        self.stop.finish();
     }
 }

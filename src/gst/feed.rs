@@ -29,6 +29,9 @@ const RTSP_LATENCY_MS: u32 = 100;
 /// How long rtspsrc waits for a server that accepted the connection and says nothing (its own default is 20 s).
 const RTSP_TCP_TIMEOUT_US: u64 = 5_000_000;
 
+/// The reason where everything in a source is sound, text or data.
+const NO_VIDEO: &str = "there is no video stream in it";
+
 /// How frames leave the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pacing {
@@ -132,7 +135,7 @@ impl Feed {
         failure.or_else(|| {
             self.told.no_video.swap(false, Ordering::AcqRel).then(|| match &self.missing {
                 Some(name) => missing(name),
-                None => "there is no video stream in it".into(),
+                None => NO_VIDEO.into(),
             })
         })
     }
@@ -144,6 +147,9 @@ impl Feed {
         // The debug text is "file(line): function (): /path/of/element:\ncause"; only the cause is for people.
         let debug = error.debug().unwrap_or_default();
         let cause = debug.split_once('\n').map_or("", |(_, cause)| cause.trim()).replace('\n', "; ");
+        if cause.contains("not-linked") && !self.told.linked.load(Ordering::Acquire) {
+            return NO_VIDEO.into();
+        }
         let reason = error.error().message().trim_end_matches('.').to_owned();
         redact(&if cause.is_empty() { reason } else { format!("{reason}: {cause}") }).into_owned()
     }
@@ -342,4 +348,36 @@ fn decodebin(convert: &gst::Element, told: &Arc<Told>) -> Result<gst::Element, S
         }
     });
     Ok(decode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of the elements that outlive a feed that failed or was dropped in the middle.
+    fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
+        gst::init().unwrap();
+        let mut feed = Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }).unwrap();
+        for _ in 0..pulls {
+            assert!(feed.pull(Duration::from_secs(10)).is_some());
+        }
+        while pulls == 0 && feed.failure().is_none() {
+            feed.pull(Duration::from_millis(10));
+        }
+        let mut elements: Vec<gst::Element> = Vec::new();
+        let _ = feed.pipeline.iterate_recurse().foreach(|element| elements.push(element));
+        elements.push(feed.pipeline.clone().upcast());
+        let weak: Vec<_> = elements.iter().map(|e| (e.name().to_string(), e.downgrade())).collect();
+        drop(elements);
+        drop(feed);
+        weak.into_iter().filter(|(_, weak)| weak.upgrade().is_some()).map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn a_dropped_feed_leaves_nothing_behind() {
+        let refused = Input::Rtsp("rtsp://127.0.0.1:9/nobody".into());
+        assert_eq!(left_behind(&refused, 0), Vec::<String>::new());
+        let playing = Input::Test { pattern: "ball".into(), frames: Some(50), width: 64, height: 48, fps: 25.0 };
+        assert_eq!(left_behind(&playing, 3), Vec::<String>::new());
+    }
 }

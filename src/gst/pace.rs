@@ -11,9 +11,11 @@ pub(super) enum Pick {
     NotEvery,
 }
 
-/// Share of a period by which a frame may come early and still be taken: cameras jitter, and without it a camera
-/// at exactly the wanted rate would lose frames.
-const TOLERANCE: f64 = 0.25;
+/// How much too early a frame may come and still be taken, as a share of the period and at most: cameras jitter, and
+/// without it a camera at exactly the wanted rate would lose frames. Less than the time between two frames, or the
+/// frame before the wanted one would be taken.
+const EARLY_SHARE: f64 = 0.25;
+const EARLY_NS_MAX: f64 = 10_000_000.0;
 
 /// Chooses among the decoded frames of one source.
 #[derive(Debug, Clone)]
@@ -38,7 +40,7 @@ impl Pace {
         let Some(period) = self.period_ns else { return Pick::Take };
         let now = pts_ns as f64;
         let due = self.due_ns.unwrap_or(now);
-        if now < due - period * TOLERANCE {
+        if now < due - (period * EARLY_SHARE).min(EARLY_NS_MAX) {
             return Pick::OverRate;
         }
         // Counting on from when the frame was due keeps the average; after a gap nothing is caught up.

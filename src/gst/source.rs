@@ -1,5 +1,6 @@
 //! One source's thread: attempt, watch, wait, try again, until it ends or is taken away.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,15 @@ const STABLE_NS: u64 = 10_000_000_000;
 const DRAIN_NS: u64 = 500_000_000;
 /// Time between frames of a file that states neither timestamps nor a frame rate.
 const FRAME_NS_DEFAULT: u64 = 40_000_000;
+
+/// Whether a file can be read at all: a pipe or a device would hold the thread up without a word.
+fn readable(path: &Path) -> Result<(), String> {
+    let kind = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !kind.is_file() {
+        return Err("it is not a file".into());
+    }
+    std::fs::File::open(path).map(drop).map_err(|error| error.to_string())
+}
 
 /// How an attempt ended.
 enum End {
@@ -136,9 +146,9 @@ impl Source {
             return End::Removed;
         }
         if let Input::File(path) = &self.plan.input
-            && let Err(error) = std::fs::File::open(path)
+            && let Err(why) = readable(path)
         {
-            return End::Failed(format!("cannot open {}: {error}", path.display()));
+            return End::Failed(format!("cannot read {}: {why}", path.display()));
         }
         let (pacing, limits) = if self.live {
             (Pacing::Live, Limits { first_frame: self.plan.retry.first_frame, gap: self.plan.retry.gap })
@@ -146,12 +156,14 @@ impl Source {
             let pacing = if self.plan.realtime { Pacing::Realtime } else { Pacing::Fast };
             (pacing, Limits { first_frame: FILE_SILENCE, gap: FILE_SILENCE })
         };
+        // Starting counts: a server that accepts and says nothing is silent from here.
+        let watchdog = Watchdog::new(limits, self.clock.monotonic_ns());
         let mut feed = match Feed::start(&self.plan.input, pacing) {
             Ok(feed) => feed,
             Err(reason) => return End::Failed(reason),
         };
         self.started_unix_ns = self.clock.unix_ns();
-        let end = self.pump(&mut feed, Watchdog::new(limits, self.clock.monotonic_ns()));
+        let end = self.pump(&mut feed, watchdog);
         if self.live {
             self.lost(feed.unpulled());
         }
@@ -167,7 +179,7 @@ impl Source {
             if self.stop.requested() {
                 return End::Removed;
             }
-            let sample = feed.pull(TICK);
+            let sample = feed.pull(watchdog.left(self.clock.monotonic_ns()).min(TICK));
             let got = sample.is_some();
             if let Some(sample) = sample {
                 seen += 1;

@@ -39,7 +39,16 @@ impl Watchdog {
     /// How long it has been silent, once that is too long.
     pub(super) fn silence(&self, now_ns: u64) -> Option<Duration> {
         let silent = Duration::from_nanos(now_ns.saturating_sub(self.since_ns));
-        (silent >= if self.running { self.limits.gap } else { self.limits.first_frame }).then_some(silent)
+        (silent >= self.limit()).then_some(silent)
+    }
+
+    /// How long until silence is a fault.
+    pub(super) fn left(&self, now_ns: u64) -> Duration {
+        self.limit().saturating_sub(Duration::from_nanos(now_ns.saturating_sub(self.since_ns)))
+    }
+
+    fn limit(&self) -> Duration {
+        if self.running { self.limits.gap } else { self.limits.first_frame }
     }
 }
 

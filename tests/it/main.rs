@@ -2,6 +2,7 @@
 
 mod house;
 mod infer;
+mod recorder;
 mod sources;
 mod harness;
 mod run;

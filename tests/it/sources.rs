@@ -1,164 +1,20 @@
 //! Sources through the portable backend: what decodes, what breaks, and how it comes back.
 
-use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dsengine::backend::{Backend, Flow, Sink, SourceEvent, SourceState};
+use dsengine::backend::{Backend, SourceEvent, SourceState};
 use dsengine::config::{Input, RetryPlan, SourcePlan};
-use dsengine::gst::GstBackend;
-use dsengine::types::{Clock, Frame, SourceId};
+use dsengine::gst::{GstBackend, Mp4Writer};
+use dsengine::types::{Clock, Colorimetry, Matrix, Picture, Range};
+use gstreamer::prelude::*;
+use gstreamer_video::prelude::*;
 
-/// The machine's clock: these tests run real pipelines against real time.
-struct Machine(std::time::Instant);
-
-impl Machine {
-    #[allow(clippy::disallowed_methods, reason = "a test's own clock for real pipelines")]
-    fn start() -> Arc<Self> {
-        Arc::new(Self(std::time::Instant::now()))
-    }
-}
-
-impl Clock for Machine {
-    fn monotonic_ns(&self) -> u64 {
-        self.0.elapsed().as_nanos() as u64
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "a test's own clock for real pipelines")]
-    fn unix_ns(&self) -> u64 {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
-    }
-}
-
-/// What one source told, with the time it was told.
-#[derive(Debug, Default, Clone)]
-struct Story {
-    /// Sequence number, time and size of each frame.
-    frames: Vec<(u64, u64, (u32, u32))>,
-    /// Digest over the luma of the last frame.
-    last_luma: u64,
-    events: Vec<(u64, SourceEvent)>,
-    /// When anything was last told.
-    told_ns: u64,
-    /// Longest silence between two things told.
-    longest_ns: u64,
-}
-
-impl Story {
-    fn over(&self) -> bool {
-        self.events.iter().any(|(_, e)| matches!(e, SourceEvent::Ended | SourceEvent::Broken(_)))
-    }
-
-    fn broken(&self) -> Option<&str> {
-        self.events.iter().find_map(|(_, e)| if let SourceEvent::Broken(why) = e { Some(why.as_str()) } else { None })
-    }
-
-    fn dropped(&self, wanted: &str) -> u64 {
-        let counts = self.events.iter().filter_map(|(_, e)| match e {
-            SourceEvent::Dropped { reason, count } if *reason == wanted => Some(*count),
-            _ => None,
-        });
-        counts.sum()
-    }
-
-    fn states(&self) -> Vec<SourceState> {
-        let states =
-            self.events.iter().filter_map(|(_, e)| if let SourceEvent::State(s) = e { Some(*s) } else { None });
-        states.collect()
-    }
-
-    /// When `state` was entered first, at or after `from_ns`.
-    fn entered(&self, from_ns: u64, wanted: impl Fn(&SourceState) -> bool) -> Option<u64> {
-        let hit = |e: &SourceEvent| matches!(e, SourceEvent::State(state) if wanted(state));
-        self.events.iter().find(|(at, e)| *at >= from_ns && hit(e)).map(|(at, _)| *at)
-    }
-
-    /// The sizes in order, each run of equal ones once, with its length.
-    fn sizes(&self) -> Vec<((u32, u32), usize)> {
-        let mut runs: Vec<((u32, u32), usize)> = Vec::new();
-        for (_, _, size) in &self.frames {
-            match runs.last_mut() {
-                Some((last, n)) if last == size => *n += 1,
-                _ => runs.push((*size, 1)),
-            }
-        }
-        runs
-    }
-}
-
-/// Records everything; holds each frame `hold` long, as a slow engine would.
-struct Recorder {
-    clock: Arc<Machine>,
-    stories: Mutex<BTreeMap<SourceId, Story>>,
-    changed: Condvar,
-    hold: Duration,
-}
-
-impl Recorder {
-    fn new(clock: &Arc<Machine>) -> Arc<Self> {
-        Self::holding(clock, Duration::ZERO)
-    }
-
-    fn holding(clock: &Arc<Machine>, hold: Duration) -> Arc<Self> {
-        let (clock, stories) = (Arc::clone(clock), Mutex::default());
-        Arc::new(Self { clock, stories, changed: Condvar::new(), hold })
-    }
-
-    fn tell(&self, source: &SourceId, what: impl FnOnce(&mut Story, u64)) {
-        let now = self.clock.monotonic_ns();
-        let mut stories = self.stories.lock().unwrap();
-        let story = stories.entry(source.clone()).or_default();
-        if story.told_ns > 0 {
-            story.longest_ns = story.longest_ns.max(now - story.told_ns);
-        }
-        what(story, now);
-        story.told_ns = now;
-        self.changed.notify_all();
-    }
-
-    /// The story of `source` once `done` holds of it; fails with the story after `limit`.
-    fn wait(&self, source: &str, limit: Duration, done: impl Fn(&Story) -> bool) -> Story {
-        let source = SourceId::from(source);
-        let pending = |stories: &mut BTreeMap<SourceId, Story>| !stories.get(&source).is_some_and(&done);
-        let (stories, timeout) = self.changed.wait_timeout_while(self.stories.lock().unwrap(), limit, pending).unwrap();
-        let story = stories.get(&source).cloned().unwrap_or_default();
-        let (frames, events) = (story.frames.len(), &story.events);
-        assert!(!timeout.timed_out(), "{source}: not within {limit:?}; {frames} frames, {events:?}");
-        story
-    }
-
-    fn story(&self, source: &str) -> Story {
-        self.stories.lock().unwrap().get(&SourceId::from(source)).cloned().unwrap_or_default()
-    }
-}
-
-impl Sink for Recorder {
-    fn frame(&self, frame: Frame) -> Flow {
-        let picture = frame.picture.as_ref().expect("a decoded frame has pixels");
-        assert_eq!((picture.width, picture.height), (frame.width, frame.height));
-        let mut digest = 0xcbf2_9ce4_8422_2325u64;
-        for row in 0..picture.height as usize {
-            let start = row * picture.stride(0);
-            for byte in &picture.plane(0)[start..start + picture.width as usize] {
-                digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-        if !self.hold.is_zero() {
-            let stories = self.stories.lock().unwrap();
-            drop(self.changed.wait_timeout_while(stories, self.hold, |_| true));
-        }
-        self.tell(&frame.source, |story, _| {
-            story.last_luma = digest;
-            story.frames.push((frame.seq, frame.pts_ns, (frame.width, frame.height)));
-        });
-        Flow::Continue
-    }
-
-    fn event(&self, source: &SourceId, event: SourceEvent) {
-        self.tell(source, |story, now| story.events.push((now, event)));
-    }
-}
+use crate::recorder::{Machine, Recorder, Story};
 
 fn plan(id: &str, input: Input) -> SourcePlan {
     SourcePlan {
@@ -258,4 +114,444 @@ fn every_clip_delivers_every_frame_that_decodes_once_and_in_order() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The last picture of `path`, as GStreamer's own elements show it: tightly packed I420 planes, upright.
+fn shown_by_gstreamer(path: &Path) -> (u32, u32, Vec<Vec<u8>>) {
+    let pipeline = gstreamer::parse::launch(&format!(
+        "filesrc location={path:?} ! decodebin ! videoconvert ! videoflip video-direction=auto ! videoconvert \
+         ! video/x-raw,format=I420 ! fakesink name=sink sync=false"
+    ))
+    .unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gstreamer::State::Playing).unwrap();
+    let limit = gstreamer::ClockTime::from_seconds(30);
+    bus.timed_pop_filtered(limit, &[gstreamer::MessageType::Eos]).expect("it plays to its end");
+    let sink = pipeline.downcast_ref::<gstreamer::Bin>().unwrap().by_name("sink").unwrap();
+    let sample = sink.property::<gstreamer::Sample>("last-sample");
+    let info = gstreamer_video::VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
+    let frame = gstreamer_video::VideoFrame::from_buffer_readable(sample.buffer_owned().unwrap(), &info).unwrap();
+    let planes = (0..3).map(|plane| {
+        let (width, height) = (info.comp_width(plane as u8) as usize, info.comp_height(plane as u8) as usize);
+        rows(frame.plane_data(plane as u32).unwrap(), frame.plane_stride()[plane] as usize, width, height)
+    });
+    let shown = (info.width(), info.height(), planes.collect());
+    pipeline.set_state(gstreamer::State::Null).unwrap();
+    shown
+}
+
+fn rows(plane: &[u8], stride: usize, width: usize, height: usize) -> Vec<u8> {
+    (0..height).flat_map(|row| &plane[row * stride..row * stride + width]).copied().collect()
+}
+
+#[test]
+fn pixels_are_those_that_gstreamer_shows() {
+    for file in ["BA_MW_D.264", "nasa_13013_rotated.mp4", "testsrc2_odd_height_and_width_vp9.mp4", "h264_10bits.mp4"] {
+        let Some(path) = testdata("pixels_are_those_that_gstreamer_shows", &format!("corner/{file}")) else { continue };
+        let ours = play(Input::File(path.clone()), MINUTE).last.unwrap();
+        let (width, height, theirs) = shown_by_gstreamer(&path);
+        assert_eq!((ours.width, ours.height), (width, height), "{file}");
+        for (index, theirs) in theirs.iter().enumerate() {
+            let (bytes, lines) = ours.plane_size(index);
+            assert!(rows(ours.plane(index), ours.stride(index), bytes, lines) == *theirs, "{file}: plane {index}");
+        }
+    }
+}
+
+#[test]
+fn every_fifth_frame_means_0_5_10_and_the_others_are_counted() {
+    let mut plan = plan("one", test_input(Some(23)));
+    plan.every = 5;
+    let story = play_plan(&plan, MINUTE);
+    assert_eq!(story.frames.iter().map(|f| f.0).collect::<Vec<_>>(), [0, 5, 10, 15, 20]);
+    assert_eq!(story.dropped("skipped"), 18);
+}
+
+#[test]
+fn fps_limits_what_is_analysed_and_counts_the_rest() {
+    let mut plan = plan("one", test_input(Some(100)));
+    plan.fps = Some(5.0);
+    let story = play_plan(&plan, MINUTE);
+    assert_eq!(story.frames.len(), 20, "four seconds at 5 fps");
+    assert_eq!(story.dropped("fps"), 80);
+    assert!(story.frames.windows(2).all(|w| w[1].1 - w[0].1 == 200_000_000), "evenly spaced");
+}
+
+#[test]
+fn a_missing_file_is_broken_at_once_and_says_why() {
+    let story = play(Input::File("no/such/clip.mp4".into()), Duration::from_secs(2));
+    assert!(story.broken().unwrap().contains("no/such/clip.mp4"), "{:?}", story.broken());
+    assert_eq!(story.states(), [SourceState::Connecting, SourceState::Failed], "one attempt only");
+    let folder = play(Input::File(std::env::temp_dir()), Duration::from_secs(2));
+    assert!(folder.broken().unwrap().contains("not a file"), "{:?}", folder.broken());
+}
+
+#[test]
+fn what_is_no_video_is_broken_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("text.mp4");
+    std::fs::write(&text, "this is not a video\n".repeat(100)).unwrap();
+    assert!(play(Input::File(text), MINUTE).broken().is_some());
+    let empty = dir.path().join("empty.mp4");
+    std::fs::write(&empty, "").unwrap();
+    assert!(play(Input::File(empty), MINUTE).broken().is_some());
+    let sound = dir.path().join("sound.wav");
+    let mut wav =
+        b"RIFF\x24\x7d\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\x7d\0\0".to_vec();
+    wav.resize(32_044, 0);
+    std::fs::write(&sound, wav).unwrap();
+    let story = play(Input::File(sound), MINUTE);
+    assert_eq!(story.broken(), Some("there is no video stream in it"));
+}
+
+#[test]
+fn a_slow_engine_is_not_taken_for_a_silent_file() {
+    // Ten seconds pass over each frame; the watchdog of a file bites at four.
+    let clock = Machine::start();
+    let sink = Recorder::slow(&clock, Duration::from_secs(10));
+    let mut backend = GstBackend::new(clock).unwrap();
+    backend.add_source(&plan("one", test_input(Some(40))), sink.clone()).unwrap();
+    let story = sink.wait("one", MINUTE, Story::over);
+    assert_eq!((story.broken(), story.frames.len()), (None, 40));
+}
+
+#[test]
+fn a_live_source_stamps_arrival_and_stops_when_taken_away() {
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    backend.add_source(&plan("cam", test_input(None)), sink.clone()).unwrap();
+    assert!(backend.add_source(&plan("cam", test_input(None)), sink.clone()).is_err(), "one id, one source");
+    let story = sink.wait("cam", MINUTE, |s| s.frames.len() >= 10);
+    assert!(story.frames.windows(2).all(|w| w[0].1 < w[1].1 && w[0].0 < w[1].0));
+    assert!(story.frames[9].1 <= clock.monotonic_ns() && story.frames[9].1 > 0);
+    let before = clock.monotonic_ns();
+    backend.remove_source(&"cam".into());
+    assert!(clock.monotonic_ns() - before < 1_000_000_000, "removing is prompt");
+    let story = sink.story("cam");
+    assert_eq!(story.states().last(), Some(&SourceState::Stopped));
+    assert!(!story.over(), "a source that was taken away did not end by itself");
+    let frames = story.frames.len();
+    assert_eq!(sink.story("cam").frames.len(), frames, "nothing comes after the removal");
+}
+
+#[test]
+fn what_cannot_work_is_refused_at_once_without_its_secrets() {
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock).unwrap();
+    for input in [
+        Input::Rtsp("ftp://user:canary@host/".into()),
+        Input::Rtsp("rtsp//user:canary@host/".into()),
+        Input::Trace("t.jsonl".into()),
+        Input::Test { pattern: "no-such".into(), frames: None, width: 160, height: 120, fps: 25.0 },
+        Input::Test { pattern: "ball".into(), frames: None, width: 0, height: 120, fps: 25.0 },
+    ] {
+        let error = backend.add_source(&plan("x", input), sink.clone()).unwrap_err().to_string();
+        assert!(error.starts_with("[E0201]") && !error.contains("canary"), "{error}");
+    }
+}
+
+#[test]
+fn an_encoded_clip_plays_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ours.mp4");
+    let colorimetry = Colorimetry { matrix: Matrix::Bt709, range: Range::Limited };
+    // A size that is odd both ways: the last row and column go.
+    let (width, height) = (161u32, 121u32);
+    let luma = |n: usize| (0..width as usize * height as usize).map(|i| (40 + i % 161 / 2 + n) as u8).collect();
+    let mut writer = Mp4Writer::create(&path, 25.0).unwrap();
+    for n in 0..30 {
+        let planes = [luma(n), vec![90; 81 * 61], vec![160; 81 * 61]];
+        let picture = Picture::from_i420(width, height, colorimetry, planes).unwrap();
+        writer.write(&picture, n as u64 * 40_000_000).unwrap();
+    }
+    writer.finish(Duration::from_secs(20)).unwrap();
+    let story = play(Input::File(path), MINUTE);
+    assert_eq!(story.sizes(), [((160, 120), 30)]);
+    assert_eq!(story.frames[29].1, 29 * 40_000_000);
+    let last = story.last.unwrap();
+    assert_eq!(last.colorimetry, colorimetry, "what the values mean survives");
+    let truth: Vec<u8> = luma(29);
+    let worst = (0..120 * 160).map(|i| {
+        let (x, y) = (i % 160, i / 160);
+        last.plane(0)[y * last.stride(0) + x].abs_diff(truth[y * 161 + x])
+    });
+    assert!(worst.max().unwrap() <= 12, "luma is what was written");
+    assert!(last.plane(1)[0].abs_diff(90) <= 6 && last.plane(2)[0].abs_diff(160) <= 6);
+}
+
+#[test]
+fn an_encoded_clip_may_come_from_rgb() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rgb.mp4");
+    let mut writer = Mp4Writer::create(&path, 10.0).unwrap();
+    for n in 0..5 {
+        let red = Picture::from_rgb(64, 48, [200, 20, 20].repeat(64 * 48)).unwrap();
+        writer.write(&red, n * 100_000_000).unwrap();
+    }
+    let other = Picture::from_rgb(32, 32, vec![0; 32 * 32 * 3]).unwrap();
+    assert!(writer.write(&other, 500_000_000).is_err(), "another size is refused");
+    writer.finish(Duration::from_secs(20)).unwrap();
+    let last = play(Input::File(path), MINUTE).last.unwrap();
+    assert!(last.plane(2)[0] > 180, "red has much V: {}", last.plane(2)[0]);
+    assert!(Mp4Writer::create(Path::new("/no/such/folder/x.mp4"), 10.0).is_err());
+}
+
+/// A camera in a process of its own.
+struct Camera {
+    process: Child,
+    port: u16,
+}
+
+impl Camera {
+    /// Starts one on `port` (0 = any); `None` after saying that the double is not built.
+    fn start(test: &str, port: u16, args: &[&str]) -> Option<Self> {
+        let program = std::env::current_exe().unwrap().parent()?.parent()?.join("examples/rtsp_server");
+        if !program.exists() {
+            println!(
+                "SKIP {test}: examples/rtsp_server is not built (cargo test builds it, cargo test --test it does not)"
+            );
+            return None;
+        }
+        let mut process = Command::new(program)
+            .args(["--port", &port.to_string()])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Some(Self { process, port: line.trim().parse().expect("the camera prints its port") })
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn uri(&self) -> Input {
+        Input::Rtsp(format!("rtsp://127.0.0.1:{}/cam", self.port))
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const S: u64 = 1_000_000_000;
+
+/// Frames told after `from_ns`.
+fn frame_after(story: &Story, from_ns: u64) -> Option<u64> {
+    story.frames.iter().map(|f| f.1).find(|at| *at > from_ns)
+}
+
+#[test]
+fn a_camera_that_dies_and_freezes_comes_back_and_costs_the_others_nothing() {
+    let test = "a_camera_that_dies_and_freezes_comes_back";
+    let Some(mut camera) = Camera::start(test, 0, &[]) else { return };
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    backend.add_source(&plan("cam", camera.uri()), sink.clone()).unwrap();
+    let files = ["a", "b", "c"];
+    for id in files {
+        // At its own pace, so that it plays through all of the camera's misfortunes.
+        let mut file = plan(id, test_input(Some(300)));
+        file.realtime = true;
+        backend.add_source(&file, sink.clone()).unwrap();
+    }
+    sink.wait("cam", MINUTE, |s| s.frames.len() > 20);
+
+    // Killed, and started again at once.
+    let killed = clock.monotonic_ns();
+    camera.kill();
+    let gone = |state: &SourceState| matches!(state, SourceState::Stalled | SourceState::Backoff { .. });
+    let story = sink.wait("cam", Duration::from_secs(5), |s| s.entered(killed, gone).is_some());
+    let noticed = story.entered(killed, gone).unwrap() - killed;
+    assert!(noticed <= 3 * S, "noticed after {noticed} ns");
+    let port = camera.port;
+    camera = Camera::start(test, port, &[]).unwrap();
+    let returned = clock.monotonic_ns();
+    let story = sink.wait("cam", Duration::from_secs(15), |s| frame_after(s, returned).is_some());
+    let back = frame_after(&story, returned).unwrap() - returned;
+    assert!(back <= 2 * S, "back after {back} ns of its return from a short loss");
+    println!("note: killed: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
+
+    // Frozen: the connection stands, nothing comes.
+    sink.wait("cam", MINUTE, |s| s.frames.len() > 60);
+    camera.signal(rustix::process::Signal::STOP);
+    let frozen = clock.monotonic_ns();
+    let stalled = |state: &SourceState| *state == SourceState::Stalled;
+    let story = sink.wait("cam", Duration::from_secs(8), |s| s.entered(frozen, stalled).is_some());
+    let noticed = story.entered(frozen, stalled).unwrap() - frozen;
+    assert!(noticed <= 3 * S + S / 4, "noticed after {noticed} ns");
+    camera.signal(rustix::process::Signal::CONT);
+    let returned = clock.monotonic_ns();
+    let story = sink.wait("cam", Duration::from_secs(20), |s| frame_after(s, returned).is_some());
+    let back = frame_after(&story, returned).unwrap() - returned;
+    assert!(back <= 12 * S, "back after {back} ns");
+    println!("note: frozen: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
+    assert!(story.frames.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1), "numbers and times go on");
+
+    for id in files {
+        let story = sink.wait(id, MINUTE, Story::over);
+        assert_eq!(story.broken(), None, "{id}");
+        assert!(story.frames.iter().map(|f| f.0).eq(0..300), "{id} lost a frame");
+    }
+}
+
+#[test]
+fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
+    let test = "a_camera_that_never_was_is_tried_for_ever";
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut plan = plan("cam", Input::Rtsp(format!("rtsp://viewer:canary@127.0.0.1:{port}/cam")));
+    plan.retry.base = Duration::from_millis(20);
+    plan.retry.cap = Duration::from_millis(80);
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    backend.add_source(&plan, sink.clone()).unwrap();
+    let faults = |s: &Story| s.events.iter().filter(|(_, e)| matches!(e, SourceEvent::Fault(_))).count();
+    let story = sink.wait("cam", MINUTE, |s| faults(s) >= 8);
+    let mut expected = Vec::new();
+    for attempt in 1..=3 {
+        expected.extend([SourceState::Connecting, SourceState::Backoff { attempt }]);
+    }
+    expected.extend([SourceState::Connecting, SourceState::Failed]);
+    assert_eq!(story.states(), expected, "failed after three retries, and still tried");
+    assert!(!format!("{:?}", story.events).contains("canary"), "{:?}", story.events);
+
+    let Some(_camera) = Camera::start(test, port, &["--user", "viewer", "--password", "canary"]) else { return };
+    sink.wait("cam", MINUTE, |s| s.states().last() == Some(&SourceState::Running));
+
+    plan.id = "stranger".into();
+    plan.input = Input::Rtsp(format!("rtsp://viewer:wrong-canary@127.0.0.1:{port}/cam"));
+    backend.add_source(&plan, sink.clone()).unwrap();
+    let story = sink.wait("stranger", MINUTE, |s| faults(s) >= 1);
+    let told = format!("{:?}", story.events);
+    assert!(told.to_lowercase().contains("authori") && !told.contains("canary"), "{told}");
+}
+
+#[test]
+fn a_server_that_accepts_and_says_nothing_is_given_up_and_let_go_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("rtsp://{}/cam", listener.local_addr().unwrap());
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    backend.add_source(&plan("cam", Input::Rtsp(uri)), sink.clone()).unwrap();
+    let (_held, _) = listener.accept().unwrap();
+    clock.skip(Duration::from_secs(8));
+    let fault =
+        |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault(why) if why.contains("first frame")));
+    sink.wait("cam", Duration::from_secs(5), fault);
+    let before = clock.monotonic_ns();
+    backend.stop(Duration::from_secs(3));
+    assert!(clock.monotonic_ns() - before < S, "stopping while it hangs is prompt");
+    assert_eq!(sink.story("cam").states().last(), Some(&SourceState::Stopped));
+}
+
+/// Clips, and at how many cuts each is tried: every 1/64, except the three long ones, which take minutes so.
+const CUTS: &[(&str, usize)] =
+    &[("clips/vtest-480x360.mp4", 7), ("clips/one-by-one-person-detection.mp4", 7), ("clips/car-detection.mp4", 7)];
+/// Sources that play at the same time.
+const CUTS_AT_ONCE: usize = 6;
+
+#[test]
+fn no_cut_file_crashes_or_stays_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cuts = Vec::new();
+    for (file, ..) in DECODES {
+        let Some(path) = testdata("no_cut_file_crashes_or_stays_silent", file) else { continue };
+        let bytes = std::fs::read(path).unwrap();
+        let every = std::env::var_os("DSENGINE_TEST_ALL_CUTS").is_some();
+        let points = CUTS.iter().find(|(name, _)| name == file && !every).map_or(63, |(_, n)| *n);
+        for k in 1..=points {
+            let cut = dir.path().join(format!("{}-{k}", file.replace('/', "-")));
+            cuts.push((cut, bytes[..bytes.len() * k / (points + 1)].to_vec()));
+        }
+    }
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    let (mut ended, mut broken, mut stalled) = (0, 0, 0);
+    for group in cuts.chunks(CUTS_AT_ONCE) {
+        for (path, bytes) in group {
+            std::fs::write(path, bytes).unwrap();
+            let id = path.file_name().unwrap().to_str().unwrap();
+            backend.add_source(&plan(id, Input::File(path.clone())), sink.clone()).unwrap();
+        }
+        for (path, _) in group {
+            let id = path.file_name().unwrap().to_str().unwrap();
+            let story = sink.wait(id, MINUTE, Story::over);
+            assert!(story.longest_ns < 5 * S, "{id} was silent for {} ms", story.longest_ns / 1_000_000);
+            match story.broken() {
+                None => ended += 1,
+                Some(why) if why.contains("for 4.0 s") => stalled += 1,
+                Some(_) => broken += 1,
+            }
+            backend.remove_source(&id.into());
+            sink.forget(id);
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    println!("note: {} cuts: {ended} ended, {broken} broke, {stalled} fell silent and were given up", cuts.len());
+}
+
+/// Threads and open files of this process.
+fn held() -> (usize, usize) {
+    let count = |path: &str| std::fs::read_dir(path).unwrap().count();
+    (count("/proc/self/task"), count("/proc/self/fd"))
+}
+
+#[test]
+fn adding_and_removing_leaves_no_thread_and_no_descriptor_behind() {
+    const ALONE: &str = "DSENGINE_TEST_ALONE";
+    let name = "sources::adding_and_removing_leaves_no_thread_and_no_descriptor_behind";
+    if std::env::var_os(ALONE).is_none() {
+        // Other tests of this process have threads and files of their own, so it runs in one of its own.
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture", "--test-threads=1"])
+            .env(ALONE, "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    let mut cycle = |n: usize| {
+        let id = format!("s{n}");
+        let input = match n % 3 {
+            0 => test_input(None),
+            1 => test_input(Some(5)),
+            _ => Input::Rtsp("rtsp://127.0.0.1:9/nobody".into()),
+        };
+        backend.add_source(&plan(&id, input), sink.clone()).unwrap();
+        sink.wait(&id, MINUTE, |s| s.frames.len() >= 3 || s.over() || s.events.len() >= 3);
+        backend.remove_source(&id.as_str().into());
+        // A picture holds the decoder's buffer pool, and that holds descriptors.
+        sink.forget(&id);
+    };
+    // GStreamer's and GLib's own pools fill in the first cycles and are kept.
+    (0..9).for_each(&mut cycle);
+    let (threads, files) = held();
+    (9..60).for_each(&mut cycle);
+    // GLib lets its idle pool threads go only after a while; they are few, and never more than there were.
+    let (threads_after, files_after) = held();
+    assert!(threads_after <= threads + 1, "{threads} threads before, {threads_after} after 50 cycles");
+    assert!(files_after <= files, "{files} descriptors before, {files_after} after 50 cycles");
+    println!("note: threads {threads} -> {threads_after}, descriptors {files} -> {files_after}");
 }

@@ -1,0 +1,67 @@
+//! A camera for tests: a real RTSP server that sends H.264 of GStreamer's test picture. It is a process of its
+//! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
+//!
+//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--user NAME --password WORD]`; it prints the port on
+//! one line, serves on the loopback address, and ends when its standard input closes.
+
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::panic, reason = "a test double is a program of its own")]
+
+use std::io::Read;
+use std::thread;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer_rtsp_server as server;
+use gstreamer_rtsp_server::prelude::*;
+
+fn option(name: &str) -> Option<String> {
+    let mut args = std::env::args().skip_while(|arg| arg != name);
+    args.next().and(args.next())
+}
+
+fn main() {
+    gst::init().expect("GStreamer starts");
+    let size = option("--size").unwrap_or_else(|| "320x240".into());
+    let (width, height) = size.split_once('x').expect("--size WxH");
+    let fps = option("--fps").unwrap_or_else(|| "25".into());
+    let encoder = if gst::ElementFactory::find("x264enc").is_some() {
+        "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25"
+    } else {
+        "openh264enc gop-size=25"
+    };
+    let factory = server::RTSPMediaFactory::new();
+    factory.set_shared(true);
+    factory.set_launch(&format!(
+        "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},\
+         framerate={fps}/1 ! {encoder} ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    ));
+    let camera = server::RTSPServer::new();
+    camera.set_address("127.0.0.1");
+    camera.set_service(&option("--port").unwrap_or_else(|| "0".into()));
+    if let (Some(user), Some(password)) = (option("--user"), option("--password")) {
+        guard(&camera, &factory, &user, &password);
+    }
+    let mounts = camera.mount_points().expect("a server has mount points");
+    mounts.add_factory(&option("--path").unwrap_or_else(|| "/cam".into()), factory);
+    let _attached = camera.attach(None).expect("the port is free");
+    println!("{}", camera.bound_port());
+
+    let main = glib::MainLoop::new(None, false);
+    let quit = main.clone();
+    thread::spawn(move || {
+        // Whoever started the double is gone when this ends, however it went.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        quit.quit();
+    });
+    main.run();
+}
+
+/// Lets only `user` in.
+fn guard(camera: &server::RTSPServer, factory: &server::RTSPMediaFactory, user: &str, password: &str) {
+    let auth = server::RTSPAuth::new();
+    let token = server::RTSPToken::builder().field("media.factory.role", "viewer").build();
+    auth.add_basic(&server::RTSPAuth::make_basic(user, password), &token);
+    camera.set_auth(Some(&auth));
+    let role = gst::Structure::builder("viewer").field("media.factory.access", true);
+    factory.add_role_from_structure(&role.field("media.factory.construct", true).build());
+}
