@@ -165,7 +165,7 @@ impl Builder {
             let mut rules = Vec::new();
             for (strategy, board) in plan.strategies.iter().zip(&boards).filter(|(s, _)| applies(&s.sources, &source.id)) {
                 match &strategy.kind {
-                    StrategyKind::Motion => detectors.push(rule(board, false, Box::new(Motion::new(&strategy.name)), &metrics)),
+                    StrategyKind::Motion => detectors.push(rule(board, false, Box::new(Motion::new(&*strategy.name, &strategy.config)?), &metrics)),
                     StrategyKind::Lua(path) => {
                         let make = lua_maker(strategy, path, &source.id, &state, &watchdog);
                         let text = scripts.get(path);
