@@ -94,12 +94,10 @@ impl RotatingFile {
         if self.backups == 0 {
             self.file.set_len(0)?;
         } else {
-            for number in (1..self.backups).rev() {
-                // Gaps are fine: what is not there is not moved.
-                match fs::rename(self.numbered(number), self.numbered(number + 1)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+            // Only up to the first free number: the rest need not move.
+            let free = (1..self.backups).find(|n| !self.numbered(*n).exists()).unwrap_or(self.backups);
+            for number in (1..free).rev() {
+                fs::rename(self.numbered(number), self.numbered(number + 1))?;
             }
             fs::rename(&self.path, self.numbered(1))?;
         }

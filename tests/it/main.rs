@@ -1,5 +1,16 @@
 //! The integration tests, in one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail by panicking and say why on the console; clippy knows only functions marked as tests"
+)]
+
+mod admin;
+mod alerts;
 mod house;
 mod infer;
 mod recorder;

@@ -1,0 +1,486 @@
+//! From a draft to its receivers: policy, store, delivery and every handler, with real files and real HTTP.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use dsengine::alert::{BoxFuture, Delivery, DeliveryError, Gate, Handler, MemoryStore, Retry, Store};
+use dsengine::config::{AlertPlan, HandlerKind, HandlerPlan};
+use dsengine::error::Code;
+use dsengine::handlers;
+use dsengine::telemetry::{AlertOutcome, Metrics};
+use dsengine::types::{Alert, AlertDraft, Clock, Frame, Level};
+use tokio::runtime::Runtime;
+
+use crate::watch::Wall;
+
+/// Longest wait for what must happen.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn plan() -> AlertPlan {
+    AlertPlan {
+        enabled: true,
+        throttle: Duration::from_secs(60),
+        burst_threshold: 3,
+        max_per_minute: 10,
+        min_confidence: 0.5,
+        default_level: Level::Medium,
+        attempts: 3,
+        retry_delay: Duration::from_millis(1),
+        outbox_max: 10_000,
+    }
+}
+
+fn draft(rule: &str, key: impl ToString) -> AlertDraft {
+    let message = format!("{rule} \"quoted\" ünïcode");
+    AlertDraft { rule: rule.into(), level: None, key: key.to_string(), message, detections: vec![] }
+}
+
+fn frame(clock: &dyn Clock, source: &str, seq: u64) -> Frame {
+    Frame {
+        source: source.into(),
+        seq,
+        pts_ns: seq * 33_333_333,
+        captured_unix_ns: clock.unix_ns(),
+        arrived_ns: clock.monotonic_ns(),
+        width: 640,
+        height: 360,
+        detections: vec![],
+        tracked: false,
+        picture: None,
+    }
+}
+
+/// An accepted alert.
+fn alert(key: &str) -> Arc<Alert> {
+    let clock = Wall::new();
+    let metrics = Metrics::new(clock.clone());
+    let mut gate = Gate::new(&plan(), &"gate".into(), MemoryStore::new(1), &[], &metrics);
+    gate.raise(&draft("loitering", key), &[], &frame(&*clock, "gate", 7)).expect("accepted")
+}
+
+/// What every handler keeps to, whatever it delivers to. `make` builds it anew with a receiver that works.
+pub(crate) fn check_handler(make: impl Fn() -> Arc<dyn Handler>) {
+    let runtime = runtime();
+    let handler = make();
+    assert!(!handler.name().is_empty());
+    assert_eq!(handler.name(), make().name(), "the name comes from the config");
+    // Any text a script may write.
+    let mut hostile = (*alert("1")).clone();
+    hostile.message = "\0\n\r\x1b[2J\u{2028}🚶\"'\\ ".repeat(2_000);
+    hostile.key = String::new();
+    for alert in [&*alert("1"), &hostile, &*alert("2")] {
+        runtime.block_on(handler.deliver(alert)).expect("a working receiver gets every alert");
+    }
+    // A delivery that is given up half-way leaves the handler usable.
+    runtime.block_on(async {
+        let alert = alert("3");
+        let mut delivery = handler.deliver(&alert);
+        let polled = std::future::poll_fn(|context| {
+            let _ = delivery.as_mut().poll(context);
+            std::task::Poll::Ready(())
+        });
+        polled.await;
+        drop(delivery);
+        handler.deliver(&alert).await.expect("works after an abandoned delivery");
+    });
+}
+
+/// A delivery whose outcome the test decides.
+struct Scripted<F>(&'static str, F);
+
+impl<F: Fn(&Alert) -> Outcome + Send + Sync> Handler for Scripted<F> {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        Box::pin(async move {
+            let failed = |retry| Err(DeliveryError { message: "scripted".into(), retry });
+            match self.1(alert) {
+                Outcome::Ok => Ok(()),
+                Outcome::Never => failed(Retry::Never),
+                Outcome::Later => failed(Retry::Later),
+                Outcome::Hang => std::future::pending().await,
+                Outcome::Panic => panic!("scripted panic"),
+            }
+        })
+    }
+}
+
+enum Outcome {
+    Ok,
+    Never,
+    Later,
+    Hang,
+    Panic,
+}
+
+/// Gate, store, deliverers and metrics of one source, as an engine puts them together.
+struct Path_ {
+    runtime: Runtime,
+    clock: Arc<Wall>,
+    metrics: Arc<Metrics>,
+    gate: Gate,
+    delivery: Delivery,
+    store: Arc<MemoryStore>,
+}
+
+impl Path_ {
+    fn new(plan: &AlertPlan, handlers: &[Arc<dyn Handler>]) -> Self {
+        let runtime = runtime();
+        let clock = Wall::new();
+        let metrics = Metrics::new(clock.clone());
+        let store = MemoryStore::new(plan.outbox_max);
+        let as_clock: Arc<dyn Clock> = clock.clone();
+        let delivery = Delivery::start(runtime.handle(), store.clone(), handlers, plan, &metrics, &as_clock);
+        let names: Vec<Arc<str>> = handlers.iter().map(|h| h.name().into()).collect();
+        let gate = Gate::new(plan, &"gate".into(), store.clone(), &names, &metrics);
+        Self { runtime, clock, metrics, gate, delivery, store }
+    }
+
+    fn raise(&mut self, rule: &str, key: impl ToString, seq: u64) -> Option<Arc<Alert>> {
+        let frame = frame(&*self.clock, "gate", seq);
+        self.gate.raise(&draft(rule, key), &[], &frame)
+    }
+
+    fn drain(&self) -> usize {
+        self.runtime.block_on(self.delivery.drain(LIMIT))
+    }
+
+    /// [raised, accepted, suppressed, refused, delivered, failed]
+    fn counts(&self) -> [u64; 6] {
+        let source = self.metrics.source(&"gate".into());
+        AlertOutcome::ALL.map(|outcome| source.alerts(outcome))
+    }
+}
+
+fn file_plan(path: &Path, max_bytes: u64, backups: u32) -> HandlerPlan {
+    HandlerPlan { name: "file".into(), kind: HandlerKind::File { path: path.into(), max_bytes, backups } }
+}
+
+fn build(plan: &HandlerPlan) -> Arc<dyn Handler> {
+    let clock: Arc<dyn Clock> = Wall::new();
+    handlers::build(plan, &clock).unwrap()
+}
+
+fn records(folder: &Path) -> Vec<Alert> {
+    fs::read_dir(folder)
+        .unwrap()
+        .flat_map(|entry| {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).expect("a whole record")).collect::<Vec<Alert>>()
+        })
+        .collect()
+}
+
+#[test]
+fn every_accepted_alert_is_in_the_file_once_through_any_number_of_rotations() {
+    let folder = tempfile::tempdir().unwrap();
+    let handler = build(&file_plan(&folder.path().join("alerts.jsonl"), 2_000, 10_000));
+    let mut path = Path_::new(&plan(), &[handler]);
+    let sent: Vec<Arc<Alert>> = (0..3_000).map(|i| path.raise("r", i, i).expect("accepted")).collect();
+    assert_eq!(path.drain(), 0);
+    assert!(fs::read_dir(folder.path()).unwrap().count() > 100, "it rotated");
+    let mut found = records(folder.path());
+    found.sort_by_key(|a| a.seq);
+    assert_eq!(found.len(), sent.len());
+    assert!(found.iter().zip(&sent).all(|(found, sent)| *found == **sent), "each as it was accepted");
+    assert_eq!(path.counts(), [3_000, 3_000, 0, 0, 3_000, 0]);
+}
+
+#[test]
+fn order_is_kept_and_retries_do_not_double_or_lose() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (log, calls) = (seen.clone(), AtomicUsize::new(0));
+    let flaky = Scripted("flaky", move |alert: &Alert| {
+        if calls.fetch_add(1, Ordering::Relaxed) % 3 != 2 {
+            return Outcome::Later;
+        }
+        log.lock().unwrap().push(alert.seq);
+        Outcome::Ok
+    });
+    let mut path = Path_::new(&plan(), &[Arc::new(flaky)]);
+    (0..100).for_each(|i| drop(path.raise("r", i, i)));
+    assert_eq!(path.drain(), 0);
+    assert_eq!(*seen.lock().unwrap(), (0..100).collect::<Vec<_>>());
+    let page = path.metrics.render();
+    assert!(page.contains("dsengine_alert_deliveries_total{handler=\"flaky\",outcome=\"retried\"} 200"), "{page}");
+    assert!(page.contains("dsengine_alert_deliveries_total{handler=\"flaky\",outcome=\"delivered\"} 100"));
+    assert!(page.contains("dsengine_alerts_total{outcome=\"delivered\",rule=\"r\",source=\"gate\"} 100"));
+}
+
+#[test]
+fn a_refusal_for_good_is_tried_once_a_panic_and_trouble_as_often_as_configured() {
+    for (outcome, tries) in [(0, 1), (1, 3), (2, 3)].map(|(kind, tries)| {
+        (move || [Outcome::Never, Outcome::Later, Outcome::Panic].into_iter().nth(kind).unwrap(), tries)
+    }) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let handler = Scripted("bad", move |_: &Alert| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            outcome()
+        });
+        let mut path = Path_::new(&plan(), &[Arc::new(handler)]);
+        path.raise("r", 1, 1);
+        assert_eq!(path.drain(), 0);
+        assert_eq!(calls.load(Ordering::Relaxed), tries);
+        assert_eq!(path.counts(), [1, 1, 0, 0, 0, 1]);
+    }
+}
+
+#[test]
+fn a_hanging_handler_holds_up_neither_the_lane_nor_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = build(&file_plan(&folder.path().join("alerts.jsonl"), 1 << 20, 1));
+    let hanging: Arc<dyn Handler> = Arc::new(Scripted("hanging", |_: &Alert| Outcome::Hang));
+    let mut path = Path_::new(&AlertPlan { outbox_max: 50, ..plan() }, &[hanging, file]);
+    // Many more than the hanging one's queue holds.
+    for i in 0..500 {
+        path.raise("r", i, i).expect("accepted, since the file has room");
+        while path.store.pending("file") >= 50 {
+            std::thread::yield_now();
+        }
+    }
+    let left = path.runtime.block_on(path.delivery.drain(Duration::from_millis(200)));
+    assert_eq!((left, path.store.pending("hanging"), path.store.pending("file")), (50, 50, 0));
+    assert_eq!(records(folder.path()).len(), 500);
+    // 450 never fitted into the hanging one's queue: given up; 50 are pending with it.
+    assert_eq!(path.counts(), [500, 500, 0, 0, 0, 450]);
+}
+
+#[test]
+fn raised_is_delivered_plus_failed_plus_pending_plus_suppressed_plus_refused() {
+    for seed in 0..10 {
+        fastrand::seed(seed);
+        let moody = Scripted("moody", |alert: &Alert| match alert.seq % 4 {
+            0 => Outcome::Never,
+            1 if alert.key.len() == 1 => Outcome::Panic,
+            _ => Outcome::Ok,
+        });
+        let plan = AlertPlan { outbox_max: fastrand::usize(1..40), attempts: 1, ..plan() };
+        let mut path = Path_::new(&plan, &[Arc::new(moody), Arc::new(Scripted("good", |_: &Alert| Outcome::Ok))]);
+        let raised = 2_000;
+        for i in 0..raised {
+            path.raise(["r", "s", "t"][fastrand::usize(..3)], fastrand::u32(..400), i);
+        }
+        let [r, accepted, suppressed, refused, ..] = path.counts();
+        assert_eq!((r, r), (raised, accepted + suppressed + refused));
+        assert_eq!(path.drain(), 0);
+        let [.., delivered, failed] = path.counts();
+        assert_eq!(accepted, delivered + failed, "seed {seed}");
+        assert!(suppressed > 0 && delivered > 0 && failed > 0);
+    }
+}
+
+#[test]
+fn from_capture_to_the_file_takes_milliseconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("alerts.jsonl");
+    let mut path = Path_::new(&plan(), &[build(&file_plan(&file, 1 << 30, 1))]);
+    for i in 0..500 {
+        path.raise("r", i, i);
+        // One at a time, as alerts come.
+        assert_eq!(path.drain(), 0);
+    }
+    let page = path.metrics.render();
+    let within = |le: &str| -> u64 {
+        let prefix = format!("dsengine_alert_latency_seconds_bucket{{handler=\"file\",le=\"{le}\"}} ");
+        page.lines().find_map(|l| l.strip_prefix(&prefix)).expect(le).parse().unwrap()
+    };
+    println!("alert latency: {} of 500 within 1 ms, {} within 25 ms", within("0.001"), within("0.025"));
+    assert!(within("0.025") >= 495, "{page}");
+}
+
+#[test]
+fn a_log_file_that_cannot_be_written_is_an_error_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocked = folder.path().join("file");
+    fs::write(&blocked, "").unwrap();
+    let clock: Arc<dyn Clock> = Wall::new();
+    for path in [blocked.join("alerts.jsonl"), folder.path().to_owned(), "/dev/full".into()] {
+        let error = handlers::build(&file_plan(&path, 1_000, 1), &clock).err().expect("an error at the start");
+        assert_eq!(error.code(), Code::Handler);
+        assert!(error.message().contains(&*path.to_string_lossy()), "{error}");
+    }
+}
+
+/// A real HTTP server that answers as it is told and keeps what it got.
+struct Receiver {
+    url: String,
+    got: Arc<Mutex<Vec<(HeaderMap, serde_json::Value)>>>,
+    _runtime: Runtime,
+}
+
+impl Receiver {
+    fn new(answers: &'static [u16]) -> Self {
+        let runtime = runtime();
+        let got: Arc<Mutex<Vec<_>>> = Arc::default();
+        let log = got.clone();
+        let hook = move |headers: HeaderMap, body: Bytes| async move {
+            let mut log = log.lock().unwrap();
+            let status = answers[log.len().min(answers.len() - 1)];
+            log.push((headers, serde_json::from_slice(&body).unwrap()));
+            (StatusCode::from_u16(status).unwrap(), "answer")
+        };
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}/hook?token=C4n4ry", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/hook", axum::routing::post(hook));
+        runtime.spawn(async { axum::serve(listener, router).await });
+        Self { url, got, _runtime: runtime }
+    }
+
+    fn handler(&self) -> Arc<dyn Handler> {
+        webhook(&self.url)
+    }
+}
+
+fn webhook(url: &str) -> Arc<dyn Handler> {
+    let headers = BTreeMap::from([("X-Site".to_owned(), "north".to_owned())]);
+    let timeout = Duration::from_millis(500);
+    build(&HandlerPlan { name: "hook".into(), kind: HandlerKind::Webhook { url: url.into(), timeout, headers } })
+}
+
+#[test]
+fn a_webhook_posts_the_alert_with_a_constant_id_until_it_is_taken() {
+    let receiver = Receiver::new(&[503, 429, 204]);
+    let mut path = Path_::new(&plan(), &[receiver.handler()]);
+    let alert = path.raise("r", 1, 1).unwrap();
+    assert_eq!(path.drain(), 0);
+    let got = receiver.got.lock().unwrap();
+    assert_eq!(got.len(), 3);
+    for (headers, body) in got.iter() {
+        assert_eq!(headers["webhook-id"], alert.id.as_str());
+        let now = path.clock.unix_ns() / 1_000_000_000;
+        let stamp: u64 = headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+        assert!(now - stamp < 60);
+        assert_eq!(
+            (&headers["content-type"], &headers["x-site"]),
+            (&"application/json".parse().unwrap(), &"north".parse().unwrap())
+        );
+        assert_eq!(*body, serde_json::to_value(&*alert).unwrap());
+    }
+    assert_eq!(path.counts(), [1, 1, 0, 0, 1, 0]);
+}
+
+#[test]
+fn statuses_say_whether_trying_again_can_help_and_errors_hold_no_secret() {
+    let runtime = runtime();
+    for (status, retry) in [
+        (200, None),
+        (299, None),
+        (400, Some(Retry::Never)),
+        (404, Some(Retry::Never)),
+        (410, Some(Retry::Never)),
+        (408, Some(Retry::Later)),
+        (425, Some(Retry::Later)),
+        (429, Some(Retry::Later)),
+        (500, Some(Retry::Later)),
+        (503, Some(Retry::Later)),
+    ] {
+        let receiver = Receiver::new(Box::leak(Box::new([status])));
+        let result = runtime.block_on(receiver.handler().deliver(&alert("1")));
+        assert_eq!(result.as_ref().err().map(|e| e.retry), retry, "{status}");
+        if let Err(error) = result {
+            assert!(error.message.contains(&status.to_string()) && !error.message.contains("C4n4ry"), "{error}");
+        }
+    }
+    // Nobody there; somebody who accepts and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for url in [format!("http://user:C4n4ry@127.0.0.1:{port}/x?key=C4n4ry"), "http://127.0.0.1:1/?token=C4n4ry".into()]
+    {
+        let error = runtime.block_on(webhook(&url).deliver(&alert("1"))).unwrap_err();
+        assert_eq!(error.retry, Retry::Later);
+        assert!(!error.message.contains("C4n4ry"), "{error}");
+    }
+}
+
+#[test]
+fn an_address_or_header_that_is_none_is_an_error_at_the_start_without_secrets() {
+    let clock: Arc<dyn Clock> = Wall::new();
+    let header = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    for (url, headers) in [
+        ("ftp://a:C4n4ry@h/x", BTreeMap::new()),
+        ("not an address", BTreeMap::new()),
+        ("/path", BTreeMap::new()),
+        ("http://h/", header("bad name", "x")),
+        ("http://h/", header("x-token", "C4n4ry\n")),
+    ] {
+        let kind = HandlerKind::Webhook { url: url.into(), timeout: LIMIT, headers };
+        let error = handlers::build(&HandlerPlan { name: "hook".into(), kind }, &clock).err().expect("an error");
+        assert_eq!(error.code(), Code::Handler);
+        assert!(!error.to_string().contains("C4n4ry"), "{error}");
+    }
+}
+
+#[test]
+fn every_handler_keeps_to_the_rules_of_the_seam() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alerts.jsonl");
+    check_handler(|| build(&file_plan(&path, 1 << 20, 3)));
+    let receiver = Receiver::new(&[200]);
+    check_handler(|| receiver.handler());
+    // The console's turn comes in a child, so that its lines do not mix with the tests' own.
+    let output = console_child("check").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let alerts = lines.lines().filter(|l| l.contains("MEDIUM   gate loitering: ")).count();
+    assert!(alerts >= 4, "{lines}");
+    assert!(!lines.contains('\x1b'), "no colour off a terminal");
+}
+
+#[test]
+fn a_closed_standard_output_is_a_failed_delivery_and_no_crash() {
+    let mut child = console_child("closed").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The test runner's own lines come first, and do not like a closed output.
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("gate loitering") {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the child printed no alert");
+    }
+    drop(lines);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    assert!(said.contains("gave up: Never"), "{said}");
+}
+
+/// This test binary again, doing only [`console_in_a_child`].
+fn console_child(what: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "alerts::console_in_a_child", "--nocapture"]).env("DSENGINE_TEST_CONSOLE", what);
+    command
+}
+
+#[test]
+fn console_in_a_child() {
+    let console = || build(&HandlerPlan { name: "console".into(), kind: HandlerKind::Console });
+    match std::env::var("DSENGINE_TEST_CONSOLE").as_deref() {
+        Ok("check") => check_handler(console),
+        Ok("closed") => {
+            // Until the parent has closed its end.
+            let runtime = runtime();
+            let error = loop {
+                if let Err(error) = runtime.block_on(console().deliver(&alert("1"))) {
+                    break error;
+                }
+            };
+            eprintln!("gave up: {:?}", error.retry);
+        }
+        // Not in the child: the two tests above run this one.
+        _ => {}
+    }
+}
