@@ -1,9 +1,12 @@
 //! Background motion: what differs from what the camera usually sees, as boxes.
 //!
 //! The picture's luma is sampled down to about 320 columns; each cell keeps a running mean and variance of its
-//! brightness on frame time. A cell that is further from its mean than its own noise explains is foreground; a
-//! majority filter removes specks, a dilation joins fragments, connected cells become a box. Pure values: the same
-//! pictures and times give the same boxes. Look next at `strategy::Motion`.
+//! brightness on frame time. The camera's exposure (the median ratio of all cells to their means) is taken out
+//! first: a white car makes the camera darken everything else. A cell that is then further from its mean than its
+//! own noise explains is foreground. What stays foreground without changing becomes background after a while; until
+//! then the old background is kept, so that someone who stood still leaves no ghost. A majority filter removes
+//! specks, a dilation joins fragments, connected cells become a box. Pure values: the same pictures and times give
+//! the same boxes. Look next at `strategy::Motion`.
 
 use crate::types::{BBox, Picture, PixelFormat};
 
@@ -15,8 +18,13 @@ const VARIANCE_MIN: f32 = 6.25;
 const VARIANCE_MAX: f32 = 400.0;
 /// Time constant of learning the background.
 const LEARN_S: f32 = 6.0;
-/// Time constant of taking foreground into the background: a car that parks is part of the scene after about this.
-const ABSORB_S: f32 = 45.0;
+/// How long a cell has to be foreground of one brightness to become background: a car that parks is part of the
+/// scene after this.
+const ABSORB_S: f32 = 30.0;
+/// Exposure ratios taken out; beyond them the light changed, not the exposure.
+const EXPOSURE: std::ops::RangeInclusive<f32> = 0.6..=1.65;
+/// Share of an exposure change that a cell may be off by: cameras do not scale all brightnesses alike.
+const EXPOSURE_SLACK: f32 = 0.25;
 /// Share of foreground cells from which the light changed, not the scene: learn anew instead of alarming.
 const LIGHT_SHARE: f32 = 0.6;
 /// Fewest frames of a warm-up, however slow the camera.
@@ -87,6 +95,9 @@ pub struct Background {
     luma: Vec<f32>,
     mean: Vec<f32>,
     variance: Vec<f32>,
+    /// Of cells that are foreground: the brightness they hold, and for how many seconds they have.
+    held: Vec<f32>,
+    held_s: Vec<f32>,
     /// Squared deviation over squared threshold, per cell.
     ratio: Vec<f32>,
     core: Vec<u8>,
@@ -111,6 +122,8 @@ impl Background {
             luma: Vec::new(),
             mean: Vec::new(),
             variance: Vec::new(),
+            held: Vec::new(),
+            held_s: Vec::new(),
             ratio: Vec::new(),
             core: Vec::new(),
             joined: Vec::new(),
@@ -143,14 +156,15 @@ impl Background {
             self.warm = seen + 1 >= WARM_UP_FRAMES && pts_ns.saturating_sub(since_ns) >= self.settings.warm_up_ns;
             return &self.blobs;
         }
-        let foreground = self.compare();
-        if foreground as f32 > LIGHT_SHARE * self.luma.len() as f32 {
+        let exposure = self.exposure();
+        let foreground = self.compare(exposure);
+        if !EXPOSURE.contains(&exposure) || foreground as f32 > LIGHT_SHARE * self.luma.len() as f32 {
             self.start_over(pts_ns);
             self.learning = Some((1, pts_ns));
             self.learn_evenly(0);
             return &self.blobs;
         }
-        self.learn(gap_ns as f32 * 1e-9);
+        self.learn(gap_ns as f32 * 1e-9, exposure);
         self.clean();
         self.connect();
         &self.blobs
@@ -166,7 +180,9 @@ impl Background {
         self.columns = picture.width as usize / self.step;
         self.rows = picture.height as usize / self.step;
         let cells = self.columns * self.rows;
-        for plane in [&mut self.luma, &mut self.mean, &mut self.variance, &mut self.ratio] {
+        for plane in
+            [&mut self.luma, &mut self.mean, &mut self.variance, &mut self.held, &mut self.held_s, &mut self.ratio]
+        {
             plane.clear();
             plane.resize(cells, 0.0);
         }
@@ -197,30 +213,72 @@ impl Background {
         }
     }
 
+    /// The picture's brightness against the background's: the median over a fifth of the cells, 1 where too little
+    /// is bright enough to tell.
+    fn exposure(&self) -> f32 {
+        const BINS: usize = 512;
+        let (mut bins, mut count) = ([0u32; BINS], 0u32);
+        for (luma, mean) in self.luma.iter().zip(&self.mean).step_by(5).filter(|(_, mean)| **mean >= 20.0) {
+            bins[((luma / mean * 128.0) as usize).min(BINS - 1)] += 1;
+            count += 1;
+        }
+        if (count as usize) * 5 * 8 < self.luma.len() {
+            return 1.0;
+        }
+        let mut below = 0;
+        for (bin, hits) in bins.iter().enumerate() {
+            if (below + hits) * 2 >= count {
+                // Within the bin in proportion, so that a still scene gives 1 and not a bin's edge.
+                let part = (count as f32 * 0.5 - below as f32) / *hits as f32;
+                return (bin as f32 + part) / 128.0;
+            }
+            below += hits;
+        }
+        1.0
+    }
+
     /// Fills `ratio`; returns how many cells are foreground.
-    fn compare(&mut self) -> usize {
+    fn compare(&mut self, exposure: f32) -> usize {
         let threshold = self.settings.threshold * self.settings.threshold;
+        let slack = (EXPOSURE_SLACK * (exposure - 1.0)).powi(2);
         let mut foreground = 0u32;
         for (((luma, mean), variance), ratio) in
             self.luma.iter().zip(&self.mean).zip(&self.variance).zip(&mut self.ratio)
         {
-            let d = luma - mean;
-            *ratio = d * d / (threshold * variance);
+            let d = luma - exposure * mean;
+            *ratio = d * d / (threshold * (variance + slack * mean * mean));
             foreground += u32::from(*ratio > 1.0);
         }
         foreground as usize
     }
 
-    fn learn(&mut self, dt: f32) {
-        let fast = 1.0 - (-dt / LEARN_S).exp();
-        let slow = 1.0 - (-dt / ABSORB_S).exp();
-        let planes = self.luma.iter().zip(&self.ratio).zip(&mut self.mean).zip(&mut self.variance);
-        for (((luma, ratio), mean), variance) in planes {
-            let background = *ratio <= 1.0;
-            let d = luma - *mean;
-            *mean += if background { fast } else { slow } * d;
-            let spread = *variance + if background { fast } else { 0.0 } * (d * d - *variance);
-            *variance = spread.clamp(VARIANCE_MIN, VARIANCE_MAX);
+    /// Background cells follow the picture; all follow the exposure; foreground cells that hold still for long
+    /// enough become background.
+    fn learn(&mut self, dt: f32, exposure: f32) {
+        let gain = 1.0 - (-dt / LEARN_S).exp();
+        let drift = 1.0 + gain * (exposure - 1.0);
+        let cells = self.luma.iter().zip(&self.ratio).zip(&mut self.mean).zip(&mut self.variance);
+        for ((((luma, ratio), mean), variance), (held, held_s)) in cells.zip(self.held.iter_mut().zip(&mut self.held_s))
+        {
+            let d = luma / exposure - *mean;
+            if *ratio <= 1.0 {
+                *mean = (*mean + gain * d) * drift;
+                *variance = (*variance + gain * (d * d - *variance)).clamp(VARIANCE_MIN, VARIANCE_MAX);
+                *held_s = 0.0;
+                continue;
+            }
+            *mean *= drift;
+            let off = luma - *held;
+            // Held on to loosely: the brightness of a parked car follows the light too.
+            if *held_s > 0.0 && off * off <= 9.0 * VARIANCE_MIN + 4.0 * *variance {
+                *held += 0.1 * off;
+                *held_s += dt;
+                if *held_s >= ABSORB_S {
+                    (*mean, *held_s) = (*held, 0.0);
+                }
+            } else {
+                (*held, *held_s) = (*luma, f32::MIN_POSITIVE);
+            }
         }
     }
 
@@ -417,9 +475,7 @@ mod tests {
         }
         let colorimetry = Colorimetry { matrix: Matrix::Bt709, range: Range::Limited };
         match format {
-            PixelFormat::Rgb => {
-                Picture::from_rgb(SIZE.0, SIZE.1, luma.iter().flat_map(|v| [*v; 3]).collect()).unwrap()
-            }
+            PixelFormat::Rgb => Picture::from_rgb(SIZE.0, SIZE.1, luma.iter().flat_map(|v| [*v; 3]).collect()).unwrap(),
             _ => {
                 let chroma = vec![128; w / 2 * h / 2];
                 Picture::from_i420(SIZE.0, SIZE.1, colorimetry, [luma, chroma.clone(), chroma]).unwrap()
@@ -497,6 +553,39 @@ mod tests {
         assert!(background.is_warm(), "and watches again");
         let seen = background.update(&picture(&mut rng, 120, Some((0.5, 0.5)), PixelFormat::I420), 120 * FRAME_NS);
         assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn what_stands_still_is_taken_into_the_background_late_and_leaves_no_ghost_before() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut background = warm(&mut rng, PixelFormat::I420);
+        let (mut n, mut found) = (40, Vec::new());
+        let mut show = |at: Option<(f32, f32)>, frames: u64, background: &mut Background| {
+            found.clear();
+            for _ in 0..frames {
+                n += 1;
+                found.push(background.update(&picture(&mut rng, 60, at, PixelFormat::I420), n * FRAME_NS).len());
+            }
+            found.clone()
+        };
+        let stands = show(Some((0.4, 0.4)), 20 * 25, &mut background);
+        assert!(stands.iter().all(|count| *count == 1), "seen for all of 20 s");
+        let gone = show(None, 50, &mut background);
+        assert!(gone.iter().all(|count| *count == 0), "and no ghost afterwards");
+        let parks = show(Some((0.4, 0.4)), 35 * 25, &mut background);
+        assert_eq!((parks[28 * 25], parks[34 * 25]), (1, 0), "part of the scene after 30 s");
+    }
+
+    #[test]
+    fn a_camera_that_darkens_for_a_bright_object_shows_that_object_alone() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        let mut background = warm(&mut rng, PixelFormat::I420);
+        for n in 0..20u64 {
+            let dark = 60 - n as u8;
+            let at = (0.3 + n as f32 * 0.01, 0.3);
+            let blobs = background.update(&picture(&mut rng, dark, Some(at), PixelFormat::I420), (40 + n) * FRAME_NS);
+            assert_eq!(blobs.len(), 1, "frame {n}: {blobs:?}");
+        }
     }
 
     #[test]

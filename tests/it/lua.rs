@@ -520,7 +520,8 @@ fn a_thousand_loads_leave_memory_flat() {
         }
     }
     println!("resident after 200 and 1,000 loads: {resident:?} KiB");
-    assert!(resident[1] < resident[0] + 4096, "{resident:?}");
+    // Tests beside this one breathe by some MiB; a VM that stayed would be 0.6 MiB, 800 times.
+    assert!(resident[1] < resident[0] + (32 << 10), "{resident:?}");
 }
 
 fn resident_kib() -> u64 {

@@ -90,7 +90,7 @@ fn cars_are_found() {
     let some = found.iter().filter(|f| !f.is_empty()).count();
     let boxes: usize = found.iter().map(Vec::len).sum();
     println!("car-detection: something in {some} of {} frames, {boxes} boxes", found.len());
-    assert!(some >= 150, "{some}");
+    assert!(some >= 140, "{some}");
     assert!(found.iter().flatten().all(|d| &*d.label == "motion" && (0.5..=1.0).contains(&d.confidence)));
     let whole = BBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
     assert!(found.iter().flatten().all(|d| d.bbox.clamped().is_some() && d.bbox.area() < 0.6 * whole.area()));
@@ -101,14 +101,16 @@ fn a_room_is_empty_until_someone_comes() {
     let Some(path) = clip("motion::a_room_is_empty", "one-by-one-person-detection.mp4") else { return };
     let found = watch(&path);
     assert_eq!(found.len(), 1394);
-    let runs = found.chunk_by(|a, b| a.is_empty() == b.is_empty());
-    let mut at = 0;
-    for run in runs {
-        if run.len() >= 5 {
-            let largest = run.iter().map(|f| area(f)).fold(0.0, f32::max);
-            let word = if run[0].is_empty() { "nothing" } else { "motion" };
-            println!("frames {at}..{}: {word}, largest {largest:.3}", at + run.len());
-        }
+    // Seen by eye: the room is empty at the start and between the six visits; gaps shorter than half a second are
+    // someone standing still in a doorway.
+    let (mut at, mut pauses, mut visits) = (0, 0, 0);
+    for run in found.chunk_by(|a, b| a.is_empty() == b.is_empty()) {
+        let largest = run.iter().map(|f| area(f)).fold(0.0, f32::max);
+        println!("frames {at}..{}: largest box {largest:.3}", at + run.len());
+        pauses += usize::from(run[0].is_empty() && run.len() >= 20);
+        visits += usize::from(largest > 0.2);
         at += run.len();
     }
+    assert_eq!((pauses, visits), (7, 6));
+    assert!(found[..55].iter().all(Vec::is_empty), "nobody is there yet");
 }
