@@ -22,3 +22,4 @@ mod lua;
 mod watch;
 mod motion;
 mod track;
+mod scene;

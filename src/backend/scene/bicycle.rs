@@ -62,12 +62,20 @@ pub(super) fn paint(canvas: &mut Canvas, camera: &Camera, pose: &Pose, shape: Sh
     let seat = body.point(-half * 0.5, 0.0, f.saddle);
     let stem = body.point(half * 0.72, 0.0, f.bar * 0.86);
     let bar = body.point(half * 0.66, 0.0, f.bar);
-    for (a, b) in [(rear, crank), (rear, seat), (crank, seat), (crank, stem), (seat, stem), (front, stem), (stem, bar)] {
+    for (a, b) in [(rear, crank), (rear, seat), (crank, seat), (crank, stem), (seat, stem), (front, stem), (stem, bar)]
+    {
         tube(canvas, camera, a, b, f.tube, color);
     }
     let (left, right) = (body.point(half * 0.6, 0.27, f.bar), body.point(half * 0.6, -0.27, f.bar));
     tube(canvas, camera, left, right, 0.02, tyre);
-    tube(canvas, camera, body.point(-half * 0.75, 0.0, f.saddle + 0.03), body.point(-half * 0.25, 0.0, f.saddle + 0.03), 0.05, tyre);
+    tube(
+        canvas,
+        camera,
+        body.point(-half * 0.75, 0.0, f.saddle + 0.03),
+        body.point(-half * 0.25, 0.0, f.saddle + 0.03),
+        0.05,
+        tyre,
+    );
     if shape == Shape::Cargo {
         let (a, b) = (body.point(half * 0.35, 0.0, f.wheel * 2.0), body.point(half * 0.9, 0.0, f.wheel * 2.0));
         tube(canvas, camera, a, b, 0.16, color.lit(0.8));
@@ -75,7 +83,14 @@ pub(super) fn paint(canvas: &mut Canvas, camera: &Camera, pose: &Pose, shape: Sh
 }
 
 /// Paints the rider of the bicycle at `pose`.
-pub(super) fn paint_rider(canvas: &mut Canvas, camera: &Camera, pose: &Pose, shape: Shape, length: f32, clothes: &Clothes) {
+pub(super) fn paint_rider(
+    canvas: &mut Canvas,
+    camera: &Camera,
+    pose: &Pose,
+    shape: Shape,
+    length: f32,
+    clothes: &Clothes,
+) {
     let body = Body { at: pose.at, ahead: pose.heading };
     let f = frame(shape, length);
     let (h, half) = (clothes.height, f.base * 0.5);

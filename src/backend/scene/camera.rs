@@ -73,11 +73,7 @@ impl Camera {
             return None;
         }
         let scale = self.focal / depth;
-        Some(Spot {
-            x: self.centre.0 + dot(d, self.right) * scale,
-            y: self.centre.1 - dot(d, self.up) * scale,
-            scale,
-        })
+        Some(Spot { x: self.centre.0 + dot(d, self.right) * scale, y: self.centre.1 - dot(d, self.up) * scale, scale })
     }
 
     /// The direction in which the picture's point `(x, y)` lies.

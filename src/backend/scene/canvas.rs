@@ -36,7 +36,14 @@ pub(super) struct Canvas {
 impl Canvas {
     /// A canvas over `rgb` (or no colours at all) for objects 1..=`objects`.
     pub(super) fn new(width: usize, height: usize, rgb: Vec<u8>, objects: usize) -> Self {
-        Self { width, height, rgb, owner: vec![NOBODY; width * height], extents: vec![Extent::EMPTY; objects + 1], current: NOBODY }
+        Self {
+            width,
+            height,
+            rgb,
+            owner: vec![NOBODY; width * height],
+            extents: vec![Extent::EMPTY; objects + 1],
+            current: NOBODY,
+        }
     }
 
     /// Everything painted from here on belongs to `object`.
@@ -53,7 +60,8 @@ impl Canvas {
         let (ra, rb) = ((ra * a.scale).max(0.35), (rb * b.scale).max(0.35));
         let (dx, dy) = (b.x - a.x, b.y - a.y);
         let inverse = 1.0 / (dx * dx + dy * dy).max(1e-6);
-        let bounds = [(a.x - ra).min(b.x - rb), (a.y - ra).min(b.y - rb), (a.x + ra).max(b.x + rb), (a.y + ra).max(b.y + rb)];
+        let bounds =
+            [(a.x - ra).min(b.x - rb), (a.y - ra).min(b.y - rb), (a.x + ra).max(b.x + rb), (a.y + ra).max(b.y + rb)];
         self.cover(bounds, color, 255, |x, y| {
             let (px, py) = (x - a.x, y - a.y);
             let h = ((px * dx + py * dy) * inverse).clamp(0.0, 1.0);

@@ -18,7 +18,8 @@ struct Profile {
 }
 
 fn profile(shape: Shape) -> Profile {
-    let sedan: &[(f32, f32)] = &[(-0.5, 0.3), (-0.5, 0.78), (-0.47, 0.92), (0.2, 0.95), (0.46, 0.78), (0.5, 0.62), (0.5, 0.3)];
+    let sedan: &[(f32, f32)] =
+        &[(-0.5, 0.3), (-0.5, 0.78), (-0.47, 0.92), (0.2, 0.95), (0.46, 0.78), (0.5, 0.62), (0.5, 0.3)];
     let boxy: &[(f32, f32)] = &[(-0.5, 0.3), (-0.5, 0.98), (0.28, 1.0), (0.46, 0.9), (0.5, 0.7), (0.5, 0.3)];
     match shape {
         Shape::Hatch => Profile {
@@ -67,7 +68,8 @@ fn faces(body: &Body, outline: &[(f32, f32)], length: f32, low: f32, high: f32) 
     let ring = |side: f32| outline.iter().map(|&(a, up)| body.point(a * length, side, up)).collect::<Vec<_>>();
     let (left, right) = (ring(high), ring(low));
     let n = outline.len();
-    let mut out: Vec<Vec<Vec3>> = (0..n).map(|i| vec![left[i], left[(i + 1) % n], right[(i + 1) % n], right[i]]).collect();
+    let mut out: Vec<Vec<Vec3>> =
+        (0..n).map(|i| vec![left[i], left[(i + 1) % n], right[(i + 1) % n], right[i]]).collect();
     out.push(left);
     out.push(right);
     out
@@ -173,14 +175,20 @@ fn lamps(canvas: &mut Canvas, camera: &Camera, body: &Body, p: &Profile, length:
             fill(canvas, camera, &[lamp(0.6, 0.56), lamp(0.95, 0.56), lamp(0.95, 0.7), lamp(0.6, 0.7)], color);
         }
         let plate = |side: f32, up: f32| body.point(end * length * 1.004, side * half, up);
-        fill(canvas, camera, &[plate(-0.3, 0.4), plate(0.3, 0.4), plate(0.3, 0.5), plate(-0.3, 0.5)], Color::new(214, 214, 206));
+        fill(
+            canvas,
+            camera,
+            &[plate(-0.3, 0.4), plate(0.3, 0.4), plate(0.3, 0.5), plate(-0.3, 0.5)],
+            Color::new(214, 214, 206),
+        );
     }
 }
 
 /// The shadow under and beside the car.
 pub(super) fn shadow(canvas: &mut Canvas, camera: &Camera, pose: &Pose, length: f32, slant: f32, strength: f32) {
     let body = Body { at: pose.at, ahead: pose.heading };
-    let corners = [(-0.52, -1.0), (0.52, -1.0), (0.52, 1.0), (-0.52, 1.0)].map(|(a, side)| body.point(a * length, side, 0.0));
+    let corners =
+        [(-0.52, -1.0), (0.52, -1.0), (0.52, 1.0), (-0.52, 1.0)].map(|(a, side)| body.point(a * length, side, 0.0));
     for shift in [0.0, slant * 0.7] {
         let spots: Vec<Spot> = corners.iter().filter_map(|c| camera.project([c[0] + shift, 0.0, c[2]])).collect();
         if spots.len() == corners.len() {

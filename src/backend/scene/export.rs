@@ -105,7 +105,8 @@ fn bilinear(picture: &Picture, x: f32, y: f32) -> [u8; 3] {
     let (x0, y0) = (x as usize, y as usize);
     let (x1, y1) = ((x0 + 1).min(picture.width as usize - 1), (y0 + 1).min(picture.height as usize - 1));
     let (fx, fy) = (x - x0 as f32, y - y0 as f32);
-    let corners = [(x0, y0, (1.0 - fx) * (1.0 - fy)), (x1, y0, fx * (1.0 - fy)), (x0, y1, (1.0 - fx) * fy), (x1, y1, fx * fy)];
+    let corners =
+        [(x0, y0, (1.0 - fx) * (1.0 - fy)), (x1, y0, fx * (1.0 - fy)), (x0, y1, (1.0 - fx) * fy), (x1, y1, fx * fy)];
     let mut yuv = [0.0f32; 3];
     for (cx, cy, weight) in corners {
         yuv[0] += weight * f32::from(picture.plane(0)[cy * picture.stride(0) + cx]);
@@ -114,5 +115,6 @@ fn bilinear(picture: &Picture, x: f32, y: f32) -> [u8; 3] {
         }
     }
     let (y, u, v) = ((yuv[0] - 16.0) * 1.164_383_6, yuv[1] - 128.0, yuv[2] - 128.0);
-    [y + 1.792_741_1 * v, y - 0.213_248_6 * u - 0.532_909_3 * v, y + 2.112_401_8 * u].map(|c| (c + 0.5).clamp(0.0, 255.0) as u8)
+    [y + 1.792_741_1 * v, y - 0.213_248_6 * u - 0.532_909_3 * v, y + 2.112_401_8 * u]
+        .map(|c| (c + 0.5).clamp(0.0, 255.0) as u8)
 }

@@ -18,6 +18,7 @@ mod i420;
 mod math;
 mod path;
 mod person;
+mod player;
 mod props;
 mod random;
 mod script;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 pub use export::{export_scene, export_training};
 pub use random::Domain;
-// pub use source::SceneBackend;
+pub use source::SceneBackend;
 
 use crate::error::{Code, Error};
 use crate::types::{BBox, Detection, Picture, Point, Polygon, Zone};
@@ -165,12 +166,14 @@ impl Scene {
     }
 
     /// The truth of frame `index` as tracked detections: what a perfect detector and tracker would say of what
-    /// can be seen. Objects hidden by more than [`HIDDEN_SHARE`] or lower than [`LOW_PIXELS`] are left out;
-    /// the confidence is 1 less half of the hidden share.
+    /// can be seen. Objects hidden by more than [`HIDDEN_SHARE_MAX`], outside the picture by more than
+    /// [`OUTSIDE_SHARE_MAX`] or lower than [`LOW_PIXELS`] are left out; the confidence is 1 less half of the hidden
+    /// share.
     pub fn detections(&self, index: u64) -> Vec<Detection> {
         let height = self.size().1 as f32;
         let seen = self.truth(index).into_iter();
-        seen.filter(|t| t.occluded <= HIDDEN_SHARE && t.bbox.height * height >= LOW_PIXELS)
+        seen.filter(|t| t.occluded <= HIDDEN_SHARE_MAX && t.truncated <= OUTSIDE_SHARE_MAX)
+            .filter(|t| t.bbox.height * height >= LOW_PIXELS)
             .map(|t| {
                 let mut d = Detection::new(t.label, t.class_id, 1.0 - t.occluded * 0.5, t.bbox);
                 d.track_id = Some(t.object);
@@ -181,9 +184,11 @@ impl Scene {
 }
 
 /// An object hidden by more than this share is no detection.
-pub const HIDDEN_SHARE: f32 = 0.75;
+pub const HIDDEN_SHARE_MAX: f32 = 0.7;
+/// An object that lies outside the picture by more than this share is no detection.
+pub const OUTSIDE_SHARE_MAX: f32 = 0.8;
 /// An object lower than this, in pixels, is no detection.
-pub const LOW_PIXELS: f32 = 8.0;
+pub const LOW_PIXELS: f32 = 12.0;
 
 #[cfg(test)]
 mod tests;

@@ -196,6 +196,7 @@ fn pack(canvas: &mut Canvas, camera: &Camera, s: &Skeleton, c: &Clothes) {
 pub(super) fn shadow(canvas: &mut Canvas, camera: &Camera, at: [f32; 2], length: f32, strength: f32) {
     let w = 0.22;
     let corners = [[0.0, -w], [length, -w * 0.8], [length * 1.08, 0.0], [length, w * 0.8], [0.0, w], [-0.15, 0.0]];
-    let spots: Vec<Spot> = corners.iter().filter_map(|c| camera.project([at[0] + c[0], 0.0, at[1] + c[1] * 0.8])).collect();
+    let spots: Vec<Spot> =
+        corners.iter().filter_map(|c| camera.project([at[0] + c[0], 0.0, at[1] + c[1] * 0.8])).collect();
     canvas.shade(&spots, strength);
 }

@@ -88,13 +88,27 @@ fn disc(canvas: &mut Canvas, camera: &Camera, at: Vec3, radius: f32, color: Colo
 }
 
 /// A crown of overlapping balls.
-fn leaves(canvas: &mut Canvas, camera: &Camera, at: &dyn Fn(f32, f32) -> Vec3, up: f32, size: f32, color: Color, seed: u64) {
+fn leaves(
+    canvas: &mut Canvas,
+    camera: &Camera,
+    at: &dyn Fn(f32, f32) -> Vec3,
+    up: f32,
+    size: f32,
+    color: Color,
+    seed: u64,
+) {
     let mut rng = Rng::new(seed);
     for k in 0..11 {
         let turn = k as f32 / 11.0 + rng.between(-0.04, 0.04);
         let reach = size * rng.between(0.35, 0.75);
         let shade = rng.between(0.75, 1.15);
-        disc(canvas, camera, at(reach * cos(turn), up + reach * 0.8 * sin(turn)), size * rng.between(0.35, 0.5), color.lit(shade));
+        disc(
+            canvas,
+            camera,
+            at(reach * cos(turn), up + reach * 0.8 * sin(turn)),
+            size * rng.between(0.35, 0.5),
+            color.lit(shade),
+        );
     }
     disc(canvas, camera, at(0.0, up), size * 0.6, color);
 }

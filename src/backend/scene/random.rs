@@ -210,7 +210,12 @@ fn object(rng: &mut Rng, domain: Domain, street: &StreetSpec, mut at: [f32; 2], 
         for _ in 0..1 + rng.below(3) {
             let shift = [rng.between(-1.6, 1.6), rng.between(-1.2, 1.2)];
             let path = one.path.iter().map(|p| [p[0] + shift[0], p[1] + shift[1]]).collect();
-            out.push(ObjectSpec { path, color: Some(hue(rng, domain)), lower: Some(hue(rng, domain).lit(0.7)), ..one.clone() });
+            out.push(ObjectSpec {
+                path,
+                color: Some(hue(rng, domain)),
+                lower: Some(hue(rng, domain).lit(0.7)),
+                ..one.clone()
+            });
         }
     }
     out.push(one);

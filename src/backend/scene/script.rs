@@ -278,8 +278,9 @@ impl Script {
                 .hint("scenes/street.yaml is a working example of every key")
         })?;
         match script.problem() {
-            Some(problem) => Err(Error::new(Code::Source, format!("scene `{whence}`: {problem}"))
-                .hint("distances are metres on the ground, [x to the right, z away from the camera]; times are seconds")),
+            Some(problem) => Err(Error::new(Code::Source, format!("scene `{whence}`: {problem}")).hint(
+                "distances are metres on the ground, [x to the right, z away from the camera]; times are seconds",
+            )),
             None => Ok(script),
         }
     }
@@ -304,9 +305,20 @@ impl Script {
             .or_else(|| within("light.shadow", self.light.shadow, 0.0, 1.0))
             .or_else(|| within("light.slant", self.light.slant, -3.0, 3.0))
             .or_else(|| within("noise", self.noise, 0.0, 60.0))
-            .or_else(|| within("number of objects and props", (self.objects.len() + self.props.len()) as f32, 0.0, ITEMS_MAX as f32))
-            .or_else(|| self.objects.iter().enumerate().find_map(|(i, o)| o.problem().map(|p| format!("objects[{i}]: {p}"))))
-            .or_else(|| self.zones.iter().find(|z| z.polygon.len() < 3).map(|z| format!("zone `{}` needs three points", z.name)))
+            .or_else(|| {
+                within(
+                    "number of objects and props",
+                    (self.objects.len() + self.props.len()) as f32,
+                    0.0,
+                    ITEMS_MAX as f32,
+                )
+            })
+            .or_else(|| {
+                self.objects.iter().enumerate().find_map(|(i, o)| o.problem().map(|p| format!("objects[{i}]: {p}")))
+            })
+            .or_else(|| {
+                self.zones.iter().find(|z| z.polygon.len() < 3).map(|z| format!("zone `{}` needs three points", z.name))
+            })
     }
 }
 
@@ -327,8 +339,15 @@ impl ObjectSpec {
         if let Some(shape) = self.shape.filter(|s| !s.fits(self.kind)) {
             return Some(format!("`shape: {shape:?}` is none of a {:?}", self.kind).to_lowercase());
         }
-        self.waits.iter().find(|w| w.corner >= self.path.len() || !(0.0..=DURATION_S_MAX).contains(&w.seconds)).map(|w| {
-            format!("`waits` names corner {} for {} s; the path has corners 0 to {}", w.corner, w.seconds, self.path.len() - 1)
-        })
+        self.waits.iter().find(|w| w.corner >= self.path.len() || !(0.0..=DURATION_S_MAX).contains(&w.seconds)).map(
+            |w| {
+                format!(
+                    "`waits` names corner {} for {} s; the path has corners 0 to {}",
+                    w.corner,
+                    w.seconds,
+                    self.path.len() - 1
+                )
+            },
+        )
     }
 }

@@ -202,8 +202,10 @@ const PAINTS: [Color; 8] = [
     Color::new(206, 160, 48),
     Color::new(120, 64, 120),
 ];
-const SKINS: [Color; 4] = [Color::new(232, 190, 160), Color::new(204, 152, 116), Color::new(150, 102, 74), Color::new(98, 66, 48)];
-const HAIRS: [Color; 4] = [Color::new(40, 30, 26), Color::new(96, 66, 40), Color::new(170, 130, 70), Color::new(130, 128, 126)];
+const SKINS: [Color; 4] =
+    [Color::new(232, 190, 160), Color::new(204, 152, 116), Color::new(150, 102, 74), Color::new(98, 66, 48)];
+const HAIRS: [Color; 4] =
+    [Color::new(40, 30, 26), Color::new(96, 66, 40), Color::new(170, 130, 70), Color::new(130, 128, 126)];
 
 impl Actor {
     fn new(spec: &ObjectSpec, id: u16, seed: u64) -> Self {
@@ -227,6 +229,14 @@ impl Actor {
             skin: spec.skin.unwrap_or(rng.pick(&SKINS)),
             hair: spec.hair.unwrap_or(rng.pick(&HAIRS)),
         };
-        Self { path: Path::new(spec), kind: spec.kind, shape, length: size, color: spec.color.unwrap_or(paint), clothes, id }
+        Self {
+            path: Path::new(spec),
+            kind: spec.kind,
+            shape,
+            length: size,
+            color: spec.color.unwrap_or(paint),
+            clothes,
+            id,
+        }
     }
 }

@@ -1,0 +1,258 @@
+"""Trains the street detector on rendered pictures and exports it to ONNX.
+
+    cargo run --release --example render_training -- DATA/train train 7000 1
+    python models/train/train.py --data DATA/train --steps 1600 --out models/street.onnx
+
+No photograph is involved anywhere. The assignment is task-aligned (TOOD), the loss binary cross entropy with soft
+targets plus complete IoU. Objects too hidden or too small to be seen are neither positive nor negative.
+"""
+
+import argparse
+import copy
+import json
+import math
+import time
+
+import cv2
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+
+from net import HEIGHT, LABELS, STRIDES, WIDTH, Detector
+
+HIDDEN_MAX, OUTSIDE_MAX, LOW_PIXELS, NARROW_PIXELS = 0.7, 0.8, 6.0, 2.5
+
+
+def load(folder):
+    pictures = np.memmap(f"{folder}/pictures.u8", dtype=np.uint8, mode="r").reshape(-1, HEIGHT, WIDTH, 3)
+    with open(f"{folder}/labels.jsonl") as lines:
+        labels = [np.array(json.loads(line), np.float32).reshape(-1, 7) for line in lines]
+    return pictures[: len(labels)], labels
+
+
+def countable(rows):
+    """Which objects can fairly be asked for."""
+    w, h = rows[:, 3] - rows[:, 1], rows[:, 4] - rows[:, 2]
+    return (rows[:, 5] <= HIDDEN_MAX) & (rows[:, 6] <= OUTSIDE_MAX) & (h >= LOW_PIXELS) & (w >= NARROW_PIXELS)
+
+
+def augment(picture, rows, rng):
+    rows = rows.copy()
+    # Size and place.
+    if rng.random() < 0.7:
+        s = math.exp(rng.uniform(math.log(0.55), math.log(1.5)))
+        tx = rng.uniform(-0.15, 0.15) * WIDTH + (1 - s) * rng.random() * WIDTH
+        ty = rng.uniform(-0.15, 0.15) * HEIGHT + (1 - s) * rng.random() * HEIGHT
+        move = np.float32([[s, 0, tx], [0, s, ty]])
+        how = cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR
+        if s < 1:
+            small = cv2.resize(picture, None, fx=s, fy=s, interpolation=how)
+            moved = np.full_like(picture, 114)
+            x, y = int(round(tx)), int(round(ty))
+            x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + small.shape[1], WIDTH), min(y + small.shape[0], HEIGHT)
+            if x1 > x0 and y1 > y0:
+                moved[y0:y1, x0:x1] = small[y0 - y : y1 - y, x0 - x : x1 - x]
+            picture = moved
+        else:
+            picture = cv2.warpAffine(picture, move, (WIDTH, HEIGHT), flags=how, borderValue=(114, 114, 114))
+        full = (rows[:, 3] - rows[:, 1]) * (rows[:, 4] - rows[:, 2]) * s * s
+        rows[:, [1, 3]] = (rows[:, [1, 3]] * s + tx).clip(0, WIDTH)
+        rows[:, [2, 4]] = (rows[:, [2, 4]] * s + ty).clip(0, HEIGHT)
+        left = (rows[:, 3] - rows[:, 1]) * (rows[:, 4] - rows[:, 2])
+        rows[:, 6] = 1 - (1 - rows[:, 6]) * left / np.maximum(full, 1e-3)
+        rows = rows[left > 1]
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+        rows[:, [1, 3]] = WIDTH - rows[:, [3, 1]]
+    picture = np.ascontiguousarray(picture)
+    if rng.random() < 0.3:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.1))
+    if rng.random() < 0.4:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+    # Light and sensor, in floating point.
+    x = picture.astype(np.float32) / 255
+    if rng.random() < 0.8:
+        x = (x - 0.5) * rng.uniform(0.65, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)
+        x *= rng.uniform(0.88, 1.12, 3).astype(np.float32)
+    if rng.random() < 0.15:
+        x = np.repeat(x.mean(2, keepdims=True), 3, 2)
+    if rng.random() < 0.4:
+        x += rng.standard_normal(x.shape, np.float32) * rng.uniform(0, 0.03)
+    if rng.random() < 0.08:
+        x = x[:, :, ::-1]
+    return np.clip(x, 0, 1).transpose(2, 0, 1), rows
+
+
+class Pictures(torch.utils.data.Dataset):
+    def __init__(self, folder, seed):
+        self.pictures, self.labels = load(folder)
+        self.seed = seed
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, key):
+        step, i = key
+        x, rows = augment(np.asarray(self.pictures[i]), self.labels[i], np.random.default_rng((self.seed, step, i)))
+        return torch.from_numpy(np.ascontiguousarray(x)), rows
+
+
+def pad(batch):
+    """Pictures, boxes [N, M, 4], classes [N, M] (-1 = nothing, -2 = not countable)."""
+    most = max(1, max(len(rows) for _, rows in batch))
+    boxes, classes = torch.zeros(len(batch), most, 4), torch.full((len(batch), most), -1, dtype=torch.long)
+    for n, (_, rows) in enumerate(batch):
+        if len(rows):
+            boxes[n, : len(rows)] = torch.from_numpy(rows[:, 1:5])
+            classes[n, : len(rows)] = torch.from_numpy(np.where(countable(rows), rows[:, 0], -2).astype(np.int64))
+    return torch.stack([x for x, _ in batch]), boxes, classes
+
+
+def iou(a, b, complete=False):
+    """Of corner boxes, broadcast over the last dimension's boxes."""
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = a.unbind(-1), b.unbind(-1)
+    w = (torch.minimum(ax1, bx1) - torch.maximum(ax0, bx0)).clamp(min=0)
+    h = (torch.minimum(ay1, by1) - torch.maximum(ay0, by0)).clamp(min=0)
+    aw, ah, bw, bh = ax1 - ax0, ay1 - ay0, bx1 - bx0, by1 - by0
+    value = w * h / (aw * ah + bw * bh - w * h + 1e-7)
+    if not complete:
+        return value
+    cw = torch.maximum(ax1, bx1) - torch.minimum(ax0, bx0)
+    ch = torch.maximum(ay1, by1) - torch.minimum(ay0, by0)
+    apart = ((ax0 + ax1 - bx0 - bx1) ** 2 + (ay0 + ay1 - by0 - by1) ** 2) / 4
+    v = 4 / math.pi**2 * (torch.atan(bw / (bh + 1e-7)) - torch.atan(aw / (ah + 1e-7))) ** 2
+    with torch.no_grad():
+        alpha = v / (1 - value + v + 1e-7)
+    return value - apart / (cw**2 + ch**2 + 1e-7) - alpha * v
+
+
+@torch.no_grad()
+def assign(scores, corners, points, boxes, classes, top=8):
+    """Which cell answers for which object: index [N, cells] (-1 = none), soft target, cells to leave out."""
+    real, vague = classes >= 0, classes == -2
+    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=10.0)
+    inside = ((points[None, None] - centre[:, :, None]).abs() < size[:, :, None] / 2).all(-1)
+    overlap = iou(boxes[:, :, None], corners[:, None])
+    score = scores.gather(2, classes.clamp(min=0)[:, None].expand(-1, scores.shape[1], -1)).transpose(1, 2).sigmoid()
+    fit = score.sqrt() * overlap.pow(4) * (inside & real[..., None])
+    # A cell far from every threshold still gets its object when nothing else does: nearness breaks ties.
+    near = 1e-9 / (1 + (points[None, None] - centre[:, :, None]).norm(dim=-1))
+    rank = torch.where(inside & real[..., None], fit + near, torch.zeros_like(fit))
+    chosen = torch.zeros_like(inside)
+    best = rank.topk(top, dim=-1)
+    chosen.scatter_(2, best.indices, best.values > 0)
+    claims = torch.where(chosen, overlap + 1e-6, torch.full_like(overlap, -1.0))
+    strongest, owner = claims.max(1)
+    taken = strongest > 0
+    one = F.one_hot(owner, boxes.shape[1]).transpose(1, 2).bool() & taken[:, None]
+    fit = fit * one
+    top_fit = fit.amax(-1, keepdim=True)
+    top_iou = (overlap * one).amax(-1, keepdim=True)
+    soft = (fit / (top_fit + 1e-9) * top_iou).amax(1)
+    leave = (inside & vague[..., None]).any(1) & ~taken
+    return torch.where(taken, owner, -1), soft, leave
+
+
+def loss_of(model, x, boxes, classes):
+    with torch.autocast("cpu", torch.bfloat16, enabled=model.half):
+        scores, corners = model.raw(x)
+    owner, soft, leave = assign(scores, corners, model.points, boxes, classes)
+    taken = owner >= 0
+    n = torch.arange(len(x))[:, None].expand_as(owner)
+    target = torch.zeros_like(scores)
+    target[n[taken], taken.nonzero()[:, 1], classes[n[taken], owner[taken]]] = soft[taken]
+    total = soft[taken].sum().clamp(min=1.0)
+    # Easy background weighs less (focal), what was left out not at all.
+    bce = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    weight = torch.where(target > 0, torch.ones_like(target), scores.detach().sigmoid().pow(1.5))
+    score_loss = (bce * weight * ~leave[..., None]).sum() / total
+    box_loss = ((1 - iou(corners[taken], boxes[n[taken], owner[taken]], complete=True)) * soft[taken]).sum() / total
+    return score_loss, box_loss
+
+
+def export(model, path):
+    model = copy.deepcopy(model).eval()
+    torch.onnx.export(
+        model,
+        torch.zeros(1, 3, HEIGHT, WIDTH),
+        path,
+        input_names=["images"],
+        output_names=["output0"],
+        dynamic_axes={"images": {0: "batch"}, "output0": {0: "batch"}},
+        opset_version=17,
+        dynamo=False,
+    )
+    graph = onnx.load(path)
+    names = "{" + ", ".join(f"{i}: '{label}'" for i, label in enumerate(LABELS)) + "}"
+    notes = {"names": names, "stride": str(max(STRIDES)), "imgsz": f"[{HEIGHT}, {WIDTH}]", "task": "detect"}
+    for key, value in notes.items():
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument("--data", required=True)
+    args.add_argument("--steps", type=int, default=1600)
+    args.add_argument("--batch", type=int, default=24)
+    args.add_argument("--rate", type=float, default=3e-3)
+    args.add_argument("--minutes", type=float, default=math.inf, help="end by then, the schedule shortened to fit")
+    args.add_argument("--seed", type=int, default=1)
+    args.add_argument("--threads", type=int, default=1)
+    args.add_argument("--bf16", action="store_true", help="train in bfloat16 (faster where the CPU has it)")
+    args.add_argument("--out", default="models/street.onnx")
+    args = args.parse_args()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    torch.manual_seed(args.seed)
+    model = Detector()
+    model.half = args.bf16
+    model = model.to(memory_format=torch.channels_last)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
+    pictures = Pictures(args.data, args.seed)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=args.rate)
+    warm = max(1, args.steps // 20)
+    course = lambda s, done: min(1, (s + 1) / warm) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, done))))
+    average = copy.deepcopy(model)
+    order = np.random.default_rng(args.seed)
+    queue, began, means = [], time.time(), np.zeros(2)
+    model.train()
+    for step in range(args.steps):
+        done = max(step / args.steps, (time.time() - began) / 60 / args.minutes)
+        if done >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = args.rate * course(step, done)
+        if len(queue) < args.batch:
+            queue.extend(order.permutation(len(pictures)).tolist())
+        picks, queue = queue[: args.batch], queue[args.batch :]
+        x, boxes, classes = pad([pictures[step, i] for i in picks])
+        score_loss, box_loss = loss_of(model, x.contiguous(memory_format=torch.channels_last), boxes, classes)
+        optimizer.zero_grad(set_to_none=True)
+        (score_loss + 2.0 * box_loss).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        keep = min(0.997, (1 + step) / (10 + step))
+        with torch.no_grad():
+            now = model.state_dict()
+            for key, value in average.state_dict().items():
+                if value.dtype.is_floating_point:
+                    value.lerp_(now[key], 1 - keep)
+        means = means * 0.95 + 0.05 * np.array([score_loss.item(), box_loss.item()])
+        if step % 25 == 0:
+            spent = time.time() - began
+            print(f"step {step:5d}  score {means[0]:.3f}  box {means[1]:.3f}  {spent:.0f} s", flush=True)
+        if step % 250 == 249:
+            export(average, args.out)
+    export(average, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+//! One source's playing: which frame comes next, when it is due, and what is left out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::Scene;
+use crate::backend::{Flow, Sink, SourceEvent, SourceState};
+use crate::config::SourcePlan;
+use crate::types::{Clock, Frame, SourceId};
+
+/// Longest wait before the clock is looked at again; a clock that jumps is noticed within this time.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// What a source and its owner tell each other without a queue.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// Set by the owner: deliver nothing more.
+    pub(super) cancelled: AtomicBool,
+    /// Set by the player: it delivers nothing more.
+    pub(super) done: AtomicBool,
+}
+
+impl Signals {
+    /// Takes the source away and says so, without waiting for the thread that plays it to notice.
+    pub(super) fn stop(&self, source: &SourceId, sink: &dyn Sink) {
+        self.cancelled.store(true, Ordering::Release);
+        if !self.done.swap(true, Ordering::AcqRel) {
+            sink.event(source, SourceEvent::State(SourceState::Stopped));
+        }
+    }
+}
+
+/// Whether a player has more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    More,
+    Done,
+}
+
+pub(super) struct Player {
+    pub(super) id: SourceId,
+    pub(super) signals: Arc<Signals>,
+    scene: Scene,
+    sink: Arc<dyn Sink>,
+    clock: Arc<dyn Clock>,
+    pixels: bool,
+    /// Frames are dropped when late.
+    live: bool,
+    /// Frames are due at the scene's pace.
+    paced: bool,
+    every: u64,
+    fps: Option<f64>,
+    /// The last slot of the `fps` limit that a frame was delivered in.
+    slot: Option<u64>,
+    next: u64,
+    /// Monotonic and wall time of the start; `None` before the first step.
+    started: Option<(u64, u64)>,
+}
+
+impl Player {
+    pub(super) fn new(
+        plan: &SourcePlan,
+        scene: Scene,
+        (pixels, live): (bool, bool),
+        sink: Arc<dyn Sink>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            id: plan.id.clone(),
+            signals: Arc::default(),
+            scene,
+            sink,
+            clock,
+            pixels,
+            live,
+            paced: live || plan.realtime,
+            every: u64::from(plan.every.max(1)),
+            fps: plan.fps,
+            slot: None,
+            next: 0,
+            started: None,
+        }
+    }
+
+    /// How long the next frame can wait.
+    pub(super) fn wait(&self) -> Duration {
+        match self.started {
+            Some((start, _)) if self.paced => {
+                let due = start + self.scene.pts_ns(self.next);
+                Duration::from_nanos(due.saturating_sub(self.clock.monotonic_ns())).min(WAIT_MAX)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn due(&self) -> bool {
+        self.wait().is_zero()
+    }
+
+    /// Delivers the next frame if it is due. Blocks where the sink does.
+    pub(super) fn step(&mut self) -> Step {
+        if self.signals.cancelled.load(Ordering::Acquire) {
+            return self.stopped();
+        }
+        if self.started.is_none() {
+            self.started = Some((self.clock.monotonic_ns(), self.clock.unix_ns()));
+            self.sink.event(&self.id, SourceEvent::State(SourceState::Running));
+        }
+        if !self.due() {
+            return Step::More;
+        }
+        self.drop_late();
+        if self.next >= self.scene.frames() {
+            self.sink.event(&self.id, SourceEvent::Ended);
+            return self.stopped();
+        }
+        let index = self.next;
+        self.next += 1;
+        if !self.wanted(index) {
+            return Step::More;
+        }
+        match self.sink.frame(self.frame(index)) {
+            Flow::Continue => Step::More,
+            Flow::Stop => self.stopped(),
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(super) fn stopped(&mut self) -> Step {
+        self.signals.stop(&self.id, &*self.sink);
+        Step::Done
+    }
+
+    /// A camera does not wait for those who look at it.
+    fn drop_late(&mut self) {
+        let Some((start, _)) = self.started.filter(|_| self.live) else { return };
+        let elapsed = self.clock.monotonic_ns().saturating_sub(start) as f64 / 1e9;
+        let current = ((elapsed * self.scene.fps() + 1e-6) as u64).min(self.scene.frames());
+        if current > self.next {
+            self.sink.event(&self.id, SourceEvent::Dropped { reason: "late", count: current - self.next });
+            self.next = current;
+        }
+    }
+
+    /// Whether `every` and `fps` let frame `index` through. What `every` leaves out was asked for and is no drop.
+    fn wanted(&mut self, index: u64) -> bool {
+        if !index.is_multiple_of(self.every) {
+            return false;
+        }
+        let Some(limit) = self.fps else { return true };
+        let slot = (index as f64 / self.scene.fps() * limit + 1e-9) as u64;
+        if self.slot == Some(slot) {
+            self.sink.event(&self.id, SourceEvent::Dropped { reason: "fps", count: 1 });
+            return false;
+        }
+        self.slot = Some(slot);
+        true
+    }
+
+    fn frame(&self, index: u64) -> Frame {
+        let (width, height) = self.scene.size();
+        let (picture, detections) = if self.pixels {
+            (Some(self.scene.frame(index).0), Vec::new())
+        } else {
+            (None, self.scene.detections(index))
+        };
+        let now = self.clock.monotonic_ns();
+        let pts = self.scene.pts_ns(index);
+        let wall = self.started.map_or(0, |(_, unix)| unix);
+        Frame {
+            source: self.id.clone(),
+            seq: index,
+            pts_ns: if self.live { now } else { pts },
+            captured_unix_ns: if self.live { self.clock.unix_ns() } else { wall + pts },
+            arrived_ns: now,
+            width,
+            height,
+            detections,
+            tracked: !self.pixels,
+            picture,
+        }
+    }
+}
