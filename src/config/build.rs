@@ -28,6 +28,8 @@ pub(super) struct Site<'a> {
     pub(super) warnings: &'a mut Vec<Warning>,
     /// Where relative paths are looked for, in this order: beside the config file, in the working directory.
     pub(super) folders: Vec<PathBuf>,
+    /// Sources that are named in the configuration and not in the plan.
+    pub(super) idle: Vec<String>,
 }
 
 impl Site<'_> {
@@ -223,8 +225,8 @@ fn known_sources(names: &[String], path: &str, known: &[&SourcePlan], site: &mut
             out.push(SourceId::from(name.as_str()));
             continue;
         }
-        // A source that is switched off stays a name one may use.
-        if site.places.set().any(|(path, _)| path.starts_with("sources[")) && is_disabled(name, site) {
+        // A source that is switched off, or not built yet, stays a name one may use.
+        if site.idle.contains(name) {
             continue;
         }
         let ids: Vec<&str> = known.iter().map(|source| source.id.as_str()).collect();
@@ -236,10 +238,6 @@ fn known_sources(names: &[String], path: &str, known: &[&SourcePlan], site: &mut
         site.wrong(&format!("{path}[{index}]"), format!("there is no source `{name}`"), label);
     }
     out
-}
-
-fn is_disabled(_name: &str, _site: &Site<'_>) -> bool {
-    false
 }
 
 /// One definition for a name: the later of equal ones replaces the earlier.

@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::nearest::nearest;
 use super::problem::{Place, Problems};
 use super::secret;
-use super::tree::{Node, Style, Value};
+use super::tree::{Key, Node, Style, Value};
 
 /// Where each key and value stands, by path (`sources[0].uri`).
 #[derive(Debug, Clone, Default)]
@@ -34,17 +34,27 @@ impl Places {
 
     /// Where the value of a path stands; of its nearest parent, where it was not written itself.
     pub(super) fn value(&self, path: &str) -> Place {
-        self.nearest(path).map_or_else(Place::default, |found| found.value)
+        self.nearest(path).map_or_else(Place::nowhere, |found| found.value)
     }
 
     /// Where the key of a path stands; of its nearest parent, where it was not written itself.
     pub(super) fn key(&self, path: &str) -> Place {
-        self.nearest(path).map_or_else(Place::default, |found| found.key)
+        self.nearest(path).map_or_else(Place::nowhere, |found| found.key)
     }
 
     /// Every path that was set, in order of path.
     pub(super) fn set(&self) -> impl Iterator<Item = (&str, &Found)> {
         self.found.iter().map(|(path, found)| (path.as_str(), found))
+    }
+
+    /// The text before `${…}` was replaced, where it was.
+    pub(super) fn template(&self, path: &str) -> Option<&str> {
+        self.found.get(path)?.template.as_deref()
+    }
+
+    /// What was set below `prefix`, the prefix taken off.
+    pub(super) fn below<'p>(&'p self, prefix: &'p str) -> impl Iterator<Item = &'p str> {
+        self.found.range(prefix.to_owned()..).map_while(move |(path, _)| path.strip_prefix(prefix))
     }
 
     fn nearest(&self, path: &str) -> Option<&Found> {
@@ -74,6 +84,8 @@ pub(super) struct Fit<'a> {
     pub(super) places: &'a mut Places,
     /// The whole schema, to say where a misplaced key belongs.
     pub(super) whole: &'a Json,
+    /// An entry of a list did not fit and is missing from what came out: positions there tell nothing any more.
+    pub(super) gaps: bool,
 }
 
 impl Fit<'_> {
@@ -108,7 +120,7 @@ impl Fit<'_> {
         }
     }
 
-    fn map(&mut self, node: &Node, entries: &[(super::tree::Key, Node)], schema: &Json, path: &str) -> Json {
+    fn map(&mut self, node: &Node, entries: &[(Key, Node)], schema: &Json, path: &str) -> Json {
         let mut out = Map::new();
         let none = Map::new();
         let properties = schema.get("properties").and_then(Json::as_object).unwrap_or(&none);
@@ -116,7 +128,9 @@ impl Fit<'_> {
         for (key, value) in entries {
             let child = join(path, &key.text);
             let Some(schema) = properties.get(&key.text).or(others) else {
-                self.unknown(key, value, properties, path);
+                if let Some((name, json)) = self.unknown(key, value, properties, path) {
+                    out.entry(name).or_insert(json);
+                }
                 continue;
             };
             if let Some(json) = self.value(value, key.place, schema, &child) {
@@ -126,9 +140,7 @@ impl Fit<'_> {
         for key in schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
             let written = entries.iter().any(|(k, node)| k.text == key && !node.is_nothing());
             // A misspelt key is reported once, as that.
-            let misspelt =
-                entries.iter().any(|(k, _)| !properties.contains_key(&k.text) && nearest(&k.text, [key]).is_some());
-            if !written && !misspelt {
+            if !written && !out.contains_key(key) {
                 self.problems.at_value(
                     Place { width: 1, ..node.place },
                     format!("{} has no `{key}`", named(path)),
@@ -139,28 +151,38 @@ impl Fit<'_> {
         Json::Object(out)
     }
 
-    fn unknown(&mut self, key: &super::tree::Key, value: &Node, properties: &Map<String, Json>, path: &str) {
+    /// Reports a key that is none. What stands under it is read as if the nearest key had been written, so that one
+    /// typing error neither hides another nor is reported a second time as a missing key.
+    fn unknown(
+        &mut self,
+        key: &Key,
+        value: &Node,
+        properties: &Map<String, Json>,
+        path: &str,
+    ) -> Option<(String, Json)> {
         let word = &key.text;
         let message = format!("unknown key `{word}` in {}", named(path));
         if word == "<<" {
             let label = "merge keys are not supported: repeat the keys, or alias a whole value";
-            return self.problems.at_key(key.place, message, label);
+            self.problems.at_key(key.place, message, label);
+            return None;
         }
-        let exact = homes(self.whole, word);
-        let label = match nearest(word, properties.keys().map(String::as_str)) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => match exact.first() {
-                Some(home) => format!("`{word}` belongs under `{home}`"),
+        let Some((name, schema)) = nearest(word, properties.keys().map(String::as_str))
+            .and_then(|name| properties.get(name).map(|schema| (name.to_owned(), schema)))
+        else {
+            let label = match homes(self.whole, word).first() {
+                Some(home) => format!("`{word}` belongs {home}"),
                 None => list_of(properties),
-            },
+            };
+            self.problems.at_key(key.place, message, label);
+            return None;
         };
-        self.problems.at_key(key.place, message, label);
-        // What stands under the nearest name is checked all the same, so that one typing error hides no other.
-        if let Some(schema) = nearest(word, properties.keys().map(String::as_str)).and_then(|n| properties.get(n)) {
-            if !matches!(value.value, Value::Scalar { .. }) {
-                self.value(value, key.place, schema, &join(path, word));
-            }
+        self.problems.at_key(key.place, message, format!("did you mean `{name}`?"));
+        let meant = join(path, &name);
+        if self.places.is_set(&meant) {
+            return None;
         }
+        self.value(value, key.place, schema, &meant).map(|json| (name, json))
     }
 
     fn list(&mut self, node: &Node, items: &[Node], schema: &Json, path: &str) -> Option<Json> {
@@ -186,7 +208,10 @@ impl Fit<'_> {
                 self.problems.at_value(item.place, format!("`{child}` is empty"), "remove the entry or write a value");
                 continue;
             }
-            out.extend(self.value(item, item.place, schema, &child));
+            match self.value(item, item.place, schema, &child) {
+                Some(json) => out.push(json),
+                None => self.gaps = true,
+            }
         }
         Some(Json::Array(out))
     }
@@ -300,12 +325,10 @@ fn allows(schema: &Json, kind: &str) -> bool {
 /// Every place in the schema where a key of this name is known.
 fn homes(schema: &Json, word: &str) -> Vec<String> {
     let mut found = Vec::new();
-    visit(schema, "", &mut |path, _| {
-        if let Some((home, key)) = path.rsplit_once('.') {
-            if key == word {
-                found.push(home.to_owned());
-            }
-        }
+    visit(schema, "", &mut |path, _| match path.rsplit_once('.') {
+        Some((home, key)) if key == word => found.push(format!("under `{home}`")),
+        None if path == word => found.push("at the top".to_owned()),
+        _ => {}
     });
     found
 }

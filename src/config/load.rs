@@ -59,27 +59,37 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         return Err(problems.into_error(&origins));
     };
     let mut places = Places::default();
-    let mut fit = Fit { problems: &mut problems, places: &mut places, whole: &schema };
+    let mut fit = Fit { problems: &mut problems, places: &mut places, whole: &schema, gaps: false };
     let json = fit.value(&root, root.place, &schema, "").unwrap_or_else(|| Json::Object(serde_json::Map::new()));
     model_configs(&root, &mut fit);
+    let gaps = fit.gaps;
 
     let config = match serde_json::from_value::<Config>(json) {
         Ok(config) => config,
         Err(error) => {
             // Whatever is wrong was reported with its place; this says so if it ever was not.
             if problems.is_empty() {
-                problems.at_value(Place::default(), "the configuration cannot be read", error.to_string());
+                problems.at_value(Place::nowhere(), "the configuration cannot be read", error.to_string());
             }
             return Err(problems.into_error(&origins));
         }
     };
+    if gaps {
+        return Err(problems.into_error(&origins));
+    }
     let effective = effective(&config, &places);
     let hash = hash(&effective);
     unbuilt(&places, &origins, &mut warnings);
     let folder = request.config.as_deref().and_then(Path::parent).map(|folder| request.working_dir.join(folder));
     let folders = folder.into_iter().chain([request.working_dir.clone()]).collect();
-    let mut site =
-        Site { places: &places, origins: &origins, problems: &mut problems, warnings: &mut warnings, folders };
+    let mut site = Site {
+        places: &places,
+        origins: &origins,
+        problems: &mut problems,
+        warnings: &mut warnings,
+        folders,
+        idle: Vec::new(),
+    };
     let plan = build::plan(config, hash, &mut site);
     if problems.is_empty() { Ok(Loaded { plan, warnings, effective }) } else { Err(problems.into_error(&origins)) }
 }
@@ -99,7 +109,7 @@ fn layers(
             Some(node) => node,
             None => return Ok(None),
         },
-        None => Node::map(Place { origin: usize::MAX, ..Place::default() }),
+        None => Node::map(Place::nowhere()),
     };
     if root.is_nothing() {
         root = Node::map(root.place);
@@ -257,8 +267,8 @@ fn effective(config: &Config, places: &Places) -> Json {
 }
 
 fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
-    if let Some(template) = places.set().find(|(p, _)| *p == path).and_then(|(_, found)| found.template.clone()) {
-        *json = Json::String(template);
+    if let Some(template) = places.template(path) {
+        *json = Json::String(template.to_owned());
         return;
     }
     match json {

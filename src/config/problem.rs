@@ -19,6 +19,13 @@ pub(super) struct Place {
     pub(super) width: usize,
 }
 
+impl Place {
+    /// The place of what nobody wrote: a default.
+    pub(super) fn nowhere() -> Self {
+        Self { origin: usize::MAX, ..Self::default() }
+    }
+}
+
 /// A text a configuration comes from.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {

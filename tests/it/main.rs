@@ -11,6 +11,7 @@
 
 mod admin;
 mod alerts;
+mod config;
 mod house;
 mod infer;
 mod recorder;

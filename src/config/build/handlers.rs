@@ -50,10 +50,9 @@ fn kind(handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKin
         return None;
     };
     let prefix = format!("{path}.config.");
-    let places = site.places;
-    let strangers: Vec<String> = places
-        .set()
-        .filter_map(|(path, _)| path.strip_prefix(&prefix))
+    let strangers: Vec<String> = site
+        .places
+        .below(&prefix)
         .filter(|key| !key.contains(['.', '[']) && !takes.contains(key))
         .map(str::to_owned)
         .collect();

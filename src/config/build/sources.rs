@@ -43,11 +43,13 @@ pub(super) fn build(
         ids.push(id.clone());
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
         if !enabled {
+            site.idle.push(id);
             continue;
         }
         let input = match parsed {
             Parsed::Input(input) => input,
             Parsed::NotBuilt(kind) => {
+                site.idle.push(id.clone());
                 let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
                 site.warn(&path, not_built("source-not-built", message, "file, rtsp, test, scene and trace are"));
                 continue;
@@ -79,6 +81,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     let uri = match (&entry.uri, entry.kind) {
         (Some(uri), _) => uri.as_str(),
         (None, Some(SourceType::Test)) => "test",
+        (None, _) if site.places.is_set(&format!("{path}.uri")) => return None,
         (None, _) => {
             site.wrong(path, format!("`{path}` has no `uri`"), "`uri` is needed: a path, rtsp://…, test, scene:NAME");
             return None;
@@ -136,13 +139,7 @@ fn agreed(
 fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let takes = parameters_of(kind);
     let prefix = format!("{path}.parameters.");
-    let places = site.places;
-    let wrong: Vec<String> = places
-        .set()
-        .filter_map(|(path, _)| path.strip_prefix(&prefix))
-        .filter(|key| !takes.contains(key))
-        .map(str::to_owned)
-        .collect();
+    let wrong: Vec<String> = site.places.below(&prefix).filter(|key| !takes.contains(key)).map(str::to_owned).collect();
     for key in wrong {
         let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
         site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {}", takes.join(", ")));

@@ -71,6 +71,12 @@ pub(super) fn build(
                 }
                 StrategyKind::Motion
             }
+            (None, None)
+                if site.places.is_set(&format!("{path}.module"))
+                    || site.places.is_set(&format!("{path}.model_path")) =>
+            {
+                continue;
+            }
             (None, None) => {
                 let label = "`model_path` or `module` is needed";
                 site.wrong(&path, format!("strategy `{}` says neither model nor module", entry.name), label);

@@ -1,0 +1,686 @@
+//! The configuration: every promised file loads, every wrong one is refused with its place and the right word.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dsengine::config::{self, HandlerKind, Input, LoadError, Loaded, Request, Severity, StrategyKind, Warning};
+use dsengine::error::{Code, Error};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn yaml_files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Compares a checked-in file with what the program says; `BLESS=1` rewrites it.
+fn compare(path: &Path, now: &str) -> Result<(), String> {
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(path, now).unwrap();
+        return Ok(());
+    }
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    if kept == now { Ok(()) } else { Err(format!("{} differs; BLESS=1 rewrites it. Now:\n{now}", path.display())) }
+}
+
+/// A folder with a file `c.yaml` in it, and what loads it.
+struct Bench {
+    folder: tempfile::TempDir,
+    request: Request,
+}
+
+impl Bench {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("c.yaml"), text).unwrap();
+        let request =
+            Request { config: Some("c.yaml".into()), working_dir: folder.path().to_owned(), ..Request::default() };
+        Self { folder, request }
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.request.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn flag(mut self, key: &str, value: &str) -> Self {
+        self.request.overrides.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn source(mut self, uri: &str) -> Self {
+        self.request.source_uri = Some(uri.to_owned());
+        self
+    }
+
+    fn sources(mut self, file: &str) -> Self {
+        self.request.sources = Some(file.into());
+        self
+    }
+
+    fn load(&self) -> Result<Loaded, LoadError> {
+        config::load(&self.request)
+    }
+
+    fn good(&self) -> Loaded {
+        self.load().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(&self) -> String {
+        self.load().map(|loaded| loaded.plan).expect_err("a refusal").to_string()
+    }
+}
+
+fn names(warnings: &[Warning]) -> Vec<&'static str> {
+    warnings.iter().map(|warning| warning.name).collect()
+}
+
+// What is promised
+
+#[test]
+fn every_shipped_configuration_loads_without_a_warning() {
+    let files = yaml_files("configs");
+    assert!(files.len() >= 6, "{files:?}");
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap();
+        assert_eq!(first, "# yaml-language-server: $schema=dsengine.schema.json", "{}", path.display());
+        let request = Request { config: Some(path.clone()), working_dir: root(), ..Request::default() };
+        let loaded = config::load(&request).unwrap_or_else(|error| panic!("{error}"));
+        let warnings: Vec<_> = loaded.warnings.iter().filter(|w| w.fails_strict()).collect();
+        assert!(warnings.is_empty(), "{}: {warnings:?}", path.display());
+        assert!(!loaded.plan.sources.is_empty(), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_sources_file_that_is_shipped_joins_any_configuration() {
+    let request = Request {
+        config: Some("configs/development.yaml".into()),
+        sources: Some("configs/multi-source.yaml".into()),
+        working_dir: root(),
+        ..Request::default()
+    };
+    let plan = config::load(&request).unwrap_or_else(|error| panic!("{error}")).plan;
+    let ids: Vec<_> = plan.sources.iter().map(|source| source.id.as_str()).collect();
+    assert_eq!(ids, ["street", "crossing", "pattern"]);
+    assert_eq!(plan.name, "development");
+    assert_eq!(plan.sources[0].zones[0].name, "gate");
+    assert_eq!(plan.sources[0].fps, Some(15.0), "pipeline.fps");
+    assert_eq!(plan.sources[1].fps, Some(10.0), "its own");
+}
+
+#[test]
+fn every_block_of_the_seed_loads() {
+    let files = yaml_files("tests/configs/valid");
+    assert!(files.len() >= 10, "{files:?}");
+    for path in files {
+        let request = Request { config: Some(path.clone()), working_dir: root(), ..Request::default() };
+        if let Err(error) = config::load(&request) {
+            panic!("{}: {error}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_seeds_values_arrive_in_the_plan() {
+    let load = |number: u32| {
+        let path = root().join(format!("tests/configs/valid/seed-{number:02}.yaml"));
+        config::load(&Request { config: Some(path), working_dir: root(), ..Request::default() }).unwrap()
+    };
+    let first = load(1);
+    assert_eq!(first.plan.batch_size, 4);
+    assert_eq!(first.plan.models[0].model, Path::new("/path/to/yolo.engine"));
+    assert_eq!(first.plan.models[0].confidence, 0.7);
+    assert_eq!(first.plan.alerts.throttle, Duration::from_secs(60));
+    let handlers: Vec<_> = first.plan.handlers.iter().map(|h| h.name.to_string()).collect();
+    assert_eq!(handlers, ["console", "file"], "a webhook without url is left out, by name");
+    assert!(names(&first.warnings).contains(&"webhook-without-url"));
+    assert!(names(&first.warnings).contains(&"engine-without-tensorrt"));
+
+    let second = load(2);
+    let python = second.warnings.iter().find(|w| w.name == "python-module").unwrap();
+    assert!(python.refuses_run() && python.hint.as_deref().unwrap().contains("scripts/my_detection.lua"));
+
+    let fourth = load(4);
+    assert_eq!(fourth.plan.models[0].input_shape, Some([3, 608, 608]));
+    assert_eq!(fourth.plan.models[0].output_layers, ["output"]);
+    assert_eq!(fourth.plan.models[0].labels.as_deref(), Some(Path::new("/path/to/labels.txt")));
+
+    let fifth = load(5);
+    let HandlerKind::File { path, max_bytes, .. } = &fifth.plan.handlers[1].kind else { panic!("a file") };
+    assert_eq!((path.as_path(), *max_bytes), (Path::new("/var/log/pyds-alerts.log"), 100_000_000));
+
+    assert_eq!(load(8).plan.batch_timeout, Duration::from_millis(40));
+    assert_eq!(load(9).plan.cpu_affinity, [0, 1, 2, 3]);
+    assert_eq!(load(9).plan.workers, Some(4));
+    assert_eq!(load(10).plan.admin.port, 8000);
+}
+
+/// Each line of a block that begins a key: its line number, the key and where it stands.
+fn keys_of(block: &str) -> Vec<(usize, String, usize)> {
+    let mut out = Vec::new();
+    for (number, line) in block.lines().enumerate() {
+        let code = line.split('#').next().unwrap();
+        let start = code.len() - code.trim_start_matches([' ', '-']).len();
+        let key: String = code[start..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        if !key.is_empty() && code[start + key.len()..].starts_with(':') {
+            out.push((number + 1, key, start));
+        }
+    }
+    out
+}
+
+fn misspell_each_key(block: &str, what: &str) -> usize {
+    let mut tried = 0;
+    for (line, key, start) in keys_of(block) {
+        // A script's own settings are the script's: nobody else knows their names.
+        if key == "threshold" {
+            continue;
+        }
+        for drop in 0..key.len() {
+            let wrong = format!("{}{}", &key[..drop], &key[drop + 1..]);
+            let text: Vec<String> = block
+                .lines()
+                .enumerate()
+                .map(|(i, l)| match i + 1 == line {
+                    true => format!("{}{wrong}{}", &l[..start], &l[start + key.len()..]),
+                    false => l.to_owned(),
+                })
+                .collect();
+            let error = Bench::new(&text.join("\n")).error();
+            let place = format!("c.yaml:{line}:{}: unknown key `{wrong}`", start + 1);
+            let label = format!("did you mean `{key}`?");
+            assert!(error.contains(&place) && error.contains(&label), "{what}, {key} as {wrong}:\n{error}");
+            tried += 1;
+        }
+    }
+    tried
+}
+
+#[test]
+fn each_key_of_the_seed_is_recognised_with_any_letter_missing() {
+    let mut tried = 0;
+    for path in yaml_files("tests/configs/valid") {
+        tried += misspell_each_key(&fs::read_to_string(&path).unwrap(), &path.display().to_string());
+    }
+    assert!(tried > 500, "{tried} misspellings");
+}
+
+#[test]
+fn the_seeds_own_readme_loads_block_by_block() {
+    let path = root().join("../shared/seed/README.md");
+    let Ok(readme) = fs::read_to_string(&path) else {
+        println!("SKIP the_seeds_own_readme_loads_block_by_block: the seed's README is not here");
+        return;
+    };
+    let blocks: Vec<&str> = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<_> = blocks.into_iter().filter(|block| !block.contains("apiVersion:")).collect();
+    assert!(blocks.len() >= 10);
+    for (index, block) in blocks.iter().enumerate() {
+        Bench::new(block).good();
+        misspell_each_key(block, &format!("block {index}"));
+    }
+}
+
+// What is refused
+
+#[test]
+fn every_wrong_configuration_is_refused_with_the_exact_text() {
+    let files = yaml_files("tests/configs/invalid");
+    assert!(files.len() >= 40, "{} cases", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut request = Request {
+            config: Some(path.file_name().unwrap().into()),
+            working_dir: path.parent().unwrap().to_owned(),
+            ..Request::default()
+        };
+        for line in text.lines().map_while(|line| line.strip_prefix("# ")) {
+            let (what, value) = line.split_once(": ").unwrap();
+            let pair = || value.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            match what {
+                "env" => request.env.push(pair()),
+                "flag" => request.overrides.push(pair()),
+                "sources" => request.sources = Some(value.into()),
+                "source" => request.source_uri = Some(value.to_owned()),
+                other => panic!("{}: {other}", path.display()),
+            }
+        }
+        match config::load(&request) {
+            Ok(_) => wrong.push(format!("{} is accepted", path.display())),
+            Err(error) => {
+                let text = format!("{error}\n");
+                assert!(!text.contains("hunter2"), "{}: a secret is shown:\n{text}", path.display());
+                wrong.extend(compare(&path.with_extension("err"), &text).err());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_refusal_becomes_an_error_with_its_code() {
+    let error = Error::from(Bench::new("nam: x\n").load().map(|l| l.plan).unwrap_err());
+    assert_eq!(error.code(), Code::Config);
+    assert!(error.to_string().starts_with("[E0101] the configuration cannot be used"));
+}
+
+#[test]
+fn a_file_that_is_missing_too_large_or_no_text_is_refused() {
+    let missing = Request { config: Some("no.yaml".into()), working_dir: root(), ..Request::default() };
+    assert_eq!(config::load(&missing).unwrap_err().to_string(), "no.yaml does not exist");
+    let large = Bench::new(&format!("name: x\n{}", "# filler\n".repeat(130_000)));
+    assert_eq!(large.error(), "c.yaml is larger than 1024 KiB");
+    let bench = Bench::new("");
+    fs::write(bench.folder.path().join("c.yaml"), [0xff, 0xfe, 0x00]).unwrap();
+    assert_eq!(bench.error(), "c.yaml is no UTF-8 text");
+}
+
+#[test]
+fn a_bomb_of_aliases_is_refused_within_its_budget() {
+    let mut bomb = String::from("extensions:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..10 {
+        let refs = vec![format!("*a{}", i - 1); 10].join(", ");
+        bomb.push_str(&format!("  a{i}: &a{i} [{refs}]\n"));
+    }
+    assert!(Bench::new(&bomb).error().contains("too many values"));
+    let deep = format!("extensions: {{a: {}{}}}\n", "[".repeat(80), "]".repeat(80));
+    assert!(Bench::new(&deep).load().is_err());
+}
+
+// Limits of real sites
+
+fn many_sources(count: usize) -> String {
+    let zone = "{door: [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]}";
+    let mut text = String::from("sources:\n");
+    for i in 0..count {
+        text.push_str(&format!("  - {{id: cam{i}, uri: \"rtsp://10.0.{}.{}/s\", zones: {zone}}}\n", i / 256, i % 256));
+    }
+    text
+}
+
+#[test]
+fn a_site_with_1024_cameras_and_batches_of_256_is_legal() {
+    let text = format!("pipeline: {{batch_size: 256, height: 1080}}\n{}", many_sources(1024));
+    let plan = Bench::new(&text).good().plan;
+    assert_eq!((plan.sources.len(), plan.batch_size), (1024, 256));
+    assert!(Bench::new(&many_sources(1025)).error().contains("expected a list of at most 1024 entries"));
+}
+
+#[test]
+fn more_sources_than_allowed_are_refused() {
+    for limit in ["max_concurrent_sources: 2", "pipeline: {max_sources: 2}"] {
+        assert!(Bench::new(&format!("{limit}\n{}", many_sources(3))).error().contains("3 sources are enabled"));
+        Bench::new(&format!("{limit}\n{}", many_sources(2))).good();
+        let two = format!("{limit}\n{}  - {{id: off, uri: test, enabled: false}}\n", many_sources(2));
+        Bench::new(&two).good();
+    }
+}
+
+// Layers
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+    let threshold = |bench: Bench| bench.good().plan.alerts.min_confidence;
+    let file = "alerts: {min_confidence: 0.2}\n";
+    let name = "DSENGINE_ALERTS__MIN_CONFIDENCE";
+    assert_eq!(threshold(Bench::new("name: x\n")), 0.5);
+    assert_eq!(threshold(Bench::new(file)), 0.2);
+    assert_eq!(threshold(Bench::new(file).env(name, "0.3")), 0.3);
+    assert_eq!(threshold(Bench::new(file).env(name, "0.3").flag("alerts.min_confidence", "0.4")), 0.4);
+}
+
+#[test]
+fn a_higher_layer_wins_in_whichever_form_a_key_is_written() {
+    let flat = Bench::new("monitoring: {prometheus_port: 9000}\n").env("DSENGINE_MONITORING__PROMETHEUS__PORT", "9100");
+    assert_eq!(flat.good().plan.admin.port, 9100);
+    let nested =
+        Bench::new("monitoring: {prometheus: {port: 9000}}\n").env("DSENGINE_MONITORING__PROMETHEUS_PORT", "9200");
+    assert_eq!(nested.good().plan.admin.port, 9200);
+    let micros = Bench::new("pipeline: {batch_timeout_ms: 40}\n").env("DSENGINE_PIPELINE__BATCH_TIMEOUT_US", "5000");
+    assert_eq!(micros.good().plan.batch_timeout, Duration::from_millis(5));
+}
+
+#[test]
+fn variables_are_typed_by_their_key() {
+    let bench = Bench::new("sources: [{id: a, uri: test}]\n")
+        .env("DSENGINE_NAME", "0755")
+        .env("DSENGINE_ALERTS__ENABLED", "0")
+        .env("DSENGINE_MONITORING__CPU_AFFINITY", "0, 2")
+        .env("DSENGINE_SOURCES__0__FPS", "5")
+        .env("DSENGINE_SOURCES__1__URI", "scene:street")
+        .env("DSENGINE_SOURCES__1__PARAMETERS__SEED", "3")
+        .env("DSENGINE_ALERTS__HANDLERS", "console, file")
+        .env("DSENGINE_ZONES", "{door: [[0, 0], [1, 0], [1, 1]]}");
+    let plan = bench.good().plan;
+    assert_eq!(plan.name, "0755");
+    assert!(!plan.alerts.enabled);
+    assert_eq!(plan.cpu_affinity, [0, 2]);
+    assert_eq!(plan.sources[0].fps, Some(5.0));
+    assert_eq!(plan.sources[0].zones[0].name, "door");
+    let Input::Scene { seed, .. } = &plan.sources[1].input else { panic!("a scene") };
+    assert_eq!((plan.sources[1].id.as_str(), *seed), ("street", Some(3)));
+    assert_eq!(plan.handlers.len(), 2);
+}
+
+#[test]
+fn unknown_variables_warn_and_reserved_ones_do_not() {
+    let loaded = Bench::new("name: x\n")
+        .env("DSENGINE_PIPELINE_BATCH_SIZE", "8")
+        .env("DSENGINE_TESTDATA", "/data")
+        .env("HOME", "/root")
+        .good();
+    let unknown: Vec<_> = loaded.warnings.iter().filter(|w| w.name == "unknown-variable").collect();
+    assert_eq!(unknown.len(), 1);
+    assert_eq!(unknown[0].hint.as_deref(), Some("did you mean DSENGINE_PIPELINE__BATCH_SIZE?"));
+    assert_eq!(loaded.plan.batch_size, 4);
+}
+
+#[test]
+fn the_old_systems_variables_work_and_say_their_new_names() {
+    let bench = Bench::new("name: x\n")
+        .env("PYDS_LOG_LEVEL", "WARNING")
+        .env("PYDS_BATCH_SIZE", "8")
+        .env("PYDS_ALERTS_THROTTLE_SECONDS", "5")
+        .env("DSENGINE_PIPELINE__BATCH_SIZE", "16");
+    let loaded = bench.good();
+    assert_eq!(loaded.plan.logging.level, "warning");
+    assert_eq!(loaded.plan.batch_size, 16, "the new name wins");
+    assert_eq!(loaded.plan.alerts.throttle, Duration::from_secs(5));
+    let hints: Vec<_> =
+        loaded.warnings.iter().filter(|w| w.name == "old-variable").filter_map(|w| w.hint.clone()).collect();
+    assert_eq!(hints.len(), 3);
+    assert!(hints.contains(&"write DSENGINE_LOGGING__LEVEL".to_owned()));
+}
+
+#[test]
+fn debug_sets_the_log_level_unless_one_is_set() {
+    let level = |bench: Bench| bench.good().plan.logging.level;
+    assert_eq!(level(Bench::new("debug: true\n")), "debug");
+    assert_eq!(level(Bench::new("debug: true\nlogging: {level: error}\n")), "error");
+    assert_eq!(level(Bench::new("").env("DSENGINE_DEBUG", "1")), "debug");
+}
+
+// Secrets
+
+#[test]
+fn secrets_come_from_outside_and_are_seen_nowhere() {
+    let text = r#"
+sources:
+  - {id: gate, uri: "rtsp://viewer:${env:CAMERA_PASSWORD}@10.0.0.7/s"}
+  - {id: yard, uri: "rtsp://viewer:hunter2@10.0.0.8/s"}
+alerts:
+  handlers:
+    - name: webhook
+      config:
+        url: "${file:hook.txt}"
+        headers: {Authorization: "Bearer hunter2", X-Site: "hunter2"}
+"#;
+    let load = |password: &str| {
+        let bench = Bench::new(text).env("CAMERA_PASSWORD", password).file("hook.txt", "https://a.example/hunter2\n");
+        bench.good()
+    };
+    let loaded = load("hunter2");
+    assert_eq!(loaded.plan.sources[0].input, Input::Rtsp("rtsp://viewer:hunter2@10.0.0.7/s".into()));
+    let HandlerKind::Webhook { url, headers, .. } = &loaded.plan.handlers[0].kind else { panic!("a webhook") };
+    assert_eq!(url, "https://a.example/hunter2");
+    assert_eq!(headers["Authorization"], "Bearer hunter2");
+    let shown = loaded.effective.to_string();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("${env:CAMERA_PASSWORD}"));
+    assert_eq!(loaded.plan.hash, load("other").plan.hash, "a changed secret is no changed configuration");
+    assert_eq!(loaded.plan.hash.len(), 64);
+}
+
+#[test]
+fn a_reference_has_a_fallback_an_escape_and_the_type_of_its_key() {
+    let text = "name: \"${env:SITE:-yard} costs $${5}\"\nmonitoring: {prometheus: {port: \"${env:PORT}\"}}\n";
+    let plan = Bench::new(text).env("PORT", "9100").good().plan;
+    assert_eq!(plan.name, "yard costs ${5}");
+    assert_eq!(plan.admin.port, 9100);
+}
+
+#[test]
+fn the_hash_follows_settings_and_not_their_form() {
+    let hash = |text: &str| Bench::new(text).good().plan.hash;
+    assert_eq!(hash("name: a\npipeline: {batch_size: 8}\n"), hash("pipeline:\n  batch_size: 8 # eight\nname: \"a\"\n"));
+    assert_eq!(hash("alerts: {handlers: [console]}\n"), hash("alerts: {handlers: [{name: console}]}\n"));
+    assert_eq!(hash("pipeline: {batch_size: 4}\n"), hash(""), "a default that is written is a default");
+    assert_ne!(hash("name: a\n"), hash("name: b\n"));
+}
+
+// Sources and strategies
+
+#[test]
+fn a_source_on_the_command_line_replaces_the_files() {
+    let text = "sources: [{id: a, uri: test}, {id: b, uri: test}]\n";
+    let id = |uri: &str| {
+        let plan = Bench::new(text).source(uri).good().plan;
+        assert_eq!(plan.sources.len(), 1);
+        plan.sources[0].id.to_string()
+    };
+    assert_eq!(id("test"), "source0");
+    assert_eq!(id("/videos/yard.mp4"), "yard");
+    assert_eq!(id("rtsp://10.0.0.7/s"), "source0");
+    assert_eq!(id("scene:street?seed=1"), "street");
+    let no_file = Request { source_uri: Some("test".into()), working_dir: root(), ..Request::default() };
+    assert_eq!(config::load(&no_file).unwrap().plan.sources.len(), 1);
+    let wrong = Bench::new(text).source("rstp://x/y").error();
+    assert!(wrong.contains("command line, --source: no source is read from `rstp://`"), "{wrong}");
+}
+
+#[test]
+fn a_sources_file_replaces_the_sources_and_adds_its_zones() {
+    let zones = "zones: {a: [[0, 0], [1, 0], [1, 1]], b: [[0, 0], [1, 0], [1, 1]]}\n";
+    let bench = Bench::new(&format!("{zones}sources: [{{id: old, uri: test}}]\n"))
+        .file("s.yaml", "sources: [{id: new, uri: test}]\nzones: {b: [[0, 0], [0.5, 0], [0.5, 0.5]]}\n")
+        .sources("s.yaml");
+    let plan = bench.good().plan;
+    assert_eq!(plan.sources.len(), 1);
+    assert_eq!(plan.sources[0].id.as_str(), "new");
+    let zones: Vec<_> = plan.sources[0].zones.iter().map(|z| (z.name.as_str(), z.polygon.points()[1].x)).collect();
+    assert_eq!(zones, [("a", 1.0), ("b", 0.5)]);
+}
+
+#[test]
+fn a_path_is_looked_for_beside_the_file_and_then_in_the_working_folder() {
+    let strategies = "detection: {strategies: [{name: a, module: a.lua}, {name: b, module: b.lua}]}\n";
+    let mut bench = Bench::new("").file("conf/c.yaml", strategies).file("conf/a.lua", "").file("a.lua", "");
+    bench.request.config = Some("conf/c.yaml".into());
+    let plan = bench.good().plan;
+    let folder = bench.folder.path();
+    let lua: Vec<_> = plan
+        .strategies
+        .iter()
+        .filter_map(|s| match &s.kind {
+            StrategyKind::Lua(path) => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lua, [folder.join("conf/a.lua"), folder.join("b.lua")]);
+}
+
+#[test]
+fn what_has_no_model_is_watched_for_motion() {
+    let kinds = |text: &str| {
+        let loaded = Bench::new(text).good();
+        let names: Vec<_> = loaded
+            .plan
+            .strategies
+            .iter()
+            .map(|s| (s.name.clone(), s.sources.iter().map(ToString::to_string).collect::<Vec<_>>()))
+            .collect();
+        (names, loaded.warnings.iter().filter(|w| w.name == "no-model").map(|w| w.severity).collect::<Vec<_>>())
+    };
+    let two = "sources: [{id: a, uri: test}, {id: b, uri: test}]\n";
+    let motion = |sources: &[&str]| ("motion".to_owned(), sources.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
+    assert_eq!(kinds(two), (vec![motion(&[])], vec![Severity::Note]));
+    let some = format!("{two}detection: {{strategies: [{{name: m, model_path: m.onnx, sources: [a]}}]}}\n");
+    assert_eq!(kinds(&some), (vec![motion(&["b"])], vec![Severity::Note]));
+    let all = format!("{two}detection: {{model_engine_file: m.onnx}}\n");
+    assert_eq!(kinds(&all), (vec![], vec![]));
+    let off = format!("{two}detection: {{strategies: [{{name: motion, enabled: false}}]}}\n");
+    assert_eq!(kinds(&off), (vec![], vec![]));
+    let drawn = "sources: [{id: a, uri: \"scene:street?pixels=false\"}]\n";
+    assert_eq!(kinds(drawn), (vec![], vec![]), "nothing to look at");
+}
+
+#[test]
+fn sources_that_are_not_built_yet_are_named_and_refused_by_run() {
+    let text = "sources:\n  - {id: a, uri: 0}\n  - {id: b, uri: \"https://x.example/y.m3u8\"}\n  - {id: c, uri: test}\n\
+                detection: {strategies: [{name: m, model_path: m.onnx, sources: [a]}]}\n";
+    let loaded = Bench::new(text).good();
+    let refused: Vec<_> = loaded.warnings.iter().filter(|w| w.refuses_run()).map(|w| w.message.clone()).collect();
+    assert_eq!(refused, ["source `a`: webcam sources are not built yet", "source `b`: http sources are not built yet"]);
+    assert_eq!(loaded.plan.sources.len(), 1);
+}
+
+#[test]
+fn recovery_and_a_sources_own_keys_make_its_retries() {
+    let retry = |text: &str| Bench::new(text).good().plan.sources[0].retry.clone();
+    let ours = retry("sources: [{id: a, uri: test}]\n");
+    assert_eq!((ours.base, ours.cap), (Duration::from_millis(500), Duration::from_secs(10)));
+    assert_eq!((ours.first_frame, ours.gap), (Duration::from_secs(8), Duration::from_secs(3)));
+    assert_eq!((ours.max_retries, ours.exponential), (3, true));
+    let recovery = "recovery: {max_retries: 7, retry_delay: 2, max_retry_delay: 60, exponential_backoff: false, \
+                    source_timeout_seconds: 30}\n";
+    let section = retry(&format!("{recovery}sources: [{{id: a, uri: test}}]\n"));
+    assert_eq!((section.base, section.cap), (Duration::from_secs(2), Duration::from_secs(60)));
+    assert_eq!((section.first_frame, section.max_retries), (Duration::from_secs(30), 7));
+    assert!(!section.exponential);
+    let own =
+        retry(&format!("{recovery}sources: [{{id: a, uri: test, max_retries: 9, retry_delay: 90, timeout: 5}}]\n"));
+    assert_eq!((own.max_retries, own.base, own.cap), (9, Duration::from_secs(90), Duration::from_secs(90)));
+    assert_eq!(own.gap, Duration::from_secs(5));
+}
+
+// What this machine lacks
+
+#[test]
+fn what_this_machine_lacks_is_named() {
+    let text = "detection:\n  strategies:\n    - {name: m, model_path: m.onnx, labels_path: l.txt}\n    \
+                - {name: r, module: r.lua}\nalerts:\n  handlers:\n    \
+                - {name: file, config: {log_file: no/such/folder/a.jsonl}}\n\
+                logging: {log_file: no/such/folder/b.log}\nsources: [{id: a, uri: clip.mp4}]\n";
+    let bench = Bench::new(text);
+    let found = config::check(&bench.good());
+    let expected = [
+        "model-missing",
+        "labels-missing",
+        "script-missing",
+        "source-missing",
+        "alert-file-unwritable",
+        "log-file-unwritable",
+    ];
+    assert_eq!(names(&found), expected);
+    assert!(found.iter().filter(|w| w.name != "source-missing").all(Warning::refuses_run));
+
+    let bench = bench.file("m.onnx", "x").file("l.txt", "x").file("r.lua", "x").file("clip.mp4", "x");
+    let bench = bench.file("no/such/folder/x", "");
+    assert_eq!(config::check(&bench.good()), []);
+}
+
+// The tables
+
+#[test]
+fn the_checked_in_schema_is_the_programs() {
+    let now = format!("{:#}\n", config::schema());
+    if let Err(difference) = compare(&root().join("configs/dsengine.schema.json"), &now) {
+        panic!("{}", difference.lines().next().unwrap());
+    }
+}
+
+#[test]
+fn the_checked_in_table_of_keys_is_the_programs() {
+    if let Err(difference) = compare(&root().join("configs/KEYS.md"), &config::keys_markdown()) {
+        panic!("{}", difference.lines().next().unwrap());
+    }
+}
+
+#[test]
+fn the_table_has_every_key_of_the_schema_and_no_other() {
+    let paths: BTreeSet<String> = config::key_paths().into_iter().collect();
+    let is_section = |path: &str| {
+        paths
+            .iter()
+            .any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]")))
+    };
+    let table: BTreeSet<String> = config::key_table().into_iter().map(|(key, _)| key.to_owned()).collect();
+    assert_eq!(table.len(), config::key_table().len(), "no key twice");
+    let missing: Vec<_> = paths.iter().filter(|path| !is_section(path) && !table.contains(*path)).collect();
+    assert!(missing.is_empty(), "keys without a row in src/config/keys.rs: {missing:?}");
+    let strange: Vec<_> = table.difference(&paths).collect();
+    assert!(strange.is_empty(), "rows that are no keys: {strange:?}");
+}
+
+#[test]
+fn every_proof_named_in_the_table_is_a_test() {
+    fn read(folder: &Path, out: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut code = String::new();
+    read(&root().join("src"), &mut code);
+    read(&root().join("tests"), &mut code);
+    for (key, proof) in config::key_table() {
+        if let Some(proof) = proof {
+            assert!(code.contains(&format!("fn {proof}(")), "{key}: there is no test {proof}");
+        }
+    }
+}
+
+#[test]
+fn a_key_whose_capability_is_not_built_is_named_when_it_is_set() {
+    let text = "pipeline: {width: 1280, gpu_id: 1}\nsources:\n  - {id: a, uri: clip.mp4, parameters: {loop: true}}\n  \
+                - {id: b, uri: b.mp4, parameters: {loop: true}}\n";
+    let loaded = Bench::new(text).good();
+    let told: Vec<_> = loaded.warnings.iter().filter(|w| w.name == "not-built").collect();
+    assert_eq!(told.len(), 3, "one per key: {told:?}");
+    assert_eq!(told[1].message, "`pipeline.width` has no effect yet: width of the muxed picture");
+    assert_eq!(told[1].place.as_deref(), Some("c.yaml:1:12"));
+    assert!(told.iter().all(|w| w.fails_strict() && !w.refuses_run()));
+}
+
+#[test]
+fn every_key_says_its_default_and_an_example() {
+    fn walk(schema: &serde_json::Value, path: &str, poor: &mut Vec<String>) {
+        let Some(properties) = schema.get("properties").and_then(|p| p.as_object()) else { return };
+        for (key, child) in properties {
+            let text = child.get("description").and_then(|d| d.as_str()).unwrap_or_default();
+            if !text.contains("Default") || !text.contains("Example:") {
+                poor.push(format!("{path}.{key}"));
+            }
+        }
+    }
+    let schema = config::schema();
+    let mut poor = Vec::new();
+    walk(&schema, "", &mut poor);
+    for (name, part) in schema["$defs"].as_object().unwrap() {
+        walk(part, name, &mut poor);
+    }
+    assert!(poor.is_empty(), "keys without Default and Example: {poor:?}");
+}
