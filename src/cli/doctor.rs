@@ -1,5 +1,6 @@
 //! `dsengine doctor`: what this machine has, what it lacks, and which package brings it.
 
+use dsengine::types::Finding;
 use dsengine::{deepstream, gst, infer};
 
 use super::exit::Exit;
@@ -13,13 +14,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Exit {
     let mut findings = gst::doctor();
-    findings.extend(infer::doctor(&infer::Search::of_process(None)));
-    findings.extend(deepstream::doctor());
+    findings.push(infer::finding(&infer::Search::of_process(None)));
+    findings.push(deepstream::finding());
     if args.json {
         println!("{:#}", serde_json::json!(findings));
     } else {
         for finding in &findings {
-            let mark = if finding.ok { "ok  " } else { "MISS" };
+            let mark = match finding {
+                Finding { ok: true, .. } => "ok  ",
+                Finding { optional: true, .. } => "-   ",
+                _ => "MISS",
+            };
             println!("{mark}  {:<28} {}", finding.name, finding.detail);
             if let Some(hint) = finding.hint.as_ref().filter(|_| !finding.ok) {
                 println!("      {:<28} hint: {hint}", "");

@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::abi;
-use crate::gst::Finding;
+use crate::types::Finding;
 
 /// Where NVIDIA's packages install DeepStream.
 const ROOT: &str = "/opt/nvidia/deepstream";
@@ -52,6 +52,7 @@ pub fn finding() -> Finding {
     Finding {
         name: "DeepStream".into(),
         ok: install.is_some(),
+        optional: true,
         detail: install.map_or_else(|| "not installed".into(), |i| format!("{} ({})", i.version, i.found_by)),
         hint: None,
     }

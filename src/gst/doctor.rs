@@ -2,18 +2,7 @@
 
 use gstreamer as gst;
 
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What it is for.
-    pub name: String,
-    /// Whether it is there.
-    pub ok: bool,
-    /// What was found.
-    pub detail: String,
-    /// What to do where it is missing.
-    pub hint: Option<String>,
-}
+use crate::types::Finding;
 
 /// A capability, the elements that give it (any of each inner list will do), and the Debian package.
 const NEEDS: &[(&str, &[&[&str]], &str)] = &[
@@ -35,6 +24,7 @@ pub fn doctor() -> Vec<Finding> {
         return vec![Finding {
             name: "GStreamer".into(),
             ok: false,
+            optional: false,
             detail: error.to_string(),
             hint: Some("apt-get install libgstreamer1.0-0 gstreamer1.0-plugins-base".into()),
         }];
@@ -42,6 +32,7 @@ pub fn doctor() -> Vec<Finding> {
     let version = Finding {
         name: "GStreamer".into(),
         ok: true,
+        optional: false,
         detail: gst::version_string().trim_start_matches("GStreamer ").to_owned(),
         hint: None,
     };
@@ -55,6 +46,7 @@ pub fn doctor() -> Vec<Finding> {
             Finding {
                 name: (*name).into(),
                 ok,
+                optional: false,
                 detail: if ok { there.join(", ") } else { format!("missing: {}", missing.join(", ")) },
                 hint: (!ok).then(|| format!("apt-get install {package}")),
             }

@@ -23,6 +23,6 @@ mod turn;
 mod watchdog;
 
 pub use backend::GstBackend;
-pub use doctor::{Finding, doctor};
+pub use doctor::doctor;
 pub use encode::Mp4Writer;
 pub use log::log_to_tracing;

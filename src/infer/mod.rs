@@ -16,6 +16,6 @@ mod session;
 mod worker;
 
 pub use model::Model;
-pub use runtime::{Choice, Runtime};
+pub use runtime::{Choice, Runtime, finding};
 pub use search::Search;
 pub use worker::Worker;

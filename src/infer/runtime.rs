@@ -7,6 +7,7 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 
 use crate::error::{Code, Error};
+use crate::types::Finding;
 
 use super::search::Search;
 
@@ -64,6 +65,21 @@ impl Runtime {
             Kind::Onnx(_) => "onnxruntime",
             Kind::Rten => "rten",
         }
+    }
+}
+
+/// What `doctor` says of the inference runtime.
+pub fn finding(search: &Search) -> Finding {
+    let name = "inference runtime".to_owned();
+    match Runtime::open(Choice::Auto, search) {
+        Ok((runtime, reason)) => Finding {
+            name,
+            ok: runtime.name() == "onnxruntime",
+            optional: true,
+            detail: reason,
+            hint: Some("`./dev demo` fetches libonnxruntime; or name one in ORT_DYLIB_PATH".into()),
+        },
+        Err(error) => Finding { name, ok: false, optional: false, detail: error.message().to_owned(), hint: None },
     }
 }
 

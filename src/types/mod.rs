@@ -6,6 +6,7 @@
 mod alert;
 mod clock;
 mod detection;
+mod finding;
 mod frame;
 mod geometry;
 mod picture;
@@ -13,6 +14,7 @@ mod picture;
 pub use alert::{Alert, AlertDraft, AlertId, Level, Raised};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
+pub use finding::Finding;
 pub use frame::{Frame, SourceId};
 pub use geometry::{BBox, Point, Polygon, Zone};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Range};
