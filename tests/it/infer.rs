@@ -1,4 +1,5 @@
 //! Inference against the real thing: real clips, real models, the Python reference and the ground truth.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it skips")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -126,15 +127,8 @@ impl From<&Detection> for Seen {
 
 fn detect(model: &Model, frames: &[(usize, Picture)]) -> BTreeMap<usize, Vec<Seen>> {
     let mut worker = model.worker().unwrap();
-    let seen = |picture| worker.detect(&[picture]).unwrap()[0].iter().map(Seen::from).collect();
-    frames
-        .iter()
-        .map(|(number, picture)| (*number, picture))
-        .map({
-            let mut seen = seen;
-            move |(number, picture)| (number, seen(picture))
-        })
-        .collect()
+    let mut seen = |picture| worker.detect(&[picture]).unwrap()[0].iter().map(Seen::from).collect();
+    frames.iter().map(|(number, picture)| (*number, seen(picture))).collect()
 }
 
 fn reference(root: &Path) -> BTreeMap<usize, Vec<Seen>> {
