@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::ModelPlan;
 use crate::error::{Code, Error};
-use crate::vision::decode::Layout;
+use crate::vision::decode::{Layout, Tensor};
 use crate::vision::preprocess::Preprocessor;
 
 use super::runtime::{Kind, Runtime};
@@ -83,22 +83,32 @@ impl Model {
         mut session: Box<dyn Session>,
         opened: Opened,
     ) -> Result<Self, Error> {
-        let shape = [input.batch.unwrap_or(1), 3, input.size.1, input.size.0];
-        let zeros = vec![0.0; shape.iter().product()];
-        let mut shapes = vec![];
-        session
-            .run(shape, &zeros, &mut |outputs| shapes = outputs.iter().map(|o| o.shape.to_vec()).collect())
-            .map_err(|e| broken(&plan.model, &e))?;
+        let mut shapes_of = |pictures: usize| {
+            let shape = [pictures, 3, input.size.1, input.size.0];
+            let zeros = vec![0.0; shape.iter().product()];
+            let mut shapes = vec![];
+            let mut read = |outputs: &[Tensor<'_>]| shapes = outputs.iter().map(|o| o.shape.to_vec()).collect();
+            session.run(shape, &zeros, &mut read).map(|()| shapes)
+        };
+        let batch = input.batch.unwrap_or(1);
+        let shapes = shapes_of(batch).map_err(|e| broken(&plan.model, &e))?;
         let (layout, classes) = choose_layout(plan, signature, &shapes, input.size)?;
-        if shapes.iter().any(|s| s.first() != Some(&shape[0])) {
+        if !starts_with(&shapes, batch) {
             let message =
-                format!("{}: outputs {shapes:?} do not start with the batch of {}", plan.model.display(), shape[0]);
+                format!("{}: outputs {shapes:?} do not start with the batch of {batch}", plan.model.display());
             return Err(
                 Error::new(Code::ModelLayout, message).hint("export the model with the batch as the first axis")
             );
         }
+        // Some exports call the batch open and still have a 1 built in somewhere: only a run of two tells.
+        let mut takes_two = || shapes_of(2).is_ok_and(|shapes| starts_with(&shapes, 2));
+        let fixed_batch = input.batch.or_else(|| (!takes_two()).then_some(1));
+        if input.batch != fixed_batch {
+            tracing::info!(model = plan.name, "the batch axis is open in name only: pictures run one by one");
+        }
+        remark_on_precision(plan, &input.element);
         let labels = labels::load(plan.labels.as_deref(), signature.metadata.names.as_deref(), classes)?;
-        let facts = Facts { plan: plan.clone(), layout, input: input.size, fixed_batch: input.batch, labels };
+        let facts = Facts { plan: plan.clone(), layout, input: input.size, fixed_batch, labels };
         Ok(Self { facts: Arc::new(facts), opened, spare: Mutex::new(Some(session)) })
     }
 
@@ -164,6 +174,19 @@ impl Opened {
                 None => Err("an input or output is missing".into()),
             },
         }
+    }
+}
+
+fn starts_with(shapes: &[Vec<usize>], batch: usize) -> bool {
+    shapes.iter().all(|shape| shape.first() == Some(&batch))
+}
+
+/// A model runs in the precision it was exported in. Who asked for another one is told.
+fn remark_on_precision(plan: &ModelPlan, element: &Element) {
+    let Some(wanted) = plan.precision.as_deref() else { return };
+    let exported = if *element == Element::F16 { "fp16" } else { "fp32" };
+    if wanted != exported {
+        tracing::warn!(model = plan.name, wanted, exported, "a model runs in the precision it was exported in");
     }
 }
 

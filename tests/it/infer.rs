@@ -330,6 +330,44 @@ fn a_batch_of_four_is_four_singles() {
 }
 
 #[test]
+fn a_batch_axis_that_is_open_in_name_only_is_found_out() {
+    for runtime in runtimes("a_batch_axis_that_is_open_in_name_only_is_found_out") {
+        let model = Model::load(&colours("colours_pretend"), &runtime).unwrap();
+        assert_eq!(model.max_batch(), 1, "{runtime:?}");
+        let pictures = [cell([255, 0, 0], (0, 0)), cell([0, 255, 0], (1, 3))];
+        let seen = model.worker().unwrap().detect(&[&pictures[0], &pictures[1]]).unwrap();
+        assert_eq!((whole_cell(&seen[0]).0, whole_cell(&seen[1]).0), ("red".to_owned(), "green".to_owned()));
+    }
+}
+
+#[test]
+fn pictures_of_different_shapes_leave_nothing_behind_in_the_input() {
+    let model = Model::load(&ModelPlan { confidence: 0.3, ..colours("colours") }, &rten()).unwrap();
+    let red = |w: u32, h: u32| Picture::from_rgb(w, h, [255, 0, 0].repeat((w * h) as usize)).unwrap();
+    let pictures = [red(64, 64), red(64, 16), red(16, 64), red(7, 64), red(64, 64), red(200, 50)];
+    let mut worker = model.worker().unwrap();
+    for _ in 0..2 {
+        for pair in pictures.windows(2) {
+            let seen = worker.detect(&[&pair[0], &pair[1]]).unwrap();
+            let fresh = |picture| model.worker().unwrap().detect(&[picture]).unwrap().remove(0);
+            assert_eq!(seen, [fresh(&pair[0]), fresh(&pair[1])], "{pair:?}");
+        }
+    }
+}
+
+#[test]
+fn black_pictures_hold_nothing() {
+    const TEST: &str = "black_pictures_hold_nothing";
+    let Some(root) = testdata(TEST) else { return };
+    let colorimetry = Colorimetry { matrix: Matrix::Bt709, range: Range::Limited };
+    let black = Picture::from_i420(64, 48, colorimetry, [vec![16; 64 * 48], vec![128; 32 * 24], vec![128; 32 * 24]]);
+    for runtime in runtimes(TEST) {
+        let mut worker = Model::load(&yolox(&root, 0.1), &runtime).unwrap().worker().unwrap();
+        assert_eq!(worker.detect(&[black.as_ref().unwrap()]).unwrap(), [vec![]]);
+    }
+}
+
+#[test]
 fn workers_of_one_model_run_side_by_side() {
     for runtime in runtimes("workers_of_one_model_run_side_by_side") {
         let model = Model::load(&colours("colours"), &runtime).unwrap();
