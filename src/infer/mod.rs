@@ -6,6 +6,7 @@
 //!
 //! What a picture needs on its way in and what comes back out is in [`crate::vision`]; here it meets a session.
 
+mod input;
 mod labels;
 mod model;
 mod onnx;

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::ModelPlan;
 use crate::error::{Code, Error};
-use crate::vision::decode::Layout;
+use crate::vision::decode::{Layout, Tensor};
 use crate::vision::preprocess::Preprocessor;
 
+use super::input::Input;
 use super::runtime::{Kind, Runtime};
-use super::session::{Element, Port, Session, Signature};
+use super::session::{Element, Session, Signature};
 use super::worker::Worker;
 use super::{labels, onnx, rten};
 
@@ -83,22 +84,32 @@ impl Model {
         mut session: Box<dyn Session>,
         opened: Opened,
     ) -> Result<Self, Error> {
-        let shape = [input.batch.unwrap_or(1), 3, input.size.1, input.size.0];
-        let zeros = vec![0.0; shape.iter().product()];
-        let mut shapes = vec![];
-        session
-            .run(shape, &zeros, &mut |outputs| shapes = outputs.iter().map(|o| o.shape.to_vec()).collect())
-            .map_err(|e| broken(&plan.model, &e))?;
+        let mut shapes_of = |pictures: usize| {
+            let shape = [pictures, 3, input.size.1, input.size.0];
+            let zeros = vec![0.0; shape.iter().product()];
+            let mut shapes = vec![];
+            let mut read = |outputs: &[Tensor<'_>]| shapes = outputs.iter().map(|o| o.shape.to_vec()).collect();
+            session.run(shape, &zeros, &mut read).map(|()| shapes)
+        };
+        let batch = input.batch.unwrap_or(1);
+        let shapes = shapes_of(batch).map_err(|e| broken(&plan.model, &e))?;
         let (layout, classes) = choose_layout(plan, signature, &shapes, input.size)?;
-        if shapes.iter().any(|s| s.first() != Some(&shape[0])) {
+        if !starts_with(&shapes, batch) {
             let message =
-                format!("{}: outputs {shapes:?} do not start with the batch of {}", plan.model.display(), shape[0]);
+                format!("{}: outputs {shapes:?} do not start with the batch of {batch}", plan.model.display());
             return Err(
                 Error::new(Code::ModelLayout, message).hint("export the model with the batch as the first axis")
             );
         }
+        // Some exports call the batch open and still have a 1 built in somewhere: only a run of two tells.
+        let mut takes_two = || shapes_of(2).is_ok_and(|shapes| starts_with(&shapes, 2));
+        let fixed_batch = input.batch.or_else(|| (!takes_two()).then_some(1));
+        if input.batch != fixed_batch {
+            tracing::info!(model = plan.name, "the batch axis is open in name only: pictures run one by one");
+        }
+        remark_on_precision(plan, &input.element);
         let labels = labels::load(plan.labels.as_deref(), signature.metadata.names.as_deref(), classes)?;
-        let facts = Facts { plan: plan.clone(), layout, input: input.size, fixed_batch: input.batch, labels };
+        let facts = Facts { plan: plan.clone(), layout, input: input.size, fixed_batch, labels };
         Ok(Self { facts: Arc::new(facts), opened, spare: Mutex::new(Some(session)) })
     }
 
@@ -167,6 +178,19 @@ impl Opened {
     }
 }
 
+fn starts_with(shapes: &[Vec<usize>], batch: usize) -> bool {
+    shapes.iter().all(|shape| shape.first() == Some(&batch))
+}
+
+/// A model runs in the precision it was exported in. Who asked for another one is told.
+fn remark_on_precision(plan: &ModelPlan, element: &Element) {
+    let Some(wanted) = plan.precision.as_deref() else { return };
+    let exported = if *element == Element::F16 { "fp16" } else { "fp32" };
+    if wanted != exported {
+        tracing::warn!(model = plan.name, wanted, exported, "a model runs in the precision it was exported in");
+    }
+}
+
 fn broken(path: &Path, why: &str) -> Error {
     let error = Error::new(Code::Model, format!("model {} cannot be run: {why}", path.display()));
     error.hint("is it an ONNX file, and complete? `onnx.checker` tells more")
@@ -184,55 +208,6 @@ fn chosen_outputs(plan: &ModelPlan, signature: &Signature) -> Result<Vec<usize>,
         })
     };
     plan.output_layers.iter().map(position).collect()
-}
-
-/// The input, resolved.
-struct Input {
-    element: Element,
-    batch: Option<usize>,
-    size: (usize, usize),
-}
-
-impl Input {
-    fn of(plan: &ModelPlan, signature: &Signature) -> Result<Self, Error> {
-        let refuse = |why: &str, hint: &str| {
-            let message = format!("model {}: {why}; {}", plan.model.display(), signature.describe());
-            Err(Error::new(Code::ModelLayout, message).hint(hint))
-        };
-        let [Port { element, shape, .. }] = signature.inputs.as_slice() else {
-            return refuse("a detector with exactly one input is needed", "export the network without further inputs");
-        };
-        if matches!(element, Element::Other(_)) {
-            return refuse("the input must be 32- or 16-bit floats", "export the model with float inputs");
-        }
-        let &[batch, channels, height, width] = shape.as_slice() else {
-            return refuse("the input must have four axes, [N, 3, H, W]", "export the model with NCHW input");
-        };
-        if channels.is_some_and(|c| c != 3) {
-            return refuse("the input must have three channels, [N, 3, H, W]", "export the model with NCHW input");
-        }
-        let wanted = plan.input_shape.map(|[_, h, w]| (h, w));
-        let exported = signature.metadata.imgsz.as_deref().and_then(size_of);
-        let (open_height, open_width) = match (wanted.or(exported), height, width) {
-            (Some(size), ..) => size,
-            (None, Some(h), Some(w)) => (h, w),
-            _ => return refuse("height and width of the input are open", "set `input_shape: [3, 640, 640]`"),
-        };
-        let size = (width.unwrap_or(open_width), height.unwrap_or(open_height));
-        if plan.input_shape.is_some_and(|[c, h, w]| c != 3 || (w, h) != size || w * h == 0) {
-            return refuse(
-                "`input_shape` is not the model's",
-                "`input_shape` is [3, height, width]; leave it out where the model fixes it",
-            );
-        }
-        Ok(Self { element: element.clone(), batch, size })
-    }
-}
-
-/// Height and width out of `[640, 480]`.
-fn size_of(text: &str) -> Option<(usize, usize)> {
-    let (h, w) = text.trim().strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
-    Some((h.trim().parse().ok()?, w.trim().parse().ok()?))
 }
 
 /// The layout that reads these shapes, and its number of classes.
@@ -268,16 +243,5 @@ fn choose_layout(
     match Layout::ALL.into_iter().find_map(|l| Some((l, l.fits(shapes, input)?))) {
         Some(found) => Ok(found),
         None => refuse("its outputs fit no known layout".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exported_size_is_height_then_width() {
-        assert_eq!(size_of("[640, 480]"), Some((640, 480)));
-        assert_eq!(size_of("640"), None);
     }
 }

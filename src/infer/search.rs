@@ -12,7 +12,7 @@ pub struct Search {
     pub variable: Option<PathBuf>,
     /// Path of the running program.
     pub executable: Option<PathBuf>,
-    /// Prefixes of Python installations, the active one first (`VIRTUAL_ENV`, `CONDA_PREFIX`).
+    /// Prefixes of Python installations, the active one first.
     pub python: Vec<PathBuf>,
 }
 
@@ -20,11 +20,13 @@ impl Search {
     /// From this process's environment.
     pub fn of_process(explicit: Option<PathBuf>) -> Self {
         let path = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let user = path("HOME").map(|home| home.join(".local"));
+        let python = [path("VIRTUAL_ENV"), path("CONDA_PREFIX"), user, Some("/usr/local".into()), Some("/usr".into())];
         Self {
             explicit,
             variable: path("ORT_DYLIB_PATH"),
             executable: std::env::current_exe().ok(),
-            python: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(path).collect(),
+            python: python.into_iter().flatten().collect(),
         }
     }
 
@@ -42,9 +44,11 @@ impl Search {
             found.extend(newest_in(&folder.join("lib")).map(|p| (p, "beside the program")));
         }
         for prefix in &self.python {
-            let folders = entries(&prefix.join("lib")).into_iter().filter(|p| name(p).starts_with("python3"));
-            let capi = folders.map(|p| p.join("site-packages/onnxruntime/capi"));
-            found.extend(capi.filter_map(|p| newest_in(&p)).map(|p| (p, "Python's site-packages")));
+            let versions = entries(&prefix.join("lib")).into_iter().filter(|p| name(p).starts_with("python3"));
+            // Debian keeps what its own packages and root's pip install under another name.
+            let packages = versions.flat_map(|p| ["site-packages", "dist-packages"].map(|folder| p.join(folder)));
+            let libraries = packages.filter_map(|p| newest_in(&p.join("onnxruntime/capi")));
+            found.extend(libraries.map(|p| (p, "Python's packages")));
         }
         found.push((PathBuf::from(file_name()), "the system's library path"));
         found
@@ -113,7 +117,7 @@ mod tests {
             ("libonnxruntime.so", "ORT_DYLIB_PATH"),
             ("libonnxruntime.so.1.32.0", "installed with the program"),
             ("libonnxruntime.so", "beside the program"),
-            ("libonnxruntime.so.1.20.0", "Python's site-packages"),
+            ("libonnxruntime.so.1.20.0", "Python's packages"),
             ("libonnxruntime.so", "the system's library path"),
         ];
         assert_eq!(found, expected.map(|(p, why)| (p.to_owned(), why)));

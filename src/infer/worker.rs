@@ -56,13 +56,30 @@ impl Worker {
         self.rejected
     }
 
+    /// Runs the network alone on one picture's worth of whatever its input holds, and reads nothing: what is left of
+    /// [`Self::detect`] without our part of it. For benchmarks.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub fn run_network(&mut self) -> Result<(), Error> {
+        let places = self.facts.fixed_batch.unwrap_or(1);
+        self.reserve(places);
+        let input = &self.input[..places * self.preprocessor.floats()];
+        let (width, height) = self.facts.input;
+        self.session.run([places, 3, height, width], input, &mut |_| ()).map_err(|why| self.facts.failed(places, &why))
+    }
+
+    fn reserve(&mut self, places: usize) {
+        if self.painted.len() < places {
+            self.painted.resize(places, None);
+            self.input.resize(places * self.preprocessor.floats(), 0.0);
+        }
+    }
+
     fn run(&mut self, batch: &[(&Picture, f32)], detections: &mut Vec<Vec<Detection>>) -> Result<(), Error> {
         let floats = self.preprocessor.floats();
         let places = self.facts.fixed_batch.unwrap_or(batch.len());
-        if self.painted.len() < places {
-            self.painted.resize(places, None);
-            self.input.resize(places * floats, 0.0);
-        }
+        self.reserve(places);
         let mut placements = Vec::with_capacity(batch.len());
         let slots = self.input.chunks_exact_mut(floats).zip(&mut self.painted);
         for ((picture, _), (slot, painted)) in batch.iter().zip(slots) {
@@ -80,16 +97,19 @@ impl Worker {
             }
         };
         let input = &self.input[..places * floats];
-        self.session.run([places, 3, height, width], input, &mut read).map_err(|why| {
-            let message = format!("model {} failed on a batch of {}: {why}", facts.plan.model.display(), batch.len());
-            Error::new(Code::Model, message).hint("a model exported for one picture needs `batch_size: 1`")
-        })?;
+        let ran = self.session.run([places, 3, height, width], input, &mut read);
+        ran.map_err(|why| self.facts.failed(batch.len(), &why))?;
         self.rejected += rejected;
         Ok(())
     }
 }
 
 impl Facts {
+    fn failed(&self, batch: usize, why: &str) -> Error {
+        let message = format!("model {} failed on a batch of {batch}: {why}", self.plan.model.display());
+        Error::new(Code::Model, message).hint("a model exported for one picture needs `batch_size: 1`")
+    }
+
     /// Suppression, the way back to the picture, names.
     fn finish(&self, mut decoded: Decoded, placement: Placement) -> Vec<Detection> {
         nms::suppress(&mut decoded.candidates, self.plan.nms, self.plan.max_objects);

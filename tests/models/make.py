@@ -24,12 +24,12 @@ def cells():
     return np.array(columns, np.float32).T[None]
 
 
-def colours(name, batch="N", side=SIZE, half=False, spoil=None, metadata=True):
+def colours(name, batch="N", side=SIZE, half=False, spoil=None, metadata=True, inner=0):
     kind, number = (TensorProto.FLOAT16, np.float16) if half else (TensorProto.FLOAT, np.float32)
     constants = {
         "cells": cells().astype(number),
         "nothing": np.array(0, number),
-        "flat": np.array([0, 3, -1], np.int64),
+        "flat": np.array([inner, 3, -1], np.int64),
         "two": np.array(2, number),
         "hundred": np.array(100, number),
     }
@@ -83,6 +83,7 @@ def write(name, graph, metadata):
 colours("colours")
 colours("colours_fp16", half=True)
 colours("colours_batch4", batch=4, metadata=False)
+colours("colours_pretend", inner=1)
 colours("colours_open", side="side")
 colours("colours_nan", spoil="nan")
 colours("colours_logits", spoil="logits")

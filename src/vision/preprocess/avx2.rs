@@ -203,10 +203,12 @@ impl Lanes {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn store(&self, components: [__m256i; 3], plane: usize, at: usize, out: &mut [f32]) {
-        let components = components.map(|c| _mm256_cvtepi32_ps(c));
-        let planes = [0, 1, 2].map(|k| self.plane(k, components));
+        // No closures and no `map` here: what they call is compiled without the CPU features and not inlined.
+        let [a, b, c] = components;
+        let components = [_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(b), _mm256_cvtepi32_ps(c)];
         assert!(at + 2 * plane + LANES <= out.len());
-        for (k, values) in planes.into_iter().enumerate() {
+        for k in 0..3 {
+            let values = self.plane(k, components);
             // SAFETY: at + k·plane + LANES ≤ out.len() for every k ≤ 2 (asserted above).
             unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(at + k * plane), values) };
         }
@@ -223,13 +225,10 @@ fn pairs_at(row: &[i16], first: &[u32; LANES], mask: Option<&[u8; 4 * LANES]>) -
         let Some(mask) = mask else {
             return _mm256_i32gather_epi32::<2>(row.as_ptr().cast(), _mm256_loadu_si256(first.as_ptr().cast()));
         };
-        let windows = |low: usize, high: usize| {
-            let window = |output: usize| row.as_ptr().add(first[output] as usize).cast::<__m128i>();
-            _mm256_loadu2_m128i(window(high), window(low))
-        };
+        let window = |output: usize| row.as_ptr().add(first[output] as usize).cast::<__m128i>();
         let mask = _mm256_loadu_si256(mask.as_ptr().cast());
-        let outer = _mm256_shuffle_epi8(windows(0, 4), mask);
-        let inner = _mm256_shuffle_epi8(windows(2, 6), mask);
+        let outer = _mm256_shuffle_epi8(_mm256_loadu2_m128i(window(4), window(0)), mask);
+        let inner = _mm256_shuffle_epi8(_mm256_loadu2_m128i(window(6), window(2)), mask);
         _mm256_blend_epi32::<0b1100_1100>(outer, inner)
     }
 }
@@ -279,25 +278,30 @@ fn columns_of_rgb(row: &[i16], tables: &Tables, tone: &Lanes, target: Target, st
         let first = eight(&tables.luma[0].first, x);
         // SAFETY: eight weights are there.
         let weights = unsafe { _mm256_loadu_si256(eight(&tables.luma_columns.pairs, x).as_ptr().cast()) };
-        let pixels = |low: usize, high: usize| {
-            // SAFETY: each of `first` is a pixel of the row by construction of `Taps`; eight samples from it on are
-            // read, and the row is more than SLACK samples longer than its pixels.
-            let samples = unsafe {
-                let at = |output: usize| row.as_ptr().add(first[output] as usize * 3).cast::<__m128i>();
-                _mm256_loadu2_m128i(at(high), at(low))
-            };
-            _mm256_shuffle_epi8(samples, sort)
-        };
-        let p0 = _mm256_madd_epi16(pixels(0, 4), _mm256_shuffle_epi32::<0b00_00_00_00>(weights));
-        let p1 = _mm256_madd_epi16(pixels(1, 5), _mm256_shuffle_epi32::<0b01_01_01_01>(weights));
-        let p2 = _mm256_madd_epi16(pixels(2, 6), _mm256_shuffle_epi32::<0b10_10_10_10>(weights));
-        let p3 = _mm256_madd_epi16(pixels(3, 7), _mm256_shuffle_epi32::<0b11_11_11_11>(weights));
+        let p0 = _mm256_madd_epi16(two_pixels(row, first, 0, sort), _mm256_shuffle_epi32::<0b00_00_00_00>(weights));
+        let p1 = _mm256_madd_epi16(two_pixels(row, first, 1, sort), _mm256_shuffle_epi32::<0b01_01_01_01>(weights));
+        let p2 = _mm256_madd_epi16(two_pixels(row, first, 2, sort), _mm256_shuffle_epi32::<0b10_10_10_10>(weights));
+        let p3 = _mm256_madd_epi16(two_pixels(row, first, 3, sort), _mm256_shuffle_epi32::<0b11_11_11_11>(weights));
         let (rg01, rg23) = (_mm256_unpacklo_epi32(p0, p1), _mm256_unpacklo_epi32(p2, p3));
         let (b01, b23) = (_mm256_unpackhi_epi32(p0, p1), _mm256_unpackhi_epi32(p2, p3));
         let components =
             [_mm256_unpacklo_epi64(rg01, rg23), _mm256_unpackhi_epi64(rg01, rg23), _mm256_unpacklo_epi64(b01, b23)];
         tone.store(components, target.plane, start + x, out);
     }
+}
+
+/// Output pixels `i` and `i + 4`: their taps' samples, sorted into pairs.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn two_pixels(row: &[i16], first: &[u32; LANES], i: usize, sort: __m256i) -> __m256i {
+    // SAFETY: each of `first` is a pixel of the row by construction of `Taps`; eight samples from it on are read, and
+    // the row is more than SLACK samples longer than its pixels.
+    let samples = unsafe {
+        let low = row.as_ptr().add(first[i] as usize * 3).cast::<__m128i>();
+        let high = row.as_ptr().add(first[i + 4] as usize * 3).cast::<__m128i>();
+        _mm256_loadu2_m128i(high, low)
+    };
+    _mm256_shuffle_epi8(samples, sort)
 }
 
 #[cfg(test)]
