@@ -157,3 +157,15 @@ fn a_script_that_makes_no_sense_is_refused_with_its_place() {
     assert!(refused(&TINY.replace("[[-4, 10], [4, 10]]", "[[-4, 10]]")).contains("two corners"));
     assert!(Scene::load("no-such-scene").unwrap_err().to_string().contains("street"));
 }
+
+#[test]
+fn scenes_with_the_same_script_share_a_stage_and_others_do_not() {
+    let mut stages = Vec::new();
+    let street = Scene::load("street").unwrap().sharing(&mut stages);
+    let again = Scene::load("street").unwrap().sharing(&mut stages);
+    let other = Scene::load("street").unwrap().with_seed(9).sharing(&mut stages);
+    assert!(Arc::ptr_eq(&street.stage, &again.stage) && !Arc::ptr_eq(&street.stage, &other.stage));
+    drop((street, again));
+    let _ = other.sharing(&mut stages);
+    assert_eq!(stages.len(), 1, "a stage that nobody plays is forgotten");
+}
