@@ -25,7 +25,7 @@ mod script;
 mod source;
 mod stage;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub use export::{export_scene, export_training};
 pub use random::Domain;
@@ -118,6 +118,19 @@ impl Scene {
         Self { name: self.name.clone(), stage: Arc::new(Stage::new(script)) }
     }
 
+    /// The same scene on a stage of `others` where one of them has the very same script, else on its own, which
+    /// joins them: what one source worked out serves all that play it.
+    fn sharing(self, others: &mut Vec<Weak<Stage>>) -> Self {
+        others.retain(|stage| stage.strong_count() > 0);
+        match others.iter().filter_map(Weak::upgrade).find(|stage| stage.script() == self.stage.script()) {
+            Some(stage) => Self { stage, ..self },
+            None => {
+                others.push(Arc::downgrade(&self.stage));
+                self
+            }
+        }
+    }
+
     /// Name or path it was loaded by.
     pub fn name(&self) -> &str {
         &self.name
@@ -125,8 +138,7 @@ impl Scene {
 
     /// Number of frames.
     pub fn frames(&self) -> u64 {
-        let script = self.stage.script();
-        (f64::from(script.duration_s) * f64::from(script.fps)).round() as u64
+        self.stage.script().frames()
     }
 
     /// Frames per second.

@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Color {
 }
 
 /// A whole scene.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Script {
     pub(super) seed: u64,
@@ -72,7 +72,7 @@ pub(super) struct Script {
 }
 
 /// Where the camera stands and looks.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CameraSpec {
     pub(super) height_m: f32,
@@ -86,7 +86,7 @@ pub(super) struct CameraSpec {
 }
 
 /// Light: overall gain, its slow drift, warmth, and where the sun stands.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LightSpec {
     pub(super) gain: f32,
@@ -108,7 +108,7 @@ impl Default for LightSpec {
 }
 
 /// The street along x, what lies beside it, the houses behind.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StreetSpec {
     pub(super) near_kerb_m: f32,
@@ -162,7 +162,7 @@ pub(super) enum PropKind {
 }
 
 /// One prop.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PropSpec {
     pub(super) kind: PropKind,
@@ -223,7 +223,7 @@ impl Shape {
 }
 
 /// One moving object.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ObjectSpec {
     pub(super) kind: Kind,
@@ -254,7 +254,7 @@ pub(super) struct ObjectSpec {
 }
 
 /// A stop at a corner of the path.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WaitSpec {
     /// Index of the corner.
@@ -263,7 +263,7 @@ pub(super) struct WaitSpec {
 }
 
 /// A zone that the scene suggests, for demos and tests.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ZoneSpec {
     pub(super) name: String,
@@ -283,6 +283,11 @@ impl Script {
             )),
             None => Ok(script),
         }
+    }
+
+    /// Number of frames.
+    pub(super) fn frames(&self) -> u64 {
+        (f64::from(self.duration_s) * f64::from(self.fps)).round() as u64
     }
 
     /// The first thing that makes no sense.

@@ -5,8 +5,8 @@
 //! so every other source on it; those are finite or virtual too, so nothing is lost by it, only later.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Scene;
 use super::player::{Player, Signals, Step};
+use super::stage::Stage;
 use crate::backend::{Backend, Sink, SourceEvent, SourceState};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
@@ -32,6 +33,8 @@ pub struct SceneBackend {
     /// Sources on the shared thread.
     together: BTreeMap<SourceId, (Arc<Signals>, Arc<dyn Sink>)>,
     shared: Option<(Sender<Player>, Worker)>,
+    /// Scenes being played, to be shared by sources with the same script.
+    stages: Vec<Weak<Stage>>,
 }
 
 /// A thread that ends when its owner goes: it waits on a channel whose other end is here.
@@ -86,7 +89,7 @@ impl Drop for Worker {
 impl SceneBackend {
     /// A backend without sources; live scenes are paced and stamped by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, alone: BTreeMap::new(), together: BTreeMap::new(), shared: None }
+        Self { clock, alone: BTreeMap::new(), together: BTreeMap::new(), shared: None, stages: Vec::new() }
     }
 
     /// Forgets sources that came to their end, so that their names can be used again.
@@ -127,6 +130,7 @@ impl Backend for SceneBackend {
         if let Some(seed) = seed {
             scene = scene.with_seed(*seed);
         }
+        let scene = scene.sharing(&mut self.stages);
         sink.event(&plan.id, SourceEvent::State(SourceState::Connecting));
         let player = Player::new(plan, scene, (*pixels, *live), sink.clone(), self.clock.clone());
         if !pixels {

@@ -41,7 +41,12 @@ pub(super) struct Stage {
     classes: Vec<u32>,
     labels: [Arc<str>; 3],
     background: OnceLock<Vec<u8>>,
+    /// The truth of the first frames once somebody asked: many detections-only sources play one stage.
+    kept: Box<[OnceLock<Vec<Truth>>]>,
 }
+
+/// Frames whose truth is kept.
+const KEPT_FRAMES_MAX: u64 = 2048;
 
 impl Stage {
     pub(super) fn new(script: Script) -> Self {
@@ -57,7 +62,8 @@ impl Stage {
             Actor::new(spec, id, mix(script.seed ^ ((i as u64) << 32)))
         });
         let actors = actors.collect();
-        Self { script, camera, actors, classes, labels: LABELS.map(Arc::from), background: OnceLock::new() }
+        let kept = (0..script.frames().min(KEPT_FRAMES_MAX)).map(|_| OnceLock::new()).collect();
+        Self { script, camera, actors, classes, labels: LABELS.map(Arc::from), background: OnceLock::new(), kept }
     }
 
     pub(super) fn script(&self) -> &Script {
@@ -81,7 +87,11 @@ impl Stage {
     }
 
     pub(super) fn truth(&self, index: u64) -> Vec<Truth> {
-        self.read_truth(&self.paint(index, Vec::new()))
+        let read = || self.read_truth(&self.paint(index, Vec::new()));
+        match usize::try_from(index).ok().and_then(|i| self.kept.get(i)) {
+            Some(kept) => kept.get_or_init(read).clone(),
+            None => read(),
+        }
     }
 
     fn seconds(&self, index: u64) -> f32 {
