@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fit::Places;
 use super::nearest::nearest;
+use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
 use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Monitoring, Outline, Pipeline, Recovery};
