@@ -65,7 +65,7 @@ pub(super) fn build(
             fps: entry.fps.or(fps),
             every: 1,
             zones: merged(zones, own),
-            confidence: entry.confidence_threshold,
+            confidence: entry.confidence_threshold.map(|score| score as f32),
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
             realtime,
         });
