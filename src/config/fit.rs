@@ -3,70 +3,14 @@
 //! What comes out is plain JSON that the schema's structs accept, so the second pass through serde cannot fail for a
 //! reason that was not reported here with a better message.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Value as Json};
 
 use super::nearest::nearest;
+use super::places::{Found, Places};
 use super::problem::{Place, Problems};
+use super::scalar::{Kind, Limit, advice, allows, expectation, free_scalar, kind_of, limits, typed};
 use super::secret;
 use super::tree::{Key, Node, Style, Value};
-
-/// Where each key and value stands, by path (`sources[0].uri`).
-#[derive(Debug, Clone, Default)]
-pub(super) struct Places {
-    found: BTreeMap<String, Found>,
-}
-
-/// One path of the configuration that was set.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) key: Place,
-    pub(super) value: Place,
-    /// The text before `${…}` was replaced, where it was.
-    pub(super) template: Option<String>,
-}
-
-impl Places {
-    pub(super) fn is_set(&self, path: &str) -> bool {
-        self.found.contains_key(path)
-    }
-
-    /// Where the value of a path stands; of its nearest parent, where it was not written itself.
-    pub(super) fn value(&self, path: &str) -> Place {
-        self.nearest(path).map_or_else(Place::nowhere, |found| found.value)
-    }
-
-    /// Where the key of a path stands; of its nearest parent, where it was not written itself.
-    pub(super) fn key(&self, path: &str) -> Place {
-        self.nearest(path).map_or_else(Place::nowhere, |found| found.key)
-    }
-
-    /// Every path that was set, in order of path.
-    pub(super) fn set(&self) -> impl Iterator<Item = (&str, &Found)> {
-        self.found.iter().map(|(path, found)| (path.as_str(), found))
-    }
-
-    /// The text before `${…}` was replaced, where it was.
-    pub(super) fn template(&self, path: &str) -> Option<&str> {
-        self.found.get(path)?.template.as_deref()
-    }
-
-    /// What was set below `prefix`, the prefix taken off.
-    pub(super) fn below<'p>(&'p self, prefix: &'p str) -> impl Iterator<Item = &'p str> {
-        self.found.range(prefix.to_owned()..).map_while(move |(path, _)| path.strip_prefix(prefix))
-    }
-
-    fn nearest(&self, path: &str) -> Option<&Found> {
-        let mut path = path;
-        loop {
-            if let Some(found) = self.found.get(path) {
-                return Some(found);
-            }
-            path = &path[..path.rfind(['.', '['])?];
-        }
-    }
-}
 
 /// `pipeline` + `width` → `pipeline.width`.
 pub(super) fn join(path: &str, key: &str) -> String {
@@ -96,7 +40,11 @@ impl Fit<'_> {
         }
         if !path.is_empty() {
             let found = Found { key, value: node.place, template: node.template.clone() };
-            self.places.found.insert(path.to_owned(), found);
+            self.places.insert(path, found);
+        }
+        let name = path.rsplit('.').next().unwrap_or(path);
+        if matches!(node.value, Value::Scalar { .. }) && (secret::is_secret_key(name) || path.contains(".headers.")) {
+            self.problems.hide(node.place);
         }
         let schema = choose(schema, node);
         if is_free(schema) {
@@ -174,15 +122,23 @@ impl Fit<'_> {
                 Some(home) => format!("`{word}` belongs {home}"),
                 None => list_of(properties),
             };
+            self.hide_misspelt(key, value);
             self.problems.at_key(key.place, message, label);
             return None;
         };
         self.problems.at_key(key.place, message, format!("did you mean `{name}`?"));
+        self.hide_misspelt(key, value);
         let meant = join(path, &name);
         if self.places.is_set(&meant) {
             return None;
         }
         self.value(value, key.place, schema, &meant).map(|json| (name, json))
+    }
+
+    fn hide_misspelt(&mut self, key: &Key, value: &Node) {
+        if secret::nearly_secret_key(&key.text) && matches!(value.value, Value::Scalar { .. }) {
+            self.problems.hide(value.place);
+        }
     }
 
     fn list(&mut self, node: &Node, items: &[Node], schema: &Json, path: &str) -> Option<Json> {
@@ -282,6 +238,9 @@ impl Fit<'_> {
             Value::Scalar { text, style } => free_scalar(text, *style),
             Value::List(items) => Json::Array(items.iter().map(|item| self.free(item)).collect()),
             Value::Map(entries) => {
+                for (key, value) in entries {
+                    self.hide_misspelt(key, value);
+                }
                 Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), self.free(value))).collect())
             }
         }
@@ -310,14 +269,6 @@ fn is_free(schema: &Json) -> bool {
             let bare = !map.contains_key("type") && !map.contains_key("enum") && !map.contains_key("anyOf");
             bare || (allows(schema, "object") && map.get("additionalProperties") == Some(&Json::Bool(true)))
         }
-        _ => false,
-    }
-}
-
-fn allows(schema: &Json, kind: &str) -> bool {
-    match schema.get("type") {
-        Some(Json::String(one)) => one == kind,
-        Some(Json::Array(several)) => several.iter().any(|one| one == kind),
         _ => false,
     }
 }
@@ -351,260 +302,4 @@ pub(super) fn visit<'s>(schema: &'s Json, path: &str, on_key: &mut dyn FnMut(&st
 fn list_of(properties: &Map<String, Json>) -> String {
     let names: Vec<_> = properties.keys().map(|name| format!("`{name}`")).collect();
     format!("known are {}", names.join(", "))
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Text,
-    Number,
-    Boolean,
-}
-
-fn kind_of(text: &str, style: Style) -> Kind {
-    match style {
-        Style::Quoted => Kind::Text,
-        Style::Plain | Style::Raw if boolean(text).is_some() => Kind::Boolean,
-        Style::Plain | Style::Raw if is_number(text) => Kind::Number,
-        Style::Plain | Style::Raw => Kind::Text,
-    }
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "true" | "True" | "TRUE" => Some(true),
-        "false" | "False" | "FALSE" => Some(false),
-        _ => None,
-    }
-}
-
-/// Decimal digits without leading zeros or separators: what means the same to everybody.
-fn is_integer(text: &str) -> bool {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let sound = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    sound && (digits == "0" || !digits.starts_with('0'))
-}
-
-fn is_number(text: &str) -> bool {
-    if is_integer(text) {
-        return true;
-    }
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (unsigned, None),
-    };
-    let (whole, part) = match mantissa.split_once('.') {
-        Some((whole, part)) => (whole, part),
-        None => (mantissa, ""),
-    };
-    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
-    (mantissa.contains('.') || exponent.is_some())
-        && digits(whole)
-        && digits(part)
-        && !(whole.is_empty() && part.is_empty())
-        && (whole.len() < 2 || !whole.starts_with('0'))
-        && exponent.is_none_or(|e| {
-            let e = e.strip_prefix(['-', '+']).unwrap_or(e);
-            !e.is_empty() && digits(e)
-        })
-}
-
-fn number(text: &str) -> Option<Number> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    if is_integer(text) {
-        if let Ok(n) = text.parse::<i64>() {
-            return Some(n.into());
-        }
-        if let Ok(n) = text.parse::<u64>() {
-            return Some(n.into());
-        }
-    }
-    if is_number(text) { text.parse::<f64>().ok().and_then(Number::from_f64) } else { None }
-}
-
-/// The value of a scalar under a key that expects something, or `None` when it is something else.
-fn typed(text: &str, style: Style, schema: &Json) -> Option<Json> {
-    let open = style != Style::Quoted;
-    if open && allows(schema, "boolean") {
-        let word = if style == Style::Raw { raw_boolean(text) } else { boolean(text) };
-        if let Some(word) = word {
-            return Some(Json::Bool(word));
-        }
-    }
-    let is_text = allows(schema, "string") || (schema.get("enum").is_some() && schema.get("type").is_none());
-    // A key that takes text or a number keeps it as written.
-    if is_text && (style != Style::Plain || kind_of(text, style) == Kind::Text) {
-        return Some(Json::String(text.to_owned()));
-    }
-    if is_text && kind_of(text, style) == Kind::Number && (allows(schema, "integer") || allows(schema, "number")) {
-        return Some(Json::String(text.to_owned()));
-    }
-    if open && allows(schema, "integer") && is_integer(text) {
-        return number(text).map(Json::Number);
-    }
-    if open && allows(schema, "number") {
-        return number(text).map(Json::Number);
-    }
-    None
-}
-
-/// In the environment and on the command line, where everything is text, the usual words are taken as well.
-fn raw_boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Some(true),
-        "0" | "false" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn free_scalar(text: &str, style: Style) -> Json {
-    if style != Style::Plain {
-        return Json::String(text.to_owned());
-    }
-    if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
-        return Json::Null;
-    }
-    if let Some(word) = boolean(text) {
-        return Json::Bool(word);
-    }
-    match is_number(text).then(|| number(text)).flatten() {
-        Some(number) => Json::Number(number),
-        None => Json::String(text.to_owned()),
-    }
-}
-
-enum Limit {
-    Range,
-    Word,
-    Text,
-}
-
-fn limits(json: &Json, schema: &Json) -> Option<Limit> {
-    if let Some(words) = schema.get("enum").and_then(Json::as_array) {
-        return (!words.contains(json)).then_some(Limit::Word);
-    }
-    match json {
-        Json::Number(n) => {
-            let n = n.as_f64()?;
-            let below = schema.get("minimum").and_then(Json::as_f64).is_some_and(|min| n < min);
-            let above = schema.get("maximum").and_then(Json::as_f64).is_some_and(|max| n > max);
-            (below || above).then_some(Limit::Range)
-        }
-        Json::String(text) => {
-            let length = text.chars().count() as u64;
-            let short = schema.get("minLength").and_then(Json::as_u64).is_some_and(|min| length < min);
-            let long = schema.get("maxLength").and_then(Json::as_u64).is_some_and(|max| length > max);
-            // The one pattern in use says what a text begins with.
-            let start = schema.get("pattern").and_then(Json::as_str).and_then(|p| p.strip_prefix('^'));
-            let elsewhere = start.is_some_and(|start| !text.starts_with(start));
-            (short || long || elsewhere).then_some(Limit::Text)
-        }
-        _ => None,
-    }
-}
-
-/// What a key expects, in words.
-fn expectation(schema: &Json) -> String {
-    if let Some(words) = schema.get("enum").and_then(Json::as_array) {
-        let words: Vec<_> = words.iter().filter_map(Json::as_str).map(|word| format!("`{word}`")).collect();
-        return words.join(" or ");
-    }
-    if let Some(options) = schema.get("anyOf").and_then(Json::as_array) {
-        let several: Vec<_> = options
-            .iter()
-            .filter(|option| option.get("type").and_then(Json::as_str) != Some("null"))
-            .map(expectation)
-            .collect();
-        return several.join(" or ");
-    }
-    let bound = |key: &str| schema.get(key).and_then(Json::as_f64);
-    let range = match (bound("minimum"), bound("maximum")) {
-        (Some(min), Some(max)) => format!(" from {min} to {max}"),
-        (Some(min), None) => format!(" of at least {min}"),
-        _ => String::new(),
-    };
-    let items = |key: &str| schema.get(key).and_then(Json::as_u64);
-    let mut kinds: Vec<String> = Vec::new();
-    if allows(schema, "boolean") {
-        kinds.push("`true` or `false`".to_owned());
-    }
-    if allows(schema, "string") {
-        kinds.push(match schema.get("pattern").and_then(Json::as_str).and_then(|p| p.strip_prefix('^')) {
-            Some(start) => format!("text that begins with `{start}`"),
-            None => match (items("minLength"), items("maxLength")) {
-                (Some(min), Some(max)) => format!("text of {min} to {max} characters"),
-                _ => "text".to_owned(),
-            },
-        });
-    }
-    if allows(schema, "number") {
-        kinds.push(format!("a number{range}"));
-    } else if allows(schema, "integer") {
-        kinds.push(format!("a whole number{range}"));
-    }
-    if allows(schema, "array") {
-        kinds.push(match (items("minItems"), items("maxItems")) {
-            (Some(min), Some(max)) if min == max => format!("a list of {min} entries"),
-            (Some(min), Some(max)) => format!("a list of {min} to {max} entries"),
-            (None, Some(max)) => format!("a list of at most {max} entries"),
-            _ => "a list".to_owned(),
-        });
-    }
-    if allows(schema, "object") {
-        kinds.push("a map of keys".to_owned());
-    }
-    kinds.join(" or ")
-}
-
-/// How a value that other readers take for a number or boolean must be written.
-fn advice(text: &str, style: Style, schema: &Json) -> Option<String> {
-    let wants_number = allows(schema, "integer") || allows(schema, "number");
-    if allows(schema, "string") && kind_of(text, style) != Kind::Text {
-        return Some(format!("put it in quotes: \"{text}\""));
-    }
-    if style == Style::Quoted
-        && ((wants_number && is_number(text)) || (allows(schema, "boolean") && boolean(text).is_some()))
-    {
-        return Some("remove the quotes".to_owned());
-    }
-    if allows(schema, "boolean") {
-        return match text.to_ascii_lowercase().as_str() {
-            "yes" | "on" | "y" | "1" => Some("write true".to_owned()),
-            "no" | "off" | "n" | "0" => Some("write false".to_owned()),
-            _ => None,
-        };
-    }
-    if wants_number {
-        let bare: String = text.chars().filter(|c| *c != '_').collect();
-        if bare != text && is_number(&bare) {
-            return Some(format!("write {bare}"));
-        }
-        let trimmed = text.trim_start_matches('0');
-        if trimmed != text && is_integer(trimmed) {
-            return Some(format!("a leading zero means octal to some readers and nothing to others: write {trimmed}"));
-        }
-        if let Some(hex) = text.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
-            return Some(format!("write {hex}"));
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_decimal_numbers_are_numbers() {
-        for number in ["0", "7", "-3", "+4", "1.5", ".5", "2.", "1e3", "0.25"] {
-            assert!(is_number(number), "{number}");
-        }
-        for text in ["0755", "1_000", "0x10", ".inf", "NaN", "1e", "", "-", "12:30", "1.2.3", "00.5"] {
-            assert!(!is_number(text), "{text}");
-            assert_eq!(free_scalar(text, Style::Plain).is_number(), false);
-        }
-        assert_eq!(free_scalar("yes", Style::Plain), Json::String("yes".into()));
-        assert_eq!(free_scalar("true", Style::Plain), Json::Bool(true));
-        assert_eq!(free_scalar("true", Style::Quoted), Json::String("true".into()));
-    }
 }

@@ -203,7 +203,7 @@ fn insert(at: &mut Node, names: &[String], node: Node, place: Place) -> Result<(
             return Err((format!("entry {index} of something that is no list"), "the file holds no list there".into()));
         };
         if index > items.len() {
-            let label = format!("the list has {} entries, the next one is {}", items.len(), items.len());
+            let label = format!("the list has {} entries: the next is number {}", items.len(), items.len());
             return Err((format!("entry {index} would leave a gap"), label));
         }
         if index == items.len() {

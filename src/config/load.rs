@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::build::{self, Site};
-use super::fit::{self, Fit, Places};
+use super::fit::{self, Fit};
+use super::places::Places;
 use super::plan::Plan;
 use super::problem::{LoadError, Origin, Origins, Place, Problems};
 use super::schema::{self, Config, ModelSettings};

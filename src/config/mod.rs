@@ -1,7 +1,8 @@
 //! Configuration: one YAML file, a sources file, environment and flags, parsed once into a [`Plan`].
 //!
 //! `tree` reads a file with the place of everything in it; `expand` and `layer` put secrets, environment and flags in;
-//! `fit` checks the result against the schema and reports every problem at once; `build` makes the plan. The plain
+//! `fit` checks the result against the schema (`scalar`: what one value means) and reports every problem at once; `build`
+//! makes the plan; `check` says what this machine lacks for it. The plain
 //! structs that people's keys come from are in `schema`, the table of what each key does in `keys`. Nothing here reads
 //! the process's environment, folder or clock: they are arguments of [`Request`].
 
@@ -13,8 +14,10 @@ mod keys;
 mod layer;
 mod load;
 mod nearest;
+mod places;
 mod plan;
 mod problem;
+mod scalar;
 mod schema;
 mod secret;
 mod source_uri;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::types::{Level, SourceId, Zone};
 
 /// Everything an engine needs to start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The deployment's name, shown in status and logs.
     pub name: String,

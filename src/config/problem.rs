@@ -79,9 +79,12 @@ pub(super) struct Problem {
     pub(super) at_key: bool,
 }
 
-/// Every problem of one load, in order of place.
+/// Every problem of one load, and which spots of the texts no excerpt may show.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Problems(pub(super) Vec<Problem>);
+pub(super) struct Problems {
+    pub(super) list: Vec<Problem>,
+    secrets: Vec<Place>,
+}
 
 impl Problems {
     pub(super) fn at_key(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>) {
@@ -93,31 +96,39 @@ impl Problems {
     }
 
     fn push(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>, at_key: bool) {
-        self.0.push(Problem { place, message: message.into(), label: label.into(), note: None, at_key });
+        self.list.push(Problem { place, message: message.into(), label: label.into(), note: None, at_key });
     }
 
     /// Adds a note to the problem reported last.
     pub(super) fn note(&mut self, note: impl Into<String>) {
-        if let Some(last) = self.0.last_mut() {
+        if let Some(last) = self.list.last_mut() {
             last.note = Some(note.into());
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
+    }
+
+    /// Keeps a value out of every excerpt.
+    pub(super) fn hide(&mut self, place: Place) {
+        self.secrets.push(place);
     }
 
     pub(super) fn into_error(mut self, origins: &Origins) -> LoadError {
-        self.0.sort_by(|a, b| a.place.cmp(&b.place));
-        self.0.dedup();
-        let count = self.0.len();
+        self.list.sort_by_key(|problem| problem.place);
+        // One spot, one problem: the first that was found there is the cause of the others.
+        self.list.dedup_by(|later, first| later.place == first.place && first.place.line > 0);
+        self.secrets.sort();
+        self.secrets.dedup();
+        let count = self.list.len();
         let mut text = match count {
             1 => "the configuration cannot be used".to_owned(),
             n => format!("the configuration cannot be used: {n} problems"),
         };
-        for problem in self.0.iter().take(PROBLEMS_SHOWN_MAX) {
+        for problem in self.list.iter().take(PROBLEMS_SHOWN_MAX) {
             text.push_str("\n\n");
-            text.push_str(&render(problem, origins));
+            text.push_str(&render(problem, origins, &self.secrets));
         }
         if count > PROBLEMS_SHOWN_MAX {
             text.push_str(&format!("\n\n… and {} more", count - PROBLEMS_SHOWN_MAX));
@@ -126,12 +137,12 @@ impl Problems {
     }
 }
 
-fn render(problem: &Problem, origins: &Origins) -> String {
+fn render(problem: &Problem, origins: &Origins, secrets: &[Place]) -> String {
     let Problem { place, message, label, note, at_key } = problem;
     let mut out = format!("{}: {message}", origins.show(*place));
     let number = place.line.to_string();
     let gutter = " ".repeat(number.len());
-    match origins.line(*place).map(|line| excerpt(line, *place, *at_key)) {
+    match origins.line(*place).map(|line| excerpt(line, *place, *at_key, secrets)) {
         Some((line, column, width)) => {
             let caret = format!("{}{}", " ".repeat(column), "^".repeat(width));
             out.push_str(&format!("\n{gutter} |\n{number} | {line}\n{gutter} | {caret} {label}"));
@@ -144,8 +155,27 @@ fn render(problem: &Problem, origins: &Origins) -> String {
     out
 }
 
+/// The line with the hidden values of it masked, and the place moved along with its text.
+fn without(line: &str, place: Place, secrets: &[Place]) -> (String, Place) {
+    let mut chars: Vec<char> = line.chars().collect();
+    let mut place = place;
+    // From the right, so that the columns further left stay true.
+    for secret in secrets.iter().rev().filter(|s| s.origin == place.origin && s.line == place.line) {
+        let start = (secret.column - 1).min(chars.len());
+        let end = (start + secret.width).min(chars.len());
+        chars.splice(start..end, secret::MASK.chars());
+        if secret.column == place.column {
+            place.width = secret::MASK.len();
+        } else if secret.column < place.column {
+            place.column = place.column + secret::MASK.len() - (end - start).min(place.column);
+        }
+    }
+    (chars.into_iter().collect(), place)
+}
+
 /// The line without secrets, cut to a readable length, with the caret's column and width in it.
-fn excerpt(line: &str, place: Place, at_key: bool) -> (String, usize, usize) {
+fn excerpt(line: &str, place: Place, at_key: bool, secrets: &[Place]) -> (String, usize, usize) {
+    let (line, place) = without(line, place, secrets);
     let chars: Vec<char> = line.replace('\t', " ").chars().collect();
     let start = place.column.saturating_sub(1).min(chars.len());
     let end = (start + place.width.max(1)).min(chars.len());

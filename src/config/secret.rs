@@ -1,7 +1,5 @@
 //! Keeping secrets out of what people read: excerpts, messages and the effective configuration.
 
-use regex::Regex;
-
 /// What stands where a secret stood.
 pub(super) const MASK: &str = "***";
 
@@ -15,6 +13,12 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
+/// Whether a key that is none was meant to name a secret: its value is then as little to be shown.
+pub(super) fn nearly_secret_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase().replace('-', "_");
+    is_secret_key(&key) || SECRET_WORDS.iter().any(|word| strsim::damerau_levenshtein(&key, word) <= 2)
+}
+
 /// Whether a line's part before a value ends in a key (`password: "`) whose value must not be shown.
 pub(super) fn ends_in_secret_key(before: &str) -> bool {
     let head = before.trim_end_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
@@ -26,44 +30,74 @@ pub(super) fn ends_in_secret_key(before: &str) -> bool {
 /// Any text with the secrets in it masked: credentials and queries of URIs, the path of `http` ones (webhook
 /// addresses carry their token there), and what follows a key that names a secret.
 pub(super) fn in_text(text: &str) -> String {
-    let Some(uri) = pattern(r#"([A-Za-z][A-Za-z0-9+.-]*)://([^\s"'<>,}]+)"#) else { return MASK.to_owned() };
-    let text = uri.replace_all(text, |found: &regex::Captures<'_>| in_uri_parts(&found[1], &found[2]));
-    let words = SECRET_WORDS.join("|").replace('_', "[_-]?");
-    let Some(pair) = pattern(&format!(r#"(?i)([\w-]*(?:{words})[\w-]*["']?\s*[:=]\s*)([^\s,}}][^,}}]*)"#)) else {
-        return MASK.to_owned();
-    };
-    pair.replace_all(&text, format!("${{1}}{MASK}")).into_owned()
+    pairs(&uris(text))
 }
 
 /// A URI with its secrets masked.
 pub(super) fn in_uri(uri: &str) -> String {
-    match uri.split_once("://") {
-        Some((scheme, rest)) => in_uri_parts(scheme, rest),
-        None => uri.to_owned(),
+    uris(uri)
+}
+
+fn uris(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let scheme = before[..at].rsplit(|c: char| !c.is_ascii_alphanumeric() && !"+.-".contains(c)).next();
+        let is_web = scheme.is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"));
+        out.push_str(before);
+        // Up to the last `@`, whatever stands before it: a password may hold quotes, commas and slashes.
+        let word = &after[..after.find(char::is_whitespace).unwrap_or(after.len())];
+        let user = word.rfind('@').map_or(0, |at| at + 1);
+        if user > 0 {
+            out.push_str(MASK);
+            out.push('@');
+        }
+        let address = &word[user..];
+        let address = &address[..address.find(['"', '\'', '<', '>']).unwrap_or(address.len())];
+        let (place, query) = address.split_at(address.find('?').unwrap_or(address.len()));
+        let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        out.push_str(host);
+        match is_web && path.trim_end_matches([',', '}', ']']).len() > 1 {
+            true => out.push_str(&format!("/{MASK}")),
+            false => out.push_str(path),
+        }
+        if !query.is_empty() {
+            out.push_str(&format!("?{MASK}"));
+        }
+        rest = &after[user + address.len()..];
     }
+    out.push_str(rest);
+    out
 }
 
-fn in_uri_parts(scheme: &str, rest: &str) -> String {
-    let (rest, query) = match rest.split_once('?') {
-        Some((rest, _)) => (rest, format!("?{MASK}")),
-        None => (rest, String::new()),
-    };
-    let (authority, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let authority = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{MASK}@{host}"),
-        None => authority.to_owned(),
-    };
-    let is_web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    let path = if is_web && path.len() > 1 { format!("/{MASK}") } else { path.to_owned() };
-    format!("{scheme}://{authority}{path}{query}")
-}
-
-/// The patterns are constants, so `None` cannot happen; callers then mask everything rather than trust that.
-fn pattern(text: &str) -> Option<Regex> {
-    Regex::new(text).ok()
+/// Masks the value of every `key: value` or `key=value` whose key names a secret.
+fn pairs(text: &str) -> String {
+    let lower = text.to_ascii_lowercase().replace('-', "_");
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    while let Some(found) = SECRET_WORDS.iter().filter_map(|w| Some((done + lower[done..].find(w)?, w.len()))).min() {
+        let end = found.0 + found.1;
+        let name = text[end..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        let after = end + name.unwrap_or(text.len() - end);
+        let sign = text[after..].trim_start_matches(['"', '\'']).trim_start();
+        let value = sign.strip_prefix([':', '=']).map(str::trim_start).filter(|value| !value.is_empty());
+        let Some(value) = value else {
+            out.push_str(&text[done..after]);
+            done = after;
+            continue;
+        };
+        let start = text.len() - value.len();
+        let length = match value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+            Some(quote) => value[1..].find(quote).map_or(value.len(), |at| at + 2),
+            None => value.find([',', '}']).unwrap_or(value.len()),
+        };
+        out.push_str(&text[done..start]);
+        out.push_str(MASK);
+        done = start + length;
+    }
+    out.push_str(&text[done..]);
+    out
 }
 
 #[cfg(test)]
@@ -79,12 +113,17 @@ mod tests {
             ("smtp: {username: a, password: hunter2, port: 25}", "hunter2"),
             ("Authorization: Bearer hunter2", "hunter2"),
             ("uri: rtsp://admin:p@hunter2@10.0.0.7/s1", "hunter2"),
+            ("uri: \"rtsp://admin:p,hunter2/'x@10.0.0.7/s1\"", "hunter2"),
         ] {
             let shown = in_text(text);
             assert!(!shown.contains(hidden), "{text} is shown as {shown}");
             assert!(shown.contains(MASK));
         }
-        assert_eq!(in_text("uri: rtsp://10.0.0.7/s1"), "uri: rtsp://10.0.0.7/s1");
+        for same in ["uri: rtsp://10.0.0.7/s1", "a: http://h/", "no secret here", "the token", "ü: ä"] {
+            assert_eq!(in_text(same), same);
+        }
+        let both = in_text("a: rtsp://u:x@h/s, url: \"https://h.example/x\", api-key: \"a,b\", fps: 5");
+        assert_eq!(both, "a: rtsp://***@h/s, url: \"https://h.example/***\", api-key: ***, fps: 5");
         assert!(ends_in_secret_key("  password: \""));
         assert!(!ends_in_secret_key("  port: "));
     }

@@ -312,14 +312,14 @@ mod tests {
         }
         let (node, problems) = read(&bomb);
         assert!(node.is_none());
-        assert_eq!(problems.0[0].message, "too many values");
+        assert_eq!(problems.list[0].message, "too many values");
     }
 
     #[test]
     fn depth_is_bounded() {
         let (node, problems) = read(&format!("{}{}", "[".repeat(70), "]".repeat(70)));
         assert!(node.is_none());
-        assert_eq!(problems.0.len(), 1);
+        assert_eq!(problems.list.len(), 1);
         let (node, _) = read(&format!("{}{}", "[".repeat(60), "]".repeat(60)));
         assert!(node.is_some());
     }

@@ -233,9 +233,8 @@ fn the_seeds_own_readme_loads_block_by_block() {
     let blocks: Vec<&str> = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let blocks: Vec<_> = blocks.into_iter().filter(|block| !block.contains("apiVersion:")).collect();
     assert!(blocks.len() >= 10);
-    for (index, block) in blocks.iter().enumerate() {
+    for block in blocks {
         Bench::new(block).good();
-        misspell_each_key(block, &format!("block {index}"));
     }
 }
 
@@ -683,4 +682,27 @@ fn every_key_says_its_default_and_an_example() {
         walk(part, name, &mut poor);
     }
     assert!(poor.is_empty(), "keys without Default and Example: {poor:?}");
+}
+
+#[test]
+fn no_damage_to_a_file_crashes_the_loader() {
+    let mut request = Request { working_dir: root(), ..Request::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    request.config = Some(path.clone());
+    let text = fs::read_to_string(root().join("configs/production.yaml")).unwrap();
+    let mut tried = 0;
+    for at in (0..text.len()).step_by(3) {
+        fs::write(&path, &text.as_bytes()[..at]).unwrap();
+        let _ = config::load(&request);
+        let sign = [b'[', b'{', b'"', b'*', b'&', b':', b'-', b'\t', b'\n', b'$', 0xff][at % 11];
+        let mut bytes = text.clone().into_bytes();
+        bytes[at] = sign;
+        fs::write(&path, &bytes).unwrap();
+        if let Err(error) = config::load(&request) {
+            assert!(!error.to_string().is_empty());
+        }
+        tried += 2;
+    }
+    assert!(tried > 500);
 }

@@ -34,7 +34,10 @@ pub(super) fn build(
     for (index, entry) in entries.into_iter().enumerate() {
         let path = format!("sources[{index}]");
         let enabled = entry.enabled.unwrap_or(true);
-        let Some(parsed) = input(&entry, &path, site) else { continue };
+        let Some(parsed) = input(&entry, &path, site) else {
+            ids.extend(entry.id);
+            continue;
+        };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
         if ids.contains(&id) {
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
@@ -62,7 +65,7 @@ pub(super) fn build(
             fps: entry.fps.or(fps),
             every: 1,
             zones: merged(zones, own),
-            confidence: entry.confidence_threshold,
+            confidence: entry.confidence_threshold.map(|score| score as f32),
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
             realtime,
         });
@@ -130,7 +133,7 @@ fn agreed(
     if fits {
         return Some(said);
     }
-    let message = format!("`{path}.type` is {}, but the uri is that of a {} source", said.as_str(), told.as_str());
+    let message = format!("`{path}.type` is {}, but the uri says {}", said.as_str(), told.as_str());
     site.wrong(&format!("{path}.type"), message, format!("write {} or leave `type` out", told.as_str()));
     None
 }

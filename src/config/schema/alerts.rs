@@ -28,7 +28,7 @@ pub(in crate::config) struct Alerts {
     pub(in crate::config) max_alerts_per_minute: u32,
     /// Alerts whose best detection scores lower are refused. Default 0.5. Range 0–1. Example: 0.8.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) min_confidence: f32,
+    pub(in crate::config) min_confidence: f64,
     /// Level of an alert whose rule names none. Default medium. Example: high.
     pub(in crate::config) level: Level,
     /// Delivery attempts per handler and alert. Default 3. Range 1–100. Example: 5.

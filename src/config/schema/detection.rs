@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 pub(in crate::config) struct Detection {
     /// Lowest score of a detection that is kept. Default 0.7. Range 0–1. Example: 0.4.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) confidence_threshold: f32,
+    pub(in crate::config) confidence_threshold: f64,
     /// Overlap (IoU) above which the weaker of two boxes of one class is dropped. Default 0.5. Range 0–1.
     /// Example: 0.45.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) nms_threshold: f32,
+    pub(in crate::config) nms_threshold: f64,
     /// Most detections per frame, best first. Default 100. Range 1–10000. Example: 300.
     #[schemars(range(min = 1, max = 10_000))]
     pub(in crate::config) max_objects: u32,
@@ -160,11 +160,11 @@ pub(in crate::config) struct StrategyEntry {
     /// Lowest score this model's detections keep. Default `detection.confidence_threshold`. Range 0–1. Example: 0.4.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) confidence_threshold: Option<f32>,
+    pub(in crate::config) confidence_threshold: Option<f64>,
     /// Overlap for this model. Default `detection.nms_threshold`. Range 0–1. Example: 0.45.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) nms_threshold: Option<f32>,
+    pub(in crate::config) nms_threshold: Option<f64>,
     /// Most detections of this model per frame. Default `detection.max_objects`. Range 1–10000. Example: 300.
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000))]
@@ -193,10 +193,10 @@ pub(in crate::config) struct ModelSettings {
     pub(in crate::config) output_layers: Option<Vec<String>>,
     /// Lowest score kept. Default `detection.confidence_threshold`. Range 0–1. Example: 0.4.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) confidence_threshold: Option<f32>,
+    pub(in crate::config) confidence_threshold: Option<f64>,
     /// Overlap (IoU) of boxes that are one. Default `detection.nms_threshold`. Range 0–1. Example: 0.45.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) nms_threshold: Option<f32>,
+    pub(in crate::config) nms_threshold: Option<f64>,
     /// Most detections per frame. Default `detection.max_objects`. Range 1–10000. Example: 300.
     #[schemars(range(min = 1, max = 10_000))]
     pub(in crate::config) max_objects: Option<u32>,

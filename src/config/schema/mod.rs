@@ -34,7 +34,7 @@ pub(super) struct Outline(#[schemars(length(min = 3, max = 1000))] pub(super) Ve
 /// A point of an outline, `[x, y]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(super) struct Corner(#[schemars(inner(range(min = 0.0, max = 1.0)))] pub(super) [f32; 2]);
+pub(super) struct Corner(#[schemars(inner(range(min = 0.0, max = 1.0)))] pub(super) [f64; 2]);
 
 /// Configuration of dsengine. Every key is optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -125,7 +125,31 @@ pub(super) struct Inference {
 pub(super) fn whole() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = false;
-    settings.into_generator().into_root_schema_for::<Config>().to_value()
+    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    schema["title"] = "dsengine configuration".into();
+    plain_defaults(&mut schema);
+    schema
+}
+
+/// Leaves the defaults that say something: not `null`, and not a whole section of them.
+fn plain_defaults(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            let is_plain = |default: &Value| match default {
+                Value::Null | Value::Object(_) => false,
+                Value::Array(items) => items.iter().all(|item| !item.is_object()),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+            };
+            // Under `properties` a key may itself be named so; a schema's own keyword is never a schema.
+            let is_keyword = map.get("default").is_some_and(|d| d.get("type").is_none() && d.get("$ref").is_none());
+            if is_keyword && !map.get("default").is_some_and(is_plain) {
+                map.remove("default");
+            }
+            map.values_mut().for_each(plain_defaults);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain_defaults),
+        _ => {}
+    }
 }
 
 /// The same without references, for the code that walks it.

@@ -36,7 +36,7 @@ pub(in crate::config) struct SourceEntry {
     pub(in crate::config) zones: BTreeMap<String, Outline>,
     /// Lowest score kept on this source. Default `detection.confidence_threshold`. Range 0–1. Example: 0.4.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) confidence_threshold: Option<f32>,
+    pub(in crate::config) confidence_threshold: Option<f64>,
     /// Most detections per frame of this source. Default `detection.max_objects`. Range 1–10000. Example: 50.
     #[schemars(range(min = 1, max = 10_000))]
     pub(in crate::config) max_objects: Option<u32>,

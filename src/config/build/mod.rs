@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fit::Places;
 use super::nearest::nearest;
+use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
 use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Monitoring, Outline, Pipeline, Recovery};
@@ -134,7 +134,7 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         throttle: Duration::from_secs_f64(alerts.throttle_seconds),
         burst_threshold: alerts.burst_threshold,
         max_per_minute: alerts.max_alerts_per_minute,
-        min_confidence: alerts.min_confidence,
+        min_confidence: alerts.min_confidence as f32,
         default_level: alerts.level.into(),
         attempts: alerts.retry_attempts,
         retry_delay: Duration::from_secs_f64(alerts.retry_delay),
@@ -204,7 +204,7 @@ fn retry_plan(
 fn zones_of(zones: &BTreeMap<String, Outline>, path: &str, site: &mut Site<'_>) -> Vec<Zone> {
     let mut out = Vec::new();
     for (name, outline) in zones {
-        let points = outline.0.iter().map(|corner| Point { x: corner.0[0], y: corner.0[1] }).collect();
+        let points = outline.0.iter().map(|corner| Point { x: corner.0[0] as f32, y: corner.0[1] as f32 }).collect();
         match Polygon::new(points) {
             Some(polygon) => out.push(Zone { name: name.clone(), polygon }),
             None => site.wrong(

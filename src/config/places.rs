@@ -1,0 +1,65 @@
+//! Where every key that was set stands, by its path.
+
+use std::collections::BTreeMap;
+
+use super::problem::Place;
+
+/// Where each key and value stands, by path (`sources[0].uri`).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    found: BTreeMap<String, Found>,
+}
+
+/// One path of the configuration that was set.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) key: Place,
+    pub(super) value: Place,
+    /// The text before `${…}` was replaced, where it was.
+    pub(super) template: Option<String>,
+}
+
+impl Places {
+    pub(super) fn insert(&mut self, path: &str, found: Found) {
+        self.found.insert(path.to_owned(), found);
+    }
+
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        self.found.contains_key(path)
+    }
+
+    /// Where the value of a path stands; of its nearest parent, where it was not written itself.
+    pub(super) fn value(&self, path: &str) -> Place {
+        self.nearest(path).map_or_else(Place::nowhere, |found| found.value)
+    }
+
+    /// Where the key of a path stands; of its nearest parent, where it was not written itself.
+    pub(super) fn key(&self, path: &str) -> Place {
+        self.nearest(path).map_or_else(Place::nowhere, |found| found.key)
+    }
+
+    /// Every path that was set, in order of path.
+    pub(super) fn set(&self) -> impl Iterator<Item = (&str, &Found)> {
+        self.found.iter().map(|(path, found)| (path.as_str(), found))
+    }
+
+    /// The text before `${…}` was replaced, where it was.
+    pub(super) fn template(&self, path: &str) -> Option<&str> {
+        self.found.get(path)?.template.as_deref()
+    }
+
+    /// What was set below `prefix`, the prefix taken off.
+    pub(super) fn below<'p>(&'p self, prefix: &'p str) -> impl Iterator<Item = &'p str> {
+        self.found.range(prefix.to_owned()..).map_while(move |(path, _)| path.strip_prefix(prefix))
+    }
+
+    fn nearest(&self, path: &str) -> Option<&Found> {
+        let mut path = path;
+        loop {
+            if let Some(found) = self.found.get(path) {
+                return Some(found);
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+}
