@@ -4,3 +4,4 @@ mod house;
 mod lua;
 mod motion;
 mod track;
+mod wit;
