@@ -24,3 +24,4 @@ mod watch;
 mod motion;
 mod track;
 mod scene;
+mod wit;

@@ -91,6 +91,9 @@ fn cars_are_found() {
     let boxes: usize = found.iter().map(Vec::len).sum();
     println!("car-detection: something in {some} of {} frames, {boxes} boxes", found.len());
     assert!(some >= 140, "{some}");
+    // Seen by eye: one white car drives through in these frames, two cars meet in those.
+    assert!(found[62..104].iter().all(|f| f.len() == 1), "one car");
+    assert!(found[205..222].iter().all(|f| f.len() == 2), "two cars");
     assert!(found.iter().flatten().all(|d| &*d.label == "motion" && (0.5..=1.0).contains(&d.confidence)));
     let whole = BBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
     assert!(found.iter().flatten().all(|d| d.bbox.clamped().is_some() && d.bbox.area() < 0.6 * whole.area()));
