@@ -92,6 +92,8 @@ impl From<&Frame> for Record {
 impl Record {
     /// The frame this was recorded from, without pixels.
     pub fn into_frame(self, start_unix_ns: u64) -> Frame {
+        // A trace that was recorded without tracking is tracked now.
+        let tracked = self.detections.iter().all(|seen| seen.track_id.is_some());
         let detections = self.detections.into_iter().map(|seen| {
             let [x, y, width, height] = seen.bbox;
             let mut detection = Detection::new(seen.label, seen.class_id, seen.confidence, BBox { x, y, width, height });
@@ -99,6 +101,7 @@ impl Record {
             detection
         });
         Frame {
+            tracked,
             detections: detections.collect(),
             source: self.source,
             seq: self.seq,
@@ -107,7 +110,6 @@ impl Record {
             arrived_ns: 0,
             width: self.width,
             height: self.height,
-            tracked: true,
             picture: None,
         }
     }

@@ -92,13 +92,13 @@ impl Lane {
 
     fn judge(&mut self, mut frame: Frame) {
         let started_ns = self.clock.monotonic_ns();
-        if !frame.tracked {
+        if frame.picture.is_some() {
             for rule in &mut self.detectors {
                 consult(rule, &mut frame, &self.tracks, &self.zones, &*self.clock);
             }
-            if let Some(tracker) = &mut self.tracker {
-                tracker.update(frame.pts_ns, &mut frame.detections);
-            }
+        }
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| !frame.tracked) {
+            tracker.update(frame.pts_ns, &mut frame.detections);
         }
         self.tracks.observe(&frame, &self.zones);
         if let Some(observer) = &self.observer {

@@ -16,7 +16,7 @@ use crate::infer::{Model, Worker};
 use crate::telemetry::{ModelMetrics, Stage};
 use crate::types::{Clock, Frame, Picture};
 
-/// One frame on its way through the models.
+/// One frame with a picture, on its way through the models.
 pub(super) struct Job {
     pub(super) ticket: u64,
     pub(super) frame: Box<Frame>,
@@ -191,25 +191,15 @@ fn take(shared: &Shared) -> Vec<Taken> {
 fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMetrics) {
     let mut seen_rejected = 0;
     loop {
-        let mut batch = take(shared);
+        let batch = take(shared);
         if batch.is_empty() {
             return;
         }
         let pictures: Vec<Picture> = batch.iter().filter_map(|t| t.job.frame.picture.clone()).collect();
-        if pictures.len() != batch.len() {
-            // A frame without pixels cannot be detected on; it is counted, not guessed.
-            batch.retain(|t| {
-                let keep = t.job.frame.picture.is_some();
-                if !keep {
-                    t.route.drop_frame(t.job.ticket, "no_picture");
-                }
-                keep
-            });
-        }
         let started = shared.clock.monotonic_ns();
         let confidence = |t: &Taken| t.route.confidence.unwrap_or(plan.confidence);
         let jobs: Vec<(&Picture, f32)> = pictures.iter().zip(batch.iter().map(confidence)).collect();
-        let result = if jobs.is_empty() { Ok(Vec::new()) } else { worker.detect_above(&jobs) };
+        let result = worker.detect_above(&jobs);
         drop(jobs);
         drop(pictures);
         let spent_ns = shared.clock.monotonic_ns().saturating_sub(started);

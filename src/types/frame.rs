@@ -58,8 +58,8 @@ pub struct Frame {
     /// What was seen so far.
     pub detections: Vec<Detection>,
     /// Whether `detections` already carry the backend's own track ids (DeepStream, a detections-only scene, a
-    /// trace): the engine then neither detects nor tracks again.
+    /// trace): the engine then does not track again.
     pub tracked: bool,
-    /// The pixels, where the backend has them.
+    /// The pixels, where the backend has them. Without them nothing is detected: `detections` are what there is.
     pub picture: Option<Picture>,
 }

@@ -25,3 +25,5 @@ mod motion;
 mod track;
 mod scene;
 mod wit;
+mod reload;
+mod examples;

@@ -1,0 +1,132 @@
+//! Scripts edited while they judge: every save has its verdict, every frame one generation, no frame is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Dsengine, Running, quantile, rss_kib, write};
+
+/// Sources beside each other, each at 30 frames a second.
+const SOURCES: usize = 4;
+/// Every so many-th save is broken on purpose.
+const BROKEN_EVERY: usize = 5;
+
+const SCENE: &str = "seed: 3\nduration_s: 3600\nfps: 30\nwidth: 320\nheight: 180\n\
+    street: { near_kerb_m: 11, far_kerb_m: 18, pavement_m: 3.2, houses_m: 23 }\n\
+    objects:\n  - { kind: person, shape: plain, start_s: 0, speed_mps: 0.01, path: [[-3, 9.9], [6, 9.9]] }\n\
+    \x20 - { kind: person, shape: coat, start_s: 0, speed_mps: 0.01, path: [[2, 9.0], [6, 9.0]] }\n";
+
+fn script(version: usize) -> String {
+    format!(
+        "-- version {version}\nfunction detect(frame)\n  local n = 0\n\
+         \x20 for i in frame:select{{ label = 'person' }} do n = n + 1 end\n\
+         \x20 state.calls = (state.calls or 0) + 1\nend\n"
+    )
+}
+
+fn start(dir: &Path, judgements: &str) -> Running {
+    write(dir, "scene.yaml", SCENE);
+    write(dir, "rule.lua", &script(0));
+    let sources: String =
+        (0..SOURCES).map(|i| format!("  - {{ id: s{i}, uri: 'scene:scene.yaml?live=true&pixels=false' }}\n")).collect();
+    let config = format!(
+        "sources:\n{sources}detection:\n  strategies: [{{ name: rule, module: rule.lua }}]\n\
+         monitoring: {{ prometheus: {{ port: 0 }} }}\nlogging: {{ format: text }}\n"
+    );
+    write(dir, "config.yaml", &config);
+    let mut run = Dsengine::new(["run", "--config", "config.yaml", "--json", "--judgements", judgements]).cwd(dir).start();
+    run.page();
+    run
+}
+
+/// What a run of some time left behind.
+struct Story {
+    /// Per source, in order: (seq, generation, delay of the lane in ns).
+    judged: BTreeMap<String, Vec<(u64, u64, u64)>>,
+    dropped: u64,
+}
+
+fn finish(mut run: Running, path: &Path) -> Story {
+    run.signal("INT");
+    assert_eq!(run.end(Duration::from_secs(10)).and_then(|s| s.code()), Some(0), "{}", run.seen.join("\n"));
+    let mut judged: BTreeMap<String, Vec<(u64, u64, u64)>> = BTreeMap::new();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let number = |v: &serde_json::Value| v.as_u64().unwrap();
+        let delay = number(&line["waited_ns"]) + number(&line["lane_ns"]);
+        let entry = (number(&line["seq"]), number(&line["generations"]["rule"]), delay);
+        judged.entry(line["source"].as_str().unwrap().to_owned()).or_default().push(entry);
+    }
+    let summary = run.seen.iter().skip_while(|l| *l != "{").take_while(|l| *l != "}").cloned().collect::<Vec<_>>().join("\n");
+    let summary: serde_json::Value = serde_json::from_str(&format!("{summary}}}")).unwrap_or_default();
+    let drops = |s: &serde_json::Value| s["dropped"].as_object().map_or(0, |d| d.values().filter_map(|v| v.as_u64()).sum());
+    let dropped = summary["sources"].as_array().into_iter().flatten().map(drops).sum();
+    Story { judged, dropped }
+}
+
+#[test]
+fn a_thousand_saves_under_four_running_sources_lose_no_frame_and_mix_no_generations() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("judged.jsonl");
+    let mut run = start(dir.path(), "judged.jsonl");
+    let started = Instant::now();
+    let limit = Duration::from_secs(10);
+    let mut rss = Vec::new();
+    let (mut took, mut good) = (Vec::new(), 0);
+    for save in 1..=1000 {
+        let saved = Instant::now();
+        if save % BROKEN_EVERY == 0 {
+            // The broken line is the third; the message has to say so.
+            let text = format!("-- version {save}\nfunction detect(frame)\n  local = {save}\nend\n");
+            std::fs::write(dir.path().join("rule.lua"), text).unwrap();
+            let line = run.wait_line(limit, |l| l.contains("not reloaded"));
+            assert!(line.contains("rule.lua:3:"), "{line}");
+        } else {
+            std::fs::write(dir.path().join("rule.lua"), script(save)).unwrap();
+            run.wait_line(limit, |l| l.contains("script reloaded"));
+            good += 1;
+            took.push(saved.elapsed().as_nanos() as u64);
+        }
+        if save % 100 == 0 {
+            rss.push(rss_kib(run.pid()));
+        }
+    }
+    // A burst of saves ends on its last.
+    for save in 2000..2020 {
+        std::fs::write(dir.path().join("rule.lua"), script(save)).unwrap();
+    }
+    std::fs::write(dir.path().join("rule.lua"), "function detect(frame) log.info('the last of the burst') end").unwrap();
+    run.wait_line(limit, |l| l.contains("the last of the burst"));
+    let lasted = started.elapsed();
+    let story = finish(run, &log);
+
+    // The same time without a save.
+    let quiet = tempfile::tempdir().unwrap();
+    let mut control = start(quiet.path(), "judged.jsonl");
+    assert!(control.end(lasted.min(Duration::from_secs(30))).is_none());
+    let control = finish(control, &quiet.path().join("judged.jsonl"));
+
+    assert_eq!(story.judged.len(), SOURCES);
+    for (source, frames) in &story.judged {
+        let seqs: BTreeSet<u64> = frames.iter().map(|f| f.0).collect();
+        assert_eq!(seqs.len(), frames.len(), "{source}: a frame was judged twice");
+        let (first, last) = (frames[0].0, frames[frames.len() - 1].0);
+        assert_eq!(last - first + 1 - frames.len() as u64, 0, "{source}: frames are missing");
+        assert!(frames.windows(2).all(|w| w[0].1 <= w[1].1), "{source}: an older generation judged after a newer one");
+        let generations: BTreeSet<u64> = frames.iter().map(|f| f.1).collect();
+        assert!(generations.len() > 100, "{source}: saw {} generations", generations.len());
+    }
+    assert_eq!(story.dropped, control.dropped, "drops differ from a run without saves");
+    let delays = |story: &Story| story.judged.values().flatten().map(|f| f.2).collect::<Vec<u64>>();
+    let (with, without) = (quantile(&mut delays(&story), 0.999), quantile(&mut delays(&control), 0.999));
+    let added = with.saturating_sub(without);
+    println!(
+        "reload: {good} good saves, save to verdict p50 {} ms p99 {} ms; lane delay p99.9 {:.2} ms against {:.2} ms; rss {rss:?} KiB",
+        quantile(&mut took, 0.5) / 1_000_000,
+        quantile(&mut took, 0.99) / 1_000_000,
+        with as f64 / 1e6,
+        without as f64 / 1e6,
+    );
+    assert!(added <= 33_333_333, "added lane delay p99.9: {added} ns");
+    assert!(rss[9] <= rss[1] + 8 * 1024, "memory grows over reloads: {rss:?} KiB");
+}
