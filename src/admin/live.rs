@@ -12,12 +12,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Desk;
 use crate::engine::live::{Live, LiveFrame};
+use crate::types::{Detection, SourceId};
 
 /// Parts on their way to one client. While it is full the client's sources skip frames.
 const PARTS_MAX: usize = 2;
@@ -37,7 +39,7 @@ type Parts = mpsc::Sender<Result<Bytes, Infallible>>;
     ))]
 pub(super) async fn one(State(desk): State<Desk>, Path(source): Path<String>) -> Response {
     match desk.board.live(&source) {
-        Some(live) => stream(desk, vec![live]),
+        Some(live) => stream(desk, vec![live], "multipart/x-mixed-replace"),
         None => (StatusCode::NOT_FOUND, "There is no such source.\n").into_response(),
     }
 }
@@ -45,15 +47,16 @@ pub(super) async fn one(State(desk): State<Desk>, Path(source): Path<String>) ->
 /// Live pictures of all sources that are there now, in one stream: a browser opens only six connections to a host.
 #[utoipa::path(get, path = "/live", responses(
     (status = 200, description = "As /live/{source}, of all sources; X-Frame names the source.",
-     content_type = "multipart/x-mixed-replace"),
+     content_type = "multipart/mixed"),
     (status = 503, description = "Too many streams."),
 ))]
 pub(super) async fn all(State(desk): State<Desk>) -> Response {
     let lives = desk.board.status().sources.iter().filter_map(|s| desk.board.live(&s.id)).collect();
-    stream(desk, lives)
+    // Not x-mixed-replace: some browsers take such an answer apart even where a script asked for its bytes.
+    stream(desk, lives, "multipart/mixed")
 }
 
-fn stream(desk: Desk, lives: Vec<Arc<Live>>) -> Response {
+fn stream(desk: Desk, lives: Vec<Arc<Live>>, kind: &str) -> Response {
     let Ok(permit) = desk.streams.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Too many streams.\n").into_response();
     };
@@ -70,7 +73,7 @@ fn stream(desk: Desk, lives: Vec<Arc<Live>>) -> Response {
             }
         });
     }
-    let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
+    let kind = format!("{kind}; boundary={BOUNDARY}");
     ([(CONTENT_TYPE, kind)], Body::from_stream(ReceiverStream::new(rx))).into_response()
 }
 
@@ -85,22 +88,32 @@ async fn forward(live: &Arc<Live>, parts: &Parts) {
     }
 }
 
+/// What `X-Frame` says.
+#[derive(Serialize)]
+struct Meta<'a> {
+    source: &'a SourceId,
+    seq: u64,
+    pts_ns: u64,
+    width: u32,
+    height: u32,
+    detections: &'a [Detection],
+}
+
 /// One part. A frame without pixels has an empty body: there is no picture, and none is made up.
 fn part(frame: &LiveFrame) -> Bytes {
     let jpeg = frame.jpeg();
     let picture = jpeg.as_deref().unwrap_or_default();
     let kind = if picture.is_empty() { "application/octet-stream" } else { "image/jpeg" };
-    let meta = ascii(
-        &serde_json::json!({
-            "source": frame.source,
-            "seq": frame.seq,
-            "pts_ns": frame.pts_ns,
-            "width": frame.width,
-            "height": frame.height,
-            "detections": frame.detections,
-        })
-        .to_string(),
-    );
+    let meta = Meta {
+        source: &frame.source,
+        seq: frame.seq,
+        pts_ns: frame.pts_ns,
+        width: frame.width,
+        height: frame.height,
+        detections: &frame.detections,
+    };
+    // A value of ours always serialises; were it not to, the picture would come without its boxes.
+    let meta = serde_json::to_string(&meta).map(|json| ascii(&json)).unwrap_or_default();
     let length = picture.len();
     let head = format!("--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nX-Frame: {meta}\r\n\r\n");
     [head.as_bytes(), picture, b"\r\n"].concat().into()

@@ -87,11 +87,13 @@ function alertItem(alert) {
 function color(label) {
   let hash = 0;
   for (const c of label) hash = (hash * 31 + c.codePointAt(0)) | 0;
-  return `hsl(${((hash % 360) + 360) % 360} 90% 60%)`;
+  // Steps of the golden angle keep neighbours apart.
+  return `hsl(${(((hash * 137.508) % 360) + 360) % 360} 90% 60%)`;
 }
 
 async function draw(meta, jpeg) {
   const c = card(meta.source);
+  c.canvas.classList.add("seen");
   const width = 640;
   const height = Math.max(1, Math.round((width * meta.height) / meta.width));
   const bitmap = jpeg.length ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })) : null;
@@ -106,7 +108,7 @@ async function draw(meta, jpeg) {
     g.drawImage(bitmap, 0, 0, width, height);
     bitmap.close();
   }
-  g.font = "12px system-ui, sans-serif";
+  g.font = "13px system-ui, sans-serif";
   g.textBaseline = "bottom";
   g.lineWidth = 2;
   for (const d of meta.detections) {
