@@ -106,8 +106,9 @@ pub(super) struct Labels {
 impl Labels {
     /// The label's number (from 1), and whether it is new to the VM.
     pub(super) fn number(&mut self, label: &Arc<str>) -> (u32, bool) {
-        // A detector hands out the same few pointers; looking at those first saves hashing the text.
-        if let Some(index) = self.known.iter().take(8).position(|known| Arc::ptr_eq(known, label)) {
+        // Frames hold few labels, mostly by the same pointers: a look at the first ones saves hashing the text.
+        if let Some(index) = self.known.iter().take(8).position(|known| Arc::ptr_eq(known, label) || known == label) {
+            self.known[index].clone_from(label);
             return (index as u32 + 1, false);
         }
         if let Some(number) = self.numbers.get(label) {

@@ -100,10 +100,13 @@ pub fn size(key: &str, value: &Value) -> usize {
     key.len() + of(value)
 }
 
+/// Whose state it is: a plugin's name, on a source.
+type Owner = (String, SourceId);
+
 /// Every guest's state. One per engine; outlives the guests.
 #[derive(Debug, Default)]
 pub struct StateStore {
-    spaces: Mutex<HashMap<(String, SourceId), Arc<Mutex<Space>>>>,
+    spaces: Mutex<HashMap<Owner, Arc<Mutex<Space>>>>,
 }
 
 impl StateStore {

@@ -24,7 +24,7 @@ fn testdata(test: &str) -> Option<PathBuf> {
 
 /// ONNX Runtime from ORT_DYLIB_PATH or from where `./dev` puts it, or a loud skip.
 fn onnxruntime(test: &str) -> Option<Runtime> {
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/onnxruntime");
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lib/dsengine");
     let mut search = Search::of_process(None);
     if search.variable.is_none() {
         let libraries = std::fs::read_dir(fetched).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));

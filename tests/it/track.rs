@@ -1,4 +1,5 @@
 //! The tracker on real people: vtest's ground-truth boxes as detections, identity as truth.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The contract in `wit/` is valid: bindings for both worlds are generated from it when this file is compiled, and
 //! the host's own list of functions agrees with it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test")]
 
 mod strategy {
     #![allow(dead_code, reason = "generated; compiling it is the test")]
