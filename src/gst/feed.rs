@@ -63,6 +63,7 @@ pub(super) struct Feed {
     bus: gst::Bus,
     told: Arc<Told>,
     pulled: u64,
+    written_off: u64,
     missing: Option<String>,
 }
 
@@ -85,7 +86,7 @@ impl Feed {
             }
             Input::Scene { .. } | Input::Trace(_) => return Err("not a source that GStreamer plays".into()),
         }
-        let mut feed = Self { pipeline, appsink, bus, told, pulled: 0, missing: None };
+        let mut feed = Self { pipeline, appsink, bus, told, pulled: 0, written_off: 0, missing: None };
         if feed.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(feed.failure().unwrap_or_else(|| "the pipeline does not start".into()));
         }
@@ -105,9 +106,34 @@ impl Feed {
         self.appsink.is_eos()
     }
 
-    /// Decoded frames that were not pulled: waiting, being handed over, or replaced by newer ones.
+    /// Decoded frames that were neither pulled nor written off: waiting, being handed over, or replaced by newer ones.
     pub(super) fn unpulled(&self) -> u64 {
-        self.told.decoded.load(Ordering::Acquire).saturating_sub(self.pulled)
+        self.told.decoded.load(Ordering::Acquire).saturating_sub(self.pulled + self.written_off)
+    }
+
+    /// Takes the unpulled frames but `spared` for lost; how many those are.
+    pub(super) fn write_off(&mut self, spared: u64) -> u64 {
+        let lost = self.unpulled().saturating_sub(spared);
+        self.written_off += lost;
+        lost
+    }
+
+    /// Whether nothing can come any more although nobody said so: a demuxer has stopped reading and found no stream.
+    /// decodebin swallows errors that an element posts while it is being plugged in, so a file cut before its
+    /// index would otherwise only be found out by the silence watchdog.
+    pub(super) fn dead_end(&self) -> bool {
+        let mut dead = false;
+        // An iterator that must resync (an element was just added) is asked again at the next look.
+        let _ = self.pipeline.iterate_recurse().foreach(|element| {
+            let demuxer = element.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER));
+            if demuxer && element.num_src_pads() == 0 {
+                dead |= element
+                    .sink_pads()
+                    .iter()
+                    .any(|pad| pad.mode() == gst::PadMode::Pull && pad.task_state() == gst::TaskState::Paused);
+            }
+        });
+        dead
     }
 
     /// How the stream lies.

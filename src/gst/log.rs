@@ -18,7 +18,7 @@ const TARGET: &str = "gstreamer";
 /// # Errors
 /// [`Code::Pipeline`] when GStreamer does not start.
 pub fn log_to_tracing(threshold: DebugLevel) -> Result<(), Error> {
-    gst::init().map_err(|error| Error::new(Code::Pipeline, format!("GStreamer does not start: {error}")))?;
+    // Before GStreamer starts, so that its first lines take this way too.
     gst::log::remove_default_log_function();
     gst::log::add_log_function(|category, level, _file, _function, _line, object, message| {
         let text = message.get().map(|text| text.to_string()).unwrap_or_default();
@@ -32,6 +32,7 @@ pub fn log_to_tracing(threshold: DebugLevel) -> Result<(), Error> {
             _ => tracing::trace!(target: TARGET, category, object, "{text}"),
         }
     });
+    gst::init().map_err(|error| Error::new(Code::Pipeline, format!("GStreamer does not start: {error}")))?;
     // GStreamer read GST_DEBUG itself when it started; it must only not be overruled.
     if env::var_os("GST_DEBUG").is_none() {
         gst::log::set_default_threshold(threshold);

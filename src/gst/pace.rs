@@ -34,7 +34,7 @@ impl Pace {
 
     /// Judges the frame with index `seq` and time `pts_ns`; frames come in order.
     pub(super) fn pick(&mut self, seq: u64, pts_ns: u64) -> Pick {
-        if seq % self.every != 0 {
+        if !seq.is_multiple_of(self.every) {
             return Pick::NotEvery;
         }
         let Some(period) = self.period_ns else { return Pick::Take };

@@ -163,18 +163,17 @@ impl Source {
             Err(reason) => return End::Failed(reason),
         };
         self.started_unix_ns = self.clock.unix_ns();
-        let end = self.pump(&mut feed, watchdog);
+        let end = self.pump(&mut feed, pacing, watchdog);
         if self.live {
-            self.lost(feed.unpulled());
+            self.lost(feed.write_off(0));
         }
         end
     }
 
     /// Hands frames on until the pipeline is done.
-    fn pump(&mut self, feed: &mut Feed, mut watchdog: Watchdog) -> End {
+    fn pump(&mut self, feed: &mut Feed, pacing: Pacing, mut watchdog: Watchdog) -> End {
         let mut seen = 0u64;
         let mut failure: Option<(String, u64)> = None;
-        let mut lost = 0u64;
         loop {
             if self.stop.requested() {
                 return End::Removed;
@@ -199,9 +198,7 @@ impl Source {
             }
             if self.live {
                 // One frame may be waiting and one on its way; what is beyond was replaced by a newer one.
-                let beyond = feed.unpulled().saturating_sub(lost + 2);
-                self.lost(beyond);
-                lost += beyond;
+                self.lost(feed.write_off(2));
             }
             if got {
                 continue;
@@ -215,12 +212,18 @@ impl Source {
                     None => End::Ended,
                 };
             }
+            if !self.live && seen == 0 && feed.dead_end() {
+                // An error that was let through was posted before the demuxer stopped.
+                let reason = failure.map(|(reason, _)| reason).or_else(|| feed.failure());
+                return End::Failed(reason.unwrap_or_else(|| "no stream can be read from it; it is cut off".into()));
+            }
             if let Some((reason, at)) = &failure
                 && (self.live || now.saturating_sub(*at) >= DRAIN_NS)
             {
                 return End::Failed(self.broken(seen, reason.clone()));
             }
-            if !self.live && feed.unpulled() > 0 {
+            if pacing == Pacing::Realtime && feed.unpulled() > 0 {
+                // It waits in the pipeline for its presentation time.
                 watchdog.excuse(now);
             } else if let Some(silent) = watchdog.silence(now) {
                 let silent = silent.as_secs_f64();

@@ -1,10 +1,10 @@
 //! Sources through the portable backend: what decodes, what breaks, and how it comes back.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dsengine::backend::{Backend, SourceEvent, SourceState};
@@ -80,8 +80,11 @@ fn a_bounded_test_source_delivers_exactly_its_frames_in_order() {
     assert_eq!(story.states(), [SourceState::Connecting, SourceState::Running, SourceState::Stopped]);
 }
 
+/// Runs of equal picture sizes, each with its length.
+type Sizes = &'static [((u32, u32), usize)];
+
 /// Clip, frames, runs of sizes, frames left out as corrupt, whether it breaks.
-const DECODES: &[(&str, usize, &[((u32, u32), usize)], u64, bool)] = &[
+const DECODES: &[(&str, usize, Sizes, u64, bool)] = &[
     ("corner/BA_MW_D.264", 100, &[((176, 144), 100)], 0, false),
     ("corner/BA_MW_D_IDR_LOST.264", 70, &[((176, 144), 70)], 26, false),
     ("corner/Error_I_P.264", 6, &[((352, 288), 2), ((640, 480), 2), ((352, 288), 2)], 0, false),
@@ -316,6 +319,7 @@ impl Camera {
         }
         let mut process = Command::new(program)
             .args(["--port", &port.to_string()])
+            .env_remove("GST_DEBUG")
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -515,18 +519,25 @@ fn held() -> (usize, usize) {
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
+/// Runs test `name` in a process of its own (whose threads, files and log are nobody else's); `false` in that process.
+fn elsewhere(name: &str, env: &[(&str, &str)]) -> bool {
+    const ALONE: &str = "DSENGINE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("sources::{name}"), "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .envs(env.iter().copied())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    true
+}
+
 #[test]
 fn adding_and_removing_leaves_no_thread_and_no_descriptor_behind() {
-    const ALONE: &str = "DSENGINE_TEST_ALONE";
-    let name = "sources::adding_and_removing_leaves_no_thread_and_no_descriptor_behind";
-    if std::env::var_os(ALONE).is_none() {
-        // Other tests of this process have threads and files of their own, so it runs in one of its own.
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture", "--test-threads=1"])
-            .env(ALONE, "1")
-            .status()
-            .unwrap();
-        assert!(status.success());
+    if elsewhere("adding_and_removing_leaves_no_thread_and_no_descriptor_behind", &[]) {
         return;
     }
     let clock = Machine::start();
@@ -554,4 +565,57 @@ fn adding_and_removing_leaves_no_thread_and_no_descriptor_behind() {
     assert!(threads_after <= threads + 1, "{threads} threads before, {threads_after} after 50 cycles");
     assert!(files_after <= files, "{files} descriptors before, {files_after} after 50 cycles");
     println!("note: threads {threads} -> {threads_after}, descriptors {files} -> {files_after}");
+}
+
+/// Log lines as they would be printed.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_most_talkative_log_of_gstreamer_goes_through_ours_and_tells_no_password() {
+    let name = "the_most_talkative_log_of_gstreamer_goes_through_ours_and_tells_no_password";
+    if elsewhere(name, &[("GST_DEBUG", "rtsp*:9,default:9,uri*:9,GST_PADS:4")]) {
+        return;
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .init();
+    dsengine::gst::log_to_tracing(gstreamer::DebugLevel::Warning).unwrap();
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock).unwrap();
+    let fault = |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault(_)));
+    backend
+        .add_source(&plan("gone", Input::Rtsp("rtsp://viewer:canary@127.0.0.1:9/cam".into())), sink.clone())
+        .unwrap();
+    sink.wait("gone", MINUTE, fault);
+    if let Some(camera) = Camera::start(name, 0, &["--user", "viewer", "--password", "canary"]) {
+        let uri = format!("rtsp://viewer:canary@127.0.0.1:{}/cam?token=canary", camera.port);
+        backend.add_source(&plan("cam", Input::Rtsp(uri)), sink.clone()).unwrap();
+        sink.wait("cam", MINUTE, |s| s.frames.len() > 2 || fault(s));
+    }
+    drop(backend);
+    let lines = String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned();
+    assert!(lines.contains("gstreamer:") && lines.contains("rtspsrc"), "GStreamer's lines are there");
+    assert!(lines.contains("***@"), "URIs are among them, redacted");
+    // "viewer:canary" as HTTP basic authentication writes it.
+    for secret in ["canary", "dmlld2VyOmNhbmFyeQ"] {
+        let told: Vec<&str> = lines.lines().filter(|line| line.contains(secret)).take(3).collect();
+        assert!(told.is_empty(), "{told:#?}");
+    }
 }
