@@ -10,10 +10,11 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use tokio::time;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::OpenApi;
 
-use super::{Desk, health, live};
+use super::{CLIENT_STALL_MAX, Desk, health, live};
 use crate::engine::live::Event;
 use crate::engine::status::Status;
 use crate::types::Alert;
@@ -85,7 +86,7 @@ pub(super) async fn events(State(desk): State<Desk>, Query(wanted): Query<Wanted
             };
             // Waiting here is what makes a slow client lag.
             let sent = tokio::select! {
-                sent = tx.send(Ok(message)) => sent.is_ok(),
+                sent = time::timeout(CLIENT_STALL_MAX, tx.send(Ok(message))) => matches!(sent, Ok(Ok(()))),
                 _ = stop.wait_for(|stop| *stop) => false,
             };
             if last || !sent {

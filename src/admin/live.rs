@@ -14,10 +14,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::task;
+use tokio::{task, time};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Desk;
+use super::{CLIENT_STALL_MAX, Desk};
 use crate::engine::live::{Live, LiveFrame};
 use crate::types::{Detection, SourceId};
 
@@ -82,8 +82,10 @@ async fn forward(live: &Arc<Live>, parts: &Parts) {
     let mut watching = live.watch();
     while let Some(frame) = watching.next().await {
         let Ok(part) = task::spawn_blocking(move || part(&frame)).await else { return };
-        if parts.send(Ok(part)).await.is_err() {
-            return;
+        match time::timeout(CLIENT_STALL_MAX, parts.send(Ok(part))).await {
+            Ok(Ok(())) => {}
+            // The client is gone, or stopped reading.
+            Ok(Err(_)) | Err(_) => return,
         }
     }
 }

@@ -38,6 +38,9 @@ use crate::error::Error;
 /// Streams (live pictures, events) served at the same time; more are answered 503.
 pub const STREAMS_MAX: usize = 64;
 
+/// A client that takes nothing for this long is dropped, so that it does not hold one of those for ever.
+const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
+
 /// The listener. Dropping it stops it.
 #[derive(Debug)]
 pub struct Admin {

@@ -1,6 +1,4 @@
 //! Every program in `examples/` runs, and shows what it says.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, clippy::print_stdout, reason = "a test states what must hold, and looks at real time from outside")]
-
 use std::path::PathBuf;
 use std::process::Command;
 

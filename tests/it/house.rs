@@ -1,7 +1,5 @@
 //! The house guards itself: arrows go down, modules say what they are for, codes have pages.
 
-#![allow(clippy::unwrap_used, reason = "a test states what must hold")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,4 @@
 //! Scripts edited while they judge: every save has its verdict, every frame one generation, no frame is lost.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, clippy::print_stdout, reason = "a test states what must hold, and looks at real time from outside")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};

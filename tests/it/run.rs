@@ -1,6 +1,4 @@
 //! `run`, `record` and `replay` from outside: what ends, what is refused, what adds up.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, clippy::print_stdout, reason = "a test states what must hold, and looks at real time from outside")]
-
 use std::time::Duration;
 
 use crate::harness::{Dsengine, get, sample, write};

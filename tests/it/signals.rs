@@ -1,6 +1,4 @@
 //! SIGINT and SIGTERM, at any moment.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, clippy::print_stdout, reason = "a test states what must hold, and looks at real time from outside")]
-
 use std::time::{Duration, Instant};
 
 use crate::harness::{Dsengine, write};
