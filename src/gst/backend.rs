@@ -1,6 +1,7 @@
 //! The backend itself: which sources run, and how they are started and taken away.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -124,13 +125,18 @@ struct Supervised {
 impl Supervised {
     fn start(plan: SourcePlan, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (id, stop) = (plan.id.clone(), Arc::new(Stop::default()));
-        let done = Done { id: id.clone(), sink: Arc::clone(&sink), stop: Arc::clone(&stop) };
-        let source = Source::new(plan, sink, clock, Arc::clone(&stop));
+        let done = Done(Arc::clone(&stop));
+        let source = Source::new(plan, Arc::clone(&sink), clock, Arc::clone(&stop));
+        let lost = id.clone();
         let thread = thread::Builder::new()
             .name(format!("src-{id}"))
             .spawn(move || {
                 let _done = done;
-                source.run();
+                // A source never goes without a word, not even by a fault of ours: others wait for its end.
+                if catch_unwind(AssertUnwindSafe(|| source.run())).is_err() {
+                    sink.event(&lost, SourceEvent::State(SourceState::Failed));
+                    sink.event(&lost, SourceEvent::Broken("an internal error; please report it".into()));
+                }
             })
             .map_err(|error| Error::new(Code::Source, format!("source {id}: no thread for it: {error}")))?;
         Ok(Self { id, stop, thread: Some(thread) })
@@ -157,19 +163,10 @@ impl Drop for Supervised {
 }
 
 /// Says that the thread has gone, however it went.
-struct Done {
-    id: SourceId,
-    sink: Arc<dyn Sink>,
-    stop: Arc<Stop>,
-}
+struct Done(Arc<Stop>);
 
 impl Drop for Done {
     fn drop(&mut self) {
-        // A source never goes without a word, not even by a fault of ours: others wait for its end.
-        if thread::panicking() {
-            self.sink.event(&self.id, SourceEvent::State(SourceState::Failed));
-            self.sink.event(&self.id, SourceEvent::Broken("an internal error; the log has it".into()));
-        }
-        self.stop.finish();
+        self.0.finish();
     }
 }

@@ -8,6 +8,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::close::close;
 use super::redact::redact;
 use crate::error::{Code, Error};
 use crate::types::{Matrix, Picture, PixelFormat, Range};
@@ -128,9 +129,7 @@ impl Mp4Writer {
 
 impl Drop for Mp4Writer {
     fn drop(&mut self) {
-        // Flushing first frees an encoder thread that waits for room, so that this cannot hang on it.
-        self.source.send_event(gst::event::FlushStart::new());
-        let _ = self.pipeline.set_state(gst::State::Null);
+        close(&self.pipeline);
     }
 }
 

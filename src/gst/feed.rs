@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -16,14 +15,13 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::close::close;
 use super::redact::redact;
 use super::turn::Turn;
 use crate::config::Input;
 
 /// Decoded frames waiting to be pulled from a source that must not lose any.
 const LOSSLESS_FRAMES_MAX: u32 = 3;
-/// How long the source's thread waits for a pipeline to shut down before it goes on without it.
-const CLOSE_MS_MAX: u64 = 2_000;
 /// What rtspsrc keeps for putting packets into order.
 const RTSP_LATENCY_MS: u32 = 100;
 /// How long rtspsrc waits for a server that accepted the connection and says nothing (its own default is 20 s).
@@ -182,27 +180,8 @@ impl Feed {
 }
 
 impl Drop for Feed {
-    /// Shutting down can hang inside an element (a server that no longer answers, a driver), so it happens on a
-    /// thread of its own, which is left behind when it takes too long.
     fn drop(&mut self) {
-        let pipeline = self.pipeline.clone();
-        let (done, closed) = crossbeam_channel::bounded(1);
-        let closing = thread::Builder::new().name("gst-close".into()).spawn(move || {
-            let result = pipeline.set_state(gst::State::Null);
-            drop(pipeline);
-            // The receiver is gone only when it stopped waiting.
-            let _ = done.send(result.is_ok());
-        });
-        match closing {
-            Ok(thread) if closed.recv_timeout(Duration::from_millis(CLOSE_MS_MAX)).is_ok() => {
-                drop(thread.join());
-            }
-            Ok(_) => tracing::error!(limit_ms = CLOSE_MS_MAX, "a pipeline does not shut down; it is left behind"),
-            Err(error) => {
-                tracing::error!(%error, "no thread to shut a pipeline down; shutting it down here");
-                let _ = self.pipeline.set_state(gst::State::Null);
-            }
-        }
+        close(&self.pipeline);
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod backend;
 mod backoff;
+mod close;
 mod doctor;
 mod encode;
 mod feed;

@@ -14,7 +14,7 @@ use super::picture;
 use super::stop::Stop;
 use super::watchdog::{Limits, Watchdog};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
-use crate::config::{Input, SourcePlan};
+use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::{Clock, Frame};
 
 /// Longest silence of a finite source, at its start or in the middle: some broken files make the demuxer wait
@@ -37,6 +37,10 @@ fn readable(path: &Path) -> Result<(), String> {
     }
     std::fs::File::open(path).map(drop).map_err(|error| error.to_string())
 }
+
+/// A network camera's last packets arrive after it fell silent, and are silence's start for us. So much less silence
+/// is put up with, so that a camera is noticed to be gone within its `gap`.
+const NETWORK_TAIL: Duration = Duration::from_millis(150);
 
 /// How an attempt ended.
 enum End {
@@ -151,7 +155,10 @@ impl Source {
             return End::Failed(format!("cannot read {}: {why}", path.display()));
         }
         let (pacing, limits) = if self.live {
-            (Pacing::Live, Limits { first_frame: self.plan.retry.first_frame, gap: self.plan.retry.gap })
+            let RetryPlan { first_frame, gap, .. } = self.plan.retry;
+            let tail =
+                if matches!(self.plan.input, Input::Rtsp(_)) { NETWORK_TAIL.min(gap / 2) } else { Duration::ZERO };
+            (Pacing::Live, Limits { first_frame, gap: gap - tail })
         } else {
             let pacing = if self.plan.realtime { Pacing::Realtime } else { Pacing::Fast };
             (pacing, Limits { first_frame: FILE_SILENCE, gap: FILE_SILENCE })

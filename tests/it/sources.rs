@@ -234,8 +234,6 @@ fn a_live_source_stamps_arrival_and_stops_when_taken_away() {
     let story = sink.story("cam");
     assert_eq!(story.states().last(), Some(&SourceState::Stopped));
     assert!(!story.over(), "a source that was taken away did not end by itself");
-    let frames = story.frames.len();
-    assert_eq!(sink.story("cam").frames.len(), frames, "nothing comes after the removal");
 }
 
 #[test]
@@ -398,7 +396,7 @@ fn a_camera_that_dies_and_freezes_comes_back_and_costs_the_others_nothing() {
     let stalled = |state: &SourceState| *state == SourceState::Stalled;
     let story = sink.wait("cam", Duration::from_secs(8), |s| s.entered(frozen, stalled).is_some());
     let noticed = story.entered(frozen, stalled).unwrap() - frozen;
-    assert!(noticed <= 3 * S + S / 4, "noticed after {noticed} ns");
+    assert!(noticed <= 3 * S, "noticed after {noticed} ns");
     camera.signal(rustix::process::Signal::CONT);
     let returned = clock.monotonic_ns();
     let story = sink.wait("cam", Duration::from_secs(20), |s| frame_after(s, returned).is_some());
@@ -419,7 +417,7 @@ fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     let test = "a_camera_that_never_was_is_tried_for_ever";
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut plan = plan("cam", Input::Rtsp(format!("rtsp://viewer:canary@127.0.0.1:{port}/cam")));
+    let mut plan = plan("cam", Input::Rtsp(format!("rtsp://viewer:c%40nary@127.0.0.1:{port}/cam")));
     plan.retry.base = Duration::from_millis(20);
     plan.retry.cap = Duration::from_millis(80);
     let clock = Machine::start();
@@ -434,9 +432,9 @@ fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     }
     expected.extend([SourceState::Connecting, SourceState::Failed]);
     assert_eq!(story.states(), expected, "failed after three retries, and still tried");
-    assert!(!format!("{:?}", story.events).contains("canary"), "{:?}", story.events);
+    assert!(!format!("{:?}", story.events).contains("nary"), "{:?}", story.events);
 
-    let Some(_camera) = Camera::start(test, port, &["--user", "viewer", "--password", "canary"]) else { return };
+    let Some(_camera) = Camera::start(test, port, &["--user", "viewer", "--password", "c@nary"]) else { return };
     sink.wait("cam", MINUTE, |s| s.states().last() == Some(&SourceState::Running));
 
     plan.id = "stranger".into();
