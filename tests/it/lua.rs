@@ -613,3 +613,17 @@ fn shipped_scripts_say_what_their_config_lacks() {
         assert!(error.message().contains("config.zone"), "{error}");
     }
 }
+
+#[test]
+fn the_editor_types_name_what_the_api_has() {
+    let read = |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (prelude, types) = (read("src/lua/prelude.luau"), read("scripts/types/dsengine.lua"));
+    let names = |text: &str, start: &str| -> std::collections::BTreeSet<String> {
+        text.lines().filter_map(|l| l.strip_prefix(start)?.split('(').next()).map(str::to_owned).collect()
+    };
+    for (ours, theirs) in [("Frame.", "Frame:"), ("Track.", "Track:"), ("Selection.", "Selection:")] {
+        let (has, says) = (names(&prelude, &format!("function {ours}")), names(&types, &format!("function {theirs}")));
+        assert!(!has.is_empty());
+        assert_eq!(has, says, "{ours}");
+    }
+}
