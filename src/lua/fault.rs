@@ -4,6 +4,9 @@ use crate::strategy::{Fault, FaultKind, Overrun};
 
 use super::Limits;
 
+/// Longest message of a fault.
+const LINE_BYTES_MAX: usize = 1000;
+
 /// The error's first line, without tracebacks and wrappers.
 pub(super) fn line(error: &mlua::Error) -> String {
     let text = match error {
@@ -15,6 +18,13 @@ pub(super) fn line(error: &mlua::Error) -> String {
     };
     let text = text.split("\nstack traceback:").next().unwrap_or_default().trim();
     let text = text.lines().next().unwrap_or_default();
+    // Raised by the library on behalf of our own part of the API: that place helps nobody.
+    let text = match text.strip_prefix("dsengine:").and_then(|rest| rest.split_once(": ")) {
+        Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => rest,
+        _ => text,
+    };
+    // A script may raise megabytes.
+    let text = &text[..text.floor_char_boundary(LINE_BYTES_MAX)];
     // `error({})`: the VM shows the object's address, which says nothing and differs from run to run.
     match text.split_once(": 0x") {
         Some((kind @ ("table" | "function" | "userdata" | "thread" | "buffer"), _)) => {

@@ -14,6 +14,9 @@ use super::seat::Seat;
 use crate::strategy::{Edit, Entry, size};
 use crate::types::{AlertDraft, BBox, Detection, Level, SourceId};
 
+/// Longest label a script may give: labels go into alerts, traces and metrics.
+const LABEL_BYTES_MAX: usize = 256;
+
 /// What host functions know.
 #[derive(Clone)]
 pub(super) struct Host {
@@ -100,6 +103,9 @@ impl Host {
                 if seat.verdict.edits.len() >= 4 * seat.boxes.len() {
                     return Ok(Some("frame:edit: more than four edits per detection in one call"));
                 }
+                if label.as_ref().is_some_and(|label| label.len() > LABEL_BYTES_MAX) {
+                    return Ok(Some("frame:edit: a label of more than 256 bytes"));
+                }
                 seat.verdict.edits.push(Edit { index, label, confidence });
                 Ok(None)
             })?,
@@ -112,6 +118,9 @@ impl Host {
                     let mut seat = lock(&seat);
                     if seat.verdict.added.len() >= most {
                         return Ok(Some(format!("more than {most} detections added in one call")));
+                    }
+                    if label.len() > LABEL_BYTES_MAX {
+                        return Ok(Some(format!("a label of more than {LABEL_BYTES_MAX} bytes")));
                     }
                     let bbox = BBox { x, y, width, height };
                     seat.verdict.added.push(Detection::new(label, class_id, confidence, bbox));

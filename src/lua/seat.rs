@@ -107,7 +107,10 @@ impl Labels {
     /// The label's number (from 1), and whether it is new to the VM.
     pub(super) fn number(&mut self, label: &Arc<str>) -> (u32, bool) {
         // Frames hold few labels, mostly by the same pointers: a look at the first ones saves hashing the text.
-        if let Some(index) = self.known.iter().take(8).position(|known| Arc::ptr_eq(known, label) || known == label) {
+        if let Some(index) = self.known.iter().take(8).position(|known| Arc::ptr_eq(known, label)) {
+            return (index as u32 + 1, false);
+        }
+        if let Some(index) = self.known.iter().take(8).position(|known| known == label) {
             self.known[index].clone_from(label);
             return (index as u32 + 1, false);
         }

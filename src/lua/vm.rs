@@ -22,8 +22,10 @@ const ROWS_MIN: usize = 32;
 const WITHHELD: [&str; 7] = ["loadstring", "collectgarbage", "gcinfo", "getfenv", "setfenv", "newproxy", "os"];
 /// The garbage collector gets a turn after a call once this much was allocated since its last cycle.
 const GC_DEBT_BYTES: usize = 256 << 10;
-/// Most steps of the collector after one call, so that a frame never waits for a full cycle.
-const GC_STEPS_MAX: usize = 4;
+/// Bytes in use per step of the collector after one call: a larger heap gets longer turns, or it would never finish.
+const GC_BYTES_PER_STEP: usize = 64 << 10;
+/// Most steps of the collector after one call, some 2 µs each, so that a frame never waits for a full cycle.
+const GC_STEPS_MAX: usize = 64;
 
 /// What a call said of detections besides the verdict in the seat: marks per origin, or none.
 pub(super) struct Call {
@@ -45,6 +47,7 @@ pub(super) struct Vm {
     place: Arc<Mutex<Option<String>>>,
     staging: Vec<u8>,
     collected_at: usize,
+    cycles_due: u8,
 }
 
 impl Vm {
@@ -82,6 +85,7 @@ impl Vm {
             place,
             staging: Vec::new(),
             collected_at: 0,
+            cycles_due: 0,
         };
         vm.run_top_level(script, &parts)?;
         Ok(vm)
@@ -224,12 +228,18 @@ impl Vm {
 
     /// Gives the collector a bounded turn between frames once enough was allocated.
     fn collect(&mut self) {
-        if self.lua.used_memory() < self.collected_at + GC_DEBT_BYTES {
-            return;
+        if self.cycles_due == 0 {
+            if self.lua.used_memory() < self.collected_at + GC_DEBT_BYTES {
+                return;
+            }
+            // What died while a cycle was under way outlives it; the second one has it.
+            self.cycles_due = 2;
         }
-        for _ in 0..GC_STEPS_MAX {
-            // A cycle's end is the new mark; errors of finalisers cannot be, scripts have none.
+        let steps = (self.lua.used_memory() / GC_BYTES_PER_STEP).clamp(4, GC_STEPS_MAX);
+        for _ in 0..steps {
+            // Errors of finalisers cannot be: scripts have none.
             if self.lua.gc_step().unwrap_or(true) {
+                self.cycles_due -= 1;
                 self.collected_at = self.lua.used_memory();
                 break;
             }
