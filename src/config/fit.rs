@@ -214,10 +214,10 @@ impl Fit<'_> {
             format!("{} has the wrong type", named(path)),
             format!("got {got}, expected {expected}"),
         );
-        if let Value::Scalar { text, style } = &node.value {
-            if let Some(note) = advice(text, *style, schema) {
-                self.problems.note(note);
-            }
+        if let Value::Scalar { text, style } = &node.value
+            && let Some(note) = advice(text, *style, schema)
+        {
+            self.problems.note(note);
         }
         None
     }

@@ -272,6 +272,8 @@ mod tests {
             |name: &str, pixels, seed, live| Ok(Parsed::Input(Input::Scene { name: name.into(), pixels, seed, live }));
         assert_eq!(read("scene:street"), scene("street", true, None, false));
         assert_eq!(read("scene:street?seed=1&pixels=false&live=true"), scene("street", false, Some(1), true));
+        let bare = parse("street", SourceType::Scene, &Parameters::default(), &|path| PathBuf::from(path));
+        assert_eq!(bare, scene("street", true, None, false), "`type: scene` says what a bare word is");
         assert_eq!(read("trace:a.jsonl"), Ok(Parsed::Input(Input::Trace("a.jsonl".into()))));
         let camera = "rtsps://u:p@cam:322/s";
         assert_eq!(read(camera), Ok(Parsed::Input(Input::Rtsp(camera.into()))));

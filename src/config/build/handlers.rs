@@ -28,10 +28,8 @@ pub(super) fn build(alerts: &Alerts, site: &mut Site<'_>) -> Vec<HandlerPlan> {
             site.wrong(&path, message, "give each a name of its own, and its kind as `type`");
         }
         names.push(&handler.name);
-        if let Some(kind) = kind(handler, &path, site) {
-            if handler.enabled {
-                out.push(HandlerPlan { name: handler.name.as_str().into(), kind });
-            }
+        if let Some(kind) = kind(handler, &path, site).filter(|_| handler.enabled) {
+            out.push(HandlerPlan { name: handler.name.as_str().into(), kind });
         }
     }
     out
