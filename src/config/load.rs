@@ -293,7 +293,7 @@ fn effective(config: &Config, places: &Places) -> Json {
 
 fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
     if let Some(template) = places.template(path) {
-        *json = Json::String(template.to_owned());
+        *json = Json::String(secret::in_template(template));
         return;
     }
     match json {

@@ -125,11 +125,15 @@ fn file(uri: &str, find: &dyn Fn(&str) -> PathBuf) -> Result<PathBuf, Refusal> {
     if !uri.starts_with("file://") {
         return if uri.is_empty() { Err(empty()) } else { Ok(find(uri)) };
     }
-    let url = Url::parse(uri).map_err(|error| (format!("`{uri}` cannot be read"), error.to_string()))?;
+    let url =
+        Url::parse(uri).map_err(|error| (format!("`{}` cannot be read", secret::in_text(uri)), error.to_string()))?;
     match url.to_file_path() {
         Ok(path) if path.as_os_str().len() > 1 => Ok(path),
         Ok(_) => Err(empty()),
-        Err(()) => Err((format!("`{uri}` names no file of this machine"), "three slashes: file:///path".to_owned())),
+        Err(()) => Err((
+            format!("`{}` names no file of this machine", secret::in_text(uri)),
+            "three slashes: file:///path".to_owned(),
+        )),
     }
 }
 

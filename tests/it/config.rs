@@ -445,7 +445,7 @@ alerts:
     assert_eq!(headers["Authorization"], "Bearer hunter2");
     let shown = loaded.effective.to_string();
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert!(shown.contains("${env:CAMERA_PASSWORD}"));
+    assert!(shown.contains("${file:hook.txt}") && shown.contains("rtsp://***@10.0.0.7/s"), "{shown}");
     assert_eq!(loaded.plan.hash, load("other").plan.hash, "a changed secret is no changed configuration");
     assert_eq!(loaded.plan.hash.len(), 64);
 }

@@ -6,7 +6,6 @@ use super::Site;
 use super::not_built;
 use crate::config::plan::{HandlerKind, HandlerPlan};
 use crate::config::schema::{Alerts, Handler, HandlerEntry, HandlerSettings};
-use crate::config::secret;
 use crate::config::warning::{Severity, Warning};
 
 /// Which settings each kind takes.
@@ -78,8 +77,8 @@ fn kind(handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKin
             };
             if !is_web_address(url) {
                 let message = format!("`{prefix}url` is no web address");
-                let label = format!("got {}, expected https://host/path", secret::in_uri(url));
-                site.wrong(&format!("{prefix}url"), message, label);
+                // Its path is a secret by itself, so it is not repeated.
+                site.wrong(&format!("{prefix}url"), message, "expected https://host/path");
                 return None;
             }
             Some(HandlerKind::Webhook {
