@@ -42,9 +42,8 @@ impl Fit<'_> {
             let found = Found { key, value: node.place, template: node.template.clone() };
             self.places.insert(path, found);
         }
-        let name = path.rsplit('.').next().unwrap_or(path);
-        if matches!(node.value, Value::Scalar { .. }) && (secret::is_secret_key(name) || path.contains(".headers.")) {
-            self.problems.hide(node.place);
+        if secret::is_secret_path(path) {
+            self.hide(node);
         }
         let schema = choose(schema, node);
         if is_free(schema) {
@@ -136,8 +135,22 @@ impl Fit<'_> {
     }
 
     fn hide_misspelt(&mut self, key: &Key, value: &Node) {
-        if secret::nearly_secret_key(&key.text) && matches!(value.value, Value::Scalar { .. }) {
-            self.problems.hide(value.place);
+        if secret::nearly_secret_key(&key.text) {
+            self.hide(value);
+        }
+    }
+
+    /// Keeps everything below a value out of the excerpts; a lone reference gives nothing away.
+    fn hide(&mut self, node: &Node) {
+        match &node.value {
+            Value::Scalar { text, .. } => {
+                let written = node.template.as_ref().unwrap_or(text);
+                if !(written.starts_with("${") && secret::in_template(written) == *written) {
+                    self.problems.hide(node.place);
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| self.hide(item)),
+            Value::Map(entries) => entries.iter().for_each(|(_, value)| self.hide(value)),
         }
     }
 
@@ -214,20 +227,19 @@ impl Fit<'_> {
             format!("{} has the wrong type", named(path)),
             format!("got {got}, expected {expected}"),
         );
-        if let Value::Scalar { text, style } = &node.value {
-            if let Some(note) = advice(text, *style, schema) {
-                self.problems.note(note);
-            }
+        if let Value::Scalar { text, style } = &node.value
+            && let Some(note) = advice(text, *style, schema)
+        {
+            self.problems.note(note);
         }
         None
     }
 
     /// The value as it may be shown: the template where secrets were put in, masked under a secret's key.
     fn shown(&self, node: &Node, text: &str, path: &str) -> String {
-        let key = path.rsplit('.').next().unwrap_or(path);
         match &node.template {
-            Some(template) => template.clone(),
-            None if secret::is_secret_key(key) => secret::MASK.to_owned(),
+            Some(template) => secret::in_template(template),
+            None if secret::is_secret_path(path) => secret::MASK.to_owned(),
             None => secret::in_text(text),
         }
     }

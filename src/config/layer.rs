@@ -12,9 +12,8 @@ use super::warning::{Severity, Warning};
 const PREFIX: &str = "DSENGINE_";
 /// The prefix of the old system's.
 const OLD_PREFIX: &str = "PYDS_";
-/// Variables with our prefix that are no keys: what reads them.
-const RESERVED: &[(&str, &str)] =
-    &[("DSENGINE_TESTDATA", "the tests' clips and models"), ("DSENGINE_BENCH", "the benchmarks' settings")];
+/// Variables that begin so are no keys: the tests read them.
+const RESERVED: &str = "DSENGINE_TEST";
 /// The old system's variables, by key.
 const OLD_NAMES: &[(&str, &str)] = &[
     ("PYDS_LOG_LEVEL", "logging.level"),
@@ -62,12 +61,12 @@ pub(super) fn environment(
         put(root, &key, &value, Origin::Variable(name.clone()), schema, origins, problems);
     }
     for (name, value) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-        if RESERVED.iter().any(|(reserved, _)| reserved == name) {
+        if name.starts_with(RESERVED) {
             continue;
         }
         let key = name[PREFIX.len()..].to_ascii_lowercase().split("__").collect::<Vec<_>>().join(".");
         if at(schema, &parts(&key)).is_none() {
-            let mut known: Vec<String> = RESERVED.iter().map(|(name, _)| (*name).to_owned()).collect();
+            let mut known: Vec<String> = Vec::new();
             fit::visit(schema, "", &mut |path, _| known.push(variable(&path.replace("[]", ".0"))));
             let lower: Vec<String> = known.iter().map(|name| name.to_ascii_lowercase()).collect();
             let message = format!("the environment variable {name} names no key; it is ignored");

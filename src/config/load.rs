@@ -31,7 +31,8 @@ pub struct Request {
     /// Environment variables. Only names that begin with `DSENGINE_` or `PYDS_`, and those a `${env:…}` names, are
     /// looked at.
     pub env: Vec<(String, String)>,
-    /// What relative paths are relative to. A path to read is looked for beside the config file first.
+    /// What relative paths are relative to. A path to read is looked for beside the config file first, then beside the
+    /// sources file; a path to write is relative to this folder only.
     pub working_dir: PathBuf,
 }
 
@@ -81,8 +82,8 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let effective = effective(&config, &places);
     let hash = hash(&effective);
     unbuilt(&places, &origins, &mut warnings);
-    let folder = request.config.as_deref().and_then(Path::parent).map(|folder| request.working_dir.join(folder));
-    let folders = folder.into_iter().chain([request.working_dir.clone()]).collect();
+    let beside = [&request.config, &request.sources].into_iter().flatten().filter_map(|file| file.parent());
+    let folders = beside.map(|folder| request.working_dir.join(folder)).chain([request.working_dir.clone()]).collect();
     let mut site = Site {
         places: &places,
         origins: &origins,
@@ -121,7 +122,6 @@ fn layers(
         return Ok(None);
     }
     expand::expand(&mut root, &room, problems);
-    layer::environment(&mut root, &request.env, schema, origins, problems, warnings);
     if let Some(path) = &request.sources {
         match file(path, request, origins, problems)? {
             Some(mut node) => {
@@ -131,7 +131,7 @@ fn layers(
             None => return Ok(None),
         }
     }
-    if let Some(uri) = &request.source_uri {
+    let source = request.source_uri.as_ref().map(|uri| {
         let origin = origins.add(Origin::Flag("--source".to_owned()));
         let place = Place { origin, line: 1, column: 1, width: 1 };
         if request.sources.is_some() {
@@ -140,7 +140,16 @@ fn layers(
         let key = |text: &str| Key { text: text.to_owned(), place };
         let entry = Value::Map(vec![(key("uri"), Node::scalar(uri.clone(), Style::Quoted, place))]);
         let entry = Node { place, value: entry, template: None };
-        replace(&mut root, key("sources"), Node { place, value: Value::List(vec![entry]), template: None });
+        (key("sources"), Node { place, value: Value::List(vec![entry]), template: None })
+    });
+    // The environment may say more about the one source, but not which it is.
+    if let Some((key, list)) = source.clone() {
+        replace(&mut root, key, list);
+    }
+    layer::environment(&mut root, &request.env, schema, origins, problems, warnings);
+    if let Some((key, list)) = source {
+        let said = root.get("sources").cloned();
+        replace(&mut root, key, with_details(list, said));
     }
     layer::flags(&mut root, &request.overrides, schema, origins, problems);
     Ok(Some(root))
@@ -170,6 +179,21 @@ fn file(
     let text = String::from_utf8(bytes).map_err(|_| refuse("is no UTF-8 text".to_owned()))?;
     let origin = origins.add(Origin::File { name, text: text.clone() });
     Ok(tree::parse(&text, origin, problems))
+}
+
+/// The one source of the command line, with the keys that the environment set for it.
+fn with_details(list: Node, said: Option<Node>) -> Node {
+    let Value::List(entries) = &list.value else { return list };
+    let first = match said.map(|said| said.value) {
+        Some(Value::List(items)) => items.into_iter().next(),
+        _ => None,
+    };
+    let (Some(entry), Some(Node { value: Value::Map(keys), .. })) = (entries.first(), first) else { return list };
+    let mut entry = entry.clone();
+    if let Value::Map(own) = &mut entry.value {
+        own.extend(keys.into_iter().filter(|(key, _)| key.text != "uri"));
+    }
+    Node { value: Value::List(vec![entry]), ..list }
 }
 
 /// Takes `sources` and `zones` out of a sources file; anything else belongs elsewhere.
@@ -269,7 +293,7 @@ fn effective(config: &Config, places: &Places) -> Json {
 
 fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
     if let Some(template) = places.template(path) {
-        *json = Json::String(template.to_owned());
+        *json = Json::String(secret::in_template(template));
         return;
     }
     match json {

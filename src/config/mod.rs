@@ -29,7 +29,7 @@ pub use keys::keys_markdown;
 pub use load::{Loaded, Request, load};
 pub use plan::*;
 pub use problem::LoadError;
-pub use warning::{Severity, Warning};
+pub use warning::{Severity, Warning, refuse};
 
 /// The JSON Schema (2020-12) of a configuration file, from the same definitions that `load` checks against.
 pub fn schema() -> serde_json::Value {

@@ -205,7 +205,8 @@ fn excerpt(line: &str, place: Place, at_key: bool, secrets: &[Place]) -> (String
     let cut: String = whole.chars().skip(from).take(EXCERPT_CHARS_MAX).collect();
     let lead = if from > 0 { "…" } else { "" };
     let column = column - from + lead.chars().count();
-    (format!("{lead}{}…", cut.trim_end()), column, width.min(EXCERPT_CHARS_MAX.saturating_sub(column)).max(1))
+    let tail = if from + EXCERPT_CHARS_MAX < whole.chars().count() { "…" } else { "" };
+    (format!("{lead}{}{tail}", cut.trim_end()), column, width.min(EXCERPT_CHARS_MAX.saturating_sub(column)).max(1))
 }
 
 /// Why a configuration was not accepted: every problem with its place, an excerpt and what was expected.

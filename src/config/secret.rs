@@ -13,6 +13,23 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
+/// Whether the value of a path must never be shown: a secret by name, a header, a webhook's address.
+pub(super) fn is_secret_path(path: &str) -> bool {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    is_secret_key(key) || path.contains(".headers.") || path.ends_with(".config.url") || key == "webhook_url"
+}
+
+/// What was written where a value came from outside. A lone reference may be seen, without its fallback; of text
+/// around references only what may be seen of any text.
+pub(super) fn in_template(template: &str) -> String {
+    let lone = template.starts_with("${") && template.find('}') == Some(template.len() - 1);
+    match (lone, template.find(":-")) {
+        (true, Some(at)) => format!("{}{MASK}}}", &template[..at + 2]),
+        (true, None) => template.to_owned(),
+        (false, _) => in_text(template),
+    }
+}
+
 /// Whether a key that is none was meant to name a secret: its value is then as little to be shown.
 pub(super) fn nearly_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
@@ -31,11 +48,6 @@ pub(super) fn ends_in_secret_key(before: &str) -> bool {
 /// addresses carry their token there), and what follows a key that names a secret.
 pub(super) fn in_text(text: &str) -> String {
     pairs(&uris(text))
-}
-
-/// A URI with its secrets masked.
-pub(super) fn in_uri(uri: &str) -> String {
-    uris(uri)
 }
 
 fn uris(text: &str) -> String {
@@ -124,6 +136,9 @@ mod tests {
         }
         let both = in_text("a: rtsp://u:x@h/s, url: \"https://h.example/x\", api-key: \"a,b\", fps: 5");
         assert_eq!(both, "a: rtsp://***@h/s, url: \"https://h.example/***\", api-key: ***, fps: 5");
+        assert_eq!(in_template("${env:PASSWORD}"), "${env:PASSWORD}");
+        assert_eq!(in_template("${env:PASSWORD:-hunter2}"), "${env:PASSWORD:-***}");
+        assert_eq!(in_template("rtsp://${env:USER}:hunter2@h/s"), "rtsp://***@h/s");
         assert!(ends_in_secret_key("  password: \""));
         assert!(!ends_in_secret_key("  port: "));
     }

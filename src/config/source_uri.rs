@@ -125,11 +125,15 @@ fn file(uri: &str, find: &dyn Fn(&str) -> PathBuf) -> Result<PathBuf, Refusal> {
     if !uri.starts_with("file://") {
         return if uri.is_empty() { Err(empty()) } else { Ok(find(uri)) };
     }
-    let url = Url::parse(uri).map_err(|error| (format!("`{uri}` cannot be read"), error.to_string()))?;
+    let url =
+        Url::parse(uri).map_err(|error| (format!("`{}` cannot be read", secret::in_text(uri)), error.to_string()))?;
     match url.to_file_path() {
         Ok(path) if path.as_os_str().len() > 1 => Ok(path),
         Ok(_) => Err(empty()),
-        Err(()) => Err((format!("`{uri}` names no file of this machine"), "three slashes: file:///path".to_owned())),
+        Err(()) => Err((
+            format!("`{}` names no file of this machine", secret::in_text(uri)),
+            "three slashes: file:///path".to_owned(),
+        )),
     }
 }
 
@@ -272,6 +276,8 @@ mod tests {
             |name: &str, pixels, seed, live| Ok(Parsed::Input(Input::Scene { name: name.into(), pixels, seed, live }));
         assert_eq!(read("scene:street"), scene("street", true, None, false));
         assert_eq!(read("scene:street?seed=1&pixels=false&live=true"), scene("street", false, Some(1), true));
+        let bare = parse("street", SourceType::Scene, &Parameters::default(), &|path| PathBuf::from(path));
+        assert_eq!(bare, scene("street", true, None, false), "`type: scene` says what a bare word is");
         assert_eq!(read("trace:a.jsonl"), Ok(Parsed::Input(Input::Trace("a.jsonl".into()))));
         let camera = "rtsps://u:p@cam:322/s";
         assert_eq!(read(camera), Ok(Parsed::Input(Input::Rtsp(camera.into()))));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Code, Error};
+
 /// How much a warning weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -52,6 +54,25 @@ impl Warning {
     pub fn fails_strict(&self) -> bool {
         self.severity >= Severity::Warning
     }
+}
+
+/// What `run` does with warnings: `Err` names everything that it must not start with.
+///
+/// # Errors
+/// When a warning refuses to run. The code is that of the first one.
+pub fn refuse(warnings: &[Warning]) -> Result<(), Error> {
+    let refusals: Vec<&Warning> = warnings.iter().filter(|warning| warning.refuses_run()).collect();
+    let Some(first) = refusals.first() else { return Ok(()) };
+    let code = match first.name {
+        "model-missing" => Code::Model,
+        "labels-missing" => Code::Labels,
+        "script-missing" => Code::Plugin,
+        "webhook-without-url" | "alert-file-unwritable" => Code::Handler,
+        "log-file-unwritable" => Code::Io,
+        _ => Code::Unsupported,
+    };
+    let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    Err(Error::new(code, lines.join("\n")))
 }
 
 impl fmt::Display for Warning {

@@ -1,4 +1,5 @@
 //! The configuration: every promised file loads, every wrong one is refused with its place and the right word.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails in a helper fails the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -444,7 +445,7 @@ alerts:
     assert_eq!(headers["Authorization"], "Bearer hunter2");
     let shown = loaded.effective.to_string();
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert!(shown.contains("${env:CAMERA_PASSWORD}"));
+    assert!(shown.contains("${file:hook.txt}") && shown.contains("rtsp://***@10.0.0.7/s"), "{shown}");
     assert_eq!(loaded.plan.hash, load("other").plan.hash, "a changed secret is no changed configuration");
     assert_eq!(loaded.plan.hash.len(), 64);
 }
@@ -497,6 +498,24 @@ fn a_sources_file_replaces_the_sources_and_adds_its_zones() {
     assert_eq!(plan.sources[0].id.as_str(), "new");
     let zones: Vec<_> = plan.sources[0].zones.iter().map(|z| (z.name.as_str(), z.polygon.points()[1].x)).collect();
     assert_eq!(zones, [("a", 1.0), ("b", 0.5)]);
+}
+
+#[test]
+fn the_environment_reaches_sources_from_wherever_they_come() {
+    let fps = |bench: Bench| bench.env("DSENGINE_SOURCES__0__FPS", "5").good().plan.sources[0].fps;
+    assert_eq!(fps(Bench::new("sources: [{id: a, uri: test}]\n")), Some(5.0));
+    assert_eq!(fps(Bench::new("").file("s.yaml", "sources: [{uri: test, fps: 9}]\n").sources("s.yaml")), Some(5.0));
+    assert_eq!(fps(Bench::new("").source("test")), Some(5.0));
+    let plan = Bench::new("").env("DSENGINE_SOURCES__0__URI", "scene:street").source("test").good().plan;
+    assert_eq!(plan.sources.len(), 1);
+    assert!(matches!(plan.sources[0].input, Input::Test { .. }), "a flag beats the environment");
+}
+
+#[test]
+fn a_number_too_large_for_its_key_is_refused_in_its_place() {
+    let error = Bench::new("sources: [{uri: \"scene:street\", parameters: {seed: 99999999999999999999}}]\n").error();
+    assert!(error.contains("`sources[0].parameters.seed` has the wrong type"), "{error}");
+    assert!(error.starts_with("the configuration cannot be used\n\nc.yaml:1:"), "{error}");
 }
 
 #[test]
@@ -591,10 +610,14 @@ fn what_this_machine_lacks_is_named() {
     ];
     assert_eq!(names(&found), expected);
     assert!(found.iter().filter(|w| w.name != "source-missing").all(Warning::refuses_run));
+    let refusal = config::refuse(&found).unwrap_err();
+    assert_eq!(refusal.code(), Code::Model);
+    assert!(refusal.to_string().contains("m.onnx does not exist [model-missing]"), "{refusal}");
 
     let bench = bench.file("m.onnx", "x").file("l.txt", "x").file("r.lua", "x").file("clip.mp4", "x");
     let bench = bench.file("no/such/folder/x", "");
     assert_eq!(config::check(&bench.good()), []);
+    assert_eq!(config::refuse(&bench.good().warnings).map_err(|error| error.to_string()), Ok(()));
 }
 
 // The tables

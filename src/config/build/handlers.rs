@@ -6,7 +6,6 @@ use super::Site;
 use super::not_built;
 use crate::config::plan::{HandlerKind, HandlerPlan};
 use crate::config::schema::{Alerts, Handler, HandlerEntry, HandlerSettings};
-use crate::config::secret;
 use crate::config::warning::{Severity, Warning};
 
 /// Which settings each kind takes.
@@ -28,10 +27,8 @@ pub(super) fn build(alerts: &Alerts, site: &mut Site<'_>) -> Vec<HandlerPlan> {
             site.wrong(&path, message, "give each a name of its own, and its kind as `type`");
         }
         names.push(&handler.name);
-        if let Some(kind) = kind(handler, &path, site) {
-            if handler.enabled {
-                out.push(HandlerPlan { name: handler.name.as_str().into(), kind });
-            }
+        if let Some(kind) = kind(handler, &path, site).filter(|_| handler.enabled) {
+            out.push(HandlerPlan { name: handler.name.as_str().into(), kind });
         }
     }
     out
@@ -80,8 +77,8 @@ fn kind(handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKin
             };
             if !is_web_address(url) {
                 let message = format!("`{prefix}url` is no web address");
-                let label = format!("got {}, expected https://host/path", secret::in_uri(url));
-                site.wrong(&format!("{prefix}url"), message, label);
+                // Its path is a secret by itself, so it is not repeated.
+                site.wrong(&format!("{prefix}url"), message, "expected https://host/path");
                 return None;
             }
             Some(HandlerKind::Webhook {
