@@ -1,7 +1,7 @@
 //! Scripted scenes: a street of persons, bicycles and cars from a small YAML, rendered in pure Rust.
 //!
 //! A scene is the source that needs no camera and whose truth is known: the same seed gives the same bytes on
-//! every machine ([`math`](self) avoids the platform's sine), any frame can be had without the ones before it, and
+//! every machine (`math` avoids the platform's sine), any frame can be had without the ones before it, and
 //! the ground truth comes from the very pixels that each object still owns after all painting. [`SceneBackend`]
 //! plays scenes behind the Backend seam, with pixels or as detections only; [`export_training`] feeds the same
 //! renderer to the training of our own model. Shipped scenes lie in `scenes/`.
@@ -25,6 +25,8 @@ mod script;
 mod source;
 mod stage;
 
+use std::fs::File;
+use std::io::Read;
 use std::sync::{Arc, Weak};
 
 pub use export::{export_scene, export_training};
@@ -42,6 +44,9 @@ const SHIPPED: &[(&str, &str)] = &[
     ("crossing", include_str!("../../../scenes/crossing.yaml")),
     ("empty", include_str!("../../../scenes/empty.yaml")),
 ];
+
+/// A longer script is refused.
+const SCRIPT_BYTES_MAX: u64 = 1 << 20;
 
 /// Labels of scene objects, in the order of their class ids.
 pub const LABELS: [&str; 3] = ["person", "bicycle", "car"];
@@ -81,11 +86,19 @@ impl Scene {
         if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
             return Self::parse(text, name);
         }
-        let text = std::fs::read_to_string(name_or_path).map_err(|e| {
+        let mut text = String::new();
+        let read = File::open(name_or_path).and_then(|file| file.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text));
+        read.map_err(|e| {
             let shipped: Vec<&str> = Self::shipped().collect();
             Error::new(Code::Source, format!("there is no scene `{name_or_path}`: {e}"))
                 .hint(format!("shipped scenes are {}; anything else is the path of a YAML file", shipped.join(", ")))
         })?;
+        if text.len() as u64 > SCRIPT_BYTES_MAX {
+            return Err(Error::new(
+                Code::Source,
+                format!("scene `{name_or_path}` is longer than {SCRIPT_BYTES_MAX} bytes"),
+            ));
+        }
         Self::parse(&text, name_or_path)
     }
 

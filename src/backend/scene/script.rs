@@ -321,9 +321,17 @@ impl Script {
             .or_else(|| {
                 self.objects.iter().enumerate().find_map(|(i, o)| o.problem().map(|p| format!("objects[{i}]: {p}")))
             })
-            .or_else(|| {
-                self.zones.iter().find(|z| z.polygon.len() < 3).map(|z| format!("zone `{}` needs three points", z.name))
-            })
+            .or_else(|| self.zones.iter().find_map(ZoneSpec::problem))
+    }
+}
+
+impl ZoneSpec {
+    fn problem(&self) -> Option<String> {
+        if self.polygon.len() < 3 {
+            return Some(format!("zone `{}` needs three points", self.name));
+        }
+        let outside = self.polygon.iter().flatten().any(|v| !(0.0..=1.0).contains(v));
+        outside.then(|| format!("zone `{}`: corners are shares of the picture, 0 to 1", self.name))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The shared thread is the shape in which hardware pipelines deliver: many sources, one caller, frames already
 //! detected and tracked. A sink that waits for room (a finite source loses nothing) holds up that one thread and
-//! so every other source on it; those are finite or virtual too, so nothing is lost by it, only later.
+//! so every other source on it: finite ones come later, live ones count what became late meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -137,7 +137,9 @@ impl Backend for SceneBackend {
             return self.play_together(player, sink);
         }
         let signals = player.signals.clone();
-        let worker = Worker::start(format!("scene-{}", plan.id), move |stop| play_alone(player, &stop))?;
+        let worker = Worker::start(format!("scene-{}", plan.id.as_str().replace('\0', "")), move |stop| {
+            play_alone(player, &stop)
+        })?;
         self.alone.insert(plan.id.clone(), (signals, worker));
         Ok(())
     }

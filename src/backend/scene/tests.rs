@@ -155,6 +155,9 @@ fn a_script_that_makes_no_sense_is_refused_with_its_place() {
     assert!(refused(&TINY.replace("kind: person", "kind: person, shape: van")).contains("objects[0]"));
     assert!(refused(&TINY.replace("#ff0000", "red")).contains("#rrggbb"));
     assert!(refused(&TINY.replace("[[-4, 10], [4, 10]]", "[[-4, 10]]")).contains("two corners"));
+    let zone = |points: &str| format!("{TINY}zones: [{{ name: z, polygon: {points} }}]\n");
+    assert!(refused(&zone("[[0, 0], [1, 1]]")).contains("three points"));
+    assert!(refused(&zone("[[0, 0], [640, 0], [1, 1]]")).contains("shares of the picture"));
     assert!(Scene::load("no-such-scene").unwrap_err().to_string().contains("street"));
 }
 
