@@ -41,7 +41,7 @@ pub(super) async fn health(State(desk): State<Desk>) -> (StatusCode, Json<Status
 
 /// The metrics at their configured path; nothing anywhere else.
 pub(super) async fn metrics_or_not_found(State(desk): State<Desk>, uri: Uri) -> Response {
-    if uri.path() == &*desk.metrics_path {
+    if desk.metrics_path.as_deref() == Some(uri.path()) {
         let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
         return (kind, desk.board.metrics_text()).into_response();
     }

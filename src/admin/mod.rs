@@ -53,7 +53,8 @@ pub struct Admin {
 #[derive(Clone)]
 struct Desk {
     board: Arc<dyn Board>,
-    metrics_path: Arc<str>,
+    /// Where the metrics page is; `None` where it is not served.
+    metrics_path: Option<Arc<str>>,
     streams: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
@@ -67,7 +68,7 @@ pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn Board>)
     let (stop, stopped) = watch::channel(false);
     let desk = Desk {
         board,
-        metrics_path: plan.metrics_path.as_str().into(),
+        metrics_path: plan.metrics.then(|| plan.metrics_path.as_str().into()),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         stop: stopped.clone(),
     };

@@ -208,7 +208,7 @@ fn rfc3339(unix_ns: u64) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::types::{BBox, Level};
+    use crate::types::{Detection, BBox, Level};
 
     pub(crate) fn plan() -> AlertPlan {
         AlertPlan {
@@ -303,7 +303,7 @@ pub(crate) mod tests {
     #[test]
     fn a_refused_draft_does_not_throttle_a_good_one() {
         let mut policy = Policy::new(&plan());
-        let mut d = draft("r", "1");
+        let d = draft("r", "1");
         policy.decide(&on(&d, seen(0.1).clone()), &frame("a", 0, 0.0));
         accepted(policy.decide(&on(&d, seen(0.9).clone()), &frame("a", 1, 0.1)));
     }
@@ -397,7 +397,7 @@ pub(crate) mod tests {
         let mut accepted = 0;
         for f in &frames {
             for d in &drafts {
-                accepted += u64::from(matches!(policy.decide(d, &[], f), Decision::Accept(_)));
+                accepted += u64::from(matches!(policy.decide(d, f), Decision::Accept(_)));
             }
         }
         let took = start.elapsed();

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn alert(key: &str) -> Arc<Alert> {
-        match Policy::new(&plan()).decide(&draft("r", key), &[], &frame("a", 0, 0.0)) {
+        match Policy::new(&plan()).decide(&draft("r", key), &frame("a", 0, 0.0)) {
             Decision::Accept(alert) => alert,
             other => panic!("{other:?}"),
         }

@@ -56,7 +56,7 @@ struct Served {
 }
 
 fn plan(port: u16) -> AdminPlan {
-    AdminPlan { enabled: true, port, metrics_path: "/metrics".into() }
+    AdminPlan { enabled: true, port, metrics: true, metrics_path: "/metrics".into() }
 }
 
 impl Served {

@@ -16,7 +16,7 @@ use dsengine::config::{AlertPlan, HandlerKind, HandlerPlan};
 use dsengine::error::Code;
 use dsengine::handlers;
 use dsengine::telemetry::{AlertOutcome, Metrics};
-use dsengine::types::{Alert, AlertDraft, Clock, Frame, Level};
+use dsengine::types::{Alert, Raised, Clock, Frame, Level};
 use tokio::runtime::Runtime;
 
 use crate::watch::Wall;
@@ -42,9 +42,9 @@ fn plan() -> AlertPlan {
     }
 }
 
-fn draft(rule: &str, key: impl ToString) -> AlertDraft {
+fn draft(rule: &str, key: impl ToString) -> Raised {
     let message = format!("{rule} \"quoted\" ünïcode");
-    AlertDraft { rule: rule.into(), level: None, key: key.to_string(), message, detections: vec![] }
+    Raised { rule: rule.into(), level: None, key: key.to_string(), message, detections: vec![] }
 }
 
 fn frame(clock: &dyn Clock, source: &str, seq: u64) -> Frame {
@@ -67,7 +67,7 @@ fn alert(key: &str) -> Arc<Alert> {
     let clock = Wall::new();
     let metrics = Metrics::new(clock.clone());
     let mut gate = Gate::new(&plan(), &"gate".into(), MemoryStore::new(1), &[], &metrics);
-    gate.raise(&draft("loitering", key), &[], &frame(&*clock, "gate", 7)).expect("accepted")
+    gate.raise(&draft("loitering", key), &frame(&*clock, "gate", 7)).expect("accepted")
 }
 
 /// What every handler keeps to, whatever it delivers to. `make` builds it anew with a receiver that works.
@@ -152,7 +152,7 @@ impl Path_ {
 
     fn raise(&mut self, rule: &str, key: impl ToString, seq: u64) -> Option<Arc<Alert>> {
         let frame = frame(&*self.clock, "gate", seq);
-        self.gate.raise(&draft(rule, key), &[], &frame)
+        self.gate.raise(&draft(rule, key), &frame)
     }
 
     fn drain(&self) -> usize {
