@@ -38,9 +38,9 @@ fn readable(path: &Path) -> Result<(), String> {
     std::fs::File::open(path).map(drop).map_err(|error| error.to_string())
 }
 
-/// A network camera's last packets arrive after it fell silent, and are silence's start for us. So much less silence
-/// is put up with, so that a camera is noticed to be gone within its `gap`.
-const NETWORK_TAIL: Duration = Duration::from_millis(150);
+/// A network camera's last frames come out up to 100 ms after it fell silent (measured), and a busy machine looks
+/// late. So much less silence is put up with, so that a camera is noticed to be gone within its `gap`.
+const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// How an attempt ended.
 enum End {
