@@ -8,13 +8,37 @@ use crate::config::RetryPlan;
 /// Chance only shortens: the cap stays a cap, and delays still spread once they have reached it.
 const JITTER: f64 = 0.25;
 
+/// Running this long proves a connection; only then does the next failure start again at the first delay. A camera
+/// that sends one frame and dies is not proven.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// Failures in a row.
+#[derive(Debug, Default)]
+pub(super) struct Streak(u32);
+
+impl Streak {
+    /// An attempt failed that had delivered frames for `ran`. Returns how many failures in a row that makes.
+    pub(super) fn failed(&mut self, ran: Duration) -> u32 {
+        self.0 = if ran >= STABLE { 1 } else { self.0.saturating_add(1) };
+        self.0
+    }
+}
+
 /// The wait before attempt `attempt` (1 = first retry). `chance` is drawn evenly from 0..1.
 pub(super) fn delay(plan: &RetryPlan, attempt: u32, chance: f64) -> Duration {
     let doublings = if plan.exponential { attempt.saturating_sub(1).min(62) } else { 0 };
     // Saturating: a Duration of centuries is still just "at the cap".
     let grown = plan.base.as_secs_f64() * (1u64 << doublings) as f64;
-    let full = grown.min(plan.cap.as_secs_f64());
-    Duration::from_secs_f64(full * (1.0 - JITTER * chance.clamp(0.0, 1.0)))
+    shortened(Duration::from_secs_f64(grown.min(plan.cap.as_secs_f64())), chance)
+}
+
+/// The wait before each further attempt of a live source that is out of retries.
+pub(super) fn at_cap(plan: &RetryPlan, chance: f64) -> Duration {
+    shortened(plan.cap, chance)
+}
+
+fn shortened(delay: Duration, chance: f64) -> Duration {
+    delay.mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -40,9 +64,17 @@ mod tests {
     }
 
     #[test]
+    fn only_a_stable_run_makes_failures_forgotten() {
+        let mut streak = Streak::default();
+        let runs = [0, 0, 1, 9, 10, 0, 3600, 9].map(Duration::from_secs);
+        assert_eq!(runs.map(|ran| streak.failed(ran)), [1, 2, 3, 4, 1, 2, 1, 2]);
+    }
+
+    #[test]
     fn fixed_delays_stay_fixed() {
         let plan = plan(700, 10_000, false);
         assert!((1..50).all(|n| delay(&plan, n, 0.0) == Duration::from_millis(700)));
+        assert_eq!(at_cap(&plan, 0.0), Duration::from_secs(10), "out of retries, the cap is the delay");
     }
 
     #[test]

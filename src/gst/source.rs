@@ -22,8 +22,6 @@ use crate::types::{Clock, Frame};
 const FILE_SILENCE: Duration = Duration::from_secs(4);
 /// How often the thread looks up from waiting (for a frame, for the next attempt).
 const TICK: Duration = Duration::from_millis(25);
-/// Running this long proves a connection; only then does the next failure start again at the first delay.
-const STABLE_NS: u64 = 10_000_000_000;
 /// After an error, a file's frames decoded before it are still delivered; this long without one, there are none.
 const DRAIN_NS: u64 = 500_000_000;
 /// Time between frames of a file that states neither timestamps nor a frame rate.
@@ -38,9 +36,9 @@ fn readable(path: &Path) -> Result<(), String> {
     std::fs::File::open(path).map(drop).map_err(|error| error.to_string())
 }
 
-/// A network camera's last packets arrive after it fell silent, and are silence's start for us. So much less silence
-/// is put up with, so that a camera is noticed to be gone within its `gap`.
-const NETWORK_TAIL: Duration = Duration::from_millis(150);
+/// A network camera's last frames come out up to 100 ms after it fell silent (measured), and a busy machine looks
+/// late. So much less silence is put up with, so that a camera is noticed to be gone within its `gap`.
+const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// How an attempt ended.
 enum End {
@@ -92,8 +90,11 @@ impl Source {
 
     /// Runs until the source ends, breaks or is taken away.
     pub(super) fn run(mut self) {
-        let mut failures = 0u32;
+        let mut streak = backoff::Streak::default();
         loop {
+            if self.stop.requested() {
+                return self.enter(SourceState::Stopped);
+            }
             // A source that was given up stays `Failed` in everybody's eyes until a frame proves otherwise.
             if self.state != Some(SourceState::Failed) {
                 self.enter(SourceState::Connecting);
@@ -120,11 +121,8 @@ impl Source {
             }
             tracing::warn!(source = %self.plan.id, reason, "source fault");
             self.tell(SourceEvent::Fault(reason));
-            if self.ran_ns.take().is_some_and(|(first, last)| last.saturating_sub(first) >= STABLE_NS) {
-                failures = 0;
-            }
-            failures = failures.saturating_add(1);
-            self.back_off(failures);
+            let ran = self.ran_ns.take().map_or(0, |(first, last)| last.saturating_sub(first));
+            self.back_off(streak.failed(Duration::from_nanos(ran)));
         }
     }
 
@@ -132,7 +130,7 @@ impl Source {
         let retry = &self.plan.retry;
         let wait = if failures > retry.max_retries {
             self.enter(SourceState::Failed);
-            backoff::delay(&self.plan.retry, u32::MAX, fastrand::f64())
+            backoff::at_cap(&self.plan.retry, fastrand::f64())
         } else {
             let wait = backoff::delay(retry, failures, fastrand::f64());
             self.enter(SourceState::Backoff { attempt: failures });
@@ -146,9 +144,6 @@ impl Source {
 
     /// One pipeline, from its start to its end.
     fn attempt(&mut self) -> End {
-        if self.stop.requested() {
-            return End::Removed;
-        }
         if let Input::File(path) = &self.plan.input
             && let Err(why) = readable(path)
         {

@@ -12,12 +12,18 @@ use dsengine::types::{Clock, Frame, Picture, SourceId};
 pub(crate) struct Machine {
     start: std::time::Instant,
     skipped_ns: AtomicU64,
+    rush_ns: AtomicU64,
 }
 
 impl Machine {
     #[allow(clippy::disallowed_methods, reason = "a test's own clock for real pipelines")]
     pub(crate) fn start() -> Arc<Self> {
-        Arc::new(Self { start: std::time::Instant::now(), skipped_ns: AtomicU64::new(0) })
+        Arc::new(Self { start: std::time::Instant::now(), skipped_ns: AtomicU64::new(0), rush_ns: AtomicU64::new(0) })
+    }
+
+    /// From now on `time` passes with every look at the clock.
+    pub(crate) fn rush(&self, time: Duration) {
+        self.rush_ns.store(time.as_nanos() as u64, Ordering::SeqCst);
     }
 
     /// Lets time pass at once.
@@ -28,6 +34,7 @@ impl Machine {
 
 impl Clock for Machine {
     fn monotonic_ns(&self) -> u64 {
+        self.skipped_ns.fetch_add(self.rush_ns.load(Ordering::SeqCst), Ordering::SeqCst);
         self.start.elapsed().as_nanos() as u64 + self.skipped_ns.load(Ordering::SeqCst)
     }
 

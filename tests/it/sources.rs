@@ -219,6 +219,20 @@ fn a_slow_engine_is_not_taken_for_a_silent_file() {
 }
 
 #[test]
+fn a_finite_source_that_says_nothing_is_given_up() {
+    // Each of these frames takes far longer to draw than a look at the clock, and every look takes two seconds.
+    let input = Input::Test { pattern: "snow".into(), frames: Some(9), width: 4096, height: 4096, fps: 25.0 };
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    clock.rush(Duration::from_secs(2));
+    backend.add_source(&plan("one", input), sink.clone()).unwrap();
+    let story = sink.wait("one", MINUTE, Story::over);
+    assert!(story.broken().unwrap().starts_with("no first frame for"), "{:?}", story.broken());
+    assert_eq!(story.states(), [SourceState::Connecting, SourceState::Failed]);
+}
+
+#[test]
 fn a_live_source_stamps_arrival_and_stops_when_taken_away() {
     let clock = Machine::start();
     let sink = Recorder::new(&clock);
