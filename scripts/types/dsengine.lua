@@ -190,7 +190,7 @@ time = {}
 function time.now() end
 
 ---Values that the engine keeps for this script on this source. They survive a reload and a crash, up to the last
----call that succeeded. At most 1 MiB.
+---call that succeeded. At most 1 MiB. While the script's top level runs they can be read, not written.
 ---@class state
 state = {}
 

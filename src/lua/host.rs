@@ -101,10 +101,10 @@ impl Host {
                 let mut seat = lock(&seat);
                 // One edit per detection and call at most doubles the frame's own size.
                 if seat.verdict.edits.len() >= 4 * seat.boxes.len() {
-                    return Ok(Some("frame:edit: more than four edits per detection in one call"));
+                    return Ok(Some("frame:edit: more than four edits per detection in one call".to_owned()));
                 }
-                if label.as_ref().is_some_and(|label| label.len() > LABEL_BYTES_MAX) {
-                    return Ok(Some("frame:edit: a label of more than 256 bytes"));
+                if let Some(problem) = wrong(label.as_deref(), confidence) {
+                    return Ok(Some(format!("frame:edit: {problem}")));
                 }
                 seat.verdict.edits.push(Edit { index, label, confidence });
                 Ok(None)
@@ -119,10 +119,15 @@ impl Host {
                     if seat.verdict.added.len() >= most {
                         return Ok(Some(format!("more than {most} detections added in one call")));
                     }
-                    if label.len() > LABEL_BYTES_MAX {
-                        return Ok(Some(format!("a label of more than {LABEL_BYTES_MAX} bytes")));
+                    if let Some(problem) = wrong(Some(&label), Some(confidence)) {
+                        return Ok(Some(problem));
                     }
                     let bbox = BBox { x, y, width, height };
+                    if bbox.clamped().is_none() {
+                        return Ok(Some(format!(
+                            "nothing of the box {x}, {y}, {width}, {height} is in the picture (0..1)"
+                        )));
+                    }
                     seat.verdict.added.push(Detection::new(label, class_id, confidence, bbox));
                     Ok(None)
                 },
@@ -240,8 +245,25 @@ fn bounded(text: &LuaString, most: usize) -> (String, bool) {
     (text, cut)
 }
 
+/// What `strategy::apply` would refuse, said at the script's own line.
+fn wrong(label: Option<&str>, confidence: Option<f32>) -> Option<String> {
+    match (label, confidence) {
+        (Some(""), _) => Some("the label is empty".to_owned()),
+        (Some(label), _) if label.len() > LABEL_BYTES_MAX => {
+            Some(format!("a label of more than {LABEL_BYTES_MAX} bytes"))
+        }
+        (_, Some(confidence)) if !(0.0..=1.0).contains(&confidence) => {
+            Some(format!("the confidence {confidence} is not within 0..1"))
+        }
+        _ => None,
+    }
+}
+
 /// Notes a write; it takes effect when the call has succeeded.
 fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64>) -> Result<(), String> {
+    if seat.loading {
+        return Err("while the script loads, state can only be read; set it from detect on".to_owned());
+    }
     if value.is_nil() {
         seat.writes.insert(key, None);
         return Ok(());

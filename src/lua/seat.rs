@@ -26,6 +26,8 @@ const LABELS_MAX: usize = 4096;
 /// What host functions and the strategy share during a call.
 pub(super) struct Seat {
     pub(super) pts_ns: u64,
+    /// The script's top level is running: it may read state and not write it, so that loading touches nothing.
+    pub(super) loading: bool,
     pub(super) boxes: Vec<BBox>,
     pub(super) track_ids: Vec<Option<u64>>,
     /// The frame's tracks; held for the length of the call only, so that the lane can go on changing its own.
@@ -47,6 +49,7 @@ impl Seat {
     pub(super) fn new(space: Arc<Mutex<Space>>) -> Self {
         Self {
             pts_ns: 0,
+            loading: false,
             boxes: Vec::new(),
             track_ids: Vec::new(),
             tracks: None,

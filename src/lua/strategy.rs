@@ -28,8 +28,6 @@ pub fn load(script: Script, watchdog: &Arc<Watchdog>) -> Result<LuaStrategy, Err
         }
     })?;
     lock(&modules).closed = true;
-    // What the top level kept counts as a completed call.
-    commit(&mut lock(&seat));
     let watchdog = Arc::clone(watchdog);
     Ok(LuaStrategy {
         script,

@@ -72,6 +72,7 @@ impl Vm {
         {
             let mut seat = lock(&seat);
             (seat.buffer, seat.capacity, seat.zones) = (None, 0, Vec::new());
+            seat.loading = true;
         }
         let (lua, parts) = furnish(script, &host).map_err(broken)?;
         let vm = Self {
@@ -87,8 +88,9 @@ impl Vm {
             collected_at: 0,
             cycles_due: 0,
         };
-        vm.run_top_level(script, &parts)?;
-        Ok(vm)
+        let result = vm.run_top_level(script, &parts);
+        lock(&vm.seat).loading = false;
+        result.map(|()| vm)
     }
 
     fn run_top_level(&self, script: &Script, parts: &Table) -> Result<(), Fault> {

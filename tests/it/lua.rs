@@ -308,6 +308,10 @@ fn a_script_that_cannot_be_loaded_says_where_and_why() {
             "require('../secret')\nfunction detect() end",
             "[E0401] scripts/x.lua:1: require: '../secret' is no module name; write it like 'lib/geometry'",
         ),
+        (
+            "state.set('k', 1)\nfunction detect() end",
+            "[E0401] scripts/x.lua:1: state.set: while the script loads, state can only be read; set it from detect on",
+        ),
         ("\n\nwhile true do end\nfunction detect() end", "[E0401] scripts/x.lua:3: stopped after 200 ms of CPU time"),
     ];
     for (text, message) in cases {
