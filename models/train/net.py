@@ -43,7 +43,10 @@ class Detector(nn.Module):
         self.lateral = nn.ModuleList([Conv(64, neck, 1), Conv(96, neck, 1), Conv(96, neck, 1)])
         self.smooth = nn.ModuleList([Conv(neck, neck), Conv(neck, neck)])
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
-        self.head = Conv(neck, neck)
+        # One convolution for all strides, a norm for each: their activations differ, and a norm shared between them
+        # would see one stride at a time in training and a mixture afterwards.
+        self.head = nn.Conv2d(neck, neck, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(neck, momentum=0.03) for _ in STRIDES)
         self.box = nn.Conv2d(neck, 4, 1)
         self.score = nn.Conv2d(neck, classes, 1)
         # Every stride has its own idea of a usual size.
@@ -68,7 +71,7 @@ class Detector(nn.Module):
         p8 = self.smooth[0](self.lateral[0](c8) + self.up(p16))
         scores, reaches = [], []
         for i, p in enumerate((p8, p16, p32)):
-            h = self.head(p)
+            h = self.norms[i](self.head(p)).relu()
             scores.append(self.score(h).flatten(2))
             reaches.append((self.box(h) * self.scale[i]).flatten(2))
         scores = torch.cat(scores, 2).transpose(1, 2).float()

@@ -37,11 +37,11 @@ def countable(rows):
     return (rows[:, 5] <= HIDDEN_MAX) & (rows[:, 6] <= OUTSIDE_MAX) & (h >= LOW_PIXELS) & (w >= NARROW_PIXELS)
 
 
-def augment(picture, rows, rng):
+def augment(picture, rows, rng, zoom):
     rows = rows.copy()
     # Size and place.
     if rng.random() < 0.7:
-        s = math.exp(rng.uniform(math.log(0.55), math.log(1.5)))
+        s = math.exp(rng.uniform(-1.4, 1.0) * math.log(zoom))
         tx = rng.uniform(-0.15, 0.15) * WIDTH + (1 - s) * rng.random() * WIDTH
         ty = rng.uniform(-0.15, 0.15) * HEIGHT + (1 - s) * rng.random() * HEIGHT
         move = np.float32([[s, 0, tx], [0, s, ty]])
@@ -86,16 +86,18 @@ def augment(picture, rows, rng):
 
 
 class Pictures(torch.utils.data.Dataset):
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, zoom):
         self.pictures, self.labels = load(folder)
-        self.seed = seed
+        self.seed, self.zoom = seed, zoom
 
     def __len__(self):
         return len(self.labels)
 
     def __getitem__(self, key):
         step, i = key
-        x, rows = augment(np.asarray(self.pictures[i]), self.labels[i], np.random.default_rng((self.seed, step, i)))
+        x, rows = augment(
+            np.asarray(self.pictures[i]), self.labels[i], np.random.default_rng((self.seed, step, i)), self.zoom
+        )
         return torch.from_numpy(np.ascontiguousarray(x)), rows
 
 
@@ -166,7 +168,7 @@ def loss_of(model, x, boxes, classes):
     total = soft[taken].sum().clamp(min=1.0)
     # Easy background weighs less (focal), what was left out not at all.
     bce = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
-    weight = torch.where(target > 0, torch.ones_like(target), scores.detach().sigmoid().pow(1.5))
+    weight = torch.where(target > 0, torch.ones_like(target), scores.detach().sigmoid().pow(model.focus))
     score_loss = (bce * weight * ~leave[..., None]).sum() / total
     box_loss = ((1 - iou(corners[taken], boxes[n[taken], owner[taken]], complete=True)) * soft[taken]).sum() / total
     return score_loss, box_loss
@@ -194,6 +196,54 @@ def export(model, path):
     onnx.save(graph, path)
 
 
+@torch.no_grad()
+def resume(model, path, x):
+    """Takes the weights of an exported model, whose batch norms are folded into its convolutions.
+
+    Each batch norm is given the statistics of its own input on the batch `x`, and the scale and shift that undo them,
+    so that the network computes what the exported one does and can be trained on.
+    """
+    graph = onnx.load(path).graph
+    values = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            values[node.output[0]] = torch.from_numpy(onnx.numpy_helper.to_array(node.attribute[0].t).copy())
+        elif node.op_type == "Identity" and node.input[0] in values:
+            values[node.output[0]] = values[node.input[0]]
+    nodes = [n for n in graph.node if n.op_type == "Conv"]
+    made = {name for n in nodes for name in n.output}
+    scales = [n for n in graph.node if n.op_type == "Mul" and n.input[0] in made and n.input[1] in values]
+    for i, n in enumerate(scales):
+        model.scale[i] = values[n.input[1]].reshape(())
+    visited, order = set(), iter(nodes)
+    # Of the convolution just passed: what the export added, and its weights there over those taken here.
+    shift = ratio = None
+
+    def on_conv(conv, _):
+        nonlocal shift, ratio
+        weight, shift = (values[name] for name in next(order).input[1:3])
+        if conv not in visited:
+            visited.add(conv)
+            conv.weight.copy_(weight)
+            if conv.bias is not None:
+                conv.bias.copy_(shift)
+        own = conv.weight.flatten(1)
+        ratio = (weight.flatten(1) * own).sum(1) / (own * own).sum(1).clamp(min=1e-12)
+
+    def on_norm(norm, inputs):
+        mean, var = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3), unbiased=False)
+        norm.weight.copy_(ratio * (var + norm.eps).sqrt())
+        norm.bias.copy_(ratio * mean + shift)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var)
+
+    hooks = [m.register_forward_pre_hook(on_conv) for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    hooks += [m.register_forward_pre_hook(on_norm) for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    model.eval()(x)
+    for hook in hooks:
+        hook.remove()
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--data", required=True)
@@ -204,6 +254,9 @@ def main():
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--threads", type=int, default=1)
     args.add_argument("--bf16", action="store_true", help="train in bfloat16 (faster where the CPU has it)")
+    args.add_argument("--resume", help="start from this exported model instead of from nothing")
+    args.add_argument("--zoom", type=float, default=1.5, help="largest change of size")
+    args.add_argument("--focus", type=float, default=1.5, help="how little easy background weighs (0 = as much as all)")
     args.add_argument("--out", default="models/street.onnx")
     args = args.parse_args()
     torch.set_num_threads(args.threads)
@@ -213,7 +266,10 @@ def main():
     model.half = args.bf16
     model = model.to(memory_format=torch.channels_last)
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
-    pictures = Pictures(args.data, args.seed)
+    model.focus = args.focus
+    pictures = Pictures(args.data, args.seed, args.zoom)
+    if args.resume:
+        resume(model, args.resume, pad([pictures[0, i] for i in range(128)])[0])
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
@@ -239,7 +295,7 @@ def main():
         (score_loss + 2.0 * box_loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
-        keep = min(0.997, (1 + step) / (10 + step))
+        keep = min(0.995, (1 + step) / (10 + step))
         with torch.no_grad():
             now = model.state_dict()
             for key, value in average.state_dict().items():
@@ -249,7 +305,7 @@ def main():
         if step % 25 == 0:
             spent = time.time() - began
             print(f"step {step:5d}  score {means[0]:.3f}  box {means[1]:.3f}  {spent:.0f} s", flush=True)
-        if step % 250 == 249:
+        if step % 200 == 199:
             export(average, args.out)
     export(average, args.out)
 
