@@ -208,7 +208,7 @@ fn rfc3339(unix_ns: u64) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::types::{Detection, BBox, Level};
+    use crate::types::{BBox, Detection, Level};
 
     pub(crate) fn plan() -> AlertPlan {
         AlertPlan {

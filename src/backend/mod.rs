@@ -5,8 +5,8 @@
 //! frames arrive already detected and tracked and without pixels (a detections-only scene, a trace, DeepStream).
 //! The sink never runs user code; it only queues. Look next at `engine::inlet`, the one real sink.
 
-pub mod trace;
 pub mod scene;
+pub mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;

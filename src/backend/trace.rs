@@ -96,7 +96,8 @@ impl Record {
         let tracked = self.detections.iter().all(|seen| seen.track_id.is_some());
         let detections = self.detections.into_iter().map(|seen| {
             let [x, y, width, height] = seen.bbox;
-            let mut detection = Detection::new(seen.label, seen.class_id, seen.confidence, BBox { x, y, width, height });
+            let mut detection =
+                Detection::new(seen.label, seen.class_id, seen.confidence, BBox { x, y, width, height });
             detection.track_id = seen.track_id;
             detection
         });
@@ -174,7 +175,8 @@ impl Reader {
         let mut text = String::new();
         lines.read_line(&mut text).map_err(|e| broken(format!("cannot be read: {e}")))?;
         let header: Header = serde_json::from_str(&text).map_err(|e| {
-            broken(format!("line 1 is not the header of a trace: {e}")).hint("write one with `dsengine record -o OUT.jsonl`")
+            broken(format!("line 1 is not the header of a trace: {e}"))
+                .hint("write one with `dsengine record -o OUT.jsonl`")
         })?;
         if header.format > FORMAT {
             return Err(broken(format!("is of trace format {}, this engine reads up to {FORMAT}", header.format)));
@@ -341,8 +343,12 @@ mod tests {
             tracked: false,
             picture: None,
         };
-        let header =
-            Header { format: FORMAT, dsengine: "0.0.0".into(), config_hash: "x".into(), start_unix_ns: 1_000_000_000_000 };
+        let header = Header {
+            format: FORMAT,
+            dsengine: "0.0.0".into(),
+            config_hash: "x".into(),
+            start_unix_ns: 1_000_000_000_000,
+        };
         let mut writer = Writer::new(Vec::new(), &header).unwrap();
         writer.write(&frame).unwrap();
         let bytes = writer.finish().unwrap();
@@ -360,8 +366,11 @@ mod tests {
     #[test]
     fn a_broken_line_is_named_by_its_number() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"\",\"start_unix_ns\":0}\n{\"no\":1}\n")
-            .unwrap();
+        std::fs::write(
+            file.path(),
+            "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"\",\"start_unix_ns\":0}\n{\"no\":1}\n",
+        )
+        .unwrap();
         let mut reader = Reader::open(file.path()).unwrap();
         let message = reader.next_record().unwrap_err().to_string();
         assert!(message.contains(":2: is not a frame of a trace"), "{message}");

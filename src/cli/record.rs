@@ -11,9 +11,9 @@ use dsengine::config::{self, Loaded, ModelPlan, Plan};
 use dsengine::engine::{Engine, Judged, Observer};
 use dsengine::error::{Code, Error};
 use dsengine::gst::Mp4Writer;
+use dsengine::infer;
 use dsengine::types::Frame;
 use dsengine::vision::draw;
-use dsengine::infer;
 use indicatif::ProgressBar;
 
 use super::exit::Exit;

@@ -86,7 +86,9 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     }
     let plan = loaded.plan;
     if plan.sources.is_empty() {
-        eprintln!("error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config");
+        eprintln!(
+            "error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config"
+        );
         return Exit::Usage;
     }
     if let Err(error) = input::log(&plan.logging, args.verbose) {

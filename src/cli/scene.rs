@@ -80,7 +80,8 @@ fn render(
     }
     let (width, height) = scene.size();
     let mut movie = Mp4Writer::create(file, scene.fps())?;
-    let io = |path: &Path, e: &std::io::Error| Error::new(Code::Io, format!("{}: cannot be written: {e}", path.display()));
+    let io =
+        |path: &Path, e: &std::io::Error| Error::new(Code::Io, format!("{}: cannot be written: {e}", path.display()));
     let mut trace = match truth {
         None => None,
         Some(path) => {

@@ -109,7 +109,10 @@ const ROWS: &[Row] = &[
     built("detection.strategies[].nms_threshold", "overlap above which the weaker box of a class is dropped"),
     built("detection.strategies[].max_objects", "most detections per frame"),
     planned("detection.strategies[].precision", "precision of a TensorRT engine"),
-    planned("detection.strategies[].config.interval", "the model sees every n-th frame, the tracker bridges the others"),
+    planned(
+        "detection.strategies[].config.interval",
+        "the model sees every n-th frame, the tracker bridges the others",
+    ),
     built("detection.strategies[].config.layout", "how the model's outputs are read"),
     built("detection.strategies[].config.input_shape", "input size of a model with a dynamic one"),
     built("detection.strategies[].config.output_layers", "outputs that are read"),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::inbox::in_flight_max;
 use super::handle::{Handle, Running, Shared, Source};
+use super::inbox::in_flight_max;
 use super::lane::{Lane, Rule};
 use super::live::{Events, Live};
 use super::pool::Pool;
@@ -20,13 +20,13 @@ use crate::backend::{Backend, Sink};
 use crate::config::{Input, Plan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
+use crate::handlers;
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::lua;
 use crate::strategy::{Motion, StateStore, Strategy, Watchdog};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
-use crate::handlers;
 
 /// Most script bytes read.
 const SCRIPT_BYTES_MAX: u64 = 1 << 20;
@@ -163,9 +163,16 @@ impl Builder {
             let live = Live::new();
             let mut detectors = Vec::new();
             let mut rules = Vec::new();
-            for (strategy, board) in plan.strategies.iter().zip(&boards).filter(|(s, _)| applies(&s.sources, &source.id)) {
+            for (strategy, board) in
+                plan.strategies.iter().zip(&boards).filter(|(s, _)| applies(&s.sources, &source.id))
+            {
                 match &strategy.kind {
-                    StrategyKind::Motion => detectors.push(rule(board, false, Box::new(Motion::new(&*strategy.name, &strategy.config)?), &metrics)),
+                    StrategyKind::Motion => detectors.push(rule(
+                        board,
+                        false,
+                        Box::new(Motion::new(&*strategy.name, &strategy.config)?),
+                        &metrics,
+                    )),
                     StrategyKind::Lua(path) => {
                         let make = lua_maker(strategy, path, &source.id, &state, &watchdog);
                         let text = scripts.get(path);
@@ -180,7 +187,11 @@ impl Builder {
                     StrategyKind::Wasm(path) => {
                         return Err(Error::new(
                             Code::Unsupported,
-                            format!("strategy {}: {}: WASM components are checked but not run yet", strategy.name, path.display()),
+                            format!(
+                                "strategy {}: {}: WASM components are checked but not run yet",
+                                strategy.name,
+                                path.display()
+                            ),
                         ));
                     }
                 }

@@ -150,13 +150,7 @@ impl Lane {
 }
 
 /// Lets one strategy judge, applies what it says, and returns what it raises. A fault leaves the frame as it was.
-fn consult(
-    rule: &mut Rule,
-    frame: &mut Frame,
-    tracks: &Tracks,
-    zones: &[Zone],
-    clock: &dyn Clock,
-) -> Vec<Raised> {
+fn consult(rule: &mut Rule, frame: &mut Frame, tracks: &Tracks, zones: &[Zone], clock: &dyn Clock) -> Vec<Raised> {
     let started_ns = clock.monotonic_ns();
     let verdict = rule.strategy.judge(&View { frame, tracks, zones });
     let applied = verdict.and_then(|verdict| apply(verdict, rule.filters, &mut frame.detections));

@@ -53,7 +53,11 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    pub(super) fn new(metrics: Arc<Metrics>, seats: BTreeMap<PathBuf, Vec<Seat>>, texts: BTreeMap<PathBuf, String>) -> Self {
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        seats: BTreeMap<PathBuf, Vec<Seat>>,
+        texts: BTreeMap<PathBuf, String>,
+    ) -> Self {
         let scripts = texts.into_iter().map(|(path, text)| (path, Script { text, generation: 1 })).collect();
         Self { seats, scripts: Mutex::new(scripts), metrics }
     }

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::board::SourceBoard;
 use super::inbox::Inbox;
 use super::lane::Control;
 use super::live::Events;
 use super::pool::{Feed, Job};
-use super::board::SourceBoard;
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::telemetry::SourceMetrics;
 use crate::types::{Clock, Frame, SourceId};
@@ -129,7 +129,6 @@ impl Route {
             on_end();
         }
     }
-
 }
 
 /// The engine's side of the Backend seam, one per source.

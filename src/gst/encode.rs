@@ -9,8 +9,8 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::close::close;
-use super::redact::redact;
 use crate::error::{Code, Error};
+use crate::telemetry::redact;
 use crate::types::{Matrix, Picture, PixelFormat, Range};
 
 /// Bytes waiting for the encoder before [`Mp4Writer::write`] waits.

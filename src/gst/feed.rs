@@ -16,9 +16,9 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::close::close;
-use super::redact::redact;
 use super::turn::Turn;
 use crate::config::Input;
+use crate::telemetry::redact;
 
 /// Decoded frames waiting to be pulled from a source that must not lose any.
 const LOSSLESS_FRAMES_MAX: u32 = 3;

@@ -5,8 +5,8 @@ use std::env;
 use gstreamer as gst;
 use gstreamer::DebugLevel;
 
-use super::redact::redact;
 use crate::error::{Code, Error};
+use crate::telemetry::redact;
 
 /// The `tracing` target of GStreamer's lines.
 const TARGET: &str = "gstreamer";

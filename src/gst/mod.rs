@@ -17,7 +17,6 @@ mod feed;
 mod log;
 mod pace;
 mod picture;
-mod redact;
 mod source;
 mod stop;
 mod turn;

@@ -37,7 +37,8 @@ fn packed_i420(picture: &Picture) -> Option<[Vec<u8>; 3]> {
         PixelFormat::Rgb => None,
         PixelFormat::I420 => Some([0, 1, 2].map(|plane| rows(plane).flatten().copied().collect())),
         PixelFormat::Nv12 => {
-            let chroma = |offset: usize| rows(1).flat_map(move |row| row[offset..].iter().step_by(2)).copied().collect();
+            let chroma =
+                |offset: usize| rows(1).flat_map(move |row| row[offset..].iter().step_by(2)).copied().collect();
             Some([rows(0).flatten().copied().collect(), chroma(0), chroma(1)])
         }
     }
@@ -45,9 +46,7 @@ fn packed_i420(picture: &Picture) -> Option<[Vec<u8>; 3]> {
 
 fn outline(planes: &mut [Vec<u8>; 3], width: u32, height: u32, area: [u32; 4], color: [u8; 3]) {
     let [left, top, right, bottom] = area;
-    let on_edge = |x: u32, y: u32| {
-        x < left + LINE || x + LINE > right || y < top + LINE || y + LINE > bottom
-    };
+    let on_edge = |x: u32, y: u32| x < left + LINE || x + LINE > right || y < top + LINE || y + LINE > bottom;
     let chroma_width = width.div_ceil(2);
     for y in top..bottom.min(height) {
         for x in left..right.min(width) {

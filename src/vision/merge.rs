@@ -27,7 +27,12 @@ mod tests {
         let at = |label: &str, class: u32, score: f32, x: f32| {
             Detection::new(label, class, score, BBox { x, y: 0.1, width: 0.2, height: 0.4 })
         };
-        let mut all = vec![at("person", 0, 0.6, 0.10), at("person", 7, 0.9, 0.11), at("dog", 1, 0.5, 0.10), at("person", 0, 0.4, 0.6)];
+        let mut all = vec![
+            at("person", 0, 0.6, 0.10),
+            at("person", 7, 0.9, 0.11),
+            at("dog", 1, 0.5, 0.10),
+            at("person", 0, 0.4, 0.6),
+        ];
         merge(&mut all, 0.5);
         let seen: Vec<(&str, f32)> = all.iter().map(|d| (&*d.label, d.confidence)).collect();
         assert_eq!(seen, [("person", 0.9), ("dog", 0.5), ("person", 0.4)]);

@@ -4,11 +4,11 @@
 //! is the geometry both ends share. Nothing here knows which runtime ran the network.
 
 pub mod decode;
+pub mod draw;
 pub mod letterbox;
+pub mod merge;
 pub mod nms;
 pub mod preprocess;
-pub mod merge;
-pub mod draw;
 
 pub mod jpeg;
 

@@ -16,7 +16,7 @@ use dsengine::config::{AlertPlan, HandlerKind, HandlerPlan};
 use dsengine::error::Code;
 use dsengine::handlers;
 use dsengine::telemetry::{AlertOutcome, Metrics};
-use dsengine::types::{Alert, Raised, Clock, Frame, Level};
+use dsengine::types::{Alert, Clock, Frame, Level, Raised};
 use tokio::runtime::Runtime;
 
 use crate::watch::Wall;

@@ -99,10 +99,8 @@ impl Dsengine {
     pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
         let (sender, lines) = sync_channel(LINES_MAX);
-        let readers = vec![
-            read(child.stdout.take().unwrap(), sender.clone()),
-            read(child.stderr.take().unwrap(), sender),
-        ];
+        let readers =
+            vec![read(child.stdout.take().unwrap(), sender.clone()), read(child.stderr.take().unwrap(), sender)];
         Running { child, lines, seen: Vec::new(), readers }
     }
 }

@@ -43,7 +43,8 @@ fn judged_frames_stay_fresh_and_skipped_ones_are_counted() {
 
     let text = std::fs::read_to_string(dir.path().join("judged.jsonl")).unwrap();
     let judged: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let mut ages: Vec<u64> = judged.iter().map(|j| j["waited_ns"].as_u64().unwrap() + j["lane_ns"].as_u64().unwrap()).collect();
+    let mut ages: Vec<u64> =
+        judged.iter().map(|j| j["waited_ns"].as_u64().unwrap() + j["lane_ns"].as_u64().unwrap()).collect();
     let lasted = judged.len() as f64 / 25.0;
     let period_ms = 1000.0 / lasted;
     let p99_ms = quantile(&mut ages, 0.99) as f64 / 1e6;
@@ -54,7 +55,10 @@ fn judged_frames_stay_fresh_and_skipped_ones_are_counted() {
         p99_ms / period_ms
     );
     let joined = run.seen.join("\n");
-    let dropped = joined.split("\"overload\": ").nth(1).and_then(|t| t.split([',', '\n', '}']).next()?.trim().parse::<u64>().ok());
+    let dropped = joined
+        .split("\"overload\": ")
+        .nth(1)
+        .and_then(|t| t.split([',', '\n', '}']).next()?.trim().parse::<u64>().ok());
     let dropped = dropped.unwrap_or_else(|| panic!("no drops are counted: {joined}"));
     assert!(dropped as f64 > 0.3 * judged.len() as f64, "{dropped} dropped of {} judged", judged.len());
     assert!(p99_ms <= 2.0 * period_ms, "age p99 {p99_ms:.1} ms, two periods are {:.1} ms", 2.0 * period_ms);

@@ -33,7 +33,8 @@ fn start(dir: &Path, judgements: &str) -> Running {
          monitoring: {{ prometheus: {{ port: 0 }} }}\nlogging: {{ format: text }}\n"
     );
     write(dir, "config.yaml", &config);
-    let mut run = Dsengine::new(["run", "--config", "config.yaml", "--json", "--judgements", judgements]).cwd(dir).start();
+    let mut run =
+        Dsengine::new(["run", "--config", "config.yaml", "--json", "--judgements", judgements]).cwd(dir).start();
     run.page();
     run
 }
@@ -56,9 +57,11 @@ fn finish(mut run: Running, path: &Path) -> Story {
         let entry = (number(&line["seq"]), number(&line["generations"]["rule"]), delay);
         judged.entry(line["source"].as_str().unwrap().to_owned()).or_default().push(entry);
     }
-    let summary = run.seen.iter().skip_while(|l| *l != "{").take_while(|l| *l != "}").cloned().collect::<Vec<_>>().join("\n");
+    let summary =
+        run.seen.iter().skip_while(|l| *l != "{").take_while(|l| *l != "}").cloned().collect::<Vec<_>>().join("\n");
     let summary: serde_json::Value = serde_json::from_str(&format!("{summary}}}")).unwrap_or_default();
-    let drops = |s: &serde_json::Value| s["dropped"].as_object().map_or(0, |d| d.values().filter_map(|v| v.as_u64()).sum());
+    let drops =
+        |s: &serde_json::Value| s["dropped"].as_object().map_or(0, |d| d.values().filter_map(|v| v.as_u64()).sum());
     let dropped = summary["sources"].as_array().into_iter().flatten().map(drops).sum();
     Story { judged, dropped }
 }
@@ -94,7 +97,8 @@ fn a_thousand_saves_under_four_running_sources_lose_no_frame_and_mix_no_generati
     for save in 2000..2020 {
         std::fs::write(dir.path().join("rule.lua"), script(save)).unwrap();
     }
-    std::fs::write(dir.path().join("rule.lua"), "function detect(frame) log.info('the last of the burst') end").unwrap();
+    std::fs::write(dir.path().join("rule.lua"), "function detect(frame) log.info('the last of the burst') end")
+        .unwrap();
     run.wait_line(limit, |l| l.contains("the last of the burst"));
     let lasted = started.elapsed();
     let story = finish(run, &log);

@@ -52,7 +52,8 @@ fn nothing_is_detected_on_black_pictures() {
              monitoring: {{ prometheus: {{ port: 0 }} }}\n"
         );
         write(dir.path(), "config.yaml", &config);
-        let summary = Dsengine::new(["run", "--config", "config.yaml", "--json"]).cwd(dir.path()).run().expect(0).json();
+        let summary =
+            Dsengine::new(["run", "--config", "config.yaml", "--json"]).cwd(dir.path()).run().expect(0).json();
         assert_eq!(summary["sources"][0]["judged"], 60);
         assert_eq!(summary["sources"][0]["detections"], 0, "{strategies}: {summary}");
     }
@@ -106,7 +107,9 @@ fn the_page_the_metrics_and_the_health_answer_while_it_runs() {
 
 #[test]
 fn every_command_has_help_and_an_unknown_one_exits_with_2() {
-    for command in ["run", "start", "validate", "record", "replay", "scene", "doctor", "schema", "explain", "completions"] {
+    for command in
+        ["run", "start", "validate", "record", "replay", "scene", "doctor", "schema", "explain", "completions"]
+    {
         let out = Dsengine::new([command, "--help"]).run().expect(0);
         assert!(out.stdout.contains("Usage:"), "{command}: {}", out.stdout);
     }
