@@ -12,8 +12,8 @@ use dsengine::types::{BBox, Detection, Frame, Level, Point, Polygon, SourceId, Z
 const FRAME_NS: u64 = 40_000_000;
 
 /// One camera with a zone "door" in its right half, its tracker, and one script.
-struct Camera {
-    strategy: LuaStrategy,
+pub(crate) struct Camera {
+    pub(crate) strategy: LuaStrategy,
     tracker: Tracker,
     tracks: Tracks,
     zones: Vec<Zone>,
@@ -25,7 +25,7 @@ fn zone(name: &str, x0: f32, y0: f32, x1: f32, y1: f32) -> Zone {
     Zone { name: name.into(), polygon: Polygon::new(corners.to_vec()).unwrap() }
 }
 
-fn script(text: &str) -> Script {
+pub(crate) fn script(text: &str) -> Script {
     Script {
         name: "rule".into(),
         source: SourceId::from("cam"),
@@ -38,7 +38,7 @@ fn script(text: &str) -> Script {
     }
 }
 
-fn camera_of(script: Script) -> Camera {
+pub(crate) fn camera_of(script: Script) -> Camera {
     let watchdog = Watchdog::start().unwrap();
     let strategy = lua::load(script, &watchdog).unwrap_or_else(|e| panic!("{e}"));
     let zones = vec![zone("door", 0.5, 0.0, 1.0, 1.0)];
@@ -56,7 +56,7 @@ fn refused(text: &str) -> String {
     }
 }
 
-fn person(x: f32, y: f32, confidence: f32) -> Detection {
+pub(crate) fn person(x: f32, y: f32, confidence: f32) -> Detection {
     Detection::new("person", 0, confidence, BBox { x: x - 0.05, y: y - 0.2, width: 0.1, height: 0.2 })
 }
 
@@ -84,7 +84,7 @@ impl Camera {
         frame
     }
 
-    fn see(&mut self, detections: Vec<Detection>) -> Result<Verdict, dsengine::strategy::Fault> {
+    pub(crate) fn see(&mut self, detections: Vec<Detection>) -> Result<Verdict, dsengine::strategy::Fault> {
         let frame = self.frame(detections);
         self.strategy.judge(&View { frame: &frame, tracks: &self.tracks, zones: &self.zones })
     }
@@ -539,25 +539,6 @@ fn random_numbers_are_the_same_in_a_replay() {
     assert_ne!(a[0], a[1]);
 }
 
-#[test]
-fn a_thousand_loads_leave_memory_flat() {
-    let watchdog = Watchdog::start().unwrap();
-    let text = std::fs::read_to_string(shipped("loitering.lua")).unwrap();
-    let config = serde_json::json!({ "zone": "door", "seconds": 1 });
-    let mut camera = camera_of(Script { config: config.clone(), ..script(&text) });
-    let mut resident = Vec::new();
-    for n in 0..1000 {
-        camera.strategy = lua::load(Script { config: config.clone(), ..script(&text) }, &watchdog).unwrap();
-        camera.see(vec![person(0.6, 0.5, 0.9)]).unwrap();
-        if n == 200 || n == 999 {
-            resident.push(resident_kib());
-        }
-    }
-    println!("resident after 200 and 1,000 loads: {resident:?} KiB");
-    // Tests beside this one breathe by some MiB; a VM that stayed would be 0.6 MiB, 800 times.
-    assert!(resident[1] < resident[0] + (32 << 10), "{resident:?}");
-}
-
 /// CPU time of this thread, so that a busy machine fails no test.
 fn cpu_ms(work: impl FnOnce()) -> u64 {
     let now = || {
@@ -569,13 +550,7 @@ fn cpu_ms(work: impl FnOnce()) -> u64 {
     now() - start
 }
 
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-fn shipped(name: &str) -> PathBuf {
+pub(crate) fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
 }
 
@@ -610,7 +585,7 @@ fn loitering_alerts_after_the_time_and_not_before() {
 }
 
 #[test]
-fn shipped_scripts_say_what_their_config_lacks() {
+pub(crate) fn shipped_scripts_say_what_their_config_lacks() {
     for name in ["intrusion.lua", "loitering.lua"] {
         let text = std::fs::read_to_string(shipped(name)).unwrap();
         let error = lua::load(script(&text), &Watchdog::start().unwrap()).err().expect("refused");

@@ -1,0 +1,5 @@
+//! What needs the machine for itself: run one at a time (`./dev test performance`).
+
+mod memory;
+mod overload;
+mod reload;
