@@ -3,6 +3,8 @@
     cargo run --release --example render_training -- DATA/train train 7000 1
     python models/train/train.py --data DATA/train --steps 1600 --out models/street.onnx
 
+An exported model can be trained on with --resume. models/CARD.md says how the committed weights came to be.
+
 No photograph is involved anywhere. The assignment is task-aligned (TOOD), the loss binary cross entropy with soft
 targets plus complete IoU. Objects too hidden or too small to be seen are neither positive nor negative.
 """
@@ -187,6 +189,9 @@ def export(model, path):
         dynamo=False,
     )
     graph = onnx.load(path)
+    # The exporter loses the two fixed sizes of the output; a reader finds the layout by them.
+    sizes = graph.graph.output[0].type.tensor_type.shape.dim
+    sizes[1].dim_value, sizes[2].dim_value = 4 + len(LABELS), len(model.points)
     names = "{" + ", ".join(f"{i}: '{label}'" for i, label in enumerate(LABELS)) + "}"
     notes = {"names": names, "stride": str(max(STRIDES)), "imgsz": f"[{HEIGHT}, {WIDTH}]", "task": "detect"}
     for key, value in notes.items():
