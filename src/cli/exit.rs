@@ -27,6 +27,17 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// Ends the process here and now, without the exit handlers of the libraries that are loaded: other threads may
+    /// still be loading plugins, and GLib aborts when its handlers have run before that.
+    pub(crate) fn now(self) -> ! {
+        use std::io::Write as _;
+        // Whoever reads standard output may be gone.
+        let _ = std::io::stdout().flush();
+        signal_hook::low_level::exit(self.code().into())
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())

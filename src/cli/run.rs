@@ -129,7 +129,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
             Ok(Err(error)) => return refused(&error),
             Err(_) => return Exit::Failed,
         },
-        recv(stop.channel()) -> _ => return Exit::Fine,
+        recv(stop.channel()) -> _ => Exit::Fine.now(),
     };
 
     let page = match serve(&engine) {

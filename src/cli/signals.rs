@@ -34,7 +34,7 @@ impl Stop {
                 flag.store(true, Ordering::Relaxed);
                 let _ = sender.send(());
                 either(&mut interrupt, &mut terminate).await;
-                std::process::exit(Exit::Interrupted.code().into());
+                Exit::Interrupted.now();
             });
         };
         // Without the thread the default action of the signals stays, which ends the process too.

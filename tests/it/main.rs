@@ -13,6 +13,7 @@
 mod admin;
 mod alerts;
 mod config;
+mod demo;
 mod examples;
 mod harness;
 mod house;
@@ -20,6 +21,7 @@ mod infer;
 mod lua;
 mod motion;
 mod perf;
+mod readme;
 mod recorder;
 mod run;
 mod scene;

@@ -631,3 +631,10 @@ fn the_most_talkative_log_of_gstreamer_goes_through_ours_and_tells_no_password()
         assert!(told.is_empty(), "{told:#?}");
     }
 }
+
+/// A camera for tests of other files, with its address; `None` (said loudly) where the double is not built.
+pub(crate) fn rtsp_server() -> Option<(impl Drop, String)> {
+    let camera = Camera::start("readme::rtsp", 0, &[])?;
+    let url = format!("rtsp://127.0.0.1:{}/cam", camera.port);
+    Some((camera, url))
+}
