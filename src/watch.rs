@@ -129,6 +129,8 @@ struct File {
     path: PathBuf,
     sent: [u8; 32],
     stamp: Option<Stamp>,
+    /// What it looked like when it was put off as perhaps unfinished.
+    doubted: Option<Stamp>,
     /// Something happened to it since the last look.
     touched: bool,
 }
@@ -152,7 +154,7 @@ impl Eye {
                 Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Mail::Add(path, sent)) => {
                     self.files.retain(|f| f.path != path);
-                    self.files.push(File { path, sent, stamp: None, touched: true });
+                    self.files.push(File { path, sent, stamp: None, doubted: None, touched: true });
                     self.look();
                 }
                 Ok(Mail::Remove(path)) => self.files.retain(|f| f.path != path),
@@ -198,6 +200,7 @@ impl Eye {
     /// Compares every file's content with what was last sent.
     fn look(&mut self) {
         self.due_ns = None;
+        let mut again: Option<Duration> = None;
         for file in &mut self.files {
             let Ok(stamp) = stamp(&file.path) else {
                 // Gone for now: a save in progress, or deleted. What runs goes on.
@@ -205,6 +208,14 @@ impl Eye {
                 continue;
             };
             if !file.touched && file.stamp == Some(stamp) {
+                continue;
+            }
+            // A look may come, for a neighbour's sake, between a writer's truncation and its first byte, before the
+            // event of either. What changed without an event, and what is empty, counts once it has stayed so.
+            let unannounced = !file.touched && file.stamp.is_some();
+            if (unannounced || stamp.size == 0) && file.doubted != Some(stamp) {
+                file.doubted = Some(stamp);
+                again = again.max(Some(if stamp.size == 0 { OPEN_SETTLE } else { SETTLE }));
                 continue;
             }
             let bytes = match read(&file.path) {
@@ -231,6 +242,9 @@ impl Eye {
             }
             file.stamp = Some(stamp);
             file.touched = false;
+        }
+        if let Some(quiet) = again {
+            self.due_ns.get_or_insert(self.clock.monotonic_ns() + quiet.as_nanos() as u64);
         }
         self.watch_folders();
     }
