@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::engine::{Engine, Judged, Observer};
-use dsengine::types::{BBox, Detection, Frame, SourceId};
+use dsengine::types::{Alert, BBox, Detection, Frame, SourceId};
 
 const OBJECTS: usize = 20;
 const FRAMES: u64 = 6000;
@@ -56,6 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         p50.push(quantile(&mut seen.lane_us, 0.5));
         p99.push(quantile(&mut seen.lane_us, 0.99));
         cpu.push(quantile(&mut seen.cpu_us, 0.99));
+        for (alerts, costs) in seen.by_alerts.iter_mut().enumerate().filter(|(_, costs)| !costs.is_empty()) {
+            let (frames, p50, p99) = (costs.len(), quantile(costs, 0.5), quantile(costs, 0.99));
+            println!("  {frames} frames with {alerts} alerts: p50 {p50:.1}, p99 {p99:.1} us");
+        }
         println!(
             "{judged} frames, {alerts} alerts; lane p50 {:.1}, p99 {:.1}, p99.9 {:.1}; CPU p50 {:.1}, p99 {:.1} us",
             quantile(&mut seen.lane_us, 0.5),
@@ -80,12 +84,19 @@ struct Costs(Mutex<Seen>);
 struct Seen {
     frames: usize,
     lane_us: Vec<f64>,
+    /// Alerts of the frame on the lane, and what frames cost with 0, 1, 2, and more of them.
+    alerts: usize,
+    by_alerts: [Vec<f64>; 4],
     cpu_us: Vec<f64>,
     last_cpu_us: f64,
     tracks_max: u64,
 }
 
 impl Observer for Costs {
+    fn alert(&self, _alert: &Alert) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).alerts += 1;
+    }
+
     fn judged(&self, judged: &Judged<'_>) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = report::thread_cpu_us();
@@ -94,7 +105,10 @@ impl Observer for Costs {
         let newest = judged.frame.detections.iter().filter_map(|d| d.track_id).max();
         seen.tracks_max = seen.tracks_max.max(newest.unwrap_or(0));
         if seen.frames > WARM_UP {
-            seen.lane_us.push(judged.lane_ns as f64 / 1e3);
+            let spent_us = judged.lane_ns as f64 / 1e3;
+            seen.lane_us.push(spent_us);
+            let alerts = std::mem::take(&mut seen.alerts).min(3);
+            seen.by_alerts[alerts].push(spent_us);
             seen.cpu_us.push(spent);
         }
         // What this observer itself costs is not counted.

@@ -210,7 +210,7 @@ fn beside(dir: &Path, script: &str) -> (BTreeMap<String, [u64; 3]>, Value) {
                   sources:\n  - { id: bad, type: scene, uri: 'scene:street?live=true&pixels=false' }\n\
                   \x20 - { id: left, type: scene, uri: 'scene:street?live=true&pixels=false&seed=2' }\n\
                   \x20 - { id: right, type: scene, uri: 'scene:crossing?live=true&pixels=false' }\n\
-                  \x20 - { id: clip, type: test, uri: 'test:pattern=ball,frames=500,fps=25' }\n";
+                  \x20 - { id: clip, type: test, uri: 'test:pattern=ball,frames=150,fps=25', realtime: true }\n";
     write(dir, "config.yaml", config);
     let fine = "function detect(frame)\n  for i in frame:select{ zone = 'all' } do frame:label(i) end\nend\n";
     write(dir, "fine.lua", fine);
@@ -232,19 +232,32 @@ fn beside(dir: &Path, script: &str) -> (BTreeMap<String, [u64; 3]>, Value) {
     (["bad", "left", "right", "clip"].map(|id| (id.to_owned(), of(id))).into(), strategies)
 }
 
+/// How often the pair of runs is tried. A live source also loses frames when the whole machine stands still, with and
+/// without a broken script; one that held up its neighbours would do so every time.
+const PAIRS_MAX: usize = 4;
+
 #[test]
 fn a_script_that_never_returns_on_one_source_costs_the_others_no_frame() {
     let dir = tempfile::tempdir().unwrap();
-    let (control, _) = beside(dir.path(), "function detect(frame) end\n");
-    let (broken, strategies) = beside(dir.path(), "function detect(frame) while true do end end\n");
-    println!("faults: (received, judged, lost) with a sound script {control:?}, with an endless one {broken:?}");
-    for id in ["left", "right", "clip"] {
-        assert_eq!((control[id][2], broken[id][2]), (0, 0), "{id}: lost without and with the broken script");
+    let lost = |run: &BTreeMap<String, [u64; 3]>| ["left", "right", "clip"].map(|id| run[id][2]);
+    for pair in 1.. {
+        let (control, _) = beside(dir.path(), "function detect(frame) end\n");
+        let (broken, strategies) = beside(dir.path(), "function detect(frame) while true do end end\n");
+        println!("faults: [received, judged, lost] with a sound script {control:?}, with an endless one {broken:?}");
+        assert_eq!((control["clip"][1], broken["clip"][1]), (150, 150), "a finite source loses nothing");
+        let script = strategies.as_array().unwrap().iter().find(|s| s["name"] == "broken").unwrap();
+        assert!(count(script, "faults") >= 5 && script["degraded"] == true, "{script}");
+        assert!(broken["bad"][1] > 0, "its own source goes on: {broken:?}");
+        let fine = strategies.as_array().unwrap().iter().find(|s| s["name"] == "fine").unwrap();
+        assert_eq!(count(fine, "faults"), 0, "{fine}");
+        if (lost(&control), lost(&broken)) == ([0; 3], [0; 3]) {
+            return;
+        }
+        assert!(
+            pair < PAIRS_MAX,
+            "lost with a sound script {:?}, with an endless one {:?}",
+            lost(&control),
+            lost(&broken)
+        );
     }
-    assert_eq!((control["clip"][1], broken["clip"][1]), (500, 500));
-    let script = strategies.as_array().unwrap().iter().find(|s| s["name"] == "broken").unwrap();
-    assert!(count(script, "faults") >= 5 && script["degraded"] == true, "{script}");
-    assert!(broken["bad"][1] > 0, "its own source goes on: {broken:?}");
-    let fine = strategies.as_array().unwrap().iter().find(|s| s["name"] == "fine").unwrap();
-    assert_eq!(count(fine, "faults"), 0, "{fine}");
 }
