@@ -24,9 +24,9 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Frames of a turn that are timed, after some that are not.
-const FRAMES: u64 = 150;
-const WARM_UP: u64 = 15;
-const PAIRS: usize = 9;
+const FRAMES: u64 = 60;
+const WARM_UP: u64 = 10;
+const PAIRS: usize = 31;
 /// Longest wait for a turn of the engine.
 const TURN_MAX: Duration = Duration::from_secs(120);
 
@@ -136,25 +136,48 @@ fn load() -> String {
 /// What a turn came to.
 struct Turn {
     fps: f64,
+    /// Per frame: CPU time of the thread that infers, and how long it was ready while other work had its core.
     cpu_us: f64,
+    ready_us: f64,
+}
+
+impl Turn {
+    fn new(from: Moment, to: Moment) -> Self {
+        let frames = FRAMES as f64;
+        Self {
+            fps: frames / (to.wall_s - from.wall_s),
+            cpu_us: (to.cpu_us - from.cpu_us) / frames,
+            ready_us: (to.ready_us - from.ready_us) / frames,
+        }
+    }
 }
 
 impl std::fmt::Display for Turn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.2} fps ({:.0} us CPU)", self.fps, self.cpu_us)
+        let Self { fps, cpu_us, ready_us } = self;
+        let asleep_us = 1e6 / fps - cpu_us - ready_us;
+        write!(f, "{fps:.2} fps ({cpu_us:.0} us CPU, {ready_us:.0} ready, {asleep_us:.0} asleep)")
     }
 }
 
-fn wall_s() -> f64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+/// Clocks of a thread.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moment {
+    wall_s: f64,
+    cpu_us: f64,
+    ready_us: f64,
 }
 
-/// CPU time of one of this process's threads.
-fn thread_us(thread: Pid) -> f64 {
-    let path = format!("/proc/self/task/{}/schedstat", thread.as_raw_nonzero());
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e3
+impl Moment {
+    /// Now, of one of this process's threads.
+    fn of(thread: Pid) -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        let path = format!("/proc/self/task/{}/schedstat", thread.as_raw_nonzero());
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut us = text.split(' ').map(|ns| ns.trim().parse::<f64>().map_or(f64::NAN, |ns| ns / 1e3));
+        let (cpu_us, ready_us) = (us.next().unwrap_or(f64::NAN), us.next().unwrap_or(f64::NAN));
+        Self { wall_s: now.tv_sec as f64 + now.tv_nsec as f64 / 1e9, cpu_us, ready_us }
+    }
 }
 
 fn bare_turn(worker: &mut Worker, cores: Cores) -> Result<Turn, Box<dyn Error>> {
@@ -162,11 +185,11 @@ fn bare_turn(worker: &mut Worker, cores: Cores) -> Result<Turn, Box<dyn Error>> 
     for _ in 0..WARM_UP {
         worker.run_network()?;
     }
-    let (wall, cpu) = (wall_s(), report::thread_cpu_us());
+    let from = Moment::of(rustix::thread::gettid());
     for _ in 0..FRAMES {
         worker.run_network()?;
     }
-    let turn = Turn { fps: FRAMES as f64 / (wall_s() - wall), cpu_us: (report::thread_cpu_us() - cpu) / FRAMES as f64 };
+    let turn = Turn::new(from, Moment::of(rustix::thread::gettid()));
     pin(None, cores.rest)?;
     Ok(turn)
 }
@@ -182,9 +205,9 @@ struct Stopwatch {
 struct Seen {
     frames: u64,
     worker: Option<Pid>,
-    /// Wall time and the worker's CPU time at the first timed frame and at the last.
-    from: (f64, f64),
-    to: Option<(f64, f64)>,
+    /// The worker's clocks at the first timed frame and at the last.
+    from: Moment,
+    to: Option<Moment>,
     detections: usize,
 }
 
@@ -193,11 +216,11 @@ impl Observer for Stopwatch {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.frames += 1;
         seen.detections += judged.frame.detections.len();
-        let now = (wall_s(), seen.worker.map_or(f64::NAN, thread_us));
+        let Some(worker) = seen.worker else { return };
         if seen.frames == WARM_UP {
-            seen.from = now;
+            seen.from = Moment::of(worker);
         } else if seen.frames == WARM_UP + FRAMES {
-            seen.to = Some(now);
+            seen.to = Some(Moment::of(worker));
             self.changed.notify_all();
         }
     }
@@ -225,8 +248,7 @@ fn engine_turn(plan: &Plan, search: &Search, cores: Cores) -> Result<Turn, Box<d
     if seen.detections == 0 || source.alerts == 0 || !source.dropped.is_empty() {
         return Err(format!("that was no honest turn: {source:?}").into());
     }
-    let turn = Turn { fps: FRAMES as f64 / (to.0 - seen.from.0), cpu_us: (to.1 - seen.from.1) / FRAMES as f64 };
-    Ok(turn)
+    Ok(Turn::new(seen.from, to))
 }
 
 /// The thread of this process that is called so.
