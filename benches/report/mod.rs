@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of the calling thread in microseconds: what a busy machine does to others is not in it.
+#[allow(dead_code, reason = "not every bench is about one thread")]
 pub(crate) fn thread_cpu_us() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3

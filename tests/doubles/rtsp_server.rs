@@ -1,8 +1,9 @@
 //! A camera for tests: a real RTSP server that sends H.264 of GStreamer's test picture. It is a process of its
 //! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
 //!
-//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--user NAME --password WORD]`; it prints the port on
-//! one line, serves on the loopback address, and ends when its standard input closes.
+//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD]`; it prints
+//! the port on one line, serves on the loopback address, and ends when its standard input closes. With `--frames` the
+//! stream ends after so many, and begins again for the next who asks.
 
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::panic, reason = "a test double is a program of its own")]
 
@@ -24,6 +25,7 @@ fn main() {
     let size = option("--size").unwrap_or_else(|| "320x240".into());
     let (width, height) = size.split_once('x').expect("--size WxH");
     let fps = option("--fps").unwrap_or_else(|| "25".into());
+    let frames = option("--frames").unwrap_or_else(|| "-1".into());
     let encoder = if gst::ElementFactory::find("x264enc").is_some() {
         "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25"
     } else {
@@ -32,7 +34,7 @@ fn main() {
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);
     factory.set_launch(&format!(
-        "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},\
+        "( videotestsrc is-live=true pattern=ball num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},\
          framerate={fps}/1 ! {encoder} ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
     ));
     let camera = server::RTSPServer::new();

@@ -2,7 +2,7 @@
 //! a real model sees on a real clip is in [`agreement`].
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it skips")]
 
-mod agreement;
+pub(crate) mod agreement;
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ fn testdata(test: &str) -> Option<PathBuf> {
 }
 
 /// ONNX Runtime from ORT_DYLIB_PATH or from where `./dev` puts it, or a loud skip.
-fn onnxruntime(test: &str) -> Option<Runtime> {
+pub(crate) fn onnxruntime(test: &str) -> Option<Runtime> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lib/dsengine");
     let mut search = Search::of_process(None);
     if search.variable.is_none() {

@@ -314,14 +314,14 @@ fn an_encoded_clip_may_come_from_rgb() {
 }
 
 /// A camera in a process of its own.
-struct Camera {
+pub(crate) struct Camera {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Camera {
     /// Starts one on `port` (0 = any); `None` after saying that the double is not built.
-    fn start(test: &str, port: u16, args: &[&str]) -> Option<Self> {
+    pub(crate) fn start(test: &str, port: u16, args: &[&str]) -> Option<Self> {
         let program = std::env::current_exe().unwrap().parent()?.parent()?.join("examples/rtsp_server");
         if !program.exists() {
             println!(
@@ -342,12 +342,12 @@ impl Camera {
         Some(Self { process, port: line.trim().parse().expect("the camera prints its port") })
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }

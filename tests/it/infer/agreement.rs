@@ -53,10 +53,10 @@ fn decode(clip: &Path) -> Option<Vec<(usize, Picture)>> {
 
 /// A box on either side of a comparison.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
-    bbox: BBox,
-    score: f32,
-    class: u32,
+pub(crate) struct Seen {
+    pub(crate) bbox: BBox,
+    pub(crate) score: f32,
+    pub(crate) class: u32,
 }
 
 impl From<&Detection> for Seen {
@@ -71,7 +71,7 @@ fn detect(model: &Model, frames: &[(usize, Picture)]) -> BTreeMap<usize, Vec<See
     frames.iter().map(|(number, picture)| (*number, seen(picture))).collect()
 }
 
-fn reference(root: &Path) -> BTreeMap<usize, Vec<Seen>> {
+pub(crate) fn reference(root: &Path) -> BTreeMap<usize, Vec<Seen>> {
     let text = std::fs::read_to_string(root.join("reference/vtest-480x360.yolox_nano_416.python-ort.jsonl")).unwrap();
     text.lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
@@ -90,7 +90,7 @@ fn reference(root: &Path) -> BTreeMap<usize, Vec<Seen>> {
 
 /// Share of the boxes scored 0.3 or more, of both sides, that have a partner of the same class on the other side, one
 /// to one, within `iou` and `score`. The partner may score down to 0.25: the threshold cuts noise in two.
-fn agreement(a: &BTreeMap<usize, Vec<Seen>>, b: &BTreeMap<usize, Vec<Seen>>, iou: f32, score: f32) -> f64 {
+pub(crate) fn agreement(a: &BTreeMap<usize, Vec<Seen>>, b: &BTreeMap<usize, Vec<Seen>>, iou: f32, score: f32) -> f64 {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     let (mut matched, mut total) = (0, 0);
     for (frame, ours) in a {
@@ -121,7 +121,7 @@ fn agreement(a: &BTreeMap<usize, Vec<Seen>>, b: &BTreeMap<usize, Vec<Seen>>, iou
 }
 
 /// Precision and recall of persons against the ground truth at IoU 0.5, one to one, all rows counted.
-fn against_truth(root: &Path, seen: &BTreeMap<usize, Vec<Seen>>) -> (f64, f64) {
+pub(crate) fn against_truth(root: &Path, seen: &BTreeMap<usize, Vec<Seen>>) -> (f64, f64) {
     let text = std::fs::read_to_string(root.join("groundtruth/PETS09-S2L1/gt.txt")).unwrap();
     let mut truth: BTreeMap<usize, Vec<BBox>> = BTreeMap::new();
     for line in text.lines() {
@@ -149,7 +149,7 @@ fn against_truth(root: &Path, seen: &BTreeMap<usize, Vec<Seen>>) -> (f64, f64) {
     (f64::from(hits) / f64::from(found), f64::from(hits) / there as f64)
 }
 
-fn above(seen: &BTreeMap<usize, Vec<Seen>>, score: f32) -> BTreeMap<usize, Vec<Seen>> {
+pub(crate) fn above(seen: &BTreeMap<usize, Vec<Seen>>, score: f32) -> BTreeMap<usize, Vec<Seen>> {
     seen.iter().map(|(f, s)| (*f, s.iter().filter(|s| s.score >= score).copied().collect())).collect()
 }
 

@@ -1,0 +1,263 @@
+//! A whole engine, and what goes wrong at one of its sources: the others lose nothing, and what can come back does.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Dsengine, Running, get, rss_kib, sample, testdata, write};
+use crate::sources::Camera;
+
+/// How often a running engine is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest until a lost camera is noticed, and until it is back after a short loss and after any.
+const NOTICED: Duration = Duration::from_secs(3);
+const BACK_SOON: Duration = Duration::from_secs(2);
+const BACK: Duration = Duration::from_secs(12);
+/// How much later than it happens the outside can see it: one look, one answer, and a machine with other work.
+const SEEN_LATER: Duration = Duration::from_millis(250);
+
+/// Looks at the engine until `wanted` gives something; how long that took.
+#[track_caller]
+fn wait<T>(run: &mut Running, limit: Duration, what: &str, mut wanted: impl FnMut() -> Option<T>) -> (T, Duration) {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = wanted() {
+            return (found, start.elapsed());
+        }
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}\n{}", run.seen.join("\n"));
+        assert!(run.end(LOOK_EVERY).is_none(), "it ended: {}", run.seen.join("\n"));
+    }
+}
+
+/// A source as the API shows it.
+fn status(page: &str, id: &str) -> Value {
+    let (code, body) = get(page, "/api/v1/status");
+    assert_eq!(code, 200, "{body}");
+    let status: Value = serde_json::from_str(&body).unwrap();
+    status["sources"].as_array().unwrap().iter().find(|s| s["id"] == id).unwrap_or_else(|| panic!("{status}")).clone()
+}
+
+fn up(page: &str, id: &str) -> bool {
+    sample(&get(page, "/metrics").1, &format!("dsengine_source_up{{source=\"{id}\"}}")) == Some(1.0)
+}
+
+fn count(source: &Value, key: &str) -> u64 {
+    source[key].as_u64().unwrap()
+}
+
+fn threads(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|l| l.strip_prefix("Threads:")).unwrap().trim().parse().unwrap()
+}
+
+/// The sequence numbers that were judged, by source, in the order of their judgement.
+fn judged(path: &Path) -> BTreeMap<String, Vec<u64>> {
+    let mut judged: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        judged.entry(line["source"].as_str().unwrap().to_owned()).or_default().push(line["seq"].as_u64().unwrap());
+    }
+    judged
+}
+
+/// Ends an engine that has a live source.
+#[track_caller]
+fn interrupt(run: &mut Running) {
+    run.signal("INT");
+    assert_eq!(run.end(Duration::from_secs(5)).and_then(|s| s.code()), Some(0), "{}", run.seen.join("\n"));
+}
+
+#[test]
+fn a_camera_that_is_killed_frozen_and_restarted_comes_back_and_three_files_lose_no_frame() {
+    const TEST: &str = "faults::a_camera_that_is_killed_frozen_and_restarted";
+    let Some(mut camera) = Camera::start(TEST, 0, &[]) else { return };
+    let port = camera.port;
+    let dir = tempfile::tempdir().unwrap();
+    let street = dir.path().join("street.mp4");
+    Dsengine::new(["scene", "render", street.to_str().unwrap()]).run().expect(0);
+    // Two at their own pace, so that they play through the camera's misfortunes, and one as fast as it goes.
+    let mut files = vec![("street", street.clone(), 300, true)];
+    for (id, clip, frames, realtime) in
+        [("cars", "clips/car-detection.mp4", 377, true), ("people", "clips/vtest-480x360.mp4", 795, false)]
+    {
+        match testdata(TEST, clip) {
+            Some(clip) => files.push((id, clip.canonicalize().unwrap(), frames, realtime)),
+            None => files.push((id, street.clone(), 300, realtime)),
+        }
+    }
+    let mut config = format!(
+        "monitoring: {{ prometheus: {{ port: 0 }} }}\nsources:\n\
+         \x20 - {{ id: cam, type: rtsp, uri: 'rtsp://127.0.0.1:{port}/cam' }}\n"
+    );
+    for (id, path, _, realtime) in &files {
+        config += &format!("  - {{ id: {id}, type: file, uri: '{}', realtime: {realtime} }}\n", path.display());
+    }
+    write(dir.path(), "config.yaml", &config);
+    let args = ["run", "--config", "config.yaml", "--judgements", "judged.jsonl"];
+    let mut run = Dsengine::new(args).cwd(dir.path()).start();
+    let page = run.page();
+    let running = |page: &str| (count(&status(page, "cam"), "judged") > 25).then_some(());
+    wait(&mut run, Duration::from_secs(20), "the camera's first second", || running(&page));
+    let (threads_before, rss_before) = (threads(run.pid()), rss_kib(run.pid()));
+
+    // Killed and started again at the same port, twice.
+    for round in 0..2 {
+        camera.kill();
+        let ((), noticed) =
+            wait(&mut run, NOTICED + SEEN_LATER, "the loss is noticed", || (!up(&page, "cam")).then_some(()));
+        camera = Camera::start(TEST, port, &[]).unwrap();
+        let before = count(&status(&page, "cam"), "judged");
+        let ((), back) = wait(&mut run, BACK_SOON + SEEN_LATER, "it is back after a short loss", || {
+            (up(&page, "cam") && count(&status(&page, "cam"), "judged") > before).then_some(())
+        });
+        println!("faults: killed: noticed after {noticed:?}, back after {back:?} (round {round})");
+        let steady = before + 50;
+        wait(&mut run, Duration::from_secs(10), "it runs on", || {
+            (count(&status(&page, "cam"), "judged") > steady).then_some(())
+        });
+    }
+
+    // Frozen: the connection stands and nothing comes. Then it goes on.
+    camera.signal(Signal::STOP);
+    let ((), noticed) =
+        wait(&mut run, NOTICED + SEEN_LATER, "the silence is noticed", || (!up(&page, "cam")).then_some(()));
+    let before = count(&status(&page, "cam"), "judged");
+    camera.signal(Signal::CONT);
+    let ((), back) = wait(&mut run, BACK + SEEN_LATER, "it is back after a freeze", || {
+        (up(&page, "cam") && count(&status(&page, "cam"), "judged") > before).then_some(())
+    });
+    println!("faults: frozen: noticed after {noticed:?}, back after {back:?}");
+
+    // The files play to their ends meanwhile.
+    for (id, ..) in &files {
+        wait(&mut run, Duration::from_secs(60), "a file ends", || {
+            (status(&page, id)["state"] == "stopped").then_some(())
+        });
+    }
+    let (threads_after, rss_after) = (threads(run.pid()), rss_kib(run.pid()));
+    println!("faults: threads {threads_before} -> {threads_after}, memory {rss_before} -> {rss_after} KiB");
+    assert!(threads_after <= threads_before, "threads {threads_before} -> {threads_after}");
+    assert!(rss_after <= rss_before + 40 * 1024, "memory {rss_before} -> {rss_after} KiB");
+    let cam = status(&page, "cam");
+    assert!(count(&cam, "reconnects") >= 3, "{cam}");
+    interrupt(&mut run);
+
+    let judged = judged(&dir.path().join("judged.jsonl"));
+    for (id, _, frames, _) in files {
+        assert!(judged[id].iter().copied().eq(0..frames), "{id}: {} of {frames} frames judged", judged[id].len());
+    }
+    let cam = &judged["cam"];
+    assert!(cam.windows(2).all(|w| w[0] < w[1]), "the camera's numbers go on through its losses");
+}
+
+#[test]
+fn the_end_of_a_live_stream_is_a_failure_and_it_is_asked_for_again() {
+    const TEST: &str = "faults::the_end_of_a_live_stream_is_a_failure";
+    let Some(camera) = Camera::start(TEST, 0, &["--frames", "40"]) else { return };
+    let uri = format!("rtsp://127.0.0.1:{}/cam", camera.port);
+    let mut run = Dsengine::new(["run", "--source", &uri, "--port", "0"]).start();
+    let page = run.page();
+    let only = |page: &str| {
+        let status: Value = serde_json::from_str(&get(page, "/api/v1/status").1).unwrap();
+        status["sources"][0].clone()
+    };
+    let (failed, _) = wait(&mut run, Duration::from_secs(20), "the end is a failure", || {
+        let source = only(&page);
+        (source["state"] == "backoff").then_some(source)
+    });
+    let reason = failed["error"].as_str().unwrap_or_default();
+    assert!(!reason.is_empty() && count(&failed, "frames") > 0, "{failed}");
+    println!("faults: a live stream's end: {reason}");
+    let before = count(&failed, "frames");
+    wait(&mut run, BACK + SEEN_LATER, "it delivers again", || (count(&only(&page), "frames") > before).then_some(()));
+    interrupt(&mut run);
+}
+
+#[test]
+fn a_camera_that_is_not_there_is_tried_for_ever_and_nothing_is_detected() {
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let uri = format!("rtsp://viewer:can4ry@127.0.0.1:{port}/cam");
+    let mut run = Dsengine::new(["run", "--source", &uri, "--port", "0", "--json"]).start();
+    let page = run.page();
+    let metric = "dsengine_source_reconnects_total{";
+    wait(&mut run, Duration::from_secs(20), "it is tried again", || {
+        (sample(&get(&page, "/metrics").1, metric)? >= 2.0).then_some(())
+    });
+    assert_eq!(get(&page, "/livez").0, 200);
+    assert_eq!(get(&page, "/readyz").0, 503);
+    let (_, status) = get(&page, "/api/v1/status");
+    let source = serde_json::from_str::<Value>(&status).unwrap()["sources"][0].clone();
+    assert_eq!((count(&source, "frames"), source["detections"].as_object().unwrap().len()), (0, 0), "{status}");
+    assert!(source["error"].is_string(), "{status}");
+    interrupt(&mut run);
+    let told = run.seen.join("\n") + &status;
+    assert!(!told.contains("can4ry"), "{told}");
+}
+
+/// Three sources that a broken script on a fourth could hold up: two live ones, delivered from one thread together
+/// with the broken script's, and a finite one. What became of each, as (received, judged, dropped).
+fn beside(dir: &Path, script: &str) -> (BTreeMap<String, [u64; 3]>, Value) {
+    write(dir, "broken.lua", script);
+    let config = "monitoring: { prometheus: { port: 0 } }\n\
+                  zones: { all: [[0, 0], [1, 0], [1, 1], [0, 1]] }\n\
+                  detection:\n  strategies:\n    - { name: broken, module: broken.lua, sources: [bad] }\n\
+                  \x20   - { name: fine, module: fine.lua }\n\
+                  sources:\n  - { id: bad, type: scene, uri: 'scene:street?live=true&pixels=false' }\n\
+                  \x20 - { id: left, type: scene, uri: 'scene:street?live=true&pixels=false&seed=2' }\n\
+                  \x20 - { id: right, type: scene, uri: 'scene:crossing?live=true&pixels=false' }\n\
+                  \x20 - { id: clip, type: test, uri: 'test:pattern=ball,frames=150,fps=25', realtime: true }\n";
+    write(dir, "config.yaml", config);
+    let fine = "function detect(frame)\n  for i in frame:select{ zone = 'all' } do frame:label(i) end\nend\n";
+    write(dir, "fine.lua", fine);
+    let args = ["run", "--config", "config.yaml", "--judgements", "judged.jsonl"];
+    let mut run = Dsengine::new(args).cwd(dir).start();
+    let page = run.page();
+    wait(&mut run, Duration::from_secs(60), "enough is judged", || {
+        let enough = ["left", "right", "bad"].iter().all(|id| count(&status(&page, id), "frames") >= 90);
+        (enough && status(&page, "clip")["state"] == "stopped").then_some(())
+    });
+    let strategies = serde_json::from_str::<Value>(&get(&page, "/api/v1/status").1).unwrap()["strategies"].clone();
+    interrupt(&mut run);
+    let judged = judged(&dir.join("judged.jsonl"));
+    let of = |id: &str| {
+        let seqs = &judged[id];
+        let last = seqs.last().map_or(0, |last| last + 1);
+        [last, seqs.len() as u64, last - seqs.len() as u64]
+    };
+    (["bad", "left", "right", "clip"].map(|id| (id.to_owned(), of(id))).into(), strategies)
+}
+
+/// How often the pair of runs is tried. A live source also loses frames when the whole machine stands still, with and
+/// without a broken script; one that held up its neighbours would do so every time.
+const PAIRS_MAX: usize = 4;
+
+#[test]
+fn a_script_that_never_returns_on_one_source_costs_the_others_no_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let lost = |run: &BTreeMap<String, [u64; 3]>| ["left", "right", "clip"].map(|id| run[id][2]);
+    for pair in 1.. {
+        let (control, _) = beside(dir.path(), "function detect(frame) end\n");
+        let (broken, strategies) = beside(dir.path(), "function detect(frame) while true do end end\n");
+        println!("faults: [received, judged, lost] with a sound script {control:?}, with an endless one {broken:?}");
+        assert_eq!((control["clip"][1], broken["clip"][1]), (150, 150), "a finite source loses nothing");
+        let script = strategies.as_array().unwrap().iter().find(|s| s["name"] == "broken").unwrap();
+        assert!(count(script, "faults") >= 5 && script["degraded"] == true, "{script}");
+        assert!(broken["bad"][1] > 0, "its own source goes on: {broken:?}");
+        let fine = strategies.as_array().unwrap().iter().find(|s| s["name"] == "fine").unwrap();
+        assert_eq!(count(fine, "faults"), 0, "{fine}");
+        if (lost(&control), lost(&broken)) == ([0; 3], [0; 3]) {
+            return;
+        }
+        assert!(
+            pair < PAIRS_MAX,
+            "lost with a sound script {:?}, with an endless one {:?}",
+            lost(&control),
+            lost(&broken)
+        );
+    }
+}
