@@ -23,7 +23,6 @@ mod lua;
 mod motion;
 mod perf;
 mod readme;
-mod overload;
 mod record;
 mod recorder;
 mod run;
