@@ -16,8 +16,9 @@
 //! 1  config  vision  telemetry
 //! 0  types  error
 //! ```
-//! The library installs no signal handler and no log subscriber, prints nothing and has no globals: two engines
-//! run in one process (`examples/embed.rs`).
+//! The library installs no signal handler and no log subscriber and prints nothing. It has no globals but the one
+//! ONNX Runtime environment that a process may open (`infer::Runtime`): two engines run in one process
+//! (`examples/embed.rs`).
 
 pub mod admin;
 pub mod alert;

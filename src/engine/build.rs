@@ -10,7 +10,7 @@ use super::lane::{Lane, Rule};
 use super::live::{Events, Live};
 use super::pool::Pool;
 use super::reload::{Make, Scripts, Seat};
-use super::route::{Inlet, Route};
+use super::route::{Common, Inlet, Route};
 use super::strategies::{Notes, StrategyBoard};
 use super::{Engine, Observer, SystemClock, spawn};
 use crate::alert::{Delivery, Gate, Handler, MemoryStore, Store};
@@ -140,6 +140,12 @@ impl Builder {
 
         let events = Events::new();
         let running = Arc::new(Running::new(plan.sources.len()));
+        let common = Common {
+            in_flight_max: in_flight_max(workers),
+            merge_iou: plan.models.first().map_or(0.5, |m| m.nms),
+            clock: Arc::clone(&clock),
+            events: Arc::clone(&events),
+        };
         let mut seats: BTreeMap<PathBuf, Vec<Seat>> = BTreeMap::new();
         let mut sources = Vec::with_capacity(plan.sources.len());
         let mut lanes = Vec::with_capacity(plan.sources.len());
@@ -148,17 +154,7 @@ impl Builder {
                 let running = Arc::clone(&running);
                 Box::new(move || running.finished())
             };
-            let route = Arc::new(Route::new(
-                source.id.clone(),
-                source.input.is_live(),
-                source.confidence,
-                in_flight_max(workers),
-                plan.models.first().map_or(0.5, |m| m.nms),
-                metrics.source(&source.id),
-                Arc::clone(&clock),
-                Arc::clone(&events),
-                on_end,
-            ));
+            let route = Arc::new(Route::new(source, &common, metrics.source(&source.id), on_end));
             route.set_stages(stages(&plan, &pools, &route));
             let live = Live::new();
             let mut detectors = Vec::new();

@@ -9,6 +9,7 @@ use super::lane::Control;
 use super::live::Events;
 use super::pool::{Feed, Job};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
+use crate::config::SourcePlan;
 use crate::telemetry::SourceMetrics;
 use crate::types::{Clock, Frame, SourceId};
 use crate::vision::merge::merge;
@@ -29,7 +30,6 @@ pub(super) struct Route {
     /// Frames of a live source that workers took and the lane has not finished.
     taken: AtomicU64,
     taken_max: u64,
-    /// Detections of several models are merged with this IoU threshold.
     merge_iou: f32,
     clock: Arc<dyn Clock>,
     events: Arc<Events>,
@@ -39,31 +39,36 @@ pub(super) struct Route {
 /// Called once, when the source's last frame is judged or its lane was closed.
 type OnEnd = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
+/// What all routes of an engine have in common.
+pub(super) struct Common {
+    /// See [`super::inbox::in_flight_max`].
+    pub(super) in_flight_max: u64,
+    /// Detections of several models are merged with this IoU threshold.
+    pub(super) merge_iou: f32,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Arc<Events>,
+}
+
 impl Route {
     pub(super) fn new(
-        id: SourceId,
-        live: bool,
-        confidence: Option<f32>,
-        in_flight_max: u64,
-        merge_iou: f32,
+        plan: &SourcePlan,
+        common: &Common,
         metrics: SourceMetrics,
-        clock: Arc<dyn Clock>,
-        events: Arc<Events>,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Self {
         Self {
-            id,
-            inbox: Inbox::new(in_flight_max),
+            id: plan.id.clone(),
+            inbox: Inbox::new(common.in_flight_max),
             metrics,
             board: SourceBoard::default(),
-            live,
-            confidence,
+            live: plan.input.is_live(),
+            confidence: plan.confidence,
             stages: OnceLock::new(),
             taken: AtomicU64::new(0),
-            taken_max: in_flight_max,
-            merge_iou,
-            clock,
-            events,
+            taken_max: common.in_flight_max,
+            merge_iou: common.merge_iou,
+            clock: Arc::clone(&common.clock),
+            events: Arc::clone(&common.events),
             on_end: Mutex::new(Some(on_end)),
         }
     }

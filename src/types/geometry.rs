@@ -64,7 +64,7 @@ impl BBox {
         }
         let (l, t) = (self.x.clamp(0.0, 1.0), self.y.clamp(0.0, 1.0));
         let (r, b) = (self.right().clamp(0.0, 1.0), self.bottom().clamp(0.0, 1.0));
-        (r > l && b > t).then(|| Self { x: l, y: t, width: r - l, height: b - t })
+        (r > l && b > t).then_some(Self { x: l, y: t, width: r - l, height: b - t })
     }
 
     /// Intersection over union, 0..1; 0 for degenerate boxes.
