@@ -1,6 +1,7 @@
 //! A strategy of one's own behind the Strategy seam, and a handler of one's own behind the Handler seam.
 //!
 //! `cargo run --release --example custom_strategy`
+#![allow(clippy::print_stdout, reason = "a program that shows something prints")]
 
 use std::path::Path;
 use std::sync::Arc;

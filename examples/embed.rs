@@ -1,6 +1,7 @@
 //! Two engines in one process: each with its own plan, sources and observer; nothing is shared.
 //!
 //! `cargo run --release --example embed`
+#![allow(clippy::print_stdout, reason = "a program that shows something prints")]
 
 use std::path::Path;
 use std::sync::Arc;

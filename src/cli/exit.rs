@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use dsengine::error::Error;
+
 /// Exit codes, as a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -42,4 +44,16 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
     }
+}
+
+/// An error while running.
+pub(crate) fn failed(error: &Error) -> Exit {
+    eprintln!("error: {error}");
+    Exit::Failed
+}
+
+/// An error before anything ran.
+pub(crate) fn refused(error: &Error) -> Exit {
+    eprintln!("error: {error}");
+    Exit::Usage
 }

@@ -5,7 +5,9 @@
 mod doctor;
 mod exit;
 mod explain;
+mod files;
 mod input;
+mod judgements;
 mod record;
 mod replay;
 mod run;

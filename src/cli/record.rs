@@ -1,24 +1,24 @@
 //! `dsengine record`: a source's detections, frame by frame, as a trace.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::config::{self, Loaded, ModelPlan, Plan};
-use dsengine::engine::{Engine, Judged, Observer};
-use dsengine::error::{Code, Error};
+use dsengine::engine::{Engine, Observer};
+use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::infer;
 use dsengine::types::Frame;
 use dsengine::vision::draw;
 use indicatif::ProgressBar;
 
-use super::exit::Exit;
+use super::exit::{Exit, failed, refused};
+use super::files::{create, io};
 use super::input::{self, Input};
-use super::run::{failed, refused};
 use super::signals::Stop;
 
 /// Frame rate written into an annotated file's header; each frame keeps its own time.
@@ -231,46 +231,4 @@ impl Observer for Recorder {
             out.error = out.write(frame).err();
         }
     }
-}
-
-/// A log of judgements: which generation of each rule judged which frame, and how long it took.
-pub(crate) struct Judgements {
-    path: PathBuf,
-    out: Mutex<BufWriter<File>>,
-}
-
-impl Judgements {
-    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        Ok(Self { path: path.to_owned(), out: Mutex::new(BufWriter::new(create(path)?)) })
-    }
-
-    pub(crate) fn flush(&self) {
-        if let Err(error) = self.out.lock().unwrap_or_else(PoisonError::into_inner).flush() {
-            eprintln!("error: {}: {error}", self.path.display());
-        }
-    }
-}
-
-impl Observer for Judgements {
-    fn judged(&self, judged: &Judged<'_>) {
-        let generations: serde_json::Map<String, serde_json::Value> =
-            judged.generations.iter().map(|(name, generation)| (name.to_string(), (*generation).into())).collect();
-        let line = serde_json::json!({
-            "source": judged.frame.source, "seq": judged.frame.seq, "generations": generations,
-            "detections": judged.frame.detections.len(),
-            "waited_ns": judged.waited_ns, "lane_ns": judged.lane_ns,
-        });
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = writeln!(out, "{line}") {
-            tracing::error!(%error, "judgements cannot be written");
-        }
-    }
-}
-
-fn create(path: &Path) -> Result<File, Error> {
-    File::create(path).map_err(|e| io(path, &e))
-}
-
-fn io(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Code::Io, format!("{}: cannot be written: {error}", path.display()))
 }

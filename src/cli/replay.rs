@@ -9,9 +9,8 @@ use dsengine::config::{self, Input as SourceInput, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer};
 use dsengine::types::Alert;
 
-use super::exit::Exit;
+use super::exit::{Exit, failed, refused};
 use super::input::{self, Input};
-use super::run::{failed, refused};
 use super::signals::Stop;
 
 #[derive(clap::Args)]

@@ -10,9 +10,9 @@ use dsengine::engine::{Engine, Handle, Observer, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer, watch};
 
-use super::exit::Exit;
+use super::exit::{Exit, failed, refused};
 use super::input::{self, Input};
-use super::record::Judgements;
+use super::judgements::Judgements;
 use super::signals::Stop;
 use super::truth::Truth;
 
@@ -255,16 +255,4 @@ fn report(summary: &Summary, json: bool) {
         summary.failed,
         summary.pending
     );
-}
-
-/// An error while running.
-pub(crate) fn failed(error: &Error) -> Exit {
-    eprintln!("error: {error}");
-    Exit::Failed
-}
-
-/// An error before anything ran.
-pub(crate) fn refused(error: &Error) -> Exit {
-    eprintln!("error: {error}");
-    Exit::Usage
 }

@@ -1,19 +1,18 @@
 //! `dsengine scene render`: a scripted scene as an H.264 file, with its truth beside it on request.
 
-use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dsengine::backend::scene::Scene;
 use dsengine::backend::trace::{FORMAT, Header, Writer};
-use dsengine::error::{Code, Error};
+use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::types::{Frame, Picture, SourceId};
 use indicatif::ProgressBar;
 
-use super::exit::Exit;
-use super::run::failed;
+use super::exit::{Exit, failed};
+use super::files::{create, io};
 use super::signals::Stop;
 
 #[derive(clap::Args)]
@@ -80,12 +79,10 @@ fn render(
     }
     let (width, height) = scene.size();
     let mut movie = Mp4Writer::create(file, scene.fps())?;
-    let io =
-        |path: &Path, e: &std::io::Error| Error::new(Code::Io, format!("{}: cannot be written: {e}", path.display()));
     let mut trace = match truth {
         None => None,
         Some(path) => {
-            let out = BufWriter::new(File::create(path).map_err(|e| io(path, &e))?);
+            let out = BufWriter::new(create(path)?);
             let header = Header {
                 format: FORMAT,
                 dsengine: env!("CARGO_PKG_VERSION").to_owned(),
