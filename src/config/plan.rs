@@ -272,6 +272,10 @@ pub struct LogPlan {
     pub color: bool,
     /// Also write to this file.
     pub file: Option<PathBuf>,
+    /// Rotate the file when it would grow past this.
+    pub file_max_bytes: u64,
+    /// Rotated files to keep.
+    pub file_backups: u32,
     /// Write to standard error.
     pub console: bool,
 }

@@ -13,6 +13,7 @@
 mod admin;
 mod alerts;
 mod config;
+mod effects;
 mod examples;
 mod harness;
 mod house;
