@@ -10,7 +10,7 @@ use crate::types::{Level, SourceId, Zone};
 /// Everything an engine needs to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The deployment's name, shown in status and logs.
+    /// The deployment's name, shown in status.
     pub name: String,
     /// Sources, enabled ones only, ids unique.
     pub sources: Vec<SourcePlan>,

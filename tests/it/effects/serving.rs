@@ -52,9 +52,12 @@ fn names_are_what_the_pages_show() {
         ));
         let page = run.page();
         let delivered = format!("dsengine_alert_deliveries_total{{handler=\"{handler}\"");
-        let metrics = poll(&mut run, || Some(get(&page, "/metrics").1).filter(|m| sample(m, &delivered) == Some(2.0)));
         let called = format!("dsengine_strategy_calls_total{{strategy=\"{strategy}\"}}");
-        assert!(sample(&metrics, &called) >= Some(100.0), "{metrics}");
+        poll(&mut run, || {
+            let metrics = get(&page, "/metrics").1;
+            let whole = sample(&metrics, &delivered) == Some(2.0) && sample(&metrics, &called) >= Some(100.0);
+            whole.then_some(())
+        });
         let status: serde_json::Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
         assert_eq!(status["name"], name);
         stop(run);
