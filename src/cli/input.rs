@@ -55,8 +55,7 @@ pub(crate) fn show(warnings: &[Warning]) -> bool {
 pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<(), Error> {
     let LogPlan { level, json, color, file, file_max_bytes, file_backups, console } = plan.clone();
     let verbose = debug || std::env::var_os("DSENGINE_DEBUG").is_some_and(|value| value == "1");
-    let options =
-        telemetry::log::Options { level, json, color, console, file, file_max_bytes, file_backups, verbose };
+    let options = telemetry::log::Options { level, json, color, console, file, file_max_bytes, file_backups, verbose };
     telemetry::log::init(&options)?;
     gst::log_to_tracing(gstreamer::DebugLevel::Error)
 }

@@ -75,14 +75,15 @@ fn a_file_plays_at_its_own_pace_where_it_is_told_to() {
 fn the_summary_has_the_sources_that_are_listed_and_switched_on() {
     let bench = Bench::new();
     let summary = bench.summary(
-        "sources:\n  - { id: gate, type: trace, uri: steps.jsonl }\n  - { id: yard, uri: 'test:frames=60,fps=30' }\n\
+        "sources:\n  - { id: gate, type: trace, uri: steps.jsonl }\n  - { id: few, type: trace, uri: steps.jsonl, fps: 5 }\n\
+         \x20 - { id: drawn, uri: 'scene:scene.yaml?pixels=false', fps: 4 }\n  - { id: yard, uri: 'test:frames=60,fps=30' }\n\
          \x20 - { id: slow, uri: 'test:frames=60,fps=30', fps: 5 }\n  - { id: off, uri: test, enabled: false }\n\
          pipeline: { fps: 20 }\n",
     );
     let sources = summary["sources"].as_array().unwrap();
     let told: Vec<_> = sources.iter().map(|s| (s["source"].as_str().unwrap(), s["judged"].as_u64().unwrap())).collect();
     // The trace has its ten frames a second, the others what the pipeline or they themselves allow.
-    assert_eq!(told, [("gate", 100), ("yard", 40), ("slow", 10)], "{summary}");
+    assert_eq!(told, [("gate", 100), ("few", 50), ("drawn", 8), ("yard", 40), ("slow", 10)], "{summary}");
     // The same bare word without its type is a media file, and this one is none.
     let out = bench.run("sources: [{ id: gate, uri: steps.jsonl }]\n").expect(1);
     assert!(!out.json()["sources"][0]["broken"].is_null());
