@@ -145,12 +145,10 @@ fn stop(mut run: Running) -> Vec<String> {
 /// What a receiver does with a request.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// Answers with this status.
+    /// Answers with this status, in HTTP or RTSP.
     Status(u16),
     /// Takes it and says nothing.
     Silence,
-    /// Closes the connection.
-    Close,
 }
 
 /// One connection to a receiver.
@@ -191,17 +189,11 @@ impl Receiver {
         self.hits.lock().unwrap().clone()
     }
 
-    /// When it was tried. GStreamer connects again at once when a connection breaks off, which is the same attempt.
-    fn attempts(&self) -> Vec<Instant> {
+    /// Times between requests.
+    fn gaps(&self) -> Vec<Duration> {
         let mut at: Vec<Instant> = self.hits().iter().map(|hit| hit.at).collect();
         at.sort();
-        at.dedup_by(|next, former| *next - *former < Duration::from_millis(50));
-        at
-    }
-
-    /// Times between attempts.
-    fn gaps(&self) -> Vec<Duration> {
-        self.attempts().windows(2).map(|pair| pair[1] - pair[0]).collect()
+        at.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 }
 
@@ -227,19 +219,22 @@ fn serve(stream: TcpStream, at: Instant, answer: Answer, log: &Mutex<Vec<Hit>>) 
     request.push_str(&String::from_utf8_lossy(&body));
     let index = {
         let mut log = log.lock().unwrap();
-        log.push(Hit { at, request, held: None });
+        log.push(Hit { at, request: request.clone(), held: None });
         log.len() - 1
     };
     match answer {
         Answer::Status(status) => {
-            let head = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let number = request.lines().find(|line| line.starts_with("CSeq: "));
+            let head = match number {
+                Some(number) => format!("RTSP/1.0 {status} x\r\n{number}\r\n\r\n"),
+                None => format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+            };
             let _ = reader.get_mut().write_all(head.as_bytes());
         }
         Answer::Silence => {
             let _ = reader.read_to_end(&mut Vec::new());
             log.lock().unwrap()[index].held = Some(at.elapsed());
         }
-        Answer::Close => {}
     }
 }
 

@@ -12,7 +12,7 @@ fn source(id: &str, camera: &Receiver, keys: &str) -> String {
 #[test]
 fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     let bench = Bench::new();
-    let cameras: [Receiver; 6] = std::array::from_fn(|_| Receiver::new(Answer::Close));
+    let cameras: [Receiver; 6] = std::array::from_fn(|_| Receiver::new(Answer::Status(404)));
     let [fixed, slow, few, capped, doubling, once] = &cameras;
     let recovery = |keys: &str| format!("recovery: {{ retry_delay: 0.3, {keys} }}\nsources:\n");
     let a = bench.start(&format!(
@@ -28,15 +28,15 @@ fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     let d =
         bench.start(&format!("{}{}", recovery("max_retries: 1, exponential_backoff: false"), source("once", once, "")));
     let (mut a, b, mut c, mut d) = (a, b, c, d);
-    poll(&mut c, || (doubling.attempts().len() >= 5).then_some(()));
+    poll(&mut c, || (doubling.hits().len() >= 5).then_some(()));
 
     // A quarter of a delay may be taken away by chance; an attempt itself takes some time.
     let gap = |camera: &Receiver, index: usize| camera.gaps()[index].as_secs_f64();
     let longest = |camera: &Receiver| camera.gaps().into_iter().max().unwrap_or(Duration::ZERO).as_secs_f64();
     assert!(gap(doubling, 0) >= 0.22 && gap(doubling, 1) >= 0.45, "{:?}", doubling.gaps());
     assert!(gap(doubling, 2) >= 0.9 && gap(doubling, 3) >= 1.8, "{:?}", doubling.gaps());
-    assert!(capped.attempts().len() > 5 && longest(capped) < 1.5 && gap(capped, 1) >= 0.45, "{:?}", capped.gaps());
-    assert!(fixed.attempts().len() > capped.attempts().len() && longest(fixed) < 1.2, "{:?}", fixed.gaps());
+    assert!(capped.hits().len() > 5 && longest(capped) < 1.5 && gap(capped, 1) >= 0.45, "{:?}", capped.gaps());
+    assert!(fixed.hits().len() > capped.hits().len() && longest(fixed) < 1.2, "{:?}", fixed.gaps());
     assert!((1.2..2.8).contains(&gap(slow, 0)), "{:?}", slow.gaps());
 
     // Out of retries, a camera counts as failed and is tried at the longest delay only, ten seconds.
@@ -45,7 +45,7 @@ fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     };
     let (page_a, page_d) = (a.page(), d.page());
     assert!(failed(&page_a, "few") && !failed(&page_a, "fixed") && failed(&page_d, "once"));
-    assert_eq!((few.attempts().len(), once.attempts().len()), (2, 2));
+    assert_eq!((few.hits().len(), once.hits().len()), (2, 2));
     for run in [a, b, c, d] {
         stop(run);
     }
@@ -60,8 +60,8 @@ fn a_silent_camera_is_given_up_after_the_time_that_is_set() {
         source("hasty", &hasty, ""),
         source("patient", &patient, ", timeout: 3")
     ));
-    poll(&mut run, || (patient.attempts().len() >= 2).then_some(()));
-    assert!(hasty.gaps()[0] >= Duration::from_millis(500) && hasty.attempts().len() > 2, "{:?}", hasty.gaps());
+    poll(&mut run, || (patient.hits().len() >= 2).then_some(()));
+    assert!(hasty.gaps()[0] >= Duration::from_millis(500) && hasty.hits().len() > 2, "{:?}", hasty.gaps());
     assert!(patient.gaps()[0] >= Duration::from_secs(3), "{:?}", patient.gaps());
     stop(run);
 }
