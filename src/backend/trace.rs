@@ -256,12 +256,12 @@ impl Backend for TraceBackend {
             [only] => only.clone(),
             _ => plan.id.clone(),
         };
-        let (id, every) = (plan.id.clone(), u64::from(plan.every.max(1)));
+        let (id, limits) = (plan.id.clone(), Limits::new(plan));
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name(format!("trace-{id}"))
-            .spawn(move || play(reader, &id, &wanted, every, &stopped, &*sink))
+            .spawn(move || play(reader, &id, &wanted, limits, &stopped, &*sink))
             .map_err(|e| Error::new(Code::Io, format!("{}: cannot start a thread: {e}", plan.id)))?;
         self.players.push(Player { source: plan.id.clone(), stop, thread });
         Ok(())
@@ -292,15 +292,48 @@ impl Drop for TraceBackend {
     }
 }
 
-fn play(mut reader: Reader, id: &SourceId, wanted: &SourceId, every: u64, stop: &AtomicBool, sink: &dyn Sink) {
+/// Which of a trace's frames are analysed.
+struct Limits {
+    every: u64,
+    fps: Option<f64>,
+    seen: u64,
+    /// The last slot of the `fps` limit that a frame was passed on in.
+    slot: Option<u64>,
+}
+
+impl Limits {
+    fn new(plan: &SourcePlan) -> Self {
+        Self { every: u64::from(plan.every.max(1)), fps: plan.fps, seen: 0, slot: None }
+    }
+
+    /// `None` for a frame that is analysed, else the reason for its drop; what `every` leaves out was asked for and has
+    /// none.
+    fn leave_out(&mut self, pts_ns: u64) -> Option<Option<&'static str>> {
+        self.seen += 1;
+        if !(self.seen - 1).is_multiple_of(self.every) {
+            return Some(None);
+        }
+        let limit = self.fps?;
+        // A frame's time is rounded to nanoseconds: one that falls on a slot's start must not miss it by that.
+        let slot = Some((pts_ns as f64 / 1e9 * limit + 1e-6) as u64);
+        if self.slot == slot {
+            return Some(Some("fps"));
+        }
+        self.slot = slot;
+        None
+    }
+}
+
+fn play(mut reader: Reader, id: &SourceId, wanted: &SourceId, mut limits: Limits, stop: &AtomicBool, sink: &dyn Sink) {
     sink.event(id, SourceEvent::State(SourceState::Running));
     let start_unix_ns = reader.header().start_unix_ns;
-    let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
         match reader.next_record() {
             Ok(Some(record)) if record.source == *wanted => {
-                count += 1;
-                if (count - 1) % every != 0 {
+                if let Some(reason) = limits.leave_out(record.pts_ns) {
+                    if let Some(reason) = reason {
+                        sink.event(id, SourceEvent::Dropped { reason, count: 1 });
+                    }
                     continue;
                 }
                 let mut frame = record.into_frame(start_unix_ns);

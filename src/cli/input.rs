@@ -53,9 +53,9 @@ pub(crate) fn show(warnings: &[Warning]) -> bool {
 
 /// Sets up the process's logs, GStreamer's own lines included. `debug` lets this crate's debugging lines through.
 pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<(), Error> {
-    let LogPlan { level, json, color, file, console } = plan.clone();
+    let LogPlan { level, json, color, file, file_max_bytes, file_backups, console } = plan.clone();
     let verbose = debug || std::env::var_os("DSENGINE_DEBUG").is_some_and(|value| value == "1");
-    let defaults = telemetry::log::Options::default();
-    telemetry::log::init(&telemetry::log::Options { level, json, color, console, file, verbose, ..defaults })?;
+    let options = telemetry::log::Options { level, json, color, console, file, file_max_bytes, file_backups, verbose };
+    telemetry::log::init(&options)?;
     gst::log_to_tracing(gstreamer::DebugLevel::Error)
 }

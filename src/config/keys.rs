@@ -16,8 +16,8 @@ enum Backend {
 /// Whether a key does something yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Built; the test that shows the effect, where there is one yet.
-    Built(Option<&'static str>),
+    /// Built; the test that shows the effect.
+    Built(&'static str),
     /// Not built: the effect is what it will do.
     NotBuilt,
 }
@@ -31,16 +31,12 @@ struct Row {
     state: State,
 }
 
-const fn built(key: &'static str, effect: &'static str) -> Row {
-    Row { key, backend: Backend::All, effect, state: State::Built(None) }
-}
-
 const fn proved(key: &'static str, effect: &'static str, test: &'static str) -> Row {
-    Row { key, backend: Backend::All, effect, state: State::Built(Some(test)) }
+    Row { key, backend: Backend::All, effect, state: State::Built(test) }
 }
 
-const fn portable(key: &'static str, effect: &'static str) -> Row {
-    Row { key, backend: Backend::Portable, effect, state: State::Built(None) }
+const fn portable(key: &'static str, effect: &'static str, test: &'static str) -> Row {
+    Row { key, backend: Backend::Portable, effect, state: State::Built(test) }
 }
 
 const fn planned(key: &'static str, effect: &'static str) -> Row {
@@ -53,19 +49,47 @@ const fn deepstream(key: &'static str, effect: &'static str) -> Row {
 
 const ROWS: &[Row] = &[
     // The whole
-    built("name", "named in status and logs"),
+    proved("name", "named in status", "names_are_what_the_pages_show"),
     planned("version", "shown in status"),
-    built("debug", "log level debug unless logging.level is set"),
+    proved(
+        "debug",
+        "log level debug unless logging.level is set",
+        "the_log_has_the_levels_form_and_places_that_are_set",
+    ),
     planned("environment", "label in status and metrics"),
-    built("thread_pool_size", "number of inference workers"),
-    proved("max_concurrent_sources", "more enabled sources are refused", "more_sources_than_allowed_are_refused"),
-    built("graceful_shutdown_timeout", "the process ends within it after a signal"),
+    proved(
+        "thread_pool_size",
+        "number of inference workers",
+        "there_are_as_many_workers_as_set_on_the_cores_that_are_set",
+    ),
+    proved("max_concurrent_sources", "more enabled sources are refused", "more_sources_than_a_key_allows_do_not_start"),
+    proved(
+        "graceful_shutdown_timeout",
+        "the process ends within it after a signal",
+        "after_a_signal_the_end_comes_within_the_time_that_is_set",
+    ),
     planned("extensions", "handed to scripts"),
     // pipeline
-    built("pipeline.batch_size", "frames per inference call of a model with a dynamic batch axis"),
-    built("pipeline.batch_timeout_ms", "an unfilled batch is inferred after it"),
-    built("pipeline.batch_timeout_us", "an unfilled batch is inferred after it"),
-    built("pipeline.fps", "frames analysed per second of each source"),
+    proved(
+        "pipeline.batch_size",
+        "frames per inference call of a model with a dynamic batch axis",
+        "frames_are_inferred_in_batches_of_the_size_that_is_set",
+    ),
+    proved(
+        "pipeline.batch_timeout_ms",
+        "an unfilled batch is inferred after it",
+        "an_unfilled_batch_waits_as_long_as_it_is_told",
+    ),
+    proved(
+        "pipeline.batch_timeout_us",
+        "an unfilled batch is inferred after it",
+        "an_unfilled_batch_waits_as_long_as_it_is_told",
+    ),
+    proved(
+        "pipeline.fps",
+        "frames analysed per second of each source",
+        "the_summary_has_the_sources_that_are_listed_and_switched_on",
+    ),
     deepstream("pipeline.width", "width of the muxed picture"),
     deepstream("pipeline.height", "height of the muxed picture"),
     planned("pipeline.processing_width", "width at which pictures are analysed"),
@@ -76,68 +100,216 @@ const ROWS: &[Row] = &[
     deepstream("pipeline.memory_type", "where the GPU keeps pictures"),
     deepstream("pipeline.num_decode_surfaces", "surfaces of each hardware decoder"),
     planned("pipeline.processing_mode", "single infers each frame alone"),
-    proved("pipeline.max_sources", "more enabled sources are refused", "more_sources_than_allowed_are_refused"),
+    proved("pipeline.max_sources", "more enabled sources are refused", "more_sources_than_a_key_allows_do_not_start"),
     // detection
-    built("detection.confidence_threshold", "detections that score lower are dropped"),
-    built("detection.nms_threshold", "overlap above which the weaker box of a class is dropped"),
-    built("detection.max_objects", "most detections per frame"),
-    built("detection.enable_tracking", "detections carry track ids"),
+    proved(
+        "detection.confidence_threshold",
+        "detections that score lower are dropped",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
+    proved(
+        "detection.nms_threshold",
+        "overlap above which the weaker box of a class is dropped",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
+    proved(
+        "detection.max_objects",
+        "most detections per frame",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
+    proved(
+        "detection.enable_tracking",
+        "detections carry track ids",
+        "models_detect_and_are_followed_where_they_are_switched_on",
+    ),
     planned("detection.tracker_config_file", "settings of the tracker"),
-    built("detection.model_engine_file", "the model that detects"),
-    built("detection.labels_file", "names of the classes"),
-    built("detection.input_shape", "input size of a model with a dynamic one"),
-    built("detection.output_layers", "outputs that are read"),
+    proved(
+        "detection.model_engine_file",
+        "the model that detects",
+        "models_detect_and_are_followed_where_they_are_switched_on",
+    ),
+    proved("detection.labels_file", "names of the classes", "labels_outputs_and_layout_are_the_ones_that_are_named"),
+    proved(
+        "detection.input_shape",
+        "input size of a model with a dynamic one",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved("detection.output_layers", "outputs that are read", "labels_outputs_and_layout_are_the_ones_that_are_named"),
     planned("detection.batch_inference", "false infers each frame alone"),
     planned("detection.max_batch_size", "bound on the batch of a TensorRT engine"),
     planned("detection.tensor_rt_precision", "precision of a TensorRT engine"),
     planned("detection.enabled_classes", "other labels are dropped"),
     planned("detection.supported_models", "kinds of models that are accepted"),
-    built("detection.strategies[].name", "the strategy's name in logs and metrics"),
-    built("detection.strategies[].enabled", "whether it runs"),
-    built("detection.strategies[].model_path", "the model that detects"),
-    built("detection.strategies[].labels_path", "names of the classes"),
-    built("detection.strategies[].module", "the script that judges"),
+    proved("detection.strategies[].name", "the strategy's name in logs and metrics", "names_are_what_the_pages_show"),
+    proved(
+        "detection.strategies[].enabled",
+        "whether it runs",
+        "models_detect_and_are_followed_where_they_are_switched_on",
+    ),
+    proved(
+        "detection.strategies[].model_path",
+        "the model that detects",
+        "models_detect_and_are_followed_where_they_are_switched_on",
+    ),
+    proved(
+        "detection.strategies[].labels_path",
+        "names of the classes",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved(
+        "detection.strategies[].module",
+        "the script that judges",
+        "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
+    ),
     planned("detection.strategies[].class", "nothing: Python modules are ported to Lua"),
-    built("detection.strategies[].sources", "only these sources are judged"),
-    built("detection.strategies[].filters", "may take detections from later strategies"),
-    built("detection.strategies[].config", "handed to the script as `config`"),
+    proved(
+        "detection.strategies[].sources",
+        "only these sources are judged",
+        "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
+    ),
+    proved(
+        "detection.strategies[].filters",
+        "may take detections from later strategies",
+        "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
+    ),
+    proved(
+        "detection.strategies[].config",
+        "handed to the script as `config`",
+        "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
+    ),
     planned("detection.strategies[].interval", "the model sees every n-th frame, the tracker bridges the others"),
-    built("detection.strategies[].layout", "how the model's outputs are read"),
-    built("detection.strategies[].input_shape", "input size of a model with a dynamic one"),
-    built("detection.strategies[].output_layers", "outputs that are read"),
-    built("detection.strategies[].confidence_threshold", "detections that score lower are dropped"),
-    built("detection.strategies[].nms_threshold", "overlap above which the weaker box of a class is dropped"),
-    built("detection.strategies[].max_objects", "most detections per frame"),
+    proved(
+        "detection.strategies[].layout",
+        "how the model's outputs are read",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved(
+        "detection.strategies[].input_shape",
+        "input size of a model with a dynamic one",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved(
+        "detection.strategies[].output_layers",
+        "outputs that are read",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved(
+        "detection.strategies[].confidence_threshold",
+        "detections that score lower are dropped",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
+    proved(
+        "detection.strategies[].nms_threshold",
+        "overlap above which the weaker box of a class is dropped",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
+    proved(
+        "detection.strategies[].max_objects",
+        "most detections per frame",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
     planned("detection.strategies[].precision", "precision of a TensorRT engine"),
     planned(
         "detection.strategies[].config.interval",
         "the model sees every n-th frame, the tracker bridges the others",
     ),
-    built("detection.strategies[].config.layout", "how the model's outputs are read"),
-    built("detection.strategies[].config.input_shape", "input size of a model with a dynamic one"),
-    built("detection.strategies[].config.output_layers", "outputs that are read"),
-    built("detection.strategies[].config.confidence_threshold", "detections that score lower are dropped"),
-    built("detection.strategies[].config.nms_threshold", "overlap above which the weaker box of a class is dropped"),
-    built("detection.strategies[].config.max_objects", "most detections per frame"),
+    proved(
+        "detection.strategies[].config.layout",
+        "how the model's outputs are read",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved(
+        "detection.strategies[].config.input_shape",
+        "input size of a model with a dynamic one",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved(
+        "detection.strategies[].config.output_layers",
+        "outputs that are read",
+        "labels_outputs_and_layout_are_the_ones_that_are_named",
+    ),
+    proved(
+        "detection.strategies[].config.confidence_threshold",
+        "detections that score lower are dropped",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
+    proved(
+        "detection.strategies[].config.nms_threshold",
+        "overlap above which the weaker box of a class is dropped",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
+    proved(
+        "detection.strategies[].config.max_objects",
+        "most detections per frame",
+        "weak_overlapping_and_surplus_detections_are_cut_where_the_keys_say",
+    ),
     planned("detection.strategies[].config.precision", "precision of a TensorRT engine"),
     // alerts
-    built("alerts.enabled", "whether alerts are raised at all"),
-    built("alerts.throttle_seconds", "duplicates are held back this long"),
+    proved("alerts.enabled", "whether alerts are raised at all", "the_policys_keys_decide_which_alerts_are_written"),
+    proved(
+        "alerts.throttle_seconds",
+        "duplicates are held back this long",
+        "the_policys_keys_decide_which_alerts_are_written",
+    ),
     planned("alerts.burst_threshold", "most alerts of one rule within ten seconds"),
     planned("alerts.max_alerts_per_minute", "most alerts of one source in any minute"),
-    built("alerts.min_confidence", "weaker alerts are refused"),
-    built("alerts.level", "level of an alert that names none"),
-    built("alerts.retry_attempts", "delivery attempts"),
-    built("alerts.retry_delay", "pause between attempts"),
-    built("alerts.handlers[].name", "the handler's name in logs and metrics, its kind by default"),
-    built("alerts.handlers[].type", "console, file or webhook; email and slack are not built yet"),
-    built("alerts.handlers[].enabled", "whether alerts go there"),
-    built("alerts.handlers[].config.log_file", "where alerts are written"),
-    built("alerts.handlers[].config.max_size_mb", "size at which the file rotates"),
-    built("alerts.handlers[].config.backup_count", "rotated files kept"),
-    built("alerts.handlers[].config.url", "where alerts are posted"),
-    built("alerts.handlers[].config.timeout", "longest wait for an answer"),
-    built("alerts.handlers[].config.headers", "headers of the request"),
+    proved("alerts.min_confidence", "weaker alerts are refused", "the_policys_keys_decide_which_alerts_are_written"),
+    proved("alerts.level", "level of an alert that names none", "the_policys_keys_decide_which_alerts_are_written"),
+    proved(
+        "alerts.retry_attempts",
+        "delivery attempts",
+        "webhooks_are_tried_as_often_and_as_patiently_as_they_are_told",
+    ),
+    proved(
+        "alerts.retry_delay",
+        "pause between attempts",
+        "webhooks_are_tried_as_often_and_as_patiently_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].name",
+        "the handler's name in logs and metrics, its kind by default",
+        "names_are_what_the_pages_show",
+    ),
+    proved(
+        "alerts.handlers[].type",
+        "console, file or webhook; email and slack are not built yet",
+        "file_handlers_write_where_and_as_much_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].enabled",
+        "whether alerts go there",
+        "file_handlers_write_where_and_as_much_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.log_file",
+        "where alerts are written",
+        "file_handlers_write_where_and_as_much_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.max_size_mb",
+        "size at which the file rotates",
+        "file_handlers_write_where_and_as_much_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.backup_count",
+        "rotated files kept",
+        "file_handlers_write_where_and_as_much_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.url",
+        "where alerts are posted",
+        "webhooks_post_where_and_with_what_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.timeout",
+        "longest wait for an answer",
+        "webhooks_are_tried_as_often_and_as_patiently_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.headers",
+        "headers of the request",
+        "webhooks_post_where_and_with_what_they_are_told",
+    ),
     planned("alerts.handlers[].config.retry_attempts", "attempts of this handler alone"),
     planned("alerts.handlers[].config.smtp_server", "mail server of the email handler"),
     planned("alerts.handlers[].config.smtp_port", "its port"),
@@ -146,16 +318,36 @@ const ROWS: &[Row] = &[
     planned("alerts.handlers[].config.to_addresses", "receivers of mails"),
     planned("alerts.handlers[].config.webhook_url", "address of the slack handler"),
     // monitoring
-    built("monitoring.enabled", "whether the HTTP listener is there"),
-    built("monitoring.metrics_enabled", "whether the metrics page is there"),
-    built("monitoring.prometheus.enabled", "whether the metrics page is there"),
-    built("monitoring.prometheus.port", "port of the listener"),
-    built("monitoring.prometheus.path", "path of the metrics page"),
-    built("monitoring.prometheus_enabled", "whether the metrics page is there"),
-    built("monitoring.prometheus_port", "port of the listener"),
-    built("monitoring.prometheus_path", "path of the metrics page"),
-    built("monitoring.cpu_affinity", "cores that the engine's threads are pinned to"),
-    built("monitoring.thread_pool_size", "number of inference workers"),
+    proved("monitoring.enabled", "whether the HTTP listener is there", "the_pages_are_where_and_what_the_keys_say"),
+    proved(
+        "monitoring.metrics_enabled",
+        "whether the metrics page is there",
+        "the_pages_are_where_and_what_the_keys_say",
+    ),
+    proved(
+        "monitoring.prometheus.enabled",
+        "whether the metrics page is there",
+        "the_pages_are_where_and_what_the_keys_say",
+    ),
+    proved("monitoring.prometheus.port", "port of the listener", "the_pages_are_where_and_what_the_keys_say"),
+    proved("monitoring.prometheus.path", "path of the metrics page", "the_pages_are_where_and_what_the_keys_say"),
+    proved(
+        "monitoring.prometheus_enabled",
+        "whether the metrics page is there",
+        "the_pages_are_where_and_what_the_keys_say",
+    ),
+    proved("monitoring.prometheus_port", "port of the listener", "the_pages_are_where_and_what_the_keys_say"),
+    proved("monitoring.prometheus_path", "path of the metrics page", "the_pages_are_where_and_what_the_keys_say"),
+    proved(
+        "monitoring.cpu_affinity",
+        "cores that the engine's threads are pinned to",
+        "there_are_as_many_workers_as_set_on_the_cores_that_are_set",
+    ),
+    proved(
+        "monitoring.thread_pool_size",
+        "number of inference workers",
+        "there_are_as_many_workers_as_set_on_the_cores_that_are_set",
+    ),
     planned("monitoring.metrics_interval", "time between samples of the machine's metrics"),
     planned("monitoring.health_check_interval", "time between health checks"),
     planned("monitoring.profiling_enabled", "time per stage and script"),
@@ -169,61 +361,149 @@ const ROWS: &[Row] = &[
     planned("monitoring.thresholds.min_fps", "system alert on a slow source"),
     planned("monitoring.thresholds.max_latency_ms", "system alert on late alerts"),
     // logging
-    built("logging.level", "lowest level logged"),
-    built("logging.format", "JSON, text, or text with colour on a terminal"),
-    built("logging.log_file", "a file that gets the log as well"),
-    built("logging.console_output", "whether standard error gets the log"),
-    built("logging.json_output", "JSON lines, whatever format says"),
+    proved("logging.level", "lowest level logged", "the_log_has_the_levels_form_and_places_that_are_set"),
+    proved(
+        "logging.format",
+        "JSON, text, or text with colour on a terminal",
+        "the_log_has_the_levels_form_and_places_that_are_set",
+    ),
+    proved(
+        "logging.log_file",
+        "a file that gets the log as well",
+        "the_log_has_the_levels_form_and_places_that_are_set",
+    ),
+    proved(
+        "logging.console_output",
+        "whether standard error gets the log",
+        "the_log_has_the_levels_form_and_places_that_are_set",
+    ),
+    proved(
+        "logging.json_output",
+        "JSON lines, whatever format says",
+        "the_log_has_the_levels_form_and_places_that_are_set",
+    ),
     planned("logging.include_metrics", "metrics in the log"),
-    planned("logging.max_file_size_mb", "size at which the log file rotates"),
-    planned("logging.backup_count", "rotated log files kept"),
+    proved(
+        "logging.max_file_size_mb",
+        "size at which the log file rotates",
+        "the_log_file_rotates_at_its_size_and_keeps_as_many_as_set",
+    ),
+    proved(
+        "logging.backup_count",
+        "rotated log files kept",
+        "the_log_file_rotates_at_its_size_and_keeps_as_many_as_set",
+    ),
     planned("logging.real_time_streaming", "the log for subscribers"),
     planned("logging.streaming_port", "port for that"),
     planned("logging.filter_spam", "repeated lines are held back"),
     planned("logging.rate_limit_per_minute", "most lines of one message"),
     // recovery
-    portable("recovery.max_retries", "retries before a source counts as failed"),
-    portable("recovery.retry_delay", "first delay before a retry"),
-    portable("recovery.exponential_backoff", "whether the delay doubles"),
-    portable("recovery.max_retry_delay", "longest delay"),
-    portable("recovery.source_timeout_seconds", "longest silence of a source"),
+    portable(
+        "recovery.max_retries",
+        "retries before a source counts as failed",
+        "a_camera_is_tried_again_when_and_as_often_as_the_keys_say",
+    ),
+    portable(
+        "recovery.retry_delay",
+        "first delay before a retry",
+        "a_camera_is_tried_again_when_and_as_often_as_the_keys_say",
+    ),
+    portable(
+        "recovery.exponential_backoff",
+        "whether the delay doubles",
+        "a_camera_is_tried_again_when_and_as_often_as_the_keys_say",
+    ),
+    portable("recovery.max_retry_delay", "longest delay", "a_camera_is_tried_again_when_and_as_often_as_the_keys_say"),
+    portable(
+        "recovery.source_timeout_seconds",
+        "longest silence of a source",
+        "a_silent_camera_is_given_up_after_the_time_that_is_set",
+    ),
     planned("recovery.circuit_breaker_enabled", "give up for a while after repeated failures"),
     planned("recovery.circuit_breaker_threshold", "failures that open the breaker"),
     planned("recovery.circuit_breaker_timeout", "time the breaker stays open"),
     planned("recovery.pipeline_restart_threshold", "errors after which the pipeline is rebuilt"),
     // inference
-    built("inference.ort_library", "the libonnxruntime that is opened"),
+    proved(
+        "inference.ort_library",
+        "the libonnxruntime that is opened",
+        "the_inference_library_is_the_one_that_is_named",
+    ),
     // sources
-    built("sources[].id", "the source's name in frames, alerts, logs and metrics"),
+    proved(
+        "sources[].id",
+        "the source's name in frames, alerts, logs and metrics",
+        "the_summary_has_the_sources_that_are_listed_and_switched_on",
+    ),
     planned("sources[].name", "a name for people, shown beside the id"),
-    built("sources[].type", "file, rtsp, test, scene, trace; webcam, webrtc, network and http are not built yet"),
-    built("sources[].uri", "what is read"),
-    built("sources[].enabled", "whether it is watched"),
-    built("sources[].fps", "frames analysed per second"),
-    built("sources[].realtime", "a file plays at its own pace"),
-    built("sources[].zones", "areas of its picture"),
-    built("sources[].confidence_threshold", "detections that score lower are dropped"),
+    proved(
+        "sources[].type",
+        "file, rtsp, test, scene, trace; webcam, webrtc, network and http are not built yet",
+        "the_summary_has_the_sources_that_are_listed_and_switched_on",
+    ),
+    proved("sources[].uri", "what is read", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
+    proved("sources[].enabled", "whether it is watched", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
+    proved(
+        "sources[].fps",
+        "frames analysed per second",
+        "the_summary_has_the_sources_that_are_listed_and_switched_on",
+    ),
+    proved("sources[].realtime", "a file plays at its own pace", "a_file_plays_at_its_own_pace_where_it_is_told_to"),
+    proved(
+        "sources[].zones",
+        "areas of its picture",
+        "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
+    ),
+    proved(
+        "sources[].confidence_threshold",
+        "detections that score lower are dropped",
+        "a_sources_own_threshold_holds_for_it_alone",
+    ),
     planned("sources[].max_objects", "most detections per frame of this source"),
-    portable("sources[].max_retries", "retries before it counts as failed"),
-    portable("sources[].retry_delay", "first delay before a retry"),
-    portable("sources[].timeout", "longest silence"),
+    portable(
+        "sources[].max_retries",
+        "retries before it counts as failed",
+        "a_camera_is_tried_again_when_and_as_often_as_the_keys_say",
+    ),
+    portable(
+        "sources[].retry_delay",
+        "first delay before a retry",
+        "a_camera_is_tried_again_when_and_as_often_as_the_keys_say",
+    ),
+    portable("sources[].timeout", "longest silence", "a_silent_camera_is_given_up_after_the_time_that_is_set"),
     planned("sources[].retry_count", "nothing: a counter that the old system wrote into its files"),
     planned("sources[].parameters.loop", "a file begins again at its end"),
-    built("sources[].parameters.realtime", "a file plays at its own pace"),
-    built("sources[].parameters.pattern", "the test picture"),
-    built("sources[].parameters.frames", "frames of a test source"),
-    built("sources[].parameters.num-buffers", "frames of a test source"),
-    built("sources[].parameters.framerate", "frames per second of a test source"),
-    built("sources[].parameters.width", "width of a test picture"),
-    built("sources[].parameters.height", "height of a test picture"),
-    built("sources[].parameters.seed", "what a scene shows"),
-    built("sources[].parameters.pixels", "whether a scene has pictures"),
-    built("sources[].parameters.live", "whether a scene drops what is late"),
+    proved(
+        "sources[].parameters.realtime",
+        "a file plays at its own pace",
+        "a_file_plays_at_its_own_pace_where_it_is_told_to",
+    ),
+    proved("sources[].parameters.pattern", "the test picture", "a_test_source_shows_what_its_parameters_say"),
+    proved("sources[].parameters.frames", "frames of a test source", "a_test_source_shows_what_its_parameters_say"),
+    proved(
+        "sources[].parameters.num-buffers",
+        "frames of a test source",
+        "a_test_source_shows_what_its_parameters_say",
+    ),
+    proved(
+        "sources[].parameters.framerate",
+        "frames per second of a test source",
+        "a_test_source_shows_what_its_parameters_say",
+    ),
+    proved("sources[].parameters.width", "width of a test picture", "a_test_source_shows_what_its_parameters_say"),
+    proved("sources[].parameters.height", "height of a test picture", "a_test_source_shows_what_its_parameters_say"),
+    proved("sources[].parameters.seed", "what a scene shows", "a_scene_shows_what_its_parameters_say"),
+    proved("sources[].parameters.pixels", "whether a scene has pictures", "a_scene_shows_what_its_parameters_say"),
+    proved("sources[].parameters.live", "whether a scene drops what is late", "a_scene_shows_what_its_parameters_say"),
     planned("sources[].parameters.latency", "jitter buffer of a stream"),
     planned("sources[].parameters.protocol", "transport of a stream"),
     planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
     // zones
-    built("zones", "areas of every source's picture"),
+    proved(
+        "zones",
+        "areas of every source's picture",
+        "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
+    ),
 ];
 
 /// What a key will do once it is built; `None` for a key that is built, or is no key.
@@ -231,10 +511,10 @@ pub(super) fn not_built(key: &str) -> Option<&'static str> {
     ROWS.iter().find(|row| row.key == key && row.state == State::NotBuilt).map(|row| row.effect)
 }
 
-/// Every key of the table, with the test that proves it, where there is one.
+/// Every key of the table, with the test that proves it; `None` for a key that is not built.
 pub(super) fn table() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     ROWS.iter().map(|row| match row.state {
-        State::Built(test) => (row.key, test),
+        State::Built(test) => (row.key, Some(test)),
         State::NotBuilt => (row.key, None),
     })
 }
@@ -242,12 +522,12 @@ pub(super) fn table() -> impl Iterator<Item = (&'static str, Option<&'static str
 /// The table as Markdown.
 pub fn keys_markdown() -> String {
     let missing = ROWS.iter().filter(|row| row.state == State::NotBuilt).count();
-    let unproved = ROWS.iter().filter(|row| row.state == State::Built(None)).count();
     let mut out = format!(
         "# Every configuration key\n\nPrinted from `src/config/keys.rs`; what a key means, its range and default: \
-         `dsengine schema`.\n\n{} keys: {missing} not built yet, {unproved} built without a test of the effect.\n\n\
+         `dsengine schema`.\n\n{} keys: {} built, each with the test that sees its effect from outside, and {missing} not built yet.\n\n\
          | key | backend | effect | proof |\n|---|---|---|---|\n",
-        ROWS.len()
+        ROWS.len(),
+        ROWS.len() - missing
     );
     for row in ROWS {
         let backend = match row.backend {
@@ -256,8 +536,7 @@ pub fn keys_markdown() -> String {
             Backend::DeepStream => "deepstream",
         };
         let proof = match row.state {
-            State::Built(Some(test)) => format!("`{test}`"),
-            State::Built(None) => "no test yet".to_owned(),
+            State::Built(test) => format!("`{test}`"),
             State::NotBuilt => "**not built**".to_owned(),
         };
         out.push_str(&format!("| `{}` | {backend} | {} | {proof} |\n", row.key, row.effect));

@@ -10,7 +10,7 @@ use crate::types::{Level, SourceId, Zone};
 /// Everything an engine needs to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The deployment's name, shown in status and logs.
+    /// The deployment's name, shown in status.
     pub name: String,
     /// Sources, enabled ones only, ids unique.
     pub sources: Vec<SourcePlan>,
@@ -272,6 +272,10 @@ pub struct LogPlan {
     pub color: bool,
     /// Also write to this file.
     pub file: Option<PathBuf>,
+    /// Rotate the file when it would grow past this.
+    pub file_max_bytes: u64,
+    /// Rotated files to keep.
+    pub file_backups: u32,
     /// Write to standard error.
     pub console: bool,
 }

@@ -19,7 +19,8 @@ use tokio::time;
 
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
 use crate::error::{Code, Error};
-use crate::telemetry::{redact, redact::uri as redact_uri};
+use crate::telemetry::redact;
+use crate::telemetry::redact::MASK;
 use crate::types::{Alert, Clock};
 
 /// Connections kept open between alerts.
@@ -29,6 +30,8 @@ const IDLE_CONNECTIONS_MAX: usize = 1;
 pub struct Webhook {
     name: Arc<str>,
     uri: Uri,
+    /// The address without its path, which is a secret by itself: whoever knows it may post.
+    shown: String,
     timeout: Duration,
     headers: HeaderMap,
     clock: Arc<dyn Clock>,
@@ -52,9 +55,10 @@ impl Webhook {
             .parse()
             .ok()
             .filter(|uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
-            .ok_or_else(|| {
-                wrong(format!("{:?} is no web address", redact_uri(url))).hint("write url: https://host/path")
-            })?;
+            .ok_or_else(|| wrong("its url is no web address".into()).hint("write url: https://host/path"))?;
+        let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let shown =
+            format!("{}://{}{port}/{MASK}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("dsengine/", env!("CARGO_PKG_VERSION"))));
@@ -73,12 +77,12 @@ impl Webhook {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { name, uri, timeout, headers, clock, client })
+        Ok(Self { name, uri, shown, timeout, headers, clock, client })
     }
 
     async fn post(&self, alert: &Alert) -> Result<(), DeliveryError> {
         let failed = |what: String, retry| {
-            let message = format!("{}: {}", redact_uri(&self.uri.to_string()), redact(&what));
+            let message = format!("{}: {}", self.shown, redact(&what));
             Err(DeliveryError { message, retry })
         };
         let body = match serde_json::to_vec(alert) {

@@ -14,6 +14,7 @@ mod admin;
 mod alerts;
 mod config;
 mod demo;
+mod effects;
 mod examples;
 mod faults;
 mod harness;

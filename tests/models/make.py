@@ -24,7 +24,7 @@ def cells():
     return np.array(columns, np.float32).T[None]
 
 
-def colours(name, batch="N", side=SIZE, half=False, spoil=None, metadata=True, inner=0):
+def colours(name, batch="N", side=SIZE, half=False, spoil=None, metadata=True, inner=0, second=False):
     kind, number = (TensorProto.FLOAT16, np.float16) if half else (TensorProto.FLOAT, np.float32)
     constants = {
         "cells": cells().astype(number),
@@ -32,6 +32,7 @@ def colours(name, batch="N", side=SIZE, half=False, spoil=None, metadata=True, i
         "flat": np.array([inner, 3, -1], np.int64),
         "two": np.array(2, number),
         "hundred": np.array(100, number),
+        "backwards": np.array([2, 1, 0], np.int64),
     }
     nodes = []
     for s in STRIDES:
@@ -50,13 +51,19 @@ def colours(name, batch="N", side=SIZE, half=False, spoil=None, metadata=True, i
     elif spoil == "logits":
         nodes.append(helper.make_node("Mul", ["means", "hundred"], ["logits"]))
         scores = "logits"
+    outputs = ["output0"]
     nodes.append(helper.make_node("Concat", ["boxes", scores], ["output0"], axis=1))
+    if second:
+        # The same boxes with the classes in the other order.
+        nodes.append(helper.make_node("Gather", ["means", "backwards"], ["snaem"], axis=1))
+        nodes.append(helper.make_node("Concat", ["boxes", "snaem"], ["output1"], axis=1))
+        outputs.append("output1")
     used = {i for node in nodes for i in node.input}
     graph = helper.make_graph(
         nodes,
         "colours",
         [helper.make_tensor_value_info("images", kind, [batch, 3, side, side])],
-        [helper.make_tensor_value_info("output0", kind, [batch, 7, PLACES])],
+        [helper.make_tensor_value_info(output, kind, [batch, 7, PLACES]) for output in outputs],
         [numpy_helper.from_array(v, k) for k, v in constants.items() if k in used],
     )
     write(name, graph, {"names": NAMES, "task": "detect"} if metadata else {})
@@ -87,4 +94,5 @@ colours("colours_pretend", inner=1)
 colours("colours_open", side="side")
 colours("colours_nan", spoil="nan")
 colours("colours_logits", spoil="logits")
+colours("colours_twice", second=True)
 classifier()

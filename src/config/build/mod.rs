@@ -177,6 +177,8 @@ fn log_plan(logging: Logging, debug: bool, site: &mut Site<'_>) -> LogPlan {
         json: logging.json_output || logging.format == LogFormat::Json,
         color: logging.format == LogFormat::Colored,
         file: logging.log_file.map(|path| site.place_file(&path)),
+        file_max_bytes: u64::from(logging.max_file_size_mb) * 1_000_000,
+        file_backups: logging.backup_count,
         console: logging.console_output,
     }
 }

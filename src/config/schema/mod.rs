@@ -40,7 +40,7 @@ pub(super) struct Corner(#[schemars(inner(range(min = 0.0, max = 1.0)))] pub(sup
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
-    /// The deployment's name, shown in status and logs. Default "dsengine". Example: "gate 4".
+    /// The deployment's name, shown in status. Default "dsengine". Example: "gate 4".
     #[schemars(length(min = 1, max = 200))]
     pub(super) name: String,
     /// The configuration's own version, for your records. Default none. Example: "1.2.0".

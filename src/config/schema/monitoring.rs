@@ -132,7 +132,7 @@ pub(in crate::config) struct Logging {
     pub(in crate::config) json_output: bool,
     /// Add the engine's metrics to the log. Default true. Example: false.
     pub(in crate::config) include_metrics: bool,
-    /// Rotate the log file at this size. Default 100. Unit: MB. Range 1–100000. Example: 10.
+    /// Rotate the log file at this size. Default 100. Unit: MB (1,000,000 bytes). Range 1–100000. Example: 10.
     #[schemars(range(min = 1, max = 100_000))]
     pub(in crate::config) max_file_size_mb: u32,
     /// Rotated log files to keep. Default 5. Range 0–1000. Example: 3.

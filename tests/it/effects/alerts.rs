@@ -1,0 +1,136 @@
+//! `alerts`: what is written and posted, how often and how patiently.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{ALARM, Answer, Bench, LIMIT, Receiver, TRACE, poll};
+
+/// The alerts of the trace, written by a file handler under these keys.
+fn written(bench: &Bench, keys: &str) -> Vec<Value> {
+    let _ = std::fs::remove_file(bench.path("out.jsonl"));
+    let handlers = "handlers: [{ name: file, config: { log_file: out.jsonl } }]";
+    bench.summary(&format!("{TRACE}{ALARM}alerts: {{ {keys}, {handlers} }}\n"));
+    bench.lines("out.jsonl")
+}
+
+#[test]
+fn the_policys_keys_decide_which_alerts_are_written() {
+    let bench = Bench::new();
+    // A person and a car, each seen ten times a second for ten seconds.
+    for (keys, alerts) in [
+        ("throttle_seconds: 60", 2),
+        ("throttle_seconds: 1", 20),
+        ("throttle_seconds: 0", 200),
+        ("throttle_seconds: 0, enabled: false", 0),
+        ("throttle_seconds: 0, min_confidence: 0.8", 100),
+        ("throttle_seconds: 0, min_confidence: 0.95", 0),
+    ] {
+        assert_eq!(written(&bench, keys).len(), alerts, "{keys}");
+    }
+    for level in ["low", "critical"] {
+        let alerts = written(&bench, &format!("level: {level}"));
+        assert!(alerts.len() == 2 && alerts.iter().all(|alert| alert["level"] == level), "{alerts:?}");
+    }
+}
+
+#[test]
+fn file_handlers_write_where_and_as_much_as_they_are_told() {
+    let bench = Bench::new();
+    let out = bench
+        .run(&format!(
+            "{TRACE}{ALARM}alerts:\n  throttle_seconds: 0\n  handlers:\n    - {{ name: shown, type: console }}\n\
+             \x20   - {{ name: file, config: {{ log_file: whole.jsonl }} }}\n\
+             \x20   - {{ name: two, type: file, config: {{ log_file: two.jsonl, max_size_mb: 0.01, backup_count: 2 }} }}\n\
+             \x20   - {{ name: four, type: file, config: {{ log_file: four.jsonl, max_size_mb: 0.01, backup_count: 4 }} }}\n\
+             \x20   - {{ name: off, type: file, enabled: false, config: {{ log_file: off.jsonl }} }}\n"
+        ))
+        .expect(0);
+    assert_eq!(out.stdout.lines().filter(|line| line.contains("seen") && line.contains("MEDIUM")).count(), 200);
+    assert_eq!(bench.lines("whole.jsonl").len(), 200, "one file, everything in it");
+    for (name, backups) in [("two.jsonl", 2), ("four.jsonl", 4)] {
+        for index in 1..=backups {
+            let size = std::fs::metadata(bench.path(&format!("{name}.{index}"))).unwrap().len();
+            assert!((5_000..=10_000).contains(&size), "{name}.{index}: {size}");
+        }
+        assert!(!bench.path(&format!("{name}.{}", backups + 1)).exists(), "{name}");
+    }
+    for absent in ["whole.jsonl.1", "off.jsonl"] {
+        assert!(!bench.path(absent).exists(), "{absent}");
+    }
+}
+
+/// The trace's one strong alert, handed to these webhooks under these keys, until the program has ended.
+fn posted(bench: &Bench, keys: &str, webhooks: &str) {
+    let config = format!("{TRACE}{ALARM}alerts: {{ min_confidence: 0.8, {keys}, handlers: [{webhooks}] }}\n");
+    bench.summary(&config);
+}
+
+#[test]
+fn webhooks_post_where_and_with_what_they_are_told() {
+    let (bench, plain, marked) = (Bench::new(), Receiver::new(Answer::Status(204)), Receiver::new(Answer::Status(204)));
+    let webhooks = format!(
+        "{{ name: webhook, config: {{ url: 'http://{}/one' }} }}, \
+         {{ name: marked, type: webhook, config: {{ url: 'http://{}/two', headers: {{ X-Site: north }} }} }}",
+        plain.address, marked.address
+    );
+    posted(&bench, "throttle_seconds: 60", &webhooks);
+    let (plain, marked) = (plain.hits(), marked.hits());
+    assert_eq!((plain.len(), marked.len()), (1, 1));
+    assert!(plain[0].request.starts_with("POST /one ") && !plain[0].request.contains("x-site"));
+    assert!(marked[0].request.starts_with("POST /two ") && marked[0].request.contains("x-site: north\r\n"));
+    assert!(plain[0].request.contains("\"key\":\"car\""), "{}", plain[0].request);
+}
+
+#[test]
+fn webhooks_are_tried_as_often_and_as_patiently_as_they_are_told() {
+    let bench = Bench::new();
+    let hook = |receiver: &Receiver, name: &str, rest: &str| {
+        format!("{{ name: {name}, type: webhook, config: {{ url: 'http://{}/', {rest} }} }}", receiver.address)
+    };
+    for (attempts, delay) in [(4, 0.1), (2, 1.5)] {
+        let receiver = Receiver::new(Answer::Status(503));
+        let keys = format!("retry_attempts: {attempts}, retry_delay: {delay}");
+        posted(&bench, &keys, &hook(&receiver, "down", "timeout: 10"));
+        assert_eq!(receiver.hits().len(), attempts, "{keys}");
+        let (least, most) = (Duration::from_secs_f64(delay), Duration::from_secs_f64(delay + 1.2));
+        assert!(receiver.gaps().iter().all(|gap| (least..most).contains(gap)), "{keys}: {:?}", receiver.gaps());
+    }
+    let (hasty, patient) = (Receiver::new(Answer::Silence), Receiver::new(Answer::Silence));
+    let webhooks = format!("{}, {}", hook(&hasty, "hasty", "timeout: 0.2"), hook(&patient, "patient", "timeout: 2"));
+    posted(&bench, "retry_attempts: 1", &webhooks);
+    let held = |receiver: &Receiver| {
+        let until = Instant::now() + LIMIT;
+        loop {
+            if let Some(held) = receiver.hits().first().and_then(|hit| hit.held) {
+                return held.as_secs_f64();
+            }
+            assert!(Instant::now() < until, "the connection is still held");
+            std::thread::yield_now();
+        }
+    };
+    let (hasty, patient) = (held(&hasty), held(&patient));
+    assert!((0.15..1.5).contains(&hasty) && (1.9..4.0).contains(&patient), "{hasty} {patient}");
+}
+
+#[test]
+fn after_a_signal_the_end_comes_within_the_time_that_is_set() {
+    let bench = Bench::new();
+    for (seconds, expected) in [(1, 0.9..2.8), (4, 3.8..6.0)] {
+        // An alert that nobody takes keeps the program waiting as long as it may.
+        let silent = Receiver::new(Answer::Silence);
+        let mut run = bench.start(&format!(
+            "sources: [{{ id: a, uri: 'trace:steps.jsonl' }}, {{ id: b, uri: 'test:size=64x64,fps=5' }}]\n{ALARM}\
+             graceful_shutdown_timeout: {seconds}\nalerts: {{ handlers: [{{ name: webhook, config: {{ \
+             url: 'http://{}/', timeout: 60 }} }}] }}\n",
+            silent.address
+        ));
+        run.page();
+        poll(&mut run, || silent.hits().first().map(|_| ()));
+        let signalled = Instant::now();
+        run.signal("INT");
+        assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{:?}", run.seen);
+        let took = signalled.elapsed().as_secs_f64();
+        assert!(expected.contains(&took), "{seconds} s allowed, {took} s taken");
+    }
+}

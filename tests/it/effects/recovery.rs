@@ -1,0 +1,67 @@
+//! `recovery` and a source's own keys: when a camera that does not answer is tried again, as the camera sees it.
+
+use std::time::Duration;
+
+use super::{Answer, Bench, Receiver, poll, stop};
+use crate::harness::get;
+
+fn source(id: &str, camera: &Receiver, keys: &str) -> String {
+    format!("  - {{ id: {id}, uri: 'rtsp://{}/x'{keys} }}\n", camera.address)
+}
+
+#[test]
+fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
+    let bench = Bench::new();
+    let cameras: [Receiver; 6] = std::array::from_fn(|_| Receiver::new(Answer::Status(404)));
+    let [fixed, slow, few, capped, doubling, once] = &cameras;
+    let recovery = |keys: &str| format!("recovery: {{ retry_delay: 0.3, {keys} }}\nsources:\n");
+    let a = bench.start(&format!(
+        "{}{}{}{}",
+        recovery("max_retries: 100, exponential_backoff: false"),
+        source("fixed", fixed, ""),
+        source("slow", slow, ", retry_delay: 1.6"),
+        source("few", few, ", max_retries: 1")
+    ));
+    let b =
+        bench.start(&format!("{}{}", recovery("max_retries: 100, max_retry_delay: 0.6"), source("capped", capped, "")));
+    let c = bench.start(&format!("{}{}", recovery("max_retries: 100"), source("doubling", doubling, "")));
+    let d =
+        bench.start(&format!("{}{}", recovery("max_retries: 1, exponential_backoff: false"), source("once", once, "")));
+    let (mut a, b, mut c, mut d) = (a, b, c, d);
+    poll(&mut c, || (doubling.hits().len() >= 5).then_some(()));
+
+    // A quarter of a delay may be taken away by chance; an attempt itself takes some time.
+    let gap = |camera: &Receiver, index: usize| camera.gaps()[index].as_secs_f64();
+    let longest = |camera: &Receiver| camera.gaps().into_iter().max().unwrap_or(Duration::ZERO).as_secs_f64();
+    assert!(gap(doubling, 0) >= 0.22 && gap(doubling, 1) >= 0.45, "{:?}", doubling.gaps());
+    assert!(gap(doubling, 2) >= 0.9 && gap(doubling, 3) >= 1.8, "{:?}", doubling.gaps());
+    assert!(capped.hits().len() > 5 && longest(capped) < 1.5 && gap(capped, 1) >= 0.45, "{:?}", capped.gaps());
+    assert!(fixed.hits().len() > capped.hits().len() && longest(fixed) < 1.2, "{:?}", fixed.gaps());
+    assert!((1.2..2.8).contains(&gap(slow, 0)), "{:?}", slow.gaps());
+
+    // Out of retries, a camera counts as failed and is tried at the longest delay only, ten seconds.
+    let failed = |page: &str, id: &str| {
+        get(page, "/metrics").1.contains(&format!("dsengine_source_state{{source=\"{id}\",state=\"failed\"}} 1\n"))
+    };
+    let (page_a, page_d) = (a.page(), d.page());
+    assert!(failed(&page_a, "few") && !failed(&page_a, "fixed") && failed(&page_d, "once"));
+    assert_eq!((few.hits().len(), once.hits().len()), (2, 2));
+    for run in [a, b, c, d] {
+        stop(run);
+    }
+}
+
+#[test]
+fn a_silent_camera_is_given_up_after_the_time_that_is_set() {
+    let bench = Bench::new();
+    let (hasty, patient) = (Receiver::new(Answer::Silence), Receiver::new(Answer::Silence));
+    let mut run = bench.start(&format!(
+        "recovery: {{ retry_delay: 0.1, exponential_backoff: false, source_timeout_seconds: 0.5 }}\nsources:\n{}{}",
+        source("hasty", &hasty, ""),
+        source("patient", &patient, ", timeout: 3")
+    ));
+    poll(&mut run, || (patient.hits().len() >= 2).then_some(()));
+    assert!(hasty.gaps()[0] >= Duration::from_millis(500) && hasty.hits().len() > 2, "{:?}", hasty.gaps());
+    assert!(patient.gaps()[0] >= Duration::from_secs(3), "{:?}", patient.gaps());
+    stop(run);
+}

@@ -1,0 +1,182 @@
+//! The listener, the threads and the inference behind them.
+
+use std::collections::BTreeSet;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+use super::{ALARM, Bench, LIVE, TRACE, cores, model, poll, stop, threads, workers};
+use crate::harness::{get, sample, skip};
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn the_pages_are_where_and_what_the_keys_say() {
+    let bench = Bench::new();
+    // Keys with the port in it, and what the metrics page's two candidate paths answer.
+    for (keys, usual, other) in [
+        ("prometheus: { port: PORT }", 200, 404),
+        ("prometheus: { port: PORT, path: /other }", 404, 200),
+        ("prometheus_port: PORT, prometheus_path: /other", 404, 200),
+        ("prometheus_port: PORT, metrics_enabled: false", 404, 404),
+        ("prometheus: { port: PORT, enabled: false }", 404, 404),
+        ("prometheus_port: PORT, prometheus_enabled: false", 404, 404),
+    ] {
+        let port = free_port().to_string();
+        let config = format!("{LIVE}monitoring: {{ {} }}\n", keys.replace("PORT", &port));
+        let mut run = bench.command("run", &config, &[]).start();
+        let page = run.page();
+        assert_eq!(page, format!("127.0.0.1:{port}"), "{keys}");
+        let answers = ["/livez", "/metrics", "/other"].map(|path| get(&page, path).0);
+        assert_eq!(answers, [200, usual, other], "{keys}");
+        stop(run);
+    }
+    let port = free_port();
+    let config = format!("{LIVE}monitoring: {{ enabled: false, prometheus_port: {port} }}\n");
+    let mut run = bench.command("run", &config, &[]).start();
+    run.wait_line(super::LIMIT, |line| line.contains("running"));
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens");
+    assert!(stop(run).iter().all(|line| !line.starts_with("page: ")));
+}
+
+#[test]
+fn names_are_what_the_pages_show() {
+    let bench = Bench::new();
+    for (name, strategy, handler) in [("north", "alarm", "first"), ("south", "bell", "second")] {
+        let mut run = bench.start(&format!(
+            "name: {name}\n{}sources: [{{ id: a, uri: 'trace:steps.jsonl' }}, {{ id: b, uri: 'test:size=64x64,fps=5' }}]\n\
+             alerts: {{ handlers: [{{ name: {handler}, type: file, config: {{ log_file: {handler}.jsonl }} }}] }}\n",
+            ALARM.replace("name: alarm", &format!("name: {strategy}"))
+        ));
+        let page = run.page();
+        let delivered = format!("dsengine_alert_deliveries_total{{handler=\"{handler}\"");
+        let called = format!("dsengine_strategy_calls_total{{strategy=\"{strategy}\"}}");
+        poll(&mut run, || {
+            let metrics = get(&page, "/metrics").1;
+            let whole = sample(&metrics, &delivered) == Some(2.0) && sample(&metrics, &called) >= Some(100.0);
+            whole.then_some(())
+        });
+        let status: serde_json::Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
+        assert_eq!(status["name"], name);
+        stop(run);
+    }
+}
+
+/// The cores that this process may run on.
+fn allowed() -> Vec<usize> {
+    let list = cores(Path::new("/proc/self"));
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<usize>().unwrap()..=last.parse().unwrap()
+    };
+    list.split(',').flat_map(range).collect()
+}
+
+#[test]
+fn there_are_as_many_workers_as_set_on_the_cores_that_are_set() {
+    let bench = Bench::new();
+    let detection = format!("detection: {{ model_engine_file: {} }}\n", model("colours"));
+    for (keys, expected) in
+        [("thread_pool_size: 1", 1), ("thread_pool_size: 3", 3), ("monitoring: { thread_pool_size: 2 }", 2)]
+    {
+        let mut run = bench.start(&format!("{LIVE}{detection}{keys}\n"));
+        run.page();
+        assert_eq!(workers(run.pid()), expected, "{keys}");
+        stop(run);
+    }
+    let allowed = allowed();
+    let [first, .., last] = allowed[..] else {
+        return skip("there_are_as_many_workers_as_set_on_the_cores_that_are_set", "one core: no choice of cores");
+    };
+    for core in [first, last] {
+        let mut run = bench.start(&format!("{LIVE}{detection}monitoring: {{ cpu_affinity: [{core}] }}\n"));
+        run.page();
+        let ours = ["infer-", "lane-", "control"];
+        let threads = threads(run.pid());
+        let ours: Vec<_> =
+            threads.iter().filter(|(name, _)| ours.iter().any(|start| name.starts_with(start))).collect();
+        assert!(ours.len() >= 3, "{threads:?}");
+        let on: BTreeSet<String> = ours.iter().map(|(_, task)| cores(task)).collect();
+        assert_eq!(on, BTreeSet::from([core.to_string()]));
+        stop(run);
+    }
+}
+
+#[test]
+fn frames_are_inferred_in_batches_of_the_size_that_is_set() {
+    let bench = Bench::new();
+    let two = "sources: [{ id: a, uri: 'test:pattern=red,size=64x64,fps=30' }, \
+               { id: b, uri: 'test:pattern=red,size=64x64,fps=30' }]\n";
+    let path = model("colours");
+    for (size, frames_per_run) in [(1, 1.0..=1.0), (2, 1.8..=2.0)] {
+        let mut run = bench.start(&format!(
+            "{two}thread_pool_size: 1\ndetection: {{ strategies: [{{ name: m, model_path: {path} }}] }}\n\
+             pipeline: {{ batch_size: {size}, batch_timeout_ms: 900 }}\n"
+        ));
+        let page = run.page();
+        let counted = poll(&mut run, || {
+            let metrics = get(&page, "/metrics").1;
+            let frames = sample(&metrics, "dsengine_inference_frames_total{model=\"m\"}")?;
+            let runs = sample(&metrics, "dsengine_inference_seconds_count{model=\"m\"}")?;
+            (frames >= 40.0).then_some((frames, runs))
+        });
+        assert!(frames_per_run.contains(&(counted.0 / counted.1)), "batches of {size}: {counted:?}");
+        stop(run);
+    }
+}
+
+#[test]
+fn an_unfilled_batch_waits_as_long_as_it_is_told() {
+    let bench = Bench::new();
+    // Six frames, at most three under way at once: a batch of eight is never full.
+    let seconds = |keys: &str| {
+        let summary = bench.summary(&format!(
+            "sources: [{{ id: a, uri: 'test:pattern=red,size=64x64,frames=6' }}]\nthread_pool_size: 1\n\
+             detection: {{ model_engine_file: {} }}\npipeline: {{ batch_size: 8, {keys} }}\n",
+            model("colours")
+        ));
+        assert_eq!(summary["sources"][0]["judged"], 6);
+        summary["seconds"].as_f64().unwrap()
+    };
+    for (short, long) in
+        [("batch_timeout_ms: 1", "batch_timeout_ms: 1000"), ("batch_timeout_us: 1000", "batch_timeout_us: 1000000")]
+    {
+        let (short, long) = (seconds(short), seconds(long));
+        assert!(short < 1.5 && long >= 2.0, "{short} s, {long} s");
+    }
+}
+
+#[test]
+fn the_inference_library_is_the_one_that_is_named() {
+    let test = "the_inference_library_is_the_one_that_is_named";
+    let folder = Path::new(env!("CARGO_BIN_EXE_dsengine")).join("../../lib/dsengine");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let Some(library) = entries.into_iter().find(|p| p.to_string_lossy().contains("libonnxruntime.so")) else {
+        return skip(test, "no libonnxruntime beside the program; ./dev installs it");
+    };
+    let bench = Bench::new();
+    let own = bench.path("libown.so");
+    std::fs::copy(&library, &own).unwrap();
+    let detection = format!("detection: {{ model_engine_file: {} }}\n", model("colours"));
+    for (keys, named) in [("", false), ("inference: { ort_library: libown.so }\n", true)] {
+        let mut run = bench.start(&format!("{LIVE}{detection}{keys}"));
+        run.page();
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", run.pid())).unwrap();
+        assert_eq!((maps.contains("/libown.so"), maps.contains("/libonnxruntime.so")), (named, !named), "{keys}");
+        stop(run);
+    }
+}
+
+#[test]
+fn more_sources_than_a_key_allows_do_not_start() {
+    let bench = Bench::new();
+    let two = TRACE.replace("}]", "}, { id: b, uri: 'trace:steps.jsonl' }]");
+    for key in ["max_concurrent_sources: LIMIT", "pipeline: { max_sources: LIMIT }"] {
+        let code = |limit: &str| bench.run(&format!("{two}{}\n", key.replace("LIMIT", limit)));
+        let refused = code("1").expect(2).stderr;
+        assert!(refused.contains("2 sources are enabled") && refused.contains("allows 1"), "{refused}");
+        assert_eq!(code("2").expect(0).json()["sources"].as_array().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,90 @@
+//! `sources`: what is read, how much of it, and how fast.
+
+use serde_json::Value;
+
+use super::{Bench, labels, model};
+use crate::harness::Dsengine;
+
+#[test]
+fn a_test_source_shows_what_its_parameters_say() {
+    let bench = Bench::new();
+    let record = |parameters: &str| {
+        bench.record(&format!(
+            "sources: [{{ id: a, type: test, uri: test, parameters: {{ {parameters} }} }}]\n\
+             detection: {{ model_engine_file: {} }}\n",
+            model("colours")
+        ))
+    };
+    let red = record("pattern: red, frames: 3, width: 64, height: 64, framerate: 10");
+    let blue = record("pattern: blue, num-buffers: 5, width: 128, height: 96, framerate: 20/1");
+    let facts = |frames: &[Value]| {
+        let last = frames.last().unwrap();
+        let number = |key: &str| last[key].as_u64().unwrap();
+        (frames.len(), number("width"), number("height"), number("pts_ns"), labels(last)[0].to_owned())
+    };
+    assert_eq!(facts(&red), (3, 64, 64, 200_000_000, "red".to_owned()));
+    assert_eq!(facts(&blue), (5, 128, 96, 200_000_000, "blue".to_owned()));
+}
+
+#[test]
+fn a_sources_own_threshold_holds_for_it_alone() {
+    let bench = Bench::new();
+    let frames = bench.record(&format!(
+        "sources: [{{ id: a, uri: 'test:pattern=smpte,frames=3,size=64x64' }}, \
+         {{ id: b, uri: 'test:pattern=smpte,frames=3,size=64x64', confidence_threshold: 0.95 }}]\n\
+         detection: {{ confidence_threshold: 0.3, model_engine_file: {} }}\n",
+        model("colours")
+    ));
+    let count = |id: &str| labels(frames.iter().rfind(|frame| frame["source"] == id).unwrap()).len();
+    assert!(count("a") > count("b") && count("b") > 0, "{} {}", count("a"), count("b"));
+}
+
+#[test]
+fn a_scene_shows_what_its_parameters_say() {
+    let bench = Bench::new();
+    let source =
+        |keys: &str| format!("sources: [{{ id: a, type: scene, uri: scene.yaml, parameters: {{ {keys} }} }}]\n");
+    let boxes = |keys: &str| -> Vec<Value> {
+        bench.record(&source(keys)).iter().flat_map(|f| f["detections"].as_array().unwrap().clone()).collect()
+    };
+    let (one, two) = (boxes("pixels: false, seed: 1"), boxes("pixels: false, seed: 2"));
+    assert_eq!(one, boxes("pixels: false, seed: 1"), "the same seed, the same scene");
+    assert_ne!(one, two);
+    assert!(one.iter().all(|d| d["label"] == "person"), "without pixels, the truth itself");
+    let drawn = boxes("pixels: true");
+    assert!(!drawn.is_empty() && drawn.iter().all(|d| d["label"] == "motion"), "with pixels, what is seen in them");
+    let seconds = |keys: &str| bench.summary(&source(keys))["seconds"].as_f64().unwrap();
+    let (fast, live) = (seconds("pixels: false, live: false"), seconds("pixels: false, live: true"));
+    assert!(fast < 1.5 && live > 1.8, "{fast} {live}");
+}
+
+#[test]
+fn a_file_plays_at_its_own_pace_where_it_is_told_to() {
+    let bench = Bench::new();
+    let clip = bench.path("clip.mp4").display().to_string();
+    let scene = bench.path("scene.yaml").display().to_string();
+    Dsengine::new(["scene", "render", &clip, "--scene", &scene]).run().expect(0);
+    for (keys, paced) in [("", false), (", realtime: true", true), (", parameters: { realtime: true }", true)] {
+        let summary = bench.summary(&format!("sources: [{{ id: a, uri: clip.mp4{keys} }}]\n"));
+        let seconds = summary["seconds"].as_f64().unwrap();
+        assert!(summary["sources"][0]["judged"] == 20 && (seconds > 1.7) == paced, "{keys}: {summary}");
+    }
+}
+
+#[test]
+fn the_summary_has_the_sources_that_are_listed_and_switched_on() {
+    let bench = Bench::new();
+    let summary = bench.summary(
+        "sources:\n  - { id: gate, type: trace, uri: steps.jsonl }\n  - { id: few, type: trace, uri: steps.jsonl, fps: 5 }\n\
+         \x20 - { id: drawn, uri: 'scene:scene.yaml?pixels=false', fps: 4 }\n  - { id: yard, uri: 'test:frames=60,fps=30' }\n\
+         \x20 - { id: slow, uri: 'test:frames=60,fps=30', fps: 5 }\n  - { id: off, uri: test, enabled: false }\n\
+         pipeline: { fps: 20 }\n",
+    );
+    let sources = summary["sources"].as_array().unwrap();
+    let told: Vec<_> = sources.iter().map(|s| (s["source"].as_str().unwrap(), s["judged"].as_u64().unwrap())).collect();
+    // The trace has its ten frames a second, the others what the pipeline or they themselves allow.
+    assert_eq!(told, [("gate", 100), ("few", 50), ("drawn", 8), ("yard", 40), ("slow", 10)], "{summary}");
+    // The same bare word without its type is a media file, and this one is none.
+    let out = bench.run("sources: [{ id: gate, uri: steps.jsonl }]\n").expect(1);
+    assert!(!out.json()["sources"][0]["broken"].is_null());
+}
