@@ -20,7 +20,7 @@ use crate::backend::{Backend, Sink};
 use crate::config::{Input, Plan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
-use crate::handlers;
+use crate::{handlers, wasm};
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::lua;
 use crate::strategy::{Motion, StateStore, Strategy, Watchdog};
@@ -181,14 +181,7 @@ impl Builder {
                         });
                     }
                     StrategyKind::Wasm(path) => {
-                        return Err(Error::new(
-                            Code::Unsupported,
-                            format!(
-                                "strategy {}: {}: WASM components are checked but not run yet",
-                                strategy.name,
-                                path.display()
-                            ),
-                        ));
+                        return Err(unsupported_component(&strategy.name, path));
                     }
                 }
             }
@@ -330,6 +323,23 @@ fn kind(kind: &StrategyKind) -> &'static str {
         StrategyKind::Motion => "motion",
         StrategyKind::Lua(_) => "lua",
         StrategyKind::Wasm(_) => "wasm",
+    }
+}
+
+/// A component is checked, and refused with the check's own reason or because none is run yet.
+fn unsupported_component(strategy: &str, path: &Path) -> Error {
+    let place = format!("strategy {strategy}: {}", path.display());
+    let checked = match std::fs::read(path) {
+        Ok(bytes) => wasm::check(&bytes),
+        Err(e) => return Error::new(Code::Plugin, format!("{place}: cannot be read: {e}")),
+    };
+    match checked {
+        Ok(component) => Error::new(
+            Code::Unsupported,
+            format!("{place}: a sound component for API {}, but components are not run yet", component.version),
+        )
+        .hint("write the rule in Lua, or disable the strategy"),
+        Err(error) => Error::new(error.code(), format!("{place}: {}", error.message())),
     }
 }
 

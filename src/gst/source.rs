@@ -119,7 +119,6 @@ impl Source {
                 self.enter(SourceState::Failed);
                 return self.tell(SourceEvent::Broken(reason));
             }
-            tracing::warn!(source = %self.plan.id, reason, "source fault");
             self.tell(SourceEvent::Fault(reason));
             let ran = self.ran_ns.take().map_or(0, |(first, last)| last.saturating_sub(first));
             self.back_off(streak.failed(Duration::from_nanos(ran)));
