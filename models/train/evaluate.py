@@ -2,6 +2,7 @@
 
     python models/train/evaluate.py pictures DATA/heldout [--threshold 0.4]      mAP, precision, recall per class
     python models/train/evaluate.py clip CLIP.mp4 GT.txt --scale 0.625           precision and recall for persons
+    python models/train/evaluate.py flat                                         highest score where there is nothing
     python models/train/evaluate.py speed                                        pictures per second on one core
 
 A detection is right when it overlaps an object of its class, not yet taken, with IoU 0.5 or more. What is too hidden
@@ -168,6 +169,48 @@ def on_clip(net, clip, truth_file, scale, threshold, every):
     }
 
 
+def flat_pictures():
+    """Group, name and pixels of letterboxed pictures of nothing: every shape in every colour, even and uneven."""
+    rng = np.random.default_rng(7)
+    shapes = [(5, 3), (16, 9), (21, 9), (3, 2), (4, 3), (1, 1), (3, 4), (9, 16)]
+    greys = [(v, v, v) for v in (0, 4, 8, 16, 24, 32, 48, 64, 80, 96, 114, 128, 160, 200, 255)]
+    colours = [(r, g, b) for r in (0, 64, 200) for g in (0, 64, 200) for b in (0, 64, 200) if not r == g == b]
+    for across, down in shapes:
+        h, w = min(HEIGHT, round(WIDTH * down / across)), min(WIDTH, round(HEIGHT * across / down))
+        top, left = (HEIGHT - h) // 2, (WIDTH - w) // 2
+        ys, xs = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j][..., None]
+        for colour in greys + colours:
+            group = "grey" if colour in greys else "dark colour" if max(colour) <= 64 else "bright colour"
+            even = np.broadcast_to(np.array(colour, float), (h, w, 3))
+            kinds = {
+                "even": even,
+                "noisy": even + rng.standard_normal((h, w, 3)) * 6,
+                "gradient across": even + 25 * xs,
+                "gradient down": even + 25 * ys,
+                "vignette": even * (1 - 0.3 * (xs**2 + ys**2)),
+            }
+            for kind, x in kinds.items():
+                picture = np.full((HEIGHT, WIDTH, 3), 114, np.uint8)
+                picture[top : top + h, left : left + w] = x.clip(0, 255).round()
+                yield group, f"{across}:{down} {colour} {kind}", picture
+
+
+def on_flat(net, threshold):
+    """The highest score of any class in any cell, and how many pictures reach the threshold: none should."""
+    report = {}
+    for group, name, picture in flat_pictures():
+        x = np.ascontiguousarray(picture.transpose(2, 0, 1)[None]).astype(np.float32) / 255
+        scores = net.run(None, {net.get_inputs()[0].name: x})[0][0, 4:]
+        row = report.setdefault(group, {"pictures": 0, "found": 0, "max": 0.0})
+        row["pictures"] += 1
+        row["found"] += int(scores.max() >= threshold)
+        if scores.max() > row["max"]:
+            row.update(max=round(float(scores.max()), 3), label=LABELS[int(scores.max(1).argmax())], at=name)
+    total = {k: sum(row[k] for row in report.values()) for k in ("pictures", "found")}
+    report["all"] = {**total, "max": max(row["max"] for row in report.values()), "threshold": threshold}
+    return report
+
+
 def speed(net):
     x = np.random.default_rng(1).random((1, 3, HEIGHT, WIDTH), np.float32)
     name = net.get_inputs()[0].name
@@ -183,7 +226,7 @@ def speed(net):
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("what", choices=["pictures", "clip", "speed"])
+    args.add_argument("what", choices=["pictures", "clip", "flat", "speed"])
     args.add_argument("paths", nargs="*")
     args.add_argument("--model", default="models/street.onnx")
     args.add_argument("--threshold", type=float, default=0.4)
@@ -195,6 +238,8 @@ def main():
         report = on_pictures(net, args.paths[0], args.threshold)
     elif args.what == "clip":
         report = on_clip(net, *args.paths[:2], args.scale, args.threshold, args.every)
+    elif args.what == "flat":
+        report = on_flat(net, args.threshold)
     else:
         report = speed(net)
     print(json.dumps(report, indent=2))

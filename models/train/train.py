@@ -6,7 +6,8 @@
 An exported model can be trained on with --resume. models/CARD.md says how the committed weights came to be.
 
 No photograph is involved anywhere. The assignment is task-aligned (TOOD), the loss binary cross entropy with soft
-targets plus complete IoU. Objects too hidden or too small to be seen are neither positive nor negative.
+targets plus complete IoU. Objects too hidden or too small to be seen are neither positive nor negative. A share of
+every batch is pictures with nothing in them at all (see `flat`): a covered lens or a lost signal must not be a car.
 """
 
 import argparse
@@ -85,6 +86,28 @@ def augment(picture, rows, rng, zoom):
     if rng.random() < 0.08:
         x = x[:, :, ::-1]
     return np.clip(x, 0, 1).transpose(2, 0, 1), rows
+
+
+def flat(rng):
+    """A letterboxed picture of nothing: one colour, dark more often than not, at times uneven or noisy."""
+    # The shape of the source decides where the border of the letterbox runs, which is all there is to see.
+    aspect = math.exp(rng.uniform(math.log(0.5), math.log(2.6)))
+    h = max(1, min(HEIGHT, round(WIDTH / aspect)))
+    w = max(1, min(WIDTH, round(HEIGHT * aspect)))
+    colour = np.full(3, 255 * rng.random() ** 2) if rng.random() < 0.6 else 255 * rng.random(3) * rng.random()
+    x = np.broadcast_to(colour.astype(np.float32), (h, w, 3)).copy()
+    ys, xs = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
+    if rng.random() < 0.25:
+        angle = rng.uniform(0, 2 * math.pi)
+        x += ((math.cos(angle) * xs + math.sin(angle) * ys) * rng.uniform(0, 50))[..., None]
+    if rng.random() < 0.25:
+        x *= (1 - rng.uniform(0, 0.5) * (xs**2 + ys**2))[..., None]
+    if rng.random() < 0.35:
+        x += rng.standard_normal(x.shape, np.float32) * rng.uniform(0, 10)
+    picture = np.full((HEIGHT, WIDTH, 3), 114, np.float32)
+    top, left = (HEIGHT - h) // 2, (WIDTH - w) // 2
+    picture[top : top + h, left : left + w] = np.clip(x, 0, 255).round()
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)) / 255), np.zeros((0, 7), np.float32)
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -262,6 +285,7 @@ def main():
     args.add_argument("--resume", help="start from this exported model instead of from nothing")
     args.add_argument("--zoom", type=float, default=1.5, help="largest change of size")
     args.add_argument("--focus", type=float, default=1.5, help="how little easy background weighs (0 = as much as all)")
+    args.add_argument("--flat", type=float, default=0.08, help="share of every batch with nothing in the picture")
     args.add_argument("--out", default="models/street.onnx")
     args = args.parse_args()
     torch.set_num_threads(args.threads)
@@ -283,6 +307,7 @@ def main():
     course = lambda s, done: min(1, (s + 1) / warm) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, done))))
     average = copy.deepcopy(model)
     order = np.random.default_rng(args.seed)
+    empty = round(args.flat * args.batch)
     queue, began, means = [], time.time(), np.zeros(2)
     model.train()
     for step in range(args.steps):
@@ -291,10 +316,11 @@ def main():
             break
         for group in optimizer.param_groups:
             group["lr"] = args.rate * course(step, done)
-        if len(queue) < args.batch:
+        if len(queue) < args.batch - empty:
             queue.extend(order.permutation(len(pictures)).tolist())
-        picks, queue = queue[: args.batch], queue[args.batch :]
-        x, boxes, classes = pad([pictures[step, i] for i in picks])
+        picks, queue = queue[: args.batch - empty], queue[args.batch - empty :]
+        nothing = [flat(np.random.default_rng((args.seed, step, len(pictures) + i))) for i in range(empty)]
+        x, boxes, classes = pad([pictures[step, i] for i in picks] + nothing)
         score_loss, box_loss = loss_of(model, x.contiguous(memory_format=torch.channels_last), boxes, classes)
         optimizer.zero_grad(set_to_none=True)
         (score_loss + 2.0 * box_loss).backward()
