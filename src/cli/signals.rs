@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
@@ -12,6 +12,8 @@ use super::exit::Exit;
 pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
     channel: Receiver<()>,
+    /// Keeps the channel open when listening failed, so that its end is not taken for a signal.
+    _open: Sender<()>,
 }
 
 impl Stop {
@@ -20,7 +22,7 @@ impl Stop {
         let asked = Arc::new(AtomicBool::new(false));
         let (sender, channel) = bounded(1);
         let (ready_sender, ready) = bounded(1);
-        let flag = Arc::clone(&asked);
+        let (flag, open) = (Arc::clone(&asked), sender.clone());
         let listen = move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
             runtime.block_on(async {
@@ -41,7 +43,7 @@ impl Stop {
         if std::thread::Builder::new().name("signals".into()).spawn(listen).is_ok() {
             let _ = ready.recv();
         }
-        Self { asked, channel }
+        Self { asked, channel, _open: open }
     }
 
     /// Whether a signal has come.

@@ -151,7 +151,7 @@ fn an_unfilled_batch_waits_as_long_as_it_is_told() {
 #[test]
 fn the_inference_library_is_the_one_that_is_named() {
     let test = "the_inference_library_is_the_one_that_is_named";
-    let folder = Path::new(env!("CARGO_BIN_EXE_dsengine")).join("../../lib/dsengine");
+    let folder = Path::new(env!("CARGO_BIN_EXE_dsengine")).with_file_name("../lib/dsengine");
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let Some(library) = entries.into_iter().find(|p| p.to_string_lossy().contains("libonnxruntime.so")) else {
         return skip(test, "no libonnxruntime beside the program; ./dev installs it");
