@@ -20,13 +20,13 @@ use crate::backend::{Backend, Sink};
 use crate::config::{Input, Plan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
-use crate::{handlers, wasm};
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::lua;
 use crate::strategy::{Motion, StateStore, Strategy, Watchdog};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
+use crate::{handlers, wasm};
 
 /// Most script bytes read.
 const SCRIPT_BYTES_MAX: u64 = 1 << 20;
