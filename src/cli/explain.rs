@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     };
     match Code::ALL.iter().find(|code| code.as_str().eq_ignore_ascii_case(wanted)) {
         Some(code) => {
-            print!("{}", code.page());
+            println!("{}", code.page().trim_end());
             Exit::Fine
         }
         None => {

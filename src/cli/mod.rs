@@ -2,6 +2,14 @@
 //! wrong on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+/// Prints a line; a reader that has gone away is no reason to panic, as std's own would.
+macro_rules! println {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
 mod doctor;
 mod exit;
 mod explain;
@@ -75,7 +83,9 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Schema => schema::run(),
         Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "dsengine", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "dsengine", &mut script);
+            println!("{}", String::from_utf8_lossy(&script));
             Exit::Fine
         }
     }

@@ -36,8 +36,8 @@ pub(crate) struct Args {
     /// Its labels, one a line
     #[arg(long, value_name = "FILE", requires = "model")]
     labels: Option<PathBuf>,
-    /// Lowest score kept
-    #[arg(long, value_name = "SCORE")]
+    /// Lowest score kept, 0 to 1
+    #[arg(long, value_name = "SCORE", value_parser = share)]
     confidence: Option<f32>,
     /// Analyse frames 0, N, 2N … only
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -110,6 +110,14 @@ fn choice(word: &str) -> Option<infer::Choice> {
         "onnxruntime" => Some(infer::Choice::OnnxRuntime),
         "rten" => Some(infer::Choice::Rten),
         _ => None,
+    }
+}
+
+/// A number from 0 to 1.
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("it is a number from 0 to 1".to_owned()),
     }
 }
 

@@ -141,6 +141,11 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     }
     supervise(&engine.handle(), stop);
     drop(page);
+    let pending = engine.summary().pending;
+    if pending > 0 {
+        let limit = graceful.as_secs();
+        eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; another signal stops at once");
+    }
     let summary = engine.drain(graceful);
     if let Some(judgements) = judgements {
         judgements.flush();
@@ -212,7 +217,7 @@ fn reload(engine: &Handle, change: &watch::Changed) {
         Ok(done) if done.changed => {
             tracing::info!(script = %name, generation = done.generation, lanes = done.lanes, "script reloaded");
         }
-        Ok(_) => {}
+        Ok(_) => tracing::info!(script = %name, "the file is the running version again"),
         Err(error) => tracing::error!(%error, "script not reloaded; the running version goes on"),
     }
 }
@@ -245,6 +250,10 @@ fn report(summary: &Summary, json: bool) {
         if let Some(broken) = &s.broken {
             println!("{}: broken: {broken}", s.source);
         }
+    }
+    for strategy in summary.strategies.iter().filter(|s| s.faults > 0) {
+        let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
+        println!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults);
     }
     println!(
         "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered, {} given up, {} pending",

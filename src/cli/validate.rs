@@ -1,6 +1,6 @@
 //! `dsengine validate`: judges the file; what this machine lacks is a warning unless `--strict`.
 
-use dsengine::config;
+use dsengine::{config, engine};
 
 use super::exit::Exit;
 use super::input::Input;
@@ -12,7 +12,7 @@ pub(crate) struct Args {
     file: Option<std::path::PathBuf>,
     #[command(flatten)]
     input: Input,
-    /// Exit with 1 when there is any warning
+    /// Exit with 1 when anything is missing, broken or without effect (notes do not count)
     #[arg(long)]
     strict: bool,
 }
@@ -30,6 +30,10 @@ pub(crate) fn run(args: &Args) -> Exit {
         eprintln!("warning: {warning}");
     }
     let plan = &loaded.plan;
+    let broken = engine::check_scripts(plan);
+    for error in &broken {
+        eprintln!("warning: {error}");
+    }
     println!(
         "valid: {} source{}, {} model{}, {} strategies, {} handlers, {} warning{}",
         plan.sources.len(),
@@ -38,10 +42,11 @@ pub(crate) fn run(args: &Args) -> Exit {
         plural(plan.models.len()),
         plan.strategies.len(),
         plan.handlers.len(),
-        warnings.len(),
-        plural(warnings.len()),
+        warnings.len() + broken.len(),
+        plural(warnings.len() + broken.len()),
     );
-    if args.strict && warnings.iter().any(|w| w.fails_strict()) { Exit::Failed } else { Exit::Fine }
+    let fails = !broken.is_empty() || warnings.iter().any(|w| w.fails_strict());
+    if args.strict && fails { Exit::Failed } else { Exit::Fine }
 }
 
 fn plural(count: usize) -> &'static str {

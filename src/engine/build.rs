@@ -326,6 +326,22 @@ fn kind(kind: &StrategyKind) -> &'static str {
     }
 }
 
+/// Loads every Lua script of the plan as `start` would, and says what is wrong with each that does not load. Files
+/// that cannot be read are left to `config::check`.
+pub fn check_scripts(plan: &Plan) -> Vec<Error> {
+    let watchdog = match Watchdog::start() {
+        Ok(watchdog) => watchdog,
+        Err(e) => return vec![Error::new(Code::Io, format!("cannot start the watchdog: {e}"))],
+    };
+    let (source, state) = (SourceId::from("check"), Arc::new(StateStore::default()));
+    let load = |strategy: &StrategyPlan| {
+        let StrategyKind::Lua(path) = &strategy.kind else { return None };
+        let text = std::fs::read_to_string(path).ok()?;
+        lua_maker(strategy, path, &source, &state, &watchdog)(&text).err()
+    };
+    plan.strategies.iter().filter_map(load).collect()
+}
+
 /// A component is checked, and refused with the check's own reason or because none is run yet.
 fn unsupported_component(strategy: &str, path: &Path) -> Error {
     let place = format!("strategy {strategy}: {}", path.display());

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use build::Builder;
+pub use build::{Builder, check_scripts};
 pub use clock::SystemClock;
 pub use handle::Handle;
 pub use reload::Reloaded;

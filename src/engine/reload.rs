@@ -81,6 +81,8 @@ impl Scripts {
         strategies.sort();
         strategies.dedup();
         if script.text == text {
+            // An edit that was taken back: what was wrong with it is over.
+            seats.iter().for_each(|seat| seat.board.set_error(None));
             return Ok(Reloaded { strategies, generation: script.generation, lanes: 0, changed: false });
         }
         let generation = script.generation + 1;

@@ -177,7 +177,7 @@ impl Sink for Inlet {
                 route.board.set_state(state);
                 route.metrics.state(state.as_str());
                 route.events.state(&route.id, state);
-                if matches!(state, SourceState::Backoff { .. }) {
+                if matches!(state, SourceState::Backoff { .. } | SourceState::Failed) {
                     route.metrics.reconnects.inc();
                 }
                 match state {

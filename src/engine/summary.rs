@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::handle::Shared;
+use super::status::StrategyStatus;
 use crate::telemetry::AlertOutcome;
 use crate::types::SourceId;
 
@@ -16,6 +17,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Per source, in plan order.
     pub sources: Vec<SourceSummary>,
+    /// Per strategy: generation, faults, the last of them.
+    pub strategies: Vec<StrategyStatus>,
     /// Alerts that every handler has.
     pub delivered: u64,
     /// Alerts that at least one handler gave up.
@@ -78,6 +81,7 @@ pub(super) fn summarise(engine: &Shared, pending: usize) -> Summary {
     Summary {
         seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
         sources: sources.collect(),
+        strategies: engine.strategies.iter().map(|board| board.status()).collect(),
         delivered: total(AlertOutcome::Delivered),
         failed: total(AlertOutcome::Failed),
         pending: pending as u64,

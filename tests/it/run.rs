@@ -121,7 +121,45 @@ fn every_command_has_help_and_an_unknown_one_exits_with_2() {
 fn explain_prints_the_page_of_a_code_and_refuses_an_unknown_one() {
     for code in dsengine::error::Code::ALL {
         let out = Dsengine::new(["explain", code.as_str()]).run().expect(0);
-        assert_eq!(out.stdout, code.page());
+        assert_eq!(out.stdout.trim_end(), code.page().trim_end());
     }
     Dsengine::new(["explain", "E9999"]).run().expect(2);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_panic() {
+    let bin = env!("CARGO_BIN_EXE_dsengine");
+    for command in ["schema", "completions bash", "explain", "doctor"] {
+        let out =
+            std::process::Command::new("sh").args(["-c", &format!("{bin} {command} | head -c 1")]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!said.contains("panicked"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn validate_loads_the_scripts_and_strict_fails_on_a_broken_one() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rule.lua", "function detect(frame)\n  if then\nend\n");
+    let config =
+        "sources: [{ id: a, uri: 'test:frames=1' }]\ndetection: { strategies: [{ name: r, module: rule.lua }] }\n";
+    write(dir.path(), "config.yaml", config);
+    let out = Dsengine::new(["validate", "config.yaml"]).cwd(dir.path()).run().expect(0);
+    assert!(out.stderr.contains("rule.lua:2:"), "{}", out.stderr);
+    Dsengine::new(["validate", "config.yaml", "--strict"]).cwd(dir.path()).run().expect(1);
+}
+
+#[test]
+fn the_summary_names_strategies_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rule.lua", "function detect(frame)\n  error('no')\nend\n");
+    let config = "sources: [{ id: a, uri: 'test:frames=3' }]\ndetection: { strategies: [{ name: r, module: rule.lua }] }\n\
+                  monitoring: { prometheus: { port: 0 } }\n";
+    write(dir.path(), "config.yaml", config);
+    let out = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).run().expect(0);
+    assert!(
+        out.stdout.contains("strategy r: 3 faults, the last: ") && out.stdout.contains("rule.lua:2:"),
+        "{}",
+        out.stdout
+    );
 }

@@ -7,6 +7,8 @@ use crate::harness::{Dsengine, Running, quantile, root, rss_kib, write};
 
 /// Sources beside each other, each at 30 frames a second.
 const SOURCES: usize = 4;
+/// Share of live frames that a busy machine may lose in one run and not in the other.
+const NOISE: f64 = 0.005;
 /// Every so many-th save is broken on purpose.
 const BROKEN_EVERY: usize = 5;
 
@@ -144,7 +146,7 @@ fn a_thousand_saves_under_four_running_sources_lose_no_frame_and_mix_no_generati
     let share = |story: &Story| story.all_drops() as f64 / story.frames() as f64;
     println!("reload: dropped {:?}, in the control run {:?}", story.dropped, control.dropped);
     assert!(
-        share(&story) <= share(&control) + 0.001,
+        share(&story) <= share(&control) + NOISE,
         "saves cost frames: {:?} against {:?}",
         story.dropped,
         control.dropped
