@@ -115,7 +115,8 @@ fn motion_by_default(models: &[ModelPlan], sources: &[&SourcePlan], site: &mut S
         let ids: Vec<&str> = bare.iter().map(SourceId::as_str).collect();
         format!("no model is configured for {}: watched for motion", ids.join(", "))
     };
-    let hint = "set one with detection.strategies: [{name: objects, model_path: your-model.onnx}] (YOLOv8, v11 or YOLOX)";
+    let hint =
+        "set one with detection.strategies: [{name: objects, model_path: your-model.onnx}] (YOLOv8, v11 or YOLOX)";
     site.warnings.push(Warning::new("no-model", Severity::Note, message).hint(hint));
     Some(StrategyPlan {
         name: MOTION.to_owned(),
