@@ -129,8 +129,8 @@ struct File {
     path: PathBuf,
     sent: [u8; 32],
     stamp: Option<Stamp>,
-    /// What it looked like when it was put off as perhaps unfinished.
-    doubted: Option<Stamp>,
+    /// What it looked like when it was put off as perhaps unfinished, and until when it has to stay so.
+    doubted: Option<(Stamp, u64)>,
     /// Something happened to it since the last look.
     touched: bool,
 }
@@ -200,7 +200,8 @@ impl Eye {
     /// Compares every file's content with what was last sent.
     fn look(&mut self) {
         self.due_ns = None;
-        let mut again: Option<Duration> = None;
+        let now = self.clock.monotonic_ns();
+        let mut again: Option<u64> = None;
         for file in &mut self.files {
             let Ok(stamp) = stamp(&file.path) else {
                 // Gone for now: a save in progress, or deleted. What runs goes on.
@@ -213,10 +214,18 @@ impl Eye {
             // A look may come, for a neighbour's sake, between a writer's truncation and its first byte, before the
             // event of either. What changed without an event, and what is empty, counts once it has stayed so.
             let unannounced = !file.touched && file.stamp.is_some();
-            if (unannounced || stamp.size == 0) && file.doubted != Some(stamp) {
-                file.doubted = Some(stamp);
-                again = again.max(Some(if stamp.size == 0 { OPEN_SETTLE } else { SETTLE }));
-                continue;
+            if unannounced || stamp.size == 0 {
+                let quiet = if stamp.size == 0 { OPEN_SETTLE } else { SETTLE };
+                let until = match file.doubted {
+                    Some((doubted, until)) if doubted == stamp => until,
+                    _ => now + quiet.as_nanos() as u64,
+                };
+                if now < until {
+                    // An event meanwhile brings a look, not a verdict.
+                    file.doubted = Some((stamp, until));
+                    again = Some(again.map_or(until, |at| at.min(until)));
+                    continue;
+                }
             }
             let bytes = match read(&file.path) {
                 Ok(bytes) => bytes,
@@ -243,8 +252,8 @@ impl Eye {
             file.stamp = Some(stamp);
             file.touched = false;
         }
-        if let Some(quiet) = again {
-            self.due_ns.get_or_insert(self.clock.monotonic_ns() + quiet.as_nanos() as u64);
+        if let Some(until) = again {
+            self.due_ns = Some(self.due_ns.map_or(until, |due| due.min(until)));
         }
         self.watch_folders();
     }

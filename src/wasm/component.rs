@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 64 << 20;
 const CORE_MODULE: [u8; 8] = [0, b'a', b's', b'm', 1, 0, 0, 0];
 
 /// Interfaces that the host offers, by the world that may import them (`wit/worlds.wit`).
-const SHARED: [&str; 6] = ["types", "log", "metrics", "state", "config", "time"];
+const SHARED: [&str; 7] = ["types", "log", "metrics", "state", "shared-state", "config", "time"];
 
 /// What a component can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
