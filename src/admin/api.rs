@@ -4,19 +4,21 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time;
 use tokio_stream::wrappers::ReceiverStream;
-use utoipa::OpenApi;
+use utoipa::{OpenApi, ToSchema};
 
 use super::{CLIENT_STALL_MAX, Desk, health, live};
+use crate::engine::Reloaded;
 use crate::engine::live::Event;
-use crate::engine::status::Status;
+use crate::engine::status::{Board, PluginStatus, Status};
+use crate::error::Error;
 use crate::types::Alert;
 
 /// Events on their way to one client; who is further behind than this and the engine's own bound is dropped.
@@ -97,11 +99,84 @@ pub(super) async fn events(State(desk): State<Desk>, Query(wanted): Query<Wanted
     Sse::new(ReceiverStream::new(rx)).keep_alive(KeepAlive::default()).into_response()
 }
 
+/// Every script and component.
+#[utoipa::path(get, path = "/api/v1/plugins", responses((status = 200, body = Vec<PluginStatus>)))]
+pub(super) async fn plugins(State(desk): State<Desk>) -> Json<Vec<PluginStatus>> {
+    Json(desk.board.plugins())
+}
+
+/// What a reload did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Done {
+    /// The strategies and handlers that run the file.
+    plugins: Vec<String>,
+    /// The generation that runs from now on.
+    generation: u64,
+    /// How many lanes swapped.
+    lanes: usize,
+    /// Remembered frames that the new version was tried on.
+    tried: usize,
+    /// `false` when the file's contents were running already.
+    changed: bool,
+}
+
+/// Why a reload was refused; the former version goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Refused {
+    /// The error's code.
+    code: &'static str,
+    /// What is wrong, with its place.
+    message: String,
+}
+
+/// Reads a plugin's file again and puts it in place, as a save does. The answer is the outcome.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/reload", params(("name" = String, Path)), responses(
+    (status = 200, body = Done), (status = 409, description = "Refused; the former version goes on.", body = Refused),
+))]
+pub(super) async fn reload(State(desk): State<Desk>, Path(name): Path<String>) -> Response {
+    change(desk, move |board| board.reload(&name)).await
+}
+
+/// Puts a shadow in the place of the strategy it runs beside.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/promote", params(("name" = String, Path)), responses(
+    (status = 200, body = Done), (status = 409, description = "Refused; the former version goes on.", body = Refused),
+))]
+pub(super) async fn promote(State(desk): State<Desk>, Path(name): Path<String>) -> Response {
+    change(desk, move |board| board.promote(&name)).await
+}
+
+/// A change waits for the lanes, so it runs where waiting is allowed.
+async fn change(desk: Desk, work: impl FnOnce(&dyn Board) -> Result<Reloaded, Error> + Send + 'static) -> Response {
+    let board = Arc::clone(&desk.board);
+    match tokio::task::spawn_blocking(move || work(&*board)).await {
+        Ok(Ok(Reloaded { strategies, generation, lanes, tried, changed })) => {
+            Json(Done { plugins: strategies, generation, lanes, tried, changed }).into_response()
+        }
+        Ok(Err(error)) => {
+            let refused = Refused { code: error.code().as_str(), message: error.message().to_owned() };
+            (StatusCode::CONFLICT, Json(refused)).into_response()
+        }
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "The reload failed; see the log.\n").into_response(),
+    }
+}
+
 /// The API's description.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "dsengine", description = "Video analytics: where the engine stands and what it sees."),
-    paths(health::livez, health::readyz, health::health, status, alerts, events, live::one, live::all)
+    paths(
+        health::livez,
+        health::readyz,
+        health::health,
+        status,
+        alerts,
+        events,
+        plugins,
+        reload,
+        promote,
+        live::one,
+        live::all
+    )
 )]
 struct Description;
 

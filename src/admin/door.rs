@@ -1,11 +1,13 @@
 //! What every request passes: who is asked for, and what every answer carries.
 //!
 //! A page of another site can make a browser resolve its own name to 127.0.0.1 (DNS rebinding); the Host header then
-//! still says that name, and is turned away here.
+//! still says that name, and is turned away here. It can also make a browser send a form here; such a request carries
+//! the page's own origin, and may change nothing.
 
 use axum::extract::Request;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderName, StatusCode};
 use axum::middleware::Next;
@@ -16,6 +18,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn check(request: Request, next: Next) -> Response {
+    if !request.method().is_safe() && !sent_by_us(request.headers()) {
+        return (StatusCode::FORBIDDEN, "Another site's page may change nothing here.\n").into_response();
+    }
     if !asked_for_us(request.headers()) {
         let text = "This address answers to 127.0.0.1 and localhost only.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
@@ -33,6 +38,13 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
     response
 }
 
+/// No browser sent it, or one that shows our own page.
+fn sent_by_us(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    host.is_some_and(|host| headers.get(HOST).is_some_and(|ours| ours.as_bytes() == host.as_bytes()))
+}
+
 fn asked_for_us(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST).and_then(|h| h.to_str().ok()) else { return false };
     let name = match host.rsplit_once(':') {
@@ -45,6 +57,20 @@ fn asked_for_us(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_our_own_page_may_change_something() {
+        let sent = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "127.0.0.1:8000".parse().unwrap());
+            origin.map(|origin| headers.insert(ORIGIN, origin.parse().unwrap()));
+            sent_by_us(&headers)
+        };
+        assert!(sent(None) && sent(Some("http://127.0.0.1:8000")));
+        for origin in ["https://evil.example", "http://127.0.0.1:9000", "null"] {
+            assert!(!sent(Some(origin)), "{origin}");
+        }
+    }
 
     #[test]
     fn only_loopback_names_are_let_in() {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -80,6 +80,9 @@ pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn Board>)
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/alerts", get(api::alerts))
         .route("/api/v1/events", get(api::events))
+        .route("/api/v1/plugins", get(api::plugins))
+        .route("/api/v1/plugins/{name}/reload", post(api::reload))
+        .route("/api/v1/plugins/{name}/promote", post(api::promote))
         .route("/api/v1/openapi.json", get(api::openapi))
         .route("/live", get(live::all))
         .route("/live/{source}", get(live::one))

@@ -177,11 +177,16 @@ fn serve(engine: &Engine) -> Result<Option<admin::Admin>, Error> {
 fn supervise(engine: &Handle, stop: &Stop) {
     let watcher = watcher(engine);
     let changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
+    let mut reloads = stop.reloads();
     let look = tick(LOOK_EVERY);
     while !engine.wait(Duration::ZERO) {
         select! {
             recv(look) -> _ => {}
             recv(stop.channel()) -> _ => break,
+            recv(reloads) -> asked => match asked {
+                Ok(()) => reload_all(engine),
+                Err(_) => reloads = never(),
+            },
             recv(changes) -> change => match change {
                 Ok(change) => reload(engine, &change),
                 Err(_) => break,
@@ -192,33 +197,40 @@ fn supervise(engine: &Handle, stop: &Stop) {
 
 /// Watches the scripts in use; without it they run, and edits take effect after a restart.
 fn watcher(engine: &Handle) -> Option<watch::Watcher> {
-    let scripts = engine.scripts();
-    if scripts.is_empty() {
+    let modules = engine.modules();
+    if modules.is_empty() {
         return None;
     }
     let clock = Arc::new(SystemClock::new());
     let watcher = watch::Watcher::start(clock)
         .inspect_err(|error| tracing::error!(%error, "scripts are not watched; edits take effect after a restart"))
         .ok()?;
-    for path in scripts {
-        let loaded = engine.script(&path).unwrap_or_default();
-        watcher.add(&path, loaded.as_bytes());
+    for path in modules {
+        let loaded = engine.module(&path).unwrap_or_default();
+        watcher.add(&path, &loaded);
     }
     Some(watcher)
 }
 
 fn reload(engine: &Handle, change: &watch::Changed) {
-    let name = change.path.display();
-    let Ok(text) = std::str::from_utf8(&change.bytes) else {
-        tracing::error!("{name}: is not UTF-8; the running version goes on");
-        return;
-    };
-    match engine.reload(&change.path, text) {
+    let script = change.path.display();
+    match engine.reload(&change.path, &change.bytes) {
         Ok(done) if done.changed => {
-            tracing::info!(script = %name, generation = done.generation, lanes = done.lanes, "script reloaded");
+            let (generation, lanes, tried) = (done.generation, done.lanes, done.tried);
+            tracing::info!(%script, generation, lanes, tried, "script reloaded");
         }
-        Ok(_) => tracing::info!(script = %name, "the file is the running version again"),
+        Ok(_) => tracing::info!(%script, "the file is the running version again"),
         Err(error) => tracing::error!(%error, "script not reloaded; the running version goes on"),
+    }
+}
+
+/// SIGHUP: every script and component is read and reloaded.
+fn reload_all(engine: &Handle) {
+    for path in engine.modules() {
+        match std::fs::read(&path) {
+            Ok(bytes) => reload(engine, &watch::Changed { path, bytes: bytes.into() }),
+            Err(error) => tracing::error!(script = %path.display(), "not reloaded: cannot be read: {error}"),
+        }
     }
 }
 

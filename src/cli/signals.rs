@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
@@ -49,6 +49,27 @@ impl Stop {
     /// Whether a signal has come.
     pub(crate) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// From now on SIGHUP asks to reload instead of ending the process: each one makes this ready.
+    pub(crate) fn reloads(&self) -> Receiver<()> {
+        let (sender, channel) = bounded(1);
+        let listen = move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+            runtime.block_on(async {
+                let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+                while hangup.recv().await.is_some() {
+                    // One that waits already asks for the same.
+                    if let Err(TrySendError::Disconnected(())) = sender.try_send(()) {
+                        return;
+                    }
+                }
+            });
+        };
+        match std::thread::Builder::new().name("reload-signal".into()).spawn(listen) {
+            Ok(_) => channel,
+            Err(_) => never(),
+        }
     }
 
     /// Becomes ready when the first signal comes.

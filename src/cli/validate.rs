@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         eprintln!("warning: {warning}");
     }
     let plan = &loaded.plan;
-    let broken = engine::check_scripts(plan);
+    let broken = engine::check_modules(plan);
     for error in &broken {
         eprintln!("warning: {error}");
     }

@@ -1,36 +1,39 @@
 //! From a `Plan` to running parts. The only place that names adapters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::grave::Grave;
+use super::guests::{Guests, Version};
 use super::handle::{Handle, Running, Shared, Source};
+use super::handlers::Replaceable;
 use super::inbox::in_flight_max;
-use super::lane::{Lane, Rule};
+use super::lane::Lane;
 use super::live::{Events, Live};
 use super::pool::Pool;
-use super::reload::{Make, Scripts, Seat};
+use super::reload::{All, Reloads, Running as RunningStrategy, RunningHandler, Seat};
 use super::route::{Common, Inlet, Route};
+use super::rule::Rule;
+use super::shadow::Shadow;
 use super::strategies::{Notes, StrategyBoard};
 use super::{Engine, Observer, SystemClock, spawn};
 use crate::alert::{Delivery, Gate, Handler, MemoryStore, Store};
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
 use crate::backend::{Backend, Sink};
-use crate::config::{Input, Plan, StrategyKind, StrategyPlan};
+use crate::config::{HandlerKind, Input, Plan, StrategyKind};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
-use crate::guest::{Grants, Home, Limits, Manifest, StateStore, Watchdog};
+use crate::handlers;
 use crate::infer::{Choice, Model, Runtime, Search};
-use crate::lua;
 use crate::strategy::{Motion, Strategy};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
-use crate::{handlers, wasm};
 
-/// Most script bytes read.
-const SCRIPT_BYTES_MAX: u64 = 1 << 20;
+/// Largest script or component that is read.
+const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// Makes a strategy for a source.
 type Factory = Box<dyn Fn(&SourceId) -> Box<dyn Strategy> + Send>;
@@ -119,9 +122,20 @@ impl Builder {
             .build()
             .map_err(|e| Error::new(Code::Io, format!("cannot start the control threads: {e}")))?;
 
+        let guests = Guests::start(Arc::clone(&metrics), runtime.handle().clone(), None)?;
+        let mut contents = Contents::default();
         let mut all_handlers = own_handlers;
+        let mut running_handlers = Vec::new();
         for handler in &plan.handlers {
-            all_handlers.push(handlers::build(handler, &clock)?);
+            let HandlerKind::Module(module) = &handler.kind else {
+                all_handlers.push(handlers::build(handler, &clock)?);
+                continue;
+            };
+            let bytes = contents.read(&format!("handler {}", handler.name), &module.path)?;
+            let place = Replaceable::new(Arc::clone(&handler.name), guests.handler(&handler.name, module, &bytes)?);
+            metrics.versions(&handler.name).generation.set(1);
+            all_handlers.push(Arc::clone(&place) as Arc<dyn Handler>);
+            running_handlers.push(RunningHandler { plan: handler.clone(), place, bytes, generation: 1 });
         }
         let names: Vec<Arc<str>> = all_handlers.iter().map(|h| h.name().into()).collect();
         let store: Arc<dyn Store> = MemoryStore::new(plan.alerts.outbox_max);
@@ -130,10 +144,7 @@ impl Builder {
 
         let workers = plan.workers.unwrap_or_else(cores).max(1);
         let pools = start_pools(&plan, workers, &search, choice, &clock, &metrics)?;
-        let watchdog =
-            Watchdog::start().map_err(|e| Error::new(Code::Io, format!("cannot start the watchdog: {e}")))?;
-        let state = Arc::new(StateStore::default());
-        let scripts = Texts::read(&plan)?;
+        let grave = Grave::start()?;
         let boards: Vec<Arc<StrategyBoard>> =
             plan.strategies.iter().map(|s| StrategyBoard::new(&s.name, kind(&s.kind))).collect();
         let own_boards: Vec<Arc<StrategyBoard>> =
@@ -147,7 +158,18 @@ impl Builder {
             clock: Arc::clone(&clock),
             events: Arc::clone(&events),
         };
-        let mut seats: BTreeMap<PathBuf, Vec<Seat>> = BTreeMap::new();
+        let mut versions: Vec<Option<Version>> = Vec::with_capacity(plan.strategies.len());
+        let mut running_strategies: Vec<Option<RunningStrategy>> = Vec::with_capacity(plan.strategies.len());
+        for (strategy, board) in plan.strategies.iter().zip(&boards) {
+            let Some(path) = super::reload::module(strategy) else {
+                versions.push(None);
+                running_strategies.push(None);
+                continue;
+            };
+            let bytes = contents.read(&format!("strategy {}", strategy.name), path)?;
+            versions.push(Some(guests.strategy(strategy, &bytes)?));
+            running_strategies.push(Some(RunningStrategy::new(strategy.clone(), Arc::clone(board), bytes)));
+        }
         let mut sources = Vec::with_capacity(plan.sources.len());
         let mut lanes = Vec::with_capacity(plan.sources.len());
         for source in &plan.sources {
@@ -159,36 +181,44 @@ impl Builder {
             route.set_stages(stages(&plan, &pools, &route));
             let live = Live::new();
             let mut detectors = Vec::new();
-            let mut rules = Vec::new();
-            for (strategy, board) in
-                plan.strategies.iter().zip(&boards).filter(|(s, _)| applies(&s.sources, &source.id))
-            {
-                match &strategy.kind {
-                    StrategyKind::Motion => detectors.push(rule(
-                        board,
-                        false,
-                        Box::new(Motion::new(&*strategy.name, &strategy.config)?),
-                        &metrics,
-                        &source.id,
-                    )),
-                    StrategyKind::Lua(path) => {
-                        let make = lua_maker(strategy, path, &source.id, &state, &metrics, &watchdog);
-                        let text = scripts.get(path);
-                        rules.push(rule(board, strategy.filters, make(text)?, &metrics, &source.id));
-                        seats.entry(path.clone()).or_default().push(Seat {
-                            board: Arc::clone(board),
-                            route: Arc::clone(&route),
-                            rule: rules.len() - 1,
-                            make,
-                        });
+            let mut rules: Vec<Rule> = Vec::new();
+            let rule = |board: &Arc<StrategyBoard>, filters: bool, strategy: Box<dyn Strategy>| {
+                metrics.versions(&board.name).generation.set(1);
+                let own = metrics.strategy(&board.name, &source.id);
+                Rule::new(strategy, filters, own, Notes::new(Arc::clone(board)), grave.way())
+            };
+            // Shadows after all others: what they run beside has its place by then.
+            let (others, shadows): (Vec<_>, Vec<_>) = plan
+                .strategies
+                .iter()
+                .enumerate()
+                .filter(|(_, s)| applies(&s.sources, &source.id))
+                .partition(|(_, s)| s.shadow_of.is_none());
+            for (index, strategy) in others.into_iter().chain(shadows) {
+                let board = &boards[index];
+                let (Some(version), Some(running)) = (&versions[index], &mut running_strategies[index]) else {
+                    let motion = Motion::new(&*strategy.name, &strategy.config)?;
+                    detectors.push(rule(board, false, Box::new(motion)));
+                    continue;
+                };
+                let at = match &strategy.shadow_of {
+                    None => {
+                        rules.push(rule(board, strategy.filters, version.instance(&source.id)?));
+                        rules.len() - 1
                     }
-                    StrategyKind::Wasm(path) => {
-                        return Err(unsupported_component(&strategy.name, path));
+                    Some(of) => {
+                        let Some(at) = rules.iter().position(|rule| *rule.notes.board.name == **of) else { continue };
+                        metrics.versions(&board.name).generation.set(1);
+                        let own = metrics.strategy(&board.name, &source.id);
+                        rules[at].shadow = Some(Shadow::new(version.rehearsal(&source.id)?, Arc::clone(board), own));
+                        at
                     }
-                }
+                };
+                let (source, route) = (source.id.clone(), Arc::clone(&route));
+                running.seats.push(Seat { source, route, rule: at });
             }
             for ((_, make), board) in strategies.iter().zip(&own_boards) {
-                rules.push(rule(board, false, make(&source.id), &metrics, &source.id));
+                rules.push(rule(board, false, make(&source.id)));
             }
             let lane = Lane {
                 route: Arc::clone(&route),
@@ -197,6 +227,7 @@ impl Builder {
                 tracks: Tracks::default(),
                 zones: Arc::clone(&source.zones),
                 rules,
+                remembered: VecDeque::new(),
                 gate: plan
                     .alerts
                     .enabled
@@ -212,7 +243,12 @@ impl Builder {
 
         let shared = Shared {
             started_ns: clock.monotonic_ns(),
-            reload: Scripts::new(Arc::clone(&metrics), seats, scripts.0),
+            reload: Reloads::new(
+                guests,
+                Arc::clone(&metrics),
+                Arc::clone(&clock),
+                All { strategies: running_strategies.into_iter().flatten().collect(), handlers: running_handlers },
+            ),
             clock,
             sources,
             strategies: boards.into_iter().chain(own_boards).collect(),
@@ -227,6 +263,7 @@ impl Builder {
             pools,
             lanes,
             delivery,
+            grave: Some(grave),
             runtime: Some(runtime),
             stopped: false,
         };
@@ -313,18 +350,6 @@ fn applies(sources: &[SourceId], source: &SourceId) -> bool {
     sources.is_empty() || sources.contains(source)
 }
 
-fn rule(
-    board: &Arc<StrategyBoard>,
-    filters: bool,
-    strategy: Box<dyn Strategy>,
-    metrics: &Metrics,
-    source: &SourceId,
-) -> Rule {
-    metrics.versions(&board.name).generation.set(1);
-    let metrics = metrics.strategy(&board.name, source);
-    Rule { strategy, generation: 1, filters, metrics, notes: Notes::new(Arc::clone(board)) }
-}
-
 /// The `kind` a status shows.
 fn kind(kind: &StrategyKind) -> &'static str {
     match kind {
@@ -334,105 +359,57 @@ fn kind(kind: &StrategyKind) -> &'static str {
     }
 }
 
-/// Loads every Lua script of the plan as `start` would, and says what is wrong with each that does not load. Files
-/// that cannot be read are left to `config::check`.
-pub fn check_scripts(plan: &Plan) -> Vec<Error> {
-    let watchdog = match Watchdog::start() {
-        Ok(watchdog) => watchdog,
-        Err(e) => return vec![Error::new(Code::Io, format!("cannot start the watchdog: {e}"))],
+/// Loads every script and component of the plan as `start` would, and says what is wrong with each that does not load.
+/// Files that cannot be read are left to `config::check`.
+pub fn check_modules(plan: &Plan) -> Vec<Error> {
+    let started = |e: std::io::Error| Error::new(Code::Io, format!("cannot start: {e}"));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).build() {
+        Ok(runtime) => runtime,
+        Err(e) => return vec![started(e)],
     };
-    let (source, state) = (SourceId::from("check"), Arc::new(StateStore::default()));
     let metrics = Metrics::new(Arc::new(SystemClock::new()));
-    let load = |strategy: &StrategyPlan| {
-        let StrategyKind::Lua(path) = &strategy.kind else { return None };
-        let text = std::fs::read_to_string(path).ok()?;
-        lua_maker(strategy, path, &source, &state, &metrics, &watchdog)(&text).err()
+    let guests = match Guests::start(metrics, runtime.handle().clone(), None) {
+        Ok(guests) => guests,
+        Err(e) => return vec![e],
     };
-    plan.strategies.iter().filter_map(load).collect()
+    let source = SourceId::from("check");
+    let strategies = plan.strategies.iter().filter_map(|strategy| {
+        let bytes = read_module(super::reload::module(strategy)?).ok()?;
+        guests.strategy(strategy, &bytes).and_then(|version| version.rehearsal(&source)).err()
+    });
+    let handlers = plan.handlers.iter().filter_map(|handler| {
+        let HandlerKind::Module(module) = &handler.kind else { return None };
+        guests.handler(&handler.name, module, &read_module(&module.path).ok()?).err()
+    });
+    strategies.chain(handlers).collect()
 }
 
-/// A component is checked, and refused with the check's own reason or because none is run yet.
-fn unsupported_component(strategy: &str, path: &Path) -> Error {
-    let place = format!("strategy {strategy}: {}", path.display());
-    let checked = match std::fs::read(path) {
-        Ok(bytes) => wasm::check(&bytes),
-        Err(e) => return Error::new(Code::Plugin, format!("{place}: cannot be read: {e}")),
-    };
-    match checked {
-        Ok(component) => Error::new(
-            Code::Unsupported,
-            format!("{place}: a sound component for API {}, but components are not run yet", component.version),
-        )
-        .hint("write the rule in Lua, or disable the strategy"),
-        Err(error) => Error::new(error.code(), format!("{place}: {}", error.message())),
+/// Reads a script or component, up to the largest there may be.
+pub(super) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MODULE_BYTES_MAX {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("is {size} bytes, the limit is {MODULE_BYTES_MAX}"),
+        ));
     }
+    std::fs::read(path)
 }
 
-/// How to make a Lua strategy's next version for one source. Its state is the engine's and outlives versions.
-fn lua_maker(
-    plan: &StrategyPlan,
-    path: &Path,
-    source: &SourceId,
-    state: &Arc<StateStore>,
-    metrics: &Metrics,
-    watchdog: &Arc<Watchdog>,
-) -> Make {
-    let (plan, source, path) = (plan.clone(), source.clone(), path.to_owned());
-    let (state, watchdog) = (Arc::clone(state), Arc::clone(watchdog));
-    let meter = metrics.meter(&plan.name, source.as_str());
-    let config = Arc::new(plan.config.clone());
-    let roots: Vec<PathBuf> = path.parent().map(Path::to_owned).into_iter().collect();
-    Box::new(move |text| {
-        let manifest = Manifest::of(&path, Some(text))?;
-        let grants = Arc::new(Grants::of(&plan.name, &manifest.needs, &plan.grants)?);
-        let limits = Limits::lua().with(&plan.limits).under(&manifest.limits);
-        let home = Home::new(
-            &plan.name,
-            Some(source.clone()),
-            Arc::clone(&config),
-            limits,
-            grants,
-            &state,
-            meter.clone(),
-            Arc::clone(&watchdog),
-        );
-        let script = lua::Script {
-            home,
-            file: path.display().to_string(),
-            text: text.to_owned(),
-            roots: roots.clone(),
-            on_failure: plan.on_failure,
-        };
-        lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
-    })
-}
+/// The contents of every module, each read once.
+#[derive(Default)]
+struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
 
-/// The contents of every script, each read once.
-struct Texts(BTreeMap<PathBuf, String>);
-
-impl Texts {
-    fn read(plan: &Plan) -> Result<Self, Error> {
-        let mut texts = BTreeMap::new();
-        for strategy in &plan.strategies {
-            let StrategyKind::Lua(path) = &strategy.kind else { continue };
-            if texts.contains_key(path) {
-                continue;
-            }
-            let broken = |what: String| {
-                Error::new(Code::Plugin, format!("strategy {}: {}: {what}", strategy.name, path.display()))
-            };
-            let size = std::fs::metadata(path).map_err(|e| broken(format!("cannot be read: {e}")))?.len();
-            if size > SCRIPT_BYTES_MAX {
-                return Err(broken(format!("is {size} bytes, the limit is {SCRIPT_BYTES_MAX}")));
-            }
-            let text = std::fs::read_to_string(path).map_err(|e| broken(format!("cannot be read: {e}")))?;
-            texts.insert(path.clone(), text);
+impl Contents {
+    fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
+        if let Some(bytes) = self.0.get(path) {
+            return Ok(Arc::clone(bytes));
         }
-        Ok(Self(texts))
-    }
-
-    fn get(&self, path: &Path) -> &str {
-        self.0.get(path).map_or("", String::as_str)
+        let bytes: Arc<[u8]> = read_module(path)
+            .map_err(|e| Error::new(Code::Plugin, format!("{what}: {}: cannot be read: {e}", path.display())))?
+            .into();
+        self.0.insert(path.to_owned(), Arc::clone(&bytes));
+        Ok(bytes)
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::live::{Events, Live};
-use super::reload::{Reloaded, Scripts};
+use super::reload::{Reloaded, Reloads};
 use super::route::Route;
-use super::status::{AlertStatus, Board, SourceStatus, Status};
+use super::status::{AlertStatus, Board, PluginStatus, SourceStatus, Status};
 use super::strategies::StrategyBoard;
 use crate::config::Plan;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
 use crate::types::Clock;
 
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) strategies: Vec<Arc<StrategyBoard>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
-    pub(super) reload: Scripts,
+    pub(super) reload: Reloads,
     pub(super) running: Arc<Running>,
 }
 
@@ -78,25 +78,57 @@ impl Handle {
         *count == 0
     }
 
-    /// The script files in use, to be watched.
-    pub fn scripts(&self) -> Vec<PathBuf> {
+    /// The files of scripts and components in use, to be watched.
+    pub fn modules(&self) -> Vec<PathBuf> {
         self.0.reload.paths()
     }
 
-    /// A script's text as it runs now.
-    pub fn script(&self, path: &Path) -> Option<String> {
-        self.0.reload.text(path)
+    /// A file's contents as they run now.
+    pub fn module(&self, path: &Path) -> Option<Arc<[u8]>> {
+        self.0.reload.contents(path)
     }
 
-    /// Puts new contents of a script in place, on every source that uses it, or on none.
+    /// Where every script and component stands.
+    pub fn plugins(&self) -> Vec<PluginStatus> {
+        self.0.reload.status()
+    }
+
+    /// Puts new contents of a script or component in place, for every strategy and handler that runs it and on every
+    /// source, or on none.
     ///
-    /// The new version is built whole, for each source, while the old one judges; then every lane swaps between two
-    /// frames. Returns once all have. Calls are serialised: each sees the former's outcome.
+    /// The new version is built whole, for each source, while the old one judges, and tried on the last frames; then
+    /// every lane swaps between two frames. Returns once all have; for a while after that, faults bring the old version
+    /// back. Calls are serialised: each sees the former's outcome.
     ///
     /// # Errors
-    /// `Plugin`, with script and line, when the new version cannot be loaded; the old one goes on.
-    pub fn reload(&self, script: &Path, text: &str) -> Result<Reloaded, Error> {
-        self.0.reload.reload(script, text)
+    /// `Plugin`, with the guest's own place, when the new version cannot be taken; the old one goes on.
+    pub fn reload(&self, module: &Path, contents: &[u8]) -> Result<Reloaded, Error> {
+        self.0.reload.reload(module, contents)
+    }
+
+    /// Reads the file of a strategy or handler and reloads it.
+    ///
+    /// # Errors
+    /// As [`Handle::reload`]; `Io` when the file cannot be read; `Plugin` when there is no such plugin.
+    pub fn reload_named(&self, name: &str) -> Result<Reloaded, Error> {
+        let Some(path) = self.0.reload.path_of(name) else {
+            let known: Vec<String> = self.plugins().into_iter().map(|p| p.name).collect();
+            let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+            return Err(
+                Error::new(Code::Plugin, format!("there is no plugin '{name}'")).hint(format!("plugins: {known}"))
+            );
+        };
+        let contents =
+            super::build::read_module(&path).map_err(|e| Error::new(Code::Io, format!("{}: {e}", path.display())))?;
+        self.reload(&path, &contents)
+    }
+
+    /// Puts a shadow in the place of the strategy it runs beside, as a reload does.
+    ///
+    /// # Errors
+    /// As [`Handle::reload`]; `Plugin` when `name` is no shadow.
+    pub fn promote(&self, name: &str) -> Result<Reloaded, Error> {
+        self.0.reload.promote(name)
     }
 }
 
@@ -113,6 +145,18 @@ impl Board for Handle {
         let strategies = shared.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         Status::new(shared.plan.name.clone(), uptime_s, sources, strategies, alerts)
+    }
+
+    fn plugins(&self) -> Vec<PluginStatus> {
+        Handle::plugins(self)
+    }
+
+    fn reload(&self, plugin: &str) -> Result<Reloaded, Error> {
+        self.reload_named(plugin)
+    }
+
+    fn promote(&self, plugin: &str) -> Result<Reloaded, Error> {
+        Handle::promote(self, plugin)
     }
 
     fn metrics_text(&self) -> String {

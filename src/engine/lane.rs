@@ -3,25 +3,58 @@
 //! A slow or hostile script holds up its own lane only. Control (a new version of a script) is obeyed between two
 //! frames, so a frame sees exactly one generation of each strategy.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::grave::bury;
 use super::inbox::Step;
 use super::live::{Events, Live};
+use super::probation::Probation;
 use super::route::Route;
-use super::strategies::Notes;
+use super::rule::{Judgement, Rule};
+use super::shadow::Shadow;
 use super::{Judged, Observer};
 use crate::alert::Gate;
-use crate::guest::BreakerState;
-use crate::strategy::{Strategy, View, apply};
-use crate::telemetry::{Stage, StrategyMetrics};
+use crate::guest::Fault;
+use crate::strategy::Strategy;
+use crate::telemetry::Stage;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Raised, Zone};
 
+/// Frames that a lane remembers, for new versions to be tried on.
+const REMEMBERED: usize = 32;
+
+/// A frame as the rules saw it, to be judged again: without its pixels.
+#[derive(Clone)]
+pub(super) struct Remembered {
+    pub(super) frame: Frame,
+    pub(super) tracks: Tracks,
+}
+
+/// What a new version is tried on.
+pub(super) struct Look {
+    /// The running version.
+    pub(super) version: String,
+    /// What it would hand over.
+    pub(super) state: Vec<u8>,
+    /// The last frames, oldest first.
+    pub(super) frames: Vec<Remembered>,
+    /// The source's zones.
+    pub(super) zones: Arc<[Zone]>,
+}
+
 /// What a lane obeys between frames.
 pub(super) enum Control {
-    /// Put a new version of a rule in place of the old one, which is sent back to be dropped elsewhere.
+    /// Say what a rule's next version can be tried on.
+    Look {
+        /// Which rule.
+        rule: usize,
+        /// Takes the answer.
+        answer: Sender<Look>,
+    },
+    /// Put a new version of a rule in place of the old one.
     Swap {
         /// Which rule.
         rule: usize,
@@ -29,18 +62,20 @@ pub(super) enum Control {
         strategy: Box<dyn Strategy>,
         /// The new version's number.
         generation: u64,
-        /// Takes the old version.
-        old: Sender<Box<dyn Strategy>>,
+        /// Whether it stays.
+        probation: Arc<Probation>,
+        /// Takes the outcome.
+        done: Sender<Result<(), Fault>>,
     },
-}
-
-/// A strategy on the lane, after the tracker.
-pub(super) struct Rule {
-    pub(super) strategy: Box<dyn Strategy>,
-    pub(super) generation: u64,
-    pub(super) filters: bool,
-    pub(super) metrics: StrategyMetrics,
-    pub(super) notes: Notes,
+    /// Put a shadow beside a rule, or take it away.
+    Shadow {
+        /// Which rule.
+        rule: usize,
+        /// Its shadow.
+        shadow: Option<Shadow>,
+    },
+    /// A probation is over: see to it, frame or not.
+    Settle,
 }
 
 /// See the module.
@@ -52,6 +87,7 @@ pub(super) struct Lane {
     pub(super) tracks: Tracks,
     pub(super) zones: Arc<[Zone]>,
     pub(super) rules: Vec<Rule>,
+    pub(super) remembered: VecDeque<Remembered>,
     /// `None` where alerts are off.
     pub(super) gate: Option<Gate>,
     pub(super) live: Arc<Live>,
@@ -80,13 +116,30 @@ impl Lane {
 
     fn obey(&mut self, control: Control) {
         match control {
-            Control::Swap { rule, mut strategy, generation, old } => {
-                if let Some(rule) = self.rules.get_mut(rule) {
-                    std::mem::swap(&mut rule.strategy, &mut strategy);
-                    rule.generation = generation;
+            Control::Look { rule, answer } => {
+                let Some(rule) = self.rules.get_mut(rule) else { return };
+                let look = Look {
+                    version: rule.strategy.version().to_owned(),
+                    state: rule.hand_over(),
+                    frames: self.remembered.iter().cloned().collect(),
+                    zones: Arc::clone(&self.zones),
+                };
+                // Nobody waits any more where the reload gave up.
+                let _ = answer.send(look);
+            }
+            Control::Swap { rule, strategy, generation, probation, done } => {
+                let Some(rule) = self.rules.get_mut(rule) else { return };
+                let _ = done.send(rule.swap(strategy, generation, probation));
+            }
+            Control::Shadow { rule, shadow } => {
+                let Some(rule) = self.rules.get_mut(rule) else { return };
+                if let Some(old) = std::mem::replace(&mut rule.shadow, shadow) {
+                    bury(&rule.grave, old.strategy);
                 }
-                // The receiver waits; should it be gone, the old version is dropped here.
-                let _ = old.send(strategy);
+            }
+            Control::Settle => {
+                let now_ns = self.clock.monotonic_ns();
+                self.rules.iter_mut().for_each(|rule| rule.settle(now_ns));
             }
         }
     }
@@ -95,7 +148,7 @@ impl Lane {
         let started_ns = self.clock.monotonic_ns();
         if frame.picture.is_some() {
             for rule in &mut self.detectors {
-                consult(rule, &mut frame, &self.tracks, &self.zones, &*self.clock);
+                rule.judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             }
         }
         if let Some(tracker) = self.tracker.as_mut().filter(|_| !frame.tracked) {
@@ -105,11 +158,42 @@ impl Lane {
         if let Some(observer) = &self.observer {
             observer.detected(&frame);
         }
+        self.remember(&frame);
         for index in 0..self.rules.len() {
-            let raised = consult(&mut self.rules[index], &mut frame, &self.tracks, &self.zones, &*self.clock);
+            let Judgement { raised, skip } =
+                self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             self.raise(raised, &frame);
+            if skip {
+                self.route.metrics.dropped("strategy_fault", 1);
+                break;
+            }
         }
         self.publish(&frame, started_ns);
+    }
+
+    /// Keeps the frame for versions to come. The oldest one's room is used again.
+    fn remember(&mut self, frame: &Frame) {
+        if self.rules.is_empty() {
+            return;
+        }
+        let mut detections = match self.remembered.len() {
+            REMEMBERED => self.remembered.pop_front().map(|old| old.frame.detections).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        detections.clone_from(&frame.detections);
+        let frame = Frame {
+            source: frame.source.clone(),
+            seq: frame.seq,
+            pts_ns: frame.pts_ns,
+            captured_unix_ns: frame.captured_unix_ns,
+            arrived_ns: frame.arrived_ns,
+            width: frame.width,
+            height: frame.height,
+            detections,
+            tracked: frame.tracked,
+            picture: None,
+        };
+        self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });
     }
 
     fn raise(&mut self, raised: Vec<Raised>, frame: &Frame) {
@@ -147,26 +231,5 @@ impl Lane {
         }
         self.events.detections(frame);
         self.live.publish(frame, ended_ns);
-    }
-}
-
-/// Lets one strategy judge, applies what it says, and returns what it raises. A fault leaves the frame as it was.
-fn consult(rule: &mut Rule, frame: &mut Frame, tracks: &Tracks, zones: &[Zone], clock: &dyn Clock) -> Vec<Raised> {
-    let started_ns = clock.monotonic_ns();
-    let verdict = rule.strategy.judge(&View { frame, tracks, zones });
-    let applied = verdict.and_then(|verdict| apply(verdict, rule.filters, &mut frame.detections));
-    rule.metrics.calls.inc();
-    rule.metrics.call_seconds.observe(clock.monotonic_ns().saturating_sub(started_ns) as f64 / 1e9);
-    if let Some(health) = rule.strategy.health() {
-        rule.notes.set_open(health.breaker != BreakerState::Closed);
-        rule.metrics.degraded.set(i64::from(rule.notes.board.degraded()));
-    }
-    match applied {
-        Ok(applied) => applied.raised,
-        Err(fault) => {
-            rule.metrics.fault(fault.kind.as_str());
-            rule.notes.fault(&frame.source, &fault, started_ns);
-            Vec::new()
-        }
     }
 }

@@ -1,19 +1,25 @@
 //! The owner: assembles a [`Plan`], runs it, replaces parts while it runs, and takes it down in order.
 //!
-//! `build` is the only place that names adapters. A frame's way is `route` (from its backend's thread), `pool`
-//! (inference), `inbox` and `lane` (tracker, strategies, policy). `reload` swaps scripts; `board` is what a source
-//! shows of itself. An engine has no globals and reads no clock but the one it is given: two run in one process.
+//! `build` and, for scripts and components, `guests` are the only places that name adapters. A frame's way is `route`
+//! (from its backend's thread), `pool` (inference), `inbox` and `lane` (tracker, each `rule`, policy). `reload` swaps
+//! guests, `probation` decides whether they stay; `board` is what a source shows of itself. An engine has no globals and reads no clock but the one it is given: two run in one process.
 
 mod board;
 mod build;
 mod clock;
+mod grave;
+mod guests;
 mod handle;
+mod handlers;
 mod inbox;
 mod lane;
 pub mod live;
 mod pool;
+mod probation;
 mod reload;
 mod route;
+mod rule;
+mod shadow;
 pub mod status;
 mod strategies;
 mod summary;
@@ -22,8 +28,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use build::{Builder, check_scripts};
+pub use build::{Builder, check_modules};
 pub use clock::SystemClock;
+pub use guests::{Guests, Version};
 pub use handle::Handle;
 pub use reload::Reloaded;
 pub use summary::{SourceSummary, Summary};
@@ -62,6 +69,7 @@ pub struct Engine {
     backends: Vec<Box<dyn Backend>>,
     pools: Vec<pool::Pool>,
     lanes: Vec<JoinHandle<()>>,
+    grave: Option<grave::Grave>,
     delivery: Delivery,
     runtime: Option<tokio::runtime::Runtime>,
     stopped: bool,
@@ -114,6 +122,7 @@ impl Engine {
             // A lane that panicked has been logged by the panic hook; its source is closed either way.
             let _ = lane.join();
         }
+        self.grave = None;
         if let Some(runtime) = self.runtime.take() {
             let pending = runtime.block_on(self.delivery.drain(left()));
             if pending > 0 {

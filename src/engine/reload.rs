@@ -1,121 +1,470 @@
-//! Replacing scripts while they judge: new beside old, then swap between frames.
+//! Replacing guests while they run: new beside old, tried, swapped between frames, kept or rolled back.
+//!
+//! A reload compiles the new version once, lets an instance without side effects judge the frames that each lane
+//! remembers, builds the real instances, and swaps them in between two frames, on every lane or on none. The old ones
+//! are kept for the time of the [`Probation`]. A reload that fails changes nothing and never blocks the next.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::lane::Control;
+use super::guests::{Guests, Version};
+use super::handlers::Replaceable;
+use super::lane::{Control, Look};
+use super::probation::Probation;
 use super::route::Route;
+use super::shadow::Shadow;
+use super::status::PluginStatus;
 use super::strategies::StrategyBoard;
+use crate::config::{HandlerKind, HandlerPlan, ModulePlan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
-use crate::strategy::Strategy;
+use crate::guest::Fault;
+use crate::strategy::{Strategy, View, apply};
 use crate::telemetry::Metrics;
+use crate::types::{Clock, SourceId};
 
 /// Longest wait for a lane to come to the end of a frame: far above any call's wall ceiling.
-const SWAP_WAIT: Duration = Duration::from_secs(5);
+const LANE_WAIT: Duration = Duration::from_secs(5);
 
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
-    /// The strategies that run the script.
+    /// The strategies and handlers that run the file.
     pub strategies: Vec<String>,
     /// The generation that judges from now on.
     pub generation: u64,
     /// How many lanes swapped.
     pub lanes: usize,
+    /// Remembered frames that the new version was tried on.
+    pub tried: usize,
     /// `false` when the contents were already running and nothing was done.
     pub changed: bool,
 }
 
-/// Builds one strategy for one source from a script's text.
-pub(super) type Make = Box<dyn Fn(&str) -> Result<Box<dyn Strategy>, Error> + Send + Sync>;
-
-/// One place where a script runs: a rule on a lane.
+/// One place where a guest runs: a rule on a lane.
+#[derive(Clone)]
 pub(super) struct Seat {
-    pub(super) board: Arc<StrategyBoard>,
+    pub(super) source: SourceId,
     pub(super) route: Arc<Route>,
     pub(super) rule: usize,
-    pub(super) make: Make,
 }
 
-struct Script {
-    text: String,
+/// A strategy as it runs.
+pub(super) struct Running {
+    pub(super) plan: StrategyPlan,
+    pub(super) board: Arc<StrategyBoard>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) bytes: Arc<[u8]>,
+    generation: u64,
+    /// Highest generation ever given: numbers are not used twice.
+    highest: u64,
+    trial: Option<Trial>,
+    /// What was rolled back, and why: not tried again until it changes.
+    bad: Option<(Arc<[u8]>, String)>,
+}
+
+/// What is put back if the probation fails.
+struct Trial {
+    probation: Arc<Probation>,
+    plan: StrategyPlan,
+    bytes: Arc<[u8]>,
     generation: u64,
 }
 
+impl Running {
+    pub(super) fn new(plan: StrategyPlan, board: Arc<StrategyBoard>, bytes: Arc<[u8]>) -> Self {
+        Self { plan, board, seats: Vec::new(), bytes, generation: 1, highest: 1, trial: None, bad: None }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        module(&self.plan)
+    }
+
+    /// Takes note of how a probation ended meanwhile.
+    fn settle(&mut self) {
+        let Some(trial) = &self.trial else { return };
+        if trial.probation.failed() {
+            let reason = trial.probation.reason().unwrap_or_default();
+            if let Some(Trial { plan, bytes, generation, .. }) = self.trial.take() {
+                self.bad = Some((std::mem::replace(&mut self.bytes, bytes), reason));
+                (self.plan, self.generation) = (plan, generation);
+            }
+        } else if trial.probation.passed() {
+            self.trial = None;
+        }
+    }
+}
+
+/// The file of a strategy that has one.
+pub(super) fn module(plan: &StrategyPlan) -> Option<&Path> {
+    match &plan.kind {
+        StrategyKind::Motion => None,
+        StrategyKind::Lua(path) | StrategyKind::Wasm(path) => Some(path),
+    }
+}
+
+/// A handler as it runs.
+pub(super) struct RunningHandler {
+    pub(super) plan: HandlerPlan,
+    pub(super) place: Arc<Replaceable>,
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) generation: u64,
+}
+
+impl RunningHandler {
+    pub(super) fn module(&self) -> Option<&ModulePlan> {
+        match &self.plan.kind {
+            HandlerKind::Module(module) => Some(module),
+            _ => None,
+        }
+    }
+}
+
 /// See the module.
-pub(super) struct Scripts {
-    seats: BTreeMap<PathBuf, Vec<Seat>>,
-    /// Held over a whole reload, so that each save waits for the former's verdict. No frame path takes it.
-    scripts: Mutex<BTreeMap<PathBuf, Script>>,
+pub(super) struct Reloads {
+    guests: Arc<Guests>,
     metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    /// Held over a whole reload, so that each save waits for the former's verdict. No frame path takes it.
+    all: Mutex<All>,
 }
 
-impl Scripts {
-    pub(super) fn new(
-        metrics: Arc<Metrics>,
-        seats: BTreeMap<PathBuf, Vec<Seat>>,
-        texts: BTreeMap<PathBuf, String>,
-    ) -> Self {
-        let scripts = texts.into_iter().map(|(path, text)| (path, Script { text, generation: 1 })).collect();
-        Self { seats, scripts: Mutex::new(scripts), metrics }
+/// Everything that can be replaced.
+pub(super) struct All {
+    pub(super) strategies: Vec<Running>,
+    pub(super) handlers: Vec<RunningHandler>,
+}
+
+/// A new version, tried and built for each seat.
+struct Ready {
+    instances: Vec<Box<dyn Strategy>>,
+    tried: usize,
+}
+
+impl Reloads {
+    pub(super) fn new(guests: Arc<Guests>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>, all: All) -> Self {
+        Self { guests, metrics, clock, all: Mutex::new(all) }
     }
 
+    fn lock(&self) -> MutexGuard<'_, All> {
+        // A panic of a guest is caught before it gets here, and what is kept is whole between two statements.
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.strategies.iter_mut().for_each(Running::settle);
+        all
+    }
+
+    /// The files in use.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.seats.keys().cloned().collect()
+        let all = self.lock();
+        let strategies = all.strategies.iter().filter_map(Running::path);
+        let handlers = all.handlers.iter().filter_map(|h| h.module().map(|m| &*m.path));
+        let mut paths: Vec<PathBuf> = strategies.chain(handlers).map(Path::to_owned).collect();
+        paths.sort();
+        paths.dedup();
+        paths
     }
 
-    /// A script's text as it runs now.
-    pub(super) fn text(&self, path: &Path) -> Option<String> {
-        let scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-        scripts.get(path).map(|script| script.text.clone())
+    /// A file's contents as they run now.
+    pub(super) fn contents(&self, path: &Path) -> Option<Arc<[u8]>> {
+        let all = self.lock();
+        let strategy = all.strategies.iter().find(|s| s.path() == Some(path)).map(|s| &s.bytes);
+        let handler = || all.handlers.iter().find(|h| h.module().is_some_and(|m| m.path == path)).map(|h| &h.bytes);
+        strategy.or_else(handler).cloned()
     }
 
-    pub(super) fn reload(&self, path: &Path, text: &str) -> Result<Reloaded, Error> {
-        let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(script), Some(seats)) = (scripts.get_mut(path), self.seats.get(path)) else {
-            return Err(Error::new(Code::Plugin, format!("{}: no strategy runs this script", path.display())));
-        };
-        let mut strategies: Vec<String> = seats.iter().map(|seat| seat.board.name.to_string()).collect();
-        strategies.sort();
-        strategies.dedup();
-        if script.text == text {
+    /// The file of a strategy or handler, by its name.
+    pub(super) fn path_of(&self, name: &str) -> Option<PathBuf> {
+        let all = self.lock();
+        let strategy = all.strategies.iter().find(|s| s.plan.name == name).and_then(Running::path);
+        let handler = || all.handlers.iter().find(|h| &*h.plan.name == name).and_then(|h| Some(&*h.module()?.path));
+        strategy.or_else(handler).map(Path::to_owned)
+    }
+
+    /// Where every plugin stands.
+    pub(super) fn status(&self) -> Vec<PluginStatus> {
+        let all = self.lock();
+        let strategies = all.strategies.iter().filter_map(|s| {
+            Some(PluginStatus {
+                name: s.plan.name.clone(),
+                kind: "strategy",
+                language: s.board.status().kind,
+                module: s.path()?.display().to_string(),
+                generation: s.generation,
+                on_probation: s.trial.is_some(),
+                shadow_of: s.plan.shadow_of.clone(),
+                sources: s.seats.len(),
+                degraded: s.board.degraded(),
+                last_error: s.board.status().last_error,
+            })
+        });
+        let handlers = all.handlers.iter().filter_map(|h| {
+            let path = &h.module()?.path;
+            Some(PluginStatus {
+                name: h.plan.name.to_string(),
+                kind: "handler",
+                language: if path.extension().is_some_and(|e| e == "wasm") { "wasm" } else { "lua" },
+                module: path.display().to_string(),
+                generation: h.generation,
+                on_probation: false,
+                shadow_of: None,
+                sources: 0,
+                degraded: false,
+                last_error: h.place.error(),
+            })
+        });
+        strategies.chain(handlers).collect()
+    }
+
+    /// Puts new contents of a file in place, for everything that runs it, or for nothing.
+    pub(super) fn reload(&self, path: &Path, bytes: &[u8]) -> Result<Reloaded, Error> {
+        let mut all = self.lock();
+        let All { strategies, handlers } = &mut *all;
+        let mut concerned: Vec<&mut Running> = strategies.iter_mut().filter(|s| s.path() == Some(path)).collect();
+        let mut concerned_handlers: Vec<&mut RunningHandler> =
+            handlers.iter_mut().filter(|h| h.module().is_some_and(|m| m.path == path)).collect();
+        if concerned.is_empty() && concerned_handlers.is_empty() {
+            return Err(Error::new(Code::Plugin, format!("{}: nothing runs this file", path.display())));
+        }
+        let names = concerned.iter().map(|s| s.plan.name.clone());
+        let names: Vec<String> = names.chain(concerned_handlers.iter().map(|h| h.plan.name.to_string())).collect();
+        let mut done = Reloaded { strategies: names, generation: 0, lanes: 0, tried: 0, changed: true };
+        if concerned.iter().all(|s| *s.bytes == *bytes) && concerned_handlers.iter().all(|h| *h.bytes == *bytes) {
             // An edit that was taken back: what was wrong with it is over.
-            seats.iter().for_each(|seat| seat.board.set_error(None));
-            return Ok(Reloaded { strategies, generation: script.generation, lanes: 0, changed: false });
+            concerned.iter().filter(|s| s.trial.is_none()).for_each(|s| s.board.set_error(None));
+            concerned_handlers.iter().for_each(|h| h.place.set_error(None));
+            let generations =
+                concerned.iter().map(|s| s.generation).chain(concerned_handlers.iter().map(|h| h.generation));
+            done.generation = generations.max().unwrap_or(0);
+            done.changed = false;
+            return Ok(done);
         }
-        let generation = script.generation + 1;
-        let built: Result<Vec<_>, Error> = seats.iter().map(|seat| (seat.make)(text)).collect();
-        let built = built.inspect_err(|error| {
-            seats.iter().for_each(|seat| seat.board.set_error(Some(error.message().to_owned())));
-            strategies.iter().for_each(|name| self.metrics.versions(name).reload("rejected"));
-        })?;
+        let result = self.replace(&mut concerned, &mut concerned_handlers, bytes, &mut done);
+        if let Err(error) = &result {
+            for running in &mut concerned {
+                // On none, where not on all: those that had swapped already go back.
+                if let Some(trial) = running.trial.as_ref().filter(|_| *running.bytes == *bytes) {
+                    trial.probation.fail(error.message());
+                    running.settle();
+                }
+                running.board.rejected(error.message());
+                self.metrics.versions(&running.plan.name).reload("rejected");
+            }
+            for handler in &concerned_handlers {
+                handler.place.set_error(Some(error.message().to_owned()));
+                self.metrics.versions(&handler.plan.name).reload("rejected");
+            }
+        }
+        result.map(|()| done)
+    }
 
-        let lanes = swap_all(seats, built, generation);
-        script.generation = generation;
-        text.clone_into(&mut script.text);
-        seats.iter().for_each(|seat| seat.board.reloaded(generation));
-        for name in &strategies {
-            let metrics = self.metrics.versions(name);
-            metrics.reload("ok");
-            metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    fn replace(
+        &self,
+        strategies: &mut [&mut Running],
+        handlers: &mut [&mut RunningHandler],
+        bytes: &[u8],
+        done: &mut Reloaded,
+    ) -> Result<(), Error> {
+        let mut ready = Vec::with_capacity(strategies.len());
+        for running in strategies.iter() {
+            if let Some((_, reason)) = running.bad.as_ref().filter(|(bad, _)| **bad == *bytes) {
+                return Err(Error::new(Code::Plugin, format!("this version was rolled back before: {reason}"))
+                    .hint("it is tried again once it has changed"));
+            }
+            ready.push(self.prepare(running, &running.plan, bytes)?);
         }
-        Ok(Reloaded { strategies, generation, lanes, changed: true })
+        let mut built = Vec::with_capacity(handlers.len());
+        for handler in handlers.iter() {
+            let Some(module) = handler.module() else { continue };
+            built.push(self.guests.handler(&handler.plan.name, module, bytes)?);
+        }
+        for (running, ready) in strategies.iter_mut().zip(ready) {
+            let plan = running.plan.clone();
+            done.tried += ready.tried;
+            done.lanes += self.put(running, plan, bytes, ready)?;
+            done.generation = done.generation.max(running.generation);
+        }
+        for (handler, built) in handlers.iter_mut().zip(built) {
+            handler.place.replace(built);
+            handler.bytes = bytes.into();
+            handler.generation += 1;
+            done.generation = done.generation.max(handler.generation);
+            let versions = self.metrics.versions(&handler.plan.name);
+            versions.reload("ok");
+            versions.generation.set(i64::try_from(handler.generation).unwrap_or(i64::MAX));
+        }
+        Ok(())
+    }
+
+    /// Builds a version, tries it on what each lane remembers, and makes the instances that will judge.
+    fn prepare(&self, running: &Running, plan: &StrategyPlan, bytes: &[u8]) -> Result<Ready, Error> {
+        let version = self.guests.strategy(plan, bytes)?;
+        if running.plan.shadow_of.is_some() {
+            let instances = running.seats.iter().map(|seat| version.rehearsal(&seat.source));
+            return Ok(Ready { instances: instances.collect::<Result<_, _>>()?, tried: 0 });
+        }
+        let mut tried = 0;
+        for (seat, look) in looks(&running.seats) {
+            tried += rehearse(&version, seat, look.as_ref())?;
+        }
+        let instances = running.seats.iter().map(|seat| version.instance(&seat.source));
+        Ok(Ready { instances: instances.collect::<Result<_, _>>()?, tried })
+    }
+
+    /// Hands every lane its new instance and waits until each has taken it; returns how many have.
+    fn put(&self, running: &mut Running, plan: StrategyPlan, bytes: &[u8], ready: Ready) -> Result<usize, Error> {
+        let generation = running.highest + 1;
+        running.highest = generation;
+        if running.plan.shadow_of.is_some() {
+            for (seat, strategy) in running.seats.iter().zip(ready.instances) {
+                let metrics = self.metrics.strategy(&plan.name, &seat.source);
+                let shadow = Some(Shadow::new(strategy, Arc::clone(&running.board), metrics));
+                seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow });
+            }
+            let lanes = running.seats.len();
+            self.took(running, plan, bytes, generation, None);
+            return Ok(lanes);
+        }
+        let probation = self.probation(running, generation);
+        let waits: Vec<_> = running
+            .seats
+            .iter()
+            .zip(ready.instances)
+            .map(|(seat, strategy)| {
+                let (done, wait) = crossbeam_channel::bounded(1);
+                let probation = Arc::clone(&probation);
+                seat.route.inbox.control(Control::Swap { rule: seat.rule, strategy, generation, probation, done });
+                wait
+            })
+            .collect();
+        let mut lanes = 0;
+        let mut refused: Option<Fault> = None;
+        for wait in waits {
+            match wait.recv_timeout(LANE_WAIT) {
+                Ok(Ok(())) => lanes += 1,
+                Ok(Err(fault)) => refused = refused.or(Some(fault)),
+                // The lane has ended: it has nothing to try the version on.
+                Err(_) => probation.lane_passed(),
+            }
+        }
+        if let Some(fault) = refused {
+            let message = format!("it cannot take over: {fault}");
+            probation.fail(&message);
+            return Err(Error::new(Code::Plugin, message));
+        }
+        if running.seats.is_empty() {
+            probation.pass();
+        }
+        let trial = Trial {
+            probation,
+            plan: running.plan.clone(),
+            bytes: Arc::clone(&running.bytes),
+            generation: running.generation,
+        };
+        self.took(running, plan, bytes, generation, Some(trial));
+        Ok(lanes)
+    }
+
+    fn took(&self, running: &mut Running, plan: StrategyPlan, bytes: &[u8], generation: u64, trial: Option<Trial>) {
+        (running.plan, running.bytes) = (plan, bytes.into());
+        (running.generation, running.trial, running.bad) = (generation, trial, None);
+        running.board.reloaded(generation);
+        let versions = self.metrics.versions(&running.plan.name);
+        versions.reload("ok");
+        versions.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        // A probation that failed before this was noted shows as it is.
+        if let Some(reason) = running.trial.as_ref().filter(|t| t.probation.failed()).map(|t| t.probation.reason()) {
+            running.board.rejected(&reason.unwrap_or_default());
+        }
+    }
+
+    /// A probation that says how it ended, in the log, on the board and in the metrics.
+    fn probation(&self, running: &Running, generation: u64) -> Arc<Probation> {
+        let routes = running.seats.iter().map(|seat| Arc::clone(&seat.route)).collect();
+        let (board, back) = (Arc::clone(&running.board), running.generation);
+        let versions = self.metrics.versions(&running.plan.name);
+        Probation::new(
+            self.clock.monotonic_ns(),
+            routes,
+            Box::new(move |failed| {
+                let strategy = &*board.name;
+                match failed {
+                    None => tracing::info!(strategy, generation, "the new version stays"),
+                    Some(reason) => {
+                        tracing::error!(strategy, generation, back, "rolled back to the former version: {reason}");
+                        board.reloaded(back);
+                        board.rejected(&format!("generation {generation} was rolled back: {reason}"));
+                        versions.reload("rolled_back");
+                        versions.generation.set(i64::try_from(back).unwrap_or(i64::MAX));
+                    }
+                }
+            }),
+        )
+    }
+
+    /// Puts a shadow in the place of the strategy it ran beside.
+    pub(super) fn promote(&self, name: &str) -> Result<Reloaded, Error> {
+        let mut all = self.lock();
+        let wrong = |what: String| Error::new(Code::Plugin, what);
+        let Some(shadow) = all.strategies.iter().position(|s| s.plan.name == name) else {
+            return Err(wrong(format!("there is no strategy '{name}'")));
+        };
+        let Some(of) = all.strategies[shadow].plan.shadow_of.clone() else {
+            return Err(wrong(format!("'{name}' is no shadow: it judges already")));
+        };
+        let Some(active) = all.strategies.iter().position(|s| s.plan.name == of) else {
+            return Err(wrong(format!("'{of}', which '{name}' ran beside, is gone")));
+        };
+        let bytes = Arc::clone(&all.strategies[shadow].bytes);
+        let from = all.strategies[shadow].plan.clone();
+        let running = &mut all.strategies[active];
+        let plan = StrategyPlan {
+            name: of.clone(),
+            sources: running.plan.sources.clone(),
+            filters: running.plan.filters,
+            shadow_of: None,
+            ..from
+        };
+        let ready = self.prepare(running, &plan, &bytes)?;
+        let tried = ready.tried;
+        let lanes = self.put(running, plan, &bytes, ready)?;
+        let generation = running.generation;
+        let gone = all.strategies.remove(shadow);
+        for seat in &gone.seats {
+            seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow: None });
+        }
+        Ok(Reloaded { strategies: vec![of], generation, lanes, tried, changed: true })
     }
 }
 
-/// Hands every lane its new version, then waits until each has sent the old one back (or has ended).
-fn swap_all(seats: &[Seat], built: Vec<Box<dyn Strategy>>, generation: u64) -> usize {
+/// What each lane remembers; `None` where it has ended.
+fn looks(seats: &[Seat]) -> impl Iterator<Item = (&Seat, Option<Look>)> {
     let waits: Vec<_> = seats
         .iter()
-        .zip(built)
-        .map(|(seat, strategy)| {
-            let (old, wait) = crossbeam_channel::bounded(1);
-            seat.route.inbox.control(Control::Swap { rule: seat.rule, strategy, generation, old });
+        .map(|seat| {
+            let (answer, wait) = crossbeam_channel::bounded(1);
+            seat.route.inbox.control(Control::Look { rule: seat.rule, answer });
             wait
         })
         .collect();
-    // The old versions are dropped here, off the frame path.
-    waits.into_iter().filter(|wait| wait.recv_timeout(SWAP_WAIT).is_ok()).count()
+    seats.iter().zip(waits).map(|(seat, wait)| (seat, wait.recv_timeout(LANE_WAIT).ok()))
+}
+
+/// Lets an instance without side effects take over and judge the remembered frames. The first fault refuses it.
+fn rehearse(version: &Version, seat: &Seat, look: Option<&Look>) -> Result<usize, Error> {
+    let Some(Look { version: from, state, frames, zones }) = look else { return Ok(0) };
+    let mut strategy = version.rehearsal(&seat.source)?;
+    let refused = |when: String, fault: &Fault| {
+        Error::new(Code::Plugin, format!("self-test on {}, {when}: {fault}", seat.source))
+            .hint("the running version goes on; the self-test judges the last frames again, without effects")
+    };
+    strategy.resume(from, state).map_err(|fault| refused("taking over".into(), &fault))?;
+    for remembered in frames {
+        let frame = &remembered.frame;
+        let verdict = strategy.judge(&View { frame, tracks: &remembered.tracks, zones });
+        let mut detections = frame.detections.clone();
+        verdict
+            .and_then(|verdict| apply(verdict, true, &mut detections))
+            .map_err(|fault| refused(format!("frame {}", frame.seq), &fault))?;
+    }
+    Ok(frames.len())
 }

@@ -7,7 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::live::{Events, Live};
+use super::reload::Reloaded;
 use crate::backend::SourceState;
+use crate::error::Error;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
 use crate::types::SourceId;
 
@@ -15,6 +17,18 @@ use crate::types::SourceId;
 pub trait Board: Send + Sync {
     /// Where everything stands.
     fn status(&self) -> Status;
+    /// Where every script and component stands.
+    fn plugins(&self) -> Vec<PluginStatus>;
+    /// Reads a plugin's file and reloads it. Waits for the lanes to swap: not from a thread that may not wait.
+    ///
+    /// # Errors
+    /// Why the new version is not taken.
+    fn reload(&self, plugin: &str) -> Result<Reloaded, Error>;
+    /// Puts a shadow in the place of the strategy it runs beside. Waits as [`Board::reload`] does.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    fn promote(&self, plugin: &str) -> Result<Reloaded, Error>;
     /// The metrics page.
     fn metrics_text(&self) -> String;
     /// A source's window, while the source is there.
@@ -98,6 +112,33 @@ pub struct StrategyStatus {
     pub degraded: bool,
     /// The last fault or rejected reload, with its place.
     pub last_error: Option<String>,
+    /// Why the newest contents of its file are not what runs, where they are not.
+    pub rejected: Option<String>,
+}
+
+/// One script or component.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PluginStatus {
+    /// The strategy's or handler's name.
+    pub name: String,
+    /// `strategy` or `handler`.
+    pub kind: &'static str,
+    /// `lua` or `wasm`.
+    pub language: &'static str,
+    /// Its file.
+    pub module: String,
+    /// The generation that runs; grows with every reload.
+    pub generation: u64,
+    /// Whether its newest version may still be rolled back.
+    pub on_probation: bool,
+    /// The strategy it only runs beside.
+    pub shadow_of: Option<String>,
+    /// How many sources it runs on.
+    pub sources: usize,
+    /// Whether it is switched off after repeated faults.
+    pub degraded: bool,
+    /// The last fault or rejected reload, with its place.
+    pub last_error: Option<String>,
 }
 
 /// Alerts since the start: raised = accepted + suppressed + refused, accepted = delivered + failed + pending.
@@ -177,6 +218,10 @@ impl Status {
             Some(error) => format!("strategy {} is switched off: {error}", s.name),
             None => format!("strategy {} is switched off", s.name),
         }));
+        problems.extend(strategies.iter().filter_map(|s| {
+            let reason = s.rejected.as_ref()?;
+            Some(format!("strategy {}: the newest version of its file does not run: {reason}", s.name))
+        }));
         if !ready {
             problems.push("no source is running".into());
         }
@@ -218,6 +263,7 @@ mod tests {
             faults: 0,
             degraded,
             last_error: Some("x.lua:3: boom".into()),
+            rejected: None,
         };
         Status::new("t".into(), 1.0, sources, vec![strategy], AlertStatus::default())
     }

@@ -20,6 +20,8 @@ pub(super) struct StrategyBoard {
     /// Lanes on which it is switched off.
     open: AtomicUsize,
     last_error: Mutex<Option<String>>,
+    /// Why the newest contents of its file are not what runs.
+    rejected: Mutex<Option<String>>,
 }
 
 impl StrategyBoard {
@@ -31,6 +33,7 @@ impl StrategyBoard {
             faults: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             last_error: Mutex::default(),
+            rejected: Mutex::default(),
         })
     }
 
@@ -40,8 +43,17 @@ impl StrategyBoard {
         self.set_error(None);
     }
 
-    /// The newest fault or rejected reload.
+    /// The newest contents of its file do not run, and why.
+    pub(super) fn rejected(&self, reason: &str) {
+        self.set_error(Some(reason.to_owned()));
+        *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+
+    /// The newest fault or rejected reload; `None` takes both back.
     pub(super) fn set_error(&self, error: Option<String>) {
+        if error.is_none() {
+            *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
@@ -53,6 +65,7 @@ impl StrategyBoard {
             faults: self.faults.load(Ordering::Relaxed),
             degraded: self.degraded(),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            rejected: self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
@@ -71,11 +84,12 @@ pub(super) struct Notes {
     /// Faults since then that had no line.
     silent: u64,
     open: bool,
+    told_spared: bool,
 }
 
 impl Notes {
     pub(super) fn new(board: Arc<StrategyBoard>) -> Self {
-        Self { board, last_ns: 0, silent: 0, open: false }
+        Self { board, last_ns: 0, silent: 0, open: false, told_spared: false }
     }
 
     /// Notes a fault at `now_ns` on the monotonic clock: a line at once for the first, then at most one a second.
@@ -90,6 +104,24 @@ impl Notes {
         let more = std::mem::take(&mut self.silent);
         let kind = fault.kind.as_str();
         tracing::warn!(strategy = %self.board.name, %source, kind, more, "{fault}; the frame passes unchanged");
+    }
+
+    /// Whether the strategy is switched off on this lane.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Notes that the strategy wanted detections away and may not: one line.
+    pub(super) fn spared(&mut self, source: &SourceId, count: usize) {
+        if !std::mem::replace(&mut self.told_spared, true) {
+            let strategy = &*self.board.name;
+            tracing::warn!(
+                strategy,
+                %source,
+                count,
+                "takes detections away, which has no effect: set `filters: true` on the strategy to let it"
+            );
+        }
     }
 
     /// Notes whether the strategy is switched off on this lane.

@@ -36,6 +36,13 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// All that the configuration grants: for a component without a manifest, which asks for what it imports.
+    pub fn all(granted: &GrantPlan) -> Self {
+        let GrantPlan { http, shared_state, pixels, env, files, secrets } = granted.clone();
+        let values = env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+        Self { has: Needs { http, shared_state, pixels, env, files }, env: values, secrets }
+    }
+
     /// What `plugin` has after asking for `asked` where the configuration grants `granted`.
     ///
     /// # Errors

@@ -13,7 +13,9 @@ mod require;
 mod script;
 mod seat;
 mod strategy;
+mod stub;
 mod vm;
 
 pub use script::Script;
-pub use strategy::{LuaStrategy, load};
+pub use strategy::{LuaGuest, LuaStrategy, load};
+pub use stub::handler;

@@ -19,6 +19,8 @@ pub struct Script {
     pub roots: Vec<PathBuf>,
     /// What becomes of a frame whose judgement fails.
     pub on_failure: OnFailure,
+    /// The table that holds its functions, where they are not globals.
+    pub class: Option<String>,
 }
 
 impl Script {

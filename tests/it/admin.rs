@@ -30,6 +30,18 @@ struct Standing {
 }
 
 impl Board for Standing {
+    fn plugins(&self) -> Vec<dsengine::engine::status::PluginStatus> {
+        Vec::new()
+    }
+
+    fn reload(&self, plugin: &str) -> Result<dsengine::engine::Reloaded, dsengine::error::Error> {
+        Err(dsengine::error::Error::new(dsengine::error::Code::Plugin, format!("there is no plugin '{plugin}'")))
+    }
+
+    fn promote(&self, plugin: &str) -> Result<dsengine::engine::Reloaded, dsengine::error::Error> {
+        self.reload(plugin)
+    }
+
     fn status(&self) -> Status {
         let states = self.states.lock().unwrap();
         let sources = states

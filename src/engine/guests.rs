@@ -1,0 +1,225 @@
+//! How guests are made: from a plan and a file's contents to a version, from a version to instances.
+//!
+//! A version is read, checked and compiled once; each source gets an instance of its own. What all guests of an engine
+//! share lives here: who stops them, what is kept for them, the network, the component host.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::alert::Handler;
+use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
+use crate::error::{Code, Error};
+use crate::guest::http::{Web, Wire};
+use crate::guest::{Grants, GuestKind, Home, Limits, Manifest, StateStore, Watchdog};
+use crate::strategy::Strategy;
+use crate::telemetry::Metrics;
+use crate::types::SourceId;
+use crate::{lua, wasm};
+
+/// What all guests of an engine share.
+pub struct Guests {
+    state: Arc<StateStore>,
+    watchdog: Arc<Watchdog>,
+    metrics: Arc<Metrics>,
+    wire: Arc<dyn Wire>,
+    runtime: tokio::runtime::Handle,
+    cache: Option<PathBuf>,
+    /// Started by the first component.
+    components: Mutex<Option<Arc<wasm::Host>>>,
+}
+
+/// One instance of a strategy for one source; with `true`, one without side effects.
+type MakeStrategy = dyn Fn(&SourceId, bool) -> Result<Box<dyn Strategy>, Error> + Send + Sync;
+
+/// A version of a strategy.
+pub struct Version {
+    make: Box<MakeStrategy>,
+}
+
+impl Version {
+    /// An instance that judges `source`.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] with the guest's own place.
+    pub fn instance(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
+        (self.make)(source, false)
+    }
+
+    /// An instance whose state is a copy of the real one's and whose log and figures go nowhere.
+    ///
+    /// # Errors
+    /// As [`Version::instance`].
+    pub fn rehearsal(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
+        (self.make)(source, true)
+    }
+}
+
+impl Guests {
+    /// Starts what guests need. `cache` is a private folder for compiled components; `None` takes the user's own.
+    ///
+    /// # Errors
+    /// [`Code::Io`] when the system gives no thread.
+    pub fn start(
+        metrics: Arc<Metrics>,
+        runtime: tokio::runtime::Handle,
+        cache: Option<PathBuf>,
+    ) -> Result<Arc<Self>, Error> {
+        let web = Web::new(runtime.clone());
+        Self::with_wire(metrics, runtime, cache, web)
+    }
+
+    /// As [`Guests::start`], with another network: a test's.
+    ///
+    /// # Errors
+    /// As [`Guests::start`].
+    pub fn with_wire(
+        metrics: Arc<Metrics>,
+        runtime: tokio::runtime::Handle,
+        cache: Option<PathBuf>,
+        wire: Arc<dyn Wire>,
+    ) -> Result<Arc<Self>, Error> {
+        let watchdog =
+            Watchdog::start().map_err(|e| Error::new(Code::Io, format!("cannot start the watchdog: {e}")))?;
+        let (state, components) = (Arc::default(), Mutex::new(None));
+        Ok(Arc::new(Self { state, watchdog, metrics, wire, runtime, cache, components }))
+    }
+
+    /// What is kept for guests.
+    pub fn state(&self) -> &Arc<StateStore> {
+        &self.state
+    }
+
+    /// The component host, started by its first use.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] when it cannot start.
+    pub fn components(&self) -> Result<Arc<wasm::Host>, Error> {
+        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = &*components {
+            return Ok(Arc::clone(host));
+        }
+        let host = wasm::Host::start(self.cache.clone())?;
+        Ok(Arc::clone(components.insert(host)))
+    }
+
+    /// A version of the strategy that `plan` describes, from the contents of its module.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] saying what is wrong with it, with its own place.
+    pub fn strategy(self: &Arc<Self>, plan: &StrategyPlan, bytes: &[u8]) -> Result<Version, Error> {
+        let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
+        let config = Arc::new(plan.config.clone());
+        let home = move |source: &SourceId, limits: &Limits, grants: &Arc<Grants>, rehearsal: bool| {
+            let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
+            let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
+            let source = Some(source.clone());
+            let home =
+                Home::new(name, source, config, limits.clone(), Arc::clone(grants), &guests.state, meter, watchdog);
+            if rehearsal { home.rehearsal() } else { home }
+        };
+        let on_failure = plan.on_failure;
+        let make: Box<MakeStrategy> = match &plan.kind {
+            StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
+            StrategyKind::Lua(path) => {
+                let text = script_text(path, bytes)?;
+                let (grants, limits) =
+                    ask(&plan.name, path, Some(text), GuestKind::Strategy, &plan.grants, |wanted| {
+                        Limits::lua().with(&plan.limits).under(wanted)
+                    })?;
+                let (path, text) = (path.clone(), text.to_owned());
+                let class = plan.class.clone();
+                Box::new(move |source, rehearsal| {
+                    let home = home(source, &limits, &grants, rehearsal);
+                    let script = lua::Script { class: class.clone(), on_failure, ..script(home, &path, &text) };
+                    lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
+                })
+            }
+            StrategyKind::Wasm(path) => {
+                let place = path.display().to_string();
+                let (grants, limits) = ask(&plan.name, path, None, GuestKind::Strategy, &plan.grants, |wanted| {
+                    Limits::wasm().with(&plan.limits).under(wanted)
+                })?;
+                let program = self.components()?.compile(bytes, &limits, &place)?;
+                Box::new(move |source, rehearsal| {
+                    let home = home(source, &limits, &grants, rehearsal);
+                    program.strategy(home, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
+                })
+            }
+        };
+        Ok(Version { make })
+    }
+
+    /// A version of the handler `name` that `plan` describes, from the contents of its module.
+    ///
+    /// # Errors
+    /// As [`Guests::strategy`].
+    pub fn handler(self: &Arc<Self>, name: &str, plan: &ModulePlan, bytes: &[u8]) -> Result<Arc<dyn Handler>, Error> {
+        let ModulePlan { path, class, config, limits, grants } = plan;
+        let is_component = path.extension().is_some_and(|e| e == "wasm");
+        let text = if is_component { None } else { Some(script_text(path, bytes)?) };
+        let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
+        let (grants, limits) =
+            ask(name, path, text, GuestKind::Handler, grants, |wanted| defaults.with(limits).under(wanted))?;
+        let meter = self.metrics.meter(name, "");
+        let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
+        let home = Home::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog);
+        let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
+        match text {
+            Some(text) => {
+                let script = lua::Script { class: class.clone(), ..script(home, path, text) };
+                Ok(Arc::new(lua::handler(script, wire, runtime)?))
+            }
+            None => {
+                let program = self.components()?.compile(bytes, &limits, &path.display().to_string())?;
+                Ok(Arc::new(program.handler(home, wire, runtime)?))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Guests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guests").finish_non_exhaustive()
+    }
+}
+
+/// What the module asks for, held against what is granted; and its limits.
+fn ask(
+    name: &str,
+    path: &Path,
+    text: Option<&str>,
+    kind: GuestKind,
+    granted: &crate::config::GrantPlan,
+    limits: impl FnOnce(&crate::config::LimitPlan) -> Limits,
+) -> Result<(Arc<Grants>, Limits), Error> {
+    let manifest = Manifest::of(path, text)?;
+    if manifest.kind.is_some_and(|said| said != kind) {
+        let (said, place) = (if kind == GuestKind::Strategy { "handler" } else { "strategy" }, path.display());
+        return Err(Error::new(Code::Plugin, format!("{place}: its plugin.toml says it is a {said}")));
+    }
+    let grants = if text.is_none() && !manifest.found {
+        Grants::all(granted)
+    } else {
+        Grants::of(name, &manifest.needs, granted)?
+    };
+    Ok((Arc::new(grants), limits(&manifest.limits)))
+}
+
+fn script_text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Error> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        let line = bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        Error::new(Code::Plugin, format!("{}:{line}: this is not text (UTF-8)", path.display()))
+            .hint("scripts are source text; precompiled ones are not loaded")
+    })
+}
+
+fn script(home: Home, path: &Path, text: &str) -> lua::Script {
+    lua::Script {
+        home,
+        file: path.display().to_string(),
+        text: text.to_owned(),
+        roots: path.parent().map(Path::to_owned).into_iter().collect(),
+        on_failure: crate::config::OnFailure::Pass,
+        class: None,
+    }
+}

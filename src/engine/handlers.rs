@@ -1,0 +1,46 @@
+//! A handler that can be replaced while it delivers: what is under way goes on with the old one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::alert::{BoxFuture, DeliveryError, Handler};
+use crate::types::Alert;
+
+/// See the module.
+pub(super) struct Replaceable {
+    name: Arc<str>,
+    inner: ArcSwap<Arc<dyn Handler>>,
+    /// Why the newest version was not taken.
+    error: Mutex<Option<String>>,
+}
+
+impl Replaceable {
+    pub(super) fn new(name: Arc<str>, handler: Arc<dyn Handler>) -> Arc<Self> {
+        Arc::new(Self { name, inner: ArcSwap::from_pointee(handler), error: Mutex::default() })
+    }
+
+    pub(super) fn replace(&self, handler: Arc<dyn Handler>) {
+        self.inner.store(Arc::new(handler));
+        self.set_error(None);
+    }
+
+    pub(super) fn set_error(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    pub(super) fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Handler for Replaceable {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        let handler = self.inner.load_full();
+        Box::pin(async move { handler.deliver(alert).await })
+    }
+}

@@ -1,0 +1,104 @@
+//! A new version's first frames: whether it stays, over all lanes that run it.
+//!
+//! After a swap each lane keeps the old version. A few faults on any lane fail the new version on all: each goes back
+//! to the version it kept, at its next frame or, where it is idle, at once. The new version has passed when every lane
+//! has seen enough frames, or the time is over.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::inbox::Inbox;
+use super::lane::Control;
+use super::route::Route;
+
+/// Frames each lane has to see.
+pub(super) const FRAMES: u32 = 200;
+/// Time after which it has passed all the same, on the monotonic clock.
+pub(super) const NS: u64 = 10_000_000_000;
+/// Faults over all lanes that fail it.
+const FAULTS_MAX: u32 = 3;
+
+const RUNNING: u8 = 0;
+const PASSED: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Called once, by whichever thread finds out: with the reason where it failed, with `None` where it passed.
+type OnEnd = Box<dyn Fn(Option<&str>) + Send + Sync>;
+
+/// See the module. Shared by all lanes of a version.
+pub(super) struct Probation {
+    outcome: AtomicU8,
+    faults: AtomicU32,
+    /// Lanes that have not seen enough frames yet.
+    lanes: AtomicUsize,
+    pub(super) until_ns: u64,
+    reason: Mutex<Option<String>>,
+    routes: Vec<Arc<Route>>,
+    on_end: OnEnd,
+}
+
+impl Probation {
+    /// For a version that starts now on these lanes.
+    pub(super) fn new(now_ns: u64, routes: Vec<Arc<Route>>, on_end: OnEnd) -> Arc<Self> {
+        Arc::new(Self {
+            outcome: AtomicU8::new(RUNNING),
+            faults: AtomicU32::new(0),
+            lanes: AtomicUsize::new(routes.len()),
+            until_ns: now_ns + NS,
+            reason: Mutex::default(),
+            routes,
+            on_end,
+        })
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.outcome.load(Ordering::Acquire) == FAILED
+    }
+
+    pub(super) fn passed(&self) -> bool {
+        self.outcome.load(Ordering::Acquire) == PASSED
+    }
+
+    /// Why it failed.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The version failed a frame.
+    pub(super) fn fault(&self, message: &str) {
+        if self.faults.fetch_add(1, Ordering::AcqRel) + 1 >= FAULTS_MAX {
+            self.fail(message);
+        }
+    }
+
+    /// The version fails for good.
+    pub(super) fn fail(&self, message: &str) {
+        {
+            // Under the lock, so that whoever sees the outcome finds the reason.
+            let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                return;
+            }
+            *reason = Some(message.to_owned());
+        }
+        (self.on_end)(Some(message));
+        for route in &self.routes {
+            let inbox: &Inbox<Control> = &route.inbox;
+            inbox.control(Control::Settle);
+        }
+    }
+
+    /// A lane has seen enough frames.
+    pub(super) fn lane_passed(&self) {
+        if self.lanes.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.pass();
+        }
+    }
+
+    /// The time is over, or every lane has seen enough, or a later version takes its place.
+    pub(super) fn pass(&self) {
+        if self.outcome.compare_exchange(RUNNING, PASSED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            (self.on_end)(None);
+        }
+    }
+}
