@@ -3,6 +3,7 @@
 
 mod alerts;
 mod detection;
+mod guests;
 mod layers;
 mod logging;
 mod recovery;
