@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::handle::{Handle, Running, Shared, Source};
+use super::handle::{Handle, Rejected, Running, Shared, Source};
 use super::inbox::in_flight_max;
 use super::lane::{Lane, Rule};
 use super::live::{Events, Live};
@@ -211,6 +211,7 @@ impl Builder {
         let shared = Shared {
             started_ns: clock.monotonic_ns(),
             reload: Scripts::new(Arc::clone(&metrics), seats, scripts.0),
+            rejected: Rejected::default(),
             clock,
             sources,
             strategies: boards.into_iter().chain(own_boards).collect(),

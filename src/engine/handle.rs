@@ -1,5 +1,6 @@
 //! What others may hold of an engine: status, reloads, waiting for its end. Cheap to clone, keeps nothing running.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use super::live::{Events, Live};
 use super::reload::{Reloaded, Scripts};
 use super::route::Route;
-use super::status::{AlertStatus, Board, SourceStatus, Status};
+use super::status::{AlertStatus, Board, RejectedReload, Status};
 use super::strategies::StrategyBoard;
 use crate::config::Plan;
 use crate::error::Error;
@@ -35,6 +36,27 @@ impl Running {
     }
 }
 
+/// Scripts whose latest contents were rejected, and why: what runs is not what is in the file.
+#[derive(Default)]
+pub(super) struct Rejected(Mutex<BTreeMap<PathBuf, String>>);
+
+impl Rejected {
+    /// What came of a reload.
+    fn note(&self, script: &Path, outcome: &Result<Reloaded, Error>) {
+        let mut scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(_) => drop(scripts.remove(script)),
+            Err(error) => drop(scripts.insert(script.to_owned(), error.message().to_owned())),
+        }
+    }
+
+    fn list(&self) -> Vec<RejectedReload> {
+        let scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = scripts.iter();
+        each.map(|(path, error)| RejectedReload { script: path.display().to_string(), error: error.clone() }).collect()
+    }
+}
+
 /// One source as it runs.
 pub(super) struct Source {
     pub(super) route: Arc<Route>,
@@ -51,6 +73,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
     pub(super) reload: Scripts,
+    pub(super) rejected: Rejected,
     pub(super) running: Arc<Running>,
 }
 
@@ -96,7 +119,9 @@ impl Handle {
     /// # Errors
     /// `Plugin`, with script and line, when the new version cannot be loaded; the old one goes on.
     pub fn reload(&self, script: &Path, text: &str) -> Result<Reloaded, Error> {
-        self.0.reload.reload(script, text)
+        let outcome = self.0.reload.reload(script, text);
+        self.0.rejected.note(script, &outcome);
+        outcome
     }
 }
 
@@ -107,12 +132,12 @@ impl Board for Handle {
         let sources = shared.sources.iter().map(|source| {
             let route = &source.route;
             alerts.add(&route.metrics);
-            SourceStatus::read(&route.id, route.board.state(), route.board.error(), &route.metrics)
+            route.status()
         });
         let sources = sources.collect();
         let strategies = shared.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
-        Status::new(shared.plan.name.clone(), uptime_s, sources, strategies, alerts)
+        Status::new(shared.plan.name.clone(), uptime_s, sources, strategies, alerts, shared.rejected.list())
     }
 
     fn metrics_text(&self) -> String {

@@ -13,6 +13,7 @@ mod lane;
 pub mod live;
 mod pool;
 mod reload;
+mod rhythm;
 mod route;
 pub mod status;
 mod strategies;

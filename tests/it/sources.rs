@@ -438,7 +438,7 @@ fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock.clone()).unwrap();
     backend.add_source(&plan, sink.clone()).unwrap();
-    let faults = |s: &Story| s.events.iter().filter(|(_, e)| matches!(e, SourceEvent::Fault(_))).count();
+    let faults = |s: &Story| s.events.iter().filter(|(_, e)| matches!(e, SourceEvent::Fault { .. })).count();
     let story = sink.wait("cam", MINUTE, |s| faults(s) >= 8);
     let mut expected = Vec::new();
     for attempt in 1..=3 {
@@ -469,8 +469,9 @@ fn a_server_that_accepts_and_says_nothing_is_given_up_and_let_go_of() {
     backend.add_source(&plan("cam", Input::Rtsp(uri)), sink.clone()).unwrap();
     let (_held, _) = listener.accept().unwrap();
     clock.skip(Duration::from_secs(8));
-    let fault =
-        |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault(why) if why.contains("first frame")));
+    let fault = |s: &Story| {
+        s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault { reason, .. } if reason.contains("first frame")))
+    };
     sink.wait("cam", Duration::from_secs(5), fault);
     let before = clock.monotonic_ns();
     backend.stop(Duration::from_secs(3));
@@ -611,7 +612,7 @@ fn the_most_talkative_log_of_gstreamer_goes_through_ours_and_tells_no_password()
     let clock = Machine::start();
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock).unwrap();
-    let fault = |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault(_)));
+    let fault = |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault { .. }));
     backend
         .add_source(&plan("gone", Input::Rtsp("rtsp://viewer:canary@127.0.0.1:9/cam".into())), sink.clone())
         .unwrap();
