@@ -366,66 +366,6 @@ impl Drop for Camera {
 
 const S: u64 = 1_000_000_000;
 
-/// Frames told after `from_ns`.
-fn frame_after(story: &Story, from_ns: u64) -> Option<u64> {
-    story.frames.iter().map(|f| f.1).find(|at| *at > from_ns)
-}
-
-#[test]
-fn a_camera_that_dies_and_freezes_comes_back_and_costs_the_others_nothing() {
-    let test = "a_camera_that_dies_and_freezes_comes_back";
-    let Some(mut camera) = Camera::start(test, 0, &[]) else { return };
-    let clock = Machine::start();
-    let sink = Recorder::new(&clock);
-    let mut backend = GstBackend::new(clock.clone()).unwrap();
-    backend.add_source(&plan("cam", camera.uri()), sink.clone()).unwrap();
-    let files = ["a", "b", "c"];
-    for id in files {
-        // At its own pace, so that it plays through all of the camera's misfortunes.
-        let mut file = plan(id, test_input(Some(300)));
-        file.realtime = true;
-        backend.add_source(&file, sink.clone()).unwrap();
-    }
-    sink.wait("cam", MINUTE, |s| s.frames.len() > 20);
-
-    // Killed, and started again at once.
-    let killed = clock.monotonic_ns();
-    camera.kill();
-    let gone = |state: &SourceState| matches!(state, SourceState::Stalled | SourceState::Backoff { .. });
-    let story = sink.wait("cam", Duration::from_secs(5), |s| s.entered(killed, gone).is_some());
-    let noticed = story.entered(killed, gone).unwrap() - killed;
-    assert!(noticed <= 3 * S, "noticed after {noticed} ns");
-    let port = camera.port;
-    camera = Camera::start(test, port, &[]).unwrap();
-    let returned = clock.monotonic_ns();
-    let story = sink.wait("cam", Duration::from_secs(15), |s| frame_after(s, returned).is_some());
-    let back = frame_after(&story, returned).unwrap() - returned;
-    assert!(back <= 2 * S, "back after {back} ns of its return from a short loss");
-    println!("note: killed: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
-
-    // Frozen: the connection stands, nothing comes.
-    sink.wait("cam", MINUTE, |s| s.frames.len() > 60);
-    camera.signal(rustix::process::Signal::STOP);
-    let frozen = clock.monotonic_ns();
-    let stalled = |state: &SourceState| *state == SourceState::Stalled;
-    let story = sink.wait("cam", Duration::from_secs(8), |s| s.entered(frozen, stalled).is_some());
-    let noticed = story.entered(frozen, stalled).unwrap() - frozen;
-    assert!(noticed <= 3 * S, "noticed after {noticed} ns");
-    camera.signal(rustix::process::Signal::CONT);
-    let returned = clock.monotonic_ns();
-    let story = sink.wait("cam", Duration::from_secs(20), |s| frame_after(s, returned).is_some());
-    let back = frame_after(&story, returned).unwrap() - returned;
-    assert!(back <= 12 * S, "back after {back} ns");
-    println!("note: frozen: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
-    assert!(story.frames.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1), "numbers and times go on");
-
-    for id in files {
-        let story = sink.wait(id, MINUTE, Story::over);
-        assert_eq!(story.broken(), None, "{id}");
-        assert!(story.frames.iter().map(|f| f.0).eq(0..300), "{id} lost a frame");
-    }
-}
-
 #[test]
 fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     let test = "a_camera_that_never_was_is_tried_for_ever";
@@ -638,4 +578,69 @@ pub(crate) fn rtsp_server() -> Option<(impl Drop, String)> {
     let camera = Camera::start("readme::rtsp", 0, &[])?;
     let url = format!("rtsp://127.0.0.1:{}/cam", camera.port);
     Some((camera, url))
+}
+
+/// What is bounded in time: run one at a time (`./dev test performance`).
+mod perf {
+    use super::*;
+
+    /// Frames told after `from_ns`.
+    fn frame_after(story: &Story, from_ns: u64) -> Option<u64> {
+        story.frames.iter().map(|f| f.1).find(|at| *at > from_ns)
+    }
+
+    #[test]
+    fn a_camera_that_dies_and_freezes_comes_back_and_costs_the_others_nothing() {
+        let test = "a_camera_that_dies_and_freezes_comes_back";
+        let Some(mut camera) = Camera::start(test, 0, &[]) else { return };
+        let clock = Machine::start();
+        let sink = Recorder::new(&clock);
+        let mut backend = GstBackend::new(clock.clone()).unwrap();
+        backend.add_source(&plan("cam", camera.uri()), sink.clone()).unwrap();
+        let files = ["a", "b", "c"];
+        for id in files {
+            // At its own pace, so that it plays through all of the camera's misfortunes.
+            let mut file = plan(id, test_input(Some(300)));
+            file.realtime = true;
+            backend.add_source(&file, sink.clone()).unwrap();
+        }
+        sink.wait("cam", MINUTE, |s| s.frames.len() > 20);
+
+        // Killed, and started again at once.
+        let killed = clock.monotonic_ns();
+        camera.kill();
+        let gone = |state: &SourceState| matches!(state, SourceState::Stalled | SourceState::Backoff { .. });
+        let story = sink.wait("cam", Duration::from_secs(5), |s| s.entered(killed, gone).is_some());
+        let noticed = story.entered(killed, gone).unwrap() - killed;
+        assert!(noticed <= 3 * S, "noticed after {noticed} ns");
+        let port = camera.port;
+        camera = Camera::start(test, port, &[]).unwrap();
+        let returned = clock.monotonic_ns();
+        let story = sink.wait("cam", Duration::from_secs(15), |s| frame_after(s, returned).is_some());
+        let back = frame_after(&story, returned).unwrap() - returned;
+        assert!(back <= 2 * S, "back after {back} ns of its return from a short loss");
+        println!("note: killed: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
+
+        // Frozen: the connection stands, nothing comes.
+        sink.wait("cam", MINUTE, |s| s.frames.len() > 60);
+        camera.signal(rustix::process::Signal::STOP);
+        let frozen = clock.monotonic_ns();
+        let stalled = |state: &SourceState| *state == SourceState::Stalled;
+        let story = sink.wait("cam", Duration::from_secs(8), |s| s.entered(frozen, stalled).is_some());
+        let noticed = story.entered(frozen, stalled).unwrap() - frozen;
+        assert!(noticed <= 3 * S, "noticed after {noticed} ns");
+        camera.signal(rustix::process::Signal::CONT);
+        let returned = clock.monotonic_ns();
+        let story = sink.wait("cam", Duration::from_secs(20), |s| frame_after(s, returned).is_some());
+        let back = frame_after(&story, returned).unwrap() - returned;
+        assert!(back <= 12 * S, "back after {back} ns");
+        println!("note: frozen: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
+        assert!(story.frames.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1), "numbers and times go on");
+
+        for id in files {
+            let story = sink.wait(id, MINUTE, Story::over);
+            assert_eq!(story.broken(), None, "{id}");
+            assert!(story.frames.iter().map(|f| f.0).eq(0..300), "{id} lost a frame");
+        }
+    }
 }
