@@ -26,6 +26,7 @@ mod perf;
 mod readme;
 mod record;
 mod recorder;
+mod reload;
 mod run;
 mod scene;
 mod signals;
