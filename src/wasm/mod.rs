@@ -4,7 +4,7 @@
 //! before anything of it runs. Running guests comes next, beside this.
 
 mod component;
-mod stub;
-pub use stub::{Host, Program};
+mod encode;
 
 pub use component::{ComponentInfo, World, check};
+pub use encode::encode;
