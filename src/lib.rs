@@ -12,7 +12,7 @@
 //! 5  engine
 //! 4  gst  deepstream  lua  wasm  handlers
 //! 3  backend  strategy  alert
-//! 2  infer  track
+//! 2  infer  track  guest
 //! 1  config  vision  telemetry
 //! 0  types  error
 //! ```
@@ -28,6 +28,7 @@ pub mod deepstream;
 pub mod engine;
 pub mod error;
 pub mod gst;
+pub mod guest;
 pub mod handlers;
 pub mod infer;
 pub mod lua;

@@ -57,9 +57,10 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let mut warnings = Vec::new();
     let schema = schema::inlined::<Config>();
 
-    let Some(root) = layers(request, &schema, &mut origins, &mut problems, &mut warnings)? else {
+    let Some(mut root) = layers(request, &schema, &mut origins, &mut problems, &mut warnings)? else {
         return Err(problems.into_error(&origins));
     };
+    module_settings(&mut root);
     let mut places = Places::default();
     let mut fit = Fit { problems: &mut problems, places: &mut places, whole: &schema, gaps: false };
     let json = fit.value(&root, root.place, &schema, "").unwrap_or_else(|| Json::Object(serde_json::Map::new()));
@@ -233,6 +234,18 @@ fn replace(root: &mut Node, key: Key, node: Node) {
     if let Value::Map(entries) = &mut root.value {
         entries.retain(|(old, _)| old.text != key.text);
         entries.push((key, node));
+    }
+}
+
+/// The `config` of a handler that is a module is the module's own, whatever it holds: read as its `settings`.
+fn module_settings(root: &mut Node) {
+    let Some(handlers) = root.get_mut("alerts").and_then(|alerts| alerts.get_mut("handlers")) else { return };
+    let Value::List(handlers) = &mut handlers.value else { return };
+    for handler in handlers.iter_mut().filter(|h| h.get("module").is_some() && h.get("settings").is_none()) {
+        let Value::Map(entries) = &mut handler.value else { continue };
+        for (key, _) in entries.iter_mut().filter(|(key, _)| key.text == "config") {
+            "settings".clone_into(&mut key.text);
+        }
     }
 }
 

@@ -171,6 +171,71 @@ pub struct StrategyPlan {
     pub filters: bool,
     /// The strategy's own settings, handed to it as they are.
     pub config: serde_json::Value,
+    /// The table of a script that holds its functions (`class`), where they are not globals.
+    pub class: Option<String>,
+    /// Limits that differ from the defaults.
+    pub limits: LimitPlan,
+    /// What it may reach.
+    pub grants: GrantPlan,
+    /// What becomes of a frame whose judgement failed, and of the strategy.
+    pub on_failure: OnFailure,
+    /// The strategy that this one only runs beside, to be compared with it.
+    pub shadow_of: Option<String>,
+}
+
+/// Limits of a script or component that differ from the defaults; also the `[limits]` of a plugin's manifest.
+#[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitPlan {
+    /// CPU milliseconds of a call past which it counts as slow.
+    pub soft_ms: Option<f64>,
+    /// CPU milliseconds of a call past which it is stopped.
+    pub hard_ms: Option<f64>,
+    /// Milliseconds of a strategy's call past which it is stopped whatever its CPU time.
+    pub wall_ms: Option<f64>,
+    /// Seconds of a handler's delivery past which it is stopped.
+    pub timeout_seconds: Option<f64>,
+    /// Memory, MiB.
+    pub memory_mb: Option<f64>,
+    /// Alerts one call may raise.
+    pub alerts_per_call: Option<usize>,
+    /// Detections one call may add.
+    pub added_per_call: Option<usize>,
+    /// Longest alert message or log line.
+    pub message_bytes: Option<usize>,
+    /// State kept per source.
+    pub state_bytes: Option<usize>,
+    /// Log lines per second of frame time.
+    pub log_lines_per_second: Option<u32>,
+}
+
+/// What a script or component may reach, where it asks for it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GrantPlan {
+    /// Hosts, `host` or `host:port`.
+    pub http: Vec<String>,
+    /// State over all its sources.
+    pub shared_state: bool,
+    /// The frame's picture.
+    pub pixels: bool,
+    /// Environment variables.
+    pub env: Vec<String>,
+    /// Files and folders, read only.
+    pub files: Vec<PathBuf>,
+    /// Secrets that HTTP requests may name; never printed.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// What becomes of a frame whose judgement by a strategy failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// It goes on unchanged.
+    #[default]
+    Pass,
+    /// No later strategy sees it.
+    Skip,
+    /// It goes on unchanged, and once failures repeat the strategy stays off until its next version.
+    Disable,
 }
 
 /// What stands behind a lane strategy.
@@ -237,6 +302,8 @@ pub enum HandlerKind {
         /// Rotated files to keep.
         backups: u32,
     },
+    /// A Lua script or a WASM component.
+    Module(ModulePlan),
     /// HTTP POST of the alert as JSON.
     Webhook {
         /// Where to. Print only through `telemetry::redact`.
@@ -246,6 +313,21 @@ pub enum HandlerKind {
         /// Extra headers.
         headers: BTreeMap<String, String>,
     },
+}
+
+/// A script or component that delivers alerts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModulePlan {
+    /// The file.
+    pub path: PathBuf,
+    /// The table of a script that holds its functions, where they are not globals.
+    pub class: Option<String>,
+    /// Its own settings, handed to it as they are.
+    pub config: serde_json::Value,
+    /// Limits that differ from the defaults.
+    pub limits: LimitPlan,
+    /// What it may reach.
+    pub grants: GrantPlan,
 }
 
 /// The HTTP listener.

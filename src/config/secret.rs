@@ -16,7 +16,11 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 /// Whether the value of a path must never be shown: a secret by name, a header, a webhook's address.
 pub(super) fn is_secret_path(path: &str) -> bool {
     let key = path.rsplit('.').next().unwrap_or(path);
-    is_secret_key(key) || path.contains(".headers.") || path.ends_with(".config.url") || key == "webhook_url"
+    is_secret_key(key)
+        || path.contains(".headers.")
+        || path.contains(".secrets.")
+        || path.ends_with(".config.url")
+        || key == "webhook_url"
 }
 
 /// What was written where a value came from outside. A lone reference may be seen, without its fallback; of text

@@ -20,9 +20,10 @@ use crate::backend::{Backend, Sink};
 use crate::config::{Input, Plan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
+use crate::guest::{Grants, Home, Limits, Manifest, StateStore, Watchdog};
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::lua;
-use crate::strategy::{Motion, StateStore, Strategy, Watchdog};
+use crate::strategy::{Motion, Strategy};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
@@ -168,11 +169,12 @@ impl Builder {
                         false,
                         Box::new(Motion::new(&*strategy.name, &strategy.config)?),
                         &metrics,
+                        &source.id,
                     )),
                     StrategyKind::Lua(path) => {
-                        let make = lua_maker(strategy, path, &source.id, &state, &watchdog);
+                        let make = lua_maker(strategy, path, &source.id, &state, &metrics, &watchdog);
                         let text = scripts.get(path);
-                        rules.push(rule(board, strategy.filters, make(text)?, &metrics));
+                        rules.push(rule(board, strategy.filters, make(text)?, &metrics, &source.id));
                         seats.entry(path.clone()).or_default().push(Seat {
                             board: Arc::clone(board),
                             route: Arc::clone(&route),
@@ -186,7 +188,7 @@ impl Builder {
                 }
             }
             for ((_, make), board) in strategies.iter().zip(&own_boards) {
-                rules.push(rule(board, false, make(&source.id), &metrics));
+                rules.push(rule(board, false, make(&source.id), &metrics, &source.id));
             }
             let lane = Lane {
                 route: Arc::clone(&route),
@@ -311,9 +313,15 @@ fn applies(sources: &[SourceId], source: &SourceId) -> bool {
     sources.is_empty() || sources.contains(source)
 }
 
-fn rule(board: &Arc<StrategyBoard>, filters: bool, strategy: Box<dyn Strategy>, metrics: &Metrics) -> Rule {
-    let metrics = metrics.strategy(&board.name);
-    metrics.generation.set(1);
+fn rule(
+    board: &Arc<StrategyBoard>,
+    filters: bool,
+    strategy: Box<dyn Strategy>,
+    metrics: &Metrics,
+    source: &SourceId,
+) -> Rule {
+    metrics.versions(&board.name).generation.set(1);
+    let metrics = metrics.strategy(&board.name, source);
     Rule { strategy, generation: 1, filters, metrics, notes: Notes::new(Arc::clone(board)) }
 }
 
@@ -334,10 +342,11 @@ pub fn check_scripts(plan: &Plan) -> Vec<Error> {
         Err(e) => return vec![Error::new(Code::Io, format!("cannot start the watchdog: {e}"))],
     };
     let (source, state) = (SourceId::from("check"), Arc::new(StateStore::default()));
+    let metrics = Metrics::new(Arc::new(SystemClock::new()));
     let load = |strategy: &StrategyPlan| {
         let StrategyKind::Lua(path) = &strategy.kind else { return None };
         let text = std::fs::read_to_string(path).ok()?;
-        lua_maker(strategy, path, &source, &state, &watchdog)(&text).err()
+        lua_maker(strategy, path, &source, &state, &metrics, &watchdog)(&text).err()
     };
     plan.strategies.iter().filter_map(load).collect()
 }
@@ -365,24 +374,36 @@ fn lua_maker(
     path: &Path,
     source: &SourceId,
     state: &Arc<StateStore>,
+    metrics: &Metrics,
     watchdog: &Arc<Watchdog>,
 ) -> Make {
-    let (name, config, source) = (plan.name.clone(), plan.config.clone(), source.clone());
+    let (plan, source, path) = (plan.clone(), source.clone(), path.to_owned());
     let (state, watchdog) = (Arc::clone(state), Arc::clone(watchdog));
-    let file = path.display().to_string();
+    let meter = metrics.meter(&plan.name, source.as_str());
+    let config = Arc::new(plan.config.clone());
     let roots: Vec<PathBuf> = path.parent().map(Path::to_owned).into_iter().collect();
     Box::new(move |text| {
+        let manifest = Manifest::of(&path, Some(text))?;
+        let grants = Arc::new(Grants::of(&plan.name, &manifest.needs, &plan.grants)?);
+        let limits = Limits::lua().with(&plan.limits).under(&manifest.limits);
+        let home = Home::new(
+            &plan.name,
+            Some(source.clone()),
+            Arc::clone(&config),
+            limits,
+            grants,
+            &state,
+            meter.clone(),
+            Arc::clone(&watchdog),
+        );
         let script = lua::Script {
-            name: name.clone(),
-            source: source.clone(),
-            file: file.clone(),
+            home,
+            file: path.display().to_string(),
             text: text.to_owned(),
-            config: config.clone(),
-            limits: lua::Limits::default(),
-            state: Arc::clone(&state),
             roots: roots.clone(),
+            on_failure: plan.on_failure,
         };
-        lua::load(script, &watchdog).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
+        lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
     })
 }
 

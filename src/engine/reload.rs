@@ -89,7 +89,7 @@ impl Scripts {
         let built: Result<Vec<_>, Error> = seats.iter().map(|seat| (seat.make)(text)).collect();
         let built = built.inspect_err(|error| {
             seats.iter().for_each(|seat| seat.board.set_error(Some(error.message().to_owned())));
-            strategies.iter().for_each(|name| self.metrics.strategy(name).reload(false));
+            strategies.iter().for_each(|name| self.metrics.versions(name).reload("rejected"));
         })?;
 
         let lanes = swap_all(seats, built, generation);
@@ -97,8 +97,8 @@ impl Scripts {
         text.clone_into(&mut script.text);
         seats.iter().for_each(|seat| seat.board.reloaded(generation));
         for name in &strategies {
-            let metrics = self.metrics.strategy(name);
-            metrics.reload(true);
+            let metrics = self.metrics.versions(name);
+            metrics.reload("ok");
             metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         }
         Ok(Reloaded { strategies, generation, lanes, changed: true })

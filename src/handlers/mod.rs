@@ -29,6 +29,10 @@ pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handl
         HandlerKind::File { path, max_bytes, backups } => {
             Arc::new(JsonLines::open(plan.name.clone(), path, *max_bytes, *backups)?)
         }
+        HandlerKind::Module(module) => {
+            let what = format!("handler {}: {} is a module", plan.name, module.path.display());
+            return Err(crate::error::Error::new(crate::error::Code::Handler, what));
+        }
         HandlerKind::Webhook { url, timeout, headers } => {
             Arc::new(Webhook::new(plan.name.clone(), url, *timeout, headers, clock.clone())?)
         }

@@ -1,8 +1,6 @@
 //! From what the VM says to what people read: one line, the script's own place in front.
 
-use crate::strategy::{Fault, FaultKind, Overrun};
-
-use super::Limits;
+use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
 
 /// Longest message of a fault.
 const LINE_BYTES_MAX: usize = 1000;
@@ -50,7 +48,7 @@ pub(super) fn of(
     error: &mlua::Error,
     overrun: Option<(Overrun, Option<String>)>,
     file: &str,
-    time: crate::strategy::TimeLimits,
+    time: TimeLimits,
     limits: &Limits,
 ) -> Fault {
     if let Some((overrun, place)) = overrun {

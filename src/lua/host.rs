@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::Limits;
 use super::convert;
 use super::require::Modules;
 use super::seat::Seat;
-use crate::strategy::{Edit, Entry, size};
-use crate::types::{AlertDraft, BBox, Detection, Level, SourceId};
+use crate::guest::{Entry, Home, Kept, Severity, size};
+use crate::strategy::Edit;
+use crate::types::{AlertDraft, BBox, Detection, Level};
 
 /// Longest label a script may give: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
@@ -22,9 +22,7 @@ const LABEL_BYTES_MAX: usize = 256;
 pub(super) struct Host {
     pub(super) seat: Arc<Mutex<Seat>>,
     pub(super) modules: Arc<Mutex<Modules>>,
-    pub(super) limits: Limits,
-    pub(super) name: Arc<str>,
-    pub(super) source: SourceId,
+    pub(super) home: Home,
 }
 
 /// Locks; a panic elsewhere leaves values that are still whole.
@@ -110,7 +108,7 @@ impl Host {
                 Ok(None)
             })?,
         )?;
-        let (seat, most) = (Arc::clone(&self.seat), self.limits.added_per_call);
+        let (seat, most) = (Arc::clone(&self.seat), self.home.limits.added_per_call);
         table.raw_set(
             "add",
             lua.create_function(
@@ -133,7 +131,7 @@ impl Host {
                 },
             )?,
         )?;
-        let (seat, limits) = (Arc::clone(&self.seat), self.limits.clone());
+        let (seat, limits) = (Arc::clone(&self.seat), self.home.limits.clone());
         table.raw_set(
             "alert",
             lua.create_function(
@@ -171,16 +169,16 @@ impl Host {
             lua.create_function(move |lua, key: String| {
                 let seat = lock(&seat);
                 match seat.writes.get(&key) {
-                    Some(Some(entry)) => convert::to_lua(lua, &entry.value, false),
+                    Some(Some(entry)) => kept(lua, &entry.value),
                     Some(None) => Ok(Value::Nil),
                     None => {
                         let space = lock(&seat.space);
-                        space.get(&key, seat.pts_ns).map_or(Ok(Value::Nil), |v| convert::to_lua(lua, v, false))
+                        space.get(&key, seat.pts_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
                     }
                 }
             })?,
         )?;
-        let (seat, most) = (Arc::clone(&self.seat), self.limits.state_bytes);
+        let (seat, most) = (Arc::clone(&self.seat), self.home.limits.state_bytes);
         table.raw_set(
             "state_set",
             lua.create_function(move |_, (key, value, ttl): (String, Value, Option<f64>)| {
@@ -206,26 +204,22 @@ impl Host {
     }
 
     fn log(&self, level: u8, text: &LuaString) {
-        let (text, _) = bounded(text, self.limits.message_bytes);
-        {
-            let mut seat = lock(&self.seat);
-            let second = seat.pts_ns / 1_000_000_000;
-            if second != seat.log_second {
-                (seat.log_second, seat.log_lines) = (second, 0);
-            }
-            if seat.log_lines >= self.limits.log_lines_per_s {
-                seat.log_lines_dropped += 1;
-                return;
-            }
-            seat.log_lines += 1;
-        }
-        let (strategy, source) = (&*self.name, self.source.as_str());
-        match level {
-            1 => tracing::debug!(target: "dsengine::script", strategy, source, "{text}"),
-            2 => tracing::info!(target: "dsengine::script", strategy, source, "{text}"),
-            3 => tracing::warn!(target: "dsengine::script", strategy, source, "{text}"),
-            _ => tracing::error!(target: "dsengine::script", strategy, source, "{text}"),
-        }
+        let severity = match level {
+            1 => Severity::Debug,
+            2 => Severity::Info,
+            3 => Severity::Warn,
+            _ => Severity::Error,
+        };
+        let now_ns = lock(&self.seat).pts_ns;
+        self.home.log(severity, &String::from_utf8_lossy(&text.as_bytes()), now_ns);
+    }
+}
+
+/// What is kept, as a Lua value; a component's bytes as a text.
+fn kept(lua: &Lua, value: &Kept) -> mlua::Result<Value> {
+    match value {
+        Kept::Json(value) => convert::to_lua(lua, value, false),
+        Kept::Bytes(bytes) => lua.create_string(bytes).map(Value::String),
     }
 }
 
@@ -269,7 +263,7 @@ fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64
         return Ok(());
     }
     let mut budget = most;
-    let value = convert::from_lua(value, &mut budget)?;
+    let value = Kept::Json(convert::from_lua(value, &mut budget)?);
     let pending: usize =
         seat.writes.iter().filter(|(k, _)| **k != key).filter_map(|(k, w)| w.as_ref().map(|e| size(k, &e.value))).sum();
     let mut space = lock(&seat.space);

@@ -9,13 +9,11 @@
 mod convert;
 mod fault;
 mod host;
-mod limits;
 mod require;
 mod script;
 mod seat;
 mod strategy;
 mod vm;
 
-pub use limits::Limits;
 pub use script::Script;
 pub use strategy::{LuaStrategy, load};

@@ -12,7 +12,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::strategy::{Space, Verdict, View, Write};
+use crate::guest::{Space, Write};
+use crate::strategy::{Verdict, View};
 use crate::track::Tracks;
 use crate::types::{BBox, Zone};
 
@@ -38,9 +39,6 @@ pub(super) struct Seat {
     pub(super) verdict: Verdict,
     pub(super) space: Arc<Mutex<Space>>,
     pub(super) writes: BTreeMap<String, Write>,
-    pub(super) log_second: u64,
-    pub(super) log_lines: u32,
-    pub(super) log_lines_dropped: u64,
     pub(super) alerts_dropped: u64,
     pub(super) messages_cut: u64,
 }
@@ -59,9 +57,6 @@ impl Seat {
             verdict: Verdict::default(),
             space,
             writes: BTreeMap::new(),
-            log_second: 0,
-            log_lines: 0,
-            log_lines_dropped: 0,
             alerts_dropped: 0,
             messages_cut: 0,
         }

@@ -12,7 +12,8 @@ use super::host::{Host, lock};
 use super::require::Modules;
 use super::script::Script;
 use super::seat::{self, DROPPED, KEPT, Labels, Seat};
-use crate::strategy::{Collar, Fault, FaultKind, Leash, Overrun, TimeLimits, View, Watchdog};
+use crate::guest::{Collar, Fault, FaultKind, Leash, Overrun, TimeLimits};
+use crate::strategy::View;
 use crate::types::Zone;
 
 /// Rows the buffer has room for at first; doubles as frames need it.
@@ -52,22 +53,12 @@ pub(super) struct Vm {
 
 impl Vm {
     /// Builds a VM and runs the script's top level in it.
-    pub(super) fn build(
-        script: &Script,
-        seat: Arc<Mutex<Seat>>,
-        modules: &Arc<Mutex<Modules>>,
-        watchdog: &Arc<Watchdog>,
-    ) -> Result<Self, Fault> {
-        let leash = watchdog.leash();
+    pub(super) fn build(script: &Script, seat: Arc<Mutex<Seat>>, modules: &Arc<Mutex<Modules>>) -> Result<Self, Fault> {
+        let leash = script.home.watchdog.leash();
         let place = Arc::default();
-        let broken = |e: mlua::Error| fault::of(&e, None, &script.file, script.limits.load, &script.limits);
-        let host = Host {
-            seat: Arc::clone(&seat),
-            modules: Arc::clone(modules),
-            limits: script.limits.clone(),
-            name: script.name.as_str().into(),
-            source: script.source.clone(),
-        };
+        let limits = &script.home.limits;
+        let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
+        let host = Host { seat: Arc::clone(&seat), modules: Arc::clone(modules), home: script.home.clone() };
         // Bound to the new VM by its first frame.
         {
             let mut seat = lock(&seat);
@@ -94,7 +85,7 @@ impl Vm {
     }
 
     fn run_top_level(&self, script: &Script, parts: &Table) -> Result<(), Fault> {
-        let limits = &script.limits;
+        let limits = &script.home.limits;
         let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
         let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.file));
         let main = chunk.set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(broken)?;
@@ -150,7 +141,7 @@ impl Vm {
 
     /// Judges one frame; the verdict is in the seat afterwards.
     pub(super) fn call(&mut self, view: &View<'_>, script: &Script) -> Call {
-        let limits = &script.limits;
+        let limits = &script.home.limits;
         if let Err(error) = self.fill(view, script) {
             let fault = fault::of(&error, None, &script.file, limits.call, limits);
             return Call { spent: None, result: Err(fault) };
@@ -184,7 +175,7 @@ impl Vm {
             seat.zones = view.zones.to_vec();
             let buffer = self.lua.create_buffer_with_capacity(seat::bytes(seat.capacity, seat.zones.len()))?;
             let (names, numbers) = zone_tables(&self.lua, &seat.zones)?;
-            self.bind.call::<()>((&buffer, seat.capacity, names, numbers, script.source.as_str()))?;
+            self.bind.call::<()>((&buffer, seat.capacity, names, numbers, script.source()))?;
             seat.buffer = Some(buffer);
         }
         self.labels.bound();
@@ -266,7 +257,7 @@ fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Table)> {
         globals.raw_set(name, parts.raw_get::<Value>(name)?)?;
     }
     globals.raw_set("print", parts.raw_get::<Table>("log")?.raw_get::<Value>("info")?)?;
-    globals.raw_set("config", convert::to_lua(&lua, &script.config, true)?)?;
+    globals.raw_set("config", convert::to_lua(&lua, &script.home.config, true)?)?;
     let traceback: Value = globals.get::<Table>("debug")?.get("traceback")?;
     let debug = lua.create_table()?;
     debug.raw_set("traceback", traceback)?;

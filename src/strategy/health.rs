@@ -1,12 +1,15 @@
 //! What a strategy tells of itself: for metrics, status and the health page.
 
-use super::{BreakerState, FaultKind};
+use super::FaultKind;
+use crate::guest::BreakerState;
 
 /// Counters since the instance was made, and where it stands.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Health {
     /// Whether calls go through.
     pub breaker: BreakerState,
+    /// Switched off until the next version (`on_failure: disable`).
+    pub disabled: bool,
     /// Calls made.
     pub calls: u64,
     /// Frames passed unjudged because the breaker was open.

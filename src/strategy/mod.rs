@@ -5,19 +5,17 @@
 //! frame goes on unchanged. Look next at `engine::lane`, the only caller.
 
 mod apply;
-mod breaker;
+mod guarded;
 mod health;
 mod motion;
-mod state;
-mod watchdog;
 
 pub use apply::{Applied, apply};
-pub use breaker::{Breaker, BreakerState, FAULTS_MAX};
+pub use guarded::{Gauges, Guarded, Guest};
 pub use health::Health;
 pub use motion::{LABEL as MOTION_LABEL, Motion};
-pub use state::{Entry, Space, StateStore, Write, size};
-pub use watchdog::{Collar, IDLE_TICK, Leash, Overrun, TICK, TimeLimits, Watchdog};
 
+pub use crate::config::OnFailure;
+pub use crate::guest::{Fault, FaultKind};
 use crate::track::Tracks;
 use crate::types::{AlertDraft, Detection, Frame, Zone};
 
@@ -56,47 +54,6 @@ pub struct Verdict {
     pub alerts: Vec<AlertDraft>,
 }
 
-/// What kind of fault a strategy committed; the `kind` label of `dsengine_strategy_faults_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FaultKind {
-    /// The guest raised an error.
-    Error,
-    /// The call ran past its time budget.
-    Time,
-    /// The guest asked for more memory than it may have.
-    Memory,
-    /// The guest trapped (WASM).
-    Trap,
-    /// The verdict made no sense: an index out of range, a box that is none, a value that is not finite.
-    Verdict,
-}
-
-impl FaultKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Error, Self::Time, Self::Memory, Self::Trap, Self::Verdict];
-
-    /// The word used in metrics and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Time => "time",
-            Self::Memory => "memory",
-            Self::Trap => "trap",
-            Self::Verdict => "verdict",
-        }
-    }
-}
-
-/// A strategy's failure on one frame. The frame passes unchanged.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{message}")]
-pub struct Fault {
-    /// What kind it is.
-    pub kind: FaultKind,
-    /// What happened, with the guest's own place (`scripts/x.lua:12`) in front where it is known.
-    pub message: String,
-}
-
 /// Judges the frames of one source. See the module for the rules.
 pub trait Strategy: Send {
     /// The name from the config.
@@ -107,6 +64,35 @@ pub trait Strategy: Send {
     /// # Errors
     /// A [`Fault`] leaves the frame unchanged and is counted against this strategy alone.
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault>;
+
+    /// The verdict it gave on this frame made no sense and was not applied: its fault like any other.
+    fn refused(&mut self, _fault: &Fault, _view: &View<'_>) {}
+
+    /// What becomes of a frame whose judgement failed.
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Pass
+    }
+
+    /// The version it says it is; `0` where it says none.
+    fn version(&self) -> &str {
+        "0"
+    }
+
+    /// Hands over what lives in it and not in the host, before a successor replaces it.
+    ///
+    /// # Errors
+    /// A [`Fault`] of a guest's own code: there is nothing to hand over.
+    fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// Takes over from a predecessor of version `from_version`, before the first frame.
+    ///
+    /// # Errors
+    /// A [`Fault`] refuses: the predecessor goes on.
+    fn resume(&mut self, _from_version: &str, _state: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// What it tells of itself; `None` where there is nothing to tell.
     fn health(&self) -> Option<Health> {

@@ -13,6 +13,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::meter::{self, Meter};
 use super::process::Reading;
 use super::source::SourceMetrics;
 use crate::types::{Clock, SourceId};
@@ -96,17 +97,37 @@ pub const TABLE: &[Definition] = &[
         "From the capture of the frame to the delivery of its alert.",
     ),
     row("dsengine_alerts_pending", G, &["handler"], "Alerts accepted and waiting for the handler."),
-    row("dsengine_strategy_calls_total", C, &["strategy"], "Frames the strategy was asked to judge."),
-    row("dsengine_strategy_faults_total", C, &["strategy", "kind"], "Calls that failed; the frame passed unchanged."),
-    row("dsengine_strategy_call_seconds", H, &["strategy"], "Duration of the strategy's calls."),
+    row("dsengine_strategy_calls_total", C, BY_SOURCE, "Frames the strategy was asked to judge."),
+    row(
+        "dsengine_strategy_faults_total",
+        C,
+        &["strategy", "source", "kind"],
+        "Calls that failed or ran into a limit, by kind; the frame passed unchanged.",
+    ),
+    row(
+        "dsengine_strategy_limited_total",
+        C,
+        &["strategy", "source", "what"],
+        "What went over a limit without failing the call: slow calls, alerts and log lines left out, messages cut.",
+    ),
+    row("dsengine_strategy_call_seconds", H, BY_SOURCE, "Duration of the strategy's calls."),
+    row("dsengine_strategy_memory_bytes", G, BY_SOURCE, "Memory of the strategy's instance."),
+    row("dsengine_strategy_state_bytes", G, BY_SOURCE, "State that the host keeps for the strategy."),
+    row("dsengine_strategy_alerts_total", C, BY_SOURCE, "Alerts the strategy raised."),
+    row(
+        "dsengine_strategy_shadow_total",
+        C,
+        &["strategy", "source", "verdict"],
+        "Frames judged by a shadow, by how its verdict compares: same, different, fault.",
+    ),
     row(
         "dsengine_strategy_generation",
         G,
         &["strategy"],
         "Generation that judges now; grows by one with every reload.",
     ),
-    row("dsengine_strategy_degraded", G, &["strategy"], "1 while the strategy is switched off after repeated faults."),
-    row("dsengine_strategy_reloads_total", C, &["strategy", "result"], "Reloads by result: ok, rejected."),
+    row("dsengine_strategy_degraded", G, BY_SOURCE, "1 while the strategy is switched off after repeated faults."),
+    row("dsengine_strategy_reloads_total", C, &["strategy", "result"], "Reloads by result: ok, rejected, rolled_back."),
     row("dsengine_inference_seconds", H, &["model"], "Duration of the model's runs, one per batch."),
     row("dsengine_inference_frames_total", C, &["model"], "Frames the model was run on."),
     row(
@@ -121,6 +142,9 @@ pub const TABLE: &[Definition] = &[
     row("process_open_fds", G, &[], "Open file descriptors of the process."),
     row("process_threads", G, &[], "Threads of the process."),
 ];
+
+/// Labels of what each instance of a strategy counts.
+const BY_SOURCE: &[&str] = &["strategy", "source"];
 
 /// From a tenth of a millisecond to ten seconds.
 const SECONDS: &[f64] =
@@ -139,6 +163,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Metrics {
     pub(super) clock: Arc<dyn Clock>,
     registry: Registry,
+    plugins: Arc<meter::Families>,
     started_ns: u64,
     uptime: Gauge,
     pub(super) families: Families,
@@ -171,6 +196,11 @@ pub(super) struct Families {
     call_seconds: HistogramVec,
     generation: IntGaugeVec,
     degraded: IntGaugeVec,
+    limited: IntCounterVec,
+    memory: IntGaugeVec,
+    state_bytes: IntGaugeVec,
+    strategy_alerts: IntCounterVec,
+    shadow: IntCounterVec,
     reloads: IntCounterVec,
     inference: HistogramVec,
     inference_frames: IntCounterVec,
@@ -252,6 +282,11 @@ impl Metrics {
             call_seconds: r.histograms("dsengine_strategy_call_seconds", CALL_SECONDS),
             generation: r.gauges("dsengine_strategy_generation"),
             degraded: r.gauges("dsengine_strategy_degraded"),
+            limited: r.counters("dsengine_strategy_limited_total"),
+            memory: r.gauges("dsengine_strategy_memory_bytes"),
+            state_bytes: r.gauges("dsengine_strategy_state_bytes"),
+            strategy_alerts: r.counters("dsengine_strategy_alerts_total"),
+            shadow: r.counters("dsengine_strategy_shadow_total"),
             reloads: r.counters("dsengine_strategy_reloads_total"),
             inference: r.histograms("dsengine_inference_seconds", SECONDS),
             inference_frames: r.counters("dsengine_inference_frames_total"),
@@ -265,6 +300,7 @@ impl Metrics {
         let started_ns = clock.monotonic_ns();
         Arc::new(Self {
             clock,
+            plugins: meter::Families::new(registry.clone()),
             registry,
             started_ns,
             uptime,
@@ -295,18 +331,35 @@ impl Metrics {
         }
     }
 
-    /// The handle for a strategy's series.
-    pub fn strategy(&self, name: &str) -> StrategyMetrics {
+    /// The handle for the series of a strategy on a source.
+    pub fn strategy(&self, name: &str, source: &SourceId) -> StrategyMetrics {
         let f = &self.families;
+        let labels = [name, source.as_str()];
         StrategyMetrics {
             name: name.into(),
-            calls: f.calls.with_label_values(&[name]),
-            call_seconds: f.call_seconds.with_label_values(&[name]),
-            generation: f.generation.with_label_values(&[name]),
-            degraded: f.degraded.with_label_values(&[name]),
+            source: source.clone(),
+            calls: f.calls.with_label_values(&labels),
+            call_seconds: f.call_seconds.with_label_values(&labels),
+            degraded: f.degraded.with_label_values(&labels),
+            memory: f.memory.with_label_values(&labels),
+            state: f.state_bytes.with_label_values(&labels),
+            alerts: f.strategy_alerts.with_label_values(&labels),
             faults: f.faults.clone(),
-            reloads: f.reloads.clone(),
+            limited: f.limited.clone(),
+            shadow: f.shadow.clone(),
         }
+    }
+
+    /// The handle for the series of a strategy's or handler's versions.
+    pub fn versions(&self, name: &str) -> VersionMetrics {
+        let f = &self.families;
+        let generation = f.generation.with_label_values(&[name]);
+        VersionMetrics { name: name.into(), generation, reloads: f.reloads.clone() }
+    }
+
+    /// A plugin's way to figures of its own, on `source`; empty for a handler.
+    pub fn meter(&self, plugin: &str, source: &str) -> Meter {
+        Meter::new(Arc::clone(&self.plugins), plugin, source)
     }
 
     /// The handle for a model's series.
@@ -364,31 +417,61 @@ impl Metrics {
     }
 }
 
-/// A strategy's series.
+/// A strategy's series on one source.
 #[derive(Clone)]
 pub struct StrategyMetrics {
     name: Arc<str>,
+    source: SourceId,
     /// Frames it was asked to judge.
     pub calls: IntCounter,
     /// Duration of its calls.
     pub call_seconds: Histogram,
-    /// Generation that judges now.
-    pub generation: IntGauge,
     /// 1 while it is switched off after repeated faults.
     pub degraded: IntGauge,
+    /// Memory of its instance.
+    pub memory: IntGauge,
+    /// State kept for it.
+    pub state: IntGauge,
+    /// Alerts it raised.
+    pub alerts: IntCounter,
     faults: IntCounterVec,
-    reloads: IntCounterVec,
+    limited: IntCounterVec,
+    shadow: IntCounterVec,
 }
 
 impl StrategyMetrics {
-    /// Counts a fault; `kind` is `strategy::FaultKind::as_str`.
+    /// Counts a fault; `kind` is `guest::FaultKind::as_str`.
     pub fn fault(&self, kind: &'static str) {
-        self.faults.with_label_values(&[&*self.name, kind]).inc();
+        self.faults.with_label_values(&[&*self.name, self.source.as_str(), kind]).inc();
     }
 
-    /// Counts a reload that was taken (`true`) or rejected.
-    pub fn reload(&self, ok: bool) {
-        self.reloads.with_label_values(&[&*self.name, if ok { "ok" } else { "rejected" }]).inc();
+    /// Brings the counter of `what` went over a limit up to `total`.
+    pub fn limited(&self, what: &'static str, total: u64) {
+        if total > 0 {
+            let counter = self.limited.with_label_values(&[&*self.name, self.source.as_str(), what]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
+    /// Counts a frame that a shadow judged: `same`, `different` or `fault`.
+    pub fn shadow(&self, verdict: &'static str) {
+        self.shadow.with_label_values(&[&*self.name, self.source.as_str(), verdict]).inc();
+    }
+}
+
+/// The series of a plugin's versions.
+#[derive(Clone)]
+pub struct VersionMetrics {
+    name: Arc<str>,
+    /// Generation that runs now.
+    pub generation: IntGauge,
+    reloads: IntCounterVec,
+}
+
+impl VersionMetrics {
+    /// Counts a reload by its result: `ok`, `rejected` or `rolled_back`.
+    pub fn reload(&self, result: &'static str) {
+        self.reloads.with_label_values(&[&*self.name, result]).inc();
     }
 }
 
@@ -455,9 +538,11 @@ pub(super) mod tests {
         source.alert("intrusion", AlertOutcome::Raised);
         source.state("running");
         source.reconnects.inc();
-        let strategy = metrics.strategy("loitering");
+        let strategy = metrics.strategy("loitering", &"gate".into());
         strategy.fault("time");
-        strategy.reload(true);
+        strategy.limited("alerts", 2);
+        strategy.shadow("same");
+        metrics.versions("loitering").reload("ok");
         strategy.call_seconds.observe(1e-5);
         metrics.model("yolo").seconds.observe(0.03);
         metrics.handler("console").delivered.inc();

@@ -5,6 +5,7 @@
 //! that logs and the file handler share. Look next at [`metrics::TABLE`].
 
 pub mod log;
+mod meter;
 pub mod metrics;
 mod process;
 mod rate;
@@ -12,6 +13,7 @@ pub mod redact;
 pub mod rotate;
 mod source;
 
-pub use metrics::{HandlerMetrics, Metrics, ModelMetrics, StrategyMetrics};
+pub use meter::Meter;
+pub use metrics::{HandlerMetrics, Metrics, ModelMetrics, StrategyMetrics, VersionMetrics};
 pub use redact::redact;
 pub use source::{AlertOutcome, SourceMetrics, Stage};

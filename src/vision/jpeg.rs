@@ -5,6 +5,7 @@
 
 use jpeg_encoder::{Encoder, ImageBuffer, JpegColorType, SamplingFactor};
 
+use super::pixels::{Area, shrink};
 use crate::types::{Matrix, Picture, PixelFormat, Range};
 
 /// Fixed-point ones: 2^16.
@@ -15,8 +16,13 @@ const ONE: f32 = 65_536.0;
 pub fn encode(picture: &Picture, max_width: u32, quality: u8) -> Option<Vec<u8>> {
     let width = picture.width.min(max_width.max(1));
     let height = (u64::from(picture.height) * u64::from(width)).div_ceil(u64::from(picture.width)).max(1);
-    let (width, height) = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
-    let small = Small::new(picture, width, height);
+    let size = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+    encode_area(picture, Area::of(picture, None)?, size, quality)
+}
+
+/// A part of the picture as JPEG of `size`.
+pub(super) fn encode_area(picture: &Picture, area: Area, (width, height): (u16, u16), quality: u8) -> Option<Vec<u8>> {
+    let small = Small::new(picture, area, width, height);
     let mut out = Vec::with_capacity(usize::from(width) * usize::from(height) / 4);
     let mut encoder = Encoder::new(&mut out, quality.clamp(1, 100));
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
@@ -32,46 +38,11 @@ struct Small {
 }
 
 impl Small {
-    fn new(picture: &Picture, width: u16, height: u16) -> Self {
-        let (w, h) = (usize::from(width), usize::from(height));
-        let mut planes = match picture.format {
-            PixelFormat::I420 => [0, 1, 2].map(|i| shrink(picture, i, 0, 1, w, h)),
-            PixelFormat::Nv12 => {
-                [shrink(picture, 0, 0, 1, w, h), shrink(picture, 1, 0, 2, w, h), shrink(picture, 1, 1, 2, w, h)]
-            }
-            PixelFormat::Rgb => [0, 1, 2].map(|channel| shrink(picture, 0, channel, 3, w, h)),
-        };
+    fn new(picture: &Picture, area: Area, width: u16, height: u16) -> Self {
+        let mut planes = [0, 1, 2].map(|c| shrink(picture, c, area, usize::from(width), usize::from(height)));
         recolor(picture, &mut planes);
         Self { width, height, planes }
     }
-}
-
-/// Averages channel `channel` of `step` interleaved ones in plane `index` over the box behind each of `w` × `h` points.
-fn shrink(picture: &Picture, index: usize, channel: usize, step: usize, w: usize, h: usize) -> Vec<u8> {
-    let (row_bytes, rows) = picture.plane_size(index);
-    let (plane, stride, columns) = (picture.plane(index), picture.stride(index), row_bytes / step);
-    // Where the box of a point begins and ends; at least one sample, as chroma may be coarser than the output.
-    let span = |i: usize, from: usize, to: usize| (i * from / to, ((i + 1) * from / to).max(i * from / to + 1));
-    let mut out = Vec::with_capacity(w * h);
-    let mut sums = vec![0u32; columns];
-    for y in 0..h {
-        let (top, bottom) = span(y, rows, h);
-        sums.fill(0);
-        for row in top..bottom {
-            let samples = plane[row * stride..][..row_bytes].iter().skip(channel).step_by(step);
-            for (sum, sample) in sums.iter_mut().zip(samples) {
-                *sum += u32::from(*sample);
-            }
-        }
-        for x in 0..w {
-            let (left, right) = span(x, columns, w);
-            let count = ((right - left) * (bottom - top)) as u32;
-            let sum: u32 = sums[left..right].iter().sum();
-            // An average of bytes is a byte.
-            out.push(((sum + count / 2) / count) as u8);
-        }
-    }
-    out
 }
 
 /// Brings the planes from the picture's colours to JPEG's, in place.
@@ -211,7 +182,8 @@ mod tests {
         for (format, matrix, range, value) in cases {
             for (w, h) in [(64, 48), (33, 17), (1, 1)] {
                 let picture = flat(format, w, h, Colorimetry { matrix, range }, value);
-                let small = Small::new(&picture, (w as u16).min(20), (h as u16).min(10));
+                let small =
+                    Small::new(&picture, Area::of(&picture, None).unwrap(), (w as u16).min(20), (h as u16).min(10));
                 for (plane, want) in small.planes.iter().zip(red) {
                     assert!(plane.iter().all(|v| v.abs_diff(want) <= 2), "{format:?} {matrix:?} {range:?}: {plane:?}");
                 }
@@ -223,7 +195,7 @@ mod tests {
     fn shrinking_averages_boxes() {
         let rgb: Vec<u8> = [0u8, 100, 200, 60].iter().flat_map(|v| [*v; 3]).collect();
         let picture = Picture::from_rgb(4, 1, rgb).unwrap();
-        assert_eq!(shrink(&picture, 0, 0, 3, 2, 1), [50, 130]);
+        assert_eq!(shrink(&picture, 0, Area::of(&picture, None).unwrap(), 2, 1), [50, 130]);
     }
 
     #[test]

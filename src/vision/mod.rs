@@ -12,4 +12,6 @@ pub mod preprocess;
 
 pub mod jpeg;
 
+pub mod pixels;
+
 pub mod motion;

@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("telemetry", 1),
     ("infer", 2),
     ("track", 2),
+    ("guest", 2),
     ("backend", 3),
     ("strategy", 3),
     ("alert", 3),

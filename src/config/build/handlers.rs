@@ -1,10 +1,13 @@
 //! Handlers: a name or a map each, told apart by kind.
 
+use std::path::Path;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::Site;
 use super::not_built;
-use crate::config::plan::{HandlerKind, HandlerPlan};
+use crate::config::plan::{HandlerKind, HandlerPlan, ModulePlan};
 use crate::config::schema::{Alerts, Handler, HandlerEntry, HandlerSettings};
 use crate::config::warning::{Severity, Warning};
 
@@ -36,6 +39,16 @@ pub(super) fn build(alerts: &Alerts, site: &mut Site<'_>) -> Vec<HandlerPlan> {
 
 /// What stands behind a handler, `None` where nothing can.
 fn kind(handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
+    if let Some(module) = &handler.module {
+        return module_kind(handler, module, path, site);
+    }
+    for key in ["class", "settings", "limits", "grants"] {
+        let at = format!("{path}.{key}");
+        if site.places.is_set(&at) {
+            let message = format!("`{key}` applies to a module, and handler `{}` has none", handler.name);
+            site.wrong_key(&at, message, "name the script or component as `module`");
+        }
+    }
     let word = handler.kind.as_deref().unwrap_or(&handler.name);
     let Some((_, takes)) = SETTINGS.iter().find(|(kind, _)| *kind == word) else {
         let kinds = SETTINGS.iter().map(|(kind, _)| *kind);
@@ -95,6 +108,27 @@ fn kind(handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKin
             None
         }
     }
+}
+
+/// A script or a component.
+fn module_kind(handler: &Handler, module: &Path, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
+    if let Some(word) = handler.kind.as_deref().filter(|word| *word != "module") {
+        let at = format!("{path}.type");
+        site.wrong(&at, format!("handler `{}` is a module and a {word}", handler.name), "take one of them away");
+        return None;
+    }
+    if super::modules::language(module).is_none() {
+        let message = format!("handler `{}`: no module is named `{}`", handler.name, module.display());
+        site.wrong(&format!("{path}.module"), message, "expected a .lua script or a .wasm component");
+        return None;
+    }
+    Some(HandlerKind::Module(ModulePlan {
+        path: site.find(module),
+        class: handler.class.clone(),
+        config: Value::Object(handler.settings.clone()),
+        limits: handler.limits.clone().into(),
+        grants: super::modules::grants(&handler.grants, site),
+    }))
 }
 
 fn is_web_address(text: &str) -> bool {

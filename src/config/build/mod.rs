@@ -14,6 +14,7 @@ use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
 mod handlers;
+mod modules;
 mod sources;
 mod strategies;
 

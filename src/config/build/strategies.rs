@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::sources::has_pixels;
-use super::{Site, known_sources, not_built};
-use crate::config::plan::{ModelPlan, SourcePlan, StrategyKind, StrategyPlan};
-use crate::config::schema::{Detection, ModelSettings, StrategyEntry};
+use super::{Site, known_sources, modules, not_built};
+use crate::config::plan::{GrantPlan, LimitPlan, ModelPlan, OnFailure, SourcePlan, StrategyKind, StrategyPlan};
+use crate::config::schema::{Detection, Mode, ModelSettings, StrategyEntry};
 use crate::config::warning::{Severity, Warning};
 use crate::types::SourceId;
 
@@ -85,12 +85,18 @@ pub(super) fn build(
         };
         if !idle {
             let config = Value::Object(entry.config.clone());
+            let shadow_of = shadowed(entry, &path, &detection, site);
             strategies.push(StrategyPlan {
                 name: entry.name.clone(),
                 kind,
                 sources: only,
                 filters: entry.filters,
                 config,
+                class: entry.class.clone(),
+                limits: entry.limits.clone().into(),
+                grants: modules::grants(&entry.grants, site),
+                on_failure: entry.on_failure.into(),
+                shadow_of,
             });
         }
     }
@@ -98,6 +104,31 @@ pub(super) fn build(
         strategies.splice(0..0, motion_by_default(&models, sources, site));
     }
     (models, strategies)
+}
+
+/// The strategy that a shadow is compared with.
+fn shadowed(entry: &StrategyEntry, path: &str, detection: &Detection, site: &mut Site<'_>) -> Option<String> {
+    let at = format!("{path}.shadow_of");
+    match (entry.mode, &entry.shadow_of) {
+        (Mode::Active, None) => None,
+        (Mode::Active, Some(_)) => {
+            site.wrong_key(&at, format!("strategy `{}` is no shadow", entry.name), "write `mode: shadow`, too");
+            None
+        }
+        (Mode::Shadow, None) => {
+            let message = format!("the shadow `{}` does not say whose it is", entry.name);
+            site.wrong(&format!("{path}.mode"), message, "name the strategy it is compared with as `shadow_of`");
+            None
+        }
+        (Mode::Shadow, Some(of)) => {
+            let mut others = detection.strategies.iter().filter(|s| s.name != entry.name && s.module.is_some());
+            if !others.any(|s| s.name == *of && s.mode == Mode::Active) {
+                let label = "expected the name of an active strategy with a module";
+                site.wrong(&at, format!("there is no strategy `{of}` to run beside"), label);
+            }
+            Some(of.clone())
+        }
+    }
 }
 
 /// A source with pictures and no model is watched for motion, so that any camera shows something.
@@ -124,6 +155,11 @@ fn motion_by_default(models: &[ModelPlan], sources: &[&SourcePlan], site: &mut S
         sources: if all { Vec::new() } else { bare },
         filters: false,
         config: Value::Object(serde_json::Map::new()),
+        class: None,
+        limits: LimitPlan::default(),
+        grants: GrantPlan::default(),
+        on_failure: OnFailure::default(),
+        shadow_of: None,
     })
 }
 
@@ -210,6 +246,9 @@ fn model_keys_do_not_apply(entry: &StrategyEntry, path: &str, site: &mut Site<'_
 
 fn module_kind(entry: &StrategyEntry, module: &Path, path: &str, site: &mut Site<'_>) -> Option<StrategyKind> {
     let at = format!("{path}.module");
+    if let Some(found) = modules::with_ending(module, site) {
+        return module_kind(entry, &found, path, site);
+    }
     match module.extension().and_then(|e| e.to_str()) {
         Some("lua" | "luau") => Some(StrategyKind::Lua(site.find(module))),
         Some("wasm") => Some(StrategyKind::Wasm(site.find(module))),

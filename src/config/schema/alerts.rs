@@ -9,6 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::guests::{Grants, Limits};
 
 /// Which alerts are sent, and where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -103,11 +106,38 @@ pub(in crate::config) struct Handler {
     /// Its settings. Default: see its keys. Example: {url: "${env:ALERT_WEBHOOK}"}.
     #[serde(default)]
     pub(in crate::config) config: HandlerSettings,
+    /// A Lua script or a WASM component that delivers. Default none. Example: scripts/handlers/slack.lua.
+    #[serde(default)]
+    pub(in crate::config) module: Option<PathBuf>,
+    /// The table of a script that holds its functions, where they are not globals. Default none.
+    /// Example: SlackHandler.
+    #[serde(default)]
+    pub(in crate::config) class: Option<String>,
+    /// Settings of a module, handed to it as they are; may be written as `config`. Default none.
+    /// Example: {channel: "#gate"}.
+    #[serde(default)]
+    pub(in crate::config) settings: Map<String, Value>,
+    /// What a module may use. Default: see its keys. Example: {timeout_seconds: 10}.
+    #[serde(default)]
+    pub(in crate::config) limits: Limits,
+    /// What a module may reach. Default: see its keys. Example: {http: [hooks.slack.com]}.
+    #[serde(default)]
+    pub(in crate::config) grants: Grants,
 }
 
 impl Handler {
     fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), kind: None, enabled: true, config: HandlerSettings::default() }
+        Self {
+            name: name.to_owned(),
+            kind: None,
+            enabled: true,
+            config: HandlerSettings::default(),
+            module: None,
+            class: None,
+            settings: Map::new(),
+            limits: Limits::default(),
+            grants: Grants::default(),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::guests::{Grants, Limits, Mode, OnFailure};
+
 /// What finds objects, and the strategies that judge them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -131,7 +133,8 @@ pub(in crate::config) struct StrategyEntry {
     /// A Lua script or a WASM component. Default none. Example: scripts/intrusion.lua.
     #[serde(default)]
     pub(in crate::config) module: Option<PathBuf>,
-    /// The class in a Python module of the old system. Default none. Example: MyCustomStrategy.
+    /// The table of a script that holds its functions, where they are not globals. Default none.
+    /// Example: MyCustomStrategy.
     #[serde(default)]
     pub(in crate::config) class: Option<String>,
     /// Only these sources, by id. Default none, all. Example: [gate, yard].
@@ -144,6 +147,23 @@ pub(in crate::config) struct StrategyEntry {
     /// Example: {zone: door}.
     #[serde(default)]
     pub(in crate::config) config: Map<String, Value>,
+    /// What a script or component may use. Default: see its keys. Example: {hard_ms: 50}.
+    #[serde(default)]
+    pub(in crate::config) limits: Limits,
+    /// What a script or component may reach. Default: see its keys. Example: {pixels: true}.
+    #[serde(default)]
+    pub(in crate::config) grants: Grants,
+    /// What becomes of a frame whose judgement fails: `pass` lets it go on unchanged, `skip` shows it to no later
+    /// strategy, `disable` is `pass` and switches the strategy off once failures repeat. Default pass. Example: skip.
+    #[serde(default)]
+    pub(in crate::config) on_failure: OnFailure,
+    /// `shadow` runs it beside `shadow_of` without effects and counts differing verdicts. Default active.
+    /// Example: shadow.
+    #[serde(default)]
+    pub(in crate::config) mode: Mode,
+    /// The strategy that a shadow is compared with. Default none. Example: loitering.
+    #[serde(default)]
+    pub(in crate::config) shadow_of: Option<String>,
     /// A model looks at every n-th frame only. Default 1. Range 1–1000. Example: 3.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1000))]

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod detection;
+mod guests;
 mod monitoring;
 mod pipeline;
 mod recovery;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub(super) use alerts::{Alerts, Handler, HandlerEntry, HandlerSettings};
 pub(super) use detection::{Detection, ModelSettings, StrategyEntry};
+pub(super) use guests::{Grants, Mode};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring};
 pub(super) use pipeline::Pipeline;
 pub(super) use recovery::Recovery;

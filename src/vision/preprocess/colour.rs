@@ -29,7 +29,7 @@ impl Tone {
 }
 
 /// Rows for R, G, B over Y, U, V code values, and the constant that the code values' origins add up to.
-fn yuv_to_rgb(colorimetry: Colorimetry) -> ([[f32; 3]; 3], [f32; 3]) {
+pub(in crate::vision) fn yuv_to_rgb(colorimetry: Colorimetry) -> ([[f32; 3]; 3], [f32; 3]) {
     let (kr, kb): (f64, f64) = match colorimetry.matrix {
         Matrix::Bt601 => (0.299, 0.114),
         Matrix::Bt709 => (0.2126, 0.0722),

@@ -21,6 +21,7 @@ use crate::types::{Picture, PixelFormat};
 use crate::vision::letterbox::{Fit, Placement};
 
 use colour::Tone;
+pub(super) use colour::yuv_to_rgb;
 use taps::Tables;
 
 /// Resampling tables kept for so many picture geometries: sources that share a worker come in turns.

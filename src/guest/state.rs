@@ -14,17 +14,52 @@ use crate::types::SourceId;
 /// A value to write, or `None` to delete.
 pub type Write = Option<Entry>;
 
+/// What a guest keeps. Scripts keep values, components bytes; each can read the other's, so that a rule ported from
+/// one to the other goes on counting.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kept {
+    /// A script's value, or a number that `add` made.
+    Json(Value),
+    /// A component's bytes.
+    Bytes(Arc<[u8]>),
+}
+
+impl Kept {
+    /// As bytes: a text's own, any other value's JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.to_vec(),
+            Self::Json(Value::String(text)) => text.clone().into_bytes(),
+            Self::Json(value) => value.to_string().into_bytes(),
+        }
+    }
+
+    /// As a number, where it is one or its bytes are the text of one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Json(value) => value.as_f64(),
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.trim().parse().ok(),
+        }
+    }
+}
+
+impl From<Value> for Kept {
+    fn from(value: Value) -> Self {
+        Self::Json(value)
+    }
+}
+
 /// A value with its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The value.
-    pub value: Value,
+    pub value: Kept,
     /// Frame time from which it is gone; `None` = it stays.
     pub expires_ns: Option<u64>,
 }
 
 /// One guest's state on one source.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Space {
     entries: BTreeMap<String, Entry>,
     bytes: usize,
@@ -32,7 +67,7 @@ pub struct Space {
 
 impl Space {
     /// The value of `key` at frame time `now_ns`.
-    pub fn get(&self, key: &str, now_ns: u64) -> Option<&Value> {
+    pub fn get(&self, key: &str, now_ns: u64) -> Option<&Kept> {
         self.entries.get(key).filter(|e| e.lives(now_ns)).map(|e| &e.value)
     }
 
@@ -68,6 +103,14 @@ impl Space {
         }
     }
 
+    /// Whether `more` bytes fit under `limit` in place of what `key` holds; frees what has expired where they do not.
+    pub fn fits(&mut self, key: &str, more: usize, limit: usize, now_ns: u64) -> bool {
+        if self.bytes + more > limit {
+            self.sweep(now_ns);
+        }
+        self.bytes - self.bytes_of(key) + more <= limit
+    }
+
     /// Frees what has expired.
     pub fn sweep(&mut self, now_ns: u64) {
         let bytes = &mut self.bytes;
@@ -88,7 +131,7 @@ impl Entry {
 }
 
 /// What a key and its value count for, in bytes: their text and a word per value.
-pub fn size(key: &str, value: &Value) -> usize {
+pub fn size(key: &str, value: &Kept) -> usize {
     fn of(value: &Value) -> usize {
         8 + match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => 0,
@@ -97,28 +140,39 @@ pub fn size(key: &str, value: &Value) -> usize {
             Value::Object(fields) => fields.iter().map(|(k, v)| k.len() + of(v)).sum(),
         }
     }
-    key.len() + of(value)
+    key.len()
+        + match value {
+            Kept::Json(value) => of(value),
+            Kept::Bytes(bytes) => 8 + bytes.len(),
+        }
 }
 
-/// Whose state it is: a plugin's name, on a source.
-type Owner = (String, SourceId);
+/// Whose state it is: a plugin's name, on a source; `None` where a handler keeps it.
+type Owner = (String, Option<SourceId>);
 
 /// Every guest's state. One per engine; outlives the guests.
 #[derive(Debug, Default)]
 pub struct StateStore {
     spaces: Mutex<HashMap<Owner, Arc<Mutex<Space>>>>,
+    shared: Mutex<HashMap<String, Arc<Mutex<Space>>>>,
 }
 
 impl StateStore {
     /// The space of `plugin` on `source`, the same one each time.
-    pub fn space(&self, plugin: &str, source: &SourceId) -> Arc<Mutex<Space>> {
+    pub fn space(&self, plugin: &str, source: Option<&SourceId>) -> Arc<Mutex<Space>> {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(spaces.entry((plugin.to_owned(), source.clone())).or_default())
+        Arc::clone(spaces.entry((plugin.to_owned(), source.cloned())).or_default())
+    }
+
+    /// The space that `plugin` has for all its sources.
+    pub fn shared(&self, plugin: &str) -> Arc<Mutex<Space>> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(shared.entry(plugin.to_owned()).or_default())
     }
 
     /// Forgets everything kept for `source`, which was taken away.
     pub fn forget(&self, source: &SourceId) {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, s), _| s != source);
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, s), _| s.as_ref() != Some(source));
     }
 }
 
@@ -127,7 +181,7 @@ mod tests {
     use super::*;
 
     fn entry(value: impl Into<Value>, expires_ns: Option<u64>) -> Write {
-        Some(Entry { value: value.into(), expires_ns })
+        Some(Entry { value: Kept::Json(value.into()), expires_ns })
     }
 
     #[test]
@@ -139,7 +193,7 @@ mod tests {
             ("b".to_owned(), entry(true, None)),
         ]);
         space.commit(&mut writes);
-        assert_eq!(space.get("a.1", 9), Some(&Value::from("text")));
+        assert_eq!(space.get("a.1", 9), Some(&Kept::Json(Value::from("text"))));
         assert_eq!(space.get("a.1", 10), None);
         assert_eq!(space.keys("a.", 10).collect::<Vec<_>>(), ["a.2"]);
         let full = space.bytes();
@@ -153,11 +207,13 @@ mod tests {
     fn spaces_belong_to_one_plugin_on_one_source() {
         let store = StateStore::default();
         let (a, b) = (SourceId::from("a"), SourceId::from("b"));
-        store.space("p", &a).lock().unwrap().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
-        assert!(store.space("p", &a).lock().unwrap().get("k", 0).is_some());
-        assert!(store.space("p", &b).lock().unwrap().get("k", 0).is_none());
-        assert!(store.space("q", &a).lock().unwrap().get("k", 0).is_none());
-        store.forget(&a);
-        assert!(store.space("p", &a).lock().unwrap().get("k", 0).is_none());
+        let (a, b) = (Some(&a), Some(&b));
+        store.space("p", a).lock().unwrap().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
+        assert!(store.space("p", a).lock().unwrap().get("k", 0).is_some());
+        assert!(store.space("p", b).lock().unwrap().get("k", 0).is_none());
+        assert!(store.space("q", a).lock().unwrap().get("k", 0).is_none());
+        assert!(store.shared("p").lock().unwrap().get("k", 0).is_none());
+        a.into_iter().for_each(|a| store.forget(a));
+        assert!(store.space("p", a).lock().unwrap().get("k", 0).is_none());
     }
 }

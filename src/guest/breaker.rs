@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 /// Faults within a minute of frame time that open it.
 pub const FAULTS_MAX: usize = 5;
 /// The window in which faults are counted.
-pub(super) const WINDOW_NS: u64 = 60_000_000_000;
+const WINDOW_NS: u64 = 60_000_000_000;
 /// How long it stays open at first; doubles with each trial that fails.
-pub(super) const BACKOFF_NS: u64 = 10_000_000_000;
+const BACKOFF_NS: u64 = 10_000_000_000;
 /// Longest time it stays open.
-pub(super) const BACKOFF_NS_MAX: u64 = 300_000_000_000;
+const BACKOFF_NS_MAX: u64 = 300_000_000_000;
 
 /// Where a breaker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,0 +1,99 @@
+//! Capabilities: what a guest asks for, what the configuration grants, and what is left of both.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::config::GrantPlan;
+use crate::error::{Code, Error};
+
+/// What a guest asks for. The default is nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Needs {
+    /// Hosts it sends HTTP requests to, `host` or `host:port`, exactly as in the URL.
+    pub http: Vec<String>,
+    /// State over all its sources.
+    pub shared_state: bool,
+    /// The frame's picture.
+    pub pixels: bool,
+    /// Environment variables it reads.
+    pub env: Vec<String>,
+    /// Files and folders it reads.
+    pub files: Vec<PathBuf>,
+}
+
+/// What a guest has: asked for and granted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// Capabilities.
+    pub has: Needs,
+    /// Values of the environment variables it may read, where they are set.
+    pub env: BTreeMap<String, String>,
+    /// Secrets that HTTP requests may name as `${secret:NAME}`; the guest never sees the values.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl Grants {
+    /// What `plugin` has after asking for `asked` where the configuration grants `granted`.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] naming all that is asked for and not granted, and how to grant it.
+    pub fn of(plugin: &str, asked: &Needs, granted: &GrantPlan) -> Result<Self, Error> {
+        let mut missing: Vec<(String, String)> = Vec::new();
+        let mut lacks = |what: String, key: String| missing.push((what, key));
+        for host in asked.http.iter().filter(|host| !granted.http.contains(host)) {
+            lacks(format!("requests to {host}"), format!("http: [{host}]"));
+        }
+        if asked.shared_state && !granted.shared_state {
+            lacks("state over all sources".into(), "shared_state: true".into());
+        }
+        if asked.pixels && !granted.pixels {
+            lacks("pixels".into(), "pixels: true".into());
+        }
+        for name in asked.env.iter().filter(|name| !granted.env.contains(name)) {
+            lacks(format!("the environment variable {name}"), format!("env: [{name}]"));
+        }
+        for path in asked.files.iter().filter(|path| !granted.files.iter().any(|root| path.starts_with(root))) {
+            lacks(format!("reading {}", path.display()), format!("files: [{}]", path.display()));
+        }
+        if !missing.is_empty() {
+            let (what, keys): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+            return Err(Error::new(
+                Code::Plugin,
+                format!("{plugin} asks for {}, which is not granted", what.join(", ")),
+            )
+            .hint(format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "))));
+        }
+        let env = asked.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+        Ok(Self { has: asked.clone(), env, secrets: granted.secrets.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_and_not_granted_is_refused_by_name() {
+        let asked = Needs {
+            http: vec!["a.example".into(), "b.example:8443".into()],
+            pixels: true,
+            files: vec!["/etc/site/zones.json".into()],
+            ..Needs::default()
+        };
+        let granted =
+            GrantPlan { http: vec!["a.example".into()], files: vec!["/etc/site".into()], ..GrantPlan::default() };
+        let error = Grants::of("p", &asked, &granted).unwrap_err();
+        assert_eq!(error.message(), "p asks for requests to b.example:8443, pixels, which is not granted");
+        assert!(error.to_string().contains("grants: {http: [b.example:8443], pixels: true}"), "{error}");
+    }
+
+    #[test]
+    fn what_is_granted_and_not_asked_for_is_not_had() {
+        let granted = GrantPlan { pixels: true, shared_state: true, ..GrantPlan::default() };
+        let grants = Grants::of("p", &Needs { pixels: true, ..Needs::default() }, &granted).unwrap();
+        assert_eq!((grants.has.pixels, grants.has.shared_state), (true, false));
+    }
+}

@@ -1,0 +1,134 @@
+//! A guest instance's surroundings: what it is told, what it may do, and what the host keeps for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::{Grants, Limits, Space, StateStore, Watchdog};
+use crate::telemetry::Meter;
+use crate::types::SourceId;
+
+/// How loud a guest's log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// For the plugin's author.
+    Debug,
+    /// For the record.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// The surroundings of one instance. Cheap to clone; clones share state, metrics and the log's rate.
+#[derive(Clone)]
+pub struct Home {
+    /// The name from the config: of metrics, log lines and state.
+    pub plugin: Arc<str>,
+    /// The source it judges; `None` for a handler.
+    pub source: Option<SourceId>,
+    /// The plugin's own settings.
+    pub config: Arc<Value>,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it may reach: asked for and granted.
+    pub grants: Arc<Grants>,
+    /// What the host keeps for it on this source.
+    pub state: Arc<Mutex<Space>>,
+    /// What the host keeps for it over all sources.
+    pub shared: Arc<Mutex<Space>>,
+    /// Its own figures.
+    pub meter: Meter,
+    /// Who stops it.
+    pub watchdog: Arc<Watchdog>,
+    /// Side effects are off: a self-test or a shadow. State is a copy, log lines and figures go nowhere.
+    pub rehearsal: bool,
+    log: Arc<Mutex<LogRate>>,
+}
+
+/// Lines of the running second, and how many were left out so far.
+#[derive(Debug, Default)]
+struct LogRate {
+    second: u64,
+    lines: u32,
+    dropped: u64,
+}
+
+impl Home {
+    /// The surroundings of `plugin` on `source`.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of its own, and all are needed")]
+    pub fn new(
+        plugin: &str,
+        source: Option<SourceId>,
+        config: Arc<Value>,
+        limits: Limits,
+        grants: Arc<Grants>,
+        store: &StateStore,
+        meter: Meter,
+        watchdog: Arc<Watchdog>,
+    ) -> Self {
+        Self {
+            plugin: plugin.into(),
+            state: store.space(plugin, source.as_ref()),
+            shared: store.shared(plugin),
+            source,
+            config,
+            limits,
+            grants,
+            meter,
+            watchdog,
+            rehearsal: false,
+            log: Arc::default(),
+        }
+    }
+
+    /// The same place with side effects off: state is a copy that is thrown away.
+    #[must_use]
+    pub fn rehearsal(&self) -> Self {
+        let copy =
+            |space: &Mutex<Space>| Arc::new(Mutex::new(space.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+        Self {
+            state: copy(&self.state),
+            shared: copy(&self.shared),
+            rehearsal: true,
+            log: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Writes a log line of the guest's, cut to its limit, or counts it where it goes over the rate. `now_ns` is
+    /// frame time.
+    pub fn log(&self, severity: Severity, text: &str, now_ns: u64) {
+        if self.rehearsal {
+            return;
+        }
+        {
+            let mut rate = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let second = now_ns / 1_000_000_000;
+            if second != rate.second {
+                (rate.second, rate.lines) = (second, 0);
+            }
+            if rate.lines >= self.limits.log_lines_per_s {
+                rate.dropped += 1;
+                return;
+            }
+            rate.lines += 1;
+        }
+        let cut = text.len() > self.limits.message_bytes;
+        let text = &text[..text.floor_char_boundary(self.limits.message_bytes)];
+        let more = if cut { "…" } else { "" };
+        let (plugin, source) = (&*self.plugin, self.source.as_ref().map_or("", SourceId::as_str));
+        match severity {
+            Severity::Debug => tracing::debug!(target: "dsengine::guest", plugin, source, "{text}{more}"),
+            Severity::Info => tracing::info!(target: "dsengine::guest", plugin, source, "{text}{more}"),
+            Severity::Warn => tracing::warn!(target: "dsengine::guest", plugin, source, "{text}{more}"),
+            Severity::Error => tracing::error!(target: "dsengine::guest", plugin, source, "{text}{more}"),
+        }
+    }
+
+    /// Log lines that went over the rate and were left out.
+    pub fn log_lines_dropped(&self) -> u64 {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).dropped
+    }
+}

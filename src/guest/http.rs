@@ -1,0 +1,417 @@
+//! HTTP requests of guests: to granted hosts only, to addresses that are nobody's inside, once, bounded in time and size.
+//!
+//! The host of the URL has to be on the list, word for word. A name is resolved here, and addresses that lead back into
+//! the machine or its management network (loopback, link-local, cloud metadata, unspecified, multicast) are left out,
+//! unless the list names such an address itself; so a name that somebody points at 127.0.0.1 reaches nothing. Redirects
+//! are answers like any other. Secrets are filled in here and taken out of what goes back.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
+
+use super::Grants;
+use crate::telemetry::redact::{MASK, redact};
+
+/// Methods that guests may use.
+const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+/// Longest URL, header name or value.
+const TEXT_BYTES_MAX: usize = 8 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Largest body of a request.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: String,
+    /// An absolute URL, `https` or `http`. `${secret:NAME}` in it and in header values is filled in.
+    pub url: String,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Longest wait for the whole answer.
+    pub timeout: Duration,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The status, 100..599.
+    pub status: u16,
+    /// Headers in order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The host is not granted, or its address may not be reached.
+    #[error("{0}")]
+    Denied(String),
+    /// The URL, method or a header cannot be used.
+    #[error("{0}")]
+    Invalid(String),
+    /// The peer could not be reached or broke off.
+    #[error("{0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The answer was larger than it may be; holds the bound in bytes.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(u64),
+}
+
+/// Sends requests for guests: the real [`Web`], or a test's stand-in.
+pub trait Wire: Send + Sync {
+    /// Sends one and waits for its answer; called from a thread that may wait.
+    ///
+    /// # Errors
+    /// A [`Failure`] saying why there is no answer.
+    fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure>;
+}
+
+/// The network, for guests. One per engine.
+pub struct Web {
+    runtime: tokio::runtime::Handle,
+}
+
+impl Web {
+    /// Requests run on `runtime`; the calling thread waits.
+    pub fn new(runtime: tokio::runtime::Handle) -> Arc<Self> {
+        Arc::new(Self { runtime })
+    }
+}
+
+impl Wire for Web {
+    fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure> {
+        let Checked { request, timeout, inside } = check(request, grants)?;
+        let work = async {
+            match tokio::time::timeout(timeout, exchange(request, inside, response_bytes)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::Timeout),
+            }
+        };
+        let answer = self.runtime.block_on(work);
+        answer.map_err(|failure| hide(failure, grants))
+    }
+}
+
+/// A request that may be sent.
+struct Checked {
+    request: hyper::Request<Full<Bytes>>,
+    timeout: Duration,
+    /// The list names an address inside the machine or its network by itself.
+    inside: bool,
+}
+
+/// Holds a request to the grants and fills in secrets.
+fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
+    let Request { method, url, headers, body, timeout } = request;
+    let invalid = |what: String| Failure::Invalid(what);
+    let method = METHODS
+        .into_iter()
+        .find(|known| known.as_str() == method)
+        .ok_or_else(|| invalid(format!("'{method}' is none of GET, POST, PUT, PATCH, DELETE")))?;
+    if url.len() > TEXT_BYTES_MAX || headers.len() > HEADERS_MAX || body.len() > BODY_BYTES_MAX {
+        return Err(invalid(format!(
+            "the request is too large: at most {TEXT_BYTES_MAX} bytes of URL, {HEADERS_MAX} headers, {BODY_BYTES_MAX} bytes of body"
+        )));
+    }
+    // Secrets belong into path, query and headers; in the place of the host they would choose where to go.
+    let url = fill(&url, grants)?;
+    let parsed = url::Url::parse(&url).map_err(|e| invalid(format!("the URL is none: {e}")))?;
+    let host = parsed.host_str().unwrap_or_default().to_owned();
+    if !matches!(parsed.scheme(), "http" | "https") || host.is_empty() {
+        return Err(invalid("the URL is none: write https://host/path".into()));
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(invalid("the URL holds a user name: send an Authorization header instead".into()));
+    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let port = parsed.port_or_known_default().unwrap_or(0);
+    let with_port = format!("{host}:{port}");
+    let listed = grants
+        .has
+        .http
+        .iter()
+        .any(|entry| *entry == with_port || (parsed.port().is_none() && (*entry == host || *entry == bare)));
+    if !listed {
+        let named = if parsed.port().is_some() { &with_port } else { &host };
+        return Err(Failure::Denied(format!("requests to {named} are not granted")));
+    }
+    let inside = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(is_inside);
+    let uri: Uri = parsed.as_str().parse().map_err(|_| invalid("the URL is none".into()))?;
+    let mut out = hyper::Request::new(Full::new(Bytes::from(body)));
+    (*out.method_mut(), *out.uri_mut()) = (method, uri);
+    let agent = HeaderValue::from_static(concat!("dsengine/", env!("CARGO_PKG_VERSION")));
+    out.headers_mut().insert(USER_AGENT, agent);
+    for (name, value) in headers {
+        let key: HeaderName = name.parse().map_err(|_| invalid(format!("{name:?} is no header name")))?;
+        if matches!(key.as_str(), "host" | "connection" | "transfer-encoding" | "content-length" | "upgrade" | "te") {
+            return Err(invalid(format!("the header {key} is the host's own")));
+        }
+        let value = fill(&value, grants)?;
+        let mut value: HeaderValue = value
+            .parse()
+            .map_err(|_| invalid(format!("the value of header {key} holds a character that is not allowed")))?;
+        value.set_sensitive(true);
+        out.headers_mut().append(key, value);
+    }
+    Ok(Checked { request: out, timeout, inside })
+}
+
+/// The text with `${secret:NAME}` filled in.
+fn fill(text: &str, grants: &Grants) -> Result<String, Failure> {
+    const OPEN: &str = "${secret:";
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(OPEN) {
+        let (name, after) = after.split_once('}').ok_or_else(|| Failure::Invalid(format!("'{OPEN}' is not closed")))?;
+        let secret = grants.secrets.get(name).ok_or_else(|| {
+            Failure::Invalid(format!(
+                "there is no secret '{name}'; set it in the configuration: secrets: {{{name}: …}}"
+            ))
+        })?;
+        out.push_str(before);
+        out.push_str(secret);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// What goes back to the guest, without secrets.
+fn hide(failure: Failure, grants: &Grants) -> Failure {
+    let clean = |text: String| {
+        let text =
+            grants.secrets.values().filter(|s| s.len() >= 4).fold(text, |text, secret| text.replace(&**secret, MASK));
+        redact(&text).into_owned()
+    };
+    match failure {
+        Failure::Denied(text) => Failure::Denied(clean(text)),
+        Failure::Invalid(text) => Failure::Invalid(clean(text)),
+        Failure::Unreachable(text) => Failure::Unreachable(clean(text)),
+        other => other,
+    }
+}
+
+async fn exchange(
+    request: hyper::Request<Full<Bytes>>,
+    inside: bool,
+    response_bytes: usize,
+) -> Result<Response, Failure> {
+    let mut http = HttpConnector::new_with_resolver(Resolver { inside });
+    http.enforce_http(false);
+    let connector: HttpsConnector<HttpConnector<Resolver>> =
+        HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let answer = client.request(request).await.map_err(|error| unreachable(&error))?;
+    let (parts, body) = answer.into_parts();
+    let body = Limited::new(body, response_bytes).collect().await.map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            Failure::TooLarge(response_bytes as u64)
+        } else {
+            Failure::Unreachable(format!("the answer broke off: {error}"))
+        }
+    })?;
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    Ok(Response { status: parts.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+}
+
+/// The error with what is behind it; a refused address is a denial.
+fn unreachable(error: &dyn std::error::Error) -> Failure {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(refused) = cause.downcast_ref::<Refused>() {
+            return Failure::Denied(refused.to_string());
+        }
+        text = format!("{text}: {cause}");
+        // An `io::Error` shows its inner error's own source, not itself.
+        if let Some(refused) =
+            cause.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref()).and_then(|e| e.downcast_ref::<Refused>())
+        {
+            return Failure::Denied(refused.to_string());
+        }
+        next = cause.source();
+    }
+    Failure::Unreachable(text)
+}
+
+/// Every address of a name leads inside.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} has only addresses inside this machine or its network, which are not granted")]
+struct Refused(String);
+
+/// Whether an address leads back into the machine or its management network. Private networks are where the receivers
+/// of a site's alerts are, and stay reachable by their granted names.
+fn is_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => {
+            a.is_loopback() || a.is_link_local() || a.is_unspecified() || a.is_multicast() || a.is_broadcast()
+        }
+        IpAddr::V6(a) => match a.to_ipv4_mapped() {
+            Some(mapped) => is_inside(IpAddr::V4(mapped)),
+            None => {
+                // fe80::/10, and fd00:ec2::254, where a cloud keeps its metadata.
+                let metadata = a.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+                a.is_loopback()
+                    || a.is_unspecified()
+                    || a.is_multicast()
+                    || a.segments()[0] & 0xffc0 == 0xfe80
+                    || metadata
+            }
+        },
+    }
+}
+
+/// Resolves names on the runtime's own threads and leaves out what may not be reached.
+#[derive(Clone)]
+struct Resolver {
+    inside: bool,
+}
+
+impl tower_service::Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let inside = self.inside;
+        Box::pin(async move {
+            // Port 0: the connector puts the right one in.
+            let all: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let open: Vec<SocketAddr> = all.into_iter().filter(|a| inside || !is_inside(a.ip())).collect();
+            if open.is_empty() {
+                return Err(std::io::Error::other(Refused(name.as_str().to_owned())));
+            }
+            Ok(open.into_iter())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Needs;
+    use super::*;
+
+    fn grants(http: &[&str]) -> Grants {
+        Grants {
+            has: Needs { http: http.iter().map(|h| (*h).to_owned()).collect(), ..Needs::default() },
+            secrets: [("TOKEN".to_owned(), "t0psecret".to_owned())].into(),
+            ..Grants::default()
+        }
+    }
+
+    fn get(url: &str) -> Request {
+        Request {
+            method: "GET".into(),
+            url: url.into(),
+            headers: vec![],
+            body: vec![],
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    fn refused(url: &str, http: &[&str]) -> String {
+        check(get(url), &grants(http)).err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn only_listed_hosts_are_reached_word_for_word() {
+        assert!(check(get("https://a.example/x"), &grants(&["a.example"])).is_ok());
+        assert!(check(get("https://a.example:8443/x"), &grants(&["a.example:8443"])).is_ok());
+        assert_eq!(refused("https://b.example/", &["a.example"]), "requests to b.example are not granted");
+        assert_eq!(refused("https://a.example.evil/", &["a.example"]), "requests to a.example.evil are not granted");
+        assert_eq!(refused("https://a.example:81/", &["a.example"]), "requests to a.example:81 are not granted");
+        assert_eq!(
+            refused("https://a.example@evil.example/", &["a.example"]),
+            "the URL holds a user name: send an Authorization header instead"
+        );
+        assert_eq!(refused("ftp://a.example/", &["a.example"]), "the URL is none: write https://host/path");
+        assert_eq!(refused("http://127.0.0.1/", &["a.example"]), "requests to 127.0.0.1 are not granted");
+    }
+
+    #[test]
+    fn addresses_inside_are_known_in_every_spelling() {
+        for inside in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "::1",
+            "fe80::1",
+            "::ffff:127.0.0.1",
+            "fd00:ec2::254",
+            "224.0.0.1",
+        ] {
+            assert!(is_inside(inside.parse().unwrap()), "{inside}");
+        }
+        for open in ["192.0.2.1", "10.0.0.7", "2001:db8::1", "fd12::1"] {
+            assert!(!is_inside(open.parse().unwrap()), "{open}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_filled_in_by_name_and_never_told() {
+        let mut request = get("https://a.example/hook");
+        request.headers.push(("Authorization".into(), "Bearer ${secret:TOKEN}".into()));
+        let checked = check(request, &grants(&["a.example"])).unwrap();
+        assert_eq!(checked.request.headers()["authorization"], "Bearer t0psecret");
+        assert!(!format!("{:?}", checked.request).contains("t0psecret"));
+        let told = hide(Failure::Unreachable("connect to a.example/t0psecret failed".into()), &grants(&[])).to_string();
+        assert!(!told.contains("t0psecret"), "{told}");
+        assert!(refused("https://a.example/${secret:OTHER}", &["a.example"]).contains("no secret 'OTHER'"));
+    }
+
+    #[test]
+    fn a_name_that_leads_inside_reaches_nothing_unless_it_is_listed() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut resolver = Resolver { inside: false };
+        let answer = runtime.block_on(tower_service::Service::call(&mut resolver, "localhost".parse().unwrap()));
+        assert!(answer.unwrap_err().to_string().contains("only addresses inside"));
+        let web = Web::new(runtime.handle().clone());
+        let server = std::thread::spawn(move || {
+            use std::io::{Read as _, Write as _};
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 1024];
+            let read = stream.read(&mut buffer).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 302 Found\r\nLocation: http://evil.example/\r\nContent-Length: 2\r\n\r\nhi")
+                .unwrap();
+            String::from_utf8_lossy(&buffer[..read]).into_owned()
+        });
+        let host = format!("127.0.0.1:{port}");
+        let answer = web.send(get(&format!("http://{host}/x")), &grants(&[&host]), 1024).unwrap();
+        assert_eq!((answer.status, &*answer.body), (302, &b"hi"[..]), "a redirect is an answer");
+        assert!(server.join().unwrap().starts_with("GET /x HTTP/1.1"));
+    }
+}

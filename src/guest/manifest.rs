@@ -1,0 +1,211 @@
+//! What a plugin says of itself before anything of it runs: `plugin.toml` beside it, or a script's leading comments.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Needs;
+use crate::config::LimitPlan;
+use crate::error::{Code, Error};
+
+/// The API version this engine offers to scripts (`---@since 0.1`) and components (`dsengine:plugin@0.1`).
+pub const API: (u32, u32) = (0, 1);
+/// The manifest's file name.
+const FILE: &str = "plugin.toml";
+
+/// What a plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuestKind {
+    /// It judges frames.
+    Strategy,
+    /// It delivers alerts.
+    Handler,
+}
+
+/// A plugin's own word.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Manifest {
+    /// Its name; empty where it does not say.
+    pub name: String,
+    /// Its version; `0` where it does not say.
+    pub version: String,
+    /// What it is, where it says so.
+    pub kind: Option<GuestKind>,
+    /// The file that is loaded, where the manifest is a file of its own.
+    pub entry: Option<PathBuf>,
+    /// Capabilities it asks for.
+    pub needs: Needs,
+    /// Limits it wants, under the configuration's.
+    pub limits: LimitPlan,
+    /// Whether a manifest was found at all. A component without one asks for what it imports.
+    pub found: bool,
+}
+
+/// `plugin.toml` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Toml {
+    name: String,
+    version: String,
+    #[serde(default)]
+    api: Option<String>,
+    #[serde(default)]
+    kind: Option<GuestKind>,
+    entry: PathBuf,
+    #[serde(default)]
+    needs: Needs,
+    #[serde(default)]
+    limits: LimitPlan,
+}
+
+impl Manifest {
+    /// The manifest of a plugin whose module is `module`: `plugin.toml` in its folder (or the one above `target`)
+    /// where that names it as its entry, else for a script its comments, else none.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] with file and line.
+    pub fn of(module: &Path, script: Option<&str>) -> Result<Self, Error> {
+        if let Some(found) = Self::beside(module)? {
+            return Ok(found);
+        }
+        match script {
+            Some(text) => Self::of_script(text, &module.display().to_string()),
+            None => Ok(Self { version: "0".into(), ..Self::default() }),
+        }
+    }
+
+    fn beside(module: &Path) -> Result<Option<Self>, Error> {
+        // A component built in place lies some folders below its manifest.
+        for folder in module.ancestors().skip(1).take(4) {
+            let path = folder.join(FILE);
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let found = Self::parse(&text, &path.display().to_string())?;
+            let entry = found.entry.as_ref().map(|entry| folder.join(entry));
+            let same =
+                |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+            return Ok(entry.is_some_and(|entry| same(&entry, module)).then_some(found));
+        }
+        Ok(None)
+    }
+
+    /// Reads the text of a `plugin.toml`; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] with file, line and column.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
+        let Toml { name, version, api, kind, entry, needs, limits } = toml::from_str(text).map_err(|e| {
+            let place = e.span().map_or_else(String::new, |span| {
+                let before = &text[..span.start.min(text.len())];
+                let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+                let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
+                format!(":{line}:{column}")
+            });
+            Error::new(Code::Plugin, format!("{file}{place}: {}", e.message()))
+        })?;
+        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !plain {
+            return Err(Error::new(Code::Plugin, format!("{file}: the name '{name}' is none"))
+                .hint("names are lower-case letters, digits and hyphens"));
+        }
+        if let Some(api) = api {
+            check_api(&api, file)?;
+        }
+        Ok(Self { name, version, kind, entry: Some(entry), needs, limits, found: true })
+    }
+
+    /// Reads a script's leading comments: `---@since 0.1`, `---@version 1.2`, `---@needs http hooks.example.com`.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] with file and line.
+    pub fn of_script(text: &str, file: &str) -> Result<Self, Error> {
+        let mut manifest = Self { version: "0".into(), ..Self::default() };
+        let comments = text.lines().enumerate().take_while(|(_, l)| l.trim().is_empty() || l.starts_with("--"));
+        for (number, line) in comments {
+            let place = format!("{file}:{}", number + 1);
+            let Some((_, tag)) = line.split_once("---@") else { continue };
+            let (tag, rest) = tag.split_once(' ').unwrap_or((tag, ""));
+            match tag.trim() {
+                "since" => check_api(rest.trim(), &place)?,
+                "version" => rest.trim().clone_into(&mut manifest.version),
+                "needs" => {
+                    manifest.found = true;
+                    need(&mut manifest.needs, rest.trim(), &place)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(manifest)
+    }
+}
+
+/// One `---@needs` line.
+fn need(needs: &mut Needs, rest: &str, place: &str) -> Result<(), Error> {
+    let (what, names) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let names = names.split([' ', ',', '\t']).filter(|name| !name.is_empty());
+    match what {
+        "http" => needs.http.extend(names.map(str::to_owned)),
+        "env" => needs.env.extend(names.map(str::to_owned)),
+        "files" => needs.files.extend(names.map(PathBuf::from)),
+        "shared_state" | "shared-state" => needs.shared_state = true,
+        "pixels" => needs.pixels = true,
+        _ => {
+            return Err(Error::new(Code::Plugin, format!("{place}: '---@needs {rest}' asks for nothing known"))
+                .hint("what can be asked for: http HOST, shared_state, pixels, env NAME, files PATH"));
+        }
+    }
+    Ok(())
+}
+
+/// The handshake: while the major version is 0, a minor version may break, so only the same major with at most our
+/// minor is known to run.
+fn check_api(wanted: &str, place: &str) -> Result<(), Error> {
+    let mut parts = wanted.split('.').map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
+        return Err(Error::new(Code::Plugin, format!("{place}: '{wanted}' is no version of the plugin API"))
+            .hint(format!("write {}.{}", API.0, API.1)));
+    };
+    if major != API.0 || minor > API.1 {
+        return Err(Error::new(
+            Code::Plugin,
+            format!("{place}: the plugin wants API {major}.{minor}, this engine offers {}.{}", API.0, API.1),
+        )
+        .hint("use a newer dsengine, or a version of the plugin for this one"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOML: &str = "name = \"crowd\"\nversion = \"1.2.0\"\napi = \"0.1\"\nkind = \"strategy\"\nentry = \"crowd.lua\"\n\
+                        [needs]\npixels = true\nhttp = [\"hooks.example.com\"]\n[limits]\nhard_ms = 10\n";
+
+    #[test]
+    fn a_manifest_says_what_a_plugin_is_and_wants() {
+        let manifest = Manifest::parse(TOML, "plugin.toml").unwrap();
+        assert_eq!((&*manifest.name, &*manifest.version), ("crowd", "1.2.0"));
+        assert_eq!((manifest.kind, manifest.needs.pixels), (Some(GuestKind::Strategy), true));
+        assert_eq!(manifest.limits.hard_ms, Some(10.0));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line() {
+        let error = Manifest::parse(&TOML.replace("pixels", "pixel"), "plugin.toml").unwrap_err();
+        assert!(error.message().starts_with("plugin.toml:7:1: unknown field `pixel`"), "{error}");
+        let error = Manifest::parse(&TOML.replace("0.1\"", "0.3\""), "plugin.toml").unwrap_err();
+        assert_eq!(error.message(), "plugin.toml: the plugin wants API 0.3, this engine offers 0.1");
+        let error = Manifest::of_script("---@since 0.1\n---@needs wings\n", "x.lua").unwrap_err();
+        assert_eq!(error.message(), "x.lua:2: '---@needs wings' asks for nothing known");
+    }
+
+    #[test]
+    fn a_script_asks_in_its_comments() {
+        let text =
+            "---@since 0.1\n---@version 3\n---@needs http a.example b.example:81\n---@needs pixels\nfunction f() end";
+        let manifest = Manifest::of_script(text, "x.lua").unwrap();
+        assert_eq!(manifest.needs.http, ["a.example", "b.example:81"]);
+        assert_eq!((manifest.needs.pixels, &*manifest.version), (true, "3"));
+    }
+}

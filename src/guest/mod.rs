@@ -1,0 +1,25 @@
+//! What every guest, script or component, strategy or handler, lives by: its limits, what it may reach, what the host
+//! keeps for it, and how its faults are counted.
+//!
+//! A guest's surroundings are its [`Home`]: settings, [`Limits`], [`Grants`], state, metrics, log. Time is held by the
+//! [`Watchdog`], repeated faults by the [`Breaker`], the network by [`http`]. Nothing here knows a language; `lua` and
+//! `wasm` put their own side to it. Look next at `home.rs`.
+
+mod breaker;
+mod fault;
+mod grants;
+mod home;
+pub mod http;
+mod limits;
+mod manifest;
+mod state;
+mod watchdog;
+
+pub use breaker::{Breaker, BreakerState, FAULTS_MAX};
+pub use fault::{Fault, FaultKind};
+pub use grants::{Grants, Needs};
+pub use home::{Home, Severity};
+pub use limits::Limits;
+pub use manifest::{API, GuestKind, Manifest};
+pub use state::{Entry, Kept, Space, StateStore, Write, size};
+pub use watchdog::{Collar, IDLE_TICK, Leash, Overrun, TICK, TimeLimits, Watchdog};

@@ -1,0 +1,135 @@
+//! Figures of plugins' own: `dsengine_plugin_<name>`, by plugin and source. How many there may be is bounded.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
+
+use super::metrics::lock;
+
+/// Most distinct names of all plugins of an engine.
+const NAMES_MAX: usize = 256;
+/// Longest name.
+const NAME_BYTES_MAX: usize = 100;
+/// From a thousandth to ten million: what a plugin measures is its own affair.
+const BUCKETS: &[f64] = &[1e-3, 1e-2, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
+const LABELS: &[&str] = &["plugin", "source"];
+
+enum Family {
+    Counter(CounterVec),
+    Gauge(GaugeVec),
+    Histogram(HistogramVec),
+}
+
+/// All plugins' families of one engine.
+pub(super) struct Families {
+    registry: Registry,
+    families: Mutex<BTreeMap<String, Family>>,
+}
+
+impl Families {
+    pub(super) fn new(registry: Registry) -> Arc<Self> {
+        Arc::new(Self { registry, families: Mutex::default() })
+    }
+}
+
+/// One plugin's way to its own figures, on one source.
+#[derive(Clone)]
+pub struct Meter {
+    families: Option<Arc<Families>>,
+    plugin: Arc<str>,
+    source: Arc<str>,
+}
+
+impl Meter {
+    pub(super) fn new(families: Arc<Families>, plugin: &str, source: &str) -> Self {
+        Self { families: Some(families), plugin: plugin.into(), source: source.into() }
+    }
+
+    /// One that counts into the void: for rehearsals and tests.
+    pub fn none() -> Self {
+        Self { families: None, plugin: "".into(), source: "".into() }
+    }
+
+    /// Adds to a counter. `false` where it was dropped: a name that is none or one too many, a name of another kind,
+    /// a value that is negative or not finite.
+    pub fn add(&self, name: &str, by: f64) -> bool {
+        by.is_finite()
+            && by >= 0.0
+            && self.with(
+                name,
+                |o| CounterVec::new(o, LABELS).ok().map(Family::Counter),
+                |family, labels| {
+                    let Family::Counter(counter) = family else { return false };
+                    counter.with_label_values(labels).inc_by(by);
+                    true
+                },
+            )
+    }
+
+    /// Sets a gauge. `false` where it was dropped.
+    pub fn set(&self, name: &str, value: f64) -> bool {
+        value.is_finite()
+            && self.with(
+                name,
+                |o| GaugeVec::new(o, LABELS).ok().map(Family::Gauge),
+                |family, labels| {
+                    let Family::Gauge(gauge) = family else { return false };
+                    gauge.with_label_values(labels).set(value);
+                    true
+                },
+            )
+    }
+
+    /// Puts a value into a histogram. `false` where it was dropped.
+    pub fn observe(&self, name: &str, value: f64) -> bool {
+        value.is_finite()
+            && self.with(
+                name,
+                |o| {
+                    HistogramVec::new(HistogramOpts::from(o).buckets(BUCKETS.to_vec()), LABELS)
+                        .ok()
+                        .map(Family::Histogram)
+                },
+                |family, labels| {
+                    let Family::Histogram(histogram) = family else { return false };
+                    histogram.with_label_values(labels).observe(value);
+                    true
+                },
+            )
+    }
+
+    fn with(
+        &self,
+        name: &str,
+        make: impl FnOnce(Opts) -> Option<Family>,
+        put: impl FnOnce(&Family, &[&str]) -> bool,
+    ) -> bool {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
+            return false;
+        }
+        let Some(all) = &self.families else { return true };
+        let labels = [&*self.plugin, &*self.source];
+        let mut families = lock(&all.families);
+        if let Some(family) = families.get(name) {
+            return put(family, &labels);
+        }
+        if families.len() >= NAMES_MAX {
+            return false;
+        }
+        let full = format!("dsengine_plugin_{name}");
+        let Some(family) = make(Opts::new(full, "A plugin's own figure.")) else { return false };
+        let registered = match &family {
+            Family::Counter(f) => all.registry.register(Box::new(f.clone())),
+            Family::Gauge(f) => all.registry.register(Box::new(f.clone())),
+            Family::Histogram(f) => all.registry.register(Box::new(f.clone())),
+        };
+        if registered.is_err() {
+            return false;
+        }
+        let taken = put(&family, &labels);
+        families.insert(name.to_owned(), family);
+        taken
+    }
+}

@@ -1,0 +1,322 @@
+//! What guests ask of a picture: the mean colour of a part, a part as samples, a part as JPEG.
+//!
+//! The decoder's own planes are read, box-averaged down to what was asked for and only then turned into R, G, B, so
+//! that the cost of colour is that of the answer and not of the picture. Every answer is bounded by [`SIDE_MAX`].
+
+use super::jpeg;
+use super::preprocess::yuv_to_rgb;
+use crate::types::{BBox, Picture, PixelFormat, Range};
+
+/// Longest side of what is handed out, pixels; larger ones that are asked for get this.
+pub const SIDE_MAX: u32 = 2048;
+
+/// How samples are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One plane of interleaved R, G, B bytes.
+    Rgb,
+    /// One plane of brightness, 0..255.
+    Gray,
+}
+
+/// A part of a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crop {
+    /// Layout of `data`.
+    pub format: Format,
+    /// Width, pixels.
+    pub width: u32,
+    /// Height, pixels.
+    pub height: u32,
+    /// Bytes from one row to the next.
+    pub stride: u32,
+    /// The samples, `stride * height` bytes.
+    pub data: Vec<u8>,
+}
+
+/// Mean red, green and blue, 0..255, of a part; of the whole where none is given. `None` where nothing of the part is
+/// in the picture.
+pub fn mean(picture: &Picture, part: Option<BBox>) -> Option<[f32; 3]> {
+    let area = Area::of(picture, part)?;
+    let [a, b, c] = [0, 1, 2].map(|component| average(picture, component, area));
+    if picture.format == PixelFormat::Rgb {
+        return Some([a, b, c]);
+    }
+    // The matrix is linear: the mean's colour is the colours' mean, but for values that the range cuts off.
+    let (rows, bias) = yuv_to_rgb(picture.colorimetry);
+    Some([0, 1, 2].map(|k| (rows[k][0] * a + rows[k][1] * b + rows[k][2] * c + bias[k]).clamp(0.0, 255.0)))
+}
+
+/// A part, shrunk so that its longer side is at most `max_side` pixels (never enlarged). `None` where nothing of it is
+/// in the picture.
+pub fn crop(picture: &Picture, part: BBox, format: Format, max_side: u32) -> Option<Crop> {
+    let area = Area::of(picture, Some(part))?;
+    let (w, h) = area.within(max_side);
+    let data = match format {
+        Format::Rgb => rgb(picture, area, w, h),
+        Format::Gray => gray(picture, area, w, h),
+    };
+    let (width, height) = (w as u32, h as u32);
+    Some(Crop { format, width, height, stride: (data.len() / h) as u32, data })
+}
+
+/// A part as JPEG, shrunk likewise; of the whole where none is given. `quality` 1..=100. `None` where nothing of the
+/// part is in the picture.
+pub fn jpeg(picture: &Picture, part: Option<BBox>, max_side: u32, quality: u8) -> Option<Vec<u8>> {
+    let area = Area::of(picture, part)?;
+    let (w, h) = area.within(max_side);
+    jpeg::encode_area(picture, area, (u16::try_from(w).ok()?, u16::try_from(h).ok()?), quality)
+}
+
+/// A rectangle of pixels that lies inside its picture and is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Area {
+    left: usize,
+    top: usize,
+    right: usize,
+    bottom: usize,
+}
+
+impl Area {
+    /// Every pixel that the part touches.
+    pub(super) fn of(picture: &Picture, part: Option<BBox>) -> Option<Self> {
+        let (w, h) = (picture.width as usize, picture.height as usize);
+        let Some(part) = part else { return Some(Self { left: 0, top: 0, right: w, bottom: h }) };
+        let part = part.clamped()?;
+        let span = |from: f32, to: f32, size: usize| {
+            let first = ((from * size as f32).floor() as usize).min(size - 1);
+            (first, ((to * size as f32).ceil() as usize).clamp(first + 1, size))
+        };
+        let ((left, right), (top, bottom)) = (span(part.x, part.right(), w), span(part.y, part.bottom(), h));
+        Some(Self { left, top, right, bottom })
+    }
+
+    /// The size it is handed out in, its longer side at most `max_side`.
+    fn within(self, max_side: u32) -> (usize, usize) {
+        let (w, h) = (self.right - self.left, self.bottom - self.top);
+        let most = max_side.clamp(1, SIDE_MAX) as usize;
+        let longer = w.max(h);
+        if longer <= most {
+            return (w, h);
+        }
+        let scaled = |side: usize| ((side * most + longer / 2) / longer).max(1);
+        (scaled(w), scaled(h))
+    }
+
+    /// The same in samples of a component that has one for two pixels each way.
+    fn halved(self) -> Self {
+        let Self { left, top, right, bottom } = self;
+        Self { left: left / 2, top: top / 2, right: right.div_ceil(2), bottom: bottom.div_ceil(2) }
+    }
+}
+
+/// One component's samples: where they lie in their plane, and which of them an area covers.
+struct Samples<'a> {
+    plane: &'a [u8],
+    stride: usize,
+    /// Bytes between samples, and before the first.
+    step: usize,
+    skip: usize,
+    area: Area,
+}
+
+impl<'a> Samples<'a> {
+    fn of(picture: &'a Picture, component: usize, area: Area) -> Self {
+        let (plane, step, skip) = match (picture.format, component) {
+            (PixelFormat::Rgb, _) => (0, 3, component),
+            (_, 0) => (0, 1, 0),
+            (PixelFormat::I420, _) => (component, 1, 0),
+            (PixelFormat::Nv12, _) => (1, 2, component - 1),
+        };
+        let coarse = picture.format != PixelFormat::Rgb && component > 0;
+        let area = if coarse { area.halved() } else { area };
+        Self { plane: picture.plane(plane), stride: picture.stride(plane), step, skip, area }
+    }
+
+    fn row(&self, y: usize) -> impl Iterator<Item = u8> + '_ {
+        let start = y * self.stride + self.area.left * self.step + self.skip;
+        let bytes = (self.area.right - self.area.left - 1) * self.step + 1;
+        self.plane[start..start + bytes].iter().step_by(self.step).copied()
+    }
+}
+
+/// The mean of one component's code values.
+fn average(picture: &Picture, component: usize, area: Area) -> f32 {
+    let samples = Samples::of(picture, component, area);
+    let Area { left, top, right, bottom } = samples.area;
+    // A row of 8-bit samples fits its sum in 32 bits up to 16 million of them.
+    let sum: u64 = (top..bottom).map(|y| u64::from(samples.row(y).map(u32::from).sum::<u32>())).sum();
+    (sum as f64 / ((right - left) * (bottom - top)) as f64) as f32
+}
+
+/// One component of the area, averaged over the box behind each of `w` × `h` points.
+pub(super) fn shrink(picture: &Picture, component: usize, area: Area, w: usize, h: usize) -> Vec<u8> {
+    let samples = Samples::of(picture, component, area);
+    let (columns, rows) = (samples.area.right - samples.area.left, samples.area.bottom - samples.area.top);
+    // Where the box of a point begins and ends; at least one sample, as chroma may be coarser than the output.
+    let span = |i: usize, from: usize, to: usize| (i * from / to, ((i + 1) * from / to).max(i * from / to + 1));
+    let mut out = Vec::with_capacity(w * h);
+    let mut sums = vec![0u32; columns];
+    for y in 0..h {
+        let (top, bottom) = span(y, rows, h);
+        sums.fill(0);
+        for row in top..bottom {
+            for (sum, sample) in sums.iter_mut().zip(samples.row(samples.area.top + row)) {
+                *sum += u32::from(sample);
+            }
+        }
+        for x in 0..w {
+            let (left, right) = span(x, columns, w);
+            let count = ((right - left) * (bottom - top)) as u64;
+            let sum: u64 = sums[left..right].iter().map(|s| u64::from(*s)).sum();
+            // An average of bytes is a byte.
+            out.push(((sum + count / 2) / count) as u8);
+        }
+    }
+    out
+}
+
+fn rgb(picture: &Picture, area: Area, w: usize, h: usize) -> Vec<u8> {
+    let [a, b, c] = [0, 1, 2].map(|component| shrink(picture, component, area, w, h));
+    let points = a.iter().zip(&b).zip(&c).map(|((a, b), c)| [*a, *b, *c]);
+    if picture.format == PixelFormat::Rgb {
+        return points.flatten().collect();
+    }
+    let (rows, bias) = yuv_to_rgb(picture.colorimetry);
+    points
+        .flat_map(|point| {
+            let point = point.map(f32::from);
+            // Casting saturates: what the range cuts off.
+            [0, 1, 2]
+                .map(|k| (rows[k][0] * point[0] + rows[k][1] * point[1] + rows[k][2] * point[2] + bias[k] + 0.5) as u8)
+        })
+        .collect()
+}
+
+fn gray(picture: &Picture, area: Area, w: usize, h: usize) -> Vec<u8> {
+    if picture.format == PixelFormat::Rgb {
+        let [r, g, b] = [0, 1, 2].map(|component| shrink(picture, component, area, w, h));
+        let brightness = |((r, g), b): ((&u8, &u8), &u8)| {
+            (0.299 * f32::from(*r) + 0.587 * f32::from(*g) + 0.114 * f32::from(*b) + 0.5) as u8
+        };
+        return r.iter().zip(&g).zip(&b).map(brightness).collect();
+    }
+    let mut luma = shrink(picture, 0, area, w, h);
+    if picture.colorimetry.range == Range::Limited {
+        luma.iter_mut().for_each(|y| *y = ((f32::from(*y) - 16.0) * (255.0 / 219.0) + 0.5) as u8);
+    }
+    luma
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::types::{Colorimetry, Matrix, Pixels};
+
+    const LIMITED: Colorimetry = Colorimetry { matrix: Matrix::Bt709, range: Range::Limited };
+    /// Red and blue in BT.709, limited.
+    const RED: [u8; 3] = [63, 102, 240];
+    const BLUE: [u8; 3] = [32, 240, 118];
+
+    fn bbox(x: f32, y: f32, width: f32, height: f32) -> BBox {
+        BBox { x, y, width, height }
+    }
+
+    /// Left half red, right half blue, with strides that are longer than the rows and filled with white.
+    fn halves(format: PixelFormat, w: usize, h: usize) -> Picture {
+        struct Planes([Vec<u8>; 3]);
+        impl Pixels for Planes {
+            fn plane(&self, index: usize) -> &[u8] {
+                &self.0[index]
+            }
+        }
+        let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
+        let strides = [w * 3 + 5, w * 2 + 7, w + 9];
+        let mut planes = [vec![235; strides[0] * h], vec![235; strides[1] * ch], vec![235; strides[2] * ch]];
+        for y in 0..h {
+            for x in 0..w {
+                let colour = if x < w / 2 { RED } else { BLUE };
+                let pure = if x < w / 2 { [255, 0, 0] } else { [0, 0, 255] };
+                match format {
+                    PixelFormat::Rgb => planes[0][y * strides[0] + x * 3..][..3].copy_from_slice(&pure),
+                    _ => planes[0][y * strides[0] + x] = colour[0],
+                }
+            }
+        }
+        for (y, x) in (0..ch).flat_map(|y| (0..cw).map(move |x| (y, x))) {
+            let colour = if x < cw / 2 { RED } else { BLUE };
+            match format {
+                PixelFormat::Nv12 => planes[1][y * strides[1] + x * 2..][..2].copy_from_slice(&colour[1..]),
+                _ => (1..3).for_each(|c| planes[c][y * strides[c] + x] = colour[c]),
+            }
+        }
+        Picture::new(format, w as u32, h as u32, LIMITED, strides, Arc::new(Planes(planes))).unwrap()
+    }
+
+    fn near(got: [f32; 3], want: [f32; 3]) -> bool {
+        got.iter().zip(want).all(|(g, w)| (g - w).abs() < 2.5)
+    }
+
+    #[test]
+    fn the_mean_is_in_true_colours_whatever_the_layout() {
+        for format in [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Rgb] {
+            let picture = halves(format, 64, 36);
+            let of = |part| mean(&picture, part).unwrap();
+            assert!(near(of(Some(bbox(0.0, 0.0, 0.5, 1.0))), [255.0, 0.0, 0.0]), "{format:?}");
+            assert!(near(of(Some(bbox(0.5, 0.2, 0.9, 0.1))), [0.0, 0.0, 255.0]), "{format:?}: cut to the picture");
+            assert!(near(of(None), [127.5, 0.0, 127.5]), "{format:?}: {:?}", of(None));
+        }
+    }
+
+    #[test]
+    fn a_crop_is_shrunk_to_its_longer_side_and_never_enlarged() {
+        for format in [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Rgb] {
+            let picture = halves(format, 64, 36);
+            let whole = crop(&picture, bbox(0.0, 0.0, 1.0, 1.0), Format::Rgb, 16).unwrap();
+            assert_eq!((whole.width, whole.height, whole.stride, whole.data.len()), (16, 9, 48, 48 * 9));
+            assert!(near([0, 1, 2].map(|k| f32::from(whole.data[k])), [255.0, 0.0, 0.0]), "{format:?}");
+            assert!(near([45, 46, 47].map(|k| f32::from(whole.data[k])), [0.0, 0.0, 255.0]), "{format:?}");
+            let small = crop(&picture, bbox(0.0, 0.0, 0.1, 0.1), Format::Gray, 640).unwrap();
+            assert_eq!((small.width, small.height, small.stride, small.data.len()), (7, 4, 7, 28));
+            let bright = if format == PixelFormat::Rgb { 76 } else { 55 };
+            assert!(small.data.iter().all(|v| v.abs_diff(bright) <= 1), "{format:?}: {:?}", small.data);
+        }
+    }
+
+    #[test]
+    fn odd_sizes_and_single_pixels_are_pictures_too() {
+        for format in [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Rgb] {
+            for (w, h) in [(1, 1), (3, 5), (17, 1), (1, 33)] {
+                let picture = halves(format, w, h);
+                for part in [bbox(0.0, 0.0, 1.0, 1.0), bbox(0.99, 0.99, 0.5, 0.5), bbox(0.5, 0.5, 1e-6, 1e-6)] {
+                    assert!(mean(&picture, Some(part)).is_some());
+                    for max in [0, 1, 2, u32::MAX] {
+                        let crop = crop(&picture, part, Format::Rgb, max).unwrap();
+                        assert_eq!(crop.data.len() as u32, crop.stride * crop.height, "{format:?} {w}x{h} {max}");
+                        assert!(jpeg(&picture, Some(part), max, 80).is_some());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_outside_is_none() {
+        let picture = halves(PixelFormat::I420, 8, 8);
+        for part in [bbox(1.5, 0.0, 1.0, 1.0), bbox(f32::NAN, 0.0, 1.0, 1.0), bbox(0.1, 0.1, 0.0, 0.5)] {
+            assert_eq!(mean(&picture, Some(part)), None);
+            assert_eq!(crop(&picture, part, Format::Rgb, 8), None);
+            assert_eq!(jpeg(&picture, Some(part), 8, 80), None);
+        }
+    }
+
+    #[test]
+    fn what_is_handed_out_is_bounded() {
+        let picture = Picture::from_rgb(5000, 2, vec![9; 30_000]).unwrap();
+        let crop = crop(&picture, bbox(0.0, 0.0, 1.0, 1.0), Format::Gray, u32::MAX).unwrap();
+        assert_eq!((crop.width, crop.height), (SIDE_MAX, 1));
+        assert!(crop.data.iter().all(|v| *v == 9));
+    }
+}
