@@ -161,7 +161,7 @@ impl Scene {
 }
 
 fn within(variance: f32) -> f32 {
-    variance.max(VARIANCE_MIN).min(VARIANCE_MAX)
+    variance.clamp(VARIANCE_MIN, VARIANCE_MAX)
 }
 
 /// The first cell at or after `from` that is not 0. Most are, and are passed over sixteen at a time.
