@@ -144,7 +144,7 @@ fn check_functions(engine: &Engine, component: &Component, world: World, export:
 }
 
 /// The version handshake.
-fn shake(wanted: &str) -> Result<(), Error> {
+pub(super) fn shake(wanted: &str) -> Result<(), Error> {
     let mut parts = wanted.split('.').map(str::parse::<u64>);
     match (parts.next(), parts.next()) {
         // While the major version is 0, a minor version may break.

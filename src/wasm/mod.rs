@@ -6,5 +6,7 @@
 mod component;
 mod stub;
 pub use stub::{Host, Program};
+mod encode;
 
 pub use component::{ComponentInfo, World, check};
+pub use encode::encode;

@@ -17,6 +17,7 @@ mod demo;
 mod effects;
 mod examples;
 mod faults;
+mod guests;
 mod harness;
 mod house;
 mod infer;
