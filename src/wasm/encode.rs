@@ -203,10 +203,7 @@ mod tests {
             encode(b"hello").expect_err("refused").message(),
             "this is no WebAssembly, neither a core module nor a component"
         );
-        assert_eq!(
-            message("(module)"),
-            "exports no function of dsengine:plugin/strategy or dsengine:plugin/handler"
-        );
+        assert_eq!(message("(module)"), "exports no function of dsengine:plugin/strategy or dsengine:plugin/handler");
         assert_eq!(
             message(&HANDLER.replace("@0.1.0", "@0.3.0")),
             "plugin wants dsengine:plugin@0.3, this engine offers 0.1"

@@ -152,7 +152,8 @@ impl Guest {
 }
 
 /// The frame's seven fields and the list, in registers.
-const JUDGE: &str = "(param $source i32) (param $source_len i32) (param $seq i64) (param $pts i64) (param $captured i64)
+const JUDGE: &str =
+    "(param $source i32) (param $source_len i32) (param $seq i64) (param $pts i64) (param $captured i64)
     (param $width i32) (param $height i32) (param $detections i32) (param $count i32) (result i32)
     (local $i i32) (local $at i32)";
 const DETECTION: &str = "(param i32 i32 i32 f32 f32 f32 f32 f32 i32 i64 i32 i32) (result i32)";
@@ -356,9 +357,11 @@ pub(crate) fn long_message(bytes: u32) -> Vec<u8> {
 
 /// Counts its calls in the state, under `calls`: eight bytes, the lowest first.
 pub(crate) fn counter() -> Vec<u8> {
-    let mut guest = Guest::strategy("")
-        .import("state", "get", "(param i32 i32 i32)")
-        .import("state", "set", "(param i32 i32 i32 i32 i32 i64 i32)");
+    let mut guest = Guest::strategy("").import("state", "get", "(param i32 i32 i32)").import(
+        "state",
+        "set",
+        "(param i32 i32 i32 i32 i32 i64 i32)",
+    );
     let key = guest.text("calls");
     // An option<list<u8>>: flag, address, length.
     guest.body = format!(
@@ -418,8 +421,10 @@ pub(crate) fn deliver() -> Vec<u8> {
 
 /// A handler that asks for another try, always.
 pub(crate) fn retry() -> Vec<u8> {
-    Guest::handler(format!("(drop (call $fine)) (i32.store8 offset=4 (i32.const {RESULT}) (i32.const 2)) (i32.const {RESULT})"))
-        .build()
+    Guest::handler(format!(
+        "(drop (call $fine)) (i32.store8 offset=4 (i32.const {RESULT}) (i32.const 2)) (i32.const {RESULT})"
+    ))
+    .build()
 }
 
 /// A handler that traps on every alert.
