@@ -102,7 +102,9 @@ pub(super) async fn events(State(desk): State<Desk>, Query(wanted): Query<Wanted
 /// Every script and component.
 #[utoipa::path(get, path = "/api/v1/plugins", responses((status = 200, body = Vec<PluginStatus>)))]
 pub(super) async fn plugins(State(desk): State<Desk>) -> Json<Vec<PluginStatus>> {
-    Json(desk.board.plugins())
+    // A reload under way is waited for.
+    let board = Arc::clone(&desk.board);
+    Json(tokio::task::spawn_blocking(move || board.plugins()).await.unwrap_or_default())
 }
 
 /// What a reload did.

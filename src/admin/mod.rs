@@ -59,12 +59,43 @@ struct Desk {
     stop: watch::Receiver<bool>,
 }
 
-/// Listens on `127.0.0.1` at the plan's port (0 = any free one) and answers until stopped.
+/// The port, taken before there is anything to show: who comes meanwhile waits.
+#[derive(Debug)]
+pub struct Port {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Takes `port` on `127.0.0.1`; 0 takes any free one.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Listen`] when it cannot be had; names the process that has it where `/proc` tells.
+    pub fn take(port: u16) -> Result<Self, Error> {
+        let (listener, address) = listen::on_loopback(port)?;
+        Ok(Self { listener, address })
+    }
+}
+
+/// Takes the plan's port and answers there until stopped.
 ///
 /// # Errors
-/// [`crate::error::Code::Listen`] when the port cannot be had; it names the process that has it where `/proc` tells.
+/// As [`Port::take`].
 pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn Board>) -> Result<Admin, Error> {
-    let (listener, address) = listen::on_loopback(plan.port)?;
+    serve_at(Port::take(plan.port)?, runtime, plan, board)
+}
+
+/// Answers at a port that was taken before, until stopped.
+///
+/// # Errors
+/// [`crate::error::Code::Listen`] when the runtime cannot use the port.
+pub fn serve_at(
+    port: Port,
+    runtime: &runtime::Handle,
+    plan: &AdminPlan,
+    board: Arc<dyn Board>,
+) -> Result<Admin, Error> {
+    let Port { listener, address } = port;
     let (stop, stopped) = watch::channel(false);
     let desk = Desk {
         board,

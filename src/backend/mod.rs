@@ -5,6 +5,7 @@
 //! frames arrive already detected and tracked and without pixels (a detections-only scene, a trace, DeepStream).
 //! The sink never runs user code; it only queues. Look next at `engine::inlet`, the one real sink.
 
+pub(crate) mod pace;
 pub mod scene;
 pub mod trace;
 
@@ -63,8 +64,15 @@ impl SourceState {
 pub enum SourceEvent {
     /// It changed state.
     State(SourceState),
-    /// A connection attempt failed, with the reason (secrets already redacted).
-    Fault(String),
+    /// An attempt failed and is repeated: sent before the change of state that says so.
+    Fault {
+        /// Why, secrets already redacted.
+        reason: String,
+        /// How many attempts in a row that makes.
+        attempt: u32,
+        /// When the next is made.
+        retry_in: Duration,
+    },
     /// Frames were lost inside the backend, with the `reason` label to count them under (`corrupt`, `fps`, …).
     Dropped {
         /// The `reason` label of `dsengine_frames_dropped_total`.

@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     }
     let plan = loaded.plan;
     if let Err(error) = input::log(&plan.logging, false) {
-        return failed(&error);
+        return refused(&error);
     }
     let Some(runtime) = choice(&args.runtime) else {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
@@ -175,6 +175,8 @@ struct Recorder(Mutex<Output>);
 impl Recorder {
     fn create(path: &Path, annotated: Option<&Path>, hash: &str) -> Result<Self, Error> {
         let file = create(path)?;
+        // The encoder starts with the first frame, which is late to learn that it cannot write.
+        annotated.map(create).transpose()?;
         Ok(Self(Mutex::new(Output {
             path: path.to_owned(),
             hash: hash.to_owned(),

@@ -9,7 +9,7 @@ use dsengine::config::{self, Input as SourceInput, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer};
 use dsengine::types::Alert;
 
-use super::exit::{Exit, failed, refused};
+use super::exit::{Exit, refused};
 use super::input::{self, Input};
 use super::signals::Stop;
 
@@ -69,7 +69,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         return Exit::Usage;
     }
     if let Err(error) = input::log(&loaded.plan.logging, false) {
-        return failed(&error);
+        return refused(&error);
     }
     let alerts = Arc::new(Alerts::default());
     let engine = match Engine::builder(loaded.plan).observer(Arc::clone(&alerts) as Arc<dyn Observer>).start() {

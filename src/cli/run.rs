@@ -10,7 +10,7 @@ use dsengine::engine::{Engine, Handle, Observer, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer, watch};
 
-use super::exit::{Exit, failed, refused};
+use super::exit::{Exit, refused};
 use super::input::{self, Input};
 use super::judgements::Judgements;
 use super::signals::Stop;
@@ -92,17 +92,22 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         return Exit::Usage;
     }
     if let Err(error) = input::log(&plan.logging, args.verbose) {
-        return failed(&error);
+        return refused(&error);
     }
     pin(&plan.cpu_affinity);
 
     let truth = match args.truth.as_deref().map(Truth::open).transpose() {
         Ok(truth) => truth.map(Arc::new),
-        Err(error) => return failed(&error),
+        Err(error) => return refused(&error),
     };
     let judgements = match args.judgements.as_deref().map(Judgements::create).transpose() {
         Ok(judgements) => judgements.map(Arc::new),
-        Err(error) => return failed(&error),
+        Err(error) => return refused(&error),
+    };
+    // Before any camera is disturbed.
+    let port = match plan.admin.enabled.then(|| admin::Port::take(plan.admin.port)).transpose() {
+        Ok(port) => port,
+        Err(error) => return refused(&error),
     };
     let mut observers: Vec<Arc<dyn Observer>> = Vec::new();
     observers.extend(truth.clone().map(|t| t as Arc<dyn Observer>));
@@ -132,7 +137,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         recv(stop.channel()) -> _ => Exit::Fine.now(),
     };
 
-    let page = match serve(&engine) {
+    let page = match serve(&engine, port) {
         Ok(page) => page,
         Err(error) => return refused(&error),
     };
@@ -163,11 +168,11 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if stop.asked() { Exit::Fine } else { exit }
 }
 
-fn serve(engine: &Engine) -> Result<Option<admin::Admin>, Error> {
+fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Admin>, Error> {
     let handle = engine.handle();
-    match engine.runtime() {
-        Some(runtime) if handle.plan().admin.enabled => {
-            admin::serve(runtime, &handle.plan().admin, Arc::new(handle.clone())).map(Some)
+    match (engine.runtime(), port) {
+        (Some(runtime), Some(port)) => {
+            admin::serve_at(port, runtime, &handle.plan().admin, Arc::new(handle.clone())).map(Some)
         }
         _ => Ok(None),
     }

@@ -1,5 +1,6 @@
 //! `dsengine scene render`: a scripted scene as an H.264 file, with its truth beside it on request.
 
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use dsengine::gst::Mp4Writer;
 use dsengine::types::{Frame, Picture, SourceId};
 use indicatif::ProgressBar;
 
-use super::exit::{Exit, failed};
+use super::exit::{Exit, failed, refused};
 use super::files::{create, io};
 use super::signals::Stop;
 
@@ -54,7 +55,11 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
             Exit::Fine
         }
         Command::Render { file, scene, seed, truth, black } => {
-            match render(file, scene, *seed, truth.as_deref(), *black, stop) {
+            let job = match Job::open(file, scene, *seed, truth.as_deref(), *black) {
+                Ok(job) => job,
+                Err(error) => return refused(&error),
+            };
+            match job.run(stop) {
                 Ok(frames) => {
                     println!("{frames} frames of {scene} in {}", file.display());
                     Exit::Fine
@@ -65,66 +70,76 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     }
 }
 
-fn render(
-    file: &Path,
-    name: &str,
-    seed: Option<u64>,
-    truth: Option<&Path>,
+/// A rendering with everything open that it writes.
+struct Job {
+    name: SourceId,
+    scene: Scene,
+    movie: Mp4Writer,
+    truth: Option<(PathBuf, Writer<BufWriter<File>>)>,
     black: bool,
-    stop: &Stop,
-) -> Result<u64, Error> {
-    let mut scene = Scene::load(name)?;
-    if let Some(seed) = seed {
-        scene = scene.with_seed(seed);
-    }
-    let (width, height) = scene.size();
-    let mut movie = Mp4Writer::create(file, scene.fps())?;
-    let mut trace = match truth {
-        None => None,
-        Some(path) => {
-            let out = BufWriter::new(create(path)?);
+}
+
+impl Job {
+    fn open(file: &Path, name: &str, seed: Option<u64>, truth: Option<&Path>, black: bool) -> Result<Self, Error> {
+        let mut scene = Scene::load(name)?;
+        if let Some(seed) = seed {
+            scene = scene.with_seed(seed);
+        }
+        // The encoder would say so only while it runs, or at its end.
+        create(file)?;
+        let truth = truth.map(|path| -> Result<_, Error> {
             let header = Header {
                 format: FORMAT,
                 dsengine: env!("CARGO_PKG_VERSION").to_owned(),
                 config_hash: String::new(),
                 start_unix_ns: 0,
             };
-            Some((path, Writer::new(out, &header).map_err(|e| io(path, &e))?))
-        }
-    };
-    let bar = ProgressBar::new(scene.frames());
-    let mut written = 0;
-    for index in 0..scene.frames() {
-        if stop.asked() {
-            break;
-        }
-        let picture = if black { black_like(&scene.frame(index).0) } else { scene.frame(index).0 };
-        let pts_ns = scene.pts_ns(index);
-        movie.write(&picture, pts_ns)?;
-        if let Some((path, trace)) = &mut trace {
-            let frame = Frame {
-                source: SourceId::from(name),
-                seq: index,
-                pts_ns,
-                captured_unix_ns: pts_ns,
-                arrived_ns: 0,
-                width,
-                height,
-                detections: if black { Vec::new() } else { scene.detections(index) },
-                tracked: true,
-                picture: None,
-            };
-            trace.write(&frame).map_err(|e| io(path, &e))?;
-        }
-        written += 1;
-        bar.inc(1);
+            let writer = Writer::new(BufWriter::new(create(path)?), &header).map_err(|e| io(path, &e))?;
+            Ok((path.to_owned(), writer))
+        });
+        let truth = truth.transpose()?;
+        let movie = Mp4Writer::create(file, scene.fps())?;
+        Ok(Self { name: SourceId::from(name), scene, movie, truth, black })
     }
-    bar.finish_and_clear();
-    movie.finish(Duration::from_secs(20))?;
-    if let Some((path, trace)) = trace {
-        trace.finish().map_err(|e| io(path, &e))?;
+
+    /// Renders until the scene's end or a signal; how many frames that were.
+    fn run(self, stop: &Stop) -> Result<u64, Error> {
+        let Self { name, scene, mut movie, mut truth, black } = self;
+        let (width, height) = scene.size();
+        let bar = ProgressBar::new(scene.frames());
+        let mut written = 0;
+        for index in 0..scene.frames() {
+            if stop.asked() {
+                break;
+            }
+            let picture = if black { black_like(&scene.frame(index).0) } else { scene.frame(index).0 };
+            let pts_ns = scene.pts_ns(index);
+            movie.write(&picture, pts_ns)?;
+            if let Some((path, truth)) = &mut truth {
+                let frame = Frame {
+                    source: name.clone(),
+                    seq: index,
+                    pts_ns,
+                    captured_unix_ns: pts_ns,
+                    arrived_ns: 0,
+                    width,
+                    height,
+                    detections: if black { Vec::new() } else { scene.detections(index) },
+                    tracked: true,
+                    picture: None,
+                };
+                truth.write(&frame).map_err(|e| io(path, &e))?;
+            }
+            written += 1;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        movie.finish(Duration::from_secs(20))?;
+        if let Some((path, truth)) = truth {
+            truth.finish().map_err(|e| io(&path, &e))?;
+        }
+        Ok(written)
     }
-    Ok(written)
 }
 
 /// What a covered lens shows, with the size and colorimetry of `picture`.

@@ -161,7 +161,106 @@ const ROWS: &[Row] = &[
         "the script that judges",
         "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
     ),
-    planned("detection.strategies[].class", "nothing: Python modules are ported to Lua"),
+    proved(
+        "detection.strategies[].class",
+        "the table of a script that holds its functions",
+        "a_class_of_a_script_judges",
+    ),
+    proved(
+        "detection.strategies[].limits.soft_ms",
+        "a call with more CPU time counts as slow",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.hard_ms",
+        "a call with more CPU time is stopped",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.wall_ms",
+        "a strategy's call that lasts longer is stopped",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.timeout_seconds",
+        "refused: a strategy waits for nothing",
+        "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "detection.strategies[].limits.memory_mb",
+        "a call that wants more is stopped",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.alerts_per_call",
+        "further alerts of a call are dropped and counted",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.added_per_call",
+        "a call that adds more detections fails",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.message_bytes",
+        "longer messages and log lines are cut",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.state_bytes",
+        "writes past it are refused",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].limits.log_lines_per_second",
+        "further lines are dropped and counted",
+        "a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "detection.strategies[].grants.http",
+        "refused: a strategy sends no requests",
+        "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "detection.strategies[].grants.shared_state",
+        "state over all sources",
+        "a_script_reaches_what_is_granted_and_nothing_else",
+    ),
+    proved(
+        "detection.strategies[].grants.pixels",
+        "the frame's picture",
+        "a_script_reaches_what_is_granted_and_nothing_else",
+    ),
+    proved(
+        "detection.strategies[].grants.env",
+        "environment variables that are read",
+        "a_script_reaches_what_is_granted_and_nothing_else",
+    ),
+    proved(
+        "detection.strategies[].grants.files",
+        "files that are read",
+        "a_script_reaches_what_is_granted_and_nothing_else",
+    ),
+    proved(
+        "detection.strategies[].grants.secrets",
+        "refused: a strategy sends no requests",
+        "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "detection.strategies[].on_failure",
+        "what becomes of a frame whose judgement failed",
+        "a_failed_frame_goes_where_on_failure_says",
+    ),
+    proved(
+        "detection.strategies[].mode",
+        "shadow judges beside another, without effects",
+        "a_shadow_is_compared_and_promoted",
+    ),
+    proved(
+        "detection.strategies[].shadow_of",
+        "the strategy a shadow is compared with",
+        "a_shadow_is_compared_and_promoted",
+    ),
     proved(
         "detection.strategies[].sources",
         "only these sources are judged",
@@ -309,6 +408,101 @@ const ROWS: &[Row] = &[
         "alerts.handlers[].config.headers",
         "headers of the request",
         "webhooks_post_where_and_with_what_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].module",
+        "the script or component that delivers",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].class",
+        "the table that holds its functions",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].settings",
+        "handed to the module as they are",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].limits.soft_ms",
+        "a call with more CPU time counts as slow",
+        "a_handler_in_a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].limits.hard_ms",
+        "a call with more CPU time is stopped",
+        "a_handler_in_a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].limits.wall_ms",
+        "refused: a delivery has a timeout",
+        "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "alerts.handlers[].limits.timeout_seconds",
+        "a delivery that lasts longer is stopped",
+        "a_handler_in_a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].limits.memory_mb",
+        "a call that wants more is stopped",
+        "a_handler_in_a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].limits.alerts_per_call",
+        "refused: a handler raises none",
+        "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "alerts.handlers[].limits.added_per_call",
+        "refused: a handler adds none",
+        "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "alerts.handlers[].limits.message_bytes",
+        "longer messages and log lines are cut",
+        "a_handler_in_a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].limits.state_bytes",
+        "writes past it are refused",
+        "a_handler_in_a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].limits.log_lines_per_second",
+        "further lines are dropped and counted",
+        "a_handler_in_a_script_is_held_to_the_limits_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].grants.http",
+        "hosts that requests reach",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].grants.shared_state",
+        "state over all sources",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].grants.pixels",
+        "refused: a handler has no picture",
+        "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "alerts.handlers[].grants.env",
+        "environment variables that are read",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].grants.files",
+        "files that are read",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].grants.secrets",
+        "filled into requests by name",
+        "a_handler_in_a_script_delivers_within_its_limits_and_grants",
     ),
     planned("alerts.handlers[].config.retry_attempts", "attempts of this handler alone"),
     planned("alerts.handlers[].config.smtp_server", "mail server of the email handler"),

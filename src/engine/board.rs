@@ -29,7 +29,7 @@ impl SourceBoard {
         facts.state = Some(state);
     }
 
-    /// An attempt failed.
+    /// An attempt failed, and another will be made.
     pub(super) fn set_error(&self, reason: String) {
         self.lock().error = Some(reason);
     }

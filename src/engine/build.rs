@@ -12,6 +12,7 @@ use super::inbox::in_flight_max;
 use super::lane::Lane;
 use super::live::{Events, Live};
 use super::pool::Pool;
+use super::rejected::Rejected;
 use super::reload::{All, Reloads, Running as RunningStrategy, RunningHandler, Seat};
 use super::route::{Common, Inlet, Route};
 use super::rule::Rule;
@@ -241,14 +242,17 @@ impl Builder {
             sources.push(Source { route, live });
         }
 
+        let rejected = Arc::new(Rejected::default());
         let shared = Shared {
             started_ns: clock.monotonic_ns(),
             reload: Reloads::new(
                 guests,
+                Arc::clone(&rejected),
                 Arc::clone(&metrics),
                 Arc::clone(&clock),
                 All { strategies: running_strategies.into_iter().flatten().collect(), handlers: running_handlers },
             ),
+            rejected,
             clock,
             sources,
             strategies: boards.into_iter().chain(own_boards).collect(),

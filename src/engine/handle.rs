@@ -5,9 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::live::{Events, Live};
+use super::rejected::Rejected;
 use super::reload::{Reloaded, Reloads};
 use super::route::Route;
-use super::status::{AlertStatus, Board, PluginStatus, SourceStatus, Status};
+use super::status::{AlertStatus, Board, PluginStatus, Status};
 use super::strategies::StrategyBoard;
 use crate::config::Plan;
 use crate::error::{Code, Error};
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
     pub(super) reload: Reloads,
+    pub(super) rejected: Arc<Rejected>,
     pub(super) running: Arc<Running>,
 }
 
@@ -139,12 +141,12 @@ impl Board for Handle {
         let sources = shared.sources.iter().map(|source| {
             let route = &source.route;
             alerts.add(&route.metrics);
-            SourceStatus::read(&route.id, route.board.state(), route.board.error(), &route.metrics)
+            route.status()
         });
         let sources = sources.collect();
         let strategies = shared.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
-        Status::new(shared.plan.name.clone(), uptime_s, sources, strategies, alerts)
+        Status::new(shared.plan.name.clone(), uptime_s, sources, strategies, alerts, shared.rejected.list())
     }
 
     fn plugins(&self) -> Vec<PluginStatus> {

@@ -2,13 +2,15 @@
 //!
 //! Workers never wait for a lane: a source's frames are taken only while it has credit, so a slow script holds up
 //! its own camera and nobody else. A live source keeps one waiting frame, the newest; a finite source's frames
-//! wait here at most `in_flight_max`, because its thread waits for room before it offers the next.
+//! wait here at most `in_flight_max`, because its thread waits for room before it offers the next. A worker that has
+//! nothing else to do waits a moment for a live frame that is about to come (see `rhythm`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::rhythm::Rhythm;
 use super::route::Route;
 use crate::config::ModelPlan;
 use crate::error::Error;
@@ -27,6 +29,15 @@ struct Slot {
     /// Which of the route's models this pool is.
     stage: usize,
     queue: VecDeque<Job>,
+    /// Of a live source's frames.
+    rhythm: Rhythm,
+}
+
+impl Slot {
+    /// Whether a worker may take a job of it now. Later stages already hold credit; the first takes it.
+    fn ready(&self) -> bool {
+        !self.queue.is_empty() && (self.stage > 0 || self.route.has_credit())
+    }
 }
 
 struct State {
@@ -59,7 +70,7 @@ impl Feed {
     /// Adds a source whose `stage`-th model this is; returns its slot.
     pub(super) fn attach(&self, route: Arc<Route>, stage: usize) -> usize {
         let mut state = self.0.lock();
-        state.slots.push(Slot { route, stage, queue: VecDeque::new() });
+        state.slots.push(Slot { route, stage, queue: VecDeque::new(), rhythm: Rhythm::default() });
         state.slots.len() - 1
     }
 
@@ -69,6 +80,9 @@ impl Feed {
         let mut state = self.0.lock();
         let Some(slot) = state.slots.get_mut(slot) else { return Some(job.ticket) };
         let replaced = if newest_only { slot.queue.pop_back().map(|old| old.ticket) } else { None };
+        if newest_only {
+            slot.rhythm.beat(job.frame.arrived_ns);
+        }
         slot.queue.push_back(job);
         drop(state);
         self.0.work.notify_one();
@@ -144,8 +158,18 @@ struct Taken {
     job: Job,
 }
 
-/// Takes up to a batch of jobs, fairly over the sources; empty when the pool is closed.
-fn take(shared: &Shared) -> Vec<Taken> {
+/// How long to wait for a fresher frame before taking any: only where a single live source has one to take, so that
+/// nobody else is held up.
+fn pause(state: &State, now_ns: u64, inference_ns: u64) -> Option<Duration> {
+    let mut ready = state.slots.iter().filter(|slot| slot.ready());
+    let (Some(only), None) = (ready.next(), ready.next()) else { return None };
+    let wait = only.rhythm.worth_waiting(now_ns, inference_ns).filter(|_| only.stage == 0)?;
+    Some(Duration::from_nanos(wait))
+}
+
+/// Takes up to a batch of jobs, fairly over the sources; empty when the pool is closed. `inference_ns` is what one
+/// inference usually takes.
+fn take(shared: &Shared, inference_ns: u64) -> Vec<Taken> {
     let mut taken = Vec::with_capacity(shared.batch);
     let mut state = shared.lock();
     let mut deadline = None;
@@ -153,14 +177,19 @@ fn take(shared: &Shared) -> Vec<Taken> {
         if state.closed {
             return Vec::new();
         }
+        if taken.is_empty()
+            && let Some(wait) = pause(&state, shared.clock.monotonic_ns(), inference_ns)
+        {
+            state = shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        }
         let slots = state.slots.len();
         let mut idle = 0;
         while taken.len() < shared.batch && idle < slots {
             let index = state.turn % slots;
             state.turn = state.turn.wrapping_add(1);
             let slot = &mut state.slots[index];
-            // Later stages already hold credit; the first takes it here.
-            match (slot.stage > 0 || slot.route.has_credit()).then(|| slot.queue.pop_front()).flatten() {
+            match slot.ready().then(|| slot.queue.pop_front()).flatten() {
                 Some(job) => {
                     idle = 0;
                     if slot.stage == 0 {
@@ -190,8 +219,9 @@ fn take(shared: &Shared) -> Vec<Taken> {
 
 fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMetrics) {
     let mut seen_rejected = 0;
+    let mut usual_ns = 0;
     loop {
-        let batch = take(shared);
+        let batch = take(shared, usual_ns);
         if batch.is_empty() {
             return;
         }
@@ -203,6 +233,7 @@ fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMe
         drop(jobs);
         drop(pictures);
         let spent_ns = shared.clock.monotonic_ns().saturating_sub(started);
+        usual_ns = if usual_ns == 0 { spent_ns } else { usual_ns - usual_ns / 8 + spent_ns / 8 };
         metrics.seconds.observe(spent_ns as f64 / 1e9);
         metrics.frames.inc_by(batch.len() as u64);
         for taken in &batch {

@@ -12,6 +12,7 @@ use super::guests::{Guests, Version};
 use super::handlers::Replaceable;
 use super::lane::{Control, Look};
 use super::probation::Probation;
+use super::rejected::Rejected;
 use super::route::Route;
 use super::shadow::Shadow;
 use super::status::PluginStatus;
@@ -123,6 +124,7 @@ impl RunningHandler {
 /// See the module.
 pub(super) struct Reloads {
     guests: Arc<Guests>,
+    rejected: Arc<Rejected>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     /// Held over a whole reload, so that each save waits for the former's verdict. No frame path takes it.
@@ -142,8 +144,14 @@ struct Ready {
 }
 
 impl Reloads {
-    pub(super) fn new(guests: Arc<Guests>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>, all: All) -> Self {
-        Self { guests, metrics, clock, all: Mutex::new(all) }
+    pub(super) fn new(
+        guests: Arc<Guests>,
+        rejected: Arc<Rejected>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        all: All,
+    ) -> Self {
+        Self { guests, rejected, metrics, clock, all: Mutex::new(all) }
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -230,6 +238,7 @@ impl Reloads {
         let mut done = Reloaded { strategies: names, generation: 0, lanes: 0, tried: 0, changed: true };
         if concerned.iter().all(|s| *s.bytes == *bytes) && concerned_handlers.iter().all(|h| *h.bytes == *bytes) {
             // An edit that was taken back: what was wrong with it is over.
+            self.rejected.clear(path);
             concerned.iter().filter(|s| s.trial.is_none()).for_each(|s| s.board.set_error(None));
             concerned_handlers.iter().for_each(|h| h.place.set_error(None));
             let generations =
@@ -240,13 +249,14 @@ impl Reloads {
         }
         let result = self.replace(&mut concerned, &mut concerned_handlers, bytes, &mut done);
         if let Err(error) = &result {
+            self.rejected.note(path, error.message());
             for running in &mut concerned {
                 // On none, where not on all: those that had swapped already go back.
                 if let Some(trial) = running.trial.as_ref().filter(|_| *running.bytes == *bytes) {
                     trial.probation.fail(error.message());
                     running.settle();
                 }
-                running.board.rejected(error.message());
+                running.board.set_error(Some(error.message().to_owned()));
                 self.metrics.versions(&running.plan.name).reload("rejected");
             }
             for handler in &concerned_handlers {
@@ -368,12 +378,14 @@ impl Reloads {
         (running.plan, running.bytes) = (plan, bytes.into());
         (running.generation, running.trial, running.bad) = (generation, trial, None);
         running.board.reloaded(generation);
+        let path = running.path().map(Path::to_owned).unwrap_or_default();
+        self.rejected.clear(&path);
         let versions = self.metrics.versions(&running.plan.name);
         versions.reload("ok");
         versions.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         // A probation that failed before this was noted shows as it is.
         if let Some(reason) = running.trial.as_ref().filter(|t| t.probation.failed()).map(|t| t.probation.reason()) {
-            running.board.rejected(&reason.unwrap_or_default());
+            self.rejected.note(&path, &reason.unwrap_or_default());
         }
     }
 
@@ -381,6 +393,7 @@ impl Reloads {
     fn probation(&self, running: &Running, generation: u64) -> Arc<Probation> {
         let routes = running.seats.iter().map(|seat| Arc::clone(&seat.route)).collect();
         let (board, back) = (Arc::clone(&running.board), running.generation);
+        let (rejected, path) = (Arc::clone(&self.rejected), running.path().map(Path::to_owned).unwrap_or_default());
         let versions = self.metrics.versions(&running.plan.name);
         Probation::new(
             self.clock.monotonic_ns(),
@@ -392,7 +405,9 @@ impl Reloads {
                     Some(reason) => {
                         tracing::error!(strategy, generation, back, "rolled back to the former version: {reason}");
                         board.reloaded(back);
-                        board.rejected(&format!("generation {generation} was rolled back: {reason}"));
+                        let told = format!("rolled back: {reason}");
+                        rejected.note(&path, &told);
+                        board.set_error(Some(told));
                         versions.reload("rolled_back");
                         versions.generation.set(i64::try_from(back).unwrap_or(i64::MAX));
                     }

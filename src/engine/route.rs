@@ -2,15 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::board::SourceBoard;
 use super::inbox::Inbox;
 use super::lane::Control;
 use super::live::Events;
 use super::pool::{Feed, Job};
+use super::status::SourceStatus;
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
-use crate::config::SourcePlan;
-use crate::telemetry::SourceMetrics;
+use crate::config::{Input, SourcePlan};
+use crate::telemetry::{SourceMetrics, redact};
 use crate::types::{Clock, Frame, SourceId};
 use crate::vision::merge::merge;
 
@@ -24,6 +26,10 @@ pub(super) struct Route {
     pub(super) metrics: SourceMetrics,
     pub(super) board: SourceBoard,
     live: bool,
+    /// Where it comes from, for people: without secrets.
+    address: String,
+    /// Time between attempts once it is out of retries; `None` for a source that is tried once.
+    retry_every: Option<Duration>,
     /// Lowest score this source accepts, where it overrides the models' own.
     pub(super) confidence: Option<f32>,
     stages: OnceLock<Stages>,
@@ -62,6 +68,8 @@ impl Route {
             metrics,
             board: SourceBoard::default(),
             live: plan.input.is_live(),
+            address: address(&plan.input),
+            retry_every: plan.input.is_live().then_some(plan.retry.cap),
             confidence: plan.confidence,
             stages: OnceLock::new(),
             taken: AtomicU64::new(0),
@@ -121,6 +129,13 @@ impl Route {
         self.give_credit();
     }
 
+    /// Where the source stands, for status pages.
+    pub(super) fn status(&self) -> SourceStatus {
+        let (state, board) = (self.board.state(), &self.board);
+        let retry_every = self.retry_every.filter(|_| state == SourceState::Failed && board.broken().is_none());
+        SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics)
+    }
+
     /// The lane has judged a frame.
     pub(super) fn done(&self) {
         self.inbox.done();
@@ -133,6 +148,17 @@ impl Route {
         if let Some(on_end) = on_end {
             on_end();
         }
+    }
+}
+
+/// Where a source comes from, for logs: without secrets.
+fn address(input: &Input) -> String {
+    match input {
+        Input::File(path) => path.display().to_string(),
+        Input::Rtsp(uri) => redact::uri(uri),
+        Input::Test { pattern, .. } => format!("test:pattern={pattern}"),
+        Input::Scene { name, .. } => format!("scene:{name}"),
+        Input::Trace(path) => format!("trace:{}", path.display()),
     }
 }
 
@@ -177,25 +203,29 @@ impl Sink for Inlet {
                 route.board.set_state(state);
                 route.metrics.state(state.as_str());
                 route.events.state(&route.id, state);
-                if matches!(state, SourceState::Backoff { .. } | SourceState::Failed) {
-                    route.metrics.reconnects.inc();
-                }
                 match state {
-                    SourceState::Failed => tracing::error!(source = %route.id, state = state.as_str(), "source"),
-                    SourceState::Stalled | SourceState::Backoff { .. } => {
-                        tracing::warn!(source = %route.id, state = state.as_str(), "source");
+                    SourceState::Running | SourceState::Stopped => {
+                        tracing::info!(source = %route.id, state = state.as_str(), "source");
                     }
-                    _ => tracing::info!(source = %route.id, state = state.as_str(), "source"),
+                    // What these are about is told once, with its cause: by the fault, or by what broke it.
+                    _ => tracing::debug!(source = %route.id, state = state.as_str(), "source"),
                 }
             }
-            SourceEvent::Fault(reason) => {
-                tracing::warn!(source = %route.id, %reason, "source attempt failed");
+            SourceEvent::Fault { reason, attempt, retry_in } => {
+                route.metrics.reconnects.inc();
+                tracing::warn!(
+                    source = %route.id,
+                    address = route.address,
+                    attempt,
+                    retry_in_s = (retry_in.as_secs_f64() * 10.0).round() / 10.0,
+                    "source failed and is tried again: {reason}"
+                );
                 route.board.set_error(reason);
             }
             SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
             SourceEvent::Ended => route.inbox.end(),
             SourceEvent::Broken(reason) => {
-                tracing::error!(source = %route.id, %reason, "source broken");
+                tracing::error!(source = %route.id, address = route.address, "source broken: {reason}");
                 route.board.break_off(reason);
                 route.inbox.end();
             }

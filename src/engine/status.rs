@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,7 +18,7 @@ use crate::types::SourceId;
 pub trait Board: Send + Sync {
     /// Where everything stands.
     fn status(&self) -> Status;
-    /// Where every script and component stands.
+    /// Where every script and component stands. Waits for a reload under way.
     fn plugins(&self) -> Vec<PluginStatus>;
     /// Reads a plugin's file and reloads it. Waits for the lanes to swap: not from a thread that may not wait.
     ///
@@ -58,13 +59,24 @@ pub struct Status {
     pub strategies: Vec<StrategyStatus>,
     /// Alerts since the start.
     pub alerts: AlertStatus,
+    /// Scripts and components whose file is not what runs, because it was rejected or rolled back.
+    pub rejected: Vec<RejectedReload>,
+}
+
+/// A script whose latest contents were rejected; the version before goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RejectedReload {
+    /// Its file.
+    pub script: String,
+    /// Why, with the line.
+    pub error: String,
 }
 
 /// How well it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// All sources run (or have ended), no strategy is switched off.
+    /// All sources run (or have ended), no strategy is switched off, every script runs as its file says.
     Healthy,
     /// Some do not.
     Degraded,
@@ -77,8 +89,11 @@ pub enum Health {
 pub struct SourceStatus {
     /// Its name.
     pub id: String,
-    /// `connecting`, `running`, `stalled`, `backoff`, `failed` or `stopped`.
+    /// `connecting`, `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source that is `failed` is still
+    /// tried, every `retry_every_s`.
     pub state: &'static str,
+    /// Seconds between attempts of a `failed` source; absent when it is not tried any more, or not failed.
+    pub retry_every_s: Option<f64>,
     /// Frames received per second over the last few seconds.
     pub fps: f64,
     /// Frames received.
@@ -112,8 +127,6 @@ pub struct StrategyStatus {
     pub degraded: bool,
     /// The last fault or rejected reload, with its place.
     pub last_error: Option<String>,
-    /// Why the newest contents of its file are not what runs, where they are not.
-    pub rejected: Option<String>,
 }
 
 /// One script or component.
@@ -162,10 +175,17 @@ pub struct AlertStatus {
 
 impl SourceStatus {
     /// A source's standing out of its metrics.
-    pub fn read(id: &SourceId, state: SourceState, error: Option<String>, metrics: &SourceMetrics) -> Self {
+    pub fn read(
+        id: &SourceId,
+        state: SourceState,
+        retry_every: Option<Duration>,
+        error: Option<String>,
+        metrics: &SourceMetrics,
+    ) -> Self {
         Self {
             id: id.to_string(),
             state: state.as_str(),
+            retry_every_s: retry_every.map(|every| every.as_secs_f64()),
             fps: metrics.fps(),
             frames: metrics.frames_decoded(),
             judged: metrics.frames_judged.get(),
@@ -175,6 +195,20 @@ impl SourceStatus {
             reconnects: metrics.reconnects.get(),
             error,
         }
+    }
+}
+
+impl SourceStatus {
+    /// What it does not do, as a sentence.
+    fn problem(&self) -> String {
+        let mut problem = format!("source {} is {}", self.id, self.state);
+        if let Some(every) = self.retry_every_s {
+            problem += &format!(", still trying every {every} s");
+        }
+        if let Some(error) = &self.error {
+            problem += &format!(": {error}");
+        }
+        problem
     }
 }
 
@@ -200,28 +234,23 @@ impl Status {
         sources: Vec<SourceStatus>,
         strategies: Vec<StrategyStatus>,
         alerts: AlertStatus,
+        rejected: Vec<RejectedReload>,
     ) -> Self {
         let running = SourceState::Running.as_str();
         // An ended file is no problem, but it makes nobody ready either.
         let well =
             |s: &&SourceStatus| s.state == running || (s.state == SourceState::Stopped.as_str() && s.error.is_none());
         let ready = sources.iter().any(|s| s.state == running);
-        let mut problems: Vec<String> = sources
-            .iter()
-            .filter(|s| !well(s))
-            .map(|s| match &s.error {
-                Some(error) => format!("source {} is {}: {error}", s.id, s.state),
-                None => format!("source {} is {}", s.id, s.state),
-            })
-            .collect();
+        let mut problems: Vec<String> = sources.iter().filter(|s| !well(s)).map(SourceStatus::problem).collect();
         problems.extend(strategies.iter().filter(|s| s.degraded).map(|s| match &s.last_error {
             Some(error) => format!("strategy {} is switched off: {error}", s.name),
             None => format!("strategy {} is switched off", s.name),
         }));
-        problems.extend(strategies.iter().filter_map(|s| {
-            let reason = s.rejected.as_ref()?;
-            Some(format!("strategy {}: the newest version of its file does not run: {reason}", s.name))
-        }));
+        problems.extend(
+            rejected
+                .iter()
+                .map(|r| format!("{} was edited and rejected, the version before goes on: {}", r.script, r.error)),
+        );
         if !ready {
             problems.push("no source is running".into());
         }
@@ -231,7 +260,7 @@ impl Status {
             (true, false) => Health::Degraded,
         };
         let version = env!("CARGO_PKG_VERSION");
-        Self { name, version, uptime_s, ready, health, problems, sources, strategies, alerts }
+        Self { name, version, uptime_s, ready, health, problems, sources, strategies, alerts, rejected }
     }
 }
 
@@ -243,6 +272,7 @@ mod tests {
         SourceStatus {
             id: id.into(),
             state: state.as_str(),
+            retry_every_s: None,
             fps: 0.0,
             frames: 0,
             judged: 0,
@@ -263,9 +293,8 @@ mod tests {
             faults: 0,
             degraded,
             last_error: Some("x.lua:3: boom".into()),
-            rejected: None,
         };
-        Status::new("t".into(), 1.0, sources, vec![strategy], AlertStatus::default())
+        Status::new("t".into(), 1.0, sources, vec![strategy], AlertStatus::default(), vec![])
     }
 
     #[test]
@@ -286,5 +315,22 @@ mod tests {
             assert_eq!(status.ready, want != Health::Unhealthy);
             assert_eq!(status.problems.is_empty(), want == Health::Healthy, "{:?}", status.problems);
         }
+    }
+
+    #[test]
+    fn a_failed_source_that_is_still_tried_says_so_and_a_rejected_script_is_a_problem() {
+        let mut cam = source("cam", SourceState::Failed);
+        (cam.retry_every_s, cam.error) = (Some(10.0), Some("refused".into()));
+        let rejected = vec![RejectedReload { script: "a.lua".into(), error: "a.lua:3: boom".into() }];
+        let sources = vec![cam, source("gate", SourceState::Running)];
+        let status = Status::new("t".into(), 1.0, sources, vec![], AlertStatus::default(), rejected);
+        assert_eq!(status.health, Health::Degraded);
+        assert_eq!(
+            status.problems,
+            [
+                "source cam is failed, still trying every 10 s: refused",
+                "a.lua was edited and rejected, the version before goes on: a.lua:3: boom"
+            ]
+        );
     }
 }

@@ -20,8 +20,6 @@ pub(super) struct StrategyBoard {
     /// Lanes on which it is switched off.
     open: AtomicUsize,
     last_error: Mutex<Option<String>>,
-    /// Why the newest contents of its file are not what runs.
-    rejected: Mutex<Option<String>>,
 }
 
 impl StrategyBoard {
@@ -33,7 +31,6 @@ impl StrategyBoard {
             faults: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             last_error: Mutex::default(),
-            rejected: Mutex::default(),
         })
     }
 
@@ -43,17 +40,8 @@ impl StrategyBoard {
         self.set_error(None);
     }
 
-    /// The newest contents of its file do not run, and why.
-    pub(super) fn rejected(&self, reason: &str) {
-        self.set_error(Some(reason.to_owned()));
-        *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-    }
-
-    /// The newest fault or rejected reload; `None` takes both back.
+    /// The newest fault or rejected reload.
     pub(super) fn set_error(&self, error: Option<String>) {
-        if error.is_none() {
-            *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
@@ -65,7 +53,6 @@ impl StrategyBoard {
             faults: self.faults.load(Ordering::Relaxed),
             degraded: self.degraded(),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            rejected: self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 

@@ -15,7 +15,6 @@ mod doctor;
 mod encode;
 mod feed;
 mod log;
-mod pace;
 mod picture;
 mod source;
 mod stop;

@@ -9,10 +9,10 @@ use gstreamer_video as gst_video;
 
 use super::backoff;
 use super::feed::{Feed, Pacing};
-use super::pace::{Pace, Pick};
 use super::picture;
 use super::stop::Stop;
 use super::watchdog::{Limits, Watchdog};
+use crate::backend::pace::{Pace, Pick};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::{Clock, Frame};
@@ -74,7 +74,7 @@ impl Source {
     pub(super) fn new(plan: SourcePlan, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>, stop: Arc<Stop>) -> Self {
         Self {
             live: plan.input.is_live(),
-            pace: Pace::new(plan.fps, plan.every),
+            pace: Pace::of(&plan),
             plan,
             sink,
             clock,
@@ -119,22 +119,20 @@ impl Source {
                 self.enter(SourceState::Failed);
                 return self.tell(SourceEvent::Broken(reason));
             }
-            self.tell(SourceEvent::Fault(reason));
             let ran = self.ran_ns.take().map_or(0, |(first, last)| last.saturating_sub(first));
-            self.back_off(streak.failed(Duration::from_nanos(ran)));
+            self.back_off(reason, streak.failed(Duration::from_nanos(ran)));
         }
     }
 
-    fn back_off(&mut self, failures: u32) {
+    fn back_off(&mut self, reason: String, failures: u32) {
         let retry = &self.plan.retry;
-        let wait = if failures > retry.max_retries {
-            self.enter(SourceState::Failed);
-            backoff::at_cap(&self.plan.retry, fastrand::f64())
+        let (wait, state) = if failures > retry.max_retries {
+            (backoff::at_cap(retry, fastrand::f64()), SourceState::Failed)
         } else {
-            let wait = backoff::delay(retry, failures, fastrand::f64());
-            self.enter(SourceState::Backoff { attempt: failures });
-            wait
+            (backoff::delay(retry, failures, fastrand::f64()), SourceState::Backoff { attempt: failures })
         };
+        self.tell(SourceEvent::Fault { reason, attempt: failures, retry_in: wait });
+        self.enter(state);
         let until = self.clock.monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         while !self.stop.requested() && self.clock.monotonic_ns() < until {
             self.stop.pause(TICK);

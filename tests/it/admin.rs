@@ -46,9 +46,11 @@ impl Board for Standing {
         let states = self.states.lock().unwrap();
         let sources = states
             .iter()
-            .map(|(id, state)| SourceStatus::read(&(*id).into(), *state, None, &self.metrics.source(&(*id).into())))
+            .map(|(id, state)| {
+                SourceStatus::read(&(*id).into(), *state, None, None, &self.metrics.source(&(*id).into()))
+            })
             .collect();
-        Status::new("test".into(), 1.0, sources, vec![], AlertStatus::default())
+        Status::new("test".into(), 1.0, sources, vec![], AlertStatus::default(), vec![])
     }
     fn metrics_text(&self) -> String {
         self.metrics.render()

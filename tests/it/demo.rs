@@ -31,6 +31,10 @@ fn the_demo_runs_the_main_job_and_compares_it_with_the_truth() {
     let out = demo.arg("demo").current_dir(root()).env_clear().envs(kept).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{said}");
+    // Whoever runs the tests has set up before: a second time there is nothing to do.
+    for word in ["installing", "fetching", "building"] {
+        assert!(!said.contains(word), "`{word}` in:\n{said}");
+    }
     for part in ["page: http://127.0.0.1:", "intrusion:", "loitering:", "truth: precision", "alerts in"] {
         assert!(said.contains(part), "no `{part}` in:\n{said}");
     }
@@ -71,4 +75,59 @@ fn randomised_weights_fail_against_the_truth() {
     // A model whose numbers make no sense may already be refused at its warm-up; either way it is no success.
     assert_ne!(out.code(), 0, "{}", out.stdout);
     assert!(out.stderr.contains("do not match the truth") || out.stderr.contains("E030"), "{}", out.stderr);
+}
+
+/// Programs that `dev` calls, as far as its set-up goes: they note that they were called, and what is installed stays.
+const STUBS: &[(&str, &str)] = &[
+    ("uname", "echo x86_64"),
+    ("dpkg-query", "[ -f \"$STATE/installed\" ] && printf 'install ok installed'"),
+    ("sudo", "exec \"$@\""),
+    ("apt-get", "echo \"apt-get $1\" >>\"$STATE/calls\"; [ \"$1\" != install ] || touch \"$STATE/installed\""),
+    ("sha256sum", "exit 0"),
+    (
+        "python3",
+        "case \"$*\" in\n*download*)\n  echo download >>\"$STATE/calls\"\n  while [ $# -gt 0 ]; do\n    \
+         [ \"$1\" = -d ] && touch \"$2/onnxruntime.whl\"\n    case \"$1\" in onnxruntime==*) echo \"${1#*==}\" >\"$STATE/version\" ;; esac\n    \
+         shift\n  done ;;\n*zipfile*)\n  mkdir -p onnxruntime/capi\n  touch onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt\n  \
+         touch \"onnxruntime/capi/libonnxruntime.so.$(cat \"$STATE/version\")\" ;;\nesac",
+    ),
+    (
+        "cargo",
+        "echo \"cargo $1\" >>\"$STATE/calls\"\nmkdir -p target/release\nprintf '#!/bin/sh\\necho checked\\n' >target/release/dsengine\n\
+         chmod +x target/release/dsengine",
+    ),
+];
+
+#[test]
+fn a_second_time_dev_installs_fetches_and_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bin, state) = (dir.path().join("bin"), dir.path().join("state"));
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::create_dir_all(&state).unwrap();
+    for (name, body) in STUBS {
+        let stub = write(&bin, name, &format!("#!/bin/sh\n{body}\n"));
+        std::fs::set_permissions(stub, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let repository = dir.path().join("repository");
+    std::fs::create_dir_all(&repository).unwrap();
+    std::fs::copy(root().join("dev"), repository.join("dev")).unwrap();
+    let doctor = || {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut dev = Command::new("sh");
+        let out =
+            dev.args(["./dev", "doctor"]).current_dir(&repository).env("PATH", path).env("STATE", &state).output();
+        let out = out.unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{said}");
+        let calls = std::fs::read_to_string(state.join("calls")).unwrap_or_default();
+        write(&state, "calls", "");
+        (said, calls)
+    };
+    let (said, calls) = doctor();
+    for word in ["installing Debian packages: g++", "fetching onnxruntime", "building", "checked"] {
+        assert!(said.contains(word), "no `{word}` the first time:\n{said}");
+    }
+    assert_eq!(calls, "apt-get update\napt-get install\ndownload\ncargo build\n");
+    // cargo itself sees that there is nothing to build, and is asked because sources may have changed.
+    assert_eq!(doctor(), ("checked\n".to_owned(), "cargo build\n".to_owned()));
 }

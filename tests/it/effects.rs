@@ -3,6 +3,7 @@
 
 mod alerts;
 mod detection;
+mod guests;
 mod layers;
 mod logging;
 mod recovery;
@@ -131,6 +132,19 @@ fn poll<T>(run: &mut Running, mut ask: impl FnMut() -> Option<T>) -> T {
         let ended = run.end(Duration::from_millis(20));
         assert!(ended.is_none() && Instant::now() < until, "{ended:?}:\n{}", run.seen.join("\n"));
     }
+}
+
+/// The shortest of up to three tries; the first under `enough` seconds is taken. A busy machine makes anything take long
+/// once, what takes long by itself does so every time.
+fn shortest(enough: f64, mut seconds: impl FnMut() -> f64) -> f64 {
+    let mut shortest = f64::MAX;
+    for _ in 0..3 {
+        shortest = seconds().min(shortest);
+        if shortest < enough {
+            break;
+        }
+    }
+    shortest
 }
 
 /// Ends a run by Ctrl-C.

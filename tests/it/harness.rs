@@ -201,10 +201,20 @@ pub(crate) fn rss_kib(pid: u32) -> u64 {
 
 /// An HTTP GET on loopback: status and body.
 pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
+    ask("GET", address, path)
+}
+
+/// An HTTP POST without a body on loopback: status and body.
+pub(crate) fn post(address: &str, path: &str) -> (u16, String) {
+    ask("POST", address, path)
+}
+
+fn ask(method: &str, address: &str, path: &str) -> (u16, String) {
     use std::io::Write as _;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let text = String::from_utf8_lossy(&answer);

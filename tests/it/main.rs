@@ -28,6 +28,7 @@ mod plugins;
 mod readme;
 mod record;
 mod recorder;
+mod reload;
 mod run;
 mod scene;
 mod signals;

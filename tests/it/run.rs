@@ -163,3 +163,89 @@ fn the_summary_names_strategies_that_failed() {
         out.stdout
     );
 }
+
+#[test]
+fn a_busy_port_is_found_before_any_source_is_disturbed() {
+    let camera = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    camera.set_nonblocking(true).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let uri = format!("rtsp://{}/cam", camera.local_addr().unwrap());
+    let out = Dsengine::new(["run", "--source", &uri, "--port", &port]).run().expect(2);
+    assert!(out.stderr.contains(&format!("port {port} on 127.0.0.1 is in use")), "{}", out.stderr);
+    assert!(camera.accept().is_err(), "nobody called the camera");
+}
+
+#[test]
+fn what_cannot_be_written_is_a_usage_error_before_anything_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "config.yaml", "logging: { log_file: no/such/folder/x.log }\n");
+    write(dir.path(), "trace.jsonl", TRACE);
+    let (bad, good) = ("no/such/folder/out", "good.mp4");
+    for command in [
+        &["run", "--source", "test:frames=3", "--port", "0", "--judgements", bad][..],
+        &["run", "--source", "test:frames=3", "--port", "0", "--config", "config.yaml"],
+        &["record", "--source", "test:frames=3", "-o", bad],
+        &["record", "--source", "test:frames=3", "-o", "trace.out", "--annotated", bad],
+        &["scene", "render", bad],
+        &["scene", "render", good, "--truth", bad],
+        &["replay", "trace.jsonl", "--config", "config.yaml"],
+    ] {
+        let out = Dsengine::new(command).cwd(dir.path()).run().expect(2);
+        assert!(out.stderr.contains("error: ") && out.stderr.contains("no/such/folder"), "{command:?}: {}", out.stderr);
+    }
+}
+
+/// A trace of one frame.
+const TRACE: &str = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"\",\"start_unix_ns\":0}\n\
+     {\"source\":\"a\",\"seq\":0,\"pts_ns\":0,\"width\":4,\"height\":3,\"detections\":[]}\n";
+
+#[test]
+fn a_trace_whose_recorder_was_killed_plays_as_far_as_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "cut.jsonl", &format!("{TRACE}{}", &TRACE[TRACE.len() - 50..TRACE.len() - 20]));
+    let out = Dsengine::new(["replay", "cut.jsonl"]).cwd(dir.path()).run().expect(0);
+    assert!(
+        out.stderr.contains("1 frames replayed") && out.stderr.contains("in the middle of a line"),
+        "{}",
+        out.stderr
+    );
+    let args = ["run", "--source", "trace:cut.jsonl", "--port", "0", "--json"];
+    let summary = Dsengine::new(args).cwd(dir.path()).run().expect(0).json();
+    assert_eq!(
+        (&summary["sources"][0]["judged"], &summary["sources"][0]["dropped"]["cut_off"]),
+        (&1.into(), &1.into())
+    );
+    // A bad line with more behind it is no half line.
+    write(dir.path(), "bad.jsonl", &format!("{TRACE}{{\"no\":1}}\n{}", &TRACE[..30]));
+    let out = Dsengine::new(["replay", "bad.jsonl"]).cwd(dir.path()).run().expect(2);
+    assert!(out.stderr.contains("bad.jsonl:3: is not a frame"), "{}", out.stderr);
+}
+
+#[test]
+fn a_rejected_edit_is_a_problem_until_it_is_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rule.lua", "function detect(frame) end\n");
+    let config = "sources: [{ id: a, uri: 'scene:street?live=true&pixels=false' }]\n\
+                  detection: { strategies: [{ name: r, module: rule.lua }] }\nmonitoring: { prometheus: { port: 0 } }\n";
+    write(dir.path(), "config.yaml", config);
+    let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
+    let page = run.page();
+    let limit = Duration::from_secs(20);
+    let rejected = |page: &str| -> (serde_json::Value, String) {
+        let health: serde_json::Value = serde_json::from_str(&get(page, "/health").1).unwrap();
+        (health["rejected"].clone(), health["problems"].to_string())
+    };
+    assert_eq!(rejected(&page).0, serde_json::json!([]));
+    write(dir.path(), "rule.lua", "function detect(frame)\n  if then\nend\n");
+    run.wait_line(limit, |l| l.contains("not reloaded"));
+    let (list, problems) = rejected(&page);
+    assert!(list[0]["error"].as_str().unwrap().contains("rule.lua:2:"), "{list}");
+    assert!(problems.contains("rule.lua was edited and rejected, the version before goes on: "), "{problems}");
+    write(dir.path(), "rule.lua", "function detect(frame)\nend\n");
+    run.wait_line(limit, |l| l.contains("script reloaded"));
+    let (list, problems) = rejected(&page);
+    assert!(list == serde_json::json!([]) && !problems.contains("rejected"), "{list} {problems}");
+    run.signal("INT");
+    assert_eq!(run.end(limit).and_then(|s| s.code()), Some(0));
+}

@@ -366,66 +366,6 @@ impl Drop for Camera {
 
 const S: u64 = 1_000_000_000;
 
-/// Frames told after `from_ns`.
-fn frame_after(story: &Story, from_ns: u64) -> Option<u64> {
-    story.frames.iter().map(|f| f.1).find(|at| *at > from_ns)
-}
-
-#[test]
-fn a_camera_that_dies_and_freezes_comes_back_and_costs_the_others_nothing() {
-    let test = "a_camera_that_dies_and_freezes_comes_back";
-    let Some(mut camera) = Camera::start(test, 0, &[]) else { return };
-    let clock = Machine::start();
-    let sink = Recorder::new(&clock);
-    let mut backend = GstBackend::new(clock.clone()).unwrap();
-    backend.add_source(&plan("cam", camera.uri()), sink.clone()).unwrap();
-    let files = ["a", "b", "c"];
-    for id in files {
-        // At its own pace, so that it plays through all of the camera's misfortunes.
-        let mut file = plan(id, test_input(Some(300)));
-        file.realtime = true;
-        backend.add_source(&file, sink.clone()).unwrap();
-    }
-    sink.wait("cam", MINUTE, |s| s.frames.len() > 20);
-
-    // Killed, and started again at once.
-    let killed = clock.monotonic_ns();
-    camera.kill();
-    let gone = |state: &SourceState| matches!(state, SourceState::Stalled | SourceState::Backoff { .. });
-    let story = sink.wait("cam", Duration::from_secs(5), |s| s.entered(killed, gone).is_some());
-    let noticed = story.entered(killed, gone).unwrap() - killed;
-    assert!(noticed <= 3 * S, "noticed after {noticed} ns");
-    let port = camera.port;
-    camera = Camera::start(test, port, &[]).unwrap();
-    let returned = clock.monotonic_ns();
-    let story = sink.wait("cam", Duration::from_secs(15), |s| frame_after(s, returned).is_some());
-    let back = frame_after(&story, returned).unwrap() - returned;
-    assert!(back <= 2 * S, "back after {back} ns of its return from a short loss");
-    println!("note: killed: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
-
-    // Frozen: the connection stands, nothing comes.
-    sink.wait("cam", MINUTE, |s| s.frames.len() > 60);
-    camera.signal(rustix::process::Signal::STOP);
-    let frozen = clock.monotonic_ns();
-    let stalled = |state: &SourceState| *state == SourceState::Stalled;
-    let story = sink.wait("cam", Duration::from_secs(8), |s| s.entered(frozen, stalled).is_some());
-    let noticed = story.entered(frozen, stalled).unwrap() - frozen;
-    assert!(noticed <= 3 * S, "noticed after {noticed} ns");
-    camera.signal(rustix::process::Signal::CONT);
-    let returned = clock.monotonic_ns();
-    let story = sink.wait("cam", Duration::from_secs(20), |s| frame_after(s, returned).is_some());
-    let back = frame_after(&story, returned).unwrap() - returned;
-    assert!(back <= 12 * S, "back after {back} ns");
-    println!("note: frozen: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
-    assert!(story.frames.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1), "numbers and times go on");
-
-    for id in files {
-        let story = sink.wait(id, MINUTE, Story::over);
-        assert_eq!(story.broken(), None, "{id}");
-        assert!(story.frames.iter().map(|f| f.0).eq(0..300), "{id} lost a frame");
-    }
-}
-
 #[test]
 fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     let test = "a_camera_that_never_was_is_tried_for_ever";
@@ -438,7 +378,7 @@ fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock.clone()).unwrap();
     backend.add_source(&plan, sink.clone()).unwrap();
-    let faults = |s: &Story| s.events.iter().filter(|(_, e)| matches!(e, SourceEvent::Fault(_))).count();
+    let faults = |s: &Story| s.events.iter().filter(|(_, e)| matches!(e, SourceEvent::Fault { .. })).count();
     let story = sink.wait("cam", MINUTE, |s| faults(s) >= 8);
     let mut expected = Vec::new();
     for attempt in 1..=3 {
@@ -469,8 +409,9 @@ fn a_server_that_accepts_and_says_nothing_is_given_up_and_let_go_of() {
     backend.add_source(&plan("cam", Input::Rtsp(uri)), sink.clone()).unwrap();
     let (_held, _) = listener.accept().unwrap();
     clock.skip(Duration::from_secs(8));
-    let fault =
-        |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault(why) if why.contains("first frame")));
+    let fault = |s: &Story| {
+        s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault { reason, .. } if reason.contains("first frame")))
+    };
     sink.wait("cam", Duration::from_secs(5), fault);
     let before = clock.monotonic_ns();
     backend.stop(Duration::from_secs(3));
@@ -611,7 +552,7 @@ fn the_most_talkative_log_of_gstreamer_goes_through_ours_and_tells_no_password()
     let clock = Machine::start();
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock).unwrap();
-    let fault = |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault(_)));
+    let fault = |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault { .. }));
     backend
         .add_source(&plan("gone", Input::Rtsp("rtsp://viewer:canary@127.0.0.1:9/cam".into())), sink.clone())
         .unwrap();
@@ -637,4 +578,69 @@ pub(crate) fn rtsp_server() -> Option<(impl Drop, String)> {
     let camera = Camera::start("readme::rtsp", 0, &[])?;
     let url = format!("rtsp://127.0.0.1:{}/cam", camera.port);
     Some((camera, url))
+}
+
+/// What is bounded in time: run one at a time (`./dev test performance`).
+mod perf {
+    use super::*;
+
+    /// Frames told after `from_ns`.
+    fn frame_after(story: &Story, from_ns: u64) -> Option<u64> {
+        story.frames.iter().map(|f| f.1).find(|at| *at > from_ns)
+    }
+
+    #[test]
+    fn a_camera_that_dies_and_freezes_comes_back_and_costs_the_others_nothing() {
+        let test = "a_camera_that_dies_and_freezes_comes_back";
+        let Some(mut camera) = Camera::start(test, 0, &[]) else { return };
+        let clock = Machine::start();
+        let sink = Recorder::new(&clock);
+        let mut backend = GstBackend::new(clock.clone()).unwrap();
+        backend.add_source(&plan("cam", camera.uri()), sink.clone()).unwrap();
+        let files = ["a", "b", "c"];
+        for id in files {
+            // At its own pace, so that it plays through all of the camera's misfortunes.
+            let mut file = plan(id, test_input(Some(300)));
+            file.realtime = true;
+            backend.add_source(&file, sink.clone()).unwrap();
+        }
+        sink.wait("cam", MINUTE, |s| s.frames.len() > 20);
+
+        // Killed, and started again at once.
+        let killed = clock.monotonic_ns();
+        camera.kill();
+        let gone = |state: &SourceState| matches!(state, SourceState::Stalled | SourceState::Backoff { .. });
+        let story = sink.wait("cam", Duration::from_secs(5), |s| s.entered(killed, gone).is_some());
+        let noticed = story.entered(killed, gone).unwrap() - killed;
+        assert!(noticed <= 3 * S, "noticed after {noticed} ns");
+        let port = camera.port;
+        camera = Camera::start(test, port, &[]).unwrap();
+        let returned = clock.monotonic_ns();
+        let story = sink.wait("cam", Duration::from_secs(15), |s| frame_after(s, returned).is_some());
+        let back = frame_after(&story, returned).unwrap() - returned;
+        assert!(back <= 2 * S, "back after {back} ns of its return from a short loss");
+        println!("note: killed: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
+
+        // Frozen: the connection stands, nothing comes.
+        sink.wait("cam", MINUTE, |s| s.frames.len() > 60);
+        camera.signal(rustix::process::Signal::STOP);
+        let frozen = clock.monotonic_ns();
+        let stalled = |state: &SourceState| *state == SourceState::Stalled;
+        let story = sink.wait("cam", Duration::from_secs(8), |s| s.entered(frozen, stalled).is_some());
+        let noticed = story.entered(frozen, stalled).unwrap() - frozen;
+        assert!(noticed <= 3 * S, "noticed after {noticed} ns");
+        camera.signal(rustix::process::Signal::CONT);
+        let returned = clock.monotonic_ns();
+        let story = sink.wait("cam", Duration::from_secs(20), |s| frame_after(s, returned).is_some());
+        let back = frame_after(&story, returned).unwrap() - returned;
+        assert!(back <= 12 * S, "back after {back} ns");
+        println!("note: frozen: noticed after {} ms, back after {} ms", noticed / 1_000_000, back / 1_000_000);
+        assert!(story.frames.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1), "numbers and times go on");
+
+        for id in files {
+            let story = sink.wait(id, MINUTE, Story::over);
+            assert_eq!(story.broken(), None, "{id}");
+            assert!(story.frames.iter().map(|f| f.0).eq(0..300), "{id} lost a frame");
+        }
+    }
 }

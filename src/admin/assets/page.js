@@ -46,7 +46,8 @@ function show(status) {
   $("problems").textContent = status.problems.join("\n");
   for (const source of status.sources) {
     const c = card(source.id);
-    c.state.textContent = source.state;
+    c.state.textContent =
+      source.retry_every_s ? `${source.state}, still trying every ${source.retry_every_s} s` : source.state;
     c.state.className = `badge ${source.state}`;
     c.fps.textContent = `${source.fps.toFixed(1)} fps`;
     const parts = [`${source.judged} of ${source.frames} frames judged`];

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Scene;
+use crate::backend::pace::{Pace, Pick};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::config::SourcePlan;
 use crate::types::{Clock, Frame, SourceId};
@@ -49,10 +50,7 @@ pub(super) struct Player {
     live: bool,
     /// Frames are due at the scene's pace.
     paced: bool,
-    every: u64,
-    fps: Option<f64>,
-    /// The last slot of the `fps` limit that a frame was delivered in.
-    slot: Option<u64>,
+    pace: Pace,
     next: u64,
     /// Monotonic and wall time of the start; `None` before the first step.
     started: Option<(u64, u64)>,
@@ -75,9 +73,7 @@ impl Player {
             pixels,
             live,
             paced: live || plan.realtime,
-            every: u64::from(plan.every.max(1)),
-            fps: plan.fps,
-            slot: None,
+            pace: Pace::of(plan),
             next: 0,
             started: None,
         }
@@ -145,17 +141,14 @@ impl Player {
 
     /// Whether `every` and `fps` let frame `index` through. What `every` leaves out was asked for and is no drop.
     fn wanted(&mut self, index: u64) -> bool {
-        if !index.is_multiple_of(self.every) {
-            return false;
+        match self.pace.pick(index, self.scene.pts_ns(index)) {
+            Pick::Take => true,
+            Pick::NotEvery => false,
+            Pick::OverRate => {
+                self.sink.event(&self.id, SourceEvent::Dropped { reason: "fps", count: 1 });
+                false
+            }
         }
-        let Some(limit) = self.fps else { return true };
-        let slot = (index as f64 / self.scene.fps() * limit + 1e-9) as u64;
-        if self.slot == Some(slot) {
-            self.sink.event(&self.id, SourceEvent::Dropped { reason: "fps", count: 1 });
-            return false;
-        }
-        self.slot = Some(slot);
-        true
     }
 
     fn frame(&self, index: u64) -> Frame {

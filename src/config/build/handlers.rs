@@ -20,6 +20,14 @@ const SETTINGS: &[(&str, &[&str])] = &[
     ("slack", &["webhook_url"]),
 ];
 
+/// What only strategies have.
+const STRATEGIES_ONLY: &[(&str, &str)] = &[
+    ("limits.wall_ms", "a delivery waits for others: its bound is `timeout_seconds`"),
+    ("limits.alerts_per_call", "a handler raises no alerts"),
+    ("limits.added_per_call", "a handler adds no detections"),
+    ("grants.pixels", "a handler has no picture"),
+];
+
 pub(super) fn build(alerts: &Alerts, site: &mut Site<'_>) -> Vec<HandlerPlan> {
     let mut out: Vec<HandlerPlan> = Vec::new();
     let mut names: Vec<&str> = Vec::new();
@@ -117,6 +125,9 @@ fn module_kind(handler: &Handler, module: &Path, path: &str, site: &mut Site<'_>
         site.wrong(&at, format!("handler `{}` is a module and a {word}", handler.name), "take one of them away");
         return None;
     }
+    super::modules::does_not_apply(path, STRATEGIES_ONLY, site);
+    let found = super::modules::with_ending(module, site);
+    let module = found.as_deref().unwrap_or(module);
     if super::modules::language(module).is_none() {
         let message = format!("handler `{}`: no module is named `{}`", handler.name, module.display());
         site.wrong(&format!("{path}.module"), message, "expected a .lua script or a .wasm component");

@@ -40,3 +40,13 @@ pub(super) fn grants(grants: &Grants, site: &Site<'_>) -> GrantPlan {
     }
     plan
 }
+
+/// A key of `limits` or `grants` that the other kind of module has would have no effect: said, not swallowed.
+pub(super) fn does_not_apply(path: &str, keys: &[(&str, &str)], site: &mut Site<'_>) {
+    for (key, why) in keys {
+        let at = format!("{path}.{key}");
+        if site.places.is_set(&at) {
+            site.wrong_key(&at, format!("`{key}` does not apply here"), *why);
+        }
+    }
+}

@@ -11,6 +11,14 @@ use crate::config::schema::{Detection, Mode, ModelSettings, StrategyEntry};
 use crate::config::warning::{Severity, Warning};
 use crate::types::SourceId;
 
+/// What only handlers have.
+const HANDLERS_ONLY: &[(&str, &str)] = &[
+    ("limits.timeout_seconds", "a strategy waits for nothing: its calls have `wall_ms`"),
+    ("grants.http", "a strategy sends no requests: raise an alert and let a handler send it"),
+    ("grants.secrets", "secrets are for requests, and a strategy sends none"),
+];
+/// What only scripts and components have.
+const MODULES_ONLY: &[&str] = &["class", "limits", "grants", "on_failure", "mode", "shadow_of"];
 /// The built-in that watches for motion.
 const MOTION: &str = "motion";
 
@@ -45,6 +53,7 @@ pub(super) fn build(
                 continue;
             }
             (Some(file), None) => {
+                module_keys_do_not_apply(entry, &path, site);
                 let settings = model_settings(entry, &path, site);
                 if entry.enabled && !idle {
                     let labels = entry.labels_path.as_deref();
@@ -55,6 +64,7 @@ pub(super) fn build(
             }
             (None, Some(module)) => {
                 model_keys_do_not_apply(entry, &path, site);
+                modules::does_not_apply(&path, HANDLERS_ONLY, site);
                 if !entry.enabled {
                     continue;
                 }
@@ -65,6 +75,7 @@ pub(super) fn build(
             }
             (None, None) if entry.name == MOTION => {
                 motion_is_listed = true;
+                module_keys_do_not_apply(entry, &path, site);
                 model_keys_do_not_apply(entry, &path, site);
                 if !entry.enabled {
                     continue;
@@ -125,6 +136,12 @@ fn shadowed(entry: &StrategyEntry, path: &str, detection: &Detection, site: &mut
             if !others.any(|s| s.name == *of && s.mode == Mode::Active) {
                 let label = "expected the name of an active strategy with a module";
                 site.wrong(&at, format!("there is no strategy `{of}` to run beside"), label);
+            }
+            let is_other = |s: &&StrategyEntry| s.enabled && s.shadow_of.as_ref() == Some(of) && s.mode == Mode::Shadow;
+            // In listed order, so that the second one is told.
+            if let Some(first) = detection.strategies.iter().find(is_other).filter(|first| first.name != entry.name) {
+                let label = "take one of them away: a strategy has one shadow at a time";
+                site.wrong(&at, format!("`{of}` already has the shadow `{}`", first.name), label);
             }
             Some(of.clone())
         }
@@ -189,6 +206,17 @@ fn model(
             .precision
             .or(set.then_some(detection.tensor_rt_precision))
             .map(|precision| precision.as_str().to_owned()),
+    }
+}
+
+/// A key that only a script or component has, on a strategy that is none.
+fn module_keys_do_not_apply(entry: &StrategyEntry, path: &str, site: &mut Site<'_>) {
+    for key in MODULES_ONLY {
+        let at = format!("{path}.{key}");
+        if site.places.is_set(&at) {
+            let message = format!("`{key}` applies to a script or component, and strategy `{}` is none", entry.name);
+            site.wrong_key(&at, message, "name one as `module`");
+        }
     }
 }
 

@@ -32,12 +32,16 @@ fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
 
     // A quarter of a delay may be taken away by chance; an attempt itself takes some time.
     let gap = |camera: &Receiver, index: usize| camera.gaps()[index].as_secs_f64();
-    let longest = |camera: &Receiver| camera.gaps().into_iter().max().unwrap_or(Duration::ZERO).as_secs_f64();
+    // A busy machine makes one attempt or another late, never all: doubled from 0.3 s, the fourth gap and all after it
+    // would be 1.8 s at least.
+    let later = |camera: &Receiver| {
+        camera.gaps().get(3..).unwrap_or_default().iter().min().map_or(f64::MAX, Duration::as_secs_f64)
+    };
     assert!(gap(doubling, 0) >= 0.22 && gap(doubling, 1) >= 0.45, "{:?}", doubling.gaps());
     assert!(gap(doubling, 2) >= 0.9 && gap(doubling, 3) >= 1.8, "{:?}", doubling.gaps());
-    assert!(capped.hits().len() > 5 && longest(capped) < 1.5 && gap(capped, 1) >= 0.45, "{:?}", capped.gaps());
-    assert!(fixed.hits().len() > capped.hits().len() && longest(fixed) < 1.2, "{:?}", fixed.gaps());
-    assert!((1.2..2.8).contains(&gap(slow, 0)), "{:?}", slow.gaps());
+    assert!(capped.hits().len() > 5 && later(capped) < 1.5 && gap(capped, 1) >= 0.45, "{:?}", capped.gaps());
+    assert!(fixed.hits().len() > capped.hits().len() && later(fixed) < 1.2, "{:?}", fixed.gaps());
+    assert!(gap(slow, 0) >= 1.2, "{:?}", slow.gaps());
 
     // Out of retries, a camera counts as failed and is tried at the longest delay only, ten seconds.
     let failed = |page: &str, id: &str| {
@@ -45,7 +49,9 @@ fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     };
     let (page_a, page_d) = (a.page(), d.page());
     assert!(failed(&page_a, "few") && !failed(&page_a, "fixed") && failed(&page_d, "once"));
-    assert_eq!((few.hits().len(), once.hits().len()), (2, 2));
+    for camera in [few, once] {
+        assert!(camera.hits().len() >= 2 && camera.gaps()[1..].iter().all(|g| g.as_secs() >= 7), "{:?}", camera.gaps());
+    }
     for run in [a, b, c, d] {
         stop(run);
     }

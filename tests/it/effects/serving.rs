@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-use super::{ALARM, Bench, LIVE, TRACE, cores, model, poll, stop, threads, workers};
+use super::{ALARM, Bench, LIVE, TRACE, cores, model, poll, shortest, stop, threads, workers};
 use crate::harness::{get, sample, skip};
 
 /// A port that was free a moment ago.
@@ -143,7 +143,7 @@ fn an_unfilled_batch_waits_as_long_as_it_is_told() {
     for (short, long) in
         [("batch_timeout_ms: 1", "batch_timeout_ms: 1000"), ("batch_timeout_us: 1000", "batch_timeout_us: 1000000")]
     {
-        let (short, long) = (seconds(short), seconds(long));
+        let (short, long) = (shortest(1.5, || seconds(short)), seconds(long));
         assert!(short < 1.5 && long >= 2.0, "{short} s, {long} s");
     }
 }

@@ -17,11 +17,51 @@ fn capacity(dir: &std::path::Path, model: &str) -> f64 {
     summary["sources"][0]["judged"].as_f64().unwrap() / summary["seconds"].as_f64().unwrap()
 }
 
-/// The bar is two inference periods at p99, and a quiet machine keeps it. What a neighbour takes from a shared machine
-/// moves the tail, so the suite prints the figure, holds the median to the bar, and the tail to a bound that only a
-/// queue that grows would break.
-const MEDIAN_MAX: f64 = 2.0;
-const TAIL_MAX: f64 = 6.0;
+/// The oldest that a judged live frame may be at p99, in inference periods.
+const AGE_MAX: f64 = 2.0;
+/// How often it is tried: what a neighbour takes from a shared machine moves the tail, and a queue that grows would move
+/// it every time.
+const TRIES: usize = 3;
+/// How long the engine is watched, once it has run in.
+const WATCHED: Duration = Duration::from_secs(15);
+const RUN_IN: Duration = Duration::from_secs(3);
+
+/// What a run under overload left behind.
+struct Story {
+    judged_per_s: f64,
+    p50: f64,
+    p99: f64,
+}
+
+/// One run: its own claims about memory and counting hold each time.
+fn overload(dir: &std::path::Path) -> Story {
+    let args = ["run", "--config", "config.yaml", "--json", "--judgements", "judged.jsonl"];
+    let mut run = Dsengine::new(args).cwd(dir).start();
+    run.page();
+    assert!(run.end(RUN_IN).is_none(), "{:?}", run.seen);
+    let early = rss_kib(run.pid());
+    assert!(run.end(WATCHED).is_none(), "{:?}", run.seen);
+    let late = rss_kib(run.pid());
+    run.signal("INT");
+    assert_eq!(run.end(Duration::from_secs(5)).and_then(|s| s.code()), Some(0));
+    assert!(late <= early + 10 * 1024, "memory grows: {early} -> {late} KiB");
+
+    let text = std::fs::read_to_string(dir.join("judged.jsonl")).unwrap();
+    let judged: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let mut ages: Vec<u64> =
+        judged.iter().map(|j| j["waited_ns"].as_u64().unwrap() + j["lane_ns"].as_u64().unwrap()).collect();
+    let joined = run.seen.join("\n");
+    let dropped = joined
+        .split("\"overload\": ")
+        .nth(1)
+        .and_then(|t| t.split([',', '\n', '}']).next()?.trim().parse::<u64>().ok());
+    let dropped = dropped.unwrap_or_else(|| panic!("no drops are counted: {joined}"));
+    assert!(dropped as f64 > 0.3 * judged.len() as f64, "{dropped} dropped of {} judged", judged.len());
+
+    let judged_per_s = judged.len() as f64 / (RUN_IN + WATCHED).as_secs_f64();
+    let mut periods = |share| quantile(&mut ages, share) as f64 / 1e9 * judged_per_s;
+    Story { judged_per_s, p50: periods(0.5), p99: periods(0.99) }
+}
 
 #[test]
 fn judged_frames_stay_fresh_and_skipped_ones_are_counted() {
@@ -37,38 +77,17 @@ fn judged_frames_stay_fresh_and_skipped_ones_are_counted() {
          monitoring: {{ prometheus: {{ port: 0 }} }}\n"
     );
     write(dir.path(), "config.yaml", &config);
-    let args = ["run", "--config", "config.yaml", "--json", "--judgements", "judged.jsonl"];
-    let mut run = Dsengine::new(args).cwd(dir.path()).start();
-    run.page();
-    assert!(run.end(Duration::from_secs(5)).is_none(), "{:?}", run.seen);
-    let early = rss_kib(run.pid());
-    assert!(run.end(Duration::from_secs(20)).is_none(), "{:?}", run.seen);
-    let late = rss_kib(run.pid());
-    run.signal("INT");
-    assert_eq!(run.end(Duration::from_secs(5)).and_then(|s| s.code()), Some(0));
-
-    let text = std::fs::read_to_string(dir.path().join("judged.jsonl")).unwrap();
-    let judged: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let mut ages: Vec<u64> =
-        judged.iter().map(|j| j["waited_ns"].as_u64().unwrap() + j["lane_ns"].as_u64().unwrap()).collect();
-    let lasted = judged.len() as f64 / 25.0;
-    let period_ms = 1000.0 / lasted;
-    let p50_ms = quantile(&mut ages, 0.5) as f64 / 1e6;
-    let p99_ms = quantile(&mut ages, 0.99) as f64 / 1e6;
-    println!(
-        "overload: {fps} fps offered, {lasted:.1} judged a second (alone: {capacity:.1}); age p50 {:.1} ms, p99 {p99_ms:.1} ms \
-         = {:.2} periods; rss {early} -> {late} KiB",
-        p50_ms,
-        p99_ms / period_ms
-    );
-    let joined = run.seen.join("\n");
-    let dropped = joined
-        .split("\"overload\": ")
-        .nth(1)
-        .and_then(|t| t.split([',', '\n', '}']).next()?.trim().parse::<u64>().ok());
-    let dropped = dropped.unwrap_or_else(|| panic!("no drops are counted: {joined}"));
-    assert!(dropped as f64 > 0.3 * judged.len() as f64, "{dropped} dropped of {} judged", judged.len());
-    assert!(late <= early + 10 * 1024, "memory grows: {early} -> {late} KiB");
-    assert!(p50_ms <= MEDIAN_MAX * period_ms, "age p50 {p50_ms:.1} ms, a period is {period_ms:.1} ms");
-    assert!(p99_ms <= TAIL_MAX * period_ms, "age p99 {p99_ms:.1} ms, a period is {period_ms:.1} ms");
+    let mut best = f64::MAX;
+    for attempt in 1..=TRIES {
+        let Story { judged_per_s, p50, p99 } = overload(dir.path());
+        println!(
+            "overload {attempt}: {fps} fps offered, {judged_per_s:.1} judged a second (alone, start included: \
+             {capacity:.1}); age p50 {p50:.2}, p99 {p99:.2} periods"
+        );
+        best = best.min(p99);
+        if best <= AGE_MAX {
+            return;
+        }
+    }
+    panic!("age p99 {best:.2} periods at best");
 }

@@ -85,8 +85,14 @@ fn finish(mut run: Running, path: &Path) -> Story {
     Story { judged, dropped }
 }
 
-#[test]
-fn a_thousand_saves_under_four_running_sources_lose_no_frame_and_mix_no_generations() {
+/// How often a pair of runs is tried: a live source on a busy machine loses frames with and without saves, and a reload
+/// that cost frames would do so every time.
+const PAIRS_MAX: usize = 3;
+/// What saves may add to the lane's delay at p99.9: one frame.
+const FRAME_NS: u64 = 33_333_333;
+
+/// A thousand saves, each with its verdict, and a burst.
+fn saves(pair: usize) -> (Story, Duration) {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("judged.jsonl");
     let mut run = start(dir.path(), "judged.jsonl");
@@ -121,13 +127,12 @@ fn a_thousand_saves_under_four_running_sources_lose_no_frame_and_mix_no_generati
     run.wait_line(limit, |l| l.contains("the last of the burst"));
     let lasted = started.elapsed();
     let story = finish(run, &log);
-
-    // The same time without a save.
-    let quiet = tempfile::tempdir().unwrap();
-    let mut control = start(quiet.path(), "judged.jsonl");
-    assert!(control.end(lasted.min(Duration::from_secs(30))).is_none());
-    let control = finish(control, &quiet.path().join("judged.jsonl"));
-
+    println!(
+        "reload {pair}: {good} good saves, save to verdict p50 {} ms p99 {} ms; rss {rss:?} KiB",
+        quantile(&mut took, 0.5) / 1_000_000,
+        quantile(&mut took, 0.99) / 1_000_000,
+    );
+    assert!(rss[9] <= rss[1] + 8 * 1024, "memory grows over reloads: {rss:?} KiB");
     assert_eq!(story.judged.len(), SOURCES);
     for (source, frames) in &story.judged {
         let seqs: BTreeSet<u64> = frames.iter().map(|f| f.0).collect();
@@ -139,21 +144,43 @@ fn a_thousand_saves_under_four_running_sources_lose_no_frame_and_mix_no_generati
         let generations: BTreeSet<u64> = frames.iter().map(|f| f.1).collect();
         assert!(generations.len() > 100, "{source}: saw {} generations", generations.len());
     }
-    // On a quiet machine both are 0. A live source on a busy one loses frames with or without saves; each is counted,
-    // and the figures are printed side by side.
-    println!("reload: dropped {:?}, in the control run {:?}", story.dropped, control.dropped);
     assert!(story.all_drops() * 4 <= story.frames(), "most frames have to be judged: {:?}", story.dropped);
-    let delays = |story: &Story| story.judged.values().flatten().map(|f| f.2).collect::<Vec<u64>>();
-    let (with, without) = (quantile(&mut delays(&story), 0.999), quantile(&mut delays(&control), 0.999));
-    // The tail is printed; what is held is what no neighbour moves: one frame at p99.
-    let added = quantile(&mut delays(&story), 0.99).saturating_sub(quantile(&mut delays(&control), 0.99));
-    println!(
-        "reload: {good} good saves, save to verdict p50 {} ms p99 {} ms; lane delay p99.9 {:.2} ms against {:.2} ms; rss {rss:?} KiB",
-        quantile(&mut took, 0.5) / 1_000_000,
-        quantile(&mut took, 0.99) / 1_000_000,
-        with as f64 / 1e6,
-        without as f64 / 1e6,
-    );
-    assert!(added <= 33_333_333, "added lane delay p99: {added} ns");
-    assert!(rss[9] <= rss[1] + 8 * 1024, "memory grows over reloads: {rss:?} KiB");
+    (story, lasted)
+}
+
+/// The same time without a save.
+fn control(lasted: Duration) -> Story {
+    let quiet = tempfile::tempdir().unwrap();
+    let mut control = start(quiet.path(), "judged.jsonl");
+    assert!(control.end(lasted).is_none());
+    finish(control, &quiet.path().join("judged.jsonl"))
+}
+
+#[test]
+fn a_thousand_saves_under_four_running_sources_lose_no_frame_and_mix_no_generations() {
+    for pair in 1.. {
+        let (story, lasted) = saves(pair);
+        let control = control(lasted);
+        let delay = |story: &Story| {
+            let mut delays: Vec<u64> = story.judged.values().flatten().map(|f| f.2).collect();
+            quantile(&mut delays, 0.999)
+        };
+        let (with, without) = (delay(&story), delay(&control));
+        println!(
+            "reload {pair}: dropped {} of {} {:?}, in the control run {} of {} {:?}; lane delay p99.9 {:.2} ms against {:.2} ms",
+            story.all_drops(),
+            story.frames(),
+            story.dropped,
+            control.all_drops(),
+            control.frames(),
+            control.dropped,
+            with as f64 / 1e6,
+            without as f64 / 1e6,
+        );
+        let (equal, prompt) = (story.all_drops() <= control.all_drops(), with.saturating_sub(without) <= FRAME_NS);
+        if equal && prompt {
+            return;
+        }
+        assert!(pair < PAIRS_MAX, "drops equal the control's: {equal}; at most one frame later at p99.9: {prompt}");
+    }
 }

@@ -1,8 +1,10 @@
-//! Which decoded frames are analysed: `fps` by frame time, `every` by index. Pure.
+//! Which of a source's frames are analysed, whatever plays it: `fps` by frame time, `every` by index. Pure.
 
-/// What to do with a decoded frame.
+use crate::config::SourcePlan;
+
+/// What to do with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pick {
+pub(crate) enum Pick {
     /// Analyse it.
     Take,
     /// Left out because the source is limited to some frames per second.
@@ -17,23 +19,28 @@ pub(super) enum Pick {
 const EARLY_SHARE: f64 = 0.25;
 const EARLY_NS_MAX: f64 = 10_000_000.0;
 
-/// Chooses among the decoded frames of one source.
+/// Chooses among the frames of one source.
 #[derive(Debug, Clone)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     period_ns: Option<f64>,
     every: u64,
     due_ns: Option<f64>,
 }
 
 impl Pace {
+    /// As the source's plan says.
+    pub(crate) fn of(plan: &SourcePlan) -> Self {
+        Self::new(plan.fps, plan.every)
+    }
+
     /// At most `fps` frames per second of frame time, and only indices divisible by `every`.
-    pub(super) fn new(fps: Option<f64>, every: u32) -> Self {
+    fn new(fps: Option<f64>, every: u32) -> Self {
         let period_ns = fps.filter(|f| f.is_finite() && *f > 0.0).map(|f| 1e9 / f);
         Self { period_ns, every: u64::from(every.max(1)), due_ns: None }
     }
 
     /// Judges the frame with index `seq` and time `pts_ns`; frames come in order.
-    pub(super) fn pick(&mut self, seq: u64, pts_ns: u64) -> Pick {
+    pub(crate) fn pick(&mut self, seq: u64, pts_ns: u64) -> Pick {
         if !seq.is_multiple_of(self.every) {
             return Pick::NotEvery;
         }

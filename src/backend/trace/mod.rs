@@ -1,0 +1,154 @@
+//! Traces: recorded detections, one JSON object a line, and the backend that plays them again.
+//!
+//! The first line is a [`Header`]; every other line one analysed frame. A trace has no pixels: its frames arrive
+//! tracked, and the engine judges them on the recorded frame time, as fast as it can.
+
+mod player;
+mod reader;
+mod writer;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use player::TraceBackend;
+pub use reader::Reader;
+pub use writer::Writer;
+
+use crate::types::{BBox, Detection, Frame, SourceId};
+
+/// The trace format's version; a reader refuses what is newer.
+pub const FORMAT: u32 = 1;
+
+/// The first line of a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the trace format.
+    pub format: u32,
+    /// Version of the engine that wrote it.
+    pub dsengine: String,
+    /// SHA-256 of the effective configuration, hex.
+    pub config_hash: String,
+    /// Wall-clock time of frame time 0, nanoseconds since 1970 UTC: what a replayed alert's `time` counts from.
+    pub start_unix_ns: u64,
+}
+
+/// One analysed frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The source's name.
+    pub source: SourceId,
+    /// Index of the decoded frame.
+    pub seq: u64,
+    /// Frame time in nanoseconds.
+    pub pts_ns: u64,
+    /// Width of the upright picture in pixels.
+    pub width: u32,
+    /// Height of the upright picture in pixels.
+    pub height: u32,
+    /// What was seen, best first as the detector gave it.
+    pub detections: Vec<Seen>,
+}
+
+/// One detection of a [`Record`]: the box is `[x, y, width, height]`, 0..1 of the original picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Class name.
+    pub label: Arc<str>,
+    /// Class index.
+    pub class_id: u32,
+    /// Score, 0..1.
+    pub confidence: f32,
+    /// Box.
+    pub bbox: [f32; 4],
+    /// Tracker's id; `null` when untracked.
+    pub track_id: Option<u64>,
+}
+
+impl From<&Frame> for Record {
+    fn from(frame: &Frame) -> Self {
+        let detections = frame.detections.iter().map(|d| Seen {
+            label: Arc::clone(&d.label),
+            class_id: d.class_id,
+            confidence: d.confidence,
+            bbox: [d.bbox.x, d.bbox.y, d.bbox.width, d.bbox.height],
+            track_id: d.track_id,
+        });
+        Self {
+            source: frame.source.clone(),
+            seq: frame.seq,
+            pts_ns: frame.pts_ns,
+            width: frame.width,
+            height: frame.height,
+            detections: detections.collect(),
+        }
+    }
+}
+
+impl Record {
+    /// The frame this was recorded from, without pixels.
+    pub fn into_frame(self, start_unix_ns: u64) -> Frame {
+        // A trace that was recorded without tracking is tracked now.
+        let tracked = self.detections.iter().all(|seen| seen.track_id.is_some());
+        let detections = self.detections.into_iter().map(|seen| {
+            let [x, y, width, height] = seen.bbox;
+            let mut detection =
+                Detection::new(seen.label, seen.class_id, seen.confidence, BBox { x, y, width, height });
+            detection.track_id = seen.track_id;
+            detection
+        });
+        Frame {
+            tracked,
+            detections: detections.collect(),
+            source: self.source,
+            seq: self.seq,
+            pts_ns: self.pts_ns,
+            captured_unix_ns: start_unix_ns + self.pts_ns,
+            arrived_ns: 0,
+            width: self.width,
+            height: self.height,
+            picture: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_survives_the_way_through_a_trace() {
+        let mut detection = Detection::new("person", 0, 0.5, BBox { x: 0.1, y: 0.2, width: 0.3, height: 0.4 });
+        detection.track_id = Some(7);
+        let frame = Frame {
+            source: SourceId::from("door"),
+            seq: 5,
+            pts_ns: 200_000_000,
+            captured_unix_ns: 1_000_200_000_000,
+            arrived_ns: 3,
+            width: 640,
+            height: 360,
+            detections: vec![detection],
+            tracked: false,
+            picture: None,
+        };
+        let header = Header {
+            format: FORMAT,
+            dsengine: "0.0.0".into(),
+            config_hash: "x".into(),
+            start_unix_ns: 1_000_000_000_000,
+        };
+        let mut writer = Writer::new(Vec::new(), &header).unwrap();
+        writer.write(&frame).unwrap();
+        let bytes = writer.finish().unwrap();
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mut reader = Reader::open(file.path()).unwrap();
+        assert_eq!(*reader.header(), header);
+        let back = reader.next_record().unwrap().unwrap().into_frame(header.start_unix_ns);
+        assert_eq!(back.detections, frame.detections);
+        assert_eq!((back.seq, back.pts_ns, back.captured_unix_ns), (5, 200_000_000, 1_000_200_000_000));
+        assert!(back.tracked && reader.next_record().unwrap().is_none());
+    }
+}

@@ -1,0 +1,308 @@
+//! What scripts may use and reach, what becomes of their failures, shadows, and handlers in scripts.
+
+use serde_json::{Value, json};
+
+use super::{Answer, Bench, LIVE, Receiver, TRACE, poll, stop};
+use crate::harness::{get, sample, signal};
+
+/// The trace judged by `rule.lua` with these keys beside its name.
+fn judged(bench: &Bench, keys: &str, script: &str) -> (Value, Vec<Value>) {
+    bench.write("rule.lua", script);
+    let _ = std::fs::remove_file(bench.path("alerts.jsonl"));
+    let config = format!(
+        "{TRACE}detection: {{ strategies: [{{ name: rule, module: rule.lua{keys} }}] }}\n\
+         alerts: {{ throttle_seconds: 0, min_confidence: 0, handlers: [file] }}\n"
+    );
+    let summary = bench.summary(&config);
+    (summary, bench.lines("alerts.jsonl"))
+}
+
+fn faults(summary: &Value) -> u64 {
+    summary["strategies"][0]["faults"].as_u64().unwrap()
+}
+
+#[test]
+fn a_script_is_held_to_the_limits_that_are_set() {
+    let bench = Bench::new();
+    let pair = |key: &str, tight: &str, wide: &str, script: &str| {
+        let with = |value: &str| judged(&bench, &format!(", limits: {{ {key}: {value} }}"), script);
+        (with(tight), with(wide))
+    };
+    // Some 60 ms of work for one frame.
+    let busy = "function detect(frame)\n  if frame.seq == 3 then\n    local n = 0\n    for i = 1, 4000000 do n += i % 7 end\n  end\nend\n";
+    let ((tight, _), (wide, _)) = pair("hard_ms", "3", "9000", busy);
+    assert_eq!((faults(&tight), faults(&wide)), (1, 0), "hard_ms");
+    let ((tight, _), (wide, _)) = pair("wall_ms", "10", "60000", &busy.replace("4000000", "40000000"));
+    assert!(faults(&tight) == 1, "wall_ms: {tight}");
+    assert!(tight["strategies"][0]["last_error"].as_str().unwrap().contains("rule.lua:"), "{tight}");
+    assert_eq!(faults(&wide), 1, "the CPU limit still holds: {wide}");
+    let hungry =
+        "local kept = {}\nfunction detect(frame)\n  for i = 1, 20000 do kept[#kept + 1] = { frame.seq, i } end\nend\n";
+    let ((tight, _), (wide, _)) = pair("memory_mb", "2", "512", hungry);
+    assert!(faults(&tight) > 0 && faults(&wide) == 0, "memory_mb: {} {}", faults(&tight), faults(&wide));
+    let loud = "function detect(frame)\n  for i = 1, 5 do frame:alert{ rule = 'r' .. i, key = frame.seq } end\nend\n";
+    let ((_, tight), (_, wide)) = pair("alerts_per_call", "2", "5", loud);
+    assert_eq!((tight.len(), wide.len()), (200, 500), "alerts_per_call");
+    let adds = "function detect(frame)\n  for i = 1, 5 do frame:add{ label = 'x', bbox = { 0, 0, 1, 1 } } end\nend\n";
+    let ((tight, _), (wide, _)) = pair("added_per_call", "4", "5", adds);
+    assert!(faults(&tight) > 0 && faults(&wide) == 0, "added_per_call");
+    let long = "function detect(frame)\n  if frame.seq == 0 then frame:alert{ rule = 'r', message = ('x'):rep(500) } end\nend\n";
+    let ((_, tight), (_, wide)) = pair("message_bytes", "100", "1000", long);
+    let length = |alerts: &[Value]| alerts[0]["message"].as_str().unwrap().chars().count();
+    assert_eq!((length(&tight), length(&wide)), (101, 500), "message_bytes");
+    let keeps = "function detect(frame) state.set('k' .. frame.seq, ('x'):rep(100)) end\n";
+    let ((tight, _), (wide, _)) = pair("state_bytes", "1000", "100000", keeps);
+    assert!(faults(&tight) > 0 && faults(&wide) == 0, "state_bytes");
+    let talks = "function detect(frame)\n  for i = 1, 20 do log.warn('line ' .. frame.seq) end\nend\n";
+    bench.write("rule.lua", talks);
+    let lines = |limit: u32| {
+        let config = format!(
+            "{TRACE}detection: {{ strategies: [{{ name: rule, module: rule.lua, limits: {{ log_lines_per_second: {limit} }} }}] }}\n"
+        );
+        let out = bench.run(&config).expect(0);
+        out.stderr.matches("line ").count()
+    };
+    // Ten seconds of frame time.
+    assert_eq!((lines(3), lines(30)), (30, 300), "log_lines_per_second");
+    // Slow is counted, not stopped.
+    bench.write("rule.lua", &busy.replace("frame.seq == 3", "true").replace("4000000", "400000"));
+    let slow = |soft: &str| {
+        let keys = format!("limits: {{ soft_ms: {soft}, hard_ms: 5000 }}");
+        let mut run =
+            bench.start(&format!("{LIVE}detection: {{ strategies: [{{ name: rule, module: rule.lua, {keys} }}] }}\n"));
+        let page = run.page();
+        poll(&mut run, || {
+            let metrics = get(&page, "/metrics").1;
+            sample(&metrics, "dsengine_strategy_calls_total{").filter(|calls| *calls > 130.0).map(|_| {
+                let series = "dsengine_strategy_limited_total{source=\"a\",strategy=\"rule\",what=\"slow_calls\"}";
+                sample(&metrics, series).unwrap_or(0.0)
+            })
+        })
+    };
+    let (tight, wide) = (slow("0.1"), slow("5000"));
+    assert!(tight > 0.0 && wide == 0.0, "soft_ms: {tight} {wide}");
+}
+
+#[test]
+fn a_script_reaches_what_is_granted_and_nothing_else() {
+    let bench = Bench::new();
+    let secret = bench.write("secret.txt", "from a file");
+    let needs =
+        format!("---@needs env HOME\n---@needs shared_state\n---@needs pixels\n---@needs files {}\n", secret.display());
+    let script = format!(
+        "{needs}function detect(frame)\n  shared.add('n', 1)\n  if frame.seq == 99 then\n    frame:alert{{ rule = 'r', message = \
+         env.HOME .. '|' .. files.read('{}') .. '|' .. shared.get('n') .. '|' .. tostring(pixels.size()) }}\n  end\nend\n",
+        secret.display()
+    );
+    let grants = format!("env: [HOME], shared_state: true, pixels: true, files: [{}]", bench.dir.path().display());
+    let (summary, alerts) = judged(&bench, &format!(", grants: {{ {grants} }}"), &script);
+    assert_eq!(faults(&summary), 0, "{summary}");
+    let home = std::env::var("HOME").unwrap();
+    assert_eq!(alerts[0]["message"], format!("{home}|from a file|100|nil"));
+    // Each one that is missing is named, and nothing runs.
+    for (missing, told) in [
+        ("env: [HOME], ", "the environment variable HOME"),
+        ("shared_state: true, ", "state over all sources"),
+        ("pixels: true, ", "pixels"),
+    ] {
+        bench.write("rule.lua", &script);
+        let keys = grants.replace(missing, "");
+        let out = bench.run(&format!(
+            "{TRACE}detection: {{ strategies: [{{ name: rule, module: rule.lua, grants: {{ {keys} }} }}] }}\n"
+        ));
+        assert_eq!(out.code(), 2);
+        assert!(out.stderr.contains(&format!("rule asks for {told}, which is not granted")), "{}", out.stderr);
+    }
+    // What is granted and not asked for is not there.
+    let (summary, _) =
+        judged(&bench, &format!(", grants: {{ {grants} }}"), &script.replace("---@needs env HOME\n", ""));
+    assert!(faults(&summary) > 0, "{summary}");
+}
+
+#[test]
+fn a_failed_frame_goes_where_on_failure_says() {
+    let bench = Bench::new();
+    bench.write("broken.lua", "function detect(frame)\n  if frame.seq < 3 then error('no') end\nend\n");
+    bench.write("after.lua", "function detect(frame) frame:alert{ rule = 'seen', key = frame.seq } end\n");
+    let seen = |word: &str| {
+        let _ = std::fs::remove_file(bench.path("alerts.jsonl"));
+        let config = format!(
+            "{TRACE}detection: {{ strategies: [{{ name: broken, module: broken.lua, on_failure: {word} }}, \
+             {{ name: after, module: after.lua }}] }}\n\
+             alerts: {{ throttle_seconds: 0, min_confidence: 0, handlers: [file] }}\n"
+        );
+        let summary = bench.summary(&config);
+        (bench.lines("alerts.jsonl").len(), summary["sources"][0]["dropped"]["strategy_fault"].as_u64().unwrap_or(0))
+    };
+    assert_eq!(seen("pass"), (100, 0));
+    assert_eq!(seen("skip"), (97, 3));
+    // Off for good after five faults, where it otherwise would come back after ten seconds of frame time.
+    let always = "function detect(frame) error('no') end\n";
+    let off = |word: &str| faults(&judged(&bench, &format!(", on_failure: {word}"), always).0);
+    assert_eq!(off("disable"), 5);
+    assert_eq!(seen("disable"), (100, 0));
+}
+
+#[test]
+fn keys_of_the_other_kind_of_module_are_refused() {
+    let bench = Bench::new();
+    bench.write("handler.lua", "function handle_alert(alert) end\n");
+    for (keys, told) in [
+        ("limits: { timeout_seconds: 1 }", "a strategy waits for nothing"),
+        ("grants: { http: [a.example] }", "a strategy sends no requests"),
+        ("grants: { secrets: { A: b } }", "a strategy sends none"),
+    ] {
+        let config = format!("{TRACE}detection: {{ strategies: [{{ name: alarm, module: alarm.lua, {keys} }}] }}\n");
+        let out = bench.run(&config);
+        assert!(out.code() == 2 && out.stderr.contains(told), "{keys}: {}", out.stderr);
+    }
+    for (keys, told) in [
+        ("limits: { wall_ms: 10 }", "its bound is `timeout_seconds`"),
+        ("limits: { alerts_per_call: 1 }", "a handler raises no alerts"),
+        ("limits: { added_per_call: 1 }", "a handler adds no detections"),
+        ("grants: { pixels: true }", "a handler has no picture"),
+    ] {
+        let config = format!("{TRACE}alerts: {{ handlers: [{{ name: h, module: handler.lua, {keys} }}] }}\n");
+        let out = bench.run(&config);
+        assert!(out.code() == 2 && out.stderr.contains(told), "{keys}: {}", out.stderr);
+    }
+}
+
+#[test]
+fn a_class_of_a_script_judges() {
+    let bench = Bench::new();
+    let script = "Loud = {}\nLoud.__index = Loud\nfunction Loud.new(config)\n  return setmetatable({ word = config.word }, Loud)\nend\n\
+                  function Loud:detect(frame)\n  frame:alert{ rule = self.word, key = frame.seq }\nend\n\
+                  function Loud:should_process(d) return d.confidence > 0.8 end\n\
+                  Quiet = {}\nfunction Quiet:detect(frame) end\n";
+    let (_, alerts) = judged(&bench, ", class: Loud, config: { word: heard }", script);
+    assert_eq!((alerts.len(), &alerts[0]["rule"]), (100, &json!("heard")));
+    let (_, alerts) = judged(&bench, ", class: Quiet", script);
+    assert!(alerts.is_empty());
+}
+
+#[test]
+fn a_shadow_is_compared_and_promoted() {
+    let bench = Bench::new();
+    bench.write("old.lua", "function detect(frame) state.set('n', (state.get('n') or 0) + 1) end\n");
+    bench.write(
+        "new.lua",
+        "function detect(frame)\n  state.set('n', (state.get('n') or 0) + 1)\n  frame:alert{ rule = 'new', message = 'n ' .. state.get('n') }\nend\n",
+    );
+    let config = format!(
+        "{LIVE}detection: {{ strategies: [{{ name: next, module: new.lua, mode: shadow, shadow_of: now }}, \
+         {{ name: now, module: old.lua }}, {{ name: same, module: old.lua, mode: shadow, shadow_of: now }}] }}\n\
+         alerts: {{ min_confidence: 0, handlers: [file] }}\n"
+    );
+    // One shadow to a strategy.
+    let out = bench.run(&config);
+    assert!(out.code() == 2 && out.stderr.contains("already has the shadow"), "{}", out.stderr);
+    let config = config.replace(", { name: same, module: old.lua, mode: shadow, shadow_of: now }", "");
+    let mut run = bench.start(&config);
+    let page = run.page();
+    let different = "dsengine_strategy_shadow_total{source=\"a\",strategy=\"next\",verdict=\"different\"}";
+    let metric = |series: &str| sample(&get(&page, "/metrics").1, series);
+    poll(&mut run, || metric(different).filter(|n| *n >= 10.0));
+    assert!(bench.lines("alerts.jsonl").is_empty(), "a shadow has no effect");
+    let plugins = || serde_json::from_str::<Value>(&get(&page, "/api/v1/plugins").1).unwrap();
+    assert_eq!(plugins()[0]["shadow_of"], "now");
+    let (status, answer) = crate::harness::post(&page, "/api/v1/plugins/next/promote");
+    assert_eq!(status, 200, "{answer}");
+    poll(&mut run, || bench.lines("alerts.jsonl").first().cloned());
+    assert_eq!(plugins().as_array().unwrap().len(), 1, "the shadow has become the strategy");
+    assert_eq!((&plugins()[0]["name"], &plugins()[0]["generation"]), (&json!("now"), &json!(2)));
+    let message = bench.lines("alerts.jsonl")[0]["message"].as_str().unwrap().to_owned();
+    let n: u64 = message.trim_start_matches("n ").parse().unwrap();
+    assert!(n > 10, "the strategy's own state goes on: {message}");
+    stop(run);
+}
+
+#[test]
+fn sighup_reads_every_script_again() {
+    let bench = Bench::new();
+    bench.write("rule.lua", "function detect(frame) log.info('first') end\n");
+    let mut run = bench.start(&format!("{LIVE}detection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\n"));
+    let page = run.page();
+    run.wait_line(super::LIMIT, |line| line.contains("first"));
+    signal(run.pid(), "HUP");
+    run.wait_line(super::LIMIT, |line| line.contains("the file is the running version again"));
+    assert_eq!(get(&page, "/livez").0, 200);
+    stop(run);
+}
+
+/// A run over the trace whose alerts go to `handler.lua` with these keys beside its name.
+fn handled(bench: &Bench, keys: &str, script: &str) -> (i32, Value, String) {
+    bench.write("handler.lua", script);
+    let config = format!(
+        "{TRACE}detection: {{ strategies: [{{ name: alarm, module: alarm.lua }}] }}\n\
+         alerts: {{ min_confidence: 0, retry_attempts: 1, retry_delay: 0.1, handlers: [{{ name: own, module: handler.lua{keys} }}] }}\n"
+    );
+    let out = bench.run(&config);
+    let (code, told) = (out.code(), out.stderr.clone());
+    (code, if code == 0 { out.json() } else { Value::Null }, told)
+}
+
+#[test]
+fn a_handler_in_a_script_delivers_within_its_limits_and_grants() {
+    let bench = Bench::new();
+    let receiver = Receiver::new(Answer::Status(204));
+    let address = &receiver.address;
+    let script = format!(
+        "---@needs http {address}\n---@needs env HOME\n---@needs shared_state\n---@needs files {dir}\n\
+         Own = {{}}\nfunction Own:handle_alert(alert)\n  shared.add('n', 1)\n  return http.post('http://{address}/' .. config.path, \
+         {{ text = alert.message, home = env.HOME, file = files.read('{dir}/a.txt') }}, \
+         {{ headers = {{ Authorization = 'Bearer ${{secret:TOKEN}}' }} }})\nend\n",
+        dir = bench.dir.path().display()
+    );
+    bench.write("a.txt", "A");
+    let dir = bench.dir.path().display();
+    let grants = format!(
+        "http: ['{address}'], env: [HOME], shared_state: true, files: ['{dir}'], secrets: {{ TOKEN: t0psecret }}"
+    );
+    // `config` of a module is its settings.
+    for word in ["config", "settings"] {
+        let keys = format!(", class: Own, {word}: {{ path: hook }}, grants: {{ {grants} }}");
+        let (code, summary, told) = handled(&bench, &keys, &script);
+        assert_eq!(code, 0, "{told}");
+        assert_eq!((&summary["delivered"], &summary["failed"]), (&json!(2), &json!(0)), "{summary} {told}");
+        assert!(!told.contains("t0psecret"), "{told}");
+    }
+    let requests = receiver.hits().into_iter().map(|hit| hit.request).collect::<Vec<_>>().join("\n");
+    assert_eq!(requests.matches("POST /hook ").count(), 4, "{requests}");
+    assert!(requests.contains("Bearer t0psecret") && requests.contains("\"text\":\"seen\""), "{requests}");
+    assert!(requests.contains("\"file\":\"A\""), "{requests}");
+    for missing in [format!("http: ['{address}'], "), "env: [HOME], ".into(), "shared_state: true, ".into()] {
+        let keys = format!(", class: Own, config: {{ path: hook }}, grants: {{ {} }}", grants.replace(&missing, ""));
+        let (code, _, told) = handled(&bench, &keys, &script);
+        assert!(code == 2 && told.contains("own asks for "), "{missing}: {told}");
+    }
+}
+
+#[test]
+fn a_handler_in_a_script_is_held_to_the_limits_that_are_set() {
+    let bench = Bench::new();
+    let given_up = |limits: &str, body: &str| {
+        let keys = format!(", limits: {{ {limits} }}");
+        let (code, summary, told) = handled(&bench, &keys, &format!("function handle_alert(alert)\n{body}\nend\n"));
+        assert_eq!(code, 0, "{told}");
+        (summary["failed"].as_u64().unwrap(), told)
+    };
+    let busy = "  local n = 0\n  for i = 1, 4000000 do n += i % 7 end";
+    assert_eq!((given_up("hard_ms: 3", busy).0, given_up("hard_ms: 9000", busy).0), (2, 0));
+    let endless = "  while true do end";
+    let (lost, told) = given_up("timeout_seconds: 0.1, hard_ms: 9000", endless);
+    assert!(lost == 2 && told.contains("handler.lua:"), "{told}");
+    let hungry = "  local kept = {}\n  for i = 1, 200000 do kept[i] = { i } end";
+    assert_eq!(
+        (given_up("memory_mb: 2, hard_ms: 9000", hungry).0, given_up("memory_mb: 512, hard_ms: 9000", hungry).0),
+        (2, 0)
+    );
+    let keeps = "  state.set('k', ('x'):rep(900))";
+    assert_eq!((given_up("state_bytes: 100", keeps).0, given_up("state_bytes: 10000", keeps).0), (2, 0));
+    let talks = "  for i = 1, 20 do log.warn('line ' .. ('x'):rep(100)) end";
+    let lines = |limits: &str| given_up(limits, talks).1.matches("line xxx").count();
+    assert!(lines("log_lines_per_second: 3") < lines("log_lines_per_second: 100"));
+    let long = |limits: &str| given_up(limits, talks).1.contains(&"x".repeat(100));
+    assert!(!long("message_bytes: 50") && long("message_bytes: 500"));
+    assert_eq!(given_up("soft_ms: 0.1, hard_ms: 9000", busy).0, 0, "slow is not stopped");
+}
