@@ -396,7 +396,11 @@ fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)> {
         None => Some(frame_parts(&globals, own(include_str!("frame.luau"))?.call(&table)?)?),
     };
     globals.raw_set("print", ambient.raw_get::<Table>("log")?.raw_get::<Value>("info")?)?;
-    globals.raw_set("config", convert::to_lua(&lua, &script.home.config, true)?)?;
+    let settings = match &*script.home.config {
+        serde_json::Value::Null => &serde_json::Value::Object(serde_json::Map::new()),
+        settings => settings,
+    };
+    globals.raw_set("config", convert::to_lua(&lua, settings, true)?)?;
     let traceback: Value = globals.get::<Table>("debug")?.get("traceback")?;
     let debug = lua.create_table()?;
     debug.raw_set("traceback", traceback)?;
