@@ -75,6 +75,13 @@ impl Error {
         self
     }
 
+    /// Puts the place in front: the file or the part it happened in.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code

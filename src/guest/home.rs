@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Grants, Limits, Space, StateStore, Watchdog};
 use crate::telemetry::Meter;
-use crate::types::SourceId;
+use crate::types::{SourceId, Zone};
 
 /// How loud a guest's log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Home {
     pub meter: Meter,
     /// Who stops it.
     pub watchdog: Arc<Watchdog>,
+    /// The source's zones as they are when it is loaded; none for a handler. A frame brings its own.
+    pub zones: Arc<[Zone]>,
     /// Side effects are off: a self-test or a shadow. State is a copy, log lines and figures go nowhere.
     pub rehearsal: bool,
     log: Arc<Mutex<LogRate>>,
@@ -78,9 +80,16 @@ impl Home {
             grants,
             meter,
             watchdog,
+            zones: Arc::default(),
             rehearsal: false,
             log: Arc::default(),
         }
+    }
+
+    /// The same place with the source's zones, so that a guest can check the names in its settings when it is loaded.
+    #[must_use]
+    pub fn with_zones(self, zones: &[Zone]) -> Self {
+        Self { zones: zones.into(), ..self }
     }
 
     /// The same place with side effects off: state is a copy that is thrown away.

@@ -53,6 +53,13 @@ impl World {
     }
 }
 
+impl ComponentInfo {
+    /// Whether it imports this interface of ours.
+    pub fn wants(&self, interface: &str) -> bool {
+        self.imports.iter().any(|name| ours(name).is_some_and(|n| n.interface == interface))
+    }
+}
+
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.export())
@@ -89,21 +96,36 @@ fn ours(name: &str) -> Option<Ours<'_>> {
 /// # Errors
 /// [`Code::Plugin`] saying what does not fit.
 pub fn check(bytes: &[u8]) -> Result<ComponentInfo, Error> {
-    if bytes.len() > BYTES_MAX {
-        return Err(refused(format!("the component has {} bytes, the limit is {BYTES_MAX}", bytes.len())));
+    is_component(bytes, BYTES_MAX)?;
+    let mut config = Config::new();
+    config.wasm_component_model(true);
+    let engine = Engine::new(&config).map_err(|e| refused(format!("the WASM engine cannot start: {e:#}")))?;
+    let component = Component::from_binary(&engine, bytes).map_err(|e| invalid(&e))?;
+    inspect(&engine, &component)
+}
+
+/// What can be told before compiling: that these bytes are a component, and not too many.
+pub(super) fn is_component(bytes: &[u8], bytes_max: usize) -> Result<(), Error> {
+    if bytes.len() > bytes_max {
+        return Err(refused(format!("the component has {} bytes, the limit is {bytes_max}", bytes.len())));
     }
     if bytes.starts_with(&CORE_MODULE) {
         return Err(refused("this is a core module, not a component".into())
             .hint("build it for wasm32-wasip2, or wrap it with `wasm-tools component new`"));
     }
-    let mut config = Config::new();
-    config.wasm_component_model(true);
-    let engine = Engine::new(&config).map_err(|e| refused(format!("the WASM engine cannot start: {e:#}")))?;
-    let component =
-        Component::from_binary(&engine, bytes).map_err(|e| refused(format!("this is no valid component: {e:#}")))?;
+    Ok(())
+}
+
+/// The error of bytes that cannot be compiled.
+pub(super) fn invalid(error: &wasmtime::Error) -> Error {
+    refused(format!("this is no valid component: {error:#}"))
+}
+
+/// [`check`] of a component that is compiled already.
+pub(super) fn inspect(engine: &Engine, component: &Component) -> Result<ComponentInfo, Error> {
     let kind = component.component_type();
-    let mut imports: Vec<String> = kind.imports(&engine).map(|(name, _)| name.to_owned()).collect();
-    let mut exports: Vec<String> = kind.exports(&engine).map(|(name, _)| name.to_owned()).collect();
+    let mut imports: Vec<String> = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let mut exports: Vec<String> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
     imports.sort_unstable();
     exports.sort_unstable();
 
@@ -121,7 +143,7 @@ pub fn check(bytes: &[u8]) -> Result<ComponentInfo, Error> {
                 .hint(format!("it exports: {}", listed(&exports))));
         }
     };
-    check_functions(&engine, &component, world, export)?;
+    check_functions(engine, component, world, export)?;
     if let Some(name) = imports.iter().find(|n| ours(n).is_some_and(|n| !world.offers(n.interface))) {
         return Err(refused(format!("imports {name}, which a {world} is not offered")));
     }

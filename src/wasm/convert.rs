@@ -1,0 +1,262 @@
+//! Between the engine's values and the contract's, with bounds: what a guest says is cut, counted or refused here,
+//! before any of it takes effect.
+
+use crate::guest::Limits;
+use crate::strategy::{Edit, Verdict};
+use crate::types::{Alert, AlertDraft, Attributes, BBox, Detection, Frame, Level, Value};
+
+use super::bindings::dsengine::plugin::types as wit;
+
+/// Longest label a guest may give: labels go into alerts, traces and metrics.
+const LABEL_BYTES_MAX: usize = 256;
+
+pub(super) fn to_bbox(b: BBox) -> wit::Bbox {
+    wit::Bbox { x: b.x, y: b.y, width: b.width, height: b.height }
+}
+
+pub(super) fn from_bbox(b: wit::Bbox) -> BBox {
+    BBox { x: b.x, y: b.y, width: b.width, height: b.height }
+}
+
+/// Attributes of some detections, in a form that can be lent to a guest.
+pub(super) struct Lent<'a>(Vec<Vec<wit::AttributeParam<'a>>>);
+
+impl<'a> Lent<'a> {
+    /// Of these detections; of none where none has any.
+    pub(super) fn of<'d: 'a>(detections: impl Iterator<Item = &'d Detection> + Clone) -> Self {
+        if detections.clone().all(|d| d.attributes.is_empty()) {
+            return Self(Vec::new());
+        }
+        Self(detections.map(|d| attributes(&d.attributes)).collect())
+    }
+
+    /// The detections as a guest is given them.
+    pub(super) fn detections<'d: 'a>(
+        &'a self,
+        detections: impl Iterator<Item = &'d Detection>,
+    ) -> Vec<wit::DetectionParam<'a>> {
+        let of = |index: usize| self.0.get(index).map_or(&[][..], Vec::as_slice);
+        detections.enumerate().map(|(index, d)| to_detection(d, of(index))).collect()
+    }
+}
+
+fn attributes(attributes: &Attributes) -> Vec<wit::AttributeParam<'_>> {
+    attributes.iter().map(attribute).collect()
+}
+
+fn attribute<'a>((name, value): (&'a String, &'a Value)) -> wit::AttributeParam<'a> {
+    let value = match value {
+        Value::Boolean(b) => wit::ValueParam::Boolean(*b),
+        Value::Number(n) => wit::ValueParam::Number(*n),
+        Value::Text(text) => wit::ValueParam::Text(text),
+    };
+    wit::AttributeParam { name, value }
+}
+
+fn to_detection<'a>(d: &'a Detection, attributes: &'a [wit::AttributeParam<'a>]) -> wit::DetectionParam<'a> {
+    wit::DetectionParam {
+        label: &d.label,
+        class_id: d.class_id,
+        confidence: d.confidence,
+        bbox: to_bbox(d.bbox),
+        track_id: d.track_id,
+        attributes,
+    }
+}
+
+pub(super) fn to_frame(frame: &Frame) -> wit::Frame<'_> {
+    wit::Frame {
+        source: frame.source.as_str(),
+        seq: frame.seq,
+        pts_ns: frame.pts_ns,
+        captured_unix_ns: frame.captured_unix_ns,
+        width: frame.width,
+        height: frame.height,
+    }
+}
+
+pub(super) fn to_alert<'a>(alert: &'a Alert, detections: &'a [wit::DetectionParam<'a>]) -> wit::Alert<'a> {
+    wit::Alert {
+        id: alert.id.as_str(),
+        level: match alert.level {
+            Level::Low => wit::Level::Low,
+            Level::Medium => wit::Level::Medium,
+            Level::High => wit::Level::High,
+            Level::Critical => wit::Level::Critical,
+        },
+        rule: &alert.rule,
+        source: alert.source.as_str(),
+        key: &alert.key,
+        time: &alert.time,
+        pts_ns: alert.pts_ns,
+        seq: alert.seq,
+        message: &alert.message,
+        detections,
+        suppressed: alert.suppressed,
+    }
+}
+
+/// What was left out of a verdict to keep it within its limits.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trimmed {
+    pub(super) alerts_dropped: u64,
+    pub(super) messages_cut: u64,
+}
+
+/// What a guest was shown of a frame: all of it, or the detections with these indices.
+pub(super) struct Shown<'a> {
+    pub(super) count: usize,
+    pub(super) only: Option<&'a [u32]>,
+}
+
+impl Shown<'_> {
+    fn len(&self) -> usize {
+        self.only.map_or(self.count, <[u32]>::len)
+    }
+
+    /// The frame's own index of what the guest knows as `index`.
+    fn own(&self, what: &str, index: u32) -> Result<u32, String> {
+        let len = self.len();
+        match self.only {
+            None if (index as usize) < len => Some(index),
+            None => None,
+            Some(only) => only.get(index as usize).copied(),
+        }
+        .ok_or_else(|| format!("the verdict {what} detection {index} of {len} (counted from 0)"))
+    }
+
+    /// Kept indices of the frame: the guest's, and all that it was not shown.
+    fn kept(&self, keep: &[u32]) -> Result<Vec<u32>, String> {
+        let mut kept: Vec<u32> = keep.iter().map(|i| self.own("keeps", *i)).collect::<Result<_, _>>()?;
+        if let Some(only) = self.only {
+            kept.extend((0..self.count as u32).filter(|index| only.binary_search(index).is_err()));
+        }
+        kept.sort_unstable();
+        kept.dedup();
+        Ok(kept)
+    }
+}
+
+/// A guest's verdict as the engine's: indices are the frame's own, and everything makes sense.
+///
+/// # Errors
+/// Says what makes no sense.
+pub(super) fn verdict(
+    said: wit::Verdict,
+    shown: &Shown<'_>,
+    limits: &Limits,
+    trimmed: &mut Trimmed,
+) -> Result<Verdict, String> {
+    let wit::Verdict { keep, edits, added, alerts } = said;
+    let keep = keep.map(|keep| shown.kept(&keep)).transpose()?;
+    if edits.len() > 4 * shown.count {
+        return Err("the verdict makes more than four edits per detection".into());
+    }
+    if added.len() > limits.added_per_call {
+        return Err(format!("the verdict adds {} detections, the limit is {}", added.len(), limits.added_per_call));
+    }
+    let edits = edits.into_iter().map(|edit| {
+        let index = shown.own("edits", edit.index)?;
+        edit.label.as_deref().map_or(Ok(()), label)?;
+        edit.confidence.map_or(Ok(()), confidence)?;
+        Ok(Edit { index, label: edit.label, confidence: edit.confidence })
+    });
+    let edits = edits.collect::<Result<_, String>>()?;
+    let added = added.into_iter().map(detection).collect::<Result<_, String>>()?;
+    trimmed.alerts_dropped += alerts.len().saturating_sub(limits.alerts_per_call) as u64;
+    let alerts = alerts.into_iter().take(limits.alerts_per_call);
+    let alerts = alerts.map(|alert| draft(alert, shown, limits, trimmed)).collect::<Result<_, String>>()?;
+    Ok(Verdict { keep, edits, added, alerts })
+}
+
+fn draft(
+    said: wit::AlertDraft,
+    shown: &Shown<'_>,
+    limits: &Limits,
+    trimmed: &mut Trimmed,
+) -> Result<AlertDraft, String> {
+    let wit::AlertDraft { rule, level, key, message, detections } = said;
+    if rule.is_empty() {
+        return Err("the verdict raises an alert without a rule".into());
+    }
+    let mut text = |mut text: String| {
+        if text.len() > limits.message_bytes {
+            text.truncate(text.floor_char_boundary(limits.message_bytes));
+            text.push('…');
+            text.shrink_to_fit();
+            trimmed.messages_cut += 1;
+        }
+        text
+    };
+    let (rule, key, message) = (text(rule), text(key), text(message));
+    let level = level.map(|level| match level {
+        wit::Level::Low => Level::Low,
+        wit::Level::Medium => Level::Medium,
+        wit::Level::High => Level::High,
+        wit::Level::Critical => Level::Critical,
+    });
+    let mut behind: Vec<u32> =
+        detections.iter().map(|i| shown.own("raises an alert on", *i)).collect::<Result<_, _>>()?;
+    // A detection named a million times is still one.
+    if behind.len() > shown.count {
+        behind.sort_unstable();
+        behind.dedup();
+    }
+    Ok(AlertDraft { rule, level, key, message, detections: behind })
+}
+
+fn detection(said: wit::DetectionResult) -> Result<Detection, String> {
+    label(&said.label)?;
+    confidence(said.confidence)?;
+    let bbox = from_bbox(said.bbox);
+    if bbox.clamped().is_none() {
+        let BBox { x, y, width, height } = bbox;
+        return Err(format!(
+            "the verdict adds a '{}' with the box x {x}, y {y}, width {width}, height {height}, of which nothing is in the picture (0..1)",
+            said.label
+        ));
+    }
+    if said.attributes.len() > ATTRIBUTES_MAX {
+        return Err(format!("the verdict adds a '{}' with more than {ATTRIBUTES_MAX} attributes", said.label));
+    }
+    let mut attributes = Attributes::new();
+    for wit::AttributeResult { name, value } in said.attributes {
+        label(&name)?;
+        let value = match value {
+            wit::ValueResult::Boolean(b) => Value::Boolean(b),
+            wit::ValueResult::Number(n) if n.is_finite() => Value::Number(n),
+            wit::ValueResult::Number(n) => {
+                return Err(format!("the verdict gives the attribute '{name}' the value {n}"));
+            }
+            wit::ValueResult::Text(text) => {
+                label_length(&text)?;
+                Value::Text(text)
+            }
+        };
+        attributes.insert(name, value);
+    }
+    let mut added = Detection::new(said.label, said.class_id, said.confidence, bbox);
+    added.attributes = attributes;
+    Ok(added)
+}
+
+/// Most attributes of an added detection.
+const ATTRIBUTES_MAX: usize = 32;
+
+fn label(label: &str) -> Result<(), String> {
+    if label.is_empty() { Err("the verdict gives an empty label".into()) } else { label_length(label) }
+}
+
+fn label_length(text: &str) -> Result<(), String> {
+    match text.len() > LABEL_BYTES_MAX {
+        true => Err(format!("the verdict gives a label of more than {LABEL_BYTES_MAX} bytes")),
+        false => Ok(()),
+    }
+}
+
+fn confidence(confidence: f32) -> Result<(), String> {
+    match (0.0..=1.0).contains(&confidence) {
+        true => Ok(()),
+        false => Err(format!("the verdict gives the confidence {confidence}, which is not within 0..1")),
+    }
+}

@@ -1,0 +1,138 @@
+//! From what the runtime says to what people read: one line, with the guest's own place where it is known.
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
+use crate::telemetry::redact::redact;
+
+/// Longest message of a fault.
+const LINE_BYTES_MAX: usize = 1000;
+/// What a guest's standard library says before it gives up.
+const PANICKED: &str = "panicked at ";
+/// How the runtime says that a guest handed over too much at once.
+const TOO_MUCH: &str = "hostcall";
+
+/// The call ran past its limits; raised where the guest is interrupted.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by the time limit")]
+pub(super) struct Stopped;
+
+/// Everything known of a call that failed.
+pub(super) struct Failed<'a> {
+    /// The plugin's name.
+    pub(super) plugin: &'a str,
+    /// The exported function.
+    pub(super) export: &'a str,
+    /// What the runtime said.
+    pub(super) error: &'a wasmtime::Error,
+    /// The time limit it ran into.
+    pub(super) over: Option<Overrun>,
+    /// The limits of the call.
+    pub(super) time: TimeLimits,
+    pub(super) limits: &'a Limits,
+    /// It was refused memory.
+    pub(super) denied: bool,
+    /// What it said on standard error.
+    pub(super) last_words: String,
+    /// Bytes that may be handed over at once.
+    pub(super) handed_max: usize,
+}
+
+impl Failed<'_> {
+    /// The fault.
+    pub(super) fn fault(&self) -> Fault {
+        let place = self.place();
+        let placed = |what: String| match &place {
+            Some(place) => format!("{place}: {what}"),
+            None => what,
+        };
+        let (kind, message) = if let Some(over) = self.over {
+            (FaultKind::Time, placed(stopped(over, self.time)))
+        } else if self.denied {
+            let mib = self.limits.memory_bytes >> 20;
+            (FaultKind::Memory, placed(format!("wants more than {mib} MiB of memory")))
+        } else if let Some(panic) = panic(&self.last_words) {
+            (FaultKind::Trap, panic)
+        } else {
+            match self.error.downcast_ref::<Trap>() {
+                Some(Trap::StackOverflow) => {
+                    let kib = super::engine::STACK_BYTES >> 10;
+                    (FaultKind::Trap, placed(format!("needs more than {kib} KiB of stack; does it call itself?")))
+                }
+                Some(trap) => (FaultKind::Trap, placed(trapped(&trap.to_string()))),
+                None => {
+                    let cause = self.error.root_cause().to_string();
+                    if cause.contains(TOO_MUCH) {
+                        let mib = self.handed_max >> 20;
+                        (FaultKind::Memory, placed(format!("hands over more than {mib} MiB at once")))
+                    } else {
+                        (FaultKind::Trap, placed(cause))
+                    }
+                }
+            }
+        };
+        of(kind, self.plugin, self.export, &message)
+    }
+
+    /// `src/lib.rs:12`, the innermost line that is the guest's own and not a library's.
+    fn place(&self) -> Option<String> {
+        let trace = self.error.downcast_ref::<WasmBacktrace>()?;
+        let symbols = trace.frames().iter().flat_map(|frame| frame.symbols());
+        let lines = symbols.filter_map(|symbol| Some((symbol.file()?, symbol.line()?)));
+        let own = |(file, _): &(&str, u32)| {
+            !["/rustc/", "/.cargo/", "/library/", "wasi-libc"].iter().any(|lib| file.contains(lib))
+        };
+        lines.filter(own).map(|(file, line)| format!("{file}:{line}")).next()
+    }
+}
+
+/// A fault of an export: one line, without secrets.
+pub(super) fn of(kind: FaultKind, plugin: &str, export: &str, message: &str) -> Fault {
+    let message = redact(message);
+    // A guest may say megabytes.
+    let message = message.trim().lines().next().unwrap_or_default();
+    let message = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
+    Fault { kind, message: format!("{plugin}:{export}: {message}") }
+}
+
+fn stopped(over: Overrun, time: TimeLimits) -> String {
+    match over {
+        Overrun::Cpu => format!("stopped after {} ms of CPU time", time.hard_cpu.as_millis()),
+        Overrun::Wall => format!("stopped after {} ms", time.wall.as_millis()),
+    }
+}
+
+/// The runtime's words without their beginning, which is the same each time.
+fn trapped(text: &str) -> String {
+    text.strip_prefix("wasm trap: ").unwrap_or(text).to_owned()
+}
+
+/// Place and message of a Rust guest's panic: `thread 'x' panicked at src/lib.rs:3:5:`, and the message on the next
+/// line.
+fn panic(last_words: &str) -> Option<String> {
+    let (_, words) = last_words.split_once(PANICKED)?;
+    let (place, rest) = words.split_once('\n').unwrap_or((words, ""));
+    let place = place.trim_end_matches(':');
+    let message = rest.lines().next().unwrap_or_default().trim();
+    Some(if message.is_empty() { place.to_owned() } else { format!("{place}: {message}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_with_its_place() {
+        let words = "\nthread '<unnamed>' (1) panicked at src/lib.rs:12:5:\nindex out of bounds\nnote: run with\n";
+        assert_eq!(panic(words).unwrap(), "src/lib.rs:12:5: index out of bounds");
+        assert_eq!(panic("thread 'main' panicked at src/lib.rs:3:1").unwrap(), "src/lib.rs:3:1");
+        assert_eq!(panic("all is well"), None);
+    }
+
+    #[test]
+    fn a_message_is_one_short_line() {
+        let fault = of(FaultKind::Error, "crowd", "judge", &format!("{}\nmore", "é".repeat(5000)));
+        assert!(fault.message.starts_with("crowd:judge: é"));
+        assert!(fault.message.len() <= LINE_BYTES_MAX + 20 && !fault.message.contains("more"));
+    }
+}

@@ -1,0 +1,227 @@
+//! A component behind the Strategy seam: calls, state, replacement. Counting and the breaker are `strategy::Guarded`'s.
+
+use std::sync::Arc;
+
+use super::bindings::exports::dsengine::plugin::strategy::{Descriptor, Guest as Exports, GuestIndices};
+use super::convert::{self, Lent, Shown, Trimmed};
+use super::program::Inner;
+use super::rig::{Ended, Miss, Rig, answer, instantiate};
+use super::{fault, lock};
+use crate::guest::{Fault, FaultKind, Home};
+use crate::strategy::{Gauges, Guest, Verdict, View};
+use crate::types::Detection;
+
+/// Longest version a plugin gives itself.
+const VERSION_BYTES_MAX: usize = 64;
+
+/// A component that judges one source's frames.
+///
+/// A call that fails leaves the frame and the state as they were. After a trap, a time or a memory limit the instance
+/// is dropped and the next call makes a new one.
+pub struct WasmGuest {
+    program: Arc<Inner>,
+    indices: GuestIndices,
+    home: Home,
+    instance: Option<Instance>,
+    version: String,
+    trimmed: Trimmed,
+    slow: u64,
+}
+
+/// One instance that is set up.
+struct Instance {
+    rig: Rig,
+    exports: Exports,
+    wants: Wants,
+}
+
+/// What it asked to be shown.
+struct Wants {
+    /// Labels; empty = all.
+    labels: Vec<String>,
+    /// It is asked about each detection.
+    selective: bool,
+}
+
+impl Wants {
+    fn label(&self, detection: &Detection) -> bool {
+        self.labels.is_empty() || self.labels.iter().any(|label| **label == *detection.label)
+    }
+}
+
+impl WasmGuest {
+    /// Makes the first instance, so that what refuses to load is told at once.
+    pub(super) fn load(program: Arc<Inner>, indices: GuestIndices, home: Home) -> Result<Self, Fault> {
+        let (trimmed, version) = (Trimmed::default(), String::new());
+        let mut guest = Self { program, indices, home, instance: None, version, trimmed, slow: 0 };
+        guest.renew()?;
+        Ok(guest)
+    }
+
+    /// Makes a new instance and sets it up, within the limits of loading.
+    fn renew(&mut self) -> Result<&mut Instance, Fault> {
+        let broken = |e: crate::error::Error| Fault { kind: FaultKind::Error, message: e.message().to_owned() };
+        let mut rig = Rig::new(&self.program, &self.home, None).map_err(broken)?;
+        rig.seat().call.loading = true;
+        let (program, indices) = (&self.program, &self.indices);
+        let loaded = rig.enter(self.home.limits.load, |store| {
+            let instance = instantiate(program, store)?;
+            let exports = indices.load(&mut *store, &instance).map_err(|e| Miss::Broke("load", e))?;
+            let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
+            answer("init", exports.call_init(&mut *store))?;
+            Ok((exports, about))
+        });
+        let (exports, about) = loaded.map_err(|ended| ended.fault)?;
+        rig.seat().call.loading = false;
+        let Descriptor { name: _, mut version, needs_pixels: _, labels, selective } = about;
+        version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));
+        self.version = version;
+        Ok(self.instance.insert(Instance { rig, exports, wants: Wants { labels, selective } }))
+    }
+
+    /// The instance, made anew where there is none.
+    fn instance(&mut self) -> Result<&mut Instance, Fault> {
+        if self.instance.is_none() {
+            return self.renew();
+        }
+        self.instance
+            .as_mut()
+            .ok_or_else(|| fault::of(FaultKind::Trap, &self.home.plugin, "load", "there is no instance"))
+    }
+
+    /// What a call left behind: an instance that broke is dropped.
+    fn ended(&mut self, ended: Ended) -> Fault {
+        if !ended.refused {
+            self.instance = None;
+        }
+        ended.fault
+    }
+}
+
+impl Guest for WasmGuest {
+    fn name(&self) -> &str {
+        &self.home.plugin
+    }
+
+    fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault> {
+        if *self.home.zones != *view.zones {
+            self.home.zones = view.zones.into();
+        }
+        let zones = Arc::clone(&self.home.zones);
+        let limits = self.home.limits.call;
+        let Instance { rig, exports, wants } = self.instance()?;
+        let call = &mut rig.seat().call;
+        (call.pts_ns, call.captured_unix_ns) = (view.frame.pts_ns, view.frame.captured_unix_ns);
+        (call.tracks, call.picture) = (Some(view.tracks.clone()), view.frame.picture.clone());
+        call.zones = zones;
+        let said = rig.enter(limits, |store| {
+            let only = select(view, wants, exports, store)?;
+            let frame = convert::to_frame(view.frame);
+            let all = &view.frame.detections;
+            let result = match &only {
+                None => {
+                    let lent = Lent::of(all.iter());
+                    exports.call_judge(&mut *store, frame, &lent.detections(all.iter()))
+                }
+                Some(only) => {
+                    let shown = only.iter().map(|index| &all[*index as usize]);
+                    let lent = Lent::of(shown.clone());
+                    exports.call_judge(&mut *store, frame, &lent.detections(shown))
+                }
+            };
+            Ok((answer("judge", result)?, only))
+        });
+        let slow = rig.spent.is_some_and(|spent| spent >= self.home.limits.call.soft_cpu);
+        self.slow += u64::from(slow);
+        let (said, only) = said.map_err(|ended| ended.fault)?;
+        let shown = Shown { count: view.frame.detections.len(), only: only.as_deref() };
+        let verdict = convert::verdict(said, &shown, &self.home.limits, &mut self.trimmed)
+            .map_err(|what| fault::of(FaultKind::Verdict, &self.home.plugin, "judge", &what))?;
+        if let Some(instance) = &mut self.instance {
+            instance.rig.seat().commit();
+        }
+        Ok(verdict)
+    }
+
+    fn discard(&mut self) {
+        self.instance = None;
+    }
+
+    fn survives(&self, kind: FaultKind) -> bool {
+        matches!(kind, FaultKind::Error | FaultKind::Verdict)
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
+        let (limits, most) = (self.home.limits.call, self.home.limits.state_bytes);
+        let Some(Instance { rig, exports, .. }) = &mut self.instance else { return Ok(Vec::new()) };
+        let handed =
+            rig.enter(limits, |store| exports.call_suspend(&mut *store).map_err(|e| Miss::Broke("suspend", e)));
+        match handed {
+            Ok(handed) if handed.len() > most => {
+                let what = format!("hands over {} bytes, the limit is {most}", handed.len());
+                Err(fault::of(FaultKind::Verdict, &self.home.plugin, "suspend", &what))
+            }
+            Ok(handed) => {
+                rig.seat().commit();
+                Ok(handed)
+            }
+            Err(ended) => Err(self.ended(ended)),
+        }
+    }
+
+    fn resume(&mut self, from_version: &str, state: &[u8]) -> Result<(), Fault> {
+        let limits = self.home.limits.load;
+        let Instance { rig, exports, .. } = self.instance()?;
+        let taken = rig.enter(limits, |store| answer("resume", exports.call_resume(&mut *store, from_version, state)));
+        match taken {
+            Ok(()) => {
+                rig.seat().commit();
+                Ok(())
+            }
+            Err(ended) => Err(self.ended(ended)),
+        }
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.look().bounds.memory),
+            state_bytes: lock(&self.home.state).bytes(),
+            log_lines_dropped: self.home.log_lines_dropped(),
+            alerts_dropped: self.trimmed.alerts_dropped,
+            messages_cut: self.trimmed.messages_cut,
+            slow: self.slow,
+        }
+    }
+}
+
+/// Indices of the detections that the guest wants to see; `None` = all.
+fn select(
+    view: &View<'_>,
+    wants: &Wants,
+    exports: &Exports,
+    store: &mut wasmtime::Store<super::seat::Seat>,
+) -> Result<Option<Vec<u32>>, Miss> {
+    let all = &view.frame.detections;
+    if !wants.selective && all.iter().all(|d| wants.label(d)) {
+        return Ok(None);
+    }
+    let mut only = Vec::with_capacity(all.len());
+    for (index, detection) in all.iter().enumerate().filter(|(_, d)| wants.label(d)) {
+        if wants.selective {
+            let lent = Lent::of(std::iter::once(detection));
+            for shown in lent.detections(std::iter::once(detection)) {
+                let wanted = exports.call_should_process(&mut *store, shown);
+                if wanted.map_err(|e| Miss::Broke("should-process", e))? {
+                    only.push(index as u32);
+                }
+            }
+        } else {
+            only.push(index as u32);
+        }
+    }
+    Ok(Some(only))
+}

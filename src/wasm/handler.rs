@@ -1,0 +1,149 @@
+//! A component behind the Handler seam. Each delivery runs on a thread that may wait; the instance is one, and waits in
+//! nobody's way.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::bindings::exports::dsengine::plugin::handler::{Descriptor, Guest as Exports, GuestIndices, Outcome};
+use super::convert::{self, Lent};
+use super::program::Inner;
+use super::rig::{Ended, Miss, Rig, answer, instantiate};
+use super::{fault, lock};
+use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::guest::http::Wire;
+use crate::guest::{Fault, FaultKind, Home};
+use crate::strategy::Gauges;
+use crate::types::Alert;
+
+/// A component that delivers alerts.
+pub struct WasmHandler {
+    plugin: Arc<Plugin>,
+    runtime: tokio::runtime::Handle,
+    /// The instance; none after it broke, until the next delivery. Only ever waited for by this handler's own
+    /// deliveries.
+    instance: Arc<tokio::sync::Mutex<Option<Instance>>>,
+    version: String,
+}
+
+/// What instances are made of.
+struct Plugin {
+    program: Arc<Inner>,
+    indices: GuestIndices,
+    home: Home,
+    wire: Arc<dyn Wire>,
+    tally: std::sync::Mutex<Gauges>,
+}
+
+/// One instance that is set up.
+struct Instance {
+    rig: Rig,
+    exports: Exports,
+}
+
+impl WasmHandler {
+    /// Makes the first instance, so that what refuses to load is told at once.
+    pub(super) fn load(
+        program: Arc<Inner>,
+        indices: GuestIndices,
+        home: Home,
+        wire: Arc<dyn Wire>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, Fault> {
+        let plugin = Arc::new(Plugin { program, indices, home, wire, tally: Default::default() });
+        let (instance, version) = plugin.instance(0)?;
+        Ok(Self { plugin, runtime, instance: Arc::new(tokio::sync::Mutex::new(Some(instance))), version })
+    }
+
+    /// The version it says it is.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What is measured of it, as of the end of its last delivery.
+    pub fn gauges(&self) -> Gauges {
+        let home = &self.plugin.home;
+        Gauges {
+            state_bytes: lock(&home.state).bytes(),
+            log_lines_dropped: home.log_lines_dropped(),
+            ..*lock(&self.plugin.tally)
+        }
+    }
+}
+
+impl Plugin {
+    /// A new instance, set up within the limits of loading, and its version.
+    fn instance(&self, pts_ns: u64) -> Result<(Instance, String), Fault> {
+        let broken = |e: crate::error::Error| Fault { kind: FaultKind::Error, message: e.message().to_owned() };
+        let mut rig = Rig::new(&self.program, &self.home, Some(Arc::clone(&self.wire))).map_err(broken)?;
+        let call = &mut rig.seat().call;
+        (call.loading, call.pts_ns) = (true, pts_ns);
+        let loaded = rig.enter(self.home.limits.load, |store| {
+            let instance = instantiate(&self.program, store)?;
+            let exports = self.indices.load(&mut *store, &instance).map_err(|e| Miss::Broke("load", e))?;
+            let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
+            answer("init", exports.call_init(&mut *store))?;
+            Ok((exports, about))
+        });
+        let (exports, Descriptor { name: _, version }) = loaded.map_err(|ended| ended.fault)?;
+        rig.seat().call.loading = false;
+        Ok((Instance { rig, exports }, version))
+    }
+
+    /// Delivers on the calling thread, which may wait.
+    fn deliver(&self, mut slot: OwnedMutexGuard<Option<Instance>>, alert: &Alert) -> Result<(), DeliveryError> {
+        let later = |fault: Fault| DeliveryError { message: fault.message, retry: Retry::Later };
+        // Taken out for the length of the call: what breaks does not come back.
+        let mut instance = match slot.take() {
+            Some(instance) => instance,
+            None => self.instance(alert.pts_ns).map_err(later)?.0,
+        };
+        let Instance { rig, exports } = &mut instance;
+        rig.seat().call.pts_ns = alert.pts_ns;
+        let lent = Lent::of(alert.detections.iter());
+        let detections = lent.detections(alert.detections.iter());
+        let said = rig.enter(self.home.limits.delivery, |store| {
+            let alert = convert::to_alert(alert, &detections);
+            answer("handle-alert", exports.call_handle_alert(&mut *store, alert))
+        });
+        {
+            let mut tally = lock(&self.tally);
+            tally.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.home.limits.delivery.soft_cpu));
+            tally.memory_bytes = rig.look().bounds.memory;
+        }
+        let result = match said {
+            Ok(outcome) => {
+                rig.seat().commit();
+                match outcome {
+                    Outcome::Delivered | Outcome::Skipped => Ok(()),
+                    Outcome::Retry => {
+                        let fault = fault::of(FaultKind::Error, &self.home.plugin, "handle-alert", "wants another try");
+                        Err(later(fault))
+                    }
+                }
+            }
+            Err(Ended { fault, refused: true }) => Err(DeliveryError { message: fault.message, retry: Retry::Never }),
+            Err(Ended { fault, refused: false }) => return Err(later(fault)),
+        };
+        *slot = Some(instance);
+        result
+    }
+}
+
+impl Handler for WasmHandler {
+    fn name(&self) -> &str {
+        &self.plugin.home.plugin
+    }
+
+    fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        Box::pin(async move {
+            let slot = Arc::clone(&self.instance).lock_owned().await;
+            let (plugin, alert) = (Arc::clone(&self.plugin), alert.clone());
+            let work = self.runtime.spawn_blocking(move || plugin.deliver(slot, &alert));
+            work.await.unwrap_or_else(|e| {
+                let message = format!("{}: the delivery broke off: {e}", self.plugin.home.plugin);
+                Err(DeliveryError { message, retry: Retry::Later })
+            })
+        })
+    }
+}

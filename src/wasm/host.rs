@@ -1,0 +1,124 @@
+//! The engine's one host of components: compiles them, keeps what was compiled, interrupts what runs.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use super::cache::Cache;
+use super::compiler::Compiler;
+use super::component::{inspect, is_component};
+use super::engine::{Ticker, engine};
+use super::program::Program;
+use super::seat::Seat;
+use super::{ComponentInfo, imports, wasi};
+use crate::error::{Code, Error};
+use crate::guest::Limits;
+
+/// Compiles components. One per engine; its threads end with it and the last of its programs.
+pub struct Host {
+    shared: Arc<Shared>,
+    compiler: Compiler,
+    cache: Option<Cache>,
+}
+
+/// What programs need of their host.
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) ticker: Ticker,
+    linker: Linker<Seat>,
+    /// One thread for guests that read files, once there is such a guest.
+    files: OnceLock<tokio::runtime::Runtime>,
+}
+
+impl Host {
+    /// Starts a host that keeps compiled components in the private folder `cache` ([`cache_folder`](super::cache_folder)
+    /// names the usual one), or nowhere.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`]: this machine cannot run compiled guests, or the folder is not private.
+    pub fn start(cache: Option<PathBuf>) -> Result<Arc<Self>, Error> {
+        let failed = |what: &str, e: &dyn std::fmt::Display| Error::new(Code::Plugin, format!("{what}: {e:#}"));
+        let cache = cache.map(Cache::open).transpose()?;
+        let engine = engine()?;
+        let mut linker = Linker::new(&engine);
+        wasi::link(&mut linker).map_err(|e| failed("the plugins' WASI", &e))?;
+        imports::link(&mut linker).map_err(|e| failed("the plugins' contract", &e))?;
+        let ticker = Ticker::start(engine.clone()).map_err(|e| failed("no thread to interrupt plugins", &e))?;
+        let shared = Arc::new(Shared { engine, ticker, linker, files: OnceLock::new() });
+        Ok(Arc::new(Self { shared, compiler: Compiler::default(), cache }))
+    }
+
+    /// Makes a program of a component's bytes: checks that it fits this engine, and compiles it unless that was done
+    /// before. Runs nothing of it. `place` is what messages call it, its path. May take long: not for a lane's thread.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`]: too large, no component, another version of the contract, an import that is not offered, or
+    /// too slow to compile.
+    pub fn compile(&self, bytes: &[u8], limits: &Limits, place: &str) -> Result<Program, Error> {
+        self.program(bytes, limits).map_err(|e| e.at(place))
+    }
+
+    fn program(&self, bytes: &[u8], limits: &Limits) -> Result<Program, Error> {
+        is_component(bytes, limits.component_bytes)?;
+        let component = self.component(bytes, limits)?;
+        let info = inspect(&self.shared.engine, &component)?;
+        offered(&info)?;
+        let pre = self.shared.linker.instantiate_pre(&component).map_err(|e| {
+            Error::new(Code::Plugin, format!("its imports are not those of the contract: {e:#}"))
+                .hint("rebuild it against this engine's wit/")
+        })?;
+        Program::new(Arc::clone(&self.shared), info, pre)
+    }
+
+    fn component(&self, bytes: &[u8], limits: &Limits) -> Result<Component, Error> {
+        let engine = &self.shared.engine;
+        let Some(cache) = &self.cache else { return self.compiler.compile(engine, bytes, limits.compile) };
+        let key = Cache::key(engine, bytes);
+        if let Some(component) = cache.get(engine, &key) {
+            return Ok(component);
+        }
+        let component = self.compiler.compile(engine, bytes, limits.compile)?;
+        if let Err(problem) = cache.put(&key, &component) {
+            tracing::warn!("a compiled component could not be kept, the next start compiles it again: {problem}");
+        }
+        Ok(component)
+    }
+}
+
+/// That all it imports is offered to anybody; what is offered to its world, `inspect` has seen to.
+fn offered(info: &ComponentInfo) -> Result<(), Error> {
+    let foreign = |name: &&String| !name.starts_with("dsengine:plugin/") && !wasi::offers(name);
+    let Some(name) = info.imports.iter().find(foreign) else { return Ok(()) };
+    let error = Error::new(Code::Plugin, format!("imports {name}, which plugins are not offered"));
+    Err(if name.starts_with("wasi:sockets/") || name.starts_with("wasi:http/") {
+        error.hint("a handler sends requests with dsengine:plugin/http, to hosts that the configuration grants")
+    } else {
+        error.hint("plugins are offered wit/ and, of WASI 0.2, cli, clocks, io, random, and granted folders")
+    })
+}
+
+impl Shared {
+    /// Where waiting for files happens.
+    pub(super) fn files(&self) -> Option<tokio::runtime::Handle> {
+        if let Some(runtime) = self.files.get() {
+            return Some(runtime.handle().clone());
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("wasm-files").build();
+        let runtime = runtime.ok()?;
+        if let Err(second) = self.files.set(runtime) {
+            second.shutdown_background();
+        }
+        self.files.get().map(|runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.files.take() {
+            // Waits for nothing, so that it may be dropped anywhere.
+            runtime.shutdown_background();
+        }
+    }
+}

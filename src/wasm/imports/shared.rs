@@ -1,0 +1,64 @@
+//! State of one plugin over all its sources: each function takes effect at once, under the lock of the space.
+
+use std::collections::BTreeMap;
+
+use serde_json::Number;
+
+use crate::guest::{Entry, Kept, size};
+use crate::wasm::bindings::dsengine::plugin::shared_state::Host;
+use crate::wasm::bindings::dsengine::plugin::state::Refusal;
+use crate::wasm::lock;
+use crate::wasm::seat::Seat;
+
+impl Seat {
+    /// Writes `make`'s value of what is there.
+    fn put<T>(
+        &mut self,
+        key: String,
+        ttl_ms: Option<u64>,
+        make: impl FnOnce(Option<&Kept>) -> wasmtime::Result<(Kept, T)>,
+    ) -> wasmtime::Result<Result<T, Refusal>> {
+        self.may_write()?;
+        if !self.is_key(&key) {
+            return Ok(Err(Refusal::Key));
+        }
+        let (most, now_ns) = (self.home.limits.state_bytes, self.call.pts_ns);
+        let expires_ns = self.expiry(ttl_ms);
+        let mut space = lock(&self.home.shared);
+        let (value, answer) = make(space.get(&key, now_ns))?;
+        if !space.fits(&key, size(&key, &value), most, now_ns) {
+            return Ok(Err(Refusal::Full(most as u64)));
+        }
+        space.commit(&mut BTreeMap::from([(key, Some(Entry { value, expires_ns }))]));
+        Ok(Ok(answer))
+    }
+}
+
+impl Host for Seat {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        Ok(lock(&self.home.shared).get(&key, self.call.pts_ns).map(Kept::to_bytes))
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<Result<(), Refusal>> {
+        self.put(key, ttl_ms, |_| Ok((Kept::Bytes(value.into()), ())))
+    }
+
+    fn add(&mut self, key: String, by: f64, ttl_ms: Option<u64>) -> wasmtime::Result<Result<f64, Refusal>> {
+        self.put(key, ttl_ms, |there| {
+            let sum = there.and_then(Kept::number).unwrap_or(0.0) + by;
+            let number = Number::from_f64(sum)
+                .ok_or_else(|| wasmtime::format_err!("shared-state.add: the sum {sum} is no number to keep"))?;
+            Ok((Kept::Json(number.into()), sum))
+        })
+    }
+
+    fn delete(&mut self, key: String) -> wasmtime::Result<()> {
+        self.may_write()?;
+        lock(&self.home.shared).commit(&mut BTreeMap::from([(key, None)]));
+        Ok(())
+    }
+
+    fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
+        Ok(lock(&self.home.shared).keys(&prefix, self.call.pts_ns).map(str::to_owned).collect())
+    }
+}

@@ -1,0 +1,120 @@
+//! A component that is compiled and fits: what instances are made of.
+
+use std::sync::Arc;
+
+use wasmtime::component::InstancePre;
+
+use super::bindings::exports::dsengine::plugin::{handler, strategy};
+use super::guest::WasmGuest;
+use super::handler::WasmHandler;
+use super::host::Shared;
+use super::seat::Seat;
+use super::{ComponentInfo, World};
+use crate::config::OnFailure;
+use crate::error::{Code, Error};
+use crate::guest::http::Wire;
+use crate::guest::{Fault, FaultKind, Home};
+use crate::strategy::Guarded;
+
+/// A compiled component. Cheap to clone; instances share its code.
+#[derive(Clone)]
+pub struct Program {
+    inner: Arc<Inner>,
+}
+
+/// What is shared by a program's clones.
+pub(super) struct Inner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pre: InstancePre<Seat>,
+    info: ComponentInfo,
+    exports: Exports,
+}
+
+/// Where its functions are.
+enum Exports {
+    Strategy(strategy::GuestIndices),
+    Handler(handler::GuestIndices),
+}
+
+impl Program {
+    pub(super) fn new(shared: Arc<Shared>, info: ComponentInfo, pre: InstancePre<Seat>) -> Result<Self, Error> {
+        let lacking = |e: wasmtime::Error| Error::new(Code::Plugin, format!("{e:#}"));
+        let exports = match info.world {
+            World::Strategy => Exports::Strategy(strategy::GuestIndices::new(&pre).map_err(lacking)?),
+            World::Handler => Exports::Handler(handler::GuestIndices::new(&pre).map_err(lacking)?),
+        };
+        Ok(Self { inner: Arc::new(Inner { shared, pre, info, exports }) })
+    }
+
+    /// What the component says of itself.
+    pub fn info(&self) -> &ComponentInfo {
+        &self.inner.info
+    }
+
+    /// A strategy for one source: an instance, described and set up. Runs on the calling thread, within the limits of
+    /// loading; touches nothing outside its own memory, so that it can be dropped without a trace.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`], as `plugin:export: message`: it is no strategy, needs what is not granted, refuses, traps, or
+    /// takes too long.
+    pub fn strategy(&self, home: Home, on_failure: OnFailure) -> Result<Guarded<WasmGuest>, Error> {
+        let Exports::Strategy(indices) = &self.inner.exports else {
+            return Err(self.is_none(&home, World::Strategy));
+        };
+        self.granted(&home)?;
+        let guest = WasmGuest::load(Arc::clone(&self.inner), indices.clone(), home).map_err(error)?;
+        Ok(Guarded::new(guest, on_failure))
+    }
+
+    /// A handler: an instance, described and set up, which reaches the network through `wire` and waits on threads of
+    /// `runtime` that may wait. Loading is as in [`Program::strategy`].
+    ///
+    /// # Errors
+    /// As [`Program::strategy`].
+    pub fn handler(
+        &self,
+        home: Home,
+        wire: Arc<dyn Wire>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<WasmHandler, Error> {
+        let Exports::Handler(indices) = &self.inner.exports else {
+            return Err(self.is_none(&home, World::Handler));
+        };
+        self.granted(&home)?;
+        WasmHandler::load(Arc::clone(&self.inner), indices.clone(), home, wire, runtime).map_err(error)
+    }
+
+    fn is_none(&self, home: &Home, wanted: World) -> Error {
+        Error::new(
+            Code::Plugin,
+            format!("{}: the component is a {}, not a {wanted}", home.plugin, self.inner.info.world),
+        )
+    }
+
+    /// That what it imports, it has.
+    fn granted(&self, home: &Home) -> Result<(), Error> {
+        let (info, has) = (&self.inner.info, &home.grants.has);
+        let lacks = [
+            ("shared-state", has.shared_state, "state over all sources", "shared_state: true"),
+            ("pixels", has.pixels, "pixels", "pixels: true"),
+        ];
+        match lacks.into_iter().find(|(interface, granted, ..)| info.wants(interface) && !granted) {
+            None => Ok(()),
+            Some((_, _, what, key)) => {
+                let message = format!("{} imports {what}, which it has not asked for or is not granted", home.plugin);
+                Err(Error::new(Code::Plugin, message).hint(format!(
+                    "ask for it in plugin.toml, where there is one, and grant it in the configuration, beside its name: grants: {{{key}}}"
+                )))
+            }
+        }
+    }
+}
+
+/// The error of a plugin that could not be loaded.
+fn error(fault: Fault) -> Error {
+    let error = Error::new(Code::Plugin, fault.message);
+    match fault.kind {
+        FaultKind::Time => error.hint("init only sets things up; work belongs into the calls"),
+        _ => error,
+    }
+}

@@ -1,0 +1,154 @@
+//! One instance with everything that holds it: its memory, its leash, its seat. Calls go in here and nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Instance;
+use wasmtime::{Store, UpdateDeadline};
+
+use super::bindings::dsengine::plugin::types::Error as Refusal;
+use super::engine::Ticking;
+use super::fault::{self, Failed, Stopped};
+use super::program::Inner;
+use super::seat::Seat;
+use crate::error::Error;
+use crate::guest::http::Wire;
+use crate::guest::{Fault, FaultKind, Home, Leash, TimeLimits};
+
+/// Bytes a guest may hand over at once: a verdict with all its texts, a line, a body.
+const HANDED_BYTES_MAX: usize = 8 << 20;
+/// Room beside the value of a state that was configured larger than that.
+const HANDED_SPARE: usize = 64 << 10;
+
+/// Why a call of an export did not succeed.
+pub(super) enum Miss {
+    /// It trapped or was stopped.
+    Broke(&'static str, wasmtime::Error),
+    /// It returned an error.
+    Refused(&'static str, Refusal),
+}
+
+/// A call's answer, or why there is none.
+pub(super) fn answer<T>(export: &'static str, result: wasmtime::Result<Result<T, Refusal>>) -> Result<T, Miss> {
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(refusal)) => Err(Miss::Refused(export, refusal)),
+        Err(error) => Err(Miss::Broke(export, error)),
+    }
+}
+
+/// A fault and what kind of end it is.
+pub(super) struct Ended {
+    pub(super) fault: Fault,
+    /// The guest returned an error of its own accord.
+    pub(super) refused: bool,
+}
+
+/// An instance and what holds it.
+pub(super) struct Rig {
+    store: Store<Seat>,
+    leash: Leash,
+    ticking: Ticking,
+    /// What the collar goes by.
+    time: TimeLimits,
+    /// Where waiting for granted files happens.
+    files: Option<tokio::runtime::Handle>,
+    /// CPU time of the last call, where it was long enough to be counted.
+    pub(super) spent: Option<Duration>,
+}
+
+impl Rig {
+    /// Makes an instance of the program. Nothing of it has run yet: that is the first [`Rig::enter`]'s.
+    pub(super) fn new(program: &Inner, home: &Home, wire: Option<Arc<dyn Wire>>) -> Result<Self, Error> {
+        let limits = &home.limits;
+        let leash = home.watchdog.leash();
+        let time = limits.load;
+        let reads = !home.grants.has.files.is_empty();
+        let files = if reads { program.shared.files() } else { None };
+        let seat = Seat::new(home.clone(), leash.collar(time), wire)?;
+        let mut store = Store::new(&program.shared.engine, seat);
+        store.limiter(|seat| &mut seat.bounds);
+        store.set_hostcall_fuel(handed_max(home));
+        store.epoch_deadline_callback(|context| match context.data().collar.check() {
+            None => Ok(UpdateDeadline::Continue(1)),
+            Some(_) => Err(Stopped.into()),
+        });
+        let ticking = program.shared.ticker.seat();
+        Ok(Self { store, leash, ticking, time, files, spent: None })
+    }
+
+    /// What belongs to the instance on the host's side.
+    pub(super) fn seat(&mut self) -> &mut Seat {
+        self.store.data_mut()
+    }
+
+    /// The same, to look at.
+    pub(super) fn look(&self) -> &Seat {
+        self.store.data()
+    }
+
+    /// Runs guest code within `limits`. The call's writes are in the seat afterwards, for the caller to commit.
+    pub(super) fn enter<R>(
+        &mut self,
+        limits: TimeLimits,
+        work: impl FnOnce(&mut Store<Seat>) -> Result<R, Miss>,
+    ) -> Result<R, Ended> {
+        if self.time != limits {
+            self.time = limits;
+            self.store.data_mut().collar = self.leash.collar(limits);
+        }
+        self.store.data_mut().start(limits);
+        self.store.set_epoch_deadline(1);
+        let result = {
+            let _files = self.files.as_ref().map(tokio::runtime::Handle::enter);
+            let _tick = self.ticking.start();
+            self.leash.start();
+            work(&mut self.store)
+        };
+        let (spent, over) = self.leash.end();
+        self.spent = spent;
+        let seat = self.store.data_mut();
+        seat.end();
+        let home = &seat.home;
+        match result {
+            Ok(value) if over.is_none() => Ok(value),
+            Ok(_) => {
+                let error = Stopped.into();
+                Err(self.broke("call", &error, over))
+            }
+            Err(Miss::Refused(export, Refusal { code: _, message })) if over.is_none() => {
+                Err(Ended { fault: fault::of(FaultKind::Error, &home.plugin, export, &message), refused: true })
+            }
+            Err(Miss::Refused(export, _)) => {
+                let error = Stopped.into();
+                Err(self.broke(export, &error, over))
+            }
+            Err(Miss::Broke(export, error)) => Err(self.broke(export, &error, over)),
+        }
+    }
+
+    fn broke(&self, export: &str, error: &wasmtime::Error, over: Option<crate::guest::Overrun>) -> Ended {
+        let seat = self.store.data();
+        let failed = Failed {
+            plugin: &seat.home.plugin,
+            export,
+            error,
+            over,
+            time: self.time,
+            limits: &seat.home.limits,
+            denied: seat.bounds.denied,
+            last_words: seat.output.last_words(),
+            handed_max: handed_max(&seat.home),
+        };
+        Ended { fault: failed.fault(), refused: false }
+    }
+}
+
+fn handed_max(home: &Home) -> usize {
+    HANDED_BYTES_MAX.max(home.limits.state_bytes.saturating_add(HANDED_SPARE))
+}
+
+/// Makes the instance proper: its start functions run here, within the call.
+pub(super) fn instantiate(program: &Inner, store: &mut Store<Seat>) -> Result<Instance, Miss> {
+    program.pre.instantiate(store).map_err(|e| Miss::Broke("start", e))
+}

@@ -1,0 +1,77 @@
+//! The reduced WASI: what the standard libraries of guests' languages need to start, and what the configuration grants.
+//!
+//! Offered: the environment (granted names only) and no arguments; standard output and error, which become log lines,
+//! and a closed standard input; clocks; random numbers; folders (granted ones, to read). There are no sockets. In a
+//! strategy the clocks stand at frame time and chance is the same each time, so that a replay gives the same answers;
+//! a handler has real ones. Whatever waits stops at the call's own limits.
+
+mod chance;
+mod clocks;
+mod output;
+mod waits;
+
+pub(super) use chance::Chance;
+pub(super) use output::Output;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::{cli, clocks as clock, filesystem, io, random, sync};
+
+use super::seat::Seat;
+
+/// Interfaces that are offered, by the part of their names before the version.
+const OFFERED: [&str; 20] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+];
+
+/// Whether an import of this name can be filled by this module.
+pub(super) fn offers(name: &str) -> bool {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    version.starts_with("0.2.") && OFFERED.contains(&interface)
+}
+
+/// Puts it all into the linker.
+pub(super) fn link(linker: &mut Linker<Seat>) -> wasmtime::Result<()> {
+    let l = linker;
+    cli::environment::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::exit::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::stdin::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::stdout::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::stderr::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::terminal_input::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::terminal_output::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::terminal_stdin::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::terminal_stdout::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    cli::terminal_stderr::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
+    clock::wall_clock::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    clock::monotonic_clock::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    filesystem::preopens::add_to_linker::<Seat, WasiFilesystem>(l, Seat::filesystem)?;
+    sync::filesystem::types::add_to_linker::<Seat, WasiFilesystem>(l, Seat::filesystem)?;
+    io::error::add_to_linker::<Seat, waits::Waiting>(l, waits::table)?;
+    sync::io::poll::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    sync::io::streams::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    random::random::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    random::insecure::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    random::insecure_seed::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    Ok(())
+}

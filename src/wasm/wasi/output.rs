@@ -1,0 +1,138 @@
+//! Standard output and error of guests: they become lines in the engine's log.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use hyper::body::Bytes;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::guest::{Home, Severity};
+use crate::wasm::lock;
+
+/// Longest line kept together; what comes without a line break is cut here.
+const LINE_BYTES_MAX: usize = 4096;
+/// How much of the last words is kept for a fault's message.
+const LAST_WORDS_MAX: usize = 2048;
+/// Bytes taken at once.
+const WRITE_BYTES_MAX: usize = 4096;
+
+/// Both streams of one instance.
+#[derive(Clone)]
+pub(in crate::wasm) struct Output {
+    home: Home,
+    lines: Arc<Mutex<Lines>>,
+}
+
+#[derive(Default)]
+struct Lines {
+    /// Frame time of the call under way.
+    now_ns: u64,
+    /// Begun lines: standard output's, standard error's.
+    begun: [Vec<u8>; 2],
+    /// What the call said on standard error.
+    last_words: Vec<u8>,
+}
+
+impl Output {
+    pub(in crate::wasm) fn new(home: Home) -> Self {
+        Self { home, lines: Arc::default() }
+    }
+
+    /// One of the streams; its lines are as loud as this.
+    pub(in crate::wasm) fn stream(&self, severity: Severity) -> Stream {
+        Stream { output: self.clone(), severity }
+    }
+
+    /// A call starts.
+    pub(in crate::wasm) fn start(&self, now_ns: u64) {
+        let mut lines = lock(&self.lines);
+        lines.now_ns = now_ns;
+        lines.last_words.clear();
+    }
+
+    /// The call is over: begun lines end here.
+    pub(in crate::wasm) fn flush(&self) {
+        let mut lines = lock(&self.lines);
+        for (index, severity) in [Severity::Info, Severity::Warn].into_iter().enumerate() {
+            if !lines.begun[index].is_empty() {
+                let line = std::mem::take(&mut lines.begun[index]);
+                self.home.log(severity, &String::from_utf8_lossy(&line), lines.now_ns);
+            }
+        }
+    }
+
+    /// What the call said on standard error, the beginning of it where it was much.
+    pub(in crate::wasm) fn last_words(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.lines).last_words).into_owned()
+    }
+}
+
+/// One stream.
+#[derive(Clone)]
+pub(in crate::wasm) struct Stream {
+    output: Output,
+    severity: Severity,
+}
+
+impl IsTerminal for Stream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stream {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Only the third version of WASI asks for it, which is not offered.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Stream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut lines = lock(&self.output.lines);
+        let error = self.severity == Severity::Warn;
+        if error {
+            let room = LAST_WORDS_MAX - lines.last_words.len();
+            let some = &bytes[..bytes.len().min(room)];
+            lines.last_words.extend_from_slice(some);
+        }
+        let now_ns = lines.now_ns;
+        let begun = &mut lines.begun[usize::from(error)];
+        for byte in bytes {
+            if byte != b'\n' && begun.len() < LINE_BYTES_MAX {
+                begun.push(byte);
+                continue;
+            }
+            self.output.home.log(self.severity, &String::from_utf8_lossy(begun), now_ns);
+            begun.clear();
+            if byte != b'\n' {
+                begun.push(byte);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+impl Pollable for Stream {
+    fn ready<'life0, 'async_trait>(&'life0 mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(std::future::ready(()))
+    }
+}

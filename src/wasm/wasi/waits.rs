@@ -1,0 +1,152 @@
+//! Streams and waits of guests. A guest waits on its own thread, and never longer than its call may last.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use wasmtime::component::{HasData, Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::io::poll::{Host as PollHost, HostPollable as Waits};
+use wasmtime_wasi::p2::bindings::io::streams::{
+    Host as StreamsHost, HostInputStream as Input, HostOutputStream as Out,
+};
+use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
+
+use crate::guest::{Collar, TICK};
+use crate::wasm::fault::Stopped;
+use crate::wasm::seat::Seat;
+
+/// Names the table as what `wasi:io/error` works on.
+pub(super) struct Waiting;
+
+impl HasData for Waiting {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// The seat's table.
+pub(super) fn table(seat: &mut Seat) -> &mut ResourceTable {
+    &mut seat.table
+}
+
+/// Waits for `work`, which is asked again each millisecond, as long as the call may last.
+fn wait<F: Future>(collar: &Collar, work: F) -> wasmtime::Result<F::Output> {
+    let mut work = pin!(work);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(done) = work.as_mut().poll(&mut context) {
+            return Ok(done);
+        }
+        if collar.check().is_some() {
+            return Err(Stopped.into());
+        }
+        std::thread::park_timeout(TICK);
+    }
+}
+
+/// As [`wait`], for work that may fail as streams do.
+fn wait_io<T>(collar: &Collar, work: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
+    wait(collar, work).map_err(StreamError::Trap)?
+}
+
+impl poll::Host for Seat {
+    fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        wait(&self.collar, PollHost::poll(&mut self.table, pollables))?
+    }
+}
+
+impl poll::HostPollable for Seat {
+    fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        wait(&self.collar, Waits::ready(&mut self.table, pollable))?
+    }
+
+    fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        wait(&self.collar, Waits::block(&mut self.table, pollable))?
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        Waits::drop(&mut self.table, pollable)
+    }
+}
+
+impl streams::Host for Seat {
+    fn convert_stream_error(&mut self, error: StreamError) -> wasmtime::Result<streams::StreamError> {
+        Ok(StreamsHost::convert_stream_error(&mut self.table, error)?.into())
+    }
+}
+
+impl streams::HostOutputStream for Seat {
+    fn drop(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<()> {
+        wait(&self.collar, Out::drop(&mut self.table, stream))?
+    }
+
+    fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
+        Out::check_write(&mut self.table, stream)
+    }
+
+    fn write(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
+        Out::write(&mut self.table, stream, bytes)
+    }
+
+    fn blocking_write_and_flush(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
+        wait_io(&self.collar, Out::blocking_write_and_flush(&mut self.table, stream, bytes))
+    }
+
+    fn blocking_write_zeroes_and_flush(&mut self, stream: Resource<DynOutputStream>, len: u64) -> StreamResult<()> {
+        wait_io(&self.collar, Out::blocking_write_zeroes_and_flush(&mut self.table, stream, len))
+    }
+
+    fn subscribe(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<Resource<DynPollable>> {
+        Out::subscribe(&mut self.table, stream)
+    }
+
+    fn write_zeroes(&mut self, stream: Resource<DynOutputStream>, len: u64) -> StreamResult<()> {
+        Out::write_zeroes(&mut self.table, stream, len)
+    }
+
+    fn flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
+        Out::flush(&mut self.table, stream)
+    }
+
+    fn blocking_flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
+        wait_io(&self.collar, Out::blocking_flush(&mut self.table, stream))
+    }
+
+    fn splice(&mut self, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
+        Out::splice(&mut self.table, to, from, len)
+    }
+
+    fn blocking_splice(
+        &mut self,
+        to: Resource<DynOutputStream>,
+        from: Resource<DynInputStream>,
+        len: u64,
+    ) -> StreamResult<u64> {
+        wait_io(&self.collar, Out::blocking_splice(&mut self.table, to, from, len))
+    }
+}
+
+impl streams::HostInputStream for Seat {
+    fn drop(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<()> {
+        wait(&self.collar, Input::drop(&mut self.table, stream))?
+    }
+
+    fn read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
+        Input::read(&mut self.table, stream, len)
+    }
+
+    fn blocking_read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
+        wait_io(&self.collar, Input::blocking_read(&mut self.table, stream, len))
+    }
+
+    fn skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
+        Input::skip(&mut self.table, stream, len)
+    }
+
+    fn blocking_skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
+        wait_io(&self.collar, Input::blocking_skip(&mut self.table, stream, len))
+    }
+
+    fn subscribe(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<Resource<DynPollable>> {
+        Input::subscribe(&mut self.table, stream)
+    }
+}
