@@ -90,10 +90,14 @@ fn a_new_plugin_in_rust_builds_in_its_own_folder_and_passes_its_test() {
 fn a_check_says_what_a_plugin_is_asks_for_and_whether_it_loads() {
     let dir = tempfile::tempdir().unwrap();
     dsengine(dir.path(), &["new", "handler", "chat"]).expect(0);
-    let out = dsengine(dir.path(), &["plugin", "check", "chat"]).expect(1);
     let wanted = "chat 0.1.0, a handler in Lua (chat/chat.lua)\nAPI        this engine offers 0.1\nasks for   requests to \
-                  hooks.example.com\nloads      no\n";
-    assert_eq!(out.stdout, wanted);
+                  hooks.example.com\n";
+    let out = dsengine(dir.path(), &["plugin", "check", "chat"]).expect(0);
+    let rest = "settings   those of chat/tests/delivered.yaml\nloads      yes, it says that it is version 0.1.0\n";
+    assert_eq!(out.stdout, format!("{wanted}{rest}"));
+    std::fs::remove_dir_all(dir.path().join("chat/tests")).unwrap();
+    let out = dsengine(dir.path(), &["plugin", "check", "chat"]).expect(1);
+    assert_eq!(out.stdout, format!("{wanted}loads      no\n"));
     assert!(out.stderr.contains("config.url is missing") && out.stderr.contains("--config FILE"), "{}", out.stderr);
     let config = |grants: &str| {
         format!(

@@ -58,7 +58,7 @@ fn a_case_that_holds_passes_and_only_what_it_lists_is_compared() {
     let expect = "expect:\n  alerts: [{ seq: 3, message: '2 people, frame 2' }]\n  state: { frames: 2 }\n  kept: { 3: [0, 1, 2] }\n";
     let dir = plugin(COUNTER, &format!("name: two at the gate\n{FRAMES}{expect}"));
     let out = run(dir.path(), &[]).expect(0);
-    assert_eq!(out.stdout, "ok    crowd: two at the gate  (./tests/case.yaml)\n1 passed, 0 failed\n");
+    assert_eq!(out.stdout, "ok    crowd: two at the gate  (tests/case.yaml)\n1 passed, 0 failed\n");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_difference_is_said_with_its_frame_and_both_sides_and_fails() {
 ";
     let dir = plugin(COUNTER, &format!("name: two at the gate\n{FRAMES}{expect}"));
     let out = run(dir.path(), &[]).expect(1);
-    let wanted = r#"FAIL  crowd: two at the gate  (./tests/case.yaml)
+    let wanted = r#"FAIL  crowd: two at the gate  (tests/case.yaml)
       frame 0, alert: did not come
         expected  {"rule":"crowd","seq":0}
       frame 3, alert: level
@@ -100,7 +100,8 @@ fn a_difference_is_said_with_its_frame_and_both_sides_and_fails() {
 
 #[test]
 fn an_update_writes_what_came_and_the_case_passes() {
-    let case = format!("# looked over\nname: two\n{FRAMES}expect: # from a run\n  alerts: []\n  state: {{ frames: 0 }}\n");
+    let case =
+        format!("# looked over\nname: two\n{FRAMES}expect: # from a run\n  alerts: []\n  state: {{ frames: 0 }}\n");
     let dir = plugin(COUNTER, &case);
     assert!(run(dir.path(), &[]).expect(1).stdout.contains("frame 3, alert: was not expected"));
     assert!(run(dir.path(), &["--update"]).expect(0).stdout.contains("wrote ./tests/case.yaml"));
@@ -116,10 +117,22 @@ fn an_update_writes_what_came_and_the_case_passes() {
 
 #[test]
 fn a_recording_and_a_golden_file_are_read_from_beside_the_case() {
-    let dir = plugin(COUNTER, "name: recorded\nframes: street.jsonl\nexpect: wanted.jsonl\nzones: { gate: [[0, 0], [0.5, 0], [0.5, 1], [0, 1]] }\n");
+    let dir = plugin(
+        COUNTER,
+        "name: recorded\nframes: street.jsonl\nexpect: wanted.jsonl\nzones: { gate: [[0, 0], [0.5, 0], [0.5, 1], [0, 1]] }\n",
+    );
     let frame = |seq: u64| {
-        let person = |x: f32| format!("{{\"label\":\"person\",\"class_id\":0,\"confidence\":0.9,\"bbox\":[{x},0.2,0.1,0.3],\"track_id\":null}}");
-        format!("{{\"source\":\"left\",\"seq\":{seq},\"pts_ns\":{},\"width\":64,\"height\":48,\"detections\":[{},{}]}}\n", seq * 1000, person(0.1), person(0.3))
+        let person = |x: f32| {
+            format!(
+                "{{\"label\":\"person\",\"class_id\":0,\"confidence\":0.9,\"bbox\":[{x},0.2,0.1,0.3],\"track_id\":null}}"
+            )
+        };
+        format!(
+            "{{\"source\":\"left\",\"seq\":{seq},\"pts_ns\":{},\"width\":64,\"height\":48,\"detections\":[{},{}]}}\n",
+            seq * 1000,
+            person(0.1),
+            person(0.3)
+        )
     };
     let header = "{\"format\":1,\"dsengine\":\"0.1.0\",\"config_hash\":\"\",\"start_unix_ns\":0}\n";
     write(&dir.path().join("tests"), "street.jsonl", &format!("{header}{}{}", frame(5), frame(6)));
@@ -130,7 +143,11 @@ fn a_recording_and_a_golden_file_are_read_from_beside_the_case() {
     run(dir.path(), &[]).expect(0);
     write(&dir.path().join("tests"), "wanted.jsonl", &golden.replace("frame 2", "frame 9"));
     let out = run(dir.path(), &["tests/case.yaml"]).expect(1);
-    assert!(out.stdout.contains("frame 6, alerts\n        expected  [{") && out.stdout.contains("frame 9"), "{}", out.stdout);
+    assert!(
+        out.stdout.contains("frame 6, alerts\n        expected  [{") && out.stdout.contains("frame 9"),
+        "{}",
+        out.stdout
+    );
 }
 
 #[test]
@@ -144,12 +161,15 @@ function detect(frame)
 end
 "#;
     let frames = "frames: [{ seq: 0 }, { seq: 1 }, { seq: 2 }]\n";
-    let wants = |third: &str| format!("expect: {{ alerts: [{{ message: 1 of 1 }}, {{ message: 2 of 2 }}, {{ message: {third} }}] }}\n");
+    let wants = |third: &str| {
+        format!("expect: {{ alerts: [{{ message: 1 of 1 }}, {{ message: 2 of 2 }}, {{ message: {third} }}] }}\n")
+    };
     let dir = plugin(script, &format!("{frames}{}", wants("3 of 3")));
     run(dir.path(), &[]).expect(0);
     write(&dir.path().join("tests"), "case.yaml", &format!("{frames}reload_at: 2\n{}", wants("1 of 3")));
     run(dir.path(), &[]).expect(0);
-    let handing = format!("{script}function suspend() return seen end\nfunction resume(from, given) seen = given end\n");
+    let handing =
+        format!("{script}function suspend() return seen end\nfunction resume(from, given) seen = given end\n");
     write(dir.path(), "crowd.lua", &handing);
     write(&dir.path().join("tests"), "case.yaml", &format!("{frames}reload_at: [2]\n{}", wants("3 of 3")));
     run(dir.path(), &[]).expect(0);
@@ -184,7 +204,11 @@ fn faults_are_expected_by_kind_and_words_and_fail_a_case_that_expects_none() {
     let frames = "frames: [{ seq: 0 }, { seq: 1 }, { seq: 2 }]\n";
     let dir = plugin(script, &format!("{frames}expect: {{ alerts: [] }}\n"));
     let out = run(dir.path(), &[]).expect(1);
-    assert!(out.stdout.contains("frame 1, fault: was not expected") && out.stdout.contains("crowd.lua:3"), "{}", out.stdout);
+    assert!(
+        out.stdout.contains("frame 1, fault: was not expected") && out.stdout.contains("crowd.lua:3"),
+        "{}",
+        out.stdout
+    );
     let expect = "expect: { faults: [{ seq: 1, kind: error, contains: no such luck }] }\n";
     write(&dir.path().join("tests"), "case.yaml", &format!("{frames}{expect}"));
     run(dir.path(), &[]).expect(0);
@@ -228,10 +252,13 @@ fn a_handler_gets_answers_made_up_and_its_requests_are_compared() {
     assert!(run(dir.path(), &[]).expect(1).stdout.contains("came      \"failed\""));
     case("[]", "{ outcome: retry }");
     let out = run(dir.path(), &[]).expect(1);
-    let named = "http: POST https://hooks.example.com/x was asked for, and the case has no answer for it (none is left)";
+    let named =
+        "http: POST https://hooks.example.com/x was asked for, and the case has no answer for it (none is left)";
     assert!(out.stdout.contains(named), "{}", out.stdout);
     case(&good.replace("]", ", { url: 'https://hooks.example.com/y' }]"), "{ outcome: delivered }");
-    assert!(run(dir.path(), &[]).expect(1).stdout.contains("the answer for https://hooks.example.com/y was not asked for"));
+    assert!(
+        run(dir.path(), &[]).expect(1).stdout.contains("the answer for https://hooks.example.com/y was not asked for")
+    );
 }
 
 #[test]
@@ -241,9 +268,16 @@ fn what_is_not_granted_is_refused_as_in_the_engine() {
     let text = "config: { url: 'https://hooks.example.com/x' }\nalert: { message: hello }\ngrants: {}\nexpect: { refused: which is not granted }\n";
     write(&dir.path().join("tests"), "case.yaml", text);
     run(dir.path(), &[]).expect(0);
-    write(&dir.path().join("tests"), "case.yaml", &text.replace("expect: { refused: which is not granted }", "expect: { outcome: delivered }"));
-    assert!(run(dir.path(), &[]).expect(1).stdout.contains("asks for requests to hooks.example.com, which is not granted"));
-    let elsewhere = "config: { url: 'https://elsewhere.example/x' }\nalert: { message: hello }\nexpect: { outcome: delivered }\n";
+    write(
+        &dir.path().join("tests"),
+        "case.yaml",
+        &text.replace("expect: { refused: which is not granted }", "expect: { outcome: delivered }"),
+    );
+    assert!(
+        run(dir.path(), &[]).expect(1).stdout.contains("asks for requests to hooks.example.com, which is not granted")
+    );
+    let elsewhere =
+        "config: { url: 'https://elsewhere.example/x' }\nalert: { message: hello }\nexpect: { outcome: delivered }\n";
     write(&dir.path().join("tests"), "case.yaml", elsewhere);
     assert!(run(dir.path(), &[]).expect(1).stdout.contains("requests to elsewhere.example are not granted"));
 }
@@ -268,7 +302,9 @@ fn a_component_is_tested_as_a_script_is() {
     std::fs::create_dir_all(at.join("tests")).unwrap();
     std::fs::copy(root().join("plugins/prebuilt/crowd.wasm"), at.join("crowd.wasm")).unwrap();
     write(&at, "plugin.toml", "name = \"crowd\"\nversion = \"0.1.0\"\nkind = \"strategy\"\nentry = \"crowd.wasm\"\n");
-    let case = format!("config: {{ zone: gate, most: 2 }}\nreload_at: 3\n{FRAMES}expect:\n  alerts: [{{ seq: 3, rule: crowd, key: gate, detections: [0, 2] }}]\n  state: {{ calls: 2 }}\n");
+    let case = format!(
+        "config: {{ zone: gate, most: 2 }}\nreload_at: 3\n{FRAMES}expect:\n  alerts: [{{ seq: 3, rule: crowd, key: gate, detections: [0, 2] }}]\n  state: {{ calls: 2 }}\n"
+    );
     write(&at.join("tests"), "case.yaml", &case);
     // From two folders above: plugins are searched for.
     let out = run(dir.path(), &[]).expect(0);

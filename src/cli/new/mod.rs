@@ -97,11 +97,11 @@ fn template(kind: Kind, lang: Language, name: &str, dir: &Path) -> Result<Templa
     Ok(match (lang, kind) {
         (Language::Lua, Kind::Strategy) => Template {
             files: templates::STRATEGY_LUA.to_vec(),
-            next: [test, watch, format!("dsengine plugin bench {dir} --config CONFIG.yaml")],
+            next: [test, watch, format!("dsengine plugin bench {dir}")],
         },
         (Language::Lua, Kind::Handler) => Template {
             files: templates::HANDLER_LUA.to_vec(),
-            next: [test, watch, format!("dsengine plugin check {dir} --config CONFIG.yaml")],
+            next: [test, watch, format!("dsengine plugin check {dir}")],
         },
         (Language::Rust, kind) => {
             let own = if kind == Kind::Strategy { templates::STRATEGY_RUST } else { templates::HANDLER_RUST };

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::module::{Language, Module, Seat, guests};
 use crate::cli::exit::{Exit, failed, refused};
 use crate::cli::input::Input;
+use crate::cli::test::sample;
 
 /// Detections of a made-up frame.
 const DETECTIONS: usize = 20;
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// How many calls are measured
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(10..))]
     calls: u32,
-    /// Take settings, limits and grants from this configuration
+    /// Take settings, limits and grants from this configuration; without one, settings are those of its first test
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON
@@ -87,14 +88,19 @@ struct Figures {
 
 fn measure(args: &Args, plan: Option<&Plan>, frames: Vec<Frame>) -> Result<Figures, Error> {
     let module = Module::find(&args.path)?;
-    let Seat::Strategy(seat) = module.seat(plan)? else {
+    let sample = if plan.is_none() { sample(&module.path) } else { None };
+    let Seat::Strategy(seat) = module.seat(plan, sample.as_ref())? else {
         return Err(Error::new(Code::Plugin, format!("{} is a handler: it waits for others", module.name()))
             .hint("`dsengine test` runs a handler with answers made up"));
     };
     if frames.is_empty() {
         return Err(Error::new(Code::Trace, "the recording has no frames"));
     }
-    let zones: Vec<Zone> = plan.and_then(|p| p.sources.first()).map_or_else(whole, |s| s.zones.to_vec());
+    let zones: Vec<Zone> = match (plan.and_then(|p| p.sources.first()), &sample) {
+        (Some(source), _) => source.zones.to_vec(),
+        (None, Some(sample)) => sample.zones.clone(),
+        (None, None) => left_half(),
+    };
     let clock = SystemClock::new();
     let (guests, _runtime) = guests()?;
     let started = clock.monotonic_ns();
@@ -193,7 +199,7 @@ fn time(nanos: u64) -> String {
 }
 
 /// A zone over the left half, for rules that watch one called `gate`.
-fn whole() -> Vec<Zone> {
+fn left_half() -> Vec<Zone> {
     let corners = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)].map(|(x, y)| Point { x, y });
     Polygon::new(corners.to_vec()).map(|polygon| Zone { name: "gate".into(), polygon }).into_iter().collect()
 }

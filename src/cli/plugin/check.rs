@@ -11,13 +11,15 @@ use dsengine::wasm;
 use super::module::{Language, Module, Seat, guests};
 use crate::cli::exit::{Exit, failed};
 use crate::cli::input::Input;
+use crate::cli::test::sample;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A plugin's folder, script or component
     #[arg(value_name = "PATH", default_value = ".")]
     path: PathBuf,
-    /// Check it with the settings, limits and grants that this configuration gives it
+    /// Check it with the settings, limits and grants that this configuration gives it; without one, it gets what it asks
+    /// for and the settings of its first test
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -41,7 +43,8 @@ pub(crate) fn run(args: &Args) -> Exit {
     if let Err(error) = describe(&module) {
         return failed(&error);
     }
-    let seat = match module.seat(plan.as_ref()) {
+    let sample = if plan.is_none() { sample(&module.path) } else { None };
+    let seat = match module.seat(plan.as_ref(), sample.as_ref()) {
         Ok(seat) => seat,
         Err(error) => return failed(&error),
     };
@@ -50,6 +53,9 @@ pub(crate) fn run(args: &Args) -> Exit {
         Seat::Handler(_, plan) => &plan.grants,
     });
     capabilities(&module.manifest.needs, granted);
+    if let Some(sample) = &sample {
+        println!("settings   those of {}", sample.file);
+    }
     match load(&module, &seat) {
         Ok(version) => {
             println!("loads      yes, it says that it is version {version}");
@@ -58,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         Err(error) => {
             println!("loads      no");
             let exit = failed(&error);
-            if args.config.is_none() {
+            if args.config.is_none() && sample.is_none() {
                 eprintln!("  note: it was loaded without settings; --config FILE gives it those of a configuration");
             }
             exit
@@ -69,11 +75,15 @@ pub(crate) fn run(args: &Args) -> Exit {
 fn describe(module: &Module) -> Result<(), Error> {
     let kind = if module.kind == GuestKind::Strategy { "strategy" } else { "handler" };
     let language = if module.language == Language::Lua { "in Lua" } else { "as a component" };
-    println!("{} {}, a {kind} {language} ({})", module.name(), module.manifest.version, module.path.display());
+    let version = match &*module.manifest.version {
+        "0" => String::new(),
+        version => format!(" {version}"),
+    };
+    println!("{}{version}, a {kind} {language} ({})", module.name(), module.path.display());
     if module.language == Language::Wasm {
         let info = wasm::check(&module.bytes)?;
         println!("world      {}, built for API {} (this engine offers {}.{})", info.world, info.version, API.0, API.1);
-        println!("imports    {}", listed(info.imports.iter().map(|name| short(name))));
+        println!("imports    {}", imports(&info.imports));
         println!("size       {} bytes", module.bytes.len());
     } else {
         println!("API        this engine offers {}.{}", API.0, API.1);
@@ -81,10 +91,16 @@ fn describe(module: &Module) -> Result<(), Error> {
     Ok(())
 }
 
-/// `dsengine:plugin/log@0.1.0` is `log`.
-fn short(name: &str) -> String {
-    let ours = name.strip_prefix("dsengine:plugin/").and_then(|rest| rest.split('@').next());
-    ours.unwrap_or(name).to_owned()
+/// `dsengine:plugin/log@0.1.0` is `log`; what languages' standard libraries need is counted.
+fn imports(names: &[String]) -> String {
+    let ours = |name: &str| Some(name.strip_prefix("dsengine:plugin/")?.split('@').next()?.to_owned());
+    let wasi = names.iter().filter(|name| name.starts_with("wasi:")).count();
+    let mut shown: Vec<String> =
+        names.iter().filter(|name| !name.starts_with("wasi:")).map(|n| ours(n).unwrap_or_else(|| n.clone())).collect();
+    if wasi > 0 {
+        shown.push(format!("{wasi} of WASI (clocks and output only)"));
+    }
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
 }
 
 fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
@@ -133,9 +149,4 @@ fn load(module: &Module, seat: &Seat) -> Result<String, Error> {
             Ok(module.manifest.version.clone())
         }
     }
-}
-
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.collect();
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }

@@ -12,6 +12,8 @@ use dsengine::telemetry::Metrics;
 use dsengine::wasm::{self, World};
 use tokio::runtime::Runtime;
 
+use crate::cli::test::Sample;
+
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "plugin.toml";
 
@@ -79,9 +81,9 @@ impl Module {
         }
     }
 
-    /// What the configuration says of it; without one it gets what it asks for.
-    pub(super) fn seat(&self, plan: Option<&Plan>) -> Result<Seat, Error> {
-        let Some(plan) = plan else { return Ok(self.by_itself()) };
+    /// What the configuration says of it; without one it gets what it asks for, and the settings of its first test.
+    pub(super) fn seat(&self, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<Seat, Error> {
+        let Some(plan) = plan else { return Ok(self.by_itself(sample)) };
         let same = |path: &Path| matches!((path.canonicalize(), self.path.canonicalize()), (Ok(a), Ok(b)) if a == b);
         let strategy = plan.strategies.iter().find(|s| match &s.kind {
             StrategyKind::Lua(path) | StrategyKind::Wasm(path) => same(path),
@@ -104,10 +106,12 @@ impl Module {
         Ok(Seat::Handler(name, module))
     }
 
-    fn by_itself(&self) -> Seat {
+    fn by_itself(&self, sample: Option<&Sample>) -> Seat {
         let Needs { http, shared_state, pixels, env, files } = self.manifest.needs.clone();
         let grants = GrantPlan { http, shared_state, pixels, env, files, secrets: Default::default() };
-        let config = serde_json::Value::Object(serde_json::Map::new());
+        let empty = || serde_json::Value::Object(serde_json::Map::new());
+        let config = sample.map_or_else(empty, |s| s.config.clone());
+        let class = sample.and_then(|s| s.class.clone());
         let limits = LimitPlan::default();
         match self.kind {
             GuestKind::Strategy => Seat::Strategy(Box::new(StrategyPlan {
@@ -119,14 +123,14 @@ impl Module {
                 sources: Vec::new(),
                 filters: true,
                 config,
-                class: None,
+                class,
                 limits,
                 grants,
                 on_failure: OnFailure::Pass,
                 shadow_of: None,
             })),
             GuestKind::Handler => {
-                let module = ModulePlan { path: self.path.clone(), class: None, config, limits, grants };
+                let module = ModulePlan { path: self.path.clone(), class, config, limits, grants };
                 Seat::Handler(self.name(), module)
             }
         }

@@ -359,7 +359,7 @@ impl Case {
 
     /// The file's name, as it was given.
     pub(super) fn shown(&self) -> String {
-        self.path.display().to_string()
+        self.path.strip_prefix(".").unwrap_or(&self.path).display().to_string()
     }
 
     /// What is shown of it.

@@ -16,7 +16,7 @@ mod stage;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::select;
@@ -127,6 +127,27 @@ fn judge(plugin: &Plugin, case: &Case, update: bool) -> Result<Verdict, Error> {
         return golden::write(case, &came, handler).map(|wrote| Verdict::updated(wrote, &came.broken));
     }
     compare::compare(case, &came).map(Verdict::of)
+}
+
+/// What a plugin's first case gives it: settings to look at it with, where no configuration is named.
+pub(crate) struct Sample {
+    /// The case.
+    pub(crate) file: String,
+    /// The plugin's settings.
+    pub(crate) config: serde_json::Value,
+    /// The table of a script that holds its functions.
+    pub(crate) class: Option<String>,
+    /// The source's zones.
+    pub(crate) zones: Vec<dsengine::types::Zone>,
+}
+
+/// The first case of the plugin whose module is `module`.
+pub(crate) fn sample(module: &Path) -> Option<Sample> {
+    let plugins = find::plugins(&[module.to_owned()]).ok()?;
+    let plugin = plugins.first().filter(|p| p.entry.canonicalize().ok() == module.canonicalize().ok())?;
+    let case = Case::read(plugin.cases.first()?).ok()?;
+    let (config, class) = (case.script.config.clone(), case.script.class.clone());
+    Some(Sample { file: case.shown(), config, class, zones: case.zones().ok()? })
 }
 
 fn refused_all(problems: &[Error]) -> Exit {
