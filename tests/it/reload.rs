@@ -58,8 +58,13 @@ impl Site {
     }
 
     fn until(&mut self, done: impl Fn() -> bool) {
+        self.until_folder(|_| done());
+    }
+
+    /// Waits until what is in the folder will do.
+    fn until_folder(&mut self, done: impl Fn(&TempDir) -> bool) {
         for _ in 0..1000 {
-            if done() {
+            if done(&self.dir) {
                 return;
             }
             assert!(self.run.end(Duration::from_millis(20)).is_none(), "{}", self.run.seen.join("\n"));
@@ -111,7 +116,7 @@ fn a_version_that_fails_on_remembered_frames_is_refused_with_its_line() {
         "script reloaded",
     );
     assert!(line.contains("tried=") && !line.contains("tried=0"), "{line}");
-    site.until(|| !site_alerts(&site.dir).is_empty());
+    site.until_folder(|dir| !site_alerts(dir).is_empty());
     let first: u64 = site.alerts()[0]["message"].as_str().unwrap().parse().unwrap();
     let seq = site.alerts()[0]["seq"].as_u64().unwrap();
     assert!(
@@ -184,7 +189,7 @@ fn what_lives_in_a_version_is_handed_to_the_next() {
     let line = site.save(&refusing, "not reloaded");
     assert!(line.contains("taking over") && line.contains("cannot read what version 1 kept"), "{line}");
     site.save(&script(3, "function resume(from, kept) seen = kept.seen end\n"), "script reloaded");
-    site.until(|| site_alerts(&site.dir).contains("\"key\":\"3\""));
+    site.until_folder(|dir| site_alerts(dir).contains("\"key\":\"3\""));
     let alerts = site.alerts();
     for source in ["left", "right"] {
         let of = |key: &str| {
@@ -206,7 +211,7 @@ fn a_newer_version_may_convert_what_is_kept() {
     let mut site = Site::new(old);
     site.frames(30.0);
     site.save(new, "script reloaded");
-    site.until(|| !site_alerts(&site.dir).is_empty());
+    site.until_folder(|dir| !site_alerts(dir).is_empty());
     assert_eq!((&site.alerts()[0]["message"], &site.alerts()[0]["key"]), (&"1 nil".into(), &"true".into()));
     site.end();
 }

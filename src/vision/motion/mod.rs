@@ -119,7 +119,7 @@ impl Background {
             self.mask.clean(&self.scene.moving, &self.grid);
             self.blobs.find(&self.mask, &self.grid, &self.settings, |cell| self.scene.ratio(cell));
         }
-        self.scene.learn(gap_ns as f32 * 1e-9);
+        self.scene.learn(gap_ns as f32 * 1e-9, self.grid.columns);
         self.blobs.found()
     }
 

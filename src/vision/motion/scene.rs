@@ -11,9 +11,9 @@ const LEARN_S: f32 = 6.0;
 const ABSORB_S: f32 = 30.0;
 /// Share of an exposure change that a cell may be off by: cameras do not scale all brightnesses alike.
 const EXPOSURE_SLACK: f32 = 0.25;
-/// Every so many-th cell tells the exposure: thousands are enough for a median, and 13 shares no factor with the
+/// Every so many-th cell tells the exposure: a thousand are enough for a median, and 29 shares no factor with the
 /// usual numbers of columns.
-const EXPOSURE_EVERY: usize = 13;
+const EXPOSURE_EVERY: usize = 29;
 /// A background darker than this tells nothing about exposure.
 const EXPOSURE_LUMA_MIN: f32 = 20.0;
 
@@ -31,6 +31,9 @@ pub(super) struct Scene {
     /// Of moving cells: the brightness they hold, and for how many seconds they have. Out of date in all others.
     held: Vec<f32>,
     held_s: Vec<f32>,
+    /// Rows learn in turns, the even and the odd ones: the time since each did, and whose turn it is.
+    since_s: [f32; 2],
+    turn: usize,
     /// What `compare` was done with.
     exposure: f32,
     slack: f32,
@@ -55,6 +58,7 @@ impl Scene {
             self.mean.copy_from_slice(&self.luma);
             self.variance.fill(VARIANCE_MIN);
             self.moving.fill(0);
+            self.since_s = [0.0; 2];
             return;
         }
         let gain = 1.0 / (seen + 1) as f32;
@@ -114,17 +118,23 @@ impl Scene {
     }
 
     /// Background cells follow the picture, `dt` seconds after the one before; all follow the exposure; foreground
-    /// cells that hold still for long enough become background.
-    pub(super) fn learn(&mut self, dt: f32) {
-        let gain = 1.0 - (-dt / LEARN_S).exp();
+    /// cells that hold still for long enough become background. Half of the rows learn from each picture, which is often
+    /// enough for a background that takes seconds, and half the work.
+    pub(super) fn learn(&mut self, dt: f32, columns: usize) {
+        self.since_s = self.since_s.map(|since| since + dt);
+        self.turn = 1 - self.turn;
+        let gain = 1.0 - (-std::mem::take(&mut self.since_s[self.turn]) / LEARN_S).exp();
         let drift = 1.0 + gain * (self.exposure - 1.0);
         let darker = 1.0 / self.exposure;
-        let cells = self.luma.iter().zip(&self.moving).zip(&mut self.mean).zip(&mut self.variance);
-        for (((luma, moving), mean), variance) in cells {
-            let gain = if *moving == 0 { gain } else { 0.0 };
-            let d = luma * darker - *mean;
-            *mean = (*mean + gain * d) * drift;
-            *variance = within(*variance + gain * (d * d - *variance));
+        let seen = self.luma.chunks_exact(columns).zip(self.moving.chunks_exact(columns));
+        let known = self.mean.chunks_exact_mut(columns).zip(self.variance.chunks_exact_mut(columns));
+        for ((luma, moving), (mean, variance)) in seen.zip(known).skip(self.turn).step_by(2) {
+            for (((luma, moving), mean), variance) in luma.iter().zip(moving).zip(mean).zip(variance) {
+                let gain = if *moving == 0 { gain } else { 0.0 };
+                let d = luma * darker - *mean;
+                *mean = (*mean + gain * d) * drift;
+                *variance = within(*variance + gain * (d * d - *variance));
+            }
         }
         self.hold(dt);
     }

@@ -90,8 +90,8 @@ fn a_script_reaches_what_is_granted_and_nothing_else() {
     let needs =
         format!("---@needs env HOME\n---@needs shared_state\n---@needs pixels\n---@needs files {}\n", secret.display());
     let script = format!(
-        "{needs}function detect(frame)\n  shared.add('n', 1)\n  if frame.seq == 99 then\n    frame:alert{{ rule = 'r', message = \
-         env.HOME .. '|' .. files.read('{}') .. '|' .. shared.get('n') .. '|' .. tostring(pixels.size()) }}\n  end\nend\n",
+        "{needs}local kept = files.read('{}')\nfunction detect(frame)\n  shared.add('n', 1)\n  if frame.seq == 99 then\n    frame:alert{{ rule = 'r', message = \
+         env.HOME .. '|' .. kept .. '|' .. shared.get('n') .. '|' .. tostring(pixels.size()) }}\n  end\nend\n",
         secret.display()
     );
     let grants = format!("env: [HOME], shared_state: true, pixels: true, files: [{}]", bench.dir.path().display());
@@ -249,8 +249,8 @@ fn a_handler_in_a_script_delivers_within_its_limits_and_grants() {
     let address = &receiver.address;
     let script = format!(
         "---@needs http {address}\n---@needs env HOME\n---@needs shared_state\n---@needs files {dir}\n\
-         Own = {{}}\nfunction Own:handle_alert(alert)\n  shared.add('n', 1)\n  return http.post('http://{address}/' .. config.path, \
-         {{ text = alert.message, home = env.HOME, file = files.read('{dir}/a.txt') }}, \
+         local kept = files.read('{dir}/a.txt')\nOwn = {{}}\nfunction Own:handle_alert(alert)\n  shared.add('n', 1)\n  return http.post('http://{address}/' .. config.path, \
+         {{ text = alert.message, home = env.HOME, file = kept }}, \
          {{ headers = {{ Authorization = 'Bearer ${{secret:TOKEN}}' }} }})\nend\n",
         dir = bench.dir.path().display()
     );
