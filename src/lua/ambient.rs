@@ -151,7 +151,7 @@ impl Host {
         ttl: Option<f64>,
         make: impl FnOnce(Option<&Kept>) -> Result<Option<Kept>, String>,
     ) -> Result<(), String> {
-        let (now_ns, most) = (writable(&lock(&self.seat))?, self.home.limits.state_bytes);
+        let (now_ns, most) = (writable(&lock(&self.seat), ttl)?, self.home.limits.state_bytes);
         let mut space = lock(&self.home.shared);
         let value = make(space.get(&key, now_ns))?;
         if value.as_ref().is_some_and(|value| !space.fits(&key, size(&key, value), most, now_ns)) {
@@ -252,10 +252,13 @@ fn kept(lua: &Lua, value: &Kept) -> mlua::Result<Value> {
     }
 }
 
-/// Frame time, where the call at hand may write.
-fn writable(seat: &Seat) -> Result<u64, String> {
+/// Frame time, where the call at hand may write, and count a time to live from it.
+fn writable(seat: &Seat, ttl: Option<f64>) -> Result<u64, String> {
     match seat.reads_only {
         Some(why) => Err(why.to_owned()),
+        None if seat.timeless && ttl.is_some() => {
+            Err("no frame is at hand, so a time to live has nothing to count from; set it from detect on".to_owned())
+        }
         None => Ok(seat.pts_ns),
     }
 }
@@ -267,7 +270,7 @@ fn end(now_ns: u64, ttl: Option<f64>) -> Option<u64> {
 
 /// Notes a write; it takes effect when the call has succeeded.
 fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64>) -> Result<(), String> {
-    let now_ns = writable(seat)?;
+    let now_ns = writable(seat, ttl)?;
     let space: Arc<Mutex<Space>> = Arc::clone(&seat.space);
     if value.is_nil() {
         // What is not there needs no note, or a loop of deletions would fill the host.

@@ -14,6 +14,9 @@ const QUALITY: f64 = 80.0;
 /// A box as our Luau hands it over; nothing of it means the whole picture.
 type Corners = (Option<f32>, Option<f32>, Option<f32>, Option<f32>);
 
+/// How a JPEG is made, and the box.
+type Encode = (Option<f64>, Option<f64>, Option<f32>, Option<f32>, Option<f32>, Option<f32>);
+
 fn part((x, y, width, height): Corners) -> Option<BBox> {
     Some(BBox { x: x?, y: y?, width: width?, height: height? })
 }
@@ -57,22 +60,12 @@ impl Host {
         let host = self.clone();
         table.raw_set(
             "picture_jpeg",
-            lua.create_function(
-                move |lua,
-                      (side, quality, x, y, width, height): (
-                    Option<f64>,
-                    Option<f64>,
-                    Option<f32>,
-                    Option<f32>,
-                    Option<f32>,
-                    Option<f32>,
-                )| {
-                    let (side, quality) = (side.unwrap_or(SIDE) as u32, quality.unwrap_or(QUALITY) as u8);
-                    let part = part((x, y, width, height));
-                    let jpeg = host.picture().and_then(|picture| pixels::jpeg(&picture, part, side, quality));
-                    jpeg.map(|jpeg| lua.create_string(jpeg)).transpose()
-                },
-            )?,
+            lua.create_function(move |lua, (side, quality, x, y, width, height): Encode| {
+                let (side, quality) = (side.unwrap_or(SIDE) as u32, quality.unwrap_or(QUALITY) as u8);
+                let part = part((x, y, width, height));
+                let jpeg = host.picture().and_then(|picture| pixels::jpeg(&picture, part, side, quality));
+                jpeg.map(|jpeg| lua.create_string(jpeg)).transpose()
+            })?,
         )
     }
 

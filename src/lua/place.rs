@@ -34,11 +34,14 @@ impl Place {
             home,
             outside,
         };
+        let work = if host.outside.is_some() { "handle_alert" } else { "detect" };
         let place = Self { script, version, host };
         let vm = place.vm().map_err(|fault| {
             let error = Error::new(Code::Plugin, fault.message);
             match fault.kind {
-                FaultKind::Time => error.hint("the top level of a script only sets things up; work belongs in detect"),
+                FaultKind::Time => {
+                    error.hint(format!("the top level of a script only sets things up; work belongs in {work}"))
+                }
                 _ => error,
             }
         })?;

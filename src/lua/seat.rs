@@ -30,6 +30,8 @@ pub(super) struct Seat {
     pub(super) pts_ns: u64,
     /// Why state may only be read just now: loading touches nothing.
     pub(super) reads_only: Option<&'static str>,
+    /// No frame is at hand, so that there is no time to count from.
+    pub(super) timeless: bool,
     /// The frame's picture, where pixels are granted; held for the length of the call only.
     pub(super) picture: Option<Picture>,
     /// Until when a delivery may wait; `None` outside of one.
@@ -55,6 +57,7 @@ impl Seat {
         Self {
             pts_ns: 0,
             reads_only: None,
+            timeless: false,
             picture: None,
             deadline: None,
             requests: 0,

@@ -31,6 +31,7 @@ const GC_STEPS_MAX: usize = 64;
 const OPTIONAL: [&str; 4] = ["should_process", "suspend", "resume", "migrate"];
 /// What state says while it may not be written.
 const LOADING: &str = "while the script loads, state can only be read; set it from detect on";
+const LOADING_HANDLER: &str = "while the script loads, state can only be read; set it from handle_alert on";
 const SUSPENDING: &str = "in suspend, state can only be read: what it holds stays anyway; return the rest";
 
 /// One call's cost and outcome.
@@ -110,13 +111,16 @@ impl Vm {
         let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
         let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.file));
         let main = chunk.set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(broken)?;
-        let entry = if self.parts.frame.is_some() { "detect" } else { "handle_alert" };
+        let (entry, loading) = match self.parts.frame {
+            Some(_) => ("detect", LOADING),
+            None => ("handle_alert", LOADING_HANDLER),
+        };
         let names = OPTIONAL.into_iter().chain([entry]).map(|name| (name, true));
         let names = self.lua.create_table_from(names).map_err(broken)?;
         let globals = self.lua.globals();
         let config: Value = globals.get("config").map_err(broken)?;
         let find = &self.parts.find;
-        let found = self.loading(script, Some(LOADING), || {
+        let found = self.loading(script, Some(loading), || {
             main.call::<()>(())?;
             find.call::<(Value, Table)>((&globals, script.class.as_deref(), config, names))
         });
@@ -280,9 +284,16 @@ impl Vm {
             },
         };
         let handed = handed.map_err(|e| fault::of(&e, None, &script.file, limits.load, limits))?;
-        lock(&self.seat).writes.clear();
+        {
+            let mut seat = lock(&self.seat);
+            seat.writes.clear();
+            seat.timeless = true;
+        }
         let Entry { instance, found } = &self.entry;
-        self.loading(script, None, || self.parts.resume.call::<()>((instance, found, differs, from, handed)))
+        let result =
+            self.loading(script, None, || self.parts.resume.call::<()>((instance, found, differs, from, handed)));
+        lock(&self.seat).timeless = false;
+        result
     }
 
     /// Puts the frame where the prelude reads it.

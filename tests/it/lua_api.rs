@@ -301,6 +301,11 @@ fn a_hand_over_that_fails_changes_nothing_and_says_where() {
         (endless.kind, &*endless.message),
         (FaultKind::Time, "scripts/x.lua:3: stopped after 200 ms of CPU time")
     );
+    let timeless = fault("function resume() state.set('k', 1, 5) end function detect() end");
+    assert_eq!(
+        timeless.message,
+        "scripts/x.lua:1: state.set: no frame is at hand, so a time to live has nothing to count from; set it from detect on"
+    );
     let space = state.space("rule", Some(&"cam".into()));
     assert_eq!(space.lock().unwrap().bytes(), 0);
     let suspended = |text: &str| strategy(&format!("function detect() end\nfunction suspend()\n{text}\nend")).suspend();

@@ -205,7 +205,12 @@ fn luals(wit: &Wit) -> String {
 fn luau(ty: &str) -> String {
     let ty = ty.trim();
     if let Some(inner) = ty.strip_suffix('?') {
-        return format!("({})?", luau(inner));
+        let inner = luau(inner);
+        return if inner.contains(" | ") && !inner.starts_with('{') {
+            format!("({inner})?")
+        } else {
+            format!("{inner}?")
+        };
     }
     if ty.contains(" | ") && !ty.starts_with("table<") {
         return ty.split(" | ").map(luau).collect::<Vec<_>>().join(" | ");

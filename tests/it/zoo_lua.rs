@@ -54,7 +54,7 @@ fn what_runs_away_on_a_frame_is_stopped_and_the_strategy_goes_on() {
         ),
         (
             "hostile __index of a list",
-            "local t = setmetatable({}, { __len = function() return 1 end, __index = function() while true do end end }) frame:alert{ rule = 'r', detections = t }",
+            "local t = setmetatable({}, { __len = function() return 1 end, __index = function() while true do end end }) frame:keep(t)",
             FaultKind::Time,
         ),
         ("host calls without end", "while true do log.debug('x') end", FaultKind::Time),
@@ -105,11 +105,12 @@ fn what_runs_away_on_a_frame_is_stopped_and_the_strategy_goes_on() {
             "local t = {} while true do t[#t + 1] = select(2, pcall(error, ('x'):rep(1000) .. #t)) end",
             FaultKind::Memory,
         ),
+        ("an error that is a table", "error({ code = 5 })", FaultKind::Error),
         ("deep JSON", "local t = {} for n = 1, 100000 do t = { t } end json.encode(t)", FaultKind::Error),
         (
-            "an error that is a table",
+            "an error with a hostile __tostring",
             "error(setmetatable({}, { __tostring = function() while true do end end }))",
-            FaultKind::Error,
+            FaultKind::Time,
         ),
         ("a box of nothing finite", "frame:add{ label = 'x', bbox = { 0/0, 0, 1, 1 } }", FaultKind::Error),
         ("an index of nothing finite", "frame:label(0/0)", FaultKind::Error),
