@@ -16,12 +16,15 @@ mod explain;
 mod files;
 mod input;
 mod judgements;
+mod new;
+mod plugin;
 mod record;
 mod replay;
 mod run;
 mod scene;
 mod schema;
 pub(crate) mod signals;
+mod test;
 mod truth;
 mod validate;
 
@@ -48,6 +51,12 @@ enum Command {
     Record(record::Args),
     /// Play a trace through rules and alert policy, as fast as it can, and print the alerts
     Replay(replay::Args),
+    /// Write a new plugin, with a test: a strategy or a handler, in Lua, Rust or C
+    New(new::Args),
+    /// Run the tests of plugins: recorded frames in, expected alerts out
+    Test(test::Args),
+    /// Check, build and measure plugins; list, reload and promote those of a running engine
+    Plugin(plugin::Args),
     /// Scripted scenes
     Scene(scene::Args),
     /// Say what this machine has and lacks
@@ -78,6 +87,9 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Validate(args) => validate::run(&args),
         Command::Record(args) => record::run(args, stop),
         Command::Replay(args) => replay::run(args, stop),
+        Command::New(args) => new::run(&args),
+        Command::Test(args) => test::run(&args, stop),
+        Command::Plugin(args) => plugin::run(&args),
         Command::Scene(args) => scene::run(&args, stop),
         Command::Doctor(args) => doctor::run(&args),
         Command::Schema => schema::run(),

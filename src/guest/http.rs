@@ -115,6 +115,14 @@ impl Wire for Web {
     }
 }
 
+/// Whether a request with these grants may be sent at all: for a [`Wire`] that stands in for the network.
+///
+/// # Errors
+/// The [`Failure`] that the network would answer with.
+pub fn admit(request: &Request, grants: &Grants) -> Result<(), Failure> {
+    check(request.clone(), grants).map(drop).map_err(|failure| hide(failure, grants))
+}
+
 /// A request that may be sent.
 struct Checked {
     request: hyper::Request<Full<Bytes>>,

@@ -445,6 +445,11 @@ pub(crate) fn missing_export() -> Vec<u8> {
     Guest::strategy("(call $fine)").build_against(without)
 }
 
+/// A strategy as its compiler leaves it: a core module, not yet a component.
+pub(crate) fn core_strategy() -> Vec<u8> {
+    Guest::strategy("(call $fine)").module()
+}
+
 mod tests {
     use super::*;
     use dsengine::wasm::{World, check};

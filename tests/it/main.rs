@@ -12,6 +12,8 @@
 
 mod admin;
 mod alerts;
+mod cli_plugin;
+mod cli_test;
 mod config;
 mod demo;
 mod effects;

@@ -1,0 +1,152 @@
+//! `dsengine plugin check`: what a plugin is and asks for, and whether it loads here.
+
+use std::path::PathBuf;
+
+use dsengine::config::GrantPlan;
+use dsengine::error::Error;
+use dsengine::guest::{API, GuestKind, Needs};
+use dsengine::types::SourceId;
+use dsengine::wasm;
+
+use super::module::{Language, Module, Seat, guests};
+use crate::cli::exit::{Exit, failed};
+use crate::cli::input::Input;
+use crate::cli::test::sample;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A plugin's folder, script or component
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+    /// Check it with the settings, limits and grants that this configuration gives it; without one, it gets what it asks
+    /// for and the settings of its first test
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    if !args.path.exists() {
+        eprintln!("error: {}: there is no such file or folder", args.path.display());
+        return Exit::Usage;
+    }
+    let plan = match &args.config {
+        None => None,
+        Some(config) => match (Input { config: Some(config.clone()), ..Input::default() }).load(Vec::new()) {
+            Ok(loaded) => Some(loaded.plan),
+            Err(exit) => return exit,
+        },
+    };
+    let module = match Module::find(&args.path) {
+        Ok(module) => module,
+        Err(error) => return failed(&error),
+    };
+    if let Err(error) = describe(&module) {
+        return failed(&error);
+    }
+    let sample = if plan.is_none() { sample(&module.path) } else { None };
+    let seat = match module.seat(plan.as_ref(), sample.as_ref()) {
+        Ok(seat) => seat,
+        Err(error) => return failed(&error),
+    };
+    let granted = plan.is_some().then(|| match &seat {
+        Seat::Strategy(plan) => &plan.grants,
+        Seat::Handler(_, plan) => &plan.grants,
+    });
+    capabilities(&module.manifest.needs, granted);
+    if let Some(sample) = &sample {
+        println!("settings   those of {}", sample.file);
+    }
+    match load(&module, &seat) {
+        Ok(version) => {
+            println!("loads      yes, it says that it is version {version}");
+            Exit::Fine
+        }
+        Err(error) => {
+            println!("loads      no");
+            let exit = failed(&error);
+            if args.config.is_none() && sample.is_none() {
+                eprintln!("  note: it was loaded without settings; --config FILE gives it those of a configuration");
+            }
+            exit
+        }
+    }
+}
+
+fn describe(module: &Module) -> Result<(), Error> {
+    let kind = if module.kind == GuestKind::Strategy { "strategy" } else { "handler" };
+    let language = if module.language == Language::Lua { "in Lua" } else { "as a component" };
+    let version = match &*module.manifest.version {
+        "0" => String::new(),
+        version => format!(" {version}"),
+    };
+    println!("{}{version}, a {kind} {language} ({})", module.name(), module.path.display());
+    if module.language == Language::Wasm {
+        let info = wasm::check(&module.bytes)?;
+        println!("world      {}, built for API {} (this engine offers {}.{})", info.world, info.version, API.0, API.1);
+        println!("imports    {}", imports(&info.imports));
+        println!("size       {} bytes", module.bytes.len());
+    } else {
+        println!("API        this engine offers {}.{}", API.0, API.1);
+    }
+    Ok(())
+}
+
+/// `dsengine:plugin/log@0.1.0` is `log`; what languages' standard libraries need is counted.
+fn imports(names: &[String]) -> String {
+    let ours = |name: &str| Some(name.strip_prefix("dsengine:plugin/")?.split('@').next()?.to_owned());
+    let wasi = names.iter().filter(|name| name.starts_with("wasi:")).count();
+    let mut shown: Vec<String> =
+        names.iter().filter(|name| !name.starts_with("wasi:")).map(|n| ours(n).unwrap_or_else(|| n.clone())).collect();
+    if wasi > 0 {
+        shown.push(format!("{wasi} of WASI (clocks and output only)"));
+    }
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
+}
+
+fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
+    let Needs { http, shared_state, pixels, env, files } = asked;
+    let mut lines: Vec<(String, bool)> = Vec::new();
+    let has = |test: &dyn Fn(&GrantPlan) -> bool| granted.is_none_or(test);
+    for host in http {
+        lines.push((format!("requests to {host}"), has(&|g| g.http.contains(host))));
+    }
+    if *shared_state {
+        lines.push(("state over all sources".to_owned(), has(&|g| g.shared_state)));
+    }
+    if *pixels {
+        lines.push(("pixels".to_owned(), has(&|g| g.pixels)));
+    }
+    for name in env {
+        lines.push((format!("the environment variable {name}"), has(&|g| g.env.contains(name))));
+    }
+    for path in files {
+        lines
+            .push((format!("reading {}", path.display()), has(&|g| g.files.iter().any(|root| path.starts_with(root)))));
+    }
+    if lines.is_empty() {
+        println!("asks for   nothing");
+    }
+    for (what, has) in lines {
+        let word = match (granted.is_some(), has) {
+            (false, _) => "",
+            (true, true) => ": granted",
+            (true, false) => ": NOT granted",
+        };
+        println!("asks for   {what}{word}");
+    }
+}
+
+/// Makes an instance without effects; returns its version.
+fn load(module: &Module, seat: &Seat) -> Result<String, Error> {
+    let (guests, _runtime) = guests()?;
+    match seat {
+        Seat::Strategy(plan) => {
+            let strategy = guests.strategy(plan, &module.bytes)?.rehearsal(&SourceId::from("check"))?;
+            Ok(strategy.version().to_owned())
+        }
+        Seat::Handler(name, plan) => {
+            guests.handler(name, plan, &module.bytes)?;
+            Ok(module.manifest.version.clone())
+        }
+    }
+}

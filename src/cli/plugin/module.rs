@@ -1,0 +1,177 @@
+//! Which plugin a path means, and what stands in a configuration about it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dsengine::config::{GrantPlan, HandlerKind, LimitPlan, ModulePlan, OnFailure, Plan, StrategyKind, StrategyPlan};
+use dsengine::engine::{Guests, SystemClock};
+use dsengine::error::{Code, Error};
+use dsengine::guest::http::{Failure, Request, Response, Wire};
+use dsengine::guest::{Grants, GuestKind, Manifest, Needs};
+use dsengine::telemetry::Metrics;
+use dsengine::wasm::{self, World};
+use tokio::runtime::Runtime;
+
+use crate::cli::test::Sample;
+
+/// The manifest's file name.
+pub(crate) const MANIFEST: &str = "plugin.toml";
+
+/// What a plugin is written in, as far as the engine sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// A script.
+    Lua,
+    /// A component.
+    Wasm,
+}
+
+/// By the file's ending.
+pub(crate) fn language(path: &Path) -> Option<Language> {
+    match path.extension()?.to_str()? {
+        "lua" | "luau" => Some(Language::Lua),
+        "wasm" => Some(Language::Wasm),
+        _ => None,
+    }
+}
+
+/// A plugin's file with what it says of itself.
+pub(super) struct Module {
+    pub(super) path: PathBuf,
+    pub(super) language: Language,
+    pub(super) bytes: Vec<u8>,
+    pub(super) manifest: Manifest,
+    pub(super) kind: GuestKind,
+}
+
+impl Module {
+    /// The plugin that `path` means: a folder with plugin.toml, or the file itself.
+    pub(super) fn find(path: &Path) -> Result<Self, Error> {
+        let path = if path.is_dir() { entry(path)? } else { path.to_owned() };
+        let shown = path.display().to_string();
+        let Some(language) = language(&path) else {
+            return Err(Error::new(Code::Plugin, format!("{shown}: is neither a .lua nor a .wasm")));
+        };
+        let bytes = std::fs::read(&path).map_err(|e| {
+            let error = Error::new(Code::Plugin, format!("{shown}: cannot be read: {e}"));
+            match language {
+                Language::Wasm => error.hint("build it first: dsengine plugin build"),
+                Language::Lua => error,
+            }
+        })?;
+        let text = (language == Language::Lua).then(|| String::from_utf8_lossy(&bytes));
+        let manifest = Manifest::of(&path, text.as_deref())?;
+        let kind = match (manifest.kind, &text) {
+            (Some(kind), _) => kind,
+            (None, Some(text)) if text.contains("handle_alert") => GuestKind::Handler,
+            (None, Some(_)) => GuestKind::Strategy,
+            (None, None) => match wasm::check(&bytes)?.world {
+                World::Strategy => GuestKind::Strategy,
+                World::Handler => GuestKind::Handler,
+            },
+        };
+        Ok(Self { path, language, bytes, manifest, kind })
+    }
+
+    /// The name it goes by: its own, else its file's.
+    pub(super) fn name(&self) -> String {
+        match &*self.manifest.name {
+            "" => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            name => name.to_owned(),
+        }
+    }
+
+    /// What the configuration says of it; without one it gets what it asks for, and the settings of its first test.
+    pub(super) fn seat(&self, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<Seat, Error> {
+        let Some(plan) = plan else { return Ok(self.by_itself(sample)) };
+        let same = |path: &Path| matches!((path.canonicalize(), self.path.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        let strategy = plan.strategies.iter().find(|s| match &s.kind {
+            StrategyKind::Lua(path) | StrategyKind::Wasm(path) => same(path),
+            StrategyKind::Motion => false,
+        });
+        if let Some(found) = strategy {
+            return Ok(Seat::Strategy(Box::new(found.clone())));
+        }
+        let handler = plan.handlers.iter().find_map(|h| match &h.kind {
+            HandlerKind::Module(module) if same(&module.path) => Some((h.name.to_string(), module.clone())),
+            _ => None,
+        });
+        let (name, module) = handler.ok_or_else(|| {
+            Error::new(
+                Code::Config,
+                format!("the configuration runs no strategy or handler from {}", self.path.display()),
+            )
+            .hint("name it there as a module, or leave --config out to give it all that it asks for")
+        })?;
+        Ok(Seat::Handler(name, module))
+    }
+
+    fn by_itself(&self, sample: Option<&Sample>) -> Seat {
+        let Needs { http, shared_state, pixels, env, files } = self.manifest.needs.clone();
+        let grants = GrantPlan { http, shared_state, pixels, env, files, secrets: Default::default() };
+        let empty = || serde_json::Value::Object(serde_json::Map::new());
+        let config = sample.map_or_else(empty, |s| s.config.clone());
+        let class = sample.and_then(|s| s.class.clone());
+        let limits = LimitPlan::default();
+        match self.kind {
+            GuestKind::Strategy => Seat::Strategy(Box::new(StrategyPlan {
+                name: self.name(),
+                kind: match self.language {
+                    Language::Lua => StrategyKind::Lua(self.path.clone()),
+                    Language::Wasm => StrategyKind::Wasm(self.path.clone()),
+                },
+                sources: Vec::new(),
+                filters: true,
+                config,
+                class,
+                limits,
+                grants,
+                on_failure: OnFailure::Pass,
+                shadow_of: None,
+            })),
+            GuestKind::Handler => {
+                let module = ModulePlan { path: self.path.clone(), class, config, limits, grants };
+                Seat::Handler(self.name(), module)
+            }
+        }
+    }
+}
+
+/// Where it would run.
+pub(super) enum Seat {
+    /// On the lanes.
+    Strategy(Box<StrategyPlan>),
+    /// Behind the policy, under this name.
+    Handler(String, ModulePlan),
+}
+
+fn entry(dir: &Path) -> Result<PathBuf, Error> {
+    let file = dir.join(MANIFEST);
+    let text = std::fs::read_to_string(&file).map_err(|e| {
+        Error::new(Code::Plugin, format!("{}: cannot be read: {e}", file.display()))
+            .hint("a plugin's folder has a plugin.toml; name the .lua or .wasm itself where there is none")
+    })?;
+    let manifest = Manifest::parse(&text, &file.display().to_string())?;
+    Ok(dir.join(manifest.entry.unwrap_or_default()))
+}
+
+/// A network that answers nothing: what is loaded to be looked at has no effects.
+struct Nowhere;
+
+impl Wire for Nowhere {
+    fn send(&self, _: Request, _: &Grants, _: usize) -> Result<Response, Failure> {
+        Err(Failure::Denied("there is no network while a plugin is checked".into()))
+    }
+}
+
+/// Guests of their own, without a network.
+pub(super) fn guests() -> Result<(Arc<Guests>, Runtime), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Code::Io, format!("cannot start a runtime: {e}")))?;
+    let metrics = Metrics::new(Arc::new(SystemClock::new()));
+    let guests = Guests::with_wire(metrics, runtime.handle().clone(), None, Arc::new(Nowhere))?;
+    Ok((guests, runtime))
+}

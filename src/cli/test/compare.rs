@@ -1,0 +1,249 @@
+//! What was expected against what came: only what is listed, and that precisely.
+
+use std::collections::BTreeMap;
+
+use dsengine::error::{Code, Error};
+use serde_json::Value;
+
+use super::came::Came;
+use super::case::{Case, Expect, FileOr, OneOrMany, Outcome};
+use super::golden;
+
+/// Numbers this close are the same: a script's are wider than a detection's.
+const NUMBER_ERROR: f64 = 1e-6;
+
+/// One difference.
+#[derive(Debug)]
+pub(super) struct Difference {
+    /// What it is about: `frame 12, alert: message`.
+    pub(super) place: String,
+    /// What was expected; `None` where nothing was.
+    pub(super) expected: Option<String>,
+    /// What came; `None` where nothing did.
+    pub(super) came: Option<String>,
+}
+
+impl Difference {
+    fn new(place: impl Into<String>, expected: Option<&Value>, came: Option<&Value>) -> Self {
+        Self { place: place.into(), expected: expected.map(Value::to_string), came: came.map(Value::to_string) }
+    }
+
+    /// Something that is wrong by itself.
+    pub(super) fn wrong(what: impl Into<String>) -> Self {
+        Self { place: what.into(), expected: None, came: None }
+    }
+}
+
+/// Every difference between what the case expects and what came.
+pub(super) fn compare(case: &Case, came: &Came) -> Result<Vec<Difference>, Error> {
+    let mut out: Vec<Difference> = came.broken.iter().map(Difference::wrong).collect();
+    match &case.script.expect {
+        None => out.push(Difference::wrong("the case expects nothing: write `expect:`, or let --update write it")),
+        Some(FileOr::File(name)) => {
+            let path = case.beside(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => lines(&golden::parse(&text, &path)?, &golden::lines(came), &mut out),
+                Err(error) => out.push(Difference::wrong(format!(
+                    "{} cannot be read ({error}); --update writes it",
+                    path.display()
+                ))),
+            }
+        }
+        Some(FileOr::Inline(expect)) => inline(expect, came, &mut out)?,
+    }
+    Ok(out)
+}
+
+fn inline(expect: &Expect, came: &Came, out: &mut Vec<Difference>) -> Result<(), Error> {
+    let wanted = serde_json::to_value(expect)
+        .map_err(|e| Error::new(Code::Config, format!("the expectation cannot be compared: {e}")))?;
+    let list = |key: &str| wanted.get(key).and_then(Value::as_array);
+    if let Some(alerts) = list("alerts") {
+        in_order("alert", alerts, &came.alerts, out);
+    }
+    if let Some(requests) = list("requests") {
+        in_order("request", requests, &came.requests, out);
+    }
+    // A fault that nobody expected fails the case: everything after it may be its doing.
+    let told = expect.outcome.is_some();
+    match list("faults") {
+        Some(faults) => in_order("fault", faults, &came.faults, out),
+        None if !told => in_order("fault", &[], &came.faults, out),
+        None => {}
+    }
+    let frames = |key: &str| wanted.get(key).and_then(Value::as_object).into_iter().flatten();
+    for (seq, want) in frames("kept") {
+        let kept = seq.parse().ok().and_then(|seq: u64| came.kept.get(&seq)).map(|kept| Value::from(kept.clone()));
+        if kept.as_ref() != Some(want) {
+            out.push(Difference::new(format!("frame {seq}, kept"), Some(want), kept.as_ref()));
+        }
+    }
+    for (key, what, all) in [("added", "added", &came.added), ("edits", "edit", &came.edits)] {
+        for (seq, want) in frames(key) {
+            let came = seq.parse().ok().and_then(|seq: u64| all.get(&seq)).map_or(&[][..], Vec::as_slice);
+            let want = want.as_array().map_or(&[][..], Vec::as_slice);
+            in_order(&format!("frame {seq}, {what}"), want, came, out);
+        }
+    }
+    for (key, held) in [("state", &came.state), ("shared_state", &came.shared_state)] {
+        for (name, want) in frames(key) {
+            let held = held.get(name);
+            let same = match held {
+                Some(held) => same_state(want, held),
+                None => want.is_null(),
+            };
+            if !same {
+                out.push(Difference::new(format!("{key}, {name}"), Some(want), held));
+            }
+        }
+    }
+    if let Some(OneOrMany(wants)) = &expect.outcome {
+        outcomes(wants, came, out);
+    }
+    if let Some(text) = &expect.refused {
+        out.push(Difference::wrong(format!("refused: the plugin was expected not to load ({text}), and it did")));
+    }
+    Ok(())
+}
+
+/// One word stands for every alert.
+fn outcomes(wants: &[Outcome], came: &Came, out: &mut Vec<Difference>) {
+    let shown = |outcome: &Outcome| serde_json::to_value(outcome).unwrap_or_default();
+    // A handler that delivers without the network has delivered all the same.
+    let same = |want: Outcome, came: Outcome| want == came || (want, came) == (Outcome::Delivered, Outcome::Skipped);
+    if let [want] = wants {
+        for (index, came) in came.outcome.iter().enumerate().filter(|(_, came)| !same(*want, **came)) {
+            out.push(Difference::new(format!("alert {}, outcome", index + 1), Some(&shown(want)), Some(&shown(came))));
+        }
+        // Why it failed says more than that it did.
+        if *want == Outcome::Delivered || *want == Outcome::Skipped {
+            in_order("fault", &[], &came.faults, out);
+        }
+        return;
+    }
+    for index in 0..wants.len().max(came.outcome.len()) {
+        let (want, came) = (wants.get(index), came.outcome.get(index));
+        if !matches!((want, came), (Some(want), Some(came)) if same(*want, *came)) {
+            let (want, came) = (want.map(shown), came.map(shown));
+            out.push(Difference::new(format!("alert {}, outcome", index + 1), want.as_ref(), came.as_ref()));
+        }
+    }
+}
+
+/// Two lists in frame order: what has a `seq` on both sides is brought together by it.
+fn in_order(what: &str, wants: &[Value], came: &[Value], out: &mut Vec<Difference>) {
+    let (mut w, mut c) = (0, 0);
+    let seq = |value: Option<&Value>| value.and_then(|v| v.get("seq")).and_then(Value::as_u64);
+    let place = |value: &Value, index: usize| match seq(Some(value)) {
+        Some(seq) => format!("frame {seq}, {what}"),
+        None => format!("{what} {}", index + 1),
+    };
+    while w < wants.len() || c < came.len() {
+        let (want, got) = (wants.get(w), came.get(c));
+        let (missing, extra) = match (seq(want), seq(got)) {
+            (Some(want), Some(got)) => (want < got, got < want),
+            _ => (got.is_none(), want.is_none()),
+        };
+        match (want, got) {
+            (Some(want), _) if missing => {
+                out.push(Difference::new(format!("{}: did not come", place(want, w)), Some(want), None));
+                w += 1;
+            }
+            (_, Some(got)) if extra => {
+                out.push(Difference::new(format!("{}: was not expected", place(got, c)), None, Some(got)));
+                c += 1;
+            }
+            (Some(want), Some(got)) => {
+                fields(&place(got, c), want, got, out);
+                (w, c) = (w + 1, c + 1);
+            }
+            // One of them is there, by the loop's condition, and goes one of the ways above.
+            _ => return,
+        }
+    }
+}
+
+/// The fields that `want` lists.
+fn fields(place: &str, want: &Value, came: &Value, out: &mut Vec<Difference>) {
+    for (key, want) in want.as_object().into_iter().flatten() {
+        let got = came.get(key);
+        let same = match (&**key, got) {
+            ("contains", _) => {
+                let message = came.get("message").and_then(Value::as_str).unwrap_or_default();
+                message.contains(want.as_str().unwrap_or_default())
+            }
+            ("headers", Some(got)) => {
+                want.as_object().into_iter().flatten().all(|(name, value)| got.get(name) == Some(value))
+            }
+            ("body", Some(Value::String(text))) if !want.is_string() => {
+                serde_json::from_str(text).is_ok_and(|sent: Value| same(want, &sent))
+            }
+            (_, Some(got)) => same(want, got),
+            (_, None) => false,
+        };
+        if !same {
+            let got = if key == "contains" { came.get("message") } else { got };
+            out.push(Difference::new(format!("{place}: {key}"), Some(want), got));
+        }
+    }
+}
+
+/// Equal, but for the last digits of numbers.
+fn same(want: &Value, came: &Value) -> bool {
+    match (want, came) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (Some(a), Some(b)) = (a.as_f64(), b.as_f64()) else { return a == b };
+            (a - b).abs() <= NUMBER_ERROR * a.abs().max(1.0)
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => want == came,
+    }
+}
+
+/// A component keeps bytes: a number may be its text, or eight bytes of it.
+fn same_state(want: &Value, held: &Value) -> bool {
+    if same(want, held) {
+        return true;
+    }
+    match (want, held) {
+        (Value::Number(_), Value::String(text)) => {
+            serde_json::from_str(text).is_ok_and(|held: Value| same(want, &held))
+        }
+        (Value::Number(want), held) => {
+            let bytes: Option<Vec<u8>> = match held {
+                Value::String(text) => Some(text.clone().into_bytes()),
+                Value::Array(items) => items.iter().map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok())).collect(),
+                _ => None,
+            };
+            let number = bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+            number.is_some() && number == want.as_u64()
+        }
+        _ => false,
+    }
+}
+
+/// Two recordings of everything, line by line.
+fn lines(wants: &[Value], came: &[Value], out: &mut Vec<Difference>) {
+    let by_seq = |lines: &[Value]| -> BTreeMap<u64, Value> {
+        lines.iter().map(|line| (line.get("seq").and_then(Value::as_u64).unwrap_or(u64::MAX), line.clone())).collect()
+    };
+    let (wants, came) = (by_seq(wants), by_seq(came));
+    let seqs: std::collections::BTreeSet<u64> = wants.keys().chain(came.keys()).copied().collect();
+    let nothing = Value::Object(serde_json::Map::new());
+    for seq in seqs {
+        let place = if seq == u64::MAX { "at the end".to_owned() } else { format!("frame {seq}") };
+        let (want, got) = (wants.get(&seq).unwrap_or(&nothing), came.get(&seq).unwrap_or(&nothing));
+        let keys = |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let all: std::collections::BTreeSet<String> = keys(want).into_iter().chain(keys(got)).collect();
+        for key in all.iter().filter(|key| *key != "seq") {
+            let (want, got) = (want.get(key), got.get(key));
+            let equal = matches!((want, got), (Some(want), Some(got)) if same(want, got));
+            if !equal {
+                out.push(Difference::new(format!("{place}, {key}"), want, got));
+            }
+        }
+    }
+}

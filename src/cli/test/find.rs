@@ -1,0 +1,165 @@
+//! Finding plugins and their cases.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use dsengine::error::{Code, Error};
+use dsengine::guest::{GuestKind, Manifest};
+
+use super::case::Case;
+use crate::cli::plugin::module::{MANIFEST, language};
+
+/// How deep a folder is searched for plugins.
+const DEPTH_MAX: usize = 8;
+/// Folders that hold what others made.
+const SKIPPED: [&str; 3] = ["target", "node_modules", "prebuilt"];
+
+/// A plugin with the cases to run.
+pub(super) struct Plugin {
+    /// Its folder.
+    pub(super) dir: PathBuf,
+    pub(super) manifest: Manifest,
+    /// The file that is loaded.
+    pub(super) entry: PathBuf,
+    pub(super) cases: Vec<PathBuf>,
+}
+
+impl Plugin {
+    fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(MANIFEST);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Error::new(Code::Io, format!("{}: cannot be read: {e}", path.display())))?;
+        let manifest = Manifest::parse(&text, &path.display().to_string())?;
+        let entry = dir.join(manifest.entry.clone().unwrap_or_default());
+        Ok(Self { dir: dir.to_owned(), manifest, entry, cases: Vec::new() })
+    }
+
+    /// What keeps its cases from being run at all.
+    pub(super) fn problem(&self) -> Option<Error> {
+        if language(&self.entry).is_none() {
+            let what = format!("{}: its entry {} is neither a .lua nor a .wasm", self.toml(), self.entry.display());
+            return Some(Error::new(Code::Plugin, what));
+        }
+        if self.entry.is_file() {
+            return None;
+        }
+        let error =
+            Error::new(Code::Plugin, format!("{}: its entry {} is not there", self.toml(), self.entry.display()));
+        Some(if self.dir.join("Cargo.toml").exists() || self.entry.extension().is_some_and(|e| e == "wasm") {
+            error.hint(format!("build it: dsengine plugin build {}", self.dir.display()))
+        } else {
+            error.hint("correct `entry` in plugin.toml, or write the file")
+        })
+    }
+
+    fn toml(&self) -> String {
+        self.dir.join(MANIFEST).display().to_string()
+    }
+
+    /// Whether the case is for a handler; a manifest and a case that disagree are an error.
+    pub(super) fn is_handler(&self, case: &Case) -> Result<bool, Error> {
+        let said = case.script.is_handlers();
+        match self.manifest.kind {
+            Some(kind) if (kind == GuestKind::Handler) != said => {
+                let (is, has) = if said { ("strategy", "alerts") } else { ("handler", "frames") };
+                let what =
+                    format!("{}: plugin.toml says that this is a {is}, and the case gives it {has}", case.shown());
+                Err(Error::new(Code::Plugin, what))
+            }
+            _ => Ok(said),
+        }
+    }
+
+    /// The files whose change may change the outcome.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.dir.join(MANIFEST), self.entry.clone()];
+        // Modules that a script requires.
+        let mut folders = vec![(self.dir.clone(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            for path in entries(&folder) {
+                if path.is_dir() {
+                    if depth < DEPTH_MAX && !is_skipped(&path) {
+                        folders.push((path, depth + 1));
+                    }
+                } else if path.extension().is_some_and(|e| e == "lua" || e == "luau") {
+                    files.push(path);
+                }
+            }
+        }
+        files
+    }
+}
+
+/// The plugins that the paths name, each with the cases to run.
+pub(super) fn plugins(paths: &[PathBuf]) -> Result<Vec<Plugin>, Error> {
+    let mut found: Vec<Plugin> = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = found.len();
+            collect(path, 0, &mut found)?;
+            if found.len() == before {
+                let what = format!("{}: there is no plugin.toml in this folder or below it", path.display());
+                return Err(Error::new(Code::Plugin, what)
+                    .hint("dsengine new strategy NAME --lang lua writes a plugin with a test"));
+            }
+        } else if path.is_file() {
+            single(path, &mut found)?;
+        } else {
+            return Err(Error::new(Code::Io, format!("{}: there is no such file or folder", path.display())));
+        }
+    }
+    if found.iter().all(|plugin| plugin.cases.is_empty()) {
+        let places: Vec<String> = found.iter().map(|p| p.dir.join("tests").display().to_string()).collect();
+        return Err(Error::new(Code::Plugin, format!("there are no tests: no *.yaml in {}", places.join(", ")))
+            .hint("a case is a file tests/NAME.yaml; dsengine new writes one to start from"));
+    }
+    Ok(found)
+}
+
+fn collect(dir: &Path, depth: usize, found: &mut Vec<Plugin>) -> Result<(), Error> {
+    if dir.join(MANIFEST).is_file() {
+        let mut plugin = Plugin::read(dir)?;
+        let is_case = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        plugin.cases = entries(&dir.join("tests")).into_iter().filter(is_case).collect();
+        found.push(plugin);
+        return Ok(());
+    }
+    if depth < DEPTH_MAX {
+        for path in entries(dir).into_iter().filter(|path| path.is_dir() && !is_skipped(path)) {
+            collect(&path, depth + 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// A case by itself, or a plugin by one of its files.
+fn single(path: &Path, found: &mut Vec<Plugin>) -> Result<(), Error> {
+    let above = path.ancestors().skip(1).map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+    let Some(dir) = above.into_iter().take(DEPTH_MAX).find(|dir| dir.join(MANIFEST).is_file()) else {
+        let what = format!("{}: there is no plugin.toml in its folder or above it", path.display());
+        return Err(Error::new(Code::Plugin, what).hint("it says which file the plugin is: dsengine new writes one"));
+    };
+    if !path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+        return collect(dir, 0, found);
+    }
+    match found.iter_mut().find(|plugin| plugin.dir == dir) {
+        Some(plugin) => {
+            let cases: BTreeSet<_> = plugin.cases.drain(..).chain([path.to_owned()]).collect();
+            plugin.cases = cases.into_iter().collect();
+        }
+        None => found.push(Plugin { cases: vec![path.to_owned()], ..Plugin::read(dir)? }),
+    }
+    Ok(())
+}
+
+/// What is in a folder, in order; nothing where there is none.
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths
+}
+
+fn is_skipped(path: &Path) -> bool {
+    path.file_name().and_then(|n| n.to_str()).is_none_or(|name| name.starts_with('.') || SKIPPED.contains(&name))
+}

@@ -1,0 +1,259 @@
+//! Expectations that are written by running: a file of what came, or the `expect:` of the case itself.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use dsengine::error::{Code, Error};
+use serde_json::{Map, Value};
+
+use super::came::Came;
+use super::case::{Case, Expect, FileOr};
+use crate::cli::files;
+
+/// What came, one value a frame where something did, then one of what was there at the end.
+pub(super) fn lines(came: &Came) -> Vec<Value> {
+    let listed = |values: &[Value]| values.iter().filter_map(|v| v.get("seq")?.as_u64()).collect::<BTreeSet<u64>>();
+    let mut seqs = listed(&came.alerts);
+    seqs.extend(listed(&came.faults));
+    seqs.extend(&came.cut);
+    for all in [&came.added, &came.edits] {
+        seqs.extend(all.iter().filter(|(_, values)| !values.is_empty()).map(|(seq, _)| *seq));
+    }
+    let mut lines: Vec<Value> = seqs.into_iter().map(|seq| frame(came, seq)).collect();
+    let mut end = Map::new();
+    for (key, held) in [("state", &came.state), ("shared_state", &came.shared_state)] {
+        if !held.is_empty() {
+            end.insert(key.to_owned(), held.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
+        }
+    }
+    if !came.requests.is_empty() {
+        end.insert("requests".to_owned(), came.requests.clone().into());
+    }
+    if !came.outcome.is_empty() {
+        end.insert("outcome".to_owned(), serde_json::to_value(&came.outcome).unwrap_or_default());
+    }
+    if !end.is_empty() {
+        lines.push(end.into());
+    }
+    lines
+}
+
+fn frame(came: &Came, seq: u64) -> Value {
+    let mut line = Map::from_iter([("seq".to_owned(), Value::from(seq))]);
+    let of_frame = |values: &[Value]| -> Vec<Value> {
+        let here = values.iter().filter(|v| v.get("seq").and_then(Value::as_u64) == Some(seq)).cloned();
+        here.map(|mut value| {
+            value.as_object_mut().map(|fields| fields.remove("seq"));
+            value
+        })
+        .collect()
+    };
+    let mut put = |key: &str, values: Vec<Value>| {
+        if !values.is_empty() {
+            line.insert(key.to_owned(), values.into());
+        }
+    };
+    put("alerts", of_frame(&came.alerts));
+    put("faults", of_frame(&came.faults));
+    put("added", came.added.get(&seq).cloned().unwrap_or_default());
+    put("edits", came.edits.get(&seq).cloned().unwrap_or_default());
+    if came.cut.contains(&seq) {
+        let kept = came.kept.get(&seq).cloned().unwrap_or_default();
+        line.insert("kept".to_owned(), kept.into());
+    }
+    line.into()
+}
+
+/// Reads what [`write`] wrote.
+pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Value>, Error> {
+    let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    numbered
+        .map(|(number, line)| {
+            serde_json::from_str(line).map_err(|e| {
+                Error::new(Code::Config, format!("{}:{}: is no JSON: {e}", path.display(), number + 1))
+                    .hint("--update writes the file anew")
+            })
+        })
+        .collect()
+}
+
+/// Writes what came where the case expects it. Returns the file, where it changed.
+pub(super) fn write(case: &Case, came: &Came, handler: bool) -> Result<Option<PathBuf>, Error> {
+    let (path, old, new) = match &case.script.expect {
+        Some(FileOr::File(name)) => {
+            let path = case.beside(name);
+            let new = lines(came).iter().fold(String::new(), |text, line| format!("{text}{line}\n"));
+            (path.clone(), std::fs::read_to_string(path).unwrap_or_default(), new)
+        }
+        Some(FileOr::Inline(expect)) => (case.path.clone(), case.text.clone(), replaced(case, &block(expect, came))),
+        None => {
+            let mut expect = Expect::default();
+            if handler {
+                (expect.requests, expect.outcome) = (Some(Vec::new()), Some(Default::default()));
+            } else {
+                expect.alerts = Some(Vec::new());
+            }
+            (case.path.clone(), case.text.clone(), replaced(case, &block(&expect, came)))
+        }
+    };
+    if old == new && path.exists() {
+        return Ok(None);
+    }
+    std::fs::write(&path, new).map_err(|error| files::io(&path, &error))?;
+    Ok(Some(path))
+}
+
+/// The case's text with another `expect:`; everything else stays as it was written.
+fn replaced(case: &Case, block: &str) -> String {
+    let mut out = String::with_capacity(case.text.len() + block.len());
+    let (mut inside, mut done) = (false, false);
+    for line in case.text.split_inclusive('\n') {
+        let opens = line.starts_with("expect:");
+        // The block ends with the next key at the margin; a comment there belongs to what follows.
+        let outside = line.starts_with(|c: char| !c.is_whitespace() && c != '-' && c != '}' && c != ']');
+        if opens && !done {
+            (inside, done) = (true, true);
+            out.push_str(block);
+        } else if inside && !outside {
+            continue;
+        } else {
+            inside = false;
+            out.push_str(line);
+        }
+    }
+    if !done {
+        if !out.ends_with('\n') {
+            out.push('\n');
+        }
+        out.push_str(block);
+    }
+    out
+}
+
+/// `expect:` with what came, in the parts that were there.
+fn block(expect: &Expect, came: &Came) -> String {
+    let mut out = String::from("expect:\n");
+    let Expect { alerts, kept, added, edits, faults, state, shared_state, requests, outcome, refused: _ } = expect;
+    if alerts.is_some() {
+        list(&mut out, "alerts", &came.alerts, &["seq", "rule", "level", "key", "message", "detections"]);
+    }
+    if let Some(kept) = kept {
+        out.push_str("  kept:\n");
+        for seq in kept.keys() {
+            let kept = came.kept.get(seq).cloned().unwrap_or_default();
+            let _ = writeln!(out, "    {seq}: {}", Value::from(kept));
+        }
+    }
+    let each = [
+        ("added", added.as_ref().map(|a| a.keys().copied().collect()), &came.added),
+        ("edits", edits.as_ref().map(|e| e.keys().copied().collect()), &came.edits),
+    ];
+    for (key, seqs, all) in each {
+        let seqs: Option<Vec<u64>> = seqs;
+        let Some(seqs) = seqs else { continue };
+        let _ = writeln!(out, "  {key}:");
+        for seq in seqs {
+            let values = all.get(&seq).map_or(&[][..], Vec::as_slice);
+            let values: Vec<String> =
+                values.iter().map(|v| flow(v, &["index", "label", "confidence", "bbox"])).collect();
+            let _ = writeln!(out, "    {seq}: [{}]", values.join(", "));
+        }
+    }
+    if faults.is_some() || (!came.faults.is_empty() && outcome.is_none()) {
+        let told: Vec<Value> = came
+            .faults
+            .iter()
+            .cloned()
+            .map(|mut fault| {
+                if let Some(fields) = fault.as_object_mut() {
+                    let message = fields.remove("message").unwrap_or_default();
+                    fields.insert("contains".to_owned(), message);
+                }
+                fault
+            })
+            .collect();
+        list(&mut out, "faults", &told, &["seq", "kind", "contains"]);
+    }
+    for (key, listed, held) in [("state", state, &came.state), ("shared_state", shared_state, &came.shared_state)] {
+        let Some(listed) = listed else { continue };
+        let _ = writeln!(out, "  {key}:");
+        for name in listed.keys() {
+            let _ = writeln!(out, "    {}: {}", Value::from(name.as_str()), held.get(name).unwrap_or(&Value::Null));
+        }
+    }
+    if requests.is_some() {
+        list(&mut out, "requests", &came.requests, &["method", "url", "body"]);
+    }
+    if outcome.is_some() {
+        let words: Vec<Value> = came.outcome.iter().filter_map(|o| serde_json::to_value(o).ok()).collect();
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        let _ = match words.as_slice() {
+            [one] => writeln!(out, "  outcome: {one}"),
+            many => writeln!(out, "  outcome: [{}]", many.join(", ")),
+        };
+    }
+    out
+}
+
+fn list(out: &mut String, key: &str, values: &[Value], order: &[&str]) {
+    if values.is_empty() {
+        let _ = writeln!(out, "  {key}: []");
+        return;
+    }
+    let _ = writeln!(out, "  {key}:");
+    for value in values {
+        let _ = writeln!(out, "    - {}", flow(value, order));
+    }
+}
+
+/// A value on one line, its fields in a reader's order. JSON's texts and numbers are YAML's, too.
+fn flow(value: &Value, order: &[&str]) -> String {
+    let fields = order.iter().filter_map(|key| Some(format!("{key}: {}", plain(value.get(key)?))));
+    format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn case(text: &str) -> Case {
+        Case { path: "x.yaml".into(), text: text.into(), script: serde_yaml::from_str(text).unwrap() }
+    }
+
+    #[test]
+    fn an_update_rewrites_the_expectation_and_nothing_else() {
+        let text =
+            "# why\nframes: []\nexpect: # now\n  alerts:\n    - { seq: 1 }\n  state: { n: 1 }\n\n# after\nname: x\n";
+        let case = case(text);
+        let came = Came {
+            alerts: vec![
+                json!({ "seq": 2, "rule": "r", "level": "high", "key": "k: \"", "message": "m", "detections": [0, 1] }),
+            ],
+            state: [("n".to_owned(), json!(7))].into(),
+            ..Came::default()
+        };
+        let Some(FileOr::Inline(expect)) = &case.script.expect else { panic!("inline") };
+        let new = replaced(&case, &block(expect, &came));
+        let wanted = "# why\nframes: []\nexpect:\n  alerts:\n    - { seq: 2, rule: \"r\", level: \"high\", key: \"k: \\\"\", \
+                      message: \"m\", detections: [0, 1] }\n  state:\n    \"n\": 7\n# after\nname: x\n";
+        assert_eq!(new, wanted);
+        let again: super::super::case::Script = serde_yaml::from_str(&new).unwrap();
+        assert!(again.expect.is_some());
+    }
+
+    #[test]
+    fn a_case_without_expectation_gets_one_at_its_end() {
+        let case = case("frames: []");
+        let block = block(&Expect { alerts: Some(vec![]), ..Expect::default() }, &Came::default());
+        assert_eq!(replaced(&case, &block), "frames: []\nexpect:\n  alerts: []\n");
+    }
+}

@@ -1,0 +1,186 @@
+//! `dsengine test`: runs a plugin's tests, cases in YAML beside it, without an engine, a camera or a network.
+//!
+//! A case is frames (or alerts) in, verdicts (or requests) out, on frame time and with answers made up in the case.
+//! `find` finds plugins and cases, `case` is what a case says, `play` and `deliver` run it, `came` is what came of
+//! it, `compare` holds the two against each other, `golden` writes what came into the expectation.
+
+mod came;
+mod case;
+mod compare;
+mod deliver;
+mod find;
+mod golden;
+mod play;
+mod report;
+mod stage;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::select;
+use dsengine::config::LogPlan;
+use dsengine::engine::SystemClock;
+use dsengine::error::Error;
+use dsengine::watch::Watcher;
+
+use super::exit::{Exit, failed};
+use super::input;
+use super::signals::Stop;
+use case::Case;
+use find::Plugin;
+use report::{Report, Verdict};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Plugins, folders of plugins, or single cases
+    ///
+    /// A plugin is a folder with plugin.toml; its cases are tests/*.yaml. A folder without one is searched for them.
+    #[arg(value_name = "DIR|FILE", default_value = ".")]
+    paths: Vec<PathBuf>,
+    /// Write what came into the expectations of the cases, to be looked over like any other change
+    #[arg(long)]
+    update: bool,
+    /// Run again whenever a plugin, a case or a recording is saved, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Print the results as JSON
+    #[arg(long, conflicts_with = "watch")]
+    json: bool,
+    /// Print what the plugins log
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
+    if args.verbose {
+        let plan = LogPlan {
+            level: "debug".to_owned(),
+            json: false,
+            color: false,
+            file: None,
+            file_max_bytes: 0,
+            file_backups: 0,
+            console: true,
+        };
+        if let Err(error) = input::log(&plan, false) {
+            return failed(&error);
+        }
+    }
+    if args.watch {
+        return watch(args, stop);
+    }
+    once(args).0
+}
+
+/// Runs everything once. Returns the files that it came from, too.
+fn once(args: &Args) -> (Exit, BTreeSet<PathBuf>) {
+    let mut files = BTreeSet::new();
+    let plugins = match find::plugins(&args.paths) {
+        Ok(plugins) => plugins,
+        Err(error) => return (refused_all(&[error]), files),
+    };
+    let mut problems = Vec::new();
+    let mut cases: Vec<(&Plugin, Case)> = Vec::new();
+    for plugin in &plugins {
+        files.extend(plugin.files());
+        for path in &plugin.cases {
+            match Case::read(path) {
+                Ok(case) => {
+                    files.extend(case.files());
+                    cases.push((plugin, case));
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+    }
+    problems.extend(plugins.iter().filter_map(Plugin::problem));
+    if !problems.is_empty() {
+        return (refused_all(&problems), files);
+    }
+    let mut report = Report::new(args.json);
+    for (plugin, case) in &cases {
+        let verdict = match judge(plugin, case, args.update) {
+            Ok(verdict) => verdict,
+            Err(error) => Verdict::broken(&error),
+        };
+        report.add(plugin, case, verdict);
+    }
+    (report.end(), files)
+}
+
+/// Runs one case and compares, or writes what came.
+fn judge(plugin: &Plugin, case: &Case, update: bool) -> Result<Verdict, Error> {
+    let handler = plugin.is_handler(case)?;
+    let came = match if handler { deliver::run(plugin, case) } else { play::run(plugin, case) } {
+        Ok(came) => came,
+        Err(error) => {
+            // Being refused may be what the case is about.
+            return Ok(match &case.script.expect_refusal() {
+                Some(text) if error.to_string().contains(*text) => Verdict::passed(),
+                _ => Verdict::broken(&error),
+            });
+        }
+    };
+    if update {
+        return golden::write(case, &came, handler).map(|wrote| Verdict::updated(wrote, &came.broken));
+    }
+    compare::compare(case, &came).map(Verdict::of)
+}
+
+/// What a plugin's first case gives it: settings to look at it with, where no configuration is named.
+pub(crate) struct Sample {
+    /// The case.
+    pub(crate) file: String,
+    /// The plugin's settings.
+    pub(crate) config: serde_json::Value,
+    /// The table of a script that holds its functions.
+    pub(crate) class: Option<String>,
+    /// The source's zones.
+    pub(crate) zones: Vec<dsengine::types::Zone>,
+}
+
+/// The first case of the plugin whose module is `module`.
+pub(crate) fn sample(module: &Path) -> Option<Sample> {
+    let plugins = find::plugins(&[module.to_owned()]).ok()?;
+    let plugin = plugins.first().filter(|p| p.entry.canonicalize().ok() == module.canonicalize().ok())?;
+    let case = Case::read(plugin.cases.first()?).ok()?;
+    let (config, class) = (case.script.config.clone(), case.script.class.clone());
+    Some(Sample { file: case.shown(), config, class, zones: case.zones().ok()? })
+}
+
+fn refused_all(problems: &[Error]) -> Exit {
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+    Exit::Usage
+}
+
+/// Runs everything, then again after each save.
+fn watch(args: &Args, stop: &Stop) -> Exit {
+    let watcher = match Watcher::start(Arc::new(SystemClock::new())) {
+        Ok(watcher) => watcher,
+        Err(error) => return failed(&error),
+    };
+    let mut watched = BTreeSet::new();
+    loop {
+        let (_, files) = once(args);
+        for path in files.difference(&watched) {
+            watcher.add(path, &std::fs::read(path).unwrap_or_default());
+        }
+        for path in watched.difference(&files) {
+            watcher.remove(path);
+        }
+        watched = files;
+        eprintln!("watching {} files; Ctrl-C ends", watched.len());
+        select! {
+            recv(watcher.changes()) -> change => match change {
+                // What else was saved in the same moment is read by the same run.
+                Ok(_) => while watcher.changes().try_recv().is_ok() {},
+                Err(_) => return Exit::Failed,
+            },
+            recv(stop.channel()) -> _ => return Exit::Fine,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! A strategy's case: frames in, verdicts out, on frame time.
+
+use std::sync::Arc;
+
+use dsengine::error::{Code, Error};
+use dsengine::strategy::{Strategy, View, apply};
+use dsengine::track::Tracks;
+
+use super::came::Came;
+use super::case::Case;
+use super::find::Plugin;
+use super::stage::{self, Stage};
+use super::wire::Answers;
+
+/// Runs the case.
+pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
+    let (frames, zones, source) = (case.frames()?, case.zones()?, case.source());
+    let stage = Stage::open(Arc::new(Answers::default()))?;
+    let (plan, bytes) = (stage::strategy(plugin, case), stage::contents(plugin)?);
+    let load = || stage.guests.strategy(&plan, &bytes)?.instance(&source);
+    let mut strategy = load()?;
+    let (mut tracks, mut came) = (Tracks::default(), Came::default());
+    let dir = plugin.dir.display().to_string();
+    let mut reloads = case.script.reload_at.0.clone();
+    for frame in &frames {
+        if reloads.contains(&frame.seq) {
+            reloads.retain(|seq| *seq != frame.seq);
+            strategy = reload(strategy, load()?, frame.seq)?;
+        }
+        tracks.observe(frame, &zones);
+        let view = View { frame, tracks: &tracks, zones: &zones };
+        let mut detections = frame.detections.clone();
+        let outcome = strategy.judge(&view).and_then(|verdict| match apply(verdict.clone(), true, &mut detections) {
+            Ok(_) => Ok(verdict),
+            Err(fault) => {
+                strategy.refused(&fault, &view);
+                Err(fault)
+            }
+        });
+        match outcome {
+            Ok(verdict) => came.verdict(frame.seq, frame.detections.len(), &verdict),
+            Err(fault) => came.fault(frame.seq, &fault, &dir),
+        }
+    }
+    if let Some(seq) = reloads.first() {
+        came.broken.push(format!("reload_at: there is no frame {seq} to reload before"));
+    }
+    let now_ns = frames.last().map_or(0, |frame| frame.pts_ns);
+    let state = stage.guests.state();
+    came.state = stage::held(&state.space(&plan.name, Some(&source)), now_ns);
+    came.shared_state = stage::held(&state.shared(&plan.name), now_ns);
+    Ok(came)
+}
+
+/// What the engine does between two frames when the plugin was saved.
+fn reload(mut old: Box<dyn Strategy>, mut new: Box<dyn Strategy>, seq: u64) -> Result<Box<dyn Strategy>, Error> {
+    let failed = |what: &str, fault: &dyn std::fmt::Display| {
+        Error::new(Code::Plugin, format!("reload before frame {seq}: {what}: {fault}"))
+    };
+    let handed = old.suspend().map_err(|fault| failed("the running version cannot hand over", &fault))?;
+    new.resume(old.version(), &handed).map_err(|fault| failed("the new version does not take over", &fault))?;
+    Ok(new)
+}

@@ -1,0 +1,90 @@
+//! Where a case runs: what guests need, fresh for each case, so that none sees what another left.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dsengine::config::{ModulePlan, OnFailure, StrategyKind, StrategyPlan};
+use dsengine::engine::{Guests, SystemClock};
+use dsengine::error::{Code, Error};
+use dsengine::guest::http::Wire;
+use dsengine::guest::{Kept, Space};
+use dsengine::telemetry::Metrics;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::case::Case;
+use super::find::Plugin;
+use crate::cli::plugin::module::{Language, language};
+
+/// A case's own guests.
+pub(super) struct Stage {
+    pub(super) guests: Arc<Guests>,
+    pub(super) runtime: Runtime,
+}
+
+impl Stage {
+    pub(super) fn open(wire: Arc<dyn Wire>) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|e| Error::new(Code::Io, format!("cannot start the tests: {e}")))?;
+        let metrics = Metrics::new(Arc::new(SystemClock::new()));
+        let guests = Guests::with_wire(metrics, runtime.handle().clone(), None, wire)?;
+        Ok(Self { guests, runtime })
+    }
+}
+
+/// The plugin as a configuration would name it.
+pub(super) fn strategy(plugin: &Plugin, case: &Case) -> StrategyPlan {
+    let entry = plugin.entry.clone();
+    let kind = match language(&entry) {
+        Some(Language::Wasm) => StrategyKind::Wasm(entry),
+        _ => StrategyKind::Lua(entry),
+    };
+    StrategyPlan {
+        name: plugin.manifest.name.clone(),
+        kind,
+        sources: Vec::new(),
+        filters: true,
+        config: case.script.config.clone(),
+        class: case.script.class.clone(),
+        limits: case.script.limits.clone(),
+        grants: case.grants(&plugin.manifest.needs),
+        on_failure: OnFailure::Pass,
+        shadow_of: None,
+    }
+}
+
+/// The same for a handler.
+pub(super) fn handler(plugin: &Plugin, case: &Case) -> ModulePlan {
+    ModulePlan {
+        path: plugin.entry.clone(),
+        class: case.script.class.clone(),
+        config: case.script.config.clone(),
+        limits: case.script.limits.clone(),
+        grants: case.grants(&plugin.manifest.needs),
+    }
+}
+
+/// The plugin's file.
+pub(super) fn contents(plugin: &Plugin) -> Result<Vec<u8>, Error> {
+    let path = &plugin.entry;
+    std::fs::read(path).map_err(|e| Error::new(Code::Plugin, format!("{}: cannot be read: {e}", path.display())))
+}
+
+/// What the host holds at `now_ns`.
+pub(super) fn held(space: &Mutex<Space>, now_ns: u64) -> BTreeMap<String, Value> {
+    let space = space.lock().unwrap_or_else(PoisonError::into_inner);
+    let value = |key: &str| {
+        Some(match space.get(key, now_ns)? {
+            Kept::Json(value) => value.clone(),
+            // What a component keeps is bytes: a text where they are one, else their numbers.
+            Kept::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) if !text.chars().any(char::is_control) => Value::from(text),
+                _ => Value::from(bytes.to_vec()),
+            },
+        })
+    };
+    space.keys("", now_ns).filter_map(|key| Some((key.to_owned(), value(key)?))).collect()
+}

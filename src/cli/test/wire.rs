@@ -1,0 +1,82 @@
+//! A network that is made up: it gives the answers of the case in their order, and notes every request.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dsengine::guest::Grants;
+use dsengine::guest::http::{self, Failure, Request, Response, Wire};
+use serde_json::{Value, json};
+
+use super::case::Answer;
+
+/// The answers that are left, and what was asked.
+#[derive(Default)]
+pub(super) struct Answers(Mutex<Book>);
+
+#[derive(Default)]
+struct Book {
+    left: VecDeque<Answer>,
+    sent: Vec<Value>,
+    broken: Vec<String>,
+}
+
+impl Answers {
+    pub(super) fn new(answers: &[Answer]) -> Self {
+        Self(Mutex::new(Book { left: answers.iter().cloned().collect(), ..Book::default() }))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many requests were sent.
+    pub(super) fn sent(&self) -> usize {
+        self.book().sent.len()
+    }
+
+    /// The requests, and what went wrong.
+    pub(super) fn close(&self) -> (Vec<Value>, Vec<String>) {
+        let mut book = self.book();
+        let left = std::mem::take(&mut book.left);
+        let unasked = left.iter().map(|a| format!("http: the answer for {} was not asked for", a.url));
+        let broken = std::mem::take(&mut book.broken).into_iter().chain(unasked).collect();
+        (std::mem::take(&mut book.sent), broken)
+    }
+}
+
+impl Wire for Answers {
+    fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure> {
+        // What the real network refuses is refused here, and is no request.
+        http::admit(&request, grants)?;
+        let mut book = self.book();
+        let Request { method, url, headers, body, .. } = request;
+        let headers: serde_json::Map<_, _> =
+            headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), Value::from(value))).collect();
+        book.sent.push(json!({
+            "method": method, "url": url, "headers": headers, "body": String::from_utf8_lossy(&body),
+        }));
+        let fits = |answer: &&Answer| answer.url == url && answer.method.as_ref().is_none_or(|m| *m == method);
+        if book.left.front().filter(fits).is_none() {
+            let next = book.left.front().map_or("none is left".to_owned(), |a| format!("the next is for {}", a.url));
+            book.broken.push(format!("http: {method} {url} was asked for, and the case has no answer for it ({next})"));
+            return Err(Failure::Unreachable("the test has no answer for this request".into()));
+        }
+        let Some(Answer { status, headers, body, error, .. }) = book.left.pop_front() else {
+            return Err(Failure::Timeout);
+        };
+        match error.as_deref() {
+            Some("timeout") => return Err(Failure::Timeout),
+            Some(why) => return Err(Failure::Unreachable(why.to_owned())),
+            None => {}
+        }
+        let body = match body {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.into_bytes(),
+            other => other.to_string().into_bytes(),
+        };
+        if body.len() > response_bytes {
+            return Err(Failure::TooLarge(response_bytes as u64));
+        }
+        Ok(Response { status, headers: headers.into_iter().collect(), body })
+    }
+}
