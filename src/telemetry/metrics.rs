@@ -4,10 +4,10 @@
 //! documentation. Labels are bounded: sources, strategies, models and handlers come from the config, reasons and
 //! kinds are words of ours, and classes and rules beyond a limit are counted as `other`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -329,6 +329,14 @@ impl Metrics {
         if let Some(metrics) = lock(&self.sources).remove(source) {
             metrics.unlist(&self.families);
         }
+        let f = &self.families;
+        for counters in [&f.calls, &f.faults, &f.limited, &f.strategy_alerts, &f.shadow] {
+            remove(counters, source);
+        }
+        for gauges in [&f.degraded, &f.memory, &f.state_bytes] {
+            remove(gauges, source);
+        }
+        remove(&f.call_seconds, source);
     }
 
     /// The handle for the series of a strategy on a source.
@@ -414,6 +422,17 @@ impl Metrics {
             tracing::error!(%error, "the metrics page could not be written");
         }
         page
+    }
+}
+
+/// Takes every series of a source out of a family.
+fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, source: &SourceId) {
+    for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
+        let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
+        if labels.get("source") == Some(&source.as_str()) {
+            // Gone already where two remove it at once.
+            let _ = family.remove(&labels);
+        }
     }
 }
 

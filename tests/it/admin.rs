@@ -230,7 +230,10 @@ fn the_page_has_no_inline_script_and_everything_it_names_is_there() {
 fn the_api_describes_itself() {
     let served = Served::new();
     let api = served.get("/api/v1/openapi.json").json();
-    for path in api["paths"].as_object().unwrap().keys() {
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        if methods.get("get").is_none() {
+            continue;
+        }
         let real = path.replace("{source}", "gate");
         // Streams do not end by themselves: their head is enough.
         let head = head(&mut connect(served.admin.address(), &real, "127.0.0.1"));

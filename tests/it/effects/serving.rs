@@ -52,7 +52,7 @@ fn names_are_what_the_pages_show() {
         ));
         let page = run.page();
         let delivered = format!("dsengine_alert_deliveries_total{{handler=\"{handler}\"");
-        let called = format!("dsengine_strategy_calls_total{{strategy=\"{strategy}\"}}");
+        let called = format!("dsengine_strategy_calls_total{{source=\"a\",strategy=\"{strategy}\"}}");
         poll(&mut run, || {
             let metrics = get(&page, "/metrics").1;
             let whole = sample(&metrics, &delivered) == Some(2.0) && sample(&metrics, &called) >= Some(100.0);
@@ -83,7 +83,9 @@ fn there_are_as_many_workers_as_set_on_the_cores_that_are_set() {
     {
         let mut run = bench.start(&format!("{LIVE}{detection}{keys}\n"));
         run.page();
-        assert_eq!(workers(run.pid()), expected, "{keys}");
+        // A thread names itself once it runs.
+        let pid = run.pid();
+        poll(&mut run, || (workers(pid) == expected).then_some(()));
         stop(run);
     }
     let allowed = allowed();
@@ -93,11 +95,12 @@ fn there_are_as_many_workers_as_set_on_the_cores_that_are_set() {
     for core in [first, last] {
         let mut run = bench.start(&format!("{LIVE}{detection}monitoring: {{ cpu_affinity: [{core}] }}\n"));
         run.page();
-        let ours = ["infer-", "lane-", "control"];
-        let threads = threads(run.pid());
-        let ours: Vec<_> =
-            threads.iter().filter(|(name, _)| ours.iter().any(|start| name.starts_with(start))).collect();
-        assert!(ours.len() >= 3, "{threads:?}");
+        let pid = run.pid();
+        let ours = poll(&mut run, || {
+            let mut ours = threads(pid);
+            ours.retain(|(name, _)| ["infer-", "lane-", "control"].iter().any(|start| name.starts_with(start)));
+            (ours.len() >= 3).then_some(ours)
+        });
         let on: BTreeSet<String> = ours.iter().map(|(_, task)| cores(task)).collect();
         assert_eq!(on, BTreeSet::from([core.to_string()]));
         stop(run);
