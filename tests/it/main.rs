@@ -32,5 +32,6 @@ mod scene;
 mod signals;
 mod sources;
 mod track;
+mod wasm;
 mod watch;
 mod wit;
