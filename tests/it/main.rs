@@ -24,6 +24,7 @@ mod infer;
 mod lua;
 mod motion;
 mod perf;
+mod plugins;
 mod readme;
 mod record;
 mod recorder;

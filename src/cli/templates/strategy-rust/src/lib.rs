@@ -1,0 +1,38 @@
+//! {{name}}: too many people in the zone.
+//!
+//! config: `zone` (required), `most` (how many people raise an alert; default 3).
+//!
+//! What there is to call: `sdk/src/lib.rs`, and the contract itself in `sdk/wit/`.
+
+use dsengine_plugin::{
+    AlertDraft, Detection, Error, Frame, Level, Strategy, Verdict, Wants, config, export_strategy, zones,
+};
+
+struct Plugin {
+    zone: String,
+    most: usize,
+}
+
+impl Strategy for Plugin {
+    fn new() -> Result<Self, Error> {
+        Ok(Self { zone: config::need("zone")?, most: config::or("most", 3)? })
+    }
+
+    fn wants() -> Wants {
+        // Other labels are not handed over at all, which is the fastest.
+        Wants { labels: vec!["person".into()], ..Wants::default() }
+    }
+
+    fn judge(&mut self, _frame: &Frame, detections: &[Detection]) -> Result<Verdict, Error> {
+        let inside = |d: &Detection| d.confidence >= 0.5 && zones::contains(&self.zone, d.bbox) == Some(true);
+        let people: Vec<usize> = (0..detections.len()).filter(|&i| inside(&detections[i])).collect();
+        if people.len() < self.most {
+            return Ok(Verdict::default());
+        }
+        let message = format!("{} people in {}", people.len(), self.zone);
+        let alert = AlertDraft::new("{{name}}").level(Level::High).key(&self.zone).message(message).about(people);
+        Ok(Verdict::alerts([alert]))
+    }
+}
+
+export_strategy!(Plugin);
