@@ -13,8 +13,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use dsengine::lua::{self, Limits, LuaStrategy, Script};
-use dsengine::strategy::{StateStore, Strategy, View, Watchdog, apply};
+use dsengine::config::OnFailure;
+use dsengine::guest::{Grants, Home, Limits, StateStore, Watchdog};
+use dsengine::lua::{self, LuaStrategy, Script};
+use dsengine::strategy::{Strategy, View, apply};
+use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
 use dsengine::types::{BBox, Colorimetry, Detection, Frame, Matrix, Picture, Point, Polygon, Range, SourceId, Zone};
 use dsengine::vision::motion::{Background, MotionSettings};
@@ -132,21 +135,23 @@ fn zones() -> Vec<Zone> {
     vec![Zone { name: "yard".into(), polygon: Polygon::new(points.to_vec()).unwrap() }]
 }
 
-fn script(text: &str) -> Script {
+fn script(text: &str, watchdog: &Arc<Watchdog>) -> Script {
+    let config = Arc::new(json!({ "zone": "yard", "seconds": 1 }));
+    let (state, watchdog) = (StateStore::default(), Arc::clone(watchdog));
+    let source = Some(SourceId::from("bench"));
+    let (limits, grants) = (Limits::lua(), Arc::<Grants>::default());
     Script {
-        name: "bench".into(),
-        source: SourceId::from("bench"),
+        home: Home::new("bench", source, config, limits, grants, &state, Meter::none(), watchdog),
         file: "bench.lua".into(),
         text: text.into(),
-        config: json!({ "zone": "yard", "seconds": 1 }),
-        limits: Limits::default(),
-        state: Arc::new(StateStore::default()),
+        class: None,
         roots: vec![],
+        on_failure: OnFailure::Pass,
     }
 }
 
 fn load(text: &str, watchdog: &Arc<Watchdog>) -> LuaStrategy {
-    lua::load(script(text), watchdog).unwrap_or_else(|e| panic!("{e}"))
+    lua::load(script(text, watchdog)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn median(mut runs: Vec<f64>) -> f64 {

@@ -400,6 +400,7 @@ fn lua_maker(
             home,
             file: path.display().to_string(),
             text: text.to_owned(),
+            class: plan.class.clone(),
             roots: roots.clone(),
             on_failure: plan.on_failure,
         };

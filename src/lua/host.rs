@@ -1,16 +1,18 @@
-//! The host's side of the API: the few functions that the prelude calls.
+//! The host's side of the API: the functions that our own part of it, written in Luau, calls. Here those of the frame
+//! and its verdict; `ambient`, `pixels` and `http` have the others.
 //!
 //! They return problems as text instead of raising them, so that the prelude can raise them at the script's line.
 //! None waits, and each is bounded by the limits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mlua::{Lua, LuaString, Table, Value};
+use mlua::{Lua, LuaString, Table};
 
-use super::convert;
+use super::files::Files;
+use super::http::Outside;
 use super::require::Modules;
 use super::seat::Seat;
-use crate::guest::{Entry, Home, Kept, Severity, size};
+use crate::guest::Home;
 use crate::strategy::Edit;
 use crate::types::{AlertDraft, BBox, Detection, Level};
 
@@ -22,7 +24,10 @@ const LABEL_BYTES_MAX: usize = 256;
 pub(super) struct Host {
     pub(super) seat: Arc<Mutex<Seat>>,
     pub(super) modules: Arc<Mutex<Modules>>,
+    pub(super) files: Arc<Mutex<Files>>,
     pub(super) home: Home,
+    /// A handler's way out; a strategy has none.
+    pub(super) outside: Option<Outside>,
 }
 
 /// Locks; a panic elsewhere leaves values that are still whole.
@@ -31,35 +36,19 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Host {
-    /// The table the prelude is run with.
+    /// The table that our own Luau is run with.
     pub(super) fn table(&self, lua: &Lua) -> mlua::Result<Table> {
         let table = lua.create_table()?;
-        self.put_frame(lua, &table)?;
-        self.put_verdict(lua, &table)?;
-        self.put_state(lua, &table)?;
-        let host = self.clone();
-        table.raw_set(
-            "log",
-            lua.create_function(move |_, (level, text): (u8, LuaString)| {
-                host.log(level, &text);
-                Ok(())
-            })?,
-        )?;
-        let host = self.clone();
-        table.raw_set(
-            "module",
-            lua.create_function(move |lua, name: String| {
-                let module = match lock(&host.modules).get(&name) {
-                    Ok(module) => module,
-                    Err(problem) => return Ok((Value::Nil, Some(problem))),
-                };
-                let chunk = lua.load(module.text).set_name(format!("@{}", module.file));
-                match chunk.set_mode(mlua::chunk::ChunkMode::Text).into_function() {
-                    Ok(function) => Ok((Value::Function(function), None)),
-                    Err(error) => Ok((Value::Nil, Some(super::fault::line(&error)))),
-                }
-            })?,
-        )?;
+        self.put_ambient(lua, &table)?;
+        match &self.outside {
+            Some(outside) => self.put_http(lua, &table, outside)?,
+            None => {
+                self.put_frame(lua, &table)?;
+                self.put_places(lua, &table)?;
+                self.put_verdict(lua, &table)?;
+                self.put_pixels(lua, &table)?;
+            }
+        }
         Ok(table)
     }
 
@@ -87,6 +76,55 @@ impl Host {
                 let seat = lock(&seat);
                 let name = seat.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
                 Ok(track(&seat, origin).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
+            })?,
+        )
+    }
+
+    /// Zones and tracks by name and id.
+    fn put_places(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let seat = Arc::clone(&self.seat);
+        table.raw_set(
+            "contains",
+            lua.create_function(move |_, (zone, x, y, width, height): (usize, f32, f32, f32, f32)| {
+                let bbox = BBox { x, y, width, height };
+                Ok(lock(&seat).zones.get(zone - 1).is_some_and(|z| z.polygon.contains(bbox.bottom_center())))
+            })?,
+        )?;
+        let seat = Arc::clone(&self.seat);
+        table.raw_set(
+            "polygon",
+            lua.create_function(move |lua, zone: usize| {
+                let corners = lua.create_table()?;
+                for point in lock(&seat).zones.get(zone - 1).map_or(&[][..], |z| z.polygon.points()) {
+                    corners.raw_push(lua.create_table_from([("x", point.x), ("y", point.y)])?)?;
+                }
+                Ok(corners)
+            })?,
+        )?;
+        let seat = Arc::clone(&self.seat);
+        table.raw_set(
+            "track",
+            lua.create_function(move |lua, id: f64| {
+                let seat = lock(&seat);
+                let Some(track) = living(&seat, id) else { return Ok(None) };
+                let BBox { x, y, width, height } = track.bbox;
+                let bbox = lua.create_table_from([("x", x), ("y", y), ("width", width), ("height", height)])?;
+                let table = lua.create_table_with_capacity(0, 5)?;
+                table.raw_set("id", id)?;
+                table.raw_set("label", &*track.label)?;
+                table.raw_set("bbox", bbox)?;
+                table.raw_set("first", track.first_ns as f64 * 1e-9)?;
+                table.raw_set("last", track.last_ns as f64 * 1e-9)?;
+                Ok(Some(table))
+            })?,
+        )?;
+        let seat = Arc::clone(&self.seat);
+        table.raw_set(
+            "dwell_of",
+            lua.create_function(move |_, (id, zone): (f64, usize)| {
+                let seat = lock(&seat);
+                let name = seat.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
+                Ok(living(&seat, id).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
             })?,
         )
     }
@@ -161,71 +199,19 @@ impl Host {
             )?,
         )
     }
-
-    fn put_state(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
-        let seat = Arc::clone(&self.seat);
-        table.raw_set(
-            "state_get",
-            lua.create_function(move |lua, key: String| {
-                let seat = lock(&seat);
-                match seat.writes.get(&key) {
-                    Some(Some(entry)) => kept(lua, &entry.value),
-                    Some(None) => Ok(Value::Nil),
-                    None => {
-                        let space = lock(&seat.space);
-                        space.get(&key, seat.pts_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
-                    }
-                }
-            })?,
-        )?;
-        let (seat, most) = (Arc::clone(&self.seat), self.home.limits.state_bytes);
-        table.raw_set(
-            "state_set",
-            lua.create_function(move |_, (key, value, ttl): (String, Value, Option<f64>)| {
-                Ok(set(&mut lock(&seat), most, key, &value, ttl).err())
-            })?,
-        )?;
-        let seat = Arc::clone(&self.seat);
-        table.raw_set(
-            "state_keys",
-            lua.create_function(move |_, prefix: String| {
-                let seat = lock(&seat);
-                let mut keys: std::collections::BTreeSet<String> =
-                    lock(&seat.space).keys(&prefix, seat.pts_ns).map(str::to_owned).collect();
-                for (key, write) in seat.writes.iter().filter(|(k, _)| k.starts_with(&prefix)) {
-                    match write {
-                        Some(_) => drop(keys.insert(key.clone())),
-                        None => drop(keys.remove(key)),
-                    }
-                }
-                Ok(keys.into_iter().collect::<Vec<_>>())
-            })?,
-        )
-    }
-
-    fn log(&self, level: u8, text: &LuaString) {
-        let severity = match level {
-            1 => Severity::Debug,
-            2 => Severity::Info,
-            3 => Severity::Warn,
-            _ => Severity::Error,
-        };
-        let now_ns = lock(&self.seat).pts_ns;
-        self.home.log(severity, &String::from_utf8_lossy(&text.as_bytes()), now_ns);
-    }
-}
-
-/// What is kept, as a Lua value; a component's bytes as a text.
-fn kept(lua: &Lua, value: &Kept) -> mlua::Result<Value> {
-    match value {
-        Kept::Json(value) => convert::to_lua(lua, value, false),
-        Kept::Bytes(bytes) => lua.create_string(bytes).map(Value::String),
-    }
 }
 
 fn track(seat: &Seat, origin: usize) -> Option<&crate::track::Track> {
     let id = seat.track_ids.get(origin).copied().flatten()?;
     seat.tracks.as_ref()?.get(id)
+}
+
+/// The track of this id, where the number is one.
+fn living(seat: &Seat, id: f64) -> Option<&crate::track::Track> {
+    if id < 0.0 || id.fract() != 0.0 {
+        return None;
+    }
+    seat.tracks.as_ref()?.get(id as u64)
 }
 
 /// The text up to `most` bytes, and whether that cut it.
@@ -251,32 +237,4 @@ fn wrong(label: Option<&str>, confidence: Option<f32>) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Notes a write; it takes effect when the call has succeeded.
-fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64>) -> Result<(), String> {
-    if seat.loading {
-        return Err("while the script loads, state can only be read; set it from detect on".to_owned());
-    }
-    if value.is_nil() {
-        seat.writes.insert(key, None);
-        return Ok(());
-    }
-    let mut budget = most;
-    let value = Kept::Json(convert::from_lua(value, &mut budget)?);
-    let pending: usize =
-        seat.writes.iter().filter(|(k, _)| **k != key).filter_map(|(k, w)| w.as_ref().map(|e| size(k, &e.value))).sum();
-    let mut space = lock(&seat.space);
-    if space.bytes() + pending + size(&key, &value) > most {
-        space.sweep(seat.pts_ns);
-    }
-    let kept = space.bytes() - space.bytes_of(&key);
-    if kept + pending + size(&key, &value) > most {
-        return Err(format!("the state is full: {most} bytes per source"));
-    }
-    drop(space);
-    // Casting saturates: a time to live beyond all frame time means "stays".
-    let expires_ns = ttl.map(|seconds| seat.pts_ns.saturating_add((seconds * 1e9) as u64));
-    seat.writes.insert(key, Some(Entry { value, expires_ns }));
-    Ok(())
 }

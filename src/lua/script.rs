@@ -1,4 +1,4 @@
-//! What a strategy is built from: the text, read once, and everything that is its own.
+//! What a strategy or handler is built from: the text, read once, and everything that is its own.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::config::OnFailure;
 use crate::error::{Code, Error};
 use crate::guest::{Home, Manifest};
 
-/// A script for one source. Loading one has no side effect outside its own VM.
+/// A script for one source, or as a handler. Loading one has no side effect outside its own VM.
 #[derive(Clone)]
 pub struct Script {
     /// Its surroundings: name, source, settings, limits, state.
@@ -15,6 +15,8 @@ pub struct Script {
     pub file: String,
     /// Its text, read once by the caller.
     pub text: String,
+    /// The global table that holds its functions, where they are not globals themselves.
+    pub class: Option<String>,
     /// Folders that `require` may read modules from, in order.
     pub roots: Vec<PathBuf>,
     /// What becomes of a frame whose judgement fails.
@@ -23,8 +25,8 @@ pub struct Script {
 
 impl Script {
     /// Checks what can be told from the text alone: its length, and the API version it asks for in its leading
-    /// comments.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// comments. Returns the version it says it is.
+    pub(super) fn check(&self) -> Result<String, Error> {
         if self.text.len() > self.home.limits.source_bytes {
             return Err(Error::new(
                 Code::Plugin,
@@ -37,7 +39,7 @@ impl Script {
             )
             .hint("keep data out of scripts: pass it as `config`"));
         }
-        Manifest::of_script(&self.text, &self.file).map(drop)
+        Manifest::of_script(&self.text, &self.file).map(|manifest| manifest.version)
     }
 
     /// The source's name; empty for a handler.

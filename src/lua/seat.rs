@@ -1,7 +1,7 @@
-//! Where a frame sits while a script judges it: the flat copy that the prelude reads, what the host keeps for
+//! Where a frame sits while a script judges it: the flat copy that `frame.luau` reads, what the host keeps for
 //! queries, and the verdict as it grows.
 //!
-//! Buffer layout, little-endian, offsets in bytes; the prelude knows the same numbers:
+//! Buffer layout, little-endian, offsets in bytes; `frame.luau` knows the same numbers:
 //! ```text
 //! 0  u32 rows       4  u8 marks used (1 kept, 2 dropped)      8  f64 frame time, seconds
 //! 16 f64 seq        24 f64 width        32 f64 height         40 unused
@@ -12,10 +12,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use super::host::lock;
 use crate::guest::{Space, Write};
 use crate::strategy::{Verdict, View};
 use crate::track::Tracks;
-use crate::types::{BBox, Zone};
+use crate::types::{BBox, Picture, Zone};
 
 pub(super) const HEADER: usize = 48;
 pub(super) const ROW: usize = 40;
@@ -27,8 +28,16 @@ const LABELS_MAX: usize = 4096;
 /// What host functions and the strategy share during a call.
 pub(super) struct Seat {
     pub(super) pts_ns: u64,
-    /// The script's top level is running: it may read state and not write it, so that loading touches nothing.
-    pub(super) loading: bool,
+    /// Why state may only be read just now: loading touches nothing.
+    pub(super) reads_only: Option<&'static str>,
+    /// No frame is at hand, so that there is no time to count from.
+    pub(super) timeless: bool,
+    /// The frame's picture, where pixels are granted; held for the length of the call only.
+    pub(super) picture: Option<Picture>,
+    /// Until when a delivery may wait; `None` outside of one.
+    pub(super) deadline: Option<tokio::time::Instant>,
+    /// HTTP requests of this delivery.
+    pub(super) requests: u32,
     pub(super) boxes: Vec<BBox>,
     pub(super) track_ids: Vec<Option<u64>>,
     /// The frame's tracks; held for the length of the call only, so that the lane can go on changing its own.
@@ -47,7 +56,11 @@ impl Seat {
     pub(super) fn new(space: Arc<Mutex<Space>>) -> Self {
         Self {
             pts_ns: 0,
-            loading: false,
+            reads_only: None,
+            timeless: false,
+            picture: None,
+            deadline: None,
+            requests: 0,
             boxes: Vec::new(),
             track_ids: Vec::new(),
             tracks: None,
@@ -63,7 +76,10 @@ impl Seat {
     }
 
     /// Takes in the frame; the zones are the caller's affair.
-    pub(super) fn take(&mut self, view: &View<'_>) {
+    pub(super) fn take(&mut self, view: &View<'_>, pixels: bool) {
+        if pixels {
+            self.picture.clone_from(&view.frame.picture);
+        }
         self.pts_ns = view.frame.pts_ns;
         self.boxes.clear();
         self.boxes.extend(view.frame.detections.iter().map(|d| d.bbox));
@@ -77,6 +93,15 @@ impl Seat {
     /// Frees what belongs to the lane.
     pub(super) fn leave(&mut self) {
         self.tracks = None;
+        self.picture = None;
+        self.deadline = None;
+    }
+
+    /// Takes in what a call that succeeded wrote.
+    pub(super) fn commit(&mut self) {
+        if !self.writes.is_empty() {
+            lock(&self.space).commit(&mut self.writes);
+        }
     }
 
     /// Fills in which rows stand in zone number `zone` (from 0).

@@ -1,39 +1,26 @@
 //! A script behind the Strategy seam: calls, state, replacement. Counting and the breaker are `strategy::Guarded`'s.
 
-use std::sync::{Arc, Mutex};
-
 use super::host::lock;
-use super::require::Modules;
+use super::place::Place;
 use super::script::Script;
-use super::seat::Seat;
 use super::vm::Vm;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::guest::{Fault, FaultKind};
 use crate::strategy::{Gauges, Guarded, Guest, Verdict, View};
 
 /// A script as a strategy.
 pub type LuaStrategy = Guarded<LuaGuest>;
 
-/// Builds a strategy from a script: checks it, runs its top level, finds `detect`. Reads nothing but the modules
-/// the script requires, and touches nothing outside its own VM, so that a strategy can be built beside the running
-/// one and dropped without a trace.
+/// Builds a strategy from a script: checks it, runs its top level, finds `detect`. Reads nothing but the modules and
+/// files that the script asks for, and touches nothing outside its own VM, so that a strategy can be built beside the
+/// running one and dropped without a trace.
 ///
 /// # Errors
-/// [`Code::Plugin`] with the script's own `file:line`.
+/// [`crate::error::Code::Plugin`] with the script's own `file:line`.
 pub fn load(script: Script) -> Result<LuaStrategy, Error> {
-    script.check()?;
-    let modules = Arc::new(Mutex::new(Modules::new(script.roots.clone(), script.home.limits.source_bytes)));
-    let seat = Arc::new(Mutex::new(Seat::new(Arc::clone(&script.home.state))));
-    let vm = Vm::build(&script, Arc::clone(&seat), &modules).map_err(|fault| {
-        let error = Error::new(Code::Plugin, fault.message);
-        match fault.kind {
-            FaultKind::Time => error.hint("the top level of a script only sets things up; work belongs in detect"),
-            _ => error,
-        }
-    })?;
-    lock(&modules).closed = true;
     let on_failure = script.on_failure;
-    Ok(Guarded::new(LuaGuest { script, modules, seat, vm: Some(vm), slow: 0 }, on_failure))
+    let (place, vm) = Place::load(script, None)?;
+    Ok(Guarded::new(LuaGuest { place, vm: Some(vm), slow: 0 }, on_failure))
 }
 
 /// A Luau script that judges one source's frames.
@@ -41,9 +28,7 @@ pub fn load(script: Script) -> Result<LuaStrategy, Error> {
 /// A call that fails leaves the frame and the state as they were. After a time or memory limit the VM is dropped
 /// and a new one is built, from the same text, by the next call.
 pub struct LuaGuest {
-    script: Script,
-    modules: Arc<Mutex<Modules>>,
-    seat: Arc<Mutex<Seat>>,
+    place: Place,
     vm: Option<Vm>,
     slow: u64,
 }
@@ -55,27 +40,21 @@ impl LuaGuest {
     }
 }
 
-fn commit(seat: &mut Seat) {
-    if !seat.writes.is_empty() {
-        lock(&seat.space).commit(&mut seat.writes);
-    }
-}
-
 impl Guest for LuaGuest {
     fn name(&self) -> &str {
-        &self.script.home.plugin
+        &self.place.script.home.plugin
     }
 
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault> {
         let vm = match &mut self.vm {
             Some(vm) => vm,
-            None => self.vm.insert(Vm::build(&self.script, Arc::clone(&self.seat), &self.modules)?),
+            None => self.vm.insert(self.place.vm()?),
         };
-        let call = vm.call(view, &self.script);
-        self.slow += u64::from(call.spent.is_some_and(|spent| spent >= self.script.home.limits.call.soft_cpu));
+        let call = vm.judge(view, &self.place.script);
+        self.slow += u64::from(call.spent.is_some_and(|spent| spent >= self.place.script.home.limits.call.soft_cpu));
         call.result?;
-        let mut seat = lock(&self.seat);
-        commit(&mut seat);
+        let mut seat = lock(self.place.seat());
+        seat.commit();
         Ok(std::mem::take(&mut seat.verdict))
     }
 
@@ -88,27 +67,48 @@ impl Guest for LuaGuest {
     }
 
     fn version(&self) -> &str {
-        "0"
+        &self.place.version
     }
 
     fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
-        Ok(Vec::new())
+        // An instance that is gone has nothing to hand over; one that hangs or hoards now has not either, later.
+        let Some(vm) = &mut self.vm else { return Ok(Vec::new()) };
+        let result = vm.suspend(&self.place.script);
+        self.keep_or_drop(result)
     }
 
-    fn resume(&mut self, _from_version: &str, _state: &[u8]) -> Result<(), Fault> {
+    fn resume(&mut self, from_version: &str, state: &[u8]) -> Result<(), Fault> {
+        let differs = from_version != &*self.place.version;
+        let vm = match &mut self.vm {
+            Some(vm) => vm,
+            None => self.vm.insert(self.place.vm()?),
+        };
+        let result = vm.resume(&self.place.script, differs, from_version, state);
+        self.keep_or_drop(result)?;
+        self.place.commit();
         Ok(())
     }
 
     fn gauges(&self) -> Gauges {
-        let seat = lock(&self.seat);
+        let seat = lock(self.place.seat());
         let state_bytes = lock(&seat.space).bytes();
         Gauges {
             memory_bytes: self.used_memory(),
             state_bytes,
-            log_lines_dropped: self.script.home.log_lines_dropped(),
+            log_lines_dropped: self.place.script.home.log_lines_dropped(),
             alerts_dropped: seat.alerts_dropped,
             messages_cut: seat.messages_cut,
             slow: self.slow,
         }
+    }
+}
+
+impl LuaGuest {
+    /// After a limit the VM may be broken in the middle of anything.
+    fn keep_or_drop<T>(&mut self, result: Result<T, Fault>) -> Result<T, Fault> {
+        if result.as_ref().is_err_and(|fault| !self.survives(fault.kind)) {
+            self.vm = None;
+        }
+        result
     }
 }

@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value, VmState};
+use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::convert;
 use super::fault;
 use super::host::{Host, lock};
-use super::require::Modules;
 use super::script::Script;
 use super::seat::{self, DROPPED, KEPT, Labels, Seat};
 use crate::guest::{Collar, Fault, FaultKind, Leash, Overrun, TimeLimits};
 use crate::strategy::View;
-use crate::types::Zone;
+use crate::types::{Alert, Zone};
 
 /// Rows the buffer has room for at first; doubles as frames need it.
 const ROWS_MIN: usize = 32;
@@ -28,22 +27,50 @@ const GC_BYTES_PER_STEP: usize = 64 << 10;
 /// Most steps of the collector after one call, some 2 µs each, so that a frame never waits for a full cycle.
 const GC_STEPS_MAX: usize = 64;
 
-/// What a call said of detections besides the verdict in the seat: marks per origin, or none.
-pub(super) struct Call {
+/// A script's functions beside the one that everything is for.
+const OPTIONAL: [&str; 4] = ["should_process", "suspend", "resume", "migrate"];
+/// What state says while it may not be written.
+const LOADING: &str = "while the script loads, state can only be read; set it from detect on";
+const LOADING_HANDLER: &str = "while the script loads, state can only be read; set it from handle_alert on";
+const SUSPENDING: &str = "in suspend, state can only be read: what it holds stays anyway; return the rest";
+
+/// One call's cost and outcome.
+pub(super) struct Call<T> {
     /// CPU time, where the call was long enough for the watchdog to look.
     pub(super) spent: Option<Duration>,
     /// The outcome.
-    pub(super) result: Result<(), Fault>,
+    pub(super) result: Result<T, Fault>,
 }
 
-/// A VM that is ready to judge.
+/// What our own Luau handed over.
+struct Parts {
+    /// For strategies; nothing is bound or judged by a handler's.
+    frame: Option<FrameParts>,
+    find: Function,
+    call: Function,
+    resume: Function,
+}
+
+struct FrameParts {
+    bind: Function,
+    enter: Function,
+    judge: Function,
+    labels: Table,
+}
+
+/// The script's own functions, and the instance they are methods of, or nil.
+struct Entry {
+    instance: Value,
+    found: Table,
+}
+
+/// A VM that is ready to judge, or to deliver.
 pub(super) struct Vm {
     lua: Lua,
-    bind: Function,
-    judge: Function,
-    label_table: Table,
+    parts: Parts,
+    entry: Entry,
     labels: Labels,
-    pub(super) seat: Arc<Mutex<Seat>>,
+    seat: Arc<Mutex<Seat>>,
     leash: Leash,
     place: Arc<Mutex<Option<String>>>,
     staging: Vec<u8>,
@@ -53,60 +80,101 @@ pub(super) struct Vm {
 
 impl Vm {
     /// Builds a VM and runs the script's top level in it.
-    pub(super) fn build(script: &Script, seat: Arc<Mutex<Seat>>, modules: &Arc<Mutex<Modules>>) -> Result<Self, Fault> {
-        let leash = script.home.watchdog.leash();
-        let place = Arc::default();
+    pub(super) fn build(script: &Script, host: &Host) -> Result<Self, Fault> {
         let limits = &script.home.limits;
         let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
-        let host = Host { seat: Arc::clone(&seat), modules: Arc::clone(modules), home: script.home.clone() };
+        let seat = Arc::clone(&host.seat);
         // Bound to the new VM by its first frame.
         {
             let mut seat = lock(&seat);
             (seat.buffer, seat.capacity, seat.zones) = (None, 0, Vec::new());
-            seat.loading = true;
         }
-        let (lua, parts) = furnish(script, &host).map_err(broken)?;
-        let vm = Self {
-            bind: parts.raw_get("bind").map_err(broken)?,
-            judge: parts.raw_get("judge").map_err(broken)?,
-            label_table: parts.raw_get("labels").map_err(broken)?,
+        let (lua, parts) = furnish(script, host).map_err(broken)?;
+        let mut vm = Self {
+            entry: Entry { instance: Value::Nil, found: lua.create_table().map_err(broken)? },
+            parts,
             labels: Labels::default(),
             lua,
             seat,
-            leash,
-            place,
+            leash: script.home.watchdog.leash(),
+            place: Arc::default(),
             staging: Vec::new(),
             collected_at: 0,
             cycles_due: 0,
         };
-        let result = vm.run_top_level(script, &parts);
-        lock(&vm.seat).loading = false;
-        result.map(|()| vm)
+        vm.run_top_level(script)?;
+        Ok(vm)
     }
 
-    fn run_top_level(&self, script: &Script, parts: &Table) -> Result<(), Fault> {
+    fn run_top_level(&mut self, script: &Script) -> Result<(), Fault> {
         let limits = &script.home.limits;
         let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
         let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.file));
         let main = chunk.set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(broken)?;
-        self.guard(limits.load);
-        let (result, _, over) = self.guest(limits.memory_bytes, || main.call::<()>(()));
-        result.map_err(|e| fault::of(&e, self.met(over), &script.file, limits.load, limits))?;
-        let missing = |what: &str| Fault { kind: FaultKind::Error, message: format!("{}: {what}", script.file) };
+        let (entry, loading) = match self.parts.frame {
+            Some(_) => ("detect", LOADING),
+            None => ("handle_alert", LOADING_HANDLER),
+        };
+        let names = OPTIONAL.into_iter().chain([entry]).map(|name| (name, true));
+        let names = self.lua.create_table_from(names).map_err(broken)?;
         let globals = self.lua.globals();
-        let detect: Value = globals.get("detect").map_err(broken)?;
-        let filter: Value = globals.get("should_process").map_err(broken)?;
-        if !detect.is_function() {
-            return Err(missing("there is no function detect(frame)"));
+        let config: Value = globals.get("config").map_err(broken)?;
+        let find = &self.parts.find;
+        let found = self.loading(script, Some(loading), || {
+            main.call::<()>(())?;
+            find.call::<(Value, Table)>((&globals, script.class.as_deref(), config, names))
+        });
+        let (instance, found) = found?;
+        if !found.raw_get::<Value>(entry).map_err(broken)?.is_function() {
+            let what = match (&script.class, entry) {
+                (None, "detect") => "there is no function detect(frame)".to_owned(),
+                (None, _) => "there is no function handle_alert(alert)".to_owned(),
+                (Some(class), _) => format!("{class} has no function {entry}"),
+            };
+            return Err(Fault { kind: FaultKind::Error, message: format!("{}: {what}", script.file) });
         }
-        if !filter.is_function() && !filter.is_nil() {
-            return Err(missing("should_process is not a function"));
+        if let Some(frame) = &self.parts.frame {
+            frame.enter.call::<()>((&instance, &found)).map_err(broken)?;
         }
-        let enter: Function = parts.raw_get("enter").map_err(broken)?;
-        enter.call::<()>((detect, filter)).map_err(broken)?;
+        self.entry = Entry { instance, found };
         // The zones a script names in its config are checked by their first use; nothing of the frame is known yet.
-        self.guard(limits.call);
+        self.guard(self.everyday(script));
         Ok(())
+    }
+
+    /// Limits of the calls that a VM is there for.
+    fn everyday(&self, script: &Script) -> TimeLimits {
+        let limits = &script.home.limits;
+        if self.parts.frame.is_some() { limits.call } else { limits.delivery }
+    }
+
+    /// Runs guest code under the limits of loading.
+    fn loading<T>(
+        &self,
+        script: &Script,
+        reads_only: Option<&'static str>,
+        call: impl FnOnce() -> mlua::Result<T>,
+    ) -> Result<T, Fault> {
+        let limits = &script.home.limits;
+        lock(&self.seat).reads_only = reads_only;
+        self.guard(limits.load);
+        let call = self.run(script, limits.load, call);
+        self.guard(self.everyday(script));
+        lock(&self.seat).reads_only = None;
+        call.result
+    }
+
+    /// Runs guest code on the leash, and tells what came of it.
+    fn run<T>(&self, script: &Script, time: TimeLimits, call: impl FnOnce() -> mlua::Result<T>) -> Call<T> {
+        let limits = &script.home.limits;
+        let (result, spent, over) = self.guest(limits.memory_bytes, call);
+        let result = match (result, over) {
+            (Ok(value), None) => Ok(value),
+            // The script caught the limit's error and came back: the call still does not count.
+            (Ok(_), over) => Err(fault::of(&mlua::Error::runtime("time"), self.met(over), &script.file, time, limits)),
+            (Err(error), over) => Err(fault::of(&error, self.met(over), &script.file, time, limits)),
+        };
+        Call { spent, result }
     }
 
     /// Sets the interrupt that keeps guest code within `limits`.
@@ -140,46 +208,111 @@ impl Vm {
     }
 
     /// Judges one frame; the verdict is in the seat afterwards.
-    pub(super) fn call(&mut self, view: &View<'_>, script: &Script) -> Call {
+    pub(super) fn judge(&mut self, view: &View<'_>, script: &Script) -> Call<()> {
         let limits = &script.home.limits;
         if let Err(error) = self.fill(view, script) {
             let fault = fault::of(&error, None, &script.file, limits.call, limits);
             return Call { spent: None, result: Err(fault) };
         }
-        let judge = &self.judge;
-        let (result, spent, over) = self.guest(limits.memory_bytes, || judge.call::<(u8, u32)>(()));
+        // A handler is never shown a frame.
+        let Some(frame) = &self.parts.frame else { return Call { spent: None, result: Ok(()) } };
+        let Call { spent, result } = self.run(script, limits.call, || frame.judge.call::<(u8, u32)>(()));
         lock(&self.seat).leave();
-        let result = match (result, over) {
-            (Ok((marks, seen)), None) => {
-                self.marks(marks, seen as usize);
-                Ok(())
-            }
-            // The script caught the limit's error and came back: the call still does not count.
-            (Ok(_), over) => {
-                let error = mlua::Error::runtime("time");
-                Err(fault::of(&error, self.met(over), &script.file, limits.call, limits))
-            }
-            (Err(error), over) => Err(fault::of(&error, self.met(over), &script.file, limits.call, limits)),
-        };
+        let result = result.map(|(marks, seen)| self.marks(marks, seen as usize));
         self.collect();
         Call { spent, result }
+    }
+
+    /// Delivers one alert; what the script returned.
+    pub(super) fn deliver(&mut self, alert: &Alert, script: &Script) -> Call<MultiValue> {
+        let limits = &script.home.limits;
+        let alert_table = match self.alert(alert) {
+            Ok(table) => table,
+            Err(error) => {
+                let fault = fault::of(&error, None, &script.file, limits.delivery, limits);
+                return Call { spent: None, result: Err(fault) };
+            }
+        };
+        {
+            let mut seat = lock(&self.seat);
+            (seat.pts_ns, seat.requests) = (alert.pts_ns, 0);
+            seat.deadline = tokio::time::Instant::now().checked_add(limits.delivery.wall);
+            seat.writes.clear();
+        }
+        let Entry { instance, found } = &self.entry;
+        let call = self.run(script, limits.delivery, || {
+            self.parts.call.call::<MultiValue>((instance, found.raw_get::<Value>("handle_alert")?, alert_table))
+        });
+        lock(&self.seat).leave();
+        self.collect();
+        call
+    }
+
+    /// The alert as a table, its fields as in JSON.
+    fn alert(&self, alert: &Alert) -> mlua::Result<Value> {
+        // By way of the text, so that 0.9 is 0.9 and not the nearest 32-bit number to it.
+        let json = serde_json::to_vec(alert).and_then(|text| serde_json::from_slice(&text));
+        convert::to_lua(&self.lua, &json.map_err(mlua::Error::external)?, false)
+    }
+
+    /// What the script hands to its successor: a value as JSON, or nothing.
+    pub(super) fn suspend(&mut self, script: &Script) -> Result<Vec<u8>, Fault> {
+        let Entry { instance, found } = &self.entry;
+        let value = self.loading(script, Some(SUSPENDING), || match found.raw_get::<Value>("suspend")? {
+            Value::Nil => Ok(Value::Nil),
+            suspend => self.parts.call.call((instance, suspend)),
+        })?;
+        if value.is_nil() {
+            return Ok(Vec::new());
+        }
+        let json = convert::from_lua(&value, &mut { script.home.limits.state_bytes });
+        json.map(|json| json.to_string().into_bytes()).map_err(|what| Fault {
+            kind: FaultKind::Verdict,
+            message: format!("{}: what suspend returned: {what}", script.file),
+        })
+    }
+
+    /// Takes over from a predecessor; state written is in the seat afterwards.
+    pub(super) fn resume(&mut self, script: &Script, differs: bool, from: &str, state: &[u8]) -> Result<(), Fault> {
+        let limits = &script.home.limits;
+        let handed = match state {
+            [] => Ok(Value::Nil),
+            bytes => match serde_json::from_slice(bytes) {
+                Ok(json) => convert::to_lua(&self.lua, &json, false),
+                // A component's predecessor hands over bytes of its own.
+                Err(_) => self.lua.create_string(bytes).map(Value::String),
+            },
+        };
+        let handed = handed.map_err(|e| fault::of(&e, None, &script.file, limits.load, limits))?;
+        {
+            let mut seat = lock(&self.seat);
+            seat.writes.clear();
+            seat.timeless = true;
+        }
+        let Entry { instance, found } = &self.entry;
+        let result =
+            self.loading(script, None, || self.parts.resume.call::<()>((instance, found, differs, from, handed)));
+        lock(&self.seat).timeless = false;
+        result
     }
 
     /// Puts the frame where the prelude reads it.
     fn fill(&mut self, view: &View<'_>, script: &Script) -> mlua::Result<()> {
         let mut seat = lock(&self.seat);
-        seat.take(view);
+        seat.take(view, script.home.grants.has.pixels);
         let rows = view.frame.detections.len();
         if seat.buffer.is_none() || rows > seat.capacity || seat.zones != view.zones {
             seat.capacity = rows.next_power_of_two().max(ROWS_MIN).max(seat.capacity);
             seat.zones = view.zones.to_vec();
             let buffer = self.lua.create_buffer_with_capacity(seat::bytes(seat.capacity, seat.zones.len()))?;
             let (names, numbers) = zone_tables(&self.lua, &seat.zones)?;
-            self.bind.call::<()>((&buffer, seat.capacity, names, numbers, script.source()))?;
+            let Some(frame) = &self.parts.frame else { return Ok(()) };
+            frame.bind.call::<()>((&buffer, seat.capacity, names, numbers, script.source()))?;
             seat.buffer = Some(buffer);
         }
         self.labels.bound();
-        let (labels, table) = (&mut self.labels, &self.label_table);
+        let Some(FrameParts { labels: table, .. }) = &self.parts.frame else { return Ok(()) };
+        let labels = &mut self.labels;
         let mut failed = None;
         seat::write(&mut self.staging, view, seat.capacity, seat.zones.len(), |label| {
             let (number, new) = labels.number(label);
@@ -197,7 +330,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Turns the prelude's marks into the verdict's kept indices. What `should_process` hid from the script stays.
+    /// Turns the frame's marks into the verdict's kept indices. What `should_process` hid from the script stays.
     fn marks(&self, used: u8, seen: usize) {
         if used == 0 {
             return;
@@ -246,18 +379,39 @@ impl Vm {
 }
 
 /// A fresh VM with the API in it, its sandbox closed.
-fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Table)> {
+fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)> {
     let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(false))?;
     let globals = lua.globals();
     globals.get::<Table>("math")?.get::<Function>("randomseed")?.call::<()>(script.seed())?;
-    let prelude = lua.load(include_str!("prelude.luau")).set_name("=dsengine");
-    let parts: Table = prelude.set_mode(mlua::chunk::ChunkMode::Text).call(host.table(&lua)?)?;
-    parts.raw_get::<Table>("frame")?.set_readonly(true);
-    for name in ["log", "time", "state", "table", "require"] {
-        globals.raw_set(name, parts.raw_get::<Value>(name)?)?;
+    let table = host.table(&lua)?;
+    let own = |text: &str| lua.load(text).set_name("=dsengine").set_mode(mlua::chunk::ChunkMode::Text).into_function();
+    // What only hands on to the host is not worth compiling; what judges frames is.
+    lua.enable_jit(false);
+    let ambient: Table = own(include_str!("ambient.luau"))?.call(&table)?;
+    let http: Option<Table> = match &host.outside {
+        Some(_) => Some(own(include_str!("http.luau"))?.call(&table)?),
+        None => None,
+    };
+    lua.enable_jit(true);
+    globals.raw_set("table", own(include_str!("library.luau"))?.call::<Table>(())?)?;
+    for name in ["log", "state", "shared", "metrics", "json", "files", "env", "require"] {
+        globals.raw_set(name, ambient.raw_get::<Value>(name)?)?;
     }
-    globals.raw_set("print", parts.raw_get::<Table>("log")?.raw_get::<Value>("info")?)?;
-    globals.raw_set("config", convert::to_lua(&lua, &script.home.config, true)?)?;
+    ambient.raw_get::<Table>("env")?.set_readonly(true);
+    let frame = match http {
+        Some(http) => {
+            globals.raw_set("http", http)?;
+            globals.raw_set("time", delivery_time(&lua, host)?)?;
+            None
+        }
+        None => Some(frame_parts(&globals, own(include_str!("frame.luau"))?.call(&table)?)?),
+    };
+    globals.raw_set("print", ambient.raw_get::<Table>("log")?.raw_get::<Value>("info")?)?;
+    let settings = match &*script.home.config {
+        serde_json::Value::Null => &serde_json::Value::Object(serde_json::Map::new()),
+        settings => settings,
+    };
+    globals.raw_set("config", convert::to_lua(&lua, settings, true)?)?;
     let traceback: Value = globals.get::<Table>("debug")?.get("traceback")?;
     let debug = lua.create_table()?;
     debug.raw_set("traceback", traceback)?;
@@ -266,7 +420,26 @@ fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Table)> {
         globals.raw_set(name, Value::Nil)?;
     }
     lua.sandbox(true)?;
-    Ok((lua, parts))
+    let [find, call, resume] = ["find", "call", "resume"].map(|name| ambient.raw_get::<Function>(name));
+    Ok((lua, Parts { frame, find: find?, call: call?, resume: resume? }))
+}
+
+/// Puts in the globals of strategies.
+fn frame_parts(globals: &Table, parts: Table) -> mlua::Result<FrameParts> {
+    parts.raw_get::<Table>("frame")?.set_readonly(true);
+    for name in ["time", "zones", "tracks", "pixels"] {
+        globals.raw_set(name, parts.raw_get::<Value>(name)?)?;
+    }
+    let [bind, enter, judge] = ["bind", "enter", "judge"].map(|name| parts.raw_get::<Function>(name));
+    Ok(FrameParts { bind: bind?, enter: enter?, judge: judge?, labels: parts.raw_get("labels")? })
+}
+
+/// A handler's `time`: frame time of its alert.
+fn delivery_time(lua: &Lua, host: &Host) -> mlua::Result<Table> {
+    let (time, seat) = (lua.create_table()?, Arc::clone(&host.seat));
+    time.raw_set("now", lua.create_function(move |_, ()| Ok(lock(&seat).pts_ns as f64 * 1e-9))?)?;
+    time.set_readonly(true);
+    Ok(time)
 }
 
 fn zone_tables(lua: &Lua, zones: &[Zone]) -> mlua::Result<(Table, Table)> {

@@ -1,0 +1,35 @@
+---@since 0.1
+---@needs http hooks.slack.com
+-- Slack: posts each alert's message to a channel, by an incoming webhook.
+--
+-- The address of a webhook is a secret: whoever knows it may post. So the script holds only its name; the engine fills
+-- in the rest when it sends.
+--
+-- config:
+--   path  what follows https://hooks.slack.com/services/; default "${secret:SLACK}"
+--
+-- Example:
+--   alerts:
+--     handlers:
+--       - name: slack
+--         module: scripts/handlers/slack.lua
+--         class: SlackHandler
+--         grants:
+--           http: [hooks.slack.com]
+--           secrets: { SLACK: "${env:SLACK_PATH}" }
+
+SlackHandler = {}
+SlackHandler.__index = SlackHandler
+
+function SlackHandler.new(config)
+    return setmetatable({ config = config }, SlackHandler)
+end
+
+function SlackHandler:handle_alert(alert)
+    return self:send_to_slack(alert.message)
+end
+
+function SlackHandler:send_to_slack(message)
+    local path = self.config.path or "${secret:SLACK}"
+    return http.post("https://hooks.slack.com/services/" .. path, { text = message })
+end

@@ -1,0 +1,294 @@
+//! What the host does for the globals that every script has: log, state, shared state, figures, JSON, files, modules.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use mlua::{Lua, LuaString, Table, Value};
+use serde_json::Number;
+
+use super::convert;
+use super::host::{Host, lock};
+use super::seat::Seat;
+use crate::guest::{Entry, Kept, Severity, Space, size};
+
+/// Longest text that is read as JSON, so that its values cannot outgrow the host.
+const JSON_BYTES_MAX: usize = 1 << 20;
+
+impl Host {
+    /// Puts in what `ambient.luau` calls.
+    pub(super) fn put_ambient(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        self.put_log(lua, table)?;
+        self.put_state(lua, table)?;
+        self.put_shared(lua, table)?;
+        self.put_meter(lua, table)?;
+        put_json(lua, table)?;
+        self.put_sources(lua, table)?;
+        let env = &self.home.grants;
+        table.raw_set("env", lua.create_table_from(env.env.iter().map(|(k, v)| (k.as_str(), v.as_str())))?)?;
+        table.raw_set("env_asked", lua.create_table_from(env.has.env.iter().map(|name| (name.as_str(), true)))?)?;
+        table.raw_set("key_bytes", self.home.limits.key_bytes)?;
+        table.raw_set("shared", env.has.shared_state)?;
+        table.raw_set("pixels", env.has.pixels)
+    }
+
+    fn put_log(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let host = self.clone();
+        table.raw_set(
+            "log",
+            lua.create_function(move |_, (level, text): (u8, LuaString)| {
+                let severity = match level {
+                    1 => Severity::Debug,
+                    2 => Severity::Info,
+                    3 => Severity::Warn,
+                    _ => Severity::Error,
+                };
+                host.log(severity, &String::from_utf8_lossy(&text.as_bytes()));
+                Ok(())
+            })?,
+        )
+    }
+
+    fn log(&self, severity: Severity, text: &str) {
+        let now_ns = lock(&self.seat).pts_ns;
+        self.home.log(severity, text, now_ns);
+    }
+
+    fn put_state(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let seat = Arc::clone(&self.seat);
+        table.raw_set(
+            "state_get",
+            lua.create_function(move |lua, key: String| {
+                let seat = lock(&seat);
+                match seat.writes.get(&key) {
+                    Some(Some(entry)) => kept(lua, &entry.value),
+                    Some(None) => Ok(Value::Nil),
+                    None => {
+                        let space = lock(&seat.space);
+                        space.get(&key, seat.pts_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
+                    }
+                }
+            })?,
+        )?;
+        let (seat, most) = (Arc::clone(&self.seat), self.home.limits.state_bytes);
+        table.raw_set(
+            "state_set",
+            lua.create_function(move |_, (key, value, ttl): (String, Value, Option<f64>)| {
+                Ok(set(&mut lock(&seat), most, key, &value, ttl).err())
+            })?,
+        )?;
+        let seat = Arc::clone(&self.seat);
+        table.raw_set(
+            "state_keys",
+            lua.create_function(move |_, prefix: String| {
+                let seat = lock(&seat);
+                let mut keys: std::collections::BTreeSet<String> =
+                    lock(&seat.space).keys(&prefix, seat.pts_ns).map(str::to_owned).collect();
+                for (key, write) in seat.writes.iter().filter(|(k, _)| k.starts_with(&prefix)) {
+                    match write {
+                        Some(_) => drop(keys.insert(key.clone())),
+                        None => drop(keys.remove(key)),
+                    }
+                }
+                Ok(keys.into_iter().collect::<Vec<_>>())
+            })?,
+        )
+    }
+
+    /// State over all sources: each function takes effect at once and as a whole.
+    fn put_shared(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let host = self.clone();
+        table.raw_set(
+            "shared_get",
+            lua.create_function(move |lua, key: String| {
+                let now_ns = lock(&host.seat).pts_ns;
+                lock(&host.home.shared).get(&key, now_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
+            })?,
+        )?;
+        let host = self.clone();
+        table.raw_set(
+            "shared_set",
+            lua.create_function(move |_, (key, value, ttl): (String, Value, Option<f64>)| {
+                let most = host.home.limits.state_bytes;
+                let value = match value {
+                    Value::Nil => Ok(None),
+                    value => convert::from_lua(&value, &mut { most }).map(|json| Some(Kept::Json(json))),
+                };
+                Ok(value.and_then(|value| host.share(key, ttl, |_| Ok(value))).err())
+            })?,
+        )?;
+        let host = self.clone();
+        table.raw_set(
+            "shared_add",
+            lua.create_function(move |_, (key, by, ttl): (String, f64, Option<f64>)| {
+                let mut sum = None;
+                let added = |old: Option<&Kept>| {
+                    let old = match old {
+                        None => 0.0,
+                        Some(kept) => kept.number().ok_or("what is kept under the key is no number")?,
+                    };
+                    let new = Number::from_f64(old + by).ok_or("the sum is not finite")?;
+                    sum = new.as_f64();
+                    Ok(Some(Kept::Json(new.into())))
+                };
+                let problem = host.share(key, ttl, added).err();
+                Ok((sum, problem))
+            })?,
+        )?;
+        let host = self.clone();
+        table.raw_set(
+            "shared_keys",
+            lua.create_function(move |_, prefix: String| {
+                let now_ns = lock(&host.seat).pts_ns;
+                Ok(lock(&host.home.shared).keys(&prefix, now_ns).map(str::to_owned).collect::<Vec<_>>())
+            })?,
+        )
+    }
+
+    /// Puts what `make` makes of the old value in its place, or deletes it, under one lock.
+    fn share(
+        &self,
+        key: String,
+        ttl: Option<f64>,
+        make: impl FnOnce(Option<&Kept>) -> Result<Option<Kept>, String>,
+    ) -> Result<(), String> {
+        let (now_ns, most) = (writable(&lock(&self.seat), ttl)?, self.home.limits.state_bytes);
+        let mut space = lock(&self.home.shared);
+        let value = make(space.get(&key, now_ns))?;
+        if value.as_ref().is_some_and(|value| !space.fits(&key, size(&key, value), most, now_ns)) {
+            return Err(format!("the state over all sources is full: {most} bytes"));
+        }
+        let write = value.map(|value| Entry { value, expires_ns: end(now_ns, ttl) });
+        space.commit(&mut BTreeMap::from([(key, write)]));
+        Ok(())
+    }
+
+    fn put_meter(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let host = self.clone();
+        table.raw_set(
+            "meter",
+            lua.create_function(move |_, (kind, name, value): (u8, LuaString, f64)| {
+                if host.home.rehearsal {
+                    return Ok(());
+                }
+                let (name, meter) = (name.to_string_lossy(), &host.home.meter);
+                let taken = match kind {
+                    1 => meter.add(&name, value),
+                    2 => meter.set(&name, value),
+                    _ => meter.observe(&name, value),
+                };
+                if !taken {
+                    let name = &name[..name.floor_char_boundary(100)];
+                    let rules = "names are lower-case letters, digits and underscores, of one kind each, and not too \
+                                 many; values are finite, and what is added is not negative";
+                    host.log(Severity::Warn, &format!("the figure {name} = {value} was dropped: {rules}"));
+                }
+                Ok(())
+            })?,
+        )
+    }
+
+    /// Modules and files.
+    fn put_sources(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let host = self.clone();
+        table.raw_set(
+            "module",
+            lua.create_function(move |lua, name: String| {
+                let module = match lock(&host.modules).get(&name) {
+                    Ok(module) => module,
+                    Err(problem) => return Ok((Value::Nil, Some(problem))),
+                };
+                let chunk = lua.load(module.text).set_name(format!("@{}", module.file));
+                match chunk.set_mode(mlua::chunk::ChunkMode::Text).into_function() {
+                    Ok(function) => Ok((Value::Function(function), None)),
+                    Err(error) => Ok((Value::Nil, Some(super::fault::line(&error)))),
+                }
+            })?,
+        )?;
+        let files: Arc<Mutex<_>> = Arc::clone(&self.files);
+        table.raw_set(
+            "file",
+            lua.create_function(move |lua, path: LuaString| {
+                // Text, why there is none, what the script did wrong.
+                Ok(match lock(&files).read(&path.to_string_lossy()) {
+                    Ok(Ok(bytes)) => (Some(lua.create_string(&bytes)?), None, None),
+                    Ok(Err(failed)) => (None, Some(failed), None),
+                    Err(problem) => (None, None, Some(problem)),
+                })
+            })?,
+        )
+    }
+}
+
+fn put_json(lua: &Lua, table: &Table) -> mlua::Result<()> {
+    table.raw_set(
+        "json_encode",
+        lua.create_function(|_, value: Value| {
+            Ok(match convert::from_lua(&value, &mut { JSON_BYTES_MAX }) {
+                Ok(value) => (Some(value.to_string()), None),
+                Err(problem) => (None, Some(problem)),
+            })
+        })?,
+    )?;
+    table.raw_set(
+        "json_decode",
+        lua.create_function(|lua, text: LuaString| {
+            let bytes = text.as_bytes();
+            if bytes.len() > JSON_BYTES_MAX {
+                return Ok((Value::Nil, Some(format!("longer than {JSON_BYTES_MAX} bytes"))));
+            }
+            Ok(match serde_json::from_slice(&bytes) {
+                Ok(value) => (convert::to_lua(lua, &value, false)?, None),
+                Err(error) => (Value::Nil, Some(format!("no JSON: {error}"))),
+            })
+        })?,
+    )
+}
+
+/// What is kept, as a Lua value; a component's bytes as a text.
+fn kept(lua: &Lua, value: &Kept) -> mlua::Result<Value> {
+    match value {
+        Kept::Json(value) => convert::to_lua(lua, value, false),
+        Kept::Bytes(bytes) => lua.create_string(bytes).map(Value::String),
+    }
+}
+
+/// Frame time, where the call at hand may write, and count a time to live from it.
+fn writable(seat: &Seat, ttl: Option<f64>) -> Result<u64, String> {
+    match seat.reads_only {
+        Some(why) => Err(why.to_owned()),
+        None if seat.timeless && ttl.is_some() => {
+            Err("no frame is at hand, so a time to live has nothing to count from; set it from detect on".to_owned())
+        }
+        None => Ok(seat.pts_ns),
+    }
+}
+
+/// Casting saturates: a time to live beyond all frame time means "stays".
+fn end(now_ns: u64, ttl: Option<f64>) -> Option<u64> {
+    ttl.map(|seconds| now_ns.saturating_add((seconds * 1e9) as u64))
+}
+
+/// Notes a write; it takes effect when the call has succeeded.
+fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64>) -> Result<(), String> {
+    let now_ns = writable(seat, ttl)?;
+    let space: Arc<Mutex<Space>> = Arc::clone(&seat.space);
+    if value.is_nil() {
+        // What is not there needs no note, or a loop of deletions would fill the host.
+        let there = lock(&space).bytes_of(&key) > 0;
+        if there {
+            seat.writes.insert(key, None);
+        } else {
+            seat.writes.remove(&key);
+        }
+        return Ok(());
+    }
+    let value = Kept::Json(convert::from_lua(value, &mut { most })?);
+    let bytes = size(&key, &value);
+    let pending: usize =
+        seat.writes.iter().filter(|(k, _)| **k != key).filter_map(|(k, w)| w.as_ref().map(|e| size(k, &e.value))).sum();
+    if !lock(&space).fits(&key, pending + bytes, most, now_ns) {
+        return Err(format!("the state is full: {most} bytes per source"));
+    }
+    seat.writes.insert(key, Some(Entry { value, expires_ns: end(now_ns, ttl) }));
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! A script behind the Handler seam: one alert at a time, in order, on a thread that may wait.
+
+use std::sync::{Arc, Mutex};
+
+use mlua::{MultiValue, Value};
+use tokio::runtime::Handle;
+
+use super::host::lock;
+use super::http::Outside;
+use super::place::Place;
+use super::script::Script;
+use super::vm::{Call, Vm};
+use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::error::Error;
+use crate::guest::http::Wire;
+use crate::guest::{Fault, FaultKind};
+use crate::strategy::Health;
+use crate::telemetry::redact::redact;
+use crate::types::Alert;
+
+/// Builds a handler from a script: checks it, runs its top level, finds `handle_alert`. Its requests go through `wire`;
+/// it waits on threads of `runtime`.
+///
+/// # Errors
+/// [`crate::error::Code::Plugin`] with the script's own `file:line`.
+pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<LuaHandler, Error> {
+    let outside = Outside { wire, runtime: runtime.clone() };
+    let (place, vm) = Place::load(script, Some(outside))?;
+    let (name, version) = (Arc::clone(&place.script.home.plugin), Arc::clone(&place.version));
+    let health = Arc::default();
+    let desk = Desk { place, vm: Some(vm), health: Arc::clone(&health) };
+    Ok(LuaHandler { name, version, desk: Arc::new(tokio::sync::Mutex::new(desk)), runtime, health })
+}
+
+/// A Luau script that delivers alerts.
+///
+/// A call that fails leaves the state as it was. After a time or memory limit the VM is dropped and a new one is built,
+/// from the same text, by the next call.
+pub struct LuaHandler {
+    name: Arc<str>,
+    version: Arc<str>,
+    /// Waited for in turn, so that a delivery given up by its caller is over before the next begins.
+    desk: Arc<tokio::sync::Mutex<Desk>>,
+    runtime: Handle,
+    health: Arc<Mutex<Health>>,
+}
+
+impl LuaHandler {
+    /// The version its script says it is; `0` where it says none.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Calls, faults, memory: as after the last delivery.
+    pub fn health(&self) -> Health {
+        lock(&self.health).clone()
+    }
+}
+
+impl Handler for LuaHandler {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        let alert = alert.clone();
+        Box::pin(async move {
+            let mut desk = Arc::clone(&self.desk).lock_owned().await;
+            match self.runtime.spawn_blocking(move || desk.deliver(&alert)).await {
+                Ok(result) => result,
+                Err(_) => Err(DeliveryError { message: "the delivery broke off".into(), retry: Retry::Later }),
+            }
+        })
+    }
+}
+
+/// Where alerts are dealt with.
+struct Desk {
+    place: Place,
+    vm: Option<Vm>,
+    health: Arc<Mutex<Health>>,
+}
+
+impl Desk {
+    fn deliver(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
+        let result = self.call(alert);
+        let fault = result.as_ref().err();
+        {
+            let mut health = lock(&self.health);
+            health.calls += 1;
+            if let Some(fault) = fault {
+                health.faults[fault.kind as usize] += 1;
+                health.last_fault = Some(fault.message.clone());
+            }
+            health.memory_bytes = self.vm.as_ref().map_or(0, Vm::used_memory);
+            health.state_bytes = lock(&self.place.script.home.state).bytes();
+            health.log_lines_dropped = self.place.script.home.log_lines_dropped();
+        }
+        match result {
+            Ok(outcome) => outcome.settle(),
+            Err(fault) => {
+                // A mistake in the script does not mend itself; a busy moment or a hoard that is gone by now does.
+                let mends = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
+                let retry = if mends { Retry::Later } else { Retry::Never };
+                Err(DeliveryError { message: redact(&fault.message).into_owned(), retry })
+            }
+        }
+    }
+
+    fn call(&mut self, alert: &Alert) -> Result<Outcome, Fault> {
+        let vm = match &mut self.vm {
+            Some(vm) => vm,
+            None => self.vm.insert(self.place.vm()?),
+        };
+        let Call { spent, result } = vm.deliver(alert, &self.place.script);
+        let soft = self.place.script.home.limits.delivery.soft_cpu;
+        lock(&self.health).slow += u64::from(spent.is_some_and(|spent| spent >= soft));
+        let outcome = result.and_then(|values| {
+            Outcome::of(values).map_err(|what| Fault {
+                kind: FaultKind::Verdict,
+                message: format!("{}: handle_alert {what}", self.place.script.file),
+            })
+        });
+        match &outcome {
+            Ok(_) => self.place.commit(),
+            Err(fault) if matches!(fault.kind, FaultKind::Time | FaultKind::Memory) => self.vm = None,
+            Err(_) => {}
+        }
+        outcome
+    }
+}
+
+/// What a script says of an alert.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    /// Delivered, or settled without delivery on purpose.
+    Settled,
+    /// Try again, and why.
+    Later(String),
+    /// The receiver refused it for good.
+    Never(String),
+}
+
+impl Outcome {
+    /// Reads what `handle_alert` returned.
+    fn of(values: MultiValue) -> Result<Self, String> {
+        let mut values = values.into_iter();
+        let (first, second) = (values.next().unwrap_or(Value::Nil), values.next().unwrap_or(Value::Nil));
+        let why = |fallback: &str| match &second {
+            Value::String(text) => text.to_string_lossy(),
+            _ => fallback.to_owned(),
+        };
+        Ok(match &first {
+            Value::Nil if !second.is_nil() => Self::Later(why("the script says that it was not delivered")),
+            Value::Nil | Value::Boolean(true) => Self::Settled,
+            Value::Boolean(false) => Self::Later(why("the script says that it was not delivered")),
+            Value::String(word) => match &*word.to_string_lossy() {
+                "delivered" | "skipped" => Self::Settled,
+                "retry" => Self::Later(why("the script asks for another try")),
+                other => {
+                    let other = &other[..other.floor_char_boundary(100)];
+                    return Err(format!("returned '{other}', which is none of delivered, skipped, retry"));
+                }
+            },
+            Value::Table(answer) => match answer.raw_get::<Option<f64>>("status") {
+                Ok(Some(status)) => Self::of_status(status),
+                _ => return Err("returned a table that is no answer of http: it has no status".into()),
+            },
+            other => {
+                let kind = other.type_name();
+                return Err(format!("returned a {kind}; it returns nothing, true, false, a word or an answer of http"));
+            }
+        })
+    }
+
+    /// The same rule as the built-in webhook's.
+    fn of_status(status: f64) -> Self {
+        let said = format!("the receiver answered {status}");
+        match status as u16 {
+            200..=299 => Self::Settled,
+            408 | 425 | 429 => Self::Later(said),
+            400..=499 => Self::Never(said),
+            _ => Self::Later(said),
+        }
+    }
+
+    fn settle(self) -> Result<(), DeliveryError> {
+        let (message, retry) = match self {
+            Self::Settled => return Ok(()),
+            Self::Later(why) => (why, Retry::Later),
+            Self::Never(why) => (why, Retry::Never),
+        };
+        // A script may return megabytes.
+        let message = redact(&message[..message.floor_char_boundary(1000)]).into_owned();
+        Err(DeliveryError { message, retry })
+    }
+}

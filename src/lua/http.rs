@@ -1,0 +1,113 @@
+//! A handler's requests: counted, within what is left of the delivery's time, and on another thread, so that the work
+//! of sending is not on the guest's account.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::{Lua, LuaString, Table, Value};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::host::{Host, lock};
+use crate::guest::http::{Failure, Request, Response, Wire};
+
+/// What requests go through.
+#[derive(Clone)]
+pub(super) struct Outside {
+    pub(super) wire: Arc<dyn Wire>,
+    pub(super) runtime: Handle,
+}
+
+impl Host {
+    /// Puts in what `http.luau` calls.
+    pub(super) fn put_http(&self, lua: &Lua, table: &Table, outside: &Outside) -> mlua::Result<()> {
+        let (host, outside) = (self.clone(), outside.clone());
+        table.raw_set(
+            "http",
+            lua.create_function(
+                move |lua,
+                      (method, url, headers, body, timeout): (
+                    LuaString,
+                    LuaString,
+                    Vec<LuaString>,
+                    LuaString,
+                    Option<f64>,
+                )| {
+                    let text = |text: &LuaString| text.to_string_lossy();
+                    let headers = headers.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
+                    let (method, url, body) = (text(&method), text(&url), body.as_bytes().to_vec());
+                    let timeout = timeout.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(Duration::MAX);
+                    // The answer, why there is none, what the script did wrong.
+                    let refused = |why: String| Ok((Value::Nil, None, Some(why)));
+                    let left = match host.admit() {
+                        Ok(left) => left,
+                        Err(Refusal::Script(why)) => return refused(why.to_owned()),
+                        Err(Refusal::Limit(why)) => return Ok((Value::Nil, Some(why), None)),
+                    };
+                    let timeout = timeout.min(left);
+                    match outside.send(Request { method, url, headers, body, timeout }, &host) {
+                        Ok(response) => Ok((Value::Table(answer(lua, &response)?), None, None)),
+                        Err(failure) => Ok((Value::Nil, Some(failure.to_string()), None)),
+                    }
+                },
+            )?,
+        )
+    }
+
+    /// Counts a request; how long it may take.
+    fn admit(&self) -> Result<Duration, Refusal> {
+        let mut seat = lock(&self.seat);
+        let Some(deadline) = seat.deadline else {
+            return Err(Refusal::Script("requests are sent by handle_alert, not while the script loads"));
+        };
+        if self.home.rehearsal {
+            return Err(Refusal::Limit("a rehearsal sends nothing".into()));
+        }
+        let most = self.home.limits.requests_per_call;
+        if seat.requests >= most {
+            return Err(Refusal::Limit(format!("more than {most} requests in one delivery")));
+        }
+        seat.requests += 1;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(Refusal::Limit(Failure::Timeout.to_string())) } else { Ok(left) }
+    }
+}
+
+/// Why a request is not sent.
+enum Refusal {
+    /// It makes no sense here: an error at the script's line.
+    Script(&'static str),
+    /// A limit: an answer like any failure.
+    Limit(String),
+}
+
+impl Outside {
+    fn send(&self, request: Request, host: &Host) -> Result<Response, Failure> {
+        let (timeout, most) = (request.timeout, host.home.limits.response_bytes);
+        let (wire, grants) = (Arc::clone(&self.wire), Arc::clone(&host.home.grants));
+        let sent = self.runtime.spawn_blocking(move || wire.send(request, &grants, most));
+        // The wire keeps the time by itself; one that does not is left behind.
+        match self.runtime.block_on(async { tokio::time::timeout(timeout, sent).await }) {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Failure::Unreachable("the request broke off".into())),
+            Err(_) => Err(Failure::Timeout),
+        }
+    }
+}
+
+fn answer(lua: &Lua, response: &Response) -> mlua::Result<Table> {
+    let Response { status, headers, body } = response;
+    let table = lua.create_table_with_capacity(0, 4)?;
+    table.raw_set("status", *status)?;
+    table.raw_set("body", lua.create_string(body)?)?;
+    let names = lua.create_table_with_capacity(0, headers.len())?;
+    for (name, value) in headers {
+        let value = match names.raw_get::<Option<String>>(name.as_str())? {
+            Some(before) => format!("{before}, {value}"),
+            None => value.clone(),
+        };
+        names.raw_set(name.as_str(), value)?;
+    }
+    table.raw_set("headers", names)?;
+    Ok(table)
+}

@@ -1,0 +1,347 @@
+//! What scripts have beside the frame: classes, shared state, figures, pixels, files, environment, hand-over.
+
+use std::sync::Arc;
+
+use dsengine::guest::{FaultKind, Grants, Home, Needs, StateStore};
+use dsengine::lua::{self, Script};
+use dsengine::strategy::Strategy;
+use dsengine::telemetry::Metrics;
+use dsengine::types::Picture;
+use serde_json::json;
+
+use crate::lua::{Camera, camera, camera_of, car, home, person, script, script_of, shipped, with_config};
+
+fn granted(needs: Needs) -> Home {
+    home(needs, &StateStore::default())
+}
+
+fn class(name: &str, script: Script) -> Script {
+    Script { class: Some(name.into()), ..script }
+}
+
+#[test]
+fn the_readmes_custom_strategy_runs_as_it_is_described() {
+    let text = std::fs::read_to_string(shipped("my_detection.lua")).unwrap();
+    let run = |config: serde_json::Value, crowd: Vec<dsengine::types::Detection>| {
+        let mut camera = camera_of(class("MyCustomStrategy", with_config(script(&text), config)));
+        let (_, left) = camera.applied(crowd, false);
+        left.iter().map(|d| d.label.to_string()).collect::<Vec<_>>()
+    };
+    let crowd = || vec![person(0.2, 0.5, 0.9), person(0.5, 0.5, 0.85), car(0.8, 0.5, 0.7)];
+    assert_eq!(run(json!({ "threshold": 0.8 }), crowd()), ["person", "person", "car", "group"]);
+    assert_eq!(run(json!({}), crowd()), ["person", "person", "car", "group"], "0.8 by itself");
+    assert_eq!(run(json!({ "threshold": 0.88 }), crowd()), ["person", "person", "car"]);
+    let mut camera = camera_of(class("MyCustomStrategy", with_config(script(&text), json!({ "threshold": 0.8 }))));
+    let verdict = camera.see(crowd()).unwrap();
+    let group = verdict.added[0].bbox;
+    assert!((group.x - 0.15).abs() < 1e-3 && (group.right() - 0.55).abs() < 1e-3, "the car is not in it: {group:?}");
+}
+
+#[test]
+fn a_class_is_made_with_its_settings_in_either_way_or_by_itself() {
+    let body =
+        "function C:detect(frame) frame:alert{ rule = 'r', message = tostring(self.limit or self.config.limit) } end";
+    for make in [
+        "function C.new(config) return setmetatable({ limit = config.limit }, C) end",
+        "function C:new(config) return setmetatable({ limit = config.limit }, self) end",
+        "function C.new(config) return { limit = config.limit } end",
+        "",
+    ] {
+        let text = format!("C = {{}} C.__index = C\n{make}\n{body}");
+        let mut camera = camera_of(class("C", with_config(script(&text), json!({ "limit": 3 }))));
+        assert_eq!(camera.says(vec![]), "3", "{make}");
+    }
+    for (text, message) in [
+        ("local C = {}", "there is no table 'C', the class that the configuration names"),
+        ("C = {}", "C has no function detect"),
+        ("C = { detect = 5 }", "C.detect is not a function"),
+        ("C = { new = function() end }", "C.new returned a nil; it returns the instance, a table"),
+        ("C = { new = function(config) error('no', 0) end }", "no"),
+    ] {
+        let error = lua::load(class("C", script(text))).err().unwrap();
+        assert_eq!(error.message(), format!("scripts/x.lua: {message}"), "{text}");
+    }
+}
+
+#[test]
+fn shared_state_counts_over_all_sources_at_once() {
+    let store = StateStore::default();
+    let needs = Needs { shared_state: true, ..Needs::default() };
+    let text = r#"
+        function detect(frame)
+            local n = shared.add("n")
+            shared.add("half", 0.5)
+            shared.set("last." .. frame.seq, { seq = frame.seq }, 0.05)
+            if frame:count() > 0 then error("after it took effect") end
+            frame:alert{ rule = "r", message = n .. " " .. shared.get("half") .. " " .. table.concat(shared.keys("last."), ",") }
+        end"#;
+    let mut cameras = [(), ()].map(|()| camera_of(script_of(home(needs.clone(), &store), text)));
+    let [a, b] = &mut cameras;
+    assert_eq!((a.says(vec![]), b.says(vec![])), ("1 0.5 last.0".into(), "2 1 last.0".into()));
+    assert_eq!(a.fault(vec![person(0.2, 0.5, 0.9)]).0, FaultKind::Error);
+    assert_eq!(b.says(vec![]), "4 2 last.0,last.1", "what a failed call shared stays");
+    let wrong = |body: &str| {
+        camera_of(script_of(home(needs.clone(), &store), &format!("function detect(f)\n{body}\nend"))).fault(vec![]).1
+    };
+    assert_eq!(
+        wrong("shared.set('t', 'x') shared.add('t')"),
+        "scripts/x.lua:2: shared.add: what is kept under the key is no number"
+    );
+    assert_eq!(
+        wrong("shared.set('t', ('x'):rep(2^21))"),
+        "scripts/x.lua:2: shared.set: it is larger than the state may be"
+    );
+    assert_eq!(wrong("shared.add('n', 1/0)"), "scripts/x.lua:2: shared.add: the sum is not finite");
+    assert_eq!(
+        wrong("shared.get(('k'):rep(300))"),
+        "scripts/x.lua:2: shared.get: a key is UTF-8 and at most 256 bytes long"
+    );
+    let error =
+        lua::load(script_of(home(needs.clone(), &store), "shared.add('n')\nfunction detect() end")).err().unwrap();
+    assert!(error.message().starts_with("scripts/x.lua:1: shared.add: while the script loads"), "{error}");
+}
+
+#[test]
+fn figures_are_on_the_metrics_page_and_of_a_rehearsal_nowhere() {
+    let metrics = Metrics::new(Arc::new(crate::lua_api::Still));
+    let text = r#"
+        function detect(frame)
+            metrics.add("seen", 2)
+            metrics.add("seen")
+            metrics.set("level", -1.5)
+            metrics.observe("size", 3)
+            metrics.add("Bad Name")
+        end"#;
+    let mut place = granted(Needs::default());
+    place.meter = metrics.meter("rule", "cam");
+    camera_of(script_of(place.clone(), text)).see(vec![]).unwrap();
+    camera_of(script_of(place.rehearsal(), text)).see(vec![]).unwrap();
+    let page = metrics.render();
+    for line in [
+        "dsengine_plugin_seen{plugin=\"rule\",source=\"cam\"} 3",
+        "dsengine_plugin_level{plugin=\"rule\",source=\"cam\"} -1.5",
+        "dsengine_plugin_size_count{plugin=\"rule\",source=\"cam\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} in\n{page}");
+    }
+    let mut camera = camera("function detect(f)\nmetrics.add('n', 'x')\nend");
+    assert_eq!(camera.fault(vec![]).1, "scripts/x.lua:2: metrics.add: a value is a number, got string");
+}
+
+/// A clock that stands.
+pub(crate) struct Still;
+
+impl dsengine::types::Clock for Still {
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+    fn unix_ns(&self) -> u64 {
+        0
+    }
+}
+
+/// A picture whose left half is red and whose right half is blue.
+fn flag() -> Picture {
+    let row: Vec<u8> = (0..64).flat_map(|x| if x < 32 { [255, 0, 0] } else { [0, 0, 255] }).collect();
+    Picture::from_rgb(64, 36, row.repeat(36)).unwrap()
+}
+
+fn pixel_camera(body: &str) -> Camera {
+    let needs = Needs { pixels: true, ..Needs::default() };
+    let text = format!(
+        "function detect(frame)\nlocal function say(...) local t = table.pack(...) for i = 1, t.n do t[i] = tostring(t[i]) end frame:alert{{ rule = 'r', message = table.concat(t, ' ') }} end\n{body}\nend"
+    );
+    let mut camera = camera_of(script_of(granted(needs), &text));
+    camera.picture = Some(flag());
+    camera
+}
+
+#[test]
+fn pixels_are_reduced_by_the_host_for_a_box_or_a_detection() {
+    let says = |body: &str| pixel_camera(body).says(vec![person(0.2, 0.5, 0.9), person(0.8, 0.5, 0.9)]);
+    assert_eq!(says("say(pixels.size())"), "64 36");
+    assert_eq!(says("say(pixels.mean())"), "127.5 0 127.5");
+    assert_eq!(says("say(pixels.mean(1))"), "255 0 0");
+    assert_eq!(says("say(pixels.mean(2))"), "0 0 255");
+    assert_eq!(says("say(pixels.mean{ x = 0.5, y = 0, width = 0.5, height = 1 })"), "0 0 255");
+    assert_eq!(says("say(pixels.mean{ 2, 0, 0.5, 1 })"), "nil nil nil");
+    assert_eq!(
+        says(
+            "local c = pixels.crop({ 0, 0, 1, 1 }, { max_side = 16 }) say(c.format, c.width, c.height, c.stride, buffer.len(c.data), buffer.readu8(c.data, 0), buffer.readu8(c.data, 47))"
+        ),
+        "rgb 16 9 48 432 255 255"
+    );
+    assert_eq!(
+        says(
+            "local c = pixels.crop(1, { format = 'gray' }) say(c.format, c.stride == c.width, buffer.readu8(c.data, 0))"
+        ),
+        "gray true 76"
+    );
+    assert_eq!(says("local j = pixels.encode(nil, { max_side = 8, quality = 50 }) say(j:byte(1, 2))"), "255 216");
+    assert_eq!(says("say(pixels.encode(2):byte(1, 2))"), "255 216");
+}
+
+#[test]
+fn a_picture_is_gone_after_the_call_and_where_there_is_none_the_answers_are_nil() {
+    let mut camera = pixel_camera("say(pixels.size(), pixels.mean(), pixels.crop({ 0, 0, 1, 1 }), pixels.encode())");
+    let pixels = Arc::new(());
+    struct Held(Vec<u8>, #[allow(dead_code, reason = "counted, not read")] Arc<()>);
+    impl dsengine::types::Pixels for Held {
+        fn plane(&self, _: usize) -> &[u8] {
+            &self.0
+        }
+    }
+    let held = Arc::new(Held(vec![9; 12], Arc::clone(&pixels)));
+    let flag = flag();
+    camera.picture = Picture::new(flag.format, 2, 2, flag.colorimetry, [6, 0, 0], held);
+    camera.says(vec![]);
+    camera.picture = None;
+    assert_eq!(Arc::strong_count(&pixels), 1, "nothing holds the picture");
+    assert_eq!(camera.says(vec![]), "nil nil nil nil");
+    for (body, message) in [
+        ("pixels.mean(3)", "pixels.mean: no detection 3: this frame has 0, counted from 1"),
+        ("pixels.mean('x')", "pixels.mean: expected an index or a box { x =, y =, width =, height = }, got string"),
+        ("pixels.crop({ 0, 0, 1, 1 }, { format = 'bgr' })", "pixels.crop: format 'bgr' is none of rgb, gray"),
+        (
+            "pixels.crop({ 0, 0, 1, 1 }, { side = 3 })",
+            "pixels.crop: unknown field 'side'; the fields are format, max_side",
+        ),
+        ("pixels.encode({ 0, 0, 1, 1 }, { quality = 0 })", "pixels.encode: quality is a number from 1 on"),
+        ("pixels.crop({ x = 1 })", "pixels.crop: a box needs the numbers x, y, width and height"),
+    ] {
+        assert_eq!(pixel_camera(body).fault(vec![]).1, format!("scripts/x.lua:3: {message}"), "{body}");
+    }
+}
+
+#[test]
+fn zones_and_tracks_are_found_by_name_and_id() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            local id = frame:track_id(1)
+            local t = tracks.get(id)
+            local c = zones.polygon("door")
+            frame:alert{ rule = "r", message = table.concat({
+                table.concat(zones.names(), "+"), tostring(zones.contains("door", 1)), tostring(zones.contains("door", { 0, 0, 0.1, 0.1 })),
+                #c, c[1].x, t.label, ("%.2f"):format(t.bbox.width), t.first, t.last, tracks.dwell(id, "door"), tostring(tracks.get(99)), tostring(tracks.get(0/0)),
+            }, " ") }
+        end"#,
+    );
+    camera.says(vec![person(0.7, 0.5, 0.9)]);
+    assert_eq!(camera.says(vec![person(0.7, 0.5, 0.9)]), "door true false 4 0.5 person 0.10 0 0.04 0.04 nil nil");
+}
+
+#[test]
+fn granted_files_and_variables_are_read_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    std::fs::create_dir(&site).unwrap();
+    std::fs::write(site.join("zones.json"), r#"{"limit": 5}"#).unwrap();
+    std::fs::write(dir.path().join("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink(dir.path().join("secret"), site.join("link")).unwrap();
+    let fifo = std::process::Command::new("mkfifo").arg(site.join("pipe")).status().unwrap();
+    assert!(fifo.success());
+    let needs = Needs { files: vec![site.clone()], env: vec!["SITE".into(), "UNSET".into()], ..Needs::default() };
+    let place = || {
+        let mut place = granted(needs.clone());
+        let env = [("SITE".to_owned(), "north".to_owned())].into();
+        place.grants = Arc::new(Grants { has: needs.clone(), env, ..Grants::default() });
+        place
+    };
+    let at = site.display();
+    let text = format!(
+        "local limit = json.decode(files.read('{at}/zones.json')).limit\nlocal none, why = files.read('{at}/none')\nfunction detect(f) f:alert{{ rule = 'r', message = limit .. env.SITE .. tostring(env.UNSET) .. tostring(none) .. why:match('No such file') .. files.read('{at}/zones.json') }} end"
+    );
+    let mut camera = camera_of(script_of(place(), &text));
+    assert_eq!(camera.says(vec![]), "5northnilnilNo such file{\"limit\": 5}", "what was read stays");
+    let refused = |path: &str| {
+        let text = format!("local t, why = files.read('{path}')\nif why then error(why, 0) end\nfunction detect() end");
+        lua::load(script_of(place(), &text)).err().unwrap().message().to_owned()
+    };
+    assert!(refused(&format!("{at}/link")).contains("leads out of"), "{}", refused(&format!("{at}/link")));
+    assert!(refused(&format!("{at}/../secret")).contains("is not granted"));
+    assert!(refused("/etc/passwd").starts_with("scripts/x.lua:1: files.read: '/etc/passwd' is not granted"));
+    assert!(refused(&format!("{at}/pipe")).contains("not a file"));
+    let mut late = camera_of(script_of(place(), &format!("function detect(f)\nfiles.read('{at}/zones.json')\nend")));
+    assert!(late.fault(vec![]).1.contains("files are read only while the script loads"));
+}
+
+#[test]
+fn what_a_script_suspends_its_successor_resumes() {
+    let state = StateStore::default();
+    let load = |text: &str| lua::load(script_of(home(Needs::default(), &state), text)).unwrap();
+    let old = "---@version 1.0\nlocal n = 0\nfunction detect() n += 1 state.set('count', n) end\nfunction suspend() return { n = n, list = { 1, 2 } } end";
+    let mut camera = camera_of(script_of(home(Needs::default(), &state), old));
+    camera.see(vec![]).unwrap();
+    camera.see(vec![]).unwrap();
+    assert_eq!(camera.strategy.version(), "1.0");
+    let handed = camera.strategy.suspend().unwrap();
+    assert_eq!(String::from_utf8_lossy(&handed), r#"{"list":[1,2],"n":2}"#);
+
+    let same = "---@version 1.0\nlocal n = 0\nfunction resume(from, handed) n = handed.n end\nfunction migrate() error('the version is the same') end\nfunction detect(f) f:alert{ rule = 'r', message = n .. '' } end";
+    camera.strategy = load(same);
+    camera.strategy.resume("1.0", &handed).unwrap();
+    assert_eq!(camera.says(vec![]), "2");
+
+    let new = "---@version 2.0\nlocal said\nfunction migrate(from, handed) state.set('total', state.get('count') * 10) state.delete('count') return handed.n + 1 end\nfunction resume(from, handed) said = from .. ' ' .. handed end\nfunction detect(f) f:alert{ rule = 'r', message = said .. ' ' .. state.get('total') .. tostring(state.get('count')) } end";
+    camera.strategy = load(new);
+    camera.strategy.resume("1.0", &handed).unwrap();
+    assert_eq!(camera.says(vec![]), "1.0 3 20nil");
+}
+
+#[test]
+fn a_hand_over_that_fails_changes_nothing_and_says_where() {
+    let state = StateStore::default();
+    let strategy = |text: &str| lua::load(script_of(home(Needs::default(), &state), text)).unwrap();
+    let fault = |text: &str| strategy(text).resume("0.9", b"{}").unwrap_err();
+    let broken = fault("function detect() end\nfunction migrate()\nstate.set('k', 1)\nerror('no')\nend");
+    assert_eq!((broken.kind, &*broken.message), (FaultKind::Error, "scripts/x.lua:4: no"));
+    let endless = fault("function detect() end\nfunction resume()\nwhile true do end\nend");
+    assert_eq!(
+        (endless.kind, &*endless.message),
+        (FaultKind::Time, "scripts/x.lua:3: stopped after 200 ms of CPU time")
+    );
+    let timeless = fault("function resume() state.set('k', 1, 5) end function detect() end");
+    assert_eq!(
+        timeless.message,
+        "scripts/x.lua:1: state.set: no frame is at hand, so a time to live has nothing to count from; set it from detect on"
+    );
+    let space = state.space("rule", Some(&"cam".into()));
+    assert_eq!(space.lock().unwrap().bytes(), 0);
+    let suspended = |text: &str| strategy(&format!("function detect() end\nfunction suspend()\n{text}\nend")).suspend();
+    assert_eq!(suspended("return nil").unwrap(), b"");
+    assert_eq!(
+        suspended("return print").unwrap_err().message,
+        "scripts/x.lua: what suspend returned: a function cannot be kept; what can is booleans, numbers, texts and tables"
+    );
+    assert_eq!(
+        suspended("state.set('k', 1)").unwrap_err().message,
+        "scripts/x.lua:3: state.set: in suspend, state can only be read: what it holds stays anyway; return the rest"
+    );
+    assert_eq!(suspended("while true do end").unwrap_err().kind, FaultKind::Time);
+    // A component's bytes are a text.
+    let mut bytes = strategy(
+        "local got\nfunction resume(_, handed) got = handed end\nfunction detect(f) f:alert{ rule = got } end",
+    );
+    bytes.resume("0", b"\x01not json").unwrap();
+    let mut camera = camera("function detect() end");
+    camera.strategy = bytes;
+    assert_eq!(camera.see(vec![]).unwrap().alerts[0].rule, "\u{1}not json");
+}
+
+#[test]
+fn methods_of_a_class_take_over_too() {
+    let text = r#"
+        C = {}
+        C.__index = C
+        function C.new(config) return setmetatable({ n = 0 }, C) end
+        function C:detect(frame) self.n += 1 frame:alert{ rule = "r", message = self.n .. "" } end
+        function C:suspend() return self.n end
+        function C:resume(from, n) self.n = n end"#;
+    let mut camera = camera_of(class("C", script(text)));
+    assert_eq!((camera.says(vec![]), camera.says(vec![])), ("1".into(), "2".into()));
+    let handed = camera.strategy.suspend().unwrap();
+    camera.strategy = lua::load(class("C", script(text))).unwrap();
+    camera.strategy.resume("0", &handed).unwrap();
+    assert_eq!(camera.says(vec![]), "3");
+}
