@@ -93,7 +93,7 @@ impl Module {
             return Ok(Seat::Strategy(Box::new(found.clone())));
         }
         let handler = plan.handlers.iter().find_map(|h| match &h.kind {
-            HandlerKind::Module(module) if same(&module.path) => Some((h.name.to_string(), module.clone())),
+            HandlerKind::Module(module) if same(&module.path) => Some((h.name.to_string(), (**module).clone())),
             _ => None,
         });
         let (name, module) = handler.ok_or_else(|| {
