@@ -48,10 +48,11 @@ pub(crate) fn run(args: &Args) -> Exit {
         Ok(seat) => seat,
         Err(error) => return failed(&error),
     };
-    let granted = plan.is_some().then(|| match &seat {
+    let granted = match &seat {
         Seat::Strategy(plan) => &plan.grants,
         Seat::Handler(_, plan) => &plan.grants,
-    });
+    };
+    let granted = plan.is_some().then_some(granted);
     capabilities(&module.manifest.needs, granted);
     if let Some(sample) = &sample {
         println!("settings   those of {}", sample.file);
