@@ -158,7 +158,7 @@ fn stop(mut run: Running) -> Vec<String> {
 
 /// What a receiver does with a request.
 #[derive(Clone, Copy)]
-enum Answer {
+pub(crate) enum Answer {
     /// Answers with this status, in HTTP or RTSP.
     Status(u16),
     /// Takes it and says nothing.
@@ -167,22 +167,22 @@ enum Answer {
 
 /// One connection to a receiver.
 #[derive(Clone)]
-struct Hit {
+pub(crate) struct Hit {
     at: Instant,
-    request: String,
+    pub(crate) request: String,
     /// How long the other side held on, where nothing was answered.
     held: Option<Duration>,
 }
 
 /// A server on the loopback address that keeps what it gets.
-struct Receiver {
-    address: String,
+pub(crate) struct Receiver {
+    pub(crate) address: String,
     hits: Arc<Mutex<Vec<Hit>>>,
     closed: Arc<AtomicBool>,
 }
 
 impl Receiver {
-    fn new(answer: Answer) -> Self {
+    pub(crate) fn new(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (hits, closed): (Arc<Mutex<Vec<Hit>>>, Arc<AtomicBool>) = Default::default();
@@ -199,7 +199,7 @@ impl Receiver {
         Self { address, hits, closed }
     }
 
-    fn hits(&self) -> Vec<Hit> {
+    pub(crate) fn hits(&self) -> Vec<Hit> {
         self.hits.lock().unwrap().clone()
     }
 

@@ -14,6 +14,7 @@ mod admin;
 mod alerts;
 mod cli_plugin;
 mod cli_test;
+mod clips;
 mod config;
 mod demo;
 mod effects;
