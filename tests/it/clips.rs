@@ -32,7 +32,9 @@ const EDGE: f32 = 0.02;
 const SAME: f32 = 0.3;
 /// How long `loitering.lua` lets people stay, and by how much truth and tracker may differ.
 const STAY_FRAMES: u64 = 5 * FPS;
-const SLACK_FRAMES: u64 = FPS;
+const DOUBT_FRAMES: u64 = FPS;
+/// What is secret of a Slack webhook's address.
+const SLACK_PATH: &str = "T0/B0/secret";
 
 fn polygon([left, top, right, bottom]: [f32; 4]) -> Vec<Point> {
     [(left, top), (right, top), (right, bottom), (left, bottom)].map(|(x, y)| Point { x, y }).to_vec()
@@ -115,7 +117,7 @@ impl Truth {
         let stays = self.stays();
         let right = |alert: &&Alert| {
             let Some((who, _)) = self.who(alert) else { return false };
-            let long = |s: &Stay| alert.seq + SLACK_FRAMES >= s.from + STAY_FRAMES && alert.seq <= s.to + FPS / 5;
+            let long = |s: &Stay| alert.seq + DOUBT_FRAMES >= s.from + STAY_FRAMES && alert.seq <= s.to + FPS / 5;
             stays.iter().any(|stay| stay.who == who && long(stay))
         };
         share(alerts.iter().filter(right).count(), alerts.len())
@@ -178,8 +180,9 @@ impl Clip {
     }
 
     fn replay(&self) -> Vec<Alert> {
-        let out = Dsengine::new(["replay", "clip.jsonl", "--config", "config.yaml"]).cwd(self.dir.path()).run();
-        out.expect(0).stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let replay = Dsengine::new(["replay", "clip.jsonl", "--config", "config.yaml"]).cwd(self.dir.path());
+        let out = replay.env("SLACK_PATH", SLACK_PATH).run().expect(0);
+        out.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The alerts of intrusion, at most one of a track in three seconds, and the requests that a handler made of them.
@@ -193,7 +196,7 @@ impl Clip {
         let handler = format!("{{ name: desk, module: {script}, {} }}", more.replace("HOST", &receiver.address));
         self.config(&strategy("intrusion.lua", "{ zone: z }"), 3, &handler);
         let run = Dsengine::new(["run", "--config", "config.yaml", "--port", "0", "--json"]).cwd(self.dir.path());
-        run.env("SLACK_PATH", "T0/B0/secret").run().expect(0);
+        run.env("SLACK_PATH", SLACK_PATH).run().expect(0);
         let (alerts, hits) = (self.replay(), receiver.hits());
         assert!(alerts.len() > 50 && self.truth.intruders(&alerts) >= 0.9, "{} alerts", alerts.len());
         println!("{script}: {} alerts, {} requests", alerts.len(), hits.len());
@@ -262,7 +265,7 @@ fn loitering_alerts_on_those_who_stay_and_not_on_those_who_pass() {
     let Some(clip) = Clip::open("clips::loitering") else { return };
     let alerts = clip.alerts(&strategy("loitering.lua", "{ zone: z, seconds: 5 }"));
     let precision = clip.truth.loiterers(&alerts);
-    let (recall, stays) = clip.truth.recall(&alerts, STAY_FRAMES + SLACK_FRAMES);
+    let (recall, stays) = clip.truth.recall(&alerts, STAY_FRAMES + DOUBT_FRAMES);
     println!("loitering.lua: {} alerts, precision {precision:.3}; {stays} stays, recall {recall:.3}", alerts.len());
     assert!(precision >= 0.9 && recall >= 0.8 && stays >= 10, "{precision} {recall} {stays}");
     for alert in &alerts {
@@ -329,5 +332,5 @@ fn slack_is_told_each_alert_of_the_clip_in_its_words() {
     let text = |alert: &Alert| serde_json::json!({ "text": alert.message }).to_string();
     let mut expected: Vec<String> = alerts.iter().map(text).collect();
     expected.sort();
-    assert_eq!(bodies(&hits, "/services/T0/B0/secret"), expected);
+    assert_eq!(bodies(&hits, &format!("/services/{SLACK_PATH}")), expected);
 }
