@@ -39,6 +39,7 @@ mod scene;
 mod signals;
 mod sources;
 mod track;
+mod wasm;
 mod watch;
 mod wit;
 mod zoo_lua;
