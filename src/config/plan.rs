@@ -303,7 +303,7 @@ pub enum HandlerKind {
         backups: u32,
     },
     /// A Lua script or a WASM component.
-    Module(ModulePlan),
+    Module(Box<ModulePlan>),
     /// HTTP POST of the alert as JSON.
     Webhook {
         /// Where to. Print only through `telemetry::redact`.

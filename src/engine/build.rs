@@ -124,6 +124,7 @@ impl Builder {
             .map_err(|e| Error::new(Code::Io, format!("cannot start the control threads: {e}")))?;
 
         let guests = Guests::start(Arc::clone(&metrics), runtime.handle().clone(), None)?;
+        plan.sources.iter().for_each(|source| guests.know(&source.id, &source.zones));
         let mut contents = Contents::default();
         let mut all_handlers = own_handlers;
         let mut running_handlers = Vec::new();
@@ -376,8 +377,11 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
         Ok(guests) => guests,
         Err(e) => return vec![e],
     };
-    let source = SourceId::from("check");
+    plan.sources.iter().for_each(|source| guests.know(&source.id, &source.zones));
     let strategies = plan.strategies.iter().filter_map(|strategy| {
+        let judged = |id: &SourceId| strategy.sources.is_empty() || strategy.sources.contains(id);
+        let source = plan.sources.iter().map(|s| &s.id).find(|id| judged(id));
+        let source = source.cloned().unwrap_or_else(|| SourceId::from("check"));
         let bytes = read_module(super::reload::module(strategy)?).ok()?;
         guests.strategy(strategy, &bytes).and_then(|version| version.rehearsal(&source)).err()
     });

@@ -3,6 +3,7 @@
 //! A version is read, checked and compiled once; each source gets an instance of its own. What all guests of an engine
 //! share lives here: who stops them, what is kept for them, the network, the component host.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,7 @@ use crate::guest::http::{Web, Wire};
 use crate::guest::{Grants, GuestKind, Home, Limits, Manifest, StateStore, Watchdog};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
-use crate::types::SourceId;
+use crate::types::{SourceId, Zone};
 use crate::{lua, wasm};
 
 /// What all guests of an engine share.
@@ -24,6 +25,8 @@ pub struct Guests {
     wire: Arc<dyn Wire>,
     runtime: tokio::runtime::Handle,
     cache: Option<PathBuf>,
+    /// The zones of each source that is known: a guest may check the names in its settings when it is loaded.
+    zones: Mutex<BTreeMap<SourceId, Arc<[Zone]>>>,
     /// Started by the first component.
     components: Mutex<Option<Arc<wasm::Host>>>,
 }
@@ -80,13 +83,22 @@ impl Guests {
     ) -> Result<Arc<Self>, Error> {
         let watchdog =
             Watchdog::start().map_err(|e| Error::new(Code::Io, format!("cannot start the watchdog: {e}")))?;
-        let (state, components) = (Arc::default(), Mutex::new(None));
-        Ok(Arc::new(Self { state, watchdog, metrics, wire, runtime, cache, components }))
+        let (state, components, zones) = (Arc::default(), Mutex::new(None), Mutex::default());
+        Ok(Arc::new(Self { state, watchdog, metrics, wire, runtime, cache, zones, components }))
     }
 
     /// What is kept for guests.
     pub fn state(&self) -> &Arc<StateStore> {
         &self.state
+    }
+
+    /// Makes a source's zones known to the guests that are loaded for it from now on.
+    pub fn know(&self, source: &SourceId, zones: &[Zone]) {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).insert(source.clone(), zones.into());
+    }
+
+    fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned().unwrap_or_default()
     }
 
     /// The component host, started by its first use.
@@ -112,9 +124,10 @@ impl Guests {
         let home = move |source: &SourceId, limits: &Limits, grants: &Arc<Grants>, rehearsal: bool| {
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
             let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
-            let source = Some(source.clone());
+            let (zones, source) = (guests.zones_of(source), Some(source.clone()));
             let home =
-                Home::new(name, source, config, limits.clone(), Arc::clone(grants), &guests.state, meter, watchdog);
+                Home::new(name, source, config, limits.clone(), Arc::clone(grants), &guests.state, meter, watchdog)
+                    .with_zones(&zones);
             if rehearsal { home.rehearsal() } else { home }
         };
         let on_failure = plan.on_failure;

@@ -118,7 +118,7 @@ impl Cache {
                 found.is_file().then(|| (found.modified().ok(), found.len(), path))
             })
             .collect();
-        files.sort_by(|a, b| b.0.cmp(&a.0));
+        files.sort_by_key(|(used, ..)| std::cmp::Reverse(*used));
         let mut bytes = 0;
         for (index, (_, size, path)) in files.iter().enumerate() {
             bytes += size;

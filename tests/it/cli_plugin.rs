@@ -139,7 +139,7 @@ fn a_core_module_becomes_a_component_and_a_component_is_checked() {
 #[test]
 fn a_bench_shows_calls_beside_their_budget() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "count.lua", "---@since 0.1\nfunction detect(frame)\n    state.n = frame:count()\nend\n");
+    write(dir.path(), "count.lua", "---@since 0.1\nfunction detect(frame)\n    state.set('n', frame:count())\nend\n");
     let out = dsengine(dir.path(), &["plugin", "bench", "count.lua", "--calls", "200"]).expect(0);
     assert!(out.stdout.contains("count: 200 calls, 20 detections a frame, limits on"), "{}", out.stdout);
     let json = dsengine(dir.path(), &["plugin", "bench", "count.lua", "--calls", "200", "--json"]).expect(0).json();

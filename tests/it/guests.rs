@@ -427,6 +427,29 @@ pub(crate) fn count_and_trap() -> Vec<u8> {
     guest.build()
 }
 
+/// Traps from its `calls`-th frame on, counted in the instance.
+pub(crate) fn late(calls: u32) -> Vec<u8> {
+    let body = format!(
+        "(global.set $seen (i32.add (global.get $seen) (i32.const 1)))
+         (if (i32.gt_u (global.get $seen) (i32.const {calls})) (then unreachable))
+         (call $fine)"
+    );
+    Guest { extra: "(global $seen (mut i32) (i32.const 0))", ..Guest::strategy(body) }.build()
+}
+
+/// Traps where the state's `calls` is below `least`.
+pub(crate) fn expects_calls(least: u64) -> Vec<u8> {
+    let mut guest = Guest::strategy("").import("state", "get", "(param i32 i32 i32)");
+    let key = guest.text("calls");
+    guest.body = format!(
+        "(call $state.get {key} (i32.const {ANSWER}))
+         (if (i32.eqz (i32.load8_u (i32.const {ANSWER}))) (then unreachable))
+         (if (i64.lt_u (i64.load (i32.load offset=4 (i32.const {ANSWER}))) (i64.const {least})) (then unreachable))
+         (call $fine)"
+    );
+    guest.build()
+}
+
 /// A handler that posts `{}` to `config.url`: any answer is delivered; a failure is an error of code `http`, with the
 /// host's own text where there is one.
 pub(crate) fn asker() -> Vec<u8> {

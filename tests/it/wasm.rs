@@ -625,6 +625,37 @@ fn a_guest_that_sleeps_is_stopped_by_the_wall_ceiling_and_clocks_stand_at_frame_
     camera.see(vec![]).unwrap_or_else(|f| panic!("{f}"));
 }
 
+/// A component of `plugins/`, as it is committed.
+fn prebuilt(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/prebuilt").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn a_component_in_rust_judges_counts_and_hands_over() {
+    let mut bench = Bench::new();
+    bench.config = serde_json::json!({ "zone": "yard" });
+    let message = bench.refused(&prebuilt("crowd.wasm"));
+    assert!(message.contains("rule:init: config.zone is 'yard', and this source has no such zone"), "{message}");
+    bench.config = serde_json::json!({ "zone": "door", "most": 2, "seconds": 0.1 });
+    let mut camera = bench.camera(&prebuilt("crowd.wasm"));
+    let crowd = || vec![person(0.7, 0.5), person(0.2, 0.5), person(0.8, 0.5)];
+    let alerts: Vec<_> = (0..4).map(|_| camera.see(crowd()).unwrap_or_else(|f| panic!("{f}")).alerts).collect();
+    assert_eq!(alerts.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1], "0.1 s are three frames later");
+    assert_eq!((&*alerts[3][0].message, &*alerts[3][0].detections), ("2 people in door", &[0, 2][..]));
+    assert_eq!(bench.calls(), 4);
+
+    let handed = camera.strategy.suspend().unwrap();
+    let version = camera.strategy.version().to_owned();
+    let mut successor = bench.camera(&prebuilt("crowd.wasm"));
+    successor.strategy.resume(&version, &handed).unwrap();
+    successor.seq = 4;
+    assert_eq!(successor.see(crowd()).unwrap().alerts.len(), 1, "goes on where its predecessor was");
+    let mut fresh = bench.camera(&prebuilt("crowd.wasm"));
+    fresh.seq = 5;
+    assert_eq!(fresh.see(crowd()).unwrap().alerts.len(), 0);
+}
+
 #[test]
 fn compiled_components_are_kept_in_a_private_folder() {
     let folder = tempfile::tempdir().unwrap();

@@ -103,6 +103,7 @@ fn measure(args: &Args, plan: Option<&Plan>, frames: Vec<Frame>) -> Result<Figur
     };
     let clock = SystemClock::new();
     let (guests, _runtime) = guests()?;
+    guests.know(&frames[0].source, &zones);
     let started = clock.monotonic_ns();
     let mut strategy = guests.strategy(&seat, &module.bytes)?.rehearsal(&frames[0].source)?;
     let load = clock.monotonic_ns() - started;

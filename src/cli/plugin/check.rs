@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dsengine::config::GrantPlan;
+use dsengine::config::{GrantPlan, Plan};
 use dsengine::error::Error;
 use dsengine::guest::{API, GuestKind, Needs};
 use dsengine::types::SourceId;
@@ -11,7 +11,7 @@ use dsengine::wasm;
 use super::module::{Language, Module, Seat, guests};
 use crate::cli::exit::{Exit, failed};
 use crate::cli::input::Input;
-use crate::cli::test::sample;
+use crate::cli::test::{Sample, sample};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     if let Some(sample) = &sample {
         println!("settings   those of {}", sample.file);
     }
-    match load(&module, &seat) {
+    match load(&module, &seat, plan.as_ref(), sample.as_ref()) {
         Ok(version) => {
             println!("loads      yes, it says that it is version {version}");
             Exit::Fine
@@ -137,11 +137,22 @@ fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
 }
 
 /// Makes an instance without effects; returns its version.
-fn load(module: &Module, seat: &Seat) -> Result<String, Error> {
+fn load(module: &Module, seat: &Seat, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<String, Error> {
     let (guests, _runtime) = guests()?;
     match seat {
-        Seat::Strategy(plan) => {
-            let strategy = guests.strategy(plan, &module.bytes)?.rehearsal(&SourceId::from("check"))?;
+        Seat::Strategy(seat) => {
+            let judged = |id: &SourceId| seat.sources.is_empty() || seat.sources.contains(id);
+            let source = match plan.and_then(|plan| plan.sources.iter().find(|s| judged(&s.id))) {
+                Some(source) => {
+                    guests.know(&source.id, &source.zones);
+                    source.id.clone()
+                }
+                None => SourceId::from("check"),
+            };
+            if let Some(sample) = sample {
+                guests.know(&source, &sample.zones);
+            }
+            let strategy = guests.strategy(seat, &module.bytes)?.rehearsal(&source)?;
             Ok(strategy.version().to_owned())
         }
         Seat::Handler(name, plan) => {

@@ -325,7 +325,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 impl Case {
     /// Reads a case.
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let shown = path.display();
+        let shown = path.strip_prefix(".").unwrap_or(path).display();
         let long = std::fs::metadata(path).is_ok_and(|meta| meta.len() > FILE_BYTES_MAX);
         if long {
             return Err(Error::new(Code::Config, format!("{shown}: is larger than {FILE_BYTES_MAX} bytes"))
@@ -335,7 +335,11 @@ impl Case {
             std::fs::read_to_string(path).map_err(|e| Error::new(Code::Io, format!("{shown}: cannot be read: {e}")))?;
         let script: Script = serde_yaml::from_str(&text).map_err(|error| {
             let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
-            Error::new(Code::Config, format!("{shown}{place}: {}", error.without_snippet()))
+            // It says the place once more, at its end.
+            let what = error.without_snippet().to_string();
+            let what = what.rsplit_once(" at line ").map_or(&*what, |(what, _)| what);
+            Error::new(Code::Config, format!("{shown}{place}: {what}"))
+                .hint("`dsengine test --help` says what a case holds")
         })?;
         let case = Self { path: path.to_owned(), text, script };
         match case.problem() {

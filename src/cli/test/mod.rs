@@ -32,7 +32,29 @@ use case::Case;
 use find::Plugin;
 use report::{Report, Verdict};
 
+/// What a case holds, for `--help`.
+const CASE: &str = "\
+A case, tests/NAME.yaml:
+  name: two are a crowd               what is printed of it
+  config: { zone: gate, most: 2 }     the plugin's settings
+  zones: { gate: [[0, 0], [0.5, 0], [0.5, 1]] }
+  frames: street.jsonl                a recording (dsengine record) beside it, or frames as
+    - { seq: 0, pts_ns: 0, detections: [{ label: person, confidence: 0.9, bbox: [x, y, w, h], track_id: 1 }] }
+  reload_at: 20                       reload it before this frame, or a list of frames
+  limits, grants, class, source       as in the configuration; grants default to all that plugin.toml asks for
+  alert: { message: hello }           for a handler, instead of frames; alerts: for several
+  http: [{ url: https://x.example/y, status: 200, body: ok }]    the answers it gets, in order
+  expect:                             only what is listed is compared; a file name takes everything from there
+    alerts: [{ seq: 3, rule: crowd, level: high, key: gate, message: text, detections: [0, 2] }]
+    kept, added, edits: { 3: [...] }  by frame
+    faults: [{ seq: 4, kind: time, contains: words }]
+    state: { key: value }             what the engine holds for it at the end
+    requests: [{ method: POST, url: ..., body: { text: hello } }]
+    outcome: delivered                skipped, retry, failed
+    refused: words                    it does not load, and says this";
+
 #[derive(clap::Args)]
+#[command(after_long_help = CASE)]
 pub(crate) struct Args {
     /// Plugins, folders of plugins, or single cases
     ///

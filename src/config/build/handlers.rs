@@ -133,13 +133,13 @@ fn module_kind(handler: &Handler, module: &Path, path: &str, site: &mut Site<'_>
         site.wrong(&format!("{path}.module"), message, "expected a .lua script or a .wasm component");
         return None;
     }
-    Some(HandlerKind::Module(ModulePlan {
+    Some(HandlerKind::Module(Box::new(ModulePlan {
         path: site.find(module),
         class: handler.class.clone(),
         config: Value::Object(handler.settings.clone()),
         limits: handler.limits.clone().into(),
         grants: super::modules::grants(&handler.grants, site),
-    }))
+    })))
 }
 
 fn is_web_address(text: &str) -> bool {
