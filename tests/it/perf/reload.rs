@@ -68,7 +68,8 @@ const LUA: Language = Language {
         },
     ],
     expects: |least| {
-        format!("function detect(frame) if state.get('calls') < {least} then error(state.get('calls')) end end").into_bytes()
+        format!("function detect(frame) if state.get('calls') < {least} then error(state.get('calls')) end end")
+            .into_bytes()
     },
     active_ms: 150,
 };
@@ -233,7 +234,9 @@ fn saves(language: &Language, pair: usize) -> (Story, Duration, u64) {
     let counted = text.lines().filter(|line| line.contains("\"source\":\"s0\"")).count() as u64;
     // The file is written in blocks, and frames that were judged by versions on probation are not counted.
     std::fs::write(&path, (language.expects)(counted * 3 / 5)).unwrap();
-    run.wait_line(LIMIT, |l| l.contains("the new version stays") || l.contains("rolled back") || l.contains("not reloaded"));
+    run.wait_line(LIMIT, |l| {
+        l.contains("the new version stays") || l.contains("rolled back") || l.contains("not reloaded")
+    });
     let last = run.seen.last().unwrap().clone();
     assert!(last.contains("stays"), "the count went on over all reloads: {last}");
     let lasted = started.elapsed();
