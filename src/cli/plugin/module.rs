@@ -103,7 +103,7 @@ impl Module {
             )
             .hint("name it there as a module, or leave --config out to give it all that it asks for")
         })?;
-        Ok(Seat::Handler(name, module))
+        Ok(Seat::Handler(name, *module))
     }
 
     fn by_itself(&self, sample: Option<&Sample>) -> Seat {
