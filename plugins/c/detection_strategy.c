@@ -74,6 +74,14 @@ extern void __wasm_import_dsengine_plugin_zones_contains(uint8_t *, size_t, floa
 __attribute__((__import_module__("dsengine:plugin/zones@0.1.0"), __import_name__("polygon")))
 extern void __wasm_import_dsengine_plugin_zones_polygon(uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `dsengine:plugin/detections@0.1.0`
+
+__attribute__((__import_module__("dsengine:plugin/detections@0.1.0"), __import_name__("attributes")))
+extern void __wasm_import_dsengine_plugin_detections_attributes(int32_t, uint8_t *);
+
+__attribute__((__import_module__("dsengine:plugin/detections@0.1.0"), __import_name__("in-zone")))
+extern void __wasm_import_dsengine_plugin_detections_in_zone(uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `dsengine:plugin/tracks@0.1.0`
 
 __attribute__((__import_module__("dsengine:plugin/tracks@0.1.0"), __import_name__("get")))
@@ -417,6 +425,10 @@ void dsengine_plugin_types_detection_free(dsengine_plugin_types_detection_t *ptr
   dsengine_plugin_types_list_attribute_free(&ptr->attributes);
 }
 
+void dsengine_plugin_types_seen_free(dsengine_plugin_types_seen_t *ptr) {
+  detection_strategy_option_u64_free(&ptr->track_id);
+}
+
 void dsengine_plugin_types_frame_free(dsengine_plugin_types_frame_t *ptr) {
   detection_strategy_string_free(&ptr->source);
 }
@@ -536,6 +548,21 @@ void dsengine_plugin_zones_option_list_point_free(dsengine_plugin_zones_option_l
   }
 }
 
+void dsengine_plugin_detections_attribute_free(dsengine_plugin_detections_attribute_t *ptr) {
+  dsengine_plugin_types_attribute_free(ptr);
+}
+
+void dsengine_plugin_detections_list_attribute_free(dsengine_plugin_detections_list_attribute_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    dsengine_plugin_detections_attribute_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      dsengine_plugin_detections_attribute_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
 void dsengine_plugin_tracks_track_free(dsengine_plugin_tracks_track_t *ptr) {
   detection_strategy_string_free(&ptr->label);
 }
@@ -589,6 +616,10 @@ void exports_dsengine_plugin_strategy_detection_free(exports_dsengine_plugin_str
   dsengine_plugin_types_detection_free(ptr);
 }
 
+void exports_dsengine_plugin_strategy_seen_free(exports_dsengine_plugin_strategy_seen_t *ptr) {
+  dsengine_plugin_types_seen_free(ptr);
+}
+
 void exports_dsengine_plugin_strategy_verdict_free(exports_dsengine_plugin_strategy_verdict_t *ptr) {
   dsengine_plugin_types_verdict_free(ptr);
 }
@@ -609,12 +640,12 @@ void exports_dsengine_plugin_strategy_result_void_error_free(exports_dsengine_pl
   }
 }
 
-void exports_dsengine_plugin_strategy_list_detection_free(exports_dsengine_plugin_strategy_list_detection_t *ptr) {
+void exports_dsengine_plugin_strategy_list_seen_free(exports_dsengine_plugin_strategy_list_seen_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    exports_dsengine_plugin_strategy_detection_t *list_ptr = ptr->ptr;
+    exports_dsengine_plugin_strategy_seen_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      exports_dsengine_plugin_strategy_detection_free(&list_ptr[i]);
+      exports_dsengine_plugin_strategy_seen_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
@@ -976,6 +1007,35 @@ bool dsengine_plugin_zones_polygon(detection_strategy_string_t *zone, dsengine_p
   return option.is_some;
 }
 
+void dsengine_plugin_detections_attributes(uint32_t index, dsengine_plugin_detections_list_attribute_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_dsengine_plugin_detections_attributes((int32_t) (index), ptr);
+  *ret = (dsengine_plugin_detections_list_attribute_t) { (dsengine_plugin_detections_attribute_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+
+bool dsengine_plugin_detections_in_zone(detection_strategy_string_t *zone, detection_strategy_list_u32_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_dsengine_plugin_detections_in_zone((uint8_t *) (*zone).ptr, (*zone).len, ptr);
+  detection_strategy_option_list_u32_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (detection_strategy_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
 bool dsengine_plugin_tracks_get(uint64_t id, dsengine_plugin_tracks_track_t *ret) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(48+2*sizeof(void*))];
@@ -1236,8 +1296,8 @@ int32_t __wasm_export_exports_dsengine_plugin_strategy_should_process(uint8_t * 
 }
 
 __attribute__((__export_name__("dsengine:plugin/strategy@0.1.0#judge")))
-uint8_t * __wasm_export_exports_dsengine_plugin_strategy_judge(uint8_t * arg, size_t arg0, int64_t arg1, int64_t arg2, int64_t arg3, int32_t arg4, int32_t arg5, uint8_t * arg6, size_t arg7) {
-  exports_dsengine_plugin_strategy_frame_t arg8 = (dsengine_plugin_types_frame_t) {
+uint8_t * __wasm_export_exports_dsengine_plugin_strategy_judge(uint8_t * arg, size_t arg0, int64_t arg1, int64_t arg2, int64_t arg3, int32_t arg4, int32_t arg5, uint8_t * arg6, size_t arg7, uint8_t * arg8, size_t arg9) {
+  exports_dsengine_plugin_strategy_frame_t arg10 = (dsengine_plugin_types_frame_t) {
     (detection_strategy_string_t) (detection_strategy_string_t) { (uint8_t*)(arg), (arg0) },
     (uint64_t) (uint64_t) (arg1),
     (uint64_t) (uint64_t) (arg2),
@@ -1245,11 +1305,12 @@ uint8_t * __wasm_export_exports_dsengine_plugin_strategy_judge(uint8_t * arg, si
     (uint32_t) (uint32_t) (arg4),
     (uint32_t) (uint32_t) (arg5),
   };
-  exports_dsengine_plugin_strategy_list_detection_t arg9 = (exports_dsengine_plugin_strategy_list_detection_t) { (exports_dsengine_plugin_strategy_detection_t*)(arg6), (arg7) };
+  detection_strategy_list_string_t arg11 = (detection_strategy_list_string_t) { (detection_strategy_string_t*)(arg6), (arg7) };
+  exports_dsengine_plugin_strategy_list_seen_t arg12 = (exports_dsengine_plugin_strategy_list_seen_t) { (exports_dsengine_plugin_strategy_seen_t*)(arg8), (arg9) };
   exports_dsengine_plugin_strategy_result_verdict_error_t ret;
   exports_dsengine_plugin_strategy_verdict_t ok;
   exports_dsengine_plugin_strategy_error_t err;
-  ret.is_err = !exports_dsengine_plugin_strategy_judge(&arg8, &arg9, &ok, &err);
+  ret.is_err = !exports_dsengine_plugin_strategy_judge(&arg10, &arg11, &arg12, &ok, &err);
   if (ret.is_err) {
     ret.val.err = err;
   }
@@ -1258,18 +1319,18 @@ uint8_t * __wasm_export_exports_dsengine_plugin_strategy_judge(uint8_t * arg, si
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const exports_dsengine_plugin_strategy_error_t *payload23 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    *((size_t*)(ptr + (2*sizeof(void*)))) = ((*payload23).code).len;
-    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) ((*payload23).code).ptr;
-    *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload23).message).len;
-    *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload23).message).ptr;
+    const exports_dsengine_plugin_strategy_error_t *payload26 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = ((*payload26).code).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) ((*payload26).code).ptr;
+    *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload26).message).len;
+    *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload26).message).ptr;
   } else {
     const exports_dsengine_plugin_strategy_verdict_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
     if (((*payload).keep).is_some) {
-      const detection_strategy_list_u32_t *payload11 = &((*payload).keep).val;
+      const detection_strategy_list_u32_t *payload14 = &((*payload).keep).val;
       *((int8_t*)(ptr + sizeof(void*))) = 1;
-      *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload11).len;
-      *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload11).ptr;
+      *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload14).len;
+      *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload14).ptr;
     } else {
       *((int8_t*)(ptr + sizeof(void*))) = 0;
     }

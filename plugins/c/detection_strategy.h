@@ -154,6 +154,22 @@ typedef struct dsengine_plugin_types_detection_t {
   dsengine_plugin_types_list_attribute_t   attributes;
 } dsengine_plugin_types_detection_t;
 
+// A detection as `judge` is given it: the same fields, but for attributes, which `detections.attributes` fetches.
+// Flat, without texts and lists of its own: each of them would be an allocation in the plugin's memory, for every
+// detection of every frame; so a whole frame is handed over in one piece.
+typedef struct dsengine_plugin_types_seen_t {
+  // The class's name: an index, from 0, into the labels that are handed over beside it.
+  uint32_t   label;
+  // The class's index in the model's output; 0 for what a plugin added.
+  uint32_t   class_id;
+  // The detector's score, 0..1.
+  float   confidence;
+  // Where it is.
+  dsengine_plugin_types_bbox_t   bbox;
+  // The tracker's id, stable while the object is followed; none until it is.
+  detection_strategy_option_u64_t   track_id;
+} dsengine_plugin_types_seen_t;
+
 // One picture's metadata.
 typedef struct dsengine_plugin_types_frame_t {
   // The source's name in the configuration.
@@ -202,7 +218,7 @@ typedef struct dsengine_plugin_types_alert_draft_t {
   detection_strategy_string_t   key;
   // What people read.
   detection_strategy_string_t   message;
-  // Indices, from 0, into the detections as the strategy was given them.
+  // Indices, from 0, into the list that `judge` was given.
   detection_strategy_list_u32_t   detections;
 } dsengine_plugin_types_alert_draft_t;
 
@@ -213,7 +229,7 @@ typedef struct {
 
 // A change to one detection.
 typedef struct dsengine_plugin_types_edit_t {
-  // Index, from 0, into the detections as the strategy was given them.
+  // Index, from 0, into the list that `judge` was given.
   uint32_t   index;
   // New label, where it changes. Not empty.
   detection_strategy_option_string_t   label;
@@ -243,8 +259,9 @@ typedef struct {
 
 // What a strategy says of a frame. All lists empty and `keep` none leave everything as it was.
 typedef struct dsengine_plugin_types_verdict_t {
-  // Indices of the detections to keep; none keeps all. Takes detections away from later strategies only where
-  // the configuration sets `filters: true` for this one.
+  // Indices, from 0, into the list that `judge` was given, of the detections to keep; none keeps all. What was not
+  // in the list stays. Takes detections away from later strategies only where the configuration sets
+  // `filters: true` for this one.
   detection_strategy_option_list_u32_t   keep;
   // Changes to detections.
   dsengine_plugin_types_list_edit_t   edits;
@@ -306,6 +323,13 @@ typedef struct {
   bool is_some;
   dsengine_plugin_zones_list_point_t val;
 } dsengine_plugin_zones_option_list_point_t;
+
+typedef dsengine_plugin_types_attribute_t dsengine_plugin_detections_attribute_t;
+
+typedef struct {
+  dsengine_plugin_detections_attribute_t *ptr;
+  size_t len;
+} dsengine_plugin_detections_list_attribute_t;
 
 typedef dsengine_plugin_types_bbox_t dsengine_plugin_tracks_bbox_t;
 
@@ -390,6 +414,8 @@ typedef dsengine_plugin_types_frame_t exports_dsengine_plugin_strategy_frame_t;
 
 typedef dsengine_plugin_types_detection_t exports_dsengine_plugin_strategy_detection_t;
 
+typedef dsengine_plugin_types_seen_t exports_dsengine_plugin_strategy_seen_t;
+
 typedef dsengine_plugin_types_verdict_t exports_dsengine_plugin_strategy_verdict_t;
 
 typedef dsengine_plugin_types_error_t exports_dsengine_plugin_strategy_error_t;
@@ -416,9 +442,9 @@ typedef struct {
 } exports_dsengine_plugin_strategy_result_void_error_t;
 
 typedef struct {
-  exports_dsengine_plugin_strategy_detection_t *ptr;
+  exports_dsengine_plugin_strategy_seen_t *ptr;
   size_t len;
-} exports_dsengine_plugin_strategy_list_detection_t;
+} exports_dsengine_plugin_strategy_list_seen_t;
 
 typedef struct {
   bool is_err;
@@ -480,6 +506,13 @@ extern bool dsengine_plugin_zones_contains(detection_strategy_string_t *zone, ds
 // The corners of the zone; none where there is no zone of this name.
 extern bool dsengine_plugin_zones_polygon(detection_strategy_string_t *zone, dsengine_plugin_zones_list_point_t *ret);
 
+// Imported Functions from `dsengine:plugin/detections@0.1.0`
+// What strategies before this one added to a detection, ordered by name.
+extern void dsengine_plugin_detections_attributes(uint32_t index, dsengine_plugin_detections_list_attribute_t *ret);
+// The indices of those that stand in the zone, in order; none where there is no zone of this name. One question for
+// the whole frame, which costs less than `zones.contains` for each.
+extern bool dsengine_plugin_detections_in_zone(detection_strategy_string_t *zone, detection_strategy_list_u32_t *ret);
+
 // Imported Functions from `dsengine:plugin/tracks@0.1.0`
 // The track of this id, while it lives.
 extern bool dsengine_plugin_tracks_get(uint64_t id, dsengine_plugin_tracks_track_t *ret);
@@ -504,7 +537,7 @@ extern bool dsengine_plugin_pixels_current(dsengine_plugin_pixels_own_image_t *r
 void exports_dsengine_plugin_strategy_describe(exports_dsengine_plugin_strategy_descriptor_t *ret);
 bool exports_dsengine_plugin_strategy_init(exports_dsengine_plugin_strategy_error_t *err);
 bool exports_dsengine_plugin_strategy_should_process(exports_dsengine_plugin_strategy_detection_t *detection);
-bool exports_dsengine_plugin_strategy_judge(exports_dsengine_plugin_strategy_frame_t *frame, exports_dsengine_plugin_strategy_list_detection_t *detections, exports_dsengine_plugin_strategy_verdict_t *ret, exports_dsengine_plugin_strategy_error_t *err);
+bool exports_dsengine_plugin_strategy_judge(exports_dsengine_plugin_strategy_frame_t *frame, detection_strategy_list_string_t *labels, exports_dsengine_plugin_strategy_list_seen_t *detections, exports_dsengine_plugin_strategy_verdict_t *ret, exports_dsengine_plugin_strategy_error_t *err);
 void exports_dsengine_plugin_strategy_suspend(detection_strategy_list_u8_t *ret);
 bool exports_dsengine_plugin_strategy_resume(detection_strategy_string_t *from_version, detection_strategy_list_u8_t *state, exports_dsengine_plugin_strategy_error_t *err);
 
@@ -538,6 +571,8 @@ void dsengine_plugin_types_list_attribute_free(dsengine_plugin_types_list_attrib
 
 void dsengine_plugin_types_detection_free(dsengine_plugin_types_detection_t *ptr);
 
+void dsengine_plugin_types_seen_free(dsengine_plugin_types_seen_t *ptr);
+
 void dsengine_plugin_types_frame_free(dsengine_plugin_types_frame_t *ptr);
 
 void dsengine_plugin_types_option_level_free(dsengine_plugin_types_option_level_t *ptr);
@@ -570,6 +605,10 @@ void dsengine_plugin_zones_list_point_free(dsengine_plugin_zones_list_point_t *p
 
 void dsengine_plugin_zones_option_list_point_free(dsengine_plugin_zones_option_list_point_t *ptr);
 
+void dsengine_plugin_detections_attribute_free(dsengine_plugin_detections_attribute_t *ptr);
+
+void dsengine_plugin_detections_list_attribute_free(dsengine_plugin_detections_list_attribute_t *ptr);
+
 void dsengine_plugin_tracks_track_free(dsengine_plugin_tracks_track_t *ptr);
 
 void dsengine_plugin_tracks_option_track_free(dsengine_plugin_tracks_option_track_t *ptr);
@@ -592,6 +631,8 @@ void exports_dsengine_plugin_strategy_frame_free(exports_dsengine_plugin_strateg
 
 void exports_dsengine_plugin_strategy_detection_free(exports_dsengine_plugin_strategy_detection_t *ptr);
 
+void exports_dsengine_plugin_strategy_seen_free(exports_dsengine_plugin_strategy_seen_t *ptr);
+
 void exports_dsengine_plugin_strategy_verdict_free(exports_dsengine_plugin_strategy_verdict_t *ptr);
 
 void exports_dsengine_plugin_strategy_error_free(exports_dsengine_plugin_strategy_error_t *ptr);
@@ -600,7 +641,7 @@ void exports_dsengine_plugin_strategy_descriptor_free(exports_dsengine_plugin_st
 
 void exports_dsengine_plugin_strategy_result_void_error_free(exports_dsengine_plugin_strategy_result_void_error_t *ptr);
 
-void exports_dsengine_plugin_strategy_list_detection_free(exports_dsengine_plugin_strategy_list_detection_t *ptr);
+void exports_dsengine_plugin_strategy_list_seen_free(exports_dsengine_plugin_strategy_list_seen_t *ptr);
 
 void exports_dsengine_plugin_strategy_result_verdict_error_free(exports_dsengine_plugin_strategy_result_verdict_error_t *ptr);
 

@@ -204,6 +204,11 @@ function Frame:bbox(i) end
 ---@return number?
 function Frame:track_id(i) end
 
+---What strategies before this one added to the detection, by name.
+---@param i integer
+---@return table<string, boolean | number | string>
+function Frame:attributes(i) end
+
 ---What the tracker knows of the object; nil where it is not followed.
 ---@param i integer
 ---@return Track?

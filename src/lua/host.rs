@@ -14,7 +14,7 @@ use super::require::Modules;
 use super::seat::Seat;
 use crate::guest::Home;
 use crate::strategy::Edit;
-use crate::types::{AlertDraft, BBox, Detection, Level};
+use crate::types::{AlertDraft, BBox, Detection, Level, Value};
 
 /// Longest label a script may give: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
@@ -59,6 +59,23 @@ impl Host {
             lua.create_function(move |_, zone: usize| {
                 lock(&seat).mark_inside(zone - 1);
                 Ok(())
+            })?,
+        )?;
+        let seat = Arc::clone(&self.seat);
+        table.raw_set(
+            "attributes",
+            lua.create_function(move |lua, origin: usize| {
+                let table = lua.create_table()?;
+                for (_, attributes) in lock(&seat).attributes.iter().filter(|(of, _)| *of == origin) {
+                    for (name, value) in attributes {
+                        match value {
+                            Value::Boolean(b) => table.raw_set(name.as_str(), *b)?,
+                            Value::Number(n) => table.raw_set(name.as_str(), *n)?,
+                            Value::Text(text) => table.raw_set(name.as_str(), text.as_str())?,
+                        }
+                    }
+                }
+                Ok(table)
             })?,
         )?;
         let seat = Arc::clone(&self.seat);

@@ -16,7 +16,7 @@ use super::host::lock;
 use crate::guest::{Space, Write};
 use crate::strategy::{Verdict, View};
 use crate::track::Tracks;
-use crate::types::{BBox, Picture, Zone};
+use crate::types::{Attributes, BBox, Picture, Zone};
 
 pub(super) const HEADER: usize = 48;
 pub(super) const ROW: usize = 40;
@@ -40,6 +40,8 @@ pub(super) struct Seat {
     pub(super) requests: u32,
     pub(super) boxes: Vec<BBox>,
     pub(super) track_ids: Vec<Option<u64>>,
+    /// What strategies added to detections, where they did, by origin.
+    pub(super) attributes: Vec<(usize, Attributes)>,
     /// The frame's tracks; held for the length of the call only, so that the lane can go on changing its own.
     pub(super) tracks: Option<Tracks>,
     pub(super) zones: Vec<Zone>,
@@ -63,6 +65,7 @@ impl Seat {
             requests: 0,
             boxes: Vec::new(),
             track_ids: Vec::new(),
+            attributes: Vec::new(),
             tracks: None,
             zones: Vec::new(),
             buffer: None,
@@ -85,6 +88,9 @@ impl Seat {
         self.boxes.extend(view.frame.detections.iter().map(|d| d.bbox));
         self.track_ids.clear();
         self.track_ids.extend(view.frame.detections.iter().map(|d| d.track_id));
+        self.attributes.clear();
+        let described = view.frame.detections.iter().enumerate().filter(|(_, d)| !d.attributes.is_empty());
+        self.attributes.extend(described.map(|(origin, d)| (origin, d.attributes.clone())));
         self.tracks = Some(view.tracks.clone());
         self.verdict = Verdict::default();
         self.writes.clear();

@@ -46,7 +46,7 @@ impl World {
 
     fn offers(self, interface: &str) -> bool {
         let own: &[&str] = match self {
-            Self::Strategy => &["zones", "tracks", "pixels"],
+            Self::Strategy => &["zones", "detections", "tracks", "pixels"],
             Self::Handler => &["http"],
         };
         SHARED.contains(&interface) || own.contains(&interface)

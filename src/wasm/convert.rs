@@ -18,6 +18,9 @@ pub(super) fn from_bbox(b: wit::Bbox) -> BBox {
     BBox { x: b.x, y: b.y, width: b.width, height: b.height }
 }
 
+/// Distinct labels that a frame seldom exceeds.
+const LABELS_USUAL: usize = 8;
+
 /// Attributes of some detections, in a form that can be lent to a guest.
 pub(super) struct Lent<'a>(Vec<Vec<wit::AttributeParam<'a>>>);
 
@@ -40,11 +43,54 @@ impl<'a> Lent<'a> {
     }
 }
 
-fn attributes(attributes: &Attributes) -> Vec<wit::AttributeParam<'_>> {
-    attributes.iter().map(attribute).collect()
+/// One frame's detections in the flat form that `judge` takes.
+pub(super) struct Flat<'a> {
+    /// Their labels, each once.
+    pub(super) labels: Vec<&'a str>,
+    pub(super) seen: Vec<wit::Seen>,
 }
 
-fn attribute<'a>((name, value): (&'a String, &'a Value)) -> wit::AttributeParam<'a> {
+impl<'a> Flat<'a> {
+    /// Of these detections, in the room of an earlier call's.
+    pub(super) fn of(detections: impl Iterator<Item = &'a Detection>, mut seen: Vec<wit::Seen>) -> Self {
+        seen.clear();
+        let mut labels: Vec<&'a str> = Vec::with_capacity(LABELS_USUAL);
+        seen.extend(detections.map(|d| wit::Seen {
+            label: number(&mut labels, &d.label),
+            class_id: d.class_id,
+            confidence: d.confidence,
+            bbox: to_bbox(d.bbox),
+            track_id: d.track_id,
+        }));
+        Self { labels, seen }
+    }
+}
+
+/// The place of a label among those met, where it is put if it is new.
+fn number<'a>(labels: &mut Vec<&'a str>, label: &'a str) -> u32 {
+    // Labels of one detector share their texts, so that the address tells; only what is new is compared as text.
+    let met = labels.iter().position(|l| std::ptr::eq(*l, label)).or_else(|| labels.iter().position(|l| *l == label));
+    met.unwrap_or_else(|| {
+        labels.push(label);
+        labels.len() - 1
+    }) as u32
+}
+
+fn attributes(attributes: &Attributes) -> Vec<wit::AttributeParam<'_>> {
+    attributes.iter().map(lend).collect()
+}
+
+/// An attribute for the guest to have.
+pub(super) fn attribute((name, value): (&String, &Value)) -> wit::AttributeResult {
+    let value = match value {
+        Value::Boolean(b) => wit::ValueResult::Boolean(*b),
+        Value::Number(n) => wit::ValueResult::Number(*n),
+        Value::Text(text) => wit::ValueResult::Text(text.clone()),
+    };
+    wit::AttributeResult { name: name.clone(), value }
+}
+
+fn lend<'a>((name, value): (&'a String, &'a Value)) -> wit::AttributeParam<'a> {
     let value = match value {
         Value::Boolean(b) => wit::ValueParam::Boolean(*b),
         Value::Number(n) => wit::ValueParam::Number(*n),

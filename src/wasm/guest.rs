@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::bindings::dsengine::plugin::types::Seen;
 use super::bindings::exports::dsengine::plugin::strategy::{Descriptor, Guest as Exports, GuestIndices};
-use super::convert::{self, Lent, Shown, Trimmed};
+use super::convert::{self, Flat, Lent, Shown, Trimmed};
 use super::program::Inner;
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
+use super::seat::{More, Seat};
 use super::{fault, lock};
 use crate::guest::{Fault, FaultKind, Home};
 use crate::strategy::{Gauges, Guest, Verdict, View};
@@ -26,6 +28,8 @@ pub struct WasmGuest {
     version: String,
     trimmed: Trimmed,
     slow: u64,
+    /// Room for the detections of a frame, kept from call to call.
+    room: Vec<Seen>,
 }
 
 /// One instance that is set up.
@@ -41,6 +45,8 @@ struct Wants {
     labels: Vec<String>,
     /// It is asked about each detection.
     selective: bool,
+    /// More of a detection than is handed over with the frame.
+    more: bool,
 }
 
 impl Wants {
@@ -53,7 +59,7 @@ impl WasmGuest {
     /// Makes the first instance, so that what refuses to load is told at once.
     pub(super) fn load(program: Arc<Inner>, indices: GuestIndices, home: Home) -> Result<Self, Fault> {
         let (trimmed, version) = (Trimmed::default(), String::new());
-        let mut guest = Self { program, indices, home, instance: None, version, trimmed, slow: 0 };
+        let mut guest = Self { program, indices, home, instance: None, version, trimmed, slow: 0, room: Vec::new() };
         guest.renew()?;
         Ok(guest)
     }
@@ -76,7 +82,8 @@ impl WasmGuest {
         let Descriptor { name: _, mut version, needs_pixels: _, labels, selective } = about;
         version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));
         self.version = version;
-        Ok(self.instance.insert(Instance { rig, exports, wants: Wants { labels, selective } }))
+        let wants = Wants { labels, selective, more: self.program.info().wants("detections") };
+        Ok(self.instance.insert(Instance { rig, exports, wants }))
     }
 
     /// The instance, made anew where there is none.
@@ -109,6 +116,7 @@ impl Guest for WasmGuest {
         }
         let zones = Arc::clone(&self.home.zones);
         let limits = self.home.limits.call;
+        let room = std::mem::take(&mut self.room);
         let Instance { rig, exports, wants } = self.instance()?;
         let call = &mut rig.seat().call;
         (call.pts_ns, call.captured_unix_ns) = (view.frame.pts_ns, view.frame.captured_unix_ns);
@@ -116,24 +124,20 @@ impl Guest for WasmGuest {
         call.zones = zones;
         let said = rig.enter(limits, |store| {
             let only = select(view, wants, exports, store)?;
-            let frame = convert::to_frame(view.frame);
             let all = &view.frame.detections;
-            let result = match &only {
-                None => {
-                    let lent = Lent::of(all.iter());
-                    exports.call_judge(&mut *store, frame, &lent.detections(all.iter()))
-                }
-                Some(only) => {
-                    let shown = only.iter().map(|index| &all[*index as usize]);
-                    let lent = Lent::of(shown.clone());
-                    exports.call_judge(&mut *store, frame, &lent.detections(shown))
-                }
+            let more = if wants.more { Some(&mut store.data_mut().call.more) } else { None };
+            let flat = match &only {
+                None => hand(all.iter(), room, more),
+                Some(only) => hand(only.iter().map(|index| &all[*index as usize]), room, more),
             };
-            Ok((answer("judge", result)?, only))
+            let frame = convert::to_frame(view.frame);
+            let said = answer("judge", exports.call_judge(&mut *store, frame, &flat.labels, &flat.seen));
+            Ok((said?, only, flat.seen))
         });
         let slow = rig.spent.is_some_and(|spent| spent >= self.home.limits.call.soft_cpu);
         self.slow += u64::from(slow);
-        let (said, only) = said.map_err(|ended| ended.fault)?;
+        let (said, only, room) = said.map_err(|ended| ended.fault)?;
+        self.room = room;
         let shown = Shown { count: view.frame.detections.len(), only: only.as_deref() };
         let verdict = convert::verdict(said, &shown, &self.home.limits, &mut self.trimmed)
             .map_err(|what| fault::of(FaultKind::Verdict, &self.home.plugin, "judge", &what))?;
@@ -198,12 +202,24 @@ impl Guest for WasmGuest {
     }
 }
 
+/// Detections as they are handed over; what more there is of them stays in the seat, for a guest that asks.
+fn hand<'a>(
+    detections: impl Iterator<Item = &'a Detection> + Clone,
+    room: Vec<Seen>,
+    more: Option<&mut Vec<More>>,
+) -> Flat<'a> {
+    if let Some(more) = more {
+        more.extend(detections.clone().map(|d| More { bbox: d.bbox, attributes: d.attributes.clone() }));
+    }
+    Flat::of(detections, room)
+}
+
 /// Indices of the detections that the guest wants to see; `None` = all.
 fn select(
     view: &View<'_>,
     wants: &Wants,
     exports: &Exports,
-    store: &mut wasmtime::Store<super::seat::Seat>,
+    store: &mut wasmtime::Store<Seat>,
 ) -> Result<Option<Vec<u32>>, Miss> {
     let all = &view.frame.detections;
     if !wants.selective && all.iter().all(|d| wants.label(d)) {

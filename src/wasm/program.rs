@@ -36,6 +36,13 @@ enum Exports {
     Handler(handler::GuestIndices),
 }
 
+impl Inner {
+    /// What the component says of itself.
+    pub(super) fn info(&self) -> &ComponentInfo {
+        &self.info
+    }
+}
+
 impl Program {
     pub(super) fn new(shared: Arc<Shared>, info: ComponentInfo, pre: InstancePre<Seat>) -> Result<Self, Error> {
         let lacking = |e: wasmtime::Error| Error::new(Code::Plugin, format!("{e:#}"));

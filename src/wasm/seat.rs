@@ -15,7 +15,7 @@ use crate::error::{Code, Error};
 use crate::guest::http::Wire;
 use crate::guest::{Collar, Home, Severity, TimeLimits, Write};
 use crate::track::Tracks;
-use crate::types::{Picture, SourceId, Zone};
+use crate::types::{Attributes, BBox, Picture, SourceId, Zone};
 
 /// Most things of the host that a guest holds at a time: streams, images, waits.
 const RESOURCES_MAX: usize = 1024;
@@ -50,6 +50,8 @@ pub(super) struct Call {
     pub(super) captured_unix_ns: u64,
     pub(super) zones: Arc<[Zone]>,
     pub(super) tracks: Option<Tracks>,
+    /// Of the detections handed over, what is fetched on demand; empty for a guest that imports no such thing.
+    pub(super) more: Vec<More>,
     pub(super) picture: Option<Picture>,
     /// Counts calls, so that what was good for one is not taken for another's.
     pub(super) number: u64,
@@ -57,6 +59,12 @@ pub(super) struct Call {
     pub(super) requests: u32,
     /// When the call has to be over, [`now_ns`].
     pub(super) until_ns: u64,
+}
+
+/// What of a detection is not handed over with the frame.
+pub(super) struct More {
+    pub(super) bbox: BBox,
+    pub(super) attributes: Attributes,
 }
 
 impl Seat {
@@ -110,6 +118,7 @@ impl Seat {
     pub(super) fn end(&mut self) {
         self.call.tracks = None;
         self.call.picture = None;
+        self.call.more.clear();
         self.output.flush();
     }
 

@@ -151,10 +151,10 @@ impl Guest {
     }
 }
 
-/// The frame's seven fields and the list, in registers.
+/// The frame's seven fields, the labels and the detections, in registers.
 const JUDGE: &str =
     "(param $source i32) (param $source_len i32) (param $seq i64) (param $pts i64) (param $captured i64)
-    (param $width i32) (param $height i32) (param $detections i32) (param $count i32) (result i32)
+    (param $width i32) (param $height i32) (param $labels i32) (param $labels_len i32) (param $detections i32) (param $count i32) (result i32)
     (local $i i32) (local $at i32)";
 const DETECTION: &str = "(param i32 i32 i32 f32 f32 f32 f32 f32 i32 i64 i32 i32) (result i32)";
 
@@ -207,6 +207,45 @@ pub(crate) fn good() -> Vec<u8> {
         keep = list(KEEP, &format!("(i32.const {NUMBER})"), "(i32.const 1)"),
     ))
     .build()
+}
+
+/// A strategy that looks at what it is given: traps, or changes nothing.
+pub(crate) fn looks(body: &str) -> Vec<u8> {
+    Guest::strategy(body).build()
+}
+
+/// Raises `wat` about the detections that stand in the zone `door`; its message is the name of the first attribute of
+/// the first of them.
+pub(crate) fn curious() -> Vec<u8> {
+    let mut guest = Guest::strategy("").import("detections", "in-zone", "(param i32 i32 i32)").import(
+        "detections",
+        "attributes",
+        "(param i32 i32)",
+    );
+    let door = guest.text("door");
+    // An option<list<u32>>: flag, address, length. Then a list<attribute>: address, length; a name comes first.
+    guest.body = format!(
+        "(call $detections.in-zone {door} (i32.const {ANSWER}))
+         (if (i32.eqz (i32.load8_u (i32.const {ANSWER}))) (then unreachable))
+         (call $detections.attributes (i32.load (i32.load offset=4 (i32.const {ANSWER}))) (i32.const {NUMBER}))
+         (drop (call $fine))
+         (local.set $at (call $alloc (i32.const 4) (i32.const 36)))
+         (local.set $i (i32.load (i32.const {NUMBER})))
+         {alert} {alerts}
+         (i32.store offset=28 (local.get $at) (i32.load offset=4 (i32.const {ANSWER})))
+         (i32.store offset=32 (local.get $at) (i32.load offset=8 (i32.const {ANSWER})))
+         (i32.const {RESULT})",
+        alert = alert("(i64.load (local.get $i))"),
+        alerts = list(ALERTS, "(local.get $at)", "(i32.const 1)"),
+    );
+    guest.build()
+}
+
+/// Asks for the attributes of detection 7.
+pub(crate) fn asks_for_the_seventh() -> Vec<u8> {
+    Guest::strategy(format!("(call $detections.attributes (i32.const 7) (i32.const {NUMBER})) (call $fine)"))
+        .import("detections", "attributes", "(param i32 i32)")
+        .build()
 }
 
 /// Traps in every `judge`.

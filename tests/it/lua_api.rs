@@ -6,7 +6,7 @@ use dsengine::guest::{FaultKind, Grants, Home, Needs, StateStore};
 use dsengine::lua::{self, Script};
 use dsengine::strategy::Strategy;
 use dsengine::telemetry::Metrics;
-use dsengine::types::Picture;
+use dsengine::types::{Detection, Picture, Value};
 use serde_json::json;
 
 use crate::lua::{Camera, camera, camera_of, car, home, person, script, script_of, shipped, with_config};
@@ -229,6 +229,25 @@ fn zones_and_tracks_are_found_by_name_and_id() {
     );
     camera.says(vec![person(0.7, 0.5, 0.9)]);
     assert_eq!(camera.says(vec![person(0.7, 0.5, 0.9)]), "door true false 4 0.5 person 0.10 0 0.04 0.04 nil nil");
+}
+
+#[test]
+fn what_others_added_to_a_detection_is_told_by_its_index_in_what_the_script_sees() {
+    let mut camera = camera(
+        r#"
+        function should_process(d) return d.label == "person" end
+        function detect(frame)
+            local first, second = frame:attributes(1), frame:attributes(2)
+            local said = { tostring(next(first)), tostring(second.helmet), second.age, second.team }
+            frame:alert{ rule = "r", message = table.concat(said, " ") }
+        end
+        "#,
+    );
+    let attributes =
+        [("helmet", Value::Boolean(true)), ("age", Value::Number(3.5)), ("team", Value::Text("red".into()))];
+    let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let told = Detection { attributes, ..person(0.7, 0.5, 0.9) };
+    assert_eq!(camera.says(vec![car(0.1, 0.5, 0.9), person(0.3, 0.5, 0.9), told]), "nil true 3.5 red");
 }
 
 #[test]

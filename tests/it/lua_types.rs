@@ -201,6 +201,12 @@ fn luals(wit: &Wit) -> String {
     out
 }
 
+/// The type at the start of `table<string, number> by name`: up to the first blank that is not within one.
+fn kind(returned: &str) -> &str {
+    let end = if returned.starts_with("table<") { returned.find('>').map(|at| at + 1) } else { returned.find(' ') };
+    &returned[..end.unwrap_or(returned.len())]
+}
+
 /// A type of the Lua language server, in Luau.
 fn luau(ty: &str) -> String {
     let ty = ty.trim();
@@ -242,7 +248,7 @@ fn definitions(wit: &Wit) -> String {
             name => format!("{name}: {}", luau(ty)),
         });
         let params: Vec<_> = own.into_iter().chain(params).collect();
-        let returned: Vec<_> = function.returns.iter().map(|r| luau(r.split(' ').next().unwrap())).collect();
+        let returned: Vec<_> = function.returns.iter().map(|r| luau(kind(r))).collect();
         let returned = if returned.len() == 1 { returned[0].clone() } else { format!("({})", returned.join(", ")) };
         format!("({}) -> {returned}", params.join(", "))
     };

@@ -63,7 +63,7 @@ fn the_sdk_stays_small() {
 #[test]
 fn the_committed_guests_fit_and_import_what_they_use() {
     let (crowd, info) = prebuilt("crowd.wasm");
-    assert_eq!((info.world, imports(&info)), (World::Strategy, vec!["config", "state", "zones"]));
+    assert_eq!((info.world, imports(&info)), (World::Strategy, vec!["config", "detections", "state", "zones"]));
     assert!(crowd.len() <= 100_000, "{} bytes", crowd.len());
     let (chat, info) = prebuilt("chat.wasm");
     assert_eq!((info.world, imports(&info)), (World::Handler, vec!["config", "http", "log"]));
@@ -111,5 +111,5 @@ fn the_guest_in_c_builds_with_one_command_and_becomes_a_component() {
     succeed(Command::new("sh").arg("plugins/c/build.sh").current_dir(root()).env("OUT", out.path()));
     let core = fs::read(out.path().join("crowd.core.wasm")).unwrap();
     let info = check(&encode(&core).unwrap_or_else(|e| panic!("{e}"))).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((info.world, imports(&info)), (World::Strategy, vec!["config", "state", "zones"]));
+    assert_eq!((info.world, imports(&info)), (World::Strategy, vec!["config", "detections", "state"]));
 }

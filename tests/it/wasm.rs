@@ -438,7 +438,7 @@ fn by_hand(imports: &str, judge: &str) -> Vec<u8> {
             (param i32 i32 i32 f32 f32 f32 f32 f32 i32 i64 i32 i32) (result i32)
             (f32.gt (local.get 3) (f32.const 0.5)))
         (func (export "dsengine:plugin/strategy@0.1.0#judge")
-            (param i32 i32 i64 i64 i64 i32 i32 i32 i32) (result i32)
+            (param i32 i32 i64 i64 i64 i32 i32 i32 i32 i32 i32) (result i32)
             {judge})
         (func (export "dsengine:plugin/strategy@0.1.0#suspend") (result i32) (call $fine))
         (func (export "dsengine:plugin/strategy@0.1.0#resume") (param i32 i32 i32 i32) (result i32) (call $fine)))"#
@@ -456,7 +456,7 @@ fn old_wasi(name: &str, kind: &str) -> String {
 fn what_a_strategy_does_not_want_to_see_stays_and_indices_are_the_frames_own() {
     let bench = Bench::new();
     // Keeps only the first it is shown, and traps unless it is shown two.
-    let judge = "(if (i32.ne (local.get 8) (i32.const 2)) (then unreachable))
+    let judge = "(if (i32.ne (local.get 10) (i32.const 2)) (then unreachable))
         (drop (call $fine))
         (i32.store8 (i32.const 20) (i32.const 1))
         (i32.store (i32.const 192) (i32.const 0))
@@ -467,6 +467,45 @@ fn what_a_strategy_does_not_want_to_see_stays_and_indices_are_the_frames_own() {
     let car = Detection { label: "car".into(), ..person(0.3, 0.9) };
     let verdict = camera.see(vec![car, unsure, person(0.5, 0.5), person(0.8, 0.5)]).unwrap_or_else(|f| panic!("{f}"));
     assert_eq!(verdict.keep, Some(vec![0, 1, 2]), "the car and the unsure one were not its affair");
+}
+
+#[test]
+fn detections_come_flat_with_each_label_once() {
+    let bench = Bench::new();
+    // Traps unless there are two labels and three detections (48 bytes each: label, class id, confidence, box at 12,
+    // flag at 32, track id at 40), of which the last is of the second label and stands where it does.
+    let judge = "(if (i32.ne (local.get $labels_len) (i32.const 2)) (then unreachable))
+        (if (i32.ne (i32.load offset=12 (local.get $labels)) (i32.const 3)) (then unreachable))
+        (if (i32.ne (local.get $count) (i32.const 3)) (then unreachable))
+        (if (i32.load (local.get $detections)) (then unreachable))
+        (if (i32.load offset=48 (local.get $detections)) (then unreachable))
+        (if (i32.ne (i32.load offset=96 (local.get $detections)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (i32.load offset=100 (local.get $detections)) (i32.const 2)) (then unreachable))
+        (if (f32.ne (f32.load offset=104 (local.get $detections)) (f32.const 0.75)) (then unreachable))
+        (if (f32.ne (f32.load offset=120 (local.get $detections)) (f32.const 0.2)) (then unreachable))
+        (call $fine)";
+    let mut camera = bench.camera(&guests::looks(judge));
+    let car = Detection { label: "car".into(), class_id: 2, confidence: 0.75, ..person(0.3, 0.9) };
+    // Each `person` has a text of its own, as from two detectors.
+    camera.see(vec![person(0.1, 0.5), person(0.5, 0.5), car]).unwrap_or_else(|f| panic!("{f}"));
+}
+
+#[test]
+fn more_of_a_detection_is_fetched_by_its_index_in_what_was_handed_over() {
+    let bench = Bench::new();
+    let mut camera = bench.camera(&guests::curious());
+    let told = |name: &str| Detection {
+        attributes: [(name.to_owned(), dsengine::types::Value::Boolean(true))].into(),
+        ..person(0.7, 0.5)
+    };
+    // Raises an alert about those in the zone `door`, with the name of the first one's first attribute as message.
+    let verdict = camera.see(vec![person(0.1, 0.5), told("helmet")]).unwrap_or_else(|f| panic!("{f}"));
+    assert_eq!((&*verdict.alerts[0].message, &*verdict.alerts[0].detections), ("helmet", &[1][..]));
+    let verdict = camera.see(vec![told("vest"), person(0.1, 0.5)]).unwrap_or_else(|f| panic!("{f}"));
+    assert_eq!((&*verdict.alerts[0].message, &*verdict.alerts[0].detections), ("vest", &[0][..]));
+    let (kind, message) = bench.camera(&guests::asks_for_the_seventh()).fault();
+    assert_eq!(kind, FaultKind::Trap);
+    assert_eq!(message, "rule:judge: detections.attributes: no detection 7 of 1 (from 0)");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! config: `zone` (required), `most` (default 3), `seconds` (default 0), `level` (default high).
 //! state: `calls`, how many frames were judged, kept over reloads and faults.
 
+use dsengine_plugin::detections::in_zone;
 use dsengine_plugin::{
     AlertDraft, Detection, Error, Frame, Level, Strategy, Verdict, Wants, config, export_strategy, state, zones,
 };
@@ -47,9 +48,8 @@ impl Strategy for Crowd {
 
     fn judge(&mut self, frame: &Frame, detections: &[Detection]) -> Result<Verdict, Error> {
         state::set_u64("calls", state::get_u64("calls") + 1)?;
-        let inside = |d: &Detection| d.label == "person" && zones::contains(&self.zone, d.bbox) == Some(true);
-        let people: Vec<usize> =
-            detections.iter().enumerate().filter(|(_, d)| inside(d)).map(|(index, _)| index).collect();
+        let inside = in_zone(&self.zone).unwrap_or_default().into_iter().map(|index| index as usize);
+        let people: Vec<usize> = inside.filter(|&index| detections[index].label == "person").collect();
         if people.len() < self.most {
             self.since_ns = None;
             return Ok(Verdict::default());

@@ -10,8 +10,7 @@
 //!         Ok(Self)
 //!     }
 //!     fn judge(&mut self, _frame: &Frame, detections: &[Detection]) -> Result<Verdict, Error> {
-//!         let inside = |d: &Detection| zones::contains("door", d.bbox) == Some(true);
-//!         let found = detections.iter().position(inside);
+//!         let found = detections.iter().position(|d| zones::contains("door", d.bbox) == Some(true));
 //!         Ok(Verdict::alerts(found.map(|i| AlertDraft::new("door").level(Level::High).about([i]))))
 //!     }
 //! }
@@ -28,11 +27,11 @@ mod values;
 
 pub use bindings::handler::dsengine::plugin::http;
 pub use bindings::handler::exports::dsengine::plugin::handler::Outcome;
-pub use bindings::strategy::dsengine::plugin::{log, metrics, pixels, shared_state, time, tracks, types, zones};
-pub use types::{Alert, AlertDraft, Attribute, Bbox, Detection, Edit, Error, Frame, Level, Point, Value, Verdict};
-pub use values::json_text;
+pub use bindings::strategy::dsengine::plugin::*;
+pub use types::{Alert, AlertDraft, Attribute, Bbox, Edit, Error, Frame, Level, Point, Value, Verdict};
 #[doc(hidden)]
-pub use values::ready;
+pub use values::shown;
+pub use values::{Detection, json_text};
 
 /// The contract, generated from `wit/`. Both worlds share one set of types.
 #[doc(hidden)]
@@ -84,10 +83,10 @@ pub trait Strategy: Sized + 'static {
         Wants::default()
     }
     /// Whether it wants to see a detection; asked only where [`Wants::selective`].
-    fn should_process(&mut self, _detection: &Detection) -> bool {
+    fn should_process(&mut self, _detection: &types::Detection) -> bool {
         true
     }
-    /// Judges one frame. An error leaves the frame unchanged and is counted as a fault.
+    /// Judges one frame; indices count in `detections`. An error leaves the frame unchanged and is counted as a fault.
     fn judge(&mut self, frame: &Frame, detections: &[Detection]) -> Result<Verdict, Error>;
     /// Hands over what is not in [`state`], before a reload replaces this instance.
     fn suspend(&mut self) -> Vec<u8> {
@@ -109,35 +108,26 @@ pub trait Handler: Sized + 'static {
 
 /// Makes a [`Strategy`] the plugin of this crate; name and version are those of its `Cargo.toml`.
 #[macro_export]
+#[rustfmt::skip]
 macro_rules! export_strategy {
     ($plugin:ty) => {
         const _: () = {
             use $crate::bindings::strategy::exports::dsengine::plugin::strategy as contract;
-            use $crate::{Detection, Error, Frame, Strategy, Verdict};
+            use $crate::{Error, Frame, Strategy, Verdict, types};
             $crate::export_strategy!(@instance $plugin);
-
             impl contract::Guest for Exported {
                 fn describe() -> contract::Descriptor {
                     let $crate::Wants { pixels, labels, selective } = <$plugin as Strategy>::wants();
                     let (name, version) = (env!("CARGO_PKG_NAME").into(), env!("CARGO_PKG_VERSION").into());
                     contract::Descriptor { name, version, needs_pixels: pixels, labels, selective }
                 }
-                fn init() -> Result<(), Error> {
-                    INSTANCE.set(Some(<$plugin as Strategy>::new()?));
-                    Ok(())
+                fn init() -> Result<(), Error> { <$plugin as Strategy>::new().map(begin) }
+                fn should_process(d: types::Detection) -> bool { on(|p| Strategy::should_process(p, &d)) }
+                fn judge(frame: Frame, labels: Vec<String>, seen: Vec<types::Seen>) -> Result<Verdict, Error> {
+                    on(|p| Strategy::judge(p, &frame, &$crate::shown(&labels, &seen)))
                 }
-                fn should_process(detection: Detection) -> bool {
-                    INSTANCE.with_borrow_mut(|p| Strategy::should_process($crate::ready(p), &detection))
-                }
-                fn judge(frame: Frame, detections: Vec<Detection>) -> Result<Verdict, Error> {
-                    INSTANCE.with_borrow_mut(|p| Strategy::judge($crate::ready(p), &frame, &detections))
-                }
-                fn suspend() -> Vec<u8> {
-                    INSTANCE.with_borrow_mut(|p| Strategy::suspend($crate::ready(p)))
-                }
-                fn resume(from: String, handed: Vec<u8>) -> Result<(), Error> {
-                    INSTANCE.with_borrow_mut(|p| Strategy::resume($crate::ready(p), &from, &handed))
-                }
+                fn suspend() -> Vec<u8> { on(Strategy::suspend) }
+                fn resume(from: String, handed: Vec<u8>) -> Result<(), Error> { on(|p| Strategy::resume(p, &from, &handed)) }
             }
             $crate::bindings::strategy::export!(Exported with_types_in $crate::bindings::strategy);
         };
@@ -146,6 +136,10 @@ macro_rules! export_strategy {
         struct Exported;
         use ::std::cell::RefCell;
         ::std::thread_local!(static INSTANCE: RefCell<Option<$plugin>> = const { RefCell::new(None) });
+        fn begin(plugin: $plugin) { INSTANCE.set(Some(plugin)) }
+        fn on<R>(call: impl FnOnce(&mut $plugin) -> R) -> R {
+            INSTANCE.with_borrow_mut(|p| call(p.as_mut().expect("the engine calls init first")))
+        }
     };
 }
 
@@ -158,19 +152,13 @@ macro_rules! export_handler {
             use $crate::bindings::handler::exports::dsengine::plugin::handler as contract;
             use $crate::{Alert, Error, Handler, Outcome};
             $crate::export_strategy!(@instance $plugin);
-
             impl contract::Guest for Exported {
                 fn describe() -> contract::Descriptor {
                     let (name, version) = (env!("CARGO_PKG_NAME").into(), env!("CARGO_PKG_VERSION").into());
                     contract::Descriptor { name, version }
                 }
-                fn init() -> Result<(), Error> {
-                    INSTANCE.set(Some(<$plugin as Handler>::new()?));
-                    Ok(())
-                }
-                fn handle_alert(alert: Alert) -> Result<Outcome, Error> {
-                    INSTANCE.with_borrow_mut(|p| Handler::handle($crate::ready(p), &alert))
-                }
+                fn init() -> Result<(), Error> { <$plugin as Handler>::new().map(begin) }
+                fn handle_alert(alert: Alert) -> Result<Outcome, Error> { on(|p| Handler::handle(p, &alert)) }
             }
             $crate::bindings::handler::export!(Exported with_types_in $crate::bindings::handler);
         };

@@ -53,18 +53,30 @@ impl AlertDraft {
 
 /// A text as JSON, with its quotes.
 pub fn json_text(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out + "\""
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c < ' ' => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+/// A detection as [`Strategy::judge`] sees it: the fields of [`types::Detection`], which is one that stands alone. For
+/// its attributes ask [`detections::attributes`].
+#[derive(Clone, Copy)]
+pub struct Detection<'a> {
+    pub label: &'a str,
+    pub class_id: u32,
+    pub confidence: f32,
+    pub bbox: Bbox,
+    pub track_id: Option<u64>,
 }
 
 #[doc(hidden)]
-pub fn ready<T>(plugin: &mut Option<T>) -> &mut T {
-    plugin.as_mut().expect("the engine calls init first")
+pub fn shown<'a>(labels: &'a [String], seen: &[types::Seen]) -> Vec<Detection<'a>> {
+    let shown = |d: &types::Seen| {
+        let types::Seen { label, class_id, confidence, bbox, track_id } = *d;
+        Detection { label: &labels[label as usize], class_id, confidence, bbox, track_id }
+    };
+    seen.iter().map(shown).collect()
 }

@@ -93,7 +93,7 @@ impl Module {
             return Ok(Seat::Strategy(Box::new(found.clone())));
         }
         let handler = plan.handlers.iter().find_map(|h| match &h.kind {
-            HandlerKind::Module(module) if same(&module.path) => Some((h.name.to_string(), (**module).clone())),
+            HandlerKind::Module(module) if same(&module.path) => Some((h.name.to_string(), module.clone())),
             _ => None,
         });
         let (name, module) = handler.ok_or_else(|| {
@@ -131,7 +131,7 @@ impl Module {
             })),
             GuestKind::Handler => {
                 let module = ModulePlan { path: self.path.clone(), class, config, limits, grants };
-                Seat::Handler(self.name(), module)
+                Seat::Handler(self.name(), Box::new(module))
             }
         }
     }
@@ -142,7 +142,7 @@ pub(super) enum Seat {
     /// On the lanes.
     Strategy(Box<StrategyPlan>),
     /// Behind the policy, under this name.
-    Handler(String, ModulePlan),
+    Handler(String, Box<ModulePlan>),
 }
 
 fn entry(dir: &Path) -> Result<PathBuf, Error> {

@@ -2,6 +2,7 @@
 //!
 //! None waits but `http`; each is bounded by the limits, and what is handed over at once by the store.
 
+mod detections;
 mod http;
 mod log;
 mod pixels;
@@ -29,6 +30,7 @@ pub(super) fn link(linker: &mut Linker<Seat>) -> wasmtime::Result<()> {
     plugin::state::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     plugin::shared_state::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     plugin::zones::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    plugin::detections::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     plugin::tracks::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     plugin::pixels::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     plugin::http::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;

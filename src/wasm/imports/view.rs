@@ -7,7 +7,7 @@ use crate::wasm::convert::{from_bbox, to_bbox};
 use crate::wasm::seat::Seat;
 
 impl Seat {
-    fn zone(&self, name: &str) -> Option<&Zone> {
+    pub(super) fn zone(&self, name: &str) -> Option<&Zone> {
         self.call.zones.iter().find(|zone| zone.name == name)
     }
 }

@@ -321,6 +321,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         doc: "The tracker's id; nil where the object is not followed.",
     },
     Function {
+        name: "Frame:attributes",
+        params: &[INDEX],
+        returns: &["table<string, boolean | number | string>"],
+        mirrors: "detections.attributes",
+        doc: "What strategies before this one added to the detection, by name.",
+    },
+    Function {
         name: "Frame:track",
         params: &[INDEX],
         returns: &["Track?"],
@@ -345,7 +352,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "Frame:select",
         params: &[("query", "SelectQuery", "")],
         returns: &["Selection"],
-        mirrors: "",
+        mirrors: "detections.in-zone",
         doc: "The detections that fit: the fastest way to ask.",
     },
     Function {

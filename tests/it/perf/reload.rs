@@ -28,13 +28,16 @@ fn scene() -> String {
     street.replace("duration_s: 20", "duration_s: 3000").replace("fps: 15", "fps: 30")
 }
 
+/// A broken version, by its number, and what its refusal says.
+type Broken = fn(usize) -> (Vec<u8>, &'static str);
+
 /// One language's versions.
 struct Language {
     file: &'static str,
     /// A version that judges well and counts its calls in the state.
     good: fn(usize) -> Vec<u8>,
-    /// A broken version, and what its refusal says; the last one is only found out on probation.
-    broken: [fn(usize) -> (Vec<u8>, &'static str); 6],
+    /// Six ways to be broken; the last one is only found out on probation.
+    broken: [Broken; 6],
     /// The last version: faults where the state's count is below this.
     expects: fn(u64) -> Vec<u8>,
     /// From the save to the verdict at p99, at most.

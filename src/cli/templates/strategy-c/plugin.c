@@ -84,10 +84,8 @@ static void count_call(void) {
     if (!dsengine_plugin_state_set(&key, &value, NULL, &refusal)) dsengine_plugin_state_refusal_free(&refusal);
 }
 
-static bool counts(exports_dsengine_plugin_strategy_detection_t *detection) {
-    bool inside = false;
-    return detection->label.len == 6 && memcmp(detection->label.ptr, "person", 6) == 0 &&
-           dsengine_plugin_zones_contains(&zone, &detection->bbox, &inside) && inside;
+static bool is_person(const detection_strategy_string_t *label) {
+    return label->len == 6 && memcmp(label->ptr, "person", 6) == 0;
 }
 
 static void raise_alert(exports_dsengine_plugin_strategy_verdict_t *ret, uint32_t *people, size_t found) {
@@ -107,16 +105,20 @@ static void raise_alert(exports_dsengine_plugin_strategy_verdict_t *ret, uint32_
 }
 
 bool exports_dsengine_plugin_strategy_judge(exports_dsengine_plugin_strategy_frame_t *frame,
-                                            exports_dsengine_plugin_strategy_list_detection_t *detections,
+                                            detection_strategy_list_string_t *labels,
+                                            exports_dsengine_plugin_strategy_list_seen_t *detections,
                                             exports_dsengine_plugin_strategy_verdict_t *ret,
                                             exports_dsengine_plugin_strategy_error_t *err) {
     (void)err;
     memset(ret, 0, sizeof *ret);
     count_call();
-    uint32_t *people = malloc((detections->len + 1) * sizeof *people);
+    // Those in the zone, of which the people stay in the list.
+    detection_strategy_list_u32_t inside = {0};
+    dsengine_plugin_detections_in_zone(&zone, &inside);
+    uint32_t *people = inside.ptr;
     size_t found = 0;
-    for (size_t i = 0; i < detections->len; i++)
-        if (counts(&detections->ptr[i])) people[found++] = (uint32_t)i;
+    for (size_t i = 0; i < inside.len; i++)
+        if (is_person(&labels->ptr[detections->ptr[inside.ptr[i]].label])) people[found++] = inside.ptr[i];
     if (found < most) {
         enough = false;
     } else if (!enough) {
@@ -127,7 +129,8 @@ bool exports_dsengine_plugin_strategy_judge(exports_dsengine_plugin_strategy_fra
         raise_alert(ret, people, found);
     else
         free(people);
-    exports_dsengine_plugin_strategy_list_detection_free(detections);
+    detection_strategy_list_string_free(labels);
+    exports_dsengine_plugin_strategy_list_seen_free(detections);
     exports_dsengine_plugin_strategy_frame_free(frame);
     return true;
 }

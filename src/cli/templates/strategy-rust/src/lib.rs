@@ -4,9 +4,8 @@
 //!
 //! What there is to call: `sdk/src/lib.rs`, and the contract itself in `sdk/wit/`.
 
-use dsengine_plugin::{
-    AlertDraft, Detection, Error, Frame, Level, Strategy, Verdict, Wants, config, export_strategy, zones,
-};
+use dsengine_plugin::detections::in_zone;
+use dsengine_plugin::{AlertDraft, Detection, Error, Frame, Level, Strategy, Verdict, Wants, config, export_strategy};
 
 struct Plugin {
     zone: String,
@@ -24,8 +23,8 @@ impl Strategy for Plugin {
     }
 
     fn judge(&mut self, _frame: &Frame, detections: &[Detection]) -> Result<Verdict, Error> {
-        let inside = |d: &Detection| d.confidence >= 0.5 && zones::contains(&self.zone, d.bbox) == Some(true);
-        let people: Vec<usize> = (0..detections.len()).filter(|&i| inside(&detections[i])).collect();
+        let inside = in_zone(&self.zone).unwrap_or_default().into_iter().map(|i| i as usize);
+        let people: Vec<usize> = inside.filter(|&i| detections[i].confidence >= 0.5).collect();
         if people.len() < self.most {
             return Ok(Verdict::default());
         }
