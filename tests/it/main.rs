@@ -36,6 +36,7 @@ mod recorder;
 mod reload;
 mod run;
 mod scene;
+mod seams;
 mod signals;
 mod sources;
 mod track;

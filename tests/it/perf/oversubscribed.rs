@@ -52,7 +52,11 @@ impl Drop for Load {
 fn no_innocent_guest_is_convicted_on_a_machine_with_four_times_its_work() {
     let dir = tempfile::tempdir().unwrap();
     let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-    write(dir.path(), "scene.yaml", &street.replace("duration_s: 20", "duration_s: 3000").replace("fps: 15", "fps: 30"));
+    write(
+        dir.path(),
+        "scene.yaml",
+        &street.replace("duration_s: 20", "duration_s: 3000").replace("fps: 15", "fps: 30"),
+    );
     write(dir.path(), "rule.lua", RULE);
     let crowd = std::fs::read(root().join("plugins/prebuilt/crowd.wasm")).unwrap();
     std::fs::write(dir.path().join("crowd.wasm"), &crowd).unwrap();

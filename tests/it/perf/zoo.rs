@@ -40,9 +40,8 @@ type Exhibit = (&'static str, Vec<u8>, Fate, &'static str);
 const GOOD_LUA: &str = "function detect(frame)\n  for i in frame:select{ zone = 'all' } do frame:label(i) end\nend\n";
 
 fn lua() -> Vec<Exhibit> {
-    let load = |name, text: &str, told| {
-        (name, format!("{text}\nfunction detect(frame) end\n").into_bytes(), Refused, told)
-    };
+    let load =
+        |name, text: &str, told| (name, format!("{text}\nfunction detect(frame) end\n").into_bytes(), Refused, told);
     let mut zoo = vec![
         load("endless top level", "while true do end", "stopped after"),
         load("memory bomb at load", "t = {} while true do t[#t + 1] = table.create(10000, 0) end", "victim.lua"),
@@ -115,7 +114,9 @@ impl Site {
     fn new(dir: &Path, first: [&[u8]; 2]) -> Self {
         let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
         let scene = |fps: u64, seconds: u64| {
-            street.replace("duration_s: 20", &format!("duration_s: {seconds}")).replace("fps: 15", &format!("fps: {fps}"))
+            street
+                .replace("duration_s: 20", &format!("duration_s: {seconds}"))
+                .replace("fps: 15", &format!("fps: {fps}"))
         };
         write(dir, "bad.yaml", &scene(60, 3000));
         write(dir, "clip.yaml", &scene(25, FRAMES / 25));
@@ -130,7 +131,9 @@ impl Site {
             std::fs::write(dir.join(name), bytes).unwrap();
         }
         let test = |id: &str, pattern: &str| {
-            format!("  - {{ id: {id}, type: test, uri: 'test:pattern={pattern},frames={FRAMES},fps=25,size=64x64', realtime: true }}\n")
+            format!(
+                "  - {{ id: {id}, type: test, uri: 'test:pattern={pattern},frames={FRAMES},fps=25,size=64x64', realtime: true }}\n"
+            )
         };
         let victim = |name: &str| {
             let (short, kind) = name.split_once('.').unwrap();
