@@ -63,7 +63,7 @@ fn frame(clock: &dyn Clock, source: &str, seq: u64) -> Frame {
 }
 
 /// An accepted alert.
-fn alert(key: &str) -> Arc<Alert> {
+pub(crate) fn alert(key: &str) -> Arc<Alert> {
     let clock = Wall::new();
     let metrics = Metrics::new(clock.clone());
     let mut gate = Gate::new(&plan(), &"gate".into(), MemoryStore::new(1), &[], &metrics);
@@ -317,7 +317,7 @@ fn a_log_file_that_cannot_be_written_is_an_error_at_the_start() {
 }
 
 /// A real HTTP server that answers as it is told and keeps what it got.
-struct Receiver {
+pub(crate) struct Receiver {
     url: String,
     got: Arc<Mutex<Vec<(HeaderMap, serde_json::Value)>>>,
     _runtime: Runtime,
@@ -341,9 +341,17 @@ impl Receiver {
         Self { url, got, _runtime: runtime }
     }
 
-    fn handler(&self) -> Arc<dyn Handler> {
+    pub(crate) fn handler(&self) -> Arc<dyn Handler> {
         webhook(&self.url)
     }
+}
+
+/// A receiver that answers everything with this.
+pub(crate) fn refusing(status: u16) -> Receiver {
+    Receiver::new(match status {
+        404 => &[404],
+        _ => &[503],
+    })
 }
 
 fn webhook(url: &str) -> Arc<dyn Handler> {

@@ -30,6 +30,8 @@ struct Guest {
     start: &'static str,
     init: String,
     body: String,
+    /// Frames that an instance passes unchanged before `body` has its way.
+    patience: u32,
     extra: &'static str,
 }
 
@@ -38,7 +40,7 @@ impl Guest {
     fn strategy(body: impl Into<String>) -> Self {
         let (world, init) = ("strategy", "(call $fine)".to_owned());
         let (imports, texts) = (String::new(), String::new());
-        Self { world, version: "0.1.0", imports, texts, start: "", init, body: body.into(), extra: "" }
+        Self { world, version: "0.1.0", imports, texts, start: "", init, body: body.into(), patience: 0, extra: "" }
     }
 
     /// A handler whose `handle-alert` runs these instructions.
@@ -64,7 +66,14 @@ impl Guest {
     }
 
     fn wat(&self) -> String {
-        let Self { world, version, imports, texts, start, init, body, extra } = self;
+        let Self { world, version, imports, texts, start, init, body, patience, extra } = self;
+        let body = match patience {
+            0 => body.clone(),
+            patience => format!(
+                "(global.set $seen (i32.add (global.get $seen) (i32.const 1)))
+                 (if (result i32) (i32.gt_u (global.get $seen) (i32.const {patience})) (then {body}) (else (call $fine)))"
+            ),
+        };
         let export = |name: &str, kind: &str, body: &str| {
             format!("(func (export \"dsengine:plugin/{world}@{version}#{name}\") {kind} {body})\n")
         };
@@ -84,6 +93,7 @@ impl Guest {
             r#"(module {imports}
             (memory (export "memory") 2)
             (global $top (mut i32) (i32.const {HEAP}))
+            (global $seen (mut i32) (i32.const 0))
             (data (i32.const 512) "wat0.1.0")
             (data (i32.const {TEXTS}) "{texts}")
             (func $describe (result i32)
@@ -250,7 +260,11 @@ pub(crate) fn asks_for_the_seventh() -> Vec<u8> {
 
 /// Traps in every `judge`.
 pub(crate) fn trap() -> Vec<u8> {
-    Guest::strategy("unreachable").build()
+    trapping().build()
+}
+
+fn trapping() -> Guest {
+    Guest::strategy("unreachable")
 }
 
 /// Traps in `init`.
@@ -268,15 +282,23 @@ pub(crate) fn refuse() -> Vec<u8> {
 
 /// Answers every frame with an error: code `judge`, message `not today`.
 pub(crate) fn fail() -> Vec<u8> {
+    failing().build()
+}
+
+fn failing() -> Guest {
     let mut guest = Guest::strategy("");
     let (code, message) = (guest.text("judge"), guest.text("not today"));
     guest.body = format!("(call $fail {code} {message})");
-    guest.build()
+    guest
 }
 
 /// Never returns from `judge`.
 pub(crate) fn spin() -> Vec<u8> {
-    Guest::strategy("(loop $l (br $l)) unreachable").build()
+    spinning().build()
+}
+
+fn spinning() -> Guest {
+    Guest::strategy("(loop $l (br $l)) unreachable")
 }
 
 /// Never returns from `init`.
@@ -302,6 +324,10 @@ pub(crate) fn busy(turns: u32) -> Vec<u8> {
 
 /// Takes memory in `judge`, 10 MiB at a time and written to, until it is refused; then traps, as allocators do.
 pub(crate) fn grow() -> Vec<u8> {
+    growing().build()
+}
+
+fn growing() -> Guest {
     Guest::strategy(
         "(loop $l
             (local.set $at (memory.grow (i32.const 160)))
@@ -310,28 +336,38 @@ pub(crate) fn grow() -> Vec<u8> {
             (br $l))
          unreachable",
     )
-    .build()
 }
 
 /// Calls itself without end.
 pub(crate) fn recurse() -> Vec<u8> {
+    recursing().build()
+}
+
+fn recursing() -> Guest {
     let extra = "(func $deep (param i32) (result i32)
         (i32.add (call $deep (i32.add (local.get 0) (i32.const 1))) (local.get 0)))";
-    Guest { extra, ..Guest::strategy("(drop (call $deep (i32.const 0))) (call $fine)") }.build()
+    Guest { extra, ..Guest::strategy("(drop (call $deep (i32.const 0))) (call $fine)") }
 }
 
 /// Keeps the detection of index 4,000,000,000.
 pub(crate) fn index_out_of_range() -> Vec<u8> {
+    out_of_range().build()
+}
+
+fn out_of_range() -> Guest {
     Guest::strategy(format!(
         "(drop (call $fine)) (i32.store (i32.const {NUMBER}) (i32.const 4000000000)) {} {} (i32.const {RESULT})",
         keeps(),
         list(KEEP, &format!("(i32.const {NUMBER})"), "(i32.const 1)"),
     ))
-    .build()
 }
 
 /// Adds a detection (56 bytes) whose box has no left edge: NaN.
 pub(crate) fn nan_box() -> Vec<u8> {
+    boxing_nan().build()
+}
+
+fn boxing_nan() -> Guest {
     Guest::strategy(format!(
         "(drop (call $fine))
          (local.set $at (call $alloc (i32.const 8) (i32.const 56)))
@@ -343,11 +379,14 @@ pub(crate) fn nan_box() -> Vec<u8> {
          {} (i32.const {RESULT})",
         list(ADDED, "(local.get $at)", "(i32.const 1)"),
     ))
-    .build()
 }
 
 /// Changes the first detection's confidence (an edit has 24 bytes) to infinity.
 pub(crate) fn infinite_confidence() -> Vec<u8> {
+    overconfident().build()
+}
+
+fn overconfident() -> Guest {
     Guest::strategy(format!(
         "(drop (call $fine))
          (local.set $at (call $alloc (i32.const 4) (i32.const 24)))
@@ -356,7 +395,6 @@ pub(crate) fn infinite_confidence() -> Vec<u8> {
          {} (i32.const {RESULT})",
         list(EDITS, "(local.get $at)", "(i32.const 1)"),
     ))
-    .build()
 }
 
 /// Raises this many alerts on every frame.
@@ -382,6 +420,10 @@ pub(crate) fn many_alerts(count: u32) -> Vec<u8> {
 /// Raises an alert whose message claims this many bytes, and takes the memory for them where it gets it. What is there
 /// is zeros.
 pub(crate) fn long_message(bytes: u32) -> Vec<u8> {
+    with_message(bytes).build()
+}
+
+fn with_message(bytes: u32) -> Guest {
     Guest::strategy(format!(
         "(drop (call $fine))
          (drop (memory.grow (i32.const {pages})))
@@ -391,7 +433,6 @@ pub(crate) fn long_message(bytes: u32) -> Vec<u8> {
         list(ALERTS, "(local.get $at)", "(i32.const 1)"),
         pages = bytes / 65536 + 1,
     ))
-    .build()
 }
 
 /// Counts its calls in the state, under `calls`: eight bytes, the lowest first.
@@ -417,6 +458,10 @@ pub(crate) fn counter() -> Vec<u8> {
 
 /// Counts as [`counter`], and traps afterwards: what a failed call wrote must not stay.
 pub(crate) fn count_and_trap() -> Vec<u8> {
+    counting_and_trapping().build()
+}
+
+fn counting_and_trapping() -> Guest {
     let mut guest = Guest::strategy("").import("state", "set", "(param i32 i32 i32 i32 i32 i64 i32)");
     let key = guest.text("calls");
     guest.body = format!(
@@ -424,17 +469,30 @@ pub(crate) fn count_and_trap() -> Vec<u8> {
          (call $state.set {key} (i32.const {NUMBER}) (i32.const 8) (i32.const 0) (i64.const 0) (i32.const {ANSWER}))
          unreachable"
     );
-    guest.build()
+    guest
 }
 
 /// Traps from its `calls`-th frame on, counted in the instance.
 pub(crate) fn late(calls: u32) -> Vec<u8> {
-    let body = format!(
-        "(global.set $seen (i32.add (global.get $seen) (i32.const 1)))
-         (if (i32.gt_u (global.get $seen) (i32.const {calls})) (then unreachable))
-         (call $fine)"
-    );
-    Guest { extra: "(global $seen (mut i32) (i32.const 0))", ..Guest::strategy(body) }.build()
+    Guest { patience: calls, ..trapping() }.build()
+}
+
+/// What judges this many frames well and then does what it came for: each with a word of what is said of it.
+pub(crate) fn patient(calls: u32) -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let zoo = [
+        ("trap", trapping(), "unreachable"),
+        ("error", failing(), "not today"),
+        ("endless loop", spinning(), "stopped after"),
+        // Whichever limit it meets first.
+        ("memory bomb", growing(), "judge"),
+        ("recursion", recursing(), "stack"),
+        ("index out of range", out_of_range(), "keeps detection 4000000000"),
+        ("box of NaN", boxing_nan(), "the box x NaN"),
+        ("infinite confidence", overconfident(), "the confidence inf"),
+        ("message of 100 MB", with_message(100_000_000), "judge"),
+        ("half-done work", counting_and_trapping(), "unreachable"),
+    ];
+    zoo.map(|(name, guest, told)| (name, Guest { patience: calls, ..guest }.build(), told)).into()
 }
 
 /// Traps where the state's `calls` is below `least`.

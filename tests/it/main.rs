@@ -37,6 +37,7 @@ mod recorder;
 mod reload;
 mod run;
 mod scene;
+mod seams;
 mod signals;
 mod sources;
 mod track;

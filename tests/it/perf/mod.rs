@@ -2,4 +2,6 @@
 
 mod memory;
 mod overload;
+mod oversubscribed;
 mod reload;
+mod zoo;
