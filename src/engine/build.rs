@@ -26,12 +26,12 @@ use crate::backend::{Backend, Sink};
 use crate::config::{HandlerKind, Input, Plan, StrategyKind};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
-use crate::handlers;
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::strategy::{Motion, Strategy};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
+use crate::{handlers, wasm};
 
 /// Largest script or component that is read.
 const MODULE_BYTES_MAX: u64 = 64 << 20;
@@ -123,7 +123,7 @@ impl Builder {
             .build()
             .map_err(|e| Error::new(Code::Io, format!("cannot start the control threads: {e}")))?;
 
-        let guests = Guests::start(Arc::clone(&metrics), runtime.handle().clone(), None)?;
+        let guests = Guests::start(Arc::clone(&metrics), runtime.handle().clone(), wasm::cache_folder())?;
         plan.sources.iter().for_each(|source| guests.know(&source.id, &source.zones));
         let mut contents = Contents::default();
         let mut all_handlers = own_handlers;
@@ -373,7 +373,7 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
         Err(e) => return vec![started(e)],
     };
     let metrics = Metrics::new(Arc::new(SystemClock::new()));
-    let guests = match Guests::start(metrics, runtime.handle().clone(), None) {
+    let guests = match Guests::start(metrics, runtime.handle().clone(), wasm::cache_folder()) {
         Ok(guests) => guests,
         Err(e) => return vec![e],
     };

@@ -58,7 +58,7 @@ impl Version {
 }
 
 impl Guests {
-    /// Starts what guests need. `cache` is a private folder for compiled components; `None` takes the user's own.
+    /// Starts what guests need. `cache` is a private folder that keeps compiled components; `None` keeps none.
     ///
     /// # Errors
     /// [`Code::Io`] when the system gives no thread.
