@@ -39,11 +39,14 @@ impl Observer for Alerts {
 pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     let input = Input { config: args.config.clone(), ..Input::default() };
     let as_source = Input { source: Some(format!("trace:{}", args.trace.display())), ..input.clone() };
-    let (loaded, fallback) = match (input.load(Vec::new()), as_source.load(Vec::new())) {
-        (Ok(loaded), Ok(fallback)) => (loaded, fallback.plan.sources),
-        (Err(exit), _) | (_, Err(exit)) => return exit,
+    let mut loaded = match input.load(Vec::new()) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
     };
-    let mut loaded = loaded;
+    let fallback = match as_source.load(Vec::new()) {
+        Ok(fallback) => fallback.plan.sources,
+        Err(exit) => return exit,
+    };
     let plan = &mut loaded.plan;
     let names = match Reader::sources(&args.trace) {
         Ok(names) => names,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::grave::Grave;
-use super::guests::{Guests, Version};
+use super::guests::{Guests, Version, read_module};
 use super::handle::{Handle, Running, Shared, Source};
 use super::handlers::Replaceable;
 use super::inbox::in_flight_max;
@@ -13,9 +13,10 @@ use super::lane::Lane;
 use super::live::{Events, Live};
 use super::pool::Pool;
 use super::rejected::Rejected;
-use super::reload::{All, Reloads, Running as RunningStrategy, RunningHandler, Seat};
+use super::reload::{All, Reloads};
 use super::route::{Common, Inlet, Route};
 use super::rule::Rule;
+use super::running::{Running as RunningStrategy, RunningHandler, Seat, module};
 use super::shadow::Shadow;
 use super::strategies::{Notes, StrategyBoard};
 use super::{Engine, Observer, SystemClock, spawn};
@@ -32,9 +33,6 @@ use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
 use crate::{handlers, wasm};
-
-/// Largest script or component that is read.
-const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// Makes a strategy for a source.
 type Factory = Box<dyn Fn(&SourceId) -> Box<dyn Strategy> + Send>;
@@ -163,7 +161,7 @@ impl Builder {
         let mut versions: Vec<Option<Version>> = Vec::with_capacity(plan.strategies.len());
         let mut running_strategies: Vec<Option<RunningStrategy>> = Vec::with_capacity(plan.strategies.len());
         for (strategy, board) in plan.strategies.iter().zip(&boards) {
-            let Some(path) = super::reload::module(strategy) else {
+            let Some(path) = module(strategy) else {
                 versions.push(None);
                 running_strategies.push(None);
                 continue;
@@ -382,7 +380,7 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
         let judged = |id: &SourceId| strategy.sources.is_empty() || strategy.sources.contains(id);
         let source = plan.sources.iter().map(|s| &s.id).find(|id| judged(id));
         let source = source.cloned().unwrap_or_else(|| SourceId::from("check"));
-        let bytes = read_module(super::reload::module(strategy)?).ok()?;
+        let bytes = read_module(module(strategy)?).ok()?;
         guests.strategy(strategy, &bytes).and_then(|version| version.rehearsal(&source)).err()
     });
     let handlers = plan.handlers.iter().filter_map(|handler| {
@@ -390,18 +388,6 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
         guests.handler(&handler.name, module, &read_module(&module.path).ok()?).err()
     });
     strategies.chain(handlers).collect()
-}
-
-/// Reads a script or component, up to the largest there may be.
-pub(super) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
-    let size = std::fs::metadata(path)?.len();
-    if size > MODULE_BYTES_MAX {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::FileTooLarge,
-            format!("is {size} bytes, the limit is {MODULE_BYTES_MAX}"),
-        ));
-    }
-    std::fs::read(path)
 }
 
 /// The contents of every module, each read once.

@@ -17,6 +17,9 @@ use crate::telemetry::Metrics;
 use crate::types::{SourceId, Zone};
 use crate::{lua, wasm};
 
+/// Largest script or component that is read.
+const MODULE_BYTES_MAX: u64 = 64 << 20;
+
 /// What all guests of an engine share.
 pub struct Guests {
     state: Arc<StateStore>,
@@ -235,4 +238,16 @@ fn script(home: Home, path: &Path, text: &str) -> lua::Script {
         on_failure: crate::config::OnFailure::Pass,
         class: None,
     }
+}
+
+/// Reads a script or component, up to the largest there may be.
+pub(super) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MODULE_BYTES_MAX {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("is {size} bytes, the limit is {MODULE_BYTES_MAX}"),
+        ));
+    }
+    std::fs::read(path)
 }

@@ -121,7 +121,7 @@ impl Handle {
             );
         };
         let contents =
-            super::build::read_module(&path).map_err(|e| Error::new(Code::Io, format!("{}: {e}", path.display())))?;
+            super::guests::read_module(&path).map_err(|e| Error::new(Code::Io, format!("{}: {e}", path.display())))?;
         self.reload(&path, &contents)
     }
 

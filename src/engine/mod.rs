@@ -16,11 +16,13 @@ mod lane;
 pub mod live;
 mod pool;
 mod probation;
+mod rehearse;
 mod rejected;
 mod reload;
 mod rhythm;
 mod route;
 mod rule;
+mod running;
 mod shadow;
 pub mod status;
 mod strategies;
@@ -42,6 +44,9 @@ use crate::backend::Backend;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::types::{Alert, Frame};
+
+/// Longest wait of a reload for a lane to come to the end of a frame: far above any call's wall ceiling.
+const LANE_WAIT: Duration = Duration::from_secs(5);
 
 /// Sees what an engine does, from its lanes' threads: tests, recorders, embedders. Must be quick.
 pub trait Observer: Send + Sync {

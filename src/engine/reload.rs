@@ -6,26 +6,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::guests::{Guests, Version};
-use super::handlers::Replaceable;
-use super::lane::{Control, Look};
+use super::LANE_WAIT;
+use super::guests::Guests;
+use super::lane::Control;
 use super::probation::Probation;
+use super::rehearse::{looks, rehearse};
 use super::rejected::Rejected;
-use super::route::Route;
+use super::running::{Running, RunningHandler, Trial};
 use super::shadow::Shadow;
 use super::status::PluginStatus;
-use super::strategies::StrategyBoard;
-use crate::config::{HandlerKind, HandlerPlan, ModulePlan, StrategyKind, StrategyPlan};
+use crate::config::StrategyPlan;
 use crate::error::{Code, Error};
 use crate::guest::Fault;
-use crate::strategy::{Strategy, View, apply};
+use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
-use crate::types::{Clock, SourceId};
-
-/// Longest wait for a lane to come to the end of a frame: far above any call's wall ceiling.
-const LANE_WAIT: Duration = Duration::from_secs(5);
+use crate::types::Clock;
 
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,85 +36,6 @@ pub struct Reloaded {
     pub tried: usize,
     /// `false` when the contents were already running and nothing was done.
     pub changed: bool,
-}
-
-/// One place where a guest runs: a rule on a lane.
-#[derive(Clone)]
-pub(super) struct Seat {
-    pub(super) source: SourceId,
-    pub(super) route: Arc<Route>,
-    pub(super) rule: usize,
-}
-
-/// A strategy as it runs.
-pub(super) struct Running {
-    pub(super) plan: StrategyPlan,
-    pub(super) board: Arc<StrategyBoard>,
-    pub(super) seats: Vec<Seat>,
-    pub(super) bytes: Arc<[u8]>,
-    generation: u64,
-    /// Highest generation ever given: numbers are not used twice.
-    highest: u64,
-    trial: Option<Trial>,
-    /// What was rolled back, and why: not tried again until it changes.
-    bad: Option<(Arc<[u8]>, String)>,
-}
-
-/// What is put back if the probation fails.
-struct Trial {
-    probation: Arc<Probation>,
-    plan: StrategyPlan,
-    bytes: Arc<[u8]>,
-    generation: u64,
-}
-
-impl Running {
-    pub(super) fn new(plan: StrategyPlan, board: Arc<StrategyBoard>, bytes: Arc<[u8]>) -> Self {
-        Self { plan, board, seats: Vec::new(), bytes, generation: 1, highest: 1, trial: None, bad: None }
-    }
-
-    fn path(&self) -> Option<&Path> {
-        module(&self.plan)
-    }
-
-    /// Takes note of how a probation ended meanwhile.
-    fn settle(&mut self) {
-        let Some(trial) = &self.trial else { return };
-        if trial.probation.failed() {
-            let reason = trial.probation.reason().unwrap_or_default();
-            if let Some(Trial { plan, bytes, generation, .. }) = self.trial.take() {
-                self.bad = Some((std::mem::replace(&mut self.bytes, bytes), reason));
-                (self.plan, self.generation) = (plan, generation);
-            }
-        } else if trial.probation.passed() {
-            self.trial = None;
-        }
-    }
-}
-
-/// The file of a strategy that has one.
-pub(super) fn module(plan: &StrategyPlan) -> Option<&Path> {
-    match &plan.kind {
-        StrategyKind::Motion => None,
-        StrategyKind::Lua(path) | StrategyKind::Wasm(path) => Some(path),
-    }
-}
-
-/// A handler as it runs.
-pub(super) struct RunningHandler {
-    pub(super) plan: HandlerPlan,
-    pub(super) place: Arc<Replaceable>,
-    pub(super) bytes: Arc<[u8]>,
-    pub(super) generation: u64,
-}
-
-impl RunningHandler {
-    pub(super) fn module(&self) -> Option<&ModulePlan> {
-        match &self.plan.kind {
-            HandlerKind::Module(module) => Some(module),
-            _ => None,
-        }
-    }
 }
 
 /// See the module.
@@ -449,37 +366,4 @@ impl Reloads {
         }
         Ok(Reloaded { strategies: vec![of], generation, lanes, tried, changed: true })
     }
-}
-
-/// What each lane remembers; `None` where it has ended.
-fn looks(seats: &[Seat]) -> impl Iterator<Item = (&Seat, Option<Look>)> {
-    let waits: Vec<_> = seats
-        .iter()
-        .map(|seat| {
-            let (answer, wait) = crossbeam_channel::bounded(1);
-            seat.route.inbox.control(Control::Look { rule: seat.rule, answer });
-            wait
-        })
-        .collect();
-    seats.iter().zip(waits).map(|(seat, wait)| (seat, wait.recv_timeout(LANE_WAIT).ok()))
-}
-
-/// Lets an instance without side effects take over and judge the remembered frames. The first fault refuses it.
-fn rehearse(version: &Version, seat: &Seat, look: Option<&Look>) -> Result<usize, Error> {
-    let Some(Look { version: from, state, frames, zones }) = look else { return Ok(0) };
-    let mut strategy = version.rehearsal(&seat.source)?;
-    let refused = |when: String, fault: &Fault| {
-        Error::new(Code::Plugin, format!("self-test on {}, {when}: {fault}", seat.source))
-            .hint("the running version goes on; the self-test judges the last frames again, without effects")
-    };
-    strategy.resume(from, state).map_err(|fault| refused("taking over".into(), &fault))?;
-    for remembered in frames {
-        let frame = &remembered.frame;
-        let verdict = strategy.judge(&View { frame, tracks: &remembered.tracks, zones });
-        let mut detections = frame.detections.clone();
-        verdict
-            .and_then(|verdict| apply(verdict, true, &mut detections))
-            .map_err(|fault| refused(format!("frame {}", frame.seq), &fault))?;
-    }
-    Ok(frames.len())
 }
