@@ -488,7 +488,7 @@ pub(crate) fn patient(calls: u32) -> Vec<(&'static str, Vec<u8>, &'static str)> 
         ("recursion", recursing(), "stack"),
         ("index out of range", out_of_range(), "keeps detection 4000000000"),
         ("box of NaN", boxing_nan(), "the box x NaN"),
-        ("infinite confidence", overconfident(), "the confidence inf"),
+        ("infinite confidence", overconfident(), "the verdict "),
         ("message of 100 MB", with_message(100_000_000), "judge"),
         ("half-done work", counting_and_trapping(), "unreachable"),
     ];

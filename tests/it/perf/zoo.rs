@@ -73,8 +73,8 @@ fn lua() -> Vec<Exhibit> {
         );
         zoo.push((name, text.into_bytes(), RolledBack, told));
     }
-    let flood = "function detect(frame) for n = 1, 10000 do frame:alert{ rule = 'r', key = n } end end";
-    zoo.push(("10,000 alerts", flood.into(), Taken, ""));
+    let flood = "function detect(frame) for n = 1, 3000 do frame:alert{ rule = 'r', key = n } end end";
+    zoo.push(("3,000 alerts", flood.into(), Taken, ""));
     let slow = "function detect(frame) local x = 0 for n = 1, 300000 do x += n end end";
     zoo.push(("slow and legal", slow.into(), Taken, ""));
     zoo.push(("endless suspend", format!("{GOOD_LUA}function suspend() while true do end end").into(), Taken, ""));
@@ -202,8 +202,13 @@ impl Site {
     /// Saves a version and waits for what becomes of it.
     fn put(&mut self, path: &Path, (name, bytes, fate, told): &Exhibit) {
         std::fs::write(path, bytes).unwrap();
+        // Of this strategy: others may pass their probation meanwhile.
+        let strategy = path.file_name().unwrap().to_str().unwrap().replace('.', "-");
+        let settled =
+            |line: &str| line.contains(&strategy) && ["rolled back to", "stays"].iter().any(|word| line.contains(word));
         let verdict = |line: &str| {
-            ["script not reloaded", "script reloaded", "rolled back to"].iter().any(|word| line.contains(word))
+            ["script not reloaded", "script reloaded"].iter().any(|word| line.contains(word))
+                || line.contains(&strategy) && line.contains("rolled back to")
         };
         let line = self.run.wait_line(LIMIT, verdict);
         let line = match fate {
@@ -215,11 +220,11 @@ impl Site {
             RolledBack if line.contains("rolled back to") => line,
             RolledBack => {
                 assert!(line.contains("script reloaded"), "{name}: {line}");
-                self.run.wait_line(LIMIT, |line| line.contains("rolled back to") || line.contains("stays"))
+                self.run.wait_line(LIMIT, settled)
             }
             Taken => {
                 assert!(line.contains("script reloaded"), "{name}: {line}");
-                self.frames(20.0);
+                self.frames(70.0);
                 line
             }
         };
