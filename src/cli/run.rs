@@ -219,6 +219,10 @@ fn watcher(engine: &Handle) -> Option<watch::Watcher> {
 
 fn reload(engine: &Handle, change: &watch::Changed) {
     let script = change.path.display();
+    if !engine.modules().contains(&change.path) {
+        tracing::info!(%script, "an edit of a file that nothing runs any more: another was promoted to its place");
+        return;
+    }
     match engine.reload(&change.path, &change.bytes) {
         Ok(done) if done.changed => {
             let (generation, lanes, tried) = (done.generation, done.lanes, done.tried);

@@ -32,7 +32,12 @@ pub(crate) fn run(args: &Args) -> Exit {
     let plan = &loaded.plan;
     let broken = engine::check_modules(plan);
     for error in &broken {
-        eprintln!("warning: {error}");
+        eprintln!("error: {error}");
+    }
+    if !broken.is_empty() {
+        // What a machine lacks is a warning; a module that does not load is wrong on every machine.
+        println!("not valid: {} of its scripts and components cannot be loaded", broken.len());
+        return Exit::Usage;
     }
     println!(
         "valid: {} source{}, {} model{}, {} strategies, {} handlers, {} warning{}",
@@ -42,10 +47,10 @@ pub(crate) fn run(args: &Args) -> Exit {
         plural(plan.models.len()),
         plan.strategies.len(),
         plan.handlers.len(),
-        warnings.len() + broken.len(),
-        plural(warnings.len() + broken.len()),
+        warnings.len(),
+        plural(warnings.len()),
     );
-    let fails = !broken.is_empty() || warnings.iter().any(|w| w.fails_strict());
+    let fails = warnings.iter().any(|w| w.fails_strict());
     if args.strict && fails { Exit::Failed } else { Exit::Fine }
 }
 

@@ -138,15 +138,22 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
 }
 
 #[test]
-fn validate_loads_the_scripts_and_strict_fails_on_a_broken_one() {
+fn validate_loads_the_scripts_and_fails_on_a_broken_one() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "rule.lua", "function detect(frame)\n  if then\nend\n");
     let config =
         "sources: [{ id: a, uri: 'test:frames=1' }]\ndetection: { strategies: [{ name: r, module: rule.lua }] }\n";
     write(dir.path(), "config.yaml", config);
-    let out = Dsengine::new(["validate", "config.yaml"]).cwd(dir.path()).run().expect(0);
-    assert!(out.stderr.contains("rule.lua:2:"), "{}", out.stderr);
-    Dsengine::new(["validate", "config.yaml", "--strict"]).cwd(dir.path()).run().expect(1);
+    let out = Dsengine::new(["validate", "config.yaml"]).cwd(dir.path()).run().expect(2);
+    assert!(out.stderr.starts_with("error: ") && out.stderr.contains("rule.lua:2:"), "{}", out.stderr);
+    assert!(out.stdout.starts_with("not valid: "), "{}", out.stdout);
+    write(dir.path(), "rule.lua", "function detect(frame) end\n");
+    Dsengine::new(["validate", "config.yaml", "--strict"]).cwd(dir.path()).run().expect(0);
+    let folder = config.replace("rule.lua", "scripts");
+    std::fs::create_dir(dir.path().join("scripts")).unwrap();
+    write(dir.path(), "config.yaml", &folder);
+    let out = Dsengine::new(["validate", "config.yaml"]).cwd(dir.path()).run().expect(2);
+    assert!(out.stderr.contains("name the .lua or .wasm in it"), "{}", out.stderr);
 }
 
 #[test]

@@ -280,6 +280,11 @@ fn module_kind(entry: &StrategyEntry, module: &Path, path: &str, site: &mut Site
     match module.extension().and_then(|e| e.to_str()) {
         Some("lua" | "luau") => Some(StrategyKind::Lua(site.find(module))),
         Some("wasm") => Some(StrategyKind::Wasm(site.find(module))),
+        _ if site.find(module).is_dir() => {
+            let message = format!("strategy `{}`: {} is a folder", entry.name, module.display());
+            site.wrong(&at, message, "name the .lua or .wasm in it, as its plugin.toml has it under `entry`");
+            None
+        }
         None | Some("py") => {
             let stem = module.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
             let message = format!("strategy `{}` is a Python module, which is not run", entry.name);

@@ -5,7 +5,9 @@
 //! What there is to call: `sdk/src/lib.rs`, and the contract itself in `sdk/wit/`.
 
 use dsengine_plugin::detections::in_zone;
-use dsengine_plugin::{AlertDraft, Detection, Error, Frame, Level, Strategy, Verdict, Wants, config, export_strategy};
+use dsengine_plugin::{
+    AlertDraft, Detection, Error, Frame, Level, Strategy, Verdict, Wants, config, export_strategy, zones,
+};
 
 struct Plugin {
     zone: String,
@@ -14,7 +16,11 @@ struct Plugin {
 
 impl Strategy for Plugin {
     fn new() -> Result<Self, Error> {
-        Ok(Self { zone: config::need("zone")?, most: config::or("most", 3)? })
+        let zone: String = config::need("zone")?;
+        if !zones::names().contains(&zone) {
+            return Err(Error::new("config", format!("config.zone is '{zone}', and this source has no such zone")));
+        }
+        Ok(Self { zone, most: config::or("most", 3)? })
     }
 
     fn wants() -> Wants {
