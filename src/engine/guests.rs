@@ -218,6 +218,14 @@ fn ask(
     } else {
         Grants::of(name, &manifest.needs, granted)?
     };
+    let unasked = grants.unasked(granted);
+    if !unasked.is_empty() {
+        let what = unasked.join(", ");
+        tracing::warn!(
+            plugin = name,
+            "granted, but not asked for and so not had: {what} (ask in plugin.toml under [needs], or by ---@needs)"
+        );
+    }
     Ok((Arc::new(grants), limits(&manifest.limits)))
 }
 

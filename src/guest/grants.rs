@@ -43,6 +43,24 @@ impl Grants {
         Self { has: Needs { http, shared_state, pixels, env, files }, env: values, secrets }
     }
 
+    /// What the configuration grants and the guest does not ask for, in words.
+    pub fn unasked(&self, granted: &GrantPlan) -> Vec<String> {
+        let has = &self.has;
+        let hosts = granted.http.iter().filter(|host| !has.http.contains(host)).map(|host| format!("http {host}"));
+        let names = granted.env.iter().filter(|name| !has.env.contains(name)).map(|name| format!("env {name}"));
+        let mut unasked: Vec<String> = hosts.chain(names).collect();
+        for (granted, has, word) in [
+            (granted.shared_state, has.shared_state, "shared_state"),
+            (granted.pixels, has.pixels, "pixels"),
+            (!granted.files.is_empty(), !has.files.is_empty(), "files"),
+        ] {
+            if granted && !has {
+                unasked.push(word.to_owned());
+            }
+        }
+        unasked
+    }
+
     /// What `plugin` has after asking for `asked` where the configuration grants `granted`.
     ///
     /// # Errors
@@ -102,5 +120,6 @@ mod tests {
         let granted = GrantPlan { pixels: true, shared_state: true, ..GrantPlan::default() };
         let grants = Grants::of("p", &Needs { pixels: true, ..Needs::default() }, &granted).unwrap();
         assert_eq!((grants.has.pixels, grants.has.shared_state), (true, false));
+        assert_eq!(grants.unasked(&granted), ["shared_state"]);
     }
 }
