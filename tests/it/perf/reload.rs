@@ -82,8 +82,10 @@ const WASM: Language = Language {
     good: |n| marked(std::fs::read(root().join("plugins/prebuilt/crowd.wasm")).unwrap(), n),
     broken: [
         |n| {
-            let bytes = marked(guests::good(), n);
-            (bytes[..bytes.len() / 2 + n % 64].to_vec(), "this is no valid component")
+            // A first section of no known kind.
+            let mut bytes = marked(guests::good(), n);
+            bytes[8] = 0x7f;
+            (bytes, "this is no valid component")
         },
         |n| (marked(guests::missing_export(), n), "lacks the function"),
         |n| (marked(guests::wrong_version(), n), "plugin wants dsengine:plugin@0.3, this engine offers 0.1"),
