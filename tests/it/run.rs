@@ -145,7 +145,7 @@ fn validate_loads_the_scripts_and_fails_on_a_broken_one() {
         "sources: [{ id: a, uri: 'test:frames=1' }]\ndetection: { strategies: [{ name: r, module: rule.lua }] }\n";
     write(dir.path(), "config.yaml", config);
     let out = Dsengine::new(["validate", "config.yaml"]).cwd(dir.path()).run().expect(2);
-    assert!(out.stderr.starts_with("error: ") && out.stderr.contains("rule.lua:2:"), "{}", out.stderr);
+    assert!(out.stderr.contains("error: [E0401] ") && out.stderr.contains("rule.lua:2:"), "{}", out.stderr);
     assert!(out.stdout.starts_with("not valid: "), "{}", out.stdout);
     write(dir.path(), "rule.lua", "function detect(frame) end\n");
     Dsengine::new(["validate", "config.yaml", "--strict"]).cwd(dir.path()).run().expect(0);
