@@ -369,6 +369,8 @@ fn forty_hostile_guests_cost_nobody_else_a_frame_and_leave_nothing_behind() {
     );
     story.check();
     assert_eq!((story.counts(), &story.calls), (control.counts(), &control.calls));
-    assert!(longest <= CALL_NS_MAX, "a judgement took {longest} ns");
+    // A pause of the whole machine may stretch one or two; a call that is not stopped would do so every time.
+    let long = story.judged["bad"].iter().filter(|(_, ns)| *ns > CALL_NS_MAX).count();
+    assert!(long <= 2, "{long} judgements took longer than {CALL_NS_MAX} ns, the longest {longest} ns");
     assert!(told.iter().all(|count| *count > 0.0), "slow calls and alerts cut: {told:?}");
 }
