@@ -11,7 +11,7 @@ use tokio::time;
 
 use super::{DeliveryError, Handler, Retry, Settlement, Store};
 use crate::config::AlertPlan;
-use crate::telemetry::metrics::HandlerMetrics;
+use crate::telemetry::HandlerMetrics;
 use crate::telemetry::{AlertOutcome, Metrics};
 use crate::types::{Alert, Clock};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Decision, Policy, Store};
 use crate::config::AlertPlan;
-use crate::telemetry::metrics::HandlerMetrics;
+use crate::telemetry::HandlerMetrics;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, Frame, Raised, SourceId};
 

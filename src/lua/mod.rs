@@ -11,6 +11,7 @@ mod ambient;
 mod convert;
 mod fault;
 mod files;
+mod furnish;
 mod handler;
 mod host;
 mod http;

@@ -4,6 +4,7 @@
 //! the library just emits `tracing` events; [`redact`] takes secrets out of any text; [`rotate`] is the growing file
 //! that logs and the file handler share. Look next at [`metrics::TABLE`].
 
+mod handles;
 pub mod log;
 mod meter;
 pub mod metrics;
@@ -13,7 +14,8 @@ pub mod redact;
 pub mod rotate;
 mod source;
 
+pub use handles::{HandlerMetrics, ModelMetrics, StrategyMetrics, VersionMetrics};
 pub use meter::Meter;
-pub use metrics::{HandlerMetrics, Metrics, ModelMetrics, StrategyMetrics, VersionMetrics};
+pub use metrics::Metrics;
 pub use redact::redact;
 pub use source::{AlertOutcome, SourceMetrics, Stage};

@@ -13,9 +13,8 @@ use dsengine::track::Tracks;
 use dsengine::types::{BBox, Clock as _, Detection, Frame, Point, Polygon, SourceId, Zone};
 use serde_json::json;
 
-use super::module::{Language, Module, Seat, guests};
+use super::module::{Language, Module, Seat, given, guests};
 use crate::cli::exit::{Exit, failed, refused};
-use crate::cli::input::Input;
 use crate::cli::test::sample;
 
 /// Detections of a made-up frame.
@@ -45,16 +44,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    if !args.path.exists() {
-        eprintln!("error: {}: there is no such file or folder", args.path.display());
-        return Exit::Usage;
-    }
-    let plan = match &args.config {
-        None => None,
-        Some(config) => match (Input { config: Some(config.clone()), ..Input::default() }).load(Vec::new()) {
-            Ok(loaded) => Some(loaded.plan),
-            Err(exit) => return exit,
-        },
+    let plan = match given(&args.path, args.config.as_deref()) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
     };
     let frames = match args.frames.as_deref().map(recorded).transpose() {
         Ok(frames) => frames.unwrap_or_else(made_up),

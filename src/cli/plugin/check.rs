@@ -8,9 +8,8 @@ use dsengine::guest::{API, GuestKind, Needs};
 use dsengine::types::SourceId;
 use dsengine::wasm;
 
-use super::module::{Language, Module, Seat, guests};
+use super::module::{Language, Module, Seat, given, guests};
 use crate::cli::exit::{Exit, failed};
-use crate::cli::input::Input;
 use crate::cli::test::{Sample, sample};
 
 #[derive(clap::Args)]
@@ -25,16 +24,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    if !args.path.exists() {
-        eprintln!("error: {}: there is no such file or folder", args.path.display());
-        return Exit::Usage;
-    }
-    let plan = match &args.config {
-        None => None,
-        Some(config) => match (Input { config: Some(config.clone()), ..Input::default() }).load(Vec::new()) {
-            Ok(loaded) => Some(loaded.plan),
-            Err(exit) => return exit,
-        },
+    let plan = match given(&args.path, args.config.as_deref()) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
     };
     let module = match Module::find(&args.path) {
         Ok(module) => module,

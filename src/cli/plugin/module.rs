@@ -12,6 +12,8 @@ use dsengine::telemetry::Metrics;
 use dsengine::wasm::{self, World};
 use tokio::runtime::Runtime;
 
+use crate::cli::exit::Exit;
+use crate::cli::input::Input;
 use crate::cli::test::Sample;
 
 /// The manifest's file name.
@@ -135,6 +137,17 @@ impl Module {
             }
         }
     }
+}
+
+/// The plan of the configuration that is named, once the plugin is known to be there. Prints what is wrong.
+pub(super) fn given(plugin: &Path, config: Option<&Path>) -> Result<Option<Plan>, Exit> {
+    if !plugin.exists() {
+        eprintln!("error: {}: there is no such file or folder", plugin.display());
+        return Err(Exit::Usage);
+    }
+    let Some(config) = config else { return Ok(None) };
+    let input = Input { config: Some(config.to_owned()), ..Input::default() };
+    input.load(Vec::new()).map(|loaded| Some(loaded.plan))
 }
 
 /// Where it would run.

@@ -1,0 +1,84 @@
+//! What requests are held to.
+
+use super::super::Needs;
+use super::*;
+
+fn grants(http: &[&str]) -> Grants {
+    Grants {
+        has: Needs { http: http.iter().map(|h| (*h).to_owned()).collect(), ..Needs::default() },
+        secrets: [("TOKEN".to_owned(), "t0psecret".to_owned())].into(),
+        ..Grants::default()
+    }
+}
+
+fn get(url: &str) -> Request {
+    Request { method: "GET".into(), url: url.into(), headers: vec![], body: vec![], timeout: Duration::from_secs(5) }
+}
+
+fn refused(url: &str, http: &[&str]) -> String {
+    check(get(url), &grants(http)).err().expect("refused").to_string()
+}
+
+#[test]
+fn only_listed_hosts_are_reached_word_for_word() {
+    assert!(check(get("https://a.example/x"), &grants(&["a.example"])).is_ok());
+    assert!(check(get("https://a.example:8443/x"), &grants(&["a.example:8443"])).is_ok());
+    assert_eq!(refused("https://b.example/", &["a.example"]), "requests to b.example are not granted");
+    assert_eq!(refused("https://a.example.evil/", &["a.example"]), "requests to a.example.evil are not granted");
+    assert_eq!(refused("https://a.example:81/", &["a.example"]), "requests to a.example:81 are not granted");
+    assert_eq!(
+        refused("https://a.example@evil.example/", &["a.example"]),
+        "the URL holds a user name: send an Authorization header instead"
+    );
+    assert_eq!(refused("ftp://a.example/", &["a.example"]), "the URL is none: write https://host/path");
+    assert_eq!(refused("http://127.0.0.1/", &["a.example"]), "requests to 127.0.0.1 are not granted");
+}
+
+#[test]
+fn addresses_inside_are_known_in_every_spelling() {
+    for inside in
+        ["127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "fe80::1", "::ffff:127.0.0.1", "fd00:ec2::254", "224.0.0.1"]
+    {
+        assert!(is_inside(inside.parse().unwrap()), "{inside}");
+    }
+    for open in ["192.0.2.1", "10.0.0.7", "2001:db8::1", "fd12::1"] {
+        assert!(!is_inside(open.parse().unwrap()), "{open}");
+    }
+}
+
+#[test]
+fn secrets_are_filled_in_by_name_and_never_told() {
+    let mut request = get("https://a.example/hook");
+    request.headers.push(("Authorization".into(), "Bearer ${secret:TOKEN}".into()));
+    let checked = check(request, &grants(&["a.example"])).unwrap();
+    assert_eq!(checked.request.headers()["authorization"], "Bearer t0psecret");
+    assert!(!format!("{:?}", checked.request).contains("t0psecret"));
+    let told = hide(Failure::Unreachable("connect to a.example/t0psecret failed".into()), &grants(&[])).to_string();
+    assert!(!told.contains("t0psecret"), "{told}");
+    assert!(refused("https://a.example/${secret:OTHER}", &["a.example"]).contains("no secret 'OTHER'"));
+}
+
+#[test]
+fn a_name_that_leads_inside_reaches_nothing_unless_it_is_listed() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut resolver = Resolver { inside: false };
+    let answer = runtime.block_on(tower_service::Service::call(&mut resolver, "localhost".parse().unwrap()));
+    assert!(answer.unwrap_err().to_string().contains("only addresses inside"));
+    let web = Web::new(runtime.handle().clone());
+    let server = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 1024];
+        let read = stream.read(&mut buffer).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 302 Found\r\nLocation: http://evil.example/\r\nContent-Length: 2\r\n\r\nhi")
+            .unwrap();
+        String::from_utf8_lossy(&buffer[..read]).into_owned()
+    });
+    let host = format!("127.0.0.1:{port}");
+    let answer = web.send(get(&format!("http://{host}/x")), &grants(&[&host]), 1024).unwrap();
+    assert_eq!((answer.status, &*answer.body), (302, &b"hi"[..]), "a redirect is an answer");
+    assert!(server.join().unwrap().starts_with("GET /x HTTP/1.1"));
+}

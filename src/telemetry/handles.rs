@@ -1,0 +1,91 @@
+//! What parts of the engine count with: one struct of ready series each, so that counting is an atomic add.
+
+use std::sync::Arc;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use crate::types::SourceId;
+
+/// A strategy's series on one source.
+#[derive(Clone)]
+pub struct StrategyMetrics {
+    pub(super) name: Arc<str>,
+    pub(super) source: SourceId,
+    /// Frames it was asked to judge.
+    pub calls: IntCounter,
+    /// Duration of its calls.
+    pub call_seconds: Histogram,
+    /// 1 while it is switched off after repeated faults.
+    pub degraded: IntGauge,
+    /// Memory of its instance.
+    pub memory: IntGauge,
+    /// State kept for it.
+    pub state: IntGauge,
+    /// Alerts it raised.
+    pub alerts: IntCounter,
+    pub(super) faults: IntCounterVec,
+    pub(super) limited: IntCounterVec,
+    pub(super) shadow: IntCounterVec,
+}
+
+impl StrategyMetrics {
+    /// Counts a fault; `kind` is `guest::FaultKind::as_str`.
+    pub fn fault(&self, kind: &'static str) {
+        self.faults.with_label_values(&[&*self.name, self.source.as_str(), kind]).inc();
+    }
+
+    /// Brings the counter of `what` went over a limit up to `total`.
+    pub fn limited(&self, what: &'static str, total: u64) {
+        if total > 0 {
+            let counter = self.limited.with_label_values(&[&*self.name, self.source.as_str(), what]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
+    /// Counts a frame that a shadow judged: `same`, `different` or `fault`.
+    pub fn shadow(&self, verdict: &'static str) {
+        self.shadow.with_label_values(&[&*self.name, self.source.as_str(), verdict]).inc();
+    }
+}
+
+/// The series of a plugin's versions.
+#[derive(Clone)]
+pub struct VersionMetrics {
+    pub(super) name: Arc<str>,
+    /// Generation that runs now.
+    pub generation: IntGauge,
+    pub(super) reloads: IntCounterVec,
+}
+
+impl VersionMetrics {
+    /// Counts a reload by its result: `ok`, `rejected` or `rolled_back`.
+    pub fn reload(&self, result: &'static str) {
+        self.reloads.with_label_values(&[&*self.name, result]).inc();
+    }
+}
+
+/// A model's series.
+#[derive(Clone)]
+pub struct ModelMetrics {
+    /// Duration of its runs, one per batch.
+    pub seconds: Histogram,
+    /// Frames it was run on.
+    pub frames: IntCounter,
+    /// Values of its output that were refused.
+    pub rejected: IntCounter,
+}
+
+/// An alert handler's series.
+#[derive(Clone)]
+pub struct HandlerMetrics {
+    /// Alerts delivered.
+    pub delivered: IntCounter,
+    /// Attempts that failed and were tried again.
+    pub retried: IntCounter,
+    /// Alerts given up.
+    pub failed: IntCounter,
+    /// From capture to delivery.
+    pub latency: Histogram,
+    /// Alerts waiting.
+    pub pending: IntGauge,
+}
