@@ -24,7 +24,8 @@ use crate::types::Clock;
 
 /// After a file was closed or renamed, this long must be quiet.
 const SETTLE: Duration = Duration::from_millis(20);
-/// While a writer still has the file open, this long; some never close.
+/// While a writer still has the file open, this long; some never close. Also after a change without an event, where
+/// nothing tells whether its writer is done.
 const OPEN_SETTLE: Duration = Duration::from_millis(500);
 /// How often to look without an event.
 const POLL: Duration = Duration::from_secs(1);
@@ -121,7 +122,7 @@ struct Eye {
     notifier: Option<RecommendedWatcher>,
     changes: Sender<Changed>,
     clock: Arc<dyn Clock>,
-    /// When to look, while something happened.
+    /// When to look at all files, after something happened beside them.
     due_ns: Option<u64>,
 }
 
@@ -129,10 +130,25 @@ struct File {
     path: PathBuf,
     sent: [u8; 32],
     stamp: Option<Stamp>,
-    /// What it looked like when it was put off as perhaps unfinished, and until when it has to stay so.
-    doubted: Option<(Stamp, u64)>,
-    /// Something happened to it since the last look.
-    touched: bool,
+    pending: Option<Pending>,
+}
+
+/// A change under way: what the file looked like at its last sign of life, and until when it has to stay so.
+///
+/// An event speaks for what was seen when it came. What looks different at the end of its quiet time was written to
+/// since, by a writer whose own events are still on their way.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    stamp: Option<Stamp>,
+    until_ns: u64,
+}
+
+impl Pending {
+    /// Empty is what a file is between a writer's truncation and its first byte: that takes the longer time.
+    fn new(stamp: Option<Stamp>, quiet: Duration, now_ns: u64) -> Self {
+        let quiet = if stamp.is_some_and(|s| s.size == 0) { OPEN_SETTLE } else { quiet };
+        Self { stamp, until_ns: now_ns + quiet.as_nanos() as u64 }
+    }
 }
 
 /// What a cheap look compares.
@@ -147,83 +163,78 @@ struct Stamp {
 impl Eye {
     fn run(mut self, inbox: &Receiver<Mail>) {
         loop {
-            let wait = self
-                .due_ns
-                .map_or(POLL, |due| Duration::from_nanos(due.saturating_sub(self.clock.monotonic_ns())).min(POLL));
+            let due = self.files.iter().filter_map(|f| Some(f.pending?.until_ns)).chain(self.due_ns).min();
+            let now = self.clock.monotonic_ns();
+            let wait = due.map_or(POLL, |due| Duration::from_nanos(due.saturating_sub(now)).min(POLL));
             match inbox.recv_timeout(wait) {
                 Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Mail::Add(path, sent)) => {
                     self.files.retain(|f| f.path != path);
-                    self.files.push(File { path, sent, stamp: None, doubted: None, touched: true });
+                    self.files.push(File { path, sent, stamp: None, pending: None });
                     self.look();
                 }
                 Ok(Mail::Remove(path)) => self.files.retain(|f| f.path != path),
                 Ok(Mail::Event(event)) => self.on_event(&event),
-                Err(RecvTimeoutError::Timeout) if self.due_ns.is_none_or(|d| d <= self.clock.monotonic_ns()) => {
-                    self.look();
-                }
+                Err(RecvTimeoutError::Timeout) if due.is_none_or(|due| due <= self.clock.monotonic_ns()) => self.look(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
 
-    /// Plans a look. An event on a watched name starts the quiet time anew; anything else in the folder (a symlink
-    /// flip, another file) only makes sure that a look comes, so that a busy neighbour cannot put it off for ever.
+    /// Plans a look. An event on a watched name starts that file's quiet time anew; anything else in the folder (a
+    /// symlink flip, another file) only makes sure that a look comes, so that a busy neighbour cannot put it off.
     fn on_event(&mut self, event: &notify::Result<notify::Event>) {
         let now = self.clock.monotonic_ns();
-        let after = |quiet: Duration| now + quiet.as_nanos() as u64;
         let Ok(event) = event else {
             // The system lost events: look at everything.
-            self.files.iter_mut().for_each(|f| f.touched = true);
-            self.due_ns.get_or_insert(after(SETTLE));
+            for file in &mut self.files {
+                file.pending = Some(Pending::new(stamp(&file.path).ok(), OPEN_SETTLE, now));
+            }
             return;
         };
         if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
             // Our own reading is one of these.
             return;
         }
+        let still_open = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_));
+        let quiet = if still_open { OPEN_SETTLE } else { SETTLE };
         let mut ours = false;
         for file in &mut self.files {
             if event.paths.iter().any(|path| path.file_name() == file.path.file_name()) {
-                file.touched = true;
+                file.pending = Some(Pending::new(stamp(&file.path).ok(), quiet, now));
                 ours = true;
             }
         }
-        let still_open = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_));
-        if ours {
-            self.due_ns = Some(after(if still_open { OPEN_SETTLE } else { SETTLE }));
-        } else {
-            self.due_ns.get_or_insert(after(SETTLE));
+        if !ours {
+            self.due_ns.get_or_insert(now + SETTLE.as_nanos() as u64);
         }
     }
 
-    /// Compares every file's content with what was last sent.
+    /// Compares every file that is due with what was last sent of it.
     fn look(&mut self) {
         self.due_ns = None;
         let now = self.clock.monotonic_ns();
-        let mut again: Option<u64> = None;
         for file in &mut self.files {
             let Ok(stamp) = stamp(&file.path) else {
                 // Gone for now: a save in progress, or deleted. What runs goes on.
                 file.stamp = None;
+                file.pending = None;
                 continue;
             };
-            if !file.touched && file.stamp == Some(stamp) {
+            if file.pending.is_none() && file.stamp == Some(stamp) {
                 continue;
             }
-            // A look may come, for a neighbour's sake, between a writer's truncation and its first byte, before the
-            // event of either. What changed without an event, and what is empty, counts once it has stayed so.
-            let unannounced = !file.touched && file.stamp.is_some();
-            if unannounced || stamp.size == 0 {
-                let quiet = if stamp.size == 0 { OPEN_SETTLE } else { SETTLE };
-                let until = match file.doubted {
-                    Some((doubted, until)) if doubted == stamp => until,
-                    _ => now + quiet.as_nanos() as u64,
-                };
-                if now < until {
-                    // An event meanwhile brings a look, not a verdict.
-                    file.doubted = Some((stamp, until));
-                    again = Some(again.map_or(until, |at| at.min(until)));
+            match file.pending {
+                Some(pending) if pending.stamp == Some(stamp) => {
+                    if now < pending.until_ns {
+                        continue;
+                    }
+                }
+                // The first look at a file: its content is compared with what is in use.
+                None if file.stamp.is_none() && stamp.size > 0 => {}
+                // A change without an event, or not the one that the event spoke of.
+                _ => {
+                    file.pending = Some(Pending::new(Some(stamp), OPEN_SETTLE, now));
                     continue;
                 }
             }
@@ -232,7 +243,7 @@ impl Eye {
                 Err(error) => {
                     tracing::warn!(path = %file.path.display(), "a changed file cannot be read: {error}");
                     file.stamp = Some(stamp);
-                    file.touched = false;
+                    file.pending = None;
                     continue;
                 }
             };
@@ -243,17 +254,14 @@ impl Eye {
                     Ok(()) => file.sent = hash,
                     // The receiver is busy: look again soon, and send what stands there then.
                     Err(TrySendError::Full(_)) => {
-                        self.due_ns = Some(self.clock.monotonic_ns() + SETTLE.as_nanos() as u64);
+                        file.pending = Some(Pending::new(Some(stamp), SETTLE, now));
                         continue;
                     }
                     Err(TrySendError::Disconnected(_)) => return,
                 }
             }
             file.stamp = Some(stamp);
-            file.touched = false;
-        }
-        if let Some(until) = again {
-            self.due_ns = Some(self.due_ns.map_or(until, |due| due.min(until)));
+            file.pending = None;
         }
         self.watch_folders();
     }
