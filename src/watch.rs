@@ -36,13 +36,13 @@ const CHANGES_MAX: usize = 16;
 /// Bigger files are not read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// A file whose content changed.
+/// A file whose content changed, or that is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     /// The path as it was given.
     pub path: PathBuf,
-    /// The whole new content, read once.
-    pub bytes: Arc<[u8]>,
+    /// The whole new content, read once; `None` where the file was there and is not any more.
+    pub bytes: Option<Arc<[u8]>>,
 }
 
 /// Watches files on a thread of its own. Dropping it stops the thread.
@@ -131,6 +131,10 @@ struct File {
     sent: [u8; 32],
     stamp: Option<Stamp>,
     pending: Option<Pending>,
+    /// It has not been looked at yet.
+    new: bool,
+    /// It was there, and that it is not any more was said.
+    gone: bool,
 }
 
 /// A change under way: what the file looked like at its last sign of life, and until when it has to stay so.
@@ -144,9 +148,9 @@ struct Pending {
 }
 
 impl Pending {
-    /// Empty is what a file is between a writer's truncation and its first byte: that takes the longer time.
+    /// Empty or gone is what a file is in the middle of some saves: that takes the longer time.
     fn new(stamp: Option<Stamp>, quiet: Duration, now_ns: u64) -> Self {
-        let quiet = if stamp.is_some_and(|s| s.size == 0) { OPEN_SETTLE } else { quiet };
+        let quiet = if stamp.is_none_or(|s| s.size == 0) { OPEN_SETTLE } else { quiet };
         Self { stamp, until_ns: now_ns + quiet.as_nanos() as u64 }
     }
 }
@@ -170,7 +174,7 @@ impl Eye {
                 Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Mail::Add(path, sent)) => {
                     self.files.retain(|f| f.path != path);
-                    self.files.push(File { path, sent, stamp: None, pending: None });
+                    self.files.push(File { path, sent, stamp: None, pending: None, new: true, gone: false });
                     self.look();
                 }
                 Ok(Mail::Remove(path)) => self.files.retain(|f| f.path != path),
@@ -215,52 +219,60 @@ impl Eye {
         self.due_ns = None;
         let now = self.clock.monotonic_ns();
         for file in &mut self.files {
-            let Ok(stamp) = stamp(&file.path) else {
-                // Gone for now: a save in progress, or deleted. What runs goes on.
-                file.stamp = None;
-                file.pending = None;
-                continue;
-            };
-            if file.pending.is_none() && file.stamp == Some(stamp) {
+            let stamp = stamp(&file.path).ok();
+            let new = std::mem::take(&mut file.new);
+            if file.pending.is_none() && file.stamp == stamp {
                 continue;
             }
             match file.pending {
-                Some(pending) if pending.stamp == Some(stamp) => {
+                Some(pending) if pending.stamp == stamp => {
                     if now < pending.until_ns {
                         continue;
                     }
                 }
                 // The first look at a file: its content is compared with what is in use.
-                None if file.stamp.is_none() && stamp.size > 0 => {}
+                None if new && stamp.is_some_and(|s| s.size > 0) => {}
                 // A change without an event, or not the one that the event spoke of.
                 _ => {
-                    file.pending = Some(Pending::new(Some(stamp), OPEN_SETTLE, now));
+                    file.pending = Some(Pending::new(stamp, OPEN_SETTLE, now));
                     continue;
                 }
+            }
+            if stamp.is_none() {
+                // Gone, and not for the moment that a save takes.
+                let told = file.gone || file.stamp.is_none() || {
+                    let change = Changed { path: file.path.clone(), bytes: None };
+                    self.changes.try_send(change).is_ok()
+                };
+                file.pending = if told { None } else { Some(Pending::new(None, SETTLE, now)) };
+                if told {
+                    file.gone |= file.stamp.take().is_some();
+                }
+                continue;
             }
             let bytes = match read(&file.path) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     tracing::warn!(path = %file.path.display(), "a changed file cannot be read: {error}");
-                    file.stamp = Some(stamp);
+                    file.stamp = stamp;
                     file.pending = None;
                     continue;
                 }
             };
             let hash = hash(&bytes);
-            if hash != file.sent {
-                let change = Changed { path: file.path.clone(), bytes: bytes.into() };
+            if hash != file.sent || file.gone {
+                let change = Changed { path: file.path.clone(), bytes: Some(bytes.into()) };
                 match self.changes.try_send(change) {
-                    Ok(()) => file.sent = hash,
+                    Ok(()) => (file.sent, file.gone) = (hash, false),
                     // The receiver is busy: look again soon, and send what stands there then.
                     Err(TrySendError::Full(_)) => {
-                        file.pending = Some(Pending::new(Some(stamp), SETTLE, now));
+                        file.pending = Some(Pending::new(stamp, SETTLE, now));
                         continue;
                     }
                     Err(TrySendError::Disconnected(_)) => return,
                 }
             }
-            file.stamp = Some(stamp);
+            file.stamp = stamp;
             file.pending = None;
         }
         self.watch_folders();

@@ -151,6 +151,7 @@ fn adapt(mut plan: Plan, args: &Args) -> Plan {
         source.every = args.every;
         source.fps = None;
         source.realtime = false;
+        source.repeat = false;
     }
     plan.alerts.enabled = false;
     plan.handlers.clear();

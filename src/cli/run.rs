@@ -1,6 +1,7 @@
 //! `dsengine run`: start, watch scripts, serve pages, end by itself or on a signal, and say what happened.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -184,7 +185,13 @@ fn supervise(engine: &Handle, stop: &Stop) {
     let changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
     let mut reloads = stop.reloads();
     let look = tick(LOOK_EVERY);
+    let (mut watched, mut seen) = (BTreeSet::new(), None);
     while !engine.wait(Duration::ZERO) {
+        if let Some(watcher) = &watcher
+            && seen.replace(engine.reloads()) != Some(engine.reloads())
+        {
+            watch_anew(engine, watcher, &mut watched);
+        }
         select! {
             recv(look) -> _ => {}
             recv(stop.channel()) -> _ => break,
@@ -193,7 +200,8 @@ fn supervise(engine: &Handle, stop: &Stop) {
                 Err(_) => reloads = never(),
             },
             recv(changes) -> change => match change {
-                Ok(change) => reload(engine, &change),
+                Ok(watch::Changed { path, bytes: Some(bytes) }) => reload(engine, &path, &bytes),
+                Ok(watch::Changed { path, bytes: None }) => engine.gone(&path),
                 Err(_) => break,
             },
         }
@@ -210,20 +218,28 @@ fn watcher(engine: &Handle) -> Option<watch::Watcher> {
     let watcher = watch::Watcher::start(clock)
         .inspect_err(|error| tracing::error!(%error, "scripts are not watched; edits take effect after a restart"))
         .ok()?;
-    for path in modules {
-        let loaded = engine.module(&path).unwrap_or_default();
-        watcher.add(&path, &loaded);
-    }
     Some(watcher)
 }
 
-fn reload(engine: &Handle, change: &watch::Changed) {
-    let script = change.path.display();
-    if !engine.modules().contains(&change.path) {
+/// Watches what a reload, whoever asked for it, has brought, and no more what it has taken out of use.
+fn watch_anew(engine: &Handle, watcher: &watch::Watcher, watched: &mut BTreeSet<PathBuf>) {
+    let files = engine.files();
+    for (path, loaded) in files.iter().filter(|(path, _)| !watched.contains(*path)) {
+        watcher.add(path, loaded.as_deref().unwrap_or_default());
+    }
+    for path in watched.iter().filter(|path| !files.contains_key(*path)) {
+        watcher.remove(path);
+    }
+    *watched = files.into_keys().collect();
+}
+
+fn reload(engine: &Handle, path: &Path, bytes: &[u8]) {
+    let script = path.display();
+    if !engine.files().contains_key(path) {
         tracing::info!(%script, "an edit of a file that nothing runs any more: another was promoted to its place");
         return;
     }
-    match engine.reload(&change.path, &change.bytes) {
+    match engine.reload(path, bytes) {
         Ok(done) if done.changed => {
             let (generation, lanes, tried) = (done.generation, done.lanes, done.tried);
             tracing::info!(%script, generation, lanes, tried, "script reloaded");
@@ -237,7 +253,7 @@ fn reload(engine: &Handle, change: &watch::Changed) {
 fn reload_all(engine: &Handle) {
     for path in engine.modules() {
         match std::fs::read(&path) {
-            Ok(bytes) => reload(engine, &watch::Changed { path, bytes: bytes.into() }),
+            Ok(bytes) => reload(engine, &path, &bytes),
             Err(error) => tracing::error!(script = %path.display(), "not reloaded: cannot be read: {error}"),
         }
     }

@@ -666,7 +666,11 @@ const ROWS: &[Row] = &[
     ),
     portable("sources[].timeout", "longest silence", "a_silent_camera_is_given_up_after_the_time_that_is_set"),
     planned("sources[].retry_count", "nothing: a counter that the old system wrote into its files"),
-    planned("sources[].parameters.loop", "a file begins again at its end"),
+    proved(
+        "sources[].parameters.loop",
+        "a file or scene begins again at its end",
+        "a_file_and_a_scene_begin_again_where_they_are_told_to",
+    ),
     proved(
         "sources[].parameters.realtime",
         "a file plays at its own pace",

@@ -63,6 +63,8 @@ pub struct SourcePlan {
     pub retry: RetryPlan,
     /// Play a file at its own pace instead of as fast as it can be analysed.
     pub realtime: bool,
+    /// Begin again at the end of a file or scene; frame numbers and times go on.
+    pub repeat: bool,
 }
 
 /// What a source reads.

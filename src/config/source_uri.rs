@@ -57,9 +57,20 @@ const SCHEMES: &[(&str, SourceType)] = &[
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Parsed {
     /// Something to read.
-    Input(Input),
+    Input {
+        /// What.
+        input: Input,
+        /// Whether it begins again at its end.
+        repeat: bool,
+    },
     /// A kind for which there is no reader yet.
     NotBuilt(SourceType),
+}
+
+impl Parsed {
+    fn once(input: Input) -> Self {
+        Self::Input { input, repeat: false }
+    }
 }
 
 /// Why a URI cannot be used: what is wrong, and what stands under the caret.
@@ -99,23 +110,26 @@ pub(super) fn parse(
     find: &dyn Fn(&str) -> PathBuf,
 ) -> Result<Parsed, Refusal> {
     match kind {
-        SourceType::File => file(uri, find).map(|path| Parsed::Input(Input::File(path))),
+        SourceType::File => {
+            let repeat = parameters.repeat.unwrap_or(false);
+            file(uri, find).map(|path| Parsed::Input { input: Input::File(path), repeat })
+        }
         SourceType::Trace => {
             let path = uri.strip_prefix("trace:").unwrap_or(uri);
             if path.is_empty() {
                 return Err(("the trace has no path".into(), "write trace:PATH".into()));
             }
-            Ok(Parsed::Input(Input::Trace(find(path))))
+            Ok(Parsed::once(Input::Trace(find(path))))
         }
         SourceType::Rtsp => match Url::parse(uri) {
             Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => {
-                Ok(Parsed::Input(Input::Rtsp(uri.to_owned())))
+                Ok(Parsed::once(Input::Rtsp(uri.to_owned())))
             }
             Ok(_) => Err(("the stream's address has no host".into(), "write rtsp://host[:port]/path".into())),
             Err(error) => Err(("the stream's address cannot be read".into(), error.to_string())),
         },
-        SourceType::Test => test(uri, parameters).map(Parsed::Input),
-        SourceType::Scene => scene(uri, parameters, find).map(Parsed::Input),
+        SourceType::Test => test(uri, parameters).map(Parsed::once),
+        SourceType::Scene => scene(uri, parameters, find),
         SourceType::Webcam | SourceType::Webrtc | SourceType::Network | SourceType::Http => Ok(Parsed::NotBuilt(kind)),
     }
 }
@@ -171,7 +185,7 @@ fn test(uri: &str, parameters: &Parameters) -> Result<Input, Refusal> {
     Ok(Input::Test { pattern, frames, width, height, fps })
 }
 
-fn scene(uri: &str, parameters: &Parameters, find: &dyn Fn(&str) -> PathBuf) -> Result<Input, Refusal> {
+fn scene(uri: &str, parameters: &Parameters, find: &dyn Fn(&str) -> PathBuf) -> Result<Parsed, Refusal> {
     let rest = uri.strip_prefix("scene:").unwrap_or(uri);
     let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
     if name.is_empty() {
@@ -182,15 +196,17 @@ fn scene(uri: &str, parameters: &Parameters, find: &dyn Fn(&str) -> PathBuf) -> 
     let mut seed = parameters.seed;
     let mut pixels = parameters.pixels.unwrap_or(true);
     let mut live = parameters.live.unwrap_or(false);
+    let mut repeat = parameters.repeat.unwrap_or(false);
     for (key, value) in pairs(query, &['&'])? {
         match key {
             "seed" => seed = Some(whole(key, value, 0, u64::MAX)?),
             "pixels" => pixels = truth(key, value)?,
             "live" => live = truth(key, value)?,
-            other => return Err(unknown_option(other, &["seed", "pixels", "live"], "scene")),
+            "loop" => repeat = truth(key, value)?,
+            other => return Err(unknown_option(other, &["seed", "pixels", "live", "loop"], "scene")),
         }
     }
-    Ok(Input::Scene { name, pixels, seed, live })
+    Ok(Parsed::Input { input: Input::Scene { name, pixels, seed, live }, repeat })
 }
 
 fn pairs<'t>(text: &'t str, separators: &[char]) -> Result<Vec<(&'t str, &'t str)>, Refusal> {
@@ -247,9 +263,12 @@ fn unknown_option(word: &str, known: &[&str], kind: &str) -> Refusal {
 pub(super) fn generated_id(input: &Parsed, index: usize) -> String {
     let stem = |path: &std::path::Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let named = match input {
-        Parsed::Input(Input::File(path) | Input::Trace(path)) => stem(path),
-        Parsed::Input(Input::Scene { name, .. }) => stem(std::path::Path::new(name)),
-        Parsed::Input(Input::Test { .. } | Input::Rtsp(_)) | Parsed::NotBuilt(_) => None,
+        Parsed::Input { input, .. } => match input {
+            Input::File(path) | Input::Trace(path) => stem(path),
+            Input::Scene { name, .. } => stem(std::path::Path::new(name)),
+            Input::Test { .. } | Input::Rtsp(_) => None,
+        },
+        Parsed::NotBuilt(_) => None,
     };
     named.unwrap_or_else(|| format!("source{index}"))
 }
@@ -265,22 +284,24 @@ mod tests {
     #[test]
     fn every_form_of_uri_is_read() {
         let test = |pattern: &str, frames, width, height, fps| {
-            Ok(Parsed::Input(Input::Test { pattern: pattern.into(), frames, width, height, fps }))
+            Ok(Parsed::once(Input::Test { pattern: pattern.into(), frames, width, height, fps }))
         };
-        assert_eq!(read("clip.mp4"), Ok(Parsed::Input(Input::File("clip.mp4".into()))));
-        assert_eq!(read("file:///a%20b/c.mp4"), Ok(Parsed::Input(Input::File("/a b/c.mp4".into()))));
+        assert_eq!(read("clip.mp4"), Ok(Parsed::once(Input::File("clip.mp4".into()))));
+        assert_eq!(read("file:///a%20b/c.mp4"), Ok(Parsed::once(Input::File("/a b/c.mp4".into()))));
         assert_eq!(read("test"), test("smpte", None, 640, 480, 30.0));
         assert_eq!(read("test:pattern=ball,frames=100,size=320x240,fps=15"), test("ball", Some(100), 320, 240, 15.0));
         assert_eq!(read("videotestsrc pattern=snow num-buffers=9 is-live=true"), test("snow", Some(9), 640, 480, 30.0));
         let scene =
-            |name: &str, pixels, seed, live| Ok(Parsed::Input(Input::Scene { name: name.into(), pixels, seed, live }));
+            |name: &str, pixels, seed, live| Ok(Parsed::once(Input::Scene { name: name.into(), pixels, seed, live }));
         assert_eq!(read("scene:street"), scene("street", true, None, false));
         assert_eq!(read("scene:street?seed=1&pixels=false&live=true"), scene("street", false, Some(1), true));
+        let endless = read("scene:street?loop=true");
+        assert!(matches!(endless, Ok(Parsed::Input { repeat: true, .. })), "{endless:?}");
         let bare = parse("street", SourceType::Scene, &Parameters::default(), &|path| PathBuf::from(path));
         assert_eq!(bare, scene("street", true, None, false), "`type: scene` says what a bare word is");
-        assert_eq!(read("trace:a.jsonl"), Ok(Parsed::Input(Input::Trace("a.jsonl".into()))));
+        assert_eq!(read("trace:a.jsonl"), Ok(Parsed::once(Input::Trace("a.jsonl".into()))));
         let camera = "rtsps://u:p@cam:322/s";
-        assert_eq!(read(camera), Ok(Parsed::Input(Input::Rtsp(camera.into()))));
+        assert_eq!(read(camera), Ok(Parsed::once(Input::Rtsp(camera.into()))));
         assert_eq!(read("0"), Ok(Parsed::NotBuilt(SourceType::Webcam)));
         assert_eq!(read("https://x/y.m3u8"), Ok(Parsed::NotBuilt(SourceType::Http)));
     }

@@ -16,7 +16,7 @@ use super::rejected::Rejected;
 use super::reload::{All, Reloads};
 use super::route::{Common, Inlet, Route};
 use super::rule::Rule;
-use super::running::{Running as RunningStrategy, RunningHandler, Seat, module};
+use super::running::{Origin, Running as RunningStrategy, RunningHandler, Seat, Texts, module};
 use super::shadow::Shadow;
 use super::strategies::{Notes, StrategyBoard};
 use super::{Engine, Observer, SystemClock, spawn};
@@ -27,6 +27,7 @@ use crate::backend::{Backend, Sink};
 use crate::config::{HandlerKind, Input, Plan, StrategyKind};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
+use crate::guest::{Beside, Files};
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::strategy::{Motion, Strategy};
 use crate::telemetry::Metrics;
@@ -132,10 +133,14 @@ impl Builder {
                 continue;
             };
             let bytes = contents.read(&format!("handler {}", handler.name), &module.path)?;
-            let place = Replaceable::new(Arc::clone(&handler.name), guests.handler(&handler.name, module, &bytes)?);
+            let beside = Arc::default();
+            let built = guests.handler(&handler.name, module, &bytes, &beside)?;
+            let place = Replaceable::new(Arc::clone(&handler.name), built);
             metrics.versions(&handler.name).generation.set(1);
             all_handlers.push(Arc::clone(&place) as Arc<dyn Handler>);
-            running_handlers.push(RunningHandler { plan: handler.clone(), place, bytes, generation: 1 });
+            let origin = Origin::new(&module.path, Texts { module: bytes, beside: beside.files() });
+            let (name, module) = (Arc::clone(&handler.name), (**module).clone());
+            running_handlers.push(RunningHandler { name, module, place, origin, generation: 1 });
         }
         let names: Vec<Arc<str>> = all_handlers.iter().map(|h| h.name().into()).collect();
         let store: Arc<dyn Store> = MemoryStore::new(plan.alerts.outbox_max);
@@ -158,7 +163,7 @@ impl Builder {
             clock: Arc::clone(&clock),
             events: Arc::clone(&events),
         };
-        let mut versions: Vec<Option<Version>> = Vec::with_capacity(plan.strategies.len());
+        let mut versions: Vec<Option<(Version, Arc<Beside>)>> = Vec::with_capacity(plan.strategies.len());
         let mut running_strategies: Vec<Option<RunningStrategy>> = Vec::with_capacity(plan.strategies.len());
         for (strategy, board) in plan.strategies.iter().zip(&boards) {
             let Some(path) = module(strategy) else {
@@ -167,8 +172,10 @@ impl Builder {
                 continue;
             };
             let bytes = contents.read(&format!("strategy {}", strategy.name), path)?;
-            versions.push(Some(guests.strategy(strategy, &bytes)?));
-            running_strategies.push(Some(RunningStrategy::new(strategy.clone(), Arc::clone(board), bytes)));
+            let beside = Arc::default();
+            versions.push(Some((guests.strategy(strategy, &bytes, &beside)?, beside)));
+            let origin = Origin::new(path, Texts { module: bytes, beside: Files::default() });
+            running_strategies.push(Some(RunningStrategy::new(strategy.clone(), Arc::clone(board), origin)));
         }
         let mut sources = Vec::with_capacity(plan.sources.len());
         let mut lanes = Vec::with_capacity(plan.sources.len());
@@ -196,7 +203,7 @@ impl Builder {
                 .partition(|(_, s)| s.shadow_of.is_none());
             for (index, strategy) in others.into_iter().chain(shadows) {
                 let board = &boards[index];
-                let (Some(version), Some(running)) = (&versions[index], &mut running_strategies[index]) else {
+                let (Some((version, _)), Some(running)) = (&versions[index], &mut running_strategies[index]) else {
                     let motion = Motion::new(&*strategy.name, &strategy.config)?;
                     detectors.push(rule(board, false, Box::new(motion)));
                     continue;
@@ -241,6 +248,12 @@ impl Builder {
             sources.push(Source { route, live });
         }
 
+        // Known now that every instance is built.
+        for (version, running) in versions.iter().zip(&mut running_strategies) {
+            if let (Some((_, beside)), Some(running)) = (version, running) {
+                running.origin.texts.beside = beside.files();
+            }
+        }
         let rejected = Arc::new(Rejected::default());
         let shared = Shared {
             started_ns: clock.monotonic_ns(),
@@ -381,11 +394,11 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
         let source = plan.sources.iter().map(|s| &s.id).find(|id| judged(id));
         let source = source.cloned().unwrap_or_else(|| SourceId::from("check"));
         let bytes = read_module(module(strategy)?).ok()?;
-        guests.strategy(strategy, &bytes).and_then(|version| version.rehearsal(&source)).err()
+        guests.strategy(strategy, &bytes, &Arc::default()).and_then(|version| version.rehearsal(&source)).err()
     });
     let handlers = plan.handlers.iter().filter_map(|handler| {
         let HandlerKind::Module(module) = &handler.kind else { return None };
-        guests.handler(&handler.name, module, &read_module(&module.path).ok()?).err()
+        guests.handler(&handler.name, module, &read_module(&module.path).ok()?, &Arc::default()).err()
     });
     strategies.chain(handlers).collect()
 }

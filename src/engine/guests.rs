@@ -11,7 +11,7 @@ use crate::alert::Handler;
 use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::guest::http::{Web, Wire};
-use crate::guest::{Grants, GuestKind, Home, Limits, Manifest, StateStore, Watchdog};
+use crate::guest::{Beside, Grants, GuestKind, Home, Limits, Manifest, StateStore, Watchdog};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::types::{SourceId, Zone};
@@ -117,20 +117,28 @@ impl Guests {
         Ok(Arc::clone(components.insert(host)))
     }
 
-    /// A version of the strategy that `plan` describes, from the contents of its module.
+    /// A version of the strategy that `plan` describes, from the contents of its module and the files `beside` it.
     ///
     /// # Errors
     /// [`Code::Plugin`] saying what is wrong with it, with its own place.
-    pub fn strategy(self: &Arc<Self>, plan: &StrategyPlan, bytes: &[u8]) -> Result<Version, Error> {
+    pub fn strategy(
+        self: &Arc<Self>,
+        plan: &StrategyPlan,
+        bytes: &[u8],
+        beside: &Arc<Beside>,
+    ) -> Result<Version, Error> {
         let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
         let config = Arc::new(plan.config.clone());
-        let home = move |source: &SourceId, limits: &Limits, grants: &Arc<Grants>, rehearsal: bool| {
+        let of_version = Arc::clone(beside);
+        let home = move |source: &SourceId, asked: &Asked, rehearsal: bool| {
+            let Asked { grants, limits, version } = asked;
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
             let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
             let (zones, source) = (guests.zones_of(source), Some(source.clone()));
             let home =
                 Home::new(name, source, config, limits.clone(), Arc::clone(grants), &guests.state, meter, watchdog)
-                    .with_zones(&zones);
+                    .with_zones(&zones)
+                    .of_version(version.clone(), &of_version);
             if rehearsal { home.rehearsal() } else { home }
         };
         let on_failure = plan.on_failure;
@@ -138,26 +146,25 @@ impl Guests {
             StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
             StrategyKind::Lua(path) => {
                 let text = script_text(path, bytes)?;
-                let (grants, limits) =
-                    ask(&plan.name, path, Some(text), GuestKind::Strategy, &plan.grants, |wanted| {
-                        Limits::lua().with(&plan.limits).under(wanted)
-                    })?;
+                let asked = ask(&plan.name, (path, Some(text)), GuestKind::Strategy, &plan.grants, beside, |wanted| {
+                    Limits::lua().with(&plan.limits).under(wanted)
+                })?;
                 let (path, text) = (path.clone(), text.to_owned());
                 let class = plan.class.clone();
                 Box::new(move |source, rehearsal| {
-                    let home = home(source, &limits, &grants, rehearsal);
+                    let home = home(source, &asked, rehearsal);
                     let script = lua::Script { class: class.clone(), on_failure, ..script(home, &path, &text) };
                     lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
             StrategyKind::Wasm(path) => {
                 let place = path.display().to_string();
-                let (grants, limits) = ask(&plan.name, path, None, GuestKind::Strategy, &plan.grants, |wanted| {
+                let asked = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, beside, |wanted| {
                     Limits::wasm().with(&plan.limits).under(wanted)
                 })?;
-                let program = self.components()?.compile(bytes, &limits, &place)?;
+                let program = self.components()?.compile(bytes, &asked.limits, &place)?;
                 Box::new(move |source, rehearsal| {
-                    let home = home(source, &limits, &grants, rehearsal);
+                    let home = home(source, &asked, rehearsal);
                     program.strategy(home, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
@@ -169,16 +176,23 @@ impl Guests {
     ///
     /// # Errors
     /// As [`Guests::strategy`].
-    pub fn handler(self: &Arc<Self>, name: &str, plan: &ModulePlan, bytes: &[u8]) -> Result<Arc<dyn Handler>, Error> {
+    pub fn handler(
+        self: &Arc<Self>,
+        name: &str,
+        plan: &ModulePlan,
+        bytes: &[u8],
+        beside: &Arc<Beside>,
+    ) -> Result<Arc<dyn Handler>, Error> {
         let ModulePlan { path, class, config, limits, grants } = plan;
         let is_component = path.extension().is_some_and(|e| e == "wasm");
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
-        let (grants, limits) =
-            ask(name, path, text, GuestKind::Handler, grants, |wanted| defaults.with(limits).under(wanted))?;
+        let Asked { grants, limits, version } =
+            ask(name, (path, text), GuestKind::Handler, grants, beside, |wanted| defaults.with(limits).under(wanted))?;
         let meter = self.metrics.meter(name, "");
         let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
-        let home = Home::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog);
+        let home = Home::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
+            .of_version(version, beside);
         let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
         match text {
             Some(text) => {
@@ -199,16 +213,22 @@ impl std::fmt::Debug for Guests {
     }
 }
 
-/// What the module asks for, held against what is granted; and its limits.
+/// What a module asks for, held against what is granted; its limits; and the version its plugin.toml says it is.
+struct Asked {
+    grants: Arc<Grants>,
+    limits: Limits,
+    version: Option<Arc<str>>,
+}
+
 fn ask(
     name: &str,
-    path: &Path,
-    text: Option<&str>,
+    (path, text): (&Path, Option<&str>),
     kind: GuestKind,
     granted: &crate::config::GrantPlan,
+    beside: &Beside,
     limits: impl FnOnce(&crate::config::LimitPlan) -> Limits,
-) -> Result<(Arc<Grants>, Limits), Error> {
-    let manifest = Manifest::of(path, text)?;
+) -> Result<Asked, Error> {
+    let manifest = Manifest::of(path, text, beside)?;
     if manifest.kind.is_some_and(|said| said != kind) {
         let (said, place) = (if kind == GuestKind::Strategy { "handler" } else { "strategy" }, path.display());
         return Err(Error::new(Code::Plugin, format!("{place}: its plugin.toml says it is a {said}")));
@@ -226,7 +246,8 @@ fn ask(
             "granted, but not asked for and so not had: {what} (ask in plugin.toml under [needs], or by ---@needs)"
         );
     }
-    Ok((Arc::new(grants), limits(&manifest.limits)))
+    let version = manifest.found.then(|| manifest.version.as_str().into());
+    Ok(Asked { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
 }
 
 fn script_text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Error> {

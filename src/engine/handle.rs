@@ -12,6 +12,7 @@ use super::status::{AlertStatus, Board, PluginStatus, Status};
 use super::strategies::StrategyBoard;
 use crate::config::Plan;
 use crate::error::{Code, Error};
+use crate::guest::Files;
 use crate::telemetry::Metrics;
 use crate::types::Clock;
 
@@ -80,14 +81,26 @@ impl Handle {
         *count == 0
     }
 
-    /// The files of scripts and components in use, to be watched.
+    /// The scripts and components in use.
     pub fn modules(&self) -> Vec<PathBuf> {
-        self.0.reload.paths()
+        self.0.reload.modules()
     }
 
-    /// A file's contents as they run now.
-    pub fn module(&self, path: &Path) -> Option<Arc<[u8]>> {
-        self.0.reload.contents(path)
+    /// Every file to be watched, with its contents as they run now: the modules, what they require and read, their
+    /// plugin.toml; `None` for one that was looked for and is not in use. Waits for a reload under way, and changes
+    /// with each.
+    pub fn files(&self) -> Files {
+        self.0.reload.files()
+    }
+
+    /// How many reloads there were, taken or not: what [`Handle::files`] gives changes with this number only.
+    pub fn reloads(&self) -> u64 {
+        self.0.reload.count()
+    }
+
+    /// Takes note that a file is not there any more. What runs goes on; it shows in the log and in the health.
+    pub fn gone(&self, file: &Path) {
+        self.0.reload.gone(file);
     }
 
     /// Where every script and component stands.
@@ -96,7 +109,8 @@ impl Handle {
     }
 
     /// Puts new contents of a script or component in place, for every strategy and handler that runs it and on every
-    /// source, or on none.
+    /// source, or on none. For a file that modules require or read, or their plugin.toml, those modules are built anew
+    /// from what is on disk.
     ///
     /// The new version is built whole, for each source, while the old one judges, and tried on the last frames; then
     /// every lane swaps between two frames. Returns once all have; for a while after that, faults bring the old version

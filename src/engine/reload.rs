@@ -4,21 +4,23 @@
 //! remembers, builds the real instances, and swaps them in between two frames, on every lane or on none. The old ones
 //! are kept for the time of the [`Probation`]. A reload that fails changes nothing and never blocks the next.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::LANE_WAIT;
-use super::guests::Guests;
+use super::guests::{Guests, read_module};
 use super::lane::Control;
 use super::probation::Probation;
 use super::rehearse::{looks, rehearse};
 use super::rejected::Rejected;
-use super::running::{Running, RunningHandler, Trial};
+use super::running::{Origin, Running, RunningHandler, Texts, Trial, module};
 use super::shadow::Shadow;
 use super::status::PluginStatus;
 use crate::config::StrategyPlan;
 use crate::error::{Code, Error};
-use crate::guest::Fault;
+use crate::guest::{Beside, Fault, Files};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::types::Clock;
@@ -46,6 +48,7 @@ pub(super) struct Reloads {
     clock: Arc<dyn Clock>,
     /// Held over a whole reload, so that each save waits for the former's verdict. No frame path takes it.
     all: Mutex<All>,
+    count: AtomicU64,
 }
 
 /// Everything that can be replaced.
@@ -57,7 +60,25 @@ pub(super) struct All {
 /// A new version, tried and built for each seat.
 struct Ready {
     instances: Vec<Box<dyn Strategy>>,
+    texts: Texts,
     tried: usize,
+}
+
+impl All {
+    fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.strategies.iter().map(|s| &s.origin).chain(self.handlers.iter().map(|h| &h.origin))
+    }
+}
+
+impl Reloaded {
+    /// Takes in what the reload of another module did.
+    fn add(&mut self, more: Self) {
+        self.strategies.extend(more.strategies);
+        self.generation = self.generation.max(more.generation);
+        self.lanes += more.lanes;
+        self.tried += more.tried;
+        self.changed |= more.changed;
+    }
 }
 
 impl Reloads {
@@ -68,7 +89,7 @@ impl Reloads {
         clock: Arc<dyn Clock>,
         all: All,
     ) -> Self {
-        Self { guests, rejected, metrics, clock, all: Mutex::new(all) }
+        Self { guests, rejected, metrics, clock, all: Mutex::new(all), count: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -78,82 +99,118 @@ impl Reloads {
         all
     }
 
-    /// The files in use.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
-        let all = self.lock();
-        let strategies = all.strategies.iter().filter_map(Running::path);
-        let handlers = all.handlers.iter().filter_map(|h| h.module().map(|m| &*m.path));
-        let mut paths: Vec<PathBuf> = strategies.chain(handlers).map(Path::to_owned).collect();
+    /// The modules in use.
+    pub(super) fn modules(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = self.lock().origins().map(|origin| origin.path.clone()).collect();
         paths.sort();
         paths.dedup();
         paths
     }
 
-    /// A file's contents as they run now.
-    pub(super) fn contents(&self, path: &Path) -> Option<Arc<[u8]>> {
+    /// Every file that a new version of something may come from, with what runs of it.
+    pub(super) fn files(&self) -> Files {
         let all = self.lock();
-        let strategy = all.strategies.iter().find(|s| s.path() == Some(path)).map(|s| &s.bytes);
-        let handler = || all.handlers.iter().find(|h| h.module().is_some_and(|m| m.path == path)).map(|h| &h.bytes);
-        strategy.or_else(handler).cloned()
+        let files = all.origins().flat_map(|origin| origin.files().map(|path| (path.to_owned(), origin.runs(path))));
+        // One may run what another only looks for.
+        files.fold(Files::new(), |mut files, (path, runs)| {
+            let known = files.entry(path).or_default();
+            *known = known.take().or(runs);
+            files
+        })
+    }
+
+    /// How many reloads there were.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// A file that something is built from is gone.
+    pub(super) fn gone(&self, path: &Path) {
+        let all = self.lock();
+        for origin in all.origins().filter(|origin| origin.runs(path).is_some()) {
+            let what = if origin.path == path { "its file".to_owned() } else { path.display().to_string() };
+            let told = format!("{what} is gone: what runs goes on, but a restart will fail");
+            tracing::warn!(script = %origin.path.display(), "{told}");
+            self.rejected.note(&origin.path, &told);
+        }
     }
 
     /// The file of a strategy or handler, by its name.
     pub(super) fn path_of(&self, name: &str) -> Option<PathBuf> {
         let all = self.lock();
-        let strategy = all.strategies.iter().find(|s| s.plan.name == name).and_then(Running::path);
-        let handler = || all.handlers.iter().find(|h| &*h.plan.name == name).and_then(|h| Some(&*h.module()?.path));
-        strategy.or_else(handler).map(Path::to_owned)
+        let strategy = all.strategies.iter().find(|s| s.plan.name == name).map(|s| &s.origin);
+        let handler = || all.handlers.iter().find(|h| &*h.name == name).map(|h| &h.origin);
+        strategy.or_else(handler).map(|origin| origin.path.clone())
     }
 
     /// Where every plugin stands.
     pub(super) fn status(&self) -> Vec<PluginStatus> {
         let all = self.lock();
-        let strategies = all.strategies.iter().filter_map(|s| {
-            Some(PluginStatus {
-                name: s.plan.name.clone(),
-                kind: "strategy",
-                language: s.board.status().kind,
-                module: s.path()?.display().to_string(),
-                generation: s.generation,
-                on_probation: s.trial.is_some(),
-                shadow_of: s.plan.shadow_of.clone(),
-                sources: s.seats.len(),
-                degraded: s.board.degraded(),
-                last_error: s.board.status().last_error,
-            })
+        let strategies = all.strategies.iter().map(|s| PluginStatus {
+            name: s.plan.name.clone(),
+            kind: "strategy",
+            language: s.board.status().kind,
+            module: s.origin.path.display().to_string(),
+            generation: s.generation,
+            on_probation: s.trial.is_some(),
+            shadow_of: s.plan.shadow_of.clone(),
+            sources: s.seats.len(),
+            degraded: s.board.degraded(),
+            last_error: s.board.status().last_error,
         });
-        let handlers = all.handlers.iter().filter_map(|h| {
-            let path = &h.module()?.path;
-            Some(PluginStatus {
-                name: h.plan.name.to_string(),
-                kind: "handler",
-                language: if path.extension().is_some_and(|e| e == "wasm") { "wasm" } else { "lua" },
-                module: path.display().to_string(),
-                generation: h.generation,
-                on_probation: false,
-                shadow_of: None,
-                sources: 0,
-                degraded: false,
-                last_error: h.place.error(),
-            })
+        let handlers = all.handlers.iter().map(|h| PluginStatus {
+            name: h.name.to_string(),
+            kind: "handler",
+            language: if h.origin.path.extension().is_some_and(|e| e == "wasm") { "wasm" } else { "lua" },
+            module: h.origin.path.display().to_string(),
+            generation: h.generation,
+            on_probation: false,
+            shadow_of: None,
+            sources: 0,
+            degraded: false,
+            last_error: h.place.error(),
         });
         strategies.chain(handlers).collect()
     }
 
-    /// Puts new contents of a file in place, for everything that runs it, or for nothing.
+    /// Puts new contents of a file in place, for everything that runs it, or for nothing. Modules that are built from it
+    /// are built anew, each for itself.
     pub(super) fn reload(&self, path: &Path, bytes: &[u8]) -> Result<Reloaded, Error> {
         let mut all = self.lock();
-        let All { strategies, handlers } = &mut *all;
-        let mut concerned: Vec<&mut Running> = strategies.iter_mut().filter(|s| s.path() == Some(path)).collect();
-        let mut concerned_handlers: Vec<&mut RunningHandler> =
-            handlers.iter_mut().filter(|h| h.module().is_some_and(|m| m.path == path)).collect();
-        if concerned.is_empty() && concerned_handlers.is_empty() {
+        let concerned = all.origins().filter(|origin| origin.files().any(|file| file == path));
+        let modules: BTreeSet<PathBuf> = concerned.map(|origin| origin.path.clone()).collect();
+        let mut done = Reloaded { strategies: Vec::new(), generation: 0, lanes: 0, tried: 0, changed: false };
+        if modules.is_empty() {
             return Err(Error::new(Code::Plugin, format!("{}: nothing runs this file", path.display())));
         }
+        let mut first_error = None;
+        for module in modules {
+            let result = if module == path {
+                self.reload_module(&mut all, &module, bytes)
+            } else {
+                let read = read_module(&module);
+                read.map_err(|e| Error::new(Code::Io, format!("{}: cannot be read: {e}", module.display())))
+                    .and_then(|bytes| self.reload_module(&mut all, &module, &bytes))
+            };
+            match result {
+                Ok(more) => done.add(more),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        self.count.fetch_add(1, Ordering::Release);
+        first_error.map_or(Ok(done), Err)
+    }
+
+    fn reload_module(&self, all: &mut All, path: &Path, bytes: &[u8]) -> Result<Reloaded, Error> {
+        let All { strategies, handlers } = all;
+        let mut concerned: Vec<&mut Running> = strategies.iter_mut().filter(|s| s.origin.path == path).collect();
+        let mut concerned_handlers: Vec<&mut RunningHandler> =
+            handlers.iter_mut().filter(|h| h.origin.path == path).collect();
         let names = concerned.iter().map(|s| s.plan.name.clone());
-        let names: Vec<String> = names.chain(concerned_handlers.iter().map(|h| h.plan.name.to_string())).collect();
+        let names: Vec<String> = names.chain(concerned_handlers.iter().map(|h| h.name.to_string())).collect();
         let mut done = Reloaded { strategies: names, generation: 0, lanes: 0, tried: 0, changed: true };
-        if concerned.iter().all(|s| *s.bytes == *bytes) && concerned_handlers.iter().all(|h| *h.bytes == *bytes) {
+        let mut origins = concerned.iter().map(|s| &s.origin).chain(concerned_handlers.iter().map(|h| &h.origin));
+        if origins.all(|origin| origin.texts.are(bytes)) {
             // An edit that was taken back: what was wrong with it is over.
             self.rejected.clear(path);
             concerned.iter().filter(|s| s.trial.is_none()).for_each(|s| s.board.set_error(None));
@@ -164,12 +221,13 @@ impl Reloads {
             done.changed = false;
             return Ok(done);
         }
+        let before: Vec<u64> = concerned.iter().map(|s| s.generation).collect();
         let result = self.replace(&mut concerned, &mut concerned_handlers, bytes, &mut done);
         if let Err(error) = &result {
             self.rejected.note(path, error.message());
-            for running in &mut concerned {
+            for (running, before) in concerned.iter_mut().zip(before) {
                 // On none, where not on all: those that had swapped already go back.
-                if let Some(trial) = running.trial.as_ref().filter(|_| *running.bytes == *bytes) {
+                if let Some(trial) = running.trial.as_ref().filter(|_| running.generation != before) {
                     trial.probation.fail(error.message());
                     running.settle();
                 }
@@ -178,7 +236,7 @@ impl Reloads {
             }
             for handler in &concerned_handlers {
                 handler.place.set_error(Some(error.message().to_owned()));
-                self.metrics.versions(&handler.plan.name).reload("rejected");
+                self.metrics.versions(&handler.name).reload("rejected");
             }
         }
         result.map(|()| done)
@@ -191,31 +249,37 @@ impl Reloads {
         bytes: &[u8],
         done: &mut Reloaded,
     ) -> Result<(), Error> {
+        let module: Arc<[u8]> = bytes.into();
         let mut ready = Vec::with_capacity(strategies.len());
-        for running in strategies.iter() {
-            if let Some((_, reason)) = running.bad.as_ref().filter(|(bad, _)| **bad == *bytes) {
+        for running in strategies.iter_mut() {
+            if let Some((_, reason)) = running.bad.as_ref().filter(|(bad, _)| bad.are(bytes)) {
                 return Err(Error::new(Code::Plugin, format!("this version was rolled back before: {reason}"))
                     .hint("it is tried again once it has changed"));
             }
-            ready.push(self.prepare(running, &running.plan, bytes)?);
+            let beside = Arc::default();
+            let prepared = self.prepare(running, &running.plan, &module, &beside);
+            running.origin.wanted = beside.files().into_keys().collect();
+            ready.push(prepared?);
         }
         let mut built = Vec::with_capacity(handlers.len());
-        for handler in handlers.iter() {
-            let Some(module) = handler.module() else { continue };
-            built.push(self.guests.handler(&handler.plan.name, module, bytes)?);
+        for handler in handlers.iter_mut() {
+            let beside = Arc::default();
+            let made = self.guests.handler(&handler.name, &handler.module, bytes, &beside);
+            handler.origin.wanted = beside.files().into_keys().collect();
+            built.push((made?, Texts { module: Arc::clone(&module), beside: beside.files() }));
         }
         for (running, ready) in strategies.iter_mut().zip(ready) {
             let plan = running.plan.clone();
             done.tried += ready.tried;
-            done.lanes += self.put(running, plan, bytes, ready)?;
+            done.lanes += self.put(running, plan, ready)?;
             done.generation = done.generation.max(running.generation);
         }
-        for (handler, built) in handlers.iter_mut().zip(built) {
+        for (handler, (built, texts)) in handlers.iter_mut().zip(built) {
             handler.place.replace(built);
-            handler.bytes = bytes.into();
+            handler.origin = Origin::new(&handler.module.path, texts);
             handler.generation += 1;
             done.generation = done.generation.max(handler.generation);
-            let versions = self.metrics.versions(&handler.plan.name);
+            let versions = self.metrics.versions(&handler.name);
             versions.reload("ok");
             versions.generation.set(i64::try_from(handler.generation).unwrap_or(i64::MAX));
         }
@@ -223,22 +287,29 @@ impl Reloads {
     }
 
     /// Builds a version, tries it on what each lane remembers, and makes the instances that will judge.
-    fn prepare(&self, running: &Running, plan: &StrategyPlan, bytes: &[u8]) -> Result<Ready, Error> {
-        let version = self.guests.strategy(plan, bytes)?;
-        if running.plan.shadow_of.is_some() {
-            let instances = running.seats.iter().map(|seat| version.rehearsal(&seat.source));
-            return Ok(Ready { instances: instances.collect::<Result<_, _>>()?, tried: 0 });
-        }
+    fn prepare(
+        &self,
+        running: &Running,
+        plan: &StrategyPlan,
+        module: &Arc<[u8]>,
+        beside: &Arc<Beside>,
+    ) -> Result<Ready, Error> {
+        let version = self.guests.strategy(plan, module, beside)?;
+        let shadow = running.plan.shadow_of.is_some();
         let mut tried = 0;
-        for (seat, look) in looks(&running.seats) {
-            tried += rehearse(&version, seat, look.as_ref())?;
+        if !shadow {
+            for (seat, look) in looks(&running.seats) {
+                tried += rehearse(&version, seat, look.as_ref())?;
+            }
         }
-        let instances = running.seats.iter().map(|seat| version.instance(&seat.source));
-        Ok(Ready { instances: instances.collect::<Result<_, _>>()?, tried })
+        let sources = running.seats.iter().map(|seat| &seat.source);
+        let instances = sources.map(|source| if shadow { version.rehearsal(source) } else { version.instance(source) });
+        let instances = instances.collect::<Result<_, _>>()?;
+        Ok(Ready { instances, texts: Texts { module: Arc::clone(module), beside: beside.files() }, tried })
     }
 
     /// Hands every lane its new instance and waits until each has taken it; returns how many have.
-    fn put(&self, running: &mut Running, plan: StrategyPlan, bytes: &[u8], ready: Ready) -> Result<usize, Error> {
+    fn put(&self, running: &mut Running, plan: StrategyPlan, ready: Ready) -> Result<usize, Error> {
         let generation = running.highest + 1;
         running.highest = generation;
         if running.plan.shadow_of.is_some() {
@@ -248,7 +319,7 @@ impl Reloads {
                 seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow });
             }
             let lanes = running.seats.len();
-            self.took(running, plan, bytes, generation, None);
+            self.took(running, plan, ready.texts, generation, None);
             return Ok(lanes);
         }
         let probation = self.probation(running, generation);
@@ -284,18 +355,19 @@ impl Reloads {
         let trial = Trial {
             probation,
             plan: running.plan.clone(),
-            bytes: Arc::clone(&running.bytes),
+            origin: running.origin.clone(),
             generation: running.generation,
         };
-        self.took(running, plan, bytes, generation, Some(trial));
+        self.took(running, plan, ready.texts, generation, Some(trial));
         Ok(lanes)
     }
 
-    fn took(&self, running: &mut Running, plan: StrategyPlan, bytes: &[u8], generation: u64, trial: Option<Trial>) {
-        (running.plan, running.bytes) = (plan, bytes.into());
+    fn took(&self, running: &mut Running, plan: StrategyPlan, texts: Texts, generation: u64, trial: Option<Trial>) {
+        let path = module(&plan).unwrap_or(&running.origin.path).to_owned();
+        running.origin = Origin::new(&path, texts);
+        running.plan = plan;
         (running.generation, running.trial, running.bad) = (generation, trial, None);
         running.board.reloaded(generation);
-        let path = running.path().map(Path::to_owned).unwrap_or_default();
         self.rejected.clear(&path);
         let versions = self.metrics.versions(&running.plan.name);
         versions.reload("ok");
@@ -310,7 +382,7 @@ impl Reloads {
     fn probation(&self, running: &Running, generation: u64) -> Arc<Probation> {
         let routes = running.seats.iter().map(|seat| Arc::clone(&seat.route)).collect();
         let (board, back) = (Arc::clone(&running.board), running.generation);
-        let (rejected, path) = (Arc::clone(&self.rejected), running.path().map(Path::to_owned).unwrap_or_default());
+        let (rejected, path) = (Arc::clone(&self.rejected), running.origin.path.clone());
         let versions = self.metrics.versions(&running.plan.name);
         Probation::new(
             self.clock.monotonic_ns(),
@@ -346,7 +418,8 @@ impl Reloads {
         let Some(active) = all.strategies.iter().position(|s| s.plan.name == of) else {
             return Err(wrong(format!("'{of}', which '{name}' ran beside, is gone")));
         };
-        let bytes = Arc::clone(&all.strategies[shadow].bytes);
+        // Built from what the shadow was built from, whatever was saved meanwhile.
+        let Texts { module, beside } = all.strategies[shadow].origin.texts.clone();
         let from = all.strategies[shadow].plan.clone();
         let running = &mut all.strategies[active];
         let plan = StrategyPlan {
@@ -356,14 +429,15 @@ impl Reloads {
             shadow_of: None,
             ..from
         };
-        let ready = self.prepare(running, &plan, &bytes)?;
+        let ready = self.prepare(running, &plan, &module, &Arc::new(Beside::of(beside)))?;
         let tried = ready.tried;
-        let lanes = self.put(running, plan, &bytes, ready)?;
+        let lanes = self.put(running, plan, ready)?;
         let generation = running.generation;
         let gone = all.strategies.remove(shadow);
         for seat in &gone.seats {
             seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow: None });
         }
+        self.count.fetch_add(1, Ordering::Release);
         Ok(Reloaded { strategies: vec![of], generation, lanes, tried, changed: true })
     }
 }

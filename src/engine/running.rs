@@ -1,13 +1,15 @@
 //! Guests as they run: which contents, which generation, where, and what is put back if a probation fails.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::handlers::Replaceable;
 use super::probation::Probation;
 use super::route::Route;
 use super::strategies::StrategyBoard;
-use crate::config::{HandlerKind, HandlerPlan, ModulePlan, StrategyKind, StrategyPlan};
+use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
+use crate::guest::{Files, stand};
 use crate::types::SourceId;
 
 /// One place where a guest runs: a rule on a lane.
@@ -18,35 +20,74 @@ pub(super) struct Seat {
     pub(super) rule: usize,
 }
 
+/// What a version is built from: its module, and the files beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Texts {
+    pub(super) module: Arc<[u8]>,
+    pub(super) beside: Files,
+}
+
+impl Texts {
+    /// Whether a version of this module, built now, would be the same.
+    pub(super) fn are(&self, module: &[u8]) -> bool {
+        *self.module == *module && stand(&self.beside)
+    }
+}
+
+/// Where the running version came from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) path: PathBuf,
+    pub(super) texts: Texts,
+    /// Files that the last version that was tried looked for, taken or not.
+    pub(super) wanted: BTreeSet<PathBuf>,
+}
+
+impl Origin {
+    pub(super) fn new(path: &Path, texts: Texts) -> Self {
+        Self { path: path.to_owned(), texts, wanted: BTreeSet::new() }
+    }
+
+    /// The files that a new version may come from.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let beside = self.texts.beside.keys().chain(&self.wanted).map(PathBuf::as_path);
+        [&*self.path].into_iter().chain(beside)
+    }
+
+    /// What runs of the file at `path`: nothing, of one that is only looked for.
+    pub(super) fn runs(&self, path: &Path) -> Option<Arc<[u8]>> {
+        if self.path == path {
+            return Some(Arc::clone(&self.texts.module));
+        }
+        self.texts.beside.get(path)?.clone()
+    }
+}
+
 /// A strategy as it runs.
 pub(super) struct Running {
     pub(super) plan: StrategyPlan,
     pub(super) board: Arc<StrategyBoard>,
     pub(super) seats: Vec<Seat>,
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) origin: Origin,
     pub(super) generation: u64,
     /// Highest generation ever given: numbers are not used twice.
     pub(super) highest: u64,
     pub(super) trial: Option<Trial>,
     /// What was rolled back, and why: not tried again until it changes.
-    pub(super) bad: Option<(Arc<[u8]>, String)>,
+    pub(super) bad: Option<(Texts, String)>,
 }
 
 /// What is put back if the probation fails.
 pub(super) struct Trial {
     pub(super) probation: Arc<Probation>,
     pub(super) plan: StrategyPlan,
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) origin: Origin,
     pub(super) generation: u64,
 }
 
 impl Running {
-    pub(super) fn new(plan: StrategyPlan, board: Arc<StrategyBoard>, bytes: Arc<[u8]>) -> Self {
-        Self { plan, board, seats: Vec::new(), bytes, generation: 1, highest: 1, trial: None, bad: None }
-    }
-
-    pub(super) fn path(&self) -> Option<&Path> {
-        module(&self.plan)
+    pub(super) fn new(plan: StrategyPlan, board: Arc<StrategyBoard>, origin: Origin) -> Self {
+        Self { plan, board, seats: Vec::new(), origin, generation: 1, highest: 1, trial: None, bad: None }
     }
 
     /// Takes note of how a probation ended meanwhile.
@@ -54,8 +95,11 @@ impl Running {
         let Some(trial) = &self.trial else { return };
         if trial.probation.failed() {
             let reason = trial.probation.reason().unwrap_or_default();
-            if let Some(Trial { plan, bytes, generation, .. }) = self.trial.take() {
-                self.bad = Some((std::mem::replace(&mut self.bytes, bytes), reason));
+            if let Some(Trial { plan, origin, generation, .. }) = self.trial.take() {
+                let bad = std::mem::replace(&mut self.origin, origin);
+                // What the bad one looked for is watched on: mending it is trying again.
+                self.origin.wanted = bad.files().map(Path::to_owned).collect();
+                self.bad = Some((bad.texts, reason));
                 (self.plan, self.generation) = (plan, generation);
             }
         } else if trial.probation.passed() {
@@ -74,17 +118,9 @@ pub(super) fn module(plan: &StrategyPlan) -> Option<&Path> {
 
 /// A handler as it runs.
 pub(super) struct RunningHandler {
-    pub(super) plan: HandlerPlan,
+    pub(super) name: Arc<str>,
+    pub(super) module: ModulePlan,
     pub(super) place: Arc<Replaceable>,
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) origin: Origin,
     pub(super) generation: u64,
-}
-
-impl RunningHandler {
-    pub(super) fn module(&self) -> Option<&ModulePlan> {
-        match &self.plan.kind {
-            HandlerKind::Module(module) => Some(module),
-            _ => None,
-        }
-    }
 }

@@ -64,6 +64,8 @@ pub(super) struct Source {
     next_seq: u64,
     next_pts_ns: u64,
     last_pts_ns: u64,
+    /// Where the times of the running attempt begin: after the last frame of the one before, where the file repeats.
+    base_pts_ns: u64,
     started_unix_ns: u64,
     /// First and last frame of the running attempt, on the engine's clock.
     ran_ns: Option<(u64, u64)>,
@@ -83,6 +85,7 @@ impl Source {
             next_seq: 0,
             next_pts_ns: 0,
             last_pts_ns: 0,
+            base_pts_ns: 0,
             started_unix_ns: 0,
             ran_ns: None,
         }
@@ -96,12 +99,16 @@ impl Source {
                 return self.enter(SourceState::Stopped);
             }
             // A source that was given up stays `Failed` in everybody's eyes until a frame proves otherwise.
-            if self.state != Some(SourceState::Failed) {
+            if !matches!(self.state, Some(SourceState::Failed | SourceState::Running)) {
                 self.enter(SourceState::Connecting);
             }
             let end = self.attempt();
             let reason = match end {
                 End::Removed => return self.enter(SourceState::Stopped),
+                End::Ended if self.plan.repeat => {
+                    self.base_pts_ns = self.next_pts_ns;
+                    continue;
+                }
                 End::Ended if !self.live => {
                     self.enter(SourceState::Stopped);
                     return self.tell(SourceEvent::Ended);
@@ -161,7 +168,7 @@ impl Source {
             Ok(feed) => feed,
             Err(reason) => return End::Failed(reason),
         };
-        self.started_unix_ns = self.clock.unix_ns();
+        self.started_unix_ns = self.clock.unix_ns().saturating_sub(self.base_pts_ns);
         let end = self.pump(&mut feed, pacing, watchdog);
         if self.live {
             self.lost(feed.write_off(0));
@@ -172,6 +179,7 @@ impl Source {
     /// Hands frames on until the pipeline is done.
     fn pump(&mut self, feed: &mut Feed, pacing: Pacing, mut watchdog: Watchdog) -> End {
         let mut seen = 0u64;
+        let first_seq = self.next_seq;
         let mut failure: Option<(String, u64)> = None;
         loop {
             if self.stop.requested() {
@@ -207,7 +215,7 @@ impl Source {
                 let failure = failure.map(|(reason, _)| reason).or_else(|| feed.failure());
                 return match failure {
                     Some(reason) => End::Failed(self.broken(seen, reason)),
-                    None if self.next_seq == 0 => End::Failed("it ended without a frame that decodes".into()),
+                    None if self.next_seq == first_seq => End::Failed("it ended without a frame that decodes".into()),
                     None => End::Ended,
                 };
             }
@@ -306,7 +314,7 @@ impl Source {
         let buffer = sample.buffer();
         let stated = buffer.and_then(|b| b.pts()).map(|pts| {
             let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
-            segment.and_then(|s| s.to_stream_time(pts)).unwrap_or(pts).nseconds()
+            self.base_pts_ns + segment.and_then(|s| s.to_stream_time(pts)).unwrap_or(pts).nseconds()
         });
         let period = buffer.and_then(|b| b.duration()).map(gst::ClockTime::nseconds).filter(|d| *d > 0);
         let period = period.unwrap_or_else(|| match (info.fps().numer(), info.fps().denom()) {

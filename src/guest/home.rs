@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::{Grants, Limits, Space, StateStore, Watchdog};
+use super::{Beside, Grants, Limits, Space, StateStore, Watchdog};
 use crate::telemetry::Meter;
 use crate::types::{SourceId, Zone};
 
@@ -44,6 +44,10 @@ pub struct Home {
     pub watchdog: Arc<Watchdog>,
     /// The source's zones as they are when it is loaded; none for a handler. A frame brings its own.
     pub zones: Arc<[Zone]>,
+    /// The files it is built from beside its module, shared by all instances of a version.
+    pub beside: Arc<Beside>,
+    /// The version its plugin.toml gives it; `None` where there is none.
+    pub version: Option<Arc<str>>,
     /// Side effects are off: a self-test or a shadow. State is a copy, log lines and figures go nowhere.
     pub rehearsal: bool,
     log: Arc<Mutex<LogRate>>,
@@ -81,6 +85,8 @@ impl Home {
             meter,
             watchdog,
             zones: Arc::default(),
+            beside: Arc::default(),
+            version: None,
             rehearsal: false,
             log: Arc::default(),
         }
@@ -90,6 +96,12 @@ impl Home {
     #[must_use]
     pub fn with_zones(self, zones: &[Zone]) -> Self {
         Self { zones: zones.into(), ..self }
+    }
+
+    /// The same place for the version that is built from the files `beside` its module.
+    #[must_use]
+    pub fn of_version(self, version: Option<Arc<str>>, beside: &Arc<Beside>) -> Self {
+        Self { version, beside: Arc::clone(beside), ..self }
     }
 
     /// The same place with side effects off: state is a copy that is thrown away.

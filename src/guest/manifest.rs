@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::Needs;
+use super::{Beside, Needs};
 use crate::config::LimitPlan;
 use crate::error::{Code, Error};
 
@@ -61,12 +61,12 @@ struct Toml {
 
 impl Manifest {
     /// The manifest of a plugin whose module is `module`: `plugin.toml` in its folder (or the one above `target`)
-    /// where that names it as its entry, else for a script its comments, else none.
+    /// where that names it as its entry, else for a script its comments, else none. It is read through `beside`.
     ///
     /// # Errors
     /// [`Code::Plugin`] with file and line.
-    pub fn of(module: &Path, script: Option<&str>) -> Result<Self, Error> {
-        if let Some(found) = Self::beside(module)? {
+    pub fn of(module: &Path, script: Option<&str>, beside: &Beside) -> Result<Self, Error> {
+        if let Some(found) = Self::in_a_file(module, beside)? {
             return Ok(found);
         }
         match script {
@@ -75,11 +75,16 @@ impl Manifest {
         }
     }
 
-    fn beside(module: &Path) -> Result<Option<Self>, Error> {
+    fn in_a_file(module: &Path, beside: &Beside) -> Result<Option<Self>, Error> {
         // A component built in place lies some folders below its manifest.
         for folder in module.ancestors().skip(1).take(4) {
             let path = folder.join(FILE);
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            if !path.is_file() {
+                continue;
+            }
+            let read = || std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| e.to_string());
+            let Ok(Some(bytes)) = beside.once(&path, read) else { continue };
+            let text = String::from_utf8_lossy(&bytes);
             let found = Self::parse(&text, &path.display().to_string())?;
             let entry = found.entry.as_ref().map(|entry| folder.join(entry));
             let same =

@@ -5,6 +5,7 @@
 //! [`Watchdog`], repeated faults by the [`Breaker`], the network by [`http`]. Nothing here knows a language; `lua` and
 //! `wasm` put their own side to it. Look next at `home.rs`.
 
+mod beside;
 mod breaker;
 mod fault;
 mod grants;
@@ -15,6 +16,7 @@ mod manifest;
 mod state;
 mod watchdog;
 
+pub use beside::{Beside, Files, stand};
 pub use breaker::{Breaker, BreakerState, FAULTS_MAX};
 pub use fault::{Fault, FaultKind};
 pub use grants::{Grants, Needs};

@@ -5,6 +5,8 @@ use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use crate::guest::{Beside, Home};
+
 /// Largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Most files of one script.
@@ -17,14 +19,15 @@ type Reading = Result<Arc<[u8]>, String>;
 #[derive(Debug, Default)]
 pub(super) struct Files {
     granted: Vec<PathBuf>,
+    beside: Arc<Beside>,
     read: BTreeMap<String, Reading>,
     /// Set once the script has loaded: from then on nothing is read from disk.
     pub(super) closed: bool,
 }
 
 impl Files {
-    pub(super) fn new(granted: Vec<PathBuf>) -> Self {
-        Self { granted, ..Self::default() }
+    pub(super) fn new(home: &Home) -> Self {
+        Self { granted: home.grants.has.files.clone(), beside: Arc::clone(&home.beside), ..Self::default() }
     }
 
     /// The bytes of a file, or why there are none: the disk's fault.
@@ -48,32 +51,36 @@ impl Files {
                 false => format!("more than {FILES_MAX} files"),
             });
         }
-        let reading = file(root, path)?;
+        let reading = match real(root, path)? {
+            Ok(real) => self.beside.once(path, || contents(&real)).and_then(|bytes| bytes.ok_or("not a file".into())),
+            Err(why) => Err(why),
+        };
+        let reading = reading.map_err(|why| format!("{}: {why}", path.display()));
         self.read.insert(name.to_owned(), reading.clone());
         Ok(reading)
     }
 }
 
-/// Reads `path`. A link may not lead out of what is granted.
-fn file(root: &Path, path: &Path) -> Result<Reading, String> {
-    let failed = |e: std::io::Error| Ok(Err(format!("{}: {e}", path.display())));
-    let (real, base) = match (path.canonicalize(), root.canonicalize()) {
-        (Ok(real), Ok(base)) => (real, base),
-        (Err(e), _) | (_, Err(e)) => return failed(e),
-    };
-    if !real.starts_with(&base) {
-        return Err(format!("'{}' leads out of {}", path.display(), root.display()));
+/// Where `path` leads, or why that cannot be told. A link may not lead out of what is granted.
+fn real(root: &Path, path: &Path) -> Result<Result<PathBuf, String>, String> {
+    match (path.canonicalize(), root.canonicalize()) {
+        (Ok(real), Ok(base)) if real.starts_with(&base) => Ok(Ok(real)),
+        (Ok(_), Ok(_)) => Err(format!("'{}' leads out of {}", path.display(), root.display())),
+        (Err(e), _) | (_, Err(e)) => Ok(Err(e.to_string())),
     }
+}
+
+fn contents(path: &Path) -> Result<Option<Arc<[u8]>>, String> {
     // Opening a pipe or a device may wait without end.
-    if !real.is_file() {
-        return Ok(Err(format!("{}: not a file", path.display())));
+    if !path.is_file() {
+        return Ok(None);
     }
     let mut bytes = Vec::new();
-    if let Err(e) = std::fs::File::open(&real).and_then(|f| f.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)) {
-        return failed(e);
-    }
+    std::fs::File::open(path)
+        .and_then(|f| f.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|e| e.to_string())?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Ok(Err(format!("{}: longer than {FILE_BYTES_MAX} bytes", path.display())));
+        return Err(format!("longer than {FILE_BYTES_MAX} bytes"));
     }
-    Ok(Ok(bytes.into()))
+    Ok(Some(bytes.into()))
 }

@@ -25,12 +25,13 @@ impl Place {
     /// # Errors
     /// [`Code::Plugin`] with the script's own `file:line`.
     pub(super) fn load(script: Script, outside: Option<Outside>) -> Result<(Self, Vm), Error> {
-        let version = script.check()?.into();
+        let said = script.check()?;
         let home = script.home.clone();
+        let version = home.version.clone().unwrap_or_else(|| said.into());
         let host = Host {
             seat: Arc::new(Mutex::new(Seat::new(Arc::clone(&home.state)))),
-            modules: Arc::new(Mutex::new(Modules::new(script.roots.clone(), home.limits.source_bytes))),
-            files: Arc::new(Mutex::new(Files::new(home.grants.has.files.clone()))),
+            modules: Arc::new(Mutex::new(Modules::new(script.roots.clone(), &home))),
+            files: Arc::new(Mutex::new(Files::new(&home))),
             home,
             outside,
         };

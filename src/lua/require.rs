@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use crate::guest::{Beside, Home};
 
 /// Modules of one script. What was read stays, so that a replaced VM is built from the same text.
 #[derive(Debug, Default)]
 pub(super) struct Modules {
     roots: Vec<PathBuf>,
     bytes_max: usize,
+    beside: Arc<Beside>,
     read: BTreeMap<String, Module>,
     /// Set once the script has loaded: from then on nothing is read from disk.
     pub(super) closed: bool,
@@ -21,8 +25,8 @@ pub(super) struct Module {
 }
 
 impl Modules {
-    pub(super) fn new(roots: Vec<PathBuf>, bytes_max: usize) -> Self {
-        Self { roots, bytes_max, ..Self::default() }
+    pub(super) fn new(roots: Vec<PathBuf>, home: &Home) -> Self {
+        Self { roots, bytes_max: home.limits.source_bytes, beside: Arc::clone(&home.beside), ..Self::default() }
     }
 
     /// The module `name`, `lib/geometry` for `lib/geometry.lua` below a root.
@@ -40,10 +44,10 @@ impl Modules {
         }
         for root in &self.roots {
             let path = root.join(relative).with_extension("lua");
-            if !path.is_file() {
-                continue;
-            }
-            let module = self.read_file(root, &path)?;
+            let Some(bytes) = self.beside.once(&path, || self.read_file(root, &path))? else { continue };
+            let text =
+                String::from_utf8(bytes.to_vec()).map_err(|_| format!("{}: this is not text", path.display()))?;
+            let module = Module { file: path.display().to_string(), text };
             self.read.insert(name.to_owned(), module.clone());
             return Ok(module);
         }
@@ -54,7 +58,10 @@ impl Modules {
         })
     }
 
-    fn read_file(&self, root: &Path, path: &Path) -> Result<Module, String> {
+    fn read_file(&self, root: &Path, path: &Path) -> Result<Option<Arc<[u8]>>, String> {
+        if !path.is_file() {
+            return Ok(None);
+        }
         let failed = |e: std::io::Error| format!("{}: {e}", path.display());
         // A link may not lead out of the root.
         let (real, base) = (path.canonicalize().map_err(failed)?, root.canonicalize().map_err(failed)?);
@@ -64,7 +71,6 @@ impl Modules {
         if std::fs::metadata(&real).map_err(failed)?.len() > self.bytes_max as u64 {
             return Err(format!("{} is longer than {} bytes", path.display(), self.bytes_max));
         }
-        let text = std::fs::read_to_string(&real).map_err(failed)?;
-        Ok(Module { file: path.display().to_string(), text })
+        std::fs::read(&real).map(|bytes| Some(bytes.into())).map_err(failed)
     }
 }

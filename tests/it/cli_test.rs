@@ -318,9 +318,13 @@ fn watching_runs_again_after_a_save_until_it_is_stopped() {
     let dir = plugin(COUNTER, &format!("{FRAMES}expect: {{ alerts: [{{ seq: 3 }}] }}\n"));
     let mut watching = Dsengine::new(["test", "--watch"]).cwd(dir.path()).start();
     watching.wait_line(LIMIT, |line| line == "1 passed, 0 failed");
-    watching.wait_line(LIMIT, |line| line.starts_with("watching "));
     write(dir.path(), "crowd.lua", &COUNTER.replace("#people >= most", "false"));
     watching.wait_line(LIMIT, |line| line == "0 passed, 1 failed");
+    // A case that cannot be read is watched on.
+    write(&dir.path().join("tests"), "case.yaml", "expect: [\n");
+    watching.wait_line(LIMIT, |line| line.contains("tests/case.yaml:"));
+    write(&dir.path().join("tests"), "case.yaml", &format!("{FRAMES}expect: {{ alerts: [] }}\n"));
+    watching.wait_line(LIMIT, |line| line == "1 passed, 0 failed");
     watching.signal("INT");
     assert!(watching.end(LIMIT).is_some_and(|status| status.success()));
 }

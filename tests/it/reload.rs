@@ -241,3 +241,60 @@ fn a_handlers_script_is_reloaded_and_a_broken_one_refused() {
     run.signal("INT");
     assert_eq!(run.end(LIMIT).and_then(|s| s.code()), Some(0));
 }
+
+#[test]
+fn an_edit_of_what_a_script_requires_is_an_edit_of_the_script() {
+    let mut site = Site::new(COUNTS);
+    let lib = site.dir.path().join("lib");
+    std::fs::create_dir(&lib).unwrap();
+    write(&lib, "rule.lua", "return { name = 'first' }\n");
+    let script = "local lib = require('lib/rule')\nfunction detect(frame)\n  if frame.seq % 10 == 0 then\n    \
+                  frame:alert{ rule = lib.name, message = 'seen' }\n  end\nend\n";
+    site.save(script, "script reloaded");
+    site.until_folder(|dir| site_alerts(dir).contains("\"rule\":\"first\""));
+    write(&lib, "rule.lua", "return { name = 'second' }\n");
+    site.run.wait_line(LIMIT, |line| line.contains("script reloaded"));
+    assert_eq!(site.plugin()["generation"], 3);
+    site.until_folder(|dir| site_alerts(dir).contains("\"rule\":\"second\""));
+    write(&lib, "rule.lua", "return {\n  name = = 'third' }\n");
+    let line = site.run.wait_line(LIMIT, |line| line.contains("not reloaded"));
+    assert!(line.contains("lib/rule.lua:2:"), "{line}");
+    assert_eq!(site.plugin()["generation"], 3);
+    // What is not there yet is looked out for; the script itself need not be saved again.
+    let line = site.save(&script.replace("lib/rule", "lib/more"), "not reloaded");
+    assert!(line.contains("no module 'lib/more'"), "{line}");
+    write(&lib, "more.lua", "return { name = 'fourth' }\n");
+    site.run.wait_line(LIMIT, |line| line.contains("script reloaded"));
+    site.until_folder(|dir| site_alerts(dir).contains("\"rule\":\"fourth\""));
+    // A reload by name sees it, too.
+    let (status, answer) = post(&site.page, "/api/v1/plugins/rule/reload");
+    assert!(status == 200 && answer.contains("\"changed\":false"), "{status} {answer}");
+    site.end();
+}
+
+#[test]
+fn an_edit_of_plugin_toml_counts_as_one_of_the_plugin() {
+    let mut site = Site::new(COUNTS);
+    let manifest = "name = \"rule\"\nversion = \"1.0.0\"\nkind = \"strategy\"\nentry = \"rule.lua\"\n";
+    write(site.dir.path(), "plugin.toml", manifest);
+    site.save(&format!("-- second\n{COUNTS}"), "script reloaded");
+    write(site.dir.path(), "plugin.toml", &format!("{manifest}[needs]\nenv = [\"HOME\"]\n"));
+    let line = site.run.wait_line(LIMIT, |line| line.contains("not reloaded"));
+    assert!(line.contains("HOME"), "{line}");
+    write(site.dir.path(), "plugin.toml", &manifest.replace("1.0.0", "1.1.0"));
+    site.run.wait_line(LIMIT, |line| line.contains("script reloaded"));
+    site.end();
+}
+
+#[test]
+fn a_script_that_is_deleted_runs_on_and_shows_in_the_health() {
+    let mut site = Site::new(COUNTS);
+    site.frames(5.0);
+    std::fs::remove_file(site.dir.path().join("rule.lua")).unwrap();
+    site.run.wait_line(LIMIT, |line| line.contains("is gone") && line.contains("rule.lua"));
+    assert!(get(&site.page, "/health").1.contains("is gone"), "{}", get(&site.page, "/health").1);
+    site.frames(5.0);
+    site.save(COUNTS, "the running version again");
+    assert!(!get(&site.page, "/health").1.contains("is gone"));
+    site.end();
+}

@@ -76,6 +76,7 @@ fn plan(id: &str, name: &str, pixels: bool, live: bool) -> SourcePlan {
             gap: second,
         },
         realtime: false,
+        repeat: false,
     }
 }
 
@@ -189,6 +190,30 @@ fn a_live_scene_follows_the_clock_and_counts_what_came_too_late() {
     let second = next();
     assert_eq!((second.seq, second.pts_ns, second.arrived_ns), (30, 7_000_000_000, 7_000_000_000));
     assert_eq!(second.captured_unix_ns, 1_700_000_007_000_000_000);
+}
+
+#[test]
+fn a_scene_that_repeats_goes_on_with_new_objects_on_the_same_paths() {
+    let mut backend = SceneBackend::new(Arc::new(Standing::default()));
+    let (sink, seen) = tap(2);
+    let endless = SourcePlan { repeat: true, ..plan("cam", "street", false, false) };
+    backend.add_source(&endless, sink).unwrap();
+    let scene = Scene::load("street").unwrap();
+    let mut frames = Vec::new();
+    while frames.len() as u64 <= 2 * scene.frames() + 150 {
+        if let Seen::Frame(frame, _) = seen.recv_timeout(PATIENCE).unwrap() {
+            frames.push(frame);
+        }
+    }
+    assert!(frames.iter().zip(0..).all(|(f, i)| (f.seq, f.pts_ns) == (i, scene.pts_ns(i))));
+    let at = |round: u64| &frames[(round * scene.frames()) as usize + 150].detections;
+    let boxes = |round: u64| at(round).iter().map(|d| d.bbox).collect::<Vec<_>>();
+    assert!(!boxes(0).is_empty() && boxes(0) == boxes(1) && boxes(1) == boxes(2));
+    let ids: std::collections::BTreeSet<_> = (0..3).flat_map(|round| at(round).iter().map(|d| d.track_id)).collect();
+    assert_eq!(ids.len(), 3 * at(0).len(), "an object of another round is another object");
+    // Nobody takes what it still delivers.
+    drop(seen);
+    backend.remove_source(&endless.id);
 }
 
 #[test]

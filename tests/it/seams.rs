@@ -209,14 +209,14 @@ impl Shop {
             on_failure,
             shadow_of: None,
         };
-        let version = self.guests().strategy(&plan, bytes).unwrap_or_else(|e| panic!("{e}"));
+        let version = self.guests().strategy(&plan, bytes, &Arc::default()).unwrap_or_else(|e| panic!("{e}"));
         version.instance(&SourceId::from("cam")).unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn handler(&self, path: &str, bytes: &[u8], config: serde_json::Value) -> Arc<dyn Handler> {
         let (limits, grants) = (LimitPlan::default(), GrantPlan::default());
         let plan = ModulePlan { path: path.into(), class: None, config, limits, grants };
-        self.guests().handler("desk", &plan, bytes).unwrap_or_else(|e| panic!("{e}"))
+        self.guests().handler("desk", &plan, bytes, &Arc::default()).unwrap_or_else(|e| panic!("{e}"))
     }
 }
 

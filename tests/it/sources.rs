@@ -33,6 +33,7 @@ fn plan(id: &str, input: Input) -> SourcePlan {
             gap: Duration::from_secs(3),
         },
         realtime: false,
+        repeat: false,
     }
 }
 

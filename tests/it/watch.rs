@@ -78,8 +78,8 @@ impl Saved {
     }
 }
 
-fn str(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+fn str(bytes: &Option<Arc<[u8]>>) -> &str {
+    std::str::from_utf8(bytes.as_ref().expect("it is there")).unwrap()
 }
 
 fn rename_over(path: &Path, content: &str) {
@@ -183,14 +183,30 @@ fn writing_in_place_without_truncating_is_a_change() {
 }
 
 #[test]
-fn deleting_is_no_change_and_coming_back_with_other_content_is_one() {
+fn a_file_that_is_gone_is_said_once_and_its_coming_back_is_a_change_whatever_stands_in_it() {
     let saved = Saved::new();
     fs::remove_file(&saved.path).unwrap();
-    assert!(saved.watcher.changes().recv_timeout(Duration::from_millis(100)).is_err());
+    let gone = saved.watcher.changes().recv_timeout(LIMIT).unwrap();
+    assert_eq!((gone.path.as_path(), gone.bytes), (saved.path.as_path(), None));
     fs::write(&saved.path, "ready").unwrap();
-    fs::write(&saved.path, "back").unwrap();
-    saved.expect("back");
+    saved.expect("ready");
+    // Away for the moment of a save, it is not gone.
+    let away = saved.folder.path().join("away");
+    fs::rename(&saved.path, &away).unwrap();
+    fs::rename(&away, &saved.path).unwrap();
     saved.nothing_more();
+}
+
+#[test]
+fn a_file_that_was_never_there_is_a_change_when_it_comes() {
+    let saved = Saved::new();
+    let later = saved.folder.path().join("lib/later.lua");
+    saved.watcher.add(&later, b"");
+    saved.nothing_more();
+    fs::create_dir(later.parent().unwrap()).unwrap();
+    fs::write(&later, "here").unwrap();
+    let changed = saved.watcher.changes().recv_timeout(LIMIT).unwrap();
+    assert_eq!((changed.path.as_path(), str(&changed.bytes)), (later.as_path(), "here"));
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl Scene {
         self.stage.script().frames()
     }
 
+    /// How many objects it has; they are numbered from 1.
+    fn objects(&self) -> u64 {
+        self.stage.objects()
+    }
+
     /// Frames per second.
     pub fn fps(&self) -> f64 {
         f64::from(self.stage.script().fps)

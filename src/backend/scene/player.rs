@@ -50,6 +50,8 @@ pub(super) struct Player {
     live: bool,
     /// Frames are due at the scene's pace.
     paced: bool,
+    /// It begins again at its end: other objects on the same paths.
+    repeat: bool,
     pace: Pace,
     next: u64,
     /// Monotonic and wall time of the start; `None` before the first step.
@@ -73,6 +75,7 @@ impl Player {
             pixels,
             live,
             paced: live || plan.realtime,
+            repeat: plan.repeat,
             pace: Pace::of(plan),
             next: 0,
             started: None,
@@ -107,7 +110,7 @@ impl Player {
             return Step::More;
         }
         self.drop_late();
-        if self.next >= self.scene.frames() {
+        if self.next >= self.last() {
             self.sink.event(&self.id, SourceEvent::Ended);
             return self.stopped();
         }
@@ -128,11 +131,16 @@ impl Player {
         Step::Done
     }
 
+    /// How many frames there are in all.
+    fn last(&self) -> u64 {
+        if self.repeat { u64::MAX } else { self.scene.frames() }
+    }
+
     /// A camera does not wait for those who look at it.
     fn drop_late(&mut self) {
         let Some((start, _)) = self.started.filter(|_| self.live) else { return };
         let elapsed = self.clock.monotonic_ns().saturating_sub(start) as f64 / 1e9;
-        let current = ((elapsed * self.scene.fps() + 1e-6) as u64).min(self.scene.frames());
+        let current = ((elapsed * self.scene.fps() + 1e-6) as u64).min(self.last());
         if current > self.next {
             self.sink.event(&self.id, SourceEvent::Dropped { reason: "late", count: current - self.next });
             self.next = current;
@@ -153,11 +161,15 @@ impl Player {
 
     fn frame(&self, index: u64) -> Frame {
         let (width, height) = self.scene.size();
-        let (picture, detections) = if self.pixels {
-            (Some(self.scene.frame(index).0), Vec::new())
+        let (round, shown) = (index / self.scene.frames(), index % self.scene.frames());
+        let (picture, mut detections) = if self.pixels {
+            (Some(self.scene.frame(shown).0), Vec::new())
         } else {
-            (None, self.scene.detections(index))
+            (None, self.scene.detections(shown))
         };
+        for detection in &mut detections {
+            detection.track_id = detection.track_id.map(|id| id + round * self.scene.objects());
+        }
         let now = self.clock.monotonic_ns();
         let pts = self.scene.pts_ns(index);
         let wall = self.started.map_or(0, |(_, unix)| unix);

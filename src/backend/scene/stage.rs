@@ -161,6 +161,11 @@ impl Stage {
         }
     }
 
+    /// The highest object number.
+    pub(super) fn objects(&self) -> u64 {
+        self.classes.len() as u64
+    }
+
     /// Counts what each object still owns.
     fn read_truth(&self, canvas: &Canvas) -> Vec<Truth> {
         // Pixels, left, top, right, bottom (inclusive) by object number.

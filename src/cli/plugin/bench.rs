@@ -97,7 +97,7 @@ fn measure(args: &Args, plan: Option<&Plan>, frames: Vec<Frame>) -> Result<Figur
     let (guests, _runtime) = guests()?;
     guests.know(&frames[0].source, &zones);
     let started = clock.monotonic_ns();
-    let mut strategy = guests.strategy(&seat, &module.bytes)?.rehearsal(&frames[0].source)?;
+    let mut strategy = guests.strategy(&seat, &module.bytes, &Arc::default())?.rehearsal(&frames[0].source)?;
     let load = clock.monotonic_ns() - started;
     let mut tracks = Tracks::default();
     let mut times: Vec<u64> = Vec::with_capacity(args.calls as usize);

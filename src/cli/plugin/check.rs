@@ -1,6 +1,7 @@
 //! `dsengine plugin check`: what a plugin is and asks for, and whether it loads here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dsengine::config::{GrantPlan, Plan};
 use dsengine::error::Error;
@@ -145,11 +146,11 @@ fn load(module: &Module, seat: &Seat, plan: Option<&Plan>, sample: Option<&Sampl
             if let Some(sample) = sample {
                 guests.know(&source, &sample.zones);
             }
-            let strategy = guests.strategy(seat, &module.bytes)?.rehearsal(&source)?;
+            let strategy = guests.strategy(seat, &module.bytes, &Arc::default())?.rehearsal(&source)?;
             Ok(strategy.version().to_owned())
         }
         Seat::Handler(name, plan) => {
-            guests.handler(name, plan, &module.bytes)?;
+            guests.handler(name, plan, &module.bytes, &Arc::default())?;
             Ok(module.manifest.version.clone())
         }
     }

@@ -7,7 +7,7 @@ use dsengine::config::{GrantPlan, HandlerKind, LimitPlan, ModulePlan, OnFailure,
 use dsengine::engine::{Guests, SystemClock};
 use dsengine::error::{Code, Error};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
-use dsengine::guest::{Grants, GuestKind, Manifest, Needs};
+use dsengine::guest::{Beside, Grants, GuestKind, Manifest, Needs};
 use dsengine::telemetry::Metrics;
 use dsengine::wasm::{self, World};
 use tokio::runtime::Runtime;
@@ -62,7 +62,7 @@ impl Module {
             }
         })?;
         let text = (language == Language::Lua).then(|| String::from_utf8_lossy(&bytes));
-        let manifest = Manifest::of(&path, text.as_deref())?;
+        let manifest = Manifest::of(&path, text.as_deref(), &Beside::default())?;
         let kind = match (manifest.kind, &text) {
             (Some(kind), _) => kind,
             (None, Some(text)) if text.contains("handle_alert") => GuestKind::Handler,

@@ -17,7 +17,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
     let wire = Arc::new(Answers::new(&case.script.http));
     let stage = Stage::open(Arc::clone(&wire) as _)?;
     let (plan, bytes, name) = (stage::handler(plugin, case), stage::contents(plugin)?, &plugin.manifest.name);
-    let load = || stage.guests.handler(name, &plan, &bytes);
+    let load = || stage.guests.handler(name, &plan, &bytes, &Arc::default());
     let mut handler = load()?;
     let mut came = Came::default();
     let dir = plugin.dir.display().to_string();

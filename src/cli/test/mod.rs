@@ -15,7 +15,7 @@ mod report;
 mod stage;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -96,9 +96,12 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     once(args).0
 }
 
+/// The files that a run came from, each with what stood in it before the run.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
 /// Runs everything once. Returns the files that it came from, too.
-fn once(args: &Args) -> (Exit, BTreeSet<PathBuf>) {
-    let mut files = BTreeSet::new();
+fn once(args: &Args) -> (Exit, Files) {
+    let mut files = Files::new();
     let plugins = match find::plugins(&args.paths) {
         Ok(plugins) => plugins,
         Err(error) => return (refused_all(&[error]), files),
@@ -106,11 +109,12 @@ fn once(args: &Args) -> (Exit, BTreeSet<PathBuf>) {
     let mut problems = Vec::new();
     let mut cases: Vec<(&Plugin, Case)> = Vec::new();
     for plugin in &plugins {
-        files.extend(plugin.files());
+        note(&mut files, plugin.files());
+        note(&mut files, plugin.cases.clone());
         for path in &plugin.cases {
             match Case::read(path) {
                 Ok(case) => {
-                    files.extend(case.files());
+                    note(&mut files, case.files());
                     cases.push((plugin, case));
                 }
                 Err(error) => problems.push(error),
@@ -130,6 +134,14 @@ fn once(args: &Args) -> (Exit, BTreeSet<PathBuf>) {
         report.add(plugin, case, verdict);
     }
     (report.end(), files)
+}
+
+/// Adds files, with their content where they are new.
+fn note(files: &mut Files, paths: Vec<PathBuf>) {
+    for path in paths {
+        // One that cannot be read is the run's problem; when it can be read, that is a change.
+        files.entry(path).or_insert_with_key(|path| std::fs::read(path).unwrap_or_default());
+    }
 }
 
 /// Runs one case and compares, or writes what came.
@@ -185,13 +197,13 @@ fn watch(args: &Args, stop: &Stop) -> Exit {
         Ok(watcher) => watcher,
         Err(error) => return failed(&error),
     };
-    let mut watched = BTreeSet::new();
+    let mut watched = Files::new();
     loop {
         let (_, files) = once(args);
-        for path in files.difference(&watched) {
-            watcher.add(path, &std::fs::read(path).unwrap_or_default());
+        for (path, content) in files.iter().filter(|(path, _)| !watched.contains_key(*path)) {
+            watcher.add(path, content);
         }
-        for path in watched.difference(&files) {
+        for path in watched.keys().filter(|path| !files.contains_key(*path)) {
             watcher.remove(path);
         }
         watched = files;

@@ -18,7 +18,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
     let stage = Stage::open(Arc::new(Answers::default()))?;
     stage.guests.know(&source, &zones);
     let (plan, bytes) = (stage::strategy(plugin, case), stage::contents(plugin)?);
-    let load = || stage.guests.strategy(&plan, &bytes)?.instance(&source);
+    let load = || stage.guests.strategy(&plan, &bytes, &Arc::default())?.instance(&source);
     let mut strategy = load()?;
     let (mut tracks, mut came) = (Tracks::default(), Came::default());
     let dir = plugin.dir.display().to_string();

@@ -13,7 +13,7 @@ fn parameters_of(kind: SourceType) -> &'static [&'static str] {
     match kind {
         SourceType::File => &["loop", "realtime"],
         SourceType::Test => &["pattern", "frames", "num-buffers", "framerate", "width", "height"],
-        SourceType::Scene => &["seed", "pixels", "live"],
+        SourceType::Scene => &["seed", "pixels", "live", "loop"],
         SourceType::Rtsp => &["latency", "protocol", "buffer_size"],
         SourceType::Webcam => &["framerate", "width", "height"],
         SourceType::Trace => &["realtime"],
@@ -49,8 +49,8 @@ pub(super) fn build(
             site.idle.push(id);
             continue;
         }
-        let input = match parsed {
-            Parsed::Input(input) => input,
+        let (input, repeat) = match parsed {
+            Parsed::Input { input, repeat } => (input, repeat),
             Parsed::NotBuilt(kind) => {
                 site.idle.push(id.clone());
                 let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
@@ -68,6 +68,7 @@ pub(super) fn build(
             confidence: entry.confidence_threshold.map(|score| score as f32),
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
             realtime,
+            repeat,
         });
     }
     if out.len() > limit {

@@ -91,7 +91,7 @@ impl SourceType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Parameters {
-    /// file: begin again at the end. Default false. Example: true.
+    /// file, scene: begin again at the end, with times and frame numbers that go on. Default false. Example: true.
     #[serde(rename = "loop")]
     pub(in crate::config) repeat: Option<bool>,
     /// file: the same as `realtime` beside it. Default false. Example: true.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Bench, labels, model, shortest};
-use crate::harness::Dsengine;
+use super::{Bench, labels, model, poll, shortest, stop};
+use crate::harness::{Dsengine, get};
 
 #[test]
 fn a_test_source_shows_what_its_parameters_say() {
@@ -57,6 +57,28 @@ fn a_scene_shows_what_its_parameters_say() {
     let fast = shortest(1.5, || seconds("pixels: false, live: false"));
     let live = seconds("pixels: false, live: true");
     assert!(fast < 1.5 && live > 1.8, "{fast} {live}");
+}
+
+#[test]
+fn a_file_and_a_scene_begin_again_where_they_are_told_to() {
+    let bench = Bench::new();
+    let (clip, scene) = (bench.path("clip.mp4").display().to_string(), bench.path("scene.yaml").display().to_string());
+    Dsengine::new(["scene", "render", &clip, "--scene", &scene]).run().expect(0);
+    let mut run = bench.start(
+        "sources:\n  - { id: clip, uri: clip.mp4, parameters: { loop: true } }\n\
+         \x20 - { id: drawn, uri: 'scene:scene.yaml?pixels=false&loop=true' }\n\
+         \x20 - { id: parts, type: scene, uri: scene.yaml, parameters: { pixels: false, loop: true } }\n\
+         \x20 - { id: once, uri: clip.mp4 }\n",
+    );
+    let page = run.page();
+    let judged = || -> Vec<u64> {
+        let health: Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
+        let of = |id: &str| health["sources"].as_array().unwrap().iter().find(|s| s["id"] == id).unwrap().clone();
+        ["clip", "drawn", "parts", "once"].map(|id| of(id)["judged"].as_u64().unwrap()).to_vec()
+    };
+    let counts = poll(&mut run, || Some(judged()).filter(|counts| counts[..3].iter().all(|count| *count > 50)));
+    assert!(counts[3] <= 20, "{counts:?}");
+    stop(run);
 }
 
 #[test]
