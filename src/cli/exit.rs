@@ -1,5 +1,7 @@
-//! How a command ends.
+//! How a command ends, and what it prints.
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use dsengine::error::Error;
@@ -13,7 +15,7 @@ pub(crate) enum Exit {
     Failed,
     /// It could not start: usage or configuration.
     Usage,
-    /// A second signal cut it short.
+    /// A signal cut it short.
     Interrupted,
 }
 
@@ -31,11 +33,9 @@ impl Exit {
 
 impl Exit {
     /// Ends the process here and now, without the exit handlers of the libraries that are loaded: other threads may
-    /// still be loading plugins, and GLib aborts when its handlers have run before that.
+    /// still be loading plugins, and GLib aborts when its handlers have run before that. Flushes nothing: another thread
+    /// may hold standard output's lock, and wait for a reader that has stopped reading.
     pub(crate) fn now(self) -> ! {
-        use std::io::Write as _;
-        // Whoever reads standard output may be gone.
-        let _ = std::io::stdout().flush();
         signal_hook::low_level::exit(self.code().into())
     }
 }
@@ -56,4 +56,24 @@ pub(crate) fn failed(error: &Error) -> Exit {
 pub(crate) fn refused(error: &Error) -> Exit {
     eprintln!("error: {error}");
     Exit::Usage
+}
+
+/// What `println!` does here: a line that cannot be written ends the command as failed.
+pub(crate) fn print(line: fmt::Arguments<'_>) {
+    if let Err(error) = io::stdout().write_fmt(line) {
+        unprinted(&error);
+    }
+}
+
+/// What `eprintln!` does here: there is nowhere to say that it failed.
+pub(crate) fn print_error(line: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(line);
+}
+
+/// Standard output could not be written. A reader that has gone away has seen enough; anything else is a failure.
+pub(crate) fn unprinted(error: &io::Error) {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        eprintln!("error: standard output cannot be written: {error}");
+        Exit::Failed.now();
+    }
 }

@@ -1,30 +1,38 @@
 //! `run --judgements FILE`: one JSON line per judged frame.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use dsengine::engine::{Judged, Observer};
 use dsengine::error::Error;
 
-use super::files::create;
+use super::files;
 
 /// A log of judgements: which generation of each rule judged which frame, and how long it took.
 pub(crate) struct Judgements {
     path: PathBuf,
-    out: Mutex<BufWriter<File>>,
+    out: Mutex<Out>,
+}
+
+struct Out {
+    writer: BufWriter<File>,
+    /// The first failure; nothing is written after it.
+    error: Option<io::Error>,
 }
 
 impl Judgements {
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        Ok(Self { path: path.to_owned(), out: Mutex::new(BufWriter::new(create(path)?)) })
+        let out = Out { writer: BufWriter::new(files::create(path)?), error: None };
+        Ok(Self { path: path.to_owned(), out: Mutex::new(out) })
     }
 
-    pub(crate) fn flush(&self) {
-        if let Err(error) = self.out.lock().unwrap_or_else(PoisonError::into_inner).flush() {
-            eprintln!("error: {}: {error}", self.path.display());
-        }
+    /// Writes what is left; the first error of all is the outcome.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = out.error.take().map_or_else(|| out.writer.flush(), Err);
+        written.map_err(|error| files::io(&self.path, &error))
     }
 }
 
@@ -38,8 +46,12 @@ impl Observer for Judgements {
             "waited_ns": judged.waited_ns, "lane_ns": judged.lane_ns,
         });
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = writeln!(out, "{line}") {
-            tracing::error!(%error, "judgements cannot be written");
+        if out.error.is_some() {
+            return;
+        }
+        if let Err(error) = writeln!(out.writer, "{line}") {
+            tracing::error!(file = %self.path.display(), %error, "no more judgements are written");
+            out.error = Some(error);
         }
     }
 }

@@ -2,12 +2,18 @@
 //! wrong on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
-/// Prints a line; a reader that has gone away is no reason to panic, as std's own would.
+/// Prints a line; std's own panics where it cannot.
 macro_rules! println {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($arg)*);
-    }};
+    ($($arg:tt)*) => {
+        $crate::cli::exit::print(format_args!("{}\n", format_args!($($arg)*)))
+    };
+}
+
+/// Prints a line on standard error; who closed it does not want to hear.
+macro_rules! eprintln {
+    ($($arg:tt)*) => {
+        $crate::cli::exit::print_error(format_args!("{}\n", format_args!($($arg)*)))
+    };
 }
 
 mod doctor;
@@ -19,6 +25,7 @@ mod judgements;
 mod new;
 mod plugin;
 mod record;
+mod reloader;
 mod replay;
 mod run;
 mod scene;
@@ -77,9 +84,15 @@ pub(crate) fn run(stop: &Stop) -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are errors to clap; a closed pipe is nobody's fault.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Fine };
+            // Help and version are errors to clap.
+            let printed = error.print();
+            if error.use_stderr() {
+                return Exit::Usage;
+            }
+            if let Err(error) = printed {
+                exit::unprinted(&error);
+            }
+            return Exit::Fine;
         }
     };
     match cli.command {

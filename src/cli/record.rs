@@ -85,6 +85,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(engine) => engine,
         Err(error) => return refused(&error),
     };
+    stop.graceful();
     let bar = ProgressBar::new_spinner();
     while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {
         bar.set_message(format!("{} frames analysed", engine.summary().judged()));

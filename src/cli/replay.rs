@@ -79,6 +79,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(engine) => engine,
         Err(error) => return refused(&error),
     };
+    stop.graceful();
     while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {}
     let summary = engine.drain(Duration::from_secs(5));
     let mut alerts = std::mem::take(&mut *alerts.0.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,26 +1,33 @@
 //! `dsengine run`: start, watch scripts, serve pages, end by itself or on a signal, and say what happened.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, never, select, tick};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use dsengine::config;
-use dsengine::engine::{Engine, Handle, Observer, Summary, SystemClock};
+use dsengine::engine::{Engine, Handle, Observer, Summary};
 use dsengine::error::Error;
-use dsengine::{admin, infer, watch};
+use dsengine::{admin, infer};
 
-use super::exit::{Exit, refused};
+use super::exit::{Exit, failed, refused};
 use super::input::{self, Input};
 use super::judgements::Judgements;
+use super::reloader::Reloader;
 use super::signals::Stop;
 use super::truth::Truth;
 
-/// How often it is looked whether every source has ended.
+/// How often it is looked whether a signal has come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest wait for a reload under way and, after a signal, for a reader of standard output.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+/// What the exit code says, for `--help`.
+const EXITS: &str = "\
+Exit code: 0 all went well, or a signal ended it; 1 a source broke off, an alert was not delivered or --truth was \
+missed; 2 it could not start; 130 a second signal cut it short";
 
 #[derive(clap::Args)]
+#[command(after_help = EXITS)]
 pub(crate) struct Args {
     #[command(flatten)]
     input: Input,
@@ -76,6 +83,10 @@ impl Observer for Observers {
 }
 
 pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
+    // Starting may take seconds (plugin scan, models); a signal meanwhile ends the process at once: nothing has been
+    // accepted yet.
+    stop.at_once(Exit::Fine);
+    let hangups = stop.reloads();
     let loaded = match args.input.load(args.overrides()) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -114,30 +125,16 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     observers.extend(truth.clone().map(|t| t as Arc<dyn Observer>));
     observers.extend(judgements.clone().map(|j| j as Arc<dyn Observer>));
 
-    // Starting may take seconds (plugin scan, models); a signal meanwhile ends the process at once: nothing has
-    // been accepted yet.
     let graceful = plan.graceful_shutdown;
-    let (sender, started) = bounded(1);
-    let starter = std::thread::Builder::new().name("start".into()).spawn(move || {
-        let mut builder = Engine::builder(plan).search(infer::Search::of_process(None));
-        if !observers.is_empty() {
-            builder = builder.observer(Arc::new(Observers(observers)));
-        }
-        let _ = sender.send(builder.start());
-    });
-    if let Err(error) = starter {
-        eprintln!("error: cannot start a thread: {error}");
-        return Exit::Failed;
+    let mut builder = Engine::builder(plan).search(infer::Search::of_process(None));
+    if !observers.is_empty() {
+        builder = builder.observer(Arc::new(Observers(observers)));
     }
-    let engine = select! {
-        recv(started) -> engine => match engine {
-            Ok(Ok(engine)) => engine,
-            Ok(Err(error)) => return refused(&error),
-            Err(_) => return Exit::Failed,
-        },
-        recv(stop.channel()) -> _ => Exit::Fine.now(),
+    let engine = match builder.start() {
+        Ok(engine) => engine,
+        Err(error) => return refused(&error),
     };
-
+    stop.graceful();
     let page = match serve(&engine, port) {
         Ok(page) => page,
         Err(error) => return refused(&error),
@@ -145,28 +142,40 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if let Some(page) = &page {
         eprintln!("page: {}", page.url());
     }
-    supervise(&engine.handle(), stop);
+    let mut reloader = Reloader::start(engine.handle(), hangups);
+    let signalled = signalled(&engine.handle(), stop);
+    if !signalled {
+        stop.at_once(Exit::Interrupted);
+    }
+    reloader.end();
     drop(page);
     let pending = engine.summary().pending;
     if pending > 0 {
-        let limit = graceful.as_secs();
-        eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; another signal stops at once");
+        let (limit, next) = (graceful.as_secs(), if signalled { "another" } else { "a" });
+        eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; {next} signal stops at once");
     }
     let summary = engine.drain(graceful);
-    if let Some(judgements) = judgements {
-        judgements.flush();
-    }
-    report(&summary, args.json);
-    let mut exit = if summary.any_broken() { Exit::Failed } else { Exit::Fine };
+    let mut text = report(&summary, args.json);
+    let lost = summary.failed + summary.pending > 0;
+    let mut exit = if summary.any_broken() || lost { Exit::Failed } else { Exit::Fine };
     if let Some(truth) = truth {
         let score = truth.score();
-        println!("{score}");
+        text += &format!("{score}\n");
         if score.precision() < args.truth_min || score.recall() < args.truth_min {
             eprintln!("error: detections do not match the truth: below {} (--truth-min)", args.truth_min);
             exit = Exit::Failed;
         }
     }
-    if stop.asked() { Exit::Fine } else { exit }
+    if signalled {
+        // Whoever ends it knows that it is not finished.
+        exit = Exit::Fine;
+    }
+    if let Some(Err(error)) = judgements.map(|judgements| judgements.finish()) {
+        exit = failed(&error);
+    }
+    let printed = print(text, signalled);
+    // What still runs must not meet the exit handlers of libraries.
+    if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
 }
 
 fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Admin>, Error> {
@@ -179,84 +188,14 @@ fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Adm
     }
 }
 
-/// Watches scripts until the sources have ended or a signal comes.
-fn supervise(engine: &Handle, stop: &Stop) {
-    let watcher = watcher(engine);
-    let changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
-    let mut reloads = stop.reloads();
-    let look = tick(LOOK_EVERY);
-    let (mut watched, mut seen) = (BTreeSet::new(), None);
-    while !engine.wait(Duration::ZERO) {
-        if let Some(watcher) = &watcher
-            && seen.replace(engine.reloads()) != Some(engine.reloads())
-        {
-            watch_anew(engine, watcher, &mut watched);
-        }
-        select! {
-            recv(look) -> _ => {}
-            recv(stop.channel()) -> _ => break,
-            recv(reloads) -> asked => match asked {
-                Ok(()) => reload_all(engine),
-                Err(_) => reloads = never(),
-            },
-            recv(changes) -> change => match change {
-                Ok(watch::Changed { path, bytes: Some(bytes) }) => reload(engine, &path, &bytes),
-                Ok(watch::Changed { path, bytes: None }) => engine.gone(&path),
-                Err(_) => break,
-            },
+/// Waits until the sources have ended or a signal comes; returns whether it was a signal.
+fn signalled(engine: &Handle, stop: &Stop) -> bool {
+    while !engine.wait(LOOK_EVERY) {
+        if stop.asked() {
+            return true;
         }
     }
-}
-
-/// Watches the scripts in use; without it they run, and edits take effect after a restart.
-fn watcher(engine: &Handle) -> Option<watch::Watcher> {
-    let modules = engine.modules();
-    if modules.is_empty() {
-        return None;
-    }
-    let clock = Arc::new(SystemClock::new());
-    let watcher = watch::Watcher::start(clock)
-        .inspect_err(|error| tracing::error!(%error, "scripts are not watched; edits take effect after a restart"))
-        .ok()?;
-    Some(watcher)
-}
-
-/// Watches what a reload, whoever asked for it, has brought, and no more what it has taken out of use.
-fn watch_anew(engine: &Handle, watcher: &watch::Watcher, watched: &mut BTreeSet<PathBuf>) {
-    let files = engine.files();
-    for (path, loaded) in files.iter().filter(|(path, _)| !watched.contains(*path)) {
-        watcher.add(path, loaded.as_deref().unwrap_or_default());
-    }
-    for path in watched.iter().filter(|path| !files.contains_key(*path)) {
-        watcher.remove(path);
-    }
-    *watched = files.into_keys().collect();
-}
-
-fn reload(engine: &Handle, path: &Path, bytes: &[u8]) {
-    let script = path.display();
-    if !engine.files().contains_key(path) {
-        tracing::info!(%script, "an edit of a file that nothing runs any more: another was promoted to its place");
-        return;
-    }
-    match engine.reload(path, bytes) {
-        Ok(done) if done.changed => {
-            let (generation, lanes, tried) = (done.generation, done.lanes, done.tried);
-            tracing::info!(%script, generation, lanes, tried, "script reloaded");
-        }
-        Ok(_) => tracing::info!(%script, "the file is the running version again"),
-        Err(error) => tracing::error!(%error, "script not reloaded; the running version goes on"),
-    }
-}
-
-/// SIGHUP: every script and component is read and reloaded.
-fn reload_all(engine: &Handle) {
-    for path in engine.modules() {
-        match std::fs::read(&path) {
-            Ok(bytes) => reload(engine, &path, &bytes),
-            Err(error) => tracing::error!(script = %path.display(), "not reloaded: cannot be read: {error}"),
-        }
-    }
+    false
 }
 
 /// Keeps every thread that is started from here on the given cores.
@@ -271,34 +210,52 @@ fn pin(cores: &[usize]) {
     }
 }
 
-fn report(summary: &Summary, json: bool) {
-    if json {
-        println!("{:#}", serde_json::json!(summary));
-        return;
+/// Prints what is left to say; `false` when it was not read in time. A reader of standard output may have stopped
+/// reading, which a signal does not wait for.
+fn print(text: String, signalled: bool) -> bool {
+    let (done, printed) = bounded::<()>(0);
+    let write = move || {
+        super::exit::print(format_args!("{text}"));
+        drop(done);
+    };
+    if let Err(error) = std::thread::Builder::new().name("summary".into()).spawn(write) {
+        eprintln!("error: cannot start a thread: {error}");
+        return true;
     }
-    println!();
+    // The end of the channel is the sign.
+    let waited = if signalled { printed.recv_timeout(LAST_WAIT) } else { printed.recv().map_err(Into::into) };
+    waited != Err(RecvTimeoutError::Timeout)
+}
+
+/// The summary, as text or as JSON.
+fn report(summary: &Summary, json: bool) -> String {
+    if json {
+        return format!("{:#}\n", serde_json::json!(summary));
+    }
+    let mut lines = vec![String::new()];
     for s in &summary.sources {
         let dropped: Vec<String> = s.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
-        println!(
+        lines.push(format!(
             "{}: {} frames, {} judged, {} detections, {} alerts, dropped: {dropped}",
             s.source, s.frames, s.judged, s.detections, s.alerts
-        );
+        ));
         if let Some(broken) = &s.broken {
-            println!("{}: broken: {broken}", s.source);
+            lines.push(format!("{}: broken: {broken}", s.source));
         }
     }
     for strategy in summary.strategies.iter().filter(|s| s.faults > 0) {
         let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
-        println!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults);
+        lines.push(format!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults));
     }
-    println!(
-        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered, {} given up, {} pending",
+    lines.push(format!(
+        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered, {} given up, {} pending\n",
         summary.judged(),
         summary.seconds,
         summary.fps(),
         summary.delivered,
         summary.failed,
         summary.pending
-    );
+    ));
+    lines.join("\n")
 }

@@ -106,6 +106,7 @@ impl Job {
     fn run(self, stop: &Stop) -> Result<u64, Error> {
         let Self { name, scene, mut movie, mut truth, black } = self;
         let (width, height) = scene.size();
+        stop.graceful();
         let bar = ProgressBar::new(scene.frames());
         let mut written = 0;
         for index in 0..scene.frames() {

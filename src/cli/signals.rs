@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: the first asks to stop, the second stops at once with exit code 130.
+//! SIGINT and SIGTERM end a command at once, until it says that it drains: then the first asks it to, and the second
+//! ends it. SIGHUP is taken by `run` alone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,6 +11,8 @@ use super::exit::Exit;
 
 /// Tells that somebody asked the process to stop.
 pub(crate) struct Stop {
+    /// How the first signal ends the process; `None` while a command looks for it and drains.
+    at_once: Arc<Mutex<Option<Exit>>>,
     asked: Arc<AtomicBool>,
     channel: Receiver<()>,
     /// Keeps the channel open when listening failed, so that its end is not taken for a signal.
@@ -19,10 +22,11 @@ pub(crate) struct Stop {
 impl Stop {
     /// Starts listening. Called first in `main`, so that a signal is answered from the first moment on.
     pub(crate) fn install() -> Self {
+        let at_once = Arc::new(Mutex::new(Some(Exit::Interrupted)));
         let asked = Arc::new(AtomicBool::new(false));
         let (sender, channel) = bounded(1);
         let (ready_sender, ready) = bounded(1);
-        let (flag, open) = (Arc::clone(&asked), sender.clone());
+        let (first, flag, open) = (Arc::clone(&at_once), Arc::clone(&asked), sender.clone());
         let listen = move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
             runtime.block_on(async {
@@ -33,6 +37,10 @@ impl Stop {
                 };
                 let _ = ready_sender.send(());
                 either(&mut interrupt, &mut terminate).await;
+                let end = *first.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(exit) = end {
+                    exit.now();
+                }
                 flag.store(true, Ordering::Relaxed);
                 let _ = sender.send(());
                 either(&mut interrupt, &mut terminate).await;
@@ -43,7 +51,17 @@ impl Stop {
         if std::thread::Builder::new().name("signals".into()).spawn(listen).is_ok() {
             let _ = ready.recv();
         }
-        Self { asked, channel, _open: open }
+        Self { at_once, asked, channel, _open: open }
+    }
+
+    /// From now on the first signal ends the process at once, thus.
+    pub(crate) fn at_once(&self, exit: Exit) {
+        *self.at_once.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
+    }
+
+    /// From now on the first signal only asks: the command looks for it, and ends in order.
+    pub(crate) fn graceful(&self) {
+        *self.at_once.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether a signal has come.
@@ -51,13 +69,16 @@ impl Stop {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// From now on SIGHUP asks to reload instead of ending the process: each one makes this ready.
+    /// From now on SIGHUP asks to reload instead of ending the process: each one makes this ready. Those that nobody
+    /// has taken yet count as one.
     pub(crate) fn reloads(&self) -> Receiver<()> {
         let (sender, channel) = bounded(1);
+        let (ready_sender, ready) = bounded::<()>(0);
         let listen = move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
             runtime.block_on(async {
                 let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+                drop(ready_sender);
                 while hangup.recv().await.is_some() {
                     // One that waits already asks for the same.
                     if let Err(TrySendError::Disconnected(())) = sender.try_send(()) {
@@ -66,10 +87,12 @@ impl Stop {
                 }
             });
         };
-        match std::thread::Builder::new().name("reload-signal".into()).spawn(listen) {
-            Ok(_) => channel,
-            Err(_) => never(),
+        if std::thread::Builder::new().name("reload-signal".into()).spawn(listen).is_err() {
+            return never();
         }
+        // Its end is the sign.
+        let _ = ready.recv();
+        channel
     }
 
     /// Becomes ready when the first signal comes.

@@ -1,6 +1,8 @@
 //! Alerts as lines on standard output, coloured on a terminal only.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use tokio::task;
@@ -31,10 +33,10 @@ impl Handler for Console {
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
         let line = line(alert, self.color);
         Box::pin(async move {
-            // A terminal that is paused or a full pipe blocks: never a thread that others need.
+            // A terminal that is paused or a full pipe blocks: never a thread that others need, and never with the lock
+            // of std's own handle, which who ends the process would wait for.
             let written = task::spawn_blocking(move || {
-                let mut out = io::stdout().lock();
-                out.write_all(line.as_bytes()).and_then(|()| out.flush())
+                File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(line.as_bytes())
             });
             let error = match written.await {
                 Ok(Ok(())) => return Ok(()),

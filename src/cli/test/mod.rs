@@ -197,6 +197,7 @@ fn watch(args: &Args, stop: &Stop) -> Exit {
         Ok(watcher) => watcher,
         Err(error) => return failed(&error),
     };
+    stop.graceful();
     let mut watched = Files::new();
     loop {
         let (_, files) = once(args);
