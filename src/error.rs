@@ -91,6 +91,11 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// What the reader can do: the hint.
+    pub fn remedy(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
 }
 
 impl fmt::Display for Error {

@@ -129,6 +129,8 @@ pub(super) struct Refused {
     code: &'static str,
     /// What is wrong, with its place.
     message: String,
+    /// What to do about it.
+    hint: Option<String>,
 }
 
 /// Reads a plugin's file again and puts it in place, as a save does. The answer is the outcome.
@@ -147,16 +149,24 @@ pub(super) async fn promote(State(desk): State<Desk>, Path(name): Path<String>) 
     change(desk, move |board| board.promote(&name)).await
 }
 
-/// A change waits for the lanes, so it runs where waiting is allowed.
+/// A change waits for the lanes, so it runs where waiting is allowed. Its outcome is in the log, too.
 async fn change(desk: Desk, work: impl FnOnce(&dyn Board) -> Result<Reloaded, Error> + Send + 'static) -> Response {
     let board = Arc::clone(&desk.board);
     match tokio::task::spawn_blocking(move || work(&*board)).await {
         Ok(Ok(Reloaded { strategies, generation, lanes, tried, changed })) => {
+            let plugins = strategies.join(", ");
+            if changed {
+                tracing::info!(plugins, generation, lanes, tried, "plugin replaced, as was asked by HTTP");
+            } else {
+                tracing::info!(plugins, "reload asked by HTTP: the file is the running version");
+            }
             Json(Done { plugins: strategies, generation, lanes, tried, changed }).into_response()
         }
         Ok(Err(error)) => {
-            let refused = Refused { code: error.code().as_str(), message: error.message().to_owned() };
-            (StatusCode::CONFLICT, Json(refused)).into_response()
+            tracing::error!(%error, "plugin not replaced, as was asked by HTTP; the running version goes on");
+            let (code, message) = (error.code().as_str(), error.message().to_owned());
+            let hint = error.remedy().map(str::to_owned);
+            (StatusCode::CONFLICT, Json(Refused { code, message, hint })).into_response()
         }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "The reload failed; see the log.\n").into_response(),
     }

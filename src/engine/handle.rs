@@ -127,16 +127,18 @@ impl Handle {
     /// # Errors
     /// As [`Handle::reload`]; `Io` when the file cannot be read; `Plugin` when there is no such plugin.
     pub fn reload_named(&self, name: &str) -> Result<Reloaded, Error> {
-        let Some(path) = self.0.reload.path_of(name) else {
-            let known: Vec<String> = self.plugins().into_iter().map(|p| p.name).collect();
-            let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-            return Err(
-                Error::new(Code::Plugin, format!("there is no plugin '{name}'")).hint(format!("plugins: {known}"))
-            );
-        };
+        let path = self.path_of(name)?;
         let contents =
             super::guests::read_module(&path).map_err(|e| Error::new(Code::Io, format!("{}: {e}", path.display())))?;
         self.reload(&path, &contents)
+    }
+
+    fn path_of(&self, name: &str) -> Result<PathBuf, Error> {
+        self.0.reload.path_of(name).ok_or_else(|| {
+            let known: Vec<String> = self.plugins().into_iter().map(|p| p.name).collect();
+            let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+            Error::new(Code::Plugin, format!("there is no plugin '{name}'")).hint(format!("plugins: {known}"))
+        })
     }
 
     /// Puts a shadow in the place of the strategy it runs beside, as a reload does.
@@ -144,6 +146,7 @@ impl Handle {
     /// # Errors
     /// As [`Handle::reload`]; `Plugin` when `name` is no shadow.
     pub fn promote(&self, name: &str) -> Result<Reloaded, Error> {
+        self.path_of(name)?;
         self.0.reload.promote(name)
     }
 }

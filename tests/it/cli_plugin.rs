@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::harness::{Dsengine, Outcome, root, skip, write};
 
@@ -151,24 +152,36 @@ fn a_bench_shows_calls_beside_their_budget() {
 fn a_running_engine_lists_reloads_and_refuses_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "rule.lua", "---@since 0.1\nfunction detect(frame) end\n");
-    let config = "sources: [{ id: a, uri: 'test' }]\ndetection: { strategies: [{ name: rule, module: rule.lua }] }\n\
+    write(dir.path(), "next.lua", "---@since 0.1\nfunction detect(frame) return nil end\n");
+    let config = "sources: [{ id: a, uri: 'test' }]\ndetection:\n  strategies:\n    - { name: rule, module: rule.lua }\n\
+                  \x20   - { name: next, module: next.lua, mode: shadow, shadow_of: rule }\n\
                   alerts: { handlers: [] }\nmonitoring: { prometheus: { port: 0 } }\n";
     write(dir.path(), "config.yaml", config);
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
     let url = format!("http://{}", run.page());
     let plugin = |args: &[&str]| dsengine(dir.path(), &[&["plugin"], args, &["--url", &url]].concat());
     let out = plugin(&["list"]).expect(0);
-    assert!(out.stdout.lines().nth(1).unwrap().starts_with("rule                 strategy  lua"), "{}", out.stdout);
+    let row = "rule                 strategy  lua            1       1  active         ";
+    assert!(out.stdout.lines().nth(1).unwrap().starts_with(row), "{}", out.stdout);
     assert_eq!(plugin(&["list", "--json"]).expect(0).json()[0]["name"], "rule");
     assert!(plugin(&["reload", "rule"]).expect(0).stdout.contains("the file is what runs already"));
-    let out = plugin(&["reload", "no-such"]).expect(1);
-    assert!(out.stderr.starts_with("error: [E0401] ") && out.stderr.contains("no-such"), "{}", out.stderr);
+    for what in ["reload", "promote"] {
+        let out = plugin(&[what, "no-such"]).expect(1);
+        assert!(out.stderr.starts_with("error: [E0401] ") && out.stderr.contains("no-such"), "{}", out.stderr);
+        assert!(out.stderr.contains("\n  hint: plugins: rule, next"), "{what}: {}", out.stderr);
+        run.wait_line(Duration::from_secs(10), |line| line.contains("not replaced, as was asked by HTTP"));
+    }
     let out = plugin(&["promote", "rule"]).expect(1);
     assert!(out.stderr.starts_with("error: [E0"), "{}", out.stderr);
     // Whoever is first, the watcher or the command, the answer is the same: it does not load, and why.
     write(dir.path(), "rule.lua", "---@since 0.1\nfunction detect(frame\n");
     let out = plugin(&["reload", "rule"]).expect(1);
     assert!(out.stderr.contains("rule.lua:"), "{}", out.stderr);
+    let out = plugin(&["promote", "next"]).expect(0);
+    let kept = out.stdout.lines().last().unwrap();
+    assert!(kept.starts_with("until the restart; to keep it, set rule's `module` to "), "{}", out.stdout);
+    assert!(kept.ends_with("next.lua and remove the shadow"), "{}", out.stdout);
+    run.wait_line(Duration::from_secs(10), |line| line.contains("plugin replaced, as was asked by HTTP"));
 }
 
 #[test]

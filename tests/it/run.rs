@@ -138,6 +138,48 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
 }
 
 #[test]
+fn output_that_cannot_be_written_fails_a_command_and_errors_that_cannot_are_its_code() {
+    let command = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dsengine"));
+        command.args(args).stdin(std::process::Stdio::null());
+        command
+    };
+    for args in [&["schema"][..], &["completions", "bash"], &["explain"], &["explain", "E0101"], &["--help"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let out = command(args).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(1) && said.contains("standard output cannot be written"), "{args:?}: {said}");
+    }
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command(&["validate", "no-such.yaml"]).stdout(std::process::Stdio::null()).stderr(closed).status();
+    assert_eq!(status.unwrap().code(), Some(2));
+}
+
+#[test]
+fn judgements_that_cannot_be_written_fail_a_run_and_are_told_once() {
+    let args = ["run", "--source", "test:frames=300,size=64x64", "--port", "0", "--judgements", "/dev/full"];
+    let out = Dsengine::new(args).run().expect(1);
+    assert_eq!(out.stderr.matches("no more judgements are written").count(), 1, "{}", out.stderr);
+    assert!(out.stderr.contains("error: [E0701] /dev/full: cannot be written"), "{}", out.stderr);
+}
+
+#[test]
+fn alerts_that_nobody_took_fail_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    write(dir.path(), "rule.lua", "function detect(frame) frame:alert{ rule = 'r', message = 'x' } end\n");
+    let config = format!(
+        "sources: [{{ id: a, uri: 'test:frames=3' }}]\ndetection: {{ strategies: [{{ name: r, module: rule.lua }}] }}\n\
+         alerts: {{ min_confidence: 0, retry_attempts: 1, handlers: [{{ name: webhook, config: {{ url: 'http://{gone}/' }} }}] }}\n\
+         monitoring: {{ prometheus: {{ port: 0 }} }}\n"
+    );
+    write(dir.path(), "config.yaml", &config);
+    let summary = Dsengine::new(["run", "--config", "config.yaml", "--json"]).cwd(dir.path()).run().expect(1).json();
+    assert_eq!((&summary["delivered"], &summary["failed"]), (&0.into(), &1.into()), "{summary}");
+}
+
+#[test]
 fn validate_loads_the_scripts_and_fails_on_a_broken_one() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "rule.lua", "function detect(frame)\n  if then\nend\n");

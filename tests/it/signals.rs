@@ -1,7 +1,11 @@
-//! SIGINT and SIGTERM, at any moment.
+//! SIGINT, SIGTERM and SIGHUP, at any moment.
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Dsengine, write};
+use crate::harness::{Dsengine, Running, get, sample, signal, write};
 
 /// Needs the machine for itself: a process that has not come to its first line yet cannot answer a signal.
 mod perf {
@@ -66,4 +70,155 @@ fn a_second_signal_ends_it_at_once_with_130() {
     run.signal("TERM");
     let status = run.end(Duration::from_secs(2)).expect("the second signal ends it at once");
     assert_eq!(status.code(), Some(130), "{}", run.seen.join("\n"));
+}
+
+/// A folder with a configuration, each frame of whose source is an alert; `rest` are further keys.
+fn alarming(uri: &str, alerts: &str, rest: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "always.lua",
+        "function detect(frame) frame:alert{ rule = 'always', key = tostring(frame.seq), message = 'x' } end",
+    );
+    let config = format!(
+        "sources: [{{ id: cam, uri: '{uri}' }}]\ndetection: {{ strategies: [{{ name: always, module: always.lua }}] }}\n\
+         alerts: {{ min_confidence: 0, throttle_seconds: 0, {alerts} }}\nmonitoring: {{ prometheus: {{ port: 0 }} }}\n\
+         {rest}\n"
+    );
+    write(dir.path(), "config.yaml", &config);
+    dir
+}
+
+/// Waits for the end by itself or after a signal; its exit code.
+#[track_caller]
+fn code(run: &mut Running, limit: Duration) -> Option<i32> {
+    let sent = Instant::now();
+    let status = run.end(limit);
+    status.unwrap_or_else(|| panic!("still there after {:?}:\n{}", sent.elapsed(), run.seen.join("\n"))).code()
+}
+
+/// A pipe that takes no further byte.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    while writer.write(b".").is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::empty()).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn signals_end_it_although_nobody_reads_what_it_prints() {
+    for (grace, signals, expected) in [(1, 1, 0), (60, 2, 130)] {
+        let rest = format!("graceful_shutdown_timeout: {grace}\nlogging: {{ level: error }}");
+        let dir = alarming("scene:street?live=true&pixels=false", "handlers: [console]", &rest);
+        let (_reader, writer) = full_pipe();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dsengine"))
+            .args(["run", "--config", "config.yaml"])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let page = said.find_map(|line| Some(line.strip_prefix("page: http://")?.trim_end_matches('/').to_owned()));
+        let page = page.expect("it starts");
+        let limit = Instant::now() + Duration::from_secs(20);
+        // With two alerts waiting, the first of them is being written.
+        let pending = || {
+            let status: serde_json::Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
+            status["alerts"]["pending"].as_u64().unwrap()
+        };
+        while pending() < 2 {
+            assert!(Instant::now() < limit, "no alerts");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for _ in 0..signals {
+            signal(child.id(), "TERM");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let limit = Instant::now() + Duration::from_secs(5);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                None if Instant::now() < limit => std::thread::sleep(Duration::from_millis(20)),
+                status => break status,
+            }
+        };
+        let _ = child.kill();
+        assert_eq!(status.and_then(|status| status.code()), Some(expected), "after {signals} signals");
+    }
+}
+
+#[test]
+fn a_signal_does_not_wait_for_a_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rule.lua", "function detect(frame) end\n");
+    let config = "sources: [{ id: a, uri: 'scene:street?live=true&pixels=false' }]\n\
+                  detection: { strategies: [{ name: rule, module: rule.lua, limits: { hard_ms: 9000 } }] }\n\
+                  monitoring: { prometheus: { port: 0 } }\n";
+    write(dir.path(), "config.yaml", config);
+    let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
+    let page = run.page();
+    let judged = || sample(&get(&page, "/metrics").1, "dsengine_frames_total{source=\"a\"}").unwrap_or(0.0);
+    while judged() < 5.0 {
+        assert!(run.end(Duration::from_millis(50)).is_none(), "{}", run.seen.join("\n"));
+    }
+    // Tried on the last frames, it spends its whole budget on the first.
+    write(dir.path(), "rule.lua", "function detect(frame) while true do end end\n");
+    assert!(run.end(Duration::from_millis(1500)).is_none(), "{}", run.seen.join("\n"));
+    run.signal("TERM");
+    assert_eq!(code(&mut run, Duration::from_secs(4)), Some(0), "{}", run.seen.join("\n"));
+}
+
+/// A command that waits for its configuration, which comes through the pipe that is returned.
+fn waiting(dir: &Path, command: &[&str]) -> (Running, std::fs::File) {
+    let fifo = dir.join("config.yaml");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let run = Dsengine::new(command).cwd(dir).start();
+    // Returns once the command has opened the other end.
+    (run, OpenOptions::new().write(true).open(&fifo).unwrap())
+}
+
+#[test]
+fn sighup_during_the_start_does_not_end_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut run, mut config) = waiting(dir.path(), &["run", "--port", "0", "--config", "config.yaml"]);
+    run.signal("HUP");
+    assert!(run.end(Duration::from_millis(200)).is_none(), "{}", run.seen.join("\n"));
+    config.write_all(b"sources: [{ id: a, uri: 'test:fps=10' }]\n").unwrap();
+    drop(config);
+    run.page();
+    run.signal("INT");
+    assert_eq!(code(&mut run, Duration::from_secs(5)), Some(0));
+}
+
+#[test]
+fn the_first_signal_ends_a_command_that_has_nothing_to_finish() {
+    for (command, expected) in
+        [(&["validate", "config.yaml"][..], 130), (&["run", "--port", "0", "--config", "config.yaml"], 0)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut run, _config) = waiting(dir.path(), command);
+        run.signal("INT");
+        assert_eq!(code(&mut run, Duration::from_secs(2)), Some(expected), "{command:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rule.lua", "---@since 0.1\nfunction detect(frame) end\n");
+    let mut bench = Dsengine::new(["plugin", "bench", "rule.lua", "--calls", "100000000"]).cwd(dir.path()).start();
+    assert!(bench.end(Duration::from_secs(1)).is_none(), "{}", bench.seen.join("\n"));
+    bench.signal("INT");
+    assert_eq!(code(&mut bench, Duration::from_secs(2)), Some(130));
+}
+
+#[test]
+fn after_the_sources_have_ended_the_first_signal_ends_it_at_once() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = format!("'http://{}/x'", silent.local_addr().unwrap());
+    let handlers = format!("handlers: [{{ name: webhook, config: {{ url: {hook}, timeout: 60 }} }}]");
+    let dir = alarming("test:frames=3,size=64x64", &handlers, "");
+    let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
+    run.wait_line(Duration::from_secs(20), |line| line.contains("a signal stops at once"));
+    run.signal("TERM");
+    assert_eq!(code(&mut run, Duration::from_secs(2)), Some(130), "{}", run.seen.join("\n"));
 }

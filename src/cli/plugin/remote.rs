@@ -65,8 +65,8 @@ pub(crate) fn list(server: &Server) -> Exit {
             text("name"),
             text("kind"),
             text("language"),
-            plugin["generation"],
-            plugin["sources"],
+            plugin["generation"].as_u64().unwrap_or(0),
+            plugin["sources"].as_u64().unwrap_or(0),
             text("module")
         );
         if let Some(error) = plugin["last_error"].as_str() {
@@ -98,7 +98,19 @@ pub(crate) fn change(named: &Named, what: &str) -> Exit {
             names.join(", ")
         );
     }
+    if what == "promote" {
+        let active = names.first().copied().unwrap_or_default();
+        let file = module(server, active).unwrap_or_else(|| "the shadow's".to_owned());
+        println!("until the restart; to keep it, set {active}'s `module` to {file} and remove the shadow");
+    }
     Exit::Fine
+}
+
+/// The file that a plugin runs.
+fn module(server: &Server, name: &str) -> Option<String> {
+    let (_, plugins) = ask(server, &Method::GET, "/api/v1/plugins").ok()?;
+    let plugin = plugins.as_array()?.iter().find(|plugin| plugin["name"] == name)?;
+    Some(plugin["module"].as_str()?.to_owned())
 }
 
 /// The engine said no.
@@ -107,7 +119,10 @@ fn refused(server: &Server, status: u16, body: &Value) -> Exit {
         println!("{body:#}");
     }
     match (body["code"].as_str(), body["message"].as_str()) {
-        (Some(code), Some(message)) => eprintln!("error: [{code}] {message}"),
+        (Some(code), Some(message)) => {
+            let hint = body["hint"].as_str().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+            eprintln!("error: [{code}] {message}{hint}");
+        }
         _ => eprintln!("error: {} answered {status}; is it a dsengine of this version?", server.url),
     }
     Exit::Failed

@@ -60,10 +60,11 @@ fn file_handlers_write_where_and_as_much_as_they_are_told() {
     }
 }
 
-/// The trace's one strong alert, handed to these webhooks under these keys, until the program has ended.
-fn posted(bench: &Bench, keys: &str, webhooks: &str) {
+/// The trace's one strong alert, handed to these webhooks under these keys, until the program has ended with this code.
+#[track_caller]
+fn posted(bench: &Bench, keys: &str, webhooks: &str, code: i32) {
     let config = format!("{TRACE}{ALARM}alerts: {{ min_confidence: 0.8, {keys}, handlers: [{webhooks}] }}\n");
-    bench.summary(&config);
+    bench.run(&config).expect(code);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn webhooks_post_where_and_with_what_they_are_told() {
          {{ name: marked, type: webhook, config: {{ url: 'http://{}/two', headers: {{ X-Site: north }} }} }}",
         plain.address, marked.address
     );
-    posted(&bench, "throttle_seconds: 60", &webhooks);
+    posted(&bench, "throttle_seconds: 60", &webhooks, 0);
     let (plain, marked) = (plain.hits(), marked.hits());
     assert_eq!((plain.len(), marked.len()), (1, 1));
     assert!(plain[0].request.starts_with("POST /one ") && !plain[0].request.contains("x-site"));
@@ -91,14 +92,14 @@ fn webhooks_are_tried_as_often_and_as_patiently_as_they_are_told() {
     for (attempts, delay) in [(4, 0.1), (2, 1.5)] {
         let receiver = Receiver::new(Answer::Status(503));
         let keys = format!("retry_attempts: {attempts}, retry_delay: {delay}");
-        posted(&bench, &keys, &hook(&receiver, "down", "timeout: 10"));
+        posted(&bench, &keys, &hook(&receiver, "down", "timeout: 10"), 1);
         assert_eq!(receiver.hits().len(), attempts, "{keys}");
         let (least, most) = (Duration::from_secs_f64(delay), Duration::from_secs_f64(delay + 1.2));
         assert!(receiver.gaps().iter().all(|gap| (least..most).contains(gap)), "{keys}: {:?}", receiver.gaps());
     }
     let (hasty, patient) = (Receiver::new(Answer::Silence), Receiver::new(Answer::Silence));
     let webhooks = format!("{}, {}", hook(&hasty, "hasty", "timeout: 0.2"), hook(&patient, "patient", "timeout: 2"));
-    posted(&bench, "retry_attempts: 1", &webhooks);
+    posted(&bench, "retry_attempts: 1", &webhooks, 1);
     let held = |receiver: &Receiver| {
         let until = Instant::now() + LIMIT;
         loop {
