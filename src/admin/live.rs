@@ -14,11 +14,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::{task, time};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{CLIENT_STALL_MAX, Desk};
-use crate::engine::live::{Live, LiveFrame};
+use crate::engine::live::{Live, LiveFrame, Watching};
 use crate::types::{Detection, SourceId};
 
 /// Parts on their way to one client. While it is full the client's sources skip frames.
@@ -60,34 +61,43 @@ fn stream(desk: Desk, lives: Vec<Arc<Live>>, kind: &str) -> Response {
     let Ok(permit) = desk.streams.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Too many streams.\n").into_response();
     };
-    let permit = Arc::new(permit);
     let (parts, rx) = mpsc::channel(PARTS_MAX);
-    for live in lives {
-        let (parts, permit, mut stop) = (parts.clone(), permit.clone(), desk.stop.clone());
-        tokio::spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                () = forward(&live, &parts) => {}
-                () = parts.closed() => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-        });
-    }
+    let mut stop = desk.stop;
+    tokio::spawn(async move {
+        let _permit = permit;
+        // Dropping it ends those that are left.
+        let mut forwards = JoinSet::new();
+        for live in lives {
+            forwards.spawn(forward(live.watch(), parts.clone()));
+        }
+        let through = async { while let Some(Ok(End::Source)) = forwards.join_next().await {} };
+        tokio::select! {
+            () = through => {}
+            () = parts.closed() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    });
     let kind = format!("{kind}; boundary={BOUNDARY}");
     ([(CONTENT_TYPE, kind)], Body::from_stream(ReceiverStream::new(rx))).into_response()
 }
 
+/// Why a source's pictures go no further.
+enum End {
+    /// The source is gone; others go on.
+    Source,
+    /// The client is gone or has stopped reading: the stream ends, so that the client can ask for a new one, rather
+    /// than go on with some of its sources.
+    Client,
+}
+
 /// Sends what the source shows until the client or the source is gone.
-async fn forward(live: &Arc<Live>, parts: &Parts) {
-    let mut watching = live.watch();
+async fn forward(mut watching: Watching, parts: Parts) -> End {
     while let Some(frame) = watching.next().await {
-        let Ok(part) = task::spawn_blocking(move || part(&frame)).await else { return };
-        match time::timeout(CLIENT_STALL_MAX, parts.send(Ok(part))).await {
-            Ok(Ok(())) => {}
-            // The client is gone, or stopped reading.
-            Ok(Err(_)) | Err(_) => return,
-        }
+        // Encoding fails only at the end of the runtime, or in a panic, which is logged.
+        let Ok(part) = task::spawn_blocking(move || part(&frame)).await else { return End::Client };
+        let Ok(Ok(())) = time::timeout(CLIENT_STALL_MAX, parts.send(Ok(part))).await else { return End::Client };
     }
+    End::Source
 }
 
 /// What `X-Frame` says.

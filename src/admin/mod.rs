@@ -13,6 +13,7 @@
 //! Nothing is asked of a lane or a script here, so it answers while a script hangs.
 
 mod api;
+mod connections;
 mod door;
 mod health;
 mod listen;
@@ -125,14 +126,7 @@ pub fn serve_at(
         .with_state(desk);
     let _in_runtime = runtime.enter();
     let listener = TcpListener::from_std(listener).map_err(|error| listen::cannot(plan.port, &error))?;
-    let task = runtime.spawn(async move {
-        let mut stop = stopped;
-        // An error here means that the sender is gone: stop as well.
-        let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::error!(%error, "the HTTP listener failed");
-        }
-    });
+    let task = runtime.spawn(connections::serve(listener, router, stopped));
     Ok(Admin { address, stop, task })
 }
 

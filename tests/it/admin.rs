@@ -26,6 +26,8 @@ struct Standing {
     metrics: Arc<Metrics>,
     states: Mutex<BTreeMap<&'static str, SourceState>>,
     live: Arc<Live>,
+    /// What a source called `yard` shows, for a test that adds one.
+    yard: Arc<Live>,
     events: Arc<Events>,
 }
 
@@ -56,7 +58,11 @@ impl Board for Standing {
         self.metrics.render()
     }
     fn live(&self, source: &str) -> Option<Arc<Live>> {
-        (source == "gate").then(|| self.live.clone())
+        match source {
+            "gate" => Some(self.live.clone()),
+            "yard" => Some(self.yard.clone()),
+            _ => None,
+        }
     }
     fn events(&self) -> Arc<Events> {
         self.events.clone()
@@ -81,6 +87,7 @@ impl Served {
             metrics: Metrics::new(clock),
             states: Mutex::new(BTreeMap::from([("gate", SourceState::Running)])),
             live: Live::new(),
+            yard: Live::new(),
             events: Events::new(),
         });
         let admin = admin::serve(runtime.handle(), &plan(0), board.clone()).unwrap();
@@ -299,6 +306,40 @@ fn streams_beyond_the_limit_are_refused_and_probes_still_answer() {
     assert_eq!(served.get("/live/gate").status, 503);
     assert_eq!(served.get("/api/v1/events").status, 503);
     assert_eq!(served.get("/livez").status, 200);
+}
+
+#[test]
+fn a_client_that_stops_reading_loses_the_whole_stream_not_some_of_its_sources() {
+    let served = Served::new();
+    served.board.states.lock().unwrap().insert("yard", SourceState::Running);
+    let mut reader = connect(served.admin.address(), "/live", "localhost");
+    head(&mut reader);
+    let (gate, yard) = (&served.board.live, &served.board.yard);
+    wait_until(|| gate.watchers() == 1 && yard.watchers() == 1);
+    // Noise is large as JPEG, and fills the buffers on the way soon.
+    let mut random = fastrand::Rng::with_seed(7);
+    let noise = Picture::from_rgb(1280, 720, (0..1280 * 720 * 3).map(|_| random.u8(..)).collect());
+    let started = std::time::Instant::now();
+    for seq in 1.. {
+        if gate.watchers() == 0 {
+            break;
+        }
+        assert!(started.elapsed() < 3 * LIMIT, "it goes on for a client that reads nothing");
+        gate.publish(&Frame { picture: noise.clone(), ..frame(seq) }, seq * 1_000_000_000);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    wait_until(|| yard.watchers() == 0);
+}
+
+#[test]
+fn a_client_that_never_finishes_its_request_is_hung_up_on() {
+    let served = Served::new();
+    let mut stream = TcpStream::connect(served.admin.address()).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(stream, "GET /livez HTTP/1.1\r\nHost: localhost\r\n").unwrap();
+    let ended = stream.read_to_end(&mut Vec::new());
+    let waiting = ended.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    assert!(!waiting, "the connection is still open after {LIMIT:?}");
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! Connections: how many there may be, and how long one may take to say what it wants.
+
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time;
+use tower_service::Service as _;
+
+/// Connections at a time; further ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 256;
+/// A client that has not sent a request's head by then is hung up on, one that keeps a connection for later as well.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// Pause after a connection could not be accepted: most likely there are no descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers until stopped; then lets requests under way finish. Dropping it hangs up on all.
+pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut open = JoinSet::new();
+    let stopped = stop.clone();
+    loop {
+        tokio::select! {
+            (stream, permit) = accept(&listener, &room) => {
+                open.spawn(talk(stream, permit, router.clone(), stopped.clone()));
+            }
+            Some(_) = open.join_next() => {}
+            // An error means that the sender is gone: stop as well.
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+/// The next connection, once there is room for it.
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed.
+    let permit = Arc::clone(room).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            // The client has thought better of it.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                tracing::warn!(%error, "an HTTP connection cannot be accepted");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection, until its end.
+async fn talk(
+    stream: TcpStream,
+    _permit: Option<OwnedSemaphorePermit>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    // A router is always ready.
+    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    // How a connection ends, badly or well, is the client's affair.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
