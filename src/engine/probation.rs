@@ -74,14 +74,14 @@ impl Probation {
     /// The version fails for good.
     pub(super) fn fail(&self, message: &str) {
         {
-            // Under the lock, so that whoever sees the outcome finds the reason.
+            // All under the lock, so that whoever sees the outcome and asks for the reason finds everything done.
             let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
             if self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire).is_err() {
                 return;
             }
             *reason = Some(message.to_owned());
+            (self.on_end)(Some(message));
         }
-        (self.on_end)(Some(message));
         for route in &self.routes {
             let inbox: &Inbox<Control> = &route.inbox;
             inbox.control(Control::Settle);
