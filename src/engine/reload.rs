@@ -2,7 +2,7 @@
 //!
 //! A reload compiles the new version once, lets an instance without side effects judge the frames that each lane
 //! remembers, builds the real instances, and swaps them in between two frames, on every lane or on none. The old ones
-//! are kept for the time of the [`Probation`]. A reload that fails changes nothing and never blocks the next.
+//! are kept for the time of a probation (`swap`). A reload that fails changes nothing and never blocks the next.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
