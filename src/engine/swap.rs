@@ -88,14 +88,14 @@ impl Reloads {
 
     /// A probation that says how it ended, on the board, in the metrics and in the log.
     fn probation(&self, running: &Running, plan: &StrategyPlan, generation: u64) -> Arc<Probation> {
-        let routes = running.seats.iter().map(|seat| Arc::clone(&seat.route)).collect();
+        let routes: Vec<_> = running.seats.iter().map(|seat| Arc::clone(&seat.route)).collect();
         let (board, back) = (Arc::clone(&running.board), running.generation);
         let path = module(plan).unwrap_or(&running.origin.path).to_owned();
         let rejected = Arc::clone(&self.rejected);
         let versions = self.metrics.versions(&plan.name);
         Probation::new(
             self.clock.monotonic_ns(),
-            routes,
+            routes.len(),
             Box::new(move |failed| {
                 let strategy = &*board.name;
                 let Some(reason) = failed else {
@@ -108,6 +108,10 @@ impl Reloads {
                 board.set_error(Some(told));
                 versions.reload("rolled_back");
                 versions.generation.set(i64::try_from(back).unwrap_or(i64::MAX));
+                // Idle lanes go back at once.
+                for route in &routes {
+                    route.inbox.control(Control::Settle);
+                }
                 // Last, so that whoever reads the line finds everything else done.
                 tracing::error!(strategy, generation, back, "rolled back to the former version: {reason}");
             }),
