@@ -10,11 +10,13 @@
 pub mod delivery;
 pub mod gate;
 pub mod policy;
+pub mod standing;
 pub mod store;
 
 pub use delivery::Delivery;
 pub use gate::Gate;
 pub use policy::{Decision, Policy};
+pub use standing::Standing;
 pub use store::MemoryStore;
 
 use std::future::Future;

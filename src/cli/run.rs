@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, never, select, tick};
 use dsengine::config;
+use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Engine, Handle, Observer, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer, watch};
@@ -292,8 +293,13 @@ fn report(summary: &Summary, json: bool) {
         let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
         println!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults);
     }
+    for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {
+        let last = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+        println!("handler {name}: {delivered} alerts delivered, {given_up} given up, {pending} pending{last}");
+    }
     println!(
-        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered, {} given up, {} pending",
+        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered by every handler, {} given up by one, \
+         {} pending",
         summary.judged(),
         summary.seconds,
         summary.fps(),

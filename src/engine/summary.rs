@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::handle::Shared;
-use super::status::StrategyStatus;
+use super::status::{HandlerStatus, StrategyStatus};
 use crate::telemetry::AlertOutcome;
 use crate::types::SourceId;
 
@@ -19,6 +19,8 @@ pub struct Summary {
     pub sources: Vec<SourceSummary>,
     /// Per strategy: generation, faults, the last of them.
     pub strategies: Vec<StrategyStatus>,
+    /// Per handler: alerts delivered, given up and waiting, the last error.
+    pub handlers: Vec<HandlerStatus>,
     /// Alerts that every handler has.
     pub delivered: u64,
     /// Alerts that at least one handler gave up.
@@ -82,6 +84,7 @@ pub(super) fn summarise(engine: &Shared, pending: usize) -> Summary {
         seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
         sources: sources.collect(),
         strategies: engine.strategies.iter().map(|board| board.status()).collect(),
+        handlers: engine.handlers(),
         delivered: total(AlertOutcome::Delivered),
         failed: total(AlertOutcome::Failed),
         pending: pending as u64,
