@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, never, select, tick};
 use dsengine::config;
 use dsengine::engine::status::HandlerStatus;
-use dsengine::engine::{Engine, Handle, Observer, Summary, SystemClock};
+use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer, watch};
 
@@ -281,8 +281,9 @@ fn report(summary: &Summary, json: bool) {
     for s in &summary.sources {
         let dropped: Vec<String> = s.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
+        let kept_back = SourceSummary::kept_back(std::slice::from_ref(s));
         println!(
-            "{}: {} frames, {} judged, {} detections, {} alerts, dropped: {dropped}",
+            "{}: {} frames, {} judged, {} detections, {} alerts{kept_back}, dropped: {dropped}",
             s.source, s.frames, s.judged, s.detections, s.alerts
         );
         if let Some(broken) = &s.broken {
