@@ -14,9 +14,6 @@ use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics};
 use crate::types::{Alert, Clock};
 
-/// Longest time one attempt may take, whatever the handler's own limits.
-pub const ATTEMPT_MAX: Duration = Duration::from_secs(60);
-
 /// The deliverers. Dropping it stops them; what they had not delivered stays in the store.
 pub struct Delivery {
     standings: Vec<Arc<Standing>>,
@@ -146,17 +143,19 @@ impl Deliverer {
 
     /// One attempt in a task of its own, so that a panic is this attempt's alone; dropped with this one.
     async fn attempt(&self, alert: Arc<Alert>) -> Result<(), DeliveryError> {
-        let handler = self.handler.clone();
+        let (handler, limit) = (self.handler.clone(), self.handler.timeout());
         let mut task = JoinSet::new();
         task.spawn(async move { handler.deliver(&alert).await });
-        match time::timeout(ATTEMPT_MAX, task.join_next()).await {
-            Ok(Some(Ok(result))) => result,
-            Ok(_) => Err(DeliveryError { message: "the handler panicked".into(), retry: Retry::Later }),
-            Err(_) => {
-                let message = format!("no answer within {} s", ATTEMPT_MAX.as_secs());
-                Err(DeliveryError { message, retry: Retry::Later })
-            }
-        }
+        let ended = match limit {
+            Some(limit) => time::timeout(limit, task.join_next()).await,
+            None => Ok(task.join_next().await),
+        };
+        let message = match (ended, limit.unwrap_or_default()) {
+            (Ok(Some(Ok(result))), _) => return result,
+            (Ok(_), _) => "the handler panicked".to_owned(),
+            (Err(_), limit) => format!("no answer within {limit:?}"),
+        };
+        Err(DeliveryError { message, retry: Retry::Later })
     }
 
     /// Seconds from the capture of the alert's frame until now.
