@@ -171,9 +171,9 @@ pub struct PluginStatus {
     pub shadow_of: Option<String>,
     /// How many sources it runs on.
     pub sources: usize,
-    /// Whether it is switched off after repeated faults.
+    /// Whether it is switched off after repeated faults; of a handler, whether its deliveries fail.
     pub degraded: bool,
-    /// The last fault or rejected reload, with its place.
+    /// The last fault, failed delivery or rejected reload, with its place.
     pub last_error: Option<String>,
 }
 
@@ -380,5 +380,23 @@ mod tests {
                 "a.lua was edited and rejected, the version before goes on: a.lua:3: boom"
             ]
         );
+    }
+
+    #[test]
+    fn a_handler_that_lastingly_fails_is_a_problem() {
+        let handler = |name: &str, degraded| HandlerStatus {
+            name: name.into(),
+            delivered: 0,
+            given_up: 12,
+            pending: 1320,
+            degraded,
+            failing_s: Some(1.0),
+            last_error: Some("connection refused".into()),
+        };
+        let (sources, handlers) =
+            (vec![source("a", SourceState::Running)], vec![handler("x", false), handler("y", true)]);
+        let status = Status::new("t".into(), 1.0, sources, vec![], handlers, AlertStatus::default(), vec![]);
+        assert_eq!(status.health, Health::Degraded);
+        assert_eq!(status.problems, ["handler y: 12 alerts given up, 1320 waiting; last: connection refused"]);
     }
 }
