@@ -44,6 +44,13 @@ fn clone(dir: &Path) {
     }
 }
 
+/// Whether a command line runs until it is stopped: its source, or the configuration that it names, begins again.
+fn endless(line: &str, dir: &Path) -> bool {
+    let config = line.split_whitespace().skip_while(|word| *word != "--config").nth(1);
+    let config = config.and_then(|name| std::fs::read_to_string(dir.join(name)).ok()).unwrap_or_default();
+    line.starts_with("dsengine run ") && (line.contains("loop=true") || config.contains("loop: true"))
+}
+
 /// Runs a command line as README gives it. One that runs until it is stopped is stopped after it has had a moment.
 fn run(line: &str, dir: &Path, endless: bool) {
     let bin = PathBuf::from(env!("CARGO_BIN_EXE_dsengine"));
@@ -106,7 +113,7 @@ fn every_file_and_every_command_of_the_readme_works_in_order() {
                 }
                 continue;
             }
-            run(line, dir.path(), false);
+            run(line, dir.path(), endless(line, dir.path()));
         }
     }
     assert!(commands >= 8, "README gives {commands} commands");
