@@ -158,7 +158,7 @@ fn output_that_cannot_be_written_fails_a_command_and_errors_that_cannot_are_its_
 
 #[test]
 fn judgements_that_cannot_be_written_fail_a_run_and_are_told_once() {
-    let args = ["run", "--source", "test:frames=300,size=64x64", "--port", "0", "--judgements", "/dev/full"];
+    let args = ["run", "--source", "test:frames=150,size=64x64,fps=100", "--port", "0", "--judgements", "/dev/full"];
     let out = Dsengine::new(args).run().expect(1);
     assert_eq!(out.stderr.matches("no more judgements are written").count(), 1, "{}", out.stderr);
     assert!(out.stderr.contains("error: [E0701] /dev/full: cannot be written"), "{}", out.stderr);

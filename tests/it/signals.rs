@@ -145,7 +145,7 @@ fn signals_end_it_although_nobody_reads_what_it_prints() {
                 status => break status,
             }
         };
-        let _ = child.kill();
+        let _ = (child.kill(), child.wait());
         assert_eq!(status.and_then(|status| status.code()), Some(expected), "after {signals} signals");
     }
 }
