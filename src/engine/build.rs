@@ -244,7 +244,7 @@ impl Builder {
                 observer: observer.clone(),
                 clock: Arc::clone(&clock),
             };
-            lanes.push(spawn(format!("lane-{}", source.id), move || lane.run())?);
+            lanes.push(lane);
             sources.push(Source { route, live });
         }
 
@@ -277,12 +277,16 @@ impl Builder {
             handle: Handle(Arc::new(shared)),
             backends: Vec::new(),
             pools,
-            lanes,
+            lanes: Vec::with_capacity(lanes.len()),
             delivery,
             grave: Some(grave),
             runtime: Some(runtime),
             stopped: false,
         };
+        // Started only now, when nothing else can fail but a thread: from here on the engine takes down what runs.
+        for lane in lanes {
+            engine.lanes.push(spawn(format!("lane-{}", lane.route.id), move || lane.run())?);
+        }
         engine.start_sources()?;
         Ok(engine)
     }
@@ -390,11 +394,15 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
     };
     plan.sources.iter().for_each(|source| guests.know(&source.id, &source.zones));
     let strategies = plan.strategies.iter().filter_map(|strategy| {
-        let judged = |id: &SourceId| strategy.sources.is_empty() || strategy.sources.contains(id);
-        let source = plan.sources.iter().map(|s| &s.id).find(|id| judged(id));
-        let source = source.cloned().unwrap_or_else(|| SourceId::from("check"));
+        let judged = plan.sources.iter().map(|s| s.id.clone()).filter(|id| applies(&strategy.sources, id));
+        let mut judged: Vec<SourceId> = judged.collect();
+        if judged.is_empty() {
+            judged.push(SourceId::from("check"));
+        }
         let bytes = read_module(module(strategy)?).ok()?;
-        guests.strategy(strategy, &bytes, &Arc::default()).and_then(|version| version.rehearsal(&source)).err()
+        // Each source has its own instance, and a guest may refuse one for its zones.
+        let version = guests.strategy(strategy, &bytes, &Arc::default());
+        version.and_then(|version| judged.iter().try_for_each(|source| version.rehearsal(source).map(drop))).err()
     });
     let handlers = plan.handlers.iter().filter_map(|handler| {
         let HandlerKind::Module(module) = &handler.kind else { return None };
