@@ -29,7 +29,7 @@ use crate::error::{Code, Error};
 use crate::gst::GstBackend;
 use crate::guest::{Beside, Files};
 use crate::infer::{Choice, Model, Runtime, Search};
-use crate::strategy::{Motion, Strategy};
+use crate::strategy::{FaultKind, Motion, Strategy};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
@@ -189,10 +189,14 @@ impl Builder {
             let live = Live::new();
             let mut detectors = Vec::new();
             let mut rules: Vec<Rule> = Vec::new();
-            let rule = |board: &Arc<StrategyBoard>, filters: bool, strategy: Box<dyn Strategy>| {
+            let series = |board: &StrategyBoard| {
                 metrics.versions(&board.name).generation.set(1);
                 let own = metrics.strategy(&board.name, &source.id);
-                Rule::new(strategy, filters, own, Notes::new(Arc::clone(board)), grave.way())
+                own.may_fault(FaultKind::ALL.map(FaultKind::as_str));
+                own
+            };
+            let rule = |board: &Arc<StrategyBoard>, filters: bool, strategy: Box<dyn Strategy>| {
+                Rule::new(strategy, filters, series(board), Notes::new(Arc::clone(board)), grave.way())
             };
             // Shadows after all others: what they run beside has its place by then.
             let (others, shadows): (Vec<_>, Vec<_>) = plan
@@ -215,9 +219,8 @@ impl Builder {
                     }
                     Some(of) => {
                         let Some(at) = rules.iter().position(|rule| *rule.notes.board.name == **of) else { continue };
-                        metrics.versions(&board.name).generation.set(1);
-                        let own = metrics.strategy(&board.name, &source.id);
-                        rules[at].shadow = Some(Shadow::new(version.rehearsal(&source.id)?, Arc::clone(board), own));
+                        let shadow = version.rehearsal(&source.id)?;
+                        rules[at].shadow = Some(Shadow::new(shadow, Arc::clone(board), series(board)));
                         at
                     }
                 };
