@@ -33,6 +33,8 @@ pub struct Grants {
     pub env: BTreeMap<String, String>,
     /// Secrets that HTTP requests may name as `${secret:NAME}`; the guest never sees the values.
     pub secrets: BTreeMap<String, String>,
+    /// Hosts that are granted and were not asked for: to say so where one is tried.
+    pub unasked_hosts: Vec<String>,
 }
 
 impl Grants {
@@ -40,7 +42,7 @@ impl Grants {
     pub fn all(granted: &GrantPlan) -> Self {
         let GrantPlan { http, shared_state, pixels, env, files, secrets } = granted.clone();
         let values = env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
-        Self { has: Needs { http, shared_state, pixels, env, files }, env: values, secrets }
+        Self { has: Needs { http, shared_state, pixels, env, files }, env: values, secrets, unasked_hosts: Vec::new() }
     }
 
     /// What the configuration grants and the guest does not ask for, in words.
@@ -94,7 +96,8 @@ impl Grants {
             .hint(format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "))));
         }
         let env = asked.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
-        Ok(Self { has: asked.clone(), env, secrets: granted.secrets.clone() })
+        let unasked_hosts = granted.http.iter().filter(|host| !asked.http.contains(host)).cloned().collect();
+        Ok(Self { has: asked.clone(), env, secrets: granted.secrets.clone(), unasked_hosts })
     }
 }
 
@@ -166,7 +169,8 @@ mod tests {
         for path in ["", "in", "same", "later", "later/too"] {
             assert_eq!(asks(path).unwrap(), [grant.join(path)], "as it was written");
         }
-        for path in ["..", "../secret", "in/../..", "out", "out/secret", "dangling", "dangling/x", "later/../../secret"] {
+        for path in ["..", "../secret", "in/../..", "out", "out/secret", "dangling", "dangling/x", "later/../../secret"]
+        {
             let error = asks(path).unwrap_err();
             assert!(error.message().contains("which is not granted"), "{path}: {error}");
         }
