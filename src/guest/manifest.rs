@@ -14,7 +14,7 @@ pub const API: (u32, u32) = (0, 1);
 const FILE: &str = "plugin.toml";
 
 /// What a plugin is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GuestKind {
     /// It judges frames.

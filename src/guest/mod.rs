@@ -23,5 +23,5 @@ pub use grants::{Grants, Needs, may_read};
 pub use home::{Home, Severity};
 pub use limits::Limits;
 pub use manifest::{API, GuestKind, Manifest};
-pub use state::{Entry, Kept, Space, StateStore, Write, size};
+pub use state::{Entry, Kept, Space, StateStore, Write, Writes, size};
 pub use watchdog::{Collar, IDLE_TICK, Leash, Overrun, TICK, TimeLimits, Watchdog};
