@@ -113,6 +113,21 @@ fn a_script_reaches_what_is_granted_and_nothing_else() {
         assert_eq!(out.code(), 2);
         assert!(out.stderr.contains(&format!("rule asks for {told}, which is not granted")), "{}", out.stderr);
     }
+    // A link leads no further than what is granted.
+    let folder = bench.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&secret, folder.join("out")).unwrap();
+    bench.write("rule.lua", &format!("---@needs files {}/out\nfunction detect(frame) end\n", folder.display()));
+    let out = bench.run(&format!(
+        "{TRACE}detection: {{ strategies: [{{ name: rule, module: rule.lua, grants: {{ files: ['{}'] }} }}] }}\n",
+        folder.display()
+    ));
+    assert_eq!(out.code(), 2);
+    assert!(
+        out.stderr.contains(&format!("(it leads to {}), which is not granted", secret.display())),
+        "{}",
+        out.stderr
+    );
     // What is granted and not asked for is not there.
     let (summary, _) =
         judged(&bench, &format!(", grants: {{ {grants} }}"), &script.replace("---@needs env HOME\n", ""));
