@@ -454,6 +454,24 @@ fn modules_come_from_the_roots_only_and_their_errors_name_them() {
 }
 
 #[test]
+fn the_library_moves_sorts_and_searches_as_luau_does() {
+    let mut camera = camera(
+        r#"
+        local function upto(n) local t = table.create(n) for i = 1, n do t[i] = i end return t end
+        local up = table.move(upto(70000), 1, 70000, 69000)
+        local down = table.move(upto(70000), "2", 70000, 1)
+        local other = table.move(upto(70000), 1, 70000, 1, {})
+        local t = { 3, 1, 2 }
+        table.sort(t, function(a, b) return a > b end)
+        local said = { #up, up[69000], up[138999], down[1], #other, other[70000], t[1] .. t[3],
+            ("key = 5"):match("(%w+) ="), (("hello"):gsub("l", "L", 1)), string.unpack("<I2", string.pack("<I2", 77)) }
+        function detect(frame) frame:alert{ rule = "r", message = table.concat(said, " ", 1, 10) } end
+        "#,
+    );
+    assert_eq!(camera.says(vec![]), "138999 1 70000 2 70000 70000 31 key heLlo 77");
+}
+
+#[test]
 fn random_numbers_are_the_same_in_a_replay() {
     let text = "function detect(f) f:alert{ rule = 'r', message = tostring(math.random()) .. math.random(1000) } end";
     let mut runs = [camera(text), camera(text)].map(|mut c| [c.says(vec![]), c.says(vec![])]);
