@@ -19,6 +19,7 @@ pub(super) struct Parts {
     pub(super) find: Function,
     pub(super) call: Function,
     pub(super) resume: Function,
+    pub(super) hand_over: Function,
 }
 
 pub(super) struct FrameParts {
@@ -70,8 +71,9 @@ pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)
         globals.raw_set(name, Value::Nil)?;
     }
     lua.sandbox(true)?;
-    let [find, call, resume] = ["find", "call", "resume"].map(|name| ambient.raw_get::<Function>(name));
-    Ok((lua, Parts { frame, find: find?, call: call?, resume: resume? }))
+    let [find, call, resume, hand_over] =
+        ["find", "call", "resume", "hand_over"].map(|name| ambient.raw_get::<Function>(name));
+    Ok((lua, Parts { frame, find: find?, call: call?, resume: resume?, hand_over: hand_over? }))
 }
 
 /// Puts in the globals of strategies.

@@ -166,7 +166,8 @@ impl Vm {
         self.lua.set_interrupt(move |lua| match collar.check() {
             None => Ok(VmState::Continue),
             Some(_) => {
-                lock(&place).get_or_insert_with(|| script_line(lua));
+                let mut place = lock(&place);
+                *place = place.take().or_else(|| script_line(lua));
                 Err(mlua::Error::runtime("stopped by the time limit"))
             }
         });
@@ -240,14 +241,16 @@ impl Vm {
     /// What the script hands to its successor: a value as JSON, or nothing.
     pub(super) fn suspend(&mut self, script: &Script) -> Result<Vec<u8>, Fault> {
         let Entry { instance, found } = &self.entry;
-        let value = self.loading(script, Some(SUSPENDING), || match found.raw_get::<Value>("suspend")? {
-            Value::Nil => Ok(Value::Nil),
-            suspend => self.parts.call.call((instance, suspend)),
+        let most = script.home.limits.state_bytes;
+        let kept = self.loading(script, Some(SUSPENDING), || {
+            let value: Value = match found.raw_get::<Value>("suspend")? {
+                Value::Nil => return Ok(None),
+                suspend => self.parts.call.call((instance, suspend))?,
+            };
+            self.parts.hand_over.call::<()>(&value)?;
+            Ok((!value.is_nil()).then(|| convert::from_lua(&value, &mut { most })))
         })?;
-        if value.is_nil() {
-            return Ok(Vec::new());
-        }
-        let json = convert::from_lua(&value, &mut { script.home.limits.state_bytes });
+        let Some(json) = kept else { return Ok(Vec::new()) };
         json.map(|json| json.to_string().into_bytes()).map_err(|what| Fault {
             kind: FaultKind::Verdict,
             message: format!("{}: what suspend returned: {what}", script.file),
@@ -367,15 +370,13 @@ fn zone_tables(lua: &Lua, zones: &[Zone]) -> mlua::Result<(Table, Table)> {
 }
 
 /// `scripts/x.lua:12` of the innermost function that is the script's own.
-fn script_line(lua: &Lua) -> String {
-    (0..64)
-        .find_map(|level| {
-            lua.inspect_stack(level, |function| {
-                let source = function.source();
-                let file = source.short_src.as_deref().filter(|s| *s != "dsengine" && *s != "[C]");
-                file.zip(function.current_line()).map(|(file, line)| format!("{file}:{line}"))
-            })
-            .flatten()
+fn script_line(lua: &Lua) -> Option<String> {
+    (0..64).find_map(|level| {
+        lua.inspect_stack(level, |function| {
+            let source = function.source();
+            let file = source.short_src.as_deref().filter(|s| *s != "dsengine" && *s != "[C]");
+            file.zip(function.current_line()).map(|(file, line)| format!("{file}:{line}"))
         })
-        .unwrap_or_default()
+        .flatten()
+    })
 }

@@ -301,6 +301,14 @@ fn messages_name_the_scripts_own_line() {
             "scripts/x.lua:2: state.set: a function cannot be kept; what can is booleans, numbers, texts and tables",
         ),
         (
+            "state.set('p', { 10, nil, 30 })",
+            "scripts/x.lua:2: state.set: a table's keys are texts, or the numbers 1 to n without a gap",
+        ),
+        (
+            "state.set('p', { 10, [1.5] = 30 })",
+            "scripts/x.lua:2: state.set: a table's keys are texts, or the numbers 1 to n without a gap",
+        ),
+        (
             "require('late')",
             "scripts/x.lua:2: require: 'late' is not loaded; modules are read only while the script loads",
         ),
@@ -407,6 +415,14 @@ fn state_is_bounded() {
     let mut camera = camera("function detect(frame) for n = 1, 100 do state.set('k' .. n, ('x'):rep(100000)) end end");
     assert_eq!(camera.fault(vec![]).1, "scripts/x.lua:1: state.set: the state is full: 1048576 bytes per source");
     assert_eq!(camera.strategy.health().unwrap().state_bytes, 0);
+}
+
+#[test]
+fn a_list_is_kept_in_its_order_however_it_was_filled() {
+    let mut camera = camera(
+        "function detect(f) local t = {} for i = 5, 1, -1 do t[i] = i end state.set('t', t) f:alert{ rule = 'r', message = table.concat(state.get('t'), ' ') } end",
+    );
+    assert_eq!(camera.says(vec![]), "1 2 3 4 5");
 }
 
 #[test]

@@ -77,7 +77,11 @@ fn what_runs_away_on_a_frame_is_stopped_and_the_strategy_goes_on() {
             FaultKind::Error,
         ),
         ("a split without end", "string.split(('a'):rep(8000000), ('a'):rep(4000000) .. 'b')", FaultKind::Error),
-        ("a class as long as the text", "string.match(('a'):rep(60000), '[^' .. ('b'):rep(60000) .. ']*')", FaultKind::Error),
+        (
+            "a class as long as the text",
+            "string.match(('a'):rep(60000), '[^' .. ('b'):rep(60000) .. ']*')",
+            FaultKind::Error,
+        ),
         (
             "the same class, replaced",
             "string.gsub(('a'):rep(60000), '[^' .. ('b'):rep(60000) .. ']*', '')",
@@ -115,6 +119,16 @@ fn what_runs_away_on_a_frame_is_stopped_and_the_strategy_goes_on() {
             FaultKind::Memory,
         ),
         ("an error that is a table", "error({ code = 5 })", FaultKind::Error),
+        (
+            "one large table, kept many times over",
+            "state.set('t', table.create(20000, table.create(1000000)))",
+            FaultKind::Time,
+        ),
+        (
+            "JSON of one large table many times over",
+            "json.encode(table.create(20000, table.create(1000000)))",
+            FaultKind::Time,
+        ),
         ("deep JSON", "local t = {} for n = 1, 100000 do t = { t } end json.encode(t)", FaultKind::Error),
         (
             "an error with a hostile __tostring",
