@@ -114,7 +114,8 @@ local Response = {}
 ---@field height integer Height of the upright original picture, pixels.
 local Frame = {}
 
----The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`.
+---The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`. Good for
+---the frame it was got from.
 ---@class Selection
 ---@field [integer] integer
 ---@operator len: integer

@@ -179,6 +179,37 @@ fn a_selection_is_iterated_counted_and_collected() {
 }
 
 #[test]
+fn a_selection_of_an_earlier_frame_is_refused() {
+    for (body, message) in [
+        ("frame:keep(old)", "frame:keep: this selection is of an earlier frame; call frame:select again"),
+        (
+            "frame:alert{ rule = 'r', detections = old }",
+            "frame:alert: this selection is of an earlier frame; call frame:select again",
+        ),
+        ("old:collect()", "selection:collect: this selection is of an earlier frame; call frame:select again"),
+    ] {
+        let text = format!("local old\nfunction detect(frame)\nold = old or frame:select{{}}\n{body}\nend");
+        let mut camera = camera(&text);
+        camera.see(vec![person(0.2, 0.5, 0.9)]).unwrap();
+        assert_eq!(camera.fault(vec![person(0.2, 0.5, 0.9)]).1, format!("scripts/x.lua:4: {message}"));
+    }
+}
+
+#[test]
+fn a_script_knows_its_sources_zones_while_it_loads() {
+    let place = || home(Needs::default(), &StateStore::default()).with_zones(&[zone("door", 0.5, 0.0, 1.0, 1.0)]);
+    let text = r#"
+        local said = zones.names()[1] .. #zones.polygon("door") .. tostring(zones.contains("door", { 0.7, 0.5, 0.1, 0.1 }))
+        function resume() said ..= zones.names()[1] end
+        function detect(frame) frame:alert{ rule = "r", message = said } end"#;
+    let mut camera = camera_of(script_of(place(), text));
+    camera.strategy.resume("0", b"").unwrap();
+    assert_eq!(camera.says(vec![]), "door4truedoor");
+    let error = lua::load(script_of(place(), "zones.polygon('gate')\nfunction detect() end")).err().unwrap();
+    assert_eq!(error.message(), "scripts/x.lua:1: zones.polygon: no zone 'gate'; the zones are door");
+}
+
+#[test]
 fn dwell_is_told_by_the_track() {
     let mut camera = camera(
         r#"

@@ -137,7 +137,8 @@ pub(super) const RECORDS: &[Record] = &[
     Record {
         wit: "",
         lua: "Selection",
-        doc: "The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`.",
+        doc: "The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`. \
+              Good for the frame it was got from.",
         other: &[],
         raw: &["@field [integer] integer", "@operator len: integer", "@operator call: integer"],
     },
