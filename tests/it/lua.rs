@@ -320,6 +320,20 @@ fn messages_name_the_scripts_own_line() {
             "frame:add{ label = 'x' }",
             "scripts/x.lua:2: frame:add: bbox is a table { x =, y =, width =, height = }, got nil",
         ),
+        (
+            "frame:add{ label = 'x', class_id = 1.5, bbox = { 0, 0, 1, 1 } }",
+            "scripts/x.lua:2: frame:add: class_id is a whole number from 0 to 4294967295, got 1.5",
+        ),
+        (
+            "frame:add{ label = 'x', class_id = 0/0, bbox = { 0, 0, 1, 1 } }",
+            "scripts/x.lua:2: frame:add: class_id is a whole number from 0 to 4294967295, got nan",
+        ),
+        ("frame:add{ label = '\\xff', bbox = { 0, 0, 1, 1 } }", "scripts/x.lua:2: frame:add: the label is not UTF-8"),
+        ("frame:edit(1, { label = '\\xff' })", "scripts/x.lua:2: frame:edit: the label is not UTF-8"),
+        ("table.sort({ 3, 'a' })", "scripts/x.lua:2: attempt to compare string < number"),
+        ("table.move(nil, 1, 2, 3)", "scripts/x.lua:2: table.move: expected a table, got nil"),
+        ("string.rep('a')", "scripts/x.lua:2: invalid argument #2 to 'rep' (number expected, got nil)"),
+        ("string.match('a', '[')", "scripts/x.lua:2: malformed pattern (missing ']')"),
         ("return 5", "scripts/x.lua: detect returned a number; it returns nothing, or a list of detections to add"),
         (
             "return { { label = 'x' } }",
