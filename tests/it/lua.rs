@@ -494,6 +494,7 @@ fn modules_come_from_the_roots_only_and_their_errors_name_them() {
     let root = dir.path().join("scripts");
     std::fs::create_dir_all(root.join("lib")).unwrap();
     std::fs::write(root.join("lib/two.lua"), "return { value = 2 }").unwrap();
+    std::fs::write(root.join("lib/two.half.lua"), "return { value = 2.5 }").unwrap();
     std::fs::write(root.join("lib/bad.lua"), "\nlocal x = nil + 1").unwrap();
     std::fs::write(root.join("lib/self.lua"), "return require('lib/self')").unwrap();
     std::fs::write(dir.path().join("secret.lua"), "return {}").unwrap();
@@ -503,6 +504,10 @@ fn modules_come_from_the_roots_only_and_their_errors_name_them() {
         "local two = require('lib/two')\nassert(require('lib/two') == two)\nfunction detect(f) f:alert{ rule = 'r', message = '' .. two.value } end",
     ));
     assert_eq!(camera.says(vec![]), "2");
+    let mut camera = camera_of(with(
+        "local half = require('lib/two.half')\nfunction detect(f) f:alert{ rule = 'r', message = '' .. half.value } end",
+    ));
+    assert_eq!(camera.says(vec![]), "2.5");
     let refused = |module: &str| {
         let text = format!("require('{module}')\nfunction detect() end");
         lua::load(with(&text)).err().unwrap().message().to_owned()
