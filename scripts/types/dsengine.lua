@@ -452,8 +452,8 @@ function pixels.crop(where, options) end
 ---@return string?
 function pixels.encode(where, options) end
 
----Requests to granted hosts. Handlers only. A status is an answer, whatever it is; without one there are nil and why.
----Redirects are not followed.
+---Requests to granted hosts; to any other they are an error. Handlers only. A status is an answer, whatever it is;
+---without one there are nil and why. Redirects are not followed.
 ---@class http
 http = {}
 
