@@ -31,7 +31,8 @@ pub(super) struct FrameParts {
 
 /// A fresh VM with the API in it, its sandbox closed.
 pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)> {
-    let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(false))?;
+    // With the default options `pcall` is Luau's own, which a coroutine can yield out of.
+    let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
     let globals = lua.globals();
     globals.get::<Table>("math")?.get::<Function>("randomseed")?.call::<()>(script.seed())?;
     let table = host.table(&lua)?;

@@ -538,6 +538,14 @@ fn the_library_moves_sorts_and_searches_as_luau_does() {
 }
 
 #[test]
+fn a_coroutine_yields_out_of_pcall() {
+    let mut camera = camera(
+        "function detect(f) local c = coroutine.wrap(function() pcall(coroutine.yield, 'out') return 'end' end) f:alert{ rule = 'r', message = c() .. c() } end",
+    );
+    assert_eq!(camera.says(vec![]), "outend");
+}
+
+#[test]
 fn random_numbers_are_the_same_in_a_replay() {
     let text = "function detect(f) f:alert{ rule = 'r', message = tostring(math.random()) .. math.random(1000) } end";
     let mut runs = [camera(text), camera(text)].map(|mut c| [c.says(vec![]), c.says(vec![])]);
