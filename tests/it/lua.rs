@@ -540,7 +540,7 @@ fn the_library_moves_sorts_and_searches_as_luau_does() {
 #[test]
 fn a_coroutine_yields_out_of_pcall() {
     let mut camera = camera(
-        "function detect(f) local c = coroutine.wrap(function() pcall(coroutine.yield, 'out') return 'end' end) f:alert{ rule = 'r', message = c() .. c() } end",
+        "function detect(f) local c = coroutine.wrap(function() pcall(function() coroutine.yield('out') end) return 'end' end) f:alert{ rule = 'r', message = c() .. c() } end",
     );
     assert_eq!(camera.says(vec![]), "outend");
 }
