@@ -259,6 +259,12 @@ impl Eye {
                     continue;
                 }
             };
+            // Written to between the look and the reading: what was read may be half of it.
+            let after = self::stamp(&file.path).ok();
+            if after != stamp {
+                file.pending = Some(Pending::new(after, OPEN_SETTLE, now));
+                continue;
+            }
             let hash = hash(&bytes);
             if hash != file.sent || file.gone {
                 let change = Changed { path: file.path.clone(), bytes: Some(bytes.into()) };

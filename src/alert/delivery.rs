@@ -9,19 +9,14 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
 
-use super::{DeliveryError, Handler, Retry, Settlement, Store};
+use super::{DeliveryError, Handler, Retry, Settlement, Standing, Store};
 use crate::config::AlertPlan;
-use crate::telemetry::HandlerMetrics;
 use crate::telemetry::{AlertOutcome, Metrics};
 use crate::types::{Alert, Clock};
 
-/// Longest time one attempt may take, whatever the handler's own limits.
-pub const ATTEMPT_MAX: Duration = Duration::from_secs(60);
-
 /// The deliverers. Dropping it stops them; what they had not delivered stays in the store.
 pub struct Delivery {
-    store: Arc<dyn Store>,
-    handlers: Vec<Arc<str>>,
+    standings: Vec<Arc<Standing>>,
     settled: Arc<Notify>,
     tasks: Vec<AbortHandle>,
 }
@@ -37,16 +32,21 @@ impl Delivery {
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let settled = Arc::new(Notify::new());
+        let standings: Vec<Arc<Standing>> = handlers
+            .iter()
+            .map(|handler| Standing::new(handler.name(), metrics.handler(handler.name()), store.clone()))
+            .collect();
         let tasks = handlers
             .iter()
-            .map(|handler| {
+            .zip(&standings)
+            .map(|(handler, standing)| {
                 let deliverer = Deliverer {
-                    name: handler.name().into(),
+                    name: standing.name().clone(),
                     handler: handler.clone(),
                     store: store.clone(),
                     attempts: plan.attempts.max(1),
                     retry_delay: plan.retry_delay,
-                    counts: metrics.handler(handler.name()),
+                    standing: standing.clone(),
                     metrics: metrics.clone(),
                     clock: clock.clone(),
                     settled: settled.clone(),
@@ -54,12 +54,17 @@ impl Delivery {
                 runtime.spawn(deliverer.run()).abort_handle()
             })
             .collect();
-        Self { store, handlers: handlers.iter().map(|h| h.name().into()).collect(), settled, tasks }
+        Self { standings, settled, tasks }
+    }
+
+    /// How each handler stands, in their order.
+    pub fn standings(&self) -> &[Arc<Standing>] {
+        &self.standings
     }
 
     /// Alerts still to be settled, summed over the handlers.
     pub fn pending(&self) -> usize {
-        self.handlers.iter().map(|name| self.store.pending(name)).sum()
+        self.standings.iter().map(|standing| standing.pending()).sum()
     }
 
     /// Waits until everything accepted is settled, `deadline` at most. Returns what is left.
@@ -90,7 +95,7 @@ struct Deliverer {
     store: Arc<dyn Store>,
     attempts: u32,
     retry_delay: Duration,
-    counts: HandlerMetrics,
+    standing: Arc<Standing>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     settled: Arc<Notify>,
@@ -104,12 +109,6 @@ impl Deliverer {
                 continue;
             };
             let how = self.deliver(&alert).await;
-            if how == Settlement::Delivered {
-                self.counts.delivered.inc();
-                self.counts.latency.observe(self.age_s(&alert));
-            } else {
-                self.counts.failed.inc();
-            }
             if let Some(done) = self.store.settle(&self.name, how) {
                 // A source that is gone by now has no series to count under.
                 if let Some(source) = self.metrics.known_source(&done.alert.source) {
@@ -117,7 +116,7 @@ impl Deliverer {
                     source.alert(&done.alert.rule, outcome);
                 }
             }
-            self.counts.pending.set(self.store.pending(&self.name) as i64);
+            self.standing.settled();
             self.settled.notify_one();
         }
     }
@@ -125,14 +124,18 @@ impl Deliverer {
     /// Tries until it is delivered, refused for good, or out of attempts.
     async fn deliver(&self, alert: &Arc<Alert>) -> Settlement {
         for attempt in 1..=self.attempts {
-            let Err(error) = self.attempt(alert.clone()).await else { return Settlement::Delivered };
+            self.standing.begin(self.clock.monotonic_ns());
+            let Err(error) = self.attempt(alert.clone()).await else {
+                self.standing.succeed(self.age_s(alert));
+                return Settlement::Delivered;
+            };
             let last = attempt == self.attempts || error.retry == Retry::Never;
+            self.standing.fail(&error.message, last);
             if last {
                 tracing::error!(handler = %self.name, alert = %alert.id, attempt, "alert given up: {error}");
                 break;
             }
             tracing::warn!(handler = %self.name, alert = %alert.id, attempt, "delivery failed, trying again: {error}");
-            self.counts.retried.inc();
             time::sleep(self.retry_delay).await;
         }
         Settlement::GivenUp
@@ -140,17 +143,19 @@ impl Deliverer {
 
     /// One attempt in a task of its own, so that a panic is this attempt's alone; dropped with this one.
     async fn attempt(&self, alert: Arc<Alert>) -> Result<(), DeliveryError> {
-        let handler = self.handler.clone();
+        let (handler, limit) = (self.handler.clone(), self.handler.timeout());
         let mut task = JoinSet::new();
         task.spawn(async move { handler.deliver(&alert).await });
-        match time::timeout(ATTEMPT_MAX, task.join_next()).await {
-            Ok(Some(Ok(result))) => result,
-            Ok(_) => Err(DeliveryError { message: "the handler panicked".into(), retry: Retry::Later }),
-            Err(_) => {
-                let message = format!("no answer within {} s", ATTEMPT_MAX.as_secs());
-                Err(DeliveryError { message, retry: Retry::Later })
-            }
-        }
+        let ended = match limit {
+            Some(limit) => time::timeout(limit, task.join_next()).await,
+            None => Ok(task.join_next().await),
+        };
+        let message = match (ended, limit.unwrap_or_default()) {
+            (Ok(Some(Ok(result))), _) => return result,
+            (Ok(_), _) => "the handler panicked".to_owned(),
+            (Err(_), limit) => format!("no answer within {limit:?}"),
+        };
+        Err(DeliveryError { message, retry: Retry::Later })
     }
 
     /// Seconds from the capture of the alert's frame until now.

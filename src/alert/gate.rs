@@ -1,12 +1,17 @@
 //! A lane's way to the outbox: policy, then store, each outcome counted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::policy::Refusal;
 use super::{Decision, Policy, Store};
 use crate::config::AlertPlan;
 use crate::telemetry::HandlerMetrics;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, Frame, Raised, SourceId};
+
+/// Most rules of which it is told that their alerts score too low.
+const TOLD_MAX: usize = 64;
 
 /// Where one source's lane raises its drafts.
 pub struct Gate {
@@ -15,6 +20,8 @@ pub struct Gate {
     names: Vec<Arc<str>>,
     handlers: Vec<HandlerMetrics>,
     source: SourceMetrics,
+    /// Rules of which it has been told that their alerts score too low.
+    told: BTreeSet<Box<str>>,
 }
 
 impl Gate {
@@ -32,6 +39,7 @@ impl Gate {
             names: handlers.to_vec(),
             handlers: handlers.iter().map(|name| metrics.handler(name)).collect(),
             source: metrics.source(source),
+            told: BTreeSet::new(),
         }
     }
 
@@ -50,8 +58,9 @@ impl Gate {
                 count(AlertOutcome::Suppressed);
                 return None;
             }
-            Decision::Refused(_) => {
+            Decision::Refused(refusal) => {
                 count(AlertOutcome::Refused);
+                self.tell(refusal, &raised.rule, &frame.source);
                 return None;
             }
         };
@@ -77,5 +86,17 @@ impl Gate {
             }
         }
         Some(alert)
+    }
+
+    /// Says why alerts do not arrive, once for each rule.
+    fn tell(&mut self, refusal: Refusal, rule: &str, source: &SourceId) {
+        let Refusal::Confidence { best, min } = refusal else { return };
+        if self.told.contains(rule) || self.told.len() >= TOLD_MAX {
+            return;
+        }
+        self.told.insert(rule.into());
+        // Cut, not rounded: 0.4999 is under 0.5.
+        let best = (best * 1e3).floor() / 1e3;
+        tracing::warn!(%source, rule, "alert refused: best detection {best} is under alerts.min_confidence {min}");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `policy` decides on frame time what is accepted; a [`Store`] keeps what was accepted until every handler has it;
 //! each [`Handler`] delivers. The three meet only here, so a database can stand behind [`Store`] without policy or
-//! handlers noticing. A lane raises through its [`Gate`], the only place where all of it is put together.
+//! handlers noticing. A lane raises through its [`Gate`], the only place where all of it is put together. How each
+//! handler fares is its [`Standing`].
 //!
 //! The sum that always holds, per source and rule: raised = accepted + suppressed + refused, and
 //! accepted = delivered + failed + pending.
@@ -10,18 +11,24 @@
 pub mod delivery;
 pub mod gate;
 pub mod policy;
+pub mod standing;
 pub mod store;
 
 pub use delivery::Delivery;
 pub use gate::Gate;
 pub use policy::{Decision, Policy};
+pub use standing::Standing;
 pub use store::MemoryStore;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::types::Alert;
+
+/// Longest time of one delivery by a handler that does not say otherwise.
+pub const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 
 /// A boxed future, so that handlers can stand behind one object type.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -49,6 +56,13 @@ pub struct DeliveryError {
 pub trait Handler: Send + Sync {
     /// The name from the config.
     fn name(&self) -> &str;
+
+    /// Longest time of one delivery: one that takes longer is dropped, and counts as failed. `None` for those that end
+    /// by themselves, and for those that go on when they are dropped (work on a thread that waits): the next attempt
+    /// would deliver the alert once more.
+    fn timeout(&self) -> Option<Duration> {
+        Some(ATTEMPT_MAX)
+    }
 
     /// Delivers one alert; returns once the receiver has it.
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>>;

@@ -30,12 +30,17 @@ pub enum Decision {
 }
 
 /// Why a draft is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refusal {
     /// `alerts.enabled` is false.
     Disabled,
     /// The best detection behind it scores below `alerts.min_confidence`.
-    Confidence,
+    Confidence {
+        /// The best detection's score.
+        best: f32,
+        /// What it would have to reach.
+        min: f32,
+    },
 }
 
 /// Decides on drafts, in order.
@@ -88,10 +93,10 @@ impl Policy {
         if !self.plan.enabled {
             return Decision::Refused(Refusal::Disabled);
         }
-        let best = raised.detections.iter().map(|d| d.confidence).reduce(f32::max);
+        let min = self.plan.min_confidence;
         // An alert without detections (a count, a silence) has no score to be too low.
-        if best.is_some_and(|best| best < self.plan.min_confidence) {
-            return Decision::Refused(Refusal::Confidence);
+        if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
+            return Decision::Refused(Refusal::Confidence { best, min });
         }
         self.write_key(&frame.source, &raised.rule, &raised.key);
         let mut suppressed = 0;

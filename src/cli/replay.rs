@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dsengine::backend::trace::Reader;
 use dsengine::config::{self, Input as SourceInput, SourcePlan, StrategyKind};
-use dsengine::engine::{Engine, Observer};
+use dsengine::engine::{Engine, Observer, SourceSummary};
 use dsengine::types::Alert;
 
 use super::exit::{Exit, refused};
@@ -86,6 +86,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     for alert in &alerts {
         println!("{}", serde_json::json!(alert));
     }
-    eprintln!("{} frames replayed, {} alerts", summary.judged(), alerts.len());
+    let kept_back = SourceSummary::kept_back(&summary.sources);
+    eprintln!("{} frames replayed, {} alerts{kept_back}", summary.judged(), alerts.len());
     if summary.any_broken() { Exit::Failed } else { Exit::Fine }
 }

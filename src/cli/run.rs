@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, never, select, tick};
 use dsengine::config;
-use dsengine::engine::{Engine, Handle, Observer, Summary, SystemClock};
+use dsengine::engine::status::HandlerStatus;
+use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer, watch};
 
@@ -280,8 +281,9 @@ fn report(summary: &Summary, json: bool) {
     for s in &summary.sources {
         let dropped: Vec<String> = s.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
+        let kept_back = SourceSummary::kept_back(std::slice::from_ref(s));
         println!(
-            "{}: {} frames, {} judged, {} detections, {} alerts, dropped: {dropped}",
+            "{}: {} frames, {} judged, {} detections, {} alerts{kept_back}, dropped: {dropped}",
             s.source, s.frames, s.judged, s.detections, s.alerts
         );
         if let Some(broken) = &s.broken {
@@ -292,8 +294,13 @@ fn report(summary: &Summary, json: bool) {
         let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
         println!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults);
     }
+    for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {
+        let last = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+        println!("handler {name}: {delivered} alerts delivered, {given_up} given up, {pending} pending{last}");
+    }
     println!(
-        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered, {} given up, {} pending",
+        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered by every handler, {} given up by one, \
+         {} pending",
         summary.judged(),
         summary.seconds,
         summary.fps(),

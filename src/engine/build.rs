@@ -268,6 +268,7 @@ impl Builder {
             clock,
             sources,
             strategies: boards.into_iter().chain(own_boards).collect(),
+            handlers: delivery.standings().to_vec(),
             metrics,
             events,
             running,

@@ -8,8 +8,9 @@ use super::live::{Events, Live};
 use super::rejected::Rejected;
 use super::reload::{Reloaded, Reloads};
 use super::route::Route;
-use super::status::{AlertStatus, Board, PluginStatus, Status};
+use super::status::{AlertStatus, Board, HandlerStatus, PluginStatus, Status};
 use super::strategies::StrategyBoard;
+use crate::alert::Standing;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -50,11 +51,20 @@ pub(super) struct Shared {
     pub(super) started_ns: u64,
     pub(super) sources: Vec<Source>,
     pub(super) strategies: Vec<Arc<StrategyBoard>>,
+    pub(super) handlers: Vec<Arc<Standing>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
     pub(super) reload: Reloads,
     pub(super) rejected: Arc<Rejected>,
     pub(super) running: Arc<Running>,
+}
+
+impl Shared {
+    /// How every handler stands now.
+    pub(super) fn handlers(&self) -> Vec<HandlerStatus> {
+        let now_ns = self.clock.monotonic_ns();
+        self.handlers.iter().map(|standing| HandlerStatus::read(standing, now_ns)).collect()
+    }
 }
 
 /// See the module.
@@ -105,7 +115,15 @@ impl Handle {
 
     /// Where every script and component stands.
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        self.0.reload.status()
+        let mut plugins = self.0.reload.status();
+        let handlers = self.0.handlers();
+        for plugin in plugins.iter_mut().filter(|plugin| plugin.kind == "handler") {
+            if let Some(handler) = handlers.iter().find(|handler| handler.name == plugin.name) {
+                plugin.degraded = handler.degraded;
+                plugin.last_error = plugin.last_error.take().or_else(|| handler.last_error.clone());
+            }
+        }
+        plugins
     }
 
     /// Puts new contents of a script or component in place, for every strategy and handler that runs it and on every
@@ -160,7 +178,8 @@ impl Board for Handle {
         let sources = sources.collect();
         let strategies = shared.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
-        Status::new(shared.plan.name.clone(), uptime_s, sources, strategies, alerts, shared.rejected.list())
+        let (name, handlers) = (shared.plan.name.clone(), shared.handlers());
+        Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
     }
 
     fn plugins(&self) -> Vec<PluginStatus> {
@@ -176,6 +195,8 @@ impl Board for Handle {
     }
 
     fn metrics_text(&self) -> String {
+        let problems = self.status().problems.len();
+        self.0.metrics.problems.set(problems as i64);
         self.0.metrics.render()
     }
 

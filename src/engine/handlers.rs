@@ -1,6 +1,7 @@
 //! A handler that can be replaced while it delivers: what is under way goes on with the old one.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -37,6 +38,10 @@ impl Replaceable {
 impl Handler for Replaceable {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.inner.load().timeout()
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -27,6 +27,7 @@ mod shadow;
 pub mod status;
 mod strategies;
 mod summary;
+mod swap;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

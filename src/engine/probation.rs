@@ -1,15 +1,11 @@
 //! A new version's first frames: whether it stays, over all lanes that run it.
 //!
 //! After a swap each lane keeps the old version. A few faults on any lane fail the new version on all: each goes back
-//! to the version it kept, at its next frame or, where it is idle, at once. The new version has passed when every lane
-//! has seen enough frames, or the time is over.
+//! to the version it kept at its next frame. The new version has passed when every lane has seen enough frames, or the
+//! time is over.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use super::inbox::Inbox;
-use super::lane::Control;
-use super::route::Route;
 
 /// Frames each lane has to see.
 pub(super) const FRAMES: u32 = 200;
@@ -33,20 +29,18 @@ pub(super) struct Probation {
     lanes: AtomicUsize,
     pub(super) until_ns: u64,
     reason: Mutex<Option<String>>,
-    routes: Vec<Arc<Route>>,
     on_end: OnEnd,
 }
 
 impl Probation {
-    /// For a version that starts now on these lanes.
-    pub(super) fn new(now_ns: u64, routes: Vec<Arc<Route>>, on_end: OnEnd) -> Arc<Self> {
+    /// For a version that starts now on so many lanes.
+    pub(super) fn new(now_ns: u64, lanes: usize, on_end: OnEnd) -> Arc<Self> {
         Arc::new(Self {
             outcome: AtomicU8::new(RUNNING),
             faults: AtomicU32::new(0),
-            lanes: AtomicUsize::new(routes.len()),
+            lanes: AtomicUsize::new(lanes),
             until_ns: now_ns + NS,
             reason: Mutex::default(),
-            routes,
             on_end,
         })
     }
@@ -73,18 +67,11 @@ impl Probation {
 
     /// The version fails for good.
     pub(super) fn fail(&self, message: &str) {
-        {
-            // Under the lock, so that whoever sees the outcome finds the reason.
-            let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire).is_err() {
-                return;
-            }
+        // All under the lock, so that whoever sees the outcome and asks for the reason finds everything done.
+        let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             *reason = Some(message.to_owned());
-        }
-        (self.on_end)(Some(message));
-        for route in &self.routes {
-            let inbox: &Inbox<Control> = &route.inbox;
-            inbox.control(Control::Settle);
+            (self.on_end)(Some(message));
         }
     }
 

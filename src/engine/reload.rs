@@ -2,25 +2,22 @@
 //!
 //! A reload compiles the new version once, lets an instance without side effects judge the frames that each lane
 //! remembers, builds the real instances, and swaps them in between two frames, on every lane or on none. The old ones
-//! are kept for the time of the [`Probation`]. A reload that fails changes nothing and never blocks the next.
+//! are kept for the time of a probation (`swap`). A reload that fails changes nothing and never blocks the next.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::LANE_WAIT;
 use super::guests::{Guests, read_module};
 use super::lane::Control;
-use super::probation::Probation;
 use super::rehearse::{looks, rehearse};
 use super::rejected::Rejected;
-use super::running::{Origin, Running, RunningHandler, Texts, Trial, module};
-use super::shadow::Shadow;
+use super::running::{Origin, Running, RunningHandler, Texts};
 use super::status::PluginStatus;
 use crate::config::StrategyPlan;
 use crate::error::{Code, Error};
-use crate::guest::{Beside, Fault, Files};
+use crate::guest::{Beside, Files};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::types::Clock;
@@ -43,9 +40,9 @@ pub struct Reloaded {
 /// See the module.
 pub(super) struct Reloads {
     guests: Arc<Guests>,
-    rejected: Arc<Rejected>,
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
+    pub(super) rejected: Arc<Rejected>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Held over a whole reload, so that each save waits for the former's verdict. No frame path takes it.
     all: Mutex<All>,
     count: AtomicU64,
@@ -58,15 +55,32 @@ pub(super) struct All {
 }
 
 /// A new version, tried and built for each seat.
-struct Ready {
-    instances: Vec<Box<dyn Strategy>>,
-    texts: Texts,
-    tried: usize,
+pub(super) struct Ready {
+    pub(super) instances: Vec<Box<dyn Strategy>>,
+    pub(super) texts: Texts,
+    pub(super) tried: usize,
 }
 
 impl All {
     fn origins(&self) -> impl Iterator<Item = &Origin> {
         self.strategies.iter().map(|s| &s.origin).chain(self.handlers.iter().map(|h| &h.origin))
+    }
+
+    /// Ends the shadows whose promotion has held.
+    fn drop_promoted(&mut self) {
+        self.strategies.retain_mut(|s| {
+            let Some(probation) = &s.promoted else { return true };
+            if probation.failed() {
+                s.promoted = None;
+            }
+            let held = s.promoted.as_ref().is_some_and(|probation| probation.passed());
+            if held {
+                for seat in &s.seats {
+                    seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow: None });
+                }
+            }
+            !held
+        });
     }
 }
 
@@ -96,6 +110,7 @@ impl Reloads {
         // A panic of a guest is caught before it gets here, and what is kept is whole between two statements.
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.strategies.iter_mut().for_each(Running::settle);
+        all.drop_promoted();
         all
     }
 
@@ -308,103 +323,6 @@ impl Reloads {
         Ok(Ready { instances, texts: Texts { module: Arc::clone(module), beside: beside.files() }, tried })
     }
 
-    /// Hands every lane its new instance and waits until each has taken it; returns how many have.
-    fn put(&self, running: &mut Running, plan: StrategyPlan, ready: Ready) -> Result<usize, Error> {
-        let generation = running.highest + 1;
-        running.highest = generation;
-        if running.plan.shadow_of.is_some() {
-            for (seat, strategy) in running.seats.iter().zip(ready.instances) {
-                let metrics = self.metrics.strategy(&plan.name, &seat.source);
-                let shadow = Some(Shadow::new(strategy, Arc::clone(&running.board), metrics));
-                seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow });
-            }
-            let lanes = running.seats.len();
-            self.took(running, plan, ready.texts, generation, None);
-            return Ok(lanes);
-        }
-        let probation = self.probation(running, generation);
-        let waits: Vec<_> = running
-            .seats
-            .iter()
-            .zip(ready.instances)
-            .map(|(seat, strategy)| {
-                let (done, wait) = crossbeam_channel::bounded(1);
-                let probation = Arc::clone(&probation);
-                seat.route.inbox.control(Control::Swap { rule: seat.rule, strategy, generation, probation, done });
-                wait
-            })
-            .collect();
-        let mut lanes = 0;
-        let mut refused: Option<Fault> = None;
-        for wait in waits {
-            match wait.recv_timeout(LANE_WAIT) {
-                Ok(Ok(())) => lanes += 1,
-                Ok(Err(fault)) => refused = refused.or(Some(fault)),
-                // The lane has ended: it has nothing to try the version on.
-                Err(_) => probation.lane_passed(),
-            }
-        }
-        if let Some(fault) = refused {
-            let message = format!("it cannot take over: {fault}");
-            probation.fail(&message);
-            return Err(Error::new(Code::Plugin, message));
-        }
-        if running.seats.is_empty() {
-            probation.pass();
-        }
-        let trial = Trial {
-            probation,
-            plan: running.plan.clone(),
-            origin: running.origin.clone(),
-            generation: running.generation,
-        };
-        self.took(running, plan, ready.texts, generation, Some(trial));
-        Ok(lanes)
-    }
-
-    fn took(&self, running: &mut Running, plan: StrategyPlan, texts: Texts, generation: u64, trial: Option<Trial>) {
-        let path = module(&plan).unwrap_or(&running.origin.path).to_owned();
-        running.origin = Origin::new(&path, texts);
-        running.plan = plan;
-        (running.generation, running.trial, running.bad) = (generation, trial, None);
-        running.board.reloaded(generation);
-        self.rejected.clear(&path);
-        let versions = self.metrics.versions(&running.plan.name);
-        versions.reload("ok");
-        versions.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        // A probation that failed before this was noted shows as it is.
-        if let Some(reason) = running.trial.as_ref().filter(|t| t.probation.failed()).map(|t| t.probation.reason()) {
-            self.rejected.note(&path, &reason.unwrap_or_default());
-        }
-    }
-
-    /// A probation that says how it ended, in the log, on the board and in the metrics.
-    fn probation(&self, running: &Running, generation: u64) -> Arc<Probation> {
-        let routes = running.seats.iter().map(|seat| Arc::clone(&seat.route)).collect();
-        let (board, back) = (Arc::clone(&running.board), running.generation);
-        let (rejected, path) = (Arc::clone(&self.rejected), running.origin.path.clone());
-        let versions = self.metrics.versions(&running.plan.name);
-        Probation::new(
-            self.clock.monotonic_ns(),
-            routes,
-            Box::new(move |failed| {
-                let strategy = &*board.name;
-                match failed {
-                    None => tracing::info!(strategy, generation, "the new version stays"),
-                    Some(reason) => {
-                        tracing::error!(strategy, generation, back, "rolled back to the former version: {reason}");
-                        board.reloaded(back);
-                        let told = format!("rolled back: {reason}");
-                        rejected.note(&path, &told);
-                        board.set_error(Some(told));
-                        versions.reload("rolled_back");
-                        versions.generation.set(i64::try_from(back).unwrap_or(i64::MAX));
-                    }
-                }
-            }),
-        )
-    }
-
     /// Puts a shadow in the place of the strategy it ran beside.
     pub(super) fn promote(&self, name: &str) -> Result<Reloaded, Error> {
         let mut all = self.lock();
@@ -421,7 +339,11 @@ impl Reloads {
         // Built from what the shadow was built from, whatever was saved meanwhile.
         let Texts { module, beside } = all.strategies[shadow].origin.texts.clone();
         let from = all.strategies[shadow].plan.clone();
+        if all.strategies[shadow].promoted.is_some() {
+            return Err(wrong(format!("'{name}' judges in the place of '{of}' already, on probation")));
+        }
         let running = &mut all.strategies[active];
+        let left = running.origin.path.clone();
         let plan = StrategyPlan {
             name: of.clone(),
             sources: running.plan.sources.clone(),
@@ -433,9 +355,12 @@ impl Reloads {
         let tried = ready.tried;
         let lanes = self.put(running, plan, ready)?;
         let generation = running.generation;
-        let gone = all.strategies.remove(shadow);
-        for seat in &gone.seats {
-            seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow: None });
+        let probation = running.trial.as_ref().map(|trial| Arc::clone(&trial.probation));
+        // It goes once the probation is over; where that fails, it is a shadow as before.
+        all.strategies[shadow].promoted = probation;
+        all.drop_promoted();
+        if all.origins().all(|origin| origin.path != left) {
+            self.rejected.clear(&left);
         }
         self.count.fetch_add(1, Ordering::Release);
         Ok(Reloaded { strategies: vec![of], generation, lanes, tried, changed: true })

@@ -158,6 +158,8 @@ impl Rule {
         generation: u64,
         probation: Arc<Probation>,
     ) -> Result<(), Fault> {
+        // A version whose probation has ended meanwhile goes first: what runs then is what is replaced.
+        self.settle(0);
         let from = self.strategy.version().to_owned();
         let state = self.hand_over();
         strategy.resume(&from, &state)?;

@@ -75,6 +75,8 @@ pub(super) struct Running {
     pub(super) trial: Option<Trial>,
     /// What was rolled back, and why: not tried again until it changes.
     pub(super) bad: Option<(Texts, String)>,
+    /// Of a shadow: the probation that it is on in the place of what it runs beside.
+    pub(super) promoted: Option<Arc<Probation>>,
 }
 
 /// What is put back if the probation fails.
@@ -87,7 +89,8 @@ pub(super) struct Trial {
 
 impl Running {
     pub(super) fn new(plan: StrategyPlan, board: Arc<StrategyBoard>, origin: Origin) -> Self {
-        Self { plan, board, seats: Vec::new(), origin, generation: 1, highest: 1, trial: None, bad: None }
+        let (seats, trial, bad, promoted) = (Vec::new(), None, None, None);
+        Self { plan, board, seats, origin, generation: 1, highest: 1, trial, bad, promoted }
     }
 
     /// Takes note of how a probation ended meanwhile.

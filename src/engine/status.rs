@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::live::{Events, Live};
 use super::reload::Reloaded;
+use crate::alert::Standing;
 use crate::backend::SourceState;
 use crate::error::Error;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
@@ -57,6 +58,8 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// The strategies.
     pub strategies: Vec<StrategyStatus>,
+    /// The handlers.
+    pub handlers: Vec<HandlerStatus>,
     /// Alerts since the start.
     pub alerts: AlertStatus,
     /// Scripts and components whose file is not what runs, because it was rejected or rolled back.
@@ -76,7 +79,8 @@ pub struct RejectedReload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// All sources run (or have ended), no strategy is switched off, every script runs as its file says.
+    /// All sources run (or have ended), no strategy is switched off, every handler delivers, every script runs as its
+    /// file says.
     Healthy,
     /// Some do not.
     Degraded,
@@ -129,6 +133,25 @@ pub struct StrategyStatus {
     pub last_error: Option<String>,
 }
 
+/// One handler.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct HandlerStatus {
+    /// Its name.
+    pub name: String,
+    /// Alerts it has delivered.
+    pub delivered: u64,
+    /// Alerts it gave up, or had no room for.
+    pub given_up: u64,
+    /// Alerts that wait for it.
+    pub pending: u64,
+    /// Whether its deliveries fail: the newest was given up, or it has been failing for long.
+    pub degraded: bool,
+    /// Seconds for which its deliveries have been failing; absent while they do not.
+    pub failing_s: Option<f64>,
+    /// Why the newest attempt failed, secrets redacted; absent after a success.
+    pub last_error: Option<String>,
+}
+
 /// One script or component.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PluginStatus {
@@ -148,9 +171,9 @@ pub struct PluginStatus {
     pub shadow_of: Option<String>,
     /// How many sources it runs on.
     pub sources: usize,
-    /// Whether it is switched off after repeated faults.
+    /// Whether it is switched off after repeated faults; of a handler, whether its deliveries fail.
     pub degraded: bool,
-    /// The last fault or rejected reload, with its place.
+    /// The last fault, failed delivery or rejected reload, with its place.
     pub last_error: Option<String>,
 }
 
@@ -212,6 +235,29 @@ impl SourceStatus {
     }
 }
 
+impl HandlerStatus {
+    /// How a handler stands at `now_ns` on the monotonic clock.
+    pub fn read(standing: &Standing, now_ns: u64) -> Self {
+        let trouble = standing.trouble(now_ns);
+        Self {
+            name: standing.name().to_string(),
+            delivered: standing.delivered(),
+            given_up: standing.given_up(),
+            pending: standing.pending() as u64,
+            degraded: trouble.as_ref().is_some_and(|trouble| trouble.lasts),
+            failing_s: trouble.as_ref().map(|trouble| trouble.for_ns as f64 / 1e9),
+            last_error: trouble.map(|trouble| trouble.error),
+        }
+    }
+
+    /// What it does not do, as a sentence.
+    fn problem(&self) -> String {
+        let Self { name, given_up, pending, last_error, .. } = self;
+        let last = last_error.as_deref().unwrap_or_default();
+        format!("handler {name}: {given_up} alerts given up, {pending} waiting; last: {last}")
+    }
+}
+
 impl AlertStatus {
     /// Adds a source's alerts.
     pub fn add(&mut self, metrics: &SourceMetrics) {
@@ -233,6 +279,7 @@ impl Status {
         uptime_s: f64,
         sources: Vec<SourceStatus>,
         strategies: Vec<StrategyStatus>,
+        handlers: Vec<HandlerStatus>,
         alerts: AlertStatus,
         rejected: Vec<RejectedReload>,
     ) -> Self {
@@ -246,6 +293,7 @@ impl Status {
             Some(error) => format!("strategy {} is switched off: {error}", s.name),
             None => format!("strategy {} is switched off", s.name),
         }));
+        problems.extend(handlers.iter().filter(|h| h.degraded).map(HandlerStatus::problem));
         problems.extend(
             rejected
                 .iter()
@@ -260,7 +308,7 @@ impl Status {
             (true, false) => Health::Degraded,
         };
         let version = env!("CARGO_PKG_VERSION");
-        Self { name, version, uptime_s, ready, health, problems, sources, strategies, alerts, rejected }
+        Self { name, version, uptime_s, ready, health, problems, sources, strategies, handlers, alerts, rejected }
     }
 }
 
@@ -294,7 +342,7 @@ mod tests {
             degraded,
             last_error: Some("x.lua:3: boom".into()),
         };
-        Status::new("t".into(), 1.0, sources, vec![strategy], AlertStatus::default(), vec![])
+        Status::new("t".into(), 1.0, sources, vec![strategy], vec![], AlertStatus::default(), vec![])
     }
 
     #[test]
@@ -323,7 +371,7 @@ mod tests {
         (cam.retry_every_s, cam.error) = (Some(10.0), Some("refused".into()));
         let rejected = vec![RejectedReload { script: "a.lua".into(), error: "a.lua:3: boom".into() }];
         let sources = vec![cam, source("gate", SourceState::Running)];
-        let status = Status::new("t".into(), 1.0, sources, vec![], AlertStatus::default(), rejected);
+        let status = Status::new("t".into(), 1.0, sources, vec![], vec![], AlertStatus::default(), rejected);
         assert_eq!(status.health, Health::Degraded);
         assert_eq!(
             status.problems,
@@ -332,5 +380,23 @@ mod tests {
                 "a.lua was edited and rejected, the version before goes on: a.lua:3: boom"
             ]
         );
+    }
+
+    #[test]
+    fn a_handler_that_lastingly_fails_is_a_problem() {
+        let handler = |name: &str, degraded| HandlerStatus {
+            name: name.into(),
+            delivered: 0,
+            given_up: 12,
+            pending: 1320,
+            degraded,
+            failing_s: Some(1.0),
+            last_error: Some("connection refused".into()),
+        };
+        let (sources, handlers) =
+            (vec![source("a", SourceState::Running)], vec![handler("x", false), handler("y", true)]);
+        let status = Status::new("t".into(), 1.0, sources, vec![], handlers, AlertStatus::default(), vec![]);
+        assert_eq!(status.health, Health::Degraded);
+        assert_eq!(status.problems, ["handler y: 12 alerts given up, 1320 waiting; last: connection refused"]);
     }
 }

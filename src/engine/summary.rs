@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::handle::Shared;
-use super::status::StrategyStatus;
+use super::status::{AlertStatus, HandlerStatus, StrategyStatus};
 use crate::telemetry::AlertOutcome;
 use crate::types::SourceId;
 
@@ -19,6 +19,8 @@ pub struct Summary {
     pub sources: Vec<SourceSummary>,
     /// Per strategy: generation, faults, the last of them.
     pub strategies: Vec<StrategyStatus>,
+    /// Per handler: alerts delivered, given up and waiting, the last error.
+    pub handlers: Vec<HandlerStatus>,
     /// Alerts that every handler has.
     pub delivered: u64,
     /// Alerts that at least one handler gave up.
@@ -38,8 +40,14 @@ pub struct SourceSummary {
     pub judged: u64,
     /// Detections in judged frames.
     pub detections: u64,
-    /// Alerts accepted.
+    /// Alerts accepted: raised, less those suppressed and refused.
     pub alerts: u64,
+    /// Alerts that strategies raised.
+    pub raised: u64,
+    /// Alerts held back as duplicates.
+    pub suppressed: u64,
+    /// Alerts refused by the policy or by a full store.
+    pub refused: u64,
     /// Frames lost, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Why it broke off, if it did.
@@ -63,16 +71,34 @@ impl Summary {
     }
 }
 
+impl SourceSummary {
+    /// What became of alerts that were raised and not accepted, over `sources`: ` (9 raised: 3 held back as duplicates,
+    /// 4 refused)`, to be put behind their number. Empty where there are none.
+    pub fn kept_back(sources: &[Self]) -> String {
+        let sum = |of: fn(&Self) -> u64| sources.iter().map(of).sum::<u64>();
+        let (raised, suppressed, refused) = (sum(|s| s.raised), sum(|s| s.suppressed), sum(|s| s.refused));
+        if suppressed + refused == 0 {
+            return String::new();
+        }
+        format!(" ({raised} raised: {suppressed} held back as duplicates, {refused} refused)")
+    }
+}
+
 pub(super) fn summarise(engine: &Shared, pending: usize) -> Summary {
     let now_ns = engine.clock.monotonic_ns();
     let sources = engine.sources.iter().map(|source| {
         let metrics = &source.route.metrics;
+        let mut alerts = AlertStatus::default();
+        alerts.add(metrics);
         SourceSummary {
             source: source.route.id.clone(),
             frames: metrics.frames_decoded(),
             judged: metrics.frames_judged.get(),
             detections: metrics.detections_by_class().values().sum(),
-            alerts: metrics.alerts(AlertOutcome::Accepted),
+            alerts: alerts.accepted,
+            raised: alerts.raised,
+            suppressed: alerts.suppressed,
+            refused: alerts.refused,
             dropped: metrics.drops(),
             broken: source.route.board.broken(),
         }
@@ -82,6 +108,7 @@ pub(super) fn summarise(engine: &Shared, pending: usize) -> Summary {
         seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
         sources: sources.collect(),
         strategies: engine.strategies.iter().map(|board| board.status()).collect(),
+        handlers: engine.handlers(),
         delivered: total(AlertOutcome::Delivered),
         failed: total(AlertOutcome::Failed),
         pending: pending as u64,

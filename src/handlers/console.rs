@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task;
 
@@ -26,6 +27,11 @@ impl Console {
 impl Handler for Console {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A line being written is not taken back.
+    fn timeout(&self) -> Option<Duration> {
+        None
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task;
 
@@ -36,6 +37,11 @@ impl JsonLines {
 impl Handler for JsonLines {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A line being written is not taken back.
+    fn timeout(&self) -> Option<Duration> {
+        None
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -141,6 +141,11 @@ impl Handler for Webhook {
         &self.name
     }
 
+    /// The request has its own.
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
         Box::pin(self.post(alert))
     }

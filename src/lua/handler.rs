@@ -1,6 +1,7 @@
 //! A script behind the Handler seam: one alert at a time, in order, on a thread that may wait.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mlua::{MultiValue, Value};
 use tokio::runtime::Handle;
@@ -60,6 +61,11 @@ impl LuaHandler {
 impl Handler for LuaHandler {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The call ends by its own limits, and goes on when it is dropped.
+    fn timeout(&self) -> Option<Duration> {
+        None
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

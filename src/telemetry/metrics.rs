@@ -53,6 +53,7 @@ use Kind::{Counter as C, Gauge as G, Histogram as H};
 pub const TABLE: &[Definition] = &[
     row("dsengine_build_info", G, &["version"], "Always 1; the labels say what is running."),
     row("dsengine_uptime_seconds", G, &[], "Seconds since this engine started."),
+    row("dsengine_problems", G, &[], "What keeps this engine from being healthy: the number of sentences in /health."),
     row("dsengine_source_up", G, &["source"], "1 while frames of the source flow, else 0."),
     row(
         "dsengine_source_state",
@@ -167,6 +168,8 @@ pub struct Metrics {
     plugins: Arc<meter::Families>,
     started_ns: u64,
     uptime: Gauge,
+    /// What keeps the engine from being healthy; set by whoever judges that.
+    pub problems: IntGauge,
     pub(super) families: Families,
     sources: Mutex<BTreeMap<SourceId, SourceMetrics>>,
     process: Mutex<Counter>,
@@ -262,6 +265,7 @@ impl Metrics {
         r.gauges("dsengine_build_info").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let none: &[&str] = &[];
         let uptime = r.float_gauges("dsengine_uptime_seconds").with_label_values(none);
+        let problems = r.gauges("dsengine_problems").with_label_values(none);
         let families = Families {
             up: r.gauges("dsengine_source_up"),
             state: r.gauges("dsengine_source_state"),
@@ -305,6 +309,7 @@ impl Metrics {
             registry,
             started_ns,
             uptime,
+            problems,
             families,
             sources: Mutex::default(),
             process,

@@ -2,6 +2,7 @@
 //! nobody's way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -133,6 +134,11 @@ impl Plugin {
 impl Handler for WasmHandler {
     fn name(&self) -> &str {
         &self.plugin.home.plugin
+    }
+
+    /// The call ends by its own limits, and goes on when it is dropped.
+    fn timeout(&self) -> Option<Duration> {
+        None
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -50,7 +50,7 @@ impl Board for Standing {
                 SourceStatus::read(&(*id).into(), *state, None, None, &self.metrics.source(&(*id).into()))
             })
             .collect();
-        Status::new("test".into(), 1.0, sources, vec![], AlertStatus::default(), vec![])
+        Status::new("test".into(), 1.0, sources, vec![], vec![], AlertStatus::default(), vec![])
     }
     fn metrics_text(&self) -> String {
         self.metrics.render()

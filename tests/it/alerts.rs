@@ -240,6 +240,45 @@ fn a_refusal_for_good_is_tried_once_a_panic_and_trouble_as_often_as_configured()
     }
 }
 
+/// Takes longer than others think, on a thread that cannot be stopped.
+struct Slow(Option<Duration>, Arc<AtomicUsize>);
+
+impl Handler for Slow {
+    fn name(&self) -> &str {
+        "slow"
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.0
+    }
+
+    fn deliver<'a>(&'a self, _: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        let count = self.1.clone();
+        Box::pin(async move {
+            let work = tokio::task::spawn_blocking(move || {
+                std::thread::park_timeout(Duration::from_millis(300));
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            work.await.map_err(|error| DeliveryError { message: error.to_string(), retry: Retry::Later })
+        })
+    }
+}
+
+#[test]
+fn a_delivery_is_dropped_after_its_own_time_and_one_that_goes_on_regardless_is_waited_for() {
+    for (timeout, delivered) in [(None, true), (Some(LIMIT), true), (Some(Duration::from_millis(20)), false)] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut path = Path_::new(&plan(), &[Arc::new(Slow(timeout, count.clone()))]);
+        path.raise("r", 1, 1);
+        assert_eq!(path.drain(), 0);
+        assert_eq!(path.counts(), [1, 1, 0, 0, u64::from(delivered), u64::from(!delivered)], "{timeout:?}");
+        assert!(!delivered || count.load(Ordering::Relaxed) == 1, "delivered once");
+        let trouble = path.delivery.standings()[0].trouble(path.clock.monotonic_ns());
+        let error = trouble.map(|trouble| trouble.error);
+        assert_eq!(error.as_deref(), (!delivered).then_some("no answer within 20ms"));
+    }
+}
+
 #[test]
 fn a_hanging_handler_holds_up_neither_the_lane_nor_the_others() {
     let folder = tempfile::tempdir().unwrap();

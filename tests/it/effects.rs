@@ -183,7 +183,11 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn new(answer: Answer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0", answer)
+    }
+
+    fn at(address: &str, answer: Answer) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (hits, closed): (Arc<Mutex<Vec<Hit>>>, Arc<AtomicBool>) = Default::default();
         let (log, over) = (Arc::clone(&hits), Arc::clone(&closed));

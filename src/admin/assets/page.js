@@ -66,15 +66,26 @@ function show(status) {
   const a = status.alerts;
   $("sums").textContent = `${a.raised} raised: ${a.delivered} delivered, ${a.pending} pending, ` +
     `${a.suppressed} held back, ${a.refused} refused, ${a.failed} failed`;
-  const rows = status.strategies.map((s) => {
-    const tr = element("tr");
-    const left = element("td", "", `${s.name} (${s.kind})`);
-    if (s.last_error) left.append(element("div", "error", s.last_error));
+  const strategies = status.strategies.map((s) => {
     const note = s.degraded ? "switched off" : `generation ${s.generation}`;
-    tr.append(left, element("td", "", s.faults ? `${note}, ${s.faults} faults` : note));
-    return tr;
+    return row(`${s.name} (${s.kind})`, s.last_error, s.faults ? `${note}, ${s.faults} faults` : note);
   });
-  $("strategies").tBodies[0].replaceChildren(...rows);
+  $("strategies").tBodies[0].replaceChildren(...strategies);
+  const handlers = status.handlers.map((h) => {
+    const notes = [`${h.delivered} delivered`];
+    if (h.pending) notes.push(`${h.pending} pending`);
+    if (h.given_up) notes.push(`${h.given_up} given up`);
+    return row(h.name, h.last_error, notes.join(", "));
+  });
+  $("handlers").tBodies[0].replaceChildren(...handlers);
+}
+
+function row(name, error, note) {
+  const tr = element("tr");
+  const left = element("td", "", name);
+  if (error) left.append(element("div", "error", error));
+  tr.append(left, element("td", "", note));
+  return tr;
 }
 
 function alertItem(alert) {

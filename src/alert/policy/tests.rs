@@ -78,7 +78,7 @@ fn another_source_rule_or_key_is_no_duplicate() {
 fn the_best_detection_behind_it_must_reach_the_minimum() {
     let mut policy = Policy::new(&plan());
     let mut d = draft("r", "1");
-    let refused = Decision::Refused(Refusal::Confidence);
+    let refused = Decision::Refused(Refusal::Confidence { best: 0.49, min: 0.5 });
     assert_eq!(policy.decide(&on(&d, seen(0.49)), &frame("a", 0, 0.0)), refused);
     let alert = accepted(policy.decide(&on(&d, seen(0.51)), &frame("a", 1, 0.0)));
     assert_eq!(alert.detections, seen(0.51));

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{ALARM, Answer, Bench, LIMIT, Receiver, TRACE, poll};
+use super::{ALARM, Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll};
+use crate::harness::{Dsengine, get, sample};
 
 /// The alerts of the trace, written by a file handler under these keys.
 fn written(bench: &Bench, keys: &str) -> Vec<Value> {
@@ -132,5 +133,72 @@ fn after_a_signal_the_end_comes_within_the_time_that_is_set() {
         assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{:?}", run.seen);
         let took = signalled.elapsed().as_secs_f64();
         assert!(expected.contains(&took), "{seconds} s allowed, {took} s taken");
+    }
+}
+
+#[test]
+fn what_is_refused_for_its_score_is_told_once_and_counted() {
+    let bench = Bench::new();
+    let alerts = "alerts: { throttle_seconds: 1, min_confidence: 0.8, handlers: [] }";
+    let config = format!("{TRACE}{ALARM}{alerts}\n");
+    let run = bench.run(&config).expect(0);
+    let told = "alert refused: best detection 0.6 is under alerts.min_confidence 0.8";
+    assert_eq!(run.stderr.matches(told).count(), 1, "{}", run.stderr);
+    let source = &run.json()["sources"][0];
+    let counts = ["alerts", "raised", "suppressed", "refused"].map(|key| source[key].as_u64().unwrap());
+    assert_eq!(counts, [10, 200, 90, 100]);
+    let kept_back = "10 alerts (200 raised: 90 held back as duplicates, 100 refused)";
+    let run = bench.command("run", &config, &["--port", "0"]).run().expect(0);
+    assert!(run.stdout.contains(kept_back), "{}", run.stdout);
+    let config = format!("{ALARM}{alerts}\n");
+    bench.write("replay.yaml", &config);
+    let replay = Dsengine::new(["replay", "steps.jsonl", "--config", "replay.yaml"]).cwd(bench.dir.path()).run();
+    let replay = replay.expect(0);
+    assert!(replay.stderr.contains(kept_back) && replay.stderr.contains(told), "{}", replay.stderr);
+}
+
+#[test]
+fn a_handler_that_does_not_deliver_is_a_problem_until_it_does() {
+    let bench = Bench::new();
+    bench.write("tick.lua", "function detect(frame) frame:alert{ rule = 'tick', message = 'tick' } end\n");
+    bench.write("boom.lua", "function handle_alert(alert) error('boom') end\n");
+    // Nobody listens there until later.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut run = bench.start(&format!(
+        "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\n         alerts:\n  throttle_seconds: 0\n  retry_attempts: 1\n  handlers:\n\
+         \x20   - {{ name: file, config: {{ log_file: out.jsonl }} }}\n\
+         \x20   - {{ name: boom, module: boom.lua }}\n\
+         \x20   - {{ name: hook, type: webhook, config: {{ url: 'http://{address}/C4n4ry' }} }}\n"
+    ));
+    let page = run.page();
+    let status = || -> Value { serde_json::from_str(&get(&page, "/health").1).unwrap() };
+    let told = |status: &Value, name: &str| {
+        let sentences = status["problems"].as_array().unwrap().iter().filter_map(Value::as_str);
+        sentences.filter(|s| s.starts_with(&format!("handler {name}: "))).map(str::to_owned).next()
+    };
+    let both = |status: &Value| Some((told(status, "hook")?, told(status, "boom")?));
+    let ((hook, boom), health) = poll(&mut run, || {
+        let status = status();
+        Some((both(&status)?, status))
+    });
+    assert!(hook.contains(" alerts given up, ") && hook.contains("Connection refused"), "{hook}");
+    assert!(boom.contains("boom.lua:1: boom") && !health.to_string().contains("C4n4ry"), "{health}");
+    assert_eq!((&health["health"], told(&health, "file")), (&"degraded".into(), None), "{health}");
+    poll(&mut run, || (status()["handlers"][0]["delivered"].as_u64() > Some(0)).then_some(()));
+    assert!(sample(&get(&page, "/metrics").1, "dsengine_problems ") >= Some(2.0));
+    let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
+    let boom = plugins.as_array().unwrap().iter().find(|plugin| plugin["name"] == "boom").unwrap();
+    assert!(boom["degraded"] == true && boom["last_error"].as_str().unwrap().contains("boom.lua:1"), "{boom}");
+
+    let receiver = Receiver::at(&address, Answer::Status(204));
+    let mended = poll(&mut run, || Some(status()).filter(|status| told(status, "hook").is_none()));
+    let hook = &mended["handlers"][2];
+    assert!(hook["given_up"].as_u64() > Some(0) && hook["last_error"].is_null(), "{hook}");
+    assert!(!receiver.hits().is_empty() && told(&mended, "boom").is_some(), "{mended}");
+    run.signal("INT");
+    assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{:?}", run.seen);
+    for (name, said) in [("file", " 0 given up, 0 pending"), ("boom", "boom.lua:1: boom")] {
+        let line = run.seen.iter().find(|line| line.starts_with(&format!("handler {name}: "))).expect(name);
+        assert!(line.contains(said), "{line}");
     }
 }

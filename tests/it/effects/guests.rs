@@ -209,11 +209,35 @@ fn a_shadow_is_compared_and_promoted() {
     let (status, answer) = crate::harness::post(&page, "/api/v1/plugins/next/promote");
     assert_eq!(status, 200, "{answer}");
     poll(&mut run, || bench.lines("alerts.jsonl").first().cloned());
-    assert_eq!(plugins().as_array().unwrap().len(), 1, "the shadow has become the strategy");
+    // The shadow has become the strategy, and goes when the probation is over.
+    poll(&mut run, || (plugins().as_array().unwrap().len() == 1).then_some(()));
     assert_eq!((&plugins()[0]["name"], &plugins()[0]["generation"]), (&json!("now"), &json!(2)));
     let message = bench.lines("alerts.jsonl")[0]["message"].as_str().unwrap().to_owned();
     let n: u64 = message.trim_start_matches("n ").parse().unwrap();
     assert!(n > 10, "the strategy's own state goes on: {message}");
+    stop(run);
+}
+
+#[test]
+fn a_promotion_that_fails_leaves_both_as_they_were() {
+    let bench = Bench::new();
+    bench.write("now.lua", "function detect(frame) end\n");
+    let late = "local seen = 0\nfunction detect(frame)\n  seen += 1\n  if seen > 40 then error('too late') end\nend\n";
+    bench.write("late.lua", late);
+    let mut run = bench.start(&format!(
+        "{LIVE}detection: {{ strategies: [{{ name: now, module: now.lua }}, \
+         {{ name: next, module: late.lua, mode: shadow, shadow_of: now }}] }}\n"
+    ));
+    let page = run.page();
+    poll(&mut run, || sample(&get(&page, "/metrics").1, "dsengine_strategy_calls_total{").filter(|n| *n > 5.0));
+    let (status, answer) = crate::harness::post(&page, "/api/v1/plugins/next/promote");
+    assert_eq!(status, 200, "{answer}");
+    run.wait_line(super::LIMIT, |line| line.contains("rolled back to the former version"));
+    let health = get(&page, "/health").1;
+    assert!(health.contains("late.lua") && !health.contains("now.lua was"), "{health}");
+    let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
+    let told: Vec<_> = plugins.as_array().unwrap().iter().map(|p| (&p["name"], &p["generation"])).collect();
+    assert_eq!(told, [(&json!("now"), &json!(1)), (&json!("next"), &json!(1))]);
     stop(run);
 }
 
