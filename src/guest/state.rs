@@ -249,11 +249,14 @@ pub fn size(key: &str, value: &Kept) -> usize {
 /// Whose state it is: a plugin's name, on a source; `None` where a handler keeps it.
 type Owner = (String, Option<SourceId>);
 
+/// A space, held by the store and by each instance that writes to it.
+type Shared = Arc<Mutex<Space>>;
+
 /// Every guest's state. One per engine; outlives the guests.
 #[derive(Debug, Default)]
 pub struct StateStore {
-    spaces: Mutex<HashMap<Owner, Arc<Mutex<Space>>>>,
-    shared: Mutex<HashMap<(String, GuestKind), Arc<Mutex<Space>>>>,
+    spaces: Mutex<HashMap<Owner, Shared>>,
+    shared: Mutex<HashMap<(String, GuestKind), Shared>>,
 }
 
 impl StateStore {
