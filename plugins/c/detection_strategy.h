@@ -455,11 +455,12 @@ typedef struct {
 } exports_dsengine_plugin_strategy_result_verdict_error_t;
 
 // Imported Functions from `dsengine:plugin/log@0.1.0`
-// Writes a line. Over the configured rate, lines are dropped and counted; long ones are cut.
+// Writes a line. Over the configured rate, lines are dropped and counted; long ones are cut. A line end in it is
+// shown as `⏎`, any other control character as a space.
 extern void dsengine_plugin_log_write(dsengine_plugin_log_severity_t severity, detection_strategy_string_t *message);
 
 // Imported Functions from `dsengine:plugin/metrics@0.1.0`
-// Adds to a counter; negative values are dropped and counted.
+// Adds to a counter; negative values are dropped, with a warning.
 extern void dsengine_plugin_metrics_add(detection_strategy_string_t *name, double by);
 // Sets a gauge.
 extern void dsengine_plugin_metrics_set(detection_strategy_string_t *name, double value);
@@ -481,7 +482,8 @@ extern void dsengine_plugin_state_keys(detection_strategy_string_t *prefix, dete
 extern bool dsengine_plugin_shared_state_get(detection_strategy_string_t *key, detection_strategy_list_u8_t *ret);
 // Sets a key; it expires after `ttl-ms` of frame time, or stays.
 extern bool dsengine_plugin_shared_state_set(detection_strategy_string_t *key, detection_strategy_list_u8_t *value, uint64_t *maybe_ttl_ms, dsengine_plugin_shared_state_refusal_t *err);
-// Adds to a number kept under the key, 0 where there is none, and returns the sum.
+// Adds to a number kept under the key, 0 where there is nothing, and returns the sum. What is kept there and is no
+// number, nor the text of one, is a fault.
 extern bool dsengine_plugin_shared_state_add(detection_strategy_string_t *key, double by, uint64_t *maybe_ttl_ms, double *ret, dsengine_plugin_shared_state_refusal_t *err);
 // Deletes a key; unknown ones are ignored.
 extern void dsengine_plugin_shared_state_delete(detection_strategy_string_t *key);

@@ -114,7 +114,8 @@ local Response = {}
 ---@field height integer Height of the upright original picture, pixels.
 local Frame = {}
 
----The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`.
+---The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`. Good for
+---the frame it was got from.
 ---@class Selection
 ---@field [integer] integer
 ---@operator len: integer
@@ -451,8 +452,8 @@ function pixels.crop(where, options) end
 ---@return string?
 function pixels.encode(where, options) end
 
----Requests to granted hosts. Handlers only. A status is an answer, whatever it is; without one there are nil and why.
----Redirects are not followed.
+---Requests to granted hosts; to any other they are an error. Handlers only. A status is an answer, whatever it is;
+---without one there are nil and why. Redirects are not followed.
 ---@class http
 http = {}
 

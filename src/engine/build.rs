@@ -29,7 +29,7 @@ use crate::error::{Code, Error};
 use crate::gst::GstBackend;
 use crate::guest::{Beside, Files};
 use crate::infer::{Choice, Model, Runtime, Search};
-use crate::strategy::{Motion, Strategy};
+use crate::strategy::{FaultKind, Motion, Strategy};
 use crate::telemetry::Metrics;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, SourceId};
@@ -189,10 +189,14 @@ impl Builder {
             let live = Live::new();
             let mut detectors = Vec::new();
             let mut rules: Vec<Rule> = Vec::new();
-            let rule = |board: &Arc<StrategyBoard>, filters: bool, strategy: Box<dyn Strategy>| {
+            let series = |board: &StrategyBoard| {
                 metrics.versions(&board.name).generation.set(1);
                 let own = metrics.strategy(&board.name, &source.id);
-                Rule::new(strategy, filters, own, Notes::new(Arc::clone(board)), grave.way())
+                own.may_fault(FaultKind::ALL.map(FaultKind::as_str));
+                own
+            };
+            let rule = |board: &Arc<StrategyBoard>, filters: bool, strategy: Box<dyn Strategy>| {
+                Rule::new(strategy, filters, series(board), Notes::new(Arc::clone(board)), grave.way())
             };
             // Shadows after all others: what they run beside has its place by then.
             let (others, shadows): (Vec<_>, Vec<_>) = plan
@@ -215,9 +219,8 @@ impl Builder {
                     }
                     Some(of) => {
                         let Some(at) = rules.iter().position(|rule| *rule.notes.board.name == **of) else { continue };
-                        metrics.versions(&board.name).generation.set(1);
-                        let own = metrics.strategy(&board.name, &source.id);
-                        rules[at].shadow = Some(Shadow::new(version.rehearsal(&source.id)?, Arc::clone(board), own));
+                        let shadow = version.rehearsal(&source.id)?;
+                        rules[at].shadow = Some(Shadow::new(shadow, Arc::clone(board), series(board)));
                         at
                     }
                 };
@@ -244,7 +247,7 @@ impl Builder {
                 observer: observer.clone(),
                 clock: Arc::clone(&clock),
             };
-            lanes.push(spawn(format!("lane-{}", source.id), move || lane.run())?);
+            lanes.push(lane);
             sources.push(Source { route, live });
         }
 
@@ -278,12 +281,16 @@ impl Builder {
             handle: Handle(Arc::new(shared)),
             backends: Vec::new(),
             pools,
-            lanes,
+            lanes: Vec::with_capacity(lanes.len()),
             delivery,
             grave: Some(grave),
             runtime: Some(runtime),
             stopped: false,
         };
+        // Started only now, when nothing else can fail but a thread: from here on the engine takes down what runs.
+        for lane in lanes {
+            engine.lanes.push(spawn(format!("lane-{}", lane.route.id), move || lane.run())?);
+        }
         engine.start_sources()?;
         Ok(engine)
     }
@@ -391,11 +398,15 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
     };
     plan.sources.iter().for_each(|source| guests.know(&source.id, &source.zones));
     let strategies = plan.strategies.iter().filter_map(|strategy| {
-        let judged = |id: &SourceId| strategy.sources.is_empty() || strategy.sources.contains(id);
-        let source = plan.sources.iter().map(|s| &s.id).find(|id| judged(id));
-        let source = source.cloned().unwrap_or_else(|| SourceId::from("check"));
+        let judged = plan.sources.iter().map(|s| s.id.clone()).filter(|id| applies(&strategy.sources, id));
+        let mut judged: Vec<SourceId> = judged.collect();
+        if judged.is_empty() {
+            judged.push(SourceId::from("check"));
+        }
         let bytes = read_module(module(strategy)?).ok()?;
-        guests.strategy(strategy, &bytes, &Arc::default()).and_then(|version| version.rehearsal(&source)).err()
+        // Each source has its own instance, and a guest may refuse one for its zones.
+        let version = guests.strategy(strategy, &bytes, &Arc::default());
+        version.and_then(|version| judged.iter().try_for_each(|source| version.rehearsal(source).map(drop))).err()
     });
     let handlers = plan.handlers.iter().filter_map(|handler| {
         let HandlerKind::Module(module) = &handler.kind else { return None };

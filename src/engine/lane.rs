@@ -96,10 +96,24 @@ pub(super) struct Lane {
     pub(super) clock: Arc<dyn Clock>,
 }
 
+/// Ends what belongs to a lane with it, even where a strategy of the embedder's panics: others wait for its end.
+struct End(Arc<Route>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.break_off("its lane panicked (the log says where): it is judged again after a restart".to_owned());
+        }
+        self.0.inbox.close();
+        self.0.finish();
+    }
+}
+
 impl Lane {
     /// Runs until the source is through or the lane is closed.
     pub(super) fn run(mut self) {
         let route = Arc::clone(&self.route);
+        let _end = End(Arc::clone(&route));
         loop {
             match route.inbox.next() {
                 Step::Frame(frame) => {
@@ -110,8 +124,6 @@ impl Lane {
                 Step::Ended | Step::Closed => break,
             }
         }
-        route.inbox.close();
-        route.finish();
     }
 
     fn obey(&mut self, control: Control) {
@@ -159,16 +171,23 @@ impl Lane {
             observer.detected(&frame);
         }
         self.remember(&frame);
+        let mut skipped = false;
         for index in 0..self.rules.len() {
             let Judgement { raised, skip } =
                 self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             self.raise(raised, &frame);
             if skip {
-                self.route.metrics.dropped("strategy_fault", 1);
+                skipped = true;
                 break;
             }
         }
-        self.publish(&frame, started_ns);
+        if skipped {
+            self.route.metrics.dropped("strategy_fault", 1);
+        } else {
+            self.count(&frame, started_ns);
+        }
+        self.events.detections(&frame);
+        self.live.publish(&frame, self.clock.monotonic_ns());
     }
 
     /// Keeps the frame for versions to come. The oldest one's room is used again.
@@ -207,7 +226,8 @@ impl Lane {
         }
     }
 
-    fn publish(&mut self, frame: &Frame, started_ns: u64) {
+    /// Counts and shows a frame that every rule has seen.
+    fn count(&self, frame: &Frame, started_ns: u64) {
         let ended_ns = self.clock.monotonic_ns();
         let metrics = &self.route.metrics;
         let seconds = |from_ns: u64, to_ns: u64| to_ns.saturating_sub(from_ns) as f64 / 1e9;
@@ -229,7 +249,5 @@ impl Lane {
                 lane_ns: ended_ns.saturating_sub(started_ns),
             });
         }
-        self.events.detections(frame);
-        self.live.publish(frame, ended_ns);
     }
 }

@@ -3,9 +3,11 @@
 //! Workers never wait for a lane: a source's frames are taken only while it has credit, so a slow script holds up
 //! its own camera and nobody else. A live source keeps one waiting frame, the newest; a finite source's frames
 //! wait here at most `in_flight_max`, because its thread waits for room before it offers the next. A worker that has
-//! nothing else to do waits a moment for a live frame that is about to come (see `rhythm`).
+//! nothing else to do waits a moment for a live frame that is about to come (see `rhythm`). A batch that is not full
+//! waits for more only while a source may bring one.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use super::rhythm::Rhythm;
 use super::route::Route;
 use crate::config::ModelPlan;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::infer::{Model, Worker};
 use crate::telemetry::{ModelMetrics, Stage};
 use crate::types::{Clock, Frame, Picture};
@@ -37,6 +39,11 @@ impl Slot {
     /// Whether a worker may take a job of it now. Later stages already hold credit; the first takes it.
     fn ready(&self) -> bool {
         !self.queue.is_empty() && (self.stage > 0 || self.route.has_credit())
+    }
+
+    /// Whether a batch is worth holding back for a job of it. What a later stage gets comes in batches already.
+    fn may_bring(&self) -> bool {
+        self.stage == 0 && self.route.may_bring()
     }
 }
 
@@ -207,6 +214,11 @@ fn take(shared: &Shared, inference_ns: u64) -> Vec<Taken> {
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         }
+        if !state.slots.iter().any(Slot::may_bring) {
+            // Another worker may hold a batch back for what is in this one.
+            shared.work.notify_all();
+            return taken;
+        }
         let now = shared.clock.monotonic_ns();
         let deadline = *deadline.get_or_insert(now + u64::try_from(shared.batch_timeout.as_nanos()).unwrap_or(0));
         if now >= deadline {
@@ -229,7 +241,9 @@ fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMe
         let started = shared.clock.monotonic_ns();
         let confidence = |t: &Taken| t.route.confidence.unwrap_or(plan.confidence);
         let jobs: Vec<(&Picture, f32)> = pictures.iter().zip(batch.iter().map(confidence)).collect();
-        let result = worker.detect_above(&jobs);
+        // A fault of ours costs its batch and not the worker: sources wait for it.
+        let result = catch_unwind(AssertUnwindSafe(|| worker.detect_above(&jobs)))
+            .unwrap_or_else(|_| Err(Error::new(Code::Model, "an internal error; please report it")));
         drop(jobs);
         drop(pictures);
         let spent_ns = shared.clock.monotonic_ns().saturating_sub(started);
@@ -256,5 +270,125 @@ fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMe
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SystemClock;
+    use super::super::live::Events;
+    use super::super::route::{Common, Inlet};
+    use super::*;
+    use crate::backend::{Sink, SourceEvent, SourceState};
+    use crate::config::{self, Request};
+    use crate::telemetry::Metrics;
+
+    /// Far longer than any of these tests may take.
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// A pool without workers, for batches of four.
+    fn feed() -> Feed {
+        let state = Mutex::new(State { slots: Vec::new(), turn: 0, closed: false });
+        let clock = Arc::new(SystemClock::new());
+        Feed(Arc::new(Shared { state, work: Condvar::new(), batch: 4, batch_timeout: TIMEOUT, clock }))
+    }
+
+    /// A running source that may have three frames in flight, and its slot.
+    fn source(feed: &Feed, uri: &str) -> (Inlet, usize) {
+        let request = Request {
+            source_uri: Some(uri.to_owned()),
+            working_dir: env!("CARGO_MANIFEST_DIR").into(),
+            ..Request::default()
+        };
+        let plan = config::load(&request).unwrap().plan;
+        let clock = Arc::clone(&feed.0.clock);
+        let metrics = Metrics::new(Arc::clone(&clock)).source(&plan.sources[0].id);
+        let common = Common { in_flight_max: 3, merge_iou: 0.5, clock, events: Events::new() };
+        let route = Arc::new(Route::new(&plan.sources[0], &common, metrics, Box::new(|| ())));
+        let slot = feed.attach(Arc::clone(&route), 0);
+        let inlet = Inlet(route);
+        inlet.event(&inlet.0.id, SourceEvent::State(SourceState::Running));
+        (inlet, slot)
+    }
+
+    fn job(feed: &Feed, inlet: &Inlet) -> Job {
+        let frame = Box::new(Frame {
+            source: inlet.0.id.clone(),
+            seq: 0,
+            pts_ns: 0,
+            captured_unix_ns: 0,
+            arrived_ns: feed.0.clock.monotonic_ns(),
+            width: 1,
+            height: 1,
+            detections: vec![],
+            tracked: false,
+            picture: None,
+        });
+        Job { ticket: inlet.0.inbox.ticket().unwrap(), frame }
+    }
+
+    fn offer(feed: &Feed, (inlet, slot): &(Inlet, usize)) {
+        assert!(feed.offer(*slot, job(feed, inlet), false).is_none());
+    }
+
+    /// How many jobs the next batch has, which must not wait for its time.
+    #[track_caller]
+    fn batch(feed: &Feed) -> usize {
+        let started_ns = feed.0.clock.monotonic_ns();
+        let taken = take(&feed.0, 0).len();
+        let spent = Duration::from_nanos(feed.0.clock.monotonic_ns() - started_ns);
+        assert!(spent < TIMEOUT / 2, "{taken} jobs after {spent:?}");
+        taken
+    }
+
+    const FINITE: &str = "scene:street";
+    const LIVE: &str = "scene:street?live=true";
+
+    #[test]
+    fn a_batch_does_not_wait_for_frames_that_cannot_come() {
+        let pool = feed();
+        let finite = source(&pool, FINITE);
+        (0..3).for_each(|_| offer(&pool, &finite));
+        assert_eq!(batch(&pool), 3, "no more may be in flight");
+        let pool = feed();
+        let live = source(&pool, LIVE);
+        offer(&pool, &live);
+        assert_eq!(batch(&pool), 1, "a live source's next frame is a whole frame's time away");
+        let pool = feed();
+        let (finite, ended, stalled) = (source(&pool, FINITE), source(&pool, FINITE), source(&pool, LIVE));
+        ended.0.event(&ended.0.0.id, SourceEvent::Ended);
+        stalled.0.event(&stalled.0.0.id, SourceEvent::State(SourceState::Stalled));
+        (0..3).for_each(|_| offer(&pool, &finite));
+        assert_eq!(batch(&pool), 3, "nothing comes from a source that has ended or stands still");
+    }
+
+    #[test]
+    fn a_batch_waits_for_frames_that_may_come() {
+        for (uri, sources) in [(FINITE, 1), (LIVE, 3)] {
+            let pool = feed();
+            let sources: Vec<_> = (0..sources).map(|_| source(&pool, uri)).collect();
+            std::thread::scope(|scope| {
+                let taken = scope.spawn(|| batch(&pool));
+                (0..3).for_each(|n| offer(&pool, &sources[n % sources.len()]));
+                assert_eq!(taken.join().unwrap(), 3, "{uri}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_worker_that_takes_the_last_lets_go_those_who_wait_for_it() {
+        let pool = feed();
+        let (finite, slot) = source(&pool, FINITE);
+        let jobs = [job(&pool, &finite), job(&pool, &finite)];
+        offer(&pool, &(finite, slot));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| batch(&pool));
+            while !pool.0.lock().slots[slot].queue.is_empty() {
+                std::thread::yield_now();
+            }
+            // Without a word to the one that waits.
+            pool.0.lock().slots[slot].queue.extend(jobs);
+            assert_eq!((batch(&pool), first.join().unwrap()), (2, 1));
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! One source's way through the engine: from its backend's thread through the models to its lane.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(super) struct Route {
     /// Frames of a live source that workers took and the lane has not finished.
     taken: AtomicU64,
     taken_max: u64,
+    /// It runs and has not ended.
+    up: AtomicBool,
     merge_iou: f32,
     clock: Arc<dyn Clock>,
     events: Arc<Events>,
@@ -74,6 +76,7 @@ impl Route {
             stages: OnceLock::new(),
             taken: AtomicU64::new(0),
             taken_max: common.in_flight_max,
+            up: AtomicBool::new(false),
             merge_iou: common.merge_iou,
             clock: Arc::clone(&common.clock),
             events: Arc::clone(&common.events),
@@ -94,6 +97,13 @@ impl Route {
     /// Whether a worker may take another frame of this source.
     pub(super) fn has_credit(&self) -> bool {
         !self.live || self.taken.load(Ordering::Acquire) < self.taken_max
+    }
+
+    /// Whether another frame may come while those that workers took are under way. A live source's next is a whole
+    /// frame's time away then.
+    pub(super) fn may_bring(&self) -> bool {
+        let most = if self.live { 1 } else { self.taken_max };
+        self.up.load(Ordering::Acquire) && self.taken.load(Ordering::Acquire) < most
     }
 
     /// A worker took a frame.
@@ -140,6 +150,20 @@ impl Route {
     pub(super) fn done(&self) {
         self.inbox.done();
         self.give_credit();
+    }
+
+    /// The source offered its last frame.
+    fn end(&self) {
+        self.up.store(false, Ordering::Release);
+        self.inbox.end();
+    }
+
+    /// Nothing more comes of the source, for this reason.
+    pub(super) fn break_off(&self, reason: String) {
+        tracing::error!(source = %self.id, address = self.address, "source broken: {reason}");
+        self.metrics.state(SourceState::Failed.as_str());
+        self.board.break_off(reason);
+        self.end();
     }
 
     /// The lane is through with the source.
@@ -200,6 +224,7 @@ impl Sink for Inlet {
         let route = &*self.0;
         match event {
             SourceEvent::State(state) => {
+                route.up.store(state == SourceState::Running, Ordering::Release);
                 route.board.set_state(state);
                 route.metrics.state(state.as_str());
                 route.events.state(&route.id, state);
@@ -223,12 +248,8 @@ impl Sink for Inlet {
                 route.board.set_error(reason);
             }
             SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
-            SourceEvent::Ended => route.inbox.end(),
-            SourceEvent::Broken(reason) => {
-                tracing::error!(source = %route.id, address = route.address, "source broken: {reason}");
-                route.board.break_off(reason);
-                route.inbox.end();
-            }
+            SourceEvent::Ended => route.end(),
+            SourceEvent::Broken(reason) => route.break_off(reason),
         }
     }
 }

@@ -6,14 +6,14 @@ use super::grave::{Undertaker, bury};
 use super::probation::{FRAMES, Probation};
 use super::shadow::Shadow;
 use super::strategies::Notes;
-use crate::guest::{BreakerState, Fault};
+use crate::guest::Fault;
 use crate::strategy::{Applied, OnFailure, Strategy, View, apply};
 use crate::telemetry::StrategyMetrics;
 use crate::track::Tracks;
 use crate::types::{Clock, Frame, Raised, Zone};
 
 /// Frames between two looks at a strategy's memory and state.
-const LOOK_EVERY: u64 = 64;
+pub(super) const LOOK_EVERY: u64 = 64;
 
 /// A strategy on the lane.
 pub(super) struct Rule {
@@ -61,8 +61,9 @@ impl Rule {
         self.settle(started_ns);
         let view = View { frame, tracks, zones };
         let verdict = self.strategy.judge(&view);
+        let spent_ns = clock.monotonic_ns().saturating_sub(started_ns);
         if let Some(shadow) = &mut self.shadow {
-            shadow.compare(&view, &verdict, started_ns);
+            shadow.compare(&view, &verdict, clock);
         }
         let applied = match verdict {
             Ok(verdict) => {
@@ -75,7 +76,7 @@ impl Rule {
             Err(fault) => Err(fault),
         };
         self.metrics.calls.inc();
-        self.metrics.call_seconds.observe(clock.monotonic_ns().saturating_sub(started_ns) as f64 / 1e9);
+        self.metrics.call_seconds.observe(spent_ns as f64 / 1e9);
         self.calls += 1;
         if applied.is_err() || self.calls % LOOK_EVERY == 1 || self.notes.is_open() {
             self.look();
@@ -110,21 +111,7 @@ impl Rule {
 
     /// Reads what the strategy tells of itself.
     fn look(&mut self) {
-        let Some(health) = self.strategy.health() else { return };
-        self.notes.set_open(health.breaker != BreakerState::Closed || health.disabled);
-        let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.metrics.degraded.set(i64::from(self.notes.is_open()));
-        self.metrics.memory.set(gauge(health.memory_bytes));
-        self.metrics.state.set(gauge(health.state_bytes));
-        for (what, total) in [
-            ("slow_calls", health.slow),
-            ("alerts", health.alerts_dropped),
-            ("messages_cut", health.messages_cut),
-            ("log_lines", health.log_lines_dropped),
-            ("skipped", health.skipped),
-        ] {
-            self.metrics.limited(what, total);
-        }
+        self.notes.look(&*self.strategy, &self.metrics);
     }
 
     /// Ends a probation that is decided: back to the version that was kept, or on with the new one.
@@ -133,7 +120,9 @@ impl Rule {
         if trial.probation.failed() {
             if let Some(Trial { previous, generation, .. }) = self.trial.take() {
                 self.generation = generation;
+                self.look();
                 bury(&self.grave, std::mem::replace(&mut self.strategy, previous));
+                self.notes.changed(&*self.strategy);
                 self.look();
             }
             return;
@@ -163,7 +152,9 @@ impl Rule {
         let from = self.strategy.version().to_owned();
         let state = self.hand_over();
         strategy.resume(&from, &state)?;
+        self.look();
         let previous = std::mem::replace(&mut self.strategy, strategy);
+        self.notes.changed(&*self.strategy);
         let trial = Trial { previous, generation: self.generation, probation, frames: 0 };
         if let Some(Trial { previous, .. }) = self.trial.replace(trial) {
             // The version that is replaced now was itself on probation: it is the one that is kept.

@@ -1,10 +1,13 @@
 //! A strategy that only runs beside another: same frames, no effects, its verdicts compared.
 
-use super::strategies::StrategyBoard;
+use std::sync::Arc;
+
+use super::rule::LOOK_EVERY;
+use super::strategies::{Notes, StrategyBoard};
 use crate::guest::Fault;
 use crate::strategy::{Strategy, Verdict, View};
 use crate::telemetry::StrategyMetrics;
-use std::sync::Arc;
+use crate::types::Clock;
 
 /// Shortest time between two log lines about differing verdicts on one source.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
@@ -12,8 +15,9 @@ const LINE_EVERY_NS: u64 = 1_000_000_000;
 /// A shadow on one lane.
 pub(super) struct Shadow {
     pub(super) strategy: Box<dyn Strategy>,
-    pub(super) board: Arc<StrategyBoard>,
-    pub(super) metrics: StrategyMetrics,
+    notes: Notes,
+    metrics: StrategyMetrics,
+    calls: u64,
     /// When the last line was written; 0 = never.
     last_ns: u64,
     silent: u64,
@@ -21,17 +25,31 @@ pub(super) struct Shadow {
 
 impl Shadow {
     pub(super) fn new(strategy: Box<dyn Strategy>, board: Arc<StrategyBoard>, metrics: StrategyMetrics) -> Self {
-        Self { strategy, board, metrics, last_ns: 0, silent: 0 }
+        Self { strategy, notes: Notes::new(board), metrics, calls: 0, last_ns: 0, silent: 0 }
     }
 
     /// Judges the frame and compares: counted always, logged at most once a second.
-    pub(super) fn compare(&mut self, view: &View<'_>, active: &Result<Verdict, Fault>, now_ns: u64) {
+    pub(super) fn compare(&mut self, view: &View<'_>, active: &Result<Verdict, Fault>, clock: &dyn Clock) {
+        let started_ns = clock.monotonic_ns();
         let own = self.strategy.judge(view);
+        let now_ns = clock.monotonic_ns();
         self.metrics.calls.inc();
+        self.metrics.call_seconds.observe(now_ns.saturating_sub(started_ns) as f64 / 1e9);
+        self.calls += 1;
+        if own.is_err() || self.calls % LOOK_EVERY == 1 || self.notes.is_open() {
+            self.notes.look(&*self.strategy, &self.metrics);
+        }
         let (word, what) = match (&own, active) {
             (Err(fault), _) => {
                 self.metrics.fault(fault.kind.as_str());
-                ("fault", fault.to_string())
+                self.metrics.shadow("fault");
+                self.notes.fault(&view.frame.source, fault, now_ns);
+                return;
+            }
+            // Left out after its faults, it says nothing, which is no verdict.
+            (Ok(_), _) if self.notes.is_open() => {
+                self.metrics.shadow("skipped");
+                return;
             }
             (Ok(own), Ok(active)) if own == active => ("same", String::new()),
             (Ok(own), Ok(active)) => ("different", difference(own, active)),
@@ -48,7 +66,7 @@ impl Shadow {
         self.last_ns = now_ns;
         let (source, seq) = (view.frame.source.as_str(), view.frame.seq);
         let more = std::mem::take(&mut self.silent);
-        tracing::info!(shadow = %self.board.name, source, seq, verdict = word, more, "{what}");
+        tracing::info!(shadow = %self.notes.board.name, source, seq, verdict = word, more, "{what}");
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::status::StrategyStatus;
-use crate::strategy::Fault;
+use crate::guest::BreakerState;
+use crate::strategy::{Fault, Strategy};
+use crate::telemetry::StrategyMetrics;
 use crate::types::SourceId;
 
 /// Shortest time between two log lines about one strategy on one source.
@@ -72,11 +74,13 @@ pub(super) struct Notes {
     silent: u64,
     open: bool,
     told_spared: bool,
+    /// What the instance had counted at the last look, in the order of [`Health::limited`].
+    limited: [u64; 5],
 }
 
 impl Notes {
     pub(super) fn new(board: Arc<StrategyBoard>) -> Self {
-        Self { board, last_ns: 0, silent: 0, open: false, told_spared: false }
+        Self { board, last_ns: 0, silent: 0, open: false, told_spared: false, limited: [0; 5] }
     }
 
     /// Notes a fault at `now_ns` on the monotonic clock: a line at once for the first, then at most one a second.
@@ -91,6 +95,25 @@ impl Notes {
         let more = std::mem::take(&mut self.silent);
         let kind = fault.kind.as_str();
         tracing::warn!(strategy = %self.board.name, %source, kind, more, "{fault}; the frame passes unchanged");
+    }
+
+    /// Reads what the strategy tells of itself.
+    pub(super) fn look(&mut self, strategy: &dyn Strategy, metrics: &StrategyMetrics) {
+        let Some(health) = strategy.health() else { return };
+        self.set_open(health.breaker != BreakerState::Closed || health.disabled);
+        let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        metrics.degraded.set(i64::from(self.open));
+        metrics.memory.set(gauge(health.memory_bytes));
+        metrics.state.set(gauge(health.state_bytes));
+        for ((what, total), known) in health.limited().into_iter().zip(&mut self.limited) {
+            metrics.limited(what, total.saturating_sub(*known));
+            *known = total;
+        }
+    }
+
+    /// Another instance judges from now on. It counts from where it stands, which for a new one is zero.
+    pub(super) fn changed(&mut self, strategy: &dyn Strategy) {
+        self.limited = strategy.health().unwrap_or_default().limited().map(|(_, total)| total);
     }
 
     /// Whether the strategy is switched off on this lane.
@@ -127,5 +150,45 @@ impl Notes {
 impl Drop for Notes {
     fn drop(&mut self) {
         self.set_open(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SystemClock;
+    use super::*;
+    use crate::strategy::{Health, Verdict, View};
+    use crate::telemetry::Metrics;
+
+    /// An instance that has been left out this often.
+    struct Skipped(u64);
+
+    impl Strategy for Skipped {
+        fn name(&self) -> &str {
+            "rule"
+        }
+
+        fn judge(&mut self, _view: &View<'_>) -> Result<Verdict, Fault> {
+            Ok(Verdict::default())
+        }
+
+        fn health(&self) -> Option<Health> {
+            Some(Health { skipped: self.0, ..Health::default() })
+        }
+    }
+
+    #[test]
+    fn a_successor_counts_on_and_a_former_version_that_comes_back_counts_nothing_twice() {
+        let metrics = Metrics::new(Arc::new(SystemClock::new()));
+        let own = metrics.strategy("rule", &SourceId::from("a"));
+        let mut notes = Notes::new(StrategyBoard::new("rule", "lua"));
+        notes.look(&Skipped(7), &own);
+        notes.changed(&Skipped(0));
+        notes.look(&Skipped(3), &own);
+        notes.changed(&Skipped(7));
+        notes.look(&Skipped(9), &own);
+        let page = metrics.render();
+        let series = "dsengine_strategy_limited_total{source=\"a\",strategy=\"rule\",what=\"skipped\"} 12\n";
+        assert!(page.contains(series), "{page}");
     }
 }

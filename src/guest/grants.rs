@@ -1,7 +1,7 @@
 //! Capabilities: what a guest asks for, what the configuration grants, and what is left of both.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -33,6 +33,8 @@ pub struct Grants {
     pub env: BTreeMap<String, String>,
     /// Secrets that HTTP requests may name as `${secret:NAME}`; the guest never sees the values.
     pub secrets: BTreeMap<String, String>,
+    /// Hosts that are granted and were not asked for: to say so where one is tried.
+    pub unasked_hosts: Vec<String>,
 }
 
 impl Grants {
@@ -40,7 +42,7 @@ impl Grants {
     pub fn all(granted: &GrantPlan) -> Self {
         let GrantPlan { http, shared_state, pixels, env, files, secrets } = granted.clone();
         let values = env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
-        Self { has: Needs { http, shared_state, pixels, env, files }, env: values, secrets }
+        Self { has: Needs { http, shared_state, pixels, env, files }, env: values, secrets, unasked_hosts: Vec::new() }
     }
 
     /// What the configuration grants and the guest does not ask for, in words.
@@ -80,8 +82,10 @@ impl Grants {
         for name in asked.env.iter().filter(|name| !granted.env.contains(name)) {
             lacks(format!("the environment variable {name}"), format!("env: [{name}]"));
         }
-        for path in asked.files.iter().filter(|path| !granted.files.iter().any(|root| path.starts_with(root))) {
-            lacks(format!("reading {}", path.display()), format!("files: [{}]", path.display()));
+        for path in asked.files.iter().filter(|path| !may_read(granted, path)) {
+            let leads = real(path).unwrap_or_else(|| path.clone());
+            let way = if leads == *path { String::new() } else { format!(" (it leads to {})", leads.display()) };
+            lacks(format!("reading {}{way}", path.display()), format!("files: [{}]", leads.display()));
         }
         if !missing.is_empty() {
             let (what, keys): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
@@ -92,8 +96,34 @@ impl Grants {
             .hint(format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "))));
         }
         let env = asked.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
-        Ok(Self { has: asked.clone(), env, secrets: granted.secrets.clone() })
+        let unasked_hosts = granted.http.iter().filter(|host| !asked.http.contains(host)).cloned().collect();
+        Ok(Self { has: asked.clone(), env, secrets: granted.secrets.clone(), unasked_hosts })
     }
+}
+
+/// Whether the files granted hold `path`: by where both lead, so that neither a link nor a `..` reaches further than
+/// what was granted.
+pub fn may_read(granted: &GrantPlan, path: &Path) -> bool {
+    let Some(path) = real(path) else { return false };
+    granted.files.iter().filter_map(|root| real(root)).any(|root| path.starts_with(root))
+}
+
+/// Where a path leads. What is not there yet is taken as it is written, below what is; a link to nothing leads nowhere,
+/// because it may lead anywhere later.
+fn real(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    for there in path.ancestors() {
+        match there.canonicalize() {
+            Ok(real) => {
+                let rest = path.strip_prefix(there).ok()?;
+                let plain = rest.components().all(|part| matches!(part, Component::Normal(_)));
+                return plain.then(|| real.components().chain(rest.components()).collect());
+            }
+            Err(_) if there.symlink_metadata().is_ok() => return None,
+            Err(_) => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -121,5 +151,31 @@ mod tests {
         let grants = Grants::of("p", &Needs { pixels: true, ..Needs::default() }, &granted).unwrap();
         assert_eq!((grants.has.pixels, grants.has.shared_state), (true, false));
         assert_eq!(grants.unasked(&granted), ["shared_state"]);
+    }
+
+    #[test]
+    fn neither_a_link_nor_a_step_up_reaches_further_than_what_is_granted() {
+        let lab = tempfile::tempdir().unwrap();
+        let grant = lab.path().join("grant");
+        std::fs::create_dir_all(grant.join("in")).unwrap();
+        std::fs::write(lab.path().join("secret"), "x").unwrap();
+        for (to, link) in [(lab.path(), "out"), (Path::new("nothing"), "dangling"), (Path::new("in"), "same")] {
+            std::os::unix::fs::symlink(to, grant.join(link)).unwrap();
+        }
+        let granted = GrantPlan { files: vec![grant.clone()], ..GrantPlan::default() };
+        let asks = |path: &str| {
+            Grants::of("p", &Needs { files: vec![grant.join(path)], ..Needs::default() }, &granted).map(|g| g.has.files)
+        };
+        for path in ["", "in", "same", "later", "later/too"] {
+            assert_eq!(asks(path).unwrap(), [grant.join(path)], "as it was written");
+        }
+        for path in ["..", "../secret", "in/../..", "out", "out/secret", "dangling", "dangling/x", "later/../../secret"]
+        {
+            let error = asks(path).unwrap_err();
+            assert!(error.message().contains("which is not granted"), "{path}: {error}");
+        }
+        // What is granted by way of a link is what the link leads to.
+        let granted = GrantPlan { files: vec![grant.join("out")], ..GrantPlan::default() };
+        assert!(may_read(&granted, &lab.path().join("secret")));
     }
 }

@@ -1,10 +1,11 @@
 //! A guest instance's surroundings: what it is told, what it may do, and what the host keeps for it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::{Beside, Grants, Limits, Space, StateStore, Watchdog};
+use super::{Beside, Grants, GuestKind, Limits, Space, StateStore, Watchdog};
 use crate::telemetry::Meter;
 use crate::types::{SourceId, Zone};
 
@@ -74,10 +75,11 @@ impl Home {
         meter: Meter,
         watchdog: Arc<Watchdog>,
     ) -> Self {
+        let kind = if source.is_some() { GuestKind::Strategy } else { GuestKind::Handler };
         Self {
             plugin: plugin.into(),
             state: store.space(plugin, source.as_ref()),
-            shared: store.shared(plugin),
+            shared: store.shared(plugin, kind),
             source,
             config,
             limits,
@@ -127,7 +129,9 @@ impl Home {
         {
             let mut rate = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             let second = now_ns / 1_000_000_000;
-            if second != rate.second {
+            // A handler hears of all sources, whose times need not be the same: it may not win a new second by going back
+            // to another's.
+            if second > rate.second || (second < rate.second && self.source.is_some()) {
                 (rate.second, rate.lines) = (second, 0);
             }
             if rate.lines >= self.limits.log_lines_per_s {
@@ -138,6 +142,7 @@ impl Home {
         }
         let cut = text.len() > self.limits.message_bytes;
         let text = &text[..text.floor_char_boundary(self.limits.message_bytes)];
+        let text = plain(text);
         let more = if cut { "…" } else { "" };
         let (plugin, source) = (&*self.plugin, self.source.as_ref().map_or("", SourceId::as_str));
         match severity {
@@ -151,5 +156,47 @@ impl Home {
     /// Log lines that went over the rate and were left out.
     pub fn log_lines_dropped(&self) -> u64 {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).dropped
+    }
+}
+
+/// A text as one line: it may neither look like two, of which the second is not counted, nor steer a terminal.
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c {
+        '\n' => '⏎',
+        c if c.is_control() => ' ',
+        c => c,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(source: Option<SourceId>) -> Home {
+        let limits = Limits { log_lines_per_s: 1, ..Limits::lua() };
+        let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
+        Home::new("p", source, Arc::default(), limits, Arc::default(), &store, Meter::none(), watchdog)
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        assert_eq!(plain("a\nERROR b\r\u{1b}[2J\tc"), "a⏎ERROR b  [2J c");
+        assert!(matches!(plain("straße ⏎"), Cow::Borrowed("straße ⏎")));
+    }
+
+    #[test]
+    fn a_handler_wins_no_lines_by_alerts_of_sources_whose_times_differ() {
+        let talks = |home: &Home| {
+            for second in [100, 5, 100, 5, 101] {
+                home.log(Severity::Info, "line", second * 1_000_000_000);
+            }
+            home.log_lines_dropped()
+        };
+        assert_eq!(talks(&home(None)), 3);
+        assert_eq!(talks(&home(Some(SourceId::from("a")))), 0, "a source may begin again");
     }
 }

@@ -3,7 +3,10 @@
 //! The host of the URL has to be on the list, word for word. A name is resolved here, and addresses that lead back into
 //! the machine or its management network (loopback, link-local, cloud metadata, unspecified, multicast) are left out,
 //! unless the list names such an address itself; so a name that somebody points at 127.0.0.1 reaches nothing. Redirects
-//! are answers like any other. Secrets are filled in here and taken out of what goes back.
+//! are answers like any other. Secrets are filled in here, behind the host, and taken out of what goes back as far as it
+//! holds them word for word: failures, headers, body.
+
+mod inside;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +25,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 
+use self::inside::is_inside;
 use super::Grants;
 use crate::telemetry::redact::{MASK, redact};
 
@@ -31,6 +35,10 @@ const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PA
 const TEXT_BYTES_MAX: usize = 8 << 10;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
+/// How a secret is written.
+const OPEN: &str = "${secret:";
+/// Shortest secret that is looked for in what goes back: shorter ones are in every text.
+const SECRET_BYTES_MIN: usize = 4;
 /// Largest body of a request.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -111,7 +119,7 @@ impl Wire for Web {
             }
         };
         let answer = self.runtime.block_on(work);
-        answer.map_err(|failure| hide(failure, grants))
+        answer.map(|answer| clean(answer, grants)).map_err(|failure| hide(failure, grants))
     }
 }
 
@@ -144,7 +152,11 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
             "the request is too large: at most {TEXT_BYTES_MAX} bytes of URL, {HEADERS_MAX} headers, {BODY_BYTES_MAX} bytes of body"
         )));
     }
-    // Secrets belong into path, query and headers; in the place of the host they would choose where to go.
+    // Secrets belong into path, query and headers; in the place of the host they would choose where to go, and be told
+    // in what is said of that host.
+    if url.contains(OPEN) && !writes_host(&url) {
+        return Err(invalid(format!("a secret stands in the URL's host: write it out, https://host/{OPEN}NAME}}")));
+    }
     let url = fill(&url, grants)?;
     let parsed = url::Url::parse(&url).map_err(|e| invalid(format!("the URL is none: {e}")))?;
     let host = parsed.host_str().unwrap_or_default().to_owned();
@@ -164,7 +176,13 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
         .any(|entry| *entry == with_port || (parsed.port().is_none() && (*entry == host || *entry == bare)));
     if !listed {
         let named = if parsed.port().is_some() { &with_port } else { &host };
-        return Err(Failure::Denied(format!("requests to {named} are not granted")));
+        return Err(Failure::Denied(match grants.unasked_hosts.contains(named) {
+            true => format!(
+                "requests to {named} are granted, but not asked for and so not had: ask with `---@needs http {named}` or \
+                 in plugin.toml"
+            ),
+            false => format!("requests to {named} are not granted"),
+        }));
     }
     let inside = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(is_inside);
     let uri: Uri = parsed.as_str().parse().map_err(|_| invalid("the URL is none".into()))?;
@@ -187,9 +205,16 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
     Ok(Checked { request: out, timeout, inside })
 }
 
+/// Whether a URL has its scheme and its host written out, so that secrets come after them. What is left out of a URL
+/// when it is read (spaces, line ends, a slash too many) is no host.
+fn writes_host(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let host = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    host.bytes().any(|b| b.is_ascii_graphic()) && !host.contains(OPEN) && !scheme.contains(OPEN)
+}
+
 /// The text with `${secret:NAME}` filled in.
 fn fill(text: &str, grants: &Grants) -> Result<String, Failure> {
-    const OPEN: &str = "${secret:";
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once(OPEN) {
         let (name, after) = after.split_once('}').ok_or_else(|| Failure::Invalid(format!("'{OPEN}' is not closed")))?;
@@ -206,11 +231,44 @@ fn fill(text: &str, grants: &Grants) -> Result<String, Failure> {
     Ok(out)
 }
 
+/// The secrets that are looked for in what goes back.
+fn secrets(grants: &Grants) -> impl Iterator<Item = &str> {
+    grants.secrets.values().map(|secret| &**secret).filter(|secret| secret.len() >= SECRET_BYTES_MIN)
+}
+
+/// An answer without secrets that the peer sends back. One pass over its bytes for each secret.
+fn clean(mut answer: Response, grants: &Grants) -> Response {
+    for secret in secrets(grants) {
+        for (_, value) in answer.headers.iter_mut().filter(|(_, value)| value.contains(secret)) {
+            *value = value.replace(secret, MASK);
+        }
+        answer.body = masked(answer.body, secret.as_bytes());
+    }
+    answer
+}
+
+/// The bytes with the mask wherever the secret stands.
+fn masked(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
+    let next = |from: usize| bytes[from..].windows(secret.len()).position(|window| window == secret);
+    let Some(mut at) = next(0) else { return bytes };
+    let (mut out, mut from) = (Vec::with_capacity(bytes.len()), 0);
+    loop {
+        out.extend_from_slice(&bytes[from..at]);
+        out.extend_from_slice(MASK.as_bytes());
+        from = at + secret.len();
+        match next(from) {
+            Some(further) => at = from + further,
+            None => break,
+        }
+    }
+    out.extend_from_slice(&bytes[from..]);
+    out
+}
+
 /// What goes back to the guest, without secrets.
 fn hide(failure: Failure, grants: &Grants) -> Failure {
     let clean = |text: String| {
-        let text =
-            grants.secrets.values().filter(|s| s.len() >= 4).fold(text, |text, secret| text.replace(&**secret, MASK));
+        let text = secrets(grants).fold(text, |text, secret| text.replace(secret, MASK));
         redact(&text).into_owned()
     };
     match failure {
@@ -273,28 +331,6 @@ fn unreachable(error: &dyn std::error::Error) -> Failure {
 #[derive(Debug, thiserror::Error)]
 #[error("{0} has only addresses inside this machine or its network, which are not granted")]
 struct Refused(String);
-
-/// Whether an address leads back into the machine or its management network. Private networks are where the receivers
-/// of a site's alerts are, and stay reachable by their granted names.
-fn is_inside(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(a) => {
-            a.is_loopback() || a.is_link_local() || a.is_unspecified() || a.is_multicast() || a.is_broadcast()
-        }
-        IpAddr::V6(a) => match a.to_ipv4_mapped() {
-            Some(mapped) => is_inside(IpAddr::V4(mapped)),
-            None => {
-                // fe80::/10, and fd00:ec2::254, where a cloud keeps its metadata.
-                let metadata = a.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
-                a.is_loopback()
-                    || a.is_unspecified()
-                    || a.is_multicast()
-                    || a.segments()[0] & 0xffc0 == 0xfe80
-                    || metadata
-            }
-        },
-    }
-}
 
 /// Resolves names on the runtime's own threads and leaves out what may not be reached.
 #[derive(Clone)]

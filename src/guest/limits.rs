@@ -83,6 +83,33 @@ impl Limits {
         }
     }
 
+    /// Whether each limit that is set, in a manifest or a test's case, is one that the configuration could set too.
+    ///
+    /// # Errors
+    /// The key, what it was given, and what it takes.
+    pub fn check(plan: &LimitPlan) -> Result<(), String> {
+        let whole = |value: Option<usize>| value.map(|value| value as f64);
+        // The ranges of `config/schema/guests.rs`.
+        let all = [
+            ("soft_ms", plan.soft_ms, 0.1, 10_000.0),
+            ("hard_ms", plan.hard_ms, 1.0, 10_000.0),
+            ("wall_ms", plan.wall_ms, 10.0, 60_000.0),
+            ("timeout_seconds", plan.timeout_seconds, 0.1, 300.0),
+            ("memory_mb", plan.memory_mb, 1.0, 4096.0),
+            ("alerts_per_call", whole(plan.alerts_per_call), 0.0, 10_000.0),
+            ("added_per_call", whole(plan.added_per_call), 0.0, 10_000.0),
+            ("message_bytes", whole(plan.message_bytes), 16.0, 1_048_576.0),
+            ("state_bytes", whole(plan.state_bytes), 0.0, 1_073_741_824.0),
+            ("log_lines_per_second", plan.log_lines_per_second.map(f64::from), 0.0, 100_000.0),
+        ];
+        for (key, value, least, most) in all {
+            if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
+                return Err(format!("limits.{key} is out of range: got {value}, expected {least}..{most}"));
+            }
+        }
+        Ok(())
+    }
+
     /// These, with what the configuration sets.
     #[must_use]
     pub fn with(mut self, plan: &LimitPlan) -> Self {
@@ -105,7 +132,8 @@ impl Limits {
         }
         self.call.wall = wall_ms.as_ref().map_or(self.call.wall, ms);
         self.delivery.wall = timeout_seconds.map_or(self.delivery.wall, Duration::from_secs_f64);
-        self.memory_bytes = memory_mb.map_or(self.memory_bytes, |mb| (mb * f64::from(1 << 20)) as usize);
+        // To a script's VM, 0 would be no limit at all.
+        self.memory_bytes = memory_mb.map_or(self.memory_bytes, |mb| ((mb * f64::from(1 << 20)) as usize).max(1));
         self.alerts_per_call = alerts_per_call.unwrap_or(self.alerts_per_call);
         self.added_per_call = added_per_call.unwrap_or(self.added_per_call);
         self.message_bytes = message_bytes.unwrap_or(self.message_bytes);
@@ -133,6 +161,32 @@ impl Limits {
             state_bytes: self.state_bytes.min(want.state_bytes),
             log_lines_per_s: self.log_lines_per_s.min(want.log_lines_per_s),
             ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ranges_of_a_manifest_are_those_of_the_configuration() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../configs/dsengine.schema.json")).unwrap();
+        for (key, range) in schema["$defs"]["Limits"]["properties"].as_object().unwrap() {
+            let (least, most) = (range["minimum"].as_f64().unwrap(), range["maximum"].as_f64().unwrap());
+            let set = |value: f64| toml::from_str::<LimitPlan>(&format!("{key} = {value}").to_lowercase());
+            let whole = range["type"][0] == "integer";
+            for value in [least, most] {
+                assert_eq!(Limits::check(&set(value).unwrap()), Ok(()), "{key} {value}");
+            }
+            for value in [least - 1.0, least - 0.01, most + 1.0, f64::INFINITY, f64::NAN] {
+                let refused = match set(value) {
+                    Ok(plan) => Limits::check(&plan).is_err_and(|what| what.contains(key)),
+                    Err(_) => whole,
+                };
+                assert!(refused, "{key} {value}");
+            }
         }
     }
 }

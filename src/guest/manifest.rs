@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Beside, Needs};
+use super::{Beside, Limits, Needs};
 use crate::config::LimitPlan;
 use crate::error::{Code, Error};
 
@@ -14,7 +14,7 @@ pub const API: (u32, u32) = (0, 1);
 const FILE: &str = "plugin.toml";
 
 /// What a plugin is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GuestKind {
     /// It judges frames.
@@ -116,6 +116,7 @@ impl Manifest {
         if let Some(api) = api {
             check_api(&api, file)?;
         }
+        Limits::check(&limits).map_err(|what| Error::new(Code::Plugin, format!("{file}: {what}")))?;
         Ok(Self { name, version, kind, entry: Some(entry), needs, limits, found: true })
     }
 
@@ -203,6 +204,19 @@ mod tests {
         assert_eq!(error.message(), "plugin.toml: the plugin wants API 0.3, this engine offers 0.1");
         let error = Manifest::of_script("---@since 0.1\n---@needs wings\n", "x.lua").unwrap_err();
         assert_eq!(error.message(), "x.lua:2: '---@needs wings' asks for nothing known");
+    }
+
+    #[test]
+    fn a_limit_out_of_range_is_refused_and_lifts_nothing() {
+        for (limit, told) in [
+            ("hard_ms = -1", "limits.hard_ms is out of range: got -1, expected 1..10000"),
+            ("hard_ms = inf", "limits.hard_ms is out of range: got inf, expected 1..10000"),
+            ("memory_mb = 0", "limits.memory_mb is out of range: got 0, expected 1..4096"),
+            ("memory_mb = nan", "limits.memory_mb is out of range: got NaN, expected 1..4096"),
+        ] {
+            let error = Manifest::parse(&TOML.replace("hard_ms = 10", limit), "plugin.toml").unwrap_err();
+            assert_eq!(error.message(), format!("plugin.toml: {told}"));
+        }
     }
 
     #[test]

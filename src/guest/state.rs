@@ -3,12 +3,13 @@
 //! Each (plugin, source) has its own space; nobody sees another's. A call's writes are collected and committed
 //! when it has succeeded, so a failed call leaves no trace. Values age on frame time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::GuestKind;
 use crate::types::SourceId;
 
 /// A value to write, or `None` to delete.
@@ -124,6 +125,104 @@ impl Space {
     }
 }
 
+/// What a call has written so far, over the space that it will be committed to. It knows by how many bytes the space
+/// would change, so that a write costs the same however many came before it.
+#[derive(Debug, Default)]
+pub struct Writes {
+    writes: BTreeMap<String, Write>,
+    /// Bytes of what is written, less those of what it replaces or deletes.
+    growth: i64,
+    /// What has expired by the time of this call was freed.
+    swept: bool,
+}
+
+impl Writes {
+    /// A call starts.
+    pub fn clear(&mut self) {
+        self.writes.clear();
+        (self.growth, self.swept) = (0, false);
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// What was written under a key: an entry, or its deletion.
+    pub fn get(&self, key: &str) -> Option<&Write> {
+        self.writes.get(key)
+    }
+
+    /// The keys that live in `space` and start with `prefix`, as if this were committed, in order.
+    pub fn keys(&self, space: &Space, prefix: &str, now_ns: u64) -> Vec<String> {
+        let mut keys: BTreeSet<String> = space.keys(prefix, now_ns).map(str::to_owned).collect();
+        for (key, write) in self.writes.iter().filter(|(key, _)| key.starts_with(prefix)) {
+            match write {
+                Some(_) => drop(keys.insert(key.clone())),
+                None => drop(keys.remove(key)),
+            }
+        }
+        keys.into_iter().collect()
+    }
+
+    /// Notes an entry. `false` where `space` would hold more than `limit` bytes with it; frees what has expired first.
+    pub fn set(&mut self, space: &mut Space, key: String, entry: Entry, limit: usize, now_ns: u64) -> bool {
+        let bytes = size(&key, &entry.value) as i64;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let fits = |all: &Self, space: &Space| {
+            let growth = all.growth + bytes - all.now(space, &key);
+            (space.bytes as i64 + growth <= limit).then_some(growth)
+        };
+        let growth = match fits(self, space) {
+            Some(growth) => growth,
+            None if self.swept => return false,
+            None => {
+                self.sweep(space, now_ns);
+                let Some(growth) = fits(self, space) else { return false };
+                growth
+            }
+        };
+        self.growth = growth;
+        self.writes.insert(key, Some(entry));
+        true
+    }
+
+    /// Notes a deletion. What `space` does not have needs no note, or a loop of deletions would fill the host.
+    pub fn delete(&mut self, space: &Space, key: String) {
+        self.growth -= self.now(space, &key);
+        if space.bytes_of(&key) > 0 {
+            self.writes.insert(key, None);
+        } else {
+            self.writes.remove(&key);
+        }
+    }
+
+    /// Takes all of it into `space`: the call succeeded.
+    pub fn commit(&mut self, space: &mut Space) {
+        space.commit(&mut self.writes);
+        self.clear();
+    }
+
+    /// Bytes that a key has in `space` as if this were committed.
+    fn now(&self, space: &Space, key: &str) -> i64 {
+        let bytes = match self.writes.get(key) {
+            Some(write) => write.as_ref().map_or(0, |entry| size(key, &entry.value)),
+            None => space.bytes_of(key),
+        };
+        bytes as i64
+    }
+
+    /// Frees what has expired, once in a call: its time stands still.
+    fn sweep(&mut self, space: &mut Space, now_ns: u64) {
+        space.sweep(now_ns);
+        self.swept = true;
+        let grows = |(key, write): (&String, &Write)| {
+            write.as_ref().map_or(0, |entry| size(key, &entry.value) as i64) - space.bytes_of(key) as i64
+        };
+        self.growth = self.writes.iter().map(grows).sum();
+    }
+}
+
 impl Entry {
     fn lives(&self, now_ns: u64) -> bool {
         self.expires_ns.is_none_or(|end| now_ns < end)
@@ -150,11 +249,14 @@ pub fn size(key: &str, value: &Kept) -> usize {
 /// Whose state it is: a plugin's name, on a source; `None` where a handler keeps it.
 type Owner = (String, Option<SourceId>);
 
+/// A space, held by the store and by each instance that writes to it.
+type Shared = Arc<Mutex<Space>>;
+
 /// Every guest's state. One per engine; outlives the guests.
 #[derive(Debug, Default)]
 pub struct StateStore {
-    spaces: Mutex<HashMap<Owner, Arc<Mutex<Space>>>>,
-    shared: Mutex<HashMap<String, Arc<Mutex<Space>>>>,
+    spaces: Mutex<HashMap<Owner, Shared>>,
+    shared: Mutex<HashMap<(String, GuestKind), Shared>>,
 }
 
 impl StateStore {
@@ -164,10 +266,10 @@ impl StateStore {
         Arc::clone(spaces.entry((plugin.to_owned(), source.cloned())).or_default())
     }
 
-    /// The space that `plugin` has for all its sources.
-    pub fn shared(&self, plugin: &str) -> Arc<Mutex<Space>> {
+    /// The space that `plugin` has for all its sources. A strategy and a handler may have the same name.
+    pub fn shared(&self, plugin: &str, kind: GuestKind) -> Arc<Mutex<Space>> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shared.entry(plugin.to_owned()).or_default())
+        Arc::clone(shared.entry((plugin.to_owned(), kind)).or_default())
     }
 
     /// Forgets everything kept for `source`, which was taken away.
@@ -204,6 +306,32 @@ mod tests {
     }
 
     #[test]
+    fn a_state_is_full_when_it_would_hold_too_much_and_not_before() {
+        let (mut space, mut writes) = (Space::default(), Writes::default());
+        let entry = |bytes: usize, expires_ns| Entry { value: Kept::Bytes(vec![0; bytes].into()), expires_ns };
+        // A key of one letter and 91 bytes count for 100.
+        let set = |writes: &mut Writes, space: &mut Space, key: &str, expires_ns| {
+            writes.set(space, key.to_owned(), entry(91, expires_ns), 200, 50)
+        };
+        assert!(set(&mut writes, &mut space, "a", None) && set(&mut writes, &mut space, "b", Some(10)));
+        assert!(!set(&mut writes, &mut space, "c", None));
+        writes.commit(&mut space);
+        assert_eq!(space.bytes(), 200);
+        // In place of itself; again; in place of what was deleted; and what has expired gives way.
+        assert!(set(&mut writes, &mut space, "a", None) && set(&mut writes, &mut space, "a", None));
+        writes.delete(&space, "a".to_owned());
+        writes.delete(&space, "unknown".to_owned());
+        assert!(set(&mut writes, &mut space, "c", None));
+        assert!(set(&mut writes, &mut space, "d", None), "b has expired");
+        assert!(!set(&mut writes, &mut space, "e", None));
+        writes.delete(&space, "d".to_owned());
+        assert!(set(&mut writes, &mut space, "e", None));
+        assert_eq!(writes.keys(&space, "", 50), ["c", "e"]);
+        writes.commit(&mut space);
+        assert_eq!((space.bytes(), space.keys("", 50).collect::<Vec<_>>()), (200, vec!["c", "e"]));
+    }
+
+    #[test]
     fn spaces_belong_to_one_plugin_on_one_source() {
         let store = StateStore::default();
         let (a, b) = (SourceId::from("a"), SourceId::from("b"));
@@ -212,7 +340,10 @@ mod tests {
         assert!(store.space("p", a).lock().unwrap().get("k", 0).is_some());
         assert!(store.space("p", b).lock().unwrap().get("k", 0).is_none());
         assert!(store.space("q", a).lock().unwrap().get("k", 0).is_none());
-        assert!(store.shared("p").lock().unwrap().get("k", 0).is_none());
+        let (strategy, handler) = (store.shared("p", GuestKind::Strategy), store.shared("p", GuestKind::Handler));
+        assert!(strategy.lock().unwrap().get("k", 0).is_none());
+        strategy.lock().unwrap().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
+        assert!(handler.lock().unwrap().get("k", 0).is_none());
         a.into_iter().for_each(|a| store.forget(a));
         assert!(store.space("p", a).lock().unwrap().get("k", 0).is_none());
     }

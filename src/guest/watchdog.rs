@@ -3,8 +3,12 @@
 //! A guest's interrupt must cost nothing, so it only reads one flag. The watchdog raises the flag of every running
 //! call each millisecond; a guest that finds it raised reads its own thread's CPU clock and goes on, or stops.
 //! Counting CPU and not wall time means that a busy machine convicts nobody; the wall ceiling is for a call that
-//! makes no progress at all. The first flag sets the base of both clocks, so that short calls read none: a call may
-//! therefore run for up to [`IDLE_TICK`] longer than its limit says.
+//! makes no progress at all. Both count from the first flag on, so that short calls read no clock: a call may therefore
+//! run for up to [`IDLE_TICK`] longer than its limit says.
+//!
+//! Wall time is what the watchdog counts up, a step per look: while the machine pauses, it takes no step. A pause that
+//! the CPU clock counts convicts nobody either, because no more CPU time is held against a call than there were steps.
+//! A call that spends its time where nothing interrupts it is noticed when it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -56,8 +60,13 @@ struct Line {
     /// 0 = within limits, 1 = CPU, 2 = wall. Stays until the call ends: a guest that catches the error meets it
     /// again at its next step.
     over: AtomicU8,
+    /// Time that the watchdog saw the call running, and 1 from its first look on.
+    seen_ns: AtomicU64,
+    /// The guest's clocks at its first look; the CPU's is 0 before.
     base_cpu_ns: AtomicU64,
-    base_wall_ns: AtomicU64,
+    base_seen_ns: AtomicU64,
+    /// The wall ceiling of the calls to come.
+    wall_ns: AtomicU64,
 }
 
 /// One guest instance's leash. Calls start and end from the instance's own thread.
@@ -78,6 +87,7 @@ pub struct Collar {
 impl Leash {
     /// The end that the guest's interrupt holds, with the limits of the calls to come.
     pub fn collar(&self, limits: TimeLimits) -> Collar {
+        self.line.wall_ns.store(nanoseconds(limits.wall), Ordering::Relaxed);
         Collar { line: Arc::clone(&self.line), limits }
     }
 
@@ -85,7 +95,8 @@ impl Leash {
     pub fn start(&self) {
         let line = &*self.line;
         line.over.store(0, Ordering::Relaxed);
-        line.base_wall_ns.store(0, Ordering::Relaxed);
+        line.base_cpu_ns.store(0, Ordering::Relaxed);
+        line.seen_ns.store(0, Ordering::Relaxed);
         line.due.store(false, Ordering::Relaxed);
         line.running.store(true, Ordering::Release);
     }
@@ -95,9 +106,12 @@ impl Leash {
     pub fn end(&self) -> (Option<Duration>, Option<Overrun>) {
         let line = &*self.line;
         line.running.store(false, Ordering::Release);
-        let spent = (line.base_wall_ns.load(Ordering::Relaxed) != 0)
-            .then(|| Duration::from_nanos(cpu_ns().saturating_sub(line.base_cpu_ns.load(Ordering::Relaxed))));
-        (spent, overrun(line.over.load(Ordering::Relaxed)))
+        let base = line.base_cpu_ns.load(Ordering::Relaxed);
+        let spent = (base != 0).then(|| Duration::from_nanos(cpu_ns().saturating_sub(base)));
+        // A handler that waited for an answer as long as it may is only just in time.
+        let late = line.wall_ns.load(Ordering::Relaxed).saturating_add(nanoseconds(IDLE_TICK));
+        let over = overrun(line.over.load(Ordering::Relaxed));
+        (spent, over.or_else(|| (line.seen_ns.load(Ordering::Relaxed) >= late).then_some(Overrun::Wall)))
     }
 }
 
@@ -116,17 +130,17 @@ impl Collar {
             return Some(over);
         }
         line.due.store(false, Ordering::Relaxed);
-        let (cpu, wall) = (cpu_ns(), wall_ns());
-        let base = line.base_wall_ns.load(Ordering::Relaxed);
+        let (cpu, seen) = (cpu_ns(), line.seen_ns.load(Ordering::Relaxed));
+        let base = line.base_cpu_ns.load(Ordering::Relaxed);
         if base == 0 {
-            line.base_cpu_ns.store(cpu, Ordering::Relaxed);
-            line.base_wall_ns.store(wall.max(1), Ordering::Relaxed);
-            return None;
+            line.base_cpu_ns.store(cpu.max(1), Ordering::Relaxed);
+            line.base_seen_ns.store(seen, Ordering::Relaxed);
         }
-        let cpu_spent = cpu.saturating_sub(line.base_cpu_ns.load(Ordering::Relaxed));
-        let over = if u128::from(cpu_spent) >= self.limits.hard_cpu.as_nanos() {
+        let since = seen.saturating_sub(line.base_seen_ns.load(Ordering::Relaxed));
+        let spent = cpu.saturating_sub(base).min(since);
+        let over = if spent >= nanoseconds(self.limits.hard_cpu) {
             1
-        } else if u128::from(wall.saturating_sub(base)) >= self.limits.wall.as_nanos() {
+        } else if seen >= nanoseconds(self.limits.wall) {
             2
         } else {
             return None;
@@ -148,16 +162,16 @@ fn overrun(code: u8) -> Option<Overrun> {
 /// CPU time of the calling thread. Read here and not through `types::Clock`: a budget is about this machine's real
 /// work, in a simulation too.
 fn cpu_ns() -> u64 {
-    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+    now_ns(ClockId::ThreadCPUTime)
 }
 
-/// Wall time for the ceiling; for the same reason not `types::Clock`.
-fn wall_ns() -> u64 {
-    nanoseconds(clock_gettime(ClockId::Monotonic))
-}
-
-fn nanoseconds(time: rustix::time::Timespec) -> u64 {
+fn now_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]
@@ -213,11 +227,20 @@ impl Drop for Watchdog {
 
 fn tick(shared: &Shared) {
     let mut lines = shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = now_ns(ClockId::Monotonic);
     while !shared.stop.load(Ordering::Relaxed) {
         let mut busy = false;
+        let now = now_ns(ClockId::Monotonic);
+        // What took longer was a pause of the machine, or its load, and no time that a guest had.
+        let step = now.saturating_sub(last).min(nanoseconds(IDLE_TICK));
+        last = now;
         lines.retain(|line| {
             let Some(line) = line.upgrade() else { return false };
             if line.running.load(Ordering::Acquire) {
+                let seen = line.seen_ns.load(Ordering::Relaxed);
+                let more = if seen == 0 { 1 } else { seen + step };
+                // Fails where the next call has started meanwhile, which this step is none of.
+                let _ = line.seen_ns.compare_exchange(seen, more, Ordering::Relaxed, Ordering::Relaxed);
                 line.due.store(true, Ordering::Relaxed);
                 busy = true;
             }
@@ -273,6 +296,47 @@ mod tests {
         };
         assert_eq!(over, Overrun::Wall);
         leash.end();
+    }
+
+    #[test]
+    fn a_call_that_nothing_interrupts_is_noticed_when_it_ends() {
+        let watchdog = Watchdog::start().unwrap();
+        let leash = watchdog.leash();
+        let limits = TimeLimits { wall: Duration::from_millis(100), ..TimeLimits::default() };
+        let collar = leash.collar(limits);
+        // In a library, say, for as long as this.
+        let call = |time: Duration| {
+            leash.start();
+            while leash.line.seen_ns.load(Ordering::Relaxed) < nanoseconds(time) {
+                std::thread::park_timeout(TICK);
+            }
+        };
+        call(TICK);
+        assert_eq!(leash.end(), (None, None));
+        call(2 * limits.wall);
+        assert_eq!(leash.end(), (None, Some(Overrun::Wall)));
+        call(2 * limits.wall);
+        assert_eq!(collar.check(), Some(Overrun::Wall), "its first look is late, and tells at once");
+        leash.end();
+    }
+
+    #[test]
+    fn a_pause_that_the_cpu_clock_counts_convicts_nobody() {
+        let (line, limits) = (Arc::new(Line::default()), TimeLimits::default());
+        let collar = Collar { line: Arc::clone(&line), limits };
+        let look = |seen: Duration, base_cpu_ns: u64| {
+            line.due.store(true, Ordering::Relaxed);
+            line.seen_ns.store(nanoseconds(seen), Ordering::Relaxed);
+            line.base_cpu_ns.store(base_cpu_ns, Ordering::Relaxed);
+            collar.check()
+        };
+        // The thread's clock has run ahead by more than the limit, and the watchdog took one step meanwhile.
+        while cpu_ns() < 2 * nanoseconds(limits.hard_cpu) {
+            std::hint::spin_loop();
+        }
+        assert_eq!(look(TICK, 1), None);
+        assert_eq!(look(IDLE_TICK, 1), None);
+        assert_eq!(look(limits.hard_cpu, 1), Some(Overrun::Cpu), "enough steps, enough work");
     }
 
     #[test]

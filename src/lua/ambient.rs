@@ -81,15 +81,7 @@ impl Host {
             "state_keys",
             lua.create_function(move |_, prefix: String| {
                 let seat = lock(&seat);
-                let mut keys: std::collections::BTreeSet<String> =
-                    lock(&seat.space).keys(&prefix, seat.pts_ns).map(str::to_owned).collect();
-                for (key, write) in seat.writes.iter().filter(|(k, _)| k.starts_with(&prefix)) {
-                    match write {
-                        Some(_) => drop(keys.insert(key.clone())),
-                        None => drop(keys.remove(key)),
-                    }
-                }
-                Ok(keys.into_iter().collect::<Vec<_>>())
+                Ok(seat.writes.keys(&lock(&seat.space), &prefix, seat.pts_ns))
             })?,
         )
     }
@@ -273,22 +265,13 @@ fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64
     let now_ns = writable(seat, ttl)?;
     let space: Arc<Mutex<Space>> = Arc::clone(&seat.space);
     if value.is_nil() {
-        // What is not there needs no note, or a loop of deletions would fill the host.
-        let there = lock(&space).bytes_of(&key) > 0;
-        if there {
-            seat.writes.insert(key, None);
-        } else {
-            seat.writes.remove(&key);
-        }
+        seat.writes.delete(&lock(&space), key);
         return Ok(());
     }
     let value = Kept::Json(convert::from_lua(value, &mut { most })?);
-    let bytes = size(&key, &value);
-    let pending: usize =
-        seat.writes.iter().filter(|(k, _)| **k != key).filter_map(|(k, w)| w.as_ref().map(|e| size(k, &e.value))).sum();
-    if !lock(&space).fits(&key, pending + bytes, most, now_ns) {
-        return Err(format!("the state is full: {most} bytes per source"));
+    let entry = Entry { value, expires_ns: end(now_ns, ttl) };
+    match seat.writes.set(&mut lock(&space), key, entry, most, now_ns) {
+        true => Ok(()),
+        false => Err(format!("the state is full: {most} bytes per source")),
     }
-    seat.writes.insert(key, Some(Entry { value, expires_ns: end(now_ns, ttl) }));
-    Ok(())
 }

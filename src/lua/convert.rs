@@ -63,7 +63,12 @@ fn from_lua_at(value: &LuaValue, budget: &mut usize, depth: usize) -> Result<Val
 /// A list where all keys are 1..n, else an object where all keys are texts.
 fn from_table(table: &mlua::Table, budget: &mut usize, depth: usize) -> Result<Value, String> {
     let length = table.raw_len();
-    let (mut items, mut fields) = (Vec::new(), Map::new());
+    let gap = || "a table's keys are texts, or the numbers 1 to n without a gap".to_owned();
+    // What is kept takes 8 bytes at least: nothing is made ready for a list that is too long anyway.
+    if length > *budget / 8 {
+        return Err(too_large());
+    }
+    let (mut items, mut fields) = (vec![None; length], Map::new());
     for pair in table.pairs::<LuaValue, LuaValue>() {
         let (key, value) = pair.map_err(|e| e.to_string())?;
         match key {
@@ -72,13 +77,15 @@ fn from_table(table: &mlua::Table, budget: &mut usize, depth: usize) -> Result<V
                 spend(budget, key.len())?;
                 fields.insert(key, from_lua_at(&value, budget, depth)?);
             }
-            // `pairs` visits the list part in order.
-            LuaValue::Integer(_) | LuaValue::Number(_) if items.len() < length => {
-                items.push(from_lua_at(&value, budget, depth)?);
+            // A whole number. Not all lists are visited in order.
+            LuaValue::Integer(key) => {
+                let place = usize::try_from(key).ok().and_then(|key| items.get_mut(key.checked_sub(1)?));
+                *place.ok_or_else(gap)? = Some(from_lua_at(&value, budget, depth)?);
             }
-            _ => return Err("a table's keys are texts, or the numbers 1 to n without a gap".to_owned()),
+            _ => return Err(gap()),
         }
     }
+    let items = items.into_iter().collect::<Option<Vec<_>>>().ok_or_else(gap)?;
     match (items.is_empty(), fields.is_empty()) {
         (false, true) => Ok(Value::Array(items)),
         (true, _) => Ok(Value::Object(fields)),
@@ -87,6 +94,10 @@ fn from_table(table: &mlua::Table, budget: &mut usize, depth: usize) -> Result<V
 }
 
 fn spend(budget: &mut usize, bytes: usize) -> Result<(), String> {
-    *budget = budget.checked_sub(bytes).ok_or("it is larger than the state may be")?;
+    *budget = budget.checked_sub(bytes).ok_or_else(too_large)?;
     Ok(())
+}
+
+fn too_large() -> String {
+    "it is larger than the state may be".to_owned()
 }

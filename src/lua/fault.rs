@@ -4,6 +4,8 @@ use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
 
 /// Longest message of a fault.
 const LINE_BYTES_MAX: usize = 1000;
+/// What the VM puts between a message and where it came from.
+const TRACEBACK: &str = "\nstack traceback:";
 
 /// The error's first line, without tracebacks and wrappers.
 pub(super) fn line(error: &mlua::Error) -> String {
@@ -14,7 +16,7 @@ pub(super) fn line(error: &mlua::Error) -> String {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    let text = text.split("\nstack traceback:").next().unwrap_or_default().trim();
+    let text = text.split(TRACEBACK).next().unwrap_or_default().trim();
     let text = text.lines().next().unwrap_or_default();
     // Raised by the library on behalf of our own part of the API: that place helps nobody.
     let text = match text.strip_prefix("dsengine:").and_then(|rest| rest.split_once(": ")) {
@@ -30,6 +32,24 @@ pub(super) fn line(error: &mlua::Error) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+/// Where the script called what our own part of the API, or a function of the host's, raised the error in.
+fn caller(error: &mlua::Error) -> Option<&str> {
+    let traceback = match error {
+        mlua::Error::WithContext { cause, .. } => return caller(cause),
+        mlua::Error::CallbackError { traceback, .. } => traceback,
+        mlua::Error::RuntimeError(message) if message.starts_with("dsengine:") => message.split_once(TRACEBACK)?.1,
+        _ => return None,
+    };
+    // Lines like `scripts/x.lua:12: in function 'detect'`, innermost first.
+    let places = traceback.lines().filter_map(|line| line.trim_start().split_once(": in ")).map(|(place, _)| place);
+    places.filter(|place| !place.starts_with("dsengine:")).find(|place| is_place(place))
+}
+
+/// Whether the text looks like `file.lua:12`.
+fn is_place(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn out_of_memory(error: &mlua::Error) -> bool {
@@ -64,10 +84,8 @@ pub(super) fn of(
         return Fault { kind: FaultKind::Memory, message };
     }
     let text = line(error);
-    // A place looks like `file.lua:12:`; an error raised without one (level 0, a table) gets the file.
-    let placed = text.split(": ").next().is_some_and(|place| {
-        place.rsplit_once(':').is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    });
-    let message = if placed { text } else { format!("{file}: {text}") };
+    // An error raised without a place (level 0, a table) gets the file.
+    let placed = text.split(": ").next().is_some_and(is_place);
+    let message = if placed { text } else { format!("{}: {text}", caller(error).unwrap_or(file)) };
     Fault { kind: FaultKind::Error, message }
 }

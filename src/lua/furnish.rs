@@ -19,6 +19,7 @@ pub(super) struct Parts {
     pub(super) find: Function,
     pub(super) call: Function,
     pub(super) resume: Function,
+    pub(super) hand_over: Function,
 }
 
 pub(super) struct FrameParts {
@@ -30,7 +31,8 @@ pub(super) struct FrameParts {
 
 /// A fresh VM with the API in it, its sandbox closed.
 pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)> {
-    let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(false))?;
+    // With the default options `pcall` is Luau's own, which a coroutine can yield out of.
+    let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
     let globals = lua.globals();
     globals.get::<Table>("math")?.get::<Function>("randomseed")?.call::<()>(script.seed())?;
     let table = host.table(&lua)?;
@@ -70,8 +72,9 @@ pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)
         globals.raw_set(name, Value::Nil)?;
     }
     lua.sandbox(true)?;
-    let [find, call, resume] = ["find", "call", "resume"].map(|name| ambient.raw_get::<Function>(name));
-    Ok((lua, Parts { frame, find: find?, call: call?, resume: resume? }))
+    let [find, call, resume, hand_over] =
+        ["find", "call", "resume", "hand_over"].map(|name| ambient.raw_get::<Function>(name));
+    Ok((lua, Parts { frame, find: find?, call: call?, resume: resume?, hand_over: hand_over? }))
 }
 
 /// Puts in the globals of strategies.

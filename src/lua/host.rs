@@ -150,12 +150,16 @@ impl Host {
         let seat = Arc::clone(&self.seat);
         table.raw_set(
             "edit",
-            lua.create_function(move |_, (index, label, confidence): (u32, Option<String>, Option<f32>)| {
+            lua.create_function(move |_, (index, label, confidence): (u32, Option<LuaString>, Option<f32>)| {
                 let mut seat = lock(&seat);
                 // One edit per detection and call at most doubles the frame's own size.
                 if seat.verdict.edits.len() >= 4 * seat.boxes.len() {
                     return Ok(Some("frame:edit: more than four edits per detection in one call".to_owned()));
                 }
+                let label = match label.as_ref().map(utf8).transpose() {
+                    Ok(label) => label,
+                    Err(problem) => return Ok(Some(format!("frame:edit: {problem}"))),
+                };
                 if let Some(problem) = wrong(label.as_deref(), confidence) {
                     return Ok(Some(format!("frame:edit: {problem}")));
                 }
@@ -167,19 +171,21 @@ impl Host {
         table.raw_set(
             "add",
             lua.create_function(
-                move |_, (label, class_id, confidence, x, y, width, height): (String, u32, f32, f32, f32, f32, f32)| {
+                move |_, (label, class_id, confidence, x, y, w, h): (LuaString, u32, f32, f32, f32, f32, f32)| {
                     let mut seat = lock(&seat);
                     if seat.verdict.added.len() >= most {
                         return Ok(Some(format!("more than {most} detections added in one call")));
                     }
+                    let label = match utf8(&label) {
+                        Ok(label) => label,
+                        Err(problem) => return Ok(Some(problem)),
+                    };
                     if let Some(problem) = wrong(Some(&label), Some(confidence)) {
                         return Ok(Some(problem));
                     }
-                    let bbox = BBox { x, y, width, height };
+                    let bbox = BBox { x, y, width: w, height: h };
                     if bbox.clamped().is_none() {
-                        return Ok(Some(format!(
-                            "nothing of the box {x}, {y}, {width}, {height} is in the picture (0..1)"
-                        )));
+                        return Ok(Some(format!("nothing of the box {x}, {y}, {w}, {h} is in the picture (0..1)")));
                     }
                     seat.verdict.added.push(Detection::new(label, class_id, confidence, bbox));
                     Ok(None)
@@ -240,6 +246,10 @@ fn bounded(text: &LuaString, most: usize) -> (String, bool) {
         text.push('…');
     }
     (text, cut)
+}
+
+fn utf8(label: &LuaString) -> Result<String, String> {
+    label.to_str().map(|text| text.to_owned()).map_err(|_| "the label is not UTF-8".to_owned())
 }
 
 /// What `strategy::apply` would refuse, said at the script's own line.

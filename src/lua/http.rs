@@ -47,6 +47,8 @@ impl Host {
                     let timeout = timeout.min(left);
                     match outside.send(Request { method, url, headers, body, timeout }, &host) {
                         Ok(response) => Ok((Value::Table(answer(lua, &response)?), None, None)),
+                        // Trying again would not help: the script or the configuration has to change.
+                        Err(failure @ (Failure::Denied(_) | Failure::Invalid(_))) => refused(failure.to_string()),
                         Err(failure) => Ok((Value::Nil, Some(failure.to_string()), None)),
                     }
                 },

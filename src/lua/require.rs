@@ -43,7 +43,8 @@ impl Modules {
             return Err(format!("'{name}' is no module name; write it like 'lib/geometry'"));
         }
         for root in &self.roots {
-            let path = root.join(relative).with_extension("lua");
+            // Put at the end: `with_extension` would take `util.math` for `util`.
+            let path = root.join(format!("{name}.lua"));
             let Some(bytes) = self.beside.once(&path, || self.read_file(root, &path))? else { continue };
             let text =
                 String::from_utf8(bytes.to_vec()).map_err(|_| format!("{}: this is not text", path.display()))?;

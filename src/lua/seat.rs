@@ -9,11 +9,11 @@
 //!    then, per origin, u8 marks; per zone, u8 "computed"; per zone and origin, u8 inside
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::host::lock;
-use crate::guest::{Space, Write};
+use crate::guest::{Space, Writes};
 use crate::strategy::{Verdict, View};
 use crate::track::Tracks;
 use crate::types::{Attributes, BBox, Picture, Zone};
@@ -49,7 +49,7 @@ pub(super) struct Seat {
     pub(super) capacity: usize,
     pub(super) verdict: Verdict,
     pub(super) space: Arc<Mutex<Space>>,
-    pub(super) writes: BTreeMap<String, Write>,
+    pub(super) writes: Writes,
     pub(super) alerts_dropped: u64,
     pub(super) messages_cut: u64,
 }
@@ -72,7 +72,7 @@ impl Seat {
             capacity: 0,
             verdict: Verdict::default(),
             space,
-            writes: BTreeMap::new(),
+            writes: Writes::default(),
             alerts_dropped: 0,
             messages_cut: 0,
         }
@@ -106,7 +106,7 @@ impl Seat {
     /// Takes in what a call that succeeded wrote.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            lock(&self.space).commit(&mut self.writes);
+            self.writes.commit(&mut lock(&self.space));
         }
     }
 

@@ -66,11 +66,6 @@ impl Vm {
         let limits = &script.home.limits;
         let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
         let seat = Arc::clone(&host.seat);
-        // Bound to the new VM by its first frame.
-        {
-            let mut seat = lock(&seat);
-            (seat.buffer, seat.capacity, seat.zones) = (None, 0, Vec::new());
-        }
         let (lua, parts) = furnish(script, host).map_err(broken)?;
         let mut vm = Self {
             entry: Entry { instance: Value::Nil, found: lua.create_table().map_err(broken)? },
@@ -84,6 +79,8 @@ impl Vm {
             collected_at: 0,
             cycles_due: 0,
         };
+        // No frame yet, but the source's zones: a script may check the names in its config while it loads.
+        vm.bind(&mut lock(&vm.seat), ROWS_MIN, &script.home.zones, script).map_err(broken)?;
         vm.run_top_level(script)?;
         Ok(vm)
     }
@@ -119,7 +116,6 @@ impl Vm {
             frame.enter.call::<()>((&instance, &found)).map_err(broken)?;
         }
         self.entry = Entry { instance, found };
-        // The zones a script names in its config are checked by their first use; nothing of the frame is known yet.
         self.guard(self.everyday(script));
         Ok(())
     }
@@ -166,7 +162,8 @@ impl Vm {
         self.lua.set_interrupt(move |lua| match collar.check() {
             None => Ok(VmState::Continue),
             Some(_) => {
-                lock(&place).get_or_insert_with(|| script_line(lua));
+                let mut place = lock(&place);
+                *place = place.take().or_else(|| script_line(lua));
                 Err(mlua::Error::runtime("stopped by the time limit"))
             }
         });
@@ -240,14 +237,16 @@ impl Vm {
     /// What the script hands to its successor: a value as JSON, or nothing.
     pub(super) fn suspend(&mut self, script: &Script) -> Result<Vec<u8>, Fault> {
         let Entry { instance, found } = &self.entry;
-        let value = self.loading(script, Some(SUSPENDING), || match found.raw_get::<Value>("suspend")? {
-            Value::Nil => Ok(Value::Nil),
-            suspend => self.parts.call.call((instance, suspend)),
+        let most = script.home.limits.state_bytes;
+        let kept = self.loading(script, Some(SUSPENDING), || {
+            let value: Value = match found.raw_get::<Value>("suspend")? {
+                Value::Nil => return Ok(None),
+                suspend => self.parts.call.call((instance, suspend))?,
+            };
+            self.parts.hand_over.call::<()>(&value)?;
+            Ok((!value.is_nil()).then(|| convert::from_lua(&value, &mut { most })))
         })?;
-        if value.is_nil() {
-            return Ok(Vec::new());
-        }
-        let json = convert::from_lua(&value, &mut { script.home.limits.state_bytes });
+        let Some(json) = kept else { return Ok(Vec::new()) };
         json.map(|json| json.to_string().into_bytes()).map_err(|what| Fault {
             kind: FaultKind::Verdict,
             message: format!("{}: what suspend returned: {what}", script.file),
@@ -278,19 +277,24 @@ impl Vm {
         result
     }
 
+    /// A buffer for frames of up to `capacity` rows, and the source's zones.
+    fn bind(&self, seat: &mut Seat, capacity: usize, zones: &[Zone], script: &Script) -> mlua::Result<()> {
+        let Some(frame) = &self.parts.frame else { return Ok(()) };
+        let buffer = self.lua.create_buffer_with_capacity(seat::bytes(capacity, zones.len()))?;
+        let (names, numbers) = zone_tables(&self.lua, zones)?;
+        frame.bind.call::<()>((&buffer, capacity, names, numbers, script.source()))?;
+        (seat.buffer, seat.capacity, seat.zones) = (Some(buffer), capacity, zones.to_vec());
+        Ok(())
+    }
+
     /// Puts the frame where the prelude reads it.
     fn fill(&mut self, view: &View<'_>, script: &Script) -> mlua::Result<()> {
         let mut seat = lock(&self.seat);
         seat.take(view, script.home.grants.has.pixels);
         let rows = view.frame.detections.len();
-        if seat.buffer.is_none() || rows > seat.capacity || seat.zones != view.zones {
-            seat.capacity = rows.next_power_of_two().max(ROWS_MIN).max(seat.capacity);
-            seat.zones = view.zones.to_vec();
-            let buffer = self.lua.create_buffer_with_capacity(seat::bytes(seat.capacity, seat.zones.len()))?;
-            let (names, numbers) = zone_tables(&self.lua, &seat.zones)?;
-            let Some(frame) = &self.parts.frame else { return Ok(()) };
-            frame.bind.call::<()>((&buffer, seat.capacity, names, numbers, script.source()))?;
-            seat.buffer = Some(buffer);
+        if rows > seat.capacity || seat.zones != view.zones {
+            let capacity = rows.next_power_of_two().max(seat.capacity);
+            self.bind(&mut seat, capacity, view.zones, script)?;
         }
         self.labels.bound();
         let Some(FrameParts { labels: table, .. }) = &self.parts.frame else { return Ok(()) };
@@ -367,15 +371,13 @@ fn zone_tables(lua: &Lua, zones: &[Zone]) -> mlua::Result<(Table, Table)> {
 }
 
 /// `scripts/x.lua:12` of the innermost function that is the script's own.
-fn script_line(lua: &Lua) -> String {
-    (0..64)
-        .find_map(|level| {
-            lua.inspect_stack(level, |function| {
-                let source = function.source();
-                let file = source.short_src.as_deref().filter(|s| *s != "dsengine" && *s != "[C]");
-                file.zip(function.current_line()).map(|(file, line)| format!("{file}:{line}"))
-            })
-            .flatten()
+fn script_line(lua: &Lua) -> Option<String> {
+    (0..64).find_map(|level| {
+        lua.inspect_stack(level, |function| {
+            let source = function.source();
+            let file = source.short_src.as_deref().filter(|s| *s != "dsengine" && *s != "[C]");
+            file.zip(function.current_line()).map(|(file, line)| format!("{file}:{line}"))
         })
-        .unwrap_or_default()
+        .flatten()
+    })
 }

@@ -31,3 +31,16 @@ pub struct Health {
     /// Alert messages cut to the longest allowed.
     pub messages_cut: u64,
 }
+
+impl Health {
+    /// What went over a limit without failing the call, by the `what` of `dsengine_strategy_limited_total`.
+    pub fn limited(&self) -> [(&'static str, u64); 5] {
+        [
+            ("slow_calls", self.slow),
+            ("alerts", self.alerts_dropped),
+            ("messages_cut", self.messages_cut),
+            ("log_lines", self.log_lines_dropped),
+            ("skipped", self.skipped),
+        ]
+    }
+}

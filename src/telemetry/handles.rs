@@ -34,15 +34,21 @@ impl StrategyMetrics {
         self.faults.with_label_values(&[&*self.name, self.source.as_str(), kind]).inc();
     }
 
-    /// Brings the counter of `what` went over a limit up to `total`.
-    pub fn limited(&self, what: &'static str, total: u64) {
-        if total > 0 {
-            let counter = self.limited.with_label_values(&[&*self.name, self.source.as_str(), what]);
-            counter.inc_by(total.saturating_sub(counter.get()));
+    /// Shows these kinds of fault with none of each, so that the first is seen as a rise.
+    pub fn may_fault(&self, kinds: impl IntoIterator<Item = &'static str>) {
+        for kind in kinds {
+            self.faults.with_label_values(&[&*self.name, self.source.as_str(), kind]);
         }
     }
 
-    /// Counts a frame that a shadow judged: `same`, `different` or `fault`.
+    /// Counts `more` of `what` went over a limit.
+    pub fn limited(&self, what: &'static str, more: u64) {
+        if more > 0 {
+            self.limited.with_label_values(&[&*self.name, self.source.as_str(), what]).inc_by(more);
+        }
+    }
+
+    /// Counts a frame that a shadow was shown: `same`, `different`, `fault` or `skipped`.
     pub fn shadow(&self, verdict: &'static str) {
         self.shadow.with_label_values(&[&*self.name, self.source.as_str(), verdict]).inc();
     }
@@ -58,7 +64,10 @@ pub struct VersionMetrics {
 }
 
 impl VersionMetrics {
-    /// Counts a reload by its result: `ok`, `rejected` or `rolled_back`.
+    /// What a reload may come to.
+    pub(super) const RESULTS: [&'static str; 3] = ["ok", "rejected", "rolled_back"];
+
+    /// Counts a reload by its result, one of [`Self::RESULTS`].
     pub fn reload(&self, result: &'static str) {
         self.reloads.with_label_values(&[&*self.name, result]).inc();
     }

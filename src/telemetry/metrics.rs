@@ -120,7 +120,7 @@ pub const TABLE: &[Definition] = &[
         "dsengine_strategy_shadow_total",
         C,
         &["strategy", "source", "verdict"],
-        "Frames judged by a shadow, by how its verdict compares: same, different, fault.",
+        "Frames shown to a shadow, by how its verdict compares: same, different, fault, skipped while it is switched off.",
     ),
     row(
         "dsengine_strategy_generation",
@@ -368,6 +368,9 @@ impl Metrics {
     pub fn versions(&self, name: &str) -> VersionMetrics {
         let f = &self.families;
         let generation = f.generation.with_label_values(&[name]);
+        for result in VersionMetrics::RESULTS {
+            f.reloads.with_label_values(&[name, result]);
+        }
         VersionMetrics { name: name.into(), generation, reloads: f.reloads.clone() }
     }
 
@@ -538,6 +541,23 @@ pub(super) mod tests {
         assert!(page.contains("dsengine_frames_total{source=\"yard\"} 1"));
         metrics.source(&"gate".into()).frames_judged.inc();
         assert!(metrics.render().contains("dsengine_frames_total{source=\"gate\"} 1"));
+    }
+
+    #[test]
+    fn what_is_alerted_on_is_there_before_it_happens() {
+        let metrics = Metrics::new(Arc::new(Manual::default()));
+        let source = metrics.source(&"gate".into());
+        metrics.strategy("loitering", &"gate".into()).may_fault(["time", "memory"]);
+        metrics.versions("loitering");
+        let page = metrics.render();
+        for series in [
+            "dsengine_frames_dropped_total{reason=\"overload\",source=\"gate\"} 0",
+            "dsengine_strategy_faults_total{kind=\"memory\",source=\"gate\",strategy=\"loitering\"} 0",
+            "dsengine_strategy_reloads_total{result=\"rolled_back\",strategy=\"loitering\"} 0",
+        ] {
+            assert!(page.contains(series), "{series}: {page}");
+        }
+        assert!(source.drops().is_empty(), "what did not happen is on the page only");
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::types::{Clock, SourceId};
 
 /// Most classes, reasons or rules with series of their own per source; what comes later is counted as `other`.
 const NAMES_MAX: usize = 64;
+/// The usual reasons, shown from the start: the first drop of each is seen as a rise.
+const DROP_REASONS: [&str; 8] =
+    ["cut_off", "fps", "inference_error", "late", "overload", "overrun", "stopping", "strategy_fault"];
 /// The label value of what is beyond the limit.
 const OTHER: &str = "other";
 
@@ -126,6 +129,7 @@ impl SourceMetrics {
     pub(super) fn new(metrics: &Metrics, source: &SourceId) -> Self {
         let f = &metrics.families;
         let name = &[source.as_str()];
+        let drops = DROP_REASONS.map(|r| (r.into(), f.dropped.with_label_values(&[source.as_str(), r]))).into_iter();
         Self(Arc::new(Series {
             source: source.clone(),
             clock: metrics.clock.clone(),
@@ -139,7 +143,7 @@ impl SourceMetrics {
             rate: Mutex::default(),
             latency: Stage::ALL.map(|s| f.latency.with_label_values(&[source.as_str(), s.as_str()])),
             states: Mutex::default(),
-            drops: Mutex::default(),
+            drops: Mutex::new(drops.collect()),
             classes: Mutex::default(),
             rules: Mutex::default(),
             families: Lookups {
@@ -224,9 +228,10 @@ impl Series {
             .inc_by(count);
     }
 
-    /// Drops so far, by reason.
+    /// Drops so far, by reason: of each there were.
     pub fn drops(&self) -> BTreeMap<String, u64> {
-        lock(&self.drops).iter().map(|(reason, c)| (reason.to_string(), c.get())).collect()
+        let drops = lock(&self.drops);
+        drops.iter().map(|(reason, c)| (reason.to_string(), c.get())).filter(|(_, count)| *count > 0).collect()
     }
 
     /// Counts detections of a class.

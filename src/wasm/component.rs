@@ -118,7 +118,10 @@ pub(super) fn is_component(bytes: &[u8], bytes_max: usize) -> Result<(), Error> 
 
 /// The error of bytes that cannot be compiled.
 pub(super) fn invalid(error: &wasmtime::Error) -> Error {
-    refused(format!("this is no valid component: {error:#}"))
+    // Of bytes that are none, the parser shows the first four, each in a line of its own.
+    let text = format!("{error:#}");
+    let line = text.lines().next().unwrap_or_default();
+    refused(format!("this is no valid component: {}", line.split(" - expected=").next().unwrap_or_default()))
 }
 
 /// [`check`] of a component that is compiled already.
@@ -248,7 +251,8 @@ mod tests {
             "exports neither dsengine:plugin/strategy nor dsengine:plugin/handler"
         );
         assert_eq!(message(&wat::parse_str("(module)").unwrap()), "this is a core module, not a component");
-        assert!(message(b"not wasm").starts_with("this is no valid component: "));
+        let told = message(b"not wasm");
+        assert!(told.starts_with("this is no valid component: ") && told.ends_with("bad magic number"), "{told}");
         assert!(message(&component(STRATEGY, all, None)[..200]).starts_with("this is no valid component: "));
     }
 }

@@ -162,17 +162,16 @@ impl Guest for WasmGuest {
     fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
         let (limits, most) = (self.home.limits.call, self.home.limits.state_bytes);
         let Some(Instance { rig, exports, .. }) = &mut self.instance else { return Ok(Vec::new()) };
+        rig.seat().call.suspending = true;
         let handed =
             rig.enter(limits, |store| exports.call_suspend(&mut *store).map_err(|e| Miss::Broke("suspend", e)));
+        rig.seat().call.suspending = false;
         match handed {
             Ok(handed) if handed.len() > most => {
                 let what = format!("hands over {} bytes, the limit is {most}", handed.len());
                 Err(fault::of(FaultKind::Verdict, &self.home.plugin, "suspend", &what))
             }
-            Ok(handed) => {
-                rig.seat().commit();
-                Ok(handed)
-            }
+            Ok(handed) => Ok(handed),
             Err(ended) => Err(self.ended(ended)),
         }
     }
@@ -180,7 +179,9 @@ impl Guest for WasmGuest {
     fn resume(&mut self, from_version: &str, state: &[u8]) -> Result<(), Fault> {
         let limits = self.home.limits.load;
         let Instance { rig, exports, .. } = self.instance()?;
+        rig.seat().call.timeless = true;
         let taken = rig.enter(limits, |store| answer("resume", exports.call_resume(&mut *store, from_version, state)));
+        rig.seat().call.timeless = false;
         match taken {
             Ok(()) => {
                 rig.seat().commit();

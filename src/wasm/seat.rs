@@ -1,6 +1,5 @@
 //! What belongs to one instance and is not its own memory: its surroundings, its bounds, the frame at hand.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -13,7 +12,7 @@ use super::engine::{CORE_INSTANCES_MAX, TABLE_ELEMENTS_MAX};
 use super::wasi::{Chance, Output};
 use crate::error::{Code, Error};
 use crate::guest::http::Wire;
-use crate::guest::{Collar, Home, Severity, TimeLimits, Write};
+use crate::guest::{Collar, Home, Severity, TimeLimits, Writes};
 use crate::track::Tracks;
 use crate::types::{Attributes, BBox, Picture, SourceId, Zone};
 
@@ -28,9 +27,7 @@ pub(super) struct Seat {
     pub(super) collar: Collar,
     pub(super) call: Call,
     /// What the call wrote to its state; it counts once the call has succeeded.
-    pub(super) writes: BTreeMap<String, Write>,
-    /// Bytes of `writes`.
-    pub(super) pending: usize,
+    pub(super) writes: Writes,
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
     pub(super) chance: Chance,
@@ -44,6 +41,10 @@ pub(super) struct Seat {
 pub(super) struct Call {
     /// The guest is loading: it may read state and not write it, so that loading touches nothing.
     pub(super) loading: bool,
+    /// The guest hands over: it may read state and not write it, because its successor may be refused.
+    pub(super) suspending: bool,
+    /// No frame is at hand, so that there is no time to count from.
+    pub(super) timeless: bool,
     /// Frame time; of a handler, its alert's.
     pub(super) pts_ns: u64,
     /// Wall-clock time of capture.
@@ -97,8 +98,8 @@ impl Seat {
         let bounds = Bounds::new(home.limits.memory_bytes);
         let call = Call { zones: Arc::clone(&home.zones), ..Call::default() };
         let wasi = wasi.build();
-        let (writes, pending) = (BTreeMap::new(), 0);
-        Ok(Self { home, bounds, collar, call, writes, pending, table, wasi, chance, output, wire })
+        let writes = Writes::default();
+        Ok(Self { home, bounds, collar, call, writes, table, wasi, chance, output, wire })
     }
 
     /// A call of at most `limits` starts.
@@ -110,7 +111,6 @@ impl Seat {
         self.call.until_ns = if self.wire.is_some() { now_ns().saturating_add(wall) } else { u64::MAX };
         self.bounds.denied = false;
         self.writes.clear();
-        self.pending = 0;
         self.output.start(self.call.pts_ns);
     }
 
@@ -125,7 +125,7 @@ impl Seat {
     /// The call succeeded: its writes count.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            super::lock(&self.home.state).commit(&mut self.writes);
+            self.writes.commit(&mut super::lock(&self.home.state));
         }
     }
 }

@@ -5,11 +5,52 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use dsengine::config::{self, Request};
+use dsengine::engine::Engine;
+use dsengine::strategy::{Fault, Strategy, Verdict, View};
+use dsengine::types::SourceId;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{Dsengine, Running, get, rss_kib, sample, testdata, write};
 use crate::sources::Camera;
+
+/// A strategy of the embedder's own that panics on its fifth frame of the source `bad`.
+struct Panics {
+    bad: bool,
+    frames: u32,
+}
+
+impl Strategy for Panics {
+    fn name(&self) -> &str {
+        "panics"
+    }
+
+    fn judge(&mut self, _view: &View<'_>) -> Result<Verdict, Fault> {
+        self.frames += 1;
+        assert!(!self.bad || self.frames < 5, "this panic belongs to the test");
+        Ok(Verdict::default())
+    }
+}
+
+#[test]
+fn a_panic_on_a_lane_breaks_its_source_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = "sources:\n  - { id: bad, uri: 'scene:street?pixels=false' }\n\
+                   \x20 - { id: good, uri: 'scene:street?pixels=false' }\n";
+    let config = Some(write(dir.path(), "config.yaml", sources));
+    let mut plan =
+        config::load(&Request { config, working_dir: dir.path().to_owned(), ..Request::default() }).unwrap().plan;
+    plan.handlers.clear();
+    let make = |source: &SourceId| Panics { bad: source.as_str() == "bad", frames: 0 };
+    let engine = Engine::builder(plan).strategy("panics", make).start().unwrap();
+    assert!(engine.handle().wait(Duration::from_secs(30)), "both sources end");
+    let summary = engine.drain(Duration::from_secs(5));
+    let (bad, good) = (&summary.sources[0], &summary.sources[1]);
+    assert!(bad.broken.as_ref().is_some_and(|why| why.contains("panicked")), "{bad:?}");
+    assert_eq!(bad.judged, 4);
+    assert!(good.broken.is_none() && good.judged == good.frames && good.frames > 100, "{good:?}");
+}
 
 /// How often a running engine is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -29,6 +29,8 @@ struct Guest {
     texts: String,
     start: &'static str,
     init: String,
+    suspend: String,
+    resume: String,
     body: String,
     /// Frames that an instance passes unchanged before `body` has its way.
     patience: u32,
@@ -38,9 +40,20 @@ struct Guest {
 impl Guest {
     /// A strategy whose `judge` runs these instructions; they leave the address of their result.
     fn strategy(body: impl Into<String>) -> Self {
-        let (world, init) = ("strategy", "(call $fine)".to_owned());
-        let (imports, texts) = (String::new(), String::new());
-        Self { world, version: "0.1.0", imports, texts, start: "", init, body: body.into(), patience: 0, extra: "" }
+        let [init, suspend, resume] = [(); 3].map(|()| "(call $fine)".to_owned());
+        Self {
+            world: "strategy",
+            version: "0.1.0",
+            imports: String::new(),
+            texts: String::new(),
+            start: "",
+            init,
+            suspend,
+            resume,
+            body: body.into(),
+            patience: 0,
+            extra: "",
+        }
     }
 
     /// A handler whose `handle-alert` runs these instructions.
@@ -66,7 +79,7 @@ impl Guest {
     }
 
     fn wat(&self) -> String {
-        let Self { world, version, imports, texts, start, init, body, patience, extra } = self;
+        let Self { world, version, imports, texts, start, init, suspend, resume, body, patience, extra } = self;
         let body = match patience {
             0 => body.clone(),
             patience => format!(
@@ -82,8 +95,8 @@ impl Guest {
         if *world == "strategy" {
             functions += &export("should-process", DETECTION, "(i32.const 1)");
             functions += &export("judge", JUDGE, &format!("{body} (global.set $top (i32.const {HEAP}))"));
-            functions += &export("suspend", "(result i32)", "(call $fine)");
-            functions += &export("resume", "(param i32 i32 i32 i32) (result i32)", "(call $fine)");
+            functions += &export("suspend", "(result i32)", suspend);
+            functions += &export("resume", "(param i32 i32 i32 i32) (result i32)", resume);
         } else {
             let body = format!("{body} (global.set $top (i32.const {HEAP}))");
             functions += &export("handle-alert", "(param $alert i32) (result i32)", &body);
@@ -451,6 +464,47 @@ pub(crate) fn counter() -> Vec<u8> {
                 (then (i64.load (i32.load offset=4 (i32.const {ANSWER})))) (else (i64.const 0)))))
          (call $state.set {key} (i32.const {NUMBER}) (i32.const 8) (i32.const 0) (i64.const 0) (i32.const {ANSWER}))
          (if (i32.load8_u (i32.const {ANSWER})) (then unreachable))
+         (call $fine)"
+    );
+    guest.build()
+}
+
+/// A guest, and instructions with which it sets `calls` to 1, for a second of frame time or for good.
+fn setting(for_a_second: bool) -> (Guest, String) {
+    let mut guest = Guest::strategy("(call $fine)").import("state", "set", "(param i32 i32 i32 i32 i32 i64 i32)");
+    let key = guest.text("calls");
+    let set = format!(
+        "(i64.store (i32.const {NUMBER}) (i64.const 1))
+         (call $state.set {key} (i32.const {NUMBER}) (i32.const 8) (i32.const {ttl}) (i64.const 1000) (i32.const {ANSWER}))
+         (call $fine)",
+        ttl = u8::from(for_a_second),
+    );
+    (guest, set)
+}
+
+/// Writes its state while it hands over.
+pub(crate) fn sets_in_suspend() -> Vec<u8> {
+    let (guest, suspend) = setting(false);
+    Guest { suspend, ..guest }.build()
+}
+
+/// Writes its state while it takes over.
+pub(crate) fn sets_in_resume(for_a_second: bool) -> Vec<u8> {
+    let (guest, resume) = setting(for_a_second);
+    Guest { resume, ..guest }.build()
+}
+
+/// Sets `n`, in the state over all sources, to this text and adds one to it.
+pub(crate) fn adds_to(text: &str) -> Vec<u8> {
+    let mut guest = Guest::strategy("").import("shared-state", "set", "(param i32 i32 i32 i32 i32 i64 i32)").import(
+        "shared-state",
+        "add",
+        "(param i32 i32 f64 i32 i64 i32)",
+    );
+    let (key, value) = (guest.text("n"), guest.text(text));
+    guest.body = format!(
+        "(call $shared-state.set {key} {value} (i32.const 0) (i64.const 0) (i32.const {ANSWER}))
+         (call $shared-state.add {key} (f64.const 1) (i32.const 0) (i64.const 0) (i32.const {ANSWER}))
          (call $fine)"
     );
     guest.build()

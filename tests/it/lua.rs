@@ -179,6 +179,37 @@ fn a_selection_is_iterated_counted_and_collected() {
 }
 
 #[test]
+fn a_selection_of_an_earlier_frame_is_refused() {
+    for (body, message) in [
+        ("frame:keep(old)", "frame:keep: this selection is of an earlier frame; call frame:select again"),
+        (
+            "frame:alert{ rule = 'r', detections = old }",
+            "frame:alert: this selection is of an earlier frame; call frame:select again",
+        ),
+        ("old:collect()", "selection:collect: this selection is of an earlier frame; call frame:select again"),
+    ] {
+        let text = format!("local old\nfunction detect(frame)\nold = old or frame:select{{}}\n{body}\nend");
+        let mut camera = camera(&text);
+        camera.see(vec![person(0.2, 0.5, 0.9)]).unwrap();
+        assert_eq!(camera.fault(vec![person(0.2, 0.5, 0.9)]).1, format!("scripts/x.lua:4: {message}"));
+    }
+}
+
+#[test]
+fn a_script_knows_its_sources_zones_while_it_loads() {
+    let place = || home(Needs::default(), &StateStore::default()).with_zones(&[zone("door", 0.5, 0.0, 1.0, 1.0)]);
+    let text = r#"
+        local said = zones.names()[1] .. #zones.polygon("door") .. tostring(zones.contains("door", { 0.7, 0.5, 0.1, 0.1 }))
+        function resume() said ..= zones.names()[1] end
+        function detect(frame) frame:alert{ rule = "r", message = said } end"#;
+    let mut camera = camera_of(script_of(place(), text));
+    camera.strategy.resume("0", b"").unwrap();
+    assert_eq!(camera.says(vec![]), "door4truedoor");
+    let error = lua::load(script_of(place(), "zones.polygon('gate')\nfunction detect() end")).err().unwrap();
+    assert_eq!(error.message(), "scripts/x.lua:1: zones.polygon: no zone 'gate'; the zones are door");
+}
+
+#[test]
 fn dwell_is_told_by_the_track() {
     let mut camera = camera(
         r#"
@@ -289,6 +320,20 @@ fn messages_name_the_scripts_own_line() {
             "frame:add{ label = 'x' }",
             "scripts/x.lua:2: frame:add: bbox is a table { x =, y =, width =, height = }, got nil",
         ),
+        (
+            "frame:add{ label = 'x', class_id = 1.5, bbox = { 0, 0, 1, 1 } }",
+            "scripts/x.lua:2: frame:add: class_id is a whole number from 0 to 4294967295, got 1.5",
+        ),
+        (
+            "frame:add{ label = 'x', class_id = 0/0, bbox = { 0, 0, 1, 1 } }",
+            "scripts/x.lua:2: frame:add: class_id is a whole number from 0 to 4294967295, got nan",
+        ),
+        ("frame:add{ label = '\\xff', bbox = { 0, 0, 1, 1 } }", "scripts/x.lua:2: frame:add: the label is not UTF-8"),
+        ("frame:edit(1, { label = '\\xff' })", "scripts/x.lua:2: frame:edit: the label is not UTF-8"),
+        ("table.sort({ 3, 'a' })", "scripts/x.lua:2: attempt to compare string < number"),
+        ("table.move(nil, 1, 2, 3)", "scripts/x.lua:2: table.move: expected a table, got nil"),
+        ("string.rep('a')", "scripts/x.lua:2: invalid argument #2 to 'rep' (number expected, got nil)"),
+        ("string.match('a', '[')", "scripts/x.lua:2: malformed pattern (missing ']')"),
         ("return 5", "scripts/x.lua: detect returned a number; it returns nothing, or a list of detections to add"),
         (
             "return { { label = 'x' } }",
@@ -299,6 +344,14 @@ fn messages_name_the_scripts_own_line() {
         (
             "state.set('f', detect)",
             "scripts/x.lua:2: state.set: a function cannot be kept; what can is booleans, numbers, texts and tables",
+        ),
+        (
+            "state.set('p', { 10, nil, 30 })",
+            "scripts/x.lua:2: state.set: a table's keys are texts, or the numbers 1 to n without a gap",
+        ),
+        (
+            "state.set('p', { 10, [1.5] = 30 })",
+            "scripts/x.lua:2: state.set: a table's keys are texts, or the numbers 1 to n without a gap",
         ),
         (
             "require('late')",
@@ -410,6 +463,14 @@ fn state_is_bounded() {
 }
 
 #[test]
+fn a_list_is_kept_in_its_order_however_it_was_filled() {
+    let mut camera = camera(
+        "function detect(f) local t = {} for i = 5, 1, -1 do t[i] = i end state.set('t', t) f:alert{ rule = 'r', message = table.concat(state.get('t'), ' ') } end",
+    );
+    assert_eq!(camera.says(vec![]), "1 2 3 4 5");
+}
+
+#[test]
 fn a_script_has_no_way_out() {
     for name in
         ["io", "os", "loadstring", "load", "dofile", "package", "getfenv", "setfenv", "collectgarbage", "newproxy"]
@@ -433,6 +494,7 @@ fn modules_come_from_the_roots_only_and_their_errors_name_them() {
     let root = dir.path().join("scripts");
     std::fs::create_dir_all(root.join("lib")).unwrap();
     std::fs::write(root.join("lib/two.lua"), "return { value = 2 }").unwrap();
+    std::fs::write(root.join("lib/two.half.lua"), "return { value = 2.5 }").unwrap();
     std::fs::write(root.join("lib/bad.lua"), "\nlocal x = nil + 1").unwrap();
     std::fs::write(root.join("lib/self.lua"), "return require('lib/self')").unwrap();
     std::fs::write(dir.path().join("secret.lua"), "return {}").unwrap();
@@ -442,6 +504,10 @@ fn modules_come_from_the_roots_only_and_their_errors_name_them() {
         "local two = require('lib/two')\nassert(require('lib/two') == two)\nfunction detect(f) f:alert{ rule = 'r', message = '' .. two.value } end",
     ));
     assert_eq!(camera.says(vec![]), "2");
+    let mut camera = camera_of(with(
+        "local half = require('lib/two.half')\nfunction detect(f) f:alert{ rule = 'r', message = '' .. half.value } end",
+    ));
+    assert_eq!(camera.says(vec![]), "2.5");
     let refused = |module: &str| {
         let text = format!("require('{module}')\nfunction detect() end");
         lua::load(with(&text)).err().unwrap().message().to_owned()
@@ -451,6 +517,32 @@ fn modules_come_from_the_roots_only_and_their_errors_name_them() {
     assert!(refused("lib/link").contains("leads out of"), "{}", refused("lib/link"));
     assert!(refused("lib/self").contains("'lib/self' requires itself"), "{}", refused("lib/self"));
     assert!(refused("/etc/passwd").contains("is no module name"));
+}
+
+#[test]
+fn the_library_moves_sorts_and_searches_as_luau_does() {
+    let mut camera = camera(
+        r#"
+        local function upto(n) local t = table.create(n) for i = 1, n do t[i] = i end return t end
+        local up = table.move(upto(70000), 1, 70000, 69000)
+        local down = table.move(upto(70000), "2", 70000, 1)
+        local other = table.move(upto(70000), 1, 70000, 1, {})
+        local t = { 3, 1, 2 }
+        table.sort(t, function(a, b) return a > b end)
+        local said = { #up, up[69000], up[138999], down[1], #other, other[70000], t[1] .. t[3],
+            ("key = 5"):match("(%w+) ="), (("hello"):gsub("l", "L", 1)), string.unpack("<I2", string.pack("<I2", 77)) }
+        function detect(frame) frame:alert{ rule = "r", message = table.concat(said, " ", 1, 10) } end
+        "#,
+    );
+    assert_eq!(camera.says(vec![]), "138999 1 70000 2 70000 70000 31 key heLlo 77");
+}
+
+#[test]
+fn a_coroutine_yields_out_of_pcall() {
+    let mut camera = camera(
+        "function detect(f) local c = coroutine.wrap(function() pcall(function() coroutine.yield('out') end) return 'end' end) f:alert{ rule = 'r', message = c() .. c() } end",
+    );
+    assert_eq!(camera.says(vec![]), "outend");
 }
 
 #[test]

@@ -338,6 +338,10 @@ fn a_hand_over_that_fails_changes_nothing_and_says_where() {
         "scripts/x.lua:3: state.set: in suspend, state can only be read: what it holds stays anyway; return the rest"
     );
     assert_eq!(suspended("while true do end").unwrap_err().kind, FaultKind::Time);
+    assert_eq!(
+        suspended("return table.create(20000, table.create(1000000))").unwrap_err().message,
+        "scripts/x.lua: stopped after 200 ms of CPU time"
+    );
     // A component's bytes are a text.
     let mut bytes = strategy(
         "local got\nfunction resume(_, handed) got = handed end\nfunction detect(f) f:alert{ rule = got } end",

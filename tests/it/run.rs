@@ -42,6 +42,26 @@ fn a_missing_model_is_a_start_up_error_that_names_it() {
 }
 
 #[test]
+fn a_strategy_that_refuses_the_second_source_ends_the_start_with_its_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!(
+        "sources:\n  - {{ id: a, uri: 'scene:street?pixels=false', zones: {{ gate: [[0, 0], [1, 0], [1, 1]] }} }}\n\
+         \x20 - {{ id: b, uri: 'scene:street?pixels=false' }}\n\
+         detection: {{ strategies: [{{ name: crowd, module: {}, config: {{ zone: gate }} }}] }}\n\
+         monitoring: {{ prometheus: {{ port: 0 }} }}\n",
+        crate::harness::root().join("plugins/prebuilt/crowd.wasm").display()
+    );
+    write(dir.path(), "config.yaml", &config);
+    let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
+    let status = run.end(Duration::from_secs(30)).expect("it ends by itself");
+    let said = run.seen.join("\n");
+    assert!(status.code() == Some(2) && said.contains("[E0401]") && said.contains("gate"), "{status}: {said}");
+    // What a start refuses, `validate` finds.
+    let out = Dsengine::new(["validate", "config.yaml"]).cwd(dir.path()).run().expect(2);
+    assert!(out.stderr.contains("[E0401]") && out.stderr.contains("gate"), "{}", out.stderr);
+}
+
+#[test]
 fn nothing_is_detected_on_black_pictures() {
     let dir = tempfile::tempdir().unwrap();
     let model = crate::harness::root().join("models/street.onnx");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dsengine::alert::{Handler as _, Retry};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
-use dsengine::guest::{BreakerState, Grants, Home, Limits, StateStore, Watchdog};
+use dsengine::guest::{BreakerState, Grants, GuestKind, Home, Limits, StateStore, Watchdog};
 use dsengine::strategy::{Fault, FaultKind, Guarded, OnFailure, Strategy, Verdict, View, apply};
 use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
@@ -312,6 +312,37 @@ fn state_survives_and_what_a_failed_call_wrote_does_not() {
     assert_eq!((kind, bench.calls()), (FaultKind::Trap, 3), "the failed call left no trace");
     bench.camera(&guests::counter()).see(vec![]).unwrap();
     assert_eq!(bench.calls(), 4, "a successor goes on counting");
+}
+
+#[test]
+fn state_is_only_read_while_a_component_hands_over_and_has_no_time_to_live_while_it_takes_over() {
+    let bench = Bench::new();
+    let mut camera = bench.camera(&guests::sets_in_suspend());
+    let fault = camera.strategy.suspend().unwrap_err();
+    assert!(fault.message.contains("rule:suspend: while a plugin hands over, state can only be read"), "{fault}");
+    assert_eq!(bench.calls(), 0);
+    let mut camera = bench.camera(&guests::sets_in_resume(true));
+    let fault = camera.strategy.resume("0", b"").unwrap_err();
+    assert!(fault.message.contains("rule:resume: no frame is at hand"), "{fault}");
+    assert_eq!(bench.calls(), 0);
+    bench.camera(&guests::sets_in_resume(false)).strategy.resume("0", b"").unwrap();
+    assert_eq!(bench.calls(), 1, "what stays may be set");
+}
+
+#[test]
+fn adding_to_what_is_no_number_is_a_fault_and_leaves_it() {
+    let mut bench = Bench::new();
+    bench.grants.has.shared_state = true;
+    let kept = |bench: &Bench| {
+        let shared = bench.store.shared("rule", GuestKind::Strategy);
+        shared.lock().unwrap().get("n", 0).map(|kept| kept.to_bytes()).unwrap_or_default()
+    };
+    let (kind, message) = bench.camera(&guests::adds_to("north")).fault();
+    assert_eq!(kind, FaultKind::Trap);
+    assert_eq!(message, "rule:judge: shared-state.add: what is kept under the key is no number");
+    assert_eq!(kept(&bench), b"north");
+    bench.camera(&guests::adds_to("41")).see(vec![]).unwrap_or_else(|f| panic!("{f}"));
+    assert_eq!(kept(&bench), b"42.0");
 }
 
 #[test]

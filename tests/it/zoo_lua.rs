@@ -77,7 +77,20 @@ fn what_runs_away_on_a_frame_is_stopped_and_the_strategy_goes_on() {
             FaultKind::Error,
         ),
         ("a split without end", "string.split(('a'):rep(8000000), ('a'):rep(4000000) .. 'b')", FaultKind::Error),
-        ("a move without end", "table.move({}, 1, 2^31 - 2, 2)", FaultKind::Error),
+        (
+            "a class as long as the text",
+            "string.match(('a'):rep(60000), '[^' .. ('b'):rep(60000) .. ']*')",
+            FaultKind::Error,
+        ),
+        (
+            "the same class, replaced",
+            "string.gsub(('a'):rep(60000), '[^' .. ('b'):rep(60000) .. ']*', '')",
+            FaultKind::Error,
+        ),
+        ("a format without end", "string.packsize(('x'):rep(2000000))", FaultKind::Error),
+        ("a move without end", "table.move({}, 1, 2^31 - 2, 2)", FaultKind::Time),
+        ("a move of numbers as texts", "table.move({}, '1', '2000000000', 5)", FaultKind::Time),
+        ("a sort whose order is the library's", "table.sort(table.create(1000000, 1), rawequal)", FaultKind::Time),
         ("an empty text, repeated", "while true do local s = (''):rep(2^31 - 1) end", FaultKind::Time),
         ("a large error", "error(('x'):rep(8000000))", FaultKind::Error),
         ("deep data", "local t = {} for n = 1, 100000 do t = { t } end state.set('t', t)", FaultKind::Error),
@@ -106,6 +119,16 @@ fn what_runs_away_on_a_frame_is_stopped_and_the_strategy_goes_on() {
             FaultKind::Memory,
         ),
         ("an error that is a table", "error({ code = 5 })", FaultKind::Error),
+        (
+            "one large table, kept many times over",
+            "state.set('t', table.create(20000, table.create(1000000)))",
+            FaultKind::Time,
+        ),
+        (
+            "JSON of one large table many times over",
+            "json.encode(table.create(20000, table.create(1000000)))",
+            FaultKind::Time,
+        ),
         ("deep JSON", "local t = {} for n = 1, 100000 do t = { t } end json.encode(t)", FaultKind::Error),
         (
             "an error with a hostile __tostring",

@@ -297,6 +297,10 @@ impl Script {
         };
         within("duration_s", self.duration_s, 0.04, DURATION_S_MAX)
             .or_else(|| within("fps", self.fps, 0.1, 240.0))
+            .or_else(|| {
+                let (seconds, fps) = (self.duration_s, self.fps);
+                (self.frames() == 0).then(|| format!("`duration_s` {seconds} at `fps` {fps} holds no frame"))
+            })
             .or_else(|| within("width", self.width as f32, 64.0, 4096.0))
             .or_else(|| within("height", self.height as f32, 64.0, 4096.0))
             .or_else(|| within("camera.height_m", self.camera.height_m, 0.5, 100.0))

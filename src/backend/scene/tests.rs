@@ -152,6 +152,8 @@ fn a_script_that_makes_no_sense_is_refused_with_its_place() {
     };
     assert!(refused(&TINY.replace("fps: 10", "fsp: 10")).contains("fsp"));
     assert!(refused(&TINY.replace("fps: 10", "fps: 1000")).contains("`fps` is 1000"));
+    let empty = TINY.replace("fps: 10", "fps: 0.1").replace("duration_s: 4", "duration_s: 1");
+    assert!(refused(&empty).contains("`duration_s` 1 at `fps` 0.1 holds no frame"));
     assert!(refused(&TINY.replace("kind: person", "kind: person, shape: van")).contains("objects[0]"));
     assert!(refused(&TINY.replace("#ff0000", "red")).contains("#rrggbb"));
     assert!(refused(&TINY.replace("[[-4, 10], [4, 10]]", "[[-4, 10]]")).contains("two corners"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dsengine::config::{GrantPlan, Plan};
 use dsengine::error::Error;
-use dsengine::guest::{API, GuestKind, Needs};
+use dsengine::guest::{API, GuestKind, Needs, may_read};
 use dsengine::types::SourceId;
 use dsengine::wasm;
 
@@ -114,8 +114,7 @@ fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
         lines.push((format!("the environment variable {name}"), has(&|g| g.env.contains(name))));
     }
     for path in files {
-        lines
-            .push((format!("reading {}", path.display()), has(&|g| g.files.iter().any(|root| path.starts_with(root)))));
+        lines.push((format!("reading {}", path.display()), has(&|g| may_read(g, path))));
     }
     if lines.is_empty() {
         println!("asks for   nothing");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dsengine::backend::trace::{Reader, Record, Seen};
 use dsengine::config::{GrantPlan, LimitPlan};
 use dsengine::error::{Code, Error};
-use dsengine::guest::Needs;
+use dsengine::guest::{Limits, Needs};
 use dsengine::types::{Alert, AlertId, Detection, Frame, Level, Point, Polygon, SourceId, Zone};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -341,6 +341,7 @@ impl Case {
             Error::new(Code::Config, format!("{shown}{place}: {what}"))
                 .hint("`dsengine test --help` says what a case holds")
         })?;
+        Limits::check(&script.limits).map_err(|what| Error::new(Code::Config, format!("{shown}: {what}")))?;
         let case = Self { path: path.to_owned(), text, script };
         match case.problem() {
             Some(problem) => Err(Error::new(Code::Config, format!("{shown}: {problem}"))),

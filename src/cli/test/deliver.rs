@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dsengine::alert::Retry;
 use dsengine::error::Error;
+use dsengine::guest::GuestKind;
 
 use super::came::Came;
 use super::case::{Case, Outcome};
@@ -40,7 +41,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
     let now_ns = alerts.last().map_or(0, |alert| alert.pts_ns);
     let state = stage.guests.state();
     came.state = stage::held(&state.space(name, None), now_ns);
-    came.shared_state = stage::held(&state.shared(name), now_ns);
+    came.shared_state = stage::held(&state.shared(name, GuestKind::Handler), now_ns);
     (came.requests, came.broken) = wire.close();
     Ok(came)
 }

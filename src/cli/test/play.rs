@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dsengine::error::{Code, Error};
+use dsengine::guest::GuestKind;
 use dsengine::strategy::{Strategy, View, apply};
 use dsengine::track::Tracks;
 
@@ -49,7 +50,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
     let now_ns = frames.last().map_or(0, |frame| frame.pts_ns);
     let state = stage.guests.state();
     came.state = stage::held(&state.space(&plan.name, Some(&source)), now_ns);
-    came.shared_state = stage::held(&state.shared(&plan.name), now_ns);
+    came.shared_state = stage::held(&state.shared(&plan.name, GuestKind::Strategy), now_ns);
     Ok(came)
 }
 

@@ -36,12 +36,25 @@ fn only_listed_hosts_are_reached_word_for_word() {
 
 #[test]
 fn addresses_inside_are_known_in_every_spelling() {
-    for inside in
-        ["127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "fe80::1", "::ffff:127.0.0.1", "fd00:ec2::254", "224.0.0.1"]
-    {
+    let v4 = [
+        "127.0.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+    ];
+    for inside in v4 {
+        for spelling in [inside.to_owned(), format!("::ffff:{inside}"), format!("64:ff9b::{inside}")] {
+            assert!(is_inside(spelling.parse().unwrap()), "{spelling}");
+        }
+    }
+    for inside in ["::1", "::", "fe80::1", "ff02::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"] {
         assert!(is_inside(inside.parse().unwrap()), "{inside}");
     }
-    for open in ["192.0.2.1", "10.0.0.7", "2001:db8::1", "fd12::1"] {
+    for open in ["192.0.2.1", "10.0.0.7", "100.100.100.201", "2001:db8::1", "fd12::1", "64:ff9b::10.0.0.7"] {
         assert!(!is_inside(open.parse().unwrap()), "{open}");
     }
 }
@@ -56,6 +69,47 @@ fn secrets_are_filled_in_by_name_and_never_told() {
     let told = hide(Failure::Unreachable("connect to a.example/t0psecret failed".into()), &grants(&[])).to_string();
     assert!(!told.contains("t0psecret"), "{told}");
     assert!(refused("https://a.example/${secret:OTHER}", &["a.example"]).contains("no secret 'OTHER'"));
+}
+
+#[test]
+fn a_secret_in_the_place_of_the_host_is_refused_and_not_told() {
+    for url in [
+        "https://${secret:TOKEN}/x",
+        "https://${secret:TOKEN}.a.example/",
+        "https://a.example:${secret:TOKEN}/",
+        "https://${secret:TOKEN}@a.example/",
+        "https:///${secret:TOKEN}/x",
+        "https://\t/${secret:TOKEN}/x",
+        "https:/${secret:TOKEN}/x",
+        "https:\\\\${secret:TOKEN}/x",
+        "${secret:TOKEN}://a.example/",
+        "${secret:TOKEN}",
+    ] {
+        let told = refused(url, &["a.example"]);
+        assert!(told.starts_with("a secret stands in the URL's host"), "{url}: {told}");
+    }
+    assert!(check(get("https://a.example/${secret:TOKEN}?k=${secret:TOKEN}"), &grants(&["a.example"])).is_ok());
+    assert!(check(get("https://a.example?k=${secret:TOKEN}"), &grants(&["a.example"])).is_ok());
+}
+
+#[test]
+fn a_secret_that_the_peer_sends_back_is_masked() {
+    let headers = vec![("location".to_owned(), "https://a.example/t0psecret?x".to_owned())];
+    let body = |text: &str| Response { status: 200, headers: headers.clone(), body: text.into() };
+    let told = clean(body("t0psecret, t0psecre and {\"t0psecrett0psecret\"}"), &grants(&[]));
+    assert_eq!(told.headers[0].1, "https://a.example/***?x");
+    assert_eq!(told.body, b"***, t0psecre and {\"******\"}");
+    assert_eq!(clean(body("nothing"), &grants(&[])).body, b"nothing");
+}
+
+#[test]
+fn a_host_that_is_granted_and_was_not_asked_for_is_told_as_such() {
+    let grants = Grants { unasked_hosts: vec!["a.example:81".into()], ..grants(&["a.example"]) };
+    assert_eq!(
+        check(get("https://a.example:81/"), &grants).err().unwrap().to_string(),
+        "requests to a.example:81 are granted, but not asked for and so not had: ask with \
+         `---@needs http a.example:81` or in plugin.toml"
+    );
 }
 
 #[test]

@@ -35,6 +35,9 @@ const LIGHT_SHARE: f32 = 0.6;
 const WARM_UP_FRAMES: u32 = 8;
 /// A gap in frame time after which nothing learned is trusted any more.
 const GAP_NS_MAX: u64 = 10_000_000_000;
+/// A longer one is no gap where the time between the two frames before was at least one in so many of it: the source is
+/// that slow.
+const SLOW: u64 = 3;
 
 /// What to look for.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +70,8 @@ pub struct Background {
     learning: Option<(u32, u64)>,
     warm: bool,
     last_ns: u64,
+    /// Time between the last two frames since learning began.
+    last_gap_ns: u64,
 }
 
 impl Background {
@@ -81,6 +86,7 @@ impl Background {
             learning: None,
             warm: false,
             last_ns: 0,
+            last_gap_ns: 0,
         }
     }
 
@@ -97,8 +103,9 @@ impl Background {
         self.grid.sample(picture, &mut self.scene.luma);
         let gap_ns = pts_ns.saturating_sub(self.last_ns);
         self.last_ns = pts_ns;
+        let last_gap_ns = std::mem::replace(&mut self.last_gap_ns, self.learning.map_or(0, |_| gap_ns));
         let (seen, since_ns) = match self.learning {
-            Some(learning) if gap_ns <= GAP_NS_MAX => learning,
+            Some(learning) if gap_ns <= GAP_NS_MAX.max(last_gap_ns.saturating_mul(SLOW)) => learning,
             _ => self.start_over(pts_ns),
         };
         self.learning = Some((seen.saturating_add(1), since_ns));

@@ -143,3 +143,18 @@ fn odd_and_tiny_pictures_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn a_source_of_three_frames_a_minute_is_learned_and_one_that_was_away_is_learned_anew() {
+    const SLOW_NS: u64 = 20_000_000_000;
+    let mut rng = fastrand::Rng::with_seed(9);
+    let mut background = Background::new(MotionSettings::default());
+    for n in 0..12 {
+        assert!(background.update(&picture(&mut rng, 60, None, PixelFormat::I420), n * SLOW_NS).is_empty());
+    }
+    assert!(background.is_warm());
+    let moved = picture(&mut rng, 60, Some((0.3, 0.3)), PixelFormat::I420);
+    assert_eq!(background.update(&moved, 12 * SLOW_NS).len(), 1);
+    background.update(&picture(&mut rng, 60, None, PixelFormat::I420), 16 * SLOW_NS);
+    assert!(!background.is_warm());
+}

@@ -3,8 +3,12 @@
 use serde_json::Value;
 
 use crate::guest::Severity;
+use crate::telemetry::Meter;
 use crate::wasm::bindings::dsengine::plugin::{config, log, metrics, time};
 use crate::wasm::seat::Seat;
+
+/// What is shown of the name of a figure that was dropped.
+const NAME_BYTES_SHOWN: usize = 100;
 
 impl log::Host for Seat {
     fn write(&mut self, severity: log::Severity, message: String) -> wasmtime::Result<()> {
@@ -19,25 +23,33 @@ impl log::Host for Seat {
     }
 }
 
+impl Seat {
+    /// Hands a figure to the meter; one that it drops is told in the guest's log, at the log's rate.
+    fn figure(&self, name: &str, value: f64, put: impl FnOnce(&Meter, &str, f64) -> bool) {
+        if self.home.rehearsal || put(&self.home.meter, name, value) {
+            return;
+        }
+        let name = &name[..name.floor_char_boundary(NAME_BYTES_SHOWN)];
+        let rules = "names are lower-case letters, digits and underscores, of one kind each, and not too many; values \
+                     are finite, and what is added is not negative";
+        let text = format!("the figure {name} = {value} was dropped: {rules}");
+        self.home.log(Severity::Warn, &text, self.call.pts_ns);
+    }
+}
+
 impl metrics::Host for Seat {
     fn add(&mut self, name: String, by: f64) -> wasmtime::Result<()> {
-        if !self.home.rehearsal {
-            self.home.meter.add(&name, by);
-        }
+        self.figure(&name, by, Meter::add);
         Ok(())
     }
 
     fn set(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
-        if !self.home.rehearsal {
-            self.home.meter.set(&name, value);
-        }
+        self.figure(&name, value, Meter::set);
         Ok(())
     }
 
     fn observe(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
-        if !self.home.rehearsal {
-            self.home.meter.observe(&name, value);
-        }
+        self.figure(&name, value, Meter::observe);
         Ok(())
     }
 }

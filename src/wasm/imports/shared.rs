@@ -18,7 +18,7 @@ impl Seat {
         ttl_ms: Option<u64>,
         make: impl FnOnce(Option<&Kept>) -> wasmtime::Result<(Kept, T)>,
     ) -> wasmtime::Result<Result<T, Refusal>> {
-        self.may_write()?;
+        self.may_write(ttl_ms)?;
         if !self.is_key(&key) {
             return Ok(Err(Refusal::Key));
         }
@@ -45,7 +45,13 @@ impl Host for Seat {
 
     fn add(&mut self, key: String, by: f64, ttl_ms: Option<u64>) -> wasmtime::Result<Result<f64, Refusal>> {
         self.put(key, ttl_ms, |there| {
-            let sum = there.and_then(Kept::number).unwrap_or(0.0) + by;
+            let there = match there {
+                None => 0.0,
+                Some(kept) => kept.number().ok_or_else(|| {
+                    wasmtime::format_err!("shared-state.add: what is kept under the key is no number")
+                })?,
+            };
+            let sum = there + by;
             let number = Number::from_f64(sum)
                 .ok_or_else(|| wasmtime::format_err!("shared-state.add: the sum {sum} is no number to keep"))?;
             Ok((Kept::Json(number.into()), sum))
@@ -53,7 +59,7 @@ impl Host for Seat {
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
-        self.may_write()?;
+        self.may_write(None)?;
         lock(&self.home.shared).commit(&mut BTreeMap::from([(key, None)]));
         Ok(())
     }

@@ -1,8 +1,6 @@
 //! State of one plugin on one source: writes are collected, and count when the call has succeeded.
 
-use std::collections::BTreeSet;
-
-use crate::guest::{Entry, Kept, size};
+use crate::guest::{Entry, Kept};
 use crate::wasm::bindings::dsengine::plugin::state::{Host, Refusal};
 use crate::wasm::lock;
 use crate::wasm::seat::Seat;
@@ -11,14 +9,19 @@ use crate::wasm::seat::Seat;
 const MS: u64 = 1_000_000;
 
 impl Seat {
-    /// Loading touches nothing, so that a version can be built beside the running one and dropped without a trace.
-    pub(super) fn may_write(&self) -> wasmtime::Result<()> {
-        if self.call.loading {
-            return Err(wasmtime::format_err!(
-                "while a plugin loads, state can only be read; set it from its calls on"
-            ));
-        }
-        Ok(())
+    /// Loading touches nothing, so that a version can be built beside the running one and dropped without a trace; nor
+    /// does handing over, so that the running one goes on where its successor is refused.
+    pub(super) fn may_write(&self, ttl_ms: Option<u64>) -> wasmtime::Result<()> {
+        let why = if self.call.loading {
+            "while a plugin loads, state can only be read; set it from its calls on"
+        } else if self.call.suspending {
+            "while a plugin hands over, state can only be read; return what its successor needs"
+        } else if self.call.timeless && ttl_ms.is_some() {
+            "no frame is at hand, so a time to live has nothing to count from; set it from judge on"
+        } else {
+            return Ok(());
+        };
+        Err(wasmtime::Error::msg(why))
     }
 
     /// Whether a key can be one.
@@ -29,10 +32,6 @@ impl Seat {
     /// Frame time at which a value set now is gone.
     pub(super) fn expiry(&self, ttl_ms: Option<u64>) -> Option<u64> {
         ttl_ms.map(|ms| self.call.pts_ns.saturating_add(ms.saturating_mul(MS)))
-    }
-
-    fn pending_of(&self, key: &str) -> usize {
-        self.writes.get(key).and_then(Option::as_ref).map_or(0, |e| size(key, &e.value))
     }
 }
 
@@ -45,42 +44,23 @@ impl Host for Seat {
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<Result<(), Refusal>> {
-        self.may_write()?;
+        self.may_write(ttl_ms)?;
         if !self.is_key(&key) {
             return Ok(Err(Refusal::Key));
         }
         let most = self.home.limits.state_bytes;
-        let value = Kept::Bytes(value.into());
-        let bytes = size(&key, &value);
-        let others = self.pending - self.pending_of(&key);
-        if !lock(&self.home.state).fits(&key, others + bytes, most, self.call.pts_ns) {
-            return Ok(Err(Refusal::Full(most as u64)));
-        }
-        self.pending = others + bytes;
-        let expires_ns = self.expiry(ttl_ms);
-        self.writes.insert(key, Some(Entry { value, expires_ns }));
-        Ok(Ok(()))
+        let entry = Entry { value: Kept::Bytes(value.into()), expires_ns: self.expiry(ttl_ms) };
+        let fits = self.writes.set(&mut lock(&self.home.state), key, entry, most, self.call.pts_ns);
+        Ok(if fits { Ok(()) } else { Err(Refusal::Full(most as u64)) })
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
-        self.may_write()?;
-        let known = self.writes.contains_key(&key) || lock(&self.home.state).bytes_of(&key) > 0;
-        if known {
-            self.pending -= self.pending_of(&key);
-            self.writes.insert(key, None);
-        }
+        self.may_write(None)?;
+        self.writes.delete(&lock(&self.home.state), key);
         Ok(())
     }
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
-        let mut keys: BTreeSet<String> =
-            lock(&self.home.state).keys(&prefix, self.call.pts_ns).map(str::to_owned).collect();
-        for (key, write) in self.writes.iter().filter(|(key, _)| key.starts_with(&prefix)) {
-            match write {
-                Some(_) => drop(keys.insert(key.clone())),
-                None => drop(keys.remove(key)),
-            }
-        }
-        Ok(keys.into_iter().collect())
+        Ok(self.writes.keys(&lock(&self.home.state), &prefix, self.call.pts_ns))
     }
 }

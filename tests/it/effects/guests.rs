@@ -113,6 +113,21 @@ fn a_script_reaches_what_is_granted_and_nothing_else() {
         assert_eq!(out.code(), 2);
         assert!(out.stderr.contains(&format!("rule asks for {told}, which is not granted")), "{}", out.stderr);
     }
+    // A link leads no further than what is granted.
+    let folder = bench.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&secret, folder.join("out")).unwrap();
+    bench.write("rule.lua", &format!("---@needs files {}/out\nfunction detect(frame) end\n", folder.display()));
+    let out = bench.run(&format!(
+        "{TRACE}detection: {{ strategies: [{{ name: rule, module: rule.lua, grants: {{ files: ['{}'] }} }}] }}\n",
+        folder.display()
+    ));
+    assert_eq!(out.code(), 2);
+    assert!(
+        out.stderr.contains(&format!("(it leads to {}), which is not granted", secret.display())),
+        "{}",
+        out.stderr
+    );
     // What is granted and not asked for is not there.
     let (summary, _) =
         judged(&bench, &format!(", grants: {{ {grants} }}"), &script.replace("---@needs env HOME\n", ""));
@@ -132,7 +147,10 @@ fn a_failed_frame_goes_where_on_failure_says() {
              alerts: {{ throttle_seconds: 0, min_confidence: 0, handlers: [file] }}\n"
         );
         let summary = bench.summary(&config);
-        (bench.lines("alerts.jsonl").len(), summary["sources"][0]["dropped"]["strategy_fault"].as_u64().unwrap_or(0))
+        let source = &summary["sources"][0];
+        let dropped = source["dropped"]["strategy_fault"].as_u64().unwrap_or(0);
+        assert_eq!(source["judged"].as_u64().unwrap() + dropped, 100, "each frame is one or the other: {summary}");
+        (bench.lines("alerts.jsonl").len(), dropped)
     };
     assert_eq!(seen("pass"), (100, 0));
     assert_eq!(seen("skip"), (97, 3));
@@ -238,6 +256,36 @@ fn a_promotion_that_fails_leaves_both_as_they_were() {
     let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
     let told: Vec<_> = plugins.as_array().unwrap().iter().map(|p| (&p["name"], &p["generation"])).collect();
     assert_eq!(told, [(&json!("now"), &json!(1)), (&json!("next"), &json!(1))]);
+    stop(run);
+}
+
+#[test]
+fn a_shadow_that_keeps_failing_is_no_shadow_that_agrees() {
+    let bench = Bench::new();
+    bench.write("now.lua", "function detect(frame) end\n");
+    bench.write("next.lua", "function detect(frame) error('no') end\n");
+    let config = format!(
+        "{LIVE}detection: {{ strategies: [{{ name: now, module: now.lua }}, \
+         {{ name: next, module: next.lua, mode: shadow, shadow_of: now }}] }}\n"
+    );
+    let mut run = bench.start(&config);
+    let page = run.page();
+    let of = |verdict: &str| {
+        let series = "dsengine_strategy_shadow_total{source=\"a\",strategy=\"next\",verdict=";
+        sample(&get(&page, "/metrics").1, &format!("{series}\"{verdict}\"}}")).unwrap_or(0.0)
+    };
+    poll(&mut run, || (of("skipped") >= 10.0).then_some(()));
+    assert_eq!((of("fault"), of("same"), of("different")), (5.0, 0.0, 0.0));
+    let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
+    let next = plugins.as_array().unwrap().iter().find(|p| p["name"] == "next").unwrap();
+    assert!(next["degraded"] == true && next["last_error"].as_str().is_some_and(|e| e.contains("no")), "{next}");
+    let metrics = get(&page, "/metrics").1;
+    let count = |name: &str| {
+        let series = format!("dsengine_strategy_call_seconds_count{{source=\"a\",strategy=\"{name}\"}}");
+        sample(&metrics, &series).unwrap_or(0.0)
+    };
+    // Of a frame that is being judged, one may be counted already.
+    assert!(count("next") >= 15.0 && (count("now") - count("next")).abs() <= 1.0, "{metrics}");
     stop(run);
 }
 

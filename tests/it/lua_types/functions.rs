@@ -137,7 +137,8 @@ pub(super) const RECORDS: &[Record] = &[
     Record {
         wit: "",
         lua: "Selection",
-        doc: "The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`.",
+        doc: "The detections that `frame:select` found, by index. `for i in selection do`, `#selection`, `selection[1]`. \
+              Good for the frame it was got from.",
         other: &[],
         raw: &["@field [integer] integer", "@operator len: integer", "@operator call: integer"],
     },
@@ -251,8 +252,8 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("pixels", "The picture of the frame at hand; needs `---@needs pixels`. Strategies only."),
     (
         "http",
-        "Requests to granted hosts. Handlers only. A status is an answer, whatever it is; without one there are nil and \
-         why. Redirects are not followed.",
+        "Requests to granted hosts; to any other they are an error. Handlers only. A status is an answer, whatever it \
+         is; without one there are nil and why. Redirects are not followed.",
     ),
 ];
 

@@ -8,6 +8,9 @@
 -- What a script can call: scripts/types/dsengine.lua of the engine.
 
 local zone = config.zone or error("config.zone is missing: the name of the zone to watch", 0)
+if not table.find(zones.names(), zone) then
+    error(`config.zone is '{zone}', and this source has no such zone`, 0)
+end
 local most = config.most or 3
 
 function detect(frame)
