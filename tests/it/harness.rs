@@ -1,5 +1,6 @@
 //! Starting the real binary and looking at it from outside.
 use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -275,6 +276,23 @@ impl Drop for Pauses {
     }
 }
 
+/// A port at which nobody listens, and which nobody else gets while this lives: the near end of a connection.
+pub(crate) struct ClosedPort {
+    pub(crate) port: u16,
+    // The far end goes first and keeps the wait after a close at its own port; this one is free at once.
+    _far: TcpStream,
+    _near: TcpStream,
+}
+
+impl ClosedPort {
+    pub(crate) fn take() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        Self { port: near.local_addr().unwrap().port(), _far: far, _near: near }
+    }
+}
+
 /// Sends a signal to any process.
 pub(crate) fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
@@ -299,7 +317,7 @@ pub(crate) fn post(address: &str, path: &str) -> (u16, String) {
 
 fn ask(method: &str, address: &str, path: &str) -> (u16, String) {
     use std::io::Write as _;
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         .unwrap();
