@@ -253,11 +253,16 @@ impl Pauses {
 
     /// How long the machine stood still between the two.
     pub(crate) fn within(&self, from: Instant, to: Instant) -> Duration {
+        self.each_within(from, to).into_iter().sum()
+    }
+
+    /// The same, each pause for itself.
+    pub(crate) fn each_within(&self, from: Instant, to: Instant) -> Vec<Duration> {
         let mut looks = self.looks.lock().unwrap();
         // The caller may be awake before the thread is.
         looks.look();
         let part = |pause: &(Instant, Instant)| pause.1.min(to).saturating_duration_since(pause.0.max(from));
-        looks.pauses.iter().map(part).sum()
+        looks.pauses.iter().map(part).filter(|part| !part.is_zero()).collect()
     }
 
     /// The time from then until now, less the pauses in it.
