@@ -184,10 +184,10 @@ fn fps_limits_what_is_analysed_and_counts_the_rest() {
 
 #[test]
 fn a_missing_file_is_broken_at_once_and_says_why() {
-    let story = play(Input::File("no/such/clip.mp4".into()), Duration::from_secs(2));
+    let story = play(Input::File("no/such/clip.mp4".into()), Duration::from_secs(5));
     assert!(story.broken().unwrap().contains("no/such/clip.mp4"), "{:?}", story.broken());
     assert_eq!(story.states(), [SourceState::Connecting, SourceState::Failed], "one attempt only");
-    let folder = play(Input::File(std::env::temp_dir()), Duration::from_secs(2));
+    let folder = play(Input::File(std::env::temp_dir()), Duration::from_secs(5));
     assert!(folder.broken().unwrap().contains("not a file"), "{:?}", folder.broken());
 }
 
@@ -458,7 +458,9 @@ fn no_cut_file_crashes_or_stays_silent() {
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock.clone()).unwrap();
     let (mut ended, mut broken, mut stalled) = (0, 0, 0);
+    let pauses = Pauses::watch();
     for group in cuts.chunks(CUTS_AT_ONCE) {
+        let started = Instant::now();
         for (path, bytes) in group {
             std::fs::write(path, bytes).unwrap();
             let id = path.file_name().unwrap().to_str().unwrap();
@@ -467,7 +469,9 @@ fn no_cut_file_crashes_or_stays_silent() {
         for (path, _) in group {
             let id = path.file_name().unwrap().to_str().unwrap();
             let story = sink.wait(id, MINUTE, Story::over);
-            assert!(story.longest_ns < 5 * S, "{id} was silent for {} ms", story.longest_ns / 1_000_000);
+            let paused = pauses.within(started, Instant::now());
+            let silent = Duration::from_nanos(story.longest_ns).saturating_sub(paused);
+            assert!(silent < Duration::from_secs(5), "{id} was silent for {silent:?}");
             match story.broken() {
                 None => ended += 1,
                 Some(why) if why.contains("for 4.0 s") => stalled += 1,
