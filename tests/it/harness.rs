@@ -351,3 +351,32 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     std::fs::write(&path, text).unwrap();
     path
 }
+
+#[test]
+fn a_line_of_one_output_is_there_after_a_wait_for_one_of_the_other() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo told >&2; echo first; echo second; echo first; exec sleep 20"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = Dsengine { command }.start();
+    let limit = Duration::from_secs(20);
+    run.wait_line(limit, |line| line == "second");
+    // What came before it on its own output is passed over, what was collected meanwhile is not.
+    assert!(run.end(Duration::from_millis(50)).is_none());
+    run.wait_line(limit, |line| line == "told");
+    run.wait_line(limit, |line| line == "first");
+    assert_eq!(run.waited.into_iter().max(), Some(4), "{:?}", run.seen);
+}
+
+#[test]
+fn a_pause_is_taken_out_of_what_was_measured() {
+    let pauses = Pauses::watch();
+    let from = Instant::now();
+    // Nobody looks while this is held.
+    let held = pauses.looks.lock().unwrap();
+    std::thread::sleep(Duration::from_millis(80));
+    drop(held);
+    let to = Instant::now();
+    let paused = pauses.within(from, to);
+    assert!(paused >= Duration::from_millis(70) && paused <= to - from, "{paused:?} of {:?}", to - from);
+    assert_eq!(pauses.within(to, to), Duration::ZERO);
+}

@@ -12,7 +12,7 @@ mod perf {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
         // Signal n is bit n - 1.
-        let both = 1 << (2 - 1) | 1 << (15 - 1);
+        let both = (1 << (2 - 1)) | (1 << (15 - 1));
         mask.is_some_and(|mask| mask & both == both)
     }
 

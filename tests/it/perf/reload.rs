@@ -168,10 +168,10 @@ impl Story {
     /// The lane's delay at p99.9, less the pauses: the longest ones held up the frames that waited longest.
     fn delay(&self) -> u64 {
         let mut delays: Vec<u64> = self.judged.values().flatten().map(|f| f.2).collect();
-        delays.sort_unstable_by(|a, b| b.cmp(a));
+        delays.sort_unstable();
         let mut pauses: Vec<u64> = self.pauses.iter().map(|pause| pause.as_nanos() as u64).collect();
-        pauses.sort_unstable_by(|a, b| b.cmp(a));
-        for (held_up, pause) in delays.chunks_mut(SOURCES).zip(pauses) {
+        pauses.sort_unstable();
+        for (held_up, pause) in delays.rchunks_mut(SOURCES).zip(pauses.into_iter().rev()) {
             held_up.iter_mut().for_each(|delay| *delay = delay.saturating_sub(pause));
         }
         quantile(&mut delays, 0.999)
