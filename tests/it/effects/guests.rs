@@ -38,7 +38,7 @@ fn a_script_is_held_to_the_limits_that_are_set() {
     assert_eq!(faults(&wide), 1, "the CPU limit still holds: {wide}");
     let hungry =
         "local kept = {}\nfunction detect(frame)\n  for i = 1, 2000 do kept[#kept + 1] = { frame.seq, i } end\nend\n";
-    let ((tight, _), (wide, _)) = pair("memory_mb", "2", "512", hungry);
+    let ((tight, _), (wide, _)) = pair("memory_mb", "2", "512, hard_ms: 9000, wall_ms: 60000", hungry);
     assert!(faults(&tight) > 0 && faults(&wide) == 0, "memory_mb: {} {}", faults(&tight), faults(&wide));
     let loud = "function detect(frame)\n  for i = 1, 5 do frame:alert{ rule = 'r' .. i, key = frame.seq } end\nend\n";
     let ((_, tight), (_, wide)) = pair("alerts_per_call", "2", "5", loud);
