@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Dsengine, Outcome, root, skip, write};
+use crate::harness::{ClosedPort, Dsengine, Outcome, root, skip, write};
 
 fn dsengine(dir: &Path, args: &[&str]) -> Outcome {
     Dsengine::new(args).cwd(dir).run()
@@ -186,9 +186,8 @@ fn a_running_engine_lists_reloads_and_refuses_with_its_reason() {
 
 #[test]
 fn without_an_engine_the_commands_say_what_to_do() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let closed = ClosedPort::take();
+    let url = format!("http://127.0.0.1:{}", closed.port);
     let out = dsengine(Path::new("."), &["plugin", "list", "--url", &url]).expect(1);
     assert!(out.stderr.contains(&format!("nothing listens at {url}")), "{}", out.stderr);
     assert!(out.stderr.contains("hint: start the engine (dsengine run)"), "{}", out.stderr);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dsengine, Outcome, Running, root, write};
+use crate::harness::{Dsengine, Outcome, Pauses, Running, root, write};
 
 /// The trace `steps.jsonl` as the one source `a`: a hundred frames, ten per second, a person (0.6) and a car (0.9).
 const TRACE: &str = "sources: [{ id: a, uri: 'trace:steps.jsonl' }]\n";
@@ -179,7 +179,11 @@ pub(crate) struct Receiver {
     pub(crate) address: String,
     hits: Arc<Mutex<Vec<Hit>>>,
     closed: Arc<AtomicBool>,
+    pauses: Pauses,
 }
+
+/// How late a busy machine may notice a request, its pauses apart.
+const NOTICED_LATE: Duration = Duration::from_millis(100);
 
 impl Receiver {
     pub(crate) fn new(answer: Answer) -> Self {
@@ -200,18 +204,28 @@ impl Receiver {
                 std::thread::spawn(move || serve(stream, at, answer, &log));
             }
         });
-        Self { address, hits, closed }
+        Self { address, hits, closed, pauses: Pauses::watch() }
     }
 
     pub(crate) fn hits(&self) -> Vec<Hit> {
         self.hits.lock().unwrap().clone()
     }
 
-    /// Times between requests.
-    fn gaps(&self) -> Vec<Duration> {
+    fn times(&self) -> Vec<Instant> {
         let mut at: Vec<Instant> = self.hits().iter().map(|hit| hit.at).collect();
         at.sort();
-        at.windows(2).map(|pair| pair[1] - pair[0]).collect()
+        at
+    }
+
+    /// Times between requests.
+    fn gaps(&self) -> Vec<Duration> {
+        self.times().windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    /// Times between requests, at most: one that is noticed late makes the next seem early.
+    fn longest_gaps(&self) -> Vec<Duration> {
+        let paused = |at: Instant| self.pauses.within(at - Duration::from_secs(2), at);
+        self.times().windows(2).map(|pair| pair[1] - pair[0] + paused(pair[0]) + NOTICED_LATE).collect()
     }
 }
 

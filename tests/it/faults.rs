@@ -1,7 +1,6 @@
 //! A whole engine, and what goes wrong at one of its sources: the others lose nothing, and what can come back does.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use dsengine::types::SourceId;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Dsengine, Running, get, rss_kib, sample, testdata, write};
+use crate::harness::{ClosedPort, Dsengine, Pauses, Running, get, rss_kib, sample, skip, testdata, write};
 use crate::sources::Camera;
 
 /// A strategy of the embedder's own that panics on its fifth frame of the source `bad`.
@@ -61,15 +60,15 @@ const BACK: Duration = Duration::from_secs(12);
 /// How much later than it happens the outside can see it: one look, one answer, and a machine with other work.
 const SEEN_LATER: Duration = Duration::from_millis(250);
 
-/// Looks at the engine until `wanted` gives something; how long that took.
+/// Looks at the engine until `wanted` gives something; how long that took, less the pauses of the machine.
 #[track_caller]
 fn wait<T>(run: &mut Running, limit: Duration, what: &str, mut wanted: impl FnMut() -> Option<T>) -> (T, Duration) {
-    let start = Instant::now();
+    let (pauses, start) = (Pauses::watch(), Instant::now());
     loop {
         if let Some(found) = wanted() {
-            return (found, start.elapsed());
+            return (found, pauses.elapsed(start));
         }
-        assert!(start.elapsed() < limit, "{what}: not within {limit:?}\n{}", run.seen.join("\n"));
+        assert!(pauses.elapsed(start) < limit, "{what}: not within {limit:?}\n{}", run.seen.join("\n"));
         assert!(run.end(LOOK_EVERY).is_none(), "it ended: {}", run.seen.join("\n"));
     }
 }
@@ -141,8 +140,8 @@ fn the_end_of_a_live_stream_is_a_failure_and_it_is_asked_for_again() {
 
 #[test]
 fn a_camera_that_is_not_there_is_tried_for_ever_and_nothing_is_detected() {
-    // A port that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = ClosedPort::take();
+    let port = closed.port;
     let uri = format!("rtsp://viewer:can4ry@127.0.0.1:{port}/cam");
     let mut run = Dsengine::new(["run", "--source", &uri, "--port", "0", "--json"]).start();
     let page = run.page();
@@ -172,7 +171,8 @@ fn a_camera_that_is_not_there_is_tried_for_ever_and_nothing_is_detected() {
 
 #[test]
 fn a_camera_out_of_retries_says_that_it_is_still_tried() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = ClosedPort::take();
+    let port = closed.port;
     let dir = tempfile::tempdir().unwrap();
     let config = format!(
         "monitoring: {{ prometheus: {{ port: 0 }} }}\n\
@@ -187,8 +187,11 @@ fn a_camera_out_of_retries_says_that_it_is_still_tried() {
         (cam["state"] == "failed" && count(&cam, "reconnects") >= 4).then_some(cam)
     });
     assert_eq!(cam["retry_every_s"], 0.4, "{cam}");
-    let (code, health) = get(&page, "/health");
-    assert!(code == 503 && health.contains("source cam is failed, still trying every 0.4 s: "), "{health}");
+    // Between two answers it may be trying.
+    wait(&mut run, Duration::from_secs(20), "its health says so", || {
+        let (code, health) = get(&page, "/health");
+        (code == 503 && health.contains("source cam is failed, still trying every 0.4 s: ")).then_some(())
+    });
     interrupt(&mut run);
 }
 
@@ -245,9 +248,9 @@ mod perf {
         let running = |page: &str| (count(&status(page, "cam"), "judged") > 25).then_some(());
         wait(&mut run, Duration::from_secs(20), "the camera's first second", || running(&page));
 
-        // Killed and started again at the same port.
-        for _ in 0..2 {
-            camera = lose(&mut run, &page, camera, BACK_SOON);
+        // Killed and started again at the same port. One that keeps dying is waited for longer each time.
+        for limit in [BACK_SOON, BACK] {
+            camera = lose(&mut run, &page, camera, limit);
         }
 
         // Frozen: the connection stands and nothing comes. Then it goes on.
@@ -271,12 +274,12 @@ mod perf {
         // With the camera alone, losing it costs nothing that stays: no thread, no descriptor, no memory.
         let (threads_before, files_before, rss_before) =
             (threads(run.pid()), open_files(run.pid()), rss_kib(run.pid()));
-        // One that keeps dying is waited for longer each time.
         for _ in 0..4 {
             camera = lose(&mut run, &page, camera, BACK);
         }
         let pid = run.pid();
-        wait(&mut run, Duration::from_secs(10), "threads and descriptors are what they were", || {
+        // GLib lets a thread of its pool go when it has been idle for 15 s.
+        wait(&mut run, Duration::from_secs(20), "threads and descriptors are what they were", || {
             (threads(pid) <= threads_before && open_files(pid) <= files_before).then_some(())
         });
         let rss_after = rss_kib(pid);
@@ -298,9 +301,28 @@ mod perf {
         assert!(cam.windows(2).all(|w| w[0] < w[1]), "the camera's numbers go on through its losses");
     }
 
+    /// What became of a run.
+    struct Beside {
+        /// By source: received, judged, lost.
+        sources: BTreeMap<String, [u64; 3]>,
+        strategies: Vec<Value>,
+        /// How long the machine stood still meanwhile.
+        paused: Duration,
+    }
+
+    impl Beside {
+        fn lost(&self) -> [u64; 3] {
+            ["left", "right", "clip"].map(|id| self.sources[id][2])
+        }
+
+        fn strategy(&self, name: &str) -> &Value {
+            self.strategies.iter().find(|s| s["name"] == name).unwrap()
+        }
+    }
+
     /// Three sources that a broken script on a fourth could hold up: two live ones, delivered from one thread together
-    /// with the broken script's, and a finite one. What became of each, as (received, judged, dropped).
-    fn beside(dir: &Path, script: &str) -> (BTreeMap<String, [u64; 3]>, Value) {
+    /// with the broken script's, and a finite one.
+    fn beside(dir: &Path, script: &str) -> Beside {
         write(dir, "broken.lua", script);
         let config = "monitoring: { prometheus: { port: 0 } }\n\
                       zones: { all: [[0, 0], [1, 0], [1, 1], [0, 1]] }\n\
@@ -314,52 +336,63 @@ mod perf {
         let fine = "function detect(frame)\n  for i in frame:select{ zone = 'all' } do frame:label(i) end\nend\n";
         write(dir, "fine.lua", fine);
         let args = ["run", "--config", "config.yaml", "--judgements", "judged.jsonl"];
+        let (pauses, start) = (Pauses::watch(), Instant::now());
         let mut run = Dsengine::new(args).cwd(dir).start();
         let page = run.page();
         wait(&mut run, Duration::from_secs(60), "enough is judged", || {
             let enough = ["left", "right", "bad"].iter().all(|id| count(&status(&page, id), "frames") >= 90);
             (enough && status(&page, "clip")["state"] == "stopped").then_some(())
         });
-        let strategies = serde_json::from_str::<Value>(&get(&page, "/api/v1/status").1).unwrap()["strategies"].clone();
+        let status: Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
         interrupt(&mut run);
+        let paused = pauses.within(start, Instant::now());
         let judged = judged(&dir.join("judged.jsonl"));
         let of = |id: &str| {
             let seqs = &judged[id];
             let last = seqs.last().map_or(0, |last| last + 1);
             [last, seqs.len() as u64, last - seqs.len() as u64]
         };
-        (["bad", "left", "right", "clip"].map(|id| (id.to_owned(), of(id))).into(), strategies)
+        let sources = ["bad", "left", "right", "clip"].map(|id| (id.to_owned(), of(id))).into();
+        Beside { sources, strategies: status["strategies"].as_array().unwrap().clone(), paused }
     }
 
-    /// How often the pair of runs is tried. A live source also loses frames when the whole machine stands still, with and
-    /// without a broken script; one that held up its neighbours would do so every time.
-    const PAIRS_MAX: usize = 4;
+    /// How often a run is tried. A live source also loses frames when the machine is busy, with and without a broken
+    /// script; one that held up its neighbours would do so every time.
+    const TRIES_MAX: usize = 4;
+    /// A live source loses a frame when the machine stands still for longer: such a run says nothing.
+    const PAUSED_MAX: Duration = Duration::from_millis(50);
 
     #[test]
     fn a_script_that_never_returns_on_one_source_costs_the_others_no_frame() {
         let dir = tempfile::tempdir().unwrap();
-        let lost = |run: &BTreeMap<String, [u64; 3]>| ["left", "right", "clip"].map(|id| run[id][2]);
-        for pair in 1.. {
-            let (control, _) = beside(dir.path(), "function detect(frame) end\n");
-            let (broken, strategies) = beside(dir.path(), "function detect(frame) while true do end end\n");
-            println!(
-                "faults: [received, judged, lost] with a sound script {control:?}, with an endless one {broken:?}"
-            );
-            assert_eq!((control["clip"][1], broken["clip"][1]), (150, 150), "a finite source loses nothing");
-            let script = strategies.as_array().unwrap().iter().find(|s| s["name"] == "broken").unwrap();
-            assert!(count(script, "faults") >= 5 && script["degraded"] == true, "{script}");
-            assert!(broken["bad"][1] > 0, "its own source goes on: {broken:?}");
-            let fine = strategies.as_array().unwrap().iter().find(|s| s["name"] == "fine").unwrap();
-            assert_eq!(count(fine, "faults"), 0, "{fine}");
-            if (lost(&control), lost(&broken)) == ([0; 3], [0; 3]) {
-                return;
+        for (script, endless) in
+            [("function detect(frame) end\n", false), ("function detect(frame) while true do end end\n", true)]
+        {
+            let (mut clean, mut lossy) = (false, Vec::new());
+            for _ in 0..TRIES_MAX {
+                let run = beside(dir.path(), script);
+                println!(
+                    "faults: an endless script: {endless}; [received, judged, lost] {:?}; the machine paused {:?}",
+                    run.sources, run.paused
+                );
+                assert_eq!(run.sources["clip"][1], 150, "a finite source loses nothing");
+                assert_eq!(count(run.strategy("fine"), "faults"), 0, "{}", run.strategy("fine"));
+                if endless {
+                    let script = run.strategy("broken");
+                    assert!(count(script, "faults") >= 5 && script["degraded"] == true, "{script}");
+                    assert!(run.sources["bad"][1] > 0, "its own source goes on: {:?}", run.sources);
+                }
+                clean = run.lost() == [0; 3];
+                if clean {
+                    break;
+                }
+                lossy.extend((run.paused <= PAUSED_MAX).then(|| run.lost()));
             }
-            assert!(
-                pair < PAIRS_MAX,
-                "lost with a sound script {:?}, with an endless one {:?}",
-                lost(&control),
-                lost(&broken)
-            );
+            if !clean && lossy.is_empty() {
+                let test = "a_script_that_never_returns_on_one_source_costs_the_others_no_frame";
+                return skip(test, "the machine stood still in every run");
+            }
+            assert!(clean, "lost in every run; an endless script: {endless}; where nothing paused: {lossy:?}");
         }
     }
 }

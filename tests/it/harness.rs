@@ -1,8 +1,11 @@
 //! Starting the real binary and looking at it from outside.
 use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Most output lines kept waiting for a test to read them; more would mean a runaway.
@@ -99,16 +102,20 @@ impl Dsengine {
     pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
         let (sender, lines) = sync_channel(LINES_MAX);
-        let readers =
-            vec![read(child.stdout.take().unwrap(), sender.clone()), read(child.stderr.take().unwrap(), sender)];
-        Running { child, lines, seen: Vec::new(), readers }
+        let out = read(0, child.stdout.take().unwrap(), sender.clone());
+        let err = read(1, child.stderr.take().unwrap(), sender);
+        Running { child, lines, seen: Vec::new(), outputs: Vec::new(), waited: [0; 2], readers: vec![out, err] }
     }
 }
 
-fn read(pipe: impl Read + Send + 'static, sender: SyncSender<String>) -> std::thread::JoinHandle<()> {
+fn read(
+    output: usize,
+    pipe: impl Read + Send + 'static,
+    sender: SyncSender<(usize, String)>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            let _ = sender.try_send(line);
+            let _ = sender.try_send((output, line));
         }
     })
 }
@@ -116,8 +123,12 @@ fn read(pipe: impl Read + Send + 'static, sender: SyncSender<String>) -> std::th
 /// A started command. Killed when dropped.
 pub(crate) struct Running {
     child: Child,
-    lines: Receiver<String>,
+    lines: Receiver<(usize, String)>,
     pub(crate) seen: Vec<String>,
+    /// Which output each seen line came from.
+    outputs: Vec<usize>,
+    /// For each output: how far into `seen` its lines have been waited for.
+    waited: [usize; 2],
     readers: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -126,24 +137,33 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits for a line (of either output) that `wanted` accepts; panics with everything seen after `limit`.
+    /// Waits for a line (of either output) that `wanted` accepts; panics with everything seen after `limit`. What comes
+    /// before it on its own output is passed over. Two pipes have no order between them: the other output's lines stay.
     #[track_caller]
     pub(crate) fn wait_line(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + limit;
+        let mut at = self.waited[0].min(self.waited[1]);
         loop {
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.seen.push(line);
-                    let line = self.seen.last().unwrap();
-                    if wanted(line) {
-                        return line.clone();
-                    }
+            while let Some(line) = self.seen.get(at) {
+                at += 1;
+                let waited = &mut self.waited[self.outputs[at - 1]];
+                if at > *waited && wanted(line) {
+                    *waited = at;
+                    return line.clone();
                 }
+            }
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.keep(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("no such line; seen:\n{}", self.seen.join("\n"));
                 }
             }
         }
+    }
+
+    fn keep(&mut self, (output, line): (usize, String)) {
+        self.seen.push(line);
+        self.outputs.push(output);
     }
 
     /// The address of the page it printed.
@@ -166,7 +186,9 @@ impl Running {
                 for reader in self.readers.drain(..) {
                     let _ = reader.join();
                 }
-                self.seen.extend(self.lines.try_iter());
+                while let Ok(line) = self.lines.try_recv() {
+                    self.keep(line);
+                }
                 return Some(status);
             }
             if Instant::now() >= until {
@@ -174,7 +196,7 @@ impl Running {
             }
             // Output that nobody reads must not hold the process up.
             if let Ok(line) = self.lines.recv_timeout(Duration::from_millis(5)) {
-                self.seen.push(line);
+                self.keep(line);
             }
         }
     }
@@ -184,6 +206,95 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A gap between two looks of [`Pauses`] that is no late wake-up any more.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+const PAUSES_LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Notes when the machine stands still: a thread that sleeps shortly, and the times at which it woke far too late.
+/// A bar on time holds for what was measured less the pauses. Stops when dropped.
+pub(crate) struct Pauses {
+    looks: Arc<Mutex<Looks>>,
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// When it looked last, and the pauses from and to.
+struct Looks {
+    last: Instant,
+    pauses: Vec<(Instant, Instant)>,
+}
+
+impl Looks {
+    fn look(&mut self) {
+        let now = Instant::now();
+        if now - self.last > PAUSE_MIN {
+            self.pauses.push((self.last, now));
+        }
+        self.last = now;
+    }
+}
+
+impl Pauses {
+    pub(crate) fn watch() -> Self {
+        let looks = Arc::new(Mutex::new(Looks { last: Instant::now(), pauses: Vec::new() }));
+        let over = Arc::new(AtomicBool::new(false));
+        let (shared, stop) = (Arc::clone(&looks), Arc::clone(&over));
+        let thread = std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(PAUSES_LOOK_EVERY);
+                shared.lock().unwrap().look();
+            }
+        });
+        Self { looks, over, thread: Some(thread) }
+    }
+
+    /// How long the machine stood still between the two.
+    pub(crate) fn within(&self, from: Instant, to: Instant) -> Duration {
+        self.each_within(from, to).into_iter().sum()
+    }
+
+    /// The same, each pause for itself.
+    pub(crate) fn each_within(&self, from: Instant, to: Instant) -> Vec<Duration> {
+        let mut looks = self.looks.lock().unwrap();
+        // The caller may be awake before the thread is.
+        looks.look();
+        let part = |pause: &(Instant, Instant)| pause.1.min(to).saturating_duration_since(pause.0.max(from));
+        looks.pauses.iter().map(part).filter(|part| !part.is_zero()).collect()
+    }
+
+    /// The time from then until now, less the pauses in it.
+    pub(crate) fn elapsed(&self, from: Instant) -> Duration {
+        let to = Instant::now();
+        (to - from).saturating_sub(self.within(from, to))
+    }
+}
+
+impl Drop for Pauses {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A port at which nobody listens, and which nobody else gets while this lives: the near end of a connection.
+pub(crate) struct ClosedPort {
+    pub(crate) port: u16,
+    // The far end goes first and keeps the wait after a close at its own port; this one is free at once.
+    _far: TcpStream,
+    _near: TcpStream,
+}
+
+impl ClosedPort {
+    pub(crate) fn take() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        Self { port: near.local_addr().unwrap().port(), _far: far, _near: near }
     }
 }
 
@@ -211,7 +322,7 @@ pub(crate) fn post(address: &str, path: &str) -> (u16, String) {
 
 fn ask(method: &str, address: &str, path: &str) -> (u16, String) {
     use std::io::Write as _;
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         .unwrap();
@@ -239,4 +350,33 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, text).unwrap();
     path
+}
+
+#[test]
+fn a_line_of_one_output_is_there_after_a_wait_for_one_of_the_other() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo told >&2; echo first; echo second; echo first; exec sleep 20"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = Dsengine { command }.start();
+    let limit = Duration::from_secs(20);
+    run.wait_line(limit, |line| line == "second");
+    // What came before it on its own output is passed over, what was collected meanwhile is not.
+    assert!(run.end(Duration::from_millis(50)).is_none());
+    run.wait_line(limit, |line| line == "told");
+    run.wait_line(limit, |line| line == "first");
+    assert_eq!(run.waited.into_iter().max(), Some(4), "{:?}", run.seen);
+}
+
+#[test]
+fn a_pause_is_taken_out_of_what_was_measured() {
+    let pauses = Pauses::watch();
+    let from = Instant::now();
+    // Nobody looks while this is held.
+    let held = pauses.looks.lock().unwrap();
+    std::thread::sleep(Duration::from_millis(80));
+    drop(held);
+    let to = Instant::now();
+    let paused = pauses.within(from, to);
+    assert!(paused >= Duration::from_millis(70) && paused <= to - from, "{paused:?} of {:?}", to - from);
+    assert_eq!(pauses.within(to, to), Duration::ZERO);
 }

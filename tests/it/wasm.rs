@@ -183,7 +183,9 @@ fn a_trap_leaves_the_frame_and_the_next_has_a_fresh_instance() {
 
 #[test]
 fn a_runaway_is_stopped_by_its_own_cpu_time() {
-    let bench = Bench::new();
+    let mut bench = Bench::new();
+    // So that a busy machine meets the limit that this is about.
+    bench.limits.call.wall = Duration::from_secs(60);
     let mut camera = bench.camera(&guests::spin());
     let before = cpu();
     let (kind, message) = camera.fault();
@@ -191,7 +193,7 @@ fn a_runaway_is_stopped_by_its_own_cpu_time() {
     assert_eq!((kind, &*message), (FaultKind::Time, "rule:judge: stopped after 20 ms of CPU time"));
     assert!(spent >= bench.limits.call.hard_cpu, "{spent:?}");
     // Late looks of a busy machine, and nothing like a runaway.
-    assert!(spent < bench.limits.call.hard_cpu + Duration::from_millis(60), "{spent:?}");
+    assert!(spent < bench.limits.call.hard_cpu + Duration::from_secs(1), "{spent:?}");
     assert_eq!(camera.fault().0, FaultKind::Time, "and so is the next");
 }
 

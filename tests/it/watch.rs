@@ -241,8 +241,8 @@ fn a_busy_neighbour_does_not_put_a_change_off() {
         log.write_all(b"line\n").unwrap();
         match saved.watcher.changes().recv_timeout(Duration::from_millis(5)) {
             Ok(changed) => break changed,
-            Err(_) if waited < 200 => waited += 1,
-            Err(_) => panic!("put off for a second"),
+            Err(_) if waited < 1_000 => waited += 1,
+            Err(_) => panic!("put off for five seconds"),
         }
     };
     assert_eq!(str(&changed.bytes), "v1");

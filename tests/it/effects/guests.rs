@@ -30,7 +30,7 @@ fn a_script_is_held_to_the_limits_that_are_set() {
     };
     // Some 60 ms of work for one frame.
     let busy = "function detect(frame)\n  if frame.seq == 3 then\n    local n = 0\n    for i = 1, 4000000 do n += i % 7 end\n  end\nend\n";
-    let ((tight, _), (wide, _)) = pair("hard_ms", "3", "9000", busy);
+    let ((tight, _), (wide, _)) = pair("hard_ms", "3", "9000, wall_ms: 60000", busy);
     assert_eq!((faults(&tight), faults(&wide)), (1, 0), "hard_ms");
     let ((tight, _), (wide, _)) = pair("wall_ms", "10", "60000", &busy.replace("4000000", "40000000"));
     assert!(faults(&tight) == 1, "wall_ms: {tight}");
@@ -38,7 +38,7 @@ fn a_script_is_held_to_the_limits_that_are_set() {
     assert_eq!(faults(&wide), 1, "the CPU limit still holds: {wide}");
     let hungry =
         "local kept = {}\nfunction detect(frame)\n  for i = 1, 2000 do kept[#kept + 1] = { frame.seq, i } end\nend\n";
-    let ((tight, _), (wide, _)) = pair("memory_mb", "2", "512", hungry);
+    let ((tight, _), (wide, _)) = pair("memory_mb", "2", "512, hard_ms: 9000, wall_ms: 60000", hungry);
     assert!(faults(&tight) > 0 && faults(&wide) == 0, "memory_mb: {} {}", faults(&tight), faults(&wide));
     let loud = "function detect(frame)\n  for i = 1, 5 do frame:alert{ rule = 'r' .. i, key = frame.seq } end\nend\n";
     let ((_, tight), (_, wide)) = pair("alerts_per_call", "2", "5", loud);
@@ -67,7 +67,7 @@ fn a_script_is_held_to_the_limits_that_are_set() {
     // Slow is counted, not stopped.
     bench.write("rule.lua", &busy.replace("frame.seq == 3", "true").replace("4000000", "400000"));
     let slow = |soft: &str| {
-        let keys = format!("limits: {{ soft_ms: {soft}, hard_ms: 5000 }}");
+        let keys = format!("limits: {{ soft_ms: {soft}, hard_ms: 5000, wall_ms: 60000 }}");
         let mut run =
             bench.start(&format!("{LIVE}detection: {{ strategies: [{{ name: rule, module: rule.lua, {keys} }}] }}\n"));
         let page = run.page();

@@ -24,7 +24,9 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default_in_the_running_progr
         }
         let mut run = command.start();
         run.page();
-        assert_eq!(workers(run.pid()), expected);
+        // A thread names itself once it runs.
+        let pid = run.pid();
+        poll(&mut run, || (workers(pid) == expected).then_some(()));
         stop(run);
     }
 }
