@@ -14,10 +14,10 @@ if grep -qE '^test result: FAILED|^error(\[|:)|process didn.t exit successfully'
     rc=1
 fi
 
-grep -oE 'SKIP [^:]+: .*' "$log" | sort -u >"$log.skips" || true
+grep -oE 'SKIP [^ ]+: .*' "$log" | sort -u >"$log.skips" || true
 skipped=$(wc -l <"$log.skips")
 while IFS= read -r line; do
-    name=$(printf '%s\n' "$line" | sed -E 's/^SKIP ([^:]+):.*/\1/')
+    name=$(printf '%s\n' "$line" | sed -E 's/^SKIP ([^ ]+): .*/\1/')
     if grep -qxF "$name" "$allow" 2>/dev/null; then
         printf 'skipped: %s\n' "${line#SKIP }"
     else

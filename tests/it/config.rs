@@ -677,8 +677,8 @@ fn every_proof_named_in_the_table_is_a_test() {
 
 #[test]
 fn a_key_whose_capability_is_not_built_is_named_when_it_is_set() {
-    let text = "pipeline: {width: 1280, gpu_id: 1}\nsources:\n  - {id: a, uri: clip.mp4, parameters: {loop: true}}\n  \
-                - {id: b, uri: b.mp4, parameters: {loop: true}}\n";
+    let text = "pipeline: {width: 1280, gpu_id: 1}\nsources:\n  - {id: a, uri: 'rtsp://c/1', parameters: {latency: 9}}\n  \
+                - {id: b, uri: 'rtsp://c/2', parameters: {latency: 9}}\n";
     let loaded = Bench::new(text).good();
     let told: Vec<_> = loaded.warnings.iter().filter(|w| w.name == "not-built").collect();
     assert_eq!(told.len(), 3, "one per key: {told:?}");

@@ -167,7 +167,7 @@ fn a_handler_that_does_not_deliver_is_a_problem_until_it_does() {
     // Nobody listens there until later.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut run = bench.start(&format!(
-        "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\n         alerts:\n  throttle_seconds: 0\n  retry_attempts: 1\n  handlers:\n\
+        "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\nalerts:\n  throttle_seconds: 0\n  retry_attempts: 1\n  handlers:\n\
          \x20   - {{ name: file, config: {{ log_file: out.jsonl }} }}\n\
          \x20   - {{ name: boom, module: boom.lua }}\n\
          \x20   - {{ name: hook, type: webhook, config: {{ url: 'http://{address}/C4n4ry' }} }}\n"
