@@ -12,7 +12,7 @@ use super::fit::{self, Fit};
 use super::places::Places;
 use super::plan::Plan;
 use super::problem::{LoadError, Origin, Origins, Place, Problems};
-use super::schema::{self, Config, ModelSettings};
+use super::schema::{self, Config, ModelSettings, MotionSettings};
 use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
 use super::warning::{Severity, Warning};
 use super::{expand, keys, layer, secret};
@@ -63,8 +63,8 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     module_settings(&mut root);
     let mut places = Places::default();
     let mut fit = Fit { problems: &mut problems, places: &mut places, whole: &schema, gaps: false };
-    let json = fit.value(&root, root.place, &schema, "").unwrap_or_else(|| Json::Object(serde_json::Map::new()));
-    model_configs(&root, &mut fit);
+    let mut json = fit.value(&root, root.place, &schema, "").unwrap_or_else(|| Json::Object(serde_json::Map::new()));
+    strategy_configs(&root, &mut json, &mut fit);
     let gaps = fit.gaps;
 
     let config = match serde_json::from_value::<Config>(json) {
@@ -249,19 +249,31 @@ fn module_settings(root: &mut Node) {
     }
 }
 
-/// A model's `config` has keys of its own, a script's has not: which it is, only its neighbours tell.
-fn model_configs(root: &Node, fit: &mut Fit<'_>) {
+/// The `config` of a model and of `motion` has keys of its own, a script's has not: which it is, only its neighbours
+/// tell.
+fn strategy_configs(root: &Node, json: &mut Json, fit: &mut Fit<'_>) {
     let Some(Value::List(entries)) =
         root.get("detection").and_then(|d| d.get("strategies")).map(|strategies| &strategies.value)
     else {
         return;
     };
-    let schema = schema::inlined::<ModelSettings>();
     for (index, entry) in entries.iter().enumerate() {
-        let (Some(config), Some(_)) = (entry.get("config"), entry.get("model_path")) else { continue };
+        let Some(config) = entry.get("config") else { continue };
+        let named = |name: &str| matches!(entry.get("name"), Some(Node { value: Value::Scalar { text, .. }, .. }) if text == name);
+        let schema = match (entry.get("model_path"), entry.get("module")) {
+            (Some(_), _) => schema::inlined::<ModelSettings>(),
+            (None, None) if named("motion") => schema::inlined::<MotionSettings>(),
+            _ => continue,
+        };
         let path = format!("detection.strategies[{index}].config");
         let place = fit.places.key(&path);
-        fit.value(config, place, &schema, &path);
+        let typed = fit.value(config, place, &schema, &path);
+        // With an entry missing, the numbers of the others are no longer theirs; such a file is refused anyhow.
+        if let (Some(typed), Some(slot)) = (typed, json.pointer_mut(&format!("/detection/strategies/{index}/config")))
+            && !fit.gaps
+        {
+            *slot = typed;
+        }
     }
 }
 

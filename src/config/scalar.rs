@@ -120,12 +120,13 @@ fn raw_boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A scalar where any is welcome: typed by how it is written.
+/// A scalar where any is welcome: typed by how it is written. What comes from a reference or the environment has no
+/// quotes to say that it is text, so it is typed as if it stood there plainly.
 pub(super) fn free_scalar(text: &str, style: Style) -> Json {
-    if style != Style::Plain {
+    if style == Style::Quoted {
         return Json::String(text.to_owned());
     }
-    if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+    if style == Style::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
         return Json::Null;
     }
     if let Some(word) = boolean(text) {
@@ -276,5 +277,7 @@ mod tests {
         assert_eq!(free_scalar("yes", Style::Plain), Json::String("yes".into()));
         assert_eq!(free_scalar("true", Style::Plain), Json::Bool(true));
         assert_eq!(free_scalar("true", Style::Quoted), Json::String("true".into()));
+        assert_eq!(free_scalar("0.25", Style::Raw), Json::from(0.25));
+        assert_eq!(free_scalar("", Style::Raw), Json::String(String::new()));
     }
 }

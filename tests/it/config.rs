@@ -459,6 +459,31 @@ fn a_reference_has_a_fallback_an_escape_and_the_type_of_its_key() {
 }
 
 #[test]
+fn a_reference_in_a_strategys_config_has_the_type_of_its_key_too() {
+    let text = "sources: [{id: a, uri: test}]\ndetection:\n  strategies:\n    - {name: m, model_path: m.onnx, config: \
+                {confidence_threshold: '${env:CONF}', layout: yolox, output_layers: '${env:OUT}'}}\n    \
+                - {name: r, module: r.lua, config: {dwell: '${env:CONF}', zone: '${env:OUT}'}}\n    \
+                - {name: motion, config: {threshold: '${env:T}'}}\n";
+    let bench = Bench::new(text).env("CONF", "0.3").env("OUT", "door").env("T", "6");
+    let plan = bench.env("DSENGINE_DETECTION__STRATEGIES__0__CONFIG__INTERVAL", "3").good().plan;
+    let model = &plan.models[0];
+    assert_eq!((model.confidence, model.layout.as_deref(), model.interval), (0.3, Some("yolox"), 3));
+    assert_eq!(model.output_layers, ["door"]);
+    assert_eq!(plan.strategies[0].config, serde_json::json!({ "dwell": 0.3, "zone": "door" }));
+    assert_eq!(plan.strategies[1].config, serde_json::json!({ "threshold": 6 }));
+}
+
+#[test]
+fn a_wrong_key_of_motion_is_refused_when_the_file_is_read() {
+    let text = |config: &str| {
+        format!("sources: [{{id: a, uri: test}}]\ndetection: {{strategies: [{{name: motion, config: {config}}}]}}\n")
+    };
+    assert!(Bench::new(&text("{min_aera: 1}")).error().contains("did you mean `min_area`?"));
+    assert!(Bench::new(&text("{threshold: 0.5}")).error().contains("expected a number from 1 to 20"));
+    Bench::new(&text("{min_area: 0.01, warm_up_seconds: 2, max_objects: 5}")).good();
+}
+
+#[test]
 fn the_hash_follows_settings_and_not_their_form() {
     let hash = |text: &str| Bench::new(text).good().plan.hash;
     assert_eq!(hash("name: a\npipeline: {batch_size: 8}\n"), hash("pipeline:\n  batch_size: 8 # eight\nname: \"a\"\n"));
