@@ -15,7 +15,7 @@ use super::problem::{LoadError, Origin, Origins, Place, Problems};
 use super::schema::{self, Config, ModelSettings, MotionSettings};
 use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
 use super::warning::{Severity, Warning};
-use super::{expand, keys, layer, secret};
+use super::{expand, keys, layer, secret, source_uri};
 
 /// What to load. The process's own environment and folder are read by nobody below: they are arguments.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +57,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let mut warnings = Vec::new();
     let schema = schema::inlined::<Config>();
 
-    let Some(mut root) = layers(request, &schema, &mut origins, &mut problems, &mut warnings)? else {
+    let Some((mut root, idle)) = layers(request, &schema, &mut origins, &mut problems, &mut warnings)? else {
         return Err(problems.into_error(&origins));
     };
     module_settings(&mut root);
@@ -85,26 +85,21 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     unbuilt(&places, &origins, &mut warnings);
     let beside = [&request.config, &request.sources].into_iter().flatten().filter_map(|file| file.parent());
     let folders = beside.map(|folder| request.working_dir.join(folder)).chain([request.working_dir.clone()]).collect();
-    let mut site = Site {
-        places: &places,
-        origins: &origins,
-        problems: &mut problems,
-        warnings: &mut warnings,
-        folders,
-        idle: Vec::new(),
-    };
+    let mut site =
+        Site { places: &places, origins: &origins, problems: &mut problems, warnings: &mut warnings, folders, idle };
     let plan = build::plan(config, hash, &mut site);
     if problems.is_empty() { Ok(Loaded { plan, warnings, effective }) } else { Err(problems.into_error(&origins)) }
 }
 
-/// The tree with every layer on it, `None` when a text is no YAML.
+/// The tree with every layer on it, and the names of the sources that the one of the command line replaced; `None` when
+/// a text is no YAML.
 fn layers(
     request: &Request,
     schema: &Json,
     origins: &mut Origins,
     problems: &mut Problems,
     warnings: &mut Vec<Warning>,
-) -> Result<Option<Node>, LoadError> {
+) -> Result<Option<(Node, Vec<String>)>, LoadError> {
     let env: BTreeMap<String, String> = request.env.iter().cloned().collect();
     let room = expand::Room { env: &env, working_dir: &request.working_dir };
     let mut root = match &request.config {
@@ -143,6 +138,7 @@ fn layers(
         let entry = Node { place, value: entry, template: None };
         (key("sources"), Node { place, value: Value::List(vec![entry]), template: None })
     });
+    let replaced = if source.is_some() { names(&root) } else { Vec::new() };
     // The environment may say more about the one source, but not which it is.
     if let Some((key, list)) = source.clone() {
         replace(&mut root, key, list);
@@ -153,7 +149,25 @@ fn layers(
         replace(&mut root, key, with_details(list, said));
     }
     layer::flags(&mut root, &request.overrides, schema, origins, problems);
-    Ok(Some(root))
+    Ok(Some((root, replaced)))
+}
+
+/// The ids of the sources that a tree lists, those that are made from a uri included.
+fn names(root: &Node) -> Vec<String> {
+    let Some(Value::List(entries)) = root.get("sources").map(|sources| &sources.value) else { return Vec::new() };
+    let text = |entry: &Node, key: &str| match entry.get(key).map(|node| &node.value) {
+        Some(Value::Scalar { text, .. }) => Some(text.clone()),
+        _ => None,
+    };
+    let name = |(index, entry): (usize, &Node)| {
+        text(entry, "id").unwrap_or_else(|| {
+            let uri = text(entry, "uri").unwrap_or_default();
+            let parsed = source_uri::kind_of(&uri)
+                .and_then(|kind| source_uri::parse(&uri, kind, &Default::default(), &|path| path.into()));
+            parsed.map_or_else(|_| format!("source{index}"), |parsed| source_uri::generated_id(&parsed, index))
+        })
+    };
+    entries.iter().enumerate().map(name).collect()
 }
 
 fn file(
