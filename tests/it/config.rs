@@ -382,6 +382,15 @@ fn variables_are_typed_by_their_key() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_disturbs_nothing() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = std::ffi::OsStr::from_bytes(b"\xff");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dsengine"));
+    let out = command.args(["validate", "configs/demo.yaml"]).current_dir(root()).env("ODD", odd).output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
 fn unknown_variables_warn_and_reserved_ones_do_not() {
     let loaded = Bench::new("name: x\n")
         .env("DSENGINE_PIPELINE_BATCH_SIZE", "8")
@@ -616,6 +625,21 @@ fn recovery_and_a_sources_own_keys_make_its_retries() {
 }
 
 // What this machine lacks
+
+#[test]
+fn a_source_is_named_without_control_characters() {
+    let error = Bench::new("sources: [{id: \"a\\0b\", uri: test}]\n").error();
+    assert!(error.contains("a source's name holds a control character"), "{error}");
+}
+
+#[test]
+fn a_pipe_is_named_and_not_waited_for() {
+    let bench = Bench::new("sources: [{id: a, uri: clip.mp4}]\n");
+    let pipe = bench.folder.path().join("clip.mp4");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let found = config::check(&bench.good());
+    assert!(found[0].message.ends_with("is no regular file"), "{found:?}");
+}
 
 #[test]
 fn what_this_machine_lacks_is_named() {

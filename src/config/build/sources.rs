@@ -39,6 +39,11 @@ pub(super) fn build(
             continue;
         };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
+        if id.chars().any(char::is_control) {
+            // It names threads and stands in log lines.
+            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
+            site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
+        }
         if ids.contains(&id) {
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, format!("two sources are named `{id}`"), "give each an `id` of its own");
