@@ -32,7 +32,7 @@ pub struct Request {
     /// looked at.
     pub env: Vec<(String, String)>,
     /// What relative paths are relative to. A path to read is looked for beside the config file first, then beside the
-    /// sources file; a path to write is relative to this folder only.
+    /// sources file; a path to write and that of `source_uri` are relative to this folder only.
     pub working_dir: PathBuf,
 }
 
@@ -85,8 +85,15 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     unbuilt(&places, &origins, &mut warnings);
     let beside = [&request.config, &request.sources].into_iter().flatten().filter_map(|file| file.parent());
     let folders = beside.map(|folder| request.working_dir.join(folder)).chain([request.working_dir.clone()]).collect();
-    let mut site =
-        Site { places: &places, origins: &origins, problems: &mut problems, warnings: &mut warnings, folders, idle };
+    let mut site = Site {
+        places: &places,
+        origins: &origins,
+        problems: &mut problems,
+        warnings: &mut warnings,
+        folders,
+        source_is_flag: request.source_uri.is_some(),
+        idle,
+    };
     let plan = build::plan(config, hash, &mut site);
     if problems.is_empty() { Ok(Loaded { plan, warnings, effective }) } else { Err(problems.into_error(&origins)) }
 }

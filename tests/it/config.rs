@@ -382,6 +382,23 @@ fn variables_are_typed_by_their_key() {
 }
 
 #[test]
+fn the_order_of_variables_does_not_matter() {
+    let mut bench = Bench::new("name: x\n").env("DSENGINE_SOURCES__0__FPS", "5");
+    for index in (0..12).rev() {
+        bench = bench.env(&format!("DSENGINE_SOURCES__{index}__ID"), &format!("s{index}"));
+    }
+    let sources = bench
+        .env("DSENGINE_SOURCES", &format!("[{}]", "{uri: test}, ".repeat(11)))
+        .env("DSENGINE_SOURCES__11__URI", "test")
+        .good()
+        .plan
+        .sources;
+    let ids: Vec<_> = sources.iter().map(|source| source.id.to_string()).collect();
+    assert_eq!(ids, (0..12).map(|index| format!("s{index}")).collect::<Vec<_>>());
+    assert_eq!(sources[0].fps, Some(5.0));
+}
+
+#[test]
 fn a_variable_that_is_no_text_disturbs_nothing() {
     use std::os::unix::ffi::OsStrExt as _;
     let odd = std::ffi::OsStr::from_bytes(b"\xff");
@@ -515,6 +532,10 @@ fn a_source_on_the_command_line_replaces_the_files() {
     assert_eq!(id("/videos/yard.mp4"), "yard");
     assert_eq!(id("rtsp://10.0.0.7/s"), "source0");
     assert_eq!(id("scene:street?seed=1"), "street");
+    let bench = Bench::new("name: x\n").file("sub/c.yaml", text).file("sub/a.mp4", "x").source("a.mp4");
+    let request = Request { config: Some("sub/c.yaml".into()), ..bench.request.clone() };
+    let here = Input::File(bench.folder.path().join("a.mp4"));
+    assert_eq!(config::load(&request).unwrap().plan.sources[0].input, here, "a flag's path is the shell's");
     let no_file = Request { source_uri: Some("test".into()), working_dir: root(), ..Request::default() };
     assert_eq!(config::load(&no_file).unwrap().plan.sources.len(), 1);
     let wrong = Bench::new(text).source("rstp://x/y").error();

@@ -29,6 +29,8 @@ pub(super) struct Site<'a> {
     pub(super) warnings: &'a mut Vec<Warning>,
     /// Where relative paths are looked for, in this order: beside the config file, in the working directory.
     pub(super) folders: Vec<PathBuf>,
+    /// The one source is the command line's: its path is relative to the working directory, as in the shell.
+    pub(super) source_is_flag: bool,
     /// Sources that are named in the configuration and not in the plan.
     pub(super) idle: Vec<String>,
 }

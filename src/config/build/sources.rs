@@ -106,11 +106,9 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     };
     let kind = agreed(entry.kind, told, uri, path, site)?;
     strangers(kind, path, site);
-    let folders = site.folders.clone();
     let find = |relative: &str| -> PathBuf {
         let path = Path::new(relative);
-        let found = folders.iter().map(|folder| folder.join(path)).find(|path| path.exists());
-        found.or_else(|| folders.last().map(|folder| folder.join(path))).unwrap_or_else(|| path.to_owned())
+        if site.source_is_flag { site.place_file(path) } else { site.find(path) }
     };
     match source_uri::parse(uri, kind, &entry.parameters, &find) {
         Ok(parsed) => Some(parsed),
