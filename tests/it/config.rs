@@ -648,6 +648,22 @@ fn recovery_and_a_sources_own_keys_make_its_retries() {
 // What this machine lacks
 
 #[test]
+fn a_key_that_could_do_nothing_is_refused() {
+    let source = "sources: [{id: a, uri: 'trace:a.jsonl'";
+    for (text, words) in [
+        (format!("{source}, realtime: true}}]\n"), "a trace has no pace of its own"),
+        (format!("{source}, parameters: {{realtime: true}}}}]\n"), "it takes none"),
+        ("max_concurrent_sources: 5\npipeline: {max_sources: 2}\n".to_owned(), "the most sources are set twice"),
+        ("monitoring: {prometheus: {path: /livez}}\n".to_owned(), "/livez is a page of its own"),
+        ("monitoring: {prometheus_path: /api/v1/status}\n".to_owned(), "/api/v1/status is a page of its own"),
+    ] {
+        let error = Bench::new(&text).error();
+        assert!(error.contains(words), "{text}{error}");
+    }
+    Bench::new("max_concurrent_sources: 5\n").env("DSENGINE_PIPELINE__MAX_SOURCES", "2").good();
+}
+
+#[test]
 fn a_source_is_named_without_control_characters() {
     let error = Bench::new("sources: [{id: \"a\\0b\", uri: test}]\n").error();
     assert!(error.contains("a source's name holds a control character"), "{error}");

@@ -16,7 +16,7 @@ fn parameters_of(kind: SourceType) -> &'static [&'static str] {
         SourceType::Scene => &["seed", "pixels", "live", "loop"],
         SourceType::Rtsp => &["latency", "protocol", "buffer_size"],
         SourceType::Webcam => &["framerate", "width", "height"],
-        SourceType::Trace => &["realtime"],
+        SourceType::Trace => &[],
         SourceType::Webrtc | SourceType::Network | SourceType::Http => &["latency", "buffer_size"],
     }
 }
@@ -106,6 +106,10 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     };
     let kind = agreed(entry.kind, told, uri, path, site)?;
     strangers(kind, path, site);
+    if kind == SourceType::Trace && entry.realtime == Some(true) {
+        let label = "leave it out: a trace plays as fast as it is judged";
+        site.wrong_key(&format!("{path}.realtime"), "a trace has no pace of its own", label);
+    }
     let find = |relative: &str| -> PathBuf {
         let path = Path::new(relative);
         if site.source_is_flag { site.place_file(path) } else { site.find(path) }
@@ -149,7 +153,8 @@ fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let wrong: Vec<String> = site.places.below(&prefix).filter(|key| !takes.contains(key)).map(str::to_owned).collect();
     for key in wrong {
         let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
-        site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {}", takes.join(", ")));
+        let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
+        site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {known}"));
     }
 }
 
