@@ -6,7 +6,7 @@ use dsengine::config::{self, Loaded, LogPlan, Request, Warning};
 use dsengine::error::Error;
 use dsengine::{gst, telemetry};
 
-use super::exit::Exit;
+use super::exit::{Exit, refused};
 
 /// The flags that say what to load.
 #[derive(clap::Args, Default, Clone)]
@@ -36,10 +36,7 @@ impl Input {
                 .collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
         };
-        config::load(&request).map_err(|problems| {
-            eprintln!("{problems}");
-            Exit::Usage
-        })
+        config::load(&request).map_err(|problems| refused(&problems.into()))
     }
 }
 
