@@ -356,7 +356,7 @@ fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
                 mask(item, &format!("{path}[{index}]"), hidden, places);
             }
         }
-        Json::String(text) if hidden => *text = secret::MASK.to_owned(),
+        Json::String(_) | Json::Number(_) if hidden => *json = Json::String(secret::MASK.to_owned()),
         Json::String(text) => *text = secret::in_text(text),
         _ => {}
     }

@@ -488,14 +488,14 @@ fn a_reference_has_a_fallback_an_escape_and_the_type_of_its_key() {
 fn a_reference_in_a_strategys_config_has_the_type_of_its_key_too() {
     let text = "sources: [{id: a, uri: test}]\ndetection:\n  strategies:\n    - {name: m, model_path: m.onnx, config: \
                 {confidence_threshold: '${env:CONF}', layout: yolox, output_layers: '${env:OUT}'}}\n    \
-                - {name: r, module: r.lua, config: {dwell: '${env:CONF}', zone: '${env:OUT}'}}\n    \
+                - {name: r, module: r.lua, config: {dwell: '${env:CONF}', zone: '${env:OUT}', token: '${env:T}'}}\n    \
                 - {name: motion, config: {threshold: '${env:T}'}}\n";
     let bench = Bench::new(text).env("CONF", "0.3").env("OUT", "door").env("T", "6");
     let plan = bench.env("DSENGINE_DETECTION__STRATEGIES__0__CONFIG__INTERVAL", "3").good().plan;
     let model = &plan.models[0];
     assert_eq!((model.confidence, model.layout.as_deref(), model.interval), (0.3, Some("yolox"), 3));
     assert_eq!(model.output_layers, ["door"]);
-    assert_eq!(plan.strategies[0].config, serde_json::json!({ "dwell": 0.3, "zone": "door" }));
+    assert_eq!(plan.strategies[0].config, serde_json::json!({ "dwell": 0.3, "zone": "door", "token": "6" }));
     assert_eq!(plan.strategies[1].config, serde_json::json!({ "threshold": 6 }));
 }
 
