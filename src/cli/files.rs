@@ -1,7 +1,9 @@
 //! Files that commands write.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use dsengine::error::{Code, Error};
 
@@ -13,4 +15,45 @@ pub(crate) fn create(path: &Path) -> Result<File, Error> {
 /// What went wrong with a file that was being written.
 pub(crate) fn io(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Code::Io, format!("{}: cannot be written: {error}", path.display()))
+}
+
+/// Refuses an output that is one of the inputs or another output: making it would empty what is yet to be read.
+pub(crate) fn apart(outputs: &[&Path], inputs: &[&Path]) -> Result<(), Error> {
+    let inputs: Vec<Spot> = inputs.iter().filter_map(|path| spot(path)).collect();
+    let mut taken = Vec::new();
+    for path in outputs {
+        let Some(spot) = spot(path) else { continue };
+        let what = match (inputs.contains(&spot), taken.contains(&spot)) {
+            (true, _) => "it is also read",
+            (_, true) => "it is named as two outputs",
+            _ => {
+                taken.push(spot);
+                continue;
+            }
+        };
+        let what = format!("{}: is not overwritten: {what}", path.display());
+        return Err(Error::new(Code::Io, what).hint("name another file to write"));
+    }
+    Ok(())
+}
+
+/// What a path stands for, whichever way it is written.
+#[derive(PartialEq)]
+enum Spot {
+    /// A file, by device and inode.
+    File(u64, u64),
+    /// A file that is not there yet.
+    Name(PathBuf, OsString),
+}
+
+/// `None` for what loses nothing by being written: a device, a pipe.
+fn spot(path: &Path) -> Option<Spot> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => Some(Spot::File(found.dev(), found.ino())),
+        Ok(_) => None,
+        Err(_) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(Spot::Name(folder.canonicalize().ok()?, path.file_name()?.to_owned()))
+        }
+    }
 }

@@ -6,7 +6,7 @@ use dsengine::config::{self, Loaded, LogPlan, Request, Warning};
 use dsengine::error::Error;
 use dsengine::{gst, telemetry};
 
-use super::exit::Exit;
+use super::exit::{Exit, refused};
 
 /// The flags that say what to load.
 #[derive(clap::Args, Default, Clone)]
@@ -30,13 +30,13 @@ impl Input {
             sources: self.sources.clone(),
             source_uri: self.source.clone(),
             overrides,
-            env: std::env::vars().collect(),
+            // What is no text is no key of ours and no value that a reference could take.
+            env: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
         };
-        config::load(&request).map_err(|problems| {
-            eprintln!("{problems}");
-            Exit::Usage
-        })
+        config::load(&request).map_err(|problems| refused(&problems.into()))
     }
 }
 
@@ -49,6 +49,15 @@ pub(crate) fn show(warnings: &[Warning]) -> bool {
         refused |= warning.refuses_run();
     }
     refused
+}
+
+/// Prints what is to be known about a configuration of which a command leaves out parts: `unused` names the warnings
+/// about those. Returns whether anything else keeps it from running.
+pub(crate) fn show_used(loaded: &Loaded, unused: &[&str]) -> bool {
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(config::check(loaded));
+    warnings.retain(|warning| !unused.contains(&warning.name));
+    show(&warnings)
 }
 
 /// Sets up the process's logs, GStreamer's own lines included. `debug` lets this crate's debugging lines through.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsengine::backend::trace::{FORMAT, Header, Writer};
-use dsengine::config::{self, Loaded, ModelPlan, Plan};
+use dsengine::config::{self, Input as SourceInput, Loaded, ModelPlan, Plan};
 use dsengine::engine::{Engine, Observer};
 use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
@@ -17,7 +17,7 @@ use dsengine::vision::draw;
 use indicatif::ProgressBar;
 
 use super::exit::{Exit, failed, refused};
-use super::files::{create, io};
+use super::files::{apart, create, io};
 use super::input::{self, Input};
 use super::signals::Stop;
 
@@ -62,7 +62,15 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(exit) => return exit,
     };
     let loaded = Loaded { plan: adapt(loaded.plan.clone(), &args), ..loaded };
-    if input::show(&config::check(&loaded)) {
+    let mut unused = vec!["python-module", "webhook-without-url", "handler-not-built"];
+    if args.model.is_some() {
+        unused.extend(["no-model", "engine-without-tensorrt"]);
+    }
+    if input::show_used(&loaded, &unused) {
+        return Exit::Usage;
+    }
+    if let Err(what) = recordable(&loaded, &args) {
+        eprintln!("error: {what}");
         return Exit::Usage;
     }
     let plan = loaded.plan;
@@ -73,6 +81,9 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
         return Exit::Usage;
     };
+    if let Err(error) = spared(&plan, &args) {
+        return refused(&error);
+    }
     let recorder = match Recorder::create(&args.output, args.annotated.as_deref(), &plan.hash) {
         Ok(recorder) => Arc::new(recorder),
         Err(error) => return refused(&error),
@@ -87,7 +98,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     };
     stop.graceful();
     let bar = ProgressBar::new_spinner();
-    while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {
+    while !stop.asked() && !recorder.failed() && !engine.handle().wait(Duration::from_millis(50)) {
         bar.set_message(format!("{} frames analysed", engine.summary().judged()));
         bar.tick();
     }
@@ -103,6 +114,44 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         }
     }
     if summary.any_broken() { Exit::Failed } else { Exit::Fine }
+}
+
+/// What speaks against recording these sources, before a file is touched.
+fn recordable(loaded: &Loaded, args: &Args) -> Result<(), String> {
+    let sources = &loaded.plan.sources;
+    if sources.is_empty() {
+        let hint = "name one with --source, --sources or `sources:` in the config";
+        return Err(format!("there is no source to record\n  hint: {hint}"));
+    }
+    // Said by name already; a trace that stands under the output's name is worth more than an empty one.
+    if config::check(loaded).iter().any(|warning| warning.name == "source-missing") {
+        return Err("nothing is recorded without its source".to_owned());
+    }
+    if args.annotated.is_none() {
+        return Ok(());
+    }
+    if sources.len() > 1 {
+        return Err(format!("--annotated makes a film of one source, and there are {}", sources.len()));
+    }
+    let blind = |input: &SourceInput| matches!(input, SourceInput::Trace(_) | SourceInput::Scene { pixels: false, .. });
+    match sources.iter().find(|source| blind(&source.input)) {
+        Some(source) => Err(format!("--annotated needs pictures, and source `{}` has none", source.id)),
+        None => Ok(()),
+    }
+}
+
+/// Nothing that is read may be written.
+fn spared(plan: &Plan, args: &Args) -> Result<(), Error> {
+    let outputs: Vec<&Path> = std::iter::once(&args.output).chain(&args.annotated).map(PathBuf::as_path).collect();
+    let sources = plan.sources.iter().filter_map(|source| match &source.input {
+        SourceInput::File(path) | SourceInput::Trace(path) => Some(path.as_path()),
+        SourceInput::Scene { name, .. } => Some(Path::new(name)),
+        SourceInput::Rtsp(_) | SourceInput::Test { .. } => None,
+    });
+    let models = plan.models.iter().flat_map(|m| std::iter::once(&m.model).chain(&m.labels));
+    let configs = args.input.config.iter().chain(&args.input.sources);
+    let inputs: Vec<&Path> = sources.chain(models.chain(configs).map(PathBuf::as_path)).collect();
+    apart(&outputs, &inputs)
 }
 
 fn choice(word: &str) -> Option<infer::Choice> {
@@ -153,6 +202,9 @@ fn adapt(mut plan: Plan, args: &Args) -> Plan {
         source.fps = None;
         source.realtime = false;
         source.repeat = false;
+        if args.confidence.is_some() {
+            source.confidence = None;
+        }
     }
     plan.alerts.enabled = false;
     plan.handlers.clear();
@@ -190,17 +242,21 @@ impl Recorder {
         })))
     }
 
+    /// Whether something could not be written. Not held up by a frame that is being written.
+    fn failed(&self) -> bool {
+        self.0.try_lock().is_ok_and(|out| out.error.is_some())
+    }
+
     fn finish(&self) -> Result<(), Error> {
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         out.start(0);
         let path = out.path.clone();
-        if let Some(trace) = out.trace.take() {
-            trace.finish().map_err(|e| io(&path, &e))?;
-        }
-        if let Some(movie) = out.movie.take() {
-            movie.finish(FINISH_WAIT)?;
-        }
-        out.error.take().map_or(Ok(()), Err)
+        let written = out.trace.take().map_or(Ok(()), |trace| trace.finish().map(drop).map_err(|e| io(&path, &e)));
+        let movie = out.movie.take();
+        // A film that has failed would not be completed, only waited for.
+        out.error.take().map_or(Ok(()), Err)?;
+        written?;
+        movie.map_or(Ok(()), |movie| movie.finish(FINISH_WAIT))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsengine::backend::trace::Reader;
-use dsengine::config::{self, Input as SourceInput, SourcePlan, StrategyKind};
+use dsengine::config::{Input as SourceInput, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer, SourceSummary};
 use dsengine::types::Alert;
 
@@ -25,6 +25,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 }
+
+/// Warnings about sources, models and handlers of the configuration: a trace needs none of them.
+const UNUSED: &[&str] =
+    &["no-model", "source-not-built", "engine-without-tensorrt", "webhook-without-url", "handler-not-built"];
 
 /// Keeps the alerts. Lanes finish in any order, so they are sorted before they are printed.
 #[derive(Default)]
@@ -68,7 +72,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     plan.admin.enabled = false;
     plan.workers = args.workers.or(plan.workers);
     plan.logging.console = true;
-    if input::show(&config::check(&loaded)) {
+    if input::show_used(&loaded, UNUSED) {
         return Exit::Usage;
     }
     if let Err(error) = input::log(&loaded.plan.logging, false) {

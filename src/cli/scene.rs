@@ -13,7 +13,7 @@ use dsengine::types::{Frame, Picture, SourceId};
 use indicatif::ProgressBar;
 
 use super::exit::{Exit, failed, refused};
-use super::files::{create, io};
+use super::files::{apart, create, io};
 use super::signals::Stop;
 
 #[derive(clap::Args)]
@@ -85,6 +85,8 @@ impl Job {
         if let Some(seed) = seed {
             scene = scene.with_seed(seed);
         }
+        let outputs: Vec<&Path> = std::iter::once(file).chain(truth).collect();
+        apart(&outputs, &[Path::new(name)])?;
         // The encoder would say so only while it runs, or at its end.
         create(file)?;
         let truth = truth.map(|path| -> Result<_, Error> {

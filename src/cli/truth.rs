@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use dsengine::backend::trace::{Reader, Record};
 use dsengine::engine::Observer;
 use dsengine::error::Error;
-use dsengine::types::{Detection, Frame};
+use dsengine::types::{Detection, Frame, SourceId};
 
 /// Overlap from which a detection counts as the object: the usual bound of precision and recall.
 const IOU_MIN: f32 = 0.5;
 
-/// Compares every detected frame with its namesake (by `seq`) in a trace.
+/// Compares every detected frame with its namesake in a trace: by `seq`, and by source where the trace has several.
 pub(crate) struct Truth {
-    frames: HashMap<u64, Vec<Detection>>,
+    frames: HashMap<SourceId, HashMap<u64, Vec<Detection>>>,
     score: Mutex<Score>,
 }
 
@@ -64,12 +64,18 @@ impl Truth {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let mut reader = Reader::open(path)?;
         let start_unix_ns = reader.header().start_unix_ns;
-        let mut frames = HashMap::new();
+        let mut frames: HashMap<SourceId, HashMap<u64, Vec<Detection>>> = HashMap::new();
         while let Some(record) = reader.next_record()? {
-            let Record { seq, .. } = record;
-            frames.insert(seq, record.into_frame(start_unix_ns).detections);
+            let Record { seq, ref source, .. } = record;
+            frames.entry(source.clone()).or_default().insert(seq, record.into_frame(start_unix_ns).detections);
         }
         Ok(Self { frames, score: Mutex::default() })
+    }
+
+    /// What is to be seen on a frame. The one source of a trace may run under any name, as it may be played under any.
+    fn objects(&self, source: &SourceId, seq: u64) -> Option<&[Detection]> {
+        let only = self.frames.values().next().filter(|_| self.frames.len() == 1);
+        only.or_else(|| self.frames.get(source))?.get(&seq).map(Vec::as_slice)
     }
 
     /// The counts so far.
@@ -80,7 +86,7 @@ impl Truth {
 
 impl Observer for Truth {
     fn detected(&self, frame: &Frame) {
-        let Some(objects) = self.frames.get(&frame.seq) else { return };
+        let Some(objects) = self.objects(&frame.source, frame.seq) else { return };
         let hits = matches(&frame.detections, objects);
         let mut score = self.score.lock().unwrap_or_else(PoisonError::into_inner);
         score.frames += 1;
@@ -117,6 +123,16 @@ fn matches(found: &[Detection], objects: &[Detection]) -> u64 {
 mod tests {
     use super::*;
     use dsengine::types::BBox;
+
+    #[test]
+    fn a_trace_of_several_sources_is_told_apart_by_their_names() {
+        let one = |name: &str| (SourceId::from(name), HashMap::from([(0, Vec::new())]));
+        let truth = |frames| Truth { frames, score: Mutex::default() };
+        let alone = truth(HashMap::from([one("a")]));
+        assert!(alone.objects(&"other".into(), 0).is_some() && alone.objects(&"a".into(), 1).is_none());
+        let two = truth(HashMap::from([one("a"), one("b")]));
+        assert!(two.objects(&"b".into(), 0).is_some() && two.objects(&"other".into(), 0).is_none());
+    }
 
     #[test]
     fn an_object_is_hit_once_and_by_its_own_label_only() {

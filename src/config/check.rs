@@ -61,8 +61,14 @@ pub fn check(loaded: &Loaded) -> Vec<Warning> {
 }
 
 fn readable(path: &Path) -> Result<(), String> {
-    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+    // Looked at before it is opened: opening a pipe waits for whoever writes into it.
+    let opened = std::fs::metadata(path).and_then(|found| match found.is_file() {
+        true => std::fs::File::open(path).map(|_| found),
+        false => Ok(found),
+    });
+    match opened {
         Ok(found) if found.is_dir() => Err("is a folder".to_owned()),
+        Ok(found) if !found.is_file() => Err("is no regular file".to_owned()),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("does not exist".to_owned()),
         Err(error) => Err(format!("cannot be read: {error}")),

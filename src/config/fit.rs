@@ -253,7 +253,14 @@ impl Fit<'_> {
                 for (key, value) in entries {
                     self.hide_misspelt(key, value);
                 }
-                Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), self.free(value))).collect())
+                let mut typed = |key: &Key, value: &Node| match &value.value {
+                    // A password of digits is text.
+                    Value::Scalar { text, style: Style::Raw } if secret::is_secret_key(&key.text) => {
+                        text.clone().into()
+                    }
+                    _ => self.free(value),
+                };
+                Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), typed(key, value))).collect())
             }
         }
     }

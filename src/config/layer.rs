@@ -60,11 +60,12 @@ pub(super) fn environment(
         let value = if words.is_some() { value.to_ascii_lowercase() } else { value.clone() };
         put(root, &key, &value, Origin::Variable(name.clone()), schema, origins, problems);
     }
-    for (name, value) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-        if name.starts_with(RESERVED) {
-            continue;
-        }
-        let key = name[PREFIX.len()..].to_ascii_lowercase().split("__").collect::<Vec<_>>().join(".");
+    let ours = env.iter().filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(RESERVED));
+    let mut ours: Vec<(String, &String, &String)> =
+        ours.map(|(name, value)| (name[PREFIX.len()..].to_ascii_lowercase().replace("__", "."), name, value)).collect();
+    // A list before its entries and those in their order, whichever way the environment has them.
+    ours.sort_by_cached_key(|(key, name, _)| (ranks(key), (*name).clone()));
+    for (key, name, value) in ours {
         if at(schema, &parts(&key)).is_none() {
             let mut known: Vec<String> = Vec::new();
             fit::visit(schema, "", &mut |path, _| known.push(variable(&path.replace("[]", ".0"))));
@@ -123,6 +124,12 @@ fn old_key(name: &str, schema: &Json) -> Option<String> {
         }
     });
     found
+}
+
+/// Where a key stands among others: entries of a list by number.
+fn ranks(key: &str) -> Vec<(usize, String)> {
+    let rank = |part: &str| part.parse().map_or((usize::MAX, part.to_owned()), |number| (number, String::new()));
+    key.split('.').map(rank).collect()
 }
 
 fn parts(key: &str) -> Vec<&str> {

@@ -12,10 +12,10 @@ use super::fit::{self, Fit};
 use super::places::Places;
 use super::plan::Plan;
 use super::problem::{LoadError, Origin, Origins, Place, Problems};
-use super::schema::{self, Config, ModelSettings};
+use super::schema::{self, Config, ModelSettings, MotionSettings};
 use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
 use super::warning::{Severity, Warning};
-use super::{expand, keys, layer, secret};
+use super::{expand, keys, layer, secret, source_uri};
 
 /// What to load. The process's own environment and folder are read by nobody below: they are arguments.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +32,7 @@ pub struct Request {
     /// looked at.
     pub env: Vec<(String, String)>,
     /// What relative paths are relative to. A path to read is looked for beside the config file first, then beside the
-    /// sources file; a path to write is relative to this folder only.
+    /// sources file; a path to write and that of `source_uri` are relative to this folder only.
     pub working_dir: PathBuf,
 }
 
@@ -57,14 +57,14 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let mut warnings = Vec::new();
     let schema = schema::inlined::<Config>();
 
-    let Some(mut root) = layers(request, &schema, &mut origins, &mut problems, &mut warnings)? else {
+    let Some((mut root, idle)) = layers(request, &schema, &mut origins, &mut problems, &mut warnings)? else {
         return Err(problems.into_error(&origins));
     };
     module_settings(&mut root);
     let mut places = Places::default();
     let mut fit = Fit { problems: &mut problems, places: &mut places, whole: &schema, gaps: false };
-    let json = fit.value(&root, root.place, &schema, "").unwrap_or_else(|| Json::Object(serde_json::Map::new()));
-    model_configs(&root, &mut fit);
+    let mut json = fit.value(&root, root.place, &schema, "").unwrap_or_else(|| Json::Object(serde_json::Map::new()));
+    strategy_configs(&root, &mut json, &mut fit);
     let gaps = fit.gaps;
 
     let config = match serde_json::from_value::<Config>(json) {
@@ -91,20 +91,22 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         problems: &mut problems,
         warnings: &mut warnings,
         folders,
-        idle: Vec::new(),
+        source_is_flag: request.source_uri.is_some(),
+        idle,
     };
     let plan = build::plan(config, hash, &mut site);
     if problems.is_empty() { Ok(Loaded { plan, warnings, effective }) } else { Err(problems.into_error(&origins)) }
 }
 
-/// The tree with every layer on it, `None` when a text is no YAML.
+/// The tree with every layer on it, and the names of the sources that the one of the command line replaced; `None` when
+/// a text is no YAML.
 fn layers(
     request: &Request,
     schema: &Json,
     origins: &mut Origins,
     problems: &mut Problems,
     warnings: &mut Vec<Warning>,
-) -> Result<Option<Node>, LoadError> {
+) -> Result<Option<(Node, Vec<String>)>, LoadError> {
     let env: BTreeMap<String, String> = request.env.iter().cloned().collect();
     let room = expand::Room { env: &env, working_dir: &request.working_dir };
     let mut root = match &request.config {
@@ -143,6 +145,7 @@ fn layers(
         let entry = Node { place, value: entry, template: None };
         (key("sources"), Node { place, value: Value::List(vec![entry]), template: None })
     });
+    let replaced = if source.is_some() { names(&root) } else { Vec::new() };
     // The environment may say more about the one source, but not which it is.
     if let Some((key, list)) = source.clone() {
         replace(&mut root, key, list);
@@ -153,7 +156,25 @@ fn layers(
         replace(&mut root, key, with_details(list, said));
     }
     layer::flags(&mut root, &request.overrides, schema, origins, problems);
-    Ok(Some(root))
+    Ok(Some((root, replaced)))
+}
+
+/// The ids of the sources that a tree lists, those that are made from a uri included.
+fn names(root: &Node) -> Vec<String> {
+    let Some(Value::List(entries)) = root.get("sources").map(|sources| &sources.value) else { return Vec::new() };
+    let text = |entry: &Node, key: &str| match entry.get(key).map(|node| &node.value) {
+        Some(Value::Scalar { text, .. }) => Some(text.clone()),
+        _ => None,
+    };
+    let name = |(index, entry): (usize, &Node)| {
+        text(entry, "id").unwrap_or_else(|| {
+            let uri = text(entry, "uri").unwrap_or_default();
+            let parsed = source_uri::kind_of(&uri)
+                .and_then(|kind| source_uri::parse(&uri, kind, &Default::default(), &|path| path.into()));
+            parsed.map_or_else(|_| format!("source{index}"), |parsed| source_uri::generated_id(&parsed, index))
+        })
+    };
+    entries.iter().enumerate().map(name).collect()
 }
 
 fn file(
@@ -249,19 +270,31 @@ fn module_settings(root: &mut Node) {
     }
 }
 
-/// A model's `config` has keys of its own, a script's has not: which it is, only its neighbours tell.
-fn model_configs(root: &Node, fit: &mut Fit<'_>) {
+/// The `config` of a model and of `motion` has keys of its own, a script's has not: which it is, only its neighbours
+/// tell.
+fn strategy_configs(root: &Node, json: &mut Json, fit: &mut Fit<'_>) {
     let Some(Value::List(entries)) =
         root.get("detection").and_then(|d| d.get("strategies")).map(|strategies| &strategies.value)
     else {
         return;
     };
-    let schema = schema::inlined::<ModelSettings>();
     for (index, entry) in entries.iter().enumerate() {
-        let (Some(config), Some(_)) = (entry.get("config"), entry.get("model_path")) else { continue };
+        let Some(config) = entry.get("config") else { continue };
+        let named = |name: &str| matches!(entry.get("name"), Some(Node { value: Value::Scalar { text, .. }, .. }) if text == name);
+        let schema = match (entry.get("model_path"), entry.get("module")) {
+            (Some(_), _) => schema::inlined::<ModelSettings>(),
+            (None, None) if named("motion") => schema::inlined::<MotionSettings>(),
+            _ => continue,
+        };
         let path = format!("detection.strategies[{index}].config");
         let place = fit.places.key(&path);
-        fit.value(config, place, &schema, &path);
+        let typed = fit.value(config, place, &schema, &path);
+        // With an entry missing, the numbers of the others are no longer theirs; such a file is refused anyhow.
+        if let (Some(typed), Some(slot)) = (typed, json.pointer_mut(&format!("/detection/strategies/{index}/config")))
+            && !fit.gaps
+        {
+            *slot = typed;
+        }
     }
 }
 
@@ -323,7 +356,7 @@ fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
                 mask(item, &format!("{path}[{index}]"), hidden, places);
             }
         }
-        Json::String(text) if hidden => *text = secret::MASK.to_owned(),
+        Json::String(_) | Json::Number(_) if hidden => *json = Json::String(secret::MASK.to_owned()),
         Json::String(text) => *text = secret::in_text(text),
         _ => {}
     }

@@ -120,20 +120,23 @@ fn raw_boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A scalar where any is welcome: typed by how it is written.
+/// A scalar where any is welcome: typed by how it is written. What comes from a reference or the environment has no
+/// quotes to say that it is text, so it is typed as if it stood there plainly; but a telephone number, or one of more
+/// digits than a number holds, stays as it is.
 pub(super) fn free_scalar(text: &str, style: Style) -> Json {
-    if style != Style::Plain {
+    if style == Style::Quoted {
         return Json::String(text.to_owned());
     }
-    if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+    if style == Style::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
         return Json::Null;
     }
     if let Some(word) = boolean(text) {
         return Json::Bool(word);
     }
+    let whole = |number: &Number| !text.starts_with('+') && (!is_integer(text) || !number.is_f64());
     match is_number(text).then(|| number(text)).flatten() {
-        Some(number) => Json::Number(number),
-        None => Json::String(text.to_owned()),
+        Some(number) if style == Style::Plain || whole(&number) => Json::Number(number),
+        _ => Json::String(text.to_owned()),
     }
 }
 
@@ -276,5 +279,9 @@ mod tests {
         assert_eq!(free_scalar("yes", Style::Plain), Json::String("yes".into()));
         assert_eq!(free_scalar("true", Style::Plain), Json::Bool(true));
         assert_eq!(free_scalar("true", Style::Quoted), Json::String("true".into()));
+        assert_eq!(free_scalar("0.25", Style::Raw), Json::from(0.25));
+        for text in ["", "+4930123456", "123456789012345678901234567890"] {
+            assert_eq!(free_scalar(text, Style::Raw), Json::String(text.into()));
+        }
     }
 }

@@ -93,7 +93,9 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     let Some((scheme, _)) = uri.split_once("://") else { return Ok(SourceType::File) };
     let lower = scheme.to_ascii_lowercase();
     SCHEMES.iter().find(|(name, _)| *name == lower).map(|(_, kind)| *kind).ok_or_else(|| {
-        let near = nearest(&lower, SCHEMES.iter().map(|(name, _)| *name));
+        // What can be read is the likelier meaning of a slip.
+        let of = |built: bool| SCHEMES.iter().filter(move |(_, kind)| kind.is_built() == built).map(|(name, _)| *name);
+        let near = nearest(&lower, of(true)).or_else(|| nearest(&lower, of(false)));
         let label = match near {
             Some(near) => format!("did you mean `{near}://`?"),
             None => "known are a path, file://, rtsp://, test, scene:NAME, trace:PATH".to_owned(),
@@ -130,6 +132,7 @@ pub(super) fn parse(
         },
         SourceType::Test => test(uri, parameters).map(Parsed::once),
         SourceType::Scene => scene(uri, parameters, find),
+        // Those that `is_built` denies.
         SourceType::Webcam | SourceType::Webrtc | SourceType::Network | SourceType::Http => Ok(Parsed::NotBuilt(kind)),
     }
 }
@@ -309,6 +312,7 @@ mod tests {
     #[test]
     fn a_wrong_uri_says_what_was_meant() {
         assert_eq!(read("rstp://cam/s").unwrap_err().1, "did you mean `rtsp://`?");
+        assert_eq!(read("rtp://cam/s").unwrap_err().1, "did you mean `rtsp://`?");
         assert_eq!(read("test:pattern=bal").unwrap_err().1, "did you mean `ball`?");
         assert_eq!(read("test:patern=ball").unwrap_err().1, "did you mean `pattern`?");
         assert_eq!(read("scene:street?sed=1").unwrap_err().1, "did you mean `seed`?");

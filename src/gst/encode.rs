@@ -15,6 +15,10 @@ use crate::types::{Matrix, Picture, PixelFormat, Range};
 
 /// Bytes waiting for the encoder before [`Mp4Writer::write`] waits.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
+/// How often a waiting [`Mp4Writer::write`] looks for room.
+const LOOK_MS: u64 = 50;
+/// How long an encoder may take nothing before it counts as stuck.
+const STUCK_MS_MAX: u64 = 20_000;
 /// x264's constant quality: near transparent, small enough for a demo clip.
 const QUALITY: &str = "21";
 /// Bits per pixel and frame for encoders that know no constant quality.
@@ -44,8 +48,8 @@ impl Mp4Writer {
         let location = path.to_str().ok_or_else(|| io("its path is not UTF-8"))?;
         let fps = gst::Fraction::approximate_f64(fps).filter(|f| f.numer() > 0);
         let fps = fps.ok_or_else(|| io("its frame rate is not above zero"))?;
-        let source =
-            gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(QUEUE_BYTES_MAX).block(true).build();
+        // Not blocking: an encoder that has failed takes nothing more and says so on the bus only. See `make_room`.
+        let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(QUEUE_BYTES_MAX).build();
         let (convert, parse, mux, sink) =
             (make("videoconvert")?, make("h264parse")?, make("mp4mux")?, make("filesink")?);
         let encode = encoder(fps)?;
@@ -71,6 +75,7 @@ impl Mp4Writer {
             return Err(Error::new(Code::Io, format!("{}: a picture of another size or format came", self.place)));
         }
         let info = self.info(picture)?;
+        self.make_room()?;
         if self.source.caps().is_none() {
             let caps = info.to_caps().map_err(|_| self.failure("its pictures cannot be described"))?;
             self.source.set_caps(Some(&caps));
@@ -96,6 +101,28 @@ impl Mp4Writer {
             Some(gst::MessageView::Eos(_)) => Ok(()),
             Some(gst::MessageView::Error(error)) => Err(self.error(error.error().message())),
             _ => Err(self.error("it was not completed in time")),
+        }
+    }
+
+    /// Waits until the encoder has room for a picture, and learns what has failed in it meanwhile.
+    fn make_room(&self) -> Result<(), Error> {
+        let (mut waited_ms, mut waiting) = (0, u64::MAX);
+        loop {
+            let bytes = self.source.current_level_bytes();
+            let wait_ms = if bytes < QUEUE_BYTES_MAX { 0 } else { LOOK_MS };
+            let wait = gst::ClockTime::from_mseconds(wait_ms);
+            let message = self.bus.timed_pop_filtered(wait, &[gst::MessageType::Error]);
+            if let Some(gst::MessageView::Error(error)) = message.as_ref().map(|message| message.view()) {
+                return Err(self.error(error.error().message()));
+            }
+            if wait_ms == 0 {
+                return Ok(());
+            }
+            waited_ms = if bytes < waiting { 0 } else { waited_ms + wait_ms };
+            waiting = bytes;
+            if waited_ms >= STUCK_MS_MAX {
+                return Err(self.error("the encoder takes no pictures any more"));
+            }
         }
     }
 

@@ -20,6 +20,8 @@ use crate::types::{Clock, Frame};
 /// Longest silence of a finite source, at its start or in the middle: some broken files make the demuxer wait
 /// for ever without a word.
 const FILE_SILENCE: Duration = Duration::from_secs(4);
+/// The most of it that passes between two looks, which are a [`TICK`] apart while this process runs.
+const FILE_LOOK: Duration = Duration::from_secs(1);
 /// How often the thread looks up from waiting (for a frame, for the next attempt).
 const TICK: Duration = Duration::from_millis(25);
 /// After an error, a file's frames decoded before it are still delivered; this long without one, there are none.
@@ -39,6 +41,21 @@ fn readable(path: &Path) -> Result<(), String> {
 /// A network camera's last frames come out up to 100 ms after it fell silent (measured), and a busy machine looks
 /// late. So much less silence is put up with, so that a camera is noticed to be gone within its `gap`.
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
+
+/// What a live source is given; its silence is measured on the wall, whatever kept this process from looking.
+fn live_limits(plan: &SourcePlan) -> Limits {
+    let RetryPlan { first_frame, gap, .. } = plan.retry;
+    let (first_frame, gap) = match plan.input {
+        Input::Rtsp(_) => (first_frame, gap - NETWORK_TAIL.min(gap / 2)),
+        // Slow pictures are no silence: the next one is due after `1 / fps`.
+        Input::Test { fps, .. } => {
+            let due = Duration::try_from_secs_f64(2.0 / fps).unwrap_or(Duration::MAX);
+            (first_frame.max(due), gap.max(due))
+        }
+        _ => (first_frame, gap),
+    };
+    Limits { first_frame, gap, look: Duration::MAX }
+}
 
 /// How an attempt ended.
 enum End {
@@ -154,13 +171,10 @@ impl Source {
             return End::Failed(format!("cannot read {}: {why}", path.display()));
         }
         let (pacing, limits) = if self.live {
-            let RetryPlan { first_frame, gap, .. } = self.plan.retry;
-            let tail =
-                if matches!(self.plan.input, Input::Rtsp(_)) { NETWORK_TAIL.min(gap / 2) } else { Duration::ZERO };
-            (Pacing::Live, Limits { first_frame, gap: gap - tail })
+            (Pacing::Live, live_limits(&self.plan))
         } else {
             let pacing = if self.plan.realtime { Pacing::Realtime } else { Pacing::Fast };
-            (pacing, Limits { first_frame: FILE_SILENCE, gap: FILE_SILENCE })
+            (pacing, Limits { first_frame: FILE_SILENCE, gap: FILE_SILENCE, look: FILE_LOOK })
         };
         // Starting counts: a server that accepts and says nothing is silent from here.
         let watchdog = Watchdog::new(limits, self.clock.monotonic_ns());

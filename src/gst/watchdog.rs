@@ -9,42 +9,52 @@ pub(super) struct Limits {
     pub(super) first_frame: Duration,
     /// Between frames.
     pub(super) gap: Duration,
+    /// The most that one look adds to a silence: while this process does not run, a file cannot speak.
+    pub(super) look: Duration,
 }
 
 /// Watches one attempt.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     limits: Limits,
-    since_ns: u64,
+    silent: Duration,
+    looked_ns: u64,
     running: bool,
 }
 
 impl Watchdog {
     /// Starts watching at `now_ns`.
     pub(super) fn new(limits: Limits, now_ns: u64) -> Self {
-        Self { limits, since_ns: now_ns, running: false }
+        Self { limits, silent: Duration::ZERO, looked_ns: now_ns, running: false }
     }
 
     /// A frame was handed on at `now_ns`.
     pub(super) fn frame(&mut self, now_ns: u64) {
         self.running = true;
-        self.since_ns = now_ns;
+        self.excuse(now_ns);
     }
 
     /// The source is known to have more although nothing came out (a frame waits for its presentation time).
     pub(super) fn excuse(&mut self, now_ns: u64) {
-        self.since_ns = now_ns;
+        self.silent = Duration::ZERO;
+        self.looked_ns = now_ns;
     }
 
-    /// How long it has been silent, once that is too long.
-    pub(super) fn silence(&self, now_ns: u64) -> Option<Duration> {
-        let silent = Duration::from_nanos(now_ns.saturating_sub(self.since_ns));
-        (silent >= self.limit()).then_some(silent)
+    /// Looks: how long it has been silent, once that is too long.
+    pub(super) fn silence(&mut self, now_ns: u64) -> Option<Duration> {
+        self.silent = self.silent_at(now_ns);
+        self.looked_ns = self.looked_ns.max(now_ns);
+        (self.silent >= self.limit()).then_some(self.silent)
     }
 
     /// How long until silence is a fault.
     pub(super) fn left(&self, now_ns: u64) -> Duration {
-        self.limit().saturating_sub(Duration::from_nanos(now_ns.saturating_sub(self.since_ns)))
+        self.limit().saturating_sub(self.silent_at(now_ns))
+    }
+
+    fn silent_at(&self, now_ns: u64) -> Duration {
+        let since = Duration::from_nanos(now_ns.saturating_sub(self.looked_ns));
+        self.silent.saturating_add(since.min(self.limits.look))
     }
 
     fn limit(&self) -> Duration {
@@ -59,7 +69,8 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     fn watchdog() -> Watchdog {
-        Watchdog::new(Limits { first_frame: Duration::from_secs(8), gap: Duration::from_secs(3) }, 100 * S)
+        let (first_frame, gap) = (Duration::from_secs(8), Duration::from_secs(3));
+        Watchdog::new(Limits { first_frame, gap, look: Duration::MAX }, 100 * S)
     }
 
     #[test]
@@ -78,6 +89,17 @@ mod tests {
         dog.frame(101 * S);
         dog.excuse(103 * S);
         assert_eq!(dog.silence(105 * S), None);
+    }
+
+    #[test]
+    fn a_process_that_did_not_run_has_not_listened() {
+        let mut dog = watchdog();
+        dog.limits.look = Duration::from_secs(1);
+        dog.frame(101 * S);
+        assert_eq!(dog.silence(150 * S), None);
+        assert_eq!(dog.silence(151 * S), None);
+        assert_eq!(dog.left(151 * S), Duration::from_secs(1));
+        assert_eq!(dog.silence(152 * S), Some(Duration::from_secs(3)));
     }
 
     #[test]

@@ -328,3 +328,19 @@ fn watching_runs_again_after_a_save_until_it_is_stopped() {
     watching.signal("INT");
     assert!(watching.end(LIMIT).is_some_and(|status| status.success()));
 }
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_a_problem_of_its_plugin_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["bad", "good", "templates"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        put(&dir.path().join(name), "strategy", "", COUNTER);
+        write(&dir.path().join(name).join("tests"), "case.yaml", &format!("{FRAMES}expect: {{ alerts: [] }}\n"));
+    }
+    write(&dir.path().join("bad"), "plugin.toml", "name = \"{{name}}\"\n");
+    let out = run(dir.path(), &["--update"]).expect(2);
+    assert!(out.stderr.contains("bad/plugin.toml") && !out.stderr.contains("good"), "{}", out.stderr);
+    let case = |name: &str| std::fs::read_to_string(dir.path().join(name).join("tests/case.yaml")).unwrap();
+    assert!(case("good").contains("rule: \"crowd\""), "{}", case("good"));
+    assert!(case("templates").contains("alerts: []"), "what is no plugin yet is left alone");
+}

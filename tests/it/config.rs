@@ -382,6 +382,32 @@ fn variables_are_typed_by_their_key() {
 }
 
 #[test]
+fn the_order_of_variables_does_not_matter() {
+    let mut bench = Bench::new("name: x\n").env("DSENGINE_SOURCES__0__FPS", "5");
+    for index in (0..12).rev() {
+        bench = bench.env(&format!("DSENGINE_SOURCES__{index}__ID"), &format!("s{index}"));
+    }
+    let sources = bench
+        .env("DSENGINE_SOURCES", &format!("[{}]", "{uri: test}, ".repeat(11)))
+        .env("DSENGINE_SOURCES__11__URI", "test")
+        .good()
+        .plan
+        .sources;
+    let ids: Vec<_> = sources.iter().map(|source| source.id.to_string()).collect();
+    assert_eq!(ids, (0..12).map(|index| format!("s{index}")).collect::<Vec<_>>());
+    assert_eq!(sources[0].fps, Some(5.0));
+}
+
+#[test]
+fn a_variable_that_is_no_text_disturbs_nothing() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = std::ffi::OsStr::from_bytes(b"\xff");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dsengine"));
+    let out = command.args(["validate", "configs/demo.yaml"]).current_dir(root()).env("ODD", odd).output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
 fn unknown_variables_warn_and_reserved_ones_do_not() {
     let loaded = Bench::new("name: x\n")
         .env("DSENGINE_PIPELINE_BATCH_SIZE", "8")
@@ -459,6 +485,31 @@ fn a_reference_has_a_fallback_an_escape_and_the_type_of_its_key() {
 }
 
 #[test]
+fn a_reference_in_a_strategys_config_has_the_type_of_its_key_too() {
+    let text = "sources: [{id: a, uri: test}]\ndetection:\n  strategies:\n    - {name: m, model_path: m.onnx, config: \
+                {confidence_threshold: '${env:CONF}', layout: yolox, output_layers: '${env:OUT}'}}\n    \
+                - {name: r, module: r.lua, config: {dwell: '${env:CONF}', zone: '${env:OUT}', token: '${env:T}'}}\n    \
+                - {name: motion, config: {threshold: '${env:T}'}}\n";
+    let bench = Bench::new(text).env("CONF", "0.3").env("OUT", "door").env("T", "6");
+    let plan = bench.env("DSENGINE_DETECTION__STRATEGIES__0__CONFIG__INTERVAL", "3").good().plan;
+    let model = &plan.models[0];
+    assert_eq!((model.confidence, model.layout.as_deref(), model.interval), (0.3, Some("yolox"), 3));
+    assert_eq!(model.output_layers, ["door"]);
+    assert_eq!(plan.strategies[0].config, serde_json::json!({ "dwell": 0.3, "zone": "door", "token": "6" }));
+    assert_eq!(plan.strategies[1].config, serde_json::json!({ "threshold": 6 }));
+}
+
+#[test]
+fn a_wrong_key_of_motion_is_refused_when_the_file_is_read() {
+    let text = |config: &str| {
+        format!("sources: [{{id: a, uri: test}}]\ndetection: {{strategies: [{{name: motion, config: {config}}}]}}\n")
+    };
+    assert!(Bench::new(&text("{min_aera: 1}")).error().contains("did you mean `min_area`?"));
+    assert!(Bench::new(&text("{threshold: 0.5}")).error().contains("expected a number from 1 to 20"));
+    Bench::new(&text("{min_area: 0.01, warm_up_seconds: 2, max_objects: 5}")).good();
+}
+
+#[test]
 fn the_hash_follows_settings_and_not_their_form() {
     let hash = |text: &str| Bench::new(text).good().plan.hash;
     assert_eq!(hash("name: a\npipeline: {batch_size: 8}\n"), hash("pipeline:\n  batch_size: 8 # eight\nname: \"a\"\n"));
@@ -481,6 +532,10 @@ fn a_source_on_the_command_line_replaces_the_files() {
     assert_eq!(id("/videos/yard.mp4"), "yard");
     assert_eq!(id("rtsp://10.0.0.7/s"), "source0");
     assert_eq!(id("scene:street?seed=1"), "street");
+    let bench = Bench::new("name: x\n").file("sub/c.yaml", text).file("sub/a.mp4", "x").source("a.mp4");
+    let request = Request { config: Some("sub/c.yaml".into()), ..bench.request.clone() };
+    let here = Input::File(bench.folder.path().join("a.mp4"));
+    assert_eq!(config::load(&request).unwrap().plan.sources[0].input, here, "a flag's path is the shell's");
     let no_file = Request { source_uri: Some("test".into()), working_dir: root(), ..Request::default() };
     assert_eq!(config::load(&no_file).unwrap().plan.sources.len(), 1);
     let wrong = Bench::new(text).source("rstp://x/y").error();
@@ -591,6 +646,37 @@ fn recovery_and_a_sources_own_keys_make_its_retries() {
 }
 
 // What this machine lacks
+
+#[test]
+fn a_key_that_could_do_nothing_is_refused() {
+    let source = "sources: [{id: a, uri: 'trace:a.jsonl'";
+    for (text, words) in [
+        (format!("{source}, realtime: true}}]\n"), "a trace has no pace of its own"),
+        (format!("{source}, parameters: {{realtime: true}}}}]\n"), "it takes none"),
+        ("max_concurrent_sources: 5\npipeline: {max_sources: 2}\n".to_owned(), "the most sources are set twice"),
+        ("monitoring: {prometheus: {path: /livez}}\n".to_owned(), "/livez is a page of its own"),
+        ("monitoring: {prometheus_path: /api/v1/status}\n".to_owned(), "/api/v1/status is a page of its own"),
+    ] {
+        let error = Bench::new(&text).error();
+        assert!(error.contains(words), "{text}{error}");
+    }
+    Bench::new("max_concurrent_sources: 5\n").env("DSENGINE_PIPELINE__MAX_SOURCES", "2").good();
+}
+
+#[test]
+fn a_source_is_named_without_control_characters() {
+    let error = Bench::new("sources: [{id: \"a\\0b\", uri: test}]\n").error();
+    assert!(error.contains("a source's name holds a control character"), "{error}");
+}
+
+#[test]
+fn a_pipe_is_named_and_not_waited_for() {
+    let bench = Bench::new("sources: [{id: a, uri: clip.mp4}]\n");
+    let pipe = bench.folder.path().join("clip.mp4");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let found = config::check(&bench.good());
+    assert!(found[0].message.ends_with("is no regular file"), "{found:?}");
+}
 
 #[test]
 fn what_this_machine_lacks_is_named() {

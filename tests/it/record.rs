@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use dsengine::types::BBox;
 use serde_json::Value;
@@ -240,10 +241,10 @@ fn what_cannot_be_read_is_an_error_and_leaves_no_detection() {
     let text = write(dir.path(), "text.mp4", &"no video at all\n".repeat(200)).display().to_string();
     let out = dir.path().join("out.jsonl");
     let target = out.display().to_string();
-    for source in ["no-such.mp4", &text] {
-        let ended = Dsengine::new(["record", "--source", source, "-o", &target]).run().expect(1);
+    for (source, code) in [("no-such.mp4", 2), (&*text, 1)] {
+        let ended = Dsengine::new(["record", "--source", source, "-o", &target]).run().expect(code);
         assert!(ended.stderr.contains("error: "), "{}", ended.stderr);
-        assert_eq!(read(&out).frames.len(), 0);
+        assert!(if code == 1 { read(&out).frames.is_empty() } else { !out.exists() }, "{source}");
         let summary = Dsengine::new(["run", "--source", source, "--port", "0", "--json"]).run().expect(1).json();
         assert_eq!(summary["sources"][0]["detections"], 0, "{summary}");
         assert_eq!(summary["sources"][0]["judged"], 0, "{summary}");
@@ -253,3 +254,71 @@ fn what_cannot_be_read_is_an_error_and_leaves_no_detection() {
     Dsengine::new(model.into_iter().chain(["no-such.onnx"])).run().expect(2);
     Dsengine::new(model.into_iter().chain([&*street, "--runtime", "no-such"])).run().expect(2);
 }
+
+#[test]
+fn a_medium_that_is_full_ends_a_command_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = ["record", "--source", "test:pattern=ball,frames=100000,size=320x240"];
+    let film = ["-o", "out.jsonl", "--annotated", "/dev/full"];
+    for args in [
+        vec!["scene", "render", "/dev/full"],
+        source.into_iter().chain(film).collect(),
+        source.into_iter().chain(["-o", "/dev/full"]).collect(),
+    ] {
+        let mut run = Dsengine::new(&args).cwd(dir.path()).start();
+        let status = run.end(Duration::from_secs(60)).unwrap_or_else(|| panic!("{args:?} goes on"));
+        assert_eq!(status.code(), Some(1), "{args:?}: {:?}", run.seen);
+        assert!(
+            run.seen.iter().any(|line| line.starts_with("error: ") && line.contains("/dev/full")),
+            "{:?}",
+            run.seen
+        );
+    }
+}
+
+#[test]
+fn nothing_that_is_read_or_that_cannot_be_made_again_is_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "trace.jsonl", TRACE);
+    write(dir.path(), "keep.jsonl", TRACE);
+    std::fs::hard_link(dir.path().join("trace.jsonl"), dir.path().join("other.jsonl")).unwrap();
+    for (command, why) in [
+        (&["record", "--source", "trace:trace.jsonl", "-o", "trace.jsonl"][..], "it is also read"),
+        (&["record", "--source", "trace:trace.jsonl", "-o", "./other.jsonl"], "it is also read"),
+        (&["record", "--source", "keep.jsonl", "-o", "x", "--annotated", "keep.jsonl"], "it is also read"),
+        (&["record", "--source", "test:frames=3", "-o", "x", "--annotated", "./x"], "it is named as two outputs"),
+        (&["scene", "render", "x", "--truth", "x"], "it is named as two outputs"),
+        (&["record", "--source", "nope.mp4", "-o", "keep.jsonl"], "nope.mp4 does not exist"),
+        (&["record", "-o", "keep.jsonl"], "there is no source to record"),
+        (&["record", "--source", "trace:trace.jsonl", "-o", "x", "--annotated", "y.mp4"], "has none"),
+    ] {
+        let out = Dsengine::new(command).cwd(dir.path()).run().expect(2);
+        assert!(out.stderr.contains("error: ") && out.stderr.contains(why), "{command:?}: {}", out.stderr);
+        for name in ["trace.jsonl", "keep.jsonl"] {
+            assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), TRACE, "{command:?}: {name}");
+        }
+        assert!(!dir.path().join("x").exists(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_trace_plays_with_the_configuration_it_was_recorded_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "sources:\n  - { id: gate, uri: 'test:pattern=ball,frames=9' }\n  \
+                  - { id: yard, uri: 'test:pattern=ball,frames=9' }\n\
+                  detection: { strategies: [{ name: r, module: r.lua, sources: [gate] }] }\n";
+    write(dir.path(), "config.yaml", config);
+    let rule = "function detect(frame)\n  frame:alert{ rule = 'r', key = tostring(frame.seq), message = 'm' }\nend\n";
+    write(dir.path(), "r.lua", rule);
+    let command = |args: &[&str]| Dsengine::new(args).cwd(dir.path()).run();
+    command(&["record", "--config", "config.yaml", "-o", "t.jsonl"]).expect(0);
+    let alerts = command(&["replay", "t.jsonl", "--config", "config.yaml"]).expect(0).stdout;
+    assert!(alerts.lines().count() > 0 && alerts.lines().all(|line| line.contains("\"gate\"")), "{alerts}");
+    command(&["run", "--config", "config.yaml", "--source", "test:frames=3", "--port", "0"]).expect(0);
+    let both = command(&["record", "--config", "config.yaml", "-o", "b.jsonl", "--annotated", "b.mp4"]).expect(2);
+    assert!(both.stderr.contains("a film of one source, and there are 2"), "{}", both.stderr);
+}
+
+/// A trace of one frame.
+const TRACE: &str = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"\",\"start_unix_ns\":0}\n\
+     {\"source\":\"a\",\"seq\":0,\"pts_ns\":0,\"width\":4,\"height\":3,\"detections\":[]}\n";

@@ -265,6 +265,12 @@ fn what_cannot_be_written_is_a_usage_error_before_anything_runs() {
     }
 }
 
+#[test]
+fn a_refused_configuration_says_its_code() {
+    let out = Dsengine::new(["validate", "--source", "rstp://cam/s"]).run().expect(2);
+    assert!(out.stderr.starts_with("error: [E0101] the configuration cannot be used\n"), "{}", out.stderr);
+}
+
 /// A trace of one frame.
 const TRACE: &str = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"\",\"start_unix_ns\":0}\n\
      {\"source\":\"a\",\"seq\":0,\"pts_ns\":0,\"width\":4,\"height\":3,\"detections\":[]}\n";

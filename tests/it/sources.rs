@@ -223,7 +223,7 @@ fn a_slow_engine_is_not_taken_for_a_silent_file() {
 #[test]
 fn a_finite_source_that_says_nothing_is_given_up() {
     // Each of these frames takes far longer to draw than a look at the clock, and every look takes two seconds.
-    let input = Input::Test { pattern: "snow".into(), frames: Some(9), width: 4096, height: 4096, fps: 25.0 };
+    let input = Input::Test { pattern: "snow".into(), frames: Some(9), width: 8192, height: 8192, fps: 25.0 };
     let clock = Machine::start();
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock.clone()).unwrap();
@@ -232,6 +232,20 @@ fn a_finite_source_that_says_nothing_is_given_up() {
     let story = sink.wait("one", MINUTE, Story::over);
     assert!(story.broken().unwrap().starts_with("no first frame for"), "{:?}", story.broken());
     assert_eq!(story.states(), [SourceState::Connecting, SourceState::Failed]);
+}
+
+#[test]
+fn a_live_source_slower_than_its_gap_is_not_silent() {
+    let input = Input::Test { pattern: "ball".into(), frames: None, width: 160, height: 120, fps: 0.8 };
+    let mut slow = plan("one", input);
+    slow.retry.gap = Duration::from_millis(600);
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock).unwrap();
+    backend.add_source(&slow, sink.clone()).unwrap();
+    let story = sink.wait("one", MINUTE, |s| s.frames.len() >= 3);
+    assert_eq!(story.states(), [SourceState::Connecting, SourceState::Running]);
+    backend.stop(Duration::from_secs(3));
 }
 
 #[test]

@@ -28,18 +28,24 @@ impl Reader {
     /// `Trace` when the file cannot be read, is no trace, or is of a newer format.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let broken = |what: String| Error::new(Code::Trace, format!("{}: {what}", path.display()));
-        let file = File::open(path).map_err(|e| broken(format!("cannot be opened: {e}")))?;
-        let mut lines = BufReader::new(file);
-        let mut text = String::new();
-        lines.read_line(&mut text).map_err(|e| broken(format!("cannot be read: {e}")))?;
-        let header: Header = serde_json::from_str(&text).map_err(|e| {
+        let opening = |e: std::io::Error| broken(format!("cannot be opened: {e}"));
+        // Looked at before it is opened: opening a pipe waits for whoever writes into it.
+        if !std::fs::metadata(path).map_err(opening)?.is_file() {
+            return Err(broken("is no regular file".to_owned()));
+        }
+        let mut lines = BufReader::new(File::open(path).map_err(opening)?);
+        let mut line = Vec::new();
+        std::io::Read::take(&mut lines, LINE_BYTES_MAX as u64)
+            .read_until(b'\n', &mut line)
+            .map_err(|e| broken(format!("cannot be read: {e}")))?;
+        let header: Header = serde_json::from_slice(&line).map_err(|e| {
             broken(format!("line 1 is not the header of a trace: {e}"))
                 .hint("write one with `dsengine record -o OUT.jsonl`")
         })?;
         if header.format > FORMAT {
             return Err(broken(format!("is of trace format {}, this engine reads up to {FORMAT}", header.format)));
         }
-        Ok(Self { path: path.to_owned(), lines, number: 1, header, line: Vec::new(), cut_off: false })
+        Ok(Self { path: path.to_owned(), lines, number: 1, header, line, cut_off: false })
     }
 
     /// The first line.
@@ -121,6 +127,17 @@ mod tests {
             let mut reader = reader(format!("{HEADER}{{\"no\":1}}\n{after}").as_bytes());
             let message = reader.next_record().unwrap_err().to_string();
             assert!(message.contains(":2: is not a frame of a trace"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_a_folder_and_a_device_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&*pipe, dir.path(), Path::new("/dev/zero")] {
+            let message = Reader::open(path).err().unwrap().to_string();
+            assert!(message.ends_with("is no regular file"), "{message}");
         }
     }
 

@@ -221,7 +221,7 @@ pub(super) struct RequestWant {
     url: Option<String>,
     /// Headers that have to be among those sent; names in lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<BTreeMap<String, String>>,
+    pub(super) headers: Option<BTreeMap<String, String>>,
     /// Text; a list or a map is compared with the JSON that was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Value>,

@@ -13,6 +13,8 @@ use crate::cli::plugin::module::{MANIFEST, language};
 const DEPTH_MAX: usize = 8;
 /// Folders that hold what others made.
 const SKIPPED: [&str; 3] = ["target", "node_modules", "prebuilt"];
+/// The folder of what is no plugin yet.
+const TEMPLATES: &str = "templates";
 
 /// A plugin with the cases to run.
 pub(super) struct Plugin {
@@ -90,14 +92,24 @@ impl Plugin {
     }
 }
 
-/// The plugins that the paths name, each with the cases to run.
-pub(super) fn plugins(paths: &[PathBuf]) -> Result<Vec<Plugin>, Error> {
-    let mut found: Vec<Plugin> = Vec::new();
+/// What the paths name.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The plugins, each with the cases to run.
+    pub(super) plugins: Vec<Plugin>,
+    /// Manifests that cannot be read, and why: the plugins of the others are run all the same.
+    pub(super) broken: Vec<(PathBuf, Error)>,
+}
+
+/// The plugins that the paths name.
+pub(super) fn plugins(paths: &[PathBuf]) -> Result<Found, Error> {
+    let mut found = Found::default();
     for path in paths {
         if path.is_dir() {
-            let before = found.len();
-            collect(path, 0, &mut found)?;
-            if found.len() == before {
+            let count = |found: &Found| found.plugins.len() + found.broken.len();
+            let before = count(&found);
+            collect(path, 0, &mut found);
+            if count(&found) == before {
                 let what = format!("{}: there is no plugin.toml in this folder or below it", path.display());
                 return Err(Error::new(Code::Plugin, what)
                     .hint("dsengine new strategy NAME --lang lua writes a plugin with a test"));
@@ -108,46 +120,50 @@ pub(super) fn plugins(paths: &[PathBuf]) -> Result<Vec<Plugin>, Error> {
             return Err(Error::new(Code::Io, format!("{}: there is no such file or folder", path.display())));
         }
     }
-    if found.iter().all(|plugin| plugin.cases.is_empty()) {
-        let places: Vec<String> = found.iter().map(|p| p.dir.join("tests").display().to_string()).collect();
+    if found.broken.is_empty() && found.plugins.iter().all(|plugin| plugin.cases.is_empty()) {
+        let places: Vec<String> = found.plugins.iter().map(|p| p.dir.join("tests").display().to_string()).collect();
         return Err(Error::new(Code::Plugin, format!("there are no tests: no *.yaml in {}", places.join(", ")))
             .hint("a case is a file tests/NAME.yaml; dsengine new writes one to start from"));
     }
     Ok(found)
 }
 
-fn collect(dir: &Path, depth: usize, found: &mut Vec<Plugin>) -> Result<(), Error> {
-    if dir.join(MANIFEST).is_file() {
-        let mut plugin = Plugin::read(dir)?;
+fn collect(dir: &Path, depth: usize, found: &mut Found) {
+    let manifest = dir.join(MANIFEST);
+    if manifest.is_file() {
         let is_case = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-        plugin.cases = entries(&dir.join("tests")).into_iter().filter(is_case).collect();
-        found.push(plugin);
-        return Ok(());
-    }
-    if depth < DEPTH_MAX {
-        for path in entries(dir).into_iter().filter(|path| path.is_dir() && !is_skipped(path)) {
-            collect(&path, depth + 1, found)?;
+        match Plugin::read(dir) {
+            Ok(plugin) => {
+                let cases = entries(&dir.join("tests")).into_iter().filter(is_case).collect();
+                found.plugins.push(Plugin { cases, ..plugin });
+            }
+            Err(error) => found.broken.push((manifest, error)),
+        }
+    } else if depth < DEPTH_MAX {
+        let searched = |path: &PathBuf| path.is_dir() && !is_skipped(path) && !path.ends_with(TEMPLATES);
+        for path in entries(dir).into_iter().filter(searched) {
+            collect(&path, depth + 1, found);
         }
     }
-    Ok(())
 }
 
 /// A case by itself, or a plugin by one of its files.
-fn single(path: &Path, found: &mut Vec<Plugin>) -> Result<(), Error> {
+fn single(path: &Path, found: &mut Found) -> Result<(), Error> {
     let above = path.ancestors().skip(1).map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
     let Some(dir) = above.into_iter().take(DEPTH_MAX).find(|dir| dir.join(MANIFEST).is_file()) else {
         let what = format!("{}: there is no plugin.toml in its folder or above it", path.display());
         return Err(Error::new(Code::Plugin, what).hint("it says which file the plugin is: dsengine new writes one"));
     };
     if !path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-        return collect(dir, 0, found);
+        collect(dir, 0, found);
+        return Ok(());
     }
-    match found.iter_mut().find(|plugin| plugin.dir == dir) {
+    match found.plugins.iter_mut().find(|plugin| plugin.dir == dir) {
         Some(plugin) => {
             let cases: BTreeSet<_> = plugin.cases.drain(..).chain([path.to_owned()]).collect();
             plugin.cases = cases.into_iter().collect();
         }
-        None => found.push(Plugin { cases: vec![path.to_owned()], ..Plugin::read(dir)? }),
+        None => found.plugins.push(Plugin { cases: vec![path.to_owned()], ..Plugin::read(dir)? }),
     }
     Ok(())
 }

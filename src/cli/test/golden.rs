@@ -8,7 +8,7 @@ use dsengine::error::{Code, Error};
 use serde_json::{Map, Value};
 
 use super::came::Came;
-use super::case::{Case, Expect, FileOr};
+use super::case::{Case, Expect, FileOr, RequestWant};
 use crate::cli::files;
 
 /// What came, one value a frame where something did, then one of what was there at the end.
@@ -182,8 +182,8 @@ fn block(expect: &Expect, came: &Came) -> String {
             let _ = writeln!(out, "    {}: {}", Value::from(name.as_str()), held.get(name).unwrap_or(&Value::Null));
         }
     }
-    if requests.is_some() {
-        list(&mut out, "requests", &came.requests, &["method", "url", "body"]);
+    if let Some(wants) = requests {
+        list(&mut out, "requests", &told(&came.requests, wants), &["method", "url", "headers", "body"]);
     }
     if outcome.is_some() {
         let words: Vec<Value> = came.outcome.iter().filter_map(|o| serde_json::to_value(o).ok()).collect();
@@ -194,6 +194,20 @@ fn block(expect: &Expect, came: &Came) -> String {
         };
     }
     out
+}
+
+/// The requests, each with those of its headers that were compared: most say nothing about the plugin.
+fn told(requests: &[Value], wants: &[RequestWant]) -> Vec<Value> {
+    let mut requests = requests.to_vec();
+    for (index, request) in requests.iter_mut().enumerate() {
+        let Some(fields) = request.as_object_mut() else { continue };
+        let wanted = wants.get(index).and_then(|want| want.headers.as_ref());
+        match (wanted, fields.get_mut("headers").and_then(Value::as_object_mut)) {
+            (Some(wanted), Some(headers)) => headers.retain(|name, _| wanted.contains_key(name)),
+            _ => drop(fields.remove("headers")),
+        }
+    }
+    requests
 }
 
 fn list(out: &mut String, key: &str, values: &[Value], order: &[&str]) {
@@ -248,6 +262,19 @@ mod tests {
         assert_eq!(new, wanted);
         let again: super::super::case::Script = serde_yaml::from_str(&new).unwrap();
         assert!(again.expect.is_some());
+    }
+
+    #[test]
+    fn an_update_keeps_the_headers_that_were_compared() {
+        let case = case("expect:\n  requests: [{ url: a, headers: { x-token: old } }, { url: b }]\n");
+        let sent =
+            |url: &str| json!({ "method": "POST", "url": url, "headers": { "x-token": "t", "host": "h" }, "body": "" });
+        let came = Came { requests: vec![sent("a"), sent("b")], ..Came::default() };
+        let Some(FileOr::Inline(expect)) = &case.script.expect else { panic!("inline") };
+        let wanted = "expect:\n  requests:\n    \
+                      - { method: \"POST\", url: \"a\", headers: {\"x-token\":\"t\"}, body: \"\" }\n    \
+                      - { method: \"POST\", url: \"b\", body: \"\" }\n";
+        assert_eq!(block(expect, &came), wanted);
     }
 
     #[test]

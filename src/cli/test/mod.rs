@@ -102,15 +102,20 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 /// Runs everything once. Returns the files that it came from, too.
 fn once(args: &Args) -> (Exit, Files) {
     let mut files = Files::new();
-    let plugins = match find::plugins(&args.paths) {
-        Ok(plugins) => plugins,
+    let find::Found { plugins, broken } = match find::plugins(&args.paths) {
+        Ok(found) => found,
         Err(error) => return (refused_all(&[error]), files),
     };
-    let mut problems = Vec::new();
+    note(&mut files, broken.iter().map(|(manifest, _)| manifest.clone()).collect());
+    let mut problems: Vec<Error> = broken.into_iter().map(|(_, error)| error).collect();
     let mut cases: Vec<(&Plugin, Case)> = Vec::new();
     for plugin in &plugins {
         note(&mut files, plugin.files());
         note(&mut files, plugin.cases.clone());
+        if let Some(problem) = plugin.problem() {
+            problems.push(problem);
+            continue;
+        }
         for path in &plugin.cases {
             match Case::read(path) {
                 Ok(case) => {
@@ -121,8 +126,7 @@ fn once(args: &Args) -> (Exit, Files) {
             }
         }
     }
-    problems.extend(plugins.iter().filter_map(Plugin::problem));
-    if !problems.is_empty() {
+    if cases.is_empty() && !problems.is_empty() {
         return (refused_all(&problems), files);
     }
     let mut report = Report::new(args.json);
@@ -133,7 +137,8 @@ fn once(args: &Args) -> (Exit, Files) {
         };
         report.add(plugin, case, verdict);
     }
-    (report.end(), files)
+    let exit = report.end();
+    (if problems.is_empty() { exit } else { refused_all(&problems) }, files)
 }
 
 /// Adds files, with their content where they are new.
@@ -177,7 +182,7 @@ pub(crate) struct Sample {
 
 /// The first case of the plugin whose module is `module`.
 pub(crate) fn sample(module: &Path) -> Option<Sample> {
-    let plugins = find::plugins(&[module.to_owned()]).ok()?;
+    let find::Found { plugins, .. } = find::plugins(&[module.to_owned()]).ok()?;
     let plugin = plugins.first().filter(|p| p.entry.canonicalize().ok() == module.canonicalize().ok())?;
     let case = Case::read(plugin.cases.first()?).ok()?;
     let (config, class) = (case.script.config.clone(), case.script.class.clone());

@@ -29,6 +29,8 @@ pub(super) struct Site<'a> {
     pub(super) warnings: &'a mut Vec<Warning>,
     /// Where relative paths are looked for, in this order: beside the config file, in the working directory.
     pub(super) folders: Vec<PathBuf>,
+    /// The one source is the command line's: its path is relative to the working directory, as in the shell.
+    pub(super) source_is_flag: bool,
     /// Sources that are named in the configuration and not in the plan.
     pub(super) idle: Vec<String>,
 }
@@ -83,6 +85,10 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     } = config;
     let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
     let limit = max_sources.unwrap_or(max_concurrent_sources) as usize;
+    if max_sources.is_some_and(|max| max != max_concurrent_sources) && site.places.is_set("max_concurrent_sources") {
+        let label = format!("`max_concurrent_sources` says {max_concurrent_sources}: set one of the two");
+        site.wrong("pipeline.max_sources", "the most sources are set twice", label);
+    }
 
     if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
         let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
@@ -148,12 +154,22 @@ fn admin_plan(monitoring: &Monitoring, site: &mut Site<'_>) -> AdminPlan {
     let port = one_of("port", nested.port, monitoring.prometheus_port, site).unwrap_or(8000);
     let path = one_of("path", nested.path.clone(), monitoring.prometheus_path.clone(), site);
     let prometheus = one_of("enabled", nested.enabled, monitoring.prometheus_enabled, site).unwrap_or(true);
+    if let Some(path) = path.as_deref().filter(|path| is_taken(path)) {
+        let key = if nested.path.is_some() { "monitoring.prometheus.path" } else { "monitoring.prometheus_path" };
+        site.wrong(key, format!("{path} is a page of its own"), "name another path, such as /metrics");
+    }
     AdminPlan {
         enabled: monitoring.enabled,
         port,
         metrics: monitoring.metrics_enabled && prometheus,
         metrics_path: path.unwrap_or_else(|| "/metrics".to_owned()),
     }
+}
+
+/// Whether a path of the pages is another's: `admin` answers there whatever the configuration says.
+fn is_taken(path: &str) -> bool {
+    matches!(path, "/" | "/livez" | "/readyz" | "/health" | "/healthz" | "/live")
+        || ["/live/", "/api/", "/assets/"].iter().any(|folder| path.starts_with(folder))
 }
 
 /// The nested or the flat form of a Prometheus key; both only where they agree.

@@ -16,7 +16,7 @@ fn parameters_of(kind: SourceType) -> &'static [&'static str] {
         SourceType::Scene => &["seed", "pixels", "live", "loop"],
         SourceType::Rtsp => &["latency", "protocol", "buffer_size"],
         SourceType::Webcam => &["framerate", "width", "height"],
-        SourceType::Trace => &["realtime"],
+        SourceType::Trace => &[],
         SourceType::Webrtc | SourceType::Network | SourceType::Http => &["latency", "buffer_size"],
     }
 }
@@ -39,6 +39,11 @@ pub(super) fn build(
             continue;
         };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
+        if id.chars().any(char::is_control) {
+            // It names threads and stands in log lines.
+            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
+            site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
+        }
         if ids.contains(&id) {
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, format!("two sources are named `{id}`"), "give each an `id` of its own");
@@ -101,11 +106,13 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     };
     let kind = agreed(entry.kind, told, uri, path, site)?;
     strangers(kind, path, site);
-    let folders = site.folders.clone();
+    if kind == SourceType::Trace && entry.realtime == Some(true) {
+        let label = "leave it out: a trace plays as fast as it is judged";
+        site.wrong_key(&format!("{path}.realtime"), "a trace has no pace of its own", label);
+    }
     let find = |relative: &str| -> PathBuf {
         let path = Path::new(relative);
-        let found = folders.iter().map(|folder| folder.join(path)).find(|path| path.exists());
-        found.or_else(|| folders.last().map(|folder| folder.join(path))).unwrap_or_else(|| path.to_owned())
+        if site.source_is_flag { site.place_file(path) } else { site.find(path) }
     };
     match source_uri::parse(uri, kind, &entry.parameters, &find) {
         Ok(parsed) => Some(parsed),
@@ -146,7 +153,8 @@ fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let wrong: Vec<String> = site.places.below(&prefix).filter(|key| !takes.contains(key)).map(str::to_owned).collect();
     for key in wrong {
         let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
-        site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {}", takes.join(", ")));
+        let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
+        site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {known}"));
     }
 }
 

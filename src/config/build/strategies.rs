@@ -222,8 +222,15 @@ fn module_keys_do_not_apply(entry: &StrategyEntry, path: &str, site: &mut Site<'
 
 /// A model's settings: beside its name or under `config`, each once.
 fn model_settings(entry: &StrategyEntry, path: &str, site: &mut Site<'_>) -> ModelSettings {
-    // The shape of `config` was checked when the file was read; what is left here cannot fail.
-    let inner: ModelSettings = serde_json::from_value(Value::Object(entry.config.clone())).unwrap_or_default();
+    let inner: ModelSettings = match serde_json::from_value(Value::Object(entry.config.clone())) {
+        Ok(inner) => inner,
+        Err(error) => {
+            // Where a key did not fit, that was said with its own place, and this comes beside it.
+            let message = format!("the `config` of strategy `{}` cannot be read", entry.name);
+            site.wrong(&format!("{path}.config"), message, error.to_string());
+            ModelSettings::default()
+        }
+    };
     let mut twice = |key: &str, a: bool, b: bool| {
         if a && b {
             let message = format!("`{key}` of strategy `{}` is set twice", entry.name);

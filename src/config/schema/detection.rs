@@ -223,3 +223,21 @@ pub(in crate::config) struct ModelSettings {
     /// Precision of the TensorRT engine. Default `detection.tensor_rt_precision`. Example: fp32.
     pub(in crate::config) precision: Option<Precision>,
 }
+
+/// What the `config` of the built-in `motion` may hold; the strategy has the defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct MotionSettings {
+    /// Standard deviations of its own noise that a spot must leave its usual brightness by. Range 1–20.
+    #[schemars(range(min = 1.0, max = 20.0))]
+    threshold: Option<f64>,
+    /// Smallest share of the picture that counts. Range 0–1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    min_area: Option<f64>,
+    /// Time to learn the background before anything is reported. Unit: seconds. Range 0–600.
+    #[schemars(range(min = 0.0, max = 600.0))]
+    warm_up_seconds: Option<f64>,
+    /// Most detections per frame, largest first. Range 1–1000.
+    #[schemars(range(min = 1, max = 1000))]
+    max_objects: Option<u32>,
+}

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use alerts::{Alerts, Handler, HandlerEntry, HandlerSettings};
-pub(super) use detection::{Detection, ModelSettings, StrategyEntry};
+pub(super) use detection::{Detection, ModelSettings, MotionSettings, StrategyEntry};
 pub(super) use guests::{Grants, Mode};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring};
 pub(super) use pipeline::Pipeline;

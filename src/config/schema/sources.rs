@@ -72,6 +72,11 @@ pub(in crate::config) enum SourceType {
 }
 
 impl SourceType {
+    /// Whether there is a reader for it.
+    pub(in crate::config) fn is_built(self) -> bool {
+        matches!(self, Self::File | Self::Rtsp | Self::Test | Self::Scene | Self::Trace)
+    }
+
     pub(in crate::config) fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
