@@ -349,7 +349,8 @@ function shared.get(key) end
 ---@param ttl? number seconds of frame time after which it is gone
 function shared.set(key, value, ttl) end
 
----Adds to a number kept under the key, 0 where there is none, and returns the sum.
+---Adds to a number kept under the key, 0 where there is nothing, and returns the sum. What is kept there and is no
+---number, nor the text of one, is a fault.
 ---@param key string
 ---@param by? number 1 where left out
 ---@param ttl? number seconds of frame time after which it is gone
