@@ -15,9 +15,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{CLIENT_STALL_MAX, Desk, health, live};
+use crate::engine::Board;
 use crate::engine::Reloaded;
 use crate::engine::live::Event;
-use crate::engine::status::{Board, PluginStatus, Status};
+use crate::engine::status::{PluginStatus, Status};
 use crate::error::Error;
 use crate::types::Alert;
 

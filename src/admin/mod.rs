@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 use tokio::{runtime, time};
 
 use crate::config::AdminPlan;
-use crate::engine::status::Board;
+use crate::engine::Board;
 use crate::error::Error;
 
 /// Streams (live pictures, events) served at the same time; more are answered 503.

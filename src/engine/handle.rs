@@ -5,10 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::live::{Events, Live};
+use super::outside::{Board, Reloaded};
 use super::rejected::Rejected;
-use super::reload::{Reloaded, Reloads};
+use super::reload::Reloads;
 use super::route::Route;
-use super::status::{AlertStatus, Board, HandlerStatus, PluginStatus, Status};
+use super::status::{AlertStatus, HandlerStatus, PluginStatus, Status};
 use super::strategies::StrategyBoard;
 use crate::alert::Standing;
 use crate::config::Plan;

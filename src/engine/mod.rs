@@ -7,6 +7,7 @@
 mod board;
 mod build;
 mod clock;
+mod control;
 mod grave;
 mod guests;
 mod handle;
@@ -14,6 +15,7 @@ mod handlers;
 mod inbox;
 mod lane;
 pub mod live;
+mod outside;
 mod pool;
 mod probation;
 mod rehearse;
@@ -37,7 +39,7 @@ pub use build::{Builder, check_modules};
 pub use clock::SystemClock;
 pub use guests::{Guests, Version};
 pub use handle::Handle;
-pub use reload::Reloaded;
+pub use outside::{Board, Reloaded};
 pub use summary::{SourceSummary, Summary};
 
 use crate::alert::Delivery;

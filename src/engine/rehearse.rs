@@ -1,8 +1,8 @@
 //! The self-test of a new version: an instance without side effects judges again what each lane remembers.
 
 use super::LANE_WAIT;
+use super::control::{Control, Look};
 use super::guests::Version;
-use super::lane::{Control, Look};
 use super::running::Seat;
 use crate::error::{Code, Error};
 use crate::guest::Fault;

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::control::Control;
 use super::guests::{Guests, read_module};
-use super::lane::Control;
+use super::outside::Reloaded;
 use super::rehearse::{looks, rehearse};
 use super::rejected::Rejected;
 use super::running::{Origin, Running, RunningHandler, Texts};
@@ -21,21 +22,6 @@ use crate::guest::{Beside, Files};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::types::Clock;
-
-/// What a reload did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reloaded {
-    /// The strategies and handlers that run the file.
-    pub strategies: Vec<String>,
-    /// The generation that judges from now on.
-    pub generation: u64,
-    /// How many lanes swapped.
-    pub lanes: usize,
-    /// Remembered frames that the new version was tried on.
-    pub tried: usize,
-    /// `false` when the contents were already running and nothing was done.
-    pub changed: bool,
-}
 
 /// See the module.
 pub(super) struct Reloads {
@@ -81,17 +67,6 @@ impl All {
             }
             !held
         });
-    }
-}
-
-impl Reloaded {
-    /// Takes in what the reload of another module did.
-    fn add(&mut self, more: Self) {
-        self.strategies.extend(more.strategies);
-        self.generation = self.generation.max(more.generation);
-        self.lanes += more.lanes;
-        self.tried += more.tried;
-        self.changed |= more.changed;
     }
 }
 

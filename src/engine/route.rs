@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::board::SourceBoard;
+use super::control::Control;
 use super::inbox::Inbox;
-use super::lane::Control;
 use super::live::Events;
 use super::pool::{Feed, Job};
 use super::status::SourceStatus;

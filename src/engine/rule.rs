@@ -5,15 +5,12 @@ use std::sync::Arc;
 use super::grave::{Undertaker, bury};
 use super::probation::{FRAMES, Probation};
 use super::shadow::Shadow;
-use super::strategies::Notes;
+use super::strategies::{LOOK_EVERY, Notes};
 use crate::guest::Fault;
 use crate::strategy::{Applied, OnFailure, Strategy, View, apply};
 use crate::telemetry::StrategyMetrics;
 use crate::track::Tracks;
 use crate::types::{Clock, Frame, Raised, Zone};
-
-/// Frames between two looks at a strategy's memory and state.
-pub(super) const LOOK_EVERY: u64 = 64;
 
 /// A strategy on the lane.
 pub(super) struct Rule {

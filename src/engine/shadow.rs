@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rule::LOOK_EVERY;
-use super::strategies::{Notes, StrategyBoard};
+use super::strategies::{LOOK_EVERY, Notes, StrategyBoard};
 use crate::guest::Fault;
 use crate::strategy::{Strategy, Verdict, View};
 use crate::telemetry::StrategyMetrics;

@@ -1,43 +1,15 @@
 //! Where the engine stands, as plain values: the page, the API, health checks and the command line all read these.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::live::{Events, Live};
-use super::reload::Reloaded;
 use crate::alert::Standing;
 use crate::backend::SourceState;
-use crate::error::Error;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
 use crate::types::SourceId;
-
-/// What the outside may ask of a running engine. Nothing here waits for a lane or a script.
-pub trait Board: Send + Sync {
-    /// Where everything stands.
-    fn status(&self) -> Status;
-    /// Where every script and component stands. Waits for a reload under way.
-    fn plugins(&self) -> Vec<PluginStatus>;
-    /// Reads a plugin's file and reloads it. Waits for the lanes to swap: not from a thread that may not wait.
-    ///
-    /// # Errors
-    /// Why the new version is not taken.
-    fn reload(&self, plugin: &str) -> Result<Reloaded, Error>;
-    /// Puts a shadow in the place of the strategy it runs beside. Waits as [`Board::reload`] does.
-    ///
-    /// # Errors
-    /// Why it is not taken.
-    fn promote(&self, plugin: &str) -> Result<Reloaded, Error>;
-    /// The metrics page.
-    fn metrics_text(&self) -> String;
-    /// A source's window, while the source is there.
-    fn live(&self, source: &str) -> Option<Arc<Live>>;
-    /// What happens.
-    fn events(&self) -> Arc<Events>;
-}
 
 /// One engine.
 #[derive(Debug, Clone, Serialize, ToSchema)]

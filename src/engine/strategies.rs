@@ -9,6 +9,8 @@ use crate::strategy::{Fault, Strategy};
 use crate::telemetry::StrategyMetrics;
 use crate::types::SourceId;
 
+/// Frames between two looks at a strategy's memory and state.
+pub(super) const LOOK_EVERY: u64 = 64;
 /// Shortest time between two log lines about one strategy on one source.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::LANE_WAIT;
-use super::lane::Control;
+use super::control::Control;
 use super::probation::Probation;
 use super::reload::{Ready, Reloads};
 use super::running::{Origin, Running, Texts, Trial, module};
