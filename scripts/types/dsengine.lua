@@ -459,14 +459,14 @@ function pixels.encode(where, options) end
 http = {}
 
 ---Sends a GET.
----@param url string `https` or `http`; `${secret:NAME}` in it is filled in by the host
+---@param url string `https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine
 ---@param options? RequestOptions
 ---@return Response? answer
 ---@return string? failure
 function http.get(url, options) end
 
 ---Sends a POST and waits for its answer. `return http.post(…)` from `handle_alert` is all a handler needs.
----@param url string `https` or `http`; `${secret:NAME}` in it is filled in by the host
+---@param url string `https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine
 ---@param body? string | table a table becomes JSON
 ---@param options? RequestOptions
 ---@return Response? answer
@@ -474,7 +474,7 @@ function http.get(url, options) end
 function http.post(url, body, options) end
 
 ---Sends a PUT.
----@param url string `https` or `http`; `${secret:NAME}` in it is filled in by the host
+---@param url string `https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine
 ---@param body? string | table a table becomes JSON
 ---@param options? RequestOptions
 ---@return Response? answer
@@ -482,7 +482,7 @@ function http.post(url, body, options) end
 function http.put(url, body, options) end
 
 ---Sends a PATCH.
----@param url string `https` or `http`; `${secret:NAME}` in it is filled in by the host
+---@param url string `https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine
 ---@param body? string | table a table becomes JSON
 ---@param options? RequestOptions
 ---@return Response? answer
@@ -490,14 +490,14 @@ function http.put(url, body, options) end
 function http.patch(url, body, options) end
 
 ---Sends a DELETE.
----@param url string `https` or `http`; `${secret:NAME}` in it is filled in by the host
+---@param url string `https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine
 ---@param options? RequestOptions
 ---@return Response? answer
 ---@return string? failure
 function http.delete(url, options) end
 
 ---Sends a request with the method of the options.
----@param url string `https` or `http`; `${secret:NAME}` in it is filled in by the host
+---@param url string `https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine
 ---@param body? string | table a table becomes JSON
 ---@param options? RequestOptions
 ---@return Response? answer

@@ -262,7 +262,8 @@ const ANY: (&str, &str, &str) = ("...", "any", "");
 const KEY: (&str, &str, &str) = ("key", "string", "");
 const TTL: (&str, &str, &str) = ("ttl", "number?", "seconds of frame time after which it is gone");
 const WHERE: (&str, &str, &str) = ("where", "integer | BBox", "a detection's index, or a box");
-const URL: (&str, &str, &str) = ("url", "string", "`https` or `http`; `${secret:NAME}` in it is filled in by the host");
+const URL: (&str, &str, &str) =
+    ("url", "string", "`https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine");
 const BODY: (&str, &str, &str) = ("body", "string | table?", "a table becomes JSON");
 const OPTIONS: (&str, &str, &str) = ("options", "RequestOptions?", "");
 const ANSWER: &[&str] = &["Response? answer", "string? failure"];
