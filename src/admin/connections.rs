@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -21,6 +22,8 @@ use tower_service::Service as _;
 const CONNECTIONS_MAX: usize = 256;
 /// A client that has not sent a request's head by then is hung up on, one that keeps a connection for later as well.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// Longest time that what was sent to a client stays unread.
+const UNREAD_WAIT_MS: u32 = 30_000;
 /// Pause after a connection could not be accepted: most likely there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -49,7 +52,13 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Op
     let permit = Arc::clone(room).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
+            Ok((stream, _)) => {
+                // One that reads nothing is hung up on by the kernel.
+                if let Err(error) = set_tcp_user_timeout(&stream, UNREAD_WAIT_MS) {
+                    tracing::debug!(%error, "no time limit for what a client does not read");
+                }
+                return (stream, permit);
+            }
             // The client has thought better of it.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {

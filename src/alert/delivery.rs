@@ -130,7 +130,7 @@ impl Deliverer {
                 return Settlement::Delivered;
             };
             let last = attempt == self.attempts || error.retry == Retry::Never;
-            self.standing.fail(&error.message, last);
+            self.standing.fail(&error.message, last, self.clock.monotonic_ns());
             if last {
                 tracing::error!(handler = %self.name, alert = %alert.id, attempt, "alert given up: {error}");
                 break;

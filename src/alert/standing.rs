@@ -98,13 +98,18 @@ impl Standing {
         self.counts.latency.observe(age_s);
     }
 
-    /// The attempt failed; `given_up` when it was the alert's last.
-    pub(super) fn fail(&self, error: &str, given_up: bool) {
+    /// Another version delivers from now on: what failed before says nothing of it.
+    pub fn renew(&self) {
+        self.now().failed = None;
+    }
+
+    /// The attempt failed at `now_ns`; `given_up` when it was the alert's last.
+    pub(super) fn fail(&self, error: &str, given_up: bool, now_ns: u64) {
         {
             let mut now = self.now();
-            let began_ns = now.began_ns.take().unwrap_or_default();
+            now.began_ns = None;
             let failed =
-                now.failed.get_or_insert_with(|| Failed { since_ns: began_ns, error: String::new(), given_up: false });
+                now.failed.get_or_insert_with(|| Failed { since_ns: now_ns, error: String::new(), given_up: false });
             failed.error = redact(error).into_owned();
             failed.given_up |= given_up;
         }
@@ -142,18 +147,20 @@ mod tests {
         let lasts = |now_ns| standing.trouble(now_ns).map(|trouble| trouble.lasts);
         let second = 1_000_000_000;
         assert_eq!(lasts(0), None);
-        standing.begin(second);
-        standing.fail("http://u:C4n4ry@h/: refused", false);
-        standing.begin(3 * second);
-        standing.fail("refused", false);
+        standing.begin(0);
+        standing.fail("http://u:C4n4ry@h/: refused", false, second);
+        standing.begin(2 * second);
+        standing.fail("refused", false, 3 * second);
         assert_eq!((lasts(5 * second), lasts(6 * second)), (Some(false), Some(true)), "since the first of them");
         standing.succeed(0.0);
         assert_eq!(lasts(7 * second), None);
         standing.begin(8 * second);
-        standing.fail("http://u:C4n4ry@h/: refused", true);
+        standing.fail("http://u:C4n4ry@h/: refused", true, 8 * second);
         assert_eq!(lasts(8 * second), Some(true));
         assert!(!standing.trouble(9 * second).unwrap().error.contains("C4n4ry"));
         assert_eq!((standing.delivered(), standing.given_up()), (1, 1));
+        standing.renew();
+        assert_eq!(lasts(9 * second), None, "a new version has failed at nothing yet");
     }
 
     #[test]

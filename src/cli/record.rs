@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dsengine::backend::scene::Scene;
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::config::{self, Input as SourceInput, Loaded, ModelPlan, Plan};
 use dsengine::engine::{Engine, Observer};
@@ -104,6 +105,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     }
     bar.finish_and_clear();
     let summary = engine.drain(Duration::from_secs(5));
+    stop.at_once(Exit::Interrupted);
     if let Err(error) = recorder.finish() {
         return failed(&error);
     }
@@ -145,7 +147,7 @@ fn spared(plan: &Plan, args: &Args) -> Result<(), Error> {
     let outputs: Vec<&Path> = std::iter::once(&args.output).chain(&args.annotated).map(PathBuf::as_path).collect();
     let sources = plan.sources.iter().filter_map(|source| match &source.input {
         SourceInput::File(path) | SourceInput::Trace(path) => Some(path.as_path()),
-        SourceInput::Scene { name, .. } => Some(Path::new(name)),
+        SourceInput::Scene { name, .. } => Some(Path::new(name)).filter(|_| !Scene::shipped().any(|s| s == name)),
         SourceInput::Rtsp(_) | SourceInput::Test { .. } => None,
     });
     let models = plan.models.iter().flat_map(|m| std::iter::once(&m.model).chain(&m.labels));

@@ -86,6 +86,8 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     stop.graceful();
     while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {}
     let summary = engine.drain(Duration::from_secs(5));
+    // What is left is to print, which may wait for a reader.
+    stop.at_once(Exit::Interrupted);
     let mut alerts = std::mem::take(&mut *alerts.0.lock().unwrap_or_else(PoisonError::into_inner));
     alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));
     for alert in &alerts {

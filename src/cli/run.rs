@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::{RecvTimeoutError, bounded, never};
 use dsengine::config;
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary};
@@ -25,7 +25,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// What the exit code says, for `--help`.
 const EXITS: &str = "\
 Exit code: 0 all went well, or a signal ended it; 1 a source broke off, an alert was not delivered or --truth was \
-missed; 2 it could not start; 130 a second signal cut it short";
+missed; 2 it could not start; 130 a second signal, or one after the sources had ended, cut it short";
 
 #[derive(clap::Args)]
 #[command(after_help = EXITS)]
@@ -145,7 +145,9 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     }
     let mut reloader = Reloader::start(engine.handle(), hangups);
     let signalled = signalled(&engine.handle(), stop);
-    if !signalled {
+    if signalled {
+        end_at_the_latest(graceful + 5 * LAST_WAIT);
+    } else {
         stop.at_once(Exit::Interrupted);
     }
     reloader.end();
@@ -209,6 +211,17 @@ fn pin(cores: &[usize]) {
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
         tracing::warn!(?cores, %error, "monitoring.cpu_affinity cannot be set");
     }
+}
+
+/// Ends the process after this time, whatever still waits: for somebody to read its output, most likely.
+fn end_at_the_latest(limit: Duration) {
+    let end = move || {
+        // Nothing is ever sent.
+        let _ = never::<()>().recv_timeout(limit);
+        Exit::Interrupted.now()
+    };
+    // Without it, a second signal ends the process as well.
+    let _ = std::thread::Builder::new().name("last-end".into()).spawn(end);
 }
 
 /// Prints what is left to say; `false` when it was not read in time. A reader of standard output may have stopped

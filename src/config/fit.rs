@@ -253,12 +253,17 @@ impl Fit<'_> {
                 for (key, value) in entries {
                     self.hide_misspelt(key, value);
                 }
+                // A password of digits is text, one in a list as well.
+                let plain = |node: &Node| match &node.value {
+                    Value::Scalar { text, style: Style::Raw } => Some(Json::String(text.clone())),
+                    _ => None,
+                };
                 let mut typed = |key: &Key, value: &Node| match &value.value {
-                    // A password of digits is text.
-                    Value::Scalar { text, style: Style::Raw } if secret::is_secret_key(&key.text) => {
-                        text.clone().into()
+                    _ if !secret::is_secret_key(&key.text) => self.free(value),
+                    Value::List(items) => {
+                        Json::Array(items.iter().map(|item| plain(item).unwrap_or_else(|| self.free(item))).collect())
                     }
-                    _ => self.free(value),
+                    _ => plain(value).unwrap_or_else(|| self.free(value)),
                 };
                 Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), typed(key, value))).collect())
             }

@@ -120,9 +120,12 @@ fn raw_boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// Up to here a script's numbers hold every whole one.
+const INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// A scalar where any is welcome: typed by how it is written. What comes from a reference or the environment has no
-/// quotes to say that it is text, so it is typed as if it stood there plainly; but a telephone number, or one of more
-/// digits than a number holds, stays as it is.
+/// quotes to say that it is text, so it is typed as if it stood there plainly; but a telephone number, one with an
+/// exponent, or one of more digits than a script's number holds, stays as it is.
 pub(super) fn free_scalar(text: &str, style: Style) -> Json {
     if style == Style::Quoted {
         return Json::String(text.to_owned());
@@ -133,9 +136,12 @@ pub(super) fn free_scalar(text: &str, style: Style) -> Json {
     if let Some(word) = boolean(text) {
         return Json::Bool(word);
     }
-    let whole = |number: &Number| !text.starts_with('+') && (!is_integer(text) || !number.is_f64());
+    let exact = |number: &Number| {
+        let written = !text.contains(|c: char| !matches!(c, '0'..='9' | '.' | '-')) && !text.ends_with('.');
+        written && number.as_f64().is_some_and(|value| value.abs() < INTEGER_MAX)
+    };
     match is_number(text).then(|| number(text)).flatten() {
-        Some(number) if style == Style::Plain || whole(&number) => Json::Number(number),
+        Some(number) if style == Style::Plain || exact(&number) => Json::Number(number),
         _ => Json::String(text.to_owned()),
     }
 }
@@ -280,7 +286,8 @@ mod tests {
         assert_eq!(free_scalar("true", Style::Plain), Json::Bool(true));
         assert_eq!(free_scalar("true", Style::Quoted), Json::String("true".into()));
         assert_eq!(free_scalar("0.25", Style::Raw), Json::from(0.25));
-        for text in ["", "+4930123456", "123456789012345678901234567890"] {
+        assert_eq!(free_scalar("-90210", Style::Raw), Json::from(-90210));
+        for text in ["", "+4930123456", "123456789012345678", "123456789012345678901234567890", "12e5", "5."] {
             assert_eq!(free_scalar(text, Style::Raw), Json::String(text.into()));
         }
     }

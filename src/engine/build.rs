@@ -139,13 +139,19 @@ impl Builder {
             metrics.versions(&handler.name).generation.set(1);
             all_handlers.push(Arc::clone(&place) as Arc<dyn Handler>);
             let origin = Origin::new(&module.path, Texts { module: bytes, beside: beside.files() });
-            let (name, module) = (Arc::clone(&handler.name), (**module).clone());
-            running_handlers.push(RunningHandler { name, module, place, origin, generation: 1 });
+            running_handlers.push((Arc::clone(&handler.name), (**module).clone(), place, origin));
         }
         let names: Vec<Arc<str>> = all_handlers.iter().map(|h| h.name().into()).collect();
         let store: Arc<dyn Store> = MemoryStore::new(plan.alerts.outbox_max);
         let delivery =
             Delivery::start(runtime.handle(), Arc::clone(&store), &all_handlers, &plan.alerts, &metrics, &clock);
+
+        let standing = |name: &Arc<str>| delivery.standings().iter().find(|standing| standing.name() == name).cloned();
+        let running_handlers = running_handlers.into_iter().filter_map(|(name, module, place, origin)| {
+            let standing = standing(&name)?;
+            Some(RunningHandler { name, module, place, standing, origin, generation: 1 })
+        });
+        let running_handlers = running_handlers.collect();
 
         let workers = plan.workers.unwrap_or_else(cores).max(1);
         let pools = start_pools(&plan, workers, &search, choice, &clock, &metrics)?;

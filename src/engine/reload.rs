@@ -31,7 +31,7 @@ pub(super) struct Reloads {
     pub(super) clock: Arc<dyn Clock>,
     /// Held over a whole reload, so that each save waits for the former's verdict. No frame path takes it.
     all: Mutex<All>,
-    count: AtomicU64,
+    pub(super) count: Arc<AtomicU64>,
 }
 
 /// Everything that can be replaced.
@@ -78,7 +78,7 @@ impl Reloads {
         clock: Arc<dyn Clock>,
         all: All,
     ) -> Self {
-        Self { guests, rejected, metrics, clock, all: Mutex::new(all), count: AtomicU64::new(0) }
+        Self { guests, rejected, metrics, clock, all: Mutex::new(all), count: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -100,11 +100,10 @@ impl Reloads {
     /// Every file that a new version of something may come from, with what runs of it.
     pub(super) fn files(&self) -> Files {
         let all = self.lock();
-        let files = all.origins().flat_map(|origin| origin.files().map(|path| (path.to_owned(), origin.runs(path))));
-        // One may run what another only looks for.
-        files.fold(Files::new(), |mut files, (path, runs)| {
-            let known = files.entry(path).or_default();
-            *known = known.take().or(runs);
+        // One may run what another has only looked at.
+        all.origins().flat_map(Origin::files).fold(Files::new(), |mut files, (path, known)| {
+            let runs = files.entry(path.to_owned()).or_default();
+            *runs = runs.take().or(known);
             files
         })
     }
@@ -167,7 +166,7 @@ impl Reloads {
     /// are built anew, each for itself.
     pub(super) fn reload(&self, path: &Path, bytes: &[u8]) -> Result<Reloaded, Error> {
         let mut all = self.lock();
-        let concerned = all.origins().filter(|origin| origin.files().any(|file| file == path));
+        let concerned = all.origins().filter(|origin| origin.files().any(|(file, _)| file == path));
         let modules: BTreeSet<PathBuf> = concerned.map(|origin| origin.path.clone()).collect();
         let mut done = Reloaded { strategies: Vec::new(), generation: 0, lanes: 0, tried: 0, changed: false };
         if modules.is_empty() {
@@ -248,14 +247,14 @@ impl Reloads {
             }
             let beside = Arc::default();
             let prepared = self.prepare(running, &running.plan, &module, &beside);
-            running.origin.wanted = beside.files().into_keys().collect();
+            running.origin.wanted = beside.files();
             ready.push(prepared?);
         }
         let mut built = Vec::with_capacity(handlers.len());
         for handler in handlers.iter_mut() {
             let beside = Arc::default();
             let made = self.guests.handler(&handler.name, &handler.module, bytes, &beside);
-            handler.origin.wanted = beside.files().into_keys().collect();
+            handler.origin.wanted = beside.files();
             built.push((made?, Texts { module: Arc::clone(&module), beside: beside.files() }));
         }
         for (running, ready) in strategies.iter_mut().zip(ready) {
@@ -266,6 +265,7 @@ impl Reloads {
         }
         for (handler, (built, texts)) in handlers.iter_mut().zip(built) {
             handler.place.replace(built);
+            handler.standing.renew();
             handler.origin = Origin::new(&handler.module.path, texts);
             handler.generation += 1;
             done.generation = done.generation.max(handler.generation);

@@ -144,6 +144,10 @@ impl Rule {
         generation: u64,
         probation: Arc<Probation>,
     ) -> Result<(), Fault> {
+        if probation.failed() {
+            // On another lane, before this one had its turn.
+            return Ok(());
+        }
         // A version whose probation has ended meanwhile goes first: what runs then is what is replaced.
         self.settle(0);
         let from = self.strategy.version().to_owned();

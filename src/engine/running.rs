@@ -1,6 +1,5 @@
 //! Guests as they run: which contents, which generation, where, and what is put back if a probation fails.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use super::handlers::Replaceable;
 use super::probation::Probation;
 use super::route::Route;
 use super::strategies::StrategyBoard;
+use crate::alert::Standing;
 use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
 use crate::guest::{Files, stand};
 use crate::types::SourceId;
@@ -39,19 +39,19 @@ impl Texts {
 pub(super) struct Origin {
     pub(super) path: PathBuf,
     pub(super) texts: Texts,
-    /// Files that the last version that was tried looked for, taken or not.
-    pub(super) wanted: BTreeSet<PathBuf>,
+    /// Files that the last version that was tried looked for, taken or not, and what it found there.
+    pub(super) wanted: Files,
 }
 
 impl Origin {
     pub(super) fn new(path: &Path, texts: Texts) -> Self {
-        Self { path: path.to_owned(), texts, wanted: BTreeSet::new() }
+        Self { path: path.to_owned(), texts, wanted: Files::new() }
     }
 
-    /// The files that a new version may come from.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        let beside = self.texts.beside.keys().chain(&self.wanted).map(PathBuf::as_path);
-        [&*self.path].into_iter().chain(beside)
+    /// The files that a new version may come from, with what is known of each.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, Option<Arc<[u8]>>)> {
+        let beside = self.texts.beside.iter().chain(&self.wanted).map(|(path, known)| (path.as_path(), known.clone()));
+        [(&*self.path, Some(Arc::clone(&self.texts.module)))].into_iter().chain(beside)
     }
 
     /// What runs of the file at `path`: nothing, of one that is only looked for.
@@ -101,7 +101,7 @@ impl Running {
             if let Some(Trial { plan, origin, generation, .. }) = self.trial.take() {
                 let bad = std::mem::replace(&mut self.origin, origin);
                 // What the bad one looked for is watched on: mending it is trying again.
-                self.origin.wanted = bad.files().map(Path::to_owned).collect();
+                self.origin.wanted = bad.files().map(|(path, known)| (path.to_owned(), known)).collect();
                 self.bad = Some((bad.texts, reason));
                 (self.plan, self.generation) = (plan, generation);
             }
@@ -124,6 +124,8 @@ pub(super) struct RunningHandler {
     pub(super) name: Arc<str>,
     pub(super) module: ModulePlan,
     pub(super) place: Arc<Replaceable>,
+    /// How its deliveries stand.
+    pub(super) standing: Arc<Standing>,
     pub(super) origin: Origin,
     pub(super) generation: u64,
 }

@@ -1,6 +1,7 @@
 //! Putting a version in place: on every lane or on none, between two frames, with the former one kept for the probation.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::LANE_WAIT;
 use super::control::Control;
@@ -24,6 +25,7 @@ impl Reloads {
                 seat.route.inbox.control(Control::Shadow { rule: seat.rule, shadow });
             }
             self.take(running, plan, texts, generation, None);
+            running.bad = None;
             self.metrics.versions(&running.plan.name).reload("ok");
             return Ok(running.seats.len());
         }
@@ -63,6 +65,7 @@ impl Reloads {
             running.settle();
             return Err(Error::new(Code::Plugin, probation.reason().unwrap_or_default()));
         }
+        running.bad = None;
         self.metrics.versions(&running.plan.name).reload("ok");
         Ok(lanes)
     }
@@ -91,7 +94,7 @@ impl Reloads {
         let routes: Vec<_> = running.seats.iter().map(|seat| Arc::clone(&seat.route)).collect();
         let (board, back) = (Arc::clone(&running.board), running.generation);
         let path = module(plan).unwrap_or(&running.origin.path).to_owned();
-        let rejected = Arc::clone(&self.rejected);
+        let (rejected, count) = (Arc::clone(&self.rejected), Arc::clone(&self.count));
         let versions = self.metrics.versions(&plan.name);
         Probation::new(
             self.clock.monotonic_ns(),
@@ -112,6 +115,8 @@ impl Reloads {
                 for route in &routes {
                     route.inbox.control(Control::Settle);
                 }
+                // Other files are in use again.
+                count.fetch_add(1, Ordering::Release);
                 // Last, so that whoever reads the line finds everything else done.
                 tracing::error!(strategy, generation, back, "rolled back to the former version: {reason}");
             }),

@@ -182,7 +182,8 @@ impl Source {
             Ok(feed) => feed,
             Err(reason) => return End::Failed(reason),
         };
-        self.started_unix_ns = self.clock.unix_ns().saturating_sub(self.base_pts_ns);
+        // A file that plays faster than its own pace is ahead of the clock when it begins again.
+        self.started_unix_ns = self.started_unix_ns.max(self.clock.unix_ns().saturating_sub(self.base_pts_ns));
         let end = self.pump(&mut feed, pacing, watchdog);
         if self.live {
             self.lost(feed.write_off(0));

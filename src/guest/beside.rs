@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Files by path, with what stood in them; `None` where one was looked for and could not be had.
+/// Files by path, with what stood in them; `None` where one was looked for and was not there.
 pub type Files = BTreeMap<PathBuf, Option<Arc<[u8]>>>;
 
 /// Reads each file once, for all instances of a version: they are built from the same texts, whatever is saved
@@ -21,7 +21,7 @@ impl Beside {
     /// What `read` gives for the file at `path`, or gave the first time; `None` where there is no such file.
     ///
     /// # Errors
-    /// Why `read` could not; from then on there is no such file.
+    /// Why `read` could not; nothing is noted then.
     pub fn once(
         &self,
         path: &Path,
@@ -31,9 +31,9 @@ impl Beside {
         if let Some(known) = files.get(path) {
             return Ok(known.clone());
         }
-        let result = read();
-        files.insert(path.to_owned(), result.as_ref().ok().cloned().flatten());
-        result
+        let result = read()?;
+        files.insert(path.to_owned(), result.clone());
+        Ok(result)
     }
 
     /// Everything that was read or looked for so far.

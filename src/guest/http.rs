@@ -71,9 +71,12 @@ pub struct Response {
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The host is not granted, or its address may not be reached.
+    /// The host is not granted, or is an address that may not be reached.
     #[error("{0}")]
     Denied(String),
+    /// The host's name leads to addresses that may not be reached, for now.
+    #[error("{0}")]
+    Inside(String),
     /// The URL, method or a header cannot be used.
     #[error("{0}")]
     Invalid(String),
@@ -231,9 +234,12 @@ fn fill(text: &str, grants: &Grants) -> Result<String, Failure> {
     Ok(out)
 }
 
-/// The secrets that are looked for in what goes back.
-fn secrets(grants: &Grants) -> impl Iterator<Item = &str> {
-    grants.secrets.values().map(|secret| &**secret).filter(|secret| secret.len() >= SECRET_BYTES_MIN)
+/// The secrets that are looked for in what goes back, the longest first: one may be the beginning of another.
+fn secrets(grants: &Grants) -> Vec<&str> {
+    let mut secrets: Vec<&str> = grants.secrets.values().map(|secret| &**secret).collect();
+    secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
 }
 
 /// An answer without secrets that the peer sends back. One pass over its bytes for each secret.
@@ -268,11 +274,12 @@ fn masked(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
 /// What goes back to the guest, without secrets.
 fn hide(failure: Failure, grants: &Grants) -> Failure {
     let clean = |text: String| {
-        let text = secrets(grants).fold(text, |text, secret| text.replace(secret, MASK));
+        let text = secrets(grants).into_iter().fold(text, |text, secret| text.replace(secret, MASK));
         redact(&text).into_owned()
     };
     match failure {
         Failure::Denied(text) => Failure::Denied(clean(text)),
+        Failure::Inside(text) => Failure::Inside(clean(text)),
         Failure::Invalid(text) => Failure::Invalid(clean(text)),
         Failure::Unreachable(text) => Failure::Unreachable(clean(text)),
         other => other,
@@ -307,20 +314,20 @@ async fn exchange(
     Ok(Response { status: parts.status.as_u16(), headers, body: body.to_bytes().to_vec() })
 }
 
-/// The error with what is behind it; a refused address is a denial.
+/// The error with what is behind it.
 fn unreachable(error: &dyn std::error::Error) -> Failure {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
-            return Failure::Denied(refused.to_string());
+            return Failure::Inside(refused.to_string());
         }
         text = format!("{text}: {cause}");
         // An `io::Error` shows its inner error's own source, not itself.
         if let Some(refused) =
             cause.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref()).and_then(|e| e.downcast_ref::<Refused>())
         {
-            return Failure::Denied(refused.to_string());
+            return Failure::Inside(refused.to_string());
         }
         next = cause.source();
     }

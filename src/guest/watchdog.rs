@@ -108,7 +108,7 @@ impl Leash {
         line.running.store(false, Ordering::Release);
         let base = line.base_cpu_ns.load(Ordering::Relaxed);
         let spent = (base != 0).then(|| Duration::from_nanos(cpu_ns().saturating_sub(base)));
-        // A handler that waited for an answer as long as it may is only just in time.
+        // As much too late as in `check`.
         let late = line.wall_ns.load(Ordering::Relaxed).saturating_add(nanoseconds(IDLE_TICK));
         let over = overrun(line.over.load(Ordering::Relaxed));
         (spent, over.or_else(|| (line.seen_ns.load(Ordering::Relaxed) >= late).then_some(Overrun::Wall)))
@@ -140,7 +140,8 @@ impl Collar {
         let spent = cpu.saturating_sub(base).min(since);
         let over = if spent >= nanoseconds(self.limits.hard_cpu) {
             1
-        } else if seen >= nanoseconds(self.limits.wall) {
+        } else if seen >= nanoseconds(self.limits.wall).saturating_add(nanoseconds(IDLE_TICK)) {
+            // A handler that waited for an answer as long as it may is only just in time.
             2
         } else {
             return None;

@@ -53,7 +53,13 @@ impl Files {
         }
         let reading = match real(root, path)? {
             Ok(real) => self.beside.once(path, || contents(&real)).and_then(|bytes| bytes.ok_or("not a file".into())),
-            Err(why) => Err(why),
+            Err(why) => {
+                if !path.exists() {
+                    // Looked for: its coming is a change.
+                    let _ = self.beside.once(path, || Ok(None));
+                }
+                Err(why)
+            }
         };
         let reading = reading.map_err(|why| format!("{}: {why}", path.display()));
         self.read.insert(name.to_owned(), reading.clone());

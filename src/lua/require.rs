@@ -6,6 +6,11 @@ use std::sync::Arc;
 
 use crate::guest::{Beside, Home};
 
+/// Most modules that one script names, found or not.
+const MODULES_MAX: usize = 256;
+/// Longest name.
+const NAME_BYTES_MAX: usize = 256;
+
 /// Modules of one script. What was read stays, so that a replaced VM is built from the same text.
 #[derive(Debug, Default)]
 pub(super) struct Modules {
@@ -13,6 +18,7 @@ pub(super) struct Modules {
     bytes_max: usize,
     beside: Arc<Beside>,
     read: BTreeMap<String, Module>,
+    named: usize,
     /// Set once the script has loaded: from then on nothing is read from disk.
     pub(super) closed: bool,
 }
@@ -41,6 +47,13 @@ impl Modules {
         let plain = !name.is_empty() && relative.components().all(|c| matches!(c, Component::Normal(_)));
         if !plain {
             return Err(format!("'{name}' is no module name; write it like 'lib/geometry'"));
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return Err(format!("a module's name has {NAME_BYTES_MAX} bytes at most"));
+        }
+        self.named += 1;
+        if self.named > MODULES_MAX {
+            return Err(format!("more than {MODULES_MAX} modules"));
         }
         for root in &self.roots {
             // Put at the end: `with_extension` would take `util.math` for `util`.

@@ -517,6 +517,8 @@ fn modules_come_from_the_roots_only_and_their_errors_name_them() {
     assert!(refused("lib/link").contains("leads out of"), "{}", refused("lib/link"));
     assert!(refused("lib/self").contains("'lib/self' requires itself"), "{}", refused("lib/self"));
     assert!(refused("/etc/passwd").contains("is no module name"));
+    let many = "for i = 1, 300 do pcall(require, 'x' .. i) end\nrequire('lib/two')\nfunction detect() end";
+    assert!(lua::load(with(many)).err().unwrap().message().contains("more than 256 modules"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `run`, `record` and `replay` from outside: what ends, what is refused, what adds up.
 use std::time::Duration;
 
-use crate::harness::{Dsengine, get, sample, write};
+use crate::harness::{ClosedPort, Dsengine, get, sample, write};
 
 #[test]
 fn a_finite_source_ends_by_itself_with_a_summary_that_adds_up() {
@@ -187,12 +187,13 @@ fn judgements_that_cannot_be_written_fail_a_run_and_are_told_once() {
 #[test]
 fn alerts_that_nobody_took_fail_a_run() {
     let dir = tempfile::tempdir().unwrap();
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = ClosedPort::take();
     write(dir.path(), "rule.lua", "function detect(frame) frame:alert{ rule = 'r', message = 'x' } end\n");
     let config = format!(
         "sources: [{{ id: a, uri: 'test:frames=3' }}]\ndetection: {{ strategies: [{{ name: r, module: rule.lua }}] }}\n\
-         alerts: {{ min_confidence: 0, retry_attempts: 1, handlers: [{{ name: webhook, config: {{ url: 'http://{gone}/' }} }}] }}\n\
-         monitoring: {{ prometheus: {{ port: 0 }} }}\n"
+         alerts: {{ min_confidence: 0, retry_attempts: 1, handlers: [{{ name: webhook, config: {{ url: 'http://127.0.0.1:{}/' }} }}] }}\n\
+         monitoring: {{ prometheus: {{ port: 0 }} }}\n",
+        gone.port
     );
     write(dir.path(), "config.yaml", &config);
     let summary = Dsengine::new(["run", "--config", "config.yaml", "--json"]).cwd(dir.path()).run().expect(1).json();

@@ -31,7 +31,7 @@ impl Host for Seat {
         let grants = Arc::clone(&self.home.grants);
         let answer = network.send(request, &grants, self.home.limits.response_bytes);
         Ok(answer.map(|a| Response { status: a.status, headers: a.headers, body: a.body }).map_err(|f| match f {
-            wire::Failure::Denied(text) => Failure::Denied(text),
+            wire::Failure::Denied(text) | wire::Failure::Inside(text) => Failure::Denied(text),
             wire::Failure::Invalid(text) => Failure::Invalid(text),
             wire::Failure::Unreachable(text) => Failure::Unreachable(text),
             wire::Failure::Timeout => Failure::Timeout,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{ALARM, Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll};
-use crate::harness::{Dsengine, get, sample};
+use crate::harness::{ClosedPort, Dsengine, get, sample};
 
 /// The alerts of the trace, written by a file handler under these keys.
 fn written(bench: &Bench, keys: &str) -> Vec<Value> {
@@ -165,7 +165,8 @@ fn a_handler_that_does_not_deliver_is_a_problem_until_it_does() {
     bench.write("tick.lua", "function detect(frame) frame:alert{ rule = 'tick', message = 'tick' } end\n");
     bench.write("boom.lua", "function handle_alert(alert) error('boom') end\n");
     // Nobody listens there until later.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let closed = ClosedPort::take();
+    let address = format!("127.0.0.1:{}", closed.port);
     let mut run = bench.start(&format!(
         "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\nalerts:\n  throttle_seconds: 0\n  retry_attempts: 1\n  handlers:\n\
          \x20   - {{ name: file, config: {{ log_file: out.jsonl }} }}\n\
@@ -192,6 +193,7 @@ fn a_handler_that_does_not_deliver_is_a_problem_until_it_does() {
     let boom = plugins.as_array().unwrap().iter().find(|plugin| plugin["name"] == "boom").unwrap();
     assert!(boom["degraded"] == true && boom["last_error"].as_str().unwrap().contains("boom.lua:1"), "{boom}");
 
+    drop(closed);
     let receiver = Receiver::at(&address, Answer::Status(204));
     let mended = poll(&mut run, || Some(status()).filter(|status| told(status, "hook").is_none()));
     let hook = &mended["handlers"][2];

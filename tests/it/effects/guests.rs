@@ -256,6 +256,9 @@ fn a_promotion_that_fails_leaves_both_as_they_were() {
     let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
     let told: Vec<_> = plugins.as_array().unwrap().iter().map(|p| (&p["name"], &p["generation"])).collect();
     assert_eq!(told, [(&json!("now"), &json!(1)), (&json!("next"), &json!(1))]);
+    // The one that judges again is watched again.
+    bench.write("now.lua", "-- second\nfunction detect(frame) end\n");
+    run.wait_line(super::LIMIT, |line| line.contains("script reloaded"));
     stop(run);
 }
 
