@@ -6,6 +6,7 @@
 
 mod board;
 mod build;
+mod check;
 mod clock;
 mod control;
 mod grave;
@@ -35,7 +36,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use build::{Builder, check_modules};
+pub use build::Builder;
+pub use check::check_modules;
 pub use clock::SystemClock;
 pub use guests::{Guests, Version};
 pub use handle::Handle;
