@@ -267,9 +267,7 @@ impl Status {
         }));
         problems.extend(handlers.iter().filter(|h| h.degraded).map(HandlerStatus::problem));
         problems.extend(
-            rejected
-                .iter()
-                .map(|r| format!("{} was edited and rejected, the version before goes on: {}", r.script, r.error)),
+            rejected.iter().map(|r| format!("{} is not what runs, the version before goes on: {}", r.script, r.error)),
         );
         if !ready {
             problems.push("no source is running".into());
@@ -349,7 +347,7 @@ mod tests {
             status.problems,
             [
                 "source cam is failed, still trying every 10 s: refused",
-                "a.lua was edited and rejected, the version before goes on: a.lua:3: boom"
+                "a.lua is not what runs, the version before goes on: a.lua:3: boom"
             ]
         );
     }

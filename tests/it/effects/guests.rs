@@ -252,7 +252,7 @@ fn a_promotion_that_fails_leaves_both_as_they_were() {
     assert_eq!(status, 200, "{answer}");
     run.wait_line(super::LIMIT, |line| line.contains("rolled back to the former version"));
     let health = get(&page, "/health").1;
-    assert!(health.contains("late.lua") && !health.contains("now.lua was"), "{health}");
+    assert!(health.contains("late.lua") && !health.contains("now.lua is"), "{health}");
     let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
     let told: Vec<_> = plugins.as_array().unwrap().iter().map(|p| (&p["name"], &p["generation"])).collect();
     assert_eq!(told, [(&json!("now"), &json!(1)), (&json!("next"), &json!(1))]);
