@@ -1,11 +1,10 @@
 //! From a `Plan` to running parts. The only place that names adapters.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::grave::Grave;
-use super::guests::{Guests, Version, read_module};
+use super::guests::{Contents, Guests, Version};
 use super::handle::{Handle, Running, Shared, Source};
 use super::handlers::Replaceable;
 use super::inbox::in_flight_max;
@@ -386,23 +385,6 @@ fn kind(kind: &StrategyKind) -> &'static str {
         StrategyKind::Motion => "motion",
         StrategyKind::Lua(_) => "lua",
         StrategyKind::Wasm(_) => "wasm",
-    }
-}
-
-/// The contents of every module, each read once.
-#[derive(Default)]
-struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
-
-impl Contents {
-    fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
-        if let Some(bytes) = self.0.get(path) {
-            return Ok(Arc::clone(bytes));
-        }
-        let bytes: Arc<[u8]> = read_module(path)
-            .map_err(|e| Error::new(Code::Plugin, format!("{what}: {}: cannot be read: {e}", path.display())))?
-            .into();
-        self.0.insert(path.to_owned(), Arc::clone(&bytes));
-        Ok(bytes)
     }
 }
 

@@ -280,3 +280,20 @@ pub(super) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
     }
     std::fs::read(path)
 }
+
+/// The contents of every module, each read once.
+#[derive(Default)]
+pub(super) struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
+
+impl Contents {
+    pub(super) fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
+        if let Some(bytes) = self.0.get(path) {
+            return Ok(Arc::clone(bytes));
+        }
+        let bytes: Arc<[u8]> = read_module(path)
+            .map_err(|e| Error::new(Code::Plugin, format!("{what}: {}: cannot be read: {e}", path.display())))?
+            .into();
+        self.0.insert(path.to_owned(), Arc::clone(&bytes));
+        Ok(bytes)
+    }
+}

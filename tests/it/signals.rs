@@ -64,20 +64,9 @@ mod perf {
 fn a_second_signal_ends_it_at_once_with_130() {
     // A webhook that accepts the connection and never answers keeps the first signal's drain waiting.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    write(
-        dir.path(),
-        "always.lua",
-        "function detect(frame) frame:alert{ rule = 'always', key = tostring(frame.seq), message = 'x' } end",
-    );
-    let config = format!(
-        "sources: [{{ id: cam, type: scene, uri: 'scene:street?live=true&pixels=false' }}]\n\
-         detection: {{ strategies: [{{ name: always, module: always.lua }}] }}\n\
-         alerts: {{ throttle_seconds: 1, handlers: [{{ name: webhook, config: {{ url: 'http://{}/x', timeout: 60 }} }}] }}\n\
-         monitoring: {{ prometheus: {{ port: 0 }} }}\n",
-        silent.local_addr().unwrap()
-    );
-    write(dir.path(), "config.yaml", &config);
+    let address = silent.local_addr().unwrap();
+    let webhook = format!("handlers: [{{ name: webhook, config: {{ url: 'http://{address}/x', timeout: 60 }} }}]");
+    let dir = alarming("scene:street?live=true&pixels=false", &webhook, "");
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
     let accepted = std::thread::spawn(move || silent.accept().map(|(stream, _)| stream));
     let _stream = accepted.join().unwrap().unwrap();

@@ -6,7 +6,7 @@ use dsengine::strategy::{Edit, Fault, Verdict};
 use dsengine::types::{Detection, Level};
 use serde_json::{Value, json};
 
-use super::case::Outcome;
+use super::script::Outcome;
 
 /// Everything that came, ready to be compared: numbers as a person writes them, indices as the plugin gave them.
 #[derive(Debug, Default)]

@@ -6,8 +6,9 @@ use dsengine::error::{Code, Error};
 use serde_json::Value;
 
 use super::came::Came;
-use super::case::{Case, Expect, FileOr, OneOrMany, Outcome};
+use super::case::Case;
 use super::golden;
+use super::script::{Expect, FileOr, OneOrMany, Outcome};
 
 /// Numbers this close are the same: a script's are wider than a detection's.
 const NUMBER_ERROR: f64 = 1e-6;

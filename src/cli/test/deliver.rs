@@ -7,8 +7,9 @@ use dsengine::error::Error;
 use dsengine::guest::GuestKind;
 
 use super::came::Came;
-use super::case::{Case, Outcome};
+use super::case::Case;
 use super::find::Plugin;
+use super::script::Outcome;
 use super::stage::{self, Stage};
 use super::wire::Answers;
 

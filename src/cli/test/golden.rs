@@ -8,7 +8,8 @@ use dsengine::error::{Code, Error};
 use serde_json::{Map, Value};
 
 use super::came::Came;
-use super::case::{Case, Expect, FileOr, RequestWant};
+use super::case::Case;
+use super::script::{Expect, FileOr, RequestWant};
 use crate::cli::files;
 
 /// What came, one value a frame where something did, then one of what was there at the end.
@@ -260,7 +261,7 @@ mod tests {
         let wanted = "# why\nframes: []\nexpect:\n  alerts:\n    - { seq: 2, rule: \"r\", level: \"high\", key: \"k: \\\"\", \
                       message: \"m\", detections: [0, 1] }\n  state:\n    \"n\": 7\n# after\nname: x\n";
         assert_eq!(new, wanted);
-        let again: super::super::case::Script = serde_yaml::from_str(&new).unwrap();
+        let again: super::super::script::Script = serde_yaml::from_str(&new).unwrap();
         assert!(again.expect.is_some());
     }
 

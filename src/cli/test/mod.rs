@@ -12,6 +12,7 @@ mod find;
 mod golden;
 mod play;
 mod report;
+mod script;
 mod stage;
 mod wire;
 

@@ -7,7 +7,7 @@ use dsengine::guest::Grants;
 use dsengine::guest::http::{self, Failure, Request, Response, Wire};
 use serde_json::{Value, json};
 
-use super::case::Answer;
+use super::script::Answer;
 
 /// The answers that are left, and what was asked.
 #[derive(Default)]
