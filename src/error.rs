@@ -60,12 +60,13 @@ pub struct Error {
     code: Code,
     message: String,
     hint: Option<String>,
+    part: Option<String>,
 }
 
 impl Error {
     /// An error that says what happened and where, in one sentence without a final stop.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, part: None }
     }
 
     /// Adds what the reader can do.
@@ -80,6 +81,18 @@ impl Error {
     pub fn at(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
+    }
+
+    /// Names the part of the configuration that it is about, by path: `sources[yard]`.
+    #[must_use]
+    pub fn about(mut self, part: impl Into<String>) -> Self {
+        self.part = Some(part.into());
+        self
+    }
+
+    /// The part of the configuration that it is about, by path.
+    pub fn part(&self) -> Option<&str> {
+        self.part.as_deref()
     }
 
     /// The code.

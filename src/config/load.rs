@@ -11,6 +11,7 @@ use super::build::{self, Site};
 use super::fit::{self, Fit};
 use super::places::Places;
 use super::plan::Plan;
+use super::overlay::Overlay;
 use super::problem::{LoadError, Origin, Origins, Place, Problems};
 use super::schema::{self, Config, ModelSettings, MotionSettings};
 use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
@@ -26,6 +27,8 @@ pub struct Request {
     pub sources: Option<PathBuf>,
     /// One source (`--source`). Replaces the file's sources.
     pub source_uri: Option<String>,
+    /// Changes by API and command line, laid over the files and under the environment.
+    pub overlay: Overlay,
     /// Flags: dotted key and value, `("logging.level", "debug")`. They win over everything.
     pub overrides: Vec<(String, String)>,
     /// Environment variables. Only names that begin with `DSENGINE_` or `PYDS_`, and those a `${env:…}` names, are

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::live::{Events, Live};
-use super::outside::{Board, Reloaded};
+use super::outside::{Applied, Board, Reloaded};
 use super::rejected::Rejected;
 use super::reload::Reloads;
 use super::route::Route;
@@ -76,6 +76,23 @@ impl Handle {
     /// The plan the engine runs.
     pub fn plan(&self) -> &Plan {
         &self.0.plan
+    }
+
+    /// Changes the engine to run `plan`: all of it, or nothing. Blocks until every lane has swapped; changes asked for
+    /// meanwhile wait their turn. What needs a restart stays as it is and is named in the answer.
+    ///
+    /// # Errors
+    /// Why the plan cannot run, with [`Error::part`] naming the part by its path; nothing has changed then.
+    pub fn apply(&self, _plan: Plan) -> Result<Applied, Error> {
+        Err(Error::new(Code::Unsupported, "a running engine cannot change yet"))
+    }
+
+    /// Stops a source and starts it again, its lane kept: tracks and state go on.
+    ///
+    /// # Errors
+    /// When there is no such source, or its backend refuses it.
+    pub fn restart_source(&self, _source: &str) -> Result<(), Error> {
+        Err(Error::new(Code::Unsupported, "a running engine cannot change yet"))
     }
 
     /// Its metrics.

@@ -41,7 +41,7 @@ pub use check::check_modules;
 pub use clock::SystemClock;
 pub use guests::{Guests, Version};
 pub use handle::Handle;
-pub use outside::{Board, Reloaded};
+pub use outside::{Applied, Board, Reloaded};
 pub use summary::{SourceSummary, Summary};
 
 use crate::alert::Delivery;

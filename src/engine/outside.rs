@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::live::{Events, Live};
 use super::status::{PluginStatus, Status};
 use crate::error::Error;
@@ -28,6 +31,15 @@ pub trait Board: Send + Sync {
     fn live(&self, source: &str) -> Option<Arc<Live>>;
     /// What happens.
     fn events(&self) -> Arc<Events>;
+}
+
+/// What a change of the plan did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Applied {
+    /// What changed, one sentence each: `source yard added`.
+    pub changes: Vec<String>,
+    /// Keys whose new values take effect after a restart only.
+    pub waits_for_restart: Vec<String>,
 }
 
 /// What a reload did.
