@@ -19,7 +19,7 @@ use super::running::{Origin, Running as RunningStrategy, RunningHandler, Seat, T
 use super::shadow::Shadow;
 use super::strategies::{Notes, StrategyBoard};
 use super::{Engine, Observer, SystemClock, spawn};
-use crate::alert::{Delivery, Gate, Handler, MemoryStore, Store};
+use crate::alert::{Delivery, Gate, Handler, NoJournal, OnAccepted};
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
 use crate::backend::{Backend, Sink};
@@ -140,14 +140,14 @@ impl Builder {
             let origin = Origin::new(&module.path, Texts { module: bytes, beside: beside.files() });
             running_handlers.push((Arc::clone(&handler.name), (**module).clone(), place, origin));
         }
-        let names: Vec<Arc<str>> = all_handlers.iter().map(|h| h.name().into()).collect();
-        let store: Arc<dyn Store> = MemoryStore::new(plan.alerts.outbox_max);
+        let events = Events::new();
+        let on_accepted = on_accepted(Arc::clone(&events), observer.clone());
+        let journal = Box::new(NoJournal);
         let delivery =
-            Delivery::start(runtime.handle(), Arc::clone(&store), &all_handlers, &plan.alerts, &metrics, &clock);
+            Delivery::start(runtime.handle(), journal, &all_handlers, &plan.alerts, &metrics, &clock, on_accepted)?;
 
-        let standing = |name: &Arc<str>| delivery.standings().iter().find(|standing| standing.name() == name).cloned();
         let running_handlers = running_handlers.into_iter().filter_map(|(name, module, place, origin)| {
-            let standing = standing(&name)?;
+            let standing = delivery.outbox().standing(&name)?;
             Some(RunningHandler { name, module, place, standing, origin, generation: 1 })
         });
         let running_handlers = running_handlers.collect();
@@ -160,7 +160,6 @@ impl Builder {
         let own_boards: Vec<Arc<StrategyBoard>> =
             strategies.iter().map(|(name, _)| StrategyBoard::new(name, "own")).collect();
 
-        let events = Events::new();
         let running = Arc::new(Running::new(plan.sources.len()));
         let common = Common {
             in_flight_max: in_flight_max(workers),
@@ -243,10 +242,7 @@ impl Builder {
                 zones: Arc::clone(&source.zones),
                 rules,
                 remembered: VecDeque::new(),
-                gate: plan
-                    .alerts
-                    .enabled
-                    .then(|| Gate::new(&plan.alerts, &source.id, Arc::clone(&store), &names, &metrics)),
+                gate: Gate::new(&plan.alerts, &source.id, delivery.outbox(), &metrics),
                 live: Arc::clone(&live),
                 events: Arc::clone(&events),
                 observer: observer.clone(),
@@ -276,7 +272,7 @@ impl Builder {
             clock,
             sources,
             strategies: boards.into_iter().chain(own_boards).collect(),
-            handlers: delivery.standings().to_vec(),
+            outbox: Arc::clone(delivery.outbox()),
             metrics,
             events,
             running,
@@ -329,6 +325,16 @@ impl Engine {
         self.backends.extend(gst.map(|b| Box::new(b) as Box<dyn Backend>));
         Ok(())
     }
+}
+
+/// Shows accepted alerts to whoever listens.
+fn on_accepted(events: Arc<Events>, observer: Option<Arc<dyn Observer>>) -> OnAccepted {
+    Arc::new(move |alert| {
+        if let Some(observer) = &observer {
+            observer.alert(alert);
+        }
+        events.alert(alert);
+    })
 }
 
 fn start_pools(

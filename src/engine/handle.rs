@@ -11,7 +11,7 @@ use super::reload::Reloads;
 use super::route::Route;
 use super::status::{AlertStatus, HandlerStatus, PluginStatus, Status};
 use super::strategies::StrategyBoard;
-use crate::alert::Standing;
+use crate::alert::Outbox;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -52,7 +52,7 @@ pub(super) struct Shared {
     pub(super) started_ns: u64,
     pub(super) sources: Vec<Source>,
     pub(super) strategies: Vec<Arc<StrategyBoard>>,
-    pub(super) handlers: Vec<Arc<Standing>>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
     pub(super) reload: Reloads,
@@ -64,7 +64,7 @@ impl Shared {
     /// How every handler stands now.
     pub(super) fn handlers(&self) -> Vec<HandlerStatus> {
         let now_ns = self.clock.monotonic_ns();
-        self.handlers.iter().map(|standing| HandlerStatus::read(standing, now_ns)).collect()
+        self.outbox.standings().iter().map(|standing| HandlerStatus::read(standing, now_ns)).collect()
     }
 }
 
@@ -190,13 +190,8 @@ impl Handle {
 impl Board for Handle {
     fn status(&self) -> Status {
         let shared = &self.0;
-        let mut alerts = AlertStatus::default();
-        let sources = shared.sources.iter().map(|source| {
-            let route = &source.route;
-            alerts.add(&route.metrics);
-            route.status()
-        });
-        let sources = sources.collect();
+        let alerts = AlertStatus::read(&shared.outbox, shared.clock.monotonic_ns());
+        let sources = shared.sources.iter().map(|source| source.route.status()).collect();
         let strategies = shared.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (shared.plan.name.clone(), shared.handlers());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::alert::{BoxFuture, DeliveryError, Handler};
+use crate::alert::{BoxFuture, Commands, DeliveryError, Handler, Usage};
 use crate::types::Alert;
 
 /// See the module.
@@ -14,14 +14,24 @@ pub(super) struct Replaceable {
     inner: ArcSwap<Arc<dyn Handler>>,
     /// Why the newest version was not taken.
     error: Mutex<Option<String>>,
+    /// For the versions to come.
+    commands: Mutex<Option<Commands>>,
 }
 
 impl Replaceable {
     pub(super) fn new(name: Arc<str>, handler: Arc<dyn Handler>) -> Arc<Self> {
-        Arc::new(Self { name, inner: ArcSwap::from_pointee(handler), error: Mutex::default() })
+        Arc::new(Self {
+            name,
+            inner: ArcSwap::from_pointee(handler),
+            error: Mutex::default(),
+            commands: Mutex::default(),
+        })
     }
 
     pub(super) fn replace(&self, handler: Arc<dyn Handler>) {
+        if let Some(commands) = &*self.commands.lock().unwrap_or_else(PoisonError::into_inner) {
+            handler.attach(commands.clone());
+        }
         self.inner.store(Arc::new(handler));
         self.set_error(None);
     }
@@ -40,8 +50,17 @@ impl Handler for Replaceable {
         &self.name
     }
 
+    fn attach(&self, commands: Commands) {
+        self.inner.load().attach(commands.clone());
+        *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = Some(commands);
+    }
+
     fn timeout(&self) -> Option<Duration> {
         self.inner.load().timeout()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.load().usage()
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

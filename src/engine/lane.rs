@@ -31,8 +31,7 @@ pub(super) struct Lane {
     pub(super) zones: Arc<[Zone]>,
     pub(super) rules: Vec<Rule>,
     pub(super) remembered: VecDeque<Remembered>,
-    /// `None` where alerts are off.
-    pub(super) gate: Option<Gate>,
+    pub(super) gate: Gate,
     pub(super) live: Arc<Live>,
     pub(super) events: Arc<Events>,
     pub(super) observer: Option<Arc<dyn Observer>>,
@@ -159,13 +158,8 @@ impl Lane {
     }
 
     fn raise(&mut self, raised: Vec<Raised>, frame: &Frame) {
-        let Some(gate) = &mut self.gate else { return };
         for raised in &raised {
-            let Some(alert) = gate.raise(raised, frame) else { continue };
-            if let Some(observer) = &self.observer {
-                observer.alert(&alert);
-            }
-            self.events.alert(&alert);
+            self.gate.raise(raised, frame);
         }
     }
 

@@ -53,13 +53,16 @@ use crate::types::{Alert, Frame};
 /// Longest wait of a reload for a lane to come to the end of a frame: far above any call's wall ceiling.
 const LANE_WAIT: Duration = Duration::from_secs(5);
 
+/// Longest wait for the alert journal's last batch, where the deadline leaves less.
+const LAST_WRITE: Duration = Duration::from_millis(100);
+
 /// Sees what an engine does, from its lanes' threads: tests, recorders, embedders. Must be quick.
 pub trait Observer: Send + Sync {
     /// A frame after detection and tracking, before the rules: what a trace holds.
     fn detected(&self, _frame: &Frame) {}
     /// A frame after all rules.
     fn judged(&self, _judged: &Judged<'_>) {}
-    /// An accepted alert.
+    /// An accepted alert: from its lane's thread, or from the journal's where there is one.
     fn alert(&self, _alert: &Alert) {}
 }
 
@@ -105,7 +108,7 @@ impl Engine {
 
     /// What has happened so far.
     pub fn summary(&self) -> Summary {
-        summary::summarise(&self.handle.0, self.delivery.pending())
+        summary::summarise(&self.handle.0)
     }
 
     /// Stops in order: sources, frames in flight, deliveries; returns what happened. Bounded by `deadline`.
@@ -140,6 +143,7 @@ impl Engine {
             if pending > 0 {
                 tracing::warn!(pending, "stopped before every alert was delivered");
             }
+            self.delivery.stop(left().max(LAST_WRITE));
             runtime.shutdown_background();
         }
     }

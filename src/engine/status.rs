@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::alert::Standing;
+use crate::alert::{Outbox, Standing};
 use crate::backend::SourceState;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
 use crate::types::SourceId;
@@ -149,23 +149,27 @@ pub struct PluginStatus {
     pub last_error: Option<String>,
 }
 
-/// Alerts since the start: raised = accepted + suppressed + refused, accepted = delivered + failed + pending.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+/// Alerts since the start: raised + recovered = delivered + failed + suppressed + refused + pending.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AlertStatus {
     /// Raised by strategies.
     pub raised: u64,
-    /// Taken by policy and store.
+    /// Accepted by a former process, and not delivered then.
+    pub recovered: u64,
+    /// Taken by policy and outbox.
     pub accepted: u64,
     /// Held back as duplicates.
     pub suppressed: u64,
-    /// Refused by the policy or by a full store.
+    /// Refused by the policy, or for want of room.
     pub refused: u64,
     /// Every handler has them.
     pub delivered: u64,
-    /// At least one handler gave them up.
+    /// At least one handler does not get them.
     pub failed: u64,
-    /// Accepted and not settled yet.
+    /// Waiting for the journal or a handler.
     pub pending: u64,
+    /// Why they cannot be written to the journal, secrets redacted; absent while they can.
+    pub journal_error: Option<String>,
 }
 
 impl SourceStatus {
@@ -231,6 +235,23 @@ impl HandlerStatus {
 }
 
 impl AlertStatus {
+    /// Alerts of the whole engine, at `now_ns` on the monotonic clock.
+    pub fn read(outbox: &Outbox, now_ns: u64) -> Self {
+        let totals = outbox.totals();
+        let trouble = outbox.trouble(now_ns).filter(|trouble| trouble.lasts);
+        Self {
+            raised: totals.raised,
+            recovered: totals.recovered,
+            accepted: totals.accepted,
+            suppressed: totals.suppressed,
+            refused: totals.refused,
+            delivered: totals.delivered,
+            failed: totals.failed,
+            pending: totals.pending(),
+            journal_error: trouble.map(|trouble| trouble.error),
+        }
+    }
+
     /// Adds a source's alerts.
     pub fn add(&mut self, metrics: &SourceMetrics) {
         // Read backwards, so that what happens meanwhile cannot make the later outcomes outrun the earlier.
@@ -239,8 +260,10 @@ impl AlertStatus {
         self.refused += metrics.alerts(AlertOutcome::Refused);
         self.suppressed += metrics.alerts(AlertOutcome::Suppressed);
         self.accepted += metrics.alerts(AlertOutcome::Accepted);
+        self.recovered += metrics.alerts(AlertOutcome::Recovered);
         self.raised += metrics.alerts(AlertOutcome::Raised);
-        self.pending = self.accepted.saturating_sub(self.delivered + self.failed);
+        let settled = self.delivered + self.failed + self.suppressed + self.refused;
+        self.pending = (self.raised + self.recovered).saturating_sub(settled);
     }
 }
 
@@ -266,6 +289,12 @@ impl Status {
             None => format!("strategy {} is switched off", s.name),
         }));
         problems.extend(handlers.iter().filter(|h| h.degraded).map(HandlerStatus::problem));
+        problems.extend(
+            alerts
+                .journal_error
+                .iter()
+                .map(|error| format!("the alert journal cannot be written, {} alerts wait: {error}", alerts.pending)),
+        );
         problems.extend(
             rejected.iter().map(|r| format!("{} is not what runs, the version before goes on: {}", r.script, r.error)),
         );
