@@ -14,11 +14,11 @@ use tokio::time;
 use super::command::CommandQueue;
 use super::deliverer::{Deliverer, Retries, Slot};
 use super::writer::Writer;
-use super::{Commanded, Handler, Journal, OnAccepted, Outbox, Standing};
+use super::{Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing};
 use crate::config::AlertPlan;
 use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
-use crate::types::Clock;
+use crate::types::{Clock, SourceId};
 
 /// Longest wait for the journal's thread where nobody says how long.
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -38,6 +38,7 @@ pub struct Delivery {
 /// A handler's task.
 struct Running {
     slot: Arc<Slot>,
+    standing: Arc<Standing>,
     task: AbortHandle,
 }
 
@@ -49,8 +50,8 @@ impl Running {
 }
 
 impl Delivery {
-    /// Takes back what a former process left in `journal`, for these handlers, and starts one task for each on
-    /// `runtime`. `on_accepted` is shown every alert once it is accepted; recovered ones were shown by their process.
+    /// Takes back what a former process left in `journal`, and starts one task for each handler on `runtime`. More may
+    /// be added; once all are there, [`Delivery::settle_absent`] settles what none of them can deliver. `on_accepted` is shown every alert once it is accepted; recovered ones were shown by their process.
     ///
     /// # Errors
     /// When the journal cannot be read, its thread cannot start, or two handlers share a name.
@@ -119,7 +120,7 @@ impl Delivery {
             clock: self.clock.clone(),
         };
         let task = self.runtime.spawn(deliverer.run()).abort_handle();
-        self.running().insert(name, Running { slot, task });
+        self.running().insert(name, Running { slot, standing: standing.clone(), task });
         Ok(standing)
     }
 
@@ -139,20 +140,32 @@ impl Delivery {
         left
     }
 
-    /// Delivers by `handler` from now on under this name; its queue stays. What is under way goes on with the old one.
+    /// Delivers by `handler` from now on under its name, in place of the one there; the queue stays. What is under way
+    /// goes on with the old one.
     ///
     /// # Errors
-    /// [`Code::Handler`] when there is no such handler.
-    pub fn replace(&self, name: &str, handler: Arc<dyn Handler>) -> Result<(), Error> {
+    /// [`Code::Handler`] when there is no handler of its name.
+    pub fn replace(&self, handler: Arc<dyn Handler>) -> Result<Arc<Standing>, Error> {
         let running = self.running();
-        let Some((name, Running { slot, .. })) = running.get_key_value(name) else {
+        let name = handler.name();
+        let Some((name, Running { slot, standing, .. })) = running.get_key_value(name) else {
             return Err(Error::new(Code::Handler, format!("there is no handler named {name}")));
         };
         slot.replace(handler, self.commands.of(name));
-        if let Some(standing) = self.outbox.standing(name) {
-            standing.renew();
-        }
-        Ok(())
+        standing.renew();
+        Ok(standing.clone())
+    }
+
+    /// A gate for a source's lane.
+    pub fn gate(&self, plan: &AlertPlan, source: &SourceId) -> Gate {
+        Gate::new(plan, source, &self.outbox, &self.metrics)
+    }
+
+    /// Every handler of the configuration is there now: what a former process left for others is settled as
+    /// `handler_removed`. Until this is called it waits for handlers to be added, and a handler that is removed leaves
+    /// what it had: a start that fails settles nothing.
+    pub fn settle_absent(&self) {
+        self.outbox.settle_absent();
     }
 
     /// Takes over new limits and retries. What waits stays.

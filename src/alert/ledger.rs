@@ -3,7 +3,7 @@
 //! An alert is *open* from its acceptance until every handler has settled it. It is *written* once its journal entry
 //! is; only then does it wait in the handlers' queues. Queues are keyed by name and ordered by acceptance.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::size_of;
 use std::sync::Arc;
 
@@ -70,6 +70,8 @@ pub(super) struct Ledger {
     pub(super) bytes_max: usize,
     /// Whether a journal stands behind.
     durable: bool,
+    /// Whether every handler of the configuration is there: what is open for others waits for them until then.
+    complete: bool,
     queues: BTreeMap<Arc<str>, Queue>,
     open: HashMap<AlertId, Open>,
     /// Acceptances so far: the next one's number.
@@ -105,6 +107,16 @@ struct Open {
     series: Option<SourceMetrics>,
 }
 
+impl Queue {
+    fn hold(&mut self, open: &Open) {
+        self.held += 1;
+        self.bytes += open.bytes;
+        if open.written {
+            self.waiting.insert(open.number, open.alert.clone());
+        }
+    }
+}
+
 impl Open {
     fn is_finished(&self) -> bool {
         self.written && self.handlers.is_empty()
@@ -121,6 +133,7 @@ impl Ledger {
             alerts_max,
             bytes_max,
             durable,
+            complete: !durable,
             queues: BTreeMap::new(),
             open: HashMap::new(),
             accepted: 0,
@@ -132,13 +145,16 @@ impl Ledger {
         }
     }
 
-    /// Adds a handler's queue; `false` when there is one of that name.
+    /// Adds a handler's queue, with what waits for one of its name; `false` when there is one.
     pub(super) fn add(&mut self, name: &Arc<str>) -> bool {
         if self.queues.contains_key(name) {
             return false;
         }
         self.added += 1;
-        let queue = Queue { waiting: BTreeMap::new(), held: 0, bytes: 0, closing: false, added: self.added };
+        let mut queue = Queue { waiting: BTreeMap::new(), held: 0, bytes: 0, closing: false, added: self.added };
+        for open in self.open.values().filter(|open| open.handlers.contains(name)) {
+            queue.hold(open);
+        }
         self.queues.insert(name.clone(), queue);
         true
     }
@@ -199,11 +215,8 @@ impl Ledger {
         open.number = self.accepted;
         self.accepted += 1;
         for name in &open.handlers {
-            let Some(queue) = self.queues.get_mut(name) else { continue };
-            queue.held += 1;
-            queue.bytes += open.bytes;
-            if open.written {
-                queue.waiting.insert(open.number, open.alert.clone());
+            if let Some(queue) = self.queues.get_mut(name) {
+                queue.hold(&open);
             }
         }
         let (written, finished) = (open.written, open.is_finished());
@@ -213,24 +226,30 @@ impl Ledger {
         Offered::Taken { missed, written, finished }
     }
 
-    /// Takes back what a former process left. Returns the handlers that are not there any more, one for each alert
-    /// they miss, and the alert itself where that settles it; `None` for one that is open.
-    pub(super) fn recover(&mut self, pending: Pending) -> Option<(Vec<Arc<str>>, Option<Finished>)> {
+    /// Takes back what a former process left; `false` for an alert that is open, or that nobody waits for.
+    pub(super) fn recover(&mut self, pending: Pending) -> bool {
         let Pending { alert, handlers, failed } = pending;
-        if self.open.contains_key(&alert.id) {
-            return None;
-        }
-        let (handlers, gone): (Vec<_>, Vec<_>) = handlers.into_iter().partition(|name| self.queues.contains_key(name));
-        for handler in &gone {
-            self.journal_settlement(&alert.id, handler, Settlement::HandlerRemoved);
-        }
-        let failed = failed || !gone.is_empty();
-        if handlers.is_empty() {
-            return Some((gone, Some(Finished { alert, failed, series: None })));
+        if handlers.is_empty() || self.open.contains_key(&alert.id) {
+            return false;
         }
         let bytes = weight(&alert);
         self.open(Open { number: 0, alert, bytes, handlers, failed, written: true, series: None }, Vec::new());
-        Some((gone, None))
+        true
+    }
+
+    /// Settles what is open for handlers that are not there: how many alerts each of them misses, and those which that
+    /// settles for good.
+    pub(super) fn settle_absent(&mut self) -> (BTreeMap<Arc<str>, usize>, Vec<Finished>) {
+        self.complete = true;
+        let absent = self.open.values().flat_map(|open| &open.handlers).filter(|name| !self.queues.contains_key(*name));
+        let absent: BTreeSet<Arc<str>> = absent.cloned().collect();
+        let (mut missed, mut finished) = (BTreeMap::new(), Vec::new());
+        for name in absent {
+            let (count, settled) = self.remove(&name);
+            missed.insert(name, count);
+            finished.extend(settled);
+        }
+        (missed, finished)
     }
 
     /// Open alerts of `source` that count nowhere yet: they count in `series` from now on. Returns them.
@@ -281,6 +300,11 @@ impl Ledger {
     /// Removes a handler's queue. What it held is settled as `HandlerRemoved`: how many, and the alerts which that
     /// settles for good.
     pub(super) fn remove(&mut self, handler: &str) -> (usize, Vec<Finished>) {
+        if !self.complete {
+            // The start failed: what it had waits for the next one.
+            self.queues.remove(handler);
+            return (0, Vec::new());
+        }
         let mut held: Vec<(u64, AlertId)> = self
             .open
             .values()

@@ -174,6 +174,8 @@ impl Outbox {
         let standing = Standing::new(&name, self.metrics.handler(&name));
         let receiver = Receiver { standing, appended: Arc::default() };
         state.handlers.insert(name, receiver.clone());
+        // A former process may have left something for it.
+        state.refresh();
         Some(receiver)
     }
 
@@ -201,22 +203,30 @@ impl Outbox {
         held
     }
 
-    /// Takes back what a former process left, for the handlers that are there.
+    /// Takes back what a former process left.
     pub(super) fn recover(&self, pending: Vec<Pending>) {
         let mut state = self.state();
         for pending in pending {
-            let alert = pending.alert.clone();
-            let Some((gone, finished)) = state.ledger.recover(pending) else { continue };
-            self.count(None, &alert.rule, AlertOutcome::Recovered);
-            self.metrics.undelivered(Settlement::HandlerRemoved.as_str(), gone.len() as u64);
-            for handler in &gone {
-                tracing::warn!(%handler, alert = %alert.id, "alert of a former run not delivered: no such handler");
+            let rule = pending.alert.rule.clone();
+            if state.ledger.recover(pending) {
+                self.count(None, &rule, AlertOutcome::Recovered);
             }
-            self.finish(finished);
         }
         state.refresh();
+    }
+
+    /// What a former process left for handlers that are not there is settled.
+    pub(super) fn settle_absent(&self) {
+        let mut state = self.state();
+        let (settled, finished) = state.ledger.settle_absent();
+        for (handler, count) in &settled {
+            self.metrics.undelivered(Settlement::HandlerRemoved.as_str(), *count as u64);
+            tracing::warn!(%handler, alerts = count, "alerts of a former run are not delivered: there is no such handler");
+        }
+        self.finish(finished);
         drop(state);
         self.wake();
+        self.notify();
     }
 
     /// Recovered alerts of `source` count in `series` from now on.

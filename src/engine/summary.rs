@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::handle::Shared;
-use super::status::{AlertStatus, HandlerStatus, StrategyStatus};
+use super::view::status::{AlertStatus, HandlerStatus, StrategyStatus};
 use crate::types::SourceId;
 
 /// The whole engine's summary.
@@ -85,7 +85,8 @@ impl SourceSummary {
 
 pub(super) fn summarise(engine: &Shared) -> Summary {
     let now_ns = engine.clock.monotonic_ns();
-    let sources = engine.sources.iter().map(|source| {
+    let view = engine.view();
+    let sources = view.sources.iter().map(|source| {
         let metrics = &source.route.metrics;
         let mut alerts = AlertStatus::default();
         alerts.add(metrics);
@@ -102,11 +103,11 @@ pub(super) fn summarise(engine: &Shared) -> Summary {
             broken: source.route.board.broken(),
         }
     });
-    let totals = engine.outbox.totals();
+    let totals = engine.parts.delivery.outbox().totals();
     Summary {
         seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
         sources: sources.collect(),
-        strategies: engine.strategies.iter().map(|board| board.status()).collect(),
+        strategies: view.strategies.iter().map(|board| board.status()).collect(),
         handlers: engine.handlers(),
         delivered: totals.delivered,
         failed: totals.failed,

@@ -129,6 +129,7 @@ fn behind_a_journal_nothing_is_delivered_before_it_is_written() {
 #[test]
 fn an_alert_whose_only_handler_goes_before_it_is_written_is_settled_when_it_is() {
     let mut ledger = ledger(10, true, &["x"]);
+    ledger.settle_absent();
     ledger.offer(alert(1, "m"), None);
     let (held, finished) = ledger.remove("x");
     assert_eq!((held, finished.len(), ledger.open_alerts()), (1, 0, 1));
@@ -164,17 +165,19 @@ fn what_a_former_process_left_waits_again_for_the_handlers_that_are_there() {
         handlers: handlers.iter().map(|name| Arc::from(*name)).collect(),
         failed,
     };
-    let (gone, finished) = ledger.recover(pending(1, &["x"], true)).unwrap();
-    assert!(gone.is_empty() && finished.is_none());
-    let (gone, finished) = ledger.recover(pending(2, &["y", "old"], false)).unwrap();
-    assert_eq!((gone, finished.is_none()), (vec!["old".into()], true));
-    let (_, finished) = ledger.recover(pending(3, &["old"], false)).unwrap();
-    assert!(finished.unwrap().failed);
-    assert!(ledger.recover(pending(1, &["x"], false)).is_none(), "once");
+    for (n, handlers, failed) in [(1, &["x"][..], true), (2, &["y", "old"], false), (3, &["old", "late"], false)] {
+        assert!(ledger.recover(pending(n, handlers, failed)));
+    }
+    assert!(!ledger.recover(pending(1, &["x"], false)), "once");
     assert_eq!((head(&ledger, "x"), head(&ledger, "y")), (Some(1), Some(2)));
+    assert!(ledger.add(&"late".into()) && head(&ledger, "late") == Some(3), "one that is added later finds its own");
+    assert_eq!(ledger.remove("late").0, 0, "the start fails: nothing is settled");
+    let (missed, finished) = ledger.settle_absent();
+    assert_eq!(missed.into_iter().collect::<Vec<_>>(), [("late".into(), 1), ("old".into(), 2)]);
+    assert!(finished.len() == 1 && finished[0].failed && finished[0].alert.seq == 3);
     let removed = ledger.take_unwritten(10);
     assert!(removed.iter().all(|e| matches!(e, Entry::Settled { how: Settlement::HandlerRemoved, .. })));
-    assert_eq!(removed.len(), 2);
+    assert_eq!(removed.len(), 3);
     let done = ledger.settle("x", &alert(1, "m").id, Settlement::Delivered).unwrap().unwrap();
     assert!(done.failed, "its worst handler was one of the former process's");
     assert!(ledger.settle("y", &alert(2, "m").id, Settlement::Delivered).unwrap().unwrap().failed);

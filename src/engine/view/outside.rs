@@ -59,7 +59,7 @@ pub struct Reloaded {
 
 impl Reloaded {
     /// Takes in what the reload of another module did.
-    pub(super) fn add(&mut self, more: Self) {
+    pub(in crate::engine) fn add(&mut self, more: Self) {
         self.strategies.extend(more.strategies);
         self.generation = self.generation.max(more.generation);
         self.lanes += more.lanes;

@@ -309,6 +309,16 @@ impl Status {
         let version = env!("CARGO_PKG_VERSION");
         Self { name, version, uptime_s, ready, health, problems, sources, strategies, handlers, alerts, rejected }
     }
+
+    /// The same status with what others have to say: each is a problem.
+    #[must_use]
+    pub fn with_notes(mut self, notes: Vec<String>) -> Self {
+        if self.health == Health::Healthy && !notes.is_empty() {
+            self.health = Health::Degraded;
+        }
+        self.problems.extend(notes);
+        self
+    }
 }
 
 #[cfg(test)]

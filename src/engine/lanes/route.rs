@@ -1,44 +1,77 @@
 //! One source's way through the engine: from its backend's thread through the models to its lane.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::SourceBoard;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
 use super::control::Control;
+use super::credit::Credit;
 use super::inbox::Inbox;
-use super::live::Events;
-use super::pool::{Feed, Job};
-use super::status::SourceStatus;
+use super::pool::{Attached, Job, ModelUnit, Next, Pool};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::config::{Input, SourcePlan};
-use crate::telemetry::{SourceMetrics, redact};
+use crate::engine::view::live::Events;
+use crate::engine::view::source::SourceBoard;
+use crate::engine::view::status::SourceStatus;
+use crate::telemetry::{SourceMetrics, Stage, redact};
 use crate::types::{Clock, Frame, SourceId};
 use crate::vision::merge::merge;
 
-/// The models a source's frames pass, in order: each pool's way in and this source's slot there.
-pub(super) type Stages = Vec<(Feed, usize)>;
+/// The models a source's frames pass, in order. A frame keeps those that it came to.
+#[derive(Default)]
+pub(in crate::engine) struct Stages {
+    steps: Vec<Step>,
+    /// Detections of several models are merged with this IoU threshold.
+    merge_iou: f32,
+}
 
-/// See the module. Shared by the source's thread, the pools' workers and the lane.
-pub(super) struct Route {
-    pub(super) id: SourceId,
-    pub(super) inbox: Inbox<Control>,
-    pub(super) metrics: SourceMetrics,
-    pub(super) board: SourceBoard,
+struct Step {
+    place: Attached,
+    /// The lowest score that counts.
+    confidence: f32,
+}
+
+impl Stages {
+    /// Places before `models`, in order. `confidence` overrides the models' own lowest score.
+    pub(in crate::engine) fn attach(
+        pool: &Pool,
+        models: &[Arc<ModelUnit>],
+        credit: &Arc<Credit>,
+        confidence: Option<f32>,
+    ) -> Self {
+        let step = |(index, model): (usize, &Arc<ModelUnit>)| Step {
+            place: pool.attach(model, credit, index == 0),
+            confidence: confidence.unwrap_or(model.plan.confidence),
+        };
+        let merge_iou = models.first().map_or(0.5, |model| model.plan.nms);
+        Self { steps: models.iter().enumerate().map(step).collect(), merge_iou }
+    }
+
+    pub(super) fn first(&self) -> Option<&Attached> {
+        self.steps.first().map(|step| &step.place)
+    }
+
+    /// The lowest score that counts at a stage.
+    pub(super) fn confidence(&self, stage: usize) -> f32 {
+        self.steps.get(stage).map_or(1.0, |step| step.confidence)
+    }
+}
+
+/// See the module. Shared by the source's thread, the pool's workers and the lane.
+pub(in crate::engine) struct Route {
+    pub(in crate::engine) id: SourceId,
+    pub(in crate::engine) inbox: Inbox<Control>,
+    pub(in crate::engine) metrics: SourceMetrics,
+    pub(in crate::engine) board: SourceBoard,
     live: bool,
     /// Where it comes from, for people: without secrets.
     address: String,
     /// Time between attempts once it is out of retries; `None` for a source that is tried once.
-    retry_every: Option<Duration>,
-    /// Lowest score this source accepts, where it overrides the models' own.
-    pub(super) confidence: Option<f32>,
-    stages: OnceLock<Stages>,
-    /// Frames of a live source that workers took and the lane has not finished.
-    taken: AtomicU64,
-    taken_max: u64,
-    /// It runs and has not ended.
-    up: AtomicBool,
-    merge_iou: f32,
+    retry_every: Mutex<Option<Duration>>,
+    stages: ArcSwap<Stages>,
+    credit: Arc<Credit>,
     clock: Arc<dyn Clock>,
     events: Arc<Events>,
     on_end: OnEnd,
@@ -47,102 +80,69 @@ pub(super) struct Route {
 /// Called once, when the source's last frame is judged or its lane was closed.
 type OnEnd = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
-/// What all routes of an engine have in common.
-pub(super) struct Common {
-    /// See [`super::inbox::in_flight_max`].
-    pub(super) in_flight_max: u64,
-    /// Detections of several models are merged with this IoU threshold.
-    pub(super) merge_iou: f32,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) events: Arc<Events>,
-}
-
 impl Route {
-    pub(super) fn new(
+    /// A route of which `in_flight_max` frames may be under way (see [`super::in_flight_max`]).
+    pub(in crate::engine) fn new(
         plan: &SourcePlan,
-        common: &Common,
+        in_flight_max: u64,
         metrics: SourceMetrics,
+        clock: Arc<dyn Clock>,
+        events: Arc<Events>,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Self {
-        Self {
+        let live = plan.input.is_live();
+        let route = Self {
             id: plan.id.clone(),
-            inbox: Inbox::new(common.in_flight_max),
+            inbox: Inbox::new(in_flight_max),
             metrics,
             board: SourceBoard::default(),
-            live: plan.input.is_live(),
+            live,
             address: address(&plan.input),
-            retry_every: plan.input.is_live().then_some(plan.retry.cap),
-            confidence: plan.confidence,
-            stages: OnceLock::new(),
-            taken: AtomicU64::new(0),
-            taken_max: common.in_flight_max,
-            up: AtomicBool::new(false),
-            merge_iou: common.merge_iou,
-            clock: Arc::clone(&common.clock),
-            events: Arc::clone(&common.events),
+            retry_every: Mutex::default(),
+            stages: ArcSwap::default(),
+            credit: Arc::new(Credit::new(live, in_flight_max)),
+            clock,
+            events,
             on_end: Mutex::new(Some(on_end)),
-        }
+        };
+        route.change(plan);
+        route
     }
 
-    /// Sets the models, once, before the source starts.
-    pub(super) fn set_stages(&self, stages: Stages) {
-        // A second call would be a mistake in `build`; the first stays.
-        let _ = self.stages.set(stages);
+    /// Takes over what may change while the source runs.
+    pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
+        *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
     }
 
-    fn stages(&self) -> &[(Feed, usize)] {
-        self.stages.get().map_or(&[], Vec::as_slice)
+    /// Sets the models that the next frame passes; those under way pass the former ones.
+    pub(in crate::engine) fn set_stages(&self, stages: Stages) {
+        self.stages.store(Arc::new(stages));
     }
 
-    /// Whether a worker may take another frame of this source.
-    pub(super) fn has_credit(&self) -> bool {
-        !self.live || self.taken.load(Ordering::Acquire) < self.taken_max
-    }
-
-    /// Whether another frame may come while those that workers took are under way. A live source's next is a whole
-    /// frame's time away then.
-    pub(super) fn may_bring(&self) -> bool {
-        let most = if self.live { 1 } else { self.taken_max };
-        self.up.load(Ordering::Acquire) && self.taken.load(Ordering::Acquire) < most
-    }
-
-    /// A worker took a frame.
-    pub(super) fn take_credit(&self) {
-        self.taken.fetch_add(1, Ordering::AcqRel);
+    /// What its models' places are attached with.
+    pub(in crate::engine) fn credit(&self) -> &Arc<Credit> {
+        &self.credit
     }
 
     fn give_credit(&self) {
-        let had = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
-        if let (Ok(_), Some((feed, _))) = (had, self.stages().first()) {
-            feed.wake();
+        if self.credit.give()
+            && let Some(first) = self.stages.load().first()
+        {
+            first.wake();
         }
-    }
-
-    /// A model is through with a frame: on to the next, or to the lane.
-    pub(super) fn advance(&self, stage: usize, mut job: Job) {
-        if let Some((feed, slot)) = self.stages().get(stage + 1) {
-            if let Some(ticket) = feed.offer(*slot, job, false) {
-                self.drop_frame(ticket, "stopping");
-            }
-            return;
-        }
-        if stage > 0 {
-            merge(&mut job.frame.detections, self.merge_iou);
-        }
-        self.inbox.settle(job.ticket, Some(job.frame));
     }
 
     /// A frame that a worker took is lost, for a reason that is counted.
-    pub(super) fn drop_frame(&self, ticket: u64, reason: &'static str) {
+    fn drop_frame(&self, ticket: u64, reason: &'static str) {
         self.metrics.dropped(reason, 1);
         self.inbox.settle(ticket, None);
         self.give_credit();
     }
 
     /// Where the source stands, for status pages.
-    pub(super) fn status(&self) -> SourceStatus {
+    pub(in crate::engine) fn status(&self) -> SourceStatus {
         let (state, board) = (self.board.state(), &self.board);
-        let retry_every = self.retry_every.filter(|_| state == SourceState::Failed && board.broken().is_none());
+        let retry_every = self.retry_every.lock().filter(|_| state == SourceState::Failed && board.broken().is_none());
         SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics)
     }
 
@@ -154,7 +154,7 @@ impl Route {
 
     /// The source offered its last frame.
     fn end(&self) {
-        self.up.store(false, Ordering::Release);
+        self.credit.set_up(false);
         self.inbox.end();
     }
 
@@ -166,12 +166,37 @@ impl Route {
         self.end();
     }
 
-    /// The lane is through with the source.
+    /// The lane has finished with the source.
     pub(super) fn finish(&self) {
-        let on_end = self.on_end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let on_end = self.on_end.lock().take();
         if let Some(on_end) = on_end {
             on_end();
         }
+    }
+}
+
+impl Next for Route {
+    fn advance(&self, job: Job) {
+        let stages = Arc::clone(&job.stages);
+        if let Some(step) = stages.steps.get(job.stage) {
+            if let Some(job) = step.place.offer(job, false) {
+                self.drop_frame(job.ticket, "stopping");
+            }
+            return;
+        }
+        let Job { ticket, mut frame, stage, .. } = job;
+        if stage > 1 {
+            merge(&mut frame.detections, stages.merge_iou);
+        }
+        self.inbox.settle(ticket, Some(frame));
+    }
+
+    fn lose(&self, ticket: u64, reason: &'static str) {
+        self.drop_frame(ticket, reason);
+    }
+
+    fn inferred(&self, seconds: f64) {
+        self.metrics.latency(Stage::Infer).observe(seconds);
     }
 }
 
@@ -187,7 +212,7 @@ fn address(input: &Input) -> String {
 }
 
 /// The engine's side of the Backend seam, one per source.
-pub(super) struct Inlet(pub(super) Arc<Route>);
+pub(in crate::engine) struct Inlet(pub(in crate::engine) Arc<Route>);
 
 impl Sink for Inlet {
     fn frame(&self, mut frame: Frame) -> Flow {
@@ -201,12 +226,15 @@ impl Sink for Inlet {
         }
         let Some(ticket) = route.inbox.ticket() else { return Flow::Stop };
         let frame = Box::new(frame);
-        match route.stages().first() {
-            Some((feed, slot)) if frame.picture.is_some() => {
-                if let Some(dropped) = feed.offer(*slot, Job { ticket, frame }, route.live) {
+        let stages = route.stages.load_full();
+        match stages.first() {
+            Some(first) if frame.picture.is_some() => {
+                let next = Arc::clone(&self.0) as Arc<dyn Next>;
+                let job = Job { ticket, frame, stages: Arc::clone(&stages), stage: 0, next };
+                if let Some(job) = first.offer(job, route.live) {
                     // Not taken by a worker yet, so it holds no credit.
                     route.metrics.dropped("overload", 1);
-                    route.inbox.settle(dropped, None);
+                    route.inbox.settle(job.ticket, None);
                 }
             }
             _ if route.live => {
@@ -224,7 +252,7 @@ impl Sink for Inlet {
         let route = &*self.0;
         match event {
             SourceEvent::State(state) => {
-                route.up.store(state == SourceState::Running, Ordering::Release);
+                route.credit.set_up(state == SourceState::Running);
                 route.board.set_state(state);
                 route.metrics.state(state.as_str());
                 route.events.state(&route.id, state);

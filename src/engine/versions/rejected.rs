@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::status::RejectedReload;
+use crate::engine::view::status::RejectedReload;
 
 /// See the module. At most one entry for each file in use.
 #[derive(Default)]
-pub(super) struct Rejected(Mutex<BTreeMap<PathBuf, String>>);
+pub(in crate::engine) struct Rejected(Mutex<BTreeMap<PathBuf, String>>);
 
 impl Rejected {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
@@ -16,16 +16,16 @@ impl Rejected {
     }
 
     /// The file's latest contents do not run.
-    pub(super) fn note(&self, module: &Path, reason: &str) {
+    pub(in crate::engine) fn note(&self, module: &Path, reason: &str) {
         self.lock().insert(module.to_owned(), reason.to_owned());
     }
 
     /// They run.
-    pub(super) fn clear(&self, module: &Path) {
+    pub(in crate::engine) fn clear(&self, module: &Path) {
         self.lock().remove(module);
     }
 
-    pub(super) fn list(&self) -> Vec<RejectedReload> {
+    pub(in crate::engine) fn list(&self) -> Vec<RejectedReload> {
         let all = self.lock();
         all.iter()
             .map(|(path, error)| RejectedReload { script: path.display().to_string(), error: error.clone() })

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::SystemClock;
-use super::build::applies;
 use super::guests::{Guests, read_module};
 use super::running::module;
 use crate::config::{HandlerKind, Plan};
+use crate::engine::SystemClock;
 use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
 use crate::types::SourceId;
@@ -27,7 +26,7 @@ pub fn check_modules(plan: &Plan) -> Vec<Error> {
     };
     plan.sources.iter().for_each(|source| guests.know(&source.id, &source.zones));
     let strategies = plan.strategies.iter().filter_map(|strategy| {
-        let judged = plan.sources.iter().map(|s| s.id.clone()).filter(|id| applies(&strategy.sources, id));
+        let judged = plan.sources.iter().map(|s| s.id.clone()).filter(|id| strategy.judges(id));
         let mut judged: Vec<SourceId> = judged.collect();
         if judged.is_empty() {
             judged.push(SourceId::from("check"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::strategies::{LOOK_EVERY, Notes, StrategyBoard};
+use crate::engine::view::strategy::{LOOK_EVERY, Notes, StrategyBoard};
 use crate::guest::Fault;
 use crate::strategy::{Strategy, Verdict, View};
 use crate::telemetry::StrategyMetrics;
@@ -12,7 +12,7 @@ use crate::types::Clock;
 const LINE_EVERY_NS: u64 = 1_000_000_000;
 
 /// A shadow on one lane.
-pub(super) struct Shadow {
+pub(in crate::engine) struct Shadow {
     pub(super) strategy: Box<dyn Strategy>,
     notes: Notes,
     metrics: StrategyMetrics,
@@ -23,7 +23,7 @@ pub(super) struct Shadow {
 }
 
 impl Shadow {
-    pub(super) fn new(strategy: Box<dyn Strategy>, board: Arc<StrategyBoard>, metrics: StrategyMetrics) -> Self {
+    pub(in crate::engine) fn new(strategy: Box<dyn Strategy>, board: Arc<StrategyBoard>, metrics: StrategyMetrics) -> Self {
         Self { strategy, notes: Notes::new(board), metrics, calls: 0, last_ns: 0, silent: 0 }
     }
 

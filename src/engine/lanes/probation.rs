@@ -5,7 +5,9 @@
 //! time is over.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// Frames each lane has to see.
 pub(super) const FRAMES: u32 = 200;
@@ -22,7 +24,7 @@ const FAILED: u8 = 2;
 type OnEnd = Box<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// See the module. Shared by all lanes of a version.
-pub(super) struct Probation {
+pub(in crate::engine) struct Probation {
     outcome: AtomicU8,
     faults: AtomicU32,
     /// Lanes that have not seen enough frames yet.
@@ -34,7 +36,7 @@ pub(super) struct Probation {
 
 impl Probation {
     /// For a version that starts now on so many lanes.
-    pub(super) fn new(now_ns: u64, lanes: usize, on_end: OnEnd) -> Arc<Self> {
+    pub(in crate::engine) fn new(now_ns: u64, lanes: usize, on_end: OnEnd) -> Arc<Self> {
         Arc::new(Self {
             outcome: AtomicU8::new(RUNNING),
             faults: AtomicU32::new(0),
@@ -45,45 +47,50 @@ impl Probation {
         })
     }
 
-    pub(super) fn failed(&self) -> bool {
+    pub(in crate::engine) fn failed(&self) -> bool {
         self.outcome.load(Ordering::Acquire) == FAILED
     }
 
-    pub(super) fn passed(&self) -> bool {
+    pub(in crate::engine) fn passed(&self) -> bool {
         self.outcome.load(Ordering::Acquire) == PASSED
     }
 
     /// Why it failed.
-    pub(super) fn reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(in crate::engine) fn reason(&self) -> Option<String> {
+        self.reason.lock().clone()
     }
 
     /// The version failed a frame.
-    pub(super) fn fault(&self, message: &str) {
+    pub(in crate::engine) fn fault(&self, message: &str) {
         if self.faults.fetch_add(1, Ordering::AcqRel) + 1 >= FAULTS_MAX {
             self.fail(message);
         }
     }
 
     /// The version fails for good.
-    pub(super) fn fail(&self, message: &str) {
+    pub(in crate::engine) fn fail(&self, message: &str) {
         // All under the lock, so that whoever sees the outcome and asks for the reason finds everything done.
-        let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reason = self.reason.lock();
         if self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             *reason = Some(message.to_owned());
             (self.on_end)(Some(message));
         }
     }
 
-    /// A lane has seen enough frames.
-    pub(super) fn lane_passed(&self) {
+    /// Another lane starts with the version while it is on probation.
+    pub(in crate::engine) fn lane_joined(&self) {
+        self.lanes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A lane has seen enough frames, or has ended.
+    pub(in crate::engine) fn lane_passed(&self) {
         if self.lanes.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.pass();
         }
     }
 
     /// The time is over, or every lane has seen enough, or a later version takes its place.
-    pub(super) fn pass(&self) {
+    pub(in crate::engine) fn pass(&self) {
         if self.outcome.compare_exchange(RUNNING, PASSED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             (self.on_end)(None);
         }

@@ -13,7 +13,7 @@ struct Facts {
 
 /// Written by the source's threads, read by status pages and the summary.
 #[derive(Default)]
-pub(super) struct SourceBoard(Mutex<Facts>);
+pub(in crate::engine) struct SourceBoard(Mutex<Facts>);
 
 impl SourceBoard {
     fn lock(&self) -> MutexGuard<'_, Facts> {
@@ -21,7 +21,7 @@ impl SourceBoard {
     }
 
     /// The source changed state. Once broken it stays failed.
-    pub(super) fn set_state(&self, state: SourceState) {
+    pub(in crate::engine) fn set_state(&self, state: SourceState) {
         let mut facts = self.lock();
         if state == SourceState::Running {
             facts.error = None;
@@ -30,12 +30,12 @@ impl SourceBoard {
     }
 
     /// An attempt failed, and another will be made.
-    pub(super) fn set_error(&self, reason: String) {
+    pub(in crate::engine) fn set_error(&self, reason: String) {
         self.lock().error = Some(reason);
     }
 
     /// The source cannot deliver any more.
-    pub(super) fn break_off(&self, reason: String) {
+    pub(in crate::engine) fn break_off(&self, reason: String) {
         let mut facts = self.lock();
         facts.state = Some(SourceState::Failed);
         facts.error = Some(reason.clone());
@@ -43,18 +43,18 @@ impl SourceBoard {
     }
 
     /// Where it stands.
-    pub(super) fn state(&self) -> SourceState {
+    pub(in crate::engine) fn state(&self) -> SourceState {
         let facts = self.lock();
         if facts.broken.is_some() { SourceState::Failed } else { facts.state.unwrap_or(SourceState::Connecting) }
     }
 
     /// The last attempt's failure, until frames flow again.
-    pub(super) fn error(&self) -> Option<String> {
+    pub(in crate::engine) fn error(&self) -> Option<String> {
         self.lock().error.clone()
     }
 
     /// Why it broke off, if it did.
-    pub(super) fn broken(&self) -> Option<String> {
+    pub(in crate::engine) fn broken(&self) -> Option<String> {
         self.lock().broken.clone()
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::grave::{Undertaker, bury};
 use super::probation::{FRAMES, Probation};
+use super::reaper::Disposal;
 use super::shadow::Shadow;
-use super::strategies::{LOOK_EVERY, Notes};
+use crate::engine::view::strategy::{LOOK_EVERY, Notes};
 use crate::guest::Fault;
 use crate::strategy::{Applied, OnFailure, Strategy, View, apply};
 use crate::telemetry::StrategyMetrics;
@@ -13,24 +13,31 @@ use crate::track::Tracks;
 use crate::types::{Clock, Frame, Raised, Zone};
 
 /// A strategy on the lane.
-pub(super) struct Rule {
+pub(in crate::engine) struct Rule {
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) generation: u64,
     pub(super) filters: bool,
     pub(super) metrics: StrategyMetrics,
     pub(super) notes: Notes,
-    pub(super) trial: Option<Trial>,
+    trial: Option<OnProbation>,
     pub(super) shadow: Option<Shadow>,
-    pub(super) grave: Option<Undertaker>,
+    disposal: Option<Disposal>,
     calls: u64,
 }
 
 /// The version that is kept while its successor is on probation.
-pub(super) struct Trial {
-    pub(super) previous: Box<dyn Strategy>,
-    pub(super) generation: u64,
-    pub(super) probation: Arc<Probation>,
+pub(in crate::engine) struct OnProbation {
+    previous: Box<dyn Strategy>,
+    generation: u64,
+    probation: Arc<Probation>,
     frames: u32,
+}
+
+impl OnProbation {
+    /// `previous`, of `generation`, comes back if the probation fails.
+    pub(in crate::engine) fn new(previous: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) -> Self {
+        Self { previous, generation, probation, frames: 0 }
+    }
 }
 
 /// What a judgement came to.
@@ -42,14 +49,60 @@ pub(super) struct Judgement {
 }
 
 impl Rule {
-    pub(super) fn new(
+    /// A rule that judges from `generation` on.
+    pub(in crate::engine) fn new(
         strategy: Box<dyn Strategy>,
+        generation: u64,
         filters: bool,
         metrics: StrategyMetrics,
         notes: Notes,
-        grave: Option<Undertaker>,
+        disposal: Option<Disposal>,
     ) -> Self {
-        Self { strategy, generation: 1, filters, metrics, notes, trial: None, shadow: None, grave, calls: 0 }
+        Self { strategy, generation, filters, metrics, notes, trial: None, shadow: None, disposal, calls: 0 }
+    }
+
+    /// The same rule while its version is on probation on other lanes already.
+    #[must_use]
+    pub(in crate::engine) fn on_probation(self, trial: Option<OnProbation>) -> Self {
+        Self { trial, ..self }
+    }
+
+    /// The same rule with a shadow beside it.
+    #[must_use]
+    pub(in crate::engine) fn with_shadow(self, shadow: Option<Shadow>) -> Self {
+        Self { shadow, ..self }
+    }
+
+    /// The strategy's name.
+    pub(in crate::engine) fn name(&self) -> &Arc<str> {
+        &self.notes.board.name
+    }
+
+    /// Puts a shadow beside it, or takes it away; returns the former one.
+    pub(super) fn set_shadow(&mut self, shadow: Option<Shadow>) -> Option<Shadow> {
+        std::mem::replace(&mut self.shadow, shadow)
+    }
+
+    /// Ends the rule: what it holds is dropped off this thread.
+    pub(super) fn dispose(self) {
+        let Self { strategy, trial, shadow, disposal, .. } = self;
+        let trial = trial.map(|trial| {
+            // Nobody waits for this lane any more.
+            if trial.frames < FRAMES {
+                trial.probation.lane_passed();
+            }
+            trial.previous
+        });
+        for version in [Some(strategy), trial, shadow.map(|shadow| shadow.strategy)].into_iter().flatten() {
+            dispose(&disposal, version);
+        }
+    }
+
+    /// Ends a shadow that stood beside it.
+    pub(super) fn dispose_shadow(&self, shadow: Option<Shadow>) {
+        if let Some(shadow) = shadow {
+            dispose(&self.disposal, shadow.strategy);
+        }
     }
 
     /// Lets the strategy judge, applies what it says, and returns what it raises. A fault leaves the frame as it was.
@@ -115,10 +168,10 @@ impl Rule {
     pub(super) fn settle(&mut self, now_ns: u64) {
         let Some(trial) = &self.trial else { return };
         if trial.probation.failed() {
-            if let Some(Trial { previous, generation, .. }) = self.trial.take() {
+            if let Some(OnProbation { previous, generation, .. }) = self.trial.take() {
                 self.generation = generation;
                 self.look();
-                bury(&self.grave, std::mem::replace(&mut self.strategy, previous));
+                dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
                 self.notes.changed(&*self.strategy);
                 self.look();
             }
@@ -128,42 +181,41 @@ impl Rule {
             trial.probation.pass();
         }
         if trial.probation.passed()
-            && let Some(Trial { previous, .. }) = self.trial.take()
+            && let Some(OnProbation { previous, .. }) = self.trial.take()
         {
-            bury(&self.grave, previous);
+            dispose(&self.disposal, previous);
         }
     }
 
-    /// Puts a new version in place; the old one is kept for the probation. On an error nothing changed.
+    /// Lets a new version take over what the running one hands it, before it judges. On an error nothing changed.
     ///
     /// # Errors
     /// What the new version says when it is to take over.
-    pub(super) fn swap(
-        &mut self,
-        mut strategy: Box<dyn Strategy>,
-        generation: u64,
-        probation: Arc<Probation>,
-    ) -> Result<(), Fault> {
-        if probation.failed() {
-            // On another lane, before this one had its turn.
-            return Ok(());
-        }
+    pub(super) fn take_over(&mut self, strategy: &mut dyn Strategy) -> Result<(), Fault> {
         // A version whose probation has ended meanwhile goes first: what runs then is what is replaced.
         self.settle(0);
         let from = self.strategy.version().to_owned();
         let state = self.hand_over();
-        strategy.resume(&from, &state)?;
+        strategy.resume(&from, &state)
+    }
+
+    /// Puts a new version that has taken over in place; the old one is kept for the probation.
+    pub(super) fn install(&mut self, strategy: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) {
+        if probation.failed() {
+            // On another lane, before this one had its turn.
+            dispose(&self.disposal, strategy);
+            return;
+        }
         self.look();
         let previous = std::mem::replace(&mut self.strategy, strategy);
         self.notes.changed(&*self.strategy);
-        let trial = Trial { previous, generation: self.generation, probation, frames: 0 };
-        if let Some(Trial { previous, .. }) = self.trial.replace(trial) {
+        let trial = OnProbation::new(previous, self.generation, probation);
+        if let Some(OnProbation { previous, .. }) = self.trial.replace(trial) {
             // The version that is replaced now was itself on probation: it is the one that is kept.
-            bury(&self.grave, previous);
+            dispose(&self.disposal, previous);
         }
         self.generation = generation;
         self.look();
-        Ok(())
     }
 
     /// What the running version hands to its successor; nothing where it cannot.
@@ -176,5 +228,11 @@ impl Rule {
                 Vec::new()
             }
         }
+    }
+}
+
+fn dispose(disposal: &Option<Disposal>, version: Box<dyn Strategy>) {
+    if let Some(disposal) = disposal {
+        disposal.dispose(version);
     }
 }

@@ -100,7 +100,14 @@ impl Guests {
         self.zones.lock().unwrap_or_else(PoisonError::into_inner).insert(source.clone(), zones.into());
     }
 
-    fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
+    /// Forgets a source that was taken away, and what is kept for guests on it.
+    pub fn forget(&self, source: &SourceId) {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).remove(source);
+        self.state.forget(source);
+    }
+
+    /// The zones that are known of a source.
+    pub fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
         self.zones.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned().unwrap_or_default()
     }
 
@@ -270,7 +277,7 @@ fn script(home: Home, path: &Path, text: &str) -> lua::Script {
 }
 
 /// Reads a script or component, up to the largest there may be.
-pub(super) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(in crate::engine) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
     let size = std::fs::metadata(path)?.len();
     if size > MODULE_BYTES_MAX {
         return Err(std::io::Error::new(
@@ -283,10 +290,10 @@ pub(super) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// The contents of every module, each read once.
 #[derive(Default)]
-pub(super) struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
+pub(in crate::engine) struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
 
 impl Contents {
-    pub(super) fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
+    pub(in crate::engine) fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
         if let Some(bytes) = self.0.get(path) {
             return Ok(Arc::clone(bytes));
         }

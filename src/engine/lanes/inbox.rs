@@ -6,12 +6,13 @@
 //! than that taken (see `pool`), and keeps at most one frame waiting in front.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::types::Frame;
 
 /// Most tickets of one source that may be between its thread and the end of its lane, for `workers` workers.
-pub(super) fn in_flight_max(workers: usize) -> u64 {
+pub(in crate::engine) fn in_flight_max(workers: usize) -> u64 {
     workers as u64 + 2
 }
 
@@ -41,7 +42,7 @@ struct State<C> {
 }
 
 /// See the module.
-pub(super) struct Inbox<C> {
+pub(in crate::engine) struct Inbox<C> {
     state: Mutex<State<C>>,
     changed: Condvar,
     room: Condvar,
@@ -67,15 +68,14 @@ impl<C> Inbox<C> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {
-        // No code that can panic runs under this lock, and its state is valid between any two statements.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Waits until a lossless source may offer another frame. `false` when the lane is closed.
     pub(super) fn wait_room(&self) -> bool {
         let mut state = self.lock();
         while !state.closed && state.issued - state.through >= self.in_flight_max {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.room.wait(&mut state);
         }
         !state.closed
     }
@@ -112,13 +112,13 @@ impl<C> Inbox<C> {
     }
 
     /// Frames waiting for the lane.
-    pub(super) fn waiting(&self) -> usize {
+    pub(in crate::engine) fn waiting(&self) -> usize {
         self.lock().settled.len()
     }
 
     /// Queues control, to be obeyed before the next frame; an idle lane obeys at once. A closed lane drops it, which
     /// tells whoever waits for its effect.
-    pub(super) fn control(&self, control: C) {
+    pub(in crate::engine) fn control(&self, control: C) {
         let mut state = self.lock();
         if !state.closed {
             state.control.push_back(control);
@@ -133,7 +133,7 @@ impl<C> Inbox<C> {
     }
 
     /// Stops the lane before its next frame and releases whoever waits for room.
-    pub(super) fn close(&self) {
+    pub(in crate::engine) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         // Dropped after the lock: control may own whole strategies.
@@ -169,7 +169,7 @@ impl<C> Inbox<C> {
             if state.ended && state.next == state.issued {
                 return Step::Ended;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
     }
 
