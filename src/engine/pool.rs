@@ -313,16 +313,10 @@ mod tests {
 
     fn job(feed: &Feed, inlet: &Inlet) -> Job {
         let frame = Box::new(Frame {
-            source: inlet.0.id.clone(),
-            seq: 0,
-            pts_ns: 0,
-            captured_unix_ns: 0,
             arrived_ns: feed.0.clock.monotonic_ns(),
             width: 1,
             height: 1,
-            detections: vec![],
-            tracked: false,
-            picture: None,
+            ..Frame::empty(inlet.0.id.clone(), 0)
         });
         Job { ticket: inlet.0.inbox.ticket().unwrap(), frame }
     }

@@ -202,7 +202,7 @@ impl Sink for Inlet {
         let Some(ticket) = route.inbox.ticket() else { return Flow::Stop };
         let frame = Box::new(frame);
         match route.stages().first() {
-            Some((feed, slot)) if frame.picture.is_some() => {
+            Some((feed, slot)) if frame.picture.is_some() && !frame.detected => {
                 if let Some(dropped) = feed.offer(*slot, Job { ticket, frame }, route.live) {
                     // Not taken by a worker yet, so it holds no credit.
                     route.metrics.dropped("overload", 1);
