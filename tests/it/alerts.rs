@@ -50,16 +50,12 @@ fn draft(rule: &str, key: impl ToString) -> Raised {
 
 fn frame(clock: &dyn Clock, source: &str, seq: u64) -> Frame {
     Frame {
-        source: source.into(),
-        seq,
         pts_ns: seq * 33_333_333,
         captured_unix_ns: clock.unix_ns(),
         arrived_ns: clock.monotonic_ns(),
         width: 640,
         height: 360,
-        detections: vec![],
-        tracked: false,
-        picture: None,
+        ..Frame::empty(source, seq)
     }
 }
 

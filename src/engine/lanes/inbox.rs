@@ -183,21 +183,9 @@ impl<C> Inbox<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::SourceId;
 
     fn frame(seq: u64) -> Box<Frame> {
-        Box::new(Frame {
-            source: SourceId::from("a"),
-            seq,
-            pts_ns: seq,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
-            width: 1,
-            height: 1,
-            detections: vec![],
-            tracked: false,
-            picture: None,
-        })
+        Box::new(Frame { pts_ns: seq, width: 1, height: 1, ..Frame::empty("a", seq) })
     }
 
     fn seq(step: Step<u8>) -> u64 {

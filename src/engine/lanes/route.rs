@@ -228,7 +228,7 @@ impl Sink for Inlet {
         let frame = Box::new(frame);
         let stages = route.stages.load_full();
         match stages.first() {
-            Some(first) if frame.picture.is_some() => {
+            Some(first) if frame.picture.is_some() && !frame.detected => {
                 let next = Arc::clone(&self.0) as Arc<dyn Next>;
                 let job = Job { ticket, frame, stages: Arc::clone(&stages), stage: 0, next };
                 if let Some(job) = first.offer(job, route.live) {

@@ -282,16 +282,11 @@ mod tests {
 
     fn frame(seq: u64) -> Frame {
         Frame {
-            source: "gate".into(),
-            seq,
             pts_ns: seq,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
             width: 4,
             height: 4,
-            detections: vec![],
-            tracked: false,
             picture: Picture::from_rgb(4, 4, vec![9; 48]),
+            ..Frame::empty("gate", seq)
         }
     }
 

@@ -65,8 +65,8 @@ pub enum Health {
 pub struct SourceStatus {
     /// Its name.
     pub id: String,
-    /// `connecting`, `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source that is `failed` is still
-    /// tried, every `retry_every_s`.
+    /// `connecting`, `waiting` (for a publisher), `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source
+    /// that is `failed` is still tried, every `retry_every_s`.
     pub state: &'static str,
     /// Seconds between attempts of a `failed` source; absent when it is not tried any more, or not failed.
     pub retry_every_s: Option<f64>,
@@ -279,10 +279,11 @@ impl Status {
         rejected: Vec<RejectedReload>,
     ) -> Self {
         let running = SourceState::Running.as_str();
+        // A source that waits for its publisher does all it can: unready, it would never be sent one.
+        let up = |s: &SourceStatus| [running, SourceState::Waiting.as_str()].contains(&s.state);
         // An ended file is no problem, but it makes nobody ready either.
-        let well =
-            |s: &&SourceStatus| s.state == running || (s.state == SourceState::Stopped.as_str() && s.error.is_none());
-        let ready = sources.iter().any(|s| s.state == running);
+        let well = |s: &&SourceStatus| up(s) || (s.state == SourceState::Stopped.as_str() && s.error.is_none());
+        let ready = sources.iter().any(up);
         let mut problems: Vec<String> = sources.iter().filter(|s| !well(s)).map(SourceStatus::problem).collect();
         problems.extend(strategies.iter().filter(|s| s.degraded).map(|s| match &s.last_error {
             Some(error) => format!("strategy {} is switched off: {error}", s.name),
@@ -356,11 +357,13 @@ mod tests {
 
     #[test]
     fn health_follows_sources_and_strategies() {
-        use SourceState::{Backoff, Connecting, Running, Stopped};
-        let cases: [(&[SourceState], bool, Health); 7] = [
+        use SourceState::{Backoff, Connecting, Running, Stopped, Waiting};
+        let cases: [(&[SourceState], bool, Health); 9] = [
             (&[Running, Running], false, Health::Healthy),
             (&[Running, Stopped], false, Health::Healthy),
             (&[Running, Backoff { attempt: 1 }], false, Health::Degraded),
+            (&[Running, Waiting], false, Health::Healthy),
+            (&[Waiting], false, Health::Healthy),
             (&[Running], true, Health::Degraded),
             (&[Connecting], false, Health::Unhealthy),
             (&[Stopped], false, Health::Unhealthy),

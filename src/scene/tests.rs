@@ -165,12 +165,12 @@ fn a_script_that_makes_no_sense_is_refused_with_its_place() {
 
 #[test]
 fn scenes_with_the_same_script_share_a_stage_and_others_do_not() {
-    let mut stages = Vec::new();
-    let street = Scene::load("street").unwrap().sharing(&mut stages);
-    let again = Scene::load("street").unwrap().sharing(&mut stages);
-    let other = Scene::load("street").unwrap().with_seed(9).sharing(&mut stages);
+    let mut stages = Stages::default();
+    let street = stages.share(Scene::load("street").unwrap());
+    let again = stages.share(Scene::load("street").unwrap());
+    let other = stages.share(Scene::load("street").unwrap().with_seed(9));
     assert!(Arc::ptr_eq(&street.stage, &again.stage) && !Arc::ptr_eq(&street.stage, &other.stage));
     drop((street, again));
-    let _ = other.sharing(&mut stages);
-    assert_eq!(stages.len(), 1, "a stage that nobody plays is forgotten");
+    let _ = stages.share(other);
+    assert_eq!(stages.0.len(), 1, "a stage that nobody plays is forgotten");
 }
