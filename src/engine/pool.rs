@@ -229,6 +229,16 @@ fn take(shared: &Shared, inference_ns: u64) -> Vec<Taken> {
     }
 }
 
+/// Maps the pictures, and counts the frames of those that cannot be read: their sources' fault alone.
+fn readable(batch: Vec<Taken>) -> Vec<Taken> {
+    let can_be_read = |taken: &Taken| taken.job.frame.picture.as_ref().is_some_and(|picture| picture.planes().is_ok());
+    let (readable, unreadable) = batch.into_iter().partition(can_be_read);
+    for Taken { route, job, .. } in Vec::from(unreadable) {
+        route.drop_frame(job.ticket, "unreadable");
+    }
+    readable
+}
+
 fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMetrics) {
     let mut seen_rejected = 0;
     let mut usual_ns = 0;
@@ -237,6 +247,7 @@ fn work(shared: &Shared, mut worker: Worker, plan: &ModelPlan, metrics: &ModelMe
         if batch.is_empty() {
             return;
         }
+        let batch = readable(batch);
         let pictures: Vec<Picture> = batch.iter().filter_map(|t| t.job.frame.picture.clone()).collect();
         let started = shared.clock.monotonic_ns();
         let confidence = |t: &Taken| t.route.confidence.unwrap_or(plan.confidence);
