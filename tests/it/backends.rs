@@ -1,5 +1,8 @@
 //! What every backend keeps to, whatever it plays; and the shapes of backends that are yet to come, as doubles.
 
+mod doubles;
+mod engine;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +13,11 @@ use dsengine::config::{Input, RetryPlan, SourcePlan};
 use dsengine::gst::GstBackend;
 use dsengine::types::Frame;
 
+use self::doubles::SharedPipeline;
 use crate::recorder::Machine;
 
 /// A source named `cam` that is tried again soon.
-pub(crate) fn plan(input: Input) -> SourcePlan {
+fn plan(input: Input) -> SourcePlan {
     let (first_frame, gap) = (Duration::from_secs(8), Duration::from_secs(3));
     let (base, cap) = (Duration::from_millis(20), Duration::from_millis(80));
     SourcePlan {
@@ -68,4 +72,10 @@ fn traces_keep_to_the_seam() {
     drop(writer.finish().unwrap());
     let samples = Samples { finite: Some(plan(Input::Trace(path))), ..Samples::default() };
     kept(&|| Box::new(TraceBackend::default()), &samples);
+}
+
+#[test]
+fn a_shared_pipeline_keeps_to_the_seam() {
+    let samples = Samples { endless: Some(picture(None)), ..Samples::default() };
+    kept(&|| Box::new(SharedPipeline::new(Machine::start()).0), &samples);
 }
