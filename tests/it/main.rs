@@ -12,6 +12,7 @@
 
 mod admin;
 mod alerts;
+mod backends;
 mod cli_plugin;
 mod cli_test;
 mod clips;
