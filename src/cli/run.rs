@@ -1,13 +1,14 @@
-//! `dsengine run`: start, watch scripts, serve pages, end by itself or on a signal, and say what happened.
+//! `dsengine run`: start, watch configuration and scripts, serve pages, end by itself or on a signal, and say what happened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded, never};
-use dsengine::config;
+use dsengine::config::{self, Loaded, Overlay, Request};
+use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
-use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary};
+use dsengine::engine::{Board as _, Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer};
 
@@ -50,6 +51,10 @@ pub(crate) struct Args {
     /// Write one JSON line per judged frame: source, seq, the generation of each rule, delays
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
+    /// Keep edits that are saved (--save) in this folder; without it, in $XDG_STATE_HOME/dsengine or
+    /// ~/.local/state/dsengine
+    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
+    state: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -66,6 +71,14 @@ impl Args {
         }
         overrides
     }
+}
+
+/// Loads with the edits that were saved earlier on top.
+fn load(request: &mut Request, state: Option<&Path>) -> Result<Loaded, Error> {
+    if let Some(file) = state.and_then(|state| control::overlay_file(state, request)) {
+        request.overlay = Overlay::read(&file)?;
+    }
+    Ok(config::load(request)?)
 }
 
 /// Everything that sees frames while `run` runs.
@@ -88,25 +101,29 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     // accepted yet.
     stop.at_once(Exit::Fine);
     let hangups = stop.reloads();
-    let loaded = match args.input.load(args.overrides()) {
+    let mut request = args.input.request(args.overrides());
+    let state = args.state.clone().or_else(|| control::state_dir(&request.env));
+    let mut loaded = match load(&mut request, state.as_deref()) {
         Ok(loaded) => loaded,
-        Err(exit) => return exit,
+        Err(error) => return refused(&error),
     };
-    let mut warnings = loaded.warnings.clone();
-    warnings.extend(config::check(&loaded));
-    if input::show(&warnings) {
+    loaded.warnings.extend(config::check(&loaded));
+    if input::show(&loaded.warnings) {
         return Exit::Usage;
     }
-    let plan = loaded.plan;
-    if plan.sources.is_empty() {
+    let plan = loaded.plan.clone();
+    // A file that has the key may get some later; the API may add some.
+    let may_come = args.input.has_file() && loaded.file_tree.get("sources").is_some();
+    if plan.sources.is_empty() && !may_come {
         eprintln!(
             "error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config"
         );
         return Exit::Usage;
     }
-    if let Err(error) = input::log(&plan.logging, args.verbose) {
-        return refused(&error);
-    }
+    let level = match input::log(&plan.logging, args.verbose) {
+        Ok(level) => level,
+        Err(error) => return refused(&error),
+    };
     pin(&plan.cpu_affinity);
 
     let truth = match args.truth.as_deref().map(Truth::open).transpose() {
@@ -136,6 +153,12 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     stop.graceful();
+    let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
+    control.on_change(move |plan| {
+        if let Err(error) = level.set(&plan.logging.level) {
+            tracing::error!("{error}");
+        }
+    });
     let page = match serve(&engine, port) {
         Ok(page) => page,
         Err(error) => return refused(&error),
@@ -143,7 +166,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if let Some(page) = &page {
         eprintln!("page: {}", page.url());
     }
-    let mut reloader = Reloader::start(engine.handle(), hangups);
+    let mut reloader = Reloader::start(control, hangups);
     let signalled = signalled(&engine.handle(), stop);
     if signalled {
         end_at_the_latest(graceful + 5 * LAST_WAIT);
@@ -191,14 +214,22 @@ fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Adm
     }
 }
 
-/// Waits until the sources have ended or a signal comes; returns whether it was a signal.
+/// Waits until the sources have ended or a signal comes; returns whether it was a signal. Where every source was taken
+/// out, others may come.
 fn signalled(engine: &Handle, stop: &Stop) -> bool {
-    while !engine.wait(LOOK_EVERY) {
+    loop {
+        let through = engine.wait(LOOK_EVERY) && !engine.status().sources.is_empty();
         if stop.asked() {
             return true;
         }
+        if through {
+            return false;
+        }
+        // Without a source, there is nothing to wait for but the signal.
+        if engine.status().sources.is_empty() && stop.channel().recv_timeout(LOOK_EVERY).is_ok() {
+            return true;
+        }
     }
-    false
 }
 
 /// Keeps every thread that is started from here on the given cores.

@@ -95,6 +95,11 @@ impl Handle {
         Err(Error::new(Code::Unsupported, "a running engine cannot change yet"))
     }
 
+    /// Notes under a key what the health shall list as a problem; `None` takes the note back.
+    pub fn set_note(&self, key: &str, problem: Option<String>) {
+        self.0.rejected.set_note(key, problem);
+    }
+
     /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
@@ -201,6 +206,7 @@ impl Board for Handle {
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (shared.plan.name.clone(), shared.handlers());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
+            .with_problems(shared.rejected.notes())
     }
 
     fn plugins(&self) -> Vec<PluginStatus> {

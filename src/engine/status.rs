@@ -280,6 +280,16 @@ impl Status {
         let version = env!("CARGO_PKG_VERSION");
         Self { name, version, uptime_s, ready, health, problems, sources, strategies, handlers, alerts, rejected }
     }
+
+    /// The same with further problems, which leave nobody healthy.
+    #[must_use]
+    pub fn with_problems(mut self, problems: Vec<String>) -> Self {
+        if !problems.is_empty() && self.health == Health::Healthy {
+            self.health = Health::Degraded;
+        }
+        self.problems.extend(problems);
+        self
+    }
 }
 
 #[cfg(test)]
