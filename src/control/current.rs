@@ -36,7 +36,8 @@ impl Current {
     pub(super) fn edited(&self, edit: &Edit, save: bool) -> Result<Next, Refusal> {
         let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
         let in_files = ids(&self.loaded.file_tree);
-        let known = Known { configured: &configured, in_files: &in_files };
+        let effective = &self.loaded.effective;
+        let known = Known { configured: &configured, in_files: &in_files, effective };
         let mut next = self.clone();
         lay(edit, &mut next.request.overlay, &known)?;
         next.loaded = load(&next.request)?;

@@ -6,12 +6,26 @@ use super::edit::Edit;
 use super::outcome::{Refusal, RefusalKind};
 use crate::config::{Overlay, id_key};
 
-/// What an edit is measured against: the sources by id.
+/// What an edit is measured against.
 pub(super) struct Known<'a> {
-    /// Those that are configured, by files or edits.
+    /// The sources that are configured, by files or edits.
     pub(super) configured: &'a [String],
     /// Those of the files.
     pub(super) in_files: &'a [String],
+    /// The whole configuration.
+    pub(super) effective: &'a Json,
+}
+
+impl Known<'_> {
+    /// Whether a list has a thing of this name already.
+    fn has(&self, list: &str, key: &str, name: &str) -> bool {
+        let found = list.split('.').try_fold(self.effective, |at, step| at.get(step));
+        let items = found.and_then(Json::as_array).into_iter().flatten();
+        let is_source = list == "sources" && self.configured.iter().any(|id| id == name);
+        // It is there though no list names it.
+        let is_implied = (list, name) == ("detection.strategies", "motion");
+        is_source || is_implied || items.filter_map(|item| id_of(item, key)).any(|id| id == name)
+    }
 }
 
 /// Puts an edit into the overlay.
@@ -25,7 +39,7 @@ pub(super) fn lay(edit: &Edit, overlay: &mut Overlay, known: &Known<'_>) -> Resu
                 return Err(Refusal::invalid(format!("source {id} cannot change its id"))
                     .hint("add a source of the new id and remove this one"));
             }
-            merge(&source(id), keys, overlay);
+            merge(&source(id), keys, overlay, known);
             Ok(())
         }
         Edit::RemoveSource(id) => {
@@ -49,7 +63,7 @@ pub(super) fn lay(edit: &Edit, overlay: &mut Overlay, known: &Known<'_>) -> Resu
         }
         Edit::Document(document) => {
             let Json::Object(keys) = document else { return Err(no_map("a configuration")) };
-            merge("", keys, overlay);
+            merge("", keys, overlay, known);
             Ok(())
         }
     }
@@ -102,28 +116,37 @@ fn free_id(uri: &str, taken: &[String]) -> String {
     names.find(|name| !taken.contains(name)).unwrap_or(stem)
 }
 
-/// Lays a merge patch over what stands at a path. Things of a list are merged by name.
-fn merge(at: &str, keys: &Map<String, Json>, overlay: &mut Overlay) {
+/// Lays a merge patch over what stands at a path.
+fn merge(at: &str, keys: &Map<String, Json>, overlay: &mut Overlay, known: &Known<'_>) {
     for (key, value) in keys {
         let path = below(at, key);
         match value {
             Json::Null => overlay.set(&path, None),
-            Json::Object(keys) if !keys.is_empty() => merge(&path, keys, overlay),
-            Json::Object(_) => {}
+            Json::Object(keys) => merge(&path, keys, overlay, known),
             Json::Array(items) => match id_key(&list_of(&path)) {
-                Some(name) if items.iter().all(|item| id_of(item, name).is_some()) && !items.is_empty() => {
-                    for item in items {
-                        let path = format!("{path}[{}]", id_of(item, name).unwrap_or_default());
-                        match item {
-                            Json::Object(keys) => merge(&path, keys, overlay),
-                            word => overlay.set(&path, Some(word.clone())),
-                        }
-                    }
+                Some(name) if !items.is_empty() && items.iter().all(|item| id_of(item, name).is_some()) => {
+                    items.iter().for_each(|item| merge_thing(&path, name, item, overlay, known));
                 }
                 _ => overlay.set(&path, Some(value.clone())),
             },
             value => overlay.set(&path, Some(value.clone())),
         }
+    }
+}
+
+/// Changes a thing of a list, or adds it.
+fn merge_thing(list: &str, key: &str, item: &Json, overlay: &mut Overlay, known: &Known<'_>) {
+    let name = id_of(item, key).unwrap_or_default();
+    let path = format!("{list}[{name}]");
+    match item {
+        Json::Object(keys) if known.has(&list_of(list), key, name) => {
+            let mut keys = keys.clone();
+            keys.remove(key);
+            merge(&path, &keys, overlay, known);
+        }
+        // A word names a thing and says no more of it.
+        Json::String(_) if known.has(&list_of(list), key, name) => {}
+        item => overlay.set(&path, Some(item.clone())),
     }
 }
 
@@ -163,17 +186,15 @@ mod tests {
 
     use super::*;
 
-    fn known<'a>(configured: &'a [String], in_files: &'a [String]) -> Known<'a> {
-        Known { configured, in_files }
-    }
-
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
     }
 
     fn laid(edit: &Edit, overlay: &mut Overlay) -> Result<Vec<(String, Option<Json>)>, RefusalKind> {
         let (configured, in_files) = (names(&["gate", "yard"]), names(&["gate"]));
-        lay(edit, overlay, &known(&configured, &in_files)).map_err(|refusal| refusal.kind)?;
+        let effective = json!({ "alerts": { "handlers": ["console", { "name": "hook" }] } });
+        let known = Known { configured: &configured, in_files: &in_files, effective: &effective };
+        lay(edit, overlay, &known).map_err(|refusal| refusal.kind)?;
         Ok(overlay.entries.clone().into_iter().collect())
     }
 
@@ -219,21 +240,24 @@ mod tests {
     #[test]
     fn a_document_merges_lists_of_things_by_name_and_replaces_others() {
         let document = json!({
-            "alerts": { "throttle_seconds": 4, "handlers": ["console", { "name": "hook", "config": { "timeout": 3 } }] },
-            "sources": [{ "id": "gate", "fps": 2 }],
+            "alerts": {
+                "throttle_seconds": 4,
+                "handlers": ["console", "file", { "name": "hook", "config": { "timeout": 3 } }, { "name": "new", "x": {} }],
+            },
+            "sources": [{ "id": "gate", "fps": 2 }, { "id": "dock", "uri": "test:" }],
             "monitoring": { "cpu_affinity": [0, 1] },
             "name": null,
         });
         let entries = laid(&Edit::Document(document), &mut Overlay::default()).unwrap();
         let wanted = [
-            ("alerts.handlers[console]", Some(json!("console"))),
+            ("alerts.handlers[file]", Some(json!("file"))),
             ("alerts.handlers[hook].config.timeout", Some(json!(3))),
-            ("alerts.handlers[hook].name", Some(json!("hook"))),
+            ("alerts.handlers[new]", Some(json!({ "name": "new", "x": {} }))),
             ("alerts.throttle_seconds", Some(json!(4))),
             ("monitoring.cpu_affinity", Some(json!([0, 1]))),
             ("name", None),
+            ("sources[dock]", Some(json!({ "id": "dock", "uri": "test:" }))),
             ("sources[gate].fps", Some(json!(2))),
-            ("sources[gate].id", Some(json!("gate"))),
         ];
         assert_eq!(entries, wanted.map(|(path, value)| (path.to_owned(), value)));
     }

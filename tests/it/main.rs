@@ -16,6 +16,7 @@ mod cli_plugin;
 mod cli_test;
 mod clips;
 mod config;
+mod control;
 mod demo;
 mod effects;
 mod examples;
