@@ -1,11 +1,11 @@
 //! `dsengine run`: start, watch configuration and scripts, serve pages, end by itself or on a signal, and say what happened.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded, never};
-use dsengine::config::{self, Loaded, Overlay, Request};
+use dsengine::config;
 use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Board as _, Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
@@ -73,14 +73,6 @@ impl Args {
     }
 }
 
-/// Loads with the edits that were saved earlier on top.
-fn load(request: &mut Request, state: Option<&Path>) -> Result<Loaded, Error> {
-    if let Some(file) = state.and_then(|state| control::overlay_file(state, request)) {
-        request.overlay = Overlay::read(&file)?;
-    }
-    Ok(config::load(request)?)
-}
-
 /// Everything that sees frames while `run` runs.
 struct Observers(Vec<Arc<dyn Observer>>);
 
@@ -103,10 +95,13 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     let hangups = stop.reloads();
     let mut request = args.input.request(args.overrides());
     let state = args.state.clone().or_else(|| control::state_dir(&request.env));
-    let mut loaded = match load(&mut request, state.as_deref()) {
+    let (mut loaded, dropped) = match control::load_saved(&mut request, state.as_deref()) {
         Ok(loaded) => loaded,
         Err(error) => return refused(&error),
     };
+    if !dropped.is_empty() {
+        eprintln!("warning: the files now say otherwise: saved edits are dropped: {}", dropped.join(", "));
+    }
     loaded.warnings.extend(config::check(&loaded));
     if input::show(&loaded.warnings) {
         return Exit::Usage;

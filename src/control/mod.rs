@@ -8,6 +8,7 @@
 mod audit;
 mod current;
 mod edit;
+mod fingerprint;
 mod lay;
 mod outcome;
 mod store;
@@ -21,7 +22,8 @@ use serde_json::{Value as Json, json};
 
 pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
-pub use store::{overlay_file, state_dir};
+pub use store::{load_saved, state_dir};
+use store::overlay_file;
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};
@@ -204,8 +206,8 @@ impl Control {
                 if !outcome.dropped_overlay.is_empty() {
                     let paths = outcome.dropped_overlay.join(", ");
                     tracing::warn!(%paths, "the files now say otherwise: earlier edits are dropped");
-                    self.write_dropped(&current);
                 }
+                self.write_saved(&current);
             }
             Err(refusal) => self.refuse(refusal, scripts),
         }
@@ -276,19 +278,22 @@ impl Control {
 
     fn write(&self) -> Result<(), Refusal> {
         let Some(file) = &self.file else { return self.check_file() };
-        self.current.load().saved.write(file).map_err(|error| Refusal {
+        let current = self.current.load();
+        store::write(file, &current.saved, &current.loaded.file_tree).map_err(|error| Refusal {
             message: format!("it took effect until the restart, and could not be saved: {}", error.message()),
             ..Refusal::of(RefusalKind::NotSaved, &error, None)
         })
     }
 
-    /// Takes edits that gave way to the files out of those that are kept.
-    fn write_dropped(&self, before: &Current) {
-        if before.saved == self.current.load().saved {
+    /// Writes what is kept after the files were edited: what they say now, and without what gave way to them.
+    fn write_saved(&self, before: &Current) {
+        let after = self.current.load();
+        let same = after.saved == before.saved && after.loaded.file_tree == before.loaded.file_tree;
+        if same || (after.saved.is_empty() && before.saved.is_empty()) {
             return;
         }
         if let Err(refusal) = self.write() {
-            tracing::error!("dropped edits are still saved and come back with the restart: {refusal}");
+            tracing::error!("dropped edits may come back with the restart: {refusal}");
         }
     }
 

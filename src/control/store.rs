@@ -1,10 +1,14 @@
 //! Where saved edits stand: one overlay file for each configuration, in the state folder.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::Request;
+use super::fingerprint::fingerprint;
+use crate::config::{self, Loaded, Overlay, Request, changed_paths};
+use crate::error::{Code, Error};
 
 /// Characters of the digest in a file's name: enough that no two configurations of a machine share one.
 const DIGEST_CHARS: usize = 16;
@@ -30,6 +34,59 @@ pub fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
         Sha256::digest(path.as_os_str().as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Some(state.join(format!("overlay-{stem}-{}.yaml", &digest[..DIGEST_CHARS])))
+}
+
+/// Saved edits, and the fingerprint of the files that they were laid over.
+pub(super) fn write(file: &Path, overlay: &Overlay, file_tree: &Json) -> Result<(), Error> {
+    // First what they are measured against: without its edits it does no harm.
+    let beside = prints(file);
+    let temporary = beside.with_extension("tmp");
+    let text = fingerprint(file_tree).to_string();
+    let written = fs::create_dir_all(file.parent().unwrap_or(file))
+        .and_then(|()| fs::write(&temporary, text))
+        .and_then(|()| fs::rename(&temporary, &beside));
+    written.map_err(|error| Error::new(Code::Io, format!("{} cannot be written: {error}", beside.display())))?;
+    overlay.write(file)
+}
+
+fn prints(file: &Path) -> PathBuf {
+    file.with_extension("files.json")
+}
+
+/// Loads with the edits on top that were saved in `state`; the request has them then. Returns the paths of those that
+/// gave way to the files, which were edited since.
+///
+/// # Errors
+/// When the configuration cannot be loaded, or the saved edits cannot be read.
+pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded, Vec<String>), Error> {
+    let Some(file) = state.and_then(|state| overlay_file(state, request)) else {
+        return Ok((config::load(request)?, Vec::new()));
+    };
+    let saved = Overlay::read(&file)?;
+    if saved.is_empty() {
+        return Ok((config::load(request)?, Vec::new()));
+    }
+    request.overlay = saved;
+    let loaded = config::load(request);
+    // What gives way to the files may be what does not fit them any more.
+    let bare = Request { overlay: Overlay::default(), ..request.clone() };
+    let file_tree = match &loaded {
+        Ok(loaded) => loaded.file_tree.clone(),
+        Err(_) => config::load(&bare)?.file_tree,
+    };
+    let before = fs::read(prints(&file)).ok().and_then(|text| serde_json::from_slice::<Json>(&text).ok());
+    let changed = before.map(|before| changed_paths(&before, &fingerprint(&file_tree))).unwrap_or_default();
+    let dropped = request.overlay.without(&changed);
+    if dropped.is_empty() {
+        let note = |error| Error::from(error).hint(format!("the edits that were saved are in {}", file.display()));
+        return Ok((loaded.map_err(note)?, dropped));
+    }
+    let loaded = config::load(request)?;
+    // Where it cannot be written, the same is found with the next start.
+    if let Err(error) = write(&file, &request.overlay, &file_tree) {
+        tracing::warn!("{error}");
+    }
+    Ok((loaded, dropped))
 }
 
 #[cfg(test)]
