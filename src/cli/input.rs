@@ -29,6 +29,7 @@ impl Input {
         Request {
             config: self.config.clone(),
             sources: self.sources.clone(),
+            document: None,
             source_uri: self.source.clone(),
             overlay: Overlay::default(),
             overrides,

@@ -26,7 +26,7 @@ pub fn state_dir(env: &[(String, String)]) -> Option<PathBuf> {
 
 /// The file of the edits that were saved for what `request` loads: named after the configuration's absolute path, else
 /// after the sources file's. `None` where no file is named: there is nothing that an edit could be laid over later.
-pub fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
+pub(super) fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
     let file = request.config.as_ref().or(request.sources.as_ref())?;
     // Symlinks stay: a configuration mount flips them.
     let path = std::path::absolute(request.working_dir.join(file)).ok()?;
