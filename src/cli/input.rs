@@ -29,6 +29,7 @@ impl Input {
             config: self.config.clone(),
             sources: self.sources.clone(),
             source_uri: self.source.clone(),
+            overlay: config::Overlay::default(),
             overrides,
             // What is no text is no key of ours and no value that a reference could take.
             env: std::env::vars_os()

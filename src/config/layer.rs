@@ -106,6 +106,18 @@ pub(super) fn flags(
     }
 }
 
+/// Takes away the twins of keys that a higher layer has set.
+pub(super) fn remove_twins(root: &mut Node, set: &[String]) {
+    for (a, b) in TWINS {
+        let has = |key: &str| set.iter().any(|set| set == key);
+        match (has(a), has(b)) {
+            (true, false) => remove(root, &parts(b)),
+            (false, true) => remove(root, &parts(a)),
+            _ => {}
+        }
+    }
+}
+
 /// The variable that sets a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").replace('-', "_").to_ascii_uppercase())
@@ -137,7 +149,7 @@ fn parts(key: &str) -> Vec<&str> {
 }
 
 /// The schema of a key, and the key's name as the schema spells it.
-fn at<'s>(schema: &'s Json, parts: &[&str]) -> Option<(Vec<String>, &'s Json)> {
+pub(super) fn at<'s>(schema: &'s Json, parts: &[&str]) -> Option<(Vec<String>, &'s Json)> {
     let [first, rest @ ..] = parts else { return Some((Vec::new(), schema)) };
     if let Some(options) = schema.get("anyOf").and_then(Json::as_array) {
         return options.iter().find_map(|option| at(option, parts));
@@ -180,17 +192,7 @@ fn put(
     } else {
         Node::scalar(value, Style::Raw, place)
     };
-    let dotted = names.join(".");
-    for (a, b) in TWINS {
-        let other = if dotted == *a {
-            b
-        } else if dotted == *b {
-            a
-        } else {
-            continue;
-        };
-        remove(root, &parts(other));
-    }
+    remove_twins(root, &[names.join(".")]);
     if let Err((message, label)) = insert(root, &names, node, place) {
         problems.at_key(place, message, label);
     }

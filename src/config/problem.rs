@@ -35,6 +35,8 @@ pub(super) enum Origin {
     Variable(String),
     /// A command-line flag, named by the key it sets.
     Flag(String),
+    /// A path of the overlay. The path is the excerpt, its value is not shown.
+    Overlay(String),
 }
 
 /// Every text of one load, so that a [`Place`] stays small.
@@ -53,6 +55,7 @@ impl Origins {
             Some(Origin::File { name, .. }) => format!("{name}:{}:{}", place.line, place.column),
             Some(Origin::Variable(name)) => format!("environment variable {name}"),
             Some(Origin::Flag(key)) => format!("command line, {key}"),
+            Some(Origin::Overlay(_)) => "overlay".to_owned(),
             None => "defaults".to_owned(),
         }
     }
@@ -60,8 +63,23 @@ impl Origins {
     fn line(&self, place: Place) -> Option<&str> {
         match self.0.get(place.origin)? {
             Origin::File { text, .. } => text.lines().nth(place.line.checked_sub(1)?),
+            Origin::Overlay(path) => Some(path),
             Origin::Variable(_) | Origin::Flag(_) => None,
         }
+    }
+
+    /// The same without the texts, which may hold secrets.
+    pub(super) fn without_texts(&self) -> Self {
+        let bare = |origin: &Origin| match origin {
+            Origin::File { name, .. } => Origin::File { name: name.clone(), text: String::new() },
+            other => other.clone(),
+        };
+        Self(self.0.iter().map(bare).collect())
+    }
+
+    /// Whether nothing of the excerpt can be a secret.
+    fn is_overlay(&self, place: Place) -> bool {
+        matches!(self.0.get(place.origin), Some(Origin::Overlay(_)))
     }
 }
 
@@ -142,6 +160,7 @@ fn render(problem: &Problem, origins: &Origins, secrets: &[Place]) -> String {
     let mut out = format!("{}: {message}", origins.show(*place));
     let number = place.line.to_string();
     let gutter = " ".repeat(number.len());
+    let secrets = if origins.is_overlay(*place) { &[] } else { secrets };
     match origins.line(*place).map(|line| excerpt(line, *place, *at_key, secrets)) {
         Some((line, column, width)) => {
             let caret = format!("{}{}", " ".repeat(column), "^".repeat(width));
