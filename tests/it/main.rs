@@ -30,6 +30,7 @@ mod lua_api;
 mod lua_handlers;
 mod lua_types;
 mod motion;
+mod overlay;
 mod perf;
 mod plugins;
 mod readme;

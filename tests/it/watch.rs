@@ -184,7 +184,6 @@ fn what_is_put_into_a_watched_folder_and_taken_out_is_a_change_once_it_is_writte
     saved.watcher.add(&plugins, b"");
     let next = |limit| saved.watcher.changes().recv_timeout(limit).ok().filter(|change| change.path == plugins);
     let list = || str(&next(LIMIT).expect("a change of the folder").bytes).to_owned();
-    assert_eq!(list(), "", "its list is a change at once");
     let mut file = File::create(plugins.join("rule.lua")).unwrap();
     file.write_all(b"half").unwrap();
     assert_eq!(next(SILENCE), None, "a file that is still written");
