@@ -8,7 +8,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded, never};
 use dsengine::config;
 use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
-use dsengine::engine::{Board as _, Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
+use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer};
 
@@ -212,19 +212,12 @@ fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Adm
 /// Waits until the sources have ended or a signal comes; returns whether it was a signal. Where every source was taken
 /// out, others may come.
 fn signalled(engine: &Handle, stop: &Stop) -> bool {
-    loop {
-        let through = engine.wait(LOOK_EVERY) && !engine.status().sources.is_empty();
+    while !engine.wait(LOOK_EVERY) {
         if stop.asked() {
             return true;
         }
-        if through {
-            return false;
-        }
-        // Without a source, there is nothing to wait for but the signal.
-        if engine.status().sources.is_empty() && stop.channel().recv_timeout(LOOK_EVERY).is_ok() {
-            return true;
-        }
     }
+    false
 }
 
 /// Keeps every thread that is started from here on the given cores.

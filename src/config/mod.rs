@@ -8,6 +8,7 @@
 
 mod build;
 mod check;
+pub mod diff;
 mod effective;
 mod expand;
 mod fit;
