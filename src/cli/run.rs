@@ -118,7 +118,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     // Before any camera is disturbed.
-    let port = match plan.admin.enabled.then(|| admin::Port::take(plan.admin.port)).transpose() {
+    let port = match plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose() {
         Ok(port) => port,
         Err(error) => return refused(&error),
     };
@@ -185,7 +185,7 @@ fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Adm
     let handle = engine.handle();
     match (engine.runtime(), port) {
         (Some(runtime), Some(port)) => {
-            admin::serve_at(port, runtime, &handle.plan().admin, Arc::new(handle.clone())).map(Some)
+            admin::serve_at(port, runtime, &handle.plan().admin, Arc::new(handle.clone()), None).map(Some)
         }
         _ => Ok(None),
     }

@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::build::{self, Site};
 use super::fit::{self, Fit};
+use super::overlay::Overlay;
 use super::places::Places;
 use super::plan::Plan;
-use super::overlay::Overlay;
 use super::problem::{LoadError, Origin, Origins, Place, Problems};
 use super::schema::{self, Config, ModelSettings, MotionSettings};
 use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};

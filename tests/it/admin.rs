@@ -77,7 +77,7 @@ struct Served {
 }
 
 fn plan(port: u16) -> AdminPlan {
-    AdminPlan { enabled: true, port, metrics: true, metrics_path: "/metrics".into() }
+    AdminPlan { port, ..AdminPlan::default() }
 }
 
 impl Served {
