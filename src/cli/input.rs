@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dsengine::config::{self, Loaded, LogPlan, Request, Warning};
+use dsengine::config::{self, Loaded, LogPlan, Overlay, Request, Warning};
 use dsengine::error::Error;
 use dsengine::{gst, telemetry};
 
@@ -23,20 +23,25 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Loads what the flags name, with `overrides` (dotted key, value) on top. Prints problems and warnings.
-    pub(crate) fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Exit> {
-        let request = Request {
+    /// What the flags name, with `overrides` (dotted key, value) on top.
+    pub(crate) fn request(&self, overrides: Vec<(String, String)>) -> Request {
+        Request {
             config: self.config.clone(),
             sources: self.sources.clone(),
             source_uri: self.source.clone(),
+            overlay: Overlay::default(),
             overrides,
             // What is no text is no key of ours and no value that a reference could take.
             env: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
-        };
-        config::load(&request).map_err(|problems| refused(&problems.into()))
+        }
+    }
+
+    /// Loads what the flags name, with `overrides` on top. Prints problems.
+    pub(crate) fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Exit> {
+        config::load(&self.request(overrides)).map_err(|problems| refused(&problems.into()))
     }
 }
 
