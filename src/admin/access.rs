@@ -123,20 +123,24 @@ impl Access {
         Caller { peer, who: if self.open { Identity::Open } else { Identity::Anonymous } }
     }
 
-    /// Whether the caller may have what a request needs.
-    ///
-    /// # Errors
-    /// 401 without a token, 403 with one that does not suffice.
-    pub(super) fn check(&self, caller: &Caller, need: &Need) -> Result<(), ApiError> {
+    /// Whether what a request needs is had with a token only.
+    pub(super) fn asks_for_token(&self, need: &Need) -> bool {
         let public = match need.public {
             Some(Public::Probes) => self.probes,
             Some(Public::Metrics) => self.metrics,
             None => false,
         };
-        let (Some(scope), false) = (need.scope, public) else { return Ok(()) };
+        need.scope.is_some() && !public && !self.open
+    }
+
+    /// Whether the caller may have what a request needs.
+    ///
+    /// # Errors
+    /// 401 without a token, 403 with one that does not suffice.
+    pub(super) fn check(&self, caller: &Caller, need: &Need) -> Result<(), ApiError> {
+        let (Some(scope), true) = (need.scope, self.asks_for_token(need)) else { return Ok(()) };
         let grant = match &caller.who {
-            Identity::Open => return Ok(()),
-            Identity::Anonymous => return Err(ApiError::no_token()),
+            Identity::Open | Identity::Anonymous => return Err(ApiError::no_token()),
             Identity::Token(_, grant) => grant,
         };
         if !grant.scopes.contains(&scope) {

@@ -145,7 +145,8 @@ pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn Board>)
     serve_at(Port::take(plan)?, runtime, plan, board, None)
 }
 
-/// Answers at a port that was taken before, until stopped. Without `control`, changes are answered 409.
+/// Answers at a port that was taken before, until stopped. Without `control`, changes are answered 409; with it, the
+/// listener takes on what plans say of tokens, hosts and public pages.
 ///
 /// # Errors
 /// [`crate::error::Code::Listen`] when the runtime cannot use the port.
@@ -161,7 +162,7 @@ pub fn serve_at(
     let (sender, access) = watch::channel(Arc::new(Access::new(plan, address.ip())));
     let app = AppState {
         board,
-        control,
+        control: control.clone(),
         access,
         sessions: Arc::default(),
         cookie: format!("dsengine-{}", address.port()).into(),
@@ -176,6 +177,10 @@ pub fn serve_at(
     let history = runtime.spawn(async move { history.keep(&*board, &SystemClock::new(), until).await });
     let serving = runtime.spawn(connections::serve(listener, router(app), stopped));
     let settings = Settings { bound: address.ip(), access: Arc::new(sender) };
+    if let Some(control) = control {
+        let settings = settings.clone();
+        control.on_change(move |plan| settings.set(&plan.admin));
+    }
     Ok(Admin { address, settings, stop, serving, history })
 }
 

@@ -90,7 +90,7 @@ fn describe(access: &Access, cookie: &str) -> Document {
         operation.summary = Some("The metrics, as Prometheus reads them.".into());
         operation.operation_id = Some("metrics".into());
         operation.responses.responses.insert("200".into(), RefOr::T(page));
-        complete(&mut operation, path, METRICS);
+        complete(&mut operation, path, METRICS, access);
         document.paths.add_path_operation(path, vec![HttpMethod::Get], operation);
     }
     for route in ROUTES {
@@ -103,7 +103,7 @@ fn describe(access: &Access, cookie: &str) -> Document {
             _ => None,
         };
         if let Some(operation) = operation {
-            complete(operation, route.path, route.need);
+            complete(operation, route.path, route.need, access);
         }
     }
     let components = document.components.get_or_insert_default();
@@ -115,7 +115,7 @@ fn describe(access: &Access, cookie: &str) -> Document {
 }
 
 /// Adds what calls of this kind answer besides their own.
-fn complete(operation: &mut Operation, path: &str, need: Need) {
+fn complete(operation: &mut Operation, path: &str, need: Need, access: &Access) {
     let word = need.scope.map_or("none", Scope::as_str);
     let mut extensions = Extensions::builder().add("x-scope", word);
     if let Some(public) = need.public {
@@ -125,7 +125,7 @@ fn complete(operation: &mut Operation, path: &str, need: Need) {
         extensions = extensions.add("x-whole", true);
     }
     operation.extensions.get_or_insert_default().merge(extensions.build());
-    if need.scope.is_some() {
+    if access.asks_for_token(&need) {
         let schemes = ["token", "session"].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
         operation.security = Some(schemes.into());
     }

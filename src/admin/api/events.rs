@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time;
 use tokio_stream::wrappers::ReceiverStream;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
@@ -40,6 +40,16 @@ pub(in crate::admin) struct Wanted {
     limit: Option<u32>,
 }
 
+/// One message of the stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what is sent as text")]
+pub(in crate::admin) struct EventMessage {
+    /// `state`, `alert`, `detections` or `lagged`.
+    event: String,
+    /// An `Event` as JSON; with `lagged`, how many were missed.
+    data: String,
+}
+
 impl Wanted {
     fn wants(&self, kind: &str) -> bool {
         self.kinds.as_deref().is_none_or(|kinds| kinds.split(',').any(|wanted| wanted == kind))
@@ -59,7 +69,7 @@ impl Wanted {
 /// sources as they are. A client that cannot keep up gets a last event `lagged` with the number it missed, and is
 /// dropped. A token that is limited to some sources hears of those only.
 #[utoipa::path(get, path = "/api/v1/events", params(Wanted), responses(
-    (status = 200, description = "A stream of events.", content_type = "text/event-stream", body = String)))]
+    (status = 200, description = "A stream of events.", content_type = "text/event-stream", body = EventMessage)))]
 pub(in crate::admin) async fn events(
     State(app): State<AppState>,
     caller: Caller,
