@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::engine::{Engine, Judged, Observer};
-use dsengine::types::{Alert, BBox, Detection, Frame, SourceId};
+use dsengine::types::{Alert, BBox, Detection, Frame};
 
 const OBJECTS: usize = 20;
 const FRAMES: u64 = 6000;
@@ -144,16 +144,11 @@ fn write_trace(path: &Path) -> Result<(), Box<dyn Error>> {
             Detection::new(Arc::clone(&labels[class]), class as u32, confidence, BBox { x, y, width, height })
         });
         writer.write(&Frame {
-            source: SourceId::from("cam"),
-            seq,
             pts_ns: seq * FRAME_NS,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
             width: 1920,
             height: 1080,
             detections: detections.collect(),
-            tracked: false,
-            picture: None,
+            ..Frame::empty("cam", seq)
         })?;
     }
     writer.finish()?;

@@ -117,16 +117,11 @@ fn detections(step: u64) -> Vec<Detection> {
 
 fn frame(seq: u64) -> Frame {
     Frame {
-        source: SourceId::from("bench"),
-        seq,
         pts_ns: seq * FRAME_NS,
-        captured_unix_ns: 0,
-        arrived_ns: 0,
         width: 1920,
         height: 1080,
         detections: detections(seq),
-        tracked: false,
-        picture: None,
+        ..Frame::empty("bench", seq)
     }
 }
 

@@ -74,18 +74,7 @@ fn frame() -> Frame {
         let confidence = 0.35 + (i * 7 % 10) as f32 * 0.06;
         Detection::new(Arc::clone(&labels[class]), class as u32, confidence, BBox { x, y, width: 0.08, height: 0.15 })
     });
-    Frame {
-        source: SourceId::from("bench"),
-        seq: 0,
-        pts_ns: 0,
-        captured_unix_ns: 0,
-        arrived_ns: 0,
-        width: 1920,
-        height: 1080,
-        detections: detections.collect(),
-        tracked: false,
-        picture: None,
-    }
+    Frame { width: 1920, height: 1080, detections: detections.collect(), ..Frame::empty("bench", 0) }
 }
 
 fn zones() -> Vec<Zone> {

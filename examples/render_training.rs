@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dsengine::backend::scene::{Domain, Scene, export_scene, export_training};
+use dsengine::scene::{Domain, Scene, export_scene, export_training};
 
 /// Input of the model: width and height.
 const SIZE: (u32, u32) = (320, 192);

@@ -13,9 +13,9 @@
 //! 5  engine
 //! 4  gst  deepstream  lua  wasm  handlers
 //! 3  backend  strategy  alert
-//! 2  infer  track  guest
+//! 2  infer  track  guest  scene
 //! 1  config  vision  telemetry
-//! 0  types  error
+//! 0  types  error  own
 //! ```
 //! The library installs no signal handler and no log subscriber and prints nothing. It has no globals but the one
 //! ONNX Runtime environment that a process may open (`infer::Runtime`): two engines run in one process
@@ -34,6 +34,8 @@ pub mod guest;
 pub mod handlers;
 pub mod infer;
 pub mod lua;
+pub mod own;
+pub mod scene;
 pub mod strategy;
 pub mod telemetry;
 pub mod track;

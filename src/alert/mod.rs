@@ -1,28 +1,42 @@
-//! The Handler seam and the alert path: policy, store, delivery.
+//! The Handler and Journal seams, and the alert path between them: policy, outbox, delivery.
 //!
-//! `policy` decides on frame time what is accepted; a [`Store`] keeps what was accepted until every handler has it;
-//! each [`Handler`] delivers. The three meet only here, so a database can stand behind [`Store`] without policy or
-//! handlers noticing. A lane raises through its [`Gate`], the only place where all of it is put together. How each
-//! handler fares is its [`Standing`].
+//! A lane raises through its [`Gate`]: `policy` decides on frame time, the [`Outbox`] keeps what is accepted, in memory,
+//! until every handler has finished with it. [`Delivery`] runs one task per [`Handler`]; handlers come and go by name
+//! while it runs. A [`Journal`] behind the outbox, on a thread of its own, is the truth over restarts; [`NoJournal`]
+//! keeps nothing. How each handler fares is its [`Standing`]; what handlers ask of the engine is a [`Command`].
+//! Embedders check theirs with [`check`]. Look next at `outbox`, then `ledger`, the values behind it.
 //!
-//! The sum that always holds, per source and rule: raised = accepted + suppressed + refused, and
-//! accepted = delivered + failed + pending.
+//! The sum that always holds, per source and rule, each alert once, by its worst handler:
+//! raised + recovered = delivered + failed + suppressed + refused + pending.
 
-pub mod delivery;
-pub mod gate;
-pub mod policy;
-pub mod standing;
-pub mod store;
+mod attempts;
+pub mod check;
+mod command;
+mod deliverer;
+mod delivery;
+mod gate;
+mod journal;
+mod ledger;
+mod outbox;
+mod policy;
+mod standing;
+mod tally;
+mod writer;
 
+pub use attempts::Trouble;
+pub use command::{COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands};
 pub use delivery::Delivery;
 pub use gate::Gate;
-pub use policy::{Decision, Policy};
+pub use journal::{Entry, Journal, JournalError, NoJournal, Pending, Settlement};
+pub use ledger::{NoRoom, OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
+pub use outbox::{Acceptance, OnAccepted, Outbox};
+pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
 pub use standing::Standing;
-pub use store::MemoryStore;
+pub use tally::Totals;
+pub use writer::BATCH_MAX;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::types::Alert;
@@ -52,7 +66,46 @@ pub struct DeliveryError {
     pub retry: Retry,
 }
 
+/// What a handler's own instance holds, and what went over a limit since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of its memory.
+    pub memory_bytes: usize,
+    /// Bytes of state that the host keeps for it.
+    pub state_bytes: usize,
+    /// Deliveries past the soft time limit.
+    pub slow: u64,
+    /// Log lines over the rate, left out.
+    pub log_lines_dropped: u64,
+}
+
 /// Delivers alerts somewhere. Called by one task, one alert at a time, in order of acceptance per source.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use dsengine::alert::check::check_handler;
+/// use dsengine::alert::{BoxFuture, DeliveryError, Handler, Retry};
+/// use dsengine::types::Alert;
+///
+/// struct Remember(Mutex<Vec<String>>);
+///
+/// impl Handler for Remember {
+///     fn name(&self) -> &str {
+///         "remember"
+///     }
+///
+///     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+///         Box::pin(async move {
+///             let failed = |e: &dyn ToString| DeliveryError { message: e.to_string(), retry: Retry::Later };
+///             self.0.lock().map_err(|e| failed(&e))?.push(alert.message.clone());
+///             Ok(())
+///         })
+///     }
+/// }
+///
+/// check_handler(|| Arc::new(Remember(Mutex::default()))).unwrap();
+/// ```
 pub trait Handler: Send + Sync {
     /// The name from the config.
     fn name(&self) -> &str;
@@ -64,62 +117,14 @@ pub trait Handler: Send + Sync {
         Some(ATTEMPT_MAX)
     }
 
+    /// Called once, before the first delivery. One whose receivers answer keeps `commands` to pass on what they ask.
+    fn attach(&self, _commands: Commands) {}
+
+    /// What it uses, as of its last delivery; `None` for one that is not measured.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     /// Delivers one alert; returns once the receiver has it.
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>>;
-}
-
-/// Keeps accepted alerts until every handler has dealt with them. Alerts are accepted once `append` returns `Ok`.
-pub trait Store: Send + Sync {
-    /// Accepts an alert for the named handlers. Names those whose own queue was full: the alert is accepted without
-    /// them, so that one receiver that is down does not keep the others from hearing.
-    ///
-    /// # Errors
-    /// When no handler has room, or the store is broken; the alert is then not accepted, and the caller counts it.
-    fn append(&self, alert: Arc<Alert>, handlers: &[Arc<str>]) -> Result<Vec<Arc<str>>, StoreError>;
-
-    /// Oldest alert that `handler` has not yet settled.
-    fn head(&self, handler: &str) -> Option<Arc<Alert>>;
-
-    /// Marks `handler`'s oldest alert as settled. Returns the alert once its last handler has settled it.
-    fn settle(&self, handler: &str, how: Settlement) -> Option<Settled>;
-
-    /// Alerts accepted and not yet settled by `handler`.
-    fn pending(&self, handler: &str) -> usize;
-
-    /// Waits until something was appended for `handler` since the last time this returned. One waiter per handler.
-    fn appended<'a>(&'a self, handler: &'a str) -> BoxFuture<'a, ()>;
-}
-
-/// How a handler is done with an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
-    /// The receiver has it.
-    Delivered,
-    /// Given up: refused for good, or out of attempts.
-    GivenUp,
-}
-
-/// An alert that every handler is done with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
-    /// The alert.
-    pub alert: Arc<Alert>,
-    /// Whether every handler has it; else at least one gave it up.
-    pub delivered: bool,
-}
-
-/// Why a store did not accept an alert; the `outcome` it is counted under is `refused`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The bound on pending alerts is reached.
-    #[error("{pending} alerts are waiting for delivery, the limit is {limit}")]
-    Full {
-        /// Alerts waiting.
-        pending: usize,
-        /// The bound.
-        limit: usize,
-    },
-    /// The medium failed.
-    #[error("the alert store failed: {0}")]
-    Broken(String),
 }

@@ -14,8 +14,10 @@ use crate::types::{Alert, AlertId, Frame, Raised, SourceId};
 
 /// Most (source, rule, key) triples remembered; beyond it the one sent longest ago is forgotten, and counted.
 pub const KEYS_MAX: usize = 10_000;
+/// Most bytes of the texts of those triples.
+pub const KEYS_BYTES_MAX: usize = 4 << 20;
 
-/// What the policy says of a raised.
+/// The policy's decision on a draft.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// It is an alert.
@@ -32,8 +34,6 @@ pub enum Decision {
 /// Why a draft is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refusal {
-    /// `alerts.enabled` is false.
-    Disabled,
     /// The best detection behind it scores below `alerts.min_confidence`.
     Confidence {
         /// The best detection's score.
@@ -43,7 +43,7 @@ pub enum Refusal {
     },
 }
 
-/// Decides on drafts, in order.
+/// Decides on drafts, in order. Whether alerts are on at all is the gate's business.
 #[derive(Debug)]
 pub struct Policy {
     plan: AlertPlan,
@@ -51,6 +51,8 @@ pub struct Policy {
     keys: HashMap<Arc<str>, Sent>,
     /// Keys in the order they were sent; an entry whose time is not its key's is out of date.
     order: VecDeque<(Arc<str>, u64)>,
+    /// Bytes of the texts in `keys`.
+    bytes: usize,
     forgotten: u64,
     scratch: String,
     ordinal: Option<(SourceId, u64, u32)>,
@@ -70,6 +72,7 @@ impl Policy {
             throttle_ns: u64::try_from(plan.throttle.as_nanos()).unwrap_or(u64::MAX),
             keys: HashMap::new(),
             order: VecDeque::new(),
+            bytes: 0,
             forgotten: 0,
             scratch: String::new(),
             ordinal: None,
@@ -77,12 +80,12 @@ impl Policy {
     }
 
     /// Takes over new settings and keeps what was sent.
-    pub fn apply(&mut self, plan: &AlertPlan) {
+    pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.plan = plan.clone();
         self.throttle_ns = u64::try_from(plan.throttle.as_nanos()).unwrap_or(u64::MAX);
     }
 
-    /// Keys forgotten because there were more than [`KEYS_MAX`].
+    /// Keys forgotten because there were more than [`KEYS_MAX`], or [`KEYS_BYTES_MAX`] of them.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
@@ -90,9 +93,6 @@ impl Policy {
     /// Decides on what a strategy raised on `frame`.
     pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
-        if !self.plan.enabled {
-            return Decision::Refused(Refusal::Disabled);
-        }
         let min = self.plan.min_confidence;
         // An alert without detections (a count, a silence) has no score to be too low.
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
@@ -124,16 +124,15 @@ impl Policy {
         }))
     }
 
-    /// Takes back an acceptance that the store did not take, so that the next of its kind is not a duplicate of
+    /// Takes back an acceptance that the outbox did not take, so that the next of its kind is not a duplicate of
     /// something nobody received.
     pub fn unsent(&mut self, alert: &Alert) {
         self.write_key(&alert.source, &alert.rule, &alert.key);
-        if let Some(sent) = self.keys.get_mut(self.scratch.as_str()) {
-            // A time in the future never throttles (see `decide`); the entry stays for its count.
-            *sent = Sent { at_ns: u64::MAX, suppressed: alert.suppressed };
-            let key: Arc<str> = self.scratch.as_str().into();
-            self.order.push_back((key, u64::MAX));
-        }
+        let Some((key, _)) = self.keys.get_key_value(self.scratch.as_str()) else { return };
+        let key = key.clone();
+        // A time in the future never throttles (see `decide`); the entry stays for its count.
+        self.keys.insert(key.clone(), Sent { at_ns: u64::MAX, suppressed: alert.suppressed });
+        self.order.push_back((key, u64::MAX));
     }
 
     /// Position of the draft among those of its frame.
@@ -165,7 +164,10 @@ impl Policy {
     fn note_sent(&mut self, now_ns: u64) {
         let key: Arc<str> = match self.keys.get_key_value(self.scratch.as_str()) {
             Some((key, _)) => key.clone(),
-            None => self.scratch.as_str().into(),
+            None => {
+                self.bytes += self.scratch.len();
+                self.scratch.as_str().into()
+            }
         };
         self.keys.insert(key.clone(), Sent { at_ns: now_ns, suppressed: 0 });
         self.order.push_back((key, now_ns));
@@ -173,13 +175,14 @@ impl Policy {
             let current = self.keys.get(key).filter(|sent| sent.at_ns == *at_ns);
             let expired =
                 current.is_some_and(|s| s.suppressed == 0 && now_ns.saturating_sub(s.at_ns) >= self.throttle_ns);
-            let over = self.keys.len() > KEYS_MAX;
+            let over = self.keys.len() > KEYS_MAX || self.bytes > KEYS_BYTES_MAX;
             if current.is_some() && !expired && !over {
                 break;
             }
             if current.is_some() {
                 self.forgotten += u64::from(over && !expired);
                 self.keys.remove(key);
+                self.bytes -= key.len();
             }
             self.order.pop_front();
         }

@@ -1,56 +1,24 @@
 //! How one handler's deliveries stand: written by its task, read by whoever asks.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Store;
-use crate::telemetry::{HandlerMetrics, redact};
-
-/// How long attempts fail before it is a problem: a receiver that restarts is none.
-const FAILING_NS: u64 = 5_000_000_000;
-/// How long one attempt takes before it is a problem.
-const SILENT_NS: u64 = 30_000_000_000;
+use super::attempts::Attempts;
+use super::{Trouble, Usage};
+use crate::telemetry::HandlerMetrics;
 
 /// One handler's row.
 pub struct Standing {
     name: Arc<str>,
     counts: HandlerMetrics,
-    store: Arc<dyn Store>,
-    now: Mutex<Now>,
-}
-
-#[derive(Default)]
-struct Now {
-    /// When the attempt under way began.
-    began_ns: Option<u64>,
-    /// What has failed since the last success.
-    failed: Option<Failed>,
-}
-
-struct Failed {
-    since_ns: u64,
-    error: String,
-    given_up: bool,
-}
-
-/// What keeps a handler from delivering.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// For how long.
-    pub for_ns: u64,
-    /// The newest error, secrets redacted.
-    pub error: String,
-    /// Whether it is more than a passing failure: an alert was given up, or it goes on for long.
-    pub lasts: bool,
+    pending: AtomicUsize,
+    attempts: Attempts,
 }
 
 impl Standing {
-    pub(super) fn new(name: &str, counts: HandlerMetrics, store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), counts, store, now: Mutex::default() })
-    }
-
-    fn now(&self) -> MutexGuard<'_, Now> {
-        // Plain values: a panic elsewhere leaves nothing half-done.
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(name: &str, counts: HandlerMetrics) -> Arc<Self> {
+        counts.pending.set(0);
+        Arc::new(Self { name: name.into(), counts, pending: AtomicUsize::new(0), attempts: Attempts::default() })
     }
 
     /// The handler's name.
@@ -70,61 +38,61 @@ impl Standing {
 
     /// Alerts that wait for it.
     pub fn pending(&self) -> usize {
-        self.store.pending(&self.name)
+        self.pending.load(Ordering::Relaxed)
     }
 
     /// What is wrong at `now_ns` on the monotonic clock; nothing after a success.
     pub fn trouble(&self, now_ns: u64) -> Option<Trouble> {
-        let now = self.now();
-        if let Some(failed) = &now.failed {
-            let for_ns = now_ns.saturating_sub(failed.since_ns);
-            let lasts = failed.given_up || for_ns >= FAILING_NS;
-            return Some(Trouble { for_ns, error: failed.error.clone(), lasts });
-        }
-        let for_ns = now_ns.saturating_sub(now.began_ns?);
-        let error = format!("no answer for {} s", for_ns / 1_000_000_000);
-        (for_ns >= SILENT_NS).then_some(Trouble { for_ns, error, lasts: true })
-    }
-
-    /// An attempt begins.
-    pub(super) fn begin(&self, now_ns: u64) {
-        self.now().began_ns = Some(now_ns);
-    }
-
-    /// The attempt went well, `age_s` after the frame's capture.
-    pub(super) fn succeed(&self, age_s: f64) {
-        *self.now() = Now::default();
-        self.counts.delivered.inc();
-        self.counts.latency.observe(age_s);
+        self.attempts.trouble(now_ns)
     }
 
     /// Another version delivers from now on: what failed before says nothing of it.
     pub fn renew(&self) {
-        self.now().failed = None;
+        self.attempts.forget();
+    }
+
+    /// An attempt begins.
+    pub(super) fn begin(&self, now_ns: u64) {
+        self.attempts.begin(now_ns);
+    }
+
+    /// The attempt went well, `age_s` after the frame's capture.
+    pub(super) fn succeed(&self, age_s: f64) {
+        self.attempts.succeed();
+        self.counts.delivered.inc();
+        self.counts.latency.observe(age_s);
     }
 
     /// The attempt failed at `now_ns`; `given_up` when it was the alert's last.
     pub(super) fn fail(&self, error: &str, given_up: bool, now_ns: u64) {
-        {
-            let mut now = self.now();
-            now.began_ns = None;
-            let failed =
-                now.failed.get_or_insert_with(|| Failed { since_ns: now_ns, error: String::new(), given_up: false });
-            failed.error = redact(error).into_owned();
-            failed.given_up |= given_up;
-        }
+        self.attempts.fail(error, given_up, now_ns);
         if given_up { &self.counts.failed } else { &self.counts.retried }.inc();
     }
 
-    /// An alert is settled.
-    pub(super) fn settled(&self) {
-        self.counts.pending.set(self.pending() as i64);
+    /// An alert was accepted that it does not get.
+    pub(super) fn miss(&self) {
+        self.counts.failed.inc();
+    }
+
+    /// It uses this now; `before` is what it used before the last delivery.
+    pub(super) fn measure(&self, now: Usage, before: Usage) {
+        self.counts.holds(now.memory_bytes, now.state_bytes);
+        // A new version counts from zero again.
+        let more = |now: u64, before: u64| if now < before { now } else { now - before };
+        self.counts.limited("slow", more(now.slow, before.slow));
+        self.counts.limited("log_lines", more(now.log_lines_dropped, before.log_lines_dropped));
+    }
+
+    /// So many wait for it now.
+    pub(super) fn set_pending(&self, pending: usize) {
+        self.pending.store(pending, Ordering::Relaxed);
+        self.counts.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::MemoryStore;
+    use super::super::attempts::SILENT_NS;
     use super::*;
     use crate::telemetry::Metrics;
     use crate::types::Clock;
@@ -142,8 +110,7 @@ mod tests {
 
     #[test]
     fn what_fails_lasts_after_a_while_or_once_an_alert_is_given_up_and_a_success_ends_it() {
-        let counts = Metrics::new(Arc::new(Still)).handler("hook");
-        let standing = Standing::new("hook", counts, MemoryStore::new(1));
+        let standing = Standing::new("hook", Metrics::new(Arc::new(Still)).handler("hook"));
         let lasts = |now_ns| standing.trouble(now_ns).map(|trouble| trouble.lasts);
         let second = 1_000_000_000;
         assert_eq!(lasts(0), None);
@@ -165,8 +132,7 @@ mod tests {
 
     #[test]
     fn an_attempt_without_an_answer_is_trouble_after_a_while() {
-        let counts = Metrics::new(Arc::new(Still)).handler("disk");
-        let standing = Standing::new("disk", counts, MemoryStore::new(1));
+        let standing = Standing::new("disk", Metrics::new(Arc::new(Still)).handler("disk"));
         standing.begin(0);
         assert_eq!(standing.trouble(SILENT_NS - 1), None);
         assert_eq!(standing.trouble(SILENT_NS).unwrap().error, "no answer for 30 s");

@@ -5,15 +5,19 @@
 //! frames arrive already detected and tracked and without pixels (a detections-only scene, a trace, DeepStream).
 //! The sink never runs user code; it only queues. Look next at `engine::inlet`, the one real sink.
 
+pub(crate) mod change;
+mod outlet;
 pub(crate) mod pace;
 pub mod scene;
 pub mod trace;
+
+pub use outlet::Outlet;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::SourcePlan;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::types::{Frame, SourceId};
 
 /// What the backend should do after handing over a frame.
@@ -30,6 +34,8 @@ pub enum Flow {
 pub enum SourceState {
     /// Building the pipeline, waiting for the first frame.
     Connecting,
+    /// Ready, and waiting for a publisher to connect. Neither up nor failed: no watchdog runs, and nobody has to act.
+    Waiting,
     /// Frames flow.
     Running,
     /// No frame for longer than the gap watchdog allows; about to be rebuilt.
@@ -50,6 +56,7 @@ impl SourceState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
+            Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Stalled => "stalled",
             Self::Backoff { .. } => "backoff",
@@ -80,9 +87,11 @@ pub enum SourceEvent {
         /// How many.
         count: u64,
     },
-    /// A finite source delivered its last frame. Sent exactly once, after that frame.
+    /// A finite source delivered its last frame. Sent exactly once, after that frame and after the state `Stopped`;
+    /// nothing follows.
     Ended,
-    /// A finite source cannot deliver (any more): broken, missing, stalled. Sent exactly once, instead of `Ended`.
+    /// A finite source cannot deliver (any more): broken, missing, stalled. Sent exactly once, instead of `Ended`,
+    /// after the state `Failed`; nothing follows.
     Broken(String),
 }
 
@@ -104,9 +113,60 @@ pub trait Backend: Send {
     /// Only for what can be known at once (a URI this backend cannot read); what fails later is an event.
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error>;
 
-    /// Stops a source and frees what it held. Unknown names are ignored.
-    fn remove_source(&mut self, source: &SourceId);
+    /// Takes over `fps`, `every` and `retry` of a running source from its new plan, between two frames and without
+    /// touching its pipeline. A source that has ended takes them without effect. What else differs in `plan` is
+    /// ignored: another input, pace or repetition needs the source removed and added again.
+    ///
+    /// # Errors
+    /// [`Code::Source`] when this backend has no such source.
+    fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error>;
 
-    /// Stops every source within `deadline`; what does not stop by then is abandoned and reported in the log.
+    /// Stops a source and frees what it held; its name can be used again at once. Unknown names are ignored.
+    ///
+    /// Returns within `deadline`. A thread that has not stopped by then (it may be inside the sink or a driver) is
+    /// abandoned and reported in the log; it hands over no further frame and sends no further event.
+    fn remove_source(&mut self, source: &SourceId, deadline: Duration);
+
+    /// Stops every source within `deadline`, as [`remove_source`](Self::remove_source) does.
     fn stop(&mut self, deadline: Duration);
+
+    /// Answers a publisher's SDP offer for `source` with this backend's SDP answer. Only for sources that wait for a
+    /// publisher ([`SourceState::Waiting`]).
+    ///
+    /// # Errors
+    /// [`Code::Source`] when the source takes no publisher, which is so unless a backend says otherwise.
+    fn offer(&mut self, source: &SourceId, _sdp: &str) -> Result<String, Error> {
+        Err(Error::new(Code::Source, format!("source {source} does not take a publisher"))
+            .hint("publish to a source whose state is `waiting`"))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::{Input, RetryPlan};
+
+    /// A plan for a test picture.
+    pub(crate) fn plan(id: &str) -> SourcePlan {
+        let (second, input) =
+            (Duration::from_secs(1), Input::Scene { name: "street".into(), pixels: false, seed: None, live: true });
+        SourcePlan {
+            id: id.into(),
+            input,
+            fps: None,
+            every: 1,
+            zones: Arc::new([]),
+            confidence: None,
+            retry: RetryPlan {
+                max_retries: 5,
+                base: second / 2,
+                cap: 10 * second,
+                exponential: true,
+                first_frame: 8 * second,
+                gap: 3 * second,
+            },
+            realtime: false,
+            repeat: false,
+        }
+    }
 }

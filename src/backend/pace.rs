@@ -33,6 +33,13 @@ impl Pace {
         Self::new(plan.fps, plan.every)
     }
 
+    /// Goes on as a changed plan says. The rate starts anew with the next frame, unless it stayed the same.
+    pub(crate) fn change(&mut self, plan: &SourcePlan) {
+        let new = Self::of(plan);
+        let due_ns = self.due_ns.filter(|_| new.period_ns == self.period_ns);
+        *self = Self { due_ns, ..new };
+    }
+
     /// At most `fps` frames per second of frame time, and only indices divisible by `every`.
     fn new(fps: Option<f64>, every: u32) -> Self {
         let period_ns = fps.filter(|f| f.is_finite() && *f > 0.0).map(|f| 1e9 / f);
@@ -59,6 +66,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::tests::plan;
 
     fn taken(fps: Option<f64>, every: u32, frames: impl Iterator<Item = u64>) -> Vec<u64> {
         let mut pace = Pace::new(fps, every);
@@ -88,6 +96,28 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(3);
         let frames: Vec<u64> = (0..500u64).map(|n| n * 40_000_000 + rng.u64(0..9_000_000)).collect();
         assert_eq!(taken(Some(25.0), 1, frames.into_iter()).len(), 500);
+    }
+
+    #[test]
+    fn a_changed_rate_holds_from_the_next_frame_on() {
+        let mut pace = Pace::new(Some(10.0), 1);
+        let count = |pace: &mut Pace, from: u64| {
+            (from..from + 100).filter(|n| pace.pick(*n, n * 10_000_000) == Pick::Take).count() as i64
+        };
+        assert!((count(&mut pace, 0) - 10).abs() <= 1);
+        pace.change(&SourcePlan { fps: Some(50.0), ..plan("cam") });
+        assert!((count(&mut pace, 100) - 50).abs() <= 1);
+        pace.change(&SourcePlan { every: 4, ..plan("cam") });
+        assert_eq!(count(&mut pace, 200), 25);
+    }
+
+    #[test]
+    fn an_unchanged_rate_keeps_its_beat() {
+        let plan = SourcePlan { fps: Some(10.0), ..plan("cam") };
+        let mut pace = Pace::of(&plan);
+        assert_eq!(pace.pick(0, 0), Pick::Take);
+        pace.change(&plan);
+        assert_eq!(pace.pick(1, 50_000_000), Pick::OverRate);
     }
 
     #[test]

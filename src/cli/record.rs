@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dsengine::backend::scene::Scene;
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::config::{self, Input as SourceInput, Loaded, ModelPlan, Plan};
 use dsengine::engine::{Engine, Observer};
 use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::infer;
+use dsengine::scene::Scene;
 use dsengine::types::Frame;
 use dsengine::vision::draw;
 use indicatif::ProgressBar;

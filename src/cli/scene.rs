@@ -5,10 +5,10 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dsengine::backend::scene::Scene;
 use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
+use dsengine::scene::Scene;
 use dsengine::types::{Frame, Picture, SourceId};
 use indicatif::ProgressBar;
 
@@ -121,16 +121,13 @@ impl Job {
             movie.write(&picture, pts_ns)?;
             if let Some((path, truth)) = &mut truth {
                 let frame = Frame {
-                    source: name.clone(),
-                    seq: index,
                     pts_ns,
                     captured_unix_ns: pts_ns,
-                    arrived_ns: 0,
                     width,
                     height,
                     detections: if black { Vec::new() } else { scene.detections(index) },
                     tracked: true,
-                    picture: None,
+                    ..Frame::empty(name.clone(), index)
                 };
                 truth.write(&frame).map_err(|e| io(path, &e))?;
             }

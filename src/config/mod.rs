@@ -8,6 +8,7 @@
 
 mod build;
 mod check;
+pub mod diff;
 mod expand;
 mod fit;
 mod keys;

@@ -1,70 +1,90 @@
-//! What others may hold of an engine: status, reloads, waiting for its end. Cheap to clone, keeps nothing running.
+//! What others may hold of an engine: its status, its changes, waiting for its end. Cheap to clone, keeps nothing running.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::live::{Events, Live};
-use super::outside::{Applied, Board, Reloaded};
-use super::rejected::Rejected;
-use super::reload::Reloads;
-use super::route::Route;
-use super::status::{AlertStatus, HandlerStatus, PluginStatus, Status};
-use super::strategies::StrategyBoard;
-use crate::alert::Standing;
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
+
+use super::owner::{Command, Owner};
+use super::parts::Parts;
+use super::source::SourceUnit;
+use super::versions::{Rejected, read_module};
+use super::view::live::{Events, Live};
+use super::view::outside::{Applied, Board, Reloaded};
+use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status};
+use super::view::strategy::StrategyBoard;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
 use crate::telemetry::Metrics;
-use crate::types::Clock;
+use crate::types::{Clock, SourceId};
 
-/// Counts the sources that still run.
-pub(super) struct Running {
-    count: Mutex<usize>,
-    none: Condvar,
-}
-
-impl Running {
-    pub(super) fn new(count: usize) -> Self {
-        Self { count: Mutex::new(count), none: Condvar::new() }
-    }
-
-    /// One source is through.
-    pub(super) fn finished(&self) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.none.notify_all();
-        }
-    }
-}
-
-/// One source as it runs.
-pub(super) struct Source {
-    pub(super) route: Arc<Route>,
-    pub(super) live: Arc<Live>,
+/// What runs, as it is shown: each change of the engine shows a new one.
+pub(super) struct View {
+    pub(super) plan: Arc<Plan>,
+    /// In the plan's order.
+    pub(super) sources: Vec<Arc<SourceUnit>>,
+    /// In the plan's order, then the embedder's own.
+    pub(super) strategies: Vec<Arc<StrategyBoard>>,
 }
 
 /// What an engine shares with those who hold its handle.
 pub(super) struct Shared {
-    pub(super) plan: Plan,
+    pub(super) parts: Arc<Parts>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) started_ns: u64,
-    pub(super) sources: Vec<Source>,
-    pub(super) strategies: Vec<Arc<StrategyBoard>>,
-    pub(super) handlers: Vec<Arc<Standing>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
-    pub(super) reload: Reloads,
     pub(super) rejected: Arc<Rejected>,
-    pub(super) running: Arc<Running>,
+    /// How many changes there were.
+    pub(super) count: Arc<AtomicU64>,
+    pub(super) owner: Sender<Command>,
+    view: ArcSwap<View>,
+    /// What others have to say of the engine's health, by who says it.
+    notes: Mutex<BTreeMap<String, String>>,
 }
 
 impl Shared {
+    pub(super) fn new(
+        parts: &Arc<Parts>,
+        plan: Arc<Plan>,
+        rejected: &Arc<Rejected>,
+        count: &Arc<AtomicU64>,
+        owner: Sender<Command>,
+    ) -> Self {
+        Self {
+            clock: Arc::clone(&parts.clock),
+            started_ns: parts.clock.monotonic_ns(),
+            metrics: Arc::clone(&parts.metrics),
+            events: Arc::clone(&parts.events),
+            parts: Arc::clone(parts),
+            rejected: Arc::clone(rejected),
+            count: Arc::clone(count),
+            owner,
+            view: ArcSwap::from_pointee(View { plan, sources: Vec::new(), strategies: Vec::new() }),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// Shows what runs from now on.
+    pub(super) fn show(&self, view: View) {
+        self.view.store(Arc::new(view));
+    }
+
+    /// What runs.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
     /// How every handler stands now.
     pub(super) fn handlers(&self) -> Vec<HandlerStatus> {
         let now_ns = self.clock.monotonic_ns();
-        self.handlers.iter().map(|standing| HandlerStatus::read(standing, now_ns)).collect()
+        self.parts.delivery.standings().iter().map(|standing| HandlerStatus::read(standing, now_ns)).collect()
     }
 }
 
@@ -74,25 +94,8 @@ pub struct Handle(pub(super) Arc<Shared>);
 
 impl Handle {
     /// The plan the engine runs.
-    pub fn plan(&self) -> &Plan {
-        &self.0.plan
-    }
-
-    /// Changes the engine to run `plan`: all of it, or nothing. Blocks until every lane has swapped; changes asked for
-    /// meanwhile wait their turn. What needs a restart stays as it is and is named in the answer.
-    ///
-    /// # Errors
-    /// Why the plan cannot run, with [`Error::part`] naming the part by its path; nothing has changed then.
-    pub fn apply(&self, _plan: Plan) -> Result<Applied, Error> {
-        Err(Error::new(Code::Unsupported, "a running engine cannot change yet"))
-    }
-
-    /// Stops a source and starts it again, its lane kept: tracks and state go on.
-    ///
-    /// # Errors
-    /// When there is no such source, or its backend refuses it.
-    pub fn restart_source(&self, _source: &str) -> Result<(), Error> {
-        Err(Error::new(Code::Unsupported, "a running engine cannot change yet"))
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.0.view().plan)
     }
 
     /// Its metrics.
@@ -100,48 +103,101 @@ impl Handle {
         &self.0.metrics
     }
 
-    /// Waits until every source has ended, at most `limit`; returns whether they have. Live sources never end.
+    /// Waits until every source has ended, at most `limit`; returns whether they have. Live sources never end, and where
+    /// there is no source, nothing has ended.
     pub fn wait(&self, limit: Duration) -> bool {
-        let running = &self.0.running;
-        let count = running.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = running.none.wait_timeout_while(count, limit, |count| *count > 0);
-        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *count == 0
+        self.0.parts.unended.wait(limit)
     }
 
-    /// The scripts and components in use.
+    /// Lets the owner do something and waits for it.
+    fn ask<T: Send + 'static>(&self, what: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Result<T, Error> {
+        let (answer, wait) = bounded(1);
+        let command: Command = Box::new(move |owner| {
+            // Nobody waits any more where the asker's thread has ended.
+            let _ = answer.send(what(owner));
+        });
+        let stopped = || Error::new(Code::Unsupported, "the engine has stopped");
+        self.0.owner.send(command).map_err(|_| stopped())?;
+        wait.recv().map_err(|_| stopped())
+    }
+
+    /// Changes the engine to run `plan`: all of it, or nothing. Blocks until every lane has swapped; changes asked for
+    /// meanwhile wait their turn. What needs a restart stays as it is and is named in the answer.
+    ///
+    /// # Errors
+    /// Why the plan cannot run, with [`Error::part`] naming the part by its path; nothing has changed then.
+    pub fn apply(&self, plan: Plan) -> Result<Applied, Error> {
+        self.ask(move |owner| owner.apply(plan))?
+    }
+
+    /// Stops a source and starts it again: frame numbers and tracks begin anew, what guests keep for it stays.
+    ///
+    /// # Errors
+    /// When there is no such source, or its backend refuses it.
+    pub fn restart_source(&self, source: &str) -> Result<(), Error> {
+        let id = SourceId::from(source);
+        self.ask(move |owner| owner.restart_source(&id))?
+    }
+
+    /// Hands a publisher's offer (SDP) to a source that waits for one; returns the answer.
+    ///
+    /// # Errors
+    /// When there is no such source, or it takes no publisher.
+    pub fn offer(&self, source: &str, sdp: &str) -> Result<String, Error> {
+        self.0.parts.backends.offer(&SourceId::from(source), sdp)
+    }
+
+    /// Says something about the engine's health in `who`'s name, in place of what was said before; `None` takes it back.
+    pub fn set_note(&self, who: &str, note: Option<String>) {
+        let mut notes = self.0.notes.lock();
+        match note {
+            Some(note) => drop(notes.insert(who.to_owned(), note)),
+            None => drop(notes.remove(who)),
+        }
+    }
+
+    /// The scripts and components in use. Waits for a change under way; none once the engine has stopped.
     pub fn modules(&self) -> Vec<PathBuf> {
-        self.0.reload.modules()
+        self.ask(|owner| owner.versions.modules()).unwrap_or_default()
     }
 
     /// Every file to be watched, with its contents as they run now: the modules, what they require and read, their
-    /// plugin.toml; `None` for one that was looked for and is not in use. Waits for a reload under way, and changes
+    /// plugin.toml; `None` for one that was looked for and is not in use. Waits for a change under way, and changes
     /// with each.
     pub fn files(&self) -> Files {
-        self.0.reload.files()
+        self.ask(|owner| {
+            owner.versions.settle();
+            owner.versions.files()
+        })
+        .unwrap_or_default()
     }
 
-    /// How many reloads there were, taken or not: what [`Handle::files`] gives changes with this number only.
+    /// How many changes there were, taken or not: what [`Handle::files`] gives changes with this number only.
     pub fn reloads(&self) -> u64 {
-        self.0.reload.count()
+        self.0.count.load(Ordering::Acquire)
     }
 
     /// Takes note that a file is not there any more. What runs goes on; it shows in the log and in the health.
     pub fn gone(&self, file: &Path) {
-        self.0.reload.gone(file);
+        let file = file.to_owned();
+        // A stopped engine runs nothing that could be gone.
+        let _ = self.ask(move |owner| owner.versions.gone(&file));
     }
 
     /// Where every script and component stands.
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        let mut plugins = self.0.reload.status();
+        let mut plugins = self.ask(|owner| {
+            owner.versions.settle();
+            owner.versions.status()
+        });
         let handlers = self.0.handlers();
-        for plugin in plugins.iter_mut().filter(|plugin| plugin.kind == "handler") {
+        for plugin in plugins.iter_mut().flatten().filter(|plugin| plugin.kind == "handler") {
             if let Some(handler) = handlers.iter().find(|handler| handler.name == plugin.name) {
                 plugin.degraded = handler.degraded;
                 plugin.last_error = plugin.last_error.take().or_else(|| handler.last_error.clone());
             }
         }
-        plugins
+        plugins.unwrap_or_default()
     }
 
     /// Puts new contents of a script or component in place, for every strategy and handler that runs it and on every
@@ -155,7 +211,8 @@ impl Handle {
     /// # Errors
     /// `Plugin`, with the guest's own place, when the new version cannot be taken; the old one goes on.
     pub fn reload(&self, module: &Path, contents: &[u8]) -> Result<Reloaded, Error> {
-        self.0.reload.reload(module, contents)
+        let (module, contents) = (module.to_owned(), contents.to_owned());
+        self.ask(move |owner| owner.versions.reload(&module, &contents))?
     }
 
     /// Reads the file of a strategy or handler and reloads it.
@@ -164,13 +221,13 @@ impl Handle {
     /// As [`Handle::reload`]; `Io` when the file cannot be read; `Plugin` when there is no such plugin.
     pub fn reload_named(&self, name: &str) -> Result<Reloaded, Error> {
         let path = self.path_of(name)?;
-        let contents =
-            super::guests::read_module(&path).map_err(|e| Error::new(Code::Io, format!("{}: {e}", path.display())))?;
+        let contents = read_module(&path).map_err(|e| Error::new(Code::Io, format!("{}: {e}", path.display())))?;
         self.reload(&path, &contents)
     }
 
     fn path_of(&self, name: &str) -> Result<PathBuf, Error> {
-        self.0.reload.path_of(name).ok_or_else(|| {
+        let wanted = name.to_owned();
+        self.ask(move |owner| owner.versions.path_of(&wanted))?.ok_or_else(|| {
             let known: Vec<String> = self.plugins().into_iter().map(|p| p.name).collect();
             let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
             Error::new(Code::Plugin, format!("there is no plugin '{name}'")).hint(format!("plugins: {known}"))
@@ -180,27 +237,24 @@ impl Handle {
     /// Puts a shadow in the place of the strategy it runs beside, as a reload does.
     ///
     /// # Errors
-    /// As [`Handle::reload`]; `Plugin` when `name` is no shadow.
+    /// As [`Handle::reload`]; `Plugin` when `name` is not a shadow.
     pub fn promote(&self, name: &str) -> Result<Reloaded, Error> {
         self.path_of(name)?;
-        self.0.reload.promote(name)
+        let name = name.to_owned();
+        self.ask(move |owner| owner.versions.promote(&name))?
     }
 }
 
 impl Board for Handle {
     fn status(&self) -> Status {
-        let shared = &self.0;
-        let mut alerts = AlertStatus::default();
-        let sources = shared.sources.iter().map(|source| {
-            let route = &source.route;
-            alerts.add(&route.metrics);
-            route.status()
-        });
-        let sources = sources.collect();
-        let strategies = shared.strategies.iter().map(|board| board.status()).collect();
+        let (shared, view) = (&self.0, self.0.view());
+        let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());
+        let sources = view.sources.iter().map(|source| source.route.status()).collect();
+        let strategies = view.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
-        let (name, handlers) = (shared.plan.name.clone(), shared.handlers());
-        Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
+        let (name, handlers) = (view.plan.name.clone(), shared.handlers());
+        let notes = shared.notes.lock().values().cloned().collect();
+        Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list()).with_notes(notes)
     }
 
     fn plugins(&self) -> Vec<PluginStatus> {
@@ -222,7 +276,8 @@ impl Board for Handle {
     }
 
     fn live(&self, source: &str) -> Option<Arc<Live>> {
-        let found = self.0.sources.iter().find(|s| s.route.id.as_str() == source);
+        let view = self.0.view();
+        let found = view.sources.iter().find(|s| s.route.id.as_str() == source);
         found.map(|s| Arc::clone(&s.live))
     }
 
@@ -233,6 +288,6 @@ impl Board for Handle {
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("name", &self.0.plan.name).finish_non_exhaustive()
+        f.debug_struct("Handle").field("name", &self.0.view().plan.name).finish_non_exhaustive()
     }
 }

@@ -1,51 +1,119 @@
-//! A handler that can be replaced while it delivers: what is under way goes on with the old one.
+//! Handlers that come, go and change while the engine runs. What waits for one that stays goes on waiting.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use super::owner::Owner;
+use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module};
+use crate::alert::{Handler, Standing};
+use crate::config::diff::Changes;
+use crate::config::{HandlerKind, HandlerPlan, Plan};
+use crate::error::{Code, Error};
+use crate::handlers;
 
-use crate::alert::{BoxFuture, DeliveryError, Handler};
-use crate::types::Alert;
+/// Longest wait for a delivery under way of a handler that goes.
+const REMOVE_WAIT: Duration = Duration::from_secs(5);
 
-/// See the module.
-pub(super) struct Replaceable {
+/// A handler that is built and does not deliver yet.
+pub(super) struct Prepared {
     name: Arc<str>,
-    inner: ArcSwap<Arc<dyn Handler>>,
-    /// Why the newest version was not taken.
-    error: Mutex<Option<String>>,
+    handler: Arc<dyn Handler>,
+    /// Of one that is a script or a component: what it was built from.
+    contents: Option<Contained>,
 }
 
-impl Replaceable {
-    pub(super) fn new(name: Arc<str>, handler: Arc<dyn Handler>) -> Arc<Self> {
-        Arc::new(Self { name, inner: ArcSwap::from_pointee(handler), error: Mutex::default() })
+impl Owner {
+    /// Builds the handlers that are new or changed. New ones deliver at once, so that no alert of a new source misses
+    /// them; their names go into `added`.
+    pub(super) fn prepare_handlers(
+        &mut self,
+        next: &Plan,
+        changes: &Changes<Arc<str>>,
+        added: &mut Vec<Arc<str>>,
+    ) -> Result<Vec<Prepared>, Error> {
+        let mut prepared = Vec::new();
+        for plan in &next.handlers {
+            let (new, changed) = (changes.added.contains(&plan.name), changes.changed.contains(&plan.name));
+            if !new && !changed {
+                continue;
+            }
+            let part = format!("alerts.handlers[{}]", plan.name);
+            let built = self.build_handler(plan).map_err(|error| error.about(part))?;
+            if changed {
+                prepared.push(built);
+                continue;
+            }
+            let Prepared { handler, contents, .. } = built;
+            self.install_handler(plan, handler, contents, false)?;
+            added.push(Arc::clone(&plan.name));
+        }
+        Ok(prepared)
     }
 
-    pub(super) fn replace(&self, handler: Arc<dyn Handler>) {
-        self.inner.store(Arc::new(handler));
-        self.set_error(None);
+    fn build_handler(&self, plan: &HandlerPlan) -> Result<Prepared, Error> {
+        let name = Arc::clone(&plan.name);
+        let HandlerKind::Module(module) = &plan.kind else {
+            return Ok(Prepared { name, handler: handlers::build(plan, &self.parts.clock)?, contents: None });
+        };
+        let bytes: Arc<[u8]> = read_module(&module.path)
+            .map_err(|e| {
+                let path = module.path.display();
+                Error::new(Code::Plugin, format!("handler {name}: {path}: cannot be read: {e}"))
+            })?
+            .into();
+        let beside = Arc::default();
+        let handler = self.parts.guests.handler(&name, module, &bytes, &beside)?;
+        let contents = Contained { module: bytes, beside: beside.files() };
+        Ok(Prepared { name, handler, contents: Some(contents) })
     }
 
-    pub(super) fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    /// Lets a handler deliver; with `replaces`, what waits for the one of its name.
+    fn install_handler(
+        &mut self,
+        plan: &HandlerPlan,
+        handler: Arc<dyn Handler>,
+        contents: Option<Contained>,
+        replaces: bool,
+    ) -> Result<(), Error> {
+        let name = &plan.name;
+        let (HandlerKind::Module(module), Some(contents)) = (&plan.kind, contents) else {
+            self.versions.handlers.remove(name);
+            return self.deliver_by(handler, replaces).map(drop);
+        };
+        let generation = self.versions.handlers.get(name).map_or(1, |former| former.generation + 1);
+        self.parts.metrics.versions(name).generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        let place = Replaceable::new(Arc::clone(name), handler);
+        let standing = self.deliver_by(Arc::clone(&place) as Arc<dyn Handler>, replaces)?;
+        let origin = Origin::new(&module.path, contents);
+        let (name, module) = (Arc::clone(name), (**module).clone());
+        let guest = GuestHandler { name: Arc::clone(&name), module, place, standing, origin, generation };
+        self.versions.handlers.insert(name, guest);
+        Ok(())
     }
 
-    pub(super) fn error(&self) -> Option<String> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Handler for Replaceable {
-    fn name(&self) -> &str {
-        &self.name
+    fn deliver_by(&self, handler: Arc<dyn Handler>, replaces: bool) -> Result<Arc<Standing>, Error> {
+        let delivery = &self.parts.delivery;
+        if replaces { delivery.replace(handler) } else { delivery.add(handler) }
     }
 
-    fn timeout(&self) -> Option<Duration> {
-        self.inner.load().timeout()
+    /// Puts changed handlers in place and takes those down that are gone.
+    pub(super) fn finish_handlers(&mut self, former: &Plan, changes: &Changes<Arc<str>>, prepared: Vec<Prepared>) {
+        let next = Arc::clone(&self.plan);
+        for Prepared { name, handler, contents } in prepared {
+            let Some(plan) = next.handlers.iter().find(|plan| plan.name == name) else { continue };
+            if let Err(error) = self.install_handler(plan, handler, contents, true) {
+                tracing::error!(handler = %name, "it was not replaced: {error}");
+            }
+        }
+        if former.alerts != next.alerts {
+            self.parts.delivery.set_plan(&next.alerts);
+        }
+        changes.removed.iter().for_each(|name| self.drop_handler(name));
     }
 
-    fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
-        let handler = self.inner.load_full();
-        Box::pin(async move { handler.deliver(alert).await })
+    /// Takes a handler down. What waits for it is settled and counted; the others keep what waits for them.
+    pub(super) fn drop_handler(&mut self, name: &Arc<str>) {
+        self.versions.handlers.remove(name);
+        self.parts.delivery.remove(name, REMOVE_WAIT);
     }
 }

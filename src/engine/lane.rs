@@ -144,16 +144,15 @@ impl Lane {
         };
         detections.clone_from(&frame.detections);
         let frame = Frame {
-            source: frame.source.clone(),
-            seq: frame.seq,
             pts_ns: frame.pts_ns,
             captured_unix_ns: frame.captured_unix_ns,
             arrived_ns: frame.arrived_ns,
             width: frame.width,
             height: frame.height,
             detections,
+            detected: frame.detected,
             tracked: frame.tracked,
-            picture: None,
+            ..Frame::empty(frame.source.clone(), frame.seq)
         };
         self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });
     }

@@ -1,88 +1,54 @@
-//! The owner: assembles a [`Plan`], runs it, replaces parts while it runs, and takes it down in order.
+//! The owner: makes an engine what a [`Plan`] says, changes it while it runs, and takes it down in order.
 //!
-//! `build` and, for scripts and components, `guests` are the only places that name adapters. A frame's way is `route`
-//! (from its backend's thread), `pool` (inference), `inbox` and `lane` (tracker, each `rule`, policy). `reload` swaps
-//! guests, `probation` decides whether they stay; `board` is what a source shows of itself. An engine has no globals and reads no clock but the one it is given: two run in one process.
+//! Wings, each of which uses those below it only:
+//!
+//! | wing | what |
+//! |---|---|
+//! | this folder | `builder` builds what exists once (`parts`), `owner` is the thread that changes it, `apply` is how |
+//! | `versions` | scripts and components: how a new version is tried, takes over, goes back |
+//! | `lanes` | a frame's way: `route`, `pool` (inference), `inbox`, `lane` (tracker, each `rule`, policy) |
+//! | `view` | what is shown of it |
+//!
+//! Adapters are named in `backends`, `builder`, `handlers` and `versions::guests` alone. An engine has no globals and
+//! reads no clock but the one it is given: two run in one process.
 
-mod board;
-mod build;
-mod check;
+mod apply;
+mod backends;
+mod builder;
 mod clock;
-mod control;
-mod grave;
-mod guests;
 mod handle;
 mod handlers;
-mod inbox;
-mod lane;
-pub mod live;
-mod outside;
-mod pool;
-mod probation;
-mod rehearse;
-mod rejected;
-mod reload;
-mod rhythm;
-mod route;
-mod rule;
-mod running;
-mod shadow;
-pub mod status;
+mod lanes;
+mod models;
+mod owner;
+mod parts;
+mod source;
 mod strategies;
 mod summary;
-mod swap;
+mod versions;
+mod view;
+mod wait;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use build::Builder;
-pub use check::check_modules;
+pub use builder::Builder;
 pub use clock::SystemClock;
-pub use guests::{Guests, Version};
 pub use handle::Handle;
-pub use outside::{Applied, Board, Reloaded};
+pub use lanes::{Judged, Observer};
 pub use summary::{SourceSummary, Summary};
+pub use versions::{Guests, Version, check_modules};
+pub use view::outside::{Applied, Board, Reloaded};
+pub use view::{live, status};
 
-use crate::alert::Delivery;
-use crate::backend::Backend;
 use crate::config::Plan;
-use crate::error::{Code, Error};
-use crate::types::{Alert, Frame};
-
-/// Longest wait of a reload for a lane to come to the end of a frame: far above any call's wall ceiling.
-const LANE_WAIT: Duration = Duration::from_secs(5);
-
-/// Sees what an engine does, from its lanes' threads: tests, recorders, embedders. Must be quick.
-pub trait Observer: Send + Sync {
-    /// A frame after detection and tracking, before the rules: what a trace holds.
-    fn detected(&self, _frame: &Frame) {}
-    /// A frame after all rules.
-    fn judged(&self, _judged: &Judged<'_>) {}
-    /// An accepted alert.
-    fn alert(&self, _alert: &Alert) {}
-}
-
-/// A frame that every rule has seen.
-pub struct Judged<'a> {
-    /// The frame with the rules' changes.
-    pub frame: &'a Frame,
-    /// Each rule's name and the generation that judged this frame.
-    pub generations: &'a [(Arc<str>, u64)],
-    /// From its arrival in the engine to the start of its judgement.
-    pub waited_ns: u64,
-    /// The judgement itself: tracker, zones, rules, policy.
-    pub lane_ns: u64,
-}
+use crate::error::Error;
 
 /// A running engine. Dropping it stops everything; [`Engine::drain`] does so in order and says what happened.
 pub struct Engine {
     handle: Handle,
-    backends: Vec<Box<dyn Backend>>,
-    pools: Vec<pool::Pool>,
-    lanes: Vec<JoinHandle<()>>,
-    grave: Option<grave::Grave>,
-    delivery: Delivery,
+    parts: Arc<parts::Parts>,
+    owner: Option<owner::OwnerThread>,
     runtime: Option<tokio::runtime::Runtime>,
     stopped: bool,
 }
@@ -93,9 +59,17 @@ impl Engine {
         Builder::new(plan)
     }
 
-    /// What others may hold of it: its status, its reloads, its end.
+    /// What others may hold of it: its status, its changes, its end.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Changes it to run `plan`: all of it, or nothing. See [`Handle::apply`].
+    ///
+    /// # Errors
+    /// As [`Handle::apply`].
+    pub fn apply(&self, plan: Plan) -> Result<Applied, Error> {
+        self.handle.apply(plan)
     }
 
     /// The runtime of its control plane, for whoever serves beside it; `None` once it is stopped.
@@ -105,7 +79,7 @@ impl Engine {
 
     /// What has happened so far.
     pub fn summary(&self) -> Summary {
-        summary::summarise(&self.handle.0, self.delivery.pending())
+        summary::summarise(&self.handle.0)
     }
 
     /// Stops in order: sources, frames in flight, deliveries; returns what happened. Bounded by `deadline`.
@@ -118,32 +92,43 @@ impl Engine {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        let shared = Arc::clone(&self.handle.0);
-        let clock = &*shared.clock;
+        let parts = Arc::clone(&self.parts);
+        let clock = &*parts.clock;
         let until_ns = clock.monotonic_ns() + u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX / 4);
         let left = || Duration::from_nanos(until_ns.saturating_sub(clock.monotonic_ns()));
         // Lanes first: whoever waits for room is released, and no further frame is judged.
-        for source in &shared.sources {
+        let view = self.handle.0.view();
+        for source in &view.sources {
             source.route.inbox.close();
         }
-        for backend in &mut self.backends {
-            backend.stop(left());
+        parts.backends.stop(left);
+        // A change under way fails now, and takes down itself what it has started.
+        let ended = self.owner.take().is_none_or(|mut owner| owner.stop(OWNER_WAIT.min(left())));
+        if !ended {
+            tracing::debug!("a change was under way; it is left behind");
         }
-        self.pools.clear();
-        for lane in self.lanes.drain(..) {
-            // A lane that panicked has been logged by the panic hook; its source is closed either way.
-            let _ = lane.join();
+        parts.pool.stop();
+        for source in &view.sources {
+            source.end();
         }
-        self.grave = None;
+        if ended {
+            parts.reaper.stop();
+        }
         if let Some(runtime) = self.runtime.take() {
-            let pending = runtime.block_on(self.delivery.drain(left()));
+            let pending = runtime.block_on(parts.delivery.drain(left()));
             if pending > 0 {
                 tracing::warn!(pending, "stopped before every alert was delivered");
             }
+            parts.delivery.stop(left().max(LAST_WRITE));
             runtime.shutdown_background();
         }
     }
 }
+
+/// Longest wait for the alert journal's last batch, where the deadline leaves less.
+const LAST_WRITE: Duration = Duration::from_millis(100);
+/// Longest wait for a change under way when the engine stops: a component may take a minute to compile.
+const OWNER_WAIT: Duration = Duration::from_millis(500);
 
 impl Drop for Engine {
     fn drop(&mut self) {
@@ -155,12 +140,4 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("stopped", &self.stopped).finish_non_exhaustive()
     }
-}
-
-/// Starts a named thread.
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new()
-        .name(name.clone())
-        .spawn(run)
-        .map_err(|e| Error::new(Code::Io, format!("cannot start thread {name}: {e}")))
 }

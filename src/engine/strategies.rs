@@ -1,196 +1,52 @@
-//! What a strategy shows of itself, over all its lanes; and its faults in the log.
+//! Guests that come, or change, by a change of the plan: read, built, tried beside what runs.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::status::StrategyStatus;
-use crate::guest::BreakerState;
-use crate::strategy::{Fault, Strategy};
-use crate::telemetry::StrategyMetrics;
-use crate::types::SourceId;
+use super::owner::Owner;
+use super::versions::{Contained, Contents, GuestStrategy, Origin, Ready, module};
+use crate::config::diff::Changes;
+use crate::config::{Plan, StrategyPlan};
+use crate::error::Error;
+use crate::guest::Files;
 
-/// Frames between two looks at a strategy's memory and state.
-pub(super) const LOOK_EVERY: u64 = 64;
-/// Shortest time between two log lines about one strategy on one source.
-const LINE_EVERY_NS: u64 = 1_000_000_000;
-
-/// One strategy, as all its lanes see it.
-#[derive(Debug)]
-pub(super) struct StrategyBoard {
-    pub(super) name: Arc<str>,
-    kind: &'static str,
-    generation: AtomicU64,
-    faults: AtomicU64,
-    /// Lanes on which it is switched off.
-    open: AtomicUsize,
-    last_error: Mutex<Option<String>>,
-}
-
-impl StrategyBoard {
-    pub(super) fn new(name: &str, kind: &'static str) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
-            kind,
-            generation: AtomicU64::new(1),
-            faults: AtomicU64::new(0),
-            open: AtomicUsize::new(0),
-            last_error: Mutex::default(),
-        })
-    }
-
-    /// A new version judges from now on; what the former did wrong is forgotten.
-    pub(super) fn reloaded(&self, generation: u64) {
-        self.generation.store(generation, Ordering::Relaxed);
-        self.set_error(None);
-    }
-
-    /// The newest fault or rejected reload.
-    pub(super) fn set_error(&self, error: Option<String>) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
-    }
-
-    pub(super) fn status(&self) -> StrategyStatus {
-        StrategyStatus {
-            name: self.name.to_string(),
-            kind: self.kind,
-            generation: self.generation.load(Ordering::Relaxed),
-            faults: self.faults.load(Ordering::Relaxed),
-            degraded: self.degraded(),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+impl Owner {
+    /// Builds the guests that are new, and new versions of those whose settings changed. Returns the latter; the former
+    /// are among the versions, without a lane.
+    pub(super) fn prepare_strategies(
+        &mut self,
+        next: &Plan,
+        changes: &Changes<String>,
+        replaced: &mut Vec<GuestStrategy>,
+    ) -> Result<Vec<Ready>, Error> {
+        let mut ready = Vec::new();
+        let mut contents = Contents::default();
+        for plan in &next.strategies {
+            let Some(path) = module(plan) else { continue };
+            let (new, changed) = (changes.added.contains(&plan.name), changes.changed.contains(&plan.name));
+            let former = self.plan.strategies.iter().find(|former| former.name == plan.name);
+            if !new && (!changed || former.is_some_and(|former| former.same_version(plan))) {
+                continue;
+            }
+            let part = |error: Error| error.about(format!("detection.strategies[{}]", plan.name));
+            let bytes = contents.read(&format!("strategy {}", plan.name), path).map_err(part)?;
+            let name: Arc<str> = plan.name.as_str().into();
+            let goes_on = former.is_some_and(|former| former.shadow_of == plan.shadow_of);
+            if goes_on && self.versions.strategies.contains_key(&name) {
+                ready.push(self.versions.prepare(&name, plan.clone(), &bytes, &Arc::default()).map_err(part)?);
+                continue;
+            }
+            let guest = self.build_guest(plan, &name, &bytes).map_err(part)?;
+            replaced.extend(self.versions.strategies.insert(name, guest));
         }
+        Ok(ready)
     }
 
-    /// Whether it is switched off on any lane.
-    pub(super) fn degraded(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > 0
-    }
-}
-
-/// One lane's notes on one strategy.
-#[derive(Debug)]
-pub(super) struct Notes {
-    pub(super) board: Arc<StrategyBoard>,
-    /// When the last line was written; 0 = never.
-    last_ns: u64,
-    /// Faults since then that had no line.
-    silent: u64,
-    open: bool,
-    told_spared: bool,
-    /// What the instance had counted at the last look, in the order of [`Health::limited`].
-    limited: [u64; 5],
-}
-
-impl Notes {
-    pub(super) fn new(board: Arc<StrategyBoard>) -> Self {
-        Self { board, last_ns: 0, silent: 0, open: false, told_spared: false, limited: [0; 5] }
-    }
-
-    /// Notes a fault at `now_ns` on the monotonic clock: a line at once for the first, then at most one a second.
-    pub(super) fn fault(&mut self, source: &SourceId, fault: &Fault, now_ns: u64) {
-        self.board.faults.fetch_add(1, Ordering::Relaxed);
-        if self.last_ns != 0 && now_ns.saturating_sub(self.last_ns) < LINE_EVERY_NS {
-            self.silent += 1;
-            return;
-        }
-        self.last_ns = now_ns;
-        self.board.set_error(Some(fault.to_string()));
-        let more = std::mem::take(&mut self.silent);
-        let kind = fault.kind.as_str();
-        tracing::warn!(strategy = %self.board.name, %source, kind, more, "{fault}; the frame passes unchanged");
-    }
-
-    /// Reads what the strategy tells of itself.
-    pub(super) fn look(&mut self, strategy: &dyn Strategy, metrics: &StrategyMetrics) {
-        let Some(health) = strategy.health() else { return };
-        self.set_open(health.breaker != BreakerState::Closed || health.disabled);
-        let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
-        metrics.degraded.set(i64::from(self.open));
-        metrics.memory.set(gauge(health.memory_bytes));
-        metrics.state.set(gauge(health.state_bytes));
-        for ((what, total), known) in health.limited().into_iter().zip(&mut self.limited) {
-            metrics.limited(what, total.saturating_sub(*known));
-            *known = total;
-        }
-    }
-
-    /// Another instance judges from now on. It counts from where it stands, which for a new one is zero.
-    pub(super) fn changed(&mut self, strategy: &dyn Strategy) {
-        self.limited = strategy.health().unwrap_or_default().limited().map(|(_, total)| total);
-    }
-
-    /// Whether the strategy is switched off on this lane.
-    pub(super) fn is_open(&self) -> bool {
-        self.open
-    }
-
-    /// Notes that the strategy wanted detections away and may not: one line.
-    pub(super) fn spared(&mut self, source: &SourceId, count: usize) {
-        if !std::mem::replace(&mut self.told_spared, true) {
-            let strategy = &*self.board.name;
-            tracing::warn!(
-                strategy,
-                %source,
-                count,
-                "takes detections away, which has no effect: set `filters: true` on the strategy to let it"
-            );
-        }
-    }
-
-    /// Notes whether the strategy is switched off on this lane.
-    pub(super) fn set_open(&mut self, open: bool) {
-        if open == std::mem::replace(&mut self.open, open) {
-            return;
-        }
-        if open {
-            self.board.open.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.board.open.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Notes {
-    fn drop(&mut self) {
-        self.set_open(false);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::SystemClock;
-    use super::*;
-    use crate::strategy::{Health, Verdict, View};
-    use crate::telemetry::Metrics;
-
-    /// An instance that has been left out this often.
-    struct Skipped(u64);
-
-    impl Strategy for Skipped {
-        fn name(&self) -> &str {
-            "rule"
-        }
-
-        fn judge(&mut self, _view: &View<'_>) -> Result<Verdict, Fault> {
-            Ok(Verdict::default())
-        }
-
-        fn health(&self) -> Option<Health> {
-            Some(Health { skipped: self.0, ..Health::default() })
-        }
-    }
-
-    #[test]
-    fn a_successor_counts_on_and_a_former_version_that_comes_back_counts_nothing_twice() {
-        let metrics = Metrics::new(Arc::new(SystemClock::new()));
-        let own = metrics.strategy("rule", &SourceId::from("a"));
-        let mut notes = Notes::new(StrategyBoard::new("rule", "lua"));
-        notes.look(&Skipped(7), &own);
-        notes.changed(&Skipped(0));
-        notes.look(&Skipped(3), &own);
-        notes.changed(&Skipped(7));
-        notes.look(&Skipped(9), &own);
-        let page = metrics.render();
-        let series = "dsengine_strategy_limited_total{source=\"a\",strategy=\"rule\",what=\"skipped\"} 12\n";
-        assert!(page.contains(series), "{page}");
+    fn build_guest(&self, plan: &StrategyPlan, name: &Arc<str>, bytes: &Arc<[u8]>) -> Result<GuestStrategy, Error> {
+        let beside = Arc::default();
+        let version = Arc::new(self.parts.guests.strategy(plan, bytes, &beside)?);
+        let path = module(plan).unwrap_or_else(|| std::path::Path::new(""));
+        // What it is built from beside its module is known once its instances are built: see `note_files`.
+        let origin = Origin::new(path, Contained { module: Arc::clone(bytes), beside: Files::default() });
+        Ok(GuestStrategy::new(plan.clone(), self.boards.of(name), origin, version, beside))
     }
 }

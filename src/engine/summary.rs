@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::handle::Shared;
-use super::status::{AlertStatus, HandlerStatus, StrategyStatus};
-use crate::telemetry::AlertOutcome;
+use super::view::status::{AlertStatus, HandlerStatus, StrategyStatus};
 use crate::types::SourceId;
 
 /// The whole engine's summary.
@@ -23,7 +22,7 @@ pub struct Summary {
     pub handlers: Vec<HandlerStatus>,
     /// Alerts that every handler has.
     pub delivered: u64,
-    /// Alerts that at least one handler gave up.
+    /// Alerts that at least one handler does not get.
     pub failed: u64,
     /// Alerts still waiting for a handler.
     pub pending: u64,
@@ -46,7 +45,7 @@ pub struct SourceSummary {
     pub raised: u64,
     /// Alerts held back as duplicates.
     pub suppressed: u64,
-    /// Alerts refused by the policy or by a full store.
+    /// Alerts refused by the policy, or for want of room.
     pub refused: u64,
     /// Frames lost, by reason.
     pub dropped: BTreeMap<String, u64>,
@@ -84,9 +83,10 @@ impl SourceSummary {
     }
 }
 
-pub(super) fn summarise(engine: &Shared, pending: usize) -> Summary {
+pub(super) fn summarise(engine: &Shared) -> Summary {
     let now_ns = engine.clock.monotonic_ns();
-    let sources = engine.sources.iter().map(|source| {
+    let view = engine.view();
+    let sources = view.sources.iter().map(|source| {
         let metrics = &source.route.metrics;
         let mut alerts = AlertStatus::default();
         alerts.add(metrics);
@@ -103,14 +103,14 @@ pub(super) fn summarise(engine: &Shared, pending: usize) -> Summary {
             broken: source.route.board.broken(),
         }
     });
-    let total = |outcome| engine.sources.iter().map(|s| s.route.metrics.alerts(outcome)).sum();
+    let totals = engine.parts.delivery.outbox().totals();
     Summary {
         seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
         sources: sources.collect(),
-        strategies: engine.strategies.iter().map(|board| board.status()).collect(),
+        strategies: view.strategies.iter().map(|board| board.status()).collect(),
         handlers: engine.handlers(),
-        delivered: total(AlertOutcome::Delivered),
-        failed: total(AlertOutcome::Failed),
-        pending: pending as u64,
+        delivered: totals.delivered,
+        failed: totals.failed,
+        pending: totals.pending(),
     }
 }

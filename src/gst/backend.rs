@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 
 use super::source::Source;
 use super::stop::Stop;
+use crate::backend::change::{self, Change};
 use crate::backend::{Backend, Sink, SourceEvent, SourceState};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
@@ -51,9 +52,15 @@ impl Backend for GstBackend {
         Ok(())
     }
 
-    fn remove_source(&mut self, source: &SourceId) {
+    fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
+        let source = self.sources.get(&plan.id).ok_or_else(|| change::unknown(&plan.id))?;
+        source.change.put(plan);
+        Ok(())
+    }
+
+    fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
         if let Some(mut source) = self.sources.remove(source) {
-            source.end(Duration::from_millis(REMOVE_MS_MAX));
+            source.end(deadline);
         }
     }
 
@@ -119,6 +126,7 @@ fn patterns() -> Vec<String> {
 struct Supervised {
     id: SourceId,
     stop: Arc<Stop>,
+    change: Arc<Change>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -126,7 +134,8 @@ impl Supervised {
     fn start(plan: SourcePlan, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (id, stop) = (plan.id.clone(), Arc::new(Stop::default()));
         let done = Done(Arc::clone(&stop));
-        let source = Source::new(plan, Arc::clone(&sink), clock, Arc::clone(&stop));
+        let change = Arc::new(Change::default());
+        let source = Source::new(plan, Arc::clone(&sink), clock, Arc::clone(&stop), Arc::clone(&change));
         let lost = id.clone();
         let thread = thread::Builder::new()
             .name(format!("src-{id}"))
@@ -139,7 +148,7 @@ impl Supervised {
                 }
             })
             .map_err(|error| Error::new(Code::Source, format!("source {id}: no thread for it: {error}")))?;
-        Ok(Self { id, stop, thread: Some(thread) })
+        Ok(Self { id, stop, change, thread: Some(thread) })
     }
 
     /// Stops the thread within `limit`, or leaves it behind.

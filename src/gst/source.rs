@@ -12,6 +12,7 @@ use super::feed::{Feed, Pacing};
 use super::picture;
 use super::stop::Stop;
 use super::watchdog::{Limits, Watchdog};
+use crate::backend::change::Change;
 use crate::backend::pace::{Pace, Pick};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::config::{Input, RetryPlan, SourcePlan};
@@ -76,6 +77,7 @@ pub(super) struct Source {
     sink: Arc<dyn Sink>,
     clock: Arc<dyn Clock>,
     stop: Arc<Stop>,
+    change: Arc<Change>,
     pace: Pace,
     state: Option<SourceState>,
     next_seq: u64,
@@ -90,7 +92,13 @@ pub(super) struct Source {
 
 impl Source {
     /// A source that has not been tried yet.
-    pub(super) fn new(plan: SourcePlan, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>, stop: Arc<Stop>) -> Self {
+    pub(super) fn new(
+        plan: SourcePlan,
+        sink: Arc<dyn Sink>,
+        clock: Arc<dyn Clock>,
+        stop: Arc<Stop>,
+        change: Arc<Change>,
+    ) -> Self {
         Self {
             live: plan.input.is_live(),
             pace: Pace::of(&plan),
@@ -98,6 +106,7 @@ impl Source {
             sink,
             clock,
             stop,
+            change,
             state: None,
             next_seq: 0,
             next_pts_ns: 0,
@@ -148,6 +157,14 @@ impl Source {
         }
     }
 
+    /// Takes up a changed plan, if there is one; whether there was.
+    fn take_change(&mut self) -> bool {
+        let Some(SourcePlan { fps, every, retry, .. }) = self.change.take() else { return false };
+        self.plan = SourcePlan { fps, every, retry, ..self.plan.clone() };
+        self.pace.change(&self.plan);
+        true
+    }
+
     fn back_off(&mut self, reason: String, failures: u32) {
         let retry = &self.plan.retry;
         let (wait, state) = if failures > retry.max_retries {
@@ -157,9 +174,14 @@ impl Source {
         };
         self.tell(SourceEvent::Fault { reason, attempt: failures, retry_in: wait });
         self.enter(state);
-        let until = self.clock.monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        let after = |from: u64, wait: Duration| from.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        let begun = self.clock.monotonic_ns();
+        let mut until = after(begun, wait);
         while !self.stop.requested() && self.clock.monotonic_ns() < until {
             self.stop.pause(TICK);
+            if self.take_change() {
+                until = until.min(after(begun, self.plan.retry.cap));
+            }
         }
     }
 
@@ -199,6 +221,9 @@ impl Source {
         loop {
             if self.stop.requested() {
                 return End::Removed;
+            }
+            if self.take_change() && self.live {
+                watchdog.change(live_limits(&self.plan));
             }
             let sample = feed.pull(watchdog.left(self.clock.monotonic_ns()).min(TICK));
             let got = sample.is_some();
@@ -311,16 +336,13 @@ impl Source {
             self.enter(SourceState::Running);
         }
         self.sink.frame(Frame {
-            source: self.plan.id.clone(),
-            seq,
             pts_ns,
             captured_unix_ns,
             arrived_ns,
             width: picture.width,
             height: picture.height,
-            detections: Vec::new(),
-            tracked: false,
             picture: Some(picture),
+            ..Frame::empty(self.plan.id.clone(), seq)
         })
     }
 

@@ -28,6 +28,11 @@ impl Watchdog {
         Self { limits, silent: Duration::ZERO, looked_ns: now_ns, running: false }
     }
 
+    /// From now on other silences are put up with.
+    pub(super) fn change(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// A frame was handed on at `now_ns`.
     pub(super) fn frame(&mut self, now_ns: u64) {
         self.running = true;

@@ -1,8 +1,8 @@
 //! Residents of the Handler seam: console, file, webhook.
 //!
 //! Each checks at the start what can be known then, delivers one alert per call, and says of a failure whether trying
-//! again can help. Retries, order and counting are `alert::delivery`'s. To add one: a variant in `config::HandlerKind`,
-//! a file here, an arm in [`build`], a row in the compliance test.
+//! again can help. Retries, order and counting are `alert::Delivery`'s. To add one: a variant in `config::HandlerKind`,
+//! a file here, an arm in [`build`], a row in the compliance test (`alert::check`).
 
 mod console;
 mod file;

@@ -11,11 +11,10 @@ use super::http::Outside;
 use super::place::Place;
 use super::script::Script;
 use super::vm::{Call, Vm};
-use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
 use crate::error::Error;
 use crate::guest::http::Wire;
 use crate::guest::{Fault, FaultKind};
-use crate::strategy::Health;
 use crate::telemetry::redact::redact;
 use crate::types::Alert;
 
@@ -28,9 +27,9 @@ pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<L
     let outside = Outside { wire, runtime: runtime.clone() };
     let (place, vm) = Place::load(script, Some(outside))?;
     let (name, version) = (Arc::clone(&place.script.home.plugin), Arc::clone(&place.version));
-    let health = Arc::default();
-    let desk = Desk { place, vm: Some(vm), health: Arc::clone(&health) };
-    Ok(LuaHandler { name, version, desk: Arc::new(tokio::sync::Mutex::new(desk)), runtime, health })
+    let usage = Arc::default();
+    let desk = Desk { place, vm: Some(vm), usage: Arc::clone(&usage) };
+    Ok(LuaHandler { name, version, desk: Arc::new(tokio::sync::Mutex::new(desk)), runtime, usage })
 }
 
 /// A Luau script that delivers alerts.
@@ -43,18 +42,13 @@ pub struct LuaHandler {
     /// Waited for in turn, so that a delivery given up by its caller is over before the next begins.
     desk: Arc<tokio::sync::Mutex<Desk>>,
     runtime: Handle,
-    health: Arc<Mutex<Health>>,
+    usage: Arc<Mutex<Usage>>,
 }
 
 impl LuaHandler {
     /// The version its script says it is; `0` where it says none.
     pub fn version(&self) -> &str {
         &self.version
-    }
-
-    /// Calls, faults, memory: as after the last delivery.
-    pub fn health(&self) -> Health {
-        lock(&self.health).clone()
     }
 }
 
@@ -66,6 +60,10 @@ impl Handler for LuaHandler {
     /// The call ends by its own limits, and goes on when it is dropped.
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(*lock(&self.usage))
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
@@ -84,23 +82,18 @@ impl Handler for LuaHandler {
 struct Desk {
     place: Place,
     vm: Option<Vm>,
-    health: Arc<Mutex<Health>>,
+    usage: Arc<Mutex<Usage>>,
 }
 
 impl Desk {
     fn deliver(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
         let result = self.call(alert);
-        let fault = result.as_ref().err();
         {
-            let mut health = lock(&self.health);
-            health.calls += 1;
-            if let Some(fault) = fault {
-                health.faults[fault.kind as usize] += 1;
-                health.last_fault = Some(fault.message.clone());
-            }
-            health.memory_bytes = self.vm.as_ref().map_or(0, Vm::used_memory);
-            health.state_bytes = lock(&self.place.script.home.state).bytes();
-            health.log_lines_dropped = self.place.script.home.log_lines_dropped();
+            let state_bytes = lock(&self.place.script.home.state).bytes();
+            let mut usage = lock(&self.usage);
+            usage.memory_bytes = self.vm.as_ref().map_or(0, Vm::used_memory);
+            usage.state_bytes = state_bytes;
+            usage.log_lines_dropped = self.place.script.home.log_lines_dropped();
         }
         match result {
             Ok(outcome) => outcome.settle(),
@@ -120,7 +113,7 @@ impl Desk {
         };
         let Call { spent, result } = vm.deliver(alert, &self.place.script);
         let soft = self.place.script.home.limits.delivery.soft_cpu;
-        lock(&self.health).slow += u64::from(spent.is_some_and(|spent| spent >= soft));
+        lock(&self.usage).slow += u64::from(spent.is_some_and(|spent| spent >= soft));
         let outcome = result.and_then(|values| {
             Outcome::of(values).map_err(|what| Fault {
                 kind: FaultKind::Verdict,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::types::SourceId;
 
@@ -87,6 +87,7 @@ pub struct ModelMetrics {
 /// An alert handler's series.
 #[derive(Clone)]
 pub struct HandlerMetrics {
+    pub(super) name: Arc<str>,
     /// Alerts delivered.
     pub delivered: IntCounter,
     /// Attempts that failed and were tried again.
@@ -97,4 +98,21 @@ pub struct HandlerMetrics {
     pub latency: Histogram,
     /// Alerts waiting.
     pub pending: IntGauge,
+    pub(super) memory: IntGaugeVec,
+    pub(super) state: IntGaugeVec,
+    pub(super) limited: IntCounterVec,
+}
+
+impl HandlerMetrics {
+    /// What a handler's own instance holds now, in bytes: only one that is measured has these series.
+    pub fn holds(&self, memory: usize, state: usize) {
+        for (family, bytes) in [(&self.memory, memory), (&self.state, state)] {
+            family.with_label_values(&[&*self.name]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts `more` of `what` went over a limit.
+    pub fn limited(&self, what: &'static str, more: u64) {
+        self.limited.with_label_values(&[&*self.name, what]).inc_by(more);
+    }
 }

@@ -84,7 +84,7 @@ pub const TABLE: &[Definition] = &[
         "dsengine_alerts_total",
         C,
         &["source", "rule", "outcome"],
-        "Alerts by outcome: raised = accepted + suppressed + refused, accepted = delivered + failed + still pending.",
+        "Alerts by outcome: raised + recovered = delivered + failed + suppressed + refused + still pending.",
     ),
     row(
         "dsengine_alert_deliveries_total",
@@ -97,6 +97,26 @@ pub const TABLE: &[Definition] = &[
         H,
         &["handler"],
         "From the capture of the frame to the delivery of its alert.",
+    ),
+    row(
+        "dsengine_alert_undelivered_total",
+        C,
+        &["reason"],
+        "Deliveries that do not happen, one per alert and handler: given_up, queue_full, journal_full, handler_removed.",
+    ),
+    row(
+        "dsengine_alert_commands_total",
+        C,
+        &["outcome"],
+        "What handlers asked of the engine: taken, or refused as queue_full, too_large, closed.",
+    ),
+    row("dsengine_handler_memory_bytes", G, &["handler"], "Memory of a scripted handler's instance."),
+    row("dsengine_handler_state_bytes", G, &["handler"], "State that the host keeps for a scripted handler."),
+    row(
+        "dsengine_handler_limited_total",
+        C,
+        &["handler", "what"],
+        "What went over a limit without failing the delivery: slow deliveries, log lines left out.",
     ),
     row("dsengine_alerts_pending", G, &["handler"], "Alerts accepted and waiting for the handler."),
     row("dsengine_strategy_calls_total", C, BY_SOURCE, "Frames the strategy was asked to judge."),
@@ -195,6 +215,11 @@ pub(super) struct Families {
     deliveries: IntCounterVec,
     alert_latency: HistogramVec,
     pending: IntGaugeVec,
+    undelivered: IntCounterVec,
+    handler_memory: IntGaugeVec,
+    handler_state: IntGaugeVec,
+    handler_limited: IntCounterVec,
+    commands: IntCounterVec,
     calls: IntCounterVec,
     faults: IntCounterVec,
     call_seconds: HistogramVec,
@@ -282,6 +307,11 @@ impl Metrics {
             deliveries: r.counters("dsengine_alert_deliveries_total"),
             alert_latency: r.histograms("dsengine_alert_latency_seconds", SECONDS),
             pending: r.gauges("dsengine_alerts_pending"),
+            undelivered: r.counters("dsengine_alert_undelivered_total"),
+            handler_memory: r.gauges("dsengine_handler_memory_bytes"),
+            handler_state: r.gauges("dsengine_handler_state_bytes"),
+            handler_limited: r.counters("dsengine_handler_limited_total"),
+            commands: r.counters("dsengine_alert_commands_total"),
             calls: r.counters("dsengine_strategy_calls_total"),
             faults: r.counters("dsengine_strategy_faults_total"),
             call_seconds: r.histograms("dsengine_strategy_call_seconds", CALL_SECONDS),
@@ -298,6 +328,13 @@ impl Metrics {
             inference_rejected: r.counters("dsengine_inference_rejected_total"),
             queue: r.gauges("dsengine_queue_depth"),
         };
+        // There before the first: it is seen as a rise.
+        for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
+            families.undelivered.with_label_values(&[reason]);
+        }
+        for outcome in ["taken", "queue_full", "too_large", "closed"] {
+            families.commands.with_label_values(&[outcome]);
+        }
         let process = Mutex::new(r.float_counter("process_cpu_seconds_total"));
         let process_rss = r.gauges("process_resident_memory_bytes").with_label_values(none);
         let process_fds = r.gauges("process_open_fds").with_label_values(none);
@@ -393,12 +430,42 @@ impl Metrics {
         let f = &self.families;
         let outcome = |word| f.deliveries.with_label_values(&[name, word]);
         HandlerMetrics {
+            name: name.into(),
             delivered: outcome("delivered"),
             retried: outcome("retried"),
             failed: outcome("failed"),
             latency: f.alert_latency.with_label_values(&[name]),
             pending: f.pending.with_label_values(&[name]),
+            memory: f.handler_memory.clone(),
+            state: f.handler_state.clone(),
+            limited: f.handler_limited.clone(),
         }
+    }
+
+    /// Takes a handler's series off the page. Handles that are still held count into the void.
+    pub fn remove_handler(&self, name: &str) {
+        let f = &self.families;
+        // A series that is not there is what is wanted: results are of no interest.
+        for outcome in ["delivered", "retried", "failed"] {
+            let _ = f.deliveries.remove_label_values(&[name, outcome]);
+        }
+        let _ = f.alert_latency.remove_label_values(&[name]);
+        for gauges in [&f.pending, &f.handler_memory, &f.handler_state] {
+            let _ = gauges.remove_label_values(&[name]);
+        }
+        for what in ["slow", "log_lines"] {
+            let _ = f.handler_limited.remove_label_values(&[name, what]);
+        }
+    }
+
+    /// Counts deliveries that do not happen; `reason` is one word of ours.
+    pub fn undelivered(&self, reason: &'static str, count: u64) {
+        self.families.undelivered.with_label_values(&[reason]).inc_by(count);
+    }
+
+    /// Counts a command of a handler; `outcome` is one word of ours.
+    pub fn command(&self, outcome: &'static str) {
+        self.families.commands.with_label_values(&[outcome]).inc();
     }
 
     /// The depth gauge of a queue that belongs to no single source (`inference`, `events` …).
@@ -489,7 +556,10 @@ pub(super) mod tests {
         metrics.versions("loitering").reload("ok");
         strategy.call_seconds.observe(1e-5);
         metrics.model("yolo").seconds.observe(0.03);
-        metrics.handler("console").delivered.inc();
+        let handler = metrics.handler("console");
+        handler.delivered.inc();
+        handler.holds(1, 2);
+        handler.limited("slow", 1);
         metrics.queue("inference").set(1);
         (clock, metrics)
     }

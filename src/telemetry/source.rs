@@ -50,22 +50,24 @@ impl Stage {
 pub enum AlertOutcome {
     /// A strategy raised it.
     Raised,
-    /// The policy and the store took it.
+    /// The policy and the outbox took it.
     Accepted,
     /// Held back as a duplicate.
     Suppressed,
-    /// Refused by the policy or by a full store.
+    /// Refused by the policy, or for want of room.
     Refused,
     /// Every handler has it.
     Delivered,
-    /// At least one handler gave it up.
+    /// At least one handler does not get it.
     Failed,
+    /// A former process accepted it, and not every handler had it then.
+    Recovered,
 }
 
 impl AlertOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 6] =
-        [Self::Raised, Self::Accepted, Self::Suppressed, Self::Refused, Self::Delivered, Self::Failed];
+    pub const ALL: [Self; 7] =
+        [Self::Raised, Self::Accepted, Self::Suppressed, Self::Refused, Self::Delivered, Self::Failed, Self::Recovered];
 
     /// The word used as label.
     pub fn as_str(self) -> &'static str {
@@ -76,6 +78,7 @@ impl AlertOutcome {
             Self::Refused => "refused",
             Self::Delivered => "delivered",
             Self::Failed => "failed",
+            Self::Recovered => "recovered",
         }
     }
 }

@@ -146,7 +146,7 @@ fn rename(tracks: &mut [Track], names: &mut Arc<Vec<Arc<str>>>, zones: &[Zone]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Point, Polygon, SourceId};
+    use crate::types::{Point, Polygon};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -161,18 +161,7 @@ mod tests {
             d.track_id = Some(7);
             d
         });
-        Frame {
-            source: SourceId::from("a"),
-            seq: 0,
-            pts_ns,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
-            width: 100,
-            height: 100,
-            detections: detections.into_iter().collect(),
-            tracked: false,
-            picture: None,
-        }
+        Frame { pts_ns, width: 100, height: 100, detections: detections.into_iter().collect(), ..Frame::empty("a", 0) }
     }
 
     #[test]

@@ -57,9 +57,31 @@ pub struct Frame {
     pub height: u32,
     /// What was seen so far.
     pub detections: Vec<Detection>,
+    /// Whether detections come with it: no model runs over it, though it has pixels.
+    pub detected: bool,
     /// Whether `detections` already carry the backend's own track ids (DeepStream, a detections-only scene, a
     /// trace): the engine then does not track again.
     pub tracked: bool,
     /// The pixels, where the backend has them. Without them nothing is detected: `detections` are what there is.
     pub picture: Option<Picture>,
+}
+
+impl Frame {
+    /// A frame of 1 × 1 pixels at time 0 with nothing in it, to be filled in:
+    /// `Frame { pts_ns, ..Frame::empty("door", 7) }`.
+    pub fn empty(source: impl Into<SourceId>, seq: u64) -> Self {
+        Self {
+            source: source.into(),
+            seq,
+            pts_ns: 0,
+            captured_unix_ns: 0,
+            arrived_ns: 0,
+            width: 1,
+            height: 1,
+            detections: Vec::new(),
+            detected: false,
+            tracked: false,
+            picture: None,
+        }
+    }
 }

@@ -11,10 +11,9 @@ use super::convert::{self, Lent};
 use super::program::Inner;
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
 use super::{fault, lock};
-use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
 use crate::guest::http::Wire;
 use crate::guest::{Fault, FaultKind, Home};
-use crate::strategy::Gauges;
 use crate::types::Alert;
 
 /// A component that delivers alerts.
@@ -33,7 +32,7 @@ struct Plugin {
     indices: GuestIndices,
     home: Home,
     wire: Arc<dyn Wire>,
-    tally: std::sync::Mutex<Gauges>,
+    usage: std::sync::Mutex<Usage>,
 }
 
 /// One instance that is set up.
@@ -51,7 +50,7 @@ impl WasmHandler {
         wire: Arc<dyn Wire>,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, Fault> {
-        let plugin = Arc::new(Plugin { program, indices, home, wire, tally: Default::default() });
+        let plugin = Arc::new(Plugin { program, indices, home, wire, usage: Default::default() });
         let (instance, version) = plugin.instance(0)?;
         Ok(Self { plugin, runtime, instance: Arc::new(tokio::sync::Mutex::new(Some(instance))), version })
     }
@@ -59,16 +58,6 @@ impl WasmHandler {
     /// The version it says it is.
     pub fn version(&self) -> &str {
         &self.version
-    }
-
-    /// What is measured of it, as of the end of its last delivery.
-    pub fn gauges(&self) -> Gauges {
-        let home = &self.plugin.home;
-        Gauges {
-            state_bytes: lock(&home.state).bytes(),
-            log_lines_dropped: home.log_lines_dropped(),
-            ..*lock(&self.plugin.tally)
-        }
     }
 }
 
@@ -108,9 +97,9 @@ impl Plugin {
             answer("handle-alert", exports.call_handle_alert(&mut *store, alert))
         });
         {
-            let mut tally = lock(&self.tally);
-            tally.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.home.limits.delivery.soft_cpu));
-            tally.memory_bytes = rig.look().bounds.memory;
+            let mut usage = lock(&self.usage);
+            usage.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.home.limits.delivery.soft_cpu));
+            usage.memory_bytes = rig.look().bounds.memory;
         }
         let result = match said {
             Ok(outcome) => {
@@ -139,6 +128,12 @@ impl Handler for WasmHandler {
     /// The call ends by its own limits, and goes on when it is dropped.
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let home = &self.plugin.home;
+        let state_bytes = lock(&home.state).bytes();
+        Some(Usage { state_bytes, log_lines_dropped: home.log_lines_dropped(), ..*lock(&self.plugin.usage) })
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -165,16 +165,13 @@ pub(crate) fn frame(seq: u64) -> Frame {
     let mut person = Detection::new("Fußgänger", 0, 0.9, BBox { x: 0.25, y: 0.25, width: 0.5, height: 0.5 });
     person.track_id = Some(7);
     Frame {
-        source: "gate".into(),
-        seq,
         pts_ns: seq * 1_000_000,
-        captured_unix_ns: 0,
-        arrived_ns: 0,
         width: 1280,
         height: 720,
         detections: vec![person],
         tracked: true,
         picture: Picture::from_rgb(1280, 720, vec![90; 1280 * 720 * 3]),
+        ..Frame::empty("gate", seq)
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a draft to its receivers: policy, store, delivery and every handler, with real files and real HTTP.
+//! From a draft to its receivers: policy, outbox, delivery and every handler, with real files and real HTTP.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
-use dsengine::alert::{BoxFuture, Delivery, DeliveryError, Gate, Handler, MemoryStore, Retry, Store};
+use dsengine::alert::check;
+use dsengine::alert::{BoxFuture, Delivery, DeliveryError, Gate, Handler, NoJournal, Retry};
 use dsengine::config::{AlertPlan, HandlerKind, HandlerPlan};
 use dsengine::error::Code;
 use dsengine::handlers;
@@ -49,52 +50,40 @@ fn draft(rule: &str, key: impl ToString) -> Raised {
 
 fn frame(clock: &dyn Clock, source: &str, seq: u64) -> Frame {
     Frame {
-        source: source.into(),
-        seq,
         pts_ns: seq * 33_333_333,
         captured_unix_ns: clock.unix_ns(),
         arrived_ns: clock.monotonic_ns(),
         width: 640,
         height: 360,
-        detections: vec![],
-        tracked: false,
-        picture: None,
+        ..Frame::empty(source, seq)
     }
+}
+
+/// Deliverers without a journal.
+fn start(
+    runtime: &Runtime,
+    plan: &AlertPlan,
+    handlers: &[Arc<dyn Handler>],
+    metrics: &Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+) -> Delivery {
+    let nobody = Arc::new(|_: &Arc<Alert>| {});
+    Delivery::start(runtime.handle(), Box::new(NoJournal), handlers, plan, metrics, &clock, nobody).unwrap()
 }
 
 /// An accepted alert.
 pub(crate) fn alert(key: &str) -> Arc<Alert> {
     let clock = Wall::new();
     let metrics = Metrics::new(clock.clone());
-    let mut gate = Gate::new(&plan(), &"gate".into(), MemoryStore::new(1), &[], &metrics);
+    let runtime = runtime();
+    let delivery = start(&runtime, &plan(), &[], &metrics, clock.clone());
+    let mut gate = Gate::new(&plan(), &"gate".into(), delivery.outbox(), &metrics);
     gate.raise(&draft("loitering", key), &frame(&*clock, "gate", 7)).expect("accepted")
 }
 
-/// What every handler keeps to, whatever it delivers to. `make` builds it anew with a receiver that works.
+/// Fails where a handler does not keep to the rules of its seam.
 pub(crate) fn check_handler(make: impl Fn() -> Arc<dyn Handler>) {
-    let runtime = runtime();
-    let handler = make();
-    assert!(!handler.name().is_empty());
-    assert_eq!(handler.name(), make().name(), "the name comes from the config");
-    // Any text a script may write.
-    let mut hostile = (*alert("1")).clone();
-    hostile.message = "\0\n\r\x1b[2J\u{2028}🚶\"'\\ ".repeat(2_000);
-    hostile.key = String::new();
-    for alert in [&*alert("1"), &hostile, &*alert("2")] {
-        runtime.block_on(handler.deliver(alert)).expect("a working receiver gets every alert");
-    }
-    // A delivery that is given up half-way leaves the handler usable.
-    runtime.block_on(async {
-        let alert = alert("3");
-        let mut delivery = handler.deliver(&alert);
-        let polled = std::future::poll_fn(|context| {
-            let _ = delivery.as_mut().poll(context);
-            std::task::Poll::Ready(())
-        });
-        polled.await;
-        drop(delivery);
-        handler.deliver(&alert).await.expect("works after an abandoned delivery");
-    });
+    check::check_handler(make).unwrap_or_else(|broken| panic!("{broken}"));
 }
 
 /// A delivery whose outcome the test decides.
@@ -127,14 +116,13 @@ enum Outcome {
     Panic,
 }
 
-/// Gate, store, deliverers and metrics of one source, as an engine puts them together.
+/// Gate, outbox, deliverers and metrics of one source, as an engine puts them together.
 struct Path_ {
     runtime: Runtime,
     clock: Arc<Wall>,
     metrics: Arc<Metrics>,
     gate: Gate,
     delivery: Delivery,
-    store: Arc<MemoryStore>,
 }
 
 impl Path_ {
@@ -142,12 +130,9 @@ impl Path_ {
         let runtime = runtime();
         let clock = Wall::new();
         let metrics = Metrics::new(clock.clone());
-        let store = MemoryStore::new(plan.outbox_max);
-        let as_clock: Arc<dyn Clock> = clock.clone();
-        let delivery = Delivery::start(runtime.handle(), store.clone(), handlers, plan, &metrics, &as_clock);
-        let names: Vec<Arc<str>> = handlers.iter().map(|h| h.name().into()).collect();
-        let gate = Gate::new(plan, &"gate".into(), store.clone(), &names, &metrics);
-        Self { runtime, clock, metrics, gate, delivery, store }
+        let delivery = start(&runtime, plan, handlers, &metrics, clock.clone());
+        let gate = Gate::new(plan, &"gate".into(), delivery.outbox(), &metrics);
+        Self { runtime, clock, metrics, gate, delivery }
     }
 
     fn raise(&mut self, rule: &str, key: impl ToString, seq: u64) -> Option<Arc<Alert>> {
@@ -159,10 +144,16 @@ impl Path_ {
         self.runtime.block_on(self.delivery.drain(LIMIT))
     }
 
+    /// Alerts that wait for a handler.
+    fn pending(&self, handler: &str) -> usize {
+        self.delivery.outbox().standing(handler).unwrap().pending()
+    }
+
     /// [raised, accepted, suppressed, refused, delivered, failed]
     fn counts(&self) -> [u64; 6] {
         let source = self.metrics.source(&"gate".into());
-        AlertOutcome::ALL.map(|outcome| source.alerts(outcome))
+        let [counts @ .., _recovered] = AlertOutcome::ALL.map(|outcome| source.alerts(outcome));
+        counts
     }
 }
 
@@ -288,16 +279,16 @@ fn a_hanging_handler_holds_up_neither_the_lane_nor_the_others() {
     // Many more than the hanging one's queue holds.
     for i in 0..500 {
         path.raise("r", i, i).expect("accepted, since the file has room");
-        while path.store.pending("file") >= 50 {
+        while path.pending("file") >= 50 {
             std::thread::yield_now();
         }
     }
     let until = Instant::now() + LIMIT;
-    while path.store.pending("file") > 0 && Instant::now() < until {
+    while path.pending("file") > 0 && Instant::now() < until {
         std::thread::yield_now();
     }
     let left = path.runtime.block_on(path.delivery.drain(Duration::from_millis(200)));
-    assert_eq!((left, path.store.pending("hanging"), path.store.pending("file")), (50, 50, 0));
+    assert_eq!((left, path.pending("hanging"), path.pending("file")), (50, 50, 0));
     assert_eq!(records(folder.path()).len(), 500);
     // 450 never fitted into the hanging one's queue: given up; 50 are pending with it.
     assert_eq!(path.counts(), [500, 500, 0, 0, 0, 450]);

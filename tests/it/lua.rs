@@ -88,16 +88,12 @@ pub(crate) fn car(x: f32, y: f32, confidence: f32) -> Detection {
 impl Camera {
     fn frame(&mut self, detections: Vec<Detection>) -> Frame {
         let mut frame = Frame {
-            source: SourceId::from("cam"),
-            seq: self.seq,
             pts_ns: self.seq * FRAME_NS,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
             width: 1920,
             height: 1080,
             detections,
-            tracked: false,
             picture: self.picture.clone(),
+            ..Frame::empty("cam", self.seq)
         };
         self.seq += 1;
         self.tracker.update(frame.pts_ns, &mut frame.detections);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dsengine::strategy::{Motion, Strategy, View};
 use dsengine::track::Tracks;
-use dsengine::types::{BBox, Colorimetry, Detection, Frame, Matrix, Picture, Range, SourceId};
+use dsengine::types::{BBox, Colorimetry, Detection, Frame, Matrix, Picture, Range};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
@@ -61,16 +61,11 @@ fn watch(path: &Path) -> Vec<Vec<Detection>> {
     let mut found = Vec::new();
     decode(path, |seq, picture, pts_ns| {
         let frame = Frame {
-            source: SourceId::from("clip"),
-            seq,
             pts_ns,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
             width: picture.width,
             height: picture.height,
-            detections: vec![],
-            tracked: false,
             picture: Some(picture),
+            ..Frame::empty("clip", seq)
         };
         let verdict = motion.judge(&View { frame: &frame, tracks: &tracks, zones: &[] }).unwrap();
         assert!(verdict.alerts.is_empty() && verdict.keep.is_none());

@@ -8,9 +8,10 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use dsengine::backend::scene::{Scene, SceneBackend};
+use dsengine::backend::scene::SceneBackend;
 use dsengine::backend::{Backend, Flow, Sink, SourceEvent, SourceState};
 use dsengine::config::{Input, RetryPlan, SourcePlan};
+use dsengine::scene::Scene;
 use dsengine::types::{Clock, Frame, SourceId};
 
 /// Longest wait for anything in these tests.
@@ -87,22 +88,25 @@ struct Log {
     dropped: BTreeMap<&'static str, u64>,
 }
 
-/// Collects per source until `ends` sources have stopped.
+/// Collects per source until `ends` sources have ended.
 fn collect(seen: &Receiver<Seen>, ends: usize) -> BTreeMap<String, Log> {
+    collect_until(seen, ends, |event| matches!(event, SourceEvent::Ended))
+}
+
+/// Collects per source until `last` was true of `ends` events.
+fn collect_until(seen: &Receiver<Seen>, ends: usize, last: impl Fn(&SourceEvent) -> bool) -> BTreeMap<String, Log> {
     let mut logs: BTreeMap<String, Log> = BTreeMap::new();
-    let mut stopped = 0;
-    while stopped < ends {
+    let mut ended = 0;
+    while ended < ends {
         match seen.recv_timeout(PATIENCE).expect("sources come to their end") {
             Seen::Frame(frame, thread) => {
                 logs.entry(frame.source.to_string()).or_default().frames.push((frame, thread));
             }
             Seen::Event(source, event) => {
                 let log = logs.entry(source.to_string()).or_default();
+                ended += usize::from(last(&event));
                 match event {
-                    SourceEvent::State(state) => {
-                        stopped += usize::from(state == SourceState::Stopped);
-                        log.events.push(state.as_str().into());
-                    }
+                    SourceEvent::State(state) => log.events.push(state.as_str().into()),
                     SourceEvent::Ended => log.events.push("ended".into()),
                     SourceEvent::Dropped { reason, count } => *log.dropped.entry(reason).or_default() += count,
                     other => log.events.push(format!("{other:?}")),
@@ -125,7 +129,7 @@ fn a_scene_with_pixels_delivers_every_frame_once_and_in_order() {
         assert_eq!((frame.seq, frame.pts_ns), (i as u64, scene.pts_ns(i as u64)));
         assert!(frame.picture.is_some() && !frame.tracked && frame.detections.is_empty());
     }
-    assert_eq!(log.events, ["connecting", "running", "ended", "stopped"]);
+    assert_eq!(log.events, ["connecting", "running", "stopped", "ended"]);
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn detections_only_sources_share_one_thread_and_arrive_tracked_without_pixels() 
         assert_eq!(log.frames.len() as u64, scene.frames());
         assert!(log.frames.iter().enumerate().all(|(i, (f, _))| f.seq == i as u64 && f.tracked && f.picture.is_none()));
         assert_eq!(log.frames[150].0.detections, scene.detections(150));
-        assert_eq!(log.events, ["connecting", "running", "ended", "stopped"]);
+        assert_eq!(log.events, ["connecting", "running", "stopped", "ended"]);
     }
 }
 
@@ -213,7 +217,7 @@ fn a_scene_that_repeats_goes_on_with_new_objects_on_the_same_paths() {
     assert_eq!(ids.len(), 3 * at(0).len(), "an object of another round is another object");
     // Nobody takes what it still delivers.
     drop(seen);
-    backend.remove_source(&endless.id);
+    backend.remove_source(&endless.id, Duration::from_secs(3));
 }
 
 #[test]
@@ -224,9 +228,10 @@ fn a_removed_source_delivers_nothing_more_and_its_name_is_free_again() {
         let live = plan("cam", "empty", pixels, true);
         backend.add_source(&live, sink.clone()).unwrap();
         assert!(backend.add_source(&live, sink.clone()).is_err(), "the name is taken");
-        backend.remove_source(&"cam".into());
-        backend.remove_source(&"nobody".into());
-        let log = collect(&seen, 1).remove("cam").unwrap();
+        backend.remove_source(&"cam".into(), Duration::from_secs(3));
+        backend.remove_source(&"nobody".into(), Duration::from_secs(3));
+        let stopped = |event: &SourceEvent| matches!(event, SourceEvent::State(SourceState::Stopped));
+        let log = collect_until(&seen, 1, stopped).remove("cam").unwrap();
         assert_eq!(log.events.last().unwrap(), "stopped");
         backend.add_source(&plan("cam", "empty", pixels, false), sink).unwrap();
         let log = collect(&seen, 1).remove("cam").unwrap();

@@ -54,16 +54,12 @@ fn frames() -> Vec<(Frame, Tracks)> {
         let colorimetry = Colorimetry { matrix: Matrix::Bt709, range: Range::Limited };
         let picture = Picture::from_i420(64, 64, colorimetry, [luma, vec![128; 32 * 32], vec![128; 32 * 32]]);
         let mut frame = Frame {
-            source: SourceId::from("cam"),
-            seq,
             pts_ns: seq * FRAME_NS,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
             width: 64,
             height: 64,
             detections: people,
-            tracked: false,
             picture,
+            ..Frame::empty("cam", seq)
         };
         tracker.update(frame.pts_ns, &mut frame.detections);
         tracks.observe(&frame, &zones());

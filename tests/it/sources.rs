@@ -259,7 +259,7 @@ fn a_live_source_stamps_arrival_and_stops_when_taken_away() {
     assert!(story.frames.windows(2).all(|w| w[0].1 < w[1].1 && w[0].0 < w[1].0));
     assert!(story.frames[9].1 <= clock.monotonic_ns() && story.frames[9].1 > 0);
     let before = clock.monotonic_ns();
-    backend.remove_source(&"cam".into());
+    backend.remove_source(&"cam".into(), Duration::from_secs(3));
     assert!(clock.monotonic_ns() - before < 3 * S, "removing does not wait until the limit of 3 s");
     let story = sink.story("cam");
     assert_eq!(story.states().last(), Some(&SourceState::Stopped));
@@ -491,7 +491,7 @@ fn no_cut_file_crashes_or_stays_silent() {
                 Some(why) if why.contains("for 4.0 s") => stalled += 1,
                 Some(_) => broken += 1,
             }
-            backend.remove_source(&id.into());
+            backend.remove_source(&id.into(), Duration::from_secs(3));
             sink.forget(id);
             std::fs::remove_file(path).unwrap();
         }
@@ -538,7 +538,7 @@ fn adding_and_removing_leaves_no_thread_and_no_descriptor_behind() {
         };
         backend.add_source(&plan(&id, input), sink.clone()).unwrap();
         sink.wait(&id, MINUTE, |s| s.frames.len() >= 3 || s.over() || s.events.len() >= 3);
-        backend.remove_source(&id.as_str().into());
+        backend.remove_source(&id.as_str().into(), Duration::from_secs(3));
         // A picture holds the decoder's buffer pool, and that holds descriptors.
         sink.forget(&id);
     };

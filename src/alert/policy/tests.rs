@@ -23,16 +23,11 @@ pub(crate) fn draft(rule: &str, key: &str) -> Raised {
 
 pub(crate) fn frame(source: &str, seq: u64, second: f64) -> Frame {
     Frame {
-        source: source.into(),
-        seq,
         pts_ns: (second * 1e9) as u64,
         captured_unix_ns: 1_700_000_000_000_000_000 + (second * 1e9) as u64,
-        arrived_ns: 0,
         width: 640,
         height: 360,
-        detections: vec![],
-        tracked: false,
-        picture: None,
+        ..Frame::empty(source, seq)
     }
 }
 

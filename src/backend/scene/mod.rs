@@ -1,224 +1,165 @@
-//! Scripted scenes: a street of persons, bicycles and cars from a small YAML, rendered in pure Rust.
+//! Scenes behind the Backend seam: one thread per source with pixels, one thread for all sources without.
 //!
-//! A scene is the source that needs no camera and whose truth is known: the same seed gives the same bytes on
-//! every machine (`math` avoids the platform's sine), any frame can be had without the ones before it, and
-//! the ground truth comes from the very pixels that each object still owns after all painting. [`SceneBackend`]
-//! plays scenes behind the Backend seam, with pixels or as detections only; [`export_training`] feeds the same
-//! renderer to the training of our own model. Shipped scenes lie in `scenes/`.
-//!
-//! Read on in `script` (what the YAML says), `stage` (how a frame is painted), `source` (how scenes are played).
+//! The shared thread is the shape in which hardware pipelines deliver: many sources, one caller, frames already
+//! detected and tracked. A sink that waits for room (a finite source loses nothing) holds up that one thread and
+//! so every other source on it: finite ones come later, live ones count what became late meanwhile.
 
-mod bicycle;
-mod camera;
-mod canvas;
-mod car;
-mod export;
-mod ground;
-mod i420;
-mod math;
-mod path;
-mod person;
 mod player;
-mod props;
-mod random;
-mod script;
-mod source;
-mod stage;
 
-use std::fs::File;
-use std::io::Read;
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-pub use export::{export_scene, export_training};
-pub use random::Domain;
-pub use source::SceneBackend;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
+use self::player::{Player, Step};
+use crate::backend::change::{self, Change};
+use crate::backend::{Backend, Outlet, Sink, SourceState};
+use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
-use crate::types::{BBox, Detection, Picture, Point, Polygon, Zone};
-use script::Script;
-use stage::Stage;
+use crate::own::{Stop, Thread};
+use crate::scene::{Scene, Stages};
+use crate::types::{Clock, SourceId};
 
-/// The scenes inside the program, by name.
-const SHIPPED: &[(&str, &str)] = &[
-    ("street", include_str!("../../../scenes/street.yaml")),
-    ("crossing", include_str!("../../../scenes/crossing.yaml")),
-    ("empty", include_str!("../../../scenes/empty.yaml")),
-];
+/// Sources that can wait to be taken up by the shared thread.
+const ADDED_MAX: usize = 64;
+/// How long a source waits to be taken up by a shared thread that is inside a sink.
+const ADD_MAX: Duration = Duration::from_secs(2);
 
-/// A longer script is refused.
-const SCRIPT_BYTES_MAX: u64 = 1 << 20;
-
-/// Labels of scene objects, in the order of their class ids.
-pub const LABELS: [&str; 3] = ["person", "bicycle", "car"];
-
-/// What really is in a frame: one object, as far as it can be seen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Truth {
-    /// The object's number, from 1, the same in every frame. A bicycle and its rider are two objects.
-    pub object: u64,
-    /// What it is.
-    pub label: Arc<str>,
-    /// Index into [`LABELS`].
-    pub class_id: u32,
-    /// The box of its visible pixels, 0..1 of the picture.
-    pub bbox: BBox,
-    /// Share of its pixels inside the picture that something nearer hides, 0..1.
-    pub occluded: f32,
-    /// Share of its box that lies outside the picture, 0..1.
-    pub truncated: f32,
-    /// Pixels that can be seen.
-    pub pixels: u32,
+/// Plays [`Scene`]s.
+pub struct SceneBackend {
+    clock: Arc<dyn Clock>,
+    sources: BTreeMap<SourceId, Playing>,
+    /// Where sources without pixels are played.
+    shared: Option<(Sender<Player>, Thread)>,
+    /// Shared by sources with the same script.
+    stages: Stages,
 }
 
-/// A scene ready to be played. Cheap to clone; frames are a pure function of the script, the seed and the index.
-#[derive(Debug, Clone)]
-pub struct Scene {
-    name: Arc<str>,
-    stage: Arc<Stage>,
+/// The owner's side of a source.
+struct Playing {
+    outlet: Arc<Outlet>,
+    change: Arc<Change>,
+    /// A source with pixels has its own.
+    thread: Option<Thread>,
 }
 
-impl Scene {
-    /// Loads a shipped scene by its name, or a YAML file by its path.
-    ///
-    /// # Errors
-    /// When there is neither, or the script makes no sense.
-    pub fn load(name_or_path: &str) -> Result<Self, Error> {
-        if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-            return Self::parse(text, name);
+impl SceneBackend {
+    /// A backend without sources; live scenes are paced and stamped by `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, sources: BTreeMap::new(), shared: None, stages: Stages::default() }
+    }
+
+    fn play_together(&mut self, player: Player) -> Result<(), Error> {
+        let (queue, _) = match &mut self.shared {
+            Some(shared) => shared,
+            empty => {
+                let (queue, added) = bounded(ADDED_MAX);
+                let thread = start("scene-tracked", move |stop| play_together(&added, &stop))?;
+                empty.insert((queue, thread))
+            }
+        };
+        let id = player.outlet.id().clone();
+        queue.send_timeout(player, ADD_MAX).map_err(|_| {
+            Error::new(Code::Source, format!("source `{id}` cannot start: {ADDED_MAX} scenes are waiting to start"))
+                .hint("the engine takes frames too slowly; start fewer detections-only scenes at once")
+        })
+    }
+}
+
+fn start(name: &str, run: impl FnOnce(Stop) + Send + 'static) -> Result<Thread, Error> {
+    Thread::start(name, run).map_err(|e| Error::new(Code::Source, format!("cannot start a thread for {name}: {e}")))
+}
+
+impl Backend for SceneBackend {
+    fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
+        let Input::Scene { name, pixels, seed, live } = &plan.input else {
+            return Err(Error::new(Code::Source, format!("source `{}` is no scene", plan.id)));
+        };
+        if self.sources.get(&plan.id).is_some_and(|playing| !playing.outlet.closed()) {
+            return Err(change::running(&plan.id));
         }
-        let mut text = String::new();
-        let read = File::open(name_or_path).and_then(|file| file.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text));
-        read.map_err(|e| {
-            let shipped: Vec<&str> = Self::shipped().collect();
-            Error::new(Code::Source, format!("there is no scene `{name_or_path}`: {e}"))
-                .hint(format!("shipped scenes are {}; anything else is the path of a YAML file", shipped.join(", ")))
-        })?;
-        if text.len() as u64 > SCRIPT_BYTES_MAX {
-            return Err(Error::new(
-                Code::Source,
-                format!("scene `{name_or_path}` is longer than {SCRIPT_BYTES_MAX} bytes"),
-            ));
+        let mut scene = Scene::load(name)?;
+        if let Some(seed) = seed {
+            scene = scene.with_seed(*seed);
         }
-        Self::parse(&text, name_or_path)
+        let scene = self.stages.share(scene);
+        let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
+        outlet.enter(SourceState::Connecting);
+        let shown = (scene, *pixels, *live);
+        let player = Player::new(plan, shown, Arc::clone(&outlet), Arc::clone(&change), Arc::clone(&self.clock));
+        let thread = if *pixels {
+            Some(start(&format!("scene-{}", plan.id), move |stop| play_alone(player, &stop))?)
+        } else {
+            self.play_together(player)?;
+            None
+        };
+        self.sources.insert(plan.id.clone(), Playing { outlet, change, thread });
+        Ok(())
     }
 
-    /// Reads a scene from YAML; `name` is used in errors.
-    ///
-    /// # Errors
-    /// When the script cannot be read or makes no sense.
-    pub fn parse(yaml: &str, name: &str) -> Result<Self, Error> {
-        Ok(Self::from_script(Script::parse(yaml, name)?, name))
+    fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
+        self.sources.get(&plan.id).ok_or_else(|| change::unknown(&plan.id))?.change.put(plan);
+        Ok(())
     }
 
-    /// A scene nobody wrote: objects, palettes, viewpoint, light and background drawn from `seed`.
-    pub fn random(seed: u64, domain: Domain) -> Self {
-        Self::from_script(random::script(seed, domain), "random")
+    fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
+        let Some(mut playing) = self.sources.remove(source) else { return };
+        // Closed first: a thread that is paced or shared need not notice for the source to be gone.
+        playing.outlet.stop();
+        if let Some(thread) = &mut playing.thread {
+            thread.join(deadline);
+        }
     }
 
-    /// The names of the scenes inside the program.
-    pub fn shipped() -> impl Iterator<Item = &'static str> {
-        SHIPPED.iter().map(|(name, _)| *name)
+    fn stop(&mut self, deadline: Duration) {
+        let mut sources = std::mem::take(&mut self.sources);
+        sources.values().for_each(|playing| playing.outlet.stop());
+        let mut shared = self.shared.take().map(|(_, thread)| thread);
+        Thread::join_all(sources.values_mut().filter_map(|p| p.thread.as_mut()).chain(&mut shared), deadline);
     }
+}
 
-    fn from_script(script: Script, name: &str) -> Self {
-        Self { name: name.into(), stage: Arc::new(Stage::new(script)) }
+impl Drop for SceneBackend {
+    fn drop(&mut self) {
+        self.stop(change::DROP_MAX);
     }
+}
 
-    /// The same script with another seed: other noise, texture and clothes; the same paths.
-    #[must_use]
-    pub fn with_seed(&self, seed: u64) -> Self {
-        let script = Script { seed, ..self.stage.script().clone() };
-        Self { name: self.name.clone(), stage: Arc::new(Stage::new(script)) }
+/// Plays one source until its end or until the owner stops it.
+fn play_alone(mut player: Player, stop: &Stop) {
+    while stop.pause(player.wait()) {
+        if player.step() == Step::Done {
+            return;
+        }
     }
+}
 
-    /// The same scene on a stage of `others` where one of them has the very same script, else on its own, which
-    /// joins them: what one source worked out serves all that play it.
-    fn sharing(self, others: &mut Vec<Weak<Stage>>) -> Self {
-        others.retain(|stage| stage.strong_count() > 0);
-        match others.iter().filter_map(Weak::upgrade).find(|stage| stage.script() == self.stage.script()) {
-            Some(stage) => Self { stage, ..self },
-            None => {
-                others.push(Arc::downgrade(&self.stage));
-                self
+/// Plays all sources that `added` brings, in turn, until the owner stops it.
+fn play_together(added: &Receiver<Player>, stop: &Stop) {
+    let mut players: Vec<Player> = Vec::new();
+    let mut turn = 0;
+    loop {
+        // With nothing due, wait for a new source, the end, or the next frame, whichever comes first.
+        let idle = crossbeam_channel::never();
+        let due = match players.iter().map(Player::wait).min() {
+            Some(wait) => crossbeam_channel::after(wait),
+            None => idle,
+        };
+        crossbeam_channel::select_biased! {
+            recv(stop.signal()) -> _ => return,
+            recv(added) -> player => match player {
+                Ok(player) => players.push(player),
+                Err(_) => return,
+            },
+            recv(due) -> _ => {
+                turn = (turn + 1) % players.len().max(1);
+                // Round robin: one source gives one frame, then the next that has one due.
+                let ready = (0..players.len()).map(|k| (turn + k) % players.len()).find(|&k| players[k].wait().is_zero());
+                if let Some(k) = ready && players[k].step() == Step::Done {
+                    players.swap_remove(k);
+                }
             }
         }
     }
-
-    /// Name or path it was loaded by.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Number of frames.
-    pub fn frames(&self) -> u64 {
-        self.stage.script().frames()
-    }
-
-    /// How many objects it has; they are numbered from 1.
-    fn objects(&self) -> u64 {
-        self.stage.objects()
-    }
-
-    /// Frames per second.
-    pub fn fps(&self) -> f64 {
-        f64::from(self.stage.script().fps)
-    }
-
-    /// Width and height in pixels.
-    pub fn size(&self) -> (u32, u32) {
-        (self.stage.script().width, self.stage.script().height)
-    }
-
-    /// Presentation time of frame `index`, nanoseconds.
-    pub fn pts_ns(&self, index: u64) -> u64 {
-        (index as f64 * 1e9 / self.fps()).round() as u64
-    }
-
-    /// The zones that the script suggests.
-    pub fn zones(&self) -> Vec<Zone> {
-        let zones = self.stage.script().zones.iter();
-        zones
-            .filter_map(|z| {
-                let points = z.polygon.iter().map(|&[x, y]| Point { x, y }).collect();
-                Some(Zone { name: z.name.clone(), polygon: Polygon::new(points)? })
-            })
-            .collect()
-    }
-
-    /// Frame `index` as I420 (BT.709, limited range) with its truth.
-    pub fn frame(&self, index: u64) -> (Picture, Vec<Truth>) {
-        self.stage.frame(index)
-    }
-
-    /// The truth of frame `index`, without painting colours.
-    pub fn truth(&self, index: u64) -> Vec<Truth> {
-        self.stage.truth(index)
-    }
-
-    /// The truth of frame `index` as tracked detections: what a perfect detector and tracker would say of what
-    /// can be seen. Objects hidden by more than [`HIDDEN_SHARE_MAX`], outside the picture by more than
-    /// [`OUTSIDE_SHARE_MAX`] or lower than [`LOW_PIXELS`] are left out; the confidence is 1 less half of the hidden
-    /// share.
-    pub fn detections(&self, index: u64) -> Vec<Detection> {
-        let height = self.size().1 as f32;
-        let seen = self.truth(index).into_iter();
-        seen.filter(|t| t.occluded <= HIDDEN_SHARE_MAX && t.truncated <= OUTSIDE_SHARE_MAX)
-            .filter(|t| t.bbox.height * height >= LOW_PIXELS)
-            .map(|t| {
-                let mut d = Detection::new(t.label, t.class_id, 1.0 - t.occluded * 0.5, t.bbox);
-                d.track_id = Some(t.object);
-                d
-            })
-            .collect()
-    }
 }
-
-/// An object hidden by more than this share is no detection.
-pub const HIDDEN_SHARE_MAX: f32 = 0.7;
-/// An object that lies outside the picture by more than this share is no detection.
-pub const OUTSIDE_SHARE_MAX: f32 = 0.8;
-/// An object lower than this, in pixels, is no detection.
-pub const LOW_PIXELS: f32 = 12.0;
-
-#[cfg(test)]
-mod tests;

@@ -1,36 +1,17 @@
 //! One source's playing: which frame comes next, when it is due, and what is left out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::Scene;
+use crate::backend::change::Change;
 use crate::backend::pace::{Pace, Pick};
-use crate::backend::{Flow, Sink, SourceEvent, SourceState};
+use crate::backend::{Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
-use crate::types::{Clock, Frame, SourceId};
+use crate::scene::Scene;
+use crate::types::{Clock, Frame};
 
 /// Longest wait before the clock is looked at again; a clock that jumps is noticed within this time.
 const WAIT_MAX: Duration = Duration::from_millis(100);
-
-/// What a source and its owner tell each other without a queue.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    /// Set by the owner: deliver nothing more.
-    pub(super) cancelled: AtomicBool,
-    /// Set by the player: it delivers nothing more.
-    pub(super) done: AtomicBool,
-}
-
-impl Signals {
-    /// Takes the source away and says so, without waiting for the thread that plays it to notice.
-    pub(super) fn stop(&self, source: &SourceId, sink: &dyn Sink) {
-        self.cancelled.store(true, Ordering::Release);
-        if !self.done.swap(true, Ordering::AcqRel) {
-            sink.event(source, SourceEvent::State(SourceState::Stopped));
-        }
-    }
-}
 
 /// Whether a player has more to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +21,9 @@ pub(super) enum Step {
 }
 
 pub(super) struct Player {
-    pub(super) id: SourceId,
-    pub(super) signals: Arc<Signals>,
+    pub(super) outlet: Arc<Outlet>,
+    change: Arc<Change>,
     scene: Scene,
-    sink: Arc<dyn Sink>,
     clock: Arc<dyn Clock>,
     pixels: bool,
     /// Frames are dropped when late.
@@ -61,16 +41,15 @@ pub(super) struct Player {
 impl Player {
     pub(super) fn new(
         plan: &SourcePlan,
-        scene: Scene,
-        (pixels, live): (bool, bool),
-        sink: Arc<dyn Sink>,
+        (scene, pixels, live): (Scene, bool, bool),
+        outlet: Arc<Outlet>,
+        change: Arc<Change>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            id: plan.id.clone(),
-            signals: Arc::default(),
+            outlet,
+            change,
             scene,
-            sink,
             clock,
             pixels,
             live,
@@ -99,36 +78,36 @@ impl Player {
 
     /// Delivers the next frame if it is due. Blocks where the sink does.
     pub(super) fn step(&mut self) -> Step {
-        if self.signals.cancelled.load(Ordering::Acquire) {
-            return self.stopped();
+        if self.outlet.closed() {
+            return Step::Done;
+        }
+        if let Some(plan) = self.change.take() {
+            self.pace.change(&plan);
         }
         if self.started.is_none() {
             self.started = Some((self.clock.monotonic_ns(), self.clock.unix_ns()));
-            self.sink.event(&self.id, SourceEvent::State(SourceState::Running));
+            self.outlet.enter(SourceState::Running);
         }
         if !self.due() {
             return Step::More;
         }
         self.drop_late();
         if self.next >= self.last() {
-            self.sink.event(&self.id, SourceEvent::Ended);
-            return self.stopped();
+            self.outlet.end();
+            return Step::Done;
         }
         let index = self.next;
         self.next += 1;
         if !self.wanted(index) {
             return Step::More;
         }
-        match self.sink.frame(self.frame(index)) {
+        match self.outlet.frame(self.frame(index)) {
             Flow::Continue => Step::More,
-            Flow::Stop => self.stopped(),
+            Flow::Stop => {
+                self.outlet.stop();
+                Step::Done
+            }
         }
-    }
-
-    /// Says that nothing more comes.
-    pub(super) fn stopped(&mut self) -> Step {
-        self.signals.stop(&self.id, &*self.sink);
-        Step::Done
     }
 
     /// How many frames there are in all.
@@ -142,7 +121,7 @@ impl Player {
         let elapsed = self.clock.monotonic_ns().saturating_sub(start) as f64 / 1e9;
         let current = ((elapsed * self.scene.fps() + 1e-6) as u64).min(self.last());
         if current > self.next {
-            self.sink.event(&self.id, SourceEvent::Dropped { reason: "late", count: current - self.next });
+            self.outlet.dropped("late", current - self.next);
             self.next = current;
         }
     }
@@ -153,7 +132,7 @@ impl Player {
             Pick::Take => true,
             Pick::NotEvery => false,
             Pick::OverRate => {
-                self.sink.event(&self.id, SourceEvent::Dropped { reason: "fps", count: 1 });
+                self.outlet.dropped("fps", 1);
                 false
             }
         }
@@ -174,16 +153,16 @@ impl Player {
         let pts = self.scene.pts_ns(index);
         let wall = self.started.map_or(0, |(_, unix)| unix);
         Frame {
-            source: self.id.clone(),
-            seq: index,
             pts_ns: if self.live { now } else { pts },
             captured_unix_ns: if self.live { self.clock.unix_ns() } else { wall + pts },
             arrived_ns: now,
             width,
             height,
             detections,
+            detected: !self.pixels,
             tracked: !self.pixels,
             picture,
+            ..Frame::empty(self.outlet.id().clone(), index)
         }
     }
 }

@@ -98,16 +98,14 @@ impl Record {
             detection
         });
         Frame {
+            detected: true,
             tracked,
             detections: detections.collect(),
-            source: self.source,
-            seq: self.seq,
             pts_ns: self.pts_ns,
             captured_unix_ns: start_unix_ns + self.pts_ns,
-            arrived_ns: 0,
             width: self.width,
             height: self.height,
-            picture: None,
+            ..Frame::empty(self.source, self.seq)
         }
     }
 }
@@ -121,16 +119,13 @@ mod tests {
         let mut detection = Detection::new("person", 0, 0.5, BBox { x: 0.1, y: 0.2, width: 0.3, height: 0.4 });
         detection.track_id = Some(7);
         let frame = Frame {
-            source: SourceId::from("door"),
-            seq: 5,
             pts_ns: 200_000_000,
             captured_unix_ns: 1_000_200_000_000,
             arrived_ns: 3,
             width: 640,
             height: 360,
             detections: vec![detection],
-            tracked: false,
-            picture: None,
+            ..Frame::empty("door", 5)
         };
         let header = Header {
             format: FORMAT,

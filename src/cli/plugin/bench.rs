@@ -10,7 +10,7 @@ use dsengine::error::{Code, Error};
 use dsengine::guest::Limits;
 use dsengine::strategy::{View, apply};
 use dsengine::track::Tracks;
-use dsengine::types::{BBox, Clock as _, Detection, Frame, Point, Polygon, SourceId, Zone};
+use dsengine::types::{BBox, Clock as _, Detection, Frame, Point, Polygon, Zone};
 use serde_json::json;
 
 use super::module::{Language, Module, Seat, given, guests};
@@ -209,16 +209,12 @@ fn made_up() -> Vec<Frame> {
             Detection { track_id: Some(i as u64 + 1), ..Detection::new(label, class_id, confidence, bbox) }
         });
         Frame {
-            source: SourceId::from("bench"),
-            seq: seq as u64,
             pts_ns: seq as u64 * FRAME_NS,
-            captured_unix_ns: 0,
-            arrived_ns: 0,
             width: 1920,
             height: 1080,
             detections: detections.collect(),
             tracked: true,
-            picture: None,
+            ..Frame::empty("bench", seq as u64)
         }
     };
     (0..250).map(frame).collect()

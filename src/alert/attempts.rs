@@ -1,0 +1,83 @@
+//! Attempts at something that may fail for a while: what is wrong with it now, and for how long.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::telemetry::redact;
+
+/// How long attempts fail before it is a problem: a receiver that restarts is none.
+const FAILING_NS: u64 = 5_000_000_000;
+/// How long one attempt takes before it is a problem.
+pub(super) const SILENT_NS: u64 = 30_000_000_000;
+
+/// Written by whoever attempts, read by whoever asks.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(Mutex<Now>);
+
+#[derive(Debug, Default)]
+struct Now {
+    /// When the attempt under way began.
+    began_ns: Option<u64>,
+    /// What has failed since the last success.
+    failed: Option<Failed>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    since_ns: u64,
+    error: String,
+    given_up: bool,
+}
+
+/// What keeps a handler or the journal from working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// For how long.
+    pub for_ns: u64,
+    /// The newest error, secrets redacted.
+    pub error: String,
+    /// Whether it is more than a passing failure: an alert was given up, or it goes on for long.
+    pub lasts: bool,
+}
+
+impl Attempts {
+    fn now(&self) -> MutexGuard<'_, Now> {
+        // Plain values: a panic elsewhere leaves nothing half-done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begin(&self, now_ns: u64) {
+        self.now().began_ns = Some(now_ns);
+    }
+
+    pub(super) fn succeed(&self) {
+        *self.now() = Now::default();
+    }
+
+    /// Forgets former failures; an attempt under way goes on.
+    pub(super) fn forget(&self) {
+        self.now().failed = None;
+    }
+
+    /// The attempt failed; `given_up` when it was the last of its alert.
+    pub(super) fn fail(&self, error: &str, given_up: bool, now_ns: u64) {
+        let mut now = self.now();
+        now.began_ns = None;
+        let failed =
+            now.failed.get_or_insert_with(|| Failed { since_ns: now_ns, error: String::new(), given_up: false });
+        failed.error = redact(error).into_owned();
+        failed.given_up |= given_up;
+    }
+
+    /// What is wrong at `now_ns`; nothing after a success.
+    pub(super) fn trouble(&self, now_ns: u64) -> Option<Trouble> {
+        let now = self.now();
+        if let Some(failed) = &now.failed {
+            let for_ns = now_ns.saturating_sub(failed.since_ns);
+            let lasts = failed.given_up || for_ns >= FAILING_NS;
+            return Some(Trouble { for_ns, error: failed.error.clone(), lasts });
+        }
+        let for_ns = now_ns.saturating_sub(now.began_ns?);
+        let error = format!("no answer for {} s", for_ns / 1_000_000_000);
+        (for_ns >= SILENT_NS).then_some(Trouble { for_ns, error, lasts: true })
+    }
+}

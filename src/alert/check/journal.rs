@@ -1,0 +1,186 @@
+//! What every journal keeps to, whatever it writes to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{alert, rule};
+use crate::alert::{Entry, Journal, JournalError, Pending, Settlement};
+use crate::types::{Alert, AlertId};
+
+/// Alerts of the long run.
+const ALERTS: u64 = 300;
+/// Entries per batch of the long run: no divisor of what each alert brings.
+const BATCH: usize = 7;
+
+/// Checks a journal. `make` gives a new, empty medium each time, as the function that opens a journal over it; that is
+/// called again after each end of a journal. Journals end by being dropped, or uncleanly, which here is never at all
+/// (`std::mem::forget`): one that locks its medium against a second opening in the same process cannot be checked so.
+///
+/// # Errors
+/// The rule that it does not keep.
+pub fn check_journal<J, Open>(make: impl Fn() -> Open) -> Result<(), String>
+where
+    J: Journal,
+    Open: Fn() -> Result<J, JournalError>,
+{
+    for (name, check) in [
+        ("a new medium", empty as fn(&Open) -> Result<(), String>),
+        ("order and handlers", order),
+        ("what is settled", settled),
+        ("what is written twice", twice),
+        ("any text", hostile),
+        ("many batches", long),
+    ] {
+        check(&make()).map_err(|what| format!("{name}: {what}"))?;
+    }
+    Ok(())
+}
+
+fn accepted(alert: &Arc<Alert>, handlers: &[&str]) -> Entry {
+    Entry::Accepted { alert: alert.clone(), handlers: handlers.iter().map(|name| Arc::from(*name)).collect() }
+}
+
+fn settlement(id: &AlertId, handler: &str, how: Settlement) -> Entry {
+    Entry::Settled { id: id.clone(), handler: handler.into(), how }
+}
+
+fn pending(alert: &Arc<Alert>, handlers: &[&str], failed: bool) -> Pending {
+    Pending { alert: alert.clone(), handlers: handlers.iter().map(|name| Arc::from(*name)).collect(), failed }
+}
+
+fn recover<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(J, Vec<Pending>), String> {
+    let mut journal = open().map_err(|e| format!("it cannot be opened: {e}"))?;
+    let found = journal.recover().map_err(|e| format!("it cannot recover: {e}"))?;
+    Ok((journal, found))
+}
+
+/// Writes `batches`, ends the journal, cleanly or not, and finds what a next one recovers.
+fn after<J: Journal>(
+    open: &impl Fn() -> Result<J, JournalError>,
+    batches: &[&[Entry]],
+    clean: bool,
+) -> Result<Vec<Pending>, String> {
+    let (mut journal, _) = recover(open)?;
+    for batch in batches {
+        journal.write(batch).map_err(|e| format!("a working medium is not written: {e}"))?;
+    }
+    if !clean {
+        std::mem::forget(journal);
+    }
+    Ok(recover(open)?.1)
+}
+
+fn same(found: &[Pending], want: &[Pending]) -> Result<(), String> {
+    rule(found == want, &format!("recovers {} instead of {}", shown(found), shown(want)))
+}
+
+fn shown(pending: &[Pending]) -> String {
+    let one = |p: &Pending| format!("{}→{:?}{}", p.alert.seq, p.handlers, if p.failed { " failed" } else { "" });
+    let most = pending.iter().take(10).map(one).collect::<Vec<_>>().join(", ");
+    format!("{} [{most}]", pending.len())
+}
+
+fn empty<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
+    same(&recover(open)?.1, &[])?;
+    same(&after(open, &[&[]], true)?, &[])
+}
+
+fn order<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
+    // Neither by time nor by id: by acceptance.
+    let [a, b, c] = [5, 2, 9].map(|number| alert(number, "m"));
+    let first = [accepted(&a, &["x", "y"]), accepted(&b, &["y"])];
+    let found = after(open, &[&first], false)?;
+    same(&found, &[pending(&a, &["x", "y"], false), pending(&b, &["y"], false)])?;
+    let found = after(open, &[&[accepted(&c, &["z", "x"])]], true)?;
+    same(&found, &[pending(&a, &["x", "y"], false), pending(&b, &["y"], false), pending(&c, &["z", "x"], false)])
+}
+
+fn settled<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
+    let [a, b, c, d] = [1, 2, 3, 4].map(|number| alert(number, "m"));
+    let batch = [
+        accepted(&a, &["x", "y"]),
+        settlement(&a.id, "x", Settlement::QueueFull),
+        accepted(&b, &["x", "y"]),
+        accepted(&c, &["x"]),
+        // Nobody to wait for.
+        accepted(&d, &[]),
+    ];
+    let next = [settlement(&b.id, "y", Settlement::Delivered), settlement(&c.id, "x", Settlement::GivenUp)];
+    let found = after(open, &[&batch, &next], false)?;
+    same(&found, &[pending(&a, &["y"], true), pending(&b, &["x"], false)])?;
+    // By a later process, and for an alert that nobody knows.
+    let last = [
+        settlement(&a.id, "y", Settlement::Delivered),
+        settlement(&alert(99, "m").id, "x", Settlement::Delivered),
+        settlement(&b.id, "x", Settlement::HandlerRemoved),
+    ];
+    same(&after(open, &[&last], true)?, &[])
+}
+
+fn twice<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
+    let [a, b] = [1, 2].map(|number| alert(number, "m"));
+    let batch = [accepted(&a, &["x", "y"]), settlement(&a.id, "x", Settlement::Delivered), accepted(&b, &["x"])];
+    let done = [settlement(&b.id, "x", Settlement::Delivered)];
+    let found = after(open, &[&batch, &batch, &done, &done], true)?;
+    same(&found, &[pending(&a, &["y"], false)])?;
+    // A recording that is played once more.
+    let found = after(open, &[&[accepted(&b, &["x"])]], false)?;
+    same(&found, &[pending(&a, &["y"], false), pending(&b, &["x"], false)])
+}
+
+fn hostile<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
+    let text = "\0\n\r\t\x1b[2J\u{2028}🚶\"'\\{}; -- ".repeat(500);
+    let mut odd = (*alert(1, &text)).clone();
+    (odd.key, odd.rule) = (text.clone(), "r\"\n'".into());
+    let odd = Arc::new(odd);
+    let names = ["x\n\"'", "ünïcode 🚶"];
+    let found = after(open, &[&[accepted(&odd, &names)]], false)?;
+    same(&found, &[pending(&odd, &names, false)])
+}
+
+/// What is open after each of many batches, over several unclean ends.
+fn long<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
+    let handlers = ["x", "y", "z"];
+    let mut entries = Vec::new();
+    for number in 0..ALERTS {
+        let new = alert(number, "m");
+        entries.push(accepted(&new, &handlers));
+        // Settled some alerts later, by some of the handlers.
+        for (at, handler) in handlers.iter().enumerate().filter(|_| number >= 5) {
+            if (number as usize + at) % 4 != 0 {
+                let how = if number % 5 == 0 { Settlement::GivenUp } else { Settlement::Delivered };
+                entries.push(settlement(&alert(number - 5, "m").id, handler, how));
+            }
+        }
+    }
+    let mut want: BTreeMap<u64, Pending> = BTreeMap::new();
+    let (mut journal, _) = recover(open)?;
+    for (count, batch) in entries.chunks(BATCH).enumerate() {
+        journal.write(batch).map_err(|e| format!("a working medium is not written: {e}"))?;
+        batch.iter().for_each(|entry| note(&mut want, entry));
+        if count % 40 == 39 {
+            std::mem::forget(journal);
+            let (next, found) = recover(open)?;
+            journal = next;
+            same(&found, &want.values().cloned().collect::<Vec<_>>())?;
+        }
+    }
+    drop(journal);
+    same(&recover(open)?.1, &want.into_values().collect::<Vec<_>>())
+}
+
+/// The same by a map: alerts of this check are numbered in order of acceptance.
+fn note(open: &mut BTreeMap<u64, Pending>, entry: &Entry) {
+    match entry {
+        Entry::Accepted { alert, handlers } => {
+            open.insert(alert.seq, Pending { alert: alert.clone(), handlers: handlers.clone(), failed: false });
+        }
+        Entry::Settled { id, handler, how } => {
+            open.values_mut().filter(|pending| pending.alert.id == *id).for_each(|pending| {
+                pending.handlers.retain(|name| name != handler);
+                pending.failed |= *how != Settlement::Delivered;
+            });
+            open.retain(|_, pending| !pending.handlers.is_empty());
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a handler may ask of the engine: a receiver's answer that comes back (somebody pressed "acknowledge").
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use serde_json::Value as Json;
+
+use crate::telemetry::Metrics;
+use crate::types::AlertId;
+
+/// Most commands waiting for the engine, over all handlers.
+pub const COMMANDS_MAX: usize = 256;
+/// Most bytes of a [`Command::Custom`], name and value together.
+pub const COMMAND_BYTES_MAX: usize = 64 << 10;
+
+/// A command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Somebody has taken note of an alert.
+    Ack {
+        /// The alert.
+        alert: AlertId,
+    },
+    /// Anything else: a name and its value.
+    Custom(String, Json),
+}
+
+/// A command with the handler that sent it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commanded {
+    /// The handler.
+    pub handler: Arc<str>,
+    /// What it asks.
+    pub command: Command,
+}
+
+/// Why a command was not taken. Each is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandRefused {
+    /// Too many wait: try again later.
+    #[error("{COMMANDS_MAX} commands wait already")]
+    Full,
+    /// The value is too large.
+    #[error("a command holds {COMMAND_BYTES_MAX} bytes at most")]
+    TooLarge,
+    /// The handler was removed or replaced, or the engine has stopped.
+    #[error("the handler is not in use any more")]
+    Closed,
+}
+
+/// A handler's way to the engine; see [`super::Handler::attach`]. Cheap to clone, never waits.
+#[derive(Clone)]
+pub struct Commands {
+    handler: Arc<str>,
+    sender: Sender<Commanded>,
+    open: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Commands {
+    /// Hands a command to the engine.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn send(&self, command: Command) -> Result<(), CommandRefused> {
+        let sent = self.try_send(command);
+        self.metrics.command(match sent {
+            Ok(()) => "taken",
+            Err(CommandRefused::Full) => "queue_full",
+            Err(CommandRefused::TooLarge) => "too_large",
+            Err(CommandRefused::Closed) => "closed",
+        });
+        sent
+    }
+
+    fn try_send(&self, command: Command) -> Result<(), CommandRefused> {
+        if !self.open.load(Ordering::Acquire) {
+            return Err(CommandRefused::Closed);
+        }
+        if let Command::Custom(name, value) = &command
+            && name.len() + value.to_string().len() > COMMAND_BYTES_MAX
+        {
+            return Err(CommandRefused::TooLarge);
+        }
+        let commanded = Commanded { handler: self.handler.clone(), command };
+        self.sender.try_send(commanded).map_err(|error| match error {
+            TrySendError::Full(_) => CommandRefused::Full,
+            TrySendError::Disconnected(_) => CommandRefused::Closed,
+        })
+    }
+
+    /// Refuses everything from now on.
+    pub(super) fn close(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for Commands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Commands").field("handler", &self.handler).finish_non_exhaustive()
+    }
+}
+
+/// Both ends of the queue of commands.
+pub(super) struct CommandQueue {
+    sender: Sender<Commanded>,
+    receiver: Receiver<Commanded>,
+    metrics: Arc<Metrics>,
+}
+
+impl CommandQueue {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let (sender, receiver) = bounded(COMMANDS_MAX);
+        Self { sender, receiver, metrics }
+    }
+
+    pub(super) fn receiver(&self) -> Receiver<Commanded> {
+        self.receiver.clone()
+    }
+
+    /// A handler's way in.
+    pub(super) fn of(&self, handler: &Arc<str>) -> Commands {
+        let (handler, sender) = (handler.clone(), self.sender.clone());
+        Commands { handler, sender, open: Arc::new(AtomicBool::new(true)), metrics: self.metrics.clone() }
+    }
+}

@@ -1,0 +1,392 @@
+//! What the outbox holds, as plain values: no lock, no clock, no counting.
+//!
+//! An alert is *open* from its acceptance until every handler has settled it. It is *written* once its journal entry
+//! is; only then does it wait in the handlers' queues. Queues are keyed by name and ordered by acceptance.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::mem::size_of;
+use std::sync::Arc;
+
+use super::{Entry, Pending, Settlement};
+use crate::telemetry::SourceMetrics;
+use crate::types::{Alert, AlertId, Detection, SourceId, Value};
+
+/// Most bytes of alerts waiting for one handler.
+pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
+/// Most alerts waiting for the journal; beyond it new ones are refused.
+pub const UNWRITTEN_MAX: usize = 4_096;
+/// Most bytes of alerts waiting for the journal.
+pub const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
+
+/// Why an alert is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// No handler has room for it.
+    #[error("every handler's queue is full: {alerts} alerts or {bytes} bytes")]
+    Queues {
+        /// Most alerts per handler.
+        alerts: usize,
+        /// Most bytes per handler.
+        bytes: usize,
+    },
+    /// Too much waits for the journal.
+    #[error("{waiting} alerts wait to be written to the journal, which is the most")]
+    Journal {
+        /// Alerts waiting.
+        waiting: usize,
+    },
+}
+
+/// What became of an alert that was offered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It is open; these handlers had no room. `finished` where there is nobody to wait for.
+    Taken { missed: Vec<Arc<str>>, written: bool, finished: bool },
+    /// One with its id is open already.
+    Known,
+    /// There is no room.
+    Refused(NoRoom),
+}
+
+/// An alert that is not open any more.
+pub(super) struct Finished {
+    pub(super) alert: Arc<Alert>,
+    /// A handler does not get it.
+    pub(super) failed: bool,
+    /// Where its source counts; `None` for one recovered whose source is not here.
+    pub(super) series: Option<SourceMetrics>,
+}
+
+/// What a batch that is written brings.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Accepted from now on, in order.
+    pub(super) accepted: Vec<(Arc<Alert>, Option<SourceMetrics>)>,
+    pub(super) finished: Vec<Finished>,
+}
+
+pub(super) struct Ledger {
+    pub(super) alerts_max: usize,
+    pub(super) bytes_max: usize,
+    /// Whether a journal stands behind.
+    durable: bool,
+    /// Whether every handler of the configuration is there: what is open for others waits for them until then.
+    complete: bool,
+    queues: BTreeMap<Arc<str>, Queue>,
+    open: HashMap<AlertId, Open>,
+    /// Acceptances so far: the next one's number.
+    accepted: u64,
+    /// Queues so far.
+    added: u64,
+    unwritten: VecDeque<Entry>,
+    /// Entries taken to be written, until they are.
+    taken: usize,
+    /// Alerts whose entry is not written, those in a batch under way included.
+    writing: usize,
+    writing_bytes: usize,
+}
+
+struct Queue {
+    /// Written alerts, by number.
+    waiting: BTreeMap<u64, Arc<Alert>>,
+    /// Alerts it has room set aside for, waiting or not written yet.
+    held: usize,
+    bytes: usize,
+    /// It is being removed: nothing new.
+    closing: bool,
+    added: u64,
+}
+
+struct Open {
+    number: u64,
+    alert: Arc<Alert>,
+    bytes: usize,
+    handlers: Vec<Arc<str>>,
+    failed: bool,
+    written: bool,
+    series: Option<SourceMetrics>,
+}
+
+impl Queue {
+    fn hold(&mut self, open: &Open) {
+        self.held += 1;
+        self.bytes += open.bytes;
+        if open.written {
+            self.waiting.insert(open.number, open.alert.clone());
+        }
+    }
+}
+
+impl Open {
+    fn is_finished(&self) -> bool {
+        self.written && self.handlers.is_empty()
+    }
+
+    fn finish(self) -> Finished {
+        Finished { alert: self.alert, failed: self.failed, series: self.series }
+    }
+}
+
+impl Ledger {
+    pub(super) fn new(alerts_max: usize, bytes_max: usize, durable: bool) -> Self {
+        Self {
+            alerts_max,
+            bytes_max,
+            durable,
+            complete: !durable,
+            queues: BTreeMap::new(),
+            open: HashMap::new(),
+            accepted: 0,
+            added: 0,
+            unwritten: VecDeque::new(),
+            taken: 0,
+            writing: 0,
+            writing_bytes: 0,
+        }
+    }
+
+    /// Adds a handler's queue, with what waits for one of its name; `false` when there is one.
+    pub(super) fn add(&mut self, name: &Arc<str>) -> bool {
+        if self.queues.contains_key(name) {
+            return false;
+        }
+        self.added += 1;
+        let mut queue = Queue { waiting: BTreeMap::new(), held: 0, bytes: 0, closing: false, added: self.added };
+        for open in self.open.values().filter(|open| open.handlers.contains(name)) {
+            queue.hold(open);
+        }
+        self.queues.insert(name.clone(), queue);
+        true
+    }
+
+    /// Handlers with a queue, in the order in which they were added.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.queues.iter().map(|(name, queue)| (queue.added, name.clone())).collect();
+        names.sort_unstable();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// How many handlers new alerts go to.
+    pub(super) fn receivers(&self) -> usize {
+        self.queues.values().filter(|queue| !queue.closing).count()
+    }
+
+    /// Takes an alert for every handler that has room.
+    pub(super) fn offer(&mut self, alert: Arc<Alert>, series: Option<SourceMetrics>) -> Offered {
+        if self.open.contains_key(&alert.id) {
+            return Offered::Known;
+        }
+        let bytes = weight(&alert);
+        let behind = self.writing >= UNWRITTEN_MAX || self.writing_bytes + bytes > UNWRITTEN_BYTES_MAX;
+        if self.durable && behind {
+            return Offered::Refused(NoRoom::Journal { waiting: self.writing });
+        }
+        let fits = |queue: &Queue| queue.held < self.alerts_max && queue.bytes + bytes <= self.bytes_max;
+        let receivers = self.queues.iter().filter(|(_, queue)| !queue.closing);
+        let (room, full): (Vec<_>, Vec<_>) = receivers.partition(|(_, queue)| fits(queue));
+        let handlers: Vec<Arc<str>> = room.into_iter().map(|(name, _)| name.clone()).collect();
+        let missed: Vec<Arc<str>> = full.into_iter().map(|(name, _)| name.clone()).collect();
+        if handlers.is_empty() && !missed.is_empty() {
+            return Offered::Refused(NoRoom::Queues { alerts: self.alerts_max, bytes: self.bytes_max });
+        }
+        self.journal_acceptance(&alert, &handlers, &missed);
+        let written = !self.durable;
+        if !written {
+            self.writing += 1;
+            self.writing_bytes += bytes;
+        }
+        let failed = !missed.is_empty();
+        self.open(Open { number: 0, alert, bytes, handlers, failed, written, series }, missed)
+    }
+
+    fn journal_acceptance(&mut self, alert: &Arc<Alert>, handlers: &[Arc<str>], missed: &[Arc<str>]) {
+        if !self.durable {
+            return;
+        }
+        let all = handlers.iter().chain(missed).cloned().collect();
+        self.unwritten.push_back(Entry::Accepted { alert: alert.clone(), handlers: all });
+        for handler in missed {
+            let (id, handler) = (alert.id.clone(), handler.clone());
+            self.unwritten.push_back(Entry::Settled { id, handler, how: Settlement::QueueFull });
+        }
+    }
+
+    fn open(&mut self, mut open: Open, missed: Vec<Arc<str>>) -> Offered {
+        open.number = self.accepted;
+        self.accepted += 1;
+        for name in &open.handlers {
+            if let Some(queue) = self.queues.get_mut(name) {
+                queue.hold(&open);
+            }
+        }
+        let (written, finished) = (open.written, open.is_finished());
+        if !finished {
+            self.open.insert(open.alert.id.clone(), open);
+        }
+        Offered::Taken { missed, written, finished }
+    }
+
+    /// Takes back what a former process left; `false` for an alert that is open, or that nobody waits for.
+    pub(super) fn recover(&mut self, pending: Pending) -> bool {
+        let Pending { alert, handlers, failed } = pending;
+        if handlers.is_empty() || self.open.contains_key(&alert.id) {
+            return false;
+        }
+        let bytes = weight(&alert);
+        self.open(Open { number: 0, alert, bytes, handlers, failed, written: true, series: None }, Vec::new());
+        true
+    }
+
+    /// Settles what is open for handlers that are not there: how many alerts each of them misses, and those which that
+    /// settles for good.
+    pub(super) fn settle_absent(&mut self) -> (BTreeMap<Arc<str>, usize>, Vec<Finished>) {
+        self.complete = true;
+        let absent = self.open.values().flat_map(|open| &open.handlers).filter(|name| !self.queues.contains_key(*name));
+        let absent: BTreeSet<Arc<str>> = absent.cloned().collect();
+        let (mut missed, mut finished) = (BTreeMap::new(), Vec::new());
+        for name in absent {
+            let (count, settled) = self.remove(&name);
+            missed.insert(name, count);
+            finished.extend(settled);
+        }
+        (missed, finished)
+    }
+
+    /// Open alerts of `source` that count nowhere yet: they count in `series` from now on. Returns them.
+    pub(super) fn adopt(&mut self, source: &SourceId, series: &SourceMetrics) -> Vec<Arc<Alert>> {
+        let orphans = self.open.values_mut().filter(|open| open.series.is_none() && open.alert.source == *source);
+        orphans
+            .map(|open| {
+                open.series = Some(series.clone());
+                open.alert.clone()
+            })
+            .collect()
+    }
+
+    /// Oldest written alert that `handler` has not settled.
+    pub(super) fn head(&self, handler: &str) -> Option<Arc<Alert>> {
+        self.queues.get(handler)?.waiting.first_key_value().map(|(_, alert)| alert.clone())
+    }
+
+    /// `handler` has finished with an alert: `None` when it had already, or is not there.
+    pub(super) fn settle(&mut self, handler: &str, id: &AlertId, how: Settlement) -> Option<Option<Finished>> {
+        let open = self.open.get_mut(id)?;
+        let at = open.handlers.iter().position(|name| **name == *handler)?;
+        let handler = open.handlers.swap_remove(at);
+        open.failed |= how != Settlement::Delivered;
+        if let Some(queue) = self.queues.get_mut(&handler) {
+            queue.waiting.remove(&open.number);
+            queue.held -= 1;
+            queue.bytes -= open.bytes;
+        }
+        let finished = open.is_finished();
+        self.journal_settlement(id, &handler, how);
+        Some(if finished { self.open.remove(id).map(Open::finish) } else { None })
+    }
+
+    fn journal_settlement(&mut self, id: &AlertId, handler: &Arc<str>, how: Settlement) {
+        if self.durable {
+            self.unwritten.push_back(Entry::Settled { id: id.clone(), handler: handler.clone(), how });
+        }
+    }
+
+    /// Nothing new for this handler from now on.
+    pub(super) fn close(&mut self, handler: &str) {
+        if let Some(queue) = self.queues.get_mut(handler) {
+            queue.closing = true;
+        }
+    }
+
+    /// Removes a handler's queue. What it held is settled as `HandlerRemoved`: how many, and the alerts which that
+    /// settles for good.
+    pub(super) fn remove(&mut self, handler: &str) -> (usize, Vec<Finished>) {
+        if !self.complete {
+            // The start failed: what it had waits for the next one.
+            self.queues.remove(handler);
+            return (0, Vec::new());
+        }
+        let mut held: Vec<(u64, AlertId)> = self
+            .open
+            .values()
+            .filter(|open| open.handlers.iter().any(|name| **name == *handler))
+            .map(|open| (open.number, open.alert.id.clone()))
+            .collect();
+        held.sort_unstable();
+        let settled =
+            held.iter().filter_map(|(_, id)| self.settle(handler, id, Settlement::HandlerRemoved)).flatten().collect();
+        self.queues.remove(handler);
+        (held.len(), settled)
+    }
+
+    /// Takes the next entries to be written, `most` at most.
+    pub(super) fn take_unwritten(&mut self, most: usize) -> Vec<Entry> {
+        self.taken = self.unwritten.len().min(most);
+        self.unwritten.drain(..self.taken).collect()
+    }
+
+    /// These entries are written.
+    pub(super) fn written(&mut self, batch: &[Entry]) -> Written {
+        self.taken = 0;
+        let mut written = Written::default();
+        for entry in batch {
+            let Entry::Accepted { alert, .. } = entry else { continue };
+            let Some(open) = self.open.get_mut(&alert.id) else { continue };
+            open.written = true;
+            self.writing -= 1;
+            self.writing_bytes -= open.bytes;
+            for name in &open.handlers {
+                if let Some(queue) = self.queues.get_mut(name) {
+                    queue.waiting.insert(open.number, open.alert.clone());
+                }
+            }
+            written.accepted.push((open.alert.clone(), open.series.clone()));
+            if open.is_finished() {
+                written.finished.extend(self.open.remove(&alert.id).map(Open::finish));
+            }
+        }
+        written
+    }
+
+    /// Written alerts that wait for `handler`.
+    pub(super) fn pending(&self, handler: &str) -> usize {
+        self.queues.get(handler).map_or(0, |queue| queue.waiting.len())
+    }
+
+    /// Alerts that `handler` has room set aside for, written or not.
+    pub(super) fn held(&self, handler: &str) -> usize {
+        self.queues.get(handler).map_or(0, |queue| queue.held)
+    }
+
+    /// Settlements still owed, summed over the handlers.
+    pub(super) fn held_in_all(&self) -> usize {
+        self.queues.values().map(|queue| queue.held).sum()
+    }
+
+    /// Alerts that are not settled by every handler.
+    pub(super) fn open_alerts(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Entries that are not written.
+    pub(super) fn unwritten(&self) -> usize {
+        self.unwritten.len() + self.taken
+    }
+}
+
+/// Roughly the bytes that an alert takes in memory.
+fn weight(alert: &Alert) -> usize {
+    let texts = [alert.id.as_str(), &alert.rule, alert.source.as_str(), &alert.key, &alert.time, &alert.message];
+    let own = size_of::<Alert>() + texts.iter().map(|text| text.len()).sum::<usize>();
+    own + alert.detections.iter().map(detection_weight).sum::<usize>()
+}
+
+fn detection_weight(detection: &Detection) -> usize {
+    let attribute = |(name, value): (&String, &Value)| {
+        let text = if let Value::Text(text) = value { text.len() } else { 0 };
+        size_of::<String>() + size_of::<Value>() + name.len() + text
+    };
+    size_of::<Detection>() + detection.attributes.iter().map(attribute).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests;

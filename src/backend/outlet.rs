@@ -1,0 +1,166 @@
+//! One source's way out of its backend: what every backend has to keep to, kept in one place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Flow, Sink, SourceEvent, SourceState};
+use crate::types::{Frame, SourceId};
+
+/// Hands one source's frames and events to its [`Sink`].
+///
+/// Equal states in a row are sent once. [`end`](Self::end), [`break_off`](Self::break_off) and [`stop`](Self::stop) are
+/// the last word: whichever comes first counts, and nothing follows it. The source's thread and its owner may each say
+/// it, so that an owner need not wait for a thread that is stuck.
+pub struct Outlet {
+    id: SourceId,
+    sink: Arc<dyn Sink>,
+    closed: AtomicBool,
+    /// Held while an event is sent, which never waits; never while a frame is.
+    state: Mutex<Option<SourceState>>,
+}
+
+impl Outlet {
+    /// An outlet for the source called `id`, which has said nothing yet.
+    pub fn new(id: SourceId, sink: Arc<dyn Sink>) -> Self {
+        Self { id, sink, closed: AtomicBool::new(false), state: Mutex::new(None) }
+    }
+
+    /// The source's name.
+    pub fn id(&self) -> &SourceId {
+        &self.id
+    }
+
+    /// Whether the last word was said.
+    pub fn closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The state last entered.
+    pub fn state(&self) -> Option<SourceState> {
+        *self.state.lock()
+    }
+
+    /// Hands on a frame; waits where the sink does. `Stop` once the last word was said.
+    pub fn frame(&self, frame: Frame) -> Flow {
+        if self.closed() { Flow::Stop } else { self.sink.frame(frame) }
+    }
+
+    /// Enters a state.
+    pub fn enter(&self, state: SourceState) {
+        let mut entered = self.state.lock();
+        if !self.closed() && entered.replace(state) != Some(state) {
+            self.sink.event(&self.id, SourceEvent::State(state));
+        }
+    }
+
+    /// An attempt failed and is repeated after `retry_in`, in the meantime in `state`.
+    pub fn fault(&self, reason: String, attempt: u32, retry_in: Duration, state: SourceState) {
+        self.event(SourceEvent::Fault { reason, attempt, retry_in });
+        self.enter(state);
+    }
+
+    /// Frames were lost inside the backend, for a `reason` that they are counted under.
+    pub fn dropped(&self, reason: &'static str, count: u64) {
+        if count > 0 {
+            self.event(SourceEvent::Dropped { reason, count });
+        }
+    }
+
+    /// A finite source delivered its last frame.
+    pub fn end(&self) {
+        self.close(SourceState::Stopped, Some(SourceEvent::Ended));
+    }
+
+    /// A finite source cannot deliver (any more).
+    pub fn break_off(&self, reason: String) {
+        self.close(SourceState::Failed, Some(SourceEvent::Broken(reason)));
+    }
+
+    /// The source was taken away.
+    pub fn stop(&self) {
+        self.close(SourceState::Stopped, None);
+    }
+
+    fn event(&self, event: SourceEvent) {
+        let _entered = self.state.lock();
+        if !self.closed() {
+            self.sink.event(&self.id, event);
+        }
+    }
+
+    fn close(&self, state: SourceState, last: Option<SourceEvent>) {
+        let mut entered = self.state.lock();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if entered.replace(state) != Some(state) {
+            self.sink.event(&self.id, SourceEvent::State(state));
+        }
+        if let Some(last) = last {
+            self.sink.event(&self.id, last);
+        }
+    }
+}
+
+impl std::fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outlet").field("id", &self.id).field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Said(Mutex<Vec<String>>);
+
+    impl Sink for Said {
+        fn frame(&self, frame: Frame) -> Flow {
+            self.0.lock().push(format!("frame {}", frame.seq));
+            Flow::Continue
+        }
+
+        fn event(&self, _: &SourceId, event: SourceEvent) {
+            self.0.lock().push(match event {
+                SourceEvent::State(state) => state.as_str().into(),
+                SourceEvent::Fault { reason, attempt, .. } => format!("fault {attempt}: {reason}"),
+                SourceEvent::Dropped { reason, count } => format!("dropped {count} {reason}"),
+                SourceEvent::Ended => "ended".into(),
+                SourceEvent::Broken(reason) => format!("broken: {reason}"),
+            });
+        }
+    }
+
+    fn outlet() -> (Arc<Said>, Outlet) {
+        let said = Arc::new(Said::default());
+        (said.clone(), Outlet::new("cam".into(), said))
+    }
+
+    #[test]
+    fn a_state_is_sent_when_it_is_entered() {
+        let (said, outlet) = outlet();
+        outlet.enter(SourceState::Connecting);
+        outlet.enter(SourceState::Connecting);
+        outlet.fault("gone".into(), 1, Duration::ZERO, SourceState::Backoff { attempt: 1 });
+        outlet.dropped("late", 0);
+        outlet.dropped("late", 2);
+        assert_eq!(*said.0.lock(), ["connecting", "fault 1: gone", "backoff", "dropped 2 late"]);
+    }
+
+    #[test]
+    fn the_last_word_is_said_once_and_nothing_follows_it() {
+        let (said, outlet) = outlet();
+        outlet.enter(SourceState::Running);
+        outlet.end();
+        outlet.stop();
+        outlet.break_off("late".into());
+        outlet.enter(SourceState::Running);
+        outlet.dropped("late", 1);
+        assert_eq!(outlet.frame(Frame::empty("cam", 3)), Flow::Stop);
+        assert_eq!(*said.0.lock(), ["running", "stopped", "ended"]);
+    }
+}

@@ -1,0 +1,268 @@
+//! What differs between two plans: by id, never by position. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::plan::{HandlerPlan, ModelPlan, Plan, SourcePlan, StrategyPlan};
+use crate::types::SourceId;
+
+/// Things of one kind that differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes<K> {
+    /// In the new plan only, in its order.
+    pub added: Vec<K>,
+    /// In the old plan only, in its order.
+    pub removed: Vec<K>,
+    /// In both, and not the same.
+    pub changed: Vec<K>,
+}
+
+impl<K: Ord + Clone> Changes<K> {
+    fn between<T: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> Self {
+        let by_key = |things| -> BTreeMap<K, &T> { Iterator::map(things, |thing| (key(thing), thing)).collect() };
+        let (before, after) = (by_key(old.iter()), by_key(new.iter()));
+        Self {
+            added: new.iter().map(&key).filter(|k| !before.contains_key(k)).collect(),
+            removed: old.iter().map(&key).filter(|k| !after.contains_key(k)).collect(),
+            changed: new.iter().map(&key).filter(|k| before.get(k).is_some_and(|was| *was != after[k])).collect(),
+        }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+
+    fn flip(self) -> Self {
+        Self { added: self.removed, removed: self.added, changed: self.changed }
+    }
+}
+
+/// What differs between two plans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// Sources.
+    pub sources: Changes<SourceId>,
+    /// Models.
+    pub models: Changes<String>,
+    /// Strategies on the lane.
+    pub strategies: Changes<String>,
+    /// Handlers.
+    pub handlers: Changes<Arc<str>>,
+    /// The strategies or models stand in another order.
+    pub order: bool,
+    /// Settings that belong to no single thing, by key.
+    pub settings: Vec<&'static str>,
+}
+
+impl Diff {
+    /// What has to change for `old` to become `new`.
+    pub fn between(old: &Plan, new: &Plan) -> Self {
+        let names = |plan: &Plan| -> Vec<String> {
+            plan.models.iter().map(|m| m.name.clone()).chain(plan.strategies.iter().map(|s| s.name.clone())).collect()
+        };
+        let kept = |of: &Plan, other: &Plan| -> Vec<String> {
+            let other = names(other);
+            names(of).into_iter().filter(|name| other.contains(name)).collect()
+        };
+        Self {
+            sources: Changes::between(&old.sources, &new.sources, |source: &SourcePlan| source.id.clone()),
+            models: Changes::between(&old.models, &new.models, |model: &ModelPlan| model.name.clone()),
+            strategies: Changes::between(&old.strategies, &new.strategies, |s: &StrategyPlan| s.name.clone()),
+            handlers: Changes::between(&old.handlers, &new.handlers, |handler: &HandlerPlan| Arc::clone(&handler.name)),
+            order: kept(old, new) != kept(new, old),
+            settings: SETTINGS.iter().filter(|s| (s.differs)(old, new)).map(|s| s.key).collect(),
+        }
+    }
+
+    /// The way back.
+    #[must_use]
+    pub fn flip(self) -> Self {
+        Self {
+            sources: self.sources.flip(),
+            models: self.models.flip(),
+            strategies: self.strategies.flip(),
+            handlers: self.handlers.flip(),
+            ..self
+        }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        let Self { sources, models, strategies, handlers, order, settings } = self;
+        sources.is_empty()
+            && models.is_empty()
+            && strategies.is_empty()
+            && handlers.is_empty()
+            && !order
+            && settings.is_empty()
+    }
+
+    /// What differs, one sentence each.
+    pub fn describe(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut list = |what: &str, names: Vec<String>, verb: &str| {
+            out.extend(names.into_iter().map(|name| format!("{what} {name} {verb}")));
+        };
+        fn words<K: ToString>(keys: &[K]) -> Vec<String> {
+            keys.iter().map(ToString::to_string).collect()
+        }
+        for (what, changes) in [
+            ("source", [words(&self.sources.added), words(&self.sources.removed), words(&self.sources.changed)]),
+            ("model", [words(&self.models.added), words(&self.models.removed), words(&self.models.changed)]),
+            ("strategy", [words(&self.strategies.added), words(&self.strategies.removed), words(&self.strategies.changed)]),
+            ("handler", [words(&self.handlers.added), words(&self.handlers.removed), words(&self.handlers.changed)]),
+        ] {
+            for (names, verb) in changes.into_iter().zip(["added", "removed", "changed"]) {
+                list(what, names, verb);
+            }
+        }
+        if self.order {
+            out.push("strategies reordered".to_owned());
+        }
+        out.extend(self.settings.iter().map(|key| format!("{key} changed")));
+        out
+    }
+}
+
+/// A setting that belongs to no single thing.
+struct Setting {
+    key: &'static str,
+    differs: fn(&Plan, &Plan) -> bool,
+    /// Takes the old plan's value over into the new one: it takes effect after a restart only.
+    hold_back: Option<fn(&Plan, &mut Plan)>,
+}
+
+/// A row of [`SETTINGS`].
+macro_rules! setting {
+    ($key:literal, $($field:ident).+) => {
+        Setting { key: $key, differs: |old, new| old.$($field).+ != new.$($field).+, hold_back: None }
+    };
+    ($key:literal, $($field:ident).+, restart) => {
+        Setting {
+            key: $key,
+            differs: |old, new| old.$($field).+ != new.$($field).+,
+            hold_back: Some(|old, new| new.$($field).+ = old.$($field).+.clone()),
+        }
+    };
+}
+
+const SETTINGS: &[Setting] = &[
+    setting!("name", name),
+    setting!("detection.enable_tracking", tracking),
+    setting!("pipeline.batch_size", batch_size),
+    setting!("pipeline.batch_timeout_ms", batch_timeout),
+    setting!("alerts", alerts),
+    setting!("graceful_shutdown_timeout", graceful_shutdown),
+    setting!("logging.level", logging.level),
+    setting!("monitoring.metrics_enabled", admin.metrics),
+    setting!("monitoring.prometheus.path", admin.metrics_path),
+    setting!("inference.ort_library", ort_library, restart),
+    setting!("monitoring.enabled", admin.enabled, restart),
+    setting!("monitoring.prometheus.port", admin.port, restart),
+    setting!("monitoring.cpu_affinity", cpu_affinity, restart),
+    setting!("thread_pool_size", workers, restart),
+    setting!("logging.format", logging.json, restart),
+    setting!("logging.format", logging.color, restart),
+    setting!("logging.log_file", logging.file, restart),
+    setting!("logging.max_file_size_mb", logging.file_max_bytes, restart),
+    setting!("logging.backup_count", logging.file_backups, restart),
+    setting!("logging.console_output", logging.console, restart),
+];
+
+/// Takes what needs a restart out of a change: `new` keeps the values of `old` there. Returns the keys.
+pub fn hold_back(old: &Plan, new: &mut Plan) -> Vec<String> {
+    let mut keys: Vec<String> = Vec::new();
+    for setting in SETTINGS {
+        let Some(hold_back) = setting.hold_back else { continue };
+        if (setting.differs)(old, new) {
+            hold_back(old, new);
+            keys.push(setting.key.to_owned());
+        }
+    }
+    keys.dedup();
+    keys
+}
+
+impl SourcePlan {
+    /// Whether a source that runs by `self` can run by `other` without its pipeline being touched.
+    pub fn same_input(&self, other: &Self) -> bool {
+        let Self { id, input, realtime, repeat, fps: _, every: _, zones: _, confidence: _, retry: _ } = self;
+        (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
+    }
+}
+
+impl StrategyPlan {
+    /// Whether both are the same version of a strategy, wherever and in whatever order it judges.
+    pub fn same_version(&self, other: &Self) -> bool {
+        let placed = Self { sources: other.sources.clone(), filters: other.filters, ..self.clone() };
+        placed == *other
+    }
+
+    /// Whether it judges a source.
+    pub fn judges(&self, source: &SourceId) -> bool {
+        self.sources.is_empty() || self.sources.contains(source)
+    }
+}
+
+impl ModelPlan {
+    /// Whether both are the same model, whichever sources it judges and whatever score it keeps.
+    pub fn same_model(&self, other: &Self) -> bool {
+        let placed = Self { sources: other.sources.clone(), confidence: other.confidence, ..self.clone() };
+        placed == *other
+    }
+
+    /// Whether it judges a source.
+    pub fn judges(&self, source: &SourceId) -> bool {
+        self.sources.is_empty() || self.sources.contains(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Request, load};
+    use super::*;
+
+    fn plan(text: &str) -> Plan {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.yaml");
+        std::fs::write(&file, text).unwrap();
+        let request = Request { config: Some(file), working_dir: folder.path().to_owned(), ..Request::default() };
+        load(&request).unwrap().plan
+    }
+
+    const BASE: &str = "sources: [{id: a, uri: 'scene:street'}, {id: b, uri: 'test:'}]\n\
+                        detection: {strategies: [{name: x, module: x.lua}, {name: y, module: y.lua}]}\n";
+
+    #[test]
+    fn a_plan_differs_from_itself_in_nothing() {
+        assert!(Diff::between(&plan(BASE), &plan(BASE)).is_empty());
+    }
+
+    #[test]
+    fn what_differs_is_told_by_id_and_the_way_back_is_the_other_way_round() {
+        let next = BASE.replace("{id: a, ", "{id: a, fps: 3, ").replace("id: b", "id: c");
+        let next = next.replace("name: x, module: x.lua", "name: z, module: z.lua") + "alerts: {handlers: [console]}\n";
+        let diff = Diff::between(&plan(BASE), &plan(&next));
+        let told = ["source c added", "source b removed", "source a changed", "strategy z added", "strategy x removed"];
+        assert_eq!(diff.describe()[..5], told);
+        assert_eq!(Diff::between(&plan(&next), &plan(BASE)), diff.flip());
+    }
+
+    #[test]
+    fn another_order_of_strategies_is_a_change_of_no_strategy() {
+        let next = BASE.replace("x.lua", "_").replace("y.lua", "x.lua").replace('_', "y.lua");
+        let next = next.replace("name: x", "name: _").replace("name: y", "name: x").replace("name: _", "name: y");
+        let diff = Diff::between(&plan(BASE), &plan(&next));
+        assert_eq!((diff.describe(), diff.strategies.is_empty()), (vec!["strategies reordered".to_owned()], true));
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_held_back_and_named_and_the_rest_goes_on() {
+        let next = plan(&format!("{BASE}monitoring: {{prometheus: {{port: 9}}}}\nthread_pool_size: 3\nname: other\n"));
+        let (old, mut held) = (plan(BASE), next.clone());
+        assert_eq!(hold_back(&old, &mut held), ["monitoring.prometheus.port", "thread_pool_size"]);
+        assert_eq!((held.admin.port, held.workers, held.name.as_str()), (old.admin.port, old.workers, "other"));
+        assert_eq!(Diff::between(&old, &held).settings, ["name"]);
+    }
+}

@@ -1,0 +1,356 @@
+//! How an engine becomes what a plan says, and by the same way starts: all of it, or nothing.
+//!
+//! What is new is built beside what runs; new sources start; then every lane swaps between two frames; then what is gone
+//! is taken down. Until the lanes have swapped, [`Undo`] takes everything back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::lanes::{Arrangement, Changed, LaneChange, Place, Route, change_lanes};
+use super::models::{self, Models};
+use super::owner::{Boards, Owner};
+use super::source::{SourceUnit, is_detector};
+use super::versions::{Books, GuestStrategy, LaneChanges, Lanes, module};
+use super::view::outside::Applied;
+use crate::config::diff::{Diff, hold_back};
+use crate::config::{Plan, SourcePlan, StrategyPlan};
+use crate::error::Error;
+use crate::types::{SourceId, Zone};
+
+/// What a change has done so far, to be taken back if the rest fails.
+struct Undo {
+    boards: Boards,
+    /// Where every guest judged.
+    lanes: Lanes,
+    zones: Vec<(SourceId, Arc<[Zone]>)>,
+    handlers: Vec<Arc<str>>,
+    books: Books,
+    /// Guests whose place others have taken.
+    replaced: Vec<GuestStrategy>,
+    started: Vec<Arc<SourceUnit>>,
+    /// Sources that were taken down to be built anew.
+    stopped: Vec<SourcePlan>,
+    /// Sources whose backend took over new settings.
+    changed: Vec<SourcePlan>,
+}
+
+/// What takes effect once the lanes have swapped.
+struct Staged {
+    models: Models,
+    handlers: Vec<super::handlers::Prepared>,
+    lanes: Changed,
+}
+
+impl Owner {
+    /// Makes the engine what `next` says.
+    ///
+    /// # Errors
+    /// Why it cannot be; everything is as it was then.
+    pub(super) fn apply(&mut self, mut next: Plan) -> Result<Applied, Error> {
+        self.versions.settle();
+        let waits_for_restart = hold_back(&self.plan, &mut next);
+        let diff = Diff::between(&self.plan, &next);
+        let mut changes = diff.describe();
+        let mut undo = Undo {
+            boards: self.boards.clone(),
+            lanes: self.versions.lanes(),
+            zones: Vec::new(),
+            handlers: Vec::new(),
+            books: Books::default(),
+            replaced: Vec::new(),
+            started: Vec::new(),
+            stopped: Vec::new(),
+            changed: Vec::new(),
+        };
+        match self.carry_out(&next, &diff, &mut undo) {
+            Ok(staged) => {
+                changes.extend(self.finish(next, &diff, undo, staged)?);
+                Ok(Applied { changes, waits_for_restart })
+            }
+            Err(error) => {
+                self.take_back(undo, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything that can fail: builds, starts and swaps.
+    fn carry_out(&mut self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<Staged, Error> {
+        self.boards = self.boards.for_plan(next);
+        self.know_zones(next, undo);
+        let handlers = self.prepare_handlers(next, &diff.handlers, &mut undo.handlers)?;
+        let models = self.build_models(next, diff)?;
+        let ready = self.prepare_strategies(next, &diff.strategies, &mut undo.replaced)?;
+        let mut changes = LaneChanges::new();
+        undo.books = self.versions.book(ready, &mut changes);
+        self.build_sources(next, diff, &models, undo)?;
+        self.change_sources(next, diff, undo)?;
+        self.arrange_lanes(next, diff, &mut changes)?;
+        self.versions.note_files();
+        changes.retain(|_, (_, change)| !change.is_empty());
+        let lanes = change_lanes(changes.into_values().collect())?;
+        Ok(Staged { models, handlers, lanes })
+    }
+
+    /// Lets guests that are loaded from now on know the zones that will hold.
+    fn know_zones(&self, next: &Plan, undo: &mut Undo) {
+        for source in &next.sources {
+            undo.zones.push((source.id.clone(), self.parts.guests.zones_of(&source.id)));
+            self.parts.guests.know(&source.id, &source.zones);
+        }
+    }
+
+    /// Loads and warms up the models that are new or changed, beside those that run.
+    fn build_models(&self, next: &Plan, diff: &Diff) -> Result<Models, Error> {
+        let mut models = Models::new();
+        for plan in &next.models {
+            let running = self.models.get(&plan.name).filter(|unit| unit.plan.same_model(plan));
+            let same = running.filter(|unit| unit.plan == *plan || !diff.models.changed.contains(&plan.name));
+            let unit = match (same, running) {
+                (Some(unit), _) => Arc::clone(unit),
+                // Another lowest score or other sources: the sessions stay.
+                (None, Some(unit)) => unit.with_plan(plan),
+                (None, None) => {
+                    let part = format!("detection.strategies[{}]", plan.name);
+                    self.parts.build_model(plan).map_err(|error| error.about(part))?
+                }
+            };
+            models.insert(plan.name.clone(), unit);
+        }
+        Ok(models)
+    }
+
+    /// Builds and starts the sources that are new, and anew those that read something else.
+    fn build_sources(&mut self, next: &Plan, diff: &Diff, models: &Models, undo: &mut Undo) -> Result<(), Error> {
+        let rebuilt = |id: &SourceId| {
+            let (old, new) = (source(&self.plan, id), source(next, id));
+            old.zip(new).is_some_and(|(old, new)| !old.same_input(new))
+        };
+        let anew: Vec<SourceId> = diff.sources.changed.iter().filter(|id| rebuilt(id)).cloned().collect();
+        for id in diff.sources.added.iter().chain(&anew) {
+            let Some(plan) = source(next, id) else { continue };
+            self.start_source(plan, next, models, undo)?;
+        }
+        Ok(())
+    }
+
+    /// Builds a source and starts it, in the place of one of its name if there is one.
+    fn start_source(
+        &mut self,
+        plan: &SourcePlan,
+        next: &Plan,
+        models: &Models,
+        undo: &mut Undo,
+    ) -> Result<(), Error> {
+        let built = self.parts.build_source(plan, next, models, &mut self.versions, &self.boards)?;
+        if let Some(old) = self.units.remove(&plan.id) {
+            old.stop(&self.parts);
+            undo.stopped.extend(source(&self.plan, &plan.id).cloned());
+        }
+        let unit = built.start(plan, &self.parts)?;
+        undo.started.push(Arc::clone(&unit));
+        self.units.insert(plan.id.clone(), unit);
+        Ok(())
+    }
+
+    /// Lets backends take over what may change while a source runs.
+    fn change_sources(&self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<(), Error> {
+        for id in &diff.sources.changed {
+            let (Some(old), Some(new)) = (source(&self.plan, id), source(next, id)) else { continue };
+            if old.same_input(new) && (old.fps, old.every, &old.retry) != (new.fps, new.every, &new.retry) {
+                undo.changed.push(old.clone());
+                self.parts.backends.change(new).map_err(|error| error.about(format!("sources[{id}]")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What changes on the lanes that stay: zones, tracking, policy, which rules judge.
+    fn arrange_lanes(&mut self, next: &Plan, diff: &Diff, changes: &mut LaneChanges) -> Result<(), Error> {
+        for new in &next.sources {
+            let Some(old) = source(&self.plan, &new.id).filter(|old| old.same_input(new)) else { continue };
+            let Some(unit) = self.units.get(&new.id) else { continue };
+            let route = Arc::clone(&unit.route);
+            let mut change = changes.remove(&new.id).map_or_else(LaneChange::default, |(_, change)| change);
+            change.zones = (old.zones != new.zones).then(|| Arc::clone(&new.zones));
+            change.tracking = (self.plan.tracking != next.tracking).then_some(next.tracking.enabled);
+            change.policy = (self.plan.alerts != next.alerts).then(|| next.alerts.clone());
+            if diff.order || !diff.strategies.is_empty() {
+                self.arrange_rules(next, &route, &mut change)?;
+            }
+            changes.insert(new.id.clone(), (route, change));
+        }
+        Ok(())
+    }
+
+    /// Which rules judge on a lane that stays, and which shadows stand beside them.
+    fn arrange_rules(&mut self, next: &Plan, route: &Arc<Route>, change: &mut LaneChange) -> Result<(), Error> {
+        let former = Arc::clone(&self.plan);
+        let was = |name: &str| judging(&former, &route.id).find(|s| s.name == name);
+        let mut arrangement = Arrangement::default();
+        for strategy in judging(next, &route.id).filter(|s| s.shadow_of.is_none()) {
+            let places = if is_detector(strategy) { &mut arrangement.detectors } else { &mut arrangement.rules };
+            places.push(match was(&strategy.name).filter(|old| stays(old, strategy)) {
+                Some(_) => Place::Keep { name: strategy.name.as_str().into(), filters: strategy.filters },
+                None => Place::New(Box::new(self.parts.build_rule(strategy, route, &mut self.versions, &self.boards)?)),
+            });
+        }
+        let own = self.parts.own.iter().map(|own| Place::Keep { name: Arc::clone(&own.board.name), filters: false });
+        arrangement.rules.extend(own);
+        change.rules = Some(arrangement);
+        // A shadow that goes, or whose rule is a new one, goes with it; one that comes is put beside its rule.
+        let gone = judging(&former, &route.id).filter(|old| {
+            old.shadow_of.is_some() && !judging(next, &route.id).any(|new| new.name == old.name && new.shadow_of == old.shadow_of)
+        });
+        change.shadows.extend(gone.filter_map(|old| Some((old.shadow_of.as_deref()?.into(), None))));
+        for strategy in judging(next, &route.id) {
+            let Some(of) = &strategy.shadow_of else { continue };
+            let beside = was(of).zip(judging(next, &route.id).find(|s| s.name == *of));
+            let kept = was(&strategy.name).is_some_and(|old| old.shadow_of == strategy.shadow_of)
+                && beside.is_some_and(|(old, new)| stays(old, new));
+            if !kept {
+                let shadow = self.parts.build_shadow(strategy, route, &mut self.versions, &self.boards)?;
+                change.shadows.push((of.as_str().into(), shadow));
+            }
+        }
+        Ok(())
+    }
+
+    /// The lanes have swapped: what is gone is taken down, and what runs is shown. Returns what else is to be said.
+    fn finish(&mut self, next: Plan, diff: &Diff, undo: Undo, staged: Staged) -> Result<Vec<String>, Error> {
+        let Staged { models, handlers, lanes } = staged;
+        // One that has failed meanwhile is rolled back by its probation, as after a save.
+        let kept = self.versions.keep(undo.books, &lanes.ended);
+        lanes.keep();
+        let mut more = Vec::new();
+        for (name, new) in &models {
+            let old = self.models.get(name).filter(|old| !old.same_sessions(new));
+            more.extend(old.map(|old| format!("model {name} swapped: {}", models::compare(old, new))));
+        }
+        self.models = models;
+        let former = std::mem::replace(&mut self.plan, Arc::new(next));
+        self.set_stages(&former, diff);
+        self.parts.pool.set_batch(self.plan.batch_size, self.plan.batch_timeout);
+        self.finish_handlers(&former, &diff.handlers, handlers);
+        let gone: Vec<_> = diff.sources.removed.iter().filter_map(|id| self.units.remove(id)).collect();
+        self.publish();
+        for unit in gone {
+            unit.stop(&self.parts);
+            self.forget_source(&unit.route.id);
+        }
+        self.forget_strategies();
+        self.versions.count.fetch_add(1, Ordering::Release);
+        kept.map(|()| more)
+    }
+
+    /// Puts the sources that stay before the models that hold from now on.
+    fn set_stages(&self, former: &Plan, diff: &Diff) {
+        for plan in &self.plan.sources {
+            let Some(unit) = self.units.get(&plan.id) else { continue };
+            unit.route.change(plan);
+            let old = source(former, &plan.id);
+            let other = old.is_some_and(|old| old.same_input(plan) && old.confidence != plan.confidence);
+            if other || old.is_some() && (diff.order || !diff.models.is_empty()) {
+                unit.route.set_stages(self.parts.stages(plan, &self.plan, &self.models, &unit.route));
+            }
+        }
+    }
+
+    /// Forgets a source that was taken away: its series, its state, its zones.
+    fn forget_source(&mut self, id: &SourceId) {
+        self.versions.leave(id);
+        self.parts.guests.forget(id);
+        self.parts.metrics.remove_source(id);
+    }
+
+    /// Brings guests in line with the plan: those that it does not have any more go, and lanes they have left.
+    fn forget_strategies(&mut self) {
+        let plan = Arc::clone(&self.plan);
+        self.versions.strategies.retain(|name, guest| {
+            let strategy = plan.strategies.iter().find(|s| *s.name == **name && module(s).is_some());
+            let Some(strategy) = strategy else { return false };
+            guest.lanes.retain(|source, _| strategy.judges(source));
+            true
+        });
+    }
+
+    /// Everything as it was before the change.
+    fn take_back(&mut self, undo: Undo, error: &Error) {
+        let Undo { boards, lanes, zones, handlers, books, replaced, started, stopped, changed } = undo;
+        self.versions.take_back(books, &format!("the change failed: {}", error.message()));
+        for plan in &changed {
+            if let Err(error) = self.parts.backends.change(plan) {
+                tracing::error!(source = %plan.id, "its former settings were not taken back: {error}");
+            }
+        }
+        for unit in started {
+            unit.stop(&self.parts);
+            self.units.remove(&unit.route.id);
+            if !self.plan.sources.iter().any(|source| source.id == unit.route.id) {
+                self.forget_source(&unit.route.id);
+            }
+        }
+        handlers.iter().for_each(|name| self.drop_handler(name));
+        self.boards = boards;
+        for guest in replaced {
+            self.versions.strategies.insert(Arc::clone(&guest.name), guest);
+        }
+        self.versions.set_lanes(lanes);
+        for (id, zones) in &zones {
+            self.parts.guests.know(id, zones);
+        }
+        for plan in &stopped {
+            self.start_again(plan);
+        }
+        self.publish();
+    }
+
+    /// Starts a source that was taken down for a change that failed.
+    fn start_again(&mut self, plan: &SourcePlan) {
+        let (whole, models) = (Arc::clone(&self.plan), self.models.clone());
+        let built = self.parts.build_source(plan, &whole, &models, &mut self.versions, &self.boards);
+        match built.and_then(|built| built.start(plan, &self.parts)) {
+            Ok(unit) => drop(self.units.insert(plan.id.clone(), unit)),
+            Err(error) => tracing::error!(source = %plan.id, "it was taken down and cannot start again: {error}"),
+        }
+    }
+
+    /// Stops a source and starts it again.
+    pub(super) fn restart_source(&mut self, id: &SourceId) -> Result<(), Error> {
+        let plan = Arc::clone(&self.plan);
+        let Some(wanted) = source(&plan, id) else { return Err(no_source(&plan, id)) };
+        let built = {
+            let models = self.models.clone();
+            self.parts.build_source(wanted, &plan, &models, &mut self.versions, &self.boards)?
+        };
+        if let Some(old) = self.units.remove(id) {
+            old.stop(&self.parts);
+        }
+        let unit = built.start(wanted, &self.parts)?;
+        self.units.insert(id.clone(), unit);
+        self.publish();
+        tracing::info!(source = %id, "restarted");
+        Ok(())
+    }
+}
+
+fn source<'a>(plan: &'a Plan, id: &SourceId) -> Option<&'a SourcePlan> {
+    plan.sources.iter().find(|source| source.id == *id)
+}
+
+fn judging<'a>(plan: &'a Plan, source: &'a SourceId) -> impl Iterator<Item = &'a StrategyPlan> {
+    plan.strategies.iter().filter(move |strategy| strategy.judges(source))
+}
+
+/// Whether a rule stays on its lane: a guest does, and swaps its version; a built-in one with other settings begins anew.
+fn stays(old: &StrategyPlan, new: &StrategyPlan) -> bool {
+    old.shadow_of.is_none() && is_detector(old) == is_detector(new) && (!is_detector(new) || old.same_version(new))
+}
+
+/// That there is no such source, and which there are.
+pub(super) fn no_source(plan: &Plan, id: &SourceId) -> Error {
+    let known: Vec<_> = plan.sources.iter().map(|source| source.id.as_str()).collect();
+    let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+    Error::new(crate::error::Code::Source, format!("there is no source '{id}'")).hint(format!("sources: {known}"))
+}

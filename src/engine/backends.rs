@@ -1,0 +1,138 @@
+//! The backends that run, by kind. This file alone names them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::backend::scene::SceneBackend;
+use crate::backend::trace::TraceBackend;
+use crate::backend::{Backend, Sink};
+use crate::config::{Input, SourcePlan};
+use crate::error::{Code, Error};
+use crate::gst::GstBackend;
+use crate::types::{Clock, SourceId};
+
+/// Longest wait for a source that is taken away.
+const REMOVE_WAIT: Duration = Duration::from_secs(3);
+
+/// Makes a backend of the embedder's own.
+pub(super) type MakeBackend = Box<dyn Fn(Arc<dyn Clock>) -> Result<Box<dyn Backend>, Error> + Send + Sync>;
+
+/// Which backend plays a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Scene,
+    Trace,
+    Gst,
+    Own,
+}
+
+/// See the module. Each is made with its first source.
+pub(super) struct Backends {
+    clock: Arc<dyn Clock>,
+    /// Plays every source, where there is one.
+    own: Option<MakeBackend>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: BTreeMap<Kind, Box<dyn Backend>>,
+    /// Which one plays which source.
+    sources: BTreeMap<SourceId, Kind>,
+    stopped: bool,
+}
+
+impl Backends {
+    pub(super) fn new(clock: Arc<dyn Clock>, own: Option<MakeBackend>) -> Self {
+        Self { clock, own, state: Mutex::default() }
+    }
+
+    fn kind(&self, input: &Input) -> Kind {
+        match input {
+            _ if self.own.is_some() => Kind::Own,
+            Input::Scene { .. } => Kind::Scene,
+            Input::Trace(_) => Kind::Trace,
+            Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => Kind::Gst,
+        }
+    }
+
+    fn make(&self, kind: Kind) -> Result<Box<dyn Backend>, Error> {
+        let clock = Arc::clone(&self.clock);
+        Ok(match (kind, &self.own) {
+            (Kind::Own, Some(make)) => make(clock)?,
+            (Kind::Scene, _) => Box::new(SceneBackend::new(clock)),
+            (Kind::Trace, _) => Box::new(TraceBackend::default()),
+            (Kind::Gst | Kind::Own, _) => Box::new(GstBackend::new(clock)?),
+        })
+    }
+
+    /// Starts a source.
+    ///
+    /// # Errors
+    /// What its backend knows at once; after [`Backends::stop`], that the engine is stopping.
+    pub(super) fn add(&self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        if state.stopped {
+            return Err(Error::new(Code::Source, "the engine is stopping"));
+        }
+        let kind = self.kind(&plan.input);
+        if !state.running.contains_key(&kind) {
+            state.running.insert(kind, self.make(kind)?);
+        }
+        if let Some(backend) = state.running.get_mut(&kind) {
+            backend.add_source(plan, sink)?;
+        }
+        state.sources.insert(plan.id.clone(), kind);
+        Ok(())
+    }
+
+    /// Takes over what may change while a source runs: how many of its frames are analysed, how it is restarted.
+    ///
+    /// # Errors
+    /// What its backend says.
+    pub(super) fn change(&self, plan: &SourcePlan) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        let State { running, sources, .. } = &mut *state;
+        match sources.get(&plan.id).and_then(|kind| running.get_mut(kind)) {
+            Some(backend) => backend.change_source(plan),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops a source and frees what it held.
+    pub(super) fn remove(&self, source: &SourceId) {
+        let mut state = self.state.lock();
+        let State { running, sources, .. } = &mut *state;
+        if let Some(backend) = sources.remove(source).and_then(|kind| running.get_mut(&kind)) {
+            backend.remove_source(source, REMOVE_WAIT);
+        }
+    }
+
+    /// Hands a publisher's offer to the source's backend; returns the answer.
+    ///
+    /// # Errors
+    /// When there is no such source, or it takes none.
+    pub(super) fn offer(&self, source: &SourceId, sdp: &str) -> Result<String, Error> {
+        let mut state = self.state.lock();
+        let State { running, sources, .. } = &mut *state;
+        match sources.get(source).and_then(|kind| running.get_mut(kind)) {
+            Some(backend) => backend.offer(source, sdp),
+            None => Err(Error::new(Code::Source, format!("there is no source '{source}'"))),
+        }
+    }
+
+    /// Stops every source; none is started any more.
+    pub(super) fn stop(&self, left: impl Fn() -> Duration) {
+        let running = {
+            let mut state = self.state.lock();
+            state.stopped = true;
+            std::mem::take(&mut state.running)
+        };
+        for mut backend in running.into_values() {
+            backend.stop(left());
+        }
+    }
+}

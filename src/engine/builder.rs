@@ -1,0 +1,195 @@
+//! What an engine is made of besides its plan, and its start: the parts that exist once, then `apply` from nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::backends::{Backends, MakeBackend};
+use super::handle::{Handle, Shared};
+use super::lanes::{Observer, Reaper};
+use super::models::Models;
+use super::owner::{Boards, Owner, OwnerThread, queue};
+use super::parts::{Factory, Inference, OwnStrategy, Parts};
+use super::versions::{Guests, Rejected, Versions};
+use super::view::live::Events;
+use super::view::strategy::StrategyBoard;
+use super::{Engine, SystemClock};
+use crate::alert::{Delivery, Handler, Journal, NoJournal};
+use crate::backend::Backend;
+use crate::config::Plan;
+use crate::error::{Code, Error};
+use crate::infer::{Choice, Search};
+use crate::strategy::Strategy;
+use crate::telemetry::Metrics;
+use crate::types::{Alert, Clock, SourceId};
+use crate::wasm;
+
+/// Collects what an engine is made of besides its plan.
+pub struct Builder {
+    plan: Plan,
+    clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
+    search: Search,
+    choice: Choice,
+    strategies: Vec<(String, Factory)>,
+    handlers: Vec<Arc<dyn Handler>>,
+    backend: Option<MakeBackend>,
+    journal: Box<dyn Journal>,
+}
+
+impl Builder {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            clock: Arc::new(SystemClock::new()),
+            observer: None,
+            search: Search::default(),
+            choice: Choice::Auto,
+            strategies: Vec::new(),
+            handlers: Vec::new(),
+            backend: None,
+            journal: Box::new(NoJournal),
+        }
+    }
+
+    /// Runs on this clock instead of the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Shows frames, judgements and alerts to `observer`.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Where to look for libonnxruntime; by default nowhere but the plan's own path.
+    #[must_use]
+    pub fn search(mut self, search: Search) -> Self {
+        self.search = search;
+        self
+    }
+
+    /// Which inference runtime to use.
+    #[must_use]
+    pub fn runtime(mut self, choice: Choice) -> Self {
+        self.choice = choice;
+        self
+    }
+
+    /// Adds a strategy of the embedder's own: `make` is called once per source; it judges after the plan's.
+    #[must_use]
+    pub fn strategy<S: Strategy + 'static>(
+        mut self,
+        name: &str,
+        make: impl Fn(&SourceId) -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.strategies.push((name.to_owned(), Box::new(move |source| Box::new(make(source)))));
+        self
+    }
+
+    /// Adds a handler of the embedder's own beside the plan's.
+    #[must_use]
+    pub fn handler(mut self, handler: Arc<dyn Handler>) -> Self {
+        self.handlers.push(handler);
+        self
+    }
+
+    /// Plays every source by a backend of the embedder's own, whatever its address.
+    #[must_use]
+    pub fn backend(
+        mut self,
+        make: impl Fn(Arc<dyn Clock>) -> Result<Box<dyn Backend>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.backend = Some(Box::new(make));
+        self
+    }
+
+    /// Keeps accepted alerts in `journal` until they are delivered; by default nowhere but in memory.
+    #[must_use]
+    pub fn journal(mut self, journal: Box<dyn Journal>) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// Builds what exists once, then applies the plan to it.
+    ///
+    /// # Errors
+    /// When a model, label file, script, handler or source cannot be used; nothing runs then.
+    pub fn start(self) -> Result<Engine, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::new(Code::Io, format!("cannot start the control threads: {e}")))?;
+        let plan = self.plan.clone();
+        let parts = Arc::new(self.build_parts(&runtime)?);
+        let (asked, commands) = queue();
+        let (rejected, count) = (Arc::<Rejected>::default(), Arc::<AtomicU64>::default());
+        let nothing = Arc::new(empty(&plan));
+        let shared = Arc::new(Shared::new(&parts, Arc::clone(&nothing), &rejected, &count, asked.clone()));
+        let (guests, metrics) = (Arc::clone(&parts.guests), Arc::clone(&parts.metrics));
+        let mut owner = Owner {
+            versions: Versions::new(guests, rejected, metrics, Arc::clone(&parts.clock), count),
+            parts: Arc::clone(&parts),
+            shared: Arc::clone(&shared),
+            plan: nothing,
+            units: BTreeMap::new(),
+            models: Models::new(),
+            boards: Boards::default(),
+        };
+        let started = owner.apply(plan);
+        let owner = OwnerThread::start(owner, asked, commands);
+        let mut engine = Engine { handle: Handle(shared), parts, owner: None, runtime: Some(runtime), stopped: false };
+        started?;
+        engine.parts.delivery.settle_absent();
+        engine.owner = Some(owner?);
+        Ok(engine)
+    }
+
+    /// What exists once.
+    fn build_parts(self, runtime: &tokio::runtime::Runtime) -> Result<Parts, Error> {
+        let Self { plan, clock, observer, search, choice, strategies, handlers, backend, journal } = self;
+        let metrics = Metrics::new(Arc::clone(&clock));
+        let events = Events::new();
+        let guests = Guests::start(Arc::clone(&metrics), runtime.handle().clone(), wasm::cache_folder())?;
+        let accepted = {
+            let (events, observer) = (Arc::clone(&events), observer.clone());
+            Arc::new(move |alert: &Arc<Alert>| {
+                if let Some(observer) = &observer {
+                    observer.alert(alert);
+                }
+                events.alert(alert);
+            })
+        };
+        let delivery = Delivery::start(runtime.handle(), journal, &handlers, &plan.alerts, &metrics, &clock, accepted)?;
+        let (pool, in_flight_max) = Parts::pool(&plan, &clock);
+        pool.set_batch(plan.batch_size, plan.batch_timeout);
+        let own = strategies.into_iter().map(|(name, make)| OwnStrategy { board: StrategyBoard::new(&name, "own"), make });
+        Ok(Parts {
+            guests,
+            delivery,
+            pool,
+            in_flight_max,
+            backends: Backends::new(Arc::clone(&clock), backend),
+            reaper: Reaper::start()?,
+            events,
+            observer,
+            own: own.collect(),
+            unended: Arc::default(),
+            inference: Inference::new(&plan, &search, choice),
+            metrics,
+            clock,
+        })
+    }
+}
+
+/// A plan that runs nothing, and is the same as `plan` in every setting.
+fn empty(plan: &Plan) -> Plan {
+    let (sources, models, strategies, handlers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    Plan { sources, models, strategies, handlers, ..plan.clone() }
+}

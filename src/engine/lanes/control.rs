@@ -1,0 +1,60 @@
+//! What a lane obeys between two frames, and what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::change::{Claim, LaneChange};
+use crate::guest::Fault;
+use crate::track::Tracks;
+use crate::types::{Frame, Zone};
+
+/// Longest wait for a lane to come to the end of a frame. A lane that is busy for longer is not changed.
+pub(in crate::engine) const LANE_WAIT: Duration = Duration::from_secs(5);
+
+/// A frame as the rules saw it, to be judged again: without its pixels.
+#[derive(Clone)]
+pub(in crate::engine) struct Remembered {
+    pub(in crate::engine) frame: Frame,
+    pub(in crate::engine) tracks: Tracks,
+}
+
+/// What a new version is tried on.
+pub(in crate::engine) struct Look {
+    /// The running version.
+    pub(in crate::engine) version: String,
+    /// What it would hand over.
+    pub(in crate::engine) state: Vec<u8>,
+    /// The last frames, oldest first.
+    pub(in crate::engine) frames: Vec<Remembered>,
+    /// The source's zones.
+    pub(in crate::engine) zones: Arc<[Zone]>,
+}
+
+/// What a lane obeys between frames.
+pub(in crate::engine) enum Control {
+    /// Say what a rule's next version can be tried on.
+    Look {
+        /// Which rule.
+        rule: Arc<str>,
+        /// Takes the answer; dropped where there is no such rule.
+        answer: Sender<Look>,
+    },
+    /// Change, all of it or nothing, unless whoever asked has given up.
+    Change {
+        /// What changes.
+        change: Box<LaneChange>,
+        /// Whoever claims it first: the lane carries it out, or the asker takes it back.
+        claim: Arc<Claim>,
+        /// Takes the outcome.
+        done: Sender<Result<(), Fault>>,
+    },
+    /// The last change stays, or is undone.
+    Finish {
+        /// Whether it stays.
+        keep: bool,
+    },
+    /// A probation is over: see to it, frame or not.
+    Settle,
+}

@@ -1,0 +1,232 @@
+//! A lane's inbox: frames in ticket order, whatever order inference finished in, and control between frames.
+//!
+//! Every frame a source offers gets the next ticket. Each ticket is settled exactly once: with its frame, or with
+//! nothing when the frame was dropped on the way. The lane takes settled tickets in order. Bounds: a lossless
+//! source waits in [`Inbox::wait_room`] while `IN_FLIGHT_MAX` of its tickets are open; a live one never has more
+//! than that taken (see `pool`), and keeps at most one frame waiting in front.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::types::Frame;
+
+/// Most tickets of one source that may be between its thread and the end of its lane, for `workers` workers.
+pub(in crate::engine) fn in_flight_max(workers: usize) -> u64 {
+    workers as u64 + 2
+}
+
+/// What the lane does next.
+pub(super) enum Step<C> {
+    /// Judge this frame; call [`Inbox::done`] afterwards.
+    Frame(Box<Frame>),
+    /// Obey, between frames.
+    Control(C),
+    /// Every ticket before the end is settled: the source is through.
+    Ended,
+    /// Stop now, whatever is waiting.
+    Closed,
+}
+
+struct State<C> {
+    settled: BTreeMap<u64, Option<Box<Frame>>>,
+    /// Next ticket to hand out.
+    issued: u64,
+    /// Next ticket the lane takes.
+    next: u64,
+    /// Tickets that are through the lane, or were settled with nothing and passed over.
+    through: u64,
+    control: VecDeque<C>,
+    ended: bool,
+    closed: bool,
+}
+
+/// See the module.
+pub(in crate::engine) struct Inbox<C> {
+    state: Mutex<State<C>>,
+    changed: Condvar,
+    room: Condvar,
+    in_flight_max: u64,
+}
+
+impl<C> Inbox<C> {
+    pub(super) fn new(in_flight_max: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                settled: BTreeMap::new(),
+                issued: 0,
+                next: 0,
+                through: 0,
+                control: VecDeque::new(),
+                ended: false,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+            room: Condvar::new(),
+            in_flight_max,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock()
+    }
+
+    /// Waits until a lossless source may offer another frame. `false` when the lane is closed.
+    pub(super) fn wait_room(&self) -> bool {
+        let mut state = self.lock();
+        while !state.closed && state.issued - state.through >= self.in_flight_max {
+            self.room.wait(&mut state);
+        }
+        !state.closed
+    }
+
+    /// Hands out the next ticket; `None` when the lane is closed.
+    pub(super) fn ticket(&self) -> Option<u64> {
+        let mut state = self.lock();
+        (!state.closed).then(|| {
+            state.issued += 1;
+            state.issued - 1
+        })
+    }
+
+    /// Settles a ticket with its frame, or with nothing when it was dropped.
+    pub(super) fn settle(&self, ticket: u64, frame: Option<Box<Frame>>) {
+        let mut state = self.lock();
+        state.settled.insert(ticket, frame);
+        if ticket == state.next {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Settles a ticket of a live source that needs no inference, and empties every older one that the lane has not
+    /// taken yet: newest wins. Returns how many frames were dropped.
+    pub(super) fn settle_newest(&self, ticket: u64, frame: Box<Frame>) -> u64 {
+        let mut state = self.lock();
+        let mut dropped = 0;
+        for waiting in state.settled.values_mut() {
+            dropped += u64::from(waiting.take().is_some());
+        }
+        state.settled.insert(ticket, Some(frame));
+        self.changed.notify_one();
+        dropped
+    }
+
+    /// Frames waiting for the lane.
+    pub(in crate::engine) fn waiting(&self) -> usize {
+        self.lock().settled.len()
+    }
+
+    /// Queues control, to be obeyed before the next frame; an idle lane obeys at once. A closed lane drops it, which
+    /// tells whoever waits for its effect.
+    pub(in crate::engine) fn control(&self, control: C) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.control.push_back(control);
+        }
+        self.changed.notify_one();
+    }
+
+    /// The source offered its last frame.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_one();
+    }
+
+    /// Stops the lane before its next frame and releases whoever waits for room.
+    pub(in crate::engine) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        // Dropped after the lock: control may own whole strategies.
+        let dropped = std::mem::take(&mut state.control);
+        drop(state);
+        drop(dropped);
+        self.changed.notify_one();
+        self.room.notify_all();
+    }
+
+    /// Waits for what the lane does next.
+    pub(super) fn next(&self) -> Step<C> {
+        let mut state = self.lock();
+        loop {
+            if let Some(control) = state.control.pop_front() {
+                return Step::Control(control);
+            }
+            if state.closed {
+                return Step::Closed;
+            }
+            let next = state.next;
+            if let Some(settled) = state.settled.remove(&next) {
+                state.next += 1;
+                match settled {
+                    Some(frame) => return Step::Frame(frame),
+                    None => {
+                        state.through += 1;
+                        self.room.notify_one();
+                        continue;
+                    }
+                }
+            }
+            if state.ended && state.next == state.issued {
+                return Step::Ended;
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// The frame taken last is judged.
+    pub(super) fn done(&self) {
+        self.lock().through += 1;
+        self.room.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(seq: u64) -> Box<Frame> {
+        Box::new(Frame { pts_ns: seq, width: 1, height: 1, ..Frame::empty("a", seq) })
+    }
+
+    fn seq(step: Step<u8>) -> u64 {
+        match step {
+            Step::Frame(frame) => frame.seq,
+            _ => panic!("expected a frame"),
+        }
+    }
+
+    #[test]
+    fn frames_leave_in_ticket_order_whatever_order_they_were_settled_in() {
+        let inbox = Inbox::<u8>::new(8);
+        let tickets: Vec<u64> = (0..4).map(|_| inbox.ticket().unwrap()).collect();
+        inbox.settle(tickets[2], Some(frame(2)));
+        inbox.settle(tickets[1], None);
+        inbox.settle(tickets[0], Some(frame(0)));
+        inbox.settle(tickets[3], Some(frame(3)));
+        inbox.end();
+        assert_eq!([seq(inbox.next()), seq(inbox.next()), seq(inbox.next())], [0, 2, 3]);
+        assert!(matches!(inbox.next(), Step::Ended));
+    }
+
+    #[test]
+    fn the_newest_live_frame_replaces_the_waiting_one() {
+        let inbox = Inbox::<u8>::new(8);
+        let (a, b) = (inbox.ticket().unwrap(), inbox.ticket().unwrap());
+        assert_eq!(inbox.settle_newest(a, frame(0)), 0);
+        assert_eq!(inbox.settle_newest(b, frame(1)), 1);
+        assert_eq!(seq(inbox.next()), 1);
+    }
+
+    #[test]
+    fn control_comes_before_the_next_frame_and_a_closed_lane_takes_none() {
+        let inbox = Inbox::<u8>::new(8);
+        let ticket = inbox.ticket().unwrap();
+        inbox.settle(ticket, Some(frame(0)));
+        inbox.control(7);
+        assert!(matches!(inbox.next(), Step::Control(7)));
+        inbox.close();
+        assert!(matches!(inbox.next(), Step::Closed));
+        assert!(inbox.ticket().is_none());
+        assert!(!inbox.wait_room());
+    }
+}

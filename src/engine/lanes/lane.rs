@@ -1,0 +1,323 @@
+//! A source's lane: the one thread that owns everything ordered about it: tracker, zones, strategies, policy.
+//!
+//! A slow or hostile script holds up its own lane only. Control (a new version of a script) is obeyed between two
+//! frames, so a frame sees exactly one generation of each strategy.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::change::{Arrangement, LaneChange, Place};
+use super::control::{Control, Look, Remembered};
+use super::inbox::Step;
+use super::route::Route;
+use super::rule::{Judgement, Rule};
+use super::shadow::Shadow;
+use super::{Judged, Observer};
+use crate::alert::Gate;
+use crate::config::AlertPlan;
+use crate::engine::view::live::{Events, Live};
+use crate::guest::Fault;
+use crate::telemetry::Stage;
+use crate::track::{Tracker, Tracks};
+use crate::types::{Clock, Frame, Raised, Zone};
+
+/// Frames that a lane remembers, for new versions to be tried on.
+const REMEMBERED: usize = 32;
+
+/// See the module.
+pub(in crate::engine) struct Lane {
+    pub(in crate::engine) route: Arc<Route>,
+    /// Strategies that detect from pixels; they come before the tracker.
+    pub(in crate::engine) detectors: Vec<Rule>,
+    pub(in crate::engine) tracker: Option<Tracker>,
+    pub(in crate::engine) tracks: Tracks,
+    pub(in crate::engine) zones: Arc<[Zone]>,
+    pub(in crate::engine) rules: Vec<Rule>,
+    pub(in crate::engine) remembered: VecDeque<Remembered>,
+    pub(in crate::engine) gate: Gate,
+    /// What the gate goes by.
+    pub(in crate::engine) policy: AlertPlan,
+    /// What a change has replaced, until it stays or is undone.
+    pub(in crate::engine) undo: Option<Undo>,
+    pub(in crate::engine) live: Arc<Live>,
+    pub(in crate::engine) events: Arc<Events>,
+    pub(in crate::engine) observer: Option<Arc<dyn Observer>>,
+    pub(in crate::engine) clock: Arc<dyn Clock>,
+}
+
+/// What a change has replaced.
+pub(in crate::engine) struct Undo {
+    zones: Arc<[Zone]>,
+    tracker: Option<Option<Tracker>>,
+    policy: Option<AlertPlan>,
+    rules: Option<[Former; 2]>,
+    shadows: Vec<(Arc<str>, Option<Shadow>)>,
+}
+
+/// A list of rules before it was arranged anew.
+struct Former {
+    order: Vec<(Arc<str>, bool)>,
+    /// Those that have no place any more.
+    gone: Vec<Rule>,
+}
+
+/// Ends what belongs to a lane with it, even where a strategy of the embedder's panics: others wait for its end.
+struct End(Arc<Route>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.break_off("its lane panicked (the log says where): it is judged again after a restart".to_owned());
+        }
+        self.0.inbox.close();
+        self.0.finish();
+    }
+}
+
+impl Lane {
+    /// Runs until the source is through or the lane is closed.
+    pub(super) fn run(mut self) {
+        let route = Arc::clone(&self.route);
+        let _end = End(Arc::clone(&route));
+        loop {
+            match route.inbox.next() {
+                Step::Frame(frame) => {
+                    self.judge(*frame);
+                    route.done();
+                }
+                Step::Control(control) => self.obey(control),
+                Step::Ended | Step::Closed => break,
+            }
+        }
+    }
+
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Look { rule, answer } => {
+                let Some(at) = self.rules.iter().position(|r| *r.name() == rule) else { return };
+                let look = Look {
+                    version: self.rules[at].strategy.version().to_owned(),
+                    state: self.rules[at].hand_over(),
+                    frames: self.remembered.iter().cloned().collect(),
+                    zones: Arc::clone(&self.zones),
+                };
+                // Nobody waits any more where the reload gave up.
+                let _ = answer.send(look);
+            }
+            Control::Change { change, claim, done } => {
+                if claim.take() {
+                    let _ = done.send(self.change(*change));
+                }
+            }
+            Control::Finish { keep: true } => self.forget(),
+            Control::Finish { keep: false } => self.undo(),
+            Control::Settle => {
+                let now_ns = self.clock.monotonic_ns();
+                self.rules.iter_mut().for_each(|rule| rule.settle(now_ns));
+            }
+        }
+    }
+
+    /// Changes whole, or not at all where a new version refuses to take over.
+    fn change(&mut self, change: LaneChange) -> Result<(), Fault> {
+        let LaneChange { mut swaps, zones, tracking, policy, rules, shadows } = change;
+        for swap in &mut swaps {
+            if let Some(rule) = self.rules.iter_mut().find(|rule| *rule.name() == swap.rule) {
+                rule.take_over(&mut *swap.strategy)?;
+            }
+        }
+        // Nothing fails from here on.
+        self.forget();
+        for swap in swaps {
+            if let Some(rule) = self.rules.iter_mut().find(|rule| *rule.name() == swap.rule) {
+                rule.install(swap.strategy, swap.generation, swap.probation);
+            }
+        }
+        let former_zones = Arc::clone(&self.zones);
+        self.zones = zones.unwrap_or_else(|| Arc::clone(&former_zones));
+        let tracker = tracking.map(|on| std::mem::replace(&mut self.tracker, on.then(Tracker::default)));
+        let policy = policy.map(|policy| {
+            self.gate.set_plan(&policy);
+            std::mem::replace(&mut self.policy, policy)
+        });
+        let rules = rules.map(|Arrangement { detectors, rules }| {
+            [arrange(&mut self.detectors, detectors), arrange(&mut self.rules, rules)]
+        });
+        let shadows = self.set_shadows(shadows);
+        self.undo = Some(Undo { zones: former_zones, tracker, policy, rules, shadows });
+        Ok(())
+    }
+
+    /// Puts shadows in place; returns the former ones.
+    fn set_shadows(&mut self, shadows: Vec<(Arc<str>, Option<Shadow>)>) -> Vec<(Arc<str>, Option<Shadow>)> {
+        let mut former = Vec::with_capacity(shadows.len());
+        for (name, shadow) in shadows {
+            let rule = self.rules.iter_mut().find(|rule| *rule.name() == name);
+            former.extend(rule.map(|rule| (name, rule.set_shadow(shadow))));
+        }
+        former
+    }
+
+    /// The last change stays: what it replaced goes.
+    fn forget(&mut self) {
+        let Some(Undo { rules, shadows, .. }) = self.undo.take() else { return };
+        rules.into_iter().flatten().flat_map(|former| former.gone).for_each(Rule::dispose);
+        self.dispose_shadows(shadows);
+    }
+
+    fn dispose_shadows(&self, shadows: Vec<(Arc<str>, Option<Shadow>)>) {
+        for (_, shadow) in shadows {
+            if let Some(rule) = self.rules.first() {
+                rule.dispose_shadow(shadow);
+            }
+        }
+    }
+
+    /// The last change is undone. New versions go back by their probation, which whoever undoes has failed.
+    fn undo(&mut self) {
+        let Some(Undo { zones, tracker, policy, rules, shadows }) = self.undo.take() else { return };
+        self.zones = zones;
+        if let Some(tracker) = tracker {
+            self.tracker = tracker;
+        }
+        if let Some(policy) = policy {
+            self.gate.set_plan(&policy);
+            self.policy = policy;
+        }
+        let refused = self.set_shadows(shadows);
+        self.dispose_shadows(refused);
+        if let Some([detectors, rules]) = rules {
+            restore(&mut self.detectors, detectors);
+            restore(&mut self.rules, rules);
+        }
+        let now_ns = self.clock.monotonic_ns();
+        self.rules.iter_mut().for_each(|rule| rule.settle(now_ns));
+    }
+
+    fn judge(&mut self, mut frame: Frame) {
+        let started_ns = self.clock.monotonic_ns();
+        if frame.picture.is_some() {
+            for rule in &mut self.detectors {
+                rule.judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
+            }
+        }
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| !frame.tracked) {
+            tracker.update(frame.pts_ns, &mut frame.detections);
+        }
+        self.tracks.observe(&frame, &self.zones);
+        if let Some(observer) = &self.observer {
+            observer.detected(&frame);
+        }
+        self.remember(&frame);
+        let mut skipped = false;
+        for index in 0..self.rules.len() {
+            let Judgement { raised, skip } =
+                self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
+            self.raise(raised, &frame);
+            if skip {
+                skipped = true;
+                break;
+            }
+        }
+        if skipped {
+            self.route.metrics.dropped("strategy_fault", 1);
+        } else {
+            self.count(&frame, started_ns);
+        }
+        self.events.detections(&frame);
+        self.live.publish(&frame, self.clock.monotonic_ns());
+    }
+
+    /// Keeps the frame for versions to come. The oldest one's room is used again.
+    fn remember(&mut self, frame: &Frame) {
+        if self.rules.is_empty() {
+            return;
+        }
+        let mut detections = match self.remembered.len() {
+            REMEMBERED => self.remembered.pop_front().map(|old| old.frame.detections).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        detections.clone_from(&frame.detections);
+        let frame = Frame {
+            source: frame.source.clone(),
+            seq: frame.seq,
+            pts_ns: frame.pts_ns,
+            captured_unix_ns: frame.captured_unix_ns,
+            arrived_ns: frame.arrived_ns,
+            width: frame.width,
+            height: frame.height,
+            detections,
+            tracked: frame.tracked,
+            picture: None,
+        };
+        self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });
+    }
+
+    fn raise(&mut self, raised: Vec<Raised>, frame: &Frame) {
+        for raised in &raised {
+            self.gate.raise(raised, frame);
+        }
+    }
+
+    /// Counts and shows a frame that every rule has seen.
+    fn count(&self, frame: &Frame, started_ns: u64) {
+        let ended_ns = self.clock.monotonic_ns();
+        let metrics = &self.route.metrics;
+        let seconds = |from_ns: u64, to_ns: u64| to_ns.saturating_sub(from_ns) as f64 / 1e9;
+        metrics.frames_judged.inc();
+        metrics.queue_depth.set(i64::try_from(self.route.inbox.waiting()).unwrap_or(i64::MAX));
+        for detection in &frame.detections {
+            metrics.detections(&detection.label, 1);
+        }
+        metrics.latency(Stage::Queue).observe(seconds(frame.arrived_ns, started_ns));
+        metrics.latency(Stage::Judge).observe(seconds(started_ns, ended_ns));
+        metrics.latency(Stage::Total).observe(seconds(frame.arrived_ns, ended_ns));
+        if let Some(observer) = &self.observer {
+            let generations: Vec<(Arc<str>, u64)> =
+                self.rules.iter().map(|rule| (Arc::clone(rule.name()), rule.generation)).collect();
+            observer.judged(&Judged {
+                frame,
+                generations: &generations,
+                waited_ns: started_ns.saturating_sub(frame.arrived_ns),
+                lane_ns: ended_ns.saturating_sub(started_ns),
+            });
+        }
+    }
+}
+
+/// Takes the rule of this name out of a list.
+fn take(rules: &mut Vec<Rule>, name: &str) -> Option<Rule> {
+    rules.iter().position(|rule| **rule.name() == *name).map(|at| rules.remove(at))
+}
+
+/// Arranges a list anew; returns how it was.
+fn arrange(rules: &mut Vec<Rule>, places: Vec<Place>) -> Former {
+    let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.filters)).collect();
+    let mut gone = std::mem::take(rules);
+    for place in places {
+        match place {
+            Place::New(rule) => rules.push(*rule),
+            Place::Keep { name, filters } => {
+                rules.extend(take(&mut gone, &name).map(|mut rule| {
+                    rule.filters = filters;
+                    rule
+                }));
+            }
+        }
+    }
+    Former { order, gone }
+}
+
+/// Puts a list back to how it was.
+fn restore(rules: &mut Vec<Rule>, former: Former) {
+    let Former { order, mut gone } = former;
+    let mut current = std::mem::take(rules);
+    for (name, filters) in order {
+        // One that was replaced by another of its name stands among those that were gone.
+        rules.extend(take(&mut gone, &name).or_else(|| take(&mut current, &name)).map(|mut rule| {
+            rule.filters = filters;
+            rule
+        }));
+    }
+    current.into_iter().for_each(Rule::dispose);
+}

@@ -1,0 +1,43 @@
+//! A source's frames from its backend's thread to the end of their judgement.
+//!
+//! A frame's way is `route` (from its backend), `pool` (the models), `inbox` (back in order) and `lane` (tracker, each
+//! `rule`, policy). `change` is how a lane changes between two frames: on every lane or on none. Nothing here knows how a
+//! rule was made or who asked for a change.
+
+mod change;
+mod control;
+mod credit;
+mod inbox;
+mod lane;
+mod observer;
+mod pool;
+mod probation;
+mod reaper;
+mod rhythm;
+mod route;
+mod rule;
+mod shadow;
+
+pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, Place, Swap, change_lanes};
+pub(in crate::engine) use control::{Control, LANE_WAIT, Look};
+pub(in crate::engine) use inbox::in_flight_max;
+pub(in crate::engine) use lane::Lane;
+pub use observer::{Judged, Observer};
+pub(in crate::engine) use pool::{ModelUnit, Pool};
+pub(in crate::engine) use probation::Probation;
+pub(in crate::engine) use reaper::{Disposal, Reaper};
+pub(in crate::engine) use route::{Inlet, Route, Stages};
+pub(in crate::engine) use rule::{OnProbation, Rule};
+pub(in crate::engine) use shadow::Shadow;
+
+use std::thread::JoinHandle;
+
+use crate::error::{Code, Error};
+
+/// Starts a named thread.
+pub(in crate::engine) fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(run)
+        .map_err(|e| Error::new(Code::Io, format!("cannot start thread {name}: {e}")))
+}

@@ -1,0 +1,283 @@
+//! One source's way through the engine: from its backend's thread through the models to its lane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::control::Control;
+use super::credit::Credit;
+use super::inbox::Inbox;
+use super::pool::{Attached, Job, ModelUnit, Next, Pool};
+use crate::backend::{Flow, Sink, SourceEvent, SourceState};
+use crate::config::{Input, SourcePlan};
+use crate::engine::view::live::Events;
+use crate::engine::view::source::SourceBoard;
+use crate::engine::view::status::SourceStatus;
+use crate::telemetry::{SourceMetrics, Stage, redact};
+use crate::types::{Clock, Frame, SourceId};
+use crate::vision::merge::merge;
+
+/// The models a source's frames pass, in order. A frame keeps those that it came to.
+#[derive(Default)]
+pub(in crate::engine) struct Stages {
+    steps: Vec<Step>,
+    /// Detections of several models are merged with this IoU threshold.
+    merge_iou: f32,
+}
+
+struct Step {
+    place: Attached,
+    /// The lowest score that counts.
+    confidence: f32,
+}
+
+impl Stages {
+    /// Places before `models`, in order. `confidence` overrides the models' own lowest score.
+    pub(in crate::engine) fn attach(
+        pool: &Pool,
+        models: &[Arc<ModelUnit>],
+        credit: &Arc<Credit>,
+        confidence: Option<f32>,
+    ) -> Self {
+        let step = |(index, model): (usize, &Arc<ModelUnit>)| Step {
+            place: pool.attach(model, credit, index == 0),
+            confidence: confidence.unwrap_or(model.plan.confidence),
+        };
+        let merge_iou = models.first().map_or(0.5, |model| model.plan.nms);
+        Self { steps: models.iter().enumerate().map(step).collect(), merge_iou }
+    }
+
+    pub(super) fn first(&self) -> Option<&Attached> {
+        self.steps.first().map(|step| &step.place)
+    }
+
+    /// The lowest score that counts at a stage.
+    pub(super) fn confidence(&self, stage: usize) -> f32 {
+        self.steps.get(stage).map_or(1.0, |step| step.confidence)
+    }
+}
+
+/// See the module. Shared by the source's thread, the pool's workers and the lane.
+pub(in crate::engine) struct Route {
+    pub(in crate::engine) id: SourceId,
+    pub(in crate::engine) inbox: Inbox<Control>,
+    pub(in crate::engine) metrics: SourceMetrics,
+    pub(in crate::engine) board: SourceBoard,
+    live: bool,
+    /// Where it comes from, for people: without secrets.
+    address: String,
+    /// Time between attempts once it is out of retries; `None` for a source that is tried once.
+    retry_every: Mutex<Option<Duration>>,
+    stages: ArcSwap<Stages>,
+    credit: Arc<Credit>,
+    clock: Arc<dyn Clock>,
+    events: Arc<Events>,
+    on_end: OnEnd,
+}
+
+/// Called once, when the source's last frame is judged or its lane was closed.
+type OnEnd = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+
+impl Route {
+    /// A route of which `in_flight_max` frames may be under way (see [`super::in_flight_max`]).
+    pub(in crate::engine) fn new(
+        plan: &SourcePlan,
+        in_flight_max: u64,
+        metrics: SourceMetrics,
+        clock: Arc<dyn Clock>,
+        events: Arc<Events>,
+        on_end: Box<dyn FnOnce() + Send>,
+    ) -> Self {
+        let live = plan.input.is_live();
+        let route = Self {
+            id: plan.id.clone(),
+            inbox: Inbox::new(in_flight_max),
+            metrics,
+            board: SourceBoard::default(),
+            live,
+            address: address(&plan.input),
+            retry_every: Mutex::default(),
+            stages: ArcSwap::default(),
+            credit: Arc::new(Credit::new(live, in_flight_max)),
+            clock,
+            events,
+            on_end: Mutex::new(Some(on_end)),
+        };
+        route.change(plan);
+        route
+    }
+
+    /// Takes over what may change while the source runs.
+    pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
+        *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
+    }
+
+    /// Sets the models that the next frame passes; those under way pass the former ones.
+    pub(in crate::engine) fn set_stages(&self, stages: Stages) {
+        self.stages.store(Arc::new(stages));
+    }
+
+    /// What its models' places are attached with.
+    pub(in crate::engine) fn credit(&self) -> &Arc<Credit> {
+        &self.credit
+    }
+
+    fn give_credit(&self) {
+        if self.credit.give()
+            && let Some(first) = self.stages.load().first()
+        {
+            first.wake();
+        }
+    }
+
+    /// A frame that a worker took is lost, for a reason that is counted.
+    fn drop_frame(&self, ticket: u64, reason: &'static str) {
+        self.metrics.dropped(reason, 1);
+        self.inbox.settle(ticket, None);
+        self.give_credit();
+    }
+
+    /// Where the source stands, for status pages.
+    pub(in crate::engine) fn status(&self) -> SourceStatus {
+        let (state, board) = (self.board.state(), &self.board);
+        let retry_every = self.retry_every.lock().filter(|_| state == SourceState::Failed && board.broken().is_none());
+        SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics)
+    }
+
+    /// The lane has judged a frame.
+    pub(super) fn done(&self) {
+        self.inbox.done();
+        self.give_credit();
+    }
+
+    /// The source offered its last frame.
+    fn end(&self) {
+        self.credit.set_up(false);
+        self.inbox.end();
+    }
+
+    /// Nothing more comes of the source, for this reason.
+    pub(super) fn break_off(&self, reason: String) {
+        tracing::error!(source = %self.id, address = self.address, "source broken: {reason}");
+        self.metrics.state(SourceState::Failed.as_str());
+        self.board.break_off(reason);
+        self.end();
+    }
+
+    /// The lane has finished with the source.
+    pub(super) fn finish(&self) {
+        let on_end = self.on_end.lock().take();
+        if let Some(on_end) = on_end {
+            on_end();
+        }
+    }
+}
+
+impl Next for Route {
+    fn advance(&self, job: Job) {
+        let stages = Arc::clone(&job.stages);
+        if let Some(step) = stages.steps.get(job.stage) {
+            if let Some(job) = step.place.offer(job, false) {
+                self.drop_frame(job.ticket, "stopping");
+            }
+            return;
+        }
+        let Job { ticket, mut frame, stage, .. } = job;
+        if stage > 1 {
+            merge(&mut frame.detections, stages.merge_iou);
+        }
+        self.inbox.settle(ticket, Some(frame));
+    }
+
+    fn lose(&self, ticket: u64, reason: &'static str) {
+        self.drop_frame(ticket, reason);
+    }
+
+    fn inferred(&self, seconds: f64) {
+        self.metrics.latency(Stage::Infer).observe(seconds);
+    }
+}
+
+/// Where a source comes from, for logs: without secrets.
+fn address(input: &Input) -> String {
+    match input {
+        Input::File(path) => path.display().to_string(),
+        Input::Rtsp(uri) => redact::uri(uri),
+        Input::Test { pattern, .. } => format!("test:pattern={pattern}"),
+        Input::Scene { name, .. } => format!("scene:{name}"),
+        Input::Trace(path) => format!("trace:{}", path.display()),
+    }
+}
+
+/// The engine's side of the Backend seam, one per source.
+pub(in crate::engine) struct Inlet(pub(in crate::engine) Arc<Route>);
+
+impl Sink for Inlet {
+    fn frame(&self, mut frame: Frame) -> Flow {
+        let route = &*self.0;
+        if frame.arrived_ns == 0 {
+            frame.arrived_ns = route.clock.monotonic_ns();
+        }
+        route.metrics.frame_decoded(frame.captured_unix_ns);
+        if !route.live && !route.inbox.wait_room() {
+            return Flow::Stop;
+        }
+        let Some(ticket) = route.inbox.ticket() else { return Flow::Stop };
+        let frame = Box::new(frame);
+        let stages = route.stages.load_full();
+        match stages.first() {
+            Some(first) if frame.picture.is_some() && !frame.detected => {
+                let next = Arc::clone(&self.0) as Arc<dyn Next>;
+                let job = Job { ticket, frame, stages: Arc::clone(&stages), stage: 0, next };
+                if let Some(job) = first.offer(job, route.live) {
+                    // Not taken by a worker yet, so it holds no credit.
+                    route.metrics.dropped("overload", 1);
+                    route.inbox.settle(job.ticket, None);
+                }
+            }
+            _ if route.live => {
+                let dropped = route.inbox.settle_newest(ticket, frame);
+                if dropped > 0 {
+                    route.metrics.dropped("overload", dropped);
+                }
+            }
+            _ => route.inbox.settle(ticket, Some(frame)),
+        }
+        Flow::Continue
+    }
+
+    fn event(&self, _source: &SourceId, event: SourceEvent) {
+        let route = &*self.0;
+        match event {
+            SourceEvent::State(state) => {
+                route.credit.set_up(state == SourceState::Running);
+                route.board.set_state(state);
+                route.metrics.state(state.as_str());
+                route.events.state(&route.id, state);
+                match state {
+                    SourceState::Running | SourceState::Stopped => {
+                        tracing::info!(source = %route.id, state = state.as_str(), "source");
+                    }
+                    // What these are about is told once, with its cause: by the fault, or by what broke it.
+                    _ => tracing::debug!(source = %route.id, state = state.as_str(), "source"),
+                }
+            }
+            SourceEvent::Fault { reason, attempt, retry_in } => {
+                route.metrics.reconnects.inc();
+                tracing::warn!(
+                    source = %route.id,
+                    address = route.address,
+                    attempt,
+                    retry_in_s = (retry_in.as_secs_f64() * 10.0).round() / 10.0,
+                    "source failed and is tried again: {reason}"
+                );
+                route.board.set_error(reason);
+            }
+            SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
+            SourceEvent::Ended => route.end(),
+            SourceEvent::Broken(reason) => route.break_off(reason),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One strategy on one lane: its judgement, its faults, its new version on probation, its shadow.
+
+use std::sync::Arc;
+
+use super::probation::{FRAMES, Probation};
+use super::reaper::Disposal;
+use super::shadow::Shadow;
+use crate::engine::view::strategy::{LOOK_EVERY, Notes};
+use crate::guest::Fault;
+use crate::strategy::{Applied, OnFailure, Strategy, View, apply};
+use crate::telemetry::StrategyMetrics;
+use crate::track::Tracks;
+use crate::types::{Clock, Frame, Raised, Zone};
+
+/// A strategy on the lane.
+pub(in crate::engine) struct Rule {
+    pub(super) strategy: Box<dyn Strategy>,
+    pub(super) generation: u64,
+    pub(super) filters: bool,
+    pub(super) metrics: StrategyMetrics,
+    pub(super) notes: Notes,
+    trial: Option<OnProbation>,
+    pub(super) shadow: Option<Shadow>,
+    disposal: Option<Disposal>,
+    calls: u64,
+}
+
+/// The version that is kept while its successor is on probation.
+pub(in crate::engine) struct OnProbation {
+    previous: Box<dyn Strategy>,
+    generation: u64,
+    probation: Arc<Probation>,
+    frames: u32,
+}
+
+impl OnProbation {
+    /// `previous`, of `generation`, comes back if the probation fails.
+    pub(in crate::engine) fn new(previous: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) -> Self {
+        Self { previous, generation, probation, frames: 0 }
+    }
+}
+
+/// What a judgement came to.
+pub(super) struct Judgement {
+    /// What was raised.
+    pub(super) raised: Vec<Raised>,
+    /// No later strategy may see the frame.
+    pub(super) skip: bool,
+}
+
+impl Rule {
+    /// A rule that judges from `generation` on.
+    pub(in crate::engine) fn new(
+        strategy: Box<dyn Strategy>,
+        generation: u64,
+        filters: bool,
+        metrics: StrategyMetrics,
+        notes: Notes,
+        disposal: Option<Disposal>,
+    ) -> Self {
+        Self { strategy, generation, filters, metrics, notes, trial: None, shadow: None, disposal, calls: 0 }
+    }
+
+    /// The same rule while its version is on probation on other lanes already.
+    #[must_use]
+    pub(in crate::engine) fn on_probation(self, trial: Option<OnProbation>) -> Self {
+        Self { trial, ..self }
+    }
+
+    /// The same rule with a shadow beside it.
+    #[must_use]
+    pub(in crate::engine) fn with_shadow(self, shadow: Option<Shadow>) -> Self {
+        Self { shadow, ..self }
+    }
+
+    /// The strategy's name.
+    pub(in crate::engine) fn name(&self) -> &Arc<str> {
+        &self.notes.board.name
+    }
+
+    /// Puts a shadow beside it, or takes it away; returns the former one.
+    pub(super) fn set_shadow(&mut self, shadow: Option<Shadow>) -> Option<Shadow> {
+        std::mem::replace(&mut self.shadow, shadow)
+    }
+
+    /// Ends the rule: what it holds is dropped off this thread.
+    pub(super) fn dispose(self) {
+        let Self { strategy, trial, shadow, disposal, .. } = self;
+        let trial = trial.map(|trial| {
+            // Nobody waits for this lane any more.
+            if trial.frames < FRAMES {
+                trial.probation.lane_passed();
+            }
+            trial.previous
+        });
+        for version in [Some(strategy), trial, shadow.map(|shadow| shadow.strategy)].into_iter().flatten() {
+            dispose(&disposal, version);
+        }
+    }
+
+    /// Ends a shadow that stood beside it.
+    pub(super) fn dispose_shadow(&self, shadow: Option<Shadow>) {
+        if let Some(shadow) = shadow {
+            dispose(&self.disposal, shadow.strategy);
+        }
+    }
+
+    /// Lets the strategy judge, applies what it says, and returns what it raises. A fault leaves the frame as it was.
+    pub(super) fn judge(&mut self, frame: &mut Frame, tracks: &Tracks, zones: &[Zone], clock: &dyn Clock) -> Judgement {
+        let started_ns = clock.monotonic_ns();
+        self.settle(started_ns);
+        let view = View { frame, tracks, zones };
+        let verdict = self.strategy.judge(&view);
+        let spent_ns = clock.monotonic_ns().saturating_sub(started_ns);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.compare(&view, &verdict, clock);
+        }
+        let applied = match verdict {
+            Ok(verdict) => {
+                let applied = apply(verdict, self.filters, &mut frame.detections);
+                if let Err(fault) = &applied {
+                    self.strategy.refused(fault, &View { frame, tracks, zones });
+                }
+                applied
+            }
+            Err(fault) => Err(fault),
+        };
+        self.metrics.calls.inc();
+        self.metrics.call_seconds.observe(spent_ns as f64 / 1e9);
+        self.calls += 1;
+        if applied.is_err() || self.calls % LOOK_EVERY == 1 || self.notes.is_open() {
+            self.look();
+        }
+        self.count(&applied, frame, started_ns);
+        match applied {
+            Ok(Applied { raised, spared, .. }) => {
+                if spared > 0 {
+                    self.notes.spared(&frame.source, spared);
+                }
+                self.metrics.alerts.inc_by(raised.len() as u64);
+                Judgement { raised, skip: false }
+            }
+            Err(_) => Judgement { raised: Vec::new(), skip: self.strategy.on_failure() == OnFailure::Skip },
+        }
+    }
+
+    fn count(&mut self, applied: &Result<Applied, Fault>, frame: &Frame, now_ns: u64) {
+        if let Err(fault) = applied {
+            self.metrics.fault(fault.kind.as_str());
+            self.notes.fault(&frame.source, fault, now_ns);
+        }
+        let Some(trial) = &mut self.trial else { return };
+        if let Err(fault) = applied {
+            trial.probation.fault(&format!("{}: {fault}", frame.source));
+        }
+        trial.frames += 1;
+        if trial.frames == FRAMES {
+            trial.probation.lane_passed();
+        }
+    }
+
+    /// Reads what the strategy tells of itself.
+    fn look(&mut self) {
+        self.notes.look(&*self.strategy, &self.metrics);
+    }
+
+    /// Ends a probation that is decided: back to the version that was kept, or on with the new one.
+    pub(super) fn settle(&mut self, now_ns: u64) {
+        let Some(trial) = &self.trial else { return };
+        if trial.probation.failed() {
+            if let Some(OnProbation { previous, generation, .. }) = self.trial.take() {
+                self.generation = generation;
+                self.look();
+                dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
+                self.notes.changed(&*self.strategy);
+                self.look();
+            }
+            return;
+        }
+        if now_ns >= trial.probation.until_ns {
+            trial.probation.pass();
+        }
+        if trial.probation.passed()
+            && let Some(OnProbation { previous, .. }) = self.trial.take()
+        {
+            dispose(&self.disposal, previous);
+        }
+    }
+
+    /// Lets a new version take over what the running one hands it, before it judges. On an error nothing changed.
+    ///
+    /// # Errors
+    /// What the new version says when it is to take over.
+    pub(super) fn take_over(&mut self, strategy: &mut dyn Strategy) -> Result<(), Fault> {
+        // A version whose probation has ended meanwhile goes first: what runs then is what is replaced.
+        self.settle(0);
+        let from = self.strategy.version().to_owned();
+        let state = self.hand_over();
+        strategy.resume(&from, &state)
+    }
+
+    /// Puts a new version that has taken over in place; the old one is kept for the probation.
+    pub(super) fn install(&mut self, strategy: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) {
+        if probation.failed() {
+            // On another lane, before this one had its turn.
+            dispose(&self.disposal, strategy);
+            return;
+        }
+        self.look();
+        let previous = std::mem::replace(&mut self.strategy, strategy);
+        self.notes.changed(&*self.strategy);
+        let trial = OnProbation::new(previous, self.generation, probation);
+        if let Some(OnProbation { previous, .. }) = self.trial.replace(trial) {
+            // The version that is replaced now was itself on probation: it is the one that is kept.
+            dispose(&self.disposal, previous);
+        }
+        self.generation = generation;
+        self.look();
+    }
+
+    /// What the running version hands to its successor; nothing where it cannot.
+    pub(super) fn hand_over(&mut self) -> Vec<u8> {
+        match self.strategy.suspend() {
+            Ok(state) => state,
+            Err(fault) => {
+                let strategy = &*self.notes.board.name;
+                tracing::warn!(strategy, "hands nothing to its successor: {fault}");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn dispose(disposal: &Option<Disposal>, version: Box<dyn Strategy>) {
+    if let Some(disposal) = disposal {
+        disposal.dispose(version);
+    }
+}

@@ -1,0 +1,132 @@
+//! The thread that owns a running engine: whatever changes it is done here, one thing after the other.
+//!
+//! Who asks hands over what to do and waits for the answer; the queue of those who wait is bounded. Nothing on a frame's
+//! way waits for this thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::handle::{Shared, View};
+use super::lanes::spawn;
+use super::models::Models;
+use super::parts::Parts;
+use super::source::SourceUnit;
+use super::versions::Versions;
+use super::view::strategy::StrategyBoard;
+use crate::config::{Plan, StrategyKind};
+use crate::error::Error;
+use crate::types::SourceId;
+
+/// Most who wait for the owner; the next one waits for a place among them.
+const ASKED_MAX: usize = 64;
+
+/// What the owner is asked to do.
+pub(super) type Command = Box<dyn FnOnce(&mut Owner) + Send>;
+
+/// See the module.
+pub(super) struct Owner {
+    pub(super) parts: Arc<Parts>,
+    pub(super) shared: Arc<Shared>,
+    /// What runs.
+    pub(super) plan: Arc<Plan>,
+    pub(super) units: BTreeMap<SourceId, Arc<SourceUnit>>,
+    pub(super) models: Models,
+    pub(super) versions: Versions,
+    pub(super) boards: Boards,
+}
+
+/// What each strategy shows of itself, by name.
+#[derive(Default, Clone)]
+pub(super) struct Boards(BTreeMap<String, Arc<StrategyBoard>>);
+
+impl Boards {
+    /// Brings the boards in line with a plan: those of strategies that are gone go, those that stay go on.
+    pub(super) fn for_plan(&self, plan: &Plan) -> Self {
+        let board = |name: &str, kind: &'static str| match self.0.get(name) {
+            Some(board) if (board.kind() == "motion") == (kind == "motion") => Arc::clone(board),
+            _ => StrategyBoard::new(name, kind),
+        };
+        Self(plan.strategies.iter().map(|s| (s.name.clone(), board(&s.name, kind(&s.kind)))).collect())
+    }
+
+    /// The board of a strategy; one that nobody sees where the plan has none.
+    pub(super) fn of(&self, name: &str) -> Arc<StrategyBoard> {
+        self.0.get(name).cloned().unwrap_or_else(|| StrategyBoard::new(name, "unknown"))
+    }
+}
+
+/// The `kind` that a status shows.
+pub(super) fn kind(kind: &StrategyKind) -> &'static str {
+    match kind {
+        StrategyKind::Motion => "motion",
+        StrategyKind::Lua(_) => "lua",
+        StrategyKind::Wasm(_) => "wasm",
+    }
+}
+
+impl Owner {
+    /// Shows what runs.
+    pub(super) fn publish(&self) {
+        let sources = self.plan.sources.iter().filter_map(|source| self.units.get(&source.id).cloned()).collect();
+        let strategies = self.plan.strategies.iter().map(|strategy| self.boards.of(&strategy.name));
+        let own = self.parts.own.iter().map(|own| Arc::clone(&own.board));
+        self.parts.unended.set_present(self.plan.sources.len());
+        self.shared.show(View {
+            plan: Arc::clone(&self.plan),
+            sources,
+            strategies: strategies.chain(own).collect(),
+        });
+    }
+}
+
+/// The owner's thread.
+pub(super) struct OwnerThread {
+    stopping: Arc<AtomicBool>,
+    asked: Sender<Command>,
+    ended: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The queue to an owner that does not run yet.
+pub(super) fn queue() -> (Sender<Command>, Receiver<Command>) {
+    bounded(ASKED_MAX)
+}
+
+impl OwnerThread {
+    /// Lets the owner answer what it is asked.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(mut owner: Owner, asked: Sender<Command>, commands: Receiver<Command>) -> Result<Self, Error> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (over, ended) = bounded::<()>(0);
+        let stop = Arc::clone(&stopping);
+        let run = move || {
+            for command in &commands {
+                if stop.load(Ordering::Acquire) {
+                    break;
+                }
+                command(&mut owner);
+            }
+            drop(over);
+        };
+        Ok(Self { stopping, asked, ended, thread: Some(spawn("owner".into(), run)?) })
+    }
+
+    /// Ends it after what it does now; returns whether it has ended within `limit`. One that has not is left behind.
+    pub(super) fn stop(&mut self, limit: std::time::Duration) -> bool {
+        self.stopping.store(true, Ordering::Release);
+        // Wakes it where it waits; where it does not, it looks by itself.
+        let _ = self.asked.try_send(Box::new(|_| ()));
+        let ended = self.ended.recv_timeout(limit) == Err(crossbeam_channel::RecvTimeoutError::Disconnected);
+        if let Some(thread) = self.thread.take().filter(|_| ended) {
+            // A panic has been logged by the panic hook.
+            let _ = thread.join();
+        }
+        ended
+    }
+}

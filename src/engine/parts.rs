@@ -1,0 +1,92 @@
+//! What an engine has once, however many sources, strategies and handlers it runs.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::backends::Backends;
+use super::lanes::{ModelUnit, Observer, Pool, Reaper, in_flight_max};
+use super::versions::Guests;
+use super::view::live::Events;
+use super::view::strategy::StrategyBoard;
+use super::wait::Unended;
+use crate::alert::Delivery;
+use crate::config::{ModelPlan, Plan};
+use crate::error::Error;
+use crate::infer::{Choice, Model, Runtime, Search};
+use crate::strategy::Strategy;
+use crate::telemetry::Metrics;
+use crate::types::{Clock, SourceId};
+
+/// Makes a strategy of the embedder's own for a source.
+pub(super) type Factory = Box<dyn Fn(&SourceId) -> Box<dyn Strategy> + Send + Sync>;
+
+/// A strategy of the embedder's own.
+pub(super) struct OwnStrategy {
+    pub(super) board: Arc<StrategyBoard>,
+    pub(super) make: Factory,
+}
+
+/// See the module.
+pub(super) struct Parts {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) guests: Arc<Guests>,
+    pub(super) delivery: Delivery,
+    pub(super) pool: Pool,
+    pub(super) backends: Backends,
+    pub(super) reaper: Reaper,
+    pub(super) events: Arc<Events>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) own: Vec<OwnStrategy>,
+    pub(super) unended: Arc<Unended>,
+    pub(super) inference: Inference,
+    /// See [`in_flight_max`].
+    pub(super) in_flight_max: u64,
+}
+
+/// How models are run; opened by the first one.
+pub(super) struct Inference {
+    pub(super) search: Search,
+    pub(super) choice: Choice,
+    pub(super) runtime: Mutex<Option<Runtime>>,
+}
+
+impl Inference {
+    pub(super) fn new(plan: &Plan, search: &Search, choice: Choice) -> Self {
+        let explicit = plan.ort_library.clone().or_else(|| search.explicit.clone());
+        Self { search: Search { explicit, ..search.clone() }, choice, runtime: Mutex::default() }
+    }
+}
+
+impl Parts {
+    /// The inference workers of a plan.
+    pub(super) fn workers(plan: &Plan) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        plan.workers.unwrap_or_else(cores).max(1)
+    }
+
+    /// The pool of a plan, and how many frames of a source may be under way.
+    pub(super) fn pool(plan: &Plan, clock: &Arc<dyn Clock>) -> (Pool, u64) {
+        let workers = Self::workers(plan);
+        (Pool::new(workers, Arc::clone(clock)), in_flight_max(workers))
+    }
+
+    /// Loads a model, warms it up and opens a session for each worker.
+    pub(super) fn build_model(&self, plan: &ModelPlan) -> Result<Arc<ModelUnit>, Error> {
+        let mut runtime = self.inference.runtime.lock();
+        let runtime = match &mut *runtime {
+            Some(runtime) => runtime,
+            none => {
+                let (opened, reason) = Runtime::open(self.inference.choice, &self.inference.search)?;
+                tracing::info!("inference by {reason}");
+                none.insert(opened)
+            }
+        };
+        let model = Model::load(plan, runtime)?;
+        tracing::info!(strategy = plan.name, model = %plan.model.display(), layout = ?model.layout(), "model loaded");
+        let unit = ModelUnit::open(plan, &model, self.pool.count(), self.metrics.model(&plan.name))?;
+        self.pool.start()?;
+        Ok(unit)
+    }
+}

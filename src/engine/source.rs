@@ -1,0 +1,208 @@
+//! One source as the engine runs it: its route, its lane, its backend; built and taken down here, for start and change.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::lanes::{Inlet, Lane, OnProbation, Route, Rule, Shadow, Stages, spawn};
+use super::models::Models;
+use super::parts::Parts;
+use super::versions::{GuestStrategy, Versions};
+use super::view::live::Live;
+use super::view::strategy::{Notes, StrategyBoard};
+use crate::alert::Gate;
+use crate::config::{Plan, SourcePlan, StrategyKind, StrategyPlan};
+use crate::error::Error;
+use crate::strategy::{FaultKind, Motion, Strategy};
+use crate::telemetry::StrategyMetrics;
+use crate::track::{Tracker, Tracks};
+use crate::types::SourceId;
+
+/// See the module.
+pub(super) struct SourceUnit {
+    pub(super) route: Arc<Route>,
+    pub(super) live: Arc<Live>,
+    lane: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A source that is built and does not run yet.
+pub(super) struct Built {
+    lane: Lane,
+    live: Arc<Live>,
+    pub(super) route: Arc<Route>,
+}
+
+impl Parts {
+    /// Builds a source's route and lane with an instance of every strategy that judges it. Guests take note of the lane.
+    pub(super) fn build_source(
+        &self,
+        source: &SourcePlan,
+        plan: &Plan,
+        models: &Models,
+        versions: &mut Versions,
+        boards: &super::owner::Boards,
+    ) -> Result<Built, Error> {
+        let unended = Arc::clone(&self.unended);
+        let route = Arc::new(Route::new(
+            source,
+            self.in_flight_max,
+            self.metrics.source(&source.id),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.events),
+            Box::new(move || unended.ended()),
+        ));
+        let mut lane = self.empty_lane(source, plan, &route);
+        // Shadows come after all others: what they run beside has its place by then.
+        let judging = || plan.strategies.iter().filter(|strategy| strategy.judges(&source.id));
+        for strategy in judging().filter(|s| s.shadow_of.is_none()) {
+            let rule = self.build_rule(strategy, &route, versions, boards)?;
+            if is_detector(strategy) { &mut lane.detectors } else { &mut lane.rules }.push(rule);
+        }
+        for strategy in judging() {
+            let Some(of) = &strategy.shadow_of else { continue };
+            let Some(at) = lane.rules.iter().position(|rule| **rule.name() == **of) else { continue };
+            let shadow = self.build_shadow(strategy, &route, versions, boards)?;
+            let rule = lane.rules.remove(at).with_shadow(shadow);
+            lane.rules.insert(at, rule);
+        }
+        for own in &self.own {
+            let metrics = self.series(&own.board, &source.id, 1);
+            let notes = Notes::new(Arc::clone(&own.board));
+            lane.rules.push(Rule::new((own.make)(&source.id), 1, false, metrics, notes, self.reaper.way()));
+        }
+        route.set_stages(self.stages(source, plan, models, &route));
+        self.unended.begun();
+        let live = Arc::clone(&lane.live);
+        Ok(Built { lane, live, route })
+    }
+
+    fn empty_lane(&self, source: &SourcePlan, plan: &Plan, route: &Arc<Route>) -> Lane {
+        Lane {
+            route: Arc::clone(route),
+            detectors: Vec::new(),
+            tracker: plan.tracking.enabled.then(Tracker::default),
+            tracks: Tracks::default(),
+            zones: Arc::clone(&source.zones),
+            rules: Vec::new(),
+            remembered: VecDeque::new(),
+            gate: self.delivery.gate(&plan.alerts, &source.id),
+            policy: plan.alerts.clone(),
+            undo: None,
+            live: Live::new(),
+            events: Arc::clone(&self.events),
+            observer: self.observer.clone(),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    /// The models that a source's frames pass, in listed order.
+    pub(super) fn stages(&self, source: &SourcePlan, plan: &Plan, models: &Models, route: &Route) -> Stages {
+        let judging = plan.models.iter().filter(|model| model.judges(&source.id));
+        let units: Vec<_> = judging.filter_map(|model| models.get(&model.name).cloned()).collect();
+        Stages::attach(&self.pool, &units, route.credit(), source.confidence)
+    }
+
+    /// A strategy on a source's lane, in the version that runs.
+    pub(super) fn build_rule(
+        &self,
+        strategy: &StrategyPlan,
+        route: &Arc<Route>,
+        versions: &mut Versions,
+        boards: &super::owner::Boards,
+    ) -> Result<Rule, Error> {
+        let part = |error: Error| error.about(format!("detection.strategies[{}]", strategy.name));
+        let board = boards.of(&strategy.name);
+        let notes = Notes::new(Arc::clone(&board));
+        let guest = versions.strategies.get_mut(strategy.name.as_str()).filter(|_| !is_detector(strategy));
+        let Some(guest) = guest else {
+            let metrics = self.series(&board, &route.id, 1);
+            let motion = Box::new(Motion::new(&*strategy.name, &strategy.config).map_err(part)?);
+            return Ok(Rule::new(motion, 1, strategy.filters, metrics, notes, self.reaper.way()));
+        };
+        let generation = guest.running.generation;
+        let instance = guest.running.version.instance(&route.id).map_err(part)?;
+        let trial = former(guest, &route.id).map_err(part)?;
+        guest.joined(route);
+        let metrics = self.series(&board, &route.id, generation);
+        Ok(Rule::new(instance, generation, strategy.filters, metrics, notes, self.reaper.way()).on_probation(trial))
+    }
+
+    /// A shadow on a source's lane.
+    pub(super) fn build_shadow(
+        &self,
+        strategy: &StrategyPlan,
+        route: &Arc<Route>,
+        versions: &mut Versions,
+        boards: &super::owner::Boards,
+    ) -> Result<Option<Shadow>, Error> {
+        let Some(guest) = versions.strategies.get_mut(strategy.name.as_str()) else { return Ok(None) };
+        let part = |error: Error| error.about(format!("detection.strategies[{}]", strategy.name));
+        let instance = guest.running.version.rehearsal(&route.id).map_err(part)?;
+        let (board, generation) = (boards.of(&strategy.name), guest.running.generation);
+        guest.joined(route);
+        let metrics = self.series(&board, &route.id, generation);
+        Ok(Some(Shadow::new(instance, board, metrics)))
+    }
+
+    fn series(&self, board: &StrategyBoard, source: &SourceId, generation: u64) -> StrategyMetrics {
+        self.metrics.versions(&board.name).generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        let own = self.metrics.strategy(&board.name, source);
+        own.may_fault(FaultKind::ALL.map(FaultKind::as_str));
+        own
+    }
+}
+
+/// Whether a strategy detects from pixels, before the tracker.
+pub(super) fn is_detector(strategy: &StrategyPlan) -> bool {
+    matches!(strategy.kind, StrategyKind::Motion)
+}
+
+/// What comes back on this lane if the version that it starts with fails its probation on any.
+fn former(guest: &GuestStrategy, source: &SourceId) -> Result<Option<OnProbation>, Error> {
+    let Some(trial) = &guest.trial else { return Ok(None) };
+    let previous: Box<dyn Strategy> = trial.former.version.instance(source)?;
+    trial.probation.lane_joined();
+    Ok(Some(OnProbation::new(previous, trial.former.generation, Arc::clone(&trial.probation))))
+}
+
+impl Built {
+    /// Runs the lane and starts the source.
+    ///
+    /// # Errors
+    /// What its backend knows at once; nothing runs then.
+    pub(super) fn start(self, plan: &SourcePlan, parts: &Parts) -> Result<Arc<SourceUnit>, Error> {
+        let Self { lane, live, route } = self;
+        let running = Arc::clone(&route);
+        // From here on the lane's end is what ends the source.
+        let thread = spawn(format!("lane-{}", route.id), move || lane.run()).inspect_err(|_| running.finish())?;
+        let unit = Arc::new(SourceUnit { route, live, lane: Mutex::new(Some(thread)) });
+        let added = parts.backends.add(plan, Arc::new(Inlet(Arc::clone(&unit.route))));
+        if let Err(error) = added {
+            unit.end();
+            return Err(error.about(format!("sources[{}]", plan.id)));
+        }
+        Ok(unit)
+    }
+}
+
+impl SourceUnit {
+    /// Stops the source, then its lane; frames under way are not judged any more.
+    pub(super) fn stop(&self, parts: &Parts) {
+        // The lane first: whoever waits for room is released.
+        self.route.inbox.close();
+        parts.backends.remove(&self.route.id);
+        self.end();
+    }
+
+    /// Ends the lane of a source whose backend has stopped.
+    pub(super) fn end(&self) {
+        self.route.inbox.close();
+        self.route.set_stages(Stages::default());
+        if let Some(lane) = self.lane.lock().take() {
+            // A lane that panicked has been logged by the panic hook; its source is closed either way.
+            let _ = lane.join();
+        }
+    }
+}

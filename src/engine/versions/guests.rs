@@ -1,0 +1,306 @@
+//! How guests are made: from a plan and a file's contents to a version, from a version to instances.
+//!
+//! A version is read, checked and compiled once; each source gets an instance of its own. What all guests of an engine
+//! share lives here: who stops them, what is kept for them, the network, the component host.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::alert::Handler;
+use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
+use crate::error::{Code, Error};
+use crate::guest::http::{Web, Wire};
+use crate::guest::{Beside, Grants, GuestKind, Home, Limits, Manifest, StateStore, Watchdog};
+use crate::strategy::Strategy;
+use crate::telemetry::Metrics;
+use crate::types::{SourceId, Zone};
+use crate::{lua, wasm};
+
+/// Largest script or component that is read.
+const MODULE_BYTES_MAX: u64 = 64 << 20;
+
+/// What all guests of an engine share.
+pub struct Guests {
+    state: Arc<StateStore>,
+    watchdog: Arc<Watchdog>,
+    metrics: Arc<Metrics>,
+    wire: Arc<dyn Wire>,
+    runtime: tokio::runtime::Handle,
+    cache: Option<PathBuf>,
+    /// The zones of each source that is known: a guest may check the names in its settings when it is loaded.
+    zones: Mutex<BTreeMap<SourceId, Arc<[Zone]>>>,
+    /// Started by the first component.
+    components: Mutex<Option<Arc<wasm::Host>>>,
+}
+
+/// One instance of a strategy for one source; with `true`, one without side effects.
+type MakeStrategy = dyn Fn(&SourceId, bool) -> Result<Box<dyn Strategy>, Error> + Send + Sync;
+
+/// A version of a strategy.
+pub struct Version {
+    make: Box<MakeStrategy>,
+}
+
+impl Version {
+    /// An instance that judges `source`.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] with the guest's own place.
+    pub fn instance(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
+        (self.make)(source, false)
+    }
+
+    /// An instance whose state is a copy of the real one's and whose log and figures go nowhere.
+    ///
+    /// # Errors
+    /// As [`Version::instance`].
+    pub fn rehearsal(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
+        (self.make)(source, true)
+    }
+}
+
+impl Guests {
+    /// Starts what guests need. `cache` is a private folder that keeps compiled components; `None` keeps none.
+    ///
+    /// # Errors
+    /// [`Code::Io`] when the system gives no thread.
+    pub fn start(
+        metrics: Arc<Metrics>,
+        runtime: tokio::runtime::Handle,
+        cache: Option<PathBuf>,
+    ) -> Result<Arc<Self>, Error> {
+        let web = Web::new(runtime.clone());
+        Self::with_wire(metrics, runtime, cache, web)
+    }
+
+    /// As [`Guests::start`], with another network: a test's.
+    ///
+    /// # Errors
+    /// As [`Guests::start`].
+    pub fn with_wire(
+        metrics: Arc<Metrics>,
+        runtime: tokio::runtime::Handle,
+        cache: Option<PathBuf>,
+        wire: Arc<dyn Wire>,
+    ) -> Result<Arc<Self>, Error> {
+        let watchdog =
+            Watchdog::start().map_err(|e| Error::new(Code::Io, format!("cannot start the watchdog: {e}")))?;
+        let (state, components, zones) = (Arc::default(), Mutex::new(None), Mutex::default());
+        Ok(Arc::new(Self { state, watchdog, metrics, wire, runtime, cache, zones, components }))
+    }
+
+    /// What is kept for guests.
+    pub fn state(&self) -> &Arc<StateStore> {
+        &self.state
+    }
+
+    /// Makes a source's zones known to the guests that are loaded for it from now on.
+    pub fn know(&self, source: &SourceId, zones: &[Zone]) {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).insert(source.clone(), zones.into());
+    }
+
+    /// Forgets a source that was taken away, and what is kept for guests on it.
+    pub fn forget(&self, source: &SourceId) {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).remove(source);
+        self.state.forget(source);
+    }
+
+    /// The zones that are known of a source.
+    pub fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned().unwrap_or_default()
+    }
+
+    /// The component host, started by its first use.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] when it cannot start.
+    pub fn components(&self) -> Result<Arc<wasm::Host>, Error> {
+        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = &*components {
+            return Ok(Arc::clone(host));
+        }
+        let host = wasm::Host::start(self.cache.clone())?;
+        Ok(Arc::clone(components.insert(host)))
+    }
+
+    /// A version of the strategy that `plan` describes, from the contents of its module and the files `beside` it.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] saying what is wrong with it, with its own place.
+    pub fn strategy(
+        self: &Arc<Self>,
+        plan: &StrategyPlan,
+        bytes: &[u8],
+        beside: &Arc<Beside>,
+    ) -> Result<Version, Error> {
+        let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
+        let config = Arc::new(plan.config.clone());
+        let of_version = Arc::clone(beside);
+        let home = move |source: &SourceId, asked: &Asked, rehearsal: bool| {
+            let Asked { grants, limits, version } = asked;
+            let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
+            let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
+            let (zones, source) = (guests.zones_of(source), Some(source.clone()));
+            let home =
+                Home::new(name, source, config, limits.clone(), Arc::clone(grants), &guests.state, meter, watchdog)
+                    .with_zones(&zones)
+                    .of_version(version.clone(), &of_version);
+            if rehearsal { home.rehearsal() } else { home }
+        };
+        let on_failure = plan.on_failure;
+        let make: Box<MakeStrategy> = match &plan.kind {
+            StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
+            StrategyKind::Lua(path) => {
+                let text = script_text(path, bytes)?;
+                let asked = ask(&plan.name, (path, Some(text)), GuestKind::Strategy, &plan.grants, beside, |wanted| {
+                    Limits::lua().with(&plan.limits).under(wanted)
+                })?;
+                let (path, text) = (path.clone(), text.to_owned());
+                let class = plan.class.clone();
+                Box::new(move |source, rehearsal| {
+                    let home = home(source, &asked, rehearsal);
+                    let script = lua::Script { class: class.clone(), on_failure, ..script(home, &path, &text) };
+                    lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
+                })
+            }
+            StrategyKind::Wasm(path) => {
+                let place = path.display().to_string();
+                let asked = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, beside, |wanted| {
+                    Limits::wasm().with(&plan.limits).under(wanted)
+                })?;
+                let program = self.components()?.compile(bytes, &asked.limits, &place)?;
+                Box::new(move |source, rehearsal| {
+                    let home = home(source, &asked, rehearsal);
+                    program.strategy(home, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
+                })
+            }
+        };
+        Ok(Version { make })
+    }
+
+    /// A version of the handler `name` that `plan` describes, from the contents of its module.
+    ///
+    /// # Errors
+    /// As [`Guests::strategy`].
+    pub fn handler(
+        self: &Arc<Self>,
+        name: &str,
+        plan: &ModulePlan,
+        bytes: &[u8],
+        beside: &Arc<Beside>,
+    ) -> Result<Arc<dyn Handler>, Error> {
+        let ModulePlan { path, class, config, limits, grants } = plan;
+        let is_component = path.extension().is_some_and(|e| e == "wasm");
+        let text = if is_component { None } else { Some(script_text(path, bytes)?) };
+        let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
+        let Asked { grants, limits, version } =
+            ask(name, (path, text), GuestKind::Handler, grants, beside, |wanted| defaults.with(limits).under(wanted))?;
+        let meter = self.metrics.meter(name, "");
+        let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
+        let home = Home::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
+            .of_version(version, beside);
+        let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
+        match text {
+            Some(text) => {
+                let script = lua::Script { class: class.clone(), ..script(home, path, text) };
+                Ok(Arc::new(lua::handler(script, wire, runtime)?))
+            }
+            None => {
+                let program = self.components()?.compile(bytes, &limits, &path.display().to_string())?;
+                Ok(Arc::new(program.handler(home, wire, runtime)?))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Guests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guests").finish_non_exhaustive()
+    }
+}
+
+/// What a module asks for, held against what is granted; its limits; and the version its plugin.toml says it is.
+struct Asked {
+    grants: Arc<Grants>,
+    limits: Limits,
+    version: Option<Arc<str>>,
+}
+
+fn ask(
+    name: &str,
+    (path, text): (&Path, Option<&str>),
+    kind: GuestKind,
+    granted: &crate::config::GrantPlan,
+    beside: &Beside,
+    limits: impl FnOnce(&crate::config::LimitPlan) -> Limits,
+) -> Result<Asked, Error> {
+    let manifest = Manifest::of(path, text, beside)?;
+    if manifest.kind.is_some_and(|said| said != kind) {
+        let (said, place) = (if kind == GuestKind::Strategy { "handler" } else { "strategy" }, path.display());
+        return Err(Error::new(Code::Plugin, format!("{place}: its plugin.toml says it is a {said}")));
+    }
+    let grants = if text.is_none() && !manifest.found {
+        Grants::all(granted)
+    } else {
+        Grants::of(name, &manifest.needs, granted)?
+    };
+    let unasked = grants.unasked(granted);
+    if !unasked.is_empty() {
+        let what = unasked.join(", ");
+        tracing::warn!(
+            plugin = name,
+            "granted, but not asked for and so not had: {what} (ask in plugin.toml under [needs], or by ---@needs)"
+        );
+    }
+    let version = manifest.found.then(|| manifest.version.as_str().into());
+    Ok(Asked { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
+}
+
+fn script_text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Error> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        let line = bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        Error::new(Code::Plugin, format!("{}:{line}: this is not text (UTF-8)", path.display()))
+            .hint("scripts are source text; precompiled ones are not loaded")
+    })
+}
+
+fn script(home: Home, path: &Path, text: &str) -> lua::Script {
+    lua::Script {
+        home,
+        file: path.display().to_string(),
+        text: text.to_owned(),
+        roots: path.parent().map(Path::to_owned).into_iter().collect(),
+        on_failure: crate::config::OnFailure::Pass,
+        class: None,
+    }
+}
+
+/// Reads a script or component, up to the largest there may be.
+pub(in crate::engine) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MODULE_BYTES_MAX {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("is {size} bytes, the limit is {MODULE_BYTES_MAX}"),
+        ));
+    }
+    std::fs::read(path)
+}
+
+/// The contents of every module, each read once.
+#[derive(Default)]
+pub(in crate::engine) struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
+
+impl Contents {
+    pub(in crate::engine) fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
+        if let Some(bytes) = self.0.get(path) {
+            return Ok(Arc::clone(bytes));
+        }
+        let bytes: Arc<[u8]> = read_module(path)
+            .map_err(|e| Error::new(Code::Plugin, format!("{what}: {}: cannot be read: {e}", path.display())))?
+            .into();
+        self.0.insert(path.to_owned(), Arc::clone(&bytes));
+        Ok(bytes)
+    }
+}

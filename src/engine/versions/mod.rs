@@ -1,0 +1,22 @@
+//! Scripts and components while they run: their versions, how a new one is tried and takes over, how it goes back.
+//!
+//! `guests` makes versions out of files and instances out of versions. `reload` takes new contents of a file, `swap` puts
+//! a version on every lane or on none, `rehearse` tries it on remembered frames, `running` is what is known of each.
+
+mod check;
+mod guests;
+mod handler;
+mod rehearse;
+mod rejected;
+mod reload;
+mod running;
+mod swap;
+
+pub use check::check_modules;
+pub use guests::{Guests, Version};
+pub(in crate::engine) use guests::{Contents, read_module};
+pub(in crate::engine) use handler::Replaceable;
+pub(in crate::engine) use rejected::Rejected;
+pub(in crate::engine) use reload::Versions;
+pub(in crate::engine) use running::{Contained, GuestHandler, GuestStrategy, Origin, module};
+pub(in crate::engine) use swap::{Books, LaneChanges, Lanes, Ready};

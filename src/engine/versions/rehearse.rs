@@ -1,0 +1,46 @@
+//! The self-test of a new version: an instance without side effects judges again what each lane remembers.
+
+use std::sync::Arc;
+
+use super::guests::Version;
+use crate::engine::lanes::{Control, LANE_WAIT, Look, Route};
+use crate::error::{Code, Error};
+use crate::guest::Fault;
+use crate::strategy::{View, apply};
+use crate::types::{SourceId, Zone};
+
+/// What each lane remembers for `rule`; `None` of one that has ended or is busy.
+pub(super) fn looks<'a>(
+    rule: &Arc<str>,
+    lanes: impl Iterator<Item = (&'a SourceId, &'a Arc<Route>)>,
+) -> Vec<(&'a SourceId, Option<Look>)> {
+    let waits: Vec<_> = lanes
+        .map(|(source, route)| {
+            let (answer, wait) = crossbeam_channel::bounded(1);
+            route.inbox.control(Control::Look { rule: Arc::clone(rule), answer });
+            (source, wait)
+        })
+        .collect();
+    waits.into_iter().map(|(source, wait)| (source, wait.recv_timeout(LANE_WAIT).ok())).collect()
+}
+
+/// Lets an instance without side effects take over and judge the remembered frames in the zones that will hold. The
+/// first fault refuses it.
+pub(super) fn rehearse(version: &Version, source: &SourceId, look: &Look, zones: &[Zone]) -> Result<usize, Error> {
+    let Look { version: from, state, frames, zones: _ } = look;
+    let mut strategy = version.rehearsal(source)?;
+    let refused = |when: String, fault: &Fault| {
+        Error::new(Code::Plugin, format!("self-test on {source}, {when}: {fault}"))
+            .hint("the running version goes on; the self-test judges the last frames again, without effects")
+    };
+    strategy.resume(from, state).map_err(|fault| refused("taking over".into(), &fault))?;
+    for remembered in frames {
+        let frame = &remembered.frame;
+        let verdict = strategy.judge(&View { frame, tracks: &remembered.tracks, zones });
+        let mut detections = frame.detections.clone();
+        verdict
+            .and_then(|verdict| apply(verdict, true, &mut detections))
+            .map_err(|fault| refused(format!("frame {}", frame.seq), &fault))?;
+    }
+    Ok(frames.len())
+}

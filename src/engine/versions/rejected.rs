@@ -1,0 +1,34 @@
+//! Files whose latest contents are not what runs, and why: rejected, or rolled back.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::engine::view::status::RejectedReload;
+
+/// See the module. At most one entry for each file in use.
+#[derive(Default)]
+pub(in crate::engine) struct Rejected(Mutex<BTreeMap<PathBuf, String>>);
+
+impl Rejected {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file's latest contents do not run.
+    pub(in crate::engine) fn note(&self, module: &Path, reason: &str) {
+        self.lock().insert(module.to_owned(), reason.to_owned());
+    }
+
+    /// They run.
+    pub(in crate::engine) fn clear(&self, module: &Path) {
+        self.lock().remove(module);
+    }
+
+    pub(in crate::engine) fn list(&self) -> Vec<RejectedReload> {
+        let all = self.lock();
+        all.iter()
+            .map(|(path, error)| RejectedReload { script: path.display().to_string(), error: error.clone() })
+            .collect()
+    }
+}

@@ -1,0 +1,220 @@
+//! Putting versions in place: on every lane or on none, between two frames, with the former ones kept for a probation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::guests::Version;
+use super::rehearse::{looks, rehearse};
+use super::reload::Versions;
+use super::running::{Contained, GuestStrategy, Origin, Rollback, RunningVersion, language, module};
+use crate::config::StrategyPlan;
+use crate::engine::lanes::{Control, LaneChange, Probation, Route, Shadow, Swap};
+use crate::error::{Code, Error};
+use crate::guest::Beside;
+use crate::strategy::Strategy;
+use crate::types::SourceId;
+
+/// A new version of a strategy, tried, with an instance for each of its lanes.
+pub(in crate::engine) struct Ready {
+    pub(in crate::engine) name: Arc<str>,
+    pub(in crate::engine) plan: StrategyPlan,
+    pub(in crate::engine) version: Arc<Version>,
+    pub(in crate::engine) instances: BTreeMap<SourceId, Box<dyn Strategy>>,
+    pub(in crate::engine) contents: Contained,
+    pub(in crate::engine) tried: usize,
+}
+
+/// Versions that are in the books and not on every lane yet.
+#[derive(Default)]
+pub(in crate::engine) struct Books(Vec<(Arc<str>, Option<Arc<Probation>>, Option<RunningVersion>)>);
+
+/// The changes of lanes, by source.
+pub(in crate::engine) type LaneChanges = BTreeMap<SourceId, (Arc<Route>, LaneChange)>;
+
+/// Where every guest judges: by strategy, by source.
+pub(in crate::engine) type Lanes = BTreeMap<Arc<str>, BTreeMap<SourceId, Arc<Route>>>;
+
+impl Versions {
+    /// Where every guest judges now.
+    pub(in crate::engine) fn lanes(&self) -> Lanes {
+        self.strategies.iter().map(|(name, strategy)| (Arc::clone(name), strategy.lanes.clone())).collect()
+    }
+
+    /// Guests judge where they did; those that did nowhere are gone.
+    pub(in crate::engine) fn set_lanes(&mut self, mut lanes: Lanes) {
+        self.strategies.retain(|name, strategy| match lanes.remove(name) {
+            Some(lanes) => {
+                strategy.lanes = lanes;
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// No guest judges a source any more.
+    pub(in crate::engine) fn leave(&mut self, source: &SourceId) {
+        for strategy in self.strategies.values_mut() {
+            strategy.lanes.remove(source);
+        }
+    }
+
+    /// Notes the files that the first instances of new guests were built from.
+    pub(in crate::engine) fn note_files(&mut self) {
+        for strategy in self.strategies.values_mut() {
+            if let Some(beside) = strategy.first.take() {
+                strategy.running.origin.contents.beside = beside.files();
+            }
+        }
+    }
+
+    /// Builds a version of the strategy `name`, tries it on what each of its lanes remembers, and makes the instances
+    /// that will judge.
+    pub(in crate::engine) fn prepare(
+        &self,
+        name: &Arc<str>,
+        plan: StrategyPlan,
+        module: &Arc<[u8]>,
+        beside: &Arc<Beside>,
+    ) -> Result<Ready, Error> {
+        let version = Arc::new(self.guests.strategy(&plan, module, beside)?);
+        let shadow = plan.shadow_of.is_some();
+        let none = BTreeMap::new();
+        let lanes = self.strategies.get(name).map_or(&none, |strategy| &strategy.lanes);
+        let mut tried = 0;
+        if !shadow {
+            for (source, look) in looks(name, lanes.iter()) {
+                let Some(look) = look else { continue };
+                tried += rehearse(&version, source, &look, &self.guests.zones_of(source))?;
+            }
+        }
+        let make = |source: &SourceId| if shadow { version.rehearsal(source) } else { version.instance(source) };
+        let instances = lanes.keys().map(|source| Ok((source.clone(), make(source)?))).collect::<Result<_, Error>>()?;
+        let contents = Contained { module: Arc::clone(module), beside: beside.files() };
+        Ok(Ready { name: Arc::clone(name), plan, version, instances, contents, tried })
+    }
+
+    /// Writes versions into the books and their swaps into the lanes' changes. The books come first: a version that
+    /// fails while other lanes still wait for it is rolled back in them, too.
+    pub(in crate::engine) fn book(&mut self, ready: Vec<Ready>, changes: &mut LaneChanges) -> Books {
+        let mut books = Books::default();
+        for ready in ready {
+            let Ready { name, plan, version, instances, contents, .. } = ready;
+            let Some(strategy) = self.strategies.get_mut(&name) else { continue };
+            // One version at a time is on probation: from here on the former cannot fail any more, and if it has failed
+            // meanwhile, what runs is the one before it.
+            if let Some(trial) = &strategy.trial {
+                trial.probation.pass();
+            }
+            strategy.settle();
+            strategy.highest += 1;
+            let generation = strategy.highest;
+            let path = module(&plan).unwrap_or(&strategy.running.origin.path).to_owned();
+            let shadow_of = plan.shadow_of.clone();
+            let origin = Origin::new(&path, contents);
+            let new = RunningVersion { plan, origin, version, generation };
+            let probation = shadow_of.is_none().then(|| self.probation(&name, &path, generation)).flatten();
+            let Some(strategy) = self.strategies.get_mut(&name) else { continue };
+            let former = std::mem::replace(&mut strategy.running, new);
+            let kept = probation.is_none().then(|| former.clone());
+            strategy.trial =
+                probation.clone().map(|probation| Rollback { probation, former });
+            strategy.board.reloaded(generation);
+            strategy.board.set_kind(language(&path));
+            self.rejected.clear(&path);
+            self.metrics.versions(&name).generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+            for (source, instance) in instances {
+                let Some(route) = strategy.lanes.get(&source) else { continue };
+                let (_, change) = changes.entry(source.clone()).or_insert_with(|| (Arc::clone(route), LaneChange::default()));
+                match (&probation, &shadow_of) {
+                    (Some(probation), _) => {
+                        let probation = Arc::clone(probation);
+                        change.swaps.push(Swap { rule: Arc::clone(&name), strategy: instance, generation, probation });
+                    }
+                    (None, Some(of)) => {
+                        let metrics = self.metrics.strategy(&name, &source);
+                        let shadow = Shadow::new(instance, Arc::clone(&strategy.board), metrics);
+                        change.shadows.push((of.as_str().into(), Some(shadow)));
+                    }
+                    (None, None) => {}
+                }
+            }
+            books.0.push((name, probation, kept));
+        }
+        books
+    }
+
+    /// Every lane has swapped, but for those that had ended: the versions go on, on probation.
+    ///
+    /// # Errors
+    /// When a version has failed meanwhile; it is rolled back already.
+    pub(in crate::engine) fn keep(&mut self, books: Books, ended: &[Arc<Route>]) -> Result<(), Error> {
+        let mut failed = None;
+        for (name, probation, _) in books.0 {
+            let Some(strategy) = self.strategies.get_mut(&name) else { continue };
+            strategy.bad = None;
+            self.metrics.versions(&name).reload("ok");
+            let Some(probation) = probation else { continue };
+            // An ended lane has nothing to try the version on.
+            let on_ended = strategy.lanes.values().filter(|route| ended.iter().any(|e| Arc::ptr_eq(e, route)));
+            on_ended.for_each(|_| probation.lane_passed());
+            if strategy.lanes.is_empty() {
+                probation.pass();
+            }
+            strategy.settle();
+            failed = failed.or_else(|| probation.failed().then(|| probation.reason().unwrap_or_default()));
+        }
+        failed.map_or(Ok(()), |reason| Err(Error::new(Code::Plugin, reason)))
+    }
+
+    /// No lane has swapped: the versions leave the books.
+    pub(in crate::engine) fn take_back(&mut self, books: Books, reason: &str) {
+        for (name, probation, kept) in books.0 {
+            if let Some(probation) = probation {
+                probation.fail(reason);
+            }
+            let Some(strategy) = self.strategies.get_mut(&name) else { continue };
+            if let Some(former) = kept {
+                strategy.board.reloaded(former.generation);
+                strategy.board.set_kind(language(&former.origin.path));
+                strategy.running = former;
+            }
+            strategy.settle();
+        }
+    }
+
+    /// A probation that says how it ended, on the board, in the metrics and in the log.
+    fn probation(&self, name: &str, path: &std::path::Path, generation: u64) -> Option<Arc<Probation>> {
+        let strategy: &GuestStrategy = self.strategies.get(name)?;
+        let routes: Vec<_> = strategy.lanes.values().cloned().collect();
+        let (board, back) = (Arc::clone(&strategy.board), strategy.running.generation);
+        let path = path.to_owned();
+        let (rejected, count) = (Arc::clone(&self.rejected), Arc::clone(&self.count));
+        let versions = self.metrics.versions(name);
+        Some(Probation::new(
+            self.clock.monotonic_ns(),
+            routes.len(),
+            Box::new(move |failed| {
+                let strategy = &*board.name;
+                let Some(reason) = failed else {
+                    tracing::info!(strategy, generation, "the new version stays");
+                    return;
+                };
+                board.reloaded(back);
+                let told = format!("rolled back: {reason}");
+                rejected.note(&path, &told);
+                board.set_error(Some(told));
+                versions.reload("rolled_back");
+                versions.generation.set(i64::try_from(back).unwrap_or(i64::MAX));
+                // Idle lanes go back at once.
+                for route in &routes {
+                    route.inbox.control(Control::Settle);
+                }
+                // Other files are in use again.
+                count.fetch_add(1, Ordering::Release);
+                // Last, so that whoever reads the line finds everything else done.
+                tracing::error!(strategy, generation, back, "rolled back to the former version: {reason}");
+            }),
+        ))
+    }
+}

@@ -1,0 +1,60 @@
+//! What a source shows of itself besides its metrics: where it stands, and why.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::backend::SourceState;
+
+#[derive(Debug, Clone, Default)]
+struct Facts {
+    state: Option<SourceState>,
+    error: Option<String>,
+    broken: Option<String>,
+}
+
+/// Written by the source's threads, read by status pages and the summary.
+#[derive(Default)]
+pub(in crate::engine) struct SourceBoard(Mutex<Facts>);
+
+impl SourceBoard {
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The source changed state. Once broken it stays failed.
+    pub(in crate::engine) fn set_state(&self, state: SourceState) {
+        let mut facts = self.lock();
+        if state == SourceState::Running {
+            facts.error = None;
+        }
+        facts.state = Some(state);
+    }
+
+    /// An attempt failed, and another will be made.
+    pub(in crate::engine) fn set_error(&self, reason: String) {
+        self.lock().error = Some(reason);
+    }
+
+    /// The source cannot deliver any more.
+    pub(in crate::engine) fn break_off(&self, reason: String) {
+        let mut facts = self.lock();
+        facts.state = Some(SourceState::Failed);
+        facts.error = Some(reason.clone());
+        facts.broken = Some(reason);
+    }
+
+    /// Where it stands.
+    pub(in crate::engine) fn state(&self) -> SourceState {
+        let facts = self.lock();
+        if facts.broken.is_some() { SourceState::Failed } else { facts.state.unwrap_or(SourceState::Connecting) }
+    }
+
+    /// The last attempt's failure, until frames flow again.
+    pub(in crate::engine) fn error(&self) -> Option<String> {
+        self.lock().error.clone()
+    }
+
+    /// Why it broke off, if it did.
+    pub(in crate::engine) fn broken(&self) -> Option<String> {
+        self.lock().broken.clone()
+    }
+}

@@ -1,0 +1,208 @@
+//! What a strategy shows of itself, over all its lanes; and its faults in the log.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::status::StrategyStatus;
+use crate::guest::BreakerState;
+use crate::strategy::{Fault, Strategy};
+use crate::telemetry::StrategyMetrics;
+use crate::types::SourceId;
+
+/// Frames between two looks at a strategy's memory and state.
+pub(in crate::engine) const LOOK_EVERY: u64 = 64;
+/// Shortest time between two log lines about one strategy on one source.
+const LINE_EVERY_NS: u64 = 1_000_000_000;
+
+/// One strategy, as all its lanes see it.
+#[derive(Debug)]
+pub(in crate::engine) struct StrategyBoard {
+    pub(in crate::engine) name: Arc<str>,
+    kind: Mutex<&'static str>,
+    generation: AtomicU64,
+    faults: AtomicU64,
+    /// Lanes on which it is switched off.
+    open: AtomicUsize,
+    last_error: Mutex<Option<String>>,
+}
+
+impl StrategyBoard {
+    pub(in crate::engine) fn new(name: &str, kind: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            kind: Mutex::new(kind),
+            generation: AtomicU64::new(1),
+            faults: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            last_error: Mutex::default(),
+        })
+    }
+
+    /// What it is: `motion`, `lua`, `wasm` or `own`.
+    pub(in crate::engine) fn kind(&self) -> &'static str {
+        *self.kind.lock()
+    }
+
+    /// A version in another language judges from now on.
+    pub(in crate::engine) fn set_kind(&self, kind: &'static str) {
+        *self.kind.lock() = kind;
+    }
+
+    /// A new version judges from now on; what the former did wrong is forgotten.
+    pub(in crate::engine) fn reloaded(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Relaxed);
+        self.set_error(None);
+    }
+
+    /// The newest fault or rejected reload.
+    pub(in crate::engine) fn set_error(&self, error: Option<String>) {
+        *self.last_error.lock() = error;
+    }
+
+    pub(in crate::engine) fn status(&self) -> StrategyStatus {
+        StrategyStatus {
+            name: self.name.to_string(),
+            kind: self.kind(),
+            generation: self.generation.load(Ordering::Relaxed),
+            faults: self.faults.load(Ordering::Relaxed),
+            degraded: self.degraded(),
+            last_error: self.last_error.lock().clone(),
+        }
+    }
+
+    /// Whether it is switched off on any lane.
+    pub(in crate::engine) fn degraded(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One lane's notes on one strategy.
+#[derive(Debug)]
+pub(in crate::engine) struct Notes {
+    pub(in crate::engine) board: Arc<StrategyBoard>,
+    /// When the last line was written; 0 = never.
+    last_ns: u64,
+    /// Faults since then that had no line.
+    silent: u64,
+    open: bool,
+    told_spared: bool,
+    /// What the instance had counted at the last look, in the order of [`Health::limited`].
+    limited: [u64; 5],
+}
+
+impl Notes {
+    pub(in crate::engine) fn new(board: Arc<StrategyBoard>) -> Self {
+        Self { board, last_ns: 0, silent: 0, open: false, told_spared: false, limited: [0; 5] }
+    }
+
+    /// Notes a fault at `now_ns` on the monotonic clock: a line at once for the first, then at most one a second.
+    pub(in crate::engine) fn fault(&mut self, source: &SourceId, fault: &Fault, now_ns: u64) {
+        self.board.faults.fetch_add(1, Ordering::Relaxed);
+        if self.last_ns != 0 && now_ns.saturating_sub(self.last_ns) < LINE_EVERY_NS {
+            self.silent += 1;
+            return;
+        }
+        self.last_ns = now_ns;
+        self.board.set_error(Some(fault.to_string()));
+        let more = std::mem::take(&mut self.silent);
+        let kind = fault.kind.as_str();
+        tracing::warn!(strategy = %self.board.name, %source, kind, more, "{fault}; the frame passes unchanged");
+    }
+
+    /// Reads what the strategy tells of itself.
+    pub(in crate::engine) fn look(&mut self, strategy: &dyn Strategy, metrics: &StrategyMetrics) {
+        let Some(health) = strategy.health() else { return };
+        self.set_open(health.breaker != BreakerState::Closed || health.disabled);
+        let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        metrics.degraded.set(i64::from(self.open));
+        metrics.memory.set(gauge(health.memory_bytes));
+        metrics.state.set(gauge(health.state_bytes));
+        for ((what, total), known) in health.limited().into_iter().zip(&mut self.limited) {
+            metrics.limited(what, total.saturating_sub(*known));
+            *known = total;
+        }
+    }
+
+    /// Another instance judges from now on. It counts from where it stands, which for a new one is zero.
+    pub(in crate::engine) fn changed(&mut self, strategy: &dyn Strategy) {
+        self.limited = strategy.health().unwrap_or_default().limited().map(|(_, total)| total);
+    }
+
+    /// Whether the strategy is switched off on this lane.
+    pub(in crate::engine) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Notes that the strategy wanted detections away and may not: one line.
+    pub(in crate::engine) fn spared(&mut self, source: &SourceId, count: usize) {
+        if !std::mem::replace(&mut self.told_spared, true) {
+            let strategy = &*self.board.name;
+            tracing::warn!(
+                strategy,
+                %source,
+                count,
+                "takes detections away, which has no effect: set `filters: true` on the strategy to let it"
+            );
+        }
+    }
+
+    /// Notes whether the strategy is switched off on this lane.
+    pub(in crate::engine) fn set_open(&mut self, open: bool) {
+        if open == std::mem::replace(&mut self.open, open) {
+            return;
+        }
+        if open {
+            self.board.open.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.board.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        self.set_open(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::SystemClock;
+    use super::*;
+    use crate::strategy::{Health, Verdict, View};
+    use crate::telemetry::Metrics;
+
+    /// An instance that has been left out this often.
+    struct Skipped(u64);
+
+    impl Strategy for Skipped {
+        fn name(&self) -> &str {
+            "rule"
+        }
+
+        fn judge(&mut self, _view: &View<'_>) -> Result<Verdict, Fault> {
+            Ok(Verdict::default())
+        }
+
+        fn health(&self) -> Option<Health> {
+            Some(Health { skipped: self.0, ..Health::default() })
+        }
+    }
+
+    #[test]
+    fn a_successor_counts_on_and_a_former_version_that_comes_back_counts_nothing_twice() {
+        let metrics = Metrics::new(Arc::new(SystemClock::new()));
+        let own = metrics.strategy("rule", &SourceId::from("a"));
+        let mut notes = Notes::new(StrategyBoard::new("rule", "lua"));
+        notes.look(&Skipped(7), &own);
+        notes.changed(&Skipped(0));
+        notes.look(&Skipped(3), &own);
+        notes.changed(&Skipped(7));
+        notes.look(&Skipped(9), &own);
+        let page = metrics.render();
+        let series = "dsengine_strategy_limited_total{source=\"a\",strategy=\"rule\",what=\"skipped\"} 12\n";
+        assert!(page.contains(series), "{page}");
+    }
+}

@@ -1,0 +1,196 @@
+//! Threads that are owned: whoever starts one holds a [`Thread`], which stops it and waits for it within a limit.
+//!
+//! A thread learns from its [`Stop`] that it should end. It may check it, pause on it, or select on it beside its own
+//! channels; stopping wakes it from all three. Nobody waits for a thread without a limit: one that does not end in time
+//! is left to itself, with a line in the log. Reads no clock.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, select};
+
+/// Longest wait for a thread whose owner is dropped without having joined it.
+const DROP_MS_MAX: u64 = 2_000;
+
+/// A thread's signal to end. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    requested: Arc<AtomicBool>,
+    signal: Receiver<()>,
+}
+
+impl Stop {
+    /// Whether the thread should end. One load.
+    pub fn requested(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
+    }
+
+    /// Pauses for at most `limit`, less when the thread should end. Whether to go on.
+    pub fn pause(&self, limit: Duration) -> bool {
+        self.signal.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
+    }
+
+    /// Disconnects when the thread should end; carries nothing. For `select!`.
+    pub fn signal(&self) -> &Receiver<()> {
+        &self.signal
+    }
+}
+
+/// A running thread and the right to stop it. Dropping it stops the thread and waits for it, two seconds at most.
+#[derive(Debug)]
+pub struct Thread {
+    name: String,
+    requested: Arc<AtomicBool>,
+    /// Dropped to signal the end.
+    stop: Option<Sender<()>>,
+    /// Disconnects when the thread has ended, even by a panic.
+    alive: Receiver<()>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl Thread {
+    /// Starts a thread called `name`; a NUL in it is left out.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(name: &str, run: impl FnOnce(Stop) + Send + 'static) -> io::Result<Self> {
+        let name = name.replace('\0', "");
+        let (stop, signal) = bounded(1);
+        let (living, alive) = bounded::<()>(1);
+        let requested = Arc::new(AtomicBool::new(false));
+        let theirs = Stop { requested: Arc::clone(&requested), signal };
+        let handle = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let _living = living;
+            run(theirs);
+        })?;
+        Ok(Self { name, requested, stop: Some(stop), alive, handle: Some(handle) })
+    }
+
+    /// Asks the thread to end, without waiting.
+    pub fn stop(&mut self) {
+        self.requested.store(true, Ordering::Release);
+        self.stop = None;
+    }
+
+    /// Whether the thread has ended.
+    pub fn ended(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Asks the thread to end and waits for it, at most `within`. Whether it has ended; one that has not is left to
+    /// itself and reported in the log, and nobody waits for it again.
+    pub fn join(&mut self, within: Duration) -> bool {
+        Self::join_all([self], within) == 0
+    }
+
+    /// Stops several threads at once and waits for all of them, at most `within` in all. How many were abandoned.
+    pub fn join_all<'a>(threads: impl IntoIterator<Item = &'a mut Self>, within: Duration) -> usize {
+        let mut threads: Vec<&mut Self> = threads.into_iter().collect();
+        threads.iter_mut().for_each(|thread| thread.stop());
+        let (limit, mut late, mut abandoned) = (after(within), false, 0);
+        for thread in threads {
+            let Some(handle) = thread.handle.take() else { continue };
+            if !late {
+                select! {
+                    recv(thread.alive) -> _ => {}
+                    recv(limit) -> _ => late = true,
+                }
+            }
+            if thread.alive.try_recv() == Err(TryRecvError::Empty) {
+                let limit_ms = within.as_millis();
+                tracing::error!(thread = thread.name, limit_ms, "a thread does not stop; it is abandoned");
+                abandoned += 1;
+            } else if handle.join().is_err() {
+                tracing::error!(thread = thread.name, "a thread panicked");
+            }
+        }
+        abandoned
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.join(Duration::from_millis(DROP_MS_MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn stopping_wakes_a_thread_from_its_pause() {
+        let mut thread = Thread::start("pause", |stop| assert!(!stop.pause(LONG) && stop.requested())).unwrap();
+        assert!(!thread.ended());
+        assert!(thread.join(LONG));
+        assert!(thread.ended() && thread.join(LONG), "joining again is nothing");
+    }
+
+    #[test]
+    fn stopping_wakes_a_thread_from_a_select() {
+        let (_idle, work) = bounded::<()>(1);
+        let mut thread = Thread::start("sel\0ect", move |stop| {
+            crossbeam_channel::select! {
+                recv(work) -> _ => unreachable!(),
+                recv(stop.signal()) -> _ => {}
+            }
+        })
+        .unwrap();
+        assert!(thread.join(LONG));
+    }
+
+    #[test]
+    fn a_thread_that_does_not_stop_is_abandoned_in_time() {
+        let (release, held) = bounded::<()>(1);
+        let (done, ended) = bounded(1);
+        let mut thread = Thread::start("stuck", move |_| {
+            let _ = held.recv();
+            let _ = done.send(());
+        })
+        .unwrap();
+        assert!(!thread.join(Duration::from_millis(20)));
+        drop(thread);
+        drop(release);
+        assert_eq!(ended.recv_timeout(LONG), Ok(()), "it goes on by itself");
+    }
+
+    #[test]
+    fn several_threads_share_one_limit() {
+        let (release, held) = bounded::<()>(1);
+        let stuck = |n: usize| {
+            let held = held.clone();
+            Thread::start(&format!("stuck-{n}"), move |_| assert!(held.recv().is_err())).unwrap()
+        };
+        let mut threads: Vec<Thread> = (0..50).map(stuck).collect();
+        threads.push(Thread::start("good", |stop| assert!(!stop.pause(LONG))).unwrap());
+        let limit = after(Duration::from_secs(20));
+        assert_eq!(Thread::join_all(&mut threads, Duration::from_millis(500)), 50);
+        assert!(limit.is_empty(), "the limit is for all and not for each");
+        drop(release);
+    }
+
+    #[test]
+    fn a_panic_is_an_end() {
+        let mut thread = Thread::start("panics", |_| panic!("as it should")).unwrap();
+        assert!(thread.join(LONG));
+    }
+
+    #[test]
+    fn dropping_the_owner_ends_the_thread() {
+        let (living, alive) = bounded::<()>(1);
+        drop(
+            Thread::start("dropped", move |stop| {
+                while stop.pause(LONG) {
+                    let _ = &living;
+                }
+            })
+            .unwrap(),
+        );
+        assert!(alive.try_recv().is_err_and(|e| e.is_disconnected()));
+    }
+}
