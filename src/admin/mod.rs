@@ -162,7 +162,7 @@ pub fn serve_at(
     let (sender, access) = watch::channel(Arc::new(Access::new(plan, address.ip())));
     let app = AppState {
         board,
-        control: control.clone(),
+        control,
         access,
         sessions: Arc::default(),
         cookie: format!("dsengine-{}", address.port()).into(),
@@ -177,10 +177,6 @@ pub fn serve_at(
     let history = runtime.spawn(async move { history.keep(&*board, &SystemClock::new(), until).await });
     let serving = runtime.spawn(connections::serve(listener, router(app), stopped));
     let settings = Settings { bound: address.ip(), access: Arc::new(sender) };
-    if let Some(control) = control {
-        let settings = settings.clone();
-        control.on_change(move |plan| settings.set(&plan.admin));
-    }
     Ok(Admin { address, settings, stop, serving, history })
 }
 
