@@ -3,7 +3,6 @@
 //! What is new is built beside what runs; new sources start; then every lane swaps between two frames; then what is gone
 //! is taken down. Until the lanes have swapped, [`Undo`] takes everything back.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

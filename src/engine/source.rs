@@ -12,7 +12,6 @@ use super::parts::Parts;
 use super::versions::{GuestStrategy, Versions};
 use super::view::live::Live;
 use super::view::strategy::{Notes, StrategyBoard};
-use crate::alert::Gate;
 use crate::config::{Plan, SourcePlan, StrategyKind, StrategyPlan};
 use crate::error::Error;
 use crate::strategy::{FaultKind, Motion, Strategy};

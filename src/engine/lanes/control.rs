@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use super::change::{Claim, LaneChange};
 use crate::guest::Fault;
 use crate::track::Tracks;
-use crate::types::{Frame, Zone};
+use crate::types::Frame;
 
 /// Longest wait for a lane to come to the end of a frame. A lane that is busy for longer is not changed.
 pub(in crate::engine) const LANE_WAIT: Duration = Duration::from_secs(5);
@@ -28,8 +28,6 @@ pub(in crate::engine) struct Look {
     pub(in crate::engine) state: Vec<u8>,
     /// The last frames, oldest first.
     pub(in crate::engine) frames: Vec<Remembered>,
-    /// The source's zones.
-    pub(in crate::engine) zones: Arc<[Zone]>,
 }
 
 /// What a lane obeys between frames.

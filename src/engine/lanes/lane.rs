@@ -76,7 +76,7 @@ impl Drop for End {
 
 impl Lane {
     /// Runs until the source is through or the lane is closed.
-    pub(super) fn run(mut self) {
+    pub(in crate::engine) fn run(mut self) {
         let route = Arc::clone(&self.route);
         let _end = End(Arc::clone(&route));
         loop {
@@ -99,7 +99,6 @@ impl Lane {
                     version: self.rules[at].strategy.version().to_owned(),
                     state: self.rules[at].hand_over(),
                     frames: self.remembered.iter().cloned().collect(),
-                    zones: Arc::clone(&self.zones),
                 };
                 // Nobody waits any more where the reload gave up.
                 let _ = answer.send(look);
@@ -248,6 +247,7 @@ impl Lane {
             height: frame.height,
             detections,
             tracked: frame.tracked,
+            detected: frame.detected,
             picture: None,
         };
         self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });

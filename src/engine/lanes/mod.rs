@@ -25,7 +25,7 @@ pub(in crate::engine) use lane::Lane;
 pub use observer::{Judged, Observer};
 pub(in crate::engine) use pool::{ModelUnit, Pool};
 pub(in crate::engine) use probation::Probation;
-pub(in crate::engine) use reaper::{Disposal, Reaper};
+pub(in crate::engine) use reaper::Reaper;
 pub(in crate::engine) use route::{Inlet, Route, Stages};
 pub(in crate::engine) use rule::{OnProbation, Rule};
 pub(in crate::engine) use shadow::Shadow;

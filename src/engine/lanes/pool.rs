@@ -412,7 +412,6 @@ mod tests {
     use super::*;
     use crate::engine::SystemClock;
     use crate::telemetry::Metrics;
-    use crate::types::SourceId;
 
     /// Far longer than any of these tests may take.
     const TIMEOUT: Duration = Duration::from_secs(60);
@@ -469,18 +468,7 @@ mod tests {
         }
 
         fn job(&self, ticket: u64) -> Job {
-            let frame = Box::new(Frame {
-                source: SourceId::from("a"),
-                seq: ticket,
-                pts_ns: 0,
-                captured_unix_ns: 0,
-                arrived_ns: self.clock.monotonic_ns(),
-                width: 1,
-                height: 1,
-                detections: vec![],
-                tracked: false,
-                picture: None,
-            });
+            let frame = Box::new(Frame { arrived_ns: self.clock.monotonic_ns(), ..Frame::empty("a", ticket) });
             Job { ticket, frame, stages: Arc::clone(&self.stages), stage: 0, next: Arc::new(Nowhere) }
         }
 
@@ -556,7 +544,7 @@ mod tests {
                 std::thread::yield_now();
             }
             // Without a word to the one that waits.
-            pool.shared.state.lock().slots.values_mut().for_each(|slot| slot.queue.extend(jobs));
+            pool.shared.state.lock().slots.values_mut().take(1).zip([jobs]).for_each(|(slot, jobs)| slot.queue.extend(jobs));
             assert_eq!((batch(&pool), first.join().unwrap()), (2, 1));
         });
     }

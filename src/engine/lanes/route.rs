@@ -167,7 +167,7 @@ impl Route {
     }
 
     /// The lane has finished with the source.
-    pub(super) fn finish(&self) {
+    pub(in crate::engine) fn finish(&self) {
         let on_end = self.on_end.lock().take();
         if let Some(on_end) = on_end {
             on_end();

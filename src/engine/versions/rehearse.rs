@@ -27,7 +27,7 @@ pub(super) fn looks<'a>(
 /// Lets an instance without side effects take over and judge the remembered frames in the zones that will hold. The
 /// first fault refuses it.
 pub(super) fn rehearse(version: &Version, source: &SourceId, look: &Look, zones: &[Zone]) -> Result<usize, Error> {
-    let Look { version: from, state, frames, zones: _ } = look;
+    let Look { version: from, state, frames } = look;
     let mut strategy = version.rehearsal(source)?;
     let refused = |when: String, fault: &Fault| {
         Error::new(Code::Plugin, format!("self-test on {source}, {when}: {fault}"))
