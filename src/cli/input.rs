@@ -31,7 +31,6 @@ impl Input {
             source_uri: self.source.clone(),
             overlay: Overlay::default(),
             overrides,
-            overlay: config::Overlay::default(),
             // What is no text is no key of ours and no value that a reference could take.
             env: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
