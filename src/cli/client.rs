@@ -165,9 +165,8 @@ async fn exchange(request: Request<Full<Bytes>>, base: &str) -> Result<(u16, Val
     let client: Http<HttpConnector, Full<Bytes>> = Http::builder(TokioExecutor::new()).build_http();
     let answer = client.request(request).await.map_err(|error| {
         if error.is_connect() {
-            Error::new(Code::Io, format!("nothing listens at {base}")).hint(
-                "start the engine (dsengine run), or give the address that it printed: --at 127.0.0.1:PORT",
-            )
+            Error::new(Code::Io, format!("nothing listens at {base}"))
+                .hint("start the engine (dsengine run), or give the address that it printed: --at 127.0.0.1:PORT")
         } else {
             Error::new(Code::Io, format!("{base} broke off: {error}"))
         }

@@ -130,7 +130,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     // Before any camera is disturbed.
-    let port = match plan.admin.enabled.then(|| admin::Port::take(plan.admin.port)).transpose() {
+    let port = match plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose() {
         Ok(port) => port,
         Err(error) => return refused(&error),
     };
@@ -154,7 +154,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
             tracing::error!("{error}");
         }
     });
-    let page = match serve(&engine, port) {
+    let page = match serve(&engine, port, &control) {
         Ok(page) => page,
         Err(error) => return refused(&error),
     };
@@ -199,14 +199,17 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
 }
 
-fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Admin>, Error> {
-    let handle = engine.handle();
-    match (engine.runtime(), port) {
-        (Some(runtime), Some(port)) => {
-            admin::serve_at(port, runtime, &handle.plan().admin, Arc::new(handle.clone())).map(Some)
-        }
-        _ => Ok(None),
-    }
+fn serve(
+    engine: &Engine,
+    port: Option<admin::Port>,
+    control: &Arc<Control>,
+) -> Result<Option<admin::Admin>, Error> {
+    let (Some(runtime), Some(port)) = (engine.runtime(), port) else { return Ok(None) };
+    let (board, plan) = (Arc::new(engine.handle()), engine.handle().plan());
+    let page = admin::serve_at(port, runtime, &plan.admin, board, Some(Arc::clone(control)))?;
+    let settings = page.settings();
+    control.on_change(move |plan| settings.set(&plan.admin));
+    Ok(Some(page))
 }
 
 /// Waits until the sources have ended or a signal comes; returns whether it was a signal. Where every source was taken

@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn keys_that_are_set_become_an_entry() {
-        let set = ["fps=5", "name=gate 4", "parameters.latency=100", "parameters.protocol=tcp", "timeout=", "x={\"a\": [1]}"];
+        let set =
+            ["fps=5", "name=gate 4", "parameters.latency=100", "parameters.protocol=tcp", "timeout=", "x={\"a\": [1]}"];
         let entry = entries(&set.map(str::to_owned)).unwrap();
         let wanted = json!({
             "fps": 5, "name": "gate 4", "parameters": { "latency": 100, "protocol": "tcp" }, "timeout": null,

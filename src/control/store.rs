@@ -1,6 +1,7 @@
 //! Where saved edits stand: one overlay file for each configuration, in the state folder.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -62,7 +63,9 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
     let Some(file) = state.and_then(|state| overlay_file(state, request)) else {
         return Ok((config::load(request)?, Vec::new()));
     };
-    let saved = Overlay::read(&file)?;
+    // Where no folder can be, nothing was saved.
+    let is_nowhere = fs::metadata(&file).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
+    let saved = if is_nowhere { Overlay::default() } else { Overlay::read(&file)? };
     if saved.is_empty() {
         return Ok((config::load(request)?, Vec::new()));
     }

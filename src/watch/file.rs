@@ -176,14 +176,16 @@ impl File {
     /// Whether a writer that has not closed is still there. Where no event spoke of one, it may have come before the
     /// watch stood.
     fn is_written(&self) -> bool {
-        let Some(pending) = &self.pending else { return writers::is_open(&self.path) };
-        if pending.open.is_empty() {
-            return !pending.closed && writers::is_open(&self.path);
-        }
-        pending.open.iter().any(|name| match self.steps.names.contains(name) {
-            true => writers::is_open(&self.path),
-            false => self.steps.inside.iter().any(|folder| writers::is_open(&folder.join(name))),
-        })
+        let open = match &self.pending {
+            Some(pending) if pending.closed => return false,
+            Some(pending) => &pending.open,
+            None => &BTreeSet::new(),
+        };
+        let of_folder = || disk::files_in(&self.path).unwrap_or_default();
+        let files = if self.steps.inside.is_empty() { vec![self.path.clone()] } else { of_folder() };
+        let is_meant = |path: &PathBuf| path.file_name().is_some_and(|name| open.contains(name));
+        let known = !open.is_empty() && !self.steps.inside.is_empty();
+        writers::is_open(&files.into_iter().filter(|path| !known || is_meant(path)).collect::<Vec<_>>())
     }
 
     /// The change was taken.

@@ -11,6 +11,8 @@
 )]
 
 mod admin;
+mod admin_access;
+mod admin_api;
 mod alerts;
 mod cli_plugin;
 mod cli_test;
@@ -30,6 +32,7 @@ mod lua_api;
 mod lua_handlers;
 mod lua_types;
 mod motion;
+mod namespace;
 mod overlay;
 mod perf;
 mod plugins;

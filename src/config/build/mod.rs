@@ -166,6 +166,7 @@ fn admin_plan(monitoring: &Monitoring, site: &mut Site<'_>) -> AdminPlan {
         port,
         metrics: monitoring.metrics_enabled && prometheus,
         metrics_path: path.unwrap_or_else(|| "/metrics".to_owned()),
+        ..AdminPlan::default()
     }
 }
 
