@@ -197,7 +197,12 @@ impl Handle {
                 plugin.last_error = plugin.last_error.take().or_else(|| handler.last_error.clone());
             }
         }
-        plugins.unwrap_or_default()
+        let mut plugins = plugins.unwrap_or_default();
+        let plan = self.plan();
+        let strategy = |name: &str| plan.strategies.iter().position(|strategy| strategy.name == name);
+        let handler = |name: &str| plan.handlers.iter().position(|handler| *handler.name == *name);
+        plugins.sort_by_key(|p| (p.kind == "handler", strategy(&p.name).or_else(|| handler(&p.name))));
+        plugins
     }
 
     /// Puts new contents of a script or component in place, for every strategy and handler that runs it and on every
