@@ -364,8 +364,22 @@ fn take(shared: &Shared) -> Option<Batch> {
     }
 }
 
+/// Maps the pictures. A frame whose picture cannot be read is lost to its own source alone.
+fn readable(jobs: Vec<Job>) -> Vec<Job> {
+    let can_be_read = |job: &Job| job.frame.picture.as_ref().is_none_or(|picture| picture.planes().is_ok());
+    let (readable, unreadable): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(can_be_read);
+    for job in unreadable {
+        job.next.lose(job.ticket, "unreadable");
+    }
+    readable
+}
+
 fn work(shared: &Shared, index: usize) {
     while let Some(Batch { model, jobs, .. }) = take(shared) {
+        let jobs = readable(jobs);
+        if jobs.is_empty() {
+            continue;
+        }
         let pictures: Vec<Picture> = jobs.iter().filter_map(|job| job.frame.picture.clone()).collect();
         let asked: Vec<(&Picture, f32)> = pictures.iter().zip(jobs.iter().map(Job::confidence)).collect();
         let mut session = model.sessions[index % model.sessions.len()].lock();
