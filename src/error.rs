@@ -48,6 +48,10 @@ codes! {
     Handler = "E0501",
     /// The HTTP listener cannot start.
     Listen = "E0601",
+    /// An HTTP request may not have what it asks for: token, scope, source, host or origin.
+    Access = "E0602",
+    /// An HTTP request cannot be read, asks for what is not there, or comes while there is no room for it.
+    Request = "E0603",
     /// A file cannot be read or written.
     Io = "E0701",
     /// A trace cannot be read.

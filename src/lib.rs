@@ -7,8 +7,9 @@
 //!
 //! # Floors (imports go down only)
 //! ```text
-//! 7  cli (the binary)
-//! 6  admin  watch
+//! 8  cli (the binary)
+//! 7  admin  watch
+//! 6  control
 //! 5  engine
 //! 4  gst  deepstream  lua  wasm  handlers
 //! 3  backend  strategy  alert
@@ -24,6 +25,7 @@ pub mod admin;
 pub mod alert;
 pub mod backend;
 pub mod config;
+pub mod control;
 pub mod deepstream;
 pub mod engine;
 pub mod error;

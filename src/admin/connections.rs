@@ -1,6 +1,7 @@
 //! Connections: how many there may be, and how long one may take to say what it wants.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tower_service::Service as _;
 
+use super::door::Peer;
+
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
 /// A client that has not sent a request's head by then is hung up on, one that keeps a connection for later as well.
@@ -34,8 +37,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
     let stopped = stop.clone();
     loop {
         tokio::select! {
-            (stream, permit) = accept(&listener, &room) => {
-                open.spawn(talk(stream, permit, router.clone(), stopped.clone()));
+            (stream, peer, permit) = accept(&listener, &room) => {
+                open.spawn(talk(stream, peer, permit, router.clone(), stopped.clone()));
             }
             Some(_) = open.join_next() => {}
             // An error means that the sender is gone: stop as well.
@@ -47,17 +50,20 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
 }
 
 /// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed.
     let permit = Arc::clone(room).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // One that reads nothing is hung up on by the kernel.
                 if let Err(error) = set_tcp_user_timeout(&stream, UNREAD_WAIT_MS) {
                     tracing::debug!(%error, "no time limit for what a client does not read");
                 }
-                return (stream, permit);
+                return (stream, peer, permit);
             }
             // The client has thought better of it.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -72,12 +78,16 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Op
 /// One connection, until its end.
 async fn talk(
     stream: TcpStream,
+    peer: SocketAddr,
     _permit: Option<OwnedSemaphorePermit>,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
     // A router is always ready.
-    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().call(request)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));

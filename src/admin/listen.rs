@@ -2,28 +2,33 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 
 use crate::error::{Code, Error};
 
-/// A listener on 127.0.0.1, ready for an async runtime, and its address.
-pub(super) fn on_loopback(port: u16) -> Result<(TcpListener, SocketAddr), Error> {
-    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| {
+/// A listener at an address, ready for an async runtime, and where it listens.
+pub(super) fn on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
-    bound.map_err(|error| cannot(port, &error))
+    bound.map_err(|error| cannot(address, &error))
 }
 
-/// The error for a port that cannot be had.
-pub(super) fn cannot(port: u16, error: &io::Error) -> Error {
+/// The error for an address that cannot be had.
+pub(super) fn cannot(address: SocketAddr, error: &io::Error) -> Error {
+    let (ip, port) = (address.ip(), address.port());
     let hint = "set monitoring.prometheus.port to another port, or to 0 for any free one";
-    if error.kind() == io::ErrorKind::AddrInUse {
-        let holder = holder(port).map_or(String::new(), |name| format!(" by {name}"));
-        return Error::new(Code::Listen, format!("port {port} on 127.0.0.1 is in use{holder}")).hint(hint);
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = holder(port).map_or(String::new(), |name| format!(" by {name}"));
+            Error::new(Code::Listen, format!("port {port} on {ip} is in use{holder}")).hint(hint)
+        }
+        io::ErrorKind::AddrNotAvailable => Error::new(Code::Listen, format!("{ip} is no address of this machine"))
+            .hint("set monitoring.listen to one that `ip addr` lists, or to 0.0.0.0 for all"),
+        _ => Error::new(Code::Listen, format!("cannot listen on {address}: {error}")).hint(hint),
     }
-    Error::new(Code::Listen, format!("cannot listen on 127.0.0.1:{port}: {error}")).hint(hint)
 }
 
 /// `name (pid N)` of the process that listens on `port`, where this user may see it.

@@ -8,17 +8,21 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::{task, time};
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
-use super::{CLIENT_STALL_MAX, Desk};
+use super::access::Caller;
+use super::api::sources;
+use super::error::ApiError;
+use super::request::{Name, Params, check_limit};
+use super::{AppState, CLIENT_STALL_MAX};
 use crate::engine::live::{Live, LiveFrame, Watching};
 use crate::types::{Detection, SourceId};
 
@@ -29,61 +33,80 @@ const BOUNDARY: &str = "dsengine-frame";
 
 type Parts = mpsc::Sender<Result<Bytes, Infallible>>;
 
-/// Live pictures of one source.
+/// How much of it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Limited {
+    /// End after so many pictures of each source; never when absent.
+    #[param(required = false, nullable = false, value_type = u32, maximum = 1_000_000)]
+    limit: Option<u32>,
+}
+
+/// Live pictures of one source: JPEG parts, each with its metadata as JSON in X-Frame.
 #[utoipa::path(get, path = "/live/{source}",
-    params(("source" = String, Path, description = "The source's id.")),
-    responses(
-        (status = 200, description = "JPEG parts, each with its metadata as JSON in X-Frame.",
-         content_type = "multipart/x-mixed-replace"),
-        (status = 404, description = "There is no such source."),
-        (status = 503, description = "Too many streams."),
-    ))]
-pub(super) async fn one(State(desk): State<Desk>, Path(source): Path<String>) -> Response {
-    match desk.board.live(&source) {
-        Some(live) => stream(desk, vec![live], "multipart/x-mixed-replace"),
-        None => (StatusCode::NOT_FOUND, "There is no such source.\n").into_response(),
-    }
+    params(("source" = String, Path, description = "The source's id."), Limited),
+    responses((status = 200, description = "Parts without end, or up to the limit.",
+               content_type = "multipart/x-mixed-replace", body = String)))]
+pub(super) async fn one(
+    State(app): State<AppState>,
+    caller: Caller,
+    Name(source): Name,
+    Params(Limited { limit }): Params<Limited>,
+) -> Result<Response, ApiError> {
+    check_limit(limit)?;
+    caller.check_source(&source)?;
+    let live = app.board.live(&source).ok_or_else(|| sources::unknown(&source))?;
+    stream(app, caller, vec![live], limit, "multipart/x-mixed-replace")
 }
 
-/// Live pictures of all sources that are there now, in one stream: a browser opens only six connections to a host.
-#[utoipa::path(get, path = "/live", responses(
-    (status = 200, description = "As /live/{source}, of all sources; X-Frame names the source.",
-     content_type = "multipart/mixed"),
-    (status = 503, description = "Too many streams."),
-))]
-pub(super) async fn all(State(desk): State<Desk>) -> Response {
-    let lives = desk.board.status().sources.iter().filter_map(|s| desk.board.live(&s.id)).collect();
+/// Live pictures of all sources that are there now and that the token is for, in one stream: a browser opens only six
+/// connections to a host. X-Frame names the source.
+#[utoipa::path(get, path = "/live", params(Limited), responses(
+    (status = 200, description = "Parts without end, or up to the limit.", content_type = "multipart/mixed",
+     body = String)))]
+pub(super) async fn all(
+    State(app): State<AppState>,
+    caller: Caller,
+    Params(Limited { limit }): Params<Limited>,
+) -> Result<Response, ApiError> {
+    check_limit(limit)?;
+    let seen = app.board.status().sources.into_iter().filter(|source| caller.sees(&source.id));
+    let lives = seen.filter_map(|source| app.board.live(&source.id)).collect();
     // Not x-mixed-replace: some browsers take such an answer apart even where a script asked for its bytes.
-    stream(desk, lives, "multipart/mixed")
+    stream(app, caller, lives, limit, "multipart/mixed")
 }
 
-fn stream(desk: Desk, lives: Vec<Arc<Live>>, kind: &str) -> Response {
-    let Ok(permit) = desk.streams.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "Too many streams.\n").into_response();
-    };
+fn stream(
+    app: AppState,
+    caller: Caller,
+    lives: Vec<Arc<Live>>,
+    limit: Option<u32>,
+    kind: &str,
+) -> Result<Response, ApiError> {
+    let place = app.streams.take(&caller)?;
     let (parts, rx) = mpsc::channel(PARTS_MAX);
-    let mut stop = desk.stop;
     tokio::spawn(async move {
-        let _permit = permit;
+        let _place = place;
         // Dropping it ends those that are left.
         let mut forwards = JoinSet::new();
         for live in lives {
-            forwards.spawn(forward(live.watch(), parts.clone()));
+            forwards.spawn(forward(live.watch(), parts.clone(), limit));
         }
         let through = async { while let Some(Ok(End::Source)) = forwards.join_next().await {} };
         tokio::select! {
             () = through => {}
             () = parts.closed() => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            () = app.over(&caller) => {}
         }
     });
     let kind = format!("{kind}; boundary={BOUNDARY}");
-    ([(CONTENT_TYPE, kind)], Body::from_stream(ReceiverStream::new(rx))).into_response()
+    Ok(([(CONTENT_TYPE, kind)], Body::from_stream(ReceiverStream::new(rx))).into_response())
 }
 
 /// Why a source's pictures go no further.
 enum End {
-    /// The source is gone; others go on.
+    /// The source is gone, or has shown as many as were asked for; others go on.
     Source,
     /// The client is gone or has stopped reading: the stream ends, so that the client can ask for a new one, rather
     /// than go on with some of its sources.
@@ -91,11 +114,15 @@ enum End {
 }
 
 /// Sends what the source shows until the client or the source is gone.
-async fn forward(mut watching: Watching, parts: Parts) -> End {
-    while let Some(frame) = watching.next().await {
+async fn forward(mut watching: Watching, parts: Parts, limit: Option<u32>) -> End {
+    let mut left = limit;
+    while left != Some(0)
+        && let Some(frame) = watching.next().await
+    {
         // Encoding fails only at the end of the runtime, or in a panic, which is logged.
         let Ok(part) = task::spawn_blocking(move || part(&frame)).await else { return End::Client };
         let Ok(Ok(())) = time::timeout(CLIENT_STALL_MAX, parts.send(Ok(part))).await else { return End::Client };
+        left = left.map(|left| left - 1);
     }
     End::Source
 }

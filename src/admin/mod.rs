@@ -1,4 +1,5 @@
-//! HTTP on the loopback address: metrics, health, the API, the page and live pictures. Holds the engine's [`Board`].
+//! HTTP: metrics, health, the API, the page and live pictures. Holds the engine's [`Board`], and for changes its
+//! [`Control`].
 //!
 //! | path | what |
 //! |---|---|
@@ -6,58 +7,116 @@
 //! | `/readyz` | 200 while at least one source delivers frames, else 503 with the reason |
 //! | `/health`, `/healthz` | JSON; 200 when healthy or degraded, 503 when unhealthy |
 //! | `monitoring.prometheus.path` | metrics |
-//! | `/api/v1/status`, `/api/v1/alerts`, `/api/v1/events`, `/api/v1/openapi.json` | the API |
+//! | `/api/v1/…` | the API, described at `/api/v1/openapi.json` |
 //! | `/live/SOURCE`, `/live` | live pictures of one source (MJPEG), of all |
 //! | `/` | the page |
 //!
-//! Nothing is asked of a lane or a script here, so it answers while a script hangs.
+//! Every request passes `door` (host, origin, who sent it) before its call sees it; `routes` has what each needs, and
+//! `access` who may have it. Nothing is asked of a lane or a script here, so it answers while a script hangs; what
+//! waits for a change does so in `work`.
 
+mod access;
 mod api;
 mod connections;
 mod door;
+mod error;
 mod health;
+mod history;
 mod listen;
 mod live;
+mod openapi;
 mod page;
+mod request;
+mod routes;
+mod session;
+mod streams;
+mod work;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::{runtime, time};
 
+pub use streams::{STREAMS_MAX, STREAMS_PER_TOKEN_MAX};
+
+use access::{Access, Caller};
+use error::ApiError;
+use history::History;
+use session::Sessions;
+use streams::Streams;
+use work::Work;
+
 use crate::config::AdminPlan;
-use crate::engine::Board;
+use crate::control::Control;
+use crate::engine::{Board, SystemClock};
 use crate::error::Error;
 
-/// Streams (live pictures, events) served at the same time; more are answered 503.
-pub const STREAMS_MAX: usize = 64;
-
-/// A client that takes nothing for this long is dropped, so that it does not hold one of those for ever.
+/// A client that takes nothing for this long is dropped, so that it does not hold a stream's place for ever.
 const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// The listener. Dropping it stops it.
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
+    settings: Settings,
     stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    serving: JoinHandle<()>,
+    history: JoinHandle<()>,
 }
 
-/// What every handler of a request has at hand.
+/// What of a listener can change while it runs: tokens, hosts, what is public, the metrics page.
 #[derive(Clone)]
-struct Desk {
+pub struct Settings {
+    bound: IpAddr,
+    access: Arc<watch::Sender<Arc<Access>>>,
+}
+
+/// What every call has at hand.
+#[derive(Clone)]
+struct AppState {
     board: Arc<dyn Board>,
-    /// Where the metrics page is; `None` where it is not served.
-    metrics_path: Option<Arc<str>>,
-    streams: Arc<Semaphore>,
+    /// `None` in an embedder's engine, which has no configuration that could be changed.
+    control: Option<Arc<Control>>,
+    access: watch::Receiver<Arc<Access>>,
+    sessions: Arc<Sessions>,
+    /// The name of the session's cookie: engines on one host share its cookies.
+    cookie: Arc<str>,
+    streams: Arc<Streams>,
+    work: Work,
+    history: Arc<History>,
     stop: watch::Receiver<bool>,
+}
+
+impl AppState {
+    fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.borrow())
+    }
+
+    /// What changes the configuration.
+    ///
+    /// # Errors
+    /// 409 where there is none.
+    fn control(&self) -> Result<Arc<Control>, ApiError> {
+        self.control.clone().ok_or_else(ApiError::no_control)
+    }
+
+    /// Waits until a stream of this caller must end: everything stops, or its token is gone or changed.
+    async fn over(&self, caller: &Caller) {
+        let (mut stop, mut access) = (self.stop.clone(), self.access.clone());
+        // An error means that the sender is gone: over as well.
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            _ = access.wait_for(|access| !access.still_allows(caller)) => {}
+        }
+    }
 }
 
 /// The port, taken before there is anything to show: who comes meanwhile waits.
@@ -68,25 +127,26 @@ pub struct Port {
 }
 
 impl Port {
-    /// Takes `port` on `127.0.0.1`; 0 takes any free one.
+    /// Takes the plan's port at its address; port 0 takes any free one.
     ///
     /// # Errors
     /// [`crate::error::Code::Listen`] when it cannot be had; names the process that has it where `/proc` tells.
-    pub fn take(port: u16) -> Result<Self, Error> {
-        let (listener, address) = listen::on_loopback(port)?;
+    pub fn take(plan: &AdminPlan) -> Result<Self, Error> {
+        let (listener, address) = listen::on(SocketAddr::new(plan.listen, plan.port))?;
         Ok(Self { listener, address })
     }
 }
 
-/// Takes the plan's port and answers there until stopped.
+/// Takes the plan's port and answers there until stopped. Nothing can be changed by the API: see [`serve_at`].
 ///
 /// # Errors
 /// As [`Port::take`].
 pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn Board>) -> Result<Admin, Error> {
-    serve_at(Port::take(plan.port)?, runtime, plan, board)
+    serve_at(Port::take(plan)?, runtime, plan, board, None)
 }
 
-/// Answers at a port that was taken before, until stopped.
+/// Answers at a port that was taken before, until stopped. Without `control`, changes are answered 409; with it, the
+/// listener takes on what plans say of tokens, hosts and public pages.
 ///
 /// # Errors
 /// [`crate::error::Code::Listen`] when the runtime cannot use the port.
@@ -95,39 +155,87 @@ pub fn serve_at(
     runtime: &runtime::Handle,
     plan: &AdminPlan,
     board: Arc<dyn Board>,
+    control: Option<Arc<Control>>,
 ) -> Result<Admin, Error> {
     let Port { listener, address } = port;
     let (stop, stopped) = watch::channel(false);
-    let desk = Desk {
+    let (sender, access) = watch::channel(Arc::new(Access::new(plan, address.ip())));
+    let app = AppState {
         board,
-        metrics_path: plan.metrics.then(|| plan.metrics_path.as_str().into()),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        control,
+        access,
+        sessions: Arc::default(),
+        cookie: format!("dsengine-{}", address.port()).into(),
+        streams: Streams::new(),
+        work: Work::new(),
+        history: Arc::default(),
         stop: stopped.clone(),
     };
-    let router = Router::new()
+    let _in_runtime = runtime.enter();
+    let listener = TcpListener::from_std(listener).map_err(|error| listen::cannot(address, &error))?;
+    let (board, history, until) = (Arc::clone(&app.board), Arc::clone(&app.history), stopped.clone());
+    let history = runtime.spawn(async move { history.keep(&*board, &SystemClock::new(), until).await });
+    let serving = runtime.spawn(connections::serve(listener, router(app), stopped));
+    let settings = Settings { bound: address.ip(), access: Arc::new(sender) };
+    Ok(Admin { address, settings, stop, serving, history })
+}
+
+/// The calls. What each needs of a token stands in `routes`.
+fn router(app: AppState) -> Router {
+    Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/health", get(health::health))
-        .route("/healthz", get(health::health))
-        .route("/api/v1/status", get(api::status))
-        .route("/api/v1/alerts", get(api::alerts))
-        .route("/api/v1/events", get(api::events))
-        .route("/api/v1/plugins", get(api::plugins))
-        .route("/api/v1/plugins/{name}/reload", post(api::reload))
-        .route("/api/v1/plugins/{name}/promote", post(api::promote))
-        .route("/api/v1/openapi.json", get(api::openapi))
+        .route("/healthz", get(health::healthz))
+        .merge(api_router())
         .route("/live", get(live::all))
         .route("/live/{source}", get(live::one))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
         // The metrics page has a configured path, which may be any but those above.
         .fallback(get(health::metrics_or_not_found))
-        .layer(middleware::from_fn(door::check))
-        .with_state(desk);
-    let _in_runtime = runtime.enter();
-    let listener = TcpListener::from_std(listener).map_err(|error| listen::cannot(plan.port, &error))?;
-    let task = runtime.spawn(connections::serve(listener, router, stopped));
-    Ok(Admin { address, stop, task })
+        .method_not_allowed_fallback(async || ApiError::method())
+        .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(app.clone(), door::check))
+        .with_state(app)
+}
+
+fn api_router() -> Router<AppState> {
+    use api::{alerts, audit, config, events, plugins, session, sources, status};
+    Router::new()
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/sources", get(sources::list).post(sources::add))
+        .route("/api/v1/sources/{source}", get(sources::get).patch(sources::change).delete(sources::remove))
+        .route("/api/v1/sources/{source}/enable", post(sources::enable))
+        .route("/api/v1/sources/{source}/disable", post(sources::disable))
+        .route("/api/v1/sources/{source}/restart", post(sources::restart))
+        .route("/api/v1/strategies", get(status::strategies))
+        .route("/api/v1/plugins", get(plugins::list))
+        .route("/api/v1/plugins/{name}/reload", post(plugins::reload))
+        .route("/api/v1/plugins/{name}/promote", post(plugins::promote))
+        .route("/api/v1/config", get(config::get))
+        .route("/api/v1/config/validate", post(config::validate))
+        .route("/api/v1/config/diff", post(config::diff))
+        .route("/api/v1/config/apply", post(config::apply_patch))
+        .route("/api/v1/alerts", get(alerts::alerts))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/audit", get(audit::audit))
+        .route("/api/v1/session", post(session::open).delete(session::close))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
+}
+
+impl Settings {
+    /// Takes the plan's tokens, hosts, public pages and metrics page from now on. Streams of a token that is gone, or
+    /// that allows something else, end. The address and the port stay.
+    pub fn set(&self, plan: &AdminPlan) {
+        self.access.send_replace(Arc::new(Access::new(plan, self.bound)));
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("bound", &self.bound).finish_non_exhaustive()
+    }
 }
 
 impl Admin {
@@ -141,17 +249,28 @@ impl Admin {
         format!("http://{}/", self.address)
     }
 
+    /// What can change while it runs, for whoever applies plans.
+    pub fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
+    /// See [`Settings::set`].
+    pub fn set_plan(&self, plan: &AdminPlan) {
+        self.settings.set(plan);
+    }
+
     /// Ends streams, lets requests finish, and frees the port; gives up waiting after `deadline`.
     pub async fn stop(mut self, deadline: Duration) {
         self.stop.send_replace(true);
         // Late or failed: the drop below ends it.
-        let _ = time::timeout(deadline, &mut self.task).await;
+        let _ = time::timeout(deadline, &mut self.serving).await;
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        self.task.abort();
+        self.serving.abort();
+        self.history.abort();
     }
 }

@@ -32,6 +32,11 @@ impl Exit {
 }
 
 impl Exit {
+    /// How a command ends that says itself what went wrong.
+    pub(crate) fn of(done: Result<(), Self>) -> Self {
+        done.err().unwrap_or(Self::Fine)
+    }
+
     /// Ends the process here and now, without the exit handlers of the libraries that are loaded: other threads may
     /// still be loading plugins, and GLib aborts when its handlers have run before that. Flushes nothing: another thread
     /// may hold standard output's lock, and wait for a reader that has stopped reading.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use dsengine::config::{self, Loaded, LogPlan, Request, Warning};
+use dsengine::config::{self, Loaded, LogPlan, Overlay, Request, Warning};
 use dsengine::error::Error;
+use dsengine::telemetry::log::Level;
 use dsengine::{gst, telemetry};
 
 use super::exit::{Exit, refused};
@@ -23,21 +24,31 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Loads what the flags name, with `overrides` (dotted key, value) on top. Prints problems and warnings.
-    pub(crate) fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Exit> {
-        let request = Request {
+    /// What the flags name, with `overrides` (dotted key, value) on top.
+    pub(crate) fn request(&self, overrides: Vec<(String, String)>) -> Request {
+        Request {
             config: self.config.clone(),
             sources: self.sources.clone(),
+            document: None,
             source_uri: self.source.clone(),
+            overlay: Overlay::default(),
             overrides,
-            overlay: config::Overlay::default(),
             // What is no text is no key of ours and no value that a reference could take.
             env: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
-        };
-        config::load(&request).map_err(|problems| refused(&problems.into()))
+        }
+    }
+
+    /// Whether they name a file, which may change.
+    pub(crate) fn has_file(&self) -> bool {
+        self.config.is_some() || self.sources.is_some()
+    }
+
+    /// Loads what the flags name, with `overrides` on top. Prints problems.
+    pub(crate) fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Exit> {
+        config::load(&self.request(overrides)).map_err(|problems| refused(&problems.into()))
     }
 }
 
@@ -62,10 +73,11 @@ pub(crate) fn show_used(loaded: &Loaded, unused: &[&str]) -> bool {
 }
 
 /// Sets up the process's logs, GStreamer's own lines included. `debug` lets this crate's debugging lines through.
-pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<(), Error> {
+pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<Level, Error> {
     let LogPlan { level, json, color, file, file_max_bytes, file_backups, console } = plan.clone();
     let verbose = debug || std::env::var_os("DSENGINE_DEBUG").is_some_and(|value| value == "1");
     let options = telemetry::log::Options { level, json, color, console, file, file_max_bytes, file_backups, verbose };
-    telemetry::log::init(&options)?;
-    gst::log_to_tracing(gstreamer::DebugLevel::Error)
+    let level = telemetry::log::init(&options)?;
+    gst::log_to_tracing(gstreamer::DebugLevel::Error)?;
+    Ok(level)
 }

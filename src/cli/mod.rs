@@ -16,6 +16,8 @@ macro_rules! eprintln {
     };
 }
 
+mod client;
+mod config;
 mod doctor;
 mod exit;
 mod explain;
@@ -31,6 +33,7 @@ mod run;
 mod scene;
 mod schema;
 pub(crate) mod signals;
+mod sources;
 mod test;
 mod truth;
 mod validate;
@@ -64,6 +67,10 @@ enum Command {
     Test(test::Args),
     /// Check, build and measure plugins; list, reload and promote those of a running engine
     Plugin(plugin::Args),
+    /// The sources of a running engine: list, add, change, remove, enable, disable, restart
+    Sources(sources::Args),
+    /// The configuration of a running engine: show, diff, apply
+    Config(config::Args),
     /// Scripted scenes
     Scene(scene::Args),
     /// Say what this machine has and lacks
@@ -103,6 +110,8 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::New(args) => new::run(&args),
         Command::Test(args) => test::run(&args, stop),
         Command::Plugin(args) => plugin::run(&args),
+        Command::Sources(args) => sources::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Scene(args) => scene::run(&args, stop),
         Command::Doctor(args) => doctor::run(&args),
         Command::Schema => schema::run(),

@@ -160,8 +160,12 @@ const SETTINGS: &[Setting] = &[
     setting!("logging.level", logging.level),
     setting!("monitoring.metrics_enabled", admin.metrics),
     setting!("monitoring.prometheus.path", admin.metrics_path),
+    setting!("monitoring.tokens", admin.tokens),
+    setting!("monitoring.allowed_hosts", admin.allowed_hosts),
+    setting!("monitoring.public", admin.public),
     setting!("inference.ort_library", ort_library, restart),
     setting!("monitoring.enabled", admin.enabled, restart),
+    setting!("monitoring.listen", admin.listen, restart),
     setting!("monitoring.prometheus.port", admin.port, restart),
     setting!("monitoring.cpu_affinity", cpu_affinity, restart),
     setting!("thread_pool_size", workers, restart),
@@ -226,11 +230,12 @@ mod tests {
     use super::super::{Request, load};
     use super::*;
 
+    /// The plan of a configuration that stands in the same folder each time.
     fn plan(text: &str) -> Plan {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.yaml");
-        std::fs::write(&file, text).unwrap();
-        let request = Request { config: Some(file), working_dir: folder.path().to_owned(), ..Request::default() };
+        std::fs::write(&file, text.replace("module: ", "module: /nowhere/")).unwrap();
+        let request = Request { config: Some(file), working_dir: "/nowhere".into(), ..Request::default() };
         load(&request).unwrap().plan
     }
 

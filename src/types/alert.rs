@@ -4,11 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Detection, SourceId};
 
 /// How much an alert matters, in rising order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// For the record.
@@ -83,8 +84,9 @@ pub struct Raised {
 
 /// A sortable unique id: 32 hex digits, the first 12 the frame time in milliseconds, the rest a digest of source,
 /// sequence, rule, key and position. The same trace gives the same ids, so a receiver can drop repeats.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String)]
 pub struct AlertId(String);
 
 impl AlertId {
@@ -112,7 +114,7 @@ impl fmt::Display for AlertId {
 }
 
 /// An accepted alert, as handlers receive it and as JSON carries it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Alert {
     /// Unique, sortable by time, constant across retries.
     pub id: AlertId,
@@ -121,6 +123,7 @@ pub struct Alert {
     /// The rule that raised it.
     pub rule: String,
     /// The source it was seen on.
+    #[schema(value_type = String)]
     pub source: SourceId,
     /// Which alerts are the same.
     pub key: String,

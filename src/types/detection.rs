@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::BBox;
 
 /// A value that a strategy attached to a detection or an alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Value {
     /// True or false.
@@ -23,9 +24,10 @@ pub enum Value {
 pub type Attributes = BTreeMap<String, Value>;
 
 /// One object in one frame, on a model's, the hardware's or a script's word.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Detection {
     /// The class's name, from the label file or the model.
+    #[schema(value_type = String)]
     pub label: Arc<str>,
     /// The class's index in the model's output.
     pub class_id: u32,
@@ -35,9 +37,11 @@ pub struct Detection {
     pub bbox: BBox,
     /// The tracker's id, stable while the object is followed; `None` until it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub track_id: Option<u64>,
     /// What strategies added.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub attributes: Attributes,
 }
 

@@ -1,6 +1,7 @@
 //! Boxes, points and polygons in the one coordinate system users see: 0..1 of the original picture.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A point, 0..1 of the picture's width (`x`) and height (`y`), origin at the top left.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -12,7 +13,7 @@ pub struct Point {
 }
 
 /// An axis-aligned box: top-left corner and size, each 0..1 of the original picture.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default, ToSchema)]
 pub struct BBox {
     /// Left edge.
     pub x: f32,

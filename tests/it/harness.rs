@@ -88,6 +88,24 @@ impl Dsengine {
         self
     }
 
+    /// Starts it by another program, which gets the binary and its arguments after its own.
+    pub(crate) fn by(mut self, program: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).arg(self.command.get_program()).args(self.command.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        self.command = command;
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(mut self) -> Outcome {
         let output = self.command.output().unwrap();

@@ -23,8 +23,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("wasm", 4),
     ("handlers", 4),
     ("engine", 5),
-    ("admin", 6),
-    ("watch", 6),
+    ("control", 6),
+    ("admin", 7),
+    ("watch", 7),
 ];
 
 /// Arrows inside a floor that the design allows: DeepStream is GStreamer with other elements, and everything on

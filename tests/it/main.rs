@@ -11,12 +11,15 @@
 )]
 
 mod admin;
+mod admin_access;
+mod admin_api;
 mod alerts;
 mod backends;
 mod cli_plugin;
 mod cli_test;
 mod clips;
 mod config;
+mod control;
 mod demo;
 mod effects;
 mod examples;
@@ -30,6 +33,8 @@ mod lua_api;
 mod lua_handlers;
 mod lua_types;
 mod motion;
+mod namespace;
+mod overlay;
 mod perf;
 mod plugins;
 mod readme;

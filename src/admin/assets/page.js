@@ -146,10 +146,38 @@ const find = (bytes, from) => {
   return -1;
 };
 
+// An answer of the engine. Bound beyond loopback it wants a token first: the form takes one.
+async function ask(path, options = {}) {
+  const response = await fetch(path, options);
+  if (response.status === 401) {
+    $("login").hidden = false;
+    $("health").textContent = "locked";
+    $("health").className = "badge";
+    throw new Locked("a token is needed");
+  }
+  if (!response.ok) throw new Error(await response.text());
+  return response;
+}
+
+class Locked extends Error {}
+
+// The token becomes a cookie that no script can read; an EventSource sends no header.
+$("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const token = $("token").value.trim();
+  $("token").value = "";
+  try {
+    await ask("/api/v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+    $("refused").textContent = "";
+    $("login").hidden = true;
+  } catch (error) {
+    $("refused").textContent = error instanceof Locked ? "There is no such token." : error.message;
+  }
+});
+
 // One pass over the multipart stream; each part has Content-Length and X-Frame.
 async function watch(signal) {
-  const response = await fetch("/live", { signal });
-  if (!response.ok) throw new Error(await response.text());
+  const response = await ask("/live", { signal });
   const reader = response.body.getReader();
   const text = new TextDecoder();
   let buffer = new Uint8Array(0);
@@ -191,30 +219,37 @@ async function watchForever() {
 async function poll() {
   for (;;) {
     try {
-      const status = await (await fetch("/api/v1/status")).json();
+      const status = await (await ask("/api/v1/status")).json();
+      $("login").hidden = true;
       show(status);
       const ids = status.sources.map((s) => s.id).join("\n");
       if (ids !== watched) {
         watched = ids;
         stop.abort();
       }
-    } catch {
-      $("health").textContent = "not reachable";
-      $("health").className = "badge gone";
+    } catch (error) {
+      if (!(error instanceof Locked)) {
+        $("health").textContent = "not reachable";
+        $("health").className = "badge gone";
+      }
     }
     await pause(1000);
   }
 }
 
-async function alerts() {
+function alerts() {
   const shown = $("alerts");
   const fill = async () => {
-    const recent = await (await fetch("/api/v1/alerts")).json();
+    const recent = await (await ask("/api/v1/alerts")).json();
     if (recent.length) shown.replaceChildren(...recent.map(alertItem));
   };
   const events = new EventSource("/api/v1/events?kinds=alert,state");
   // After every (re)connection the list is read anew, so nothing is missed in between.
   events.onopen = () => fill().catch(() => {});
+  events.onerror = () => {
+    // It tries again by itself, but not after a refusal: no token yet, or too many streams.
+    if (events.readyState === EventSource.CLOSED) setTimeout(alerts, 2000);
+  };
   events.addEventListener("alert", (event) => {
     if (!shown.querySelector(".low, .medium, .high, .critical")) shown.replaceChildren();
     shown.prepend(alertItem(JSON.parse(event.data).alert));

@@ -8,6 +8,7 @@ mod remote;
 
 use clap::Subcommand;
 
+use super::client::Client;
 use super::exit::Exit;
 
 #[derive(clap::Args)]
@@ -25,7 +26,7 @@ enum Command {
     /// Measure a strategy's calls, beside its budget
     Bench(bench::Args),
     /// List the plugins of a running engine
-    List(remote::Server),
+    List(Client),
     /// Let a running engine read a plugin's file again; what was wrong is printed
     Reload(remote::Named),
     /// Put a shadow (`mode: shadow`) in the place of the strategy it runs beside
@@ -37,8 +38,8 @@ pub(crate) fn run(args: &Args) -> Exit {
         Command::Check(args) => check::run(args),
         Command::Build(args) => build::run(args),
         Command::Bench(args) => bench::run(args),
-        Command::List(server) => remote::list(server),
-        Command::Reload(named) => remote::change(named, "reload"),
-        Command::Promote(named) => remote::change(named, "promote"),
+        Command::List(client) => Exit::of(remote::list(client)),
+        Command::Reload(named) => Exit::of(remote::change(named, "reload")),
+        Command::Promote(named) => Exit::of(remote::change(named, "promote")),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
+use utoipa::ToSchema;
 
 use crate::backend::SourceState;
 use crate::types::{Alert, Detection, Frame, Picture, SourceId};
@@ -145,12 +146,13 @@ impl Drop for Watching {
 }
 
 /// Something that happened, for who listens.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Event {
     /// A source changed state.
     State {
         /// The source.
+        #[schema(value_type = String)]
         source: SourceId,
         /// `SourceState::as_str`.
         state: &'static str,
@@ -158,17 +160,20 @@ pub enum Event {
     /// An alert was accepted.
     Alert {
         /// The alert.
+        #[schema(value_type = Alert)]
         alert: Arc<Alert>,
     },
     /// A frame was judged.
     Detections {
         /// The source.
+        #[schema(value_type = String)]
         source: SourceId,
         /// Its sequence number.
         seq: u64,
         /// Its frame time.
         pts_ns: u64,
         /// What was seen.
+        #[schema(value_type = Vec<Detection>)]
         detections: Arc<[Detection]>,
     },
 }

@@ -311,6 +311,31 @@ impl Status {
         Self { name, version, uptime_s, ready, health, problems, sources, strategies, handlers, alerts, rejected }
     }
 
+    /// What somebody sees who may see some sources only: readiness, health and problems are judged from those. Errors
+    /// of strategies and handlers are left out, since they may quote what was seen on any source; the sums are of all.
+    #[must_use]
+    pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
+        let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, .. } = self;
+        sources.retain(|source| visible(&source.id));
+        strategies.iter_mut().for_each(|strategy| strategy.last_error = None);
+        handlers.iter_mut().for_each(|handler| handler.last_error = None);
+        Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new())
+    }
+
+    /// Whether it is ready and healthy, and nothing more.
+    #[must_use]
+    pub fn bare(self) -> Self {
+        Self {
+            problems: Vec::new(),
+            sources: Vec::new(),
+            strategies: Vec::new(),
+            handlers: Vec::new(),
+            alerts: AlertStatus::default(),
+            rejected: Vec::new(),
+            ..self
+        }
+    }
+
     /// The same status with what others have to say: each is a problem.
     #[must_use]
     pub fn with_notes(mut self, notes: Vec<String>) -> Self {

@@ -1,0 +1,157 @@
+//! The stream of events.
+
+use std::convert::Infallible;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::admin::access::Caller;
+use crate::admin::error::ApiError;
+use crate::admin::request::{LIMIT_MAX, Params, check_limit};
+use crate::admin::streams::Place;
+use crate::admin::{AppState, CLIENT_STALL_MAX};
+use crate::engine::live::{Event, Listener};
+
+/// Events on their way to one client; who is further behind than this and the engine's own bound is dropped.
+const CLIENT_EVENTS_MAX: usize = 64;
+/// What can be asked for.
+const KINDS: [&str; 3] = ["state", "alert", "detections"];
+
+type Messages = mpsc::Sender<Result<Message, Infallible>>;
+
+/// What to hear of.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct Wanted {
+    /// Comma-separated: state, alert, detections; all when absent.
+    #[param(required = false, nullable = false, value_type = String,
+            pattern = "^(state|alert|detections)(,(state|alert|detections))*$")]
+    kinds: Option<String>,
+    /// End after so many events, the states at the start not counted; never when absent.
+    #[param(required = false, nullable = false, value_type = u32, maximum = 1_000_000)]
+    limit: Option<u32>,
+}
+
+/// One message of the stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what is sent as text")]
+pub(in crate::admin) struct EventMessage {
+    /// `state`, `alert`, `detections` or `lagged`.
+    event: String,
+    /// An `Event` as JSON; with `lagged`, how many were missed.
+    data: String,
+}
+
+impl Wanted {
+    fn wants(&self, kind: &str) -> bool {
+        self.kinds.as_deref().is_none_or(|kinds| kinds.split(',').any(|wanted| wanted == kind))
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        check_limit(self.limit)?;
+        let unknown = self.kinds.as_deref().and_then(|kinds| kinds.split(',').find(|kind| !KINDS.contains(kind)));
+        unknown.map_or(Ok(()), |kind| {
+            let message = format!("there are no events of the kind '{kind}', but {}", KINDS.join(", "));
+            Err(ApiError::unreadable(StatusCode::BAD_REQUEST, message))
+        })
+    }
+}
+
+/// Server-sent events: `state`, `alert`, `detections`, each with an `Event` as JSON. First come the states of all
+/// sources as they are. A client that cannot keep up gets a last event `lagged` with the number it missed, and is
+/// dropped. A token that is limited to some sources hears of those only.
+#[utoipa::path(get, path = "/api/v1/events", params(Wanted), responses(
+    (status = 200, description = "A stream of events.", content_type = "text/event-stream", body = EventMessage)))]
+pub(in crate::admin) async fn events(
+    State(app): State<AppState>,
+    caller: Caller,
+    Params(wanted): Params<Wanted>,
+) -> Result<Response, ApiError> {
+    wanted.check()?;
+    let place = app.streams.take(&caller)?;
+    let listener = app.board.events().listen(wanted.wants("detections") && wanted.limit != Some(0));
+    let (messages, stream) = mpsc::channel(CLIENT_EVENTS_MAX);
+    tokio::spawn(Client { app, caller, wanted, messages, _place: place }.serve(listener));
+    Ok(Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// One client, until it or its token is gone, has enough, or takes nothing.
+struct Client {
+    app: AppState,
+    caller: Caller,
+    wanted: Wanted,
+    messages: Messages,
+    _place: Place,
+}
+
+impl Client {
+    async fn serve(mut self, mut listener: Listener) {
+        if !self.states().await {
+            return;
+        }
+        let mut left = self.wanted.limit;
+        while left != Some(0) {
+            let event = tokio::select! {
+                event = listener.next() => event,
+                () = self.app.over(&self.caller) => return,
+                () = self.messages.closed() => return,
+            };
+            let (message, last) = match event {
+                Ok(event) => match self.message(&event) {
+                    Some(message) => (message, false),
+                    None => continue,
+                },
+                Err(missed) => (Message::default().event("lagged").data(missed.to_string()), true),
+            };
+            if !self.send(message).await || last {
+                return;
+            }
+            left = left.map(|left| left - 1);
+        }
+    }
+
+    /// Tells the state of every source as it is.
+    async fn states(&mut self) -> bool {
+        for source in self.app.board.status().sources {
+            let event = Event::State { source: source.id.as_str().into(), state: source.state };
+            if let Some(message) = self.message(&event)
+                && !self.send(message).await
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The event as the client gets it; `None` where it does not want it or may not see it.
+    fn message(&self, event: &Event) -> Option<Message> {
+        let (kind, source) = match event {
+            Event::State { source, .. } => ("state", source),
+            Event::Alert { alert } => ("alert", &alert.source),
+            Event::Detections { source, .. } => ("detections", source),
+        };
+        if !self.wanted.wants(kind) || !self.caller.sees(source.as_str()) {
+            return None;
+        }
+        // A value of ours always serialises; were it not to, it would be left out.
+        Message::default().event(kind).json_data(event).ok()
+    }
+
+    /// Waiting here is what makes a slow client lag.
+    async fn send(&mut self, message: Message) -> bool {
+        tokio::select! {
+            sent = time::timeout(CLIENT_STALL_MAX, self.messages.send(Ok(message))) => matches!(sent, Ok(Ok(()))),
+            () = self.app.over(&self.caller) => false,
+        }
+    }
+}
+
+const _: () = assert!(LIMIT_MAX == 1_000_000, "the maximum in the parameters' description");

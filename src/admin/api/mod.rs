@@ -1,0 +1,10 @@
+//! The API's calls, one file per noun.
+
+pub(super) mod alerts;
+pub(super) mod audit;
+pub(super) mod config;
+pub(super) mod events;
+pub(super) mod plugins;
+pub(super) mod session;
+pub(super) mod sources;
+pub(super) mod status;

@@ -1,0 +1,98 @@
+//! Scripts and components: how they stand, and putting a new version in place.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::admin::AppState;
+use crate::admin::access::Caller;
+use crate::admin::error::ApiError;
+use crate::admin::request::Name;
+use crate::engine::status::PluginStatus;
+use crate::engine::{Board, Reloaded};
+use crate::error::Error;
+
+/// Every script and component.
+#[utoipa::path(get, path = "/api/v1/plugins", responses((status = 200, body = Vec<PluginStatus>)))]
+pub(in crate::admin) async fn list(
+    State(app): State<AppState>,
+    caller: Caller,
+) -> Result<Json<Vec<PluginStatus>>, ApiError> {
+    // A reload under way is waited for.
+    let board = Arc::clone(&app.board);
+    let mut plugins = app.work.call(move || board.plugins()).await?;
+    if caller.sources().is_some() {
+        // It may quote what was seen on any source.
+        plugins.iter_mut().for_each(|plugin| plugin.last_error = None);
+    }
+    Ok(Json(plugins))
+}
+
+/// What a reload did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Done {
+    /// The strategies and handlers that run the file.
+    plugins: Vec<String>,
+    /// The generation that runs from now on.
+    generation: u64,
+    /// How many lanes swapped.
+    lanes: usize,
+    /// Remembered frames that the new version was tried on.
+    tried: usize,
+    /// `false` when the file's contents were running already.
+    changed: bool,
+}
+
+/// Reads a plugin's file again and puts it in place, as a save does. The answer is the outcome.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/reload",
+    params(("name" = String, Path, description = "The strategy's or handler's name.")),
+    responses((status = 200, body = Done)))]
+pub(in crate::admin) async fn reload(
+    State(app): State<AppState>,
+    caller: Caller,
+    Name(name): Name,
+) -> Result<Json<Done>, ApiError> {
+    replace(&app, &caller, move |board| board.reload(&name)).await
+}
+
+/// Puts a shadow in the place of the strategy it runs beside.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/promote",
+    params(("name" = String, Path, description = "The shadow's name.")),
+    responses((status = 200, body = Done)))]
+pub(in crate::admin) async fn promote(
+    State(app): State<AppState>,
+    caller: Caller,
+    Name(name): Name,
+) -> Result<Json<Done>, ApiError> {
+    replace(&app, &caller, move |board| board.promote(&name)).await
+}
+
+/// A reload waits for the lanes. Its outcome is in the log, too.
+async fn replace(
+    app: &AppState,
+    caller: &Caller,
+    work: impl FnOnce(&dyn Board) -> Result<Reloaded, Error> + Send + 'static,
+) -> Result<Json<Done>, ApiError> {
+    let board = Arc::clone(&app.board);
+    let (who, from) = (caller.name().to_owned(), caller.peer());
+    app.work
+        .call(move || match work(&*board) {
+            Ok(Reloaded { strategies, generation, lanes, tried, changed }) => {
+                let plugins = strategies.join(", ");
+                if changed {
+                    tracing::info!(plugins, generation, lanes, tried, who, %from, "plugin replaced, as was asked by HTTP");
+                } else {
+                    tracing::info!(plugins, who, %from, "reload asked by HTTP: the file is the running version");
+                }
+                Ok(Json(Done { plugins: strategies, generation, lanes, tried, changed }))
+            }
+            Err(error) => {
+                tracing::error!(%error, who, %from, "plugin not replaced, as was asked by HTTP; the running version goes on");
+                Err(ApiError::conflict(&error))
+            }
+        })
+        .await?
+}

@@ -1,0 +1,58 @@
+//! Logging in: the page trades its token for a cookie.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::admin::AppState;
+use crate::admin::access::Caller;
+use crate::admin::door::session_id;
+use crate::admin::error::ApiError;
+use crate::admin::session::SESSION_AGE_MAX;
+
+/// Who is logged in.
+#[derive(Serialize, ToSchema)]
+pub(in crate::admin) struct SessionBody {
+    /// The token's name; `loopback` where no token is needed.
+    name: String,
+    /// What it may do: of `read`, `control`, `publish`.
+    scopes: Vec<&'static str>,
+    /// The only sources that it is for; absent where it is for all.
+    sources: Option<Vec<String>>,
+}
+
+/// Trades the token in `Authorization` for a cookie that no script can read. Where no token is needed there is none.
+#[utoipa::path(post, path = "/api/v1/session", responses(
+    (status = 200, description = "Who is logged in from now on.", body = SessionBody,
+     headers(("Set-Cookie" = String, description = "The session; absent where no token is needed.")))))]
+pub(in crate::admin) async fn open(State(app): State<AppState>, caller: Caller) -> Result<Response, ApiError> {
+    if caller.scopes().is_empty() {
+        return Err(ApiError::no_token());
+    }
+    let body = Json(SessionBody {
+        name: caller.name().to_owned(),
+        scopes: caller.scopes().into_iter().map(|scope| scope.as_str()).collect(),
+        sources: caller.sources().map(<[String]>::to_vec),
+    });
+    let Some(token) = caller.token() else { return Ok(body.into_response()) };
+    let id = app.sessions.open(token, Instant::now());
+    let id = id.ok_or_else(|| ApiError::busy("the system has no random numbers", 1))?;
+    let age = SESSION_AGE_MAX.as_secs();
+    let cookie = format!("{}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}", app.cookie);
+    Ok(([(SET_COOKIE, cookie)], body).into_response())
+}
+
+/// Ends the session of the cookie.
+#[utoipa::path(delete, path = "/api/v1/session", responses((status = 204, description = "There is none any more.")))]
+pub(in crate::admin) async fn close(State(app): State<AppState>, headers: HeaderMap) -> Response {
+    if let Some(id) = session_id(&headers, &app.cookie) {
+        app.sessions.close(id, Instant::now());
+    }
+    let gone = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", app.cookie);
+    (StatusCode::NO_CONTENT, [(SET_COOKIE, gone)]).into_response()
+}

@@ -1,0 +1,109 @@
+//! What state each source was in, and since when: the last changes, kept for who asks later.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use utoipa::ToSchema;
+
+use crate::engine::Board;
+use crate::engine::live::Event;
+use crate::types::Clock;
+
+/// Changes kept for each source.
+pub(super) const CHANGES_MAX: usize = 50;
+
+/// A source went into a state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct StateChange {
+    /// When, RFC 3339 UTC with milliseconds.
+    #[schema(format = DateTime)]
+    time: String,
+    /// `connecting`, `running`, `stalled`, `backoff`, `failed` or `stopped`.
+    state: String,
+}
+
+/// The last changes of every source that is there.
+#[derive(Default)]
+pub(super) struct History(Mutex<BTreeMap<String, VecDeque<StateChange>>>);
+
+impl History {
+    /// A source's changes, newest first.
+    pub(super) fn of(&self, source: &str) -> Vec<StateChange> {
+        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.get(source).map(|changes| changes.iter().rev().cloned().collect()).unwrap_or_default()
+    }
+
+    fn note(&self, source: &str, state: &str, unix_ns: u64) {
+        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = sources.entry(source.to_owned()).or_default();
+        if changes.back().is_some_and(|last| last.state == state) {
+            return;
+        }
+        if changes.len() == CHANGES_MAX {
+            changes.pop_front();
+        }
+        let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string();
+        changes.push_back(StateChange { time, state: state.to_owned() });
+    }
+
+    /// Reads the states as they are: at the start, and after events were missed. Sources that are gone are forgotten.
+    fn read(&self, board: &dyn Board, unix_ns: u64) {
+        let status = board.status();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|id, _| status.sources.iter().any(|source| source.id == *id));
+        status.sources.iter().for_each(|source| self.note(&source.id, source.state, unix_ns));
+    }
+
+    /// Writes down what happens until `stop`.
+    pub(super) async fn keep(&self, board: &dyn Board, clock: &dyn Clock, mut stop: watch::Receiver<bool>) {
+        let mut events = board.events().listen(false);
+        self.read(board, clock.unix_ns());
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match event {
+                Ok(Event::State { source, state }) => {
+                    let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(source.as_str());
+                    self.note(source.as_str(), state, clock.unix_ns());
+                    if !known {
+                        // Sources come and go: what is kept is bounded by those that are there.
+                        self.read(board, clock.unix_ns());
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    events = board.events().listen(false);
+                    self.read(board, clock.unix_ns());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_changes_are_kept_newest_first() {
+        let history = History::default();
+        assert!(history.of("gate").is_empty());
+        for second in 0..2 * CHANGES_MAX as u64 {
+            let state = if second % 2 == 0 { "running" } else { "stalled" };
+            history.note("gate", state, second * 1_000_000_000);
+            // The same again is no change.
+            history.note("gate", state, second * 1_000_000_000 + 1);
+        }
+        let changes = history.of("gate");
+        assert_eq!(changes.len(), CHANGES_MAX);
+        assert_eq!(changes[0], StateChange { time: "1970-01-01T00:01:39.000Z".into(), state: "stalled".into() });
+        assert_eq!(changes[1].state, "running");
+    }
+}

@@ -1,0 +1,195 @@
+//! The API's description: each call's own, and what is the same for all, added out of the table of routes.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response as Answer};
+use utoipa::OpenApi;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ContentBuilder, Header, ObjectBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+};
+
+use super::AppState;
+use super::access::Access;
+use super::api::{alerts, audit, config, events, plugins, session, sources, status};
+use super::error::ErrorBody;
+use super::routes::{METRICS, Need, ROUTES};
+use super::{health, live};
+use crate::config::Scope;
+use crate::engine::live::Event;
+
+/// Paths whose reading waits for a change under way.
+const WAITS: &[&str] =
+    &["/api/v1/sources", "/api/v1/sources/{source}", "/api/v1/plugins", "/api/v1/config", "/api/v1/audit"];
+/// Paths that an engine has only where its configuration can be changed.
+const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/audit"];
+/// Paths whose answers go on until somebody ends them.
+const STREAMS: &[&str] = &["/api/v1/events", "/live", "/live/{source}"];
+
+/// What is known when it is compiled.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "dsengine",
+        description = "Video analytics: where the engine stands, what it sees, and changes of both.\n\nEach call says in \
+                       `x-scope` which scope its token needs (`none`: no token), and in `x-public` which word of \
+                       `monitoring.public` makes it free of one. `x-whole: true` asks for a token that is not limited \
+                       to some sources. Bound to loopback, the engine asks for no token at all."
+    ),
+    paths(
+        health::livez,
+        health::readyz,
+        health::health,
+        health::healthz,
+        status::status,
+        status::strategies,
+        sources::list,
+        sources::add,
+        sources::get,
+        sources::change,
+        sources::remove,
+        sources::enable,
+        sources::disable,
+        sources::restart,
+        plugins::list,
+        plugins::reload,
+        plugins::promote,
+        config::get,
+        config::validate,
+        config::diff,
+        config::apply_patch,
+        alerts::alerts,
+        events::events,
+        audit::audit,
+        session::open,
+        session::close,
+        openapi,
+        live::one,
+        live::all
+    ),
+    components(schemas(ErrorBody, Event))
+)]
+struct Description;
+
+/// This description.
+#[utoipa::path(get, path = "/api/v1/openapi.json", responses((status = 200, body = Object)))]
+pub(super) async fn openapi(State(app): State<AppState>) -> Answer {
+    Json(describe(&app.access(), &app.cookie)).into_response()
+}
+
+fn describe(access: &Access, cookie: &str) -> Document {
+    let mut document = Description::openapi();
+    if let Some(path) = access.metrics_path() {
+        let text = ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(utoipa::openapi::Type::String)));
+        let page = ResponseBuilder::new().description("The metrics.").content("text/plain", text.build()).build();
+        let mut operation = Operation::new();
+        operation.summary = Some("The metrics, as Prometheus reads them.".into());
+        operation.operation_id = Some("metrics".into());
+        operation.responses.responses.insert("200".into(), RefOr::T(page));
+        complete(&mut operation, path, METRICS, access);
+        document.paths.add_path_operation(path, vec![HttpMethod::Get], operation);
+    }
+    for route in ROUTES {
+        let Some(item) = document.paths.paths.get_mut(route.path) else { continue };
+        let operation = match route.method {
+            "GET" => item.get.as_mut(),
+            "POST" => item.post.as_mut(),
+            "PATCH" => item.patch.as_mut(),
+            "DELETE" => item.delete.as_mut(),
+            _ => None,
+        };
+        if let Some(operation) = operation {
+            complete(operation, route.path, route.need, access);
+        }
+    }
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let session = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(cookie)));
+    components.security_schemes.insert("token".into(), RefOr::T(SecurityScheme::Http(bearer)));
+    components.security_schemes.insert("session".into(), RefOr::T(session));
+    document
+}
+
+/// Adds what calls of this kind answer besides their own.
+fn complete(operation: &mut Operation, path: &str, need: Need, access: &Access) {
+    let word = need.scope.map_or("none", Scope::as_str);
+    let mut extensions = Extensions::builder().add("x-scope", word);
+    if let Some(public) = need.public {
+        extensions = extensions.add("x-public", public.as_str());
+    }
+    if need.whole {
+        extensions = extensions.add("x-whole", true);
+    }
+    operation.extensions.get_or_insert_default().merge(extensions.build());
+    if access.asks_for_token(&need) {
+        let schemes = ["token", "session"].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
+        operation.security = Some(schemes.into());
+    }
+    let changes = need.scope == Some(Scope::Control);
+    let takes_body = operation.request_body.is_some();
+    let in_path = path.contains('{');
+    let mut add = |when: bool, status: &str, description: &str, header: Option<&str>| {
+        if when {
+            let answers = &mut operation.responses.responses;
+            answers.entry(status.into()).or_insert_with(|| RefOr::T(error(description, header)));
+        }
+    };
+    let challenge = Some("WWW-Authenticate");
+    let later = Some("Retry-After");
+    let streams = STREAMS.contains(&path);
+    let waits = changes || WAITS.contains(&path);
+    add(true, "400", "The request cannot be read.", None);
+    add(true, "401", "A token is needed, or there is none like the one that was sent.", challenge);
+    add(true, "403", "The token lacks the scope or the source, or the request names or comes from another site.", None);
+    add(in_path || changes, "404", "There is no such thing.", None);
+    add(changes || NEEDS_CONTROL.contains(&path), "409", "The engine cannot take it; everything is as it was.", None);
+    add(takes_body, "413", "The body is too long.", None);
+    add(takes_body, "415", "The body is of another kind.", None);
+    add(changes, "422", "It is not valid: `problems` has each thing that is wrong, with its place.", None);
+    add(streams, "429", "The token has too many streams open.", later);
+    add(waits, "500", "The call failed inside the engine.", None);
+    add(streams || waits, "503", "Too many of these are under way.", later);
+}
+
+/// An answer that is an error.
+fn error(description: &str, header: Option<&str>) -> Response {
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+    let mut response = ResponseBuilder::new().description(description).content("application/json", body);
+    if let Some(header) = header {
+        response =
+            response.header(header, Header::new(ObjectBuilder::new().schema_type(utoipa::openapi::Type::String)));
+    }
+    response.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::config::AdminPlan;
+
+    #[test]
+    fn every_route_of_the_table_is_described_and_no_other() {
+        let access = Access::new(&AdminPlan::default(), Ipv4Addr::LOCALHOST.into());
+        let document = serde_json::to_value(describe(&access, "dsengine-8000")).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                assert!(operation["x-scope"].is_string(), "{method} {path}");
+                described.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        // The page is for people, and the metrics are where the plan puts them.
+        let pages = ["GET /", "GET /assets/{name}"];
+        let rows = ROUTES.iter().map(|row| format!("{} {}", row.method, row.path));
+        let mut table: BTreeSet<_> = rows.filter(|row| !pages.contains(&row.as_str())).collect();
+        table.insert("GET /metrics".into());
+        assert_eq!(described, table);
+    }
+}

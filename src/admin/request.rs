@@ -1,0 +1,139 @@
+//! Reading a request: path, query and body, each refused in the one shape of errors.
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use utoipa::IntoParams;
+
+use super::access::Caller;
+use super::error::ApiError;
+
+/// Longest body of a request: far above any configuration.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// What a configuration may be called.
+const YAML: &[&str] = &["application/yaml", "application/x-yaml", "text/yaml", "text/plain", "application/json"];
+/// What a JSON merge patch may be called.
+const JSON: &[&str] = &["application/json", "application/merge-patch+json"];
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // The door puts it there, for every request.
+        parts.extensions.get::<Self>().cloned().ok_or_else(ApiError::no_token)
+    }
+}
+
+/// The one variable of a path.
+pub(super) struct Name(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(error) => Err(ApiError::unreadable(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+/// The query, as a struct that knows its keys.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(error) => Err(ApiError::unreadable(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+/// A query without keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParams {}
+
+/// How a change is to be made.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Save {
+    /// Whether the change outlasts a restart.
+    #[serde(default)]
+    #[param(required = false)]
+    pub(super) save: bool,
+}
+
+/// Most events or pictures after which a stream may be asked to end.
+pub(super) const LIMIT_MAX: u32 = 1_000_000;
+
+/// Whether a stream's limit is in range.
+pub(super) fn check_limit(limit: Option<u32>) -> Result<(), ApiError> {
+    if limit.is_none_or(|limit| limit <= LIMIT_MAX) {
+        return Ok(());
+    }
+    Err(ApiError::unreadable(StatusCode::BAD_REQUEST, format!("limit: at most {LIMIT_MAX}")))
+}
+
+/// A JSON object.
+pub(super) struct JsonBody(pub(super) Json);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        check_kind(request.headers(), JSON)?;
+        let bytes = body(request, state).await?;
+        let json: Json = serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::unreadable(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
+        if json.is_object() {
+            return Ok(Self(json));
+        }
+        Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "the body is not a JSON object"))
+    }
+}
+
+/// A configuration as text, YAML or JSON.
+pub(super) struct DocumentBody(pub(super) String);
+
+impl<S: Send + Sync> FromRequest<S> for DocumentBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        check_kind(request.headers(), YAML)?;
+        let bytes = body(request, state).await?;
+        let text = String::from_utf8(bytes.into());
+        text.map(Self).map_err(|_| ApiError::unreadable(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
+    }
+}
+
+/// Whether the body says that it is one of these kinds.
+fn check_kind(headers: &HeaderMap, kinds: &[&str]) -> Result<(), ApiError> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let bare = sent.split(';').next().unwrap_or_default().trim();
+    if kinds.iter().any(|kind| kind.eq_ignore_ascii_case(bare)) {
+        return Ok(());
+    }
+    let message = format!("the body is to be one of: {}", kinds.join(", "));
+    Err(ApiError::unreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state).await.map_err(|error| match error {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            let message = format!("the body is longer than {BODY_BYTES_MAX} bytes");
+            ApiError::unreadable(StatusCode::PAYLOAD_TOO_LARGE, message)
+        }
+        other => ApiError::unreadable(StatusCode::BAD_REQUEST, other.body_text()),
+    })
+}

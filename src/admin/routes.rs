@@ -1,0 +1,97 @@
+//! Every documented path, and what it needs of a token: the guard and the OpenAPI text both read this table.
+
+use axum::http::Method;
+
+use crate::config::Scope;
+
+/// What a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Need {
+    /// The scope; none for the page and for logging in.
+    pub(super) scope: Option<Scope>,
+    /// Whether a token that is limited to some sources does not suffice.
+    pub(super) whole: bool,
+    /// What the plan may make public.
+    pub(super) public: Option<Public>,
+}
+
+/// What needs no token where `monitoring.public` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Public {
+    Probes,
+    Metrics,
+}
+
+impl Public {
+    /// The word in `monitoring.public`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Probes => "probes",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// One row of the table.
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) need: Need,
+}
+
+const NONE: Need = Need { scope: None, whole: false, public: None };
+const READ: Need = Need { scope: Some(Scope::Read), whole: false, public: None };
+const READ_ALL: Need = Need { whole: true, ..READ };
+const CONTROL: Need = Need { scope: Some(Scope::Control), whole: false, public: None };
+const CONTROL_ALL: Need = Need { whole: true, ..CONTROL };
+const PROBE: Need = Need { public: Some(Public::Probes), ..READ };
+/// The metrics page, at whatever path: it shows every source.
+pub(super) const METRICS: Need = Need { public: Some(Public::Metrics), ..READ_ALL };
+
+const fn row(method: &'static str, path: &'static str, need: Need) -> Route {
+    Route { method, path, need }
+}
+
+pub(super) const ROUTES: &[Route] = &[
+    row("GET", "/livez", PROBE),
+    row("GET", "/readyz", PROBE),
+    row("GET", "/health", PROBE),
+    row("GET", "/healthz", PROBE),
+    row("GET", "/api/v1/status", READ),
+    row("GET", "/api/v1/sources", READ),
+    row("POST", "/api/v1/sources", CONTROL),
+    row("GET", "/api/v1/sources/{source}", READ),
+    row("PATCH", "/api/v1/sources/{source}", CONTROL),
+    row("DELETE", "/api/v1/sources/{source}", CONTROL),
+    row("POST", "/api/v1/sources/{source}/enable", CONTROL),
+    row("POST", "/api/v1/sources/{source}/disable", CONTROL),
+    row("POST", "/api/v1/sources/{source}/restart", CONTROL),
+    row("GET", "/api/v1/strategies", READ),
+    row("GET", "/api/v1/plugins", READ),
+    row("POST", "/api/v1/plugins/{name}/reload", CONTROL_ALL),
+    row("POST", "/api/v1/plugins/{name}/promote", CONTROL_ALL),
+    row("GET", "/api/v1/config", READ_ALL),
+    row("POST", "/api/v1/config/validate", CONTROL_ALL),
+    row("POST", "/api/v1/config/diff", CONTROL_ALL),
+    row("POST", "/api/v1/config/apply", CONTROL_ALL),
+    row("GET", "/api/v1/alerts", READ),
+    row("GET", "/api/v1/events", READ),
+    row("GET", "/api/v1/audit", READ_ALL),
+    row("GET", "/api/v1/openapi.json", READ),
+    row("POST", "/api/v1/session", NONE),
+    row("DELETE", "/api/v1/session", NONE),
+    row("GET", "/live", READ),
+    row("GET", "/live/{source}", READ),
+    // The page holds no data, and is where a token is typed in.
+    row("GET", "/", NONE),
+    row("GET", "/assets/{name}", NONE),
+];
+
+/// What a request needs, by the path of its route. A path that is not there at all is asked for as a page is read; a
+/// route that the table forgot is closed to all but those who may change everything.
+pub(super) fn need(method: &Method, route: Option<&str>, is_metrics: bool) -> Need {
+    let Some(route) = route else { return if is_metrics { METRICS } else { READ } };
+    // HEAD is GET without the body.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    ROUTES.iter().find(|row| row.method == method && row.path == route).map_or(CONTROL_ALL, |row| row.need)
+}

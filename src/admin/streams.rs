@@ -1,0 +1,71 @@
+//! Streams (live pictures, events): how many there may be, in all and per token.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::access::Caller;
+use super::error::ApiError;
+
+/// Streams served at the same time; more are answered 503.
+pub const STREAMS_MAX: usize = 64;
+/// Streams of one token served at the same time; more are answered 429.
+pub const STREAMS_PER_TOKEN_MAX: usize = 16;
+/// When one that was refused may ask again.
+const RETRY_AFTER_S: u32 = 5;
+
+/// The streams that are open.
+pub(super) struct Streams {
+    room: Arc<Semaphore>,
+    by_token: Mutex<BTreeMap<String, usize>>,
+}
+
+/// One stream's place; free again when dropped.
+pub(super) struct Place {
+    streams: Arc<Streams>,
+    /// `None` where no token is asked for.
+    token: Option<String>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Streams {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { room: Arc::new(Semaphore::new(STREAMS_MAX)), by_token: Mutex::default() })
+    }
+
+    /// A place for one more.
+    ///
+    /// # Errors
+    /// 429 when the caller's token has too many, 503 when there are too many in all.
+    pub(super) fn take(self: &Arc<Self>, caller: &Caller) -> Result<Place, ApiError> {
+        let token = caller.token().map(|_| caller.name().to_owned());
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            let message = format!("there are {STREAMS_MAX} streams open, and no more are served");
+            return Err(ApiError::busy(&message, RETRY_AFTER_S));
+        };
+        if let Some(name) = &token {
+            let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = by_token.entry(name.clone()).or_default();
+            if *count >= STREAMS_PER_TOKEN_MAX {
+                let message = format!("the token '{name}' has {STREAMS_PER_TOKEN_MAX} streams open, and gets no more");
+                return Err(ApiError::too_many_of_token(message, RETRY_AFTER_S));
+            }
+            *count += 1;
+        }
+        Ok(Place { streams: Arc::clone(self), token, _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(name) = &self.token else { return };
+        let mut by_token = self.streams.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_token.get_mut(name) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                by_token.remove(name);
+            }
+        }
+    }
+}

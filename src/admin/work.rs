@@ -1,0 +1,69 @@
+//! Calls that wait for the engine: on threads that may wait, and only so many at a time.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task;
+
+use super::error::ApiError;
+
+/// Calls under way at the same time; more are answered 503. The engine takes one change at a time.
+const CALLS_MAX: usize = 8;
+/// When one that was refused may ask again.
+const RETRY_AFTER_S: u32 = 1;
+
+/// Room for calls that wait.
+#[derive(Clone)]
+pub(super) struct Work(Arc<Semaphore>);
+
+impl Work {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(CALLS_MAX)))
+    }
+
+    /// Makes a call that may wait. It goes on to its end even if nobody waits for its answer any more.
+    ///
+    /// # Errors
+    /// 503 when too many are under way; 500 when the call panicked.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
+            let message = format!("{CALLS_MAX} calls are under way, and no more are taken");
+            return Err(ApiError::busy(&message, RETRY_AFTER_S));
+        };
+        let made = task::spawn_blocking(move || {
+            let _permit = permit;
+            call()
+        });
+        made.await.map_err(|_| ApiError::ours())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn calls_beyond_the_limit_are_refused_until_one_ends() {
+        let work = Work::new();
+        let (release, gates): (Vec<_>, Vec<_>) = (0..CALLS_MAX).map(|_| sync_channel::<()>(0)).unzip();
+        let mut calls = task::JoinSet::new();
+        for gate in gates {
+            let work = work.clone();
+            calls.spawn(async move { work.call(move || gate.recv()).await });
+        }
+        while work.0.available_permits() > 0 {
+            task::yield_now().await;
+        }
+        let refused = work.call(|| ()).await.unwrap_err();
+        assert_eq!(refused.status().as_u16(), 503);
+        // The end of the channel lets the calls end.
+        drop(release);
+        while calls.join_next().await.is_some() {}
+        assert!(work.call(|| ()).await.is_ok());
+    }
+}

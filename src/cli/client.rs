@@ -1,0 +1,180 @@
+//! Asking a running engine: its address, the token, one request, and what a refusal looks like.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dsengine::error::{Code, Error};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use super::exit::{Exit, failed};
+
+/// Longest wait for an answer: a component is compiled meanwhile, for a minute at most, and every lane swaps.
+const ANSWER_MAX: Duration = Duration::from_secs(90);
+/// Largest answer read.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// The flags of every command that asks a running engine.
+#[derive(clap::Args)]
+pub(crate) struct Client {
+    /// Address of the engine's page, as `run` prints it: HOST:PORT or http://HOST:PORT
+    #[arg(long, value_name = "ADDR", alias = "url", env = "DSENGINE_AT", default_value = "127.0.0.1:8000")]
+    at: String,
+    /// The token, where the engine wants one. Other users of this machine see flags: prefer the variable or the file
+    #[arg(long, value_name = "TOKEN", env = "DSENGINE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Read the token from this file
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Print JSON, as the engine answers
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Client {
+    /// One request; the answer's JSON where it is 200 or 201, printed as it is with `--json`. A refusal is printed.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Exit> {
+        self.ask(&Method::GET, path, None)
+    }
+
+    /// See [`Client::get`].
+    pub(crate) fn ask(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value, Exit> {
+        match self.answer(method, path, body) {
+            Ok((200..=299, answer)) => {
+                if self.json {
+                    println!("{answer:#}");
+                }
+                Ok(answer)
+            }
+            Ok((status, answer)) => Err(self.refused(status, &answer)),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// The engine said no.
+    fn refused(&self, status: u16, body: &Value) -> Exit {
+        if self.json && !body.is_null() {
+            println!("{body:#}");
+        }
+        let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
+        match (status, text(body, "message")) {
+            (401, _) => eprintln!(
+                "error: the engine at {} wants a token, or another one\n  hint: give it with --token-file, --token or \
+                 DSENGINE_TOKEN",
+                self.at
+            ),
+            (_, Some(message)) => {
+                let code = text(body, "code").map(|code| format!("[{code}] ")).unwrap_or_default();
+                eprintln!("error: {code}{}", placed(body, &message));
+                for problem in body["problems"].as_array().into_iter().flatten() {
+                    let of_it = text(problem, "message").unwrap_or_default();
+                    if of_it != message {
+                        eprintln!("  {}", placed(problem, &of_it).replace('\n', "\n  "));
+                    }
+                    if let Some(hint) = text(problem, "hint").filter(|hint| text(body, "hint").as_ref() != Some(hint)) {
+                        eprintln!("    hint: {hint}");
+                    }
+                }
+                if let Some(hint) = text(body, "hint") {
+                    eprintln!("  hint: {hint}");
+                }
+            }
+            (403, None) => eprintln!("error: the engine at {} does not allow this with this token", self.at),
+            _ => eprintln!("error: {} answered {status}; is it a dsengine of this version?", self.at),
+        }
+        Exit::Failed
+    }
+
+    /// The status and the body, where it is JSON.
+    pub(crate) fn answer(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
+        let base = self.base();
+        let uri: Uri = format!("{base}{path}")
+            .parse()
+            .ok()
+            .filter(|uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some())
+            .ok_or_else(|| {
+                Error::new(Code::Io, format!("{} is no address of an engine", self.at))
+                    .hint("write it as http://127.0.0.1:8000 or 127.0.0.1:8000")
+            })?;
+        let mut request = Request::new(Full::new(Bytes::new()));
+        (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri);
+        if let Some(token) = self.token()? {
+            request.headers_mut().insert(AUTHORIZATION, token);
+        }
+        if let Some(body) = body {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Full::new(body.to_string().into());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Error::new(Code::Io, format!("cannot start a runtime: {e}")))?;
+        runtime.block_on(async {
+            match tokio::time::timeout(ANSWER_MAX, exchange(request, &base)).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    Err(Error::new(Code::Io, format!("{base} has not answered within {} s", ANSWER_MAX.as_secs())))
+                }
+            }
+        })
+    }
+
+    fn base(&self) -> String {
+        let at = self.at.trim_end_matches('/');
+        if at.contains("://") { at.to_owned() } else { format!("http://{at}") }
+    }
+
+    /// The header that carries the token.
+    fn token(&self) -> Result<Option<HeaderValue>, Error> {
+        let token = match &self.token_file {
+            Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
+                Error::new(Code::Io, format!("{}: the token cannot be read: {error}", file.display()))
+            })?),
+            None => self.token.clone(),
+        };
+        let Some(token) = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()) else {
+            return Ok(None);
+        };
+        let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| Error::new(Code::Io, "the token has characters that no token has"))?;
+        header.set_sensitive(true);
+        Ok(Some(header))
+    }
+}
+
+/// A message with its place before it, where that is not in it already.
+fn placed(value: &Value, message: &str) -> String {
+    match value["place"].as_str() {
+        Some(place) if !message.contains(place) => format!("{place}: {message}"),
+        _ => message.to_owned(),
+    }
+}
+
+/// A name as a part of a path.
+pub(crate) fn segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+async fn exchange(request: Request<Full<Bytes>>, base: &str) -> Result<(u16, Value), Error> {
+    let client: Http<HttpConnector, Full<Bytes>> = Http::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request).await.map_err(|error| {
+        if error.is_connect() {
+            Error::new(Code::Io, format!("nothing listens at {base}"))
+                .hint("start the engine (dsengine run), or give the address that it printed: --at 127.0.0.1:PORT")
+        } else {
+            Error::new(Code::Io, format!("{base} broke off: {error}"))
+        }
+    })?;
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|e| Error::new(Code::Io, format!("the answer of {base} broke off: {e}")))?;
+    Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null)))
+}

@@ -1,0 +1,127 @@
+//! `dsengine config …`: the configuration of a running engine, looked at and changed.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::Value;
+
+use super::client::Client;
+use super::exit::Exit;
+use super::sources::{Change, say};
+
+/// Longest file read.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print what a running engine's configuration is, defaults included and secrets masked
+    Show(Client),
+    /// Say what `apply` would change; exit 1 where it would be refused
+    Diff(Diff),
+    /// Lay keys over the configuration of a running engine: all of them, or none
+    Apply(Apply),
+}
+
+#[derive(clap::Args)]
+struct Diff {
+    #[command(flatten)]
+    document: Document,
+    #[command(flatten)]
+    client: Client,
+}
+
+#[derive(clap::Args)]
+struct Apply {
+    #[command(flatten)]
+    document: Document,
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(clap::Args)]
+struct Document {
+    /// The keys to change, in YAML as in a configuration; `null` takes a key back to its default, what is absent stays,
+    /// and an entry of a list changes the one of its name. `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    match &args.command {
+        Command::Show(client) => Exit::of(show(client)),
+        Command::Diff(Diff { document, client }) => Exit::of(document.read().and_then(|document| {
+            let outcome = client.ask(&Method::POST, "/api/v1/config/diff", Some(&document))?;
+            if !client.json {
+                say(&outcome, false);
+            }
+            Ok(())
+        })),
+        Command::Apply(Apply { document, change }) => match document.read() {
+            Ok(document) => change.ask(&Method::POST, "/api/v1/config/apply", Some(&document)),
+            Err(exit) => exit,
+        },
+    }
+}
+
+fn show(client: &Client) -> Result<(), Exit> {
+    let answer = client.get("/api/v1/config")?;
+    if client.json {
+        return Ok(());
+    }
+    let yaml = serde_yaml::to_string(&answer["config"]).map_err(|error| {
+        eprintln!("error: the answer cannot be printed as YAML: {error}");
+        Exit::Failed
+    })?;
+    println!("{}", yaml.trim_end());
+    println!("# hash: {}", answer["hash"].as_str().unwrap_or_default());
+    let list = |key: &str| answer[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    let saved = list("saved");
+    for path in list("overlay") {
+        let lasts = if saved.contains(&path) { "saved" } else { "until the restart" };
+        println!("# changed while it runs, {lasts}: {path}");
+    }
+    list("waits_for_restart").iter().for_each(|key| println!("# waits for a restart: {key}"));
+    if let Some(problem) = answer["problem"].as_str() {
+        println!("# problem: {}", problem.replace('\n', "\n# "));
+    }
+    Ok(())
+}
+
+impl Document {
+    fn read(&self) -> Result<Value, Exit> {
+        let name = self.file.display();
+        let text = text(&self.file).map_err(|error| {
+            eprintln!("error: {name}: cannot be read: {error}");
+            Exit::Usage
+        })?;
+        match serde_yaml::from_str::<Value>(&text) {
+            Ok(document @ Value::Object(_)) => Ok(document),
+            Ok(_) => {
+                eprintln!("error: {name}: a configuration is a map of keys, such as `alerts:`");
+                Err(Exit::Usage)
+            }
+            Err(error) => {
+                eprintln!("error: {name}: is no YAML: {error}");
+                Err(Exit::Usage)
+            }
+        }
+    }
+}
+
+fn text(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(file)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,226 @@
+//! Watching files, so that an edit becomes a reload.
+//!
+//! The *folders* are watched, because editors replace files and configuration mounts flip symlinks; every event only
+//! means "look again", and what is looked at is the content: a [`Changed`] is sent when, after things have settled,
+//! the bytes differ from the last ones sent. So a burst of saves ends on its last content, whatever way it was saved
+//! in. A file is not read between the event of a write and that of its writer's close. A look every second besides
+//! makes up for file systems without events (network mounts, some containers).
+//!
+//! A watched path may be a folder: its content is then the list of what is in it, a line each with how it looks.
+
+mod disk;
+mod file;
+mod writers;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use crate::error::{Code, Error};
+use crate::types::Clock;
+use disk::Steps;
+use file::{File, SETTLE};
+
+/// How often to look without an event.
+const POLL: Duration = Duration::from_secs(1);
+/// Events between two looks; what comes beyond them is lost, and every file is looked at.
+const EVENTS_MAX: usize = 256;
+/// Changes that wait for the receiver; a file that changes again meanwhile is sent once, with its last content.
+const CHANGES_MAX: usize = 16;
+
+/// A file whose content changed, or that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The path as it was given.
+    pub path: PathBuf,
+    /// The whole new content, read once; `None` where the file was there and is not any more.
+    pub bytes: Option<Arc<[u8]>>,
+}
+
+/// Watches files on a thread of its own. Dropping it stops the thread.
+#[derive(Debug)]
+pub struct Watcher {
+    changes: Receiver<Changed>,
+    mail: Sender<Mail>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Mail {
+    Event(notify::Result<notify::Event>),
+    Add(Box<File>),
+    Remove(PathBuf),
+    Stop,
+}
+
+impl Watcher {
+    /// A watcher of no file yet.
+    ///
+    /// # Errors
+    /// [`Code::Io`] when the system gives no thread.
+    pub fn start(clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let (mail, inbox) = bounded(EVENTS_MAX);
+        let (changes, received) = bounded(CHANGES_MAX);
+        let events = mail.clone();
+        let lost = Arc::new(AtomicBool::new(false));
+        let no_room = Arc::clone(&lost);
+        let notifier = notify::recommended_watcher(move |event| {
+            if events.try_send(Mail::Event(event)).is_err() {
+                no_room.store(true, Ordering::Relaxed);
+            }
+        });
+        let notifier = notifier
+            .inspect_err(|error| tracing::warn!("no file events here, looking every second instead: {error}"))
+            .ok();
+        let eye = Eye { files: Vec::new(), folders: BTreeSet::new(), notifier, changes, clock, lost, due_ns: None };
+        let thread = thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || eye.run(&inbox))
+            .map_err(|error| Error::new(Code::Io, format!("the file watcher cannot start: {error}")))?;
+        Ok(Self { changes: received, mail, thread: Some(thread) })
+    }
+
+    /// Watches a file of which `loaded` is in use: whatever differs from that is a change, even one made meanwhile. Of
+    /// a folder, nothing is in use: what is in it already is a change.
+    pub fn add(&self, path: &Path, loaded: &[u8]) {
+        self.post(Mail::Add(Box::new(File::new(path.to_owned(), loaded))));
+    }
+
+    /// Watches a file no more.
+    pub fn remove(&self, path: &Path) {
+        self.post(Mail::Remove(path.to_owned()));
+    }
+
+    /// Where changes arrive.
+    pub fn changes(&self) -> &Receiver<Changed> {
+        &self.changes
+    }
+
+    fn post(&self, mail: Mail) {
+        // Waits while the inbox is full, milliseconds at most; fails only if the thread has died.
+        if self.mail.send(mail).is_err() {
+            tracing::error!("the file watcher has died; edits go unnoticed");
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // A thread that has died already needs no message and has nothing to say.
+        let _ = self.mail.send(Mail::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's own.
+struct Eye {
+    files: Vec<File>,
+    folders: BTreeSet<PathBuf>,
+    notifier: Option<RecommendedWatcher>,
+    changes: Sender<Changed>,
+    clock: Arc<dyn Clock>,
+    /// There was no room for an event.
+    lost: Arc<AtomicBool>,
+    /// When to look at all files, after something happened beside them.
+    due_ns: Option<u64>,
+}
+
+impl Eye {
+    fn run(mut self, inbox: &Receiver<Mail>) {
+        loop {
+            // Those that had room come first: they are older.
+            if inbox.is_empty() && self.lost.swap(false, Ordering::Relaxed) {
+                self.on_loss();
+            }
+            let due = self.files.iter().filter_map(|f| Some(f.pending.as_ref()?.until_ns)).chain(self.due_ns).min();
+            let now = self.clock.monotonic_ns();
+            let wait = due.map_or(POLL, |due| Duration::from_nanos(due.saturating_sub(now)).min(POLL));
+            match inbox.recv_timeout(wait) {
+                Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Mail::Add(file)) => {
+                    self.files.retain(|f| f.path != file.path);
+                    self.files.push(*file);
+                    self.look();
+                }
+                Ok(Mail::Remove(path)) => self.files.retain(|f| f.path != path),
+                Ok(Mail::Event(event)) => self.on_event(&event),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+            }
+        }
+    }
+
+    /// Plans a look. An event on a watched name starts that file's quiet time anew; anything else in the folder (a
+    /// symlink flip, another file) only makes sure that a look comes, so that a busy neighbour cannot put it off.
+    fn on_event(&mut self, event: &notify::Result<notify::Event>) {
+        let Some(event) = event.as_ref().ok().filter(|event| !event.need_rescan()) else { return self.on_loss() };
+        if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
+            // Our own reading is one of these.
+            return;
+        }
+        let now = self.clock.monotonic_ns();
+        let mut ours = false;
+        for file in &mut self.files {
+            ours |= file.on_event(event, now);
+        }
+        if !ours {
+            self.due_ns.get_or_insert(now + SETTLE.as_nanos() as u64);
+        }
+    }
+
+    /// Events were lost: look at everything.
+    fn on_loss(&mut self) {
+        let now = self.clock.monotonic_ns();
+        self.files.iter_mut().for_each(|file| file.on_loss(now));
+    }
+
+    /// Compares every file that is due with what was last sent of it.
+    fn look(&mut self) {
+        self.due_ns = None;
+        let now = self.clock.monotonic_ns();
+        for file in &mut self.files {
+            let Some(change) = file.look(now) else { continue };
+            let bytes = change.bytes.clone();
+            match self.changes.try_send(change) {
+                Ok(()) => file.sent(bytes.as_ref()),
+                Err(TrySendError::Full(_)) => file.again(now),
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+        }
+        self.watch_folders();
+    }
+
+    /// Keeps the watched folders those that a change could show in now.
+    fn watch_folders(&mut self) {
+        let Some(notifier) = &mut self.notifier else { return };
+        let mut wanted = BTreeSet::new();
+        for file in &mut self.files {
+            file.steps = Steps::of(&file.path);
+            wanted.extend(file.steps.folders.iter().cloned());
+        }
+        for gone in self.folders.difference(&wanted) {
+            // A folder that was deleted is unwatched already.
+            let _ = notifier.unwatch(gone);
+        }
+        let mut watched: BTreeSet<PathBuf> = self.folders.intersection(&wanted).cloned().collect();
+        for new in wanted.difference(&self.folders) {
+            match notifier.watch(new, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(watched.insert(new.clone())),
+                Err(error) => tracing::debug!(folder = %new.display(), "not watched, looked at every second: {error}"),
+            }
+        }
+        let more = watched != self.folders;
+        self.folders = watched;
+        if more {
+            // What changed between the look and the watch shows in a second one.
+            self.due_ns.get_or_insert(self.clock.monotonic_ns() + SETTLE.as_nanos() as u64);
+        }
+    }
+}
