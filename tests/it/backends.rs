@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use dsengine::backend::scene::SceneBackend;
 use dsengine::backend::trace::{FORMAT, Header, TraceBackend, Writer};
-use dsengine::backend::{Backend, Samples, check_backend};
+use dsengine::backend::{
+    Backend, Flow, Samples, Sink, SourceContext, SourceEvent, SourceState, Sources, check_backend,
+};
 use dsengine::config::{Input, RetryPlan, SourcePlan};
+use dsengine::error::Error;
 use dsengine::gst::GstBackend;
-use dsengine::types::Frame;
+use dsengine::types::{Frame, SourceId};
 
 use self::doubles::SharedPipeline;
 use crate::recorder::Machine;
@@ -78,4 +81,59 @@ fn traces_keep_to_the_seam() {
 fn a_shared_pipeline_keeps_to_the_seam() {
     let samples = Samples { endless: Some(picture(None)), ..Samples::default() };
     kept(&|| Box::new(SharedPipeline::new(Machine::start()).0), &samples);
+}
+
+/// A backend of sources that each give thirty frames, with one thing wrong.
+struct Wrong {
+    sources: Sources,
+    what: &'static str,
+}
+
+impl Backend for Wrong {
+    fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
+        let (what, early) = (self.what, Arc::clone(&sink));
+        self.sources.start(plan, sink, "wrong", move |SourceContext { outlet, stop, .. }| {
+            if what != "no state" {
+                outlet.enter(SourceState::Running);
+            }
+            for seq in 0..30 {
+                let seq = if what == "order" { 30 - seq } else { seq };
+                if stop.requested() || outlet.frame(Frame::empty(outlet.id().clone(), seq)) == Flow::Stop {
+                    return outlet.stop();
+                }
+            }
+            if what == "twice" {
+                early.event(outlet.id(), SourceEvent::Ended);
+            }
+            outlet.end();
+        })
+    }
+
+    fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
+        // Taken, and never looked at.
+        self.sources.change(plan)
+    }
+
+    fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
+        self.sources.remove(source, deadline);
+    }
+
+    fn stop(&mut self, deadline: Duration) {
+        self.sources.stop(None, deadline);
+    }
+}
+
+#[test]
+fn a_backend_that_does_not_keep_to_the_seam_is_told_so() {
+    for (what, says) in [
+        ("no state", "a state other than `running`"),
+        ("order", "frame 29 comes after frame 30"),
+        ("twice", "after its last word"),
+        ("change", "`every` was 3 and frames [3, 4, 5"),
+    ] {
+        let make = || -> Box<dyn Backend> { Box::new(Wrong { sources: Sources::default(), what }) };
+        let samples = Samples { finite: Some(picture(None)), ..Samples::default() };
+        let why = check_backend(&make, &samples).expect_err(what);
+        assert!(why.contains(says), "{what}: {why}");
+    }
 }
