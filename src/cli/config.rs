@@ -82,12 +82,13 @@ fn show(client: &Client) -> Result<(), Exit> {
     })?;
     println!("{}", yaml.trim_end());
     println!("# hash: {}", answer["hash"].as_str().unwrap_or_default());
-    for (path, _) in answer["overlay"].as_object().into_iter().flatten() {
-        println!("# changed while it runs: {path}");
+    let list = |key: &str| answer[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    let saved = list("saved");
+    for path in list("overlay") {
+        let lasts = if saved.contains(&path) { "saved" } else { "until the restart" };
+        println!("# changed while it runs, {lasts}: {path}");
     }
-    for key in answer["waits_for_restart"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        println!("# waits for a restart: {key}");
-    }
+    list("waits_for_restart").iter().for_each(|key| println!("# waits for a restart: {key}"));
     if let Some(problem) = answer["problem"].as_str() {
         println!("# problem: {}", problem.replace('\n', "\n# "));
     }

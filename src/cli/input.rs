@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use dsengine::config::{self, Loaded, LogPlan, Overlay, Request, Warning};
 use dsengine::error::Error;
+use dsengine::telemetry::log::Level;
 use dsengine::{gst, telemetry};
 
 use super::exit::{Exit, refused};
@@ -28,6 +29,7 @@ impl Input {
         Request {
             config: self.config.clone(),
             sources: self.sources.clone(),
+            document: None,
             source_uri: self.source.clone(),
             overlay: Overlay::default(),
             overrides,
@@ -37,6 +39,11 @@ impl Input {
                 .collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
         }
+    }
+
+    /// Whether they name a file, which may change.
+    pub(crate) fn has_file(&self) -> bool {
+        self.config.is_some() || self.sources.is_some()
     }
 
     /// Loads what the flags name, with `overrides` on top. Prints problems.
@@ -66,10 +73,11 @@ pub(crate) fn show_used(loaded: &Loaded, unused: &[&str]) -> bool {
 }
 
 /// Sets up the process's logs, GStreamer's own lines included. `debug` lets this crate's debugging lines through.
-pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<(), Error> {
+pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<Level, Error> {
     let LogPlan { level, json, color, file, file_max_bytes, file_backups, console } = plan.clone();
     let verbose = debug || std::env::var_os("DSENGINE_DEBUG").is_some_and(|value| value == "1");
     let options = telemetry::log::Options { level, json, color, console, file, file_max_bytes, file_backups, verbose };
-    telemetry::log::init(&options)?;
-    gst::log_to_tracing(gstreamer::DebugLevel::Error)
+    let level = telemetry::log::init(&options)?;
+    gst::log_to_tracing(gstreamer::DebugLevel::Error)?;
+    Ok(level)
 }

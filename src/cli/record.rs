@@ -58,11 +58,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
-    let loaded = match args.input.load(Vec::new()) {
+    let mut loaded = match args.input.load(Vec::new()) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let loaded = Loaded { plan: adapt(loaded.plan.clone(), &args), ..loaded };
+    loaded.plan = adapt(loaded.plan, &args);
     let mut unused = vec!["python-module", "webhook-without-url", "handler-not-built"];
     if args.model.is_some() {
         unused.extend(["no-model", "engine-without-tensorrt"]);

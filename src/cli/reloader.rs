@@ -1,5 +1,6 @@
-//! Reloading while `run` runs: of what is saved, and of everything on SIGHUP. On a thread of its own, because a component
-//! may take a minute to compile, which neither a signal nor the end of the sources waits for.
+//! Reloading while `run` runs: of what is saved, configuration and scripts, and of everything on SIGHUP. On a thread of
+//! its own, because a component may take a minute to compile, which neither a signal nor the end of the sources waits
+//! for.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, never, select_biased, tick};
+use dsengine::control::{Control, Who};
 use dsengine::engine::{Handle, SystemClock};
 use dsengine::watch::{Changed, Watcher};
 
@@ -22,12 +24,12 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// Watches the scripts in use; `hangups` asks to reload all of them.
-    pub(crate) fn start(engine: Handle, hangups: Receiver<()>) -> Self {
+    /// Watches the configuration's files and the scripts in use; `hangups` asks to reload all of them.
+    pub(crate) fn start(control: Arc<Control>, hangups: Receiver<()>) -> Self {
         let (end, asked) = bounded(0);
         let (over, ended) = bounded::<()>(0);
         let run = move || {
-            run(&engine, hangups, &asked);
+            run(&control, hangups, &asked);
             drop(over);
         };
         let thread = std::thread::Builder::new()
@@ -55,26 +57,29 @@ impl Reloader {
     }
 }
 
-fn run(engine: &Handle, mut hangups: Receiver<()>, end: &Receiver<()>) {
-    let watcher = watcher(engine);
+fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
+    let engine = control.handle();
+    let watcher = Watcher::start(Arc::new(SystemClock::new()))
+        .inspect_err(|error| tracing::error!(%error, "nothing is watched; edits take effect on SIGHUP"))
+        .ok();
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
     let look = tick(LOOK_EVERY);
-    let (mut watched, mut seen) = (BTreeSet::new(), None);
+    let (mut watched, mut seen) = (Watched::default(), None);
     loop {
+        let now = (engine.reloads(), control.edits());
         if let Some(watcher) = &watcher
-            && seen.replace(engine.reloads()) != Some(engine.reloads())
+            && seen.replace(now) != Some(now)
         {
-            watch_anew(engine, watcher, &mut watched);
+            watched.renew(control, watcher);
         }
         select_biased! {
             recv(end) -> _ => return,
             recv(hangups) -> asked => match asked {
-                Ok(()) => reload_all(engine, end),
+                Ok(()) => reload_all(control, end),
                 Err(_) => hangups = never(),
             },
             recv(changes) -> change => match change {
-                Ok(Changed { path, bytes: Some(bytes) }) => reload(engine, &path, &bytes),
-                Ok(Changed { path, bytes: None }) => engine.gone(&path),
+                Ok(change) => watched.on_change(&change, control),
                 Err(_) => changes = never(),
             },
             recv(look) -> _ => {}
@@ -82,32 +87,64 @@ fn run(engine: &Handle, mut hangups: Receiver<()>, end: &Receiver<()>) {
     }
 }
 
-/// Watches the scripts in use; without it they run, and edits take effect after a restart.
-fn watcher(engine: &Handle) -> Option<Watcher> {
-    if engine.modules().is_empty() {
-        return None;
-    }
-    Watcher::start(Arc::new(SystemClock::new()))
-        .inspect_err(|error| tracing::error!(%error, "scripts are not watched; edits take effect after a restart"))
-        .ok()
+/// What is watched.
+#[derive(Default)]
+struct Watched {
+    /// The configuration's files.
+    configuration: BTreeSet<PathBuf>,
+    /// Those that the engine's guests consist of.
+    guests: BTreeSet<PathBuf>,
 }
 
-/// Watches what a reload, whoever asked for it, has brought, and no more what it has taken out of use.
-fn watch_anew(engine: &Handle, watcher: &Watcher, watched: &mut BTreeSet<PathBuf>) {
-    let files = engine.files();
-    for (path, loaded) in files.iter().filter(|(path, _)| !watched.contains(*path)) {
-        watcher.add(path, loaded.as_deref().unwrap_or_default());
+impl Watched {
+    /// Watches what a reload or an edit, whoever asked for it, has brought, and no more what it has taken out of use.
+    fn renew(&mut self, control: &Control, watcher: &Watcher) {
+        let files = control.handle().files();
+        let configuration: BTreeSet<PathBuf> = control.files().into_iter().collect();
+        let is_watched = |path: &PathBuf| self.configuration.contains(path) || self.guests.contains(path);
+        for (path, loaded) in files.iter().filter(|(path, _)| !is_watched(path)) {
+            watcher.add(path, loaded.as_deref().unwrap_or_default());
+        }
+        // What was read of these is not known: they are read once more.
+        for path in configuration.iter().filter(|path| !is_watched(path) && !files.contains_key(*path)) {
+            watcher.add(path, b"");
+        }
+        let is_used = |path: &PathBuf| configuration.contains(path) || files.contains_key(path);
+        for path in self.configuration.union(&self.guests).filter(|path| !is_used(path)) {
+            watcher.remove(path);
+        }
+        (self.configuration, self.guests) = (configuration, files.into_keys().collect());
     }
-    for path in watched.iter().filter(|path| !files.contains_key(*path)) {
-        watcher.remove(path);
+
+    fn on_change(&self, change: &Changed, control: &Control) {
+        let Changed { path, bytes } = change;
+        if self.configuration.contains(path) {
+            reread(control, &Who::new("file", path.display().to_string()));
+        }
+        if self.guests.contains(path) {
+            match bytes {
+                Some(bytes) => reload(control.handle(), path, bytes),
+                None => control.handle().gone(path),
+            }
+        }
     }
-    *watched = files.into_keys().collect();
+}
+
+/// Reads the configuration's files again. A refusal is in the log and in the health already.
+fn reread(control: &Control, who: &Who) {
+    let Ok(outcome) = control.reread(who) else { return };
+    if !outcome.changes.is_empty() {
+        tracing::info!(changes = outcome.changes.join(", "), "the configuration has changed");
+    }
+    for key in outcome.waits_for_restart {
+        tracing::warn!("waits for a restart: {key}");
+    }
 }
 
 fn reload(engine: &Handle, path: &Path, bytes: &[u8]) {
     let script = path.display();
     if !engine.files().contains_key(path) {
-        tracing::info!(%script, "an edit of a file that nothing runs any more: another was promoted to its place");
+        tracing::info!(%script, "an edit of a file that nothing runs any more");
         return;
     }
     match engine.reload(path, bytes) {
@@ -120,18 +157,19 @@ fn reload(engine: &Handle, path: &Path, bytes: &[u8]) {
     }
 }
 
-/// SIGHUP: every script and component is read and reloaded.
-fn reload_all(engine: &Handle, end: &Receiver<()>) {
-    let modules = engine.modules();
+/// SIGHUP: the configuration, every script and component are read and reloaded.
+fn reload_all(control: &Control, end: &Receiver<()>) {
+    reread(control, &Who::new("SIGHUP", format!("process {}", std::process::id())));
+    let modules = control.handle().modules();
     let read = modules.len();
     for path in modules {
         if end.try_recv() == Err(TryRecvError::Disconnected) {
             return;
         }
         match std::fs::read(&path) {
-            Ok(bytes) => reload(engine, &path, &bytes),
+            Ok(bytes) => reload(control.handle(), &path, &bytes),
             Err(error) => tracing::error!(script = %path.display(), "not reloaded: cannot be read: {error}"),
         }
     }
-    tracing::info!("SIGHUP: {read} scripts read again; the configuration is read at the start only");
+    tracing::info!("SIGHUP: the configuration and {read} scripts read again");
 }

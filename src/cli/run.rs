@@ -1,4 +1,4 @@
-//! `dsengine run`: start, watch scripts, serve pages, end by itself or on a signal, and say what happened.
+//! `dsengine run`: start, watch configuration and scripts, serve pages, end by itself or on a signal, and say what happened.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded, never};
 use dsengine::config;
+use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
-use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary};
+use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
 use dsengine::error::Error;
 use dsengine::{admin, infer};
 
@@ -50,6 +51,10 @@ pub(crate) struct Args {
     /// Write one JSON line per judged frame: source, seq, the generation of each rule, delays
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
+    /// Keep edits that are saved (--save) in this folder; without it, in $XDG_STATE_HOME/dsengine or
+    /// ~/.local/state/dsengine
+    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
+    state: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -88,25 +93,32 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     // accepted yet.
     stop.at_once(Exit::Fine);
     let hangups = stop.reloads();
-    let loaded = match args.input.load(args.overrides()) {
+    let mut request = args.input.request(args.overrides());
+    let state = args.state.clone().or_else(|| control::state_dir(&request.env));
+    let (mut loaded, dropped) = match control::load_saved(&mut request, state.as_deref()) {
         Ok(loaded) => loaded,
-        Err(exit) => return exit,
+        Err(error) => return refused(&error),
     };
-    let mut warnings = loaded.warnings.clone();
-    warnings.extend(config::check(&loaded));
-    if input::show(&warnings) {
+    if !dropped.is_empty() {
+        eprintln!("warning: the files now say otherwise: saved edits are dropped: {}", dropped.join(", "));
+    }
+    loaded.warnings.extend(config::check(&loaded));
+    if input::show(&loaded.warnings) {
         return Exit::Usage;
     }
-    let plan = loaded.plan;
-    if plan.sources.is_empty() {
+    let plan = loaded.plan.clone();
+    // A file that has the key may get some later; the API may add some.
+    let may_come = args.input.has_file() && loaded.file_tree.get("sources").is_some();
+    if plan.sources.is_empty() && !may_come {
         eprintln!(
             "error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config"
         );
         return Exit::Usage;
     }
-    if let Err(error) = input::log(&plan.logging, args.verbose) {
-        return refused(&error);
-    }
+    let level = match input::log(&plan.logging, args.verbose) {
+        Ok(level) => level,
+        Err(error) => return refused(&error),
+    };
     pin(&plan.cpu_affinity);
 
     let truth = match args.truth.as_deref().map(Truth::open).transpose() {
@@ -136,14 +148,20 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     stop.graceful();
-    let page = match serve(&engine, port) {
+    let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
+    control.on_change(move |plan| {
+        if let Err(error) = level.set(&plan.logging.level) {
+            tracing::error!("{error}");
+        }
+    });
+    let page = match serve(&engine, port, &control) {
         Ok(page) => page,
         Err(error) => return refused(&error),
     };
     if let Some(page) = &page {
         eprintln!("page: {}", page.url());
     }
-    let mut reloader = Reloader::start(engine.handle(), hangups);
+    let mut reloader = Reloader::start(control, hangups);
     let signalled = signalled(&engine.handle(), stop);
     if signalled {
         end_at_the_latest(graceful + 5 * LAST_WAIT);
@@ -181,17 +199,21 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
 }
 
-fn serve(engine: &Engine, port: Option<admin::Port>) -> Result<Option<admin::Admin>, Error> {
-    let handle = engine.handle();
-    match (engine.runtime(), port) {
-        (Some(runtime), Some(port)) => {
-            admin::serve_at(port, runtime, &handle.plan().admin, Arc::new(handle.clone()), None).map(Some)
-        }
-        _ => Ok(None),
-    }
+fn serve(
+    engine: &Engine,
+    port: Option<admin::Port>,
+    control: &Arc<Control>,
+) -> Result<Option<admin::Admin>, Error> {
+    let (Some(runtime), Some(port)) = (engine.runtime(), port) else { return Ok(None) };
+    let (board, plan) = (Arc::new(engine.handle()), engine.handle().plan());
+    let page = admin::serve_at(port, runtime, &plan.admin, board, Some(Arc::clone(control)))?;
+    let settings = page.settings();
+    control.on_change(move |plan| settings.set(&plan.admin));
+    Ok(Some(page))
 }
 
-/// Waits until the sources have ended or a signal comes; returns whether it was a signal.
+/// Waits until the sources have ended or a signal comes; returns whether it was a signal. Where every source was taken
+/// out, others may come.
 fn signalled(engine: &Handle, stop: &Stop) -> bool {
     while !engine.wait(LOOK_EVERY) {
         if stop.asked() {

@@ -1,5 +1,6 @@
 //! `${env:NAME}`, `${env:NAME:-fallback}` and `${file:/path}` in any text value: how secrets stay out of the file.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ use super::tree::{FILE_BYTES_MAX, Node, Style, Value};
 pub(super) struct Room<'a> {
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) working_dir: &'a Path,
+    /// The files that references named.
+    pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
 /// Replaces every `${…}` below `node`; the node keeps what was written as its template.
@@ -77,7 +80,11 @@ fn reference(inner: &str, room: &Room<'_>) -> Result<String, (String, String)> {
                 }
             }
         }
-        Some(("file", path)) => read(&room.working_dir.join(PathBuf::from(path)), path),
+        Some(("file", path)) => {
+            let file = room.working_dir.join(PathBuf::from(path));
+            room.files.borrow_mut().push(file.clone());
+            read(&file, path)
+        }
         _ => Err((
             format!("`${{{inner}}}` has no meaning here"),
             format!("write `${{env:{inner}}}` or `${{file:/path}}`; `$${{` for the two signs"),

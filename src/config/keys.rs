@@ -68,6 +68,8 @@ const ROWS: &[Row] = &[
         "the process ends within it after a signal",
         "after_a_signal_the_end_comes_within_the_time_that_is_set",
     ),
+    proved("profiles", "parts of a configuration by name", "a_profile_lies_between_the_file_and_the_overlay"),
+    proved("profile", "the one of them that lies over the file", "a_profile_lies_between_the_file_and_the_overlay"),
     planned("extensions", "handed to scripts"),
     // pipeline
     proved(

@@ -14,6 +14,8 @@ const PREFIX: &str = "DSENGINE_";
 const OLD_PREFIX: &str = "PYDS_";
 /// Variables that begin so are no keys: the tests read them.
 const RESERVED: &str = "DSENGINE_TEST";
+/// Variables that are no keys: flags of the command line are read from them.
+const FLAGS: &[&str] = &["DSENGINE_AT", "DSENGINE_TOKEN", "DSENGINE_STATE"];
 /// The old system's variables, by key.
 const OLD_NAMES: &[(&str, &str)] = &[
     ("PYDS_LOG_LEVEL", "logging.level"),
@@ -60,7 +62,8 @@ pub(super) fn environment(
         let value = if words.is_some() { value.to_ascii_lowercase() } else { value.clone() };
         put(root, &key, &value, Origin::Variable(name.clone()), schema, origins, problems);
     }
-    let ours = env.iter().filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(RESERVED));
+    let is_ours = |name: &str| name.starts_with(PREFIX) && !name.starts_with(RESERVED) && !FLAGS.contains(&name);
+    let ours = env.iter().filter(|(name, _)| is_ours(name));
     let mut ours: Vec<(String, &String, &String)> =
         ours.map(|(name, value)| (name[PREFIX.len()..].to_ascii_lowercase().replace("__", "."), name, value)).collect();
     // A list before its entries and those in their order, whichever way the environment has them.
@@ -106,6 +109,18 @@ pub(super) fn flags(
     }
 }
 
+/// Takes away the twins of keys that a higher layer has set.
+pub(super) fn remove_twins(root: &mut Node, set: &[String]) {
+    for (a, b) in TWINS {
+        let has = |key: &str| set.iter().any(|set| set == key);
+        match (has(a), has(b)) {
+            (true, false) => remove(root, &parts(b)),
+            (false, true) => remove(root, &parts(a)),
+            _ => {}
+        }
+    }
+}
+
 /// The variable that sets a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").replace('-', "_").to_ascii_uppercase())
@@ -137,7 +152,7 @@ fn parts(key: &str) -> Vec<&str> {
 }
 
 /// The schema of a key, and the key's name as the schema spells it.
-fn at<'s>(schema: &'s Json, parts: &[&str]) -> Option<(Vec<String>, &'s Json)> {
+pub(super) fn at<'s>(schema: &'s Json, parts: &[&str]) -> Option<(Vec<String>, &'s Json)> {
     let [first, rest @ ..] = parts else { return Some((Vec::new(), schema)) };
     if let Some(options) = schema.get("anyOf").and_then(Json::as_array) {
         return options.iter().find_map(|option| at(option, parts));
@@ -180,17 +195,7 @@ fn put(
     } else {
         Node::scalar(value, Style::Raw, place)
     };
-    let dotted = names.join(".");
-    for (a, b) in TWINS {
-        let other = if dotted == *a {
-            b
-        } else if dotted == *b {
-            a
-        } else {
-            continue;
-        };
-        remove(root, &parts(other));
-    }
+    remove_twins(root, &[names.join(".")]);
     if let Err((message, label)) = insert(root, &names, node, place) {
         problems.at_key(place, message, label);
     }

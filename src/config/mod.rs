@@ -9,29 +9,34 @@
 mod build;
 mod check;
 pub mod diff;
+mod effective;
 mod expand;
 mod fit;
 mod keys;
 mod layer;
+mod layers;
 mod load;
 mod nearest;
 mod overlay;
+mod part_places;
 mod places;
 mod plan;
 mod problem;
+mod profile;
 mod scalar;
 mod schema;
 mod secret;
 mod source_uri;
+mod sources;
 mod tree;
 mod warning;
 
 pub use check::check;
 pub use keys::keys_markdown;
 pub use load::{Loaded, Request, load};
-pub use overlay::Overlay;
+pub use overlay::{Overlay, changed_paths, id_key};
 pub use plan::*;
-pub use problem::LoadError;
+pub use problem::{LoadError, LoadProblem};
 pub use warning::{Severity, Warning, refuse};
 
 /// The JSON Schema (2020-12) of a configuration file, from the same definitions that `load` checks against.

@@ -35,6 +35,8 @@ pub(super) enum Origin {
     Variable(String),
     /// A command-line flag, named by the key it sets.
     Flag(String),
+    /// A path of the overlay. The path is the excerpt, its value is not shown.
+    Overlay(String),
 }
 
 /// Every text of one load, so that a [`Place`] stays small.
@@ -53,6 +55,7 @@ impl Origins {
             Some(Origin::File { name, .. }) => format!("{name}:{}:{}", place.line, place.column),
             Some(Origin::Variable(name)) => format!("environment variable {name}"),
             Some(Origin::Flag(key)) => format!("command line, {key}"),
+            Some(Origin::Overlay(_)) => "overlay".to_owned(),
             None => "defaults".to_owned(),
         }
     }
@@ -60,8 +63,23 @@ impl Origins {
     fn line(&self, place: Place) -> Option<&str> {
         match self.0.get(place.origin)? {
             Origin::File { text, .. } => text.lines().nth(place.line.checked_sub(1)?),
+            Origin::Overlay(path) => Some(path),
             Origin::Variable(_) | Origin::Flag(_) => None,
         }
+    }
+
+    /// The same without the texts, which may hold secrets.
+    pub(super) fn without_texts(&self) -> Self {
+        let bare = |origin: &Origin| match origin {
+            Origin::File { name, .. } => Origin::File { name: name.clone(), text: String::new() },
+            other => other.clone(),
+        };
+        Self(self.0.iter().map(bare).collect())
+    }
+
+    /// Whether nothing of the excerpt can be a secret.
+    fn is_overlay(&self, place: Place) -> bool {
+        matches!(self.0.get(place.origin), Some(Origin::Overlay(_)))
     }
 }
 
@@ -133,7 +151,19 @@ impl Problems {
         if count > PROBLEMS_SHOWN_MAX {
             text.push_str(&format!("\n\n… and {} more", count - PROBLEMS_SHOWN_MAX));
         }
-        LoadError { text, count }
+        let problems = self.list.into_iter().map(|problem| problem.into_public(origins)).collect();
+        LoadError { text, problems }
+    }
+}
+
+impl Problem {
+    fn into_public(self, origins: &Origins) -> LoadProblem {
+        let Self { place, message, label, note, at_key: _ } = self;
+        let hint = match note {
+            Some(note) => format!("{label}; {note}"),
+            None => label,
+        };
+        LoadProblem { message, place: Some(origins.show(place)), hint: (!hint.is_empty()).then_some(hint) }
     }
 }
 
@@ -142,6 +172,7 @@ fn render(problem: &Problem, origins: &Origins, secrets: &[Place]) -> String {
     let mut out = format!("{}: {message}", origins.show(*place));
     let number = place.line.to_string();
     let gutter = " ".repeat(number.len());
+    let secrets = if origins.is_overlay(*place) { &[] } else { secrets };
     match origins.line(*place).map(|line| excerpt(line, *place, *at_key, secrets)) {
         Some((line, column, width)) => {
             let caret = format!("{}{}", " ".repeat(column), "^".repeat(width));
@@ -213,18 +244,36 @@ fn excerpt(line: &str, place: Place, at_key: bool, secrets: &[Place]) -> (String
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadError {
     text: String,
-    count: usize,
+    problems: Vec<LoadProblem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadProblem {
+    /// What is wrong, with the key's path.
+    pub message: String,
+    /// Where, `file:line:column`.
+    pub place: Option<String>,
+    /// What was expected, or the nearest real name.
+    pub hint: Option<String>,
 }
 
 impl LoadError {
     /// A failure before anything could be parsed, such as an unreadable file.
     pub(super) fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), count: 1 }
+        let text = text.into();
+        let problems = vec![LoadProblem { message: text.clone(), place: None, hint: None }];
+        Self { text, problems }
+    }
+
+    /// Every problem, in order of place.
+    pub fn problems(&self) -> &[LoadProblem] {
+        &self.problems
     }
 
     /// How many problems there are.
     pub fn count(&self) -> usize {
-        self.count
+        self.problems.len()
     }
 }
 

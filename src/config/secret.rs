@@ -34,6 +34,35 @@ pub(super) fn in_template(template: &str) -> String {
     }
 }
 
+/// Whether a value is a secret that is written out: one that stands where secrets do and is no lone reference, or an
+/// address with a user, a password or a query in it.
+pub(super) fn is_written_out(path: &str, value: &str) -> bool {
+    let is_reference = value.starts_with("${env:") || value.starts_with("${file:");
+    let is_lone = is_reference && value.find('}') == Some(value.len() - 1) && !value.contains(":-");
+    if is_lone || value.is_empty() {
+        return false;
+    }
+    if is_secret_path(path) {
+        return true;
+    }
+    let mut bare = value.to_owned();
+    while let Some((start, end)) = reference(&bare) {
+        bare.replace_range(start..end, "");
+    }
+    let bare = bare.replace("://:@", "://").replace("://@", "://");
+    let is_web = bare.starts_with("http://") || bare.starts_with("https://");
+    // Of a web address `in_text` hides the path, too.
+    let may_be_seen = is_web && !bare.contains(['@', '?']);
+    !may_be_seen && in_text(&bare) != bare
+}
+
+/// Where a reference without a fallback stands.
+fn reference(text: &str) -> Option<(usize, usize)> {
+    let starts = text.match_indices("${").map(|(start, _)| start);
+    let found = starts.filter_map(|start| Some((start, start + text[start..].find('}')? + 1)));
+    found.into_iter().find(|(start, end)| !text[*start..*end].contains(":-"))
+}
+
 /// Whether a key that is none was meant to name a secret: its value is then as little to be shown.
 pub(super) fn nearly_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");

@@ -264,16 +264,20 @@ fn unknown_option(word: &str, known: &[&str], kind: &str) -> Refusal {
 
 /// The id of a source that was given none.
 pub(super) fn generated_id(input: &Parsed, index: usize) -> String {
+    stem(input).unwrap_or_else(|| format!("source{index}"))
+}
+
+/// The name that a source has by what it reads, where it has one.
+pub(super) fn stem(input: &Parsed) -> Option<String> {
     let stem = |path: &std::path::Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let named = match input {
+    match input {
         Parsed::Input { input, .. } => match input {
             Input::File(path) | Input::Trace(path) => stem(path),
             Input::Scene { name, .. } => stem(std::path::Path::new(name)),
             Input::Test { .. } | Input::Rtsp(_) => None,
         },
         Parsed::NotBuilt(_) => None,
-    };
-    named.unwrap_or_else(|| format!("source{index}"))
+    }
 }
 
 #[cfg(test)]

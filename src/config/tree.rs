@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
+use serde_json::Value as Json;
 
 use super::problem::{Place, Problems};
 
@@ -81,6 +82,38 @@ impl Node {
         match &mut self.value {
             Value::Map(entries) => entries.iter_mut().find(|(k, _)| k.text == key).map(|(_, node)| node),
             _ => None,
+        }
+    }
+
+    /// Puts a value under a key, whatever stood there.
+    pub(super) fn replace(&mut self, key: Key, node: Self) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|(old, _)| old.text != key.text);
+            entries.push((key, node));
+        }
+    }
+
+    /// Takes the map under a key out; anything but a map stays.
+    pub(super) fn take_map(&mut self, key: &str) -> Vec<(Key, Self)> {
+        let Value::Map(entries) = &mut self.value else { return Vec::new() };
+        let found = entries.iter().position(|(k, node)| k.text == key && matches!(node.value, Value::Map(_)));
+        match found.map(|index| entries.remove(index).1.value) {
+            Some(Value::Map(inner)) => inner,
+            _ => Vec::new(),
+        }
+    }
+
+    /// The value as JSON, typed by how it is written; `null` where nothing was.
+    pub(super) fn to_json(&self) -> Json {
+        match &self.value {
+            _ if self.is_nothing() => Json::Null,
+            Value::Scalar { text, style: Style::Plain } => match serde_json::from_str(text) {
+                Ok(plain @ (Json::Bool(_) | Json::Number(_))) => plain,
+                _ => Json::String(text.clone()),
+            },
+            Value::Scalar { text, .. } => Json::String(text.clone()),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => entries.iter().map(|(key, node)| (key.text.clone(), node.to_json())).collect(),
         }
     }
 

@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
+use crate::config::Warning;
 use crate::engine::status::SourceStatus;
+use crate::error::{Code, Error};
 
 /// An edit that was carried out, or that would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -102,6 +104,63 @@ pub struct Audit {
     pub outcome: String,
     /// Whether it took effect.
     pub taken: bool,
+}
+
+impl Refusal {
+    pub(super) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        let code = match kind {
+            RefusalKind::NeedsRestart | RefusalKind::Engine => Code::Unsupported,
+            RefusalKind::NotSaved => Code::Io,
+            RefusalKind::Invalid | RefusalKind::NotFound | RefusalKind::Conflict => Code::Config,
+        };
+        let (code, message) = (code.as_str(), message.into());
+        Self { code, kind, message, place: None, hint: None, problems: Vec::new() }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Invalid, message)
+    }
+
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What the engine, or the disk, said.
+    pub(super) fn of(kind: RefusalKind, error: &Error, place: Option<String>) -> Self {
+        let (code, message, hint) = (error.code().as_str(), error.message().to_owned(), error.remedy());
+        Self { code, kind, message, place, hint: hint.map(str::to_owned), problems: Vec::new() }
+    }
+
+    /// What would keep an engine from starting so.
+    pub(super) fn of_warnings(refusing: &[&Warning]) -> Option<Self> {
+        let problems: Vec<Problem> = refusing
+            .iter()
+            .map(|warning| Problem {
+                message: warning.message.clone(),
+                place: warning.place.clone(),
+                hint: warning.hint.clone(),
+            })
+            .collect();
+        Self::of_problems(problems)
+    }
+
+    /// What is wrong with a configuration: the first of it in front, all of it behind.
+    pub(super) fn of_problems(problems: Vec<Problem>) -> Option<Self> {
+        let Problem { message, place, hint } = problems.first()?.clone();
+        Some(Self { place, hint, problems, ..Self::invalid(message) })
+    }
+
+    /// It in one line.
+    pub(super) fn first_line(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let more = match self.problems.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        format!("{place}{}{more}", self.message.lines().next().unwrap_or_default())
+    }
 }
 
 impl fmt::Display for Refusal {

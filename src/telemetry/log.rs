@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, Registry, fmt};
+use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use super::metrics::lock;
 use super::redact::{self, redact};
@@ -53,12 +53,34 @@ impl Default for Options {
     }
 }
 
+type Layers = Vec<Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync>>;
+
+/// Which events pass, to be changed while the process runs.
+#[derive(Clone)]
+pub struct Level {
+    filter: reload::Handle<Targets, Layered<Layers, Registry>>,
+    verbose: bool,
+}
+
+impl Level {
+    /// Lets events of this level pass: `debug`, `info`, `warning`, `error` or `critical`.
+    ///
+    /// # Errors
+    /// [`Code::Config`] for an unknown level.
+    pub fn set(&self, level: &str) -> Result<(), Error> {
+        let filter = filter(level, self.verbose)?;
+        self.filter
+            .reload(filter)
+            .map_err(|error| Error::new(Code::Config, format!("the log level cannot be changed: {error}")))
+    }
+}
+
 /// Installs the process's log subscriber.
 ///
 /// # Errors
 /// [`Code::Io`] when the file cannot be written, [`Code::Config`] for an unknown level or when a subscriber is there
 /// already.
-pub fn init(options: &Options) -> Result<(), Error> {
+pub fn init(options: &Options) -> Result<Level, Error> {
     let file = match &options.file {
         Some(path) => {
             Some(RotatingFile::open(path, options.file_max_bytes, options.file_backups).map_err(|error| {
@@ -72,12 +94,14 @@ pub fn init(options: &Options) -> Result<(), Error> {
     let color = options.color && !no_color && io::stderr().is_terminal();
     let console = options.console.then(|| layer(options.json, color, Target::Console));
     let file = file.map(|file| layer(options.json, false, Target::File(Arc::new(Mutex::new(file)))));
-    let layers: Vec<_> = console.into_iter().chain(file).collect();
+    let layers: Layers = console.into_iter().chain(file).collect();
+    let (level, handle) = reload::Layer::new(filter(&options.level, options.verbose)?);
     tracing_subscriber::registry()
         .with(layers)
-        .with(filter(&options.level, options.verbose)?)
+        .with(level)
         .try_init()
-        .map_err(|error| Error::new(Code::Config, format!("logging is set up already: {error}")))
+        .map_err(|error| Error::new(Code::Config, format!("logging is set up already: {error}")))?;
+    Ok(Level { filter: handle, verbose: options.verbose })
 }
 
 /// Which events pass: `level` for everything of ours and of GStreamer's, warnings only of the crates beneath.
@@ -96,7 +120,9 @@ fn filter(level: &str, verbose: bool) -> Result<Targets, Error> {
     Ok(Targets::new()
         .with_default(ours.min(LevelFilter::WARN))
         .with_target("gstreamer", ours)
-        .with_target("dsengine", engine))
+        .with_target("dsengine", engine)
+        // Who changed what is said at any level.
+        .with_target("audit", LevelFilter::INFO))
 }
 
 fn layer(json: bool, color: bool, target: Target) -> Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> {

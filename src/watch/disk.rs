@@ -65,22 +65,18 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is in a folder, a line each with how it looks: its files, and the files of its folders. Names that begin with a
-/// dot are left out: editors and configuration mounts have those.
+/// What is in a folder, a line each with how it looks.
 fn listing(folder: &Path) -> io::Result<Vec<u8>> {
-    let mut lines = Vec::new();
-    for path in entries(folder)? {
-        // What is gone by now is not there.
-        let Ok(meta) = fs::metadata(&path) else { continue };
-        if meta.is_dir() {
-            for inner in entries(&path).unwrap_or_default() {
-                lines.extend(fs::metadata(&inner).ok().filter(Metadata::is_file).map(|meta| line(&inner, &meta)));
-            }
-        } else {
-            lines.push(line(&path, &meta));
-        }
-    }
-    Ok(lines.concat())
+    // What is gone by now is not there.
+    let line = |path: PathBuf| fs::metadata(&path).ok().map(|meta| line(&path, &meta));
+    Ok(files_in(folder)?.into_iter().filter_map(line).collect::<Vec<_>>().concat())
+}
+
+/// The files of a folder and those of its folders. Names that begin with a dot are left out: editors and configuration
+/// mounts have those.
+pub(super) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let inside = |path: PathBuf| if path.is_dir() { entries(&path).unwrap_or_default() } else { vec![path] };
+    Ok(entries(folder)?.into_iter().flat_map(inside).filter(|path| path.is_file()).collect())
 }
 
 fn line(path: &Path, meta: &Metadata) -> Vec<u8> {

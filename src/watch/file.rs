@@ -44,6 +44,8 @@ pub(super) struct Pending {
     stamp: Option<Stamp>,
     /// What is written to and was not closed yet, by name: the file, or files of the folder.
     open: BTreeSet<OsString>,
+    /// The last event said that its writer is done.
+    closed: bool,
 }
 
 impl Pending {
@@ -58,7 +60,7 @@ impl Pending {
             Some(stamp) if stamp.size > 0 => quiet,
             _ => UNKNOWN_SETTLE.max(quiet),
         };
-        Self { stamp, open, until_ns: now_ns + quiet.as_nanos() as u64 }
+        Self { stamp, open, closed: false, until_ns: now_ns + quiet.as_nanos() as u64 }
     }
 }
 
@@ -86,17 +88,22 @@ impl File {
             return false;
         }
         let mut open = self.pending.take().map(|pending| pending.open).unwrap_or_default();
+        let mut is_done = false;
         for path in about {
             let Some(name) = path.file_name() else { continue };
             match writer(event.kind, path) {
                 Writer::Opened => drop(open.insert(name.to_owned())),
-                Writer::Closed => drop(open.remove(name)),
+                Writer::Closed => {
+                    open.remove(name);
+                    is_done = true;
+                }
                 Writer::Unknown => {}
             }
         }
         let written = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_));
         let quiet = if written { UNKNOWN_SETTLE } else { SETTLE };
-        self.pending = Some(Pending::with_open(stamp(&self.path).ok(), open, quiet, now_ns));
+        let pending = Pending::with_open(stamp(&self.path).ok(), open, quiet, now_ns);
+        self.pending = Some(Pending { closed: is_done && pending.open.is_empty(), ..pending });
         true
     }
 
@@ -117,7 +124,7 @@ impl File {
         if self.pending.is_none() && self.stamp == stamp {
             return None;
         }
-        match &mut self.pending {
+        match &self.pending {
             Some(pending) if pending.stamp == stamp => {
                 if now_ns < pending.until_ns {
                     return None;
@@ -128,7 +135,7 @@ impl File {
                 }
             }
             // The first look at a file: its content is compared with what is in use.
-            None if new && stamp.is_some_and(|s| s.size > 0) => {}
+            None if new && stamp.is_some_and(|s| s.size > 0) && !self.is_written() => {}
             // A change without an event, or not the one that the event spoke of.
             _ => {
                 self.wait(stamp, UNKNOWN_SETTLE, now_ns);
@@ -166,13 +173,19 @@ impl File {
         self.pending = Some(Pending::with_open(stamp, open, quiet, now_ns));
     }
 
-    /// Whether a writer that has not closed is still there.
+    /// Whether a writer that has not closed is still there. Where no event spoke of one, it may have come before the
+    /// watch stood.
     fn is_written(&self) -> bool {
-        let Some(pending) = &self.pending else { return false };
-        pending.open.iter().any(|name| match self.steps.names.contains(name) {
-            true => writers::is_open(&self.path),
-            false => self.steps.inside.iter().any(|folder| writers::is_open(&folder.join(name))),
-        })
+        let open = match &self.pending {
+            Some(pending) if pending.closed => return false,
+            Some(pending) => &pending.open,
+            None => &BTreeSet::new(),
+        };
+        let of_folder = || disk::files_in(&self.path).unwrap_or_default();
+        let files = if self.steps.inside.is_empty() { vec![self.path.clone()] } else { of_folder() };
+        let is_meant = |path: &PathBuf| path.file_name().is_some_and(|name| open.contains(name));
+        let known = !open.is_empty() && !self.steps.inside.is_empty();
+        writers::is_open(&files.into_iter().filter(|path| !known || is_meant(path)).collect::<Vec<_>>())
     }
 
     /// The change was taken.

@@ -86,8 +86,8 @@ impl Watcher {
         Ok(Self { changes: received, mail, thread: Some(thread) })
     }
 
-    /// Watches a file of which `loaded` is in use: whatever differs from that is a change, even one made meanwhile. A
-    /// folder, of which nothing is in use, is a change at once.
+    /// Watches a file of which `loaded` is in use: whatever differs from that is a change, even one made meanwhile. Of
+    /// a folder, nothing is in use: what is in it already is a change.
     pub fn add(&self, path: &Path, loaded: &[u8]) {
         self.post(Mail::Add(Box::new(File::new(path.to_owned(), loaded))));
     }

@@ -1,21 +1,25 @@
 //! Whether any process that can be seen has a file open for writing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The access mode of a descriptor's flags, which `fdinfo` writes in octal; 0 is reading only.
 const ACCESS_MODE: u32 = 0o3;
 
-/// Looks through the descriptors of all processes; those of other users cannot be seen.
-pub(super) fn is_open(file: &Path) -> bool {
-    let Ok(meta) = fs::metadata(file) else { return false };
+/// Looks through the descriptors of all processes for any of these files; those of other users cannot be seen.
+pub(super) fn is_open(files: &[PathBuf]) -> bool {
+    let files: BTreeSet<(u64, u64)> =
+        files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| (meta.dev(), meta.ino())).collect();
     let Ok(processes) = fs::read_dir("/proc") else { return false };
-    processes.flatten().filter(|process| process.file_name().as_encoded_bytes()[0].is_ascii_digit()).any(|process| {
+    let is_process = |name: &[u8]| name.first().is_some_and(u8::is_ascii_digit);
+    processes.flatten().filter(|process| is_process(process.file_name().as_encoded_bytes())).any(|process| {
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { return false };
         descriptors.flatten().any(|descriptor| {
-            let same = fs::metadata(descriptor.path()).is_ok_and(|m| m.dev() == meta.dev() && m.ino() == meta.ino());
-            same && writes(&process.path().join("fdinfo").join(descriptor.file_name()))
+            let found = fs::metadata(descriptor.path());
+            found.is_ok_and(|meta| files.contains(&(meta.dev(), meta.ino())))
+                && writes(&process.path().join("fdinfo").join(descriptor.file_name()))
         })
     })
 }
@@ -35,6 +39,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         let writer = fs::File::create(&path).unwrap();
+        let is_open = |path: &Path| is_open(&[path.to_owned()]);
         assert!(is_open(&path));
         drop(writer);
         let _reader = fs::File::open(&path).unwrap();

@@ -146,6 +146,80 @@ fn a_neighbour_that_is_saved_does_not_hurry_a_slow_writer() {
     assert!(written, "this machine stalls all the time");
 }
 
+/// Longer than any settling.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+#[test]
+fn a_file_that_is_open_for_writing_is_not_read_however_long_its_writer_is_silent() {
+    let saved = Saved::new();
+    let mut file = File::create(&saved.path).unwrap();
+    file.write_all(b"half").unwrap();
+    assert_eq!(saved.watcher.changes().recv_timeout(SILENCE).ok(), None);
+    file.write_all(b" and half").unwrap();
+    // An event that says nothing of its writer.
+    fs::set_permissions(&saved.path, fs::metadata(&saved.path).unwrap().permissions()).unwrap();
+    assert_eq!(saved.watcher.changes().recv_timeout(SILENCE).ok(), None);
+    drop(file);
+    saved.expect("half and half");
+    saved.nothing_more();
+}
+
+#[test]
+fn a_writer_that_ended_without_an_event_is_not_waited_for_without_end() {
+    let saved = Saved::new();
+    let next = saved.folder.path().join("next");
+    fs::write(&next, "linked").unwrap();
+    fs::remove_file(&saved.path).unwrap();
+    // A link is made without being opened: no close will come.
+    fs::hard_link(&next, &saved.path).unwrap();
+    saved.expect("linked");
+    saved.nothing_more();
+}
+
+#[test]
+fn what_is_put_into_a_watched_folder_and_taken_out_is_a_change_once_it_is_written() {
+    let saved = Saved::new();
+    let plugins = saved.folder.path().join("plugins.d");
+    fs::create_dir(&plugins).unwrap();
+    saved.watcher.add(&plugins, b"");
+    let next = |limit| saved.watcher.changes().recv_timeout(limit).ok().filter(|change| change.path == plugins);
+    let list = || str(&next(LIMIT).expect("a change of the folder").bytes).to_owned();
+    let mut file = File::create(plugins.join("rule.lua")).unwrap();
+    file.write_all(b"half").unwrap();
+    assert_eq!(next(SILENCE), None, "a file that is still written");
+    drop(file);
+    assert!(list().contains("rule.lua"));
+    fs::write(plugins.join("rule.lua"), "other").unwrap();
+    assert!(list().contains("rule.lua"), "a file that is saved again");
+    fs::create_dir(plugins.join("count")).unwrap();
+    rename_over(&plugins.join("count/plugin.toml"), "x");
+    assert!(list().contains("count/plugin.toml"));
+    fs::remove_file(plugins.join("rule.lua")).unwrap();
+    assert!(!list().contains("rule.lua"));
+    fs::write(plugins.join(".rule.lua.swp"), "editors").unwrap();
+    saved.nothing_more();
+}
+
+#[test]
+fn a_link_that_is_turned_to_another_name_is_a_change() {
+    let saved = Saved::new();
+    let (one, two) = (saved.folder.path().join("one.lua"), saved.folder.path().join("two.lua"));
+    fs::write(&one, "one").unwrap();
+    fs::write(&two, "two").unwrap();
+    fs::remove_file(&saved.path).unwrap();
+    symlink("one.lua", &saved.path).unwrap();
+    saved.expect("one");
+    // The file behind the link is still open.
+    let mut file = File::create(&one).unwrap();
+    file.write_all(b"half").unwrap();
+    assert_eq!(saved.watcher.changes().recv_timeout(SILENCE).ok(), None);
+    drop(file);
+    saved.expect("half");
+    fs::remove_file(&saved.path).unwrap();
+    symlink("two.lua", &saved.path).unwrap();
+    saved.expect("two");
+}
+
 #[test]
 fn an_atomic_rename_is_one_change() {
     let saved = Saved::new();

@@ -81,6 +81,9 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         inference: Inference { ort_library },
         sources,
         zones,
+        // The layers read these two.
+        profiles: _,
+        profile: _,
         extensions: _,
     } = config;
     let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;

@@ -79,6 +79,13 @@ pub(super) struct Config {
     pub(super) sources: Vec<SourceEntry>,
     /// Areas by name, known to every source. Default none. Example: {door: [[0.4, 0.2], [0.6, 0.2], [0.6, 0.9]]}.
     pub(super) zones: BTreeMap<String, Outline>,
+    /// Parts of a configuration by name, of which `profile` lays one over the rest. Default none.
+    /// Example: {night: {detection: {confidence_threshold: 0.4}}}.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) profiles: BTreeMap<String, serde_json::Map<String, Value>>,
+    /// The profile that applies. Default none. Example: night.
+    #[schemars(length(min = 1, max = 100))]
+    pub(super) profile: Option<String>,
     /// Free room for settings of your own. Default none. Example: {site: {floor: 3}}.
     pub(super) extensions: serde_json::Map<String, Value>,
 }
@@ -102,6 +109,8 @@ impl Default for Config {
             inference: Inference::default(),
             sources: Vec::new(),
             zones: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+            profile: None,
             extensions: serde_json::Map::new(),
         }
     }

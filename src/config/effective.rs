@@ -1,0 +1,74 @@
+//! What a configuration comes to, for people: every key with its default, secrets masked, and its hash.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use super::places::Places;
+use super::schema::Config;
+use super::{fit, secret};
+
+/// The whole configuration with defaults, without what may not be seen.
+pub(super) fn effective(config: &Config, places: &Places) -> Json {
+    let mut json = serde_json::to_value(config).unwrap_or_default();
+    mask(&mut json, "", false, places);
+    json
+}
+
+fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
+    if let Some(template) = places.template(path) {
+        *json = Json::String(secret::in_template(template));
+        return;
+    }
+    match json {
+        Json::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            for (key, value) in map {
+                let child = fit::join(path, key);
+                let hidden = hidden || secret::is_secret_key(key) || child.ends_with(".config.headers");
+                mask(value, &child, hidden, places);
+            }
+        }
+        Json::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                mask(item, &format!("{path}[{index}]"), hidden, places);
+            }
+        }
+        Json::String(_) | Json::Number(_) if hidden => *json = Json::String(secret::MASK.to_owned()),
+        Json::String(text) => *text = secret::in_text(text),
+        _ => {}
+    }
+}
+
+/// SHA-256 of the effective configuration: keys in order, so the same settings give the same hash.
+pub(super) fn hash(effective: &Json) -> String {
+    let mut text = String::new();
+    canonical(effective, &mut text);
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn canonical(json: &Json, out: &mut String) {
+    match json {
+        Json::Object(map) => {
+            let sorted: BTreeMap<&String, &Json> = map.iter().collect();
+            out.push('{');
+            for (key, value) in sorted {
+                out.push_str(&Json::String(key.clone()).to_string());
+                out.push(':');
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Json::Array(items) => {
+            out.push('[');
+            for item in items {
+                canonical(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}

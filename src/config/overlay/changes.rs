@@ -1,0 +1,74 @@
+//! What an edit of the files changed, in the words of an overlay.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json};
+
+use super::json::{id_of, list_of};
+use super::path::{Path, Step, id_key};
+
+/// The paths at which two readings of the files differ (`Loaded::file_tree`), in the form of an overlay's. A thing
+/// that came or went is one path; what stands in the selected profile is named as if it stood in the file itself, too.
+pub fn changed_paths(old: &Json, new: &Json) -> Vec<String> {
+    let mut out = BTreeSet::new();
+    compare(Some(old), Some(new), &Path::parse(""), &mut out);
+    let selected: BTreeSet<&str> = [old, new].iter().filter_map(|tree| tree.get("profile")?.as_str()).collect();
+    for name in selected {
+        let at = |tree: &Json| tree.get("profiles").and_then(|profiles| profiles.get(name)).cloned();
+        compare(at(old).as_ref(), at(new).as_ref(), &Path::parse(""), &mut out);
+    }
+    out.remove("");
+    out.into_iter().collect()
+}
+
+fn compare(old: Option<&Json>, new: Option<&Json>, at: &Path, out: &mut BTreeSet<String>) {
+    if old == new {
+        return;
+    }
+    let nothing = Json::Object(Map::new());
+    // Below a section that came or went stand the keys that changed; a thing comes and goes as a whole.
+    let is_thing = matches!(at.steps().last(), Some(Step::Id(_)));
+    let (old, new) = match (old, new) {
+        (None, Some(new @ Json::Object(_))) if !is_thing => (Some(&nothing), Some(new)),
+        (Some(old @ Json::Object(_)), None) if !is_thing => (Some(old), Some(&nothing)),
+        pair => pair,
+    };
+    match (old, new) {
+        (Some(Json::Object(old)), Some(Json::Object(new))) if !(old.is_empty() && new.is_empty()) => {
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for key in keys {
+                let step = if is_named_by_users(at) { Step::Id(key.clone()) } else { Step::Key(key.clone()) };
+                compare(old.get(key), new.get(key), &at.with(step), out);
+            }
+        }
+        (old, new) => match (id_key(&list_of(at)).filter(|_| !is_thing), items(old), items(new)) {
+            (Some(key), Some(old), Some(new)) => things(old, new, key, at, out),
+            _ => {
+                out.insert(at.to_string());
+            }
+        },
+    }
+}
+
+/// Maps whose keys are names of things.
+fn is_named_by_users(at: &Path) -> bool {
+    matches!(at.steps().last(), Some(Step::Key(key)) if key == "zones" || key == "profiles")
+}
+
+fn items(value: Option<&Json>) -> Option<&[Json]> {
+    match value {
+        None | Some(Json::Null) => Some(&[]),
+        Some(Json::Array(items)) => Some(items),
+        Some(_) => None,
+    }
+}
+
+fn things(old: &[Json], new: &[Json], key: &str, at: &Path, out: &mut BTreeSet<String>) {
+    // A source that has no id yet goes by its generated one, which the tree has.
+    let id = |item: &Json| id_of(item, key).unwrap_or_default().to_owned();
+    let ids: BTreeSet<String> = old.iter().chain(new).map(id).collect();
+    for name in ids {
+        let of = |items: &[Json]| items.iter().find(|item| id(item) == name).cloned();
+        compare(of(old).as_ref(), of(new).as_ref(), &at.with(Step::Id(name.clone())), out);
+    }
+}

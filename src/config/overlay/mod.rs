@@ -1,0 +1,147 @@
+//! Changes laid over the file: what the API and the command line asked for.
+//!
+//! `path` splits the names of entries, `json` edits inside a value, `lay` puts an overlay over the tree, `changes`
+//! says what an edit of the file changed, and `file` keeps an overlay on disk.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::secret;
+use crate::error::{Code, Error};
+
+mod changes;
+mod file;
+mod json;
+mod lay;
+mod path;
+
+pub use changes::changed_paths;
+pub(super) use lay::{Reports, lay, merge};
+pub use path::id_key;
+pub(super) use path::{Path, Step};
+
+/// Entries by path. A path is dotted; a thing in a list is named by its id in brackets:
+/// `alerts.throttle_seconds`, `sources[yard].fps`, `detection.strategies[loitering].config`, `sources[yard]`.
+///
+/// A value replaces what the file has at its path; only a section's map (`alerts`, `pipeline`) is merged into it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlay {
+    /// The value at each path; `None` takes away what the layers below have there.
+    pub entries: BTreeMap<String, Option<Json>>,
+}
+
+impl Overlay {
+    /// Whether nothing is laid over the file.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the overlay says of a path, inside a whole value too: `Some(None)` where it takes away what the file has,
+    /// `None` where it says nothing.
+    pub fn get(&self, path: &str) -> Option<Option<&Json>> {
+        let path = Path::parse(path);
+        let (above, value) = self.covering(&path)?;
+        match value {
+            None => Some(None),
+            Some(value) => json::find(value, &above, path.below(above.steps().len())).map(Some),
+        }
+    }
+
+    /// Sets a path; `None` takes away what the file has there. What the overlay has below the path goes, and below an
+    /// entry that is a whole value this edits inside it.
+    pub fn set(&mut self, path: &str, value: Option<Json>) {
+        let path = Path::parse(path);
+        self.entries.retain(|other, _| !path.covers(&Path::parse(other)));
+        let above = self.covering(&path).map(|(above, _)| above);
+        match above {
+            Some(above) => {
+                let below = path.below(above.steps().len());
+                let Some((_, whole)) = self.entry_mut(&above) else { return };
+                match (whole.as_mut(), value) {
+                    (Some(whole), Some(value)) => json::put(whole, &above, below, value),
+                    (Some(whole), None) => json::take(whole, &above, below),
+                    (None, Some(value)) => {
+                        let mut made = Json::Object(serde_json::Map::new());
+                        json::put(&mut made, &above, below, value);
+                        *whole = Some(made);
+                    }
+                    (None, None) => {}
+                }
+            }
+            None => {
+                self.entries.insert(path.to_string(), value);
+            }
+        }
+    }
+
+    /// Forgets what the overlay says at and below a path, so that the file's word shows again, and returns whether it
+    /// said anything.
+    pub fn remove(&mut self, path: &str) -> bool {
+        let path = Path::parse(path);
+        let before = self.entries.len();
+        self.entries.retain(|other, _| !path.covers(&Path::parse(other)));
+        let mut said = self.entries.len() < before;
+        if let Some((above, _)) = self.covering(&path)
+            && let Some((_, Some(whole))) = self.entry_mut(&above)
+        {
+            let below = path.below(above.steps().len());
+            said |= json::find(whole, &above, below).is_some();
+            json::take(whole, &above, below);
+        }
+        said
+    }
+
+    /// Removes the entries at, above or below the paths, and returns the paths of those that it removed.
+    pub fn without(&mut self, paths: &[String]) -> Vec<String> {
+        let paths: Vec<Path> = paths.iter().map(|path| Path::parse(path)).collect();
+        let meets = |entry: &str| {
+            let entry = Path::parse(entry);
+            paths.iter().any(|path| path.meets(&entry))
+        };
+        let (gone, kept) = std::mem::take(&mut self.entries).into_iter().partition(|(entry, _)| meets(entry));
+        self.entries = kept;
+        let gone: BTreeMap<String, Option<Json>> = gone;
+        gone.into_keys().collect()
+    }
+
+    /// Whether every secret in it is a reference (`${env:NAME}`, `${file:/path}`), so that it may be saved.
+    ///
+    /// # Errors
+    /// [`Code::Config`] with the path of the first secret that is written out.
+    pub fn check_secrets(&self) -> Result<(), Error> {
+        for (path, value) in &self.entries {
+            let Some(value) = value else { continue };
+            let mut plain = None;
+            json::leaves(value, &Path::parse(path), &mut |path, leaf| {
+                let path = path.to_string();
+                if plain.is_none() && secret::is_written_out(&path, leaf) {
+                    plain = Some(path);
+                }
+            });
+            if let Some(path) = plain {
+                return Err(Error::new(Code::Config, format!("overlay: `{path}` holds a secret as text"))
+                    .hint("write it as a reference, `${env:NAME}` or `${file:/path}`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry at or above a path.
+    fn covering(&self, path: &Path) -> Option<(Path, Option<&Json>)> {
+        self.entries.iter().find_map(|(entry, value)| {
+            let entry = Path::parse(entry);
+            (!entry.steps().is_empty() && entry.covers(path)).then_some((entry, value.as_ref()))
+        })
+    }
+
+    fn entry_mut(&mut self, path: &Path) -> Option<(&String, &mut Option<Json>)> {
+        let text = path.to_string();
+        self.entries.iter_mut().find(|(entry, _)| Path::parse(entry).to_string() == text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Profiles: named parts of the file of which one may be laid over it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::fit::Fit;
+use super::layer;
+use super::load::Request;
+use super::nearest::nearest;
+use super::problem::Problems;
+use super::tree::{Key, Node, Value};
+
+/// The key that selects one.
+const KEY: &str = "profile";
+
+/// The profiles of a file.
+pub(super) struct Profiles {
+    names: Vec<String>,
+    selected: Option<String>,
+    /// Those that do not apply, and the one that does until it is taken.
+    bodies: Vec<(Key, Node)>,
+}
+
+impl Profiles {
+    /// The profiles of a file, and which of them the flags, the environment, the overlay or the file selects.
+    pub(super) fn new(
+        bodies: Vec<(Key, Node)>,
+        request: &Request,
+        env: &BTreeMap<String, String>,
+        root: &Node,
+    ) -> Self {
+        let flag = || request.overrides.iter().rev().find(|(key, _)| key == KEY).map(|(_, name)| name.clone());
+        let variable = || env.get(&layer::variable(KEY)).cloned();
+        let overlay = || request.overlay.get(KEY).map(|name| name.and_then(Json::as_str).map(str::to_owned));
+        let file = || match root.get(KEY).map(|node| (&node.value, node.is_nothing())) {
+            Some((Value::Scalar { text, .. }, false)) => Some(text.clone()),
+            _ => None,
+        };
+        let selected = flag().or_else(variable).or_else(|| overlay().unwrap_or_else(file));
+        Self { names: bodies.iter().map(|(key, _)| key.text.clone()).collect(), selected, bodies }
+    }
+
+    /// The body of the one that applies.
+    pub(super) fn take_selected(&mut self) -> Option<Node> {
+        let name = self.selected.as_ref()?;
+        let index = self.bodies.iter().position(|(key, _)| key.text == *name)?;
+        // One with another form than a map is checked as those that do not apply are.
+        matches!(self.bodies[index].1.value, Value::Map(_)).then(|| self.bodies.remove(index).1)
+    }
+
+    /// A profile that is selected and not there is a problem in the place that selects it. Inside a profile, none is.
+    pub(super) fn check_name(&self, root: &mut Node, problems: &mut Problems) {
+        let (Some(name), Some(node)) = (&self.selected, root.get(KEY)) else { return };
+        if self.names.contains(name) {
+            return;
+        }
+        let names = self.names.iter().map(String::as_str);
+        let label = match nearest(name, names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.names.is_empty() => "the file has no `profiles`".to_owned(),
+            None => format!("known are {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        problems.at_value(node.place, format!("there is no profile `{name}`"), label);
+    }
+
+    /// Checks those that do not apply, as far as that can be told without their references.
+    pub(super) fn check(mut self, fit: &mut Fit<'_>, schema: &Json) {
+        let mut schema = schema.clone();
+        if let Some(keys) = schema.get_mut("properties").and_then(Json::as_object_mut) {
+            keys.remove(KEY);
+            keys.remove("profiles");
+        }
+        let gaps = fit.gaps;
+        for (key, body) in &mut self.bodies {
+            drop_references(body);
+            fit.value(body, key.place, &schema, &format!("profiles.{}", key.text));
+        }
+        fit.gaps = gaps;
+    }
+}
+
+/// Takes the values out that hold references: what they come to is not known.
+fn drop_references(node: &mut Node) {
+    let holds_one = |node: &Node| matches!(&node.value, Value::Scalar { text, .. } if text.contains("${"));
+    match &mut node.value {
+        Value::Map(entries) => {
+            entries.retain(|(_, node)| !holds_one(node));
+            entries.iter_mut().for_each(|(_, node)| drop_references(node));
+        }
+        Value::List(items) => {
+            items.retain(|node| !holds_one(node));
+            items.iter_mut().for_each(drop_references);
+        }
+        Value::Scalar { .. } => {}
+    }
+}

@@ -1,0 +1,163 @@
+//! What is in effect: what was asked to be loaded, what came of it, and the edits that are kept.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+
+use super::edit::Edit;
+use super::lay::{Known, lay};
+use super::outcome::{Problem, Refusal, SourceEntry};
+use crate::config::{self, Loaded, Overlay, Request, StrategyKind, changed_paths};
+use crate::config::{HandlerKind, Plan};
+use crate::engine::status::SourceStatus;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Current {
+    /// What is loaded; its overlay has every edit that holds.
+    pub(super) request: Request,
+    pub(super) loaded: Loaded,
+    /// The edits that are kept over a restart.
+    pub(super) saved: Overlay,
+    /// Keys of the files whose values wait for a restart.
+    pub(super) waits: Vec<String>,
+}
+
+/// A configuration that may take the place of the current one.
+pub(super) struct Next {
+    pub(super) current: Current,
+    /// Paths whose edits gave way to the files.
+    pub(super) dropped: Vec<String>,
+}
+
+impl Current {
+    /// The configuration after an edit. `save` puts it among those that are kept, too.
+    pub(super) fn edited(&self, edit: &Edit, save: bool) -> Result<Next, Refusal> {
+        let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
+        let in_files = ids(&self.loaded.file_tree);
+        let effective = &self.loaded.effective;
+        let known = Known { configured: &configured, in_files: &in_files, effective };
+        let mut next = self.clone();
+        lay(edit, &mut next.request.overlay, &known)?;
+        next.loaded = load(&next.request)?;
+        if let Edit::AddSource(_) = edit
+            && configured_count(&next.loaded) <= configured.len()
+        {
+            return Err(Refusal::invalid("the source would not run: a flag or variable decides which sources do")
+                .hint("start the engine without --source, with the sources in its configuration"));
+        }
+        if save {
+            lay(edit, &mut next.saved, &known)?;
+            next.keep()?;
+        }
+        Ok(Next { current: next, dropped: Vec::new() })
+    }
+
+    /// Sees that what is kept can stand alone: without secrets, and without the edits that are not kept.
+    fn keep(&self) -> Result<(), Refusal> {
+        use super::outcome::RefusalKind::NotSaved;
+        self.saved.check_secrets().map_err(|error| Refusal::of(NotSaved, &error, None))?;
+        let alone = Request { overlay: self.saved.clone(), ..self.request.clone() };
+        load(&alone).map(drop).map_err(|refusal| {
+            let message = format!("it cannot be kept without edits that are not: {}", refusal.first_line());
+            Refusal { problems: refusal.problems, ..Refusal::new(NotSaved, message) }
+                .hint("save those that it builds on, too")
+        })
+    }
+
+    /// The configuration after an edit of the files. What they change, edits give way to.
+    pub(super) fn reread(&self) -> Result<Next, Refusal> {
+        let mut next = self.clone();
+        for file in [&self.request.config, &self.request.sources].into_iter().flatten() {
+            let is_pipe = std::fs::metadata(self.request.working_dir.join(file)).is_ok_and(|meta| !meta.is_file());
+            if is_pipe {
+                return Err(Refusal::invalid(format!("{} is no regular file: it is read once", file.display())));
+            }
+        }
+        let loaded = load(&next.request).or_else(|refusal| {
+            // It may be what gives way that does not fit the files any more.
+            let bare = Request { overlay: Overlay::default(), ..next.request.clone() };
+            load(&bare).map_err(|_| refusal)
+        })?;
+        let changed = changed_paths(&self.loaded.file_tree, &loaded.file_tree);
+        let mut dropped: BTreeSet<String> = next.request.overlay.without(&changed).into_iter().collect();
+        dropped.extend(next.saved.without(&changed));
+        next.loaded = load(&next.request)?;
+        Ok(Next { current: next, dropped: dropped.into_iter().collect() })
+    }
+
+    /// Every configured source.
+    pub(super) fn sources(&self, running: Vec<SourceStatus>) -> Vec<SourceEntry> {
+        let in_files = ids(&self.loaded.file_tree);
+        let entry = |(id, config): (String, &Json)| {
+            let origin = if self.request.overlay.get(&format!("sources[{id}].uri")).is_some() && !in_files.contains(&id)
+            {
+                "overlay"
+            } else {
+                "file"
+            };
+            let prefix = format!("sources[{id}]");
+            let changed = self.request.overlay.entries.keys().any(|path| path.starts_with(&prefix));
+            let enabled = config["enabled"] != false;
+            let status = running.iter().find(|status| status.id == id).cloned();
+            SourceEntry { origin, changed, enabled, config: config.clone(), status, id }
+        };
+        configured(&self.loaded).into_iter().map(entry).collect()
+    }
+}
+
+/// Loads, and refuses what an engine would not start with.
+pub(super) fn load(request: &Request) -> Result<Loaded, Refusal> {
+    let mut loaded = config::load(request).map_err(|error| {
+        let problems = error.problems().iter().map(|problem| Problem {
+            message: problem.message.clone(),
+            place: problem.place.clone(),
+            hint: problem.hint.clone(),
+        });
+        Refusal::of_problems(problems.collect()).unwrap_or_else(|| Refusal::invalid(error.to_string()))
+    })?;
+    loaded.warnings.extend(config::check(&loaded));
+    let refusing: Vec<_> = loaded.warnings.iter().filter(|warning| warning.refuses_run()).collect();
+    match Refusal::of_warnings(&refusing) {
+        Some(refusal) => Err(refusal),
+        None => Ok(loaded),
+    }
+}
+
+/// Every configured source with its id, those that are switched off included.
+fn configured(loaded: &Loaded) -> Vec<(String, &Json)> {
+    let mut planned = loaded.plan.sources.iter();
+    let entries = loaded.effective["sources"].as_array().into_iter().flatten();
+    entries
+        .filter_map(|entry| {
+            // The plan has those that are switched on, in the same order.
+            let planned = if entry["enabled"] == false { None } else { planned.next() };
+            let id = planned.map(|plan| plan.id.to_string()).or_else(|| Some(entry["id"].as_str()?.to_owned()))?;
+            Some((id, entry))
+        })
+        .collect()
+}
+
+fn configured_count(loaded: &Loaded) -> usize {
+    loaded.effective["sources"].as_array().map_or(0, Vec::len)
+}
+
+/// The ids of the sources that the files have.
+fn ids(tree: &Json) -> Vec<String> {
+    let sources = tree["sources"].as_array().into_iter().flatten();
+    sources.filter_map(|source| Some(source["id"].as_str()?.to_owned())).collect()
+}
+
+/// The files that a plan's strategies and handlers run.
+pub(super) fn modules(plan: &Plan) -> Vec<PathBuf> {
+    let strategies = plan.strategies.iter().filter_map(|strategy| match &strategy.kind {
+        StrategyKind::Lua(path) | StrategyKind::Wasm(path) => Some(path.clone()),
+        StrategyKind::Motion => None,
+    });
+    let handlers = plan.handlers.iter().filter_map(|handler| match &handler.kind {
+        HandlerKind::Module(module) => Some(module.path.clone()),
+        HandlerKind::Console | HandlerKind::File { .. } | HandlerKind::Webhook { .. } => None,
+    });
+    strategies.chain(handlers).collect()
+}

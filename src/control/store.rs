@@ -1,0 +1,124 @@
+//! Where saved edits stand: one overlay file for each configuration, in the state folder.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+
+use super::fingerprint::fingerprint;
+use crate::config::{self, Loaded, Overlay, Request, changed_paths};
+use crate::error::{Code, Error};
+
+/// Characters of the digest in a file's name: enough that no two configurations of a machine share one.
+const DIGEST_CHARS: usize = 16;
+
+/// The state folder where none is named: `$XDG_STATE_HOME/dsengine`, else `~/.local/state/dsengine`. `None` where the
+/// environment tells of neither.
+pub fn state_dir(env: &[(String, String)]) -> Option<PathBuf> {
+    let value = |name: &str| env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value);
+    let base = match value("XDG_STATE_HOME").filter(|path| Path::new(path).is_absolute()) {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(value("HOME")?).join(".local/state"),
+    };
+    Some(base.join("dsengine"))
+}
+
+/// The file of the edits that were saved for what `request` loads: named after the configuration's absolute path, else
+/// after the sources file's. `None` where no file is named: there is nothing that an edit could be laid over later.
+pub(super) fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
+    let file = request.config.as_ref().or(request.sources.as_ref())?;
+    // Symlinks stay: a configuration mount flips them.
+    let path = std::path::absolute(request.working_dir.join(file)).ok()?;
+    let digest: String =
+        Sha256::digest(path.as_os_str().as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Some(state.join(format!("overlay-{stem}-{}.yaml", &digest[..DIGEST_CHARS])))
+}
+
+/// Saved edits, and the fingerprint of the files that they were laid over.
+pub(super) fn write(file: &Path, overlay: &Overlay, file_tree: &Json) -> Result<(), Error> {
+    // First what they are measured against: without its edits it does no harm.
+    let beside = prints(file);
+    let temporary = beside.with_extension("tmp");
+    let text = fingerprint(file_tree).to_string();
+    let written = fs::create_dir_all(file.parent().unwrap_or(file))
+        .and_then(|()| fs::write(&temporary, text))
+        .and_then(|()| fs::rename(&temporary, &beside));
+    written.map_err(|error| Error::new(Code::Io, format!("{} cannot be written: {error}", beside.display())))?;
+    overlay.write(file)
+}
+
+fn prints(file: &Path) -> PathBuf {
+    file.with_extension("files.json")
+}
+
+/// Loads with the edits on top that were saved in `state`; the request has them then. Returns the paths of those that
+/// gave way to the files, which were edited since.
+///
+/// # Errors
+/// When the configuration cannot be loaded, or the saved edits cannot be read.
+pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded, Vec<String>), Error> {
+    let Some(file) = state.and_then(|state| overlay_file(state, request)) else {
+        return Ok((config::load(request)?, Vec::new()));
+    };
+    // Where no folder can be, nothing was saved.
+    let is_nowhere = fs::metadata(&file).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
+    let saved = if is_nowhere { Overlay::default() } else { Overlay::read(&file)? };
+    if saved.is_empty() {
+        return Ok((config::load(request)?, Vec::new()));
+    }
+    request.overlay = saved;
+    let loaded = config::load(request);
+    // What gives way to the files may be what does not fit them any more.
+    let bare = Request { overlay: Overlay::default(), ..request.clone() };
+    let file_tree = match &loaded {
+        Ok(loaded) => loaded.file_tree.clone(),
+        Err(_) => config::load(&bare)?.file_tree,
+    };
+    let before = fs::read(prints(&file)).ok().and_then(|text| serde_json::from_slice::<Json>(&text).ok());
+    let changed = before.map(|before| changed_paths(&before, &fingerprint(&file_tree))).unwrap_or_default();
+    let dropped = request.overlay.without(&changed);
+    if dropped.is_empty() {
+        let note = |error| Error::from(error).hint(format!("the edits that were saved are in {}", file.display()));
+        return Ok((loaded.map_err(note)?, dropped));
+    }
+    let loaded = config::load(request)?;
+    // Where it cannot be written, the same is found with the next start.
+    if let Err(error) = write(&file, &request.overlay, &file_tree) {
+        tracing::warn!("{error}");
+    }
+    Ok((loaded, dropped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn the_state_folder_is_that_of_the_user() {
+        let dir = |pairs: &[(&str, &str)]| state_dir(&env(pairs));
+        assert_eq!(dir(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]), Some("/s/dsengine".into()));
+        assert_eq!(dir(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]), Some("/h/.local/state/dsengine".into()));
+        assert_eq!(dir(&[("HOME", "")]), None);
+    }
+
+    #[test]
+    fn each_configuration_has_its_own_file() {
+        let file = |config: Option<&str>, sources: Option<&str>, dir: &str| {
+            let (config, sources) = (config.map(Into::into), sources.map(Into::into));
+            overlay_file(Path::new("/s"), &Request { config, sources, working_dir: dir.into(), ..Request::default() })
+        };
+        let one = file(Some("c.yaml"), None, "/a").unwrap();
+        assert_eq!(Some(&one), file(Some("/a/c.yaml"), Some("s.yaml"), "/b").as_ref());
+        assert_ne!(Some(&one), file(Some("c.yaml"), None, "/b").as_ref());
+        assert!(one.to_string_lossy().starts_with("/s/overlay-c-"), "{}", one.display());
+        assert!(file(None, Some("s.yaml"), "/a").is_some());
+        assert_eq!(file(None, None, "/a"), None);
+    }
+}

@@ -1,0 +1,328 @@
+//! A running engine changes with its configuration: with the files, by the API and by the command line.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Dsengine, Outcome, Running, get, write};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// From a save to its effect.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A source that never ends and costs little.
+fn source(id: &str) -> String {
+    format!("  - {{ id: {id}, uri: 'scene:street?live=true&pixels=false' }}\n")
+}
+
+fn config(sources: &[&str], rest: &str) -> String {
+    let sources: String = sources.iter().map(|id| source(id)).collect();
+    format!("sources:\n{sources}monitoring: {{ prometheus: {{ port: 0 }} }}\nalerts: {{ handlers: [] }}\n{rest}")
+}
+
+/// An engine that runs `config.yaml` of its folder.
+struct Site {
+    dir: TempDir,
+    run: Running,
+    page: String,
+}
+
+impl Site {
+    fn new(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "config.yaml", config);
+        Self::of(dir, &[])
+    }
+
+    fn of(dir: TempDir, args: &[&str]) -> Self {
+        let mut run = Self::command(dir.path(), args).start();
+        let page = run.page();
+        Self { dir, run, page }
+    }
+
+    fn command(dir: &Path, args: &[&str]) -> Dsengine {
+        let state = dir.join("state").display().to_string();
+        let args = [&["run", "--config", "config.yaml", "--state", &state], args].concat();
+        Dsengine::new(args).cwd(dir)
+    }
+
+    /// Ends it and starts it again.
+    fn restart(mut self) -> Self {
+        self.run.signal("INT");
+        assert_eq!(self.run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", self.run.seen.join("\n"));
+        Self::of(self.dir, &[])
+    }
+
+    fn save(&self, config: &str) {
+        write(self.dir.path(), "config.yaml", config);
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&get(&self.page, path).1).unwrap()
+    }
+
+    /// The ids of the sources that run.
+    fn sources(&self) -> Vec<String> {
+        let status = self.json("/api/v1/status");
+        let sources = status["sources"].as_array().unwrap().iter();
+        let mut ids: Vec<String> = sources.map(|source| source["id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    }
+
+    fn judged(&self, id: &str) -> u64 {
+        let status = self.json("/api/v1/status");
+        let source = status["sources"].as_array().unwrap().iter().find(|source| source["id"] == id).cloned();
+        source.map_or(0, |source| source["judged"].as_u64().unwrap())
+    }
+
+    fn problems(&self) -> String {
+        let problems = self.json("/api/v1/status")["problems"].clone();
+        problems.as_array().unwrap().iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Waits until it is so; tells how long that took.
+    #[track_caller]
+    fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Duration {
+        let from = Instant::now();
+        while !is_so(self) {
+            let ended = self.run.end(Duration::from_millis(10));
+            assert!(ended.is_none(), "it ended before {what}:\n{}", self.run.seen.join("\n"));
+            assert!(from.elapsed() < LIMIT, "never {what}: {}\n{}", self.problems(), self.run.seen.join("\n"));
+        }
+        from.elapsed()
+    }
+
+    #[track_caller]
+    fn until_sources(&mut self, ids: &[&str]) -> Duration {
+        self.until(&format!("{ids:?}"), |site| site.sources() == ids)
+    }
+
+    fn ask(&self, args: &[&str]) -> Outcome {
+        Dsengine::new([args, &["--at", &self.page]].concat()).cwd(self.dir.path()).run()
+    }
+}
+
+#[test]
+fn an_edit_of_the_file_adds_changes_and_removes_sources_while_the_others_go_on() {
+    let mut site = Site::new(&config(&["a", "b"], ""));
+    site.until("frames of a", |site| site.judged("a") > 5);
+    site.save(&config(&["a", "b", "c"], ""));
+    site.until_sources(&["a", "b", "c"]);
+    site.until("frames of c", |site| site.judged("c") > 5);
+    let before = site.judged("a");
+    site.save(&config(&["a", "c"], ""));
+    site.until_sources(&["a", "c"]);
+    assert!(site.judged("a") >= before, "a was not started anew");
+    site.save(&config(&["a", "c"], "").replace("{ id: c,", "{ id: c, fps: 1,"));
+    site.run.wait_line(LIMIT, |line| line.contains("source c changed"));
+    assert_eq!(site.problems(), "");
+}
+
+#[test]
+fn an_edit_that_is_wrong_changes_nothing_and_its_place_is_in_the_health() {
+    let mut site = Site::new(&config(&["a"], ""));
+    site.save(&config(&["a", "b"], "alerts_: {}\n"));
+    site.until("a problem", |site| site.problems().contains("config.yaml:"));
+    let problems = site.problems();
+    assert!(problems.contains("config.yaml:6:1: unknown key `alerts_`"), "{problems}");
+    assert_eq!(site.sources(), ["a"]);
+    let (_, health) = get(&site.page, "/health");
+    assert!(health.contains("config.yaml:6:1"), "{health}");
+    site.save(&config(&["a", "b"], ""));
+    site.until_sources(&["a", "b"]);
+    site.until("no problem", |site| !site.problems().contains("config.yaml"));
+}
+
+#[test]
+fn a_script_that_the_file_names_before_it_is_there_is_taken_when_it_comes() {
+    let mut site = Site::new(&config(&["a"], ""));
+    site.save(&config(&["a"], "detection: { strategies: [{ name: rule, module: rule.lua }] }\n"));
+    site.until("a problem", |site| site.problems().contains("rule.lua"));
+    write(site.dir.path(), "rule.lua", "function detect(frame) end\n");
+    site.until("the rule", |site| site.json("/api/v1/plugins")[0]["name"] == "rule");
+    site.until("no problem", |site| !site.problems().contains("rule.lua"));
+}
+
+#[test]
+fn a_flip_of_a_configuration_mount_is_taken_within_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    for (version, sources) in [("..1", &["a"][..]), ("..2", &["a", "b"])] {
+        fs::create_dir(dir.path().join(version)).unwrap();
+        write(&dir.path().join(version), "config.yaml", &config(sources, ""));
+    }
+    symlink("..1", dir.path().join("..data")).unwrap();
+    symlink("..data/config.yaml", dir.path().join("config.yaml")).unwrap();
+    let mut site = Site::of(dir, &[]);
+    site.until("frames of a", |site| site.judged("a") > 5);
+    symlink("..2", site.dir.path().join("..tmp")).unwrap();
+    fs::rename(site.dir.path().join("..tmp"), site.dir.path().join("..data")).unwrap();
+    let took = site.until_sources(&["a", "b"]);
+    assert!(took < SOON, "{took:?}");
+}
+
+#[test]
+fn what_needs_a_restart_is_refused_to_the_command_line_and_waits_where_the_file_says_it() {
+    let mut site = Site::new(&config(&["a"], ""));
+    site.save(&config(&["a", "b"], "thread_pool_size: 3\n"));
+    site.until_sources(&["a", "b"]);
+    site.until("the key", |site| site.problems().contains("waits for a restart: thread_pool_size"));
+    write(site.dir.path(), "edit.yaml", "name: other\n");
+    // What waits already is no hindrance.
+    let out = site.ask(&["config", "apply", "edit.yaml"]).expect(0);
+    assert!(out.stdout.contains("name changed"), "{}", out.stdout);
+    write(site.dir.path(), "edit.yaml", "name: third\nmonitoring: { prometheus: { port: 9 } }\n");
+    let out = site.ask(&["config", "apply", "edit.yaml"]).expect(1);
+    assert!(out.stderr.contains("monitoring.prometheus.port takes effect after a restart only"), "{}", out.stderr);
+    assert_eq!(site.json("/api/v1/status")["name"], "other");
+    site.save(&config(&["a", "b"], ""));
+    site.until("no problem", |site| !site.problems().contains("waits"));
+}
+
+#[test]
+fn the_command_line_lists_adds_changes_switches_and_removes_sources() {
+    let mut site = Site::new(&config(&["a"], ""));
+    let uri = "scene:street?live=true&pixels=false";
+    let out = site.ask(&["sources", "add", uri, "--id", "b", "--set", "fps=5"]).expect(0);
+    assert!(out.stdout.contains("source b added\nuntil the restart"), "{}", out.stdout);
+    site.until_sources(&["a", "b"]);
+    let out = site.ask(&["sources", "add", uri, "--id", "b"]).expect(1);
+    assert!(out.stderr.contains("there is a source 'b' already"), "{}", out.stderr);
+    assert!(site.ask(&["sources", "set", "b", "fps=2"]).expect(0).stdout.contains("source b changed"));
+    assert!(site.ask(&["sources", "set", "b", "fps=2"]).expect(0).stdout.contains("nothing changes"));
+    site.ask(&["sources", "disable", "a"]).expect(0);
+    site.until_sources(&["b"]);
+    let list = site.ask(&["sources", "list"]).expect(0).stdout;
+    assert!(list.lines().any(|line| line.starts_with("a ") && line.contains("disabled")), "{list}");
+    assert!(list.lines().any(|line| line.starts_with("b ") && line.contains("overlay")), "{list}");
+    site.ask(&["sources", "enable", "a"]).expect(0);
+    site.until_sources(&["a", "b"]);
+    assert!(site.ask(&["sources", "restart", "a"]).expect(0).stdout.contains("source a restarted"));
+    site.ask(&["sources", "remove", "b"]).expect(0);
+    site.until_sources(&["a"]);
+    let out = site.ask(&["sources", "remove", "b"]).expect(1);
+    assert!(out.stderr.contains("there is no source 'b'") && out.stderr.contains("hint: sources: a"), "{}", out.stderr);
+    site.run.wait_line(LIMIT, |line| line.contains("audit") && line.contains("remove source b"));
+}
+
+#[test]
+fn an_edit_that_is_wrong_is_refused_with_its_place_and_nothing_changes() {
+    let site = Site::new(&config(&["a"], ""));
+    write(site.dir.path(), "edit.yaml", "sources: [{ id: a, fps: -3 }]\nalerts: { throttle_seconds: never }\nname: x\n");
+    let before = site.json("/api/v1/config")["hash"].clone();
+    for what in ["diff", "apply"] {
+        let out = site.ask(&["config", what, "edit.yaml"]).expect(1);
+        assert!(out.stderr.contains("fps") && out.stderr.contains("throttle_seconds"), "{what}: {}", out.stderr);
+    }
+    assert_eq!(site.json("/api/v1/config")["hash"], before);
+    write(site.dir.path(), "edit.yaml", "sources: [{ id: a, fps: 3 }]\nname: x\n");
+    let out = site.ask(&["config", "diff", "edit.yaml"]).expect(0);
+    assert!(out.stdout.contains("source a changed") && out.stdout.contains("name changed"), "{}", out.stdout);
+    assert_eq!(site.json("/api/v1/config")["hash"], before, "a diff changes nothing");
+}
+
+#[test]
+fn an_edit_lives_until_the_restart_and_a_saved_one_until_the_file_says_otherwise() {
+    let mut site = Site::new(&config(&["a"], ""));
+    let uri = "scene:street?live=true&pixels=false";
+    site.ask(&["sources", "add", uri, "--id", "kept", "--save"]).expect(0);
+    site.ask(&["sources", "set", "a", "fps=7", "--save"]).expect(0);
+    site.ask(&["sources", "add", uri, "--id", "gone"]).expect(0);
+    site.until_sources(&["a", "gone", "kept"]);
+    // An edit of a source that is not kept cannot be kept either.
+    let out = site.ask(&["sources", "set", "gone", "fps=3", "--save"]);
+    assert_eq!(out.code(), 1, "{}", out.stdout);
+
+    let mut site = site.restart();
+    site.until_sources(&["a", "kept"]);
+    assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 7.0);
+    // The file changes a's fps: the edit of it gives way, the other one stays.
+    site.save(&config(&["a"], "").replace("{ id: a,", "{ id: a, fps: 9,"));
+    site.run.wait_line(LIMIT, |line| line.contains("earlier edits are dropped") && line.contains("sources[a].fps"));
+    assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 9.0);
+    let site = site.restart();
+    assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 9.0);
+    assert_eq!(site.sources(), ["a", "kept"]);
+}
+
+#[test]
+fn a_saved_edit_gives_way_to_a_file_that_was_edited_while_nothing_ran() {
+    let mut site = Site::new(&config(&["a"], ""));
+    site.ask(&["sources", "set", "a", "fps=7", "--save"]).expect(0);
+    site.run.signal("INT");
+    assert!(site.run.end(LIMIT).is_some());
+    site.save(&config(&["a"], "").replace("{ id: a,", "{ id: a, fps: 9,"));
+    let site = Site::of(site.dir, &[]);
+    assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 9.0);
+}
+
+#[test]
+fn a_secret_is_saved_as_a_reference_only() {
+    let site = Site::new(&config(&["a"], ""));
+    let edit = "alerts: { handlers: [{ name: hook, type: webhook, enabled: false, config: { url: 'http://127.0.0.1:9/x', \
+                headers: { Authorization: geheim } } }] }\n";
+    write(site.dir.path(), "edit.yaml", edit);
+    let out = site.ask(&["config", "apply", "edit.yaml", "--save"]).expect(1);
+    assert!(out.stderr.contains("secret") && !out.stderr.contains("geheim"), "{}", out.stderr);
+    let state = site.dir.path().join("state");
+    let saved = fs::read_dir(&state).map(|entries| entries.count()).unwrap_or(0);
+    assert_eq!(saved, 0, "nothing was written");
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_made_hinders_saving_only() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "config.yaml", &config(&["a"], ""));
+    write(dir.path(), "state", "a file where the folder should be");
+    let site = Site::of(dir, &[]);
+    site.ask(&["sources", "set", "a", "fps=7"]).expect(0);
+    let out = site.ask(&["sources", "set", "a", "fps=8", "--save"]).expect(1);
+    assert!(out.stderr.contains("cannot be saved") && out.stderr.contains("--state"), "{}", out.stderr);
+    assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 7.0);
+}
+
+#[test]
+fn sighup_reads_the_configuration_again() {
+    let mut site = Site::new(&config(&["a"], ""));
+    site.save(&config(&["a", "b"], ""));
+    site.run.signal("HUP");
+    site.run.wait_line(LIMIT, |line| line.contains("SIGHUP: the configuration and 0 scripts read again"));
+    assert_eq!(site.sources(), ["a", "b"]);
+}
+
+#[test]
+fn with_every_source_taken_out_it_waits_for_others() {
+    let mut site = Site::new(&config(&["a"], ""));
+    site.save(&config(&[], ""));
+    site.until_sources(&[]);
+    site.save(&config(&["b"], ""));
+    site.until_sources(&["b"]);
+    site.save(&config(&[], "").replace("sources:\n", "sources: []\n"));
+    site.until_sources(&[]);
+    let site = site.restart();
+    assert!(site.sources().is_empty());
+}
+
+#[test]
+fn the_log_level_changes_while_it_runs() {
+    let mut site = Site::new(&config(&["a"], "logging: { level: error }\n"));
+    site.save(&config(&["a"], "logging: { level: info }\n"));
+    site.run.wait_line(LIMIT, |line| line.contains("the configuration has changed") && line.contains("logging.level"));
+}
+
+#[test]
+fn a_client_without_the_engine_or_its_token_says_what_to_do() {
+    let closed = crate::harness::ClosedPort::take();
+    let at = format!("127.0.0.1:{}", closed.port);
+    let out = Dsengine::new(["sources", "list"]).env("DSENGINE_AT", &at).run().expect(1);
+    assert!(out.stderr.contains(&format!("nothing listens at http://{at}")), "{}", out.stderr);
+    assert!(out.stderr.contains("--at 127.0.0.1:PORT"), "{}", out.stderr);
+    let out = Dsengine::new(["config", "apply", "no-such.yaml", "--at", &at]).run().expect(2);
+    assert!(out.stderr.contains("no-such.yaml: cannot be read"), "{}", out.stderr);
+    let out = Dsengine::new(["sources", "add", "test:", "--set", "fps", "--at", &at]).run().expect(2);
+    assert!(out.stderr.contains("write KEY=VALUE"), "{}", out.stderr);
+}
