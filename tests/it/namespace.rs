@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::AsFd as _;
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -13,7 +12,6 @@ use serde_json::Value;
 use crate::admin::{Answer, answer, head, request};
 use crate::harness::{Dsengine, Running, skip, write};
 
-const LIMIT: Duration = Duration::from_secs(20);
 /// Where the engine listens, and where the tests come from.
 const ENGINE: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 2);
