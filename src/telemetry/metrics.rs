@@ -372,14 +372,28 @@ impl Metrics {
         if let Some(metrics) = lock(&self.sources).remove(source) {
             metrics.unlist(&self.families);
         }
+        self.remove_strategies(&[("source", source.as_str())]);
+        self.plugins.remove("source", source.as_str());
+    }
+
+    /// Takes a strategy's series off the page, those of its own figures included.
+    pub fn remove_strategy(&self, name: &str) {
+        self.remove_strategies(&[("strategy", name)]);
+        let f = &self.families;
+        remove(&f.generation, &[("strategy", name)]);
+        remove(&f.reloads, &[("strategy", name)]);
+        self.plugins.remove("plugin", name);
+    }
+
+    fn remove_strategies(&self, wanted: &[(&str, &str)]) {
         let f = &self.families;
         for counters in [&f.calls, &f.faults, &f.limited, &f.strategy_alerts, &f.shadow] {
-            remove(counters, source);
+            remove(counters, wanted);
         }
         for gauges in [&f.degraded, &f.memory, &f.state_bytes] {
-            remove(gauges, source);
+            remove(gauges, wanted);
         }
-        remove(&f.call_seconds, source);
+        remove(&f.call_seconds, wanted);
     }
 
     /// The handle for the series of a strategy on a source.
@@ -501,11 +515,11 @@ impl Metrics {
     }
 }
 
-/// Takes every series of a source out of a family.
-fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, source: &SourceId) {
+/// Takes the series with these labels out of a family.
+pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
     for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
         let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
-        if labels.get("source") == Some(&source.as_str()) {
+        if wanted.iter().all(|(name, value)| labels.get(name) == Some(value)) {
             // Gone already where two remove it at once.
             let _ = family.remove(&labels);
         }
