@@ -183,7 +183,8 @@ impl Lane {
             self.gate.set_plan(&policy);
             self.policy = policy;
         }
-        let refused = self.set_shadows(shadows);
+        // The last one first: a rule may have changed its shadow for another.
+        let refused = self.set_shadows(shadows.into_iter().rev().collect());
         self.dispose_shadows(refused);
         if let Some([detectors, rules]) = rules {
             restore(&mut self.detectors, detectors);
