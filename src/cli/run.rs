@@ -9,7 +9,7 @@ use dsengine::config;
 use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
-use dsengine::error::Error;
+use dsengine::error::{Code, Error};
 use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
@@ -199,11 +199,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
 }
 
-fn serve(
-    engine: &Engine,
-    port: Option<admin::Port>,
-    control: &Arc<Control>,
-) -> Result<Option<admin::Admin>, Error> {
+fn serve(engine: &Engine, port: Option<admin::Port>, control: &Arc<Control>) -> Result<Option<admin::Admin>, Error> {
     let (Some(runtime), Some(port)) = (engine.runtime(), port) else { return Ok(None) };
     let (board, plan) = (Arc::new(engine.handle()), engine.handle().plan());
     let page = admin::serve_at(port, runtime, &plan.admin, board, Some(Arc::clone(control)))?;
@@ -278,7 +274,7 @@ fn report(summary: &Summary, json: bool) -> String {
             s.source, s.frames, s.judged, s.detections, s.alerts
         ));
         if let Some(broken) = &s.broken {
-            lines.push(format!("{}: broken: {broken}", s.source));
+            lines.push(format!("{}: broken [{}]: {broken}", s.source, Code::SourceBroken.as_str()));
         }
     }
     for strategy in summary.strategies.iter().filter(|s| s.faults > 0) {

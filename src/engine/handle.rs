@@ -29,7 +29,7 @@ pub(super) struct View {
     pub(super) plan: Arc<Plan>,
     /// In the plan's order.
     pub(super) sources: Vec<Arc<SourceUnit>>,
-    /// In the plan's order, then the embedder's own.
+    /// Models, then the others in the plan's order, then the embedder's own.
     pub(super) strategies: Vec<Arc<StrategyBoard>>,
 }
 
@@ -276,7 +276,10 @@ impl Board for Handle {
 
     fn metrics_text(&self) -> String {
         let problems = self.status().problems.len();
-        self.0.metrics.problems.set(problems as i64);
+        let metrics = &self.0.metrics;
+        metrics.problems.set(problems as i64);
+        metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
+        metrics.queue("changes").set(self.0.owner.len() as i64);
         self.0.metrics.render()
     }
 

@@ -141,8 +141,13 @@ fn arrows_between_the_engines_wings_point_down_only() {
 
 #[test]
 fn only_the_named_files_build_adapters() {
-    const NAMED: &[&str] =
-        &["engine/backends.rs", "engine/builder.rs", "engine/handlers.rs", "engine/check.rs", "engine/versions/guests.rs"];
+    const NAMED: &[&str] = &[
+        "engine/backends.rs",
+        "engine/builder.rs",
+        "engine/handlers.rs",
+        "engine/check.rs",
+        "engine/versions/guests.rs",
+    ];
     const ADAPTERS: &[&str] = &["gst", "deepstream", "lua", "wasm", "handlers", "backend::scene", "backend::trace"];
     let mut wrong = Vec::new();
     for (file, module, text) in sources() {
@@ -154,7 +159,11 @@ fn only_the_named_files_build_adapters() {
             let names = |adapter: &&&str| {
                 let path = format!("crate::{adapter}");
                 let grouped = code.contains("use crate::{") && code.contains(**adapter);
-                grouped || code.split(&path).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+                grouped
+                    || code
+                        .split(&path)
+                        .skip(1)
+                        .any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
             };
             if let Some(adapter) = ADAPTERS.iter().find(names) {
                 wrong.push(format!("src/{file}:{}: {adapter}", number + 1));

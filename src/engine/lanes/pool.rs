@@ -230,6 +230,11 @@ impl Pool {
         self.count
     }
 
+    /// Frames that wait for a worker.
+    pub(in crate::engine) fn waiting(&self) -> usize {
+        self.shared.state.lock().slots.values().map(|slot| slot.queue.len()).sum()
+    }
+
     /// Frames per batch, as far as a model takes them, and how long one waits to fill.
     pub(in crate::engine) fn set_batch(&self, batch: usize, timeout: Duration) {
         let mut state = self.shared.state.lock();
