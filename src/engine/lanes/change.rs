@@ -62,6 +62,14 @@ pub(in crate::engine) struct Swap {
     pub(in crate::engine) probation: Arc<Probation>,
 }
 
+/// Why a lane does not change.
+pub(in crate::engine) struct Refusal {
+    /// The rule whose new version it is.
+    pub(super) rule: Arc<str>,
+    /// What it said when it was to take over.
+    pub(super) fault: Fault,
+}
+
 /// Every rule of a lane, in order.
 #[derive(Default)]
 pub(in crate::engine) struct Arrangement {
@@ -152,8 +160,9 @@ pub(in crate::engine) fn change_lanes(changes: Vec<(Arc<Route>, LaneChange)>) ->
         match outcome(&claim, &wait, &mut patience) {
             Outcome::Changed => changed.routes.push(route),
             Outcome::Ended => changed.ended.push(route),
-            Outcome::Refused(fault) => {
-                let error = Error::new(Code::Plugin, format!("it cannot take over on {}: {fault}", route.id));
+            Outcome::Refused(Refusal { rule, fault }) => {
+                let what = format!("{rule} cannot take over on {}: {fault}", route.id);
+                let error = Error::new(Code::Plugin, what).about(format!("detection.strategies[{rule}]"));
                 first_error = first_error.or(Some(error));
             }
             Outcome::Busy => first_error = first_error.or(Some(busy(&route.id))),
@@ -170,7 +179,7 @@ pub(in crate::engine) fn busy(source: &SourceId) -> Error {
         .about(format!("sources[{source}]"))
 }
 
-fn ask(route: Arc<Route>, change: LaneChange) -> (Arc<Route>, Arc<Claim>, Receiver<Result<(), Fault>>) {
+fn ask(route: Arc<Route>, change: LaneChange) -> (Arc<Route>, Arc<Claim>, Receiver<Result<(), Refusal>>) {
     let (done, wait) = bounded(1);
     let claim = Arc::new(Claim::default());
     route.inbox.control(Control::Change { change: Box::new(change), claim: Arc::clone(&claim), done });
@@ -181,11 +190,11 @@ enum Outcome {
     Changed,
     /// The lane had ended.
     Ended,
-    Refused(Fault),
+    Refused(Refusal),
     Busy,
 }
 
-fn outcome(claim: &Claim, wait: &Receiver<Result<(), Fault>>, patience: &mut Patience) -> Outcome {
+fn outcome(claim: &Claim, wait: &Receiver<Result<(), Refusal>>, patience: &mut Patience) -> Outcome {
     let answer = match patience.recv(wait) {
         Err(RecvTimeoutError::Timeout) if claim.cancel() => return Outcome::Busy,
         // The lane has begun: what it still does is bounded by the limits of the versions it swaps.
@@ -194,7 +203,7 @@ fn outcome(claim: &Claim, wait: &Receiver<Result<(), Fault>>, patience: &mut Pat
     };
     match answer {
         Ok(Ok(())) => Outcome::Changed,
-        Ok(Err(fault)) => Outcome::Refused(fault),
+        Ok(Err(refusal)) => Outcome::Refused(refusal),
         Err(_) => Outcome::Ended,
     }
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, after, select_biased};
 
-use super::change::{Claim, LaneChange};
-use crate::guest::Fault;
+use super::change::{Claim, LaneChange, Refusal};
 use crate::track::Tracks;
 use crate::types::Frame;
 
@@ -76,7 +75,7 @@ pub(in crate::engine) enum Control {
         /// Whoever claims it first: the lane carries it out, or the asker takes it back.
         claim: Arc<Claim>,
         /// Takes the outcome.
-        done: Sender<Result<(), Fault>>,
+        done: Sender<Result<(), Refusal>>,
     },
     /// The last change stays, or is undone.
     Finish {
