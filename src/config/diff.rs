@@ -110,7 +110,10 @@ impl Diff {
         for (what, changes) in [
             ("source", [words(&self.sources.added), words(&self.sources.removed), words(&self.sources.changed)]),
             ("model", [words(&self.models.added), words(&self.models.removed), words(&self.models.changed)]),
-            ("strategy", [words(&self.strategies.added), words(&self.strategies.removed), words(&self.strategies.changed)]),
+            (
+                "strategy",
+                [words(&self.strategies.added), words(&self.strategies.removed), words(&self.strategies.changed)],
+            ),
             ("handler", [words(&self.handlers.added), words(&self.handlers.removed), words(&self.handlers.changed)]),
         ] {
             for (names, verb) in changes.into_iter().zip(["added", "removed", "changed"]) {

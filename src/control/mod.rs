@@ -22,8 +22,8 @@ use serde_json::{Value as Json, json};
 
 pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
-pub use store::{load_saved, state_dir};
 use store::overlay_file;
+pub use store::{load_saved, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};
@@ -185,6 +185,11 @@ impl Control {
             outcome.saved = true;
         }
         Ok(outcome)
+    }
+
+    /// Adds a line to the audit for what was changed elsewhere: a plugin that was reloaded, a shadow promoted.
+    pub fn record(&self, who: &Who, what: String, outcome: &Result<Outcome, Refusal>) {
+        self.trail.note(who, what, outcome);
     }
 
     /// Reads the files again, as after an edit of them or on SIGHUP. What needs a restart stays, and is named.

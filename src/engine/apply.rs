@@ -135,13 +135,7 @@ impl Owner {
     }
 
     /// Builds a source and starts it, in the place of one of its name if there is one.
-    fn start_source(
-        &mut self,
-        plan: &SourcePlan,
-        next: &Plan,
-        models: &Models,
-        undo: &mut Undo,
-    ) -> Result<(), Error> {
+    fn start_source(&mut self, plan: &SourcePlan, next: &Plan, models: &Models, undo: &mut Undo) -> Result<(), Error> {
         let built = self.parts.build_source(plan, next, models, &mut self.versions, &self.boards)?;
         if let Some(old) = self.units.remove(&plan.id) {
             old.stop(&self.parts);
@@ -192,7 +186,9 @@ impl Owner {
             let places = if is_detector(strategy) { &mut arrangement.detectors } else { &mut arrangement.rules };
             places.push(match was(&strategy.name).filter(|old| stays(old, strategy)) {
                 Some(_) => Place::Keep { name: strategy.name.as_str().into(), filters: strategy.filters },
-                None => Place::New(Box::new(self.parts.build_rule(strategy, route, &mut self.versions, &self.boards)?)),
+                None => {
+                    Place::New(Box::new(self.parts.build_rule(strategy, route, &mut self.versions, &self.boards)?))
+                }
             });
         }
         let own = self.parts.own.iter().map(|own| Place::Keep { name: Arc::clone(&own.board.name), filters: false });
@@ -200,7 +196,8 @@ impl Owner {
         change.rules = Some(arrangement);
         // A shadow that goes, or whose rule is a new one, goes with it; one that comes is put beside its rule.
         let gone = judging(&former, &route.id).filter(|old| {
-            old.shadow_of.is_some() && !judging(next, &route.id).any(|new| new.name == old.name && new.shadow_of == old.shadow_of)
+            old.shadow_of.is_some()
+                && !judging(next, &route.id).any(|new| new.name == old.name && new.shadow_of == old.shadow_of)
         });
         change.shadows.extend(gone.filter_map(|old| Some((old.shadow_of.as_deref()?.into(), None))));
         for strategy in judging(next, &route.id) {

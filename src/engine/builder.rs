@@ -169,7 +169,8 @@ impl Builder {
         let delivery = Delivery::start(runtime.handle(), journal, &handlers, &plan.alerts, &metrics, &clock, accepted)?;
         let (pool, in_flight_max) = Parts::pool(&plan, &clock);
         pool.set_batch(plan.batch_size, plan.batch_timeout);
-        let own = strategies.into_iter().map(|(name, make)| OwnStrategy { board: StrategyBoard::new(&name, "own"), make });
+        let own =
+            strategies.into_iter().map(|(name, make)| OwnStrategy { board: StrategyBoard::new(&name, "own"), make });
         Ok(Parts {
             guests,
             delivery,

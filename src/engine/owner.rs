@@ -75,11 +75,7 @@ impl Owner {
         let strategies = self.plan.strategies.iter().map(|strategy| self.boards.of(&strategy.name));
         let own = self.parts.own.iter().map(|own| Arc::clone(&own.board));
         self.parts.unended.set_present(self.plan.sources.len());
-        self.shared.show(View {
-            plan: Arc::clone(&self.plan),
-            sources,
-            strategies: strategies.chain(own).collect(),
-        });
+        self.shared.show(View { plan: Arc::clone(&self.plan), sources, strategies: strategies.chain(own).collect() });
     }
 }
 

@@ -149,9 +149,10 @@ pub(in crate::engine) fn change_lanes(changes: Vec<(Arc<Route>, LaneChange)>) ->
             }
             Outcome::Busy => {
                 let seconds = LANE_WAIT.as_secs();
-                let error = Error::new(Code::Plugin, format!("a frame of {} has been judged for {seconds} s", route.id))
-                    .hint("nothing was changed; a strategy there takes too long: see its limits")
-                    .about(format!("sources[{}]", route.id));
+                let error =
+                    Error::new(Code::Plugin, format!("a frame of {} has been judged for {seconds} s", route.id))
+                        .hint("nothing was changed; a strategy there takes too long: see its limits")
+                        .about(format!("sources[{}]", route.id));
                 first_error = first_error.or(Some(error));
             }
         }

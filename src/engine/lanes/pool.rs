@@ -544,7 +544,14 @@ mod tests {
                 std::thread::yield_now();
             }
             // Without a word to the one that waits.
-            pool.shared.state.lock().slots.values_mut().take(1).zip([jobs]).for_each(|(slot, jobs)| slot.queue.extend(jobs));
+            pool.shared
+                .state
+                .lock()
+                .slots
+                .values_mut()
+                .take(1)
+                .zip([jobs])
+                .for_each(|(slot, jobs)| slot.queue.extend(jobs));
             assert_eq!((batch(&pool), first.join().unwrap()), (2, 1));
         });
     }

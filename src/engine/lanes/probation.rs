@@ -4,8 +4,8 @@
 //! to the version it kept at its next frame. The new version has passed when every lane has seen enough frames, or the
 //! time is over.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 

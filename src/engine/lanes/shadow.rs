@@ -23,7 +23,11 @@ pub(in crate::engine) struct Shadow {
 }
 
 impl Shadow {
-    pub(in crate::engine) fn new(strategy: Box<dyn Strategy>, board: Arc<StrategyBoard>, metrics: StrategyMetrics) -> Self {
+    pub(in crate::engine) fn new(
+        strategy: Box<dyn Strategy>,
+        board: Arc<StrategyBoard>,
+        metrics: StrategyMetrics,
+    ) -> Self {
         Self { strategy, notes: Notes::new(board), metrics, calls: 0, last_ns: 0, silent: 0 }
     }
 

@@ -13,8 +13,8 @@ mod running;
 mod swap;
 
 pub use check::check_modules;
-pub use guests::{Guests, Version};
 pub(in crate::engine) use guests::{Contents, read_module};
+pub use guests::{Guests, Version};
 pub(in crate::engine) use handler::Replaceable;
 pub(in crate::engine) use rejected::Rejected;
 pub(in crate::engine) use reload::Versions;

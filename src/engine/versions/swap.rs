@@ -117,15 +117,15 @@ impl Versions {
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
             let former = std::mem::replace(&mut strategy.running, new);
             let kept = probation.is_none().then(|| former.clone());
-            strategy.trial =
-                probation.clone().map(|probation| Rollback { probation, former });
+            strategy.trial = probation.clone().map(|probation| Rollback { probation, former });
             strategy.board.reloaded(generation);
             strategy.board.set_kind(language(&path));
             self.rejected.clear(&path);
             self.metrics.versions(&name).generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
             for (source, instance) in instances {
                 let Some(route) = strategy.lanes.get(&source) else { continue };
-                let (_, change) = changes.entry(source.clone()).or_insert_with(|| (Arc::clone(route), LaneChange::default()));
+                let (_, change) =
+                    changes.entry(source.clone()).or_insert_with(|| (Arc::clone(route), LaneChange::default()));
                 match (&probation, &shadow_of) {
                     (Some(probation), _) => {
                         let probation = Arc::clone(probation);

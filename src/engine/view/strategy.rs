@@ -1,7 +1,7 @@
 //! What a strategy shows of itself, over all its lanes; and its faults in the log.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -169,8 +169,8 @@ impl Drop for Notes {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::SystemClock;
     use super::*;
+    use crate::engine::SystemClock;
     use crate::strategy::{Health, Verdict, View};
     use crate::telemetry::Metrics;
 
