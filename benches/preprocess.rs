@@ -11,9 +11,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 
-use dsengine::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range};
+use dsengine::types::{Colorimetry, Matrix, Picture, PixelFormat, Range};
 use dsengine::vision::letterbox::Fit;
 use dsengine::vision::preprocess::{ChannelOrder, Kernel, Preprocessor, Recipe};
 
@@ -36,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let recipe = Recipe::normalised(Fit::Centre, ChannelOrder::Rgb, [0.0; 3], [1.0; 3], 114.0);
     for (name, (_, picture)) in &pictures {
+        let picture = &picture.planes()?;
         let mut preprocessor = Preprocessor::new(recipe, (SIDE, SIDE));
         let (mut out, mut painted) = (vec![0.0; preprocessor.floats()], None);
         preprocessor.write(picture, &mut out, &mut painted);
@@ -60,14 +60,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-struct Planes(Vec<Vec<u8>>);
-
-impl Pixels for Planes {
-    fn plane(&self, index: usize) -> &[u8] {
-        &self.0[index]
-    }
-}
-
 /// Slopes and some noise, in OpenCV's colours (BT.601 limited): its bytes in a row, and as a picture.
 fn picture(format: PixelFormat) -> (Vec<u8>, Picture) {
     let mut random = fastrand::Rng::with_seed(5);
@@ -77,13 +69,13 @@ fn picture(format: PixelFormat) -> (Vec<u8>, Picture) {
             .collect()
     };
     let planes = match format {
-        PixelFormat::I420 => vec![
+        PixelFormat::I420 => [
             plane(WIDTH, HEIGHT, 40, 150),
             plane(WIDTH / 2, HEIGHT / 2, 110, 30),
             plane(WIDTH / 2, HEIGHT / 2, 100, 40),
         ],
-        PixelFormat::Nv12 => vec![plane(WIDTH, HEIGHT, 40, 150), plane(WIDTH, HEIGHT / 2, 110, 30)],
-        PixelFormat::Rgb => vec![plane(WIDTH * 3, HEIGHT, 20, 200)],
+        PixelFormat::Nv12 => [plane(WIDTH, HEIGHT, 40, 150), plane(WIDTH, HEIGHT / 2, 110, 30), vec![]],
+        PixelFormat::Rgb => [plane(WIDTH * 3, HEIGHT, 20, 200), vec![], vec![]],
     };
     let strides = match format {
         PixelFormat::I420 => [WIDTH, WIDTH / 2, WIDTH / 2],
@@ -93,7 +85,7 @@ fn picture(format: PixelFormat) -> (Vec<u8>, Picture) {
     let bytes = planes.concat();
     let colorimetry = Colorimetry { matrix: Matrix::Bt601, range: Range::Limited };
     #[allow(clippy::expect_used, reason = "planes and strides are laid out three lines above")]
-    let picture = Picture::new(format, WIDTH as u32, HEIGHT as u32, colorimetry, strides, Arc::new(Planes(planes)))
+    let picture = Picture::from_planes(format, WIDTH as u32, HEIGHT as u32, colorimetry, strides, planes)
         .expect("planes fit their strides");
     (bytes, picture)
 }

@@ -17,6 +17,25 @@
 //! 1  config  vision  telemetry
 //! 0  types  error  own
 //! ```
+//! # An engine in a program
+//! ```no_run
+//! use dsengine::config::{self, Request};
+//! use dsengine::engine::{Board as _, Engine};
+//! use std::time::Duration;
+//!
+//! let request = Request { config: Some("camera.yaml".into()), ..Request::default() };
+//! let plan = config::load(&request)?.plan;
+//! let engine = Engine::builder(plan.clone()).start()?;
+//! // Another plan, while it runs: all of it, or nothing.
+//! let applied = engine.apply(config::Plan { name: "yard".into(), ..plan })?;
+//! assert_eq!(applied.changes, ["name changed"]);
+//! println!("{} sources", engine.handle().status().sources.len());
+//! println!("{:?}", engine.drain(Duration::from_secs(5)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! More: `examples/embed.rs`, `examples/custom_strategy.rs`. What an embedder needs is [`config`], [`engine`], [`control`],
+//! [`types`] and the three seams; modules that are not listed serve the command line and may change at any time.
+//!
 //! The library installs no signal handler and no log subscriber and prints nothing. It has no globals but the one
 //! ONNX Runtime environment that a process may open (`infer::Runtime`): two engines run in one process
 //! (`examples/embed.rs`).
@@ -26,14 +45,18 @@ pub mod alert;
 pub mod backend;
 pub mod config;
 pub mod control;
+#[doc(hidden)]
 pub mod deepstream;
 pub mod engine;
 pub mod error;
+#[doc(hidden)]
 pub mod gst;
 pub mod guest;
 pub mod handlers;
 pub mod infer;
+#[doc(hidden)]
 pub mod lua;
+#[doc(hidden)]
 pub mod own;
 pub mod scene;
 pub mod strategy;
@@ -41,5 +64,7 @@ pub mod telemetry;
 pub mod track;
 pub mod types;
 pub mod vision;
+#[doc(hidden)]
 pub mod wasm;
+#[doc(hidden)]
 pub mod watch;

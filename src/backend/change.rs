@@ -1,51 +1,33 @@
 //! A new plan on its way to a running source's thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::config::SourcePlan;
-use crate::error::{Code, Error};
-use crate::types::SourceId;
 
 /// Holds the newest plan until the source's thread takes it up between two frames.
 #[derive(Debug, Default)]
-pub(crate) struct Change {
+pub struct Change {
     waiting: AtomicBool,
     plan: Mutex<Option<SourcePlan>>,
 }
 
 impl Change {
     /// Replaces a plan that was not taken up yet.
-    pub(crate) fn put(&self, plan: &SourcePlan) {
+    pub fn put(&self, plan: &SourcePlan) {
         *self.plan.lock() = Some(plan.clone());
         self.waiting.store(true, Ordering::Release);
     }
 
     /// The plan to take up, once. Without one this is a single load.
-    pub(crate) fn take(&self) -> Option<SourcePlan> {
+    pub fn take(&self) -> Option<SourcePlan> {
         if !self.waiting.load(Ordering::Acquire) {
             return None;
         }
         self.waiting.store(false, Ordering::Release);
         self.plan.lock().take()
     }
-}
-
-/// Longest wait for the threads of a backend that is dropped while sources run.
-pub(crate) const DROP_MAX: Duration = Duration::from_secs(2);
-
-/// What a backend answers when a source of that name plays already.
-pub(crate) fn running(source: &SourceId) -> Error {
-    Error::new(Code::Source, format!("source {source} is already running"))
-        .hint("remove it first, or give the new one another id")
-}
-
-/// What a backend answers when it has no source of that name.
-pub(crate) fn unknown(source: &SourceId) -> Error {
-    Error::new(Code::Source, format!("source {source} is not running"))
-        .hint("add it first; `dsengine sources list` shows what runs")
 }
 
 #[cfg(test)]

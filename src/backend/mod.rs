@@ -3,15 +3,65 @@
 //! A backend owns its sources' threads and pipelines and hands every frame and every change of state to a
 //! [`Sink`], from whatever thread it likes: one thread per camera (`gst`), or one thread for many sources whose
 //! frames arrive already detected and tracked and without pixels (a detections-only scene, a trace, DeepStream).
-//! The sink never runs user code; it only queues. Look next at `engine::inlet`, the one real sink.
+//! The sink never runs user code; it only queues. `engine`'s inlet is the one real sink.
+//!
+//! A backend of one's own is written over [`Sources`], which owns the threads and ends them in time, and [`Outlet`],
+//! which keeps the order of what is sent; [`supervise`] adds retries and a watchdog. [`check_backend`] checks it.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use dsengine::backend::{Backend, Flow, Sink, SourceContext, SourceState, Sources};
+//! use dsengine::config::SourcePlan;
+//! use dsengine::error::Error;
+//! use dsengine::types::{Frame, SourceId};
+//!
+//! /// Thirty frames without anything in them.
+//! #[derive(Default)]
+//! struct Thirty(Sources);
+//!
+//! impl Backend for Thirty {
+//!     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
+//!         self.0.start(plan, sink, "thirty", |SourceContext { outlet, stop, .. }| {
+//!             outlet.enter(SourceState::Running);
+//!             for seq in 0..30 {
+//!                 let frame = Frame { detected: true, ..Frame::empty(outlet.id().clone(), seq) };
+//!                 if stop.requested() || outlet.frame(frame) == Flow::Stop {
+//!                     return outlet.stop();
+//!                 }
+//!             }
+//!             outlet.end();
+//!         })
+//!     }
+//!
+//!     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
+//!         self.0.change(plan)
+//!     }
+//!
+//!     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
+//!         self.0.remove(source, deadline);
+//!     }
+//!
+//!     fn stop(&mut self, deadline: Duration) {
+//!         self.0.stop(None, deadline);
+//!     }
+//! }
+//! ```
 
-pub(crate) mod change;
+mod change;
+mod check;
 mod outlet;
 pub(crate) mod pace;
 pub mod scene;
+mod sources;
+pub mod supervise;
 pub mod trace;
 
+pub use change::Change;
+pub use check::{Samples, check_backend};
 pub use outlet::Outlet;
+pub use sources::{SourceContext, Sources};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,7 +17,12 @@ use crate::types::{Frame, SourceId};
 pub struct Outlet {
     id: SourceId,
     sink: Arc<dyn Sink>,
+    /// No further frame is handed on.
+    barred: AtomicBool,
+    /// The last word was said.
     closed: AtomicBool,
+    /// Held while a frame is handed on. Not held by anybody who takes another lock of this outlet.
+    handing: Mutex<()>,
     /// Held while an event is sent, which never waits; never while a frame is.
     state: Mutex<Option<SourceState>>,
 }
@@ -25,7 +30,8 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet for the source called `id`, which has said nothing yet.
     pub fn new(id: SourceId, sink: Arc<dyn Sink>) -> Self {
-        Self { id, sink, closed: AtomicBool::new(false), state: Mutex::new(None) }
+        let (barred, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { id, sink, barred, closed, handing: Mutex::new(()), state: Mutex::new(None) }
     }
 
     /// The source's name.
@@ -43,9 +49,25 @@ impl Outlet {
         *self.state.lock()
     }
 
-    /// Hands on a frame; waits where the sink does. `Stop` once the last word was said.
+    /// Hands on a frame; waits where the sink does. `Stop` once the source is being taken away or has ended.
     pub fn frame(&self, frame: Frame) -> Flow {
-        if self.closed() { Flow::Stop } else { self.sink.frame(frame) }
+        let _handing = self.handing.lock();
+        let over = self.barred.load(Ordering::Acquire) || self.closed();
+        if over { Flow::Stop } else { self.sink.frame(frame) }
+    }
+
+    /// Lets no further frame through; one that is being handed on goes its way.
+    pub fn bar(&self) {
+        self.barred.store(true, Ordering::Release);
+    }
+
+    /// Says that the source was taken away, after the frame that is being handed on if the sink takes that within
+    /// `limit`. Whether it did.
+    pub fn close(&self, limit: Duration) -> bool {
+        self.bar();
+        let handed = self.handing.try_lock_for(limit).is_some();
+        self.stop();
+        handed
     }
 
     /// Enters a state.
@@ -71,17 +93,17 @@ impl Outlet {
 
     /// A finite source delivered its last frame.
     pub fn end(&self) {
-        self.close(SourceState::Stopped, Some(SourceEvent::Ended));
+        self.last(SourceState::Stopped, Some(SourceEvent::Ended));
     }
 
     /// A finite source cannot deliver (any more).
     pub fn break_off(&self, reason: String) {
-        self.close(SourceState::Failed, Some(SourceEvent::Broken(reason)));
+        self.last(SourceState::Failed, Some(SourceEvent::Broken(reason)));
     }
 
     /// The source was taken away.
     pub fn stop(&self) {
-        self.close(SourceState::Stopped, None);
+        self.last(SourceState::Stopped, None);
     }
 
     fn event(&self, event: SourceEvent) {
@@ -91,7 +113,7 @@ impl Outlet {
         }
     }
 
-    fn close(&self, state: SourceState, last: Option<SourceEvent>) {
+    fn last(&self, state: SourceState, event: Option<SourceEvent>) {
         let mut entered = self.state.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
@@ -99,8 +121,8 @@ impl Outlet {
         if entered.replace(state) != Some(state) {
             self.sink.event(&self.id, SourceEvent::State(state));
         }
-        if let Some(last) = last {
-            self.sink.event(&self.id, last);
+        if let Some(event) = event {
+            self.sink.event(&self.id, event);
         }
     }
 }
@@ -149,6 +171,31 @@ mod tests {
         outlet.dropped("late", 0);
         outlet.dropped("late", 2);
         assert_eq!(*said.0.lock(), ["connecting", "fault 1: gone", "backoff", "dropped 2 late"]);
+    }
+
+    #[test]
+    fn closing_waits_for_the_frame_that_is_being_handed_on_but_not_longer_than_it_may() {
+        struct Gate(crossbeam_channel::Receiver<()>, crossbeam_channel::Sender<()>);
+        impl Sink for Gate {
+            fn frame(&self, _: Frame) -> Flow {
+                self.1.send(()).unwrap();
+                let _ = self.0.recv();
+                Flow::Continue
+            }
+            fn event(&self, _: &SourceId, _: SourceEvent) {}
+        }
+        let ((release, held), (inside, entered)) = (crossbeam_channel::bounded(1), crossbeam_channel::bounded(1));
+        let outlet = Arc::new(Outlet::new("cam".into(), Arc::new(Gate(held, inside))));
+        let theirs = Arc::clone(&outlet);
+        let thread = crate::own::Thread::start("hands", move |_| {
+            assert_eq!(theirs.frame(Frame::empty("cam", 0)), Flow::Continue);
+            assert_eq!(theirs.frame(Frame::empty("cam", 1)), Flow::Stop);
+        });
+        entered.recv().unwrap();
+        assert!(!outlet.close(Duration::from_millis(20)), "the sink still has it");
+        release.send(()).unwrap();
+        assert!(outlet.close(Duration::from_secs(60)));
+        assert!(thread.unwrap().join(Duration::from_secs(60)));
     }
 
     #[test]

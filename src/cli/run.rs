@@ -9,7 +9,7 @@ use dsengine::config;
 use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
-use dsengine::error::Error;
+use dsengine::error::{Code, Error};
 use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
@@ -274,7 +274,7 @@ fn report(summary: &Summary, json: bool) -> String {
             s.source, s.frames, s.judged, s.detections, s.alerts
         ));
         if let Some(broken) = &s.broken {
-            lines.push(format!("{}: broken: {broken}", s.source));
+            lines.push(format!("{}: broken [{}]: {broken}", s.source, Code::SourceBroken.as_str()));
         }
     }
     for strategy in summary.strategies.iter().filter(|s| s.faults > 0) {

@@ -230,11 +230,12 @@ mod tests {
     use super::super::{Request, load};
     use super::*;
 
+    /// The plan of a configuration that stands in the same folder each time.
     fn plan(text: &str) -> Plan {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.yaml");
-        std::fs::write(&file, text).unwrap();
-        let request = Request { config: Some(file), working_dir: folder.path().to_owned(), ..Request::default() };
+        std::fs::write(&file, text.replace("module: ", "module: /nowhere/")).unwrap();
+        let request = Request { config: Some(file), working_dir: "/nowhere".into(), ..Request::default() };
         load(&request).unwrap().plan
     }
 

@@ -222,7 +222,10 @@ impl Owner {
         let mut more = Vec::new();
         for (name, new) in &models {
             let old = self.models.get(name).filter(|old| !old.same_sessions(new));
-            more.extend(old.map(|old| format!("model {name} swapped: {}", models::compare(old, new))));
+            let Some(old) = old else { continue };
+            let board = self.boards.of(name);
+            board.reloaded(board.status().generation + 1);
+            more.push(format!("model {name} swapped: {}", models::compare(old, new)));
         }
         self.models = models;
         let former = std::mem::replace(&mut self.plan, Arc::new(next));

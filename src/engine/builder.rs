@@ -143,7 +143,7 @@ impl Builder {
             boards: Boards::default(),
         };
         let started = owner.apply(plan);
-        let owner = OwnerThread::start(owner, asked, commands);
+        let owner = OwnerThread::start(owner, commands);
         let mut engine = Engine { handle: Handle(shared), parts, owner: None, runtime: Some(runtime), stopped: false };
         started?;
         engine.parts.delivery.settle_absent();

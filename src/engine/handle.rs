@@ -29,7 +29,7 @@ pub(super) struct View {
     pub(super) plan: Arc<Plan>,
     /// In the plan's order.
     pub(super) sources: Vec<Arc<SourceUnit>>,
-    /// In the plan's order, then the embedder's own.
+    /// Models, then the others in the plan's order, then the embedder's own.
     pub(super) strategies: Vec<Arc<StrategyBoard>>,
 }
 
@@ -197,7 +197,12 @@ impl Handle {
                 plugin.last_error = plugin.last_error.take().or_else(|| handler.last_error.clone());
             }
         }
-        plugins.unwrap_or_default()
+        let mut plugins = plugins.unwrap_or_default();
+        let plan = self.plan();
+        let strategy = |name: &str| plan.strategies.iter().position(|strategy| strategy.name == name);
+        let handler = |name: &str| plan.handlers.iter().position(|handler| *handler.name == *name);
+        plugins.sort_by_key(|p| (p.kind == "handler", strategy(&p.name).or_else(|| handler(&p.name))));
+        plugins
     }
 
     /// Puts new contents of a script or component in place, for every strategy and handler that runs it and on every
@@ -271,7 +276,10 @@ impl Board for Handle {
 
     fn metrics_text(&self) -> String {
         let problems = self.status().problems.len();
-        self.0.metrics.problems.set(problems as i64);
+        let metrics = &self.0.metrics;
+        metrics.problems.set(problems as i64);
+        metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
+        metrics.queue("changes").set(self.0.owner.len() as i64);
         self.0.metrics.render()
     }
 

@@ -9,12 +9,13 @@
 //! | `lanes` | a frame's way: `route`, `pool` (inference), `inbox`, `lane` (tracker, each `rule`, policy) |
 //! | `view` | what is shown of it |
 //!
-//! Adapters are named in `backends`, `builder`, `handlers` and `versions::guests` alone. An engine has no globals and
+//! Adapters are named in `backends`, `builder`, `check`, `handlers` and `versions::guests` alone. An engine has no globals and
 //! reads no clock but the one it is given: two run in one process.
 
 mod apply;
 mod backends;
 mod builder;
+mod check;
 mod clock;
 mod handle;
 mod handlers;
@@ -33,11 +34,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::Builder;
+pub use check::check_modules;
 pub use clock::SystemClock;
 pub use handle::Handle;
 pub use lanes::{Judged, Observer};
 pub use summary::{SourceSummary, Summary};
-pub use versions::{Guests, Version, check_modules};
+pub use versions::{Guests, Version};
 pub use view::outside::{Applied, Board, Reloaded};
 pub use view::{live, status};
 

@@ -5,20 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::handle::{Shared, View};
-use super::lanes::spawn;
 use super::models::Models;
 use super::parts::Parts;
 use super::source::SourceUnit;
 use super::versions::Versions;
 use super::view::strategy::StrategyBoard;
 use crate::config::{Plan, StrategyKind};
-use crate::error::Error;
+use crate::error::{Code, Error};
+use crate::own::{Stop, Thread};
 use crate::types::SourceId;
 
 /// Most who wait for the owner; the next one waits for a place among them.
@@ -46,11 +45,14 @@ pub(super) struct Boards(BTreeMap<String, Arc<StrategyBoard>>);
 impl Boards {
     /// Brings the boards in line with a plan: those of strategies that are gone go, those that stay go on.
     pub(super) fn for_plan(&self, plan: &Plan) -> Self {
+        let is_guest = |kind: &str| matches!(kind, "lua" | "wasm");
         let board = |name: &str, kind: &'static str| match self.0.get(name) {
-            Some(board) if (board.kind() == "motion") == (kind == "motion") => Arc::clone(board),
+            Some(board) if board.kind() == kind || is_guest(board.kind()) && is_guest(kind) => Arc::clone(board),
             _ => StrategyBoard::new(name, kind),
         };
-        Self(plan.strategies.iter().map(|s| (s.name.clone(), board(&s.name, kind(&s.kind)))).collect())
+        let models = plan.models.iter().map(|model| (model.name.clone(), board(&model.name, "model")));
+        let strategies = plan.strategies.iter().map(|s| (s.name.clone(), board(&s.name, kind(&s.kind))));
+        Self(models.chain(strategies).collect())
     }
 
     /// The board of a strategy; one that nobody sees where the plan has none.
@@ -72,20 +74,20 @@ impl Owner {
     /// Shows what runs.
     pub(super) fn publish(&self) {
         let sources = self.plan.sources.iter().filter_map(|source| self.units.get(&source.id).cloned()).collect();
+        let models = self.plan.models.iter().map(|model| self.boards.of(&model.name));
         let strategies = self.plan.strategies.iter().map(|strategy| self.boards.of(&strategy.name));
         let own = self.parts.own.iter().map(|own| Arc::clone(&own.board));
         self.parts.unended.set_present(self.plan.sources.len());
-        self.shared.show(View { plan: Arc::clone(&self.plan), sources, strategies: strategies.chain(own).collect() });
+        self.shared.show(View {
+            plan: Arc::clone(&self.plan),
+            sources,
+            strategies: models.chain(strategies).chain(own).collect(),
+        });
     }
 }
 
 /// The owner's thread.
-pub(super) struct OwnerThread {
-    stopping: Arc<AtomicBool>,
-    asked: Sender<Command>,
-    ended: Receiver<()>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct OwnerThread(Thread);
 
 /// The queue to an owner that does not run yet.
 pub(super) fn queue() -> (Sender<Command>, Receiver<Command>) {
@@ -97,32 +99,24 @@ impl OwnerThread {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn start(mut owner: Owner, asked: Sender<Command>, commands: Receiver<Command>) -> Result<Self, Error> {
-        let stopping = Arc::new(AtomicBool::new(false));
-        let (over, ended) = bounded::<()>(0);
-        let stop = Arc::clone(&stopping);
-        let run = move || {
-            for command in &commands {
-                if stop.load(Ordering::Acquire) {
-                    break;
+    pub(super) fn start(mut owner: Owner, commands: Receiver<Command>) -> Result<Self, Error> {
+        let run = move |stop: Stop| {
+            while !stop.requested() {
+                select! {
+                    recv(stop.signal()) -> _ => return,
+                    recv(commands) -> command => match command {
+                        Ok(command) if !stop.requested() => command(&mut owner),
+                        _ => return,
+                    },
                 }
-                command(&mut owner);
             }
-            drop(over);
         };
-        Ok(Self { stopping, asked, ended, thread: Some(spawn("owner".into(), run)?) })
+        let thread = Thread::start("owner", run);
+        thread.map(Self).map_err(|e| Error::new(Code::Io, format!("cannot start thread owner: {e}")))
     }
 
     /// Ends it after what it does now; returns whether it has ended within `limit`. One that has not is left behind.
-    pub(super) fn stop(&mut self, limit: std::time::Duration) -> bool {
-        self.stopping.store(true, Ordering::Release);
-        // Wakes it where it waits; where it does not, it looks by itself.
-        let _ = self.asked.try_send(Box::new(|_| ()));
-        let ended = self.ended.recv_timeout(limit) == Err(crossbeam_channel::RecvTimeoutError::Disconnected);
-        if let Some(thread) = self.thread.take().filter(|_| ended) {
-            // A panic has been logged by the panic hook.
-            let _ = thread.join();
-        }
-        ended
+    pub(super) fn stop(&mut self, limit: Duration) -> bool {
+        self.0.join(limit)
     }
 }

@@ -1,29 +1,21 @@
 //! The backend itself: which sources run, and how they are started and taken away.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::source::Source;
-use super::stop::Stop;
-use crate::backend::change::{self, Change};
-use crate::backend::{Backend, Sink, SourceEvent, SourceState};
+use super::playback::Playback;
+use crate::backend::{Backend, Sink, Sources, supervise};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
 use crate::types::{Clock, SourceId};
 
-/// How long taking one source away may hold the caller up.
-const REMOVE_MS_MAX: u64 = 3_000;
-
 /// The portable backend: files, network streams and the test picture through GStreamer.
 pub struct GstBackend {
     clock: Arc<dyn Clock>,
-    sources: BTreeMap<SourceId, Supervised>,
+    sources: Sources,
 }
 
 impl GstBackend {
@@ -36,48 +28,29 @@ impl GstBackend {
             Error::new(Code::Pipeline, format!("GStreamer does not start: {error}"))
                 .hint("`dsengine doctor` shows what is installed")
         })?;
-        Ok(Self { clock, sources: BTreeMap::new() })
+        Ok(Self { clock, sources: Sources::default() })
     }
 }
 
 impl Backend for GstBackend {
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         check(plan)?;
-        if self.sources.get(&plan.id).is_some_and(|running| !running.stop.finished()) {
-            return Err(Error::new(Code::Source, format!("source {} is already running", plan.id))
-                .hint("remove it first, or give the new one another id"));
-        }
-        let source = Supervised::start(plan.clone(), sink, Arc::clone(&self.clock))?;
-        self.sources.insert(plan.id.clone(), source);
-        Ok(())
+        let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
+        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| {
+            supervise::run(Playback, ours, clock, context);
+        })
     }
 
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
-        let source = self.sources.get(&plan.id).ok_or_else(|| change::unknown(&plan.id))?;
-        source.change.put(plan);
-        Ok(())
+        self.sources.change(plan)
     }
 
     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
-        if let Some(mut source) = self.sources.remove(source) {
-            source.end(deadline);
-        }
+        self.sources.remove(source, deadline);
     }
 
     fn stop(&mut self, deadline: Duration) {
-        let sources = std::mem::take(&mut self.sources);
-        sources.values().for_each(|source| source.stop.request());
-        let start = self.clock.monotonic_ns();
-        for mut source in sources.into_values() {
-            let spent = Duration::from_nanos(self.clock.monotonic_ns().saturating_sub(start));
-            source.end(deadline.saturating_sub(spent));
-        }
-    }
-}
-
-impl Drop for GstBackend {
-    fn drop(&mut self) {
-        self.stop(Duration::from_millis(REMOVE_MS_MAX));
+        self.sources.stop(None, deadline);
     }
 }
 
@@ -120,62 +93,4 @@ fn patterns() -> Vec<String> {
     let Ok(source) = gst::ElementFactory::make("videotestsrc").build() else { return Vec::new() };
     let class = source.find_property("pattern").and_then(|p| gst::glib::EnumClass::with_type(p.value_type()));
     class.map(|class| class.values().iter().map(|v| v.nick().to_owned()).collect()).unwrap_or_default()
-}
-
-/// A source's thread, stopped when this is dropped.
-struct Supervised {
-    id: SourceId,
-    stop: Arc<Stop>,
-    change: Arc<Change>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Supervised {
-    fn start(plan: SourcePlan, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let (id, stop) = (plan.id.clone(), Arc::new(Stop::default()));
-        let done = Done(Arc::clone(&stop));
-        let change = Arc::new(Change::default());
-        let source = Source::new(plan, Arc::clone(&sink), clock, Arc::clone(&stop), Arc::clone(&change));
-        let lost = id.clone();
-        let thread = thread::Builder::new()
-            .name(format!("src-{id}"))
-            .spawn(move || {
-                let _done = done;
-                // A source never goes without a word, not even by a fault of ours: others wait for its end.
-                if catch_unwind(AssertUnwindSafe(|| source.run())).is_err() {
-                    sink.event(&lost, SourceEvent::State(SourceState::Failed));
-                    sink.event(&lost, SourceEvent::Broken("an internal error; please report it".into()));
-                }
-            })
-            .map_err(|error| Error::new(Code::Source, format!("source {id}: no thread for it: {error}")))?;
-        Ok(Self { id, stop, change, thread: Some(thread) })
-    }
-
-    /// Stops the thread within `limit`, or leaves it behind.
-    fn end(&mut self, limit: Duration) {
-        let Some(thread) = self.thread.take() else { return };
-        self.stop.request();
-        if self.stop.wait(limit) {
-            if thread.join().is_err() {
-                tracing::error!(source = %self.id, "the source's thread panicked");
-            }
-        } else {
-            tracing::error!(source = %self.id, ?limit, "the source does not stop; its thread is left behind");
-        }
-    }
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        self.end(Duration::from_millis(REMOVE_MS_MAX));
-    }
-}
-
-/// Says that the thread has gone, however it went.
-struct Done(Arc<Stop>);
-
-impl Drop for Done {
-    fn drop(&mut self) {
-        self.0.finish();
-    }
 }

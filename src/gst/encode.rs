@@ -11,7 +11,7 @@ use gstreamer_video as gst_video;
 use super::close::close;
 use crate::error::{Code, Error};
 use crate::telemetry::redact;
-use crate::types::{Matrix, Picture, PixelFormat, Range};
+use crate::types::{Matrix, Picture, PixelFormat, Planes, Range};
 
 /// Bytes waiting for the encoder before [`Mp4Writer::write`] waits.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
@@ -75,6 +75,7 @@ impl Mp4Writer {
             return Err(Error::new(Code::Io, format!("{}: a picture of another size or format came", self.place)));
         }
         let info = self.info(picture)?;
+        let planes = picture.planes().map_err(|why| self.error(&why.to_string()))?;
         self.make_room()?;
         if self.source.caps().is_none() {
             let caps = info.to_caps().map_err(|_| self.failure("its pictures cannot be described"))?;
@@ -84,7 +85,7 @@ impl Mp4Writer {
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
             let mut map = buffer.map_writable().map_err(|_| self.failure("no memory for a picture"))?;
-            copy(picture, &info, &mut map);
+            copy(&planes, &info, &mut map);
         }
         self.source.push_buffer(buffer).map(drop).map_err(|_| self.failure("the encoder stopped"))
     }
@@ -161,7 +162,7 @@ impl Drop for Mp4Writer {
 }
 
 /// The stored planes, row by row, into the encoder's buffer.
-fn copy(picture: &Picture, info: &gst_video::VideoInfo, out: &mut [u8]) {
+fn copy(picture: &Planes<'_>, info: &gst_video::VideoInfo, out: &mut [u8]) {
     for index in 0..picture.plane_count() {
         let (from, stride) = (picture.plane(index), picture.stride(index));
         let (to, to_stride) = (info.offset()[index], info.stride()[index].unsigned_abs() as usize);

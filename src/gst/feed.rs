@@ -17,6 +17,7 @@ use gstreamer_video as gst_video;
 
 use super::close::close;
 use super::turn::Turn;
+use crate::backend::supervise::Pacing;
 use crate::config::Input;
 use crate::telemetry::redact;
 
@@ -29,17 +30,6 @@ const RTSP_TCP_TIMEOUT_US: u64 = 5_000_000;
 
 /// The reason where everything in a source is sound, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
-
-/// How frames leave the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pacing {
-    /// As they come; only the newest is kept.
-    Live,
-    /// As fast as they are taken; none is lost.
-    Fast,
-    /// At the pace of their timestamps; none is lost.
-    Realtime,
-}
 
 /// What callbacks on GStreamer's threads tell the thread that pulls.
 #[derive(Debug, Default)]
@@ -60,6 +50,7 @@ pub(super) struct Feed {
     appsink: gst_app::AppSink,
     bus: gst::Bus,
     told: Arc<Told>,
+    pacing: Pacing,
     pulled: u64,
     written_off: u64,
     missing: Option<String>,
@@ -84,7 +75,7 @@ impl Feed {
             }
             Input::Scene { .. } | Input::Trace(_) => return Err("not a source that GStreamer plays".into()),
         }
-        let mut feed = Self { pipeline, appsink, bus, told, pulled: 0, written_off: 0, missing: None };
+        let mut feed = Self { pipeline, appsink, bus, told, pacing, pulled: 0, written_off: 0, missing: None };
         if feed.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(feed.failure().unwrap_or_else(|| "the pipeline does not start".into()));
         }
@@ -92,7 +83,7 @@ impl Feed {
     }
 
     /// The next decoded frame, waiting at most `wait`.
-    pub(super) fn pull(&mut self, wait: Duration) -> Option<gst::Sample> {
+    pub(super) fn next(&mut self, wait: Duration) -> Option<gst::Sample> {
         let wait = gst::ClockTime::from_nseconds(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2));
         let sample = self.appsink.try_pull_sample(wait)?;
         self.pulled += 1;
@@ -104,8 +95,13 @@ impl Feed {
         self.appsink.is_eos()
     }
 
+    /// Whether a decoded frame waits in the pipeline for its presentation time.
+    pub(super) fn waits_for_its_time(&self) -> bool {
+        self.pacing == Pacing::Realtime && self.unpulled() > 0
+    }
+
     /// Decoded frames that were neither pulled nor written off: waiting, being handed over, or replaced by newer ones.
-    pub(super) fn unpulled(&self) -> u64 {
+    fn unpulled(&self) -> u64 {
         self.told.decoded.load(Ordering::Acquire).saturating_sub(self.pulled + self.written_off)
     }
 
@@ -364,10 +360,10 @@ mod tests {
         gst::init().unwrap();
         let mut feed = Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }).unwrap();
         for _ in 0..pulls {
-            assert!(feed.pull(Duration::from_secs(10)).is_some());
+            assert!(feed.next(Duration::from_secs(10)).is_some());
         }
         while pulls == 0 && feed.failure().is_none() {
-            feed.pull(Duration::from_millis(10));
+            feed.next(Duration::from_millis(10));
         }
         let mut elements: Vec<gst::Element> = Vec::new();
         let _ = feed.pipeline.iterate_recurse().foreach(|element| elements.push(element));

@@ -1,23 +1,39 @@
-//! From a decoded GStreamer sample to a [`Picture`], without copying.
+//! From a decoded GStreamer sample to a [`Picture`], without copying it, and without mapping it before
+//! somebody looks.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::turn::Turn;
-use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range};
+use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range, Unreadable};
 
 /// Lines above which a stream that says nothing about its colours is high definition (GStreamer's own guess).
 const SD_LINES_MAX: u32 = 576;
 
-/// A decoder's buffer, mapped for reading for as long as somebody holds the picture.
-struct Mapped(gst_video::VideoFrame<gst_video::video_frame::Readable>);
+/// A decoder's buffer, mapped for reading once somebody looks, and then for as long as somebody holds the picture.
+struct Mapped {
+    buffer: gst::Buffer,
+    info: gst_video::VideoInfo,
+    strides: [usize; 3],
+    frame: OnceLock<Option<gst_video::VideoFrame<gst_video::video_frame::Readable>>>,
+}
+
+impl Mapped {
+    fn map(&self) -> Option<gst_video::VideoFrame<gst_video::video_frame::Readable>> {
+        let frame = gst_video::VideoFrame::from_buffer_readable(self.buffer.clone(), &self.info).ok()?;
+        let same = |(ours, theirs): (&usize, &i32)| usize::try_from(*theirs) == Ok(*ours);
+        self.strides.iter().zip(frame.plane_stride()).all(same).then_some(frame)
+    }
+}
 
 impl Pixels for Mapped {
-    fn plane(&self, index: usize) -> &[u8] {
-        u32::try_from(index).ok().and_then(|i| self.0.plane_data(i).ok()).unwrap_or_default()
+    fn planes(&self) -> Result<[&[u8]; 3], Unreadable> {
+        let frame = self.frame.get_or_init(|| self.map());
+        let frame = frame.as_ref().ok_or(Unreadable("its buffer cannot be mapped"))?;
+        Ok([0, 1, 2].map(|plane| frame.plane_data(plane).unwrap_or_default()))
     }
 }
 
@@ -34,16 +50,25 @@ pub(super) fn picture(sample: &gst::Sample, info: &gst_video::VideoInfo, turn: T
         _ => return Err("its pixel format is neither I420 nor NV12"),
     };
     let buffer = sample.buffer_owned().ok_or("it has no buffer")?;
-    let frame = gst_video::VideoFrame::from_buffer_readable(buffer, info).map_err(|_| "its buffer cannot be mapped")?;
+    // The buffer's own strides before the caps': decoders pad their rows.
     let mut strides = [0; 3];
-    // The mapped frame's strides, not the caps': decoders pad their rows.
-    for (ours, theirs) in strides.iter_mut().zip(frame.plane_stride()) {
-        *ours = usize::try_from(*theirs).map_err(|_| "its rows run backwards")?;
+    let stated = match buffer.meta::<gst_video::VideoMeta>() {
+        Some(meta) => copied(meta.stride()),
+        None => copied(info.stride()),
+    };
+    for (ours, theirs) in strides.iter_mut().zip(stated) {
+        *ours = usize::try_from(theirs).map_err(|_| "its rows run backwards")?;
     }
-    let (width, height) = (frame.width(), frame.height());
-    Picture::new(format, width, height, colorimetry(info), strides, Arc::new(Mapped(frame)))
+    let (width, height) = (info.width(), info.height());
+    let pixels = Arc::new(Mapped { buffer, info: info.clone(), strides, frame: OnceLock::new() });
+    Picture::new(format, width, height, colorimetry(info), strides, pixels)
         .and_then(|picture| turn.apply(picture))
-        .ok_or("its planes are shorter than its size")
+        .ok_or("its rows are shorter than its width")
+}
+
+/// Up to three strides; missing ones are 0.
+fn copied(strides: &[i32]) -> [i32; 3] {
+    [0, 1, 2].map(|plane| strides.get(plane).copied().unwrap_or_default())
 }
 
 /// What the caps say of the colours, or what GStreamer would guess from the height.
@@ -78,6 +103,34 @@ mod tests {
             caps = caps.field("colorimetry", stated);
         }
         colorimetry(&gst_video::VideoInfo::from_caps(&caps.build()).unwrap())
+    }
+
+    #[test]
+    fn a_sample_is_mapped_when_somebody_looks_and_not_before() {
+        gst::init().unwrap();
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 4, 2).build().unwrap();
+        let buffer = gst::Buffer::from_slice(vec![7; info.size()]);
+        let strides = [4, 4, 4];
+        let mapped = Arc::new(Mapped { buffer: buffer.clone(), info: info.clone(), strides, frame: OnceLock::new() });
+        let color = colorimetry(&info);
+        let picture = Picture::new(PixelFormat::I420, 4, 2, color, strides, mapped.clone()).unwrap();
+        let (other, turned) = (picture.clone(), Turn::from_tag("rotate-90").unwrap().apply(picture).unwrap());
+        assert_eq!((turned.width, turned.height), (2, 4));
+        assert!(mapped.frame.get().is_none(), "geometry needs no samples");
+        assert_eq!(turned.planes().unwrap().plane(0), [7; 8]);
+        assert!(mapped.frame.get().is_some());
+        let (first, second) = (other.planes().unwrap().plane(0).as_ptr(), other.planes().unwrap().plane(0).as_ptr());
+        assert_eq!(first, second, "it is mapped once");
+        assert_eq!(first, buffer.map_readable().unwrap().as_ptr(), "and not copied");
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_short_is_an_error_of_whoever_looks() {
+        gst::init().unwrap();
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 4, 2).build().unwrap();
+        let sample = gst::Sample::builder().buffer(&gst::Buffer::from_slice(vec![7; 3])).build();
+        let picture = picture(&sample, &info, Turn::default()).unwrap();
+        assert_eq!(picture.planes().unwrap_err(), Unreadable("its buffer cannot be mapped"));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Done here instead of by `videoflip`, because the tag may come after the pipeline is linked, and an untagged
 //! stream (nearly all) then has no element in its way.
 
-use crate::types::{Picture, PixelFormat};
+use std::sync::{Arc, OnceLock};
+
+use crate::types::{Picture, PixelFormat, Pixels, Planes, Unreadable};
 
 /// One of the eight ways a picture can lie: sample (x, y) of the upright picture is sample (y, x) of the stored
 /// one if `swap`, then mirrored in the stored picture's axes. The default is upright.
@@ -41,24 +43,34 @@ impl Turn {
         Self { swap: bits & 1 != 0, mirror_x: bits & 2 != 0, mirror_y: bits & 4 != 0 }
     }
 
-    /// The picture turned upright: itself where nothing is to be done, else an I420 copy. `None` for RGB, which
-    /// no decoder path here delivers.
+    /// The picture turned upright: itself where nothing is to be done, else an I420 copy, which is made when somebody
+    /// looks. `None` for RGB, which no decoder path here delivers.
     pub(super) fn apply(self, picture: Picture) -> Option<Picture> {
         if self == Self::default() {
             return Some(picture);
         }
-        let (w, h) = (picture.width as usize, picture.height as usize);
+        if picture.format == PixelFormat::Rgb {
+            return None;
+        }
+        let (w, h) = if self.swap { (picture.height, picture.width) } else { (picture.width, picture.height) };
+        let (colorimetry, chroma) = (picture.colorimetry, (w as usize).div_ceil(2));
+        let turned = Turned { turn: self, stored: picture, planes: OnceLock::new() };
+        Picture::new(PixelFormat::I420, w, h, colorimetry, [w as usize, chroma, chroma], Arc::new(turned))
+    }
+
+    /// The three planes of the upright picture, tightly packed.
+    fn planes(self, stored: &Planes<'_>) -> [Vec<u8>; 3] {
+        let (w, h) = (stored.width as usize, stored.height as usize);
         let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
         let plane = |index: usize, w, h, step, offset| {
-            self.plane(&picture.plane(index)[offset..], picture.stride(index), w, h, step)
+            self.plane(&stored.plane(index)[offset..], stored.stride(index), w, h, step)
         };
-        let planes = match picture.format {
-            PixelFormat::I420 => [plane(0, w, h, 1, 0), plane(1, cw, ch, 1, 0), plane(2, cw, ch, 1, 0)],
-            PixelFormat::Nv12 => [plane(0, w, h, 1, 0), plane(1, cw, ch, 2, 0), plane(1, cw, ch, 2, 1)],
-            PixelFormat::Rgb => return None,
+        let chroma = match stored.format {
+            PixelFormat::Nv12 => [plane(1, cw, ch, 2, 0), plane(1, cw, ch, 2, 1)],
+            _ => [plane(1, cw, ch, 1, 0), plane(2, cw, ch, 1, 0)],
         };
-        let (w, h) = if self.swap { (picture.height, picture.width) } else { (picture.width, picture.height) };
-        Picture::from_i420(w, h, picture.colorimetry, planes)
+        let [u, v] = chroma;
+        [plane(0, w, h, 1, 0), u, v]
     }
 
     /// One plane of `w` x `h` samples, `step` bytes apart, turned and tightly packed.
@@ -74,6 +86,21 @@ impl Turn {
             }));
         }
         out
+    }
+}
+
+/// A picture that lies otherwise than it is stored.
+struct Turned {
+    turn: Turn,
+    stored: Picture,
+    planes: OnceLock<[Vec<u8>; 3]>,
+}
+
+impl Pixels for Turned {
+    fn planes(&self) -> Result<[&[u8]; 3], Unreadable> {
+        let stored = self.stored.planes()?;
+        let [y, u, v] = self.planes.get_or_init(|| self.turn.planes(&stored));
+        Ok([y, u, v])
     }
 }
 
@@ -104,7 +131,7 @@ mod tests {
             let turn = Turn::from_tag(tag).unwrap();
             assert_eq!(Turn::from_bits(turn.to_bits()), turn);
             let turned = turn.apply(picture()).unwrap();
-            assert_eq!(turned.plane(0), luma.as_bytes(), "{tag}");
+            assert_eq!(turned.planes().unwrap().plane(0), luma.as_bytes(), "{tag}");
             let sideways = tag.ends_with("90") || tag.ends_with("270");
             assert_eq!((turned.width, turned.height), if sideways { (2, 3) } else { (3, 2) }, "{tag}");
         }
@@ -113,18 +140,12 @@ mod tests {
 
     #[test]
     fn nv12_comes_out_as_i420() {
-        struct Planes([Vec<u8>; 2]);
-        impl crate::types::Pixels for Planes {
-            fn plane(&self, index: usize) -> &[u8] {
-                &self.0[index]
-            }
-        }
         // Rows are 4 bytes apart; the bytes past the third are padding.
-        let planes = Planes([b"abc.def.".to_vec(), b"uUvV".to_vec()]);
-        let nv12 = Picture::new(PixelFormat::Nv12, 3, 2, COLOR, [4, 4, 0], std::sync::Arc::new(planes)).unwrap();
+        let planes = [b"abc.def.".to_vec(), b"uUvV".to_vec(), vec![]];
+        let nv12 = Picture::from_planes(PixelFormat::Nv12, 3, 2, COLOR, [4, 4, 0], planes).unwrap();
         let turn = Turn::from_tag("rotate-180").unwrap();
         let (a, b) = (turn.apply(nv12).unwrap(), turn.apply(picture()).unwrap());
         assert_eq!(a.format, PixelFormat::I420);
-        assert!((0..3).all(|i| a.plane(i) == b.plane(i)));
+        assert!((0..3).all(|i| a.planes().unwrap().plane(i) == b.planes().unwrap().plane(i)));
     }
 }

@@ -12,10 +12,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::own::{Stop, Thread};
 
 /// Time between looks while a call was seen running.
 pub const TICK: Duration = Duration::from_millis(1);
@@ -179,8 +180,7 @@ fn nanoseconds(time: Duration) -> u64 {
 struct Shared {
     /// Every instance's line; those whose instance is gone are swept out on the next look.
     lines: Mutex<Vec<Weak<Line>>>,
-    /// Raised, with `bell` rung, when the watchdog is dropped or the first instance joins.
-    stop: AtomicBool,
+    /// Rung when the watchdog is dropped or the first instance joins.
     bell: Condvar,
 }
 
@@ -188,7 +188,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Watchdog {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Thread,
 }
 
 impl Watchdog {
@@ -199,8 +199,8 @@ impl Watchdog {
     pub fn start() -> std::io::Result<Arc<Self>> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || tick(&theirs))?;
-        Ok(Arc::new(Self { shared, thread: Some(thread) }))
+        let thread = Thread::start("watchdog", move |stop| tick(&theirs, &stop))?;
+        Ok(Arc::new(Self { shared, thread }))
     }
 
     /// A leash for a new guest instance.
@@ -216,20 +216,16 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         // Under the lock, so that the thread cannot miss the bell between its check and its wait.
         let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.thread.stop();
         drop(lines);
         self.shared.bell.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has nothing to hand on; the thread is over either way.
-            let _ = thread.join();
-        }
     }
 }
 
-fn tick(shared: &Shared) {
+fn tick(shared: &Shared, stop: &Stop) {
     let mut lines = shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = now_ns(ClockId::Monotonic);
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !stop.requested() {
         let mut busy = false;
         let now = now_ns(ClockId::Monotonic);
         // What took longer was a pause of the machine, or its load, and no time that a guest had.

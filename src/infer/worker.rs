@@ -32,7 +32,7 @@ impl Worker {
     /// Detects at the configured confidence: one list per picture, in order, best first.
     ///
     /// # Errors
-    /// When the runtime fails on the batch; the pictures have no detections then.
+    /// When the runtime fails on the batch, or one of its pictures cannot be read; they have no detections then.
     pub fn detect(&mut self, pictures: &[&Picture]) -> Result<Vec<Vec<Detection>>, Error> {
         let confidence = self.facts.plan.confidence;
         let jobs: Vec<_> = pictures.iter().map(|picture| (*picture, confidence)).collect();
@@ -83,7 +83,8 @@ impl Worker {
         let mut placements = Vec::with_capacity(batch.len());
         let slots = self.input.chunks_exact_mut(floats).zip(&mut self.painted);
         for ((picture, _), (slot, painted)) in batch.iter().zip(slots) {
-            placements.push(self.preprocessor.write(picture, slot, painted));
+            let planes = picture.planes().map_err(|why| Error::new(Code::Pipeline, why.to_string()))?;
+            placements.push(self.preprocessor.write(&planes, slot, painted));
         }
         // Places that a fixed batch has too many keep what they held: their outputs are not read.
         let (width, height) = self.facts.input;

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::math::mix;
 use super::{Domain, LABELS, Scene, Truth};
 use crate::error::{Code, Error};
-use crate::types::Picture;
+use crate::types::{Picture, Planes};
 
 /// Value of the letterbox's border.
 const PAD: u8 = 114;
@@ -52,7 +52,8 @@ fn write(
     let mut labels = BufWriter::new(File::create(dir.join("labels.jsonl")).map_err(failed)?);
     for (picture, truth) in frames {
         let fit = Fit::new(&picture, size);
-        pictures.write_all(&fit.pixels(&picture)).map_err(failed)?;
+        let planes = picture.planes().map_err(|why| Error::new(Code::Source, why.to_string()))?;
+        pictures.write_all(&fit.pixels(&planes)).map_err(failed)?;
         let rows: Vec<_> = truth.iter().map(|t| fit.label(t)).collect();
         writeln!(labels, "{}", serde_json::json!(rows)).map_err(failed)?;
     }
@@ -87,7 +88,7 @@ impl Fit {
     }
 
     /// Bilinear, chroma by its nearest sample, BT.709 limited to R, G, B.
-    fn pixels(&self, picture: &Picture) -> Vec<u8> {
+    fn pixels(&self, picture: &Planes<'_>) -> Vec<u8> {
         let mut out = vec![PAD; (self.size.0 * self.size.1 * 3) as usize];
         for (i, pixel) in out.chunks_exact_mut(3).enumerate() {
             let (x, y) = ((i as u32 % self.size.0) as f32, (i as u32 / self.size.0) as f32);
@@ -101,7 +102,7 @@ impl Fit {
     }
 }
 
-fn bilinear(picture: &Picture, x: f32, y: f32) -> [u8; 3] {
+fn bilinear(picture: &Planes<'_>, x: f32, y: f32) -> [u8; 3] {
     let (x0, y0) = (x as usize, y as usize);
     let (x1, y1) = ((x0 + 1).min(picture.width as usize - 1), (y0 + 1).min(picture.height as usize - 1));
     let (fx, fy) = (x - x0 as f32, y - y0 as f32);

@@ -2,9 +2,11 @@
 //!
 //! Models, background motion, Lua scripts and WASM components all stand behind [`Strategy`]. A strategy lives on
 //! its source's lane thread, one instance per source, so it needs no locks; a fault in it is its own, and the
-//! frame goes on unchanged. Look next at `engine::lane`, the only caller.
+//! frame goes on unchanged. Look next at the engine's `lanes::lane`, the only caller. [`check::check_strategy`]
+//! is what each keeps to.
 
 mod apply;
+pub mod check;
 mod guarded;
 mod health;
 mod motion;

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::{Fault, Strategy, Verdict, View};
 use crate::error::{Code, Error};
-use crate::types::Detection;
+use crate::guest::FaultKind;
+use crate::types::{Detection, Unreadable};
 use crate::vision::motion::{Background, MotionSettings};
 
 /// The label of what it finds.
@@ -78,7 +79,10 @@ impl Strategy for Motion {
 
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault> {
         let Some(picture) = &view.frame.picture else { return Ok(Verdict::default()) };
-        let blobs = self.background.update(picture, view.frame.pts_ns);
+        let unreadable =
+            |error: Unreadable| Fault { kind: FaultKind::Error, message: format!("{}: {error}", self.name) };
+        let picture = picture.planes().map_err(unreadable)?;
+        let blobs = self.background.update(&picture, view.frame.pts_ns);
         let added = blobs.iter().map(|b| Detection::new(Arc::clone(&self.label), 0, b.contrast, b.bbox)).collect();
         Ok(Verdict { added, ..Verdict::default() })
     }

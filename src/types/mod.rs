@@ -17,4 +17,4 @@ pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;
 pub use frame::{Frame, SourceId};
 pub use geometry::{BBox, Point, Polygon, Zone};
-pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Range};
+pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};

@@ -1,6 +1,7 @@
 //! Pixels as the decoder left them: planes, strides and colorimetry behind a handle that is cheap to clone.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// How the samples are laid out.
@@ -57,13 +58,25 @@ pub enum Orientation {
     CounterClockwise90,
 }
 
-/// Memory that holds a picture's planes. Implemented over a mapped decoder buffer, or over a plain vector.
+/// Why a picture's samples cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the picture cannot be read: {0}")]
+pub struct Unreadable(pub &'static str);
+
+/// Memory that holds a picture's planes: a decoder's buffer, mapped when somebody first looks, or plain vectors.
 pub trait Pixels: Send + Sync {
-    /// The bytes of plane `index`, from its first sample to the end of its last row.
-    fn plane(&self, index: usize) -> &[u8];
+    /// The bytes of each plane, from its first sample to the end of its last row; unused ones are empty.
+    ///
+    /// Called by whoever looks at the picture, from any thread, perhaps several times: what has to be mapped is mapped
+    /// at the first call and stays so until the picture is dropped.
+    ///
+    /// # Errors
+    /// When the memory cannot be mapped.
+    fn planes(&self) -> Result<[&[u8]; 3], Unreadable>;
 }
 
-/// A picture: geometry plus shared, read-only pixels. Cloning copies a pointer.
+/// A picture: geometry plus shared, read-only pixels. Cloning copies a pointer, and nothing is read or mapped before
+/// somebody asks for [`planes`](Picture::planes).
 #[derive(Clone)]
 pub struct Picture {
     /// Sample layout.
@@ -79,8 +92,8 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A picture over `pixels`. `strides` are bytes per row of each plane; unused entries are 0.
-    /// `None` when a plane is shorter than its rows need, so that readers need no further check.
+    /// A picture over `pixels`, which are not looked at. `strides` are bytes per row of each plane; unused entries
+    /// are 0. `None` when it has no size, or a stride is shorter than its row.
     pub fn new(
         format: PixelFormat,
         width: u32,
@@ -90,13 +103,25 @@ impl Picture {
         pixels: Arc<dyn Pixels>,
     ) -> Option<Self> {
         let picture = Self { format, width, height, colorimetry, strides, pixels };
-        let fits = width > 0
-            && height > 0
-            && (0..picture.plane_count()).all(|i| {
-                let (row_bytes, rows) = picture.plane_size(i);
-                strides[i] >= row_bytes && picture.pixels.plane(i).len() >= strides[i] * (rows - 1) + row_bytes
-            });
-        fits.then_some(picture)
+        let fits = (0..picture.plane_count()).all(|i| strides[i] >= picture.plane_size(i).0);
+        (width > 0 && height > 0 && fits).then_some(picture)
+    }
+
+    /// The samples, to be read; maps them if nobody has yet.
+    ///
+    /// # Errors
+    /// When the memory cannot be mapped, or is shorter than the picture's rows: readers need no further check.
+    pub fn planes(&self) -> Result<Planes<'_>, Unreadable> {
+        let bytes = self.pixels.planes()?;
+        let whole = (0..self.plane_count()).all(|i| {
+            let (row_bytes, rows) = self.plane_size(i);
+            bytes[i].len() >= self.strides[i] * (rows - 1) + row_bytes
+        });
+        if whole {
+            Ok(Planes { picture: self, bytes })
+        } else {
+            Err(Unreadable("its planes are shorter than its size"))
+        }
     }
 
     /// Number of planes of the format.
@@ -119,14 +144,22 @@ impl Picture {
         }
     }
 
-    /// The bytes of plane `index`; at least `stride * (rows - 1) + row_bytes` long.
-    pub fn plane(&self, index: usize) -> &[u8] {
-        self.pixels.plane(index)
-    }
-
     /// Bytes from one row of plane `index` to the next.
     pub fn stride(&self, index: usize) -> usize {
         self.strides[index]
+    }
+
+    /// A picture over planes of our own, `strides` bytes from row to row; `None` when they are shorter than its size.
+    pub fn from_planes(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        colorimetry: Colorimetry,
+        strides: [usize; 3],
+        planes: [Vec<u8>; 3],
+    ) -> Option<Self> {
+        let picture = Self::new(format, width, height, colorimetry, strides, Arc::new(Owned(planes)))?;
+        picture.planes().is_ok().then_some(picture)
     }
 
     /// An RGB picture over tightly packed bytes; `None` when their number is not `width * height * 3`.
@@ -135,20 +168,36 @@ impl Picture {
             return None;
         }
         let colorimetry = Colorimetry { matrix: Matrix::Bt601, range: Range::Full };
-        Self::new(
-            PixelFormat::Rgb,
-            width,
-            height,
-            colorimetry,
-            [width as usize * 3, 0, 0],
-            Arc::new(Packed([rgb, vec![], vec![]])),
-        )
+        let strides = [width as usize * 3, 0, 0];
+        Self::from_planes(PixelFormat::Rgb, width, height, colorimetry, strides, [rgb, vec![], vec![]])
     }
 
     /// An I420 picture over three tightly packed planes; `None` when their sizes do not fit.
     pub fn from_i420(width: u32, height: u32, colorimetry: Colorimetry, planes: [Vec<u8>; 3]) -> Option<Self> {
         let (w, c) = (width as usize, (width as usize).div_ceil(2));
-        Self::new(PixelFormat::I420, width, height, colorimetry, [w, c, c], Arc::new(Packed(planes)))
+        Self::from_planes(PixelFormat::I420, width, height, colorimetry, [w, c, c], planes)
+    }
+}
+
+/// A picture whose samples can be read. Derefs to the picture for its geometry.
+#[derive(Debug, Clone, Copy)]
+pub struct Planes<'a> {
+    picture: &'a Picture,
+    bytes: [&'a [u8]; 3],
+}
+
+impl<'a> Planes<'a> {
+    /// The bytes of plane `index`; at least `stride * (rows - 1) + row_bytes` long.
+    pub fn plane(&self, index: usize) -> &'a [u8] {
+        self.bytes[index]
+    }
+}
+
+impl Deref for Planes<'_> {
+    type Target = Picture;
+
+    fn deref(&self) -> &Picture {
+        self.picture
     }
 }
 
@@ -159,10 +208,57 @@ impl fmt::Debug for Picture {
 }
 
 /// Planes in vectors of our own.
-struct Packed([Vec<u8>; 3]);
+struct Owned([Vec<u8>; 3]);
 
-impl Pixels for Packed {
-    fn plane(&self, index: usize) -> &[u8] {
-        &self.0[index]
+impl Pixels for Owned {
+    fn planes(&self) -> Result<[&[u8]; 3], Unreadable> {
+        Ok([&self.0[0], &self.0[1], &self.0[2]])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const COLOR: Colorimetry = Colorimetry { matrix: Matrix::Bt601, range: Range::Limited };
+
+    /// Counts who looks; `Err` from the second look on.
+    struct Counted(AtomicUsize);
+
+    impl Pixels for Counted {
+        fn planes(&self) -> Result<[&[u8]; 3], Unreadable> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 => Ok([&[1; 11], &[], &[]]),
+                _ => Err(Unreadable("the driver has gone")),
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_looks_at_the_memory_before_it_is_asked_for() {
+        let pixels = Arc::new(Counted(AtomicUsize::new(0)));
+        let picture = Picture::new(PixelFormat::Rgb, 1, 2, COLOR, [8, 0, 0], pixels.clone()).unwrap();
+        let again = picture.clone();
+        assert_eq!((again.width, again.stride(0), again.plane_size(0)), (1, 8, (3, 2)));
+        assert_eq!(pixels.0.load(Ordering::Relaxed), 0);
+        assert_eq!(again.planes().unwrap().plane(0), [1; 11]);
+        assert_eq!(picture.planes().unwrap_err(), Unreadable("the driver has gone"));
+    }
+
+    #[test]
+    fn memory_that_is_too_short_is_an_error_of_whoever_reads_it() {
+        let pixels = Arc::new(Counted(AtomicUsize::new(0)));
+        let picture = Picture::new(PixelFormat::Rgb, 2, 2, COLOR, [6, 0, 0], pixels).unwrap();
+        assert_eq!(picture.planes().unwrap_err().0, "its planes are shorter than its size");
+    }
+
+    #[test]
+    fn a_shape_that_cannot_be_is_refused() {
+        let of = |w, h, strides| Picture::from_planes(PixelFormat::Nv12, w, h, COLOR, strides, Default::default());
+        assert!(of(0, 2, [8; 3]).is_none() && of(2, 0, [8; 3]).is_none());
+        assert!(of(4, 2, [3, 4, 0]).is_none() && of(4, 2, [4, 3, 0]).is_none() && of(4, 2, [4, 4, 0]).is_none());
+        assert!(Picture::from_rgb(2, 1, vec![0; 5]).is_none());
     }
 }

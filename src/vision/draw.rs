@@ -1,14 +1,15 @@
 //! Boxes drawn into a copy of a picture, for `record --annotated`.
 
-use crate::types::{Detection, Picture, PixelFormat};
+use crate::types::{Detection, Picture, PixelFormat, Planes};
 
 /// Line width in pixels; even, so that chroma follows.
 const LINE: u32 = 2;
 
 /// A copy of the picture, as packed I420, with every detection's box drawn in a colour of its class.
-/// An RGB picture is returned as it is.
+/// An RGB picture, and one that cannot be read, is returned as it is.
 pub fn boxes(picture: &Picture, detections: &[Detection]) -> Picture {
-    let Some(mut planes) = packed_i420(picture) else { return picture.clone() };
+    let packed = picture.planes().ok().and_then(|planes| packed_i420(&planes));
+    let Some(mut planes) = packed else { return picture.clone() };
     for detection in detections {
         let Some(bbox) = detection.bbox.clamped() else { continue };
         let (w, h) = (picture.width as f32, picture.height as f32);
@@ -27,7 +28,7 @@ fn color(class_id: u32) -> [u8; 3] {
 }
 
 /// The picture's samples in three tightly packed planes; `None` for RGB.
-fn packed_i420(picture: &Picture) -> Option<[Vec<u8>; 3]> {
+fn packed_i420(picture: &Planes<'_>) -> Option<[Vec<u8>; 3]> {
     let rows = |plane: usize| {
         let (bytes, rows) = picture.plane_size(plane);
         let (data, stride) = (picture.plane(plane), picture.stride(plane));
@@ -72,7 +73,7 @@ mod tests {
         let picture = Picture::from_i420(33, 17, colorimetry, planes).unwrap();
         let bbox = BBox { x: 0.25, y: 0.25, width: 0.5, height: 0.5 };
         let drawn = boxes(&picture, &[Detection::new("person", 0, 0.9, bbox)]);
-        let at = |x: usize, y: usize| drawn.plane(0)[y * 33 + x];
+        let at = |x: usize, y: usize| drawn.planes().unwrap().plane(0)[y * 33 + x];
         assert_eq!(at(8, 4), 149, "the corner");
         assert_eq!((at(16, 8), at(0, 0)), (16, 16), "inside and outside");
     }

@@ -6,22 +6,27 @@
 use jpeg_encoder::{Encoder, ImageBuffer, JpegColorType, SamplingFactor};
 
 use super::pixels::{Area, shrink};
-use crate::types::{Matrix, Picture, PixelFormat, Range};
+use crate::types::{Matrix, Picture, PixelFormat, Planes, Range};
 
 /// Fixed-point ones: 2^16.
 const ONE: f32 = 65_536.0;
 
 /// The picture as JPEG, at most `max_width` pixels wide (never enlarged), `quality` 1..=100. `None` for a shape that
-/// JPEG cannot hold.
+/// JPEG cannot hold, and for a picture that cannot be read.
 pub fn encode(picture: &Picture, max_width: u32, quality: u8) -> Option<Vec<u8>> {
     let width = picture.width.min(max_width.max(1));
     let height = (u64::from(picture.height) * u64::from(width)).div_ceil(u64::from(picture.width)).max(1);
     let size = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
-    encode_area(picture, Area::of(picture, None)?, size, quality)
+    encode_area(&picture.planes().ok()?, Area::of(picture, None)?, size, quality)
 }
 
 /// A part of the picture as JPEG of `size`.
-pub(super) fn encode_area(picture: &Picture, area: Area, (width, height): (u16, u16), quality: u8) -> Option<Vec<u8>> {
+pub(super) fn encode_area(
+    picture: &Planes<'_>,
+    area: Area,
+    (width, height): (u16, u16),
+    quality: u8,
+) -> Option<Vec<u8>> {
     let small = Small::new(picture, area, width, height);
     let mut out = Vec::with_capacity(usize::from(width) * usize::from(height) / 4);
     let mut encoder = Encoder::new(&mut out, quality.clamp(1, 100));
@@ -38,7 +43,7 @@ struct Small {
 }
 
 impl Small {
-    fn new(picture: &Picture, area: Area, width: u16, height: u16) -> Self {
+    fn new(picture: &Planes<'_>, area: Area, width: u16, height: u16) -> Self {
         let mut planes = [0, 1, 2].map(|c| shrink(picture, c, area, usize::from(width), usize::from(height)));
         recolor(picture, &mut planes);
         Self { width, height, planes }
@@ -130,19 +135,11 @@ impl ImageBuffer for Small {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::types::{Colorimetry, Pixels};
+    use crate::types::{Colorimetry, Picture};
 
     /// Three planes with one value each.
     fn flat(format: PixelFormat, w: u32, h: u32, colorimetry: Colorimetry, value: [u8; 3]) -> Picture {
-        struct Planes([Vec<u8>; 3]);
-        impl Pixels for Planes {
-            fn plane(&self, index: usize) -> &[u8] {
-                &self.0[index]
-            }
-        }
         // Strides with padding, filled with what must never be seen.
         let (row, crow) = (w as usize * 3 + 5, w as usize + 7);
         let (rows, crows) = (h as usize, (h as usize).div_ceil(2));
@@ -165,7 +162,7 @@ mod tests {
                 }
             }
         }
-        Picture::new(format, w, h, colorimetry, [row, crow, crow], Arc::new(Planes(planes))).unwrap()
+        Picture::from_planes(format, w, h, colorimetry, [row, crow, crow], planes).unwrap()
     }
 
     #[test]
@@ -182,8 +179,12 @@ mod tests {
         for (format, matrix, range, value) in cases {
             for (w, h) in [(64, 48), (33, 17), (1, 1)] {
                 let picture = flat(format, w, h, Colorimetry { matrix, range }, value);
-                let small =
-                    Small::new(&picture, Area::of(&picture, None).unwrap(), (w as u16).min(20), (h as u16).min(10));
+                let small = Small::new(
+                    &picture.planes().unwrap(),
+                    Area::of(&picture, None).unwrap(),
+                    (w as u16).min(20),
+                    (h as u16).min(10),
+                );
                 for (plane, want) in small.planes.iter().zip(red) {
                     assert!(plane.iter().all(|v| v.abs_diff(want) <= 2), "{format:?} {matrix:?} {range:?}: {plane:?}");
                 }
@@ -195,7 +196,7 @@ mod tests {
     fn shrinking_averages_boxes() {
         let rgb: Vec<u8> = [0u8, 100, 200, 60].iter().flat_map(|v| [*v; 3]).collect();
         let picture = Picture::from_rgb(4, 1, rgb).unwrap();
-        assert_eq!(shrink(&picture, 0, Area::of(&picture, None).unwrap(), 2, 1), [50, 130]);
+        assert_eq!(shrink(&picture.planes().unwrap(), 0, Area::of(&picture, None).unwrap(), 2, 1), [50, 130]);
     }
 
     #[test]

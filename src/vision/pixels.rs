@@ -1,11 +1,12 @@
 //! What guests ask of a picture: the mean colour of a part, a part as samples, a part as JPEG.
 //!
 //! The decoder's own planes are read, box-averaged down to what was asked for and only then turned into R, G, B, so
-//! that the cost of colour is that of the answer and not of the picture. Every answer is bounded by [`SIDE_MAX`].
+//! that the cost of colour is that of the answer and not of the picture. Every answer is bounded by [`SIDE_MAX`]. A picture
+//! that cannot be read has nothing of any part in it.
 
 use super::jpeg;
 use super::preprocess::yuv_to_rgb;
-use crate::types::{BBox, Picture, PixelFormat, Range};
+use crate::types::{BBox, Picture, PixelFormat, Planes, Range};
 
 /// Longest side of what is handed out, pixels; larger ones that are asked for get this.
 pub const SIDE_MAX: u32 = 2048;
@@ -37,8 +38,8 @@ pub struct Crop {
 /// Mean red, green and blue, 0..255, of a part; of the whole where none is given. `None` where nothing of the part is
 /// in the picture.
 pub fn mean(picture: &Picture, part: Option<BBox>) -> Option<[f32; 3]> {
-    let area = Area::of(picture, part)?;
-    let [a, b, c] = [0, 1, 2].map(|component| average(picture, component, area));
+    let (area, picture) = (Area::of(picture, part)?, picture.planes().ok()?);
+    let [a, b, c] = [0, 1, 2].map(|component| average(&picture, component, area));
     if picture.format == PixelFormat::Rgb {
         return Some([a, b, c]);
     }
@@ -50,7 +51,7 @@ pub fn mean(picture: &Picture, part: Option<BBox>) -> Option<[f32; 3]> {
 /// A part, shrunk so that its longer side is at most `max_side` pixels (never enlarged). `None` where nothing of it is
 /// in the picture.
 pub fn crop(picture: &Picture, part: BBox, format: Format, max_side: u32) -> Option<Crop> {
-    let area = Area::of(picture, Some(part))?;
+    let (area, picture) = (Area::of(picture, Some(part))?, &picture.planes().ok()?);
     let (w, h) = area.within(max_side);
     let data = match format {
         Format::Rgb => rgb(picture, area, w, h),
@@ -65,7 +66,7 @@ pub fn crop(picture: &Picture, part: BBox, format: Format, max_side: u32) -> Opt
 pub fn jpeg(picture: &Picture, part: Option<BBox>, max_side: u32, quality: u8) -> Option<Vec<u8>> {
     let area = Area::of(picture, part)?;
     let (w, h) = area.within(max_side);
-    jpeg::encode_area(picture, area, (u16::try_from(w).ok()?, u16::try_from(h).ok()?), quality)
+    jpeg::encode_area(&picture.planes().ok()?, area, (u16::try_from(w).ok()?, u16::try_from(h).ok()?), quality)
 }
 
 /// A rectangle of pixels that lies inside its picture and is not empty.
@@ -121,7 +122,7 @@ struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    fn of(picture: &'a Picture, component: usize, area: Area) -> Self {
+    fn of(picture: &Planes<'a>, component: usize, area: Area) -> Self {
         let (plane, step, skip) = match (picture.format, component) {
             (PixelFormat::Rgb, _) => (0, 3, component),
             (_, 0) => (0, 1, 0),
@@ -141,7 +142,7 @@ impl<'a> Samples<'a> {
 }
 
 /// The mean of one component's code values.
-fn average(picture: &Picture, component: usize, area: Area) -> f32 {
+fn average(picture: &Planes<'_>, component: usize, area: Area) -> f32 {
     let samples = Samples::of(picture, component, area);
     let Area { left, top, right, bottom } = samples.area;
     // A row of 8-bit samples fits its sum in 32 bits up to 16 million of them.
@@ -150,7 +151,7 @@ fn average(picture: &Picture, component: usize, area: Area) -> f32 {
 }
 
 /// One component of the area, averaged over the box behind each of `w` × `h` points.
-pub(super) fn shrink(picture: &Picture, component: usize, area: Area, w: usize, h: usize) -> Vec<u8> {
+pub(super) fn shrink(picture: &Planes<'_>, component: usize, area: Area, w: usize, h: usize) -> Vec<u8> {
     let samples = Samples::of(picture, component, area);
     let (columns, rows) = (samples.area.right - samples.area.left, samples.area.bottom - samples.area.top);
     // Where the box of a point begins and ends; at least one sample, as chroma may be coarser than the output.
@@ -176,7 +177,7 @@ pub(super) fn shrink(picture: &Picture, component: usize, area: Area, w: usize, 
     out
 }
 
-fn rgb(picture: &Picture, area: Area, w: usize, h: usize) -> Vec<u8> {
+fn rgb(picture: &Planes<'_>, area: Area, w: usize, h: usize) -> Vec<u8> {
     let [a, b, c] = [0, 1, 2].map(|component| shrink(picture, component, area, w, h));
     let points = a.iter().zip(&b).zip(&c).map(|((a, b), c)| [*a, *b, *c]);
     if picture.format == PixelFormat::Rgb {
@@ -193,7 +194,7 @@ fn rgb(picture: &Picture, area: Area, w: usize, h: usize) -> Vec<u8> {
         .collect()
 }
 
-fn gray(picture: &Picture, area: Area, w: usize, h: usize) -> Vec<u8> {
+fn gray(picture: &Planes<'_>, area: Area, w: usize, h: usize) -> Vec<u8> {
     if picture.format == PixelFormat::Rgb {
         let [r, g, b] = [0, 1, 2].map(|component| shrink(picture, component, area, w, h));
         let brightness = |((r, g), b): ((&u8, &u8), &u8)| {
@@ -210,10 +211,8 @@ fn gray(picture: &Picture, area: Area, w: usize, h: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::types::{Colorimetry, Matrix, Pixels};
+    use crate::types::{Colorimetry, Matrix};
 
     const LIMITED: Colorimetry = Colorimetry { matrix: Matrix::Bt709, range: Range::Limited };
     /// Red and blue in BT.709, limited.
@@ -226,12 +225,6 @@ mod tests {
 
     /// Left half red, right half blue, with strides that are longer than the rows and filled with white.
     fn halves(format: PixelFormat, w: usize, h: usize) -> Picture {
-        struct Planes([Vec<u8>; 3]);
-        impl Pixels for Planes {
-            fn plane(&self, index: usize) -> &[u8] {
-                &self.0[index]
-            }
-        }
         let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
         let strides = [w * 3 + 5, w * 2 + 7, w + 9];
         let mut planes = [vec![235; strides[0] * h], vec![235; strides[1] * ch], vec![235; strides[2] * ch]];
@@ -252,7 +245,7 @@ mod tests {
                 _ => (1..3).for_each(|c| planes[c][y * strides[c] + x] = colour[c]),
             }
         }
-        Picture::new(format, w as u32, h as u32, LIMITED, strides, Arc::new(Planes(planes))).unwrap()
+        Picture::from_planes(format, w as u32, h as u32, LIMITED, strides, planes).unwrap()
     }
 
     fn near(got: [f32; 3], want: [f32; 3]) -> bool {

@@ -1,13 +1,13 @@
 //! The compiler and runtime settings, and the thread that interrupts guests.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::error::{Code, Error};
 use crate::guest::{IDLE_TICK, TICK};
+use crate::own::{Stop, Thread};
 
 /// Deepest stack of a guest.
 pub(super) const STACK_BYTES: usize = 512 << 10;
@@ -56,7 +56,7 @@ fn settings() -> Config {
 /// Moves the engine's epoch on while guests run: each running guest then looks at its own watch.
 pub(super) struct Ticker {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Thread,
 }
 
 #[derive(Default)]
@@ -65,7 +65,6 @@ struct Shared {
     running: AtomicUsize,
     /// Instances that live; the thread sleeps while there are none.
     instances: Mutex<usize>,
-    stop: AtomicBool,
     bell: Condvar,
 }
 
@@ -77,8 +76,8 @@ impl Ticker {
     pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("wasm-ticker".into()).spawn(move || tick(&theirs, &engine))?;
-        Ok(Self { shared, thread: Some(thread) })
+        let thread = Thread::start("wasm-ticker", move |stop| tick(&theirs, &stop, &engine))?;
+        Ok(Self { shared, thread })
     }
 
     /// A place among the living instances.
@@ -93,13 +92,9 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         // Under the lock, so that the thread cannot miss the bell between its check and its wait.
         let instances = self.shared.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.thread.stop();
         drop(instances);
         self.shared.bell.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has nothing to hand on; the thread is over either way.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -129,9 +124,9 @@ impl Drop for Ticking {
     }
 }
 
-fn tick(shared: &Shared, engine: &Engine) {
+fn tick(shared: &Shared, stop: &Stop, engine: &Engine) {
     let mut instances = shared.instances.lock().unwrap_or_else(PoisonError::into_inner);
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !stop.requested() {
         let busy = shared.running.load(Ordering::Relaxed) > 0;
         if busy {
             engine.increment_epoch();

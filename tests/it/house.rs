@@ -109,6 +109,98 @@ fn every_error_code_has_a_page_that_explains_it() {
     }
 }
 
+/// The engine's wings, each of which uses those below it only. The owner's is the folder itself.
+const WINGS: &[(&str, u8)] = &[("view", 0), ("lanes", 1), ("versions", 2)];
+
+/// The wing of a file of the engine, and its floor.
+fn wing(file: &str) -> Option<(&str, u8)> {
+    let inside = file.strip_prefix("engine/")?;
+    let found = inside.split_once('/').and_then(|(folder, _)| WINGS.iter().find(|(name, _)| *name == folder));
+    Some(found.copied().unwrap_or(("owner", 3)))
+}
+
+#[test]
+fn arrows_between_the_engines_wings_point_down_only() {
+    let mut wrong = Vec::new();
+    for (file, _, text) in sources() {
+        let Some((name, from)) = wing(&file).filter(|(name, _)| *name != "owner") else { continue };
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for part in code.split("crate::engine::").skip(1) {
+                let target: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let to = WINGS.iter().find(|(wing, _)| *wing == target).map_or(3, |(_, floor)| *floor);
+                // The one real clock is for tests here.
+                if to > from && target != "SystemClock" {
+                    wrong.push(format!("src/{file}:{}: {name} uses engine::{target}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows between wings that do not point down:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_named_files_build_adapters() {
+    const NAMED: &[&str] = &[
+        "engine/backends.rs",
+        "engine/builder.rs",
+        "engine/handlers.rs",
+        "engine/check.rs",
+        "engine/versions/guests.rs",
+    ];
+    const ADAPTERS: &[&str] = &["gst", "deepstream", "lua", "wasm", "handlers", "backend::scene", "backend::trace"];
+    let mut wrong = Vec::new();
+    for (file, module, text) in sources() {
+        if module != "engine" || NAMED.contains(&file.as_str()) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let names = |adapter: &&&str| {
+                let path = format!("crate::{adapter}");
+                let grouped = code.contains("use crate::{") && code.contains(**adapter);
+                grouped
+                    || code
+                        .split(&path)
+                        .skip(1)
+                        .any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            };
+            if let Some(adapter) = ADAPTERS.iter().find(names) {
+                wrong.push(format!("src/{file}:{}: {adapter}", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "adapters named elsewhere than in {NAMED:?}:\n{}", wrong.join("\n"));
+}
+
+/// Longest function, in lines, but for tables.
+const FUNCTION_LINES_MAX: usize = 80;
+
+#[test]
+fn a_function_fits_on_a_screen() {
+    let mut long = Vec::new();
+    for (file, _, text) in sources() {
+        let lines: Vec<&str> = text.lines().take_while(|line| *line != "#[cfg(test)]").collect();
+        for (start, line) in lines.iter().enumerate() {
+            let code = line.trim_start();
+            let begins = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "pub(super) fn "]
+                .iter()
+                .any(|word| code.starts_with(word))
+                || code.starts_with("pub(in crate::engine) fn ");
+            if !begins {
+                continue;
+            }
+            // Formatted code closes a function at the depth at which it opened it.
+            let end = format!("{}}}", &line[..line.len() - code.len()]);
+            let length = lines[start..].iter().position(|line| *line == end).map_or(0, |at| at + 1);
+            if length > FUNCTION_LINES_MAX {
+                long.push(format!("src/{file}:{}: {length} lines", start + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "functions of more than {FUNCTION_LINES_MAX} lines:\n{}", long.join("\n"));
+}
+
 #[test]
 fn the_longest_files_are_noted() {
     let mut lengths: Vec<_> = sources().into_iter().map(|(file, _, text)| (text.lines().count(), file)).collect();
@@ -116,5 +208,6 @@ fn the_longest_files_are_noted() {
     for (lines, file) in lengths.iter().take(8).filter(|(lines, _)| *lines > 400) {
         println!("note: src/{file} has {lines} lines");
     }
-    assert!(!lengths.is_empty());
+    // A tree without files would be a mistake of this test.
+    assert!(lengths.len() > 200, "{} files", lengths.len());
 }

@@ -187,8 +187,8 @@ fn a_picture_is_gone_after_the_call_and_where_there_is_none_the_answers_are_nil(
     let pixels = Arc::new(());
     struct Held(Vec<u8>, #[allow(dead_code, reason = "counted, not read")] Arc<()>);
     impl dsengine::types::Pixels for Held {
-        fn plane(&self, _: usize) -> &[u8] {
-            &self.0
+        fn planes(&self) -> Result<[&[u8]; 3], dsengine::types::Unreadable> {
+            Ok([&self.0, &[], &[]])
         }
     }
     let held = Arc::new(Held(vec![9; 12], Arc::clone(&pixels)));

@@ -8,20 +8,16 @@ use dsengine::alert::{Handler, Retry};
 use dsengine::config::{GrantPlan, LimitPlan, ModulePlan, OnFailure, StrategyKind, StrategyPlan};
 use dsengine::engine::Guests;
 use dsengine::guest::{BreakerState, Fault, FaultKind};
-use dsengine::strategy::{Motion, Strategy, Verdict, View, apply};
+use dsengine::strategy::check::{frames, judge, zones};
+use dsengine::strategy::{self, Motion, Strategy, Verdict, View};
 use dsengine::telemetry::Metrics;
-use dsengine::track::{Tracker, Tracks};
-use dsengine::types::{BBox, Colorimetry, Detection, Frame, Matrix, Picture, Point, Polygon, Range, SourceId, Zone};
+use dsengine::types::SourceId;
 use tokio::runtime::Runtime;
 
 use crate::alerts::{alert, check_handler};
 use crate::guests;
 use crate::harness::root;
 use crate::watch::Wall;
-
-const FRAME_NS: u64 = 40_000_000;
-/// Frames of a check: enough for anything that waits some frames.
-const FRAMES: u64 = 12;
 
 /// What a maker is asked for.
 #[derive(Clone, Copy, PartialEq)]
@@ -33,72 +29,14 @@ enum Wanted {
     Failing(OnFailure),
 }
 
-fn zones() -> Vec<Zone> {
-    let corners = [(0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)].map(|(x, y)| Point { x, y });
-    vec![Zone { name: "door".into(), polygon: Polygon::new(corners.to_vec()).unwrap() }]
-}
-
-fn person(x: f32) -> Detection {
-    Detection::new("person", 0, 0.9, BBox { x, y: 0.3, width: 0.1, height: 0.2 })
-}
-
-/// Frames with nothing in them, then with three people who walk, with pixels in which something moves; a gap in the
-/// numbers in between.
-fn frames() -> Vec<(Frame, Tracks)> {
-    let (mut tracker, mut tracks) = (Tracker::default(), Tracks::default());
-    let mut frame = |n: u64| {
-        let seq = if n < FRAMES / 2 { n } else { n + 100 };
-        let walked = n as f32 * 0.005;
-        let people = if n < 2 { vec![] } else { [0.1, 0.6, 0.8].map(|x| person(x + walked)).to_vec() };
-        let luma = (0..64 * 64).map(|at| if at / 64 == n as usize * 4 { 250 } else { 30 }).collect();
-        let colorimetry = Colorimetry { matrix: Matrix::Bt709, range: Range::Limited };
-        let picture = Picture::from_i420(64, 64, colorimetry, [luma, vec![128; 32 * 32], vec![128; 32 * 32]]);
-        let mut frame = Frame {
-            pts_ns: seq * FRAME_NS,
-            width: 64,
-            height: 64,
-            detections: people,
-            picture,
-            ..Frame::empty("cam", seq)
-        };
-        tracker.update(frame.pts_ns, &mut frame.detections);
-        tracks.observe(&frame, &zones());
-        (frame, tracks.clone())
-    };
-    (0..FRAMES).map(&mut frame).collect()
-}
-
-fn judge(strategy: &mut dyn Strategy, (frame, tracks): &(Frame, Tracks)) -> Result<Verdict, Fault> {
-    strategy.judge(&View { frame, tracks, zones: &zones() })
-}
-
 /// What every strategy keeps to. `make` builds each anew; nothing of a former one is in it.
 fn check_strategy(make: impl Fn(Wanted) -> Option<Box<dyn Strategy>>) {
     let sound = || make(Wanted::Sound).expect("every maker has one that works");
-    let (mut one, mut other) = (sound(), sound());
+    strategy::check::check_strategy(sound).unwrap_or_else(|rule| panic!("{}: {rule}", sound().name()));
+    let (mut one, frames) = (sound(), frames());
     let name = one.name().to_owned();
-    assert!(!name.is_empty() && !one.version().is_empty());
-    assert_eq!((other.name(), other.version()), (&*name, one.version()), "the same each time");
     assert_eq!(one.on_failure(), OnFailure::Pass, "{name}: unless it is told otherwise");
-
-    // Verdicts make sense, and depend on what was shown alone; where there is nothing, there is nothing to say.
-    let frames = frames();
-    let mut said = Vec::new();
-    for shown in &frames {
-        let verdict = judge(&mut *one, shown).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-        assert_eq!(judge(&mut *other, shown).unwrap(), verdict, "{name}: frame {}", shown.0.seq);
-        let mut detections = shown.0.detections.clone();
-        apply(verdict.clone(), true, &mut detections).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-        said.push(verdict);
-    }
-    assert_eq!(said[0], Verdict::default(), "{name}: an empty frame is left as it is");
-    let bare = Frame { picture: None, detections: vec![], ..frames[0].0.clone() };
-    assert_eq!(judge(&mut *sound(), &(bare, Tracks::default())).unwrap(), Verdict::default());
-
-    // What it tells of itself.
-    if let Some(health) = one.health() {
-        assert_eq!((health.calls, health.skipped, health.faults.iter().sum::<u64>()), (FRAMES, 0, 0), "{name}");
-        assert_eq!((health.breaker, health.disabled, health.last_fault), (BreakerState::Closed, false, None), "{name}");
+    if one.health().is_some() {
         // A verdict that was not applied is its fault like any other.
         let fault = Fault { kind: FaultKind::Verdict, message: "the verdict makes no sense".into() };
         let (frame, tracks) = &frames[0];
@@ -106,21 +44,6 @@ fn check_strategy(make: impl Fn(Wanted) -> Option<Box<dyn Strategy>>) {
         let health = one.health().unwrap();
         assert_eq!(health.faults[FaultKind::Verdict as usize], 1, "{name}");
         assert_eq!(health.last_fault.as_deref(), Some("the verdict makes no sense"), "{name}");
-    }
-
-    // A successor goes on where its predecessor was, from the middle.
-    let half = frames.len() / 2;
-    let (mut first, mut second) = (sound(), sound());
-    let before: Vec<Verdict> = frames[..half].iter().map(|shown| judge(&mut *first, shown).unwrap()).collect();
-    assert_eq!(before, said[..half], "{name}");
-    let handed = first.suspend().unwrap_or_else(|fault| panic!("{name}: {fault}"));
-    second.resume(first.version(), &handed).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-    let again = second.suspend().unwrap();
-    assert_eq!(again, handed, "{name}: hands over what it was handed");
-    // One that has its background to learn from pixels has nothing to hand over, and learns it again.
-    if !handed.is_empty() {
-        let after: Vec<Verdict> = frames[half..].iter().map(|shown| judge(&mut *second, shown).unwrap()).collect();
-        assert_eq!(after, said[half..], "{name}: as if there had been one");
     }
 
     for on_failure in [OnFailure::Pass, OnFailure::Skip, OnFailure::Disable] {

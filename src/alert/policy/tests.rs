@@ -170,6 +170,23 @@ fn keys_beyond_the_bound_are_forgotten_oldest_first_and_counted() {
 }
 
 #[test]
+fn what_is_remembered_is_bounded_in_bytes() {
+    let mut policy = Policy::new(&plan());
+    let key = |i: u64| format!("{i}{}", "k".repeat(100_000));
+    for i in 0..200 {
+        accepted(policy.decide(&draft("r", &key(i)), &frame("a", i, 0.0)));
+        let bytes: usize = policy.keys.keys().map(|key| key.len()).sum();
+        assert!(bytes == policy.bytes && bytes <= KEYS_BYTES_MAX, "{bytes}");
+    }
+    assert_eq!(policy.forgotten() as usize, 200 - policy.keys.len());
+    assert!(matches!(policy.decide(&draft("r", &key(199)), &frame("a", 200, 1.0)), Decision::Suppressed { .. }));
+    let throttle = Duration::from_millis(1);
+    policy.set_plan(&AlertPlan { throttle, ..plan() });
+    accepted(policy.decide(&draft("r", "new"), &frame("a", 201, 2.0)));
+    assert!(policy.bytes < 100, "what is over is forgotten, and its bytes with it");
+}
+
+#[test]
 #[allow(clippy::disallowed_methods, reason = "this test measures")]
 fn a_million_decisions_take_about_a_second_at_most() {
     let mut policy = Policy::new(&plan());

@@ -6,15 +6,13 @@
 
 mod player;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use self::player::{Player, Step};
-use crate::backend::change::{self, Change};
-use crate::backend::{Backend, Outlet, Sink, SourceState};
+use crate::backend::{Backend, Sink, SourceContext, SourceState, Sources};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
 use crate::own::{Stop, Thread};
@@ -29,46 +27,47 @@ const ADD_MAX: Duration = Duration::from_secs(2);
 /// Plays [`Scene`]s.
 pub struct SceneBackend {
     clock: Arc<dyn Clock>,
-    sources: BTreeMap<SourceId, Playing>,
+    sources: Sources,
     /// Where sources without pixels are played.
     shared: Option<(Sender<Player>, Thread)>,
     /// Shared by sources with the same script.
     stages: Stages,
 }
 
-/// The owner's side of a source.
-struct Playing {
-    outlet: Arc<Outlet>,
-    change: Arc<Change>,
-    /// A source with pixels has its own.
-    thread: Option<Thread>,
-}
-
 impl SceneBackend {
     /// A backend without sources; live scenes are paced and stamped by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, sources: BTreeMap::new(), shared: None, stages: Stages::default() }
+        Self { clock, sources: Sources::default(), shared: None, stages: Stages::default() }
     }
 
-    fn play_together(&mut self, player: Player) -> Result<(), Error> {
+    fn play_together(
+        &mut self,
+        plan: &SourcePlan,
+        shown: (Scene, bool, bool),
+        sink: Arc<dyn Sink>,
+    ) -> Result<(), Error> {
         let (queue, _) = match &mut self.shared {
             Some(shared) => shared,
             empty => {
                 let (queue, added) = bounded(ADDED_MAX);
-                let thread = start("scene-tracked", move |stop| play_together(&added, &stop))?;
+                let thread = Thread::start("scene-tracked", move |stop| play_together(&added, &stop));
+                let thread = thread.map_err(|error| {
+                    Error::new(Code::Source, format!("source {}: no thread for it: {error}", plan.id))
+                })?;
                 empty.insert((queue, thread))
             }
         };
-        let id = player.outlet.id().clone();
-        queue.send_timeout(player, ADD_MAX).map_err(|_| {
-            Error::new(Code::Source, format!("source `{id}` cannot start: {ADDED_MAX} scenes are waiting to start"))
-                .hint("the engine takes frames too slowly; start fewer detections-only scenes at once")
-        })
+        let (outlet, change) = self.sources.join(plan, sink)?;
+        outlet.enter(SourceState::Connecting);
+        let player = Player::new(plan, shown, outlet, change, Arc::clone(&self.clock));
+        if queue.send_timeout(player, ADD_MAX).is_err() {
+            self.sources.remove(&plan.id, Duration::ZERO);
+            let what = format!("source {} cannot start: {ADDED_MAX} scenes are waiting to start", plan.id);
+            return Err(Error::new(Code::Source, what)
+                .hint("the engine takes frames too slowly; start fewer detections-only scenes at once"));
+        }
+        Ok(())
     }
-}
-
-fn start(name: &str, run: impl FnOnce(Stop) + Send + 'static) -> Result<Thread, Error> {
-    Thread::start(name, run).map_err(|e| Error::new(Code::Source, format!("cannot start a thread for {name}: {e}")))
 }
 
 impl Backend for SceneBackend {
@@ -76,53 +75,33 @@ impl Backend for SceneBackend {
         let Input::Scene { name, pixels, seed, live } = &plan.input else {
             return Err(Error::new(Code::Source, format!("source `{}` is no scene", plan.id)));
         };
-        if self.sources.get(&plan.id).is_some_and(|playing| !playing.outlet.closed()) {
-            return Err(change::running(&plan.id));
-        }
+        self.sources.vacant(&plan.id)?;
         let mut scene = Scene::load(name)?;
         if let Some(seed) = seed {
             scene = scene.with_seed(*seed);
         }
         let scene = self.stages.share(scene);
-        let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
-        outlet.enter(SourceState::Connecting);
-        let shown = (scene, *pixels, *live);
-        let player = Player::new(plan, shown, Arc::clone(&outlet), Arc::clone(&change), Arc::clone(&self.clock));
-        let thread = if *pixels {
-            Some(start(&format!("scene-{}", plan.id), move |stop| play_alone(player, &stop))?)
-        } else {
-            self.play_together(player)?;
-            None
-        };
-        self.sources.insert(plan.id.clone(), Playing { outlet, change, thread });
-        Ok(())
+        let (plan, shown, clock) = (plan.clone(), (scene, *pixels, *live), Arc::clone(&self.clock));
+        if !pixels {
+            return self.play_together(&plan, shown, sink);
+        }
+        let name = format!("scene-{}", plan.id);
+        self.sources.start(&plan.clone(), sink, &name, move |SourceContext { outlet, change, stop }| {
+            outlet.enter(SourceState::Connecting);
+            play_alone(Player::new(&plan, shown, outlet, change, clock), &stop);
+        })
     }
 
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
-        self.sources.get(&plan.id).ok_or_else(|| change::unknown(&plan.id))?.change.put(plan);
-        Ok(())
+        self.sources.change(plan)
     }
 
     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
-        let Some(mut playing) = self.sources.remove(source) else { return };
-        // Closed first: a thread that is paced or shared need not notice for the source to be gone.
-        playing.outlet.stop();
-        if let Some(thread) = &mut playing.thread {
-            thread.join(deadline);
-        }
+        self.sources.remove(source, deadline);
     }
 
     fn stop(&mut self, deadline: Duration) {
-        let mut sources = std::mem::take(&mut self.sources);
-        sources.values().for_each(|playing| playing.outlet.stop());
-        let mut shared = self.shared.take().map(|(_, thread)| thread);
-        Thread::join_all(sources.values_mut().filter_map(|p| p.thread.as_mut()).chain(&mut shared), deadline);
-    }
-}
-
-impl Drop for SceneBackend {
-    fn drop(&mut self) {
-        self.stop(change::DROP_MAX);
+        self.sources.stop(self.shared.take().map(|(_, thread)| thread), deadline);
     }
 }
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::change::Change;
 use crate::backend::pace::{Pace, Pick};
-use crate::backend::{Flow, Outlet, SourceState};
+use crate::backend::{Change, Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
 use crate::scene::Scene;
 use crate::types::{Clock, Frame};

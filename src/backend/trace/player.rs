@@ -1,28 +1,19 @@
 //! The backend that plays traces again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reader;
-use crate::backend::change::{self, Change};
 use crate::backend::pace::{Pace, Pick};
-use crate::backend::{Backend, Flow, Outlet, Sink, SourceState};
+use crate::backend::{Backend, Flow, Sink, SourceContext, SourceState, Sources};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
-use crate::own::{Stop, Thread};
 use crate::types::SourceId;
 
 /// Plays traces. A thread per source reads the file and passes on that source's frames.
 #[derive(Default)]
 pub struct TraceBackend {
-    players: BTreeMap<SourceId, Player>,
-}
-
-struct Player {
-    outlet: Arc<Outlet>,
-    change: Arc<Change>,
-    thread: Thread,
+    sources: Sources,
 }
 
 impl Backend for TraceBackend {
@@ -30,9 +21,7 @@ impl Backend for TraceBackend {
         let Input::Trace(path) = &plan.input else {
             return Err(Error::new(Code::Source, format!("{}: this backend plays traces only", plan.id)));
         };
-        if self.players.get(&plan.id).is_some_and(|player| !player.outlet.closed()) {
-            return Err(change::running(&plan.id));
-        }
+        self.sources.vacant(&plan.id)?;
         let reader = Reader::open(path)?;
         // A trace of one source may be given any name; of a trace with several, a source plays its namesake.
         let names = Reader::sources(path)?;
@@ -40,44 +29,22 @@ impl Backend for TraceBackend {
             [only] => only.clone(),
             _ => plan.id.clone(),
         };
-        let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
-        let mut playing = Playing {
-            reader,
-            wanted,
-            pace: Pace::of(plan),
-            seen: 0,
-            outlet: Arc::clone(&outlet),
-            change: Arc::clone(&change),
-        };
-        let thread = Thread::start(&format!("trace-{}", plan.id), move |stop| playing.run(&stop))
-            .map_err(|e| Error::new(Code::Io, format!("{}: cannot start a thread: {e}", plan.id)))?;
-        self.players.insert(plan.id.clone(), Player { outlet, change, thread });
-        Ok(())
+        let pace = Pace::of(plan);
+        self.sources.start(plan, sink, &format!("trace-{}", plan.id), move |context| {
+            Playing { reader, wanted, pace, seen: 0, context }.run();
+        })
     }
 
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
-        self.players.get(&plan.id).ok_or_else(|| change::unknown(&plan.id))?.change.put(plan);
-        Ok(())
+        self.sources.change(plan)
     }
 
     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
-        if let Some(mut player) = self.players.remove(source) {
-            player.thread.join(deadline);
-            player.outlet.stop();
-        }
+        self.sources.remove(source, deadline);
     }
 
     fn stop(&mut self, deadline: Duration) {
-        Thread::join_all(self.players.values_mut().map(|player| &mut player.thread), deadline);
-        for (_, player) in std::mem::take(&mut self.players) {
-            player.outlet.stop();
-        }
-    }
-}
-
-impl Drop for TraceBackend {
-    fn drop(&mut self) {
-        self.stop(change::DROP_MAX);
+        self.sources.stop(None, deadline);
     }
 }
 
@@ -88,50 +55,49 @@ struct Playing {
     wanted: SourceId,
     pace: Pace,
     seen: u64,
-    outlet: Arc<Outlet>,
-    change: Arc<Change>,
+    context: SourceContext,
 }
 
 impl Playing {
-    fn run(&mut self, stop: &Stop) {
-        self.outlet.enter(SourceState::Running);
+    fn run(&mut self) {
+        self.context.outlet.enter(SourceState::Running);
         let start_unix_ns = self.reader.header().start_unix_ns;
-        while !stop.requested() {
+        while !self.context.stop.requested() {
             let record = match self.reader.next_record() {
                 Ok(Some(record)) if record.source == self.wanted => record,
                 Ok(Some(_)) => continue,
                 Ok(None) => return self.end(),
-                Err(error) => return self.outlet.break_off(error.to_string()),
+                Err(error) => return self.context.outlet.break_off(error.to_string()),
             };
             if !self.wants(record.pts_ns) {
                 continue;
             }
             let mut frame = record.into_frame(start_unix_ns);
-            frame.source = self.outlet.id().clone();
-            if self.outlet.frame(frame) == Flow::Stop {
+            frame.source = self.context.outlet.id().clone();
+            if self.context.outlet.frame(frame) == Flow::Stop {
                 break;
             }
         }
-        self.outlet.stop();
+        self.context.outlet.stop();
     }
 
     /// Whether `fps` and `every` let the next frame through. What `every` leaves out was asked for and is no drop.
     fn wants(&mut self, pts_ns: u64) -> bool {
-        if let Some(plan) = self.change.take() {
+        if let Some(plan) = self.context.change.take() {
             self.pace.change(&plan);
         }
         let picked = self.pace.pick(self.seen, pts_ns);
         self.seen += 1;
-        self.outlet.dropped("fps", u64::from(picked == Pick::OverRate));
+        self.context.outlet.dropped("fps", u64::from(picked == Pick::OverRate));
         picked == Pick::Take
     }
 
     fn end(&self) {
         if self.reader.cut_off() {
             // Whose frame it was cannot be read any more; each source of the trace counts it.
-            tracing::warn!(source = %self.outlet.id(), "the trace ends in the middle of a line, which is left out");
-            self.outlet.dropped("cut_off", 1);
+            tracing::warn!(source = %self.context.outlet.id(), "the trace ends in the middle of a line, which is left out");
+            self.context.outlet.dropped("cut_off", 1);
         }
-        self.outlet.end();
+        self.context.outlet.end();
     }
 }

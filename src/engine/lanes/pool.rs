@@ -230,6 +230,11 @@ impl Pool {
         self.count
     }
 
+    /// Frames that wait for a worker.
+    pub(in crate::engine) fn waiting(&self) -> usize {
+        self.shared.state.lock().slots.values().map(|slot| slot.queue.len()).sum()
+    }
+
     /// Frames per batch, as far as a model takes them, and how long one waits to fill.
     pub(in crate::engine) fn set_batch(&self, batch: usize, timeout: Duration) {
         let mut state = self.shared.state.lock();
@@ -364,8 +369,22 @@ fn take(shared: &Shared) -> Option<Batch> {
     }
 }
 
+/// Maps the pictures. A frame whose picture cannot be read is lost to its own source alone.
+fn readable(jobs: Vec<Job>) -> Vec<Job> {
+    let can_be_read = |job: &Job| job.frame.picture.as_ref().is_none_or(|picture| picture.planes().is_ok());
+    let (readable, unreadable): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(can_be_read);
+    for job in unreadable {
+        job.next.lose(job.ticket, "unreadable");
+    }
+    readable
+}
+
 fn work(shared: &Shared, index: usize) {
     while let Some(Batch { model, jobs, .. }) = take(shared) {
+        let jobs = readable(jobs);
+        if jobs.is_empty() {
+            continue;
+        }
         let pictures: Vec<Picture> = jobs.iter().filter_map(|job| job.frame.picture.clone()).collect();
         let asked: Vec<(&Picture, f32)> = pictures.iter().zip(jobs.iter().map(Job::confidence)).collect();
         let mut session = model.sessions[index % model.sessions.len()].lock();

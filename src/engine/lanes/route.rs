@@ -15,6 +15,7 @@ use crate::config::{Input, SourcePlan};
 use crate::engine::view::live::Events;
 use crate::engine::view::source::SourceBoard;
 use crate::engine::view::status::SourceStatus;
+use crate::error::Code;
 use crate::telemetry::{SourceMetrics, Stage, redact};
 use crate::types::{Clock, Frame, SourceId};
 use crate::vision::merge::merge;
@@ -160,7 +161,8 @@ impl Route {
 
     /// Nothing more comes of the source, for this reason.
     pub(super) fn break_off(&self, reason: String) {
-        tracing::error!(source = %self.id, address = self.address, "source broken: {reason}");
+        let code = Code::SourceBroken.as_str();
+        tracing::error!(source = %self.id, address = self.address, code, "source broken: {reason}");
         self.metrics.state(SourceState::Failed.as_str());
         self.board.break_off(reason);
         self.end();

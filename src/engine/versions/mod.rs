@@ -3,7 +3,6 @@
 //! `guests` makes versions out of files and instances out of versions. `reload` takes new contents of a file, `swap` puts
 //! a version on every lane or on none, `rehearse` tries it on remembered frames, `running` is what is known of each.
 
-mod check;
 mod guests;
 mod handler;
 mod rehearse;
@@ -12,7 +11,6 @@ mod reload;
 mod running;
 mod swap;
 
-pub use check::check_modules;
 pub(in crate::engine) use guests::{Contents, read_module};
 pub use guests::{Guests, Version};
 pub(in crate::engine) use handler::Replaceable;

@@ -93,7 +93,7 @@ pub struct SourceStatus {
 pub struct StrategyStatus {
     /// Its name.
     pub name: String,
-    /// `model`, `motion`, `lua` or `wasm`.
+    /// `model`, `motion`, `lua`, `wasm`, or `own` for one of the embedder's.
     pub kind: &'static str,
     /// The generation that judges.
     pub generation: u64,

@@ -1,6 +1,6 @@
 //! The grid that a picture's luma is sampled down to.
 
-use crate::types::{Picture, PixelFormat};
+use crate::types::{Picture, PixelFormat, Planes};
 
 /// Columns the picture is sampled down to, about.
 const COLUMNS: u32 = 320;
@@ -36,7 +36,7 @@ impl Grid {
 
     /// Brightness per cell: the mean of four samples, enough to halve the noise and far cheaper than reading every
     /// pixel. What a large picture costs is reading it from memory, so a large cell has all four in its middle row.
-    pub(super) fn sample(&self, picture: &Picture, out: &mut [f32]) {
+    pub(super) fn sample(&self, picture: &Planes<'_>, out: &mut [f32]) {
         let Self { columns, rows, step, .. } = *self;
         let (plane, stride) = (picture.plane(0), picture.stride(0));
         let (_, [upper, lower]) = taps(step);

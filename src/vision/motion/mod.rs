@@ -25,7 +25,7 @@ use grid::Grid;
 use mask::Mask;
 use scene::Scene;
 
-use crate::types::Picture;
+use crate::types::{Picture, Planes};
 
 /// Exposure ratios taken out; beyond them the light changed, not the exposure.
 const EXPOSURE: std::ops::RangeInclusive<f32> = 0.6..=1.65;
@@ -97,7 +97,7 @@ impl Background {
 
     /// Takes in the picture at frame time `pts_ns` and returns what moves in it, largest first: nothing while it
     /// warms up, and nothing when the light changed as a whole.
-    pub fn update(&mut self, picture: &Picture, pts_ns: u64) -> &[Blob] {
+    pub fn update(&mut self, picture: &Planes<'_>, pts_ns: u64) -> &[Blob] {
         self.blobs.clear();
         self.fit(picture);
         self.grid.sample(picture, &mut self.scene.luma);

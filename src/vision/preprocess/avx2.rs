@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::types::{Picture, PixelFormat};
+use crate::types::{PixelFormat, Planes};
 
 use super::colour::Tone;
 use super::taps::{Columns, LANES, Tables, Taps, steps};
@@ -22,7 +22,7 @@ const UNIT: f32 = 128.0 * super::taps::COLUMN_ONE as f32;
 const SLACK: usize = 8;
 
 pub(super) fn write(
-    picture: &Picture,
+    picture: &Planes<'_>,
     tables: &Tables,
     tone: &Tone,
     target: Target,
@@ -41,7 +41,7 @@ pub(super) fn write(
 
 #[target_feature(enable = "avx2,fma")]
 fn write_all(
-    picture: &Picture,
+    picture: &Planes<'_>,
     tables: &Tables,
     tone: &Tone,
     target: Target,
@@ -87,7 +87,7 @@ struct Plane<'a> {
 }
 
 impl<'a> Plane<'a> {
-    fn of(picture: &'a Picture, index: usize) -> Self {
+    fn of(picture: &Planes<'a>, index: usize) -> Self {
         if index >= picture.plane_count() {
             return Self { bytes: &[], stride: 0, row_bytes: 0, rows: 0 };
         }
@@ -306,21 +306,11 @@ fn two_pixels(row: &[i16], first: &[u32; LANES], i: usize, sort: __m256i) -> __m
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use crate::types::{Colorimetry, Matrix, Pixels, Range};
+    use crate::types::{Colorimetry, Matrix, Picture, Range};
     use crate::vision::letterbox::Fit;
     use crate::vision::preprocess::{ChannelOrder, Preprocessor, Recipe};
 
     use super::*;
-
-    struct Bytes([Vec<u8>; 3]);
-
-    impl Pixels for Bytes {
-        fn plane(&self, index: usize) -> &[u8] {
-            &self.0[index]
-        }
-    }
 
     fn any_picture(random: &mut fastrand::Rng) -> Picture {
         let format = random.choice([PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Rgb]).unwrap();
@@ -343,7 +333,7 @@ mod tests {
             matrix: random.choice([Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020]).unwrap(),
             range: random.choice([Range::Limited, Range::Full]).unwrap(),
         };
-        Picture::new(format, width, height, colorimetry, strides, Arc::new(Bytes(planes))).unwrap()
+        Picture::from_planes(format, width, height, colorimetry, strides, planes).unwrap()
     }
 
     #[test]
@@ -367,7 +357,7 @@ mod tests {
             let run = |kernel| {
                 let mut preprocessor = Preprocessor::with_kernel(recipe, input, kernel);
                 let mut out = vec![f32::NAN; preprocessor.floats()];
-                preprocessor.write(&picture, &mut out, &mut None);
+                preprocessor.write(&picture.planes().unwrap(), &mut out, &mut None);
                 out
             };
             let (a, b) = (run(Kernel::Scalar), run(Kernel::Avx2));

@@ -17,7 +17,7 @@ mod colour;
 mod scalar;
 mod taps;
 
-use crate::types::{Picture, PixelFormat};
+use crate::types::{Picture, PixelFormat, Planes};
 use crate::vision::letterbox::{Fit, Placement};
 
 use colour::Tone;
@@ -119,7 +119,7 @@ impl Preprocessor {
     ///
     /// # Panics
     /// When `out` is not [`Self::floats`] long: the caller cuts it out of the session's own input.
-    pub fn write(&mut self, picture: &Picture, out: &mut [f32], painted: &mut Option<Placement>) -> Placement {
+    pub fn write(&mut self, picture: &Planes<'_>, out: &mut [f32], painted: &mut Option<Placement>) -> Placement {
         assert_eq!(out.len(), self.floats(), "one picture's three planes");
         let placement = Placement::new(self.recipe.fit, (picture.width, picture.height), self.input);
         if *painted != Some(placement) {

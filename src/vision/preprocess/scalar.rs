@@ -1,13 +1,13 @@
 //! The kernel in plain floats: the definition that the others are tested against.
 
-use crate::types::{Picture, PixelFormat};
+use crate::types::{PixelFormat, Planes};
 
 use super::Target;
 use super::colour::Tone;
 use super::taps::{Tables, Taps};
 
 pub(super) fn write(
-    picture: &Picture,
+    picture: &Planes<'_>,
     tables: &Tables,
     tone: &Tone,
     target: Target,
@@ -49,7 +49,7 @@ struct Component<'a> {
 }
 
 impl<'a> Component<'a> {
-    fn of(picture: &'a Picture, index: usize) -> Self {
+    fn of(picture: &Planes<'a>, index: usize) -> Self {
         let (plane, step, skip) = match picture.format {
             PixelFormat::I420 => (index, 1, 0),
             PixelFormat::Nv12 => (index.min(1), if index == 0 { 1 } else { 2 }, index.saturating_sub(1)),
@@ -75,11 +75,9 @@ impl<'a> Component<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::types::{Colorimetry, Matrix, Range};
+    use crate::types::{Colorimetry, Matrix, Picture, Range};
     use crate::vision::letterbox::Fit;
     use crate::vision::preprocess::{ChannelOrder, Kernel, Preprocessor, Recipe};
-
-    use super::*;
 
     const PLAIN: Recipe =
         Recipe { fit: Fit::TopLeft, order: ChannelOrder::Bgr, scale: [1.0; 3], offset: [0.0; 3], pad: 114.0 };
@@ -90,7 +88,7 @@ mod tests {
         let mut out = vec![0.0; 12];
         let mut painted = None;
         let mut preprocessor = Preprocessor::with_kernel(PLAIN, (2, 2), Kernel::Scalar);
-        preprocessor.write(&picture, &mut out, &mut painted);
+        preprocessor.write(&picture.planes().unwrap(), &mut out, &mut painted);
         assert_eq!(out, [3.0, 6.0, 114.0, 114.0, 2.0, 5.0, 114.0, 114.0, 1.0, 4.0, 114.0, 114.0]);
     }
 
@@ -99,12 +97,12 @@ mod tests {
         let grey = |w, h| Picture::from_rgb(w, h, vec![50; (w * h * 3) as usize]).unwrap();
         let mut preprocessor = Preprocessor::new(PLAIN, (8, 8));
         let (mut out, mut painted) = (vec![0.0; 3 * 64], None);
-        preprocessor.write(&grey(8, 4), &mut out, &mut painted);
+        preprocessor.write(&grey(8, 4).planes().unwrap(), &mut out, &mut painted);
         assert_eq!((out[31], out[32]), (50.0, 114.0));
         out[32] = -1.0;
-        preprocessor.write(&grey(16, 8), &mut out, &mut painted);
+        preprocessor.write(&grey(16, 8).planes().unwrap(), &mut out, &mut painted);
         assert_eq!(out[32], -1.0, "same placement: the padding is left alone");
-        preprocessor.write(&grey(4, 8), &mut out, &mut painted);
+        preprocessor.write(&grey(4, 8).planes().unwrap(), &mut out, &mut painted);
         assert_eq!((out[3], out[4], out[32]), (50.0, 114.0, 50.0));
     }
 
@@ -116,7 +114,11 @@ mod tests {
         let picture = Picture::from_i420(4, 2, colorimetry, planes).unwrap();
         let mut out = vec![0.0; 3 * 8];
         let recipe = Recipe { order: ChannelOrder::Rgb, ..PLAIN };
-        Preprocessor::with_kernel(recipe, (4, 2), Kernel::Scalar).write(&picture, &mut out, &mut None);
+        Preprocessor::with_kernel(recipe, (4, 2), Kernel::Scalar).write(
+            &picture.planes().unwrap(),
+            &mut out,
+            &mut None,
+        );
         let pixel = |x: usize| [out[x], out[8 + x], out[16 + x]];
         for (x, expected) in [(0, [255.0, 0.0, 0.0]), (1, [255.0, 0.0, 0.0]), (2, [0.0, 0.0, 255.0])] {
             for (got, want) in pixel(x).iter().zip(expected) {

@@ -182,6 +182,7 @@ fn yolox_agrees_with_the_python_reference_and_with_the_truth() {
 /// The same pictures as the reference saw them: RGB by the integer arithmetic of swscale's SIMD path (BT.709 limited,
 /// nearest chroma, every product cut off), bit for bit.
 fn as_the_reference_saw(picture: &Picture) -> Picture {
+    let picture = picture.planes().unwrap();
     let product = |value: i32, factor: i32| (value * factor) >> 16;
     let mut rgb = Vec::with_capacity(WIDTH * HEIGHT * 3);
     for row in 0..HEIGHT {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::backend::SourceState;
 use crate::config::RetryPlan;
 
 /// Share of a delay that chance may take away, so that cameras which fell together do not come back together.
@@ -12,20 +13,37 @@ const JITTER: f64 = 0.25;
 /// that sends one frame and dies is not proven.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Failures in a row.
-#[derive(Debug, Default)]
-pub(super) struct Streak(u32);
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Failures in a row.
+    pub attempt: u32,
+    /// Time until the next attempt.
+    pub wait: Duration,
+    /// Where the source stands meanwhile.
+    pub state: SourceState,
+}
 
-impl Streak {
-    /// An attempt failed that had delivered frames for `ran`. Returns how many failures in a row that makes.
-    pub(super) fn failed(&mut self, ran: Duration) -> u32 {
-        self.0 = if ran >= STABLE { 1 } else { self.0.saturating_add(1) };
-        self.0
+/// Counts failures in a row.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// An attempt failed that had delivered frames for `ran`. `chance` is drawn evenly from 0..1.
+    pub fn failed(&mut self, plan: &RetryPlan, ran: Duration, chance: f64) -> Retry {
+        self.failures = if ran >= STABLE { 1 } else { self.failures.saturating_add(1) };
+        let attempt = self.failures;
+        if attempt > plan.max_retries {
+            return Retry { attempt, wait: at_cap(plan, chance), state: SourceState::Failed };
+        }
+        Retry { attempt, wait: delay(plan, attempt, chance), state: SourceState::Backoff { attempt } }
     }
 }
 
 /// The wait before attempt `attempt` (1 = first retry). `chance` is drawn evenly from 0..1.
-pub(super) fn delay(plan: &RetryPlan, attempt: u32, chance: f64) -> Duration {
+fn delay(plan: &RetryPlan, attempt: u32, chance: f64) -> Duration {
     let doublings = if plan.exponential { attempt.saturating_sub(1).min(62) } else { 0 };
     // Saturating: a Duration of centuries is still just "at the cap".
     let grown = plan.base.as_secs_f64() * (1u64 << doublings) as f64;
@@ -33,7 +51,7 @@ pub(super) fn delay(plan: &RetryPlan, attempt: u32, chance: f64) -> Duration {
 }
 
 /// The wait before each further attempt of a live source that is out of retries.
-pub(super) fn at_cap(plan: &RetryPlan, chance: f64) -> Duration {
+fn at_cap(plan: &RetryPlan, chance: f64) -> Duration {
     shortened(plan.cap, chance)
 }
 
@@ -65,9 +83,17 @@ mod tests {
 
     #[test]
     fn only_a_stable_run_makes_failures_forgotten() {
-        let mut streak = Streak::default();
+        let (mut backoff, plan) = (Backoff::default(), plan(500, 10_000, true));
         let runs = [0, 0, 1, 9, 10, 0, 3600, 9].map(Duration::from_secs);
-        assert_eq!(runs.map(|ran| streak.failed(ran)), [1, 2, 3, 4, 1, 2, 1, 2]);
+        assert_eq!(runs.map(|ran| backoff.failed(&plan, ran, 0.5).attempt), [1, 2, 3, 4, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn out_of_retries_it_is_failed_and_tried_at_the_cap() {
+        let (mut backoff, plan) = (Backoff::default(), plan(500, 10_000, true));
+        let retries: Vec<Retry> = (0..6).map(|_| backoff.failed(&plan, Duration::ZERO, 0.0)).collect();
+        assert_eq!(retries[4].state, SourceState::Backoff { attempt: 5 });
+        assert_eq!(retries[5], Retry { attempt: 6, wait: plan.cap, state: SourceState::Failed });
     }
 
     #[test]

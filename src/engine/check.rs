@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::guests::{Guests, read_module};
-use super::running::module;
+use super::SystemClock;
+use super::versions::{Guests, module, read_module};
 use crate::config::{HandlerKind, Plan};
-use crate::engine::SystemClock;
 use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
 use crate::types::SourceId;

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 /// Longest silences that are put up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
+pub struct Limits {
     /// From the start to the first frame.
-    pub(super) first_frame: Duration,
+    pub first_frame: Duration,
     /// Between frames.
-    pub(super) gap: Duration,
+    pub gap: Duration,
     /// The most that one look adds to a silence: while this process does not run, a file cannot speak.
-    pub(super) look: Duration,
+    pub look: Duration,
 }
 
 /// Watches one attempt.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub struct Watchdog {
     limits: Limits,
     silent: Duration,
     looked_ns: u64,
@@ -24,36 +24,42 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Starts watching at `now_ns`.
-    pub(super) fn new(limits: Limits, now_ns: u64) -> Self {
+    pub fn new(limits: Limits, now_ns: u64) -> Self {
         Self { limits, silent: Duration::ZERO, looked_ns: now_ns, running: false }
     }
 
     /// From now on other silences are put up with.
-    pub(super) fn change(&mut self, limits: Limits) {
+    pub fn change(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
     /// A frame was handed on at `now_ns`.
-    pub(super) fn frame(&mut self, now_ns: u64) {
+    pub fn frame(&mut self, now_ns: u64) {
         self.running = true;
         self.excuse(now_ns);
     }
 
     /// The source is known to have more although nothing came out (a frame waits for its presentation time).
-    pub(super) fn excuse(&mut self, now_ns: u64) {
+    pub fn excuse(&mut self, now_ns: u64) {
         self.silent = Duration::ZERO;
         self.looked_ns = now_ns;
     }
 
+    /// It is known that nothing can come yet (no publisher has connected): the first frame is due from now on.
+    pub fn restart(&mut self, now_ns: u64) {
+        self.running = false;
+        self.excuse(now_ns);
+    }
+
     /// Looks: how long it has been silent, once that is too long.
-    pub(super) fn silence(&mut self, now_ns: u64) -> Option<Duration> {
+    pub fn silence(&mut self, now_ns: u64) -> Option<Duration> {
         self.silent = self.silent_at(now_ns);
         self.looked_ns = self.looked_ns.max(now_ns);
         (self.silent >= self.limit()).then_some(self.silent)
     }
 
     /// How long until silence is a fault.
-    pub(super) fn left(&self, now_ns: u64) -> Duration {
+    pub fn left(&self, now_ns: u64) -> Duration {
         self.limit().saturating_sub(self.silent_at(now_ns))
     }
 
@@ -94,6 +100,25 @@ mod tests {
         dog.frame(101 * S);
         dog.excuse(103 * S);
         assert_eq!(dog.silence(105 * S), None);
+    }
+
+    #[test]
+    fn after_a_restart_the_first_frame_is_due_again() {
+        let mut dog = watchdog();
+        dog.frame(101 * S);
+        dog.restart(103 * S);
+        assert_eq!(dog.silence(110 * S), None);
+        assert_eq!(dog.silence(111 * S), Some(Duration::from_secs(8)));
+    }
+
+    #[test]
+    fn changed_limits_hold_at_once() {
+        let mut dog = watchdog();
+        dog.frame(101 * S);
+        dog.change(Limits { gap: Duration::from_secs(9), ..dog.limits });
+        assert_eq!(dog.silence(109 * S), None);
+        dog.change(Limits { gap: Duration::from_secs(1), ..dog.limits });
+        assert_eq!(dog.silence(109 * S), Some(Duration::from_secs(8)));
     }
 
     #[test]

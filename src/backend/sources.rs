@@ -1,0 +1,137 @@
+//! A backend's sources from its owner's side: who runs, how they are changed, and how they end.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Change, Outlet, Sink};
+use crate::config::SourcePlan;
+use crate::error::{Code, Error};
+use crate::own::{Stop, Thread};
+use crate::types::SourceId;
+
+/// Longest wait for the threads of a backend that is dropped while sources run. Longer than a pipeline may take to
+/// shut down.
+const DROP_MAX: Duration = Duration::from_secs(3);
+
+/// What a source's own thread works with.
+#[derive(Debug)]
+pub struct SourceContext {
+    /// Where its frames and events go.
+    pub outlet: Arc<Outlet>,
+    /// Where changed plans arrive.
+    pub change: Arc<Change>,
+    /// When to end.
+    pub stop: Stop,
+}
+
+/// The sources of one backend, by name. Does what [`Backend`](super::Backend) asks of every backend alike; dropping it
+/// stops all of them.
+#[derive(Debug, Default)]
+pub struct Sources(BTreeMap<SourceId, Owned>);
+
+#[derive(Debug)]
+struct Owned {
+    outlet: Arc<Outlet>,
+    change: Arc<Change>,
+    /// `None` where it is played by a thread that it shares with others.
+    thread: Option<Thread>,
+}
+
+impl Sources {
+    /// Whether a source of this name can be started: none runs, or it has ended.
+    ///
+    /// # Errors
+    /// [`Code::Source`] when one runs.
+    pub fn vacant(&self, source: &SourceId) -> Result<(), Error> {
+        if self.0.get(source).is_none_or(|owned| owned.outlet.closed()) {
+            return Ok(());
+        }
+        Err(Error::new(Code::Source, format!("source {source} is already running"))
+            .hint("remove it first, or give the new one another id"))
+    }
+
+    /// Starts a source on a thread of its own, called `thread`, which does `run`. A panic there breaks the source off.
+    ///
+    /// # Errors
+    /// As [`vacant`](Self::vacant), or when the system refuses a thread.
+    pub fn start(
+        &mut self,
+        plan: &SourcePlan,
+        sink: Arc<dyn Sink>,
+        thread: &str,
+        run: impl FnOnce(SourceContext) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.vacant(&plan.id)?;
+        let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
+        let (voice, theirs) = (Arc::clone(&outlet), Arc::clone(&change));
+        let thread = Thread::start(thread, move |stop| {
+            let context = SourceContext { outlet: Arc::clone(&voice), change: theirs, stop };
+            // A source never goes without a word, not even by a fault of ours: others wait for its end.
+            if catch_unwind(AssertUnwindSafe(|| run(context))).is_err() {
+                voice.break_off("an internal error; please report it".into());
+            }
+        })
+        .map_err(|error| Error::new(Code::Source, format!("source {}: no thread for it: {error}", plan.id)))?;
+        self.0.insert(plan.id.clone(), Owned { outlet, change, thread: Some(thread) });
+        Ok(())
+    }
+
+    /// Adds a source that a shared thread plays, with what that thread needs of it.
+    ///
+    /// # Errors
+    /// As [`vacant`](Self::vacant).
+    pub fn join(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(Arc<Outlet>, Arc<Change>), Error> {
+        self.vacant(&plan.id)?;
+        let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
+        let owned = Owned { outlet: Arc::clone(&outlet), change: Arc::clone(&change), thread: None };
+        self.0.insert(plan.id.clone(), owned);
+        Ok((outlet, change))
+    }
+
+    /// Hands a changed plan to a running source.
+    ///
+    /// # Errors
+    /// [`Code::Source`] when there is no source of that name.
+    pub fn change(&self, plan: &SourcePlan) -> Result<(), Error> {
+        let owned = self.0.get(&plan.id).ok_or_else(|| {
+            Error::new(Code::Source, format!("source {} is not running", plan.id))
+                .hint("add it first; `dsengine sources list` shows what runs")
+        })?;
+        owned.change.put(plan);
+        Ok(())
+    }
+
+    /// Takes a source away within `deadline`; afterwards it says nothing more. Unknown names are ignored.
+    pub fn remove(&mut self, source: &SourceId, deadline: Duration) {
+        let Some(mut owned) = self.0.remove(source) else { return };
+        owned.outlet.bar();
+        let left = match &mut owned.thread {
+            Some(thread) => {
+                thread.join(deadline);
+                Duration::ZERO
+            }
+            None => deadline,
+        };
+        if !owned.outlet.close(left) {
+            tracing::error!(%source, limit_ms = deadline.as_millis(), "a removed source's frame is still being taken");
+        }
+    }
+
+    /// Takes all sources away within `deadline`, and ends the thread that some of them share.
+    pub fn stop(&mut self, shared: Option<Thread>, deadline: Duration) {
+        let (mut sources, mut shared) = (std::mem::take(&mut self.0), shared);
+        sources.values().for_each(|owned| owned.outlet.bar());
+        Thread::join_all(sources.values_mut().filter_map(|owned| owned.thread.as_mut()).chain(&mut shared), deadline);
+        for owned in sources.values() {
+            owned.outlet.close(Duration::ZERO);
+        }
+    }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        self.stop(None, DROP_MAX);
+    }
+}

@@ -1,0 +1,163 @@
+//! One attempt, from its start to its end.
+
+use std::time::Duration;
+
+use super::deliver::Delivery;
+use super::{Attempt, Origin, Pacing, Quiet, Watchdog};
+use crate::backend::{Change, Flow, Outlet, SourceState};
+use crate::config::SourcePlan;
+use crate::own::Stop;
+use crate::types::Clock;
+
+/// How often the thread looks up from waiting for a frame.
+const TICK: Duration = Duration::from_millis(25);
+/// After an error, a file's frames decoded before it are still delivered; this long without one, there are none.
+const DRAIN_NS: u64 = 500_000_000;
+
+/// How an attempt ended.
+pub(super) enum End {
+    /// The source was taken away.
+    Removed,
+    /// Its last frame was delivered.
+    Ended,
+    /// It went silent.
+    Stalled(String),
+    /// It failed.
+    Failed(String),
+}
+
+/// What an attempt is watched with. The plan changes where a change arrives meanwhile.
+pub(super) struct Pump<'a, O> {
+    pub(super) origin: &'a mut O,
+    pub(super) plan: &'a mut SourcePlan,
+    pub(super) delivery: &'a mut Delivery,
+    pub(super) outlet: &'a Outlet,
+    pub(super) change: &'a Change,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) stop: &'a Stop,
+}
+
+/// What is known of the running attempt.
+struct Watch {
+    pacing: Pacing,
+    watchdog: Watchdog,
+    /// Frames that came out.
+    seen: u64,
+    /// The first failure, and when it or the last frame came.
+    failure: Option<(String, u64)>,
+    /// The source's frames before this attempt.
+    first_seq: u64,
+}
+
+impl<O: Origin> Pump<'_, O> {
+    /// Makes an attempt and hands its frames on until it is done.
+    pub(super) fn attempt(mut self) -> End {
+        let pacing = match (self.plan.input.is_live(), self.plan.realtime) {
+            (true, _) => Pacing::Live,
+            (false, true) => Pacing::Realtime,
+            (false, false) => Pacing::Fast,
+        };
+        // Starting counts: a server that accepts and says nothing is silent from here.
+        let watchdog = Watchdog::new(self.origin.limits(self.plan), self.clock.monotonic_ns());
+        let mut attempt = match self.origin.start(self.plan, pacing) {
+            Ok(attempt) => attempt,
+            Err(reason) => return End::Failed(reason),
+        };
+        self.delivery.start();
+        let watch = Watch { pacing, watchdog, seen: 0, failure: None, first_seq: self.delivery.frames() };
+        let end = self.pump(&mut attempt, watch);
+        if pacing == Pacing::Live {
+            self.delivery.lost(attempt.lost(0));
+        }
+        end
+    }
+
+    fn pump(&mut self, attempt: &mut O::Attempt, mut watch: Watch) -> End {
+        let live = watch.pacing == Pacing::Live;
+        loop {
+            if self.stop.requested() {
+                return End::Removed;
+            }
+            if take_change(self.change, self.plan) {
+                self.delivery.change(self.plan);
+                watch.watchdog.change(self.origin.limits(self.plan));
+            }
+            let sample = attempt.pull(watch.watchdog.left(self.clock.monotonic_ns()).min(TICK));
+            let got = sample.is_some();
+            if let Some(sample) = sample {
+                watch.seen += 1;
+                if self.delivery.deliver(attempt, sample) == Flow::Stop {
+                    return End::Removed;
+                }
+                // Read after the hand-over: the time a lossless sink took is not the source's silence.
+                let now = self.clock.monotonic_ns();
+                watch.watchdog.frame(now);
+                if let Some((_, at)) = &mut watch.failure {
+                    *at = now;
+                }
+            }
+            let now = self.clock.monotonic_ns();
+            if watch.failure.is_none() {
+                watch.failure = attempt.failure().map(|reason| (reason, now));
+            }
+            if live {
+                // One frame may be waiting and one on its way; what is beyond was replaced by a newer one.
+                self.delivery.lost(attempt.lost(2));
+            }
+            if !got && let Some(end) = self.over(attempt, &mut watch, now) {
+                return end;
+            }
+        }
+    }
+
+    /// With no frame there: whether and how the attempt is over.
+    fn over(&self, attempt: &mut O::Attempt, watch: &mut Watch, now: u64) -> Option<End> {
+        let (live, seen) = (watch.pacing == Pacing::Live, watch.seen);
+        let told = |reason: String| match (live, seen) {
+            (false, 1..) => format!("broke off after {seen} frames: {reason}"),
+            _ => reason,
+        };
+        // An error that caused the end was posted before it.
+        let reason = |attempt: &mut O::Attempt, failure: &mut Option<(String, u64)>| {
+            failure.take().map(|(reason, _)| reason).or_else(|| attempt.failure())
+        };
+        if attempt.ended() {
+            return Some(match reason(attempt, &mut watch.failure) {
+                Some(reason) => End::Failed(told(reason)),
+                None if self.delivery.frames() == watch.first_seq => {
+                    End::Failed("it ended without a frame that decodes".into())
+                }
+                None => End::Ended,
+            });
+        }
+        if !live && seen == 0 && attempt.dead_end() {
+            let reason = reason(attempt, &mut watch.failure);
+            return Some(End::Failed(reason.unwrap_or_else(|| "no stream can be read from it; it is cut off".into())));
+        }
+        if let Some((reason, at)) = &watch.failure
+            && (live || now.saturating_sub(*at) >= DRAIN_NS)
+        {
+            return Some(End::Failed(told(reason.clone())));
+        }
+        match attempt.quiet() {
+            Quiet::Paced => watch.watchdog.excuse(now),
+            Quiet::NoPublisher => {
+                watch.watchdog.restart(now);
+                self.outlet.enter(SourceState::Waiting);
+            }
+            Quiet::Unexplained => {
+                let silent = watch.watchdog.silence(now)?.as_secs_f64();
+                let what = if seen == 0 { "no first frame" } else { "no frame" };
+                return Some(End::Stalled(told(format!("{what} for {silent:.1} s"))));
+            }
+        }
+        None
+    }
+}
+
+/// Takes up what may change of a running source's plan; whether there was anything.
+pub(super) fn take_change(change: &Change, plan: &mut SourcePlan) -> bool {
+    let Some(SourcePlan { fps, every, retry, .. }) = change.take() else { return false };
+    (plan.fps, plan.every, plan.retry) = (fps, every, retry);
+    true
+}

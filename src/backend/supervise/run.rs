@@ -1,0 +1,82 @@
+//! A source's thread: attempt after attempt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deliver::Delivery;
+use super::pump::{End, Pump, take_change};
+use super::{Backoff, Origin, Retry};
+use crate::backend::{Outlet, SourceContext, SourceState};
+use crate::config::SourcePlan;
+use crate::types::Clock;
+
+/// How often the thread looks up from waiting for the next attempt.
+const TICK: Duration = Duration::from_millis(25);
+
+/// Runs a source until it ends, breaks or is taken away. A live source is tried for ever.
+pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>, context: SourceContext) {
+    let outlet = Arc::clone(&context.outlet);
+    let mut delivery = Delivery::new(&plan, Arc::clone(&outlet), Arc::clone(&clock));
+    let mut backoff = Backoff::default();
+    let live = plan.input.is_live();
+    while !context.stop.requested() {
+        // A source that was given up stays `Failed` in everybody's eyes until a frame proves otherwise.
+        if !matches!(outlet.state(), Some(SourceState::Failed | SourceState::Running)) {
+            outlet.enter(SourceState::Connecting);
+        }
+        let pump = Pump {
+            origin: &mut origin,
+            plan: &mut plan,
+            delivery: &mut delivery,
+            outlet: &outlet,
+            change: &context.change,
+            clock: &*clock,
+            stop: &context.stop,
+        };
+        let reason = match pump.attempt() {
+            End::Removed => break,
+            End::Ended if plan.repeat => {
+                delivery.repeat();
+                continue;
+            }
+            End::Ended if !live => return outlet.end(),
+            End::Ended => "the live stream ended".to_owned(),
+            End::Stalled(reason) => {
+                if outlet.state() == Some(SourceState::Running) {
+                    outlet.enter(SourceState::Stalled);
+                }
+                reason
+            }
+            End::Failed(reason) => reason,
+        };
+        if !live {
+            return outlet.break_off(reason);
+        }
+        let ran = Duration::from_nanos(delivery.take_ran_ns());
+        let retry = backoff.failed(&plan.retry, ran, fastrand::f64());
+        wait(retry, reason, &mut plan, &context, &outlet, &*clock);
+        delivery.change(&plan);
+    }
+    outlet.stop();
+}
+
+/// Says that an attempt failed, and waits for the next.
+fn wait(
+    retry: Retry,
+    reason: String,
+    plan: &mut SourcePlan,
+    context: &SourceContext,
+    outlet: &Outlet,
+    clock: &dyn Clock,
+) {
+    outlet.fault(reason, retry.attempt, retry.wait, retry.state);
+    let begun = clock.monotonic_ns();
+    let after = |wait: Duration| begun.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+    let mut until = after(retry.wait);
+    while !context.stop.requested() && clock.monotonic_ns() < until {
+        context.stop.pause(TICK);
+        if take_change(&context.change, plan) {
+            until = until.min(after(plan.retry.cap));
+        }
+    }
+}
