@@ -159,7 +159,7 @@ fn id_of<'v>(item: &'v Json, key: &str) -> Option<&'v str> {
 
 fn below(at: &str, key: &str) -> String {
     // Names that users give may hold what a path is split at.
-    let named = key.contains(['.', '[', ']']) || at.ends_with("zones");
+    let named = key.is_empty() || key.contains(['.', '[', ']']) || at.ends_with("zones");
     match (at.is_empty(), named) {
         (_, true) => format!("{at}[{key}]"),
         (true, false) => key.to_owned(),
@@ -237,6 +237,12 @@ mod tests {
         assert_eq!(entries, wanted.map(|(path, value)| (path.to_owned(), value)));
         let renamed = Edit::ChangeSource { id: "gate".into(), to: json!({ "id": "x" }) };
         assert_eq!(laid(&renamed, &mut Overlay::default()), Err(RefusalKind::Invalid));
+    }
+
+    #[test]
+    fn a_key_without_a_name_is_a_key_and_not_everything() {
+        let entries = laid(&Edit::Document(json!({ "": { "": 1 } })), &mut Overlay::default()).unwrap();
+        assert_eq!(entries, [("[][]".to_owned(), Some(json!(1)))]);
     }
 
     #[test]

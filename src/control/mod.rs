@@ -187,6 +187,11 @@ impl Control {
         Ok(outcome)
     }
 
+    /// Adds a line to the audit for what was changed elsewhere: a plugin that was reloaded, a shadow promoted.
+    pub fn record(&self, who: &Who, what: String, outcome: &Result<Outcome, Refusal>) {
+        self.trail.note(who, what, outcome);
+    }
+
     /// Reads the files again, as after an edit of them or on SIGHUP. What needs a restart stays, and is named.
     ///
     /// # Errors
