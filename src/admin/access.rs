@@ -80,7 +80,7 @@ impl Access {
             grant: Arc::new(Grant {
                 name: token.name.clone(),
                 scopes: token.scopes.clone(),
-                sources: (!token.sources.is_empty()).then(|| token.sources.clone()),
+                sources: (!token.sources.is_empty()).then(|| token.sources.iter().map(ToString::to_string).collect()),
             }),
         });
         Self {

@@ -145,8 +145,8 @@ pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn Board>)
     serve_at(Port::take(plan)?, runtime, plan, board, None)
 }
 
-/// Answers at a port that was taken before, until stopped. Without `control`, changes are answered 409; with it, the
-/// listener takes on what plans say of tokens, hosts and public pages.
+/// Answers at a port that was taken before, until stopped. Without `control`, changes are answered 409. Whoever applies
+/// plans hands them to [`Admin::settings`] as well.
 ///
 /// # Errors
 /// [`crate::error::Code::Listen`] when the runtime cannot use the port.

@@ -187,6 +187,11 @@ impl Control {
         Ok(outcome)
     }
 
+    /// Adds a line to the audit for what was changed elsewhere: a plugin that was reloaded, a shadow promoted.
+    pub fn record(&self, who: &Who, what: String, outcome: &Result<Outcome, Refusal>) {
+        self.trail.note(who, what, outcome);
+    }
+
     /// Reads the files again, as after an edit of them or on SIGHUP. What needs a restart stays, and is named.
     ///
     /// # Errors
@@ -195,10 +200,7 @@ impl Control {
         let turn = self.turn();
         let current = self.current.load_full();
         let mut scripts = Vec::new();
-        let outcome = current.reread().and_then(|next| {
-            scripts = current::modules(&next.current.loaded.plan);
-            self.take(&current, next, &turn)
-        });
+        let outcome = current.reread(&mut scripts).and_then(|next| self.take(&current, next, &turn));
         match &outcome {
             Ok(outcome) => {
                 *self.refused() = Refused::default();

@@ -41,7 +41,8 @@ fn schemathesis_finds_no_answer_that_is_not_described() {
         "sources: [{ id: gate, uri: 'test:size=64x64,fps=5' }, { id: yard, uri: 'test:size=64x64,fps=5' }]\n",
     );
     write(dir.path(), "schemathesis.toml", SETTINGS);
-    let mut run = Dsengine::new(["run", "--config", "c.yaml", "--port", "0"]).cwd(dir.path()).start();
+    let mut run =
+        Dsengine::new(["run", "--config", "c.yaml", "--port", "0", "--state", "state"]).cwd(dir.path()).start();
     let page = run.page();
     let tested = Command::new(program)
         .args(["run", "--seed", "1", "--max-examples", "25", "--no-color", "--generation-database", "none"])

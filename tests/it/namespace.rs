@@ -56,7 +56,7 @@ impl Engine {
              monitoring:\n  listen: {ENGINE}\n  prometheus: {{ port: 0 }}\n{monitoring}"
         );
         write(dir.path(), "c.yaml", &config);
-        let run = Dsengine::new(["run", "--config", "c.yaml"]).cwd(dir.path());
+        let run = Dsengine::new(["run", "--config", "c.yaml", "--state", "state"]).cwd(dir.path());
         let run = ["VIEWER", "OPERATOR", "GUARD", "PUBLISHER"]
             .iter()
             .fold(run, |run, name| run.env(&format!("NS_{name}"), &secret(name)));

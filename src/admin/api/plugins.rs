@@ -11,6 +11,7 @@ use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::Name;
+use crate::control::{Outcome, Refusal, RefusalKind, Who};
 use crate::engine::status::PluginStatus;
 use crate::engine::{Board, Reloaded};
 use crate::error::Error;
@@ -55,7 +56,7 @@ pub(in crate::admin) async fn reload(
     caller: Caller,
     Name(name): Name,
 ) -> Result<Json<Done>, ApiError> {
-    replace(&app, &caller, move |board| board.reload(&name)).await
+    replace(&app, &caller, format!("reload plugin {name}"), move |board| board.reload(&name)).await
 }
 
 /// Puts a shadow in the place of the strategy it runs beside.
@@ -67,32 +68,58 @@ pub(in crate::admin) async fn promote(
     caller: Caller,
     Name(name): Name,
 ) -> Result<Json<Done>, ApiError> {
-    replace(&app, &caller, move |board| board.promote(&name)).await
+    replace(&app, &caller, format!("promote shadow {name}"), move |board| board.promote(&name)).await
 }
 
-/// A reload waits for the lanes. Its outcome is in the log, too.
+/// A reload waits for the lanes. Its outcome is in the log and in the audit, too.
 async fn replace(
     app: &AppState,
     caller: &Caller,
+    what: String,
     work: impl FnOnce(&dyn Board) -> Result<Reloaded, Error> + Send + 'static,
 ) -> Result<Json<Done>, ApiError> {
-    let board = Arc::clone(&app.board);
-    let (who, from) = (caller.name().to_owned(), caller.peer());
+    let (board, control) = (Arc::clone(&app.board), app.control.clone());
+    let who = Who::new(caller.name(), caller.peer().to_string());
     app.work
-        .call(move || match work(&*board) {
-            Ok(Reloaded { strategies, generation, lanes, tried, changed }) => {
-                let plugins = strategies.join(", ");
-                if changed {
-                    tracing::info!(plugins, generation, lanes, tried, who, %from, "plugin replaced, as was asked by HTTP");
-                } else {
-                    tracing::info!(plugins, who, %from, "reload asked by HTTP: the file is the running version");
-                }
-                Ok(Json(Done { plugins: strategies, generation, lanes, tried, changed }))
+        .call(move || {
+            let done = work(&*board);
+            if let Some(control) = control {
+                control.record(&who, what, &in_audit(&done));
             }
-            Err(error) => {
-                tracing::error!(%error, who, %from, "plugin not replaced, as was asked by HTTP; the running version goes on");
-                Err(ApiError::conflict(&error))
+            match done {
+                Ok(Reloaded { strategies, generation, lanes, tried, changed }) => {
+                    let plugins = strategies.join(", ");
+                    if changed {
+                        tracing::info!(plugins, generation, lanes, tried, "plugin replaced, as was asked by HTTP");
+                    } else {
+                        tracing::info!(plugins, "reload asked by HTTP: the file is the running version");
+                    }
+                    Ok(Json(Done { plugins: strategies, generation, lanes, tried, changed }))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "plugin not replaced, as was asked by HTTP; the running version goes on");
+                    Err(ApiError::conflict(&error))
+                }
             }
         })
         .await?
+}
+
+/// A reload as the audit has it.
+fn in_audit(done: &Result<Reloaded, Error>) -> Result<Outcome, Refusal> {
+    match done {
+        Ok(done) if !done.changed => Ok(Outcome::default()),
+        Ok(done) => {
+            let change = format!("{} runs generation {}", done.strategies.join(", "), done.generation);
+            Ok(Outcome { changes: vec![change], ..Outcome::default() })
+        }
+        Err(error) => Err(Refusal {
+            code: error.code().as_str(),
+            kind: RefusalKind::Engine,
+            message: error.message().to_owned(),
+            place: None,
+            hint: None,
+            problems: Vec::new(),
+        }),
+    }
 }

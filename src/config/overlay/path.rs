@@ -34,7 +34,9 @@ impl Path {
                 rest = after.strip_prefix('.').unwrap_or(after);
                 continue;
             }
-            let end = rest[1..].find(['.', '[']).map_or(rest.len(), |at| at + 1);
+            // The first character is of the key, whatever it is.
+            let first = rest.chars().next().map_or(0, char::len_utf8);
+            let end = rest[first..].find(['.', '[']).map_or(rest.len(), |at| at + first);
             steps.push(Step::Key(rest[..end].to_owned()));
             rest = rest[end..].strip_prefix('.').unwrap_or(&rest[end..]);
         }
@@ -109,6 +111,8 @@ mod tests {
             ("sources[yard].fps", 3),
             ("sources[a.b[1]].zones[gate]", 4),
             ("detection.strategies[x].config.a", 5),
+            ("Ünder.Ü", 2),
+            ("name[]", 2),
         ] {
             let path = Path::parse(text);
             assert_eq!((path.to_string().as_str(), path.steps().len()), (text, steps));
