@@ -199,11 +199,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
 }
 
-fn serve(
-    engine: &Engine,
-    port: Option<admin::Port>,
-    control: &Arc<Control>,
-) -> Result<Option<admin::Admin>, Error> {
+fn serve(engine: &Engine, port: Option<admin::Port>, control: &Arc<Control>) -> Result<Option<admin::Admin>, Error> {
     let (Some(runtime), Some(port)) = (engine.runtime(), port) else { return Ok(None) };
     let (board, plan) = (Arc::new(engine.handle()), engine.handle().plan());
     let page = admin::serve_at(port, runtime, &plan.admin, board, Some(Arc::clone(control)))?;

@@ -89,7 +89,9 @@ fn add(entry: &Json, overlay: &mut Overlay, known: &Known<'_>) -> Result<(), Ref
     let Json::Object(keys) = entry else { return Err(no_map("a source")) };
     let id = match keys.get("id") {
         Some(Json::String(id)) => id.clone(),
-        Some(Json::Null) | None => free_id(keys.get("uri").and_then(Json::as_str).unwrap_or_default(), known.configured),
+        Some(Json::Null) | None => {
+            free_id(keys.get("uri").and_then(Json::as_str).unwrap_or_default(), known.configured)
+        }
         Some(_) => return Err(Refusal::invalid("a source's id is a text")),
     };
     if known.configured.contains(&id) {

@@ -22,8 +22,8 @@ use serde_json::{Value as Json, json};
 
 pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
-pub use store::{load_saved, state_dir};
 use store::overlay_file;
+pub use store::{load_saved, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};

@@ -212,7 +212,11 @@ fn the_command_line_lists_adds_changes_switches_and_removes_sources() {
 #[test]
 fn an_edit_that_is_wrong_is_refused_with_its_place_and_nothing_changes() {
     let site = Site::new(&config(&["a"], ""));
-    write(site.dir.path(), "edit.yaml", "sources: [{ id: a, fps: -3 }]\nalerts: { throttle_seconds: never }\nname: x\n");
+    write(
+        site.dir.path(),
+        "edit.yaml",
+        "sources: [{ id: a, fps: -3 }]\nalerts: { throttle_seconds: never }\nname: x\n",
+    );
     let before = site.json("/api/v1/config")["hash"].clone();
     for what in ["diff", "apply"] {
         let out = site.ask(&["config", what, "edit.yaml"]).expect(1);
