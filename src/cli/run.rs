@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded, never};
-use dsengine::config;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
+use dsengine::config::{self, Loaded, Request};
 use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
@@ -73,18 +73,35 @@ impl Args {
     }
 }
 
-/// Everything that sees frames while `run` runs.
-struct Observers(Vec<Arc<dyn Observer>>);
+/// What sees frames while `run` runs.
+#[derive(Clone)]
+struct Observers {
+    truth: Option<Arc<Truth>>,
+    judgements: Option<Arc<Judgements>>,
+}
+
+impl Observers {
+    fn open(args: &Args) -> Result<Self, Error> {
+        let truth = args.truth.as_deref().map(Truth::open).transpose()?;
+        let judgements = args.judgements.as_deref().map(Judgements::create).transpose()?;
+        Ok(Self { truth: truth.map(Arc::new), judgements: judgements.map(Arc::new) })
+    }
+
+    fn each(&self) -> impl Iterator<Item = &dyn Observer> {
+        let truth = self.truth.as_deref().map(|truth| truth as &dyn Observer);
+        truth.into_iter().chain(self.judgements.as_deref().map(|judgements| judgements as &dyn Observer))
+    }
+}
 
 impl Observer for Observers {
     fn detected(&self, frame: &dsengine::types::Frame) {
-        self.0.iter().for_each(|o| o.detected(frame));
+        self.each().for_each(|o| o.detected(frame));
     }
     fn judged(&self, judged: &dsengine::engine::Judged<'_>) {
-        self.0.iter().for_each(|o| o.judged(judged));
+        self.each().for_each(|o| o.judged(judged));
     }
     fn alert(&self, alert: &dsengine::types::Alert) {
-        self.0.iter().for_each(|o| o.alert(alert));
+        self.each().for_each(|o| o.alert(alert));
     }
 }
 
@@ -93,110 +110,121 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     // accepted yet.
     stop.at_once(Exit::Fine);
     let hangups = stop.reloads();
+    match load(&args).and_then(|loaded| Started::new(&args, loaded, hangups, stop)) {
+        Ok(started) => started.run(&args, stop),
+        Err(exit) => exit,
+    }
+}
+
+/// What was loaded, by what request, and the folder for edits that are saved.
+struct Configured {
+    request: Request,
+    loaded: Loaded,
+    state: Option<PathBuf>,
+}
+
+/// Loads the configuration and says what is to be known about it.
+fn load(args: &Args) -> Result<Configured, Exit> {
     let mut request = args.input.request(args.overrides());
     let state = args.state.clone().or_else(|| control::state_dir(&request.env));
-    let (mut loaded, dropped) = match control::load_saved(&mut request, state.as_deref()) {
-        Ok(loaded) => loaded,
-        Err(error) => return refused(&error),
-    };
+    let (mut loaded, dropped) = control::load_saved(&mut request, state.as_deref()).map_err(|error| refused(&error))?;
     if !dropped.is_empty() {
         eprintln!("warning: the files now say otherwise: saved edits are dropped: {}", dropped.join(", "));
     }
     loaded.warnings.extend(config::check(&loaded));
     if input::show(&loaded.warnings) {
-        return Exit::Usage;
+        return Err(Exit::Usage);
     }
-    let plan = loaded.plan.clone();
     // A file that has the key may get some later; the API may add some.
     let may_come = args.input.has_file() && loaded.file_tree.get("sources").is_some();
-    if plan.sources.is_empty() && !may_come {
+    if loaded.plan.sources.is_empty() && !may_come {
         eprintln!(
             "error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config"
         );
-        return Exit::Usage;
+        return Err(Exit::Usage);
     }
-    let level = match input::log(&plan.logging, args.verbose) {
-        Ok(level) => level,
-        Err(error) => return refused(&error),
-    };
-    pin(&plan.cpu_affinity);
+    Ok(Configured { request, loaded, state })
+}
 
-    let truth = match args.truth.as_deref().map(Truth::open).transpose() {
-        Ok(truth) => truth.map(Arc::new),
-        Err(error) => return refused(&error),
-    };
-    let judgements = match args.judgements.as_deref().map(Judgements::create).transpose() {
-        Ok(judgements) => judgements.map(Arc::new),
-        Err(error) => return refused(&error),
-    };
-    // Before any camera is disturbed.
-    let port = match plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose() {
-        Ok(port) => port,
-        Err(error) => return refused(&error),
-    };
-    let mut observers: Vec<Arc<dyn Observer>> = Vec::new();
-    observers.extend(truth.clone().map(|t| t as Arc<dyn Observer>));
-    observers.extend(judgements.clone().map(|j| j as Arc<dyn Observer>));
+/// An engine that runs, and what stands beside it.
+struct Started {
+    engine: Engine,
+    page: Option<admin::Admin>,
+    reloader: Reloader,
+    observers: Observers,
+    graceful: Duration,
+}
 
-    let graceful = plan.graceful_shutdown;
-    let mut builder = Engine::builder(plan).search(infer::Search::of_process(None));
-    if !observers.is_empty() {
-        builder = builder.observer(Arc::new(Observers(observers)));
-    }
-    let engine = match builder.start() {
-        Ok(engine) => engine,
-        Err(error) => return refused(&error),
-    };
-    stop.graceful();
-    let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
-    control.on_change(move |plan| {
-        if let Err(error) = level.set(&plan.logging.level) {
-            tracing::error!("{error}");
+impl Started {
+    fn new(args: &Args, configured: Configured, hangups: Receiver<()>, stop: &Stop) -> Result<Self, Exit> {
+        let Configured { request, loaded, state } = configured;
+        let refused = |error: Error| refused(&error);
+        let plan = loaded.plan.clone();
+        let level = input::log(&plan.logging, args.verbose).map_err(refused)?;
+        pin(&plan.cpu_affinity);
+        let observers = Observers::open(args).map_err(refused)?;
+        // Before any camera is disturbed.
+        let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
+        let graceful = plan.graceful_shutdown;
+        let mut builder = Engine::builder(plan).search(infer::Search::of_process(None));
+        if observers.each().next().is_some() {
+            builder = builder.observer(Arc::new(observers.clone()));
         }
-    });
-    let page = match serve(&engine, port, &control) {
-        Ok(page) => page,
-        Err(error) => return refused(&error),
-    };
-    if let Some(page) = &page {
-        eprintln!("page: {}", page.url());
-    }
-    let mut reloader = Reloader::start(control, hangups);
-    let signalled = signalled(&engine.handle(), stop);
-    if signalled {
-        end_at_the_latest(graceful + 5 * LAST_WAIT);
-    } else {
-        stop.at_once(Exit::Interrupted);
-    }
-    reloader.end();
-    drop(page);
-    let pending = engine.summary().pending;
-    if pending > 0 {
-        let (limit, next) = (graceful.as_secs(), if signalled { "another" } else { "a" });
-        eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; {next} signal stops at once");
-    }
-    let summary = engine.drain(graceful);
-    let mut text = report(&summary, args.json);
-    let lost = summary.failed + summary.pending > 0;
-    let mut exit = if summary.any_broken() || lost { Exit::Failed } else { Exit::Fine };
-    if let Some(truth) = truth {
-        let score = truth.score();
-        text += &format!("{score}\n");
-        if score.precision() < args.truth_min || score.recall() < args.truth_min {
-            eprintln!("error: detections do not match the truth: below {} (--truth-min)", args.truth_min);
-            exit = Exit::Failed;
+        let engine = builder.start().map_err(refused)?;
+        stop.graceful();
+        let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
+        control.on_change(move |plan| {
+            if let Err(error) = level.set(&plan.logging.level) {
+                tracing::error!("{error}");
+            }
+        });
+        let page = serve(&engine, port, &control).map_err(refused)?;
+        if let Some(page) = &page {
+            eprintln!("page: {}", page.url());
         }
+        let reloader = Reloader::start(control, hangups);
+        Ok(Self { engine, page, reloader, observers, graceful })
     }
-    if signalled {
-        // Whoever ends it knows that it is not finished.
-        exit = Exit::Fine;
+
+    /// Until the sources have ended or a signal comes; then says what happened.
+    fn run(self, args: &Args, stop: &Stop) -> Exit {
+        let Self { engine, page, mut reloader, observers, graceful } = self;
+        let signalled = signalled(&engine.handle(), stop);
+        if signalled {
+            end_at_the_latest(graceful + 5 * LAST_WAIT);
+        } else {
+            stop.at_once(Exit::Interrupted);
+        }
+        reloader.end();
+        drop(page);
+        let pending = engine.summary().pending;
+        if pending > 0 {
+            let (limit, next) = (graceful.as_secs(), if signalled { "another" } else { "a" });
+            eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; {next} signal stops at once");
+        }
+        let summary = engine.drain(graceful);
+        let mut text = report(&summary, args.json);
+        let lost = summary.failed + summary.pending > 0;
+        let mut exit = if summary.any_broken() || lost { Exit::Failed } else { Exit::Fine };
+        if let Some(truth) = observers.truth {
+            let score = truth.score();
+            text += &format!("{score}\n");
+            if score.precision() < args.truth_min || score.recall() < args.truth_min {
+                eprintln!("error: detections do not match the truth: below {} (--truth-min)", args.truth_min);
+                exit = Exit::Failed;
+            }
+        }
+        if signalled {
+            // Whoever ends it knows that it is not finished.
+            exit = Exit::Fine;
+        }
+        if let Some(Err(error)) = observers.judgements.map(|judgements| judgements.finish()) {
+            exit = failed(&error);
+        }
+        let printed = print(text, signalled);
+        // What still runs must not meet the exit handlers of libraries.
+        if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
     }
-    if let Some(Err(error)) = judgements.map(|judgements| judgements.finish()) {
-        exit = failed(&error);
-    }
-    let printed = print(text, signalled);
-    // What still runs must not meet the exit handlers of libraries.
-    if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
 }
 
 fn serve(engine: &Engine, port: Option<admin::Port>, control: &Arc<Control>) -> Result<Option<admin::Admin>, Error> {

@@ -8,8 +8,7 @@ use serde_json::Value as Json;
 use super::edit::Edit;
 use super::lay::{Known, lay};
 use super::outcome::{Problem, Refusal, SourceEntry};
-use crate::config::{self, Loaded, Overlay, Request, StrategyKind, changed_paths};
-use crate::config::{HandlerKind, Plan};
+use crate::config::{self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, Warning, changed_paths};
 use crate::engine::status::SourceStatus;
 
 /// See the module.
@@ -35,12 +34,16 @@ impl Current {
     /// The configuration after an edit. `save` puts it among those that are kept, too.
     pub(super) fn edited(&self, edit: &Edit, save: bool) -> Result<Next, Refusal> {
         let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
-        let in_files = ids(&self.loaded.file_tree);
-        let effective = &self.loaded.effective;
-        let known = Known { configured: &configured, in_files: &in_files, effective };
+        let added = |id: &String| self.request.overlay.get(&format!("sources[{id}].uri")).is_some();
+        let mut beneath = ids(&self.loaded.file_tree);
+        beneath.extend(configured.iter().filter(|id| !added(id)).cloned());
+        let known = Known { configured: &configured, beneath: &beneath, effective: &self.loaded.effective };
         let mut next = self.clone();
         lay(edit, &mut next.request.overlay, &known)?;
         next.loaded = load(&next.request)?;
+        if let Some(refusal) = Refusal::of_warnings(&unused(&next.loaded, &self.loaded)) {
+            return Err(refusal);
+        }
         if let Edit::AddSource(_) = edit
             && configured_count(&next.loaded) <= configured.len()
         {
@@ -58,16 +61,20 @@ impl Current {
     fn keep(&self) -> Result<(), Refusal> {
         use super::outcome::RefusalKind::NotSaved;
         self.saved.check_secrets().map_err(|error| Refusal::of(NotSaved, &error, None))?;
-        let alone = Request { overlay: self.saved.clone(), ..self.request.clone() };
-        load(&alone).map(drop).map_err(|refusal| {
-            let message = format!("it cannot be kept without edits that are not: {}", refusal.first_line());
-            Refusal { problems: refusal.problems, ..Refusal::new(NotSaved, message) }
-                .hint("save those that it builds on, too")
-        })
+        let alone = load(&Request { overlay: self.saved.clone(), ..self.request.clone() });
+        let unfit = match alone {
+            Ok(alone) => Refusal::of_warnings(&unused(&alone, &self.loaded)),
+            Err(refusal) => Some(refusal),
+        };
+        let Some(unfit) = unfit else { return Ok(()) };
+        let message = format!("it cannot be kept without edits that are not: {}", unfit.first_line());
+        let refusal = Refusal { problems: unfit.problems, ..Refusal::new(NotSaved, message) };
+        Err(refusal.hint("save those that it builds on, too"))
     }
 
-    /// The configuration after an edit of the files. What they change, edits give way to.
-    pub(super) fn reread(&self) -> Result<Next, Refusal> {
+    /// The configuration after an edit of the files. What they change, edits give way to. `scripts` gets the scripts that
+    /// they name, whether they can be taken or not.
+    pub(super) fn reread(&self, scripts: &mut Vec<PathBuf>) -> Result<Next, Refusal> {
         let mut next = self.clone();
         for file in [&self.request.config, &self.request.sources].into_iter().flatten() {
             let is_pipe = std::fs::metadata(self.request.working_dir.join(file)).is_ok_and(|meta| !meta.is_file());
@@ -75,15 +82,17 @@ impl Current {
                 return Err(Refusal::invalid(format!("{} is no regular file: it is read once", file.display())));
             }
         }
-        let loaded = load(&next.request).or_else(|refusal| {
+        let loaded = read(&next.request).or_else(|refusal| {
             // It may be what gives way that does not fit the files any more.
             let bare = Request { overlay: Overlay::default(), ..next.request.clone() };
-            load(&bare).map_err(|_| refusal)
+            read(&bare).map_err(|_| refusal)
         })?;
         let changed = changed_paths(&self.loaded.file_tree, &loaded.file_tree);
         let mut dropped: BTreeSet<String> = next.request.overlay.without(&changed).into_iter().collect();
         dropped.extend(next.saved.without(&changed));
-        next.loaded = load(&next.request)?;
+        next.loaded = read(&next.request)?;
+        *scripts = modules(&next.loaded.plan);
+        check(&next.loaded)?;
         Ok(Next { current: next, dropped: dropped.into_iter().collect() })
     }
 
@@ -109,6 +118,12 @@ impl Current {
 
 /// Loads, and refuses what an engine would not start with.
 pub(super) fn load(request: &Request) -> Result<Loaded, Refusal> {
+    let loaded = read(request)?;
+    check(&loaded)?;
+    Ok(loaded)
+}
+
+fn read(request: &Request) -> Result<Loaded, Refusal> {
     let mut loaded = config::load(request).map_err(|error| {
         let problems = error.problems().iter().map(|problem| Problem {
             message: problem.message.clone(),
@@ -118,11 +133,18 @@ pub(super) fn load(request: &Request) -> Result<Loaded, Refusal> {
         Refusal::of_problems(problems.collect()).unwrap_or_else(|| Refusal::invalid(error.to_string()))
     })?;
     loaded.warnings.extend(config::check(&loaded));
+    Ok(loaded)
+}
+
+fn check(loaded: &Loaded) -> Result<(), Refusal> {
     let refusing: Vec<_> = loaded.warnings.iter().filter(|warning| warning.refuses_run()).collect();
-    match Refusal::of_warnings(&refusing) {
-        Some(refusal) => Err(refusal),
-        None => Ok(loaded),
-    }
+    Refusal::of_warnings(&refusing).map_or(Ok(()), Err)
+}
+
+/// The edits of things that are not there, which were not known before.
+fn unused<'a>(loaded: &'a Loaded, before: &Loaded) -> Vec<&'a Warning> {
+    let is_new = |warning: &&Warning| warning.name == "overlay-unused" && !before.warnings.contains(warning);
+    loaded.warnings.iter().filter(is_new).collect()
 }
 
 /// Every configured source with its id, those that are switched off included.
@@ -150,7 +172,7 @@ fn ids(tree: &Json) -> Vec<String> {
 }
 
 /// The files that a plan's strategies and handlers run.
-pub(super) fn modules(plan: &Plan) -> Vec<PathBuf> {
+fn modules(plan: &Plan) -> Vec<PathBuf> {
     let strategies = plan.strategies.iter().filter_map(|strategy| match &strategy.kind {
         StrategyKind::Lua(path) | StrategyKind::Wasm(path) => Some(path.clone()),
         StrategyKind::Motion => None,

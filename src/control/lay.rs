@@ -10,8 +10,8 @@ use crate::config::{Overlay, id_key};
 pub(super) struct Known<'a> {
     /// The sources that are configured, by files or edits.
     pub(super) configured: &'a [String],
-    /// Those of the files.
-    pub(super) in_files: &'a [String],
+    /// Those that lie beneath the edits: of the files and the command line.
+    pub(super) beneath: &'a [String],
     /// The whole configuration.
     pub(super) effective: &'a Json,
 }
@@ -45,7 +45,7 @@ pub(super) fn lay(edit: &Edit, overlay: &mut Overlay, known: &Known<'_>) -> Resu
         Edit::RemoveSource(id) => {
             exists(id, known)?;
             overlay.remove(&source(id));
-            if known.in_files.contains(id) {
+            if known.beneath.contains(id) {
                 overlay.set(&source(id), None);
             }
             Ok(())
@@ -193,9 +193,9 @@ mod tests {
     }
 
     fn laid(edit: &Edit, overlay: &mut Overlay) -> Result<Vec<(String, Option<Json>)>, RefusalKind> {
-        let (configured, in_files) = (names(&["gate", "yard"]), names(&["gate"]));
+        let (configured, beneath) = (names(&["gate", "yard"]), names(&["gate"]));
         let effective = json!({ "alerts": { "handlers": ["console", { "name": "hook" }] } });
-        let known = Known { configured: &configured, in_files: &in_files, effective: &effective };
+        let known = Known { configured: &configured, beneath: &beneath, effective: &effective };
         lay(edit, overlay, &known).map_err(|refusal| refusal.kind)?;
         Ok(overlay.entries.clone().into_iter().collect())
     }

@@ -200,10 +200,7 @@ impl Control {
         let turn = self.turn();
         let current = self.current.load_full();
         let mut scripts = Vec::new();
-        let outcome = current.reread().and_then(|next| {
-            scripts = current::modules(&next.current.loaded.plan);
-            self.take(&current, next, &turn)
-        });
+        let outcome = current.reread(&mut scripts).and_then(|next| self.take(&current, next, &turn));
         match &outcome {
             Ok(outcome) => {
                 *self.refused() = Refused::default();

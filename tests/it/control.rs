@@ -239,7 +239,8 @@ fn an_edit_lives_until_the_restart_and_a_saved_one_until_the_file_says_otherwise
     site.until_sources(&["a", "gone", "kept"]);
     // An edit of a source that is not kept cannot be kept either.
     let out = site.ask(&["sources", "set", "gone", "fps=3", "--save"]);
-    assert_eq!(out.code(), 1, "{}", out.stdout);
+    let said = out.expect(1).stderr;
+    assert!(said.contains("cannot be kept without edits that are not"), "{said}");
 
     let mut site = site.restart();
     site.until_sources(&["a", "kept"]);
@@ -287,6 +288,22 @@ fn a_state_folder_that_cannot_be_made_hinders_saving_only() {
     let out = site.ask(&["sources", "set", "a", "fps=8", "--save"]).expect(1);
     assert!(out.stderr.contains("cannot be saved") && out.stderr.contains("--state"), "{}", out.stderr);
     assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 7.0);
+}
+
+#[test]
+fn a_source_of_the_command_line_can_be_joined_and_taken_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let uri = "scene:street?live=true&pixels=false";
+    let mut run = Dsengine::new(["run", "--source", uri, "--port", "0"]).cwd(dir.path()).start();
+    let page = run.page();
+    let mut site = Site { dir, run, page };
+    let first = site.sources();
+    site.ask(&["sources", "add", uri, "--id", "b"]).expect(0);
+    site.until("both", |site| site.sources().len() == 2);
+    site.ask(&["sources", "remove", &first[0]]).expect(0);
+    site.until_sources(&["b"]);
+    let out = site.ask(&["sources", "set", "b", "fps=2", "--save"]).expect(1);
+    assert!(out.stderr.contains("there is nowhere to save edits"), "{}", out.stderr);
 }
 
 #[test]
