@@ -258,7 +258,7 @@ impl Owner {
             unit.stop(&self.parts);
             self.forget_source(&unit.route.id);
         }
-        self.forget_strategies(&former);
+        self.forget_strategies(diff);
         self.versions.count.fetch_add(1, Ordering::Release);
         more
     }
@@ -284,21 +284,28 @@ impl Owner {
     }
 
     /// Brings guests in line with the plan: those that it does not have any more go, and lanes they have left.
-    fn forget_strategies(&mut self, former: &Plan) {
+    fn forget_strategies(&mut self, diff: &Diff) {
         let plan = Arc::clone(&self.plan);
+        let mut gone = Vec::new();
         self.versions.strategies.retain(|name, guest| {
             let strategy = plan.strategies.iter().find(|s| *s.name == **name && module(s).is_some());
-            let Some(strategy) = strategy else { return false };
-            guest.lanes.retain(|source, _| strategy.judges(source));
-            let running = &mut guest.running.plan;
-            (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
-            true
+            match strategy {
+                Some(strategy) => {
+                    guest.lanes.retain(|source, _| strategy.judges(source));
+                    let running = &mut guest.running.plan;
+                    (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
+                }
+                None => gone.push(guest.running.origin.path.clone()),
+            }
+            strategy.is_some()
         });
-        for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {
-            self.parts.metrics.remove_strategy(&gone.name);
-            self.parts.guests.forget_strategy(&gone.name);
-            module(gone).into_iter().for_each(|path| self.versions.leave_file(path));
+        let used = self.versions.modules();
+        gone.iter().filter(|path| !used.contains(path)).for_each(|path| self.versions.rejected.clear(path));
+        for name in &diff.strategies.removed {
+            self.parts.guests.state().forget_strategy(name);
+            self.parts.metrics.remove_strategy(name);
         }
+        diff.models.removed.iter().for_each(|name| self.parts.metrics.remove_model(name));
     }
 
     /// Everything as it was before the change.
