@@ -372,36 +372,36 @@ impl Metrics {
         if let Some(metrics) = lock(&self.sources).remove(source) {
             metrics.unlist(&self.families);
         }
-        self.remove_strategy_series("source", source.as_str());
+        self.remove_strategies(&[("source", source.as_str())]);
         self.plugins.remove("source", source.as_str());
     }
 
-    /// Takes a strategy's series off the page, those of its own figures among them.
+    /// Takes a strategy's series off the page, those of its own figures included.
     pub fn remove_strategy(&self, name: &str) {
+        self.remove_strategies(&[("strategy", name)]);
         let f = &self.families;
-        self.remove_strategy_series("strategy", name);
-        remove(&f.generation, "strategy", name);
-        remove(&f.reloads, "strategy", name);
+        remove(&f.generation, &[("strategy", name)]);
+        remove(&f.reloads, &[("strategy", name)]);
         self.plugins.remove("plugin", name);
     }
 
     /// Takes a model's series off the page.
     pub fn remove_model(&self, name: &str) {
         let f = &self.families;
-        remove(&f.inference, "model", name);
-        remove(&f.inference_frames, "model", name);
-        remove(&f.inference_rejected, "model", name);
+        remove(&f.inference, &[("model", name)]);
+        remove(&f.inference_frames, &[("model", name)]);
+        remove(&f.inference_rejected, &[("model", name)]);
     }
 
-    fn remove_strategy_series(&self, label: &str, value: &str) {
+    fn remove_strategies(&self, wanted: &[(&str, &str)]) {
         let f = &self.families;
         for counters in [&f.calls, &f.faults, &f.limited, &f.strategy_alerts, &f.shadow] {
-            remove(counters, label, value);
+            remove(counters, wanted);
         }
         for gauges in [&f.degraded, &f.memory, &f.state_bytes] {
-            remove(gauges, label, value);
+            remove(gauges, wanted);
         }
-        remove(&f.call_seconds, label, value);
+        remove(&f.call_seconds, wanted);
     }
 
     /// The handle for the series of a strategy on a source.
@@ -523,11 +523,11 @@ impl Metrics {
     }
 }
 
-/// Takes every series whose `label` has this value out of a family.
-pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, value: &str) {
+/// Takes the series with these labels out of a family.
+pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
     for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
         let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
-        if labels.get(label) == Some(&value) {
+        if wanted.iter().all(|(name, value)| labels.get(name) == Some(value)) {
             // Gone already where two remove it at once.
             let _ = family.remove(&labels);
         }

@@ -20,6 +20,11 @@ impl Rejected {
         self.lock().insert(module.to_owned(), reason.to_owned());
     }
 
+    /// What is noted of a file.
+    pub(in crate::engine) fn of(&self, module: &Path) -> Option<String> {
+        self.lock().get(module).cloned()
+    }
+
     /// They run.
     pub(in crate::engine) fn clear(&self, module: &Path) {
         self.lock().remove(module);
