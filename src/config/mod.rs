@@ -13,6 +13,7 @@ mod effective;
 mod expand;
 mod fit;
 mod keys;
+mod kinds;
 mod layer;
 mod layers;
 mod load;
