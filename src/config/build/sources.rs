@@ -147,7 +147,7 @@ fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
 }
 
 /// Whether a source delivers pictures, so that something can be seen on it.
-pub(super) fn has_pixels(input: &Input) -> bool {
+pub(in crate::config) fn has_pixels(input: &Input) -> bool {
     match input {
         Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => true,
         Input::Scene { pixels, .. } => *pixels,

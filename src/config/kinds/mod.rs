@@ -6,3 +6,4 @@
 pub(in crate::config) mod handlers;
 pub(in crate::config) mod shape;
 pub(in crate::config) mod sources;
+pub(in crate::config) mod strategies;

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use alerts::{Alerts, Handler, HandlerEntry};
-pub(super) use detection::{Detection, ModelSettings, MotionSettings, StrategyEntry};
-pub(super) use guests::{Grants, Limits, Mode};
+pub(super) use detection::{Detection, InputShape, Layout, Precision, StrategyEntry};
+pub(super) use guests::{Grants, Limits, Mode, OnFailure};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring};
 pub(super) use pipeline::Pipeline;
 pub(super) use recovery::Recovery;
