@@ -15,7 +15,7 @@ use crate::types::{Point, Polygon, SourceId, Zone};
 
 mod handlers;
 pub(super) mod modules;
-pub(super) mod sources;
+mod sources;
 mod strategies;
 
 /// Most alerts waiting for delivery.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Site, merged, not_built, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{Input, SourcePlan};
+use crate::config::plan::SourcePlan;
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone};
@@ -143,14 +143,5 @@ fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
         let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
         let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
         site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {known}"));
-    }
-}
-
-/// Whether a source delivers pictures, so that something can be seen on it.
-pub(in crate::config) fn has_pixels(input: &Input) -> bool {
-    match input {
-        Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => true,
-        Input::Scene { pixels, .. } => *pixels,
-        Input::Trace(_) => false,
     }
 }

@@ -183,10 +183,7 @@ mod tests {
     #[test]
     fn each_kind_has_the_keys_of_its_structs() {
         let keys = |kind: &Kind| kind.shapes.iter().flat_map(|shape| shape.keys()).collect::<Vec<_>>();
-        assert_eq!(
-            keys(&module::KIND),
-            ["class", "grants", "limits", "mode", "module", "on_failure", "shadow_of"]
-        );
+        assert_eq!(keys(&module::KIND), ["class", "grants", "limits", "mode", "module", "on_failure", "shadow_of"]);
         assert_eq!(keys(&model::KIND).len(), 10);
         assert!(keys(&motion::KIND).is_empty());
     }

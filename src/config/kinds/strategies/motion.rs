@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::{Kind, Listed, Planned, StrategyType};
 use crate::config::build::Site;
-use crate::config::build::sources::has_pixels;
 use crate::config::plan::{GrantPlan, LimitPlan, ModelPlan, OnFailure, SourcePlan, StrategyKind, StrategyPlan};
 use crate::config::schema;
 use crate::config::warning::{Severity, Warning};
@@ -74,7 +73,7 @@ pub(in crate::config) fn by_default(
 ) -> Option<StrategyPlan> {
     let has_model = |id: &SourceId| models.iter().any(|model| model.sources.is_empty() || model.sources.contains(id));
     let bare: Vec<SourceId> =
-        sources.iter().filter(|s| has_pixels(&s.input) && !has_model(&s.id)).map(|s| s.id.clone()).collect();
+        sources.iter().filter(|s| s.input.has_pixels() && !has_model(&s.id)).map(|s| s.id.clone()).collect();
     let all = bare.len() == sources.len();
     if (bare.is_empty() && !sources.is_empty()) || (sources.is_empty() && !models.is_empty()) {
         return None;
