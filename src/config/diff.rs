@@ -177,6 +177,12 @@ const SETTINGS: &[Setting] = &[
     setting!("logging.console_output", logging.console, restart),
 ];
 
+/// The keys of the settings that need a restart.
+#[cfg(test)]
+pub(super) fn restart_settings() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter(|setting| setting.hold_back.is_some()).map(|setting| setting.key)
+}
+
 /// Takes what needs a restart out of a change: `new` keeps the values of `old` there. Returns the keys.
 pub fn hold_back(old: &Plan, new: &mut Plan) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();

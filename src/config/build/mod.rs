@@ -9,12 +9,14 @@ use super::nearest::nearest;
 use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
-use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Monitoring, Outline, Pipeline, Recovery};
+use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Outline, Pipeline, Recovery};
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
+mod admin;
 mod handlers;
 mod modules;
+mod plugins;
 mod sources;
 mod strategies;
 
@@ -33,6 +35,10 @@ pub(super) struct Site<'a> {
     pub(super) source_is_flag: bool,
     /// Sources that are named in the configuration and not in the plan.
     pub(super) idle: Vec<String>,
+    /// Files and folders that decide over the plan, to be watched.
+    pub(super) watched: Vec<PathBuf>,
+    /// Strategies of the plugin folder.
+    pub(super) dropped_in: Vec<plugins::DroppedIn>,
 }
 
 impl Site<'_> {
@@ -80,6 +86,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         recovery,
         inference: Inference { ort_library },
         sources,
+        plugins,
         zones,
         // The layers read these two.
         profiles: _,
@@ -113,8 +120,13 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let zones = zones_of(&zones, "zones", site);
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
+    let admin = admin::build(&monitoring, &all, site);
     let tracking = TrackingPlan { enabled: detection.enable_tracking };
-    let (models, strategies) = strategies::build(detection, &all, site);
+    let mut listed: Vec<String> = detection.strategies.iter().map(|strategy| strategy.name.clone()).collect();
+    let (models, mut strategies) = strategies::build(detection, &all, site);
+    listed.extend(models.iter().map(|model| model.name.clone()));
+    listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
+    strategies.extend(plugins::build(&plugins, &listed, &all, site));
     let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
     let handlers = handlers::build(&alerts, site);
 
@@ -130,7 +142,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         workers,
         alerts: alert_plan(&alerts),
         handlers,
-        admin: admin_plan(&monitoring, site),
+        admin,
         logging: log_plan(logging, debug, site),
         graceful_shutdown: Duration::from_secs_f64(graceful_shutdown_timeout),
         ort_library: ort_library.map(|path| site.find(&path)),
@@ -149,42 +161,6 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         attempts: alerts.retry_attempts,
         retry_delay: Duration::from_secs_f64(alerts.retry_delay),
         outbox_max: OUTBOX_ALERTS_MAX,
-    }
-}
-
-fn admin_plan(monitoring: &Monitoring, site: &mut Site<'_>) -> AdminPlan {
-    let nested = &monitoring.prometheus;
-    let port = one_of("port", nested.port, monitoring.prometheus_port, site).unwrap_or(8000);
-    let path = one_of("path", nested.path.clone(), monitoring.prometheus_path.clone(), site);
-    let prometheus = one_of("enabled", nested.enabled, monitoring.prometheus_enabled, site).unwrap_or(true);
-    if let Some(path) = path.as_deref().filter(|path| is_taken(path)) {
-        let key = if nested.path.is_some() { "monitoring.prometheus.path" } else { "monitoring.prometheus_path" };
-        site.wrong(key, format!("{path} is a page of its own"), "name another path, such as /metrics");
-    }
-    AdminPlan {
-        enabled: monitoring.enabled,
-        port,
-        metrics: monitoring.metrics_enabled && prometheus,
-        metrics_path: path.unwrap_or_else(|| "/metrics".to_owned()),
-        ..AdminPlan::default()
-    }
-}
-
-/// Whether a path of the pages is another's: `admin` answers there whatever the configuration says.
-fn is_taken(path: &str) -> bool {
-    matches!(path, "/" | "/livez" | "/readyz" | "/health" | "/healthz" | "/live")
-        || ["/live/", "/api/", "/assets/"].iter().any(|folder| path.starts_with(folder))
-}
-
-/// The nested or the flat form of a Prometheus key; both only where they agree.
-fn one_of<T: PartialEq>(key: &str, nested: Option<T>, flat: Option<T>, site: &mut Site<'_>) -> Option<T> {
-    match (nested, flat) {
-        (Some(nested), Some(flat)) if nested != flat => {
-            let message = format!("`monitoring.prometheus.{key}` and `monitoring.prometheus_{key}` differ");
-            site.wrong(&format!("monitoring.prometheus_{key}"), message, "set one of the two");
-            None
-        }
-        (nested, flat) => nested.or(flat),
     }
 }
 

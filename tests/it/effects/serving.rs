@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use super::{ALARM, Bench, LIVE, TRACE, cores, model, poll, shortest, stop, threads, workers};
+use crate::admin::{answer, request};
 use crate::harness::{ClosedPort, Running, get, sample, skip};
 
 /// Starts a run whose configuration names a free port; with another one where somebody was quicker to take it.
@@ -46,6 +47,21 @@ fn the_pages_are_where_and_what_the_keys_say() {
     run.wait_line(super::LIMIT, |line| line.contains("running"));
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens");
     assert!(stop(run).iter().all(|line| !line.starts_with("page: ")));
+}
+
+#[test]
+fn the_pages_answer_to_the_hosts_that_are_listed() {
+    let bench = Bench::new();
+    for (keys, is_listed) in [("", false), ("monitoring: { allowed_hosts: [cam.example] }\n", true)] {
+        let mut run = bench.start(&format!("{LIVE}{keys}"));
+        let page = run.page();
+        let status = |host: &str| {
+            let stream = TcpStream::connect(&page).unwrap();
+            answer(request(stream, "GET", "/api/v1/status", &[("Host", host)], "")).status
+        };
+        assert_eq!((status("localhost"), status("cam.example") == 200), (200, is_listed), "{keys}");
+        stop(run);
+    }
 }
 
 #[test]
