@@ -152,6 +152,8 @@ macro_rules! setting {
 
 const SETTINGS: &[Setting] = &[
     setting!("name", name),
+    setting!("version", version),
+    setting!("environment", environment),
     setting!("detection.enable_tracking", tracking),
     setting!("pipeline.batch_size", batch_size),
     setting!("pipeline.batch_timeout_ms", batch_timeout),

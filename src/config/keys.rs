@@ -50,13 +50,13 @@ const fn deepstream(key: &'static str, effect: &'static str) -> Row {
 const ROWS: &[Row] = &[
     // The whole
     proved("name", "named in status", "names_are_what_the_pages_show"),
-    planned("version", "shown in status"),
+    proved("version", "shown in status and metrics", "labels_of_the_deployment_are_in_status_and_metrics"),
     proved(
         "debug",
         "log level debug unless logging.level is set",
         "the_log_has_the_levels_form_and_places_that_are_set",
     ),
-    planned("environment", "label in status and metrics"),
+    proved("environment", "shown in status and metrics", "labels_of_the_deployment_are_in_status_and_metrics"),
     proved(
         "thread_pool_size",
         "number of inference workers",
@@ -101,7 +101,11 @@ const ROWS: &[Row] = &[
     planned("pipeline.enable_gpu_inference", "infer on the GPU where there is one"),
     deepstream("pipeline.memory_type", "where the GPU keeps pictures"),
     deepstream("pipeline.num_decode_surfaces", "surfaces of each hardware decoder"),
-    planned("pipeline.processing_mode", "single infers each frame alone"),
+    proved(
+        "pipeline.processing_mode",
+        "single infers each frame alone",
+        "frames_are_inferred_alone_where_a_key_says_so",
+    ),
     proved("pipeline.max_sources", "more enabled sources are refused", "more_sources_than_a_key_allows_do_not_start"),
     // detection
     proved(
@@ -137,7 +141,11 @@ const ROWS: &[Row] = &[
         "labels_outputs_and_layout_are_the_ones_that_are_named",
     ),
     proved("detection.output_layers", "outputs that are read", "labels_outputs_and_layout_are_the_ones_that_are_named"),
-    planned("detection.batch_inference", "false infers each frame alone"),
+    proved(
+        "detection.batch_inference",
+        "false infers each frame alone",
+        "frames_are_inferred_alone_where_a_key_says_so",
+    ),
     planned("detection.max_batch_size", "bound on the batch of a TensorRT engine"),
     planned("detection.tensor_rt_precision", "precision of a TensorRT engine"),
     planned("detection.enabled_classes", "other labels are dropped"),
@@ -545,11 +553,7 @@ const ROWS: &[Row] = &[
         "the only sources it is for",
         "beyond_loopback_probes_and_scrapes_are_answered_and_the_rest_asks_for_a_token",
     ),
-    proved(
-        "monitoring.public",
-        "what needs no token",
-        "what_is_not_made_public_asks_for_a_token_beyond_loopback",
-    ),
+    proved("monitoring.public", "what needs no token", "what_is_not_made_public_asks_for_a_token_beyond_loopback"),
     proved(
         "monitoring.metrics_enabled",
         "whether the metrics page is there",
@@ -820,7 +824,8 @@ mod tests {
     #[test]
     fn what_the_table_says_needs_a_restart_is_what_is_held_back() {
         let table: BTreeSet<&str> = RESTART.iter().map(|(_, setting)| *setting).collect();
-        assert_eq!(table, restart_settings().collect());
+        let held_back: BTreeSet<&str> = restart_settings().collect();
+        assert_eq!(table, held_back);
         for (key, _) in RESTART {
             assert!(ROWS.iter().any(|row| row.key == *key && row.state != State::NotBuilt), "{key}");
         }

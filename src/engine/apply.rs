@@ -229,6 +229,8 @@ impl Owner {
         }
         self.models = models;
         let former = std::mem::replace(&mut self.plan, Arc::new(next));
+        let Plan { name, version, environment, .. } = &*self.plan;
+        self.parts.metrics.set_deployment(name, version.as_deref(), environment.as_str());
         self.set_stages(&former, diff);
         self.parts.pool.set_batch(self.plan.batch_size, self.plan.batch_timeout);
         self.finish_handlers(&former, &diff.handlers, handlers);
@@ -272,6 +274,7 @@ impl Owner {
             guest.lanes.retain(|source, _| strategy.judges(source));
             true
         });
+        self.versions.forget_rejected();
     }
 
     /// Everything as it was before the change.

@@ -128,9 +128,14 @@ fn what_is_dropped_into_the_folder_judges_and_goes_with_its_file() {
 
 #[test]
 fn a_dropped_in_plugin_that_cannot_run_is_left_out_and_the_others_run() {
-    let mut site = Site::new("{ folder: plugins }", &[("bad.lua", b"function detect(\n"), ("fine.lua", IDLE.as_bytes())]);
+    let mut site =
+        Site::new("{ folder: plugins }", &[("bad.lua", b"function detect(\n"), ("fine.lua", IDLE.as_bytes())]);
     site.until_dropped_in(&[("fine", 1)]);
-    assert!(site.problems().contains("plugin bad is left out") && site.problems().contains("bad.lua:"), "{}", site.problems());
+    assert!(
+        site.problems().contains("plugin bad is left out") && site.problems().contains("bad.lua:"),
+        "{}",
+        site.problems()
+    );
     site.put("later.lua", IDLE.as_bytes());
     site.until_dropped_in(&[("fine", 1), ("later", 1)]);
     site.put("worse.wasm", b"\0asm");

@@ -81,7 +81,9 @@ fn check_text(token: &Token, earlier: &[Token], path: &str, site: &mut Site<'_>)
         return site.wrong(path, format!("the token of `{name}` is written out"), label);
     }
     if token.len() < TOKEN_CHARS_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let label = format!("expected at least {TOKEN_CHARS_MIN} letters, digits and signs, such as `openssl rand -hex 24` gives");
+        let label = format!(
+            "expected at least {TOKEN_CHARS_MIN} letters, digits and signs, such as `openssl rand -hex 24` gives"
+        );
         return site.wrong(path, format!("the token of `{name}` cannot be used"), label);
     }
     if let Some(other) = earlier.iter().find(|other| other.token == *token) {
@@ -104,5 +106,64 @@ fn one_of<T: PartialEq>(key: &str, nested: Option<T>, flat: Option<T>, site: &mu
             None
         }
         (nested, flat) => nested.or(flat),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Request, Scope, load};
+
+    const TEXT: &str = "0123456789abcdef";
+
+    /// The problems of these keys under `monitoring`; the plan's part where there is none.
+    fn read(keys: &str) -> Result<crate::config::AdminPlan, String> {
+        let document = Some(format!("sources: [{{ id: gate, uri: 'scene:street' }}]\nmonitoring:\n{keys}"));
+        let env = [("A", TEXT), ("B", "fedcba9876543210"), ("SHORT", "short")];
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let request = Request { document, env, ..Request::default() };
+        load(&request).map(|loaded| loaded.plan.admin).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_beyond_loopback_asks_for_a_token() {
+        assert_eq!(read("  listen: '::1'\n").map(|admin| admin.listen.to_string()), Ok("::1".to_owned()));
+        let refused = read("  listen: 0.0.0.0\n").unwrap_err();
+        assert!(refused.contains("document:3:11: 0.0.0.0 is reached from other machines"), "{refused}");
+        assert!(refused.contains("add one under `monitoring.tokens`"), "{refused}");
+        assert!(read("  enabled: false\n  listen: 0.0.0.0\n").is_ok());
+        assert!(read("  listen: here\n").unwrap_err().contains("`here` is no IP address"));
+        let tokens = "  tokens: [{ name: a, token: '${env:A}', scopes: [read, publish], sources: [gate] }]\n";
+        let admin = read(&format!("  listen: 0.0.0.0\n{tokens}  public: [metrics]\n")).unwrap();
+        let token = &admin.tokens[0];
+        assert_eq!((token.token.as_str(), &token.scopes[..]), (TEXT, &[Scope::Read, Scope::Publish][..]));
+        assert_eq!(
+            (&token.sources[..], admin.public.probes, admin.public.metrics),
+            (&["gate".to_owned()][..], false, true)
+        );
+    }
+
+    #[test]
+    fn a_token_that_is_written_out_short_shared_or_for_nothing_is_refused_at_its_place() {
+        for (entries, told) in [
+            ("[{ name: a, token: 0123456789abcdefgeheim, scopes: [read] }]", "the token of `a` is written out"),
+            ("[{ name: a, token: '${env:A}geheim', scopes: [read] }]", "the token of `a` is written out"),
+            ("[{ name: a, token: '${env:A:-geheim}', scopes: [read] }]", "the token of `a` is written out"),
+            ("[{ name: a, token: '${env:SHORT}', scopes: [read] }]", "the token of `a` cannot be used"),
+            ("[{ name: a, token: '${env:A}', scopes: [] }]", "`monitoring.tokens[0].scopes` has 0 entries"),
+            ("[{ name: a, token: '${env:A}', scopes: [reed] }]", "did you mean `read`?"),
+            ("[{ name: a, token: '${env:A}', scopes: [read], sources: [gatte] }]", "did you mean `gate`?"),
+            (
+                "[{ name: a, token: '${env:A}', scopes: [read] }, { name: b, token: '${env:A}', scopes: [read] }]",
+                "`b` has the token of `a`",
+            ),
+            (
+                "[{ name: a, token: '${env:A}', scopes: [read] }, { name: a, token: '${env:B}', scopes: [read] }]",
+                "two tokens are named `a`",
+            ),
+        ] {
+            let refused = read(&format!("  tokens: {entries}\n")).unwrap_err();
+            assert!(refused.contains(told) && refused.contains("document:3:"), "{entries}: {refused}");
+            assert!(!refused.contains("geheim") && !refused.contains(TEXT), "{refused}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::nearest::nearest;
 use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
-use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Outline, Pipeline, Recovery};
+use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Outline, Pipeline, ProcessingMode, Recovery};
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
@@ -72,9 +72,9 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     // Destructured, so that the compiler points at each new key.
     let Config {
         name,
-        version: _,
+        version,
         debug,
-        environment: _,
+        environment,
         thread_pool_size,
         max_concurrent_sources,
         graceful_shutdown_timeout,
@@ -93,7 +93,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         profile: _,
         extensions: _,
     } = config;
-    let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
+    let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, processing_mode, .. } = pipeline;
     let limit = max_sources.unwrap_or(max_concurrent_sources) as usize;
     if max_sources.is_some_and(|max| max != max_concurrent_sources) && site.places.is_set("max_concurrent_sources") {
         let label = format!("`max_concurrent_sources` says {max_concurrent_sources}: set one of the two");
@@ -117,6 +117,9 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         }
         (a, b) => a.or(b).map(|n| n as usize),
     };
+    // One frame at a time, whichever key says so; what else a batch would wait for does not apply then.
+    let is_single = processing_mode == ProcessingMode::Single || !detection.batch_inference;
+    let batch_size = if is_single { 1 } else { batch_size as usize };
     let zones = zones_of(&zones, "zones", site);
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
@@ -132,11 +135,13 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
 
     Plan {
         name,
+        version,
+        environment: environment.into(),
         sources,
         models,
         strategies,
         tracking,
-        batch_size: batch_size as usize,
+        batch_size,
         batch_timeout,
         cpu_affinity,
         workers,

@@ -20,13 +20,13 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::keys;
+use super::{keys, plan};
 
 pub(super) use alerts::{Alerts, Handler, HandlerEntry, HandlerSettings};
 pub(super) use detection::{Detection, ModelSettings, MotionSettings, StrategyEntry};
 pub(super) use guests::{Grants, Mode};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring, PublicPart, Token};
-pub(super) use pipeline::Pipeline;
+pub(super) use pipeline::{Pipeline, ProcessingMode};
 pub(super) use recovery::Recovery;
 pub(super) use sources::{Parameters, SourceEntry, SourceType};
 
@@ -47,11 +47,11 @@ pub(super) struct Config {
     /// The deployment's name, shown in status. Default "dsengine". Example: "gate 4".
     #[schemars(length(min = 1, max = 200))]
     pub(super) name: String,
-    /// The configuration's own version, for your records. Default none. Example: "1.2.0".
+    /// The configuration's own version, shown in status and metrics. Default none. Example: "1.2.0".
     pub(super) version: Option<String>,
     /// Log at level `debug` unless `logging.level` is set. Default false. Example: true.
     pub(super) debug: bool,
-    /// What kind of deployment this is. Default development. Example: production.
+    /// What kind of deployment this is, shown in status and metrics. Default development. Example: production.
     pub(super) environment: Environment,
     /// Inference workers, one thread each. Default none, one per core. Range 1–1024. Example: 4.
     #[schemars(range(min = 1, max = 1024))]
@@ -128,6 +128,16 @@ pub(super) enum Environment {
     Development,
     Staging,
     Production,
+}
+
+impl From<Environment> for plan::Environment {
+    fn from(word: Environment) -> Self {
+        match word {
+            Environment::Development => Self::Development,
+            Environment::Staging => Self::Staging,
+            Environment::Production => Self::Production,
+        }
+    }
 }
 
 /// The runtime that runs neural networks.
