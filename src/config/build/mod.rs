@@ -100,15 +100,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         site.wrong("pipeline.max_sources", "the most sources are set twice", label);
     }
 
-    if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
-        let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
-        site.wrong_key("pipeline.batch_timeout_us", "the batch timeout is set twice", label);
-    }
-    let batch_timeout = match (batch_timeout_ms, batch_timeout_us) {
-        (Some(ms), _) => Duration::from_secs_f64(ms / 1e3),
-        (None, Some(us)) => Duration::from_micros(us.into()),
-        (None, None) => Duration::from_millis(40),
-    };
+    let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
     let workers = match (monitoring.thread_pool_size, thread_pool_size) {
         (Some(a), Some(b)) if a != b => {
             let label = format!("`thread_pool_size` says {b}: set one of the two");
@@ -152,6 +144,19 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         graceful_shutdown: Duration::from_secs_f64(graceful_shutdown_timeout),
         ort_library: ort_library.map(|path| site.find(&path)),
         hash,
+    }
+}
+
+/// How long a batch waits to fill, in whichever unit it is set.
+fn batch_timeout(batch_timeout_ms: Option<f64>, batch_timeout_us: Option<u32>, site: &mut Site<'_>) -> Duration {
+    if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
+        let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
+        site.wrong_key("pipeline.batch_timeout_us", "the batch timeout is set twice", label);
+    }
+    match (batch_timeout_ms, batch_timeout_us) {
+        (Some(ms), _) => Duration::from_secs_f64(ms / 1e3),
+        (None, Some(us)) => Duration::from_micros(us.into()),
+        (None, None) => Duration::from_millis(40),
     }
 }
 

@@ -101,12 +101,13 @@ impl Default for Monitoring {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Token {
-    /// Its name, in the audit; each its own. Example: viewer.
+    /// Its name, in the audit; each its own. Default none, it is needed. Example: viewer.
     #[schemars(length(min = 1, max = 100))]
     pub(in crate::config) name: String,
-    /// A reference to its text: 16 characters or more. Example: "${env:VIEWER_TOKEN}".
+    /// A reference to its text, which has 16 characters or more. Default none, it is needed.
+    /// Example: "${env:VIEWER_TOKEN}".
     pub(in crate::config) token: String,
-    /// What it allows: seeing, changing, sending pictures in. Example: [read, control].
+    /// What it allows: seeing, changing, sending pictures in. Default none, it is needed. Example: [read, control].
     #[schemars(length(min = 1, max = 3))]
     pub(in crate::config) scopes: Vec<TokenScope>,
     /// The only sources that it is for, by id. Default none, all. Example: [gate].
