@@ -577,6 +577,7 @@ pub(super) mod tests {
         handler.holds(1, 2);
         handler.limited("slow", 1);
         metrics.queue("inference").set(1);
+        metrics.set_deployment("gate", Some("1.2.0"), "production");
         (clock, metrics)
     }
 
