@@ -249,6 +249,8 @@ impl Owner {
         }
         self.models = models;
         let former = std::mem::replace(&mut self.plan, Arc::new(next));
+        let Plan { name, version, environment, .. } = &*self.plan;
+        self.parts.metrics.set_deployment(name, version.as_deref(), environment.as_str());
         self.set_stages(&former, diff);
         self.parts.pool.set_batch(self.plan.batch_size, self.plan.batch_timeout);
         self.finish_handlers(&former, &diff.handlers, handlers);
@@ -297,11 +299,11 @@ impl Owner {
         for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {
             self.parts.metrics.remove_strategy(&gone.name);
             self.parts.guests.forget_strategy(&gone.name);
-            module(gone).into_iter().for_each(|path| self.versions.leave_file(path));
         }
         for gone in former.models.iter().filter(|old| !plan.models.iter().any(|new| new.name == old.name)) {
             self.parts.metrics.remove_model(&gone.name);
         }
+        self.versions.forget_rejected();
     }
 
     /// Everything as it was before the change.

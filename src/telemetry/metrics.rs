@@ -52,6 +52,12 @@ use Kind::{Counter as C, Gauge as G, Histogram as H};
 /// All metrics, in the order of their page.
 pub const TABLE: &[Definition] = &[
     row("dsengine_build_info", G, &["version"], "Always 1; the labels say what is running."),
+    row(
+        "dsengine_deployment_info",
+        G,
+        &["name", "version", "environment"],
+        "Always 1; the labels are those of the configuration.",
+    ),
     row("dsengine_uptime_seconds", G, &[], "Seconds since this engine started."),
     row("dsengine_problems", G, &[], "What keeps this engine from being healthy: the number of sentences in /health."),
     row("dsengine_source_up", G, &["source"], "1 while frames of the source flow, else 0."),
@@ -187,6 +193,7 @@ pub struct Metrics {
     registry: Registry,
     plugins: Arc<meter::Families>,
     started_ns: u64,
+    deployment: IntGaugeVec,
     uptime: Gauge,
     /// What keeps the engine from being healthy; set by whoever judges that.
     pub problems: IntGauge,
@@ -288,6 +295,7 @@ impl Metrics {
         let registry = Registry::new();
         let r = Registrar(&registry);
         r.gauges("dsengine_build_info").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let deployment = r.gauges("dsengine_deployment_info");
         let none: &[&str] = &[];
         let uptime = r.float_gauges("dsengine_uptime_seconds").with_label_values(none);
         let problems = r.gauges("dsengine_problems").with_label_values(none);
@@ -345,6 +353,7 @@ impl Metrics {
             plugins: meter::Families::new(registry.clone()),
             registry,
             started_ns,
+            deployment,
             uptime,
             problems,
             families,
@@ -354,6 +363,13 @@ impl Metrics {
             process_fds,
             process_threads,
         })
+    }
+
+    /// Says which deployment this is.
+    pub fn set_deployment(&self, name: &str, version: Option<&str>, environment: &str) {
+        self.deployment.reset();
+        let labels = [name, version.unwrap_or_default(), environment];
+        self.deployment.with_label_values(&labels).set(1);
     }
 
     /// The handle for a source's series; the same one for the same name until the source is removed.
@@ -583,6 +599,7 @@ pub(super) mod tests {
         handler.holds(1, 2);
         handler.limited("slow", 1);
         metrics.queue("inference").set(1);
+        metrics.set_deployment("gate", Some("1.2.0"), "production");
         (clock, metrics)
     }
 

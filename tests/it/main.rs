@@ -40,6 +40,7 @@ mod motion;
 mod namespace;
 mod overlay;
 mod perf;
+mod plugin_folder;
 mod plugins;
 mod readme;
 mod record;

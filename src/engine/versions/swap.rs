@@ -71,14 +71,6 @@ impl Versions {
         }
     }
 
-    /// A strategy that was built from this file is gone: where nothing else is, nothing is to be said of it.
-    pub(in crate::engine) fn leave_file(&self, path: &std::path::Path) {
-        let modules = self.strategies.values().map(|s| s.origin()).chain(self.handlers.values().map(|h| &h.origin));
-        if modules.into_iter().all(|origin| origin.path != path) {
-            self.rejected.clear(path);
-        }
-    }
-
     /// Notes the files that the first instances of new guests were built from.
     pub(in crate::engine) fn note_files(&mut self) {
         for strategy in self.strategies.values_mut() {
