@@ -326,7 +326,6 @@ impl Ledger {
 
     /// These entries are written.
     pub(super) fn written(&mut self, batch: &[Entry]) -> Written {
-        self.taken = 0;
         let mut written = Written::default();
         for entry in batch {
             let Entry::Accepted { alert, .. } = entry else { continue };
@@ -345,6 +344,11 @@ impl Ledger {
             }
         }
         written
+    }
+
+    /// Nothing is left to do for the entries taken last.
+    pub(super) fn batch_done(&mut self) {
+        self.taken = 0;
     }
 
     /// Written alerts that wait for `handler`.

@@ -5,6 +5,7 @@
 //! entry is written (`writer`); without one, at once, on the thread that raised it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -267,7 +268,8 @@ impl Outbox {
         self.state().ledger.take_unwritten(most)
     }
 
-    /// These entries are written: what they accept is counted, delivered and shown.
+    /// These entries are written: what they accept is counted, delivered and shown. Until that is done they count as
+    /// unwritten, so that a drain waits for it.
     pub(super) fn written(&self, batch: &[Entry]) {
         let accepted = {
             let mut state = self.state();
@@ -279,7 +281,13 @@ impl Outbox {
             state.refresh();
             written.accepted
         };
-        accepted.iter().for_each(|(alert, _)| (self.on_accepted)(alert));
+        for (alert, _) in &accepted {
+            // Whoever is shown it must not cost the journal its thread, or the others their turn.
+            if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
+                tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
+            }
+        }
+        self.state().ledger.batch_done();
         self.notify();
     }
 

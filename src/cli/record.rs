@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsengine::backend::trace::{FORMAT, Header, Writer};
-use dsengine::config::{self, Input as SourceInput, Loaded, ModelPlan, Plan};
+use dsengine::config::{self, Loaded, ModelPlan, Plan};
 use dsengine::engine::{Engine, Observer};
 use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::infer;
-use dsengine::scene::Scene;
 use dsengine::types::Frame;
 use dsengine::vision::draw;
 use indicatif::ProgressBar;
@@ -135,8 +134,7 @@ fn recordable(loaded: &Loaded, args: &Args) -> Result<(), String> {
     if sources.len() > 1 {
         return Err(format!("--annotated makes a film of one source, and there are {}", sources.len()));
     }
-    let blind = |input: &SourceInput| matches!(input, SourceInput::Trace(_) | SourceInput::Scene { pixels: false, .. });
-    match sources.iter().find(|source| blind(&source.input)) {
+    match sources.iter().find(|source| !source.input.has_pixels()) {
         Some(source) => Err(format!("--annotated needs pictures, and source `{}` has none", source.id)),
         None => Ok(()),
     }
@@ -145,11 +143,7 @@ fn recordable(loaded: &Loaded, args: &Args) -> Result<(), String> {
 /// Nothing that is read may be written.
 fn spared(plan: &Plan, args: &Args) -> Result<(), Error> {
     let outputs: Vec<&Path> = std::iter::once(&args.output).chain(&args.annotated).map(PathBuf::as_path).collect();
-    let sources = plan.sources.iter().filter_map(|source| match &source.input {
-        SourceInput::File(path) | SourceInput::Trace(path) => Some(path.as_path()),
-        SourceInput::Scene { name, .. } => Some(Path::new(name)).filter(|_| !Scene::shipped().any(|s| s == name)),
-        SourceInput::Rtsp(_) | SourceInput::Test { .. } => None,
-    });
+    let sources = plan.sources.iter().filter_map(|source| source.input.file());
     let models = plan.models.iter().flat_map(|m| std::iter::once(&m.model).chain(&m.labels));
     let configs = args.input.config.iter().chain(&args.input.sources);
     let inputs: Vec<&Path> = sources.chain(models.chain(configs).map(PathBuf::as_path)).collect();

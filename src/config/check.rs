@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::load::Loaded;
-use super::plan::{HandlerKind, Input, StrategyKind};
+use super::plan::{HandlerKind, StrategyKind};
 use super::warning::{Severity, Warning};
 
 /// What this machine lacks, by name. `validate` prints it, `run` refuses those that say so.
@@ -39,11 +39,7 @@ pub fn check(loaded: &Loaded) -> Vec<Warning> {
         );
     }
     for source in &plan.sources {
-        let path = match &source.input {
-            Input::File(path) | Input::Trace(path) => path,
-            Input::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Path::new(name),
-            _ => continue,
-        };
+        let Some(path) = source.input.file() else { continue };
         if let Err(reason) = readable(path) {
             let message = format!("source `{}`: {} {reason}", source.id, path.display());
             out.push(Warning::new("source-missing", Severity::Warning, message));

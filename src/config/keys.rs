@@ -144,6 +144,11 @@ const ROWS: &[Row] = &[
     planned("detection.supported_models", "kinds of models that are accepted"),
     proved("detection.strategies[].name", "the strategy's name in logs and metrics", "names_are_what_the_pages_show"),
     proved(
+        "detection.strategies[].type",
+        "what the strategy is",
+        "a_strategy_of_any_name_watches_for_motion_by_its_type",
+    ),
+    proved(
         "detection.strategies[].enabled",
         "whether it runs",
         "models_detect_and_are_followed_where_they_are_switched_on",

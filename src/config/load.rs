@@ -13,10 +13,10 @@ use super::part_places::PartPlaces;
 use super::places::Places;
 use super::plan::Plan;
 use super::problem::{LoadError, Origins, Place, Problems};
-use super::schema::{self, Config, ModelSettings, MotionSettings};
+use super::schema::{self, Config};
 use super::tree::{Node, Value};
 use super::warning::{Severity, Warning};
-use super::{effective, keys, sources};
+use super::{effective, keys, kinds, sources};
 
 /// What to load. The process's own environment and folder are read by nobody below: they are arguments.
 #[derive(Debug, Clone, Default)]
@@ -147,12 +147,7 @@ fn strategy_configs(root: &Node, json: &mut Json, fit: &mut Fit<'_>) {
     };
     for (index, entry) in entries.iter().enumerate() {
         let Some(config) = entry.get("config") else { continue };
-        let named = |name: &str| matches!(entry.get("name"), Some(Node { value: Value::Scalar { text, .. }, .. }) if text == name);
-        let schema = match (entry.get("model_path"), entry.get("module")) {
-            (Some(_), _) => schema::inlined::<ModelSettings>(),
-            (None, None) if named("motion") => schema::inlined::<MotionSettings>(),
-            _ => continue,
-        };
+        let Some(schema) = kinds::strategies::config_schema(entry) else { continue };
         let path = format!("detection.strategies[{index}].config");
         let place = fit.places.key(&path);
         let typed = fit.value(config, place, &schema, &path);

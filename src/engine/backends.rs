@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
 use crate::backend::{Backend, Sink};
-use crate::config::{Input, SourcePlan};
+use crate::config::{BackendKind, SourcePlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
 use crate::types::{Clock, SourceId};
@@ -20,14 +20,8 @@ const REMOVE_WAIT: Duration = Duration::from_secs(3);
 /// Makes a backend of the embedder's own.
 pub(super) type MakeBackend = Box<dyn Fn(Arc<dyn Clock>) -> Result<Box<dyn Backend>, Error> + Send + Sync>;
 
-/// Which backend plays a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Scene,
-    Trace,
-    Gst,
-    Own,
-}
+/// Which backend plays a source: the embedder's own where there is one.
+type Kind = Option<BackendKind>;
 
 /// See the module. Each is made with its first source.
 pub(super) struct Backends {
@@ -50,22 +44,13 @@ impl Backends {
         Self { clock, own, state: Mutex::default() }
     }
 
-    fn kind(&self, input: &Input) -> Kind {
-        match input {
-            _ if self.own.is_some() => Kind::Own,
-            Input::Scene { .. } => Kind::Scene,
-            Input::Trace(_) => Kind::Trace,
-            Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => Kind::Gst,
-        }
-    }
-
     fn make(&self, kind: Kind) -> Result<Box<dyn Backend>, Error> {
         let clock = Arc::clone(&self.clock);
-        Ok(match (kind, &self.own) {
-            (Kind::Own, Some(make)) => make(clock)?,
-            (Kind::Scene, _) => Box::new(SceneBackend::new(clock)),
-            (Kind::Trace, _) => Box::new(TraceBackend::default()),
-            (Kind::Gst | Kind::Own, _) => Box::new(GstBackend::new(clock)?),
+        Ok(match (&self.own, kind) {
+            (Some(make), _) => make(clock)?,
+            (None, Some(BackendKind::Scene)) => Box::new(SceneBackend::new(clock)),
+            (None, Some(BackendKind::Trace)) => Box::new(TraceBackend::default()),
+            (None, Some(BackendKind::Gst) | None) => Box::new(GstBackend::new(clock)?),
         })
     }
 
@@ -78,7 +63,7 @@ impl Backends {
         if state.stopped {
             return Err(Error::new(Code::Source, "the engine is stopping"));
         }
-        let kind = self.kind(&plan.input);
+        let kind = self.own.is_none().then(|| plan.input.backend());
         if !state.running.contains_key(&kind) {
             state.running.insert(kind, self.make(kind)?);
         }

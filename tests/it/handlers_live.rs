@@ -13,7 +13,7 @@ use dsengine::types::Alert;
 
 use crate::journal::{Answer, Faults, JsonLines, LIMIT, Process, Told, draft, frame, plan, until};
 
-fn process(handlers: &[Arc<dyn Handler>]) -> Process {
+fn process(handlers: Vec<Arc<dyn Handler>>) -> Process {
     Process::start(Box::new(NoJournal), handlers, &plan())
 }
 
@@ -24,7 +24,7 @@ fn undelivered(process: &Process, how: Settlement) -> Option<f64> {
 #[test]
 fn a_handler_that_is_added_gets_what_comes_and_one_of_its_name_is_an_error() {
     let (first, second) = (Told::new("first", Answer::Ok), Told::new("second", Answer::Ok));
-    let mut process = process(&[first.clone()]);
+    let mut process = process(vec![first.clone()]);
     process.raise(1);
     process.delivery.add(second.clone()).unwrap();
     process.raise(2);
@@ -41,7 +41,7 @@ fn a_handler_that_is_added_gets_what_comes_and_one_of_its_name_is_an_error() {
 fn a_handler_that_is_removed_has_its_time_and_the_others_keep_what_waits_for_them() {
     let (busy, hung) = (Told::new("busy", Answer::Later), Told::new("hung", Answer::Hang));
     let patient = AlertPlan { attempts: u32::MAX, ..plan() };
-    let mut process = Process::start(Box::new(NoJournal), &[busy.clone(), hung.clone()], &patient);
+    let mut process = Process::start(Box::new(NoJournal), vec![busy.clone(), hung.clone()], &patient);
     (0..10).for_each(|seq| drop(process.raise(seq)));
     std::thread::scope(|scope| {
         let removed = scope.spawn(|| process.delivery.remove("busy", LIMIT));
@@ -63,7 +63,7 @@ fn a_handler_that_is_removed_has_its_time_and_the_others_keep_what_waits_for_the
 fn what_waits_for_others_is_untouched_by_a_removal() {
     let (stays, goes) = (Told::new("stays", Answer::Later), Told::new("goes", Answer::Hang));
     let patient = AlertPlan { attempts: u32::MAX, ..plan() };
-    let mut process = Process::start(Box::new(NoJournal), &[goes, stays.clone()], &patient);
+    let mut process = Process::start(Box::new(NoJournal), vec![goes, stays.clone()], &patient);
     (0..100).for_each(|seq| drop(process.raise(seq)));
     assert_eq!(process.delivery.remove("goes", Duration::ZERO), 100);
     assert_eq!((process.delivery.pending(), process.totals().pending()), (100, 100));
@@ -78,7 +78,7 @@ fn what_waits_for_others_is_untouched_by_a_removal() {
 fn a_handler_that_is_replaced_keeps_its_queue_and_does_not_wait_for_the_old_ones_pause() {
     let (old, new) = (Told::new("hook", Answer::Later), Told::new("hook", Answer::Ok));
     let slow = AlertPlan { attempts: 2, retry_delay: 100 * LIMIT, ..plan() };
-    let mut process = Process::start(Box::new(NoJournal), &[old.clone()], &slow);
+    let mut process = Process::start(Box::new(NoJournal), vec![old.clone()], &slow);
     (0..10).for_each(|seq| drop(process.raise(seq)));
     until("the old one fails", || {
         process.metric("dsengine_alert_deliveries_total{handler=\"hook\",outcome=\"retried\"}") > Some(0.0)
@@ -109,7 +109,7 @@ fn the_old_ones_refusal_does_not_settle_what_the_new_one_can_deliver() {
     }
     let (called, go) = (Arc::new(AtomicBool::new(false)), Arc::new(tokio::sync::Notify::new()));
     let new = Told::new("hook", Answer::Ok);
-    let mut process = process(&[Arc::new(Gated(called.clone(), go.clone()))]);
+    let mut process = process(vec![Arc::new(Gated(called.clone(), go.clone()))]);
     process.raise(1);
     until("it delivers", || called.load(Ordering::Acquire));
     process.delivery.replace(new.clone()).unwrap();
@@ -122,7 +122,7 @@ fn the_old_ones_refusal_does_not_settle_what_the_new_one_can_deliver() {
 fn limits_and_retries_change_while_alerts_wait() {
     let told = Told::new("x", Answer::Later);
     let patient = AlertPlan { attempts: u32::MAX, outbox_max: 5, ..plan() };
-    let mut process = Process::start(Box::new(NoJournal), &[told], &patient);
+    let mut process = Process::start(Box::new(NoJournal), vec![told], &patient);
     let taken =
         |process: &mut Process, from: u64| (from..from + 20).filter(|seq| process.raise(*seq).is_some()).count();
     assert_eq!(taken(&mut process, 0), 5);
@@ -137,7 +137,7 @@ fn limits_and_retries_change_while_alerts_wait() {
 #[test]
 fn a_gate_that_is_off_counts_nothing_and_remembers_what_was_sent() {
     let told = Told::new("x", Answer::Ok);
-    let mut process = process(&[told.clone()]);
+    let mut process = process(vec![told.clone()]);
     let raise = |process: &mut Process, seq: u64| process.gate.raise(&draft(1), &frame("gate", seq)).is_some();
     assert!(raise(&mut process, 0));
     process.gate.set_plan(&AlertPlan { enabled: false, ..plan() });
@@ -180,7 +180,7 @@ impl Handler for Asks {
 #[test]
 fn a_handler_sends_commands_back_and_what_is_refused_is_counted() {
     let asks = Arc::new(Asks::default());
-    let mut process = process(&[asks.clone()]);
+    let mut process = process(vec![asks.clone()]);
     let alert = process.raise(1).unwrap();
     assert_eq!(process.drain(), 0);
     let commands = process.delivery.commands();
@@ -218,7 +218,7 @@ fn every_alert_is_in_one_place_whatever_comes_and_goes_and_fails() {
             let moody = |name| Told::new(name, [Answer::Ok, Answer::Never, Answer::Later][fastrand::usize(..3)]);
             let handlers: Vec<Arc<dyn Handler>> = vec![moody("a"), Told::new("b", Answer::Hang)];
             let journal = if seed % 3 == 0 { Box::new(NoJournal) } else { open() };
-            let mut process = Process::start(journal, &handlers, &small);
+            let mut process = Process::start(journal, handlers, &small);
             for step in 0..400 {
                 match fastrand::u32(..100) {
                     0..4 => drop(process.delivery.add(moody(names[fastrand::usize(..3)]))),

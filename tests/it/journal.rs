@@ -226,7 +226,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(journal: Box<dyn Journal>, handlers: &[Arc<dyn Handler>], plan: &AlertPlan) -> Self {
+    pub(crate) fn start(journal: Box<dyn Journal>, handlers: Vec<Arc<dyn Handler>>, plan: &AlertPlan) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Wall::new();
         let metrics = Metrics::new(clock.clone());
@@ -237,7 +237,7 @@ impl Process {
         });
         let as_clock: Arc<dyn Clock> = clock.clone();
         let delivery =
-            Delivery::start(runtime.handle(), journal, handlers, plan, &metrics, &as_clock, on_accepted).unwrap();
+            Delivery::start(runtime.handle(), journal, &handlers, plan, &metrics, &as_clock, on_accepted).unwrap();
         delivery.settle_absent();
         let gate = delivery.gate(plan, &"gate".into());
         Self { runtime, clock, metrics, delivery, gate, shown }
@@ -391,7 +391,7 @@ fn the_check_finds_a_journal_that_does_one_thing_wrong() {
 #[test]
 fn without_a_journal_an_alert_is_accepted_at_once_on_the_thread_that_raised_it() {
     let told = Told::new("x", Answer::Ok);
-    let mut process = Process::start(Box::new(NoJournal), &[told.clone()], &plan());
+    let mut process = Process::start(Box::new(NoJournal), vec![told.clone()], &plan());
     process.raise(1).expect("accepted");
     assert_eq!(*process.shown.lock().unwrap(), [(1, std::thread::current().id())]);
     assert_eq!(process.totals().accepted, 1);
@@ -403,7 +403,7 @@ fn without_a_journal_an_alert_is_accepted_at_once_on_the_thread_that_raised_it()
 #[test]
 fn an_alert_is_accepted_shown_and_delivered_once_it_is_on_the_disk() {
     let (disk, told) = (Disk::new(), Told::new("x", Answer::Ok));
-    let mut process = Process::start(disk.journal(), &[told.clone()], &plan());
+    let mut process = Process::start(disk.journal(), vec![told.clone()], &plan());
     disk.faults.hold();
     (0..10).for_each(|seq| assert!(process.raise(seq).is_some()));
     until("the journal writes", || disk.faults.writes.load(Ordering::Relaxed) == 1);
@@ -422,7 +422,7 @@ fn an_alert_is_accepted_shown_and_delivered_once_it_is_on_the_disk() {
 #[test]
 fn a_journal_that_fails_is_tried_again_and_nothing_is_lost_or_doubled() {
     let (disk, told) = (Disk::new(), Told::new("x", Answer::Ok));
-    let mut process = Process::start(disk.journal(), &[told.clone()], &plan());
+    let mut process = Process::start(disk.journal(), vec![told.clone()], &plan());
     disk.faults.broken.store(true, Ordering::Relaxed);
     (0..50).for_each(|seq| assert!(process.raise(seq).is_some()));
     until("the failure shows", || process.trouble().is_some());
@@ -444,7 +444,7 @@ fn a_journal_that_fails_is_tried_again_and_nothing_is_lost_or_doubled() {
 #[test]
 fn what_waits_for_a_broken_journal_is_bounded_and_what_is_refused_is_counted() {
     let (disk, told) = (Disk::new(), Told::new("x", Answer::Ok));
-    let mut process = Process::start(disk.journal(), &[told.clone()], &plan());
+    let mut process = Process::start(disk.journal(), vec![told.clone()], &plan());
     disk.faults.hold();
     let taken = (0..UNWRITTEN_MAX as u64 + 100).filter(|seq| process.raise(*seq).is_some()).count();
     assert_eq!((taken, process.totals().refused), (UNWRITTEN_MAX, 100));
@@ -463,8 +463,8 @@ fn the_next_process_delivers_what_the_former_one_had_accepted() {
     let disk = Disk::new();
     {
         let (hung, refusing) = (Told::new("hung", Answer::Hang), Told::new("refusing", Answer::Never));
-        let handlers: [Arc<dyn Handler>; 3] = [hung, refusing, Told::new("gone", Answer::Hang)];
-        let mut process = Process::start(disk.journal(), &handlers, &plan());
+        let handlers: Vec<Arc<dyn Handler>> = vec![hung, refusing, Told::new("gone", Answer::Hang)];
+        let mut process = Process::start(disk.journal(), handlers, &plan());
         (0..20).for_each(|seq| drop(process.raise(seq)));
         until("one has refused them all", || {
             let standing = process.delivery.outbox().standing("refusing").unwrap();
@@ -474,7 +474,7 @@ fn the_next_process_delivers_what_the_former_one_had_accepted() {
     }
     assert_eq!(disk.pending(), (0..20).collect::<Vec<_>>());
     let (hung, late) = (Told::new("hung", Answer::Ok), Told::new("late", Answer::Ok));
-    let mut process = Process::start(disk.journal(), &[hung.clone(), late.clone()], &plan());
+    let mut process = Process::start(disk.journal(), vec![hung.clone(), late.clone()], &plan());
     assert_eq!(process.totals().recovered, 20);
     // The same recording once more: what waits is a duplicate, the rest is new.
     process.raise(100).expect("new");
@@ -493,12 +493,12 @@ fn the_next_process_delivers_what_the_former_one_had_accepted() {
 fn an_alert_that_waits_since_a_former_process_is_not_accepted_twice() {
     let disk = Disk::new();
     {
-        let mut process = Process::start(disk.journal(), &[Told::new("x", Answer::Hang)], &plan());
+        let mut process = Process::start(disk.journal(), vec![Told::new("x", Answer::Hang)], &plan());
         process.raise(7).unwrap();
         until("written", || process.totals().accepted == 1);
     }
     let hung = Told::new("x", Answer::Hang);
-    let mut process = Process::start(disk.journal(), &[hung], &plan());
+    let mut process = Process::start(disk.journal(), vec![hung], &plan());
     assert!(process.raise(7).is_none(), "the same alert by its id");
     assert_eq!((process.totals().suppressed, process.totals().pending()), (1, 1));
     process.assert_balance();
@@ -508,7 +508,7 @@ fn an_alert_that_waits_since_a_former_process_is_not_accepted_twice() {
 fn a_start_that_fails_settles_nothing() {
     let disk = Disk::new();
     {
-        let mut process = Process::start(disk.journal(), &[Told::new("x", Answer::Hang)], &plan());
+        let mut process = Process::start(disk.journal(), vec![Told::new("x", Answer::Hang)], &plan());
         process.raise(1).unwrap();
         until("written", || process.totals().accepted == 1);
     }
@@ -552,7 +552,7 @@ fn a_journal_that_cannot_be_read_is_an_error_at_the_start() {
 #[test]
 fn stopping_does_not_wait_for_a_disk_that_hangs_longer_than_it_may() {
     let (disk, told) = (Disk::new(), Told::new("x", Answer::Ok));
-    let mut process = Process::start(disk.journal(), &[told], &plan());
+    let mut process = Process::start(disk.journal(), vec![told], &plan());
     disk.faults.hold();
     process.raise(1);
     let begun = Instant::now();

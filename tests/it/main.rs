@@ -19,6 +19,7 @@ mod cli_plugin;
 mod cli_test;
 mod clips;
 mod config;
+mod config_kinds;
 mod control;
 mod demo;
 mod effects;

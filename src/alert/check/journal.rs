@@ -147,8 +147,8 @@ fn long<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), S
         entries.push(accepted(&new, &handlers));
         // Settled some alerts later, by some of the handlers.
         for (at, handler) in handlers.iter().enumerate().filter(|_| number >= 5) {
-            if (number as usize + at) % 4 != 0 {
-                let how = if number % 5 == 0 { Settlement::GivenUp } else { Settlement::Delivered };
+            if !(number as usize + at).is_multiple_of(4) {
+                let how = if number.is_multiple_of(5) { Settlement::GivenUp } else { Settlement::Delivered };
                 entries.push(settlement(&alert(number - 5, "m").id, handler, how));
             }
         }

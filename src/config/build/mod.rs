@@ -14,7 +14,7 @@ use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
 mod handlers;
-mod modules;
+pub(super) mod modules;
 mod sources;
 mod strategies;
 
@@ -36,27 +36,27 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
-    fn wrong(&mut self, path: &str, message: impl Into<String>, label: impl Into<String>) {
+    pub(super) fn wrong(&mut self, path: &str, message: impl Into<String>, label: impl Into<String>) {
         self.problems.at_value(self.places.value(path), message, label);
     }
 
-    fn wrong_key(&mut self, path: &str, message: impl Into<String>, label: impl Into<String>) {
+    pub(super) fn wrong_key(&mut self, path: &str, message: impl Into<String>, label: impl Into<String>) {
         self.problems.at_key(self.places.key(path), message, label);
     }
 
-    fn warn(&mut self, path: &str, warning: Warning) {
+    pub(super) fn warn(&mut self, path: &str, warning: Warning) {
         let place = self.origins.show(self.places.value(path));
         self.warnings.push(warning.place(place));
     }
 
     /// A path to read: beside the config file where it exists there, else in the working directory.
-    fn find(&self, path: &Path) -> PathBuf {
+    pub(super) fn find(&self, path: &Path) -> PathBuf {
         let found = self.folders.iter().map(|folder| folder.join(path)).find(|path| path.exists());
         found.unwrap_or_else(|| self.place_file(path))
     }
 
     /// A path to write: relative to the working directory.
-    fn place_file(&self, path: &Path) -> PathBuf {
+    pub(super) fn place_file(&self, path: &Path) -> PathBuf {
         self.folders.last().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 }
@@ -271,6 +271,6 @@ fn merged(base: &[Zone], own: Vec<Zone>) -> Arc<[Zone]> {
     zones.into()
 }
 
-fn not_built(name: &'static str, message: String, hint: &str) -> Warning {
+pub(super) fn not_built(name: &'static str, message: String, hint: &str) -> Warning {
     Warning::new(name, Severity::Refusal, message).hint(hint.to_owned())
 }

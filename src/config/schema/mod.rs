@@ -20,13 +20,13 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(super) use alerts::{Alerts, Handler, HandlerEntry, HandlerSettings};
-pub(super) use detection::{Detection, ModelSettings, MotionSettings, StrategyEntry};
-pub(super) use guests::{Grants, Mode};
+pub(super) use alerts::{Alerts, Handler, HandlerEntry};
+pub(super) use detection::{Detection, InputShape, Layout, Precision, StrategyEntry};
+pub(super) use guests::{Grants, Limits, Mode, OnFailure};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring};
 pub(super) use pipeline::Pipeline;
 pub(super) use recovery::Recovery;
-pub(super) use sources::{Parameters, SourceEntry, SourceType};
+pub(super) use sources::{SourceEntry, SourceType};
 
 /// A closed line around an area: at least three points `[x, y]`, each 0..1 of the picture, origin at the top left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

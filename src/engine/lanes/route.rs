@@ -11,7 +11,7 @@ use super::credit::Credit;
 use super::inbox::Inbox;
 use super::pool::{Attached, Job, ModelUnit, Next, Pool};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
-use crate::config::{Input, SourcePlan};
+use crate::config::SourcePlan;
 use crate::engine::view::live::Events;
 use crate::engine::view::source::SourceBoard;
 use crate::engine::view::status::SourceStatus;
@@ -98,7 +98,7 @@ impl Route {
             metrics,
             board: SourceBoard::default(),
             live,
-            address: address(&plan.input),
+            address: plan.input.address(redact::uri),
             retry_every: Mutex::default(),
             stages: ArcSwap::default(),
             credit: Arc::new(Credit::new(live, in_flight_max)),
@@ -199,17 +199,6 @@ impl Next for Route {
 
     fn inferred(&self, seconds: f64) {
         self.metrics.latency(Stage::Infer).observe(seconds);
-    }
-}
-
-/// Where a source comes from, for logs: without secrets.
-fn address(input: &Input) -> String {
-    match input {
-        Input::File(path) => path.display().to_string(),
-        Input::Rtsp(uri) => redact::uri(uri),
-        Input::Test { pattern, .. } => format!("test:pattern={pattern}"),
-        Input::Scene { name, .. } => format!("scene:{name}"),
-        Input::Trace(path) => format!("trace:{}", path.display()),
     }
 }
 

@@ -1,0 +1,86 @@
+//! The HTTP listener: where it answers, and whom.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The HTTP listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdminPlan {
+    /// Whether to listen at all.
+    pub enabled: bool,
+    /// The address to bind. Loopback is open; any other asks for a token.
+    pub listen: IpAddr,
+    /// Its port; 0 = any free one.
+    pub port: u16,
+    /// Host names that requests may carry besides localhost and literal addresses.
+    pub allowed_hosts: Vec<String>,
+    /// Who may ask.
+    pub tokens: Vec<TokenPlan>,
+    /// What needs no token.
+    pub public: Public,
+    /// Whether the metrics page is served.
+    pub metrics: bool,
+    /// Path of the metrics page.
+    pub metrics_path: String,
+}
+
+impl Default for AdminPlan {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 8000,
+            allowed_hosts: Vec::new(),
+            tokens: Vec::new(),
+            public: Public { probes: true, metrics: false },
+            metrics: true,
+            metrics_path: "/metrics".to_owned(),
+        }
+    }
+}
+
+/// One token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenPlan {
+    /// Its name, in the audit.
+    pub name: String,
+    /// Its text.
+    pub token: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// The only sources that it is for; all when empty.
+    pub sources: Vec<String>,
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Seeing.
+    Read,
+    /// Changing.
+    Control,
+    /// Sending pictures in.
+    Publish,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Control, Self::Publish];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Control => "control",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// What needs no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Public {
+    /// The probes.
+    pub probes: bool,
+    /// The metrics page.
+    pub metrics: bool,
+}

@@ -1,0 +1,143 @@
+//! Sources: what is read, how often, and how it is restarted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::{SourceId, Zone};
+
+/// One source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourcePlan {
+    /// Its unique name.
+    pub id: SourceId,
+    /// What to read.
+    pub input: Input,
+    /// Most frames analysed per second of stream time; `None` = all.
+    pub fps: Option<f64>,
+    /// Analyse only frames 0, n, 2n … (`record --every`); 1 = all.
+    pub every: u32,
+    /// Zones of its picture (top-level zones plus its own).
+    pub zones: Arc<[Zone]>,
+    /// Overrides `detection.confidence_threshold` for this source.
+    pub confidence: Option<f32>,
+    /// How it is restarted.
+    pub retry: RetryPlan,
+    /// Play a file at its own pace instead of as fast as it can be analysed.
+    pub realtime: bool,
+    /// Begin again at the end of a file or scene; frame numbers and times go on.
+    pub repeat: bool,
+}
+
+/// What a source reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A media file. Finite: no frame is lost, the end is an end.
+    File(PathBuf),
+    /// A network stream. Live. Holds the full URI, credentials included: print only through `telemetry::redact`.
+    Rtsp(String),
+    /// GStreamer's test picture. Live unless `frames` bounds it.
+    Test {
+        /// `videotestsrc pattern`, by nick (`smpte`, `ball`, `black` …).
+        pattern: String,
+        /// Bound on frames; `Some` makes it finite.
+        frames: Option<u64>,
+        /// Picture width.
+        width: u32,
+        /// Picture height.
+        height: u32,
+        /// Frames per second.
+        fps: f64,
+    },
+    /// A scripted scene: a shipped name or a YAML file.
+    Scene {
+        /// Name or path.
+        name: String,
+        /// Detections only, without pixels (`scene:NAME?pixels=false`).
+        pixels: bool,
+        /// Overrides the scene's own seed.
+        seed: Option<u64>,
+        /// Play at the scene's pace and drop what is late, as a camera does; else as fast as it is judged.
+        live: bool,
+    },
+    /// A recorded trace (`record` format).
+    Trace(PathBuf),
+}
+
+impl Input {
+    /// What is read, for people; `redact` masks what may be secret in an address.
+    pub fn address(&self, redact: impl Fn(&str) -> String) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Rtsp(uri) => redact(uri),
+            Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
+            Self::Scene { name, .. } => format!("scene:{name}"),
+            Self::Trace(path) => format!("trace:{}", path.display()),
+        }
+    }
+
+    /// The file that is read, where it is one of this machine: a scene that is shipped is not.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Trace(path) => Some(path),
+            Self::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Some(Path::new(name)),
+            Self::Scene { .. } | Self::Rtsp(_) | Self::Test { .. } => None,
+        }
+    }
+
+    /// Whether it delivers pictures, so that something can be seen on it.
+    pub fn has_pixels(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => true,
+            Self::Scene { pixels, .. } => *pixels,
+            Self::Trace(_) => false,
+        }
+    }
+
+    /// Whether frames are dropped when the engine is behind (newest wins) and an end is a failure.
+    pub fn is_live(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Trace(_) => false,
+            Self::Rtsp(_) => true,
+            Self::Test { frames, .. } => frames.is_none(),
+            Self::Scene { live, .. } => *live,
+        }
+    }
+
+    /// What plays it.
+    pub fn backend(&self) -> BackendKind {
+        match self {
+            Self::Scene { .. } => BackendKind::Scene,
+            Self::Trace(_) => BackendKind::Trace,
+            Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => BackendKind::Gst,
+        }
+    }
+}
+
+/// What plays sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BackendKind {
+    /// Scripted scenes, with or without pixels.
+    Scene,
+    /// Recorded traces.
+    Trace,
+    /// GStreamer: files, cameras, test pictures.
+    Gst,
+}
+
+/// How a source is restarted and when it counts as silent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPlan {
+    /// Retries before the source is marked failed; a live one is still tried at the cap.
+    pub max_retries: u32,
+    /// First delay.
+    pub base: Duration,
+    /// Longest delay, jitter included.
+    pub cap: Duration,
+    /// Doubling (true) or fixed delay (false).
+    pub exponential: bool,
+    /// Longest wait for the first frame after a start.
+    pub first_frame: Duration,
+    /// Longest gap between frames while running.
+    pub gap: Duration,
+}
