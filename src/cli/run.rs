@@ -152,7 +152,6 @@ struct Started {
     page: Option<admin::Admin>,
     reloader: Reloader,
     observers: Observers,
-    graceful: Duration,
 }
 
 impl Started {
@@ -165,7 +164,6 @@ impl Started {
         let observers = Observers::open(args).map_err(refused)?;
         // Before any camera is disturbed.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
-        let graceful = plan.graceful_shutdown;
         let mut builder = Engine::builder(plan).search(infer::Search::of_process(None));
         if observers.each().next().is_some() {
             builder = builder.observer(Arc::new(observers.clone()));
@@ -183,13 +181,14 @@ impl Started {
             eprintln!("page: {}", page.url());
         }
         let reloader = Reloader::start(control, hangups);
-        Ok(Self { engine, page, reloader, observers, graceful })
+        Ok(Self { engine, page, reloader, observers })
     }
 
     /// Until the sources have ended or a signal comes; then says what happened.
     fn run(self, args: &Args, stop: &Stop) -> Exit {
-        let Self { engine, page, mut reloader, observers, graceful } = self;
+        let Self { engine, page, mut reloader, observers } = self;
         let signalled = signalled(&engine.handle(), stop);
+        let graceful = engine.handle().plan().graceful_shutdown;
         if signalled {
             end_at_the_latest(graceful + 5 * LAST_WAIT);
         } else {

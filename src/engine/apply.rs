@@ -141,7 +141,11 @@ impl Owner {
             old.stop(&self.parts);
             undo.stopped.extend(source(&self.plan, &plan.id).cloned());
         }
-        let unit = built.start(plan, &self.parts)?;
+        let unit = built.start(plan, &self.parts).inspect_err(|_| {
+            if source(&self.plan, &plan.id).is_none() {
+                self.parts.metrics.remove_source(&plan.id);
+            }
+        })?;
         undo.started.push(Arc::clone(&unit));
         self.units.insert(plan.id.clone(), unit);
         Ok(())
@@ -238,7 +242,7 @@ impl Owner {
             unit.stop(&self.parts);
             self.forget_source(&unit.route.id);
         }
-        self.forget_strategies();
+        self.forget_strategies(diff);
         self.versions.count.fetch_add(1, Ordering::Release);
         kept.map(|()| more)
     }
@@ -264,14 +268,24 @@ impl Owner {
     }
 
     /// Brings guests in line with the plan: those that it does not have any more go, and lanes they have left.
-    fn forget_strategies(&mut self) {
+    fn forget_strategies(&mut self, diff: &Diff) {
         let plan = Arc::clone(&self.plan);
+        let mut gone = Vec::new();
         self.versions.strategies.retain(|name, guest| {
             let strategy = plan.strategies.iter().find(|s| *s.name == **name && module(s).is_some());
-            let Some(strategy) = strategy else { return false };
-            guest.lanes.retain(|source, _| strategy.judges(source));
-            true
+            match strategy {
+                Some(strategy) => guest.lanes.retain(|source, _| strategy.judges(source)),
+                None => gone.push(guest.running.origin.path.clone()),
+            }
+            strategy.is_some()
         });
+        let used = self.versions.modules();
+        gone.iter().filter(|path| !used.contains(path)).for_each(|path| self.versions.rejected.clear(path));
+        for name in &diff.strategies.removed {
+            self.parts.guests.state().forget_strategy(name);
+            self.parts.metrics.remove_strategy(name);
+        }
+        diff.models.removed.iter().for_each(|name| self.parts.metrics.remove_model(name));
     }
 
     /// Everything as it was before the change.

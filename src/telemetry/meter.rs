@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-use super::metrics::lock;
+use super::metrics::{lock, remove};
 
 /// Most distinct names of all plugins of an engine.
 const NAMES_MAX: usize = 256;
@@ -30,6 +30,17 @@ pub(super) struct Families {
 impl Families {
     pub(super) fn new(registry: Registry) -> Arc<Self> {
         Arc::new(Self { registry, families: Mutex::default() })
+    }
+
+    /// Takes every series whose `label` (`plugin` or `source`) has this value off the page.
+    pub(super) fn remove(&self, label: &str, value: &str) {
+        for family in lock(&self.families).values() {
+            match family {
+                Family::Counter(family) => remove(family, label, value),
+                Family::Gauge(family) => remove(family, label, value),
+                Family::Histogram(family) => remove(family, label, value),
+            }
+        }
     }
 }
 

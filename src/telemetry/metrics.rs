@@ -372,14 +372,36 @@ impl Metrics {
         if let Some(metrics) = lock(&self.sources).remove(source) {
             metrics.unlist(&self.families);
         }
+        self.remove_strategy_series("source", source.as_str());
+        self.plugins.remove("source", source.as_str());
+    }
+
+    /// Takes a strategy's series off the page, those of its own figures among them.
+    pub fn remove_strategy(&self, name: &str) {
+        let f = &self.families;
+        self.remove_strategy_series("strategy", name);
+        remove(&f.generation, "strategy", name);
+        remove(&f.reloads, "strategy", name);
+        self.plugins.remove("plugin", name);
+    }
+
+    /// Takes a model's series off the page.
+    pub fn remove_model(&self, name: &str) {
+        let f = &self.families;
+        remove(&f.inference, "model", name);
+        remove(&f.inference_frames, "model", name);
+        remove(&f.inference_rejected, "model", name);
+    }
+
+    fn remove_strategy_series(&self, label: &str, value: &str) {
         let f = &self.families;
         for counters in [&f.calls, &f.faults, &f.limited, &f.strategy_alerts, &f.shadow] {
-            remove(counters, source);
+            remove(counters, label, value);
         }
         for gauges in [&f.degraded, &f.memory, &f.state_bytes] {
-            remove(gauges, source);
+            remove(gauges, label, value);
         }
-        remove(&f.call_seconds, source);
+        remove(&f.call_seconds, label, value);
     }
 
     /// The handle for the series of a strategy on a source.
@@ -501,11 +523,11 @@ impl Metrics {
     }
 }
 
-/// Takes every series of a source out of a family.
-fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, source: &SourceId) {
+/// Takes every series whose `label` has this value out of a family.
+pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, value: &str) {
     for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
         let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
-        if labels.get("source") == Some(&source.as_str()) {
+        if labels.get(label) == Some(&value) {
             // Gone already where two remove it at once.
             let _ = family.remove(&labels);
         }
