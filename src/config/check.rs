@@ -10,31 +10,35 @@ use super::warning::{Severity, Warning};
 pub fn check(loaded: &Loaded) -> Vec<Warning> {
     let plan = &loaded.plan;
     let mut out = Vec::new();
-    let mut lacks = |name, path: &Path, what: String, hint: &str| {
+    let mut lacks = |name, path: &Path, (part, what): (String, String), hint: &str| {
         if let Err(reason) = readable(path) {
             let message = format!("{what}: {} {reason}", path.display());
-            out.push(Warning::new(name, Severity::Refusal, message).hint(hint));
+            let place = loaded.place(&part);
+            out.push(Warning { place, ..Warning::new(name, Severity::Refusal, message).hint(hint) });
         }
+    };
+    let strategy = |name: &str, key: &str, what: &str| {
+        (format!("detection.strategies[{name}].{key}"), format!("the {what} of strategy `{name}`"))
     };
     for model in &plan.models {
         let hint = "a relative path is looked for beside the config file, then in the working directory";
-        lacks("model-missing", &model.model, format!("the model of strategy `{}`", model.name), hint);
+        lacks("model-missing", &model.model, strategy(&model.name, "model_path", "model"), hint);
         if let Some(labels) = &model.labels {
             let hint = "leave it out where the model carries its labels";
-            lacks("labels-missing", labels, format!("the labels of strategy `{}`", model.name), hint);
+            lacks("labels-missing", labels, strategy(&model.name, "labels_path", "labels"), hint);
         }
     }
-    for strategy in &plan.strategies {
-        if let StrategyKind::Lua(path) | StrategyKind::Wasm(path) = &strategy.kind {
+    for guest in &plan.strategies {
+        if let StrategyKind::Lua(path) | StrategyKind::Wasm(path) = &guest.kind {
             let hint = "a relative path is looked for beside the config file, then in the working directory";
-            lacks("script-missing", path, format!("the script of strategy `{}`", strategy.name), hint);
+            lacks("script-missing", path, strategy(&guest.name, "module", "script"), hint);
         }
     }
     if let Some(library) = &plan.ort_library {
         lacks(
             "ort-library-missing",
             library,
-            "inference.ort_library".to_owned(),
+            ("inference.ort_library".to_owned(), "inference.ort_library".to_owned()),
             "leave it out to have it searched for",
         );
     }
@@ -42,12 +46,15 @@ pub fn check(loaded: &Loaded) -> Vec<Warning> {
         let Some(path) = source.input.file() else { continue };
         if let Err(reason) = readable(path) {
             let message = format!("source `{}`: {} {reason}", source.id, path.display());
-            out.push(Warning::new("source-missing", Severity::Warning, message));
+            let place = loaded.place(&format!("sources[{}].uri", source.id));
+            out.push(Warning { place, ..Warning::new("source-missing", Severity::Warning, message) });
         }
     }
     for handler in &plan.handlers {
         if let HandlerKind::File { path, .. } = &handler.kind {
-            out.extend(unwritable("alert-file-unwritable", path, &format!("the file of handler `{}`", handler.name)));
+            let what = format!("the file of handler `{}`", handler.name);
+            let place = loaded.place(&format!("alerts.handlers[{}].config.log_file", handler.name));
+            out.extend(unwritable("alert-file-unwritable", path, &what).map(|warning| Warning { place, ..warning }));
         }
     }
     if let Some(path) = &plan.logging.file {

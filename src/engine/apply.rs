@@ -298,7 +298,7 @@ impl Owner {
         });
         for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {
             self.parts.metrics.remove_strategy(&gone.name);
-            self.parts.guests.forget_strategy(&gone.name);
+            self.parts.guests.state().forget_strategy(&gone.name);
         }
         for gone in former.models.iter().filter(|old| !plan.models.iter().any(|new| new.name == old.name)) {
             self.parts.metrics.remove_model(&gone.name);

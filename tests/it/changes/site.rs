@@ -137,7 +137,7 @@ impl Site {
         }
         for Rule { name, module, only, filters, shadow_of, config } in rules {
             let only = if only.is_empty() { String::new() } else { format!(", sources: [{}]", only.join(", ")) };
-            let shadow = shadow_of.as_ref().map(|of| format!(", shadow_of: {of}")).unwrap_or_default();
+            let shadow = shadow_of.as_ref().map(|of| format!(", mode: shadow, shadow_of: {of}")).unwrap_or_default();
             let filters = if *filters { ", filters: true" } else { "" };
             let config = format!("{{ name: {name}, stamp: {stamp}{config} }}");
             writeln!(text, "    - {{ name: {name}, module: {module}, config: {config}{only}{shadow}{filters} }}")
