@@ -252,6 +252,8 @@ impl Owner {
         }
         self.models = models;
         let former = std::mem::replace(&mut self.plan, Arc::new(next));
+        let Plan { name, version, environment, .. } = &*self.plan;
+        self.parts.metrics.set_deployment(name, version.as_deref(), environment.as_str());
         self.set_stages(&former, diff);
         self.parts.pool.set_batch(self.plan.batch_size, self.plan.batch_timeout);
         self.finish_handlers(&former, &diff.handlers, handlers);
@@ -261,7 +263,7 @@ impl Owner {
             unit.stop(&self.parts);
             self.forget_source(&unit.route.id);
         }
-        self.forget_strategies(diff);
+        self.forget_strategies(&former);
         self.versions.count.fetch_add(1, Ordering::Release);
         more
     }
@@ -287,28 +289,24 @@ impl Owner {
     }
 
     /// Brings guests in line with the plan: those that it does not have any more go, and lanes they have left.
-    fn forget_strategies(&mut self, diff: &Diff) {
+    fn forget_strategies(&mut self, former: &Plan) {
         let plan = Arc::clone(&self.plan);
-        let mut gone = Vec::new();
         self.versions.strategies.retain(|name, guest| {
             let strategy = plan.strategies.iter().find(|s| *s.name == **name && module(s).is_some());
-            match strategy {
-                Some(strategy) => {
-                    guest.lanes.retain(|source, _| strategy.judges(source));
-                    let running = &mut guest.running.plan;
-                    (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
-                }
-                None => gone.push(guest.running.origin.path.clone()),
-            }
-            strategy.is_some()
+            let Some(strategy) = strategy else { return false };
+            guest.lanes.retain(|source, _| strategy.judges(source));
+            let running = &mut guest.running.plan;
+            (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
+            true
         });
-        let used = self.versions.modules();
-        gone.iter().filter(|path| !used.contains(path)).for_each(|path| self.versions.rejected.clear(path));
-        for name in &diff.strategies.removed {
-            self.parts.guests.state().forget_strategy(name);
-            self.parts.metrics.remove_strategy(name);
+        for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {
+            self.parts.metrics.remove_strategy(&gone.name);
+            self.parts.guests.state().forget_strategy(&gone.name);
         }
-        diff.models.removed.iter().for_each(|name| self.parts.metrics.remove_model(name));
+        for gone in former.models.iter().filter(|old| !plan.models.iter().any(|new| new.name == old.name)) {
+            self.parts.metrics.remove_model(&gone.name);
+        }
+        self.versions.forget_rejected();
     }
 
     /// Everything as it was before the change.

@@ -1,6 +1,7 @@
 //! The backends that run, by kind. This file alone names them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,12 +65,11 @@ impl Backends {
             return Err(Error::new(Code::Source, "the engine is stopping"));
         }
         let kind = self.own.is_none().then(|| plan.input.backend());
-        if !state.running.contains_key(&kind) {
-            state.running.insert(kind, self.make(kind)?);
-        }
-        if let Some(backend) = state.running.get_mut(&kind) {
-            backend.add_source(plan, sink)?;
-        }
+        let backend = match state.running.entry(kind) {
+            Entry::Occupied(running) => running.into_mut(),
+            Entry::Vacant(place) => place.insert(self.make(kind)?),
+        };
+        backend.add_source(plan, sink)?;
         state.sources.insert(plan.id.clone(), kind);
         Ok(())
     }

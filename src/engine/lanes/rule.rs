@@ -172,7 +172,8 @@ impl Rule {
         let Some(trial) = &self.trial else { return };
         if trial.probation.failed() {
             let mut trial = self.trial.take();
-            if let Some((previous, generation)) = trial.as_mut().and_then(|t| Some((t.previous.take()?, t.generation))) {
+            if let Some((previous, generation)) = trial.as_mut().and_then(|t| Some((t.previous.take()?, t.generation)))
+            {
                 self.generation = generation;
                 self.look();
                 dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));

@@ -30,6 +30,11 @@ impl Rejected {
         self.lock().remove(module);
     }
 
+    /// Forgets the others.
+    pub(in crate::engine) fn retain(&self, is_used: impl Fn(&Path) -> bool) {
+        self.lock().retain(|path, _| is_used(path));
+    }
+
     pub(in crate::engine) fn list(&self) -> Vec<RejectedReload> {
         let all = self.lock();
         all.iter()

@@ -99,6 +99,11 @@ impl Versions {
         }
     }
 
+    /// Forgets what was said of files that nothing runs any more.
+    pub(in crate::engine) fn forget_rejected(&self) {
+        self.rejected.retain(|path| self.origins().any(|origin| origin.path == path));
+    }
+
     /// The file of a strategy or handler, by its name.
     pub(in crate::engine) fn path_of(&self, name: &str) -> Option<PathBuf> {
         let strategy = self.strategies.get(name).map(GuestStrategy::origin);

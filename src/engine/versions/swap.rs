@@ -127,8 +127,7 @@ impl Versions {
             let probation = shadow_of.is_none().then(|| self.probation(&name, &path, generation)).flatten();
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
             let former = std::mem::replace(&mut strategy.running, new);
-            strategy.trial =
-                probation.clone().map(|probation| Rollback { probation, former: former.clone() });
+            strategy.trial = probation.clone().map(|probation| Rollback { probation, former: former.clone() });
             let (error, rejected) = (strategy.board.error(), self.rejected.of(&path));
             let lanes = strategy.lanes.values().cloned().collect();
             strategy.board.reloaded(generation);

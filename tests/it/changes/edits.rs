@@ -85,14 +85,12 @@ const VALID: &[(&str, Change)] = &[
         rule.filters = !rule.filters;
         rule.only = if rule.only.is_empty() { vec!["w1".into(), "e1".into(), "l0".into()] } else { Vec::new() };
     }),
-    ("shadow", |site, rng, n| {
-        match site.rules.iter().position(|rule| rule.shadow_of.is_some()) {
-            Some(at) => drop(site.rules.remove(at)),
-            None => {
-                let at = rng.usize(..site.rules.len());
-                let of = site.rules[at].name.clone();
-                site.rules.push(Rule { shadow_of: Some(of), ..Rule::new(&format!("s{n}")) });
-            }
+    ("shadow", |site, rng, n| match site.rules.iter().position(|rule| rule.shadow_of.is_some()) {
+        Some(at) => drop(site.rules.remove(at)),
+        None => {
+            let at = rng.usize(..site.rules.len());
+            let of = site.rules[at].name.clone();
+            site.rules.push(Rule { shadow_of: Some(of), ..Rule::new(&format!("s{n}")) });
         }
     }),
     ("handler added", |site, rng, n| {
@@ -151,7 +149,11 @@ const WRONG: &[(&str, &str, Change)] = &[
     }),
     ("a zone that a new source does not have", "detection.strategies[bad]", |site, _, n| {
         let square = "[[0, 0], [1, 0], [1, 1]]";
-        site.sources.push(source("bad", "scene:scene.yaml?pixels=false&live=true", &format!(", zones: {{ own: {square} }}")));
+        site.sources.push(source(
+            "bad",
+            "scene:scene.yaml?pixels=false&live=true",
+            &format!(", zones: {{ own: {square} }}"),
+        ));
         let config = format!(", zone: own, n: {n}");
         site.rules.push(Rule { config, ..Rule::new("bad") });
     }),
@@ -214,9 +216,24 @@ pub(super) fn wrong(site: &Site, rng: &mut fastrand::Rng, n: usize) -> Edit {
 /// Names are used once.
 fn dedup(site: &mut Site) {
     let mut seen = Vec::new();
-    site.sources.retain(|source| !seen.contains(&source.id) && { seen.push(source.id.clone()); true });
+    site.sources.retain(|source| {
+        !seen.contains(&source.id) && {
+            seen.push(source.id.clone());
+            true
+        }
+    });
     let mut seen = Vec::new();
-    site.rules.retain(|rule| !seen.contains(&rule.name) && { seen.push(rule.name.clone()); true });
+    site.rules.retain(|rule| {
+        !seen.contains(&rule.name) && {
+            seen.push(rule.name.clone());
+            true
+        }
+    });
     let mut seen = Vec::new();
-    site.handlers.retain(|(name, _)| !seen.contains(name) && { seen.push(name.clone()); true });
+    site.handlers.retain(|(name, _)| {
+        !seen.contains(name) && {
+            seen.push(name.clone());
+            true
+        }
+    });
 }

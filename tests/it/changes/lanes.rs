@@ -11,7 +11,8 @@ use super::site::{Rule, Site, UNTOUCHED, source};
 use crate::harness::write;
 
 struct Running {
-    engine: Engine,
+    /// Held so that it runs.
+    _engine: Engine,
     handle: Handle,
     frames: Arc<Frames>,
     site: Site,
@@ -26,7 +27,7 @@ impl Running {
         let frames = Frames::new();
         let engine = Engine::builder(site.plan()).observer(Arc::clone(&frames) as Arc<dyn Observer>).start().unwrap();
         frames.more(&UNTOUCHED, 3);
-        Self { handle: engine.handle(), engine, frames, site, dir }
+        Self { handle: engine.handle(), _engine: engine, frames, site, dir }
     }
 
     #[track_caller]
@@ -258,11 +259,15 @@ fn an_engine_that_stops_while_it_changes_ends_both() {
     let plans: Vec<_> = (2..30).map(|stamp| Site { stamp, ..site.clone() }.plan()).collect();
     let (begun, first) = std::sync::mpsc::sync_channel(1);
     let asker = std::thread::spawn(move || {
-        plans.into_iter().map(|plan| {
-            let done = handle.apply(plan).is_ok();
-            let _ = begun.try_send(());
-            done
-        }).filter(|done| *done).count()
+        plans
+            .into_iter()
+            .map(|plan| {
+                let done = handle.apply(plan).is_ok();
+                let _ = begun.try_send(());
+                done
+            })
+            .filter(|done| *done)
+            .count()
     });
     first.recv().unwrap();
     let started = Instant::now();

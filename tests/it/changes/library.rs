@@ -31,12 +31,16 @@ fn standing(handle: &Handle) -> String {
         text += &format!("handler {}\n", handler.name);
     }
     for p in handle.plugins() {
-        text += &format!("plugin {} {} {} {:?} {} {:?}\n", p.name, p.module, p.generation, p.shadow_of, p.sources, p.last_error);
+        text += &format!(
+            "plugin {} {} {} {:?} {} {:?}\n",
+            p.name, p.module, p.generation, p.shadow_of, p.sources, p.last_error
+        );
     }
     // The sources and rules that have series.
     let series = handle.metrics().render();
     let labels = series.lines().filter(|line| line.starts_with("dsengine_strategy_calls_total{"));
-    let names: BTreeSet<&str> = labels.flat_map(|line| line.split(['{', ',', '}']).filter(|part| part.contains("=\""))).collect();
+    let names: BTreeSet<&str> =
+        labels.flat_map(|line| line.split(['{', ',', '}']).filter(|part| part.contains("=\""))).collect();
     text + &names.into_iter().collect::<Vec<_>>().join("\n")
 }
 
@@ -126,7 +130,8 @@ impl Edited {
 fn check(frames: &[Seen], before: &Rules, after: &Rules, late: bool, what: &str) {
     let mut changed = false;
     for Seen { seq, rules } in frames {
-        let stamps: Vec<&str> = rules.1.iter().filter_map(|mark| mark.split_once('=')).map(|(_, stamp)| stamp).collect();
+        let stamps: Vec<&str> =
+            rules.1.iter().filter_map(|mark| mark.split_once('=')).map(|(_, stamp)| stamp).collect();
         let whole = stamps.iter().all(|stamp| {
             let (own, zones) = stamp.split_once('/').unwrap();
             stamp == &stamps[0] && zones == format!("z{own}")

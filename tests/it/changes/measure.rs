@@ -64,7 +64,13 @@ impl Reader {
 
     /// The frames of a source from the `from`-th on.
     pub(crate) fn since(&self, source: &str, from: usize) -> Vec<Arrival> {
-        self.shared.arrivals.lock().unwrap().get(source).map(|all| all[from.min(all.len())..].to_vec()).unwrap_or_default()
+        self.shared
+            .arrivals
+            .lock()
+            .unwrap()
+            .get(source)
+            .map(|all| all[from.min(all.len())..].to_vec())
+            .unwrap_or_default()
     }
 
     /// Waits until so many more frames of each of these sources have arrived.
@@ -177,9 +183,8 @@ fn arrived(seed: u64, frames: u64, stalls: &[f64], lasts: f64) -> Arrivals {
 fn a_stall_at_every_tenth_edit_is_seen_in_nearly_all_and_a_single_one_in_the_longest() {
     let (frames, edits) = (12_000, 300);
     let control = || delays(&arrived(1, frames, &[], 0.0), &["s"], 30.0);
-    let with = |stalls: &[f64], lasts| {
-        Compared::of(delays(&arrived(2, frames, stalls, lasts), &["s"], 30.0), control())
-    };
+    let with =
+        |stalls: &[f64], lasts| Compared::of(delays(&arrived(2, frames, stalls, lasts), &["s"], 30.0), control());
     let quiet = with(&[], 0.0);
     assert!(quiet.nearly_all() && quiet.all(), "{quiet}");
     // Each just before a frame is due.

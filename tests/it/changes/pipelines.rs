@@ -14,7 +14,9 @@ const EDITS: &[fn(&mut Site, usize)] = &[
     |site, _| site.rules.swap(0, 1),
     |site, n| site.source("file").rest = format!("{FILE}, confidence_threshold: 0.{}", 1 + n % 9),
     |site, _| site.tracking = !site.tracking,
-    |site, n| site.source("cam").rest = format!(", max_retries: {}, zones: {{ own{n}: [[0, 0], [1, 0], [1, 1]] }}", n % 9),
+    |site, n| {
+        site.source("cam").rest = format!(", max_retries: {}, zones: {{ own{n}: [[0, 0], [1, 0], [1, 1]] }}", n % 9)
+    },
     |site, n| site.rules.push(Rule::new(&format!("r{n}"))),
     |site, n| site.throttle = 1 + n as u32,
     |site, _| site.rules.truncate(2),

@@ -55,7 +55,13 @@ impl Process {
     }
 
     pub(super) fn problems(&self) -> String {
-        self.json("/api/v1/status")["problems"].as_array().unwrap().iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+        self.json("/api/v1/status")["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// What the files' problem is, and what waits for a restart.
@@ -307,7 +313,12 @@ fn compare(edited: Process, control: Process) {
         let seqs: Vec<u64> = edited[id].iter().map(|frame| frame.seq).collect();
         let ordered = seqs.windows(2).all(|pair| pair[0] < pair[1]);
         let missing = seqs[seqs.len() - 1] + 1 - seqs.len() as u64;
-        println!("{id}: {} frames, {missing} missing; dropped {}, of the control {}", seqs.len(), dropped[id], without[id]);
+        println!(
+            "{id}: {} frames, {missing} missing; dropped {}, of the control {}",
+            seqs.len(),
+            dropped[id],
+            without[id]
+        );
         assert!(ordered, "{id}: every frame once and in order");
         if id.starts_with('w') {
             assert_eq!((seqs[0], missing), (0, 0), "{id}");

@@ -89,7 +89,10 @@ pub(super) const UNTOUCHED: [&str; 4] = ["w0", "w1", "l0", "l1"];
 pub(super) fn scene(fps: u32) -> String {
     let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
     let (faster, smaller) = (format!("fps: {fps}"), "width: 320\nheight: 180");
-    street.replace("duration_s: 20", "duration_s: 3000").replace("fps: 15", &faster).replace("width: 640\nheight: 360", smaller)
+    street
+        .replace("duration_s: 20", "duration_s: 3000")
+        .replace("fps: 15", &faster)
+        .replace("width: 640\nheight: 360", smaller)
 }
 
 impl Site {
@@ -137,7 +140,8 @@ impl Site {
             let shadow = shadow_of.as_ref().map(|of| format!(", mode: shadow, shadow_of: {of}")).unwrap_or_default();
             let filters = if *filters { ", filters: true" } else { "" };
             let config = format!("{{ name: {name}, stamp: {stamp}{config} }}");
-            writeln!(text, "    - {{ name: {name}, module: {module}, config: {config}{only}{shadow}{filters} }}").unwrap();
+            writeln!(text, "    - {{ name: {name}, module: {module}, config: {config}{only}{shadow}{filters} }}")
+                .unwrap();
         }
         let square = "[[0, 0], [1, 0], [1, 1], [0, 1]]";
         writeln!(text, "zones: {{ gate: {square}, z{stamp}: {square} }}").unwrap();

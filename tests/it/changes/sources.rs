@@ -8,7 +8,8 @@ use crate::harness::{request, write};
 use crate::sources::Camera;
 
 /// Keeps a state and figures of its own for every source.
-const RULE: &str = "function detect(frame)\n  state.set('calls', (state.get('calls') or 0) + 1)\n  metrics.add('seen', 1)\nend\n";
+const RULE: &str =
+    "function detect(frame)\n  state.set('calls', (state.get('calls') or 0) + 1)\n  metrics.add('seen', 1)\nend\n";
 /// What may be held more at the end than after the first tenth.
 const GROWTH_KIB: u64 = 5 << 10;
 
