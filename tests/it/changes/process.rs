@@ -19,6 +19,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const EDITS: usize = 60;
 const EDITS_SOAK: usize = 300;
 const FPS: u32 = 30;
+/// How often a model and pictures come and go before what a process holds is read.
+const WARM_UP: usize = 5;
 
 /// A `dsengine run` whose judgements are read as they come.
 pub(super) struct Process {
@@ -260,18 +262,19 @@ impl Edited {
         let mut first = Site::new(self.process.dir.path(), FPS);
         first.rules.push(Rule::new("keep"));
         write(self.process.dir.path(), "rule.lua", &self.script);
-        // What a first model and a first picture need once stays.
+        // What models and pictures need stays with the allocator: it has its size after a few.
         let mut rich = Site { name: format!("rich {n}"), ..first.clone() };
         let model = crate::harness::root().join("models/street.onnx").display().to_string();
         rich.models.push(("street".into(), format!("model_path: {model}, sources: [e1]")));
         rich.source("e1").uri = "scene:scene.yaml?pixels=true&live=true".into();
         first.name = format!("held {n}");
-        for site in [&rich, &first] {
+        for (round, site) in (0..WARM_UP).flat_map(|round| [(round, &rich), (round, &first)]) {
+            let site = &Site { name: format!("{} {round}", site.name), ..site.clone() };
             self.save(site);
             self.process.until(&site.name, |process| process.json("/api/v1/status")["name"] == *site.name);
             self.process.reader.more(&["e1"], 10);
         }
-        self.site = first;
+        self.site = Site { name: format!("held {n} {}", WARM_UP - 1), ..first };
         let quiet = |process: &Process| {
             process.json("/api/v1/plugins").as_array().unwrap().iter().all(|plugin| plugin["on_probation"] == false)
         };
