@@ -76,7 +76,7 @@ fn tokens(tokens: &[Token], sources: &[&SourcePlan], site: &mut Site<'_>) -> Vec
 /// A token's text is never written out, cannot be guessed and is nobody else's.
 fn check_text(token: &Token, earlier: &[Token], path: &str, site: &mut Site<'_>) {
     let Token { name, token, .. } = token;
-    if !site.places.template(path).is_some_and(|template| secret::is_lone_reference(template)) {
+    if !site.places.template(path).is_some_and(secret::is_lone_reference) {
         let label = "write a reference alone: `${env:NAME}` or `${file:/path}`";
         return site.wrong(path, format!("the token of `{name}` is written out"), label);
     }
