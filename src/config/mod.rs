@@ -13,6 +13,7 @@ mod effective;
 mod expand;
 mod fit;
 mod keys;
+mod kinds;
 mod layer;
 mod layers;
 mod load;
@@ -49,7 +50,7 @@ pub fn key_paths() -> Vec<String> {
     let mut out = Vec::new();
     fit::visit(&schema::inlined::<schema::Config>(), "", &mut |path, _| out.push(path.to_owned()));
     let base = "detection.strategies[].config";
-    fit::visit(&schema::inlined::<schema::ModelSettings>(), base, &mut |path, _| out.push(path.to_owned()));
+    fit::visit(&schema::inlined::<kinds::strategies::ModelSettings>(), base, &mut |path, _| out.push(path.to_owned()));
     out
 }
 

@@ -25,7 +25,7 @@ pub(super) fn id_of(entry: &Node, key: &str) -> Option<String> {
     }
     let uri = entry.get("uri").and_then(text)?;
     let kind = source_uri::kind_of(&uri).ok()?;
-    let parsed = source_uri::parse(&uri, kind, &Default::default(), &|path| path.into()).ok()?;
+    let parsed = super::kinds::sources::plan(&uri, kind, &Default::default(), &|path| path.into()).ok()?;
     source_uri::stem(&parsed)
 }
 

@@ -272,6 +272,13 @@ impl StateStore {
         Arc::clone(shared.entry((plugin.to_owned(), kind)).or_default())
     }
 
+    /// Forgets everything kept for the strategy `name`, which was taken away.
+    pub fn forget_strategy(&self, name: &str) {
+        let is_its = |plugin: &str, source: &Option<SourceId>| plugin == name && source.is_some();
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|(p, source), _| !is_its(p, source));
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).remove(&(name.to_owned(), GuestKind::Strategy));
+    }
+
     /// Forgets everything kept for `source`, which was taken away.
     pub fn forget(&self, source: &SourceId) {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, s), _| s.as_ref() != Some(source));

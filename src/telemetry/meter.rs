@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-use super::metrics::lock;
+use super::metrics::{lock, remove};
 
 /// Most distinct names of all plugins of an engine.
 const NAMES_MAX: usize = 256;
@@ -30,6 +30,17 @@ pub(super) struct Families {
 impl Families {
     pub(super) fn new(registry: Registry) -> Arc<Self> {
         Arc::new(Self { registry, families: Mutex::default() })
+    }
+
+    /// Takes the series off the page whose label `name` is `value`.
+    pub(super) fn remove(&self, name: &str, value: &str) {
+        for family in lock(&self.families).values() {
+            match family {
+                Family::Counter(family) => remove(family, &[(name, value)]),
+                Family::Gauge(family) => remove(family, &[(name, value)]),
+                Family::Histogram(family) => remove(family, &[(name, value)]),
+            }
+        }
     }
 }
 

@@ -23,8 +23,12 @@ positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422", "503"]
 
 # Streams have no end of their own.
 [[operations]]
-include-path-regex = "^(/live.*|/api/v1/events)$"
+include-path-regex = "^(/live|/api/v1/events)$"
 parameters = { limit = 0 }
+
+[[operations]]
+include-path = "/live/{source}"
+parameters = { limit = 0, source = "gate" }
 "#;
 
 #[test]

@@ -91,7 +91,7 @@ struct Wrong {
 
 impl Backend for Wrong {
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
-        let (what, early) = (self.what, Arc::clone(&sink));
+        let (what, past) = (self.what, Arc::clone(&sink));
         self.sources.start(plan, sink, "wrong", move |SourceContext { outlet, stop, .. }| {
             if what != "no state" {
                 outlet.enter(SourceState::Running);
@@ -102,10 +102,10 @@ impl Backend for Wrong {
                     return outlet.stop();
                 }
             }
-            if what == "twice" {
-                early.event(outlet.id(), SourceEvent::Ended);
-            }
             outlet.end();
+            if what == "twice" {
+                past.event(outlet.id(), SourceEvent::Ended);
+            }
         })
     }
 
@@ -128,7 +128,7 @@ fn a_backend_that_does_not_keep_to_the_seam_is_told_so() {
     for (what, says) in [
         ("no state", "a state other than `running`"),
         ("order", "frame 29 comes after frame 30"),
-        ("twice", "after its last word"),
+        ("twice", "its last word"),
         ("change", "`every` was 3 and frames [3, 4, 5"),
     ] {
         let make = || -> Box<dyn Backend> { Box::new(Wrong { sources: Sources::default(), what }) };

@@ -209,7 +209,11 @@ fn each_part_knows_its_place() {
     assert_eq!(place("detection.strategies[motion]").as_deref(), Some("c.yaml:8:16"));
     assert_eq!(place("sources[new]").as_deref(), Some("overlay"));
     assert_eq!(place("alerts.level").as_deref(), Some("environment variable DSENGINE_ALERTS__LEVEL"));
-    assert_eq!(place("alerts.handlers[console]"), None, "nobody wrote it");
+    assert_eq!(
+        place("alerts.handlers[console]").as_deref(),
+        Some("c.yaml:2:9"),
+        "by default, in a section that stands there"
+    );
     assert_eq!(place("sources[nobody]"), None);
 }
 

@@ -77,7 +77,7 @@ pub(in crate::admin) async fn get(State(app): State<AppState>) -> Result<Json<Va
 
 /// Judges a whole configuration, YAML or JSON, as if it were the file. Changes nothing.
 #[utoipa::path(post, path = "/api/v1/config/validate",
-    request_body(content((Object = "application/yaml"), (Object = "application/json")),
+    request_body(content((Value = "application/yaml"), (Object = "application/json")),
                  description = "The configuration, as the file would hold it."),
     responses((status = 200, body = Validation)))]
 pub(in crate::admin) async fn validate(

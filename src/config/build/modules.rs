@@ -8,13 +8,13 @@ use crate::config::schema::Grants;
 
 /// What a module is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
+pub(in crate::config) enum Language {
     Lua,
     Wasm,
 }
 
 /// The language, by the file's ending.
-pub(super) fn language(module: &Path) -> Option<Language> {
+pub(in crate::config) fn language(module: &Path) -> Option<Language> {
     match module.extension().and_then(|e| e.to_str()) {
         Some("lua" | "luau") => Some(Language::Lua),
         Some("wasm") => Some(Language::Wasm),
@@ -23,7 +23,7 @@ pub(super) fn language(module: &Path) -> Option<Language> {
 }
 
 /// A module named without its ending, as the old system did, where such a script or component lies there.
-pub(super) fn with_ending(module: &Path, site: &Site<'_>) -> Option<PathBuf> {
+pub(in crate::config) fn with_ending(module: &Path, site: &Site<'_>) -> Option<PathBuf> {
     let bare = module.extension().is_none();
     ["lua", "luau", "wasm"]
         .into_iter()
@@ -33,7 +33,7 @@ pub(super) fn with_ending(module: &Path, site: &Site<'_>) -> Option<PathBuf> {
 }
 
 /// Grants with their paths resolved.
-pub(super) fn grants(grants: &Grants, site: &Site<'_>) -> GrantPlan {
+pub(in crate::config) fn grants(grants: &Grants, site: &Site<'_>) -> GrantPlan {
     let mut plan = GrantPlan::from(grants.clone());
     for path in &mut plan.files {
         *path = site.find(path);
@@ -42,7 +42,7 @@ pub(super) fn grants(grants: &Grants, site: &Site<'_>) -> GrantPlan {
 }
 
 /// A key of `limits` or `grants` that the other kind of module has would have no effect: said, not swallowed.
-pub(super) fn does_not_apply(path: &str, keys: &[(&str, &str)], site: &mut Site<'_>) {
+pub(in crate::config) fn does_not_apply(path: &str, keys: &[(&str, &str)], site: &mut Site<'_>) {
     for (key, why) in keys {
         let at = format!("{path}.{key}");
         if site.places.is_set(&at) {

@@ -3,23 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::{Site, merged, not_built, retry_plan, zones_of};
-use crate::config::plan::{Input, SourcePlan};
+use crate::config::kinds::sources as kinds;
+use crate::config::plan::SourcePlan;
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone};
-
-/// Which parameters each kind takes.
-fn parameters_of(kind: SourceType) -> &'static [&'static str] {
-    match kind {
-        SourceType::File => &["loop", "realtime"],
-        SourceType::Test => &["pattern", "frames", "num-buffers", "framerate", "width", "height"],
-        SourceType::Scene => &["seed", "pixels", "live", "loop"],
-        SourceType::Rtsp => &["latency", "protocol", "buffer_size"],
-        SourceType::Webcam => &["framerate", "width", "height"],
-        SourceType::Trace => &[],
-        SourceType::Webrtc | SourceType::Network | SourceType::Http => &["latency", "buffer_size"],
-    }
-}
 
 pub(super) fn build(
     entries: Vec<SourceEntry>,
@@ -54,8 +42,8 @@ pub(super) fn build(
             site.idle.push(id);
             continue;
         }
-        let (input, repeat) = match parsed {
-            Parsed::Input { input, repeat } => (input, repeat),
+        let (input, repeat, realtime) = match parsed {
+            Parsed::Input { input, repeat, realtime } => (input, repeat, entry.realtime.unwrap_or(realtime)),
             Parsed::NotBuilt(kind) => {
                 site.idle.push(id.clone());
                 let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
@@ -63,7 +51,6 @@ pub(super) fn build(
                 continue;
             }
         };
-        let realtime = entry.realtime.or(entry.parameters.realtime).unwrap_or(false);
         out.push(SourcePlan {
             id: SourceId::from(id),
             input,
@@ -114,7 +101,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
         let path = Path::new(relative);
         if site.source_is_flag { site.place_file(path) } else { site.find(path) }
     };
-    match source_uri::parse(uri, kind, &entry.parameters, &find) {
+    match kinds::plan(uri, kind, &entry.parameters, &find) {
         Ok(parsed) => Some(parsed),
         Err((message, label)) => {
             site.wrong(&at, message, label);
@@ -148,21 +135,13 @@ fn agreed(
 
 /// Parameters that another kind would take.
 fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
-    let takes = parameters_of(kind);
+    let takes = kinds::parameters_of(kind);
     let prefix = format!("{path}.parameters.");
-    let wrong: Vec<String> = site.places.below(&prefix).filter(|key| !takes.contains(key)).map(str::to_owned).collect();
+    let wrong: Vec<String> =
+        site.places.below(&prefix).filter(|key| takes.iter().all(|own| own != key)).map(str::to_owned).collect();
     for key in wrong {
         let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
         let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
         site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {known}"));
-    }
-}
-
-/// Whether a source delivers pictures, so that something can be seen on it.
-pub(super) fn has_pixels(input: &Input) -> bool {
-    match input {
-        Input::File(_) | Input::Rtsp(_) | Input::Test { .. } => true,
-        Input::Scene { pixels, .. } => *pixels,
-        Input::Trace(_) => false,
     }
 }

@@ -1,17 +1,17 @@
 //! `alerts`: which alerts are sent, and where.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::guests::{Grants, Limits};
+use crate::config::kinds::handlers::{self, HandlerSettings, Module};
+use crate::config::kinds::shape::{Shape, read, union, written};
 
 /// Which alerts are sent, and where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,24 +81,27 @@ impl From<Level> for crate::types::Level {
     }
 }
 
-/// The kinds of handlers.
-pub(in crate::config) const HANDLER_KINDS: &[&str] = &["console", "file", "webhook", "email", "slack"];
-
 /// One handler: a bare name, or a map.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub(in crate::config) struct HandlerEntry(pub(in crate::config) Handler);
 
-/// One handler, written as a map.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// One handler, written as a map: what every handler has, and what a module has.
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::config) struct Handler {
+    pub(in crate::config) head: HandlerHead,
+    pub(in crate::config) module: Module,
+}
+
+/// What every handler has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(in crate::config) struct HandlerHead {
     /// Its name, unique; also its kind where `type` is not set. Default none. Example: webhook.
     #[schemars(length(min = 1, max = 100))]
     pub(in crate::config) name: String,
     /// Its kind, for a second handler of one kind. Default its name. Example: webhook.
     #[serde(default, rename = "type")]
-    #[schemars(extend("enum" = ["console", "file", "webhook", "email", "slack", null]))]
+    #[schemars(extend("enum" = words_or_nothing()))]
     pub(in crate::config) kind: Option<String>,
     /// Whether alerts go there. Default true. Example: false.
     #[serde(default = "yes")]
@@ -106,38 +109,12 @@ pub(in crate::config) struct Handler {
     /// Its settings. Default: see its keys. Example: {url: "${env:ALERT_WEBHOOK}"}.
     #[serde(default)]
     pub(in crate::config) config: HandlerSettings,
-    /// A Lua script or a WASM component that delivers. Default none. Example: scripts/handlers/slack.lua.
-    #[serde(default)]
-    pub(in crate::config) module: Option<PathBuf>,
-    /// The table of a script that holds its functions, where they are not globals. Default none.
-    /// Example: SlackHandler.
-    #[serde(default)]
-    pub(in crate::config) class: Option<String>,
-    /// Settings of a module, handed to it as they are; may be written as `config`. Default none.
-    /// Example: {channel: "#gate"}.
-    #[serde(default)]
-    pub(in crate::config) settings: Map<String, Value>,
-    /// What a module may use. Default: see its keys. Example: {timeout_seconds: 10}.
-    #[serde(default)]
-    pub(in crate::config) limits: Limits,
-    /// What a module may reach. Default: see its keys. Example: {http: [hooks.slack.com]}.
-    #[serde(default)]
-    pub(in crate::config) grants: Grants,
 }
 
 impl Handler {
     fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind: None,
-            enabled: true,
-            config: HandlerSettings::default(),
-            module: None,
-            class: None,
-            settings: Map::new(),
-            limits: Limits::default(),
-            grants: Grants::default(),
-        }
+        let head = HandlerHead { name: name.to_owned(), kind: None, enabled: true, config: HandlerSettings::default() };
+        Self { head, module: Module::default() }
     }
 }
 
@@ -145,42 +122,36 @@ fn yes() -> bool {
     true
 }
 
-/// Settings of a handler. Which of them apply depends on its kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct HandlerSettings {
-    /// file: where alerts are written, JSON lines. Default alerts.jsonl. Example: /var/log/alerts.jsonl.
-    pub(in crate::config) log_file: Option<PathBuf>,
-    /// file: rotate when it would grow past this. Default 100. Unit: MB (1,000,000 bytes). Range 0.001–1000000.
-    /// Example: 10.
-    #[schemars(range(min = 0.001, max = 1_000_000))]
-    pub(in crate::config) max_size_mb: Option<f64>,
-    /// file: rotated files to keep. Default 5. Range 0–1000. Example: 3.
-    #[schemars(range(min = 0, max = 1000))]
-    pub(in crate::config) backup_count: Option<u32>,
-    /// webhook: where alerts are posted, as JSON. Default none. Example: "${env:ALERT_WEBHOOK}".
-    pub(in crate::config) url: Option<String>,
-    /// webhook: longest wait for an answer. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
-    #[schemars(range(min = 0.1, max = 300))]
-    pub(in crate::config) timeout: Option<f64>,
-    /// webhook: extra headers. Default none. Example: {Authorization: "${file:/run/secrets/hook}"}.
-    pub(in crate::config) headers: Option<BTreeMap<String, String>>,
-    /// webhook: attempts instead of `alerts.retry_attempts`. Default none. Range 1–100. Example: 5.
-    #[schemars(range(min = 1, max = 100))]
-    pub(in crate::config) retry_attempts: Option<u32>,
-    /// email: the mail server. Default none. Example: mail.example.com.
-    pub(in crate::config) smtp_server: Option<String>,
-    /// email: its port. Default 587. Range 1–65535. Example: 25.
-    #[schemars(range(min = 1, max = 65_535))]
-    pub(in crate::config) smtp_port: Option<u32>,
-    /// email: user name. Default none. Example: alerts.
-    pub(in crate::config) username: Option<String>,
-    /// email: password. Default none. Example: "${env:SMTP_PASSWORD}".
-    pub(in crate::config) password: Option<String>,
-    /// email: receivers. Default none. Example: [guard@example.com].
-    pub(in crate::config) to_addresses: Option<Vec<String>>,
-    /// slack: the incoming webhook's address. Default none. Example: "${env:SLACK_WEBHOOK}".
-    pub(in crate::config) webhook_url: Option<String>,
+fn words_or_nothing() -> Value {
+    handlers::words().map(Value::from).chain([Value::Null]).collect()
+}
+
+impl Serialize for Handler {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { head, module } = self;
+        let mut map = written(head).map_err(S::Error::custom)?;
+        map.extend(written(module).map_err(S::Error::custom)?);
+        map.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handler {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = Map::deserialize(deserializer)?;
+        let head = read(&map).map_err(D::Error::custom)?;
+        Ok(Self { head, module: read(&map).map_err(D::Error::custom)? })
+    }
+}
+
+impl JsonSchema for Handler {
+    fn schema_name() -> Cow<'static, str> {
+        "Handler".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let shapes = [Shape::of::<HandlerHead>(), Shape::of::<Module>()];
+        union(generator, "One handler, written as a map.", shapes)
+    }
 }
 
 // A word or a map: written by hand, because serde's `untagged` loses the place and the reason of an error.
@@ -217,7 +188,7 @@ impl JsonSchema for HandlerEntry {
         let map = generator.subschema_for::<Handler>();
         json_schema!({
             "description": "A handler's name, or a map.",
-            "anyOf": [{ "type": "string", "enum": HANDLER_KINDS }, map]
+            "anyOf": [{ "type": "string", "enum": handlers::words().collect::<Vec<_>>() }, map]
         })
     }
 }

@@ -1,12 +1,16 @@
 //! `detection`: what finds objects, and the strategies that judge them.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::guests::{Grants, Limits, Mode, OnFailure};
+use crate::config::kinds::shape::{Shape, read, union, written};
+use crate::config::kinds::strategies::{self, Model, ModelSettings, Module, StrategyType};
 
 /// What finds objects, and the strategies that judge them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,29 +118,28 @@ impl Layout {
     }
 }
 
-/// A model (`model_path`), a script or component (`module`), or a built-in (`name: motion`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A model (`model_path`), a script or component (`module`), or a built-in (`name: motion`): what every strategy has,
+/// and what the kinds have.
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::config) struct StrategyEntry {
+    pub(in crate::config) head: StrategyHead,
+    pub(in crate::config) model: Model,
+    pub(in crate::config) settings: ModelSettings,
+    pub(in crate::config) module: Module,
+}
+
+/// What every strategy has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(in crate::config) struct StrategyHead {
     /// Its name, unique. `motion` without model and module is the built-in. Default none. Example: street.
     #[schemars(length(min = 1, max = 100))]
     pub(in crate::config) name: String,
+    /// What it is. Default: told from `model_path`, `module` or the name. Example: motion.
+    #[serde(default, rename = "type")]
+    pub(in crate::config) kind: Option<StrategyType>,
     /// Whether it runs. Default true. Example: false.
     #[serde(default = "yes")]
     pub(in crate::config) enabled: bool,
-    /// A neural network. Default none. Example: models/street.onnx.
-    #[serde(default)]
-    pub(in crate::config) model_path: Option<PathBuf>,
-    /// Its labels, one per line. Default none, the model's own metadata. Example: models/coco.names.
-    #[serde(default)]
-    pub(in crate::config) labels_path: Option<PathBuf>,
-    /// A Lua script or a WASM component. Default none. Example: scripts/intrusion.lua.
-    #[serde(default)]
-    pub(in crate::config) module: Option<PathBuf>,
-    /// The table of a script that holds its functions, where they are not globals. Default none.
-    /// Example: MyCustomStrategy.
-    #[serde(default)]
-    pub(in crate::config) class: Option<String>,
     /// Only these sources, by id. Default none, all. Example: [gate, yard].
     #[serde(default)]
     pub(in crate::config) sources: Vec<String>,
@@ -147,97 +150,40 @@ pub(in crate::config) struct StrategyEntry {
     /// Example: {zone: door}.
     #[serde(default)]
     pub(in crate::config) config: Map<String, Value>,
-    /// What a script or component may use. Default: see its keys. Example: {hard_ms: 50}.
-    #[serde(default)]
-    pub(in crate::config) limits: Limits,
-    /// What a script or component may reach. Default: see its keys. Example: {pixels: true}.
-    #[serde(default)]
-    pub(in crate::config) grants: Grants,
-    /// What becomes of a frame whose judgement fails: `pass` lets it go on unchanged, `skip` shows it to no later
-    /// strategy, `disable` is `pass` and switches the strategy off once failures repeat. Default pass. Example: skip.
-    #[serde(default)]
-    pub(in crate::config) on_failure: OnFailure,
-    /// `shadow` runs it beside `shadow_of` without effects and counts differing verdicts. Default active.
-    /// Example: shadow.
-    #[serde(default)]
-    pub(in crate::config) mode: Mode,
-    /// The strategy that a shadow is compared with. Default none. Example: loitering.
-    #[serde(default)]
-    pub(in crate::config) shadow_of: Option<String>,
-    /// A model looks at every n-th frame only. Default 1. Range 1–1000. Example: 3.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1000))]
-    pub(in crate::config) interval: Option<u32>,
-    /// How a model's outputs are read. Default none, found from the model itself. Example: yolov8.
-    #[serde(default)]
-    pub(in crate::config) layout: Option<Layout>,
-    /// Channels, height and width of a model's input. Default `detection.input_shape`. Example: [3, 608, 608].
-    #[serde(default)]
-    pub(in crate::config) input_shape: Option<InputShape>,
-    /// Outputs of a model to read, by name. Default `detection.output_layers`. Example: ["output"].
-    #[serde(default)]
-    pub(in crate::config) output_layers: Option<Vec<String>>,
-    /// Lowest score this model's detections keep. Default `detection.confidence_threshold`. Range 0–1. Example: 0.4.
-    #[serde(default)]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) confidence_threshold: Option<f64>,
-    /// Overlap for this model. Default `detection.nms_threshold`. Range 0–1. Example: 0.45.
-    #[serde(default)]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) nms_threshold: Option<f64>,
-    /// Most detections of this model per frame. Default `detection.max_objects`. Range 1–10000. Example: 300.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 10_000))]
-    pub(in crate::config) max_objects: Option<u32>,
-    /// Precision of this model's TensorRT engine. Default `detection.tensor_rt_precision`. Example: fp32.
-    #[serde(default)]
-    pub(in crate::config) precision: Option<Precision>,
 }
 
 fn yes() -> bool {
     true
 }
 
-/// What a model's `config` may hold: the same as beside it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct ModelSettings {
-    /// A model looks at every n-th frame only. Default 1. Range 1–1000. Example: 3.
-    #[schemars(range(min = 1, max = 1000))]
-    pub(in crate::config) interval: Option<u32>,
-    /// How a model's outputs are read. Default none, found from the model itself. Example: yolov8.
-    pub(in crate::config) layout: Option<Layout>,
-    /// Channels, height and width of the input. Default `detection.input_shape`. Example: [3, 608, 608].
-    pub(in crate::config) input_shape: Option<InputShape>,
-    /// Outputs to read, by name. Default `detection.output_layers`. Example: ["output"].
-    pub(in crate::config) output_layers: Option<Vec<String>>,
-    /// Lowest score kept. Default `detection.confidence_threshold`. Range 0–1. Example: 0.4.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) confidence_threshold: Option<f64>,
-    /// Overlap (IoU) of boxes that are one. Default `detection.nms_threshold`. Range 0–1. Example: 0.45.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub(in crate::config) nms_threshold: Option<f64>,
-    /// Most detections per frame. Default `detection.max_objects`. Range 1–10000. Example: 300.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub(in crate::config) max_objects: Option<u32>,
-    /// Precision of the TensorRT engine. Default `detection.tensor_rt_precision`. Example: fp32.
-    pub(in crate::config) precision: Option<Precision>,
+impl Serialize for StrategyEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { head, model, settings, module } = self;
+        let mut map = written(head).map_err(S::Error::custom)?;
+        map.extend(written(model).map_err(S::Error::custom)?);
+        map.extend(written(settings).map_err(S::Error::custom)?);
+        map.extend(written(module).map_err(S::Error::custom)?);
+        map.serialize(serializer)
+    }
 }
 
-/// What the `config` of the built-in `motion` may hold; the strategy has the defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct MotionSettings {
-    /// Standard deviations of its own noise that a spot must leave its usual brightness by. Range 1–20.
-    #[schemars(range(min = 1.0, max = 20.0))]
-    threshold: Option<f64>,
-    /// Smallest share of the picture that counts. Range 0–1.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    min_area: Option<f64>,
-    /// Time to learn the background before anything is reported. Unit: seconds. Range 0–600.
-    #[schemars(range(min = 0.0, max = 600.0))]
-    warm_up_seconds: Option<f64>,
-    /// Most detections per frame, largest first. Range 1–1000.
-    #[schemars(range(min = 1, max = 1000))]
-    max_objects: Option<u32>,
+impl<'de> Deserialize<'de> for StrategyEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = Map::deserialize(deserializer)?;
+        let head = read(&map).map_err(D::Error::custom)?;
+        let model = read(&map).map_err(D::Error::custom)?;
+        let settings = read(&map).map_err(D::Error::custom)?;
+        Ok(Self { head, model, settings, module: read(&map).map_err(D::Error::custom)? })
+    }
+}
+
+impl JsonSchema for StrategyEntry {
+    fn schema_name() -> Cow<'static, str> {
+        "StrategyEntry".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let description = "A model (`model_path`), a script or component (`module`), or a built-in (`name: motion`).";
+        union(generator, description, [Shape::of::<StrategyHead>()].into_iter().chain(strategies::shapes()))
+    }
 }

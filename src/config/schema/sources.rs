@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Outline;
+use crate::config::kinds::sources::Parameters;
 
 /// One camera, file, stream or scene.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
@@ -72,11 +73,6 @@ pub(in crate::config) enum SourceType {
 }
 
 impl SourceType {
-    /// Whether there is a reader for it.
-    pub(in crate::config) fn is_built(self) -> bool {
-        matches!(self, Self::File | Self::Rtsp | Self::Test | Self::Scene | Self::Trace)
-    }
-
     pub(in crate::config) fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -90,54 +86,4 @@ impl SourceType {
             Self::Trace => "trace",
         }
     }
-}
-
-/// Settings of one kind of source. Which of them apply depends on the kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Parameters {
-    /// file, scene: begin again at the end, with times and frame numbers that go on. Default false. Example: true.
-    #[serde(rename = "loop")]
-    pub(in crate::config) repeat: Option<bool>,
-    /// file: the same as `realtime` beside it. Default false. Example: true.
-    pub(in crate::config) realtime: Option<bool>,
-    /// test: the picture. Default smpte. Example: ball.
-    pub(in crate::config) pattern: Option<String>,
-    /// test: end after so many frames. Default none, never. Range 1–1000000000. Example: 300.
-    #[schemars(range(min = 1, max = 1_000_000_000_u64))]
-    pub(in crate::config) frames: Option<u64>,
-    /// test: the same as `frames`, by GStreamer's name. Default none. Range 1–1000000000. Example: 300.
-    #[serde(rename = "num-buffers")]
-    #[schemars(range(min = 1, max = 1_000_000_000_u64))]
-    pub(in crate::config) num_buffers: Option<u64>,
-    /// test, webcam: frames per second, a number or a fraction. Default 30. Example: "30/1".
-    #[schemars(extend("type" = ["string", "number", "integer", "null"]))]
-    pub(in crate::config) framerate: Option<String>,
-    /// test, webcam: width of the picture. Default 640. Unit: pixels. Range 16–8192. Example: 1280.
-    #[schemars(range(min = 16, max = 8192))]
-    pub(in crate::config) width: Option<u32>,
-    /// test, webcam: height of the picture. Default 480. Unit: pixels. Range 16–8192. Example: 720.
-    #[schemars(range(min = 16, max = 8192))]
-    pub(in crate::config) height: Option<u32>,
-    /// scene: the chance it is drawn from. Default: the scene's own. Example: 7.
-    pub(in crate::config) seed: Option<u64>,
-    /// scene: draw pictures; false gives detections only. Default true. Example: false.
-    pub(in crate::config) pixels: Option<bool>,
-    /// scene: play at the scene's pace and drop what is late, as a camera does. Default false. Example: true.
-    pub(in crate::config) live: Option<bool>,
-    /// rtsp: the jitter buffer. Default 200. Unit: milliseconds. Range 0–60000. Example: 100.
-    #[schemars(range(min = 0, max = 60_000))]
-    pub(in crate::config) latency: Option<u32>,
-    /// rtsp: the transport. Default: what the camera offers. Example: tcp.
-    pub(in crate::config) protocol: Option<Transport>,
-    /// rtsp: size of the receive buffer. Default 1024. Unit: KiB. Range 1–1048576. Example: 4096.
-    #[schemars(range(min = 1, max = 1_048_576))]
-    pub(in crate::config) buffer_size: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Transport {
-    Tcp,
-    Udp,
 }

@@ -580,6 +580,7 @@ mod tests {
         let (pool, model) = pool();
         let source = Source::new(&pool, &model, false);
         source.offer();
+        source.credit.set_up(false);
         let slots = || pool.shared.state.lock().slots.len();
         let Source { stages, .. } = source;
         drop(stages);

@@ -1,0 +1,57 @@
+//! `webhook`: the alert as JSON, posted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Type;
+use crate::config::build::Site;
+use crate::config::plan::HandlerKind;
+use crate::config::schema::Handler;
+use crate::config::warning::{Severity, Warning};
+
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default)]
+pub(super) struct Webhook {
+    /// webhook: where alerts are posted, as JSON. Default none. Example: "${env:ALERT_WEBHOOK}".
+    url: Option<String>,
+    /// webhook: longest wait for an answer. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
+    #[schemars(range(min = 0.1, max = 300))]
+    timeout: Option<f64>,
+    /// webhook: extra headers. Default none. Example: {Authorization: "${file:/run/secrets/hook}"}.
+    headers: Option<BTreeMap<String, String>>,
+    /// webhook: attempts instead of `alerts.retry_attempts`. Default none. Range 1–100. Example: 5.
+    #[schemars(range(min = 1, max = 100))]
+    retry_attempts: Option<u32>,
+}
+
+impl Type for Webhook {
+    const WORD: &'static str = "webhook";
+
+    fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
+        // `retry_attempts` has no effect yet: the table of keys says so.
+        let Self { url, timeout, headers, retry_attempts: _ } = self;
+        let Some(url) = url.filter(|url| !url.is_empty()) else {
+            if handler.head.enabled {
+                let message = format!("the webhook handler `{}` has no url", handler.head.name);
+                let hint = "set its config.url, or take it off the list";
+                site.warn(path, Warning::new("webhook-without-url", Severity::Refusal, message).hint(hint));
+            }
+            return None;
+        };
+        if !is_web_address(&url) {
+            let at = format!("{path}.config.url");
+            // Its path is a secret by itself, so it is not repeated.
+            site.wrong(&at, format!("`{at}` is no web address"), "expected https://host/path");
+            return None;
+        }
+        let timeout = Duration::from_secs_f64(timeout.unwrap_or(30.0));
+        Some(HandlerKind::Webhook { url, timeout, headers: headers.unwrap_or_default() })
+    }
+}
+
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}

@@ -1,0 +1,48 @@
+//! `rtsp`: a camera's stream.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::Type;
+use crate::config::plan::Input;
+use crate::config::schema::SourceType;
+use crate::config::source_uri::{Parsed, Refusal};
+
+/// None of them has an effect yet: the table of keys says so.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default)]
+pub(super) struct Rtsp {
+    /// rtsp: the jitter buffer. Default 200. Unit: milliseconds. Range 0–60000. Example: 100.
+    #[schemars(range(min = 0, max = 60_000))]
+    latency: Option<u32>,
+    /// rtsp: the transport. Default: what the camera offers. Example: tcp.
+    protocol: Option<Transport>,
+    /// rtsp: size of the receive buffer. Default 1024. Unit: KiB. Range 1–1048576. Example: 4096.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    buffer_size: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Type for Rtsp {
+    const OF: SourceType = SourceType::Rtsp;
+    const SCHEMES: &'static [&'static str] = &["rtsp", "rtsps"];
+
+    fn plan(self, uri: &str, _: &dyn Fn(&str) -> PathBuf) -> Result<Parsed, Refusal> {
+        match Url::parse(uri) {
+            Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => {
+                Ok(Parsed::once(Input::Rtsp(uri.to_owned())))
+            }
+            Ok(_) => Err(("the stream's address has no host".into(), "write rtsp://host[:port]/path".into())),
+            Err(error) => Err(("the stream's address cannot be read".into(), error.to_string())),
+        }
+    }
+}
