@@ -237,7 +237,7 @@ mod tests {
     fn token(name: &str, scopes: &[Scope], sources: &[&str]) -> TokenPlan {
         TokenPlan {
             name: name.into(),
-            token: format!("{name}-secret-of-some-length").into(),
+            token: format!("{name}-secret-of-some-length"),
             scopes: scopes.to_vec(),
             sources: sources.iter().map(|s| (*s).into()).collect(),
         }

@@ -18,7 +18,7 @@ const PUBLISHER: &str = "publisher-0123456789abcdef";
 fn token(text: &str, scopes: &[Scope], sources: &[&str]) -> TokenPlan {
     TokenPlan {
         name: text.split('-').next().unwrap().into(),
-        token: text.to_owned().into(),
+        token: text.to_owned(),
         scopes: scopes.to_vec(),
         sources: sources.iter().map(|source| (*source).into()).collect(),
     }
