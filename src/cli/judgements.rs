@@ -1,4 +1,5 @@
-//! `run --judgements FILE`: one JSON line per judged frame.
+//! `run --judgements FILE`: one JSON line per judged frame. A file is written in blocks; a pipe gets each line at once, so
+//! that whoever reads it sees when a frame was judged.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,13 +19,17 @@ pub(crate) struct Judgements {
 
 struct Out {
     writer: BufWriter<File>,
+    /// Somebody may be reading.
+    at_once: bool,
     /// The first failure; nothing is written after it.
     error: Option<io::Error>,
 }
 
 impl Judgements {
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let out = Out { writer: BufWriter::new(files::create(path)?), error: None };
+        let file = files::create(path)?;
+        let at_once = file.metadata().is_ok_and(|of| !of.is_file());
+        let out = Out { writer: BufWriter::new(file), at_once, error: None };
         Ok(Self { path: path.to_owned(), out: Mutex::new(out) })
     }
 
@@ -49,7 +54,11 @@ impl Observer for Judgements {
         if out.error.is_some() {
             return;
         }
-        if let Err(error) = writeln!(out.writer, "{line}") {
+        let mut written = writeln!(out.writer, "{line}");
+        if out.at_once {
+            written = written.and_then(|()| out.writer.flush());
+        }
+        if let Err(error) = written {
             tracing::error!(file = %self.path.display(), %error, "no more judgements are written");
             out.error = Some(error);
         }

@@ -156,7 +156,7 @@ struct Started {
 
 impl Started {
     fn new(args: &Args, configured: Configured, hangups: Receiver<()>, stop: &Stop) -> Result<Self, Exit> {
-        let Configured { request, loaded, state } = configured;
+        let Configured { request, mut loaded, state } = configured;
         let refused = |error: Error| refused(&error);
         let plan = loaded.plan.clone();
         let level = input::log(&plan.logging, args.verbose).map_err(refused)?;
@@ -164,11 +164,7 @@ impl Started {
         let observers = Observers::open(args).map_err(refused)?;
         // Before any camera is disturbed.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
-        let mut builder = Engine::builder(plan).search(infer::Search::of_process(None));
-        if observers.each().next().is_some() {
-            builder = builder.observer(Arc::new(observers.clone()));
-        }
-        let engine = builder.start().map_err(refused)?;
+        let engine = start(&mut loaded, &observers).map_err(refused)?;
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
         control.on_change(move |plan| {
@@ -223,6 +219,24 @@ impl Started {
         let printed = print(text, signalled);
         // What still runs must not meet the exit handlers of libraries.
         if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
+    }
+}
+
+/// Starts the engine; a plugin of the folder that cannot run is left out, so that the rest can.
+fn start(loaded: &mut Loaded, observers: &Observers) -> Result<Engine, Error> {
+    loop {
+        let mut builder = Engine::builder(loaded.plan.clone()).search(infer::Search::of_process(None));
+        if observers.each().next().is_some() {
+            builder = builder.observer(Arc::new(observers.clone()));
+        }
+        let error = match builder.start() {
+            Ok(engine) => return Ok(engine),
+            Err(error) => error,
+        };
+        match loaded.leave_out(&error) {
+            Some(told) => tracing::error!("{told}"),
+            None => return Err(error),
+        }
     }
 }
 

@@ -152,6 +152,8 @@ macro_rules! setting {
 
 const SETTINGS: &[Setting] = &[
     setting!("name", name),
+    setting!("version", version),
+    setting!("environment", environment),
     setting!("detection.enable_tracking", tracking),
     setting!("pipeline.batch_size", batch_size),
     setting!("pipeline.batch_timeout_ms", batch_timeout),
@@ -176,6 +178,12 @@ const SETTINGS: &[Setting] = &[
     setting!("logging.backup_count", logging.file_backups, restart),
     setting!("logging.console_output", logging.console, restart),
 ];
+
+/// The keys of the settings that need a restart.
+#[cfg(test)]
+pub(super) fn restart_settings() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter(|setting| setting.hold_back.is_some()).map(|setting| setting.key)
+}
 
 /// Takes what needs a restart out of a change: `new` keeps the values of `old` there. Returns the keys.
 pub fn hold_back(old: &Plan, new: &mut Plan) -> Vec<String> {

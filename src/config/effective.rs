@@ -26,7 +26,9 @@ fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
             map.retain(|_, value| !value.is_null());
             for (key, value) in map {
                 let child = fit::join(path, key);
-                let hidden = hidden || secret::is_secret_key(key) || child.ends_with(".config.headers");
+                let hidden = hidden
+                    || (secret::is_secret_key(key) && !secret::is_list(&child))
+                    || child.ends_with(".config.headers");
                 mask(value, &child, hidden, places);
             }
         }

@@ -50,13 +50,13 @@ const fn deepstream(key: &'static str, effect: &'static str) -> Row {
 const ROWS: &[Row] = &[
     // The whole
     proved("name", "named in status", "names_are_what_the_pages_show"),
-    planned("version", "shown in status"),
+    proved("version", "shown in status and metrics", "labels_of_the_deployment_are_in_status_and_metrics"),
     proved(
         "debug",
         "log level debug unless logging.level is set",
         "the_log_has_the_levels_form_and_places_that_are_set",
     ),
-    planned("environment", "label in status and metrics"),
+    proved("environment", "shown in status and metrics", "labels_of_the_deployment_are_in_status_and_metrics"),
     proved(
         "thread_pool_size",
         "number of inference workers",
@@ -101,7 +101,11 @@ const ROWS: &[Row] = &[
     planned("pipeline.enable_gpu_inference", "infer on the GPU where there is one"),
     deepstream("pipeline.memory_type", "where the GPU keeps pictures"),
     deepstream("pipeline.num_decode_surfaces", "surfaces of each hardware decoder"),
-    planned("pipeline.processing_mode", "single infers each frame alone"),
+    proved(
+        "pipeline.processing_mode",
+        "single infers each frame alone",
+        "frames_are_inferred_alone_where_a_key_says_so",
+    ),
     proved("pipeline.max_sources", "more enabled sources are refused", "more_sources_than_a_key_allows_do_not_start"),
     // detection
     proved(
@@ -137,7 +141,11 @@ const ROWS: &[Row] = &[
         "labels_outputs_and_layout_are_the_ones_that_are_named",
     ),
     proved("detection.output_layers", "outputs that are read", "labels_outputs_and_layout_are_the_ones_that_are_named"),
-    planned("detection.batch_inference", "false infers each frame alone"),
+    proved(
+        "detection.batch_inference",
+        "false infers each frame alone",
+        "frames_are_inferred_alone_where_a_key_says_so",
+    ),
     planned("detection.max_batch_size", "bound on the batch of a TensorRT engine"),
     planned("detection.tensor_rt_precision", "precision of a TensorRT engine"),
     planned("detection.enabled_classes", "other labels are dropped"),
@@ -521,6 +529,37 @@ const ROWS: &[Row] = &[
     // monitoring
     proved("monitoring.enabled", "whether the HTTP listener is there", "the_pages_are_where_and_what_the_keys_say"),
     proved(
+        "monitoring.listen",
+        "address of the listener; beyond loopback it asks for tokens",
+        "beyond_loopback_probes_and_scrapes_are_answered_and_the_rest_asks_for_a_token",
+    ),
+    proved(
+        "monitoring.allowed_hosts",
+        "host names that requests may carry",
+        "the_pages_answer_to_the_hosts_that_are_listed",
+    ),
+    proved(
+        "monitoring.tokens[].name",
+        "the token's name in refusals and the audit",
+        "beyond_loopback_probes_and_scrapes_are_answered_and_the_rest_asks_for_a_token",
+    ),
+    proved(
+        "monitoring.tokens[].token",
+        "reference to the text that is sent as `Authorization: Bearer`",
+        "beyond_loopback_probes_and_scrapes_are_answered_and_the_rest_asks_for_a_token",
+    ),
+    proved(
+        "monitoring.tokens[].scopes",
+        "what it allows",
+        "beyond_loopback_probes_and_scrapes_are_answered_and_the_rest_asks_for_a_token",
+    ),
+    proved(
+        "monitoring.tokens[].sources",
+        "the only sources it is for",
+        "beyond_loopback_probes_and_scrapes_are_answered_and_the_rest_asks_for_a_token",
+    ),
+    proved("monitoring.public", "what needs no token", "what_is_not_made_public_asks_for_a_token_beyond_loopback"),
+    proved(
         "monitoring.metrics_enabled",
         "whether the metrics page is there",
         "the_pages_are_where_and_what_the_keys_say",
@@ -703,6 +742,13 @@ const ROWS: &[Row] = &[
     planned("sources[].parameters.latency", "jitter buffer of a stream"),
     planned("sources[].parameters.protocol", "transport of a stream"),
     planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
+    // plugins
+    proved(
+        "plugins.folder",
+        "what lies there judges, and is noticed while the engine runs",
+        "what_is_dropped_into_the_folder_judges_and_goes_with_its_file",
+    ),
+    proved("plugins.sources", "only these sources are judged", "dropped_in_plugins_judge_the_sources_that_are_set"),
     // zones
     proved(
         "zones",
@@ -724,13 +770,32 @@ pub(super) fn table() -> impl Iterator<Item = (&'static str, Option<&'static str
     })
 }
 
+/// Keys that take effect after a restart only, each with the setting of `diff` that holds it back.
+const RESTART: &[(&str, &str)] = &[
+    ("inference.ort_library", "inference.ort_library"),
+    ("monitoring.enabled", "monitoring.enabled"),
+    ("monitoring.listen", "monitoring.listen"),
+    ("monitoring.prometheus.port", "monitoring.prometheus.port"),
+    ("monitoring.prometheus_port", "monitoring.prometheus.port"),
+    ("monitoring.cpu_affinity", "monitoring.cpu_affinity"),
+    ("thread_pool_size", "thread_pool_size"),
+    ("monitoring.thread_pool_size", "thread_pool_size"),
+    ("logging.format", "logging.format"),
+    ("logging.json_output", "logging.format"),
+    ("logging.log_file", "logging.log_file"),
+    ("logging.max_file_size_mb", "logging.max_file_size_mb"),
+    ("logging.backup_count", "logging.backup_count"),
+    ("logging.console_output", "logging.console_output"),
+];
+
 /// The table as Markdown.
 pub fn keys_markdown() -> String {
     let missing = ROWS.iter().filter(|row| row.state == State::NotBuilt).count();
     let mut out = format!(
         "# Every configuration key\n\nPrinted from `src/config/keys.rs`; what a key means, its range and default: \
-         `dsengine schema`.\n\n{} keys: {} built, each with the test that sees its effect from outside, and {missing} not built yet.\n\n\
-         | key | backend | effect | proof |\n|---|---|---|---|\n",
+         `dsengine schema`.\n\n{} keys: {} built, each with the test that sees its effect from outside, and {missing} \
+         not built yet. Live: whether a change takes effect while the engine runs (yes) or with its restart.\n\n\
+         | key | backend | live | effect | proof |\n|---|---|---|---|---|\n",
         ROWS.len(),
         ROWS.len() - missing
     );
@@ -740,11 +805,34 @@ pub fn keys_markdown() -> String {
             Backend::Portable => "portable",
             Backend::DeepStream => "deepstream",
         };
+        let live = match row.state {
+            State::NotBuilt => "–",
+            State::Built(_) if RESTART.iter().any(|(key, _)| *key == row.key) => "restart",
+            State::Built(_) => "yes",
+        };
         let proof = match row.state {
             State::Built(test) => format!("`{test}`"),
             State::NotBuilt => "**not built**".to_owned(),
         };
-        out.push_str(&format!("| `{}` | {backend} | {} | {proof} |\n", row.key, row.effect));
+        out.push_str(&format!("| `{}` | {backend} | {live} | {} | {proof} |\n", row.key, row.effect));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::diff::restart_settings;
+
+    #[test]
+    fn what_the_table_says_needs_a_restart_is_what_is_held_back() {
+        let table: BTreeSet<&str> = RESTART.iter().map(|(_, setting)| *setting).collect();
+        let held_back: BTreeSet<&str> = restart_settings().collect();
+        assert_eq!(table, held_back);
+        for (key, _) in RESTART {
+            assert!(ROWS.iter().any(|row| row.key == *key && row.state != State::NotBuilt), "{key}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ use super::schema::{self, Config};
 use super::tree::{Node, Value};
 use super::warning::{Severity, Warning};
 use super::{effective, keys, kinds, sources};
+use crate::error::Error;
 
 /// What to load. The process's own environment and folder are read by nobody below: they are arguments.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +56,10 @@ pub struct Loaded {
     pub file_tree: Json,
     /// The files and folders that were read, to be watched.
     pub files: Vec<PathBuf>,
+    /// Strategies of the plugin folder that were left out of the plan because they cannot run: which, and why.
+    pub left_out: Vec<String>,
+    /// Strategies of the plugin folder.
+    dropped_in: Vec<String>,
     places: Arc<PartPlaces>,
 }
 
@@ -64,6 +69,17 @@ impl Loaded {
     /// written; `None` for a default.
     pub fn place(&self, part: &str) -> Option<String> {
         self.places.find(part)
+    }
+
+    /// Leaves a strategy of the plugin folder out of the plan because of an error that is about it, so that the rest can
+    /// run; `None` where the error is about anything else.
+    pub fn leave_out(&mut self, error: &Error) -> Option<&str> {
+        let name = error.part()?.strip_prefix("detection.strategies[")?.strip_suffix(']')?;
+        let number = self.dropped_in.iter().position(|own| own == name)?;
+        self.dropped_in.remove(number);
+        self.plan.strategies.retain(|strategy| strategy.name != name);
+        self.left_out.push(format!("plugin {name} is left out: {}", error.message()));
+        self.left_out.last().map(String::as_str)
     }
 }
 
@@ -78,7 +94,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let schema = schema::inlined::<Config>();
 
     let mut to = Reports { origins: &mut origins, problems: &mut problems, warnings: &mut warnings };
-    let Some(Layers { mut root, replaced, profiles, file_tree, files }) = layers(request, &schema, &mut to)? else {
+    let Some(Layers { mut root, replaced, profiles, file_tree, mut files }) = layers(request, &schema, &mut to)? else {
         return Err(problems.into_error(&origins));
     };
     let ids = sources::ids(&root);
@@ -116,13 +132,22 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         folders,
         source_is_flag: request.source_uri.is_some(),
         idle: replaced,
+        watched: Vec::new(),
+        dropped_in: Vec::new(),
     };
     let plan = build::plan(config, hash, &mut site);
+    let Site { watched, dropped_in, .. } = site;
+    files.extend(watched);
     if !problems.is_empty() {
         return Err(problems.into_error(&origins));
     }
-    let places = Arc::new(PartPlaces::new(places, &origins, &effective, &ids));
-    Ok(Loaded { plan, warnings, effective, file_tree, files, places })
+    let mut places = PartPlaces::new(places, &origins, &effective, &ids);
+    for plugin in &dropped_in {
+        places.add(format!("detection.strategies[{}]", plugin.name), plugin.module.display().to_string());
+    }
+    let (places, left_out) = (Arc::new(places), Vec::new());
+    let dropped_in = dropped_in.into_iter().map(|plugin| plugin.name).collect();
+    Ok(Loaded { plan, warnings, effective, file_tree, files, left_out, dropped_in, places })
 }
 
 /// The `config` of a handler that is a module is the module's own, whatever it holds: read as its `settings`.

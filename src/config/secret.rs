@@ -15,12 +15,27 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 
 /// Whether the value of a path must never be shown: a secret by name, a header, a webhook's address.
 pub(super) fn is_secret_path(path: &str) -> bool {
+    if is_list(path) {
+        return false;
+    }
     let key = path.rsplit('.').next().unwrap_or(path);
     is_secret_key(key)
         || path.contains(".headers.")
         || path.contains(".secrets.")
         || path.ends_with(".config.url")
         || key == "webhook_url"
+}
+
+/// Whether a path is the list of tokens or one of its entries: only the texts in them are secret.
+pub(super) fn is_list(path: &str) -> bool {
+    let rest = path.strip_prefix("monitoring.tokens");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.ends_with(']'))
+}
+
+/// Whether a text is one reference and nothing else, without a fallback.
+pub(super) fn is_lone_reference(text: &str) -> bool {
+    let is_reference = text.starts_with("${env:") || text.starts_with("${file:");
+    is_reference && text.find('}') == Some(text.len() - 1) && !text.contains(":-")
 }
 
 /// What was written where a value came from outside. A lone reference may be seen, without its fallback; of text
@@ -37,9 +52,7 @@ pub(super) fn in_template(template: &str) -> String {
 /// Whether a value is a secret that is written out: one that stands where secrets do and is no lone reference, or an
 /// address with a user, a password or a query in it.
 pub(super) fn is_written_out(path: &str, value: &str) -> bool {
-    let is_reference = value.starts_with("${env:") || value.starts_with("${file:");
-    let is_lone = is_reference && value.find('}') == Some(value.len() - 1) && !value.contains(":-");
-    if is_lone || value.is_empty() {
+    if is_lone_reference(value) || value.is_empty() {
         return false;
     }
     if is_secret_path(path) {

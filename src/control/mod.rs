@@ -27,7 +27,7 @@ pub use store::{load_saved, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};
-use crate::engine::{Board as _, Handle};
+use crate::engine::{Applied, Board as _, Handle};
 use crate::error::Error;
 use crate::types::Clock;
 use audit::Trail;
@@ -39,6 +39,7 @@ type Listeners = Vec<Box<dyn Fn(&Plan) + Send + Sync>>;
 /// Notes in the engine's health, by what they are about.
 const FILES: &str = "configuration";
 const RESTART: &str = "restart";
+const PLUGINS: &str = "plugins";
 
 /// See the module.
 pub struct Control {
@@ -74,6 +75,7 @@ impl Control {
     ) -> Arc<Self> {
         let file = state.and_then(|state| overlay_file(&state, &request));
         let saved = request.overlay.clone();
+        handle.set_note(PLUGINS, left_out_text(&loaded));
         let current = Current { request, loaded, saved, waits: Vec::new() };
         let current = ArcSwap::from_pointee(current);
         let (turn, refused, edits) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
@@ -249,10 +251,11 @@ impl Control {
         if next.loaded.plan == current.loaded.plan {
             next.waits.clone_from(&current.waits);
         } else {
-            let applied = self.handle.apply(next.loaded.plan.clone()).map_err(|error| self.by_engine(&error, &next))?;
+            let applied = self.apply_what_runs(&mut next)?;
             (done.changes, next.waits) = (applied.changes, applied.waits_for_restart);
             self.handle.set_note(RESTART, waits_text(&next.waits));
         }
+        self.handle.set_note(PLUGINS, left_out_text(&next.loaded));
         for warning in next.loaded.warnings.iter().filter(|warning| !current.loaded.warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }
@@ -261,6 +264,20 @@ impl Control {
         listeners.iter().for_each(|listener| listener(&next.loaded.plan));
         self.current.store(Arc::new(next));
         Ok(done)
+    }
+
+    /// Lets the engine take a plan; a plugin of the folder that cannot run is left out, so that the rest can.
+    fn apply_what_runs(&self, next: &mut Current) -> Result<Applied, Refusal> {
+        loop {
+            let error = match self.handle.apply(next.loaded.plan.clone()) {
+                Ok(applied) => return Ok(applied),
+                Err(error) => error,
+            };
+            match next.loaded.leave_out(&error) {
+                Some(told) => tracing::error!("{told}"),
+                None => return Err(self.by_engine(&error, next)),
+            }
+        }
     }
 
     /// Why an edit cannot be saved, before it is carried out.
@@ -342,6 +359,10 @@ fn needs_restart(current: &Current, next: &Current) -> Result<(), Refusal> {
     }
     let message = format!("{} takes effect after a restart only", keys.join(", "));
     Err(Refusal::new(RefusalKind::NeedsRestart, message).hint("change it in the file and restart the engine"))
+}
+
+fn left_out_text(loaded: &Loaded) -> Option<String> {
+    (!loaded.left_out.is_empty()).then(|| loaded.left_out.join("; "))
 }
 
 fn waits_text(waits: &[String]) -> Option<String> {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::lanes::{Arrangement, Changed, LaneChange, Place, Route, change_lanes};
 use super::models::{self, Models};
 use super::owner::{Boards, Owner};
-use super::source::{SourceUnit, is_detector};
+use super::source::{Built, SourceUnit, is_detector};
 use super::versions::{Books, GuestStrategy, LaneChanges, Lanes, module};
 use super::view::outside::Applied;
 use crate::config::diff::{Diff, hold_back};
@@ -28,10 +28,29 @@ struct Undo {
     /// Guests whose place others have taken.
     replaced: Vec<GuestStrategy>,
     started: Vec<Arc<SourceUnit>>,
-    /// Sources that were taken down to be built anew.
-    stopped: Vec<SourcePlan>,
+    /// Sources that are built and wait to take the place of those of their names.
+    built: Vec<(SourcePlan, Built)>,
+    /// Sources that were taken down for others.
+    stopped: Vec<Arc<SourceUnit>>,
     /// Sources whose backend took over new settings.
     changed: Vec<SourcePlan>,
+}
+
+impl Undo {
+    fn new(owner: &Owner) -> Self {
+        Self {
+            boards: owner.boards.clone(),
+            lanes: owner.versions.lanes(),
+            zones: Vec::new(),
+            handlers: Vec::new(),
+            books: Books::default(),
+            replaced: Vec::new(),
+            started: Vec::new(),
+            built: Vec::new(),
+            stopped: Vec::new(),
+            changed: Vec::new(),
+        }
+    }
 }
 
 /// What takes effect once the lanes have swapped.
@@ -51,24 +70,14 @@ impl Owner {
         let waits_for_restart = hold_back(&self.plan, &mut next);
         let diff = Diff::between(&self.plan, &next);
         let mut changes = diff.describe();
-        let mut undo = Undo {
-            boards: self.boards.clone(),
-            lanes: self.versions.lanes(),
-            zones: Vec::new(),
-            handlers: Vec::new(),
-            books: Books::default(),
-            replaced: Vec::new(),
-            started: Vec::new(),
-            stopped: Vec::new(),
-            changed: Vec::new(),
-        };
+        let mut undo = Undo::new(self);
         match self.carry_out(&next, &diff, &mut undo) {
             Ok(staged) => {
-                changes.extend(self.finish(next, &diff, undo, staged)?);
+                changes.extend(self.finish(next, &diff, undo, staged));
                 Ok(Applied { changes, waits_for_restart })
             }
             Err(error) => {
-                self.take_back(undo, &error);
+                self.take_back(undo);
                 Err(error)
             }
         }
@@ -89,6 +98,8 @@ impl Owner {
         self.versions.note_files();
         changes.retain(|_, (_, change)| !change.is_empty());
         let lanes = change_lanes(changes.into_values().collect())?;
+        // Last, since a source that is taken down does not come back as it was.
+        self.replace_sources(undo)?;
         Ok(Staged { models, handlers, lanes })
     }
 
@@ -120,34 +131,37 @@ impl Owner {
         Ok(models)
     }
 
-    /// Builds and starts the sources that are new, and anew those that read something else.
+    /// Builds and starts the sources that are new, and builds those that are to read something else.
     fn build_sources(&mut self, next: &Plan, diff: &Diff, models: &Models, undo: &mut Undo) -> Result<(), Error> {
-        let rebuilt = |id: &SourceId| {
-            let (old, new) = (source(&self.plan, id), source(next, id));
-            old.zip(new).is_some_and(|(old, new)| !old.same_input(new))
-        };
-        let anew: Vec<SourceId> = diff.sources.changed.iter().filter(|id| rebuilt(id)).cloned().collect();
-        for id in diff.sources.added.iter().chain(&anew) {
+        for id in diff.sources.changed.iter().chain(&diff.sources.added) {
             let Some(plan) = source(next, id) else { continue };
-            self.start_source(plan, next, models, undo)?;
+            let old = source(&self.plan, id);
+            if old.is_some_and(|old| old.same_input(plan)) {
+                continue;
+            }
+            let built = self.parts.build_source(plan, next, models, &mut self.versions, &self.boards)?;
+            if old.is_some() {
+                undo.built.push((plan.clone(), built));
+                continue;
+            }
+            let unit = built.start(plan, &self.parts)?;
+            undo.started.push(Arc::clone(&unit));
+            self.units.insert(plan.id.clone(), unit);
         }
         Ok(())
     }
 
-    /// Builds a source and starts it, in the place of one of its name if there is one.
-    fn start_source(&mut self, plan: &SourcePlan, next: &Plan, models: &Models, undo: &mut Undo) -> Result<(), Error> {
-        let built = self.parts.build_source(plan, next, models, &mut self.versions, &self.boards)?;
-        if let Some(old) = self.units.remove(&plan.id) {
-            old.stop(&self.parts);
-            undo.stopped.extend(source(&self.plan, &plan.id).cloned());
-        }
-        let unit = built.start(plan, &self.parts).inspect_err(|_| {
-            if source(&self.plan, &plan.id).is_none() {
-                self.parts.metrics.remove_source(&plan.id);
+    /// Starts sources in the place of those of their names.
+    fn replace_sources(&mut self, undo: &mut Undo) -> Result<(), Error> {
+        for (plan, built) in std::mem::take(&mut undo.built) {
+            if let Some(old) = self.units.remove(&plan.id) {
+                old.stop(&self.parts);
+                undo.stopped.push(old);
             }
-        })?;
-        undo.started.push(Arc::clone(&unit));
-        self.units.insert(plan.id.clone(), unit);
+            let unit = built.start(&plan, &self.parts)?;
+            undo.started.push(Arc::clone(&unit));
+            self.units.insert(plan.id.clone(), unit);
+        }
         Ok(())
     }
 
@@ -218,12 +232,14 @@ impl Owner {
     }
 
     /// The lanes have swapped: what is gone is taken down, and what runs is shown. Returns what else is to be said.
-    fn finish(&mut self, next: Plan, diff: &Diff, undo: Undo, staged: Staged) -> Result<Vec<String>, Error> {
+    fn finish(&mut self, next: Plan, diff: &Diff, undo: Undo, staged: Staged) -> Vec<String> {
         let Staged { models, handlers, lanes } = staged;
-        // One that has failed meanwhile is rolled back by its probation, as after a save.
-        let kept = self.versions.keep(undo.books, &lanes.ended);
-        lanes.keep();
         let mut more = Vec::new();
+        // One that has failed meanwhile is rolled back by its probation, as after a save; the rest stays.
+        if let Err(error) = self.versions.keep(undo.books, &lanes.ended) {
+            more.push(format!("rolled back at once: {}", error.message()));
+        }
+        lanes.keep();
         for (name, new) in &models {
             let old = self.models.get(name).filter(|old| !old.same_sessions(new));
             let Some(old) = old else { continue };
@@ -233,6 +249,8 @@ impl Owner {
         }
         self.models = models;
         let former = std::mem::replace(&mut self.plan, Arc::new(next));
+        let Plan { name, version, environment, .. } = &*self.plan;
+        self.parts.metrics.set_deployment(name, version.as_deref(), environment.as_str());
         self.set_stages(&former, diff);
         self.parts.pool.set_batch(self.plan.batch_size, self.plan.batch_timeout);
         self.finish_handlers(&former, &diff.handlers, handlers);
@@ -242,9 +260,9 @@ impl Owner {
             unit.stop(&self.parts);
             self.forget_source(&unit.route.id);
         }
-        self.forget_strategies(diff);
+        self.forget_strategies(&former);
         self.versions.count.fetch_add(1, Ordering::Release);
-        kept.map(|()| more)
+        more
     }
 
     /// Puts the sources that stay before the models that hold from now on.
@@ -268,30 +286,30 @@ impl Owner {
     }
 
     /// Brings guests in line with the plan: those that it does not have any more go, and lanes they have left.
-    fn forget_strategies(&mut self, diff: &Diff) {
+    fn forget_strategies(&mut self, former: &Plan) {
         let plan = Arc::clone(&self.plan);
-        let mut gone = Vec::new();
         self.versions.strategies.retain(|name, guest| {
             let strategy = plan.strategies.iter().find(|s| *s.name == **name && module(s).is_some());
-            match strategy {
-                Some(strategy) => guest.lanes.retain(|source, _| strategy.judges(source)),
-                None => gone.push(guest.running.origin.path.clone()),
-            }
-            strategy.is_some()
+            let Some(strategy) = strategy else { return false };
+            guest.lanes.retain(|source, _| strategy.judges(source));
+            let running = &mut guest.running.plan;
+            (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
+            true
         });
-        let used = self.versions.modules();
-        gone.iter().filter(|path| !used.contains(path)).for_each(|path| self.versions.rejected.clear(path));
-        for name in &diff.strategies.removed {
-            self.parts.guests.state().forget_strategy(name);
-            self.parts.metrics.remove_strategy(name);
+        for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {
+            self.parts.metrics.remove_strategy(&gone.name);
+            self.parts.guests.forget_strategy(&gone.name);
         }
-        diff.models.removed.iter().for_each(|name| self.parts.metrics.remove_model(name));
+        for gone in former.models.iter().filter(|old| !plan.models.iter().any(|new| new.name == old.name)) {
+            self.parts.metrics.remove_model(&gone.name);
+        }
+        self.versions.forget_rejected();
     }
 
     /// Everything as it was before the change.
-    fn take_back(&mut self, undo: Undo, error: &Error) {
-        let Undo { boards, lanes, zones, handlers, books, replaced, started, stopped, changed } = undo;
-        self.versions.take_back(books, &format!("the change failed: {}", error.message()));
+    fn take_back(&mut self, undo: Undo) {
+        let Undo { boards, lanes, zones, handlers, books, replaced, started, built, stopped, changed } = undo;
+        self.versions.take_back(books);
         for plan in &changed {
             if let Err(error) = self.parts.backends.change(plan) {
                 tracing::error!(source = %plan.id, "its former settings were not taken back: {error}");
@@ -300,10 +318,8 @@ impl Owner {
         for unit in started {
             unit.stop(&self.parts);
             self.units.remove(&unit.route.id);
-            if !self.plan.sources.iter().any(|source| source.id == unit.route.id) {
-                self.forget_source(&unit.route.id);
-            }
         }
+        built.into_iter().for_each(|(_, built)| built.discard());
         handlers.iter().for_each(|name| self.drop_handler(name));
         self.boards = boards;
         for guest in replaced {
@@ -311,40 +327,40 @@ impl Owner {
         }
         self.versions.set_lanes(lanes);
         for (id, zones) in &zones {
-            self.parts.guests.know(id, zones);
+            match source(&self.plan, id) {
+                Some(_) => self.parts.guests.know(id, zones),
+                None => self.forget_source(id),
+            }
         }
-        for plan in &stopped {
-            self.start_again(plan);
+        for old in stopped {
+            let id = old.route.id.clone();
+            // It is shown as stopped where it cannot start any more.
+            self.units.insert(id.clone(), old);
+            if let Err(error) = self.start_anew(&id) {
+                tracing::error!(source = %id, "it was taken down and cannot start again: {error}");
+            }
         }
         self.publish();
     }
 
-    /// Starts a source that was taken down for a change that failed.
-    fn start_again(&mut self, plan: &SourcePlan) {
-        let (whole, models) = (Arc::clone(&self.plan), self.models.clone());
-        let built = self.parts.build_source(plan, &whole, &models, &mut self.versions, &self.boards);
-        match built.and_then(|built| built.start(plan, &self.parts)) {
-            Ok(unit) => drop(self.units.insert(plan.id.clone(), unit)),
-            Err(error) => tracing::error!(source = %plan.id, "it was taken down and cannot start again: {error}"),
-        }
-    }
-
-    /// Stops a source and starts it again.
-    pub(super) fn restart_source(&mut self, id: &SourceId) -> Result<(), Error> {
+    /// Builds a source of the plan anew and starts it, in the place of the one that runs.
+    fn start_anew(&mut self, id: &SourceId) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
         let Some(wanted) = source(&plan, id) else { return Err(no_source(&plan, id)) };
-        let built = {
-            let models = self.models.clone();
-            self.parts.build_source(wanted, &plan, &models, &mut self.versions, &self.boards)?
-        };
-        if let Some(old) = self.units.remove(id) {
+        let built = self.parts.build_source(wanted, &plan, &self.models, &mut self.versions, &self.boards)?;
+        if let Some(old) = self.units.get(id) {
             old.stop(&self.parts);
         }
         let unit = built.start(wanted, &self.parts)?;
         self.units.insert(id.clone(), unit);
-        self.publish();
-        tracing::info!(source = %id, "restarted");
         Ok(())
+    }
+
+    /// Stops a source and starts it again.
+    pub(super) fn restart_source(&mut self, id: &SourceId) -> Result<(), Error> {
+        let started = self.start_anew(id);
+        self.publish();
+        started.inspect(|()| tracing::info!(source = %id, "restarted"))
     }
 }
 

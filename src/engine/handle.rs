@@ -259,7 +259,9 @@ impl Board for Handle {
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());
         let notes = shared.notes.lock().values().cloned().collect();
-        Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list()).with_notes(notes)
+        Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
+            .of(&view.plan)
+            .with_notes(notes)
     }
 
     fn plugins(&self) -> Vec<PluginStatus> {

@@ -186,6 +186,14 @@ impl Built {
     }
 }
 
+impl Built {
+    /// Ends what never ran.
+    pub(super) fn discard(self) {
+        self.route.inbox.close();
+        self.route.finish();
+    }
+}
+
 impl SourceUnit {
     /// Stops the source, then its lane; frames under way are not judged any more.
     pub(super) fn stop(&self, parts: &Parts) {

@@ -272,12 +272,11 @@ impl StateStore {
         Arc::clone(shared.entry((plugin.to_owned(), kind)).or_default())
     }
 
-    /// Forgets everything kept for the strategy `plugin`, which was taken away.
-    pub fn forget_strategy(&self, plugin: &str) {
-        let strategy = |(name, source): &Owner| name == plugin && source.is_some();
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|owner, _| !strategy(owner));
-        let key = (plugin.to_owned(), GuestKind::Strategy);
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    /// Forgets everything kept for the strategy `name`, which was taken away.
+    pub fn forget_strategy(&self, name: &str) {
+        let is_its = |plugin: &str, source: &Option<SourceId>| plugin == name && source.is_some();
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|(p, source), _| !is_its(p, source));
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).remove(&(name.to_owned(), GuestKind::Strategy));
     }
 
     /// Forgets everything kept for `source`, which was taken away.

@@ -32,13 +32,13 @@ impl Families {
         Arc::new(Self { registry, families: Mutex::default() })
     }
 
-    /// Takes every series whose `label` (`plugin` or `source`) has this value off the page.
-    pub(super) fn remove(&self, label: &str, value: &str) {
+    /// Takes the series off the page whose label `name` is `value`.
+    pub(super) fn remove(&self, name: &str, value: &str) {
         for family in lock(&self.families).values() {
             match family {
-                Family::Counter(family) => remove(family, label, value),
-                Family::Gauge(family) => remove(family, label, value),
-                Family::Histogram(family) => remove(family, label, value),
+                Family::Counter(family) => remove(family, &[(name, value)]),
+                Family::Gauge(family) => remove(family, &[(name, value)]),
+                Family::Histogram(family) => remove(family, &[(name, value)]),
             }
         }
     }

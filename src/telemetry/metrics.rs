@@ -52,6 +52,12 @@ use Kind::{Counter as C, Gauge as G, Histogram as H};
 /// All metrics, in the order of their page.
 pub const TABLE: &[Definition] = &[
     row("dsengine_build_info", G, &["version"], "Always 1; the labels say what is running."),
+    row(
+        "dsengine_deployment_info",
+        G,
+        &["name", "version", "environment"],
+        "Always 1; the labels are those of the configuration.",
+    ),
     row("dsengine_uptime_seconds", G, &[], "Seconds since this engine started."),
     row("dsengine_problems", G, &[], "What keeps this engine from being healthy: the number of sentences in /health."),
     row("dsengine_source_up", G, &["source"], "1 while frames of the source flow, else 0."),
@@ -187,6 +193,7 @@ pub struct Metrics {
     registry: Registry,
     plugins: Arc<meter::Families>,
     started_ns: u64,
+    deployment: IntGaugeVec,
     uptime: Gauge,
     /// What keeps the engine from being healthy; set by whoever judges that.
     pub problems: IntGauge,
@@ -288,6 +295,7 @@ impl Metrics {
         let registry = Registry::new();
         let r = Registrar(&registry);
         r.gauges("dsengine_build_info").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let deployment = r.gauges("dsengine_deployment_info");
         let none: &[&str] = &[];
         let uptime = r.float_gauges("dsengine_uptime_seconds").with_label_values(none);
         let problems = r.gauges("dsengine_problems").with_label_values(none);
@@ -345,6 +353,7 @@ impl Metrics {
             plugins: meter::Families::new(registry.clone()),
             registry,
             started_ns,
+            deployment,
             uptime,
             problems,
             families,
@@ -354,6 +363,13 @@ impl Metrics {
             process_fds,
             process_threads,
         })
+    }
+
+    /// Says which deployment this is.
+    pub fn set_deployment(&self, name: &str, version: Option<&str>, environment: &str) {
+        self.deployment.reset();
+        let labels = [name, version.unwrap_or_default(), environment];
+        self.deployment.with_label_values(&labels).set(1);
     }
 
     /// The handle for a source's series; the same one for the same name until the source is removed.
@@ -372,36 +388,36 @@ impl Metrics {
         if let Some(metrics) = lock(&self.sources).remove(source) {
             metrics.unlist(&self.families);
         }
-        self.remove_strategy_series("source", source.as_str());
+        self.remove_strategies(&[("source", source.as_str())]);
         self.plugins.remove("source", source.as_str());
     }
 
-    /// Takes a strategy's series off the page, those of its own figures among them.
+    /// Takes a strategy's series off the page, those of its own figures included.
     pub fn remove_strategy(&self, name: &str) {
+        self.remove_strategies(&[("strategy", name)]);
         let f = &self.families;
-        self.remove_strategy_series("strategy", name);
-        remove(&f.generation, "strategy", name);
-        remove(&f.reloads, "strategy", name);
+        remove(&f.generation, &[("strategy", name)]);
+        remove(&f.reloads, &[("strategy", name)]);
         self.plugins.remove("plugin", name);
     }
 
     /// Takes a model's series off the page.
     pub fn remove_model(&self, name: &str) {
         let f = &self.families;
-        remove(&f.inference, "model", name);
-        remove(&f.inference_frames, "model", name);
-        remove(&f.inference_rejected, "model", name);
+        remove(&f.inference, &[("model", name)]);
+        remove(&f.inference_frames, &[("model", name)]);
+        remove(&f.inference_rejected, &[("model", name)]);
     }
 
-    fn remove_strategy_series(&self, label: &str, value: &str) {
+    fn remove_strategies(&self, wanted: &[(&str, &str)]) {
         let f = &self.families;
         for counters in [&f.calls, &f.faults, &f.limited, &f.strategy_alerts, &f.shadow] {
-            remove(counters, label, value);
+            remove(counters, wanted);
         }
         for gauges in [&f.degraded, &f.memory, &f.state_bytes] {
-            remove(gauges, label, value);
+            remove(gauges, wanted);
         }
-        remove(&f.call_seconds, label, value);
+        remove(&f.call_seconds, wanted);
     }
 
     /// The handle for the series of a strategy on a source.
@@ -523,11 +539,11 @@ impl Metrics {
     }
 }
 
-/// Takes every series whose `label` has this value out of a family.
-pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, value: &str) {
+/// Takes the series with these labels out of a family.
+pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
     for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
         let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
-        if labels.get(label) == Some(&value) {
+        if wanted.iter().all(|(name, value)| labels.get(name) == Some(value)) {
             // Gone already where two remove it at once.
             let _ = family.remove(&labels);
         }
@@ -583,6 +599,7 @@ pub(super) mod tests {
         handler.holds(1, 2);
         handler.limited("slow", 1);
         metrics.queue("inference").set(1);
+        metrics.set_deployment("gate", Some("1.2.0"), "production");
         (clock, metrics)
     }
 

@@ -330,20 +330,22 @@ pub(crate) fn rss_kib(pid: u32) -> u64 {
 
 /// An HTTP GET on loopback: status and body.
 pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
-    ask("GET", address, path)
+    request("GET", address, path, "")
 }
 
 /// An HTTP POST without a body on loopback: status and body.
 pub(crate) fn post(address: &str, path: &str) -> (u16, String) {
-    ask("POST", address, path)
+    request("POST", address, path, "")
 }
 
-fn ask(method: &str, address: &str, path: &str) -> (u16, String) {
+/// An HTTP request on loopback, with a body of JSON where there is one: status and body.
+pub(crate) fn request(method: &str, address: &str, path: &str, body: &str) -> (u16, String) {
     use std::io::Write as _;
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{kind}");
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let text = String::from_utf8_lossy(&answer);

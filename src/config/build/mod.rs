@@ -9,12 +9,14 @@ use super::nearest::nearest;
 use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
-use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Monitoring, Outline, Pipeline, Recovery};
+use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Outline, Pipeline, ProcessingMode, Recovery};
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
+mod admin;
 mod handlers;
 pub(super) mod modules;
+mod plugins;
 mod sources;
 mod strategies;
 
@@ -33,6 +35,10 @@ pub(super) struct Site<'a> {
     pub(super) source_is_flag: bool,
     /// Sources that are named in the configuration and not in the plan.
     pub(super) idle: Vec<String>,
+    /// Files and folders that decide over the plan, to be watched.
+    pub(super) watched: Vec<PathBuf>,
+    /// Strategies of the plugin folder.
+    pub(super) dropped_in: Vec<plugins::DroppedIn>,
 }
 
 impl Site<'_> {
@@ -66,9 +72,9 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     // Destructured, so that the compiler points at each new key.
     let Config {
         name,
-        version: _,
+        version,
         debug,
-        environment: _,
+        environment,
         thread_pool_size,
         max_concurrent_sources,
         graceful_shutdown_timeout,
@@ -80,28 +86,21 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         recovery,
         inference: Inference { ort_library },
         sources,
+        plugins,
         zones,
         // The layers read these two.
         profiles: _,
         profile: _,
         extensions: _,
     } = config;
-    let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
+    let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, processing_mode, .. } = pipeline;
     let limit = max_sources.unwrap_or(max_concurrent_sources) as usize;
     if max_sources.is_some_and(|max| max != max_concurrent_sources) && site.places.is_set("max_concurrent_sources") {
         let label = format!("`max_concurrent_sources` says {max_concurrent_sources}: set one of the two");
         site.wrong("pipeline.max_sources", "the most sources are set twice", label);
     }
 
-    if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
-        let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
-        site.wrong_key("pipeline.batch_timeout_us", "the batch timeout is set twice", label);
-    }
-    let batch_timeout = match (batch_timeout_ms, batch_timeout_us) {
-        (Some(ms), _) => Duration::from_secs_f64(ms / 1e3),
-        (None, Some(us)) => Duration::from_micros(us.into()),
-        (None, None) => Duration::from_millis(40),
-    };
+    let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
     let workers = match (monitoring.thread_pool_size, thread_pool_size) {
         (Some(a), Some(b)) if a != b => {
             let label = format!("`thread_pool_size` says {b}: set one of the two");
@@ -110,31 +109,54 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         }
         (a, b) => a.or(b).map(|n| n as usize),
     };
+    // One frame at a time, whichever key says so; what else a batch would wait for does not apply then.
+    let is_single = processing_mode == ProcessingMode::Single || !detection.batch_inference;
+    let batch_size = if is_single { 1 } else { batch_size as usize };
     let zones = zones_of(&zones, "zones", site);
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
+    let admin = admin::build(&monitoring, &all, site);
     let tracking = TrackingPlan { enabled: detection.enable_tracking };
-    let (models, strategies) = strategies::build(detection, &all, site);
+    let mut listed: Vec<String> = detection.strategies.iter().map(|strategy| strategy.head.name.clone()).collect();
+    let (models, mut strategies) = strategies::build(detection, &all, site);
+    listed.extend(models.iter().map(|model| model.name.clone()));
+    listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
+    strategies.extend(plugins::build(&plugins, &listed, &all, site));
     let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
     let handlers = handlers::build(&alerts, site);
 
     Plan {
         name,
+        version,
+        environment: environment.into(),
         sources,
         models,
         strategies,
         tracking,
-        batch_size: batch_size as usize,
+        batch_size,
         batch_timeout,
         cpu_affinity,
         workers,
         alerts: alert_plan(&alerts),
         handlers,
-        admin: admin_plan(&monitoring, site),
+        admin,
         logging: log_plan(logging, debug, site),
         graceful_shutdown: Duration::from_secs_f64(graceful_shutdown_timeout),
         ort_library: ort_library.map(|path| site.find(&path)),
         hash,
+    }
+}
+
+/// How long a batch waits to fill, in whichever unit it is set.
+fn batch_timeout(batch_timeout_ms: Option<f64>, batch_timeout_us: Option<u32>, site: &mut Site<'_>) -> Duration {
+    if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
+        let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
+        site.wrong_key("pipeline.batch_timeout_us", "the batch timeout is set twice", label);
+    }
+    match (batch_timeout_ms, batch_timeout_us) {
+        (Some(ms), _) => Duration::from_secs_f64(ms / 1e3),
+        (None, Some(us)) => Duration::from_micros(us.into()),
+        (None, None) => Duration::from_millis(40),
     }
 }
 
@@ -149,42 +171,6 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         attempts: alerts.retry_attempts,
         retry_delay: Duration::from_secs_f64(alerts.retry_delay),
         outbox_max: OUTBOX_ALERTS_MAX,
-    }
-}
-
-fn admin_plan(monitoring: &Monitoring, site: &mut Site<'_>) -> AdminPlan {
-    let nested = &monitoring.prometheus;
-    let port = one_of("port", nested.port, monitoring.prometheus_port, site).unwrap_or(8000);
-    let path = one_of("path", nested.path.clone(), monitoring.prometheus_path.clone(), site);
-    let prometheus = one_of("enabled", nested.enabled, monitoring.prometheus_enabled, site).unwrap_or(true);
-    if let Some(path) = path.as_deref().filter(|path| is_taken(path)) {
-        let key = if nested.path.is_some() { "monitoring.prometheus.path" } else { "monitoring.prometheus_path" };
-        site.wrong(key, format!("{path} is a page of its own"), "name another path, such as /metrics");
-    }
-    AdminPlan {
-        enabled: monitoring.enabled,
-        port,
-        metrics: monitoring.metrics_enabled && prometheus,
-        metrics_path: path.unwrap_or_else(|| "/metrics".to_owned()),
-        ..AdminPlan::default()
-    }
-}
-
-/// Whether a path of the pages is another's: `admin` answers there whatever the configuration says.
-fn is_taken(path: &str) -> bool {
-    matches!(path, "/" | "/livez" | "/readyz" | "/health" | "/healthz" | "/live")
-        || ["/live/", "/api/", "/assets/"].iter().any(|folder| path.starts_with(folder))
-}
-
-/// The nested or the flat form of a Prometheus key; both only where they agree.
-fn one_of<T: PartialEq>(key: &str, nested: Option<T>, flat: Option<T>, site: &mut Site<'_>) -> Option<T> {
-    match (nested, flat) {
-        (Some(nested), Some(flat)) if nested != flat => {
-            let message = format!("`monitoring.prometheus.{key}` and `monitoring.prometheus_{key}` differ");
-            site.wrong(&format!("monitoring.prometheus_{key}"), message, "set one of the two");
-            None
-        }
-        (nested, flat) => nested.or(flat),
     }
 }
 

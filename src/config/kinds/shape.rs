@@ -10,8 +10,10 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Shape {
     schema: fn(&mut SchemaGenerator) -> Schema,
-    typed: fn(&Map<String, Value>) -> serde_json::Result<Map<String, Value>>,
+    typed: Typed,
 }
+
+type Typed = fn(&Map<String, Value>) -> serde_json::Result<Map<String, Value>>;
 
 impl Shape {
     pub(in crate::config) const fn of<T: JsonSchema + Serialize + DeserializeOwned>() -> Self {

@@ -20,6 +20,10 @@ use crate::types::Level;
 pub struct Plan {
     /// The deployment's name, shown in status.
     pub name: String,
+    /// The configuration's own version, shown in status and metrics.
+    pub version: Option<String>,
+    /// What kind of deployment this is, shown in status and metrics.
+    pub environment: Environment,
     /// Sources, enabled ones only, ids unique.
     pub sources: Vec<SourcePlan>,
     /// Model strategies, in listed order.
@@ -99,4 +103,27 @@ pub struct LogPlan {
     pub file_backups: u32,
     /// Write to standard error.
     pub console: bool,
+}
+
+/// What kind of deployment this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Environment {
+    /// Where it is built.
+    #[default]
+    Development,
+    /// Where it is tried.
+    Staging,
+    /// Where it is needed.
+    Production,
+}
+
+impl Environment {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
 }

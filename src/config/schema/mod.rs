@@ -20,11 +20,13 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{keys, plan};
+
 pub(super) use alerts::{Alerts, Handler, HandlerEntry};
 pub(super) use detection::{Detection, InputShape, Layout, Precision, StrategyEntry};
 pub(super) use guests::{Grants, Limits, Mode, OnFailure};
-pub(super) use monitoring::{LogFormat, Logging, Monitoring};
-pub(super) use pipeline::Pipeline;
+pub(super) use monitoring::{LogFormat, Logging, Monitoring, PublicPart, Token};
+pub(super) use pipeline::{Pipeline, ProcessingMode};
 pub(super) use recovery::Recovery;
 pub(super) use sources::{SourceEntry, SourceType};
 
@@ -45,11 +47,11 @@ pub(super) struct Config {
     /// The deployment's name, shown in status. Default "dsengine". Example: "gate 4".
     #[schemars(length(min = 1, max = 200))]
     pub(super) name: String,
-    /// The configuration's own version, for your records. Default none. Example: "1.2.0".
+    /// The configuration's own version, shown in status and metrics. Default none. Example: "1.2.0".
     pub(super) version: Option<String>,
     /// Log at level `debug` unless `logging.level` is set. Default false. Example: true.
     pub(super) debug: bool,
-    /// What kind of deployment this is. Default development. Example: production.
+    /// What kind of deployment this is, shown in status and metrics. Default development. Example: production.
     pub(super) environment: Environment,
     /// Inference workers, one thread each. Default none, one per core. Range 1–1024. Example: 4.
     #[schemars(range(min = 1, max = 1024))]
@@ -77,6 +79,9 @@ pub(super) struct Config {
     /// What to watch. Default none. Example: [{id: gate, uri: "rtsp://10.0.0.7/stream"}].
     #[schemars(length(max = 1024))]
     pub(super) sources: Vec<SourceEntry>,
+    /// A folder whose scripts and components judge as they lie there. Default: see its keys.
+    /// Example: {folder: plugins}.
+    pub(super) plugins: Plugins,
     /// Areas by name, known to every source. Default none. Example: {door: [[0.4, 0.2], [0.6, 0.2], [0.6, 0.9]]}.
     pub(super) zones: BTreeMap<String, Outline>,
     /// Parts of a configuration by name, of which `profile` lays one over the rest. Default none.
@@ -108,6 +113,7 @@ impl Default for Config {
             recovery: Recovery::default(),
             inference: Inference::default(),
             sources: Vec::new(),
+            plugins: Plugins::default(),
             zones: BTreeMap::new(),
             profiles: BTreeMap::new(),
             profile: None,
@@ -124,12 +130,34 @@ pub(super) enum Environment {
     Production,
 }
 
+impl From<Environment> for plan::Environment {
+    fn from(word: Environment) -> Self {
+        match word {
+            Environment::Development => Self::Development,
+            Environment::Staging => Self::Staging,
+            Environment::Production => Self::Production,
+        }
+    }
+}
+
 /// The runtime that runs neural networks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Inference {
     /// libonnxruntime to open. Default none, searched for. Example: /opt/ort/libonnxruntime.so.
     pub(super) ort_library: Option<PathBuf>,
+}
+
+/// A folder whose scripts and components judge as they lie there, without grants, after the strategies that are listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Plugins {
+    /// The folder. What is put in, changed or taken away while the engine runs is noticed. Default none.
+    /// Example: plugins.
+    pub(super) folder: Option<PathBuf>,
+    /// Only these sources, by id. Default none, all. Example: [gate].
+    #[schemars(length(max = 1024))]
+    pub(super) sources: Vec<String>,
 }
 
 /// The schema of the whole configuration, JSON Schema 2020-12.
@@ -139,7 +167,49 @@ pub(super) fn whole() -> Value {
     let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
     schema["title"] = "dsengine configuration".into();
     plain_defaults(&mut schema);
+    mark_not_built(&mut schema);
     schema
+}
+
+/// Marks the keys that do nothing yet, wherever the definitions that hold them are referred to.
+fn mark_not_built(schema: &mut Value) {
+    let whole = schema.clone();
+    for (key, _) in keys::table().filter(|(_, proof)| proof.is_none()) {
+        let Some(at) = property(&whole, key) else { continue };
+        let Some(Value::Object(found)) = schema.pointer_mut(&at) else { continue };
+        found.insert("x-not-built".to_owned(), true.into());
+        let text = found.get("description").and_then(Value::as_str).unwrap_or_default();
+        let text = format!("Not built yet. {text}").trim_end().to_owned();
+        found.insert("description".to_owned(), text.into());
+    }
+}
+
+/// The pointer to a key's own schema; `None` for what the text of the schema does not hold.
+fn property(schema: &Value, key: &str) -> Option<String> {
+    let mut at = String::new();
+    for step in key.split('.') {
+        let (name, is_list) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
+        at = format!("{}/properties/{name}", map_at(schema, at)?);
+        schema.pointer(&at)?;
+        if is_list {
+            at = format!("{}/items", map_at(schema, at)?);
+        }
+    }
+    Some(at)
+}
+
+/// Follows references, and of alternatives the one that is a map or list, to what holds keys or items.
+fn map_at(schema: &Value, at: String) -> Option<String> {
+    let here = schema.pointer(&at)?;
+    if here.get("properties").is_some() || here.get("items").is_some() {
+        return Some(at);
+    }
+    if let Some(to) = here.get("$ref").and_then(Value::as_str) {
+        return map_at(schema, to.strip_prefix('#')?.to_owned());
+    }
+    let options = here.get("anyOf").or_else(|| here.get("oneOf"))?.as_array()?;
+    let word = if here.get("anyOf").is_some() { "anyOf" } else { "oneOf" };
+    (0..options.len()).find_map(|number| map_at(schema, format!("{at}/{word}/{number}")))
 }
 
 /// Leaves the defaults that say something: not `null`, and not a whole section of them.

@@ -5,12 +5,27 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Metrics, health and pages.
+use crate::config::plan::Scope;
+
+/// Metrics, health, pages and API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Monitoring {
-    /// Listen for HTTP on the loopback address: metrics, health, pages. Default true. Example: false.
+    /// Listen for HTTP: metrics, health, pages, API. Default true. Example: false.
     pub(in crate::config) enabled: bool,
+    /// IP address of the listener. Loopback is open; any other asks for a token. Default 127.0.0.1. Example: 0.0.0.0.
+    #[schemars(length(min = 1, max = 100))]
+    pub(in crate::config) listen: String,
+    /// Host names that requests may carry besides localhost and IP addresses. Default none. Example: [cam.example].
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    pub(in crate::config) allowed_hosts: Vec<String>,
+    /// Who may ask, where the listener is not on loopback. Default none.
+    /// Example: [{name: viewer, token: "${env:VIEWER_TOKEN}", scopes: [read]}].
+    #[schemars(length(max = 100))]
+    pub(in crate::config) tokens: Vec<Token>,
+    /// What needs no token. Default [probes]. Example: [probes, metrics].
+    #[schemars(length(max = 2))]
+    pub(in crate::config) public: Vec<PublicPart>,
     /// Serve the metrics page. Default true. Example: false.
     pub(in crate::config) metrics_enabled: bool,
     /// Prometheus, nested form. Default: see its keys. Example: {port: 9100}.
@@ -58,6 +73,10 @@ impl Default for Monitoring {
     fn default() -> Self {
         Self {
             enabled: true,
+            listen: "127.0.0.1".to_owned(),
+            allowed_hosts: Vec::new(),
+            tokens: Vec::new(),
+            public: vec![PublicPart::Probes],
             metrics_enabled: true,
             prometheus: Prometheus::default(),
             prometheus_enabled: None,
@@ -76,6 +95,50 @@ impl Default for Monitoring {
             thresholds: Thresholds::default(),
         }
     }
+}
+
+/// One who may ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Token {
+    /// Its name, in the audit; each its own. Default none, it is needed. Example: viewer.
+    #[schemars(length(min = 1, max = 100))]
+    pub(in crate::config) name: String,
+    /// A reference to its text, which has 16 characters or more. Default none, it is needed.
+    /// Example: "${env:VIEWER_TOKEN}".
+    pub(in crate::config) token: String,
+    /// What it allows: seeing, changing, sending pictures in. Default none, it is needed. Example: [read, control].
+    #[schemars(length(min = 1, max = 3))]
+    pub(in crate::config) scopes: Vec<TokenScope>,
+    /// The only sources that it is for, by id. Default none, all. Example: [gate].
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub(in crate::config) sources: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum TokenScope {
+    Read,
+    Control,
+    Publish,
+}
+
+impl From<TokenScope> for Scope {
+    fn from(word: TokenScope) -> Self {
+        match word {
+            TokenScope::Read => Self::Read,
+            TokenScope::Control => Self::Control,
+            TokenScope::Publish => Self::Publish,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum PublicPart {
+    Probes,
+    Metrics,
 }
 
 /// Prometheus, nested form.

@@ -47,7 +47,7 @@ pub(in crate::config) struct Pipeline {
     /// Surfaces of each hardware decoder. Default 16. Range 4–64. Example: 24.
     #[schemars(range(min = 4, max = 64))]
     pub(in crate::config) num_decode_surfaces: u32,
-    /// Frames of several sources together, or each alone. Default batch. Example: single.
+    /// Infer frames of several sources together, `batch_size` at a time, or each alone. Default batch. Example: single.
     pub(in crate::config) processing_mode: ProcessingMode,
     /// Most sources, an older name of `max_concurrent_sources`. Default none. Range 1–1024. Example: 16.
     #[schemars(range(min = 1, max = 1024))]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::control::{Control, LANE_WAIT};
+use super::control::{Control, LANE_WAIT, Patience};
 use super::probation::Probation;
 use super::route::Route;
 use super::rule::Rule;
@@ -18,7 +18,7 @@ use crate::config::AlertPlan;
 use crate::error::{Code, Error};
 use crate::guest::Fault;
 use crate::strategy::Strategy;
-use crate::types::Zone;
+use crate::types::{SourceId, Zone};
 
 /// What changes on one lane. The default changes nothing.
 #[derive(Default)]
@@ -60,6 +60,14 @@ pub(in crate::engine) struct Swap {
     pub(in crate::engine) generation: u64,
     /// Whether it stays.
     pub(in crate::engine) probation: Arc<Probation>,
+}
+
+/// Why a lane does not change.
+pub(in crate::engine) struct Refusal {
+    /// The rule whose new version it is.
+    pub(super) rule: Arc<str>,
+    /// What it said when it was to take over.
+    pub(super) fault: Fault,
 }
 
 /// Every rule of a lane, in order.
@@ -108,6 +116,8 @@ pub(in crate::engine) struct Changed {
     routes: Vec<Arc<Route>>,
     /// Lanes that had ended before they could change.
     pub(in crate::engine) ended: Vec<Arc<Route>>,
+    /// Of the versions that were swapped in.
+    probations: Vec<Arc<Probation>>,
     kept: bool,
 }
 
@@ -125,6 +135,10 @@ impl Changed {
 
 impl Drop for Changed {
     fn drop(&mut self) {
+        if !self.kept {
+            // Before any lane goes back: new versions do not judge in the zones and beside the rules from before.
+            self.probations.iter().for_each(|probation| probation.withdraw());
+        }
         for route in &self.routes {
             route.inbox.control(Control::Finish { keep: self.kept });
         }
@@ -136,31 +150,36 @@ impl Drop for Changed {
 /// # Errors
 /// When a lane refuses, or is busy for longer than [`LANE_WAIT`]; every lane is as it was then.
 pub(in crate::engine) fn change_lanes(changes: Vec<(Arc<Route>, LaneChange)>) -> Result<Changed, Error> {
-    let mut changed = Changed { routes: Vec::new(), ended: Vec::new(), kept: false };
+    let swaps = changes.iter().flat_map(|(_, change)| &change.swaps);
+    let probations = swaps.map(|swap| Arc::clone(&swap.probation)).collect();
+    let mut changed = Changed { routes: Vec::new(), ended: Vec::new(), probations, kept: false };
     let waits: Vec<_> = changes.into_iter().map(|(route, change)| ask(route, change)).collect();
+    let mut patience = Patience::start();
     let mut first_error = None;
     for (route, claim, wait) in waits {
-        match outcome(&claim, &wait) {
+        match outcome(&claim, &wait, &mut patience) {
             Outcome::Changed => changed.routes.push(route),
             Outcome::Ended => changed.ended.push(route),
-            Outcome::Refused(fault) => {
-                let error = Error::new(Code::Plugin, format!("it cannot take over on {}: {fault}", route.id));
+            Outcome::Refused(Refusal { rule, fault }) => {
+                let what = format!("{rule} cannot take over on {}: {fault}", route.id);
+                let error = Error::new(Code::Plugin, what).about(format!("detection.strategies[{rule}]"));
                 first_error = first_error.or(Some(error));
             }
-            Outcome::Busy => {
-                let seconds = LANE_WAIT.as_secs();
-                let error =
-                    Error::new(Code::Plugin, format!("a frame of {} has been judged for {seconds} s", route.id))
-                        .hint("nothing was changed; a strategy there takes too long: see its limits")
-                        .about(format!("sources[{}]", route.id));
-                first_error = first_error.or(Some(error));
-            }
+            Outcome::Busy => first_error = first_error.or(Some(busy(&route.id))),
         }
     }
     first_error.map_or(Ok(changed), Err)
 }
 
-fn ask(route: Arc<Route>, change: LaneChange) -> (Arc<Route>, Arc<Claim>, Receiver<Result<(), Fault>>) {
+/// Why a lane that is busy for too long is not changed.
+pub(in crate::engine) fn busy(source: &SourceId) -> Error {
+    let seconds = LANE_WAIT.as_secs();
+    Error::new(Code::Plugin, format!("a frame of {source} has been judged for {seconds} s"))
+        .hint("nothing was changed; a strategy there takes too long: see its limits")
+        .about(format!("sources[{source}]"))
+}
+
+fn ask(route: Arc<Route>, change: LaneChange) -> (Arc<Route>, Arc<Claim>, Receiver<Result<(), Refusal>>) {
     let (done, wait) = bounded(1);
     let claim = Arc::new(Claim::default());
     route.inbox.control(Control::Change { change: Box::new(change), claim: Arc::clone(&claim), done });
@@ -171,12 +190,12 @@ enum Outcome {
     Changed,
     /// The lane had ended.
     Ended,
-    Refused(Fault),
+    Refused(Refusal),
     Busy,
 }
 
-fn outcome(claim: &Claim, wait: &Receiver<Result<(), Fault>>) -> Outcome {
-    let answer = match wait.recv_timeout(LANE_WAIT) {
+fn outcome(claim: &Claim, wait: &Receiver<Result<(), Refusal>>, patience: &mut Patience) -> Outcome {
+    let answer = match patience.recv(wait) {
         Err(RecvTimeoutError::Timeout) if claim.cancel() => return Outcome::Busy,
         // The lane has begun: what it still does is bounded by the limits of the versions it swaps.
         Err(RecvTimeoutError::Timeout) => wait.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -184,7 +203,7 @@ fn outcome(claim: &Claim, wait: &Receiver<Result<(), Fault>>) -> Outcome {
     };
     match answer {
         Ok(Ok(())) => Outcome::Changed,
-        Ok(Err(fault)) => Outcome::Refused(fault),
+        Ok(Err(refusal)) => Outcome::Refused(refusal),
         Err(_) => Outcome::Ended,
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::change::{Arrangement, LaneChange, Place};
+use super::change::{Arrangement, LaneChange, Place, Refusal};
 use super::control::{Control, Look, Remembered};
 use super::inbox::Step;
 use super::route::Route;
@@ -16,7 +16,6 @@ use super::{Judged, Observer};
 use crate::alert::Gate;
 use crate::config::AlertPlan;
 use crate::engine::view::live::{Events, Live};
-use crate::guest::Fault;
 use crate::telemetry::Stage;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Raised, Zone};
@@ -118,11 +117,12 @@ impl Lane {
     }
 
     /// Changes whole, or not at all where a new version refuses to take over.
-    fn change(&mut self, change: LaneChange) -> Result<(), Fault> {
+    fn change(&mut self, change: LaneChange) -> Result<(), Refusal> {
         let LaneChange { mut swaps, zones, tracking, policy, rules, shadows } = change;
         for swap in &mut swaps {
             if let Some(rule) = self.rules.iter_mut().find(|rule| *rule.name() == swap.rule) {
-                rule.take_over(&mut *swap.strategy)?;
+                let taken = rule.take_over(&mut *swap.strategy);
+                taken.map_err(|fault| Refusal { rule: Arc::clone(&swap.rule), fault })?;
             }
         }
         // Nothing fails from here on.
@@ -183,7 +183,8 @@ impl Lane {
             self.gate.set_plan(&policy);
             self.policy = policy;
         }
-        let refused = self.set_shadows(shadows);
+        // The last one first: a rule may have changed its shadow for another.
+        let refused = self.set_shadows(shadows.into_iter().rev().collect());
         self.dispose_shadows(refused);
         if let Some([detectors, rules]) = rules {
             restore(&mut self.detectors, detectors);

@@ -18,8 +18,8 @@ mod route;
 mod rule;
 mod shadow;
 
-pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, Place, Swap, change_lanes};
-pub(in crate::engine) use control::{Control, LANE_WAIT, Look};
+pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, Place, Swap, busy, change_lanes};
+pub(in crate::engine) use control::{Control, Look, Patience};
 pub(in crate::engine) use inbox::in_flight_max;
 pub(in crate::engine) use lane::Lane;
 pub use observer::{Judged, Observer};

@@ -29,7 +29,7 @@ pub(in crate::engine) struct Probation {
     faults: AtomicU32,
     /// Lanes that have not seen enough frames yet.
     lanes: AtomicUsize,
-    pub(super) until_ns: u64,
+    until_ns: u64,
     reason: Mutex<Option<String>>,
     on_end: OnEnd,
 }
@@ -58,6 +58,20 @@ impl Probation {
     /// Why it failed.
     pub(in crate::engine) fn reason(&self) -> Option<String> {
         self.reason.lock().clone()
+    }
+
+    /// The version is taken back before every lane runs it: lanes that do go back, and nothing is said of it.
+    pub(in crate::engine) fn withdraw(&self) {
+        let _reason = self.reason.lock();
+        // One that has ended by itself meanwhile has said so.
+        let _ = self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Ends it where its time is over at `now_ns` on the monotonic clock.
+    pub(in crate::engine) fn expire(&self, now_ns: u64) {
+        if now_ns >= self.until_ns {
+            self.pass();
+        }
     }
 
     /// The version failed a frame.

@@ -27,7 +27,7 @@ pub(in crate::engine) struct Rule {
 
 /// The version that is kept while its successor is on probation.
 pub(in crate::engine) struct OnProbation {
-    previous: Box<dyn Strategy>,
+    previous: Option<Box<dyn Strategy>>,
     generation: u64,
     probation: Arc<Probation>,
     frames: u32,
@@ -36,7 +36,16 @@ pub(in crate::engine) struct OnProbation {
 impl OnProbation {
     /// `previous`, of `generation`, comes back if the probation fails.
     pub(in crate::engine) fn new(previous: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) -> Self {
-        Self { previous, generation, probation, frames: 0 }
+        Self { previous: Some(previous), generation, probation, frames: 0 }
+    }
+}
+
+impl Drop for OnProbation {
+    fn drop(&mut self) {
+        // Nobody waits for this lane any more.
+        if self.frames < FRAMES {
+            self.probation.lane_passed();
+        }
     }
 }
 
@@ -86,13 +95,7 @@ impl Rule {
     /// Ends the rule: what it holds is dropped off this thread.
     pub(super) fn dispose(self) {
         let Self { strategy, trial, shadow, disposal, .. } = self;
-        let trial = trial.map(|trial| {
-            // Nobody waits for this lane any more.
-            if trial.frames < FRAMES {
-                trial.probation.lane_passed();
-            }
-            trial.previous
-        });
+        let trial = trial.and_then(|mut trial| trial.previous.take());
         for version in [Some(strategy), trial, shadow.map(|shadow| shadow.strategy)].into_iter().flatten() {
             dispose(&disposal, version);
         }
@@ -168,7 +171,9 @@ impl Rule {
     pub(super) fn settle(&mut self, now_ns: u64) {
         let Some(trial) = &self.trial else { return };
         if trial.probation.failed() {
-            if let Some(OnProbation { previous, generation, .. }) = self.trial.take() {
+            let mut trial = self.trial.take();
+            if let Some((previous, generation)) = trial.as_mut().and_then(|t| Some((t.previous.take()?, t.generation)))
+            {
                 self.generation = generation;
                 self.look();
                 dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
@@ -177,13 +182,9 @@ impl Rule {
             }
             return;
         }
-        if now_ns >= trial.probation.until_ns {
-            trial.probation.pass();
-        }
-        if trial.probation.passed()
-            && let Some(OnProbation { previous, .. }) = self.trial.take()
-        {
-            dispose(&self.disposal, previous);
+        trial.probation.expire(now_ns);
+        if trial.probation.passed() {
+            self.end_trial();
         }
     }
 
@@ -210,12 +211,18 @@ impl Rule {
         let previous = std::mem::replace(&mut self.strategy, strategy);
         self.notes.changed(&*self.strategy);
         let trial = OnProbation::new(previous, self.generation, probation);
-        if let Some(OnProbation { previous, .. }) = self.trial.replace(trial) {
-            // The version that is replaced now was itself on probation: it is the one that is kept.
-            dispose(&self.disposal, previous);
-        }
+        // A version that is replaced while it is on probation itself is the one that is kept.
+        self.end_trial();
+        self.trial = Some(trial);
         self.generation = generation;
         self.look();
+    }
+
+    /// What was kept for a probation goes.
+    fn end_trial(&mut self) {
+        if let Some(previous) = self.trial.take().and_then(|mut trial| trial.previous.take()) {
+            dispose(&self.disposal, previous);
+        }
     }
 
     /// What the running version hands to its successor; nothing where it cannot.

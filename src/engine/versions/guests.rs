@@ -106,6 +106,11 @@ impl Guests {
         self.state.forget(source);
     }
 
+    /// Forgets what is kept for a strategy that was taken away.
+    pub fn forget_strategy(&self, name: &str) {
+        self.state.forget_strategy(name);
+    }
+
     /// The zones that are known of a source.
     pub fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
         self.zones.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned().unwrap_or_default()

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use super::guests::Version;
-use crate::engine::lanes::{Control, LANE_WAIT, Look, Route};
+use crate::engine::lanes::{Control, Look, Patience, Route, busy};
 use crate::error::{Code, Error};
 use crate::guest::Fault;
 use crate::strategy::{View, apply};
 use crate::types::{SourceId, Zone};
 
-/// What each lane remembers for `rule`; `None` of one that has ended or is busy.
+/// What each lane remembers for `rule`, but for lanes that have ended.
+///
+/// # Errors
+/// When a lane is busy for too long: nothing is put on a lane untried.
 pub(super) fn looks<'a>(
     rule: &Arc<str>,
     lanes: impl Iterator<Item = (&'a SourceId, &'a Arc<Route>)>,
-) -> Vec<(&'a SourceId, Option<Look>)> {
+) -> Result<Vec<(&'a SourceId, Look)>, Error> {
     let waits: Vec<_> = lanes
         .map(|(source, route)| {
             let (answer, wait) = crossbeam_channel::bounded(1);
@@ -21,7 +26,16 @@ pub(super) fn looks<'a>(
             (source, wait)
         })
         .collect();
-    waits.into_iter().map(|(source, wait)| (source, wait.recv_timeout(LANE_WAIT).ok())).collect()
+    let mut patience = Patience::start();
+    let mut looks = Vec::with_capacity(waits.len());
+    for (source, wait) in waits {
+        match patience.recv(&wait) {
+            Ok(look) => looks.push((source, look)),
+            Err(RecvTimeoutError::Timeout) => return Err(busy(source)),
+            Err(RecvTimeoutError::Disconnected) => {}
+        }
+    }
+    Ok(looks)
 }
 
 /// Lets an instance without side effects take over and judge the remembered frames in the zones that will hold. The

@@ -20,9 +20,19 @@ impl Rejected {
         self.lock().insert(module.to_owned(), reason.to_owned());
     }
 
+    /// What is noted of a file.
+    pub(in crate::engine) fn of(&self, module: &Path) -> Option<String> {
+        self.lock().get(module).cloned()
+    }
+
     /// They run.
     pub(in crate::engine) fn clear(&self, module: &Path) {
         self.lock().remove(module);
+    }
+
+    /// Forgets the others.
+    pub(in crate::engine) fn retain(&self, is_used: impl Fn(&Path) -> bool) {
+        self.lock().retain(|path, _| is_used(path));
     }
 
     pub(in crate::engine) fn list(&self) -> Vec<RejectedReload> {

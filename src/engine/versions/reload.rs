@@ -52,7 +52,14 @@ impl Versions {
 
     /// Takes note of probations that have ended, and ends the shadows whose promotion has held.
     pub(in crate::engine) fn settle(&mut self) {
-        self.strategies.values_mut().for_each(GuestStrategy::settle);
+        let now_ns = self.clock.monotonic_ns();
+        self.strategies.values_mut().for_each(|strategy| {
+            // Where no frame comes, no lane sees that the time is over.
+            if let Some(trial) = &strategy.trial {
+                trial.probation.expire(now_ns);
+            }
+            strategy.settle();
+        });
         self.strategies.retain(|_, strategy| {
             let Some(probation) = &strategy.promoted else { return true };
             if probation.failed() {
@@ -90,6 +97,11 @@ impl Versions {
             tracing::warn!(script = %origin.path.display(), "{told}");
             self.rejected.note(&origin.path, &told);
         }
+    }
+
+    /// Forgets what was said of files that nothing runs any more.
+    pub(in crate::engine) fn forget_rejected(&self) {
+        self.rejected.retain(|path| self.origins().any(|origin| origin.path == path));
     }
 
     /// The file of a strategy or handler, by its name.
@@ -322,12 +334,13 @@ impl Versions {
         match change_lanes(changes) {
             Ok(changed) => {
                 let lanes = changed.lanes();
-                self.keep(books, &changed.ended)?;
+                // One that has failed meanwhile has been rolled back on every lane; the others stay.
+                let kept = self.keep(books, &changed.ended);
                 changed.keep();
-                Ok(lanes)
+                kept.map(|()| lanes)
             }
             Err(error) => {
-                self.take_back(books, error.message());
+                self.take_back(books);
                 Err(error)
             }
         }

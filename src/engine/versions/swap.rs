@@ -27,7 +27,19 @@ pub(in crate::engine) struct Ready {
 
 /// Versions that are in the books and not on every lane yet.
 #[derive(Default)]
-pub(in crate::engine) struct Books(Vec<(Arc<str>, Option<Arc<Probation>>, Option<RunningVersion>)>);
+pub(in crate::engine) struct Books(Vec<Booked>);
+
+/// One of them, and what its place in the books was taken from.
+struct Booked {
+    name: Arc<str>,
+    probation: Option<Arc<Probation>>,
+    former: RunningVersion,
+    /// The lanes that are asked to swap.
+    lanes: Vec<Arc<Route>>,
+    /// What was shown of the former one.
+    error: Option<String>,
+    rejected: Option<String>,
+}
 
 /// The changes of lanes, by source.
 pub(in crate::engine) type LaneChanges = BTreeMap<SourceId, (Arc<Route>, LaneChange)>;
@@ -83,8 +95,7 @@ impl Versions {
         let lanes = self.strategies.get(name).map_or(&none, |strategy| &strategy.lanes);
         let mut tried = 0;
         if !shadow {
-            for (source, look) in looks(name, lanes.iter()) {
-                let Some(look) = look else { continue };
+            for (source, look) in looks(name, lanes.iter())? {
                 tried += rehearse(&version, source, &look, &self.guests.zones_of(source))?;
             }
         }
@@ -116,8 +127,9 @@ impl Versions {
             let probation = shadow_of.is_none().then(|| self.probation(&name, &path, generation)).flatten();
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
             let former = std::mem::replace(&mut strategy.running, new);
-            let kept = probation.is_none().then(|| former.clone());
-            strategy.trial = probation.clone().map(|probation| Rollback { probation, former });
+            strategy.trial = probation.clone().map(|probation| Rollback { probation, former: former.clone() });
+            let (error, rejected) = (strategy.board.error(), self.rejected.of(&path));
+            let lanes = strategy.lanes.values().cloned().collect();
             strategy.board.reloaded(generation);
             strategy.board.set_kind(language(&path));
             self.rejected.clear(&path);
@@ -139,7 +151,7 @@ impl Versions {
                     (None, None) => {}
                 }
             }
-            books.0.push((name, probation, kept));
+            books.0.push(Booked { name, probation, former, lanes, error, rejected });
         }
         books
     }
@@ -150,13 +162,13 @@ impl Versions {
     /// When a version has failed meanwhile; it is rolled back already.
     pub(in crate::engine) fn keep(&mut self, books: Books, ended: &[Arc<Route>]) -> Result<(), Error> {
         let mut failed = None;
-        for (name, probation, _) in books.0 {
+        for Booked { name, probation, lanes, .. } in books.0 {
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
             strategy.bad = None;
             self.metrics.versions(&name).reload("ok");
             let Some(probation) = probation else { continue };
             // An ended lane has nothing to try the version on.
-            let on_ended = strategy.lanes.values().filter(|route| ended.iter().any(|e| Arc::ptr_eq(e, route)));
+            let on_ended = lanes.iter().filter(|route| ended.iter().any(|e| Arc::ptr_eq(e, route)));
             on_ended.for_each(|_| probation.lane_passed());
             if strategy.lanes.is_empty() {
                 probation.pass();
@@ -167,19 +179,25 @@ impl Versions {
         failed.map_or(Ok(()), |reason| Err(Error::new(Code::Plugin, reason)))
     }
 
-    /// No lane has swapped: the versions leave the books.
-    pub(in crate::engine) fn take_back(&mut self, books: Books, reason: &str) {
-        for (name, probation, kept) in books.0 {
-            if let Some(probation) = probation {
-                probation.fail(reason);
+    /// No lane keeps them: the versions leave the books, and what is shown is what was shown before.
+    pub(in crate::engine) fn take_back(&mut self, books: Books) {
+        for Booked { name, probation, former, error, rejected, .. } in books.0 {
+            if let Some(probation) = &probation {
+                probation.withdraw();
             }
+            let generation = i64::try_from(former.generation).unwrap_or(i64::MAX);
+            self.metrics.versions(&name).generation.set(generation);
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
-            if let Some(former) = kept {
-                strategy.board.reloaded(former.generation);
-                strategy.board.set_kind(language(&former.origin.path));
-                strategy.running = former;
+            let path = &strategy.running.origin.path;
+            match rejected {
+                Some(reason) => self.rejected.note(path, &reason),
+                None => self.rejected.clear(path),
             }
-            strategy.settle();
+            strategy.trial = None;
+            strategy.board.reloaded(former.generation);
+            strategy.board.set_kind(language(&former.origin.path));
+            strategy.board.set_error(error);
+            strategy.running = former;
         }
     }
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::alert::{Outbox, Standing};
 use crate::backend::SourceState;
+use crate::config::{Environment, Plan};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
 use crate::types::SourceId;
 
@@ -18,6 +19,11 @@ pub struct Status {
     pub name: String,
     /// The engine's version.
     pub version: &'static str,
+    /// The version of its configuration, where that says one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_version: Option<String>,
+    /// What kind of deployment it is: `development`, `staging` or `production`.
+    pub environment: &'static str,
     /// Seconds since it started.
     pub uptime_s: f64,
     /// Whether at least one source delivers frames.
@@ -307,8 +313,21 @@ impl Status {
             (true, true) => Health::Healthy,
             (true, false) => Health::Degraded,
         };
-        let version = env!("CARGO_PKG_VERSION");
-        Self { name, version, uptime_s, ready, health, problems, sources, strategies, handlers, alerts, rejected }
+        Self {
+            name,
+            version: env!("CARGO_PKG_VERSION"),
+            config_version: None,
+            environment: Environment::default().as_str(),
+            uptime_s,
+            ready,
+            health,
+            problems,
+            sources,
+            strategies,
+            handlers,
+            alerts,
+            rejected,
+        }
     }
 
     /// What somebody sees who may see some sources only: readiness, health and problems are judged from those. Errors
@@ -316,10 +335,18 @@ impl Status {
     #[must_use]
     pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
         let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, .. } = self;
+        let (config_version, environment) = (self.config_version, self.environment);
         sources.retain(|source| visible(&source.id));
         strategies.iter_mut().for_each(|strategy| strategy.last_error = None);
         handlers.iter_mut().for_each(|handler| handler.last_error = None);
-        Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new())
+        let seen = Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new());
+        Self { config_version, environment, ..seen }
+    }
+
+    /// The same status with what the plan says of the deployment.
+    #[must_use]
+    pub fn of(self, plan: &Plan) -> Self {
+        Self { config_version: plan.version.clone(), environment: plan.environment.as_str(), ..self }
     }
 
     /// Whether it is ready and healthy, and nothing more.

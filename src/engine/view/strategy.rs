@@ -61,6 +61,11 @@ impl StrategyBoard {
         *self.last_error.lock() = error;
     }
 
+    /// See [`StrategyBoard::set_error`].
+    pub(in crate::engine) fn error(&self) -> Option<String> {
+        self.last_error.lock().clone()
+    }
+
     pub(in crate::engine) fn status(&self) -> StrategyStatus {
         StrategyStatus {
             name: self.name.to_string(),

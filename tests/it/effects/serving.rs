@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use super::{ALARM, Bench, LIVE, TRACE, cores, model, poll, shortest, stop, threads, workers};
+use crate::admin::{answer, request};
 use crate::harness::{ClosedPort, Running, get, sample, skip};
 
 /// Starts a run whose configuration names a free port; with another one where somebody was quicker to take it.
@@ -46,6 +47,21 @@ fn the_pages_are_where_and_what_the_keys_say() {
     run.wait_line(super::LIMIT, |line| line.contains("running"));
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens");
     assert!(stop(run).iter().all(|line| !line.starts_with("page: ")));
+}
+
+#[test]
+fn the_pages_answer_to_the_hosts_that_are_listed() {
+    let bench = Bench::new();
+    for (keys, is_listed) in [("", false), ("monitoring: { allowed_hosts: [cam.example] }\n", true)] {
+        let mut run = bench.start(&format!("{LIVE}{keys}"));
+        let page = run.page();
+        let status = |host: &str| {
+            let stream = TcpStream::connect(&page).unwrap();
+            answer(request(stream, "GET", "/api/v1/status", &[("Host", host)], "")).status
+        };
+        assert_eq!((status("localhost"), status("cam.example") == 200), (200, is_listed), "{keys}");
+        stop(run);
+    }
 }
 
 #[test]
@@ -114,25 +130,62 @@ fn there_are_as_many_workers_as_set_on_the_cores_that_are_set() {
     }
 }
 
+/// Frames per inference call of two cameras with these keys.
+fn frames_per_run(bench: &Bench, pipeline: &str, detection: &str) -> f64 {
+    let path = model("colours");
+    let mut run = bench.start(&format!(
+        "sources: [{{ id: a, uri: 'test:pattern=red,size=64x64,fps=30' }}, \
+         {{ id: b, uri: 'test:pattern=red,size=64x64,fps=30' }}]\nthread_pool_size: 1\n\
+         detection: {{ {detection}strategies: [{{ name: m, model_path: {path} }}] }}\n\
+         pipeline: {{ {pipeline}batch_timeout_ms: 900 }}\n"
+    ));
+    let page = run.page();
+    let (frames, runs) = poll(&mut run, || {
+        let metrics = get(&page, "/metrics").1;
+        let frames = sample(&metrics, "dsengine_inference_frames_total{model=\"m\"}")?;
+        let runs = sample(&metrics, "dsengine_inference_seconds_count{model=\"m\"}")?;
+        (frames >= 40.0).then_some((frames, runs))
+    });
+    stop(run);
+    frames / runs
+}
+
 #[test]
 fn frames_are_inferred_in_batches_of_the_size_that_is_set() {
     let bench = Bench::new();
-    let two = "sources: [{ id: a, uri: 'test:pattern=red,size=64x64,fps=30' }, \
-               { id: b, uri: 'test:pattern=red,size=64x64,fps=30' }]\n";
-    let path = model("colours");
-    for (size, frames_per_run) in [(1, 0.9..=1.1), (2, 1.7..=2.1)] {
-        let mut run = bench.start(&format!(
-            "{two}thread_pool_size: 1\ndetection: {{ strategies: [{{ name: m, model_path: {path} }}] }}\n\
-             pipeline: {{ batch_size: {size}, batch_timeout_ms: 900 }}\n"
-        ));
+    for (size, expected) in [(1, 0.9..=1.1), (2, 1.7..=2.1)] {
+        let found = frames_per_run(&bench, &format!("batch_size: {size}, "), "");
+        assert!(expected.contains(&found), "batches of {size}: {found}");
+    }
+}
+
+#[test]
+fn frames_are_inferred_alone_where_a_key_says_so() {
+    let bench = Bench::new();
+    for (pipeline, detection, expected) in [
+        ("processing_mode: batch, ", "batch_inference: true, ", 1.7..=2.1),
+        ("processing_mode: single, ", "", 0.9..=1.1),
+        ("", "batch_inference: false, ", 0.9..=1.1),
+    ] {
+        let found = frames_per_run(&bench, &format!("batch_size: 2, {pipeline}"), detection);
+        assert!(expected.contains(&found), "{pipeline}{detection}: {found}");
+    }
+}
+
+#[test]
+fn labels_of_the_deployment_are_in_status_and_metrics() {
+    let bench = Bench::new();
+    for (keys, version, environment) in [
+        ("name: gate\n", None, "development"),
+        ("name: gate\nversion: 1.2.0\nenvironment: production\n", Some("1.2.0"), "production"),
+    ] {
+        let mut run = bench.start(&format!("{LIVE}{keys}"));
         let page = run.page();
-        let counted = poll(&mut run, || {
-            let metrics = get(&page, "/metrics").1;
-            let frames = sample(&metrics, "dsengine_inference_frames_total{model=\"m\"}")?;
-            let runs = sample(&metrics, "dsengine_inference_seconds_count{model=\"m\"}")?;
-            (frames >= 40.0).then_some((frames, runs))
-        });
-        assert!(frames_per_run.contains(&(counted.0 / counted.1)), "batches of {size}: {counted:?}");
+        let status: serde_json::Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
+        assert_eq!((status["config_version"].as_str(), status["environment"].as_str()), (version, Some(environment)));
+        let metrics = get(&page, "/metrics").1;
+        let line = format!("environment=\"{environment}\",name=\"gate\",version=\"{}\"", version.unwrap_or_default());
+        assert_eq!(sample(&metrics, &format!("dsengine_deployment_info{{{line}}}")), Some(1.0), "{metrics}");
         stop(run);
     }
 }

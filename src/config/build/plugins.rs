@@ -1,0 +1,156 @@
+//! The plugin folder: each script, component and plugin's folder in it becomes a strategy.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use super::modules::{Language, language};
+use super::{Site, known_sources};
+use crate::config::plan::{GrantPlan, LimitPlan, OnFailure, SourcePlan, StrategyKind, StrategyPlan};
+use crate::config::schema::Plugins;
+use crate::config::warning::{Severity, Warning};
+use crate::types::SourceId;
+
+/// Most plugins of the folder.
+const PLUGINS_MAX: usize = 256;
+/// Ends of the names of files that are not finished, or that editors keep.
+const UNFINISHED: &[&str] = &["~", ".tmp", ".swp", ".part"];
+/// The file that says what a plugin's folder holds.
+const MANIFEST: &str = "plugin.toml";
+
+/// A strategy of the folder.
+#[derive(Debug)]
+pub(in crate::config) struct DroppedIn {
+    pub(in crate::config) name: String,
+    pub(in crate::config) module: PathBuf,
+}
+
+/// The strategies of the folder, by name; `listed` are names that the configuration gives. What cannot be one is left
+/// out with a warning.
+pub(super) fn build(
+    plugins: &Plugins,
+    listed: &[String],
+    sources: &[&SourcePlan],
+    site: &mut Site<'_>,
+) -> Vec<StrategyPlan> {
+    let only = known_sources(&plugins.sources, "plugins.sources", sources, site);
+    let Some(folder) = &plugins.folder else { return Vec::new() };
+    let found = match modules(folder, site) {
+        // Limited to sources that are all switched off: nothing left to look at.
+        _ if !plugins.sources.is_empty() && only.is_empty() => Vec::new(),
+        Ok(found) => found,
+        Err(why) => {
+            let hint = "make it: what is put in later is noticed";
+            site.warn("plugins.folder", warning("plugin-folder-missing", why).hint(hint));
+            Vec::new()
+        }
+    };
+    let mut out: Vec<StrategyPlan> = Vec::new();
+    for (name, module) in found {
+        let taken = listed.contains(&name) || out.iter().any(|other| other.name == name);
+        let why = match taken {
+            true => format!("{}: there is a strategy `{name}` already", module.display()),
+            false if out.len() == PLUGINS_MAX => {
+                format!("{}: the folder holds more than {PLUGINS_MAX} plugins", module.display())
+            }
+            false => {
+                site.dropped_in.push(DroppedIn { name: name.clone(), module: module.clone() });
+                out.extend(strategy(name, module, &only));
+                continue;
+            }
+        };
+        site.warn("plugins.folder", warning("plugin-left-out", why).hint("rename it, or take it away"));
+    }
+    out
+}
+
+fn warning(name: &'static str, message: String) -> Warning {
+    Warning::new(name, Severity::Warning, message)
+}
+
+/// Every module of the folder with the name of its strategy, by name.
+fn modules(folder: &Path, site: &mut Site<'_>) -> Result<Vec<(String, PathBuf)>, String> {
+    let found = site.find(folder);
+    let entries = match fs::read_dir(&found) {
+        Ok(entries) => entries,
+        Err(error) => {
+            // Wherever it is made, it is noticed.
+            let places: Vec<PathBuf> = site.folders.iter().map(|place| place.join(folder)).collect();
+            site.watched.extend(places);
+            return Err(format!("the plugin folder {} cannot be read: {error}", found.display()));
+        }
+    };
+    site.watched.push(found);
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_meant(path)).collect();
+    paths.sort();
+    let mut modules = Vec::new();
+    for path in paths {
+        let Some(stem) = (if path.is_dir() { path.file_name() } else { path.file_stem() }) else { continue };
+        let module = match path.is_dir() {
+            true => in_folder(&path, site),
+            false => language(&path).map(|_| path.clone()).ok_or_else(String::new),
+        };
+        match (module, stem.to_str()) {
+            (Ok(module), Some(name)) => modules.push((name.to_owned(), module)),
+            // Some other file, such as a README.
+            (Err(why), _) if why.is_empty() => {}
+            (Err(why), _) => site.warn("plugins.folder", warning("plugin-left-out", why)),
+            (Ok(_), None) => {
+                let why = format!("{}: its name is no UTF-8", path.display());
+                site.warn("plugins.folder", warning("plugin-left-out", why));
+            }
+        }
+    }
+    modules.sort();
+    Ok(modules)
+}
+
+/// Whether a name is one that somebody gave on purpose.
+fn is_meant(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with('.') && !UNFINISHED.iter().any(|end| name.ends_with(end))
+}
+
+/// The module of a plugin's folder, as `dsengine new` lays it out.
+fn in_folder(folder: &Path, site: &mut Site<'_>) -> Result<PathBuf, String> {
+    let manifest = folder.join(MANIFEST);
+    let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let table: toml::Table =
+        toml::from_str(&text).map_err(|error| format!("{}: {}", manifest.display(), error.message()))?;
+    let word = |key: &str| table.get(key).and_then(toml::Value::as_str);
+    if word("kind").is_some_and(|kind| kind != "strategy") {
+        return Err(format!("{}: it is no strategy; name it under `alerts.handlers`", manifest.display()));
+    }
+    let entry = Path::new(word("entry").unwrap_or_default());
+    let stays = entry.components().all(|step| matches!(step, Component::Normal(_) | Component::CurDir));
+    if !stays || language(entry).is_none() {
+        return Err(format!("{}: `entry` names no .lua or .wasm in this folder", manifest.display()));
+    }
+    let module = folder.join(entry);
+    // It may lie deeper than the folder is watched.
+    site.watched.push(module.clone());
+    match module.is_file() {
+        true => Ok(module),
+        false => Err(format!("{} is not there: build it with `dsengine plugin build`", module.display())),
+    }
+}
+
+fn strategy(name: String, module: PathBuf, sources: &[SourceId]) -> Option<StrategyPlan> {
+    let kind = match language(&module)? {
+        Language::Lua => StrategyKind::Lua(module),
+        Language::Wasm => StrategyKind::Wasm(module),
+    };
+    Some(StrategyPlan {
+        name,
+        kind,
+        sources: sources.to_vec(),
+        filters: false,
+        config: Value::Object(serde_json::Map::new()),
+        class: None,
+        limits: LimitPlan::default(),
+        grants: GrantPlan::default(),
+        on_failure: OnFailure::default(),
+        shadow_of: None,
+    })
+}

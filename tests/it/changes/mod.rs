@@ -1,0 +1,19 @@
+//! An engine that changes while it runs: whatever is asked of it, sources that are not named lose no frame, and each of
+//! their frames is judged by the rules from before the change or by those from after it.
+
+mod control;
+mod edits;
+mod held;
+mod lanes;
+mod library;
+pub(crate) mod measure;
+mod pipelines;
+mod process;
+mod seen;
+mod site;
+mod sources;
+
+/// Whether the long versions of these tests are asked for (`./dev soak`).
+pub(crate) fn soak() -> bool {
+    std::env::var_os("DSENGINE_TEST_SOAK").is_some_and(|value| value == "1")
+}
