@@ -333,7 +333,12 @@ impl Control {
     }
 
     fn by_engine(&self, error: &Error, next: &Current) -> Refusal {
-        let place = error.part().map(|part| next.loaded.place(part).unwrap_or_else(|| part.to_owned()));
+        // What no file says, but an edit, has a path instead of a line.
+        let place = error.part().map(|part| match next.loaded.place(part) {
+            Some(place) if place.contains(':') => place,
+            Some(origin) => format!("{origin} {part}"),
+            None => part.to_owned(),
+        });
         Refusal::of(RefusalKind::Engine, error, place)
     }
 

@@ -221,7 +221,10 @@ impl Owner {
         for strategy in judging(next, &route.id) {
             let Some(of) = &strategy.shadow_of else { continue };
             let beside = was(of).zip(judging(next, &route.id).find(|s| s.name == *of));
+            // One whose promotion has held is gone from its lanes.
+            let there = self.versions.strategies.get(strategy.name.as_str());
             let kept = was(&strategy.name).is_some_and(|old| old.shadow_of == strategy.shadow_of)
+                && there.is_some_and(|shadow| shadow.lanes.contains_key(&route.id))
                 && beside.is_some_and(|(old, new)| stays(old, new));
             if !kept {
                 let shadow = self.parts.build_shadow(strategy, route, &mut self.versions, &self.boards)?;
@@ -321,6 +324,11 @@ impl Owner {
         }
         built.into_iter().for_each(|(_, built)| built.discard());
         handlers.iter().for_each(|name| self.drop_handler(name));
+        for name in self.boards.without(&boards) {
+            self.parts.guests.state().forget_strategy(name);
+            self.parts.metrics.remove_strategy(name);
+            self.parts.metrics.remove_model(name);
+        }
         self.boards = boards;
         for guest in replaced {
             self.versions.strategies.insert(Arc::clone(&guest.name), guest);

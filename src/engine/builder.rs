@@ -131,7 +131,7 @@ impl Builder {
         let (asked, commands) = queue();
         let (rejected, count) = (Arc::<Rejected>::default(), Arc::<AtomicU64>::default());
         let nothing = Arc::new(empty(&plan));
-        let shared = Arc::new(Shared::new(&parts, Arc::clone(&nothing), &rejected, &count, asked.clone()));
+        let shared = Arc::new(Shared::new(&parts, Arc::clone(&nothing), &rejected, &count, asked));
         let (guests, metrics) = (Arc::clone(&parts.guests), Arc::clone(&parts.metrics));
         let mut owner = Owner {
             versions: Versions::new(guests, rejected, metrics, Arc::clone(&parts.clock), count),

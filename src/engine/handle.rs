@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
-use super::owner::{Command, Owner};
+use super::owner::{Asked, Owner};
 use super::parts::Parts;
 use super::source::SourceUnit;
 use super::versions::{Rejected, read_module};
@@ -43,7 +42,7 @@ pub(super) struct Shared {
     pub(super) rejected: Arc<Rejected>,
     /// How many changes there were.
     pub(super) count: Arc<AtomicU64>,
-    pub(super) owner: Sender<Command>,
+    pub(super) owner: Asked,
     view: ArcSwap<View>,
     /// What others have to say of the engine's health, by who says it.
     notes: Mutex<BTreeMap<String, String>>,
@@ -55,7 +54,7 @@ impl Shared {
         plan: Arc<Plan>,
         rejected: &Arc<Rejected>,
         count: &Arc<AtomicU64>,
-        owner: Sender<Command>,
+        owner: Asked,
     ) -> Self {
         Self {
             clock: Arc::clone(&parts.clock),
@@ -111,14 +110,7 @@ impl Handle {
 
     /// Lets the owner do something and waits for it.
     fn ask<T: Send + 'static>(&self, what: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Result<T, Error> {
-        let (answer, wait) = bounded(1);
-        let command: Command = Box::new(move |owner| {
-            // Nobody waits any more where the asker's thread has ended.
-            let _ = answer.send(what(owner));
-        });
-        let stopped = || Error::new(Code::Unsupported, "the engine has stopped");
-        self.0.owner.send(command).map_err(|_| stopped())?;
-        wait.recv().map_err(|_| stopped())
+        self.0.owner.ask(what).ok_or_else(|| Error::new(Code::Unsupported, "the engine has stopped"))
     }
 
     /// Changes the engine to run `plan`: all of it, or nothing. Blocks until every lane has swapped; changes asked for
@@ -281,7 +273,7 @@ impl Board for Handle {
         let metrics = &self.0.metrics;
         metrics.problems.set(problems as i64);
         metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
-        metrics.queue("changes").set(self.0.owner.len() as i64);
+        metrics.queue("changes").set(self.0.owner.queue.len() as i64);
         self.0.metrics.render()
     }
 

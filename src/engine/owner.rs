@@ -70,6 +70,13 @@ pub(super) fn kind(kind: &StrategyKind) -> &'static str {
     }
 }
 
+impl Boards {
+    /// The names that `other` does not have.
+    pub(super) fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
+        self.0.keys().filter(|name| !other.0.contains_key(*name)).map(String::as_str)
+    }
+}
+
 impl Owner {
     /// Shows what runs.
     pub(super) fn publish(&self) {
@@ -89,9 +96,39 @@ impl Owner {
 /// The owner's thread.
 pub(super) struct OwnerThread(Thread);
 
+/// The way to the owner.
+pub(super) struct Asked {
+    pub(super) queue: Sender<Command>,
+    /// Ends with the owner. What is in the queue then is not answered, and stays in it.
+    pub(super) ended: Receiver<()>,
+}
+
+/// The owner's end of it.
+pub(super) struct Commands {
+    queue: Receiver<Command>,
+    _alive: Sender<()>,
+}
+
 /// The queue to an owner that does not run yet.
-pub(super) fn queue() -> (Sender<Command>, Receiver<Command>) {
-    bounded(ASKED_MAX)
+pub(super) fn queue() -> (Asked, Commands) {
+    let ((asked, queue), (alive, ended)) = (bounded(ASKED_MAX), bounded(0));
+    (Asked { queue: asked, ended }, Commands { queue, _alive: alive })
+}
+
+impl Asked {
+    /// Lets the owner do something and waits for it; `None` where the owner has ended.
+    pub(super) fn ask<T: Send + 'static>(&self, what: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Option<T> {
+        let (answer, wait) = bounded(1);
+        let command: Command = Box::new(move |owner| {
+            // Nobody waits any more where the asker's thread has ended.
+            let _ = answer.send(what(owner));
+        });
+        self.queue.send(command).ok()?;
+        select! {
+            recv(wait) -> answer => answer.ok(),
+            recv(self.ended) -> _ => wait.try_recv().ok(),
+        }
+    }
 }
 
 impl OwnerThread {
@@ -99,12 +136,14 @@ impl OwnerThread {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn start(mut owner: Owner, commands: Receiver<Command>) -> Result<Self, Error> {
+    pub(super) fn start(mut owner: Owner, commands: Commands) -> Result<Self, Error> {
         let run = move |stop: Stop| {
+            // Whole, so that its end is that of this thread.
+            let commands = commands;
             while !stop.requested() {
                 select! {
                     recv(stop.signal()) -> _ => return,
-                    recv(commands) -> command => match command {
+                    recv(commands.queue) -> command => match command {
                         Ok(command) if !stop.requested() => command(&mut owner),
                         _ => return,
                     },

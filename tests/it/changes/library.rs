@@ -1,6 +1,6 @@
 //! Plans by chance, applied to an engine in this process while six sources run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +36,12 @@ fn standing(handle: &Handle) -> String {
             p.name, p.module, p.generation, p.shadow_of, p.sources, p.last_error
         );
     }
-    // Counters are created with their first count: their names say which sources and rules are there.
+    // The sources and rules that have series.
     let series = handle.metrics().render();
-    let named =
-        |line: &&str| line.starts_with("dsengine_frames_total{") || line.starts_with("dsengine_strategy_calls_total{");
-    let names = series.lines().filter(named).filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name);
-    text + &names.collect::<Vec<_>>().join("\n")
+    let labels = series.lines().filter(|line| line.starts_with("dsengine_strategy_calls_total{"));
+    let names: BTreeSet<&str> =
+        labels.flat_map(|line| line.split(['{', ',', '}']).filter(|part| part.contains("=\""))).collect();
+    text + &names.into_iter().collect::<Vec<_>>().join("\n")
 }
 
 /// An engine that is edited, and what is known of it.
