@@ -259,10 +259,18 @@ impl Edited {
         }
         let mut first = Site::new(self.process.dir.path(), FPS);
         first.rules.push(Rule::new("keep"));
-        first.name = format!("held {n}");
         write(self.process.dir.path(), "rule.lua", &self.script);
-        self.save(&first);
-        self.process.until("as it was first", |process| process.json("/api/v1/status")["name"] == *first.name);
+        // What a first model and a first picture need once stays.
+        let mut rich = Site { name: format!("rich {n}"), ..first.clone() };
+        let model = crate::harness::root().join("models/street.onnx").display().to_string();
+        rich.models.push(("street".into(), format!("model_path: {model}, sources: [e1]")));
+        rich.source("e1").uri = "scene:scene.yaml?pixels=true&live=true".into();
+        first.name = format!("held {n}");
+        for site in [&rich, &first] {
+            self.save(site);
+            self.process.until(&site.name, |process| process.json("/api/v1/status")["name"] == *site.name);
+            self.process.reader.more(&["e1"], 10);
+        }
         self.site = first;
         let quiet = |process: &Process| {
             process.json("/api/v1/plugins").as_array().unwrap().iter().all(|plugin| plugin["on_probation"] == false)
