@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, never, select_biased, tick};
 use dsengine::control::{Control, Who};
 use dsengine::engine::{Handle, SystemClock};
-use dsengine::watch::{Changed, Watcher};
+use dsengine::watch::{self, Changed, Watcher};
 
 /// How often it is looked whether a reload, whoever asked for it, has brought other files to watch.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -65,6 +65,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
     let look = tick(LOOK_EVERY);
     let (mut watched, mut seen) = (Watched::default(), None);
+    let mut due: Option<Who> = None;
     loop {
         let now = (engine.reloads(), control.edits());
         if let Some(watcher) = &watcher
@@ -75,14 +76,22 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
         select_biased! {
             recv(end) -> _ => return,
             recv(hangups) -> asked => match asked {
-                Ok(()) => reload_all(control, end),
+                Ok(()) => {
+                    due = reread(control, Some(Who::new("SIGHUP", format!("process {}", std::process::id()))));
+                    reload_all(control, end);
+                }
                 Err(_) => hangups = never(),
             },
             recv(changes) -> change => match change {
-                Ok(change) => watched.on_change(&change, control),
+                Ok(change) => {
+                    if watched.configuration.contains(&change.path) {
+                        due = reread(control, Some(Who::new("file", change.path.display().to_string())));
+                    }
+                    watched.on_change(&change, control);
+                }
                 Err(_) => changes = never(),
             },
-            recv(look) -> _ => {}
+            recv(look) -> _ => due = reread(control, due.take()),
         }
     }
 }
@@ -116,11 +125,9 @@ impl Watched {
         (self.configuration, self.guests) = (configuration, files.into_keys().collect());
     }
 
+    /// Reloads what consists of the file.
     fn on_change(&self, change: &Changed, control: &Control) {
         let Changed { path, bytes } = change;
-        if self.configuration.contains(path) {
-            reread(control, &Who::new("file", path.display().to_string()));
-        }
         if self.guests.contains(path) {
             match bytes {
                 Some(bytes) => reload(control.handle(), path, bytes),
@@ -130,15 +137,19 @@ impl Watched {
     }
 }
 
-/// Reads the configuration's files again. A refusal is in the log and in the health already.
-fn reread(control: &Control, who: &Who) {
-    let Ok(outcome) = control.reread(who) else { return };
+/// Reads the configuration's files again for somebody; gives them back where a file is being written, for later. A
+/// refusal is in the log and in the health already.
+fn reread(control: &Control, who: Option<Who>) -> Option<Who> {
+    let who = who?;
+    let Some(outcome) = control.reread_unless(&who, &watch::is_written) else { return Some(who) };
+    let Ok(outcome) = outcome else { return None };
     if !outcome.changes.is_empty() {
         tracing::info!(changes = outcome.changes.join(", "), "the configuration has changed");
     }
     for key in outcome.waits_for_restart {
         tracing::warn!("waits for a restart: {key}");
     }
+    None
 }
 
 fn reload(engine: &Handle, path: &Path, bytes: &[u8]) {
@@ -157,9 +168,8 @@ fn reload(engine: &Handle, path: &Path, bytes: &[u8]) {
     }
 }
 
-/// SIGHUP: the configuration, every script and component are read and reloaded.
+/// SIGHUP, after the configuration: every script and component is read and reloaded.
 fn reload_all(control: &Control, end: &Receiver<()>) {
-    reread(control, &Who::new("SIGHUP", format!("process {}", std::process::id())));
     let modules = control.handle().modules();
     let read = modules.len();
     for path in modules {

@@ -1,6 +1,8 @@
 //! What is in effect: what was asked to be loaded, what came of it, and the edits that are kept.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
@@ -77,23 +79,47 @@ impl Current {
     pub(super) fn reread(&self, scripts: &mut Vec<PathBuf>) -> Result<Next, Refusal> {
         let mut next = self.clone();
         for file in [&self.request.config, &self.request.sources].into_iter().flatten() {
-            let is_pipe = std::fs::metadata(self.request.working_dir.join(file)).is_ok_and(|meta| !meta.is_file());
+            let is_pipe = fs::metadata(self.request.working_dir.join(file)).is_ok_and(|meta| !meta.is_file());
             if is_pipe {
                 return Err(Refusal::invalid(format!("{} is no regular file: it is read once", file.display())));
             }
         }
-        let loaded = read(&next.request).or_else(|refusal| {
-            // It may be what gives way that does not fit the files any more.
-            let bare = Request { overlay: Overlay::default(), ..next.request.clone() };
-            read(&bare).map_err(|_| refusal)
-        })?;
-        let changed = changed_paths(&self.loaded.file_tree, &loaded.file_tree);
-        let mut dropped: BTreeSet<String> = next.request.overlay.without(&changed).into_iter().collect();
-        dropped.extend(next.saved.without(&changed));
-        next.loaded = read(&next.request)?;
-        *scripts = modules(&next.loaded.plan);
-        check(&next.loaded)?;
+        let (mut loaded, mut unfit) = match read(&next.request) {
+            Ok(loaded) => (loaded, None),
+            Err(refusal) => {
+                // It may be what gives way that does not fit the files any more.
+                let bare = Request { overlay: Overlay::default(), ..next.request.clone() };
+                (read(&bare).map_err(|_| refusal.clone())?, Some(refusal))
+            }
+        };
+        let mut dropped = BTreeSet::new();
+        loop {
+            let changed = changed_paths(&self.loaded.file_tree, &loaded.file_tree);
+            let mut gone = next.request.overlay.without(&changed);
+            gone.extend(next.saved.without(&changed));
+            if gone.is_empty() {
+                break;
+            }
+            dropped.extend(gone);
+            // Once more without those, and for what the files say by now.
+            (loaded, unfit) = (read(&next.request)?, None);
+        }
+        if let Some(refusal) = unfit {
+            return Err(refusal);
+        }
+        *scripts = modules(&loaded.plan);
+        check(&loaded)?;
+        next.loaded = loaded;
         Ok(Next { current: next, dropped: dropped.into_iter().collect() })
+    }
+
+    /// How the files look: what has changed since was not read whole.
+    pub(super) fn stamps(&self) -> Vec<Option<(u64, u64, i64, i64)>> {
+        let stamp = |path: &PathBuf| {
+            let meta = fs::metadata(path).ok()?;
+            Some((meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec()))
+        };
+        self.loaded.files.iter().map(stamp).collect()
     }
 
     /// Every configured source.

@@ -199,10 +199,26 @@ impl Control {
     /// # Errors
     /// Why they cannot be taken; everything is as it was.
     pub fn reread(&self, who: &Who) -> Result<Outcome, Refusal> {
+        let read = self.reread_unless(who, &|_| false);
+        read.unwrap_or_else(|| Err(Refusal::invalid("the files are being written").hint("ask again")))
+    }
+
+    /// The same; `None`, and nothing has happened, where a file was written meanwhile or `is_written` says that one of
+    /// them still is.
+    pub fn reread_unless(
+        &self,
+        who: &Who,
+        is_written: &dyn Fn(&[PathBuf]) -> bool,
+    ) -> Option<Result<Outcome, Refusal>> {
         let turn = self.turn();
         let current = self.current.load_full();
+        let before = current.stamps();
         let mut scripts = Vec::new();
-        let outcome = current.reread(&mut scripts).and_then(|next| self.take(&current, next, &turn));
+        let read = current.reread(&mut scripts);
+        if current.stamps() != before || is_written(&current.loaded.files) {
+            return None;
+        }
+        let outcome = read.and_then(|next| self.take(&current, next, &turn));
         match &outcome {
             Ok(outcome) => {
                 *self.refused() = Refused::default();
@@ -220,7 +236,7 @@ impl Control {
         if changed {
             self.trail.note(who, "read the files again".to_owned(), &outcome);
         }
-        outcome
+        Some(outcome)
     }
 
     /// What the health says of the configuration: why the files are not in effect, or what waits for a restart.

@@ -86,7 +86,7 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
     }
     let loaded = config::load(request)?;
     // Where it cannot be written, the same is found with the next start.
-    if let Err(error) = write(&file, &request.overlay, &file_tree) {
+    if let Err(error) = write(&file, &request.overlay, &loaded.file_tree) {
         tracing::warn!("{error}");
     }
     Ok((loaded, dropped))

@@ -23,6 +23,9 @@ use crate::types::SourceId;
 /// Most who wait for the owner; the next one waits for a place among them.
 const ASKED_MAX: usize = 64;
 
+/// How often the owner looks which probations are over while nobody asks anything.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
+
 /// What the owner is asked to do.
 pub(super) type Command = Box<dyn FnOnce(&mut Owner) + Send>;
 
@@ -147,6 +150,8 @@ impl OwnerThread {
                         Ok(command) if !stop.requested() => command(&mut owner),
                         _ => return,
                     },
+                    // A version whose successor has passed its probation goes, whether or not anybody asks.
+                    default(SETTLE_EVERY) => owner.versions.settle(),
                 }
             }
         };

@@ -646,7 +646,7 @@ pub(super) mod tests {
         assert!(metrics.render().contains("source=\"gate\""));
         metrics.remove_source(&"gate".into());
         let page = metrics.render();
-        assert!(!page.contains("gate"), "{page}");
+        assert!(!page.contains("source=\"gate\""), "{page}");
         assert!(page.contains("dsengine_frames_total{source=\"yard\"} 1"));
         metrics.source(&"gate".into()).frames_judged.inc();
         assert!(metrics.render().contains("dsengine_frames_total{source=\"gate\"} 1"));

@@ -44,6 +44,11 @@ pub struct Changed {
     pub bytes: Option<Arc<[u8]>>,
 }
 
+/// Whether any of these files is open for writing, as far as this user can see.
+pub fn is_written(files: &[PathBuf]) -> bool {
+    writers::is_open(files)
+}
+
 /// Watches files on a thread of its own. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct Watcher {

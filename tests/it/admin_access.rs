@@ -360,6 +360,8 @@ fn what_cannot_be_answered_says_why_in_one_shape() {
 
 #[test]
 fn a_token_is_in_no_answer() {
+    let shown = format!("{:?}", wide());
+    assert!(shown.contains("viewer") && !shown.contains("0123456789abcdef"), "{shown}");
     let wide = Wide::new();
     let document = wide.get("/api/v1/openapi.json", VIEWER);
     for (method, path, _) in calls(&document.json()) {

@@ -87,6 +87,14 @@ impl Site {
         self.until(&format!("{expected:?}"), |site| site.dropped_in() == expected);
     }
 
+    /// Waits until two more frames are judged: by what runs now.
+    #[track_caller]
+    fn until_judged(&mut self) {
+        let judged = |site: &Self| site.status()["sources"][0]["judged"].as_u64().unwrap_or_default();
+        let before = judged(self);
+        self.until("two more frames", |site| judged(site) > before + 2);
+    }
+
     /// Ends it; the judgements of a source, in order.
     fn judgements(mut self, source: &str) -> Vec<Value> {
         self.run.signal("INT");
@@ -104,16 +112,20 @@ fn what_is_dropped_into_the_folder_judges_and_goes_with_its_file() {
     assert_eq!((site.dropped_in(), site.problems().as_str()), (vec![], ""));
     site.put("rule.lua", IDLE.as_bytes());
     site.until_dropped_in(&[("rule", 1)]);
+    site.until_judged();
     let component = guests::good();
     site.put("good.wasm", &component);
     site.until_dropped_in(&[("good", 1), ("rule", 1)]);
+    site.until_judged();
     site.put("README.md", b"not a plugin");
     site.put("half.lua.part", b"not finished");
     site.put("rule.lua", format!("-- another\n{IDLE}").as_bytes());
     site.until_dropped_in(&[("good", 1), ("rule", 2)]);
+    site.until_judged();
     // The same component with a custom section after it.
     site.put("good.wasm", &[component.as_slice(), &[0, 2, 1, b'x']].concat());
     site.until_dropped_in(&[("good", 2), ("rule", 2)]);
+    site.until_judged();
     fs::copy(root().join("plugins/prebuilt/crowd.wasm"), site.path("crowd.wasm")).unwrap();
     // It wants settings, which the folder gives to none.
     site.until("a problem", |site| site.problems().contains("plugin crowd is left out: crowd:init: config.zone"));
@@ -121,6 +133,7 @@ fn what_is_dropped_into_the_folder_judges_and_goes_with_its_file() {
     site.until_dropped_in(&[("rule", 2)]);
     fs::remove_file(site.path("crowd.wasm")).unwrap();
     site.until("no problem", |site| site.problems().is_empty());
+    site.until_judged();
     let judged = site.judgements("a");
     for (name, generation) in [("rule", 1), ("rule", 2), ("good", 1), ("good", 2)] {
         assert!(judged.iter().any(|line| line["generations"][name] == generation), "{name} {generation}");

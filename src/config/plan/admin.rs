@@ -1,5 +1,6 @@
 //! The HTTP listener: where it answers, and whom.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The HTTP listener.
@@ -39,7 +40,7 @@ impl Default for AdminPlan {
 }
 
 /// One token.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct TokenPlan {
     /// Its name, in the audit.
     pub name: String,
@@ -49,6 +50,14 @@ pub struct TokenPlan {
     pub scopes: Vec<Scope>,
     /// The only sources that it is for; all when empty.
     pub sources: Vec<String>,
+}
+
+impl fmt::Debug for TokenPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, token: _, scopes, sources } = self;
+        let mut shown = f.debug_struct("TokenPlan");
+        shown.field("name", name).field("scopes", scopes).field("sources", sources).finish_non_exhaustive()
+    }
 }
 
 /// What a token allows.

@@ -19,8 +19,7 @@ pub struct Status {
     pub name: String,
     /// The engine's version.
     pub version: &'static str,
-    /// The version of its configuration, where that says one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The version of its configuration; null where that says none.
     pub config_version: Option<String>,
     /// What kind of deployment it is: `development`, `staging` or `production`.
     pub environment: &'static str,
