@@ -163,6 +163,15 @@ pub trait Backend: Send {
     /// Only for what can be known at once (a URI this backend cannot read); what fails later is an event.
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error>;
 
+    /// Whether [`add_source`](Self::add_source) would refuse this plan, as far as that can be known without starting
+    /// anything: a source that runs is taken down only for one that can take its place.
+    ///
+    /// # Errors
+    /// Those of `add_source`. Nothing is refused unless a backend says otherwise.
+    fn check_source(&self, _plan: &SourcePlan) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Takes over `fps`, `every` and `retry` of a running source from its new plan, between two frames and without
     /// touching its pipeline. A source that has ended takes them without effect. What else differs in `plan` is
     /// ignored: another input, pace or repetition needs the source removed and added again.

@@ -139,6 +139,9 @@ impl Owner {
             if old.is_some_and(|old| old.same_input(plan)) {
                 continue;
             }
+            if old.is_some() {
+                self.check_source(plan)?;
+            }
             let built = self.parts.build_source(plan, next, models, &mut self.versions, &self.boards)?;
             if old.is_some() {
                 undo.built.push((plan.clone(), built));
@@ -149,6 +152,11 @@ impl Owner {
             self.units.insert(plan.id.clone(), unit);
         }
         Ok(())
+    }
+
+    /// Whether its backend would take a source: before the one that runs is taken down for it.
+    fn check_source(&self, plan: &SourcePlan) -> Result<(), Error> {
+        self.parts.backends.check(plan).map_err(|error| error.about(format!("sources[{}]", plan.id)))
     }
 
     /// Starts sources in the place of those of their names.
@@ -355,6 +363,7 @@ impl Owner {
     fn start_anew(&mut self, id: &SourceId) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
         let Some(wanted) = source(&plan, id) else { return Err(no_source(&plan, id)) };
+        self.check_source(wanted)?;
         let built = self.parts.build_source(wanted, &plan, &self.models, &mut self.versions, &self.boards)?;
         if let Some(old) = self.units.get(id) {
             old.stop(&self.parts);

@@ -55,6 +55,17 @@ impl Backends {
         })
     }
 
+    fn kind(&self, plan: &SourcePlan) -> Kind {
+        self.own.is_none().then(|| plan.input.backend())
+    }
+
+    fn backend<'a>(&self, state: &'a mut State, kind: Kind) -> Result<&'a mut Box<dyn Backend>, Error> {
+        Ok(match state.running.entry(kind) {
+            Entry::Occupied(running) => running.into_mut(),
+            Entry::Vacant(place) => place.insert(self.make(kind)?),
+        })
+    }
+
     /// Starts a source.
     ///
     /// # Errors
@@ -64,14 +75,22 @@ impl Backends {
         if state.stopped {
             return Err(Error::new(Code::Source, "the engine is stopping"));
         }
-        let kind = self.own.is_none().then(|| plan.input.backend());
-        let backend = match state.running.entry(kind) {
-            Entry::Occupied(running) => running.into_mut(),
-            Entry::Vacant(place) => place.insert(self.make(kind)?),
-        };
-        backend.add_source(plan, sink)?;
+        let kind = self.kind(plan);
+        self.backend(&mut state, kind)?.add_source(plan, sink)?;
         state.sources.insert(plan.id.clone(), kind);
         Ok(())
+    }
+
+    /// Whether a source's backend would refuse it, as far as that can be known beforehand.
+    ///
+    /// # Errors
+    /// What its backend says.
+    pub(super) fn check(&self, plan: &SourcePlan) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        if state.stopped {
+            return Err(Error::new(Code::Source, "the engine is stopping"));
+        }
+        self.backend(&mut state, self.kind(plan))?.check_source(plan)
     }
 
     /// Takes over what may change while a source runs: how many of its frames are analysed, how it is restarted.

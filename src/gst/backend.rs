@@ -33,6 +33,10 @@ impl GstBackend {
 }
 
 impl Backend for GstBackend {
+    fn check_source(&self, plan: &SourcePlan) -> Result<(), Error> {
+        check(plan)
+    }
+
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         check(plan)?;
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));

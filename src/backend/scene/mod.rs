@@ -71,6 +71,13 @@ impl SceneBackend {
 }
 
 impl Backend for SceneBackend {
+    fn check_source(&self, plan: &SourcePlan) -> Result<(), Error> {
+        match &plan.input {
+            Input::Scene { name, .. } => Scene::load(name).map(drop),
+            _ => Err(Error::new(Code::Source, format!("source `{}` is no scene", plan.id))),
+        }
+    }
+
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         let Input::Scene { name, pixels, seed, live } = &plan.input else {
             return Err(Error::new(Code::Source, format!("source `{}` is no scene", plan.id)));

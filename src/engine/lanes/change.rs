@@ -136,7 +136,7 @@ impl Changed {
 impl Drop for Changed {
     fn drop(&mut self) {
         if !self.kept {
-            // Before any lane goes back: new versions do not judge in the zones and beside the rules from before.
+            // Before any lane goes back, which each does as a whole.
             self.probations.iter().for_each(|probation| probation.withdraw());
         }
         for route in &self.routes {

@@ -172,7 +172,7 @@ impl Lane {
         }
     }
 
-    /// The last change is undone. New versions go back by their probation, which whoever undoes has failed.
+    /// The last change is undone, new versions with it: whoever undoes has withdrawn them.
     fn undo(&mut self) {
         let Some(Undo { zones, tracker, policy, rules, shadows }) = self.undo.take() else { return };
         self.zones = zones;
@@ -191,7 +191,7 @@ impl Lane {
             restore(&mut self.rules, rules);
         }
         let now_ns = self.clock.monotonic_ns();
-        self.rules.iter_mut().for_each(|rule| rule.settle(now_ns));
+        self.rules.iter_mut().for_each(|rule| rule.undo(now_ns));
     }
 
     fn judge(&mut self, mut frame: Frame) {

@@ -19,6 +19,7 @@ const FAULTS_MAX: u32 = 3;
 const RUNNING: u8 = 0;
 const PASSED: u8 = 1;
 const FAILED: u8 = 2;
+const WITHDRAWN: u8 = 3;
 
 /// Called once, by whichever thread finds out: with the reason where it failed, with `None` where it passed.
 type OnEnd = Box<dyn Fn(Option<&str>) + Send + Sync>;
@@ -60,11 +61,15 @@ impl Probation {
         self.reason.lock().clone()
     }
 
-    /// The version is taken back before every lane runs it: lanes that do go back, and nothing is said of it.
+    /// The version is taken back before every lane runs it, and nothing is said of it. A lane that does goes back with
+    /// the rest of its change, between two frames.
     pub(in crate::engine) fn withdraw(&self) {
-        let _reason = self.reason.lock();
         // One that has ended by itself meanwhile has said so.
-        let _ = self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.outcome.compare_exchange(RUNNING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(super) fn withdrawn(&self) -> bool {
+        self.outcome.load(Ordering::Acquire) == WITHDRAWN
     }
 
     /// Ends it where its time is over at `now_ns` on the monotonic clock.

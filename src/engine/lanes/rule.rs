@@ -171,20 +171,31 @@ impl Rule {
     pub(super) fn settle(&mut self, now_ns: u64) {
         let Some(trial) = &self.trial else { return };
         if trial.probation.failed() {
-            let mut trial = self.trial.take();
-            if let Some((previous, generation)) = trial.as_mut().and_then(|t| Some((t.previous.take()?, t.generation)))
-            {
-                self.generation = generation;
-                self.look();
-                dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
-                self.notes.changed(&*self.strategy);
-                self.look();
-            }
-            return;
+            return self.go_back();
         }
         trial.probation.expire(now_ns);
         if trial.probation.passed() {
             self.end_trial();
+        }
+    }
+
+    /// The change that brought its version is undone: a version that was withdrawn goes.
+    pub(super) fn undo(&mut self, now_ns: u64) {
+        match &self.trial {
+            Some(trial) if trial.probation.withdrawn() => self.go_back(),
+            _ => self.settle(now_ns),
+        }
+    }
+
+    /// Back to the version that was kept.
+    fn go_back(&mut self) {
+        let mut trial = self.trial.take();
+        if let Some((previous, generation)) = trial.as_mut().and_then(|t| Some((t.previous.take()?, t.generation))) {
+            self.generation = generation;
+            self.look();
+            dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
+            self.notes.changed(&*self.strategy);
+            self.look();
         }
     }
 

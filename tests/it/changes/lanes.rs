@@ -194,7 +194,7 @@ fn a_source_that_starts_again_begins_anew_and_the_others_go_on() {
 }
 
 #[test]
-fn a_source_that_cannot_start_again_is_shown_and_can_once_it_is_mended() {
+fn a_source_that_could_not_start_again_is_not_taken_down() {
     let good = super::site::scene(30);
     let run = Running::new(|site| {
         write(&site.dir, "own.yaml", &good);
@@ -203,7 +203,10 @@ fn a_source_that_cannot_start_again_is_shown_and_can_once_it_is_mended() {
     write(run.dir.path(), "own.yaml", "seed: nothing\n");
     run.handle.restart_source("e1").expect_err("its scene is broken");
     let shown = |run: &Running| run.handle.status().sources.into_iter().find(|source| source.id == "e1").unwrap().state;
-    assert_eq!(shown(&run), "stopped");
+    assert_eq!(shown(&run), "running");
+    let from = run.frames.count("e1");
+    run.frames.more(&["e1"], 3);
+    assert!(run.frames.since("e1", from).iter().all(|frame| frame.seq > 0), "it goes on");
     write(run.dir.path(), "own.yaml", &good);
     run.handle.restart_source("e1").unwrap();
     run.until("running", |run| shown(run) == "running");
