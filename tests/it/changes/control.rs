@@ -29,6 +29,9 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// The kinds of [`Asked::valid`] that add something which nothing takes away again.
+    pub(super) const STAY: [usize; 2] = [6, 9];
+
     /// Something that can be taken. Every kind has its turn.
     pub(super) fn valid(&mut self, rng: &mut fastrand::Rng, n: usize) -> Ask {
         let strategy = |entry: Value| apply(json!({ "detection": { "strategies": [entry] } }));

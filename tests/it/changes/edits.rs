@@ -60,7 +60,7 @@ const VALID: &[(&str, Change)] = &[
     }),
     ("rule removed", |site, rng, _| {
         let beside: Vec<String> = site.rules.iter().filter_map(|rule| rule.shadow_of.clone()).collect();
-        let stays = |name: &String| name == "keep" || beside.contains(name);
+        let stays = |name: &String| ["keep", "r0"].contains(&name.as_str()) || beside.contains(name);
         let free = rules(site).into_iter().filter(|at| !stays(&site.rules[*at].name));
         if let Some(at) = rng.choice(free.collect::<Vec<_>>()).filter(|_| rules(site).len() > 1) {
             site.rules.remove(at);
@@ -213,8 +213,28 @@ pub(super) fn wrong(site: &Site, rng: &mut fastrand::Rng, n: usize) -> Edit {
     Edit { what: format!("{what}, with {name}"), next, wrong: Some(part.to_owned()), late }
 }
 
-/// Names are used once.
+/// Most rules, handlers and further sources: what an engine needs at most does not grow with the number of edits.
+const RULES_MAX: usize = 5;
+const HANDLERS_MAX: usize = 3;
+const SOURCES_MAX: usize = 3;
+
+/// Names are used once, and the oldest of many go.
 fn dedup(site: &mut Site) {
+    let beside: Vec<String> = site.rules.iter().filter_map(|rule| rule.shadow_of.clone()).collect();
+    let goes = |rule: &Rule| {
+        rule.shadow_of.is_none() && !["keep", "r0"].contains(&rule.name.as_str()) && !beside.contains(&rule.name)
+    };
+    while site.rules.len() > RULES_MAX {
+        let Some(at) = site.rules.iter().position(goes) else { break };
+        site.rules.remove(at);
+    }
+    while site.handlers.len() > HANDLERS_MAX {
+        site.handlers.remove(0);
+    }
+    while site.sources.iter().filter(|source| source.id.starts_with('x')).count() > SOURCES_MAX {
+        let at = site.sources.iter().position(|source| source.id.starts_with('x')).unwrap();
+        site.sources.remove(at);
+    }
     let mut seen = Vec::new();
     site.sources.retain(|source| {
         !seen.contains(&source.id) && {
