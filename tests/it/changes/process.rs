@@ -136,6 +136,7 @@ impl Edited {
             let (taken, told) = edited.by_api(&ask);
             assert!(taken, "{told}");
         }
+        edited.process.reader.more(&UNTOUCHED, 2);
         edited
     }
 
