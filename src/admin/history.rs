@@ -1,9 +1,9 @@
 //! What state each source was in, and since when: the last changes, kept for who asks later.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
@@ -32,12 +32,12 @@ pub(super) struct History(Mutex<BTreeMap<String, VecDeque<StateChange>>>);
 impl History {
     /// A source's changes, newest first.
     pub(super) fn of(&self, source: &str) -> Vec<StateChange> {
-        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.0.lock();
         sources.get(source).map(|changes| changes.iter().rev().cloned().collect()).unwrap_or_default()
     }
 
     fn note(&self, source: &str, state: &str, unix_ns: u64) {
-        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.0.lock();
         let changes = sources.entry(source.to_owned()).or_default();
         if changes.back().is_some_and(|last| last.state == state) {
             return;
@@ -52,10 +52,7 @@ impl History {
     /// Reads the states as they are: at the start, and after events were missed. Sources that are gone are forgotten.
     fn read(&self, board: &dyn Board, unix_ns: u64) {
         let status = board.status();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|id, _| status.sources.iter().any(|source| source.id == *id));
+        self.0.lock().retain(|id, _| status.sources.iter().any(|source| source.id == *id));
         status.sources.iter().for_each(|source| self.note(&source.id, source.state, unix_ns));
     }
 
@@ -70,7 +67,7 @@ impl History {
             };
             match event {
                 Ok(Event::State { source, state }) => {
-                    let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(source.as_str());
+                    let known = self.0.lock().contains_key(source.as_str());
                     self.note(source.as_str(), state, clock.unix_ns());
                     if !known {
                         // Sources come and go: what is kept is bounded by those that are there.

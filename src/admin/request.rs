@@ -112,8 +112,15 @@ impl<S: Send + Sync> FromRequest<S> for DocumentBody {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         check_kind(request.headers(), YAML)?;
         let bytes = body(request, state).await?;
-        let text = String::from_utf8(bytes.into());
-        text.map(Self).map_err(|_| ApiError::unreadable(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
+        let text = String::from_utf8(bytes.into())
+            .map_err(|_| ApiError::unreadable(StatusCode::BAD_REQUEST, "the body is not UTF-8"))?;
+        // An empty file is a configuration; `null`, which YAML takes for one, is nothing that a caller means.
+        match serde_json::from_str::<Json>(&text) {
+            Ok(json) if !json.is_object() => {
+                Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "the configuration is not an object"))
+            }
+            _ => Ok(Self(text)),
+        }
     }
 }
 

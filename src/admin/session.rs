@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ pub(super) struct Sessions(Mutex<VecDeque<Session>>);
 
 impl Sessions {
     fn open_ones(&self, now: Instant) -> MutexGuard<'_, VecDeque<Session>> {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.0.lock();
         sessions.retain(|session| session.until > now);
         sessions
     }

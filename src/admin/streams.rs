@@ -1,8 +1,9 @@
 //! Streams (live pictures, events): how many there may be, in all and per token.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::Caller;
@@ -45,7 +46,7 @@ impl Streams {
             return Err(ApiError::busy(&message, RETRY_AFTER_S));
         };
         if let Some(name) = &token {
-            let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut by_token = self.by_token.lock();
             let count = by_token.entry(name.clone()).or_default();
             if *count >= STREAMS_PER_TOKEN_MAX {
                 let message = format!("the token '{name}' has {STREAMS_PER_TOKEN_MAX} streams open, and gets no more");
@@ -60,7 +61,7 @@ impl Streams {
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(name) = &self.token else { return };
-        let mut by_token = self.streams.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_token = self.streams.by_token.lock();
         if let Some(count) = by_token.get_mut(name) {
             *count = count.saturating_sub(1);
             if *count == 0 {

@@ -1,6 +1,6 @@
 //! Attempts at something that may fail for a while: what is wrong with it now, and for how long.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::telemetry::redact;
 
@@ -42,7 +42,7 @@ pub struct Trouble {
 impl Attempts {
     fn now(&self) -> MutexGuard<'_, Now> {
         // Plain values: a panic elsewhere leaves nothing half-done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(super) fn begin(&self, now_ns: u64) {

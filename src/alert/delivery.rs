@@ -2,11 +2,12 @@
 //! lanes. Handlers come and go by name while it runs.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, bounded};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime;
 use tokio::task::AbortHandle;
 use tokio::time;
@@ -92,11 +93,11 @@ impl Delivery {
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 
     fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock()
     }
 
     /// Adds a handler: it gets what is accepted from now on.

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::attempts::Attempts;
@@ -97,8 +98,7 @@ impl Outbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock panics half-way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Takes an alert for every handler there is. Waits for nothing.
@@ -188,7 +188,8 @@ impl Outbox {
     /// Waits until nothing is held for this handler, `limit` at most.
     pub(super) fn wait_settled(&self, handler: &str, limit: Duration) {
         // Late or not, what counts is what is left.
-        drop(self.settled.wait_timeout_while(self.state(), limit, |state| state.ledger.held(handler) > 0));
+        let held = |state: &mut State| state.ledger.held(handler) > 0;
+        self.settled.wait_while_for(&mut self.state(), held, limit);
     }
 
     /// Removes a handler; what it held is settled for it. Returns how many alerts it does not get.

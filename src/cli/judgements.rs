@@ -4,10 +4,10 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use dsengine::engine::{Judged, Observer};
 use dsengine::error::Error;
+use parking_lot::Mutex;
 
 use super::files;
 
@@ -35,7 +35,7 @@ impl Judgements {
 
     /// Writes what is left; the first error of all is the outcome.
     pub(crate) fn finish(&self) -> Result<(), Error> {
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out.lock();
         let written = out.error.take().map_or_else(|| out.writer.flush(), Err);
         written.map_err(|error| files::io(&self.path, &error))
     }
@@ -50,7 +50,7 @@ impl Observer for Judgements {
             "detections": judged.frame.detections.len(),
             "waited_ns": judged.waited_ns, "lane_ns": judged.lane_ns,
         });
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out.lock();
         if out.error.is_some() {
             return;
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::backend::trace::{FORMAT, Header, Writer};
@@ -15,6 +15,7 @@ use dsengine::infer;
 use dsengine::types::Frame;
 use dsengine::vision::draw;
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 
 use super::exit::{Exit, failed, refused};
 use super::files::{apart, create, io};
@@ -240,11 +241,11 @@ impl Recorder {
 
     /// Whether something could not be written. Not held up by a frame that is being written.
     fn failed(&self) -> bool {
-        self.0.try_lock().is_ok_and(|out| out.error.is_some())
+        self.0.try_lock().is_some_and(|out| out.error.is_some())
     }
 
     fn finish(&self) -> Result<(), Error> {
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.0.lock();
         out.start(0);
         let path = out.path.clone();
         let written = out.trace.take().map_or(Ok(()), |trace| trace.finish().map(drop).map_err(|e| io(&path, &e)));
@@ -290,7 +291,7 @@ impl Output {
 
 impl Observer for Recorder {
     fn detected(&self, frame: &Frame) {
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.0.lock();
         if out.error.is_none() {
             out.error = out.write(frame).err();
         }

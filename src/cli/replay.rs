@@ -1,13 +1,14 @@
 //! `dsengine replay`: the same strategies and policy over a trace, on frame time, as fast as it can.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::backend::trace::Reader;
 use dsengine::config::{Input as SourceInput, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer, SourceSummary};
 use dsengine::types::Alert;
+use parking_lot::Mutex;
 
 use super::exit::{Exit, refused};
 use super::input::{self, Input};
@@ -36,7 +37,7 @@ struct Alerts(Mutex<Vec<Alert>>);
 
 impl Observer for Alerts {
     fn alert(&self, alert: &Alert) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(alert.clone());
+        self.0.lock().push(alert.clone());
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     let summary = engine.drain(Duration::from_secs(5));
     // What is left is to print, which may wait for a reader.
     stop.at_once(Exit::Interrupted);
-    let mut alerts = std::mem::take(&mut *alerts.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut alerts = std::mem::take(&mut *alerts.0.lock());
     alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));
     for alert in &alerts {
         println!("{}", serde_json::json!(alert));

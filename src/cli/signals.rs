@@ -1,10 +1,11 @@
 //! SIGINT and SIGTERM end a command at once, until it says that it drains: then the first asks it to, and the second
 //! ends it. SIGHUP is taken by `run` alone.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never};
+use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
@@ -37,7 +38,7 @@ impl Stop {
                 };
                 let _ = ready_sender.send(());
                 either(&mut interrupt, &mut terminate).await;
-                let end = *first.lock().unwrap_or_else(PoisonError::into_inner);
+                let end = *first.lock();
                 if let Some(exit) = end {
                     exit.now();
                 }
@@ -56,12 +57,12 @@ impl Stop {
 
     /// From now on the first signal ends the process at once, thus.
     pub(crate) fn at_once(&self, exit: Exit) {
-        *self.at_once.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
+        *self.at_once.lock() = Some(exit);
     }
 
     /// From now on the first signal only asks: the command looks for it, and ends in order.
     pub(crate) fn graceful(&self) {
-        *self.at_once.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.at_once.lock() = None;
     }
 
     /// Whether a signal has come.

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use dsengine::backend::trace::{Reader, Record};
 use dsengine::engine::Observer;
 use dsengine::error::Error;
 use dsengine::types::{Detection, Frame, SourceId};
+use parking_lot::Mutex;
 
 /// Overlap from which a detection counts as the object: the usual bound of precision and recall.
 const IOU_MIN: f32 = 0.5;
@@ -80,7 +80,7 @@ impl Truth {
 
     /// The counts so far.
     pub(crate) fn score(&self) -> Score {
-        *self.score.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.score.lock()
     }
 }
 
@@ -88,7 +88,7 @@ impl Observer for Truth {
     fn detected(&self, frame: &Frame) {
         let Some(objects) = self.objects(&frame.source, frame.seq) else { return };
         let hits = matches(&frame.detections, objects);
-        let mut score = self.score.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut score = self.score.lock();
         score.frames += 1;
         score.hits += hits;
         score.false_alarms += frame.detections.len() as u64 - hits;

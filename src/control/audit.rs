@@ -1,7 +1,9 @@
 //! Who asked for what, and what became of it: a line of the log each, and the last ones in memory.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::edit::{Edit, Who};
 use super::outcome::{Audit, Outcome, Refusal};
@@ -23,7 +25,7 @@ impl Trail {
 
     /// The last lines, newest first.
     pub(super) fn lines(&self) -> Vec<Audit> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock();
         lines.iter().rev().cloned().collect()
     }
 
@@ -37,7 +39,7 @@ impl Trail {
         tracing::info!(target: "audit", who = %name, %from, what = %what, outcome = %text, "configuration");
         let line =
             Audit { unix_ns: self.clock.unix_ns(), who: name.clone(), from: from.clone(), what, outcome: text, taken };
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         if lines.len() == LINES_MAX {
             lines.pop_front();
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// Files by path, with what stood in them; `None` where one was looked for and was not there.
 pub type Files = BTreeMap<PathBuf, Option<Arc<[u8]>>>;
@@ -27,7 +29,7 @@ impl Beside {
         path: &Path,
         read: impl FnOnce() -> Result<Option<Arc<[u8]>>, String>,
     ) -> Result<Option<Arc<[u8]>>, String> {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.0.lock();
         if let Some(known) = files.get(path) {
             return Ok(known.clone());
         }
@@ -38,7 +40,7 @@ impl Beside {
 
     /// Everything that was read or looked for so far.
     pub fn files(&self) -> Files {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 

@@ -1,8 +1,9 @@
 //! A guest instance's surroundings: what it is told, what it may do, and what the host keeps for it.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{Beside, Grants, GuestKind, Limits, Space, StateStore, Watchdog};
@@ -109,8 +110,7 @@ impl Home {
     /// The same place with side effects off: state is a copy that is thrown away.
     #[must_use]
     pub fn rehearsal(&self) -> Self {
-        let copy =
-            |space: &Mutex<Space>| Arc::new(Mutex::new(space.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+        let copy = |space: &Mutex<Space>| Arc::new(Mutex::new(space.lock().clone()));
         Self {
             state: copy(&self.state),
             shared: copy(&self.shared),
@@ -127,7 +127,7 @@ impl Home {
             return;
         }
         {
-            let mut rate = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut rate = self.log.lock();
             let second = now_ns / 1_000_000_000;
             // A handler hears of all sources, whose times need not be the same: it may not win a new second by going back
             // to another's.
@@ -155,7 +155,7 @@ impl Home {
 
     /// Log lines that went over the rate and were left out.
     pub fn log_lines_dropped(&self) -> u64 {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).dropped
+        self.log.lock().dropped
     }
 }
 

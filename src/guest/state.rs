@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::GuestKind;
@@ -262,26 +263,26 @@ pub struct StateStore {
 impl StateStore {
     /// The space of `plugin` on `source`, the same one each time.
     pub fn space(&self, plugin: &str, source: Option<&SourceId>) -> Arc<Mutex<Space>> {
-        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spaces = self.spaces.lock();
         Arc::clone(spaces.entry((plugin.to_owned(), source.cloned())).or_default())
     }
 
     /// The space that `plugin` has for all its sources. A strategy and a handler may have the same name.
     pub fn shared(&self, plugin: &str, kind: GuestKind) -> Arc<Mutex<Space>> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         Arc::clone(shared.entry((plugin.to_owned(), kind)).or_default())
     }
 
     /// Forgets everything kept for the strategy `name`, which was taken away.
     pub fn forget_strategy(&self, name: &str) {
         let is_its = |plugin: &str, source: &Option<SourceId>| plugin == name && source.is_some();
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|(p, source), _| !is_its(p, source));
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).remove(&(name.to_owned(), GuestKind::Strategy));
+        self.spaces.lock().retain(|(p, source), _| !is_its(p, source));
+        self.shared.lock().remove(&(name.to_owned(), GuestKind::Strategy));
     }
 
     /// Forgets everything kept for `source`, which was taken away.
     pub fn forget(&self, source: &SourceId) {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, s), _| s.as_ref() != Some(source));
+        self.spaces.lock().retain(|(_, s), _| s.as_ref() != Some(source));
     }
 }
 
@@ -343,15 +344,15 @@ mod tests {
         let store = StateStore::default();
         let (a, b) = (SourceId::from("a"), SourceId::from("b"));
         let (a, b) = (Some(&a), Some(&b));
-        store.space("p", a).lock().unwrap().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
-        assert!(store.space("p", a).lock().unwrap().get("k", 0).is_some());
-        assert!(store.space("p", b).lock().unwrap().get("k", 0).is_none());
-        assert!(store.space("q", a).lock().unwrap().get("k", 0).is_none());
+        store.space("p", a).lock().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
+        assert!(store.space("p", a).lock().get("k", 0).is_some());
+        assert!(store.space("p", b).lock().get("k", 0).is_none());
+        assert!(store.space("q", a).lock().get("k", 0).is_none());
         let (strategy, handler) = (store.shared("p", GuestKind::Strategy), store.shared("p", GuestKind::Handler));
-        assert!(strategy.lock().unwrap().get("k", 0).is_none());
-        strategy.lock().unwrap().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
-        assert!(handler.lock().unwrap().get("k", 0).is_none());
+        assert!(strategy.lock().get("k", 0).is_none());
+        strategy.lock().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
+        assert!(handler.lock().get("k", 0).is_none());
         a.into_iter().for_each(|a| store.forget(a));
-        assert!(store.space("p", a).lock().unwrap().get("k", 0).is_none());
+        assert!(store.space("p", a).lock().get("k", 0).is_none());
     }
 }

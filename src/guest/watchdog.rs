@@ -11,9 +11,10 @@
 //! A call that spends its time where nothing interrupts it is noticed when it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::own::{Stop, Thread};
@@ -206,7 +207,7 @@ impl Watchdog {
     /// A leash for a new guest instance.
     pub fn leash(self: &Arc<Self>) -> Leash {
         let line = Arc::new(Line::default());
-        self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&line));
+        self.shared.lines.lock().push(Arc::downgrade(&line));
         self.shared.bell.notify_all();
         Leash { line, _watchdog: Arc::clone(self) }
     }
@@ -215,7 +216,7 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         // Under the lock, so that the thread cannot miss the bell between its check and its wait.
-        let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.shared.lines.lock();
         self.thread.stop();
         drop(lines);
         self.shared.bell.notify_all();
@@ -223,7 +224,7 @@ impl Drop for Watchdog {
 }
 
 fn tick(shared: &Shared, stop: &Stop) {
-    let mut lines = shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut lines = shared.lines.lock();
     let mut last = now_ns(ClockId::Monotonic);
     while !stop.requested() {
         let mut busy = false;
@@ -243,12 +244,12 @@ fn tick(shared: &Shared, stop: &Stop) {
             }
             true
         });
-        lines = if lines.is_empty() {
-            shared.bell.wait(lines).unwrap_or_else(PoisonError::into_inner)
+        if lines.is_empty() {
+            shared.bell.wait(&mut lines);
         } else {
             let nap = if busy { TICK } else { IDLE_TICK };
-            shared.bell.wait_timeout(lines, nap).unwrap_or_else(PoisonError::into_inner).0
-        };
+            shared.bell.wait_for(&mut lines, nap);
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //! and the system live).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::task;
 
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
@@ -57,7 +58,7 @@ impl Handler for JsonLines {
             // A disk may take its time: not on a thread that others need.
             let written = task::spawn_blocking(move || {
                 // A panic inside leaves at worst a torn line, which the next opening mends.
-                file.lock().unwrap_or_else(PoisonError::into_inner).append(&record)
+                file.lock().append(&record)
             });
             match written.await {
                 Ok(Ok(())) => Ok(()),

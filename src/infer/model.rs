@@ -1,7 +1,9 @@
 //! A model file, checked: how it is fed, how it is read, what its classes are called.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::config::ModelPlan;
 use crate::error::{Code, Error};
@@ -119,7 +121,7 @@ impl Model {
     /// # Errors
     /// When the file can no longer be loaded.
     pub fn worker(&self) -> Result<Worker, Error> {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let spare = self.spare.lock().take();
         let session = match spare {
             Some(session) => session,
             None => {

@@ -1,10 +1,11 @@
 //! Which library runs networks: ONNX Runtime where one is found, rten where not.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use parking_lot::Mutex;
 
 use crate::error::{Code, Error};
 use crate::types::Finding;
@@ -91,7 +92,7 @@ impl std::fmt::Debug for Runtime {
 
 /// The environment and the reason line, or why each library failed.
 fn open_library(search: &Search) -> Result<(Environment, String), String> {
-    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut opened = OPENED.lock();
     if let Some((environment, path)) = &*opened {
         if let Some(wanted) = search.explicit.as_ref().filter(|wanted| *wanted != path) {
             let (wanted, path) = (wanted.display(), path.display());

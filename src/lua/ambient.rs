@@ -1,13 +1,14 @@
 //! What the host does for the globals that every script has: log, state, shared state, figures, JSON, files, modules.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mlua::{Lua, LuaString, Table, Value};
+use parking_lot::Mutex;
 use serde_json::Number;
 
 use super::convert;
-use super::host::{Host, lock};
+use super::host::Host;
 use super::seat::Seat;
 use crate::guest::{Entry, Kept, Severity, Space, size};
 
@@ -49,7 +50,7 @@ impl Host {
     }
 
     fn log(&self, severity: Severity, text: &str) {
-        let now_ns = lock(&self.seat).pts_ns;
+        let now_ns = self.seat.lock().pts_ns;
         self.home.log(severity, text, now_ns);
     }
 
@@ -58,12 +59,12 @@ impl Host {
         table.raw_set(
             "state_get",
             lua.create_function(move |lua, key: String| {
-                let seat = lock(&seat);
+                let seat = seat.lock();
                 match seat.writes.get(&key) {
                     Some(Some(entry)) => kept(lua, &entry.value),
                     Some(None) => Ok(Value::Nil),
                     None => {
-                        let space = lock(&seat.space);
+                        let space = seat.space.lock();
                         space.get(&key, seat.pts_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
                     }
                 }
@@ -73,15 +74,15 @@ impl Host {
         table.raw_set(
             "state_set",
             lua.create_function(move |_, (key, value, ttl): (String, Value, Option<f64>)| {
-                Ok(set(&mut lock(&seat), most, key, &value, ttl).err())
+                Ok(set(&mut seat.lock(), most, key, &value, ttl).err())
             })?,
         )?;
         let seat = Arc::clone(&self.seat);
         table.raw_set(
             "state_keys",
             lua.create_function(move |_, prefix: String| {
-                let seat = lock(&seat);
-                Ok(seat.writes.keys(&lock(&seat.space), &prefix, seat.pts_ns))
+                let seat = seat.lock();
+                Ok(seat.writes.keys(&seat.space.lock(), &prefix, seat.pts_ns))
             })?,
         )
     }
@@ -92,8 +93,8 @@ impl Host {
         table.raw_set(
             "shared_get",
             lua.create_function(move |lua, key: String| {
-                let now_ns = lock(&host.seat).pts_ns;
-                lock(&host.home.shared).get(&key, now_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
+                let now_ns = host.seat.lock().pts_ns;
+                host.home.shared.lock().get(&key, now_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
             })?,
         )?;
         let host = self.clone();
@@ -130,8 +131,8 @@ impl Host {
         table.raw_set(
             "shared_keys",
             lua.create_function(move |_, prefix: String| {
-                let now_ns = lock(&host.seat).pts_ns;
-                Ok(lock(&host.home.shared).keys(&prefix, now_ns).map(str::to_owned).collect::<Vec<_>>())
+                let now_ns = host.seat.lock().pts_ns;
+                Ok(host.home.shared.lock().keys(&prefix, now_ns).map(str::to_owned).collect::<Vec<_>>())
             })?,
         )
     }
@@ -143,8 +144,8 @@ impl Host {
         ttl: Option<f64>,
         make: impl FnOnce(Option<&Kept>) -> Result<Option<Kept>, String>,
     ) -> Result<(), String> {
-        let (now_ns, most) = (writable(&lock(&self.seat), ttl)?, self.home.limits.state_bytes);
-        let mut space = lock(&self.home.shared);
+        let (now_ns, most) = (writable(&self.seat.lock(), ttl)?, self.home.limits.state_bytes);
+        let mut space = self.home.shared.lock();
         let value = make(space.get(&key, now_ns))?;
         if value.as_ref().is_some_and(|value| !space.fits(&key, size(&key, value), most, now_ns)) {
             return Err(format!("the state over all sources is full: {most} bytes"));
@@ -185,7 +186,7 @@ impl Host {
         table.raw_set(
             "module",
             lua.create_function(move |lua, name: String| {
-                let module = match lock(&host.modules).get(&name) {
+                let module = match host.modules.lock().get(&name) {
                     Ok(module) => module,
                     Err(problem) => return Ok((Value::Nil, Some(problem))),
                 };
@@ -201,7 +202,7 @@ impl Host {
             "file",
             lua.create_function(move |lua, path: LuaString| {
                 // Text, why there is none, what the script did wrong.
-                Ok(match lock(&files).read(&path.to_string_lossy()) {
+                Ok(match files.lock().read(&path.to_string_lossy()) {
                     Ok(Ok(bytes)) => (Some(lua.create_string(&bytes)?), None, None),
                     Ok(Err(failed)) => (None, Some(failed), None),
                     Err(problem) => (None, None, Some(problem)),
@@ -265,12 +266,12 @@ fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64
     let now_ns = writable(seat, ttl)?;
     let space: Arc<Mutex<Space>> = Arc::clone(&seat.space);
     if value.is_nil() {
-        seat.writes.delete(&lock(&space), key);
+        seat.writes.delete(&space.lock(), key);
         return Ok(());
     }
     let value = Kept::Json(convert::from_lua(value, &mut { most })?);
     let entry = Entry { value, expires_ns: end(now_ns, ttl) };
-    match seat.writes.set(&mut lock(&space), key, entry, most, now_ns) {
+    match seat.writes.set(&mut space.lock(), key, entry, most, now_ns) {
         true => Ok(()),
         false => Err(format!("the state is full: {most} bytes per source")),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::convert;
-use super::host::{Host, lock};
+use super::host::Host;
 use super::script::Script;
 
 /// Globals of Luau that scripts do not get: they load code, reach into other functions, or read the machine's
@@ -90,7 +90,7 @@ fn frame_parts(globals: &Table, parts: Table) -> mlua::Result<FrameParts> {
 /// A handler's `time`: frame time of its alert.
 fn delivery_time(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     let (time, seat) = (lua.create_table()?, Arc::clone(&host.seat));
-    time.raw_set("now", lua.create_function(move |_, ()| Ok(lock(&seat).pts_ns as f64 * 1e-9))?)?;
+    time.raw_set("now", lua.create_function(move |_, ()| Ok(seat.lock().pts_ns as f64 * 1e-9))?)?;
     time.set_readonly(true);
     Ok(time)
 }

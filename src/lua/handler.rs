@@ -1,12 +1,12 @@
 //! A script behind the Handler seam: one alert at a time, in order, on a thread that may wait.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::{MultiValue, Value};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::host::lock;
 use super::http::Outside;
 use super::place::Place;
 use super::script::Script;
@@ -63,7 +63,7 @@ impl Handler for LuaHandler {
     }
 
     fn usage(&self) -> Option<Usage> {
-        Some(*lock(&self.usage))
+        Some(*self.usage.lock())
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
@@ -89,8 +89,8 @@ impl Desk {
     fn deliver(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
         let result = self.call(alert);
         {
-            let state_bytes = lock(&self.place.script.home.state).bytes();
-            let mut usage = lock(&self.usage);
+            let state_bytes = self.place.script.home.state.lock().bytes();
+            let mut usage = self.usage.lock();
             usage.memory_bytes = self.vm.as_ref().map_or(0, Vm::used_memory);
             usage.state_bytes = state_bytes;
             usage.log_lines_dropped = self.place.script.home.log_lines_dropped();
@@ -113,7 +113,7 @@ impl Desk {
         };
         let Call { spent, result } = vm.deliver(alert, &self.place.script);
         let soft = self.place.script.home.limits.delivery.soft_cpu;
-        lock(&self.usage).slow += u64::from(spent.is_some_and(|spent| spent >= soft));
+        self.usage.lock().slow += u64::from(spent.is_some_and(|spent| spent >= soft));
         let outcome = result.and_then(|values| {
             Outcome::of(values).map_err(|what| Fault {
                 kind: FaultKind::Verdict,

@@ -4,9 +4,10 @@
 //! They return problems as text instead of raising them, so that the prelude can raise them at the script's line.
 //! None waits, and each is bounded by the limits.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use mlua::{Lua, LuaString, Table};
+use parking_lot::Mutex;
 
 use super::files::Files;
 use super::http::Outside;
@@ -28,11 +29,6 @@ pub(super) struct Host {
     pub(super) home: Home,
     /// A handler's way out; a strategy has none.
     pub(super) outside: Option<Outside>,
-}
-
-/// Locks; a panic elsewhere leaves values that are still whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Host {
@@ -57,7 +53,7 @@ impl Host {
         table.raw_set(
             "inside",
             lua.create_function(move |_, zone: usize| {
-                lock(&seat).mark_inside(zone - 1);
+                seat.lock().mark_inside(zone - 1);
                 Ok(())
             })?,
         )?;
@@ -66,7 +62,7 @@ impl Host {
             "attributes",
             lua.create_function(move |lua, origin: usize| {
                 let table = lua.create_table()?;
-                for (_, attributes) in lock(&seat).attributes.iter().filter(|(of, _)| *of == origin) {
+                for (_, attributes) in seat.lock().attributes.iter().filter(|(of, _)| *of == origin) {
                     for (name, value) in attributes {
                         match value {
                             Value::Boolean(b) => table.raw_set(name.as_str(), *b)?,
@@ -82,7 +78,7 @@ impl Host {
         table.raw_set(
             "age",
             lua.create_function(move |_, origin: usize| {
-                let seat = lock(&seat);
+                let seat = seat.lock();
                 Ok(track(&seat, origin).map(|t| t.age_ns() as f64 * 1e-9))
             })?,
         )?;
@@ -90,7 +86,7 @@ impl Host {
         table.raw_set(
             "dwell",
             lua.create_function(move |_, (origin, zone): (usize, usize)| {
-                let seat = lock(&seat);
+                let seat = seat.lock();
                 let name = seat.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
                 Ok(track(&seat, origin).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
             })?,
@@ -104,7 +100,7 @@ impl Host {
             "contains",
             lua.create_function(move |_, (zone, x, y, width, height): (usize, f32, f32, f32, f32)| {
                 let bbox = BBox { x, y, width, height };
-                Ok(lock(&seat).zones.get(zone - 1).is_some_and(|z| z.polygon.contains(bbox.bottom_center())))
+                Ok(seat.lock().zones.get(zone - 1).is_some_and(|z| z.polygon.contains(bbox.bottom_center())))
             })?,
         )?;
         let seat = Arc::clone(&self.seat);
@@ -112,7 +108,7 @@ impl Host {
             "polygon",
             lua.create_function(move |lua, zone: usize| {
                 let corners = lua.create_table()?;
-                for point in lock(&seat).zones.get(zone - 1).map_or(&[][..], |z| z.polygon.points()) {
+                for point in seat.lock().zones.get(zone - 1).map_or(&[][..], |z| z.polygon.points()) {
                     corners.raw_push(lua.create_table_from([("x", point.x), ("y", point.y)])?)?;
                 }
                 Ok(corners)
@@ -122,7 +118,7 @@ impl Host {
         table.raw_set(
             "track",
             lua.create_function(move |lua, id: f64| {
-                let seat = lock(&seat);
+                let seat = seat.lock();
                 let Some(track) = living(&seat, id) else { return Ok(None) };
                 let BBox { x, y, width, height } = track.bbox;
                 let bbox = lua.create_table_from([("x", x), ("y", y), ("width", width), ("height", height)])?;
@@ -139,7 +135,7 @@ impl Host {
         table.raw_set(
             "dwell_of",
             lua.create_function(move |_, (id, zone): (f64, usize)| {
-                let seat = lock(&seat);
+                let seat = seat.lock();
                 let name = seat.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
                 Ok(living(&seat, id).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
             })?,
@@ -151,7 +147,7 @@ impl Host {
         table.raw_set(
             "edit",
             lua.create_function(move |_, (index, label, confidence): (u32, Option<LuaString>, Option<f32>)| {
-                let mut seat = lock(&seat);
+                let mut seat = seat.lock();
                 // One edit per detection and call at most doubles the frame's own size.
                 if seat.verdict.edits.len() >= 4 * seat.boxes.len() {
                     return Ok(Some("frame:edit: more than four edits per detection in one call".to_owned()));
@@ -172,7 +168,7 @@ impl Host {
             "add",
             lua.create_function(
                 move |_, (label, class_id, confidence, x, y, w, h): (LuaString, u32, f32, f32, f32, f32, f32)| {
-                    let mut seat = lock(&seat);
+                    let mut seat = seat.lock();
                     if seat.verdict.added.len() >= most {
                         return Ok(Some(format!("more than {most} detections added in one call")));
                     }
@@ -204,7 +200,7 @@ impl Host {
                     LuaString,
                     Vec<u32>,
                 )| {
-                    let mut seat = lock(&seat);
+                    let mut seat = seat.lock();
                     if seat.verdict.alerts.len() >= limits.alerts_per_call {
                         seat.alerts_dropped += 1;
                         return Ok(());

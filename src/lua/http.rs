@@ -8,7 +8,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::host::{Host, lock};
+use super::host::Host;
 use crate::guest::http::{Failure, Request, Response, Wire};
 
 /// What requests go through.
@@ -58,7 +58,7 @@ impl Host {
 
     /// Counts a request; how long it may take.
     fn admit(&self) -> Result<Duration, Refusal> {
-        let mut seat = lock(&self.seat);
+        let mut seat = self.seat.lock();
         let Some(deadline) = seat.deadline else {
             return Err(Refusal::Script("requests are sent by handle_alert, not while the script loads"));
         };

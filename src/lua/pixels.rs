@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table};
 
-use super::host::{Host, lock};
+use super::host::Host;
 use crate::types::{BBox, Picture};
 use crate::vision::pixels::{self, Crop, Format};
 
@@ -71,6 +71,6 @@ impl Host {
 
     /// The frame's picture; a pointer's copy, so that the seat is free while it is looked at.
     fn picture(&self) -> Option<Picture> {
-        lock(&self.seat).picture.clone()
+        self.seat.lock().picture.clone()
     }
 }

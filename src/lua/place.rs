@@ -1,9 +1,11 @@
 //! What stays when a VM goes: the script, what it read, its seat. New VMs are built from it, from the same bytes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::files::Files;
-use super::host::{Host, lock};
+use super::host::Host;
 use super::http::Outside;
 use super::require::Modules;
 use super::script::Script;
@@ -46,8 +48,8 @@ impl Place {
                 _ => error,
             }
         })?;
-        lock(&place.host.modules).closed = true;
-        lock(&place.host.files).closed = true;
+        place.host.modules.lock().closed = true;
+        place.host.files.lock().closed = true;
         Ok((place, vm))
     }
 
@@ -63,7 +65,7 @@ impl Place {
 
     /// Takes in what a call that succeeded wrote.
     pub(super) fn commit(&self) {
-        let mut seat = lock(self.seat());
+        let mut seat = self.seat().lock();
         seat.commit();
     }
 }

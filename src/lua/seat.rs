@@ -10,9 +10,10 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::host::lock;
+use parking_lot::Mutex;
+
 use crate::guest::{Space, Writes};
 use crate::strategy::{Verdict, View};
 use crate::track::Tracks;
@@ -106,7 +107,7 @@ impl Seat {
     /// Takes in what a call that succeeded wrote.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            self.writes.commit(&mut lock(&self.space));
+            self.writes.commit(&mut self.space.lock());
         }
     }
 

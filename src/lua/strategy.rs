@@ -1,6 +1,5 @@
 //! A script behind the Strategy seam: calls, state, replacement. Counting and the breaker are `strategy::Guarded`'s.
 
-use super::host::lock;
 use super::place::Place;
 use super::script::Script;
 use super::vm::Vm;
@@ -53,7 +52,7 @@ impl Guest for LuaGuest {
         let call = vm.judge(view, &self.place.script);
         self.slow += u64::from(call.spent.is_some_and(|spent| spent >= self.place.script.home.limits.call.soft_cpu));
         call.result?;
-        let mut seat = lock(self.place.seat());
+        let mut seat = self.place.seat().lock();
         seat.commit();
         Ok(std::mem::take(&mut seat.verdict))
     }
@@ -90,8 +89,8 @@ impl Guest for LuaGuest {
     }
 
     fn gauges(&self) -> Gauges {
-        let seat = lock(self.place.seat());
-        let state_bytes = lock(&seat.space).bytes();
+        let seat = self.place.seat().lock();
+        let state_bytes = seat.space.lock().bytes();
         Gauges {
             memory_bytes: self.used_memory(),
             state_bytes,

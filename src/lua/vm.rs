@@ -1,15 +1,16 @@
 //! One Luau VM with one script in it: built, called, measured, dropped whole.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::{Lua, MultiValue, Table, Value, VmState};
+use parking_lot::Mutex;
 
 use super::convert;
 use super::fault;
 use super::furnish::{FrameParts, Parts, furnish};
-use super::host::{Host, lock};
+use super::host::Host;
 use super::script::Script;
 use super::seat::{self, DROPPED, KEPT, Labels, Seat};
 use crate::guest::{Collar, Fault, FaultKind, Leash, Overrun, TimeLimits};
@@ -80,7 +81,7 @@ impl Vm {
             cycles_due: 0,
         };
         // No frame yet, but the source's zones: a script may check the names in its config while it loads.
-        vm.bind(&mut lock(&vm.seat), ROWS_MIN, &script.home.zones, script).map_err(broken)?;
+        vm.bind(&mut vm.seat.lock(), ROWS_MIN, &script.home.zones, script).map_err(broken)?;
         vm.run_top_level(script)?;
         Ok(vm)
     }
@@ -134,11 +135,11 @@ impl Vm {
         call: impl FnOnce() -> mlua::Result<T>,
     ) -> Result<T, Fault> {
         let limits = &script.home.limits;
-        lock(&self.seat).reads_only = reads_only;
+        self.seat.lock().reads_only = reads_only;
         self.guard(limits.load);
         let call = self.run(script, limits.load, call);
         self.guard(self.everyday(script));
-        lock(&self.seat).reads_only = None;
+        self.seat.lock().reads_only = None;
         call.result
     }
 
@@ -162,7 +163,7 @@ impl Vm {
         self.lua.set_interrupt(move |lua| match collar.check() {
             None => Ok(VmState::Continue),
             Some(_) => {
-                let mut place = lock(&place);
+                let mut place = place.lock();
                 *place = place.take().or_else(|| script_line(lua));
                 Err(mlua::Error::runtime("stopped by the time limit"))
             }
@@ -182,7 +183,7 @@ impl Vm {
     }
 
     fn met(&self, over: Option<Overrun>) -> Option<(Overrun, Option<String>)> {
-        let place = lock(&self.place).take();
+        let place = self.place.lock().take();
         over.map(|over| (over, place))
     }
 
@@ -196,7 +197,7 @@ impl Vm {
         // A handler is never shown a frame.
         let Some(frame) = &self.parts.frame else { return Call { spent: None, result: Ok(()) } };
         let Call { spent, result } = self.run(script, limits.call, || frame.judge.call::<(u8, u32)>(()));
-        lock(&self.seat).leave();
+        self.seat.lock().leave();
         let result = result.map(|(marks, seen)| self.marks(marks, seen as usize));
         self.collect();
         Call { spent, result }
@@ -213,7 +214,7 @@ impl Vm {
             }
         };
         {
-            let mut seat = lock(&self.seat);
+            let mut seat = self.seat.lock();
             (seat.pts_ns, seat.requests) = (alert.pts_ns, 0);
             seat.deadline = tokio::time::Instant::now().checked_add(limits.delivery.wall);
             seat.writes.clear();
@@ -222,7 +223,7 @@ impl Vm {
         let call = self.run(script, limits.delivery, || {
             self.parts.call.call::<MultiValue>((instance, found.raw_get::<Value>("handle_alert")?, alert_table))
         });
-        lock(&self.seat).leave();
+        self.seat.lock().leave();
         self.collect();
         call
     }
@@ -266,14 +267,14 @@ impl Vm {
         };
         let handed = handed.map_err(|e| fault::of(&e, None, &script.file, limits.load, limits))?;
         {
-            let mut seat = lock(&self.seat);
+            let mut seat = self.seat.lock();
             seat.writes.clear();
             seat.timeless = true;
         }
         let Entry { instance, found } = &self.entry;
         let result =
             self.loading(script, None, || self.parts.resume.call::<()>((instance, found, differs, from, handed)));
-        lock(&self.seat).timeless = false;
+        self.seat.lock().timeless = false;
         result
     }
 
@@ -289,7 +290,7 @@ impl Vm {
 
     /// Puts the frame where the prelude reads it.
     fn fill(&mut self, view: &View<'_>, script: &Script) -> mlua::Result<()> {
-        let mut seat = lock(&self.seat);
+        let mut seat = self.seat.lock();
         seat.take(view, script.home.grants.has.pixels);
         let rows = view.frame.detections.len();
         if rows > seat.capacity || seat.zones != view.zones {
@@ -321,7 +322,7 @@ impl Vm {
         if used == 0 {
             return;
         }
-        let mut seat = lock(&self.seat);
+        let mut seat = self.seat.lock();
         let Some(data) = seat.buffer.as_ref().map(mlua::Buffer::to_vec) else { return };
         let rows = seat.boxes.len();
         let mut shown = vec![false; rows];

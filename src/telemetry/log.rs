@@ -4,15 +4,15 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
-use super::metrics::lock;
 use super::redact::{self, redact};
 use super::rotate::RotatingFile;
 use crate::error::{Code, Error};
@@ -181,7 +181,7 @@ impl Drop for Line<'_> {
         // A log that cannot be written has nobody to tell; the engine goes on.
         let _ = match &self.out.target {
             Target::Console => io::stderr().lock().write_all(format!("{text}\n").as_bytes()),
-            Target::File(file) => lock(file).append(text.as_bytes()),
+            Target::File(file) => file.lock().append(text.as_bytes()),
         };
     }
 }

@@ -1,11 +1,12 @@
 //! Figures of plugins' own: `dsengine_plugin_<name>`, by plugin and source. How many there may be is bounded.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-use super::metrics::{lock, remove};
+use super::metrics::remove;
 
 /// Most distinct names of all plugins of an engine.
 const NAMES_MAX: usize = 256;
@@ -34,7 +35,7 @@ impl Families {
 
     /// Takes the series off the page whose label `name` is `value`.
     pub(super) fn remove(&self, name: &str, value: &str) {
-        for family in lock(&self.families).values() {
+        for family in self.families.lock().values() {
             match family {
                 Family::Counter(family) => remove(family, &[(name, value)]),
                 Family::Gauge(family) => remove(family, &[(name, value)]),
@@ -122,7 +123,7 @@ impl Meter {
         }
         let Some(all) = &self.families else { return true };
         let labels = [&*self.plugin, &*self.source];
-        let mut families = lock(&all.families);
+        let mut families = all.families.lock();
         if let Some(family) = families.get(name) {
             return put(family, &labels);
         }

@@ -5,8 +5,9 @@
 //! kinds are words of ours, and classes and rules beyond a limit are counted as `other`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -180,11 +181,6 @@ const SECONDS: &[f64] =
 /// From two microseconds to a quarter of a second: what one call of a strategy takes.
 const CALL_SECONDS: &[f64] =
     &[2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.25];
-
-/// A lock whose holder panicked still guards plain counters: nothing in it can be half-done.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One engine's metrics. Cheap handles come from [`Metrics::source`], [`Metrics::strategy`], [`Metrics::model`] and
 /// [`Metrics::handler`]; [`Metrics::render`] writes the page.
@@ -374,18 +370,18 @@ impl Metrics {
 
     /// The handle for a source's series; the same one for the same name until the source is removed.
     pub fn source(&self, source: &SourceId) -> SourceMetrics {
-        let mut sources = lock(&self.sources);
+        let mut sources = self.sources.lock();
         sources.entry(source.clone()).or_insert_with(|| SourceMetrics::new(self, source)).clone()
     }
 
     /// The handle for a source that is there; unlike [`Metrics::source`] it brings no removed one back.
     pub fn known_source(&self, source: &SourceId) -> Option<SourceMetrics> {
-        lock(&self.sources).get(source).cloned()
+        self.sources.lock().get(source).cloned()
     }
 
     /// Takes a source's series off the page. Handles that are still held count into the void.
     pub fn remove_source(&self, source: &SourceId) {
-        if let Some(metrics) = lock(&self.sources).remove(source) {
+        if let Some(metrics) = self.sources.lock().remove(source) {
             metrics.unlist(&self.families);
         }
         self.remove_strategies(&[("source", source.as_str())]);
@@ -515,13 +511,13 @@ impl Metrics {
     pub fn render(&self) -> String {
         let now = self.clock.monotonic_ns();
         self.uptime.set(now.saturating_sub(self.started_ns) as f64 / 1e9);
-        for source in lock(&self.sources).values() {
+        for source in self.sources.lock().values() {
             source.refresh_fps(now);
         }
         let reading = Reading::take();
         {
             // Under the lock, so that two scrapes at once cannot add the same seconds twice.
-            let cpu = lock(&self.process);
+            let cpu = self.process.lock();
             cpu.inc_by((reading.cpu_seconds - cpu.get()).max(0.0));
         }
         for (gauge, value) in [

@@ -1,11 +1,12 @@
 //! One source's series: children looked up once, so that a frame costs a few atomic adds.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
-use super::metrics::{Families, Metrics, lock};
+use super::metrics::{Families, Metrics};
 use super::rate::Rate;
 use crate::types::{Clock, SourceId};
 
@@ -174,16 +175,16 @@ impl SourceMetrics {
         for stage in Stage::ALL {
             let _ = f.latency.remove_label_values(&[name, stage.as_str()]);
         }
-        for state in lock(&self.states).keys() {
+        for state in self.states.lock().keys() {
             let _ = f.state.remove_label_values(&[name, state]);
         }
-        for reason in lock(&self.drops).keys() {
+        for reason in self.drops.lock().keys() {
             let _ = f.dropped.remove_label_values(&[name, reason]);
         }
-        for class in lock(&self.classes).keys() {
+        for class in self.classes.lock().keys() {
             let _ = f.detections.remove_label_values(&[name, class]);
         }
-        for rule in lock(&self.rules).keys() {
+        for rule in self.rules.lock().keys() {
             for outcome in AlertOutcome::ALL {
                 let _ = f.alerts.remove_label_values(&[name, rule, outcome.as_str()]);
             }
@@ -193,7 +194,7 @@ impl SourceMetrics {
 
 /// The child called `name`, made by `make` when it is new; beyond the limit the one called `other`.
 fn child<T: Clone>(children: &Children<T>, name: &str, make: impl FnOnce(&str) -> T) -> T {
-    let mut children = lock(children);
+    let mut children = children.lock();
     if let Some(known) = children.get(name) {
         return known.clone();
     }
@@ -206,7 +207,7 @@ impl Series {
     pub fn frame_decoded(&self, captured_unix_ns: u64) {
         self.decoded.inc();
         self.last_frame.set(captured_unix_ns as f64 / 1e9);
-        lock(&self.rate).note(self.clock.monotonic_ns());
+        self.rate.lock().note(self.clock.monotonic_ns());
     }
 
     /// Frames that arrived so far.
@@ -216,7 +217,7 @@ impl Series {
 
     /// Frames per second over the last few seconds.
     pub fn fps(&self) -> f64 {
-        lock(&self.rate).per_second(self.clock.monotonic_ns())
+        self.rate.lock().per_second(self.clock.monotonic_ns())
     }
 
     /// Seconds since the newest frame was captured, on the wall clock; `None` before the first.
@@ -233,7 +234,7 @@ impl Series {
 
     /// Drops so far, by reason: of each there were.
     pub fn drops(&self) -> BTreeMap<String, u64> {
-        let drops = lock(&self.drops);
+        let drops = self.drops.lock();
         drops.iter().map(|(reason, c)| (reason.to_string(), c.get())).filter(|(_, count)| *count > 0).collect()
     }
 
@@ -245,7 +246,7 @@ impl Series {
 
     /// Detections so far, by class.
     pub fn detections_by_class(&self) -> BTreeMap<String, u64> {
-        lock(&self.classes).iter().map(|(class, c)| (class.to_string(), c.get())).collect()
+        self.classes.lock().iter().map(|(class, c)| (class.to_string(), c.get())).collect()
     }
 
     /// The latency histogram of a stage, in seconds.
@@ -256,7 +257,7 @@ impl Series {
     /// Notes the state the source is in (`backend::SourceState::as_str`); it is up in `running` only.
     pub fn state(&self, state: &'static str) {
         self.up.set(i64::from(state == "running"));
-        let mut states = lock(&self.states);
+        let mut states = self.states.lock();
         for (name, gauge) in states.iter() {
             gauge.set(i64::from(&**name == state));
         }
@@ -276,11 +277,11 @@ impl Series {
 
     /// Alerts of this source with an outcome so far, over all rules.
     pub fn alerts(&self, outcome: AlertOutcome) -> u64 {
-        lock(&self.rules).values().map(|counters| counters[outcome as usize].get()).sum()
+        self.rules.lock().values().map(|counters| counters[outcome as usize].get()).sum()
     }
 
     pub(super) fn refresh_fps(&self, now_ns: u64) {
-        self.fps.set(lock(&self.rate).per_second(now_ns));
+        self.fps.set(self.rate.lock().per_second(now_ns));
     }
 }
 

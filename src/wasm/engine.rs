@@ -1,8 +1,9 @@
 //! The compiler and runtime settings, and the thread that interrupts guests.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use parking_lot::{Condvar, Mutex};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::error::{Code, Error};
@@ -82,7 +83,7 @@ impl Ticker {
 
     /// A place among the living instances.
     pub(super) fn seat(&self) -> Ticking {
-        *self.shared.instances.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *self.shared.instances.lock() += 1;
         self.shared.bell.notify_all();
         Ticking(Arc::clone(&self.shared))
     }
@@ -91,7 +92,7 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         // Under the lock, so that the thread cannot miss the bell between its check and its wait.
-        let instances = self.shared.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        let instances = self.shared.instances.lock();
         self.thread.stop();
         drop(instances);
         self.shared.bell.notify_all();
@@ -120,22 +121,22 @@ impl Drop for Running<'_> {
 
 impl Drop for Ticking {
     fn drop(&mut self) {
-        *self.0.instances.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.instances.lock() -= 1;
     }
 }
 
 fn tick(shared: &Shared, stop: &Stop, engine: &Engine) {
-    let mut instances = shared.instances.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut instances = shared.instances.lock();
     while !stop.requested() {
         let busy = shared.running.load(Ordering::Relaxed) > 0;
         if busy {
             engine.increment_epoch();
         }
-        instances = if *instances == 0 {
-            shared.bell.wait(instances).unwrap_or_else(PoisonError::into_inner)
+        if *instances == 0 {
+            shared.bell.wait(&mut instances);
         } else {
             let nap = if busy { TICK } else { IDLE_TICK };
-            shared.bell.wait_timeout(instances, nap).unwrap_or_else(PoisonError::into_inner).0
-        };
+            shared.bell.wait_for(&mut instances, nap);
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::bindings::dsengine::plugin::types::Seen;
 use super::bindings::exports::dsengine::plugin::strategy::{Descriptor, Guest as Exports, GuestIndices};
 use super::convert::{self, Flat, Lent, Shown, Trimmed};
+use super::fault;
 use super::program::Inner;
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
 use super::seat::{More, Seat};
-use super::{fault, lock};
 use crate::guest::{Fault, FaultKind, Home};
 use crate::strategy::{Gauges, Guest, Verdict, View};
 use crate::types::Detection;
@@ -194,7 +194,7 @@ impl Guest for WasmGuest {
     fn gauges(&self) -> Gauges {
         Gauges {
             memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.look().bounds.memory),
-            state_bytes: lock(&self.home.state).bytes(),
+            state_bytes: self.home.state.lock().bytes(),
             log_lines_dropped: self.home.log_lines_dropped(),
             alerts_dropped: self.trimmed.alerts_dropped,
             messages_cut: self.trimmed.messages_cut,

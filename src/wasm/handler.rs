@@ -8,9 +8,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::bindings::exports::dsengine::plugin::handler::{Descriptor, Guest as Exports, GuestIndices, Outcome};
 use super::convert::{self, Lent};
+use super::fault;
 use super::program::Inner;
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
-use super::{fault, lock};
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
 use crate::guest::http::Wire;
 use crate::guest::{Fault, FaultKind, Home};
@@ -32,7 +32,7 @@ struct Plugin {
     indices: GuestIndices,
     home: Home,
     wire: Arc<dyn Wire>,
-    usage: std::sync::Mutex<Usage>,
+    usage: parking_lot::Mutex<Usage>,
 }
 
 /// One instance that is set up.
@@ -97,7 +97,7 @@ impl Plugin {
             answer("handle-alert", exports.call_handle_alert(&mut *store, alert))
         });
         {
-            let mut usage = lock(&self.usage);
+            let mut usage = self.usage.lock();
             usage.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.home.limits.delivery.soft_cpu));
             usage.memory_bytes = rig.look().bounds.memory;
         }
@@ -132,8 +132,8 @@ impl Handler for WasmHandler {
 
     fn usage(&self) -> Option<Usage> {
         let home = &self.plugin.home;
-        let state_bytes = lock(&home.state).bytes();
-        Some(Usage { state_bytes, log_lines_dropped: home.log_lines_dropped(), ..*lock(&self.plugin.usage) })
+        let state_bytes = home.state.lock().bytes();
+        Some(Usage { state_bytes, log_lines_dropped: home.log_lines_dropped(), ..*self.plugin.usage.lock() })
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -32,10 +32,3 @@ pub use guest::WasmGuest;
 pub use handler::WasmHandler;
 pub use host::Host;
 pub use program::Program;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Locks; a panic elsewhere leaves values that are still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -125,7 +125,7 @@ impl Seat {
     /// The call succeeded: its writes count.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            self.writes.commit(&mut super::lock(&self.home.state));
+            self.writes.commit(&mut self.home.state.lock());
         }
     }
 }

@@ -343,6 +343,7 @@ fn what_cannot_be_answered_says_why_in_one_shape() {
         ("POST", "/api/v1/sources", vec![auth, json], "{\"id\": \"a\"}", 409),
         ("POST", "/api/v1/config/validate", vec![auth, yaml], &long, 413),
         ("POST", "/api/v1/config/validate", vec![auth, yaml], "sources: []", 409),
+        ("POST", "/api/v1/config/validate", vec![auth, json], "null", 422),
         ("POST", "/api/v1/plugins/x/reload", vec![auth], "", 409),
         ("GET", "/api/v1/status", vec![("Host", "evil.example"), auth], "", 403),
         ("GET", "/api/v1/status", vec![("Authorization", "Basic abc")], "", 401),

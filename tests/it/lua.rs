@@ -447,8 +447,8 @@ fn state_survives_reload_and_crash_up_to_the_last_completed_call() {
     assert_eq!(camera.says(vec![]), "3trueshort");
     let space = state.space("rule", Some(&SourceId::from("cam")));
     let now = (camera.seq - 1) * FRAME_NS;
-    assert!(space.lock().unwrap().get("short", now).is_some());
-    assert!(space.lock().unwrap().get("short", now + 60_000_000).is_none(), "its time to live is frame time");
+    assert!(space.lock().get("short", now).is_some());
+    assert!(space.lock().get("short", now + 60_000_000).is_none(), "its time to live is frame time");
 }
 
 #[test]

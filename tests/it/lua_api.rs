@@ -326,7 +326,7 @@ fn a_hand_over_that_fails_changes_nothing_and_says_where() {
         "scripts/x.lua:1: state.set: no frame is at hand, so a time to live has nothing to count from; set it from detect on"
     );
     let space = state.space("rule", Some(&"cam".into()));
-    assert_eq!(space.lock().unwrap().bytes(), 0);
+    assert_eq!(space.lock().bytes(), 0);
     let suspended = |text: &str| strategy(&format!("function detect() end\nfunction suspend()\n{text}\nend")).suspend();
     assert_eq!(suspended("return nil").unwrap(), b"");
     assert_eq!(

@@ -289,7 +289,7 @@ fn a_rehearsal_sends_nothing_and_writes_nothing() {
     let bench = load(script_of(real.rehearsal(), text), post.clone()).unwrap();
     assert_eq!(bench.deliver(&alert()).unwrap_err().message, "a rehearsal sends nothing");
     assert!(post.sent().is_empty());
-    assert_eq!(state.space("desk", None).lock().unwrap().bytes(), 0);
+    assert_eq!(state.space("desk", None).lock().bytes(), 0);
 }
 
 #[test]

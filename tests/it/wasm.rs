@@ -75,7 +75,7 @@ impl Bench {
     /// The counter of the guests that count.
     fn calls(&self) -> u64 {
         let space = self.store.space("rule", Some(&SourceId::from("cam")));
-        let space = space.lock().unwrap();
+        let space = space.lock();
         let bytes = space.get("calls", 0).map(|kept| kept.to_bytes()).unwrap_or_default();
         bytes.try_into().map(u64::from_le_bytes).unwrap_or_default()
     }
@@ -160,7 +160,7 @@ fn one_program_makes_instances_that_know_nothing_of_each_other() {
         let frame = shared.frame(vec![]);
         cameras[0].judge(&View { frame: &frame, tracks: &shared.tracks, zones: &zones() }).unwrap();
     }
-    let kept = |source: &str| bench.store.space("rule", Some(&SourceId::from(source))).lock().unwrap().bytes();
+    let kept = |source: &str| bench.store.space("rule", Some(&SourceId::from(source))).lock().bytes();
     assert!(kept("a") > 0);
     assert_eq!((kept("b"), kept("cam")), (0, 0));
 }
@@ -333,7 +333,7 @@ fn adding_to_what_is_no_number_is_a_fault_and_leaves_it() {
     bench.grants.has.shared_state = true;
     let kept = |bench: &Bench| {
         let shared = bench.store.shared("rule", GuestKind::Strategy);
-        shared.lock().unwrap().get("n", 0).map(|kept| kept.to_bytes()).unwrap_or_default()
+        shared.lock().get("n", 0).map(|kept| kept.to_bytes()).unwrap_or_default()
     };
     let (kind, message) = bench.camera(&guests::adds_to("north")).fault();
     assert_eq!(kind, FaultKind::Trap);

@@ -1,7 +1,7 @@
 //! Where a case runs: what guests need, fresh for each case, so that none sees what another left.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use dsengine::config::{ModulePlan, OnFailure, StrategyKind, StrategyPlan};
 use dsengine::engine::{Guests, SystemClock};
@@ -9,6 +9,7 @@ use dsengine::error::{Code, Error};
 use dsengine::guest::http::Wire;
 use dsengine::guest::{Kept, Space};
 use dsengine::telemetry::Metrics;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -75,7 +76,7 @@ pub(super) fn contents(plugin: &Plugin) -> Result<Vec<u8>, Error> {
 
 /// What the host holds at `now_ns`.
 pub(super) fn held(space: &Mutex<Space>, now_ns: u64) -> BTreeMap<String, Value> {
-    let space = space.lock().unwrap_or_else(PoisonError::into_inner);
+    let space = space.lock();
     let value = |key: &str| {
         Some(match space.get(key, now_ns)? {
             Kept::Json(value) => value.clone(),

@@ -1,10 +1,10 @@
 //! A network that is made up: it gives the answers of the case in their order, and notes every request.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dsengine::guest::Grants;
 use dsengine::guest::http::{self, Failure, Request, Response, Wire};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use super::script::Answer;
@@ -26,7 +26,7 @@ impl Answers {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// How many requests were sent.

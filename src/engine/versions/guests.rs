@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::alert::Handler;
 use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
@@ -97,18 +99,18 @@ impl Guests {
 
     /// Makes a source's zones known to the guests that are loaded for it from now on.
     pub fn know(&self, source: &SourceId, zones: &[Zone]) {
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner).insert(source.clone(), zones.into());
+        self.zones.lock().insert(source.clone(), zones.into());
     }
 
     /// Forgets a source that was taken away, and what is kept for guests on it.
     pub fn forget(&self, source: &SourceId) {
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner).remove(source);
+        self.zones.lock().remove(source);
         self.state.forget(source);
     }
 
     /// The zones that are known of a source.
     pub fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned().unwrap_or_default()
+        self.zones.lock().get(source).cloned().unwrap_or_default()
     }
 
     /// The component host, started by its first use.
@@ -116,7 +118,7 @@ impl Guests {
     /// # Errors
     /// [`Code::Plugin`] when it cannot start.
     pub fn components(&self) -> Result<Arc<wasm::Host>, Error> {
-        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut components = self.components.lock();
         if let Some(host) = &*components {
             return Ok(Arc::clone(host));
         }

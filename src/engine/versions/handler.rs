@@ -1,9 +1,10 @@
 //! A handler that can be replaced while it delivers: what is under way goes on with the old one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::alert::{BoxFuture, Commands, DeliveryError, Handler, Usage};
 use crate::types::Alert;
@@ -25,7 +26,7 @@ impl Replaceable {
     }
 
     pub(in crate::engine) fn replace(&self, handler: Arc<dyn Handler>) {
-        if let Some(commands) = &*self.commands.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(commands) = &*self.commands.lock() {
             handler.attach(commands.clone());
         }
         self.inner.store(Arc::new(handler));
@@ -33,11 +34,11 @@ impl Replaceable {
     }
 
     pub(in crate::engine) fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        *self.error.lock() = error;
     }
 
     pub(in crate::engine) fn error(&self) -> Option<String> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.error.lock().clone()
     }
 }
 
@@ -48,7 +49,7 @@ impl Handler for Replaceable {
 
     fn attach(&self, commands: Commands) {
         self.inner.load().attach(commands.clone());
-        *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = Some(commands);
+        *self.commands.lock() = Some(commands);
     }
 
     fn timeout(&self) -> Option<Duration> {

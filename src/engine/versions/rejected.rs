@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::view::status::RejectedReload;
 
@@ -12,7 +13,7 @@ pub(in crate::engine) struct Rejected(Mutex<BTreeMap<PathBuf, String>>);
 
 impl Rejected {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The file's latest contents do not run.

@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 use utoipa::ToSchema;
@@ -205,7 +206,7 @@ impl Events {
 
     /// Tells of an accepted alert, and keeps it for who asks later.
     pub fn alert(&self, alert: &Arc<Alert>) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         if recent.len() == RECENT_ALERTS_MAX {
             recent.pop_front();
         }
@@ -234,7 +235,7 @@ impl Events {
 
     /// The latest alerts, newest first.
     pub fn recent_alerts(&self) -> Vec<Arc<Alert>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+        self.recent.lock().iter().rev().cloned().collect()
     }
 
     /// Listens from now on; with `frames`, to every judged frame as well.

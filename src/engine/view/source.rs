@@ -1,6 +1,6 @@
 //! What a source shows of itself besides its metrics: where it stands, and why.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::backend::SourceState;
 
@@ -17,7 +17,7 @@ pub(in crate::engine) struct SourceBoard(Mutex<Facts>);
 
 impl SourceBoard {
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The source changed state. Once broken it stays failed.

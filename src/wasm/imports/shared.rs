@@ -7,7 +7,6 @@ use serde_json::Number;
 use crate::guest::{Entry, Kept, size};
 use crate::wasm::bindings::dsengine::plugin::shared_state::Host;
 use crate::wasm::bindings::dsengine::plugin::state::Refusal;
-use crate::wasm::lock;
 use crate::wasm::seat::Seat;
 
 impl Seat {
@@ -24,7 +23,7 @@ impl Seat {
         }
         let (most, now_ns) = (self.home.limits.state_bytes, self.call.pts_ns);
         let expires_ns = self.expiry(ttl_ms);
-        let mut space = lock(&self.home.shared);
+        let mut space = self.home.shared.lock();
         let (value, answer) = make(space.get(&key, now_ns))?;
         if !space.fits(&key, size(&key, &value), most, now_ns) {
             return Ok(Err(Refusal::Full(most as u64)));
@@ -36,7 +35,7 @@ impl Seat {
 
 impl Host for Seat {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(lock(&self.home.shared).get(&key, self.call.pts_ns).map(Kept::to_bytes))
+        Ok(self.home.shared.lock().get(&key, self.call.pts_ns).map(Kept::to_bytes))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<Result<(), Refusal>> {
@@ -60,11 +59,11 @@ impl Host for Seat {
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         self.may_write(None)?;
-        lock(&self.home.shared).commit(&mut BTreeMap::from([(key, None)]));
+        self.home.shared.lock().commit(&mut BTreeMap::from([(key, None)]));
         Ok(())
     }
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
-        Ok(lock(&self.home.shared).keys(&prefix, self.call.pts_ns).map(str::to_owned).collect())
+        Ok(self.home.shared.lock().keys(&prefix, self.call.pts_ns).map(str::to_owned).collect())
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::guest::{Entry, Kept};
 use crate::wasm::bindings::dsengine::plugin::state::{Host, Refusal};
-use crate::wasm::lock;
 use crate::wasm::seat::Seat;
 
 /// Nanoseconds in a millisecond.
@@ -39,7 +38,7 @@ impl Host for Seat {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         Ok(match self.writes.get(&key) {
             Some(write) => write.as_ref().map(|entry| entry.value.to_bytes()),
-            None => lock(&self.home.state).get(&key, self.call.pts_ns).map(Kept::to_bytes),
+            None => self.home.state.lock().get(&key, self.call.pts_ns).map(Kept::to_bytes),
         })
     }
 
@@ -50,17 +49,17 @@ impl Host for Seat {
         }
         let most = self.home.limits.state_bytes;
         let entry = Entry { value: Kept::Bytes(value.into()), expires_ns: self.expiry(ttl_ms) };
-        let fits = self.writes.set(&mut lock(&self.home.state), key, entry, most, self.call.pts_ns);
+        let fits = self.writes.set(&mut self.home.state.lock(), key, entry, most, self.call.pts_ns);
         Ok(if fits { Ok(()) } else { Err(Refusal::Full(most as u64)) })
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         self.may_write(None)?;
-        self.writes.delete(&lock(&self.home.state), key);
+        self.writes.delete(&self.home.state.lock(), key);
         Ok(())
     }
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
-        Ok(self.writes.keys(&lock(&self.home.state), &prefix, self.call.pts_ns))
+        Ok(self.writes.keys(&self.home.state.lock(), &prefix, self.call.pts_ns))
     }
 }

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hyper::body::Bytes;
+use parking_lot::Mutex;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::guest::{Home, Severity};
-use crate::wasm::lock;
 
 /// Longest line kept together; what comes without a line break is cut here.
 const LINE_BYTES_MAX: usize = 4096;
@@ -47,14 +47,14 @@ impl Output {
 
     /// A call starts.
     pub(in crate::wasm) fn start(&self, now_ns: u64) {
-        let mut lines = lock(&self.lines);
+        let mut lines = self.lines.lock();
         lines.now_ns = now_ns;
         lines.last_words.clear();
     }
 
     /// The call is over: begun lines end here.
     pub(in crate::wasm) fn flush(&self) {
-        let mut lines = lock(&self.lines);
+        let mut lines = self.lines.lock();
         for (index, severity) in [Severity::Info, Severity::Warn].into_iter().enumerate() {
             if !lines.begun[index].is_empty() {
                 let line = std::mem::take(&mut lines.begun[index]);
@@ -65,7 +65,7 @@ impl Output {
 
     /// What the call said on standard error, the beginning of it where it was much.
     pub(in crate::wasm) fn last_words(&self) -> String {
-        String::from_utf8_lossy(&lock(&self.lines).last_words).into_owned()
+        String::from_utf8_lossy(&self.lines.lock().last_words).into_owned()
     }
 }
 
@@ -95,7 +95,7 @@ impl StdoutStream for Stream {
 
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut lines = lock(&self.output.lines);
+        let mut lines = self.output.lines.lock();
         let error = self.severity == Severity::Warn;
         if error {
             let room = LAST_WORDS_MAX - lines.last_words.len();
