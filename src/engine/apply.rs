@@ -193,7 +193,7 @@ impl Owner {
             let route = Arc::clone(&unit.route);
             let mut change = changes.remove(&new.id).map_or_else(LaneChange::default, |(_, change)| change);
             change.zones = (old.zones != new.zones).then(|| Arc::clone(&new.zones));
-            change.tracking = (self.plan.tracking != next.tracking).then_some(next.tracking.enabled);
+            change.tracking = (self.plan.tracking != next.tracking).then(|| next.tracking.clone());
             change.policy = (self.plan.alerts != next.alerts).then(|| next.alerts.clone());
             if diff.order || !diff.strategies.is_empty() {
                 self.arrange_rules(next, &route, &mut change)?;

@@ -13,7 +13,7 @@ use super::versions::{GuestStrategy, Versions};
 use super::view::live::Live;
 use super::view::strategy::{Notes, StrategyBoard};
 use crate::config::{Plan, SourcePlan, StrategyKind, StrategyPlan};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::strategy::{FaultKind, Motion, Strategy};
 use crate::telemetry::StrategyMetrics;
 use crate::track::{Tracker, Tracks};
@@ -81,7 +81,7 @@ impl Parts {
         Lane {
             route: Arc::clone(route),
             detectors: Vec::new(),
-            tracker: plan.tracking.enabled.then(Tracker::default),
+            tracker: Tracker::of(&plan.tracking),
             tracks: Tracks::default(),
             zones: Arc::clone(&source.zones),
             rules: Vec::new(),
@@ -114,17 +114,33 @@ impl Parts {
         let part = |error: Error| error.about(format!("detection.strategies[{}]", strategy.name));
         let board = boards.of(&strategy.name);
         let notes = Notes::new(Arc::clone(&board));
-        let guest = versions.strategies.get_mut(strategy.name.as_str()).filter(|_| !is_detector(strategy));
-        let Some(guest) = guest else {
-            let metrics = self.series(&board, &route.id, 1);
-            let motion = Box::new(Motion::new(&*strategy.name, &strategy.config).map_err(part)?);
-            return Ok(Rule::new(motion, 1, strategy.filters, metrics, notes, self.reaper.way()));
+        let built_in: Box<dyn Strategy> = match &strategy.kind {
+            StrategyKind::Motion => Box::new(Motion::new(&*strategy.name, &strategy.config).map_err(part)?),
+            StrategyKind::Lua(_) | StrategyKind::Wasm(_) => {
+                return self.build_guest(strategy, route, versions, notes).map_err(part);
+            }
+        };
+        let metrics = self.series(&board, &route.id, 1);
+        Ok(Rule::new(built_in, 1, strategy.filters, metrics, notes, self.reaper.way()))
+    }
+
+    /// A script or component on a source's lane, in the version that runs.
+    fn build_guest(
+        &self,
+        strategy: &StrategyPlan,
+        route: &Arc<Route>,
+        versions: &mut Versions,
+        notes: Notes,
+    ) -> Result<Rule, Error> {
+        let Some(guest) = versions.strategies.get_mut(strategy.name.as_str()) else {
+            // Every guest of a plan is loaded before a rule of it is built.
+            return Err(Error::new(Code::Plugin, format!("'{}' is not loaded", strategy.name)));
         };
         let generation = guest.running.generation;
-        let instance = guest.running.version.instance(&route.id).map_err(part)?;
-        let trial = former(guest, &route.id).map_err(part)?;
+        let instance = guest.running.version.instance(&route.id)?;
+        let trial = former(guest, &route.id)?;
         guest.joined(route);
-        let metrics = self.series(&board, &route.id, generation);
+        let metrics = self.series(&notes.board, &route.id, generation);
         Ok(Rule::new(instance, generation, strategy.filters, metrics, notes, self.reaper.way()).on_probation(trial))
     }
 
@@ -155,7 +171,10 @@ impl Parts {
 
 /// Whether a strategy detects from pixels, before the tracker.
 pub(super) fn is_detector(strategy: &StrategyPlan) -> bool {
-    matches!(strategy.kind, StrategyKind::Motion)
+    match strategy.kind {
+        StrategyKind::Motion => true,
+        StrategyKind::Lua(_) | StrategyKind::Wasm(_) => false,
+    }
 }
 
 /// What comes back on this lane if the version that it starts with fails its probation on any.

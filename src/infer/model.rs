@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use crate::config::ModelPlan;
 use crate::error::{Code, Error};
-use crate::vision::decode::{Layout, Tensor};
+use crate::types::{Layout, Precision};
+use crate::vision::decode::Tensor;
 use crate::vision::preprocess::Preprocessor;
 
 use super::input::Input;
@@ -186,9 +187,10 @@ fn starts_with(shapes: &[Vec<usize>], batch: usize) -> bool {
 
 /// A model runs in the precision it was exported in. Who asked for another one is told.
 fn remark_on_precision(plan: &ModelPlan, element: &Element) {
-    let Some(wanted) = plan.precision.as_deref() else { return };
-    let exported = if *element == Element::F16 { "fp16" } else { "fp32" };
+    let Some(wanted) = plan.precision else { return };
+    let exported = if *element == Element::F16 { Precision::Fp16 } else { Precision::Fp32 };
     if wanted != exported {
+        let (wanted, exported) = (wanted.as_str(), exported.as_str());
         tracing::warn!(model = plan.name, wanted, exported, "a model runs in the precision it was exported in");
     }
 }
@@ -233,13 +235,10 @@ fn choose_layout(
     if let Some(task) = signature.metadata.task.as_deref().filter(|t| *t != "detect") {
         return refuse(format!("its metadata says it does `{task}`, only `detect` is read"));
     }
-    if let Some(name) = &plan.layout {
-        let Some(layout) = Layout::from_name(name) else {
-            return refuse(format!("`layout: {name}` is not known"));
-        };
+    if let Some(layout) = plan.layout {
         return match layout.fits(shapes, input) {
             Some(classes) => Ok((layout, classes)),
-            None => refuse(format!("`layout: {name}` does not fit its outputs")),
+            None => refuse(format!("`layout: {}` does not fit its outputs", layout.as_str())),
         };
     }
     match Layout::ALL.into_iter().find_map(|l| Some((l, l.fits(shapes, input)?))) {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::PATIENCE_NS;
+use crate::config::TrackingPlan;
 use crate::types::{BBox, Detection};
 
 /// Least overlap with the predicted box for a match in the first pass.
@@ -63,6 +64,12 @@ impl Default for Tracker {
 }
 
 impl Tracker {
+    /// The tracker that a plan asks for, if it asks for one.
+    pub fn of(plan: &TrackingPlan) -> Option<Self> {
+        let TrackingPlan { enabled } = plan;
+        enabled.then(Self::default)
+    }
+
     /// A tracker that gives an object up once it was not seen for longer than `patience_ns` of frame time.
     pub fn new(patience_ns: u64) -> Self {
         Self { patience_ns, next_id: 1, followed: Vec::new(), pairs: Vec::new(), taken: Vec::new(), given: Vec::new() }

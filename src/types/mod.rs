@@ -9,6 +9,7 @@ mod detection;
 mod finding;
 mod frame;
 mod geometry;
+mod model;
 mod picture;
 
 pub use alert::{Alert, AlertDraft, AlertId, Level, Raised};
@@ -17,4 +18,5 @@ pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;
 pub use frame::{Frame, SourceId};
 pub use geometry::{BBox, Point, Polygon, Zone};
+pub use model::{Layout, Precision};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dsengine::config::{self, HandlerKind, Input, LoadError, Loaded, Request, Severity, StrategyKind, Warning};
 use dsengine::error::{Code, Error};
+use dsengine::types::Layout;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -493,7 +494,7 @@ fn a_reference_in_a_strategys_config_has_the_type_of_its_key_too() {
     let bench = Bench::new(text).env("CONF", "0.3").env("OUT", "door").env("T", "6");
     let plan = bench.env("DSENGINE_DETECTION__STRATEGIES__0__CONFIG__INTERVAL", "3").good().plan;
     let model = &plan.models[0];
-    assert_eq!((model.confidence, model.layout.as_deref(), model.interval), (0.3, Some("yolox"), 3));
+    assert_eq!((model.confidence, model.layout, model.interval), (0.3, Some(Layout::YoloX), 3));
     assert_eq!(model.output_layers, ["door"]);
     assert_eq!(plan.strategies[0].config, serde_json::json!({ "dwell": 0.3, "zone": "door", "token": "6" }));
     assert_eq!(plan.strategies[1].config, serde_json::json!({ "threshold": 6 }));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dsengine::config::ModelPlan;
 use dsengine::error::Code;
 use dsengine::infer::{Choice, Model, Runtime, Search};
-use dsengine::types::{BBox, Colorimetry, Detection, Matrix, Picture, Range};
+use dsengine::types::{BBox, Colorimetry, Detection, Layout, Matrix, Picture, Range};
 
 /// The folder of clips and models, or a loud skip.
 fn testdata(test: &str) -> Option<PathBuf> {
@@ -224,10 +224,8 @@ fn what_cannot_be_fed_or_read_is_refused_with_what_was_found() {
             &["images f32 [1, 3, 64, 64]", "[[1, 3]]", "yolov8", "yolox"],
         );
         refused(colours("colours_open"), Code::ModelLayout, &["open", "input_shape: [3, 640, 640]"]);
-        let wrong = ModelPlan { layout: Some("yolox".into()), ..colours("colours") };
+        let wrong = ModelPlan { layout: Some(Layout::YoloX), ..colours("colours") };
         refused(wrong, Code::ModelLayout, &["`layout: yolox` does not fit", "[1, 7, 84]"]);
-        let unknown = ModelPlan { layout: Some("yolov3".into()), ..colours("colours") };
-        refused(unknown, Code::ModelLayout, &["`layout: yolov3` is not known"]);
         let other = ModelPlan { output_layers: vec!["boxes".into()], ..colours("colours") };
         refused(other, Code::ModelLayout, &["no output `boxes`", "output0"]);
         let size = ModelPlan { input_shape: Some([3, 32, 64]), ..colours("colours") };

@@ -28,7 +28,7 @@ pub(super) fn build(
         let only = known_sources(&head.sources, &format!("{path}.sources"), sources, site);
         match kinds::plan(&Listed { entry, path: &path, only, detection: &detection }, site) {
             Some(Planned::Model(model)) => models.push(model),
-            Some(Planned::Lane(strategy)) => strategies.push(strategy),
+            Some(Planned::Lane(strategy)) => strategies.push(*strategy),
             None => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::types::SourceId;
+use crate::types::{Layout, Precision, SourceId};
 
 /// A neural network as a strategy.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,14 +24,14 @@ pub struct ModelPlan {
     pub input_shape: Option<[usize; 3]>,
     /// Names of the outputs to read; empty = all, in the model's order.
     pub output_layers: Vec<String>,
-    /// Decoder, where the config overrides what the model's shapes say (`yolov8`, `yolox`).
-    pub layout: Option<String>,
+    /// How its outputs are read, where the configuration overrides what their shapes say.
+    pub layout: Option<Layout>,
     /// Analyse every n-th frame; the tracker bridges the others.
     pub interval: u32,
     /// Only these sources; empty = all.
     pub sources: Vec<SourceId>,
-    /// `fp32`, `fp16` or `int8`, where set.
-    pub precision: Option<String>,
+    /// How exact its numbers are to be, where set.
+    pub precision: Option<Precision>,
 }
 
 /// A strategy on the lane.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::kinds::shape::{Shape, read, union, written};
 use crate::config::kinds::strategies::{self, Model, ModelSettings, Module, StrategyType};
+use crate::types::Precision;
 
 /// What finds objects, and the strategies that judge them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,40 +84,6 @@ impl Default for Detection {
 pub(in crate::config) struct InputShape(
     #[schemars(inner(range(min = 1, max = 8192)))] pub(in crate::config) [usize; 3],
 );
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Precision {
-    Fp32,
-    Fp16,
-    Int8,
-}
-
-impl Precision {
-    pub(in crate::config) fn as_str(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Fp16 => "fp16",
-            Self::Int8 => "int8",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Layout {
-    Yolov8,
-    Yolox,
-}
-
-impl Layout {
-    pub(in crate::config) fn as_str(self) -> &'static str {
-        match self {
-            Self::Yolov8 => "yolov8",
-            Self::Yolox => "yolox",
-        }
-    }
-}
 
 /// A model (`model_path`), a script or component (`module`), or a built-in (`name: motion`): what every strategy has,
 /// and what the kinds have.

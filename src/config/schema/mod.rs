@@ -23,7 +23,7 @@ use serde_json::Value;
 use super::{keys, plan};
 
 pub(super) use alerts::{Alerts, Handler, HandlerEntry};
-pub(super) use detection::{Detection, InputShape, Layout, Precision, StrategyEntry};
+pub(super) use detection::{Detection, InputShape, StrategyEntry};
 pub(super) use guests::{Grants, Limits, Mode, OnFailure};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring, PublicPart, Token};
 pub(super) use pipeline::{Pipeline, ProcessingMode};

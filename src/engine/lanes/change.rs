@@ -14,7 +14,7 @@ use super::probation::Probation;
 use super::route::Route;
 use super::rule::Rule;
 use super::shadow::Shadow;
-use crate::config::AlertPlan;
+use crate::config::{AlertPlan, TrackingPlan};
 use crate::error::{Code, Error};
 use crate::guest::Fault;
 use crate::strategy::Strategy;
@@ -27,8 +27,8 @@ pub(in crate::engine) struct LaneChange {
     pub(in crate::engine) swaps: Vec<Swap>,
     /// The source's zones.
     pub(in crate::engine) zones: Option<Arc<[Zone]>>,
-    /// Whether objects are followed.
-    pub(in crate::engine) tracking: Option<bool>,
+    /// Whether and how objects are followed; their ids begin anew.
+    pub(in crate::engine) tracking: Option<TrackingPlan>,
     /// The alert policy; what was sent stays known.
     pub(in crate::engine) policy: Option<AlertPlan>,
     /// Which rules judge, in order.

@@ -134,7 +134,7 @@ impl Lane {
         }
         let former_zones = Arc::clone(&self.zones);
         self.zones = zones.unwrap_or_else(|| Arc::clone(&former_zones));
-        let tracker = tracking.map(|on| std::mem::replace(&mut self.tracker, on.then(Tracker::default)));
+        let tracker = tracking.map(|plan| std::mem::replace(&mut self.tracker, Tracker::of(&plan)));
         let policy = policy.map(|policy| {
             self.gate.set_plan(&policy);
             std::mem::replace(&mut self.policy, policy)

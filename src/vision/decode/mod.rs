@@ -2,7 +2,7 @@
 //!
 //! A [`Layout`] knows three things: whether a set of output shapes is its own ([`Layout::fits`]), what its networks
 //! want in their input ([`Layout::recipe`]), and how to read candidates ([`Layout::decode`]). A new one is a file
-//! with these three and an arm in each `match` below; the compiler names the places.
+//! with these three, a variant of [`Layout`] and an arm in each `match` below; the compiler names the places.
 //!
 //! Nothing that a network says is believed unchecked: a value that is no score, or a box that is none, is refused
 //! and counted in [`Decoded::rejected`].
@@ -12,6 +12,7 @@ mod yolox;
 
 use super::nms::Candidate;
 use super::preprocess::Recipe;
+use crate::types::Layout;
 
 /// One output of a network: its shape and, row-major, its numbers.
 #[derive(Debug, Clone, Copy)]
@@ -65,36 +66,7 @@ fn score(value: f32) -> Option<f32> {
     (-SCORE_SLACK..=1.0 + SCORE_SLACK).contains(&value).then(|| value.clamp(0.0, 1.0))
 }
 
-/// The output layouts that are built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// `[N, 4 + classes, places]`: centre x, y, width, height in input pixels, then class scores; no objectness.
-    /// YOLOv8, YOLO11 and what else Ultralytics exports for detection without NMS.
-    YoloV8,
-    /// `[N, places, 5 + classes]`: raw grid offsets and log sizes, objectness, class scores; strides 8, 16, 32.
-    YoloX,
-}
-
 impl Layout {
-    /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 2] = [Self::YoloX, Self::YoloV8];
-
-    /// The word in the config.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::YoloV8 => "yolov8",
-            Self::YoloX => "yolox",
-        }
-    }
-
-    /// The layout of that name; `yolo11` is laid out as `yolov8`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "yolo11" | "yolov11" => Some(Self::YoloV8),
-            _ => Self::ALL.into_iter().find(|l| l.as_str() == name),
-        }
-    }
-
     /// The output shapes it reads, for messages.
     pub fn expects(self) -> &'static str {
         match self {

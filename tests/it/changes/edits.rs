@@ -71,9 +71,12 @@ const VALID: &[(&str, Change)] = &[
         site.rules[..count].rotate_left(1);
     }),
     ("rule in another file", |site, rng, _| {
-        let at = rng.usize(..rules(site).len());
-        let module = &mut site.rules[at].module;
-        *module = if module == "rule.lua" { "other.lua" } else { "rule.lua" }.to_owned();
+        // One stays with the file that edits of scripts save.
+        let free: Vec<usize> = rules(site).into_iter().filter(|at| site.rules[*at].name != "keep").collect();
+        if let Some(at) = rng.choice(free) {
+            let module = &mut site.rules[at].module;
+            *module = if module == "rule.lua" { "other.lua" } else { "rule.lua" }.to_owned();
+        }
     }),
     ("rule's settings", |site, rng, n| {
         let at = rng.usize(..rules(site).len());

@@ -320,7 +320,7 @@ fn edits_by_file_api_and_command_line_lose_no_frame_of_sources_that_they_do_not_
     let mut early = None;
     for n in 0..edits {
         edited.edit(n);
-        if n == edits / 2 {
+        if n == edits / 10 {
             early = Some(edited.held(n, None));
         }
     }

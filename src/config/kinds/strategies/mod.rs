@@ -72,7 +72,7 @@ pub(in crate::config) enum Planned {
     /// A neural network.
     Model(ModelPlan),
     /// What judges on the lane.
-    Lane(StrategyPlan),
+    Lane(Box<StrategyPlan>),
 }
 
 /// The plan of one entry, `None` where it does not run or cannot be built, which has then been said.

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Kind, Listed, Planned, Shape, StrategyType};
 use crate::config::build::{Site, not_built};
 use crate::config::plan::ModelPlan;
-use crate::config::schema::{self, Detection, InputShape, Layout, Precision};
+use crate::config::schema::{self, Detection, InputShape};
+use crate::types::{Layout, Precision};
 
 pub(super) const KIND: Kind = Kind {
     of: StrategyType::Model,
@@ -103,13 +104,10 @@ fn model(name: &str, file: &Path, settings: ModelSettings, detection: &Detection
         max_objects: settings.max_objects.unwrap_or(detection.max_objects) as usize,
         input_shape: settings.input_shape.or(detection.input_shape).map(|shape| shape.0),
         output_layers: settings.output_layers.or_else(|| detection.output_layers.clone()).unwrap_or_default(),
-        layout: settings.layout.map(|layout| layout.as_str().to_owned()),
+        layout: settings.layout,
         interval: settings.interval.unwrap_or(1),
         sources: Vec::new(),
-        precision: settings
-            .precision
-            .or(set.then_some(detection.tensor_rt_precision))
-            .map(|precision| precision.as_str().to_owned()),
+        precision: settings.precision.or(set.then_some(detection.tensor_rt_precision)),
     }
 }
 

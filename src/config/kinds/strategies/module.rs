@@ -62,7 +62,7 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
     if !listed.is_active() {
         return None;
     }
-    Some(Planned::Lane(StrategyPlan {
+    Some(Planned::Lane(Box::new(StrategyPlan {
         name: head.name.clone(),
         kind,
         sources: listed.only.clone(),
@@ -73,7 +73,7 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
         grants: modules::grants(grants, site),
         on_failure: (*on_failure).into(),
         shadow_of: shadowed(listed, site),
-    }))
+    })))
 }
 
 fn kind(listed: &Listed<'_>, module: &Path, site: &mut Site<'_>) -> Option<StrategyKind> {

@@ -46,7 +46,8 @@ fn plan(listed: &Listed<'_>, _: &mut Site<'_>) -> Option<Planned> {
     let head = &listed.entry.head;
     listed.is_active().then(|| {
         let config = Value::Object(head.config.clone());
-        Planned::Lane(StrategyPlan { filters: head.filters, config, ..motion(&head.name, listed.only.clone()) })
+        let plan = StrategyPlan { filters: head.filters, config, ..motion(&head.name, listed.only.clone()) };
+        Planned::Lane(Box::new(plan))
     })
 }
 
