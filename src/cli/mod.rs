@@ -24,6 +24,7 @@ mod explain;
 mod files;
 mod input;
 mod judgements;
+mod memory;
 mod new;
 mod plugin;
 mod record;

@@ -13,6 +13,8 @@ use dsengine::control::{Control, Who};
 use dsengine::engine::{Handle, SystemClock};
 use dsengine::watch::{self, Changed, Watcher};
 
+use super::memory;
+
 /// How often it is looked whether a reload, whoever asked for it, has brought other files to watch.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -63,15 +65,17 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
         .inspect_err(|error| tracing::error!(%error, "nothing is watched; edits take effect on SIGHUP"))
         .ok();
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
-    let look = tick(LOOK_EVERY);
+    let (look, tidy) = (tick(LOOK_EVERY), tick(memory::EVERY));
+    let mut tidy_left = 0;
     let (mut watched, mut seen) = (Watched::default(), None);
     let mut due: Option<Who> = None;
     loop {
         let now = (engine.reloads(), control.edits());
-        if let Some(watcher) = &watcher
-            && seen.replace(now) != Some(now)
-        {
-            watched.renew(control, watcher);
+        if seen.replace(now) != Some(now) {
+            tidy_left = memory::TIMES;
+            if let Some(watcher) = &watcher {
+                watched.renew(control, watcher);
+            }
         }
         select_biased! {
             recv(end) -> _ => return,
@@ -92,6 +96,12 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
                 Err(_) => changes = never(),
             },
             recv(look) -> _ => due = reread(control, due.take()),
+            recv(tidy) -> _ => {
+                if tidy_left > 0 {
+                    tidy_left -= 1;
+                    memory::give_back();
+                }
+            }
         }
     }
 }
