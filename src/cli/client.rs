@@ -58,7 +58,7 @@ impl Client {
     }
 
     /// The engine said no.
-    fn refused(&self, status: u16, body: &Value) -> Exit {
+    pub(crate) fn refused(&self, status: u16, body: &Value) -> Exit {
         if self.json && !body.is_null() {
             println!("{body:#}");
         }

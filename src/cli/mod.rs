@@ -16,15 +16,18 @@ macro_rules! eprintln {
     };
 }
 
+mod benchmark;
 mod client;
 mod config;
 mod doctor;
 mod exit;
 mod explain;
 mod files;
+mod health;
 mod input;
 mod judgements;
 mod memory;
+mod monitor;
 mod new;
 mod plugin;
 mod record;
@@ -72,6 +75,12 @@ enum Command {
     Sources(sources::Args),
     /// The configuration of a running engine: show, diff, apply
     Config(config::Args),
+    /// How a running engine is, as an exit code: 0 healthy, 1 degraded, 2 unhealthy
+    HealthCheck(health::Args),
+    /// A running engine's figures, again and again
+    Monitor(monitor::Args),
+    /// What this machine does with so many sources
+    Benchmark(benchmark::Args),
     /// Scripted scenes
     Scene(scene::Args),
     /// Say what this machine has and lacks
@@ -113,6 +122,9 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Plugin(args) => plugin::run(&args),
         Command::Sources(args) => sources::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::HealthCheck(args) => health::run(&args),
+        Command::Monitor(args) => monitor::run(&args, stop),
+        Command::Benchmark(args) => benchmark::run(&args, stop),
         Command::Scene(args) => scene::run(&args, stop),
         Command::Doctor(args) => doctor::run(&args),
         Command::Schema => schema::run(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
+use crossbeam_channel::{Receiver, RecvTimeoutError, after, bounded, never};
 use dsengine::config::{self, Loaded, Request};
 use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
@@ -31,11 +31,26 @@ missed; 2 it could not start; 130 a second signal, or one after the sources had 
 #[derive(clap::Args)]
 #[command(after_help = EXITS)]
 pub(crate) struct Args {
+    /// Run this clip or other source, as `--source` does
+    #[arg(value_name = "CLIP", conflicts_with = "source")]
+    clip: Option<String>,
     #[command(flatten)]
     input: Input,
+    /// Detect with this model: detection.model_engine_file
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Its labels, one a line: detection.labels_file
+    #[arg(long, value_name = "FILE", requires = "model")]
+    labels: Option<PathBuf>,
+    /// End after this time, as when the sources have ended: 300 (seconds), 90s, 5m
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    duration: Option<Duration>,
     /// Also log what is for debugging
     #[arg(long, short)]
     verbose: bool,
+    /// Log errors only
+    #[arg(long, short, conflicts_with = "verbose")]
+    quiet: bool,
     /// Port of the page and the metrics on the loopback address; 0 takes any free one
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -69,8 +84,23 @@ impl Args {
         if let Some(workers) = self.workers {
             overrides.push(("thread_pool_size".to_owned(), workers.to_string()));
         }
+        let files = [("detection.model_engine_file", &self.model), ("detection.labels_file", &self.labels)];
+        overrides.extend(
+            files.into_iter().filter_map(|(key, file)| Some((key.to_owned(), file.as_ref()?.display().to_string()))),
+        );
+        if self.quiet {
+            overrides.push(("logging.level".to_owned(), "error".to_owned()));
+        }
         overrides
     }
+}
+
+/// A time in seconds, or with its unit.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let seconds =
+        text.parse::<f64>().ok().map(|seconds| Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()));
+    let time = seconds.unwrap_or_else(|| humantime::parse_duration(text).map_err(|e| e.to_string()))?;
+    if time.is_zero() { Err("a time above 0".to_owned()) } else { Ok(time) }
 }
 
 /// What sees frames while `run` runs.
@@ -105,7 +135,8 @@ impl Observer for Observers {
     }
 }
 
-pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
+pub(crate) fn run(mut args: Args, stop: &Stop) -> Exit {
+    args.input.source = args.input.source.take().or_else(|| args.clip.take());
     // Starting may take seconds (plugin scan, models); a signal meanwhile ends the process at once: nothing has been
     // accepted yet.
     stop.at_once(Exit::Fine);
@@ -173,7 +204,7 @@ impl Started {
             }
         });
         let page = serve(&engine, port, &control).map_err(refused)?;
-        if let Some(page) = &page {
+        if let Some(page) = page.as_ref().filter(|_| !args.quiet) {
             eprintln!("page: {}", page.url());
         }
         let reloader = Reloader::start(control, hangups);
@@ -183,7 +214,7 @@ impl Started {
     /// Until the sources have ended or a signal comes; then says what happened.
     fn run(self, args: &Args, stop: &Stop) -> Exit {
         let Self { engine, page, mut reloader, observers } = self;
-        let signalled = signalled(&engine.handle(), stop);
+        let signalled = signalled(&engine.handle(), stop, args.duration);
         let graceful = engine.handle().plan().graceful_shutdown;
         if signalled {
             end_at_the_latest(graceful + 5 * LAST_WAIT);
@@ -249,10 +280,11 @@ fn serve(engine: &Engine, port: Option<admin::Port>, control: &Arc<Control>) -> 
     Ok(Some(page))
 }
 
-/// Waits until the sources have ended or a signal comes; returns whether it was a signal. Where every source was taken
-/// out, others may come.
-fn signalled(engine: &Handle, stop: &Stop) -> bool {
-    while !engine.wait(LOOK_EVERY) {
+/// Waits until the sources have ended, the time is over or a signal comes; returns whether it was a signal. Where every
+/// source was taken out, others may come.
+fn signalled(engine: &Handle, stop: &Stop, duration: Option<Duration>) -> bool {
+    let over = duration.map_or_else(never, after);
+    while over.is_empty() && !engine.wait(LOOK_EVERY) {
         if stop.asked() {
             return true;
         }

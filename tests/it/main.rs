@@ -19,6 +19,7 @@ mod changes;
 mod cli_plugin;
 mod cli_test;
 mod clips;
+mod commands;
 mod config;
 mod config_kinds;
 mod control;

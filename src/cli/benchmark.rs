@@ -1,0 +1,307 @@
+//! `dsengine benchmark`: what this machine does with so many sources, by the real engine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::after;
+use dsengine::config::{self, Plan, SourcePlan};
+use dsengine::engine::{Engine, Judged, Observer};
+use dsengine::infer;
+use dsengine::types::SourceId;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::exit::{Exit, failed, refused};
+use super::input::{self, Input};
+use super::run::time;
+use super::signals::Stop;
+
+/// How often it is looked whether it is over.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest wait for frames under way at the end.
+const DRAIN: Duration = Duration::from_secs(5);
+const SECOND_NS: u64 = 1_000_000_000;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// So many copies of the source at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    sources: u16,
+    /// The source: a file, rtsp://…, test, scene:NAME, trace:FILE
+    #[arg(long, value_name = "URI", default_value = "scene:street?live=true&loop=true")]
+    source: String,
+    /// For so long: 30 (seconds), 90s, 5m
+    #[arg(long, value_name = "TIME", default_value = "10", value_parser = time)]
+    duration: Duration,
+    /// The configuration whose models, rules and policy judge them. Its own sources and handlers are left out
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Detect with this model: detection.model_engine_file
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Number of inference workers
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Also print where the time went, as folded stacks in microseconds
+    #[arg(long)]
+    profile: bool,
+    /// What to print
+    #[arg(long, value_name = "KIND", default_value = "text")]
+    output: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Kind {
+    Text,
+    Json,
+    Csv,
+}
+
+/// When frames were judged, and how long after their arrival, by source.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<SourceId, Vec<(u64, u64)>>>);
+
+impl Observer for Seen {
+    fn judged(&self, judged: &Judged<'_>) {
+        let (frame, latency_ns) = (judged.frame, judged.waited_ns + judged.lane_ns);
+        let mut seen = self.0.lock();
+        seen.entry(frame.source.clone()).or_default().push((frame.arrived_ns + latency_ns, latency_ns));
+    }
+}
+
+pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
+    let plan = match plan(args) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    if let Err(error) = input::log(&plan.logging, false) {
+        return refused(&error);
+    }
+    let seen = Arc::new(Seen::default());
+    let builder = Engine::builder(plan).search(infer::Search::of_process(None));
+    let engine = match builder.observer(Arc::clone(&seen) as Arc<dyn Observer>).start() {
+        Ok(engine) => engine,
+        Err(error) => return refused(&error),
+    };
+    stop.graceful();
+    let over = after(args.duration);
+    while over.is_empty() && !stop.asked() && !engine.handle().wait(LOOK_EVERY) {}
+    let page = engine.handle().metrics().render();
+    let summary = engine.drain(DRAIN);
+    let measured = measure(&std::mem::take(&mut *seen.0.lock()), &page, &summary);
+    print(args, &measured);
+    match measured.broken {
+        Some(why) => failed(&why),
+        None => Exit::Fine,
+    }
+}
+
+/// What runs: copies of one source, and nothing that tells anybody.
+fn plan(args: &Args) -> Result<Plan, Exit> {
+    let input = Input { source: Some(args.source.clone()), sources: None, config: args.config.clone() };
+    let mut overrides = vec![("logging.level".to_owned(), "error".to_owned())];
+    if let Some(model) = &args.model {
+        overrides.push(("detection.model_engine_file".to_owned(), model.display().to_string()));
+    }
+    if let Some(workers) = args.workers {
+        overrides.push(("thread_pool_size".to_owned(), workers.to_string()));
+    }
+    let mut loaded = input.load(overrides)?;
+    loaded.warnings.extend(config::check(&loaded));
+    loaded.warnings.retain(|warning| warning.name != "no-model");
+    if input::show(&loaded.warnings) {
+        return Err(Exit::Usage);
+    }
+    let mut plan = loaded.plan;
+    plan.handlers.clear();
+    let copies = plan.sources.first().cloned().into_iter().flat_map(|one| {
+        (0..args.sources).map(move |n| SourcePlan { id: format!("{}-{n}", one.id).into(), ..one.clone() })
+    });
+    plan.sources = copies.collect();
+    Ok(plan)
+}
+
+/// One source's figures.
+struct Figures {
+    source: SourceId,
+    judged: usize,
+    dropped: u64,
+    /// Judged a second: over all, and in all but the slowest twentieth of the whole seconds.
+    fps: [f64; 2],
+    /// Milliseconds from arrival to the end of the judgement: p50, p95, p99.
+    latency_ms: [f64; 3],
+}
+
+struct Measured {
+    sources: Vec<Figures>,
+    cpu_seconds: f64,
+    rss_mib: f64,
+    /// Seconds spent, by stage, model and rule.
+    spent: BTreeMap<String, f64>,
+    broken: Option<dsengine::error::Error>,
+}
+
+fn measure(seen: &BTreeMap<SourceId, Vec<(u64, u64)>>, page: &str, summary: &dsengine::engine::Summary) -> Measured {
+    let of = |source: &dsengine::engine::SourceSummary| {
+        let id = SourceId::from(source.source.as_str());
+        let frames = seen.get(&id).map_or(&[][..], Vec::as_slice);
+        let mut latency: Vec<f64> = frames.iter().map(|(_, ns)| *ns as f64 / 1e6).collect();
+        latency.sort_by(f64::total_cmp);
+        let latency_ms = [0.5, 0.95, 0.99].map(|share| quantile(&latency, share));
+        Figures {
+            source: id,
+            judged: frames.len(),
+            dropped: source.dropped.values().sum(),
+            fps: fps(frames),
+            latency_ms,
+        }
+    };
+    let broken = summary.sources.iter().find_map(|source| {
+        let why = source.broken.as_ref()?;
+        Some(dsengine::error::Error::new(dsengine::error::Code::SourceBroken, format!("{}: {why}", source.source)))
+    });
+    Measured {
+        sources: summary.sources.iter().map(of).collect(),
+        cpu_seconds: sum(page, "process_cpu_seconds_total", &[]),
+        rss_mib: sum(page, "process_resident_memory_bytes", &[]) / f64::from(1 << 20),
+        spent: spent(page),
+        broken,
+    }
+}
+
+/// Frames a second: over all, and the fifth percentile of the whole seconds.
+fn fps(frames: &[(u64, u64)]) -> [f64; 2] {
+    let (Some((first, _)), Some((last, _))) = (frames.first(), frames.last()) else { return [0.0; 2] };
+    let took_s = (last - first) as f64 / 1e9;
+    let mean = if took_s > 0.0 { (frames.len() - 1) as f64 / took_s } else { 0.0 };
+    let mut seconds = vec![0_u32; ((last - first) / SECOND_NS) as usize];
+    for (at, _) in frames {
+        if let Some(second) = seconds.get_mut(((at - first) / SECOND_NS) as usize) {
+            *second += 1;
+        }
+    }
+    let mut seconds: Vec<f64> = seconds.into_iter().map(f64::from).collect();
+    seconds.sort_by(f64::total_cmp);
+    [mean, if seconds.is_empty() { mean } else { quantile(&seconds, 0.05) }]
+}
+
+/// The value below which this share of sorted values lies.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
+    sorted.get(at).copied().unwrap_or(0.0)
+}
+
+/// Where the time went: `infer;MODEL`, `judge`, `judge;RULE`.
+fn spent(page: &str) -> BTreeMap<String, f64> {
+    let mut spent = BTreeMap::new();
+    let rows = [
+        ("dsengine_inference_seconds_sum", "model", "infer"),
+        ("dsengine_strategy_call_seconds_sum", "strategy", "judge"),
+    ];
+    for (series, label, stage) in rows {
+        for (labels, seconds) in samples(page, series) {
+            let Some(name) = value_of(labels, label) else { continue };
+            *spent.entry(format!("{stage};{name}")).or_default() += seconds;
+        }
+    }
+    let rules: f64 = spent.iter().filter(|(key, _)| key.starts_with("judge;")).map(|(_, seconds)| seconds).sum();
+    let judge = sum(page, "dsengine_frame_latency_seconds_sum", &["stage=\"judge\""]);
+    spent.insert("judge".to_owned(), (judge - rules).max(0.0));
+    spent
+}
+
+/// The samples of a series: labels and value.
+fn samples<'a>(page: &'a str, series: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    page.lines().filter_map(move |line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        let labels = name.strip_prefix(series)?;
+        (labels.is_empty() || labels.starts_with('{')).then_some((labels, value.parse().ok()?))
+    })
+}
+
+fn sum(page: &str, series: &str, with: &[&str]) -> f64 {
+    samples(page, series).filter(|(labels, _)| with.iter().all(|label| labels.contains(label))).map(|(_, n)| n).sum()
+}
+
+fn value_of<'a>(labels: &'a str, label: &str) -> Option<&'a str> {
+    labels.split_once(&format!("{label}=\""))?.1.split('"').next()
+}
+
+fn print(args: &Args, measured: &Measured) {
+    let Measured { sources, cpu_seconds, rss_mib, spent, .. } = measured;
+    let folded: Vec<String> = spent.iter().map(|(stack, s)| format!("dsengine;{stack} {:.0}", s * 1e6)).collect();
+    match args.output {
+        Kind::Json => println!("{:#}", as_json(measured, args.profile.then(|| folded.clone()))),
+        Kind::Csv => {
+            println!("source,judged,dropped,fps_mean,fps_p5,latency_p50_ms,latency_p95_ms,latency_p99_ms");
+            for Figures { source, judged, dropped, fps: [mean, p5], latency_ms: [p50, p95, p99] } in sources {
+                println!("{source},{judged},{dropped},{mean:.2},{p5:.2},{p50:.3},{p95:.3},{p99:.3}");
+            }
+        }
+        Kind::Text => {
+            println!(
+                "{:<20} {:>8} {:>8} {:>8} {:>8}   LATENCY p50, p95, p99 (ms)",
+                "SOURCE", "JUDGED", "DROPPED", "FPS", "FPS p5"
+            );
+            for Figures { source, judged, dropped, fps: [mean, p5], latency_ms: [p50, p95, p99] } in sources {
+                println!("{source:<20} {judged:>8} {dropped:>8} {mean:>8.1} {p5:>8.1}   {p50:.1}, {p95:.1}, {p99:.1}");
+            }
+            println!("CPU time {cpu_seconds:.1} s since the start; resident {rss_mib:.0} MiB");
+            for (stack, seconds) in spent {
+                println!("{:<30} {seconds:>8.2} s", stack.replace(';', " "));
+            }
+        }
+    }
+    match args.output {
+        Kind::Text if args.profile => folded.iter().for_each(|line| println!("{line}")),
+        // Beside the table, so that it stays one.
+        Kind::Csv if args.profile => folded.iter().for_each(|line| eprintln!("{line}")),
+        _ => {}
+    }
+}
+
+fn as_json(measured: &Measured, folded: Option<Vec<String>>) -> Value {
+    let Measured { sources, cpu_seconds, rss_mib, spent, .. } = measured;
+    let sources: Vec<Value> = sources
+        .iter()
+        .map(|Figures { source, judged, dropped, fps: [mean, p5], latency_ms: [p50, p95, p99] }| {
+            json!({
+                "source": source.as_str(), "judged": judged, "dropped": dropped,
+                "fps": { "mean": mean, "p5": p5 }, "latency_ms": { "p50": p50, "p95": p95, "p99": p99 },
+            })
+        })
+        .collect();
+    json!({ "sources": sources, "cpu_seconds": cpu_seconds, "rss_mib": rss_mib, "spent_seconds": spent, "folded": folded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_a_second_are_counted_in_whole_seconds() {
+        // Ten a second for four seconds, but five in the third.
+        let at = (0..=40_u64).filter(|n| !(20..30).contains(n) || n % 2 == 0).map(|n| n * SECOND_NS / 10);
+        let frames: Vec<(u64, u64)> = at.map(|at| (at, 0)).collect();
+        let [mean, p5] = fps(&frames);
+        assert!((mean - 8.75).abs() < 0.01 && p5 == 5.0, "{mean} {p5}");
+        assert_eq!(fps(&[]), [0.0; 2]);
+    }
+
+    #[test]
+    fn what_is_spent_is_read_from_the_metrics() {
+        let page = "\
+dsengine_inference_seconds_sum{model=\"m\"} 2.5
+dsengine_strategy_call_seconds_sum{source=\"a\",strategy=\"r\"} 0.25
+dsengine_strategy_call_seconds_sum{source=\"b\",strategy=\"r\"} 0.25
+dsengine_frame_latency_seconds_sum{source=\"a\",stage=\"judge\"} 0.75
+dsengine_frame_latency_seconds_sum{source=\"a\",stage=\"queue\"} 9
+process_cpu_seconds_total 3
+";
+        let wanted = [("infer;m", 2.5), ("judge", 0.25), ("judge;r", 0.5)].map(|(key, s)| (key.to_owned(), s));
+        assert_eq!(spent(page), BTreeMap::from(wanted));
+        assert_eq!(sum(page, "process_cpu_seconds_total", &[]), 3.0);
+    }
+}

@@ -1,0 +1,168 @@
+//! `dsengine health-check`: how a running engine is, as an exit code.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::exit::{Exit, refused};
+
+/// What the exit code says, for `--help`.
+const EXITS: &str = "\
+Exit code: 0 healthy; 1 degraded: some source, strategy or handler does not do its work; 2 unhealthy: no source delivers \
+frames, or no engine answers";
+
+#[derive(clap::Args)]
+#[command(after_help = EXITS)]
+pub(crate) struct Args {
+    /// Also say what was looked at and found well
+    #[arg(long)]
+    detailed: bool,
+    #[command(flatten)]
+    client: Client,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, PartialEq)]
+struct Check {
+    name: String,
+    ok: bool,
+    /// What it is.
+    value: String,
+    /// What it should be.
+    limit: &'static str,
+    /// Seconds since the newest frame was captured, of a source.
+    age_s: Option<f64>,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    let status = match args.client.answer(&Method::GET, "/health", None) {
+        Ok((200 | 503, status)) if status["health"].is_string() => status,
+        Ok((code, answer)) => {
+            args.client.refused(code, &answer);
+            return Exit::Usage;
+        }
+        Err(error) => return refused(&error),
+    };
+    let checks = checks(&status);
+    if args.client.json {
+        println!("{:#}", as_json(&status, &checks));
+    } else {
+        show(&status, &checks, args.detailed);
+    }
+    match status["health"].as_str() {
+        Some("healthy") => Exit::Fine,
+        Some("degraded") => Exit::Failed,
+        _ => Exit::Usage,
+    }
+}
+
+fn show(status: &Value, checks: &[Check], detailed: bool) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    println!(
+        "{}: {}, up for {:.0} s",
+        text(&status["name"]),
+        text(&status["health"]),
+        status["uptime_s"].as_f64().unwrap_or(0.0)
+    );
+    for problem in status["problems"].as_array().into_iter().flatten() {
+        println!("  {}", text(problem));
+    }
+    for Check { name, ok, value, limit, age_s } in checks.iter().filter(|check| detailed || !check.ok) {
+        let age = age_s.map(|age| format!(", newest frame {age:.1} s old")).unwrap_or_default();
+        println!("{} {name}: {value} (wanted: {limit}){age}", if *ok { "ok    " } else { "not ok" });
+    }
+}
+
+fn as_json(status: &Value, checks: &[Check]) -> Value {
+    let checks: Vec<Value> = checks
+        .iter()
+        .map(|Check { name, ok, value, limit, age_s }| {
+            json!({ "name": name, "ok": ok, "value": value, "limit": limit, "age_s": age_s })
+        })
+        .collect();
+    json!({
+        "name": status["name"], "health": status["health"], "ready": status["ready"], "uptime_s": status["uptime_s"],
+        "problems": status["problems"], "checks": checks,
+    })
+}
+
+/// What a status says, one thing a line.
+fn checks(status: &Value) -> Vec<Check> {
+    let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let with = |value: String, error: &Value| match error.as_str() {
+        Some(error) => format!("{value}: {error}"),
+        None => value,
+    };
+    let sources = list("sources").into_iter().map(|source| {
+        let state = text(&source["state"]);
+        Check {
+            name: format!("source {}", text(&source["id"])),
+            ok: ["running", "stopped", "waiting"].contains(&state.as_str()),
+            value: with(format!("{state} at {:.1} fps", source["fps"].as_f64().unwrap_or(0.0)), &source["error"]),
+            limit: "running",
+            age_s: source["last_frame_age_s"].as_f64(),
+        }
+    });
+    let strategies = list("strategies").into_iter().map(|strategy| {
+        let degraded = strategy["degraded"] == true;
+        let word = if degraded { "switched off" } else { "judges" };
+        let value = format!("{word}, {} faults", strategy["faults"].as_u64().unwrap_or(0));
+        Check {
+            name: format!("strategy {}", text(&strategy["name"])),
+            ok: !degraded,
+            value: with(value, &strategy["last_error"]),
+            limit: "judges",
+            age_s: None,
+        }
+    });
+    let handlers = list("handlers").into_iter().map(|handler| {
+        let degraded = handler["degraded"] == true;
+        let word = if degraded { "does not deliver" } else { "delivers" };
+        let count = |key: &str| handler[key].as_u64().unwrap_or(0);
+        let value = format!("{word}, {} pending, {} given up", count("pending"), count("given_up"));
+        Check {
+            name: format!("handler {}", text(&handler["name"])),
+            ok: !degraded,
+            value: with(value, &handler["last_error"]),
+            limit: "delivers",
+            age_s: None,
+        }
+    });
+    let rejected = list("rejected").into_iter().map(|rejected| Check {
+        name: format!("file {}", text(&rejected["script"])),
+        ok: false,
+        value: text(&rejected["error"]),
+        limit: "runs as it stands there",
+        age_s: None,
+    });
+    sources.chain(strategies).chain(handlers).chain(rejected).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_do_its_work_is_not_ok_and_says_why() {
+        let status = json!({
+            "sources": [
+                { "id": "a", "state": "running", "fps": 15.0, "last_frame_age_s": 0.1 },
+                { "id": "b", "state": "backoff", "fps": 0.0, "error": "refused" },
+            ],
+            "strategies": [{ "name": "r", "degraded": true, "faults": 9, "last_error": "r.lua:3: nil" }],
+            "handlers": [{ "name": "h", "degraded": false, "pending": 2, "given_up": 0 }],
+            "rejected": [{ "script": "r.lua", "error": "r.lua:4: unexpected" }],
+        });
+        let found: Vec<(String, bool, String)> =
+            checks(&status).into_iter().map(|check| (check.name, check.ok, check.value)).collect();
+        let wanted = [
+            ("source a", true, "running at 15.0 fps"),
+            ("source b", false, "backoff at 0.0 fps: refused"),
+            ("strategy r", false, "switched off, 9 faults: r.lua:3: nil"),
+            ("handler h", true, "delivers, 2 pending, 0 given up"),
+            ("file r.lua", false, "r.lua:4: unexpected"),
+        ];
+        assert_eq!(found, wanted.map(|(name, ok, value)| (name.to_owned(), ok, value.to_owned())));
+    }
+}
