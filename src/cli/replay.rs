@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::exit::{Exit, refused};
 use super::input::{self, Input};
+use super::run::faults;
 use super::signals::Stop;
 
 #[derive(clap::Args)]
@@ -96,5 +97,6 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     }
     let kept_back = SourceSummary::kept_back(&summary.sources);
     eprintln!("{} frames replayed, {} alerts{kept_back}", summary.judged(), alerts.len());
-    if summary.any_broken() { Exit::Failed } else { Exit::Fine }
+    faults(&summary).for_each(|line| eprintln!("{line}"));
+    if summary.any_broken() || summary.any_faulted() { Exit::Failed } else { Exit::Fine }
 }

@@ -25,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// What the exit code says, for `--help`.
 const EXITS: &str = "\
-Exit code: 0 all went well, or a signal ended it; 1 a source broke off, an alert was not delivered or --truth was \
-missed; 2 it could not start; 130 a second signal, or one after the sources had ended, cut it short";
+Exit code: 0 all went well, or a signal ended it; 1 a source broke off, a strategy failed on a frame, an alert \
+was not delivered or --truth was missed; 2 it could not start; 130 a second signal, or one after the sources had ended, cut it short";
 
 #[derive(clap::Args)]
 #[command(after_help = EXITS)]
@@ -231,7 +231,8 @@ impl Started {
         let summary = engine.drain(graceful);
         let mut text = report(&summary, args.json);
         let lost = summary.failed + summary.pending > 0;
-        let mut exit = if summary.any_broken() || lost { Exit::Failed } else { Exit::Fine };
+        let well = !summary.any_broken() && !summary.any_faulted() && !lost;
+        let mut exit = if well { Exit::Fine } else { Exit::Failed };
         if let Some(truth) = observers.truth {
             let score = truth.score();
             text += &format!("{score}\n");
@@ -332,6 +333,14 @@ fn print(text: String, signalled: bool) -> bool {
     waited != Err(RecvTimeoutError::Timeout)
 }
 
+/// The strategies that failed on frames, a line each.
+pub(crate) fn faults(summary: &Summary) -> impl Iterator<Item = String> {
+    summary.strategies.iter().filter(|strategy| strategy.faults > 0).map(|strategy| {
+        let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
+        format!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults)
+    })
+}
+
 /// The summary, as text or as JSON.
 fn report(summary: &Summary, json: bool) -> String {
     if json {
@@ -350,10 +359,7 @@ fn report(summary: &Summary, json: bool) -> String {
             lines.push(format!("{}: broken [{}]: {broken}", s.source, Code::SourceBroken.as_str()));
         }
     }
-    for strategy in summary.strategies.iter().filter(|s| s.faults > 0) {
-        let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
-        lines.push(format!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults));
-    }
+    lines.extend(faults(summary));
     for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {
         let last = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
         lines.push(format!(

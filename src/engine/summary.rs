@@ -64,6 +64,11 @@ impl Summary {
         self.judged() as f64 / self.seconds.max(1e-9)
     }
 
+    /// Whether any strategy failed on a frame.
+    pub fn any_faulted(&self) -> bool {
+        self.strategies.iter().any(|strategy| strategy.faults > 0)
+    }
+
     /// Whether any source broke off.
     pub fn any_broken(&self) -> bool {
         self.sources.iter().any(|s| s.broken.is_some())
