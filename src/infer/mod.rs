@@ -17,6 +17,6 @@ mod session;
 mod worker;
 
 pub use model::Model;
-pub use runtime::{Choice, Runtime, finding};
+pub use runtime::{Choice, Runtime, TELEMETRY_OFF, finding};
 pub use search::Search;
 pub use worker::Worker;

@@ -34,6 +34,10 @@ pub(super) enum Kind {
     Rten,
 }
 
+/// What has to stand in the environment before ONNX Runtime is opened. Its builds report to their maker otherwise, and
+/// keep an identifier of the machine, whatever its interface is told. A program sets it before its first thread.
+pub const TELEMETRY_OFF: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
 /// ONNX Runtime allows one environment per process, and once opened it stays: this is where two engines in one
 /// process find the same one. It holds no settings of ours.
 static OPENED: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
@@ -92,6 +96,12 @@ impl std::fmt::Debug for Runtime {
 
 /// The environment and the reason line, or why each library failed.
 fn open_library(search: &Search) -> Result<(Environment, String), String> {
+    let (name, value) = TELEMETRY_OFF;
+    if std::env::var_os(name).is_none_or(|set| set != value) {
+        return Err(format!(
+            "{name}={value} is not set, and ONNX Runtime would report to its maker: set it before the process starts a thread"
+        ));
+    }
     let mut opened = OPENED.lock();
     if let Some((environment, path)) = &*opened {
         if let Some(wanted) = search.explicit.as_ref().filter(|wanted| *wanted != path) {

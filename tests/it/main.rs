@@ -42,6 +42,7 @@ mod overlay;
 mod perf;
 mod plugin_folder;
 mod plugins;
+mod quiet;
 mod readme;
 mod record;
 mod recorder;
