@@ -226,7 +226,7 @@ fn the_summary_names_strategies_that_failed() {
     let config = "sources: [{ id: a, uri: 'test:frames=3' }]\ndetection: { strategies: [{ name: r, module: rule.lua }] }\n\
                   monitoring: { prometheus: { port: 0 } }\n";
     write(dir.path(), "config.yaml", config);
-    let out = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).run().expect(0);
+    let out = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).run().expect(1);
     assert!(
         out.stdout.contains("strategy r: 3 faults, the last: ") && out.stdout.contains("rule.lua:2:"),
         "{}",
