@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::types::{Alert, AlertId, Level};
 
 /// An alert as a lane raises it, with this number and message.
-pub(super) fn alert(number: u64, message: &str) -> Arc<Alert> {
+pub(crate) fn alert(number: u64, message: &str) -> Arc<Alert> {
     let mut digest = [0; 10];
     digest[..8].copy_from_slice(&number.to_be_bytes());
     Arc::new(Alert {

@@ -4,12 +4,11 @@
 //! is; only then does it wait in the handlers' queues. Queues are keyed by name and ordered by acceptance.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::mem::size_of;
 use std::sync::Arc;
 
 use super::{Entry, Pending, Settlement};
 use crate::telemetry::SourceMetrics;
-use crate::types::{Alert, AlertId, Detection, SourceId, Value};
+use crate::types::{Alert, AlertId, SourceId};
 
 /// Most bytes of alerts waiting for one handler.
 pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
@@ -176,7 +175,7 @@ impl Ledger {
         if self.open.contains_key(&alert.id) {
             return Offered::Known;
         }
-        let bytes = weight(&alert);
+        let bytes = alert.memory_bytes();
         let behind = self.writing >= UNWRITTEN_MAX || self.writing_bytes + bytes > UNWRITTEN_BYTES_MAX;
         if self.durable && behind {
             return Offered::Refused(NoRoom::Journal { waiting: self.writing });
@@ -232,7 +231,7 @@ impl Ledger {
         if handlers.is_empty() || self.open.contains_key(&alert.id) {
             return false;
         }
-        let bytes = weight(&alert);
+        let bytes = alert.memory_bytes();
         self.open(Open { number: 0, alert, bytes, handlers, failed, written: true, series: None }, Vec::new());
         true
     }
@@ -375,21 +374,6 @@ impl Ledger {
     pub(super) fn unwritten(&self) -> usize {
         self.unwritten.len() + self.taken
     }
-}
-
-/// Roughly the bytes that an alert takes in memory.
-fn weight(alert: &Alert) -> usize {
-    let texts = [alert.id.as_str(), &alert.rule, alert.source.as_str(), &alert.key, &alert.time, &alert.message];
-    let own = size_of::<Alert>() + texts.iter().map(|text| text.len()).sum::<usize>();
-    own + alert.detections.iter().map(detection_weight).sum::<usize>()
-}
-
-fn detection_weight(detection: &Detection) -> usize {
-    let attribute = |(name, value): (&String, &Value)| {
-        let text = if let Value::Text(text) = value { text.len() } else { 0 };
-        size_of::<String>() + size_of::<Value>() + name.len() + text
-    };
-    size_of::<Detection>() + detection.attributes.iter().map(attribute).sum::<usize>()
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
             level: alert.level,
             key: alert.key,
             message: alert.message,
-            detections: alert.detections.iter().map(|i| detections[*i as usize].clone()).collect(),
+            detections: named(&alert.detections, detections),
         })
         .collect();
     let mut applied = Applied { raised, ..Applied::default() };
@@ -87,6 +87,13 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
     }
     detections.append(&mut added);
     Ok(applied)
+}
+
+/// The detections of these indices, each once: an alert is never larger than its frame. All of them are known.
+fn named(indices: &[u32], detections: &[Detection]) -> Vec<Detection> {
+    let mut named = vec![false; detections.len()];
+    let first = indices.iter().filter(|i| !std::mem::replace(&mut named[**i as usize], true));
+    first.map(|i| detections[*i as usize].clone()).collect()
 }
 
 fn check_confidence(confidence: f32) -> Result<(), Fault> {
@@ -153,6 +160,13 @@ mod tests {
         assert_eq!(labels(&applied.raised[0].detections), ["van"]);
         assert_eq!(labels(&detections), ["new"]);
         assert!((detections[0].bbox.right() - 1.0).abs() < 1e-6, "cut to the picture");
+    }
+
+    #[test]
+    fn a_detection_that_an_alert_names_many_times_stands_behind_it_once() {
+        let verdict = Verdict { alerts: vec![alert([2, 0].repeat(50_000))], ..Verdict::default() };
+        let applied = apply(verdict, false, &mut seen()).unwrap();
+        assert_eq!(labels(&applied.raised[0].detections), ["dog", "person"]);
     }
 
     #[test]

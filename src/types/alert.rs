@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Detection, SourceId};
+use super::{Detection, SourceId, Value};
 
 /// How much an alert matters, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default, ToSchema)]
@@ -139,4 +139,21 @@ pub struct Alert {
     pub detections: Vec<Detection>,
     /// How many duplicates were held back since the last one that was sent.
     pub suppressed: u64,
+}
+
+impl Alert {
+    /// Roughly the bytes that it takes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let texts = [self.id.as_str(), &self.rule, self.source.as_str(), &self.key, &self.time, &self.message];
+        let own = size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>();
+        own + self.detections.iter().map(detection_bytes).sum::<usize>()
+    }
+}
+
+fn detection_bytes(detection: &Detection) -> usize {
+    let attribute = |(name, value): (&String, &Value)| {
+        let text = if let Value::Text(text) = value { text.len() } else { 0 };
+        size_of::<String>() + size_of::<Value>() + name.len() + text
+    };
+    size_of::<Detection>() + detection.attributes.iter().map(attribute).sum::<usize>()
 }

@@ -177,6 +177,37 @@ fn a_version_that_fails_on_probation_is_rolled_back_everywhere() {
 }
 
 #[test]
+fn a_save_during_a_probation_acquits_nothing_and_the_last_good_version_comes_back() {
+    let mut site = Site::new(COUNTS);
+    site.frames(10.0);
+    // One fault a second: not over its probation yet, and not good.
+    let bad = COUNTS.replace("  state.set", "  if frame.seq % 30 == 0 then error('bad') end\n  state.set");
+    site.save(&format!("local seen = 0\n{}", LATE.replace("seen > 90", "seen == 20")), "script reloaded");
+    site.frames(5.0);
+    let line = site.save(&bad.replace("% 30", "% 3000 + 20"), "replaced on probation");
+    assert!(line.contains("generation=2") && line.contains("kept=1"), "{line}");
+    site.run.wait_line(LIMIT, |l| l.contains("script reloaded"));
+    site.frames(5.0);
+    site.save(&LATE.replace("90", "45"), "kept=1");
+    let line = site.run.wait_line(LIMIT, |l| l.contains("rolled back"));
+    assert!(line.contains("generation=4") && line.contains("back=1") && line.contains("too late"), "{line}");
+    let page = site.page.clone();
+    site.until(|| sample(&get(&page, "/metrics").1, "dsengine_strategy_generation{") == Some(1.0));
+    let plugin = site.plugin();
+    assert_eq!((plugin["generation"].as_u64(), plugin["on_probation"].as_bool()), (Some(1), Some(false)), "{plugin}");
+    assert!(!site.run.seen.iter().any(|line| line.contains("the new version stays")), "{}", site.run.seen.join("\n"));
+    let faults = |site: &Site| {
+        ["left", "right"]
+            .map(|s| site.metric(&format!("dsengine_strategy_faults_total{{kind=\"error\",source=\"{s}\"")))
+    };
+    site.frames(2.0);
+    let before = faults(&site);
+    site.frames(60.0);
+    assert_eq!(faults(&site), before, "the first version judges");
+    site.end();
+}
+
+#[test]
 fn a_version_that_stays_well_is_kept() {
     let mut site = Site::new(COUNTS);
     site.frames(5.0);

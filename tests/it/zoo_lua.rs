@@ -223,6 +223,28 @@ fn ten_thousand_alerts_and_additions_are_bounded() {
     );
 }
 
+#[test]
+fn an_alert_stands_on_a_detection_once_whatever_its_list_says_of_itself() {
+    let lists = [
+        ("setmetatable({ 1 }, { __len = function() return 60000 end, __index = function() return 1 end })", 1),
+        (
+            "setmetatable({}, { __len = function() n = (n or 0) + 1 return n == 1 and 1 or 60000 end, __index = function() return 1 end })",
+            0,
+        ),
+        ("setmetatable({ 2 }, { __index = function() return 1 end })", 1),
+        ("{ 1, 1 }", 1),
+        ("{ 2, 1 }", 2),
+    ];
+    for (list, behind) in lists {
+        let mut camera = camera(&format!("function detect(f) f:alert{{ rule = 'r', detections = {list} }} end"));
+        let verdict = camera.see(vec![person(0.2, 0.5, 0.9), person(0.6, 0.5, 0.9)]).unwrap();
+        assert_eq!(verdict.alerts[0].detections.len(), behind, "{list}");
+    }
+    let mut camera = camera("function detect(f)\nf:alert{ rule = 'r', detections = { 1, 1, 1 } }\nend");
+    let (_, said) = camera.fault(vec![person(0.2, 0.5, 0.9)]);
+    assert_eq!(said, "scripts/x.lua:2: frame:alert: a list of 3 detections: this frame has 1");
+}
+
 /// With time enough that a busy machine meets the limit that the case is about.
 fn unhurried(mut script: Script) -> Script {
     let time = &mut script.home.limits.call;

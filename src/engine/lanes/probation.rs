@@ -3,6 +3,10 @@
 //! After a swap each lane keeps the old version. A few faults on any lane fail the new version on all: each goes back
 //! to the version it kept at its next frame. The new version has passed when every lane has seen enough frames, or the
 //! time is over.
+//!
+//! While a change is under way nothing ends: the new version's probation has not started, and that of a version which
+//! it replaces is held. If the change stays, the held one is over without a verdict, and what was kept for it is kept
+//! for the new version: a rollback brings back the last version that has passed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -16,10 +20,13 @@ pub(super) const NS: u64 = 10_000_000_000;
 /// Faults over all lanes that fail it.
 const FAULTS_MAX: u32 = 3;
 
-const RUNNING: u8 = 0;
-const PASSED: u8 = 1;
-const FAILED: u8 = 2;
-const WITHDRAWN: u8 = 3;
+/// Its version, or the one that is to replace it, is not on every lane yet.
+const HELD: u8 = 0;
+const RUNNING: u8 = 1;
+const PASSED: u8 = 2;
+const FAILED: u8 = 3;
+const WITHDRAWN: u8 = 4;
+const REPLACED: u8 = 5;
 
 /// Called once, by whichever thread finds out: with the reason where it failed, with `None` where it passed.
 type OnEnd = Box<dyn Fn(Option<&str>) + Send + Sync>;
@@ -31,15 +38,16 @@ pub(in crate::engine) struct Probation {
     /// Lanes that have not seen enough frames yet.
     lanes: AtomicUsize,
     until_ns: u64,
+    /// Why it fails; while it is held, why it will.
     reason: Mutex<Option<String>>,
     on_end: OnEnd,
 }
 
 impl Probation {
-    /// For a version that starts now on so many lanes.
+    /// For a version that is put on so many lanes from now on. It is held until [`Probation::start`].
     pub(in crate::engine) fn new(now_ns: u64, lanes: usize, on_end: OnEnd) -> Arc<Self> {
         Arc::new(Self {
-            outcome: AtomicU8::new(RUNNING),
+            outcome: AtomicU8::new(HELD),
             faults: AtomicU32::new(0),
             lanes: AtomicUsize::new(lanes),
             until_ns: now_ns + NS,
@@ -64,8 +72,38 @@ impl Probation {
     /// The version is taken back before every lane runs it, and nothing is said of it. A lane that does goes back with
     /// the rest of its change, between two frames.
     pub(in crate::engine) fn withdraw(&self) {
+        self.turn(HELD, WITHDRAWN);
+    }
+
+    /// Another version is to replace it: it cannot end any more, until that is in place or withdrawn.
+    pub(in crate::engine) fn hold(&self) {
         // One that has ended by itself meanwhile has said so.
-        let _ = self.outcome.compare_exchange(RUNNING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
+        self.turn(RUNNING, HELD);
+    }
+
+    /// The version is in place, or goes on after the one that was to replace it was withdrawn. What happened meanwhile
+    /// counts.
+    pub(in crate::engine) fn start(&self) {
+        self.turn(HELD, RUNNING);
+        if self.faults.load(Ordering::Acquire) >= FAULTS_MAX {
+            let reason = self.reason().unwrap_or_default();
+            self.fail(&reason);
+        } else if self.lanes.load(Ordering::Acquire) == 0 {
+            self.pass();
+        }
+    }
+
+    /// Another version has replaced it. It has neither passed nor failed.
+    pub(in crate::engine) fn replace(&self) {
+        self.turn(HELD, REPLACED);
+    }
+
+    pub(super) fn replaced(&self) -> bool {
+        self.outcome.load(Ordering::Acquire) == REPLACED
+    }
+
+    fn turn(&self, from: u8, to: u8) -> bool {
+        self.outcome.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     pub(super) fn withdrawn(&self) -> bool {
@@ -90,9 +128,9 @@ impl Probation {
     pub(in crate::engine) fn fail(&self, message: &str) {
         // All under the lock, so that whoever sees the outcome and asks for the reason finds everything done.
         let mut reason = self.reason.lock();
-        if self.outcome.compare_exchange(RUNNING, FAILED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            *reason = Some(message.to_owned());
-            (self.on_end)(Some(message));
+        let first = reason.get_or_insert_with(|| message.to_owned());
+        if self.turn(RUNNING, FAILED) {
+            (self.on_end)(Some(first));
         }
     }
 
@@ -108,10 +146,72 @@ impl Probation {
         }
     }
 
-    /// The time is over, or every lane has seen enough, or a later version takes its place.
+    /// The time is over, or every lane has seen enough.
     pub(in crate::engine) fn pass(&self) {
-        if self.outcome.compare_exchange(RUNNING, PASSED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if self.turn(RUNNING, PASSED) {
             (self.on_end)(None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How it ended, each time it said so.
+    type Ends = Arc<Mutex<Vec<Option<String>>>>;
+
+    fn probation(lanes: usize) -> (Arc<Probation>, Ends) {
+        let ends = Ends::default();
+        let told = Arc::clone(&ends);
+        let on_end = move |failed: Option<&str>| told.lock().push(failed.map(str::to_owned));
+        (Probation::new(0, lanes, Box::new(on_end)), ends)
+    }
+
+    #[test]
+    fn nothing_ends_while_a_change_is_under_way_and_all_of_it_counts_afterwards() {
+        let (failing, ends) = probation(1);
+        ["one", "two", "three", "four"].iter().for_each(|fault| failing.fault(fault));
+        failing.expire(NS);
+        assert!(!failing.failed() && !failing.passed() && ends.lock().is_empty());
+        failing.start();
+        assert_eq!((failing.failed(), ends.lock().clone()), (true, vec![Some("three".to_owned())]));
+
+        let (quick, ends) = probation(1);
+        quick.lane_passed();
+        assert!(!quick.passed());
+        quick.start();
+        assert_eq!((quick.passed(), ends.lock().clone()), (true, vec![None]));
+    }
+
+    #[test]
+    fn one_that_is_replaced_has_neither_passed_nor_failed_and_one_that_is_not_goes_on() {
+        let (old, ends) = probation(1);
+        old.start();
+        old.fault("one");
+        old.hold();
+        old.lane_passed();
+        old.replace();
+        old.start();
+        assert!(old.replaced() && !old.passed() && !old.failed() && ends.lock().is_empty());
+
+        let (old, ends) = probation(1);
+        old.start();
+        old.fault("one");
+        old.hold();
+        old.fault("two");
+        old.start();
+        assert!(ends.lock().is_empty());
+        old.fault("three");
+        assert_eq!((old.failed(), old.reason()), (true, Some("three".to_owned())));
+    }
+
+    #[test]
+    fn one_that_is_withdrawn_says_nothing() {
+        let (new, ends) = probation(1);
+        (0..5).for_each(|_| new.fault("bad"));
+        new.withdraw();
+        new.start();
+        assert!(new.withdrawn() && !new.failed() && ends.lock().is_empty());
     }
 }

@@ -31,12 +31,28 @@ pub(in crate::engine) struct OnProbation {
     generation: u64,
     probation: Arc<Probation>,
     frames: u32,
+    /// The probation that `previous` is on itself, until the change that replaced it stays.
+    before: Option<Box<OnProbation>>,
 }
 
 impl OnProbation {
     /// `previous`, of `generation`, comes back if the probation fails.
     pub(in crate::engine) fn new(previous: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) -> Self {
-        Self { previous: Some(previous), generation, probation, frames: 0 }
+        Self { previous: Some(previous), generation, probation, frames: 0, before: None }
+    }
+
+    /// What is kept from now on if `previous` has been replaced before its own probation was over: what was kept for
+    /// that. Returns what goes.
+    fn skip_replaced(&mut self) -> Option<Box<dyn Strategy>> {
+        let mut before = self.before.take_if(|before| before.probation.replaced())?;
+        self.generation = before.generation;
+        std::mem::replace(&mut self.previous, before.previous.take())
+    }
+
+    /// Everything that is kept.
+    fn kept(mut self) -> impl Iterator<Item = Box<dyn Strategy>> {
+        let before = self.before.take().and_then(|mut before| before.previous.take());
+        self.previous.take().into_iter().chain(before)
     }
 }
 
@@ -95,8 +111,8 @@ impl Rule {
     /// Ends the rule: what it holds is dropped off this thread.
     pub(super) fn dispose(self) {
         let Self { strategy, trial, shadow, disposal, .. } = self;
-        let trial = trial.and_then(|mut trial| trial.previous.take());
-        for version in [Some(strategy), trial, shadow.map(|shadow| shadow.strategy)].into_iter().flatten() {
+        let kept = trial.into_iter().flat_map(OnProbation::kept);
+        for version in kept.chain([strategy]).chain(shadow.map(|shadow| shadow.strategy)) {
             dispose(&disposal, version);
         }
     }
@@ -169,8 +185,13 @@ impl Rule {
 
     /// Ends a probation that is decided: back to the version that was kept, or on with the new one.
     pub(super) fn settle(&mut self, now_ns: u64) {
-        let Some(trial) = &self.trial else { return };
-        if trial.probation.failed() {
+        let Some(trial) = &mut self.trial else { return };
+        // In this order: a version can fail only once the one that it replaced has been marked so.
+        let failed = trial.probation.failed();
+        if let Some(replaced) = trial.skip_replaced() {
+            dispose(&self.disposal, replaced);
+        }
+        if failed {
             return self.go_back();
         }
         trial.probation.expire(now_ns);
@@ -181,17 +202,18 @@ impl Rule {
 
     /// The change that brought its version is undone: a version that was withdrawn goes.
     pub(super) fn undo(&mut self, now_ns: u64) {
-        match &self.trial {
-            Some(trial) if trial.probation.withdrawn() => self.go_back(),
-            _ => self.settle(now_ns),
+        if self.trial.as_ref().is_some_and(|trial| trial.probation.withdrawn()) {
+            self.go_back();
         }
+        self.settle(now_ns);
     }
 
-    /// Back to the version that was kept.
+    /// Back to the version that was kept, and to the probation that it was on.
     fn go_back(&mut self) {
-        let mut trial = self.trial.take();
-        if let Some((previous, generation)) = trial.as_mut().and_then(|t| Some((t.previous.take()?, t.generation))) {
-            self.generation = generation;
+        let Some(mut trial) = self.trial.take() else { return };
+        self.trial = trial.before.take().map(|before| *before);
+        if let Some(previous) = trial.previous.take() {
+            self.generation = trial.generation;
             self.look();
             dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
             self.notes.changed(&*self.strategy);
@@ -211,19 +233,14 @@ impl Rule {
         strategy.resume(&from, &state)
     }
 
-    /// Puts a new version that has taken over in place; the old one is kept for the probation.
+    /// Puts a new version that has taken over in place; the old one is kept for the probation. Where that is on
+    /// probation itself, what was kept for it is kept, too, and alone once the change stays.
     pub(super) fn install(&mut self, strategy: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) {
-        if probation.failed() {
-            // On another lane, before this one had its turn.
-            dispose(&self.disposal, strategy);
-            return;
-        }
         self.look();
         let previous = std::mem::replace(&mut self.strategy, strategy);
         self.notes.changed(&*self.strategy);
-        let trial = OnProbation::new(previous, self.generation, probation);
-        // A version that is replaced while it is on probation itself is the one that is kept.
-        self.end_trial();
+        let mut trial = OnProbation::new(previous, self.generation, probation);
+        trial.before = self.trial.take().map(Box::new);
         self.trial = Some(trial);
         self.generation = generation;
         self.look();
@@ -231,8 +248,8 @@ impl Rule {
 
     /// What was kept for a probation goes.
     fn end_trial(&mut self) {
-        if let Some(previous) = self.trial.take().and_then(|mut trial| trial.previous.take()) {
-            dispose(&self.disposal, previous);
+        for version in self.trial.take().into_iter().flat_map(OnProbation::kept) {
+            dispose(&self.disposal, version);
         }
     }
 

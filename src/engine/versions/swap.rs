@@ -34,6 +34,8 @@ struct Booked {
     name: Arc<str>,
     probation: Option<Arc<Probation>>,
     former: RunningVersion,
+    /// The probation that the former one was on: it goes on if the new one is taken back.
+    held: Option<Rollback>,
     /// The lanes that are asked to swap.
     lanes: Vec<Arc<Route>>,
     /// What was shown of the former one.
@@ -112,22 +114,26 @@ impl Versions {
         for ready in ready {
             let Ready { name, plan, version, instances, contents, .. } = ready;
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
-            // One version at a time is on probation: from here on the former cannot fail any more, and if it has failed
+            // One version at a time is on probation: from here on the former cannot end it any more, and if it has failed
             // meanwhile, what runs is the one before it.
             if let Some(trial) = &strategy.trial {
-                trial.probation.pass();
+                trial.probation.hold();
             }
             strategy.settle();
+            let held = strategy.trial.take();
             strategy.highest += 1;
             let generation = strategy.highest;
             let path = module(&plan).unwrap_or(&strategy.running.origin.path).to_owned();
             let shadow_of = plan.shadow_of.clone();
             let origin = Origin::new(&path, contents);
             let new = RunningVersion { plan, origin, version, generation };
-            let probation = shadow_of.is_none().then(|| self.probation(&name, &path, generation)).flatten();
+            // A version that has not passed is not what a rollback brings back.
+            let back = held.as_ref().map_or(&strategy.running, |held| &held.former).clone();
+            let probation =
+                shadow_of.is_none().then(|| self.probation(&name, &path, generation, back.generation)).flatten();
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
             let former = std::mem::replace(&mut strategy.running, new);
-            strategy.trial = probation.clone().map(|probation| Rollback { probation, former: former.clone() });
+            strategy.trial = probation.clone().map(|probation| Rollback { probation, former: back });
             let (error, rejected) = (strategy.board.error(), self.rejected.of(&path));
             let lanes = strategy.lanes.values().cloned().collect();
             strategy.board.reloaded(generation);
@@ -151,7 +157,7 @@ impl Versions {
                     (None, None) => {}
                 }
             }
-            books.0.push(Booked { name, probation, former, lanes, error, rejected });
+            books.0.push(Booked { name, probation, former, held, lanes, error, rejected });
         }
         books
     }
@@ -159,10 +165,13 @@ impl Versions {
     /// Every lane has swapped, but for those that had ended: the versions go on, on probation.
     ///
     /// # Errors
-    /// When a version has failed meanwhile; it is rolled back already.
+    /// When a version has failed on the lanes that were first; it is rolled back.
     pub(in crate::engine) fn keep(&mut self, books: Books, ended: &[Arc<Route>]) -> Result<(), Error> {
         let mut failed = None;
-        for Booked { name, probation, lanes, .. } in books.0 {
+        for Booked { name, probation, former, held, lanes, .. } in books.0 {
+            if let Some(held) = &held {
+                self.replaced(&name, &former, held, probation.as_ref());
+            }
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
             strategy.bad = None;
             self.metrics.versions(&name).reload("ok");
@@ -170,6 +179,7 @@ impl Versions {
             // An ended lane has nothing to try the version on.
             let on_ended = lanes.iter().filter(|route| ended.iter().any(|e| Arc::ptr_eq(e, route)));
             on_ended.for_each(|_| probation.lane_passed());
+            probation.start();
             if strategy.lanes.is_empty() {
                 probation.pass();
             }
@@ -179,9 +189,23 @@ impl Versions {
         failed.map_or(Ok(()), |reason| Err(Error::new(Code::Plugin, reason)))
     }
 
+    /// A version has taken the place of `former`, whose probation was not over.
+    fn replaced(&mut self, name: &str, former: &RunningVersion, held: &Rollback, by: Option<&Arc<Probation>>) {
+        held.probation.replace();
+        let (generation, kept) = (former.generation, held.former.generation);
+        tracing::info!(strategy = name, generation, kept, "replaced on probation: what passed before it is kept");
+        // A shadow that was promoted as `former` waits for what has replaced it, where that is its own next version.
+        let path = self.strategies.get(name).map(|strategy| strategy.running.origin.path.clone());
+        for shadow in self.strategies.values_mut() {
+            if shadow.promoted.as_ref().is_some_and(|promoted| Arc::ptr_eq(promoted, &held.probation)) {
+                shadow.promoted = by.filter(|_| path.as_ref() == Some(&shadow.running.origin.path)).cloned();
+            }
+        }
+    }
+
     /// No lane keeps them: the versions leave the books, and what is shown is what was shown before.
     pub(in crate::engine) fn take_back(&mut self, books: Books) {
-        for Booked { name, probation, former, error, rejected, .. } in books.0 {
+        for Booked { name, probation, former, held, error, rejected, .. } in books.0 {
             if let Some(probation) = &probation {
                 probation.withdraw();
             }
@@ -193,19 +217,23 @@ impl Versions {
                 Some(reason) => self.rejected.note(path, &reason),
                 None => self.rejected.clear(path),
             }
-            strategy.trial = None;
             strategy.board.reloaded(former.generation);
             strategy.board.set_kind(language(&former.origin.path));
             strategy.board.set_error(error);
             strategy.running = former;
+            strategy.trial = held;
+            // Last: it may end at once.
+            if let Some(trial) = &strategy.trial {
+                trial.probation.start();
+            }
         }
     }
 
-    /// A probation that says how it ended, on the board, in the metrics and in the log.
-    fn probation(&self, name: &str, path: &std::path::Path, generation: u64) -> Option<Arc<Probation>> {
+    /// A probation that says how it ended, on the board, in the metrics and in the log. `back` is what it goes back to.
+    fn probation(&self, name: &str, path: &std::path::Path, generation: u64, back: u64) -> Option<Arc<Probation>> {
         let strategy: &GuestStrategy = self.strategies.get(name)?;
         let routes: Vec<_> = strategy.lanes.values().cloned().collect();
-        let (board, back) = (Arc::clone(&strategy.board), strategy.running.generation);
+        let board = Arc::clone(&strategy.board);
         let path = path.to_owned();
         let (rejected, count) = (Arc::clone(&self.rejected), Arc::clone(&self.count));
         let versions = self.metrics.versions(name);

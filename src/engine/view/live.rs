@@ -26,6 +26,8 @@ const LIVE_QUALITY: u8 = 70;
 const EVENTS_MAX: usize = 1_024;
 /// Alerts kept for who asks later.
 pub const RECENT_ALERTS_MAX: usize = 100;
+/// Most bytes of them.
+pub const RECENT_BYTES_MAX: usize = 4 << 20;
 
 /// A judged frame on show.
 #[derive(Debug)]
@@ -185,7 +187,25 @@ pub struct Events {
     channel: broadcast::Sender<Event>,
     /// Listeners that want a line per frame.
     frame_listeners: AtomicUsize,
-    recent: Mutex<VecDeque<Arc<Alert>>>,
+    recent: Mutex<Recent>,
+}
+
+/// The latest alerts, bounded in number and in bytes.
+#[derive(Debug, Default)]
+struct Recent {
+    alerts: VecDeque<Arc<Alert>>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, alert: Arc<Alert>) {
+        self.bytes += alert.memory_bytes();
+        self.alerts.push_back(alert);
+        while self.alerts.len() > RECENT_ALERTS_MAX || self.bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.alerts.pop_front() else { break };
+            self.bytes -= oldest.memory_bytes();
+        }
+    }
 }
 
 impl Default for Events {
@@ -206,12 +226,7 @@ impl Events {
 
     /// Tells of an accepted alert, and keeps it for who asks later.
     pub fn alert(&self, alert: &Arc<Alert>) {
-        let mut recent = self.recent.lock();
-        if recent.len() == RECENT_ALERTS_MAX {
-            recent.pop_front();
-        }
-        recent.push_back(alert.clone());
-        drop(recent);
+        self.recent.lock().push(alert.clone());
         self.send(Event::Alert { alert: alert.clone() });
     }
 
@@ -235,7 +250,7 @@ impl Events {
 
     /// The latest alerts, newest first.
     pub fn recent_alerts(&self) -> Vec<Arc<Alert>> {
-        self.recent.lock().iter().rev().cloned().collect()
+        self.recent.lock().alerts.iter().rev().cloned().collect()
     }
 
     /// Listens from now on; with `frames`, to every judged frame as well.
@@ -327,6 +342,26 @@ mod tests {
         });
         drop(live);
         assert!(block_on(a.next()).is_none(), "the source is gone");
+    }
+
+    #[test]
+    fn the_latest_alerts_are_bounded_in_number_and_in_bytes() {
+        let events = Events::new();
+        let told = |message: &str, n: u64| {
+            let one = crate::alert::check::alert(n, message);
+            events.alert(&one);
+            let recent = events.recent_alerts();
+            (recent.len(), recent.first().map(|alert| alert.seq), recent.last().map(|alert| alert.seq))
+        };
+        for n in 0..149 {
+            told("short", n);
+        }
+        assert_eq!(told("short", 149), (100, Some(149), Some(50)));
+        let long = "x".repeat(RECENT_BYTES_MAX / 3);
+        for n in 150..159 {
+            told(&long, n);
+        }
+        assert_eq!(told(&long, 159), (2, Some(159), Some(158)), "three are over the bytes");
     }
 
     #[test]

@@ -177,6 +177,40 @@ fn a_version_on_probation_goes_back_on_a_source_that_joined_meanwhile_too() {
     assert!(run.handle.status().problems.iter().any(|problem| problem.contains("late")), "{:?}", run.handle.status());
 }
 
+/// Faults on w0 after its first 150 frames, and lets a lane refuse what comes after it.
+const LATE: &str = "local n, calls, source = 0, 0, ''
+function detect(frame)
+  n, source = n + 1, frame.source
+  if n > 150 and source == 'w0' then error('late') end
+end
+function suspend()
+  calls += 1
+  return { source = source, calls = calls }
+end
+function resume(from, handed)
+  if config.refuse_on == handed.source and handed.calls > 1 then error('it will not take over', 0) end
+end
+";
+
+#[test]
+fn a_version_on_probation_stays_on_probation_when_a_change_after_it_is_refused() {
+    let mut run = Running::new(|_| ());
+    write(run.dir.path(), "late.lua", LATE);
+    run.site.rules[0].module = "late.lua".into();
+    run.apply();
+    run.frames.more(&["w0"], 5);
+    run.site.rules[0].config = ", refuse_on: l1".into();
+    let error = run.handle.apply(run.site.plan()).expect_err("l1 refuses");
+    assert!(error.message().contains("it will not take over"), "{error}");
+    let plugin = run.handle.plugins().into_iter().find(|plugin| plugin.name == "r0").unwrap();
+    assert_eq!((plugin.generation, plugin.on_probation), (2, true));
+    run.until("rolled back", |run| run.generation("r0") == 1);
+    run.frames.more(&UNTOUCHED, 3);
+    for id in UNTOUCHED {
+        assert_eq!(run.frames.last(id).0[0], ("r0".to_owned(), 1), "{id}");
+    }
+}
+
 #[test]
 fn a_source_that_starts_again_begins_anew_and_the_others_go_on() {
     let run = Running::new(|_| ());
