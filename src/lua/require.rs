@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::guest::{Beside, Home};
+use crate::text;
 
 /// Most modules that one script names, found or not.
 const MODULES_MAX: usize = 256;
@@ -59,9 +60,8 @@ impl Modules {
             // Put at the end: `with_extension` would take `util.math` for `util`.
             let path = root.join(format!("{name}.lua"));
             let Some(bytes) = self.beside.once(&path, || self.read_file(root, &path))? else { continue };
-            let text =
-                String::from_utf8(bytes.to_vec()).map_err(|_| format!("{}: this is not text", path.display()))?;
-            let module = Module { file: path.display().to_string(), text };
+            let text = text::decode(&bytes).map_err(|_| format!("{}: this is not text", path.display()))?;
+            let module = Module { file: path.display().to_string(), text: text::script(&text).to_owned() };
             self.read.insert(name.to_owned(), module.clone());
             return Ok(module);
         }

@@ -51,6 +51,7 @@ mod scene;
 mod seams;
 mod signals;
 mod sources;
+mod text;
 mod track;
 mod wasm;
 mod watch;
