@@ -138,7 +138,7 @@ fn end_of_value(quote: Option<char>, after: &str) -> usize {
     let line = &after[..after.find(['\n', '\r']).unwrap_or(after.len())];
     let word = line.find(char::is_whitespace).unwrap_or(line.len());
     if let Some(quote) = quote.filter(|quote| matches!(quote, '"' | '\'')) {
-        return line.find(quote).unwrap_or(line.len()).max(word);
+        return closing(line, quote).unwrap_or(line.len()).max(word);
     }
     let mut ends = line.match_indices(char::is_whitespace).map(|(at, _)| at);
     let is_end = |at: &usize| {
@@ -150,13 +150,30 @@ fn end_of_value(quote: Option<char>, after: &str) -> usize {
             && key[name..].trim_start_matches(['"', '\'']).starts_with(':');
         let is_address = key[name..].starts_with("://");
         // A host may have a port behind a colon, a user a password.
-        let is_whole = value.contains('@')
-            || !value
-                .match_indices(':')
-                .any(|(colon, _)| !value[colon + 1..].starts_with(|c: char| c.is_ascii_digit()));
+        let is_port = |rest: &str| {
+            let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            after.len() < rest.len() && after.starts_with(['/', '?', ',', '}', ']'])
+        };
+        let is_whole = value.contains('@') || value.match_indices(':').all(|(colon, _)| is_port(&value[colon + 1..]));
         (next.starts_with('#') || is_key || is_address) && is_whole
     };
     ends.find(is_end).unwrap_or(line.len()).max(word)
+}
+
+/// Where a quoted value is closed, past what is escaped in it: `\"` between double quotes, `''` between single ones.
+fn closing(line: &str, quote: char) -> Option<usize> {
+    let mut chars = line.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' if quote == '"' => drop(chars.next()),
+            c if c == quote => match chars.peek() {
+                Some((_, '\'')) if quote == '\'' => drop(chars.next()),
+                _ => return Some(at),
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Masks the value of every `key: value` or `key=value` whose key names a secret.
@@ -208,6 +225,8 @@ mod tests {
             ("[{uri: rtsp://admin:a, hunter2: b@10.0.0.7/s1, fps: 5}]", "hunter2"),
             ("uri: rtsp://ad min:p@ss hunter2@10.0.0.7/s1", "hunter2"),
             ("rtsp://admin:12 hunter2 #1@10.0.0.7/s1", "hunter2"),
+            ("uri: \"rtsp://admin:\\\"a hunter2@10.0.0.7/s1\"", "hunter2"),
+            ("uri: 'rtsp://admin:it''s hunter2@10.0.0.7/s1'", "hunter2"),
         ] {
             let shown = in_text(text);
             assert!(!shown.contains(hidden), "{text} is shown as {shown}");

@@ -181,6 +181,7 @@ mod tests {
             "{\"id2label\": {\"0\": \"person\", \"2\": \"bus\", \"1\": \"car\"}, \"depth\": 4}",
             "person;car;bus\n",
         ] {
+            let text = crate::text::bare(text);
             assert_eq!(in_file(text, 3).iter().map(|l| &**l).collect::<Vec<_>>(), ["person", "car", "bus"], "{text}");
         }
         for (text, labels) in [

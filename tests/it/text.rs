@@ -46,7 +46,7 @@ fn scripts_are_read_as_editors_and_shells_have_them() {
         format!("#!/usr/bin/env lua\n{RULE}").into_bytes(),
         format!("{MARK}#!/usr/bin/env lua\r\n{}", RULE.replace('\n', "\r\n")).into_bytes(),
         format!("{MARK}---@since 0.1\n{RULE}").into_bytes(),
-        format!("#!/usr/bin/env lua\n---@since 0.1\n---@needs shared_state\n{RULE}").into_bytes(),
+        format!("#!/usr/bin/env lua\n---@since 0.1\n---@version 3\n{RULE}").into_bytes(),
         format!("assert(require(\"marked\").one == 1)\n{RULE}").into_bytes(),
         utf16(RULE),
     ] {
