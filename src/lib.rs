@@ -15,7 +15,7 @@
 //! 3  backend  strategy  alert
 //! 2  infer  track  guest  scene
 //! 1  config  vision  telemetry
-//! 0  types  error  own
+//! 0  types  error  own  text
 //! ```
 //! # An engine in a program
 //! ```no_run
@@ -61,6 +61,8 @@ pub mod own;
 pub mod scene;
 pub mod strategy;
 pub mod telemetry;
+#[doc(hidden)]
+pub mod text;
 pub mod track;
 pub mod types;
 pub mod vision;

@@ -126,14 +126,18 @@ impl Client {
     }
 
     fn base(&self) -> String {
-        let at = self.at.trim_end_matches('/');
+        // A variable that is set and empty is as good as none.
+        let at = match self.at.trim_end_matches('/') {
+            "" => "127.0.0.1:8000",
+            at => at,
+        };
         if at.contains("://") { at.to_owned() } else { format!("http://{at}") }
     }
 
     /// The header that carries the token.
     fn token(&self) -> Result<Option<HeaderValue>, Error> {
         let token = match &self.token_file {
-            Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
+            Some(file) => Some(dsengine::text::read(file).map_err(|error| {
                 Error::new(Code::Io, format!("{}: the token cannot be read: {error}", file.display()))
             })?),
             None => self.token.clone(),

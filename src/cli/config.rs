@@ -117,11 +117,12 @@ impl Document {
 }
 
 fn text(file: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     if file == Path::new("-") {
-        std::io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+        std::io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     } else {
-        std::fs::File::open(file)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+        std::fs::File::open(file)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     }
-    Ok(text)
+    let text = dsengine::text::decode(&bytes);
+    Ok(text.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?.into_owned())
 }

@@ -1,4 +1,5 @@
-//! `${env:NAME}`, `${env:NAME:-fallback}` and `${file:/path}` in any text value: how secrets stay out of the file.
+//! `${env:NAME}`, `${env:NAME:-fallback}` (for one that is not set or empty) and `${file:/path}` in any text value: how
+//! secrets stay out of the file.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -69,7 +70,9 @@ fn reference(inner: &str, room: &Room<'_>) -> Result<String, (String, String)> {
                 Some((name, fallback)) => (name, Some(fallback)),
                 None => (rest, None),
             };
-            match room.env.get(name).map(String::as_str).or(fallback) {
+            // As in a shell: with a fallback, an empty variable is as good as none.
+            let set = room.env.get(name).map(String::as_str);
+            match set.filter(|value| fallback.is_none() || !value.is_empty()).or(fallback) {
                 Some(value) => Ok(value.to_owned()),
                 None => {
                     let label = match nearest(name, room.env.keys().map(String::as_str)) {
@@ -98,6 +101,6 @@ fn read(path: &Path, shown: &str) -> Result<String, (String, String)> {
     if !size.is_file() || size.len() > FILE_BYTES_MAX {
         return Err((message(), "a reference names a regular file of at most 1 MiB".into()));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| (message(), error.to_string()))?;
+    let text = crate::text::read(path).map_err(|error| (message(), error.to_string()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -48,12 +48,24 @@ pub(super) fn environment(
     problems: &mut Problems,
     warnings: &mut Vec<Warning>,
 ) {
+    let (foreign, env): (Vec<_>, Vec<_>) = env.iter().partition(|(name, value)| is_of_a_service(name, value));
+    if let Some((name, _)) = foreign.first() {
+        let message = format!(
+            "{name} and what else Kubernetes says of services in {} environment variables sets nothing here",
+            foreign.len()
+        );
+        let note = Warning::new("service-variables", Severity::Note, message);
+        warnings.push(note.hint("`enableServiceLinks: false` in the pod's specification keeps them out"));
+    }
     for (name, value) in env.iter().filter(|(name, _)| name.starts_with(OLD_PREFIX)) {
         let Some(key) = old_key(name, schema) else {
             let message = format!("the environment variable {name} of the old system names no key; it is ignored");
             warnings.push(Warning::new("unknown-variable", Severity::Warning, message));
             continue;
         };
+        if is_as_unset(&key, value, schema) {
+            continue;
+        }
         let ours = variable(&key);
         let message = format!("the environment variable {name} is an old name");
         warnings.push(Warning::new("old-variable", Severity::Warning, message).hint(format!("write {ours}")));
@@ -81,8 +93,45 @@ pub(super) fn environment(
             warnings.push(warning);
             continue;
         }
+        if is_as_unset(&key, value, schema) {
+            continue;
+        }
         put(root, &key, value, Origin::Variable(name.clone()), schema, origins, problems);
     }
+}
+
+/// Whether a variable is one of those that Kubernetes sets for each Service of a namespace, here for one whose name
+/// begins as ours: `DSENGINE_PORT=tcp://10.0.0.1:80`, `DSENGINE_SERVICE_HOST`, `DSENGINE_WEB_PORT_80_TCP_ADDR` …
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    if !name.starts_with(PREFIX) && !name.starts_with(OLD_PREFIX) {
+        return false;
+    }
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let url = PROTOCOLS.iter().any(|word| value.starts_with(&format!("{}://", word.to_ascii_lowercase())));
+    if name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT_") || name.ends_with("_SERVICE_PORT") {
+        return !name.contains("__");
+    }
+    if name.ends_with("_PORT") && url {
+        return true;
+    }
+    // `_PORT_80_TCP`, and behind that `_PROTO`, `_PORT`, `_ADDR`.
+    name.match_indices("_PORT_").any(|(at, mark)| {
+        let mut parts = name[at + mark.len()..].split('_');
+        let port = parts.next().is_some_and(digits);
+        let protocol = parts.next().is_some_and(|word| PROTOCOLS.contains(&word));
+        let last = parts.next();
+        let known = last.is_none_or(|word| ["PROTO", "PORT", "ADDR"].contains(&word));
+        port && protocol && known && parts.next().is_none()
+    })
+}
+
+/// Whether a variable is empty and its key takes no empty text: Compose and CI set such for what nobody filled in.
+fn is_as_unset(key: &str, value: &str, schema: &Json) -> bool {
+    let Some((_, schema)) = at(schema, &parts(key)).filter(|_| value.trim().is_empty()) else { return false };
+    let is_text = schema.get("type").is_some_and(|kind| kind == "string");
+    let bounded = schema.get("enum").is_some() || schema.get("minLength").and_then(Json::as_u64).unwrap_or(0) > 0;
+    !is_text || bounded
 }
 
 /// Lays flags over the tree, by dotted key (`sources.0.uri`).

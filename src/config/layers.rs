@@ -14,6 +14,7 @@ use super::problem::{LoadError, Origin, Place, Problems};
 use super::profile::Profiles;
 use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
 use super::{layer, sources};
+use crate::text;
 
 /// Every layer on one tree.
 pub(super) struct Layers {
@@ -56,7 +57,8 @@ fn files(
     let read = match (&request.document, &request.config) {
         (Some(text), path) => {
             let name = path.as_ref().map_or_else(|| "document".to_owned(), |path| path.display().to_string());
-            let origin = to.origins.add(Origin::File { name, text: text.clone() });
+            let text = text::bare(text);
+            let origin = to.origins.add(Origin::File { name, text: text.to_owned() });
             tree::parse(text, origin, to.problems)
         }
         (None, Some(path)) => file(path, request, to)?,
@@ -160,7 +162,7 @@ fn file(path: &Path, request: &Request, to: &mut Reports<'_>) -> Result<Option<N
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(refuse(format!("is larger than {} KiB", FILE_BYTES_MAX / 1024)));
     }
-    let text = String::from_utf8(bytes).map_err(|_| refuse("is no UTF-8 text".to_owned()))?;
+    let text = text::decode(&bytes).map_err(|error| refuse(error.to_string()))?.into_owned();
     let origin = to.origins.add(Origin::File { name, text: text.clone() });
     Ok(tree::parse(&text, origin, to.problems))
 }

@@ -31,7 +31,7 @@ impl Profiles {
         root: &Node,
     ) -> Self {
         let flag = || request.overrides.iter().rev().find(|(key, _)| key == KEY).map(|(_, name)| name.clone());
-        let variable = || env.get(&layer::variable(KEY)).cloned();
+        let variable = || env.get(&layer::variable(KEY)).filter(|name| !name.is_empty()).cloned();
         let overlay = || request.overlay.get(KEY).map(|name| name.and_then(Json::as_str).map(str::to_owned));
         let file = || match root.get(KEY).map(|node| (&node.value, node.is_nothing())) {
             Some((Value::Scalar { text, .. }, false)) => Some(text.clone()),

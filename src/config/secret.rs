@@ -104,9 +104,11 @@ fn uris(text: &str) -> String {
         let scheme = before[..at].rsplit(|c: char| !c.is_ascii_alphanumeric() && !"+.-".contains(c)).next();
         let is_web = scheme.is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"));
         out.push_str(before);
-        // Up to the last `@`, whatever stands before it: a password may hold quotes, commas and slashes.
-        let word = &after[..after.find(char::is_whitespace).unwrap_or(after.len())];
-        let user = word.rfind('@').map_or(0, |at| at + 1);
+        // Up to the last `@`, whatever stands before it: a password may hold spaces, quotes, commas and slashes.
+        let scheme_at = scheme.map_or(at, |scheme| at - scheme.len());
+        let value = &after[..end_of_value(before[..scheme_at].chars().next_back(), after)];
+        let user = value.rfind('@').map_or(0, |at| at + 1);
+        let word = &after[..user + after[user..].find(char::is_whitespace).unwrap_or(after.len() - user)];
         if user > 0 {
             out.push_str(MASK);
             out.push('@');
@@ -127,6 +129,51 @@ fn uris(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Where the value that goes on with `after` ends, `quote` being what stands before its scheme: at the closing quote; in
+/// a plain one where a comment, another key or another address begins, or at the line's end. A user that has no `@` yet
+/// is not over.
+fn end_of_value(quote: Option<char>, after: &str) -> usize {
+    let line = &after[..after.find(['\n', '\r']).unwrap_or(after.len())];
+    let word = line.find(char::is_whitespace).unwrap_or(line.len());
+    if let Some(quote) = quote.filter(|quote| matches!(quote, '"' | '\'')) {
+        return closing(line, quote).unwrap_or(line.len()).max(word);
+    }
+    let mut ends = line.match_indices(char::is_whitespace).map(|(at, _)| at);
+    let is_end = |at: &usize| {
+        let (value, next) = (&line[..*at], line[*at..].trim_start());
+        let key = next.trim_start_matches(['[', '{', '"', '\'']);
+        let name = key.find(|c: char| !c.is_alphanumeric() && !"_-.".contains(c)).unwrap_or(key.len());
+        let is_key = value.ends_with([',', '}', ']'])
+            && name > 0
+            && key[name..].trim_start_matches(['"', '\'']).starts_with(':');
+        let is_address = key[name..].starts_with("://");
+        // A host may have a port behind a colon, a user a password.
+        let is_port = |rest: &str| {
+            let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            after.len() < rest.len() && after.starts_with(['/', '?', ',', '}', ']'])
+        };
+        let is_whole = value.contains('@') || value.match_indices(':').all(|(colon, _)| is_port(&value[colon + 1..]));
+        (next.starts_with('#') || is_key || is_address) && is_whole
+    };
+    ends.find(is_end).unwrap_or(line.len()).max(word)
+}
+
+/// Where a quoted value is closed, past what is escaped in it: `\"` between double quotes, `''` between single ones.
+fn closing(line: &str, quote: char) -> Option<usize> {
+    let mut chars = line.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' if quote == '"' => drop(chars.next()),
+            c if c == quote => match chars.peek() {
+                Some((_, '\'')) if quote == '\'' => drop(chars.next()),
+                _ => return Some(at),
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Masks the value of every `key: value` or `key=value` whose key names a secret.
@@ -172,6 +219,14 @@ mod tests {
             ("Authorization: Bearer hunter2", "hunter2"),
             ("uri: rtsp://admin:p@hunter2@10.0.0.7/s1", "hunter2"),
             ("uri: \"rtsp://admin:p,hunter2/'x@10.0.0.7/s1\"", "hunter2"),
+            ("sources: [{id: a, uri: \"rtsp://admin:not hunter2@127.0.0.1:9/s1\", fpss: 5}]", "hunter2"),
+            ("uri: rtsp://admin:not hunter2@10.0.0.7/s1", "hunter2"),
+            ("uri: 'rtsp://admin:a, hunter2 b@10.0.0.7/s1'", "hunter2"),
+            ("[{uri: rtsp://admin:a, hunter2: b@10.0.0.7/s1, fps: 5}]", "hunter2"),
+            ("uri: rtsp://ad min:p@ss hunter2@10.0.0.7/s1", "hunter2"),
+            ("rtsp://admin:12 hunter2 #1@10.0.0.7/s1", "hunter2"),
+            ("uri: \"rtsp://admin:\\\"a hunter2@10.0.0.7/s1\"", "hunter2"),
+            ("uri: 'rtsp://admin:it''s hunter2@10.0.0.7/s1'", "hunter2"),
         ] {
             let shown = in_text(text);
             assert!(!shown.contains(hidden), "{text} is shown as {shown}");
@@ -182,6 +237,14 @@ mod tests {
         }
         let both = in_text("a: rtsp://u:x@h/s, url: \"https://h.example/x\", api-key: \"a,b\", fps: 5");
         assert_eq!(both, "a: rtsp://***@h/s, url: \"https://h.example/***\", api-key: ***, fps: 5");
+        for (text, shown) in [
+            ("[{uri: \"rtsp://admin:not x@h:9/s1\", fpss: 5}]", "[{uri: \"rtsp://***@h:9/s1\", fpss: 5}]"),
+            ("uri: rtsp://u:a b@h/s # ask me@home", "uri: rtsp://***@h/s # ask me@home"),
+            ("uri: rtsp://h:554/s, contact: me@home", "uri: rtsp://h:554/s, contact: me@home"),
+            ("a: rtsp://u:x y@h/s, b: rtsp://v:x y@i/s", "a: rtsp://***@h/s, b: rtsp://***@i/s"),
+        ] {
+            assert_eq!(in_text(text), shown);
+        }
         assert_eq!(in_template("${env:PASSWORD}"), "${env:PASSWORD}");
         assert_eq!(in_template("${env:PASSWORD:-hunter2}"), "${env:PASSWORD:-***}");
         assert_eq!(in_template("rtsp://${env:USER}:hunter2@h/s"), "rtsp://***@h/s");

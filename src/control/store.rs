@@ -50,6 +50,10 @@ pub(super) fn write(file: &Path, overlay: &Overlay, file_tree: &Json) -> Result<
     overlay.write(file)
 }
 
+fn state_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
+}
+
 fn prints(file: &Path) -> PathBuf {
     file.with_extension("files.json")
 }
@@ -63,8 +67,15 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
     let Some(file) = state.and_then(|state| overlay_file(state, request)) else {
         return Ok((config::load(request)?, Vec::new()));
     };
-    // Where no folder can be, nothing was saved.
-    let is_nowhere = fs::metadata(&file).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
+    // Where no folder can be, or this user may not even look into it, this user saved nothing.
+    let is_nowhere = match fs::metadata(&file).map_err(|error| error.kind()) {
+        Err(ErrorKind::NotADirectory) => true,
+        Err(ErrorKind::PermissionDenied) => {
+            tracing::warn!("saved edits are not looked for: {} cannot be looked into", state_of(&file).display());
+            true
+        }
+        _ => false,
+    };
     let saved = if is_nowhere { Overlay::default() } else { Overlay::read(&file)? };
     if saved.is_empty() {
         return Ok((config::load(request)?, Vec::new()));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{Beside, Limits, Needs};
 use crate::config::LimitPlan;
 use crate::error::{Code, Error};
+use crate::text;
 
 /// The API version this engine offers to scripts (`---@since 0.1`) and components (`dsengine:plugin@0.1`).
 pub const API: (u32, u32) = (0, 1);
@@ -84,8 +85,10 @@ impl Manifest {
             }
             let read = || std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| e.to_string());
             let Ok(Some(bytes)) = beside.once(&path, read) else { continue };
-            let text = String::from_utf8_lossy(&bytes);
-            let found = Self::parse(&text, &path.display().to_string())?;
+            let shown = path.display();
+            let text =
+                text::decode(&bytes).map_err(|e| Error::new(Code::Plugin, format!("{shown}:{}: {e}", e.line)))?;
+            let found = Self::parse(&text, &shown.to_string())?;
             let entry = found.entry.as_ref().map(|entry| folder.join(entry));
             let same =
                 |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);

@@ -1,5 +1,6 @@
 //! Class names: from a file, from the model's own metadata, or numbered.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,12 +13,11 @@ use crate::error::{Code, Error};
 /// When the file cannot be read, or either source's number of names is not `classes`.
 pub(super) fn load(file: Option<&Path>, names: Option<&str>, classes: usize) -> Result<Vec<Arc<str>>, Error> {
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path).map_err(|e| {
+        let text = crate::text::read(path).map_err(|e| {
             Error::new(Code::Labels, format!("label file {} cannot be read: {e}", path.display()))
                 .hint("one label per line; without `labels` the model's own names are taken")
         })?;
-        let lines: Vec<Arc<str>> = text.trim_end().lines().map(|line| line.trim().into()).collect();
-        return fitting(lines, classes, &format!("label file {}", path.display()));
+        return fitting(in_file(&text, classes), classes, &format!("label file {}", path.display()));
     }
     match names.and_then(parse_names) {
         Some(names) => fitting(names, classes, "the model's metadata entry `names`"),
@@ -31,7 +31,84 @@ fn fitting(labels: Vec<Arc<str>>, classes: usize, origin: &str) -> Result<Vec<Ar
     }
     let error =
         Error::new(Code::Labels, format!("{origin} has {} labels, the model has {classes} classes", labels.len()));
-    Err(error.hint("use the label file that belongs to the model, one label per line, in class order"))
+    Err(error.hint(
+        "use the label file that belongs to the model: one label per line, in class order, numbered or not; or YAML or \
+         JSON with `names:`",
+    ))
+}
+
+/// The labels of a file, in any of the forms that people have: YAML or JSON with `names`; else lines, numbered or not.
+/// Empty lines and comments count only where the number of classes says that they are labels.
+fn in_file(text: &str, classes: usize) -> Vec<Arc<str>> {
+    if let Some(names) = in_document(text) {
+        return names;
+    }
+    let every: Vec<&str> = text.trim_end().lines().map(str::trim).collect();
+    let said: Vec<&str> = every.iter().copied().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let lines = match every.len() == classes && said.len() != classes {
+        true => every,
+        false => said,
+    };
+    if let [line] = lines[..]
+        && classes > 1
+        && line.contains(';')
+    {
+        // As DeepStream has them for classifiers.
+        return line.trim_end_matches(';').split(';').map(|label| label.trim().into()).collect();
+    }
+    numbered(&lines).unwrap_or_else(|| lines.into_iter().map(Into::into).collect())
+}
+
+/// Labels with their number in front: `0 person`, `0: person`, `0,person`, `0=person`. All lines have one, each number
+/// from 0 is there once, in any order; or from 1, where a sign stands behind the numbers.
+fn numbered(lines: &[&str]) -> Option<Vec<Arc<str>>> {
+    let mut labels: Vec<(usize, &str)> = Vec::with_capacity(lines.len());
+    let mut signs = true;
+    for line in lines {
+        let (number, rest) = line.split_at(line.find(|c: char| !c.is_ascii_digit())?);
+        let label = rest.trim_start().trim_start_matches([':', '=', ',', ';', '.', ')']);
+        let parted = label.len() < rest.len();
+        signs &= label.len() < rest.trim_start().len();
+        if !parted || label.trim().is_empty() {
+            return None;
+        }
+        labels.push((number.parse().ok()?, label.trim()));
+    }
+    labels.sort_by_key(|(number, _)| *number);
+    let first = labels.first()?.0;
+    let in_a_row = labels.iter().enumerate().all(|(index, (number, _))| *number == first + index);
+    (in_a_row && (first == 0 || first == 1 && signs))
+        .then(|| labels.into_iter().map(|(_, label)| label.into()).collect())
+}
+
+/// Labels of a document: `names:` as a list or by number (data sets of YOLO), `id2label` (Hugging Face), or such a list
+/// or map alone. `None` for lines.
+fn in_document(text: &str) -> Option<Vec<Arc<str>>> {
+    /// A document with the labels under a key.
+    #[derive(serde::Deserialize)]
+    struct Under<T> {
+        #[serde(alias = "id2label", alias = "labels", alias = "classes")]
+        names: T,
+    }
+    let keys = ["names:", "labels:", "classes:", "id2label:"];
+    let is_yaml = text.lines().any(|line| keys.iter().any(|key| line.starts_with(key)));
+    if !is_yaml && !text.trim_start().starts_with(['[', '{']) {
+        return None;
+    }
+    let in_order = |names: Vec<String>| names.into_iter().map(Into::into).collect::<Vec<Arc<str>>>();
+    let by_number = |names: BTreeMap<String, String>| {
+        let mut names = names.into_iter().map(|(number, name)| Some((number.trim().parse::<usize>().ok()?, name)));
+        let mut names = names.by_ref().collect::<Option<Vec<_>>>()?;
+        names.sort_by_key(|(number, _)| *number);
+        let whole = names.iter().enumerate().all(|(index, (number, _))| *number == index);
+        whole.then(|| in_order(names.into_iter().map(|(_, name)| name).collect()))
+    };
+    let listed = serde_yaml::from_str::<Under<Vec<String>>>(text).map(|under| under.names);
+    if let Ok(names) = listed.or_else(|_| serde_yaml::from_str(text)) {
+        return Some(in_order(names));
+    }
+    let mapped = serde_yaml::from_str::<Under<BTreeMap<String, String>>>(text).map(|under| under.names);
+    by_number(mapped.or_else(|_| serde_yaml::from_str(text)).ok()?)
 }
 
 /// Names out of a Python dict, `{0: 'person', 1: "bird's nest"}`; `None` when the text is none, or has gaps.
@@ -82,6 +159,41 @@ mod tests {
         assert_eq!(names("{}").unwrap(), Vec::<String>::new());
         for broken in ["", "person", "{0: person}", "{1: 'x'}", "{0: 'x", "{0: 'x}"] {
             assert_eq!(names(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn label_files_are_read_in_the_forms_that_people_have() {
+        let mark = '\u{FEFF}';
+        for text in [
+            "person\ncar\nbus\n",
+            &format!("{mark}person\r\ncar\r\nbus\r\n\r\n\r\n"),
+            "# COCO, cut\nperson\n\ncar\nbus",
+            "0 person\n1 car\n2 bus\n",
+            "0: person\n1: car\n2: bus\n",
+            "2,bus\n0,person\n1,car",
+            "1: person\n2: car\n3: bus\n",
+            "path: /data\nnames:\n  0: person\n  1: car\n  2: bus\nnc: 3\n",
+            "train: a\nnames: [person, car, 'bus']\n",
+            "names:\n  - person\n  - car\n  - bus\n",
+            "[\"person\", \"car\", \"bus\"]",
+            "{\"0\": \"person\", \"1\": \"car\", \"2\": \"bus\"}",
+            "{\"id2label\": {\"0\": \"person\", \"2\": \"bus\", \"1\": \"car\"}, \"depth\": 4}",
+            "person;car;bus\n",
+        ] {
+            let text = crate::text::bare(text);
+            assert_eq!(in_file(text, 3).iter().map(|l| &**l).collect::<Vec<_>>(), ["person", "car", "bus"], "{text}");
+        }
+        for (text, labels) in [
+            ("1 euro\n2 euro\n", ["1 euro", "2 euro"]),
+            ("0\n1\n", ["0", "1"]),
+            ("3d printer\nno", ["3d printer", "no"]),
+            ("#1\n#2", ["#1", "#2"]),
+            ("a\n\n", ["a", ""]),
+            ("names: [yes, no]", ["yes", "no"]),
+        ] {
+            let found = in_file(text, if text == "a\n\n" { 1 } else { 2 });
+            assert_eq!(found.iter().map(|l| &**l).collect::<Vec<_>>(), labels[..found.len()], "{text}");
         }
     }
 

@@ -229,7 +229,7 @@ fn put_json(lua: &Lua, table: &Table) -> mlua::Result<()> {
             if bytes.len() > JSON_BYTES_MAX {
                 return Ok((Value::Nil, Some(format!("longer than {JSON_BYTES_MAX} bytes"))));
             }
-            Ok(match serde_json::from_slice(&bytes) {
+            Ok(match serde_json::from_slice(bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&bytes)) {
                 Ok(value) => (convert::to_lua(lua, &value, false)?, None),
                 Err(error) => (Value::Nil, Some(format!("no JSON: {error}"))),
             })

@@ -1,12 +1,16 @@
 //! Between JSON values and Lua values, with bounds: a script cannot make the host recurse or copy without end.
 
-use mlua::{Lua, Value as LuaValue};
+use mlua::{Lua, Table, Value as LuaValue};
 use serde_json::{Map, Number, Value};
 
 /// Deepest nesting of tables taken from or given to a script.
 const DEPTH_MAX: usize = 16;
 
-/// A Lua value of a JSON one; null becomes nil. Tables are read-only where `frozen`.
+/// Where a table's metatable says what Lua cannot tell of it by itself: a list's length, a map's names without a value.
+const KIND: &str = "__json";
+
+/// A Lua value of a JSON one; null becomes nil. Tables are read-only where `frozen`. A table remembers that it is an empty
+/// list, and which of its values are null: [`from_lua`] makes the same of it again.
 pub(super) fn to_lua(lua: &Lua, value: &Value, frozen: bool) -> mlua::Result<LuaValue> {
     Ok(match value {
         Value::Null => LuaValue::Nil,
@@ -18,6 +22,9 @@ pub(super) fn to_lua(lua: &Lua, value: &Value, frozen: bool) -> mlua::Result<Lua
             for (index, item) in items.iter().enumerate() {
                 table.raw_set(index + 1, to_lua(lua, item, frozen)?)?;
             }
+            if items.is_empty() || items.iter().any(Value::is_null) {
+                remember(lua, &table, items.len())?;
+            }
             table.set_readonly(frozen);
             LuaValue::Table(table)
         }
@@ -26,10 +33,57 @@ pub(super) fn to_lua(lua: &Lua, value: &Value, frozen: bool) -> mlua::Result<Lua
             for (key, field) in fields {
                 table.raw_set(key.as_str(), to_lua(lua, field, frozen)?)?;
             }
+            let nulls: Vec<&str> = fields.iter().filter(|(_, v)| v.is_null()).map(|(key, _)| key.as_str()).collect();
+            if !nulls.is_empty() {
+                remember(lua, &table, lua.create_sequence_from(nulls)?)?;
+            }
             table.set_readonly(frozen);
             LuaValue::Table(table)
         }
     })
+}
+
+/// Gives a table a metatable of its own, which does nothing.
+fn remember(lua: &Lua, table: &Table, kind: impl mlua::IntoLua) -> mlua::Result<()> {
+    let metatable = lua.create_table()?;
+    metatable.raw_set(KIND, kind)?;
+    metatable.set_readonly(true);
+    table.set_metatable(Some(metatable))
+}
+
+/// What a table remembers.
+enum Kind {
+    /// Nothing.
+    Any,
+    /// It was a list of that many.
+    List(usize),
+    /// It was a map in which these are null.
+    Map(Vec<String>),
+}
+
+/// What a table remembers. A script may write such a metatable itself: what is not as we write it is nothing, and what
+/// takes more than `budget` bytes is too large.
+fn kind(table: &Table, budget: &mut usize) -> Result<Kind, String> {
+    let Some(said) = table.metatable().and_then(|metatable| metatable.raw_get::<LuaValue>(KIND).ok()) else {
+        return Ok(Kind::Any);
+    };
+    let names = match said {
+        LuaValue::Integer(length) => return Ok(usize::try_from(length).map_or(Kind::Any, Kind::List)),
+        LuaValue::Number(length) if length >= 0.0 => return Ok(Kind::List(length as usize)),
+        LuaValue::Table(names) => names,
+        _ => return Ok(Kind::Any),
+    };
+    let mut nulls = Vec::new();
+    for place in 1..=names.raw_len() {
+        spend(budget, 8)?;
+        if let Ok(LuaValue::String(name)) = names.raw_get::<LuaValue>(place)
+            && let Ok(name) = name.to_str()
+        {
+            spend(budget, name.len())?;
+            nulls.push(name.to_owned());
+        }
+    }
+    Ok(Kind::Map(nulls))
 }
 
 /// A JSON value of a Lua one, at most `budget` bytes of it.
@@ -60,9 +114,15 @@ fn from_lua_at(value: &LuaValue, budget: &mut usize, depth: usize) -> Result<Val
     }
 }
 
-/// A list where all keys are 1..n, else an object where all keys are texts.
-fn from_table(table: &mlua::Table, budget: &mut usize, depth: usize) -> Result<Value, String> {
-    let length = table.raw_len();
+/// A list where all keys are 1..n, else an object where all keys are texts; an empty one is what it was before.
+fn from_table(table: &Table, budget: &mut usize, depth: usize) -> Result<Value, String> {
+    let kind = kind(table, budget)?;
+    let (listed, nulls) = match kind {
+        Kind::Any => (None, Vec::new()),
+        Kind::List(length) => (Some(length), Vec::new()),
+        Kind::Map(nulls) => (None, nulls),
+    };
+    let length = table.raw_len().max(listed.unwrap_or(0));
     let gap = || "a table's keys are texts, or the numbers 1 to n without a gap".to_owned();
     // What is kept takes 8 bytes at least: nothing is made ready for a list that is too long anyway.
     if length > *budget / 8 {
@@ -85,12 +145,28 @@ fn from_table(table: &mlua::Table, budget: &mut usize, depth: usize) -> Result<V
             _ => return Err(gap()),
         }
     }
-    let items = items.into_iter().collect::<Option<Vec<_>>>().ok_or_else(gap)?;
+    let null = || listed.map(|_| Value::Null);
+    let items = match fields.is_empty() || listed.is_none() {
+        true => items.into_iter().map(|item| item.or_else(null)).collect::<Option<Vec<_>>>().ok_or_else(gap)?,
+        // It was a list, and was given names since.
+        false if items.iter().all(Option::is_none) => Vec::new(),
+        false => return Err(mixed()),
+    };
+    for name in nulls {
+        if items.is_empty() {
+            fields.entry(name).or_insert(Value::Null);
+        }
+    }
     match (items.is_empty(), fields.is_empty()) {
+        (true, true) if listed.is_some() => Ok(Value::Array(items)),
         (false, true) => Ok(Value::Array(items)),
         (true, _) => Ok(Value::Object(fields)),
-        (false, false) => Err("a table that is both a list and a map cannot be kept".to_owned()),
+        (false, false) => Err(mixed()),
     }
+}
+
+fn mixed() -> String {
+    "a table that is both a list and a map cannot be kept".to_owned()
 }
 
 fn spend(budget: &mut usize, bytes: usize) -> Result<(), String> {

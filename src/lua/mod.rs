@@ -12,6 +12,7 @@ mod convert;
 mod fault;
 mod files;
 mod furnish;
+mod habits;
 mod handler;
 mod host;
 mod http;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::habits;
 use crate::guest::{Beside, Home};
+use crate::text;
 
 /// Most modules that one script names, found or not.
 const MODULES_MAX: usize = 256;
@@ -43,7 +45,7 @@ impl Modules {
         if self.closed {
             return Err(format!("'{name}' is not loaded; modules are read only while the script loads"));
         }
-        let relative = Path::new(name);
+        let relative = Path::new(name.strip_prefix("./").unwrap_or(name));
         let plain = !name.is_empty() && relative.components().all(|c| matches!(c, Component::Normal(_)));
         if !plain {
             return Err(format!("'{name}' is no module name; write it like 'lib/geometry'"));
@@ -55,21 +57,29 @@ impl Modules {
         if self.named > MODULES_MAX {
             return Err(format!("more than {MODULES_MAX} modules"));
         }
-        for root in &self.roots {
-            // Put at the end: `with_extension` would take `util.math` for `util`.
-            let path = root.join(format!("{name}.lua"));
+        let files = files(name);
+        for (root, file) in self.roots.iter().flat_map(|root| files.iter().map(move |file| (root, file))) {
+            let path = root.join(file);
             let Some(bytes) = self.beside.once(&path, || self.read_file(root, &path))? else { continue };
-            let text =
-                String::from_utf8(bytes.to_vec()).map_err(|_| format!("{}: this is not text", path.display()))?;
-            let module = Module { file: path.display().to_string(), text };
+            let text = text::decode(&bytes).map_err(|_| format!("{}: this is not text", path.display()))?;
+            let module = Module { file: path.display().to_string(), text: text::script(&text).to_owned() };
             self.read.insert(name.to_owned(), module.clone());
             return Ok(module);
         }
         let roots: Vec<_> = self.roots.iter().map(|r| r.display().to_string()).collect();
-        Err(match roots.is_empty() {
+        let missing = match roots.is_empty() {
             true => format!("no module '{name}': this script has no folder to require from"),
             false => format!("no module '{name}' in {}", roots.join(", ")),
+        };
+        Err(match habits::instead_of(name) {
+            Some(instead) => format!("{missing}; {instead}"),
+            None => missing,
         })
+    }
+
+    /// The text of the module that messages call `file`.
+    pub(super) fn text(&self, file: &str) -> Option<&str> {
+        self.read.values().find(|module| module.file == file).map(|module| module.text.as_str())
     }
 
     fn read_file(&self, root: &Path, path: &Path) -> Result<Option<Arc<[u8]>>, String> {
@@ -87,4 +97,25 @@ impl Modules {
         }
         std::fs::read(&real).map(|bytes| Some(bytes.into())).map_err(failed)
     }
+}
+
+/// The files that a name may mean, the nearest to its letters first: `lib.util` is `lib.util.lua`, else as in Lua
+/// `lib/util.lua`; a folder's own is its `init.lua`.
+fn files(name: &str) -> Vec<String> {
+    let name = name.strip_prefix("./").unwrap_or(name);
+    // Put at the end: `with_extension` would take `util.math` for `util`.
+    let mut files = vec![format!("{name}.lua")];
+    if name.ends_with(".lua") {
+        files.push(name.to_owned());
+    }
+    let dotted = name.replace('.', "/");
+    // Dots that part no names are none of a module's.
+    let parts = dotted.split('/').all(|part| !part.is_empty());
+    if parts && dotted != name {
+        files.push(format!("{dotted}.lua"));
+    }
+    if parts {
+        files.push(format!("{dotted}/init.lua"));
+    }
+    files
 }

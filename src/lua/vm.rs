@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use super::convert;
 use super::fault;
 use super::furnish::{FrameParts, Parts, furnish};
+use super::habits;
 use super::host::Host;
+use super::require::Modules;
 use super::script::Script;
 use super::seat::{self, DROPPED, KEPT, Labels, Seat};
 use crate::guest::{Collar, Fault, FaultKind, Leash, Overrun, TimeLimits};
@@ -56,6 +58,7 @@ pub(super) struct Vm {
     seat: Arc<Mutex<Seat>>,
     leash: Leash,
     place: Arc<Mutex<Option<String>>>,
+    modules: Arc<Mutex<Modules>>,
     staging: Vec<u8>,
     collected_at: usize,
     cycles_due: u8,
@@ -76,6 +79,7 @@ impl Vm {
             seat,
             leash: script.home.watchdog.leash(),
             place: Arc::default(),
+            modules: Arc::clone(&host.modules),
             staging: Vec::new(),
             collected_at: 0,
             cycles_due: 0,
@@ -88,7 +92,7 @@ impl Vm {
 
     fn run_top_level(&mut self, script: &Script) -> Result<(), Fault> {
         let limits = &script.home.limits;
-        let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
+        let broken = |e: mlua::Error| self.explained(fault::of(&e, None, &script.file, limits.load, limits), script);
         let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.file));
         let main = chunk.set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(broken)?;
         let (entry, loading) = match self.parts.frame {
@@ -153,7 +157,23 @@ impl Vm {
             (Ok(_), over) => Err(fault::of(&mlua::Error::runtime("time"), self.met(over), &script.file, time, limits)),
             (Err(error), over) => Err(fault::of(&error, self.met(over), &script.file, time, limits)),
         };
-        Call { spent, result }
+        Call { spent, result: result.map_err(|fault| self.explained(fault, script)) }
+    }
+
+    /// The fault, with what Luau or the API has instead of what stands in the line it names.
+    fn explained(&self, fault: Fault, script: &Script) -> Fault {
+        if fault.kind != FaultKind::Error {
+            return fault;
+        }
+        let modules = self.modules.lock();
+        // Of a module that does not compile, the message stands inside that of `require`.
+        let (_, message) = fault.message.split_once("require: ").unwrap_or(("", &fault.message));
+        let file = message.split(':').next().unwrap_or_default();
+        let text = if file == script.file { Some(script.text.as_str()) } else { modules.text(file) };
+        match text.and_then(|text| habits::hint(message, file, text)) {
+            Some(hint) => Fault { message: format!("{}; {hint}", fault.message), ..fault },
+            None => fault,
+        }
     }
 
     /// Sets the interrupt that keeps guest code within `limits`.

@@ -83,19 +83,21 @@ impl Scene {
         if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
             return Self::parse(text, name);
         }
-        let mut text = String::new();
-        let read = File::open(name_or_path).and_then(|file| file.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text));
+        let mut bytes = Vec::new();
+        let read = File::open(name_or_path).and_then(|file| file.take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes));
         read.map_err(|e| {
             let shipped: Vec<&str> = Self::shipped().collect();
             Error::new(Code::Source, format!("there is no scene `{name_or_path}`: {e}"))
                 .hint(format!("shipped scenes are {}; anything else is the path of a YAML file", shipped.join(", ")))
         })?;
-        if text.len() as u64 > SCRIPT_BYTES_MAX {
+        if bytes.len() as u64 > SCRIPT_BYTES_MAX {
             return Err(Error::new(
                 Code::Source,
                 format!("scene `{name_or_path}` is longer than {SCRIPT_BYTES_MAX} bytes"),
             ));
         }
+        let text = crate::text::decode(&bytes);
+        let text = text.map_err(|e| Error::new(Code::Source, format!("scene `{name_or_path}`:{}: {e}", e.line)))?;
         Self::parse(&text, name_or_path)
     }
 

@@ -32,8 +32,11 @@ const SHORT_NAMES: &str =
 
 /// Compiled patterns: constants that the language cannot build at compile time.
 #[allow(clippy::expect_used, reason = "the patterns are constants; every test of this file compiles them")]
-static RULES: LazyLock<[Rule; 8]> = LazyLock::new(|| {
+static RULES: LazyLock<[Rule; 10]> = LazyLock::new(|| {
     [
+        // A whole address in quotes: up to the last @ before the closing one.
+        (r#"(?i)("[a-z][a-z0-9+.-]*://)[^"\r\n]*@"#.to_owned(), 1, "@"),
+        (r#"(?i)('[a-z][a-z0-9+.-]*://)[^'\r\n]*@"#.to_owned(), 1, "@"),
         // scheme://user:password@  (greedy: up to the last @ of the word)
         (r#"(?i)\b([a-z][a-z0-9+.-]*://)[^\s"'<>\\]*@"#.to_owned(), 1, "@"),
         // The same, percent-encoded inside another URI's query.
@@ -103,18 +106,29 @@ pub fn json(text: &str) -> Cow<'_, str> {
     if mask_json(&mut value) { Cow::Owned(value.to_string()) } else { Cow::Borrowed(text) }
 }
 
+/// Whether a text begins as an address does.
+fn is_address(text: &str) -> bool {
+    let scheme = text.split("://").next().filter(|scheme| scheme.len() < text.len());
+    scheme.is_some_and(|scheme| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b))
+    })
+}
+
 /// Whether anything was masked.
 fn mask_json(value: &mut serde_json::Value) -> bool {
     use serde_json::Value;
     match value {
-        Value::String(text) => match redact(text) {
-            Cow::Borrowed(_) => false,
-            Cow::Owned(masked) => {
-                let changed = *text != masked;
-                *text = masked;
-                changed
-            }
-        },
+        Value::String(text) => {
+            // One that is an address by itself is masked as a whole.
+            let masked = match is_address(text) {
+                true => uri(text),
+                false => redact(text).into_owned(),
+            };
+            let changed = *text != masked;
+            *text = masked;
+            changed
+        }
         Value::Array(items) => items.iter_mut().fold(false, |changed, item| mask_json(item) | changed),
         Value::Object(fields) => fields.iter_mut().fold(false, |changed, (name, value)| {
             // The name decides as it would in front of a text value.

@@ -34,13 +34,20 @@ pub(super) struct Shared {
 
 impl Host {
     /// Starts a host that keeps compiled components in the private folder `cache` ([`cache_folder`](super::cache_folder)
-    /// names the usual one), or nowhere.
+    /// names the usual one), or nowhere: without one, and where the folder cannot be written or is not private, each
+    /// start compiles again.
     ///
     /// # Errors
-    /// [`Code::Plugin`]: this machine cannot run compiled guests, or the folder is not private.
+    /// [`Code::Plugin`]: this machine cannot run compiled guests.
     pub fn start(cache: Option<PathBuf>) -> Result<Arc<Self>, Error> {
         let failed = |what: &str, e: &dyn std::fmt::Display| Error::new(Code::Plugin, format!("{what}: {e:#}"));
-        let cache = cache.map(Cache::open).transpose()?;
+        let cache = cache.and_then(|folder| match Cache::open(folder) {
+            Ok(cache) => Some(cache),
+            Err(problem) => {
+                tracing::warn!("components are compiled at each start: {problem}");
+                None
+            }
+        });
         let engine = engine()?;
         let mut linker = Linker::new(&engine);
         wasi::link(&mut linker).map_err(|e| failed("the plugins' WASI", &e))?;

@@ -422,6 +422,72 @@ fn unknown_variables_warn_and_reserved_ones_do_not() {
 }
 
 #[test]
+fn what_kubernetes_says_of_services_is_told_once_and_sets_nothing() {
+    let said = |pairs: &[(&str, &str)]| {
+        let bench = pairs.iter().fold(Bench::new("name: x\n"), |bench, (name, value)| bench.env(name, value));
+        let loaded = bench.good();
+        assert_eq!(loaded.plan.name.to_string(), "x");
+        loaded.warnings
+    };
+    let of_ours = said(&[
+        ("DSENGINE_PORT", "tcp://10.0.48.109:8000"),
+        ("DSENGINE_SERVICE_HOST", "10.0.48.109"),
+        ("DSENGINE_SERVICE_PORT", "8000"),
+        ("DSENGINE_SERVICE_PORT_WEB", "8000"),
+        ("DSENGINE_PORT_8000_TCP", "tcp://10.0.48.109:8000"),
+        ("DSENGINE_PORT_8000_TCP_PROTO", "tcp"),
+        ("DSENGINE_PORT_8000_TCP_PORT", "8000"),
+        ("DSENGINE_PORT_8000_TCP_ADDR", "10.0.48.109"),
+        // Of services called dsengine-admin and pyds, and one by UDP.
+        ("DSENGINE_ADMIN_PORT", "udp://10.0.48.110:53"),
+        ("DSENGINE_ADMIN_PORT_53_UDP_ADDR", "10.0.48.110"),
+        ("PYDS_SERVICE_HOST", "10.0.48.111"),
+        ("PYDS_PORT_80_SCTP", "sctp://[fd00::1]:80"),
+    ]);
+    let shown: Vec<_> = of_ours.iter().filter(|w| w.name != "no-sources").collect();
+    assert_eq!(names(&of_ours).iter().filter(|name| **name == "service-variables").count(), 1, "{shown:?}");
+    assert!(!names(&of_ours).contains(&"unknown-variable") && !of_ours.iter().any(Warning::fails_strict), "{shown:?}");
+    // What only looks like one of them is told as before.
+    for (name, value) in [
+        ("DSENGINE_PORT", "8000"),
+        ("DSENGINE_PORT_8000_TCP_NAME", "x"),
+        ("DSENGINE_MONITORING_PORT", "9000"),
+        ("DSENGINE_MONITORING__SERVICE_PORT", "9000"),
+    ] {
+        assert!(names(&said(&[(name, value)])).contains(&"unknown-variable"), "{name}");
+    }
+}
+
+#[test]
+fn empty_variables_are_as_in_a_shell() {
+    let text = "sources: [{id: s, uri: \"${env:CAM_URI:-scene:street}\", fps: \"${env:CAM_FPS:-5}\"}]\n\
+                name: \"${env:NAME:-}x${env:SITE:-yard}\"\n";
+    for bench in
+        [Bench::new(text), Bench::new(text).env("CAM_URI", "").env("CAM_FPS", "").env("NAME", "").env("SITE", "")]
+    {
+        let plan = bench.good().plan;
+        assert_eq!((plan.sources[0].fps, &*plan.name), (Some(5.0), "xyard"));
+    }
+    assert_eq!(&*Bench::new("name: \"x${env:SITE}\"\n").env("SITE", "").good().plan.name, "x");
+    // Those that are ours: as good as unset where their key takes no empty text.
+    let bench =
+        Bench::new("sources: [{id: s, uri: 'scene:street'}]\nlogging: {level: error}\npipeline: {batch_size: 8}\n")
+            .env("DSENGINE_DEBUG", "")
+            .env("DSENGINE_LOGGING__LEVEL", "")
+            .env("DSENGINE_LOGGING__LOG_FILE", "")
+            .env("DSENGINE_PIPELINE__BATCH_SIZE", " ")
+            .env("DSENGINE_SOURCES", "")
+            .env("DSENGINE_SOURCES__0__FPS", "")
+            .env("DSENGINE_PROFILE", "")
+            .env("PYDS_LOG_LEVEL", "")
+            .env("DSENGINE_ALERTS__HANDLERS", "");
+    let loaded = bench.good();
+    assert_eq!((&*loaded.plan.logging.level, loaded.plan.batch_size), ("error", 8));
+    assert_eq!((loaded.plan.sources.len(), loaded.plan.sources[0].fps), (1, None));
+    assert_eq!(loaded.plan.handlers.len(), 1);
+}
+
+#[test]
 fn the_old_systems_variables_work_and_say_their_new_names() {
     let bench = Bench::new("name: x\n")
         .env("PYDS_LOG_LEVEL", "WARNING")
@@ -447,6 +513,29 @@ fn debug_sets_the_log_level_unless_one_is_set() {
 }
 
 // Secrets
+
+#[test]
+fn a_password_with_spaces_is_shown_nowhere() {
+    for uri in [
+        "\"rtsp://admin:not C4n4ry@127.0.0.1:9/s1\"",
+        "'rtsp://admin:not, C4n4ry: x@127.0.0.1:9/s1'",
+        "rtsp://ad min:p@ss C4n4ry@127.0.0.1:9/s1",
+        "\"rtsp://admin:\\\"a C4n4ry@127.0.0.1:9/s1\"",
+    ] {
+        for text in [
+            format!("sources: [{{id: a, uri: {uri}, fpss: 5}}]\n"),
+            format!("sources: [{{id: a, fpss: 5, uri: {uri}}}]\n"),
+            format!("sources:\n  - id: a\n    uri: {uri}\n    fps: {uri}\n"),
+            format!("sources: [{{id: a, url: {uri}}}]\n"),
+            format!("sources: [{{id: a, uri: {uri}, fps: [}}]\n"),
+        ] {
+            let error = Bench::new(&text).error();
+            assert!(!error.contains("C4n4ry") && error.contains("c.yaml:"), "{text}{error}");
+        }
+        let shown = Bench::new(&format!("name: {uri}\n")).good().effective.to_string();
+        assert!(!shown.contains("C4n4ry") && shown.contains("rtsp://***@127.0.0.1:9/s1"), "{shown}");
+    }
+}
 
 #[test]
 fn secrets_come_from_outside_and_are_seen_nowhere() {

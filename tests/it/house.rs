@@ -7,6 +7,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("types", 0),
     ("error", 0),
     ("own", 0),
+    ("text", 0),
     ("config", 1),
     ("vision", 1),
     ("telemetry", 1),

@@ -553,6 +553,32 @@ fn random_numbers_are_the_same_in_a_replay() {
 }
 
 /// CPU time of this thread, so that a busy machine fails no test.
+/// A list that says another length, and has other items, each time it is asked.
+#[test]
+fn a_list_is_as_long_as_it_said_first() {
+    let evil = |call: &str| {
+        format!(
+            "function detect(frame)\n  local calls, reads = 0, 0\n  local evil = setmetatable({{}}, {{\n    \
+             __len = function() calls += 1 return if calls == 1 then 1 else 60000 end,\n    \
+             __index = function() reads += 1 return if reads % 2 == 1 then 1 else -1 end }})\n  {call}\nend"
+        )
+    };
+    let verdict =
+        camera(&evil("frame:alert{ rule = 'r', detections = evil }")).see(vec![person(0.1, 0.1, 0.9)]).unwrap();
+    assert_eq!(verdict.alerts[0].detections.len(), 1);
+    // The table of the alert itself, too: what it answers first counts.
+    let twice = evil(
+        "frame:alert(setmetatable({ rule = 'r' }, { __index = function(_, k) if k ~= 'detections' then return nil end \
+         calls += 1 return if calls == 1 then { 1 } else evil end }))",
+    );
+    let verdict = camera(&twice).see(vec![person(0.1, 0.1, 0.9)]).unwrap();
+    assert_eq!(verdict.alerts[0].detections.len(), 1);
+    for call in ["keep", "drop"] {
+        let verdict = camera(&evil(&format!("frame:{call}(evil)"))).see(vec![person(0.1, 0.1, 0.9)]).unwrap();
+        assert_eq!(verdict.keep, Some(if call == "keep" { vec![0] } else { vec![] }), "{call}");
+    }
+}
+
 pub(crate) fn cpu_ms(work: impl FnOnce()) -> u64 {
     let now = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -368,3 +368,114 @@ fn methods_of_a_class_take_over_too() {
     camera.strategy.resume("0", &handed).unwrap();
     assert_eq!(camera.says(vec![]), "3");
 }
+
+#[test]
+fn habits_of_other_luas_are_answered_by_what_luau_has() {
+    let load = |text: &str| lua::load(script(text)).map(drop).expect_err(text).message().to_owned();
+    for (line, told) in [
+        ("for i = 1, 3 do if i == 2 then goto continue end ::continue:: end", "`continue`"),
+        ("::top::", "`continue`"),
+        ("local LIMIT <const> = 3", "write `local NAME = value`"),
+        ("local f <close> = g()", "`<close>` is of Lua 5.4"),
+        ("local f = 1 << 4", "bit32.lshift"),
+        ("local f = 256 >> 4", "bit32.rshift"),
+        ("local f = 1 | 2", "bit32.bor"),
+        ("local f = 1 & 2", "bit32.band"),
+        ("local f = ~1", "bit32.bnot"),
+        ("if 1 != 2 then end", "`~=`"),
+        ("if a && b then end", "`and`"),
+        ("local n = 1 n++", "n += 1"),
+        ("local t = os.time()", "time.now()"),
+        ("local t = os.date('%H')", "time.now()"),
+        ("local f = io.open('x')", "files.read"),
+        ("local f = load('return 1')", "require"),
+        ("dofile('x.lua')", "require"),
+        ("local n = math.type(1)", "one kind of number"),
+        ("local n = math.tointeger(1)", "one kind of number"),
+        ("package.path = 'x'", "beside the script"),
+        ("collectgarbage()", "memory"),
+        ("local n = bit.band(1, 2)", "bit32"),
+        ("local m = require('cjson')", "json.encode"),
+        ("local m = require('socket.http')", "http.post"),
+    ] {
+        let message = load(&format!("-- a rule\n{line}\nfunction detect(frame) end"));
+        assert!(message.starts_with("scripts/x.lua:2: ") && message.contains(told), "{line}\n{message}");
+    }
+    // At the moment it is met, too.
+    let (_, message) = camera("function detect(frame)\n  if os.time() % 60 == 0 then end\nend").fault(vec![]);
+    assert!(message.starts_with("scripts/x.lua:2: ") && message.contains("time.now()"), "{message}");
+    let (_, message) = camera("local pos\nfunction detect(frame)\n  return pos.x\nend").fault(vec![]);
+    assert_eq!(message, "scripts/x.lua:3: attempt to index nil with 'x'", "nothing is known of it");
+    // What Luau has is not spoken of, and what is not there is nil for who asks.
+    let text = "assert(7 // 2 == 3 and 0xff == 255 and os == nil and (os and os.time() or 5) == 5)\n\
+                local a = 1 a += 1 assert(a == 2 and #table.pack(1, 2) == 2 and utf8.len('ü') == 1)\n\
+                for i = 1, 3 do if i == 2 then continue end end function detect(frame) end";
+    camera(text).see(vec![]).unwrap();
+}
+
+#[test]
+fn modules_are_found_by_the_names_that_people_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(dir.path().join(name), text).unwrap();
+    };
+    put("lib/util.lua", "return { n = 1 }");
+    put("lib/deep/er.lua", "return { n = 2 }");
+    put("pack/init.lua", "return { n = 3 }");
+    put("v1.2.lua", "return { n = 4 }");
+    put("v1/2.lua", "return { n = 5 }");
+    put("bad.lua", "local x <const> = 1\nreturn x");
+    let with = |text: &str| Script { roots: vec![dir.path().to_owned()], ..script(text) };
+    for (name, n) in [
+        ("lib.util", 1),
+        ("lib/util", 1),
+        ("./lib/util", 1),
+        ("lib/util.lua", 1),
+        ("lib.deep.er", 2),
+        ("pack", 3),
+        ("v1.2", 4),
+    ] {
+        let text = format!("assert(require('{name}').n == {n}) function detect(frame) end");
+        lua::load(with(&text)).map(drop).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    for name in ["..secret", "lib..util", ".", "lib.", "../x", "/etc/passwd", "lib/../lib/util", ""] {
+        let text = format!("require('{name}') function detect(frame) end");
+        let error = lua::load(with(&text)).map(drop).expect_err(name);
+        assert!(error.message().contains("is no module name") || error.message().contains("no module"), "{error}");
+    }
+    let error = lua::load(with("require('bad') function detect(frame) end")).map(drop).unwrap_err();
+    assert!(error.message().contains("bad.lua:1: ") && error.message().contains("`local NAME = value`"), "{error}");
+}
+
+#[test]
+fn values_keep_their_kind_through_a_script() {
+    let text = "function detect(frame)\n  local t = json.decode(config.text)\n  if config.change then t.new, t.list[1] = 1, 5 end\n  \
+                state.set('t', t)\n  frame:alert{ rule = 'r', message = json.encode(state.get('t')) }\nend";
+    let through = |value: serde_json::Value, change: bool| -> serde_json::Value {
+        let config = json!({ "text": value.to_string(), "change": change });
+        serde_json::from_str(&camera_of(with_config(script(text), config)).says(vec![])).unwrap()
+    };
+    for value in [
+        json!({ "list": [], "map": {}, "none": null, "deep": [[], {}, [[]], { "a": null, "b": [] }] }),
+        json!({ "list": [null, 1, null, null, "x", null], "only": [null] }),
+        json!([]),
+        json!({}),
+        json!([[], null, {}]),
+        json!({ "n": 1, "f": 1.5, "b": false, "s": "" }),
+    ] {
+        assert_eq!(through(value.clone(), false), value);
+    }
+    let changed = through(json!({ "list": [], "none": null, "new": null }), true);
+    assert_eq!(changed, json!({ "list": [5], "none": null, "new": 1 }));
+    // The settings themselves, and what a script makes of them; null is nil for the script.
+    let text = "function detect(frame)\n  assert(config.none == nil and #config.list == 0)\n  \
+                frame:alert{ rule = 'r', message = json.encode({ a = config.list, b = config, c = {} }) }\nend";
+    let config = json!({ "list": [], "none": null });
+    let said = camera_of(with_config(script(text), config.clone())).says(vec![]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said, json!({ "a": [], "b": config, "c": {} }));
+    // What a script says of a table by itself is held to the limits.
+    let forged = "function detect(frame)\n  state.set('t', setmetatable({}, { __json = 1e15 }))\nend";
+    assert!(camera(forged).fault(vec![]).1.contains("larger than the state may be"));
+}

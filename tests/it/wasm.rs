@@ -706,9 +706,38 @@ fn compiled_components_are_kept_in_a_private_folder() {
     host.compile(&guests::good(), &limits, "good.wasm").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(std::fs::read(&file).unwrap().len(), whole.len());
     std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let message = Host::start(Some(place.clone())).err().unwrap().to_string();
-    assert!(message.contains("is not a folder of this user's alone"), "{message}");
-    assert!(message.contains("chmod 700"), "{message}");
+    // What others can write is not loaded; it is compiled instead, and nothing is left there.
+    std::fs::remove_file(&file).unwrap();
+    let host = Host::start(Some(place.clone())).unwrap_or_else(|e| panic!("{e}"));
+    host.compile(&guests::good(), &limits, "good.wasm").unwrap_or_else(|e| panic!("{e}"));
+    assert!(files().is_empty(), "{:?}", files());
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_costs_only_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    // No folder can be there, even for root; /proc takes none.
+    for place in [file.join("cache"), file.clone(), "/proc/nowhere/dsengine".into(), "/dev/null/.cache/dsengine".into()]
+    {
+        let host = Host::start(Some(place)).unwrap_or_else(|e| panic!("{e}"));
+        host.compile(&guests::good(), &Limits::wasm(), "good.wasm").unwrap_or_else(|e| panic!("{e}"));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("good.wasm"), guests::good()).unwrap();
+    let trace = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":0}\n";
+    crate::harness::write(dir.path(), "t.jsonl", trace);
+    let config = "sources: [{ id: s, uri: 'trace:t.jsonl' }]\n\
+                  detection: { strategies: [{ name: g, module: good.wasm }] }\n\
+                  monitoring: { enabled: false }\nalerts: { handlers: [] }\n";
+    crate::harness::write(dir.path(), "c.yaml", config);
+    for home in ["/dev/null", "/proc"] {
+        for command in [&["validate", "c.yaml"][..], &["run", "--config", "c.yaml"]] {
+            let run = crate::harness::Dsengine::new(command).cwd(dir.path()).env("HOME", home);
+            run.env("XDG_CACHE_HOME", "").env("XDG_STATE_HOME", "").run().expect(0);
+        }
+    }
 }
 
 #[test]

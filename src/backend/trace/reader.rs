@@ -38,7 +38,8 @@ impl Reader {
         std::io::Read::take(&mut lines, LINE_BYTES_MAX as u64)
             .read_until(b'\n', &mut line)
             .map_err(|e| broken(format!("cannot be read: {e}")))?;
-        let header: Header = serde_json::from_slice(&line).map_err(|e| {
+        let first = line.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&line);
+        let header: Header = serde_json::from_slice(first).map_err(|e| {
             broken(format!("line 1 is not the header of a trace: {e}"))
                 .hint("write one with `dsengine record -o OUT.jsonl`")
         })?;

@@ -9,6 +9,7 @@ use dsengine::error::{Code, Error};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
 use dsengine::guest::{Beside, Grants, GuestKind, Manifest, Needs};
 use dsengine::telemetry::Metrics;
+use dsengine::text;
 use dsengine::wasm::{self, World};
 use tokio::runtime::Runtime;
 
@@ -61,7 +62,14 @@ impl Module {
                 Language::Lua => error,
             }
         })?;
-        let text = (language == Language::Lua).then(|| String::from_utf8_lossy(&bytes));
+        let text = match language {
+            Language::Lua => {
+                let text = text::decode(&bytes);
+                let text = text.map_err(|e| Error::new(Code::Plugin, format!("{shown}:{}: {e}", e.line)))?;
+                Some(text::script(&text).to_owned())
+            }
+            Language::Wasm => None,
+        };
         let manifest = Manifest::of(&path, text.as_deref(), &Beside::default())?;
         let kind = match (manifest.kind, &text) {
             (Some(kind), _) => kind,
@@ -160,7 +168,7 @@ pub(super) enum Seat {
 
 fn entry(dir: &Path) -> Result<PathBuf, Error> {
     let file = dir.join(MANIFEST);
-    let text = std::fs::read_to_string(&file).map_err(|e| {
+    let text = text::read(&file).map_err(|e| {
         Error::new(Code::Plugin, format!("{}: cannot be read: {e}", file.display()))
             .hint("a plugin's folder has a plugin.toml; name the .lua or .wasm itself where there is none")
     })?;

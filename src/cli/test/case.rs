@@ -36,7 +36,7 @@ impl Case {
                 .hint("put its frames into a recording beside it: frames: street.jsonl"));
         }
         let text =
-            std::fs::read_to_string(path).map_err(|e| Error::new(Code::Io, format!("{shown}: cannot be read: {e}")))?;
+            dsengine::text::read(path).map_err(|e| Error::new(Code::Io, format!("{shown}: cannot be read: {e}")))?;
         let script: Script = serde_yaml::from_str(&text).map_err(|error| {
             let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
             // It says the place once more, at its end.

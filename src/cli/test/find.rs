@@ -29,7 +29,7 @@ pub(super) struct Plugin {
 impl Plugin {
     fn read(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(MANIFEST);
-        let text = std::fs::read_to_string(&path)
+        let text = dsengine::text::read(&path)
             .map_err(|e| Error::new(Code::Io, format!("{}: cannot be read: {e}", path.display())))?;
         let manifest = Manifest::parse(&text, &path.display().to_string())?;
         let entry = dir.join(manifest.entry.clone().unwrap_or_default());

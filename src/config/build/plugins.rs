@@ -115,7 +115,7 @@ fn is_meant(path: &Path) -> bool {
 /// The module of a plugin's folder, as `dsengine new` lays it out.
 fn in_folder(folder: &Path, site: &mut Site<'_>) -> Result<PathBuf, String> {
     let manifest = folder.join(MANIFEST);
-    let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let text = crate::text::read(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
     let table: toml::Table =
         toml::from_str(&text).map_err(|error| format!("{}: {}", manifest.display(), error.message()))?;
     let word = |key: &str| table.get(key).and_then(toml::Value::as_str);

@@ -11,6 +11,7 @@ use super::Overlay;
 use crate::config::problem::{LoadError, Origin, Origins, Place, Problems};
 use crate::config::tree::{self, FILE_BYTES_MAX, Value};
 use crate::error::{Code, Error};
+use crate::text;
 
 /// The first line of the file.
 const HEAD: &str = "# Changes that were saved by API or command line; dsengine writes this file.\n";
@@ -30,7 +31,7 @@ impl Overlay {
         if size > FILE_BYTES_MAX {
             return Err(LoadError::plain(format!("{name} is larger than {} KiB", FILE_BYTES_MAX / 1024)));
         }
-        let text = fs::read_to_string(path);
+        let text = text::read(path);
         let text = text.map_err(|error| LoadError::plain(format!("{name} cannot be read: {error}")))?;
         let (mut origins, mut problems) = (Origins::default(), Problems::default());
         let origin = origins.add(Origin::File { name, text: text.clone() });

@@ -16,6 +16,7 @@ use crate::guest::http::{Web, Wire};
 use crate::guest::{Beside, Grants, GuestKind, Home, Limits, Manifest, StateStore, Watchdog};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
+use crate::text;
 use crate::types::{SourceId, Zone};
 use crate::{lua, wasm};
 
@@ -155,10 +156,11 @@ impl Guests {
             StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
             StrategyKind::Lua(path) => {
                 let text = script_text(path, bytes)?;
-                let asked = ask(&plan.name, (path, Some(text)), GuestKind::Strategy, &plan.grants, beside, |wanted| {
-                    Limits::lua().with(&plan.limits).under(wanted)
-                })?;
-                let (path, text) = (path.clone(), text.to_owned());
+                let asked =
+                    ask(&plan.name, (path, Some(&text)), GuestKind::Strategy, &plan.grants, beside, |wanted| {
+                        Limits::lua().with(&plan.limits).under(wanted)
+                    })?;
+                let path = path.clone();
                 let class = plan.class.clone();
                 Box::new(move |source, rehearsal| {
                     let home = home(source, &asked, rehearsal);
@@ -197,7 +199,9 @@ impl Guests {
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
         let Asked { grants, limits, version } =
-            ask(name, (path, text), GuestKind::Handler, grants, beside, |wanted| defaults.with(limits).under(wanted))?;
+            ask(name, (path, text.as_deref()), GuestKind::Handler, grants, beside, |wanted| {
+                defaults.with(limits).under(wanted)
+            })?;
         let meter = self.metrics.meter(name, "");
         let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
         let home = Home::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
@@ -205,7 +209,7 @@ impl Guests {
         let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
         match text {
             Some(text) => {
-                let script = lua::Script { class: class.clone(), ..script(home, path, text) };
+                let script = lua::Script { class: class.clone(), ..script(home, path, &text) };
                 Ok(Arc::new(lua::handler(script, wire, runtime)?))
             }
             None => {
@@ -259,12 +263,12 @@ fn ask(
     Ok(Asked { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
 }
 
-fn script_text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Error> {
-    std::str::from_utf8(bytes).map_err(|e| {
-        let line = bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-        Error::new(Code::Plugin, format!("{}:{line}: this is not text (UTF-8)", path.display()))
+fn script_text(path: &Path, bytes: &[u8]) -> Result<String, Error> {
+    let text = text::decode(bytes).map_err(|e| {
+        Error::new(Code::Plugin, format!("{}:{}: this is not text (UTF-8)", path.display(), e.line))
             .hint("scripts are source text; precompiled ones are not loaded")
-    })
+    })?;
+    Ok(text::script(&text).to_owned())
 }
 
 fn script(home: Home, path: &Path, text: &str) -> lua::Script {

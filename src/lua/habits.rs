@@ -1,0 +1,173 @@
+//! Habits of other Luas and languages: what stands in a script's line that Luau, or the API, has under another name.
+//!
+//! Messages of the VM say what it met, not what was meant: `Incomplete statement` for a `goto`. What was meant can be seen
+//! in the line that they name.
+
+/// What the line of a text that a message names tells of what was meant; `None` where nothing in it is known.
+///
+/// `message` begins with `file:line: `, as every fault does.
+pub(super) fn hint(message: &str, file: &str, text: &str) -> Option<&'static str> {
+    let rest = message.strip_prefix(file)?.strip_prefix(':')?;
+    let (number, what) = rest.split_once(": ")?;
+    let line = text.lines().nth(number.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let line = code(line);
+    let is_nil = what.starts_with("attempt to index nil") || what.starts_with("attempt to call a nil value");
+    match is_nil {
+        true => GLOBALS.iter().find(|(words, _)| words.iter().any(|word| names(&line, word))).map(|(_, hint)| *hint),
+        // Everything else that a running script meets has its own message.
+        false if is_of_the_parser(what) => syntax(&line),
+        false => None,
+    }
+}
+
+/// Globals and fields that are not there, and what is instead.
+const GLOBALS: &[(&[&str], &str)] = &[
+    (&["os"], "there is no `os`: `time.now()` is the frame's time, so that a replay judges the same"),
+    (&["io"], "there is no `io`: `files.read(path)` reads while the script loads, `log.info(…)` writes"),
+    (&["load", "loadstring", "loadfile", "dofile"], "code comes from files only: `require(\"lib/name\")`"),
+    (&["package"], "there is no `package`: `require(\"lib/name\")` looks beside the script"),
+    (&["module"], "a module returns its table: `local M = {} … return M`"),
+    (&["collectgarbage"], "there is no `collectgarbage`: the host sees to memory, leave it out"),
+    (&["setfenv", "getfenv", "_ENV"], "functions have no environments: use a table of your own"),
+    (&["warn"], "there is no `warn`: write `log.warn(…)`"),
+    (&["bit"], "there is no `bit`: it is called `bit32`"),
+    (&["jit", "ffi"], "this is Luau: there is neither `jit` nor `ffi`, it compiles by itself"),
+    (&["string.dump"], "there is no `string.dump`: code comes from files only"),
+    (&["debug.getinfo", "debug.getlocal", "debug.sethook"], "of `debug` there is `debug.traceback()` only"),
+    (
+        &["math.type", "math.tointeger", "math.ult", "math.maxinteger", "math.mininteger"],
+        "Luau has one kind of number: `x % 1 == 0` tells a whole one, `math.floor(x)` and `x // 1` make one",
+    ),
+];
+
+/// Whether the VM's parser says so.
+fn is_of_the_parser(what: &str) -> bool {
+    ["Expected ", "Incomplete statement", "Unexpected ", "Malformed ", "Unknown attribute", "Invalid "]
+        .iter()
+        .any(|head| what.starts_with(head))
+}
+
+fn syntax(line: &str) -> Option<&'static str> {
+    let has = |sign: &str| line.contains(sign);
+    if names(line, "goto") || line.trim_start().starts_with("::") {
+        return Some("`goto` is of Lua 5.2: Luau has `continue`, `break` and `return`");
+    }
+    if has("<const>") {
+        return Some("`<const>` is of Lua 5.4: write `local NAME = value`");
+    }
+    if has("<close>") {
+        return Some("`<close>` is of Lua 5.4: release it yourself at the end of the block");
+    }
+    if has("<<") {
+        return Some("`<<` is of Lua 5.3: write `bit32.lshift(a, n)`");
+    }
+    if has(">>") {
+        return Some("`>>` is of Lua 5.3: write `bit32.rshift(a, n)`");
+    }
+    if has("!=") {
+        return Some("not equal is written `~=`");
+    }
+    if has("&&") || has("||") {
+        return Some("write `and` and `or`");
+    }
+    if has("++") {
+        return Some("write `n += 1`");
+    }
+    if has("!") {
+        return Some("write `not x`");
+    }
+    if has("&") {
+        return Some("`&` is of Lua 5.3: write `bit32.band(a, b)`");
+    }
+    if has("|") {
+        return Some("`|` is of Lua 5.3: write `bit32.bor(a, b)`");
+    }
+    if line.replace("~=", "").contains('~') {
+        return Some("`~` is of Lua 5.3: write `bit32.bxor(a, b)` or `bit32.bnot(a)`");
+    }
+    None
+}
+
+/// The line without its texts and comment.
+fn code(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' | '\'' | '`' => {
+                while let Some(inner) = chars.next() {
+                    match inner {
+                        '\\' => drop(chars.next()),
+                        inner if inner == c => break,
+                        _ => {}
+                    }
+                }
+                out.push_str("\"\"");
+            }
+            '-' if chars.peek() == Some(&'-') => break,
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a word stands in the line by itself, and is no field of something else.
+fn names(line: &str, word: &str) -> bool {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        !before.is_some_and(|c| in_word(c) || c == '.' || c == ':') && !after.is_some_and(in_word)
+    })
+}
+
+/// What a module that people require elsewhere is called here.
+pub(super) fn instead_of(module: &str) -> Option<&'static str> {
+    match module {
+        "cjson" | "cjson.safe" | "json" | "dkjson" | "lunajson" | "rxi-json" => {
+            Some("`json.encode` and `json.decode` are there")
+        }
+        "socket" | "socket.http" | "ssl.https" | "http.request" | "luasocket" => Some("a handler sends by `http.post`"),
+        "bit" | "bit32" => Some("`bit32` is there"),
+        "ffi" | "jit" => Some("this is Luau: there is none"),
+        "io" | "lfs" => Some("`files.read(path)` reads a granted file while the script loads"),
+        "os" => Some("`time.now()` is the frame's time"),
+        "math" | "string" | "table" | "coroutine" | "utf8" | "debug" => Some("it is there without `require`"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_of_the_line_that_the_message_names() {
+        let text = "local a = 1\nlocal b <const> = \"goto\" -- 1 << 2\nreturn os.time()\n";
+        let of = |message: &str| hint(message, "x.lua", text).unwrap_or_default();
+        assert!(of("x.lua:2: Expected identifier when parsing variable name, got '<'").contains("<const>"));
+        assert!(of("x.lua:3: attempt to index nil with 'time'").contains("time.now()"));
+        for none in [
+            "x.lua:1: Expected identifier, got '<'",
+            "x.lua:2: attempt to index nil with 'time'",
+            "x.lua:3: frame:bbox: no detection 2",
+            "y.lua:2: Expected identifier",
+            "x.lua:9: Expected identifier",
+            "x.lua: there is no function detect(frame)",
+        ] {
+            assert_eq!(hint(none, "x.lua", text), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_word_counts_by_itself_only() {
+        assert!(names("x = os.time()", "os") && names("os", "os") && names("a(math.type(1))", "math.type"));
+        assert!(
+            !names("pos.x", "os")
+                && !names("a.os", "os")
+                && !names("osx", "os")
+                && !names("my.math.type(1)", "math.type")
+        );
+        assert_eq!(code("a = \"x -- << \\\" y\" .. 'z' -- goto"), "a = \"\" .. \"\" ");
+    }
+}

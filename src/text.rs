@@ -1,0 +1,113 @@
+//! Text files as people and other systems write them: every text file that is read comes through here.
+//!
+//! A byte order mark is no part of a text, what an editor or PowerShell saved as UTF-16 is as good as UTF-8, and a
+//! script's first line may be one for the shell. Line ends stay as they are: everything that reads lines takes both.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+
+/// Bytes that are no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no UTF-8 text")]
+pub struct NotText {
+    /// The line that is none, from 1.
+    pub line: usize,
+}
+
+/// The text that the bytes of a file hold.
+///
+/// # Errors
+/// [`NotText`], with the first line that is none.
+pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
+    match bytes {
+        [0xEF, 0xBB, 0xBF, rest @ ..] => utf8(rest),
+        [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        _ => utf8(bytes),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
+    std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        NotText { line: before.iter().filter(|byte| **byte == b'\n').count() + 1 }
+    })
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'static, str>, NotText> {
+    let (pairs, odd) = bytes.as_chunks::<2>();
+    let mut text = String::with_capacity(pairs.len());
+    for read in char::decode_utf16(pairs.iter().map(|pair| unit(*pair))) {
+        match read {
+            Ok(read) => text.push(read),
+            Err(_) => return Err(NotText { line: text.matches('\n').count() + 1 }),
+        }
+    }
+    match odd {
+        [] => Ok(Cow::Owned(text)),
+        _ => Err(NotText { line: text.matches('\n').count() + 1 }),
+    }
+}
+
+/// The text without a mark at its front, where it came as text already.
+pub fn bare(text: &str) -> &str {
+    text.strip_prefix('\u{FEFF}').unwrap_or(text)
+}
+
+/// A script's text, as Lua itself takes it: a first line that begins with `#` is the shell's. It becomes an empty one, so
+/// that lines keep their numbers.
+pub fn script(text: &str) -> &str {
+    let text = bare(text);
+    match text.starts_with('#') {
+        true => text.find('\n').map_or("", |end| &text[end..]),
+        false => text,
+    }
+}
+
+/// Reads a text file.
+///
+/// # Errors
+/// As [`std::fs::read_to_string`].
+pub fn read(path: &Path) -> io::Result<String> {
+    let bytes = std::fs::read(path)?;
+    let text = decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_at_the_front_is_no_part_of_a_text() {
+        let utf16 = |mark: &[u8], unit: fn(u16) -> [u8; 2]| {
+            mark.iter().copied().chain("a: 😀\r\n".encode_utf16().flat_map(unit)).collect::<Vec<u8>>()
+        };
+        for bytes in [
+            "a: 😀\r\n".as_bytes().to_vec(),
+            "\u{FEFF}a: 😀\r\n".as_bytes().to_vec(),
+            utf16(&[0xFF, 0xFE], u16::to_le_bytes),
+            utf16(&[0xFE, 0xFF], u16::to_be_bytes),
+        ] {
+            assert_eq!(decode(&bytes).unwrap(), "a: 😀\r\n");
+        }
+        assert_eq!(decode(b"\xEF\xBB\xBF").unwrap(), "");
+        assert_eq!(bare("\u{FEFF}x"), "x");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_with_their_line() {
+        assert_eq!(decode(b"a\nb\xFF\n"), Err(NotText { line: 2 }));
+        assert_eq!(decode(b"\xFF\xFEa\0\n\0x"), Err(NotText { line: 2 }));
+        assert_eq!(decode(b"\xFF\xFE\x00\xD8a\0"), Err(NotText { line: 1 }));
+    }
+
+    #[test]
+    fn a_first_line_for_the_shell_is_an_empty_one() {
+        assert_eq!(script("#!/usr/bin/env lua\nx = 1\n"), "\nx = 1\n");
+        assert_eq!(script("\u{FEFF}#!/usr/bin/lua\r\nx = 1"), "\nx = 1");
+        assert_eq!(script("#"), "");
+        assert_eq!(script("local n = #list\n#"), "local n = #list\n#");
+    }
+}
