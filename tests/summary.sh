@@ -29,7 +29,7 @@ done <"$log.skips"
 # The last result of each test binary: some tests run their own binary again, and print a result of their own.
 counts=$(awk '
     function flush() { passed += p; failed += f; p = 0; f = 0 }
-    /^ +Running / { flush() }
+    /^ +(Running|Doc-tests) / { flush() }
     /^test result: / { for (i = 1; i < NF; i++) { if ($(i+1) == "passed;") p = $i; if ($(i+1) == "failed;") f = $i } }
     END { flush(); print passed + 0, failed + 0 }' "$log")
 passed=${counts% *}
