@@ -10,6 +10,7 @@ use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
 use dsengine::error::{Code, Error};
+use dsengine::types::one_line;
 use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
@@ -320,10 +321,11 @@ fn report(summary: &Summary, json: bool) -> String {
     }
     for strategy in summary.strategies.iter().filter(|s| s.faults > 0) {
         let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
+        let last = one_line(last);
         lines.push(format!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults));
     }
     for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {
-        let last = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+        let last = last_error.as_ref().map(|error| format!("; last error: {}", one_line(error))).unwrap_or_default();
         lines.push(format!(
             "handler {name}: {delivered} alerts delivered, {given_up} given up, {pending} pending{last}"
         ));

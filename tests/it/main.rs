@@ -51,6 +51,7 @@ mod scene;
 mod seams;
 mod signals;
 mod sources;
+mod terminal;
 mod track;
 mod wasm;
 mod watch;
