@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 
-use super::cache::Cache;
+use super::cache::{Cache, again};
 use super::compiler::Compiler;
 use super::component::{inspect, is_component};
-use super::engine::{Ticker, engine};
+use super::engine::{Engines, Ticker};
 use super::program::Program;
 use super::seat::Seat;
 use super::{ComponentInfo, imports, wasi};
@@ -25,10 +25,12 @@ pub struct Host {
 
 /// What programs need of their host.
 pub(super) struct Shared {
-    pub(super) engine: Engine,
+    pub(super) engines: Engines,
     pub(super) ticker: Ticker,
     linker: Linker<Seat>,
-    /// One thread for guests that read files, once there is such a guest.
+    /// The same for instances that find the pool full.
+    spare: Option<Linker<Seat>>,
+    /// The threads for guests that read files, once there is such a guest.
     files: OnceLock<tokio::runtime::Runtime>,
 }
 
@@ -41,12 +43,16 @@ impl Host {
     pub fn start(cache: Option<PathBuf>) -> Result<Arc<Self>, Error> {
         let failed = |what: &str, e: &dyn std::fmt::Display| Error::new(Code::Plugin, format!("{what}: {e:#}"));
         let cache = cache.map(Cache::open).transpose()?;
-        let engine = engine()?;
-        let mut linker = Linker::new(&engine);
-        wasi::link(&mut linker).map_err(|e| failed("the plugins' WASI", &e))?;
-        imports::link(&mut linker).map_err(|e| failed("the plugins' contract", &e))?;
-        let ticker = Ticker::start(engine.clone()).map_err(|e| failed("no thread to interrupt plugins", &e))?;
-        let shared = Arc::new(Shared { engine, ticker, linker, files: OnceLock::new() });
+        let engines = Engines::new()?;
+        let linker = |engine: &Engine| {
+            let mut linker = Linker::new(engine);
+            wasi::link(&mut linker).map_err(|e| failed("the plugins' WASI", &e))?;
+            imports::link(&mut linker).map_err(|e| failed("the plugins' contract", &e))?;
+            Ok::<_, Error>(linker)
+        };
+        let (first, spare) = (linker(&engines.first)?, engines.spare.as_ref().map(linker).transpose()?);
+        let ticker = Ticker::start(engines.clone()).map_err(|e| failed("no thread to interrupt plugins", &e))?;
+        let shared = Arc::new(Shared { engines, ticker, linker: first, spare, files: OnceLock::new() });
         Ok(Arc::new(Self { shared, compiler: Compiler::default(), cache }))
     }
 
@@ -63,7 +69,7 @@ impl Host {
     fn program(&self, bytes: &[u8], limits: &Limits) -> Result<Program, Error> {
         is_component(bytes, limits.component_bytes)?;
         let component = self.component(bytes, limits)?;
-        let info = inspect(&self.shared.engine, &component)?;
+        let info = inspect(&self.shared.engines.first, &component)?;
         offered(&info)?;
         let pre = self.shared.linker.instantiate_pre(&component).map_err(|e| {
             Error::new(Code::Plugin, format!("its imports are not those of the contract: {e:#}"))
@@ -73,7 +79,7 @@ impl Host {
     }
 
     fn component(&self, bytes: &[u8], limits: &Limits) -> Result<Component, Error> {
-        let engine = &self.shared.engine;
+        let engine = &self.shared.engines.first;
         let Some(cache) = &self.cache else { return self.compiler.compile(engine, bytes, limits.compile) };
         let key = Cache::key(engine, bytes);
         if let Some(component) = cache.get(engine, &key) {
@@ -100,6 +106,12 @@ fn offered(info: &ComponentInfo) -> Result<(), Error> {
 }
 
 impl Shared {
+    /// What instances of a component are made of that find the pool full: the same machine code, under the other engine.
+    pub(super) fn spare(&self, component: &Component) -> wasmtime::Result<Option<InstancePre<Seat>>> {
+        let (Some(engine), Some(linker)) = (&self.engines.spare, &self.spare) else { return Ok(None) };
+        linker.instantiate_pre(&again(engine, component)?).map(Some)
+    }
+
     /// Where waiting for files happens.
     pub(super) fn files(&self) -> Option<tokio::runtime::Handle> {
         if let Some(runtime) = self.files.get() {

@@ -132,6 +132,32 @@ fn cpu() -> Duration {
 }
 
 #[test]
+fn instances_beyond_the_pools_thousand_judge_and_are_stopped_like_the_others() {
+    let bench = Bench::new();
+    let program = bench.program(&guests::good());
+    let zones = zones();
+    let (mut tracks, frame) = (Tracks::default(), Frame { width: 1920, height: 1080, ..Frame::empty("cam", 0) });
+    tracks.observe(&frame, &zones);
+    let mut all: Vec<_> = (0..1_010)
+        .map(|n| {
+            let strategy = program.strategy(bench.home(Some(&format!("cam{n}"))), OnFailure::Pass);
+            strategy.unwrap_or_else(|error| panic!("instance {n}: {error}"))
+        })
+        .collect();
+    for (n, strategy) in all.iter_mut().enumerate() {
+        let verdict = strategy.judge(&View { frame: &frame, tracks: &tracks, zones: &zones });
+        assert!(verdict.is_ok(), "instance {n}: {verdict:?}");
+    }
+    // One that never ends is stopped outside the pool, too.
+    let mut endless = bench.camera(&guests::spin());
+    let (kind, message) = endless.fault();
+    assert_eq!(kind, FaultKind::Time, "{message}");
+    // Places that come free are used again.
+    drop(all);
+    assert!(bench.camera(&guests::good()).see(vec![person(0.7, 0.5)]).is_ok());
+}
+
+#[test]
 fn a_verdict_is_applied_like_a_scripts() {
     let bench = Bench::new();
     let mut camera = bench.camera(&guests::good());
