@@ -16,6 +16,10 @@ use super::{ComponentInfo, imports, wasi};
 use crate::error::{Code, Error};
 use crate::guest::Limits;
 
+/// Most threads that read granted files at a time. One that never comes back, as from a pipe that nobody fills, is one
+/// less; who finds none waits out its call.
+const READING_MAX: usize = 64;
+
 /// Compiles components. One per engine; its threads end with it and the last of its programs.
 pub struct Host {
     shared: Arc<Shared>,
@@ -117,8 +121,9 @@ impl Shared {
         if let Some(runtime) = self.files.get() {
             return Some(runtime.handle().clone());
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("wasm-files").build();
-        let runtime = runtime.ok()?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).max_blocking_threads(READING_MAX).thread_name("wasm-files");
+        let runtime = runtime.build().ok()?;
         if let Err(second) = self.files.set(runtime) {
             second.shutdown_background();
         }

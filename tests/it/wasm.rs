@@ -618,6 +618,30 @@ fn files_are_out_of_reach_without_a_grant_and_read_only_with_one() {
 }
 
 #[test]
+fn a_pipe_that_nobody_fills_costs_a_call_its_time_and_not_its_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("secret");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let path = folder.path().to_owned();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bench = Bench::new();
+        bench.grants.has.files = vec![path];
+        bench.limits.call.wall = Duration::from_millis(200);
+        let judge = "(drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 700) (i32.const 6) (i32.const 0)
+                (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 192)))
+             (call $fine)";
+        let imports = old_wasi("path_open", "(param i32 i32 i32 i32 i32 i64 i64 i32 i32)");
+        let mut camera = bench.camera(&by_hand(&imports, judge));
+        let _ = ended.send([camera.fault(), camera.fault()]);
+    });
+    let faults = end.recv_timeout(Duration::from_secs(20)).expect("the lane waits for a file for ever");
+    for (kind, message) in faults {
+        assert_eq!((kind, message.contains("stopped after 200 ms")), (FaultKind::Time, true), "{message}");
+    }
+}
+
+#[test]
 fn the_network_is_not_offered_to_components() {
     let bench = Bench::new();
     let functions = ["describe", "init", "should-process", "judge", "suspend", "resume"];
