@@ -333,7 +333,7 @@ fn a_handler_in_a_script_delivers_within_its_limits_and_grants() {
     bench.write("a.txt", "A");
     let dir = bench.dir.path().display();
     let grants = format!(
-        "http: ['{address}'], env: [HOME], shared_state: true, files: ['{dir}'], secrets: {{ TOKEN: t0psecret }}"
+        "http: ['http://{address}'], env: [HOME], shared_state: true, files: ['{dir}'], secrets: {{ TOKEN: t0psecret }}"
     );
     // `config` of a module is its settings.
     for word in ["config", "settings"] {
@@ -347,7 +347,12 @@ fn a_handler_in_a_script_delivers_within_its_limits_and_grants() {
     assert_eq!(requests.matches("POST /hook ").count(), 4, "{requests}");
     assert!(requests.contains("Bearer t0psecret") && requests.contains("\"text\":\"seen\""), "{requests}");
     assert!(requests.contains("\"file\":\"A\""), "{requests}");
-    for missing in [format!("http: ['{address}'], "), "env: [HOME], ".into(), "shared_state: true, ".into()] {
+    // A secret in clear has to be granted as such.
+    let unclear = grants.replace("http://", "");
+    let (_, summary, told) =
+        handled(&bench, &format!(", class: Own, config: {{ path: hook }}, grants: {{ {unclear} }}"), &script);
+    assert!(summary["failed"] == 2 && told.contains("in clear: write https://"), "{summary} {told}");
+    for missing in [format!("http: ['http://{address}'], "), "env: [HOME], ".into(), "shared_state: true, ".into()] {
         let keys = format!(", class: Own, config: {{ path: hook }}, grants: {{ {} }}", grants.replace(&missing, ""));
         let (code, _, told) = handled(&bench, &keys, &script);
         assert!(code == 2 && told.contains("own asks for "), "{missing}: {told}");
