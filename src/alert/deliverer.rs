@@ -105,7 +105,7 @@ impl Deliverer {
             let retries = **self.retries.load();
             let replaced = self.slot.current.load().number != number;
             let last = !replaced && (attempt >= retries.attempts || error.retry == Retry::Never);
-            standing.fail(&error.message, last, self.clock.monotonic_ns());
+            standing.fail(&error.to_string(), last, self.clock.monotonic_ns());
             if last {
                 tracing::error!(handler = %self.name, alert = %alert.id, attempt, "alert given up: {error}");
                 return Settlement::GivenUp;

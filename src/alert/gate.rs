@@ -7,7 +7,7 @@ use super::policy::Refusal;
 use super::{Acceptance, Decision, Outbox, Policy};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Frame, Raised, SourceId};
+use crate::types::{Alert, Frame, Raised, SourceId, one_line};
 
 /// Most rules of which a low score is logged.
 const WARNED_MAX: usize = 64;
@@ -69,7 +69,7 @@ impl Gate {
             }
             Acceptance::Refused(room) => {
                 self.count(raised, AlertOutcome::Refused);
-                tracing::warn!(source = %alert.source, rule = %alert.rule, "alert not accepted: {room}");
+                tracing::warn!(source = %alert.source, rule = %one_line(&alert.rule), "alert not accepted: {room}");
                 self.policy.unsent(&alert);
                 None
             }
@@ -89,6 +89,7 @@ impl Gate {
         self.warned.insert(rule.into());
         // Cut, not rounded: 0.4999 is under 0.5.
         let best = (best * 1e3).floor() / 1e3;
-        tracing::warn!(%source, rule, "alert refused: best detection {best} is under alerts.min_confidence {min}");
+        let rule = one_line(rule);
+        tracing::warn!(%source, %rule, "alert refused: best detection {best} is under alerts.min_confidence {min}");
     }
 }

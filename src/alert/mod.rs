@@ -39,7 +39,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::types::Alert;
+use crate::types::{Alert, one_line};
 
 /// Longest time of one delivery by a handler that does not say otherwise.
 pub const ATTEMPT_MAX: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ pub enum Retry {
 
 /// Why a delivery failed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", one_line(message))]
 pub struct DeliveryError {
     /// What happened, secrets redacted.
     pub message: String,

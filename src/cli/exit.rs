@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use dsengine::error::Error;
+use dsengine::types::lines;
 
 /// Exit codes, as a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +64,17 @@ pub(crate) fn refused(error: &Error) -> Exit {
     Exit::Usage
 }
 
-/// What `println!` does here: a line that cannot be written ends the command as failed.
+/// What `println!` does here: a line that cannot be written ends the command as failed. Whatever it holds of others'
+/// texts steers no terminal.
 pub(crate) fn print(line: fmt::Arguments<'_>) {
-    if let Err(error) = io::stdout().write_fmt(line) {
+    if let Err(error) = io::stdout().write_all(lines(&line.to_string()).as_bytes()) {
         unprinted(&error);
     }
 }
 
 /// What `eprintln!` does here: there is nowhere to say that it failed.
 pub(crate) fn print_error(line: fmt::Arguments<'_>) {
-    let _ = io::stderr().write_fmt(line);
+    let _ = io::stderr().write_all(lines(&line.to_string()).as_bytes());
 }
 
 /// Standard output could not be written. A reader that has gone away has seen enough; anything else is a failure.

@@ -10,6 +10,7 @@ use dsengine::control::{self, Control};
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
 use dsengine::error::{Code, Error};
+use dsengine::types::one_line;
 use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
@@ -336,7 +337,7 @@ fn print(text: String, signalled: bool) -> bool {
 /// The strategies that failed on frames, a line each.
 pub(crate) fn faults(summary: &Summary) -> impl Iterator<Item = String> {
     summary.strategies.iter().filter(|strategy| strategy.faults > 0).map(|strategy| {
-        let last = strategy.last_error.as_deref().unwrap_or("none since the last reload");
+        let last = one_line(strategy.last_error.as_deref().unwrap_or("none since the last reload"));
         format!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults)
     })
 }
@@ -361,7 +362,7 @@ fn report(summary: &Summary, json: bool) -> String {
     }
     lines.extend(faults(summary));
     for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {
-        let last = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+        let last = last_error.as_ref().map(|error| format!("; last error: {}", one_line(error))).unwrap_or_default();
         lines.push(format!(
             "handler {name}: {delivered} alerts delivered, {given_up} given up, {pending} pending{last}"
         ));

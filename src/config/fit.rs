@@ -12,6 +12,9 @@ use super::scalar::{Kind, Limit, advice, allows, expectation, free_scalar, kind_
 use super::secret;
 use super::tree::{Key, Node, Style, Value};
 
+/// Problems after which the others are not looked into as far: nobody reads so many.
+const ADVISED_MAX: usize = 200;
+
 /// `pipeline` + `width` → `pipeline.width`.
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -46,7 +49,8 @@ impl Fit<'_> {
             self.hide(node);
         }
         let schema = choose(schema, node);
-        if is_free(schema) {
+        let is_map = matches!(node.value, Value::Map(_));
+        if is_free(schema) && (is_map || !allows(schema, "object")) {
             return Some(self.free(node));
         }
         match &node.value {
@@ -117,9 +121,13 @@ impl Fit<'_> {
         let Some((name, schema)) = nearest(word, properties.keys().map(String::as_str))
             .and_then(|name| properties.get(name).map(|schema| (name.to_owned(), schema)))
         else {
-            let label = match homes(self.whole, word).first() {
-                Some(home) => format!("`{word}` belongs {home}"),
-                None => list_of(properties),
+            let advised = self.problems.list.len() < ADVISED_MAX;
+            let label = match advised.then(|| homes(self.whole, word)) {
+                None => "no such key is known here".to_owned(),
+                Some(homes) => match homes.first() {
+                    Some(home) => format!("`{word}` belongs {home}"),
+                    None => list_of(properties),
+                },
             };
             self.hide_misspelt(key, value);
             self.problems.at_key(key.place, message, label);

@@ -9,18 +9,38 @@ fn reach(len: usize) -> usize {
     }
 }
 
+/// How many edits apart two words are, where that is no more than `limit`. Told from their letters alone for words that
+/// are far apart, so that a file may have many.
+pub(super) fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
+    (apart(a, b) <= limit).then(|| strsim::damerau_levenshtein(a, b)).filter(|distance| *distance <= limit)
+}
+
+/// Edits that two words are apart at least.
+fn apart(a: &str, b: &str) -> usize {
+    if !a.is_ascii() || !b.is_ascii() {
+        return a.chars().count().abs_diff(b.chars().count());
+    }
+    let mut letters = [0_i32; 128];
+    a.bytes().for_each(|letter| letters[usize::from(letter & 0x7f)] += 1);
+    b.bytes().for_each(|letter| letters[usize::from(letter & 0x7f)] -= 1);
+    // An edit mends one letter too many and one too few at most.
+    let more: u32 = letters.iter().filter(|n| **n > 0).map(|n| n.unsigned_abs()).sum();
+    let fewer: u32 = letters.iter().filter(|n| **n < 0).map(|n| n.unsigned_abs()).sum();
+    more.max(fewer) as usize
+}
+
 /// The nearest of `names` to `word`, where one is near enough to be what was meant.
 pub(super) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     let limit = reach(word.chars().count());
     names
         .into_iter()
-        .map(|name| {
-            let distance = strsim::damerau_levenshtein(&word, name);
+        .filter_map(|name| {
+            let distance = distance(&word, name, limit)?;
             // Ties go to the name that begins alike, as typing errors come late in a word.
-            (distance, -(strsim::jaro_winkler(&word, name) * 1000.0) as i64, name)
+            Some((distance, -(strsim::jaro_winkler(&word, name) * 1000.0) as i64, name))
         })
-        .filter(|(distance, _, name)| *distance <= limit && *distance < name.chars().count())
+        .filter(|(distance, _, name)| *distance < name.chars().count())
         .min()
         .map(|(_, _, name)| name)
 }
@@ -37,5 +57,15 @@ mod tests {
         assert_eq!(nearest("batch-size", names), Some("batch_size"));
         assert_eq!(nearest("fp", names), Some("fps"));
         assert_eq!(nearest("elephants", names), None);
+    }
+
+    #[test]
+    fn what_the_letters_tell_is_never_more_than_the_distance() {
+        let words =
+            ["", "a", "pasword", "password", "passwörd", "wordpass", "secret", "secrets", "tokne", "token", "ß"];
+        for (a, b) in words.iter().flat_map(|a| words.map(|b| (*a, b))) {
+            let real = strsim::damerau_levenshtein(a, b);
+            assert_eq!(distance(a, b, 3), (real <= 3).then_some(real), "{a} {b}");
+        }
     }
 }

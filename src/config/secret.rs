@@ -1,5 +1,7 @@
 //! Keeping secrets out of what people read: excerpts, messages and the effective configuration.
 
+use super::nearest::distance;
+
 /// What stands where a secret stood.
 pub(super) const MASK: &str = "***";
 
@@ -79,7 +81,7 @@ fn reference(text: &str) -> Option<(usize, usize)> {
 /// Whether a key that is none was meant to name a secret: its value is then as little to be shown.
 pub(super) fn nearly_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
-    is_secret_key(&key) || SECRET_WORDS.iter().any(|word| strsim::damerau_levenshtein(&key, word) <= 2)
+    is_secret_key(&key) || SECRET_WORDS.iter().any(|word| distance(&key, word, 2).is_some())
 }
 
 /// Whether a line's part before a value ends in a key (`password: "`) whose value must not be shown.

@@ -14,7 +14,7 @@ use super::problem::{Place, Problems};
 pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Deepest nesting of lists and maps.
 pub(super) const DEPTH_MAX: usize = 64;
-/// Most values in one file, those that aliases repeat included. 1,024 sources with a zone each take some 20,000.
+/// Most values in one file, those that anchors keep and aliases repeat included. 1,024 sources with a zone each take some 20,000.
 pub(super) const NODES_MAX: usize = 100_000;
 
 /// How a scalar was written.
@@ -165,7 +165,17 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Node>),
-    Map(Vec<(Key, Node)>, Option<Key>),
+    Map(OpenMap),
+}
+
+/// A map so far.
+#[derive(Default)]
+struct OpenMap {
+    entries: Vec<(Key, Node)>,
+    /// The key whose value comes next.
+    key: Option<Key>,
+    /// The line in which each key was set.
+    lines: HashMap<String, usize>,
 }
 
 /// Reading stopped; the reason is among the problems.
@@ -213,11 +223,11 @@ impl Reader<'_> {
                 let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
                 let node = Node::scalar(text.into_owned(), style, place);
                 self.count(1, place)?;
-                self.keep(anchor, &node);
+                self.keep(anchor, &node)?;
                 self.put(node)
             }
             Event::SequenceStart(_, anchor, _) => self.begin(place, anchor, OpenKind::List(Vec::new())),
-            Event::MappingStart(_, anchor, _) => self.begin(place, anchor, OpenKind::Map(Vec::new(), None)),
+            Event::MappingStart(_, anchor, _) => self.begin(place, anchor, OpenKind::Map(OpenMap::default())),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => self.alias(anchor, place),
             _ => Ok(()),
@@ -238,10 +248,10 @@ impl Reader<'_> {
         let Some(Open { place, anchor, kind }) = self.open.pop() else { return Ok(()) };
         let value = match kind {
             OpenKind::List(items) => Value::List(items),
-            OpenKind::Map(entries, _) => Value::Map(entries),
+            OpenKind::Map(map) => Value::Map(map.entries),
         };
         let node = Node { place, value, template: None };
-        self.keep(anchor, &node);
+        self.keep(anchor, &node)?;
         self.put(node)
     }
 
@@ -258,10 +268,13 @@ impl Reader<'_> {
         self.put(copy)
     }
 
-    fn keep(&mut self, anchor: usize, node: &Node) {
+    /// Keeps a copy of an anchored node for its aliases: it counts as if it had been repeated once.
+    fn keep(&mut self, anchor: usize, node: &Node) -> Result<(), Stop> {
         if anchor > 0 {
+            self.count(node.size(), node.place)?;
             self.anchors.insert(anchor, Some(node.clone()));
         }
+        Ok(())
     }
 
     fn put(&mut self, node: Node) -> Result<(), Stop> {
@@ -271,21 +284,24 @@ impl Reader<'_> {
         };
         match &mut open.kind {
             OpenKind::List(items) => items.push(node),
-            OpenKind::Map(_, key @ None) => match node.value {
+            OpenKind::Map(OpenMap { key: key @ None, .. }) => match node.value {
                 Value::Scalar { text, .. } => *key = Some(Key { text, place: node.place }),
                 _ => {
                     self.problems.at_value(node.place, "a key is a word", "a list or map cannot be a key");
                     return Err(Stop);
                 }
             },
-            OpenKind::Map(entries, key) => {
+            OpenKind::Map(OpenMap { entries, key, lines }) => {
                 let Some(key) = key.take() else { return Ok(()) };
-                match entries.iter().find(|(k, _)| k.text == key.text) {
-                    Some((first, _)) => {
-                        let label = format!("first set in line {}", first.place.line);
+                match lines.get(&key.text) {
+                    Some(line) => {
+                        let label = format!("first set in line {line}");
                         self.problems.at_key(key.place, format!("the key `{}` is set twice", key.text), label);
                     }
-                    None => entries.push((key, node)),
+                    None => {
+                        lines.insert(key.text.clone(), key.place.line);
+                        entries.push((key, node));
+                    }
                 }
             }
         }
@@ -295,7 +311,8 @@ impl Reader<'_> {
     fn count(&mut self, more: usize, place: Place) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > NODES_MAX {
-            let label = format!("a file holds at most {NODES_MAX} values, those that aliases repeat included");
+            let label =
+                format!("a file holds at most {NODES_MAX} values, those that anchors and aliases repeat included");
             self.problems.at_value(place, "too many values", label);
             return Err(Stop);
         }
@@ -351,6 +368,19 @@ mod tests {
             bomb.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
         }
         let (node, problems) = read(&bomb);
+        assert!(node.is_none());
+        assert_eq!(problems.list[0].message, "too many values");
+    }
+
+    #[test]
+    fn what_anchors_keep_counts() {
+        let values = vec!["x"; 9_000].join(", ");
+        let nested = |count: usize| {
+            let open: String = (0..count).map(|n| format!("&a{n} [")).collect();
+            format!("a: {open}{values}{}\n", "]".repeat(count))
+        };
+        assert!(read(&nested(2)).0.is_some());
+        let (node, problems) = read(&nested(20));
         assert!(node.is_none());
         assert_eq!(problems.list[0].message, "too many values");
     }

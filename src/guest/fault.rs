@@ -1,5 +1,7 @@
 //! A guest's failure: what kind, and what happened at which of its own lines.
 
+use crate::types::one_line;
+
 /// What kind of fault a guest committed; the `kind` label of `dsengine_strategy_faults_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -33,7 +35,7 @@ impl FaultKind {
 
 /// A guest's failure of one call. A frame passes unchanged.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", one_line(message))]
 pub struct Fault {
     /// What kind it is.
     pub kind: FaultKind,

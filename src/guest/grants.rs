@@ -12,7 +12,8 @@ use crate::error::{Code, Error};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Needs {
-    /// Hosts it sends HTTP requests to, `host` or `host:port`, exactly as in the URL.
+    /// Hosts it sends HTTP requests to, `host` or `host:port`, exactly as in the URL; with `https://` or `http://` in
+    /// front, by that scheme alone.
     pub http: Vec<String>,
     /// State over all its sources.
     pub shared_state: bool,
@@ -31,7 +32,8 @@ pub struct Grants {
     pub has: Needs,
     /// Values of the environment variables it may read, where they are set.
     pub env: BTreeMap<String, String>,
-    /// Secrets that HTTP requests may name as `${secret:NAME}`; the guest never sees the values.
+    /// Secrets that HTTP requests may name as `${secret:NAME}`. The guest is not shown the values; a granted host that
+    /// sends one back in other words tells it.
     pub secrets: BTreeMap<String, String>,
     /// Hosts that are granted and were not asked for: to say so where one is tried.
     pub unasked_hosts: Vec<String>,
@@ -48,7 +50,7 @@ impl Grants {
     /// What the configuration grants and the guest does not ask for, in words.
     pub fn unasked(&self, granted: &GrantPlan) -> Vec<String> {
         let has = &self.has;
-        let hosts = granted.http.iter().filter(|host| !has.http.contains(host)).map(|host| format!("http {host}"));
+        let hosts = unused(&granted.http, &has.http).map(|host| format!("http {host}"));
         let names = granted.env.iter().filter(|name| !has.env.contains(name)).map(|name| format!("env {name}"));
         let mut unasked: Vec<String> = hosts.chain(names).collect();
         for (granted, has, word) in [
@@ -70,8 +72,13 @@ impl Grants {
     pub fn of(plugin: &str, asked: &Needs, granted: &GrantPlan) -> Result<Self, Error> {
         let mut missing: Vec<(String, String)> = Vec::new();
         let mut lacks = |what: String, key: String| missing.push((what, key));
-        for host in asked.http.iter().filter(|host| !granted.http.contains(host)) {
-            lacks(format!("requests to {host}"), format!("http: [{host}]"));
+        let mut http = Vec::new();
+        for host in &asked.http {
+            let had = hosts(&granted.http, host);
+            if had.is_empty() {
+                lacks(format!("requests to {host}"), format!("http: [{host}]"));
+            }
+            http.extend(had);
         }
         if asked.shared_state && !granted.shared_state {
             lacks("state over all sources".into(), "shared_state: true".into());
@@ -96,9 +103,28 @@ impl Grants {
             .hint(format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "))));
         }
         let env = asked.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
-        let unasked_hosts = granted.http.iter().filter(|host| !asked.http.contains(host)).cloned().collect();
-        Ok(Self { has: asked.clone(), env, secrets: granted.secrets.clone(), unasked_hosts })
+        let unasked_hosts = unused(&granted.http, &http).cloned().collect();
+        let has = Needs { http, ..asked.clone() };
+        Ok(Self { has, env, secrets: granted.secrets.clone(), unasked_hosts })
     }
+}
+
+/// What a guest that asks for a host has of those that are granted: the narrower of both. Plain http by name is had
+/// where it is granted by name.
+pub fn hosts(granted: &[String], asked: &str) -> Vec<String> {
+    let had = |entry: &String| match (entry.split_once("://"), asked.split_once("://")) {
+        _ if entry == asked => Some(entry.clone()),
+        (Some((_, host)), None) if host == asked => Some(entry.clone()),
+        (None, Some(("https", host))) if host == entry => Some(asked.to_owned()),
+        _ => None,
+    };
+    granted.iter().filter_map(had).collect()
+}
+
+/// The hosts granted of which a guest has nothing.
+fn unused<'g>(granted: &'g [String], has: &'g [String]) -> impl Iterator<Item = &'g String> {
+    let is_used = |host: &str| has.iter().any(|had| had == host || had.strip_prefix("https://") == Some(host));
+    granted.iter().filter(move |host| !is_used(host))
 }
 
 /// Whether the files granted hold `path`: by where both lead, so that neither a link nor a `..` reaches further than

@@ -1,6 +1,5 @@
 //! A guest instance's surroundings: what it is told, what it may do, and what the host keeps for it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -8,7 +7,7 @@ use serde_json::Value;
 
 use super::{Beside, Grants, GuestKind, Limits, Space, StateStore, Watchdog};
 use crate::telemetry::Meter;
-use crate::types::{SourceId, Zone};
+use crate::types::{SourceId, Zone, one_line};
 
 /// How loud a guest's log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +141,7 @@ impl Home {
         }
         let cut = text.len() > self.limits.message_bytes;
         let text = &text[..text.floor_char_boundary(self.limits.message_bytes)];
-        let text = plain(text);
+        let text = one_line(text);
         let more = if cut { "…" } else { "" };
         let (plugin, source) = (&*self.plugin, self.source.as_ref().map_or("", SourceId::as_str));
         match severity {
@@ -159,19 +158,6 @@ impl Home {
     }
 }
 
-/// A text as one line: it may neither look like two, of which the second is not counted, nor steer a terminal.
-fn plain(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let shown = |c: char| match c {
-        '\n' => '⏎',
-        c if c.is_control() => ' ',
-        c => c,
-    };
-    Cow::Owned(text.chars().map(shown).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,12 +166,6 @@ mod tests {
         let limits = Limits { log_lines_per_s: 1, ..Limits::lua() };
         let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
         Home::new("p", source, Arc::default(), limits, Arc::default(), &store, Meter::none(), watchdog)
-    }
-
-    #[test]
-    fn a_line_is_one_line() {
-        assert_eq!(plain("a\nERROR b\r\u{1b}[2J\tc"), "a⏎ERROR b  [2J c");
-        assert!(matches!(plain("straße ⏎"), Cow::Borrowed("straße ⏎")));
     }
 
     #[test]

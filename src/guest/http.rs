@@ -1,6 +1,7 @@
 //! HTTP requests of guests: to granted hosts only, to addresses that are nobody's inside, once, bounded in time and size.
 //!
-//! The host of the URL has to be on the list, word for word. A name is resolved here, and addresses that lead back into
+//! The host of the URL has to be on the list, word for word; an entry with a scheme allows that alone, and a secret goes
+//! over plain http only where an entry says so. A name is resolved here, and addresses that lead back into
 //! the machine or its management network (loopback, link-local, cloud metadata, unspecified, multicast) are left out,
 //! unless the list names such an address itself; so a name that somebody points at 127.0.0.1 reaches nothing. Redirects
 //! are answers like any other. Secrets are filled in here, behind the host, and taken out of what goes back as far as it
@@ -160,6 +161,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
     if url.contains(OPEN) && !writes_host(&url) {
         return Err(invalid(format!("a secret stands in the URL's host: write it out, https://host/{OPEN}NAME}}")));
     }
+    let tells = url.contains(OPEN) || headers.iter().any(|(_, value)| value.contains(OPEN));
     let url = fill(&url, grants)?;
     let parsed = url::Url::parse(&url).map_err(|e| invalid(format!("the URL is none: {e}")))?;
     let host = parsed.host_str().unwrap_or_default().to_owned();
@@ -172,20 +174,27 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = parsed.port_or_known_default().unwrap_or(0);
     let with_port = format!("{host}:{port}");
-    let listed = grants
-        .has
-        .http
-        .iter()
-        .any(|entry| *entry == with_port || (parsed.port().is_none() && (*entry == host || *entry == bare)));
-    if !listed {
-        let named = if parsed.port().is_some() { &with_port } else { &host };
-        return Err(Failure::Denied(match grants.unasked_hosts.contains(named) {
+    let allows = |entry: &str| {
+        let (scheme, entry) = split_scheme(entry);
+        scheme.is_none_or(|scheme| scheme == parsed.scheme())
+            && (entry == with_port || (parsed.port().is_none() && (entry == host || entry == bare)))
+    };
+    let named = if parsed.port().is_some() { &with_port } else { &host };
+    let mut listed = grants.has.http.iter().filter(|entry| allows(entry)).peekable();
+    if listed.peek().is_none() {
+        let unasked = grants.unasked_hosts.iter().any(|entry| split_scheme(entry).1 == named);
+        return Err(Failure::Denied(match unasked {
             true => format!(
                 "requests to {named} are granted, but not asked for and so not had: ask with `---@needs http {named}` or \
                  in plugin.toml"
             ),
             false => format!("requests to {named} are not granted"),
         }));
+    }
+    if tells && parsed.scheme() == "http" && !listed.any(|entry| split_scheme(entry).0 == Some("http")) {
+        return Err(Failure::Denied(format!(
+            "a secret would be sent to {named} in clear: write https://, or grant it as such: http: ['http://{named}']"
+        )));
     }
     let inside = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(is_inside);
     let uri: Uri = parsed.as_str().parse().map_err(|_| invalid("the URL is none".into()))?;
@@ -206,6 +215,11 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
         out.headers_mut().append(key, value);
     }
     Ok(Checked { request: out, timeout, inside })
+}
+
+/// An entry of the list: its scheme, where it names one, and the rest.
+fn split_scheme(entry: &str) -> (Option<&str>, &str) {
+    entry.split_once("://").map_or((None, entry), |(scheme, host)| (Some(scheme), host))
 }
 
 /// Whether a URL has its scheme and its host written out, so that secrets come after them. What is left out of a URL

@@ -19,7 +19,7 @@ mod watchdog;
 pub use beside::{Beside, Files, stand};
 pub use breaker::{Breaker, BreakerState, FAULTS_MAX};
 pub use fault::{Fault, FaultKind};
-pub use grants::{Grants, Needs, may_read};
+pub use grants::{Grants, Needs, hosts, may_read};
 pub use home::{Home, Severity};
 pub use limits::Limits;
 pub use manifest::{API, GuestKind, Manifest};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task;
 
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
-use crate::types::{Alert, Level};
+use crate::types::{Alert, Level, one_line};
 
 /// Prints one line per alert.
 #[derive(Debug)]
@@ -64,10 +64,9 @@ fn line(alert: &Alert, color: bool) -> String {
         0 => String::new(),
         n => format!(" (+{n} held back)"),
     };
-    let text = format!("{} {on}{level:<8}{off} {} {}: ", alert.time, alert.source, alert.rule);
     // What scripts write cannot start a line of its own or speak to the terminal.
-    let message: String = alert.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{text}{message}{held_back}\n")
+    let text = format!("{}: {}", one_line(&alert.rule), one_line(&alert.message));
+    format!("{} {on}{level:<8}{off} {} {text}{held_back}\n", alert.time, one_line(alert.source.as_str()))
 }
 
 fn paint(level: Level) -> &'static str {
@@ -104,8 +103,10 @@ mod tests {
     fn an_alert_is_one_line_without_control_characters() {
         assert_eq!(
             line(&alert(), false),
-            "2026-01-01T00:00:00.000Z HIGH     gate loitering: stayed  [2Jlong (+3 held back)\n"
+            "2026-01-01T00:00:00.000Z HIGH     gate loitering: stayed⏎ [2Jlong (+3 held back)\n"
         );
+        let forged = Alert { rule: "x\n2026 CRITICAL\r\u{9b}2J".into(), ..alert() };
+        assert!(line(&forged, false).contains(" gate x⏎2026 CRITICAL  2J: stayed⏎ "), "{}", line(&forged, false));
     }
 
     #[test]

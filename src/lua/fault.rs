@@ -1,6 +1,7 @@
 //! From what the VM says to what people read: one line, the script's own place in front.
 
 use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
+use crate::types::one_line;
 
 /// Longest message of a fault.
 const LINE_BYTES_MAX: usize = 1000;
@@ -30,7 +31,7 @@ pub(super) fn line(error: &mlua::Error) -> String {
         Some((kind @ ("table" | "function" | "userdata" | "thread" | "buffer"), _)) => {
             format!("a {kind} was raised as the error, not a text")
         }
-        _ => text.to_owned(),
+        _ => one_line(text).into_owned(),
     }
 }
 

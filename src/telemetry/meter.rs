@@ -14,6 +14,8 @@ const NAMES_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 100;
 /// From a thousandth to ten million: what a plugin measures is its own affair.
 const BUCKETS: &[f64] = &[1e-3, 1e-2, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
+/// What a histogram's own series are called behind its name: a figure of such a name would be the same line twice.
+const PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
 const LABELS: &[&str] = &["plugin", "source"];
 
 enum Family {
@@ -45,6 +47,12 @@ impl Families {
     }
 }
 
+/// Whether a name is one of the series of a histogram that is there.
+fn is_part(families: &BTreeMap<String, Family>, name: &str) -> bool {
+    let mut whole = PARTS.iter().filter_map(|part| name.strip_suffix(part));
+    whole.any(|whole| matches!(families.get(whole), Some(Family::Histogram(_))))
+}
+
 /// One plugin's way to its own figures, on one source.
 #[derive(Clone)]
 pub struct Meter {
@@ -63,8 +71,8 @@ impl Meter {
         Self { families: None, plugin: "".into(), source: "".into() }
     }
 
-    /// Adds to a counter. `false` where it was dropped: a name that is none or one too many, a name of another kind,
-    /// a value that is negative or not finite.
+    /// Adds to a counter. `false` where it was dropped: a name that is none or one too many, a name of another kind or
+    /// of a histogram's series (`x_count`, `x_sum`, `x_bucket`), a value that is negative or not finite.
     pub fn add(&self, name: &str, by: f64) -> bool {
         by.is_finite()
             && by >= 0.0
@@ -127,11 +135,16 @@ impl Meter {
         if let Some(family) = families.get(name) {
             return put(family, &labels);
         }
-        if families.len() >= NAMES_MAX {
+        if families.len() >= NAMES_MAX || is_part(&families, name) {
             return false;
         }
         let full = format!("dsengine_plugin_{name}");
         let Some(family) = make(Opts::new(full, "A plugin's own figure.")) else { return false };
+        if matches!(family, Family::Histogram(_))
+            && PARTS.iter().any(|part| families.contains_key(&format!("{name}{part}")))
+        {
+            return false;
+        }
         let registered = match &family {
             Family::Counter(f) => all.registry.register(Box::new(f.clone())),
             Family::Gauge(f) => all.registry.register(Box::new(f.clone())),
@@ -143,5 +156,30 @@ impl Meter {
         let taken = put(&family, &labels);
         families.insert(name.to_owned(), family);
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_never_has_the_name_of_a_histograms_series() {
+        let registry = Registry::new();
+        let families = Families::new(registry.clone());
+        let meter = Meter::new(families, "rule", "gate");
+        assert!(meter.observe("size", 3.0));
+        for part in ["size_count", "size_sum", "size_bucket"] {
+            assert!(!meter.add(part, 1.0) && !meter.set(part, 1.0) && !meter.observe(part, 1.0), "{part}");
+        }
+        // The other way round, and names that only look alike.
+        assert!(meter.add("items_count", 1.0) && meter.set("items", 1.0) && meter.add("items_sum", 1.0));
+        assert!(meter.add("calls_count", 1.0) && !meter.observe("calls", 1.0));
+        let mut names: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            ["calls_count", "items", "items_count", "items_sum", "size"].map(|n| format!("dsengine_plugin_{n}"))
+        );
     }
 }

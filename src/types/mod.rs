@@ -11,6 +11,7 @@ mod frame;
 mod geometry;
 mod model;
 mod picture;
+mod text;
 
 pub use alert::{Alert, AlertDraft, AlertId, Level, Raised};
 pub use clock::Clock;
@@ -20,3 +21,4 @@ pub use frame::{Frame, SourceId};
 pub use geometry::{BBox, Point, Polygon, Zone};
 pub use model::{Layout, Precision};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};
+pub use text::{lines, one_line};

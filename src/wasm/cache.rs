@@ -147,6 +147,17 @@ fn private(found: &fs::Metadata) -> bool {
     found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0
 }
 
+/// A compiled component for another engine of the same settings.
+///
+/// # Errors
+/// Where the engine does not take it.
+#[allow(unsafe_code, reason = "machine code is loaded as it is")]
+pub(super) fn again(engine: &Engine, component: &Component) -> wasmtime::Result<Component> {
+    let code = component.serialize()?;
+    // SAFETY: `deserialize` needs bytes that `serialize` made: these are, and have been nowhere since.
+    unsafe { Component::deserialize(engine, code) }
+}
+
 #[allow(unsafe_code, reason = "machine code is loaded as it is")]
 fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
     // SAFETY: `deserialize` needs bytes that `serialize` made. These come from a file whose folder and itself only

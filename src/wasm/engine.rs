@@ -15,30 +15,54 @@ pub(super) const STACK_BYTES: usize = 512 << 10;
 /// Most elements of a guest's tables: functions that may be called by pointer.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// Most instances at a time in the pool: address space only, until they are used.
-const INSTANCES_MAX: u32 = 1000;
+const POOL_INSTANCES_MAX: u32 = 1000;
 /// Core instances per component: the module itself, an adapter for the older WASI, and two that tie them together.
 pub(super) const CORE_INSTANCES_MAX: usize = 16;
 
-/// An engine that takes instances from a pool, or one by one where the system does not give away so much address
-/// space.
-///
-/// # Errors
-/// [`Code::Plugin`] where this machine cannot run compiled guests at all.
-pub(super) fn engine() -> Result<Engine, Error> {
+/// The engine that takes instances from a pool, and the one that makes them one by one, for those that find the pool
+/// full. Where the system does not give away so much address space, there is the second alone.
+#[derive(Clone)]
+pub(super) struct Engines {
+    pub(super) first: Engine,
+    pub(super) spare: Option<Engine>,
+}
+
+impl Engines {
+    /// Both.
+    ///
+    /// # Errors
+    /// [`Code::Plugin`] where this machine cannot run compiled guests at all.
+    pub(super) fn new() -> Result<Self, Error> {
+        let engine = Engine::new(settings().allocation_strategy(InstanceAllocationStrategy::OnDemand));
+        let one_by_one =
+            engine.map_err(|e| Error::new(Code::Plugin, format!("the WASM engine cannot start: {e:#}")))?;
+        Ok(match pooled() {
+            Ok(first) => Self { first, spare: Some(one_by_one) },
+            Err(error) => {
+                tracing::debug!("no pool for WASM instances, they are made one by one: {error:#}");
+                Self { first: one_by_one, spare: None }
+            }
+        })
+    }
+
+    /// Lets every running guest look at its watch.
+    fn tick(&self) {
+        self.first.increment_epoch();
+        if let Some(spare) = &self.spare {
+            spare.increment_epoch();
+        }
+    }
+}
+
+fn pooled() -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES_MAX)
-        .total_core_instances(INSTANCES_MAX * 4)
-        .total_memories(INSTANCES_MAX)
-        .total_tables(INSTANCES_MAX * 4)
+    pool.total_component_instances(POOL_INSTANCES_MAX)
+        .total_core_instances(POOL_INSTANCES_MAX * 4)
+        .total_memories(POOL_INSTANCES_MAX)
+        .total_tables(POOL_INSTANCES_MAX * 4)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_tables_per_module(4);
-    let pooled = Engine::new(settings().allocation_strategy(pool));
-    pooled.or_else(|error| {
-        tracing::debug!("no pool for WASM instances, they are made one by one: {error:#}");
-        let one_by_one = InstanceAllocationStrategy::OnDemand;
-        let engine = Engine::new(settings().allocation_strategy(one_by_one));
-        engine.map_err(|e| Error::new(Code::Plugin, format!("the WASM engine cannot start: {e:#}")))
-    })
+    Engine::new(settings().allocation_strategy(pool))
 }
 
 fn settings() -> Config {
@@ -54,7 +78,7 @@ fn settings() -> Config {
     config
 }
 
-/// Moves the engine's epoch on while guests run: each running guest then looks at its own watch.
+/// Moves the engines' epochs on while guests run: each running guest then looks at its own watch.
 pub(super) struct Ticker {
     shared: Arc<Shared>,
     thread: Thread,
@@ -74,10 +98,10 @@ impl Ticker {
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
+    pub(super) fn start(engines: Engines) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let thread = Thread::start("wasm-ticker", move |stop| tick(&theirs, &stop, &engine))?;
+        let thread = Thread::start("wasm-ticker", move |stop| tick(&theirs, &stop, &engines))?;
         Ok(Self { shared, thread })
     }
 
@@ -125,12 +149,12 @@ impl Drop for Ticking {
     }
 }
 
-fn tick(shared: &Shared, stop: &Stop, engine: &Engine) {
+fn tick(shared: &Shared, stop: &Stop, engines: &Engines) {
     let mut instances = shared.instances.lock();
     while !stop.requested() {
         let busy = shared.running.load(Ordering::Relaxed) > 0;
         if busy {
-            engine.increment_epoch();
+            engines.tick();
         }
         if *instances == 0 {
             shared.bell.wait(&mut instances);

@@ -4,6 +4,7 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
 use crate::telemetry::redact::redact;
+use crate::types::one_line;
 
 /// Longest message of a fault.
 const LINE_BYTES_MAX: usize = 1000;
@@ -92,7 +93,7 @@ pub(super) fn of(kind: FaultKind, plugin: &str, export: &str, message: &str) -> 
     // A guest may say megabytes.
     let message = message.trim().lines().next().unwrap_or_default();
     let message = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
-    Fault { kind, message: format!("{plugin}:{export}: {message}") }
+    Fault { kind, message: format!("{plugin}:{export}: {}", one_line(message)) }
 }
 
 fn stopped(over: Overrun, time: TimeLimits) -> String {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use wasmtime::{Store, component};
+
 use super::bindings::dsengine::plugin::types::Seen;
-use super::bindings::exports::dsengine::plugin::strategy::{Descriptor, Guest as Exports, GuestIndices};
+use super::bindings::exports::dsengine::plugin::strategy::{Descriptor, Guest as Exports};
 use super::convert::{self, Flat, Lent, Shown, Trimmed};
 use super::fault;
-use super::program::Inner;
+use super::program::{Inner, Mold};
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
 use super::seat::{More, Seat};
 use crate::guest::{Fault, FaultKind, Home};
@@ -22,7 +24,6 @@ const VERSION_BYTES_MAX: usize = 64;
 /// is dropped and the next call makes a new one.
 pub struct WasmGuest {
     program: Arc<Inner>,
-    indices: GuestIndices,
     home: Home,
     instance: Option<Instance>,
     version: String,
@@ -55,29 +56,37 @@ impl Wants {
     }
 }
 
+/// Where an instance's functions are.
+fn load(mold: &Mold, store: &mut Store<Seat>, instance: &component::Instance) -> wasmtime::Result<Exports> {
+    let indices = mold.strategy().ok_or_else(|| wasmtime::Error::msg("it is no strategy"))?;
+    indices.load(store, instance)
+}
+
 impl WasmGuest {
     /// Makes the first instance, so that what refuses to load is told at once.
-    pub(super) fn load(program: Arc<Inner>, indices: GuestIndices, home: Home) -> Result<Self, Fault> {
+    pub(super) fn load(program: Arc<Inner>, home: Home) -> Result<Self, Fault> {
         let (trimmed, version) = (Trimmed::default(), String::new());
-        let mut guest = Self { program, indices, home, instance: None, version, trimmed, slow: 0, room: Vec::new() };
+        let mut guest = Self { program, home, instance: None, version, trimmed, slow: 0, room: Vec::new() };
         guest.renew()?;
         Ok(guest)
     }
 
     /// Makes a new instance and sets it up, within the limits of loading.
     fn renew(&mut self) -> Result<&mut Instance, Fault> {
-        let broken = |e: crate::error::Error| Fault { kind: FaultKind::Error, message: e.message().to_owned() };
-        let mut rig = Rig::new(&self.program, &self.home, None).map_err(broken)?;
-        rig.seat().call.loading = true;
-        let (program, indices) = (&self.program, &self.indices);
-        let loaded = rig.enter(self.home.limits.load, |store| {
-            let instance = instantiate(program, store)?;
-            let exports = indices.load(&mut *store, &instance).map_err(|e| Miss::Broke("load", e))?;
-            let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
-            answer("init", exports.call_init(&mut *store))?;
-            Ok((exports, about))
+        let (program, home) = (&self.program, &self.home);
+        let made = program.make(|mold| {
+            let mut rig = Rig::new(program, mold, home, None)?;
+            rig.seat().call.loading = true;
+            let (exports, about) = rig.enter(home.limits.load, |store| {
+                let instance = instantiate(mold, store)?;
+                let exports = load(mold, store, &instance).map_err(|e| Miss::Broke("load", e))?;
+                let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
+                answer("init", exports.call_init(&mut *store))?;
+                Ok((exports, about))
+            })?;
+            Ok((rig, exports, about))
         });
-        let (exports, about) = loaded.map_err(|ended| ended.fault)?;
+        let (mut rig, exports, about) = made.map_err(|ended| ended.fault)?;
         rig.seat().call.loading = false;
         let Descriptor { name: _, mut version, needs_pixels: _, labels, selective } = about;
         version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));

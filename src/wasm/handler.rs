@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
+use wasmtime::{Store, component};
 
-use super::bindings::exports::dsengine::plugin::handler::{Descriptor, Guest as Exports, GuestIndices, Outcome};
+use super::bindings::exports::dsengine::plugin::handler::{Descriptor, Guest as Exports, Outcome};
 use super::convert::{self, Lent};
 use super::fault;
-use super::program::Inner;
+use super::program::{Inner, Mold};
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
+use super::seat::Seat;
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
 use crate::guest::http::Wire;
 use crate::guest::{Fault, FaultKind, Home};
@@ -29,7 +31,6 @@ pub struct WasmHandler {
 /// What instances are made of.
 struct Plugin {
     program: Arc<Inner>,
-    indices: GuestIndices,
     home: Home,
     wire: Arc<dyn Wire>,
     usage: parking_lot::Mutex<Usage>,
@@ -45,12 +46,11 @@ impl WasmHandler {
     /// Makes the first instance, so that what refuses to load is told at once.
     pub(super) fn load(
         program: Arc<Inner>,
-        indices: GuestIndices,
         home: Home,
         wire: Arc<dyn Wire>,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, Fault> {
-        let plugin = Arc::new(Plugin { program, indices, home, wire, usage: Default::default() });
+        let plugin = Arc::new(Plugin { program, home, wire, usage: Default::default() });
         let (instance, version) = plugin.instance(0)?;
         Ok(Self { plugin, runtime, instance: Arc::new(tokio::sync::Mutex::new(Some(instance))), version })
     }
@@ -61,21 +61,29 @@ impl WasmHandler {
     }
 }
 
+/// Where an instance's functions are.
+fn load(mold: &Mold, store: &mut Store<Seat>, instance: &component::Instance) -> wasmtime::Result<Exports> {
+    let indices = mold.handler().ok_or_else(|| wasmtime::Error::msg("it is no handler"))?;
+    indices.load(store, instance)
+}
+
 impl Plugin {
     /// A new instance, set up within the limits of loading, and its version.
     fn instance(&self, pts_ns: u64) -> Result<(Instance, String), Fault> {
-        let broken = |e: crate::error::Error| Fault { kind: FaultKind::Error, message: e.message().to_owned() };
-        let mut rig = Rig::new(&self.program, &self.home, Some(Arc::clone(&self.wire))).map_err(broken)?;
-        let call = &mut rig.seat().call;
-        (call.loading, call.pts_ns) = (true, pts_ns);
-        let loaded = rig.enter(self.home.limits.load, |store| {
-            let instance = instantiate(&self.program, store)?;
-            let exports = self.indices.load(&mut *store, &instance).map_err(|e| Miss::Broke("load", e))?;
-            let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
-            answer("init", exports.call_init(&mut *store))?;
-            Ok((exports, about))
+        let made = self.program.make(|mold| {
+            let mut rig = Rig::new(&self.program, mold, &self.home, Some(Arc::clone(&self.wire)))?;
+            let call = &mut rig.seat().call;
+            (call.loading, call.pts_ns) = (true, pts_ns);
+            let (exports, about) = rig.enter(self.home.limits.load, |store| {
+                let instance = instantiate(mold, store)?;
+                let exports = load(mold, store, &instance).map_err(|e| Miss::Broke("load", e))?;
+                let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
+                answer("init", exports.call_init(&mut *store))?;
+                Ok((exports, about))
+            })?;
+            Ok((rig, exports, about))
         });
-        let (exports, Descriptor { name: _, version }) = loaded.map_err(|ended| ended.fault)?;
+        let (mut rig, exports, Descriptor { name: _, version }) = made.map_err(|ended| ended.fault)?;
         rig.seat().call.loading = false;
         Ok((Instance { rig, exports }, version))
     }
@@ -112,8 +120,10 @@ impl Plugin {
                     }
                 }
             }
-            Err(Ended { fault, refused: true }) => Err(DeliveryError { message: fault.message, retry: Retry::Never }),
-            Err(Ended { fault, refused: false }) => return Err(later(fault)),
+            Err(Ended { fault, refused: true, .. }) => {
+                Err(DeliveryError { message: fault.message, retry: Retry::Never })
+            }
+            Err(Ended { fault, refused: false, .. }) => return Err(later(fault)),
         };
         *slot = Some(instance);
         result

@@ -4,17 +4,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 
-use super::cache::Cache;
+use super::cache::{Cache, again};
 use super::compiler::Compiler;
 use super::component::{inspect, is_component};
-use super::engine::{Ticker, engine};
+use super::engine::{Engines, Ticker};
 use super::program::Program;
 use super::seat::Seat;
 use super::{ComponentInfo, imports, wasi};
 use crate::error::{Code, Error};
 use crate::guest::Limits;
+
+/// Most threads that read granted files at a time. One that never comes back, as from a pipe that nobody fills, is one
+/// less; who finds none waits out its call.
+const READING_MAX: usize = 64;
 
 /// Compiles components. One per engine; its threads end with it and the last of its programs.
 pub struct Host {
@@ -25,10 +29,12 @@ pub struct Host {
 
 /// What programs need of their host.
 pub(super) struct Shared {
-    pub(super) engine: Engine,
+    pub(super) engines: Engines,
     pub(super) ticker: Ticker,
     linker: Linker<Seat>,
-    /// One thread for guests that read files, once there is such a guest.
+    /// The same for instances that find the pool full.
+    spare: Option<Linker<Seat>>,
+    /// The threads for guests that read files, once there is such a guest.
     files: OnceLock<tokio::runtime::Runtime>,
 }
 
@@ -48,12 +54,16 @@ impl Host {
                 None
             }
         });
-        let engine = engine()?;
-        let mut linker = Linker::new(&engine);
-        wasi::link(&mut linker).map_err(|e| failed("the plugins' WASI", &e))?;
-        imports::link(&mut linker).map_err(|e| failed("the plugins' contract", &e))?;
-        let ticker = Ticker::start(engine.clone()).map_err(|e| failed("no thread to interrupt plugins", &e))?;
-        let shared = Arc::new(Shared { engine, ticker, linker, files: OnceLock::new() });
+        let engines = Engines::new()?;
+        let linker = |engine: &Engine| {
+            let mut linker = Linker::new(engine);
+            wasi::link(&mut linker).map_err(|e| failed("the plugins' WASI", &e))?;
+            imports::link(&mut linker).map_err(|e| failed("the plugins' contract", &e))?;
+            Ok::<_, Error>(linker)
+        };
+        let (first, spare) = (linker(&engines.first)?, engines.spare.as_ref().map(linker).transpose()?);
+        let ticker = Ticker::start(engines.clone()).map_err(|e| failed("no thread to interrupt plugins", &e))?;
+        let shared = Arc::new(Shared { engines, ticker, linker: first, spare, files: OnceLock::new() });
         Ok(Arc::new(Self { shared, compiler: Compiler::default(), cache }))
     }
 
@@ -70,7 +80,7 @@ impl Host {
     fn program(&self, bytes: &[u8], limits: &Limits) -> Result<Program, Error> {
         is_component(bytes, limits.component_bytes)?;
         let component = self.component(bytes, limits)?;
-        let info = inspect(&self.shared.engine, &component)?;
+        let info = inspect(&self.shared.engines.first, &component)?;
         offered(&info)?;
         let pre = self.shared.linker.instantiate_pre(&component).map_err(|e| {
             Error::new(Code::Plugin, format!("its imports are not those of the contract: {e:#}"))
@@ -80,7 +90,7 @@ impl Host {
     }
 
     fn component(&self, bytes: &[u8], limits: &Limits) -> Result<Component, Error> {
-        let engine = &self.shared.engine;
+        let engine = &self.shared.engines.first;
         let Some(cache) = &self.cache else { return self.compiler.compile(engine, bytes, limits.compile) };
         let key = Cache::key(engine, bytes);
         if let Some(component) = cache.get(engine, &key) {
@@ -107,13 +117,20 @@ fn offered(info: &ComponentInfo) -> Result<(), Error> {
 }
 
 impl Shared {
+    /// What instances of a component are made of that find the pool full: the same machine code, under the other engine.
+    pub(super) fn spare(&self, component: &Component) -> wasmtime::Result<Option<InstancePre<Seat>>> {
+        let (Some(engine), Some(linker)) = (&self.engines.spare, &self.spare) else { return Ok(None) };
+        linker.instantiate_pre(&again(engine, component)?).map(Some)
+    }
+
     /// Where waiting for files happens.
     pub(super) fn files(&self) -> Option<tokio::runtime::Handle> {
         if let Some(runtime) = self.files.get() {
             return Some(runtime.handle().clone());
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("wasm-files").build();
-        let runtime = runtime.ok()?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).max_blocking_threads(READING_MAX).thread_name("wasm-files");
+        let runtime = runtime.build().ok()?;
         if let Err(second) = self.files.set(runtime) {
             second.shutdown_background();
         }

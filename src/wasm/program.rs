@@ -1,6 +1,6 @@
 //! A component that is compiled and fits: what instances are made of.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::InstancePre;
 
@@ -8,6 +8,7 @@ use super::bindings::exports::dsengine::plugin::{handler, strategy};
 use super::guest::WasmGuest;
 use super::handler::WasmHandler;
 use super::host::Shared;
+use super::rig::Ended;
 use super::seat::Seat;
 use super::{ComponentInfo, World};
 use crate::config::OnFailure;
@@ -25,8 +26,15 @@ pub struct Program {
 /// What is shared by a program's clones.
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    pub(super) pre: InstancePre<Seat>,
+    first: Mold,
+    /// For instances that find the pool full; made once one does.
+    spare: OnceLock<Option<Mold>>,
     info: ComponentInfo,
+}
+
+/// What instances are made of, in one of the engines.
+pub(super) struct Mold {
+    pub(super) pre: InstancePre<Seat>,
     exports: Exports,
 }
 
@@ -36,7 +44,50 @@ enum Exports {
     Handler(handler::GuestIndices),
 }
 
+impl Mold {
+    fn new(world: World, pre: InstancePre<Seat>) -> wasmtime::Result<Self> {
+        let exports = match world {
+            World::Strategy => Exports::Strategy(strategy::GuestIndices::new(&pre)?),
+            World::Handler => Exports::Handler(handler::GuestIndices::new(&pre)?),
+        };
+        Ok(Self { pre, exports })
+    }
+
+    /// Where a strategy's functions are.
+    pub(super) fn strategy(&self) -> Option<&strategy::GuestIndices> {
+        if let Exports::Strategy(indices) = &self.exports { Some(indices) } else { None }
+    }
+
+    /// Where a handler's functions are.
+    pub(super) fn handler(&self) -> Option<&handler::GuestIndices> {
+        if let Exports::Handler(indices) = &self.exports { Some(indices) } else { None }
+    }
+}
+
 impl Inner {
+    /// Does `work` with what instances are made of: in the pool, and where that is full, with what makes one by itself.
+    pub(super) fn make<T>(&self, mut work: impl FnMut(&Mold) -> Result<T, Ended>) -> Result<T, Ended> {
+        match work(&self.first) {
+            Err(Ended { full: true, fault, .. }) => match self.spare() {
+                Some(spare) => work(spare),
+                None => Err(Ended { fault, refused: false, full: true }),
+            },
+            done => done,
+        }
+    }
+
+    fn spare(&self) -> Option<&Mold> {
+        let make = || {
+            let made = self.shared.spare(self.first.pre.component());
+            let made = made.and_then(|pre| pre.map(|pre| Mold::new(self.info.world, pre)).transpose());
+            made.unwrap_or_else(|error| {
+                tracing::warn!("components beyond the pool's instances cannot be made: {error:#}");
+                None
+            })
+        };
+        self.spare.get_or_init(make).as_ref()
+    }
+
     /// What the component says of itself.
     pub(super) fn info(&self) -> &ComponentInfo {
         &self.info
@@ -45,12 +96,8 @@ impl Inner {
 
 impl Program {
     pub(super) fn new(shared: Arc<Shared>, info: ComponentInfo, pre: InstancePre<Seat>) -> Result<Self, Error> {
-        let lacking = |e: wasmtime::Error| Error::new(Code::Plugin, format!("{e:#}"));
-        let exports = match info.world {
-            World::Strategy => Exports::Strategy(strategy::GuestIndices::new(&pre).map_err(lacking)?),
-            World::Handler => Exports::Handler(handler::GuestIndices::new(&pre).map_err(lacking)?),
-        };
-        Ok(Self { inner: Arc::new(Inner { shared, pre, info, exports }) })
+        let first = Mold::new(info.world, pre).map_err(|e| Error::new(Code::Plugin, format!("{e:#}")))?;
+        Ok(Self { inner: Arc::new(Inner { shared, first, spare: OnceLock::new(), info }) })
     }
 
     /// What the component says of itself.
@@ -65,11 +112,11 @@ impl Program {
     /// [`Code::Plugin`], as `plugin:export: message`: it is no strategy, needs what is not granted, refuses, traps, or
     /// takes too long.
     pub fn strategy(&self, home: Home, on_failure: OnFailure) -> Result<Guarded<WasmGuest>, Error> {
-        let Exports::Strategy(indices) = &self.inner.exports else {
+        if self.inner.first.strategy().is_none() {
             return Err(self.is_none(&home, World::Strategy));
-        };
+        }
         self.granted(&home)?;
-        let guest = WasmGuest::load(Arc::clone(&self.inner), indices.clone(), home).map_err(error)?;
+        let guest = WasmGuest::load(Arc::clone(&self.inner), home).map_err(error)?;
         Ok(Guarded::new(guest, on_failure))
     }
 
@@ -84,11 +131,11 @@ impl Program {
         wire: Arc<dyn Wire>,
         runtime: tokio::runtime::Handle,
     ) -> Result<WasmHandler, Error> {
-        let Exports::Handler(indices) = &self.inner.exports else {
+        if self.inner.first.handler().is_none() {
             return Err(self.is_none(&home, World::Handler));
-        };
+        }
         self.granted(&home)?;
-        WasmHandler::load(Arc::clone(&self.inner), indices.clone(), home, wire, runtime).map_err(error)
+        WasmHandler::load(Arc::clone(&self.inner), home, wire, runtime).map_err(error)
     }
 
     fn is_none(&self, home: &Home, wanted: World) -> Error {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::Instance;
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use super::bindings::dsengine::plugin::types::Error as Refusal;
 use super::engine::Ticking;
 use super::fault::{self, Failed, Stopped};
-use super::program::Inner;
+use super::program::{Inner, Mold};
 use super::seat::Seat;
 use crate::error::Error;
 use crate::guest::http::Wire;
@@ -42,6 +42,15 @@ pub(super) struct Ended {
     pub(super) fault: Fault,
     /// The guest returned an error of its own accord.
     pub(super) refused: bool,
+    /// There was no room for it in the pool: nothing of it has run.
+    pub(super) full: bool,
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        let fault = Fault { kind: FaultKind::Error, message: error.message().to_owned() };
+        Self { fault, refused: false, full: false }
+    }
 }
 
 /// An instance and what holds it.
@@ -58,15 +67,15 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Makes an instance of the program. Nothing of it has run yet: that is the first [`Rig::enter`]'s.
-    pub(super) fn new(program: &Inner, home: &Home, wire: Option<Arc<dyn Wire>>) -> Result<Self, Error> {
+    /// Room for an instance of the program. Nothing of it has run yet: that is the first [`Rig::enter`]'s.
+    pub(super) fn new(program: &Inner, mold: &Mold, home: &Home, wire: Option<Arc<dyn Wire>>) -> Result<Self, Error> {
         let limits = &home.limits;
         let leash = home.watchdog.leash();
         let time = limits.load;
         let reads = !home.grants.has.files.is_empty();
         let files = if reads { program.shared.files() } else { None };
         let seat = Seat::new(home.clone(), leash.collar(time), wire)?;
-        let mut store = Store::new(&program.shared.engine, seat);
+        let mut store = Store::new(mold.pre.engine(), seat);
         store.limiter(|seat| &mut seat.bounds);
         store.set_hostcall_fuel(handed_max(home));
         store.epoch_deadline_callback(|context| match context.data().collar.check() {
@@ -117,7 +126,8 @@ impl Rig {
                 Err(self.broke("call", &error, over))
             }
             Err(Miss::Refused(export, Refusal { code: _, message })) if over.is_none() => {
-                Err(Ended { fault: fault::of(FaultKind::Error, &home.plugin, export, &message), refused: true })
+                let fault = fault::of(FaultKind::Error, &home.plugin, export, &message);
+                Err(Ended { fault, refused: true, full: false })
             }
             Err(Miss::Refused(export, _)) => {
                 let error = Stopped.into();
@@ -140,7 +150,7 @@ impl Rig {
             last_words: seat.output.last_words(),
             handed_max: handed_max(&seat.home),
         };
-        Ended { fault: failed.fault(), refused: false }
+        Ended { fault: failed.fault(), refused: false, full: error.is::<PoolConcurrencyLimitError>() }
     }
 }
 
@@ -149,6 +159,6 @@ fn handed_max(home: &Home) -> usize {
 }
 
 /// Makes the instance proper: its start functions run here, within the call.
-pub(super) fn instantiate(program: &Inner, store: &mut Store<Seat>) -> Result<Instance, Miss> {
-    program.pre.instantiate(store).map_err(|e| Miss::Broke("start", e))
+pub(super) fn instantiate(mold: &Mold, store: &mut Store<Seat>) -> Result<Instance, Miss> {
+    mold.pre.instantiate(store).map_err(|e| Miss::Broke("start", e))
 }

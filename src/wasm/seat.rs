@@ -79,7 +79,8 @@ impl Seat {
         let output = Output::new(home.clone());
         let mut wasi = WasiCtx::builder();
         wasi.stdout(output.stream(Severity::Info)).stderr(output.stream(Severity::Warn));
-        wasi.allow_blocking_current_thread(true);
+        // A lane waits for no file: see `wasi::files`.
+        wasi.allow_blocking_current_thread(false);
         for (name, value) in &home.grants.env {
             wasi.env(name, value);
         }

@@ -327,7 +327,7 @@ fn the_webhook_script_posts_each_alert_of_the_clip_whole() {
 #[test]
 fn slack_is_told_each_alert_of_the_clip_in_its_words() {
     let Some(clip) = Clip::open("clips::slack") else { return };
-    let more = "class: SlackHandler, grants: { http: ['HOST'], secrets: { SLACK: '${env:SLACK_PATH}' } }";
+    let more = "class: SlackHandler, grants: { http: ['http://HOST'], secrets: { SLACK: '${env:SLACK_PATH}' } }";
     let (alerts, hits) = clip.delivered("slack.lua", more);
     let text = |alert: &Alert| serde_json::json!({ "text": alert.message }).to_string();
     let mut expected: Vec<String> = alerts.iter().map(text).collect();

@@ -307,6 +307,22 @@ fn a_bomb_of_aliases_is_refused_within_its_budget() {
     assert!(Bench::new(&deep).load().is_err());
 }
 
+#[test]
+fn tens_of_thousands_of_keys_cost_seconds_of_no_processor() {
+    let many = |under: &str| {
+        let keys = (0..45_000).map(|n| format!("{under}k{n}: 1\n"));
+        keys.collect::<String>()
+    };
+    let valid = Bench::new(&format!("sources: [{{ uri: 'test:' }}]\nextensions:\n{}", many("  ")));
+    let spent = crate::lua::cpu_ms(|| drop(valid.good()));
+    assert!(spent < 2_000, "{spent} ms");
+    let unknown = Bench::new(&many(""));
+    let mut error = String::new();
+    let spent = crate::lua::cpu_ms(|| error = unknown.error());
+    assert!(error.contains("45000 problems") || error.contains("4500"), "{}", &error[..1_000]);
+    assert!(spent < 2_000, "{spent} ms");
+}
+
 // Limits of real sites
 
 fn many_sources(count: usize) -> String {

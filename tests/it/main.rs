@@ -53,6 +53,7 @@ mod scene;
 mod seams;
 mod signals;
 mod sources;
+mod terminal;
 mod text;
 mod track;
 mod wasm;

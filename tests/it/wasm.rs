@@ -132,6 +132,32 @@ fn cpu() -> Duration {
 }
 
 #[test]
+fn instances_beyond_the_pools_thousand_judge_and_are_stopped_like_the_others() {
+    let bench = Bench::new();
+    let program = bench.program(&guests::good());
+    let zones = zones();
+    let (mut tracks, frame) = (Tracks::default(), Frame { width: 1920, height: 1080, ..Frame::empty("cam", 0) });
+    tracks.observe(&frame, &zones);
+    let mut all: Vec<_> = (0..1_010)
+        .map(|n| {
+            let strategy = program.strategy(bench.home(Some(&format!("cam{n}"))), OnFailure::Pass);
+            strategy.unwrap_or_else(|error| panic!("instance {n}: {error}"))
+        })
+        .collect();
+    for (n, strategy) in all.iter_mut().enumerate() {
+        let verdict = strategy.judge(&View { frame: &frame, tracks: &tracks, zones: &zones });
+        assert!(verdict.is_ok(), "instance {n}: {verdict:?}");
+    }
+    // One that never ends is stopped outside the pool, too.
+    let mut endless = bench.camera(&guests::spin());
+    let (kind, message) = endless.fault();
+    assert_eq!(kind, FaultKind::Time, "{message}");
+    // Places that come free are used again.
+    drop(all);
+    assert!(bench.camera(&guests::good()).see(vec![person(0.7, 0.5)]).is_ok());
+}
+
+#[test]
 fn a_verdict_is_applied_like_a_scripts() {
     let bench = Bench::new();
     let mut camera = bench.camera(&guests::good());
@@ -589,6 +615,30 @@ fn files_are_out_of_reach_without_a_grant_and_read_only_with_one() {
     let mut camera = bench.camera(&by_hand(&imports, &judge));
     camera.see(vec![]).unwrap_or_else(|f| panic!("{f}"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn a_pipe_that_nobody_fills_costs_a_call_its_time_and_not_its_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("secret");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let path = folder.path().to_owned();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bench = Bench::new();
+        bench.grants.has.files = vec![path];
+        bench.limits.call.wall = Duration::from_millis(200);
+        let judge = "(drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 700) (i32.const 6) (i32.const 0)
+                (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 192)))
+             (call $fine)";
+        let imports = old_wasi("path_open", "(param i32 i32 i32 i32 i32 i64 i64 i32 i32)");
+        let mut camera = bench.camera(&by_hand(&imports, judge));
+        let _ = ended.send([camera.fault(), camera.fault()]);
+    });
+    let faults = end.recv_timeout(Duration::from_secs(20)).expect("the lane waits for a file for ever");
+    for (kind, message) in faults {
+        assert_eq!((kind, message.contains("stopped after 200 ms")), (FaultKind::Time, true), "{message}");
+    }
 }
 
 #[test]

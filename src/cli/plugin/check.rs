@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dsengine::config::{GrantPlan, Plan};
 use dsengine::error::Error;
-use dsengine::guest::{API, GuestKind, Needs, may_read};
+use dsengine::guest::{API, GuestKind, Needs, hosts, may_read};
 use dsengine::types::SourceId;
 use dsengine::wasm;
 
@@ -102,7 +102,7 @@ fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
     let mut lines: Vec<(String, bool)> = Vec::new();
     let has = |test: &dyn Fn(&GrantPlan) -> bool| granted.is_none_or(test);
     for host in http {
-        lines.push((format!("requests to {host}"), has(&|g| g.http.contains(host))));
+        lines.push((format!("requests to {host}"), has(&|g| !hosts(&g.http, host).is_empty())));
     }
     if *shared_state {
         lines.push(("state over all sources".to_owned(), has(&|g| g.shared_state)));

@@ -1,5 +1,6 @@
 //! `dsengine plugin list|reload|promote`: asking a running engine.
 
+use dsengine::types::one_line;
 use hyper::Method;
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ pub(crate) fn list(client: &Client) -> Result<(), Exit> {
     }
     println!("{:<20} {:<9} {:<5} {:>10} {:>7}  {:<14} FILE", "NAME", "KIND", "LANG", "GENERATION", "SOURCES", "STATE");
     for plugin in plugins {
-        let text = |key: &str| plugin[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| one_line(plugin[key].as_str().unwrap_or_default()).into_owned();
         let state = match plugin["shadow_of"].as_str() {
             Some(active) => format!("shadow of {active}"),
             None if plugin["degraded"] == true => "degraded".to_owned(),
@@ -44,7 +45,7 @@ pub(crate) fn list(client: &Client) -> Result<(), Exit> {
             text("module")
         );
         if let Some(error) = plugin["last_error"].as_str() {
-            println!("  last error: {error}");
+            println!("  last error: {}", one_line(error));
         }
     }
     Ok(())

@@ -35,6 +35,35 @@ fn only_listed_hosts_are_reached_word_for_word() {
 }
 
 #[test]
+fn a_scheme_on_the_list_is_the_only_one_and_a_secret_goes_in_clear_only_where_it_says_so() {
+    assert!(check(get("http://a.example/"), &grants(&["a.example"])).is_ok(), "without a secret");
+    assert!(check(get("http://a.example:81/"), &grants(&["http://a.example:81"])).is_ok());
+    assert_eq!(refused("http://a.example/", &["https://a.example"]), "requests to a.example are not granted");
+    assert_eq!(refused("https://a.example/", &["http://a.example"]), "requests to a.example are not granted");
+    let clear = "a secret would be sent to a.example in clear: write https://, or grant it as such: \
+                 http: ['http://a.example']";
+    assert_eq!(refused("http://a.example/${secret:TOKEN}", &["a.example"]), clear);
+    let mut request = get("http://a.example/");
+    request.headers.push(("Authorization".into(), "Bearer ${secret:TOKEN}".into()));
+    assert_eq!(check(request.clone(), &grants(&["a.example", "https://a.example"])).err().unwrap().to_string(), clear);
+    assert!(check(request.clone(), &grants(&["a.example", "http://a.example"])).is_ok());
+    request.url = "https://a.example/".into();
+    assert!(check(request, &grants(&["a.example"])).is_ok());
+}
+
+#[test]
+fn a_guest_has_the_narrower_of_what_it_asks_for_and_what_is_granted() {
+    let hosts = |granted: &[&str], asked: &str| {
+        crate::guest::grants::hosts(&granted.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>(), asked)
+    };
+    assert_eq!(hosts(&["a.example", "http://a.example", "b.example"], "a.example"), ["a.example", "http://a.example"]);
+    assert_eq!(hosts(&["a.example"], "https://a.example"), ["https://a.example"]);
+    assert!(hosts(&["a.example"], "http://a.example").is_empty());
+    assert!(hosts(&["https://a.example"], "http://a.example").is_empty());
+    assert!(hosts(&["a.example:81"], "a.example").is_empty());
+}
+
+#[test]
 fn addresses_inside_are_known_in_every_spelling() {
     let v4 = [
         "127.0.0.1",

@@ -7,6 +7,7 @@
 
 mod chance;
 mod clocks;
+mod files;
 mod output;
 mod waits;
 
@@ -66,7 +67,7 @@ pub(super) fn link(linker: &mut Linker<Seat>) -> wasmtime::Result<()> {
     clock::wall_clock::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     clock::monotonic_clock::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     filesystem::preopens::add_to_linker::<Seat, WasiFilesystem>(l, Seat::filesystem)?;
-    sync::filesystem::types::add_to_linker::<Seat, WasiFilesystem>(l, Seat::filesystem)?;
+    sync::filesystem::types::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     io::error::add_to_linker::<Seat, waits::Waiting>(l, waits::table)?;
     sync::io::poll::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
     sync::io::streams::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;

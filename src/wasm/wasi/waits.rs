@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use wasmtime::component::{HasData, Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::io::poll::{Host as PollHost, HostPollable as Waits};
@@ -28,10 +30,20 @@ pub(super) fn table(seat: &mut Seat) -> &mut ResourceTable {
     &mut seat.table
 }
 
-/// Waits for `work`, which is asked again each millisecond, as long as the call may last.
-fn wait<F: Future>(collar: &Collar, work: F) -> wasmtime::Result<F::Output> {
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for `work` as long as the call may last.
+pub(super) fn wait<F: Future>(collar: &Collar, work: F) -> wasmtime::Result<F::Output> {
     let mut work = pin!(work);
-    let mut context = Context::from_waker(Waker::noop());
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(done) = work.as_mut().poll(&mut context) {
             return Ok(done);

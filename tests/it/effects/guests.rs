@@ -32,10 +32,11 @@ fn a_script_is_held_to_the_limits_that_are_set() {
     let busy = "function detect(frame)\n  if frame.seq == 3 then\n    local n = 0\n    for i = 1, 4000000 do n += i % 7 end\n  end\nend\n";
     let ((tight, _), (wide, _)) = pair("hard_ms", "3", "9000, wall_ms: 60000", busy);
     assert_eq!((faults(&tight), faults(&wide)), (1, 0), "hard_ms");
-    let ((tight, _), (wide, _)) = pair("wall_ms", "10", "60000", &busy.replace("4000000", "40000000"));
-    assert!(faults(&tight) == 1, "wall_ms: {tight}");
-    assert!(tight["strategies"][0]["last_error"].as_str().unwrap().contains("rule.lua:"), "{tight}");
-    assert_eq!(faults(&wide), 1, "the CPU limit still holds: {wide}");
+    // Within its CPU time, and longer than a call may last.
+    let ((tight, _), (wide, _)) = pair("hard_ms: 9000, wall_ms", "10", "60000", busy);
+    let last = tight["strategies"][0]["last_error"].as_str().unwrap_or_default();
+    assert!(faults(&tight) == 1 && last.ends_with(": stopped after 10 ms"), "wall_ms: {tight}");
+    assert_eq!(faults(&wide), 0, "wall_ms: {wide}");
     let hungry =
         "local kept = {}\nfunction detect(frame)\n  for i = 1, 2000 do kept[#kept + 1] = { frame.seq, i } end\nend\n";
     let ((tight, _), (wide, _)) = pair("memory_mb", "2", "512, hard_ms: 9000, wall_ms: 60000", hungry);
@@ -333,7 +334,7 @@ fn a_handler_in_a_script_delivers_within_its_limits_and_grants() {
     bench.write("a.txt", "A");
     let dir = bench.dir.path().display();
     let grants = format!(
-        "http: ['{address}'], env: [HOME], shared_state: true, files: ['{dir}'], secrets: {{ TOKEN: t0psecret }}"
+        "http: ['http://{address}'], env: [HOME], shared_state: true, files: ['{dir}'], secrets: {{ TOKEN: t0psecret }}"
     );
     // `config` of a module is its settings.
     for word in ["config", "settings"] {
@@ -347,7 +348,12 @@ fn a_handler_in_a_script_delivers_within_its_limits_and_grants() {
     assert_eq!(requests.matches("POST /hook ").count(), 4, "{requests}");
     assert!(requests.contains("Bearer t0psecret") && requests.contains("\"text\":\"seen\""), "{requests}");
     assert!(requests.contains("\"file\":\"A\""), "{requests}");
-    for missing in [format!("http: ['{address}'], "), "env: [HOME], ".into(), "shared_state: true, ".into()] {
+    // A secret in clear has to be granted as such.
+    let unclear = grants.replace("http://", "");
+    let (_, summary, told) =
+        handled(&bench, &format!(", class: Own, config: {{ path: hook }}, grants: {{ {unclear} }}"), &script);
+    assert!(summary["failed"] == 2 && told.contains("in clear: write https://"), "{summary} {told}");
+    for missing in [format!("http: ['http://{address}'], "), "env: [HOME], ".into(), "shared_state: true, ".into()] {
         let keys = format!(", class: Own, config: {{ path: hook }}, grants: {{ {} }}", grants.replace(&missing, ""));
         let (code, _, told) = handled(&bench, &keys, &script);
         assert!(code == 2 && told.contains("own asks for "), "{missing}: {told}");
@@ -368,7 +374,10 @@ fn a_handler_in_a_script_is_held_to_the_limits_that_are_set() {
     assert_eq!((given_up("hard_ms: 3", busy).0, given_up("hard_ms: 9000", busy).0), (2, 0));
     let endless = "  while true do end";
     let (lost, told) = given_up("timeout_seconds: 0.1, hard_ms: 9000", endless);
-    assert!(lost == 2 && told.contains("handler.lua:"), "{told}");
+    assert!(lost == 2 && told.contains("stopped after 100 ms"), "{told}");
+    let long = busy.replace("4000000", "40000000");
+    let lost = |seconds: &str| given_up(&format!("timeout_seconds: {seconds}, hard_ms: 9000"), &long).0;
+    assert_eq!((lost("0.1"), lost("60")), (2, 0), "timeout_seconds");
     let hungry = "  local kept = {}\n  for i = 1, 200000 do kept[i] = { i } end";
     assert_eq!(
         (given_up("memory_mb: 2, hard_ms: 9000", hungry).0, given_up("memory_mb: 512, hard_ms: 9000", hungry).0),
@@ -381,5 +390,25 @@ fn a_handler_in_a_script_is_held_to_the_limits_that_are_set() {
     assert!(lines("log_lines_per_second: 3") < lines("log_lines_per_second: 100"));
     let long = |limits: &str| given_up(limits, talks).1.contains(&"x".repeat(100));
     assert!(!long("message_bytes: 50") && long("message_bytes: 500"));
-    assert_eq!(given_up("soft_ms: 0.1, hard_ms: 9000", busy).0, 0, "slow is not stopped");
+    // Slow is counted, not stopped.
+    let slow = |soft: &str| {
+        bench.write("handler.lua", &format!("function handle_alert(alert)\n{busy}\nend\n"));
+        let config = format!(
+            "{LIVE}detection: {{ strategies: [{{ name: alarm, module: always.lua }}] }}\nalerts: {{ min_confidence: 0, \
+             handlers: [{{ name: own, module: handler.lua, limits: {{ soft_ms: {soft}, hard_ms: 9000 }} }}] }}\n"
+        );
+        bench.write("always.lua", "function detect(frame) frame:alert{ rule = 'r', key = frame.seq } end\n");
+        let mut run = bench.start(&config);
+        let page = run.page();
+        poll(&mut run, || {
+            let metrics = get(&page, "/metrics").1;
+            sample(&metrics, "dsengine_alert_deliveries_total{handler=\"own\",outcome=\"delivered\"}")
+                .filter(|delivered| *delivered > 3.0)
+                .map(|_| {
+                    sample(&metrics, "dsengine_handler_limited_total{handler=\"own\",what=\"slow\"}").unwrap_or(0.0)
+                })
+        })
+    };
+    let (tight, wide) = (slow("0.1"), slow("9000"));
+    assert!(tight > 0.0 && wide == 0.0, "soft_ms: {tight} {wide}");
 }
