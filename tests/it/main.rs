@@ -55,5 +55,6 @@ mod text;
 mod track;
 mod wasm;
 mod watch;
+mod webhooks;
 mod wit;
 mod zoo_lua;
