@@ -14,7 +14,7 @@
 //! 4  gst  deepstream  lua  wasm  handlers
 //! 3  backend  strategy  alert
 //! 2  infer  track  guest  scene
-//! 1  config  vision  telemetry
+//! 1  config  vision  telemetry  outbound
 //! 0  types  error  own  text
 //! ```
 //! # An engine in a program
@@ -56,6 +56,8 @@ pub mod handlers;
 pub mod infer;
 #[doc(hidden)]
 pub mod lua;
+#[doc(hidden)]
+pub mod outbound;
 #[doc(hidden)]
 pub mod own;
 pub mod scene;

@@ -14,6 +14,11 @@ use super::{ATTEMPT_MAX, Commands, DeliveryError, Handler, Outbox, Retry, Settle
 use crate::config::AlertPlan;
 use crate::types::{Alert, Clock};
 
+/// Longest time that a receiver may ask for before the next try.
+const PATIENCE_MAX: Duration = Duration::from_secs(300);
+/// Longest time that the tries of one alert are put off in all without counting as attempts.
+const PATIENCE_OF_ALERT_MAX: Duration = Duration::from_secs(900);
+
 /// When failed deliveries are tried again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retries {
@@ -90,7 +95,7 @@ impl Deliverer {
     /// Tries until it is delivered, refused for good, or out of attempts. A new version begins to count anew.
     async fn deliver(&self, alert: &Arc<Alert>) -> Settlement {
         let standing = &self.receiver.standing;
-        let (mut attempt, mut number) = (0, 0);
+        let (mut attempt, mut number, mut waited) = (0, 0, Duration::ZERO);
         loop {
             let version = self.slot.current.load_full();
             if version.number != number {
@@ -103,6 +108,15 @@ impl Deliverer {
                 return Settlement::Delivered;
             };
             let retries = **self.retries.load();
+            let mut delay = retries.delay;
+            if let Retry::After(patience) = error.retry {
+                delay = patience.clamp(delay.min(PATIENCE_MAX), PATIENCE_MAX);
+                // One that asks without end is in the end one that fails.
+                if waited < PATIENCE_OF_ALERT_MAX {
+                    attempt -= 1;
+                }
+                waited += delay;
+            }
             let replaced = self.slot.current.load().number != number;
             let last = !replaced && (attempt >= retries.attempts || error.retry == Retry::Never);
             standing.fail(&error.to_string(), last, self.clock.monotonic_ns());
@@ -113,7 +127,7 @@ impl Deliverer {
             tracing::warn!(handler = %self.name, alert = %alert.id, attempt, "delivery failed, trying again: {error}");
             if !replaced {
                 // Over early when a new version is there.
-                let _ = time::timeout(retries.delay, self.slot.replaced.notified()).await;
+                let _ = time::timeout(delay, self.slot.replaced.notified()).await;
             }
         }
     }

@@ -54,6 +54,8 @@ pub enum Retry {
     Never,
     /// Trouble on the way or at the peer; try again after the configured delay.
     Later,
+    /// The peer asks for patience: the next try comes after that time, within bounds, and is no attempt of the alert's.
+    After(Duration),
 }
 
 /// Why a delivery failed.

@@ -415,6 +415,11 @@ const ROWS: &[Row] = &[
         "webhooks_post_where_and_with_what_they_are_told",
     ),
     proved(
+        "alerts.handlers[].config.ca_file",
+        "authorities that are trusted beside the machine's",
+        "a_webhook_trusts_the_authorities_that_it_is_told",
+    ),
+    proved(
         "alerts.handlers[].config.timeout",
         "longest wait for an answer",
         "webhooks_are_tried_as_often_and_as_patiently_as_they_are_told",

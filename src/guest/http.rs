@@ -12,7 +12,7 @@ mod inside;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,9 +25,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
 
 use self::inside::is_inside;
 use super::Grants;
+use crate::outbound;
 use crate::telemetry::redact::{MASK, redact};
 
 /// Methods that guests may use.
@@ -104,20 +106,23 @@ pub trait Wire: Send + Sync {
 /// The network, for guests. One per engine.
 pub struct Web {
     runtime: tokio::runtime::Handle,
+    /// Whom it trusts, read when the first request needs it.
+    tls: OnceLock<Result<ClientConfig, String>>,
 }
 
 impl Web {
     /// Requests run on `runtime`; the calling thread waits.
     pub fn new(runtime: tokio::runtime::Handle) -> Arc<Self> {
-        Arc::new(Self { runtime })
+        Arc::new(Self { runtime, tls: OnceLock::new() })
     }
 }
 
 impl Wire for Web {
     fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure> {
         let Checked { request, timeout, inside } = check(request, grants)?;
+        let tls = self.tls.get_or_init(|| outbound::tls(None)).clone().map_err(Failure::Unreachable)?;
         let work = async {
-            match tokio::time::timeout(timeout, exchange(request, inside, response_bytes)).await {
+            match tokio::time::timeout(timeout, exchange(request, inside, response_bytes, tls)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Failure::Timeout),
             }
@@ -304,14 +309,16 @@ async fn exchange(
     request: hyper::Request<Full<Bytes>>,
     inside: bool,
     response_bytes: usize,
+    tls: ClientConfig,
 ) -> Result<Response, Failure> {
     let mut http = HttpConnector::new_with_resolver(Resolver { inside });
     http.enforce_http(false);
     let connector: HttpsConnector<HttpConnector<Resolver>> =
-        HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
     let client: Client<_, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-    let answer = client.request(request).await.map_err(|error| unreachable(&error))?;
+    let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+    let answer = client.request(request).await.map_err(|error| unreachable(&error, &host))?;
     let (parts, body) = answer.into_parts();
     let body = Limited::new(body, response_bytes).collect().await.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
@@ -329,14 +336,12 @@ async fn exchange(
 }
 
 /// The error with what is behind it.
-fn unreachable(error: &dyn std::error::Error) -> Failure {
-    let mut text = error.to_string();
+fn unreachable(error: &(dyn std::error::Error + 'static), host: &str) -> Failure {
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
             return Failure::Inside(refused.to_string());
         }
-        text = format!("{text}: {cause}");
         // An `io::Error` shows its inner error's own source, not itself.
         if let Some(refused) =
             cause.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref()).and_then(|e| e.downcast_ref::<Refused>())
@@ -345,7 +350,7 @@ fn unreachable(error: &dyn std::error::Error) -> Failure {
         }
         next = cause.source();
     }
-    Failure::Unreachable(text)
+    Failure::Unreachable(outbound::of_connection(error, host, None))
 }
 
 /// Every address of a name leads inside.

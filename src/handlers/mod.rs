@@ -33,8 +33,8 @@ pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handl
             let what = format!("handler {}: {} is a module", plan.name, module.path.display());
             return Err(crate::error::Error::new(crate::error::Code::Handler, what));
         }
-        HandlerKind::Webhook { url, timeout, headers } => {
-            Arc::new(Webhook::new(plan.name.clone(), url, *timeout, headers, clock.clone())?)
+        HandlerKind::Webhook { url, timeout, headers, ca_file } => {
+            Arc::new(Webhook::new(plan.name.clone(), url, *timeout, headers, ca_file.as_deref(), clock.clone())?)
         }
     })
 }

@@ -1,67 +1,79 @@
 //! Alerts as HTTP POSTs of their JSON, with the headers of Standard Webhooks (`webhook-id` is constant over retries, so
 //! that a receiver can drop repeats).
 //!
-//! Redirects are not followed: an alert goes where the config says. TLS is rustls with the web's root certificates.
+//! An alert goes where the config says: a redirect is followed only where it keeps the request what it is and stays with the
+//! same host and scheme. Trust, proxies and what failures mean are `outbound`'s.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::percent_decode_str;
 use tokio::time;
+use url::Url;
 
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
 use crate::error::{Code, Error};
+use crate::outbound::{self, Connector, Onward, Opening, Proxies};
 use crate::telemetry::redact;
 use crate::telemetry::redact::MASK;
 use crate::types::{Alert, Clock};
 
 /// Connections kept open between alerts.
 const IDLE_CONNECTIONS_MAX: usize = 1;
+/// Redirects followed for one alert.
+const REDIRECTS_MAX: usize = 5;
 
 /// Posts alerts to one address.
 pub struct Webhook {
     name: Arc<str>,
-    uri: Uri,
-    /// The address without its path, which is a secret by itself: whoever knows it may post.
-    shown: String,
+    /// Without its user, who is among the headers.
+    url: Url,
     timeout: Duration,
     headers: HeaderMap,
     clock: Arc<dyn Clock>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    proxies: Proxies,
+    opening: Opening,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 impl Webhook {
-    /// A webhook to `url`. Opens no connection yet: the receiver may come later.
+    /// A webhook to `url`; a user in it is sent as Basic authorization. Opens no connection yet: the receiver may come
+    /// later. `ca_file` has authorities that are trusted beside the machine's; proxies are those of the environment.
     ///
     /// # Errors
-    /// [`Code::Handler`] for an address or header that is none.
+    /// [`Code::Handler`] for an address or header that is none, and for a `ca_file` that cannot be used.
     pub fn new(
         name: Arc<str>,
         url: &str,
         timeout: Duration,
         extra: &BTreeMap<String, String>,
+        ca_file: Option<&Path>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let wrong = |what: String| Error::new(Code::Handler, format!("handler {name}: {what}"));
-        let uri: Uri = url
-            .parse()
+        let mut url = Url::parse(url)
             .ok()
-            .filter(|uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && uri(url).is_some())
             .ok_or_else(|| wrong("its url is no web address".into()).hint("write url: https://host/path"))?;
-        let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let shown =
-            format!("{}://{}{port}/{MASK}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("dsengine/", env!("CARGO_PKG_VERSION"))));
+        if let Some(user) = basic(&url) {
+            headers.insert(AUTHORIZATION, user);
+        }
+        // They fail for an address without a host only.
+        let _ = (url.set_username(""), url.set_password(None));
         for (key, value) in extra {
             // The value may be a secret: only the name is printed.
             let key: HeaderName = key.parse().map_err(|_| wrong(format!("{key:?} is no header name")))?;
@@ -71,27 +83,55 @@ impl Webhook {
             value.set_sensitive(true);
             headers.insert(key, value);
         }
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        let tls = outbound::tls(ca_file).map_err(|what| {
+            wrong(format!("ca_file: {what}")).hint("write ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it")
+        })?;
+        let proxies = Proxies::of(|name| std::env::var(name).ok());
+        let connector = Connector::new(&tls, proxies.clone());
+        let opening = connector.opening();
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { name, uri, shown, timeout, headers, clock, client })
+        Ok(Self { name, url, timeout, headers, clock, proxies, opening, client })
     }
 
+    /// Posts an alert, and goes after where it is sent on to.
     async fn post(&self, alert: &Alert) -> Result<(), DeliveryError> {
-        let failed = |what: String, retry| {
-            let message = format!("{}: {}", self.shown, redact(&what));
-            Err(DeliveryError { message, retry })
+        let mut to = self.url.clone();
+        let body: Bytes = match serde_json::to_vec(alert) {
+            Ok(body) => body.into(),
+            Err(error) => return Err(failed(&to, &error.to_string(), Retry::Never)),
         };
-        let body = match serde_json::to_vec(alert) {
-            Ok(body) => body,
-            Err(error) => return failed(error.to_string(), Retry::Never),
-        };
-        let mut request = Request::new(Full::new(Bytes::from(body)));
+        let until = time::Instant::now() + self.timeout;
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.ask(&to, alert, &body, until).await?;
+            // The body is of no interest; dropping it unread costs the connection only if there is one.
+            match outbound::onward(answer.status(), answer.headers(), &to) {
+                Some(Onward::To(next)) => to = next,
+                Some(Onward::Refused(why)) => {
+                    let said = format!("the receiver answered {}: {why}", answer.status());
+                    return Err(failed(&to, &said, Retry::Never));
+                }
+                None => return self.verdict(&to, &answer),
+            }
+        }
+        Err(failed(&to, &format!("the receiver sent it on more than {REDIRECTS_MAX} times"), Retry::Never))
+    }
+
+    /// One request and its answer.
+    async fn ask(
+        &self,
+        to: &Url,
+        alert: &Alert,
+        body: &Bytes,
+        until: time::Instant,
+    ) -> Result<Response<Incoming>, DeliveryError> {
+        let Some(uri) = uri(to) else { return Err(failed(to, "it is sent on to no web address", Retry::Never)) };
+        let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         for (key, value) in [
@@ -102,38 +142,75 @@ impl Webhook {
                 headers.insert(HeaderName::from_static(key), value);
             }
         }
-        let answer = match time::timeout(self.timeout, self.client.request(request)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return failed(causes(&error), Retry::Later),
-            Err(_) => return failed(format!("no answer within {:?}", self.timeout), Retry::Later),
-        };
-        // The body is of no interest; dropping it unread costs the connection only if there is one.
-        match verdict(answer.status()) {
-            None => Ok(()),
-            Some(retry) => failed(format!("the receiver answered {}", answer.status()), retry),
+        if let Some(value) = self.proxies.authorization(&uri) {
+            headers.insert(PROXY_AUTHORIZATION, value);
+        }
+        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let proxy = self.proxies.name(&uri);
+        let mut answer = std::pin::pin!(self.client.request(request));
+        match time::timeout_at(until, &mut answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(failed(to, &outbound::of_connection(&error, &host, proxy.as_deref()), Retry::Later)),
+            Err(_) => {
+                // Looked at before the request is given up.
+                let what = match self.opening.is_under_way() {
+                    true => format!("no connection to {} within {:?}", proxy.unwrap_or(host), self.timeout),
+                    false => format!("connected, and no answer within {:?}", self.timeout),
+                };
+                Err(failed(to, &what, Retry::Later))
+            }
         }
     }
-}
 
-/// Whether a status means another try; `None` = delivered.
-fn verdict(status: StatusCode) -> Option<Retry> {
-    match status.as_u16() {
-        200..=299 => None,
-        408 | 425 | 429 => Some(Retry::Later),
-        400..=499 => Some(Retry::Never),
-        _ => Some(Retry::Later),
+    /// What an answer means for the alert.
+    fn verdict(&self, to: &Url, answer: &Response<Incoming>) -> Result<(), DeliveryError> {
+        let status = answer.status();
+        let retry = match status.as_u16() {
+            200..=299 => return Ok(()),
+            429 | 503 => match outbound::patience(answer.headers(), self.clock.unix_ns()) {
+                Some(patience) => Retry::After(patience),
+                None => Retry::Later,
+            },
+            408 | 425 => Retry::Later,
+            400..=499 => Retry::Never,
+            _ => Retry::Later,
+        };
+        let patience = match retry {
+            Retry::After(patience) => format!(", and asks to wait {} s", patience.as_secs()),
+            _ => String::new(),
+        };
+        let who = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED { "the proxy" } else { "the receiver" };
+        Err(failed(to, &format!("{who} answered {status}{}{patience}", outbound::of_status(status)), retry))
     }
 }
 
-/// The error with what is behind it: "client error (Connect)" alone tells nobody anything.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
+/// A failure, with the address without its path, which is a secret by itself: whoever knows it may post.
+fn failed(to: &Url, what: &str, retry: Retry) -> DeliveryError {
+    let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let shown = format!("{}://{}{port}/{MASK}", to.scheme(), to.host_str().unwrap_or_default());
+    DeliveryError { message: format!("{shown}: {}", redact(what)), retry }
+}
+
+/// What is asked for: the address without a fragment.
+fn uri(url: &Url) -> Option<Uri> {
+    let mut bare = url.clone();
+    bare.set_fragment(None);
+    // They fail for an address without a host only.
+    let _ = (bare.set_username(""), bare.set_password(None));
+    bare.as_str().parse().ok()
+}
+
+/// The user of an address, as Basic authorization.
+fn basic(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
     }
-    text
+    let mut user = percent_decode_str(url.username()).collect::<Vec<u8>>();
+    user.push(b':');
+    user.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(user))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl Handler for Webhook {

@@ -394,7 +394,10 @@ pub(crate) fn refusing(status: u16) -> Receiver {
 
 fn webhook(url: &str, timeout: Duration) -> Arc<dyn Handler> {
     let headers = BTreeMap::from([("X-Site".to_owned(), "north".to_owned())]);
-    build(&HandlerPlan { name: "hook".into(), kind: HandlerKind::Webhook { url: url.into(), timeout, headers } })
+    build(&HandlerPlan {
+        name: "hook".into(),
+        kind: HandlerKind::Webhook { url: url.into(), timeout, headers, ca_file: None },
+    })
 }
 
 #[test]
@@ -463,7 +466,7 @@ fn an_address_or_header_that_is_none_is_an_error_at_the_start_without_secrets() 
         ("http://h/", header("bad name", "x")),
         ("http://h/", header("x-token", "C4n4ry\n")),
     ] {
-        let kind = HandlerKind::Webhook { url: url.into(), timeout: LIMIT, headers };
+        let kind = HandlerKind::Webhook { url: url.into(), timeout: LIMIT, headers, ca_file: None };
         let error = handlers::build(&HandlerPlan { name: "hook".into(), kind }, &clock).err().expect("an error");
         assert_eq!(error.code(), Code::Handler);
         assert!(!error.to_string().contains("C4n4ry"), "{error}");

@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 1),
     ("vision", 1),
     ("telemetry", 1),
+    ("outbound", 1),
     ("infer", 2),
     ("track", 2),
     ("guest", 2),

@@ -58,5 +58,6 @@ mod text;
 mod track;
 mod wasm;
 mod watch;
+mod webhooks;
 mod wit;
 mod zoo_lua;

@@ -198,7 +198,7 @@ fn a_scripts_deliveries_keep_to_the_rules_of_the_seam() {
     check_handler(|| handler("function handle_alert(alert) log.info(alert.message) end"));
     check_failures(|retry| match retry {
         Retry::Never => handler("function handle_alert(alert) error('on purpose') end"),
-        Retry::Later => handler("function handle_alert(alert) while true do end end"),
+        Retry::Later | Retry::After(_) => handler("function handle_alert(alert) while true do end end"),
     });
 }
 
@@ -210,11 +210,11 @@ fn a_components_deliveries_keep_to_the_rules_of_the_seam() {
     check_failures(|retry| match retry {
         // A host that is not granted.
         Retry::Never => handler(&guests::asker(), serde_json::json!({ "url": "https://hooks.example/x" })),
-        Retry::Later => handler(&guests::retry(), serde_json::json!({})),
+        Retry::Later | Retry::After(_) => handler(&guests::retry(), serde_json::json!({})),
     });
     check_failures(|retry| match retry {
         Retry::Never => handler(&guests::asker(), serde_json::json!({ "url": "https://hooks.example/x" })),
-        Retry::Later => handler(&guests::trapping_handler(), serde_json::json!({})),
+        Retry::Later | Retry::After(_) => handler(&guests::trapping_handler(), serde_json::json!({})),
     });
 }
 

@@ -34,7 +34,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
             Ok(()) => Outcome::Delivered,
             Err(error) => {
                 came.failed(alert.seq, "delivery", &error.message, &dir);
-                if error.retry == Retry::Later { Outcome::Retry } else { Outcome::Failed }
+                if error.retry != Retry::Never { Outcome::Retry } else { Outcome::Failed }
             }
         };
         came.outcome.push(outcome);

@@ -40,6 +40,8 @@ pub enum HandlerKind {
         timeout: Duration,
         /// Extra headers.
         headers: BTreeMap<String, String>,
+        /// Certificates of authorities that are trusted beside the machine's.
+        ca_file: Option<PathBuf>,
     },
 }
 

@@ -1,6 +1,7 @@
 //! `webhook`: the alert as JSON, posted.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -22,6 +23,8 @@ pub(super) struct Webhook {
     timeout: Option<f64>,
     /// webhook: extra headers. Default none. Example: {Authorization: "${file:/run/secrets/hook}"}.
     headers: Option<BTreeMap<String, String>>,
+    /// webhook: authorities whose certificates are trusted beside the machine's, PEM. Default none. Example: certs/ca.pem.
+    ca_file: Option<PathBuf>,
     /// webhook: attempts instead of `alerts.retry_attempts`. Default none. Range 1–100. Example: 5.
     #[schemars(range(min = 1, max = 100))]
     retry_attempts: Option<u32>,
@@ -32,7 +35,7 @@ impl Type for Webhook {
 
     fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
         // `retry_attempts` has no effect yet: the table of keys says so.
-        let Self { url, timeout, headers, retry_attempts: _ } = self;
+        let Self { url, timeout, headers, ca_file, retry_attempts: _ } = self;
         let Some(url) = url.filter(|url| !url.is_empty()) else {
             if handler.head.enabled {
                 let message = format!("the webhook handler `{}` has no url", handler.head.name);
@@ -48,7 +51,8 @@ impl Type for Webhook {
             return None;
         }
         let timeout = Duration::from_secs_f64(timeout.unwrap_or(30.0));
-        Some(HandlerKind::Webhook { url, timeout, headers: headers.unwrap_or_default() })
+        let ca_file = ca_file.map(|file| site.find(&file));
+        Some(HandlerKind::Webhook { url, timeout, headers: headers.unwrap_or_default(), ca_file })
     }
 }
 

@@ -1,0 +1,161 @@
+//! Why a request failed, in our own words, with what to do: the library's name what it was doing, not what is wrong.
+
+use std::error::Error;
+use std::io::ErrorKind;
+
+use hyper::StatusCode;
+use rustls::CertificateError;
+
+/// Why no answer came from `host`, `proxy` being the one on the way.
+pub fn of_connection(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>) -> String {
+    let peer = proxy.map_or_else(|| host.to_owned(), |proxy| format!("the proxy {proxy}"));
+    let mut next = Some(error);
+    let mut last = String::new();
+    while let Some(error) = next {
+        if let Some(why) = error.downcast_ref::<rustls::Error>().map(|error| of_tls(error, host)) {
+            return why;
+        }
+        if let Some(why) = error.downcast_ref::<std::io::Error>().and_then(|io| of_inside(io, host, &peer)) {
+            return why;
+        }
+        last = error.to_string();
+        if last.contains("dns error") {
+            let why = error.source().map(|source| format!(" ({source})")).unwrap_or_default();
+            return format!("the name {} is not known{why}: check its spelling, and this machine's DNS", bare(&peer));
+        }
+        if last.contains("proxy authorization required") {
+            return format!("{peer} wants a user: write it into the variable, http://user:password@host:port");
+        }
+        if last.contains("unsuccessful") && proxy.is_some() {
+            return format!("{peer} does not let through to {host}: NO_PROXY={} goes round it", bare(host));
+        }
+        if last.contains("before message completed") {
+            return format!("{peer} hung up before it answered");
+        }
+        next = error.source();
+    }
+    last
+}
+
+/// Looks into errors that were put into an `io::Error`, which shows its inner error's own source and not itself.
+fn of_inside(error: &std::io::Error, host: &str, peer: &str) -> Option<String> {
+    let mut io = error;
+    loop {
+        if let Some(why) = of_io(io, peer) {
+            return Some(why);
+        }
+        let inner = io.get_ref()?;
+        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
+            return Some(of_tls(error, host));
+        }
+        io = inner.downcast_ref::<std::io::Error>()?;
+    }
+}
+
+/// The host of `host:port`, without what stands before it.
+fn bare(host: &str) -> &str {
+    let host = host.strip_prefix("the proxy ").unwrap_or(host);
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn of_io(error: &std::io::Error, peer: &str) -> Option<String> {
+    Some(match error.kind() {
+        ErrorKind::ConnectionRefused => {
+            format!("nobody listens at {peer} (Connection refused): is it running, is the port right")
+        }
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            format!(
+                "there is no way to {peer} ({error}): check the network, or set HTTPS_PROXY where only a proxy leads out"
+            )
+        }
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => {
+            format!("{peer} hung up before it answered")
+        }
+        ErrorKind::TimedOut => format!("no connection to {peer}: the machine did not answer"),
+        _ => return None,
+    })
+}
+
+fn of_tls(error: &rustls::Error, host: &str) -> String {
+    let certificate = match error {
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        rustls::Error::InvalidMessage(_) => {
+            return format!("{host} speaks no TLS on this port: write http://, or the port of its https");
+        }
+        other => return format!("no TLS with {host}: {other}"),
+    };
+    let name = bare(host);
+    match certificate {
+        CertificateError::UnknownIssuer => format!(
+            "the certificate of {host} is of an authority that this machine does not trust: name its file as \
+             config.ca_file, or in SSL_CERT_FILE"
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!(
+                "the certificate of {host} has expired: it has to be renewed there, or this machine's clock is wrong"
+            )
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("the certificate of {host} is not valid yet: this machine's clock may be wrong")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!(
+                "the certificate of {host} is for another name than {name}: write the name that it is for ({error})"
+            )
+        }
+        CertificateError::Revoked => format!("the certificate of {host} was revoked"),
+        _ if error.to_string().contains("CaUsedAsEndEntity") => format!(
+            "the certificate of {host} is an authority's own: let it sign one for the server, or make one that is no CA"
+        ),
+        _ => format!("the certificate of {host} cannot be used: {error}"),
+    }
+}
+
+/// What to do about an answer; empty where the status says it all.
+pub fn of_status(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 | 415 | 422 => ": it does not take alerts as they are; let a handler in Lua write what it wants",
+        401 => ": it knows no such user or token; check `user:password@` in the url, or headers.Authorization",
+        403 => ": this user or token may not post there",
+        404 | 410 => ": nothing takes alerts at this path; check the url",
+        405 => ": it takes no POST at this path; check the url",
+        407 => ": the proxy wants a user; write it into the variable, http://user:password@host:port",
+        408 | 504 => ": it was too slow to answer",
+        413 => ": the alert is too large for it",
+        429 => ": it wants fewer requests",
+        500..=599 => ": the trouble is on its side",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_say_what_is_wrong_and_what_to_do() {
+        let tls = |error: CertificateError| {
+            std::io::Error::other(std::io::Error::new(ErrorKind::InvalidData, rustls::Error::InvalidCertificate(error)))
+        };
+        let of = |error: std::io::Error| of_connection(&error, "hooks.example:8443", None);
+        for (said, parts) in [
+            (of(tls(CertificateError::UnknownIssuer)), ["hooks.example:8443", "config.ca_file"]),
+            (of(tls(CertificateError::Expired)), ["expired", "clock"]),
+            (of(tls(CertificateError::NotValidForName)), ["another name than hooks.example", "write"]),
+            (of(ErrorKind::ConnectionRefused.into()), ["nobody listens at hooks.example:8443", "port"]),
+            (of(ErrorKind::ConnectionReset.into()), ["hung up", "answered"]),
+            (of(ErrorKind::NetworkUnreachable.into()), ["no way to hooks.example:8443", "HTTPS_PROXY"]),
+        ] {
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        }
+        let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
+        assert!(of_connection(&refused, "h:1", Some("p:3128")).contains("nobody listens at the proxy p:3128"));
+        assert_eq!((bare("h:80"), bare("[::1]:80"), bare("h")), ("h", "[::1]", "h"));
+    }
+}

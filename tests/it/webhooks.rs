@@ -1,0 +1,309 @@
+//! Webhooks against real receivers: users, patience, redirects, proxies, certificates, and what failures are called.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dsengine::config::{HandlerKind, HandlerPlan};
+use dsengine::engine::SystemClock;
+use dsengine::handlers;
+use dsengine::types::Clock;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::harness::{Dsengine, Outcome, root, write};
+
+/// A receiver that answers the n-th request, from 0, by what it says.
+struct Peer {
+    port: u16,
+    got: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+fn certificates(name: &str) -> PathBuf {
+    root().join("tests/doubles/tls").join(name)
+}
+
+impl Peer {
+    fn new(answer: impl Fn(usize, &str) -> String + Send + 'static) -> Self {
+        Self::of(answer, None)
+    }
+
+    fn tls() -> Self {
+        let certificate = CertificateDer::from_pem_file(certificates("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(certificates("server.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = builder.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        Self::of(|_, _| "204 No Content\r\n".into(), Some(Arc::new(config)))
+    }
+
+    fn of(answer: impl Fn(usize, &str) -> String + Send + 'static, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let got: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
+        let log = Arc::clone(&got);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let talk = |stream: &mut dyn ReadWrite| {
+                    let Some(request) = request(stream) else { return };
+                    let number = log.lock().unwrap().len();
+                    let said = answer(number, &request);
+                    log.lock().unwrap().push((Instant::now(), request));
+                    let _ = stream
+                        .write_all(format!("HTTP/1.1 {said}content-length: 0\r\nconnection: close\r\n\r\n").as_bytes());
+                    let _ = stream.flush();
+                };
+                stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                match &tls {
+                    None => talk(&mut { stream }),
+                    Some(config) => {
+                        let session = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
+                        talk(&mut rustls::StreamOwned::new(session, stream));
+                    }
+                }
+            }
+        });
+        Self { port, got }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.got.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    fn url(&self, rest: &str) -> String {
+        format!("http://127.0.0.1:{}{rest}", self.port)
+    }
+}
+
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
+
+fn request(stream: &mut dyn ReadWrite) -> Option<String> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let lower = head.to_ascii_lowercase();
+        let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        if body.len() >= length.and_then(|length| length.trim().parse().ok()).unwrap_or(0) {
+            return Some(text);
+        }
+    }
+}
+
+/// What a run that raises `alerts` alerts, one a frame, says and ends with, its one webhook having this `config`.
+fn run(webhook: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    let frame = |n: usize| {
+        format!(
+            "{{\"source\":\"a\",\"seq\":{n},\"pts_ns\":{},\"width\":64,\"height\":64,\"detections\":[]}}\n",
+            n * 100_000_000
+        )
+    };
+    let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}\n";
+    write(dir.path(), "t.jsonl", &(0..alerts).map(frame).fold(head.to_owned(), |text, frame| text + &frame));
+    write(dir.path(), "r.lua", "function detect(f) f:alert{ rule = 'r', key = f.seq, message = 'm' } end");
+    let config = format!(
+        "sources: [{{ id: a, uri: 'trace:t.jsonl' }}]\nmonitoring: {{ enabled: false }}\n\
+         detection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\
+         alerts: {{ throttle_seconds: 0, min_confidence: 0, {keys}, \
+         handlers: [{{ name: hook, type: webhook, config: {{ {webhook} }} }}] }}\n"
+    );
+    write(dir.path(), "c.yaml", &config);
+    let command = Dsengine::new(["run", "--config", "c.yaml", "--state", "state"]).cwd(dir.path());
+    let clean = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), name.to_ascii_uppercase()]);
+    let command = clean.fold(command, |command, name| command.env(&name, ""));
+    env.iter().fold(command, |command, (name, value)| command.env(name, value)).run()
+}
+
+#[test]
+fn a_user_in_a_webhooks_address_is_sent_as_basic_authorization_and_not_shown() {
+    for (user, wanted) in [
+        // user:p@ss, user:, p@ss w/rd#1 with a name of two words.
+        ("user:p%40ss", "Basic dXNlcjpwQHNz"),
+        ("user:p@ss", "Basic dXNlcjpwQHNz"),
+        ("user", "Basic dXNlcjo="),
+        ("a%20b:w%2Frd%231", "Basic YSBiOncvcmQjMQ=="),
+    ] {
+        let peer = Peer::new(|_, _| "401 Unauthorized\r\n".into());
+        let url = format!("url: 'http://{user}@127.0.0.1:{}/a'", peer.port);
+        let out = run(&url, 1, "retry_attempts: 3, retry_delay: 0.1", &[]);
+        let requests = peer.requests();
+        assert_eq!(requests.len(), 1, "refused for good: {}", out.stderr);
+        let head = requests[0].split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        assert!(head.contains(&format!("authorization: {}", wanted.to_ascii_lowercase())), "{head}");
+        assert!(head.starts_with("post /a http/1.1") && !head.contains('@'), "{head}");
+        let said = out.stdout + &out.stderr;
+        assert!(said.contains("401 Unauthorized: it knows no such user"), "{said}");
+        assert!(!said.contains("p@ss") && !said.contains("p%40ss") && !said.contains(wanted), "{said}");
+    }
+    // A header of one's own is meant so.
+    let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+    let url = format!("url: 'http://u:p@127.0.0.1:{}/', headers: {{ Authorization: Bearer own-token }}", peer.port);
+    run(&url, 1, "retry_attempts: 1", &[]);
+    let requests = peer.requests();
+    assert!(
+        requests[0].contains("authorization: Bearer own-token\r\n") && !requests[0].contains("Basic"),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn a_receiver_that_asks_for_patience_gets_it_and_every_alert() {
+    for status in ["429 Too Many Requests", "503 Service Unavailable"] {
+        let peer = Peer::new(move |number, _| match number {
+            0 | 1 => format!("{status}\r\nretry-after: 1\r\n"),
+            _ => "204 No Content\r\n".into(),
+        });
+        let out = run(&format!("url: '{}'", peer.url("/a")), 2, "retry_attempts: 1, retry_delay: 0.1", &[]);
+        let got = peer.got.lock().unwrap();
+        assert_eq!(got.len(), 4, "{}", out.stderr);
+        for pair in got[..3].windows(2) {
+            let gap = pair[1].0 - pair[0].0;
+            assert!(gap >= Duration::from_millis(950) && gap < Duration::from_secs(10), "{gap:?}");
+        }
+        assert!(!out.stderr.contains("given up") && out.stderr.contains("asks to wait 1 s"), "{}", out.stderr);
+    }
+    // Without a word about how long, it is an attempt like others.
+    let peer = Peer::new(|_, _| "429 Too Many Requests\r\nretry-after: soon\r\n".into());
+    let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 2, retry_delay: 0.1", &[]);
+    assert_eq!(peer.requests().len(), 2);
+    assert!(out.stderr.contains("given up"), "{}", out.stderr);
+}
+
+#[test]
+fn a_redirect_is_followed_on_the_same_host_only_and_else_named_once() {
+    let peer = Peer::new(|_, request| match request.split(' ').nth(1) {
+        Some("/a") => "308 Permanent Redirect\r\nlocation: /b/\r\n".into(),
+        Some("/b/") => "307 Temporary Redirect\r\nlocation: c?x=1\r\n".into(),
+        _ => "204 No Content\r\n".into(),
+    });
+    let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 1", &[]);
+    let requests = peer.requests();
+    assert_eq!(requests.len(), 3, "{}", out.stderr);
+    assert!(requests[2].starts_with("POST /b/c?x=1 ") && requests[2].contains("\"rule\":\"r\""), "{}", requests[2]);
+    for (answer, told) in [
+        ("301 Moved Permanently\r\nlocation: /S3cret\r\n", "it points to http://127.0.0.1"),
+        (
+            "302 Found\r\nlocation: http://other.example/S3cret\r\n",
+            "it points to http://other.example with another path",
+        ),
+        ("303 See Other\r\nlocation: /a/\r\n", "a slash at the end of the path"),
+        (
+            "308 Permanent Redirect\r\nlocation: https://127.0.0.1/a\r\n",
+            "it points to https://127.0.0.1 with the same path",
+        ),
+        ("307 Temporary Redirect\r\nlocation: http://other.example/a\r\n", "it points to http://other.example"),
+        ("308 Permanent Redirect\r\n", "it says not where to"),
+        ("308 Permanent Redirect\r\nlocation: /a\r\n", "more than 5 times"),
+    ] {
+        let peer = Peer::new(move |_, _| answer.into());
+        let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 3, retry_delay: 5", &[]);
+        let most = if told.contains("times") { 6 } else { 1 };
+        assert_eq!(peer.requests().len(), most, "{answer}");
+        assert!(out.stderr.contains(told) && !out.stderr.contains("S3cret"), "{answer}\n{}", out.stderr);
+    }
+}
+
+#[test]
+fn a_webhook_goes_by_the_proxy_that_the_environment_names() {
+    let keys = "retry_attempts: 1";
+    for name in ["http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+        let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+        let proxy = format!("http://user:p%40ss@127.0.0.1:{}", peer.port);
+        let out = run("url: 'http://hooks.test.invalid/a'", 1, keys, &[(name, &proxy)]);
+        let requests = peer.requests();
+        assert_eq!(requests.len(), 1, "{name}: {}", out.stderr);
+        assert!(requests[0].starts_with("POST http://hooks.test.invalid/a HTTP/1.1\r\n"), "{}", requests[0]);
+        assert!(requests[0].contains("proxy-authorization: Basic dXNlcjpwQHNz\r\n"), "{}", requests[0]);
+    }
+    // https through a tunnel, which this one refuses.
+    let peer = Peer::new(|_, _| "403 Forbidden\r\n".into());
+    let proxy = format!("http://127.0.0.1:{}", peer.port);
+    let out = run("url: 'https://hooks.test.invalid/a'", 1, keys, &[("HTTPS_PROXY", &proxy)]);
+    assert!(peer.requests()[0].starts_with("CONNECT hooks.test.invalid:443 "), "{:?}", peer.requests());
+    assert!(out.stderr.contains("does not let through to hooks.test.invalid"), "{}", out.stderr);
+    // Round it.
+    let (peer, direct) = (Peer::new(|_, _| "204 No Content\r\n".into()), Peer::new(|_, _| "204 No Content\r\n".into()));
+    let proxy = format!("http://127.0.0.1:{}", peer.port);
+    for no in ["127.0.0.1", "10.0.0.0/8,127.0.0.0/8", "*"] {
+        run(&format!("url: '{}'", direct.url("/a")), 1, keys, &[("http_proxy", &proxy), ("no_proxy", no)]);
+    }
+    assert_eq!((peer.requests().len(), direct.requests().len()), (0, 3));
+    let out = run(&format!("url: '{}'", direct.url("/a")), 1, keys, &[("http_proxy", "http://127.0.0.1:1")]);
+    assert!(out.stderr.contains("nobody listens at the proxy 127.0.0.1:1"), "{}", out.stderr);
+}
+
+#[test]
+fn a_webhook_trusts_the_authorities_that_it_is_told() {
+    let (peer, ca) = (Peer::tls(), certificates("ca.pem"));
+    let url = format!("url: 'https://localhost:{}/a'", peer.port);
+    let keys = "retry_attempts: 1";
+    let out = run(&url, 1, keys, &[]);
+    assert!(out.stderr.contains("is of an authority that this machine does not trust"), "{}", out.stderr);
+    assert!(out.stderr.contains("config.ca_file") && peer.requests().is_empty(), "{}", out.stderr);
+    let named = format!("{url}, ca_file: '{}'", ca.display());
+    run(&named, 1, keys, &[]);
+    assert_eq!(peer.requests().len(), 1);
+    run(&url, 1, keys, &[("SSL_CERT_FILE", &ca.display().to_string())]);
+    assert_eq!(peer.requests().len(), 2);
+    // Another name than the certificate's.
+    let out = run(&named.replace("localhost", "127.0.0.1"), 1, keys, &[]);
+    assert!(out.stderr.contains("is for another name than 127.0.0.1"), "{}", out.stderr);
+    // No TLS at all.
+    let plain = Peer::new(|_, _| "204 No Content\r\n".into());
+    let out = run(&format!("url: 'https://127.0.0.1:{}/a'", plain.port), 1, "retry_attempts: 1", &[]);
+    assert!(out.stderr.contains("TLS") || out.stderr.contains("hung up"), "{}", out.stderr);
+}
+
+#[test]
+fn a_file_of_authorities_that_holds_none_is_an_error_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let of = |file: &Path| {
+        let kind = HandlerKind::Webhook {
+            url: "https://h/".into(),
+            timeout: Duration::from_secs(1),
+            headers: Default::default(),
+            ca_file: Some(file.to_owned()),
+        };
+        let built = handlers::build(&HandlerPlan { name: "hook".into(), kind }, &clock);
+        built.err().map(|error| error.to_string())
+    };
+    assert_eq!(of(&certificates("ca.pem")), None);
+    write(dir.path(), "empty.pem", "nothing here\n");
+    for file in [dir.path().join("none.pem"), dir.path().join("empty.pem"), certificates("server.key")] {
+        let said = of(&file).unwrap_or_else(|| panic!("{}", file.display()));
+        assert!(said.contains(&file.display().to_string()) && said.contains("ca_file"), "{said}");
+    }
+}
+
+#[test]
+fn failures_of_a_webhook_are_told_by_what_is_wrong() {
+    let keys = "retry_attempts: 1";
+    let out = run("url: 'http://no-such-host.invalid/a'", 1, keys, &[]);
+    assert!(out.stderr.contains("the name no-such-host.invalid is not known"), "{}", out.stderr);
+    let out = run("url: 'http://127.0.0.1:1/a'", 1, keys, &[]);
+    assert!(out.stderr.contains("nobody listens at 127.0.0.1:1"), "{}", out.stderr);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("url: 'http://127.0.0.1:{}/a', timeout: 0.5", silent.local_addr().unwrap().port());
+    let out = run(&url, 1, keys, &[]);
+    assert!(out.stderr.contains("connected, and no answer within 500ms"), "{}", out.stderr);
+    drop(silent);
+    for (status, told) in [("403 Forbidden", "may not post there"), ("404 Not Found", "check the url")] {
+        let peer = Peer::new(move |_, _| format!("{status}\r\n"));
+        let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 3, retry_delay: 5", &[]);
+        assert!(out.stderr.contains(told) && peer.requests().len() == 1, "{}", out.stderr);
+    }
+    let hung: TcpListener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = hung.local_addr().unwrap().port();
+    std::thread::spawn(move || hung.incoming().map_while(Result::ok).for_each(|stream: TcpStream| drop(stream)));
+    let out = run(&format!("url: 'http://127.0.0.1:{port}/a'"), 1, keys, &[]);
+    assert!(out.stderr.contains("hung up before it answered"), "{}", out.stderr);
+}
