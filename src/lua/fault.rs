@@ -90,3 +90,15 @@ pub(super) fn of(
     let message = if placed { text } else { format!("{}: {text}", caller(error).unwrap_or(file)) };
     Fault { kind: FaultKind::Error, message }
 }
+
+/// `scripts/x.lua:12` of the innermost function that is the script's own.
+pub(super) fn script_line(lua: &mlua::Lua) -> Option<String> {
+    (0..64).find_map(|level| {
+        lua.inspect_stack(level, |function| {
+            let source = function.source();
+            let file = source.short_src.as_deref().filter(|s| *s != "dsengine" && *s != "[C]");
+            file.zip(function.current_line()).map(|(file, line)| format!("{file}:{line}"))
+        })
+        .flatten()
+    })
+}

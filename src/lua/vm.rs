@@ -184,7 +184,7 @@ impl Vm {
             None => Ok(VmState::Continue),
             Some(_) => {
                 let mut place = place.lock();
-                *place = place.take().or_else(|| script_line(lua));
+                *place = place.take().or_else(|| fault::script_line(lua));
                 Err(mlua::Error::runtime("stopped by the time limit"))
             }
         });
@@ -389,16 +389,4 @@ fn zone_tables(lua: &Lua, zones: &[Zone]) -> mlua::Result<(Table, Table)> {
     let names = lua.create_sequence_from(zones.iter().map(|z| z.name.as_str()))?;
     let numbers: HashMap<&str, usize> = zones.iter().enumerate().map(|(i, z)| (z.name.as_str(), i + 1)).collect();
     Ok((names, lua.create_table_from(numbers)?))
-}
-
-/// `scripts/x.lua:12` of the innermost function that is the script's own.
-fn script_line(lua: &Lua) -> Option<String> {
-    (0..64).find_map(|level| {
-        lua.inspect_stack(level, |function| {
-            let source = function.source();
-            let file = source.short_src.as_deref().filter(|s| *s != "dsengine" && *s != "[C]");
-            file.zip(function.current_line()).map(|(file, line)| format!("{file}:{line}"))
-        })
-        .flatten()
-    })
 }

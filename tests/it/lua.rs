@@ -565,7 +565,7 @@ fn a_list_is_as_long_as_it_said_first() {
     };
     let verdict =
         camera(&evil("frame:alert{ rule = 'r', detections = evil }")).see(vec![person(0.1, 0.1, 0.9)]).unwrap();
-    assert_eq!(verdict.alerts[0].detections.len(), 1);
+    assert_eq!(verdict.alerts[0].detections.len(), 0, "what a metatable makes up is not in the list");
     // The table of the alert itself, too: what it answers first counts.
     let twice = evil(
         "frame:alert(setmetatable({ rule = 'r' }, { __index = function(_, k) if k ~= 'detections' then return nil end \

@@ -54,6 +54,8 @@ fn come_and_go(first: usize, times: usize, entry: impl Fn(&str) -> serde_json::V
 
 /// What it holds once threads that end have ended: as many as `before`, or as many for a while.
 fn settled(process: &mut Process, before: Option<Held>) -> Held {
+    // Free memory goes back every five seconds after a change.
+    process.reader.more(&["w0"], 180);
     let mut held = Held::by(process.run.pid());
     for _ in 0..40 {
         process.reader.more(&["w0"], 15);
