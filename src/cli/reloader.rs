@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, never, select_biased, tick};
 use dsengine::control::{Control, Who};
-use dsengine::engine::{Handle, SystemClock};
+use dsengine::engine::{Board as _, Handle, SystemClock};
 use dsengine::watch::{self, Changed, Watcher};
 
 use super::memory;
@@ -66,7 +66,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
         .ok();
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
     let (look, tidy) = (tick(LOOK_EVERY), tick(memory::EVERY));
-    let mut tidy_left = 0;
+    let (mut tidy_left, mut reconnects) = (0, 0);
     let (mut watched, mut seen) = (Watched::default(), None);
     let mut due: Option<Who> = None;
     loop {
@@ -97,6 +97,11 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
             },
             recv(look) -> _ => due = reread(control, due.take()),
             recv(tidy) -> _ => {
+                // A source that came back was built anew.
+                let now = engine.status().sources.iter().map(|source| source.reconnects).sum::<u64>();
+                if std::mem::replace(&mut reconnects, now) != now {
+                    tidy_left = memory::TIMES;
+                }
                 if tidy_left > 0 {
                     tidy_left -= 1;
                     memory::give_back();
