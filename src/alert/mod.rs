@@ -54,7 +54,8 @@ pub enum Retry {
     Never,
     /// Trouble on the way or at the peer; try again after the configured delay.
     Later,
-    /// The peer asks for patience: the next try comes after that time, within bounds, and is no attempt of the alert's.
+    /// The receiver said when to try again (`Retry-After`). The next try waits that long, up to a limit, and does not count
+    /// as one of the alert's attempts.
     After(Duration),
 }
 

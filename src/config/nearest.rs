@@ -9,8 +9,8 @@ fn reach(len: usize) -> usize {
     }
 }
 
-/// How many edits apart two words are, where that is no more than `limit`. Told from their letters alone for words that
-/// are far apart, so that a file may have many.
+/// The edit distance (Damerau-Levenshtein) of two words, or `None` above `limit`. A comparison of their letters rules out
+/// most pairs first, so that a file with many unknown keys stays cheap.
 pub(super) fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
     (apart(a, b) <= limit).then(|| strsim::damerau_levenshtein(a, b)).filter(|distance| *distance <= limit)
 }

@@ -121,7 +121,7 @@ pub fn hosts(granted: &[String], asked: &str) -> Vec<String> {
     granted.iter().filter_map(had).collect()
 }
 
-/// The hosts granted of which a guest has nothing.
+/// The granted hosts that the guest does not ask for.
 fn unused<'g>(granted: &'g [String], has: &'g [String]) -> impl Iterator<Item = &'g String> {
     let is_used = |host: &str| has.iter().any(|had| had == host || had.strip_prefix("https://") == Some(host));
     granted.iter().filter(move |host| !is_used(host))
