@@ -17,6 +17,12 @@ impl Held {
     }
 
     /// Whether it is no more than `before`, but for so much memory.
+    pub(crate) fn is_no_more_than(self, before: Self, kib: u64) -> bool {
+        let Self { rss_kib, threads, descriptors } = self;
+        rss_kib < before.rss_kib + kib && threads <= before.threads && descriptors <= before.descriptors
+    }
+
+    /// The same, and says what has grown.
     #[track_caller]
     pub(crate) fn no_more_than(self, before: Self, kib: u64) {
         println!("held: {before:?}, then {self:?}");

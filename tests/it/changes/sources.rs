@@ -12,6 +12,8 @@ const RULE: &str =
     "function detect(frame)\n  state.set('calls', (state.get('calls') or 0) + 1)\n  metrics.add('seen', 1)\nend\n";
 /// What may be held more at the end than after the first tenth.
 const GROWTH_KIB: u64 = 5 << 10;
+/// 22 seconds of the source that stays.
+const REST_FRAMES: usize = 22 * 30;
 
 /// An engine with one source that stays.
 fn engine() -> Process {
@@ -52,19 +54,16 @@ fn come_and_go(first: usize, times: usize, entry: impl Fn(&str) -> serde_json::V
     assert!(seqs.eq(0..arrivals["w0"].len() as u64), "the source that stays lost a frame");
 }
 
-/// What it holds once threads that end have ended: as many as `before`, or as many for a while.
+/// What it holds at rest: free memory goes back every five seconds for twenty seconds after a change, and the threads that
+/// end have ended by then. With a figure of `before`, as soon as it is no more than that.
 fn settled(process: &mut Process, before: Option<Held>) -> Held {
-    // Free memory goes back every five seconds after a change.
-    process.reader.more(&["w0"], 180);
     let mut held = Held::by(process.run.pid());
-    for _ in 0..40 {
-        process.reader.more(&["w0"], 15);
-        let now = Held::by(process.run.pid());
-        let wanted = before.unwrap_or(held);
-        if now.threads <= wanted.threads && now.descriptors <= wanted.descriptors {
-            return now;
+    for _ in 0..REST_FRAMES / 15 {
+        if before.is_some_and(|before| held.is_no_more_than(before, GROWTH_KIB)) {
+            break;
         }
-        held = now;
+        process.reader.more(&["w0"], 15);
+        held = Held::by(process.run.pid());
     }
     held
 }
