@@ -362,7 +362,7 @@ const ROWS: &[Row] = &[
     proved("alerts.enabled", "whether alerts are raised at all", "the_policys_keys_decide_which_alerts_are_written"),
     proved(
         "alerts.throttle_seconds",
-        "duplicates are held back this long",
+        "a condition is told again after it was not raised for this long",
         "the_policys_keys_decide_which_alerts_are_written",
     ),
     planned("alerts.burst_threshold", "most alerts of one rule within ten seconds"),
