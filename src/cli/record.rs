@@ -75,9 +75,10 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         return Exit::Usage;
     }
     let plan = loaded.plan;
-    if let Err(error) = input::log(&plan.logging, false) {
-        return refused(&error);
-    }
+    let _log = match input::log(&plan.logging, false) {
+        Ok(log) => log,
+        Err(error) => return refused(&error),
+    };
     let Some(runtime) = choice(&args.runtime) else {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
         return Exit::Usage;
