@@ -259,7 +259,11 @@ impl Board for Handle {
     fn status(&self) -> Status {
         let (shared, view) = (&self.0, self.0.view());
         let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());
-        let sources = view.sources.iter().map(|source| source.route.status()).collect();
+        let zones: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, &*source.zones)).collect();
+        let status = |source: &Arc<SourceUnit>| {
+            source.route.status().with_zones(zones.get(&source.route.id).copied().unwrap_or_default())
+        };
+        let sources = view.sources.iter().map(status).collect();
         let strategies = view.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());

@@ -10,7 +10,7 @@ use crate::alert::{Outbox, Standing};
 use crate::backend::SourceState;
 use crate::config::{Environment, Plan};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::SourceId;
+use crate::types::{SourceId, Zone};
 
 /// One engine.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -125,6 +125,17 @@ pub struct SourceStatus {
     pub reconnects: u64,
     /// Why it does not run, secrets redacted.
     pub error: Option<String>,
+    /// The areas of its picture that rules know by name.
+    pub zones: Vec<ZoneStatus>,
+}
+
+/// An area of a source's picture.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ZoneStatus {
+    /// Its name.
+    pub name: String,
+    /// Its corners, each x and y in shares of the picture.
+    pub points: Vec<[f32; 2]>,
 }
 
 /// One strategy.
@@ -232,11 +243,17 @@ impl SourceStatus {
             detections: metrics.detections_by_class(),
             reconnects: metrics.reconnects.get(),
             error,
+            zones: Vec::new(),
         }
     }
-}
 
-impl SourceStatus {
+    /// The same with the areas of its picture.
+    #[must_use]
+    pub fn with_zones(self, zones: &[Zone]) -> Self {
+        let corners = |zone: &Zone| zone.polygon.points().iter().map(|point| [point.x, point.y]).collect();
+        let zones = zones.iter().map(|zone| ZoneStatus { name: zone.name.clone(), points: corners(zone) });
+        Self { zones: zones.collect(), ..self }
+    }
     /// What it does not do, as a sentence.
     fn problem(&self) -> String {
         let mut problem = format!("source {} is {}", self.id, self.state);
@@ -434,6 +451,7 @@ mod tests {
             detections: BTreeMap::new(),
             reconnects: 0,
             error: None,
+            zones: Vec::new(),
         }
     }
 
