@@ -13,7 +13,7 @@
 --       module: scripts/intrusion.lua
 --       config: { zone: yard, labels: [person, car], min_confidence: 0.6 }
 --
--- One alert per object: the key is its track, so the policy holds back repeats while it stays.
+-- One alert per object: the key is its track, and the policy tells of it once while it stays (alerts.throttle_seconds).
 
 local zone = config.zone or error("config.zone is missing: the name of the zone to watch", 0)
 local labels = config.labels or { "person" }

@@ -15,7 +15,7 @@
 --       config: { zone: entrance, seconds: 30 }
 --
 -- The time counts from entering the zone; leaving it starts over, being lost from sight for a moment does not.
--- One alert per object: the key is its track, so the policy holds back repeats while it stays.
+-- One alert per object: the key is its track, and the policy tells of it once while it stays (alerts.throttle_seconds).
 
 local zone = config.zone or error("config.zone is missing: the name of the zone to watch", 0)
 local limit = config.seconds or 10

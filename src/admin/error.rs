@@ -109,6 +109,12 @@ impl ApiError {
     }
 
     /// 429: one token has too many of something.
+    /// There is no log to follow.
+    pub(super) fn no_log() -> Self {
+        let hint = "the program keeps one; an embedder hands its own to `admin::Port::with_log`";
+        Self::new(StatusCode::CONFLICT, Code::Unsupported, "this engine keeps no log", Some(hint.into()))
+    }
+
     pub(super) fn too_many_of_token(message: String, retry_after_s: u32) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::Request, message, None);
         Self { retry_after: Some(retry_after_s), ..error }

@@ -6,20 +6,26 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::error::{Code, Error};
 
-/// A listener at an address, ready for an async runtime, and where it listens.
-pub(super) fn on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+/// What sets the port of the page.
+pub(super) const PORT_KEY: &str = "monitoring.prometheus.port";
+
+/// A listener at an address, ready for an async runtime, and where it listens. `key` sets its port.
+pub(super) fn on(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr), Error> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
-    bound.map_err(|error| cannot(address, &error))
+    bound.map_err(|error| cannot(address, &error, key))
 }
 
 /// The error for an address that cannot be had.
-pub(super) fn cannot(address: SocketAddr, error: &io::Error) -> Error {
+pub(super) fn cannot(address: SocketAddr, error: &io::Error, key: &str) -> Error {
     let (ip, port) = (address.ip(), address.port());
-    let hint = "set monitoring.prometheus.port to another port, or to 0 for any free one";
+    let hint = match key {
+        PORT_KEY => format!("name another with --port, or 0 for any free one; in a configuration: {key}"),
+        key => format!("set {key} to another port"),
+    };
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let holder = holder(port).map_or(String::new(), |name| format!(" by {name}"));

@@ -20,6 +20,7 @@ mod api;
 mod connections;
 mod door;
 mod error;
+mod follow;
 mod health;
 mod history;
 mod listen;
@@ -45,11 +46,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::{runtime, time};
 
+pub use follow::LogPort;
 pub use streams::{STREAMS_MAX, STREAMS_PER_TOKEN_MAX};
 
 use access::{Access, Caller};
 use error::ApiError;
 use history::History;
+use listen::PORT_KEY;
 use session::Sessions;
 use streams::Streams;
 use work::Work;
@@ -58,6 +61,7 @@ use crate::config::AdminPlan;
 use crate::control::Control;
 use crate::engine::{Board, SystemClock};
 use crate::error::Error;
+use crate::telemetry::log::Tail;
 
 /// A client that takes nothing for this long is dropped, so that it does not hold a stream's place for ever.
 const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
@@ -92,6 +96,8 @@ struct AppState {
     streams: Arc<Streams>,
     work: Work,
     history: Arc<History>,
+    /// `None` where nobody keeps a log that could be followed.
+    logs: Option<Arc<Tail>>,
     stop: watch::Receiver<bool>,
 }
 
@@ -124,6 +130,7 @@ impl AppState {
 pub struct Port {
     listener: std::net::TcpListener,
     address: SocketAddr,
+    logs: Option<Arc<Tail>>,
 }
 
 impl Port {
@@ -132,8 +139,14 @@ impl Port {
     /// # Errors
     /// [`crate::error::Code::Listen`] when it cannot be had; names the process that has it where `/proc` tells.
     pub fn take(plan: &AdminPlan) -> Result<Self, Error> {
-        let (listener, address) = listen::on(SocketAddr::new(plan.listen, plan.port))?;
-        Ok(Self { listener, address })
+        let (listener, address) = listen::on(SocketAddr::new(plan.listen, plan.port), PORT_KEY)?;
+        Ok(Self { listener, address, logs: None })
+    }
+
+    /// Shows this log at `/api/v1/logs`; without it, that is answered 409.
+    #[must_use]
+    pub fn with_log(self, tail: Arc<Tail>) -> Self {
+        Self { logs: Some(tail), ..self }
     }
 }
 
@@ -157,7 +170,7 @@ pub fn serve_at(
     board: Arc<dyn Board>,
     control: Option<Arc<Control>>,
 ) -> Result<Admin, Error> {
-    let Port { listener, address } = port;
+    let Port { listener, address, logs } = port;
     let (stop, stopped) = watch::channel(false);
     let (sender, access) = watch::channel(Arc::new(Access::new(plan, address.ip())));
     let app = AppState {
@@ -169,10 +182,11 @@ pub fn serve_at(
         streams: Streams::new(),
         work: Work::new(),
         history: Arc::default(),
+        logs,
         stop: stopped.clone(),
     };
     let _in_runtime = runtime.enter();
-    let listener = TcpListener::from_std(listener).map_err(|error| listen::cannot(address, &error))?;
+    let listener = TcpListener::from_std(listener).map_err(|error| listen::cannot(address, &error, PORT_KEY))?;
     let (board, history, until) = (Arc::clone(&app.board), Arc::clone(&app.history), stopped.clone());
     let history = runtime.spawn(async move { history.keep(&*board, &SystemClock::new(), until).await });
     let serving = runtime.spawn(connections::serve(listener, router(app), stopped));
@@ -201,7 +215,7 @@ fn router(app: AppState) -> Router {
 }
 
 fn api_router() -> Router<AppState> {
-    use api::{alerts, audit, config, events, plugins, session, sources, status};
+    use api::{alerts, audit, config, events, logs, plugins, session, sources, status};
     Router::new()
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/sources", get(sources::list).post(sources::add))
@@ -219,6 +233,7 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/config/apply", post(config::apply_patch))
         .route("/api/v1/alerts", get(alerts::alerts))
         .route("/api/v1/events", get(events::events))
+        .route("/api/v1/logs", get(logs::logs))
         .route("/api/v1/audit", get(audit::audit))
         .route("/api/v1/session", post(session::open).delete(session::close))
         .route("/api/v1/openapi.json", get(openapi::openapi))

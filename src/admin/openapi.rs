@@ -15,7 +15,7 @@ use utoipa::openapi::{
 
 use super::AppState;
 use super::access::Access;
-use super::api::{alerts, audit, config, events, plugins, session, sources, status};
+use super::api::{alerts, audit, config, events, logs, plugins, session, sources, status};
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
 use super::{health, live};
@@ -26,9 +26,9 @@ use crate::engine::live::Event;
 const WAITS: &[&str] =
     &["/api/v1/sources", "/api/v1/sources/{source}", "/api/v1/plugins", "/api/v1/config", "/api/v1/audit"];
 /// Paths that an engine has only where its configuration can be changed.
-const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/audit"];
+const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/audit", "/api/v1/logs"];
 /// Paths whose answers go on until somebody ends them.
-const STREAMS: &[&str] = &["/api/v1/events", "/live", "/live/{source}"];
+const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
 
 /// What is known when it is compiled.
 #[derive(OpenApi)]
@@ -64,6 +64,7 @@ const STREAMS: &[&str] = &["/api/v1/events", "/live", "/live/{source}"];
         config::apply_patch,
         alerts::alerts,
         events::events,
+        logs::logs,
         audit::audit,
         session::open,
         session::close,

@@ -76,6 +76,7 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/config/apply", CONTROL_ALL),
     row("GET", "/api/v1/alerts", READ),
     row("GET", "/api/v1/events", READ),
+    row("GET", "/api/v1/logs", READ_ALL),
     row("GET", "/api/v1/audit", READ_ALL),
     row("GET", "/api/v1/openapi.json", READ),
     row("POST", "/api/v1/session", NONE),

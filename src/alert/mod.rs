@@ -12,6 +12,7 @@
 mod attempts;
 pub mod check;
 mod command;
+mod conditions;
 mod deliverer;
 mod delivery;
 mod gate;

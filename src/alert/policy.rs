@@ -1,28 +1,25 @@
 //! Which drafts become alerts: duplicates, minimum confidence, default level. A pure function of the plan, the drafts
 //! and frame time; the same trace gives the same alerts, byte for byte.
 //!
-//! One policy per lane, so it needs no lock and one source cannot silence another.
+//! A condition raises one alert, and lasts while it is raised again soon enough. One policy per lane, so it needs no lock
+//! and one source cannot silence another.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
+use super::conditions::Conditions;
+pub use super::conditions::{KEYS_BYTES_MAX, KEYS_MAX};
 use crate::config::AlertPlan;
 use crate::types::{Alert, AlertId, Frame, Raised, SourceId};
-
-/// Most (source, rule, key) triples remembered; beyond it the one sent longest ago is forgotten, and counted.
-pub const KEYS_MAX: usize = 10_000;
-/// Most bytes of the texts of those triples.
-pub const KEYS_BYTES_MAX: usize = 4 << 20;
 
 /// The policy's decision on a draft.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// It is an alert.
     Accept(Arc<Alert>),
-    /// A duplicate of one sent less than the throttle ago.
+    /// A duplicate: its condition has lasted since an alert.
     Suppressed {
         /// How many have been held back since that one.
         count: u64,
@@ -47,68 +44,43 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Policy {
     plan: AlertPlan,
-    throttle_ns: u64,
-    keys: HashMap<Arc<str>, Sent>,
-    /// Keys in the order they were sent; an entry whose time is not its key's is out of date.
-    order: VecDeque<(Arc<str>, u64)>,
-    /// Bytes of the texts in `keys`.
-    bytes: usize,
-    forgotten: u64,
+    conditions: Conditions,
     scratch: String,
     ordinal: Option<(SourceId, u64, u32)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    at_ns: u64,
-    suppressed: u64,
 }
 
 impl Policy {
     /// A policy that has seen nothing.
     pub fn new(plan: &AlertPlan) -> Self {
-        Self {
-            plan: plan.clone(),
-            throttle_ns: u64::try_from(plan.throttle.as_nanos()).unwrap_or(u64::MAX),
-            keys: HashMap::new(),
-            order: VecDeque::new(),
-            bytes: 0,
-            forgotten: 0,
-            scratch: String::new(),
-            ordinal: None,
-        }
+        Self { plan: plan.clone(), conditions: Conditions::new(plan.throttle), scratch: String::new(), ordinal: None }
     }
 
-    /// Takes over new settings and keeps what was sent.
+    /// Takes over new settings and keeps what was raised.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.plan = plan.clone();
-        self.throttle_ns = u64::try_from(plan.throttle.as_nanos()).unwrap_or(u64::MAX);
+        self.conditions.set_throttle(plan.throttle);
     }
 
-    /// Keys forgotten because there were more than [`KEYS_MAX`], or [`KEYS_BYTES_MAX`] of them.
+    /// Conditions forgotten while they lasted, because there were more than [`KEYS_MAX`], or [`KEYS_BYTES_MAX`] of them.
     pub fn forgotten(&self) -> u64 {
-        self.forgotten
+        self.conditions.forgotten()
     }
 
     /// Decides on what a strategy raised on `frame`.
     pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
+        self.write_key(&frame.source, &raised.rule, &raised.key);
         let min = self.plan.min_confidence;
         // An alert without detections (a count, a silence) has no score to be too low.
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
+            // Too weak to be told of, but what was told goes on.
+            self.conditions.renew(&self.scratch, frame.pts_ns);
             return Decision::Refused(Refusal::Confidence { best, min });
         }
-        self.write_key(&frame.source, &raised.rule, &raised.key);
-        let mut suppressed = 0;
-        if let Some(sent) = self.keys.get_mut(self.scratch.as_str()) {
-            // Frame time before the last one sent means that the source began anew.
-            if frame.pts_ns.checked_sub(sent.at_ns).is_some_and(|age| age < self.throttle_ns) {
-                sent.suppressed += 1;
-                return Decision::Suppressed { count: sent.suppressed };
-            }
-            suppressed = sent.suppressed;
+        if let Some(count) = self.conditions.again(&self.scratch, frame.pts_ns) {
+            return Decision::Suppressed { count };
         }
-        self.note_sent(frame.pts_ns);
+        let suppressed = self.conditions.begin(&self.scratch, frame.pts_ns);
         Decision::Accept(Arc::new(Alert {
             id: id(frame, raised, ordinal),
             level: raised.level.unwrap_or(self.plan.default_level),
@@ -128,11 +100,7 @@ impl Policy {
     /// something nobody received.
     pub fn unsent(&mut self, alert: &Alert) {
         self.write_key(&alert.source, &alert.rule, &alert.key);
-        let Some((key, _)) = self.keys.get_key_value(self.scratch.as_str()) else { return };
-        let key = key.clone();
-        // A time in the future never throttles (see `decide`); the entry stays for its count.
-        self.keys.insert(key.clone(), Sent { at_ns: u64::MAX, suppressed: alert.suppressed });
-        self.order.push_back((key, u64::MAX));
+        self.conditions.take_back(&self.scratch, alert.suppressed);
     }
 
     /// Position of the draft among those of its frame.
@@ -157,39 +125,6 @@ impl Policy {
         let _ = write!(self.scratch, "{}.{}.", source.as_str().len(), rule.len());
         for part in [source.as_str(), rule, key] {
             self.scratch.push_str(part);
-        }
-    }
-
-    /// Remembers that the key in `scratch` was sent now, and forgets what need not be known any more.
-    fn note_sent(&mut self, now_ns: u64) {
-        let key: Arc<str> = match self.keys.get_key_value(self.scratch.as_str()) {
-            Some((key, _)) => key.clone(),
-            None => {
-                self.bytes += self.scratch.len();
-                self.scratch.as_str().into()
-            }
-        };
-        self.keys.insert(key.clone(), Sent { at_ns: now_ns, suppressed: 0 });
-        self.order.push_back((key, now_ns));
-        while let Some((key, at_ns)) = self.order.front() {
-            let current = self.keys.get(key).filter(|sent| sent.at_ns == *at_ns);
-            let expired =
-                current.is_some_and(|s| s.suppressed == 0 && now_ns.saturating_sub(s.at_ns) >= self.throttle_ns);
-            let over = self.keys.len() > KEYS_MAX || self.bytes > KEYS_BYTES_MAX;
-            if current.is_some() && !expired && !over {
-                break;
-            }
-            if current.is_some() {
-                self.forgotten += u64::from(over && !expired);
-                self.keys.remove(key);
-                self.bytes -= key.len();
-            }
-            self.order.pop_front();
-        }
-        // Keys that are sent again and again leave entries behind one that is not.
-        if self.order.len() > 2 * KEYS_MAX {
-            let keys = &self.keys;
-            self.order.retain(|(key, at_ns)| keys.get(key).is_some_and(|sent| sent.at_ns == *at_ns));
         }
     }
 }

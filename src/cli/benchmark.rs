@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, failed, refused};
 use super::input::{self, Input};
+use super::profile::{self, spent, sum};
 use super::run::time;
 use super::signals::Stop;
 
@@ -76,9 +77,10 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };
-    if let Err(error) = input::log(&plan.logging, false) {
-        return refused(&error);
-    }
+    let _log = match input::log(&plan.logging, false) {
+        Ok(log) => log,
+        Err(error) => return refused(&error),
+    };
     let seen = Arc::new(Seen::default());
     let builder = Engine::builder(plan).search(infer::Search::of_process(None));
     let engine = match builder.observer(Arc::clone(&seen) as Arc<dyn Observer>).start() {
@@ -193,45 +195,9 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(at).copied().unwrap_or(0.0)
 }
 
-/// Where the time went: `infer;MODEL`, `judge`, `judge;RULE`.
-fn spent(page: &str) -> BTreeMap<String, f64> {
-    let mut spent = BTreeMap::new();
-    let rows = [
-        ("dsengine_inference_seconds_sum", "model", "infer"),
-        ("dsengine_strategy_call_seconds_sum", "strategy", "judge"),
-    ];
-    for (series, label, stage) in rows {
-        for (labels, seconds) in samples(page, series) {
-            let Some(name) = value_of(labels, label) else { continue };
-            *spent.entry(format!("{stage};{name}")).or_default() += seconds;
-        }
-    }
-    let rules: f64 = spent.iter().filter(|(key, _)| key.starts_with("judge;")).map(|(_, seconds)| seconds).sum();
-    let judge = sum(page, "dsengine_frame_latency_seconds_sum", &["stage=\"judge\""]);
-    spent.insert("judge".to_owned(), (judge - rules).max(0.0));
-    spent
-}
-
-/// The samples of a series: labels and value.
-fn samples<'a>(page: &'a str, series: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
-    page.lines().filter_map(move |line| {
-        let (name, value) = line.rsplit_once(' ')?;
-        let labels = name.strip_prefix(series)?;
-        (labels.is_empty() || labels.starts_with('{')).then_some((labels, value.parse().ok()?))
-    })
-}
-
-fn sum(page: &str, series: &str, with: &[&str]) -> f64 {
-    samples(page, series).filter(|(labels, _)| with.iter().all(|label| labels.contains(label))).map(|(_, n)| n).sum()
-}
-
-fn value_of<'a>(labels: &'a str, label: &str) -> Option<&'a str> {
-    labels.split_once(&format!("{label}=\""))?.1.split('"').next()
-}
-
 fn print(args: &Args, measured: &Measured) {
     let Measured { sources, cpu_seconds, rss_mib, spent, .. } = measured;
-    let folded: Vec<String> = spent.iter().map(|(stack, s)| format!("dsengine;{stack} {:.0}", s * 1e6)).collect();
+    let folded = profile::folded(spent);
     match args.output {
         Kind::Json => println!("{:#}", as_json(measured, args.profile.then(|| folded.clone()))),
         Kind::Csv => {
@@ -288,20 +254,5 @@ mod tests {
         let [mean, p5] = fps(&frames);
         assert!((mean - 8.75).abs() < 0.01 && p5 == 5.0, "{mean} {p5}");
         assert_eq!(fps(&[]), [0.0; 2]);
-    }
-
-    #[test]
-    fn what_is_spent_is_read_from_the_metrics() {
-        let page = "\
-dsengine_inference_seconds_sum{model=\"m\"} 2.5
-dsengine_strategy_call_seconds_sum{source=\"a\",strategy=\"r\"} 0.25
-dsengine_strategy_call_seconds_sum{source=\"b\",strategy=\"r\"} 0.25
-dsengine_frame_latency_seconds_sum{source=\"a\",stage=\"judge\"} 0.75
-dsengine_frame_latency_seconds_sum{source=\"a\",stage=\"queue\"} 9
-process_cpu_seconds_total 3
-";
-        let wanted = [("infer;m", 2.5), ("judge", 0.25), ("judge;r", 0.5)].map(|(key, s)| (key.to_owned(), s));
-        assert_eq!(spent(page), BTreeMap::from(wanted));
-        assert_eq!(sum(page, "process_cpu_seconds_total", &[]), 3.0);
     }
 }

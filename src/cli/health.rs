@@ -29,8 +29,8 @@ struct Check {
     /// What it is.
     value: String,
     /// What it should be.
-    limit: &'static str,
-    /// Seconds since the newest frame was captured, of a source.
+    limit: String,
+    /// Seconds since it was measured; of a source, since its newest frame was captured.
     age_s: Option<f64>,
 }
 
@@ -68,7 +68,7 @@ fn show(status: &Value, checks: &[Check], detailed: bool) {
         println!("  {}", text(problem));
     }
     for Check { name, ok, value, limit, age_s } in checks.iter().filter(|check| detailed || !check.ok) {
-        let age = age_s.map(|age| format!(", newest frame {age:.1} s old")).unwrap_or_default();
+        let age = age_s.map(|age| format!(", {age:.1} s old")).unwrap_or_default();
         println!("{} {name}: {value} (wanted: {limit}){age}", if *ok { "ok    " } else { "not ok" });
     }
 }
@@ -100,7 +100,7 @@ fn checks(status: &Value) -> Vec<Check> {
             name: format!("source {}", text(&source["id"])),
             ok: ["running", "stopped", "waiting"].contains(&state.as_str()),
             value: with(format!("{state} at {:.1} fps", source["fps"].as_f64().unwrap_or(0.0)), &source["error"]),
-            limit: "running",
+            limit: "running".to_owned(),
             age_s: source["last_frame_age_s"].as_f64(),
         }
     });
@@ -112,7 +112,7 @@ fn checks(status: &Value) -> Vec<Check> {
             name: format!("strategy {}", text(&strategy["name"])),
             ok: !degraded,
             value: with(value, &strategy["last_error"]),
-            limit: "judges",
+            limit: "judges".to_owned(),
             age_s: None,
         }
     });
@@ -125,7 +125,7 @@ fn checks(status: &Value) -> Vec<Check> {
             name: format!("handler {}", text(&handler["name"])),
             ok: !degraded,
             value: with(value, &handler["last_error"]),
-            limit: "delivers",
+            limit: "delivers".to_owned(),
             age_s: None,
         }
     });
@@ -133,10 +133,25 @@ fn checks(status: &Value) -> Vec<Check> {
         name: format!("file {}", text(&rejected["script"])),
         ok: false,
         value: text(&rejected["error"]),
-        limit: "runs as it stands there",
+        limit: "runs as it stands there".to_owned(),
         age_s: None,
     });
-    sources.chain(strategies).chain(handlers).chain(rejected).collect()
+    let thresholds = list("checks").into_iter().map(|check| {
+        let unit = text(&check["unit"]);
+        let number = |key: &str| check[key].as_f64().unwrap_or(0.0);
+        let of = check["source"].as_str().map(|source| format!(" of source {source}")).unwrap_or_default();
+        let since = check["crossed_s"].as_f64();
+        let value = format!("{:.1} {unit}", number("value"));
+        let word = if check["is_least"] == true { "at least" } else { "at most" };
+        Check {
+            name: format!("{}{of}", text(&check["name"])),
+            ok: since.is_none(),
+            value: since.map_or(value.clone(), |since| format!("{value} for {since:.0} s")),
+            limit: format!("{word} {} {unit}", number("limit")),
+            age_s: check["age_s"].as_f64(),
+        }
+    });
+    sources.chain(strategies).chain(handlers).chain(rejected).chain(thresholds).collect()
 }
 
 #[cfg(test)]
@@ -153,6 +168,11 @@ mod tests {
             "strategies": [{ "name": "r", "degraded": true, "faults": 9, "last_error": "r.lua:3: nil" }],
             "handlers": [{ "name": "h", "degraded": false, "pending": 2, "given_up": 0 }],
             "rejected": [{ "script": "r.lua", "error": "r.lua:4: unexpected" }],
+            "checks": [
+                { "name": "system.cpu", "value": 12.3, "limit": 80.0, "unit": "%", "is_least": false, "age_s": 3.0 },
+                { "name": "system.fps", "source": "a", "value": 4.0, "limit": 20.0, "unit": "fps", "is_least": true,
+                  "age_s": 3.0, "crossed_s": 33.0 },
+            ],
         });
         let found: Vec<(String, bool, String)> =
             checks(&status).into_iter().map(|check| (check.name, check.ok, check.value)).collect();
@@ -162,7 +182,11 @@ mod tests {
             ("strategy r", false, "switched off, 9 faults: r.lua:3: nil"),
             ("handler h", true, "delivers, 2 pending, 0 given up"),
             ("file r.lua", false, "r.lua:4: unexpected"),
+            ("system.cpu", true, "12.3 %"),
+            ("system.fps of source a", false, "4.0 fps for 33 s"),
         ];
+        let limits: Vec<String> = checks(&status).into_iter().map(|check| check.limit).collect();
+        assert_eq!(limits[5..], ["at most 80 %", "at least 20 fps"]);
         assert_eq!(found, wanted.map(|(name, ok, value)| (name.to_owned(), ok, value.to_owned())));
     }
 }

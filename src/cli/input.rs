@@ -1,10 +1,12 @@
 //! What the commands that load a configuration share: its flags, and how problems are shown.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dsengine::config::{self, Loaded, LogPlan, Overlay, Request, Warning};
+use dsengine::engine::SystemClock;
 use dsengine::error::Error;
-use dsengine::telemetry::log::Level;
+use dsengine::telemetry::log::Log;
 use dsengine::{gst, telemetry};
 
 use super::exit::{Exit, refused};
@@ -73,11 +75,24 @@ pub(crate) fn show_used(loaded: &Loaded, unused: &[&str]) -> bool {
 }
 
 /// Sets up the process's logs, GStreamer's own lines included. `debug` lets this crate's debugging lines through.
-pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<Level, Error> {
-    let LogPlan { level, json, color, file, file_max_bytes, file_backups, console } = plan.clone();
+pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<Log, Error> {
+    let LogPlan { level, json, color, file, file_max_bytes, file_backups, console, .. } = plan.clone();
+    let LogPlan { figures, hold_repeats, per_minute, .. } = *plan;
     let verbose = debug || std::env::var_os("DSENGINE_DEBUG").is_some_and(|value| value == "1");
-    let options = telemetry::log::Options { level, json, color, console, file, file_max_bytes, file_backups, verbose };
-    let level = telemetry::log::init(&options)?;
+    let options = telemetry::log::Options {
+        level,
+        json,
+        color,
+        console,
+        file,
+        file_max_bytes,
+        file_backups,
+        figures,
+        hold_repeats,
+        per_minute,
+        verbose,
+    };
+    let log = telemetry::log::init(&options, Arc::new(SystemClock::new()))?;
     gst::log_to_tracing(gstreamer::DebugLevel::Error)?;
-    Ok(level)
+    Ok(log)
 }

@@ -30,6 +30,8 @@ mod memory;
 mod monitor;
 mod new;
 mod plugin;
+mod png;
+mod profile;
 mod record;
 mod reloader;
 mod replay;
@@ -37,7 +39,9 @@ mod run;
 mod scene;
 mod schema;
 pub(crate) mod signals;
+mod snapshot;
 mod sources;
+mod summary;
 mod test;
 mod truth;
 mod validate;
@@ -63,6 +67,8 @@ enum Command {
     Validate(validate::Args),
     /// Write a source's detections to a trace, one JSON object per analysed frame
     Record(record::Args),
+    /// One picture of a source, with a grid to read the coordinates of zones from
+    Snapshot(snapshot::Args),
     /// Play a trace through rules and alert policy, as fast as it can, and print the alerts
     Replay(replay::Args),
     /// Write a new plugin, with a test: a strategy or a handler, in Lua, Rust or C
@@ -116,6 +122,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Run(args) => run::run(args, stop),
         Command::Validate(args) => validate::run(&args),
         Command::Record(args) => record::run(args, stop),
+        Command::Snapshot(args) => snapshot::run(&args, stop),
         Command::Replay(args) => replay::run(args, stop),
         Command::New(args) => new::run(&args),
         Command::Test(args) => test::run(&args, stop),

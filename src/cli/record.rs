@@ -12,7 +12,7 @@ use dsengine::engine::{Engine, Observer};
 use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::infer;
-use dsengine::types::Frame;
+use dsengine::types::{Frame, Zone};
 use dsengine::vision::draw;
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Number of inference workers
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Also write the pictures with boxes drawn
+    /// Also write the pictures with boxes, labels and zones drawn
     #[arg(long, value_name = "OUT.mp4")]
     annotated: Option<PathBuf>,
     /// The trace to write
@@ -75,9 +75,10 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         return Exit::Usage;
     }
     let plan = loaded.plan;
-    if let Err(error) = input::log(&plan.logging, false) {
-        return refused(&error);
-    }
+    let _log = match input::log(&plan.logging, false) {
+        Ok(log) => log,
+        Err(error) => return refused(&error),
+    };
     let Some(runtime) = choice(&args.runtime) else {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
         return Exit::Usage;
@@ -85,7 +86,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if let Err(error) = spared(&plan, &args) {
         return refused(&error);
     }
-    let recorder = match Recorder::create(&args.output, args.annotated.as_deref(), &plan.hash) {
+    let recorder = match Recorder::create(&args.output, args.annotated.as_deref(), &plan) {
         Ok(recorder) => Arc::new(recorder),
         Err(error) => return refused(&error),
     };
@@ -217,6 +218,8 @@ struct Output {
     trace: Option<Writer<BufWriter<File>>>,
     movie: Option<Mp4Writer>,
     movie_path: Option<PathBuf>,
+    /// Of the one source that an annotated film shows.
+    zones: Arc<[Zone]>,
     error: Option<Error>,
 }
 
@@ -224,17 +227,18 @@ struct Output {
 struct Recorder(Mutex<Output>);
 
 impl Recorder {
-    fn create(path: &Path, annotated: Option<&Path>, hash: &str) -> Result<Self, Error> {
+    fn create(path: &Path, annotated: Option<&Path>, plan: &Plan) -> Result<Self, Error> {
         let file = create(path)?;
         // The encoder starts with the first frame, which is late to learn that it cannot write.
         annotated.map(create).transpose()?;
         Ok(Self(Mutex::new(Output {
             path: path.to_owned(),
-            hash: hash.to_owned(),
+            hash: plan.hash.clone(),
             file: Some(BufWriter::new(file)),
             trace: None,
             movie: None,
             movie_path: annotated.map(Path::to_owned),
+            zones: plan.sources.first().map(|source| Arc::clone(&source.zones)).unwrap_or_default(),
             error: None,
         })))
     }
@@ -278,7 +282,7 @@ impl Output {
             trace.write(frame).map_err(|e| io(&self.path, &e))?;
         }
         let (Some(path), Some(picture)) = (&self.movie_path, &frame.picture) else { return Ok(()) };
-        let drawn = draw::boxes(picture, &frame.detections);
+        let drawn = draw::annotated(picture, &frame.detections, &self.zones);
         if self.movie.is_none() {
             self.movie = Some(Mp4Writer::create(path, ANNOTATED_FPS)?);
         }

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use super::exit::{Exit, refused};
 use super::input::{self, Input};
-use super::run::faults;
 use super::signals::Stop;
+use super::summary::faults;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -77,9 +77,10 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if input::show_used(&loaded, UNUSED) {
         return Exit::Usage;
     }
-    if let Err(error) = input::log(&loaded.plan.logging, false) {
-        return refused(&error);
-    }
+    let _log = match input::log(&loaded.plan.logging, false) {
+        Ok(log) => log,
+        Err(error) => return refused(&error),
+    };
     let alerts = Arc::new(Alerts::default());
     let engine = match Engine::builder(loaded.plan).observer(Arc::clone(&alerts) as Arc<dyn Observer>).start() {
         Ok(engine) => engine,

@@ -7,17 +7,18 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, after, bounded, never};
 use dsengine::config::{self, Loaded, Request};
 use dsengine::control::{self, Control};
-use dsengine::engine::status::HandlerStatus;
-use dsengine::engine::{Engine, Handle, Observer, SourceSummary, Summary, SystemClock};
-use dsengine::error::{Code, Error};
-use dsengine::types::one_line;
+use dsengine::engine::{Engine, Handle, Observer, SystemClock};
+use dsengine::error::Error;
+use dsengine::telemetry::log::Log;
 use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
 use super::input::{self, Input};
 use super::judgements::Judgements;
+use super::profile::spent;
 use super::reloader::Reloader;
 use super::signals::Stop;
+use super::summary::report;
 use super::truth::Truth;
 
 /// How often it is looked whether a signal has come.
@@ -184,6 +185,8 @@ struct Started {
     page: Option<admin::Admin>,
     reloader: Reloader,
     observers: Observers,
+    log: Log,
+    log_port: Option<admin::LogPort>,
 }
 
 impl Started {
@@ -191,16 +194,20 @@ impl Started {
         let Configured { request, mut loaded, state } = configured;
         let refused = |error: Error| refused(&error);
         let plan = loaded.plan.clone();
-        let level = input::log(&plan.logging, args.verbose).map_err(refused)?;
+        let log = input::log(&plan.logging, args.verbose).map_err(refused)?;
         pin(&plan.cpu_affinity);
         let observers = Observers::open(args).map_err(refused)?;
         // Before any camera is disturbed.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
+        let port = port.map(|port| port.with_log(log.tail()));
         let engine = start(&mut loaded, &observers).map_err(refused)?;
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
+        log.show_figures(engine.handle().figures());
+        let log_port = follow(&engine, plan.logging.stream_port, &log).map_err(refused)?;
+        let level = log.clone();
         control.on_change(move |plan| {
-            if let Err(error) = level.set(&plan.logging.level) {
+            if let Err(error) = level.set_level(&plan.logging.level) {
                 tracing::error!("{error}");
             }
         });
@@ -209,12 +216,12 @@ impl Started {
             eprintln!("page: {}", page.url());
         }
         let reloader = Reloader::start(control, hangups);
-        Ok(Self { engine, page, reloader, observers })
+        Ok(Self { engine, page, reloader, observers, log, log_port })
     }
 
     /// Until the sources have ended or a signal comes; then says what happened.
     fn run(self, args: &Args, stop: &Stop) -> Exit {
-        let Self { engine, page, mut reloader, observers } = self;
+        let Self { engine, page, mut reloader, observers, log, log_port } = self;
         let signalled = signalled(&engine.handle(), stop, args.duration);
         let graceful = engine.handle().plan().graceful_shutdown;
         if signalled {
@@ -223,14 +230,16 @@ impl Started {
             stop.at_once(Exit::Interrupted);
         }
         reloader.end();
-        drop(page);
+        drop((page, log_port));
         let pending = engine.summary().pending;
         if pending > 0 {
             let (limit, next) = (graceful.as_secs(), if signalled { "another" } else { "a" });
             eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; {next} signal stops at once");
         }
+        let handle = engine.handle();
         let summary = engine.drain(graceful);
-        let mut text = report(&summary, args.json);
+        let spent = handle.plan().health.profile.then(|| spent(&handle.metrics().render()));
+        let mut text = report(&summary, &handle.plan(), spent.as_ref(), args.json);
         let lost = summary.failed + summary.pending > 0;
         let well = !summary.any_broken() && !summary.any_faulted() && !lost;
         let mut exit = if well { Exit::Fine } else { Exit::Failed };
@@ -249,6 +258,7 @@ impl Started {
         if let Some(Err(error)) = observers.judgements.map(|judgements| judgements.finish()) {
             exit = failed(&error);
         }
+        log.finish();
         let printed = print(text, signalled);
         // What still runs must not meet the exit handlers of libraries.
         if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
@@ -280,6 +290,12 @@ fn serve(engine: &Engine, port: Option<admin::Port>, control: &Arc<Control>) -> 
     let settings = page.settings();
     control.on_change(move |plan| settings.set(&plan.admin));
     Ok(Some(page))
+}
+
+/// Lets the log be followed where a port is set.
+fn follow(engine: &Engine, port: Option<u16>, log: &Log) -> Result<Option<admin::LogPort>, Error> {
+    let (Some(runtime), Some(port)) = (engine.runtime(), port) else { return Ok(None) };
+    admin::LogPort::serve(runtime, port, log.tail()).map(Some)
 }
 
 /// Waits until the sources have ended, the time is over or a signal comes; returns whether it was a signal. Where every
@@ -332,50 +348,4 @@ fn print(text: String, signalled: bool) -> bool {
     // The end of the channel is the sign.
     let waited = if signalled { printed.recv_timeout(LAST_WAIT) } else { printed.recv().map_err(Into::into) };
     waited != Err(RecvTimeoutError::Timeout)
-}
-
-/// The strategies that failed on frames, a line each.
-pub(crate) fn faults(summary: &Summary) -> impl Iterator<Item = String> {
-    summary.strategies.iter().filter(|strategy| strategy.faults > 0).map(|strategy| {
-        let last = one_line(strategy.last_error.as_deref().unwrap_or("none since the last reload"));
-        format!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults)
-    })
-}
-
-/// The summary, as text or as JSON.
-fn report(summary: &Summary, json: bool) -> String {
-    if json {
-        return format!("{:#}\n", serde_json::json!(summary));
-    }
-    let mut lines = vec![String::new()];
-    for s in &summary.sources {
-        let dropped: Vec<String> = s.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
-        let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
-        let kept_back = SourceSummary::kept_back(std::slice::from_ref(s));
-        lines.push(format!(
-            "{}: {} frames, {} judged, {} detections, {} alerts{kept_back}, dropped: {dropped}",
-            s.source, s.frames, s.judged, s.detections, s.alerts
-        ));
-        if let Some(broken) = &s.broken {
-            lines.push(format!("{}: broken [{}]: {broken}", s.source, Code::SourceBroken.as_str()));
-        }
-    }
-    lines.extend(faults(summary));
-    for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {
-        let last = last_error.as_ref().map(|error| format!("; last error: {}", one_line(error))).unwrap_or_default();
-        lines.push(format!(
-            "handler {name}: {delivered} alerts delivered, {given_up} given up, {pending} pending{last}"
-        ));
-    }
-    lines.push(format!(
-        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered by every handler, {} given up by one, \
-         {} pending\n",
-        summary.judged(),
-        summary.seconds,
-        summary.fps(),
-        summary.delivered,
-        summary.failed,
-        summary.pending
-    ));
-    lines.join("\n")
 }

@@ -160,6 +160,11 @@ const SETTINGS: &[Setting] = &[
     setting!("alerts", alerts),
     setting!("graceful_shutdown_timeout", graceful_shutdown),
     setting!("logging.level", logging.level),
+    setting!("monitoring.metrics_interval", health.sample_every),
+    setting!("monitoring.health_check_interval", health.check_every),
+    setting!("monitoring.log_metrics", health.log_metrics),
+    setting!("monitoring.profiling_enabled", health.profile),
+    setting!("monitoring.thresholds", health.thresholds),
     setting!("monitoring.metrics_enabled", admin.metrics),
     setting!("monitoring.prometheus.path", admin.metrics_path),
     setting!("monitoring.tokens", admin.tokens),
@@ -177,6 +182,10 @@ const SETTINGS: &[Setting] = &[
     setting!("logging.max_file_size_mb", logging.file_max_bytes, restart),
     setting!("logging.backup_count", logging.file_backups, restart),
     setting!("logging.console_output", logging.console, restart),
+    setting!("logging.include_metrics", logging.figures, restart),
+    setting!("logging.streaming_port", logging.stream_port, restart),
+    setting!("logging.filter_spam", logging.hold_repeats, restart),
+    setting!("logging.rate_limit_per_minute", logging.per_minute, restart),
 ];
 
 /// The keys of the settings that need a restart.

@@ -362,7 +362,7 @@ const ROWS: &[Row] = &[
     proved("alerts.enabled", "whether alerts are raised at all", "the_policys_keys_decide_which_alerts_are_written"),
     proved(
         "alerts.throttle_seconds",
-        "duplicates are held back this long",
+        "a condition is told again after it was not raised for this long",
         "the_policys_keys_decide_which_alerts_are_written",
     ),
     planned("alerts.burst_threshold", "most alerts of one rule within ten seconds"),
@@ -593,18 +593,58 @@ const ROWS: &[Row] = &[
         "number of inference workers",
         "there_are_as_many_workers_as_set_on_the_cores_that_are_set",
     ),
-    planned("monitoring.metrics_interval", "time between samples of the machine's metrics"),
-    planned("monitoring.health_check_interval", "time between health checks"),
-    planned("monitoring.profiling_enabled", "time per stage and script"),
-    planned("monitoring.log_metrics", "metrics in the log"),
+    proved(
+        "monitoring.metrics_interval",
+        "time between samples of the machine and the process",
+        "the_metrics_are_in_the_log_where_and_as_often_as_the_keys_say",
+    ),
+    proved(
+        "monitoring.health_check_interval",
+        "time between looks at the thresholds",
+        "a_threshold_that_is_crossed_is_a_problem_and_an_alert_until_it_clears",
+    ),
+    proved(
+        "monitoring.profiling_enabled",
+        "a run ends with where the time went, by stage, model and rule",
+        "a_run_says_where_the_time_went_where_it_is_asked_to",
+    ),
+    proved(
+        "monitoring.log_metrics",
+        "a line of figures in the log for each sample",
+        "the_metrics_are_in_the_log_where_and_as_often_as_the_keys_say",
+    ),
     planned("monitoring.auto_recovery", "false leaves failed sources down"),
-    planned("monitoring.cpu_threshold", "system alert on CPU use"),
-    planned("monitoring.memory_threshold", "system alert on memory use"),
+    proved(
+        "monitoring.cpu_threshold",
+        "most CPU of the machine in use, where it is set",
+        "every_threshold_is_looked_at_where_it_is_set",
+    ),
+    proved(
+        "monitoring.memory_threshold",
+        "most memory of the machine in use, where it is set",
+        "every_threshold_is_looked_at_where_it_is_set",
+    ),
     planned("monitoring.gpu_threshold", "system alert on GPU use"),
-    planned("monitoring.thresholds.max_memory_mb", "system alert on the engine's memory"),
-    planned("monitoring.thresholds.max_cpu_percent", "system alert on the engine's CPU use"),
-    planned("monitoring.thresholds.min_fps", "system alert on a slow source"),
-    planned("monitoring.thresholds.max_latency_ms", "system alert on late alerts"),
+    proved(
+        "monitoring.thresholds.max_memory_mb",
+        "most memory of the engine, where it is set",
+        "every_threshold_is_looked_at_where_it_is_set",
+    ),
+    proved(
+        "monitoring.thresholds.max_cpu_percent",
+        "most of the machine's CPU that the engine uses, where it is set",
+        "every_threshold_is_looked_at_where_it_is_set",
+    ),
+    proved(
+        "monitoring.thresholds.min_fps",
+        "fewest frames a source delivers per second, where it is set",
+        "a_threshold_that_is_crossed_is_a_problem_and_an_alert_until_it_clears",
+    ),
+    proved(
+        "monitoring.thresholds.max_latency_ms",
+        "longest mean time from a frame's arrival to its verdict, where it is set",
+        "every_threshold_is_looked_at_where_it_is_set",
+    ),
     // logging
     proved("logging.level", "lowest level logged", "the_log_has_the_levels_form_and_places_that_are_set"),
     proved(
@@ -627,7 +667,11 @@ const ROWS: &[Row] = &[
         "JSON lines, whatever format says",
         "the_log_has_the_levels_form_and_places_that_are_set",
     ),
-    planned("logging.include_metrics", "metrics in the log"),
+    proved(
+        "logging.include_metrics",
+        "whether JSON records have the newest figures",
+        "the_metrics_are_in_the_log_where_and_as_often_as_the_keys_say",
+    ),
     proved(
         "logging.max_file_size_mb",
         "size at which the log file rotates",
@@ -638,10 +682,22 @@ const ROWS: &[Row] = &[
         "rotated log files kept",
         "the_log_file_rotates_at_its_size_and_keeps_as_many_as_set",
     ),
-    planned("logging.real_time_streaming", "the log for subscribers"),
-    planned("logging.streaming_port", "port for that"),
-    planned("logging.filter_spam", "repeated lines are held back"),
-    planned("logging.rate_limit_per_minute", "most lines of one message"),
+    proved(
+        "logging.real_time_streaming",
+        "whether the log is followed at a port of loopback",
+        "the_log_is_followed_at_the_port_that_is_set",
+    ),
+    proved("logging.streaming_port", "that port", "the_log_is_followed_at_the_port_that_is_set"),
+    proved(
+        "logging.filter_spam",
+        "a line that repeats is written once, then counted",
+        "lines_that_repeat_and_lines_beyond_the_limit_are_counted_and_told",
+    ),
+    proved(
+        "logging.rate_limit_per_minute",
+        "most lines of one place and level in a minute; the rest is counted",
+        "lines_that_repeat_and_lines_beyond_the_limit_are_counted_and_told",
+    ),
     // recovery
     portable(
         "recovery.max_retries",
@@ -791,6 +847,11 @@ const RESTART: &[(&str, &str)] = &[
     ("logging.max_file_size_mb", "logging.max_file_size_mb"),
     ("logging.backup_count", "logging.backup_count"),
     ("logging.console_output", "logging.console_output"),
+    ("logging.include_metrics", "logging.include_metrics"),
+    ("logging.real_time_streaming", "logging.streaming_port"),
+    ("logging.streaming_port", "logging.streaming_port"),
+    ("logging.filter_spam", "logging.filter_spam"),
+    ("logging.rate_limit_per_minute", "logging.rate_limit_per_minute"),
 ];
 
 /// The table as Markdown.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::backends::{Backends, MakeBackend};
 use super::handle::{Handle, Shared};
+use super::health::Watch;
 use super::lanes::{Observer, Reaper};
 use super::models::Models;
 use super::owner::{Boards, Owner, OwnerThread, queue};
@@ -144,10 +145,12 @@ impl Builder {
         };
         let started = owner.apply(plan);
         let owner = OwnerThread::start(owner, commands);
-        let mut engine = Engine { handle: Handle(shared), parts, owner: None, runtime: Some(runtime), stopped: false };
+        let handle = Handle(Arc::clone(&shared));
+        let mut engine = Engine { handle, parts, owner: None, watch: None, runtime: Some(runtime), stopped: false };
         started?;
         engine.parts.delivery.settle_absent();
         engine.owner = Some(owner?);
+        engine.watch = Some(Watch::start(&shared)?);
         Ok(engine)
     }
 

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::owner::{Asked, Owner};
 use super::parts::Parts;
 use super::source::SourceUnit;
+use super::thresholds::Thresholds;
 use super::versions::{Rejected, read_module};
 use super::view::live::{Events, Live};
 use super::view::outside::{Applied, Board, Reloaded};
@@ -21,6 +22,7 @@ use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
 use crate::telemetry::Metrics;
+use crate::telemetry::log::Figures;
 use crate::types::{Clock, SourceId};
 
 /// What runs, as it is shown: each change of the engine shows a new one.
@@ -43,6 +45,10 @@ pub(super) struct Shared {
     /// How many changes there were.
     pub(super) count: Arc<AtomicU64>,
     pub(super) owner: Asked,
+    /// The thresholds of the engine itself.
+    pub(super) thresholds: Mutex<Thresholds>,
+    /// The newest figures, for the log.
+    pub(super) figures: Figures,
     view: ArcSwap<View>,
     /// What others have to say of the engine's health, by who says it.
     notes: Mutex<BTreeMap<String, String>>,
@@ -66,6 +72,8 @@ impl Shared {
             count: Arc::clone(count),
             owner,
             view: ArcSwap::from_pointee(View { plan, sources: Vec::new(), strategies: Vec::new() }),
+            thresholds: Mutex::default(),
+            figures: Figures::default(),
             notes: Mutex::default(),
         }
     }
@@ -100,6 +108,11 @@ impl Handle {
     /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
+    }
+
+    /// The newest figures as JSON, once a `monitoring.metrics_interval`: for whoever writes the log.
+    pub fn figures(&self) -> Figures {
+        Arc::clone(&self.0.figures)
     }
 
     /// Waits until every source has ended, at most `limit`; returns whether they have. Live sources never end, and where
@@ -246,13 +259,19 @@ impl Board for Handle {
     fn status(&self) -> Status {
         let (shared, view) = (&self.0, self.0.view());
         let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());
-        let sources = view.sources.iter().map(|source| source.route.status()).collect();
+        let zones: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, &*source.zones)).collect();
+        let status = |source: &Arc<SourceUnit>| {
+            source.route.status().with_zones(zones.get(&source.route.id).copied().unwrap_or_default())
+        };
+        let sources = view.sources.iter().map(status).collect();
         let strategies = view.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());
         let notes = shared.notes.lock().values().cloned().collect();
+        let checks = shared.thresholds.lock().checks(shared.clock.monotonic_ns());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)
+            .with_checks(checks)
             .with_notes(notes)
     }
 

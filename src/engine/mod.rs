@@ -19,6 +19,7 @@ mod check;
 mod clock;
 mod handle;
 mod handlers;
+mod health;
 mod lanes;
 mod models;
 mod owner;
@@ -26,6 +27,7 @@ mod parts;
 mod source;
 mod strategies;
 mod summary;
+mod thresholds;
 mod versions;
 mod view;
 mod wait;
@@ -51,6 +53,7 @@ pub struct Engine {
     handle: Handle,
     parts: Arc<parts::Parts>,
     owner: Option<owner::OwnerThread>,
+    watch: Option<health::Watch>,
     runtime: Option<tokio::runtime::Runtime>,
     stopped: bool,
 }
@@ -98,6 +101,9 @@ impl Engine {
         let clock = &*parts.clock;
         let until_ns = clock.monotonic_ns() + u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX / 4);
         let left = || Duration::from_nanos(until_ns.saturating_sub(clock.monotonic_ns()));
+        if let Some(mut watch) = self.watch.take() {
+            watch.stop();
+        }
         // Lanes first: whoever waits for room is released, and no further frame is judged.
         let view = self.handle.0.view();
         for source in &view.sources {

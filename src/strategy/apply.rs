@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Fault, FaultKind, Verdict};
-use crate::types::{Detection, Raised};
+use crate::types::{Detection, ENGINE_RULES, Raised};
 
 /// What applying a verdict did.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,7 +21,7 @@ pub struct Applied {
 ///
 /// # Errors
 /// [`FaultKind::Verdict`] when an index is out of range, a box has nothing inside the picture or is not finite, a
-/// confidence is not within 0..1, or a label or rule is empty. `detections` are then unchanged.
+/// confidence is not within 0..1, a label or rule is empty, or a rule is the engine's own. `detections` are then unchanged.
 pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -> Result<Applied, Fault> {
     let Verdict { keep, edits, mut added, alerts } = verdict;
     let count = detections.len();
@@ -48,6 +48,12 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
     for alert in &alerts {
         if alert.rule.is_empty() {
             return Err(nonsense("raises an alert without a rule".to_owned()));
+        }
+        if alert.rule.starts_with(ENGINE_RULES) {
+            let rule = &alert.rule;
+            return Err(nonsense(format!(
+                "raises an alert of the rule '{rule}': `{ENGINE_RULES}…` is the engine's own"
+            )));
         }
         alert.detections.iter().try_for_each(|i| known("raises an alert on", *i).map(drop))?;
     }
@@ -176,6 +182,7 @@ mod tests {
             Verdict { keep: Some(vec![3]), ..Verdict::default() },
             Verdict { alerts: vec![alert(vec![0, 7])], ..Verdict::default() },
             Verdict { alerts: vec![AlertDraft { rule: String::new(), ..alert(vec![]) }], ..Verdict::default() },
+            Verdict { alerts: vec![AlertDraft { rule: "system.cpu".into(), ..alert(vec![]) }], ..Verdict::default() },
             Verdict { edits: vec![Edit { index: 3, label: None, confidence: None }], ..Verdict::default() },
             Verdict { edits: vec![Edit { index: 0, label: None, confidence: Some(1.5) }], ..Verdict::default() },
             Verdict {

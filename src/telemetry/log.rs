@@ -1,21 +1,33 @@
-//! Log lines: text or JSON, to standard error and to a rotating file, every one through redaction.
+//! Log lines: text or JSON, to standard error, to a rotating file and to those who follow it, every one through
+//! redaction. What repeats, or comes too often, is held back, counted and told (`hold`).
 //!
 //! Only the command line calls [`init`]; the library emits `tracing` events and leaves the subscriber to its host.
 
-use std::io::{self, IsTerminal as _, Write};
+mod gate;
+mod hold;
+mod out;
+mod tail;
+
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
-use super::redact::{self, redact};
+pub use out::Figures;
+pub use tail::{Follower, Heard, TAIL_BYTES_MAX, TAIL_LINES_MAX, Tail, TailLine};
+
+use gate::{Gate, Telling};
+use hold::Rules;
+use out::{Out, Shown, Target};
+
 use super::rotate::RotatingFile;
 use crate::error::{Code, Error};
+use crate::types::Clock;
 
 /// What to log where. The command line fills it from `config::LogPlan` and its flags.
 #[derive(Debug, Clone)]
@@ -34,6 +46,12 @@ pub struct Options {
     pub file_max_bytes: u64,
     /// Rotated files to keep.
     pub file_backups: u32,
+    /// Whether JSON records have the engine's newest figures, see [`Log::show_figures`].
+    pub figures: bool,
+    /// Whether lines that repeat are held back.
+    pub hold_repeats: bool,
+    /// Most lines of one place and level in a minute.
+    pub per_minute: u32,
     /// Debug lines of this crate, whatever `level` says (`--verbose`, `DSENGINE_DEBUG=1`).
     pub verbose: bool,
 }
@@ -48,6 +66,9 @@ impl Default for Options {
             file: None,
             file_max_bytes: 100 << 20,
             file_backups: 5,
+            figures: true,
+            hold_repeats: true,
+            per_minute: 1_000,
             verbose: false,
         }
     }
@@ -55,23 +76,43 @@ impl Default for Options {
 
 type Layers = Vec<Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync>>;
 
-/// Which events pass, to be changed while the process runs.
+/// The process's log. What was held back is told while one is held, and when the last is dropped.
 #[derive(Clone)]
-pub struct Level {
-    filter: reload::Handle<Targets, Layered<Layers, Registry>>,
+#[must_use = "what is held back is told by it"]
+pub struct Log {
+    filter: reload::Handle<Targets, Layered<Gate, Layered<Layers, Registry>>>,
     verbose: bool,
+    tail: Arc<Tail>,
+    shown: Shown,
+    telling: Arc<Telling>,
 }
 
-impl Level {
+impl Log {
     /// Lets events of this level pass: `debug`, `info`, `warning`, `error` or `critical`.
     ///
     /// # Errors
     /// [`Code::Config`] for an unknown level.
-    pub fn set(&self, level: &str) -> Result<(), Error> {
+    pub fn set_level(&self, level: &str) -> Result<(), Error> {
         let filter = filter(level, self.verbose)?;
         self.filter
             .reload(filter)
             .map_err(|error| Error::new(Code::Config, format!("the log level cannot be changed: {error}")))
+    }
+
+    /// The log as it is written, for those who follow it.
+    pub fn tail(&self) -> Arc<Tail> {
+        Arc::clone(&self.tail)
+    }
+
+    /// Gives the records of a JSON log these figures from now on, where they are wanted. The first who asks is heard.
+    pub fn show_figures(&self, figures: Figures) {
+        // There is one engine beside a log.
+        let _ = self.shown.set(figures);
+    }
+
+    /// Tells what is held back, for a process that ends without dropping anything.
+    pub fn finish(&self) {
+        self.telling.tell(true);
     }
 }
 
@@ -80,7 +121,7 @@ impl Level {
 /// # Errors
 /// [`Code::Io`] when the file cannot be written, [`Code::Config`] for an unknown level or when a subscriber is there
 /// already.
-pub fn init(options: &Options) -> Result<Level, Error> {
+pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
     let file = match &options.file {
         Some(path) => {
             Some(RotatingFile::open(path, options.file_max_bytes, options.file_backups).map_err(|error| {
@@ -92,16 +133,22 @@ pub fn init(options: &Options) -> Result<Level, Error> {
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let color = options.color && !no_color && io::stderr().is_terminal();
-    let console = options.console.then(|| layer(options.json, color, Target::Console));
-    let file = file.map(|file| layer(options.json, false, Target::File(Arc::new(Mutex::new(file)))));
-    let layers: Layers = console.into_iter().chain(file).collect();
+    let (tail, shown) = (Arc::<Tail>::default(), Shown::default());
+    let out =
+        |target, json| Out { target, json, figures: options.figures.then(|| Arc::clone(&shown)).filter(|_| json) };
+    let console = options.console.then(|| layer(out(Target::Console, options.json), color));
+    let file = file.map(|file| layer(out(Target::File(Arc::new(Mutex::new(file))), options.json), false));
+    let followed = layer(out(Target::Tail(Arc::clone(&tail)), true), false);
+    let layers: Layers = console.into_iter().chain(file).chain([followed]).collect();
+    let (gate, telling) = gate::gate(Rules { repeats: options.hold_repeats, per_minute: options.per_minute }, clock)?;
     let (level, handle) = reload::Layer::new(filter(&options.level, options.verbose)?);
     tracing_subscriber::registry()
         .with(layers)
+        .with(gate)
         .with(level)
         .try_init()
         .map_err(|error| Error::new(Code::Config, format!("logging is set up already: {error}")))?;
-    Ok(Level { filter: handle, verbose: options.verbose })
+    Ok(Log { filter: handle, verbose: options.verbose, tail, shown, telling })
 }
 
 /// Which events pass: `level` for everything of ours and of GStreamer's, warnings only of the crates beneath.
@@ -125,64 +172,13 @@ fn filter(level: &str, verbose: bool) -> Result<Targets, Error> {
         .with_target("audit", LevelFilter::INFO))
 }
 
-fn layer(json: bool, color: bool, target: Target) -> Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> {
-    let layer = fmt::layer().with_writer(Out { target, json }).with_ansi(color);
+fn layer(out: Out, color: bool) -> Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> {
+    let json = out.json;
+    let layer = fmt::layer().with_writer(out).with_ansi(color);
     if json {
         layer.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
     } else {
         layer.boxed()
-    }
-}
-
-/// Where lines go, and in which form they come.
-struct Out {
-    target: Target,
-    json: bool,
-}
-
-enum Target {
-    Console,
-    File(Arc<Mutex<RotatingFile>>),
-}
-
-/// One event on its way: the layer writes it in pieces or whole, it leaves redacted and in one write.
-struct Line<'a> {
-    out: &'a Out,
-    bytes: Vec<u8>,
-}
-
-impl<'a> MakeWriter<'a> for Out {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Line<'a> {
-        Line { out: self, bytes: Vec::with_capacity(256) }
-    }
-}
-
-impl Write for Line<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        if self.bytes.is_empty() {
-            return;
-        }
-        let text = String::from_utf8_lossy(&self.bytes);
-        let text = if self.out.json { redact::json(&text) } else { redact(&text) };
-        let text = text.trim_end_matches('\n');
-        // A log that cannot be written has nobody to tell; the engine goes on.
-        let _ = match &self.out.target {
-            Target::Console => io::stderr().lock().write_all(format!("{text}\n").as_bytes()),
-            Target::File(file) => file.lock().append(text.as_bytes()),
-        };
     }
 }
 
@@ -191,11 +187,15 @@ mod tests {
     use super::*;
 
     fn logged(json: bool, emit: impl FnOnce()) -> String {
+        logged_with(json, None, emit)
+    }
+
+    fn logged_with(json: bool, figures: Option<Shown>, emit: impl FnOnce()) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/x.log");
         let file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
         let subscriber = tracing_subscriber::registry()
-            .with(layer(json, false, Target::File(Arc::new(Mutex::new(file)))))
+            .with(layer(Out { target: Target::File(Arc::new(Mutex::new(file))), json, figures }, false))
             .with(filter("info", true).unwrap());
         tracing::subscriber::with_default(subscriber, emit);
         std::fs::read_to_string(path).unwrap()
@@ -214,6 +214,21 @@ mod tests {
         assert_eq!(lines[0]["message"], "cannot open rtsp://***@h/x?token=***");
         let time = lines[0]["timestamp"].as_str().unwrap();
         assert!(time.ends_with('Z') && humantime::parse_rfc3339(time).is_ok(), "{time}");
+    }
+
+    #[test]
+    fn json_records_have_the_newest_figures_once_there_are_any() {
+        let shown = Shown::default();
+        let text = logged_with(true, Some(Arc::clone(&shown)), || {
+            tracing::info!("before");
+            let figures = shown.get_or_init(Figures::default);
+            tracing::info!("none yet");
+            figures.store(Some(Arc::new("{\"fps\":3.5}".to_owned())));
+            tracing::info!("after");
+        });
+        let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let figures: Vec<_> = lines.iter().map(|line| line["metrics"]["fps"].as_f64()).collect();
+        assert_eq!(figures, [None, None, Some(3.5)], "{text}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use prometheus::{
 };
 
 use super::handles::{HandlerMetrics, ModelMetrics, StrategyMetrics, VersionMetrics};
+use super::machine::Sample;
 use super::meter::{self, Meter};
 use super::process::Reading;
 use super::source::SourceMetrics;
@@ -60,6 +61,8 @@ pub const TABLE: &[Definition] = &[
         "Always 1; the labels are those of the configuration.",
     ),
     row("dsengine_uptime_seconds", G, &[], "Seconds since this engine started."),
+    row("dsengine_machine_cpu_percent", G, &[], "CPU of the machine in use over the last metrics interval."),
+    row("dsengine_machine_memory_percent", G, &[], "Memory of the machine in use at the last metrics interval."),
     row("dsengine_problems", G, &[], "What keeps this engine from being healthy: the number of sentences in /health."),
     row("dsengine_source_up", G, &["source"], "1 while frames of the source flow, else 0."),
     row(
@@ -193,6 +196,7 @@ pub struct Metrics {
     uptime: Gauge,
     /// What keeps the engine from being healthy; set by whoever judges that.
     pub problems: IntGauge,
+    machine: [Gauge; 2],
     pub(super) families: Families,
     sources: Mutex<BTreeMap<SourceId, SourceMetrics>>,
     process: Mutex<Counter>,
@@ -295,6 +299,8 @@ impl Metrics {
         let none: &[&str] = &[];
         let uptime = r.float_gauges("dsengine_uptime_seconds").with_label_values(none);
         let problems = r.gauges("dsengine_problems").with_label_values(none);
+        let machine = ["dsengine_machine_cpu_percent", "dsengine_machine_memory_percent"];
+        let machine = machine.map(|name| r.float_gauges(name).with_label_values(none));
         let families = Families {
             up: r.gauges("dsengine_source_up"),
             state: r.gauges("dsengine_source_state"),
@@ -352,6 +358,7 @@ impl Metrics {
             deployment,
             uptime,
             problems,
+            machine,
             families,
             sources: Mutex::default(),
             process,
@@ -366,6 +373,18 @@ impl Metrics {
         self.deployment.reset();
         let labels = [name, version.unwrap_or_default(), environment];
         self.deployment.with_label_values(&labels).set(1);
+    }
+
+    /// Shows how busy the machine is.
+    pub fn set_machine(&self, sample: &Sample) {
+        for (gauge, value) in self.machine.iter().zip([sample.cpu_percent, sample.memory_percent]) {
+            value.into_iter().for_each(|value| gauge.set(value));
+        }
+    }
+
+    /// Keeps a source that delivers no frames off the page, but for its alerts.
+    pub fn hide_source(&self, source: &SourceId) {
+        self.source(source).unlist(&self.families);
     }
 
     /// The handle for a source's series; the same one for the same name until the source is removed.

@@ -6,6 +6,7 @@
 
 mod handles;
 pub mod log;
+mod machine;
 mod meter;
 pub mod metrics;
 mod process;
@@ -15,6 +16,7 @@ pub mod rotate;
 mod source;
 
 pub use handles::{HandlerMetrics, ModelMetrics, StrategyMetrics, VersionMetrics};
+pub use machine::{Sample, Sampler};
 pub use meter::Meter;
 pub use metrics::Metrics;
 pub use redact::redact;

@@ -82,6 +82,9 @@ pub struct Raised {
     pub detections: Vec<Detection>,
 }
 
+/// What the rules of the engine's own alerts begin with; no strategy and no alert of one has such a name.
+pub const ENGINE_RULES: &str = "system.";
+
 /// A sortable unique id: 32 hex digits, the first 12 the frame time in milliseconds, the rest a digest of source,
 /// sequence, rule, key and position. The same trace gives the same ids, so a receiver can drop repeats.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]

@@ -23,7 +23,7 @@ positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422", "503"]
 
 # Streams have no end of their own.
 [[operations]]
-include-path-regex = "^(/live|/api/v1/events)$"
+include-path-regex = "^(/live|/api/v1/events|/api/v1/logs)$"
 parameters = { limit = 0 }
 
 [[operations]]

@@ -185,7 +185,7 @@ impl Clip {
         out.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The alerts of intrusion, at most one of a track in three seconds, and the requests that a handler made of them.
+    /// The alerts of intrusion, one for each stay of a track, and the requests that a handler made of them.
     fn delivered(&self, script: &str, more: &str) -> (Vec<Alert>, Vec<Hit>) {
         let receiver = Receiver::new(Answer::Status(200));
         // As its first lines say: the receiver's host is written into the script, and granted.
@@ -198,7 +198,7 @@ impl Clip {
         let run = Dsengine::new(["run", "--config", "config.yaml", "--port", "0", "--json"]).cwd(self.dir.path());
         run.env("SLACK_PATH", SLACK_PATH).run().expect(0);
         let (alerts, hits) = (self.replay(), receiver.hits());
-        assert!(alerts.len() > 50 && self.truth.intruders(&alerts) >= 0.9, "{} alerts", alerts.len());
+        assert!(alerts.len() > 20 && self.truth.intruders(&alerts) >= 0.9, "{} alerts", alerts.len());
         println!("{script}: {} alerts, {} requests", alerts.len(), hits.len());
         (alerts, hits)
     }
@@ -258,6 +258,36 @@ fn intrusion_alerts_on_each_person_in_the_zone_and_on_nothing_else() {
     // The truth tells right from wrong: alerts on everybody in the picture are not those of the zone.
     let everybody = clip.truth.intruders(&clip.alerts(&strategy("intrusion.lua", "{ zone: all }")));
     assert!(everybody < 0.7, "{everybody}");
+}
+
+#[test]
+fn one_visitor_after_the_other_raises_one_alert_each_however_long_each_stays() {
+    let test = "clips::one_visitor";
+    let Some(clip) = testdata(test, "clips/one-by-one-person-detection.mp4") else { return };
+    let Some(model) = testdata(test, "models/yolox_nano_416.onnx") else { return };
+    let Some(labels) = testdata(test, "models/coco.names") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let config = |source: &str, throttle: u32| {
+        format!(
+            "sources: [{{ id: one-by-one-person-detection, uri: '{source}' }}]\n\
+             zones: {{ all: [[0, 0], [1, 0], [1, 1], [0, 1]] }}\n\
+             detection: {{ strategies: [{{ name: objects, model_path: '{}', labels_path: '{}' }}, {}] }}\n\
+             alerts: {{ throttle_seconds: {throttle}, handlers: [] }}\n",
+            model.display(),
+            labels.display(),
+            strategy("intrusion.lua", "{ zone: all }")
+        )
+    };
+    write(dir.path(), "clip.yaml", &config(&clip.display().to_string(), 60));
+    let record = ["record", "--config", "clip.yaml", "-o", "clip.jsonl"];
+    Dsengine::new(record).cwd(dir.path()).run().expect(0);
+    // Six came, and some stayed for more than ten seconds; held back or not, they were seen on most frames.
+    for (throttle, alerts) in [(1, 6..=6), (10, 6..=6), (60, 6..=6), (0, 500..=1_394)] {
+        write(dir.path(), "replay.yaml", &config("unused.mp4", throttle));
+        let replay = ["replay", "clip.jsonl", "--config", "replay.yaml"];
+        let out = Dsengine::new(replay).cwd(dir.path()).run().expect(0);
+        assert!(alerts.contains(&out.stdout.lines().count()), "{throttle} s:\n{}", out.stdout);
+    }
 }
 
 #[test]

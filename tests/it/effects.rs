@@ -6,6 +6,7 @@ mod detection;
 mod guests;
 mod layers;
 mod logging;
+mod monitoring;
 mod recovery;
 mod serving;
 mod sources;

@@ -52,6 +52,7 @@ mod run;
 mod scene;
 mod seams;
 mod signals;
+mod snapshot;
 mod sources;
 mod terminal;
 mod text;

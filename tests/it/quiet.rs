@@ -83,11 +83,12 @@ fn no_command_asks_for_a_name_or_leaves_a_file_of_somebody_elses() {
     if !probe.is_ok_and(|status| status.success()) {
         return skip(test, "no network namespace can be made here (it takes root and unshare)");
     }
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &["run", "--config", "c.yaml"],
         &["validate", "c.yaml"],
         &["record", "--source", "scene:scene.yaml", "--model", "street.onnx", "--output", "t.jsonl"],
         &["replay", "--config", "c.yaml", "t.jsonl"],
+        &["snapshot", "--source", "scene:scene.yaml", "--grid", "--output", "grid.png"],
         &["new", "strategy", "mine"],
         &["test", "mine"],
         &["plugin", "check", "mine"],

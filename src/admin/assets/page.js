@@ -3,6 +3,18 @@
 const $ = (id) => document.getElementById(id);
 const cards = new Map();
 const ALERTS_MAX = 100;
+const ZONE = "#ffd60a";
+// Why frames are not judged, in more words.
+const REASONS = {
+  cut_off: "the file ends in the middle of them",
+  inference_error: "the model failed on them",
+  late: "the scene had gone on before they were made",
+  overload: "a newer frame of a live source took their place before they were judged",
+  overrun: "they were decoded faster than they were taken",
+  stopping: "they were under way when the engine stopped",
+  strategy_fault: "a strategy failed on them, and its on_failure is skip",
+  unreadable: "their picture could not be read",
+};
 
 function element(tag, classes = "", text = "") {
   const node = document.createElement(tag);
@@ -17,8 +29,18 @@ function card(id) {
   const canvas = element("canvas");
   canvas.width = 640;
   canvas.height = 360;
-  canvas.setAttribute("role", "img");
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "button");
   canvas.setAttribute("aria-label", `live picture of ${id}`);
+  canvas.setAttribute("aria-pressed", "false");
+  canvas.title = "click to enlarge, and again to go back";
+  canvas.addEventListener("click", () => enlarge(id));
+  canvas.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      enlarge(id);
+    }
+  });
   const row = element("div", "row");
   const state = element("span", "badge");
   const fps = element("span", "fps dim");
@@ -26,10 +48,24 @@ function card(id) {
   const detail = element("div", "detail");
   root.append(canvas, row, detail);
   $("sources").append(root);
-  const made = { root, canvas, state, fps, detail };
+  const made = { root, canvas, state, fps, detail, zones: [] };
   cards.set(id, made);
   return made;
 }
+
+// Enlarges one picture, or takes the one that is enlarged back.
+function enlarge(id) {
+  for (const [other, c] of cards) {
+    const large = other === id && !c.root.classList.contains("large");
+    c.root.classList.toggle("large", large);
+    c.canvas.setAttribute("aria-pressed", large);
+  }
+  document.body.classList.toggle("enlarged", Boolean(document.querySelector(".card.large")));
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") enlarge(null);
+});
 
 const sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
 const list = (counts) => Object.entries(counts).map(([name, n]) => `${name} ${n}`).join(", ");
@@ -50,8 +86,13 @@ function show(status) {
       source.retry_every_s ? `${source.state}, still trying every ${source.retry_every_s} s` : source.state;
     c.state.className = `badge ${source.state}`;
     c.fps.textContent = `${source.fps.toFixed(1)} fps`;
+    c.zones = source.zones;
     const parts = [`${source.judged} of ${source.frames} frames judged`];
-    if (sum(source.dropped)) parts.push(`dropped: ${list(source.dropped)}`);
+    // A cap that somebody set is no drop.
+    const { fps: capped, ...dropped } = source.dropped;
+    if (capped) parts.push(`left out by fps: ${capped}`);
+    if (sum(dropped)) parts.push(`dropped: ${list(dropped)}`);
+    c.detail.title = Object.keys(dropped).map((word) => `${word}: ${REASONS[word] ?? "not judged"}`).join("\n");
     if (sum(source.detections)) parts.push(`seen: ${list(source.detections)}`);
     if (source.error) parts.push(source.error);
     c.detail.textContent = parts.join(" · ");
@@ -59,6 +100,7 @@ function show(status) {
   const present = new Set(status.sources.map((s) => s.id));
   for (const [id, c] of cards) {
     if (!present.has(id)) {
+      if (c.root.classList.contains("large")) enlarge(null);
       c.root.remove();
       cards.delete(id);
     }
@@ -88,10 +130,22 @@ function row(name, error, note) {
   return tr;
 }
 
+// The time here, with its day where that is another.
+function clock(text) {
+  const time = new Date(text);
+  const day = time.toDateString() === new Date().toDateString() ? "" : `${time.toLocaleDateString()} `;
+  return day + time.toLocaleTimeString();
+}
+
 function alertItem(alert) {
   const li = element("li", alert.level, alert.message);
   const held = alert.suppressed ? ` · ${alert.suppressed} held back before` : "";
-  li.append(element("small", "", `${alert.time} · ${alert.level} · ${alert.source} · ${alert.rule}${held}`));
+  const when = element("time", "", clock(alert.time));
+  when.dateTime = alert.time;
+  when.title = alert.time;
+  const small = element("small");
+  small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${held}`);
+  li.append(small);
   return li;
 }
 
@@ -100,15 +154,66 @@ function color(label) {
   let hash = 0;
   for (const c of label) hash = (hash * 31 + c.codePointAt(0)) | 0;
   // Steps of the golden angle keep neighbours apart.
-  return `hsl(${(((hash * 137.508) % 360) + 360) % 360} 90% 60%)`;
+  return `hsl(${(((hash * 137.508) % 360) + 360) % 360} 90% 70%)`;
 }
 
+// How many pixels two rectangles have in common.
+function overlap(a, b) {
+  const width = Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x);
+  const height = Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y);
+  return Math.max(0, width) * Math.max(0, height);
+}
+
+// A place for a label beside what it names: in the picture, and off the other labels where there is room.
+function place(w, h, named, width, height, placed) {
+  const [left, right] = [named.x, named.x + named.w - w];
+  const [above, below] = [named.y - h, named.y + named.h];
+  const places = [[left, above], [right, above], [left, below], [right, below], [left, named.y], [left, below - h]];
+  for (let n = 1; n < 5; n++) places.push([left, above - n * h], [left, below + n * h]);
+  let best = null;
+  let least = Infinity;
+  for (const [px, py] of places) {
+    const rect = { x: Math.max(0, Math.min(px, width - w)), y: Math.max(0, Math.min(py, height - h)), w, h };
+    const covered = placed.reduce((all, other) => all + overlap(rect, other), 0);
+    if (covered < least) [best, least] = [rect, covered];
+    if (covered === 0) break;
+  }
+  return best;
+}
+
+function drawLabel(g, text, named, ground, unit, width, height, placed) {
+  const rect = place(g.measureText(text).width + 8 * unit, 16 * unit, named, width, height, placed);
+  placed.push(rect);
+  g.fillStyle = ground;
+  g.fillRect(rect.x, rect.y, rect.w, rect.h);
+  g.fillStyle = "#000";
+  g.fillText(text, rect.x + 4 * unit, rect.y + rect.h / 2);
+}
+
+function drawZones(g, zones, unit, width, height, placed) {
+  for (const zone of zones) {
+    const corners = zone.points.map(([x, y]) => [x * width, y * height]);
+    g.beginPath();
+    for (const [x, y] of corners) g.lineTo(x, y);
+    g.closePath();
+    g.fillStyle = "rgb(255 214 10 / 8%)";
+    g.fill();
+    g.strokeStyle = ZONE;
+    g.stroke();
+    const [x, y] = corners.reduce((top, corner) => (corner[1] < top[1] ? corner : top));
+    drawLabel(g, zone.name, { x, y: y + 16 * unit, w: 0, h: 0 }, ZONE, unit, width, height, placed);
+  }
+}
+
+// In the pixels of the screen, so that lines and letters are as large on a phone as on a wall.
 async function draw(meta, jpeg) {
   const c = card(meta.source);
-  c.canvas.classList.add("seen");
-  const width = 640;
-  const height = Math.max(1, Math.round((width * meta.height) / meta.width));
   const bitmap = jpeg.length ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })) : null;
+  c.canvas.classList.add("seen");
+  c.canvas.style.setProperty("--ratio", meta.width / meta.height);
+  const unit = Math.min(window.devicePixelRatio || 1, 2);
+  const width = Math.max(2, Math.round((c.canvas.clientWidth || 640) * unit));
+  const height = Math.max(2, Math.round((width * meta.height) / meta.width));
   if (c.canvas.width !== width || c.canvas.height !== height) {
     c.canvas.width = width;
     c.canvas.height = height;
@@ -120,20 +225,22 @@ async function draw(meta, jpeg) {
     g.drawImage(bitmap, 0, 0, width, height);
     bitmap.close();
   }
-  g.font = "13px system-ui, sans-serif";
-  g.textBaseline = "bottom";
-  g.lineWidth = 2;
-  for (const d of meta.detections) {
-    const [x, y, w, h] = [d.bbox.x * width, d.bbox.y * height, d.bbox.width * width, d.bbox.height * height];
+  g.font = `${12 * unit}px system-ui, sans-serif`;
+  g.textBaseline = "middle";
+  g.lineWidth = 2 * unit;
+  const placed = [];
+  drawZones(g, c.zones, unit, width, height, placed);
+  const boxes = meta.detections.map((d) => {
+    const box = { x: d.bbox.x * width, y: d.bbox.y * height, w: d.bbox.width * width, h: d.bbox.height * height };
     g.strokeStyle = color(d.label);
-    g.strokeRect(x, y, w, h);
+    g.strokeRect(box.x, box.y, box.w, box.h);
+    return [d, box];
+  });
+  // Above all boxes, so that none crosses a text.
+  for (const [d, box] of boxes) {
     const id = d.track_id === undefined ? "" : ` #${d.track_id}`;
     const text = `${d.label}${id} ${Math.round(d.confidence * 100)}%`;
-    const top = Math.max(y, 16);
-    g.fillStyle = g.strokeStyle;
-    g.fillRect(x - 1, top - 16, g.measureText(text).width + 8, 16);
-    g.fillStyle = "#000";
-    g.fillText(text, x + 3, top - 1);
+    drawLabel(g, text, box, color(d.label), unit, width, height, placed);
   }
 }
 

@@ -46,17 +46,85 @@ fn accepted(decision: Decision) -> Arc<Alert> {
     }
 }
 
+fn throttled(seconds: f64) -> Policy {
+    Policy::new(&AlertPlan { throttle: Duration::from_secs_f64(seconds), ..plan() })
+}
+
+/// The seconds at which alerts came of a draft that is raised at these.
+fn alerts(policy: &mut Policy, raised: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let raised = raised.into_iter().enumerate();
+    let alerts = raised.filter(|(seq, second)| {
+        let decision = policy.decide(&draft("intrusion", "7"), &frame("a", *seq as u64, *second));
+        matches!(decision, Decision::Accept(_))
+    });
+    alerts.map(|(_, second)| second).collect()
+}
+
 #[test]
-fn the_first_passes_duplicates_wait_and_the_next_says_how_many() {
+fn one_who_stays_raises_one_alert_and_the_next_says_how_many_were_held_back() {
     let mut policy = Policy::new(&plan());
     let d = draft("loitering", "7");
     assert_eq!(accepted(policy.decide(&d, &frame("a", 0, 0.0))).suppressed, 0);
-    for i in 1..60 {
+    for i in 1..600 {
         assert_eq!(policy.decide(&d, &frame("a", i, i as f64)), Decision::Suppressed { count: i });
     }
-    let next = accepted(policy.decide(&d, &frame("a", 60, 60.0)));
-    assert_eq!(next.suppressed, 59);
-    assert_eq!(policy.decide(&d, &frame("a", 61, 61.0)), Decision::Suppressed { count: 1 });
+    let next = accepted(policy.decide(&d, &frame("a", 600, 659.0)));
+    assert_eq!(next.suppressed, 599);
+    assert_eq!(policy.decide(&d, &frame("a", 601, 718.0)), Decision::Suppressed { count: 1 });
+}
+
+#[test]
+fn a_condition_lasts_while_it_is_raised_again_in_time_however_short_the_throttle() {
+    let stays = |fps: f64, seconds: f64| (0..(fps * seconds) as u64).map(move |i| i as f64 / fps);
+    for throttle in [0.001, 0.5, 1.0, 2.0, 10.0, 60.0] {
+        for fps in [0.6, 2.0, 5.0, 30.0] {
+            assert_eq!(alerts(&mut throttled(throttle), stays(fps, 300.0)), [0.0], "{throttle} s, {fps} fps");
+        }
+    }
+    // Up to two seconds are bridged; with a longer throttle, so much.
+    for (throttle, gap, want) in [
+        (1.0, 1.9, vec![0.0]),
+        (1.0, 2.1, vec![0.0, 2.1]),
+        (2.0, 1.9, vec![0.0]),
+        (2.0, 2.1, vec![0.0, 2.1]),
+        (10.0, 2.1, vec![0.0]),
+        (10.0, 9.9, vec![0.0]),
+        (10.0, 10.1, vec![0.0, 10.1]),
+    ] {
+        assert_eq!(alerts(&mut throttled(throttle), [0.0, gap]), want, "{throttle} s, {gap} s");
+    }
+    // Each renews: the time is counted from the last one raised, not from the alert.
+    assert_eq!(alerts(&mut throttled(10.0), [0.0, 9.0, 18.0, 27.0, 37.5]), [0.0, 37.5]);
+    // Who raises on entry only is told of each entry after the throttle.
+    assert_eq!(alerts(&mut throttled(10.0), [0.0, 30.0, 60.0]), [0.0, 30.0, 60.0]);
+}
+
+#[test]
+fn a_throttle_of_zero_holds_nothing_back_and_a_change_of_it_holds_at_once() {
+    assert_eq!(alerts(&mut throttled(0.0), [0.0, 0.0, 0.1, 5.0]), [0.0, 0.0, 0.1, 5.0]);
+    let mut policy = throttled(60.0);
+    assert_eq!(alerts(&mut policy, [0.0, 30.0]), [0.0]);
+    policy.set_plan(&AlertPlan { throttle: Duration::from_secs(10), ..plan() });
+    assert_eq!(alerts(&mut policy, [39.0, 50.0]), [50.0]);
+    policy.set_plan(&AlertPlan { throttle: Duration::ZERO, ..plan() });
+    assert_eq!(alerts(&mut policy, [50.1, 50.2]), [50.1, 50.2]);
+}
+
+#[test]
+fn frame_time_that_begins_anew_begins_every_condition_anew() {
+    assert_eq!(alerts(&mut throttled(60.0), [100.0, 101.0, 0.0, 1.0]), [100.0, 0.0]);
+}
+
+#[test]
+fn one_who_is_too_weak_to_be_told_of_goes_on_being_there() {
+    let mut policy = throttled(10.0);
+    let d = draft("r", "1");
+    accepted(policy.decide(&on(&d, seen(0.9)), &frame("a", 0, 0.0)));
+    for second in [8.0, 16.0] {
+        let decision = policy.decide(&on(&d, seen(0.1)), &frame("a", 1, second));
+        assert!(matches!(decision, Decision::Refused(_)), "{decision:?}");
+    }
+    assert_eq!(policy.decide(&on(&d, seen(0.9)), &frame("a", 3, 24.0)), Decision::Suppressed { count: 1 });
 }
 
 #[test]
@@ -148,12 +216,11 @@ fn raised_is_accepted_plus_suppressed_plus_refused_and_nothing_grows_without_bou
                 Decision::Suppressed { .. } => suppressed += 1,
                 Decision::Refused(_) => refused += 1,
             }
-            assert!(policy.keys.len() <= KEYS_MAX && policy.order.len() <= 2 * KEYS_MAX);
+            assert!(seq % 100 != 0 || policy.conditions.size().0 <= KEYS_MAX);
         }
         assert_eq!(raised, accepted + suppressed + refused);
-        let waiting: u64 = policy.keys.values().map(|s| s.suppressed).sum();
-        assert_eq!(policy.forgotten, 0);
-        assert_eq!(suppressed, carried + waiting, "every held-back one is told of, or waits to be");
+        assert_eq!(policy.forgotten(), 0);
+        assert_eq!(suppressed, carried + policy.conditions.waiting(), "every held-back one is told of, or waits to be");
     }
 }
 
@@ -163,7 +230,7 @@ fn keys_beyond_the_bound_are_forgotten_oldest_first_and_counted() {
     for i in 0..KEYS_MAX as u64 + 100 {
         accepted(policy.decide(&draft("r", &i.to_string()), &frame("a", i, 0.0)));
     }
-    assert_eq!((policy.forgotten(), policy.keys.len()), (100, KEYS_MAX));
+    assert_eq!((policy.forgotten(), policy.conditions.size().0), (100, KEYS_MAX));
     accepted(policy.decide(&draft("r", "0"), &frame("a", 1, 0.0)));
     let newest = (KEYS_MAX + 99).to_string();
     assert!(matches!(policy.decide(&draft("r", &newest), &frame("a", 1, 0.0)), Decision::Suppressed { .. }));
@@ -175,17 +242,36 @@ fn what_is_remembered_is_bounded_in_bytes() {
     let key = |i: u64| format!("{i}{}", "k".repeat(100_000));
     for i in 0..200 {
         accepted(policy.decide(&draft("r", &key(i)), &frame("a", i, 0.0)));
-        let bytes: usize = policy.keys.keys().map(|key| key.len()).sum();
-        assert!(bytes == policy.bytes && bytes <= KEYS_BYTES_MAX, "{bytes}");
+        let (_, bytes) = policy.conditions.size();
+        assert!(bytes <= KEYS_BYTES_MAX, "{bytes}");
     }
-    assert_eq!(policy.forgotten() as usize, 200 - policy.keys.len());
+    assert_eq!(policy.forgotten() as usize, 200 - policy.conditions.size().0);
     assert!(matches!(policy.decide(&draft("r", &key(199)), &frame("a", 200, 1.0)), Decision::Suppressed { .. }));
     let throttle = Duration::from_millis(1);
     policy.set_plan(&AlertPlan { throttle, ..plan() });
-    accepted(policy.decide(&draft("r", "new"), &frame("a", 201, 2.0)));
+    accepted(policy.decide(&draft("r", "new"), &frame("a", 201, 4.0)));
     // The newest has one held back to tell of.
-    assert_eq!(policy.keys.len(), 2);
-    assert!(policy.bytes < 101_000, "what is over is forgotten, and its bytes with it");
+    let (known, bytes) = policy.conditions.size();
+    assert!(known == 2 && bytes < 101_000, "what is over is forgotten, and its bytes with it: {known}, {bytes}");
+    // That does not wait for ever.
+    accepted(policy.decide(&draft("r", "newer"), &frame("a", 202, 602.0)));
+    assert_eq!(policy.conditions.size().0, 1);
+}
+
+#[test]
+fn those_that_go_on_are_the_last_to_be_forgotten() {
+    let mut policy = Policy::new(&plan());
+    let key = |i: usize| draft("r", &i.to_string());
+    accepted(policy.decide(&key(0), &frame("a", 0, 0.0)));
+    // One stays while many pass: each of its raises puts it behind those that came since.
+    for i in 1..3 * KEYS_MAX {
+        accepted(policy.decide(&key(i), &frame("a", i as u64, 1.0)));
+        let decision = policy.decide(&key(0), &frame("a", i as u64, 1.0));
+        assert_eq!(decision, Decision::Suppressed { count: i as u64 });
+    }
+    assert_eq!((policy.forgotten() as usize, policy.conditions.size().0), (2 * KEYS_MAX, KEYS_MAX));
+    let gone = policy.decide(&key(1), &frame("a", 0, 1.0));
+    assert!(matches!(gone, Decision::Accept(_)), "{gone:?}");
 }
 
 #[test]

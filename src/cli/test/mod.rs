@@ -77,6 +77,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
+    let mut _log = None;
     if args.verbose {
         let plan = LogPlan {
             level: "debug".to_owned(),
@@ -86,9 +87,14 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
             file_max_bytes: 0,
             file_backups: 0,
             console: true,
+            figures: false,
+            stream_port: None,
+            hold_repeats: false,
+            per_minute: u32::MAX,
         };
-        if let Err(error) = input::log(&plan, false) {
-            return failed(&error);
+        match input::log(&plan, false) {
+            Ok(log) => _log = Some(log),
+            Err(error) => return failed(&error),
         }
     }
     if args.watch {

@@ -15,6 +15,7 @@ use crate::types::{Point, Polygon, SourceId, Zone};
 
 mod admin;
 mod handlers;
+mod health;
 pub(super) mod modules;
 mod plugins;
 mod sources;
@@ -116,6 +117,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
+    let health = health::build(&monitoring, site);
     let tracking = TrackingPlan { enabled: detection.enable_tracking };
     let mut listed: Vec<String> = detection.strategies.iter().map(|strategy| strategy.head.name.clone()).collect();
     let (models, mut strategies) = strategies::build(detection, &all, site);
@@ -140,6 +142,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         alerts: alert_plan(&alerts),
         handlers,
         admin,
+        health,
         logging: log_plan(logging, debug, site),
         graceful_shutdown: Duration::from_secs_f64(graceful_shutdown_timeout),
         ort_library: ort_library.map(|path| site.find(&path)),
@@ -187,6 +190,10 @@ fn log_plan(logging: Logging, debug: bool, site: &mut Site<'_>) -> LogPlan {
         file_max_bytes: u64::from(logging.max_file_size_mb) * 1_000_000,
         file_backups: logging.backup_count,
         console: logging.console_output,
+        figures: logging.include_metrics,
+        stream_port: logging.real_time_streaming.then_some(logging.streaming_port),
+        hold_repeats: logging.filter_spam,
+        per_minute: logging.rate_limit_per_minute,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Site, merged, not_built, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::SourcePlan;
+use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone};
@@ -31,6 +31,11 @@ pub(super) fn build(
             // It names threads and stands in log lines.
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
+        }
+        if id == ENGINE_SOURCE {
+            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
+            let message = format!("no source may be named `{id}`: the engine's own alerts have that name");
+            site.wrong(&at, message, "give it another `id`");
         }
         if ids.contains(&id) {
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };

@@ -2,7 +2,7 @@
 
 use super::{Site, known_sources};
 use crate::config::kinds::strategies::{self as kinds, Listed, Planned};
-use crate::config::plan::{ModelPlan, SourcePlan, StrategyPlan};
+use crate::config::plan::{ENGINE_RULES, ModelPlan, SourcePlan, StrategyPlan};
 use crate::config::schema::Detection;
 
 pub(super) fn build(
@@ -23,6 +23,11 @@ pub(super) fn build(
         if names.contains(&head.name.as_str()) {
             let message = format!("two strategies are named `{}`", head.name);
             site.wrong(&format!("{path}.name"), message, "give each a name of its own");
+        }
+        if head.name.starts_with(ENGINE_RULES) {
+            let message =
+                format!("no rule may be named `{}`: the engine's own alerts begin with `{ENGINE_RULES}`", head.name);
+            site.wrong(&format!("{path}.name"), message, "give it another name");
         }
         names.push(&head.name);
         let only = known_sources(&head.sources, &format!("{path}.sources"), sources, site);

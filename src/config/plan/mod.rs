@@ -2,6 +2,7 @@
 
 mod admin;
 mod handler;
+mod health;
 mod source;
 mod strategy;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use admin::*;
 pub use handler::*;
+pub use health::*;
 pub use source::*;
 pub use strategy::*;
 
@@ -46,6 +48,8 @@ pub struct Plan {
     pub handlers: Vec<HandlerPlan>,
     /// Metrics, health and pages.
     pub admin: AdminPlan,
+    /// How the engine watches itself.
+    pub health: HealthPlan,
     /// Logs.
     pub logging: LogPlan,
     /// Bound on ending after the first signal.
@@ -68,7 +72,8 @@ pub struct TrackingPlan {
 pub struct AlertPlan {
     /// Whether alerts are raised at all.
     pub enabled: bool,
-    /// Duplicates of (source, rule, key) are held back this long after the last one sent.
+    /// A (source, rule, key) is told again only after it was not raised for this long, two seconds at least; zero holds
+    /// nothing back.
     pub throttle: Duration,
     /// Most alerts of one (source, rule) within ten seconds. Not built yet: see the table of keys.
     pub burst_threshold: u32,
@@ -103,6 +108,14 @@ pub struct LogPlan {
     pub file_backups: u32,
     /// Write to standard error.
     pub console: bool,
+    /// Whether JSON records have the engine's newest figures.
+    pub figures: bool,
+    /// Port on loopback at which the log is followed as JSON lines.
+    pub stream_port: Option<u16>,
+    /// Whether lines that repeat are held back.
+    pub hold_repeats: bool,
+    /// Most lines of one place and level in a minute.
+    pub per_minute: u32,
 }
 
 /// What kind of deployment this is.

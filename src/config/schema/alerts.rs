@@ -19,8 +19,8 @@ use crate::config::kinds::shape::{Shape, read, union, written};
 pub(in crate::config) struct Alerts {
     /// Raise alerts at all. Default true. Example: false.
     pub(in crate::config) enabled: bool,
-    /// Duplicates of (source, rule, key) are held back this long after the last one sent. Default 60. Unit: seconds.
-    /// Range 0–86400. Example: 300.
+    /// An alert of (source, rule, key) is told once, and again only after it was not raised for this long, at least 2
+    /// seconds; 0 holds nothing back. Default 60. Unit: seconds. Range 0–86400. Example: 300.
     #[schemars(range(min = 0, max = 86_400))]
     pub(in crate::config) throttle_seconds: f64,
     /// Most alerts of one (source, rule) within ten seconds. Default 3. Range 1–1000. Example: 5.

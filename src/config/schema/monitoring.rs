@@ -44,28 +44,30 @@ pub(in crate::config) struct Monitoring {
     /// Inference workers, one thread each. Default none, one per core. Range 1–1024. Example: 4.
     #[schemars(range(min = 1, max = 1024))]
     pub(in crate::config) thread_pool_size: Option<u32>,
-    /// Time between samples of the machine's metrics. Default 30. Unit: seconds. Range 1–300. Example: 10.
+    /// Time between samples of the machine and the process. Default 30. Unit: seconds. Range 1–300. Example: 10.
     #[schemars(range(min = 1, max = 300))]
     pub(in crate::config) metrics_interval: f64,
-    /// Time between health checks. Default 30. Unit: seconds. Range 5–300. Example: 10.
+    /// Time between looks at the thresholds below. Default 30. Unit: seconds. Range 5–300. Example: 10.
     #[schemars(range(min = 5, max = 300))]
     pub(in crate::config) health_check_interval: f64,
-    /// Measure time per stage and script. Default false. Example: true.
+    /// Say at the end of a run where the time went: by stage, model and rule. Default false. Example: true.
     pub(in crate::config) profiling_enabled: bool,
-    /// Write the metrics to the log as well. Default true. Example: false.
+    /// Write a line with the newest figures to the log at each sample. Default true. Example: false.
     pub(in crate::config) log_metrics: bool,
     /// Restart what fails. Default true. Example: false.
     pub(in crate::config) auto_recovery: bool,
-    /// CPU use that raises a system alert. Default 80. Unit: per cent. Range 10–100. Example: 90.
+    /// Most CPU of the machine in use, where it is set; more raises a system alert. Default 80. Unit: per cent.
+    /// Range 10–100. Example: 90.
     #[schemars(range(min = 10, max = 100))]
     pub(in crate::config) cpu_threshold: f64,
-    /// Memory use that raises a system alert. Default 80. Unit: per cent. Range 10–100. Example: 90.
+    /// Most memory of the machine in use, where it is set; more raises a system alert. Default 80. Unit: per cent.
+    /// Range 10–100. Example: 90.
     #[schemars(range(min = 10, max = 100))]
     pub(in crate::config) memory_threshold: f64,
     /// GPU use that raises a system alert. Default 90. Unit: per cent. Range 10–100. Example: 95.
     #[schemars(range(min = 10, max = 100))]
     pub(in crate::config) gpu_threshold: f64,
-    /// Limits of the engine itself that raise a system alert. Default: see its keys. Example: {min_fps: 10}.
+    /// Limits of the engine itself; each acts where it is set, and raises a system alert. Default: see its keys. Example: {min_fps: 10}.
     pub(in crate::config) thresholds: Thresholds,
 }
 
@@ -159,16 +161,17 @@ pub(in crate::config) struct Prometheus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Thresholds {
-    /// Most memory. Default 2048. Unit: MB. Range 16–1048576. Example: 4096.
+    /// Most memory of the engine. Default 2048. Unit: MB. Range 16–1048576. Example: 4096.
     #[schemars(range(min = 16, max = 1_048_576))]
     pub(in crate::config) max_memory_mb: f64,
-    /// Most CPU. Default 80. Unit: per cent. Range 10–100. Example: 90.
+    /// Most of the machine's CPU that the engine uses. Default 80. Unit: per cent. Range 10–100. Example: 90.
     #[schemars(range(min = 10, max = 100))]
     pub(in crate::config) max_cpu_percent: f64,
-    /// Fewest frames per second of a source. Default 20. Range 0–240. Example: 10.
+    /// Fewest frames per second that a running source delivers. Default 20. Range 0–240. Example: 10.
     #[schemars(range(min = 0, max = 240))]
     pub(in crate::config) min_fps: f64,
-    /// Longest time from capture to alert. Default 200. Unit: milliseconds. Range 1–60000. Example: 500.
+    /// Longest mean time from a frame's arrival to its verdict. Default 200. Unit: milliseconds. Range 1–60000.
+    /// Example: 500.
     #[schemars(range(min = 1, max = 60_000))]
     pub(in crate::config) max_latency_ms: f64,
 }
@@ -193,7 +196,7 @@ pub(in crate::config) struct Logging {
     pub(in crate::config) console_output: bool,
     /// JSON lines, whatever `format` says. Default false. Example: true.
     pub(in crate::config) json_output: bool,
-    /// Add the engine's metrics to the log. Default true. Example: false.
+    /// Give each record of a JSON log the newest figures. Default true. Example: false.
     pub(in crate::config) include_metrics: bool,
     /// Rotate the log file at this size. Default 100. Unit: MB (1,000,000 bytes). Range 1–100000. Example: 10.
     #[schemars(range(min = 1, max = 100_000))]
@@ -201,14 +204,15 @@ pub(in crate::config) struct Logging {
     /// Rotated log files to keep. Default 5. Range 0–1000. Example: 3.
     #[schemars(range(min = 0, max = 1000))]
     pub(in crate::config) backup_count: u32,
-    /// Serve the log to subscribers. Default false. Example: true.
+    /// Let the log be followed as JSON lines at a port of loopback. Default false. Example: true.
     pub(in crate::config) real_time_streaming: bool,
-    /// Port for that. Default 9999. Range 1024–65535. Example: 9998.
+    /// That port. Default 9999. Range 1024–65535. Example: 9998.
     #[schemars(range(min = 1024, max = 65_535))]
     pub(in crate::config) streaming_port: u16,
-    /// Hold back repeated lines. Default true. Example: false.
+    /// Write a line that repeats once (an error five times), then how often it came in ten seconds. Default true. Example: false.
     pub(in crate::config) filter_spam: bool,
-    /// Most lines of one message per minute. Default 1000. Range 10–1000000. Example: 100.
+    /// Most lines of one place and level in a minute; how many more there were is told. Lines for debugging are not
+    /// limited. Default 1000. Range 10–1000000. Example: 100.
     #[schemars(range(min = 10, max = 1_000_000))]
     pub(in crate::config) rate_limit_per_minute: u32,
 }

@@ -10,7 +10,7 @@ use crate::alert::{Outbox, Standing};
 use crate::backend::SourceState;
 use crate::config::{Environment, Plan};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::SourceId;
+use crate::types::{SourceId, Zone};
 
 /// One engine.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -41,6 +41,40 @@ pub struct Status {
     pub alerts: AlertStatus,
     /// Scripts and components whose file is not what runs, because it was rejected or rolled back.
     pub rejected: Vec<RejectedReload>,
+    /// The limits that are set under `monitoring`, as they were last looked at.
+    pub checks: Vec<CheckStatus>,
+}
+
+/// One limit of the engine itself.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CheckStatus {
+    /// Its name, and the rule of its alerts: `system.cpu`, `system.memory`, `system.engine_cpu`, `system.engine_memory`,
+    /// `system.fps`, `system.latency`.
+    pub name: &'static str,
+    /// The source that it is about; null where it is about the whole.
+    pub source: Option<String>,
+    /// What was measured.
+    pub value: f64,
+    /// What it should be.
+    pub limit: f64,
+    /// The unit of both.
+    pub unit: &'static str,
+    /// Whether the limit is the least that is wanted; else it is the most.
+    pub is_least: bool,
+    /// Seconds since it was measured.
+    pub age_s: f64,
+    /// Seconds for which the limit has been crossed; null while it holds.
+    pub crossed_s: Option<f64>,
+    /// All of it as a sentence.
+    pub text: String,
+}
+
+impl CheckStatus {
+    /// What is not as it should be, as a sentence; none while the limit holds.
+    fn problem(&self) -> Option<String> {
+        let crossed_s = self.crossed_s?;
+        Some(format!("{}: {}, for {crossed_s:.0} s", self.name, self.text))
+    }
 }
 
 /// A script whose latest contents were rejected; the version before goes on.
@@ -91,6 +125,17 @@ pub struct SourceStatus {
     pub reconnects: u64,
     /// Why it does not run, secrets redacted.
     pub error: Option<String>,
+    /// The areas of its picture that rules know by name.
+    pub zones: Vec<ZoneStatus>,
+}
+
+/// An area of a source's picture.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ZoneStatus {
+    /// Its name.
+    pub name: String,
+    /// Its corners, each x and y in shares of the picture.
+    pub points: Vec<[f32; 2]>,
 }
 
 /// One strategy.
@@ -198,11 +243,17 @@ impl SourceStatus {
             detections: metrics.detections_by_class(),
             reconnects: metrics.reconnects.get(),
             error,
+            zones: Vec::new(),
         }
     }
-}
 
-impl SourceStatus {
+    /// The same with the areas of its picture.
+    #[must_use]
+    pub fn with_zones(self, zones: &[Zone]) -> Self {
+        let corners = |zone: &Zone| zone.polygon.points().iter().map(|point| [point.x, point.y]).collect();
+        let zones = zones.iter().map(|zone| ZoneStatus { name: zone.name.clone(), points: corners(zone) });
+        Self { zones: zones.collect(), ..self }
+    }
     /// What it does not do, as a sentence.
     fn problem(&self) -> String {
         let mut problem = format!("source {} is {}", self.id, self.state);
@@ -326,6 +377,7 @@ impl Status {
             handlers,
             alerts,
             rejected,
+            checks: Vec::new(),
         }
     }
 
@@ -333,13 +385,14 @@ impl Status {
     /// of strategies and handlers are left out, since they may quote what was seen on any source; the sums are of all.
     #[must_use]
     pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
-        let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, .. } = self;
+        let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, mut checks, .. } = self;
         let (config_version, environment) = (self.config_version, self.environment);
         sources.retain(|source| visible(&source.id));
         strategies.iter_mut().for_each(|strategy| strategy.last_error = None);
         handlers.iter_mut().for_each(|handler| handler.last_error = None);
         let seen = Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new());
-        Self { config_version, environment, ..seen }
+        checks.retain(|check| check.source.as_deref().is_none_or(&visible));
+        Self { config_version, environment, ..seen }.with_checks(checks)
     }
 
     /// The same status with what the plan says of the deployment.
@@ -358,8 +411,16 @@ impl Status {
             handlers: Vec::new(),
             alerts: AlertStatus::default(),
             rejected: Vec::new(),
+            checks: Vec::new(),
             ..self
         }
+    }
+
+    /// The same status with the limits of the engine itself: each that is crossed is a problem.
+    #[must_use]
+    pub fn with_checks(self, checks: Vec<CheckStatus>) -> Self {
+        let problems = checks.iter().filter_map(CheckStatus::problem).collect();
+        Self { checks, ..self.with_notes(problems) }
     }
 
     /// The same status with what others have to say: each is a problem.
@@ -390,6 +451,7 @@ mod tests {
             detections: BTreeMap::new(),
             reconnects: 0,
             error: None,
+            zones: Vec::new(),
         }
     }
 

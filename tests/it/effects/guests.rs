@@ -54,7 +54,7 @@ fn a_script_is_held_to_the_limits_that_are_set() {
     let keeps = "function detect(frame) state.set('k' .. frame.seq, ('x'):rep(100)) end\n";
     let ((tight, _), (wide, _)) = pair("state_bytes", "1000", "100000", keeps);
     assert!(faults(&tight) > 0 && faults(&wide) == 0, "state_bytes");
-    let talks = "function detect(frame)\n  for i = 1, 20 do log.warn('line ' .. frame.seq) end\nend\n";
+    let talks = "function detect(frame)\n  for i = 1, 20 do log.warn('line ' .. frame.seq .. '.' .. i) end\nend\n";
     bench.write("rule.lua", talks);
     let lines = |limit: u32| {
         let config = format!(
@@ -385,7 +385,7 @@ fn a_handler_in_a_script_is_held_to_the_limits_that_are_set() {
     );
     let keeps = "  state.set('k', ('x'):rep(900))";
     assert_eq!((given_up("state_bytes: 100", keeps).0, given_up("state_bytes: 10000", keeps).0), (2, 0));
-    let talks = "  for i = 1, 20 do log.warn('line ' .. ('x'):rep(100)) end";
+    let talks = "  for i = 1, 20 do log.warn('line ' .. ('x'):rep(100) .. i) end";
     let lines = |limits: &str| given_up(limits, talks).1.matches("line xxx").count();
     assert!(lines("log_lines_per_second: 3") < lines("log_lines_per_second: 100"));
     let long = |limits: &str| given_up(limits, talks).1.contains(&"x".repeat(100));

@@ -1,9 +1,14 @@
 //! `logging`: the bytes on standard error and in the log file.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
-use super::Bench;
-use crate::harness::skip;
+use serde_json::{Value, json};
+
+use super::{Bench, LIMIT, LIVE, TRACE, stop};
+use crate::admin::request;
+use crate::harness::{get, skip};
 
 const SHORT: &str = "sources: [{ id: a, uri: 'test:frames=3,size=16x16' }]\n";
 
@@ -95,4 +100,117 @@ fn the_log_file_rotates_at_its_size_and_keeps_as_many_as_set() {
         }
         assert!(kept > 0 || size("x.log") > Some(3_000_000), "{keys}: {:?}", size("x.log"));
     }
+}
+
+/// A configuration of a source with a rule that logs `text` on each frame.
+fn talking(bench: &Bench, source: &str, text: &str, logging: &str) -> String {
+    bench.write("talk.lua", &format!("function detect(frame) log.info({text}) end\n"));
+    let rule = "{ name: talk, module: talk.lua, limits: { log_lines_per_second: 100000 } }";
+    format!("{source}detection: {{ strategies: [{rule}] }}\nlogging: {{ format: text, {logging} }}\n")
+}
+
+#[test]
+fn lines_that_repeat_and_lines_beyond_the_limit_are_counted_and_told() {
+    let bench = Bench::new();
+    // What is logged on each of a hundred frames; keys; lines of it, and what is told of the others.
+    for (text, keys, lines, told) in [
+        ("'same'", "level: info", 1, Some("99 more like this: same")),
+        ("'same'", "filter_spam: false", 100, None),
+        (
+            "'same'",
+            "filter_spam: false, rate_limit_per_minute: 10",
+            10,
+            Some("90 lines beyond 10 a minute are left out"),
+        ),
+        ("'n ' .. frame.seq", "level: info", 100, None),
+        (
+            "'n ' .. frame.seq",
+            "rate_limit_per_minute: 30",
+            30,
+            Some("70 lines beyond 30 a minute are left out, the first"),
+        ),
+    ] {
+        let config = talking(&bench, TRACE, text, keys);
+        let out = bench.command("run", &config, &["--port", "0"]).run().expect(0);
+        let own = |line: &&str| line.contains("dsengine::guest") && !line.contains("dsengine::log");
+        assert_eq!(out.stderr.lines().filter(own).count(), lines, "{text}, {keys}:\n{}", out.stderr);
+        let all: Vec<&str> = out.stderr.lines().filter(|line| line.contains("dsengine::log")).collect();
+        assert_eq!(all.len(), usize::from(told.is_some()), "{text}, {keys}:\n{}", out.stderr);
+        assert!(told.is_none_or(|told| all[0].contains(told)), "{text}, {keys}: {all:?}");
+    }
+}
+
+#[test]
+fn the_log_is_followed_at_the_port_that_is_set() {
+    let bench = Bench::new();
+    let secret = "'rtsp://admin:C4n4ry@cam/' .. frame.seq";
+    for is_on in [true, false] {
+        // With another port where somebody was quicker to take it.
+        let (mut run, port, keys) = loop {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let keys = format!("real_time_streaming: {is_on}, streaming_port: {port}, console_output: false");
+            let mut run = bench.start(&talking(&bench, LIVE, secret, &keys));
+            let said = run.wait_line(LIMIT, |line| line.starts_with("page: ") || line.contains(" is in use"));
+            if said.starts_with("page: ") {
+                break (run, port, keys);
+            }
+        };
+        let stream = TcpStream::connect(("127.0.0.1", port));
+        assert_eq!(stream.is_ok(), is_on, "{keys}");
+        if let Ok(stream) = stream {
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+            // Others may say something meanwhile: every line is a record, and these come among them.
+            let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+            let mut said = || lines.find(|line| line.contains("@cam/")).unwrap();
+            for line in [said(), said(), said()] {
+                let record: Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(
+                    (&record["level"], &record["target"]),
+                    (&json!("INFO"), &json!("dsengine::guest")),
+                    "{line}"
+                );
+                assert!(record["message"].as_str().unwrap().starts_with("rtsp://***@cam/"), "{line}");
+            }
+        }
+        run.signal("INT");
+        assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{:?}", run.seen);
+    }
+    // A port that somebody has is named, with the key.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let config = format!("{LIVE}logging: {{ real_time_streaming: true, streaming_port: {port} }}\n");
+    let out = bench.command("run", &config, &["--port", "0"]).run().expect(2);
+    assert!(out.stderr.contains(&format!("port {port} on 127.0.0.1 is in use")), "{}", out.stderr);
+    assert!(out.stderr.contains("set logging.streaming_port to another port"), "{}", out.stderr);
+}
+
+#[test]
+fn the_log_is_a_stream_of_the_api_by_level_and_text() {
+    let bench = Bench::new();
+    let mut run =
+        bench.start(&talking(&bench, LIVE, "'rtsp://admin:C4n4ry@cam/' .. frame.seq", "console_output: false"));
+    let page = run.page();
+    let (status, body) = get(&page, "/api/v1/logs?level=info&text=CAM/&limit=2");
+    assert_eq!((status, body.matches("event: log").count()), (200, 2), "{body}");
+    assert!(body.contains("rtsp://***@cam/") && !body.contains("C4n4ry"), "{body}");
+    for line in body.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["level"], "INFO", "{line}");
+    }
+    let stream = TcpStream::connect(&page).unwrap();
+    let mut errors = request(stream, "GET", "/api/v1/logs?level=warning", &[("Host", "localhost")], "");
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        errors.read_line(&mut head).unwrap();
+    }
+    // A save that does not load is told with an error or a warning, whatever is said meanwhile at INFO.
+    bench.write("talk.lua", "function detect(\n");
+    let mut heard = String::new();
+    while !heard.contains("data: ") {
+        errors.read_line(&mut heard).unwrap();
+    }
+    assert!(heard.contains("talk.lua") && !heard.contains("\"INFO\""), "{heard}");
+    for query in ["level=loud", "limit=-1", "other=1"] {
+        assert_eq!(get(&page, &format!("/api/v1/logs?{query}")).0, 400, "{query}");
+    }
+    stop(run);
 }

@@ -1,0 +1,271 @@
+//! The thread that watches the engine itself: samples the machine, says so in the log, and looks at the limits.
+//!
+//! A limit that is crossed is a problem in `/health` and one alert of the source `engine`, through the ordinary policy
+//! and handlers. Limits hold while a source is live or repeats: a run that ends by itself may take all it gets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::handle::{Handle, Shared};
+use super::thresholds::{Subject, Turn};
+use super::view::outside::Board as _;
+use super::view::status::Status;
+use crate::alert::Gate;
+use crate::backend::SourceState;
+use crate::config::{ENGINE_SOURCE, HealthPlan, Plan, ThresholdKind};
+use crate::error::{Code, Error};
+use crate::own::{Stop, Thread};
+use crate::telemetry::{Sample, Sampler, SourceMetrics, Stage};
+use crate::types::{Frame, Level, Raised, SourceId};
+
+/// How often it is looked whether something is due: intervals may change, and the end must not wait.
+const TICK: Duration = Duration::from_millis(200);
+/// Longest wait for the thread's end.
+const END_WAIT: Duration = Duration::from_millis(500);
+
+/// The thread. Dropping it ends it.
+pub(super) struct Watch(Thread);
+
+impl Watch {
+    /// Watches an engine from now on.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
+        let mut looks = Looks::new(shared);
+        let run = move |stop: Stop| while stop.pause(TICK) && looks.look() {};
+        let thread = Thread::start("health", run);
+        thread.map(Self).map_err(|e| Error::new(Code::Io, format!("cannot start thread health: {e}")))
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.0.join(END_WAIT);
+    }
+}
+
+/// What one source had counted when it was looked at.
+#[derive(Clone, Copy)]
+struct Counted {
+    frames: u64,
+    latency_s: f64,
+    judged: u64,
+}
+
+impl Counted {
+    fn of(metrics: &SourceMetrics) -> Self {
+        let latency = metrics.latency(Stage::Total);
+        Self {
+            frames: metrics.frames_decoded(),
+            latency_s: latency.get_sample_sum(),
+            judged: latency.get_sample_count(),
+        }
+    }
+}
+
+struct Looks {
+    shared: Arc<Shared>,
+    sampler: Sampler,
+    sample: Sample,
+    sampled_ns: u64,
+    checked_ns: u64,
+    counted: BTreeMap<SourceId, Counted>,
+    gate: Option<Gate>,
+    /// How many alerts were raised.
+    raised: u64,
+}
+
+impl Looks {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let now_ns = shared.clock.monotonic_ns();
+        let mut sampler = Sampler::default();
+        let sample = sampler.take(now_ns);
+        Self {
+            shared: Arc::clone(shared),
+            sampler,
+            sample,
+            sampled_ns: now_ns,
+            checked_ns: now_ns,
+            counted: BTreeMap::new(),
+            gate: None,
+            raised: 0,
+        }
+    }
+
+    /// Does what is due. Always goes on.
+    fn look(&mut self) -> bool {
+        let now_ns = self.shared.clock.monotonic_ns();
+        let plan = Arc::clone(&self.shared.view().plan);
+        let health = &plan.health;
+        if is_due(self.sampled_ns, health.sample_every, now_ns) {
+            self.sampled_ns = now_ns;
+            self.sample(health, now_ns);
+        }
+        if is_due(self.checked_ns, health.check_every, now_ns) {
+            let since_ns = now_ns - std::mem::replace(&mut self.checked_ns, now_ns);
+            self.check(&plan, now_ns, since_ns);
+        }
+        true
+    }
+
+    /// Samples the machine, and says so where it is wanted.
+    fn sample(&mut self, health: &HealthPlan, now_ns: u64) {
+        self.sample = self.sampler.take(now_ns);
+        let Sample { cpu_percent, memory_percent, engine_cpu_percent, engine_memory_mb } = self.sample;
+        self.shared.metrics.set_machine(&self.sample);
+        let status = Handle(Arc::clone(&self.shared)).status();
+        let figures = figures(&status, &self.sample);
+        self.shared.figures.store(Some(Arc::new(figures.to_string())));
+        if health.log_metrics {
+            let [cpu_percent, memory_percent, engine_cpu_percent, engine_memory_mb] =
+                [cpu_percent, memory_percent, engine_cpu_percent, engine_memory_mb].map(tenths);
+            let (sources_running, fps) = (running(&status).count(), tenths(Some(fps(&status))));
+            let judged: u64 = status.sources.iter().map(|source| source.judged).sum();
+            let (alerts, pending, problems) = (status.alerts.accepted, status.alerts.pending, status.problems.len());
+            tracing::info!(
+                cpu_percent,
+                memory_percent,
+                engine_cpu_percent,
+                engine_memory_mb,
+                sources_running,
+                fps,
+                judged,
+                alerts,
+                pending,
+                problems,
+                "metrics"
+            );
+        }
+    }
+
+    /// Looks at the limits.
+    fn check(&mut self, plan: &Plan, now_ns: u64, since_ns: u64) {
+        let hold_ns = u64::try_from(plan.health.check_every.as_nanos()).unwrap_or(u64::MAX);
+        let limits = if is_endless(plan) { &plan.health.thresholds[..] } else { &[] };
+        let values = self.values(since_ns);
+        let turns = self.shared.thresholds.lock().see(limits, &values, now_ns, hold_ns);
+        for turn in turns {
+            let rule = turn.subject.kind.rule();
+            if turn.is_crossed {
+                tracing::warn!(rule, "{}", turn.told);
+                self.raise(plan, &turn, now_ns);
+            } else {
+                tracing::info!(rule, "{}", turn.told);
+            }
+        }
+    }
+
+    /// What is measured now: of the machine as it was sampled, of each source since the look before.
+    fn values(&mut self, since_ns: u64) -> Vec<(Subject, f64)> {
+        let Sample { cpu_percent, memory_percent, engine_cpu_percent, engine_memory_mb } = self.sample;
+        let whole = [
+            (ThresholdKind::Cpu, cpu_percent),
+            (ThresholdKind::Memory, memory_percent),
+            (ThresholdKind::EngineCpu, engine_cpu_percent),
+            (ThresholdKind::EngineMemory, engine_memory_mb),
+        ];
+        let whole = whole.into_iter().filter_map(|(kind, value)| Some((Subject { kind, source: None }, value?)));
+        let mut values: Vec<_> = whole.collect();
+        let mut counted = BTreeMap::new();
+        for source in &self.shared.view().sources {
+            // One that does not run is a problem of its own.
+            if source.route.board.state() != SourceState::Running {
+                continue;
+            }
+            let (id, now) = (source.route.id.clone(), Counted::of(&source.route.metrics));
+            if let Some(before) = self.counted.get(&id) {
+                let of = |kind| Subject { kind, source: Some(id.clone()) };
+                let frames = now.frames.saturating_sub(before.frames);
+                values.push((of(ThresholdKind::Fps), frames as f64 * 1e9 / since_ns.max(1) as f64));
+                let judged = now.judged.saturating_sub(before.judged);
+                if judged > 0 {
+                    values.push((of(ThresholdKind::Latency), 1e3 * (now.latency_s - before.latency_s) / judged as f64));
+                }
+            }
+            counted.insert(id, now);
+        }
+        self.counted = counted;
+        values
+    }
+
+    /// Raises the alert of a limit that was crossed.
+    fn raise(&mut self, plan: &Plan, turn: &Turn, now_ns: u64) {
+        let Shared { parts, metrics, clock, .. } = &*self.shared;
+        let gate = self.gate.get_or_insert_with(|| {
+            let source = SourceId::from(ENGINE_SOURCE);
+            metrics.hide_source(&source);
+            Gate::new(&plan.alerts, &source, parts.delivery.outbox(), metrics)
+        });
+        gate.set_plan(&plan.alerts);
+        let raised = Raised {
+            rule: turn.subject.kind.rule().into(),
+            level: Some(Level::High),
+            key: turn.subject.source.as_ref().map_or("", SourceId::as_str).into(),
+            message: turn.told.as_str().into(),
+            detections: Vec::new(),
+        };
+        let (pts_ns, captured_unix_ns) = (now_ns, clock.unix_ns());
+        gate.raise(&raised, &Frame { pts_ns, captured_unix_ns, ..Frame::empty(ENGINE_SOURCE, self.raised) });
+        self.raised += 1;
+    }
+}
+
+/// Whether a source goes on until it is stopped.
+fn is_endless(plan: &Plan) -> bool {
+    plan.sources.iter().any(|source| source.input.is_live() || source.repeat)
+}
+
+/// Whether an interval has passed.
+fn is_due(since_ns: u64, every: Duration, now_ns: u64) -> bool {
+    u128::from(now_ns.saturating_sub(since_ns)) >= every.as_nanos()
+}
+
+fn tenths(value: Option<f64>) -> Option<f64> {
+    value.map(|value| (value * 10.0).round() / 10.0)
+}
+
+fn running(status: &Status) -> impl Iterator<Item = f64> {
+    let running = SourceState::Running.as_str();
+    status.sources.iter().filter(move |source| source.state == running).map(|source| source.fps)
+}
+
+/// Frames a second of all sources that run.
+fn fps(status: &Status) -> f64 {
+    running(status).sum()
+}
+
+/// The newest figures, as every record of a JSON log has them.
+fn figures(status: &Status, sample: &Sample) -> serde_json::Value {
+    let judged: u64 = status.sources.iter().map(|source| source.judged).sum();
+    let dropped: u64 = status.sources.iter().flat_map(|source| source.dropped.values()).sum();
+    json!({
+        "fps": tenths(Some(fps(status))), "judged": judged, "dropped": dropped, "alerts": status.alerts.accepted,
+        "engine_cpu_percent": tenths(sample.engine_cpu_percent), "engine_memory_mb": tenths(sample.engine_memory_mb),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Request, load};
+
+    #[test]
+    fn limits_hold_in_a_run_that_does_not_end_by_itself() {
+        for (sources, endless) in [
+            ("[{ uri: test }]", true),
+            ("[{ uri: 'test:frames=9' }]", false),
+            ("[{ uri: 'rtsp://cam/1' }]", true),
+            ("[{ uri: clip.mp4 }]", false),
+            ("[{ uri: clip.mp4, realtime: true }]", false),
+            ("[{ uri: clip.mp4, parameters: { loop: true } }]", true),
+            ("[{ uri: 'scene:street' }, { uri: 'trace:a.jsonl' }]", false),
+            ("[{ uri: 'scene:street?live=true' }]", true),
+            ("[]", false),
+        ] {
+            let request = Request { document: Some(format!("sources: {sources}\n")), ..Request::default() };
+            assert_eq!(is_endless(&load(&request).unwrap().plan), endless, "{sources}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What of the log is held back: lines that repeat, and lines beyond a number per minute. Pure, on the caller's clock.
+//!
+//! Nothing is dropped silently: what is held back is counted and told, with its text.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use tracing::Level;
+
+use crate::telemetry::redact;
+
+/// A line that repeats is told of this often, with how often it came.
+pub(super) const REPEATED_NS: u64 = 10_000_000_000;
+/// So often in that time an error is written before it counts as repeating: who tries twice is answered twice.
+const ERRORS_EACH: u32 = 5;
+/// The time of the limit on lines.
+const MINUTE_NS: u64 = 60_000_000_000;
+/// Most different lines remembered; beyond it a line is not known to repeat, and only the other limit holds.
+const LINES_MAX: usize = 1_000;
+/// Longest text of a line that is told again.
+const TEXT_BYTES_MAX: usize = 300;
+
+/// What may be held back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// Lines that repeat.
+    pub(super) repeats: bool,
+    /// Lines of one place and level beyond so many a minute.
+    pub(super) per_minute: u32,
+}
+
+/// One line, as it is to be judged.
+pub(super) struct Candidate<'a> {
+    pub(super) target: &'static str,
+    pub(super) level: Level,
+    pub(super) text: &'a str,
+}
+
+/// That lines were held back.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Told {
+    pub(super) level: Level,
+    pub(super) target: &'static str,
+    pub(super) count: u64,
+    pub(super) message: String,
+}
+
+/// Judges lines, in order.
+#[derive(Debug)]
+pub(super) struct Hold {
+    rules: Rules,
+    repeats: HashMap<u64, Repeat>,
+    minutes: HashMap<(&'static str, Level), Minute>,
+}
+
+#[derive(Debug)]
+struct Repeat {
+    since_ns: u64,
+    written: u32,
+    count: u64,
+    level: Level,
+    target: &'static str,
+    text: String,
+}
+
+#[derive(Debug)]
+struct Minute {
+    since_ns: u64,
+    passed: u32,
+    held: u64,
+    /// The first that was held back.
+    text: String,
+}
+
+impl Hold {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, repeats: HashMap::new(), minutes: HashMap::new() }
+    }
+
+    /// Whether a line is written. Lines for debugging always are: who asks for them wants all.
+    pub(super) fn passes(&mut self, line: &Candidate<'_>, now_ns: u64) -> bool {
+        let Candidate { target, level, text } = *line;
+        if level > Level::INFO {
+            return true;
+        }
+        !self.repeats_itself(line, now_ns) && {
+            let minute = Minute { since_ns: now_ns, passed: 0, held: 0, text: String::new() };
+            let minute = self.minutes.entry((target, level)).or_insert(minute);
+            let passes = minute.passed < self.rules.per_minute;
+            if passes {
+                minute.passed += 1;
+            } else {
+                if minute.held == 0 {
+                    minute.text = cut(text);
+                }
+                minute.held += 1;
+            }
+            passes
+        }
+    }
+
+    fn repeats_itself(&mut self, line: &Candidate<'_>, now_ns: u64) -> bool {
+        let Candidate { target, level, text } = *line;
+        if !self.rules.repeats {
+            return false;
+        }
+        let mut hasher = DefaultHasher::new();
+        (target, level, text).hash(&mut hasher);
+        let key = hasher.finish();
+        if let Some(known) = self.repeats.get_mut(&key) {
+            if level == Level::ERROR && known.written < ERRORS_EACH {
+                known.written += 1;
+                return false;
+            }
+            known.count += 1;
+            return true;
+        }
+        if self.repeats.len() < LINES_MAX {
+            self.repeats.insert(key, Repeat { since_ns: now_ns, written: 1, count: 0, level, target, text: cut(text) });
+        }
+        false
+    }
+
+    /// What is to be told by now; `all` of it at the end.
+    pub(super) fn due(&mut self, now_ns: u64, all: bool) -> Vec<Told> {
+        let mut told = Vec::new();
+        let is_over = |since_ns: u64, length_ns: u64| now_ns.saturating_sub(since_ns) >= length_ns;
+        self.repeats.retain(|_, repeat| {
+            if !all && !is_over(repeat.since_ns, REPEATED_NS) {
+                return true;
+            }
+            let Repeat { count, level, target, ref text, .. } = *repeat;
+            if count == 0 {
+                return false;
+            }
+            let message = format!("{count} more like this: {text}");
+            told.push(Told { level, target, count, message });
+            (repeat.since_ns, repeat.count) = (now_ns, 0);
+            true
+        });
+        let limit = self.rules.per_minute;
+        self.minutes.retain(|(target, level), minute| {
+            if !all && !is_over(minute.since_ns, MINUTE_NS) {
+                return true;
+            }
+            let Minute { held, ref text, .. } = *minute;
+            if held > 0 {
+                let message = format!("{held} lines beyond {limit} a minute are left out, the first of them: {text}");
+                told.push(Told { level: *level, target, count: held, message });
+            }
+            false
+        });
+        told
+    }
+}
+
+/// The text without its secrets, short enough to be kept.
+fn cut(text: &str) -> String {
+    let mut text = redact(text).into_owned();
+    if text.len() > TEXT_BYTES_MAX {
+        let end = (0..=TEXT_BYTES_MAX).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn hold(repeats: bool, per_minute: u32) -> Hold {
+        Hold::new(Rules { repeats, per_minute })
+    }
+
+    fn line(level: Level, text: &str) -> Candidate<'_> {
+        Candidate { target: "dsengine::x", level, text }
+    }
+
+    #[test]
+    fn a_line_that_repeats_is_written_once_and_counted_once_in_ten_seconds() {
+        let mut hold = hold(true, 1_000);
+        let passed = (0..76_558).filter(|_| hold.passes(&line(Level::WARN, "alert not accepted"), S)).count();
+        assert_eq!((passed, hold.due(10 * S, false)), (1, vec![]));
+        let told = hold.due(11 * S, false);
+        assert_eq!((told.len(), told[0].count, told[0].level), (1, 76_557, Level::WARN));
+        assert_eq!(told[0].message, "76557 more like this: alert not accepted");
+        // It goes on: counted again. It stops: written again when it comes back.
+        assert!(!hold.passes(&line(Level::WARN, "alert not accepted"), 12 * S));
+        assert_eq!(hold.due(21 * S, false)[0].count, 1);
+        assert_eq!(hold.due(31 * S, false), []);
+        assert!(hold.passes(&line(Level::WARN, "alert not accepted"), 32 * S));
+        let errors = (0..100).filter(|_| hold.passes(&line(Level::ERROR, "no such plugin"), 32 * S)).count();
+        assert_eq!((errors, hold.due(42 * S, false)[0].count), (ERRORS_EACH as usize, 95));
+        // Another text, place or level is another line.
+        for (target, level, text) in
+            [("a", Level::WARN, "x"), ("b", Level::WARN, "x"), ("a", Level::INFO, "x"), ("a", Level::WARN, "y")]
+        {
+            assert!(hold.passes(&Candidate { target, level, text }, 32 * S));
+        }
+    }
+
+    #[test]
+    fn lines_beyond_the_limit_are_counted_and_told_once_a_minute_errors_too() {
+        let mut hold = hold(true, 10);
+        for level in [Level::ERROR, Level::INFO] {
+            let passed = (0..50).filter(|n| hold.passes(&line(level, &format!("line {n}")), S)).count();
+            assert_eq!(passed, 10, "{level}");
+        }
+        assert_eq!(hold.due(60 * S, false), []);
+        let mut told = hold.due(61 * S, false);
+        told.sort_by_key(|told| told.level);
+        let counts: Vec<_> = told.iter().map(|told| (told.level, told.count)).collect();
+        assert_eq!(counts, [(Level::ERROR, 40), (Level::INFO, 40)]);
+        assert_eq!(told[0].message, "40 lines beyond 10 a minute are left out, the first of them: line 10");
+        assert!(hold.passes(&line(Level::ERROR, "line 99"), 62 * S), "a new minute");
+    }
+
+    #[test]
+    fn what_is_switched_off_and_what_is_for_debugging_is_written() {
+        let mut off = hold(false, 1_000_000);
+        assert!((0..100).all(|_| off.passes(&line(Level::WARN, "x"), S)));
+        let mut on = hold(true, 10);
+        assert!((0..100).all(|_| on.passes(&line(Level::DEBUG, "x"), S)));
+    }
+
+    #[test]
+    fn at_the_end_all_is_told_without_secrets_and_memory_is_bounded() {
+        let mut hold = hold(true, 1_000_000);
+        let long = format!("rtsp://admin:C4n4ry@cam/{}", "x".repeat(1_000));
+        hold.passes(&line(Level::WARN, &long), S);
+        hold.passes(&line(Level::WARN, &long), S);
+        let told = hold.due(S, true);
+        assert!(told[0].message.len() < 400 && !told[0].message.contains("C4n4ry"), "{}", told[0].message);
+        for n in 0..3 * LINES_MAX {
+            assert!(hold.passes(&line(Level::WARN, &format!("line {n}")), S));
+        }
+        assert_eq!(hold.repeats.len(), LINES_MAX);
+    }
+}

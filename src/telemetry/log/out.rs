@@ -1,0 +1,94 @@
+//! Where log lines go: one event on its way is written in pieces or whole, and leaves redacted in one write.
+
+use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::tail::Tail;
+use crate::telemetry::redact::{self, redact};
+use crate::telemetry::rotate::RotatingFile;
+
+/// An engine's newest figures, as a JSON object.
+pub type Figures = Arc<ArcSwapOption<String>>;
+
+/// Whose figures the records of a JSON log have, once there is an engine.
+pub(super) type Shown = Arc<OnceLock<Figures>>;
+
+/// Where lines go, and in which form they come.
+pub(super) struct Out {
+    pub(super) target: Target,
+    pub(super) json: bool,
+    /// Whose figures each record has.
+    pub(super) figures: Option<Shown>,
+}
+
+pub(super) enum Target {
+    Console,
+    File(Arc<Mutex<RotatingFile>>),
+    Tail(Arc<Tail>),
+}
+
+/// One event on its way.
+pub(super) struct Line<'a> {
+    out: &'a Out,
+    level: Level,
+    bytes: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for Out {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { out: self, level: Level::INFO, bytes: Vec::with_capacity(256) }
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line<'a> {
+        let mut line = self.make_writer();
+        line.level = *meta.level();
+        line
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if self.bytes.is_empty() || matches!(&self.out.target, Target::Tail(tail) if !tail.is_followed()) {
+            return;
+        }
+        let text = String::from_utf8_lossy(&self.bytes);
+        let text = if self.out.json { redact::json(&text) } else { redact(&text) };
+        let text = with_figures(text.trim_end_matches('\n'), self.out.figures.as_ref());
+        // A log that cannot be written has nobody to tell; the engine goes on.
+        let _ = match &self.out.target {
+            Target::Console => io::stderr().lock().write_all(format!("{text}\n").as_bytes()),
+            Target::File(file) => file.lock().append(text.as_bytes()),
+            Target::Tail(tail) => {
+                tail.write(self.level, &text);
+                Ok(())
+            }
+        };
+    }
+}
+
+/// The record with the newest figures as its last field, where there are any.
+fn with_figures<'a>(record: &'a str, figures: Option<&Shown>) -> std::borrow::Cow<'a, str> {
+    let newest = figures.and_then(|figures| figures.get()).and_then(|figures| figures.load_full());
+    match (newest, record.strip_suffix('}')) {
+        (Some(newest), Some(open)) => format!("{open},\"metrics\":{newest}}}").into(),
+        _ => record.into(),
+    }
+}
