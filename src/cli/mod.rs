@@ -30,6 +30,7 @@ mod memory;
 mod monitor;
 mod new;
 mod plugin;
+mod progress;
 mod record;
 mod reloader;
 mod replay;
