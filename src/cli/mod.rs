@@ -32,6 +32,7 @@ mod new;
 mod plugin;
 mod png;
 mod profile;
+mod progress;
 mod record;
 mod reloader;
 mod replay;

@@ -14,12 +14,12 @@ use dsengine::gst::Mp4Writer;
 use dsengine::infer;
 use dsengine::types::{Frame, Zone};
 use dsengine::vision::draw;
-use indicatif::ProgressBar;
 use parking_lot::Mutex;
 
 use super::exit::{Exit, failed, refused};
 use super::files::{apart, create, io};
 use super::input::{self, Input};
+use super::progress::Progress;
 use super::signals::Stop;
 
 /// Frame rate written into an annotated file's header; each frame keeps its own time.
@@ -99,12 +99,11 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(error) => return refused(&error),
     };
     stop.graceful();
-    let bar = ProgressBar::new_spinner();
+    let mut progress = Progress::start();
     while !stop.asked() && !recorder.failed() && !engine.handle().wait(Duration::from_millis(50)) {
-        bar.set_message(format!("{} frames analysed", engine.summary().judged()));
-        bar.tick();
+        progress.show(format!("{} frames analysed", engine.summary().judged()));
     }
-    bar.finish_and_clear();
+    drop(progress);
     let summary = engine.drain(Duration::from_secs(5));
     stop.at_once(Exit::Interrupted);
     if let Err(error) = recorder.finish() {

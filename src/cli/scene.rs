@@ -10,10 +10,10 @@ use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::scene::Scene;
 use dsengine::types::{Frame, Picture, SourceId};
-use indicatif::ProgressBar;
 
 use super::exit::{Exit, failed, refused};
 use super::files::{apart, create, io};
+use super::progress::Progress;
 use super::signals::Stop;
 
 #[derive(clap::Args)]
@@ -110,7 +110,7 @@ impl Job {
         let Self { name, scene, mut movie, mut truth, black } = self;
         let (width, height) = scene.size();
         stop.graceful();
-        let bar = ProgressBar::new(scene.frames());
+        let mut progress = Progress::start();
         let mut written = 0;
         for index in 0..scene.frames() {
             if stop.asked() {
@@ -132,9 +132,9 @@ impl Job {
                 truth.write(&frame).map_err(|e| io(path, &e))?;
             }
             written += 1;
-            bar.inc(1);
+            progress.show(format!("{written} of {} frames rendered", scene.frames()));
         }
-        bar.finish_and_clear();
+        drop(progress);
         movie.finish(Duration::from_secs(20))?;
         if let Some((path, truth)) = truth {
             truth.finish().map_err(|e| io(&path, &e))?;

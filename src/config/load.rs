@@ -97,6 +97,8 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let Some(Layers { mut root, replaced, profiles, file_tree, mut files }) = layers(request, &schema, &mut to)? else {
         return Err(problems.into_error(&origins));
     };
+    #[cfg(feature = "mutate")]
+    super::mutate::ignore(&mut root);
     let ids = sources::ids(&root);
     module_settings(&mut root);
     let mut places = Places::default();

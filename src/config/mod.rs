@@ -17,6 +17,8 @@ mod kinds;
 mod layer;
 mod layers;
 mod load;
+#[cfg(feature = "mutate")]
+mod mutate;
 mod nearest;
 mod overlay;
 mod part_places;

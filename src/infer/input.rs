@@ -5,6 +5,9 @@ use crate::error::{Code, Error};
 
 use super::session::{Element, Port, Signature};
 
+/// Most values of a run's input, 256 MiB of them: what a model says of its own size is not believed beyond it.
+const VALUES_MAX: usize = 1 << 26;
+
 /// A model's input, resolved.
 pub(super) struct Input {
     pub(super) element: Element,
@@ -42,10 +45,18 @@ impl Input {
             _ => return refuse("height and width of the input are open", "set `input_shape: [3, 640, 640]`"),
         };
         let size = (width.unwrap_or(open_width), height.unwrap_or(open_height));
-        if plan.input_shape.is_some_and(|[c, h, w]| c != 3 || (w, h) != size || w * h == 0) {
+        if plan.input_shape.is_some_and(|[c, h, w]| c != 3 || (w, h) != size || w == 0 || h == 0) {
             return refuse(
                 "`input_shape` is not the model's",
                 "`input_shape` is [3, height, width]; leave it out where the model fixes it",
+            );
+        }
+        let values =
+            [batch.unwrap_or(1), 3, size.0, size.1].iter().try_fold(1, |all: usize, axis| all.checked_mul(*axis));
+        if !values.is_some_and(|values| (1..=VALUES_MAX).contains(&values)) {
+            return refuse(
+                "the input has no size that a picture can be brought to",
+                "export the model for pictures of some hundred pixels, in batches of some",
             );
         }
         Ok(Self { element: element.clone(), batch, size })
@@ -60,7 +71,38 @@ fn size_of(text: &str) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::session::Metadata;
     use super::*;
+    use crate::config;
+
+    fn input(shape: [Option<usize>; 4], imgsz: Option<&str>) -> Result<Input, Error> {
+        let port = Port { name: "images".into(), element: Element::F32, shape: shape.to_vec() };
+        let metadata = Metadata { imgsz: imgsz.map(str::to_owned), ..Metadata::default() };
+        let config = "detection: {strategies: [{name: a, model_path: a.onnx}]}".to_owned();
+        let request = config::Request { document: Some(config), ..config::Request::default() };
+        let plan = config::load(&request).unwrap().plan;
+        Input::of(&plan.models[0], &Signature { inputs: vec![port], outputs: vec![], metadata })
+    }
+
+    #[test]
+    fn a_model_that_wants_pictures_without_measure_is_refused() {
+        let fixed = |batch: usize, height: usize, width: usize| [Some(batch), Some(3), Some(height), Some(width)];
+        for shape in [
+            fixed(1, 1 << 20, 1 << 20),
+            fixed(1, usize::MAX / 2, 4),
+            fixed(0, 640, 640),
+            fixed(1, 0, 640),
+            fixed(1 << 40, 640, 640),
+            fixed(1, 640, usize::MAX),
+        ] {
+            let error = input(shape, None).map(|input| input.size).unwrap_err().to_string();
+            assert!(error.contains("no size that a picture can be brought to"), "{shape:?}: {error}");
+        }
+        let open = [None, Some(3), None, None];
+        assert!(input(open, Some("[99999999, 99999999]")).is_err());
+        assert_eq!(input(open, Some("[384, 640]")).unwrap().size, (640, 384));
+        assert_eq!(input(fixed(16, 640, 640), None).unwrap().size, (640, 640));
+    }
 
     #[test]
     fn the_exported_size_is_height_then_width() {

@@ -19,7 +19,7 @@ pub(super) fn load(file: Option<&Path>, names: Option<&str>, classes: usize) -> 
         })?;
         return fitting(in_file(&text, classes), classes, &format!("label file {}", path.display()));
     }
-    match names.and_then(parse_names) {
+    match names.and_then(in_metadata) {
         Some(names) => fitting(names, classes, "the model's metadata entry `names`"),
         None => Ok((0..classes).map(|class| format!("class {class}").into()).collect()),
     }
@@ -39,7 +39,7 @@ fn fitting(labels: Vec<Arc<str>>, classes: usize, origin: &str) -> Result<Vec<Ar
 
 /// The labels of a file, in any of the forms that people have: YAML or JSON with `names`; else lines, numbered or not.
 /// Empty lines and comments count only where the number of classes says that they are labels.
-fn in_file(text: &str, classes: usize) -> Vec<Arc<str>> {
+pub fn in_file(text: &str, classes: usize) -> Vec<Arc<str>> {
     if let Some(names) = in_document(text) {
         return names;
     }
@@ -112,7 +112,7 @@ fn in_document(text: &str) -> Option<Vec<Arc<str>>> {
 }
 
 /// Names out of a Python dict, `{0: 'person', 1: "bird's nest"}`; `None` when the text is none, or has gaps.
-fn parse_names(text: &str) -> Option<Vec<Arc<str>>> {
+pub fn in_metadata(text: &str) -> Option<Vec<Arc<str>>> {
     let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
     let mut names = vec![];
     while !rest.is_empty() {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Option<Vec<String>> {
-        parse_names(text).map(|names| names.iter().map(|n| n.to_string()).collect())
+        in_metadata(text).map(|names| names.iter().map(|n| n.to_string()).collect())
     }
 
     #[test]

@@ -6,8 +6,10 @@
 //!
 //! What a picture needs on its way in and what comes back out is in [`crate::vision`]; here it meets a session.
 
+mod framing;
 mod input;
-mod labels;
+#[doc(hidden)]
+pub mod labels;
 mod model;
 mod onnx;
 mod rten;

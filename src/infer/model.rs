@@ -79,6 +79,22 @@ impl Model {
         }
     }
 
+    /// Width and height of the pictures that the model in a file says it takes. Nothing of it is run.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) that show without a run.
+    #[doc(hidden)]
+    pub fn described(plan: &ModelPlan, runtime: &Runtime) -> Result<(usize, usize), Error> {
+        let path = plan.model.as_path();
+        let signature = match &runtime.0 {
+            Kind::Onnx(environment) => onnx::open(environment, path).map(|session| onnx::signature(&session)),
+            Kind::Rten => rten::open(path).map(|model| rten::signature(&model)),
+        };
+        let signature = signature.map_err(|error| broken(path, &error))?;
+        chosen_outputs(plan, &signature)?;
+        Ok(Input::of(plan, &signature)?.size)
+    }
+
     /// Warms up, reads the real output shapes from it, and chooses the layout.
     fn check(
         plan: &ModelPlan,

@@ -8,6 +8,7 @@ use rten_tensor::Layout as _;
 
 use crate::vision::decode::Tensor;
 
+use super::framing;
 use super::session::{Element, Metadata, Port, Reader, Session, Signature};
 
 /// One worker's view of a model that all workers share, with a pool of one thread.
@@ -20,6 +21,9 @@ pub(super) struct Rten {
 
 /// Opens a model file.
 pub(super) fn open(model: &Path) -> Result<Arc<Model>, String> {
+    if model.extension().is_some_and(|extension| extension == "onnx") {
+        framing::check(model)?;
+    }
     Model::load_file(model).map(Arc::new).map_err(|e| e.to_string())
 }
 

@@ -70,7 +70,8 @@ impl Dsengine {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dsengine"));
         command.args(args).current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars() {
-            if name.starts_with("DSENGINE_") || name.starts_with("PYDS_") {
+            let is_ours = name.starts_with("DSENGINE_") || name.starts_with("PYDS_");
+            if is_ours && name != "DSENGINE_TEST_MUTATE" {
                 command.env_remove(name);
             }
         }

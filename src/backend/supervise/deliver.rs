@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Attempt, Timing};
+use super::Attempt;
+use super::timeline::Timeline;
 use crate::backend::pace::{Pace, Pick};
 use crate::backend::{Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
 use crate::types::{Clock, Frame};
-
-/// Time between frames of a stream that states neither timestamps nor a frame rate.
-const FRAME_NS_DEFAULT: u64 = 40_000_000;
 
 /// Counts over all attempts of a source.
 pub(super) struct Delivery {
@@ -18,10 +16,8 @@ pub(super) struct Delivery {
     live: bool,
     pace: Pace,
     next_seq: u64,
-    next_pts_ns: u64,
-    last_pts_ns: u64,
-    /// Where the times of the running attempt begin: after the last frame of the one before, where the file repeats.
-    base_pts_ns: u64,
+    /// Of a source that is not live.
+    timeline: Timeline,
     started_unix_ns: u64,
     /// First and last frame of the running attempt, on the engine's clock.
     ran_ns: Option<(u64, u64)>,
@@ -35,9 +31,7 @@ impl Delivery {
             live: plan.input.is_live(),
             pace: Pace::of(plan),
             next_seq: 0,
-            next_pts_ns: 0,
-            last_pts_ns: 0,
-            base_pts_ns: 0,
+            timeline: Timeline::default(),
             started_unix_ns: 0,
             ran_ns: None,
         }
@@ -51,12 +45,12 @@ impl Delivery {
     /// An attempt has started.
     pub(super) fn start(&mut self) {
         // A file that plays faster than its own pace is ahead of the clock when it begins again.
-        self.started_unix_ns = self.started_unix_ns.max(self.clock.unix_ns().saturating_sub(self.base_pts_ns));
+        self.started_unix_ns = self.started_unix_ns.max(self.clock.unix_ns().saturating_sub(self.timeline.base_ns()));
     }
 
     /// The next attempt goes on after the last frame of this one.
     pub(super) fn repeat(&mut self) {
-        self.base_pts_ns = self.next_pts_ns;
+        self.timeline.repeat();
     }
 
     /// How many frames there were in all.
@@ -85,11 +79,9 @@ impl Delivery {
         let (pts_ns, captured_unix_ns) = if self.live {
             (arrived_ns, self.clock.unix_ns())
         } else {
-            let pts = self.presentation_ns(timing);
-            (pts, self.started_unix_ns.saturating_add(pts))
+            let pts_ns = self.timeline.frame(timing);
+            (pts_ns, self.started_unix_ns.saturating_add(pts_ns))
         };
-        self.last_pts_ns = pts_ns.max(self.last_pts_ns);
-        let pts_ns = self.last_pts_ns;
         match self.pace.pick(seq, pts_ns) {
             Pick::Take => {}
             Pick::OverRate => return self.leave_out("fps"),
@@ -103,13 +95,6 @@ impl Delivery {
         }
         self.outlet.enter(SourceState::Running);
         self.outlet.frame(frame)
-    }
-
-    /// A file's presentation time; counted on from the frame before where the file does not say.
-    fn presentation_ns(&mut self, timing: Timing) -> u64 {
-        let pts = timing.pts_ns.map_or(self.next_pts_ns, |pts| self.base_pts_ns.saturating_add(pts));
-        self.next_pts_ns = pts.saturating_add(timing.period_ns.unwrap_or(FRAME_NS_DEFAULT));
-        pts
     }
 
     fn leave_out(&self, reason: &'static str) -> Flow {

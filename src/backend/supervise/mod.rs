@@ -13,6 +13,7 @@ mod backoff;
 mod deliver;
 mod pump;
 mod run;
+mod timeline;
 mod watchdog;
 
 use std::time::Duration;
