@@ -18,7 +18,7 @@ use gstreamer_video as gst_video;
 use super::close::close;
 use super::turn::Turn;
 use crate::backend::supervise::Pacing;
-use crate::config::Input;
+use crate::config::{Camera, Input};
 use crate::telemetry::redact;
 
 /// Decoded frames waiting to be pulled from a source that must not lose any.
@@ -69,7 +69,7 @@ impl Feed {
         tune_decoders(&pipeline);
         match input {
             Input::File(path) => file(&pipeline, path, &convert, &told)?,
-            Input::Rtsp(uri) => rtsp(&pipeline, uri, &convert, &told)?,
+            Input::Rtsp(camera) => rtsp(&pipeline, camera, &convert, &told)?,
             Input::Test { pattern, frames, width, height, fps } => {
                 test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
             }
@@ -271,9 +271,13 @@ fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, told: &Ar
     source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
 }
 
-fn rtsp(pipeline: &gst::Pipeline, uri: &str, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
+fn rtsp(pipeline: &gst::Pipeline, camera: &Camera, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
     let source = make("rtspsrc")?;
-    source.set_property("location", uri);
+    source.set_property("location", &camera.location);
+    if let Some(user) = &camera.user {
+        source.set_property("user-id", &user.name);
+        source.set_property("user-pw", &user.password);
+    }
     source.set_property_from_str("protocols", "tcp");
     source.set_property("latency", RTSP_LATENCY_MS);
     source.set_property("tcp-timeout", RTSP_TCP_TIMEOUT_US);
@@ -376,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_dropped_feed_leaves_nothing_behind() {
-        let refused = Input::Rtsp("rtsp://127.0.0.1:9/nobody".into());
+        let refused = Input::Rtsp(Box::new(Camera::read("rtsp://127.0.0.1:9/nobody").unwrap()));
         assert_eq!(left_behind(&refused, 0), Vec::<String>::new());
         let playing = Input::Test { pattern: "ball".into(), frames: Some(50), width: 64, height: 48, fps: 25.0 };
         assert_eq!(left_behind(&playing, 3), Vec::<String>::new());

@@ -15,6 +15,7 @@ mod admin_access;
 mod admin_api;
 mod alerts;
 mod backends;
+mod cameras;
 mod changes;
 mod cli_plugin;
 mod cli_test;

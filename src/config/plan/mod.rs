@@ -1,6 +1,7 @@
 //! The `Plan`: a validated configuration, resolved and typed. Nothing above `config` sees anything rawer.
 
 mod admin;
+mod camera;
 mod handler;
 mod source;
 mod strategy;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::*;
+pub use camera::{Camera, User};
 pub use handler::*;
 pub use source::*;
 pub use strategy::*;

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::Type;
-use crate::config::plan::Input;
+use crate::config::plan::{Camera, Input};
 use crate::config::schema::SourceType;
 use crate::config::source_uri::{Parsed, Refusal};
 
@@ -37,12 +36,7 @@ impl Type for Rtsp {
     const SCHEMES: &'static [&'static str] = &["rtsp", "rtsps"];
 
     fn plan(self, uri: &str, _: &dyn Fn(&str) -> PathBuf) -> Result<Parsed, Refusal> {
-        match Url::parse(uri) {
-            Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => {
-                Ok(Parsed::once(Input::Rtsp(uri.to_owned())))
-            }
-            Ok(_) => Err(("the stream's address has no host".into(), "write rtsp://host[:port]/path".into())),
-            Err(error) => Err(("the stream's address cannot be read".into(), error.to_string())),
-        }
+        let camera = Camera::read(uri)?;
+        Ok(Parsed::once(Input::Rtsp(Box::new(camera))))
     }
 }
