@@ -6,16 +6,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gstreamer as gst;
-use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::close::close;
+use super::decode::{decodebin, tune_decoders};
+use super::told::Told;
 use super::turn::Turn;
 use crate::backend::supervise::Pacing;
 use crate::config::{Camera, Input};
@@ -30,19 +31,6 @@ const RTSP_TCP_TIMEOUT_US: u64 = 5_000_000;
 
 /// The reason where everything in a source is sound, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
-
-/// What callbacks on GStreamer's threads tell the thread that pulls.
-#[derive(Debug, Default)]
-struct Told {
-    /// Decoded frames that reached the sink.
-    decoded: AtomicU64,
-    /// The stream's orientation, as [`Turn::to_bits`].
-    turn: AtomicU8,
-    /// A video stream was found and linked.
-    linked: AtomicBool,
-    /// The streams are known and none is video.
-    no_video: AtomicBool,
-}
 
 /// A playing pipeline. Dropping it shuts it down within a time limit.
 pub(super) struct Feed {
@@ -153,14 +141,18 @@ impl Feed {
             }
         }
         failure.or_else(|| {
-            self.told.no_video.swap(false, Ordering::AcqRel).then(|| match &self.missing {
-                Some(name) => missing(name),
-                None => NO_VIDEO.into(),
+            self.told.no_video.swap(false, Ordering::AcqRel).then(|| match (self.told.refused.get(), &self.missing) {
+                (Some(why), _) => why.clone(),
+                (None, Some(name)) => missing(name),
+                (None, None) => NO_VIDEO.into(),
             })
         })
     }
 
     fn describe(&self, error: &gst::message::Error) -> String {
+        if let Some(why) = self.told.refused.get() {
+            return why.clone();
+        }
         if let Some(name) = &self.missing {
             return missing(name);
         }
@@ -185,7 +177,7 @@ fn missing(name: &str) -> String {
     format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
 }
 
-fn make(factory: &str) -> Result<gst::Element, String> {
+pub(super) fn make(factory: &str) -> Result<gst::Element, String> {
     gst::ElementFactory::make(factory).build().map_err(|_| missing(factory))
 }
 
@@ -241,32 +233,11 @@ fn watch_pad(pad: &gst::Pad, told: &Arc<Told>) {
     });
 }
 
-/// Decoders get one thread each (streams are the parallelism), and mark what they could not decode instead of
-/// swallowing it, so that it can be left out *and* counted.
-fn tune_decoders(pipeline: &gst::Pipeline) {
-    pipeline.connect_deep_element_added(|_, _, element| {
-        let factory = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
-        if factory.starts_with("avdec_") {
-            set_if_there(element, "max-threads", "1");
-            set_if_there(element, "output-corrupt", "true");
-        } else if factory == "vp8dec" || factory == "vp9dec" {
-            set_if_there(element, "threads", "1");
-        }
-    });
-}
-
-/// Property sets differ between GStreamer versions.
-fn set_if_there(element: &gst::Element, property: &str, value: &str) {
-    if element.find_property(property).is_some() {
-        element.set_property_from_str(property, value);
-    }
-}
-
 fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
     let location = path.to_str().ok_or("its path is not UTF-8")?;
     let source = make("filesrc")?;
     source.set_property("location", location);
-    let decode = decodebin(convert, told)?;
+    let decode = decodebin(convert, told, true)?;
     add(pipeline, &[&source, &decode])?;
     source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
 }
@@ -286,7 +257,7 @@ fn rtsp(pipeline: &gst::Pipeline, camera: &Camera, convert: &gst::Element, told:
         let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
         Some(caps.is_none_or(|caps| is_rtp_video(&caps)).to_value())
     });
-    let decode = decodebin(convert, told)?;
+    let decode = decodebin(convert, told, false)?;
     let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
     source.connect_pad_added(move |_, pad| {
         let Some(sink) = sink.upgrade().filter(|sink| !sink.is_linked()) else { return };
@@ -324,35 +295,6 @@ fn test(
         .build();
     add(pipeline, &[&source])?;
     source.link_filtered(convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
-}
-
-/// A decodebin that links its first video stream to `convert` and leaves everything else undecoded.
-fn decodebin(convert: &gst::Element, told: &Arc<Told>) -> Result<gst::Element, String> {
-    let decode = make("decodebin")?;
-    decode.connect("autoplug-continue", false, |args| {
-        let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
-        let name = caps.as_ref().and_then(|caps| caps.structure(0)).map(|s| s.name().as_str());
-        let other = ["audio/", "text/", "subpicture/", "closedcaption/"];
-        Some((!name.is_some_and(|name| other.iter().any(|o| name.starts_with(o)))).to_value())
-    });
-    let sink: glib::WeakRef<gst::Pad> = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?.downgrade();
-    let linked = Arc::clone(told);
-    decode.connect_pad_added(move |_, pad| {
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        let video = caps.structure(0).is_some_and(|s| s.name() == "video/x-raw");
-        let Some(sink) = sink.upgrade().filter(|sink| video && !sink.is_linked()) else { return };
-        match pad.link(&sink) {
-            Ok(_) => linked.linked.store(true, Ordering::Release),
-            Err(error) => tracing::warn!(%error, "a video stream does not link to the converter"),
-        }
-    });
-    let told = Arc::clone(told);
-    decode.connect_no_more_pads(move |_| {
-        if !told.linked.load(Ordering::Acquire) {
-            told.no_video.store(true, Ordering::Release);
-        }
-    });
-    Ok(decode)
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@
 
 mod backend;
 mod close;
+mod decode;
 mod doctor;
 mod encode;
 mod feed;
 mod log;
 mod picture;
 mod playback;
+mod told;
 mod turn;
 
 pub use backend::GstBackend;

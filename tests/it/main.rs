@@ -42,6 +42,7 @@ mod motion;
 mod namespace;
 mod overlay;
 mod perf;
+mod playlists;
 mod plugin_folder;
 mod plugins;
 mod quiet;
