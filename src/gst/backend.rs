@@ -41,7 +41,7 @@ impl Backend for GstBackend {
         check(plan)?;
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
         self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| {
-            supervise::run(Playback, ours, clock, context);
+            supervise::run(Playback::default(), ours, clock, context);
         })
     }
 

@@ -10,6 +10,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
+use super::failure::ENCRYPTED;
 use super::feed::make;
 use super::told::Told;
 
@@ -31,6 +32,9 @@ const NO_CLIP: &[(&str, &str)] = &[
     ("text/plain", "it is text, not a clip"),
     ("application/xml", "it is XML, not a clip"),
 ];
+
+/// Streams of pictures and sound that are encrypted.
+const ENCRYPTS: &[&str] = &["application/x-cenc", "application/x-cbcs", "application/x-webm-enc", "application/x-aavd"];
 
 /// Why what a file names is left alone.
 const NOT_OPENED: &str = "it names other files or addresses, and none of them is opened: give the clip itself";
@@ -77,6 +81,9 @@ pub(super) fn decodebin(convert: &gst::Element, told: &Arc<Told>, clip: bool) ->
 fn refusal(name: &str) -> Option<String> {
     if let Some((_, what)) = NAMES_OTHERS.iter().find(|(other, _)| *other == name) {
         return Some(format!("it is {what}, not a clip; {NOT_OPENED}"));
+    }
+    if ENCRYPTS.contains(&name) {
+        return Some(ENCRYPTED.to_owned());
     }
     NO_CLIP.iter().find(|(other, _)| *other == name).map(|(_, why)| (*why).to_owned())
 }

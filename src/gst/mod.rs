@@ -6,14 +6,17 @@
 //! pipeline's bus. Look next at `playback`.
 
 mod backend;
+mod camera;
 mod close;
 mod decode;
 mod doctor;
 mod encode;
+mod failure;
 mod feed;
 mod log;
 mod picture;
 mod playback;
+mod probe;
 mod told;
 mod turn;
 

@@ -1,6 +1,8 @@
 //! GStreamer's side of supervision: how an attempt at a source is made, and what comes out of it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -8,6 +10,7 @@ use gstreamer_video as gst_video;
 
 use super::feed::Feed;
 use super::picture;
+use crate::backend::Failure;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
 use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::Frame;
@@ -22,7 +25,11 @@ const FILE_LOOK: Duration = Duration::from_secs(1);
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// Makes a pipeline for each attempt.
-pub(super) struct Playback;
+#[derive(Default)]
+pub(super) struct Playback {
+    /// Whether the camera takes UDP only.
+    udp: Arc<AtomicBool>,
+}
 
 impl Origin for Playback {
     type Attempt = Feed;
@@ -31,7 +38,7 @@ impl Origin for Playback {
         if let Input::File(path) = &plan.input {
             readable(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         }
-        Feed::start(&plan.input, pacing)
+        Feed::start(&plan.input, pacing, &self.udp)
     }
 
     /// A live source's silence is measured on the wall, whatever kept this process from looking.
@@ -102,7 +109,7 @@ impl Attempt for Feed {
         Ok(())
     }
 
-    fn failure(&mut self) -> Option<String> {
+    fn failure(&mut self) -> Option<Failure> {
         Feed::failure(self)
     }
 
@@ -112,6 +119,10 @@ impl Attempt for Feed {
 
     fn dead_end(&self) -> bool {
         Feed::dead_end(self)
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        Feed::waits_for(self)
     }
 
     fn quiet(&self) -> Quiet {

@@ -14,6 +14,14 @@ pub(super) struct Told {
     pub(super) linked: AtomicBool,
     /// The streams are known and none is video.
     pub(super) no_video: AtomicBool,
+    /// The camera offers a stream of pictures.
+    pub(super) offers_video: AtomicBool,
+    /// It offers another.
+    pub(super) offers_other: AtomicBool,
+    /// Something of the stream has arrived.
+    pub(super) packets: AtomicBool,
+    /// Why its certificate is not accepted.
+    pub(super) certificate: OnceLock<String>,
     /// What a file is that is not played because of what it is.
     pub(super) refused: OnceLock<String>,
 }

@@ -17,10 +17,11 @@ mod watchdog;
 
 use std::time::Duration;
 
-pub use backoff::{Backoff, Retry};
+pub use backoff::{Backoff, REFUSED_RETRY, Retry};
 pub use run::run;
 pub use watchdog::{Limits, Watchdog};
 
+use super::Failure;
 use crate::config::SourcePlan;
 use crate::types::Frame;
 
@@ -89,7 +90,7 @@ pub trait Attempt {
     fn fill(&mut self, sample: Self::Sample, frame: &mut Frame) -> Result<(), &'static str>;
 
     /// What went wrong since the last call, if anything did, without secrets.
-    fn failure(&mut self) -> Option<String>;
+    fn failure(&mut self) -> Option<Failure>;
 
     /// Whether every frame has been pulled and no more will come.
     fn ended(&self) -> bool;
@@ -102,6 +103,11 @@ pub trait Attempt {
     /// Why no frame comes at the moment.
     fn quiet(&self) -> Quiet {
         Quiet::Unexplained
+    }
+
+    /// What is waited for while the first frame does not come, where that is known; without secrets.
+    fn waits_for(&self) -> Option<String> {
+        None
     }
 
     /// Takes the frames of a live source that were not pulled, but the newest `spared`, for replaced by newer ones; how

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::deliver::Delivery;
 use super::{Attempt, Origin, Pacing, Quiet, Watchdog};
-use crate::backend::{Change, Flow, Outlet, SourceState};
+use crate::backend::{Change, Failure, Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
 use crate::own::Stop;
 use crate::types::Clock;
@@ -23,7 +23,7 @@ pub(super) enum End {
     /// It went silent.
     Stalled(String),
     /// It failed.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// What an attempt is watched with. The plan changes where a change arrives meanwhile.
@@ -44,7 +44,7 @@ struct Watch {
     /// Frames that came out.
     seen: u64,
     /// The first failure, and when it or the last frame came.
-    failure: Option<(String, u64)>,
+    failure: Option<(Failure, u64)>,
     /// The source's frames before this attempt.
     first_seq: u64,
 }
@@ -61,7 +61,7 @@ impl<O: Origin> Pump<'_, O> {
         let watchdog = Watchdog::new(self.origin.limits(self.plan), self.clock.monotonic_ns());
         let mut attempt = match self.origin.start(self.plan, pacing) {
             Ok(attempt) => attempt,
-            Err(reason) => return End::Failed(reason),
+            Err(reason) => return End::Failed(reason.into()),
         };
         self.delivery.start();
         let watch = Watch { pacing, watchdog, seen: 0, failure: None, first_seq: self.delivery.frames() };
@@ -98,7 +98,7 @@ impl<O: Origin> Pump<'_, O> {
             }
             let now = self.clock.monotonic_ns();
             if watch.failure.is_none() {
-                watch.failure = attempt.failure().map(|reason| (reason, now));
+                watch.failure = attempt.failure().map(|failure| (failure, now));
             }
             if live {
                 // One frame may be waiting and one on its way; what is beyond was replaced by a newer one.
@@ -117,13 +117,14 @@ impl<O: Origin> Pump<'_, O> {
             (false, 1..) => format!("broke off after {seen} frames: {reason}"),
             _ => reason,
         };
+        let failed = |failure: Failure| End::Failed(Failure { reason: told(failure.reason), ..failure });
         // An error that caused the end was posted before it.
-        let reason = |attempt: &mut O::Attempt, failure: &mut Option<(String, u64)>| {
-            failure.take().map(|(reason, _)| reason).or_else(|| attempt.failure())
+        let cause = |attempt: &mut O::Attempt, failure: &mut Option<(Failure, u64)>| {
+            failure.take().map(|(failure, _)| failure).or_else(|| attempt.failure())
         };
         if attempt.ended() {
-            return Some(match reason(attempt, &mut watch.failure) {
-                Some(reason) => End::Failed(told(reason)),
+            return Some(match cause(attempt, &mut watch.failure) {
+                Some(failure) => failed(failure),
                 None if self.delivery.frames() == watch.first_seq => {
                     End::Failed("it ended without a frame that decodes".into())
                 }
@@ -131,13 +132,13 @@ impl<O: Origin> Pump<'_, O> {
             });
         }
         if !live && seen == 0 && attempt.dead_end() {
-            let reason = reason(attempt, &mut watch.failure);
-            return Some(End::Failed(reason.unwrap_or_else(|| "no stream can be read from it; it is cut off".into())));
+            let cause = cause(attempt, &mut watch.failure);
+            return Some(End::Failed(cause.unwrap_or_else(|| "no stream can be read from it; it is cut off".into())));
         }
-        if let Some((reason, at)) = &watch.failure
+        if let Some((failure, at)) = &watch.failure
             && (live || now.saturating_sub(*at) >= DRAIN_NS)
         {
-            return Some(End::Failed(told(reason.clone())));
+            return Some(failed(failure.clone()));
         }
         match attempt.quiet() {
             Quiet::Paced => watch.watchdog.excuse(now),
@@ -147,8 +148,12 @@ impl<O: Origin> Pump<'_, O> {
             }
             Quiet::Unexplained => {
                 let silent = watch.watchdog.silence(now)?.as_secs_f64();
-                let what = if seen == 0 { "no first frame" } else { "no frame" };
-                return Some(End::Stalled(told(format!("{what} for {silent:.1} s"))));
+                let reason = match (seen, attempt.waits_for()) {
+                    (0, Some(what)) => format!("no first frame for {silent:.1} s: {what}"),
+                    (0, None) => format!("no first frame for {silent:.1} s"),
+                    _ => format!("no frame for {silent:.1} s"),
+                };
+                return Some(End::Stalled(told(reason)));
             }
         }
         None

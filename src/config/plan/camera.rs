@@ -25,6 +25,20 @@ pub struct Camera {
     pub tls: bool,
     /// Whether an `@` stands behind the host: the host may then be a part of the password.
     pub twofold: bool,
+    /// How its packets come.
+    pub transport: Transport,
+}
+
+/// How a camera's packets come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// Over TCP, and over UDP where it takes no TCP.
+    #[default]
+    Auto,
+    /// Over TCP only.
+    Tcp,
+    /// Over UDP only.
+    Udp,
 }
 
 /// Who asks a camera.
@@ -77,7 +91,16 @@ impl Camera {
         let location = format!("{}://{}", if tls { "rtsps" } else { "rtsp" }, shown.replace(' ', "%20"));
         let port = place.port.unwrap_or(if tls { 322 } else { 554 });
         let twofold = shown.contains('@');
-        Ok(Self { uri: uri.to_owned(), location, user, host: place.host, port, tls, twofold })
+        Ok(Self {
+            uri: uri.to_owned(),
+            location,
+            user,
+            host: place.host,
+            port,
+            tls,
+            twofold,
+            transport: Transport::Auto,
+        })
     }
 
     /// The address as it was written, with its secrets: print it only through `telemetry::redact`.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::*;
-pub use camera::{Camera, User};
+pub use camera::{Camera, Transport, User};
 pub use handler::*;
 pub use source::*;
 pub use strategy::*;

@@ -91,6 +91,8 @@ pub struct SourceStatus {
     pub reconnects: u64,
     /// Why it does not run, secrets redacted.
     pub error: Option<String>,
+    /// What has to be changed before it can run; absent where waiting may help.
+    pub remedy: Option<String>,
 }
 
 /// One strategy.
@@ -198,6 +200,7 @@ impl SourceStatus {
             detections: metrics.detections_by_class(),
             reconnects: metrics.reconnects.get(),
             error,
+            remedy: None,
         }
     }
 }
@@ -390,6 +393,7 @@ mod tests {
             detections: BTreeMap::new(),
             reconnects: 0,
             error: None,
+            remedy: None,
         }
     }
 
