@@ -750,6 +750,16 @@ const ROWS: &[Row] = &[
         "how a camera's packets come",
         "a_camera_that_takes_udp_only_is_seen_and_the_protocol_can_be_set",
     ),
+    portable(
+        "sources[].parameters.ca_file",
+        "authorities that are trusted beside the machine's",
+        "a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint",
+    ),
+    portable(
+        "sources[].parameters.fingerprint",
+        "the one certificate that a camera may show",
+        "a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint",
+    ),
     planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
     // plugins
     proved(

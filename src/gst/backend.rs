@@ -10,6 +10,7 @@ use super::playback::Playback;
 use crate::backend::{Backend, Sink, Sources, supervise};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
+use crate::outbound;
 use crate::types::{Clock, SourceId};
 
 /// The portable backend: files, network streams and the test picture through GStreamer.
@@ -41,7 +42,7 @@ impl Backend for GstBackend {
         check(plan)?;
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
         self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| {
-            supervise::run(Playback::default(), ours, clock, context);
+            supervise::run(Playback::new(Arc::clone(&clock)), ours, clock, context);
         })
     }
 
@@ -63,10 +64,19 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
     let wrong = |what: &str| Error::new(Code::Source, format!("source {}: {what}", plan.id));
     match &plan.input {
         Input::File(_) => Ok(()),
-        Input::Rtsp(_) => gst::ElementFactory::find("rtspsrc").map(drop).ok_or_else(|| {
-            Error::new(Code::Pipeline, format!("source {}: GStreamer's rtspsrc is not installed", plan.id))
-                .hint("apt-get install gstreamer1.0-plugins-good")
-        }),
+        Input::Rtsp(camera) => {
+            if camera.ca_file.is_some() {
+                let usable = outbound::tls(camera.ca_file.as_deref()).map(drop);
+                usable.map_err(|what| {
+                    wrong(&format!("parameters.ca_file: {what}"))
+                        .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it")
+                })?;
+            }
+            gst::ElementFactory::find("rtspsrc").map(drop).ok_or_else(|| {
+                Error::new(Code::Pipeline, format!("source {}: GStreamer's rtspsrc is not installed", plan.id))
+                    .hint("apt-get install gstreamer1.0-plugins-good")
+            })
+        }
         Input::Test { pattern, width, height, fps, .. } => {
             if *width == 0 || *height == 0 || !(fps.is_finite() && *fps > 0.0) {
                 return Err(wrong("a test picture needs a size and a frame rate above zero"));

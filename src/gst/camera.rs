@@ -9,9 +9,11 @@ use gstreamer::prelude::*;
 use super::decode::decodebin;
 use super::feed::{add, make};
 use super::probe::Probe;
+use super::tls;
 use super::told::Told;
 use crate::backend::{Cause, Failure};
 use crate::config::{Camera, Input, Transport};
+use crate::types::Clock;
 
 /// What rtspsrc keeps for putting packets into order.
 const LATENCY_MS: u32 = 100;
@@ -27,15 +29,24 @@ enum Phase {
     Playing,
 }
 
+/// What the attempts at a source share.
+#[derive(Clone)]
+pub(super) struct Attempts {
+    pub(super) clock: Arc<dyn Clock>,
+    /// Whether the camera takes UDP only, as earlier attempts have shown.
+    pub(super) udp: Arc<AtomicBool>,
+}
+
 /// A camera that is being asked.
 pub(super) struct Asking {
     camera: Camera,
-    /// Whether the camera takes UDP only, as earlier attempts have shown. Shared by the attempts of a source.
-    udp: Arc<AtomicBool>,
+    attempts: Attempts,
     /// Whether this attempt is one over UDP.
     over_udp: bool,
     phase: Phase,
     probe: Option<Probe>,
+    /// Its certificate was accepted without having been compared with the fingerprint.
+    unpinned: bool,
 }
 
 /// What a failure comes to.
@@ -49,14 +60,14 @@ pub(super) enum Verdict {
 }
 
 impl Asking {
-    pub(super) fn new(camera: &Camera, udp: &Arc<AtomicBool>) -> Self {
+    pub(super) fn new(camera: &Camera, attempts: &Attempts) -> Self {
         let over_udp = match camera.transport {
             Transport::Tcp => false,
             Transport::Udp => true,
-            Transport::Auto => udp.load(Ordering::Acquire),
+            Transport::Auto => attempts.udp.load(Ordering::Acquire),
         };
-        let (camera, udp) = (camera.clone(), Arc::clone(udp));
-        Self { camera, udp, over_udp, phase: Phase::Connecting, probe: None }
+        let (camera, attempts) = (camera.clone(), attempts.clone());
+        Self { camera, attempts, over_udp, phase: Phase::Connecting, probe: None, unpinned: false }
     }
 
     /// Puts rtspsrc and its decoder into a pipeline.
@@ -77,6 +88,9 @@ impl Asking {
         // The one deadline is the watchdog's.
         source.set_property("tcp-timeout", 0_u64);
         source.set_property("timeout", 0_u64);
+        if self.camera.tls {
+            tls::watch(&source, &self.camera, told, &self.attempts.clock);
+        }
         // Other media are not even set up at the server.
         let offered = Arc::clone(told);
         source.connect("select-stream", false, move |args| {
@@ -104,17 +118,28 @@ impl Asking {
     }
 
     /// The source tells how far it has come.
-    pub(super) fn progress(&mut self, code: &str, text: &str) {
+    pub(super) fn progress(&mut self, code: &str, text: &str, told: &Told) {
         let asked = |word: &str| text.contains(word);
         self.phase = match code {
             "connect" => Phase::Connecting,
-            _ if asked("options") => Phase::Asked("OPTIONS"),
+            _ if asked("options") => {
+                // Connected. GLib asks about certificates that it does not trust only.
+                self.unpinned = self.camera.fingerprint.is_some() && !told.asked_of_certificate.load(Ordering::Acquire);
+                Phase::Asked("OPTIONS")
+            }
             _ if asked("media info") => Phase::Asked("DESCRIBE"),
             _ if asked("SETUP") => Phase::Asked("SETUP"),
             _ if asked("Sending PLAY") => Phase::Asked("PLAY"),
             _ if asked("Sent PLAY") => Phase::Playing,
             _ => return,
         };
+    }
+
+    /// Why the connection must not be used although it stands.
+    pub(super) fn distrusts(&mut self) -> Option<Failure> {
+        let why = "this machine trusts the camera's certificate by its authority, so its fingerprint cannot be held on to: \
+                   leave parameters.fingerprint out";
+        std::mem::take(&mut self.unpinned).then(|| self.failed(&Cause::Certificate(why.into())))
     }
 
     /// What is waited for while no picture comes.
@@ -151,7 +176,7 @@ impl Asking {
             }
         };
         if cause == Cause::NoTcp && self.camera.transport == Transport::Auto && !self.over_udp {
-            self.udp.store(true, Ordering::Release);
+            self.attempts.udp.store(true, Ordering::Release);
             return Verdict::OverUdp;
         }
         Verdict::Failed(self.failed(&cause))
@@ -160,13 +185,13 @@ impl Asking {
     /// A failure for that cause.
     pub(super) fn failed(&self, cause: &Cause) -> Failure {
         // Where UDP does not do it either, the next attempt begins anew.
-        self.udp.store(false, Ordering::Release);
+        self.attempts.udp.store(false, Ordering::Release);
         Failure::of(cause, &self.camera.peer())
     }
 
     /// What another pipeline for this camera is made of.
-    pub(super) fn again(&self) -> (Input, Arc<AtomicBool>) {
-        (Input::Rtsp(Box::new(self.camera.clone())), Arc::clone(&self.udp))
+    pub(super) fn again(&self) -> (Input, Attempts) {
+        (Input::Rtsp(Box::new(self.camera.clone())), self.attempts.clone())
     }
 
     /// The cause that an error names; `None` where it only says that there is no connection.

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -14,7 +14,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::camera::{Asking, Verdict};
+use super::camera::{Asking, Attempts, Verdict};
 use super::close::close;
 use super::decode::{decodebin, tune_decoders};
 use super::failure::of_clip;
@@ -47,11 +47,10 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Builds the pipeline and starts it. `udp` is what the attempts at a camera share (see [`Asking`]). The error is a
-    /// reason without secrets.
-    pub(super) fn start(input: &Input, pacing: Pacing, udp: &Arc<AtomicBool>) -> Result<Self, String> {
+    /// Builds the pipeline and starts it. The error is a reason without secrets.
+    pub(super) fn start(input: &Input, pacing: Pacing, attempts: &Attempts) -> Result<Self, String> {
         let asking = match input {
-            Input::Rtsp(camera) => Some(Asking::new(camera, udp)),
+            Input::Rtsp(camera) => Some(Asking::new(camera, attempts)),
             _ => None,
         };
         let pipeline = gst::Pipeline::new();
@@ -148,7 +147,7 @@ impl Feed {
                 gst::MessageView::Progress(progress) => {
                     let (_, code, text) = progress.get();
                     if let Some(asking) = &mut self.asking {
-                        asking.progress(code, text);
+                        asking.progress(code, text, &self.told);
                     }
                 }
                 gst::MessageView::Element(element) => {
@@ -158,6 +157,10 @@ impl Feed {
                 }
                 _ => {}
             }
+        }
+        if let Some(failure) = self.asking.as_mut().and_then(Asking::distrusts) {
+            self.error = None;
+            return Some(failure);
         }
         let no_video = self.told.no_video.swap(false, Ordering::AcqRel);
         match self.error.take() {
@@ -182,8 +185,8 @@ impl Feed {
                 None
             }
             Verdict::OverUdp => {
-                let (input, udp) = asking.again();
-                match Self::start(&input, self.pacing, &udp) {
+                let (input, attempts) = asking.again();
+                match Self::start(&input, self.pacing, &attempts) {
                     Ok(fresh) => *self = fresh,
                     Err(why) => return Some(why.into()),
                 }
@@ -316,11 +319,24 @@ fn test(
 mod tests {
     use super::*;
 
+    struct Still;
+
+    impl crate::types::Clock for Still {
+        fn monotonic_ns(&self) -> u64 {
+            0
+        }
+
+        fn unix_ns(&self) -> u64 {
+            0
+        }
+    }
+
     /// Names of the elements that outlive a feed that failed or was dropped in the middle.
     fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
         gst::init().unwrap();
+        let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default() };
         let mut feed =
-            Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }, &Arc::default()).unwrap();
+            Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }, &attempts).unwrap();
         for _ in 0..pulls {
             assert!(feed.next(Duration::from_secs(10)).is_some());
         }

@@ -17,6 +17,7 @@ mod log;
 mod picture;
 mod playback;
 mod probe;
+mod tls;
 mod told;
 mod turn;
 

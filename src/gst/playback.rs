@@ -2,18 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
+use super::camera::Attempts;
 use super::feed::Feed;
 use super::picture;
 use crate::backend::Failure;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
 use crate::config::{Input, RetryPlan, SourcePlan};
-use crate::types::Frame;
+use crate::types::{Clock, Frame};
 
 /// Longest silence of a finite source, at its start or in the middle: some broken files make the demuxer wait
 /// for ever without a word.
@@ -25,10 +25,14 @@ const FILE_LOOK: Duration = Duration::from_secs(1);
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// Makes a pipeline for each attempt.
-#[derive(Default)]
 pub(super) struct Playback {
-    /// Whether the camera takes UDP only.
-    udp: Arc<AtomicBool>,
+    attempts: Attempts,
+}
+
+impl Playback {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { attempts: Attempts { clock, udp: Arc::default() } }
+    }
 }
 
 impl Origin for Playback {
@@ -38,7 +42,7 @@ impl Origin for Playback {
         if let Input::File(path) = &plan.input {
             readable(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         }
-        Feed::start(&plan.input, pacing, &self.udp)
+        Feed::start(&plan.input, pacing, &self.attempts)
     }
 
     /// A live source's silence is measured on the wall, whatever kept this process from looking.

@@ -20,6 +20,8 @@ pub(super) struct Told {
     pub(super) offers_other: AtomicBool,
     /// Something of the stream has arrived.
     pub(super) packets: AtomicBool,
+    /// Whether its certificate is accepted was asked of us.
+    pub(super) asked_of_certificate: AtomicBool,
     /// Why its certificate is not accepted.
     pub(super) certificate: OnceLock<String>,
     /// What a file is that is not played because of what it is.

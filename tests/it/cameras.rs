@@ -1,7 +1,9 @@
 //! Network cameras: their addresses, how they are asked, what is said of those that do not answer, and how patiently.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,9 +11,12 @@ use std::time::{Duration, Instant};
 use dsengine::backend::{Backend, SourceEvent, SourceState};
 use dsengine::config::{Camera as Address, Input, RetryPlan, SourcePlan, Transport};
 use dsengine::gst::GstBackend;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use crate::harness::{ClosedPort, Dsengine, get, write};
+use crate::harness::{ClosedPort, Dsengine, get, root, write};
 use crate::recorder::{Machine, Recorder, Story};
 use crate::sources::Camera;
 
@@ -341,4 +346,97 @@ fn a_camera_that_takes_udp_only_is_seen_and_the_protocol_can_be_set() {
     assert!(sources[4]["error"].as_str().unwrap().contains("there is no video"), "{}", sources[4]);
     run.signal("INT");
     assert!(run.end(Duration::from_secs(20)).is_some());
+}
+
+/// The certificates of a file, and its SHA-256 as people write it.
+fn fingerprint(pem: &Path) -> String {
+    let own = CertificateDer::from_pem_file(pem).unwrap();
+    Sha256::digest(&own).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+}
+
+#[test]
+fn a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint() {
+    const TEST: &str = "cameras::a_cameras_certificate_is_accepted";
+    let tls = root().join("tests/doubles/tls");
+    let dir = tempfile::tempdir().unwrap();
+    // One that an authority has signed, for localhost.
+    let text = ["server.pem", "server.key"].map(|name| std::fs::read_to_string(tls.join(name)).unwrap()).concat();
+    let signed = write(dir.path(), "signed.pem", &text);
+    let served = |pem: &Path| Camera::start(TEST, 0, &["--tls", pem.to_str().unwrap()]);
+    let [own, name, expired] = ["own", "name", "expired"].map(|kind| tls.join(format!("camera-{kind}.pem")));
+    let Some(by_authority) = served(&signed) else { return };
+    let [by_itself, misnamed, old] = [&own, &name, &expired].map(|pem| served(pem).unwrap());
+    let ca = tls.join("ca.pem");
+    let by_ca = |pem: &Path| format!("ca_file: '{}'", pem.display());
+    let pinned = |pem: &Path| format!("fingerprint: '{}'", fingerprint(pem));
+    let source = |id: &str, host: &str, camera: &Camera, parameters: &str| {
+        let port = camera.port;
+        format!(
+            "  - {{ id: {id}, uri: 'rtsps://{host}:{port}/cam', retry_delay: 0.1, parameters: {{ {parameters} }} }}\n"
+        )
+    };
+    let seen = [
+        source("ca", "localhost", &by_authority, &by_ca(&ca)),
+        source("pin", "localhost", &by_authority, &pinned(&signed)),
+        source("pinned-ip", "127.0.0.1", &by_authority, &pinned(&signed)),
+        source("own", "127.0.0.1", &by_itself, &by_ca(&own)),
+        source("old", "127.0.0.1", &old, &pinned(&expired)),
+        source("misnamed", "127.0.0.1", &misnamed, &pinned(&name)),
+    ];
+    let refused = [
+        (source("unknown", "localhost", &by_authority, ""), "authority that this machine does not trust"),
+        (source("unknown-own", "127.0.0.1", &by_itself, ""), "the certificate of 127.0.0.1"),
+        (source("another", "localhost", &by_authority, &pinned(&own)), "another fingerprint"),
+        (source("other-name", "127.0.0.1", &misnamed, &by_ca(&name)), "another name"),
+        (source("other-ip", "127.0.0.1", &by_authority, &by_ca(&ca)), "another name"),
+        (source("expired", "127.0.0.1", &old, &by_ca(&expired)), "expired"),
+    ];
+    let sources = seen.concat() + &refused.iter().map(|(source, _)| source.as_str()).collect::<String>();
+    write(dir.path(), "config.yaml", &format!("monitoring: {{ prometheus: {{ port: 0 }} }}\nsources:\n{sources}"));
+    let found = settle(dir.path(), None, |id| {
+        (seen.len() + refused.len(), refused.iter().any(|(s, _)| s.contains(&format!("id: {id},"))))
+    });
+    for (source, said) in &refused {
+        let id = source.split("id: ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+        let (error, remedy) = (found[id]["error"].as_str().unwrap(), found[id]["remedy"].as_str().unwrap_or_default());
+        assert!(error.contains(said) && remedy.contains("parameters.fingerprint"), "{id}: {error}; {remedy}");
+    }
+    // The variable that other programs know does it, too.
+    let plain = source("unknown", "localhost", &by_authority, "");
+    write(dir.path(), "config.yaml", &format!("monitoring: {{ prometheus: {{ port: 0 }} }}\nsources:\n{plain}"));
+    settle(dir.path(), Some(&ca), |_| (1, false));
+    // A file that is none is refused at once.
+    let wrong = source("unknown", "localhost", &by_authority, &by_ca(&dir.path().join("config.yaml")));
+    write(dir.path(), "config.yaml", &format!("monitoring: {{ prometheus: {{ port: 0 }} }}\nsources:\n{wrong}"));
+    let out = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).run();
+    assert!(out.code() != 0 && out.stderr.contains("parameters.ca_file"), "{}", out.stderr);
+}
+
+/// Runs `config.yaml` until each of its sources runs, or has an error where `expects` says so; how many there are, too.
+fn settle(dir: &Path, trusted: Option<&Path>, expects: impl Fn(&str) -> (usize, bool)) -> BTreeMap<String, Value> {
+    let mut command = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir);
+    if let Some(file) = trusted {
+        command = command.env("SSL_CERT_FILE", file.to_str().unwrap());
+    }
+    let mut run = command.start();
+    let page = run.page();
+    let until = Instant::now() + MINUTE;
+    let found = loop {
+        let status: Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
+        let sources = status["sources"].as_array().unwrap();
+        let found: BTreeMap<String, Value> =
+            sources.iter().map(|s| (s["id"].as_str().unwrap().to_owned(), s.clone())).collect();
+        let done = found.iter().all(|(id, s)| match expects(id).1 {
+            true => s["error"].is_string(),
+            false => s["state"] == "running",
+        });
+        if done && found.keys().all(|id| expects(id).0 == found.len()) {
+            break found;
+        }
+        assert!(Instant::now() < until, "{found:#?}\n{}", run.seen.join("\n"));
+        assert!(run.end(Duration::from_millis(50)).is_none());
+    };
+    run.signal("INT");
+    assert!(run.end(Duration::from_secs(20)).is_some());
+    found
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
@@ -27,6 +28,10 @@ pub struct Camera {
     pub twofold: bool,
     /// How its packets come.
     pub transport: Transport,
+    /// Authorities that are trusted beside the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// The SHA-256 of its certificate, which then is trusted whoever signed it, and no other.
+    pub fingerprint: Option<[u8; 32]>,
 }
 
 /// How a camera's packets come.
@@ -100,6 +105,8 @@ impl Camera {
             tls,
             twofold,
             transport: Transport::Auto,
+            ca_file: None,
+            fingerprint: None,
         })
     }
 
