@@ -20,6 +20,10 @@ use crate::types::{Clock, Frame};
 const FILE_SILENCE: Duration = Duration::from_secs(4);
 /// The most of it that passes between two looks, which come often while this process runs.
 const FILE_LOOK: Duration = Duration::from_secs(1);
+/// How often its limit a silence may last at most while this process is kept from working: a file can wait, a camera that
+/// is gone has to be noticed.
+const FILE_PATIENCE: u32 = 30;
+const LIVE_PATIENCE: u32 = 2;
 /// A network camera's last frames come out up to 100 ms after it fell silent (measured), and a busy machine looks
 /// late. So much less silence is put up with, so that a camera is noticed to be gone within its `gap`.
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
@@ -48,7 +52,8 @@ impl Origin for Playback {
     /// A live source's silence is measured on the wall, whatever kept this process from looking.
     fn limits(&self, plan: &SourcePlan) -> Limits {
         if !plan.input.is_live() {
-            return Limits { first_frame: FILE_SILENCE, gap: FILE_SILENCE, look: FILE_LOOK };
+            let (first_frame, gap, look) = (FILE_SILENCE, FILE_SILENCE, FILE_LOOK);
+            return Limits { first_frame, gap, look, patience: FILE_PATIENCE };
         }
         let RetryPlan { first_frame, gap, .. } = plan.retry;
         let (first_frame, gap) = match plan.input {
@@ -60,7 +65,7 @@ impl Origin for Playback {
             }
             _ => (first_frame, gap),
         };
-        Limits { first_frame, gap, look: Duration::MAX }
+        Limits { first_frame, gap, look: Duration::MAX, patience: LIVE_PATIENCE }
     }
 }
 

@@ -2,7 +2,7 @@
 //! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
 //!
 //! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp]
-//! [--sound] [--tls FILE]`; it prints
+//! [--sound] [--tls FILE] [--key-frames N]`; it prints
 //! the port on one line, serves on the loopback address, and ends when its standard input closes. With `--frames` the
 //! stream ends after so many, and begins again for the next who asks.
 
@@ -27,10 +27,11 @@ fn main() {
     let (width, height) = size.split_once('x').expect("--size WxH");
     let fps = option("--fps").unwrap_or_else(|| "25".into());
     let frames = option("--frames").unwrap_or_else(|| "-1".into());
+    let apart = option("--key-frames").unwrap_or_else(|| "25".into());
     let encoder = if gst::ElementFactory::find("x264enc").is_some() {
-        "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25"
+        format!("x264enc tune=zerolatency speed-preset=ultrafast key-int-max={apart}")
     } else {
-        "openh264enc gop-size=25"
+        format!("openh264enc gop-size={apart}")
     };
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);

@@ -93,6 +93,10 @@ fn every_password_lets_in_as_it_is_and_encoded_and_so_does_none() {
 enum Says {
     /// Hangs up as soon as somebody connects.
     Nothing,
+    /// Answers as it should, but never this.
+    Until(&'static str),
+    /// Answers so long after it was asked.
+    Late(Duration, &'static str),
     /// Speaks another protocol.
     Other(&'static str),
     /// Answers with this status, and what else stands in the head.
@@ -138,20 +142,32 @@ fn serve(stream: TcpStream, says: &Says, logins: &AtomicUsize) {
         let answer = |status: &str, rest: &str| format!("RTSP/1.0 {status}\r\n{sequence}\r\n{rest}");
         let said = match (says, method) {
             (Says::Nothing, _) => continue,
+            (Says::Until(never), _) if *never == method => continue,
             (Says::Other(text), _) => (*text).to_owned(),
             (_, "OPTIONS") => answer("200 OK", "Public: OPTIONS, DESCRIBE, SETUP, PLAY\r\n\r\n"),
             (Says::Status(status), _) => answer(status, "\r\n"),
-            (Says::Media(media, _), "DESCRIBE") => {
-                let sdp = format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\nc=IN IP4 0.0.0.0\r\n{media}");
-                let length = sdp.len();
-                answer("200 OK", &format!("Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}"))
+            (Says::Late(after, status), _) => {
+                std::thread::sleep(*after);
+                answer(status, "\r\n")
             }
+            (Says::Until(_), "DESCRIBE") => answer("200 OK", &described(PICTURES)),
+            (Says::Until(_), "SETUP") => {
+                answer("200 OK", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1;timeout=60\r\n\r\n")
+            }
+            (Says::Until(_), _) => answer("200 OK", "Session: 1\r\n\r\n"),
+            (Says::Media(media, _), "DESCRIBE") => answer("200 OK", &described(media)),
             (Says::Media(_, setup), _) => answer(setup, "\r\n"),
         };
         if writer.write_all(said.as_bytes()).is_err() || matches!(says, Says::Other(_)) {
             return;
         }
     }
+}
+
+/// The description of a stream of these media, with what stands before it.
+fn described(media: &str) -> String {
+    let sdp = format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\nc=IN IP4 0.0.0.0\r\n{media}");
+    format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len())
 }
 
 /// A camera's login page, so to speak.
@@ -439,4 +455,48 @@ fn settle(dir: &Path, trusted: Option<&Path>, expects: impl Fn(&str) -> (usize, 
     run.signal("INT");
     assert!(run.end(Duration::from_secs(20)).is_some());
     found
+}
+
+#[test]
+fn every_phase_up_to_the_first_frame_is_under_the_one_deadline_and_is_named() {
+    let (mut backend, sink, _) = backend();
+    let cases = [
+        ("OPTIONS", "does not answer OPTIONS"),
+        ("DESCRIBE", "does not answer DESCRIBE"),
+        ("SETUP", "does not answer SETUP"),
+        ("PLAY", "does not answer PLAY"),
+        ("a packet", "plays, and sends nothing"),
+    ];
+    let servers = cases.map(|(never, _)| Server::start(Says::Until(never)));
+    for ((never, _), server) in cases.iter().zip(&servers) {
+        let mut plan = plan(never, &format!("rtsp://127.0.0.1:{}/s", server.port));
+        plan.retry.first_frame = Duration::from_secs(1);
+        backend.add_source(&plan, sink.clone()).unwrap();
+    }
+    for (never, said) in cases {
+        let story = sink.wait(never, MINUTE, |s| !reasons(s).is_empty());
+        let reason = reasons(&story).remove(0);
+        assert!(reason.starts_with("no first frame for 1") && reason.contains(said), "{never}: {reason}");
+    }
+}
+
+#[test]
+fn an_answer_that_takes_longer_than_most_is_waited_for_as_long_as_the_deadline_says() {
+    let (mut backend, sink, _) = backend();
+    let server = Server::start(Says::Late(Duration::from_secs(6), "404 Not Found"));
+    backend.add_source(&plan("cam", &format!("rtsp://127.0.0.1:{}/s", server.port)), sink.clone()).unwrap();
+    let story = sink.wait("cam", MINUTE, |s| !reasons(s).is_empty());
+    assert!(reasons(&story)[0].contains("404"), "{:?}", reasons(&story));
+}
+
+#[test]
+fn pictures_that_come_slower_than_the_longest_gap_are_no_silence() {
+    const TEST: &str = "cameras::pictures_that_come_slower";
+    let Some(slow) = Camera::start(TEST, 0, &["--fps", "1", "--key-frames", "1"]) else { return };
+    let (mut backend, sink, _) = backend();
+    let mut plan = plan("cam", &format!("rtsp://127.0.0.1:{}/cam", slow.port));
+    plan.retry.gap = Duration::from_millis(400);
+    backend.add_source(&plan, sink.clone()).unwrap();
+    let story = sink.wait("cam", MINUTE, |s| s.frames.len() >= 5);
+    assert_eq!(reasons(&story), Vec::<String>::new());
 }

@@ -243,6 +243,20 @@ fn a_finite_source_that_says_nothing_is_given_up() {
 }
 
 #[test]
+fn a_file_on_a_starved_machine_is_slow_and_not_silent() {
+    // As above, but that the process waited for a processor meanwhile.
+    let input = Input::Test { pattern: "snow".into(), frames: Some(3), width: 8192, height: 4096, fps: 25.0 };
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    clock.starve();
+    clock.rush(Duration::from_millis(500));
+    backend.add_source(&plan("one", input), sink.clone()).unwrap();
+    let story = sink.wait("one", MINUTE, Story::over);
+    assert_eq!((story.broken(), story.frames.len()), (None, 3));
+}
+
+#[test]
 fn a_live_source_slower_than_its_gap_is_not_silent() {
     let input = Input::Test { pattern: "ball".into(), frames: None, width: 160, height: 120, fps: 0.8 };
     let mut slow = plan("one", input);

@@ -11,14 +11,18 @@
 
 mod backoff;
 mod deliver;
+mod gaps;
 mod pump;
 mod run;
+mod starved;
 mod watchdog;
 
 use std::time::Duration;
 
 pub use backoff::{Backoff, REFUSED_RETRY, Retry};
+pub use gaps::Gaps;
 pub use run::run;
+pub use starved::Starved;
 pub use watchdog::{Limits, Watchdog};
 
 use super::Failure;

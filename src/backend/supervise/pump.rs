@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::deliver::Delivery;
-use super::{Attempt, Origin, Pacing, Quiet, Watchdog};
+use super::{Attempt, Gaps, Limits, Origin, Pacing, Quiet, Starved, Watchdog};
 use crate::backend::{Change, Failure, Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
 use crate::own::Stop;
@@ -35,12 +35,15 @@ pub(super) struct Pump<'a, O> {
     pub(super) change: &'a Change,
     pub(super) clock: &'a dyn Clock,
     pub(super) stop: &'a Stop,
+    /// How far apart a live source's frames are.
+    pub(super) gaps: &'a mut Gaps,
 }
 
 /// What is known of the running attempt.
 struct Watch {
     pacing: Pacing,
     watchdog: Watchdog,
+    starved: Starved,
     /// Frames that came out.
     seen: u64,
     /// The first failure, and when it or the last frame came.
@@ -58,18 +61,35 @@ impl<O: Origin> Pump<'_, O> {
             (false, false) => Pacing::Fast,
         };
         // Starting counts: a server that accepts and says nothing is silent from here.
-        let watchdog = Watchdog::new(self.origin.limits(self.plan), self.clock.monotonic_ns());
+        self.gaps.start();
+        let watchdog = Watchdog::new(self.limits(), self.clock.monotonic_ns());
         let mut attempt = match self.origin.start(self.plan, pacing) {
             Ok(attempt) => attempt,
             Err(reason) => return End::Failed(reason.into()),
         };
         self.delivery.start();
-        let watch = Watch { pacing, watchdog, seen: 0, failure: None, first_seq: self.delivery.frames() };
+        let watch = Watch {
+            pacing,
+            watchdog,
+            starved: Starved::default(),
+            seen: 0,
+            failure: None,
+            first_seq: self.delivery.frames(),
+        };
         let end = self.pump(&mut attempt, watch);
         if pacing == Pacing::Live {
             self.delivery.lost(attempt.lost(0));
         }
         end
+    }
+
+    /// The silences that are put up with: those of the kind of source, and of the stream's own pace.
+    fn limits(&self) -> Limits {
+        let limits = self.origin.limits(self.plan);
+        match self.plan.input.is_live() {
+            true => Limits { gap: self.gaps.limit(limits.gap, limits.first_frame), ..limits },
+            false => limits,
+        }
     }
 
     fn pump(&mut self, attempt: &mut O::Attempt, mut watch: Watch) -> End {
@@ -80,18 +100,24 @@ impl<O: Origin> Pump<'_, O> {
             }
             if take_change(self.change, self.plan) {
                 self.delivery.change(self.plan);
-                watch.watchdog.change(self.origin.limits(self.plan));
+                watch.watchdog.change(self.limits());
             }
             let sample = attempt.pull(watch.watchdog.left(self.clock.monotonic_ns()).min(TICK));
             let got = sample.is_some();
             if let Some(sample) = sample {
                 watch.seen += 1;
+                let period_ns = attempt.timing(&sample).filter(|_| live).and_then(|timing| timing.period_ns);
                 if self.delivery.deliver(attempt, sample) == Flow::Stop {
                     return End::Removed;
                 }
                 // Read after the hand-over: the time a lossless sink took is not the source's silence.
                 let now = self.clock.monotonic_ns();
                 watch.watchdog.frame(now);
+                watch.starved.over();
+                if live {
+                    self.gaps.frame(now, period_ns);
+                    watch.watchdog.change(self.limits());
+                }
                 if let Some((_, at)) = &mut watch.failure {
                     *at = now;
                 }
@@ -147,7 +173,12 @@ impl<O: Origin> Pump<'_, O> {
                 self.outlet.enter(SourceState::Waiting);
             }
             Quiet::Unexplained => {
-                let silent = watch.watchdog.silence(now)?.as_secs_f64();
+                let mut silent = watch.watchdog.silence(now);
+                if watch.watchdog.doubts(now) && (silent.is_some() || watch.starved.due(now)) {
+                    watch.watchdog.forgive(watch.starved.look(self.clock.waited_ns(), now));
+                    silent = watch.watchdog.silence(now);
+                }
+                let silent = silent?.as_secs_f64();
                 let reason = match (seen, attempt.waits_for()) {
                     (0, Some(what)) => format!("no first frame for {silent:.1} s: {what}"),
                     (0, None) => format!("no first frame for {silent:.1} s"),

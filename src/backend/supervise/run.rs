@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::deliver::Delivery;
 use super::pump::{End, Pump, take_change};
-use super::{Backoff, Origin, Retry};
+use super::{Backoff, Gaps, Origin, Retry};
 use crate::backend::{Failure, Outlet, SourceContext, SourceState};
 use crate::config::SourcePlan;
 use crate::types::Clock;
@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(25);
 pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>, context: SourceContext) {
     let outlet = Arc::clone(&context.outlet);
     let mut delivery = Delivery::new(&plan, Arc::clone(&outlet), Arc::clone(&clock));
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut gaps) = (Backoff::default(), Gaps::default());
     let live = plan.input.is_live();
     while !context.stop.requested() {
         // A source that was given up stays `Failed` in everybody's eyes until a frame proves otherwise.
@@ -32,6 +32,7 @@ pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>
             change: &context.change,
             clock: &*clock,
             stop: &context.stop,
+            gaps: &mut gaps,
         };
         let failure: Failure = match pump.attempt() {
             End::Removed => break,

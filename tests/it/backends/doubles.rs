@@ -195,7 +195,7 @@ impl Origin for Door {
     }
 
     fn limits(&self, plan: &SourcePlan) -> Limits {
-        Limits { first_frame: plan.retry.first_frame, gap: plan.retry.gap, look: Duration::MAX }
+        Limits { first_frame: plan.retry.first_frame, gap: plan.retry.gap, look: Duration::MAX, patience: 1 }
     }
 }
 
