@@ -13,6 +13,7 @@ use gstreamer::prelude::*;
 use super::failure::ENCRYPTED;
 use super::feed::make;
 use super::told::Told;
+use super::{colour, undecoded};
 
 /// Kinds of files that name others, by the media type that GStreamer finds in them.
 const NAMES_OTHERS: &[(&str, &str)] = &[
@@ -126,9 +127,10 @@ fn opens_more(factory: &gst::ElementFactory) -> bool {
 }
 
 /// Decoders get one thread each (streams are the parallelism), and mark what they could not decode instead of
-/// swallowing it, so that it can be left out *and* counted.
-pub(super) fn tune_decoders(pipeline: &gst::Pipeline) {
-    pipeline.connect_deep_element_added(|_, _, element| {
+/// swallowing it, so that it can be left out *and* counted; where one swallows it nevertheless, that is counted, too.
+pub(super) fn tune_decoders(pipeline: &gst::Pipeline, told: &Arc<Told>) {
+    let told = Arc::clone(told);
+    pipeline.connect_deep_element_added(move |_, _, element| {
         let factory = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
         if factory.starts_with("avdec_") {
             set_if_there(element, "max-threads", "1");
@@ -136,6 +138,8 @@ pub(super) fn tune_decoders(pipeline: &gst::Pipeline) {
         } else if factory == "vp8dec" || factory == "vp9dec" {
             set_if_there(element, "threads", "1");
         }
+        undecoded::count(element, &factory, &told);
+        colour::prefer_the_streams_own(element, &factory);
     });
 }
 

@@ -18,6 +18,7 @@ use super::camera::{Asking, Attempts, Verdict};
 use super::close::close;
 use super::decode::{decodebin, tune_decoders};
 use super::failure::of_clip;
+use super::mp4;
 use super::told::Told;
 use super::turn::Turn;
 use crate::backend::supervise::Pacing;
@@ -39,6 +40,8 @@ pub(super) struct Feed {
     pacing: Pacing,
     pulled: u64,
     written_off: u64,
+    /// Pictures without a word that were counted.
+    undecoded: u64,
     missing: Option<String>,
     /// The first error, while it is not known what it means.
     error: Option<gst::Message>,
@@ -60,7 +63,7 @@ impl Feed {
         let convert = make("videoconvert")?;
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
         convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
-        tune_decoders(&pipeline);
+        tune_decoders(&pipeline, &told);
         match (input, &asking) {
             (Input::File(path), _) => file(&pipeline, path, &convert, &told)?,
             (Input::Test { pattern, frames, width, height, fps }, _) => {
@@ -70,7 +73,19 @@ impl Feed {
             _ => return Err("not a source that GStreamer plays".into()),
         }
         let (missing, error) = (None, None);
-        let mut feed = Self { pipeline, appsink, bus, told, pacing, pulled: 0, written_off: 0, missing, error, asking };
+        let mut feed = Self {
+            pipeline,
+            appsink,
+            bus,
+            told,
+            pacing,
+            pulled: 0,
+            written_off: 0,
+            undecoded: 0,
+            missing,
+            error,
+            asking,
+        };
         if feed.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(feed.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
         }
@@ -106,6 +121,12 @@ impl Feed {
         let lost = self.unpulled().saturating_sub(spared);
         self.written_off += lost;
         lost
+    }
+
+    /// Pictures that a decoder gave up without a word since the last call.
+    pub(super) fn damaged(&mut self) -> u64 {
+        let all = self.told.undecoded.load(Ordering::Acquire);
+        all.saturating_sub(std::mem::replace(&mut self.undecoded, all))
     }
 
     /// Whether nothing can come any more although nobody said so: a demuxer has stopped reading and found no stream.
@@ -285,6 +306,7 @@ fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, told: &Ar
     let location = path.to_str().ok_or("its path is not UTF-8")?;
     let source = make("filesrc")?;
     source.set_property("location", location);
+    mp4::keep_short_video(&source, path);
     let decode = decodebin(convert, told, true)?;
     add(pipeline, &[&source, &decode])?;
     source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())

@@ -138,6 +138,10 @@ impl Attempt for Feed {
         if self.waits_for_its_time() { Quiet::Paced } else { Quiet::Unexplained }
     }
 
+    fn damaged(&mut self) -> u64 {
+        Feed::damaged(self)
+    }
+
     fn lost(&mut self, spared: u64) -> u64 {
         self.write_off(spared)
     }

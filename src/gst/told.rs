@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 pub(super) struct Told {
     /// Decoded frames that reached the sink.
     pub(super) decoded: AtomicU64,
+    /// Pictures that a decoder gave up without a word.
+    pub(super) undecoded: AtomicU64,
     /// The stream's orientation, as [`Turn::to_bits`](super::turn::Turn::to_bits).
     pub(super) turn: AtomicU8,
     /// A video stream was found and linked.

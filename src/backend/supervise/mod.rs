@@ -109,6 +109,12 @@ pub trait Attempt {
         Quiet::Unexplained
     }
 
+    /// Frames that came to nothing without a sample since the last call: a decoder gave them up. They are counted as
+    /// damaged.
+    fn damaged(&mut self) -> u64 {
+        0
+    }
+
     /// What is waited for while the first frame does not come, where that is known; without secrets.
     fn waits_for(&self) -> Option<String> {
         None

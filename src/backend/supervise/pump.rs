@@ -77,6 +77,7 @@ impl<O: Origin> Pump<'_, O> {
             first_seq: self.delivery.frames(),
         };
         let end = self.pump(&mut attempt, watch);
+        self.delivery.damaged(attempt.damaged());
         if pacing == Pacing::Live {
             self.delivery.lost(attempt.lost(0));
         }
@@ -126,6 +127,7 @@ impl<O: Origin> Pump<'_, O> {
             if watch.failure.is_none() {
                 watch.failure = attempt.failure().map(|failure| (failure, now));
             }
+            self.delivery.damaged(attempt.damaged());
             if live {
                 // One frame may be waiting and one on its way; what is beyond was replaced by a newer one.
                 self.delivery.lost(attempt.lost(2));
