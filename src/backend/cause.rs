@@ -166,12 +166,11 @@ impl Cause {
             ),
             Self::Unauthorized { given: true } => (
                 format!("{peer} refuses the user or the password (401 Unauthorized)"),
-                "write the right ones into the uri, rtsp://user:password@host; it is asked rarely now, so that it locks \
-                 nobody out",
+                "correct user and password in the uri; it is asked rarely until then, so that it locks nobody out",
             ),
             Self::Unauthorized { given: false } => (
                 format!("{peer} wants a user and a password (401 Unauthorized)"),
-                "write them into the uri, rtsp://user:password@host",
+                "write user and password into the uri, before the host",
             ),
             Self::Forbidden => (
                 format!("{peer} does not let this user see it (403 Forbidden)"),

@@ -225,7 +225,10 @@ impl Asking {
                 Phase::Asked(_) => "before it answered",
                 Phase::Playing => "while it played",
             })),
-            None => Some(Cause::Damaged(super::failure::words(error))),
+            None => {
+                let words = super::failure::words(error);
+                Some(Cause::Damaged(if words.is_empty() { "the stream breaks off".to_owned() } else { words }))
+            }
         }
     }
 

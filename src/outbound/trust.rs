@@ -116,11 +116,12 @@ pub fn accept(
         };
     }
     let trusted = Trusted::load(ca_file)?;
-    let only_its_issuer = shown.objections.iter().all(|objection| *objection == Objection::Issuer);
-    if only_its_issuer && trusted.written.iter().any(|certificate| certificate.as_ref() == own) {
+    let own_is_written = trusted.written.iter().any(|certificate| certificate.as_ref() == own);
+    let other = shown.objections.iter().any(|objection| *objection != Objection::Issuer);
+    if own_is_written && !other {
         return Ok(());
     }
-    if !shown.objections.is_empty() && !shown.objections.contains(&Objection::Issuer) {
+    if own_is_written || (other && !shown.objections.contains(&Objection::Issuer)) {
         return Err(of_certificate(&objection(&shown.objections), host));
     }
     let mut chain = shown.chain.iter().map(|der| CertificateDer::from(der.as_slice()));
@@ -133,6 +134,10 @@ pub fn accept(
         verifier.verify_server_cert(&own, &chain.collect::<Vec<_>>(), &name, &[], UnixTime::since_unix_epoch(now));
     match verified {
         Ok(_) => Ok(()),
+        // One that has signed itself is as unknown as its issuer.
+        Err(rustls::Error::InvalidCertificate(error)) if error.to_string().contains("CaUsedAsEndEntity") => {
+            Err(of_certificate(&CertificateError::UnknownIssuer, host))
+        }
         Err(rustls::Error::InvalidCertificate(error)) => Err(of_certificate(&error, host)),
         Err(error) => Err(format!("the certificate of {host} cannot be used: {error}")),
     }

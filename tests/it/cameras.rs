@@ -315,7 +315,7 @@ fn the_health_page_says_what_to_change_of_a_camera_that_refuses() {
         assert!(run.end(Duration::from_millis(50)).is_none());
     };
     let cam: Value = serde_json::from_str::<Value>(&health).unwrap()["sources"][0].clone();
-    assert!(cam["remedy"].as_str().unwrap().contains("rtsp://user:password@host"), "{health}");
+    assert!(cam["remedy"].as_str().unwrap().contains("correct user and password"), "{health}");
     assert_eq!(cam["retry_every_s"], 300.0, "{health}");
     assert!(!health.contains("can4ry") && !run.seen.join("\n").contains("can4ry"), "{health}");
     assert_eq!(server.logins.load(Ordering::SeqCst), 3);

@@ -24,8 +24,6 @@ pub struct Camera {
     pub port: u16,
     /// Whether it is spoken to over TLS: `rtsps://`.
     pub tls: bool,
-    /// Whether an `@` stands behind the host: the host may then be a part of the password.
-    pub twofold: bool,
     /// How its packets come.
     pub transport: Transport,
     /// Authorities that are trusted beside the machine's.
@@ -95,7 +93,6 @@ impl Camera {
         }
         let location = format!("{}://{}", if tls { "rtsps" } else { "rtsp" }, shown.replace(' ', "%20"));
         let port = place.port.unwrap_or(if tls { 322 } else { 554 });
-        let twofold = shown.contains('@');
         Ok(Self {
             uri: uri.to_owned(),
             location,
@@ -103,7 +100,6 @@ impl Camera {
             host: place.host,
             port,
             tls,
-            twofold,
             transport: Transport::Auto,
             ca_file: None,
             fingerprint: None,
@@ -237,7 +233,7 @@ mod tests {
     fn an_at_sign_of_a_path_is_no_password() {
         for path in ["s@2", "@home", "s?user=a@b.example", "rtsp://u:p@10.0.0.7/s"] {
             let camera = Camera::read(&format!("rtsp://proxy:8554/{path}")).unwrap();
-            assert_eq!((&*camera.host, camera.user.is_none(), camera.twofold), ("proxy", true, true), "{path}");
+            assert_eq!((&*camera.host, camera.user), ("proxy", None), "{path}");
         }
     }
 
