@@ -26,6 +26,8 @@ pub enum Cause {
     HungUp(&'static str),
     /// It speaks something else than RTSP.
     NotRtsp,
+    /// It answers with something else than a stream, and what is known of that.
+    NoStream(String),
     /// It speaks no TLS there.
     NoTls,
     /// Its certificate is not accepted, and why.
@@ -109,6 +111,7 @@ impl Cause {
             Self::Unauthorized { .. } | Self::Forbidden => Patience::Login(TRIES),
             Self::UnknownName => Patience::Setting(NAME_TRIES),
             Self::NotRtsp
+            | Self::NoStream(_)
             | Self::NoTls
             | Self::Certificate(_)
             | Self::NotFound
@@ -154,6 +157,10 @@ impl Cause {
             Self::NotRtsp => (
                 format!("{peer} does not speak RTSP"),
                 "write the port of its RTSP (554 as a rule), rtsps:// where it speaks TLS",
+            ),
+            Self::NoStream(what) => (
+                format!("{peer} answers, and not with a stream ({what})"),
+                "write the path of a stream into the uri, as the camera's manual names it",
             ),
             Self::NoTls => (
                 format!("{peer} speaks no TLS on this port"),

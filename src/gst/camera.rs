@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::decode::decodebin;
 use super::feed::{add, make};
@@ -78,11 +79,7 @@ impl Asking {
         told: &Arc<Told>,
     ) -> Result<(), String> {
         let source = make("rtspsrc")?;
-        source.set_property("location", &self.camera.location);
-        if let Some(user) = &self.camera.user {
-            source.set_property("user-id", &user.name);
-            source.set_property("user-pw", &user.password);
-        }
+        source.set_property("location", location(&self.camera));
         source.set_property_from_str("protocols", if self.over_udp { "udp+udp-mcast" } else { "tcp" });
         source.set_property("latency", LATENCY_MS);
         // The one deadline is the watchdog's.
@@ -154,6 +151,7 @@ impl Asking {
                 format!("{peer} sends, and no picture comes of it: it may send no key frame, or a damaged stream")
             }
             Phase::Playing if self.over_udp => {
+                self.attempts.udp.store(false, Ordering::Release);
                 format!(
                     "{peer} plays, and nothing of it arrives over UDP: a firewall may drop it; try parameters.protocol: tcp"
                 )
@@ -185,7 +183,9 @@ impl Asking {
     /// A failure for that cause.
     pub(super) fn failed(&self, cause: &Cause) -> Failure {
         // Where UDP does not do it either, the next attempt begins anew.
-        self.attempts.udp.store(false, Ordering::Release);
+        if matches!(cause, Cause::NoUdp | Cause::NoTransport) {
+            self.attempts.udp.store(false, Ordering::Release);
+        }
         Failure::of(cause, &self.camera.peer())
     }
 
@@ -215,10 +215,12 @@ impl Asking {
             return Some(Cause::NotRtsp);
         }
         match kind.kind::<gst::ResourceError>() {
-            Some(gst::ResourceError::OpenReadWrite | gst::ResourceError::OpenRead)
-                if self.phase == Phase::Connecting =>
-            {
+            Some(_) if self.phase == Phase::Connecting => {
                 told.certificate.get().map(|why| Cause::Certificate(why.clone()))
+            }
+            // What it did not like about the answer.
+            Some(gst::ResourceError::Settings | gst::ResourceError::NotFound | gst::ResourceError::Failed) => {
+                Some(Cause::NoStream(super::failure::words(error)))
             }
             Some(_) => Some(Cause::HungUp(match self.phase {
                 Phase::Connecting => "before it was asked anything",
@@ -250,6 +252,15 @@ impl Asking {
             (None, None) => Cause::HungUp("before it was asked anything"),
         }
     }
+}
+
+/// The address that rtspsrc gets. It tries a user and a password of its address once, those of its properties eight times,
+/// which locks accounts.
+fn location(camera: &Camera) -> String {
+    let Some(user) = &camera.user else { return camera.location.clone() };
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let (scheme, place) = camera.location.split_once("://").unwrap_or(("rtsp", &camera.location));
+    format!("{scheme}://{}:{}@{place}", encoded(&user.name), encoded(&user.password))
 }
 
 /// What an answer with an error means.

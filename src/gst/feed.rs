@@ -166,8 +166,9 @@ impl Feed {
                     tracing::debug!(message = %redact(warning.error().message()), "pipeline warning");
                 }
                 gst::MessageView::Progress(progress) => {
-                    let (_, code, text) = progress.get();
-                    if let Some(asking) = &mut self.asking {
+                    let (kind, code, text) = progress.get();
+                    // What is started was only asked for: it begins when the source's own thread comes to it.
+                    if let Some(asking) = self.asking.as_mut().filter(|_| kind != gst::ProgressType::Start) {
                         asking.progress(code, text, &self.told);
                     }
                 }
@@ -207,6 +208,8 @@ impl Feed {
             }
             Verdict::OverUdp => {
                 let (input, attempts) = asking.again();
+                // A server may have to let go of the one before it can do the other.
+                close(&self.pipeline);
                 match Self::start(&input, self.pacing, &attempts) {
                     Ok(fresh) => *self = fresh,
                     Err(why) => return Some(why.into()),

@@ -159,3 +159,43 @@ fn objection(objections: &[Objection]) -> CertificateError {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate of the doubles, and its file.
+    fn shown(name: &str, objections: &[Objection]) -> (Shown<'static>, std::path::PathBuf) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doubles/tls").join(name);
+        let own = certificates(&file).unwrap().remove(0);
+        (Shown { chain: vec![own.to_vec()], objections: objections.to_vec(), host: "127.0.0.1" }, file)
+    }
+
+    #[test]
+    fn a_certificate_is_accepted_by_its_authority_itself_or_its_fingerprint() {
+        let now = Duration::from_secs(1_800_000_000);
+        let said = |name: &str, objections: &[Objection], ca: bool| {
+            let (shown, file) = shown(name, objections);
+            accept(&shown, Some(&*file).filter(|_| ca), None, now)
+        };
+        let issuer = Objection::Issuer;
+        assert_eq!(said("camera-own.pem", &[issuer], true), Ok(()));
+        for (name, objections, ca, part) in [
+            ("camera-own.pem", &[issuer][..], false, "authority that this machine does not trust"),
+            ("camera-expired.pem", &[issuer, Objection::Expired], true, "has expired"),
+            ("camera-name.pem", &[issuer, Objection::Name], true, "another name than 127.0.0.1"),
+            ("camera-own.pem", &[Objection::NotYet], false, "not valid yet"),
+            ("camera-own.pem", &[Objection::Revoked], false, "revoked"),
+        ] {
+            let why = said(name, objections, ca).unwrap_err();
+            assert!(why.contains(part), "{name} {objections:?}: {why}");
+        }
+        let (expired, _) = shown("camera-expired.pem", &[issuer, Objection::Expired]);
+        let own: [u8; 32] = Sha256::digest(&expired.chain[0]).into();
+        assert_eq!(accept(&expired, None, Some(&own), now), Ok(()), "the fingerprint says which, and no more is asked");
+        let why = accept(&expired, None, Some(&[7; 32]), now).unwrap_err();
+        assert!(why.contains("another fingerprint") && why.contains(&hex(&own)), "{why}");
+        let empty = Shown { chain: vec![], objections: vec![], host: "cam" };
+        assert!(accept(&empty, None, None, now).is_err());
+    }
+}
