@@ -17,7 +17,7 @@ use gstreamer_video as gst_video;
 use super::camera::{Asking, Attempts, Verdict};
 use super::close::close;
 use super::decode::{decodebin, tune_decoders};
-use super::failure::of_clip;
+use super::failure::{ENCRYPTED, of_clip};
 use super::mp4;
 use super::told::Told;
 use super::turn::Turn;
@@ -30,6 +30,8 @@ use crate::telemetry::redact;
 const LOSSLESS_FRAMES_MAX: u32 = 3;
 /// The reason where everything in a source is sound, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
+/// What a demuxer asks for that has found an encrypted stream.
+const DECRYPTION: &str = "drm-preferred-decryption-system-id";
 
 /// A playing pipeline. Dropping it shuts it down within a time limit.
 pub(super) struct Feed {
@@ -171,6 +173,10 @@ impl Feed {
                     if let Some(asking) = self.asking.as_mut().filter(|_| kind != gst::ProgressType::Start) {
                         asking.progress(code, text, &self.told);
                     }
+                }
+                // The demuxer asks for a key.
+                gst::MessageView::NeedContext(asked) if asked.context_type() == DECRYPTION => {
+                    let _ = self.told.refused.set(ENCRYPTED.to_owned());
                 }
                 gst::MessageView::Element(element) => {
                     if let Some(s) = element.structure().filter(|s| s.name() == "missing-plugin") {

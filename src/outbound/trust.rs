@@ -136,11 +136,18 @@ pub fn accept(
         Ok(_) => Ok(()),
         // One that has signed itself is as unknown as its issuer.
         Err(rustls::Error::InvalidCertificate(error)) if error.to_string().contains("CaUsedAsEndEntity") => {
-            Err(of_certificate(&CertificateError::UnknownIssuer, host))
+            Err(unknown(host, &shown.chain))
         }
+        Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Err(unknown(host, &shown.chain)),
         Err(rustls::Error::InvalidCertificate(error)) => Err(of_certificate(&error, host)),
         Err(error) => Err(format!("the certificate of {host} cannot be used: {error}")),
     }
+}
+
+/// What is said of one that nobody trusted has signed: with its fingerprint, which can be compared with the server's own.
+fn unknown(host: &str, chain: &[Vec<u8>]) -> String {
+    let own = chain.first().map(|own| hex(&Sha256::digest(own))).unwrap_or_default();
+    format!("{} (its SHA-256 is {own})", of_certificate(&CertificateError::UnknownIssuer, host))
 }
 
 /// The objection that there is most to say of.

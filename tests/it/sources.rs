@@ -208,6 +208,10 @@ fn what_is_no_video_is_broken_and_says_so() {
     let empty = dir.path().join("empty.mp4");
     std::fs::write(&empty, "").unwrap();
     assert!(play(Input::File(empty), MINUTE).broken().is_some());
+    if let Some(encrypted) = testdata("what_is_no_video_is_broken", "corner/mp4parse-short-cenc.mp4") {
+        let story = play(Input::File(encrypted), MINUTE);
+        assert_eq!(story.broken(), Some("it is encrypted, and there is no key for it"));
+    }
     let sound = dir.path().join("sound.wav");
     let mut wav =
         b"RIFF\x24\x7d\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\x7d\0\0".to_vec();
