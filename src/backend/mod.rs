@@ -49,6 +49,7 @@
 //! }
 //! ```
 
+mod cause;
 mod change;
 mod check;
 mod outlet;
@@ -58,6 +59,7 @@ mod sources;
 pub mod supervise;
 pub mod trace;
 
+pub use cause::{Cause, Failure, Patience};
 pub use change::Change;
 pub use check::{Samples, check_backend};
 pub use outlet::Outlet;
@@ -125,6 +127,8 @@ pub enum SourceEvent {
     Fault {
         /// Why, secrets already redacted.
         reason: String,
+        /// What has to be changed before it can work; `None` where waiting may help.
+        remedy: Option<String>,
         /// How many attempts in a row that makes.
         attempt: u32,
         /// When the next is made.

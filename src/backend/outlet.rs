@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Flow, Sink, SourceEvent, SourceState};
+use super::{Failure, Flow, Sink, SourceEvent, SourceState};
 use crate::types::{Frame, SourceId};
 
 /// Hands one source's frames and events to its [`Sink`].
@@ -79,8 +79,9 @@ impl Outlet {
     }
 
     /// An attempt failed and is repeated after `retry_in`, in the meantime in `state`.
-    pub fn fault(&self, reason: String, attempt: u32, retry_in: Duration, state: SourceState) {
-        self.event(SourceEvent::Fault { reason, attempt, retry_in });
+    pub fn fault(&self, failure: impl Into<Failure>, attempt: u32, retry_in: Duration, state: SourceState) {
+        let Failure { reason, remedy, .. } = failure.into();
+        self.event(SourceEvent::Fault { reason, remedy, attempt, retry_in });
         self.enter(state);
     }
 
@@ -167,7 +168,7 @@ mod tests {
         let (said, outlet) = outlet();
         outlet.enter(SourceState::Connecting);
         outlet.enter(SourceState::Connecting);
-        outlet.fault("gone".into(), 1, Duration::ZERO, SourceState::Backoff { attempt: 1 });
+        outlet.fault("gone", 1, Duration::ZERO, SourceState::Backoff { attempt: 1 });
         outlet.dropped("late", 0);
         outlet.dropped("late", 2);
         assert_eq!(*said.0.lock(), ["connecting", "fault 1: gone", "backoff", "dropped 2 late"]);

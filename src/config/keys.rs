@@ -801,7 +801,21 @@ const ROWS: &[Row] = &[
     proved("sources[].parameters.pixels", "whether a scene has pictures", "a_scene_shows_what_its_parameters_say"),
     proved("sources[].parameters.live", "whether a scene drops what is late", "a_scene_shows_what_its_parameters_say"),
     planned("sources[].parameters.latency", "jitter buffer of a stream"),
-    planned("sources[].parameters.protocol", "transport of a stream"),
+    portable(
+        "sources[].parameters.protocol",
+        "how a camera's packets come",
+        "a_camera_that_takes_udp_only_is_seen_and_the_protocol_can_be_set",
+    ),
+    portable(
+        "sources[].parameters.ca_file",
+        "authorities that are trusted beside the machine's",
+        "a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint",
+    ),
+    portable(
+        "sources[].parameters.fingerprint",
+        "the one certificate that a camera may show",
+        "a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint",
+    ),
     planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
     // plugins
     proved(

@@ -119,6 +119,12 @@ fn uris(text: &str) -> String {
         let address = &address[..address.find(['"', '\'', '<', '>']).unwrap_or(address.len())];
         let (place, query) = address.split_at(address.find('?').unwrap_or(address.len()));
         let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        if !may_be_host(host) {
+            // What stands where a host should is a password that was cut in two.
+            out.push_str(MASK);
+            rest = &after[user + address.len()..];
+            continue;
+        }
         out.push_str(host);
         match is_web && path.trim_end_matches([',', '}', ']']).len() > 1 {
             true => out.push_str(&format!("/{MASK}")),
@@ -131,6 +137,13 @@ fn uris(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether a text may be a host with its port: what follows a colon is a number, or comes from outside.
+fn may_be_host(text: &str) -> bool {
+    let text = text.trim_end_matches([',', '}', ']']);
+    let port = text.split_once(':').filter(|_| !text.contains(['[', '$']));
+    port.is_none_or(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// Where the value that goes on with `after` ends, `quote` being what stands before its scheme: at the closing quote; in
@@ -229,6 +242,9 @@ mod tests {
             ("rtsp://admin:12 hunter2 #1@10.0.0.7/s1", "hunter2"),
             ("uri: \"rtsp://admin:\\\"a hunter2@10.0.0.7/s1\"", "hunter2"),
             ("uri: 'rtsp://admin:it''s hunter2@10.0.0.7/s1'", "hunter2"),
+            ("uri: rtsp://admin:p@ss:hunter2/s1", "hunter2"),
+            ("uri: rtsp://admin:p@ss:w/hunter2", "hunter2"),
+            ("uri: 'rtsp://admin:hunter2/s1'", "hunter2"),
         ] {
             let shown = in_text(text);
             assert!(!shown.contains(hidden), "{text} is shown as {shown}");

@@ -71,6 +71,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::super::kinds::sources::{Parameters, plan};
+    use super::super::plan::Camera;
     use super::*;
 
     fn read(uri: &str) -> Result<Parsed, Refusal> {
@@ -97,7 +98,7 @@ mod tests {
         assert_eq!(bare, scene("street", true, None, false), "`type: scene` says what a bare word is");
         assert_eq!(read("trace:a.jsonl"), Ok(Parsed::once(Input::Trace("a.jsonl".into()))));
         let camera = "rtsps://u:p@cam:322/s";
-        assert_eq!(read(camera), Ok(Parsed::once(Input::Rtsp(camera.into()))));
+        assert_eq!(read(camera), Ok(Parsed::once(Input::Rtsp(Box::new(Camera::read(camera).unwrap())))));
         assert_eq!(read("0"), Ok(Parsed::NotBuilt(SourceType::Webcam)));
         assert_eq!(read("https://x/y.m3u8"), Ok(Parsed::NotBuilt(SourceType::Http)));
     }

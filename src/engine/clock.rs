@@ -1,5 +1,6 @@
 //! The one real clock. Everything else takes time as an argument.
 
+use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::types::Clock;
@@ -32,5 +33,16 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is the clock that everything else is handed")]
     fn unix_ns(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(0))
+    }
+
+    /// Linux says so in `/proc/self/task/N/schedstat`: time on a processor, time of waiting for one, turns.
+    fn waited_ns(&self) -> BTreeMap<u64, u64> {
+        let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return BTreeMap::new() };
+        let waited = |thread: std::fs::DirEntry| {
+            let figures = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            let waited = figures.split_whitespace().nth(1)?.parse().ok()?;
+            Some((thread.file_name().to_str()?.parse().ok()?, waited))
+        };
+        threads.map_while(Result::ok).filter_map(waited).collect()
     }
 }

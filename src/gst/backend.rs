@@ -10,6 +10,7 @@ use super::playback::Playback;
 use crate::backend::{Backend, Sink, Sources, supervise};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
+use crate::outbound;
 use crate::types::{Clock, SourceId};
 
 /// The portable backend: files, network streams and the test picture through GStreamer.
@@ -41,7 +42,7 @@ impl Backend for GstBackend {
         check(plan)?;
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
         self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| {
-            supervise::run(Playback, ours, clock, context);
+            supervise::run(Playback::new(Arc::clone(&clock)), ours, clock, context);
         })
     }
 
@@ -63,13 +64,13 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
     let wrong = |what: &str| Error::new(Code::Source, format!("source {}: {what}", plan.id));
     match &plan.input {
         Input::File(_) => Ok(()),
-        Input::Rtsp(uri) => {
-            let uri = url::Url::parse(uri).map_err(|error| {
-                wrong(&format!("its URI cannot be read: {error}")).hint("rtsp://[user:password@]host[:port]/path")
-            })?;
-            if !["rtsp", "rtsps", "rtspt"].contains(&uri.scheme()) {
-                return Err(wrong(&format!("{}:// is not a stream that this backend reads", uri.scheme()))
-                    .hint("use rtsp:// or rtsps://"));
+        Input::Rtsp(camera) => {
+            if camera.ca_file.is_some() {
+                let usable = outbound::tls(camera.ca_file.as_deref()).map(drop);
+                usable.map_err(|what| {
+                    wrong(&format!("parameters.ca_file: {what}"))
+                        .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it")
+                })?;
             }
             gst::ElementFactory::find("rtspsrc").map(drop).ok_or_else(|| {
                 Error::new(Code::Pipeline, format!("source {}: GStreamer's rtspsrc is not installed", plan.id))

@@ -6,43 +6,32 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gstreamer as gst;
-use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::camera::{Asking, Attempts, Verdict};
 use super::close::close;
+use super::decode::{decodebin, tune_decoders};
+use super::failure::{ENCRYPTED, of_clip};
+use super::mp4;
+use super::told::Told;
 use super::turn::Turn;
 use crate::backend::supervise::Pacing;
+use crate::backend::{Cause, Failure};
 use crate::config::Input;
 use crate::telemetry::redact;
 
 /// Decoded frames waiting to be pulled from a source that must not lose any.
 const LOSSLESS_FRAMES_MAX: u32 = 3;
-/// What rtspsrc keeps for putting packets into order.
-const RTSP_LATENCY_MS: u32 = 100;
-/// How long rtspsrc waits for a server that accepted the connection and says nothing (its own default is 20 s).
-const RTSP_TCP_TIMEOUT_US: u64 = 5_000_000;
-
 /// The reason where everything in a source is sound, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
-
-/// What callbacks on GStreamer's threads tell the thread that pulls.
-#[derive(Debug, Default)]
-struct Told {
-    /// Decoded frames that reached the sink.
-    decoded: AtomicU64,
-    /// The stream's orientation, as [`Turn::to_bits`].
-    turn: AtomicU8,
-    /// A video stream was found and linked.
-    linked: AtomicBool,
-    /// The streams are known and none is video.
-    no_video: AtomicBool,
-}
+/// What a demuxer asks for that has found an encrypted stream.
+const DECRYPTION: &str = "drm-preferred-decryption-system-id";
 
 /// A playing pipeline. Dropping it shuts it down within a time limit.
 pub(super) struct Feed {
@@ -53,12 +42,22 @@ pub(super) struct Feed {
     pacing: Pacing,
     pulled: u64,
     written_off: u64,
+    /// Pictures without a word that were counted.
+    undecoded: u64,
     missing: Option<String>,
+    /// The first error, while it is not known what it means.
+    error: Option<gst::Message>,
+    /// The camera's side, where it is one.
+    asking: Option<Asking>,
 }
 
 impl Feed {
     /// Builds the pipeline and starts it. The error is a reason without secrets.
-    pub(super) fn start(input: &Input, pacing: Pacing) -> Result<Self, String> {
+    pub(super) fn start(input: &Input, pacing: Pacing, attempts: &Attempts) -> Result<Self, String> {
+        let asking = match input {
+            Input::Rtsp(camera) => Some(Asking::new(camera, attempts)),
+            _ => None,
+        };
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let told = Arc::new(Told::default());
@@ -66,18 +65,31 @@ impl Feed {
         let convert = make("videoconvert")?;
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
         convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
-        tune_decoders(&pipeline);
-        match input {
-            Input::File(path) => file(&pipeline, path, &convert, &told)?,
-            Input::Rtsp(uri) => rtsp(&pipeline, uri, &convert, &told)?,
-            Input::Test { pattern, frames, width, height, fps } => {
+        tune_decoders(&pipeline, &told);
+        match (input, &asking) {
+            (Input::File(path), _) => file(&pipeline, path, &convert, &told)?,
+            (Input::Test { pattern, frames, width, height, fps }, _) => {
                 test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
             }
-            Input::Scene { .. } | Input::Trace(_) => return Err("not a source that GStreamer plays".into()),
+            (_, Some(asking)) => asking.build(&pipeline, &convert, &told)?,
+            _ => return Err("not a source that GStreamer plays".into()),
         }
-        let mut feed = Self { pipeline, appsink, bus, told, pacing, pulled: 0, written_off: 0, missing: None };
+        let (missing, error) = (None, None);
+        let mut feed = Self {
+            pipeline,
+            appsink,
+            bus,
+            told,
+            pacing,
+            pulled: 0,
+            written_off: 0,
+            undecoded: 0,
+            missing,
+            error,
+            asking,
+        };
         if feed.pipeline.set_state(gst::State::Playing).is_err() {
-            return Err(feed.failure().unwrap_or_else(|| "the pipeline does not start".into()));
+            return Err(feed.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
         }
         Ok(feed)
     }
@@ -92,7 +104,8 @@ impl Feed {
 
     /// Whether every frame has been pulled and no more will come.
     pub(super) fn ended(&self) -> bool {
-        self.appsink.is_eos()
+        // An end that an error made is none before it is known what the error means.
+        self.error.is_none() && self.appsink.is_eos()
     }
 
     /// Whether a decoded frame waits in the pipeline for its presentation time.
@@ -110,6 +123,12 @@ impl Feed {
         let lost = self.unpulled().saturating_sub(spared);
         self.written_off += lost;
         lost
+    }
+
+    /// Pictures that a decoder gave up without a word since the last call.
+    pub(super) fn damaged(&mut self) -> u64 {
+        let all = self.told.undecoded.load(Ordering::Acquire);
+        all.saturating_sub(std::mem::replace(&mut self.undecoded, all))
     }
 
     /// Whether nothing can come any more although nobody said so: a demuxer has stopped reading and found no stream.
@@ -136,13 +155,28 @@ impl Feed {
     }
 
     /// What went wrong since the last call, if anything did: the first error on the bus, or no video in the source.
-    pub(super) fn failure(&mut self) -> Option<String> {
-        let mut failure = None;
+    pub(super) fn failure(&mut self) -> Option<Failure> {
         while let Some(message) = self.bus.pop() {
             match message.view() {
-                gst::MessageView::Error(error) if failure.is_none() => failure = Some(self.describe(error)),
+                gst::MessageView::Error(error) => {
+                    tracing::debug!(message = %redact(error.error().message()), "pipeline error");
+                    if self.error.is_none() {
+                        self.error = Some(message);
+                    }
+                }
                 gst::MessageView::Warning(warning) => {
                     tracing::debug!(message = %redact(warning.error().message()), "pipeline warning");
+                }
+                gst::MessageView::Progress(progress) => {
+                    let (kind, code, text) = progress.get();
+                    // What is started was only asked for: it begins when the source's own thread comes to it.
+                    if let Some(asking) = self.asking.as_mut().filter(|_| kind != gst::ProgressType::Start) {
+                        asking.progress(code, text, &self.told);
+                    }
+                }
+                // The demuxer asks for a key.
+                gst::MessageView::NeedContext(asked) if asked.context_type() == DECRYPTION => {
+                    let _ = self.told.refused.set(ENCRYPTED.to_owned());
                 }
                 gst::MessageView::Element(element) => {
                     if let Some(s) = element.structure().filter(|s| s.name() == "missing-plugin") {
@@ -152,26 +186,62 @@ impl Feed {
                 _ => {}
             }
         }
-        failure.or_else(|| {
-            self.told.no_video.swap(false, Ordering::AcqRel).then(|| match &self.missing {
-                Some(name) => missing(name),
-                None => NO_VIDEO.into(),
-            })
-        })
+        if let Some(failure) = self.asking.as_mut().and_then(Asking::distrusts) {
+            self.error = None;
+            return Some(failure);
+        }
+        let no_video = self.told.no_video.swap(false, Ordering::AcqRel);
+        match self.error.take() {
+            Some(message) => self.judge(message),
+            None => no_video.then(|| self.no_video()),
+        }
     }
 
-    fn describe(&self, error: &gst::message::Error) -> String {
-        if let Some(name) = &self.missing {
-            return missing(name);
-        }
-        // The debug text is "file(line): function (): /path/of/element:\ncause"; only the cause is for people.
+    /// What an error means; it is kept while that is not known.
+    fn judge(&mut self, message: gst::Message) -> Option<Failure> {
+        let gst::MessageView::Error(error) = message.view() else { return None };
+        let unlinked = !self.told.linked.load(Ordering::Acquire);
         let debug = error.debug().unwrap_or_default();
-        let cause = debug.split_once('\n').map_or("", |(_, cause)| cause.trim()).replace('\n', "; ");
-        if cause.contains("not-linked") && !self.told.linked.load(Ordering::Acquire) {
-            return NO_VIDEO.into();
+        if self.told.refused.get().is_some() || self.missing.is_some() || (unlinked && debug.contains("not-linked")) {
+            return Some(self.no_video());
         }
-        let reason = error.error().message().trim_end_matches('.').to_owned();
-        redact(&if cause.is_empty() { reason } else { format!("{reason}: {cause}") }).into_owned()
+        let Some(asking) = &mut self.asking else { return Some(redact(&of_clip(error)).into_owned().into()) };
+        match asking.judge(error, &self.told) {
+            Verdict::Failed(failure) => Some(Failure { reason: redact(&failure.reason).into_owned(), ..failure }),
+            Verdict::Unknown => {
+                self.error = Some(message);
+                None
+            }
+            Verdict::OverUdp => {
+                let (input, attempts) = asking.again();
+                // A server may have to let go of the one before it can do the other.
+                close(&self.pipeline);
+                match Self::start(&input, self.pacing, &attempts) {
+                    Ok(fresh) => *self = fresh,
+                    Err(why) => return Some(why.into()),
+                }
+                None
+            }
+        }
+    }
+
+    /// Why there is no picture in what was read.
+    fn no_video(&self) -> Failure {
+        let cause = match (self.told.refused.get(), &self.missing) {
+            (Some(why), _) => return why.clone().into(),
+            (None, Some(name)) if self.asking.is_some() => Cause::NoDecoder(name.clone()),
+            (None, Some(name)) => return missing(name).into(),
+            (None, None) => Cause::NoVideo,
+        };
+        match &self.asking {
+            Some(asking) => asking.failed(&cause),
+            None => NO_VIDEO.into(),
+        }
+    }
+
+    /// What is waited for while no picture comes, where that is known.
+    pub(super) fn waits_for(&self) -> Option<String> {
+        self.asking.as_ref().map(|asking| asking.waits_for(&self.told))
     }
 }
 
@@ -185,11 +255,11 @@ fn missing(name: &str) -> String {
     format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
 }
 
-fn make(factory: &str) -> Result<gst::Element, String> {
+pub(super) fn make(factory: &str) -> Result<gst::Element, String> {
     gst::ElementFactory::make(factory).build().map_err(|_| missing(factory))
 }
 
-fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), String> {
+pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), String> {
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
 }
 
@@ -241,60 +311,14 @@ fn watch_pad(pad: &gst::Pad, told: &Arc<Told>) {
     });
 }
 
-/// Decoders get one thread each (streams are the parallelism), and mark what they could not decode instead of
-/// swallowing it, so that it can be left out *and* counted.
-fn tune_decoders(pipeline: &gst::Pipeline) {
-    pipeline.connect_deep_element_added(|_, _, element| {
-        let factory = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
-        if factory.starts_with("avdec_") {
-            set_if_there(element, "max-threads", "1");
-            set_if_there(element, "output-corrupt", "true");
-        } else if factory == "vp8dec" || factory == "vp9dec" {
-            set_if_there(element, "threads", "1");
-        }
-    });
-}
-
-/// Property sets differ between GStreamer versions.
-fn set_if_there(element: &gst::Element, property: &str, value: &str) {
-    if element.find_property(property).is_some() {
-        element.set_property_from_str(property, value);
-    }
-}
-
 fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
     let location = path.to_str().ok_or("its path is not UTF-8")?;
     let source = make("filesrc")?;
     source.set_property("location", location);
-    let decode = decodebin(convert, told)?;
+    mp4::keep_short_video(&source, path);
+    let decode = decodebin(convert, told, true)?;
     add(pipeline, &[&source, &decode])?;
     source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
-}
-
-fn rtsp(pipeline: &gst::Pipeline, uri: &str, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
-    let source = make("rtspsrc")?;
-    source.set_property("location", uri);
-    source.set_property_from_str("protocols", "tcp");
-    source.set_property("latency", RTSP_LATENCY_MS);
-    source.set_property("tcp-timeout", RTSP_TCP_TIMEOUT_US);
-    // Other media are not even set up at the server.
-    source.connect("select-stream", false, |args| {
-        let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
-        Some(caps.is_none_or(|caps| is_rtp_video(&caps)).to_value())
-    });
-    let decode = decodebin(convert, told)?;
-    let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
-    source.connect_pad_added(move |_, pad| {
-        let Some(sink) = sink.upgrade().filter(|sink| !sink.is_linked()) else { return };
-        if pad.current_caps().is_none_or(|caps| is_rtp_video(&caps)) && pad.link(&sink).is_err() {
-            tracing::warn!("a network stream does not link to its decoder");
-        }
-    });
-    add(pipeline, &[&source, &decode])
-}
-
-fn is_rtp_video(caps: &gst::Caps) -> bool {
-    caps.structure(0).and_then(|s| s.get::<&str>("media").ok()).is_none_or(|media| media == "video")
 }
 
 fn test(
@@ -322,43 +346,28 @@ fn test(
     source.link_filtered(convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
 }
 
-/// A decodebin that links its first video stream to `convert` and leaves everything else undecoded.
-fn decodebin(convert: &gst::Element, told: &Arc<Told>) -> Result<gst::Element, String> {
-    let decode = make("decodebin")?;
-    decode.connect("autoplug-continue", false, |args| {
-        let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
-        let name = caps.as_ref().and_then(|caps| caps.structure(0)).map(|s| s.name().as_str());
-        let other = ["audio/", "text/", "subpicture/", "closedcaption/"];
-        Some((!name.is_some_and(|name| other.iter().any(|o| name.starts_with(o)))).to_value())
-    });
-    let sink: glib::WeakRef<gst::Pad> = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?.downgrade();
-    let linked = Arc::clone(told);
-    decode.connect_pad_added(move |_, pad| {
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        let video = caps.structure(0).is_some_and(|s| s.name() == "video/x-raw");
-        let Some(sink) = sink.upgrade().filter(|sink| video && !sink.is_linked()) else { return };
-        match pad.link(&sink) {
-            Ok(_) => linked.linked.store(true, Ordering::Release),
-            Err(error) => tracing::warn!(%error, "a video stream does not link to the converter"),
-        }
-    });
-    let told = Arc::clone(told);
-    decode.connect_no_more_pads(move |_| {
-        if !told.linked.load(Ordering::Acquire) {
-            told.no_video.store(true, Ordering::Release);
-        }
-    });
-    Ok(decode)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    struct Still;
+
+    impl crate::types::Clock for Still {
+        fn monotonic_ns(&self) -> u64 {
+            0
+        }
+
+        fn unix_ns(&self) -> u64 {
+            0
+        }
+    }
+
     /// Names of the elements that outlive a feed that failed or was dropped in the middle.
     fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
         gst::init().unwrap();
-        let mut feed = Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }).unwrap();
+        let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default() };
+        let mut feed =
+            Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }, &attempts).unwrap();
         for _ in 0..pulls {
             assert!(feed.next(Duration::from_secs(10)).is_some());
         }
@@ -376,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_dropped_feed_leaves_nothing_behind() {
-        let refused = Input::Rtsp("rtsp://127.0.0.1:9/nobody".into());
+        let refused = Input::Rtsp(Box::new(crate::config::Camera::read("rtsp://127.0.0.1:9/nobody").unwrap()));
         assert_eq!(left_behind(&refused, 0), Vec::<String>::new());
         let playing = Input::Test { pattern: "ball".into(), frames: Some(50), width: 64, height: 48, fps: 25.0 };
         assert_eq!(left_behind(&playing, 3), Vec::<String>::new());

@@ -6,14 +6,23 @@
 //! pipeline's bus. Look next at `playback`.
 
 mod backend;
+mod camera;
 mod close;
+mod colour;
+mod decode;
 mod doctor;
 mod encode;
+mod failure;
 mod feed;
 mod log;
+mod mp4;
 mod picture;
 mod playback;
+mod probe;
+mod tls;
+mod told;
 mod turn;
+mod undecoded;
 
 pub use backend::GstBackend;
 pub use doctor::doctor;

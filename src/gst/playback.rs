@@ -1,28 +1,43 @@
 //! GStreamer's side of supervision: how an attempt at a source is made, and what comes out of it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
+use super::camera::Attempts;
 use super::feed::Feed;
 use super::picture;
+use crate::backend::Failure;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
 use crate::config::{Input, RetryPlan, SourcePlan};
-use crate::types::Frame;
+use crate::types::{Clock, Frame};
 
 /// Longest silence of a finite source, at its start or in the middle: some broken files make the demuxer wait
 /// for ever without a word.
 const FILE_SILENCE: Duration = Duration::from_secs(4);
 /// The most of it that passes between two looks, which come often while this process runs.
 const FILE_LOOK: Duration = Duration::from_secs(1);
+/// How often its limit a silence may last at most while this process is kept from working: a file can wait, a camera that
+/// is gone has to be noticed.
+const FILE_PATIENCE: u32 = 30;
+const LIVE_PATIENCE: u32 = 2;
 /// A network camera's last frames come out up to 100 ms after it fell silent (measured), and a busy machine looks
 /// late. So much less silence is put up with, so that a camera is noticed to be gone within its `gap`.
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// Makes a pipeline for each attempt.
-pub(super) struct Playback;
+pub(super) struct Playback {
+    attempts: Attempts,
+}
+
+impl Playback {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { attempts: Attempts { clock, udp: Arc::default() } }
+    }
+}
 
 impl Origin for Playback {
     type Attempt = Feed;
@@ -31,13 +46,14 @@ impl Origin for Playback {
         if let Input::File(path) = &plan.input {
             readable(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         }
-        Feed::start(&plan.input, pacing)
+        Feed::start(&plan.input, pacing, &self.attempts)
     }
 
     /// A live source's silence is measured on the wall, whatever kept this process from looking.
     fn limits(&self, plan: &SourcePlan) -> Limits {
         if !plan.input.is_live() {
-            return Limits { first_frame: FILE_SILENCE, gap: FILE_SILENCE, look: FILE_LOOK };
+            let (first_frame, gap, look) = (FILE_SILENCE, FILE_SILENCE, FILE_LOOK);
+            return Limits { first_frame, gap, look, patience: FILE_PATIENCE };
         }
         let RetryPlan { first_frame, gap, .. } = plan.retry;
         let (first_frame, gap) = match plan.input {
@@ -49,7 +65,7 @@ impl Origin for Playback {
             }
             _ => (first_frame, gap),
         };
-        Limits { first_frame, gap, look: Duration::MAX }
+        Limits { first_frame, gap, look: Duration::MAX, patience: LIVE_PATIENCE }
     }
 }
 
@@ -102,7 +118,7 @@ impl Attempt for Feed {
         Ok(())
     }
 
-    fn failure(&mut self) -> Option<String> {
+    fn failure(&mut self) -> Option<Failure> {
         Feed::failure(self)
     }
 
@@ -114,8 +130,16 @@ impl Attempt for Feed {
         Feed::dead_end(self)
     }
 
+    fn waits_for(&self) -> Option<String> {
+        Feed::waits_for(self)
+    }
+
     fn quiet(&self) -> Quiet {
         if self.waits_for_its_time() { Quiet::Paced } else { Quiet::Unexplained }
+    }
+
+    fn damaged(&mut self) -> u64 {
+        Feed::damaged(self)
     }
 
     fn lost(&mut self, spared: u64) -> u64 {

@@ -90,12 +90,20 @@ fn of_tls(error: &rustls::Error, host: &str) -> String {
         }
         other => return format!("no TLS with {host}: {other}"),
     };
+    let remedy = match certificate {
+        CertificateError::UnknownIssuer => ": name its file as config.ca_file, or in SSL_CERT_FILE",
+        _ => "",
+    };
+    format!("{}{remedy}", of_certificate(certificate, host))
+}
+
+/// What is wrong with a certificate that `host` shows.
+pub(super) fn of_certificate(error: &CertificateError, host: &str) -> String {
     let name = bare(host);
-    match certificate {
-        CertificateError::UnknownIssuer => format!(
-            "the certificate of {host} is of an authority that this machine does not trust: name its file as \
-             config.ca_file, or in SSL_CERT_FILE"
-        ),
+    match error {
+        CertificateError::UnknownIssuer => {
+            format!("the certificate of {host} is of an authority that this machine does not trust")
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             format!(
                 "the certificate of {host} has expired: it has to be renewed there, or this machine's clock is wrong"

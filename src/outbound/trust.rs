@@ -2,11 +2,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use sha2::{Digest as _, Sha256};
+
+use super::failure::of_certificate;
 
 /// TLS that trusts what this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` in place of its store, where they are
 /// set), and beside that the authorities in `ca_file`. Where the machine has no store, the web's usual roots count.
@@ -14,25 +20,189 @@ use rustls::{ClientConfig, RootCertStore};
 /// # Errors
 /// Why `ca_file` cannot be used.
 pub fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    // What cannot be read of a store is its owner's matter: one bad file among many keeps nobody from working.
-    let (known, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if known == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    if let Some(file) = ca_file {
-        let shown = file.display();
-        let bytes = std::fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        let certificates: Vec<CertificateDer<'_>> = match CertificateDer::pem_slice_iter(&bytes).collect() {
-            Ok(certificates) => certificates,
-            Err(error) => return Err(format!("{shown} is no PEM file: {error}")),
-        };
-        let (added, refused) = roots.add_parsable_certificates(certificates);
-        if added == 0 || refused > 0 {
-            return Err(format!("{shown} holds {added} certificates that can be read and {refused} that cannot"));
-        }
-    }
+    let Trusted { roots, .. } = Trusted::load(ca_file)?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Whom a machine trusts.
+struct Trusted {
+    roots: RootCertStore,
+    /// The same, as they were written: a server may show one of them itself.
+    written: Vec<CertificateDer<'static>>,
+}
+
+impl Trusted {
+    fn load(ca_file: Option<&Path>) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        let mut written = rustls_native_certs::load_native_certs().certs;
+        // What cannot be read of a store is its owner's matter: one bad file among many keeps nobody from working.
+        let (known, _) = roots.add_parsable_certificates(written.iter().cloned());
+        if known == 0 {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        if let Some(file) = ca_file {
+            let certificates = certificates(file)?;
+            let (added, refused) = roots.add_parsable_certificates(certificates.iter().cloned());
+            if added == 0 || refused > 0 {
+                let shown = file.display();
+                return Err(format!("{shown} holds {added} certificates that can be read and {refused} that cannot"));
+            }
+            written.extend(certificates);
+        }
+        Ok(Self { roots, written })
+    }
+}
+
+/// The certificates in a PEM file.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = file.display();
+    let bytes = std::fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("{shown} is no PEM file: {error}"))
+}
+
+/// What another library has against a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objection {
+    /// Nobody trusted has signed it.
+    Issuer,
+    /// It is for another name.
+    Name,
+    /// It is not valid yet.
+    NotYet,
+    /// It is not valid any more.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// It is signed in a way that is not safe.
+    Weak,
+}
+
+/// A certificate that another library did not accept by itself.
+#[derive(Debug)]
+pub struct Shown<'a> {
+    /// The server's own first, then who signed whom, as DER.
+    pub chain: Vec<Vec<u8>>,
+    /// What the other library has against it.
+    pub objections: Vec<Objection>,
+    /// Whom it was asked for.
+    pub host: &'a str,
+}
+
+/// Accepts a server's certificate by its fingerprint, where there is one to compare with; else by whom [`tls`] trusts,
+/// as of `now` since 1970. One that is written in a trusted file itself is trusted as it is.
+///
+/// # Errors
+/// Why it is not accepted.
+pub fn accept(
+    shown: &Shown<'_>,
+    ca_file: Option<&Path>,
+    fingerprint: Option<&[u8; 32]>,
+    now: Duration,
+) -> Result<(), String> {
+    let host = shown.host;
+    let own = shown.chain.first().ok_or_else(|| format!("{host} shows no certificate"))?;
+    if let Some(wanted) = fingerprint {
+        let found: [u8; 32] = Sha256::digest(own).into();
+        return match found == *wanted {
+            true => Ok(()),
+            false => Err(format!(
+                "the certificate of {host} has another fingerprint than the one that is set: it is now {}",
+                hex(&found)
+            )),
+        };
+    }
+    let trusted = Trusted::load(ca_file)?;
+    let own_is_written = trusted.written.iter().any(|certificate| certificate.as_ref() == own);
+    let other = shown.objections.iter().any(|objection| *objection != Objection::Issuer);
+    if own_is_written && !other {
+        return Ok(());
+    }
+    if own_is_written || (other && !shown.objections.contains(&Objection::Issuer)) {
+        return Err(of_certificate(&objection(&shown.objections), host));
+    }
+    let mut chain = shown.chain.iter().map(|der| CertificateDer::from(der.as_slice()));
+    let own = chain.next().ok_or_else(|| format!("{host} shows no certificate"))?;
+    let name = ServerName::try_from(host).map_err(|_| format!("{host} is no name that a certificate can be for"))?;
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(trusted.roots), Arc::new(ring::default_provider()));
+    let verifier = verifier.build().map_err(|error| error.to_string())?;
+    let verified =
+        verifier.verify_server_cert(&own, &chain.collect::<Vec<_>>(), &name, &[], UnixTime::since_unix_epoch(now));
+    match verified {
+        Ok(_) => Ok(()),
+        // One that has signed itself is as unknown as its issuer.
+        Err(rustls::Error::InvalidCertificate(error)) if error.to_string().contains("CaUsedAsEndEntity") => {
+            Err(unknown(host, &shown.chain))
+        }
+        Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Err(unknown(host, &shown.chain)),
+        Err(rustls::Error::InvalidCertificate(error)) => Err(of_certificate(&error, host)),
+        Err(error) => Err(format!("the certificate of {host} cannot be used: {error}")),
+    }
+}
+
+/// What is said of one that nobody trusted has signed: with its fingerprint, which can be compared with the server's own.
+fn unknown(host: &str, chain: &[Vec<u8>]) -> String {
+    let own = chain.first().map(|own| hex(&Sha256::digest(own))).unwrap_or_default();
+    format!("{} (its SHA-256 is {own})", of_certificate(&CertificateError::UnknownIssuer, host))
+}
+
+/// The objection that there is most to say of.
+fn objection(objections: &[Objection]) -> CertificateError {
+    match objections.iter().find(|objection| **objection != Objection::Issuer) {
+        Some(Objection::Expired) => CertificateError::Expired,
+        Some(Objection::NotYet) => CertificateError::NotValidYet,
+        Some(Objection::Name) => CertificateError::NotValidForName,
+        Some(Objection::Revoked) => CertificateError::Revoked,
+        Some(Objection::Weak) => CertificateError::BadSignature,
+        Some(Objection::Issuer) | None => CertificateError::UnknownIssuer,
+    }
+}
+
+/// A fingerprint as people write it.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate of the doubles, and its file.
+    fn shown(name: &str, objections: &[Objection]) -> (Shown<'static>, std::path::PathBuf) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doubles/tls").join(name);
+        let own = certificates(&file).unwrap().remove(0);
+        (Shown { chain: vec![own.to_vec()], objections: objections.to_vec(), host: "127.0.0.1" }, file)
+    }
+
+    #[test]
+    fn a_certificate_is_accepted_by_its_authority_itself_or_its_fingerprint() {
+        let now = Duration::from_secs(1_800_000_000);
+        let said = |name: &str, objections: &[Objection], ca: bool| {
+            let (shown, file) = shown(name, objections);
+            accept(&shown, Some(&*file).filter(|_| ca), None, now)
+        };
+        let issuer = Objection::Issuer;
+        assert_eq!(said("camera-own.pem", &[issuer], true), Ok(()));
+        for (name, objections, ca, part) in [
+            ("camera-own.pem", &[issuer][..], false, "authority that this machine does not trust"),
+            ("camera-expired.pem", &[issuer, Objection::Expired], true, "has expired"),
+            ("camera-name.pem", &[issuer, Objection::Name], true, "another name than 127.0.0.1"),
+            ("camera-own.pem", &[Objection::NotYet], false, "not valid yet"),
+            ("camera-own.pem", &[Objection::Revoked], false, "revoked"),
+        ] {
+            let why = said(name, objections, ca).unwrap_err();
+            assert!(why.contains(part), "{name} {objections:?}: {why}");
+        }
+        let (expired, _) = shown("camera-expired.pem", &[issuer, Objection::Expired]);
+        let own: [u8; 32] = Sha256::digest(&expired.chain[0]).into();
+        assert_eq!(accept(&expired, None, Some(&own), now), Ok(()), "the fingerprint says which, and no more is asked");
+        let why = accept(&expired, None, Some(&[7; 32]), now).unwrap_err();
+        assert!(why.contains("another fingerprint") && why.contains(&hex(&own)), "{why}");
+        let empty = Shown { chain: vec![], objections: vec![], host: "cam" };
+        assert!(accept(&empty, None, None, now).is_err());
+    }
 }

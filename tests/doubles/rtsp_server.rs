@@ -1,7 +1,8 @@
 //! A camera for tests: a real RTSP server that sends H.264 of GStreamer's test picture. It is a process of its
 //! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
 //!
-//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD]`; it prints
+//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp]
+//! [--sound] [--tls FILE] [--key-frames N]`; it prints
 //! the port on one line, serves on the loopback address, and ends when its standard input closes. With `--frames` the
 //! stream ends after so many, and begins again for the next who asks.
 
@@ -26,22 +27,33 @@ fn main() {
     let (width, height) = size.split_once('x').expect("--size WxH");
     let fps = option("--fps").unwrap_or_else(|| "25".into());
     let frames = option("--frames").unwrap_or_else(|| "-1".into());
+    let apart = option("--key-frames").unwrap_or_else(|| "25".into());
     let encoder = if gst::ElementFactory::find("x264enc").is_some() {
-        "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25"
+        format!("x264enc tune=zerolatency speed-preset=ultrafast key-int-max={apart}")
     } else {
-        "openh264enc gop-size=25"
+        format!("openh264enc gop-size={apart}")
     };
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);
-    factory.set_launch(&format!(
+    match option("--transport").as_deref() {
+        Some("udp") => factory.set_protocols(server::gst_rtsp::RTSPLowerTrans::UDP),
+        Some("tcp") => factory.set_protocols(server::gst_rtsp::RTSPLowerTrans::TCP),
+        _ => {}
+    }
+    let pictures = format!(
         "( videotestsrc is-live=true pattern=ball num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},\
          framerate={fps}/1 ! {encoder} ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
-    ));
+    );
+    let sound = "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )";
+    factory.set_launch(if std::env::args().any(|arg| arg == "--sound") { sound } else { &pictures });
     let camera = server::RTSPServer::new();
     camera.set_address("127.0.0.1");
     camera.set_service(&option("--port").unwrap_or_else(|| "0".into()));
     if let (Some(user), Some(password)) = (option("--user"), option("--password")) {
         guard(&camera, &factory, &user, &password);
+    }
+    if let Some(file) = option("--tls") {
+        encrypt(&camera, &factory, &file);
     }
     let mounts = camera.mount_points().expect("a server has mount points");
     mounts.add_factory(&option("--path").unwrap_or_else(|| "/cam".into()), factory);
@@ -65,5 +77,17 @@ fn guard(camera: &server::RTSPServer, factory: &server::RTSPMediaFactory, user: 
     auth.add_basic(&server::RTSPAuth::make_basic(user, password), &token);
     camera.set_auth(Some(&auth));
     let role = gst::Structure::builder("viewer").field("media.factory.access", true);
+    factory.add_role_from_structure(&role.field("media.factory.construct", true).build());
+}
+
+/// Speaks TLS only, with the certificate and key in a PEM file, to everybody.
+fn encrypt(camera: &server::RTSPServer, factory: &server::RTSPMediaFactory, file: &str) {
+    let auth = server::RTSPAuth::new();
+    let certificate = server::gio::TlsCertificate::from_file(file).expect("a certificate and a key");
+    auth.set_tls_certificate(Some(&certificate));
+    let anybody = server::RTSPToken::builder().field("media.factory.role", "anybody").build();
+    auth.set_default_token(Some(&mut anybody.clone()));
+    camera.set_auth(Some(&auth));
+    let role = gst::Structure::builder("anybody").field("media.factory.access", true);
     factory.add_role_from_structure(&role.field("media.factory.construct", true).build());
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dsengine::config::{self, HandlerKind, Input, LoadError, Loaded, Request, Severity, StrategyKind, Warning};
+use dsengine::config::{self, Camera, HandlerKind, Input, LoadError, Loaded, Request, Severity, StrategyKind, Warning};
 use dsengine::error::{Code, Error};
 use dsengine::types::Layout;
 
@@ -571,7 +571,10 @@ alerts:
         bench.good()
     };
     let loaded = load("hunter2");
-    assert_eq!(loaded.plan.sources[0].input, Input::Rtsp("rtsp://viewer:hunter2@10.0.0.7/s".into()));
+    assert_eq!(
+        loaded.plan.sources[0].input,
+        Input::Rtsp(Box::new(Camera::read("rtsp://viewer:hunter2@10.0.0.7/s").unwrap()))
+    );
     let HandlerKind::Webhook { url, headers, .. } = &loaded.plan.handlers[0].kind else { panic!("a webhook") };
     assert_eq!(url, "https://a.example/hunter2");
     assert_eq!(headers["Authorization"], "Bearer hunter2");

@@ -1,7 +1,7 @@
 //! A sink that records what sources tell it, and the clock it is told by.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,17 +13,28 @@ pub(crate) struct Machine {
     start: std::time::Instant,
     skipped_ns: AtomicU64,
     rush_ns: AtomicU64,
+    starved: AtomicBool,
 }
 
 impl Machine {
     #[allow(clippy::disallowed_methods, reason = "a test's own clock for real pipelines")]
     pub(crate) fn start() -> Arc<Self> {
-        Arc::new(Self { start: std::time::Instant::now(), skipped_ns: AtomicU64::new(0), rush_ns: AtomicU64::new(0) })
+        Arc::new(Self {
+            start: std::time::Instant::now(),
+            skipped_ns: AtomicU64::new(0),
+            rush_ns: AtomicU64::new(0),
+            starved: AtomicBool::new(false),
+        })
     }
 
     /// From now on `time` passes with every look at the clock.
     pub(crate) fn rush(&self, time: Duration) {
         self.rush_ns.store(time.as_nanos() as u64, Ordering::SeqCst);
+    }
+
+    /// From now on a thread of this process waits for a processor all the time.
+    pub(crate) fn starve(&self) {
+        self.starved.store(true, Ordering::SeqCst);
     }
 
     /// Lets time pass at once.
@@ -41,6 +52,13 @@ impl Clock for Machine {
     #[allow(clippy::disallowed_methods, reason = "a test's own clock for real pipelines")]
     fn unix_ns(&self) -> u64 {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    }
+
+    fn waited_ns(&self) -> BTreeMap<u64, u64> {
+        match self.starved.load(Ordering::SeqCst) {
+            true => BTreeMap::from([(1, self.monotonic_ns())]),
+            false => BTreeMap::new(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dsengine::backend::{Backend, SourceEvent, SourceState};
-use dsengine::config::{Input, RetryPlan, SourcePlan};
+use dsengine::config::{Camera as Address, Input, RetryPlan, SourcePlan};
 use dsengine::gst::{GstBackend, Mp4Writer};
 use dsengine::types::{Clock, Colorimetry, Matrix, Picture, Range};
 use gstreamer::prelude::*;
@@ -36,6 +36,11 @@ fn plan(id: &str, input: Input) -> SourcePlan {
         realtime: false,
         repeat: false,
     }
+}
+
+/// A camera at an address.
+fn camera(uri: &str) -> Input {
+    Input::Rtsp(Box::new(Address::read(uri).unwrap()))
 }
 
 fn test_input(frames: Option<u64>) -> Input {
@@ -203,6 +208,10 @@ fn what_is_no_video_is_broken_and_says_so() {
     let empty = dir.path().join("empty.mp4");
     std::fs::write(&empty, "").unwrap();
     assert!(play(Input::File(empty), MINUTE).broken().is_some());
+    if let Some(encrypted) = testdata("what_is_no_video_is_broken", "corner/mp4parse-short-cenc.mp4") {
+        let story = play(Input::File(encrypted), MINUTE);
+        assert_eq!(story.broken(), Some("it is encrypted, and there is no key for it"));
+    }
     let sound = dir.path().join("sound.wav");
     let mut wav =
         b"RIFF\x24\x7d\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\x7d\0\0".to_vec();
@@ -235,6 +244,20 @@ fn a_finite_source_that_says_nothing_is_given_up() {
     let story = sink.wait("one", MINUTE, Story::over);
     assert!(story.broken().unwrap().starts_with("no first frame for"), "{:?}", story.broken());
     assert_eq!(story.states(), [SourceState::Connecting, SourceState::Failed]);
+}
+
+#[test]
+fn a_file_on_a_starved_machine_is_slow_and_not_silent() {
+    // As above, but that the process waited for a processor meanwhile.
+    let input = Input::Test { pattern: "snow".into(), frames: Some(3), width: 8192, height: 4096, fps: 25.0 };
+    let clock = Machine::start();
+    let sink = Recorder::new(&clock);
+    let mut backend = GstBackend::new(clock.clone()).unwrap();
+    clock.starve();
+    clock.rush(Duration::from_millis(500));
+    backend.add_source(&plan("one", input), sink.clone()).unwrap();
+    let story = sink.wait("one", MINUTE, Story::over);
+    assert_eq!((story.broken(), story.frames.len()), (None, 3));
 }
 
 #[test]
@@ -275,8 +298,6 @@ fn what_cannot_work_is_refused_at_once_without_its_secrets() {
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock).unwrap();
     for input in [
-        Input::Rtsp("ftp://user:canary@host/".into()),
-        Input::Rtsp("rtsp//user:canary@host/".into()),
         Input::Trace("t.jsonl".into()),
         Input::Test { pattern: "no-such".into(), frames: None, width: 160, height: 120, fps: 25.0 },
         Input::Test { pattern: "ball".into(), frames: None, width: 0, height: 120, fps: 25.0 },
@@ -315,6 +336,75 @@ fn an_encoded_clip_plays_back_as_it_was() {
     assert!(
         last.planes().unwrap().plane(1)[0].abs_diff(90) <= 6 && last.planes().unwrap().plane(2)[0].abs_diff(160) <= 6
     );
+}
+
+#[test]
+fn full_range_colours_survive_a_container_that_does_not_tell_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("full.mp4");
+    let mut writer = Mp4Writer::create(&path, 10.0).unwrap();
+    for range in [Range::Full; 5].into_iter().enumerate() {
+        let colorimetry = Colorimetry { matrix: Matrix::Bt709, range: range.1 };
+        let planes = [vec![240; 64 * 48], vec![90; 32 * 24], vec![160; 32 * 24]];
+        let picture = Picture::from_i420(64, 48, colorimetry, planes).unwrap();
+        writer.write(&picture, range.0 as u64 * 100_000_000).unwrap();
+    }
+    writer.finish(Duration::from_secs(20)).unwrap();
+    let last = play(Input::File(path), MINUTE).last.unwrap();
+    assert_eq!(last.colorimetry, Colorimetry { matrix: Matrix::Bt709, range: Range::Full });
+}
+
+/// A file of the test data with one byte in the middle changed.
+fn damaged(test: &str, file: &str, share: f64) -> Option<(tempfile::TempDir, PathBuf)> {
+    let mut bytes = std::fs::read(testdata(test, file)?).unwrap();
+    let at = (bytes.len() as f64 * share) as usize;
+    bytes[at] ^= 0xff;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("damaged");
+    std::fs::write(&path, bytes).unwrap();
+    Some((dir, path))
+}
+
+#[test]
+fn pictures_that_a_decoder_gives_up_without_a_word_are_counted() {
+    let test = "sources::pictures_that_a_decoder_gives_up";
+    for (file, frames) in [
+        ("corner/testsrc2_odd_height_and_width_vp9.mp4", 25),
+        ("corner/mediamtx-offline_vp9.mp4", 30),
+        ("corner/testsrc2_vp8.webm", 30),
+    ] {
+        for share in [0.12, 0.3, 0.55] {
+            let Some((_dir, path)) = damaged(test, file, share) else { return };
+            let story = play(Input::File(path), MINUTE);
+            let seen = story.frames.len() as u64 + story.dropped("corrupt");
+            assert!(story.broken().is_some() || seen == frames, "{file} at {share}: {seen} of {frames}");
+        }
+    }
+}
+
+#[test]
+fn a_short_video_beside_a_long_sound_is_played() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, offset) in [("sound", 0_u64), ("late", 20_000_000_000)] {
+        let path = dir.path().join(format!("{name}.mp4"));
+        let pipeline = gstreamer::parse::launch(&format!(
+            "mp4mux name=mux ! filesink location={path:?} \
+             videotestsrc num-buffers=30 timestamp-offset={offset} ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 \
+             ! x264enc ! h264parse ! mux. audiotestsrc num-buffers=400 samplesperbuffer=2205 ! audio/x-raw,rate=44100,channels=1 \
+             ! audioconvert ! avenc_aac ! mux."
+        ));
+        let Ok(pipeline) = pipeline else {
+            println!("SKIP a_short_video_beside_a_long_sound_is_played: x264enc or avenc_aac is not installed");
+            return;
+        };
+        pipeline.set_state(gstreamer::State::Playing).unwrap();
+        let limit = gstreamer::ClockTime::from_seconds(30);
+        pipeline.bus().unwrap().timed_pop_filtered(limit, &[gstreamer::MessageType::Eos]).expect("it is written");
+        pipeline.set_state(gstreamer::State::Null).unwrap();
+        let story = play(Input::File(path), MINUTE);
+        assert_eq!((story.broken(), story.frames.len()), (None, 30), "{name}");
+        assert!(story.frames.windows(2).all(|w| w[0].1 < w[1].1), "{name}");
+    }
 }
 
 #[test]
@@ -386,7 +476,7 @@ impl Camera {
     }
 
     fn uri(&self) -> Input {
-        Input::Rtsp(format!("rtsp://127.0.0.1:{}/cam", self.port))
+        camera(&format!("rtsp://127.0.0.1:{}/cam", self.port))
     }
 }
 
@@ -404,7 +494,7 @@ fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     let test = "a_camera_that_never_was_is_tried_for_ever";
     let closed = ClosedPort::take();
     let port = closed.port;
-    let mut plan = plan("cam", Input::Rtsp(format!("rtsp://viewer:c%40nary@127.0.0.1:{port}/cam")));
+    let mut plan = plan("cam", camera(&format!("rtsp://viewer:c%40nary@127.0.0.1:{port}/cam")));
     plan.retry.base = Duration::from_millis(20);
     plan.retry.cap = Duration::from_millis(80);
     let clock = Machine::start();
@@ -426,7 +516,7 @@ fn a_camera_that_never_was_is_tried_for_ever_and_its_password_stays_secret() {
     sink.wait("cam", MINUTE, |s| s.states().last() == Some(&SourceState::Running));
 
     plan.id = "stranger".into();
-    plan.input = Input::Rtsp(format!("rtsp://viewer:wrong-canary@127.0.0.1:{port}/cam"));
+    plan.input = camera(&format!("rtsp://viewer:wrong-canary@127.0.0.1:{port}/cam"));
     backend.add_source(&plan, sink.clone()).unwrap();
     let story = sink.wait("stranger", MINUTE, |s| faults(s) >= 1);
     let told = format!("{:?}", story.events);
@@ -440,7 +530,7 @@ fn a_server_that_accepts_and_says_nothing_is_given_up_and_let_go_of() {
     let clock = Machine::start();
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock.clone()).unwrap();
-    backend.add_source(&plan("cam", Input::Rtsp(uri)), sink.clone()).unwrap();
+    backend.add_source(&plan("cam", camera(&uri)), sink.clone()).unwrap();
     let (_held, _) = listener.accept().unwrap();
     clock.skip(Duration::from_secs(8));
     let fault = |s: &Story| {
@@ -539,7 +629,7 @@ fn adding_and_removing_leaves_no_thread_and_no_descriptor_behind() {
         let input = match n % 3 {
             0 => test_input(None),
             1 => test_input(Some(5)),
-            _ => Input::Rtsp("rtsp://127.0.0.1:9/nobody".into()),
+            _ => camera("rtsp://127.0.0.1:9/nobody"),
         };
         backend.add_source(&plan(&id, input), sink.clone()).unwrap();
         sink.wait(&id, MINUTE, |s| s.frames.len() >= 3 || s.over() || s.events.len() >= 3);
@@ -598,19 +688,18 @@ fn the_most_talkative_log_of_gstreamer_goes_through_ours_and_tells_no_password()
     let sink = Recorder::new(&clock);
     let mut backend = GstBackend::new(clock).unwrap();
     let fault = |s: &Story| s.events.iter().any(|(_, e)| matches!(e, SourceEvent::Fault { .. }));
-    backend
-        .add_source(&plan("gone", Input::Rtsp("rtsp://viewer:canary@127.0.0.1:9/cam".into())), sink.clone())
-        .unwrap();
+    backend.add_source(&plan("gone", camera("rtsp://viewer:canary@127.0.0.1:9/cam")), sink.clone()).unwrap();
     sink.wait("gone", MINUTE, fault);
-    if let Some(camera) = Camera::start(name, 0, &["--user", "viewer", "--password", "canary"]) {
-        let uri = format!("rtsp://viewer:canary@127.0.0.1:{}/cam?token=canary", camera.port);
-        backend.add_source(&plan("cam", Input::Rtsp(uri)), sink.clone()).unwrap();
+    if let Some(served) = Camera::start(name, 0, &["--user", "viewer", "--password", "canary"]) {
+        let uri = format!("rtsp://viewer:canary@127.0.0.1:{}/cam?token=canary", served.port);
+        backend.add_source(&plan("cam", camera(&uri)), sink.clone()).unwrap();
         sink.wait("cam", MINUTE, |s| s.frames.len() > 2 || fault(s));
+        let lines = String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned();
+        assert!(lines.contains("token=***"), "URIs are among them, redacted");
     }
     drop(backend);
     let lines = String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned();
     assert!(lines.contains("gstreamer:") && lines.contains("rtspsrc"), "GStreamer's lines are there");
-    assert!(lines.contains("***@"), "URIs are among them, redacted");
     // "viewer:canary" as HTTP basic authentication writes it.
     for secret in ["canary", "dmlld2VyOmNhbmFyeQ"] {
         let told: Vec<&str> = lines.lines().filter(|line| line.contains(secret)).take(3).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backend::SourceState;
+use crate::backend::{Patience, SourceState};
 use crate::config::RetryPlan;
 
 /// Share of a delay that chance may take away, so that cameras which fell together do not come back together.
@@ -12,6 +12,9 @@ const JITTER: f64 = 0.25;
 /// Running this long proves a connection; only then does the next failure start again at the first delay. A camera
 /// that sends one frame and dies is not proven.
 const STABLE: Duration = Duration::from_secs(10);
+
+/// Time between attempts at a source that somebody has to change something for; a longer cap holds instead.
+pub const REFUSED_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +31,52 @@ pub struct Retry {
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
+    /// Failures that will not pass by themselves, since frames last came.
+    refusals: u32,
 }
 
 impl Backoff {
     /// An attempt failed that had delivered frames for `ran`. `chance` is drawn evenly from 0..1.
     pub fn failed(&mut self, plan: &RetryPlan, ran: Duration, chance: f64) -> Retry {
         self.failures = if ran >= STABLE { 1 } else { self.failures.saturating_add(1) };
+        if !ran.is_zero() {
+            self.refusals = 0;
+        }
         let attempt = self.failures;
         if attempt > plan.max_retries {
             return Retry { attempt, wait: at_cap(plan, chance), state: SourceState::Failed };
         }
         Retry { attempt, wait: delay(plan, attempt, chance), state: SourceState::Backoff { attempt } }
+    }
+
+    /// The same, for a failure of which it is known whether it passes. Whether it counts as one that does not comes with
+    /// it; `worked` says whether the source has ever delivered as it is.
+    pub fn failed_for(
+        &mut self,
+        patience: Patience,
+        worked: bool,
+        plan: &RetryPlan,
+        ran: Duration,
+        chance: f64,
+    ) -> (Retry, bool) {
+        let retry = self.failed(plan, ran, chance);
+        let Some(tries) = tries(patience, worked) else { return (retry, false) };
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals < tries {
+            return (retry, true);
+        }
+        let wait = shortened(REFUSED_RETRY.max(plan.cap), chance);
+        (Retry { wait, state: SourceState::Failed, ..retry }, true)
+    }
+}
+
+/// What an attempt's failure is taken for: a source that has `worked` as it is needs nothing changed, but may be refused
+/// nevertheless.
+fn tries(patience: Patience, worked: bool) -> Option<u32> {
+    match patience {
+        Patience::Outage => None,
+        Patience::Setting(_) if worked => None,
+        Patience::Setting(tries) | Patience::Login(tries) => Some(tries),
     }
 }
 
@@ -94,6 +132,33 @@ mod tests {
         let retries: Vec<Retry> = (0..6).map(|_| backoff.failed(&plan, Duration::ZERO, 0.0)).collect();
         assert_eq!(retries[4].state, SourceState::Backoff { attempt: 5 });
         assert_eq!(retries[5], Retry { attempt: 6, wait: plan.cap, state: SourceState::Failed });
+    }
+
+    #[test]
+    fn what_does_not_pass_is_tried_a_few_times_and_then_every_few_minutes() {
+        let plan = plan(500, 10_000, true);
+        let waits = |patience, worked, ran: u64| {
+            let mut backoff = Backoff::default();
+            let mut failed = || backoff.failed_for(patience, worked, &plan, Duration::from_secs(ran), 0.0);
+            std::array::from_fn::<_, 5, _>(|_| failed().0.wait.as_secs())
+        };
+        assert_eq!(waits(Patience::Login(3), false, 0), [0, 1, 300, 300, 300]);
+        assert_eq!(waits(Patience::Login(3), true, 0), [0, 1, 300, 300, 300], "refused is refused");
+        assert_eq!(waits(Patience::Setting(3), false, 0), [0, 1, 300, 300, 300]);
+        assert_eq!(waits(Patience::Setting(3), true, 0), [0, 1, 2, 4, 8], "it has worked as it is");
+        assert_eq!(waits(Patience::Outage, false, 0), [0, 1, 2, 4, 8]);
+        assert_eq!(waits(Patience::Login(3), true, 10), [0; 5], "it worked in between");
+        let mut mixed = Backoff::default();
+        let mut failed = |patience| mixed.failed_for(patience, false, &plan, Duration::ZERO, 0.0);
+        let (retry, counts) = failed(Patience::Login(2));
+        assert_eq!((retry.state, counts), (SourceState::Backoff { attempt: 1 }, true));
+        assert!(!failed(Patience::Outage).1);
+        let (retry, _) = failed(Patience::Login(2));
+        assert_eq!(
+            (retry.wait, retry.state),
+            (REFUSED_RETRY, SourceState::Failed),
+            "an outage between forgives nothing"
+        );
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Delivery {
         self.outlet.dropped("overrun", count);
     }
 
+    /// Frames that came to nothing in the attempt.
+    pub(super) fn damaged(&self, count: u64) {
+        self.outlet.dropped("corrupt", count);
+    }
+
     /// Hands a frame on, or counts why not.
     pub(super) fn deliver<A: Attempt>(&mut self, attempt: &mut A, sample: A::Sample) -> Flow {
         let arrived_ns = self.clock.monotonic_ns();

@@ -11,17 +11,22 @@
 
 mod backoff;
 mod deliver;
+mod gaps;
 mod pump;
 mod run;
+mod starved;
 mod timeline;
 mod watchdog;
 
 use std::time::Duration;
 
-pub use backoff::{Backoff, Retry};
+pub use backoff::{Backoff, REFUSED_RETRY, Retry};
+pub use gaps::Gaps;
 pub use run::run;
+pub use starved::Starved;
 pub use watchdog::{Limits, Watchdog};
 
+use super::Failure;
 use crate::config::SourcePlan;
 use crate::types::Frame;
 
@@ -90,7 +95,7 @@ pub trait Attempt {
     fn fill(&mut self, sample: Self::Sample, frame: &mut Frame) -> Result<(), &'static str>;
 
     /// What went wrong since the last call, if anything did, without secrets.
-    fn failure(&mut self) -> Option<String>;
+    fn failure(&mut self) -> Option<Failure>;
 
     /// Whether every frame has been pulled and no more will come.
     fn ended(&self) -> bool;
@@ -103,6 +108,17 @@ pub trait Attempt {
     /// Why no frame comes at the moment.
     fn quiet(&self) -> Quiet {
         Quiet::Unexplained
+    }
+
+    /// Frames that came to nothing without a sample since the last call: a decoder gave them up. They are counted as
+    /// damaged.
+    fn damaged(&mut self) -> u64 {
+        0
+    }
+
+    /// What is waited for while the first frame does not come, where that is known; without secrets.
+    fn waits_for(&self) -> Option<String> {
+        None
     }
 
     /// Takes the frames of a live source that were not pulled, but the newest `spared`, for replaced by newer ones; how

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::deliver::Delivery;
-use super::{Attempt, Origin, Pacing, Quiet, Watchdog};
-use crate::backend::{Change, Flow, Outlet, SourceState};
+use super::{Attempt, Gaps, Limits, Origin, Pacing, Quiet, Starved, Watchdog};
+use crate::backend::{Change, Failure, Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
 use crate::own::Stop;
 use crate::types::Clock;
@@ -23,7 +23,7 @@ pub(super) enum End {
     /// It went silent.
     Stalled(String),
     /// It failed.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// What an attempt is watched with. The plan changes where a change arrives meanwhile.
@@ -35,16 +35,19 @@ pub(super) struct Pump<'a, O> {
     pub(super) change: &'a Change,
     pub(super) clock: &'a dyn Clock,
     pub(super) stop: &'a Stop,
+    /// How far apart a live source's frames are.
+    pub(super) gaps: &'a mut Gaps,
 }
 
 /// What is known of the running attempt.
 struct Watch {
     pacing: Pacing,
     watchdog: Watchdog,
+    starved: Starved,
     /// Frames that came out.
     seen: u64,
     /// The first failure, and when it or the last frame came.
-    failure: Option<(String, u64)>,
+    failure: Option<(Failure, u64)>,
     /// The source's frames before this attempt.
     first_seq: u64,
 }
@@ -58,18 +61,36 @@ impl<O: Origin> Pump<'_, O> {
             (false, false) => Pacing::Fast,
         };
         // Starting counts: a server that accepts and says nothing is silent from here.
-        let watchdog = Watchdog::new(self.origin.limits(self.plan), self.clock.monotonic_ns());
+        self.gaps.start();
+        let watchdog = Watchdog::new(self.limits(), self.clock.monotonic_ns());
         let mut attempt = match self.origin.start(self.plan, pacing) {
             Ok(attempt) => attempt,
-            Err(reason) => return End::Failed(reason),
+            Err(reason) => return End::Failed(reason.into()),
         };
         self.delivery.start();
-        let watch = Watch { pacing, watchdog, seen: 0, failure: None, first_seq: self.delivery.frames() };
+        let watch = Watch {
+            pacing,
+            watchdog,
+            starved: Starved::default(),
+            seen: 0,
+            failure: None,
+            first_seq: self.delivery.frames(),
+        };
         let end = self.pump(&mut attempt, watch);
+        self.delivery.damaged(attempt.damaged());
         if pacing == Pacing::Live {
             self.delivery.lost(attempt.lost(0));
         }
         end
+    }
+
+    /// The silences that are put up with: those of the kind of source, and of the stream's own pace.
+    fn limits(&self) -> Limits {
+        let limits = self.origin.limits(self.plan);
+        match self.plan.input.is_live() {
+            true => Limits { gap: self.gaps.limit(limits.gap, limits.first_frame), ..limits },
+            false => limits,
+        }
     }
 
     fn pump(&mut self, attempt: &mut O::Attempt, mut watch: Watch) -> End {
@@ -80,26 +101,33 @@ impl<O: Origin> Pump<'_, O> {
             }
             if take_change(self.change, self.plan) {
                 self.delivery.change(self.plan);
-                watch.watchdog.change(self.origin.limits(self.plan));
+                watch.watchdog.change(self.limits());
             }
             let sample = attempt.pull(watch.watchdog.left(self.clock.monotonic_ns()).min(TICK));
             let got = sample.is_some();
             if let Some(sample) = sample {
                 watch.seen += 1;
+                let period_ns = attempt.timing(&sample).filter(|_| live).and_then(|timing| timing.period_ns);
                 if self.delivery.deliver(attempt, sample) == Flow::Stop {
                     return End::Removed;
                 }
                 // Read after the hand-over: the time a lossless sink took is not the source's silence.
                 let now = self.clock.monotonic_ns();
                 watch.watchdog.frame(now);
+                watch.starved.over();
+                if live {
+                    self.gaps.frame(now, period_ns);
+                    watch.watchdog.change(self.limits());
+                }
                 if let Some((_, at)) = &mut watch.failure {
                     *at = now;
                 }
             }
             let now = self.clock.monotonic_ns();
             if watch.failure.is_none() {
-                watch.failure = attempt.failure().map(|reason| (reason, now));
+                watch.failure = attempt.failure().map(|failure| (failure, now));
             }
+            self.delivery.damaged(attempt.damaged());
             if live {
                 // One frame may be waiting and one on its way; what is beyond was replaced by a newer one.
                 self.delivery.lost(attempt.lost(2));
@@ -117,13 +145,14 @@ impl<O: Origin> Pump<'_, O> {
             (false, 1..) => format!("broke off after {seen} frames: {reason}"),
             _ => reason,
         };
+        let failed = |failure: Failure| End::Failed(Failure { reason: told(failure.reason), ..failure });
         // An error that caused the end was posted before it.
-        let reason = |attempt: &mut O::Attempt, failure: &mut Option<(String, u64)>| {
-            failure.take().map(|(reason, _)| reason).or_else(|| attempt.failure())
+        let cause = |attempt: &mut O::Attempt, failure: &mut Option<(Failure, u64)>| {
+            failure.take().map(|(failure, _)| failure).or_else(|| attempt.failure())
         };
         if attempt.ended() {
-            return Some(match reason(attempt, &mut watch.failure) {
-                Some(reason) => End::Failed(told(reason)),
+            return Some(match cause(attempt, &mut watch.failure) {
+                Some(failure) => failed(failure),
                 None if self.delivery.frames() == watch.first_seq => {
                     End::Failed("it ended without a frame that decodes".into())
                 }
@@ -131,13 +160,13 @@ impl<O: Origin> Pump<'_, O> {
             });
         }
         if !live && seen == 0 && attempt.dead_end() {
-            let reason = reason(attempt, &mut watch.failure);
-            return Some(End::Failed(reason.unwrap_or_else(|| "no stream can be read from it; it is cut off".into())));
+            let cause = cause(attempt, &mut watch.failure);
+            return Some(End::Failed(cause.unwrap_or_else(|| "no stream can be read from it; it is cut off".into())));
         }
-        if let Some((reason, at)) = &watch.failure
+        if let Some((failure, at)) = &watch.failure
             && (live || now.saturating_sub(*at) >= DRAIN_NS)
         {
-            return Some(End::Failed(told(reason.clone())));
+            return Some(failed(failure.clone()));
         }
         match attempt.quiet() {
             Quiet::Paced => watch.watchdog.excuse(now),
@@ -146,9 +175,18 @@ impl<O: Origin> Pump<'_, O> {
                 self.outlet.enter(SourceState::Waiting);
             }
             Quiet::Unexplained => {
-                let silent = watch.watchdog.silence(now)?.as_secs_f64();
-                let what = if seen == 0 { "no first frame" } else { "no frame" };
-                return Some(End::Stalled(told(format!("{what} for {silent:.1} s"))));
+                let mut silent = watch.watchdog.silence(now);
+                if watch.watchdog.doubts(now) && (silent.is_some() || watch.starved.due(now)) {
+                    watch.watchdog.forgive(watch.starved.look(self.clock.waited_ns(), now));
+                    silent = watch.watchdog.silence(now);
+                }
+                let silent = silent?.as_secs_f64();
+                let reason = match (seen, attempt.waits_for()) {
+                    (0, Some(what)) => format!("no first frame for {silent:.1} s: {what}"),
+                    (0, None) => format!("no first frame for {silent:.1} s"),
+                    _ => format!("no frame for {silent:.1} s"),
+                };
+                return Some(End::Stalled(told(reason)));
             }
         }
         None

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::deliver::Delivery;
 use super::pump::{End, Pump, take_change};
-use super::{Backoff, Origin, Retry};
-use crate::backend::{Outlet, SourceContext, SourceState};
+use super::{Backoff, Gaps, Origin, Retry};
+use crate::backend::{Failure, Outlet, SourceContext, SourceState};
 use crate::config::SourcePlan;
 use crate::types::Clock;
 
@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(25);
 pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>, context: SourceContext) {
     let outlet = Arc::clone(&context.outlet);
     let mut delivery = Delivery::new(&plan, Arc::clone(&outlet), Arc::clone(&clock));
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut gaps) = (Backoff::default(), Gaps::default());
     let live = plan.input.is_live();
     while !context.stop.requested() {
         // A source that was given up stays `Failed` in everybody's eyes until a frame proves otherwise.
@@ -32,29 +32,32 @@ pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>
             change: &context.change,
             clock: &*clock,
             stop: &context.stop,
+            gaps: &mut gaps,
         };
-        let reason = match pump.attempt() {
+        let failure: Failure = match pump.attempt() {
             End::Removed => break,
             End::Ended if plan.repeat => {
                 delivery.repeat();
                 continue;
             }
             End::Ended if !live => return outlet.end(),
-            End::Ended => "the live stream ended".to_owned(),
+            End::Ended => "the live stream ended".into(),
             End::Stalled(reason) => {
                 if outlet.state() == Some(SourceState::Running) {
                     outlet.enter(SourceState::Stalled);
                 }
-                reason
+                reason.into()
             }
-            End::Failed(reason) => reason,
+            End::Failed(failure) => failure,
         };
         if !live {
-            return outlet.break_off(reason);
+            return outlet.break_off(failure.reason);
         }
         let ran = Duration::from_nanos(delivery.take_ran_ns());
-        let retry = backoff.failed(&plan.retry, ran, fastrand::f64());
-        wait(retry, reason, &mut plan, &context, &outlet, &*clock);
+        let worked = delivery.frames() > 0;
+        let (retry, stays) = backoff.failed_for(failure.patience, worked, &plan.retry, ran, fastrand::f64());
+        let remedy = failure.remedy.filter(|_| stays);
+        wait(retry, Failure { remedy, ..failure }, &mut plan, &context, &outlet, &*clock);
         delivery.change(&plan);
     }
     outlet.stop();
@@ -63,13 +66,13 @@ pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>
 /// Says that an attempt failed, and waits for the next.
 fn wait(
     retry: Retry,
-    reason: String,
+    failure: Failure,
     plan: &mut SourcePlan,
     context: &SourceContext,
     outlet: &Outlet,
     clock: &dyn Clock,
 ) {
-    outlet.fault(reason, retry.attempt, retry.wait, retry.state);
+    outlet.fault(failure, retry.attempt, retry.wait, retry.state);
     let begun = clock.monotonic_ns();
     let after = |wait: Duration| begun.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
     let mut until = after(retry.wait);

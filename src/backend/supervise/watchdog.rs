@@ -11,6 +11,8 @@ pub struct Limits {
     pub gap: Duration,
     /// The most that one look adds to a silence: while this process does not run, a file cannot speak.
     pub look: Duration,
+    /// How often its limit a silence may last at most where this process was kept from working meanwhile.
+    pub patience: u32,
 }
 
 /// Watches one attempt.
@@ -20,12 +22,17 @@ pub struct Watchdog {
     silent: Duration,
     looked_ns: u64,
     running: bool,
+    /// How much of this silence was forgiven.
+    forgiven: Duration,
 }
+
+/// The share of a silence's limit from which on it is looked at why.
+const DOUBT: u32 = 4;
 
 impl Watchdog {
     /// Starts watching at `now_ns`.
     pub fn new(limits: Limits, now_ns: u64) -> Self {
-        Self { limits, silent: Duration::ZERO, looked_ns: now_ns, running: false }
+        Self { limits, silent: Duration::ZERO, looked_ns: now_ns, running: false, forgiven: Duration::ZERO }
     }
 
     /// From now on other silences are put up with.
@@ -42,6 +49,7 @@ impl Watchdog {
     /// The source is known to have more although nothing came out (a frame waits for its presentation time).
     pub fn excuse(&mut self, now_ns: u64) {
         self.silent = Duration::ZERO;
+        self.forgiven = Duration::ZERO;
         self.looked_ns = now_ns;
     }
 
@@ -56,6 +64,20 @@ impl Watchdog {
         self.silent = self.silent_at(now_ns);
         self.looked_ns = self.looked_ns.max(now_ns);
         (self.silent >= self.limit()).then_some(self.silent)
+    }
+
+    /// Whether it has been silent for so long that it should be looked at why.
+    pub fn doubts(&self, now_ns: u64) -> bool {
+        self.silent_at(now_ns) >= self.limit() / DOUBT
+    }
+
+    /// So much of the silence does not count, because this process was kept from working: what could not be listened for
+    /// was not silent. There is an end to that.
+    pub fn forgive(&mut self, time: Duration) {
+        let left = self.limit().saturating_mul(self.limits.patience.saturating_sub(1)).saturating_sub(self.forgiven);
+        let time = time.min(self.silent).min(left);
+        self.silent -= time;
+        self.forgiven += time;
     }
 
     /// How long until silence is a fault.
@@ -81,7 +103,7 @@ mod tests {
 
     fn watchdog() -> Watchdog {
         let (first_frame, gap) = (Duration::from_secs(8), Duration::from_secs(3));
-        Watchdog::new(Limits { first_frame, gap, look: Duration::MAX }, 100 * S)
+        Watchdog::new(Limits { first_frame, gap, look: Duration::MAX, patience: 2 }, 100 * S)
     }
 
     #[test]
@@ -130,6 +152,23 @@ mod tests {
         assert_eq!(dog.silence(151 * S), None);
         assert_eq!(dog.left(151 * S), Duration::from_secs(1));
         assert_eq!(dog.silence(152 * S), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_process_that_is_kept_from_working_has_not_listened_either_but_there_is_an_end_to_it() {
+        let mut dog = watchdog();
+        dog.frame(100 * S);
+        assert!(!dog.doubts(100 * S + S / 2) && dog.doubts(101 * S));
+        let ends = (101..120).find(|at| {
+            let over = dog.silence(at * S).is_some();
+            dog.forgive(Duration::from_secs(1));
+            over
+        });
+        assert_eq!(ends, Some(106), "three seconds, twice");
+        dog.frame(106 * S);
+        assert_eq!(dog.silence(108 * S), None);
+        dog.forgive(Duration::from_secs(9));
+        assert_eq!(dog.silence(110 * S), None, "it forgives again");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The `Plan`: a validated configuration, resolved and typed. Nothing above `config` sees anything rawer.
 
 mod admin;
+mod camera;
 mod handler;
 mod health;
 mod source;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::*;
+pub use camera::{Camera, Transport, User};
 pub use handler::*;
 pub use health::*;
 pub use source::*;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::camera::Camera;
 use crate::types::{SourceId, Zone};
 
 /// One source.
@@ -34,8 +35,8 @@ pub struct SourcePlan {
 pub enum Input {
     /// A media file. Finite: no frame is lost, the end is an end.
     File(PathBuf),
-    /// A network stream. Live. Holds the full URI, credentials included: print only through `telemetry::redact`.
-    Rtsp(String),
+    /// A network camera. Live.
+    Rtsp(Box<Camera>),
     /// GStreamer's test picture. Live unless `frames` bounds it.
     Test {
         /// `videotestsrc pattern`, by nick (`smpte`, `ball`, `black` …).
@@ -69,7 +70,7 @@ impl Input {
     pub fn address(&self, redact: impl Fn(&str) -> String) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
-            Self::Rtsp(uri) => redact(uri),
+            Self::Rtsp(camera) => redact(camera.uri()),
             Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
             Self::Scene { name, .. } => format!("scene:{name}"),
             Self::Trace(path) => format!("trace:{}", path.display()),

@@ -47,8 +47,8 @@ pub(in crate::config) struct SourceEntry {
     /// First delay. Default `recovery.retry_delay`. Unit: seconds. Range 0.1–300. Example: 2.
     #[schemars(range(min = 0.1, max = 300))]
     pub(in crate::config) retry_delay: Option<f64>,
-    /// Longest silence, first frame included. Default `recovery.source_timeout_seconds`. Unit: seconds.
-    /// Range 0.5–3600. Example: 30.
+    /// Longest wait for the first frame, whatever takes it, and for the next one, unless the stream's own pace is slower.
+    /// Default `recovery.source_timeout_seconds`. Unit: seconds. Range 0.5–3600. Example: 30.
     #[schemars(range(min = 0.5, max = 3600))]
     pub(in crate::config) timeout: Option<f64>,
     /// A counter that the old system wrote into its files. Default 0. Example: 0.

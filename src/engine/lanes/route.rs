@@ -10,6 +10,7 @@ use super::control::Control;
 use super::credit::Credit;
 use super::inbox::Inbox;
 use super::pool::{Attached, Job, ModelUnit, Next, Pool};
+use crate::backend::supervise::REFUSED_RETRY;
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::config::SourcePlan;
 use crate::engine::view::live::Events;
@@ -143,8 +144,10 @@ impl Route {
     /// Where the source stands, for status pages.
     pub(in crate::engine) fn status(&self) -> SourceStatus {
         let (state, board) = (self.board.state(), &self.board);
+        let remedy = board.remedy();
         let retry_every = self.retry_every.lock().filter(|_| state == SourceState::Failed && board.broken().is_none());
-        SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics)
+        let retry_every = retry_every.map(|every| if remedy.is_some() { every.max(REFUSED_RETRY) } else { every });
+        SourceStatus { remedy, ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics) }
     }
 
     /// The lane has judged a frame.
@@ -255,7 +258,7 @@ impl Sink for Inlet {
                     _ => tracing::debug!(source = %route.id, state = state.as_str(), "source"),
                 }
             }
-            SourceEvent::Fault { reason, attempt, retry_in } => {
+            SourceEvent::Fault { reason, remedy, attempt, retry_in } => {
                 route.metrics.reconnects.inc();
                 tracing::warn!(
                     source = %route.id,
@@ -264,7 +267,7 @@ impl Sink for Inlet {
                     retry_in_s = (retry_in.as_secs_f64() * 10.0).round() / 10.0,
                     "source failed and is tried again: {reason}"
                 );
-                route.board.set_error(reason);
+                route.board.set_error(reason, remedy);
             }
             SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
             SourceEvent::Ended => route.end(),

@@ -8,6 +8,7 @@ use crate::backend::SourceState;
 struct Facts {
     state: Option<SourceState>,
     error: Option<String>,
+    remedy: Option<String>,
     broken: Option<String>,
 }
 
@@ -24,14 +25,15 @@ impl SourceBoard {
     pub(in crate::engine) fn set_state(&self, state: SourceState) {
         let mut facts = self.lock();
         if state == SourceState::Running {
-            facts.error = None;
+            (facts.error, facts.remedy) = (None, None);
         }
         facts.state = Some(state);
     }
 
     /// An attempt failed, and another will be made.
-    pub(in crate::engine) fn set_error(&self, reason: String) {
-        self.lock().error = Some(reason);
+    pub(in crate::engine) fn set_error(&self, reason: String, remedy: Option<String>) {
+        let mut facts = self.lock();
+        (facts.error, facts.remedy) = (Some(reason), remedy);
     }
 
     /// The source cannot deliver any more.
@@ -51,6 +53,11 @@ impl SourceBoard {
     /// The last attempt's failure, until frames flow again.
     pub(in crate::engine) fn error(&self) -> Option<String> {
         self.lock().error.clone()
+    }
+
+    /// What has to be changed before it can work, where waiting does not help.
+    pub(in crate::engine) fn remedy(&self) -> Option<String> {
+        self.lock().remedy.clone()
     }
 
     /// Why it broke off, if it did.

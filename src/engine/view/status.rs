@@ -125,6 +125,8 @@ pub struct SourceStatus {
     pub reconnects: u64,
     /// Why it does not run, secrets redacted.
     pub error: Option<String>,
+    /// What has to be changed before it can run; absent where waiting may help.
+    pub remedy: Option<String>,
     /// The areas of its picture that rules know by name.
     pub zones: Vec<ZoneStatus>,
 }
@@ -244,6 +246,7 @@ impl SourceStatus {
             reconnects: metrics.reconnects.get(),
             error,
             zones: Vec::new(),
+            remedy: None,
         }
     }
 
@@ -452,6 +455,7 @@ mod tests {
             reconnects: 0,
             error: None,
             zones: Vec::new(),
+            remedy: None,
         }
     }
 

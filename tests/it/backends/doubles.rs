@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dsengine::backend::scene::SceneBackend;
 use dsengine::backend::supervise::{self, Attempt, Backoff, Limits, Origin, Pacing, Quiet, Timing};
-use dsengine::backend::{Backend, Change, Flow, Outlet, Sink, SourceContext, SourceState, Sources};
+use dsengine::backend::{Backend, Change, Failure, Flow, Outlet, Sink, SourceContext, SourceState, Sources};
 use dsengine::config::SourcePlan;
 use dsengine::error::{Code, Error};
 use dsengine::own::{Stop, Thread};
@@ -75,7 +75,7 @@ fn carry(arriving: &Receiver<Carried>, deaths: &Receiver<()>, stop: &Stop, clock
         if deaths.try_recv().is_ok() && !carried.is_empty() {
             let retry = backoff.failed(&carried[0].plan.retry, Duration::ZERO, 0.5);
             for source in &carried {
-                source.outlet.fault("the pipeline died".into(), retry.attempt, retry.wait, retry.state);
+                source.outlet.fault("the pipeline died", retry.attempt, retry.wait, retry.state);
             }
             stop.pause(retry.wait);
             carried.iter().for_each(|source| source.outlet.enter(SourceState::Connecting));
@@ -195,7 +195,7 @@ impl Origin for Door {
     }
 
     fn limits(&self, plan: &SourcePlan) -> Limits {
-        Limits { first_frame: plan.retry.first_frame, gap: plan.retry.gap, look: Duration::MAX }
+        Limits { first_frame: plan.retry.first_frame, gap: plan.retry.gap, look: Duration::MAX, patience: 1 }
     }
 }
 
@@ -218,7 +218,7 @@ impl Attempt for Door {
         Ok(())
     }
 
-    fn failure(&mut self) -> Option<String> {
+    fn failure(&mut self) -> Option<Failure> {
         None
     }
 

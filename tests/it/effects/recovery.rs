@@ -12,7 +12,7 @@ fn source(id: &str, camera: &Receiver, keys: &str) -> String {
 #[test]
 fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     let bench = Bench::new();
-    let cameras: [Receiver; 6] = std::array::from_fn(|_| Receiver::new(Answer::Status(404)));
+    let cameras: [Receiver; 6] = std::array::from_fn(|_| Receiver::new(Answer::Status(503)));
     let [fixed, slow, few, capped, doubling, once] = &cameras;
     let recovery = |keys: &str| format!("recovery: {{ retry_delay: 0.3, {keys} }}\nsources:\n");
     let a = bench.start(&format!(

@@ -1,0 +1,269 @@
+//! A network camera: its address, taken apart once.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+
+/// What to do about a password that cannot be told from the rest of its address.
+const ENCODE: &str = "percent-encode what is special in user and password: @ is %40, : is %3A, / is %2F, ? is %3F, \
+                      # is %23, % is %25";
+
+/// A camera's address. User and password are no part of what is shown of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Camera {
+    uri: String,
+    /// The address without user and password: what is asked for.
+    pub location: String,
+    /// Who asks.
+    pub user: Option<User>,
+    /// The camera's name or IP address, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether it is spoken to over TLS: `rtsps://`.
+    pub tls: bool,
+    /// How its packets come.
+    pub transport: Transport,
+    /// Authorities that are trusted beside the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// The SHA-256 of its certificate, which then is trusted whoever signed it, and no other.
+    pub fingerprint: Option<[u8; 32]>,
+}
+
+/// How a camera's packets come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// Over TCP, and over UDP where it takes no TCP.
+    #[default]
+    Auto,
+    /// Over TCP only.
+    Tcp,
+    /// Over UDP only.
+    Udp,
+}
+
+/// Who asks a camera.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The password; empty where the address has none.
+    pub password: String,
+}
+
+impl Camera {
+    /// Reads an address: `rtsp://[user[:password]@]host[:port]/path`. User and password end at the last `@` before the
+    /// host, may hold any character, and are percent-decoded where they are encoded.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write. Neither holds a part of the address.
+    pub fn read(uri: &str) -> Result<Self, (String, String)> {
+        let wrong = |what: &str, label: &str| Err((what.to_owned(), label.to_owned()));
+        let unread = "the stream's address cannot be read";
+        let tls = match uri.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+            Some("rtsp") => false,
+            Some("rtsps") => true,
+            _ => return wrong(unread, "write rtsp://[user:password@]host[:port]/path, or rtsps://"),
+        };
+        let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
+        if rest.chars().any(char::is_control) {
+            return wrong(unread, "it holds a control character");
+        }
+        let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        // The host follows the last `@` of what is no path yet, else the first behind that which a host does follow.
+        let first = rest[..authority].rfind('@');
+        let later = rest[authority..].match_indices('@').map(|(at, _)| authority + at);
+        let candidates = std::iter::once(first).chain(later.map(Some));
+        let read = |at: Option<usize>| Some((at, place(&rest[at.map_or(0, |at| at + 1)..])?));
+        let Some((at, place)) = candidates.into_iter().find_map(read) else {
+            return match rest[..authority].trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').is_empty() {
+                true => wrong("the stream's address has no host", "write rtsp://host[:port]/path"),
+                false => wrong(unread, ENCODE),
+            };
+        };
+        let shown = &rest[at.map_or(0, |at| at + 1)..];
+        if at.is_none_or(|at| at < authority) && reads_otherwise(rest, authority) {
+            return wrong("the stream's address can be read in two ways", ENCODE);
+        }
+        let user = at.map(|at| User::read(&rest[..at]));
+        if user.as_ref().is_some_and(|user| user.name.chars().chain(user.password.chars()).any(char::is_control)) {
+            return wrong(unread, "its user or password holds a control character");
+        }
+        let location = format!("{}://{}", if tls { "rtsps" } else { "rtsp" }, shown.replace(' ', "%20"));
+        let port = place.port.unwrap_or(if tls { 322 } else { 554 });
+        Ok(Self {
+            uri: uri.to_owned(),
+            location,
+            user,
+            host: place.host,
+            port,
+            tls,
+            transport: Transport::Auto,
+            ca_file: None,
+            fingerprint: None,
+        })
+    }
+
+    /// The address as it was written, with its secrets: print it only through `telemetry::redact`.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// `host:port`, for people.
+    pub fn peer(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Debug for Camera {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Camera").field("peer", &self.peer()).finish_non_exhaustive()
+    }
+}
+
+impl User {
+    fn read(text: &str) -> Self {
+        let (name, password) = text.split_once(':').unwrap_or((text, ""));
+        Self { name: decoded(name), password: decoded(password) }
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("User")
+    }
+}
+
+/// A text with its percent escapes read; what is no escape stays as it is.
+fn decoded(text: &str) -> String {
+    String::from_utf8(percent_decode_str(text).collect()).unwrap_or_else(|_| text.to_owned())
+}
+
+/// A host and its port.
+struct Place {
+    host: String,
+    port: Option<u16>,
+}
+
+/// The host that `text` begins with, up to its path.
+fn place(text: &str) -> Option<Place> {
+    let text = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
+    let (host, port) = match text.strip_prefix('[') {
+        Some(inner) => {
+            let (host, rest) = inner.split_once(']')?;
+            host.split('%').next()?.parse::<Ipv6Addr>().ok()?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let is_name = |c: char| c.is_alphanumeric() || "-._~".contains(c);
+    if host.is_empty() || (!text.starts_with('[') && !host.chars().all(is_name)) {
+        return None;
+    }
+    let port = match port {
+        None => None,
+        Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
+    };
+    Some(Place { host: host.to_owned(), port })
+}
+
+/// Whether an `@` of the path ends a user with a password as well, and is followed by what only a camera's address looks
+/// like: `rtsp://admin:1/2@10.0.0.7/stream`.
+fn reads_otherwise(rest: &str, authority: usize) -> bool {
+    let path = &rest[..rest.find('?').unwrap_or(rest.len())];
+    let mut later = path.match_indices('@').filter(|(at, _)| *at > authority);
+    later.any(|(at, _)| {
+        let found = place(&rest[at + 1..]);
+        let is_address = found.is_some_and(|place| place.port.is_some() || place.host.contains(['.', ':']));
+        is_address && rest[..at].contains(':') && !rest[..at].contains("://")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(uri: &str) -> (Option<(String, String)>, String, u16) {
+        let camera = Camera::read(uri).unwrap_or_else(|why| panic!("{uri}: {why:?}"));
+        (camera.user.map(|user| (user.name, user.password)), camera.location, camera.port)
+    }
+
+    #[test]
+    fn user_and_password_are_whatever_stands_before_the_host() {
+        for (written, password) in [
+            ("p@ss", "p@ss"),
+            ("100%sure", "100%sure"),
+            ("100%25sure", "100%sure"),
+            ("p@ss:w/rd#1", "p@ss:w/rd#1"),
+            ("p%40ss%3Aw%2Frd%231", "p@ss:w/rd#1"),
+            ("pa ss", "pa ss"),
+            ("a/b", "a/b"),
+            ("?", "?"),
+            ("#1", "#1"),
+            ("a&b=c+d", "a&b=c+d"),
+            ("'\"<\\", "'\"<\\"),
+            ("[::1]", "[::1]"),
+            ("pässwörd", "pässwörd"),
+            ("%", "%"),
+            ("%ff", "%ff"),
+            ("", ""),
+            ("a?", "a?"),
+        ] {
+            let uri = format!("rtsp://admin:{written}@10.0.0.7:8554/live?channel=1");
+            let user = Some(("admin".to_owned(), password.to_owned()));
+            assert_eq!(read(&uri), (user, "rtsp://10.0.0.7:8554/live?channel=1".into(), 8554), "{uri}");
+        }
+        assert_eq!(read("rtsp://admin@cam/s").0, Some(("admin".into(), String::new())));
+        assert_eq!(read("rtsp://a%40b.c:x@cam/s").0, Some(("a@b.c".into(), "x".into())));
+        assert_eq!(read("rtsp://cam/s"), (None, "rtsp://cam/s".into(), 554));
+        assert_eq!(read("RTSPS://cam"), (None, "rtsps://cam".into(), 322));
+        assert_eq!(read("rtsp://u:p@[fe80::1]:555/s").1, "rtsp://[fe80::1]:555/s");
+        assert_eq!(read("rtsp://my_cam/a b").1, "rtsp://my_cam/a%20b");
+    }
+
+    #[test]
+    fn an_at_sign_of_a_path_is_no_password() {
+        for path in ["s@2", "@home", "s?user=a@b.example", "rtsp://u:p@10.0.0.7/s"] {
+            let camera = Camera::read(&format!("rtsp://proxy:8554/{path}")).unwrap();
+            assert_eq!((&*camera.host, camera.user), ("proxy", None), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_what_to_write_and_without_its_secrets() {
+        for uri in [
+            "rtsp://admin:canary:x/y",
+            "rtsp://admin:canary/1@2:3:4/y",
+            "rtsp://admin:1/canary@10.0.0.7/s",
+            "rtsp://admin:canary@cam:99999/s",
+            "rtsp://admin:canary@ca m/s",
+        ] {
+            let (what, label) = Camera::read(uri).unwrap_err();
+            assert!(
+                !what.contains("canary") && label.contains("@ is %40") && !label.contains("canary"),
+                "{uri}: {what}"
+            );
+        }
+        for (uri, part) in [
+            ("rtsp://", "no host"),
+            ("rtsp://:554/s", "no host"),
+            ("rtsp:///s", "no host"),
+            ("ftp://u:canary@h/", "cannot be read"),
+            ("rtsp//u:canary@h/", "cannot be read"),
+            ("rtsp://u:can%00ary@h/", "cannot be read"),
+        ] {
+            let (what, label) = Camera::read(uri).unwrap_err();
+            assert!(what.contains(part) && !label.contains("canary"), "{uri}: {what} {label}");
+        }
+        let shown = format!("{:?}", Camera::read("rtsp://viewer:canary@cam/s").unwrap());
+        assert!(shown.contains("cam:554") && !shown.contains("viewer") && !shown.contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,293 @@
+//! A network camera's side of a pipeline: how it is asked, and what its failures mean.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::decode::decodebin;
+use super::feed::{add, make};
+use super::probe::Probe;
+use super::tls;
+use super::told::Told;
+use crate::backend::{Cause, Failure};
+use crate::config::{Camera, Input, Transport};
+use crate::types::Clock;
+
+/// What rtspsrc keeps for putting packets into order.
+const LATENCY_MS: u32 = 100;
+
+/// How far an attempt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It is being connected to.
+    Connecting,
+    /// It was asked for something and has not answered.
+    Asked(&'static str),
+    /// It was told to play.
+    Playing,
+}
+
+/// What the attempts at a source share.
+#[derive(Clone)]
+pub(super) struct Attempts {
+    pub(super) clock: Arc<dyn Clock>,
+    /// Whether the camera takes UDP only, as earlier attempts have shown.
+    pub(super) udp: Arc<AtomicBool>,
+}
+
+/// A camera that is being asked.
+pub(super) struct Asking {
+    camera: Camera,
+    attempts: Attempts,
+    /// Whether this attempt is one over UDP.
+    over_udp: bool,
+    phase: Phase,
+    probe: Option<Probe>,
+    /// Its certificate was accepted without having been compared with the fingerprint.
+    unpinned: bool,
+}
+
+/// What a failure comes to.
+pub(super) enum Verdict {
+    /// This.
+    Failed(Failure),
+    /// It is not known yet; it is being found out.
+    Unknown,
+    /// The attempt goes on over UDP, with a new pipeline.
+    OverUdp,
+}
+
+impl Asking {
+    pub(super) fn new(camera: &Camera, attempts: &Attempts) -> Self {
+        let over_udp = match camera.transport {
+            Transport::Tcp => false,
+            Transport::Udp => true,
+            Transport::Auto => attempts.udp.load(Ordering::Acquire),
+        };
+        let (camera, attempts) = (camera.clone(), attempts.clone());
+        Self { camera, attempts, over_udp, phase: Phase::Connecting, probe: None, unpinned: false }
+    }
+
+    /// Puts rtspsrc and its decoder into a pipeline.
+    pub(super) fn build(
+        &self,
+        pipeline: &gst::Pipeline,
+        convert: &gst::Element,
+        told: &Arc<Told>,
+    ) -> Result<(), String> {
+        let source = make("rtspsrc")?;
+        source.set_property("location", location(&self.camera));
+        source.set_property_from_str("protocols", if self.over_udp { "udp+udp-mcast" } else { "tcp" });
+        source.set_property("latency", LATENCY_MS);
+        // The one deadline is the watchdog's.
+        source.set_property("tcp-timeout", 0_u64);
+        source.set_property("timeout", 0_u64);
+        if self.camera.tls {
+            tls::watch(&source, &self.camera, told, &self.attempts.clock);
+        }
+        // Other media are not even set up at the server.
+        let offered = Arc::clone(told);
+        source.connect("select-stream", false, move |args| {
+            let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
+            let video = caps.is_none_or(|caps| is_rtp_video(&caps));
+            let seen = if video { &offered.offers_video } else { &offered.offers_other };
+            seen.store(true, Ordering::Release);
+            Some(video.to_value())
+        });
+        let decode = decodebin(convert, told, false)?;
+        let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
+        let told = Arc::clone(told);
+        source.connect_pad_added(move |_, pad| {
+            let Some(sink) = sink.upgrade().filter(|sink| !sink.is_linked()) else { return };
+            if pad.current_caps().is_none_or(|caps| is_rtp_video(&caps)) && pad.link(&sink).is_err() {
+                tracing::warn!("a network stream does not link to its decoder");
+            }
+            let told = Arc::clone(&told);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                told.packets.store(true, Ordering::Release);
+                gst::PadProbeReturn::Remove
+            });
+        });
+        add(pipeline, &[&source, &decode])
+    }
+
+    /// The source tells how far it has come.
+    pub(super) fn progress(&mut self, code: &str, text: &str, told: &Told) {
+        let asked = |word: &str| text.contains(word);
+        self.phase = match code {
+            "connect" => Phase::Connecting,
+            _ if asked("options") => {
+                // Connected. GLib asks about certificates that it does not trust only.
+                self.unpinned = self.camera.fingerprint.is_some() && !told.asked_of_certificate.load(Ordering::Acquire);
+                Phase::Asked("OPTIONS")
+            }
+            _ if asked("media info") => Phase::Asked("DESCRIBE"),
+            _ if asked("SETUP") => Phase::Asked("SETUP"),
+            _ if asked("Sending PLAY") => Phase::Asked("PLAY"),
+            _ if asked("Sent PLAY") => Phase::Playing,
+            _ => return,
+        };
+    }
+
+    /// Why the connection must not be used although it stands.
+    pub(super) fn distrusts(&mut self) -> Option<Failure> {
+        let why = "this machine trusts the camera's certificate by its authority, so its fingerprint cannot be held on to: \
+                   leave parameters.fingerprint out";
+        std::mem::take(&mut self.unpinned).then(|| self.failed(&Cause::Certificate(why.into())))
+    }
+
+    /// What is waited for while no picture comes.
+    pub(super) fn waits_for(&self, told: &Told) -> String {
+        let peer = self.camera.peer();
+        match self.phase {
+            Phase::Connecting => Failure::of(&Cause::NoConnection, &peer).reason,
+            Phase::Asked(what) => {
+                format!("{peer} does not answer {what}: where it takes that long to wake up, a longer `timeout` helps")
+            }
+            Phase::Playing if told.packets.load(Ordering::Acquire) => {
+                format!("{peer} sends, and no picture comes of it: it may send no key frame, or a damaged stream")
+            }
+            Phase::Playing if self.over_udp => {
+                self.attempts.udp.store(false, Ordering::Release);
+                format!(
+                    "{peer} plays, and nothing of it arrives over UDP: a firewall may drop it; try parameters.protocol: tcp"
+                )
+            }
+            Phase::Playing => format!("{peer} plays, and sends nothing"),
+        }
+    }
+
+    /// What an error of the pipeline comes to.
+    pub(super) fn judge(&mut self, error: &gst::message::Error, told: &Told) -> Verdict {
+        if let Some(probe) = &self.probe {
+            let Some(answer) = probe.answer() else { return Verdict::Unknown };
+            return Verdict::Failed(self.failed(&self.unconnected(answer, told)));
+        }
+        let cause = match self.cause(error, told) {
+            Some(cause) => cause,
+            None => {
+                self.probe = Some(Probe::start(&self.camera.host, self.camera.port));
+                return Verdict::Unknown;
+            }
+        };
+        if cause == Cause::NoTcp && self.camera.transport == Transport::Auto && !self.over_udp {
+            self.attempts.udp.store(true, Ordering::Release);
+            return Verdict::OverUdp;
+        }
+        Verdict::Failed(self.failed(&cause))
+    }
+
+    /// A failure for that cause.
+    pub(super) fn failed(&self, cause: &Cause) -> Failure {
+        // Where UDP does not do it either, the next attempt begins anew.
+        if matches!(cause, Cause::NoUdp | Cause::NoTransport) {
+            self.attempts.udp.store(false, Ordering::Release);
+        }
+        Failure::of(cause, &self.camera.peer())
+    }
+
+    /// What another pipeline for this camera is made of.
+    pub(super) fn again(&self) -> (Input, Attempts) {
+        (Input::Rtsp(Box::new(self.camera.clone())), self.attempts.clone())
+    }
+
+    /// The cause that an error names; `None` where it only says that there is no connection.
+    fn cause(&self, error: &gst::message::Error, told: &Told) -> Option<Cause> {
+        if let Some(status) = error.details().and_then(|details| details.get::<u32>("rtsp-status-code").ok()) {
+            let phrase = error.details().and_then(|details| details.get::<String>("rtsp-status-reason").ok());
+            return Some(match status {
+                461 => self.no_transport(),
+                _ => of_status(status, phrase.unwrap_or_default(), self.camera.user.is_some()),
+            });
+        }
+        let (kind, debug) = (error.error(), error.debug().unwrap_or_default());
+        let offers = |seen: &AtomicBool| seen.load(Ordering::Acquire);
+        if kind.message().starts_with("No supported stream") {
+            return Some(match offers(&told.offers_video) {
+                true => self.no_transport(),
+                false => Cause::NoVideo,
+            });
+        }
+        if debug.contains("Parse error") {
+            return Some(Cause::NotRtsp);
+        }
+        match kind.kind::<gst::ResourceError>() {
+            Some(_) if self.phase == Phase::Connecting => {
+                told.certificate.get().map(|why| Cause::Certificate(why.clone()))
+            }
+            // What it did not like about the answer.
+            Some(gst::ResourceError::Settings | gst::ResourceError::NotFound | gst::ResourceError::Failed) => {
+                Some(Cause::NoStream(super::failure::words(error)))
+            }
+            Some(_) => Some(Cause::HungUp(match self.phase {
+                Phase::Connecting => "before it was asked anything",
+                Phase::Asked(_) => "before it answered",
+                Phase::Playing => "while it played",
+            })),
+            None => {
+                let words = super::failure::words(error);
+                Some(Cause::Damaged(if words.is_empty() { "the stream breaks off".to_owned() } else { words }))
+            }
+        }
+    }
+
+    /// The transport that was asked for is not taken.
+    fn no_transport(&self) -> Cause {
+        match (self.over_udp, self.camera.transport) {
+            (true, Transport::Auto) => Cause::NoTransport,
+            (true, _) => Cause::NoUdp,
+            (false, _) => Cause::NoTcp,
+        }
+    }
+
+    /// Why there is no connection, by what the probe found.
+    fn unconnected(&self, answer: Option<Cause>, told: &Told) -> Cause {
+        match (answer, told.certificate.get()) {
+            (_, Some(why)) => Cause::Certificate(why.clone()),
+            (Some(cause), None) => cause,
+            (None, None) if self.camera.tls => Cause::NoTls,
+            (None, None) => Cause::HungUp("before it was asked anything"),
+        }
+    }
+}
+
+/// The address that rtspsrc gets. It tries a user and a password of its address once, those of its properties eight times,
+/// which locks accounts.
+fn location(camera: &Camera) -> String {
+    let Some(user) = &camera.user else { return camera.location.clone() };
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let (scheme, place) = camera.location.split_once("://").unwrap_or(("rtsp", &camera.location));
+    format!("{scheme}://{}:{}@{place}", encoded(&user.name), encoded(&user.password))
+}
+
+/// What an answer with an error means.
+fn of_status(status: u32, phrase: String, given: bool) -> Cause {
+    match status {
+        401 | 407 => Cause::Unauthorized { given },
+        403 => Cause::Forbidden,
+        404 | 410 => Cause::NotFound,
+        453 | 503 => Cause::Busy,
+        _ => Cause::Status(status, phrase),
+    }
+}
+
+fn is_rtp_video(caps: &gst::Caps) -> bool {
+    caps.structure(0).and_then(|s| s.get::<&str>("media").ok()).is_none_or(|media| media == "video")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_to_change() {
+        let of = |status| of_status(status, "words".into(), true);
+        assert_eq!(of(401), Cause::Unauthorized { given: true });
+        assert_eq!(of(404), Cause::NotFound);
+        assert_eq!(of(453), Cause::Busy);
+        assert_eq!(of(500), Cause::Status(500, "words".into()));
+    }
+}

@@ -1,0 +1,102 @@
+//! Asking once more, ourselves, where GStreamer only says that it could not connect: whether the name is known, and
+//! whether somebody listens.
+
+use std::io::ErrorKind;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::backend::Cause;
+use crate::own::{Stop, Thread};
+
+/// Longest wait for a connection.
+const CONNECT_MAX: Duration = Duration::from_millis(1_500);
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 3;
+
+/// A question that is being asked on a thread of its own: looking a name up takes as long as it takes.
+pub(super) struct Probe {
+    answer: Receiver<Option<Cause>>,
+    _thread: Option<Thread>,
+}
+
+impl Probe {
+    /// Asks for a connection to `host`.
+    pub(super) fn start(host: &str, port: u16) -> Self {
+        let (told, answer) = bounded(1);
+        let host = host.to_owned();
+        let thread = Thread::start("gst-probe", move |stop| drop(told.try_send(connect(&host, port, &stop))));
+        // Without a thread there is no answer, and the channel says so.
+        Self { answer, _thread: thread.ok() }
+    }
+
+    /// The answer, once it is there: why there is no connection, or `None` where there is one.
+    pub(super) fn answer(&self) -> Option<Option<Cause>> {
+        match self.answer.try_recv() {
+            Ok(cause) => Some(cause),
+            Err(crossbeam_channel::TryRecvError::Empty) => None,
+            Err(crossbeam_channel::TryRecvError::Disconnected) => Some(Some(Cause::NoConnection)),
+        }
+    }
+}
+
+/// Connects, and hangs up at once; or says why not.
+fn connect(host: &str, port: u16, stop: &Stop) -> Option<Cause> {
+    let addresses = match (host, port).to_socket_addrs() {
+        Ok(addresses) => addresses,
+        Err(error) => return Some(unknown(&error)),
+    };
+    let mut last = Cause::UnknownName;
+    for address in addresses.take(ADDRESSES_MAX) {
+        if stop.requested() {
+            break;
+        }
+        match TcpStream::connect_timeout(&address, CONNECT_MAX) {
+            Ok(_) => return None,
+            Err(error) => last = refused(&error),
+        }
+    }
+    Some(last)
+}
+
+/// What it means that a name cannot be looked up; the standard library hands on the system's words only.
+fn unknown(error: &std::io::Error) -> Cause {
+    let why = error.to_string();
+    let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
+    match why.contains("emporary") || why.contains("recoverable") || why.contains("ystem error") {
+        true => Cause::NoNameServer(why.to_owned()),
+        false => Cause::UnknownName,
+    }
+}
+
+fn refused(error: &std::io::Error) -> Cause {
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Cause::Refused,
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => Cause::NoConnection,
+        _ => Cause::Unreachable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(host: &str, port: u16) -> Option<Cause> {
+        let probe = Probe::start(host, port);
+        probe.answer.recv().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn names_and_ports_that_are_none_are_told_apart() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(ask("127.0.0.1", port), None);
+        drop(listener);
+        assert_eq!(ask("127.0.0.1", port), Some(Cause::Refused));
+        let unknown = ask("no-such-name.invalid", 554);
+        assert!(matches!(unknown, Some(Cause::UnknownName | Cause::NoNameServer(_))), "{unknown:?}");
+        assert_eq!(refused(&ErrorKind::TimedOut.into()), Cause::NoConnection);
+        assert!(matches!(refused(&ErrorKind::NetworkUnreachable.into()), Cause::Unreachable(_)));
+    }
+}

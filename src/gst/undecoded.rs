@@ -1,0 +1,76 @@
+//! Counting pictures that a decoder gave up without a word: VP8's and VP9's say nothing of what they could not decode.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::told::Told;
+
+/// Compares what goes into a decoder with what comes out of it, where the decoder answers each picture at once.
+pub(super) fn count(decoder: &gst::Element, factory: &str, told: &Arc<Told>) {
+    let shows: fn(&[u8]) -> bool = match factory {
+        "vp8dec" => shows_vp8,
+        "vp9dec" => shows_vp9,
+        _ => return,
+    };
+    let (Some(sink), Some(src)) = (decoder.static_pad("sink"), decoder.static_pad("src")) else { return };
+    // Pictures that went in less those that came out.
+    let (into, out) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (coming, told) = (Arc::clone(&out), Arc::clone(told));
+    src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        coming.fetch_add(1, Ordering::AcqRel);
+        gst::PadProbeReturn::Ok
+    });
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    sink.add_probe(kinds, move |_, info| {
+        let shown = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => buffer.map_readable().is_ok_and(|bytes| shows(&bytes)),
+            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => false,
+            _ => return gst::PadProbeReturn::Ok,
+        };
+        // Each has been answered by the time the next one comes.
+        let missing = into.load(Ordering::Acquire).saturating_sub(out.load(Ordering::Acquire));
+        told.undecoded.fetch_max(missing, Ordering::AcqRel);
+        into.fetch_add(u64::from(shown), Ordering::AcqRel);
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Whether a frame of VP8 is shown: the fifth bit of its tag.
+fn shows_vp8(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|tag| tag >> 4 & 1 == 1)
+}
+
+/// Whether a picture of VP9 is shown. Of several in one, by the index at their end, one is.
+fn shows_vp9(bytes: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    if last >> 5 == 0b110 {
+        return true;
+    }
+    // Marker (2), profile (2; the highest has a bit more), whether it repeats one, key frame, shown.
+    let bit = |at: u8| first >> (7 - at) & 1 == 1;
+    let more = u8::from(bit(2) && bit(3));
+    bit(4 + more) || bit(6 + more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_shown_is_not_missed() {
+        assert!(shows_vp8(&[0b0001_0000]) && !shows_vp8(&[0b0000_0001]) && !shows_vp8(&[]));
+        for (bytes, shown) in [
+            (&[0b1000_0010, 0][..], true),
+            (&[0b1000_0000, 0], false),
+            (&[0b1000_1000, 0], true),
+            (&[0b1011_0001, 0], true),
+            (&[0b1000_0000, 0b1100_0001], true),
+            (&[], false),
+        ] {
+            assert_eq!(shows_vp9(bytes), shown, "{bytes:?}");
+        }
+    }
+}
