@@ -37,6 +37,7 @@ mod lua;
 mod lua_api;
 mod lua_handlers;
 mod lua_types;
+mod models;
 mod motion;
 mod namespace;
 mod overlay;
