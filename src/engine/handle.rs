@@ -253,8 +253,9 @@ impl Board for Handle {
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());
         let told: Vec<String> = shared.notes.lock().values().cloned().collect();
+        let is_there = |name: &str| view.strategies.iter().any(|board| *board.name == *name);
         let of_models = view.models.iter().flat_map(|model| model.problems());
-        let notes = told.into_iter().chain(of_models).collect();
+        let notes = told.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)
             .with_notes(notes)

@@ -19,6 +19,7 @@ mod check;
 mod clock;
 mod handle;
 mod handlers;
+mod labels;
 mod lanes;
 mod models;
 mod owner;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::Builder;
-pub use check::check_modules;
+pub use check::{Checked, check};
 pub use clock::SystemClock;
 pub use handle::Handle;
 pub use lanes::{Judged, Observer};

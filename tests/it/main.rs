@@ -57,6 +57,7 @@ mod sources;
 mod terminal;
 mod text;
 mod track;
+mod trial;
 mod wasm;
 mod watch;
 mod webhooks;
