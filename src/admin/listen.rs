@@ -19,7 +19,7 @@ pub(super) fn on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error
 /// The error for an address that cannot be had.
 pub(super) fn cannot(address: SocketAddr, error: &io::Error) -> Error {
     let (ip, port) = (address.ip(), address.port());
-    let hint = "set monitoring.prometheus.port to another port, or to 0 for any free one";
+    let hint = "set monitoring.prometheus.port (or --port) to another port, or to 0 for any free one";
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let holder = holder(port).map_or(String::new(), |name| format!(" by {name}"));
