@@ -7,7 +7,7 @@ use std::time::Duration;
 use dsengine::backend::trace::Reader;
 use dsengine::config::{Input as SourceInput, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer, SourceSummary};
-use dsengine::types::Alert;
+use dsengine::types::{Alert, SourceId};
 use parking_lot::Mutex;
 
 use super::exit::{Exit, refused};
@@ -42,6 +42,18 @@ impl Observer for Alerts {
     }
 }
 
+/// That a trace is of other sources than the configuration's, where both name some and share none.
+fn strangers(recorded: &[SourceId], configured: &[SourcePlan]) -> Option<String> {
+    let share = recorded.iter().any(|id| configured.iter().any(|source| source.id == *id));
+    if share || recorded.is_empty() || configured.is_empty() {
+        return None;
+    }
+    let listed = |ids: Vec<&str>| ids.join(", ");
+    let recorded = listed(recorded.iter().map(SourceId::as_str).collect());
+    let configured = listed(configured.iter().map(|source| source.id.as_str()).collect());
+    Some(format!("the trace is of source {recorded}; the configuration has {configured}"))
+}
+
 pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     let input = Input { config: args.config.clone(), ..Input::default() };
     let as_source = Input { source: Some(format!("trace:{}", args.trace.display())), ..input.clone() };
@@ -58,6 +70,13 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(names) => names,
         Err(error) => return refused(&error),
     };
+    if let Some(told) = strangers(&names, &plan.sources) {
+        eprintln!("error: {}: {told}", args.trace.display());
+        eprintln!(
+            "  hint: record it with the same configuration, or give the source its name: rules would judge without its zones"
+        );
+        return Exit::Failed;
+    }
     // A source of the config that has a recorded one's name gives its zones; others get the top-level ones.
     let templates: Vec<SourcePlan> = std::mem::take(&mut plan.sources).into_iter().chain(fallback).collect();
     plan.sources = names

@@ -1,17 +1,28 @@
-//! `dsengine validate`: judges the file; what this machine lacks is a warning unless `--strict`.
+//! `dsengine validate`: whether this machine can start a configuration; with `--syntax`, the files alone.
 
-use dsengine::{config, engine};
+use dsengine::config::{self, Warning};
+use dsengine::engine::{self, Checked};
+use dsengine::infer;
 
 use super::exit::Exit;
 use super::input::Input;
 
+/// What the exit code says, for `--help`.
+const EXITS: &str = "\
+Exit code: 0 this machine can start it; 1 it cannot: a model, label file, script, clip or secret is missing, broken or \
+does not fit (with --syntax: nothing is opened), or --strict and something has no effect; 2 the configuration is wrong";
+
 #[derive(clap::Args)]
+#[command(after_help = EXITS)]
 pub(crate) struct Args {
     /// The configuration to judge (same as --config)
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<std::path::PathBuf>,
     #[command(flatten)]
     input: Input,
+    /// Judge the configuration alone: models, scripts and clips need not be there
+    #[arg(long)]
+    syntax: bool,
     /// Exit with 1 when anything is missing, broken or without effect (notes do not count)
     #[arg(long)]
     strict: bool,
@@ -26,18 +37,21 @@ pub(crate) fn run(args: &Args) -> Exit {
     };
     let mut warnings = loaded.warnings.clone();
     warnings.extend(config::check(&loaded));
-    for warning in &warnings {
-        eprintln!("warning: {warning}");
-    }
     let plan = &loaded.plan;
-    let broken = engine::check_modules(plan);
-    for error in &broken {
-        eprintln!("error: {error}");
+    let Checked { errors, warnings: told } = match args.syntax {
+        true => Checked::default(),
+        false => engine::check(plan, &infer::Search::of_process(None)),
+    };
+    let lacks = |warning: &Warning| !args.syntax && (warning.refuses_run() || warning.is_missing());
+    for warning in &warnings {
+        eprintln!("{}: {warning}", if lacks(warning) { "error" } else { "warning" });
     }
-    if !broken.is_empty() {
-        // What a machine lacks is a warning; a module that does not load is wrong on every machine.
-        println!("not valid: {} of its scripts and components cannot be loaded", broken.len());
-        return Exit::Usage;
+    told.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    errors.iter().for_each(|error| eprintln!("error: {error}"));
+    let lacking = warnings.iter().filter(|warning| lacks(warning)).count() + errors.len();
+    if lacking > 0 {
+        println!("not valid: this machine cannot start it: {lacking} error{}", plural(lacking));
+        return Exit::Failed;
     }
     println!(
         "valid: {} source{}, {} model{}, {} strategies, {} handlers, {} warning{}",
@@ -47,10 +61,10 @@ pub(crate) fn run(args: &Args) -> Exit {
         plural(plan.models.len()),
         plan.strategies.len(),
         plan.handlers.len(),
-        warnings.len(),
-        plural(warnings.len()),
+        warnings.len() + told.len(),
+        plural(warnings.len() + told.len()),
     );
-    let fails = warnings.iter().any(|w| w.fails_strict());
+    let fails = warnings.iter().any(Warning::fails_strict) || !told.is_empty();
     if args.strict && fails { Exit::Failed } else { Exit::Fine }
 }
 

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::kinds::sources;
 use super::nearest::nearest;
 use super::places::{Found, Places};
 use super::problem::{Place, Problems};
@@ -118,8 +119,8 @@ impl Fit<'_> {
             self.problems.at_key(key.place, message, label);
             return None;
         }
-        let Some((name, schema)) = nearest(word, properties.keys().map(String::as_str))
-            .and_then(|name| properties.get(name).map(|schema| (name.to_owned(), schema)))
+        let near = meant(word, properties).or_else(|| nearest(word, properties.keys().map(String::as_str)));
+        let Some((name, schema)) = near.and_then(|name| properties.get(name).map(|schema| (name.to_owned(), schema)))
         else {
             let advised = self.problems.list.len() < ADVISED_MAX;
             let label = match advised.then(|| homes(self.whole, word)) {
@@ -163,6 +164,15 @@ impl Fit<'_> {
     }
 
     fn list(&mut self, node: &Node, items: &[Node], schema: &Json, path: &str) -> Option<Json> {
+        if is_zone(path)
+            && let Some((corner, text)) = items.iter().find_map(beyond)
+        {
+            let label = format!(
+                "got {text}: corners are shares of the picture (0..1), not pixels: divide by its width and height"
+            );
+            self.problems.at_value(corner.place, format!("`{path}` is outside the picture"), label);
+            return None;
+        }
         let count = items.len() as u64;
         let (min, max) = (schema.get("minItems").and_then(Json::as_u64), schema.get("maxItems").and_then(Json::as_u64));
         if min.is_some_and(|min| count < min) || max.is_some_and(|max| count > max) {
@@ -212,6 +222,7 @@ impl Fit<'_> {
                 Limit::Range => (format!("`{path}` is out of range"), format!("got {shown}, expected {expected}")),
                 Limit::Word => {
                     let words = schema.get("enum").and_then(Json::as_array).into_iter().flatten();
+                    let expected = offered(schema, path).unwrap_or(expected);
                     let label = match nearest(text, words.filter_map(Json::as_str)) {
                         Some(word) => format!("did you mean `{word}`? Expected {expected}"),
                         None => format!("expected {expected}"),
@@ -277,6 +288,47 @@ impl Fit<'_> {
             }
         }
     }
+}
+
+/// Keys that people write for those that there are, where no letter tells.
+const MEANT: [(&str, &[&str]); 7] = [
+    ("model", &["model_path", "model_engine_file"]),
+    ("weights", &["model_path", "model_engine_file"]),
+    ("labels", &["labels_path", "labels_file"]),
+    ("classes", &["labels_path", "labels_file"]),
+    ("script", &["module"]),
+    ("rules", &["strategies"]),
+    ("url", &["uri"]),
+];
+
+/// The key that is meant by a word of [`MEANT`].
+fn meant<'p>(word: &str, properties: &'p Map<String, Json>) -> Option<&'p str> {
+    let (_, keys) = MEANT.iter().find(|(other, _)| *other == word)?;
+    keys.iter().find_map(|key| properties.get_key_value(*key)).map(|(key, _)| key.as_str())
+}
+
+/// What a source may be, as far as it is built.
+fn offered(schema: &Json, path: &str) -> Option<String> {
+    let is_type = path.starts_with("sources[") && path.ends_with("].type");
+    let words = schema.get("enum").and_then(Json::as_array).filter(|_| is_type)?;
+    let built: Vec<&str> = words.iter().filter_map(Json::as_str).filter(|word| sources::is_built(word)).collect();
+    Some(built.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "))
+}
+
+/// Whether a path is of a zone's outline.
+fn is_zone(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(map, _)| map == "zones" || map.ends_with("].zones"))
+}
+
+/// The first coordinate of a corner that is beyond the picture, and its text.
+fn beyond(corner: &Node) -> Option<(&Node, &str)> {
+    let Value::List(coordinates) = &corner.value else { return None };
+    coordinates.iter().find_map(|at| match &at.value {
+        Value::Scalar { text, .. } => {
+            text.parse::<f64>().ok().filter(|value| *value > 1.0).map(|_| (at, text.as_str()))
+        }
+        _ => None,
+    })
 }
 
 /// The schema that applies to a value, where there are several: a map takes the map's, a word the word's.

@@ -37,6 +37,7 @@ mod warning;
 pub use check::check;
 pub use keys::keys_markdown;
 pub use load::{Loaded, Request, load};
+pub(crate) use nearest::nearest;
 pub use overlay::{Overlay, changed_paths, id_key};
 pub use plan::*;
 pub use problem::{LoadError, LoadProblem};

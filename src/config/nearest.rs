@@ -30,7 +30,7 @@ fn apart(a: &str, b: &str) -> usize {
 }
 
 /// The nearest of `names` to `word`, where one is near enough to be what was meant.
-pub(super) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     let limit = reach(word.chars().count());
     names

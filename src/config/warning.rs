@@ -50,6 +50,11 @@ impl Warning {
         self.severity == Severity::Refusal
     }
 
+    /// Whether it is about a file that is not there.
+    pub fn is_missing(&self) -> bool {
+        self.name.ends_with("-missing")
+    }
+
     /// Whether `validate --strict` fails on it.
     pub fn fails_strict(&self) -> bool {
         self.severity >= Severity::Warning

@@ -10,19 +10,21 @@ use super::lanes::{Arrangement, Changed, LaneChange, Place, Route, change_lanes}
 use super::models::{self, Models};
 use super::owner::{Boards, Owner};
 use super::source::{Built, SourceUnit, is_detector};
-use super::versions::{Books, GuestStrategy, LaneChanges, Lanes, module};
+use super::strategies::Doubts;
+use super::versions::{Books, Facts, GuestStrategy, LaneChanges, Lanes, module};
 use super::view::outside::Applied;
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Plan, SourcePlan, StrategyPlan};
 use crate::error::Error;
-use crate::types::{SourceId, Zone};
+use crate::types::SourceId;
 
 /// What a change has done so far, to be taken back if the rest fails.
 struct Undo {
     boards: Boards,
     /// Where every guest judged.
     lanes: Lanes,
-    zones: Vec<(SourceId, Arc<[Zone]>)>,
+    /// What was known of the sources.
+    facts: Vec<(SourceId, Option<Facts>)>,
     handlers: Vec<Arc<str>>,
     books: Books,
     /// Guests whose place others have taken.
@@ -41,7 +43,7 @@ impl Undo {
         Self {
             boards: owner.boards.clone(),
             lanes: owner.versions.lanes(),
-            zones: Vec::new(),
+            facts: Vec::new(),
             handlers: Vec::new(),
             books: Books::default(),
             replaced: Vec::new(),
@@ -58,6 +60,7 @@ struct Staged {
     models: Models,
     handlers: Vec<super::handlers::Prepared>,
     lanes: Changed,
+    doubts: Vec<Doubts>,
 }
 
 impl Owner {
@@ -86,10 +89,11 @@ impl Owner {
     /// Everything that can fail: builds, starts and swaps.
     fn carry_out(&mut self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<Staged, Error> {
         self.boards = self.boards.for_plan(next);
-        self.know_zones(next, undo);
         let handlers = self.prepare_handlers(next, &diff.handlers, &mut undo.handlers)?;
         let models = self.build_models(next, diff)?;
+        let others = self.learn(next, &models, &mut undo.facts);
         let ready = self.prepare_strategies(next, &diff.strategies, &mut undo.replaced)?;
+        let doubts = self.try_strategies(next, &diff.strategies, &ready, &others)?;
         let mut changes = LaneChanges::new();
         undo.books = self.versions.book(ready, &mut changes);
         self.build_sources(next, diff, &models, undo)?;
@@ -100,15 +104,7 @@ impl Owner {
         let lanes = change_lanes(changes.into_values().collect())?;
         // Last, since a source that is taken down does not come back as it was.
         self.replace_sources(undo)?;
-        Ok(Staged { models, handlers, lanes })
-    }
-
-    /// Lets guests that are loaded from now on know the zones that will hold.
-    fn know_zones(&self, next: &Plan, undo: &mut Undo) {
-        for source in &next.sources {
-            undo.zones.push((source.id.clone(), self.parts.guests.zones_of(&source.id)));
-            self.parts.guests.know(&source.id, &source.zones);
-        }
+        Ok(Staged { models, handlers, lanes, doubts })
     }
 
     /// Loads and warms up the models that are new or changed, beside those that run.
@@ -244,8 +240,11 @@ impl Owner {
 
     /// The lanes have swapped: what is gone is taken down, and what runs is shown. Returns what else is to be said.
     fn finish(&mut self, next: Plan, diff: &Diff, undo: Undo, staged: Staged) -> Vec<String> {
-        let Staged { models, handlers, lanes } = staged;
+        let Staged { models, handlers, lanes, doubts } = staged;
         let mut more = Vec::new();
+        doubts
+            .into_iter()
+            .for_each(|Doubts { strategy, whole, doubts }| self.parts.guests.doubt(&strategy, doubts, whole));
         // One that has failed meanwhile is rolled back by its probation, as after a save; the rest stays.
         if let Err(error) = self.versions.keep(undo.books, &lanes.ended) {
             more.push(format!("rolled back at once: {}", error.message()));
@@ -319,7 +318,7 @@ impl Owner {
 
     /// Everything as it was before the change.
     fn take_back(&mut self, undo: Undo) {
-        let Undo { boards, lanes, zones, handlers, books, replaced, started, built, stopped, changed } = undo;
+        let Undo { boards, lanes, facts, handlers, books, replaced, started, built, stopped, changed } = undo;
         self.versions.take_back(books);
         for plan in &changed {
             if let Err(error) = self.parts.backends.change(plan) {
@@ -342,10 +341,10 @@ impl Owner {
             self.versions.strategies.insert(Arc::clone(&guest.name), guest);
         }
         self.versions.set_lanes(lanes);
-        for (id, zones) in &zones {
-            match source(&self.plan, id) {
-                Some(_) => self.parts.guests.know(id, zones),
-                None => self.forget_source(id),
+        for (id, facts) in facts {
+            match source(&self.plan, &id) {
+                Some(_) => drop(self.parts.guests.learn(&id, facts.unwrap_or_default())),
+                None => self.forget_source(&id),
             }
         }
         for old in stopped {

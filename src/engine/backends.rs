@@ -45,6 +45,11 @@ impl Backends {
         Self { clock, own, state: Mutex::default() }
     }
 
+    /// Whether a backend of the embedder's own plays every source.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.own.is_some()
+    }
+
     fn make(&self, kind: Kind) -> Result<Box<dyn Backend>, Error> {
         let clock = Arc::clone(&self.clock);
         Ok(match (&self.own, kind) {

@@ -1,43 +1,127 @@
-//! Whether the scripts and components of a plan load, with no source started.
+//! Whether an engine could start here and now with a plan: everything that a start opens is opened, and nothing runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::SystemClock;
-use super::versions::{Guests, module, read_module};
+use super::backends::Backends;
+use super::labels::{Classes, facts, seen_by};
+use super::versions::{Guests, Version, module, read_module, try_out};
 use crate::config::{HandlerKind, Plan};
 use crate::error::{Code, Error};
+use crate::guest::Beside;
+use crate::infer::{Choice, Model, Runtime, Search};
 use crate::telemetry::Metrics;
-use crate::types::SourceId;
 use crate::wasm;
 
-/// Loads every script and component of the plan as `start` would, and says what is wrong with each that does not load.
-/// Files that cannot be read are left to `config::check`.
-pub fn check_modules(plan: &Plan) -> Vec<Error> {
-    let started = |e: std::io::Error| Error::new(Code::Io, format!("cannot start: {e}"));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).build() {
-        Ok(runtime) => runtime,
-        Err(e) => return vec![started(e)],
-    };
-    let metrics = Metrics::new(Arc::new(SystemClock::new()));
-    let guests = match Guests::start(metrics, runtime.handle().clone(), wasm::cache_folder()) {
-        Ok(guests) => guests,
-        Err(e) => return vec![e],
-    };
-    plan.sources.iter().for_each(|source| guests.know(&source.id, &source.zones));
-    let strategies = plan.strategies.iter().filter_map(|strategy| {
-        let judged = plan.sources.iter().map(|s| s.id.clone()).filter(|id| strategy.judges(id));
-        let mut judged: Vec<SourceId> = judged.collect();
-        if judged.is_empty() {
-            judged.push(SourceId::from("check"));
+/// What would keep an engine from starting, and what would be said at its start.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What a start refuses.
+    pub errors: Vec<Error>,
+    /// What is to be known.
+    pub warnings: Vec<String>,
+}
+
+/// Opens the models, loads and tries the scripts and components, and reads the sources' addresses, as `start` would.
+/// Files that are not there are left to `config::check`.
+pub fn check(plan: &Plan, search: &Search) -> Checked {
+    let mut checked = Checked::default();
+    let classes = check_models(plan, search, &mut checked);
+    check_sources(plan, &mut checked);
+    if let Err(error) = check_guests(plan, &classes, &mut checked) {
+        checked.errors.push(error);
+    }
+    checked
+}
+
+/// What the models' classes are called, by name.
+fn check_models(plan: &Plan, search: &Search, checked: &mut Checked) -> BTreeMap<String, Model> {
+    let there: Vec<_> = plan.models.iter().filter(|model| model.model.is_file()).collect();
+    if there.is_empty() {
+        return BTreeMap::new();
+    }
+    let explicit = plan.ort_library.clone().or_else(|| search.explicit.clone());
+    let runtime = match Runtime::open(Choice::Auto, &Search { explicit, ..search.clone() }) {
+        Ok((runtime, _)) => runtime,
+        Err(error) => {
+            checked.errors.push(error);
+            return BTreeMap::new();
         }
-        let bytes = read_module(module(strategy)?).ok()?;
+    };
+    let mut models = BTreeMap::new();
+    for plan in there {
+        match Model::load(plan, &runtime) {
+            Ok(model) => {
+                checked.warnings.extend(model.doubt().map(|doubt| format!("model {}: {doubt}", plan.name)));
+                models.insert(plan.name.clone(), model);
+            }
+            // Said by `config::check` already.
+            Err(_) if plan.labels.as_ref().is_some_and(|labels| !labels.is_file()) => {}
+            Err(error) => checked.errors.push(error.about(format!("detection.strategies[{}]", plan.name))),
+        }
+    }
+    models
+}
+
+fn check_sources(plan: &Plan, checked: &mut Checked) {
+    let backends = Backends::new(Arc::new(SystemClock::new()), None);
+    for source in &plan.sources {
+        if source.input.file().is_some_and(|file| !file.is_file()) {
+            continue;
+        }
+        let refused = backends.check(source).err();
+        checked.errors.extend(refused.map(|error| error.about(format!("sources[{}]", source.id))));
+    }
+}
+
+fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Checked) -> Result<(), Error> {
+    let started = |e: std::io::Error| Error::new(Code::Io, format!("cannot start: {e}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().map_err(started)?;
+    let metrics = Metrics::new(Arc::new(SystemClock::new()));
+    let guests = Guests::start(metrics, runtime.handle().clone(), wasm::cache_folder())?;
+    let classes =
+        |name: &str| models.get(name).map(|model| Classes { names: model.labels().to_vec(), named: model.named() });
+    for source in &plan.sources {
+        guests.learn(&source.id, facts(plan, source, false, classes));
+    }
+    let clock = SystemClock::new();
+    let mut versions: BTreeMap<&str, Version> = BTreeMap::new();
+    for strategy in &plan.strategies {
+        let part = |error: Error| error.about(format!("detection.strategies[{}]", strategy.name));
+        let Some(bytes) = module(strategy).and_then(|path| read_module(path).ok()) else { continue };
+        let made = guests.strategy(strategy, &bytes, &Arc::<Beside>::default());
         // Each source has its own instance, and a guest may refuse one for its zones.
-        let version = guests.strategy(strategy, &bytes, &Arc::default());
-        version.and_then(|version| judged.iter().try_for_each(|source| version.rehearsal(source).map(drop))).err()
-    });
-    let handlers = plan.handlers.iter().filter_map(|handler| {
-        let HandlerKind::Module(module) = &handler.kind else { return None };
-        guests.handler(&handler.name, module, &read_module(&module.path).ok()?, &Arc::default()).err()
-    });
-    strategies.chain(handlers).collect()
+        let made = made.and_then(|version| {
+            let mut judged = plan.sources.iter().filter(|source| strategy.judges(&source.id)).peekable();
+            if judged.peek().is_none() {
+                version.rehearsal(&"check".into())?;
+            }
+            judged.try_for_each(|source| version.rehearsal(&source.id).map(drop)).map(|()| version)
+        });
+        match made {
+            Ok(version) => drop(versions.insert(&strategy.name, version)),
+            Err(error) => checked.errors.push(part(error)),
+        }
+    }
+    for strategy in &plan.strategies {
+        let Some(version) = versions.get(&*strategy.name) else { continue };
+        let may_label = |name: &str| versions.get(name).is_some_and(|version| version.text().may_label());
+        let judged = plan.sources.iter().filter(|source| strategy.judges(&source.id));
+        let known = judged.map(|s| (&s.id, seen_by(plan, &strategy.name, s, guests.facts_of(&s.id), may_label)));
+        match try_out(version, &clock, known) {
+            Ok(doubts) => {
+                let told = doubts.into_iter().map(|doubt| format!("strategy {} {}", strategy.name, doubt.what));
+                checked.warnings.extend(told);
+            }
+            Err(error) => checked.errors.push(error.about(format!("detection.strategies[{}]", strategy.name))),
+        }
+    }
+    for handler in &plan.handlers {
+        let HandlerKind::Module(module) = &handler.kind else { continue };
+        let Ok(bytes) = read_module(&module.path) else { continue };
+        let refused = guests.handler(&handler.name, module, &bytes, &Arc::default()).err();
+        checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::lanes::ModelUnit;
 use super::owner::{Asked, Owner};
 use super::parts::Parts;
 use super::source::SourceUnit;
@@ -32,6 +33,7 @@ pub(super) struct View {
     pub(super) sources: Vec<Arc<SourceUnit>>,
     /// Models, then the others in the plan's order, then the embedder's own.
     pub(super) strategies: Vec<Arc<StrategyBoard>>,
+    pub(super) models: Vec<Arc<ModelUnit>>,
 }
 
 /// What an engine shares with those who hold its handle.
@@ -71,7 +73,7 @@ impl Shared {
             rejected: Arc::clone(rejected),
             count: Arc::clone(count),
             owner,
-            view: ArcSwap::from_pointee(View { plan, sources: Vec::new(), strategies: Vec::new() }),
+            view: ArcSwap::from_pointee(View { plan, sources: Vec::new(), strategies: Vec::new(), models: Vec::new() }),
             thresholds: Mutex::default(),
             figures: Figures::default(),
             notes: Mutex::default(),
@@ -267,7 +269,10 @@ impl Board for Handle {
         let strategies = view.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());
-        let notes = shared.notes.lock().values().cloned().collect();
+        let told: Vec<String> = shared.notes.lock().values().cloned().collect();
+        let is_there = |name: &str| view.strategies.iter().any(|board| *board.name == *name);
+        let of_models = view.models.iter().flat_map(|model| model.problems());
+        let notes = told.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
         let checks = shared.thresholds.lock().checks(shared.clock.monotonic_ns());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)

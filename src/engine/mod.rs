@@ -20,6 +20,7 @@ mod clock;
 mod handle;
 mod handlers;
 mod health;
+mod labels;
 mod lanes;
 mod models;
 mod owner;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::Builder;
-pub use check::check_modules;
+pub use check::{Checked, check};
 pub use clock::SystemClock;
 pub use handle::Handle;
 pub use lanes::{Judged, Observer};

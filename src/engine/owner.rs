@@ -92,6 +92,7 @@ impl Owner {
             plan: Arc::clone(&self.plan),
             sources,
             strategies: models.chain(strategies).chain(own).collect(),
+            models: self.models.values().cloned().collect(),
         });
     }
 }

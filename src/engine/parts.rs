@@ -84,6 +84,9 @@ impl Parts {
             }
         };
         let model = Model::load(plan, runtime)?;
+        if let Some(doubt) = model.doubt() {
+            tracing::warn!(strategy = plan.name, "{doubt}");
+        }
         tracing::info!(strategy = plan.name, model = %plan.model.display(), layout = ?model.layout(), "model loaded");
         let unit = ModelUnit::open(plan, &model, self.pool.count(), self.metrics.model(&plan.name))?;
         self.pool.start()?;

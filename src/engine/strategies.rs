@@ -1,13 +1,25 @@
 //! Guests that come, or change, by a change of the plan: read, built, tried beside what runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::labels::{Classes, facts, seen_by};
+use super::models::Models;
 use super::owner::Owner;
-use super::versions::{Contained, Contents, GuestStrategy, Origin, Ready, module};
+use super::versions::{Contained, Contents, Facts, GuestStrategy, Origin, Ready, Version, module, try_out};
 use crate::config::diff::Changes;
-use crate::config::{Plan, StrategyPlan};
+use crate::config::{Plan, SourcePlan, StrategyPlan};
 use crate::error::Error;
-use crate::guest::Files;
+use crate::guest::{Doubt, Files};
+use crate::types::SourceId;
+
+/// What a strategy asks for and may never get.
+pub(super) struct Doubts {
+    pub(super) strategy: String,
+    /// On every source that it judges, and not on some only.
+    pub(super) whole: bool,
+    pub(super) doubts: Vec<Doubt>,
+}
 
 impl Owner {
     /// Builds the guests that are new, and new versions of those whose settings changed. Returns the latter; the former
@@ -39,6 +51,68 @@ impl Owner {
             replaced.extend(self.versions.strategies.insert(name, guest));
         }
         Ok(ready)
+    }
+
+    /// Lets guests that are loaded from now on know what will hold of each source; returns the sources of which something
+    /// else was known, and notes what.
+    pub(super) fn learn(
+        &self,
+        next: &Plan,
+        models: &Models,
+        before: &mut Vec<(SourceId, Option<Facts>)>,
+    ) -> BTreeSet<SourceId> {
+        let classes =
+            |name: &str| models.get(name).map(|model| Classes { names: model.labels.clone(), named: model.named });
+        let mut changed = BTreeSet::new();
+        for source in &next.sources {
+            let new = facts(next, source, self.parts.backends.is_foreign(), classes);
+            let old = self.parts.guests.learn(&source.id, new.clone());
+            if old.as_ref() != Some(&new) {
+                changed.insert(source.id.clone());
+            }
+            before.push((source.id.clone(), old));
+        }
+        changed
+    }
+
+    /// Tries guests on generated frames: those that are new or changed on each source that they judge, the others where
+    /// something else holds now.
+    pub(super) fn try_strategies(
+        &self,
+        next: &Plan,
+        changes: &Changes<String>,
+        ready: &[Ready],
+        others: &BTreeSet<SourceId>,
+    ) -> Result<Vec<Doubts>, Error> {
+        let version = |name: &str| -> Option<&Version> {
+            let changed = ready.iter().find(|ready| *ready.name == *name).map(|ready| &*ready.version);
+            changed.or_else(|| self.versions.strategies.get(name).map(|guest| &*guest.running.version))
+        };
+        let may_label = |name: &str| version(name).is_some_and(|version| version.text().may_label());
+        let mut all = Vec::new();
+        for plan in &next.strategies {
+            let Some(version) = version(&plan.name) else { continue };
+            let whole = changes.added.contains(&plan.name) || changes.changed.contains(&plan.name);
+            // One that is like another which goes on was tried there.
+            let is_tried = |source: &SourcePlan| {
+                let goes_on = |other: &&SourcePlan| plan.judges(&other.id) && !others.contains(&other.id);
+                let facts = self.parts.guests.facts_of(&source.id);
+                next.sources.iter().filter(goes_on).any(|other| {
+                    next.strategies.iter().all(|s| s.judges(&other.id) == s.judges(&source.id))
+                        && self.parts.guests.facts_of(&other.id) == facts
+                })
+            };
+            let is_asked = |source: &SourcePlan| whole || others.contains(&source.id) && !is_tried(source);
+            let judged = next.sources.iter().filter(|source| plan.judges(&source.id) && is_asked(source));
+            let known = judged.map(|source| {
+                let facts = self.parts.guests.facts_of(&source.id);
+                (&source.id, seen_by(next, &plan.name, source, facts, may_label))
+            });
+            let doubts = try_out(version, &*self.parts.clock, known)
+                .map_err(|error| error.about(format!("detection.strategies[{}]", plan.name)))?;
+            all.push(Doubts { strategy: plan.name.clone(), whole, doubts });
+        }
+        Ok(all)
     }
 
     fn build_guest(&self, plan: &StrategyPlan, name: &Arc<str>, bytes: &Arc<[u8]>) -> Result<GuestStrategy, Error> {

@@ -100,12 +100,23 @@ impl Grants {
                 Code::Plugin,
                 format!("{plugin} asks for {}, which is not granted", what.join(", ")),
             )
-            .hint(format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "))));
+            .hint(hint(asked, &keys)));
         }
         let env = asked.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
         let unasked_hosts = unused(&granted.http, &http).cloned().collect();
         let has = Needs { http, ..asked.clone() };
         Ok(Self { has, env, secrets: granted.secrets.clone(), unasked_hosts })
+    }
+}
+
+/// What to do about what is not granted; a host of the template's is not meant.
+fn hint(asked: &Needs, keys: &[String]) -> String {
+    let grant = format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "));
+    match asked.http.iter().find(|host| host.ends_with(".example.com")) {
+        Some(host) => format!(
+            "{grant}; but {host} stands for your receiver: write its own host into [needs] of plugin.toml first"
+        ),
+        None => grant,
     }
 }
 

@@ -1,13 +1,17 @@
 //! A guest instance's surroundings: what it is told, what it may do, and what the host keeps for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Beside, Grants, GuestKind, Limits, Space, StateStore, Watchdog};
+use super::{Beside, Grants, GuestKind, Limits, Space, StateStore, Trial, Watchdog};
 use crate::telemetry::Meter;
 use crate::types::{SourceId, Zone, one_line};
+
+/// Most CPU time of a call in a trial: a start waits for it.
+const TRIAL_CPU_MAX: Duration = Duration::from_millis(250);
 
 /// How loud a guest's log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub struct Home {
     pub version: Option<Arc<str>>,
     /// Side effects are off: a self-test or a shadow. State is a copy, log lines and figures go nowhere.
     pub rehearsal: bool,
+    /// Who notes what it asks for, where it is tried on generated frames.
+    pub trial: Option<Arc<Trial>>,
     log: Arc<Mutex<LogRate>>,
 }
 
@@ -90,6 +96,7 @@ impl Home {
             beside: Arc::default(),
             version: None,
             rehearsal: false,
+            trial: None,
             log: Arc::default(),
         }
     }
@@ -117,6 +124,18 @@ impl Home {
             log: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// The same place for a trial: side effects are off, and nothing is kept from before.
+    #[must_use]
+    pub fn trial(&self, trial: Arc<Trial>) -> Self {
+        let (state, shared) = (Arc::default(), Arc::default());
+        let mut limits = self.limits.clone();
+        if limits.call.hard_cpu > TRIAL_CPU_MAX {
+            limits.call.hard_cpu = TRIAL_CPU_MAX;
+            trial.cut();
+        }
+        Self { state, shared, limits, rehearsal: true, trial: Some(trial), log: Arc::default(), ..self.clone() }
     }
 
     /// Writes a log line of the guest's, cut to its limit, or counts it where it goes over the rate. `now_ns` is

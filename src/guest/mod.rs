@@ -14,6 +14,7 @@ pub mod http;
 mod limits;
 mod manifest;
 mod state;
+mod trial;
 mod watchdog;
 
 pub use beside::{Beside, Files, stand};
@@ -24,4 +25,5 @@ pub use home::{Home, Severity};
 pub use limits::Limits;
 pub use manifest::{API, GuestKind, Manifest};
 pub use state::{Entry, Kept, Space, StateStore, Write, Writes, size};
+pub use trial::{Doubt, Labels, Trial};
 pub use watchdog::{Collar, IDLE_TICK, Leash, Overrun, TICK, TimeLimits, Watchdog};

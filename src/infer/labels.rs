@@ -4,24 +4,75 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::stray;
 use crate::error::{Code, Error};
+
+/// What a model's classes are called.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Names {
+    /// In the order of the classes.
+    pub(super) labels: Vec<Arc<str>>,
+    /// Whether somebody has named them.
+    pub(super) named: bool,
+    /// Why they cannot be meant, and what to do.
+    pub(super) doubt: Option<String>,
+}
+
+/// Names of classes that a network has and does not use.
+const UNUSED: [&str; 8] = ["", "-", "n/a", "na", "none", "unused", "background", "__background__"];
+
+impl Names {
+    fn numbered(classes: usize) -> Self {
+        let labels: Vec<Arc<str>> = (0..classes).map(|class| format!("class {class}").into()).collect();
+        let last = classes.saturating_sub(1);
+        let doubt = format!(
+            "its classes have no names and are called 'class 0' to 'class {last}', which is what rules have to ask for: set \
+             labels_path to its label file"
+        );
+        Self { labels, named: false, doubt: Some(doubt) }
+    }
+
+    fn given(labels: Vec<Arc<str>>) -> Self {
+        let is_number = |label: &Arc<str>| {
+            let word = label.to_ascii_lowercase();
+            let number = word.strip_prefix("class").unwrap_or(&word).trim_start_matches([' ', '_', '-']);
+            !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+        };
+        if !labels.is_empty() && labels.iter().all(is_number) {
+            let first = &labels[0];
+            let doubt = format!("its labels are numbers ('{first}' …), no names: set labels_path to its label file");
+            return Self { doubt: Some(doubt), labels, named: false };
+        }
+        let used = || labels.iter().zip(0..).filter(|(label, _)| !UNUSED.contains(&&*label.to_ascii_lowercase()));
+        let twice = used().find_map(|(label, at)| {
+            used().find(|(other, of)| *of > at && *other == label).map(|(_, of)| (label, at, of))
+        });
+        let doubt = twice.map(|(label, at, of)| {
+            format!("its classes {at} and {of} are both called '{label}': is labels_path its own label file?")
+        });
+        Self { doubt, labels, named: true }
+    }
+}
 
 /// The names for `classes` classes: those of `file` if one is set, else those of the metadata entry `names`, else
 /// `class 0`, `class 1` …
 ///
 /// # Errors
 /// When the file cannot be read, or either source's number of names is not `classes`.
-pub(super) fn load(file: Option<&Path>, names: Option<&str>, classes: usize) -> Result<Vec<Arc<str>>, Error> {
+pub(super) fn load(file: Option<&Path>, names: Option<&str>, classes: usize) -> Result<Names, Error> {
     if let Some(path) = file {
+        if let Some((what, hint)) = stray::is(path) {
+            return Err(Error::new(Code::Labels, format!("label file {}: {what}", path.display())).hint(hint));
+        }
         let text = crate::text::read(path).map_err(|e| {
             Error::new(Code::Labels, format!("label file {} cannot be read: {e}", path.display()))
-                .hint("one label per line; without `labels` the model's own names are taken")
+                .hint("one label per line; without `labels_path` the model's own names are taken")
         })?;
-        return fitting(in_file(&text, classes), classes, &format!("label file {}", path.display()));
+        return fitting(in_file(&text, classes), classes, &format!("label file {}", path.display())).map(Names::given);
     }
     match names.and_then(in_metadata) {
-        Some(names) => fitting(names, classes, "the model's metadata entry `names`"),
-        None => Ok((0..classes).map(|class| format!("class {class}").into()).collect()),
+        Some(names) => fitting(names, classes, "the model's metadata entry `names`").map(Names::given),
+        None => Ok(Names::numbered(classes)),
     }
 }
 
@@ -202,13 +253,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("labels.txt");
         std::fs::write(&file, "person\r\ncar \n\n").unwrap();
-        let labels = load(Some(&file), Some("{0: 'x', 1: 'y'}"), 2).unwrap();
+        let labels = load(Some(&file), Some("{0: 'x', 1: 'y'}"), 2).unwrap().labels;
         assert_eq!(labels.iter().map(|l| &**l).collect::<Vec<_>>(), ["person", "car"]);
         let error = load(Some(&file), None, 80).unwrap_err();
         assert_eq!(error.code(), Code::Labels);
         assert!(error.message().contains("has 2 labels, the model has 80 classes"), "{error}");
         assert_eq!(load(Some(&folder.path().join("none")), None, 2).unwrap_err().code(), Code::Labels);
         assert_eq!(load(None, Some("{0: 'x'}"), 2).unwrap_err().code(), Code::Labels);
-        assert_eq!(&*load(None, None, 2).unwrap()[1], "class 1");
+        assert_eq!(&*load(None, None, 2).unwrap().labels[1], "class 1");
     }
 }

@@ -16,9 +16,12 @@ mod rten;
 mod runtime;
 mod search;
 mod session;
+mod stray;
+mod watch;
 mod worker;
 
 pub use model::Model;
 pub use runtime::{Choice, Runtime, TELEMETRY_OFF, finding};
 pub use search::Search;
+pub use watch::{Seen, Watch};
 pub use worker::Worker;

@@ -8,14 +8,15 @@ use parking_lot::Mutex;
 use crate::config::ModelPlan;
 use crate::error::{Code, Error};
 use crate::types::{Layout, Precision};
-use crate::vision::decode::Tensor;
+use crate::vision::decode::{self, Tensor};
 use crate::vision::preprocess::Preprocessor;
 
 use super::input::Input;
+use super::labels::Names;
 use super::runtime::{Kind, Runtime};
 use super::session::{Element, Session, Signature};
 use super::worker::Worker;
-use super::{labels, onnx, rten};
+use super::{labels, onnx, rten, stray};
 
 /// A loaded model. Workers come out of it; it can be shared between threads.
 pub struct Model {
@@ -35,6 +36,11 @@ pub(super) struct Facts {
     /// Pictures per run where the model fixes it.
     pub(super) fixed_batch: Option<usize>,
     pub(super) labels: Vec<Arc<str>>,
+    pub(super) named: bool,
+    /// What is wrong with the labels.
+    pub(super) doubt: Option<String>,
+    /// Layouts that its outputs fit as well.
+    pub(super) others: Vec<Layout>,
 }
 
 /// How further sessions are opened.
@@ -53,7 +59,10 @@ impl Model {
         let path = plan.model.as_path();
         if !path.is_file() {
             let error = Error::new(Code::Model, format!("model file {} is missing", path.display()));
-            return Err(error.hint("check `model`; paths are relative to the config file"));
+            return Err(error.hint("check `model_path`; paths are relative to the config file"));
+        }
+        if let Some((what, hint)) = stray::is(path) {
+            return Err(Error::new(Code::Model, format!("{} is no model: {what}", path.display())).hint(hint));
         }
         let broken = |e: String| broken(path, &e);
         match &runtime.0 {
@@ -68,6 +77,14 @@ impl Model {
                 Self::check(plan, &signature, &input, session, opened)
             }
             Kind::Rten => {
+                if let Some(operator) = rten::wrong_operator(path) {
+                    let message =
+                        format!("model {} has the operator {operator}, which rten gets wrong", path.display());
+                    return Err(Error::new(Code::Model, message).hint(
+                        "run it by ONNX Runtime (install libonnxruntime, or name it in ORT_DYLIB_PATH), or export it \
+                         without dynamic quantisation",
+                    ));
+                }
                 let model = rten::open(path).map_err(broken)?;
                 let signature = rten::signature(&model);
                 let outputs = chosen_outputs(plan, &signature)?;
@@ -112,7 +129,7 @@ impl Model {
         };
         let batch = input.batch.unwrap_or(1);
         let shapes = shapes_of(batch).map_err(|e| broken(&plan.model, &e))?;
-        let (layout, classes) = choose_layout(plan, signature, &shapes, input.size)?;
+        let Chosen { layout, classes, others } = choose_layout(plan, signature, &shapes, input.size)?;
         if !starts_with(&shapes, batch) {
             let message =
                 format!("{}: outputs {shapes:?} do not start with the batch of {batch}", plan.model.display());
@@ -127,8 +144,10 @@ impl Model {
             tracing::info!(model = plan.name, "the batch axis is open in name only: pictures run one by one");
         }
         remark_on_precision(plan, &input.element);
-        let labels = labels::load(plan.labels.as_deref(), signature.metadata.names.as_deref(), classes)?;
-        let facts = Facts { plan: plan.clone(), layout, input: input.size, fixed_batch, labels };
+        let Names { labels, named, doubt } =
+            labels::load(plan.labels.as_deref(), signature.metadata.names.as_deref(), classes)?;
+        let (plan, input) = (plan.clone(), input.size);
+        let facts = Facts { plan, layout, input, fixed_batch, labels, named, doubt, others };
         Ok(Self { facts: Arc::new(facts), opened, spare: Mutex::new(Some(session)) })
     }
 
@@ -163,6 +182,21 @@ impl Model {
     /// Class names, in the order of the model's output.
     pub fn labels(&self) -> &[Arc<str>] {
         &self.facts.labels
+    }
+
+    /// Whether somebody has named its classes.
+    pub fn named(&self) -> bool {
+        self.facts.named
+    }
+
+    /// Why its labels cannot be meant; what to do about it is in it.
+    pub fn doubt(&self) -> Option<&str> {
+        self.facts.doubt.as_deref()
+    }
+
+    /// Layouts that its outputs fit as well.
+    pub fn other_layouts(&self) -> &[Layout] {
+        &self.facts.others
     }
 
     /// How its output is read.
@@ -230,13 +264,22 @@ fn chosen_outputs(plan: &ModelPlan, signature: &Signature) -> Result<Vec<usize>,
     plan.output_layers.iter().map(position).collect()
 }
 
-/// The layout that reads these shapes, and its number of classes.
+/// How outputs are read.
+struct Chosen {
+    layout: Layout,
+    classes: usize,
+    /// Layouts that they fit as well.
+    others: Vec<Layout>,
+}
+
+/// The layout that reads these shapes, and its number of classes. Where several do, the number of names decides, then the
+/// order in which they are tried.
 fn choose_layout(
     plan: &ModelPlan,
     signature: &Signature,
     shapes: &[Vec<usize>],
     input: (usize, usize),
-) -> Result<(Layout, usize), Error> {
+) -> Result<Chosen, Error> {
     let known = Layout::ALL.map(|l| format!("{}: {}", l.as_str(), l.expects())).join("; ");
     let refuse = |why: String| {
         let message = format!(
@@ -246,19 +289,32 @@ fn choose_layout(
             input.0,
             input.1
         );
-        Err(Error::new(Code::ModelLayout, message).hint(format!("layouts that are read: {known}")))
+        let meant = decode::resembles(shapes, input).map(|what| format!("{what}; ")).unwrap_or_default();
+        let hint = format!("{meant}layouts that are read: {known}; `dsengine explain E0302` has more");
+        Err(Error::new(Code::ModelLayout, message).hint(hint))
     };
-    if let Some(task) = signature.metadata.task.as_deref().filter(|t| *t != "detect") {
+    let task = signature.metadata.task.as_deref().map(str::trim);
+    if let Some(task) = task.filter(|task| !task.eq_ignore_ascii_case("detect")) {
         return refuse(format!("its metadata says it does `{task}`, only `detect` is read"));
     }
+    let fits = |layout: Layout, named: bool| Some((layout, layout.fits(shapes, input, named)?));
+    let fitting: Vec<_> = Layout::ALL.into_iter().filter_map(|layout| fits(layout, false)).collect();
+    let others =
+        |chosen: Layout| fitting.iter().map(|(layout, _)| *layout).filter(|layout| *layout != chosen).collect();
     if let Some(layout) = plan.layout {
-        return match layout.fits(shapes, input) {
-            Some(classes) => Ok((layout, classes)),
+        return match fits(layout, true) {
+            Some((layout, classes)) => Ok(Chosen { layout, classes, others: others(layout) }),
             None => refuse(format!("`layout: {}` does not fit its outputs", layout.as_str())),
         };
     }
-    match Layout::ALL.into_iter().find_map(|l| Some((l, l.fits(shapes, input)?))) {
-        Some(found) => Ok(found),
+    let names = signature.metadata.names.as_deref();
+    let has_names = |(_, classes): &&(Layout, usize)| {
+        labels::load(plan.labels.as_deref(), names, *classes).is_ok_and(|names| names.named)
+    };
+    // Whoever exports a detector says so in it, and no other layout comes with such metadata.
+    let said = || task.and_then(|_| fits(Layout::YoloV8, true));
+    match fitting.iter().find(has_names).or(fitting.first()).copied().or_else(said) {
+        Some((layout, classes)) => Ok(Chosen { layout, classes, others: others(layout) }),
         None => refuse("its outputs fit no known layout".into()),
     }
 }

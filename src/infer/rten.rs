@@ -27,6 +27,20 @@ pub(super) fn open(model: &Path) -> Result<Arc<Model>, String> {
     Model::load_file(model).map(Arc::new).map_err(|e| e.to_string())
 }
 
+/// Operators that rten runs and gets wrong: it pads their input with 128 in the place of the zero point.
+const WRONG: [&str; 1] = ["ConvInteger"];
+
+/// The first operator of a model file that rten gets wrong.
+pub(super) fn wrong_operator(model: &Path) -> Option<&'static str> {
+    let bytes = std::fs::read(model).ok()?;
+    // A node's operator is its field 4: a text with its length in front.
+    let has = |operator: &str| {
+        let field = [&[0x22, operator.len() as u8], operator.as_bytes()].concat();
+        bytes.windows(field.len()).any(|window| window == field)
+    };
+    WRONG.into_iter().find(|operator| has(operator))
+}
+
 /// What the model says about itself. rten widens 16-bit floats to 32 bits while loading, inputs and outputs included.
 pub(super) fn signature(model: &Model) -> Signature {
     let ports = |ids: &[NodeId]| ids.iter().map(|id| port(model, *id)).collect();

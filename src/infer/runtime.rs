@@ -57,7 +57,7 @@ impl Runtime {
         };
         if choice == Choice::OnnxRuntime || search.explicit.is_some() {
             let error = Error::new(Code::Unsupported, format!("ONNX Runtime cannot be opened: {failures}"));
-            return Err(error.hint("install libonnxruntime 1.24 or newer and name it in ORT_DYLIB_PATH"));
+            return Err(error.hint(hint(is_quiet())));
         }
         tracing::debug!(%failures, "no ONNX Runtime");
         let reason = "rten (built in): no libonnxruntime found; with one, models run in about 0.4 to 0.6 of the time";
@@ -94,13 +94,29 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
+/// What to do where ONNX Runtime cannot be opened.
+fn hint(is_quiet: bool) -> String {
+    let (name, value) = TELEMETRY_OFF;
+    match is_quiet {
+        true => "install libonnxruntime 1.24 or newer and name it in ORT_DYLIB_PATH".to_owned(),
+        false => format!(
+            "set {name}={value} in the environment before the process starts; a program that embeds the engine may set it \
+             before its first thread"
+        ),
+    }
+}
+
+/// Whether ONNX Runtime would report to nobody.
+fn is_quiet() -> bool {
+    let (name, value) = TELEMETRY_OFF;
+    std::env::var_os(name).is_some_and(|set| set == value)
+}
+
 /// The environment and the reason line, or why each library failed.
 fn open_library(search: &Search) -> Result<(Environment, String), String> {
-    let (name, value) = TELEMETRY_OFF;
-    if std::env::var_os(name).is_none_or(|set| set != value) {
-        return Err(format!(
-            "{name}={value} is not set, and ONNX Runtime would report to its maker: set it before the process starts a thread"
-        ));
+    if !is_quiet() {
+        let (name, value) = TELEMETRY_OFF;
+        return Err(format!("{name}={value} is not set, and ONNX Runtime would report to its maker"));
     }
     let mut opened = OPENED.lock();
     if let Some((environment, path)) = &*opened {
@@ -136,8 +152,8 @@ fn open_library(search: &Search) -> Result<(Environment, String), String> {
 fn log(level: LogLevel, category: &str, message: &str) {
     match level {
         LogLevel::Fatal | LogLevel::Error => tracing::error!(target: "onnxruntime", category, "{message}"),
-        LogLevel::Warning => tracing::warn!(target: "onnxruntime", category, "{message}"),
-        LogLevel::Info => tracing::debug!(target: "onnxruntime", category, "{message}"),
+        // Of a model that cannot be used there are hundreds, and one error that says why.
+        LogLevel::Warning | LogLevel::Info => tracing::debug!(target: "onnxruntime", category, "{message}"),
         LogLevel::Verbose => tracing::trace!(target: "onnxruntime", category, "{message}"),
     }
 }
@@ -145,6 +161,12 @@ fn log(level: LogLevel, category: &str, message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hint_is_of_what_keeps_it_closed() {
+        assert!(hint(true).contains("install libonnxruntime"));
+        assert!(hint(false).contains("ORT_DISABLE_TELEMETRY=1") && !hint(false).contains("install"));
+    }
 
     #[test]
     fn without_a_library_the_built_in_runtime_is_used_and_the_reason_says_so() {

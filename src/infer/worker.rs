@@ -11,6 +11,7 @@ use crate::vision::preprocess::Preprocessor;
 
 use super::model::Facts;
 use super::session::Session;
+use super::watch::Seen;
 
 /// Runs one model on one thread. Not shared: each thread has its own.
 pub struct Worker {
@@ -22,11 +23,12 @@ pub struct Worker {
     /// The padding that each picture's place in the input carries.
     painted: Vec<Option<Placement>>,
     rejected: u64,
+    seen: Seen,
 }
 
 impl Worker {
     pub(super) fn new(facts: Arc<Facts>, session: Box<dyn Session>, preprocessor: Preprocessor) -> Self {
-        Self { facts, session, preprocessor, input: vec![], painted: vec![], rejected: 0 }
+        Self { facts, session, preprocessor, input: vec![], painted: vec![], rejected: 0, seen: Seen::default() }
     }
 
     /// Detects at the configured confidence: one list per picture, in order, best first.
@@ -54,6 +56,11 @@ impl Worker {
     /// Places of the model's output refused so far because they held no score or no box.
     pub fn rejected(&self) -> u64 {
         self.rejected
+    }
+
+    /// What was read of the outputs since this was asked last.
+    pub fn take_seen(&mut self) -> Seen {
+        std::mem::take(&mut self.seen)
     }
 
     /// Runs the network alone on one picture's worth of whatever its input holds, and reads nothing: what is left of
@@ -89,20 +96,28 @@ impl Worker {
         // Places that a fixed batch has too many keep what they held: their outputs are not read.
         let (width, height) = self.facts.input;
         let facts = Arc::clone(&self.facts);
-        let mut rejected = 0;
+        let mut seen = Seen::default();
         let mut read = |outputs: &[Tensor<'_>]| {
             for (index, ((_, confidence), placement)) in batch.iter().zip(&placements).enumerate() {
                 let decoded = facts.layout.decode(outputs, index, facts.input, *confidence);
-                rejected += decoded.rejected;
+                seen.add(of(&decoded));
                 detections.push(facts.finish(decoded, *placement));
             }
         };
         let input = &self.input[..places * floats];
         let ran = self.session.run([places, 3, height, width], input, &mut read);
         ran.map_err(|why| self.facts.failed(batch.len(), &why))?;
-        self.rejected += rejected;
+        self.rejected += seen.refused;
+        self.seen.add(seen);
         Ok(())
     }
+}
+
+/// What a picture's output held.
+fn of(decoded: &Decoded) -> Seen {
+    let is_small = |c: &&nms::Candidate| c.corners[2] - c.corners[0] < 1.0 || c.corners[3] - c.corners[1] < 1.0;
+    let small = decoded.candidates.iter().filter(is_small).count() as u64;
+    Seen { good: decoded.candidates.len() as u64 - small, small, refused: decoded.rejected }
 }
 
 impl Facts {

@@ -35,6 +35,7 @@ impl Host {
     /// The table that our own Luau is run with.
     pub(super) fn table(&self, lua: &Lua) -> mlua::Result<Table> {
         let table = lua.create_table()?;
+        self.put_trial(lua, &table)?;
         self.put_ambient(lua, &table)?;
         match &self.outside {
             Some(outside) => self.put_http(lua, &table, outside)?,
@@ -46,6 +47,21 @@ impl Host {
             }
         }
         Ok(table)
+    }
+
+    /// Who notes what a script asks for; outside of a trial nobody does.
+    fn put_trial(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let Some(trial) = &self.home.trial else { return Ok(()) };
+        let noted = Arc::clone(trial);
+        table.raw_set("asks", lua.create_function(move |_, labels: Vec<String>| Ok(noted.look_up(&labels).err()))?)?;
+        let noted = Arc::clone(trial);
+        table.raw_set(
+            "breaks",
+            lua.create_function(move |_, ()| {
+                noted.breaks();
+                Ok(())
+            })?,
+        )
     }
 
     fn put_frame(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {

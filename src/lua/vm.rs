@@ -171,7 +171,11 @@ impl Vm {
         let file = message.split(':').next().unwrap_or_default();
         let text = if file == script.file { Some(script.text.as_str()) } else { modules.text(file) };
         match text.and_then(|text| habits::hint(message, file, text)) {
-            Some(hint) => Fault { message: format!("{}; {hint}", fault.message), ..fault },
+            Some(hint) => {
+                // Something of another Lua: it is missing on every frame.
+                script.home.trial.iter().for_each(|trial| trial.breaks());
+                Fault { message: format!("{}; {hint}", fault.message), ..fault }
+            }
             None => fault,
         }
     }

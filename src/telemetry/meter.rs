@@ -1,6 +1,6 @@
-//! Figures of plugins' own: `dsengine_plugin_<name>`, by plugin and source. How many there may be is bounded.
+//! Figures of plugins' own: `dsengine_plugin_<name>`, by plugin and source. How many each may have is bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -8,7 +8,7 @@ use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Regist
 
 use super::metrics::remove;
 
-/// Most distinct names of all plugins of an engine.
+/// Most distinct names of one plugin: what one has costs the others nothing.
 const NAMES_MAX: usize = 256;
 /// Longest name.
 const NAME_BYTES_MAX: usize = 100;
@@ -28,21 +28,43 @@ enum Family {
 pub(super) struct Families {
     registry: Registry,
     families: Mutex<BTreeMap<String, Family>>,
+    /// The names that each plugin has used.
+    names: Mutex<BTreeMap<Arc<str>, BTreeSet<String>>>,
 }
 
 impl Families {
     pub(super) fn new(registry: Registry) -> Arc<Self> {
-        Arc::new(Self { registry, families: Mutex::default() })
+        Arc::new(Self { registry, families: Mutex::default(), names: Mutex::default() })
     }
 
     /// Takes the series off the page whose label `name` is `value`.
     pub(super) fn remove(&self, name: &str, value: &str) {
+        if name == "plugin" {
+            self.names.lock().remove(value);
+        }
         for family in self.families.lock().values() {
             match family {
                 Family::Counter(family) => remove(family, &[(name, value)]),
                 Family::Gauge(family) => remove(family, &[(name, value)]),
                 Family::Histogram(family) => remove(family, &[(name, value)]),
             }
+        }
+    }
+}
+
+impl Families {
+    /// Whether a plugin may have a figure of this name: it has it, or has few enough.
+    fn has_room(&self, plugin: &str, name: &str) -> bool {
+        let names = self.names.lock();
+        names.get(plugin).is_none_or(|names| names.len() < NAMES_MAX || names.contains(name))
+    }
+
+    /// A plugin has a figure of this name.
+    fn took(&self, plugin: &Arc<str>, name: &str) {
+        let mut names = self.names.lock();
+        let names = names.entry(Arc::clone(plugin)).or_default();
+        if !names.contains(name) {
+            names.insert(name.to_owned());
         }
     }
 }
@@ -130,12 +152,19 @@ impl Meter {
             return false;
         }
         let Some(all) = &self.families else { return true };
+        if !all.has_room(&self.plugin, name) {
+            return false;
+        }
         let labels = [&*self.plugin, &*self.source];
         let mut families = all.families.lock();
         if let Some(family) = families.get(name) {
-            return put(family, &labels);
+            let taken = put(family, &labels);
+            if taken {
+                all.took(&self.plugin, name);
+            }
+            return taken;
         }
-        if families.len() >= NAMES_MAX || is_part(&families, name) {
+        if is_part(&families, name) {
             return false;
         }
         let full = format!("dsengine_plugin_{name}");
@@ -155,6 +184,7 @@ impl Meter {
         }
         let taken = put(&family, &labels);
         families.insert(name.to_owned(), family);
+        all.took(&self.plugin, name);
         taken
     }
 }
@@ -162,6 +192,18 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_that_has_all_its_names_leaves_the_others_theirs() {
+        let families = Families::new(Registry::new());
+        let [greedy, modest] = ["greedy", "modest"].map(|name| Meter::new(Arc::clone(&families), name, "gate"));
+        let taken = (0..300).filter(|n| greedy.add(&format!("a_{n}"), 1.0)).count();
+        assert_eq!(taken, NAMES_MAX);
+        assert!(modest.add("b", 1.0) && modest.add("a_0", 1.0), "its own, and one of the same name");
+        assert!(greedy.add("a_0", 1.0) && !greedy.add("b", 1.0), "what it has goes on");
+        families.remove("plugin", "greedy");
+        assert!(greedy.add("b", 1.0), "what has gone begins anew");
+    }
 
     #[test]
     fn a_figure_never_has_the_name_of_a_histograms_series() {

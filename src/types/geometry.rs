@@ -97,6 +97,16 @@ impl Polygon {
         &self.points
     }
 
+    /// Whether two of its edges cross, so that some of what it goes round is outside.
+    pub fn crosses_itself(&self) -> bool {
+        let count = self.points.len();
+        let edge = |i: usize| (self.points[i], self.points[(i + 1) % count]);
+        let side = |(a, b): (Point, Point), p: Point| (b.x - a.x) * (p.y - a.y) - (b.y - a.y) * (p.x - a.x);
+        let parted = |of: (Point, Point), by: (Point, Point)| side(by, of.0) * side(by, of.1) < 0.0;
+        let crosses = |i: usize, j: usize| parted(edge(i), edge(j)) && parted(edge(j), edge(i));
+        (0..count).any(|i| (i + 1..count).any(|j| crosses(i, j)))
+    }
+
     /// Whether `p` lies inside, by the even-odd rule (ray casting). A point on a left or top edge is inside.
     pub fn contains(&self, p: Point) -> bool {
         let mut inside = false;
@@ -137,6 +147,18 @@ mod tests {
         assert!(!square.contains(Point { x: 0.5, y: 0.1 }));
         assert!(Polygon::new(vec![Point { x: 0.0, y: 0.0 }; 2]).is_none());
         assert!(Polygon::new(vec![Point { x: f32::NAN, y: 0.0 }; 3]).is_none());
+    }
+
+    #[test]
+    fn an_outline_that_crosses_itself_is_known() {
+        let of = |corners: &[(f32, f32)]| {
+            Polygon::new(corners.iter().map(|&(x, y)| Point { x, y }).collect()).unwrap().crosses_itself()
+        };
+        assert!(of(&[(0.1, 0.1), (0.9, 0.9), (0.9, 0.1), (0.1, 0.9)]), "a bow");
+        assert!(of(&[(0.1, 0.1), (0.9, 0.1), (0.2, 0.9), (0.5, 0.0), (0.8, 0.9)]), "a star's beginning");
+        assert!(!square().crosses_itself());
+        assert!(!of(&[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.2), (0.0, 1.0)]), "a notch");
+        assert!(!of(&[(0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (1.0, 1.0)]), "a corner on an edge");
     }
 
     #[test]

@@ -89,6 +89,12 @@ impl WasmGuest {
         let (mut rig, exports, about) = made.map_err(|ended| ended.fault)?;
         rig.seat().call.loading = false;
         let Descriptor { name: _, mut version, needs_pixels: _, labels, selective } = about;
+        if let Some(trial) = &home.trial
+            && let Err(what) = trial.look_up(&labels)
+        {
+            trial.breaks();
+            return Err(fault::of(FaultKind::Error, &home.plugin, "describe", &what));
+        }
         version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));
         self.version = version;
         let wants = Wants { labels, selective, more: self.program.info().wants("detections") };

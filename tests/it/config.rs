@@ -924,3 +924,12 @@ fn no_damage_to_a_file_crashes_the_loader() {
     }
     assert!(tried > 500);
 }
+
+#[test]
+fn a_zone_that_crosses_itself_is_told_with_its_place() {
+    let zones = "zones: {bow: [[0.1, 0.1], [0.9, 0.9], [0.9, 0.1], [0.1, 0.9]], fine: [[0, 0], [1, 0], [1, 1]]}\n";
+    let loaded = Bench::new(&format!("sources: [{{id: a, uri: test}}]\n{zones}")).good();
+    let told: Vec<_> = loaded.warnings.iter().filter(|warning| warning.name == "zone-crosses-itself").collect();
+    assert!(told.len() == 1 && told[0].message.contains("`bow`"), "{:?}", loaded.warnings);
+    assert!(told[0].place.as_ref().is_some_and(|place| place.contains(":2:")), "{told:?}");
+}

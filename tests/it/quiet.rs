@@ -87,7 +87,7 @@ fn no_command_asks_for_a_name_or_leaves_a_file_of_somebody_elses() {
         &["run", "--config", "c.yaml"],
         &["validate", "c.yaml"],
         &["record", "--source", "scene:scene.yaml", "--model", "street.onnx", "--output", "t.jsonl"],
-        &["replay", "--config", "c.yaml", "t.jsonl"],
+        &["replay", "t.jsonl"],
         &["snapshot", "--source", "scene:scene.yaml", "--grid", "--output", "grid.png"],
         &["new", "strategy", "mine"],
         &["test", "mine"],

@@ -47,7 +47,9 @@ impl Plugin {
         }
         let error =
             Error::new(Code::Plugin, format!("{}: its entry {} is not there", self.toml(), self.entry.display()));
-        Some(if self.dir.join("Cargo.toml").exists() || self.entry.extension().is_some_and(|e| e == "wasm") {
+        Some(if self.dir.join("build.sh").exists() {
+            error.hint(format!("build it: {}/build.sh", self.dir.display()))
+        } else if self.dir.join("Cargo.toml").exists() || self.entry.extension().is_some_and(|e| e == "wasm") {
             error.hint(format!("build it: dsengine plugin build {}", self.dir.display()))
         } else {
             error.hint("correct `entry` in plugin.toml, or write the file")

@@ -222,7 +222,15 @@ fn zones_of(zones: &BTreeMap<String, Outline>, path: &str, site: &mut Site<'_>) 
     for (name, outline) in zones {
         let points = outline.0.iter().map(|corner| Point { x: corner.0[0] as f32, y: corner.0[1] as f32 }).collect();
         match Polygon::new(points) {
-            Some(polygon) => out.push(Zone { name: name.clone(), polygon }),
+            Some(polygon) => {
+                if polygon.crosses_itself() {
+                    let message = format!("the outline of zone `{name}` crosses itself: parts of it are outside");
+                    let hint = "list its corners in the order in which one walks round it";
+                    let warning = Warning::new("zone-crosses-itself", Severity::Warning, message).hint(hint);
+                    site.warn(&format!("{path}.{name}"), warning);
+                }
+                out.push(Zone { name: name.clone(), polygon });
+            }
             None => site.wrong(
                 &format!("{path}.{name}"),
                 format!("`{path}.{name}` is no area"),

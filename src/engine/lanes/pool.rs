@@ -20,7 +20,7 @@ use super::credit::Credit;
 use super::rhythm::Rhythm;
 use crate::config::ModelPlan;
 use crate::error::{Code, Error};
-use crate::infer::{Model, Worker};
+use crate::infer::{Model, Watch, Worker};
 use crate::telemetry::ModelMetrics;
 use crate::types::{Clock, Frame, Picture};
 
@@ -50,6 +50,10 @@ pub(in crate::engine) struct ModelUnit {
     pub(in crate::engine) plan: ModelPlan,
     /// What its classes are called, by number.
     pub(in crate::engine) labels: Vec<Arc<str>>,
+    /// Whether somebody has named its classes.
+    pub(in crate::engine) named: bool,
+    /// What is wrong with its names, and with what it gives.
+    watch: Arc<Watch>,
     max_batch: usize,
     /// By worker, so that a lock is never waited for.
     sessions: Arc<[Mutex<Session>]>,
@@ -78,15 +82,22 @@ impl ModelUnit {
         let session = |_| Ok(Mutex::new(Session { worker: model.worker()?, rejected: 0 }));
         let sessions: Vec<_> = (0..workers.max(1)).map(session).collect::<Result<_, Error>>()?;
         let sessions = sessions.into();
-        let (labels, max_batch) = (model.labels().to_vec(), model.max_batch());
-        Ok(Arc::new(Self { plan: plan.clone(), labels, max_batch, sessions, metrics, usual_ns: AtomicU64::new(0) }))
+        let (labels, named, max_batch) = (model.labels().to_vec(), model.named(), model.max_batch());
+        let (plan, usual_ns, watch) = (plan.clone(), AtomicU64::new(0), Arc::new(Watch::new(model)));
+        Ok(Arc::new(Self { plan, labels, named, watch, max_batch, sessions, metrics, usual_ns }))
     }
 
     /// The same model with another lowest score or for other sources.
     pub(in crate::engine) fn with_plan(&self, plan: &ModelPlan) -> Arc<Self> {
         let (labels, sessions, metrics) = (self.labels.clone(), Arc::clone(&self.sessions), self.metrics.clone());
         let usual_ns = AtomicU64::new(self.usual_ns.load(Ordering::Relaxed));
-        Arc::new(Self { plan: plan.clone(), labels, max_batch: self.max_batch, sessions, metrics, usual_ns })
+        let (plan, named, watch) = (plan.clone(), self.named, Arc::clone(&self.watch));
+        Arc::new(Self { plan, labels, named, watch, max_batch: self.max_batch, sessions, metrics, usual_ns })
+    }
+
+    /// What is wrong with it, a sentence each.
+    pub(in crate::engine) fn problems(&self) -> Vec<String> {
+        self.watch.problems()
     }
 
     /// Whether both run in the same sessions.
@@ -103,6 +114,7 @@ impl ModelUnit {
         let rejected = session.worker.rejected();
         self.metrics.rejected.inc_by(rejected - session.rejected);
         session.rejected = rejected;
+        self.watch.note(frames as u64, session.worker.take_seen());
     }
 }
 
@@ -475,7 +487,8 @@ mod tests {
         };
         let metrics = Metrics::new(Arc::clone(clock) as Arc<dyn Clock>).model(name);
         let (labels, sessions, usual_ns) = (vec![], [].into(), AtomicU64::new(0));
-        Arc::new(ModelUnit { plan, labels, max_batch: 8, sessions, metrics, usual_ns })
+        let watch = Arc::default();
+        Arc::new(ModelUnit { plan, labels, named: true, watch, max_batch: 8, sessions, metrics, usual_ns })
     }
 
     impl Source {

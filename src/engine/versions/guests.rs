@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::module_text::ModuleText;
+use super::running::module;
+use super::trial::Facts;
 use crate::alert::Handler;
 use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::guest::http::{Web, Wire};
-use crate::guest::{Beside, Grants, GuestKind, Home, Limits, Manifest, StateStore, Watchdog};
+use crate::guest::{Beside, Doubt, Grants, GuestKind, Home, Limits, Manifest, StateStore, Trial, Watchdog};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::text;
@@ -31,18 +34,31 @@ pub struct Guests {
     wire: Arc<dyn Wire>,
     runtime: tokio::runtime::Handle,
     cache: Option<PathBuf>,
-    /// The zones of each source that is known: a guest may check the names in its settings when it is loaded.
-    zones: Mutex<BTreeMap<SourceId, Arc<[Zone]>>>,
+    /// What is known of each source: a guest may check the names in its settings when it is loaded.
+    facts: Mutex<BTreeMap<SourceId, Facts>>,
+    /// What the guests that run ask for and may never get, by strategy.
+    doubts: Mutex<BTreeMap<String, Vec<Doubt>>>,
     /// Started by the first component.
     components: Mutex<Option<Arc<wasm::Host>>>,
 }
 
-/// One instance of a strategy for one source; with `true`, one without side effects.
-type MakeStrategy = dyn Fn(&SourceId, bool) -> Result<Box<dyn Strategy>, Error> + Send + Sync;
+/// What an instance is made for.
+enum Purpose {
+    /// It judges.
+    Judge,
+    /// It judges again what was judged, without effects.
+    Rehearse,
+    /// It is shown what was made up, without effects.
+    Try(Arc<Trial>),
+}
+
+/// One instance of a strategy for one source.
+type MakeStrategy = dyn Fn(&SourceId, &Purpose) -> Result<Box<dyn Strategy>, Error> + Send + Sync;
 
 /// A version of a strategy.
 pub struct Version {
     make: Box<MakeStrategy>,
+    text: ModuleText,
 }
 
 impl Version {
@@ -51,7 +67,7 @@ impl Version {
     /// # Errors
     /// [`Code::Plugin`] with the guest's own place.
     pub fn instance(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
-        (self.make)(source, false)
+        (self.make)(source, &Purpose::Judge)
     }
 
     /// An instance whose state is a copy of the real one's and whose log and figures go nowhere.
@@ -59,7 +75,20 @@ impl Version {
     /// # Errors
     /// As [`Version::instance`].
     pub fn rehearsal(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
-        (self.make)(source, true)
+        (self.make)(source, &Purpose::Rehearse)
+    }
+
+    /// An instance as [`Version::rehearsal`] gives, with nothing kept from before; `trial` notes what it asks for.
+    ///
+    /// # Errors
+    /// As [`Version::instance`].
+    pub(super) fn on_trial(&self, source: &SourceId, trial: Arc<Trial>) -> Result<Box<dyn Strategy>, Error> {
+        (self.make)(source, &Purpose::Try(trial))
+    }
+
+    /// The text that it was made from.
+    pub(in crate::engine) fn text(&self) -> &ModuleText {
+        &self.text
     }
 }
 
@@ -89,8 +118,8 @@ impl Guests {
     ) -> Result<Arc<Self>, Error> {
         let watchdog =
             Watchdog::start().map_err(|e| Error::new(Code::Io, format!("cannot start the watchdog: {e}")))?;
-        let (state, components, zones) = (Arc::default(), Mutex::new(None), Mutex::default());
-        Ok(Arc::new(Self { state, watchdog, metrics, wire, runtime, cache, zones, components }))
+        let (state, components, facts, doubts) = (Arc::default(), Mutex::new(None), Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { state, watchdog, metrics, wire, runtime, cache, facts, doubts, components }))
     }
 
     /// What is kept for guests.
@@ -100,18 +129,51 @@ impl Guests {
 
     /// Makes a source's zones known to the guests that are loaded for it from now on.
     pub fn know(&self, source: &SourceId, zones: &[Zone]) {
-        self.zones.lock().insert(source.clone(), zones.into());
+        self.facts.lock().entry(source.clone()).or_default().zones = zones.into();
+    }
+
+    /// Makes everything about a source known; returns what was known before.
+    pub(in crate::engine) fn learn(&self, source: &SourceId, facts: Facts) -> Option<Facts> {
+        self.facts.lock().insert(source.clone(), facts)
+    }
+
+    /// What is known of a source.
+    pub(in crate::engine) fn facts_of(&self, source: &SourceId) -> Facts {
+        self.facts.lock().get(source).cloned().unwrap_or_default()
+    }
+
+    /// Notes what a strategy asks for and may never get; with `whole`, in the place of what was noted before. Says what is
+    /// new of it.
+    pub(in crate::engine) fn doubt(&self, strategy: &str, doubts: Vec<Doubt>, whole: bool) {
+        let mut all = self.doubts.lock();
+        let known = all.remove(strategy).unwrap_or_default();
+        let new: Vec<Doubt> = doubts.iter().filter(|doubt| !known.contains(doubt)).cloned().collect();
+        let noted = if whole { doubts } else { known.into_iter().chain(new.clone()).collect() };
+        all.insert(strategy.to_owned(), noted);
+        drop(all);
+        for Doubt { what, .. } in new {
+            tracing::warn!(strategy, "{what}");
+        }
+    }
+
+    /// What guests ask for and certainly never get, a sentence each: of these strategies.
+    pub(in crate::engine) fn never(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
+        let doubts = self.doubts.lock();
+        let of = |(name, doubts): (&String, &Vec<Doubt>)| -> Vec<String> {
+            doubts.iter().filter(|doubt| doubt.certain).map(|doubt| format!("strategy {name} {}", doubt.what)).collect()
+        };
+        doubts.iter().filter(|(name, _)| is_there(name)).flat_map(of).collect()
     }
 
     /// Forgets a source that was taken away, and what is kept for guests on it.
     pub fn forget(&self, source: &SourceId) {
-        self.zones.lock().remove(source);
+        self.facts.lock().remove(source);
         self.state.forget(source);
     }
 
     /// The zones that are known of a source.
     pub fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
-        self.zones.lock().get(source).cloned().unwrap_or_default()
+        self.facts.lock().get(source).map(|facts| Arc::clone(&facts.zones)).unwrap_or_default()
     }
 
     /// The component host, started by its first use.
@@ -140,7 +202,7 @@ impl Guests {
         let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
         let config = Arc::new(plan.config.clone());
         let of_version = Arc::clone(beside);
-        let home = move |source: &SourceId, asked: &Asked, rehearsal: bool| {
+        let home = move |source: &SourceId, asked: &Asked, purpose: &Purpose| {
             let Asked { grants, limits, version } = asked;
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
             let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
@@ -149,7 +211,11 @@ impl Guests {
                 Home::new(name, source, config, limits.clone(), Arc::clone(grants), &guests.state, meter, watchdog)
                     .with_zones(&zones)
                     .of_version(version.clone(), &of_version);
-            if rehearsal { home.rehearsal() } else { home }
+            match purpose {
+                Purpose::Judge => home,
+                Purpose::Rehearse => home.rehearsal(),
+                Purpose::Try(trial) => home.trial(Arc::clone(trial)),
+            }
         };
         let on_failure = plan.on_failure;
         let make: Box<MakeStrategy> = match &plan.kind {
@@ -162,8 +228,8 @@ impl Guests {
                     })?;
                 let path = path.clone();
                 let class = plan.class.clone();
-                Box::new(move |source, rehearsal| {
-                    let home = home(source, &asked, rehearsal);
+                Box::new(move |source, purpose| {
+                    let home = home(source, &asked, purpose);
                     let script = lua::Script { class: class.clone(), on_failure, ..script(home, &path, &text) };
                     lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
@@ -174,13 +240,17 @@ impl Guests {
                     Limits::wasm().with(&plan.limits).under(wanted)
                 })?;
                 let program = self.components()?.compile(bytes, &asked.limits, &place)?;
-                Box::new(move |source, rehearsal| {
-                    let home = home(source, &asked, rehearsal);
+                Box::new(move |source, purpose| {
+                    let home = home(source, &asked, purpose);
                     program.strategy(home, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
         };
-        Ok(Version { make })
+        let path = module(plan).unwrap_or_else(|| Path::new(""));
+        let is_script = matches!(plan.kind, StrategyKind::Lua(_));
+        let text = is_script.then(|| script_text(path, bytes)).transpose()?;
+        let text = ModuleText::new(path.to_owned(), text, beside);
+        Ok(Version { make, text })
     }
 
     /// A version of the handler `name` that `plan` describes, from the contents of its module.
@@ -245,6 +315,12 @@ fn ask(
     if manifest.kind.is_some_and(|said| said != kind) {
         let (said, place) = (if kind == GuestKind::Strategy { "handler" } else { "strategy" }, path.display());
         return Err(Error::new(Code::Plugin, format!("{place}: its plugin.toml says it is a {said}")));
+    }
+    if let Some(host) = manifest.needs.http.first().filter(|_| kind == GuestKind::Strategy) {
+        let what = format!("{name} asks for requests to {host}, and a strategy sends none");
+        return Err(Error::new(Code::Plugin, what).hint(
+            "take it out of what it needs: raise an alert, and let a handler send it (dsengine new handler NAME)",
+        ));
     }
     let grants = if text.is_none() && !manifest.found {
         Grants::all(granted)

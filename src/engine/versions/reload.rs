@@ -16,7 +16,7 @@ use super::swap::Ready;
 use crate::config::StrategyPlan;
 use crate::engine::lanes::{LaneChange, change_lanes};
 use crate::engine::view::outside::Reloaded;
-use crate::engine::view::status::PluginStatus;
+use crate::engine::view::status::{GONE, PluginStatus};
 use crate::error::{Code, Error};
 use crate::guest::{Beside, Files};
 use crate::telemetry::Metrics;
@@ -93,7 +93,7 @@ impl Versions {
     pub(in crate::engine) fn gone(&self, path: &Path) {
         for origin in self.origins().filter(|origin| origin.runs(path).is_some()) {
             let what = if origin.path == path { "its file".to_owned() } else { path.display().to_string() };
-            let told = format!("{what} is gone: what runs goes on, but a restart will fail");
+            let told = format!("{what}{GONE}");
             tracing::warn!(script = %origin.path.display(), "{told}");
             self.rejected.note(&origin.path, &told);
         }
@@ -224,7 +224,7 @@ impl Versions {
         done: &mut Reloaded,
     ) -> Result<(), Error> {
         let module: Arc<[u8]> = bytes.into();
-        let mut ready = Vec::with_capacity(strategies.len());
+        let (mut ready, mut doubts) = (Vec::with_capacity(strategies.len()), Vec::new());
         for name in strategies {
             let Some(strategy) = self.strategies.get(name) else { continue };
             if let Some((_, reason)) = strategy.bad.as_ref().filter(|(bad, _)| bad.matches(bytes)) {
@@ -237,11 +237,14 @@ impl Versions {
             if let Some(strategy) = self.strategies.get_mut(name) {
                 strategy.running.origin.wanted = beside.files();
             }
-            ready.push(prepared?);
+            let prepared = prepared?;
+            doubts.push((Arc::clone(name), self.try_ready(&prepared)?));
+            ready.push(prepared);
         }
         let built = self.build_handlers(handlers, bytes, &module)?;
         done.tried += ready.iter().map(|ready| ready.tried).sum::<usize>();
         done.lanes += self.put(ready)?;
+        doubts.into_iter().for_each(|(name, doubts)| self.guests.doubt(&name, doubts, true));
         let generations = strategies.iter().filter_map(|name| self.strategies.get(name));
         done.generation = generations.map(|s| s.running.generation).max().unwrap_or(0).max(done.generation);
         for (name, (built, contents)) in built {
@@ -309,8 +312,9 @@ impl Versions {
             ..shadow.running.plan.clone()
         };
         let ready = self.prepare(&of.as_str().into(), plan, &module, &Arc::new(Beside::of(beside)))?;
-        let tried = ready.tried;
+        let (tried, doubts) = (ready.tried, self.try_ready(&ready)?);
         let lanes = self.put(vec![ready])?;
+        self.guests.doubt(&of, doubts, true);
         let active = self.strategies.get(of.as_str());
         let generation = active.map_or(0, |active| active.running.generation);
         let probation = active.and_then(|active| active.trial.as_ref()).map(|trial| Arc::clone(&trial.probation));

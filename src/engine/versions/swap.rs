@@ -8,10 +8,11 @@ use super::guests::Version;
 use super::rehearse::{looks, rehearse};
 use super::reload::Versions;
 use super::running::{Contained, GuestStrategy, Origin, Rollback, RunningVersion, language, module};
+use super::trial::try_out;
 use crate::config::StrategyPlan;
 use crate::engine::lanes::{Control, LaneChange, Probation, Route, Shadow, Swap};
 use crate::error::{Code, Error};
-use crate::guest::Beside;
+use crate::guest::{Beside, Doubt};
 use crate::strategy::Strategy;
 use crate::types::SourceId;
 
@@ -105,6 +106,22 @@ impl Versions {
         let instances = lanes.keys().map(|source| Ok((source.clone(), make(source)?))).collect::<Result<_, Error>>()?;
         let contents = Contained { module: Arc::clone(module), beside: beside.files() };
         Ok(Ready { name: Arc::clone(name), plan, version, instances, contents, tried })
+    }
+
+    /// Tries a version on generated frames of the sources that it judges. Returns what it asks for and may never get.
+    pub(in crate::engine) fn try_ready(&self, ready: &Ready) -> Result<Vec<Doubt>, Error> {
+        let others = self.strategies.iter().filter(|(name, other)| {
+            **name != ready.name && other.running.plan.shadow_of.is_none() && other.running.version.text().may_label()
+        });
+        let others: Vec<_> = others.map(|(_, other)| other).collect();
+        let known = ready.instances.keys().map(|source| {
+            let mut facts = self.guests.facts_of(source);
+            if others.iter().any(|other| other.lanes.contains_key(source)) {
+                facts.labels.others = facts.labels.others.or(Some("another rule may add others"));
+            }
+            (source, facts)
+        });
+        try_out(&ready.version, &*self.clock, known)
     }
 
     /// Writes versions into the books and their swaps into the lanes' changes. The books come first: a version that

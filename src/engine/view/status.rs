@@ -12,6 +12,9 @@ use crate::config::{Environment, Plan};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
 use crate::types::{SourceId, Zone};
 
+/// How a reason ends that is about a file that was deleted: nothing of it was rejected.
+pub(in crate::engine) const GONE: &str = " is gone: what runs goes on, but a restart will fail";
+
 /// One engine.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Status {
@@ -355,9 +358,10 @@ impl Status {
                 .iter()
                 .map(|error| format!("the alert journal cannot be written, {} alerts wait: {error}", alerts.pending)),
         );
-        problems.extend(
-            rejected.iter().map(|r| format!("{} is not what runs, the version before goes on: {}", r.script, r.error)),
-        );
+        problems.extend(rejected.iter().map(|r| match r.error.ends_with(GONE) {
+            true => format!("{}: {}", r.script, r.error),
+            false => format!("{} is not what runs, the version before goes on: {}", r.script, r.error),
+        }));
         if !ready {
             problems.push("no source is running".into());
         }

@@ -70,15 +70,16 @@ impl Layout {
     /// The output shapes it reads, for messages.
     pub fn expects(self) -> &'static str {
         match self {
-            Self::YoloV8 => "one output [N, 4 + classes, places]",
-            Self::YoloX => "one output [N, places, 5 + classes] with places of strides 8, 16, 32",
+            Self::YoloV8 => "one output [N, 4 + classes, places], any strides from 4 to 128",
+            Self::YoloX => "one output [N, places, 5 + classes], strides in a row from 4 to 128",
         }
     }
 
-    /// Number of classes, if these output shapes are this layout's for an input of `input` (width, height).
-    pub fn fits(self, shapes: &[Vec<usize>], input: (usize, usize)) -> Option<usize> {
+    /// Number of classes, if these output shapes are this layout's for an input of `input` (width, height). Where somebody
+    /// has `named` it, nothing more is asked of them than decoding needs.
+    pub fn fits(self, shapes: &[Vec<usize>], input: (usize, usize), named: bool) -> Option<usize> {
         match self {
-            Self::YoloV8 => yolov8::classes(shapes, input),
+            Self::YoloV8 => yolov8::classes(shapes, input, named),
             Self::YoloX => yolox::classes(shapes, input),
         }
     }
@@ -100,13 +101,60 @@ impl Layout {
     }
 }
 
-/// Places of a grid with strides 8, 16 and 32 over an input of `input` (width, height).
-fn grid_places(input: (usize, usize)) -> usize {
-    STRIDES.iter().map(|s| (input.0 / s) * (input.1 / s)).sum()
+/// Strides that heads have.
+const STRIDES: [usize; 6] = [4, 8, 16, 32, 64, 128];
+/// Those of the usual three heads, among them.
+const USUAL: std::ops::Range<usize> = 1..4;
+
+/// Places of a grid with these strides over an input of `input` (width, height).
+fn grid_places(strides: &[usize], input: (usize, usize)) -> usize {
+    strides.iter().map(|s| (input.0 / s) * (input.1 / s)).sum()
 }
 
-/// Strides of the usual three heads.
-const STRIDES: [usize; 3] = [8, 16, 32];
+/// The strides in a row that give so many places; the usual ones first.
+fn strides_in_a_row(places: usize, input: (usize, usize)) -> Option<&'static [usize]> {
+    let runs = (0..STRIDES.len()).flat_map(|from| (from + 2..=STRIDES.len()).map(move |to| from..to));
+    let mut runs = std::iter::once(USUAL).chain(runs).map(|run| &STRIDES[run]);
+    runs.find(|strides| grid_places(strides, input) == places)
+}
+
+/// Whether any two or more strides give so many places.
+fn is_of_strides(places: usize, input: (usize, usize)) -> bool {
+    let least = input.0.min(input.1);
+    let chosen = |mask: usize| {
+        STRIDES.into_iter().enumerate().filter(move |(bit, stride)| mask & (1 << bit) != 0 && *stride <= least)
+    };
+    let down = |mask| chosen(mask).map(|(_, s)| (input.0 / s) * (input.1 / s)).sum::<usize>();
+    let up = |mask| chosen(mask).map(|(_, s)| input.0.div_ceil(s) * input.1.div_ceil(s)).sum::<usize>();
+    (0..1_usize << STRIDES.len()).any(|mask| mask.count_ones() >= 2 && (down(mask) == places || up(mask) == places))
+}
+
+/// What outputs that fit no layout look like, and what can be done about it.
+pub fn resembles(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<&'static str> {
+    let (a, b) = match single(shapes) {
+        Some(axes) => axes,
+        None if shapes.len() > 1 => {
+            return Some(
+                "a detector with several outputs: where one of them is of such a layout, name it in `output_layers`",
+            );
+        }
+        None => return None,
+    };
+    if b > 4 && is_of_strides(a, input) {
+        return Some("it looks like yolov8 with its axes swapped: export it without the transposition at its end");
+    }
+    if b > 5 && a % 3 == 0 && is_of_strides(a / 3, input) {
+        return Some(
+            "it looks like YOLOv5 with its anchors, which is not read: export it with Ultralytics' YOLOv8 code (yolov5su …)",
+        );
+    }
+    if (6..=7).contains(&b) && a <= 1000 {
+        return Some(
+            "it looks like a model with NMS inside: export it without (`yolo export … nms=False`, no `end2end`)",
+        );
+    }
+    None
+}
 
 /// The only output's last two axes, where there is exactly one output of three axes.
 fn single(shapes: &[Vec<usize>]) -> Option<(usize, usize)> {

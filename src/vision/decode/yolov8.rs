@@ -4,11 +4,14 @@ use crate::vision::letterbox::Fit;
 use crate::vision::nms::Candidate;
 use crate::vision::preprocess::{ChannelOrder, Recipe};
 
-use super::{Decoded, grid_places, score, single};
+use super::{Decoded, is_of_strides, score, single};
 
-pub(super) fn classes(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<usize> {
+/// Decoding needs no grid: the boxes are whole. The places tell that the shape is this layout's where nobody says so.
+pub(super) fn classes(shapes: &[Vec<usize>], input: (usize, usize), named: bool) -> Option<usize> {
     let (rows, places) = single(shapes)?;
-    (rows > 4 && places == grid_places(input)).then(|| rows - 4)
+    // Where there are more rows than places, the axes are swapped more likely than that.
+    let fits = is_of_strides(places, input) || named && rows < places;
+    (rows > 4 && fits).then(|| rows - 4)
 }
 
 pub(super) fn recipe() -> Recipe {
@@ -90,10 +93,20 @@ mod tests {
 
     #[test]
     fn shapes_are_its_own_only_with_the_grid_of_the_input() {
-        assert_eq!(classes(&[vec![1, 84, 8400]], (640, 640)), Some(80));
-        assert_eq!(classes(&[vec![1, 84, 8400]], (416, 416)), None);
-        assert_eq!(classes(&[vec![1, 300, 6]], (640, 640)), None);
-        assert_eq!(classes(&[vec![1, 84, 8400], vec![1, 32, 160, 160]], (640, 640)), None);
+        let one = |rows, places, side, named| classes(&[vec![1, rows, places]], (side, side), named);
+        assert_eq!(one(84, 8400, 640, false), Some(80));
+        assert_eq!(one(84, 8400, 416, false), None);
+        assert_eq!(one(300, 6, 640, false), None);
+        assert_eq!(classes(&[vec![1, 84, 8400], vec![1, 32, 160, 160]], (640, 640), true), None);
+        // Other strides: with 4 (P2), with 64 (P6), with both, two heads only, without 16.
+        for places in [34_000, 8500, 34_100, 2000, 6800] {
+            assert_eq!(one(84, places, 640, false), Some(80), "{places}");
+        }
+        assert_eq!(one(84, 9001, 640, false), None);
+        assert_eq!(one(84, 9001, 640, true), Some(80), "where it is named, any number");
+        for (rows, places) in [(8400, 84), (300, 6), (25_200, 85)] {
+            assert_eq!(one(rows, places, 640, true), None, "swapped");
+        }
     }
 
     #[test]

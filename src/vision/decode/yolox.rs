@@ -4,11 +4,12 @@ use crate::vision::letterbox::Fit;
 use crate::vision::nms::Candidate;
 use crate::vision::preprocess::{ChannelOrder, Recipe};
 
-use super::{Decoded, STRIDES, grid_places, score, single};
+use super::{Decoded, score, single, strides_in_a_row};
 
 pub(super) fn classes(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<usize> {
     let (places, row) = single(shapes)?;
-    (row > 5 && places == grid_places(input)).then(|| row - 5)
+    (row > 5).then_some(())?;
+    strides_in_a_row(places, input).map(|_| row - 5)
 }
 
 pub(super) fn recipe() -> Recipe {
@@ -18,7 +19,7 @@ pub(super) fn recipe() -> Recipe {
 pub(super) fn decode((shape, values): (&[usize], &[f32]), input: (usize, usize), threshold: f32) -> Decoded {
     let mut decoded = Decoded::default();
     let mut rows = values.chunks_exact(shape[1]).enumerate();
-    for stride in STRIDES {
+    for &stride in strides_in_a_row(shape[0], input).unwrap_or_default() {
         let (columns, lines) = (input.0 / stride, input.1 / stride);
         for (cell, (index, row)) in (0..columns * lines).zip(&mut rows) {
             let (x, y) = ((cell % columns) as f32, (cell / columns) as f32);
@@ -86,6 +87,9 @@ mod tests {
         assert_eq!(classes(&[vec![1, 3549, 85]], (416, 416)), Some(80));
         assert_eq!(classes(&[vec![1, 25200, 85]], (640, 640)), None);
         assert_eq!(classes(&[vec![1, 8400, 5]], (640, 640)), None);
+        for places in [34_000, 8500, 2000] {
+            assert_eq!(classes(&[vec![1, places, 85]], (640, 640)), Some(80), "{places}");
+        }
     }
 
     #[test]

@@ -8,7 +8,12 @@ use crate::wasm::seat::Seat;
 
 impl Seat {
     pub(super) fn zone(&self, name: &str) -> Option<&Zone> {
-        self.call.zones.iter().find(|zone| zone.name == name)
+        let found = self.call.zones.iter().find(|zone| zone.name == name);
+        if let Some(trial) = self.home.trial.as_ref().filter(|_| found.is_none()) {
+            let names: Vec<&str> = self.call.zones.iter().map(|zone| zone.name.as_str()).collect();
+            trial.lacks_zone(name, if names.is_empty() { "none".to_owned() } else { names.join(", ") }.as_str());
+        }
+        found
     }
 }
 

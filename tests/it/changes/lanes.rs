@@ -142,6 +142,14 @@ fn a_lane_that_is_busy_for_too_long_refuses_a_change_and_is_changed_by_the_next(
         assert!(took < Duration::from_secs(8), "{took:?}");
         site = former.clone();
     }
+    // A save is refused likewise, and the books say what runs.
+    let rule = dir.path().join("rule.lua");
+    let saved = format!("{}-- again\n", std::fs::read_to_string(&rule).unwrap());
+    let error = handle.reload(&rule, saved.as_bytes()).expect_err("e1 is busy");
+    assert!(error.message().contains("a frame of e1 has been judged for 5 s"), "{error}");
+    let plugins = handle.plugins();
+    assert!(plugins.iter().all(|plugin| (plugin.generation, plugin.on_probation) == (1, false)), "{plugins:?}");
+    assert!(!handle.status().rejected.is_empty(), "it is told");
     // The others were not held up.
     let seconds = from.elapsed().as_secs() as usize;
     assert!(frames.count("w0") >= seconds * 20, "{} frames in {seconds} s", frames.count("w0"));
@@ -149,6 +157,8 @@ fn a_lane_that_is_busy_for_too_long_refuses_a_change_and_is_changed_by_the_next(
     hold.changed.notify_all();
     frames.more(&["e1"], 3);
     assert_eq!(frames.last("e1").1, former.marks("e1"), "what was refused does not come later");
+    assert_eq!(handle.reload(&rule, saved.as_bytes()).unwrap().lanes, 6);
+    assert!(handle.status().rejected.is_empty(), "{:?}", handle.status().rejected);
     site.stamp = 6;
     handle.apply(site.plan()).unwrap();
     frames.more(&["e1"], 3);

@@ -114,6 +114,20 @@ fn a_script_reaches_what_is_granted_and_nothing_else() {
         assert_eq!(out.code(), 2);
         assert!(out.stderr.contains(&format!("rule asks for {told}, which is not granted")), "{}", out.stderr);
     }
+    // With the grant there are pixels: of a red picture.
+    bench.write(
+        "seen.lua",
+        "---@needs pixels\nfunction detect(frame)\n  local r, g, b = pixels.mean()\n  frame:alert{ rule = 'r', message = \
+         ('%d %s'):format(select(1, pixels.size()), tostring(r > 200 and g < 60 and b < 60)) }\nend\n",
+    );
+    let _ = std::fs::remove_file(bench.path("alerts.jsonl"));
+    let out = bench.run(
+        "sources: [{ id: a, uri: 'test:pattern=red,size=64x48,frames=1' }]\n\
+         detection: { strategies: [{ name: seen, module: seen.lua, grants: { pixels: true } }] }\n\
+         alerts: { min_confidence: 0, handlers: [{ name: file, config: { log_file: alerts.jsonl } }] }\n",
+    );
+    assert_eq!(out.code(), 0, "{}", out.stderr);
+    assert_eq!(bench.lines("alerts.jsonl")[0]["message"], "64 true");
     // A link leads no further than what is granted.
     let folder = bench.path("folder");
     std::fs::create_dir(&folder).unwrap();

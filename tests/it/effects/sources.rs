@@ -57,6 +57,22 @@ fn a_scene_shows_what_its_parameters_say() {
     let fast = shortest(1.5, || seconds("pixels: false, live: false"));
     let live = seconds("pixels: false, live: true");
     assert!(fast < 1.5 && live > 1.8, "{fast} {live}");
+    // A rule that takes longer than a frame lasts: what comes live does not wait for it, the rest does.
+    bench.write("slow.lua", "function detect(frame)\n  local n = 0\n  for i = 1, 1e9 do n += i end\nend\n");
+    let slow = |keys: &str| {
+        let limits = "limits: { hard_ms: 300, wall_ms: 60000 }";
+        let rule = format!("detection: {{ strategies: [{{ name: slow, module: slow.lua, {limits} }}] }}\n");
+        let out = bench.run(&format!("{}{rule}", source(keys)));
+        let summary = out.json();
+        let source = &summary["sources"][0];
+        let dropped =
+            source["dropped"]["overload"].as_u64().unwrap_or(0) + source["dropped"]["late"].as_u64().unwrap_or(0);
+        (source["judged"].as_u64().unwrap(), dropped)
+    };
+    let (judged, dropped) = slow("pixels: false, live: false");
+    assert_eq!((judged, dropped), (20, 0), "nothing of a finite source is lost");
+    let (judged, dropped) = slow("pixels: false, live: true");
+    assert!(judged < 20 && dropped > 0, "{judged} judged, {dropped} dropped");
 }
 
 #[test]

@@ -136,6 +136,12 @@ pub(in crate::config) fn schemes(is_built: bool) -> impl Iterator<Item = &'stati
     KINDS.iter().filter(move |kind| kind.is_built == is_built).flat_map(|kind| kind.schemes).copied()
 }
 
+/// Whether the kind of this word can be read.
+pub(in crate::config) fn is_built(word: &str) -> bool {
+    let is = |kind: &&Kind| serde_json::to_value(kind.of).is_ok_and(|of| of == *word);
+    KINDS.iter().find(is).is_none_or(|kind| kind.is_built)
+}
+
 fn row(kind: SourceType) -> Option<&'static Kind> {
     KINDS.iter().find(|row| row.of == kind)
 }

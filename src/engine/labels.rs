@@ -1,0 +1,71 @@
+//! Which labels the detections of a source may have, as far as that can be known before a frame comes.
+
+use std::sync::Arc;
+
+use super::versions::Facts;
+use crate::config::{Input, Plan, SourcePlan, StrategyKind};
+use crate::guest::Labels;
+use crate::scene::LABELS;
+use crate::strategy::MOTION_LABEL;
+
+/// Why there may be other labels than those of the models.
+const OF_A_RULE: &str = "a rule before it may add others";
+const OF_A_TRACE: &str = "a trace may have any";
+const OF_A_BACKEND: &str = "its backend may bring others";
+const UNNAMED: &str = "a model's classes have no names: set its labels_path";
+
+/// The classes of a model.
+pub(super) struct Classes {
+    pub(super) names: Vec<Arc<str>>,
+    /// Whether somebody has named them.
+    pub(super) named: bool,
+}
+
+/// What is known of a source: `classes` are those of a model by its name; with `foreign`, a backend of the embedder's own
+/// plays it.
+pub(super) fn facts(
+    plan: &Plan,
+    source: &SourcePlan,
+    foreign: bool,
+    classes: impl Fn(&str) -> Option<Classes>,
+) -> Facts {
+    let labels = labels(plan, source, foreign, classes);
+    Facts { zones: Arc::clone(&source.zones), labels, pixels: source.input.has_pixels() }
+}
+
+fn labels(plan: &Plan, source: &SourcePlan, foreign: bool, classes: impl Fn(&str) -> Option<Classes>) -> Labels {
+    let any = |others| Labels { names: Vec::new(), others: Some(others) };
+    match &source.input {
+        _ if foreign => return any(OF_A_BACKEND),
+        Input::Trace(_) => return any(OF_A_TRACE),
+        Input::Scene { pixels: false, .. } => {
+            return Labels { names: LABELS.map(Into::into).to_vec(), others: None };
+        }
+        Input::File(_) | Input::Rtsp(_) | Input::Test { .. } | Input::Scene { .. } => {}
+    }
+    let mut known = Labels::default();
+    for model in plan.models.iter().filter(|model| model.judges(&source.id)) {
+        let Some(Classes { names, named }) = classes(&model.name) else { continue };
+        known.names.extend(names);
+        known.others = known.others.or((!named).then_some(UNNAMED));
+    }
+    let motion = plan.strategies.iter().any(|s| s.kind == StrategyKind::Motion && s.judges(&source.id));
+    known.names.extend(motion.then(|| MOTION_LABEL.into()));
+    known
+}
+
+/// What is known of a source as a rule sees it: those before it may have added labels, where `may_label` says so.
+pub(super) fn seen_by(
+    plan: &Plan,
+    rule: &str,
+    source: &SourcePlan,
+    facts: Facts,
+    may_label: impl Fn(&str) -> bool,
+) -> Facts {
+    let judging = plan.strategies.iter().filter(|s| s.judges(&source.id) && s.shadow_of.is_none());
+    let mut before = judging.take_while(|s| s.name != rule).filter(|s| s.kind != StrategyKind::Motion);
+    if facts.labels.others.is_some() || !before.any(|s| may_label(&s.name)) {
+        return facts;
+    }
+    Facts { labels: Labels { others: Some(OF_A_RULE), ..facts.labels }, ..facts }
+}

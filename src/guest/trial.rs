@@ -1,0 +1,211 @@
+//! What a guest is held against before it judges: the labels that its source has, and what it asks for that is not there.
+//!
+//! A trial is an instance without effects that is shown generated frames. It notes what the instance looks up. A fault
+//! of the *contract* (a zone, label, field or function that is not there, a value of the wrong type) is one whatever
+//! frame comes; any other may be the generated frame's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::config::nearest;
+
+/// Most names of a list in a message.
+const NAMES_SHOWN: usize = 12;
+/// Most labels and doubts that are kept of one trial: a guest may make names up.
+const NOTED_MAX: usize = 64;
+
+/// The labels that detections of a source may have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Those that are known, in the order of the models' classes.
+    pub names: Vec<Arc<str>>,
+    /// Why there may be others; `None` where these are all.
+    pub others: Option<&'static str>,
+}
+
+impl Labels {
+    /// Whether a detection may bear this label.
+    pub fn may_be(&self, label: &str) -> bool {
+        self.others.is_some() || self.has(label)
+    }
+
+    fn has(&self, label: &str) -> bool {
+        self.names.iter().any(|name| **name == *label)
+    }
+
+    /// That there is no such label, with what there is.
+    fn lacks(&self, label: &str) -> String {
+        let shown: String = label.chars().take(100).collect();
+        let near = nearest(label, self.names.iter().map(|name| &**name));
+        let near = near.map(|near| format!(" (did you mean '{near}'?)")).unwrap_or_default();
+        let first: Vec<&str> = self.names.iter().take(NAMES_SHOWN).map(|name| &**name).collect();
+        let more = self.names.len().saturating_sub(first.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("no label '{shown}'{near}; the labels are {}{more}", first.join(", "))
+    }
+}
+
+/// Something that a guest asks for and may never get.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Doubt {
+    /// What, in one sentence without a final stop.
+    pub what: String,
+    /// Whether it is certain that it never comes.
+    pub certain: bool,
+}
+
+/// See the module. Shared by the instance and whoever tries it.
+#[derive(Debug, Default)]
+pub struct Trial {
+    labels: Labels,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    asked: BTreeSet<Arc<str>>,
+    doubts: BTreeSet<Doubt>,
+    broke: bool,
+    cut: bool,
+}
+
+impl Trial {
+    /// A trial on a source with these labels.
+    pub fn new(labels: Labels) -> Self {
+        Self { labels, noted: Mutex::default() }
+    }
+
+    /// The guest looks for detections with any of these labels.
+    ///
+    /// # Errors
+    /// What is wrong with that, where no detection can have one of them.
+    pub fn look_up(&self, labels: &[String]) -> Result<(), String> {
+        self.note(labels);
+        if self.labels.names.is_empty() {
+            return Ok(());
+        }
+        let missing: Vec<&String> = labels.iter().filter(|label| !self.labels.has(label)).collect();
+        let Some(first) = missing.first() else { return Ok(()) };
+        // Of a list for several models some may be there.
+        if self.labels.others.is_none() && missing.len() == labels.len() {
+            return Err(self.labels.lacks(first));
+        }
+        missing.into_iter().for_each(|label| self.doubt_label("asks for a label that is not there:", label));
+        Ok(())
+    }
+
+    /// The guest compares labels with this one, at this place.
+    pub fn compares(&self, place: &str, label: &str) {
+        self.note(&[label.to_owned()]);
+        if !self.labels.names.is_empty() && !self.labels.has(label) {
+            self.doubt_label(&format!("compares with a label that is not there: {place}:"), label);
+        }
+    }
+
+    /// The guest asks for a zone that the source does not have; the contract lets components ask.
+    pub fn lacks_zone(&self, zone: &str, zones: &str) {
+        let zone: String = zone.chars().take(100).collect();
+        self.doubt(Doubt {
+            what: format!("asks for a zone that is not there: '{zone}'; the zones are {zones}"),
+            certain: false,
+        });
+    }
+
+    /// The call under way has broken the contract.
+    pub fn breaks(&self) {
+        self.noted.lock().broke = true;
+    }
+
+    /// Whether the contract was broken since this was asked last.
+    pub fn broke(&self) -> bool {
+        std::mem::take(&mut self.noted.lock().broke)
+    }
+
+    /// The instance has less time for a call than it is given.
+    pub fn cut(&self) {
+        self.noted.lock().cut = true;
+    }
+
+    /// Whether a call may have been stopped for that alone.
+    pub fn is_cut(&self) -> bool {
+        self.noted.lock().cut
+    }
+
+    /// The labels that it has asked for so far.
+    pub fn asked(&self) -> BTreeSet<Arc<str>> {
+        self.noted.lock().asked.clone()
+    }
+
+    /// What it asks for and may never get.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        self.noted.lock().doubts.iter().cloned().collect()
+    }
+
+    fn note(&self, labels: &[String]) {
+        let mut noted = self.noted.lock();
+        for label in labels {
+            if noted.asked.len() < NOTED_MAX && !noted.asked.contains(label.as_str()) {
+                noted.asked.insert(label.as_str().into());
+            }
+        }
+    }
+
+    fn doubt_label(&self, asks: &str, label: &str) {
+        let why = self.labels.others.map(|why| format!(", and {why}")).unwrap_or_default();
+        let what = format!("{asks} {}{why}", self.labels.lacks(label));
+        self.doubt(Doubt { what, certain: self.labels.others.is_none() });
+    }
+
+    fn doubt(&self, doubt: Doubt) {
+        let mut noted = self.noted.lock();
+        if noted.doubts.len() < NOTED_MAX {
+            noted.doubts.insert(doubt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(names: &[&str], others: Option<&'static str>) -> Labels {
+        Labels { names: names.iter().map(|name| (*name).into()).collect(), others }
+    }
+
+    fn look_up(trial: &Trial, labels: &[&str]) -> Result<(), String> {
+        trial.look_up(&labels.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_label_that_no_class_has_is_told_with_the_nearest() {
+        let trial = Trial::new(labels(&["person", "car"], None));
+        assert_eq!(look_up(&trial, &["person"]), Ok(()));
+        let said = look_up(&trial, &["persn"]).unwrap_err();
+        assert_eq!(said, "no label 'persn' (did you mean 'person'?); the labels are person, car");
+        let said = look_up(&trial, &["Person"]).unwrap_err();
+        assert!(said.contains("did you mean 'person'?"), "case counts: {said}");
+        assert_eq!(look_up(&trial, &["person", "dog"]), Ok(()), "of a list some may be there");
+        let doubts = trial.doubts();
+        assert!(doubts.len() == 1 && doubts[0].certain && doubts[0].what.contains("'dog'"), "{doubts:?}");
+    }
+
+    #[test]
+    fn where_others_may_come_it_is_a_doubt_and_where_nothing_is_known_it_is_none() {
+        let trial = Trial::new(labels(&["person"], Some("another rule may add it")));
+        assert_eq!(look_up(&trial, &["group"]), Ok(()));
+        let doubts = trial.doubts();
+        assert!(doubts.len() == 1 && !doubts[0].certain && doubts[0].what.ends_with("another rule may add it"));
+        let trial = Trial::new(labels(&[], Some("a trace may have any")));
+        assert_eq!((look_up(&trial, &["group"]), trial.doubts()), (Ok(()), Vec::new()));
+        assert!(trial.asked().contains("group"));
+    }
+
+    #[test]
+    fn what_is_noted_is_bounded() {
+        let trial = Trial::new(labels(&["person"], None));
+        (0..1000).for_each(|n| trial.compares("x.lua:1", &format!("made up {n}")));
+        assert_eq!((trial.asked().len(), trial.doubts().len()), (NOTED_MAX, NOTED_MAX));
+    }
+}

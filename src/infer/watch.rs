@@ -1,0 +1,144 @@
+//! Whether what a model gives can be meant: its names, and its first frames.
+//!
+//! A network that is read in the wrong way gives numbers all the same: boxes smaller than a pixel, scores that are none.
+//! Alone they mean nothing; nearly all of them, frame after frame, mean that nothing of it will ever be right.
+
+use parking_lot::Mutex;
+
+use super::model::Model;
+use crate::types::Layout;
+
+/// Frames after which it is judged.
+const FRAMES: u64 = 10;
+/// So many places that are no detection for each that is one mean that the output is read in the wrong way.
+const BAD_FOR_GOOD: u64 = 9;
+
+/// What was read of a model's output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Boxes that may be one.
+    pub good: u64,
+    /// Boxes smaller than a pixel of the network's input.
+    pub small: u64,
+    /// Places that held no score or no box.
+    pub refused: u64,
+}
+
+impl Seen {
+    pub(super) fn add(&mut self, other: Self) {
+        self.good += other.good;
+        self.small += other.small;
+        self.refused += other.refused;
+    }
+
+    fn is_wrong(&self, frames: u64) -> bool {
+        let bad = self.small + self.refused;
+        bad >= frames && bad >= BAD_FOR_GOOD * self.good
+    }
+}
+
+/// See the module. Shared by all workers of a model.
+#[derive(Debug, Default)]
+pub struct Watch {
+    model: String,
+    /// What is wrong with its names.
+    names: Option<String>,
+    /// How its output is read, and how else it could be.
+    read: Option<(Layout, Vec<Layout>)>,
+    first: Mutex<First>,
+}
+
+#[derive(Debug, Default)]
+struct First {
+    frames: u64,
+    seen: Seen,
+    wrong: Option<String>,
+}
+
+impl Watch {
+    /// Watches what `model` gives.
+    pub fn new(model: &Model) -> Self {
+        let name = model.name().to_owned();
+        let names = model.doubt().map(|doubt| format!("model {name}: {doubt}"));
+        let read = Some((model.layout(), model.other_layouts().to_vec()));
+        Self { model: name, names, read, first: Mutex::default() }
+    }
+
+    /// Takes in what was read of so many frames; after the first ones it is judged, and told once.
+    pub fn note(&self, frames: u64, seen: Seen) {
+        let mut first = self.first.lock();
+        if first.frames >= FRAMES {
+            return;
+        }
+        first.frames += frames;
+        first.seen.add(seen);
+        if first.frames >= FRAMES && first.seen.is_wrong(first.frames) {
+            let told = self.told(first.frames, first.seen);
+            tracing::warn!("{told}");
+            first.wrong = Some(told);
+        }
+    }
+
+    /// What is wrong, a sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        self.names.iter().cloned().chain(self.first.lock().wrong.clone()).collect()
+    }
+
+    fn told(&self, frames: u64, seen: Seen) -> String {
+        let Seen { good, small, refused } = seen;
+        let mut told = format!(
+            "model {}: of the first {frames} frames {small} boxes are smaller than a pixel and {refused} places hold no \
+             score or no box, {good} may be detections",
+            self.model
+        );
+        let Some((layout, others)) = &self.read else { return told };
+        told += &format!("; its output is read as {}", layout.as_str());
+        if others.is_empty() {
+            told += match (layout, small > refused) {
+                (Layout::YoloV8, true) => ", whose boxes are pixels of its input: are these shares of it (0..1)?",
+                (Layout::YoloX, _) => ", whose boxes are raw offsets and log sizes: are these decoded already?",
+                _ => ": is it quantised, or are its scores not activated?",
+            };
+            return told;
+        }
+        let others: Vec<String> = others.iter().map(|layout| format!("`layout: {}`", layout.as_str())).collect();
+        told + &format!(", and its shape also fits {}", others.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(others: &[Layout]) -> Watch {
+        Watch { model: "m".into(), read: Some((Layout::YoloV8, others.to_vec())), ..Watch::default() }
+    }
+
+    #[test]
+    fn an_output_that_is_nearly_all_nonsense_is_a_problem_and_says_what_else_fits() {
+        for seen in [
+            Seen { good: 1, small: 40, refused: 0 },
+            Seen { good: 0, small: 0, refused: 8400 },
+            Seen { good: 0, small: 1, refused: 0 },
+        ] {
+            let watch = watch(&[Layout::YoloX]);
+            (0..FRAMES - 1).for_each(|_| watch.note(1, seen));
+            assert_eq!(watch.problems(), Vec::<String>::new(), "it is judged by several frames");
+            watch.note(1, seen);
+            let problems = watch.problems();
+            assert!(problems.len() == 1 && problems[0].contains("`layout: yolox`"), "{problems:?}");
+        }
+        let watch = watch(&[]);
+        watch.note(FRAMES, Seen { small: 100, ..Seen::default() });
+        assert!(watch.problems()[0].contains("shares of it (0..1)"), "{:?}", watch.problems());
+    }
+
+    #[test]
+    fn some_nonsense_and_empty_pictures_are_no_problem() {
+        for seen in [Seen::default(), Seen { good: 20, small: 3, refused: 5 }, Seen { good: 1, small: 8, refused: 0 }] {
+            let watch = watch(&[]);
+            (0..2 * FRAMES).for_each(|_| watch.note(1, seen));
+            assert_eq!(watch.problems(), Vec::<String>::new(), "{seen:?}");
+        }
+    }
+}
