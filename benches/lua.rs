@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use dsengine::config::OnFailure;
-use dsengine::guest::{Grants, Home, Limits, StateStore, Watchdog};
+use dsengine::guest::{Grants, GuestContext, Limits, StateStore, Watchdog};
 use dsengine::lua::{self, LuaStrategy, Script};
 use dsengine::strategy::{Strategy, View, apply};
 use dsengine::telemetry::Meter;
@@ -136,7 +136,7 @@ fn script(text: &str, watchdog: &Arc<Watchdog>) -> Script {
     let source = Some(SourceId::from("bench"));
     let (limits, grants) = (Limits::lua(), Arc::<Grants>::default());
     Script {
-        home: Home::new("bench", source, config, limits, grants, &state, Meter::none(), watchdog),
+        context: GuestContext::new("bench", source, config, limits, grants, &state, Meter::none(), watchdog),
         file: "bench.lua".into(),
         text: text.into(),
         class: None,
@@ -248,8 +248,8 @@ fn main() {
     let mut records = Vec::new();
     let mut record = |name: &str, ours: f64, theirs: Option<f64>, runs: u32| {
         let ratio = theirs.map(|t| ours / t);
-        let beside = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
-        println!("{name:34} {ours:9.2} µs{beside}");
+        let inputs = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
+        println!("{name:34} {ours:9.2} µs{inputs}");
         records.push(json!({
             "name": name, "ours": ours, "theirs": theirs, "ratio": ratio, "unit": "us CPU", "runs": runs,
         }));

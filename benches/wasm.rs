@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use dsengine::guest::{Grants, Home, Limits, StateStore, Watchdog};
+use dsengine::guest::{Grants, GuestContext, Limits, StateStore, Watchdog};
 use dsengine::strategy::{OnFailure, Strategy, View};
 use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
@@ -93,8 +93,8 @@ impl Place {
         let config = Arc::new(json!({ "zone": "yard", "most": 3 }));
         let (limits, grants, meter) = (Limits::wasm(), Arc::new(Grants::default()), Meter::none());
         let (source, watchdog) = (Some(SourceId::from("bench")), Arc::clone(&self.watchdog));
-        let home = Home::new("bench", source, config, limits, grants, &self.store, meter, watchdog);
-        program.strategy(home.with_zones(&zones()), OnFailure::Pass).unwrap_or_else(|e| panic!("{e}"))
+        let context = GuestContext::new("bench", source, config, limits, grants, &self.store, meter, watchdog);
+        program.strategy(context.with_zones(&zones()), OnFailure::Pass).unwrap_or_else(|e| panic!("{e}"))
     }
 }
 
@@ -149,8 +149,8 @@ fn main() {
     let mut records = Vec::new();
     let mut record = |name: &str, ours: f64, theirs: Option<f64>, runs: u32| {
         let ratio = theirs.map(|t| ours / t);
-        let beside = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
-        println!("{name:34} {ours:9.2} µs{beside}");
+        let inputs = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
+        println!("{name:34} {ours:9.2} µs{inputs}");
         records.push(json!({
             "name": name, "ours": ours, "theirs": theirs, "ratio": ratio, "unit": "us CPU", "runs": runs,
         }));

@@ -20,7 +20,7 @@
 //! # An engine in a program
 //! ```no_run
 //! use dsengine::config::{self, Request};
-//! use dsengine::engine::{Board as _, Engine};
+//! use dsengine::engine::{EngineApi as _, Engine};
 //! use std::time::Duration;
 //!
 //! let request = Request { config: Some("camera.yaml".into()), ..Request::default() };

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tower_service::Service as _;
 
-use super::door::Peer;
+use super::same_origin::Peer;
 
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-use crate::engine::Board;
+use crate::engine::EngineApi;
 use crate::engine::live::Event;
 use crate::types::Clock;
 
@@ -50,14 +50,14 @@ impl History {
     }
 
     /// Reads the states as they are: at the start, and after events were missed. Sources that are gone are forgotten.
-    fn read(&self, board: &dyn Board, unix_ns: u64) {
+    fn read(&self, board: &dyn EngineApi, unix_ns: u64) {
         let status = board.status();
         self.0.lock().retain(|id, _| status.sources.iter().any(|source| source.id == *id));
         status.sources.iter().for_each(|source| self.note(&source.id, source.state, unix_ns));
     }
 
     /// Writes down what happens until `stop`.
-    pub(super) async fn keep(&self, board: &dyn Board, clock: &dyn Clock, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn keep(&self, board: &dyn EngineApi, clock: &dyn Clock, mut stop: watch::Receiver<bool>) {
         let mut events = board.events().listen(false);
         self.read(board, clock.unix_ns());
         loop {

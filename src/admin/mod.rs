@@ -1,4 +1,4 @@
-//! HTTP: metrics, health, the API, the page and live pictures. Holds the engine's [`Board`], and for changes its
+//! HTTP: metrics, health, the API, the page and live pictures. Holds the engine's [`EngineApi`], and for changes its
 //! [`Control`].
 //!
 //! | path | what |
@@ -11,14 +11,13 @@
 //! | `/live/SOURCE`, `/live` | live pictures of one source (MJPEG), of all |
 //! | `/` | the page |
 //!
-//! Every request passes `door` (host, origin, who sent it) before its call sees it; `routes` has what each needs, and
+//! Every request passes `same_origin` (host, origin, who sent it) before its call sees it; `routes` has what each needs, and
 //! `access` who may have it. Nothing is asked of a lane or a script here, so it answers while a script hangs; what
 //! waits for a change does so in `work`.
 
 mod access;
 mod api;
 mod connections;
-mod door;
 mod error;
 mod follow;
 mod health;
@@ -29,6 +28,7 @@ mod openapi;
 mod page;
 mod request;
 mod routes;
+mod same_origin;
 mod session;
 mod streams;
 mod work;
@@ -59,7 +59,7 @@ use work::Work;
 
 use crate::config::AdminPlan;
 use crate::control::Control;
-use crate::engine::{Board, SystemClock};
+use crate::engine::{EngineApi, SystemClock};
 use crate::error::Error;
 use crate::telemetry::log::Tail;
 
@@ -86,7 +86,7 @@ pub struct Settings {
 /// What every call has at hand.
 #[derive(Clone)]
 struct AppState {
-    board: Arc<dyn Board>,
+    board: Arc<dyn EngineApi>,
     /// `None` in an embedder's engine, which has no configuration that could be changed.
     control: Option<Arc<Control>>,
     access: watch::Receiver<Arc<Access>>,
@@ -154,7 +154,7 @@ impl Port {
 ///
 /// # Errors
 /// As [`Port::take`].
-pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn Board>) -> Result<Admin, Error> {
+pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn EngineApi>) -> Result<Admin, Error> {
     serve_at(Port::take(plan)?, runtime, plan, board, None)
 }
 
@@ -167,7 +167,7 @@ pub fn serve_at(
     port: Port,
     runtime: &runtime::Handle,
     plan: &AdminPlan,
-    board: Arc<dyn Board>,
+    board: Arc<dyn EngineApi>,
     control: Option<Arc<Control>>,
 ) -> Result<Admin, Error> {
     let Port { listener, address, logs } = port;
@@ -210,7 +210,7 @@ fn router(app: AppState) -> Router {
         .fallback(get(health::metrics_or_not_found))
         .method_not_allowed_fallback(async || ApiError::method())
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(app.clone(), door::check))
+        .layer(middleware::from_fn_with_state(app.clone(), same_origin::check))
         .with_state(app)
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Streams {
 }
 
 /// One stream's place; free again when dropped.
-pub(super) struct Place {
+pub(super) struct StreamSlot {
     streams: Arc<Streams>,
     /// `None` where no token is asked for.
     token: Option<String>,
@@ -39,7 +39,7 @@ impl Streams {
     ///
     /// # Errors
     /// 429 when the caller's token has too many, 503 when there are too many in all.
-    pub(super) fn take(self: &Arc<Self>, caller: &Caller) -> Result<Place, ApiError> {
+    pub(super) fn take(self: &Arc<Self>, caller: &Caller) -> Result<StreamSlot, ApiError> {
         let token = caller.token().map(|_| caller.name().to_owned());
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             let message = format!("there are {STREAMS_MAX} streams open, and no more are served");
@@ -54,11 +54,11 @@ impl Streams {
             }
             *count += 1;
         }
-        Ok(Place { streams: Arc::clone(self), token, _permit: permit })
+        Ok(StreamSlot { streams: Arc::clone(self), token, _permit: permit })
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let Some(name) = &self.token else { return };
         let mut by_token = self.streams.by_token.lock();

@@ -9,7 +9,7 @@ use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, Frame, Raised, SourceId, one_line};
 
-/// Most rules of which a low score is logged.
+/// Maximum rules whose low scores are logged.
 const WARNED_MAX: usize = 64;
 
 /// Where one source's lane raises its drafts.

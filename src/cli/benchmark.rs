@@ -20,7 +20,7 @@ use super::run::time;
 use super::signals::Stop;
 
 /// How often it is looked whether it is over.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for frames under way at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 const SECOND_NS: u64 = 1_000_000_000;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     };
     stop.graceful();
     let over = after(args.duration);
-    while over.is_empty() && !stop.asked() && !engine.handle().wait(LOOK_EVERY) {}
+    while over.is_empty() && !stop.asked() && !engine.handle().wait(POLL_EVERY) {}
     let page = engine.handle().metrics().render();
     let summary = engine.drain(DRAIN);
     let measured = measure(&std::mem::take(&mut *seen.0.lock()), &page, &summary);

@@ -59,7 +59,7 @@ impl Observer for Judgements {
             written = written.and_then(|()| out.writer.flush());
         }
         if let Err(error) = written {
-            tracing::error!(file = %self.path.display(), %error, "no more judgements are written");
+            tracing::error!(file = %self.path.display(), %error, "judgements are no longer written");
             out.error = Some(error);
         }
     }

@@ -9,7 +9,7 @@ macro_rules! println {
     };
 }
 
-/// Prints a line on standard error; who closed it does not want to hear.
+/// Prints a line on standard error. A standard error that is closed is ignored.
 macro_rules! eprintln {
     ($($arg:tt)*) => {
         $crate::cli::exit::print_error(format_args!("{}\n", format_args!($($arg)*)))

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, never, select_biased, tick};
 use dsengine::control::{Control, Who};
-use dsengine::engine::{Board as _, Handle, SystemClock};
+use dsengine::engine::{EngineApi as _, Handle, SystemClock};
 use dsengine::watch::{self, Changed, Watcher};
 
 use super::memory;
 
 /// How often it is looked whether a reload, whoever asked for it, has brought other files to watch.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// The thread. It ends after the reload under way.
 pub(crate) struct Reloader {
@@ -65,7 +65,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
         .inspect_err(|error| tracing::error!(%error, "nothing is watched; edits take effect on SIGHUP"))
         .ok();
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
-    let (look, tidy) = (tick(LOOK_EVERY), tick(memory::EVERY));
+    let (look, tidy) = (tick(POLL_EVERY), tick(memory::EVERY));
     let (mut tidy_left, mut reconnects) = (0, 0);
     let (mut watched, mut seen) = (Watched::default(), None);
     let mut due: Option<Who> = None;
@@ -121,7 +121,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches what a reload or an edit, whoever asked for it, has brought, and no more what it has taken out of use.
+    /// Watches the files that a reload or an edit added, and stops watching those that nothing uses any more.
     fn renew(&mut self, control: &Control, watcher: &Watcher) {
         let files = control.handle().files();
         let configuration: BTreeSet<PathBuf> = control.files().into_iter().collect();

@@ -115,8 +115,8 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     for alert in &alerts {
         println!("{}", serde_json::json!(alert));
     }
-    let kept_back = SourceSummary::kept_back(&summary.sources);
-    eprintln!("{} frames replayed, {} alerts{kept_back}", summary.judged(), alerts.len());
+    let refusals = SourceSummary::refusals(&summary.sources);
+    eprintln!("{} frames replayed, {} alerts{refusals}", summary.judged(), alerts.len());
     faults(&summary).for_each(|line| eprintln!("{line}"));
     if summary.any_broken() || summary.any_faulted() { Exit::Failed } else { Exit::Fine }
 }

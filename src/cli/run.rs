@@ -22,7 +22,7 @@ use super::summary::report;
 use super::truth::Truth;
 
 /// How often it is looked whether a signal has come.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for a reload under way and, after a signal, for a reader of standard output.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// What the exit code says, for `--help`.
@@ -302,7 +302,7 @@ fn follow(engine: &Engine, port: Option<u16>, log: &Log) -> Result<Option<admin:
 /// source was taken out, others may come.
 fn signalled(engine: &Handle, stop: &Stop, duration: Option<Duration>) -> bool {
     let over = duration.map_or_else(never, after);
-    while over.is_empty() && !engine.wait(LOOK_EVERY) {
+    while over.is_empty() && !engine.wait(POLL_EVERY) {
         if stop.asked() {
             return true;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::after;
 use dsengine::config::{Plan, SourcePlan};
-use dsengine::engine::{Board as _, Engine, Observer};
+use dsengine::engine::{Engine, EngineApi as _, Observer};
 use dsengine::error::{Code, Error};
 use dsengine::types::{Frame, Picture};
 use dsengine::vision::{draw, jpeg};
@@ -21,7 +21,7 @@ use super::run::time;
 use super::signals::Stop;
 
 /// How often it is looked whether the picture is there.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for the source to end.
 const DRAIN: Duration = Duration::from_secs(2);
 /// JPEG quality.
@@ -165,7 +165,7 @@ fn take(plan: Plan, args: &Args, stop: &Stop) -> Result<Picture, Error> {
     let over = after(args.wait);
     let mut has_ended = false;
     while over.is_empty() && !stop.asked() && !has_ended && first.picture.lock().is_none() {
-        has_ended = handle.wait(LOOK_EVERY);
+        has_ended = handle.wait(POLL_EVERY);
     }
     let problems = handle.status().problems.join("; ");
     let picture = first.picture.lock().take();

@@ -80,9 +80,9 @@ fn line_of(source: &SourceSummary) -> String {
     let dropped: Vec<String> = dropped(source).map(|(reason, n)| format!("{reason} {n}")).collect();
     let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
     let capped = source.dropped.get(CAP).map(|n| format!(", left out by fps: {n}")).unwrap_or_default();
-    let kept_back = SourceSummary::kept_back(std::slice::from_ref(source));
+    let refusals = SourceSummary::refusals(std::slice::from_ref(source));
     format!(
-        "{}: {} frames, {} judged, {} detections, {} alerts{kept_back}{capped}, dropped: {dropped}",
+        "{}: {} frames, {} judged, {} detections, {} alerts{refusals}{capped}, dropped: {dropped}",
         source.source, source.frames, source.judged, source.detections, source.alerts
     )
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::kinds::sources;
 use super::nearest::nearest;
 use super::places::{Found, Places};
-use super::problem::{Place, Problems};
+use super::problem::{Location, Problems};
 use super::scalar::{Kind, Limit, advice, allows, expectation, free_scalar, kind_of, limits, typed};
 use super::secret;
 use super::tree::{Key, Node, Style, Value};
@@ -32,13 +32,13 @@ pub(super) struct Fit<'a> {
     pub(super) places: &'a mut Places,
     /// The whole schema, to say where a misplaced key belongs.
     pub(super) whole: &'a Json,
-    /// An entry of a list did not fit and is missing from what came out: positions there tell nothing any more.
+    /// An entry of a list did not fit and is missing from the result: indices into it are no longer valid.
     pub(super) gaps: bool,
 }
 
 impl Fit<'_> {
     /// Fits a value. `None` when nothing was written, or what was written does not fit.
-    pub(super) fn value(&mut self, node: &Node, key: Place, schema: &Json, path: &str) -> Option<Json> {
+    pub(super) fn value(&mut self, node: &Node, key: Location, schema: &Json, path: &str) -> Option<Json> {
         if node.is_nothing() {
             return None;
         }
@@ -94,7 +94,7 @@ impl Fit<'_> {
             // A misspelt key is reported once, as that.
             if !written && !out.contains_key(key) {
                 self.problems.at_value(
-                    Place { width: 1, ..node.place },
+                    Location { width: 1, ..node.place },
                     format!("{} has no `{key}`", named(path)),
                     format!("`{key}` is needed"),
                 );
@@ -103,7 +103,7 @@ impl Fit<'_> {
         Json::Object(out)
     }
 
-    /// Reports a key that is none. What stands under it is read as if the nearest key had been written, so that one
+    /// Reports an unknown key. What stands under it is read as if the nearest key had been written, so that one
     /// typing error neither hides another nor is reported a second time as a missing key.
     fn unknown(
         &mut self,
@@ -177,7 +177,7 @@ impl Fit<'_> {
         let (min, max) = (schema.get("minItems").and_then(Json::as_u64), schema.get("maxItems").and_then(Json::as_u64));
         if min.is_some_and(|min| count < min) || max.is_some_and(|max| count > max) {
             let expected = expectation(schema);
-            let place = Place { width: 1, ..node.place };
+            let place = Location { width: 1, ..node.place };
             let entries = if count == 1 { "entry" } else { "entries" };
             self.problems.at_value(
                 place,
@@ -239,7 +239,7 @@ impl Fit<'_> {
 
     fn wrong(&mut self, node: &Node, got: &str, schema: &Json, path: &str) -> Option<Json> {
         let place =
-            if matches!(node.value, Value::Scalar { .. }) { node.place } else { Place { width: 1, ..node.place } };
+            if matches!(node.value, Value::Scalar { .. }) { node.place } else { Location { width: 1, ..node.place } };
         let expected = expectation(schema);
         self.problems.at_value(
             place,

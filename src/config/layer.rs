@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::fit;
 use super::nearest::nearest;
-use super::problem::{Origin, Origins, Place, Problems};
+use super::problem::{Location, Origin, Origins, Problems};
 use super::tree::{self, Key, Node, Style, Value};
 use super::warning::{Severity, Warning};
 
@@ -154,7 +154,7 @@ pub(super) fn flags(
             None => "`dsengine schema` lists every key".to_owned(),
         };
         let origin = origins.add(Origin::Flag(key.clone()));
-        problems.at_key(Place { origin, ..Place::default() }, format!("unknown key `{key}`"), label);
+        problems.at_key(Location { origin, ..Location::default() }, format!("unknown key `{key}`"), label);
     }
 }
 
@@ -235,7 +235,7 @@ fn put(
 ) {
     let Some((names, _)) = at(schema, &parts(key)) else { return };
     let origin = origins.add(origin);
-    let place = Place { origin, line: 1, column: 1, width: 1 };
+    let place = Location { origin, line: 1, column: 1, width: 1 };
     let node = if value.starts_with(['[', '{']) {
         match tree::parse(value, origin, problems) {
             Some(node) => node,
@@ -250,7 +250,7 @@ fn put(
     }
 }
 
-fn insert(at: &mut Node, names: &[String], node: Node, place: Place) -> Result<(), (String, String)> {
+fn insert(at: &mut Node, names: &[String], node: Node, place: Location) -> Result<(), (String, String)> {
     let [first, rest @ ..] = names else {
         *at = node;
         return Ok(());

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::expand::{self, Room};
 use super::load::Request;
 use super::overlay::{self, Reports};
-use super::problem::{LoadError, Origin, Place, Problems};
+use super::problem::{LoadError, Location, Origin, Problems};
 use super::profile::Profiles;
 use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
 use super::{layer, sources};
@@ -62,14 +62,14 @@ fn files(
             tree::parse(text, origin, to.problems)
         }
         (None, Some(path)) => file(path, request, to)?,
-        (None, None) => Some(Node::map(Place::nowhere())),
+        (None, None) => Some(Node::map(Location::nowhere())),
     };
     let Some(mut root) = read else { return Ok(None) };
     if root.is_nothing() {
         root = Node::map(root.place);
     }
     if !matches!(root.value, Value::Map(_)) {
-        let place = Place { width: 1, ..root.place };
+        let place = Location { width: 1, ..root.place };
         to.problems.at_value(place, "the configuration is no map", "expected keys such as `sources:` and `detection:`");
         return Ok(None);
     }
@@ -107,7 +107,7 @@ fn upper_layers(
     if let Some(uri) = &request.source_uri {
         replaced = sources::ids(&root);
         let origin = to.origins.add(Origin::Flag("--source".to_owned()));
-        let place = Place { origin, line: 1, column: 1, width: 1 };
+        let place = Location { origin, line: 1, column: 1, width: 1 };
         if request.sources.is_some() {
             to.problems.at_value(place, "a source is named twice", "give one of --source and --sources");
         }

@@ -12,7 +12,7 @@ use super::overlay::{Overlay, Reports};
 use super::part_places::PartPlaces;
 use super::places::Places;
 use super::plan::Plan;
-use super::problem::{LoadError, Origins, Place, Problems};
+use super::problem::{LoadError, Location, Origins, Problems};
 use super::schema::{self, Config};
 use super::tree::{Node, Value};
 use super::warning::{Severity, Warning};
@@ -113,7 +113,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         Err(error) => {
             // Whatever is wrong was reported with its place; this says so if it ever was not.
             if problems.is_empty() {
-                problems.at_value(Place::nowhere(), "the configuration cannot be read", error.to_string());
+                problems.at_value(Location::nowhere(), "the configuration cannot be read", error.to_string());
             }
             return Err(problems.into_error(&origins));
         }

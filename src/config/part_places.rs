@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::overlay::{Path, Step, id_key};
 use super::places::Places;
-use super::problem::{Origins, Place};
+use super::problem::{Location, Origins};
 
 /// Where the parts of a configuration stand.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +66,6 @@ impl PartPlaces {
             }
         }
         let place = self.places.value(&path);
-        (place.origin != Place::nowhere().origin).then(|| self.origins.show(place))
+        (place.origin != Location::nowhere().origin).then(|| self.origins.show(place))
     }
 }

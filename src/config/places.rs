@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::Place;
+use super::problem::Location;
 
 /// Where each key and value stands, by path (`sources[0].uri`).
 #[derive(Debug, Clone, Default)]
@@ -13,8 +13,8 @@ pub(super) struct Places {
 /// One path of the configuration that was set.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    pub(super) key: Place,
-    pub(super) value: Place,
+    pub(super) key: Location,
+    pub(super) value: Location,
     /// The text before `${…}` was replaced, where it was.
     pub(super) template: Option<String>,
 }
@@ -29,13 +29,13 @@ impl Places {
     }
 
     /// Where the value of a path stands; of its nearest parent, where it was not written itself.
-    pub(super) fn value(&self, path: &str) -> Place {
-        self.nearest(path).map_or_else(Place::nowhere, |found| found.value)
+    pub(super) fn value(&self, path: &str) -> Location {
+        self.nearest(path).map_or_else(Location::nowhere, |found| found.value)
     }
 
     /// Where the key of a path stands; of its nearest parent, where it was not written itself.
-    pub(super) fn key(&self, path: &str) -> Place {
-        self.nearest(path).map_or_else(Place::nowhere, |found| found.key)
+    pub(super) fn key(&self, path: &str) -> Location {
+        self.nearest(path).map_or_else(Location::nowhere, |found| found.key)
     }
 
     /// Every path that was set, in order of path.

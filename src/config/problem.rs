@@ -12,14 +12,14 @@ const EXCERPT_CHARS_MAX: usize = 110;
 
 /// A spot in one of the texts a configuration comes from. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) origin: usize,
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) width: usize,
 }
 
-impl Place {
+impl Location {
     /// The place of what nobody wrote: a default.
     pub(super) fn nowhere() -> Self {
         Self { origin: usize::MAX, ..Self::default() }
@@ -39,7 +39,7 @@ pub(super) enum Origin {
     Overlay(String),
 }
 
-/// Every text of one load, so that a [`Place`] stays small.
+/// Every text of one load, so that a [`Location`] stays small.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origins(Vec<Origin>);
 
@@ -50,7 +50,7 @@ impl Origins {
     }
 
     /// The place as people and editors read it: `file:line:column`.
-    pub(super) fn show(&self, place: Place) -> String {
+    pub(super) fn show(&self, place: Location) -> String {
         match self.0.get(place.origin) {
             Some(Origin::File { name, .. }) => format!("{name}:{}:{}", place.line, place.column),
             Some(Origin::Variable(name)) => format!("environment variable {name}"),
@@ -60,7 +60,7 @@ impl Origins {
         }
     }
 
-    fn line(&self, place: Place) -> Option<&str> {
+    fn line(&self, place: Location) -> Option<&str> {
         match self.0.get(place.origin)? {
             Origin::File { text, .. } => text.lines().nth(place.line.checked_sub(1)?),
             Origin::Overlay(path) => Some(path),
@@ -78,7 +78,7 @@ impl Origins {
     }
 
     /// Whether nothing of the excerpt can be a secret.
-    fn is_overlay(&self, place: Place) -> bool {
+    fn is_overlay(&self, place: Location) -> bool {
         matches!(self.0.get(place.origin), Some(Origin::Overlay(_)))
     }
 }
@@ -86,7 +86,7 @@ impl Origins {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Problem {
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// What is wrong, with the key's path.
     pub(super) message: String,
     /// What stands under the caret: got, expected, nearest name.
@@ -101,19 +101,19 @@ pub(super) struct Problem {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Problems {
     pub(super) list: Vec<Problem>,
-    secrets: Vec<Place>,
+    secrets: Vec<Location>,
 }
 
 impl Problems {
-    pub(super) fn at_key(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>) {
+    pub(super) fn at_key(&mut self, place: Location, message: impl Into<String>, label: impl Into<String>) {
         self.push(place, message, label, true);
     }
 
-    pub(super) fn at_value(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>) {
+    pub(super) fn at_value(&mut self, place: Location, message: impl Into<String>, label: impl Into<String>) {
         self.push(place, message, label, false);
     }
 
-    fn push(&mut self, place: Place, message: impl Into<String>, label: impl Into<String>, at_key: bool) {
+    fn push(&mut self, place: Location, message: impl Into<String>, label: impl Into<String>, at_key: bool) {
         self.list.push(Problem { place, message: message.into(), label: label.into(), note: None, at_key });
     }
 
@@ -129,7 +129,7 @@ impl Problems {
     }
 
     /// Keeps a value out of every excerpt.
-    pub(super) fn hide(&mut self, place: Place) {
+    pub(super) fn hide(&mut self, place: Location) {
         self.secrets.push(place);
     }
 
@@ -167,7 +167,7 @@ impl Problem {
     }
 }
 
-fn render(problem: &Problem, origins: &Origins, secrets: &[Place]) -> String {
+fn render(problem: &Problem, origins: &Origins, secrets: &[Location]) -> String {
     let Problem { place, message, label, note, at_key } = problem;
     let mut out = format!("{}: {message}", origins.show(*place));
     let number = place.line.to_string();
@@ -187,7 +187,7 @@ fn render(problem: &Problem, origins: &Origins, secrets: &[Place]) -> String {
 }
 
 /// The line with the hidden values of it masked, and the place moved along with its text.
-fn without(line: &str, place: Place, secrets: &[Place]) -> (String, Place) {
+fn without(line: &str, place: Location, secrets: &[Location]) -> (String, Location) {
     let mut chars: Vec<char> = line.chars().collect();
     let mut place = place;
     // From the right, so that the columns further left stay true.
@@ -205,7 +205,7 @@ fn without(line: &str, place: Place, secrets: &[Place]) -> (String, Place) {
 }
 
 /// The line without secrets, cut to a readable length, with the caret's column and width in it.
-fn excerpt(line: &str, place: Place, at_key: bool, secrets: &[Place]) -> (String, usize, usize) {
+fn excerpt(line: &str, place: Location, at_key: bool, secrets: &[Location]) -> (String, usize, usize) {
     let (line, place) = without(line, place, secrets);
     let chars: Vec<char> = line.replace('\t', " ").chars().collect();
     let start = place.column.saturating_sub(1).min(chars.len());

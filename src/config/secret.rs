@@ -78,7 +78,7 @@ fn reference(text: &str) -> Option<(usize, usize)> {
     found.into_iter().find(|(start, end)| !text[*start..*end].contains(":-"))
 }
 
-/// Whether a key that is none was meant to name a secret: its value is then as little to be shown.
+/// Whether an unknown key looks like the name of a secret: its value is masked, too.
 pub(super) fn nearly_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     is_secret_key(&key) || SECRET_WORDS.iter().any(|word| distance(&key, word, 2).is_some())

@@ -45,7 +45,7 @@ pub(super) fn keep_generated_ids(root: &mut Node) {
 
 /// Takes `sources` and `zones` out of a sources file and puts them into the tree; anything else belongs elsewhere.
 pub(super) fn from_file(root: &mut Node, node: Node, problems: &mut Problems) {
-    let place = super::problem::Place { width: 1, ..node.place };
+    let place = super::problem::Location { width: 1, ..node.place };
     let Value::Map(entries) = node.value else {
         problems.at_value(place, "a sources file is a map", "expected `sources:` and, if wanted, `zones:`");
         return;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::Value as Json;
 
-use super::problem::{Place, Problems};
+use super::problem::{Location, Problems};
 
 /// Largest file read.
 pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -31,7 +31,7 @@ pub(super) enum Style {
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) value: Value,
     /// The text before `${…}` was replaced, where it was: shown instead of the value everywhere.
     pub(super) template: Option<String>,
@@ -49,15 +49,15 @@ pub(super) enum Value {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Key {
     pub(super) text: String,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
 impl Node {
-    pub(super) fn scalar(text: impl Into<String>, style: Style, place: Place) -> Self {
+    pub(super) fn scalar(text: impl Into<String>, style: Style, place: Location) -> Self {
         Self { place, value: Value::Scalar { text: text.into(), style }, template: None }
     }
 
-    pub(super) fn map(place: Place) -> Self {
+    pub(super) fn map(place: Location) -> Self {
         Self { place, value: Value::Map(Vec::new()), template: None }
     }
 
@@ -158,7 +158,7 @@ struct Reader<'p> {
 
 /// A collection whose end has not come yet.
 struct Open {
-    place: Place,
+    place: Location,
     anchor: usize,
     kind: OpenKind,
 }
@@ -189,7 +189,7 @@ impl Reader<'_> {
                 Ok(event) => event,
                 Err(error) => {
                     let (line, column) = (error.marker().line().max(1), error.marker().col() + 1);
-                    let place = Place { origin: self.origin, line, column, width: 1 };
+                    let place = Location { origin: self.origin, line, column, width: 1 };
                     self.problems.at_value(place, "this is not YAML", error.info());
                     return None;
                 }
@@ -206,7 +206,7 @@ impl Reader<'_> {
                 return None;
             }
         }
-        let start = Place { origin: self.origin, line: 1, column: 1, width: 1 };
+        let start = Location { origin: self.origin, line: 1, column: 1, width: 1 };
         Some(self.root.unwrap_or_else(|| Node::map(start)))
     }
 
@@ -215,7 +215,7 @@ impl Reader<'_> {
         if let (Some(tag), Some(start)) = (event.tag(), span.tag_start()) {
             let shown = tag.original();
             let width = shown.chars().count();
-            let place = Place { origin: self.origin, line: start.line(), column: start.col() + 1, width };
+            let place = Location { origin: self.origin, line: start.line(), column: start.col() + 1, width };
             self.problems.at_value(place, format!("the tag `{shown}` has no meaning here"), "tags are not accepted");
         }
         match event {
@@ -234,7 +234,7 @@ impl Reader<'_> {
         }
     }
 
-    fn begin(&mut self, place: Place, anchor: usize, kind: OpenKind) -> Result<(), Stop> {
+    fn begin(&mut self, place: Location, anchor: usize, kind: OpenKind) -> Result<(), Stop> {
         self.count(1, place)?;
         self.check_depth(self.open.len() + 1, place)?;
         if anchor > 0 {
@@ -255,7 +255,7 @@ impl Reader<'_> {
         self.put(node)
     }
 
-    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Stop> {
+    fn alias(&mut self, anchor: usize, place: Location) -> Result<(), Stop> {
         let Some(Some(node)) = self.anchors.get(&anchor) else {
             self.problems.at_value(place, "an alias inside its own anchor", "this would never end");
             return Err(Stop);
@@ -308,7 +308,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn count(&mut self, more: usize, place: Place) -> Result<(), Stop> {
+    fn count(&mut self, more: usize, place: Location) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > NODES_MAX {
             let label =
@@ -319,7 +319,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn check_depth(&mut self, depth: usize, place: Place) -> Result<(), Stop> {
+    fn check_depth(&mut self, depth: usize, place: Location) -> Result<(), Stop> {
         if depth > DEPTH_MAX {
             self.problems.at_value(place, "too deep", format!("lists and maps nest at most {DEPTH_MAX} deep"));
             return Err(Stop);
@@ -327,10 +327,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn place(&self, span: Span) -> Place {
+    fn place(&self, span: Span) -> Location {
         let (start, end) = (span.start, span.end);
         let width = if end.line() == start.line() { end.col().saturating_sub(start.col()) } else { 1 };
-        Place { origin: self.origin, line: start.line().max(1), column: start.col() + 1, width: width.max(1) }
+        Location { origin: self.origin, line: start.line().max(1), column: start.col() + 1, width: width.max(1) }
     }
 }
 

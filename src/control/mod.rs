@@ -28,7 +28,7 @@ pub use store::{load_saved, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};
-use crate::engine::{Applied, Board as _, Handle};
+use crate::engine::{Applied, EngineApi as _, Handle};
 use crate::error::Error;
 use crate::types::Clock;
 use audit::Trail;

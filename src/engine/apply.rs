@@ -224,12 +224,12 @@ impl Owner {
         change.shadows.extend(gone.filter_map(|old| Some((old.shadow_of.as_deref()?.into(), None))));
         for strategy in judging(next, &route.id) {
             let Some(of) = &strategy.shadow_of else { continue };
-            let beside = was(of).zip(judging(next, &route.id).find(|s| s.name == *of));
+            let inputs = was(of).zip(judging(next, &route.id).find(|s| s.name == *of));
             // One whose promotion has held is gone from its lanes.
             let there = self.versions.strategies.get(strategy.name.as_str());
             let kept = was(&strategy.name).is_some_and(|old| old.shadow_of == strategy.shadow_of)
                 && there.is_some_and(|shadow| shadow.lanes.contains_key(&route.id))
-                && beside.is_some_and(|(old, new)| stays(old, new));
+                && inputs.is_some_and(|(old, new)| stays(old, new));
             if !kept {
                 let shadow = self.parts.build_shadow(strategy, route, &mut self.versions, &self.boards)?;
                 change.shadows.push((of.as_str().into(), shadow));

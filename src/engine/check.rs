@@ -9,7 +9,7 @@ use super::labels::{Classes, facts, seen_by};
 use super::versions::{Guests, Version, module, read_module, try_out};
 use crate::config::{HandlerKind, Plan};
 use crate::error::{Code, Error};
-use crate::guest::Beside;
+use crate::guest::BuildInputs;
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::telemetry::Metrics;
 use crate::wasm;
@@ -90,7 +90,7 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
     for strategy in &plan.strategies {
         let part = |error: Error| error.about(format!("detection.strategies[{}]", strategy.name));
         let Some(bytes) = module(strategy).and_then(|path| read_module(path).ok()) else { continue };
-        let made = guests.strategy(strategy, &bytes, &Arc::<Beside>::default());
+        let made = guests.strategy(strategy, &bytes, &Arc::<BuildInputs>::default());
         // Each source has its own instance, and a guest may refuse one for its zones.
         let made = made.and_then(|version| {
             let mut judged = plan.sources.iter().filter(|source| strategy.judges(&source.id)).peekable();

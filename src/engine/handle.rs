@@ -16,7 +16,7 @@ use super::source::SourceUnit;
 use super::thresholds::Thresholds;
 use super::versions::{Rejected, read_module};
 use super::view::live::{Events, Live};
-use super::view::outside::{Applied, Board, Reloaded};
+use super::view::outside::{Applied, EngineApi, Reloaded};
 use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status};
 use super::view::strategy::StrategyBoard;
 use crate::config::Plan;
@@ -257,7 +257,7 @@ impl Handle {
     }
 }
 
-impl Board for Handle {
+impl EngineApi for Handle {
     fn status(&self) -> Status {
         let (shared, view) = (&self.0, self.0.view());
         let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());

@@ -61,9 +61,9 @@ impl Owner {
                 Error::new(Code::Plugin, format!("handler {name}: {path}: cannot be read: {e}"))
             })?
             .into();
-        let beside = Arc::default();
-        let handler = self.parts.guests.handler(&name, module, &bytes, &beside)?;
-        let contents = Contained { module: bytes, beside: beside.files() };
+        let inputs = Arc::default();
+        let handler = self.parts.guests.handler(&name, module, &bytes, &inputs)?;
+        let contents = Contained { module: bytes, inputs: inputs.files() };
         Ok(Prepared { name, handler, contents: Some(contents) })
     }
 

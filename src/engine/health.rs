@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::handle::{Handle, Shared};
 use super::thresholds::{Subject, Turn};
-use super::view::outside::Board as _;
+use super::view::outside::EngineApi as _;
 use super::view::status::Status;
 use crate::alert::Gate;
 use crate::backend::SourceState;

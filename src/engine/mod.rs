@@ -43,7 +43,7 @@ pub use handle::Handle;
 pub use lanes::{Judged, Observer};
 pub use summary::{SourceSummary, Summary};
 pub use versions::{Guests, Version};
-pub use view::outside::{Applied, Board, Reloaded};
+pub use view::outside::{Applied, EngineApi, Reloaded};
 pub use view::{live, status};
 
 use crate::config::Plan;

@@ -116,11 +116,11 @@ impl Owner {
     }
 
     fn build_guest(&self, plan: &StrategyPlan, name: &Arc<str>, bytes: &Arc<[u8]>) -> Result<GuestStrategy, Error> {
-        let beside = Arc::default();
-        let version = Arc::new(self.parts.guests.strategy(plan, bytes, &beside)?);
+        let inputs = Arc::default();
+        let version = Arc::new(self.parts.guests.strategy(plan, bytes, &inputs)?);
         let path = module(plan).unwrap_or_else(|| std::path::Path::new(""));
         // What it is built from beside its module is known once its instances are built: see `note_files`.
-        let origin = Origin::new(path, Contained { module: Arc::clone(bytes), beside: Files::default() });
-        Ok(GuestStrategy::new(plan.clone(), self.boards.of(name), origin, version, beside))
+        let origin = Origin::new(path, Contained { module: Arc::clone(bytes), inputs: Files::default() });
+        Ok(GuestStrategy::new(plan.clone(), self.boards.of(name), origin, version, inputs))
     }
 }

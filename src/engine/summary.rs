@@ -78,7 +78,7 @@ impl Summary {
 impl SourceSummary {
     /// What became of alerts that were raised and not accepted, over `sources`: ` (9 raised: 3 held back as duplicates,
     /// 4 refused)`, to be put behind their number. Empty where there are none.
-    pub fn kept_back(sources: &[Self]) -> String {
+    pub fn refusals(sources: &[Self]) -> String {
         let sum = |of: fn(&Self) -> u64| sources.iter().map(of).sum::<u64>();
         let (raised, suppressed, refused) = (sum(|s| s.raised), sum(|s| s.suppressed), sum(|s| s.refused));
         if suppressed + refused == 0 {

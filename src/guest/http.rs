@@ -190,7 +190,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
         let unasked = grants.unasked_hosts.iter().any(|entry| split_scheme(entry).1 == named);
         return Err(Failure::Denied(match unasked {
             true => format!(
-                "requests to {named} are granted, but not asked for and so not had: ask with `---@needs http {named}` or \
+                "requests to {named} are granted but not requested, so not available: ask with `---@needs http {named}` or \
                  in plugin.toml"
             ),
             false => format!("requests to {named} are not granted"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Beside, Limits, Needs};
+use super::{BuildInputs, Limits, Needs};
 use crate::config::LimitPlan;
 use crate::error::{Code, Error};
 use crate::text;
@@ -66,8 +66,8 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Code::Plugin`] with file and line.
-    pub fn of(module: &Path, script: Option<&str>, beside: &Beside) -> Result<Self, Error> {
-        if let Some(found) = Self::in_a_file(module, beside)? {
+    pub fn of(module: &Path, script: Option<&str>, inputs: &BuildInputs) -> Result<Self, Error> {
+        if let Some(found) = Self::in_a_file(module, inputs)? {
             return Ok(found);
         }
         match script {
@@ -76,7 +76,7 @@ impl Manifest {
         }
     }
 
-    fn in_a_file(module: &Path, beside: &Beside) -> Result<Option<Self>, Error> {
+    fn in_a_file(module: &Path, inputs: &BuildInputs) -> Result<Option<Self>, Error> {
         // A component built in place lies some folders below its manifest.
         for folder in module.ancestors().skip(1).take(4) {
             let path = folder.join(FILE);
@@ -84,7 +84,7 @@ impl Manifest {
                 continue;
             }
             let read = || std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| e.to_string());
-            let Ok(Some(bytes)) = beside.once(&path, read) else { continue };
+            let Ok(Some(bytes)) = inputs.once(&path, read) else { continue };
             let shown = path.display();
             let text =
                 text::decode(&bytes).map_err(|e| Error::new(Code::Plugin, format!("{shown}:{}: {e}", e.line)))?;

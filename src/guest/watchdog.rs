@@ -56,7 +56,7 @@ pub enum Overrun {
 
 /// What the watchdog and a guest's thread share.
 #[derive(Debug, Default)]
-struct Line {
+struct CallClock {
     running: AtomicBool,
     due: AtomicBool,
     /// 0 = within limits, 1 = CPU, 2 = wall. Stays until the call ends: a guest that catches the error meets it
@@ -73,24 +73,24 @@ struct Line {
 
 /// One guest instance's leash. Calls start and end from the instance's own thread.
 #[derive(Debug)]
-pub struct Leash {
-    line: Arc<Line>,
+pub struct Budget {
+    line: Arc<CallClock>,
     /// Keeps the watchdog alive as long as someone depends on it.
     _watchdog: Arc<Watchdog>,
 }
 
 /// The guest's end of a leash, for its interrupt.
 #[derive(Debug, Clone)]
-pub struct Collar {
-    line: Arc<Line>,
+pub struct Interrupt {
+    line: Arc<CallClock>,
     limits: TimeLimits,
 }
 
-impl Leash {
+impl Budget {
     /// The end that the guest's interrupt holds, with the limits of the calls to come.
-    pub fn collar(&self, limits: TimeLimits) -> Collar {
+    pub fn interrupt(&self, limits: TimeLimits) -> Interrupt {
         self.line.wall_ns.store(nanoseconds(limits.wall), Ordering::Relaxed);
-        Collar { line: Arc::clone(&self.line), limits }
+        Interrupt { line: Arc::clone(&self.line), limits }
     }
 
     /// A call starts.
@@ -117,7 +117,7 @@ impl Leash {
     }
 }
 
-impl Collar {
+impl Interrupt {
     /// Called by the guest's interrupt: `Some` once the running call has to stop. One relaxed load when nothing is
     /// due.
     #[inline]
@@ -180,7 +180,7 @@ fn nanoseconds(time: Duration) -> u64 {
 #[derive(Debug, Default)]
 struct Shared {
     /// Every instance's line; those whose instance is gone are swept out on the next look.
-    lines: Mutex<Vec<Weak<Line>>>,
+    lines: Mutex<Vec<Weak<CallClock>>>,
     /// Rung when the watchdog is dropped or the first instance joins.
     bell: Condvar,
 }
@@ -205,11 +205,11 @@ impl Watchdog {
     }
 
     /// A leash for a new guest instance.
-    pub fn leash(self: &Arc<Self>) -> Leash {
-        let line = Arc::new(Line::default());
+    pub fn budget(self: &Arc<Self>) -> Budget {
+        let line = Arc::new(CallClock::default());
         self.shared.lines.lock().push(Arc::downgrade(&line));
         self.shared.bell.notify_all();
-        Leash { line, _watchdog: Arc::clone(self) }
+        Budget { line, _watchdog: Arc::clone(self) }
     }
 }
 
@@ -260,73 +260,74 @@ mod tests {
     #[test]
     fn a_spinning_call_is_stopped_by_its_own_cpu_time() {
         let watchdog = Watchdog::start().unwrap();
-        let leash = watchdog.leash();
+        let budget = watchdog.budget();
         let limits = TimeLimits { wall: Duration::from_secs(60), ..TimeLimits::default() };
-        let collar = leash.collar(limits);
+        let interrupt = budget.interrupt(limits);
         let before = cpu_ns();
-        leash.start();
-        while collar.check().is_none() {
+        budget.start();
+        while interrupt.check().is_none() {
             std::hint::spin_loop();
         }
-        assert_eq!(collar.check(), Some(Overrun::Cpu), "and stays stopped");
-        let (spent, over) = leash.end();
+        assert_eq!(interrupt.check(), Some(Overrun::Cpu), "and stays stopped");
+        let (spent, over) = budget.end();
         assert_eq!(over, Some(Overrun::Cpu));
         assert!(spent.unwrap() >= limits.hard_cpu);
         let real = Duration::from_nanos(cpu_ns() - before);
         assert!(real < limits.hard_cpu + Duration::from_millis(60), "{real:?}");
-        leash.start();
-        assert_eq!(collar.check(), None, "the next call starts afresh");
-        leash.end();
+        budget.start();
+        assert_eq!(interrupt.check(), None, "the next call starts afresh");
+        budget.end();
     }
 
     #[test]
     fn a_call_that_waits_is_stopped_by_the_wall_ceiling() {
         let watchdog = Watchdog::start().unwrap();
-        let leash = watchdog.leash();
+        let budget = watchdog.budget();
         let wall = Duration::from_millis(30);
-        let collar = leash.collar(TimeLimits { wall, hard_cpu: Duration::from_secs(9), ..TimeLimits::default() });
-        leash.start();
+        let interrupt =
+            budget.interrupt(TimeLimits { wall, hard_cpu: Duration::from_secs(9), ..TimeLimits::default() });
+        budget.start();
         let over = loop {
             std::thread::park_timeout(Duration::from_millis(1));
-            if let Some(over) = collar.check() {
+            if let Some(over) = interrupt.check() {
                 break over;
             }
         };
         assert_eq!(over, Overrun::Wall);
-        leash.end();
+        budget.end();
     }
 
     #[test]
     fn a_call_that_nothing_interrupts_is_noticed_when_it_ends() {
         let watchdog = Watchdog::start().unwrap();
-        let leash = watchdog.leash();
+        let budget = watchdog.budget();
         let limits = TimeLimits { wall: Duration::from_millis(100), ..TimeLimits::default() };
-        let collar = leash.collar(limits);
+        let interrupt = budget.interrupt(limits);
         // In a library, say, for as long as this.
         let call = |time: Duration| {
-            leash.start();
-            while leash.line.seen_ns.load(Ordering::Relaxed) < nanoseconds(time) {
+            budget.start();
+            while budget.line.seen_ns.load(Ordering::Relaxed) < nanoseconds(time) {
                 std::thread::park_timeout(TICK);
             }
         };
         call(TICK);
-        assert_eq!(leash.end(), (None, None));
+        assert_eq!(budget.end(), (None, None));
         call(2 * limits.wall);
-        assert_eq!(leash.end(), (None, Some(Overrun::Wall)));
+        assert_eq!(budget.end(), (None, Some(Overrun::Wall)));
         call(2 * limits.wall);
-        assert_eq!(collar.check(), Some(Overrun::Wall), "its first look is late, and tells at once");
-        leash.end();
+        assert_eq!(interrupt.check(), Some(Overrun::Wall), "its first look is late, and tells at once");
+        budget.end();
     }
 
     #[test]
     fn a_pause_that_the_cpu_clock_counts_convicts_nobody() {
-        let (line, limits) = (Arc::new(Line::default()), TimeLimits::default());
-        let collar = Collar { line: Arc::clone(&line), limits };
+        let (line, limits) = (Arc::new(CallClock::default()), TimeLimits::default());
+        let interrupt = Interrupt { line: Arc::clone(&line), limits };
         let look = |seen: Duration, base_cpu_ns: u64| {
             line.due.store(true, Ordering::Relaxed);
             line.seen_ns.store(nanoseconds(seen), Ordering::Relaxed);
             line.base_cpu_ns.store(base_cpu_ns, Ordering::Relaxed);
-            collar.check()
+            interrupt.check()
         };
         // The thread's clock has run ahead by more than the limit, and the watchdog took one step meanwhile.
         while cpu_ns() < 2 * nanoseconds(limits.hard_cpu) {
@@ -340,11 +341,11 @@ mod tests {
     #[test]
     fn dropping_the_last_owner_ends_the_thread() {
         let watchdog = Watchdog::start().unwrap();
-        let leash = watchdog.leash();
+        let budget = watchdog.budget();
         let shared = Arc::downgrade(&watchdog.shared);
         drop(watchdog);
         assert!(shared.upgrade().is_some(), "a leash keeps it");
-        drop(leash);
+        drop(budget);
         assert!(shared.upgrade().is_none());
     }
 }

@@ -235,7 +235,7 @@ fn starts_with(shapes: &[Vec<usize>], batch: usize) -> bool {
     shapes.iter().all(|shape| shape.first() == Some(&batch))
 }
 
-/// A model runs in the precision it was exported in. Who asked for another one is told.
+/// A model runs in the precision it was exported in. Warns where the configuration asks for another.
 fn remark_on_precision(plan: &ModelPlan, element: &Element) {
     let Some(wanted) = plan.precision else { return };
     let exported = if *element == Element::F16 { Precision::Fp16 } else { Precision::Fp32 };

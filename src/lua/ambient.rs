@@ -7,9 +7,9 @@ use mlua::{Lua, LuaString, Table, Value};
 use parking_lot::Mutex;
 use serde_json::Number;
 
+use super::call_state::CallState;
 use super::convert;
 use super::host::Host;
-use super::seat::Seat;
 use crate::guest::{Entry, Kept, Severity, Space, size};
 
 /// Longest text that is read as JSON, so that its values cannot outgrow the host.
@@ -24,10 +24,10 @@ impl Host {
         self.put_meter(lua, table)?;
         put_json(lua, table)?;
         self.put_sources(lua, table)?;
-        let env = &self.home.grants;
+        let env = &self.context.grants;
         table.raw_set("env", lua.create_table_from(env.env.iter().map(|(k, v)| (k.as_str(), v.as_str())))?)?;
         table.raw_set("env_asked", lua.create_table_from(env.has.env.iter().map(|name| (name.as_str(), true)))?)?;
-        table.raw_set("key_bytes", self.home.limits.key_bytes)?;
+        table.raw_set("key_bytes", self.context.limits.key_bytes)?;
         table.raw_set("shared", env.has.shared_state)?;
         table.raw_set("pixels", env.has.pixels)
     }
@@ -50,39 +50,39 @@ impl Host {
     }
 
     fn log(&self, severity: Severity, text: &str) {
-        let now_ns = self.seat.lock().pts_ns;
-        self.home.log(severity, text, now_ns);
+        let now_ns = self.call_state.lock().pts_ns;
+        self.context.log(severity, text, now_ns);
     }
 
     fn put_state(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "state_get",
             lua.create_function(move |lua, key: String| {
-                let seat = seat.lock();
-                match seat.writes.get(&key) {
+                let call_state = call_state.lock();
+                match call_state.writes.get(&key) {
                     Some(Some(entry)) => kept(lua, &entry.value),
                     Some(None) => Ok(Value::Nil),
                     None => {
-                        let space = seat.space.lock();
-                        space.get(&key, seat.pts_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
+                        let space = call_state.space.lock();
+                        space.get(&key, call_state.pts_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
                     }
                 }
             })?,
         )?;
-        let (seat, most) = (Arc::clone(&self.seat), self.home.limits.state_bytes);
+        let (call_state, most) = (Arc::clone(&self.call_state), self.context.limits.state_bytes);
         table.raw_set(
             "state_set",
             lua.create_function(move |_, (key, value, ttl): (String, Value, Option<f64>)| {
-                Ok(set(&mut seat.lock(), most, key, &value, ttl).err())
+                Ok(set(&mut call_state.lock(), most, key, &value, ttl).err())
             })?,
         )?;
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "state_keys",
             lua.create_function(move |_, prefix: String| {
-                let seat = seat.lock();
-                Ok(seat.writes.keys(&seat.space.lock(), &prefix, seat.pts_ns))
+                let call_state = call_state.lock();
+                Ok(call_state.writes.keys(&call_state.space.lock(), &prefix, call_state.pts_ns))
             })?,
         )
     }
@@ -93,15 +93,15 @@ impl Host {
         table.raw_set(
             "shared_get",
             lua.create_function(move |lua, key: String| {
-                let now_ns = host.seat.lock().pts_ns;
-                host.home.shared.lock().get(&key, now_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
+                let now_ns = host.call_state.lock().pts_ns;
+                host.context.shared.lock().get(&key, now_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
             })?,
         )?;
         let host = self.clone();
         table.raw_set(
             "shared_set",
             lua.create_function(move |_, (key, value, ttl): (String, Value, Option<f64>)| {
-                let most = host.home.limits.state_bytes;
+                let most = host.context.limits.state_bytes;
                 let value = match value {
                     Value::Nil => Ok(None),
                     value => convert::from_lua(&value, &mut { most }).map(|json| Some(Kept::Json(json))),
@@ -131,8 +131,8 @@ impl Host {
         table.raw_set(
             "shared_keys",
             lua.create_function(move |_, prefix: String| {
-                let now_ns = host.seat.lock().pts_ns;
-                Ok(host.home.shared.lock().keys(&prefix, now_ns).map(str::to_owned).collect::<Vec<_>>())
+                let now_ns = host.call_state.lock().pts_ns;
+                Ok(host.context.shared.lock().keys(&prefix, now_ns).map(str::to_owned).collect::<Vec<_>>())
             })?,
         )
     }
@@ -144,8 +144,8 @@ impl Host {
         ttl: Option<f64>,
         make: impl FnOnce(Option<&Kept>) -> Result<Option<Kept>, String>,
     ) -> Result<(), String> {
-        let (now_ns, most) = (writable(&self.seat.lock(), ttl)?, self.home.limits.state_bytes);
-        let mut space = self.home.shared.lock();
+        let (now_ns, most) = (writable(&self.call_state.lock(), ttl)?, self.context.limits.state_bytes);
+        let mut space = self.context.shared.lock();
         let value = make(space.get(&key, now_ns))?;
         if value.as_ref().is_some_and(|value| !space.fits(&key, size(&key, value), most, now_ns)) {
             return Err(format!("the state over all sources is full: {most} bytes"));
@@ -160,10 +160,10 @@ impl Host {
         table.raw_set(
             "meter",
             lua.create_function(move |_, (kind, name, value): (u8, LuaString, f64)| {
-                if host.home.rehearsal {
+                if host.context.rehearsal {
                     return Ok(());
                 }
-                let (name, meter) = (name.to_string_lossy(), &host.home.meter);
+                let (name, meter) = (name.to_string_lossy(), &host.context.meter);
                 let taken = match kind {
                     1 => meter.add(&name, value),
                     2 => meter.set(&name, value),
@@ -246,13 +246,13 @@ fn kept(lua: &Lua, value: &Kept) -> mlua::Result<Value> {
 }
 
 /// Frame time, where the call at hand may write, and count a time to live from it.
-fn writable(seat: &Seat, ttl: Option<f64>) -> Result<u64, String> {
-    match seat.reads_only {
+fn writable(call_state: &CallState, ttl: Option<f64>) -> Result<u64, String> {
+    match call_state.reads_only {
         Some(why) => Err(why.to_owned()),
-        None if seat.timeless && ttl.is_some() => {
+        None if call_state.timeless && ttl.is_some() => {
             Err("no frame is at hand, so a time to live has nothing to count from; set it from detect on".to_owned())
         }
-        None => Ok(seat.pts_ns),
+        None => Ok(call_state.pts_ns),
     }
 }
 
@@ -262,16 +262,16 @@ fn end(now_ns: u64, ttl: Option<f64>) -> Option<u64> {
 }
 
 /// Notes a write; it takes effect when the call has succeeded.
-fn set(seat: &mut Seat, most: usize, key: String, value: &Value, ttl: Option<f64>) -> Result<(), String> {
-    let now_ns = writable(seat, ttl)?;
-    let space: Arc<Mutex<Space>> = Arc::clone(&seat.space);
+fn set(call_state: &mut CallState, most: usize, key: String, value: &Value, ttl: Option<f64>) -> Result<(), String> {
+    let now_ns = writable(call_state, ttl)?;
+    let space: Arc<Mutex<Space>> = Arc::clone(&call_state.space);
     if value.is_nil() {
-        seat.writes.delete(&space.lock(), key);
+        call_state.writes.delete(&space.lock(), key);
         return Ok(());
     }
     let value = Kept::Json(convert::from_lua(value, &mut { most })?);
     let entry = Entry { value, expires_ns: end(now_ns, ttl) };
-    match seat.writes.set(&mut space.lock(), key, entry, most, now_ns) {
+    match call_state.writes.set(&mut space.lock(), key, entry, most, now_ns) {
         true => Ok(()),
         false => Err(format!("the state is full: {most} bytes per source")),
     }

@@ -74,9 +74,9 @@ fn kind(table: &Table, budget: &mut usize) -> Result<Kind, String> {
         _ => return Ok(Kind::Any),
     };
     let mut nulls = Vec::new();
-    for place in 1..=names.raw_len() {
+    for script_host in 1..=names.raw_len() {
         spend(budget, 8)?;
-        if let Ok(LuaValue::String(name)) = names.raw_get::<LuaValue>(place)
+        if let Ok(LuaValue::String(name)) = names.raw_get::<LuaValue>(script_host)
             && let Ok(name) = name.to_str()
         {
             spend(budget, name.len())?;
@@ -139,8 +139,8 @@ fn from_table(table: &Table, budget: &mut usize, depth: usize) -> Result<Value, 
             }
             // A whole number. Not all lists are visited in order.
             LuaValue::Integer(key) => {
-                let place = usize::try_from(key).ok().and_then(|key| items.get_mut(key.checked_sub(1)?));
-                *place.ok_or_else(gap)? = Some(from_lua_at(&value, budget, depth)?);
+                let script_host = usize::try_from(key).ok().and_then(|key| items.get_mut(key.checked_sub(1)?));
+                *script_host.ok_or_else(gap)? = Some(from_lua_at(&value, budget, depth)?);
             }
             _ => return Err(gap()),
         }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::guest::{Beside, Home};
+use crate::guest::{BuildInputs, GuestContext};
 
 /// Largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -19,15 +19,15 @@ type Reading = Result<Arc<[u8]>, String>;
 #[derive(Debug, Default)]
 pub(super) struct Files {
     granted: Vec<PathBuf>,
-    beside: Arc<Beside>,
+    inputs: Arc<BuildInputs>,
     read: BTreeMap<String, Reading>,
     /// Set once the script has loaded: from then on nothing is read from disk.
     pub(super) closed: bool,
 }
 
 impl Files {
-    pub(super) fn new(home: &Home) -> Self {
-        Self { granted: home.grants.has.files.clone(), beside: Arc::clone(&home.beside), ..Self::default() }
+    pub(super) fn new(context: &GuestContext) -> Self {
+        Self { granted: context.grants.has.files.clone(), inputs: Arc::clone(&context.inputs), ..Self::default() }
     }
 
     /// The bytes of a file, or why there are none: the disk's fault.
@@ -52,11 +52,11 @@ impl Files {
             });
         }
         let reading = match real(root, path)? {
-            Ok(real) => self.beside.once(path, || contents(&real)).and_then(|bytes| bytes.ok_or("not a file".into())),
+            Ok(real) => self.inputs.once(path, || contents(&real)).and_then(|bytes| bytes.ok_or("not a file".into())),
             Err(why) => {
                 if !path.exists() {
                     // Looked for: its coming is a change.
-                    let _ = self.beside.once(path, || Ok(None));
+                    let _ = self.inputs.once(path, || Ok(None));
                 }
                 Err(why)
             }

@@ -59,7 +59,7 @@ pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)
         None => Some(frame_parts(&globals, own(include_str!("frame.luau"))?.call(&table)?)?),
     };
     globals.raw_set("print", ambient.raw_get::<Table>("log")?.raw_get::<Value>("info")?)?;
-    let settings = match &*script.home.config {
+    let settings = match &*script.context.config {
         serde_json::Value::Null => &serde_json::Value::Object(serde_json::Map::new()),
         settings => settings,
     };
@@ -89,8 +89,8 @@ fn frame_parts(globals: &Table, parts: Table) -> mlua::Result<FrameParts> {
 
 /// A handler's `time`: frame time of its alert.
 fn delivery_time(lua: &Lua, host: &Host) -> mlua::Result<Table> {
-    let (time, seat) = (lua.create_table()?, Arc::clone(&host.seat));
-    time.raw_set("now", lua.create_function(move |_, ()| Ok(seat.lock().pts_ns as f64 * 1e-9))?)?;
+    let (time, call_state) = (lua.create_table()?, Arc::clone(&host.call_state));
+    time.raw_set("now", lua.create_function(move |_, ()| Ok(call_state.lock().pts_ns as f64 * 1e-9))?)?;
     time.set_readonly(true);
     Ok(time)
 }

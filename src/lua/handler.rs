@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::http::Outside;
-use super::place::Place;
 use super::script::Script;
+use super::script_host::ScriptHost;
 use super::vm::{Call, Vm};
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
 use crate::error::Error;
@@ -25,11 +25,11 @@ use crate::types::Alert;
 /// [`crate::error::Code::Plugin`] with the script's own `file:line`.
 pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<LuaHandler, Error> {
     let outside = Outside { wire, runtime: runtime.clone() };
-    let (place, vm) = Place::load(script, Some(outside))?;
-    let (name, version) = (Arc::clone(&place.script.home.plugin), Arc::clone(&place.version));
+    let (script_host, vm) = ScriptHost::load(script, Some(outside))?;
+    let (name, version) = (Arc::clone(&script_host.script.context.plugin), Arc::clone(&script_host.version));
     let usage = Arc::default();
-    let desk = Desk { place, vm: Some(vm), usage: Arc::clone(&usage) };
-    Ok(LuaHandler { name, version, desk: Arc::new(tokio::sync::Mutex::new(desk)), runtime, usage })
+    let courier = Courier { script_host, vm: Some(vm), usage: Arc::clone(&usage) };
+    Ok(LuaHandler { name, version, courier: Arc::new(tokio::sync::Mutex::new(courier)), runtime, usage })
 }
 
 /// A Luau script that delivers alerts.
@@ -40,7 +40,7 @@ pub struct LuaHandler {
     name: Arc<str>,
     version: Arc<str>,
     /// Waited for in turn, so that a delivery given up by its caller is over before the next begins.
-    desk: Arc<tokio::sync::Mutex<Desk>>,
+    courier: Arc<tokio::sync::Mutex<Courier>>,
     runtime: Handle,
     usage: Arc<Mutex<Usage>>,
 }
@@ -69,8 +69,8 @@ impl Handler for LuaHandler {
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
         let alert = alert.clone();
         Box::pin(async move {
-            let mut desk = Arc::clone(&self.desk).lock_owned().await;
-            match self.runtime.spawn_blocking(move || desk.deliver(&alert)).await {
+            let mut courier = Arc::clone(&self.courier).lock_owned().await;
+            match self.runtime.spawn_blocking(move || courier.deliver(&alert)).await {
                 Ok(result) => result,
                 Err(_) => Err(DeliveryError { message: "the delivery broke off".into(), retry: Retry::Later }),
             }
@@ -79,21 +79,21 @@ impl Handler for LuaHandler {
 }
 
 /// Where alerts are dealt with.
-struct Desk {
-    place: Place,
+struct Courier {
+    script_host: ScriptHost,
     vm: Option<Vm>,
     usage: Arc<Mutex<Usage>>,
 }
 
-impl Desk {
+impl Courier {
     fn deliver(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
         let result = self.call(alert);
         {
-            let state_bytes = self.place.script.home.state.lock().bytes();
+            let state_bytes = self.script_host.script.context.state.lock().bytes();
             let mut usage = self.usage.lock();
             usage.memory_bytes = self.vm.as_ref().map_or(0, Vm::used_memory);
             usage.state_bytes = state_bytes;
-            usage.log_lines_dropped = self.place.script.home.log_lines_dropped();
+            usage.log_lines_dropped = self.script_host.script.context.log_lines_dropped();
         }
         match result {
             Ok(outcome) => outcome.settle(),
@@ -109,19 +109,19 @@ impl Desk {
     fn call(&mut self, alert: &Alert) -> Result<Outcome, Fault> {
         let vm = match &mut self.vm {
             Some(vm) => vm,
-            None => self.vm.insert(self.place.vm()?),
+            None => self.vm.insert(self.script_host.vm()?),
         };
-        let Call { spent, result } = vm.deliver(alert, &self.place.script);
-        let soft = self.place.script.home.limits.delivery.soft_cpu;
+        let Call { spent, result } = vm.deliver(alert, &self.script_host.script);
+        let soft = self.script_host.script.context.limits.delivery.soft_cpu;
         self.usage.lock().slow += u64::from(spent.is_some_and(|spent| spent >= soft));
         let outcome = result.and_then(|values| {
             Outcome::of(values).map_err(|what| Fault {
                 kind: FaultKind::Verdict,
-                message: format!("{}: handle_alert {what}", self.place.script.file),
+                message: format!("{}: handle_alert {what}", self.script_host.script.file),
             })
         });
         match &outcome {
-            Ok(_) => self.place.commit(),
+            Ok(_) => self.script_host.commit(),
             Err(fault) if matches!(fault.kind, FaultKind::Time | FaultKind::Memory) => self.vm = None,
             Err(_) => {}
         }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use mlua::{Lua, LuaString, Table};
 use parking_lot::Mutex;
 
+use super::call_state::CallState;
 use super::files::Files;
 use super::http::Outside;
 use super::require::Modules;
-use super::seat::Seat;
-use crate::guest::Home;
+use crate::guest::GuestContext;
 use crate::strategy::Edit;
 use crate::types::{AlertDraft, BBox, Detection, Level, Value};
 
@@ -23,10 +23,10 @@ const LABEL_BYTES_MAX: usize = 256;
 /// What host functions know.
 #[derive(Clone)]
 pub(super) struct Host {
-    pub(super) seat: Arc<Mutex<Seat>>,
+    pub(super) call_state: Arc<Mutex<CallState>>,
     pub(super) modules: Arc<Mutex<Modules>>,
     pub(super) files: Arc<Mutex<Files>>,
-    pub(super) home: Home,
+    pub(super) context: GuestContext,
     /// A handler's way out; a strategy has none.
     pub(super) outside: Option<Outside>,
 }
@@ -51,7 +51,7 @@ impl Host {
 
     /// Who notes what a script asks for; outside of a trial nobody does.
     fn put_trial(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
-        let Some(trial) = &self.home.trial else { return Ok(()) };
+        let Some(trial) = &self.context.trial else { return Ok(()) };
         let noted = Arc::clone(trial);
         table.raw_set("asks", lua.create_function(move |_, labels: Vec<String>| Ok(noted.look_up(&labels).err()))?)?;
         let noted = Arc::clone(trial);
@@ -65,20 +65,20 @@ impl Host {
     }
 
     fn put_frame(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "inside",
             lua.create_function(move |_, zone: usize| {
-                seat.lock().mark_inside(zone - 1);
+                call_state.lock().mark_inside(zone - 1);
                 Ok(())
             })?,
         )?;
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "attributes",
             lua.create_function(move |lua, origin: usize| {
                 let table = lua.create_table()?;
-                for (_, attributes) in seat.lock().attributes.iter().filter(|(of, _)| *of == origin) {
+                for (_, attributes) in call_state.lock().attributes.iter().filter(|(of, _)| *of == origin) {
                     for (name, value) in attributes {
                         match value {
                             Value::Boolean(b) => table.raw_set(name.as_str(), *b)?,
@@ -90,52 +90,52 @@ impl Host {
                 Ok(table)
             })?,
         )?;
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "age",
             lua.create_function(move |_, origin: usize| {
-                let seat = seat.lock();
-                Ok(track(&seat, origin).map(|t| t.age_ns() as f64 * 1e-9))
+                let call_state = call_state.lock();
+                Ok(track(&call_state, origin).map(|t| t.age_ns() as f64 * 1e-9))
             })?,
         )?;
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "dwell",
             lua.create_function(move |_, (origin, zone): (usize, usize)| {
-                let seat = seat.lock();
-                let name = seat.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
-                Ok(track(&seat, origin).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
+                let call_state = call_state.lock();
+                let name = call_state.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
+                Ok(track(&call_state, origin).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
             })?,
         )
     }
 
     /// Zones and tracks by name and id.
     fn put_places(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "contains",
             lua.create_function(move |_, (zone, x, y, width, height): (usize, f32, f32, f32, f32)| {
                 let bbox = BBox { x, y, width, height };
-                Ok(seat.lock().zones.get(zone - 1).is_some_and(|z| z.polygon.contains(bbox.bottom_center())))
+                Ok(call_state.lock().zones.get(zone - 1).is_some_and(|z| z.polygon.contains(bbox.bottom_center())))
             })?,
         )?;
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "polygon",
             lua.create_function(move |lua, zone: usize| {
                 let corners = lua.create_table()?;
-                for point in seat.lock().zones.get(zone - 1).map_or(&[][..], |z| z.polygon.points()) {
+                for point in call_state.lock().zones.get(zone - 1).map_or(&[][..], |z| z.polygon.points()) {
                     corners.raw_push(lua.create_table_from([("x", point.x), ("y", point.y)])?)?;
                 }
                 Ok(corners)
             })?,
         )?;
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "track",
             lua.create_function(move |lua, id: f64| {
-                let seat = seat.lock();
-                let Some(track) = living(&seat, id) else { return Ok(None) };
+                let call_state = call_state.lock();
+                let Some(track) = living(&call_state, id) else { return Ok(None) };
                 let BBox { x, y, width, height } = track.bbox;
                 let bbox = lua.create_table_from([("x", x), ("y", y), ("width", width), ("height", height)])?;
                 let table = lua.create_table_with_capacity(0, 5)?;
@@ -147,25 +147,25 @@ impl Host {
                 Ok(Some(table))
             })?,
         )?;
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "dwell_of",
             lua.create_function(move |_, (id, zone): (f64, usize)| {
-                let seat = seat.lock();
-                let name = seat.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
-                Ok(living(&seat, id).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
+                let call_state = call_state.lock();
+                let name = call_state.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
+                Ok(living(&call_state, id).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
             })?,
         )
     }
 
     fn put_verdict(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
-        let seat = Arc::clone(&self.seat);
+        let call_state = Arc::clone(&self.call_state);
         table.raw_set(
             "edit",
             lua.create_function(move |_, (index, label, confidence): (u32, Option<LuaString>, Option<f32>)| {
-                let mut seat = seat.lock();
+                let mut call_state = call_state.lock();
                 // One edit per detection and call at most doubles the frame's own size.
-                if seat.verdict.edits.len() >= 4 * seat.boxes.len() {
+                if call_state.verdict.edits.len() >= 4 * call_state.boxes.len() {
                     return Ok(Some("frame:edit: more than four edits per detection in one call".to_owned()));
                 }
                 let label = match label.as_ref().map(utf8).transpose() {
@@ -175,17 +175,17 @@ impl Host {
                 if let Some(problem) = wrong(label.as_deref(), confidence) {
                     return Ok(Some(format!("frame:edit: {problem}")));
                 }
-                seat.verdict.edits.push(Edit { index, label, confidence });
+                call_state.verdict.edits.push(Edit { index, label, confidence });
                 Ok(None)
             })?,
         )?;
-        let (seat, most) = (Arc::clone(&self.seat), self.home.limits.added_per_call);
+        let (call_state, most) = (Arc::clone(&self.call_state), self.context.limits.added_per_call);
         table.raw_set(
             "add",
             lua.create_function(
                 move |_, (label, class_id, confidence, x, y, w, h): (LuaString, u32, f32, f32, f32, f32, f32)| {
-                    let mut seat = seat.lock();
-                    if seat.verdict.added.len() >= most {
+                    let mut call_state = call_state.lock();
+                    if call_state.verdict.added.len() >= most {
                         return Ok(Some(format!("more than {most} detections added in one call")));
                     }
                     let label = match utf8(&label) {
@@ -199,12 +199,12 @@ impl Host {
                     if bbox.clamped().is_none() {
                         return Ok(Some(format!("nothing of the box {x}, {y}, {w}, {h} is in the picture (0..1)")));
                     }
-                    seat.verdict.added.push(Detection::new(label, class_id, confidence, bbox));
+                    call_state.verdict.added.push(Detection::new(label, class_id, confidence, bbox));
                     Ok(None)
                 },
             )?,
         )?;
-        let (seat, limits) = (Arc::clone(&self.seat), self.home.limits.clone());
+        let (call_state, limits) = (Arc::clone(&self.call_state), self.context.limits.clone());
         table.raw_set(
             "alert",
             lua.create_function(
@@ -216,19 +216,19 @@ impl Host {
                     LuaString,
                     Vec<u32>,
                 )| {
-                    let mut seat = seat.lock();
-                    if seat.verdict.alerts.len() >= limits.alerts_per_call {
-                        seat.alerts_dropped += 1;
+                    let mut call_state = call_state.lock();
+                    if call_state.verdict.alerts.len() >= limits.alerts_per_call {
+                        call_state.alerts_dropped += 1;
                         return Ok(());
                     }
                     let mut text = |s: &LuaString| {
                         let (text, cut) = bounded(s, limits.message_bytes);
-                        seat.messages_cut += u64::from(cut);
+                        call_state.messages_cut += u64::from(cut);
                         text
                     };
                     let (rule, key, message) = (text(&rule), text(&key), text(&message));
                     let level = level.and_then(|word| word.parse::<Level>().ok());
-                    seat.verdict.alerts.push(AlertDraft { rule, level, key, message, detections });
+                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections });
                     Ok(())
                 },
             )?,
@@ -236,17 +236,17 @@ impl Host {
     }
 }
 
-fn track(seat: &Seat, origin: usize) -> Option<&crate::track::Track> {
-    let id = seat.track_ids.get(origin).copied().flatten()?;
-    seat.tracks.as_ref()?.get(id)
+fn track(call_state: &CallState, origin: usize) -> Option<&crate::track::Track> {
+    let id = call_state.track_ids.get(origin).copied().flatten()?;
+    call_state.tracks.as_ref()?.get(id)
 }
 
 /// The track of this id, where the number is one.
-fn living(seat: &Seat, id: f64) -> Option<&crate::track::Track> {
+fn living(call_state: &CallState, id: f64) -> Option<&crate::track::Track> {
     if id < 0.0 || id.fract() != 0.0 {
         return None;
     }
-    seat.tracks.as_ref()?.get(id as u64)
+    call_state.tracks.as_ref()?.get(id as u64)
 }
 
 /// The text up to `most` bytes, and whether that cut it.

@@ -58,18 +58,18 @@ impl Host {
 
     /// Counts a request; how long it may take.
     fn admit(&self) -> Result<Duration, Refusal> {
-        let mut seat = self.seat.lock();
-        let Some(deadline) = seat.deadline else {
+        let mut call_state = self.call_state.lock();
+        let Some(deadline) = call_state.deadline else {
             return Err(Refusal::Script("requests are sent by handle_alert, not while the script loads"));
         };
-        if self.home.rehearsal {
+        if self.context.rehearsal {
             return Err(Refusal::Limit("a rehearsal sends nothing".into()));
         }
-        let most = self.home.limits.requests_per_call;
-        if seat.requests >= most {
+        let most = self.context.limits.requests_per_call;
+        if call_state.requests >= most {
             return Err(Refusal::Limit(format!("more than {most} requests in one delivery")));
         }
-        seat.requests += 1;
+        call_state.requests += 1;
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(Refusal::Limit(Failure::Timeout.to_string())) } else { Ok(left) }
     }
@@ -85,8 +85,8 @@ enum Refusal {
 
 impl Outside {
     fn send(&self, request: Request, host: &Host) -> Result<Response, Failure> {
-        let (timeout, most) = (request.timeout, host.home.limits.response_bytes);
-        let (wire, grants) = (Arc::clone(&self.wire), Arc::clone(&host.home.grants));
+        let (timeout, most) = (request.timeout, host.context.limits.response_bytes);
+        let (wire, grants) = (Arc::clone(&self.wire), Arc::clone(&host.context.grants));
         let sent = self.runtime.spawn_blocking(move || wire.send(request, &grants, most));
         // The wire keeps the time by itself; one that does not is left behind.
         match self.runtime.block_on(async { tokio::time::timeout(timeout, sent).await }) {

@@ -22,7 +22,7 @@ fn part((x, y, width, height): Corners) -> Option<BBox> {
 }
 
 impl Host {
-    /// Puts in what `frame.luau` calls. Without a grant there is never a picture in the seat.
+    /// Puts in what `frame.luau` calls. Without a grant there is never a picture in the call state.
     pub(super) fn put_pixels(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
         let host = self.clone();
         table.raw_set(
@@ -69,8 +69,8 @@ impl Host {
         )
     }
 
-    /// The frame's picture; a pointer's copy, so that the seat is free while it is looked at.
+    /// The frame's picture; a pointer's copy, so that the call state is free while it is looked at.
     fn picture(&self) -> Option<Picture> {
-        self.seat.lock().picture.clone()
+        self.call_state.lock().picture.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::habits;
-use crate::guest::{Beside, Home};
+use crate::guest::{BuildInputs, GuestContext};
 use crate::text;
 
 /// Most modules that one script names, found or not.
@@ -18,7 +18,7 @@ const NAME_BYTES_MAX: usize = 256;
 pub(super) struct Modules {
     roots: Vec<PathBuf>,
     bytes_max: usize,
-    beside: Arc<Beside>,
+    inputs: Arc<BuildInputs>,
     read: BTreeMap<String, Module>,
     named: usize,
     /// Set once the script has loaded: from then on nothing is read from disk.
@@ -33,8 +33,8 @@ pub(super) struct Module {
 }
 
 impl Modules {
-    pub(super) fn new(roots: Vec<PathBuf>, home: &Home) -> Self {
-        Self { roots, bytes_max: home.limits.source_bytes, beside: Arc::clone(&home.beside), ..Self::default() }
+    pub(super) fn new(roots: Vec<PathBuf>, context: &GuestContext) -> Self {
+        Self { roots, bytes_max: context.limits.source_bytes, inputs: Arc::clone(&context.inputs), ..Self::default() }
     }
 
     /// The module `name`, `lib/geometry` for `lib/geometry.lua` below a root.
@@ -60,7 +60,7 @@ impl Modules {
         let files = files(name);
         for (root, file) in self.roots.iter().flat_map(|root| files.iter().map(move |file| (root, file))) {
             let path = root.join(file);
-            let Some(bytes) = self.beside.once(&path, || self.read_file(root, &path))? else { continue };
+            let Some(bytes) = self.inputs.once(&path, || self.read_file(root, &path))? else { continue };
             let text = text::decode(&bytes).map_err(|_| format!("{}: this is not text", path.display()))?;
             let module = Module { file: path.display().to_string(), text: text::script(&text).to_owned() };
             self.read.insert(name.to_owned(), module.clone());

@@ -1,7 +1,7 @@
 //! A script behind the Strategy seam: calls, state, replacement. Counting and the breaker are `strategy::Guarded`'s.
 
-use super::place::Place;
 use super::script::Script;
+use super::script_host::ScriptHost;
 use super::vm::Vm;
 use crate::error::Error;
 use crate::guest::{Fault, FaultKind};
@@ -18,8 +18,8 @@ pub type LuaStrategy = Guarded<LuaGuest>;
 /// [`crate::error::Code::Plugin`] with the script's own `file:line`.
 pub fn load(script: Script) -> Result<LuaStrategy, Error> {
     let on_failure = script.on_failure;
-    let (place, vm) = Place::load(script, None)?;
-    Ok(Guarded::new(LuaGuest { place, vm: Some(vm), slow: 0 }, on_failure))
+    let (script_host, vm) = ScriptHost::load(script, None)?;
+    Ok(Guarded::new(LuaGuest { script_host, vm: Some(vm), slow: 0 }, on_failure))
 }
 
 /// A Luau script that judges one source's frames.
@@ -27,7 +27,7 @@ pub fn load(script: Script) -> Result<LuaStrategy, Error> {
 /// A call that fails leaves the frame and the state as they were. After a time or memory limit the VM is dropped
 /// and a new one is built, from the same text, by the next call.
 pub struct LuaGuest {
-    place: Place,
+    script_host: ScriptHost,
     vm: Option<Vm>,
     slow: u64,
 }
@@ -41,20 +41,21 @@ impl LuaGuest {
 
 impl Guest for LuaGuest {
     fn name(&self) -> &str {
-        &self.place.script.home.plugin
+        &self.script_host.script.context.plugin
     }
 
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault> {
         let vm = match &mut self.vm {
             Some(vm) => vm,
-            None => self.vm.insert(self.place.vm()?),
+            None => self.vm.insert(self.script_host.vm()?),
         };
-        let call = vm.judge(view, &self.place.script);
-        self.slow += u64::from(call.spent.is_some_and(|spent| spent >= self.place.script.home.limits.call.soft_cpu));
+        let call = vm.judge(view, &self.script_host.script);
+        self.slow +=
+            u64::from(call.spent.is_some_and(|spent| spent >= self.script_host.script.context.limits.call.soft_cpu));
         call.result?;
-        let mut seat = self.place.seat().lock();
-        seat.commit();
-        Ok(std::mem::take(&mut seat.verdict))
+        let mut call_state = self.script_host.call_state().lock();
+        call_state.commit();
+        Ok(std::mem::take(&mut call_state.verdict))
     }
 
     fn discard(&mut self) {
@@ -66,37 +67,37 @@ impl Guest for LuaGuest {
     }
 
     fn version(&self) -> &str {
-        &self.place.version
+        &self.script_host.version
     }
 
     fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
         // An instance that is gone has nothing to hand over; one that hangs or hoards now has not either, later.
         let Some(vm) = &mut self.vm else { return Ok(Vec::new()) };
-        let result = vm.suspend(&self.place.script);
+        let result = vm.suspend(&self.script_host.script);
         self.keep_or_drop(result)
     }
 
     fn resume(&mut self, from_version: &str, state: &[u8]) -> Result<(), Fault> {
-        let differs = from_version != &*self.place.version;
+        let differs = from_version != &*self.script_host.version;
         let vm = match &mut self.vm {
             Some(vm) => vm,
-            None => self.vm.insert(self.place.vm()?),
+            None => self.vm.insert(self.script_host.vm()?),
         };
-        let result = vm.resume(&self.place.script, differs, from_version, state);
+        let result = vm.resume(&self.script_host.script, differs, from_version, state);
         self.keep_or_drop(result)?;
-        self.place.commit();
+        self.script_host.commit();
         Ok(())
     }
 
     fn gauges(&self) -> Gauges {
-        let seat = self.place.seat().lock();
-        let state_bytes = seat.space.lock().bytes();
+        let call_state = self.script_host.call_state().lock();
+        let state_bytes = call_state.space.lock().bytes();
         Gauges {
             memory_bytes: self.used_memory(),
             state_bytes,
-            log_lines_dropped: self.place.script.home.log_lines_dropped(),
-            alerts_dropped: seat.alerts_dropped,
-            messages_cut: seat.messages_cut,
+            log_lines_dropped: self.script_host.script.context.log_lines_dropped(),
+            alerts_dropped: call_state.alerts_dropped,
+            messages_cut: call_state.messages_cut,
             slow: self.slow,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mlua::{Lua, MultiValue, Table, Value, VmState};
 use parking_lot::Mutex;
 
+use super::call_state::{self, CallState, DROPPED, KEPT, Labels};
 use super::convert;
 use super::fault;
 use super::furnish::{FrameParts, Parts, furnish};
@@ -14,8 +15,7 @@ use super::habits;
 use super::host::Host;
 use super::require::Modules;
 use super::script::Script;
-use super::seat::{self, DROPPED, KEPT, Labels, Seat};
-use crate::guest::{Collar, Fault, FaultKind, Leash, Overrun, TimeLimits};
+use crate::guest::{Budget, Fault, FaultKind, Interrupt, Overrun, TimeLimits};
 use crate::strategy::View;
 use crate::types::{Alert, Zone};
 
@@ -55,9 +55,9 @@ pub(super) struct Vm {
     parts: Parts,
     entry: Entry,
     labels: Labels,
-    seat: Arc<Mutex<Seat>>,
-    leash: Leash,
-    place: Arc<Mutex<Option<String>>>,
+    call_state: Arc<Mutex<CallState>>,
+    budget: Budget,
+    script_host: Arc<Mutex<Option<String>>>,
     modules: Arc<Mutex<Modules>>,
     staging: Vec<u8>,
     collected_at: usize,
@@ -67,31 +67,31 @@ pub(super) struct Vm {
 impl Vm {
     /// Builds a VM and runs the script's top level in it.
     pub(super) fn build(script: &Script, host: &Host) -> Result<Self, Fault> {
-        let limits = &script.home.limits;
+        let limits = &script.context.limits;
         let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
-        let seat = Arc::clone(&host.seat);
+        let call_state = Arc::clone(&host.call_state);
         let (lua, parts) = furnish(script, host).map_err(broken)?;
         let mut vm = Self {
             entry: Entry { instance: Value::Nil, found: lua.create_table().map_err(broken)? },
             parts,
             labels: Labels::default(),
             lua,
-            seat,
-            leash: script.home.watchdog.leash(),
-            place: Arc::default(),
+            call_state,
+            budget: script.context.watchdog.budget(),
+            script_host: Arc::default(),
             modules: Arc::clone(&host.modules),
             staging: Vec::new(),
             collected_at: 0,
             cycles_due: 0,
         };
         // No frame yet, but the source's zones: a script may check the names in its config while it loads.
-        vm.bind(&mut vm.seat.lock(), ROWS_MIN, &script.home.zones, script).map_err(broken)?;
+        vm.bind(&mut vm.call_state.lock(), ROWS_MIN, &script.context.zones, script).map_err(broken)?;
         vm.run_top_level(script)?;
         Ok(vm)
     }
 
     fn run_top_level(&mut self, script: &Script) -> Result<(), Fault> {
-        let limits = &script.home.limits;
+        let limits = &script.context.limits;
         let broken = |e: mlua::Error| self.explained(fault::of(&e, None, &script.file, limits.load, limits), script);
         let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.file));
         let main = chunk.set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(broken)?;
@@ -127,7 +127,7 @@ impl Vm {
 
     /// Limits of the calls that a VM is there for.
     fn everyday(&self, script: &Script) -> TimeLimits {
-        let limits = &script.home.limits;
+        let limits = &script.context.limits;
         if self.parts.frame.is_some() { limits.call } else { limits.delivery }
     }
 
@@ -138,18 +138,18 @@ impl Vm {
         reads_only: Option<&'static str>,
         call: impl FnOnce() -> mlua::Result<T>,
     ) -> Result<T, Fault> {
-        let limits = &script.home.limits;
-        self.seat.lock().reads_only = reads_only;
+        let limits = &script.context.limits;
+        self.call_state.lock().reads_only = reads_only;
         self.guard(limits.load);
         let call = self.run(script, limits.load, call);
         self.guard(self.everyday(script));
-        self.seat.lock().reads_only = None;
+        self.call_state.lock().reads_only = None;
         call.result
     }
 
     /// Runs guest code on the leash, and tells what came of it.
     fn run<T>(&self, script: &Script, time: TimeLimits, call: impl FnOnce() -> mlua::Result<T>) -> Call<T> {
-        let limits = &script.home.limits;
+        let limits = &script.context.limits;
         let (result, spent, over) = self.guest(limits.memory_bytes, call);
         let result = match (result, over) {
             (Ok(value), None) => Ok(value),
@@ -173,7 +173,7 @@ impl Vm {
         match text.and_then(|text| habits::hint(message, file, text)) {
             Some(hint) => {
                 // Something of another Lua: it is missing on every frame.
-                script.home.trial.iter().for_each(|trial| trial.breaks());
+                script.context.trial.iter().for_each(|trial| trial.breaks());
                 Fault { message: format!("{}; {hint}", fault.message), ..fault }
             }
             None => fault,
@@ -182,13 +182,13 @@ impl Vm {
 
     /// Sets the interrupt that keeps guest code within `limits`.
     fn guard(&self, limits: TimeLimits) {
-        let collar: Collar = self.leash.collar(limits);
-        let place = Arc::clone(&self.place);
-        self.lua.set_interrupt(move |lua| match collar.check() {
+        let interrupt: Interrupt = self.budget.interrupt(limits);
+        let script_host = Arc::clone(&self.script_host);
+        self.lua.set_interrupt(move |lua| match interrupt.check() {
             None => Ok(VmState::Continue),
             Some(_) => {
-                let mut place = place.lock();
-                *place = place.take().or_else(|| fault::script_line(lua));
+                let mut script_host = script_host.lock();
+                *script_host = script_host.take().or_else(|| fault::script_line(lua));
                 Err(mlua::Error::runtime("stopped by the time limit"))
             }
         });
@@ -199,21 +199,21 @@ impl Vm {
     fn guest<R>(&self, memory: usize, call: impl FnOnce() -> R) -> (R, Option<Duration>, Option<Overrun>) {
         // Cannot fail: the VM has its own allocator.
         let _ = self.lua.set_memory_limit(memory);
-        self.leash.start();
+        self.budget.start();
         let result = call();
-        let (spent, over) = self.leash.end();
+        let (spent, over) = self.budget.end();
         let _ = self.lua.set_memory_limit(0);
         (result, spent, over)
     }
 
     fn met(&self, over: Option<Overrun>) -> Option<(Overrun, Option<String>)> {
-        let place = self.place.lock().take();
-        over.map(|over| (over, place))
+        let script_host = self.script_host.lock().take();
+        over.map(|over| (over, script_host))
     }
 
-    /// Judges one frame; the verdict is in the seat afterwards.
+    /// Judges one frame; the verdict is in the call state afterwards.
     pub(super) fn judge(&mut self, view: &View<'_>, script: &Script) -> Call<()> {
-        let limits = &script.home.limits;
+        let limits = &script.context.limits;
         if let Err(error) = self.fill(view, script) {
             let fault = fault::of(&error, None, &script.file, limits.call, limits);
             return Call { spent: None, result: Err(fault) };
@@ -221,7 +221,7 @@ impl Vm {
         // A handler is never shown a frame.
         let Some(frame) = &self.parts.frame else { return Call { spent: None, result: Ok(()) } };
         let Call { spent, result } = self.run(script, limits.call, || frame.judge.call::<(u8, u32)>(()));
-        self.seat.lock().leave();
+        self.call_state.lock().leave();
         let result = result.map(|(marks, seen)| self.marks(marks, seen as usize));
         self.collect();
         Call { spent, result }
@@ -229,7 +229,7 @@ impl Vm {
 
     /// Delivers one alert; what the script returned.
     pub(super) fn deliver(&mut self, alert: &Alert, script: &Script) -> Call<MultiValue> {
-        let limits = &script.home.limits;
+        let limits = &script.context.limits;
         let alert_table = match self.alert(alert) {
             Ok(table) => table,
             Err(error) => {
@@ -238,16 +238,16 @@ impl Vm {
             }
         };
         {
-            let mut seat = self.seat.lock();
-            (seat.pts_ns, seat.requests) = (alert.pts_ns, 0);
-            seat.deadline = tokio::time::Instant::now().checked_add(limits.delivery.wall);
-            seat.writes.clear();
+            let mut call_state = self.call_state.lock();
+            (call_state.pts_ns, call_state.requests) = (alert.pts_ns, 0);
+            call_state.deadline = tokio::time::Instant::now().checked_add(limits.delivery.wall);
+            call_state.writes.clear();
         }
         let Entry { instance, found } = &self.entry;
         let call = self.run(script, limits.delivery, || {
             self.parts.call.call::<MultiValue>((instance, found.raw_get::<Value>("handle_alert")?, alert_table))
         });
-        self.seat.lock().leave();
+        self.call_state.lock().leave();
         self.collect();
         call
     }
@@ -262,7 +262,7 @@ impl Vm {
     /// What the script hands to its successor: a value as JSON, or nothing.
     pub(super) fn suspend(&mut self, script: &Script) -> Result<Vec<u8>, Fault> {
         let Entry { instance, found } = &self.entry;
-        let most = script.home.limits.state_bytes;
+        let most = script.context.limits.state_bytes;
         let kept = self.loading(script, Some(SUSPENDING), || {
             let value: Value = match found.raw_get::<Value>("suspend")? {
                 Value::Nil => return Ok(None),
@@ -278,9 +278,9 @@ impl Vm {
         })
     }
 
-    /// Takes over from a predecessor; state written is in the seat afterwards.
+    /// Takes over from a predecessor; state written is in the call state afterwards.
     pub(super) fn resume(&mut self, script: &Script, differs: bool, from: &str, state: &[u8]) -> Result<(), Fault> {
-        let limits = &script.home.limits;
+        let limits = &script.context.limits;
         let handed = match state {
             [] => Ok(Value::Nil),
             bytes => match serde_json::from_slice(bytes) {
@@ -291,41 +291,41 @@ impl Vm {
         };
         let handed = handed.map_err(|e| fault::of(&e, None, &script.file, limits.load, limits))?;
         {
-            let mut seat = self.seat.lock();
-            seat.writes.clear();
-            seat.timeless = true;
+            let mut call_state = self.call_state.lock();
+            call_state.writes.clear();
+            call_state.timeless = true;
         }
         let Entry { instance, found } = &self.entry;
         let result =
             self.loading(script, None, || self.parts.resume.call::<()>((instance, found, differs, from, handed)));
-        self.seat.lock().timeless = false;
+        self.call_state.lock().timeless = false;
         result
     }
 
     /// A buffer for frames of up to `capacity` rows, and the source's zones.
-    fn bind(&self, seat: &mut Seat, capacity: usize, zones: &[Zone], script: &Script) -> mlua::Result<()> {
+    fn bind(&self, call_state: &mut CallState, capacity: usize, zones: &[Zone], script: &Script) -> mlua::Result<()> {
         let Some(frame) = &self.parts.frame else { return Ok(()) };
-        let buffer = self.lua.create_buffer_with_capacity(seat::bytes(capacity, zones.len()))?;
+        let buffer = self.lua.create_buffer_with_capacity(call_state::bytes(capacity, zones.len()))?;
         let (names, numbers) = zone_tables(&self.lua, zones)?;
         frame.bind.call::<()>((&buffer, capacity, names, numbers, script.source()))?;
-        (seat.buffer, seat.capacity, seat.zones) = (Some(buffer), capacity, zones.to_vec());
+        (call_state.buffer, call_state.capacity, call_state.zones) = (Some(buffer), capacity, zones.to_vec());
         Ok(())
     }
 
     /// Puts the frame where the prelude reads it.
     fn fill(&mut self, view: &View<'_>, script: &Script) -> mlua::Result<()> {
-        let mut seat = self.seat.lock();
-        seat.take(view, script.home.grants.has.pixels);
+        let mut call_state = self.call_state.lock();
+        call_state.take(view, script.context.grants.has.pixels);
         let rows = view.frame.detections.len();
-        if rows > seat.capacity || seat.zones != view.zones {
-            let capacity = rows.next_power_of_two().max(seat.capacity);
-            self.bind(&mut seat, capacity, view.zones, script)?;
+        if rows > call_state.capacity || call_state.zones != view.zones {
+            let capacity = rows.next_power_of_two().max(call_state.capacity);
+            self.bind(&mut call_state, capacity, view.zones, script)?;
         }
         self.labels.bound();
         let Some(FrameParts { labels: table, .. }) = &self.parts.frame else { return Ok(()) };
         let labels = &mut self.labels;
         let mut failed = None;
-        seat::write(&mut self.staging, view, seat.capacity, seat.zones.len(), |label| {
+        call_state::write(&mut self.staging, view, call_state.capacity, call_state.zones.len(), |label| {
             let (number, new) = labels.number(label);
             if new {
                 failed = table.raw_set(number, &**label).err().or_else(|| failed.take());
@@ -335,7 +335,7 @@ impl Vm {
         if let Some(error) = failed {
             return Err(error);
         }
-        if let Some(buffer) = &seat.buffer {
+        if let Some(buffer) = &call_state.buffer {
             buffer.write_bytes(0, &self.staging);
         }
         Ok(())
@@ -346,21 +346,21 @@ impl Vm {
         if used == 0 {
             return;
         }
-        let mut seat = self.seat.lock();
-        let Some(data) = seat.buffer.as_ref().map(mlua::Buffer::to_vec) else { return };
-        let rows = seat.boxes.len();
+        let mut call_state = self.call_state.lock();
+        let Some(data) = call_state.buffer.as_ref().map(mlua::Buffer::to_vec) else { return };
+        let rows = call_state.boxes.len();
         let mut shown = vec![false; rows];
-        for row in data[seat::HEADER..].chunks_exact(seat::ROW).take(seen) {
+        for row in data[call_state::HEADER..].chunks_exact(call_state::ROW).take(seen) {
             let origin = u32::from_le_bytes([row[28], row[29], row[30], row[31]]) as usize;
             shown[origin] = true;
         }
-        let flags = &data[seat::HEADER + seat.capacity * seat::ROW..][..rows];
+        let flags = &data[call_state::HEADER + call_state.capacity * call_state::ROW..][..rows];
         let stays = |origin: &u32| {
             let flag = flags[*origin as usize];
             let unkept = shown[*origin as usize] && used & KEPT != 0 && flag & KEPT == 0;
             flag & DROPPED == 0 && !unkept
         };
-        seat.verdict.keep = Some((0..rows as u32).filter(stays).collect());
+        call_state.verdict.keep = Some((0..rows as u32).filter(stays).collect());
     }
 
     /// Gives the collector a bounded turn between frames once enough was allocated.

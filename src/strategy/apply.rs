@@ -13,7 +13,7 @@ pub struct Applied {
     /// Detections taken away.
     pub removed: usize,
     /// Detections the strategy wanted to take away and may not, because it is not set to filter.
-    pub spared: usize,
+    pub not_removed: usize,
 }
 
 /// Applies `verdict` to `detections`, the list the strategy saw: edits, then alerts (so they show the edits), then
@@ -88,7 +88,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
             detections.retain(|_| stays.next() == Some(&true));
             applied.removed = gone;
         } else {
-            applied.spared = gone;
+            applied.not_removed = gone;
         }
     }
     detections.append(&mut added);
@@ -148,7 +148,7 @@ mod tests {
         let verdict = Verdict { keep: Some(vec![2, 0, 2]), ..Verdict::default() };
         let mut detections = seen();
         let applied = apply(verdict.clone(), false, &mut detections).unwrap();
-        assert_eq!((labels(&detections), applied.spared), (vec!["person", "car", "dog"], 1));
+        assert_eq!((labels(&detections), applied.not_removed), (vec!["person", "car", "dog"], 1));
         let applied = apply(verdict, true, &mut detections).unwrap();
         assert_eq!((labels(&detections), applied.removed), (vec!["person", "dog"], 1));
     }

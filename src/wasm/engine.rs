@@ -106,7 +106,7 @@ impl Ticker {
     }
 
     /// A place among the living instances.
-    pub(super) fn seat(&self) -> Ticking {
+    pub(super) fn store_data(&self) -> Ticking {
         *self.shared.instances.lock() += 1;
         self.shared.bell.notify_all();
         Ticking(Arc::clone(&self.shared))

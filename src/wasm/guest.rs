@@ -10,8 +10,8 @@ use super::convert::{self, Flat, Lent, Shown, Trimmed};
 use super::fault;
 use super::program::{Inner, Mold};
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
-use super::seat::{More, Seat};
-use crate::guest::{Fault, FaultKind, Home};
+use super::store_data::{More, StoreData};
+use crate::guest::{Fault, FaultKind, GuestContext};
 use crate::strategy::{Gauges, Guest, Verdict, View};
 use crate::types::Detection;
 
@@ -24,7 +24,7 @@ const VERSION_BYTES_MAX: usize = 64;
 /// is dropped and the next call makes a new one.
 pub struct WasmGuest {
     program: Arc<Inner>,
-    home: Home,
+    context: GuestContext,
     instance: Option<Instance>,
     version: String,
     trimmed: Trimmed,
@@ -57,27 +57,27 @@ impl Wants {
 }
 
 /// Where an instance's functions are.
-fn load(mold: &Mold, store: &mut Store<Seat>, instance: &component::Instance) -> wasmtime::Result<Exports> {
+fn load(mold: &Mold, store: &mut Store<StoreData>, instance: &component::Instance) -> wasmtime::Result<Exports> {
     let indices = mold.strategy().ok_or_else(|| wasmtime::Error::msg("it is no strategy"))?;
     indices.load(store, instance)
 }
 
 impl WasmGuest {
     /// Makes the first instance, so that what refuses to load is told at once.
-    pub(super) fn load(program: Arc<Inner>, home: Home) -> Result<Self, Fault> {
+    pub(super) fn load(program: Arc<Inner>, context: GuestContext) -> Result<Self, Fault> {
         let (trimmed, version) = (Trimmed::default(), String::new());
-        let mut guest = Self { program, home, instance: None, version, trimmed, slow: 0, room: Vec::new() };
+        let mut guest = Self { program, context, instance: None, version, trimmed, slow: 0, room: Vec::new() };
         guest.renew()?;
         Ok(guest)
     }
 
     /// Makes a new instance and sets it up, within the limits of loading.
     fn renew(&mut self) -> Result<&mut Instance, Fault> {
-        let (program, home) = (&self.program, &self.home);
+        let (program, context) = (&self.program, &self.context);
         let made = program.make(|mold| {
-            let mut rig = Rig::new(program, mold, home, None)?;
-            rig.seat().call.loading = true;
-            let (exports, about) = rig.enter(home.limits.load, |store| {
+            let mut rig = Rig::new(program, mold, context, None)?;
+            rig.store_data().call.loading = true;
+            let (exports, about) = rig.enter(context.limits.load, |store| {
                 let instance = instantiate(mold, store)?;
                 let exports = load(mold, store, &instance).map_err(|e| Miss::Broke("load", e))?;
                 let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
@@ -87,13 +87,13 @@ impl WasmGuest {
             Ok((rig, exports, about))
         });
         let (mut rig, exports, about) = made.map_err(|ended| ended.fault)?;
-        rig.seat().call.loading = false;
+        rig.store_data().call.loading = false;
         let Descriptor { name: _, mut version, needs_pixels: _, labels, selective } = about;
-        if let Some(trial) = &home.trial
+        if let Some(trial) = &context.trial
             && let Err(what) = trial.look_up(&labels)
         {
             trial.breaks();
-            return Err(fault::of(FaultKind::Error, &home.plugin, "describe", &what));
+            return Err(fault::of(FaultKind::Error, &context.plugin, "describe", &what));
         }
         version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));
         self.version = version;
@@ -108,7 +108,7 @@ impl WasmGuest {
         }
         self.instance
             .as_mut()
-            .ok_or_else(|| fault::of(FaultKind::Trap, &self.home.plugin, "load", "there is no instance"))
+            .ok_or_else(|| fault::of(FaultKind::Trap, &self.context.plugin, "load", "there is no instance"))
     }
 
     /// What a call left behind: an instance that broke is dropped.
@@ -122,18 +122,18 @@ impl WasmGuest {
 
 impl Guest for WasmGuest {
     fn name(&self) -> &str {
-        &self.home.plugin
+        &self.context.plugin
     }
 
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault> {
-        if *self.home.zones != *view.zones {
-            self.home.zones = view.zones.into();
+        if *self.context.zones != *view.zones {
+            self.context.zones = view.zones.into();
         }
-        let zones = Arc::clone(&self.home.zones);
-        let limits = self.home.limits.call;
+        let zones = Arc::clone(&self.context.zones);
+        let limits = self.context.limits.call;
         let room = std::mem::take(&mut self.room);
         let Instance { rig, exports, wants } = self.instance()?;
-        let call = &mut rig.seat().call;
+        let call = &mut rig.store_data().call;
         (call.pts_ns, call.captured_unix_ns) = (view.frame.pts_ns, view.frame.captured_unix_ns);
         (call.tracks, call.picture) = (Some(view.tracks.clone()), view.frame.picture.clone());
         call.zones = zones;
@@ -149,15 +149,15 @@ impl Guest for WasmGuest {
             let said = answer("judge", exports.call_judge(&mut *store, frame, &flat.labels, &flat.seen));
             Ok((said?, only, flat.seen))
         });
-        let slow = rig.spent.is_some_and(|spent| spent >= self.home.limits.call.soft_cpu);
+        let slow = rig.spent.is_some_and(|spent| spent >= self.context.limits.call.soft_cpu);
         self.slow += u64::from(slow);
         let (said, only, room) = said.map_err(|ended| ended.fault)?;
         self.room = room;
         let shown = Shown { count: view.frame.detections.len(), only: only.as_deref() };
-        let verdict = convert::verdict(said, &shown, &self.home.limits, &mut self.trimmed)
-            .map_err(|what| fault::of(FaultKind::Verdict, &self.home.plugin, "judge", &what))?;
+        let verdict = convert::verdict(said, &shown, &self.context.limits, &mut self.trimmed)
+            .map_err(|what| fault::of(FaultKind::Verdict, &self.context.plugin, "judge", &what))?;
         if let Some(instance) = &mut self.instance {
-            instance.rig.seat().commit();
+            instance.rig.store_data().commit();
         }
         Ok(verdict)
     }
@@ -175,16 +175,16 @@ impl Guest for WasmGuest {
     }
 
     fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
-        let (limits, most) = (self.home.limits.call, self.home.limits.state_bytes);
+        let (limits, most) = (self.context.limits.call, self.context.limits.state_bytes);
         let Some(Instance { rig, exports, .. }) = &mut self.instance else { return Ok(Vec::new()) };
-        rig.seat().call.suspending = true;
+        rig.store_data().call.suspending = true;
         let handed =
             rig.enter(limits, |store| exports.call_suspend(&mut *store).map_err(|e| Miss::Broke("suspend", e)));
-        rig.seat().call.suspending = false;
+        rig.store_data().call.suspending = false;
         match handed {
             Ok(handed) if handed.len() > most => {
                 let what = format!("hands over {} bytes, the limit is {most}", handed.len());
-                Err(fault::of(FaultKind::Verdict, &self.home.plugin, "suspend", &what))
+                Err(fault::of(FaultKind::Verdict, &self.context.plugin, "suspend", &what))
             }
             Ok(handed) => Ok(handed),
             Err(ended) => Err(self.ended(ended)),
@@ -192,14 +192,14 @@ impl Guest for WasmGuest {
     }
 
     fn resume(&mut self, from_version: &str, state: &[u8]) -> Result<(), Fault> {
-        let limits = self.home.limits.load;
+        let limits = self.context.limits.load;
         let Instance { rig, exports, .. } = self.instance()?;
-        rig.seat().call.timeless = true;
+        rig.store_data().call.timeless = true;
         let taken = rig.enter(limits, |store| answer("resume", exports.call_resume(&mut *store, from_version, state)));
-        rig.seat().call.timeless = false;
+        rig.store_data().call.timeless = false;
         match taken {
             Ok(()) => {
-                rig.seat().commit();
+                rig.store_data().commit();
                 Ok(())
             }
             Err(ended) => Err(self.ended(ended)),
@@ -209,8 +209,8 @@ impl Guest for WasmGuest {
     fn gauges(&self) -> Gauges {
         Gauges {
             memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.look().bounds.memory),
-            state_bytes: self.home.state.lock().bytes(),
-            log_lines_dropped: self.home.log_lines_dropped(),
+            state_bytes: self.context.state.lock().bytes(),
+            log_lines_dropped: self.context.log_lines_dropped(),
             alerts_dropped: self.trimmed.alerts_dropped,
             messages_cut: self.trimmed.messages_cut,
             slow: self.slow,
@@ -218,7 +218,7 @@ impl Guest for WasmGuest {
     }
 }
 
-/// Detections as they are handed over; what more there is of them stays in the seat, for a guest that asks.
+/// Detections as they are handed over; what more there is of them stays in the store, for a guest that asks.
 fn hand<'a>(
     detections: impl Iterator<Item = &'a Detection> + Clone,
     room: Vec<Seen>,
@@ -235,7 +235,7 @@ fn select(
     view: &View<'_>,
     wants: &Wants,
     exports: &Exports,
-    store: &mut wasmtime::Store<Seat>,
+    store: &mut wasmtime::Store<StoreData>,
 ) -> Result<Option<Vec<u32>>, Miss> {
     let all = &view.frame.detections;
     if !wants.selective && all.iter().all(|d| wants.label(d)) {

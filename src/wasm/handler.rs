@@ -12,10 +12,10 @@ use super::convert::{self, Lent};
 use super::fault;
 use super::program::{Inner, Mold};
 use super::rig::{Ended, Miss, Rig, answer, instantiate};
-use super::seat::Seat;
+use super::store_data::StoreData;
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
 use crate::guest::http::Wire;
-use crate::guest::{Fault, FaultKind, Home};
+use crate::guest::{Fault, FaultKind, GuestContext};
 use crate::types::Alert;
 
 /// A component that delivers alerts.
@@ -31,7 +31,7 @@ pub struct WasmHandler {
 /// What instances are made of.
 struct Plugin {
     program: Arc<Inner>,
-    home: Home,
+    context: GuestContext,
     wire: Arc<dyn Wire>,
     usage: parking_lot::Mutex<Usage>,
 }
@@ -46,11 +46,11 @@ impl WasmHandler {
     /// Makes the first instance, so that what refuses to load is told at once.
     pub(super) fn load(
         program: Arc<Inner>,
-        home: Home,
+        context: GuestContext,
         wire: Arc<dyn Wire>,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, Fault> {
-        let plugin = Arc::new(Plugin { program, home, wire, usage: Default::default() });
+        let plugin = Arc::new(Plugin { program, context, wire, usage: Default::default() });
         let (instance, version) = plugin.instance(0)?;
         Ok(Self { plugin, runtime, instance: Arc::new(tokio::sync::Mutex::new(Some(instance))), version })
     }
@@ -62,7 +62,7 @@ impl WasmHandler {
 }
 
 /// Where an instance's functions are.
-fn load(mold: &Mold, store: &mut Store<Seat>, instance: &component::Instance) -> wasmtime::Result<Exports> {
+fn load(mold: &Mold, store: &mut Store<StoreData>, instance: &component::Instance) -> wasmtime::Result<Exports> {
     let indices = mold.handler().ok_or_else(|| wasmtime::Error::msg("it is no handler"))?;
     indices.load(store, instance)
 }
@@ -71,10 +71,10 @@ impl Plugin {
     /// A new instance, set up within the limits of loading, and its version.
     fn instance(&self, pts_ns: u64) -> Result<(Instance, String), Fault> {
         let made = self.program.make(|mold| {
-            let mut rig = Rig::new(&self.program, mold, &self.home, Some(Arc::clone(&self.wire)))?;
-            let call = &mut rig.seat().call;
+            let mut rig = Rig::new(&self.program, mold, &self.context, Some(Arc::clone(&self.wire)))?;
+            let call = &mut rig.store_data().call;
             (call.loading, call.pts_ns) = (true, pts_ns);
-            let (exports, about) = rig.enter(self.home.limits.load, |store| {
+            let (exports, about) = rig.enter(self.context.limits.load, |store| {
                 let instance = instantiate(mold, store)?;
                 let exports = load(mold, store, &instance).map_err(|e| Miss::Broke("load", e))?;
                 let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
@@ -84,7 +84,7 @@ impl Plugin {
             Ok((rig, exports, about))
         });
         let (mut rig, exports, Descriptor { name: _, version }) = made.map_err(|ended| ended.fault)?;
-        rig.seat().call.loading = false;
+        rig.store_data().call.loading = false;
         Ok((Instance { rig, exports }, version))
     }
 
@@ -97,25 +97,26 @@ impl Plugin {
             None => self.instance(alert.pts_ns).map_err(later)?.0,
         };
         let Instance { rig, exports } = &mut instance;
-        rig.seat().call.pts_ns = alert.pts_ns;
+        rig.store_data().call.pts_ns = alert.pts_ns;
         let lent = Lent::of(alert.detections.iter());
         let detections = lent.detections(alert.detections.iter());
-        let said = rig.enter(self.home.limits.delivery, |store| {
+        let said = rig.enter(self.context.limits.delivery, |store| {
             let alert = convert::to_alert(alert, &detections);
             answer("handle-alert", exports.call_handle_alert(&mut *store, alert))
         });
         {
             let mut usage = self.usage.lock();
-            usage.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.home.limits.delivery.soft_cpu));
+            usage.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.context.limits.delivery.soft_cpu));
             usage.memory_bytes = rig.look().bounds.memory;
         }
         let result = match said {
             Ok(outcome) => {
-                rig.seat().commit();
+                rig.store_data().commit();
                 match outcome {
                     Outcome::Delivered | Outcome::Skipped => Ok(()),
                     Outcome::Retry => {
-                        let fault = fault::of(FaultKind::Error, &self.home.plugin, "handle-alert", "wants another try");
+                        let fault =
+                            fault::of(FaultKind::Error, &self.context.plugin, "handle-alert", "wants another try");
                         Err(later(fault))
                     }
                 }
@@ -132,7 +133,7 @@ impl Plugin {
 
 impl Handler for WasmHandler {
     fn name(&self) -> &str {
-        &self.plugin.home.plugin
+        &self.plugin.context.plugin
     }
 
     /// The call ends by its own limits, and goes on when it is dropped.
@@ -141,9 +142,9 @@ impl Handler for WasmHandler {
     }
 
     fn usage(&self) -> Option<Usage> {
-        let home = &self.plugin.home;
-        let state_bytes = home.state.lock().bytes();
-        Some(Usage { state_bytes, log_lines_dropped: home.log_lines_dropped(), ..*self.plugin.usage.lock() })
+        let context = &self.plugin.context;
+        let state_bytes = context.state.lock().bytes();
+        Some(Usage { state_bytes, log_lines_dropped: context.log_lines_dropped(), ..*self.plugin.usage.lock() })
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
@@ -152,7 +153,7 @@ impl Handler for WasmHandler {
             let (plugin, alert) = (Arc::clone(&self.plugin), alert.clone());
             let work = self.runtime.spawn_blocking(move || plugin.deliver(slot, &alert));
             work.await.unwrap_or_else(|e| {
-                let message = format!("{}: the delivery broke off: {e}", self.plugin.home.plugin);
+                let message = format!("{}: the delivery broke off: {e}", self.plugin.context.plugin);
                 Err(DeliveryError { message, retry: Retry::Later })
             })
         })

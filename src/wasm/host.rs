@@ -11,7 +11,7 @@ use super::compiler::Compiler;
 use super::component::{inspect, is_component};
 use super::engine::{Engines, Ticker};
 use super::program::Program;
-use super::seat::Seat;
+use super::store_data::StoreData;
 use super::{ComponentInfo, imports, wasi};
 use crate::error::{Code, Error};
 use crate::guest::Limits;
@@ -31,9 +31,9 @@ pub struct Host {
 pub(super) struct Shared {
     pub(super) engines: Engines,
     pub(super) ticker: Ticker,
-    linker: Linker<Seat>,
+    linker: Linker<StoreData>,
     /// The same for instances that find the pool full.
-    spare: Option<Linker<Seat>>,
+    spare: Option<Linker<StoreData>>,
     /// The threads for guests that read files, once there is such a guest.
     files: OnceLock<tokio::runtime::Runtime>,
 }
@@ -118,7 +118,7 @@ fn offered(info: &ComponentInfo) -> Result<(), Error> {
 
 impl Shared {
     /// What instances of a component are made of that find the pool full: the same machine code, under the other engine.
-    pub(super) fn spare(&self, component: &Component) -> wasmtime::Result<Option<InstancePre<Seat>>> {
+    pub(super) fn spare(&self, component: &Component) -> wasmtime::Result<Option<InstancePre<StoreData>>> {
         let (Some(engine), Some(linker)) = (&self.engines.spare, &self.spare) else { return Ok(None) };
         linker.instantiate_pre(&again(engine, component)?).map(Some)
     }

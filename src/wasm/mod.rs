@@ -5,7 +5,7 @@
 //! version fits this engine before anything of it runs; [`encode`] makes a component of a core module.
 //!
 //! An instance has its own memory and nothing else: what it may touch of the host is in `imports` (the contract) and
-//! `wasi` (what languages' standard libraries need), bounded by its `seat`. A trap or a limit ends the instance, and
+//! `wasi` (what languages' standard libraries need), bounded by its `store_data`. A trap or a limit ends the instance, and
 //! the next call makes another; what has to survive is kept by the host. Look next at `guest.rs`.
 
 mod bindings;
@@ -22,7 +22,7 @@ mod host;
 mod imports;
 mod program;
 mod rig;
-mod seat;
+mod store_data;
 mod wasi;
 
 pub use cache::cache_folder;

@@ -9,12 +9,12 @@ use super::guest::WasmGuest;
 use super::handler::WasmHandler;
 use super::host::Shared;
 use super::rig::Ended;
-use super::seat::Seat;
+use super::store_data::StoreData;
 use super::{ComponentInfo, World};
 use crate::config::OnFailure;
 use crate::error::{Code, Error};
 use crate::guest::http::Wire;
-use crate::guest::{Fault, FaultKind, Home};
+use crate::guest::{Fault, FaultKind, GuestContext};
 use crate::strategy::Guarded;
 
 /// A compiled component. Cheap to clone; instances share its code.
@@ -34,7 +34,7 @@ pub(super) struct Inner {
 
 /// What instances are made of, in one of the engines.
 pub(super) struct Mold {
-    pub(super) pre: InstancePre<Seat>,
+    pub(super) pre: InstancePre<StoreData>,
     exports: Exports,
 }
 
@@ -45,7 +45,7 @@ enum Exports {
 }
 
 impl Mold {
-    fn new(world: World, pre: InstancePre<Seat>) -> wasmtime::Result<Self> {
+    fn new(world: World, pre: InstancePre<StoreData>) -> wasmtime::Result<Self> {
         let exports = match world {
             World::Strategy => Exports::Strategy(strategy::GuestIndices::new(&pre)?),
             World::Handler => Exports::Handler(handler::GuestIndices::new(&pre)?),
@@ -95,7 +95,7 @@ impl Inner {
 }
 
 impl Program {
-    pub(super) fn new(shared: Arc<Shared>, info: ComponentInfo, pre: InstancePre<Seat>) -> Result<Self, Error> {
+    pub(super) fn new(shared: Arc<Shared>, info: ComponentInfo, pre: InstancePre<StoreData>) -> Result<Self, Error> {
         let first = Mold::new(info.world, pre).map_err(|e| Error::new(Code::Plugin, format!("{e:#}")))?;
         Ok(Self { inner: Arc::new(Inner { shared, first, spare: OnceLock::new(), info }) })
     }
@@ -111,12 +111,12 @@ impl Program {
     /// # Errors
     /// [`Code::Plugin`], as `plugin:export: message`: it is no strategy, needs what is not granted, refuses, traps, or
     /// takes too long.
-    pub fn strategy(&self, home: Home, on_failure: OnFailure) -> Result<Guarded<WasmGuest>, Error> {
+    pub fn strategy(&self, context: GuestContext, on_failure: OnFailure) -> Result<Guarded<WasmGuest>, Error> {
         if self.inner.first.strategy().is_none() {
-            return Err(self.is_none(&home, World::Strategy));
+            return Err(self.is_none(&context, World::Strategy));
         }
-        self.granted(&home)?;
-        let guest = WasmGuest::load(Arc::clone(&self.inner), home).map_err(error)?;
+        self.granted(&context)?;
+        let guest = WasmGuest::load(Arc::clone(&self.inner), context).map_err(error)?;
         Ok(Guarded::new(guest, on_failure))
     }
 
@@ -127,27 +127,27 @@ impl Program {
     /// As [`Program::strategy`].
     pub fn handler(
         &self,
-        home: Home,
+        context: GuestContext,
         wire: Arc<dyn Wire>,
         runtime: tokio::runtime::Handle,
     ) -> Result<WasmHandler, Error> {
         if self.inner.first.handler().is_none() {
-            return Err(self.is_none(&home, World::Handler));
+            return Err(self.is_none(&context, World::Handler));
         }
-        self.granted(&home)?;
-        WasmHandler::load(Arc::clone(&self.inner), home, wire, runtime).map_err(error)
+        self.granted(&context)?;
+        WasmHandler::load(Arc::clone(&self.inner), context, wire, runtime).map_err(error)
     }
 
-    fn is_none(&self, home: &Home, wanted: World) -> Error {
+    fn is_none(&self, context: &GuestContext, wanted: World) -> Error {
         Error::new(
             Code::Plugin,
-            format!("{}: the component is a {}, not a {wanted}", home.plugin, self.inner.info.world),
+            format!("{}: the component is a {}, not a {wanted}", context.plugin, self.inner.info.world),
         )
     }
 
     /// That what it imports, it has.
-    fn granted(&self, home: &Home) -> Result<(), Error> {
-        let (info, has) = (&self.inner.info, &home.grants.has);
+    fn granted(&self, context: &GuestContext) -> Result<(), Error> {
+        let (info, has) = (&self.inner.info, &context.grants.has);
         let lacks = [
             ("shared-state", has.shared_state, "state over all sources", "shared_state: true"),
             ("pixels", has.pixels, "pixels", "pixels: true"),
@@ -155,7 +155,8 @@ impl Program {
         match lacks.into_iter().find(|(interface, granted, ..)| info.wants(interface) && !granted) {
             None => Ok(()),
             Some((_, _, what, key)) => {
-                let message = format!("{} imports {what}, which it has not asked for or is not granted", home.plugin);
+                let message =
+                    format!("{} imports {what}, which it has not asked for or is not granted", context.plugin);
                 Err(Error::new(Code::Plugin, message).hint(format!(
                     "ask for it in plugin.toml, where there is one, and grant it in the configuration, beside its name: grants: {{{key}}}"
                 )))

@@ -1,4 +1,4 @@
-//! One instance with everything that holds it: its memory, its leash, its seat. Calls go in here and nowhere else.
+//! One instance with everything that holds it: its memory, its time budget, its store's data. Calls go in here and nowhere else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::bindings::dsengine::plugin::types::Error as Refusal;
 use super::engine::Ticking;
 use super::fault::{self, Failed, Stopped};
 use super::program::{Inner, Mold};
-use super::seat::Seat;
+use super::store_data::StoreData;
 use crate::error::Error;
 use crate::guest::http::Wire;
-use crate::guest::{Fault, FaultKind, Home, Leash, TimeLimits};
+use crate::guest::{Budget, Fault, FaultKind, GuestContext, TimeLimits};
 
 /// Bytes a guest may hand over at once: a verdict with all its texts, a line, a body.
 const HANDED_BYTES_MAX: usize = 8 << 20;
@@ -55,8 +55,8 @@ impl From<Error> for Ended {
 
 /// An instance and what holds it.
 pub(super) struct Rig {
-    store: Store<Seat>,
-    leash: Leash,
+    store: Store<StoreData>,
+    budget: Budget,
     ticking: Ticking,
     /// What the collar goes by.
     time: TimeLimits,
@@ -68,57 +68,62 @@ pub(super) struct Rig {
 
 impl Rig {
     /// Room for an instance of the program. Nothing of it has run yet: that is the first [`Rig::enter`]'s.
-    pub(super) fn new(program: &Inner, mold: &Mold, home: &Home, wire: Option<Arc<dyn Wire>>) -> Result<Self, Error> {
-        let limits = &home.limits;
-        let leash = home.watchdog.leash();
+    pub(super) fn new(
+        program: &Inner,
+        mold: &Mold,
+        context: &GuestContext,
+        wire: Option<Arc<dyn Wire>>,
+    ) -> Result<Self, Error> {
+        let limits = &context.limits;
+        let budget = context.watchdog.budget();
         let time = limits.load;
-        let reads = !home.grants.has.files.is_empty();
+        let reads = !context.grants.has.files.is_empty();
         let files = if reads { program.shared.files() } else { None };
-        let seat = Seat::new(home.clone(), leash.collar(time), wire)?;
-        let mut store = Store::new(mold.pre.engine(), seat);
-        store.limiter(|seat| &mut seat.bounds);
-        store.set_hostcall_fuel(handed_max(home));
-        store.epoch_deadline_callback(|context| match context.data().collar.check() {
+        let store_data = StoreData::new(context.clone(), budget.interrupt(time), wire)?;
+        let mut store = Store::new(mold.pre.engine(), store_data);
+        store.limiter(|store_data| &mut store_data.bounds);
+        store.set_hostcall_fuel(handed_max(context));
+        store.epoch_deadline_callback(|context| match context.data().interrupt.check() {
             None => Ok(UpdateDeadline::Continue(1)),
             Some(_) => Err(Stopped.into()),
         });
-        let ticking = program.shared.ticker.seat();
-        Ok(Self { store, leash, ticking, time, files, spent: None })
+        let ticking = program.shared.ticker.store_data();
+        Ok(Self { store, budget, ticking, time, files, spent: None })
     }
 
     /// What belongs to the instance on the host's side.
-    pub(super) fn seat(&mut self) -> &mut Seat {
+    pub(super) fn store_data(&mut self) -> &mut StoreData {
         self.store.data_mut()
     }
 
     /// The same, to look at.
-    pub(super) fn look(&self) -> &Seat {
+    pub(super) fn look(&self) -> &StoreData {
         self.store.data()
     }
 
-    /// Runs guest code within `limits`. The call's writes are in the seat afterwards, for the caller to commit.
+    /// Runs guest code within `limits`. The call's writes are in the store's data afterwards, for the caller to commit.
     pub(super) fn enter<R>(
         &mut self,
         limits: TimeLimits,
-        work: impl FnOnce(&mut Store<Seat>) -> Result<R, Miss>,
+        work: impl FnOnce(&mut Store<StoreData>) -> Result<R, Miss>,
     ) -> Result<R, Ended> {
         if self.time != limits {
             self.time = limits;
-            self.store.data_mut().collar = self.leash.collar(limits);
+            self.store.data_mut().interrupt = self.budget.interrupt(limits);
         }
         self.store.data_mut().start(limits);
         self.store.set_epoch_deadline(1);
         let result = {
             let _files = self.files.as_ref().map(tokio::runtime::Handle::enter);
             let _tick = self.ticking.start();
-            self.leash.start();
+            self.budget.start();
             work(&mut self.store)
         };
-        let (spent, over) = self.leash.end();
+        let (spent, over) = self.budget.end();
         self.spent = spent;
-        let seat = self.store.data_mut();
-        seat.end();
-        let home = &seat.home;
+        let store_data = self.store.data_mut();
+        store_data.end();
+        let context = &store_data.context;
         match result {
             Ok(value) if over.is_none() => Ok(value),
             Ok(_) => {
@@ -126,7 +131,7 @@ impl Rig {
                 Err(self.broke("call", &error, over))
             }
             Err(Miss::Refused(export, Refusal { code: _, message })) if over.is_none() => {
-                let fault = fault::of(FaultKind::Error, &home.plugin, export, &message);
+                let fault = fault::of(FaultKind::Error, &context.plugin, export, &message);
                 Err(Ended { fault, refused: true, full: false })
             }
             Err(Miss::Refused(export, _)) => {
@@ -138,27 +143,27 @@ impl Rig {
     }
 
     fn broke(&self, export: &str, error: &wasmtime::Error, over: Option<crate::guest::Overrun>) -> Ended {
-        let seat = self.store.data();
+        let store_data = self.store.data();
         let failed = Failed {
-            plugin: &seat.home.plugin,
+            plugin: &store_data.context.plugin,
             export,
             error,
             over,
             time: self.time,
-            limits: &seat.home.limits,
-            denied: seat.bounds.denied,
-            last_words: seat.output.last_words(),
-            handed_max: handed_max(&seat.home),
+            limits: &store_data.context.limits,
+            denied: store_data.bounds.denied,
+            last_words: store_data.output.last_words(),
+            handed_max: handed_max(&store_data.context),
         };
         Ended { fault: failed.fault(), refused: false, full: error.is::<PoolConcurrencyLimitError>() }
     }
 }
 
-fn handed_max(home: &Home) -> usize {
-    HANDED_BYTES_MAX.max(home.limits.state_bytes.saturating_add(HANDED_SPARE))
+fn handed_max(context: &GuestContext) -> usize {
+    HANDED_BYTES_MAX.max(context.limits.state_bytes.saturating_add(HANDED_SPARE))
 }
 
 /// Makes the instance proper: its start functions run here, within the call.
-pub(super) fn instantiate(mold: &Mold, store: &mut Store<Seat>) -> Result<Instance, Miss> {
+pub(super) fn instantiate(mold: &Mold, store: &mut Store<StoreData>) -> Result<Instance, Miss> {
     mold.pre.instantiate(store).map_err(|e| Miss::Broke("start", e))
 }

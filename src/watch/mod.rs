@@ -83,10 +83,11 @@ impl Watcher {
         let notifier = notifier
             .inspect_err(|error| tracing::warn!("no file events here, looking every second instead: {error}"))
             .ok();
-        let eye = Eye { files: Vec::new(), folders: BTreeSet::new(), notifier, changes, clock, lost, due_ns: None };
+        let watch_loop =
+            WatchLoop { files: Vec::new(), folders: BTreeSet::new(), notifier, changes, clock, lost, due_ns: None };
         let thread = thread::Builder::new()
             .name("watch".into())
-            .spawn(move || eye.run(&inbox))
+            .spawn(move || watch_loop.run(&inbox))
             .map_err(|error| Error::new(Code::Io, format!("the file watcher cannot start: {error}")))?;
         Ok(Self { changes: received, mail, thread: Some(thread) })
     }
@@ -126,7 +127,7 @@ impl Drop for Watcher {
 }
 
 /// The thread's own.
-struct Eye {
+struct WatchLoop {
     files: Vec<File>,
     folders: BTreeSet<PathBuf>,
     notifier: Option<RecommendedWatcher>,
@@ -138,7 +139,7 @@ struct Eye {
     due_ns: Option<u64>,
 }
 
-impl Eye {
+impl WatchLoop {
     fn run(mut self, inbox: &Receiver<Mail>) {
         loop {
             // Those that had room come first: they are older.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dsengine::admin::{self, Admin};
 use dsengine::backend::SourceState;
 use dsengine::config::AdminPlan;
-use dsengine::engine::Board;
+use dsengine::engine::EngineApi;
 use dsengine::engine::live::{Events, Live};
 use dsengine::engine::status::{AlertStatus, SourceStatus, Status};
 use dsengine::error::Code;
@@ -32,7 +32,7 @@ pub(crate) struct Standing {
     pub(crate) events: Arc<Events>,
 }
 
-impl Board for Standing {
+impl EngineApi for Standing {
     fn plugins(&self) -> Vec<dsengine::engine::status::PluginStatus> {
         Vec::new()
     }

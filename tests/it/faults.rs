@@ -52,7 +52,7 @@ fn a_panic_on_a_lane_breaks_its_source_and_no_other() {
 }
 
 /// How often a running engine is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Longest until a lost camera is noticed, and until it is back after a short loss and after any.
 const NOTICED: Duration = Duration::from_secs(3);
 const BACK_SOON: Duration = Duration::from_secs(2);
@@ -69,7 +69,7 @@ fn wait<T>(run: &mut Running, limit: Duration, what: &str, mut wanted: impl FnMu
             return (found, pauses.elapsed(start));
         }
         assert!(pauses.elapsed(start) < limit, "{what}: not within {limit:?}\n{}", run.seen.join("\n"));
-        assert!(run.end(LOOK_EVERY).is_none(), "it ended: {}", run.seen.join("\n"));
+        assert!(run.end(POLL_EVERY).is_none(), "it ended: {}", run.seen.join("\n"));
     }
 }
 
@@ -303,7 +303,7 @@ mod perf {
     }
 
     /// What became of a run.
-    struct Beside {
+    struct BuildInputs {
         /// By source: received, judged, lost.
         sources: BTreeMap<String, [u64; 3]>,
         strategies: Vec<Value>,
@@ -311,7 +311,7 @@ mod perf {
         paused: Duration,
     }
 
-    impl Beside {
+    impl BuildInputs {
         fn lost(&self) -> [u64; 3] {
             ["left", "right", "clip"].map(|id| self.sources[id][2])
         }
@@ -323,7 +323,7 @@ mod perf {
 
     /// Three sources that a broken script on a fourth could hold up: two live ones, delivered from one thread together
     /// with the broken script's, and a finite one.
-    fn beside(dir: &Path, script: &str) -> Beside {
+    fn beside(dir: &Path, script: &str) -> BuildInputs {
         write(dir, "broken.lua", script);
         let config = "monitoring: { prometheus: { port: 0 } }\n\
                       zones: { all: [[0, 0], [1, 0], [1, 1], [0, 1]] }\n\
@@ -354,7 +354,7 @@ mod perf {
             [last, seqs.len() as u64, last - seqs.len() as u64]
         };
         let sources = ["bad", "left", "right", "clip"].map(|id| (id.to_owned(), of(id))).into();
-        Beside { sources, strategies: status["strategies"].as_array().unwrap().clone(), paused }
+        BuildInputs { sources, strategies: status["strategies"].as_array().unwrap().clone(), paused }
     }
 
     /// How often a run is tried. A live source also loses frames when the machine is busy, with and without a broken

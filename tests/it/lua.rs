@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dsengine::config::OnFailure;
-use dsengine::guest::{BreakerState, FaultKind, Grants, Home, Limits, Needs, StateStore, Watchdog};
+use dsengine::guest::{BreakerState, FaultKind, Grants, GuestContext, Limits, Needs, StateStore, Watchdog};
 use dsengine::lua::{self, LuaStrategy, Script};
 use dsengine::strategy::{Applied, Strategy, Verdict, View, apply};
 use dsengine::telemetry::Meter;
@@ -31,20 +31,20 @@ fn zone(name: &str, x0: f32, y0: f32, x1: f32, y1: f32) -> Zone {
 }
 
 /// A place of its own for the rule "rule" on "cam", with what the manifest would ask for granted.
-pub(crate) fn home(needs: Needs, state: &StateStore) -> Home {
+pub(crate) fn context(needs: Needs, state: &StateStore) -> GuestContext {
     let grants = Arc::new(Grants { has: needs, ..Grants::default() });
     let watchdog = Watchdog::start().unwrap();
     let cam = Some(SourceId::from("cam"));
-    Home::new("rule", cam, Arc::default(), Limits::lua(), grants, state, Meter::none(), watchdog)
+    GuestContext::new("rule", cam, Arc::default(), Limits::lua(), grants, state, Meter::none(), watchdog)
 }
 
 pub(crate) fn script(text: &str) -> Script {
-    script_of(home(Needs::default(), &StateStore::default()), text)
+    script_of(context(Needs::default(), &StateStore::default()), text)
 }
 
-pub(crate) fn script_of(home: Home, text: &str) -> Script {
+pub(crate) fn script_of(context: GuestContext, text: &str) -> Script {
     Script {
-        home,
+        context,
         file: "scripts/x.lua".into(),
         text: text.into(),
         class: None,
@@ -55,7 +55,7 @@ pub(crate) fn script_of(home: Home, text: &str) -> Script {
 
 /// The script with settings of its own.
 pub(crate) fn with_config(mut script: Script, config: serde_json::Value) -> Script {
-    script.home.config = Arc::new(config);
+    script.context.config = Arc::new(config);
     script
 }
 
@@ -193,7 +193,7 @@ fn a_selection_of_an_earlier_frame_is_refused() {
 
 #[test]
 fn a_script_knows_its_sources_zones_while_it_loads() {
-    let place = || home(Needs::default(), &StateStore::default()).with_zones(&[zone("door", 0.5, 0.0, 1.0, 1.0)]);
+    let place = || context(Needs::default(), &StateStore::default()).with_zones(&[zone("door", 0.5, 0.0, 1.0, 1.0)]);
     let text = r#"
         local said = zones.names()[1] .. #zones.polygon("door") .. tostring(zones.contains("door", { 0.7, 0.5, 0.1, 0.1 }))
         function resume() said ..= zones.names()[1] end
@@ -438,12 +438,12 @@ fn state_survives_reload_and_crash_up_to_the_last_completed_call() {
             end
             frame:alert{ rule = "r", message = n .. tostring(state.get("list")[2].deep) .. table.concat(state.keys("s"), ",") }
         end"#;
-    let mut camera = camera_of(script_of(home(Needs::default(), &state), text));
+    let mut camera = camera_of(script_of(context(Needs::default(), &state), text));
     assert_eq!([camera.says(vec![]), camera.says(vec![])], ["1trueshort", "2trueshort"]);
     assert_eq!(camera.fault(vec![]).0, FaultKind::Time);
     assert_eq!(camera.fault(vec![]).0, FaultKind::Time, "the failed call left no trace, so it fails again");
     let fixed = text.replace("n == 3", "false");
-    camera.strategy = lua::load(script_of(home(Needs::default(), &state), &fixed)).unwrap();
+    camera.strategy = lua::load(script_of(context(Needs::default(), &state), &fixed)).unwrap();
     assert_eq!(camera.says(vec![]), "3trueshort");
     let space = state.space("rule", Some(&SourceId::from("cam")));
     let now = (camera.seq - 1) * FRAME_NS;

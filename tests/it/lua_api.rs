@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use dsengine::guest::{FaultKind, Grants, Home, Needs, StateStore};
+use dsengine::guest::{FaultKind, Grants, GuestContext, Needs, StateStore};
 use dsengine::lua::{self, Script};
 use dsengine::strategy::Strategy;
 use dsengine::telemetry::Metrics;
 use dsengine::types::{Detection, Picture, Value};
 use serde_json::json;
 
-use crate::lua::{Camera, camera, camera_of, car, home, person, script, script_of, shipped, with_config};
+use crate::lua::{Camera, camera, camera_of, car, context, person, script, script_of, shipped, with_config};
 
-fn granted(needs: Needs) -> Home {
-    home(needs, &StateStore::default())
+fn granted(needs: Needs) -> GuestContext {
+    context(needs, &StateStore::default())
 }
 
 fn class(name: &str, script: Script) -> Script {
@@ -75,13 +75,15 @@ fn shared_state_counts_over_all_sources_at_once() {
             if frame:count() > 0 then error("after it took effect") end
             frame:alert{ rule = "r", message = n .. " " .. shared.get("half") .. " " .. table.concat(shared.keys("last."), ",") }
         end"#;
-    let mut cameras = [(), ()].map(|()| camera_of(script_of(home(needs.clone(), &store), text)));
+    let mut cameras = [(), ()].map(|()| camera_of(script_of(context(needs.clone(), &store), text)));
     let [a, b] = &mut cameras;
     assert_eq!((a.says(vec![]), b.says(vec![])), ("1 0.5 last.0".into(), "2 1 last.0".into()));
     assert_eq!(a.fault(vec![person(0.2, 0.5, 0.9)]).0, FaultKind::Error);
     assert_eq!(b.says(vec![]), "4 2 last.0,last.1", "what a failed call shared stays");
     let wrong = |body: &str| {
-        camera_of(script_of(home(needs.clone(), &store), &format!("function detect(f)\n{body}\nend"))).fault(vec![]).1
+        camera_of(script_of(context(needs.clone(), &store), &format!("function detect(f)\n{body}\nend")))
+            .fault(vec![])
+            .1
     };
     assert_eq!(
         wrong("shared.set('t', 'x') shared.add('t')"),
@@ -97,7 +99,7 @@ fn shared_state_counts_over_all_sources_at_once() {
         "scripts/x.lua:2: shared.get: a key is UTF-8 and at most 256 bytes long"
     );
     let error =
-        lua::load(script_of(home(needs.clone(), &store), "shared.add('n')\nfunction detect() end")).err().unwrap();
+        lua::load(script_of(context(needs.clone(), &store), "shared.add('n')\nfunction detect() end")).err().unwrap();
     assert!(error.message().starts_with("scripts/x.lua:1: shared.add: while the script loads"), "{error}");
 }
 
@@ -288,9 +290,9 @@ fn granted_files_and_variables_are_read_and_no_others() {
 #[test]
 fn what_a_script_suspends_its_successor_resumes() {
     let state = StateStore::default();
-    let load = |text: &str| lua::load(script_of(home(Needs::default(), &state), text)).unwrap();
+    let load = |text: &str| lua::load(script_of(context(Needs::default(), &state), text)).unwrap();
     let old = "---@version 1.0\nlocal n = 0\nfunction detect() n += 1 state.set('count', n) end\nfunction suspend() return { n = n, list = { 1, 2 } } end";
-    let mut camera = camera_of(script_of(home(Needs::default(), &state), old));
+    let mut camera = camera_of(script_of(context(Needs::default(), &state), old));
     camera.see(vec![]).unwrap();
     camera.see(vec![]).unwrap();
     assert_eq!(camera.strategy.version(), "1.0");
@@ -311,7 +313,7 @@ fn what_a_script_suspends_its_successor_resumes() {
 #[test]
 fn a_hand_over_that_fails_changes_nothing_and_says_where() {
     let state = StateStore::default();
-    let strategy = |text: &str| lua::load(script_of(home(Needs::default(), &state), text)).unwrap();
+    let strategy = |text: &str| lua::load(script_of(context(Needs::default(), &state), text)).unwrap();
     let fault = |text: &str| strategy(text).resume("0.9", b"{}").unwrap_err();
     let broken = fault("function detect() end\nfunction migrate()\nstate.set('k', 1)\nerror('no')\nend");
     assert_eq!((broken.kind, &*broken.message), (FaultKind::Error, "scripts/x.lua:4: no"));

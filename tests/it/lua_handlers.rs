@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dsengine::alert::{DeliveryError, Handler, Retry};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
-use dsengine::guest::{Grants, Home, Limits, Needs, StateStore, Watchdog};
+use dsengine::guest::{Grants, GuestContext, Limits, Needs, StateStore, Watchdog};
 use dsengine::lua::{self, LuaHandler, Script};
 use dsengine::telemetry::Meter;
 use dsengine::types::{Alert, AlertId, BBox, Detection, Level, SourceId};
@@ -77,13 +77,13 @@ impl Bench {
     }
 }
 
-fn home(state: &StateStore) -> Home {
+fn context(state: &StateStore) -> GuestContext {
     let watchdog = Watchdog::start().unwrap();
-    Home::new("desk", None, Arc::default(), Limits::lua(), Arc::default(), state, Meter::none(), watchdog)
+    GuestContext::new("desk", None, Arc::default(), Limits::lua(), Arc::default(), state, Meter::none(), watchdog)
 }
 
 fn script(text: &str) -> Script {
-    script_of(home(&StateStore::default()), text)
+    script_of(context(&StateStore::default()), text)
 }
 
 fn load(script: Script, wire: Arc<dyn Wire>) -> Result<Bench, String> {
@@ -244,7 +244,7 @@ fn waiting_for_an_answer_costs_wall_time_and_no_cpu_time() {
     let text = "function handle_alert(alert) return http.get('https://a.example/') end";
     load(script(text), slow.clone()).unwrap().deliver(&alert()).expect("2 s of waiting, 20 ms of CPU time allowed");
     let mut hurried = script(text);
-    hurried.home.limits.delivery.wall = Duration::from_millis(30);
+    hurried.context.limits.delivery.wall = Duration::from_millis(30);
     let bench = load(hurried, slow).unwrap();
     let error = bench.deliver(&alert()).unwrap_err();
     assert_eq!(error.retry, Retry::Later, "{error}");
@@ -263,7 +263,7 @@ fn runaways_are_stopped_tried_again_and_the_handler_goes_on() {
             return false, n .. ""
         end"#;
     let mut script = script(text);
-    script.home.limits.delivery.hard_cpu = Duration::from_millis(200);
+    script.context.limits.delivery.hard_cpu = Duration::from_millis(200);
     let bench = load(script, Post::answering([])).unwrap();
     let says = |message: &str| {
         let error = bench.deliver(&Alert { message: message.into(), ..alert() }).unwrap_err();
@@ -285,7 +285,7 @@ fn a_rehearsal_sends_nothing_and_writes_nothing() {
     let state = StateStore::default();
     let post = Post::answering([]);
     let text = "function handle_alert(alert) state.set('k', 1) return http.get('https://a.example/') end";
-    let real = home(&state);
+    let real = context(&state);
     let bench = load(script_of(real.rehearsal(), text), post.clone()).unwrap();
     assert_eq!(bench.deliver(&alert()).unwrap_err().message, "a rehearsal sends nothing");
     assert!(post.sent().is_empty());
@@ -336,7 +336,7 @@ fn a_host_that_is_not_granted_is_not_reached() {
     assert!(listener.accept().is_err(), "nobody came");
     let mut granted = script(&text);
     let needs = Needs { http: vec![host], ..Needs::default() };
-    granted.home.grants = Arc::new(Grants { has: needs, ..Grants::default() });
+    granted.context.grants = Arc::new(Grants { has: needs, ..Grants::default() });
     let server = std::thread::spawn(move || {
         use std::io::{Read as _, Write as _};
         listener.set_nonblocking(false).unwrap();

@@ -180,7 +180,7 @@ fn output_that_cannot_be_written_fails_a_command_and_errors_that_cannot_are_its_
 fn judgements_that_cannot_be_written_fail_a_run_and_are_told_once() {
     let args = ["run", "--source", "test:frames=150,size=64x64,fps=100", "--port", "0", "--judgements", "/dev/full"];
     let out = Dsengine::new(args).run().expect(1);
-    assert_eq!(out.stderr.matches("no more judgements are written").count(), 1, "{}", out.stderr);
+    assert_eq!(out.stderr.matches("judgements are no longer written").count(), 1, "{}", out.stderr);
     assert!(out.stderr.contains("error: [E0701] /dev/full: cannot be written"), "{}", out.stderr);
 }
 
@@ -317,7 +317,7 @@ fn a_rejected_edit_is_a_problem_until_it_is_mended() {
     run.wait_line(limit, |l| l.contains("not reloaded"));
     let (list, problems) = rejected(&page);
     assert!(list[0]["error"].as_str().unwrap().contains("rule.lua:2:"), "{list}");
-    assert!(problems.contains("rule.lua is not what runs, the version before goes on: "), "{problems}");
+    assert!(problems.contains("rule.lua: the latest version was rejected, the previous one is running: "), "{problems}");
     write(dir.path(), "rule.lua", "function detect(frame)\nend\n");
     run.wait_line(limit, |l| l.contains("script reloaded"));
     let (list, problems) = rejected(&page);

@@ -99,7 +99,7 @@ impl Shop {
     fn guests(&self) -> Arc<Guests> {
         let cache = Some(self.cache.clone());
         let guests = Guests::start(Metrics::new(Wall::new()), self.runtime.handle().clone(), cache).unwrap();
-        guests.know(&SourceId::from("cam"), &zones());
+        guests.set_zones(&SourceId::from("cam"), &zones());
         guests
     }
 

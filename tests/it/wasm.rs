@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dsengine::alert::{Handler as _, Retry};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
-use dsengine::guest::{BreakerState, Grants, GuestKind, Home, Limits, StateStore, Watchdog};
+use dsengine::guest::{BreakerState, Grants, GuestContext, GuestKind, Limits, StateStore, Watchdog};
 use dsengine::strategy::{Fault, FaultKind, Guarded, OnFailure, Strategy, Verdict, View, apply};
 use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
@@ -42,12 +42,21 @@ impl Bench {
         }
     }
 
-    fn home(&self, source: Option<&str>) -> Home {
+    fn context(&self, source: Option<&str>) -> GuestContext {
         let (config, grants) = (Arc::new(self.config.clone()), Arc::new(self.grants.clone()));
         let source = source.map(SourceId::from);
         let watchdog = Arc::clone(&self.watchdog);
-        let home = Home::new("rule", source, config, self.limits.clone(), grants, &self.store, Meter::none(), watchdog);
-        home.with_zones(&zones())
+        let context = GuestContext::new(
+            "rule",
+            source,
+            config,
+            self.limits.clone(),
+            grants,
+            &self.store,
+            Meter::none(),
+            watchdog,
+        );
+        context.with_zones(&zones())
     }
 
     fn program(&self, bytes: &[u8]) -> Program {
@@ -55,7 +64,7 @@ impl Bench {
     }
 
     fn camera(&self, bytes: &[u8]) -> Camera {
-        let strategy = self.program(bytes).strategy(self.home(Some("cam")), OnFailure::Pass);
+        let strategy = self.program(bytes).strategy(self.context(Some("cam")), OnFailure::Pass);
         Camera {
             strategy: strategy.unwrap_or_else(|e| panic!("{e}")),
             tracker: Tracker::default(),
@@ -66,7 +75,7 @@ impl Bench {
     }
 
     fn refused(&self, bytes: &[u8]) -> String {
-        match self.program(bytes).strategy(self.home(Some("cam")), OnFailure::Pass) {
+        match self.program(bytes).strategy(self.context(Some("cam")), OnFailure::Pass) {
             Ok(_) => panic!("loaded"),
             Err(error) => error.to_string(),
         }
@@ -140,7 +149,7 @@ fn instances_beyond_the_pools_thousand_judge_and_are_stopped_like_the_others() {
     tracks.observe(&frame, &zones);
     let mut all: Vec<_> = (0..1_010)
         .map(|n| {
-            let strategy = program.strategy(bench.home(Some(&format!("cam{n}"))), OnFailure::Pass);
+            let strategy = program.strategy(bench.context(Some(&format!("cam{n}"))), OnFailure::Pass);
             strategy.unwrap_or_else(|error| panic!("instance {n}: {error}"))
         })
         .collect();
@@ -179,7 +188,7 @@ fn one_program_makes_instances_that_know_nothing_of_each_other() {
     let bench = Bench::new();
     let program = bench.program(&guests::counter());
     let mut cameras: Vec<_> = ["a", "b"]
-        .map(|source| program.strategy(bench.home(Some(source)), OnFailure::Pass).unwrap_or_else(|e| panic!("{e}")))
+        .map(|source| program.strategy(bench.context(Some(source)), OnFailure::Pass).unwrap_or_else(|e| panic!("{e}")))
         .into();
     let mut shared = bench.camera(&guests::counter());
     for _ in 0..3 {
@@ -320,7 +329,7 @@ fn what_refuses_to_load_says_why() {
         "rule.wasm: dsengine:plugin/strategy@0.1.0 lacks the function resume"
     );
     assert_eq!(compile(b"\0asm\x01\0\0\0"), "rule.wasm: this is a core module, not a component");
-    let handler = bench.program(&guests::deliver()).strategy(bench.home(Some("cam")), OnFailure::Pass);
+    let handler = bench.program(&guests::deliver()).strategy(bench.context(Some("cam")), OnFailure::Pass);
     assert_eq!(handler.err().unwrap().message(), "rule: the component is a handler, not a strategy");
 }
 
@@ -373,9 +382,9 @@ fn adding_to_what_is_no_number_is_a_fault_and_leaves_it() {
 fn a_rehearsal_leaves_the_state_alone() {
     let bench = Bench::new();
     bench.camera(&guests::counter()).see(vec![]).unwrap();
-    let home = bench.home(Some("cam")).rehearsal();
+    let context = bench.context(Some("cam")).rehearsal();
     let mut camera = bench.camera(&guests::counter());
-    camera.strategy = bench.program(&guests::counter()).strategy(home, OnFailure::Pass).unwrap();
+    camera.strategy = bench.program(&guests::counter()).strategy(context, OnFailure::Pass).unwrap();
     for _ in 0..5 {
         camera.see(vec![]).unwrap();
     }
@@ -431,7 +440,7 @@ fn delivered(bench: &Bench, bytes: &[u8]) -> (Vec<Result<(), (Retry, String)>>, 
     let runtime = runtime();
     let wire = Arc::new(FakeWire::default());
     let network: Arc<dyn Wire> = Arc::<FakeWire>::clone(&wire);
-    let handler = bench.program(bytes).handler(bench.home(None), network, runtime.handle().clone());
+    let handler = bench.program(bytes).handler(bench.context(None), network, runtime.handle().clone());
     let handler = handler.unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((handler.name(), handler.version()), ("rule", "0.1.0"));
     let results = (0..2).map(|_| runtime.block_on(handler.deliver(&alert())).map_err(|e| (e.retry, e.message)));
@@ -782,9 +791,9 @@ fn a_cache_that_cannot_be_written_costs_only_time() {
                   detection: { strategies: [{ name: g, module: good.wasm }] }\n\
                   monitoring: { enabled: false }\nalerts: { handlers: [] }\n";
     crate::harness::write(dir.path(), "c.yaml", config);
-    for home in ["/dev/null", "/proc"] {
+    for context in ["/dev/null", "/proc"] {
         for command in [&["validate", "c.yaml"][..], &["run", "--config", "c.yaml"]] {
-            let run = crate::harness::Dsengine::new(command).cwd(dir.path()).env("HOME", home);
+            let run = crate::harness::Dsengine::new(command).cwd(dir.path()).env("HOME", context);
             run.env("XDG_CACHE_HOME", "").env("XDG_STATE_HOME", "").run().expect(0);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dsengine::guest::{FaultKind, Grants, Home, Limits, Needs, StateStore, Watchdog};
+use dsengine::guest::{FaultKind, Grants, GuestContext, Limits, Needs, StateStore, Watchdog};
 use dsengine::lua::{self, Script};
 use dsengine::strategy::Strategy;
 use dsengine::telemetry::Meter;
@@ -154,9 +154,9 @@ fn what_runs_away_on_a_frame_is_stopped_and_the_strategy_goes_on() {
         );
         let mut hostile = script(&text);
         // So that a busy machine meets the limit that each case is about.
-        hostile.home.limits.call.wall = std::time::Duration::from_secs(60);
+        hostile.context.limits.call.wall = std::time::Duration::from_secs(60);
         if kind != FaultKind::Time {
-            hostile.home.limits.call.hard_cpu = std::time::Duration::from_secs(5);
+            hostile.context.limits.call.hard_cpu = std::time::Duration::from_secs(5);
         }
         let mut camera = camera_of(hostile);
         let mut result = None;
@@ -247,7 +247,7 @@ fn an_alert_stands_on_a_detection_once_whatever_its_list_says_of_itself() {
 
 /// With time enough that a busy machine meets the limit that the case is about.
 fn unhurried(mut script: Script) -> Script {
-    let time = &mut script.home.limits.call;
+    let time = &mut script.context.limits.call;
     (time.wall, time.hard_cpu) = (std::time::Duration::from_secs(60), std::time::Duration::from_secs(5));
     script
 }
@@ -261,7 +261,7 @@ fn what_never_finishes_loading_is_refused_with_its_line() {
     module("spin.lua", "\n\nwhile true do end");
     let refused = |text: &str, class: Option<&str>| {
         let mut script = Script { roots: vec![dir.path().into()], class: class.map(str::to_owned), ..script(text) };
-        script.home.limits.load.wall = std::time::Duration::from_secs(60);
+        script.context.limits.load.wall = std::time::Duration::from_secs(60);
         let mut message = None;
         let spent = cpu_ms(|| message = lua::load(script).err().map(|e| e.message().to_owned()));
         assert!(spent < 2000, "{text}: {spent} ms");
@@ -291,7 +291,16 @@ fn there_is_no_way_to_another_plugins_state_to_files_or_to_the_network() {
     let of = |plugin: &str, source: &str| {
         let grants = Arc::new(Grants { has: Needs { shared_state: true, ..Needs::default() }, ..Grants::default() });
         let source = Some(SourceId::from(source));
-        Home::new(plugin, source, Arc::default(), Limits::lua(), grants, &store, Meter::none(), Arc::clone(&watchdog))
+        GuestContext::new(
+            plugin,
+            source,
+            Arc::default(),
+            Limits::lua(),
+            grants,
+            &store,
+            Meter::none(),
+            Arc::clone(&watchdog),
+        )
     };
     let text = "function detect(f) f:alert{ rule = 'r', message = tostring(state.get('k')) .. tostring(shared.get('k')) .. #state.keys() } state.set('k', 1) shared.set('k', 2) end";
     let says = |plugin: &str, source: &str| camera_of(script_of(of(plugin, source), text)).says(vec![]);

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{LIMIT_MAX, Params, check_limit};
-use crate::admin::streams::Place;
+use crate::admin::streams::StreamSlot;
 use crate::admin::{AppState, CLIENT_STALL_MAX};
 use crate::engine::live::{Event, Listener};
 
@@ -89,7 +89,7 @@ struct Client {
     caller: Caller,
     wanted: Wanted,
     messages: Messages,
-    _place: Place,
+    _place: StreamSlot,
 }
 
 impl Client {

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{LIMIT_MAX, Params, check_limit};
-use crate::admin::streams::Place;
+use crate::admin::streams::StreamSlot;
 use crate::admin::{AppState, CLIENT_STALL_MAX};
 use crate::telemetry::log::{Follower, Heard, TailLine};
 
@@ -102,7 +102,7 @@ struct Client {
     text: Option<String>,
     limit: Option<u32>,
     messages: Messages,
-    _place: Place,
+    _place: StreamSlot,
 }
 
 impl Client {

@@ -13,7 +13,7 @@ use crate::admin::error::ApiError;
 use crate::admin::request::Name;
 use crate::control::{Outcome, Refusal, RefusalKind, Who};
 use crate::engine::status::PluginStatus;
-use crate::engine::{Board, Reloaded};
+use crate::engine::{EngineApi, Reloaded};
 use crate::error::Error;
 
 /// Every script and component.
@@ -76,7 +76,7 @@ async fn replace(
     app: &AppState,
     caller: &Caller,
     what: String,
-    work: impl FnOnce(&dyn Board) -> Result<Reloaded, Error> + Send + 'static,
+    work: impl FnOnce(&dyn EngineApi) -> Result<Reloaded, Error> + Send + 'static,
 ) -> Result<Json<Done>, ApiError> {
     let (board, control) = (Arc::clone(&app.board), app.control.clone());
     let who = Who::new(caller.name(), caller.peer().to_string());

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::admin::AppState;
 use crate::admin::access::Caller;
-use crate::admin::door::session_id;
 use crate::admin::error::ApiError;
+use crate::admin::same_origin::session_id;
 use crate::admin::session::SESSION_AGE_MAX;
 
 /// Who is logged in.

@@ -13,7 +13,7 @@ use dsengine::track::Tracks;
 use dsengine::types::{BBox, Clock as _, Detection, Frame, Point, Polygon, Zone};
 use serde_json::json;
 
-use super::module::{Language, Module, Seat, given, guests};
+use super::module::{Language, Module, Role, given, guests};
 use crate::cli::exit::{Exit, failed, refused};
 use crate::cli::test::sample;
 
@@ -81,7 +81,7 @@ struct Figures {
 fn measure(args: &Args, plan: Option<&Plan>, frames: Vec<Frame>) -> Result<Figures, Error> {
     let module = Module::find(&args.path)?;
     let sample = if plan.is_none() { sample(&module.path) } else { None };
-    let Seat::Strategy(seat) = module.seat(plan, sample.as_ref())? else {
+    let Role::Strategy(role) = module.role(plan, sample.as_ref())? else {
         return Err(Error::new(Code::Plugin, format!("{} is a handler: it waits for others", module.name()))
             .hint("`dsengine test` runs a handler with answers made up"));
     };
@@ -95,9 +95,9 @@ fn measure(args: &Args, plan: Option<&Plan>, frames: Vec<Frame>) -> Result<Figur
     };
     let clock = SystemClock::new();
     let (guests, _runtime) = guests()?;
-    guests.know(&frames[0].source, &zones);
+    guests.set_zones(&frames[0].source, &zones);
     let started = clock.monotonic_ns();
-    let mut strategy = guests.strategy(&seat, &module.bytes, &Arc::default())?.rehearsal(&frames[0].source)?;
+    let mut strategy = guests.strategy(&role, &module.bytes, &Arc::default())?.rehearsal(&frames[0].source)?;
     let load = clock.monotonic_ns() - started;
     let mut tracks = Tracks::default();
     let mut times: Vec<u64> = Vec::with_capacity(args.calls as usize);
@@ -132,7 +132,7 @@ fn measure(args: &Args, plan: Option<&Plan>, frames: Vec<Frame>) -> Result<Figur
     times.sort_unstable();
     let at = |share: f64| times[((times.len() as f64 - 1.0) * share).round() as usize];
     let defaults = if module.language == Language::Lua { Limits::lua() } else { Limits::wasm() };
-    let limits = defaults.with(&seat.limits).under(&module.manifest.limits);
+    let limits = defaults.with(&role.limits).under(&module.manifest.limits);
     let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     Ok(Figures {
         name: module.name(),

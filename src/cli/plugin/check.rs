@@ -9,7 +9,7 @@ use dsengine::guest::{API, GuestKind, Needs, hosts, may_read};
 use dsengine::types::SourceId;
 use dsengine::wasm;
 
-use super::module::{Language, Module, Seat, given, guests};
+use super::module::{Language, Module, Role, given, guests};
 use crate::cli::exit::{Exit, failed};
 use crate::cli::test::{Sample, sample};
 
@@ -37,20 +37,20 @@ pub(crate) fn run(args: &Args) -> Exit {
         return failed(&error);
     }
     let sample = if plan.is_none() { sample(&module.path) } else { None };
-    let seat = match module.seat(plan.as_ref(), sample.as_ref()) {
-        Ok(seat) => seat,
+    let role = match module.role(plan.as_ref(), sample.as_ref()) {
+        Ok(role) => role,
         Err(error) => return failed(&error),
     };
-    let granted = match &seat {
-        Seat::Strategy(plan) => &plan.grants,
-        Seat::Handler(_, plan) => &plan.grants,
+    let granted = match &role {
+        Role::Strategy(plan) => &plan.grants,
+        Role::Handler(_, plan) => &plan.grants,
     };
     let granted = plan.is_some().then_some(granted);
     capabilities(&module.manifest.needs, granted);
     if let Some(sample) = &sample {
         println!("settings   those of {}", sample.file);
     }
-    match load(&module, &seat, plan.as_ref(), sample.as_ref()) {
+    match load(&module, &role, plan.as_ref(), sample.as_ref()) {
         Ok(version) => {
             println!("loads      yes, it says that it is version {version}");
             Exit::Fine
@@ -130,25 +130,25 @@ fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
 }
 
 /// Makes an instance without effects; returns its version.
-fn load(module: &Module, seat: &Seat, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<String, Error> {
+fn load(module: &Module, role: &Role, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<String, Error> {
     let (guests, _runtime) = guests()?;
-    match seat {
-        Seat::Strategy(seat) => {
-            let judged = |id: &SourceId| seat.sources.is_empty() || seat.sources.contains(id);
+    match role {
+        Role::Strategy(role) => {
+            let judged = |id: &SourceId| role.sources.is_empty() || role.sources.contains(id);
             let source = match plan.and_then(|plan| plan.sources.iter().find(|s| judged(&s.id))) {
                 Some(source) => {
-                    guests.know(&source.id, &source.zones);
+                    guests.set_zones(&source.id, &source.zones);
                     source.id.clone()
                 }
                 None => SourceId::from("check"),
             };
             if let Some(sample) = sample {
-                guests.know(&source, &sample.zones);
+                guests.set_zones(&source, &sample.zones);
             }
-            let strategy = guests.strategy(seat, &module.bytes, &Arc::default())?.rehearsal(&source)?;
+            let strategy = guests.strategy(role, &module.bytes, &Arc::default())?.rehearsal(&source)?;
             Ok(strategy.version().to_owned())
         }
-        Seat::Handler(name, plan) => {
+        Role::Handler(name, plan) => {
             guests.handler(name, plan, &module.bytes, &Arc::default())?;
             Ok(module.manifest.version.clone())
         }

@@ -7,7 +7,7 @@ use dsengine::config::{GrantPlan, HandlerKind, LimitPlan, ModulePlan, OnFailure,
 use dsengine::engine::{Guests, SystemClock};
 use dsengine::error::{Code, Error};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
-use dsengine::guest::{Beside, Grants, GuestKind, Manifest, Needs};
+use dsengine::guest::{BuildInputs, Grants, GuestKind, Manifest, Needs};
 use dsengine::telemetry::Metrics;
 use dsengine::text;
 use dsengine::wasm::{self, World};
@@ -70,7 +70,7 @@ impl Module {
             }
             Language::Wasm => None,
         };
-        let manifest = Manifest::of(&path, text.as_deref(), &Beside::default())?;
+        let manifest = Manifest::of(&path, text.as_deref(), &BuildInputs::default())?;
         let kind = match (manifest.kind, &text) {
             (Some(kind), _) => kind,
             (None, Some(text)) if text.contains("handle_alert") => GuestKind::Handler,
@@ -92,7 +92,7 @@ impl Module {
     }
 
     /// What the configuration says of it; without one it gets what it asks for, and the settings of its first test.
-    pub(super) fn seat(&self, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<Seat, Error> {
+    pub(super) fn role(&self, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<Role, Error> {
         let Some(plan) = plan else { return Ok(self.by_itself(sample)) };
         let same = |path: &Path| matches!((path.canonicalize(), self.path.canonicalize()), (Ok(a), Ok(b)) if a == b);
         let strategy = plan.strategies.iter().find(|s| match &s.kind {
@@ -100,7 +100,7 @@ impl Module {
             StrategyKind::Motion => false,
         });
         if let Some(found) = strategy {
-            return Ok(Seat::Strategy(Box::new(found.clone())));
+            return Ok(Role::Strategy(Box::new(found.clone())));
         }
         let handler = plan.handlers.iter().find_map(|h| match &h.kind {
             HandlerKind::Module(module) if same(&module.path) => Some((h.name.to_string(), module.clone())),
@@ -113,10 +113,10 @@ impl Module {
             )
             .hint("name it there as a module, or leave --config out to give it all that it asks for")
         })?;
-        Ok(Seat::Handler(name, module))
+        Ok(Role::Handler(name, module))
     }
 
-    fn by_itself(&self, sample: Option<&Sample>) -> Seat {
+    fn by_itself(&self, sample: Option<&Sample>) -> Role {
         let Needs { http, shared_state, pixels, env, files } = self.manifest.needs.clone();
         let grants = GrantPlan { http, shared_state, pixels, env, files, secrets: Default::default() };
         let empty = || serde_json::Value::Object(serde_json::Map::new());
@@ -124,7 +124,7 @@ impl Module {
         let class = sample.and_then(|s| s.class.clone());
         let limits = LimitPlan::default();
         match self.kind {
-            GuestKind::Strategy => Seat::Strategy(Box::new(StrategyPlan {
+            GuestKind::Strategy => Role::Strategy(Box::new(StrategyPlan {
                 name: self.name(),
                 kind: match self.language {
                     Language::Lua => StrategyKind::Lua(self.path.clone()),
@@ -141,7 +141,7 @@ impl Module {
             })),
             GuestKind::Handler => {
                 let module = ModulePlan { path: self.path.clone(), class, config, limits, grants };
-                Seat::Handler(self.name(), Box::new(module))
+                Role::Handler(self.name(), Box::new(module))
             }
         }
     }
@@ -159,7 +159,7 @@ pub(super) fn given(plugin: &Path, config: Option<&Path>) -> Result<Option<Plan>
 }
 
 /// Where it would run.
-pub(super) enum Seat {
+pub(super) enum Role {
     /// On the lanes.
     Strategy(Box<StrategyPlan>),
     /// Behind the policy, under this name.

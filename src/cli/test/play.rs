@@ -17,7 +17,7 @@ use super::wire::Answers;
 pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
     let (frames, zones, source) = (case.frames()?, case.zones()?, case.source());
     let stage = Stage::open(Arc::new(Answers::default()))?;
-    stage.guests.know(&source, &zones);
+    stage.guests.set_zones(&source, &zones);
     let (plan, bytes) = (stage::strategy(plugin, case), stage::contents(plugin)?);
     let load = || stage.guests.strategy(&plan, &bytes, &Arc::default())?.instance(&source);
     let mut strategy = load()?;

@@ -8,7 +8,7 @@ use std::path::Path as FilePath;
 use serde_json::Value as Json;
 
 use super::Overlay;
-use crate::config::problem::{LoadError, Origin, Origins, Place, Problems};
+use crate::config::problem::{LoadError, Location, Origin, Origins, Problems};
 use crate::config::tree::{self, FILE_BYTES_MAX, Value};
 use crate::error::{Code, Error};
 use crate::text;
@@ -46,7 +46,7 @@ impl Overlay {
                 }
             }
             Some((place, ..)) => {
-                let place = Place { width: 1, ..place };
+                let place = Location { width: 1, ..place };
                 problems.at_value(place, "an overlay is a map", "expected paths such as `sources[yard].fps: 5`");
             }
         }

@@ -7,7 +7,7 @@ use super::json::list_of;
 use super::path::{Path, Step, id_key};
 use crate::config::expand::{self, Room};
 use crate::config::layer;
-use crate::config::problem::{Origin, Origins, Place, Problems};
+use crate::config::problem::{Location, Origin, Origins, Problems};
 use crate::config::sources;
 use crate::config::tree::{Key, Node, Style, Value};
 use crate::config::warning::{Severity, Warning};
@@ -110,7 +110,7 @@ fn merge_at(base: &mut Node, over: Node, at: &Path) {
 
 /// One entry on its way down.
 struct Laying {
-    place: Place,
+    place: Location,
     is_section: bool,
     /// The thing that the entry is about and that nobody has.
     missing: Option<Path>,
@@ -209,12 +209,12 @@ enum Child {
 }
 
 /// Writes the handlers into the tree that are there by default, so that one can be added to them or taken away.
-fn list_default_handlers(root: &mut Node, place: Place) {
+fn list_default_handlers(root: &mut Node, place: Location) {
     if root.get("alerts").and_then(|alerts| alerts.get("handlers")).is_some() {
         return;
     }
-    let words = DEFAULT_HANDLERS.iter().map(|word| Node::scalar(*word, Style::Quoted, Place::nowhere()));
-    let list = Node { value: Value::List(words.collect()), ..Node::map(Place::nowhere()) };
+    let words = DEFAULT_HANDLERS.iter().map(|word| Node::scalar(*word, Style::Quoted, Location::nowhere()));
+    let list = Node { value: Value::List(words.collect()), ..Node::map(Location::nowhere()) };
     let handlers = vec![(Key { text: "handlers".to_owned(), place }, list)];
     merge_at(
         root,
@@ -230,7 +230,7 @@ fn list_default_handlers(root: &mut Node, place: Place) {
 }
 
 /// A thing by its name alone.
-fn named(key: &str, name: &str, place: Place) -> Node {
+fn named(key: &str, name: &str, place: Location) -> Node {
     let entry = (Key { text: key.to_owned(), place }, Node::scalar(name, Style::Quoted, place));
     Node { place, value: Value::Map(vec![entry]), template: None }
 }
@@ -249,7 +249,7 @@ fn thing(path: &Path) -> Option<(&'static str, &Step)> {
 }
 
 /// Gives a thing the name by which the overlay has it.
-fn name_thing(node: &mut Node, key: &str, name: &str, place: Place, problems: &mut Problems) {
+fn name_thing(node: &mut Node, key: &str, name: &str, place: Location, problems: &mut Problems) {
     match sources::id_of(node, key) {
         Some(own) if own == name => {}
         Some(own) if node.get(key).is_some() => {
@@ -280,14 +280,14 @@ fn keys_below(node: &Node, at: &str, out: &mut Vec<String>) {
 }
 
 /// The place of a path, an origin of its own: its excerpt is the path.
-fn place_of(path: &Path, origins: &mut Origins) -> Place {
+fn place_of(path: &Path, origins: &mut Origins) -> Location {
     let text = path.to_string();
     let width = path.steps().last().map_or(1, |step| match step {
         Step::Key(key) => key.chars().count(),
         Step::Id(id) => id.chars().count() + 2,
     });
     let column = text.chars().count().saturating_sub(width) + 1;
-    Place { origin: origins.add(Origin::Overlay(text)), line: 1, column, width: width.max(1) }
+    Location { origin: origins.add(Origin::Overlay(text)), line: 1, column, width: width.max(1) }
 }
 
 /// A value as a tree, every part with its place.

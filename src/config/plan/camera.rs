@@ -145,13 +145,13 @@ fn decoded(text: &str) -> String {
 }
 
 /// A host and its port.
-struct Place {
+struct Location {
     host: String,
     port: Option<u16>,
 }
 
 /// The host that `text` begins with, up to its path.
-fn place(text: &str) -> Option<Place> {
+fn place(text: &str) -> Option<Location> {
     let text = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
     let (host, port) = match text.strip_prefix('[') {
         Some(inner) => {
@@ -172,7 +172,7 @@ fn place(text: &str) -> Option<Place> {
         None => None,
         Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
     };
-    Some(Place { host: host.to_owned(), port })
+    Some(Location { host: host.to_owned(), port })
 }
 
 /// Whether an `@` of the path ends a user with a password as well, and is followed by what only a camera's address looks

@@ -50,7 +50,7 @@ pub(in crate::engine) struct Remembered {
 }
 
 /// What a new version is tried on.
-pub(in crate::engine) struct Look {
+pub(in crate::engine) struct Snapshot {
     /// The running version.
     pub(in crate::engine) version: String,
     /// What it would hand over.
@@ -62,11 +62,11 @@ pub(in crate::engine) struct Look {
 /// What a lane obeys between frames.
 pub(in crate::engine) enum Control {
     /// Say what a rule's next version can be tried on.
-    Look {
+    Snapshot {
         /// Which rule.
         rule: Arc<str>,
         /// Takes the answer; dropped where there is no such rule.
-        answer: Sender<Look>,
+        answer: Sender<Snapshot>,
     },
     /// Change, all of it or nothing, unless whoever asked has given up.
     Change {

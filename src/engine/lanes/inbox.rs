@@ -22,7 +22,7 @@ pub(super) enum Step<C> {
     Frame(Box<Frame>),
     /// Obey, between frames.
     Control(C),
-    /// Every ticket before the end is settled: the source is through.
+    /// Every ticket before the end is settled: the source has finished.
     Ended,
     /// Stop now, whatever is waiting.
     Closed,

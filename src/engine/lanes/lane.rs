@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::change::{Arrangement, LaneChange, Place, Refusal};
-use super::control::{Control, Look, Remembered};
+use super::control::{Control, Remembered, Snapshot};
 use super::inbox::Step;
 use super::route::Route;
 use super::rule::{Judgement, Rule};
@@ -74,7 +74,7 @@ impl Drop for End {
 }
 
 impl Lane {
-    /// Runs until the source is through or the lane is closed.
+    /// Runs until the source has finished or the lane is closed.
     pub(in crate::engine) fn run(mut self) {
         let route = Arc::clone(&self.route);
         let _end = End(Arc::clone(&route));
@@ -92,9 +92,9 @@ impl Lane {
 
     fn obey(&mut self, control: Control) {
         match control {
-            Control::Look { rule, answer } => {
+            Control::Snapshot { rule, answer } => {
                 let Some(at) = self.rules.iter().position(|r| *r.name() == rule) else { return };
-                let look = Look {
+                let look = Snapshot {
                     version: self.rules[at].strategy.version().to_owned(),
                     state: self.rules[at].hand_over(),
                     frames: self.remembered.iter().cloned().collect(),

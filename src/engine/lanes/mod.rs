@@ -19,7 +19,7 @@ mod rule;
 mod shadow;
 
 pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, Place, Swap, busy, change_lanes};
-pub(in crate::engine) use control::{Control, Look, Patience};
+pub(in crate::engine) use control::{Control, Patience, Snapshot};
 pub(in crate::engine) use inbox::in_flight_max;
 pub(in crate::engine) use lane::Lane;
 pub use observer::{Judged, Observer};

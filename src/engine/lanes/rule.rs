@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::probation::{FRAMES, Probation};
 use super::reaper::Disposal;
 use super::shadow::Shadow;
-use crate::engine::view::strategy::{LOOK_EVERY, Notes};
+use crate::engine::view::strategy::{Notes, POLL_EVERY};
 use crate::guest::Fault;
 use crate::strategy::{Applied, OnFailure, Strategy, View, apply};
 use crate::telemetry::StrategyMetrics;
@@ -147,14 +147,14 @@ impl Rule {
         self.metrics.calls.inc();
         self.metrics.call_seconds.observe(spent_ns as f64 / 1e9);
         self.calls += 1;
-        if applied.is_err() || self.calls % LOOK_EVERY == 1 || self.notes.is_open() {
+        if applied.is_err() || self.calls % POLL_EVERY == 1 || self.notes.is_open() {
             self.look();
         }
         self.count(&applied, frame, started_ns);
         match applied {
-            Ok(Applied { raised, spared, .. }) => {
-                if spared > 0 {
-                    self.notes.spared(&frame.source, spared);
+            Ok(Applied { raised, not_removed, .. }) => {
+                if not_removed > 0 {
+                    self.notes.not_removed(&frame.source, not_removed);
                 }
                 self.metrics.alerts.inc_by(raised.len() as u64);
                 Judgement { raised, skip: false }

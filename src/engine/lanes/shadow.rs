@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::view::strategy::{LOOK_EVERY, Notes, StrategyBoard};
+use crate::engine::view::strategy::{Notes, POLL_EVERY, StrategyBoard};
 use crate::guest::Fault;
 use crate::strategy::{Strategy, Verdict, View};
 use crate::telemetry::StrategyMetrics;
@@ -39,7 +39,7 @@ impl Shadow {
         self.metrics.calls.inc();
         self.metrics.call_seconds.observe(now_ns.saturating_sub(started_ns) as f64 / 1e9);
         self.calls += 1;
-        if own.is_err() || self.calls % LOOK_EVERY == 1 || self.notes.is_open() {
+        if own.is_err() || self.calls % POLL_EVERY == 1 || self.notes.is_open() {
             self.notes.look(&*self.strategy, &self.metrics);
         }
         let (word, what) = match (&own, active) {
@@ -49,7 +49,7 @@ impl Shadow {
                 self.notes.fault(&view.frame.source, fault, now_ns);
                 return;
             }
-            // Left out after its faults, it says nothing, which is no verdict.
+            // While its breaker is open a shadow is skipped, which is not a verdict.
             (Ok(_), _) if self.notes.is_open() => {
                 self.metrics.shadow("skipped");
                 return;

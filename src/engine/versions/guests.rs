@@ -16,7 +16,9 @@ use crate::alert::Handler;
 use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::guest::http::{Web, Wire};
-use crate::guest::{Beside, Doubt, Grants, GuestKind, Home, Limits, Manifest, StateStore, Trial, Watchdog};
+use crate::guest::{
+    BuildInputs, Doubt, Grants, GuestContext, GuestKind, Limits, Manifest, StateStore, Trial, Watchdog,
+};
 use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::text;
@@ -128,7 +130,7 @@ impl Guests {
     }
 
     /// Makes a source's zones known to the guests that are loaded for it from now on.
-    pub fn know(&self, source: &SourceId, zones: &[Zone]) {
+    pub fn set_zones(&self, source: &SourceId, zones: &[Zone]) {
         self.facts.lock().entry(source.clone()).or_default().zones = zones.into();
     }
 
@@ -197,24 +199,32 @@ impl Guests {
         self: &Arc<Self>,
         plan: &StrategyPlan,
         bytes: &[u8],
-        beside: &Arc<Beside>,
+        inputs: &Arc<BuildInputs>,
     ) -> Result<Version, Error> {
         let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
         let config = Arc::new(plan.config.clone());
-        let of_version = Arc::clone(beside);
-        let home = move |source: &SourceId, asked: &Asked, purpose: &Purpose| {
+        let of_version = Arc::clone(inputs);
+        let context = move |source: &SourceId, asked: &Asked, purpose: &Purpose| {
             let Asked { grants, limits, version } = asked;
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
             let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
             let (zones, source) = (guests.zones_of(source), Some(source.clone()));
-            let home =
-                Home::new(name, source, config, limits.clone(), Arc::clone(grants), &guests.state, meter, watchdog)
-                    .with_zones(&zones)
-                    .of_version(version.clone(), &of_version);
+            let context = GuestContext::new(
+                name,
+                source,
+                config,
+                limits.clone(),
+                Arc::clone(grants),
+                &guests.state,
+                meter,
+                watchdog,
+            )
+            .with_zones(&zones)
+            .of_version(version.clone(), &of_version);
             match purpose {
-                Purpose::Judge => home,
-                Purpose::Rehearse => home.rehearsal(),
-                Purpose::Try(trial) => home.trial(Arc::clone(trial)),
+                Purpose::Judge => context,
+                Purpose::Rehearse => context.rehearsal(),
+                Purpose::Try(trial) => context.trial(Arc::clone(trial)),
             }
         };
         let on_failure = plan.on_failure;
@@ -223,33 +233,33 @@ impl Guests {
             StrategyKind::Lua(path) => {
                 let text = script_text(path, bytes)?;
                 let asked =
-                    ask(&plan.name, (path, Some(&text)), GuestKind::Strategy, &plan.grants, beside, |wanted| {
+                    ask(&plan.name, (path, Some(&text)), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
                         Limits::lua().with(&plan.limits).under(wanted)
                     })?;
                 let path = path.clone();
                 let class = plan.class.clone();
                 Box::new(move |source, purpose| {
-                    let home = home(source, &asked, purpose);
-                    let script = lua::Script { class: class.clone(), on_failure, ..script(home, &path, &text) };
+                    let context = context(source, &asked, purpose);
+                    let script = lua::Script { class: class.clone(), on_failure, ..script(context, &path, &text) };
                     lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
             StrategyKind::Wasm(path) => {
                 let place = path.display().to_string();
-                let asked = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, beside, |wanted| {
+                let asked = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
                     Limits::wasm().with(&plan.limits).under(wanted)
                 })?;
                 let program = self.components()?.compile(bytes, &asked.limits, &place)?;
                 Box::new(move |source, purpose| {
-                    let home = home(source, &asked, purpose);
-                    program.strategy(home, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
+                    let context = context(source, &asked, purpose);
+                    program.strategy(context, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
         };
         let path = module(plan).unwrap_or_else(|| Path::new(""));
         let is_script = matches!(plan.kind, StrategyKind::Lua(_));
         let text = is_script.then(|| script_text(path, bytes)).transpose()?;
-        let text = ModuleText::new(path.to_owned(), text, beside);
+        let text = ModuleText::new(path.to_owned(), text, inputs);
         Ok(Version { make, text })
     }
 
@@ -262,29 +272,29 @@ impl Guests {
         name: &str,
         plan: &ModulePlan,
         bytes: &[u8],
-        beside: &Arc<Beside>,
+        inputs: &Arc<BuildInputs>,
     ) -> Result<Arc<dyn Handler>, Error> {
         let ModulePlan { path, class, config, limits, grants } = plan;
         let is_component = path.extension().is_some_and(|e| e == "wasm");
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
         let Asked { grants, limits, version } =
-            ask(name, (path, text.as_deref()), GuestKind::Handler, grants, beside, |wanted| {
+            ask(name, (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
                 defaults.with(limits).under(wanted)
             })?;
         let meter = self.metrics.meter(name, "");
         let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
-        let home = Home::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
-            .of_version(version, beside);
+        let context = GuestContext::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
+            .of_version(version, inputs);
         let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
         match text {
             Some(text) => {
-                let script = lua::Script { class: class.clone(), ..script(home, path, &text) };
+                let script = lua::Script { class: class.clone(), ..script(context, path, &text) };
                 Ok(Arc::new(lua::handler(script, wire, runtime)?))
             }
             None => {
                 let program = self.components()?.compile(bytes, &limits, &path.display().to_string())?;
-                Ok(Arc::new(program.handler(home, wire, runtime)?))
+                Ok(Arc::new(program.handler(context, wire, runtime)?))
             }
         }
     }
@@ -308,10 +318,10 @@ fn ask(
     (path, text): (&Path, Option<&str>),
     kind: GuestKind,
     granted: &crate::config::GrantPlan,
-    beside: &Beside,
+    inputs: &BuildInputs,
     limits: impl FnOnce(&crate::config::LimitPlan) -> Limits,
 ) -> Result<Asked, Error> {
-    let manifest = Manifest::of(path, text, beside)?;
+    let manifest = Manifest::of(path, text, inputs)?;
     if manifest.kind.is_some_and(|said| said != kind) {
         let (said, place) = (if kind == GuestKind::Strategy { "handler" } else { "strategy" }, path.display());
         return Err(Error::new(Code::Plugin, format!("{place}: its plugin.toml says it is a {said}")));
@@ -332,7 +342,7 @@ fn ask(
         let what = unasked.join(", ");
         tracing::warn!(
             plugin = name,
-            "granted, but not asked for and so not had: {what} (ask in plugin.toml under [needs], or by ---@needs)"
+            "granted but not requested, so not available: {what} (ask in plugin.toml under [needs], or by ---@needs)"
         );
     }
     let version = manifest.found.then(|| manifest.version.as_str().into());
@@ -347,9 +357,9 @@ fn script_text(path: &Path, bytes: &[u8]) -> Result<String, Error> {
     Ok(text::script(&text).to_owned())
 }
 
-fn script(home: Home, path: &Path, text: &str) -> lua::Script {
+fn script(context: GuestContext, path: &Path, text: &str) -> lua::Script {
     lua::Script {
-        home,
+        context,
         file: path.display().to_string(),
         text: text.to_owned(),
         roots: path.parent().map(Path::to_owned).into_iter().collect(),

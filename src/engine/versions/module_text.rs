@@ -3,24 +3,24 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::guest::Beside;
+use crate::guest::BuildInputs;
 
 /// The text that a version is made from; a component has none.
 pub(in crate::engine) struct ModuleText {
     file: PathBuf,
     text: Option<String>,
-    beside: Arc<Beside>,
+    inputs: Arc<BuildInputs>,
 }
 
 impl ModuleText {
-    pub(super) fn new(file: PathBuf, text: Option<String>, beside: &Arc<Beside>) -> Self {
-        Self { file, text, beside: Arc::clone(beside) }
+    pub(super) fn new(file: PathBuf, text: Option<String>, inputs: &Arc<BuildInputs>) -> Self {
+        Self { file, text, inputs: Arc::clone(inputs) }
     }
 
     /// Whether detections may get labels from it: by what it adds, edits or returns. Of a component nobody knows.
     pub(in crate::engine) fn may_label(&self) -> bool {
         let Some(text) = &self.text else { return true };
-        let modules = self.beside.files();
+        let modules = self.inputs.files();
         let is_script = |path: &PathBuf| path.extension().is_some_and(|e| e == "lua" || e == "luau");
         let mut texts = modules.iter().filter(|(path, _)| is_script(path)).filter_map(|(_, bytes)| bytes.as_ref());
         labels(text) || texts.any(|bytes| labels(&String::from_utf8_lossy(bytes)))

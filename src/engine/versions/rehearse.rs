@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::RecvTimeoutError;
 
 use super::guests::Version;
-use crate::engine::lanes::{Control, Look, Patience, Route, busy};
+use crate::engine::lanes::{Control, Patience, Route, Snapshot, busy};
 use crate::error::{Code, Error};
 use crate::guest::Fault;
 use crate::strategy::{View, apply};
@@ -18,11 +18,11 @@ use crate::types::{SourceId, Zone};
 pub(super) fn looks<'a>(
     rule: &Arc<str>,
     lanes: impl Iterator<Item = (&'a SourceId, &'a Arc<Route>)>,
-) -> Result<Vec<(&'a SourceId, Look)>, Error> {
+) -> Result<Vec<(&'a SourceId, Snapshot)>, Error> {
     let waits: Vec<_> = lanes
         .map(|(source, route)| {
             let (answer, wait) = crossbeam_channel::bounded(1);
-            route.inbox.control(Control::Look { rule: Arc::clone(rule), answer });
+            route.inbox.control(Control::Snapshot { rule: Arc::clone(rule), answer });
             (source, wait)
         })
         .collect();
@@ -40,8 +40,8 @@ pub(super) fn looks<'a>(
 
 /// Lets an instance without side effects take over and judge the remembered frames in the zones that will hold. The
 /// first fault refuses it.
-pub(super) fn rehearse(version: &Version, source: &SourceId, look: &Look, zones: &[Zone]) -> Result<usize, Error> {
-    let Look { version: from, state, frames } = look;
+pub(super) fn rehearse(version: &Version, source: &SourceId, look: &Snapshot, zones: &[Zone]) -> Result<usize, Error> {
+    let Snapshot { version: from, state, frames } = look;
     let mut strategy = version.rehearsal(source)?;
     let refused = |when: String, fault: &Fault| {
         Error::new(Code::Plugin, format!("self-test on {source}, {when}: {fault}"))

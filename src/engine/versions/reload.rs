@@ -18,7 +18,7 @@ use crate::engine::lanes::{LaneChange, change_lanes};
 use crate::engine::view::outside::Reloaded;
 use crate::engine::view::status::{GONE, PluginStatus};
 use crate::error::{Code, Error};
-use crate::guest::{Beside, Files};
+use crate::guest::{BuildInputs, Files};
 use crate::telemetry::Metrics;
 use crate::types::Clock;
 
@@ -232,10 +232,10 @@ impl Versions {
                     .hint("it is tried again once it has changed"));
             }
             let plan = strategy.running.plan.clone();
-            let beside = Arc::default();
-            let prepared = self.prepare(name, plan, &module, &beside);
+            let inputs = Arc::default();
+            let prepared = self.prepare(name, plan, &module, &inputs);
             if let Some(strategy) = self.strategies.get_mut(name) {
-                strategy.running.origin.wanted = beside.files();
+                strategy.running.origin.wanted = inputs.files();
             }
             let prepared = prepared?;
             doubts.push((Arc::clone(name), self.try_ready(&prepared)?));
@@ -264,10 +264,10 @@ impl Versions {
         let mut built = Vec::with_capacity(handlers.len());
         for name in handlers {
             let Some(handler) = self.handlers.get_mut(name) else { continue };
-            let beside = Arc::default();
-            let made = self.guests.handler(&handler.name, &handler.module, bytes, &beside);
-            handler.origin.wanted = beside.files();
-            built.push((Arc::clone(name), (made?, Contained { module: Arc::clone(module), beside: beside.files() })));
+            let inputs = Arc::default();
+            let made = self.guests.handler(&handler.name, &handler.module, bytes, &inputs);
+            handler.origin.wanted = inputs.files();
+            built.push((Arc::clone(name), (made?, Contained { module: Arc::clone(module), inputs: inputs.files() })));
         }
         Ok(built)
     }
@@ -302,7 +302,7 @@ impl Versions {
             return Err(wrong(format!("'{name}' judges in the place of '{of}' already, on probation")));
         }
         // Built from what the shadow was built from, whatever was saved meanwhile.
-        let Contained { module, beside } = shadow.origin().contents.clone();
+        let Contained { module, inputs } = shadow.origin().contents.clone();
         let left = active.origin().path.clone();
         let plan = StrategyPlan {
             name: of.clone(),
@@ -311,7 +311,7 @@ impl Versions {
             shadow_of: None,
             ..shadow.running.plan.clone()
         };
-        let ready = self.prepare(&of.as_str().into(), plan, &module, &Arc::new(Beside::of(beside)))?;
+        let ready = self.prepare(&of.as_str().into(), plan, &module, &Arc::new(BuildInputs::of(inputs)))?;
         let (tried, doubts) = (ready.tried, self.try_ready(&ready)?);
         let lanes = self.put(vec![ready])?;
         self.guests.doubt(&of, doubts, true);

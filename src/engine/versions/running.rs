@@ -10,20 +10,20 @@ use crate::alert::Standing;
 use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
 use crate::engine::lanes::{Probation, Route};
 use crate::engine::view::strategy::StrategyBoard;
-use crate::guest::{Beside, Files, stand};
+use crate::guest::{BuildInputs, Files, unchanged_on_disk};
 use crate::types::SourceId;
 
 /// What a version is built from: its module, and the files beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Contained {
     pub(in crate::engine) module: Arc<[u8]>,
-    pub(in crate::engine) beside: Files,
+    pub(in crate::engine) inputs: Files,
 }
 
 impl Contained {
     /// Whether a version of this module, built now, would be the same.
     pub(super) fn matches(&self, module: &[u8]) -> bool {
-        *self.module == *module && stand(&self.beside)
+        *self.module == *module && unchanged_on_disk(&self.inputs)
     }
 }
 
@@ -43,9 +43,9 @@ impl Origin {
 
     /// The files that a new version may come from, with what is known of each.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Path, Option<Arc<[u8]>>)> {
-        let beside =
-            self.contents.beside.iter().chain(&self.wanted).map(|(path, known)| (path.as_path(), known.clone()));
-        [(&*self.path, Some(Arc::clone(&self.contents.module)))].into_iter().chain(beside)
+        let inputs =
+            self.contents.inputs.iter().chain(&self.wanted).map(|(path, known)| (path.as_path(), known.clone()));
+        [(&*self.path, Some(Arc::clone(&self.contents.module)))].into_iter().chain(inputs)
     }
 
     /// What runs of the file at `path`: nothing, of one that is only looked for.
@@ -53,7 +53,7 @@ impl Origin {
         if self.path == path {
             return Some(Arc::clone(&self.contents.module));
         }
-        self.contents.beside.get(path)?.clone()
+        self.contents.inputs.get(path)?.clone()
     }
 }
 
@@ -79,7 +79,7 @@ pub(in crate::engine) struct GuestStrategy {
     /// What was rolled back, and why: not tried again until it changes.
     pub(super) bad: Option<(Contained, String)>,
     /// Of a new guest: what its version finds beside its module when its first instances are built.
-    pub(super) first: Option<Arc<Beside>>,
+    pub(super) first: Option<Arc<BuildInputs>>,
     /// Of a shadow: the probation that it is on in the place of what it runs beside.
     pub(super) promoted: Option<Arc<Probation>>,
 }
@@ -96,7 +96,7 @@ impl GuestStrategy {
         board: Arc<StrategyBoard>,
         origin: Origin,
         version: Arc<Version>,
-        first: Arc<Beside>,
+        first: Arc<BuildInputs>,
     ) -> Self {
         let running = RunningVersion { plan, origin, version, generation: 1 };
         let (lanes, trial, bad, first, promoted) = (BTreeMap::new(), None, None, Some(first), None);

@@ -12,7 +12,7 @@ use super::trial::try_out;
 use crate::config::StrategyPlan;
 use crate::engine::lanes::{Control, LaneChange, Probation, Route, Shadow, Swap};
 use crate::error::{Code, Error};
-use crate::guest::{Beside, Doubt};
+use crate::guest::{BuildInputs, Doubt};
 use crate::strategy::Strategy;
 use crate::types::SourceId;
 
@@ -77,8 +77,8 @@ impl Versions {
     /// Notes the files that the first instances of new guests were built from.
     pub(in crate::engine) fn note_files(&mut self) {
         for strategy in self.strategies.values_mut() {
-            if let Some(beside) = strategy.first.take() {
-                strategy.running.origin.contents.beside = beside.files();
+            if let Some(inputs) = strategy.first.take() {
+                strategy.running.origin.contents.inputs = inputs.files();
             }
         }
     }
@@ -90,9 +90,9 @@ impl Versions {
         name: &Arc<str>,
         plan: StrategyPlan,
         module: &Arc<[u8]>,
-        beside: &Arc<Beside>,
+        inputs: &Arc<BuildInputs>,
     ) -> Result<Ready, Error> {
-        let version = Arc::new(self.guests.strategy(&plan, module, beside)?);
+        let version = Arc::new(self.guests.strategy(&plan, module, inputs)?);
         let shadow = plan.shadow_of.is_some();
         let none = BTreeMap::new();
         let lanes = self.strategies.get(name).map_or(&none, |strategy| &strategy.lanes);
@@ -104,7 +104,7 @@ impl Versions {
         }
         let make = |source: &SourceId| if shadow { version.rehearsal(source) } else { version.instance(source) };
         let instances = lanes.keys().map(|source| Ok((source.clone(), make(source)?))).collect::<Result<_, Error>>()?;
-        let contents = Contained { module: Arc::clone(module), beside: beside.files() };
+        let contents = Contained { module: Arc::clone(module), inputs: inputs.files() };
         Ok(Ready { name: Arc::clone(name), plan, version, instances, contents, tried })
     }
 

@@ -10,7 +10,7 @@ use super::status::{PluginStatus, Status};
 use crate::error::Error;
 
 /// What the outside may ask of a running engine. Nothing here waits for a lane or a script.
-pub trait Board: Send + Sync {
+pub trait EngineApi: Send + Sync {
     /// Where everything stands.
     fn status(&self) -> Status;
     /// Where every script and component stands. Waits for a reload under way.
@@ -20,7 +20,7 @@ pub trait Board: Send + Sync {
     /// # Errors
     /// Why the new version is not taken.
     fn reload(&self, plugin: &str) -> Result<Reloaded, Error>;
-    /// Puts a shadow in the place of the strategy it runs beside. Waits as [`Board::reload`] does.
+    /// Puts a shadow in the place of the strategy it runs beside. Waits as [`EngineApi::reload`] does.
     ///
     /// # Errors
     /// Why it is not taken.

@@ -42,7 +42,7 @@ pub struct Status {
     pub handlers: Vec<HandlerStatus>,
     /// Alerts since the start.
     pub alerts: AlertStatus,
-    /// Scripts and components whose file is not what runs, because it was rejected or rolled back.
+    /// Scripts and components whose latest version was rejected or rolled back.
     pub rejected: Vec<RejectedReload>,
     /// The limits that are set under `monitoring`, as they were last looked at.
     pub checks: Vec<CheckStatus>,
@@ -360,7 +360,7 @@ impl Status {
         );
         problems.extend(rejected.iter().map(|r| match r.error.ends_with(GONE) {
             true => format!("{}: {}", r.script, r.error),
-            false => format!("{} is not what runs, the version before goes on: {}", r.script, r.error),
+            false => format!("{}: the latest version was rejected, the previous one is running: {}", r.script, r.error),
         }));
         if !ready {
             problems.push("no source is running".into());
@@ -510,7 +510,7 @@ mod tests {
             status.problems,
             [
                 "source cam is failed, still trying every 10 s: refused",
-                "a.lua is not what runs, the version before goes on: a.lua:3: boom"
+                "a.lua: the latest version was rejected, the previous one is running: a.lua:3: boom"
             ]
         );
     }

@@ -12,7 +12,7 @@ use crate::telemetry::StrategyMetrics;
 use crate::types::SourceId;
 
 /// Frames between two looks at a strategy's memory and state.
-pub(in crate::engine) const LOOK_EVERY: u64 = 64;
+pub(in crate::engine) const POLL_EVERY: u64 = 64;
 /// Shortest time between two log lines about one strategy on one source.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
 
@@ -141,7 +141,7 @@ impl Notes {
     }
 
     /// Notes that the strategy wanted detections away and may not: one line.
-    pub(in crate::engine) fn spared(&mut self, source: &SourceId, count: usize) {
+    pub(in crate::engine) fn not_removed(&mut self, source: &SourceId, count: usize) {
         if !std::mem::replace(&mut self.told_spared, true) {
             let strategy = &*self.board.name;
             tracing::warn!(

@@ -136,7 +136,7 @@ fn a_host_that_is_granted_and_was_not_asked_for_is_told_as_such() {
     let grants = Grants { unasked_hosts: vec!["a.example:81".into()], ..grants(&["a.example"]) };
     assert_eq!(
         check(get("https://a.example:81/"), &grants).err().unwrap().to_string(),
-        "requests to a.example:81 are granted, but not asked for and so not had: ask with \
+        "requests to a.example:81 are granted but not requested, so not available: ask with \
          `---@needs http a.example:81` or in plugin.toml"
     );
 }

@@ -16,7 +16,7 @@ use crate::own::{Stop, Thread};
 use crate::types::Clock;
 
 /// How often it is looked whether something is to be told.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_EVERY: Duration = Duration::from_millis(500);
 /// The target of what the gate says itself.
 const OWN: &str = "dsengine::log";
 /// The target of who changed what, which is never held back.
@@ -43,7 +43,7 @@ pub(super) fn gate(rules: Rules, clock: Arc<dyn Clock>) -> Result<(Gate, Arc<Tel
     let hold = Arc::new(Mutex::new(Hold::new(rules)));
     let (held, time) = (Arc::clone(&hold), Arc::clone(&clock));
     let run = move |stop: Stop| {
-        while stop.pause(LOOK_EVERY) {
+        while stop.pause(POLL_EVERY) {
             tell(&held, &*time, false);
         }
     };

@@ -3,9 +3,9 @@
 use crate::wasm::bindings::dsengine::plugin::detections::Host;
 use crate::wasm::bindings::dsengine::plugin::types::AttributeResult;
 use crate::wasm::convert::attribute;
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
-impl Host for Seat {
+impl Host for StoreData {
     fn attributes(&mut self, index: u32) -> wasmtime::Result<Vec<AttributeResult>> {
         let Some(more) = self.call.more.get(index as usize) else {
             let count = self.call.more.len();

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::guest::http as wire;
 use crate::wasm::bindings::dsengine::plugin::http::{Failure, Host, Request, Response};
-use crate::wasm::seat::{Seat, now_ns};
+use crate::wasm::store_data::{StoreData, now_ns};
 
-impl Host for Seat {
+impl Host for StoreData {
     fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, Failure>> {
-        let most = self.home.limits.requests_per_call;
+        let most = self.context.limits.requests_per_call;
         let Some(network) = self.wire.clone() else {
             return Ok(Err(Failure::Denied("only handlers send requests".into())));
         };
@@ -28,8 +28,8 @@ impl Host for Seat {
             body: request.body,
             timeout: Duration::from_millis(request.timeout_ms.into()).min(left),
         };
-        let grants = Arc::clone(&self.home.grants);
-        let answer = network.send(request, &grants, self.home.limits.response_bytes);
+        let grants = Arc::clone(&self.context.grants);
+        let answer = network.send(request, &grants, self.context.limits.response_bytes);
         Ok(answer.map(|a| Response { status: a.status, headers: a.headers, body: a.body }).map_err(|f| match f {
             wire::Failure::Denied(text) | wire::Failure::Inside(text) => Failure::Denied(text),
             wire::Failure::Invalid(text) => Failure::Invalid(text),

@@ -5,12 +5,12 @@ use serde_json::Value;
 use crate::guest::Severity;
 use crate::telemetry::Meter;
 use crate::wasm::bindings::dsengine::plugin::{config, log, metrics, time};
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
 /// What is shown of the name of a figure that was dropped.
 const NAME_BYTES_SHOWN: usize = 100;
 
-impl log::Host for Seat {
+impl log::Host for StoreData {
     fn write(&mut self, severity: log::Severity, message: String) -> wasmtime::Result<()> {
         let severity = match severity {
             log::Severity::Debug => Severity::Debug,
@@ -18,26 +18,26 @@ impl log::Host for Seat {
             log::Severity::Warn => Severity::Warn,
             log::Severity::Error => Severity::Error,
         };
-        self.home.log(severity, &message, self.call.pts_ns);
+        self.context.log(severity, &message, self.call.pts_ns);
         Ok(())
     }
 }
 
-impl Seat {
+impl StoreData {
     /// Hands a figure to the meter; one that it drops is told in the guest's log, at the log's rate.
     fn figure(&self, name: &str, value: f64, put: impl FnOnce(&Meter, &str, f64) -> bool) {
-        if self.home.rehearsal || put(&self.home.meter, name, value) {
+        if self.context.rehearsal || put(&self.context.meter, name, value) {
             return;
         }
         let name = &name[..name.floor_char_boundary(NAME_BYTES_SHOWN)];
         let rules = "names are lower-case letters, digits and underscores, of one kind each, and not too many; values \
                      are finite, and what is added is not negative";
         let text = format!("the figure {name} = {value} was dropped: {rules}");
-        self.home.log(Severity::Warn, &text, self.call.pts_ns);
+        self.context.log(Severity::Warn, &text, self.call.pts_ns);
     }
 }
 
-impl metrics::Host for Seat {
+impl metrics::Host for StoreData {
     fn add(&mut self, name: String, by: f64) -> wasmtime::Result<()> {
         self.figure(&name, by, Meter::add);
         Ok(())
@@ -54,9 +54,9 @@ impl metrics::Host for Seat {
     }
 }
 
-impl config::Host for Seat {
+impl config::Host for StoreData {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
-        Ok(match self.home.config.get(&key) {
+        Ok(match self.context.config.get(&key) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
             Some(value) => Some(value.to_string()),
@@ -64,11 +64,11 @@ impl config::Host for Seat {
     }
 
     fn all(&mut self) -> wasmtime::Result<String> {
-        Ok(if self.home.config.is_object() { self.home.config.to_string() } else { "{}".to_owned() })
+        Ok(if self.context.config.is_object() { self.context.config.to_string() } else { "{}".to_owned() })
     }
 }
 
-impl time::Host for Seat {
+impl time::Host for StoreData {
     fn frame_ns(&mut self) -> wasmtime::Result<u64> {
         Ok(self.call.pts_ns)
     }

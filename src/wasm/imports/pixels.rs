@@ -8,9 +8,9 @@ use crate::vision::pixels as vision;
 use crate::wasm::bindings::dsengine::plugin::pixels::{Crop, Format, Host, HostImage};
 use crate::wasm::bindings::dsengine::plugin::types::Bbox;
 use crate::wasm::convert::from_bbox;
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
-impl Seat {
+impl StoreData {
     fn picture(&self, image: &Resource<Image>) -> wasmtime::Result<&Picture> {
         let Image(call) = self.table.get(image)?;
         match &self.call.picture {
@@ -20,7 +20,7 @@ impl Seat {
     }
 }
 
-impl Host for Seat {
+impl Host for StoreData {
     fn current(&mut self) -> wasmtime::Result<Option<Resource<Image>>> {
         if self.call.picture.is_none() {
             return Ok(None);
@@ -29,7 +29,7 @@ impl Host for Seat {
     }
 }
 
-impl HostImage for Seat {
+impl HostImage for StoreData {
     fn size(&mut self, image: Resource<Image>) -> wasmtime::Result<(u32, u32)> {
         self.picture(&image).map(|picture| (picture.width, picture.height))
     }

@@ -7,9 +7,9 @@ use serde_json::Number;
 use crate::guest::{Entry, Kept, size};
 use crate::wasm::bindings::dsengine::plugin::shared_state::Host;
 use crate::wasm::bindings::dsengine::plugin::state::Refusal;
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
-impl Seat {
+impl StoreData {
     /// Writes `make`'s value of what is there.
     fn put<T>(
         &mut self,
@@ -21,9 +21,9 @@ impl Seat {
         if !self.is_key(&key) {
             return Ok(Err(Refusal::Key));
         }
-        let (most, now_ns) = (self.home.limits.state_bytes, self.call.pts_ns);
+        let (most, now_ns) = (self.context.limits.state_bytes, self.call.pts_ns);
         let expires_ns = self.expiry(ttl_ms);
-        let mut space = self.home.shared.lock();
+        let mut space = self.context.shared.lock();
         let (value, answer) = make(space.get(&key, now_ns))?;
         if !space.fits(&key, size(&key, &value), most, now_ns) {
             return Ok(Err(Refusal::Full(most as u64)));
@@ -33,9 +33,9 @@ impl Seat {
     }
 }
 
-impl Host for Seat {
+impl Host for StoreData {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.home.shared.lock().get(&key, self.call.pts_ns).map(Kept::to_bytes))
+        Ok(self.context.shared.lock().get(&key, self.call.pts_ns).map(Kept::to_bytes))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<Result<(), Refusal>> {
@@ -59,11 +59,11 @@ impl Host for Seat {
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         self.may_write(None)?;
-        self.home.shared.lock().commit(&mut BTreeMap::from([(key, None)]));
+        self.context.shared.lock().commit(&mut BTreeMap::from([(key, None)]));
         Ok(())
     }
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
-        Ok(self.home.shared.lock().keys(&prefix, self.call.pts_ns).map(str::to_owned).collect())
+        Ok(self.context.shared.lock().keys(&prefix, self.call.pts_ns).map(str::to_owned).collect())
     }
 }

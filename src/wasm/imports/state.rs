@@ -2,12 +2,12 @@
 
 use crate::guest::{Entry, Kept};
 use crate::wasm::bindings::dsengine::plugin::state::{Host, Refusal};
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
 /// Nanoseconds in a millisecond.
 const MS: u64 = 1_000_000;
 
-impl Seat {
+impl StoreData {
     /// Loading touches nothing, so that a version can be built beside the running one and dropped without a trace; nor
     /// does handing over, so that the running one goes on where its successor is refused.
     pub(super) fn may_write(&self, ttl_ms: Option<u64>) -> wasmtime::Result<()> {
@@ -25,7 +25,7 @@ impl Seat {
 
     /// Whether a key can be one.
     pub(super) fn is_key(&self, key: &str) -> bool {
-        !key.is_empty() && key.len() <= self.home.limits.key_bytes
+        !key.is_empty() && key.len() <= self.context.limits.key_bytes
     }
 
     /// Frame time at which a value set now is gone.
@@ -34,11 +34,11 @@ impl Seat {
     }
 }
 
-impl Host for Seat {
+impl Host for StoreData {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         Ok(match self.writes.get(&key) {
             Some(write) => write.as_ref().map(|entry| entry.value.to_bytes()),
-            None => self.home.state.lock().get(&key, self.call.pts_ns).map(Kept::to_bytes),
+            None => self.context.state.lock().get(&key, self.call.pts_ns).map(Kept::to_bytes),
         })
     }
 
@@ -47,19 +47,19 @@ impl Host for Seat {
         if !self.is_key(&key) {
             return Ok(Err(Refusal::Key));
         }
-        let most = self.home.limits.state_bytes;
+        let most = self.context.limits.state_bytes;
         let entry = Entry { value: Kept::Bytes(value.into()), expires_ns: self.expiry(ttl_ms) };
-        let fits = self.writes.set(&mut self.home.state.lock(), key, entry, most, self.call.pts_ns);
+        let fits = self.writes.set(&mut self.context.state.lock(), key, entry, most, self.call.pts_ns);
         Ok(if fits { Ok(()) } else { Err(Refusal::Full(most as u64)) })
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         self.may_write(None)?;
-        self.writes.delete(&self.home.state.lock(), key);
+        self.writes.delete(&self.context.state.lock(), key);
         Ok(())
     }
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
-        Ok(self.writes.keys(&self.home.state.lock(), &prefix, self.call.pts_ns))
+        Ok(self.writes.keys(&self.context.state.lock(), &prefix, self.call.pts_ns))
     }
 }

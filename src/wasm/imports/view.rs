@@ -4,12 +4,12 @@ use crate::types::Zone;
 use crate::wasm::bindings::dsengine::plugin::types::{Bbox, Point};
 use crate::wasm::bindings::dsengine::plugin::{tracks, zones};
 use crate::wasm::convert::{from_bbox, to_bbox};
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
-impl Seat {
+impl StoreData {
     pub(super) fn zone(&self, name: &str) -> Option<&Zone> {
         let found = self.call.zones.iter().find(|zone| zone.name == name);
-        if let Some(trial) = self.home.trial.as_ref().filter(|_| found.is_none()) {
+        if let Some(trial) = self.context.trial.as_ref().filter(|_| found.is_none()) {
             let names: Vec<&str> = self.call.zones.iter().map(|zone| zone.name.as_str()).collect();
             trial.lacks_zone(name, if names.is_empty() { "none".to_owned() } else { names.join(", ") }.as_str());
         }
@@ -17,7 +17,7 @@ impl Seat {
     }
 }
 
-impl zones::Host for Seat {
+impl zones::Host for StoreData {
     fn names(&mut self) -> wasmtime::Result<Vec<String>> {
         Ok(self.call.zones.iter().map(|zone| zone.name.clone()).collect())
     }
@@ -32,7 +32,7 @@ impl zones::Host for Seat {
     }
 }
 
-impl tracks::Host for Seat {
+impl tracks::Host for StoreData {
     fn get(&mut self, id: u64) -> wasmtime::Result<Option<tracks::Track>> {
         let track = self.call.tracks.as_ref().and_then(|tracks| tracks.get(id));
         Ok(track.map(|t| tracks::Track {

@@ -3,7 +3,7 @@
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi::random::WasiRandomCtx;
 
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
 /// Most random bytes given at once.
 const BYTES_MAX: u64 = 64 << 10;
@@ -44,7 +44,7 @@ impl Chance {
     }
 }
 
-impl random::Host for Seat {
+impl random::Host for StoreData {
     fn get_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
         self.chance.bytes(len)
     }
@@ -54,7 +54,7 @@ impl random::Host for Seat {
     }
 }
 
-impl insecure::Host for Seat {
+impl insecure::Host for StoreData {
     fn get_insecure_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
         self.chance.bytes(len)
     }
@@ -64,7 +64,7 @@ impl insecure::Host for Seat {
     }
 }
 
-impl insecure_seed::Host for Seat {
+impl insecure_seed::Host for StoreData {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
         Ok((self.chance.number()?, self.chance.number()?))
     }

@@ -10,12 +10,12 @@ use wasmtime_wasi::p2::bindings::clocks::monotonic_clock::{self, Duration, Insta
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::{self, Datetime};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use crate::wasm::seat::{Seat, now_ns};
+use crate::wasm::store_data::{StoreData, now_ns};
 
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
-impl wall_clock::Host for Seat {
+impl wall_clock::Host for StoreData {
     fn now(&mut self) -> wasmtime::Result<Datetime> {
         let ns = match self.wire {
             None => self.call.captured_unix_ns,
@@ -32,14 +32,14 @@ impl wall_clock::Host for Seat {
     }
 }
 
-impl Seat {
+impl StoreData {
     fn wait_until(&mut self, at_ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
         let wait = self.table.push(Wait { at_ns })?;
         subscribe(&mut self.table, wait)
     }
 }
 
-impl monotonic_clock::Host for Seat {
+impl monotonic_clock::Host for StoreData {
     fn now(&mut self) -> wasmtime::Result<Instant> {
         Ok(if self.wire.is_none() { self.call.pts_ns } else { now_ns() })
     }

@@ -14,21 +14,21 @@ use wasmtime_wasi::p2::bindings::sync::io::streams;
 use wasmtime_wasi::p2::{FsError, FsResult};
 
 use super::waits::wait;
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
 type Fd = Resource<Descriptor>;
 
 /// Lets another thread do it, and waits as long as the call may last.
 macro_rules! elsewhere {
-    ($seat:ident, $call:ident($($argument:expr),*)) => {{
-        let collar = $seat.collar.clone();
-        let mut view = $seat.filesystem();
-        let done = wait(&collar, Descriptors::$call(&mut view, $($argument),*));
+    ($store_data:ident, $call:ident($($argument:expr),*)) => {{
+        let interrupt = $store_data.interrupt.clone();
+        let mut view = $store_data.filesystem();
+        let done = wait(&interrupt, Descriptors::$call(&mut view, $($argument),*));
         done.map_err(FsError::trap).and_then(|done| done)
     }};
 }
 
-impl files::Host for Seat {
+impl files::Host for StoreData {
     fn convert_error_code(&mut self, error: FsError) -> wasmtime::Result<files::ErrorCode> {
         Ok(Plain::convert_error_code(&mut self.filesystem(), error)?.into())
     }
@@ -38,7 +38,7 @@ impl files::Host for Seat {
     }
 }
 
-impl files::HostDescriptor for Seat {
+impl files::HostDescriptor for StoreData {
     fn advise(&mut self, fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> FsResult<()> {
         elsewhere!(self, advise(fd, offset, len, advice.into()))
     }
@@ -154,9 +154,9 @@ impl files::HostDescriptor for Seat {
     }
 
     fn is_same_object(&mut self, a: Fd, b: Fd) -> wasmtime::Result<bool> {
-        let collar = self.collar.clone();
+        let interrupt = self.interrupt.clone();
         let mut view = self.filesystem();
-        wait(&collar, Descriptors::is_same_object(&mut view, a, b))?
+        wait(&interrupt, Descriptors::is_same_object(&mut view, a, b))?
     }
 
     fn metadata_hash(&mut self, fd: Fd) -> FsResult<MetadataHashValue> {
@@ -168,11 +168,11 @@ impl files::HostDescriptor for Seat {
     }
 }
 
-impl files::HostDirectoryEntryStream for Seat {
+impl files::HostDirectoryEntryStream for StoreData {
     fn read_directory_entry(&mut self, stream: Resource<DirectoryEntryStream>) -> FsResult<Option<DirectoryEntry>> {
-        let collar = self.collar.clone();
+        let interrupt = self.interrupt.clone();
         let mut view = self.filesystem();
-        let entry = wait(&collar, Entries::read_directory_entry(&mut view, stream)).map_err(FsError::trap)?;
+        let entry = wait(&interrupt, Entries::read_directory_entry(&mut view, stream)).map_err(FsError::trap)?;
         Ok(entry?.map(Into::into))
     }
 

@@ -19,7 +19,7 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks as clock, filesystem, io, random, sync};
 
-use super::seat::Seat;
+use super::store_data::StoreData;
 
 /// Interfaces that are offered, by the part of their names before the version.
 const OFFERED: [&str; 20] = [
@@ -52,27 +52,27 @@ pub(super) fn offers(name: &str) -> bool {
 }
 
 /// Puts it all into the linker.
-pub(super) fn link(linker: &mut Linker<Seat>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     let l = linker;
-    cli::environment::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::exit::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::stdin::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::stdout::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::stderr::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::terminal_input::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::terminal_output::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::terminal_stdin::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::terminal_stdout::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    cli::terminal_stderr::add_to_linker::<Seat, WasiCli>(l, Seat::cli)?;
-    clock::wall_clock::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
-    clock::monotonic_clock::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
-    filesystem::preopens::add_to_linker::<Seat, WasiFilesystem>(l, Seat::filesystem)?;
-    sync::filesystem::types::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
-    io::error::add_to_linker::<Seat, waits::Waiting>(l, waits::table)?;
-    sync::io::poll::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
-    sync::io::streams::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
-    random::random::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
-    random::insecure::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
-    random::insecure_seed::add_to_linker::<Seat, HasSelf<Seat>>(l, |seat| seat)?;
+    cli::environment::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::exit::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::stdin::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::stdout::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::stderr::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::terminal_input::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::terminal_output::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::terminal_stdin::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::terminal_stdout::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    cli::terminal_stderr::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;
+    clock::wall_clock::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
+    clock::monotonic_clock::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
+    filesystem::preopens::add_to_linker::<StoreData, WasiFilesystem>(l, StoreData::filesystem)?;
+    sync::filesystem::types::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
+    io::error::add_to_linker::<StoreData, waits::Waiting>(l, waits::table)?;
+    sync::io::poll::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
+    sync::io::streams::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
+    random::random::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
+    random::insecure::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
+    random::insecure_seed::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::guest::{Home, Severity};
+use crate::guest::{GuestContext, Severity};
 
 /// Longest line kept together; what comes without a line break is cut here.
 const LINE_BYTES_MAX: usize = 4096;
@@ -21,7 +21,7 @@ const WRITE_BYTES_MAX: usize = 4096;
 /// Both streams of one instance.
 #[derive(Clone)]
 pub(in crate::wasm) struct Output {
-    home: Home,
+    context: GuestContext,
     lines: Arc<Mutex<Lines>>,
 }
 
@@ -36,8 +36,8 @@ struct Lines {
 }
 
 impl Output {
-    pub(in crate::wasm) fn new(home: Home) -> Self {
-        Self { home, lines: Arc::default() }
+    pub(in crate::wasm) fn new(context: GuestContext) -> Self {
+        Self { context, lines: Arc::default() }
     }
 
     /// One of the streams; its lines are as loud as this.
@@ -58,7 +58,7 @@ impl Output {
         for (index, severity) in [Severity::Info, Severity::Warn].into_iter().enumerate() {
             if !lines.begun[index].is_empty() {
                 let line = std::mem::take(&mut lines.begun[index]);
-                self.home.log(severity, &String::from_utf8_lossy(&line), lines.now_ns);
+                self.context.log(severity, &String::from_utf8_lossy(&line), lines.now_ns);
             }
         }
     }
@@ -109,7 +109,7 @@ impl OutputStream for Stream {
                 begun.push(byte);
                 continue;
             }
-            self.output.home.log(self.severity, &String::from_utf8_lossy(begun), now_ns);
+            self.output.context.log(self.severity, &String::from_utf8_lossy(begun), now_ns);
             begun.clear();
             if byte != b'\n' {
                 begun.push(byte);

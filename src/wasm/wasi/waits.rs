@@ -14,9 +14,9 @@ use wasmtime_wasi::p2::bindings::io::streams::{
 use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
 
-use crate::guest::{Collar, TICK};
+use crate::guest::{Interrupt, TICK};
 use crate::wasm::fault::Stopped;
-use crate::wasm::seat::Seat;
+use crate::wasm::store_data::StoreData;
 
 /// Names the table as what `wasi:io/error` works on.
 pub(super) struct Waiting;
@@ -25,9 +25,9 @@ impl HasData for Waiting {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-/// The seat's table.
-pub(super) fn table(seat: &mut Seat) -> &mut ResourceTable {
-    &mut seat.table
+/// The store's table.
+pub(super) fn table(store_data: &mut StoreData) -> &mut ResourceTable {
+    &mut store_data.table
 }
 
 /// Wakes a thread that waits.
@@ -40,7 +40,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for `work` as long as the call may last.
-pub(super) fn wait<F: Future>(collar: &Collar, work: F) -> wasmtime::Result<F::Output> {
+pub(super) fn wait<F: Future>(interrupt: &Interrupt, work: F) -> wasmtime::Result<F::Output> {
     let mut work = pin!(work);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -48,7 +48,7 @@ pub(super) fn wait<F: Future>(collar: &Collar, work: F) -> wasmtime::Result<F::O
         if let Poll::Ready(done) = work.as_mut().poll(&mut context) {
             return Ok(done);
         }
-        if collar.check().is_some() {
+        if interrupt.check().is_some() {
             return Err(Stopped.into());
         }
         std::thread::park_timeout(TICK);
@@ -56,23 +56,23 @@ pub(super) fn wait<F: Future>(collar: &Collar, work: F) -> wasmtime::Result<F::O
 }
 
 /// As [`wait`], for work that may fail as streams do.
-fn wait_io<T>(collar: &Collar, work: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
-    wait(collar, work).map_err(StreamError::Trap)?
+fn wait_io<T>(interrupt: &Interrupt, work: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
+    wait(interrupt, work).map_err(StreamError::Trap)?
 }
 
-impl poll::Host for Seat {
+impl poll::Host for StoreData {
     fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
-        wait(&self.collar, PollHost::poll(&mut self.table, pollables))?
+        wait(&self.interrupt, PollHost::poll(&mut self.table, pollables))?
     }
 }
 
-impl poll::HostPollable for Seat {
+impl poll::HostPollable for StoreData {
     fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
-        wait(&self.collar, Waits::ready(&mut self.table, pollable))?
+        wait(&self.interrupt, Waits::ready(&mut self.table, pollable))?
     }
 
     fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
-        wait(&self.collar, Waits::block(&mut self.table, pollable))?
+        wait(&self.interrupt, Waits::block(&mut self.table, pollable))?
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
@@ -80,15 +80,15 @@ impl poll::HostPollable for Seat {
     }
 }
 
-impl streams::Host for Seat {
+impl streams::Host for StoreData {
     fn convert_stream_error(&mut self, error: StreamError) -> wasmtime::Result<streams::StreamError> {
         Ok(StreamsHost::convert_stream_error(&mut self.table, error)?.into())
     }
 }
 
-impl streams::HostOutputStream for Seat {
+impl streams::HostOutputStream for StoreData {
     fn drop(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<()> {
-        wait(&self.collar, Out::drop(&mut self.table, stream))?
+        wait(&self.interrupt, Out::drop(&mut self.table, stream))?
     }
 
     fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
@@ -100,11 +100,11 @@ impl streams::HostOutputStream for Seat {
     }
 
     fn blocking_write_and_flush(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
-        wait_io(&self.collar, Out::blocking_write_and_flush(&mut self.table, stream, bytes))
+        wait_io(&self.interrupt, Out::blocking_write_and_flush(&mut self.table, stream, bytes))
     }
 
     fn blocking_write_zeroes_and_flush(&mut self, stream: Resource<DynOutputStream>, len: u64) -> StreamResult<()> {
-        wait_io(&self.collar, Out::blocking_write_zeroes_and_flush(&mut self.table, stream, len))
+        wait_io(&self.interrupt, Out::blocking_write_zeroes_and_flush(&mut self.table, stream, len))
     }
 
     fn subscribe(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<Resource<DynPollable>> {
@@ -120,7 +120,7 @@ impl streams::HostOutputStream for Seat {
     }
 
     fn blocking_flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
-        wait_io(&self.collar, Out::blocking_flush(&mut self.table, stream))
+        wait_io(&self.interrupt, Out::blocking_flush(&mut self.table, stream))
     }
 
     fn splice(&mut self, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
@@ -133,13 +133,13 @@ impl streams::HostOutputStream for Seat {
         from: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<u64> {
-        wait_io(&self.collar, Out::blocking_splice(&mut self.table, to, from, len))
+        wait_io(&self.interrupt, Out::blocking_splice(&mut self.table, to, from, len))
     }
 }
 
-impl streams::HostInputStream for Seat {
+impl streams::HostInputStream for StoreData {
     fn drop(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<()> {
-        wait(&self.collar, Input::drop(&mut self.table, stream))?
+        wait(&self.interrupt, Input::drop(&mut self.table, stream))?
     }
 
     fn read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
@@ -147,7 +147,7 @@ impl streams::HostInputStream for Seat {
     }
 
     fn blocking_read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
-        wait_io(&self.collar, Input::blocking_read(&mut self.table, stream, len))
+        wait_io(&self.interrupt, Input::blocking_read(&mut self.table, stream, len))
     }
 
     fn skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
@@ -155,7 +155,7 @@ impl streams::HostInputStream for Seat {
     }
 
     fn blocking_skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
-        wait_io(&self.collar, Input::blocking_skip(&mut self.table, stream, len))
+        wait_io(&self.interrupt, Input::blocking_skip(&mut self.table, stream, len))
     }
 
     fn subscribe(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<Resource<DynPollable>> {

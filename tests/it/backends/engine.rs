@@ -9,7 +9,7 @@ use dsengine::backend::Sources;
 use dsengine::backend::scene::SceneBackend;
 use dsengine::config::{self, Plan, Request};
 use dsengine::engine::status::SourceStatus;
-use dsengine::engine::{Board, Engine, Judged, Observer};
+use dsengine::engine::{Engine, EngineApi, Judged, Observer};
 use dsengine::types::SourceId;
 use parking_lot::{Condvar, Mutex};
 

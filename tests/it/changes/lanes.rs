@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use dsengine::engine::{Board as _, Engine, Handle, Observer};
+use dsengine::engine::{Engine, EngineApi as _, Handle, Observer};
 use dsengine::strategy::{Strategy, Verdict, View};
 
 use super::seen::Frames;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsengine::engine::{Board as _, Engine, Handle, Observer};
+use dsengine::engine::{Engine, EngineApi as _, Handle, Observer};
 
 use super::edits::{Edit, valid, wrong};
 use super::seen::{Frames, Rules, Seen};

@@ -15,7 +15,7 @@ pub(super) fn pairs<'t>(text: &'t str, separators: &[char]) -> Result<Vec<(&'t s
         .collect()
 }
 
-pub(super) fn whole(key: &str, value: &str, min: u64, max: u64) -> Result<u64, Refusal> {
+pub(super) fn parse_integer(key: &str, value: &str, min: u64, max: u64) -> Result<u64, Refusal> {
     value
         .parse()
         .ok()
@@ -23,7 +23,7 @@ pub(super) fn whole(key: &str, value: &str, min: u64, max: u64) -> Result<u64, R
         .ok_or_else(|| refuse(key, value, &format!("a whole number from {min} to {max}")))
 }
 
-pub(super) fn truth(key: &str, value: &str) -> Result<bool, Refusal> {
+pub(super) fn parse_bool(key: &str, value: &str) -> Result<bool, Refusal> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),

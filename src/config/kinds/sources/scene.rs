@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Type;
-use super::option::{pairs, truth, unknown_option, whole};
+use super::option::{pairs, parse_bool, parse_integer, unknown_option};
 use crate::config::plan::Input;
 use crate::config::schema::SourceType;
 use crate::config::source_uri::{Parsed, Refusal};
@@ -45,10 +45,10 @@ impl Type for Scene {
         let mut repeat = repeat.unwrap_or(false);
         for (key, value) in pairs(query, &['&'])? {
             match key {
-                "seed" => seed = Some(whole(key, value, 0, u64::MAX)?),
-                "pixels" => pixels = truth(key, value)?,
-                "live" => live = truth(key, value)?,
-                "loop" => repeat = truth(key, value)?,
+                "seed" => seed = Some(parse_integer(key, value, 0, u64::MAX)?),
+                "pixels" => pixels = parse_bool(key, value)?,
+                "live" => live = parse_bool(key, value)?,
+                "loop" => repeat = parse_bool(key, value)?,
                 other => return Err(unknown_option(other, &["seed", "pixels", "live", "loop"], "scene")),
             }
         }

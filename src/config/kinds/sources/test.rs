@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Type;
-use super::option::{framerate, pairs, refuse, unknown_option, whole};
+use super::option::{framerate, pairs, parse_integer, refuse, unknown_option};
 use crate::config::nearest::nearest;
 use crate::config::plan::Input;
 use crate::config::schema::SourceType;
@@ -87,13 +87,13 @@ fn input(uri: &str, parameters: Test) -> Result<Input, Refusal> {
     for (key, value) in pairs(options.trim_start_matches(':'), &[',', ' '])? {
         match key {
             "pattern" => pattern = value.to_owned(),
-            "frames" | "num-buffers" => frames = Some(whole(key, value, 1, 1_000_000_000)?),
+            "frames" | "num-buffers" => frames = Some(parse_integer(key, value, 1, 1_000_000_000)?),
             "fps" | "framerate" => fps = framerate(value)?,
-            "width" => width = whole(key, value, 16, 8192)? as u32,
-            "height" => height = whole(key, value, 16, 8192)? as u32,
+            "width" => width = parse_integer(key, value, 16, 8192)? as u32,
+            "height" => height = parse_integer(key, value, 16, 8192)? as u32,
             "size" => {
                 let (w, h) = value.split_once('x').ok_or_else(|| refuse(key, value, "WIDTHxHEIGHT"))?;
-                (width, height) = (whole(key, w, 16, 8192)? as u32, whole(key, h, 16, 8192)? as u32);
+                (width, height) = (parse_integer(key, w, 16, 8192)? as u32, parse_integer(key, h, 16, 8192)? as u32);
             }
             // Ours is live exactly when nothing bounds it; GStreamer's word for it is taken and says nothing new.
             "is-live" => {}

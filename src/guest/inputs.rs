@@ -12,9 +12,9 @@ pub type Files = BTreeMap<PathBuf, Option<Arc<[u8]>>>;
 /// Reads each file once, for all instances of a version: they are built from the same texts, whatever is saved
 /// meanwhile, and what they are built from is known.
 #[derive(Debug, Default)]
-pub struct Beside(Mutex<Files>);
+pub struct BuildInputs(Mutex<Files>);
 
-impl Beside {
+impl BuildInputs {
     /// Those files and no others, without a look at the disk for them.
     pub fn of(files: Files) -> Self {
         Self(Mutex::new(files))
@@ -45,7 +45,7 @@ impl Beside {
 }
 
 /// Whether the files on disk are still those.
-pub fn stand(files: &Files) -> bool {
+pub fn unchanged_on_disk(files: &Files) -> bool {
     files.iter().all(|(path, known)| match known {
         // The length first: what has grown out of all bounds is not read.
         Some(known) => {

@@ -1,4 +1,4 @@
-//! Where a frame sits while a script judges it: the flat copy that `frame.luau` reads, what the host keeps for
+//! A script's call: the frame's flat copy that `frame.luau` reads, what the host keeps for
 //! queries, and the verdict as it grows.
 //!
 //! Buffer layout, little-endian, offsets in bytes; `frame.luau` knows the same numbers:
@@ -27,7 +27,7 @@ pub(super) const DROPPED: u8 = 2;
 const LABELS_MAX: usize = 4096;
 
 /// What host functions and the strategy share during a call.
-pub(super) struct Seat {
+pub(super) struct CallState {
     pub(super) pts_ns: u64,
     /// Why state may only be read just now: loading touches nothing.
     pub(super) reads_only: Option<&'static str>,
@@ -55,7 +55,7 @@ pub(super) struct Seat {
     pub(super) messages_cut: u64,
 }
 
-impl Seat {
+impl CallState {
     pub(super) fn new(space: Arc<Mutex<Space>>) -> Self {
         Self {
             pts_ns: 0,

@@ -1,45 +1,45 @@
-//! What stays when a VM goes: the script, what it read, its seat. New VMs are built from it, from the same bytes.
+//! What outlives a VM: the script, the files it read, the state of its calls. New VMs are built from it, from the same bytes.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::call_state::CallState;
 use super::files::Files;
 use super::host::Host;
 use super::http::Outside;
 use super::require::Modules;
 use super::script::Script;
-use super::seat::Seat;
 use super::vm::Vm;
 use crate::error::{Code, Error};
 use crate::guest::{Fault, FaultKind};
 
 /// A script and all that outlives its VM.
-pub(super) struct Place {
+pub(super) struct ScriptHost {
     pub(super) script: Script,
     pub(super) version: Arc<str>,
     host: Host,
 }
 
-impl Place {
+impl ScriptHost {
     /// Checks a script and builds its first VM. A handler's has a way out.
     ///
     /// # Errors
     /// [`Code::Plugin`] with the script's own `file:line`.
     pub(super) fn load(script: Script, outside: Option<Outside>) -> Result<(Self, Vm), Error> {
         let said = script.check()?;
-        let home = script.home.clone();
-        let version = home.version.clone().unwrap_or_else(|| said.into());
+        let context = script.context.clone();
+        let version = context.version.clone().unwrap_or_else(|| said.into());
         let host = Host {
-            seat: Arc::new(Mutex::new(Seat::new(Arc::clone(&home.state)))),
-            modules: Arc::new(Mutex::new(Modules::new(script.roots.clone(), &home))),
-            files: Arc::new(Mutex::new(Files::new(&home))),
-            home,
+            call_state: Arc::new(Mutex::new(CallState::new(Arc::clone(&context.state)))),
+            modules: Arc::new(Mutex::new(Modules::new(script.roots.clone(), &context))),
+            files: Arc::new(Mutex::new(Files::new(&context))),
+            context,
             outside,
         };
         let work = if host.outside.is_some() { "handle_alert" } else { "detect" };
-        let place = Self { script, version, host };
-        let vm = place.vm().map_err(|fault| {
+        let script_host = Self { script, version, host };
+        let vm = script_host.vm().map_err(|fault| {
             let error = Error::new(Code::Plugin, fault.message);
             match fault.kind {
                 FaultKind::Time => {
@@ -48,9 +48,9 @@ impl Place {
                 _ => error,
             }
         })?;
-        place.host.modules.lock().closed = true;
-        place.host.files.lock().closed = true;
-        Ok((place, vm))
+        script_host.host.modules.lock().closed = true;
+        script_host.host.files.lock().closed = true;
+        Ok((script_host, vm))
     }
 
     /// A new VM.
@@ -58,14 +58,14 @@ impl Place {
         Vm::build(&self.script, &self.host)
     }
 
-    /// The seat.
-    pub(super) fn seat(&self) -> &Mutex<Seat> {
-        &self.host.seat
+    /// The state of the call.
+    pub(super) fn call_state(&self) -> &Mutex<CallState> {
+        &self.host.call_state
     }
 
     /// Takes in what a call that succeeded wrote.
     pub(super) fn commit(&self) {
-        let mut seat = self.seat().lock();
-        seat.commit();
+        let mut call_state = self.call_state().lock();
+        call_state.commit();
     }
 }

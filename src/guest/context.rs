@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Beside, Grants, GuestKind, Limits, Space, StateStore, Trial, Watchdog};
+use super::{BuildInputs, Grants, GuestKind, Limits, Space, StateStore, Trial, Watchdog};
 use crate::telemetry::Meter;
 use crate::types::{SourceId, Zone, one_line};
 
@@ -28,7 +28,7 @@ pub enum Severity {
 
 /// The surroundings of one instance. Cheap to clone; clones share state, metrics and the log's rate.
 #[derive(Clone)]
-pub struct Home {
+pub struct GuestContext {
     /// The name from the config: of metrics, log lines and state.
     pub plugin: Arc<str>,
     /// The source it judges; `None` for a handler.
@@ -50,7 +50,7 @@ pub struct Home {
     /// The source's zones as they are when it is loaded; none for a handler. A frame brings its own.
     pub zones: Arc<[Zone]>,
     /// The files it is built from beside its module, shared by all instances of a version.
-    pub beside: Arc<Beside>,
+    pub inputs: Arc<BuildInputs>,
     /// The version its plugin.toml gives it; `None` where there is none.
     pub version: Option<Arc<str>>,
     /// Side effects are off: a self-test or a shadow. State is a copy, log lines and figures go nowhere.
@@ -68,7 +68,7 @@ struct LogRate {
     dropped: u64,
 }
 
-impl Home {
+impl GuestContext {
     /// The surroundings of `plugin` on `source`.
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own, and all are needed")]
     pub fn new(
@@ -93,7 +93,7 @@ impl Home {
             meter,
             watchdog,
             zones: Arc::default(),
-            beside: Arc::default(),
+            inputs: Arc::default(),
             version: None,
             rehearsal: false,
             trial: None,
@@ -109,8 +109,8 @@ impl Home {
 
     /// The same place for the version that is built from the files `beside` its module.
     #[must_use]
-    pub fn of_version(self, version: Option<Arc<str>>, beside: &Arc<Beside>) -> Self {
-        Self { version, beside: Arc::clone(beside), ..self }
+    pub fn of_version(self, version: Option<Arc<str>>, inputs: &Arc<BuildInputs>) -> Self {
+        Self { version, inputs: Arc::clone(inputs), ..self }
     }
 
     /// The same place with side effects off: state is a copy that is thrown away.
@@ -181,21 +181,21 @@ impl Home {
 mod tests {
     use super::*;
 
-    fn home(source: Option<SourceId>) -> Home {
+    fn context(source: Option<SourceId>) -> GuestContext {
         let limits = Limits { log_lines_per_s: 1, ..Limits::lua() };
         let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
-        Home::new("p", source, Arc::default(), limits, Arc::default(), &store, Meter::none(), watchdog)
+        GuestContext::new("p", source, Arc::default(), limits, Arc::default(), &store, Meter::none(), watchdog)
     }
 
     #[test]
     fn a_handler_wins_no_lines_by_alerts_of_sources_whose_times_differ() {
-        let talks = |home: &Home| {
+        let talks = |context: &GuestContext| {
             for second in [100, 5, 100, 5, 101] {
-                home.log(Severity::Info, "line", second * 1_000_000_000);
+                context.log(Severity::Info, "line", second * 1_000_000_000);
             }
-            home.log_lines_dropped()
+            context.log_lines_dropped()
         };
-        assert_eq!(talks(&home(None)), 3);
-        assert_eq!(talks(&home(Some(SourceId::from("a")))), 0, "a source may begin again");
+        assert_eq!(talks(&context(None)), 3);
+        assert_eq!(talks(&context(Some(SourceId::from("a")))), 0, "a source may begin again");
     }
 }

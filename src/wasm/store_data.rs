@@ -12,7 +12,7 @@ use super::engine::{CORE_INSTANCES_MAX, TABLE_ELEMENTS_MAX};
 use super::wasi::{Chance, Output};
 use crate::error::{Code, Error};
 use crate::guest::http::Wire;
-use crate::guest::{Collar, Home, Severity, TimeLimits, Writes};
+use crate::guest::{GuestContext, Interrupt, Severity, TimeLimits, Writes};
 use crate::track::Tracks;
 use crate::types::{Attributes, BBox, Picture, SourceId, Zone};
 
@@ -20,11 +20,11 @@ use crate::types::{Attributes, BBox, Picture, SourceId, Zone};
 const RESOURCES_MAX: usize = 1024;
 
 /// The host's side of one instance.
-pub(super) struct Seat {
-    pub(super) home: Home,
+pub(super) struct StoreData {
+    pub(super) context: GuestContext,
     pub(super) bounds: Bounds,
     /// The guest's end of its leash, with the limits of the call under way.
-    pub(super) collar: Collar,
+    pub(super) interrupt: Interrupt,
     pub(super) call: Call,
     /// What the call wrote to its state; it counts once the call has succeeded.
     pub(super) writes: Writes,
@@ -68,39 +68,42 @@ pub(super) struct More {
     pub(super) attributes: Attributes,
 }
 
-impl Seat {
-    /// A seat for an instance in `home`; a handler has a `wire`.
+impl StoreData {
+    /// The store's data for an instance in `context`; a handler has a `wire`.
     ///
     /// # Errors
     /// [`Code::Plugin`] where a granted folder cannot be opened.
-    pub(super) fn new(home: Home, collar: Collar, wire: Option<Arc<dyn Wire>>) -> Result<Self, Error> {
+    pub(super) fn new(context: GuestContext, interrupt: Interrupt, wire: Option<Arc<dyn Wire>>) -> Result<Self, Error> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let output = Output::new(home.clone());
+        let output = Output::new(context.clone());
         let mut wasi = WasiCtx::builder();
         wasi.stdout(output.stream(Severity::Info)).stderr(output.stream(Severity::Warn));
         // A lane waits for no file: see `wasi::files`.
         wasi.allow_blocking_current_thread(false);
-        for (name, value) in &home.grants.env {
+        for (name, value) in &context.grants.env {
             wasi.env(name, value);
         }
-        for path in &home.grants.has.files {
+        for path in &context.grants.has.files {
             let shown = path.display().to_string();
             wasi.preopened_dir(path, &shown, FsPerms::ReadOnly).map_err(|e| {
-                Error::new(Code::Plugin, format!("{}: the granted folder {shown} cannot be opened: {e:#}", home.plugin))
-                    .hint("components are granted folders, not single files")
+                Error::new(
+                    Code::Plugin,
+                    format!("{}: the granted folder {shown} cannot be opened: {e:#}", context.plugin),
+                )
+                .hint("components are granted folders, not single files")
             })?;
         }
         // A strategy gives the same answers in a replay, so its chance is the same each time; a handler's is real.
         let chance = match wire {
-            None => Chance::seeded(&home.plugin, home.source.as_ref().map_or("", SourceId::as_str)),
+            None => Chance::seeded(&context.plugin, context.source.as_ref().map_or("", SourceId::as_str)),
             Some(_) => Chance::Real(WasiRandomCtx::default()),
         };
-        let bounds = Bounds::new(home.limits.memory_bytes);
-        let call = Call { zones: Arc::clone(&home.zones), ..Call::default() };
+        let bounds = Bounds::new(context.limits.memory_bytes);
+        let call = Call { zones: Arc::clone(&context.zones), ..Call::default() };
         let wasi = wasi.build();
         let writes = Writes::default();
-        Ok(Self { home, bounds, collar, call, writes, table, wasi, chance, output, wire })
+        Ok(Self { context, bounds, interrupt, call, writes, table, wasi, chance, output, wire })
     }
 
     /// A call of at most `limits` starts.
@@ -126,12 +129,12 @@ impl Seat {
     /// The call succeeded: its writes count.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            self.writes.commit(&mut self.home.state.lock());
+            self.writes.commit(&mut self.context.state.lock());
         }
     }
 }
 
-impl WasiView for Seat {
+impl WasiView for StoreData {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
