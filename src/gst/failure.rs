@@ -13,6 +13,7 @@ const EMPTY: &[&str] = &[
     "streaming stopped, reason not-negotiated (-4)",
     "Failed to connect. (Generic error)",
     "Could not read from resource",
+    "Could not get/set settings from/on resource",
 ];
 
 /// What is wrong with a clip.

@@ -233,7 +233,7 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
         (
             Some(Says::Page("application/sdp", "")),
             "rtsp://127.0.0.1:PORT/s",
-            "there is no video in what 127.0.0.1:PORT sends",
+            "127.0.0.1:PORT answers, and not with a stream (SDP contains no streams)",
             true,
         ),
         (

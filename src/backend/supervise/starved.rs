@@ -9,36 +9,40 @@ const LOOK_NS: u64 = 250_000_000;
 /// A thread that waited for less than this share of the time was not kept from its work: sharing a processor is usual.
 const STARVED_SHARE: f64 = 0.66;
 
-/// What threads had waited for at the last look in this silence.
+/// What threads had waited for when this silence was first looked at.
 #[derive(Debug, Default)]
 pub struct Starved {
-    last: Option<(BTreeMap<u64, u64>, u64)>,
+    first: Option<(BTreeMap<u64, u64>, u64)>,
+    looked_ns: u64,
+    /// How much of the time since then was found to count for nothing.
+    found_ns: u64,
 }
 
 impl Starved {
     /// A frame came: the silence is over.
     pub fn over(&mut self) {
-        self.last = None;
+        self.first = None;
     }
 
     /// Whether it is time for a look.
     pub fn due(&self, now_ns: u64) -> bool {
-        self.last.as_ref().is_none_or(|(_, last_ns)| now_ns.saturating_sub(*last_ns) >= LOOK_NS)
+        self.first.is_none() || now_ns.saturating_sub(self.looked_ns) >= LOOK_NS
     }
 
-    /// How much of the time since the last look counts for nothing, where the threads of this process have by now waited
-    /// for a processor for `waited_ns`, each.
+    /// How much more of the time since the first look counts for nothing, where the threads of this process have by now
+    /// waited for a processor for `waited_ns`, each. A wait shows once it is over, so all of them are taken together.
     pub fn look(&mut self, waited_ns: BTreeMap<u64, u64>, now_ns: u64) -> Duration {
-        let longest = |last: &BTreeMap<u64, u64>| {
-            let waits = waited_ns.iter().filter_map(|(thread, now)| Some(now.saturating_sub(*last.get(thread)?)));
-            waits.max().unwrap_or_default()
+        self.looked_ns = now_ns;
+        let Some((first, first_ns)) = &self.first else {
+            (self.first, self.found_ns) = (Some((waited_ns, now_ns)), 0);
+            return Duration::ZERO;
         };
-        let passed = self.last.as_ref().map(|(last, last_ns)| (longest(last), now_ns.saturating_sub(*last_ns)));
-        self.last = Some((waited_ns, now_ns));
-        match passed {
-            Some((waited, passed)) if waited as f64 >= passed as f64 * STARVED_SHARE => Duration::from_nanos(passed),
-            _ => Duration::ZERO,
+        let waits = waited_ns.iter().filter_map(|(thread, now)| Some(now.saturating_sub(*first.get(thread)?)));
+        let (waited, passed) = (waits.max().unwrap_or_default(), now_ns.saturating_sub(*first_ns));
+        if (waited as f64) < passed as f64 * STARVED_SHARE {
+            return Duration::ZERO;
         }
+        Duration::from_nanos(passed.saturating_sub(std::mem::replace(&mut self.found_ns, passed)))
     }
 }
 
@@ -56,9 +60,12 @@ mod tests {
         assert_eq!(starved.look(waited([7 * S, 0]), S), Duration::ZERO, "what was before is not known");
         assert!(!starved.due(S + 1) && starved.due(2 * S));
         assert_eq!(starved.look(waited([7 * S, 9 * S / 10]), 2 * S), Duration::from_secs(1));
-        assert_eq!(starved.look(waited([7 * S + S / 2, S]), 3 * S), Duration::ZERO, "sharing a processor is usual");
+        // A wait that is not over does not show yet.
+        assert_eq!(starved.look(waited([7 * S, S]), 3 * S), Duration::ZERO);
+        assert_eq!(starved.look(waited([7 * S, 28 * S / 10]), 4 * S), Duration::from_secs(2));
+        assert_eq!(starved.look(waited([9 * S, 28 * S / 10]), 6 * S), Duration::ZERO, "sharing a processor is usual");
         let one = BTreeMap::from([(3, 9 * S)]);
-        assert_eq!(starved.look(one, 4 * S), Duration::ZERO, "a thread that is new has not waited since");
+        assert_eq!(starved.look(one, 7 * S), Duration::ZERO, "a thread that is new has not waited since");
         starved.over();
         assert_eq!(starved.look(waited([8 * S, 8 * S]), 5 * S), Duration::ZERO);
         assert_eq!(starved.look(BTreeMap::new(), 6 * S), Duration::ZERO, "nothing is known");
