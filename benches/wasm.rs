@@ -149,8 +149,8 @@ fn main() {
     let mut records = Vec::new();
     let mut record = |name: &str, ours: f64, theirs: Option<f64>, runs: u32| {
         let ratio = theirs.map(|t| ours / t);
-        let inputs = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
-        println!("{name:34} {ours:9.2} µs{inputs}");
+        let beside = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
+        println!("{name:34} {ours:9.2} µs{beside}");
         records.push(json!({
             "name": name, "ours": ours, "theirs": theirs, "ratio": ratio, "unit": "us CPU", "runs": runs,
         }));

@@ -1,4 +1,4 @@
-//! Time limits for guests: one thread that ticks, one leash per instance, clocks read by the guest's own thread.
+//! Time limits for guests: one thread that ticks, one time budget per instance, clocks read by the guest's own thread.
 //!
 //! A guest's interrupt must cost nothing, so it only reads one flag. The watchdog raises the flag of every running
 //! call each millisecond; a guest that finds it raised reads its own thread's CPU clock and goes on, or stops.
@@ -71,7 +71,7 @@ struct CallClock {
     wall_ns: AtomicU64,
 }
 
-/// One guest instance's leash. Calls start and end from the instance's own thread.
+/// One guest instance's time budget. Calls start and end from the instance's own thread.
 #[derive(Debug)]
 pub struct Budget {
     line: Arc<CallClock>,
@@ -79,7 +79,7 @@ pub struct Budget {
     _watchdog: Arc<Watchdog>,
 }
 
-/// The guest's end of a leash, for its interrupt.
+/// The guest's end of a time budget, for its interrupt.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     line: Arc<CallClock>,
@@ -204,7 +204,7 @@ impl Watchdog {
         Ok(Arc::new(Self { shared, thread }))
     }
 
-    /// A leash for a new guest instance.
+    /// A time budget for a new guest instance.
     pub fn budget(self: &Arc<Self>) -> Budget {
         let line = Arc::new(CallClock::default());
         self.shared.lines.lock().push(Arc::downgrade(&line));
@@ -344,7 +344,7 @@ mod tests {
         let budget = watchdog.budget();
         let shared = Arc::downgrade(&watchdog.shared);
         drop(watchdog);
-        assert!(shared.upgrade().is_some(), "a leash keeps it");
+        assert!(shared.upgrade().is_some(), "a budget keeps it");
         drop(budget);
         assert!(shared.upgrade().is_none());
     }

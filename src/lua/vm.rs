@@ -147,7 +147,7 @@ impl Vm {
         call.result
     }
 
-    /// Runs guest code on the leash, and tells what came of it.
+    /// Runs guest code within its time limits, and returns the outcome.
     fn run<T>(&self, script: &Script, time: TimeLimits, call: impl FnOnce() -> mlua::Result<T>) -> Call<T> {
         let limits = &script.context.limits;
         let (result, spent, over) = self.guest(limits.memory_bytes, call);
@@ -194,7 +194,7 @@ impl Vm {
         });
     }
 
-    /// Runs guest code on the leash and under the memory limit, which costs the host's own table building dearly
+    /// Runs guest code within its time limits and under the memory limit, which costs the host's own table building dearly
     /// and is therefore lifted outside.
     fn guest<R>(&self, memory: usize, call: impl FnOnce() -> R) -> (R, Option<Duration>, Option<Overrun>) {
         // Cannot fail: the VM has its own allocator.

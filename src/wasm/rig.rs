@@ -58,7 +58,7 @@ pub(super) struct Rig {
     store: Store<StoreData>,
     budget: Budget,
     ticking: Ticking,
-    /// What the collar goes by.
+    /// The limits of the call under way.
     time: TimeLimits,
     /// Where waiting for granted files happens.
     files: Option<tokio::runtime::Handle>,

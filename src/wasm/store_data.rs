@@ -23,7 +23,7 @@ const RESOURCES_MAX: usize = 1024;
 pub(super) struct StoreData {
     pub(super) context: GuestContext,
     pub(super) bounds: Bounds,
-    /// The guest's end of its leash, with the limits of the call under way.
+    /// The guest's end of its time budget, with the limits of the call under way.
     pub(super) interrupt: Interrupt,
     pub(super) call: Call,
     /// What the call wrote to its state; it counts once the call has succeeded.

@@ -420,7 +420,12 @@ fn a_variable_that_is_no_text_disturbs_nothing() {
     use std::os::unix::ffi::OsStrExt as _;
     let odd = std::ffi::OsStr::from_bytes(b"\xff");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dsengine"));
-    let out = command.args(["validate", "configs/demo.yaml"]).current_dir(root()).env("ODD", odd).output().unwrap();
+    let out = command
+        .args(["validate", "--syntax", "configs/demo.yaml"])
+        .current_dir(root())
+        .env("ODD", odd)
+        .output()
+        .unwrap();
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
 }
 

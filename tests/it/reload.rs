@@ -113,7 +113,7 @@ fn a_version_that_fails_on_remembered_frames_is_refused_with_its_line() {
     );
     assert_eq!((site.plugin()["generation"].as_u64(), site.metric("dsengine_strategy_faults_total{")), (Some(1), 0.0));
     assert_eq!(site.metric("dsengine_strategy_reloads_total{result=\"rejected\""), 1.0);
-    assert!(get(&site.page, "/health").1.contains("is not what runs"));
+    assert!(get(&site.page, "/health").1.contains("the latest version was rejected"));
     // The next one is not held up by it, and the self-test counted nothing twice.
     let line = site.save(
         &COUNTS.replace(

@@ -317,7 +317,10 @@ fn a_rejected_edit_is_a_problem_until_it_is_mended() {
     run.wait_line(limit, |l| l.contains("not reloaded"));
     let (list, problems) = rejected(&page);
     assert!(list[0]["error"].as_str().unwrap().contains("rule.lua:2:"), "{list}");
-    assert!(problems.contains("rule.lua: the latest version was rejected, the previous one is running: "), "{problems}");
+    assert!(
+        problems.contains("rule.lua: the latest version was rejected, the previous one is running: "),
+        "{problems}"
+    );
     write(dir.path(), "rule.lua", "function detect(frame)\nend\n");
     run.wait_line(limit, |l| l.contains("script reloaded"));
     let (list, problems) = rejected(&page);

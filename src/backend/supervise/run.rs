@@ -72,8 +72,8 @@ fn wait(
     outlet: &Outlet,
     clock: &dyn Clock,
 ) {
-    outlet.fault(failure, retry.attempt, retry.wait, retry.state);
     let begun = clock.monotonic_ns();
+    outlet.fault(failure, retry.attempt, retry.wait, retry.state);
     let after = |wait: Duration| begun.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
     let mut until = after(retry.wait);
     while !context.stop.requested() && clock.monotonic_ns() < until {

@@ -78,7 +78,7 @@ impl Case {
     }
 
     /// A file beside it.
-    pub(super) fn inputs(&self, name: &Path) -> PathBuf {
+    pub(super) fn beside(&self, name: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new(".")).join(name)
     }
 
@@ -86,10 +86,10 @@ impl Case {
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.path.clone()];
         if let Some(FileOr::File(name)) = &self.script.frames {
-            files.push(self.inputs(name));
+            files.push(self.beside(name));
         }
         if let Some(FileOr::File(name)) = &self.script.expect {
-            files.push(self.inputs(name));
+            files.push(self.beside(name));
         }
         files
     }
@@ -127,7 +127,7 @@ impl Case {
     pub(super) fn frames(&self) -> Result<Vec<Frame>, Error> {
         match &self.script.frames {
             None => Ok(Vec::new()),
-            Some(FileOr::File(name)) => self.recorded(&self.inputs(name)),
+            Some(FileOr::File(name)) => self.recorded(&self.beside(name)),
             Some(FileOr::Inline(frames)) => {
                 let frames = frames.iter().enumerate().map(|(index, spec)| {
                     let seq = spec.seq.unwrap_or(index as u64);

@@ -41,7 +41,7 @@ pub(super) fn compare(case: &Case, came: &Came) -> Result<Vec<Difference>, Error
     match &case.script.expect {
         None => out.push(Difference::wrong("the case expects nothing: write `expect:`, or let --update write it")),
         Some(FileOr::File(name)) => {
-            let path = case.inputs(name);
+            let path = case.beside(name);
             match dsengine::text::read(&path) {
                 Ok(text) => lines(&golden::parse(&text, &path)?, &golden::lines(came), &mut out),
                 Err(error) => out.push(Difference::wrong(format!(

@@ -83,7 +83,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Value>, Error> {
 pub(super) fn write(case: &Case, came: &Came, handler: bool) -> Result<Option<PathBuf>, Error> {
     let (path, old, new) = match &case.script.expect {
         Some(FileOr::File(name)) => {
-            let path = case.inputs(name);
+            let path = case.beside(name);
             let new = lines(came).iter().fold(String::new(), |text, line| format!("{text}{line}\n"));
             (path.clone(), std::fs::read_to_string(path).unwrap_or_default(), new)
         }

@@ -39,7 +39,7 @@ A case, tests/NAME.yaml:
   name: two are a crowd               what is printed of it
   config: { zone: gate, most: 2 }     the plugin's settings
   zones: { gate: [[0, 0], [0.5, 0], [0.5, 1]] }
-  frames: street.jsonl                a recording (dsengine record) inputs it, or frames as
+  frames: street.jsonl                a recording (dsengine record) beside it, or frames as
     - { seq: 0, pts_ns: 0, detections: [{ label: person, confidence: 0.9, bbox: [x, y, w, h], track_id: 1 }] }
   reload_at: 20                       reload it before this frame, or a list of frames
   limits, grants, class, source       as in the configuration; grants default to all that plugin.toml asks for

@@ -31,7 +31,7 @@ What a dsengine script can call, for editors with the Lua language server. Gener
 engine.
 
 A strategy is a file with a global function `detect(frame)`. It is called for every frame of every source the
-strategy is enabled for; each source has its own instance, with globals of its own. Optional inputs it:
+strategy is enabled for; each source has its own instance, with globals of its own. Optional beside it:
 `should_process(d)`, a filter: `detect` sees only the detections for which it returns true.
 
     ---@since 0.1                     the API version the script is written to
@@ -661,7 +661,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         params: &[("name", "string", "")],
         returns: &["any"],
         mirrors: "",
-        doc: "Runs a module once and returns what it returned: `require(\"lib/geometry\")` for `lib/geometry.lua` inputs \
+        doc: "Runs a module once and returns what it returned: `require(\"lib/geometry\")` for `lib/geometry.lua` beside \
               the script. Only while the script loads.",
     },
 ];
