@@ -155,7 +155,7 @@ mod tests {
         assert!(check(b"\x0b").unwrap_err().contains("no ONNX model"));
         // A graph in an attribute of a node of a graph, and so on.
         let deep = (0..200).fold(Vec::new(), |inner: Vec<u8>, n| {
-            let key = [0x3a, 0x0a, 0x2a, 0x32][if n == 199 { 0 } else { 3 - (198 - n) % 3 }];
+            let key = [0x3a, 0x0a, 0x2a, 0x32][if n == 199 { 0 } else { 1 + (198 - n) % 3 }];
             let mut message = vec![key];
             let (mut length, inner) = (inner.len(), inner);
             while length >= 0x80 {

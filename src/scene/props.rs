@@ -13,7 +13,7 @@ impl PropKind {
             Self::Sign => 2.6,
             Self::Bin => 1.0,
             Self::Bench => 0.85,
-            Self::EngineApi => 1.7,
+            Self::Board => 1.7,
             Self::Bush => 1.1,
         }
     }
@@ -25,7 +25,7 @@ impl PropKind {
             Self::Sign => Color::new(40, 84, 168),
             Self::Bin => Color::new(70, 92, 74),
             Self::Bench => Color::new(130, 92, 60),
-            Self::EngineApi => Color::new(58, 96, 150),
+            Self::Board => Color::new(58, 96, 150),
             Self::Bush => Color::new(64, 96, 56),
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn paint(canvas: &mut Canvas, camera: &Camera, prop: &PropSpec, seed:
             rod(canvas, at(-0.9, h * 0.55), 0.07, at(0.9, h * 0.55), 0.07, color);
             rod(canvas, at(-0.9, h), 0.09, at(0.9, h), 0.09, color);
         }
-        PropKind::EngineApi => {
+        PropKind::Board => {
             for x in [-0.4, 0.4] {
                 rod(canvas, at(x, 0.0), 0.04, at(x, h), 0.04, Color::new(90, 90, 92));
             }

@@ -148,7 +148,7 @@ fn street(rng: &mut Rng, eye: &Camera, width: f32, height: f32) -> StreetSpec {
 fn prop(rng: &mut Rng, eye: &Camera, width: f32, height: f32) -> Option<PropSpec> {
     let at = place(rng, eye, width, height, 1.0)?;
     use PropKind::*;
-    let kind = rng.pick(&[Pole, Pole, Tree, Tree, Sign, Bin, Bench, EngineApi, Bush]);
+    let kind = rng.pick(&[Pole, Pole, Tree, Tree, Sign, Bin, Bench, Board, Bush]);
     let own = matches!(kind, Tree | Bush);
     let color = if own { dull(rng, Color::new(74, 112, 58), 0.4) } else { hue(rng, Domain::Train) };
     Some(PropSpec { kind, at, height_m: 0.0, color: rng.chance(0.7).then_some(color) })

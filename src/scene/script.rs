@@ -157,7 +157,7 @@ pub(super) enum PropKind {
     Sign,
     Bin,
     Bench,
-    EngineApi,
+    Board,
     Bush,
 }
 
