@@ -108,7 +108,7 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
         let Some(version) = versions.get(&*strategy.name) else { continue };
         let may_label = |name: &str| versions.get(name).is_some_and(|version| version.text().may_label());
         let judged = plan.sources.iter().filter(|source| strategy.judges(&source.id));
-        let known = judged.map(|s| (&s.id, seen_by(plan, &strategy.name, s, guests.facts_of(&s.id), may_label)));
+        let known = judged.map(|s| (&s.id, seen_by(plan, &strategy.name, s, guests.facts_of(&s.id), may_label), true));
         match try_out(version, &clock, known) {
             Ok(doubts) => {
                 let told = doubts.into_iter().map(|doubt| format!("strategy {} {}", strategy.name, doubt.what));

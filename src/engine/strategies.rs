@@ -103,10 +103,10 @@ impl Owner {
                 })
             };
             let is_asked = |source: &SourcePlan| whole || others.contains(&source.id) && !is_tried(source);
-            let judged = next.sources.iter().filter(|source| plan.judges(&source.id) && is_asked(source));
+            let judged = next.sources.iter().filter(|source| plan.judges(&source.id));
             let known = judged.map(|source| {
                 let facts = self.parts.guests.facts_of(&source.id);
-                (&source.id, seen_by(next, &plan.name, source, facts, may_label))
+                (&source.id, seen_by(next, &plan.name, source, facts, may_label), is_asked(source))
             });
             let doubts = try_out(version, &*self.parts.clock, known)
                 .map_err(|error| error.about(format!("detection.strategies[{}]", plan.name)))?;

@@ -60,6 +60,8 @@ pub struct Doubt {
 #[derive(Debug, Default)]
 pub struct Trial {
     labels: Labels,
+    /// Those of all sources that the guest is for.
+    anywhere: Labels,
     noted: Mutex<Noted>,
 }
 
@@ -72,15 +74,15 @@ struct Noted {
 }
 
 impl Trial {
-    /// A trial on a source with these labels.
-    pub fn new(labels: Labels) -> Self {
-        Self { labels, noted: Mutex::default() }
+    /// A trial on a source with these labels, of a guest for sources that have those of `anywhere` together.
+    pub fn new(labels: Labels, anywhere: Labels) -> Self {
+        Self { labels, anywhere, noted: Mutex::default() }
     }
 
     /// The guest looks for detections with any of these labels.
     ///
     /// # Errors
-    /// What is wrong with that, where no detection can have one of them.
+    /// What is wrong with that, where no detection of any source can have one of them.
     pub fn look_up(&self, labels: &[String]) -> Result<(), String> {
         self.note(labels);
         if self.labels.names.is_empty() {
@@ -89,7 +91,8 @@ impl Trial {
         let missing: Vec<&String> = labels.iter().filter(|label| !self.labels.has(label)).collect();
         let Some(first) = missing.first() else { return Ok(()) };
         // Of a list for several models some may be there.
-        if self.labels.others.is_none() && missing.len() == labels.len() {
+        let is_elsewhere = || labels.iter().any(|label| self.anywhere.may_be(label));
+        if self.labels.others.is_none() && missing.len() == labels.len() && !is_elsewhere() {
             return Err(self.labels.lacks(first));
         }
         missing.into_iter().for_each(|label| self.doubt_label("asks for a label that is not there:", label));
@@ -155,7 +158,8 @@ impl Trial {
     fn doubt_label(&self, asks: &str, label: &str) {
         let why = self.labels.others.map(|why| format!(", and {why}")).unwrap_or_default();
         let what = format!("{asks} {}{why}", self.labels.lacks(label));
-        self.doubt(Doubt { what, certain: self.labels.others.is_none() });
+        let certain = self.labels.others.is_none() && !self.anywhere.may_be(label);
+        self.doubt(Doubt { what, certain });
     }
 
     fn doubt(&self, doubt: Doubt) {
@@ -174,13 +178,28 @@ mod tests {
         Labels { names: names.iter().map(|name| (*name).into()).collect(), others }
     }
 
+    /// A trial of a guest for one source.
+    fn here(labels: Labels) -> Trial {
+        Trial::new(labels.clone(), labels)
+    }
+
+    #[test]
+    fn a_label_that_another_source_has_is_a_doubt_here() {
+        let anywhere = labels(&["motion", "person"], None);
+        let trial = Trial::new(labels(&["motion"], None), anywhere);
+        assert_eq!(look_up(&trial, &["person"]), Ok(()));
+        assert!(look_up(&trial, &["persn"]).unwrap_err().contains("no label 'persn'"));
+        let [doubt] = &trial.doubts()[..] else { panic!("{:?}", trial.doubts()) };
+        assert!(doubt.what.contains("no label 'person'") && !doubt.certain, "{doubt:?}");
+    }
+
     fn look_up(trial: &Trial, labels: &[&str]) -> Result<(), String> {
         trial.look_up(&labels.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
     #[test]
     fn a_label_that_no_class_has_is_told_with_the_nearest() {
-        let trial = Trial::new(labels(&["person", "car"], None));
+        let trial = here(labels(&["person", "car"], None));
         assert_eq!(look_up(&trial, &["person"]), Ok(()));
         let said = look_up(&trial, &["persn"]).unwrap_err();
         assert_eq!(said, "no label 'persn' (did you mean 'person'?); the labels are person, car");
@@ -193,18 +212,18 @@ mod tests {
 
     #[test]
     fn where_others_may_come_it_is_a_doubt_and_where_nothing_is_known_it_is_none() {
-        let trial = Trial::new(labels(&["person"], Some("another rule may add it")));
+        let trial = here(labels(&["person"], Some("another rule may add it")));
         assert_eq!(look_up(&trial, &["group"]), Ok(()));
         let doubts = trial.doubts();
         assert!(doubts.len() == 1 && !doubts[0].certain && doubts[0].what.ends_with("another rule may add it"));
-        let trial = Trial::new(labels(&[], Some("a trace may have any")));
+        let trial = here(labels(&[], Some("a trace may have any")));
         assert_eq!((look_up(&trial, &["group"]), trial.doubts()), (Ok(()), Vec::new()));
         assert!(trial.asked().contains("group"));
     }
 
     #[test]
     fn what_is_noted_is_bounded() {
-        let trial = Trial::new(labels(&["person"], None));
+        let trial = here(labels(&["person"], None));
         (0..1000).for_each(|n| trial.compares("x.lua:1", &format!("made up {n}")));
         assert_eq!((trial.asked().len(), trial.doubts().len()), (NOTED_MAX, NOTED_MAX));
     }

@@ -14,6 +14,10 @@ const SCENE: &str = "sources: [{ id: yard, uri: 'scene:short.yaml?pixels=false' 
 /// A picture without a model: the only label is motion.
 const MOTION: &str = "sources: [{ id: yard, uri: 'test:pattern=red,size=64x64,frames=3' }]\n";
 
+/// Both: a rule for persons has something to do on one of them.
+const BOTH: &str = "sources: [{ id: yard, uri: 'scene:short.yaml?pixels=false' }, \
+                    { id: gate, uri: 'test:pattern=red,size=64x64,frames=3' }]\n";
+
 /// A folder with a configuration: its sources, and rules as (file, text), the first first.
 fn site(sources: &str, strategies: &str, rules: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -92,6 +96,8 @@ fn labels_are_known_from_models_detectors_and_components() {
         (MOTION, &*format!("{motion}{model}"), vec![("rule.lua", &*asks)]),
         (MOTION, &*format!("{motion}{model}{crowd}"), vec![]),
         (SCENE, "", vec![("adds.lua", &*adds), ("rule.lua", &*group)]),
+        (BOTH, "", vec![("rule.lua", &*asks)]),
+        (BOTH, &*format!("{motion}{crowd}"), vec![]),
     ];
     for (sources, strategies, rules) in taken {
         let dir = site(sources, strategies, &rules);

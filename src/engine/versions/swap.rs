@@ -119,7 +119,7 @@ impl Versions {
             if others.iter().any(|other| other.lanes.contains_key(source)) {
                 facts.labels.others = facts.labels.others.or(Some("another rule may add others"));
             }
-            (source, facts)
+            (source, facts, true)
         });
         try_out(&ready.version, &*self.clock, known)
     }

@@ -30,24 +30,30 @@ const TRIALS_MAX_NS: u64 = 1_000_000_000;
 /// How the VM says that there is no such function.
 const MISSING: [&str; 2] = ["attempt to call a nil value", "attempt to call missing method"];
 
-/// Shows generated frames to an instance for each of these sources; those of which the same is known count as one.
-/// Returns what the version asks for and may never get.
+/// Shows generated frames to an instance for each of these sources, all that the version is for, where it is to be tried
+/// there; those of which the same is known count as one. Returns what the version asks for and may never get.
 ///
 /// # Errors
 /// [`Code::Plugin`] where it breaks the contract, with its own place.
 pub(in crate::engine) fn try_out<'a>(
     version: &Version,
     clock: &dyn Clock,
-    sources: impl IntoIterator<Item = (&'a SourceId, Facts)>,
+    sources: impl IntoIterator<Item = (&'a SourceId, Facts, bool)>,
 ) -> Result<Vec<Doubt>, Error> {
+    let sources: Vec<_> = sources.into_iter().collect();
+    let mut anywhere = Labels::default();
+    for (_, facts, _) in &sources {
+        anywhere.names.extend(facts.labels.names.iter().cloned());
+        anywhere.others = anywhere.others.or(facts.labels.others);
+    }
     let mut tried: Vec<Facts> = Vec::new();
     let mut doubts = Vec::new();
     let until_ns = clock.monotonic_ns() + TRIALS_MAX_NS;
-    for (source, facts) in sources {
-        if tried.contains(&facts) {
+    for (source, facts, is_asked) in sources {
+        if !is_asked || tried.contains(&facts) {
             continue;
         }
-        let more = try_on(version, source, &facts, || clock.monotonic_ns() >= until_ns)?;
+        let more = try_on(version, source, &facts, &anywhere, || clock.monotonic_ns() >= until_ns)?;
         doubts.extend(more.into_iter().filter(|doubt| !doubts.contains(doubt)).collect::<Vec<_>>());
         tried.push(facts);
     }
@@ -58,9 +64,10 @@ fn try_on(
     version: &Version,
     source: &SourceId,
     facts: &Facts,
+    anywhere: &Labels,
     is_over: impl Fn() -> bool,
 ) -> Result<Vec<Doubt>, Error> {
-    let trial = Arc::new(Trial::new(facts.labels.clone()));
+    let trial = Arc::new(Trial::new(facts.labels.clone(), anywhere.clone()));
     let mut strategy = version.on_trial(source, Arc::clone(&trial))?;
     version.text().comparisons().iter().for_each(|(place, label)| trial.compares(place, label));
     let mut frames = Generated::new(source, facts);
