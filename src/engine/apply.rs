@@ -3,57 +3,23 @@
 //! What is new is built beside what runs; new sources start; then every lane swaps between two frames; then what is gone
 //! is taken down. Until the lanes have swapped, [`Undo`] takes everything back.
 
+mod undo;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use self::undo::Undo;
 use super::lanes::{Arrangement, Changed, LaneChange, Place, Route, change_lanes};
 use super::models::{self, Models};
-use super::owner::{Boards, Owner};
-use super::source::{Built, SourceUnit, is_detector};
+use super::owner::Owner;
+use super::source::is_detector;
 use super::strategies::Doubts;
-use super::versions::{Books, Facts, GuestStrategy, LaneChanges, Lanes, module};
+use super::versions::{LaneChanges, module};
 use super::view::outside::Applied;
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Plan, SourcePlan, StrategyPlan};
 use crate::error::Error;
 use crate::types::SourceId;
-
-/// What a change has done so far, to be taken back if the rest fails.
-struct Undo {
-    boards: Boards,
-    /// Where every guest judged.
-    lanes: Lanes,
-    /// What was known of the sources.
-    facts: Vec<(SourceId, Option<Facts>)>,
-    handlers: Vec<Arc<str>>,
-    books: Books,
-    /// Guests whose place others have taken.
-    replaced: Vec<GuestStrategy>,
-    started: Vec<Arc<SourceUnit>>,
-    /// Sources that are built and wait to take the place of those of their names.
-    built: Vec<(SourcePlan, Built)>,
-    /// Sources that were taken down for others.
-    stopped: Vec<Arc<SourceUnit>>,
-    /// Sources whose backend took over new settings.
-    changed: Vec<SourcePlan>,
-}
-
-impl Undo {
-    fn new(owner: &Owner) -> Self {
-        Self {
-            boards: owner.boards.clone(),
-            lanes: owner.versions.lanes(),
-            facts: Vec::new(),
-            handlers: Vec::new(),
-            books: Books::default(),
-            replaced: Vec::new(),
-            started: Vec::new(),
-            built: Vec::new(),
-            stopped: Vec::new(),
-            changed: Vec::new(),
-        }
-    }
-}
 
 /// What takes effect once the lanes have swapped.
 struct Staged {
@@ -314,48 +280,6 @@ impl Owner {
             self.parts.metrics.remove_model(&gone.name);
         }
         self.versions.forget_rejected();
-    }
-
-    /// Everything as it was before the change.
-    fn take_back(&mut self, undo: Undo) {
-        let Undo { boards, lanes, facts, handlers, books, replaced, started, built, stopped, changed } = undo;
-        self.versions.take_back(books);
-        for plan in &changed {
-            if let Err(error) = self.parts.backends.change(plan) {
-                tracing::error!(source = %plan.id, "its former settings were not taken back: {error}");
-            }
-        }
-        for unit in started {
-            unit.stop(&self.parts);
-            self.units.remove(&unit.route.id);
-        }
-        built.into_iter().for_each(|(_, built)| built.discard());
-        handlers.iter().for_each(|name| self.drop_handler(name));
-        for name in self.boards.without(&boards) {
-            self.parts.guests.state().forget_strategy(name);
-            self.parts.metrics.remove_strategy(name);
-            self.parts.metrics.remove_model(name);
-        }
-        self.boards = boards;
-        for guest in replaced {
-            self.versions.strategies.insert(Arc::clone(&guest.name), guest);
-        }
-        self.versions.set_lanes(lanes);
-        for (id, facts) in facts {
-            match source(&self.plan, &id) {
-                Some(_) => drop(self.parts.guests.learn(&id, facts.unwrap_or_default())),
-                None => self.forget_source(&id),
-            }
-        }
-        for old in stopped {
-            let id = old.route.id.clone();
-            // It is shown as stopped where it cannot start any more.
-            self.units.insert(id.clone(), old);
-            if let Err(error) = self.start_anew(&id) {
-                tracing::error!(source = %id, "it was taken down and cannot start again: {error}");
-            }
-        }
-        self.publish();
     }
 
     /// Builds a source of the plan anew and starts it, in the place of the one that runs.

@@ -7,21 +7,21 @@
 //! for a live frame that is about to come (see `rhythm`). A batch that is not full waits for more only while a source may
 //! bring one. The pool knows frames, credit and models, and hands each frame on by [`Next`].
 
+mod model;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+pub(in crate::engine) use self::model::ModelUnit;
 use super::credit::Credit;
 use super::rhythm::Rhythm;
-use crate::config::ModelPlan;
 use crate::error::{Code, Error};
-use crate::infer::{Model, Watch, Worker};
-use crate::telemetry::ModelMetrics;
 use crate::types::{Clock, Frame, Picture};
 
 /// Where a frame goes on from the pool.
@@ -43,79 +43,6 @@ pub(super) struct Job {
     /// Which of them is next.
     pub(super) stage: usize,
     pub(super) next: Arc<dyn Next>,
-}
-
-/// A model as it runs: a session for each worker.
-pub(in crate::engine) struct ModelUnit {
-    pub(in crate::engine) plan: ModelPlan,
-    /// What its classes are called, by number.
-    pub(in crate::engine) labels: Vec<Arc<str>>,
-    /// Whether somebody has named its classes.
-    pub(in crate::engine) named: bool,
-    /// What is wrong with its names, and with what it gives.
-    watch: Arc<Watch>,
-    max_batch: usize,
-    /// By worker, so that a lock is never waited for.
-    sessions: Arc<[Mutex<Session>]>,
-    metrics: ModelMetrics,
-    /// What one inference usually takes.
-    usual_ns: AtomicU64,
-}
-
-struct Session {
-    worker: Worker,
-    /// Rejected places that the metrics know of.
-    rejected: u64,
-}
-
-impl ModelUnit {
-    /// Opens a session for each of `workers` workers.
-    ///
-    /// # Errors
-    /// When the runtime gives none.
-    pub(in crate::engine) fn open(
-        plan: &ModelPlan,
-        model: &Model,
-        workers: usize,
-        metrics: ModelMetrics,
-    ) -> Result<Arc<Self>, Error> {
-        let session = |_| Ok(Mutex::new(Session { worker: model.worker()?, rejected: 0 }));
-        let sessions: Vec<_> = (0..workers.max(1)).map(session).collect::<Result<_, Error>>()?;
-        let sessions = sessions.into();
-        let (labels, named, max_batch) = (model.labels().to_vec(), model.named(), model.max_batch());
-        let (plan, usual_ns, watch) = (plan.clone(), AtomicU64::new(0), Arc::new(Watch::new(model)));
-        Ok(Arc::new(Self { plan, labels, named, watch, max_batch, sessions, metrics, usual_ns }))
-    }
-
-    /// The same model with another lowest score or for other sources.
-    pub(in crate::engine) fn with_plan(&self, plan: &ModelPlan) -> Arc<Self> {
-        let (labels, sessions, metrics) = (self.labels.clone(), Arc::clone(&self.sessions), self.metrics.clone());
-        let usual_ns = AtomicU64::new(self.usual_ns.load(Ordering::Relaxed));
-        let (plan, named, watch) = (plan.clone(), self.named, Arc::clone(&self.watch));
-        Arc::new(Self { plan, labels, named, watch, max_batch: self.max_batch, sessions, metrics, usual_ns })
-    }
-
-    /// What is wrong with it, a sentence each.
-    pub(in crate::engine) fn problems(&self) -> Vec<String> {
-        self.watch.problems()
-    }
-
-    /// Whether both run in the same sessions.
-    pub(in crate::engine) fn same_sessions(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.sessions, &other.sessions)
-    }
-
-    fn note(&self, frames: usize, spent_ns: u64, session: &mut Session) {
-        let usual = self.usual_ns.load(Ordering::Relaxed);
-        let usual = if usual == 0 { spent_ns } else { usual - usual / 8 + spent_ns / 8 };
-        self.usual_ns.store(usual, Ordering::Relaxed);
-        self.metrics.seconds.observe(spent_ns as f64 / 1e9);
-        self.metrics.frames.inc_by(frames as u64);
-        let rejected = session.worker.rejected();
-        self.metrics.rejected.inc_by(rejected - session.rejected);
-        session.rejected = rejected;
-        self.watch.note(frames as u64, session.worker.take_seen());
-    }
 }
 
 struct Slot {
@@ -438,167 +365,4 @@ impl Job {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Stages;
-    use super::*;
-    use crate::engine::SystemClock;
-    use crate::telemetry::Metrics;
-
-    /// Far longer than any of these tests may take.
-    const TIMEOUT: Duration = Duration::from_secs(60);
-
-    struct Nowhere;
-
-    impl Next for Nowhere {
-        fn advance(&self, _job: Job) {}
-        fn lose(&self, _ticket: u64, _reason: &'static str) {}
-        fn inferred(&self, _seconds: f64) {}
-    }
-
-    /// A source of which three frames may be under way.
-    struct Source {
-        credit: Arc<Credit>,
-        stages: Arc<Stages>,
-        clock: Arc<SystemClock>,
-    }
-
-    /// A pool without workers, for batches of four, and a model without sessions.
-    fn pool() -> (Pool, Arc<ModelUnit>) {
-        let clock = Arc::new(SystemClock::new());
-        let pool = Pool::new(1, Arc::clone(&clock) as Arc<dyn Clock>);
-        pool.set_batch(4, TIMEOUT);
-        (pool, model(&clock, "m"))
-    }
-
-    fn model(clock: &Arc<SystemClock>, name: &str) -> Arc<ModelUnit> {
-        let plan = crate::config::ModelPlan {
-            name: name.to_owned(),
-            model: "m.onnx".into(),
-            labels: None,
-            confidence: 0.5,
-            nms: 0.5,
-            max_objects: 10,
-            input_shape: None,
-            output_layers: vec![],
-            layout: None,
-            interval: 1,
-            sources: vec![],
-            precision: None,
-        };
-        let metrics = Metrics::new(Arc::clone(clock) as Arc<dyn Clock>).model(name);
-        let (labels, sessions, usual_ns) = (vec![], [].into(), AtomicU64::new(0));
-        let watch = Arc::default();
-        Arc::new(ModelUnit { plan, labels, named: true, watch, max_batch: 8, sessions, metrics, usual_ns })
-    }
-
-    impl Source {
-        fn new(pool: &Pool, model: &Arc<ModelUnit>, live: bool) -> Self {
-            let credit = Arc::new(Credit::new(live, 3));
-            credit.set_up(true);
-            let stages = Arc::new(Stages::attach(pool, &[Arc::clone(model)], &credit, None));
-            Self { credit, stages, clock: Arc::new(SystemClock::new()) }
-        }
-
-        fn job(&self, ticket: u64) -> Job {
-            let frame = Box::new(Frame { arrived_ns: self.clock.monotonic_ns(), ..Frame::empty("a", ticket) });
-            Job { ticket, frame, stages: Arc::clone(&self.stages), stage: 0, next: Arc::new(Nowhere) }
-        }
-
-        fn offer(&self) {
-            assert!(self.stages.first().unwrap().offer(self.job(0), false).is_none());
-        }
-    }
-
-    /// How many jobs the next batch has, which must not wait for its time.
-    #[track_caller]
-    fn batch(pool: &Pool) -> usize {
-        let started_ns = pool.shared.clock.monotonic_ns();
-        let taken = take(&pool.shared).map_or(0, |batch| batch.jobs.len());
-        let spent = Duration::from_nanos(pool.shared.clock.monotonic_ns() - started_ns);
-        assert!(spent < TIMEOUT / 2, "{taken} jobs after {spent:?}");
-        taken
-    }
-
-    #[test]
-    fn a_batch_does_not_wait_for_frames_that_cannot_come() {
-        let (one, model) = pool();
-        let finite = Source::new(&one, &model, false);
-        (0..3).for_each(|_| finite.offer());
-        assert_eq!(batch(&one), 3, "no more may be in flight");
-        let (one, model) = pool();
-        let live = Source::new(&one, &model, true);
-        live.offer();
-        assert_eq!(batch(&one), 1, "a live source's next frame is a whole frame's time away");
-        let (one, model) = pool();
-        let [finite, ended, stalled] = [false, false, true].map(|live| Source::new(&one, &model, live));
-        ended.credit.set_up(false);
-        stalled.credit.set_up(false);
-        (0..3).for_each(|_| finite.offer());
-        assert_eq!(batch(&one), 3, "nothing comes from a source that has ended or stands still");
-    }
-
-    #[test]
-    fn a_batch_waits_for_frames_that_may_come() {
-        for (live, sources) in [(false, 1), (true, 3)] {
-            let (pool, model) = pool();
-            let sources: Vec<_> = (0..sources).map(|_| Source::new(&pool, &model, live)).collect();
-            std::thread::scope(|scope| {
-                let taken = scope.spawn(|| batch(&pool));
-                (0..3).for_each(|n| sources[n % sources.len()].offer());
-                assert_eq!(taken.join().unwrap(), 3, "live: {live}");
-            });
-        }
-    }
-
-    #[test]
-    fn a_batch_holds_frames_of_one_model_and_every_model_has_its_turn() {
-        let (pool, first) = pool();
-        let second = model(&Arc::new(SystemClock::new()), "n");
-        let (a, b) = (Source::new(&pool, &first, false), Source::new(&pool, &second, false));
-        for source in [&a, &b] {
-            (0..3).for_each(|_| source.offer());
-        }
-        let taken = [take(&pool.shared).unwrap(), take(&pool.shared).unwrap()];
-        let names = taken.map(|batch| (batch.model.plan.name.clone(), batch.jobs.len()));
-        assert_eq!(names, [("m".to_owned(), 3), ("n".to_owned(), 3)]);
-    }
-
-    #[test]
-    fn a_worker_that_takes_the_last_lets_go_those_who_wait_for_it() {
-        let (pool, model) = pool();
-        let finite = Source::new(&pool, &model, false);
-        let jobs = [finite.job(1), finite.job(2)];
-        finite.offer();
-        let empty = || pool.shared.state.lock().slots.values().all(|slot| slot.queue.is_empty());
-        std::thread::scope(|scope| {
-            let first = scope.spawn(|| batch(&pool));
-            while !empty() {
-                std::thread::yield_now();
-            }
-            // Without a word to the one that waits.
-            pool.shared
-                .state
-                .lock()
-                .slots
-                .values_mut()
-                .take(1)
-                .zip([jobs])
-                .for_each(|(slot, jobs)| slot.queue.extend(jobs));
-            assert_eq!((batch(&pool), first.join().unwrap()), (2, 1));
-        });
-    }
-
-    #[test]
-    fn a_slot_goes_with_the_last_frame_that_may_pass_it() {
-        let (pool, model) = pool();
-        let source = Source::new(&pool, &model, false);
-        source.offer();
-        source.credit.set_up(false);
-        let slots = || pool.shared.state.lock().slots.len();
-        let Source { stages, .. } = source;
-        drop(stages);
-        assert_eq!(slots(), 1, "a frame still waits");
-        drop(take(&pool.shared));
-        assert_eq!(slots(), 0);
-    }
-}
+mod tests;

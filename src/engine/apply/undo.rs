@@ -1,0 +1,92 @@
+//! What a change has done until its lanes have swapped, and the way back.
+
+use std::sync::Arc;
+
+use super::source;
+use crate::config::SourcePlan;
+use crate::engine::owner::{Boards, Owner};
+use crate::engine::source::{Built, SourceUnit};
+use crate::engine::versions::{Books, Facts, GuestStrategy, Lanes};
+use crate::types::SourceId;
+
+/// What a change has done so far, to be taken back if the rest fails.
+pub(super) struct Undo {
+    pub(super) boards: Boards,
+    /// Where every guest judged.
+    pub(super) lanes: Lanes,
+    /// What was known of the sources.
+    pub(super) facts: Vec<(SourceId, Option<Facts>)>,
+    pub(super) handlers: Vec<Arc<str>>,
+    pub(super) books: Books,
+    /// Guests whose place others have taken.
+    pub(super) replaced: Vec<GuestStrategy>,
+    pub(super) started: Vec<Arc<SourceUnit>>,
+    /// Sources that are built and wait to take the place of those of their names.
+    pub(super) built: Vec<(SourcePlan, Built)>,
+    /// Sources that were taken down for others.
+    pub(super) stopped: Vec<Arc<SourceUnit>>,
+    /// Sources whose backend took over new settings.
+    pub(super) changed: Vec<SourcePlan>,
+}
+
+impl Undo {
+    /// Nothing yet.
+    pub(super) fn new(owner: &Owner) -> Self {
+        Self {
+            boards: owner.boards.clone(),
+            lanes: owner.versions.lanes(),
+            facts: Vec::new(),
+            handlers: Vec::new(),
+            books: Books::default(),
+            replaced: Vec::new(),
+            started: Vec::new(),
+            built: Vec::new(),
+            stopped: Vec::new(),
+            changed: Vec::new(),
+        }
+    }
+}
+
+impl Owner {
+    /// Everything as it was before the change.
+    pub(super) fn take_back(&mut self, undo: Undo) {
+        let Undo { boards, lanes, facts, handlers, books, replaced, started, built, stopped, changed } = undo;
+        self.versions.take_back(books);
+        for plan in &changed {
+            if let Err(error) = self.parts.backends.change(plan) {
+                tracing::error!(source = %plan.id, "its former settings were not taken back: {error}");
+            }
+        }
+        for unit in started {
+            unit.stop(&self.parts);
+            self.units.remove(&unit.route.id);
+        }
+        built.into_iter().for_each(|(_, built)| built.discard());
+        handlers.iter().for_each(|name| self.drop_handler(name));
+        for name in self.boards.without(&boards) {
+            self.parts.guests.state().forget_strategy(name);
+            self.parts.metrics.remove_strategy(name);
+            self.parts.metrics.remove_model(name);
+        }
+        self.boards = boards;
+        for guest in replaced {
+            self.versions.strategies.insert(Arc::clone(&guest.name), guest);
+        }
+        self.versions.set_lanes(lanes);
+        for (id, facts) in facts {
+            match source(&self.plan, &id) {
+                Some(_) => drop(self.parts.guests.learn(&id, facts.unwrap_or_default())),
+                None => self.forget_source(&id),
+            }
+        }
+        for old in stopped {
+            let id = old.route.id.clone();
+            // It is shown as stopped where it cannot start any more.
+            self.units.insert(id.clone(), old);
+            if let Err(error) = self.start_anew(&id) {
+                tracing::error!(source = %id, "it was taken down and cannot start again: {error}");
+            }
+        }
+        self.publish();
+    }
+}

@@ -1,0 +1,166 @@
+//! How workers take frames: batches that wait, and that do not.
+
+use std::sync::atomic::AtomicU64;
+
+use super::super::Stages;
+use super::*;
+use crate::engine::SystemClock;
+use crate::telemetry::Metrics;
+
+/// Far longer than any of these tests may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+struct Nowhere;
+
+impl Next for Nowhere {
+    fn advance(&self, _job: Job) {}
+    fn lose(&self, _ticket: u64, _reason: &'static str) {}
+    fn inferred(&self, _seconds: f64) {}
+}
+
+/// A source of which three frames may be under way.
+struct Source {
+    credit: Arc<Credit>,
+    stages: Arc<Stages>,
+    clock: Arc<SystemClock>,
+}
+
+/// A pool without workers, for batches of four, and a model without sessions.
+fn pool() -> (Pool, Arc<ModelUnit>) {
+    let clock = Arc::new(SystemClock::new());
+    let pool = Pool::new(1, Arc::clone(&clock) as Arc<dyn Clock>);
+    pool.set_batch(4, TIMEOUT);
+    (pool, model(&clock, "m"))
+}
+
+fn model(clock: &Arc<SystemClock>, name: &str) -> Arc<ModelUnit> {
+    let plan = crate::config::ModelPlan {
+        name: name.to_owned(),
+        model: "m.onnx".into(),
+        labels: None,
+        confidence: 0.5,
+        nms: 0.5,
+        max_objects: 10,
+        input_shape: None,
+        output_layers: vec![],
+        layout: None,
+        interval: 1,
+        sources: vec![],
+        precision: None,
+    };
+    let metrics = Metrics::new(Arc::clone(clock) as Arc<dyn Clock>).model(name);
+    let (labels, sessions, usual_ns) = (vec![], [].into(), AtomicU64::new(0));
+    let watch = Arc::default();
+    Arc::new(ModelUnit { plan, labels, named: true, watch, max_batch: 8, sessions, metrics, usual_ns })
+}
+
+impl Source {
+    fn new(pool: &Pool, model: &Arc<ModelUnit>, live: bool) -> Self {
+        let credit = Arc::new(Credit::new(live, 3));
+        credit.set_up(true);
+        let stages = Arc::new(Stages::attach(pool, &[Arc::clone(model)], &credit, None));
+        Self { credit, stages, clock: Arc::new(SystemClock::new()) }
+    }
+
+    fn job(&self, ticket: u64) -> Job {
+        let frame = Box::new(Frame { arrived_ns: self.clock.monotonic_ns(), ..Frame::empty("a", ticket) });
+        Job { ticket, frame, stages: Arc::clone(&self.stages), stage: 0, next: Arc::new(Nowhere) }
+    }
+
+    fn offer(&self) {
+        assert!(self.stages.first().unwrap().offer(self.job(0), false).is_none());
+    }
+}
+
+/// How many jobs the next batch has, which must not wait for its time.
+#[track_caller]
+fn batch(pool: &Pool) -> usize {
+    let started_ns = pool.shared.clock.monotonic_ns();
+    let taken = take(&pool.shared).map_or(0, |batch| batch.jobs.len());
+    let spent = Duration::from_nanos(pool.shared.clock.monotonic_ns() - started_ns);
+    assert!(spent < TIMEOUT / 2, "{taken} jobs after {spent:?}");
+    taken
+}
+
+#[test]
+fn a_batch_does_not_wait_for_frames_that_cannot_come() {
+    let (one, model) = pool();
+    let finite = Source::new(&one, &model, false);
+    (0..3).for_each(|_| finite.offer());
+    assert_eq!(batch(&one), 3, "no more may be in flight");
+    let (one, model) = pool();
+    let live = Source::new(&one, &model, true);
+    live.offer();
+    assert_eq!(batch(&one), 1, "a live source's next frame is a whole frame's time away");
+    let (one, model) = pool();
+    let [finite, ended, stalled] = [false, false, true].map(|live| Source::new(&one, &model, live));
+    ended.credit.set_up(false);
+    stalled.credit.set_up(false);
+    (0..3).for_each(|_| finite.offer());
+    assert_eq!(batch(&one), 3, "nothing comes from a source that has ended or stands still");
+}
+
+#[test]
+fn a_batch_waits_for_frames_that_may_come() {
+    for (live, sources) in [(false, 1), (true, 3)] {
+        let (pool, model) = pool();
+        let sources: Vec<_> = (0..sources).map(|_| Source::new(&pool, &model, live)).collect();
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| batch(&pool));
+            (0..3).for_each(|n| sources[n % sources.len()].offer());
+            assert_eq!(taken.join().unwrap(), 3, "live: {live}");
+        });
+    }
+}
+
+#[test]
+fn a_batch_holds_frames_of_one_model_and_every_model_has_its_turn() {
+    let (pool, first) = pool();
+    let second = model(&Arc::new(SystemClock::new()), "n");
+    let (a, b) = (Source::new(&pool, &first, false), Source::new(&pool, &second, false));
+    for source in [&a, &b] {
+        (0..3).for_each(|_| source.offer());
+    }
+    let taken = [take(&pool.shared).unwrap(), take(&pool.shared).unwrap()];
+    let names = taken.map(|batch| (batch.model.plan.name.clone(), batch.jobs.len()));
+    assert_eq!(names, [("m".to_owned(), 3), ("n".to_owned(), 3)]);
+}
+
+#[test]
+fn a_worker_that_takes_the_last_lets_go_those_who_wait_for_it() {
+    let (pool, model) = pool();
+    let finite = Source::new(&pool, &model, false);
+    let jobs = [finite.job(1), finite.job(2)];
+    finite.offer();
+    let empty = || pool.shared.state.lock().slots.values().all(|slot| slot.queue.is_empty());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| batch(&pool));
+        while !empty() {
+            std::thread::yield_now();
+        }
+        // Without a word to the one that waits.
+        pool.shared
+            .state
+            .lock()
+            .slots
+            .values_mut()
+            .take(1)
+            .zip([jobs])
+            .for_each(|(slot, jobs)| slot.queue.extend(jobs));
+        assert_eq!((batch(&pool), first.join().unwrap()), (2, 1));
+    });
+}
+
+#[test]
+fn a_slot_goes_with_the_last_frame_that_may_pass_it() {
+    let (pool, model) = pool();
+    let source = Source::new(&pool, &model, false);
+    source.offer();
+    source.credit.set_up(false);
+    let slots = || pool.shared.state.lock().slots.len();
+    let Source { stages, .. } = source;
+    drop(stages);
+    assert_eq!(slots(), 1, "a frame still waits");
+    drop(take(&pool.shared));
+    assert_eq!(slots(), 0);
+}

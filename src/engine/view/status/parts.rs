@@ -1,0 +1,272 @@
+//! The parts of a status: sources, strategies, handlers, plugins, alerts, limits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::alert::{Outbox, Standing};
+use crate::backend::SourceState;
+use crate::telemetry::{AlertOutcome, SourceMetrics};
+use crate::types::{SourceId, Zone};
+
+/// One limit of the engine itself.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CheckStatus {
+    /// Its name, and the rule of its alerts: `system.cpu`, `system.memory`, `system.engine_cpu`, `system.engine_memory`,
+    /// `system.fps`, `system.latency`.
+    pub name: &'static str,
+    /// The source that it is about; null where it is about the whole.
+    pub source: Option<String>,
+    /// What was measured.
+    pub value: f64,
+    /// What it should be.
+    pub limit: f64,
+    /// The unit of both.
+    pub unit: &'static str,
+    /// Whether the limit is the least that is wanted; else it is the most.
+    pub is_least: bool,
+    /// Seconds since it was measured.
+    pub age_s: f64,
+    /// Seconds for which the limit has been crossed; null while it holds.
+    pub crossed_s: Option<f64>,
+    /// All of it as a sentence.
+    pub text: String,
+}
+
+impl CheckStatus {
+    /// What is not as it should be, as a sentence; none while the limit holds.
+    pub(super) fn problem(&self) -> Option<String> {
+        let crossed_s = self.crossed_s?;
+        Some(format!("{}: {}, for {crossed_s:.0} s", self.name, self.text))
+    }
+}
+
+/// One source.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SourceStatus {
+    /// Its name.
+    pub id: String,
+    /// `connecting`, `waiting` (for a publisher), `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source
+    /// that is `failed` is still tried, every `retry_every_s`.
+    pub state: &'static str,
+    /// Seconds between attempts of a `failed` source; absent when it is not tried any more, or not failed.
+    pub retry_every_s: Option<f64>,
+    /// Frames received per second over the last few seconds.
+    pub fps: f64,
+    /// Frames received.
+    pub frames: u64,
+    /// Frames judged.
+    pub judged: u64,
+    /// Frames not judged, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Seconds since the newest frame was captured.
+    pub last_frame_age_s: Option<f64>,
+    /// Detections, by class.
+    pub detections: BTreeMap<String, u64>,
+    /// Attempts to bring it back.
+    pub reconnects: u64,
+    /// Why it does not run, secrets redacted.
+    pub error: Option<String>,
+    /// What has to be changed before it can run; absent where waiting may help.
+    pub remedy: Option<String>,
+    /// The areas of its picture that rules know by name.
+    pub zones: Vec<ZoneStatus>,
+}
+
+/// An area of a source's picture.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ZoneStatus {
+    /// Its name.
+    pub name: String,
+    /// Its corners, each x and y in shares of the picture.
+    pub points: Vec<[f32; 2]>,
+}
+
+/// One strategy.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct StrategyStatus {
+    /// Its name.
+    pub name: String,
+    /// `model`, `motion`, `lua`, `wasm`, or `own` for one of the embedder's.
+    pub kind: &'static str,
+    /// The generation that judges.
+    pub generation: u64,
+    /// Faults since the start.
+    pub faults: u64,
+    /// Whether it is switched off after repeated faults.
+    pub degraded: bool,
+    /// The last fault or rejected reload, with its place.
+    pub last_error: Option<String>,
+}
+
+/// One handler.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct HandlerStatus {
+    /// Its name.
+    pub name: String,
+    /// Alerts it has delivered.
+    pub delivered: u64,
+    /// Alerts it gave up, or had no room for.
+    pub given_up: u64,
+    /// Alerts that wait for it.
+    pub pending: u64,
+    /// Whether its deliveries fail: the newest was given up, or it has been failing for long.
+    pub degraded: bool,
+    /// Seconds for which its deliveries have been failing; absent while they do not.
+    pub failing_s: Option<f64>,
+    /// Why the newest attempt failed, secrets redacted; absent after a success.
+    pub last_error: Option<String>,
+}
+
+/// One script or component.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PluginStatus {
+    /// The strategy's or handler's name.
+    pub name: String,
+    /// `strategy` or `handler`.
+    pub kind: &'static str,
+    /// `lua` or `wasm`.
+    pub language: &'static str,
+    /// Its file.
+    pub module: String,
+    /// The generation that runs; grows with every reload.
+    pub generation: u64,
+    /// Whether its newest version may still be rolled back.
+    pub on_probation: bool,
+    /// The strategy it only runs beside.
+    pub shadow_of: Option<String>,
+    /// How many sources it runs on.
+    pub sources: usize,
+    /// Whether it is switched off after repeated faults; of a handler, whether its deliveries fail.
+    pub degraded: bool,
+    /// The last fault, failed delivery or rejected reload, with its place.
+    pub last_error: Option<String>,
+}
+
+/// Alerts since the start: raised + recovered = delivered + failed + suppressed + refused + pending.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AlertStatus {
+    /// Raised by strategies.
+    pub raised: u64,
+    /// Accepted by a former process, and not delivered then.
+    pub recovered: u64,
+    /// Taken by policy and outbox.
+    pub accepted: u64,
+    /// Held back as duplicates.
+    pub suppressed: u64,
+    /// Refused by the policy, or for want of room.
+    pub refused: u64,
+    /// Every handler has them.
+    pub delivered: u64,
+    /// At least one handler does not get them.
+    pub failed: u64,
+    /// Waiting for the journal or a handler.
+    pub pending: u64,
+    /// Why they cannot be written to the journal, secrets redacted; absent while they can.
+    pub journal_error: Option<String>,
+}
+
+impl SourceStatus {
+    /// A source's standing out of its metrics.
+    pub fn read(
+        id: &SourceId,
+        state: SourceState,
+        retry_every: Option<Duration>,
+        error: Option<String>,
+        metrics: &SourceMetrics,
+    ) -> Self {
+        Self {
+            id: id.to_string(),
+            state: state.as_str(),
+            retry_every_s: retry_every.map(|every| every.as_secs_f64()),
+            fps: metrics.fps(),
+            frames: metrics.frames_decoded(),
+            judged: metrics.frames_judged.get(),
+            dropped: metrics.drops(),
+            last_frame_age_s: metrics.last_frame_age_s(),
+            detections: metrics.detections_by_class(),
+            reconnects: metrics.reconnects.get(),
+            error,
+            zones: Vec::new(),
+            remedy: None,
+        }
+    }
+
+    /// The same with the areas of its picture.
+    #[must_use]
+    pub fn with_zones(self, zones: &[Zone]) -> Self {
+        let corners = |zone: &Zone| zone.polygon.points().iter().map(|point| [point.x, point.y]).collect();
+        let zones = zones.iter().map(|zone| ZoneStatus { name: zone.name.clone(), points: corners(zone) });
+        Self { zones: zones.collect(), ..self }
+    }
+
+    /// What it does not do, as a sentence.
+    pub(super) fn problem(&self) -> String {
+        let mut problem = format!("source {} is {}", self.id, self.state);
+        if let Some(every) = self.retry_every_s {
+            problem += &format!(", still trying every {every} s");
+        }
+        if let Some(error) = &self.error {
+            problem += &format!(": {error}");
+        }
+        problem
+    }
+}
+
+impl HandlerStatus {
+    /// How a handler stands at `now_ns` on the monotonic clock.
+    pub fn read(standing: &Standing, now_ns: u64) -> Self {
+        let trouble = standing.trouble(now_ns);
+        Self {
+            name: standing.name().to_string(),
+            delivered: standing.delivered(),
+            given_up: standing.given_up(),
+            pending: standing.pending() as u64,
+            degraded: trouble.as_ref().is_some_and(|trouble| trouble.lasts),
+            failing_s: trouble.as_ref().map(|trouble| trouble.for_ns as f64 / 1e9),
+            last_error: trouble.map(|trouble| trouble.error),
+        }
+    }
+
+    /// What it does not do, as a sentence.
+    pub(super) fn problem(&self) -> String {
+        let Self { name, given_up, pending, last_error, .. } = self;
+        let last = last_error.as_deref().unwrap_or_default();
+        format!("handler {name}: {given_up} alerts given up, {pending} waiting; last: {last}")
+    }
+}
+
+impl AlertStatus {
+    /// Alerts of the whole engine, at `now_ns` on the monotonic clock.
+    pub fn read(outbox: &Outbox, now_ns: u64) -> Self {
+        let totals = outbox.totals();
+        let trouble = outbox.trouble(now_ns).filter(|trouble| trouble.lasts);
+        Self {
+            raised: totals.raised,
+            recovered: totals.recovered,
+            accepted: totals.accepted,
+            suppressed: totals.suppressed,
+            refused: totals.refused,
+            delivered: totals.delivered,
+            failed: totals.failed,
+            pending: totals.pending(),
+            journal_error: trouble.map(|trouble| trouble.error),
+        }
+    }
+
+    /// Adds a source's alerts.
+    pub fn add(&mut self, metrics: &SourceMetrics) {
+        // Read backwards, so that what happens meanwhile cannot make the later outcomes outrun the earlier.
+        self.failed += metrics.alerts(AlertOutcome::Failed);
+        self.delivered += metrics.alerts(AlertOutcome::Delivered);
+        self.refused += metrics.alerts(AlertOutcome::Refused);
+        self.suppressed += metrics.alerts(AlertOutcome::Suppressed);
+        self.accepted += metrics.alerts(AlertOutcome::Accepted);
+        self.recovered += metrics.alerts(AlertOutcome::Recovered);
+        self.raised += metrics.alerts(AlertOutcome::Raised);
+        let settled = self.delivered + self.failed + self.suppressed + self.refused;
+        self.pending = (self.raised + self.recovered).saturating_sub(settled);
+    }
+}
