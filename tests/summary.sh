@@ -5,9 +5,10 @@ set -eu
 log=$1 allow=$2
 rc=0
 
-# Some tests make a guest or a handler panic on purpose, so a panic alone says nothing.
-if grep -qE '^test result: FAILED|^error(\[|:)|process didn.t exit successfully' "$log"; then
-    grep -nE '^error(\[|:)|^test .* FAILED$' "$log" | head -60 || true
+# Some tests make a guest or a handler panic on purpose, and some print errors of the program: neither says anything.
+broken='^error\[E[0-9]|^error: (could not compile|test failed|doctest failed|no such command|failed to)'
+if grep -qE "^test result: FAILED|$broken|process didn.t exit successfully" "$log"; then
+    grep -nE "$broken|^test .* FAILED\$" "$log" | head -60 || true
     grep -E '^test .* FAILED$' "$log" | sed -E 's/^test (.*) \.\.\. FAILED$/\1/' | while IFS= read -r name; do
         grep -F -A8 "thread '$name'" "$log" | head -20 || true
     done
