@@ -1,30 +1,23 @@
 //! The stream of events.
 
-use std::convert::Infallible;
-
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::sse::{Event as Message, KeepAlive, Sse};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
+use axum::response::sse::Event as Message;
 use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio::time;
-use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
+use super::sse::Client;
+use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{LIMIT_MAX, Params, check_limit};
-use crate::admin::streams::StreamSlot;
-use crate::admin::{AppState, CLIENT_STALL_MAX};
 use crate::engine::live::{Event, Listener};
 
 /// Events on their way to one client; who is further behind than this and the engine's own bound is dropped.
 const CLIENT_EVENTS_MAX: usize = 64;
 /// What can be asked for.
 const KINDS: [&str; 3] = ["state", "alert", "detections"];
-
-type Messages = mpsc::Sender<Result<Message, Infallible>>;
 
 /// What to hear of.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -76,34 +69,26 @@ pub(in crate::admin) async fn events(
     Params(wanted): Params<Wanted>,
 ) -> Result<Response, ApiError> {
     wanted.check()?;
-    let place = app.streams.take(&caller)?;
-    let listener = app.board.events().listen(wanted.wants("detections") && wanted.limit != Some(0));
-    let (messages, stream) = mpsc::channel(CLIENT_EVENTS_MAX);
-    tokio::spawn(Client { app, caller, wanted, messages, _place: place }.serve(listener));
-    Ok(Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default()).into_response())
+    let (client, response) = Client::open(app, caller, CLIENT_EVENTS_MAX)?;
+    let listener = client.app.board.events().listen(wanted.wants("detections") && wanted.limit != Some(0));
+    tokio::spawn(Stream { client, wanted }.serve(listener));
+    Ok(response)
 }
 
-/// One client, until it or its token is gone, has enough, or takes nothing.
-struct Client {
-    app: AppState,
-    caller: Caller,
+/// What one client hears of.
+struct Stream {
+    client: Client,
     wanted: Wanted,
-    messages: Messages,
-    _place: StreamSlot,
 }
 
-impl Client {
-    async fn serve(mut self, mut listener: Listener) {
+impl Stream {
+    async fn serve(self, mut listener: Listener) {
         if !self.states().await {
             return;
         }
         let mut left = self.wanted.limit;
         while left != Some(0) {
-            let event = tokio::select! {
-                event = listener.next() => event,
-                () = self.app.over(&self.caller) => return,
-                () = self.messages.closed() => return,
-            };
+            let Some(event) = self.client.wait(listener.next()).await else { return };
             let (message, last) = match event {
                 Ok(event) => match self.message(&event) {
                     Some(message) => (message, false),
@@ -111,7 +96,7 @@ impl Client {
                 },
                 Err(missed) => (Message::default().event("lagged").data(missed.to_string()), true),
             };
-            if !self.send(message).await || last {
+            if !self.client.send(message).await || last {
                 return;
             }
             left = left.map(|left| left - 1);
@@ -119,11 +104,11 @@ impl Client {
     }
 
     /// Tells the state of every source as it is.
-    async fn states(&mut self) -> bool {
-        for source in self.app.board.status().sources {
+    async fn states(&self) -> bool {
+        for source in self.client.app.board.status().sources {
             let event = Event::State { source: source.id.as_str().into(), state: source.state };
             if let Some(message) = self.message(&event)
-                && !self.send(message).await
+                && !self.client.send(message).await
             {
                 return false;
             }
@@ -138,19 +123,11 @@ impl Client {
             Event::Alert { alert } => ("alert", &alert.source),
             Event::Detections { source, .. } => ("detections", source),
         };
-        if !self.wanted.wants(kind) || !self.caller.sees(source.as_str()) {
+        if !self.wanted.wants(kind) || !self.client.caller.sees(source.as_str()) {
             return None;
         }
         // A value of ours always serialises; were it not to, it would be left out.
         Message::default().event(kind).json_data(event).ok()
-    }
-
-    /// Waiting here is what makes a slow client lag.
-    async fn send(&mut self, message: Message) -> bool {
-        tokio::select! {
-            sent = time::timeout(CLIENT_STALL_MAX, self.messages.send(Ok(message))) => matches!(sent, Ok(Ok(()))),
-            () = self.app.over(&self.caller) => false,
-        }
     }
 }
 

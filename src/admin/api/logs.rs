@@ -1,24 +1,20 @@
 //! The log as a stream.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::sse::{Event as Message, KeepAlive, Sse};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
+use axum::response::sse::Event as Message;
 use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio::time;
-use tokio_stream::wrappers::ReceiverStream;
 use tracing::Level;
 use utoipa::{IntoParams, ToSchema};
 
+use super::sse::Client;
+use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{LIMIT_MAX, Params, check_limit};
-use crate::admin::streams::StreamSlot;
-use crate::admin::{AppState, CLIENT_STALL_MAX};
 use crate::telemetry::log::{Follower, Heard, TailLine};
 
 /// Lines on their way to one client besides those that the log itself keeps for it.
@@ -26,8 +22,6 @@ const CLIENT_LINES_MAX: usize = 16;
 /// The words for levels, each with the last that passes.
 const LEVELS: [(&str, Level); 4] =
     [("debug", Level::DEBUG), ("info", Level::INFO), ("warning", Level::WARN), ("error", Level::ERROR)];
-
-type Messages = mpsc::Sender<Result<Message, Infallible>>;
 
 /// What to hear of.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -86,34 +80,25 @@ pub(in crate::admin) async fn logs(
 ) -> Result<Response, ApiError> {
     let level = wanted.level()?;
     let tail = app.logs.as_ref().map(Arc::clone).ok_or_else(ApiError::no_log)?;
-    let place = app.streams.take(&caller)?;
-    let (messages, stream) = mpsc::channel(CLIENT_LINES_MAX);
+    let (client, response) = Client::open(app, caller, CLIENT_LINES_MAX)?;
     let text = wanted.text.map(|text| text.to_lowercase());
-    let client = Client { app, caller, level, text, limit: wanted.limit, messages, _place: place };
-    tokio::spawn(client.serve(tail.follow()));
-    Ok(Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default()).into_response())
+    tokio::spawn(Stream { client, level, text, limit: wanted.limit }.serve(tail.follow()));
+    Ok(response)
 }
 
-/// One client, until it or its token is gone, has enough, or takes nothing.
-struct Client {
-    app: AppState,
-    caller: Caller,
+/// What one client hears of.
+struct Stream {
+    client: Client,
     level: Level,
     text: Option<String>,
     limit: Option<u32>,
-    messages: Messages,
-    _place: StreamSlot,
 }
 
-impl Client {
+impl Stream {
     async fn serve(self, mut follower: Follower) {
         let mut left = self.limit;
         while left != Some(0) {
-            let heard = tokio::select! {
-                heard = follower.next() => heard,
-                () = self.app.over(&self.caller) => return,
-                () = self.messages.closed() => return,
-            };
+            let Some(heard) = self.client.wait(follower.next()).await else { return };
             let message = match heard {
                 Heard::Line(line) if !self.wants(&line) => continue,
                 Heard::Line(line) => {
@@ -123,12 +108,7 @@ impl Client {
                 Heard::Missed(missed) => Message::default().event("lagged").data(missed.to_string()),
                 Heard::End => return,
             };
-            // Waiting here is what makes a slow client lag.
-            let sent = tokio::select! {
-                sent = time::timeout(CLIENT_STALL_MAX, self.messages.send(Ok(message))) => matches!(sent, Ok(Ok(()))),
-                () = self.app.over(&self.caller) => false,
-            };
-            if !sent {
+            if !self.client.send(message).await {
                 return;
             }
         }

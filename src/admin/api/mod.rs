@@ -8,4 +8,5 @@ pub(super) mod logs;
 pub(super) mod plugins;
 pub(super) mod session;
 pub(super) mod sources;
+mod sse;
 pub(super) mod status;
