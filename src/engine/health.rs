@@ -36,7 +36,11 @@ impl Watch {
     /// When the system gives no thread.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
         let mut looks = Looks::new(shared);
-        let run = move |stop: Stop| while stop.pause(TICK) && looks.look() {};
+        let run = move |stop: Stop| {
+            while stop.pause(TICK) {
+                looks.look();
+            }
+        };
         let thread = Thread::start("health", run);
         thread.map(Self).map_err(|e| Error::new(Code::Io, format!("cannot start thread health: {e}")))
     }
@@ -94,8 +98,8 @@ impl Looks {
         }
     }
 
-    /// Does what is due. Always goes on.
-    fn look(&mut self) -> bool {
+    /// Does what is due.
+    fn look(&mut self) {
         let now_ns = self.shared.clock.monotonic_ns();
         let plan = Arc::clone(&self.shared.view().plan);
         let health = &plan.health;
@@ -107,7 +111,6 @@ impl Looks {
             let since_ns = now_ns - std::mem::replace(&mut self.checked_ns, now_ns);
             self.check(&plan, now_ns, since_ns);
         }
-        true
     }
 
     /// Samples the machine, and says so where it is wanted.

@@ -76,8 +76,8 @@ impl Camera {
         let first = rest[..authority].rfind('@');
         let later = rest[authority..].match_indices('@').map(|(at, _)| authority + at);
         let candidates = std::iter::once(first).chain(later.map(Some));
-        let read = |at: Option<usize>| Some((at, place(&rest[at.map_or(0, |at| at + 1)..])?));
-        let Some((at, place)) = candidates.into_iter().find_map(read) else {
+        let read = |at: Option<usize>| Some((at, host_port(&rest[at.map_or(0, |at| at + 1)..])?));
+        let Some((at, found)) = candidates.into_iter().find_map(read) else {
             return match rest[..authority].trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').is_empty() {
                 true => wrong("the stream's address has no host", "write rtsp://host[:port]/path"),
                 false => wrong(unread, ENCODE),
@@ -92,12 +92,12 @@ impl Camera {
             return wrong(unread, "its user or password holds a control character");
         }
         let location = format!("{}://{}", if tls { "rtsps" } else { "rtsp" }, shown.replace(' ', "%20"));
-        let port = place.port.unwrap_or(if tls { 322 } else { 554 });
+        let port = found.port.unwrap_or(if tls { 322 } else { 554 });
         Ok(Self {
             uri: uri.to_owned(),
             location,
             user,
-            host: place.host,
+            host: found.host,
             port,
             tls,
             transport: Transport::Auto,
@@ -145,13 +145,13 @@ fn decoded(text: &str) -> String {
 }
 
 /// A host and its port.
-struct Location {
+struct HostPort {
     host: String,
     port: Option<u16>,
 }
 
 /// The host that `text` begins with, up to its path.
-fn place(text: &str) -> Option<Location> {
+fn host_port(text: &str) -> Option<HostPort> {
     let text = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
     let (host, port) = match text.strip_prefix('[') {
         Some(inner) => {
@@ -172,7 +172,7 @@ fn place(text: &str) -> Option<Location> {
         None => None,
         Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
     };
-    Some(Location { host: host.to_owned(), port })
+    Some(HostPort { host: host.to_owned(), port })
 }
 
 /// Whether an `@` of the path ends a user with a password as well, and is followed by what only a camera's address looks
@@ -181,8 +181,8 @@ fn reads_otherwise(rest: &str, authority: usize) -> bool {
     let path = &rest[..rest.find('?').unwrap_or(rest.len())];
     let mut later = path.match_indices('@').filter(|(at, _)| *at > authority);
     later.any(|(at, _)| {
-        let found = place(&rest[at + 1..]);
-        let is_address = found.is_some_and(|place| place.port.is_some() || place.host.contains(['.', ':']));
+        let found = host_port(&rest[at + 1..]);
+        let is_address = found.is_some_and(|found| found.port.is_some() || found.host.contains(['.', ':']));
         is_address && rest[..at].contains(':') && !rest[..at].contains("://")
     })
 }
