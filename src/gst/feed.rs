@@ -30,6 +30,8 @@ use crate::telemetry::redact;
 const LOSSLESS_FRAMES_MAX: u32 = 3;
 /// The reason where everything in a source is sound, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
+/// The reason where a demuxer finds no stream and does not say why.
+const CUT_OFF: &str = "no stream can be read from it; it is cut off";
 /// What a demuxer asks for that has found an encrypted stream.
 const DECRYPTION: &str = "drm-preferred-decryption-system-id";
 
@@ -131,22 +133,24 @@ impl Feed {
         all.saturating_sub(std::mem::replace(&mut self.undecoded, all))
     }
 
-    /// Whether nothing can come any more although nobody said so: a demuxer has stopped reading and found no stream.
+    /// Why nothing can come any more although nobody said so: a demuxer has stopped reading and found no stream.
     /// decodebin swallows errors that an element posts while it is being plugged in, so a file cut before its
     /// index would otherwise only be found out by the silence watchdog.
-    pub(super) fn dead_end(&self) -> bool {
-        let mut dead = false;
+    pub(super) fn dead_end(&mut self) -> Option<Failure> {
+        let mut stopped = None;
         // An iterator that must resync (an element was just added) is asked again at the next look.
         let _ = self.pipeline.iterate_recurse().foreach(|element| {
             let demuxer = element.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER));
             if demuxer && element.num_src_pads() == 0 {
-                dead |= element
-                    .sink_pads()
-                    .iter()
-                    .any(|pad| pad.mode() == gst::PadMode::Pull && pad.task_state() == gst::TaskState::Paused);
+                let idle =
+                    |pad: &gst::Pad| pad.mode() == gst::PadMode::Pull && pad.task_state() == gst::TaskState::Paused;
+                stopped = stopped.take().or_else(|| element.sink_pads().into_iter().find(idle));
             }
         });
-        dead
+        // A task first pauses and then posts why; what it holds while it runs is free once it has.
+        drop(stopped?.stream_lock());
+        let told = self.failure();
+        told.or_else(|| self.told.refused.get().map(|why| why.clone().into())).or_else(|| Some(CUT_OFF.into()))
     }
 
     /// How the stream lies.

@@ -126,7 +126,7 @@ impl Attempt for Feed {
         Feed::ended(self)
     }
 
-    fn dead_end(&self) -> bool {
+    fn dead_end(&mut self) -> Option<Failure> {
         Feed::dead_end(self)
     }
 

@@ -100,9 +100,9 @@ pub trait Attempt {
     /// Whether every frame has been pulled and no more will come.
     fn ended(&self) -> bool;
 
-    /// Whether nothing can come any more although nobody said so. Asked of a finite source without a frame.
-    fn dead_end(&self) -> bool {
-        false
+    /// Why nothing can come any more, where that is so although nobody said so. Asked of a finite source without a frame.
+    fn dead_end(&mut self) -> Option<Failure> {
+        None
     }
 
     /// Why no frame comes at the moment.

@@ -159,9 +159,11 @@ impl<O: Origin> Pump<'_, O> {
                 None => End::Ended,
             });
         }
-        if !live && seen == 0 && attempt.dead_end() {
-            let cause = cause(attempt, &mut watch.failure);
-            return Some(End::Failed(cause.unwrap_or_else(|| "no stream can be read from it; it is cut off".into())));
+        if !live
+            && seen == 0
+            && let Some(dead_end) = attempt.dead_end()
+        {
+            return Some(End::Failed(cause(attempt, &mut watch.failure).unwrap_or(dead_end)));
         }
         if let Some((failure, at)) = &watch.failure
             && (live || now.saturating_sub(*at) >= DRAIN_NS)
