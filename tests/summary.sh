@@ -8,9 +8,11 @@ rc=0
 # Some tests make a guest or a handler panic on purpose, and some print errors of the program: neither says anything.
 broken='^error\[E[0-9]|^error: (could not compile|test failed|doctest failed|no such command|failed to)'
 if grep -qE "^test result: FAILED|$broken|process didn.t exit successfully" "$log"; then
-    grep -nE "$broken|^test .* FAILED\$" "$log" | head -60 || true
-    grep -E '^test .* FAILED$' "$log" | sed -E 's/^test (.*) \.\.\. FAILED$/\1/' | while IFS= read -r name; do
-        grep -F -A8 "thread '$name'" "$log" | head -20 || true
+    grep -nE "$broken" "$log" | head -20 || true
+    # cargo lists the names at the end: what a test prints can stand between its name and its verdict.
+    sed -n '/^failures:$/,/^test result/s/^    \([a-z][A-Za-z0-9_:]*\)$/\1/p' "$log" | sort -u | while IFS= read -r name; do
+        printf 'failed: %s\n' "$name"
+        grep -F -A12 "thread '$name'" "$log" | sed '/^stack backtrace:$/,$d' | head -12 || true
     done
     rc=1
 fi

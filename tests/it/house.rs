@@ -240,3 +240,38 @@ fn the_category_of_tests_without_a_test_says_so_and_does_not_fail() {
     let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success() && said.contains("there is no test that needs a GPU yet"), "{said}");
 }
+
+/// What `./dev test` makes of such a log: its exit code and what it prints.
+fn summary(log: &str) -> (i32, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = crate::harness::write(dir.path(), "log.txt", log);
+    let allow = crate::harness::write(dir.path(), "allow", "may_skip\n");
+    let out =
+        std::process::Command::new("sh").arg("tests/summary.sh").args([&path, &allow]).current_dir(root()).output();
+    let out = out.unwrap();
+    (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap())
+}
+
+#[test]
+fn the_suites_summary_tells_its_own_failures_from_what_tests_print() {
+    let passed = "     Running a\ntest result: ok. 3 passed; 0 failed; 0 ignored\n";
+    let printed = format!("error: `fps` sets no key\nerror: [E0401] rule.lua:3: boom\n{passed}");
+    assert_eq!(summary(&printed), (0, "3 passed, 0 failed, 0 skipped\n".to_owned()));
+    let skipped = format!("SKIP may_skip: no compiler\n{passed}");
+    assert_eq!(summary(&skipped).0, 0);
+    for (line, said) in [
+        ("error: could not compile `dsengine` (lib)", "could not compile"),
+        ("error[E0433]: cannot find type", "E0433"),
+        ("error: test failed, to rerun pass `--lib`", "test failed"),
+        ("SKIP must_run: no tool", "not allowed to: must_run"),
+        (
+            "test a::b ... note: said meanwhile\nthread 'a::b' (7) panicked at t.rs:1:2:\nthe reason\nFAILED\n\n\
+             failures:\n\nfailures:\n    a::b\n\ntest result: FAILED. 3 passed; 1 failed; 0 ignored",
+            "failed: a::b\nthread 'a::b' (7) panicked at t.rs:1:2:\nthe reason\n",
+        ),
+    ] {
+        let (code, out) = summary(&format!("{passed}{line}\n"));
+        assert!(code == 1 && out.contains(said), "{line}: {code} {out}");
+    }
+    assert_eq!(summary("nothing ran\n").0, 1);
+}
