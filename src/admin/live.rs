@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::{task, time};
-use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
 use super::access::Caller;
 use super::api::sources;
 use super::error::ApiError;
 use super::request::{Name, Params, check_limit};
+use super::streams::received;
 use super::{AppState, CLIENT_STALL_MAX};
 use crate::engine::live::{Live, LiveFrame, Watching};
 use crate::types::{Detection, SourceId};
@@ -101,7 +101,7 @@ fn stream(
         }
     });
     let kind = format!("{kind}; boundary={BOUNDARY}");
-    Ok(([(CONTENT_TYPE, kind)], Body::from_stream(ReceiverStream::new(rx))).into_response())
+    Ok(([(CONTENT_TYPE, kind)], Body::from_stream(received(rx))).into_response())
 }
 
 /// Why a source's pictures go no further.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::access::Caller;
 use super::error::ApiError;
@@ -56,6 +57,11 @@ impl Streams {
         }
         Ok(StreamSlot { streams: Arc::clone(self), token, _permit: permit })
     }
+}
+
+/// What comes through a channel, until all its senders are gone.
+pub(super) fn received<T>(mut receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
+    stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
 impl Drop for StreamSlot {

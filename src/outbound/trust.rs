@@ -1,6 +1,7 @@
 //! Whose certificates are trusted: the machine's, those of `SSL_CERT_FILE`, and a file's of one's own.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ struct Trusted {
 impl Trusted {
     fn load(ca_file: Option<&Path>) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
-        let mut written = rustls_native_certs::load_native_certs().certs;
+        let mut written = of_machine();
         // What cannot be read of a store is its owner's matter: one bad file among many keeps nobody from working.
         let (known, _) = roots.add_parsable_certificates(written.iter().cloned());
         if known == 0 {
@@ -53,6 +54,24 @@ impl Trusted {
         }
         Ok(Self { roots, written })
     }
+}
+
+/// The certificates that this machine trusts, from where OpenSSL looks for them. What cannot be read is left out.
+fn of_machine() -> Vec<CertificateDer<'static>> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let (file, dirs) = match (set("SSL_CERT_FILE"), set("SSL_CERT_DIR")) {
+        (None, None) => {
+            let found = openssl_probe::probe();
+            (found.cert_file, found.cert_dir)
+        }
+        (file, dirs) => (file.map(PathBuf::from), dirs.iter().flat_map(std::env::split_paths).collect()),
+    };
+    let listed = dirs.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
+    let paths = file.into_iter().chain(listed.map(|entry| entry.path())).filter(|path| path.is_file());
+    let read = |path: PathBuf| CertificateDer::pem_file_iter(path).ok();
+    // A store has most of them twice: in one file, and each in its own.
+    let certificates: BTreeSet<Vec<u8>> = paths.filter_map(read).flatten().flatten().map(|der| der.to_vec()).collect();
+    certificates.into_iter().map(CertificateDer::from).collect()
 }
 
 /// The certificates in a PEM file.

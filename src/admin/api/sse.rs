@@ -6,11 +6,10 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::mpsc;
 use tokio::time;
-use tokio_stream::wrappers::ReceiverStream;
 
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
-use crate::admin::streams::StreamSlot;
+use crate::admin::streams::{StreamSlot, received};
 use crate::admin::{AppState, CLIENT_STALL_MAX};
 
 /// A client, until it or its token is gone, or it takes nothing.
@@ -29,7 +28,7 @@ impl Client {
     pub(super) fn open(app: AppState, caller: Caller, room: usize) -> Result<(Self, Response), ApiError> {
         let slot = app.streams.take(&caller)?;
         let (messages, stream) = mpsc::channel(room);
-        let response = Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default()).into_response();
+        let response = Sse::new(received(stream)).keep_alive(KeepAlive::default()).into_response();
         Ok((Self { app, caller, messages, _slot: slot }, response))
     }
 
