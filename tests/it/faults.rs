@@ -11,7 +11,7 @@ use dsengine::types::SourceId;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{ClosedPort, Dsengine, Pauses, Running, get, rss_kib, sample, skip, testdata, write};
+use crate::harness::{ClosedPort, Dsengine, Pauses, Running, bar, get, rss_kib, sample, skip, testdata, write};
 use crate::sources::Camera;
 
 /// A strategy of the embedder's own that panics on its fifth frame of the source `bad`.
@@ -112,7 +112,7 @@ fn judged(path: &Path) -> BTreeMap<String, Vec<u64>> {
 #[track_caller]
 fn interrupt(run: &mut Running) {
     run.signal("INT");
-    assert_eq!(run.end(Duration::from_secs(5)).and_then(|s| s.code()), Some(0), "{}", run.seen.join("\n"));
+    assert_eq!(run.end(bar(Duration::from_secs(5))).and_then(|s| s.code()), Some(0), "{}", run.seen.join("\n"));
 }
 
 #[test]
@@ -134,7 +134,9 @@ fn the_end_of_a_live_stream_is_a_failure_and_it_is_asked_for_again() {
     assert!(!reason.is_empty() && count(&failed, "frames") > 0, "{failed}");
     println!("faults: a live stream's end: {reason}");
     let before = count(&failed, "frames");
-    wait(&mut run, BACK + SEEN_LATER, "it delivers again", || (count(&only(&page), "frames") > before).then_some(()));
+    wait(&mut run, bar(BACK + SEEN_LATER), "it delivers again", || {
+        (count(&only(&page), "frames") > before).then_some(())
+    });
     interrupt(&mut run);
 }
 
@@ -203,10 +205,11 @@ mod perf {
     #[track_caller]
     fn lose(run: &mut Running, page: &str, mut camera: Camera, limit: Duration) -> Camera {
         camera.kill();
-        let ((), noticed) = wait(run, NOTICED + SEEN_LATER, "the loss is noticed", || (!up(page, "cam")).then_some(()));
+        let ((), noticed) =
+            wait(run, bar(NOTICED + SEEN_LATER), "the loss is noticed", || (!up(page, "cam")).then_some(()));
         let camera = Camera::start("faults::perf::lose", camera.port, &[]).unwrap();
         let before = count(&status(page, "cam"), "judged");
-        let ((), back) = wait(run, limit + SEEN_LATER, "it is back after a short loss", || {
+        let ((), back) = wait(run, bar(limit + SEEN_LATER), "it is back after a short loss", || {
             (up(page, "cam") && count(&status(page, "cam"), "judged") > before).then_some(())
         });
         println!("faults: killed: noticed after {noticed:?}, back after {back:?}");
@@ -256,10 +259,10 @@ mod perf {
         // Frozen: the connection stands and nothing comes. Then it goes on.
         camera.signal(Signal::STOP);
         let ((), noticed) =
-            wait(&mut run, NOTICED + SEEN_LATER, "the silence is noticed", || (!up(&page, "cam")).then_some(()));
+            wait(&mut run, bar(NOTICED + SEEN_LATER), "the silence is noticed", || (!up(&page, "cam")).then_some(()));
         let before = count(&status(&page, "cam"), "judged");
         camera.signal(Signal::CONT);
-        let ((), back) = wait(&mut run, BACK + SEEN_LATER, "it is back after a freeze", || {
+        let ((), back) = wait(&mut run, bar(BACK + SEEN_LATER), "it is back after a freeze", || {
             (up(&page, "cam") && count(&status(&page, "cam"), "judged") > before).then_some(())
         });
         println!("faults: frozen: noticed after {noticed:?}, back after {back:?}");
@@ -303,7 +306,7 @@ mod perf {
     }
 
     /// What became of a run.
-    struct BuildInputs {
+    struct Outcome {
         /// By source: received, judged, lost.
         sources: BTreeMap<String, [u64; 3]>,
         strategies: Vec<Value>,
@@ -311,7 +314,7 @@ mod perf {
         paused: Duration,
     }
 
-    impl BuildInputs {
+    impl Outcome {
         fn lost(&self) -> [u64; 3] {
             ["left", "right", "clip"].map(|id| self.sources[id][2])
         }
@@ -323,7 +326,7 @@ mod perf {
 
     /// Three sources that a broken script on a fourth could hold up: two live ones, delivered from one thread together
     /// with the broken script's, and a finite one.
-    fn beside(dir: &Path, script: &str) -> BuildInputs {
+    fn run_with(dir: &Path, script: &str) -> Outcome {
         write(dir, "broken.lua", script);
         let config = "monitoring: { prometheus: { port: 0 } }\n\
                       zones: { all: [[0, 0], [1, 0], [1, 1], [0, 1]] }\n\
@@ -354,7 +357,7 @@ mod perf {
             [last, seqs.len() as u64, last - seqs.len() as u64]
         };
         let sources = ["bad", "left", "right", "clip"].map(|id| (id.to_owned(), of(id))).into();
-        BuildInputs { sources, strategies: status["strategies"].as_array().unwrap().clone(), paused }
+        Outcome { sources, strategies: status["strategies"].as_array().unwrap().clone(), paused }
     }
 
     /// How often a run is tried. A live source also loses frames when the machine is busy, with and without a broken
@@ -371,7 +374,7 @@ mod perf {
         {
             let (mut clean, mut lossy) = (false, Vec::new());
             for _ in 0..TRIES_MAX {
-                let run = beside(dir.path(), script);
+                let run = run_with(dir.path(), script);
                 println!(
                     "faults: an endless script: {endless}; [received, judged, lost] {:?}; the machine paused {:?}",
                     run.sources, run.paused

@@ -27,6 +27,20 @@ pub(crate) fn testdata(test: &str, name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Whether the long versions of tests are asked for, and what a quiet machine keeps (`./dev soak`).
+pub(crate) fn soak() -> bool {
+    std::env::var_os("DSENGINE_TEST_SOAK").is_some_and(|value| value == "1")
+}
+
+/// How long something may take that takes at most `quiet` where the machine has nothing else to do: that long in
+/// `./dev soak`, and longer in `./dev test`, where others' work must not be told as the engine's.
+pub(crate) fn bar(quiet: Duration) -> Duration {
+    if soak() { quiet } else { BUSY * quiet }
+}
+
+/// How much longer things may take on a busy machine.
+const BUSY: u32 = 6;
+
 /// Says that a test did not run, and why; `./dev test` lists it.
 pub(crate) fn skip(test: &str, reason: &str) {
     println!("SKIP {test}: {reason}");

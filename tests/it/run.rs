@@ -1,7 +1,7 @@
 //! `run`, `record` and `replay` from outside: what ends, what is refused, what adds up.
 use std::time::Duration;
 
-use crate::harness::{ClosedPort, Dsengine, get, sample, write};
+use crate::harness::{ClosedPort, Dsengine, bar, get, sample, write};
 
 #[test]
 fn a_finite_source_ends_by_itself_with_a_summary_that_adds_up() {
@@ -122,7 +122,7 @@ fn the_page_the_metrics_and_the_health_answer_while_it_runs() {
     let (status, body) = get(&page, "/");
     assert!(status == 200 && body.contains("<html"), "{body}");
     run.signal("INT");
-    assert_eq!(run.end(Duration::from_secs(5)).and_then(|s| s.code()), Some(0));
+    assert_eq!(run.end(bar(Duration::from_secs(5))).and_then(|s| s.code()), Some(0));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Dsengine, Running, get, sample, signal, write};
+use crate::harness::{Dsengine, Running, bar, get, sample, signal, write};
 
 /// Needs the machine for itself: a hundred runs, each of which has to end in time.
 mod perf {
@@ -46,7 +46,7 @@ mod perf {
                         let signal = if random.bool() { "INT" } else { "TERM" };
                         let sent = Instant::now();
                         run.signal(signal);
-                        let status = run.end(Duration::from_secs(5));
+                        let status = run.end(bar(Duration::from_secs(5)));
                         let case = format!("worker {worker} round {round}: {source}, {signal} after {moment:?}");
                         let status = status.unwrap_or_else(|| panic!("{case}: still there after {:?}", sent.elapsed()));
                         assert_eq!(status.code(), Some(0), "{case}: {status:?}\n{}", run.seen.join("\n"));
@@ -74,7 +74,7 @@ fn a_second_signal_ends_it_at_once_with_130() {
     run.wait_line(Duration::from_secs(20), |line| line.contains("alerts are not delivered yet"));
     assert!(run.end(Duration::from_millis(700)).is_none(), "the first signal waits for the delivery: {:?}", run.seen);
     run.signal("TERM");
-    let status = run.end(Duration::from_secs(5)).expect("the second signal ends it at once");
+    let status = run.end(bar(Duration::from_secs(5))).expect("the second signal ends it at once");
     assert_eq!(status.code(), Some(130), "{}", run.seen.join("\n"));
 }
 
@@ -144,7 +144,7 @@ fn signals_end_it_although_nobody_reads_what_it_prints() {
             signal(child.id(), "TERM");
             std::thread::sleep(Duration::from_millis(300));
         }
-        let limit = Instant::now() + Duration::from_secs(5);
+        let limit = Instant::now() + bar(Duration::from_secs(5));
         let status = loop {
             match child.try_wait().unwrap() {
                 None if Instant::now() < limit => std::thread::sleep(Duration::from_millis(20)),
@@ -174,7 +174,7 @@ fn a_signal_does_not_wait_for_a_reload() {
     write(dir.path(), "rule.lua", "function detect(frame) while true do end end\n");
     assert!(run.end(Duration::from_millis(1500)).is_none(), "{}", run.seen.join("\n"));
     run.signal("TERM");
-    assert_eq!(code(&mut run, Duration::from_secs(4)), Some(0), "{}", run.seen.join("\n"));
+    assert_eq!(code(&mut run, Duration::from_secs(6)), Some(0), "{}", run.seen.join("\n"));
 }
 
 /// A command that waits for its configuration, which comes through the pipe that is returned.
@@ -196,7 +196,7 @@ fn sighup_during_the_start_does_not_end_it() {
     drop(config);
     run.page();
     run.signal("INT");
-    assert_eq!(code(&mut run, Duration::from_secs(5)), Some(0));
+    assert_eq!(code(&mut run, bar(Duration::from_secs(5))), Some(0));
 }
 
 #[test]
@@ -207,14 +207,14 @@ fn the_first_signal_ends_a_command_that_has_nothing_to_finish() {
         let dir = tempfile::tempdir().unwrap();
         let (mut run, _config) = waiting(dir.path(), command);
         run.signal("INT");
-        assert_eq!(code(&mut run, Duration::from_secs(2)), Some(expected), "{command:?}");
+        assert_eq!(code(&mut run, bar(Duration::from_secs(2))), Some(expected), "{command:?}");
     }
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "rule.lua", "---@since 0.1\nfunction detect(frame) end\n");
     let mut bench = Dsengine::new(["plugin", "bench", "rule.lua", "--calls", "100000000"]).cwd(dir.path()).start();
     assert!(bench.end(Duration::from_secs(1)).is_none(), "{}", bench.seen.join("\n"));
     bench.signal("INT");
-    assert_eq!(code(&mut bench, Duration::from_secs(2)), Some(130));
+    assert_eq!(code(&mut bench, bar(Duration::from_secs(2))), Some(130));
 }
 
 #[test]
@@ -226,5 +226,5 @@ fn after_the_sources_have_ended_the_first_signal_ends_it_at_once() {
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
     run.wait_line(Duration::from_secs(20), |line| line.contains("a signal stops at once"));
     run.signal("TERM");
-    assert_eq!(code(&mut run, Duration::from_secs(2)), Some(130), "{}", run.seen.join("\n"));
+    assert_eq!(code(&mut run, bar(Duration::from_secs(2))), Some(130), "{}", run.seen.join("\n"));
 }

@@ -9,7 +9,7 @@ use dsengine::engine::{Engine, EngineApi as _, Handle, Observer};
 use super::edits::{Edit, valid, wrong};
 use super::seen::{Frames, Rules, Seen};
 use super::site::{Site, UNTOUCHED};
-use super::soak;
+use crate::harness::soak;
 
 /// Edits of the short version, in rounds: four that can be taken, then one that cannot.
 const EDITS: usize = 60;

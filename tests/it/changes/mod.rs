@@ -12,8 +12,3 @@ mod process;
 mod seen;
 mod site;
 mod sources;
-
-/// Whether the long versions of these tests are asked for (`./dev soak`).
-pub(crate) fn soak() -> bool {
-    std::env::var_os("DSENGINE_TEST_SOAK").is_some_and(|value| value == "1")
-}

@@ -2,8 +2,7 @@
 
 use super::process::Process;
 use super::site::{Rule, Site, source};
-use super::soak;
-use crate::harness::{Dsengine, write};
+use crate::harness::{Dsengine, soak, write};
 use crate::sources::Camera;
 
 const TEST: &str = "changes::edits_under_a_file_and_a_camera";

@@ -11,8 +11,7 @@ use super::edits::{self, Edit};
 use super::held::Held;
 use super::measure::{Arrival, Compared, FRAME, Reader, delays};
 use super::site::{Rule, Site, UNTOUCHED};
-use super::soak;
-use crate::harness::{Dsengine, Running, get, request, write};
+use crate::harness::{Dsengine, Running, get, request, soak, write};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Edits, one in four of them wrong.

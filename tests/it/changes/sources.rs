@@ -3,8 +3,7 @@
 use super::held::Held;
 use super::process::Process;
 use super::site::{Site, source};
-use super::soak;
-use crate::harness::{request, write};
+use crate::harness::{request, soak, write};
 use crate::sources::Camera;
 
 /// Keeps a state and figures of its own for every source.

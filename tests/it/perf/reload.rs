@@ -6,9 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::changes::measure::{Arrivals, Compared, Reader, delays};
-use crate::changes::soak;
 use crate::guests;
-use crate::harness::{Dsengine, Running, quantile, root, rss_kib, write};
+use crate::harness::{Dsengine, Running, quantile, root, rss_kib, soak, write};
 
 /// Sources beside each other, each at so many frames a second.
 const SOURCES: usize = 4;
