@@ -82,8 +82,7 @@ function show(status) {
   $("problems").textContent = status.problems.join("\n");
   for (const source of status.sources) {
     const c = card(source.id);
-    c.state.textContent =
-      source.retry_every_s ? `${source.state}, still trying every ${source.retry_every_s} s` : source.state;
+    c.state.textContent = source.state;
     c.state.className = `badge ${source.state}`;
     c.fps.textContent = `${source.fps.toFixed(1)} fps`;
     c.zones = source.zones;
@@ -94,7 +93,8 @@ function show(status) {
     if (sum(dropped)) parts.push(`dropped: ${list(dropped)}`);
     c.detail.title = Object.keys(dropped).map((word) => `${word}: ${REASONS[word] ?? "not judged"}`).join("\n");
     if (sum(source.detections)) parts.push(`seen: ${list(source.detections)}`);
-    if (source.error) parts.push(source.error);
+    const retried = source.retry_every_s ? ` (tried every ${source.retry_every_s} s)` : "";
+    if (source.error) parts.unshift(source.error + retried);
     c.detail.textContent = parts.join(" · ");
   }
   const present = new Set(status.sources.map((s) => s.id));
@@ -109,7 +109,8 @@ function show(status) {
   $("sums").textContent = `${a.raised} raised: ${a.delivered} delivered, ${a.pending} pending, ` +
     `${a.suppressed} held back, ${a.refused} refused, ${a.failed} failed`;
   const strategies = status.strategies.map((s) => {
-    const note = s.degraded ? "switched off" : `generation ${s.generation}`;
+    const note = (s.shadow_of ? `shadow of ${s.shadow_of}, ` : "") +
+      (s.degraded ? "switched off" : `generation ${s.generation}`);
     return row(`${s.name} (${s.kind})`, s.last_error, s.faults ? `${note}, ${s.faults} faults` : note);
   });
   $("strategies").tBodies[0].replaceChildren(...strategies);
@@ -119,7 +120,8 @@ function show(status) {
     if (h.given_up) notes.push(`${h.given_up} given up`);
     return row(h.name, h.last_error, notes.join(", "));
   });
-  $("handlers").tBodies[0].replaceChildren(...handlers);
+  const none = () => row("none: alerts are counted only", null, "");
+  $("handlers").tBodies[0].replaceChildren(...(handlers.length ? handlers : [none()]));
 }
 
 function row(name, error, note) {
