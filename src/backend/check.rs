@@ -1,4 +1,4 @@
-//! What every backend keeps to, as a check that anybody can run against a backend of their own.
+//! A conformance check for backends, public so that authors can check their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,33 +10,35 @@ use super::{Backend, Flow, Sink, SourceEvent, SourceState};
 use crate::config::SourcePlan;
 use crate::types::{Frame, SourceId};
 
-/// Longest wait for anything that a backend has to do.
+/// Longest wait for any step of a backend.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a removal and a stop are given while a frame is held.
+/// The deadline of a removal or a stop while a frame is held.
 const SHORT: Duration = Duration::from_millis(300);
-/// How much later than its deadline a call may return on a busy machine.
+/// How far a call may exceed its deadline on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
-/// Frames after which a sink holds a source up.
+/// The frame at which the sink blocks its source.
 const HELD_AT: usize = 3;
-/// How many frames are left out between two in a changed plan, plus one.
+/// `every` in the changed plan.
 const EVERY: u32 = 3;
 
-/// Sources that the backend under check can play. Its names are used as they are, with a suffix where two are needed.
+/// Sources that the backend under check can play. Their names are used as they are, with a suffix where two are needed.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
-    /// A finite source of at least twenty frames, played as fast as they are taken. `None` where there are none.
+    /// A finite source of at least twenty frames, played as fast as the sink takes them; `None` if the backend has
+    /// none.
     pub finite: Option<SourcePlan>,
-    /// A source that goes on until it is taken away, with several frames a second. `None` where there are none.
+    /// A source that runs until it is removed, at several frames a second; `None` if the backend has none.
     pub endless: Option<SourcePlan>,
-    /// A finite source that breaks after it was accepted. `None` where such a source is refused when it is added.
+    /// A finite source that is accepted and then breaks; `None` if the backend refuses such a source in `add_source`.
     pub broken: Option<SourcePlan>,
 }
 
-/// Checks a backend: frames in order, events as documented and none after the last, a changed rate, a removal that is
-/// bounded and frees the name, a stop that may be repeated. `make` builds each anew.
+/// Checks that a backend delivers frames in order, sends events as documented and none after the last, applies a
+/// changed rate, removes a source within the deadline and frees its name, and can be stopped twice. `make` builds a
+/// fresh backend per check.
 ///
 /// # Errors
-/// What the backend does not keep to, in one sentence.
+/// The first violation, in one sentence.
 pub fn check_backend(make: &dyn Fn() -> Box<dyn Backend>, samples: &Samples) -> Result<(), String> {
     unknown_names(&mut *make())?;
     if let Some(plan) = &samples.finite {
@@ -92,7 +94,7 @@ fn changed(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String> {
     tap.wait("its end", Story::over)?;
     tap.ended_well(&plan.id)?;
     let story = tap.story.lock();
-    // One frame may have been chosen before the change came.
+    // One frame may have been picked before the change arrived.
     let after = &story.frames[HELD_AT.min(story.frames.len())..];
     let kept = after.iter().skip(1).all(|(seq, _)| seq % u64::from(EVERY) == 0);
     ensure(kept && after.len() > 2, format!("`every` was {EVERY} and frames {:?} came", numbers(after)))
@@ -161,7 +163,7 @@ fn ensure(kept: bool, otherwise: impl Into<String>) -> Result<(), String> {
     if kept { Ok(()) } else { Err(otherwise.into()) }
 }
 
-/// Whether `call` returned within `limit`, as far as a busy machine lets anybody tell.
+/// Fails if `call` takes longer than `limit` plus slack.
 fn in_time(what: &str, limit: Duration, call: impl FnOnce()) -> Result<(), String> {
     let late = after(limit + SLACK);
     call();
@@ -172,15 +174,15 @@ fn numbers(frames: &[(u64, u64)]) -> Vec<u64> {
     frames.iter().map(|(seq, _)| *seq).collect()
 }
 
-/// What one source said.
+/// What one source sent.
 #[derive(Debug, Default)]
 struct Story {
     /// Number and time of each frame.
     frames: Vec<(u64, u64)>,
     events: Vec<SourceEvent>,
-    /// The first thing that was not as it should be.
+    /// The first violation.
     wrong: Option<String>,
-    /// A frame is being held.
+    /// The sink is holding a frame.
     holding: bool,
 }
 
@@ -199,11 +201,11 @@ impl Story {
     }
 }
 
-/// One source's sink. Holds a frame back where it is asked to.
+/// One source's sink. Blocks at a frame if asked to.
 struct Tap {
     story: Mutex<Story>,
     changed: Condvar,
-    /// Frames taken before the next is held; `None` holds none.
+    /// The frame at which it blocks; `None` never blocks.
     hold: Mutex<Option<usize>>,
 }
 
@@ -220,7 +222,7 @@ impl Tap {
 
     fn release(&self) {
         *self.hold.lock() = None;
-        // Taking the lock orders the change before a holder's check, so no wake-up is lost.
+        // Taking the lock orders the change before the holder's check, so no wake-up is lost.
         drop(self.story.lock());
         self.changed.notify_all();
     }
@@ -238,7 +240,7 @@ impl Tap {
         ensure(done(&story), format!("{what} does not come; {} frames, {:?}", story.frames.len(), story.events))
     }
 
-    /// It played to its end and said so as documented.
+    /// The source played to its end and sent the documented events.
     fn ended_well(&self, source: &SourceId) -> Result<(), String> {
         let story = self.story.lock();
         let last: Vec<_> = story.events.iter().rev().take(2).collect();
@@ -249,7 +251,7 @@ impl Tap {
         story.wrong.clone().map_or(Ok(()), Err)
     }
 
-    /// It was taken away and said so: `stopped` is the last word, and it is not over by itself.
+    /// The source was removed: `stopped` is its last event, without `Ended` or `Broken`.
     fn taken_away(&self) -> Result<(), String> {
         let story = self.story.lock();
         let stopped = matches!(story.events.last(), Some(SourceEvent::State(SourceState::Stopped)));
