@@ -1,7 +1,8 @@
-//! Scripts and components while they run: their versions, how a new one is tried and takes over, how it goes back.
+//! Running scripts and components: their versions, how a new one is tried, takes over and is rolled back.
 //!
-//! `guests` makes versions out of files and instances out of versions. `reload` takes new contents of a file, `swap` puts
-//! a version on every lane or on none, `rehearse` tries it on remembered frames, `trial` on `generated` ones, `running` is what is known of each.
+//! `guests` creates versions from files and instances from versions. `reload` takes new contents of a file, `swap` puts
+//! a version on every lane or on none, `rehearse` tries it on recorded frames, `trial` on `generated` ones, `running`
+//! holds the state of each.
 
 mod generated;
 mod guests;

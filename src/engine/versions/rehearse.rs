@@ -1,4 +1,4 @@
-//! The self-test of a new version: an instance without side effects judges again what each lane remembers.
+//! The self-test of a new version: an instance without side effects judges each lane's recent frames again.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::guest::Fault;
 use crate::strategy::{View, apply};
 use crate::types::{SourceId, Zone};
 
-/// What each lane remembers for `rule`, but for lanes that have ended.
+/// The snapshot of each lane for `rule`, except for lanes that have ended.
 ///
 /// # Errors
-/// When a lane is busy for too long: nothing is put on a lane untried.
+/// When a lane is busy for too long: no version is installed untested.
 pub(super) fn looks<'a>(
     rule: &Arc<str>,
     lanes: impl Iterator<Item = (&'a SourceId, &'a Arc<Route>)>,
@@ -38,8 +38,8 @@ pub(super) fn looks<'a>(
     Ok(looks)
 }
 
-/// Lets an instance without side effects take over and judge the remembered frames in the zones that will hold. The
-/// first fault refuses it.
+/// Lets an instance without side effects take over and judge the snapshot's frames with `zones`, the zones that will
+/// apply. The first fault rejects the version.
 pub(super) fn rehearse(version: &Version, source: &SourceId, look: &Snapshot, zones: &[Zone]) -> Result<usize, Error> {
     let Snapshot { version: from, state, frames } = look;
     let mut strategy = version.rehearsal(source)?;
