@@ -1,4 +1,4 @@
-//! What requests are held to.
+//! Tests of the request checks.
 
 use super::super::Needs;
 use super::*;
