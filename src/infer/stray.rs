@@ -1,12 +1,12 @@
-//! Files that were meant to be something else: what stands where a model or a label file should.
+//! Recognises files of another type in place of a model or a label file.
 
 use std::io::Read;
 use std::path::Path;
 
-/// Bytes that are looked at.
+/// Bytes read.
 const LOOK: u64 = 512;
 
-/// What a file is that is neither a model nor a list of labels, and what to do; `None` where nothing is known of it.
+/// What the file is instead of a model or a list of labels, and the remedy; `None` if it is not recognised.
 pub(super) fn is(path: &Path) -> Option<(&'static str, &'static str)> {
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(LOOK).read_to_end(&mut head).ok()?;
