@@ -1,5 +1,5 @@
-//! `${env:NAME}`, `${env:NAME:-fallback}` (for one that is not set or empty) and `${file:/path}` in any text value: how
-//! secrets stay out of the file.
+//! `${env:NAME}`, `${env:NAME:-fallback}` (used if the variable is unset or empty) and `${file:/path}` in any text
+//! value, to keep secrets out of the file.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,15 +9,15 @@ use super::nearest::nearest;
 use super::problem::Problems;
 use super::tree::{FILE_BYTES_MAX, Node, Style, Value};
 
-/// Where the values come from.
+/// The sources of values.
 pub(super) struct Room<'a> {
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) working_dir: &'a Path,
-    /// The files that references named.
+    /// The files that references have named.
     pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
-/// Replaces every `${…}` below `node`; the node keeps what was written as its template.
+/// Replaces every `${…}` below `node`; the node keeps the original text as its template.
 pub(super) fn expand(node: &mut Node, room: &Room<'_>, problems: &mut Problems) {
     match &mut node.value {
         Value::List(items) => items.iter_mut().for_each(|item| expand(item, room, problems)),
@@ -35,7 +35,7 @@ pub(super) fn expand(node: &mut Node, room: &Room<'_>, problems: &mut Problems) 
     }
 }
 
-/// The text with its references replaced, `None` when every `${` is escaped.
+/// The text with its references replaced, `None` if every `${` is escaped.
 fn replace(text: &str, room: &Room<'_>) -> Result<Option<String>, (String, String)> {
     let mut out = String::new();
     let mut rest = text;
@@ -70,7 +70,7 @@ fn reference(inner: &str, room: &Room<'_>) -> Result<String, (String, String)> {
                 Some((name, fallback)) => (name, Some(fallback)),
                 None => (rest, None),
             };
-            // As in a shell: with a fallback, an empty variable is as good as none.
+            // As in a shell: with a fallback, an empty variable counts as unset.
             let set = room.env.get(name).map(String::as_str);
             match set.filter(|value| fallback.is_none() || !value.is_empty()).or(fallback) {
                 Some(value) => Ok(value.to_owned()),

@@ -1,4 +1,4 @@
-//! The layers of a configuration on one tree: file, sources file, profile, overlay, environment, flags.
+//! Merges the layers of a configuration into one tree: file, sources file, profile, overlay, environment, flags.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,21 +16,21 @@ use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
 use super::{layer, sources};
 use crate::text;
 
-/// Every layer on one tree.
+/// The merged layers.
 pub(super) struct Layers {
-    /// What applies.
+    /// The resulting tree.
     pub(super) root: Node,
-    /// The ids of the sources that the one of the command line replaced.
+    /// The ids of the sources that the command line's source replaced.
     pub(super) replaced: Vec<String>,
-    /// The profiles that are not selected, for checking.
+    /// The unselected profiles, for checking.
     pub(super) profiles: Profiles,
-    /// The file and the sources file as they are written, with the ids of sources that have none.
+    /// The file and the sources file as written, with ids added to sources without one.
     pub(super) file_tree: Json,
-    /// What was read.
+    /// The files that were read.
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Reads the files and lays one thing over the other; `None` when a text is not YAML.
+/// Reads the files and merges the layers; `None` if a text is not YAML.
 pub(super) fn layers(request: &Request, schema: &Json, to: &mut Reports<'_>) -> Result<Option<Layers>, LoadError> {
     let env: BTreeMap<String, String> = request.env.iter().cloned().collect();
     let room = Room { env: &env, working_dir: &request.working_dir, files: RefCell::default() };
@@ -47,7 +47,7 @@ pub(super) fn layers(request: &Request, schema: &Json, to: &mut Reports<'_>) -> 
     Ok(Some(Layers { root, replaced, profiles, file_tree, files }))
 }
 
-/// The config file with the sources file in it, references replaced; beside it the profiles and what was written.
+/// The config file with the sources file merged in, references replaced; also the profiles, and the tree as written.
 #[allow(clippy::type_complexity, reason = "three values of one step, named where they are taken")]
 fn files(
     request: &Request,
@@ -94,8 +94,8 @@ fn files(
     Ok(Some((root, profiles, file_tree)))
 }
 
-/// The command line's source, the overlay, the environment and the flags; and the ids of the sources that the command
-/// line's replaced.
+/// Applies the command line's source, the overlay, the environment and the flags; also returns the ids of the sources
+/// that the command line's source replaced.
 fn upper_layers(
     mut root: Node,
     request: &Request,
@@ -119,7 +119,7 @@ fn upper_layers(
     overlay::lay(&mut root, &request.overlay, schema, room, to);
     let chosen = request.source_uri.as_ref().and_then(|_| root.get("sources").cloned());
     layer::environment(&mut root, &request.env, schema, to.origins, to.problems, to.warnings);
-    // The environment may say more about the sources of the command line and the overlay, but not which they are.
+    // The environment may add keys to the sources of the command line and the overlay, but not replace them.
     if let Some(chosen) = chosen {
         let place = chosen.place;
         let said = root.get("sources").cloned();
@@ -129,7 +129,7 @@ fn upper_layers(
     (root, replaced)
 }
 
-/// The sources that were chosen, with the keys that the environment set for them.
+/// The selected sources, with the keys that the environment set for them.
 fn with_details(chosen: Node, said: Option<Node>) -> Node {
     let (Value::List(entries), Some(Value::List(said))) = (&chosen.value, said.map(|said| said.value)) else {
         return chosen;

@@ -1,4 +1,4 @@
-//! Sources: kind and URI, ids, zones and how each is restarted.
+//! Builds sources: kind and URI, ids, zones and restart policies.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(super) fn build(
         };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
         if id.chars().any(char::is_control) {
-            // It names threads and stands in log lines.
+            // It is used as a thread name and in log lines.
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
         }
@@ -115,7 +115,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     }
 }
 
-/// The kind that `type` and the URI agree on. A bare word may be a scene's name or a trace's path.
+/// The kind on which `type` and the URI agree. A bare word may be a scene's name or a trace's path.
 fn agreed(
     said: Option<SourceType>,
     told: SourceType,
@@ -138,7 +138,7 @@ fn agreed(
     None
 }
 
-/// Parameters that another kind would take.
+/// Reports parameters that belong to another kind.
 fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let takes = kinds::parameters_of(kind);
     let prefix = format!("{path}.parameters.");

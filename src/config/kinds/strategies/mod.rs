@@ -35,13 +35,13 @@ pub(in crate::config) enum StrategyType {
 struct Kind {
     of: StrategyType,
     word: &'static str,
-    /// The key whose presence names the kind.
+    /// The key whose presence identifies the kind.
     key: Option<&'static str>,
-    /// The keys that only this kind takes.
+    /// The keys that only this kind has.
     shapes: &'static [Shape],
-    /// What those keys apply to, and what to do with one on a strategy of another kind.
+    /// For messages: the kind, and what to do about one of those keys on a strategy of another kind.
     applies: (&'static str, &'static str),
-    /// The schema of its `config`, where it has one.
+    /// The schema of its `config`, if it has one.
     config: Option<fn() -> Json>,
     plan: fn(&Listed<'_>, &mut Site<'_>) -> Option<Planned>,
 }
@@ -60,22 +60,22 @@ impl Listed<'_> {
         &self.entry.head.name
     }
 
-    /// Whether it runs: one that is limited to sources that are all switched off does not.
+    /// Whether it runs: not if all the sources that it is limited to are disabled.
     fn is_active(&self) -> bool {
         let head = &self.entry.head;
         head.enabled && (head.sources.is_empty() || !self.only.is_empty())
     }
 }
 
-/// What an entry came to.
+/// The plan of an entry.
 pub(in crate::config) enum Planned {
     /// A neural network.
     Model(ModelPlan),
-    /// What judges on the lane.
+    /// A strategy on the lane.
     Lane(Box<StrategyPlan>),
 }
 
-/// The plan of one entry, `None` where it does not run or cannot be built, which has then been said.
+/// The plan of one entry, `None` if it does not run or cannot be built; the reason has then been reported.
 pub(in crate::config) fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
     let kind = kind_of(listed, site)?;
     for other in KINDS.iter().filter(|other| other.of != kind.of) {
@@ -84,13 +84,13 @@ pub(in crate::config) fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Optio
     (kind.plan)(listed, site)
 }
 
-/// Whether an entry is the built-in that watches for motion.
+/// Whether an entry is the built-in motion detector.
 pub(in crate::config) fn is_motion(entry: &StrategyEntry) -> bool {
     let has = (entry.model.model_path.is_some(), entry.module.module.is_some());
     entry.head.kind.or_else(|| told(has.0, has.1, Some(&entry.head.name))) == Some(StrategyType::Motion)
 }
 
-/// The schema of the `config` of an entry: of a model and of `motion` it has keys of its own, of a script it is free.
+/// The schema of an entry's `config`: a model and `motion` have their own keys, a script's is free.
 pub(in crate::config) fn config_schema(entry: &Node) -> Option<Json> {
     let text = |key: &str| match &entry.get(key)?.value {
         Value::Scalar { text, .. } => Some(text.as_str()),
@@ -108,7 +108,7 @@ pub(in crate::config) fn shapes() -> impl Iterator<Item = Shape> {
     KINDS.iter().flat_map(|kind| kind.shapes).copied()
 }
 
-/// The kind that an entry's other keys say.
+/// The kind implied by an entry's other keys.
 fn told(has_model: bool, has_module: bool, name: Option<&str>) -> Option<StrategyType> {
     match (has_model, has_module) {
         (true, _) => Some(StrategyType::Model),
@@ -117,7 +117,7 @@ fn told(has_model: bool, has_module: bool, name: Option<&str>) -> Option<Strateg
     }
 }
 
-/// The kind that `type` and the other keys agree on.
+/// The kind on which `type` and the other keys agree.
 fn kind_of(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<&'static Kind> {
     let Listed { entry, path, .. } = listed;
     let has = (entry.model.model_path.is_some(), entry.module.module.is_some());
@@ -144,7 +144,7 @@ fn kind_of(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<&'static Kind> {
         }
         (None, Some(told)) => Some(told),
         (None, None) => {
-            // One that is there and does not fit has been reported.
+            // A key that exists and does not fit has been reported.
             let keys = KINDS.iter().filter_map(|kind| kind.key);
             if !keys.into_iter().any(|key| site.places.is_set(&format!("{path}.{key}"))) {
                 let label = "`model_path` or `module` is needed";
@@ -155,11 +155,11 @@ fn kind_of(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<&'static Kind> {
     }
 }
 
-/// Keys that only another kind takes would have no effect: said, not swallowed.
+/// Reports keys that only another kind has and that would have no effect.
 fn refuse_keys(other: &Kind, listed: &Listed<'_>, site: &mut Site<'_>) {
     let (to, label) = other.applies;
     let keys = other.shapes.iter().flat_map(|shape| shape.keys());
-    // The key that names the kind was judged with `type`.
+    // The key that identifies the kind was checked with `type`.
     for key in keys.filter(|key| other.key != Some(key.as_str())) {
         let at = format!("{}.{key}", listed.path);
         if site.places.is_set(&at) {
