@@ -1,4 +1,4 @@
-//! What was expected against what came: only what is listed, and that precisely.
+//! Compares expected and actual results: only what is listed, but that precisely.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::case::Case;
 use super::golden;
 use super::script::{Expect, FileOr, OneOrMany, Outcome};
 
-/// Numbers this close are the same: a script's are wider than a detection's.
+/// Relative tolerance for numbers: a script's have more digits than a detection's.
 const NUMBER_ERROR: f64 = 1e-6;
 
 /// One difference.
@@ -18,9 +18,9 @@ const NUMBER_ERROR: f64 = 1e-6;
 pub(super) struct Difference {
     /// What it is about: `frame 12, alert: message`.
     pub(super) place: String,
-    /// What was expected; `None` where nothing was.
+    /// The expected value; `None` if nothing was expected.
     pub(super) expected: Option<String>,
-    /// What came; `None` where nothing did.
+    /// The actual value; `None` if there was none.
     pub(super) came: Option<String>,
 }
 
@@ -29,13 +29,13 @@ impl Difference {
         Self { place: place.into(), expected: expected.map(Value::to_string), came: came.map(Value::to_string) }
     }
 
-    /// Something that is wrong by itself.
+    /// A failure by itself.
     pub(super) fn wrong(what: impl Into<String>) -> Self {
         Self { place: what.into(), expected: None, came: None }
     }
 }
 
-/// Every difference between what the case expects and what came.
+/// Every difference between a case's expectations and its results.
 pub(super) fn compare(case: &Case, came: &Came) -> Result<Vec<Difference>, Error> {
     let mut out: Vec<Difference> = came.broken.iter().map(Difference::wrong).collect();
     match &case.script.expect {
@@ -65,7 +65,7 @@ fn inline(expect: &Expect, came: &Came, out: &mut Vec<Difference>) -> Result<(),
     if let Some(requests) = list("requests") {
         in_order("request", requests, &came.requests, out);
     }
-    // A fault that nobody expected fails the case: everything after it may be its doing.
+    // An unexpected fault fails the case: it may have caused everything after it.
     let told = expect.outcome.is_some();
     match list("faults") {
         Some(faults) => in_order("fault", faults, &came.faults, out),
@@ -107,16 +107,16 @@ fn inline(expect: &Expect, came: &Came, out: &mut Vec<Difference>) -> Result<(),
     Ok(())
 }
 
-/// One word stands for every alert.
+/// Compares outcomes; a single one applies to every alert.
 fn outcomes(wants: &[Outcome], came: &Came, out: &mut Vec<Difference>) {
     let shown = |outcome: &Outcome| serde_json::to_value(outcome).unwrap_or_default();
-    // A handler that delivers without the network has delivered all the same.
+    // A handler that delivers without the network has delivered, too.
     let same = |want: Outcome, came: Outcome| want == came || (want, came) == (Outcome::Delivered, Outcome::Skipped);
     if let [want] = wants {
         for (index, came) in came.outcome.iter().enumerate().filter(|(_, came)| !same(*want, **came)) {
             out.push(Difference::new(format!("alert {}, outcome", index + 1), Some(&shown(want)), Some(&shown(came))));
         }
-        // Why it failed says more than that it did.
+        // The reason of a failure says more than its outcome.
         if *want == Outcome::Delivered || *want == Outcome::Skipped {
             in_order("fault", &[], &came.faults, out);
         }
@@ -131,7 +131,7 @@ fn outcomes(wants: &[Outcome], came: &Came, out: &mut Vec<Difference>) {
     }
 }
 
-/// Two lists in frame order: what has a `seq` on both sides is brought together by it.
+/// Compares two lists in frame order; matches entries with a `seq` by it.
 fn in_order(what: &str, wants: &[Value], came: &[Value], out: &mut Vec<Difference>) {
     let (mut w, mut c) = (0, 0);
     let seq = |value: Option<&Value>| value.and_then(|v| v.get("seq")).and_then(Value::as_u64);
@@ -158,13 +158,13 @@ fn in_order(what: &str, wants: &[Value], came: &[Value], out: &mut Vec<Differenc
                 fields(&place(got, c), want, got, out);
                 (w, c) = (w + 1, c + 1);
             }
-            // One of them is there, by the loop's condition, and goes one of the ways above.
+            // One of them exists, by the loop's condition, and an arm above handles it.
             _ => return,
         }
     }
 }
 
-/// The fields that `want` lists.
+/// Compares the fields that `want` lists.
 fn fields(place: &str, want: &Value, came: &Value, out: &mut Vec<Difference>) {
     for (key, want) in want.as_object().into_iter().flatten() {
         let got = came.get(key);
@@ -189,7 +189,7 @@ fn fields(place: &str, want: &Value, came: &Value, out: &mut Vec<Difference>) {
     }
 }
 
-/// Equal, but for the last digits of numbers.
+/// Equality with a tolerance for numbers.
 fn same(want: &Value, came: &Value) -> bool {
     match (want, came) {
         (Value::Number(a), Value::Number(b)) => {
@@ -204,7 +204,7 @@ fn same(want: &Value, came: &Value) -> bool {
     }
 }
 
-/// A component keeps bytes: a number may be its text, or eight bytes of it.
+/// Equality of stored values. A component stores bytes: a number may be its text, or eight bytes.
 fn same_state(want: &Value, held: &Value) -> bool {
     if same(want, held) {
         return true;
@@ -226,7 +226,7 @@ fn same_state(want: &Value, held: &Value) -> bool {
     }
 }
 
-/// Two recordings of everything, line by line.
+/// Compares two complete recordings line by line.
 fn lines(wants: &[Value], came: &[Value], out: &mut Vec<Difference>) {
     let by_seq = |lines: &[Value]| -> BTreeMap<u64, Value> {
         lines.iter().map(|line| (line.get("seq").and_then(Value::as_u64).unwrap_or(u64::MAX), line.clone())).collect()

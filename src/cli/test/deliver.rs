@@ -1,4 +1,4 @@
-//! A handler's case: alerts in, requests out, answers made up.
+//! A handler's case: alerts in, requests out, with scripted answers.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
         }
         let before = wire.sent();
         let outcome = match stage.runtime.block_on(handler.deliver(alert)) {
-            // Both are settled to the engine; a handler that asked nobody has delivered to nobody.
+            // Both are settled for the engine; a handler that sent no request has delivered to nobody.
             Ok(()) if wire.sent() == before => Outcome::Skipped,
             Ok(()) => Outcome::Delivered,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Expectations that are written by running: a file of what came, or the `expect:` of the case itself.
+//! Expectations written from results: a file of results, or the `expect:` of the case itself.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use super::case::Case;
 use super::script::{Expect, FileOr, RequestWant};
 use crate::cli::files;
 
-/// What came, one value a frame where something did, then one of what was there at the end.
+/// The results as one value per frame that has any, then one for the final state.
 pub(super) fn lines(came: &Came) -> Vec<Value> {
     let listed = |values: &[Value]| values.iter().filter_map(|v| v.get("seq")?.as_u64()).collect::<BTreeSet<u64>>();
     let mut seqs = listed(&came.alerts);
@@ -66,7 +66,7 @@ fn frame(came: &Came, seq: u64) -> Value {
     line.into()
 }
 
-/// Reads what [`write`] wrote.
+/// Parses the output of [`write`].
 pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Value>, Error> {
     let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     numbered
@@ -79,7 +79,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Value>, Error> {
         .collect()
 }
 
-/// Writes what came where the case expects it. Returns the file, where it changed.
+/// Writes the results to where the case has its expectations. Returns the file, if it changed.
 pub(super) fn write(case: &Case, came: &Came, handler: bool) -> Result<Option<PathBuf>, Error> {
     let (path, old, new) = match &case.script.expect {
         Some(FileOr::File(name)) => {
@@ -105,13 +105,13 @@ pub(super) fn write(case: &Case, came: &Came, handler: bool) -> Result<Option<Pa
     Ok(Some(path))
 }
 
-/// The case's text with another `expect:`; everything else stays as it was written.
+/// The case's text with another `expect:`; everything else is unchanged.
 fn replaced(case: &Case, block: &str) -> String {
     let mut out = String::with_capacity(case.text.len() + block.len());
     let (mut inside, mut done) = (false, false);
     for line in case.text.split_inclusive('\n') {
         let opens = line.starts_with("expect:");
-        // The block ends with the next key at the margin; a comment there belongs to what follows.
+        // The block ends with the next top-level key; a comment there belongs to what follows.
         let outside = line.starts_with(|c: char| !c.is_whitespace() && c != '-' && c != '}' && c != ']');
         if opens && !done {
             (inside, done) = (true, true);
@@ -132,7 +132,7 @@ fn replaced(case: &Case, block: &str) -> String {
     out
 }
 
-/// `expect:` with what came, in the parts that were there.
+/// `expect:` with the results, limited to the parts that it had.
 fn block(expect: &Expect, came: &Came) -> String {
     let mut out = String::from("expect:\n");
     let Expect { alerts, kept, added, edits, faults, state, shared_state, requests, outcome, refused: _ } = expect;
@@ -197,7 +197,7 @@ fn block(expect: &Expect, came: &Came) -> String {
     out
 }
 
-/// The requests, each with those of its headers that were compared: most say nothing about the plugin.
+/// The requests, each with only the headers that are compared: most are not specific to the plugin.
 fn told(requests: &[Value], wants: &[RequestWant]) -> Vec<Value> {
     let mut requests = requests.to_vec();
     for (index, request) in requests.iter_mut().enumerate() {
@@ -222,7 +222,7 @@ fn list(out: &mut String, key: &str, values: &[Value], order: &[&str]) {
     }
 }
 
-/// A value on one line, its fields in a reader's order. JSON's texts and numbers are YAML's, too.
+/// A value on one line, its fields in reading order. JSON strings and numbers are valid YAML.
 fn flow(value: &Value, order: &[&str]) -> String {
     let fields = order.iter().filter_map(|key| Some(format!("{key}: {}", plain(value.get(key)?))));
     format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))

@@ -54,7 +54,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
     Ok(came)
 }
 
-/// What the engine does between two frames when the plugin was saved.
+/// Replaces the strategy between two frames, as the engine does after a save.
 fn reload(mut old: Box<dyn Strategy>, mut new: Box<dyn Strategy>, seq: u64) -> Result<Box<dyn Strategy>, Error> {
     let failed = |what: &str, fault: &dyn std::fmt::Display| {
         Error::new(Code::Plugin, format!("reload before frame {seq}: {what}: {fault}"))

@@ -1,4 +1,4 @@
-//! Saying how the cases went.
+//! Reports the results of the cases.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use super::compare::Difference;
 use super::find::Plugin;
 use crate::cli::exit::Exit;
 
-/// Differences of one case that are shown; a broken plugin differs on every frame.
+/// Maximum differences shown per case; a broken plugin differs on every frame.
 const SHOWN_MAX: usize = 20;
 
-/// How a case went.
+/// The result of a case.
 pub(super) struct Verdict {
     differences: Vec<Difference>,
     wrote: Option<PathBuf>,
@@ -28,18 +28,18 @@ impl Verdict {
         Self { differences, wrote: None }
     }
 
-    /// It could not run to its end.
+    /// The case could not be completed.
     pub(super) fn broken(error: &Error) -> Self {
         Self::of(vec![Difference::wrong(error.to_string())])
     }
 
-    /// What came was written down; `broken` is what no expectation can mend.
+    /// The results were written as the expectations; `broken` are failures that no expectation can fix.
     pub(super) fn updated(wrote: Option<PathBuf>, broken: &[String]) -> Self {
         Self { differences: broken.iter().map(Difference::wrong).collect(), wrote }
     }
 }
 
-/// Counts and prints.
+/// Counts and prints results.
 pub(super) struct Report {
     json: bool,
     passed: usize,

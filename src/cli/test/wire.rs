@@ -1,4 +1,4 @@
-//! A network that is made up: it gives the answers of the case in their order, and notes every request.
+//! A simulated network: returns the case's answers in order, and records every request.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::script::Answer;
 
-/// The answers that are left, and what was asked.
+/// The remaining answers, and the recorded requests.
 #[derive(Default)]
 pub(super) struct Answers(Mutex<Book>);
 
@@ -29,7 +29,7 @@ impl Answers {
         self.0.lock()
     }
 
-    /// How many requests were sent.
+    /// The number of sent requests.
     pub(super) fn sent(&self) -> usize {
         self.book().sent.len()
     }
@@ -46,7 +46,7 @@ impl Answers {
 
 impl Wire for Answers {
     fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure> {
-        // What the real network refuses is refused here, and is no request.
+        // What the real network would deny is denied here, too, and is not recorded.
         http::admit(&request, grants)?;
         let mut book = self.book();
         let Request { method, url, headers, body, .. } = request;
