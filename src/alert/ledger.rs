@@ -43,7 +43,7 @@ pub(super) enum Offered {
     Taken { missed: Vec<Arc<str>>, written: bool, finished: bool },
     /// An alert with this id is open already.
     Known,
-    /// There is no room.
+    /// A queue is full.
     Refused(NoRoom),
 }
 

@@ -11,7 +11,7 @@ use crate::config::SourcePlan;
 use crate::types::{Frame, SourceId};
 
 /// Longest wait for any step of a backend.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The deadline of a removal or a stop while a frame is held.
 const SHORT: Duration = Duration::from_millis(300);
 /// How far a call may exceed its deadline on a busy machine.
@@ -65,18 +65,18 @@ fn unknown_names(backend: &mut dyn Backend) -> Result<(), String> {
 
 fn to_the_end(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String> {
     let other = SourcePlan { id: format!("{}-2", plan.id).as_str().into(), ..plan.clone() };
-    let (one, two) = (Tap::open(), Tap::open());
+    let (one, two) = (TestSink::open(), TestSink::open());
     add(backend, plan, &one)?;
     add(backend, &other, &two)?;
-    for (tap, id) in [(&one, &plan.id), (&two, &other.id)] {
-        tap.wait("its end", Story::over)?;
-        tap.ended_well(id)?;
+    for (sink, id) in [(&one, &plan.id), (&two, &other.id)] {
+        sink.wait("its end", Received::over)?;
+        sink.ended_well(id)?;
     }
     ensure(backend.change_source(plan).is_ok(), "a source that has ended cannot be changed")?;
-    let again = Tap::open();
+    let again = TestSink::open();
     add(backend, plan, &again).map_err(|why| format!("its name is not free after its end: {why}"))?;
-    again.wait("its second end", Story::over)?;
-    backend.stop(PATIENCE);
+    again.wait("its second end", Received::over)?;
+    backend.stop(TIMEOUT);
     let (first, second) = (one.frames(), again.frames());
     ensure(first == second, format!("it gave {first} frames, and {second} when it was played again"))?;
     one.ended_well(&plan.id)
@@ -85,78 +85,78 @@ fn to_the_end(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String
 fn changed(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String> {
     let faster = SourcePlan { every: EVERY, ..plan.clone() };
     ensure(backend.change_source(&faster).is_err(), "a source that was never added can be changed")?;
-    let tap = Tap::held();
-    add(backend, plan, &tap)?;
-    tap.wait("a frame that is held", |story| story.holding)?;
-    ensure(backend.add_source(plan, Tap::open()).is_err(), "one name can be added twice")?;
+    let sink = TestSink::held();
+    add(backend, plan, &sink)?;
+    sink.wait("a frame that is held", |received| received.holding)?;
+    ensure(backend.add_source(plan, TestSink::open()).is_err(), "one name can be added twice")?;
     backend.change_source(&faster).map_err(|error| error.to_string())?;
-    tap.release();
-    tap.wait("its end", Story::over)?;
-    tap.ended_well(&plan.id)?;
-    let story = tap.story.lock();
+    sink.release();
+    sink.wait("its end", Received::over)?;
+    sink.ended_well(&plan.id)?;
+    let received = sink.received.lock();
     // One frame may have been picked before the change arrived.
-    let after = &story.frames[HELD_AT.min(story.frames.len())..];
+    let after = &received.frames[HELD_AT.min(received.frames.len())..];
     let kept = after.iter().skip(1).all(|(seq, _)| seq % u64::from(EVERY) == 0);
     ensure(kept && after.len() > 2, format!("`every` was {EVERY} and frames {:?} came", numbers(after)))
 }
 
 fn removed_while_held(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String> {
-    let tap = Tap::held();
-    add(backend, plan, &tap)?;
-    tap.wait("a frame that is held", |story| story.holding)?;
+    let sink = TestSink::held();
+    add(backend, plan, &sink)?;
+    sink.wait("a frame that is held", |received| received.holding)?;
     in_time("the removal", SHORT, || backend.remove_source(&plan.id, SHORT))?;
-    tap.taken_away()?;
-    tap.release();
-    let next = Tap::open();
+    sink.was_removed()?;
+    sink.release();
+    let next = TestSink::open();
     add(backend, plan, &next).map_err(|why| format!("its name is not free at once: {why}"))?;
-    next.wait("the end of the one that was added again", Story::over)?;
+    next.wait("the end of the one that was added again", Received::over)?;
     next.ended_well(&plan.id)?;
-    tap.taken_away()?;
-    ensure(tap.frames() <= HELD_AT, "frames came after it was removed")?;
-    backend.stop(PATIENCE);
-    tap.taken_away()
+    sink.was_removed()?;
+    ensure(sink.frames() <= HELD_AT, "frames came after it was removed")?;
+    backend.stop(TIMEOUT);
+    sink.was_removed()
 }
 
 fn stopped_while_held(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String> {
-    let tap = Tap::held();
-    add(backend, plan, &tap)?;
-    tap.wait("a frame that is held", |story| story.holding)?;
+    let sink = TestSink::held();
+    add(backend, plan, &sink)?;
+    sink.wait("a frame that is held", |received| received.holding)?;
     in_time("the stop", SHORT, || backend.stop(SHORT))?;
-    tap.taken_away()?;
+    sink.was_removed()?;
     in_time("the second stop", SHORT, || backend.stop(SHORT))?;
-    tap.release();
-    tap.taken_away()
+    sink.release();
+    sink.was_removed()
 }
 
 fn removed_while_running(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String> {
-    let tap = Tap::open();
-    add(backend, plan, &tap)?;
-    tap.wait("frames", |story| story.frames.len() >= HELD_AT)?;
-    in_time("the removal", PATIENCE, || backend.remove_source(&plan.id, PATIENCE))?;
-    let frames = tap.frames();
-    tap.taken_away()?;
-    let next = Tap::open();
+    let sink = TestSink::open();
+    add(backend, plan, &sink)?;
+    sink.wait("frames", |received| received.frames.len() >= HELD_AT)?;
+    in_time("the removal", TIMEOUT, || backend.remove_source(&plan.id, TIMEOUT))?;
+    let frames = sink.frames();
+    sink.was_removed()?;
+    let next = TestSink::open();
     add(backend, plan, &next).map_err(|why| format!("its name is not free at once: {why}"))?;
-    next.wait("frames of the one that was added again", |story| story.frames.len() >= HELD_AT)?;
-    ensure(tap.frames() == frames, "frames came after the removal had returned")?;
-    in_time("the stop", PATIENCE, || backend.stop(PATIENCE))?;
-    next.taken_away()
+    next.wait("frames of the one that was added again", |received| received.frames.len() >= HELD_AT)?;
+    ensure(sink.frames() == frames, "frames came after the removal had returned")?;
+    in_time("the stop", TIMEOUT, || backend.stop(TIMEOUT))?;
+    next.was_removed()
 }
 
 fn broken(backend: &mut dyn Backend, plan: &SourcePlan) -> Result<(), String> {
-    let tap = Tap::open();
-    add(backend, plan, &tap)?;
-    tap.wait("its end", Story::over)?;
-    backend.stop(PATIENCE);
-    let story = tap.story.lock();
-    let last: Vec<_> = story.events.iter().rev().take(2).collect();
+    let sink = TestSink::open();
+    add(backend, plan, &sink)?;
+    sink.wait("its end", Received::over)?;
+    backend.stop(TIMEOUT);
+    let received = sink.received.lock();
+    let last: Vec<_> = received.events.iter().rev().take(2).collect();
     let as_documented = matches!(last[..], [SourceEvent::Broken(_), SourceEvent::State(SourceState::Failed)]);
-    ensure(as_documented, format!("`failed` and then `Broken` are its last words, not {:?}", story.events))?;
-    ensure(story.last_words() == 1, format!("it says more than once that it is over: {:?}", story.events))
+    ensure(as_documented, format!("`failed` and then `Broken` are its last words, not {:?}", received.events))?;
+    ensure(received.final_events() == 1, format!("it says more than once that it is over: {:?}", received.events))
 }
 
-fn add(backend: &mut dyn Backend, plan: &SourcePlan, tap: &Arc<Tap>) -> Result<(), String> {
-    backend.add_source(plan, Arc::clone(tap) as Arc<dyn Sink>).map_err(|error| error.to_string())
+fn add(backend: &mut dyn Backend, plan: &SourcePlan, sink: &Arc<TestSink>) -> Result<(), String> {
+    backend.add_source(plan, Arc::clone(sink) as Arc<dyn Sink>).map_err(|error| error.to_string())
 }
 
 fn ensure(kept: bool, otherwise: impl Into<String>) -> Result<(), String> {
@@ -176,7 +176,7 @@ fn numbers(frames: &[(u64, u64)]) -> Vec<u64> {
 
 /// What one source sent.
 #[derive(Debug, Default)]
-struct Story {
+struct Received {
     /// Number and time of each frame.
     frames: Vec<(u64, u64)>,
     events: Vec<SourceEvent>,
@@ -186,13 +186,13 @@ struct Story {
     holding: bool,
 }
 
-impl Story {
-    fn last_words(&self) -> usize {
+impl Received {
+    fn final_events(&self) -> usize {
         self.events.iter().filter(|e| matches!(e, SourceEvent::Ended | SourceEvent::Broken(_))).count()
     }
 
     fn over(&self) -> bool {
-        self.last_words() > 0
+        self.final_events() > 0
     }
 
     fn running(&self) -> bool {
@@ -202,92 +202,101 @@ impl Story {
 }
 
 /// One source's sink. Blocks at a frame if asked to.
-struct Tap {
-    story: Mutex<Story>,
+struct TestSink {
+    received: Mutex<Received>,
     changed: Condvar,
     /// The frame at which it blocks; `None` never blocks.
     hold: Mutex<Option<usize>>,
 }
 
-impl Tap {
+impl TestSink {
     fn open() -> Arc<Self> {
-        Arc::new(Self { story: Mutex::default(), changed: Condvar::new(), hold: Mutex::new(None) })
+        Arc::new(Self { received: Mutex::default(), changed: Condvar::new(), hold: Mutex::new(None) })
     }
 
     fn held() -> Arc<Self> {
-        let tap = Self::open();
-        *tap.hold.lock() = Some(HELD_AT);
-        tap
+        let sink = Self::open();
+        *sink.hold.lock() = Some(HELD_AT);
+        sink
     }
 
     fn release(&self) {
         *self.hold.lock() = None;
         // Taking the lock orders the change before the holder's check, so no wake-up is lost.
-        drop(self.story.lock());
+        drop(self.received.lock());
         self.changed.notify_all();
     }
 
     fn frames(&self) -> usize {
-        self.story.lock().frames.len()
+        self.received.lock().frames.len()
     }
 
-    fn wait(&self, what: &str, done: impl Fn(&Story) -> bool) -> Result<(), String> {
-        let mut story = self.story.lock();
-        self.changed.wait_while_for(&mut story, |story| !done(story), PATIENCE);
-        if let Some(wrong) = &story.wrong {
+    fn wait(&self, what: &str, done: impl Fn(&Received) -> bool) -> Result<(), String> {
+        let mut received = self.received.lock();
+        self.changed.wait_while_for(&mut received, |received| !done(received), TIMEOUT);
+        if let Some(wrong) = &received.wrong {
             return Err(wrong.clone());
         }
-        ensure(done(&story), format!("{what} does not come; {} frames, {:?}", story.frames.len(), story.events))
+        ensure(
+            done(&received),
+            format!("{what} does not come; {} frames, {:?}", received.frames.len(), received.events),
+        )
     }
 
     /// The source played to its end and sent the documented events.
     fn ended_well(&self, source: &SourceId) -> Result<(), String> {
-        let story = self.story.lock();
-        let last: Vec<_> = story.events.iter().rev().take(2).collect();
+        let received = self.received.lock();
+        let last: Vec<_> = received.events.iter().rev().take(2).collect();
         let as_documented = matches!(last[..], [SourceEvent::Ended, SourceEvent::State(SourceState::Stopped)]);
-        ensure(as_documented, format!("{source}: `stopped` and then `Ended` are its last words: {:?}", story.events))?;
-        ensure(story.last_words() == 1, format!("{source} says more than once that it is over: {:?}", story.events))?;
-        ensure(story.frames.len() > HELD_AT, format!("{source} gave {} frames only", story.frames.len()))?;
-        story.wrong.clone().map_or(Ok(()), Err)
+        ensure(
+            as_documented,
+            format!("{source}: `stopped` and then `Ended` are its last words: {:?}", received.events),
+        )?;
+        ensure(
+            received.final_events() == 1,
+            format!("{source} says more than once that it is over: {:?}", received.events),
+        )?;
+        ensure(received.frames.len() > HELD_AT, format!("{source} gave {} frames only", received.frames.len()))?;
+        received.wrong.clone().map_or(Ok(()), Err)
     }
 
     /// The source was removed: `stopped` is its last event, without `Ended` or `Broken`.
-    fn taken_away(&self) -> Result<(), String> {
-        let story = self.story.lock();
-        let stopped = matches!(story.events.last(), Some(SourceEvent::State(SourceState::Stopped)));
-        ensure(stopped && !story.over(), format!("`stopped` alone is its last word: {:?}", story.events))?;
-        story.wrong.clone().map_or(Ok(()), Err)
+    fn was_removed(&self) -> Result<(), String> {
+        let received = self.received.lock();
+        let stopped = matches!(received.events.last(), Some(SourceEvent::State(SourceState::Stopped)));
+        ensure(stopped && !received.over(), format!("`stopped` alone is its last word: {:?}", received.events))?;
+        received.wrong.clone().map_or(Ok(()), Err)
     }
 }
 
-impl Sink for Tap {
+impl Sink for TestSink {
     fn frame(&self, frame: Frame) -> Flow {
-        let mut story = self.story.lock();
-        let last = story.frames.last().copied();
+        let mut received = self.received.lock();
+        let last = received.frames.last().copied();
         let wrong = match last {
-            _ if !story.running() => Some(format!("frame {} comes in a state other than `running`", frame.seq)),
-            _ if story.over() => Some(format!("frame {} comes after its last word", frame.seq)),
+            _ if !received.running() => Some(format!("frame {} comes in a state other than `running`", frame.seq)),
+            _ if received.over() => Some(format!("frame {} comes after its last word", frame.seq)),
             Some((seq, _)) if frame.seq <= seq => Some(format!("frame {} comes after frame {seq}", frame.seq)),
             Some((_, pts)) if frame.pts_ns < pts => Some(format!("the time of frame {} runs backwards", frame.seq)),
             _ => None,
         };
-        story.wrong = story.wrong.take().or(wrong);
-        if self.hold.lock().is_some_and(|hold| story.frames.len() + 1 >= hold) {
-            story.holding = true;
+        received.wrong = received.wrong.take().or(wrong);
+        if self.hold.lock().is_some_and(|hold| received.frames.len() + 1 >= hold) {
+            received.holding = true;
             self.changed.notify_all();
-            self.changed.wait_while_for(&mut story, |_| self.hold.lock().is_some(), PATIENCE);
+            self.changed.wait_while_for(&mut received, |_| self.hold.lock().is_some(), TIMEOUT);
         }
-        story.frames.push((frame.seq, frame.pts_ns));
+        received.frames.push((frame.seq, frame.pts_ns));
         self.changed.notify_all();
         Flow::Continue
     }
 
     fn event(&self, _: &SourceId, event: SourceEvent) {
-        let mut story = self.story.lock();
-        if story.over() {
-            story.wrong = story.wrong.take().or(Some(format!("{event:?} comes after its last word")));
+        let mut received = self.received.lock();
+        if received.over() {
+            received.wrong = received.wrong.take().or(Some(format!("{event:?} comes after its last word")));
         }
-        story.events.push(event);
+        received.events.push(event);
         self.changed.notify_all();
     }
 }

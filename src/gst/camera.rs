@@ -134,7 +134,7 @@ impl Session {
     }
 
     /// Why an established connection must not be used.
-    pub(super) fn distrusts(&mut self) -> Option<Failure> {
+    pub(super) fn untrusted(&mut self) -> Option<Failure> {
         let why = "this machine trusts the camera's certificate by its authority, so its fingerprint cannot be held on to: \
                    leave parameters.fingerprint out";
         std::mem::take(&mut self.unpinned).then(|| self.failed(&Cause::Certificate(why.into())))
@@ -165,7 +165,7 @@ impl Session {
     pub(super) fn judge(&mut self, error: &gst::message::Error, observed: &Observed) -> Verdict {
         if let Some(probe) = &self.probe {
             let Some(answer) = probe.answer() else { return Verdict::Unknown };
-            return Verdict::Failed(self.failed(&self.unconnected(answer, observed)));
+            return Verdict::Failed(self.failed(&self.connection_cause(answer, observed)));
         }
         let cause = match self.cause(error, observed) {
             Some(cause) => cause,
@@ -191,7 +191,7 @@ impl Session {
     }
 
     /// The arguments for another pipeline for this camera.
-    pub(super) fn again(&self) -> (Input, Attempts) {
+    pub(super) fn restart_args(&self) -> (Input, Attempts) {
         (Input::Rtsp(Box::new(self.camera.clone())), self.attempts.clone())
     }
 
@@ -245,7 +245,7 @@ impl Session {
     }
 
     /// Why the connection failed, given the probe's answer.
-    fn unconnected(&self, answer: Option<Cause>, observed: &Observed) -> Cause {
+    fn connection_cause(&self, answer: Option<Cause>, observed: &Observed) -> Cause {
         match (answer, observed.certificate.get()) {
             (_, Some(why)) => Cause::Certificate(why.clone()),
             (Some(cause), None) => cause,

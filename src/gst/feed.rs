@@ -191,7 +191,7 @@ impl Feed {
                 _ => {}
             }
         }
-        if let Some(failure) = self.session.as_mut().and_then(Session::distrusts) {
+        if let Some(failure) = self.session.as_mut().and_then(Session::untrusted) {
             self.error = None;
             return Some(failure);
         }
@@ -219,7 +219,7 @@ impl Feed {
                 None
             }
             Verdict::OverUdp => {
-                let (input, attempts) = session.again();
+                let (input, attempts) = session.restart_args();
                 // Some servers must close the old session before they accept a new one.
                 close(&self.pipeline);
                 match Self::start(&input, self.pacing, &attempts) {

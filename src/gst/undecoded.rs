@@ -17,10 +17,10 @@ pub(super) fn count(decoder: &gst::Element, factory: &str, observed: &Arc<Observ
     };
     let (Some(sink), Some(src)) = (decoder.static_pad("sink"), decoder.static_pad("src")) else { return };
     // Shown pictures that went in, and pictures that came out.
-    let (into, out) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (coming, observed) = (Arc::clone(&out), Arc::clone(observed));
+    let (consumed, produced) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (counter, observed) = (Arc::clone(&produced), Arc::clone(observed));
     src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        coming.fetch_add(1, Ordering::AcqRel);
+        counter.fetch_add(1, Ordering::AcqRel);
         gst::PadProbeReturn::Ok
     });
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -31,9 +31,9 @@ pub(super) fn count(decoder: &gst::Element, factory: &str, observed: &Arc<Observ
             _ => return gst::PadProbeReturn::Ok,
         };
         // The decoder has output every earlier picture by now.
-        let missing = into.load(Ordering::Acquire).saturating_sub(out.load(Ordering::Acquire));
+        let missing = consumed.load(Ordering::Acquire).saturating_sub(produced.load(Ordering::Acquire));
         observed.undecoded.fetch_max(missing, Ordering::AcqRel);
-        into.fetch_add(u64::from(shown), Ordering::AcqRel);
+        consumed.fetch_add(u64::from(shown), Ordering::AcqRel);
         gst::PadProbeReturn::Ok
     });
 }

@@ -76,11 +76,11 @@ pub fn check_strategy(make: impl Fn() -> Box<dyn Strategy>) -> Result<(), String
     let same = (one.name(), one.version()) == (other.name(), other.version());
     rule(same, || "its name or its version differs from instance to instance".to_owned())?;
     let frames = frames();
-    let said = verdicts(one, other, &frames)?;
+    let expected = verdicts(one, other, &frames)?;
     let bare = Frame { picture: None, detections: Vec::new(), ..frames[0].0.clone() };
     let quiet = judge(&mut *make(), &(bare, Tracks::default())).map_err(|fault| format!("a bare frame: {fault}"))?;
     rule(quiet == Verdict::default(), || "it says something of a frame with nothing in it".to_owned())?;
-    succession(make(), make(), &frames, &said)
+    succession(make(), make(), &frames, &expected)
 }
 
 /// Verdicts must be valid and depend only on the frames shown; an empty frame yields an empty verdict.
@@ -89,7 +89,7 @@ fn verdicts(
     mut other: Box<dyn Strategy>,
     frames: &[(Frame, Tracks)],
 ) -> Result<Vec<Verdict>, String> {
-    let mut said = Vec::new();
+    let mut expected = Vec::new();
     for shown in frames {
         let seq = shown.0.seq;
         let context = |fault: Fault| format!("frame {seq}: {fault}");
@@ -97,16 +97,16 @@ fn verdicts(
         let twin = judge(&mut *other, shown).map_err(context)?;
         rule(verdict == twin, || format!("frame {seq}: two instances that were shown the same differ"))?;
         apply(verdict.clone(), true, &mut shown.0.detections.clone()).map_err(context)?;
-        said.push(verdict);
+        expected.push(verdict);
     }
-    rule(said[0] == Verdict::default(), || "it does not leave an empty frame as it is".to_owned())?;
+    rule(expected[0] == Verdict::default(), || "it does not leave an empty frame as it is".to_owned())?;
     if let Some(health) = one.health() {
         let counted = (health.calls, health.skipped, health.faults.iter().sum::<u64>()) == (FRAMES, 0, 0);
         rule(counted, || format!("{FRAMES} frames without a fault are counted as {health:?}"))?;
         let well = health.breaker == BreakerState::Closed && !health.disabled && health.last_fault.is_none();
         rule(well, || format!("it is not well after frames without a fault: {health:?}"))?;
     }
-    Ok(said)
+    Ok(expected)
 }
 
 /// A successor must continue from its predecessor's state.
@@ -114,12 +114,12 @@ fn succession(
     mut first: Box<dyn Strategy>,
     mut second: Box<dyn Strategy>,
     frames: &[(Frame, Tracks)],
-    said: &[Verdict],
+    expected: &[Verdict],
 ) -> Result<(), String> {
     let half = frames.len() / 2;
     let context = |fault: Fault| format!("succession: {fault}");
-    for (shown, said) in frames[..half].iter().zip(said) {
-        let same = judge(&mut *first, shown).map_err(context)? == *said;
+    for (shown, expected) in frames[..half].iter().zip(expected) {
+        let same = judge(&mut *first, shown).map_err(context)? == *expected;
         rule(same, || format!("frame {}: an instance differs from a former one", shown.0.seq))?;
     }
     let handed = first.suspend().map_err(context)?;
@@ -130,8 +130,8 @@ fn succession(
     if handed.is_empty() {
         return Ok(());
     }
-    for (shown, said) in frames[half..].iter().zip(&said[half..]) {
-        let same = judge(&mut *second, shown).map_err(context)? == *said;
+    for (shown, expected) in frames[half..].iter().zip(&expected[half..]) {
+        let same = judge(&mut *second, shown).map_err(context)? == *expected;
         rule(same, || format!("frame {}: a successor does not go on where its predecessor was", shown.0.seq))?;
     }
     Ok(())

@@ -23,7 +23,7 @@ pub use tail::{Follower, Heard, TAIL_BYTES_MAX, TAIL_LINES_MAX, Tail, TailLine};
 
 use gate::{Gate, Reporter};
 use hold::Rules;
-use out::{Out, Shown, Target};
+use out::{FiguresCell, Out, Target};
 
 use super::rotate::RotatingFile;
 use crate::error::{Code, Error};
@@ -83,7 +83,7 @@ pub struct Log {
     filter: reload::Handle<Targets, Layered<Gate, Layered<Layers, Registry>>>,
     verbose: bool,
     tail: Arc<Tail>,
-    shown: Shown,
+    figures_cell: FiguresCell,
     reporter: Arc<Reporter>,
 }
 
@@ -107,7 +107,7 @@ impl Log {
     /// Adds these figures to JSON records from now on, if enabled. Only the first call has an effect.
     pub fn show_figures(&self, figures: Figures) {
         // A process log serves one engine.
-        let _ = self.shown.set(figures);
+        let _ = self.figures_cell.set(figures);
     }
 
     /// Logs all pending summaries, for a process that exits without dropping the log.
@@ -133,9 +133,12 @@ pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let color = options.color && !no_color && io::stderr().is_terminal();
-    let (tail, shown) = (Arc::<Tail>::default(), Shown::default());
-    let out =
-        |target, json| Out { target, json, figures: options.figures.then(|| Arc::clone(&shown)).filter(|_| json) };
+    let (tail, figures_cell) = (Arc::<Tail>::default(), FiguresCell::default());
+    let out = |target, json| Out {
+        target,
+        json,
+        figures: options.figures.then(|| Arc::clone(&figures_cell)).filter(|_| json),
+    };
     let console = options.console.then(|| layer(out(Target::Console, options.json), color));
     let file = file.map(|file| layer(out(Target::File(Arc::new(Mutex::new(file))), options.json), false));
     let followed = layer(out(Target::Tail(Arc::clone(&tail)), true), false);
@@ -148,7 +151,7 @@ pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
         .with(level)
         .try_init()
         .map_err(|error| Error::new(Code::Config, format!("logging is set up already: {error}")))?;
-    Ok(Log { filter: handle, verbose: options.verbose, tail, shown, reporter })
+    Ok(Log { filter: handle, verbose: options.verbose, tail, figures_cell, reporter })
 }
 
 /// Which events pass: `level` for this crate and GStreamer, at most warnings for other crates.
@@ -190,7 +193,7 @@ mod tests {
         logged_with(json, None, emit)
     }
 
-    fn logged_with(json: bool, figures: Option<Shown>, emit: impl FnOnce()) -> String {
+    fn logged_with(json: bool, figures: Option<FiguresCell>, emit: impl FnOnce()) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/x.log");
         let file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
@@ -218,10 +221,10 @@ mod tests {
 
     #[test]
     fn json_records_have_the_newest_figures_once_there_are_any() {
-        let shown = Shown::default();
-        let text = logged_with(true, Some(Arc::clone(&shown)), || {
+        let figures_cell = FiguresCell::default();
+        let text = logged_with(true, Some(Arc::clone(&figures_cell)), || {
             tracing::info!("before");
-            let figures = shown.get_or_init(Figures::default);
+            let figures = figures_cell.get_or_init(Figures::default);
             tracing::info!("none yet");
             figures.store(Some(Arc::new("{\"fps\":3.5}".to_owned())));
             tracing::info!("after");

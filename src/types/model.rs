@@ -12,7 +12,8 @@ pub enum Layout {
     /// `[N, 4 + classes, places]`: centre x, y, width, height in input pixels, then class scores; no objectness.
     /// YOLOv8, YOLO11 and other Ultralytics exports for detection without NMS.
     YoloV8,
-    /// `[N, places, 5 + classes]`: raw grid offsets and log sizes, objectness, class scores; consecutive strides from 4 to 128.
+    /// `[N, places, 5 + classes]`: raw grid offsets and log sizes, objectness, class scores; consecutive strides from 4
+    /// to 128.
     YoloX,
 }
 

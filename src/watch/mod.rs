@@ -30,7 +30,7 @@ use file::{File, SETTLE};
 
 /// Polling interval without events.
 const POLL: Duration = Duration::from_secs(1);
-/// Capacity of the event queue; on overflow every file is checked.
+/// Capacity of the message queue; on overflow every file is checked.
 const EVENTS_MAX: usize = 256;
 /// Capacity of the change queue; a file that changes again while it is full is sent once, with its last content.
 const CHANGES_MAX: usize = 16;
@@ -53,11 +53,11 @@ pub fn is_written(files: &[PathBuf]) -> bool {
 #[derive(Debug)]
 pub struct Watcher {
     changes: Receiver<Changed>,
-    mail: Sender<Mail>,
+    sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
 
-enum Mail {
+enum Message {
     Event(notify::Result<notify::Event>),
     Add(Box<File>),
     Remove(PathBuf),
@@ -70,13 +70,13 @@ impl Watcher {
     /// # Errors
     /// [`Code::Io`] when no thread can be started.
     pub fn start(clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let (mail, inbox) = bounded(EVENTS_MAX);
+        let (sender, receiver) = bounded(EVENTS_MAX);
         let (changes, received) = bounded(CHANGES_MAX);
-        let events = mail.clone();
+        let events = sender.clone();
         let lost = Arc::new(AtomicBool::new(false));
         let no_room = Arc::clone(&lost);
         let notifier = notify::recommended_watcher(move |event| {
-            if events.try_send(Mail::Event(event)).is_err() {
+            if events.try_send(Message::Event(event)).is_err() {
                 no_room.store(true, Ordering::Relaxed);
             }
         });
@@ -87,20 +87,20 @@ impl Watcher {
             WatchLoop { files: Vec::new(), folders: BTreeSet::new(), notifier, changes, clock, lost, due_ns: None };
         let thread = thread::Builder::new()
             .name("watch".into())
-            .spawn(move || watch_loop.run(&inbox))
+            .spawn(move || watch_loop.run(&receiver))
             .map_err(|error| Error::new(Code::Io, format!("the file watcher cannot start: {error}")))?;
-        Ok(Self { changes: received, mail, thread: Some(thread) })
+        Ok(Self { changes: received, sender, thread: Some(thread) })
     }
 
     /// Watches a file whose content in use is `loaded`: any difference is a change, even one made meanwhile. A folder
     /// has no content in use, so existing files are a change, too.
     pub fn add(&self, path: &Path, loaded: &[u8]) {
-        self.post(Mail::Add(Box::new(File::new(path.to_owned(), loaded))));
+        self.send(Message::Add(Box::new(File::new(path.to_owned(), loaded))));
     }
 
     /// Stops watching a file.
     pub fn remove(&self, path: &Path) {
-        self.post(Mail::Remove(path.to_owned()));
+        self.send(Message::Remove(path.to_owned()));
     }
 
     /// Receives changes.
@@ -108,9 +108,9 @@ impl Watcher {
         &self.changes
     }
 
-    fn post(&self, mail: Mail) {
+    fn send(&self, message: Message) {
         // Blocks while the queue is full, for milliseconds at most; fails only if the thread has died.
-        if self.mail.send(mail).is_err() {
+        if self.sender.send(message).is_err() {
             tracing::error!("the file watcher has died; edits go unnoticed");
         }
     }
@@ -119,7 +119,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         // Fails only if the thread has died already.
-        let _ = self.mail.send(Mail::Stop);
+        let _ = self.sender.send(Message::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -140,24 +140,24 @@ struct WatchLoop {
 }
 
 impl WatchLoop {
-    fn run(mut self, inbox: &Receiver<Mail>) {
+    fn run(mut self, receiver: &Receiver<Message>) {
         loop {
             // First process queued events, which are older.
-            if inbox.is_empty() && self.lost.swap(false, Ordering::Relaxed) {
+            if receiver.is_empty() && self.lost.swap(false, Ordering::Relaxed) {
                 self.on_loss();
             }
             let due = self.files.iter().filter_map(|f| Some(f.pending.as_ref()?.until_ns)).chain(self.due_ns).min();
             let now = self.clock.monotonic_ns();
             let wait = due.map_or(POLL, |due| Duration::from_nanos(due.saturating_sub(now)).min(POLL));
-            match inbox.recv_timeout(wait) {
-                Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Mail::Add(file)) => {
+            match receiver.recv_timeout(wait) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::Add(file)) => {
                     self.files.retain(|f| f.path != file.path);
                     self.files.push(*file);
                     self.look();
                 }
-                Ok(Mail::Remove(path)) => self.files.retain(|f| f.path != path),
-                Ok(Mail::Event(event)) => self.on_event(&event),
+                Ok(Message::Remove(path)) => self.files.retain(|f| f.path != path),
+                Ok(Message::Event(event)) => self.on_event(&event),
                 Err(RecvTimeoutError::Timeout) => self.look(),
             }
         }

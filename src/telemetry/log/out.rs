@@ -16,14 +16,14 @@ use crate::telemetry::rotate::RotatingFile;
 pub type Figures = Arc<ArcSwapOption<String>>;
 
 /// Figures added to the records of a JSON log, once an engine has set them.
-pub(super) type Shown = Arc<OnceLock<Figures>>;
+pub(super) type FiguresCell = Arc<OnceLock<Figures>>;
 
 /// An output and the format of its lines.
 pub(super) struct Out {
     pub(super) target: Target,
     pub(super) json: bool,
     /// Figures added to each record.
-    pub(super) figures: Option<Shown>,
+    pub(super) figures: Option<FiguresCell>,
 }
 
 pub(super) enum Target {
@@ -85,7 +85,7 @@ impl Drop for Line<'_> {
 }
 
 /// Appends the newest figures as the record's last field, if there are any.
-fn with_figures<'a>(record: &'a str, figures: Option<&Shown>) -> std::borrow::Cow<'a, str> {
+fn with_figures<'a>(record: &'a str, figures: Option<&FiguresCell>) -> std::borrow::Cow<'a, str> {
     let newest = figures.and_then(|figures| figures.get()).and_then(|figures| figures.load_full());
     match (newest, record.strip_suffix('}')) {
         (Some(newest), Some(open)) => format!("{open},\"metrics\":{newest}}}").into(),
