@@ -45,12 +45,12 @@ pub(super) fn words(error: &gst::message::Error) -> String {
     let debug = error.debug().unwrap_or_default();
     let cause = debug.split_once('\n').map_or("", |(_, cause)| cause.trim()).replace('\n', "; ");
     let reason = error.error().message().trim().trim_end_matches('.').to_owned();
-    let mut said: Vec<String> = Vec::new();
+    let mut parts: Vec<String> = Vec::new();
     for text in [reason, cause.trim_end_matches('.').to_owned()] {
         let empty = text.is_empty() || EMPTY.iter().any(|words| text.trim_end_matches('.') == *words);
-        if !empty && !said.contains(&text) {
-            said.push(text);
+        if !empty && !parts.contains(&text) {
+            parts.push(text);
         }
     }
-    said.join(": ")
+    parts.join(": ")
 }

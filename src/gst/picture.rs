@@ -12,7 +12,7 @@ use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range, Unr
 /// Lines above which a stream without colorimetry counts as high definition (GStreamer's own default).
 const SD_LINES_MAX: u32 = 576;
 
-/// A decoder's buffer. Mapped on first read and until the picture is dropped.
+/// A decoder's buffer. Mapped from the first read until the picture is dropped.
 struct Mapped {
     buffer: gst::Buffer,
     info: gst_video::VideoInfo,
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_mapped_when_somebody_looks_and_not_before() {
+    fn a_sample_is_mapped_on_first_read() {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 4, 2).build().unwrap();
         let buffer = gst::Buffer::from_slice(vec![7; info.size()]);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_is_too_short_is_an_error_of_whoever_looks() {
+    fn a_buffer_that_is_too_short_is_an_error_on_read() {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 4, 2).build().unwrap();
         let sample = gst::Sample::builder().buffer(&gst::Buffer::from_slice(vec![7; 3])).build();

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_ports_that_are_none_are_told_apart() {
+    fn unknown_names_and_closed_ports_are_distinguished() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert_eq!(ask("127.0.0.1", port), None);

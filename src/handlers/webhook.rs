@@ -112,8 +112,8 @@ impl Webhook {
             match outbound::onward(answer.status(), answer.headers(), &to) {
                 Some(Onward::To(next)) => to = next,
                 Some(Onward::Refused(why)) => {
-                    let said = format!("the receiver answered {}: {why}", answer.status());
-                    return Err(failed(&to, &said, Retry::Never));
+                    let message = format!("the receiver answered {}: {why}", answer.status());
+                    return Err(failed(&to, &message, Retry::Never));
                 }
                 None => return self.verdict(&to, &answer),
             }

@@ -95,10 +95,10 @@ pub fn in_file(text: &str, classes: usize) -> Vec<Arc<str>> {
         return names;
     }
     let every: Vec<&str> = text.trim_end().lines().map(str::trim).collect();
-    let said: Vec<&str> = every.iter().copied().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let lines = match every.len() == classes && said.len() != classes {
+    let nonblank: Vec<&str> = every.iter().copied().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let lines = match every.len() == classes && nonblank.len() != classes {
         true => every,
-        false => said,
+        false => nonblank,
     };
     if let [line] = lines[..]
         && classes > 1

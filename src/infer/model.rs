@@ -312,8 +312,8 @@ fn choose_layout(
         labels::load(plan.labels.as_deref(), names, *classes).is_ok_and(|names| names.named)
     };
     // Only Ultralytics' exports of detectors have this metadata.
-    let said = || task.and_then(|_| fits(Layout::YoloV8, true));
-    match fitting.iter().find(has_names).or(fitting.first()).copied().or_else(said) {
+    let by_metadata = || task.and_then(|_| fits(Layout::YoloV8, true));
+    match fitting.iter().find(has_names).or(fitting.first()).copied().or_else(by_metadata) {
         Some((layout, classes)) => Ok(Chosen { layout, classes, others: others(layout) }),
         None => refuse("its outputs fit no known layout".into()),
     }

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_model_is_told_by_its_first_bytes() {
+    fn files_of_other_types_are_recognised_by_their_first_bytes() {
         let cases: [(&[u8], &str); 8] = [
             (b"", "empty"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "Git LFS"),

@@ -21,8 +21,8 @@ pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onw
     if !matches!(status.as_u16(), 300..=303 | 305..=308) {
         return None;
     }
-    let said = headers.get(LOCATION).and_then(|place| place.to_str().ok());
-    let Some(to) = said.and_then(|place| from.join(place).ok()) else {
+    let location = headers.get(LOCATION).and_then(|place| place.to_str().ok());
+    let Some(to) = location.and_then(|place| from.join(place).ok()) else {
         return Some(Onward::Refused("it says not where to".to_owned()));
     };
     let same = to.scheme() == from.scheme() && to.host() == from.host() && to.username().is_empty();
@@ -52,11 +52,11 @@ pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onw
 
 /// The wait that a response asks for, in seconds or until a date; `unix_ns` is the current time.
 pub fn patience(headers: &HeaderMap, unix_ns: u64) -> Option<Duration> {
-    let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = said.parse::<u64>() {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let until = httpdate::parse_http_date(said).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let until = httpdate::parse_http_date(value).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(until.saturating_sub(Duration::from_nanos(unix_ns)))
 }
 

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_at_the_memory_before_it_is_asked_for() {
+    fn memory_is_not_read_before_planes_are_requested() {
         let pixels = Arc::new(Counted(AtomicUsize::new(0)));
         let picture = Picture::new(PixelFormat::Rgb, 1, 2, COLOR, [8, 0, 0], pixels.clone()).unwrap();
         let again = picture.clone();

@@ -145,8 +145,8 @@ impl File {
         let Some(stamp) = stamp else {
             // Gone for longer than a save takes.
             self.pending = None;
-            let said = self.gone || self.stamp.is_none();
-            return (!said).then(|| Changed { path: self.path.clone(), bytes: None });
+            let reported = self.gone || self.stamp.is_none();
+            return (!reported).then(|| Changed { path: self.path.clone(), bytes: None });
         };
         let bytes = match disk::read(&self.path) {
             Ok(bytes) => bytes,

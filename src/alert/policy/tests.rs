@@ -61,7 +61,7 @@ fn alerts(policy: &mut Policy, raised: impl IntoIterator<Item = f64>) -> Vec<f64
 }
 
 #[test]
-fn one_who_stays_raises_one_alert_and_the_next_says_how_many_were_held_back() {
+fn a_lasting_condition_raises_one_alert_and_the_next_reports_how_many_were_suppressed() {
     let mut policy = Policy::new(&plan());
     let d = draft("loitering", "7");
     assert_eq!(accepted(policy.decide(&d, &frame("a", 0, 0.0))).suppressed, 0);
@@ -116,7 +116,7 @@ fn frame_time_that_begins_anew_begins_every_condition_anew() {
 }
 
 #[test]
-fn one_who_is_too_weak_to_be_told_of_goes_on_being_there() {
+fn a_weak_draft_extends_an_active_condition() {
     let mut policy = throttled(10.0);
     let d = draft("r", "1");
     accepted(policy.decide(&on(&d, seen(0.9)), &frame("a", 0, 0.0)));

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_barks_never() {
+    fn a_clock_that_does_not_advance_never_triggers_the_watchdog() {
         assert_eq!(watchdog().silence(0), None);
     }
 }

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_limit_are_counted_and_told_once_a_minute_errors_too() {
+    fn lines_beyond_the_limit_are_counted_and_summarised_once_a_minute_errors_too() {
         let mut hold = hold(true, 10);
         for level in [Level::ERROR, Level::INFO] {
             let passed = (0..50).filter(|n| hold.passes(&line(level, &format!("line {n}")), S)).count();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_all_is_told_without_secrets_and_memory_is_bounded() {
+    fn at_the_end_everything_is_summarised_without_secrets_and_memory_is_bounded() {
         let mut hold = hold(true, 1_000_000);
         let long = format!("rtsp://admin:C4n4ry@cam/{}", "x".repeat(1_000));
         hold.passes(&line(Level::WARN, &long), S);

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn followers_get_each_line_are_told_what_they_missed_and_long_ones_come_cut() {
+    async fn followers_get_each_line_the_number_missed_and_long_lines_truncated() {
         let tail = Tail::default();
         assert!(!tail.is_followed());
         tail.write(Level::INFO, "{\"n\":0}");
