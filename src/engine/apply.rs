@@ -46,7 +46,7 @@ impl Owner {
                 Ok(Applied { changes, waits_for_restart })
             }
             Err(error) => {
-                self.take_back(undo);
+                self.revert(undo);
                 Err(error)
             }
         }
@@ -61,7 +61,7 @@ impl Owner {
         let ready = self.prepare_strategies(next, &diff.strategies, &mut undo.replaced)?;
         let doubts = self.try_strategies(next, &diff.strategies, &ready, &others)?;
         let mut changes = LaneChanges::new();
-        undo.books = self.versions.book(ready, &mut changes);
+        undo.pending = self.versions.register(ready, &mut changes);
         self.build_sources(next, diff, &models, undo)?;
         self.change_sources(next, diff, undo)?;
         self.arrange_lanes(next, diff, &mut changes)?;
@@ -213,7 +213,7 @@ impl Owner {
             .into_iter()
             .for_each(|Doubts { strategy, whole, doubts }| self.parts.guests.doubt(&strategy, doubts, whole));
         // A version that has failed meanwhile is rolled back by its probation, as after a file change; the rest stays.
-        if let Err(error) = self.versions.keep(undo.books, &lanes.ended) {
+        if let Err(error) = self.versions.keep(undo.pending, &lanes.ended) {
             more.push(format!("rolled back at once: {}", error.message()));
         }
         lanes.keep();

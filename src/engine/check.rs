@@ -111,8 +111,8 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
         let known = judged.map(|s| (&s.id, seen_by(plan, &strategy.name, s, guests.facts_of(&s.id), may_label), true));
         match try_out(version, &clock, known) {
             Ok(doubts) => {
-                let told = doubts.into_iter().map(|doubt| format!("strategy {} {}", strategy.name, doubt.what));
-                checked.warnings.extend(told);
+                let warnings = doubts.into_iter().map(|doubt| format!("strategy {} {}", strategy.name, doubt.what));
+                checked.warnings.extend(warnings);
             }
             Err(error) => checked.errors.push(error.about(format!("detection.strategies[{}]", strategy.name))),
         }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::lanes::ModelUnit;
-use super::owner::{Asked, Owner};
+use super::owner::{Owner, OwnerQueue};
 use super::parts::Parts;
 use super::source::SourceUnit;
 use super::thresholds::Thresholds;
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub(super) rejected: Arc<Rejected>,
     /// Number of changes.
     pub(super) count: Arc<AtomicU64>,
-    pub(super) owner: Asked,
+    pub(super) owner: OwnerQueue,
     /// The engine's own thresholds.
     pub(super) thresholds: Mutex<Thresholds>,
     /// The newest figures, for the log.
@@ -62,7 +62,7 @@ impl Shared {
         plan: Arc<Plan>,
         rejected: &Arc<Rejected>,
         count: &Arc<AtomicU64>,
-        owner: Asked,
+        owner: OwnerQueue,
     ) -> Self {
         Self {
             clock: Arc::clone(&parts.clock),
@@ -269,10 +269,10 @@ impl EngineApi for Handle {
         let strategies = view.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());
-        let told: Vec<String> = shared.notes.lock().values().cloned().collect();
+        let external: Vec<String> = shared.notes.lock().values().cloned().collect();
         let is_there = |name: &str| view.strategies.iter().any(|board| *board.name == *name);
         let of_models = view.models.iter().flat_map(|model| model.problems());
-        let notes = told.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
+        let notes = external.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
         let checks = shared.thresholds.lock().checks(shared.clock.monotonic_ns());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)

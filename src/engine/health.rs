@@ -35,10 +35,10 @@ impl Watch {
     /// # Errors
     /// When the thread cannot be started.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
-        let mut looks = Looks::new(shared);
+        let mut monitor = Monitor::new(shared);
         let run = move |stop: Stop| {
             while stop.pause(TICK) {
-                looks.look();
+                monitor.run_due();
             }
         };
         let thread = Thread::start("health", run);
@@ -69,7 +69,7 @@ impl Counted {
     }
 }
 
-struct Looks {
+struct Monitor {
     shared: Arc<Shared>,
     sampler: Sampler,
     sample: Sample,
@@ -81,7 +81,7 @@ struct Looks {
     raised: u64,
 }
 
-impl Looks {
+impl Monitor {
     fn new(shared: &Arc<Shared>) -> Self {
         let now_ns = shared.clock.monotonic_ns();
         let mut sampler = Sampler::default();
@@ -99,7 +99,7 @@ impl Looks {
     }
 
     /// Samples and checks whatever is due.
-    fn look(&mut self) {
+    fn run_due(&mut self) {
         let now_ns = self.shared.clock.monotonic_ns();
         let plan = Arc::clone(&self.shared.view().plan);
         let health = &plan.health;
@@ -152,10 +152,10 @@ impl Looks {
         for turn in turns {
             let rule = turn.subject.kind.rule();
             if turn.is_crossed {
-                tracing::warn!(rule, "{}", turn.told);
+                tracing::warn!(rule, "{}", turn.message);
                 self.raise(plan, &turn, now_ns);
             } else {
-                tracing::info!(rule, "{}", turn.told);
+                tracing::info!(rule, "{}", turn.message);
             }
         }
     }
@@ -206,7 +206,7 @@ impl Looks {
             rule: turn.subject.kind.rule().into(),
             level: Some(Level::High),
             key: turn.subject.source.as_ref().map_or("", SourceId::as_str).into(),
-            message: turn.told.as_str().into(),
+            message: turn.message.as_str().into(),
             detections: Vec::new(),
         };
         let (pts_ns, captured_unix_ns) = (now_ns, clock.unix_ns());

@@ -100,7 +100,7 @@ impl Owner {
 pub(super) struct OwnerThread(Thread);
 
 /// The sending end of the owner's queue.
-pub(super) struct Asked {
+pub(super) struct OwnerQueue {
     pub(super) queue: Sender<Command>,
     /// Disconnected when the owner ends. Closures still queued then are not run.
     pub(super) ended: Receiver<()>,
@@ -113,12 +113,12 @@ pub(super) struct Commands {
 }
 
 /// Creates the queue before the owner starts.
-pub(super) fn queue() -> (Asked, Commands) {
+pub(super) fn queue() -> (OwnerQueue, Commands) {
     let ((asked, queue), (alive, ended)) = (bounded(ASKED_MAX), bounded(0));
-    (Asked { queue: asked, ended }, Commands { queue, _alive: alive })
+    (OwnerQueue { queue: asked, ended }, Commands { queue, _alive: alive })
 }
 
-impl Asked {
+impl OwnerQueue {
     /// Runs a closure on the owner thread and waits for its result; `None` if the owner has ended.
     pub(super) fn ask<T: Send + 'static>(&self, what: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Option<T> {
         let (answer, wait) = bounded(1);

@@ -24,7 +24,7 @@ pub(super) struct Turn {
     pub(super) subject: Subject,
     pub(super) is_crossed: bool,
     /// The message for the log and the alert.
-    pub(super) told: String,
+    pub(super) message: String,
 }
 
 /// Every threshold that was checked.
@@ -72,15 +72,15 @@ impl Thresholds {
                 turns.push(Turn {
                     subject: subject.clone(),
                     is_crossed: standing.crossed_ns.is_some(),
-                    told: standing.told(subject, since.map(|since| now_ns.saturating_sub(since))),
+                    message: standing.message(subject, since.map(|since| now_ns.saturating_sub(since))),
                 });
             }
             seen.insert(subject.clone(), standing);
         }
         for (subject, gone) in std::mem::replace(&mut self.standings, seen) {
             if gone.crossed_ns.is_some() {
-                let told = format!("{}: not measured any more", name(&subject));
-                turns.push(Turn { subject, is_crossed: false, told });
+                let message = format!("{}: not measured any more", name(&subject));
+                turns.push(Turn { subject, is_crossed: false, message });
             }
         }
         turns
@@ -145,7 +145,7 @@ impl Standing {
     }
 
     /// The message when it is crossed, or has cleared after `crossed_for_ns`.
-    fn told(&self, subject: &Subject, crossed_for_ns: Option<u64>) -> String {
+    fn message(&self, subject: &Subject, crossed_for_ns: Option<u64>) -> String {
         let text = self.text(subject);
         match crossed_for_ns {
             Some(ns) if self.crossed_ns.is_none() => format!("well again after {:.0} s: {text}", ns as f64 / 1e9),
@@ -199,12 +199,12 @@ mod tests {
         let (mut limits, slow) = (Thresholds::default(), subject(ThresholdKind::Fps));
         let plan = [ThresholdPlan { kind: ThresholdKind::Fps, bound: 20.0 }];
         let turns = limits.see(&plan, &[(slow.clone(), 4.25)], 10 * S, S);
-        assert_eq!(turns[0].told, "source gate: frame rate is 4.2 fps, wanted at least 20 fps");
+        assert_eq!(turns[0].message, "source gate: frame rate is 4.2 fps, wanted at least 20 fps");
         let check = &limits.checks(15 * S)[0];
         assert_eq!((check.name, check.crossed_s, check.age_s), ("system.fps", Some(5.0), 5.0));
         let turns = limits.see(&plan, &[], 20 * S, S);
         assert_eq!(
-            (turns[0].is_crossed, turns[0].told.as_str()),
+            (turns[0].is_crossed, turns[0].message.as_str()),
             (false, "system.fps: source gate: not measured any more")
         );
         assert!(limits.checks(20 * S).is_empty());

@@ -6,7 +6,7 @@ use super::source;
 use crate::config::SourcePlan;
 use crate::engine::owner::{Boards, Owner};
 use crate::engine::source::{Built, SourceUnit};
-use crate::engine::versions::{Books, Facts, GuestStrategy, Lanes};
+use crate::engine::versions::{Facts, GuestStrategy, Lanes, PendingSwaps};
 use crate::types::SourceId;
 
 /// The effects of a change so far, to be reverted if a later step fails.
@@ -17,7 +17,7 @@ pub(super) struct Undo {
     /// The former facts of each source.
     pub(super) facts: Vec<(SourceId, Option<Facts>)>,
     pub(super) handlers: Vec<Arc<str>>,
-    pub(super) books: Books,
+    pub(super) pending: PendingSwaps,
     /// Guests that others have replaced.
     pub(super) replaced: Vec<GuestStrategy>,
     pub(super) started: Vec<Arc<SourceUnit>>,
@@ -37,7 +37,7 @@ impl Undo {
             lanes: owner.versions.lanes(),
             facts: Vec::new(),
             handlers: Vec::new(),
-            books: Books::default(),
+            pending: PendingSwaps::default(),
             replaced: Vec::new(),
             started: Vec::new(),
             built: Vec::new(),
@@ -49,9 +49,9 @@ impl Undo {
 
 impl Owner {
     /// Restores the state before the change.
-    pub(super) fn take_back(&mut self, undo: Undo) {
-        let Undo { boards, lanes, facts, handlers, books, replaced, started, built, stopped, changed } = undo;
-        self.versions.take_back(books);
+    pub(super) fn revert(&mut self, undo: Undo) {
+        let Undo { boards, lanes, facts, handlers, pending, replaced, started, built, stopped, changed } = undo;
+        self.versions.revert(pending);
         for plan in &changed {
             if let Err(error) = self.parts.backends.change(plan) {
                 tracing::error!(source = %plan.id, "its former settings were not taken back: {error}");

@@ -35,7 +35,7 @@ struct State<C> {
     /// Next ticket for the lane to take.
     next: u64,
     /// Tickets that have left the lane, or were settled with nothing and skipped.
-    through: u64,
+    finished: u64,
     control: VecDeque<C>,
     ended: bool,
     closed: bool,
@@ -56,7 +56,7 @@ impl<C> Inbox<C> {
                 settled: BTreeMap::new(),
                 issued: 0,
                 next: 0,
-                through: 0,
+                finished: 0,
                 control: VecDeque::new(),
                 ended: false,
                 closed: false,
@@ -74,7 +74,7 @@ impl<C> Inbox<C> {
     /// Waits until a lossless source may offer another frame. `false` if the lane is closed.
     pub(super) fn wait_room(&self) -> bool {
         let mut state = self.lock();
-        while !state.closed && state.issued - state.through >= self.in_flight_max {
+        while !state.closed && state.issued - state.finished >= self.in_flight_max {
             self.room.wait(&mut state);
         }
         !state.closed
@@ -160,7 +160,7 @@ impl<C> Inbox<C> {
                 match settled {
                     Some(frame) => return Step::Frame(frame),
                     None => {
-                        state.through += 1;
+                        state.finished += 1;
                         self.room.notify_one();
                         continue;
                     }
@@ -175,7 +175,7 @@ impl<C> Inbox<C> {
 
     /// The last taken frame has been judged.
     pub(super) fn done(&self) {
-        self.lock().through += 1;
+        self.lock().finished += 1;
         self.room.notify_one();
     }
 }

@@ -94,13 +94,13 @@ impl Lane {
         match control {
             Control::Snapshot { rule, answer } => {
                 let Some(at) = self.rules.iter().position(|r| *r.name() == rule) else { return };
-                let look = Snapshot {
+                let snapshot = Snapshot {
                     version: self.rules[at].strategy.version().to_owned(),
                     state: self.rules[at].hand_over(),
                     frames: self.remembered.iter().cloned().collect(),
                 };
                 // The receiver is gone if the reload gave up.
-                let _ = answer.send(look);
+                let _ = answer.send(snapshot);
             }
             Control::Change { change, claim, done } => {
                 if claim.take() {

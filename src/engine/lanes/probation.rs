@@ -162,8 +162,8 @@ mod tests {
 
     fn probation(lanes: usize) -> (Arc<Probation>, Ends) {
         let ends = Ends::default();
-        let told = Arc::clone(&ends);
-        let on_end = move |failed: Option<&str>| told.lock().push(failed.map(str::to_owned));
+        let sink = Arc::clone(&ends);
+        let on_end = move |failed: Option<&str>| sink.lock().push(failed.map(str::to_owned));
         (Probation::new(0, lanes, Box::new(on_end)), ends)
     }
 

@@ -25,25 +25,25 @@ impl Disposal {
 
 /// The thread. It ends when its last sender is dropped.
 pub(in crate::engine) struct Reaper {
-    way: Mutex<Option<Disposal>>,
+    disposal: Mutex<Option<Disposal>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Reaper {
     pub(in crate::engine) fn start() -> Result<Self, Error> {
-        let (way, end) = bounded::<Box<dyn Strategy>>(WAITING_MAX);
+        let (disposal, end) = bounded::<Box<dyn Strategy>>(WAITING_MAX);
         let thread = super::spawn("reaper".into(), move || end.iter().for_each(drop))?;
-        Ok(Self { way: Mutex::new(Some(Disposal(way))), thread: Mutex::new(Some(thread)) })
+        Ok(Self { disposal: Mutex::new(Some(Disposal(disposal))), thread: Mutex::new(Some(thread)) })
     }
 
     /// A sender to it; `None` once it is stopped.
-    pub(in crate::engine) fn way(&self) -> Option<Disposal> {
-        self.way.lock().clone()
+    pub(in crate::engine) fn disposal(&self) -> Option<Disposal> {
+        self.disposal.lock().clone()
     }
 
     /// Drops what is queued and joins the thread, once no lane holds a sender.
     pub(in crate::engine) fn stop(&self) {
-        drop(self.way.lock().take());
+        drop(self.disposal.lock().take());
         if let Some(thread) = self.thread.lock().take() {
             // The thread returns nothing; the panic hook has logged a version that panicked in its drop.
             let _ = thread.join();

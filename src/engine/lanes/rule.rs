@@ -148,7 +148,7 @@ impl Rule {
         self.metrics.call_seconds.observe(spent_ns as f64 / 1e9);
         self.calls += 1;
         if applied.is_err() || self.calls % POLL_EVERY == 1 || self.notes.is_open() {
-            self.look();
+            self.poll();
         }
         self.count(&applied, frame, started_ns);
         match applied {
@@ -179,8 +179,8 @@ impl Rule {
     }
 
     /// Polls the strategy's health.
-    fn look(&mut self) {
-        self.notes.look(&*self.strategy, &self.metrics);
+    fn poll(&mut self) {
+        self.notes.poll(&*self.strategy, &self.metrics);
     }
 
     /// Ends a decided probation: rolls back to the kept version, or continues with the new one.
@@ -214,10 +214,10 @@ impl Rule {
         self.trial = trial.before.take().map(|before| *before);
         if let Some(previous) = trial.previous.take() {
             self.generation = trial.generation;
-            self.look();
+            self.poll();
             dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
             self.notes.changed(&*self.strategy);
-            self.look();
+            self.poll();
         }
     }
 
@@ -236,14 +236,14 @@ impl Rule {
     /// Installs a new version that has taken over; the old one is kept for the probation. If the old one is itself on
     /// probation, the version kept for it is kept, too, and it alone once the change is confirmed.
     pub(super) fn install(&mut self, strategy: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) {
-        self.look();
+        self.poll();
         let previous = std::mem::replace(&mut self.strategy, strategy);
         self.notes.changed(&*self.strategy);
         let mut trial = OnProbation::new(previous, self.generation, probation);
         trial.before = self.trial.take().map(Box::new);
         self.trial = Some(trial);
         self.generation = generation;
-        self.look();
+        self.poll();
     }
 
     /// Discards the versions kept for a probation.

@@ -40,7 +40,7 @@ impl Shadow {
         self.metrics.call_seconds.observe(now_ns.saturating_sub(started_ns) as f64 / 1e9);
         self.calls += 1;
         if own.is_err() || self.calls % POLL_EVERY == 1 || self.notes.is_open() {
-            self.notes.look(&*self.strategy, &self.metrics);
+            self.notes.poll(&*self.strategy, &self.metrics);
         }
         let (word, what) = match (&own, active) {
             (Err(fault), _) => {
@@ -76,12 +76,12 @@ impl Shadow {
 /// A description of the first difference between two verdicts.
 fn difference(own: &Verdict, active: &Verdict) -> String {
     if own.alerts != active.alerts {
-        let told = |verdict: &Verdict| {
+        let describe = |verdict: &Verdict| {
             let alerts = verdict.alerts.iter().map(|a| format!("{} '{}'", a.rule, a.message));
             let alerts: Vec<_> = alerts.collect();
             if alerts.is_empty() { "nothing".to_owned() } else { alerts.join(", ") }
         };
-        return format!("raises {}, the active one {}", told(own), told(active));
+        return format!("raises {}, the active one {}", describe(own), describe(active));
     }
     if own.keep != active.keep {
         return format!("keeps {:?}, the active one {:?}", own.keep, active.keep);

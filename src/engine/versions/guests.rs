@@ -203,8 +203,8 @@ impl Guests {
         let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
         let config = Arc::new(plan.config.clone());
         let of_version = Arc::clone(inputs);
-        let context = move |source: &SourceId, asked: &Asked, purpose: &Purpose| {
-            let Asked { grants, limits, version } = asked;
+        let context = move |source: &SourceId, requested: &Requested, purpose: &Purpose| {
+            let Requested { grants, limits, version } = requested;
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
             let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
             let (zones, source) = (guests.zones_of(source), Some(source.clone()));
@@ -231,26 +231,26 @@ impl Guests {
             StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
             StrategyKind::Lua(path) => {
                 let text = script_text(path, bytes)?;
-                let asked =
+                let requested =
                     ask(&plan.name, (path, Some(&text)), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
                         Limits::lua().with(&plan.limits).under(wanted)
                     })?;
                 let path = path.clone();
                 let class = plan.class.clone();
                 Box::new(move |source, purpose| {
-                    let context = context(source, &asked, purpose);
+                    let context = context(source, &requested, purpose);
                     let script = lua::Script { class: class.clone(), on_failure, ..script(context, &path, &text) };
                     lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
             StrategyKind::Wasm(path) => {
                 let place = path.display().to_string();
-                let asked = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
+                let requested = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
                     Limits::wasm().with(&plan.limits).under(wanted)
                 })?;
-                let program = self.components()?.compile(bytes, &asked.limits, &place)?;
+                let program = self.components()?.compile(bytes, &requested.limits, &place)?;
                 Box::new(move |source, purpose| {
-                    let context = context(source, &asked, purpose);
+                    let context = context(source, &requested, purpose);
                     program.strategy(context, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
@@ -277,7 +277,7 @@ impl Guests {
         let is_component = path.extension().is_some_and(|e| e == "wasm");
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
-        let Asked { grants, limits, version } =
+        let Requested { grants, limits, version } =
             ask(name, (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
                 defaults.with(limits).under(wanted)
             })?;
@@ -306,7 +306,7 @@ impl std::fmt::Debug for Guests {
 }
 
 /// A module's requests as granted, its limits, and the version from its plugin.toml.
-struct Asked {
+struct Requested {
     grants: Arc<Grants>,
     limits: Limits,
     version: Option<Arc<str>>,
@@ -319,7 +319,7 @@ fn ask(
     granted: &crate::config::GrantPlan,
     inputs: &BuildInputs,
     limits: impl FnOnce(&crate::config::LimitPlan) -> Limits,
-) -> Result<Asked, Error> {
+) -> Result<Requested, Error> {
     let manifest = Manifest::of(path, text, inputs)?;
     if manifest.kind.is_some_and(|said| said != kind) {
         let (said, place) = (if kind == GuestKind::Strategy { "handler" } else { "strategy" }, path.display());
@@ -345,7 +345,7 @@ fn ask(
         );
     }
     let version = manifest.found.then(|| manifest.version.as_str().into());
-    Ok(Asked { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
+    Ok(Requested { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
 }
 
 fn script_text(path: &Path, bytes: &[u8]) -> Result<String, Error> {

@@ -21,5 +21,5 @@ pub(in crate::engine) use handler::Replaceable;
 pub(in crate::engine) use rejected::Rejected;
 pub(in crate::engine) use reload::Versions;
 pub(in crate::engine) use running::{Contained, GuestHandler, GuestStrategy, Origin, module};
-pub(in crate::engine) use swap::{Books, LaneChanges, Lanes, Ready};
+pub(in crate::engine) use swap::{LaneChanges, Lanes, PendingSwaps, Ready};
 pub(in crate::engine) use trial::{Facts, try_out};

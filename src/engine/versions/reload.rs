@@ -93,9 +93,9 @@ impl Versions {
     pub(in crate::engine) fn gone(&self, path: &Path) {
         for origin in self.origins().filter(|origin| origin.runs(path).is_some()) {
             let what = if origin.path == path { "its file".to_owned() } else { path.display().to_string() };
-            let told = format!("{what}{GONE}");
-            tracing::warn!(script = %origin.path.display(), "{told}");
-            self.rejected.note(&origin.path, &told);
+            let message = format!("{what}{GONE}");
+            tracing::warn!(script = %origin.path.display(), "{message}");
+            self.rejected.note(&origin.path, &message);
         }
     }
 
@@ -177,7 +177,7 @@ impl Versions {
         let names = strategies.iter().chain(&handlers).map(ToString::to_string).collect();
         let mut done = Reloaded { strategies: names, generation: 0, lanes: 0, tried: 0, changed: true };
         if self.origins().filter(|origin| run(origin)).all(|origin| origin.contents.matches(bytes)) {
-            done.generation = self.taken_back(path, &strategies, &handlers);
+            done.generation = self.edit_reverted(path, &strategies, &handlers);
             done.changed = false;
             return Ok(done);
         }
@@ -201,7 +201,7 @@ impl Versions {
     }
 
     /// Handles an edit that was reverted: clears its errors. Returns the highest running generation.
-    fn taken_back(&self, path: &Path, strategies: &[Arc<str>], handlers: &[Arc<str>]) -> u64 {
+    fn edit_reverted(&self, path: &Path, strategies: &[Arc<str>], handlers: &[Arc<str>]) -> u64 {
         self.rejected.clear(path);
         let strategies = strategies.iter().filter_map(|name| self.strategies.get(name)).map(|strategy| {
             if strategy.trial.is_none() {
@@ -333,18 +333,18 @@ impl Versions {
     /// Swaps prepared versions in on every lane, or on none; returns the number of swapped lanes.
     fn put(&mut self, ready: Vec<Ready>) -> Result<usize, Error> {
         let mut changes = BTreeMap::new();
-        let books = self.book(ready, &mut changes);
+        let pending = self.register(ready, &mut changes);
         let changes = changes.into_values().collect();
         match change_lanes(changes) {
             Ok(changed) => {
                 let lanes = changed.lanes();
                 // A version that has failed meanwhile has been rolled back on every lane; the others stay.
-                let kept = self.keep(books, &changed.ended);
+                let kept = self.keep(pending, &changed.ended);
                 changed.keep();
                 kept.map(|()| lanes)
             }
             Err(error) => {
-                self.take_back(books);
+                self.revert(pending);
                 Err(error)
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::guests::Version;
-use super::rehearse::{looks, rehearse};
+use super::rehearse::{rehearse, snapshots};
 use super::reload::Versions;
 use super::running::{Contained, GuestStrategy, Origin, Rollback, RunningVersion, language, module};
 use super::trial::try_out;
@@ -28,10 +28,10 @@ pub(in crate::engine) struct Ready {
 
 /// Versions that are registered and not on every lane yet.
 #[derive(Default)]
-pub(in crate::engine) struct Books(Vec<Booked>);
+pub(in crate::engine) struct PendingSwaps(Vec<PendingSwap>);
 
 /// One of them, and the state that it replaced.
-struct Booked {
+struct PendingSwap {
     name: Arc<str>,
     probation: Option<Arc<Probation>>,
     former: RunningVersion,
@@ -98,8 +98,8 @@ impl Versions {
         let lanes = self.strategies.get(name).map_or(&none, |strategy| &strategy.lanes);
         let mut tried = 0;
         if !shadow {
-            for (source, look) in looks(name, lanes.iter())? {
-                tried += rehearse(&version, source, &look, &self.guests.zones_of(source))?;
+            for (source, snapshot) in snapshots(name, lanes.iter())? {
+                tried += rehearse(&version, source, &snapshot, &self.guests.zones_of(source))?;
             }
         }
         let make = |source: &SourceId| if shadow { version.rehearsal(source) } else { version.instance(source) };
@@ -126,8 +126,8 @@ impl Versions {
 
     /// Registers versions and adds their swaps to the lanes' changes. They are registered first, so that a version
     /// which fails while other lanes still wait for it is rolled back here, too.
-    pub(in crate::engine) fn book(&mut self, ready: Vec<Ready>, changes: &mut LaneChanges) -> Books {
-        let mut books = Books::default();
+    pub(in crate::engine) fn register(&mut self, ready: Vec<Ready>, changes: &mut LaneChanges) -> PendingSwaps {
+        let mut pending = PendingSwaps::default();
         for ready in ready {
             let Ready { name, plan, version, instances, contents, .. } = ready;
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
@@ -174,18 +174,18 @@ impl Versions {
                     (None, None) => {}
                 }
             }
-            books.0.push(Booked { name, probation, former, held, lanes, error, rejected });
+            pending.0.push(PendingSwap { name, probation, former, held, lanes, error, rejected });
         }
-        books
+        pending
     }
 
     /// Confirms the versions once every lane has swapped, except for ended lanes: they start their probation.
     ///
     /// # Errors
     /// When a version has failed on the first lanes; it is rolled back.
-    pub(in crate::engine) fn keep(&mut self, books: Books, ended: &[Arc<Route>]) -> Result<(), Error> {
+    pub(in crate::engine) fn keep(&mut self, pending: PendingSwaps, ended: &[Arc<Route>]) -> Result<(), Error> {
         let mut failed = None;
-        for Booked { name, probation, former, held, lanes, .. } in books.0 {
+        for PendingSwap { name, probation, former, held, lanes, .. } in pending.0 {
             if let Some(held) = &held {
                 self.replaced(&name, &former, held, probation.as_ref());
             }
@@ -222,8 +222,8 @@ impl Versions {
     }
 
     /// Reverts the versions, since no lane keeps them, and restores what the board showed before.
-    pub(in crate::engine) fn take_back(&mut self, books: Books) {
-        for Booked { name, probation, former, held, error, rejected, .. } in books.0 {
+    pub(in crate::engine) fn revert(&mut self, pending: PendingSwaps) {
+        for PendingSwap { name, probation, former, held, error, rejected, .. } in pending.0 {
             if let Some(probation) = &probation {
                 probation.withdraw();
             }
@@ -266,9 +266,9 @@ impl Versions {
                     return;
                 };
                 board.reloaded(back);
-                let told = format!("rolled back: {reason}");
-                rejected.note(&path, &told);
-                board.set_error(Some(told));
+                let message = format!("rolled back: {reason}");
+                rejected.note(&path, &message);
+                board.set_error(Some(message));
                 versions.reload("rolled_back");
                 versions.generation.set(i64::try_from(back).unwrap_or(i64::MAX));
                 // Idle lanes roll back immediately.

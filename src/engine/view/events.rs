@@ -244,21 +244,21 @@ mod tests {
     #[test]
     fn the_latest_alerts_are_bounded_in_number_and_in_bytes() {
         let events = Events::new();
-        let told = |message: &str, n: u64| {
+        let push = |message: &str, n: u64| {
             let one = crate::alert::check::alert(n, message);
             events.alert(&one);
             let recent = events.recent_alerts();
             (recent.len(), recent.first().map(|alert| alert.seq), recent.last().map(|alert| alert.seq))
         };
         for n in 0..149 {
-            told("short", n);
+            push("short", n);
         }
-        assert_eq!(told("short", 149), (100, Some(149), Some(50)));
+        assert_eq!(push("short", 149), (100, Some(149), Some(50)));
         let long = "x".repeat(RECENT_BYTES_MAX / 3);
         for n in 150..159 {
-            told(&long, n);
+            push(&long, n);
         }
-        assert_eq!(told(&long, 159), (2, Some(159), Some(158)), "three are over the bytes");
+        assert_eq!(push(&long, 159), (2, Some(159), Some(158)), "three are over the bytes");
     }
 
     #[test]

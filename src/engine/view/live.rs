@@ -88,7 +88,7 @@ impl Live {
             picture: frame.picture.clone(),
             jpeg: OnceLock::new(),
         })));
-        self.let_go();
+        self.release_unwatched();
     }
 
     /// The current number of watchers.
@@ -102,7 +102,7 @@ impl Live {
     }
 
     /// Releases the decoder's buffer if there is no watcher.
-    fn let_go(&self) {
+    fn release_unwatched(&self) {
         if self.newest.receiver_count() == 0 {
             self.newest.send_replace(None);
         }
@@ -133,7 +133,7 @@ impl Drop for Watching {
     fn drop(&mut self) {
         self.newest = None;
         if let Some(live) = self.live.upgrade() {
-            live.let_go();
+            live.release_unwatched();
         }
     }
 }

@@ -92,14 +92,14 @@ pub(in crate::engine) struct Notes {
     /// Faults since then that were not logged.
     silent: u64,
     open: bool,
-    told_spared: bool,
+    warned_not_removed: bool,
     /// The instance's counters at the last poll, in the order of [`Health::limited`].
     limited: [u64; 5],
 }
 
 impl Notes {
     pub(in crate::engine) fn new(board: Arc<StrategyBoard>) -> Self {
-        Self { board, last_ns: 0, silent: 0, open: false, told_spared: false, limited: [0; 5] }
+        Self { board, last_ns: 0, silent: 0, open: false, warned_not_removed: false, limited: [0; 5] }
     }
 
     /// Records a fault at `now_ns` on the monotonic clock: logs the first at once, then at most one a second.
@@ -117,7 +117,7 @@ impl Notes {
     }
 
     /// Polls the strategy's health.
-    pub(in crate::engine) fn look(&mut self, strategy: &dyn Strategy, metrics: &StrategyMetrics) {
+    pub(in crate::engine) fn poll(&mut self, strategy: &dyn Strategy, metrics: &StrategyMetrics) {
         let Some(health) = strategy.health() else { return };
         self.set_open(health.breaker != BreakerState::Closed || health.disabled);
         let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -142,7 +142,7 @@ impl Notes {
 
     /// Logs, once, that the strategy tried to remove detections without `filters: true`.
     pub(in crate::engine) fn not_removed(&mut self, source: &SourceId, count: usize) {
-        if !std::mem::replace(&mut self.told_spared, true) {
+        if !std::mem::replace(&mut self.warned_not_removed, true) {
             let strategy = &*self.board.name;
             tracing::warn!(
                 strategy,
@@ -201,11 +201,11 @@ mod tests {
         let metrics = Metrics::new(Arc::new(SystemClock::new()));
         let own = metrics.strategy("rule", &SourceId::from("a"));
         let mut notes = Notes::new(StrategyBoard::new("rule", "lua"));
-        notes.look(&Skipped(7), &own);
+        notes.poll(&Skipped(7), &own);
         notes.changed(&Skipped(0));
-        notes.look(&Skipped(3), &own);
+        notes.poll(&Skipped(3), &own);
         notes.changed(&Skipped(7));
-        notes.look(&Skipped(9), &own);
+        notes.poll(&Skipped(9), &own);
         let page = metrics.render();
         let series = "dsengine_strategy_limited_total{source=\"a\",strategy=\"rule\",what=\"skipped\"} 12\n";
         assert!(page.contains(series), "{page}");
