@@ -166,7 +166,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
     if url.contains(OPEN) && !writes_host(&url) {
         return Err(invalid(format!("a secret stands in the URL's host: write it out, https://host/{OPEN}NAME}}")));
     }
-    let tells = url.contains(OPEN) || headers.iter().any(|(_, value)| value.contains(OPEN));
+    let has_secret = url.contains(OPEN) || headers.iter().any(|(_, value)| value.contains(OPEN));
     let url = fill(&url, grants)?;
     let parsed = url::Url::parse(&url).map_err(|e| invalid(format!("the URL is none: {e}")))?;
     let host = parsed.host_str().unwrap_or_default().to_owned();
@@ -196,7 +196,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
             false => format!("requests to {named} are not granted"),
         }));
     }
-    if tells && parsed.scheme() == "http" && !listed.any(|entry| split_scheme(entry).0 == Some("http")) {
+    if has_secret && parsed.scheme() == "http" && !listed.any(|entry| split_scheme(entry).0 == Some("http")) {
         return Err(Failure::Denied(format!(
             "a secret would be sent to {named} in clear: write https://, or grant it as such: http: ['http://{named}']"
         )));

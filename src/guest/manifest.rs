@@ -210,14 +210,14 @@ mod tests {
 
     #[test]
     fn a_limit_out_of_range_is_refused_and_lifts_nothing() {
-        for (limit, told) in [
+        for (limit, expected) in [
             ("hard_ms = -1", "limits.hard_ms is out of range: got -1, expected 1..10000"),
             ("hard_ms = inf", "limits.hard_ms is out of range: got inf, expected 1..10000"),
             ("memory_mb = 0", "limits.memory_mb is out of range: got 0, expected 1..4096"),
             ("memory_mb = nan", "limits.memory_mb is out of range: got NaN, expected 1..4096"),
         ] {
             let error = Manifest::parse(&TOML.replace("hard_ms = 10", limit), "plugin.toml").unwrap_err();
-            assert_eq!(error.message(), format!("plugin.toml: {told}"));
+            assert_eq!(error.message(), format!("plugin.toml: {expected}"));
         }
     }
 

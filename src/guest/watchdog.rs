@@ -7,7 +7,7 @@
 //! [`IDLE_TICK`] longer than its limit.
 //!
 //! The watchdog accumulates wall time in bounded steps: a pause of the machine adds at most one step. The CPU time
-//! charged to a call is capped by the number of steps, so that a pause which the CPU clock counts causes no fault
+//! charged to a call is capped by that wall time, so that a pause which the CPU clock counts causes no fault
 //! either. A call that spends its time where nothing interrupts it is detected when it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -74,7 +74,7 @@ struct CallClock {
 /// One guest instance's time budget. The instance's own thread starts and ends calls.
 #[derive(Debug)]
 pub struct Budget {
-    line: Arc<CallClock>,
+    clock: Arc<CallClock>,
     /// Keeps the watchdog alive while a budget exists.
     _watchdog: Arc<Watchdog>,
 }
@@ -82,37 +82,37 @@ pub struct Budget {
 /// The guest's handle to a time budget, for its interrupt.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
-    line: Arc<CallClock>,
+    clock: Arc<CallClock>,
     limits: TimeLimits,
 }
 
 impl Budget {
     /// Creates the handle for the guest's interrupt, with the limits of subsequent calls.
     pub fn interrupt(&self, limits: TimeLimits) -> Interrupt {
-        self.line.wall_ns.store(nanoseconds(limits.wall), Ordering::Relaxed);
-        Interrupt { line: Arc::clone(&self.line), limits }
+        self.clock.wall_ns.store(nanoseconds(limits.wall), Ordering::Relaxed);
+        Interrupt { clock: Arc::clone(&self.clock), limits }
     }
 
     /// Starts a call.
     pub fn start(&self) {
-        let line = &*self.line;
-        line.over.store(0, Ordering::Relaxed);
-        line.base_cpu_ns.store(0, Ordering::Relaxed);
-        line.seen_ns.store(0, Ordering::Relaxed);
-        line.due.store(false, Ordering::Relaxed);
-        line.running.store(true, Ordering::Release);
+        let clock = &*self.clock;
+        clock.over.store(0, Ordering::Relaxed);
+        clock.base_cpu_ns.store(0, Ordering::Relaxed);
+        clock.seen_ns.store(0, Ordering::Relaxed);
+        clock.due.store(false, Ordering::Relaxed);
+        clock.running.store(true, Ordering::Release);
     }
 
     /// Ends a call. Returns the CPU time, if the call was long enough to be measured, and the limit that it exceeded.
     pub fn end(&self) -> (Option<Duration>, Option<Overrun>) {
-        let line = &*self.line;
-        line.running.store(false, Ordering::Release);
-        let base = line.base_cpu_ns.load(Ordering::Relaxed);
+        let clock = &*self.clock;
+        clock.running.store(false, Ordering::Release);
+        let base = clock.base_cpu_ns.load(Ordering::Relaxed);
         let spent = (base != 0).then(|| Duration::from_nanos(cpu_ns().saturating_sub(base)));
         // The same tolerance as in `check`.
-        let late = line.wall_ns.load(Ordering::Relaxed).saturating_add(nanoseconds(IDLE_TICK));
-        let over = overrun(line.over.load(Ordering::Relaxed));
-        (spent, over.or_else(|| (line.seen_ns.load(Ordering::Relaxed) >= late).then_some(Overrun::Wall)))
+        let late = clock.wall_ns.load(Ordering::Relaxed).saturating_add(nanoseconds(IDLE_TICK));
+        let over = overrun(clock.over.load(Ordering::Relaxed));
+        (spent, over.or_else(|| (clock.seen_ns.load(Ordering::Relaxed) >= late).then_some(Overrun::Wall)))
     }
 }
 
@@ -120,23 +120,23 @@ impl Interrupt {
     /// Called by the guest's interrupt: `Some` once the running call must stop. One relaxed load if no flag is set.
     #[inline]
     pub fn check(&self) -> Option<Overrun> {
-        if self.line.due.load(Ordering::Relaxed) { self.look() } else { None }
+        if self.clock.due.load(Ordering::Relaxed) { self.check_due() } else { None }
     }
 
     #[cold]
-    fn look(&self) -> Option<Overrun> {
-        let line = &*self.line;
-        if let Some(over) = overrun(line.over.load(Ordering::Relaxed)) {
+    fn check_due(&self) -> Option<Overrun> {
+        let clock = &*self.clock;
+        if let Some(over) = overrun(clock.over.load(Ordering::Relaxed)) {
             return Some(over);
         }
-        line.due.store(false, Ordering::Relaxed);
-        let (cpu, seen) = (cpu_ns(), line.seen_ns.load(Ordering::Relaxed));
-        let base = line.base_cpu_ns.load(Ordering::Relaxed);
+        clock.due.store(false, Ordering::Relaxed);
+        let (cpu, seen) = (cpu_ns(), clock.seen_ns.load(Ordering::Relaxed));
+        let base = clock.base_cpu_ns.load(Ordering::Relaxed);
         if base == 0 {
-            line.base_cpu_ns.store(cpu.max(1), Ordering::Relaxed);
-            line.base_seen_ns.store(seen, Ordering::Relaxed);
+            clock.base_cpu_ns.store(cpu.max(1), Ordering::Relaxed);
+            clock.base_seen_ns.store(seen, Ordering::Relaxed);
         }
-        let since = seen.saturating_sub(line.base_seen_ns.load(Ordering::Relaxed));
+        let since = seen.saturating_sub(clock.base_seen_ns.load(Ordering::Relaxed));
         let spent = cpu.saturating_sub(base).min(since);
         let over = if spent >= nanoseconds(self.limits.hard_cpu) {
             1
@@ -146,8 +146,8 @@ impl Interrupt {
         } else {
             return None;
         };
-        line.over.store(over, Ordering::Relaxed);
-        line.due.store(true, Ordering::Relaxed);
+        clock.over.store(over, Ordering::Relaxed);
+        clock.due.store(true, Ordering::Relaxed);
         overrun(over)
     }
 }
@@ -178,9 +178,9 @@ fn nanoseconds(time: Duration) -> u64 {
 #[derive(Debug, Default)]
 struct Shared {
     /// Every instance's clock; those of dropped instances are removed on the next tick.
-    lines: Mutex<Vec<Weak<CallClock>>>,
+    clocks: Mutex<Vec<Weak<CallClock>>>,
     /// Notified when the watchdog is dropped or an instance is created.
-    bell: Condvar,
+    wake: Condvar,
 }
 
 /// The ticking thread. One per engine; stops when dropped.
@@ -204,25 +204,25 @@ impl Watchdog {
 
     /// Creates a time budget for a new guest instance.
     pub fn budget(self: &Arc<Self>) -> Budget {
-        let line = Arc::new(CallClock::default());
-        self.shared.lines.lock().push(Arc::downgrade(&line));
-        self.shared.bell.notify_all();
-        Budget { line, _watchdog: Arc::clone(self) }
+        let clock = Arc::new(CallClock::default());
+        self.shared.clocks.lock().push(Arc::downgrade(&clock));
+        self.shared.wake.notify_all();
+        Budget { clock, _watchdog: Arc::clone(self) }
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
         // Under the lock, so that the thread cannot miss the notification between its check and its wait.
-        let lines = self.shared.lines.lock();
+        let clocks = self.shared.clocks.lock();
         self.thread.stop();
-        drop(lines);
-        self.shared.bell.notify_all();
+        drop(clocks);
+        self.shared.wake.notify_all();
     }
 }
 
 fn tick(shared: &Shared, stop: &Stop) {
-    let mut lines = shared.lines.lock();
+    let mut clocks = shared.clocks.lock();
     let mut last = now_ns(ClockId::Monotonic);
     while !stop.requested() {
         let mut busy = false;
@@ -230,23 +230,23 @@ fn tick(shared: &Shared, stop: &Stop) {
         // A longer step was a pause or load of the machine, and not time that a guest had.
         let step = now.saturating_sub(last).min(nanoseconds(IDLE_TICK));
         last = now;
-        lines.retain(|line| {
-            let Some(line) = line.upgrade() else { return false };
-            if line.running.load(Ordering::Acquire) {
-                let seen = line.seen_ns.load(Ordering::Relaxed);
+        clocks.retain(|clock| {
+            let Some(clock) = clock.upgrade() else { return false };
+            if clock.running.load(Ordering::Acquire) {
+                let seen = clock.seen_ns.load(Ordering::Relaxed);
                 let more = if seen == 0 { 1 } else { seen + step };
                 // Fails if the next call has started meanwhile, to which this step does not belong.
-                let _ = line.seen_ns.compare_exchange(seen, more, Ordering::Relaxed, Ordering::Relaxed);
-                line.due.store(true, Ordering::Relaxed);
+                let _ = clock.seen_ns.compare_exchange(seen, more, Ordering::Relaxed, Ordering::Relaxed);
+                clock.due.store(true, Ordering::Relaxed);
                 busy = true;
             }
             true
         });
-        if lines.is_empty() {
-            shared.bell.wait(&mut lines);
+        if clocks.is_empty() {
+            shared.wake.wait(&mut clocks);
         } else {
             let nap = if busy { TICK } else { IDLE_TICK };
-            shared.bell.wait_for(&mut lines, nap);
+            shared.wake.wait_for(&mut clocks, nap);
         }
     }
 }
@@ -304,7 +304,7 @@ mod tests {
         // Stays this long in code without interrupts, as in a library.
         let call = |time: Duration| {
             budget.start();
-            while budget.line.seen_ns.load(Ordering::Relaxed) < nanoseconds(time) {
+            while budget.clock.seen_ns.load(Ordering::Relaxed) < nanoseconds(time) {
                 std::thread::park_timeout(TICK);
             }
         };
@@ -319,21 +319,21 @@ mod tests {
 
     #[test]
     fn a_pause_that_the_cpu_clock_counts_convicts_nobody() {
-        let (line, limits) = (Arc::new(CallClock::default()), TimeLimits::default());
-        let interrupt = Interrupt { line: Arc::clone(&line), limits };
-        let look = |seen: Duration, base_cpu_ns: u64| {
-            line.due.store(true, Ordering::Relaxed);
-            line.seen_ns.store(nanoseconds(seen), Ordering::Relaxed);
-            line.base_cpu_ns.store(base_cpu_ns, Ordering::Relaxed);
+        let (clock, limits) = (Arc::new(CallClock::default()), TimeLimits::default());
+        let interrupt = Interrupt { clock: Arc::clone(&clock), limits };
+        let check_due = |seen: Duration, base_cpu_ns: u64| {
+            clock.due.store(true, Ordering::Relaxed);
+            clock.seen_ns.store(nanoseconds(seen), Ordering::Relaxed);
+            clock.base_cpu_ns.store(base_cpu_ns, Ordering::Relaxed);
             interrupt.check()
         };
         // The thread's clock runs ahead by more than the limit while the watchdog takes one step.
         while cpu_ns() < 2 * nanoseconds(limits.hard_cpu) {
             std::hint::spin_loop();
         }
-        assert_eq!(look(TICK, 1), None);
-        assert_eq!(look(IDLE_TICK, 1), None);
-        assert_eq!(look(limits.hard_cpu, 1), Some(Overrun::Cpu), "enough steps, enough work");
+        assert_eq!(check_due(TICK, 1), None);
+        assert_eq!(check_due(IDLE_TICK, 1), None);
+        assert_eq!(check_due(limits.hard_cpu, 1), Some(Overrun::Cpu), "enough steps, enough work");
     }
 
     #[test]
