@@ -74,9 +74,9 @@ fn kind(table: &Table, budget: &mut usize) -> Result<Kind, String> {
         _ => return Ok(Kind::Any),
     };
     let mut nulls = Vec::new();
-    for script_host in 1..=names.raw_len() {
+    for index in 1..=names.raw_len() {
         spend(budget, 8)?;
-        if let Ok(LuaValue::String(name)) = names.raw_get::<LuaValue>(script_host)
+        if let Ok(LuaValue::String(name)) = names.raw_get::<LuaValue>(index)
             && let Ok(name) = name.to_str()
         {
             spend(budget, name.len())?;
@@ -139,8 +139,8 @@ fn from_table(table: &Table, budget: &mut usize, depth: usize) -> Result<Value, 
             }
             // An integer key. Lists are not always iterated in order.
             LuaValue::Integer(key) => {
-                let script_host = usize::try_from(key).ok().and_then(|key| items.get_mut(key.checked_sub(1)?));
-                *script_host.ok_or_else(gap)? = Some(from_lua_at(&value, budget, depth)?);
+                let slot = usize::try_from(key).ok().and_then(|key| items.get_mut(key.checked_sub(1)?));
+                *slot.ok_or_else(gap)? = Some(from_lua_at(&value, budget, depth)?);
             }
             _ => return Err(gap()),
         }

@@ -44,9 +44,8 @@ fn caller(error: &mlua::Error) -> Option<&str> {
         _ => return None,
     };
     // Lines like `scripts/x.lua:12: in function 'detect'`, innermost first.
-    let places =
-        traceback.lines().filter_map(|line| line.trim_start().split_once(": in ")).map(|(script_host, _)| script_host);
-    places.filter(|script_host| !script_host.starts_with("dsengine:")).find(|script_host| is_place(script_host))
+    let places = traceback.lines().filter_map(|line| line.trim_start().split_once(": in ")).map(|(place, _)| place);
+    places.filter(|place| !place.starts_with("dsengine:")).find(|place| is_place(place))
 }
 
 /// Whether the text looks like `file.lua:12`.
@@ -73,11 +72,11 @@ pub(super) fn of(
     time: TimeLimits,
     limits: &Limits,
 ) -> Fault {
-    if let Some((overrun, script_host)) = overrun {
-        let script_host = script_host.unwrap_or_else(|| file.to_owned());
+    if let Some((overrun, place)) = overrun {
+        let place = place.unwrap_or_else(|| file.to_owned());
         let message = match overrun {
-            Overrun::Cpu => format!("{script_host}: stopped after {} ms of CPU time", time.hard_cpu.as_millis()),
-            Overrun::Wall => format!("{script_host}: stopped after {} ms", time.wall.as_millis()),
+            Overrun::Cpu => format!("{place}: stopped after {} ms of CPU time", time.hard_cpu.as_millis()),
+            Overrun::Wall => format!("{place}: stopped after {} ms", time.wall.as_millis()),
         };
         return Fault { kind: FaultKind::Time, message };
     }

@@ -56,7 +56,7 @@ pub(super) struct Vm {
     labels: Labels,
     call_state: Arc<Mutex<CallState>>,
     budget: Budget,
-    script_host: Arc<Mutex<Option<String>>>,
+    overrun_at: Arc<Mutex<Option<String>>>,
     modules: Arc<Mutex<Modules>>,
     staging: Vec<u8>,
     collected_at: usize,
@@ -77,7 +77,7 @@ impl Vm {
             lua,
             call_state,
             budget: script.context.watchdog.budget(),
-            script_host: Arc::default(),
+            overrun_at: Arc::default(),
             modules: Arc::clone(&host.modules),
             staging: Vec::new(),
             collected_at: 0,
@@ -183,12 +183,12 @@ impl Vm {
     /// Sets the interrupt that enforces `limits` on guest code.
     fn guard(&self, limits: TimeLimits) {
         let interrupt: Interrupt = self.budget.interrupt(limits);
-        let script_host = Arc::clone(&self.script_host);
+        let overrun_at = Arc::clone(&self.overrun_at);
         self.lua.set_interrupt(move |lua| match interrupt.check() {
             None => Ok(VmState::Continue),
             Some(_) => {
-                let mut script_host = script_host.lock();
-                *script_host = script_host.take().or_else(|| fault::script_line(lua));
+                let mut overrun_at = overrun_at.lock();
+                *overrun_at = overrun_at.take().or_else(|| fault::script_line(lua));
                 Err(mlua::Error::runtime("stopped by the time limit"))
             }
         });
@@ -207,8 +207,8 @@ impl Vm {
     }
 
     fn met(&self, over: Option<Overrun>) -> Option<(Overrun, Option<String>)> {
-        let script_host = self.script_host.lock().take();
-        over.map(|over| (over, script_host))
+        let overrun_at = self.overrun_at.lock().take();
+        over.map(|over| (over, overrun_at))
     }
 
     /// Judges one frame; the verdict is then in the call state.
