@@ -251,8 +251,11 @@ mod tests {
             "exports neither dsengine:plugin/strategy nor dsengine:plugin/handler"
         );
         assert_eq!(message(&wat::parse_str("(module)").unwrap()), "this is a core module, not a component");
-        let told = message(b"not wasm");
-        assert!(told.starts_with("this is no valid component: ") && told.ends_with("bad magic number"), "{told}");
+        let refusal = message(b"not wasm");
+        assert!(
+            refusal.starts_with("this is no valid component: ") && refusal.ends_with("bad magic number"),
+            "{refusal}"
+        );
         assert!(message(&component(STRATEGY, all, None)[..200]).starts_with("this is no valid component: "));
     }
 }

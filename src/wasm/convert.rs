@@ -189,12 +189,12 @@ impl Shown<'_> {
 /// # Errors
 /// Describes what is invalid.
 pub(super) fn verdict(
-    said: wit::Verdict,
+    raw: wit::Verdict,
     shown: &Shown<'_>,
     limits: &Limits,
     trimmed: &mut Trimmed,
 ) -> Result<Verdict, String> {
-    let wit::Verdict { keep, edits, added, alerts } = said;
+    let wit::Verdict { keep, edits, added, alerts } = raw;
     let keep = keep.map(|keep| shown.kept(&keep)).transpose()?;
     if edits.len() > 4 * shown.count {
         return Err("the verdict makes more than four edits per detection".into());
@@ -217,12 +217,12 @@ pub(super) fn verdict(
 }
 
 fn draft(
-    said: wit::AlertDraft,
+    raw: wit::AlertDraft,
     shown: &Shown<'_>,
     limits: &Limits,
     trimmed: &mut Trimmed,
 ) -> Result<AlertDraft, String> {
-    let wit::AlertDraft { rule, level, key, message, detections } = said;
+    let wit::AlertDraft { rule, level, key, message, detections } = raw;
     if rule.is_empty() {
         return Err("the verdict raises an alert without a rule".into());
     }
@@ -252,22 +252,22 @@ fn draft(
     Ok(AlertDraft { rule, level, key, message, detections: behind })
 }
 
-fn detection(said: wit::DetectionResult) -> Result<Detection, String> {
-    label(&said.label)?;
-    confidence(said.confidence)?;
-    let bbox = from_bbox(said.bbox);
+fn detection(raw: wit::DetectionResult) -> Result<Detection, String> {
+    label(&raw.label)?;
+    confidence(raw.confidence)?;
+    let bbox = from_bbox(raw.bbox);
     if bbox.clamped().is_none() {
         let BBox { x, y, width, height } = bbox;
         return Err(format!(
             "the verdict adds a '{}' with the box x {x}, y {y}, width {width}, height {height}, of which nothing is in the picture (0..1)",
-            said.label
+            raw.label
         ));
     }
-    if said.attributes.len() > ATTRIBUTES_MAX {
-        return Err(format!("the verdict adds a '{}' with more than {ATTRIBUTES_MAX} attributes", said.label));
+    if raw.attributes.len() > ATTRIBUTES_MAX {
+        return Err(format!("the verdict adds a '{}' with more than {ATTRIBUTES_MAX} attributes", raw.label));
     }
     let mut attributes = Attributes::new();
-    for wit::AttributeResult { name, value } in said.attributes {
+    for wit::AttributeResult { name, value } in raw.attributes {
         label(&name)?;
         let value = match value {
             wit::ValueResult::Boolean(b) => Value::Boolean(b),
@@ -282,7 +282,7 @@ fn detection(said: wit::DetectionResult) -> Result<Detection, String> {
         };
         attributes.insert(name, value);
     }
-    let mut added = Detection::new(said.label, said.class_id, said.confidence, bbox);
+    let mut added = Detection::new(raw.label, raw.class_id, raw.confidence, bbox);
     added.attributes = attributes;
     Ok(added)
 }

@@ -90,7 +90,7 @@ struct Shared {
     running: AtomicUsize,
     /// Number of live instances; the thread sleeps while it is 0.
     instances: Mutex<usize>,
-    bell: Condvar,
+    wake: Condvar,
 }
 
 impl Ticker {
@@ -106,9 +106,9 @@ impl Ticker {
     }
 
     /// Registers a live instance.
-    pub(super) fn store_data(&self) -> Ticking {
+    pub(super) fn register(&self) -> Ticking {
         *self.shared.instances.lock() += 1;
-        self.shared.bell.notify_all();
+        self.shared.wake.notify_all();
         Ticking(Arc::clone(&self.shared))
     }
 }
@@ -119,7 +119,7 @@ impl Drop for Ticker {
         let instances = self.shared.instances.lock();
         self.thread.stop();
         drop(instances);
-        self.shared.bell.notify_all();
+        self.shared.wake.notify_all();
     }
 }
 
@@ -157,10 +157,10 @@ fn tick(shared: &Shared, stop: &Stop, engines: &Engines) {
             engines.tick();
         }
         if *instances == 0 {
-            shared.bell.wait(&mut instances);
+            shared.wake.wait(&mut instances);
         } else {
             let nap = if busy { TICK } else { IDLE_TICK };
-            shared.bell.wait_for(&mut instances, nap);
+            shared.wake.wait_for(&mut instances, nap);
         }
     }
 }

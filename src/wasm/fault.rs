@@ -34,7 +34,7 @@ pub(super) struct Failed<'a> {
     /// Whether it was refused memory.
     pub(super) denied: bool,
     /// Its output on standard error.
-    pub(super) last_words: String,
+    pub(super) stderr_text: String,
     /// Maximum bytes that may be passed at once.
     pub(super) handed_max: usize,
 }
@@ -52,7 +52,7 @@ impl Failed<'_> {
         } else if self.denied {
             let mib = self.limits.memory_bytes >> 20;
             (FaultKind::Memory, placed(format!("wants more than {mib} MiB of memory")))
-        } else if let Some(panic) = panic(&self.last_words) {
+        } else if let Some(panic) = panic(&self.stderr_text) {
             (FaultKind::Trap, panic)
         } else {
             match self.error.downcast_ref::<Trap>() {
@@ -110,8 +110,8 @@ fn trapped(text: &str) -> String {
 
 /// Location and message of a Rust guest's panic: `thread 'x' panicked at src/lib.rs:3:5:`, and the message on the next
 /// line.
-fn panic(last_words: &str) -> Option<String> {
-    let (_, words) = last_words.split_once(PANICKED)?;
+fn panic(stderr_text: &str) -> Option<String> {
+    let (_, words) = stderr_text.split_once(PANICKED)?;
     let (place, rest) = words.split_once('\n').unwrap_or((words, ""));
     let place = place.trim_end_matches(':');
     let message = rest.lines().next().unwrap_or_default().trim();

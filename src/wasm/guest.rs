@@ -30,7 +30,7 @@ pub struct WasmGuest {
     trimmed: Trimmed,
     slow: u64,
     /// The buffer for a frame's detections, reused between calls.
-    room: Vec<Seen>,
+    buffer: Vec<Seen>,
 }
 
 /// One initialised instance.
@@ -66,7 +66,7 @@ impl WasmGuest {
     /// Creates the first instance, so that a load failure is reported at once.
     pub(super) fn load(program: Arc<Inner>, context: GuestContext) -> Result<Self, Fault> {
         let (trimmed, version) = (Trimmed::default(), String::new());
-        let mut guest = Self { program, context, instance: None, version, trimmed, slow: 0, room: Vec::new() };
+        let mut guest = Self { program, context, instance: None, version, trimmed, slow: 0, buffer: Vec::new() };
         guest.renew()?;
         Ok(guest)
     }
@@ -131,7 +131,7 @@ impl Guest for WasmGuest {
         }
         let zones = Arc::clone(&self.context.zones);
         let limits = self.context.limits.call;
-        let room = std::mem::take(&mut self.room);
+        let buffer = std::mem::take(&mut self.buffer);
         let Instance { rig, exports, wants } = self.instance()?;
         let call = &mut rig.store_data().call;
         (call.pts_ns, call.captured_unix_ns) = (view.frame.pts_ns, view.frame.captured_unix_ns);
@@ -142,8 +142,8 @@ impl Guest for WasmGuest {
             let all = &view.frame.detections;
             let more = if wants.more { Some(&mut store.data_mut().call.more) } else { None };
             let flat = match &only {
-                None => hand(all.iter(), room, more),
-                Some(only) => hand(only.iter().map(|index| &all[*index as usize]), room, more),
+                None => hand(all.iter(), buffer, more),
+                Some(only) => hand(only.iter().map(|index| &all[*index as usize]), buffer, more),
             };
             let frame = convert::to_frame(view.frame);
             let said = answer("judge", exports.call_judge(&mut *store, frame, &flat.labels, &flat.seen));
@@ -151,8 +151,8 @@ impl Guest for WasmGuest {
         });
         let slow = rig.spent.is_some_and(|spent| spent >= self.context.limits.call.soft_cpu);
         self.slow += u64::from(slow);
-        let (said, only, room) = said.map_err(|ended| ended.fault)?;
-        self.room = room;
+        let (said, only, buffer) = said.map_err(|ended| ended.fault)?;
+        self.buffer = buffer;
         let shown = Shown { count: view.frame.detections.len(), only: only.as_deref() };
         let verdict = convert::verdict(said, &shown, &self.context.limits, &mut self.trimmed)
             .map_err(|what| fault::of(FaultKind::Verdict, &self.context.plugin, "judge", &what))?;
@@ -221,13 +221,13 @@ impl Guest for WasmGuest {
 /// Converts detections to the flat form; keeps the other fields in the store for a guest that asks for them.
 fn hand<'a>(
     detections: impl Iterator<Item = &'a Detection> + Clone,
-    room: Vec<Seen>,
+    buffer: Vec<Seen>,
     more: Option<&mut Vec<More>>,
 ) -> Flat<'a> {
     if let Some(more) = more {
         more.extend(detections.clone().map(|d| More { bbox: d.bbox, attributes: d.attributes.clone() }));
     }
-    Flat::of(detections, room)
+    Flat::of(detections, buffer)
 }
 
 /// Indices of the detections that the guest wants; `None` = all.

@@ -86,7 +86,7 @@ impl Rig {
             None => Ok(UpdateDeadline::Continue(1)),
             Some(_) => Err(Stopped.into()),
         });
-        let ticking = program.shared.ticker.store_data();
+        let ticking = program.shared.ticker.register();
         Ok(Self { store, budget, ticking, time, files, spent: None })
     }
 
@@ -151,7 +151,7 @@ impl Rig {
             time: self.time,
             limits: &store_data.context.limits,
             denied: store_data.bounds.denied,
-            last_words: store_data.output.last_words(),
+            stderr_text: store_data.output.stderr_text(),
             handed_max: handed_max(&store_data.context),
         };
         Ended { fault: failed.fault(), refused: false, full: error.is::<PoolConcurrencyLimitError>() }
