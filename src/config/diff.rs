@@ -269,8 +269,9 @@ mod tests {
         let next = BASE.replace("{id: a, ", "{id: a, fps: 3, ").replace("id: b", "id: c");
         let next = next.replace("name: x, module: x.lua", "name: z, module: z.lua") + "alerts: {handlers: [console]}\n";
         let diff = Diff::between(&plan(BASE), &plan(&next));
-        let told = ["source c added", "source b removed", "source a changed", "strategy z added", "strategy x removed"];
-        assert_eq!(diff.describe()[..5], told);
+        let expected =
+            ["source c added", "source b removed", "source a changed", "strategy z added", "strategy x removed"];
+        assert_eq!(diff.describe()[..5], expected);
         assert_eq!(Diff::between(&plan(&next), &plan(BASE)), diff.flip());
     }
 

@@ -123,10 +123,10 @@ impl Fit<'_> {
         let Some((name, schema)) = near.and_then(|name| properties.get(name).map(|schema| (name.to_owned(), schema)))
         else {
             let advised = self.problems.list.len() < ADVISED_MAX;
-            let label = match advised.then(|| homes(self.whole, word)) {
+            let label = match advised.then(|| parents_of(self.whole, word)) {
                 None => "no such key is known here".to_owned(),
-                Some(homes) => match homes.first() {
-                    Some(home) => format!("`{word}` belongs {home}"),
+                Some(parents) => match parents.first() {
+                    Some(parent) => format!("`{word}` belongs {parent}"),
                     None => list_of(properties),
                 },
             };
@@ -358,10 +358,10 @@ fn is_free(schema: &Json) -> bool {
 }
 
 /// Every location in the schema that has a key of this name.
-fn homes(schema: &Json, word: &str) -> Vec<String> {
+fn parents_of(schema: &Json, word: &str) -> Vec<String> {
     let mut found = Vec::new();
     visit(schema, "", &mut |path, _| match path.rsplit_once('.') {
-        Some((home, key)) if key == word => found.push(format!("under `{home}`")),
+        Some((parent, key)) if key == word => found.push(format!("under `{parent}`")),
         None if path == word => found.push("at the top".to_owned()),
         _ => {}
     });

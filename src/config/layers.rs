@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::expand::{self, Room};
+use super::expand::{self, Vars};
 use super::load::Request;
 use super::overlay::{self, Reports};
 use super::problem::{LoadError, Location, Origin, Problems};
@@ -33,17 +33,17 @@ pub(super) struct Layers {
 /// Reads the files and merges the layers; `None` if a text is not YAML.
 pub(super) fn layers(request: &Request, schema: &Json, to: &mut Reports<'_>) -> Result<Option<Layers>, LoadError> {
     let env: BTreeMap<String, String> = request.env.iter().cloned().collect();
-    let room = Room { env: &env, working_dir: &request.working_dir, files: RefCell::default() };
-    let Some((mut root, profiles, file_tree)) = files(request, &room, to)? else { return Ok(None) };
+    let vars = Vars { env: &env, working_dir: &request.working_dir, files: RefCell::default() };
+    let Some((mut root, profiles, file_tree)) = files(request, &vars, to)? else { return Ok(None) };
     let mut profiles = Profiles::new(profiles, request, &env, &root);
     if let Some(mut body) = profiles.take_selected() {
-        expand::expand(&mut body, &room, to.problems);
+        expand::expand(&mut body, &vars, to.problems);
         overlay::merge(&mut root, body);
     }
-    let (mut root, replaced) = upper_layers(root, request, schema, &room, to);
+    let (mut root, replaced) = upper_layers(root, request, schema, &vars, to);
     profiles.check_name(&mut root, to.problems);
     let named = [&request.config, &request.sources].into_iter().flatten().map(|file| request.working_dir.join(file));
-    let files = named.chain(room.files.take()).collect();
+    let files = named.chain(vars.files.take()).collect();
     Ok(Some(Layers { root, replaced, profiles, file_tree, files }))
 }
 
@@ -51,7 +51,7 @@ pub(super) fn layers(request: &Request, schema: &Json, to: &mut Reports<'_>) -> 
 #[allow(clippy::type_complexity, reason = "three values of one step, named where they are taken")]
 fn files(
     request: &Request,
-    room: &Room<'_>,
+    vars: &Vars<'_>,
     to: &mut Reports<'_>,
 ) -> Result<Option<(Node, Vec<(Key, Node)>, Json)>, LoadError> {
     let read = match (&request.document, &request.config) {
@@ -75,12 +75,12 @@ fn files(
     }
     let mut written = root.clone();
     let profiles = root.take_map("profiles");
-    expand::expand(&mut root, room, to.problems);
+    expand::expand(&mut root, vars, to.problems);
     if let Some(path) = &request.sources {
         let Some(mut node) = file(path, request, to)? else { return Ok(None) };
         // Problems are reported for the expanded one only.
         sources::from_file(&mut written, node.clone(), &mut Problems::default());
-        expand::expand(&mut node, room, to.problems);
+        expand::expand(&mut node, vars, to.problems);
         sources::from_file(&mut root, node, to.problems);
     }
     let mut file_tree = written.to_json();
@@ -100,7 +100,7 @@ fn upper_layers(
     mut root: Node,
     request: &Request,
     schema: &Json,
-    room: &Room<'_>,
+    vars: &Vars<'_>,
     to: &mut Reports<'_>,
 ) -> (Node, Vec<String>) {
     let mut replaced = Vec::new();
@@ -116,7 +116,7 @@ fn upper_layers(
         let entry = Node { place, value: entry, template: None };
         root.replace(key("sources"), Node { place, value: Value::List(vec![entry]), template: None });
     }
-    overlay::lay(&mut root, &request.overlay, schema, room, to);
+    overlay::lay(&mut root, &request.overlay, schema, vars, to);
     let chosen = request.source_uri.as_ref().and_then(|_| root.get("sources").cloned());
     layer::environment(&mut root, &request.env, schema, to.origins, to.problems, to.warnings);
     // The environment may add keys to the sources of the command line and the overlay, but not replace them.

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_written_out_short_shared_or_for_nothing_is_refused_at_its_place() {
-        for (entries, told) in [
+        for (entries, expected) in [
             ("[{ name: a, token: 0123456789abcdefgeheim, scopes: [read] }]", "the token of `a` is written out"),
             ("[{ name: a, token: '${env:A}geheim', scopes: [read] }]", "the token of `a` is written out"),
             ("[{ name: a, token: '${env:A:-geheim}', scopes: [read] }]", "the token of `a` is written out"),
@@ -162,7 +162,7 @@ mod tests {
             ),
         ] {
             let refused = read(&format!("  tokens: {entries}\n")).unwrap_err();
-            assert!(refused.contains(told) && refused.contains("document:3:"), "{entries}: {refused}");
+            assert!(refused.contains(expected) && refused.contains("document:3:"), "{entries}: {refused}");
             assert!(!refused.contains("geheim") && !refused.contains(TEXT), "{refused}");
         }
     }

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::Overlay;
 use super::json::list_of;
 use super::path::{Path, Step, id_key};
-use crate::config::expand::{self, Room};
+use crate::config::expand::{self, Vars};
 use crate::config::layer;
 use crate::config::problem::{Location, Origin, Origins, Problems};
 use crate::config::sources;
@@ -25,7 +25,7 @@ pub(in crate::config) struct Reports<'a> {
 }
 
 /// Applies an overlay to the tree, shorter paths first.
-pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, room: &Room<'_>, to: &mut Reports<'_>) {
+pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, vars: &Vars<'_>, to: &mut Reports<'_>) {
     let mut entries: Vec<(Path, &Option<Json>)> =
         overlay.entries.iter().map(|(path, value)| (Path::parse(path), value)).collect();
     entries.sort_by_key(|(path, _)| path.steps().len());
@@ -40,7 +40,7 @@ pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, 
         let place = place_of(&path, to.origins);
         let mut node = value.as_ref().map(|value| node_of(value, &path, to.origins));
         if let Some(node) = &mut node {
-            expand::expand(node, room, to.problems);
+            expand::expand(node, vars, to.problems);
         }
         if let Some((list, step)) = thing(&path)
             && let Some(node) = &mut node

@@ -87,7 +87,7 @@ pub(in crate::config) fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Optio
 /// Whether an entry is the built-in motion detector.
 pub(in crate::config) fn is_motion(entry: &StrategyEntry) -> bool {
     let has = (entry.model.model_path.is_some(), entry.module.module.is_some());
-    entry.head.kind.or_else(|| told(has.0, has.1, Some(&entry.head.name))) == Some(StrategyType::Motion)
+    entry.head.kind.or_else(|| implied(has.0, has.1, Some(&entry.head.name))) == Some(StrategyType::Motion)
 }
 
 /// The schema of an entry's `config`: a model and `motion` have their own keys, a script's is free.
@@ -97,8 +97,8 @@ pub(in crate::config) fn config_schema(entry: &Node) -> Option<Json> {
         _ => None,
     };
     let has = |key: &str| entry.get(key).is_some();
-    let said = text("type").and_then(|word| KINDS.iter().find(|kind| kind.word == word)).map(|kind| kind.of);
-    let kind = said.or_else(|| told(has("model_path"), has("module"), text("name")))?;
+    let declared = text("type").and_then(|word| KINDS.iter().find(|kind| kind.word == word)).map(|kind| kind.of);
+    let kind = declared.or_else(|| implied(has("model_path"), has("module"), text("name")))?;
     let config = KINDS.iter().find(|row| row.of == kind)?.config?;
     Some(config())
 }
@@ -109,7 +109,7 @@ pub(in crate::config) fn shapes() -> impl Iterator<Item = Shape> {
 }
 
 /// The kind implied by an entry's other keys.
-fn told(has_model: bool, has_module: bool, name: Option<&str>) -> Option<StrategyType> {
+fn implied(has_model: bool, has_module: bool, name: Option<&str>) -> Option<StrategyType> {
     match (has_model, has_module) {
         (true, _) => Some(StrategyType::Model),
         (false, true) => Some(StrategyType::Module),
@@ -127,22 +127,22 @@ fn kind_of(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<&'static Kind> {
         return None;
     }
     let row = |of: StrategyType| KINDS.iter().copied().find(|kind| kind.of == of);
-    let said = entry.head.kind.and_then(row);
-    let told = told(has.0, has.1, Some(listed.name())).and_then(row);
-    match (said, told) {
-        (Some(said), Some(Kind { of, word, key: Some(key), .. })) if said.of != *of => {
-            let message = format!("`{path}.type` is {}, but there is a `{key}`", said.word);
+    let declared = entry.head.kind.and_then(row);
+    let implied = implied(has.0, has.1, Some(listed.name())).and_then(row);
+    match (declared, implied) {
+        (Some(declared), Some(Kind { of, word, key: Some(key), .. })) if declared.of != *of => {
+            let message = format!("`{path}.type` is {}, but there is a `{key}`", declared.word);
             site.wrong(&format!("{path}.type"), message, format!("write {word} or leave `type` out"));
             None
         }
-        (Some(Kind { key: None, .. }), _) => said,
-        (Some(Kind { key: Some(key), .. }), _) if site.places.is_set(&format!("{path}.{key}")) => said,
+        (Some(Kind { key: None, .. }), _) => declared,
+        (Some(Kind { key: Some(key), .. }), _) if site.places.is_set(&format!("{path}.{key}")) => declared,
         (Some(Kind { key: Some(key), word, .. }), _) => {
             let message = format!("strategy `{}` is a {word} and has no `{key}`", listed.name());
             site.wrong(path, message, format!("`{key}` is needed"));
             None
         }
-        (None, Some(told)) => Some(told),
+        (None, Some(implied)) => Some(implied),
         (None, None) => {
             // A key that exists and does not fit has been reported.
             let keys = KINDS.iter().filter_map(|kind| kind.key);
@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn the_kind_is_told_from_the_keys() {
-        assert_eq!(told(true, false, Some("motion")), Some(StrategyType::Model));
-        assert_eq!(told(false, true, Some("motion")), Some(StrategyType::Module));
-        assert_eq!(told(false, false, Some("motion")), Some(StrategyType::Motion));
-        assert_eq!(told(false, false, Some("street")), None);
+        assert_eq!(implied(true, false, Some("motion")), Some(StrategyType::Model));
+        assert_eq!(implied(false, true, Some("motion")), Some(StrategyType::Module));
+        assert_eq!(implied(false, false, Some("motion")), Some(StrategyType::Motion));
+        assert_eq!(implied(false, false, Some("street")), None);
     }
 }
