@@ -291,7 +291,7 @@ impl Control {
                 Err(error) => error,
             };
             match next.loaded.leave_out(&error) {
-                Some(told) => tracing::error!("{told}"),
+                Some(message) => tracing::error!("{message}"),
                 None => return Err(self.by_engine(&error, next)),
             }
         }
