@@ -84,10 +84,10 @@ fn stream(
     limit: Option<u32>,
     kind: &str,
 ) -> Result<Response, ApiError> {
-    let place = app.streams.take(&caller)?;
+    let slot = app.streams.take(&caller)?;
     let (parts, rx) = mpsc::channel(PARTS_MAX);
     tokio::spawn(async move {
-        let _place = place;
+        let _slot = slot;
         // Dropping it ends the remaining ones.
         let mut forwards = JoinSet::new();
         for live in lives {
