@@ -83,7 +83,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
         return Exit::Usage;
     };
-    if let Err(error) = spared(&plan, &args) {
+    if let Err(error) = check_outputs(&plan, &args) {
         return refused(&error);
     }
     let recorder = match Recorder::create(&args.output, args.annotated.as_deref(), &plan) {
@@ -142,7 +142,7 @@ fn recordable(loaded: &Loaded, args: &Args) -> Result<(), String> {
 }
 
 /// Checks that no input would be overwritten.
-fn spared(plan: &Plan, args: &Args) -> Result<(), Error> {
+fn check_outputs(plan: &Plan, args: &Args) -> Result<(), Error> {
     let outputs: Vec<&Path> = std::iter::once(&args.output).chain(&args.annotated).map(PathBuf::as_path).collect();
     let sources = plan.sources.iter().filter_map(|source| source.input.file());
     let models = plan.models.iter().flat_map(|m| std::iter::once(&m.model).chain(&m.labels));

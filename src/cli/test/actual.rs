@@ -10,7 +10,7 @@ use super::script::Outcome;
 
 /// Everything that a case produced, ready for comparison: numbers in decimal notation, indices as the plugin gave them.
 #[derive(Debug, Default)]
-pub(super) struct Came {
+pub(super) struct Actual {
     pub(super) alerts: Vec<Value>,
     /// Kept indices of every judged frame.
     pub(super) kept: BTreeMap<u64, Vec<u32>>,
@@ -27,7 +27,7 @@ pub(super) struct Came {
     pub(super) broken: Vec<String>,
 }
 
-impl Came {
+impl Actual {
     /// Records a frame's applied verdict.
     pub(super) fn verdict(&mut self, seq: u64, seen: usize, verdict: &Verdict) {
         let Verdict { keep, edits, added, alerts } = verdict;

@@ -1,10 +1,10 @@
 //! `dsengine test`: runs a plugin's tests, YAML cases in its folder, without an engine, a camera or a network.
 //!
 //! A case has frames (or alerts) as input and verdicts (or requests) as output, on frame time and with scripted
-//! answers. `find` finds plugins and cases, `case` loads a case, `play` and `deliver` run it, `came` holds the results,
+//! answers. `find` finds plugins and cases, `case` loads a case, `play` and `deliver` run it, `actual` holds the results,
 //! `compare` compares them with the expectations, `golden` writes them as the expectations.
 
-mod came;
+mod actual;
 mod case;
 mod compare;
 mod deliver;
@@ -159,8 +159,8 @@ fn note(files: &mut Files, paths: Vec<PathBuf>) {
 /// Runs one case and compares, or writes the results.
 fn judge(plugin: &Plugin, case: &Case, update: bool) -> Result<Verdict, Error> {
     let handler = plugin.is_handler(case)?;
-    let came = match if handler { deliver::run(plugin, case) } else { play::run(plugin, case) } {
-        Ok(came) => came,
+    let actual = match if handler { deliver::run(plugin, case) } else { play::run(plugin, case) } {
+        Ok(actual) => actual,
         Err(error) => {
             // The case may expect the refusal.
             return Ok(match &case.script.expect_refusal() {
@@ -170,9 +170,9 @@ fn judge(plugin: &Plugin, case: &Case, update: bool) -> Result<Verdict, Error> {
         }
     };
     if update {
-        return golden::write(case, &came, handler).map(|wrote| Verdict::updated(wrote, &came.broken));
+        return golden::write(case, &actual, handler).map(|wrote| Verdict::updated(wrote, &actual.broken));
     }
-    compare::compare(case, &came).map(Verdict::of)
+    compare::compare(case, &actual).map(Verdict::of)
 }
 
 /// Settings from a plugin's first case, for inspecting it without a configuration.

@@ -64,7 +64,7 @@ impl Report {
         if self.json {
             let differences: Vec<Value> = differences
                 .iter()
-                .map(|d| json!({ "place": d.place, "expected": d.expected, "came": d.came }))
+                .map(|d| json!({ "place": d.place, "expected": d.expected, "came": d.actual }))
                 .collect();
             let updated = wrote.is_some();
             self.cases.push(json!({
@@ -78,14 +78,14 @@ impl Report {
         if let Some(path) = wrote {
             println!("      wrote {}", path.display());
         }
-        for Difference { place, expected, came } in differences.iter().take(SHOWN_MAX) {
+        for Difference { place, expected, actual } in differences.iter().take(SHOWN_MAX) {
             println!("      {}", place.replace('\n', "\n      "));
-            for (word, text) in [("expected", expected), ("came    ", came)] {
+            for (word, text) in [("expected", expected), ("came    ", actual)] {
                 if let Some(text) = text {
                     println!("        {word}  {text}");
                 }
             }
-            if expected.is_some() && came.is_none() && !place.ends_with("did not come") {
+            if expected.is_some() && actual.is_none() && !place.ends_with("did not come") {
                 println!("        came      nothing");
             }
         }
