@@ -208,7 +208,7 @@ impl Guest for WasmGuest {
 
     fn gauges(&self) -> Gauges {
         Gauges {
-            memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.look().bounds.memory),
+            memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.data().bounds.memory),
             state_bytes: self.context.state.lock().bytes(),
             log_lines_dropped: self.context.log_lines_dropped(),
             alerts_dropped: self.trimmed.alerts_dropped,

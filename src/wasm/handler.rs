@@ -106,7 +106,7 @@ impl Plugin {
         {
             let mut usage = self.usage.lock();
             usage.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.context.limits.delivery.soft_cpu));
-            usage.memory_bytes = rig.look().bounds.memory;
+            usage.memory_bytes = rig.data().bounds.memory;
         }
         let result = match said {
             Ok(outcome) => {

@@ -96,7 +96,7 @@ impl Rig {
     }
 
     /// As [`Rig::store_data`], read-only.
-    pub(super) fn look(&self) -> &StoreData {
+    pub(super) fn data(&self) -> &StoreData {
         self.store.data()
     }
 
