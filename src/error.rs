@@ -1,4 +1,4 @@
-//! Errors as a product: a code with a page (`dsengine explain E0203`), what happened, where, and what to do.
+//! Errors: a code with a page (`dsengine explain E0203`), what happened, where, and what to do.
 
 use std::fmt;
 
@@ -26,13 +26,13 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The configuration cannot be accepted: syntax, unknown key, wrong type, out of range, dangling reference.
+    /// The configuration is invalid: syntax, unknown key, wrong type, out of range, dangling reference.
     Config = "E0101",
     /// A configured capability is not built yet, or cannot work on this machine.
     Unsupported = "E0102",
     /// A source's URI or settings cannot be used.
     Source = "E0201",
-    /// A finite source broke off: unreadable, stalled, without a frame.
+    /// A finite source failed: unreadable, stalled, without a frame.
     SourceBroken = "E0202",
     /// A part that the media pipeline needs is missing (GStreamer element, decoder).
     Pipeline = "E0203",
@@ -48,9 +48,9 @@ codes! {
     Handler = "E0501",
     /// The HTTP listener cannot start.
     Listen = "E0601",
-    /// An HTTP request may not have what it asks for: token, scope, source, host or origin.
+    /// An HTTP request lacks permission: token, scope, source, host or origin.
     Access = "E0602",
-    /// An HTTP request cannot be read, asks for what is not there, or comes while there is no room for it.
+    /// An HTTP request is invalid, names something that does not exist, or exceeds the capacity.
     Request = "E0603",
     /// A file cannot be read or written.
     Io = "E0701",
@@ -58,7 +58,7 @@ codes! {
     Trace = "E0702",
 }
 
-/// An error with its code, its cause and what to do about it. Secrets are redacted before it is built.
+/// An error with its code, its cause and a hint. Secrets are redacted before it is built.
 #[derive(Debug, Clone)]
 pub struct Error {
     code: Code,
@@ -68,7 +68,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error that says what happened and where, in one sentence without a final stop.
+    /// An error with what happened and where, in one sentence without a full stop.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None, part: None }
     }
@@ -80,7 +80,7 @@ impl Error {
         self
     }
 
-    /// Puts the place in front: the file or the part it happened in.
+    /// Prefixes the message with the location: the file or the part in which it happened.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);
@@ -109,7 +109,7 @@ impl Error {
         &self.message
     }
 
-    /// What the reader can do: the hint.
+    /// The hint: what the reader can do.
     pub fn remedy(&self) -> Option<&str> {
         self.hint.as_deref()
     }

@@ -1,9 +1,9 @@
 //! dsengine: a scriptable engine for live video analytics.
 //!
 //! # The map
-//! A frame's life, top to bottom: a [`backend`] turns a source into [`types::Frame`]s; [`infer`] detects;
-//! the source's lane in [`engine`] tracks ([`track`]) and lets each [`strategy`] judge; the policy in [`alert`]
-//! accepts or counts; [`handlers`] deliver. [`config`] ends in a `Plan`, and [`engine::Engine`] runs one.
+//! The path of a frame, top to bottom: a [`backend`] turns a source into [`types::Frame`]s; [`infer`] detects; the
+//! source's lane in [`engine`] tracks ([`track`]) and runs each [`strategy`]; the policy in [`alert`] accepts or
+//! counts; [`handlers`] deliver. [`config`] produces a `Plan`, and [`engine::Engine`] runs one.
 //!
 //! # Floors (imports go down only)
 //! ```text
@@ -33,11 +33,11 @@
 //! println!("{:?}", engine.drain(Duration::from_secs(5)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! More: `examples/embed.rs`, `examples/custom_strategy.rs`. What an embedder needs is [`config`], [`engine`], [`control`],
+//! More: `examples/embed.rs`, `examples/custom_strategy.rs`. Embedders need [`config`], [`engine`], [`control`],
 //! [`types`] and the three seams; modules that are not listed serve the command line and may change at any time.
 //!
-//! The library installs no signal handler and no log subscriber and prints nothing. It has no globals but the one
-//! ONNX Runtime environment that a process may open (`infer::Runtime`): two engines run in one process
+//! The library installs no signal handler and no log subscriber and prints nothing. Its only global is the ONNX Runtime
+//! environment, of which a process may open only one (`infer::Runtime`): two engines can run in one process
 //! (`examples/embed.rs`).
 
 pub mod admin;

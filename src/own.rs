@@ -1,8 +1,8 @@
-//! Threads that are owned: whoever starts one holds a [`Thread`], which stops it and waits for it within a limit.
+//! Owned threads: the starter of a thread holds a [`Thread`], which stops it and waits for it within a limit.
 //!
-//! A thread learns from its [`Stop`] that it should end. It may check it, pause on it, or select on it beside its own
-//! channels; stopping wakes it from all three. Nobody waits for a thread without a limit: one that does not end in time
-//! is left to itself, with a line in the log. Reads no clock.
+//! A [`Stop`] signals the thread to end. The thread may check it, pause on it, or select on it together with its own
+//! channels; stopping wakes it from all three. Every wait for a thread has a limit: one that does not end in time is
+//! detached and logged. Reads no clock.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, select};
 
-/// Longest wait for a thread whose owner is dropped without having joined it.
+/// Longest wait for a thread whose owner is dropped without joining it.
 const DROP_MS_MAX: u64 = 2_000;
 
 /// A thread's signal to end. Cheap to clone.
@@ -28,34 +28,34 @@ impl Stop {
         self.requested.load(Ordering::Acquire)
     }
 
-    /// Pauses for at most `limit`, less when the thread should end. Whether to go on.
+    /// Pauses for at most `limit`, less if the thread should end. Returns whether to continue.
     pub fn pause(&self, limit: Duration) -> bool {
         self.signal.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// Disconnects when the thread should end; carries nothing. For `select!`.
+    /// Disconnects when the thread should end; nothing is sent on it. For `select!`.
     pub fn signal(&self) -> &Receiver<()> {
         &self.signal
     }
 }
 
-/// A running thread and the right to stop it. Dropping it stops the thread and waits for it, two seconds at most.
+/// A running thread and the right to stop it. Dropping it stops the thread and waits for it, at most two seconds.
 #[derive(Debug)]
 pub struct Thread {
     name: String,
     requested: Arc<AtomicBool>,
     /// Dropped to signal the end.
     stop: Option<Sender<()>>,
-    /// Disconnects when the thread has ended, even by a panic.
+    /// Disconnects when the thread has ended, also by a panic.
     alive: Receiver<()>,
     handle: Option<JoinHandle<()>>,
 }
 
 impl Thread {
-    /// Starts a thread called `name`; a NUL in it is left out.
+    /// Starts a thread with this name; NUL characters are removed.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// When the thread cannot be started.
     pub fn start(name: &str, run: impl FnOnce(Stop) + Send + 'static) -> io::Result<Self> {
         let name = name.replace('\0', "");
         let (stop, signal) = bounded(1);
@@ -69,7 +69,7 @@ impl Thread {
         Ok(Self { name, requested, stop: Some(stop), alive, handle: Some(handle) })
     }
 
-    /// Asks the thread to end, without waiting.
+    /// Signals the thread to end, without waiting.
     pub fn stop(&mut self) {
         self.requested.store(true, Ordering::Release);
         self.stop = None;
@@ -80,13 +80,13 @@ impl Thread {
         self.handle.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Asks the thread to end and waits for it, at most `within`. Whether it has ended; one that has not is left to
-    /// itself and reported in the log, and nobody waits for it again.
+    /// Signals the thread to end and waits for it, at most `within`. Returns whether it has ended; otherwise it is
+    /// detached and logged, and never waited for again.
     pub fn join(&mut self, within: Duration) -> bool {
         Self::join_all([self], within) == 0
     }
 
-    /// Stops several threads at once and waits for all of them, at most `within` in all. How many were abandoned.
+    /// Stops several threads and waits for all of them, at most `within` in total. Returns the number of detached ones.
     pub fn join_all<'a>(threads: impl IntoIterator<Item = &'a mut Self>, within: Duration) -> usize {
         let mut threads: Vec<&mut Self> = threads.into_iter().collect();
         threads.iter_mut().for_each(|thread| thread.stop());

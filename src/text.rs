@@ -1,24 +1,24 @@
-//! Text files as people and other systems write them: every text file that is read comes through here.
+//! Text files as people and other systems write them: every text file is read through this module.
 //!
-//! A byte order mark is no part of a text, what an editor or PowerShell saved as UTF-16 is as good as UTF-8, and a
-//! script's first line may be one for the shell. Line ends stay as they are: everything that reads lines takes both.
+//! A byte order mark is not part of the text, UTF-16 (from some editors and PowerShell) is accepted as well as UTF-8,
+//! and a script's first line may be for the shell. Line ends are kept: all line readers accept both.
 
 use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
-/// Bytes that are no text.
+/// Bytes that are not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is no UTF-8 text")]
 pub struct NotText {
-    /// The line that is none, from 1.
+    /// The first invalid line, from 1.
     pub line: usize,
 }
 
-/// The text that the bytes of a file hold.
+/// Decodes the bytes of a file.
 ///
 /// # Errors
-/// [`NotText`], with the first line that is none.
+/// [`NotText`], with the first invalid line.
 pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     match bytes {
         [0xEF, 0xBB, 0xBF, rest @ ..] => utf8(rest),
@@ -50,13 +50,13 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'static, str>, No
     }
 }
 
-/// The text without a mark at its front, where it came as text already.
+/// Removes a byte order mark from decoded text.
 pub fn bare(text: &str) -> &str {
     text.strip_prefix('\u{FEFF}').unwrap_or(text)
 }
 
-/// A script's text, as Lua itself takes it: a first line that begins with `#` is the shell's. It becomes an empty one, so
-/// that lines keep their numbers.
+/// A script's text, as Lua itself reads it: a first line that begins with `#` is for the shell. It becomes an empty
+/// line, so that line numbers stay the same.
 pub fn script(text: &str) -> &str {
     let text = bare(text);
     match text.starts_with('#') {

@@ -1,6 +1,6 @@
-//! Who may do what: the plan's tokens, the scopes they carry, and what a request needs. Values only.
+//! Access control: the plan's tokens, their scopes, and what a request requires. Pure.
 //!
-//! What decides is the address that was bound, not the peer's: a proxy on the same machine comes from 127.0.0.1.
+//! The bound address decides, not the peer's: a proxy on the same machine connects from 127.0.0.1.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::error::ApiError;
 use super::routes::{Need, Public};
 use crate::config::{AdminPlan, Scope};
 
-/// The name of who comes where no token is needed.
+/// The caller's name if no token is required.
 const LOOPBACK: &str = "loopback";
 
-/// What stands for a secret: its SHA-256. Two are compared in constant time.
+/// The SHA-256 of a secret, compared in constant time.
 #[derive(Clone, Copy)]
 pub(super) struct Digest([u8; 32]);
 
@@ -29,24 +29,24 @@ impl Digest {
     }
 }
 
-/// One token of the plan. Its text is not kept.
+/// One token of the plan, without its text.
 struct Token {
     digest: Digest,
     grant: Arc<Grant>,
 }
 
-/// What a token allows.
+/// A token's permissions.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     name: String,
     scopes: Vec<Scope>,
-    /// The only sources that it is for; all where there is none.
+    /// The sources that it is limited to; `None` = all.
     sources: Option<Vec<String>>,
 }
 
-/// What the plan says about access.
+/// The plan's access settings.
 pub(super) struct Access {
-    /// Bound to loopback: no token is asked for.
+    /// Bound to loopback: no token is required.
     open: bool,
     tokens: Vec<Token>,
     hosts: Vec<String>,
@@ -55,7 +55,7 @@ pub(super) struct Access {
     metrics_path: Option<String>,
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone)]
 pub(super) struct Caller {
     peer: SocketAddr,
@@ -68,7 +68,7 @@ enum Identity {
     Open,
     /// A token, by header or by session.
     Token(Digest, Arc<Grant>),
-    /// Neither; sees what is public only.
+    /// Neither; may access public pages only.
     Anonymous,
 }
 
@@ -93,37 +93,37 @@ impl Access {
         }
     }
 
-    /// Whether no token is asked for.
+    /// Whether no token is required.
     pub(super) fn is_open(&self) -> bool {
         self.open
     }
 
-    /// Where the metrics page is; `None` where it is not served.
+    /// The path of the metrics page; `None` if it is not served.
     pub(super) fn metrics_path(&self) -> Option<&str> {
         self.metrics_path.as_deref()
     }
 
-    /// Whether a request may name this host: `localhost`, a literal address, or one that the plan lists.
+    /// Whether this Host header is allowed: `localhost`, a literal address, or one that the plan lists.
     pub(super) fn allows_host(&self, host: &str) -> bool {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        // A page elsewhere cannot make a browser name a literal address as the host of a name of its own.
+        // DNS rebinding cannot produce a literal address in the Host header.
         let literal = bare.parse::<IpAddr>().is_ok_and(|address| !address.is_unspecified());
         let listed = |name: &String| name.eq_ignore_ascii_case(host);
         literal || host.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(listed)
     }
 
-    /// Who presents this token. All are compared, so that the time taken says nothing.
+    /// The caller with this token. Compares with all, so that the time reveals nothing.
     pub(super) fn find(&self, digest: &Digest, peer: SocketAddr) -> Option<Caller> {
         let found = self.tokens.iter().fold(None, |found, t| if t.digest.matches(digest) { Some(t) } else { found })?;
         Some(Caller { peer, who: Identity::Token(found.digest, Arc::clone(&found.grant)) })
     }
 
-    /// Who presents nothing.
+    /// The caller without a token.
     pub(super) fn nobody(&self, peer: SocketAddr) -> Caller {
         Caller { peer, who: if self.open { Identity::Open } else { Identity::Anonymous } }
     }
 
-    /// Whether what a request needs is had with a token only.
+    /// Whether a request requires a token.
     pub(super) fn asks_for_token(&self, need: &Need) -> bool {
         let public = match need.public {
             Some(Public::Probes) => self.probes,
@@ -133,10 +133,10 @@ impl Access {
         need.scope.is_some() && !public && !self.open
     }
 
-    /// Whether the caller may have what a request needs.
+    /// Checks that the caller may make a request.
     ///
     /// # Errors
-    /// 401 without a token, 403 with one that does not suffice.
+    /// 401 without a token, 403 with an insufficient one.
     pub(super) fn check(&self, caller: &Caller, need: &Need) -> Result<(), ApiError> {
         let (Some(scope), true) = (need.scope, self.asks_for_token(need)) else { return Ok(()) };
         let grant = match &caller.who {
@@ -152,7 +152,7 @@ impl Access {
         }
     }
 
-    /// Whether a stream that was let in before may go on: its token is there, and allows what it did.
+    /// Whether an open stream may continue: its token still exists with the same permissions.
     pub(super) fn still_allows(&self, caller: &Caller) -> bool {
         match &caller.who {
             Identity::Open => self.open,
@@ -174,12 +174,12 @@ impl Caller {
         }
     }
 
-    /// Where it comes from.
+    /// The peer's address.
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The token's digest; `None` where there is no token.
+    /// The token's digest; `None` without a token.
     pub(super) fn token(&self) -> Option<Digest> {
         match &self.who {
             Identity::Token(digest, _) => Some(*digest),
@@ -187,7 +187,7 @@ impl Caller {
         }
     }
 
-    /// The scopes it has.
+    /// Its scopes.
     pub(super) fn scopes(&self) -> Vec<Scope> {
         match &self.who {
             Identity::Open => Scope::ALL.to_vec(),
@@ -196,7 +196,7 @@ impl Caller {
         }
     }
 
-    /// The only sources that it may see and change; `None` where it may all.
+    /// The sources that it is limited to; `None` = all.
     pub(super) fn sources(&self) -> Option<&[String]> {
         match &self.who {
             Identity::Open => None,
@@ -205,7 +205,7 @@ impl Caller {
         }
     }
 
-    /// Whether it may read. Who may not sees less of the public pages.
+    /// Whether it may read. Others see less on the public pages.
     pub(super) fn reads(&self) -> bool {
         self.scopes().contains(&Scope::Read)
     }
@@ -215,10 +215,10 @@ impl Caller {
         self.sources().is_none_or(|sources| sources.iter().any(|s| s == source))
     }
 
-    /// The same, as an answer.
+    /// As [`Caller::sees`], as a result.
     ///
     /// # Errors
-    /// 403 for a source that its token is not for.
+    /// 403 for a source that its token does not include.
     pub(super) fn check_source(&self, source: &str) -> Result<(), ApiError> {
         match self.sources() {
             Some(sources) if !self.sees(source) => Err(ApiError::limited(self.name(), sources)),

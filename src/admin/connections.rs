@@ -1,4 +1,4 @@
-//! Connections: how many there may be, and how long one may take to say what it wants.
+//! HTTP connections: their number and their timeouts.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -21,16 +21,16 @@ use tower_service::Service as _;
 
 use super::same_origin::Peer;
 
-/// Connections at a time; further ones wait to be accepted.
+/// Maximum concurrent connections; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
-/// A client that has not sent a request's head by then is hung up on, one that keeps a connection for later as well.
+/// Timeout for a request's head, also on an idle kept-alive connection.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
-/// Longest time that what was sent to a client stays unread.
+/// Timeout for data that a client does not read.
 const UNREAD_WAIT_MS: u32 = 30_000;
-/// Pause after a connection could not be accepted: most likely there are no descriptors.
+/// Pause after a failed accept, most likely for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers until stopped; then lets requests under way finish. Dropping it hangs up on all.
+/// Serves until stopped; then finishes running requests. Dropping it closes all connections.
 pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut open = JoinSet::new();
@@ -49,7 +49,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
     while open.join_next().await.is_some() {}
 }
 
-/// The next connection, once there is room for it.
+/// Accepts the next connection, once there is room for it.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
@@ -59,13 +59,13 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // One that reads nothing is hung up on by the kernel.
+                // The kernel closes a connection whose client reads nothing.
                 if let Err(error) = set_tcp_user_timeout(&stream, UNREAD_WAIT_MS) {
                     tracing::debug!(%error, "no time limit for what a client does not read");
                 }
                 return (stream, peer, permit);
             }
-            // The client has thought better of it.
+            // The client has closed the connection already.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection cannot be accepted");
@@ -75,7 +75,7 @@ async fn accept(
     }
 }
 
-/// One connection, until its end.
+/// Serves one connection until its end.
 async fn talk(
     stream: TcpStream,
     peer: SocketAddr,
@@ -91,7 +91,7 @@ async fn talk(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    // How a connection ends, badly or well, is the client's affair.
+    // How a connection ends does not matter here.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = stop.wait_for(|stop| *stop) => {}

@@ -1,4 +1,4 @@
-//! What is answered where a request cannot be carried out: one shape for all.
+//! Error responses, all of one shape.
 
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -26,7 +26,7 @@ pub(super) struct ErrorBody {
     problems: Vec<Problem>,
 }
 
-/// An answer that is an error.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -34,7 +34,7 @@ pub(super) struct ApiError {
     challenge: Option<&'static str>,
     /// For `Retry-After`, in seconds.
     retry_after: Option<u32>,
-    // An error is rare, and everybody who may get one carries its size.
+    // Boxed, since every `Result` with it has its size.
     body: Box<ErrorBody>,
 }
 
@@ -44,7 +44,7 @@ impl ApiError {
         Self { status, challenge: None, retry_after: None, body: Box::new(body) }
     }
 
-    /// The status that it is answered with.
+    /// Its HTTP status.
     #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
@@ -57,7 +57,7 @@ impl ApiError {
         Self { challenge: Some("Bearer realm=\"dsengine\""), ..error }
     }
 
-    /// 401: a token or a session that is none.
+    /// 401: an unknown token or session.
     pub(super) fn wrong_token() -> Self {
         let hint = "the token is not among monitoring.tokens, or the session has ended";
         let error = Self::new(StatusCode::UNAUTHORIZED, Code::Access, "there is no such token", Some(hint.into()));
@@ -80,12 +80,12 @@ impl ApiError {
         Self { challenge: Some("Bearer realm=\"dsengine\", error=\"insufficient_scope\""), ..error }
     }
 
-    /// 403: it comes from, or names, another site.
+    /// 403: a request from, or for, another site.
     pub(super) fn foreign(message: &str, hint: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, Code::Access, message, Some(hint.into()))
     }
 
-    /// A request that cannot be read: 400, 413, 415 or 422.
+    /// An invalid request: 400, 413, 415 or 422.
     pub(super) fn unreadable(status: StatusCode, message: impl Into<String>) -> Self {
         Self::new(status, Code::Request, message, Some("/api/v1/openapi.json describes what is taken".into()))
     }
@@ -102,37 +102,37 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::Request, "this path does not take this method", Some(hint))
     }
 
-    /// 409: an engine without a configuration that can be changed.
+    /// 409: an engine without a changeable configuration.
     pub(super) fn no_control() -> Self {
         let message = "this engine was started without a configuration that can be changed";
         Self::new(StatusCode::CONFLICT, Code::Request, message, None)
     }
 
-    /// 429: one token has too many of something.
-    /// There is no log to follow.
+    /// 409: there is no log to follow.
     pub(super) fn no_log() -> Self {
         let hint = "the program keeps one; an embedder hands its own to `admin::Port::with_log`";
         Self::new(StatusCode::CONFLICT, Code::Unsupported, "this engine keeps no log", Some(hint.into()))
     }
 
+    /// 429: one token has too many of something.
     pub(super) fn too_many_of_token(message: String, retry_after_s: u32) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::Request, message, None);
         Self { retry_after: Some(retry_after_s), ..error }
     }
 
-    /// 503: there is no room.
+    /// 503: at capacity.
     pub(super) fn busy(message: &str, retry_after_s: u32) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Request, message, None);
         Self { retry_after: Some(retry_after_s), ..error }
     }
 
-    /// 500: our own fault.
+    /// 500: an internal error.
     pub(super) fn ours() -> Self {
         let message = "the call failed inside the engine";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Request, message, Some("the log says more".into()))
     }
 
-    /// 409: what the engine says to a reload.
+    /// 409: a reload failed.
     pub(super) fn conflict(error: &Error) -> Self {
         let hint = error.remedy().map(str::to_owned);
         let mut refused = Self::new(StatusCode::CONFLICT, error.code(), error.message(), hint);

@@ -1,4 +1,4 @@
-//! The log at a port of loopback: JSON lines to whoever connects. It reads nothing.
+//! Serves the log at a loopback port: JSON lines for each connection. It reads nothing.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::{CLIENT_STALL_MAX, listen};
 use crate::error::Error;
 use crate::telemetry::log::{Follower, Heard, Tail};
 
-/// Who may follow at a time; further ones wait to be accepted.
+/// Maximum concurrent followers; further ones wait to be accepted.
 const FOLLOWERS_MAX: usize = 16;
 
-/// The port. Dropping it hangs up on all.
+/// The port. Dropping it closes all connections.
 #[derive(Debug)]
 pub struct LogPort {
     address: SocketAddr,
@@ -24,10 +24,11 @@ pub struct LogPort {
 }
 
 impl LogPort {
-    /// Hands the log to whoever connects to this port of loopback, until it is dropped.
+    /// Serves the log at this loopback port until it is dropped.
     ///
     /// # Errors
-    /// [`crate::error::Code::Listen`] when the port cannot be had; names the process that has it where `/proc` tells.
+    /// [`crate::error::Code::Listen`] when the port is not available; names the process that holds it if `/proc` shows
+    /// it.
     pub fn serve(runtime: &runtime::Handle, port: u16, tail: Arc<Tail>) -> Result<Self, Error> {
         const KEY: &str = "logging.streaming_port";
         let (listener, address) = listen::on(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port), KEY)?;
@@ -37,7 +38,7 @@ impl LogPort {
         Ok(Self { address, serving })
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -64,14 +65,14 @@ async fn serve(listener: TcpListener, tail: Arc<Tail>) {
                     write(stream, follower).await;
                 });
             }
-            // Most likely there are no descriptors.
+            // Most likely a lack of file descriptors.
             Err(_) => time::sleep(time::Duration::from_secs(1)).await,
         }
         while open.try_join_next().is_some() {}
     }
 }
 
-/// Writes to one follower until it is gone, or takes nothing.
+/// Writes to one follower until it disconnects or stops reading.
 async fn write(mut stream: TcpStream, mut follower: Follower) {
     loop {
         let line = match follower.next().await {

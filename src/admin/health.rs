@@ -53,7 +53,7 @@ pub(super) async fn healthz(state: State<AppState>, caller: Caller) -> (StatusCo
     health(state, caller).await
 }
 
-/// The metrics at their configured path; nothing anywhere else.
+/// The metrics at their configured path; 404 for any other.
 pub(super) async fn metrics_or_not_found(State(app): State<AppState>, uri: Uri) -> Response {
     if app.access().metrics_path() == Some(uri.path()) {
         let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];

@@ -1,4 +1,4 @@
-//! What state each source was in, and since when: the last changes, kept for who asks later.
+//! The history of each source's states: the last changes, for later queries.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, UNIX_EPOCH};
@@ -25,7 +25,7 @@ pub(super) struct StateChange {
     state: String,
 }
 
-/// The last changes of every source that is there.
+/// The last changes of every existing source.
 #[derive(Default)]
 pub(super) struct History(Mutex<BTreeMap<String, VecDeque<StateChange>>>);
 
@@ -49,14 +49,14 @@ impl History {
         changes.push_back(StateChange { time, state: state.to_owned() });
     }
 
-    /// Reads the states as they are: at the start, and after events were missed. Sources that are gone are forgotten.
+    /// Reads the current states: at the start, and after missed events. Forgets removed sources.
     fn read(&self, board: &dyn EngineApi, unix_ns: u64) {
         let status = board.status();
         self.0.lock().retain(|id, _| status.sources.iter().any(|source| source.id == *id));
         status.sources.iter().for_each(|source| self.note(&source.id, source.state, unix_ns));
     }
 
-    /// Writes down what happens until `stop`.
+    /// Records changes until `stop`.
     pub(super) async fn keep(&self, board: &dyn EngineApi, clock: &dyn Clock, mut stop: watch::Receiver<bool>) {
         let mut events = board.events().listen(false);
         self.read(board, clock.unix_ns());
@@ -70,7 +70,7 @@ impl History {
                     let known = self.0.lock().contains_key(source.as_str());
                     self.note(source.as_str(), state, clock.unix_ns());
                     if !known {
-                        // Sources come and go: what is kept is bounded by those that are there.
+                        // Re-reads all states, so that removed sources are forgotten and the history stays bounded.
                         self.read(board, clock.unix_ns());
                     }
                 }
@@ -95,7 +95,7 @@ mod tests {
         for second in 0..2 * CHANGES_MAX as u64 {
             let state = if second % 2 == 0 { "running" } else { "stalled" };
             history.note("gate", state, second * 1_000_000_000);
-            // The same again is no change.
+            // A repeated state is not a change.
             history.note("gate", state, second * 1_000_000_000 + 1);
         }
         let changes = history.of("gate");

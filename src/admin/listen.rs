@@ -1,4 +1,4 @@
-//! Taking the port, and naming who has it.
+//! Binds the port, and names the process that holds it.
 
 use std::fs;
 use std::io;
@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::error::{Code, Error};
 
-/// What sets the port of the page.
+/// The key of the page's port.
 pub(super) const PORT_KEY: &str = "monitoring.prometheus.port";
 
-/// A listener at an address, ready for an async runtime, and where it listens. `key` sets its port.
+/// Binds a non-blocking listener; returns it with its address. `key` is the key of its port, for errors.
 pub(super) fn on(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr), Error> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
@@ -19,7 +19,7 @@ pub(super) fn on(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketA
     bound.map_err(|error| cannot(address, &error, key))
 }
 
-/// The error for an address that cannot be had.
+/// The error for an address that is not available.
 pub(super) fn cannot(address: SocketAddr, error: &io::Error, key: &str) -> Error {
     let (ip, port) = (address.ip(), address.port());
     let hint = match key {
@@ -37,7 +37,7 @@ pub(super) fn cannot(address: SocketAddr, error: &io::Error, key: &str) -> Error
     }
 }
 
-/// `name (pid N)` of the process that listens on `port`, where this user may see it.
+/// `name (pid N)` of the process that listens on `port`, if this user may see it.
 fn holder(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(table, port))?;
     let socket = format!("socket:[{inode}]");

@@ -1,7 +1,7 @@
 //! Live pictures: a multipart stream per client, encoded only while somebody watches, newest frame first.
 //!
-//! Each part carries its frame's metadata in `X-Frame`, so that the page draws boxes onto exactly the picture they
-//! belong to. A player that knows nothing of it shows plain MJPEG.
+//! Each part has its frame's metadata in `X-Frame`, so that the page draws boxes onto the matching picture. A player
+//! that ignores it shows plain MJPEG.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -26,9 +26,9 @@ use super::{AppState, CLIENT_STALL_MAX};
 use crate::engine::live::{Live, LiveFrame, Watching};
 use crate::types::{Detection, SourceId};
 
-/// Parts on their way to one client. While it is full the client's sources skip frames.
+/// Parts queued for one client. While the queue is full the client's sources skip frames.
 const PARTS_MAX: usize = 2;
-/// Between the parts.
+/// The multipart boundary.
 const BOUNDARY: &str = "dsengine-frame";
 
 type Parts = mpsc::Sender<Result<Bytes, Infallible>>;
@@ -73,7 +73,7 @@ pub(super) async fn all(
     check_limit(limit)?;
     let seen = app.board.status().sources.into_iter().filter(|source| caller.sees(&source.id));
     let lives = seen.filter_map(|source| app.board.live(&source.id)).collect();
-    // Not x-mixed-replace: some browsers take such an answer apart even where a script asked for its bytes.
+    // Not x-mixed-replace: some browsers split such a response even for a script that wants its bytes.
     stream(app, caller, lives, limit, "multipart/mixed")
 }
 
@@ -84,11 +84,11 @@ fn stream(
     limit: Option<u32>,
     kind: &str,
 ) -> Result<Response, ApiError> {
-    let place = app.streams.take(&caller)?;
+    let slot = app.streams.take(&caller)?;
     let (parts, rx) = mpsc::channel(PARTS_MAX);
     tokio::spawn(async move {
-        let _place = place;
-        // Dropping it ends those that are left.
+        let _slot = slot;
+        // Dropping it ends the remaining ones.
         let mut forwards = JoinSet::new();
         for live in lives {
             forwards.spawn(forward(live.watch(), parts.clone(), limit));
@@ -104,16 +104,16 @@ fn stream(
     Ok(([(CONTENT_TYPE, kind)], Body::from_stream(received(rx))).into_response())
 }
 
-/// Why a source's pictures go no further.
+/// Why a source's pictures end.
 enum End {
-    /// The source is gone, or has shown as many as were asked for; others go on.
+    /// The source is removed, or has sent the requested number; others continue.
     Source,
-    /// The client is gone or has stopped reading: the stream ends, so that the client can ask for a new one, rather
-    /// than go on with some of its sources.
+    /// The client has disconnected or stopped reading: the whole stream ends, so that the client can request a new one
+    /// instead of continuing with some of its sources.
     Client,
 }
 
-/// Sends what the source shows until the client or the source is gone.
+/// Sends a source's pictures until the client or the source is gone.
 async fn forward(mut watching: Watching, parts: Parts, limit: Option<u32>) -> End {
     let mut left = limit;
     while left != Some(0)
@@ -127,7 +127,7 @@ async fn forward(mut watching: Watching, parts: Parts, limit: Option<u32>) -> En
     End::Source
 }
 
-/// What `X-Frame` says.
+/// The contents of `X-Frame`.
 #[derive(Serialize)]
 struct Meta<'a> {
     source: &'a SourceId,
@@ -138,7 +138,7 @@ struct Meta<'a> {
     detections: &'a [Detection],
 }
 
-/// One part. A frame without pixels has an empty body: there is no picture, and none is made up.
+/// One part. A frame without pixels has an empty body.
 fn part(frame: &LiveFrame) -> Bytes {
     let jpeg = frame.jpeg();
     let picture = jpeg.as_deref().unwrap_or_default();
@@ -151,14 +151,14 @@ fn part(frame: &LiveFrame) -> Bytes {
         height: frame.height,
         detections: &frame.detections,
     };
-    // A value of ours always serialises; were it not to, the picture would come without its boxes.
+    // Our values always serialise; a failure would only drop the boxes.
     let meta = serde_json::to_string(&meta).map(|json| ascii(&json)).unwrap_or_default();
     let length = picture.len();
     let head = format!("--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nX-Frame: {meta}\r\n\r\n");
     [head.as_bytes(), picture, b"\r\n"].concat().into()
 }
 
-/// JSON in a header: everything beyond ASCII as `\u` escapes.
+/// JSON for a header: non-ASCII characters as `\u` escapes.
 fn ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

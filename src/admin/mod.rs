@@ -1,5 +1,5 @@
-//! HTTP: metrics, health, the API, the page and live pictures. Holds the engine's [`EngineApi`], and for changes its
-//! [`Control`].
+//! HTTP: metrics, health, the API, the page and live pictures. Uses the engine's [`EngineApi`], and its [`Control`] for
+//! changes.
 //!
 //! | path | what |
 //! |---|---|
@@ -11,9 +11,9 @@
 //! | `/live/SOURCE`, `/live` | live pictures of one source (MJPEG), of all |
 //! | `/` | the page |
 //!
-//! Every request passes `same_origin` (host, origin, who sent it) before its call sees it; `routes` has what each needs, and
-//! `access` who may have it. Nothing is asked of a lane or a script here, so it answers while a script hangs; what
-//! waits for a change does so in `work`.
+//! Every request passes `same_origin` (host, origin, caller) first; `routes` has what each requires, and `access`
+//! checks it. Nothing here waits for a lane or a script, so it responds while a script hangs; calls that wait for a
+//! change run in `work`.
 
 mod access;
 mod api;
@@ -63,7 +63,7 @@ use crate::engine::{EngineApi, SystemClock};
 use crate::error::Error;
 use crate::telemetry::log::Tail;
 
-/// A client that takes nothing for this long is dropped, so that it does not hold a stream's place for ever.
+/// A client that reads nothing for this long is dropped, so that it does not occupy a stream slot forever.
 const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// The listener. Dropping it stops it.
@@ -76,27 +76,27 @@ pub struct Admin {
     history: JoinHandle<()>,
 }
 
-/// What of a listener can change while it runs: tokens, hosts, what is public, the metrics page.
+/// The listener's settings that can change while it runs: tokens, hosts, what is public, the metrics page.
 #[derive(Clone)]
 pub struct Settings {
     bound: IpAddr,
     access: Arc<watch::Sender<Arc<Access>>>,
 }
 
-/// What every call has at hand.
+/// The state shared by all endpoints.
 #[derive(Clone)]
 struct AppState {
     board: Arc<dyn EngineApi>,
-    /// `None` in an embedder's engine, which has no configuration that could be changed.
+    /// `None` in an embedder's engine, which has no changeable configuration.
     control: Option<Arc<Control>>,
     access: watch::Receiver<Arc<Access>>,
     sessions: Arc<Sessions>,
-    /// The name of the session's cookie: engines on one host share its cookies.
+    /// The session cookie's name: engines on one host share its cookies.
     cookie: Arc<str>,
     streams: Arc<Streams>,
     work: Work,
     history: Arc<History>,
-    /// `None` where nobody keeps a log that could be followed.
+    /// `None` if there is no log to follow.
     logs: Option<Arc<Tail>>,
     stop: watch::Receiver<bool>,
 }
@@ -106,15 +106,15 @@ impl AppState {
         Arc::clone(&self.access.borrow())
     }
 
-    /// What changes the configuration.
+    /// The control of the configuration.
     ///
     /// # Errors
-    /// 409 where there is none.
+    /// 409 if there is none.
     fn control(&self) -> Result<Arc<Control>, ApiError> {
         self.control.clone().ok_or_else(ApiError::no_control)
     }
 
-    /// Waits until a stream of this caller must end: everything stops, or its token is gone or changed.
+    /// Waits until a stream of this caller must end: on shutdown, or when its token is removed or changed.
     async fn over(&self, caller: &Caller) {
         let (mut stop, mut access) = (self.stop.clone(), self.access.clone());
         // An error means that the sender is gone: over as well.
@@ -125,7 +125,7 @@ impl AppState {
     }
 }
 
-/// The port, taken before there is anything to show: who comes meanwhile waits.
+/// The port, bound before the engine is ready: clients that connect meanwhile wait.
 #[derive(Debug)]
 pub struct Port {
     listener: std::net::TcpListener,
@@ -134,23 +134,23 @@ pub struct Port {
 }
 
 impl Port {
-    /// Takes the plan's port at its address; port 0 takes any free one.
+    /// Binds the plan's address and port; port 0 binds any free one.
     ///
     /// # Errors
-    /// [`crate::error::Code::Listen`] when it cannot be had; names the process that has it where `/proc` tells.
+    /// [`crate::error::Code::Listen`] when it is not available; names the process that holds it if `/proc` shows it.
     pub fn take(plan: &AdminPlan) -> Result<Self, Error> {
         let (listener, address) = listen::on(SocketAddr::new(plan.listen, plan.port), PORT_KEY)?;
         Ok(Self { listener, address, logs: None })
     }
 
-    /// Shows this log at `/api/v1/logs`; without it, that is answered 409.
+    /// Serves this log at `/api/v1/logs`; without it, the response is 409.
     #[must_use]
     pub fn with_log(self, tail: Arc<Tail>) -> Self {
         Self { logs: Some(tail), ..self }
     }
 }
 
-/// Takes the plan's port and answers there until stopped. Nothing can be changed by the API: see [`serve_at`].
+/// Binds the plan's port and serves until stopped. The API cannot change anything: see [`serve_at`].
 ///
 /// # Errors
 /// As [`Port::take`].
@@ -158,8 +158,8 @@ pub fn serve(runtime: &runtime::Handle, plan: &AdminPlan, board: Arc<dyn EngineA
     serve_at(Port::take(plan)?, runtime, plan, board, None)
 }
 
-/// Answers at a port that was taken before, until stopped. Without `control`, changes are answered 409. Whoever applies
-/// plans hands them to [`Admin::settings`] as well.
+/// Serves at a bound port until stopped. Without `control`, changes get 409. The caller must also pass applied plans to
+/// [`Admin::settings`].
 ///
 /// # Errors
 /// [`crate::error::Code::Listen`] when the runtime cannot use the port.
@@ -194,7 +194,7 @@ pub fn serve_at(
     Ok(Admin { address, settings, stop, serving, history })
 }
 
-/// The calls. What each needs of a token stands in `routes`.
+/// The endpoints. `routes` has what each requires.
 fn router(app: AppState) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
@@ -206,7 +206,7 @@ fn router(app: AppState) -> Router {
         .route("/live/{source}", get(live::one))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
-        // The metrics page has a configured path, which may be any but those above.
+        // The metrics page has a configured path, any but those above.
         .fallback(get(health::metrics_or_not_found))
         .method_not_allowed_fallback(async || ApiError::method())
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
@@ -240,8 +240,8 @@ fn api_router() -> Router<AppState> {
 }
 
 impl Settings {
-    /// Takes the plan's tokens, hosts, public pages and metrics page from now on. Streams of a token that is gone, or
-    /// that allows something else, end. The address and the port stay.
+    /// Applies the plan's tokens, hosts, public pages and metrics page. Ends streams whose token was removed or
+    /// changed. The address and the port stay.
     pub fn set(&self, plan: &AdminPlan) {
         self.access.send_replace(Arc::new(Access::new(plan, self.bound)));
     }
@@ -254,17 +254,17 @@ impl std::fmt::Debug for Settings {
 }
 
 impl Admin {
-    /// Where it listens.
+    /// The listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The page's address, for people.
+    /// The page's URL.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// What can change while it runs, for whoever applies plans.
+    /// Its changeable settings, for the code that applies plans.
     pub fn settings(&self) -> Settings {
         self.settings.clone()
     }
@@ -274,10 +274,10 @@ impl Admin {
         self.settings.set(plan);
     }
 
-    /// Ends streams, lets requests finish, and frees the port; gives up waiting after `deadline`.
+    /// Ends streams, finishes requests, and frees the port; stops waiting after `deadline`.
     pub async fn stop(mut self, deadline: Duration) {
         self.stop.send_replace(true);
-        // Late or failed: the drop below ends it.
+        // On timeout or failure the drop below ends it.
         let _ = time::timeout(deadline, &mut self.serving).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The API's description: each call's own, and what is the same for all, added out of the table of routes.
+//! The OpenAPI description: each endpoint's own part, and the common part from the table of routes.
 
 use axum::Json;
 use axum::extract::State;
@@ -22,12 +22,12 @@ use super::{health, live};
 use crate::config::Scope;
 use crate::engine::live::Event;
 
-/// Paths whose reading waits for a change under way.
+/// Paths whose GET waits for a change in progress.
 const WAITS: &[&str] =
     &["/api/v1/sources", "/api/v1/sources/{source}", "/api/v1/plugins", "/api/v1/config", "/api/v1/audit"];
-/// Paths that an engine has only where its configuration can be changed.
+/// Paths that exist only if the configuration can be changed.
 const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/audit", "/api/v1/logs"];
-/// Paths whose answers go on until somebody ends them.
+/// Paths with endless responses.
 const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
 
 /// What is known when it is compiled.
@@ -115,7 +115,7 @@ fn describe(access: &Access, cookie: &str) -> Document {
     document
 }
 
-/// Adds what calls of this kind answer besides their own.
+/// Adds the responses that endpoints of this kind have in common.
 fn complete(operation: &mut Operation, path: &str, need: Need, access: &Access) {
     let word = need.scope.map_or("none", Scope::as_str);
     let mut extensions = Extensions::builder().add("x-scope", word);
@@ -156,7 +156,7 @@ fn complete(operation: &mut Operation, path: &str, need: Need, access: &Access) 
     add(streams || waits, "503", "Too many of these are under way.", later);
 }
 
-/// An answer that is an error.
+/// An error response.
 fn error(description: &str, header: Option<&str>) -> Response {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
     let mut response = ResponseBuilder::new().description(description).content("application/json", body);
@@ -186,7 +186,7 @@ mod tests {
                 described.insert(format!("{} {path}", method.to_uppercase()));
             }
         }
-        // The page is for people, and the metrics are where the plan puts them.
+        // The page is for people, and the metrics' path depends on the plan.
         let pages = ["GET /", "GET /assets/{name}"];
         let rows = ROUTES.iter().map(|row| format!("{} {}", row.method, row.path));
         let mut table: BTreeSet<_> = rows.filter(|row| !pages.contains(&row.as_str())).collect();

@@ -1,4 +1,4 @@
-//! The page and what belongs to it, compiled in.
+//! The page and its assets, compiled in.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};

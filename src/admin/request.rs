@@ -1,4 +1,4 @@
-//! Reading a request: path, query and body, each refused in the one shape of errors.
+//! Parses requests: path, query and body, each with errors of the common shape.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
@@ -14,23 +14,23 @@ use utoipa::IntoParams;
 use super::access::Caller;
 use super::error::ApiError;
 
-/// Longest body of a request: far above any configuration.
+/// Maximum size of a request body: far above any configuration.
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// What a configuration may be called.
+/// Accepted media types of a configuration.
 const YAML: &[&str] = &["application/yaml", "application/x-yaml", "text/yaml", "text/plain", "application/json"];
-/// What a JSON merge patch may be called.
+/// Accepted media types of a JSON merge patch.
 const JSON: &[&str] = &["application/json", "application/merge-patch+json"];
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        // The door puts it there, for every request.
+        // `same_origin` inserts it into every request.
         parts.extensions.get::<Self>().cloned().ok_or_else(ApiError::no_token)
     }
 }
 
-/// The one variable of a path.
+/// The only variable of a path.
 pub(super) struct Name(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
@@ -44,7 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
-/// The query, as a struct that knows its keys.
+/// The query, as a typed struct.
 pub(super) struct Params<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -74,10 +74,10 @@ pub(super) struct Save {
     pub(super) save: bool,
 }
 
-/// Most events or pictures after which a stream may be asked to end.
+/// Maximum limit of events or pictures for a stream.
 pub(super) const LIMIT_MAX: u32 = 1_000_000;
 
-/// Whether a stream's limit is in range.
+/// Checks that a stream's limit is in range.
 pub(super) fn check_limit(limit: Option<u32>) -> Result<(), ApiError> {
     if limit.is_none_or(|limit| limit <= LIMIT_MAX) {
         return Ok(());
@@ -114,7 +114,7 @@ impl<S: Send + Sync> FromRequest<S> for DocumentBody {
         let bytes = body(request, state).await?;
         let text = String::from_utf8(bytes.into())
             .map_err(|_| ApiError::unreadable(StatusCode::BAD_REQUEST, "the body is not UTF-8"))?;
-        // An empty file is a configuration; `null`, which YAML takes for one, is nothing that a caller means.
+        // An empty file is a configuration; `null`, which YAML equates with it, is not.
         match serde_json::from_str::<Json>(&text) {
             Ok(json) if !json.is_object() => {
                 Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "the configuration is not an object"))
@@ -124,7 +124,7 @@ impl<S: Send + Sync> FromRequest<S> for DocumentBody {
     }
 }
 
-/// Whether the body says that it is one of these kinds.
+/// Checks the body's media type.
 fn check_kind(headers: &HeaderMap, kinds: &[&str]) -> Result<(), ApiError> {
     let sent = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let bare = sent.split(';').next().unwrap_or_default().trim();

@@ -1,21 +1,21 @@
-//! Every documented path, and what it needs of a token: the guard and the OpenAPI text both read this table.
+//! Every documented path, and the token that it requires: the guard and the OpenAPI description both use this table.
 
 use axum::http::Method;
 
 use crate::config::Scope;
 
-/// What a request needs.
+/// A request's requirements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Need {
-    /// The scope; none for the page and for logging in.
+    /// The scope; `None` for the page and for login.
     pub(super) scope: Option<Scope>,
-    /// Whether a token that is limited to some sources does not suffice.
+    /// Whether it requires a token that is not limited to some sources.
     pub(super) whole: bool,
-    /// What the plan may make public.
+    /// The part that the plan may make public.
     pub(super) public: Option<Public>,
 }
 
-/// What needs no token where `monitoring.public` names it.
+/// What requires no token if `monitoring.public` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Public {
     Probes,
@@ -23,7 +23,7 @@ pub(super) enum Public {
 }
 
 impl Public {
-    /// The word in `monitoring.public`.
+    /// Its name in `monitoring.public`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Probes => "probes",
@@ -83,13 +83,13 @@ pub(super) const ROUTES: &[Route] = &[
     row("DELETE", "/api/v1/session", NONE),
     row("GET", "/live", READ),
     row("GET", "/live/{source}", READ),
-    // The page holds no data, and is where a token is typed in.
+    // The page contains no data, and is where a token is entered.
     row("GET", "/", NONE),
     row("GET", "/assets/{name}", NONE),
 ];
 
-/// What a request needs, by the path of its route. A path that is not there at all is asked for as a page is read; a
-/// route that the table forgot is closed to all but those who may change everything.
+/// A request's requirements, by the path of its route. An unknown path requires what a page does; a route that is
+/// missing in the table requires full control.
 pub(super) fn need(method: &Method, route: Option<&str>, is_metrics: bool) -> Need {
     let Some(route) = route else { return if is_metrics { METRICS } else { READ } };
     // HEAD is GET without the body.

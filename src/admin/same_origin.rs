@@ -1,8 +1,8 @@
-//! What every request passes: whom it asks for, who sent it and whether they may, and what every answer carries.
+//! The checks for every request, of its host, its sender and its permissions, and the headers of every response.
 //!
-//! A page of another site can make a browser resolve its own name to this address (DNS rebinding); the Host header
-//! then still says that name, and is turned away here. It can also make a browser send a form here; such a request
-//! carries the page's own origin, and may change nothing.
+//! A page of another site can make a browser resolve its own name to this address (DNS rebinding); the Host header then
+//! has that name, and is rejected here. It can also make a browser submit a form; such a request has the page's own
+//! origin, and may not change anything.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -22,11 +22,11 @@ use super::error::ApiError;
 use super::routes;
 use super::session::Sessions;
 
-/// No inline script or style, nothing from elsewhere, in nobody's frame. `blob:` is how the page shows pictures.
+/// No inline script or style, nothing from other sites, no framing. The page shows pictures as `blob:`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Where a request comes from; every connection adds it.
+/// The peer's address; added to every request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
@@ -50,7 +50,7 @@ pub(super) async fn check(State(app): State<AppState>, mut request: Request, nex
     response
 }
 
-/// Who sent a request, if it may have what it asks for.
+/// The sender of a request, if it passes the checks.
 fn admit(app: &AppState, request: &Request) -> Result<Caller, ApiError> {
     let access = app.access();
     let (method, headers) = (request.method(), request.headers());
@@ -70,7 +70,7 @@ fn admit(app: &AppState, request: &Request) -> Result<Caller, ApiError> {
     let need = routes::need(method, route, is_metrics);
     let caller = match identify(&access, &app.sessions, &app.cookie, method, headers, peer) {
         Ok(caller) => caller,
-        // Where no token is needed, a wrong one is as good as none: a former session is no hindrance to a new one.
+        // If no token is required, a wrong one is ignored: a former session must not prevent a new one.
         Err(_) if access.check(&access.nobody(peer), &need).is_ok() => access.nobody(peer),
         Err(error) => return Err(error),
     };
@@ -78,7 +78,7 @@ fn admit(app: &AppState, request: &Request) -> Result<Caller, ApiError> {
     Ok(caller)
 }
 
-/// Who sent a request: by its token, by its session, or nobody known.
+/// The sender of a request: by its token, by its session, or anonymous.
 fn identify(
     access: &Access,
     sessions: &Sessions,
@@ -110,27 +110,27 @@ fn bearer(sent: &HeaderValue) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii()).filter(|token| !token.is_empty())
 }
 
-/// The session that the cookies of a request name.
+/// The session id in a request's cookies.
 pub(super) fn session_id<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
     let sent = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     let mut pairs = sent.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == cookie).map(|(_, id)| id)
 }
 
-/// Whose page sent a request.
+/// The origin of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Origin {
-    /// No page, as far as is known.
+    /// No Origin header.
     Unsaid,
-    /// Our own.
+    /// The same site.
     Ours,
-    /// Another site's.
+    /// Another site.
     Foreign,
 }
 
 fn origin(headers: &HeaderMap) -> Origin {
     let Some(origin) = headers.get(ORIGIN) else { return Origin::Unsaid };
-    // A proxy in front may speak TLS where we do not.
+    // A proxy in front may use TLS where we do not.
     let host = origin
         .to_str()
         .ok()

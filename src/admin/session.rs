@@ -1,6 +1,6 @@
-//! Sessions of the page: it trades its token for a cookie, since an `EventSource` sends no header.
+//! Sessions of the page: it exchanges its token for a cookie, since an `EventSource` cannot send headers.
 //!
-//! A session is as good as the token it was opened with, and ends with it. Nothing of a cookie is kept but its digest.
+//! A session has its token's permissions and ends with it. Only the cookie's digest is stored.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use super::access::Digest;
 
-/// Sessions that one token may have open; the next one ends the oldest. Tokens are as many as the plan has.
+/// Maximum sessions per token; the next one ends the oldest. The plan bounds the number of tokens.
 const SESSIONS_PER_TOKEN_MAX: usize = 32;
-/// How long a session lasts.
+/// Lifetime of a session.
 pub(super) const SESSION_AGE_MAX: Duration = Duration::from_secs(12 * 3600);
-/// Bytes of a session's id.
+/// Length of a session id in bytes.
 const ID_BYTES: usize = 32;
 
 struct Session {
@@ -25,7 +25,7 @@ struct Session {
     until: Instant,
 }
 
-/// The sessions that are open, oldest first.
+/// The open sessions, oldest first.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<VecDeque<Session>>);
 
@@ -36,7 +36,7 @@ impl Sessions {
         sessions
     }
 
-    /// Opens a session for a token; `None` where the system has no random numbers.
+    /// Opens a session for a token; `None` if the system provides no random numbers.
     pub(super) fn open(&self, token: Digest, now: Instant) -> Option<String> {
         let id = random_id()?;
         let mut sessions = self.open_ones(now);
@@ -50,7 +50,7 @@ impl Sessions {
         Some(id)
     }
 
-    /// The token that a session was opened with.
+    /// The token of a session.
     pub(super) fn find(&self, id: &str, now: Instant) -> Option<Digest> {
         let id = Digest::of(id.as_bytes());
         let sessions = self.open_ones(now);
@@ -64,10 +64,10 @@ impl Sessions {
     }
 }
 
-/// Random bytes of the system, as hex digits.
+/// System random bytes, as hex digits.
 fn random_id() -> Option<String> {
     let mut bytes = [0u8; ID_BYTES];
-    // Up to 256 bytes come whole or not at all.
+    // Up to 256 bytes are returned completely or not at all.
     let got = getrandom(&mut bytes, GetRandomFlags::empty()).ok()?;
     (got == ID_BYTES).then(|| {
         bytes.iter().fold(String::with_capacity(2 * ID_BYTES), |mut id, byte| {

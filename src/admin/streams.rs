@@ -1,4 +1,4 @@
-//! Streams (live pictures, events): how many there may be, in all and per token.
+//! Streams (live pictures, events): their number, in all and per token.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::access::Caller;
 use super::error::ApiError;
 
-/// Streams served at the same time; more are answered 503.
+/// Maximum concurrent streams; more get 503.
 pub const STREAMS_MAX: usize = 64;
-/// Streams of one token served at the same time; more are answered 429.
+/// Maximum concurrent streams of one token; more get 429.
 pub const STREAMS_PER_TOKEN_MAX: usize = 16;
-/// When one that was refused may ask again.
+/// `Retry-After` for a refused stream.
 const RETRY_AFTER_S: u32 = 5;
 
-/// The streams that are open.
+/// The open streams.
 pub(super) struct Streams {
     room: Arc<Semaphore>,
     by_token: Mutex<BTreeMap<String, usize>>,
 }
 
-/// One stream's place; free again when dropped.
+/// One stream's slot; freed when dropped.
 pub(super) struct StreamSlot {
     streams: Arc<Streams>,
-    /// `None` where no token is asked for.
+    /// `None` if no token is required.
     token: Option<String>,
     _permit: OwnedSemaphorePermit,
 }
@@ -36,10 +36,10 @@ impl Streams {
         Arc::new(Self { room: Arc::new(Semaphore::new(STREAMS_MAX)), by_token: Mutex::default() })
     }
 
-    /// A place for one more.
+    /// Takes a slot.
     ///
     /// # Errors
-    /// 429 when the caller's token has too many, 503 when there are too many in all.
+    /// 429 if the caller's token has too many, 503 if there are too many in all.
     pub(super) fn take(self: &Arc<Self>, caller: &Caller) -> Result<StreamSlot, ApiError> {
         let token = caller.token().map(|_| caller.name().to_owned());
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
@@ -59,7 +59,7 @@ impl Streams {
     }
 }
 
-/// What comes through a channel, until all its senders are gone.
+/// A channel as a stream, until all its senders are gone.
 pub(super) fn received<T>(mut receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     stream::poll_fn(move |context| receiver.poll_recv(context))
 }

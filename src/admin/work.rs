@@ -1,4 +1,4 @@
-//! Calls that wait for the engine: on threads that may wait, and only so many at a time.
+//! Runs calls that wait for the engine on blocking threads, with a bounded number at a time.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use tokio::task;
 
 use super::error::ApiError;
 
-/// Calls under way at the same time; more are answered 503. The engine takes one change at a time.
+/// Maximum concurrent calls; more get 503. The engine applies one change at a time.
 const CALLS_MAX: usize = 8;
-/// When one that was refused may ask again.
+/// `Retry-After` for a refused call.
 const RETRY_AFTER_S: u32 = 1;
 
-/// Room for calls that wait.
+/// A semaphore for calls that wait.
 #[derive(Clone)]
 pub(super) struct Work(Arc<Semaphore>);
 
@@ -21,10 +21,10 @@ impl Work {
         Self(Arc::new(Semaphore::new(CALLS_MAX)))
     }
 
-    /// Makes a call that may wait. It goes on to its end even if nobody waits for its answer any more.
+    /// Runs a blocking call. It continues to its end even if the caller is gone.
     ///
     /// # Errors
-    /// 503 when too many are under way; 500 when the call panicked.
+    /// 503 if too many are running; 500 if the call panicked.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
@@ -61,7 +61,7 @@ mod tests {
         }
         let refused = work.call(|| ()).await.unwrap_err();
         assert_eq!(refused.status().as_u16(), 503);
-        // The end of the channel lets the calls end.
+        // The end of the channel ends the calls.
         drop(release);
         while calls.join_next().await.is_some() {}
         assert!(work.call(|| ()).await.is_ok());

@@ -1,23 +1,23 @@
-//! Attempts at something that may fail for a while: what is wrong with it now, and for how long.
+//! Tracks attempts at something that may fail for a while: what is wrong now, and for how long.
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::telemetry::redact;
 
-/// How long attempts fail before it is a problem: a receiver that restarts is none.
+/// How long attempts may fail before it counts as lasting: a restarting receiver does not.
 const FAILING_NS: u64 = 5_000_000_000;
-/// How long one attempt takes before it is a problem.
+/// How long one attempt may take before it counts as trouble.
 pub(super) const SILENT_NS: u64 = 30_000_000_000;
 
-/// Written by whoever attempts, read by whoever asks.
+/// Written by the attempting task or thread, read by status queries.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(Mutex<Now>);
 
 #[derive(Debug, Default)]
 struct Now {
-    /// When the attempt under way began.
+    /// Start of the attempt in progress.
     began_ns: Option<u64>,
-    /// What has failed since the last success.
+    /// Failures since the last success.
     failed: Option<Failed>,
 }
 
@@ -28,14 +28,14 @@ struct Failed {
     given_up: bool,
 }
 
-/// What keeps a handler or the journal from working.
+/// Why a handler or the journal does not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// For how long.
+    /// For how long, in nanoseconds.
     pub for_ns: u64,
-    /// The newest error, secrets redacted.
+    /// The latest error, with secrets redacted.
     pub error: String,
-    /// Whether it is more than a passing failure: an alert was given up, or it goes on for long.
+    /// Whether it is more than a passing failure: an alert was given up, or it has lasted for a while.
     pub lasts: bool,
 }
 
@@ -53,12 +53,12 @@ impl Attempts {
         *self.now() = Now::default();
     }
 
-    /// Forgets former failures; an attempt under way goes on.
+    /// Forgets past failures; an attempt in progress continues.
     pub(super) fn forget(&self) {
         self.now().failed = None;
     }
 
-    /// The attempt failed; `given_up` when it was the last of its alert.
+    /// The attempt failed; `given_up` if it was the last one for its alert.
     pub(super) fn fail(&self, error: &str, given_up: bool, now_ns: u64) {
         let mut now = self.now();
         now.began_ns = None;
@@ -68,7 +68,7 @@ impl Attempts {
         failed.given_up |= given_up;
     }
 
-    /// What is wrong at `now_ns`; nothing after a success.
+    /// The trouble at `now_ns`; `None` after a success.
     pub(super) fn trouble(&self, now_ns: u64) -> Option<Trouble> {
         let now = self.now();
         if let Some(failed) = &now.failed {

@@ -1,6 +1,6 @@
-//! What every handler and every journal keeps to, as checks that an embedder's tests call.
+//! Conformance checks for handlers and journals, for embedders' tests.
 //!
-//! Each returns what was not kept, as a sentence, and builds what it checks anew as often as it needs.
+//! Each returns the first violation as a sentence, and builds fresh instances as needed.
 
 mod handler;
 mod journal;

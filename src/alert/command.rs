@@ -1,4 +1,4 @@
-//! What a handler may ask of the engine: a receiver's answer that comes back (somebody pressed "acknowledge").
+//! Commands that a handler sends to the engine, usually from a receiver's response (a user pressed "acknowledge").
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +9,15 @@ use serde_json::Value as Json;
 use crate::telemetry::Metrics;
 use crate::types::AlertId;
 
-/// Most commands waiting for the engine, over all handlers.
+/// Maximum queued commands over all handlers.
 pub const COMMANDS_MAX: usize = 256;
-/// Most bytes of a [`Command::Custom`], name and value together.
+/// Maximum bytes of a [`Command::Custom`], name and value together.
 pub const COMMAND_BYTES_MAX: usize = 64 << 10;
 
 /// A command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Somebody has taken note of an alert.
+    /// A user has acknowledged an alert.
     Ack {
         /// The alert.
         alert: AlertId,
@@ -31,14 +31,14 @@ pub enum Command {
 pub struct Commanded {
     /// The handler.
     pub handler: Arc<str>,
-    /// What it asks.
+    /// The command.
     pub command: Command,
 }
 
-/// Why a command was not taken. Each is counted.
+/// Why a command was refused. Each refusal is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandRefused {
-    /// Too many wait: try again later.
+    /// The queue is full: try again later.
     #[error("{COMMANDS_MAX} commands wait already")]
     Full,
     /// The value is too large.
@@ -49,7 +49,7 @@ pub enum CommandRefused {
     Closed,
 }
 
-/// A handler's way to the engine; see [`super::Handler::attach`]. Cheap to clone, never waits.
+/// A handler's sender of commands; see [`super::Handler::attach`]. Cheap to clone; never blocks.
 #[derive(Clone)]
 pub struct Commands {
     handler: Arc<str>,
@@ -59,10 +59,10 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Hands a command to the engine.
+    /// Sends a command to the engine.
     ///
     /// # Errors
-    /// Why it was not taken.
+    /// Why it was refused.
     pub fn send(&self, command: Command) -> Result<(), CommandRefused> {
         let sent = self.try_send(command);
         self.metrics.command(match sent {
@@ -90,7 +90,7 @@ impl Commands {
         })
     }
 
-    /// Refuses everything from now on.
+    /// Refuses all further commands.
     pub(super) fn close(&self) {
         self.open.store(false, Ordering::Release);
     }
@@ -119,7 +119,7 @@ impl CommandQueue {
         self.receiver.clone()
     }
 
-    /// A handler's way in.
+    /// A sender for a handler.
     pub(super) fn of(&self, handler: &Arc<str>) -> Commands {
         let (handler, sender) = (handler.clone(), self.sender.clone());
         Commands { handler, sender, open: Arc::new(AtomicBool::new(true)), metrics: self.metrics.clone() }

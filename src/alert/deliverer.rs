@@ -1,5 +1,5 @@
-//! One handler's task: delivers what waits for it, in order, with retries. A handler that is slow, fails, hangs or
-//! panics holds up its own queue only.
+//! One handler's task: delivers its queue in order, with retries. A handler that is slow, fails, hangs or panics delays
+//! only its own queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use super::{ATTEMPT_MAX, Commands, DeliveryError, Handler, Outbox, Retry, Settle
 use crate::config::AlertPlan;
 use crate::types::{Alert, Clock};
 
-/// Longest time that a receiver may ask for before the next try.
+/// Upper bound on a wait requested by a receiver.
 const PATIENCE_MAX: Duration = Duration::from_secs(300);
-/// Longest time that the tries of one alert are put off in all without counting as attempts.
+/// Upper bound on all requested waits for one alert; beyond it retries count as attempts.
 const PATIENCE_OF_ALERT_MAX: Duration = Duration::from_secs(900);
 
-/// When failed deliveries are tried again.
+/// Retry policy of failed deliveries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retries {
     attempts: u32,
@@ -32,7 +32,7 @@ impl Retries {
     }
 }
 
-/// What delivers under a name; it can be replaced while it delivers.
+/// The current version of a handler; it can be replaced during a delivery.
 pub(super) struct Slot {
     current: ArcSwap<Version>,
     replaced: Notify,
@@ -51,7 +51,7 @@ impl Slot {
         Arc::new(Self { current: ArcSwap::from_pointee(version), replaced: Notify::new() })
     }
 
-    /// The next attempt is the new handler's; one under way goes on with the old one.
+    /// Replaces the handler for the next attempt; an attempt in progress continues with the old one.
     pub(super) fn replace(&self, handler: Arc<dyn Handler>, commands: Commands) {
         handler.attach(commands.clone());
         let number = self.current.load().number + 1;
@@ -66,7 +66,7 @@ impl Slot {
     }
 }
 
-/// See the module.
+/// A handler's task and its dependencies.
 pub(super) struct Deliverer {
     pub(super) name: Arc<str>,
     pub(super) slot: Arc<Slot>,
@@ -92,7 +92,7 @@ impl Deliverer {
         }
     }
 
-    /// Tries until it is delivered, refused for good, or out of attempts. A new version begins to count anew.
+    /// Retries until the alert is delivered, permanently refused, or out of attempts. A new version resets the count.
     async fn deliver(&self, alert: &Arc<Alert>) -> Settlement {
         let standing = &self.receiver.standing;
         let (mut attempt, mut number, mut waited) = (0, 0, Duration::ZERO);
@@ -111,7 +111,7 @@ impl Deliverer {
             let mut delay = retries.delay;
             if let Retry::After(patience) = error.retry {
                 delay = patience.clamp(delay.min(PATIENCE_MAX), PATIENCE_MAX);
-                // One that asks without end is in the end one that fails.
+                // A receiver that asks for waits without end eventually fails.
                 if waited < PATIENCE_OF_ALERT_MAX {
                     attempt -= 1;
                 }
@@ -126,16 +126,16 @@ impl Deliverer {
             }
             tracing::warn!(handler = %self.name, alert = %alert.id, attempt, "delivery failed, trying again: {error}");
             if !replaced {
-                // Over early when a new version is there.
+                // Ends early when the handler is replaced.
                 let _ = time::timeout(delay, self.slot.replaced.notified()).await;
             }
         }
     }
 
-    /// One attempt in a task of its own, so that a panic is this attempt's alone; dropped with this one.
+    /// Runs one attempt in its own task, so that a panic fails only this attempt. The task is aborted with this future.
     async fn attempt(&self, handler: &Arc<dyn Handler>, alert: Arc<Alert>) -> Result<(), DeliveryError> {
         let (limit, handler) = (handler.timeout(), handler.clone());
-        // A version that is replaced while it delivers gets this much longer, whatever it says of itself.
+        // A version replaced during a delivery gets this much more time, whatever its own timeout.
         let replaced = async {
             self.slot.replaced.notified().await;
             time::sleep(ATTEMPT_MAX).await;
@@ -153,7 +153,7 @@ impl Deliverer {
         Err(DeliveryError { message, retry: Retry::Later })
     }
 
-    /// Seconds from the capture of the alert's frame until now.
+    /// Seconds since the capture of the alert's frame.
     fn age_s(&self, alert: &Alert) -> f64 {
         let captured =
             humantime::parse_rfc3339(&alert.time).ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
@@ -162,7 +162,7 @@ impl Deliverer {
     }
 }
 
-/// Ends after `limit`; never without one.
+/// Completes after `limit`; never without a limit.
 async fn wait(limit: Option<Duration>) {
     match limit {
         Some(limit) => time::sleep(limit).await,

@@ -1,5 +1,5 @@
-//! Delivering what was accepted: one owned task per handler, the journal's thread, and the outbox between them and the
-//! lanes. Handlers come and go by name while it runs.
+//! Delivers accepted alerts: one task per handler, the journal's thread, and the outbox between them and the lanes.
+//! Handlers can be added and removed by name at run time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
 use crate::types::{Clock, SourceId};
 
-/// Longest wait for the journal's thread where nobody says how long.
+/// Longest wait for the journal's thread on drop.
 const STOP_MAX: Duration = Duration::from_secs(1);
 
-/// The deliverers. Dropping it stops them; what they had not delivered is in the journal, where there is one.
+/// The deliverers. Dropping it stops them; undelivered alerts stay in the journal, if there is one.
 pub struct Delivery {
     runtime: runtime::Handle,
     outbox: Arc<Outbox>,
@@ -36,7 +36,7 @@ pub struct Delivery {
     clock: Arc<dyn Clock>,
 }
 
-/// A handler's task.
+/// A handler's running task.
 struct Running {
     slot: Arc<Slot>,
     standing: Arc<Standing>,
@@ -51,8 +51,9 @@ impl Running {
 }
 
 impl Delivery {
-    /// Takes back what a former process left in `journal`, and starts one task for each handler on `runtime`. More may
-    /// be added; once all are there, [`Delivery::settle_absent`] settles what none of them can deliver. `on_accepted` is shown every alert once it is accepted; recovered ones were shown by their process.
+    /// Recovers what an earlier process left in `journal`, and starts one task per handler on `runtime`. More handlers
+    /// may be added; once all are, [`Delivery::settle_absent`] settles the alerts left for others. `on_accepted` is
+    /// called with every alert accepted from now on; recovered alerts were passed to it in their own process.
     ///
     /// # Errors
     /// When the journal cannot be read, its thread cannot start, or two handlers share a name.
@@ -100,10 +101,10 @@ impl Delivery {
         self.writer.lock()
     }
 
-    /// Adds a handler: it gets what is accepted from now on.
+    /// Adds a handler: it gets all alerts accepted from now on.
     ///
     /// # Errors
-    /// [`Code::Handler`] when there is one of its name.
+    /// [`Code::Handler`] when a handler has this name already.
     pub fn add(&self, handler: Arc<dyn Handler>) -> Result<Arc<Standing>, Error> {
         let name: Arc<str> = handler.name().into();
         let Some(receiver) = self.outbox.add(&name) else {
@@ -125,9 +126,9 @@ impl Delivery {
         Ok(standing)
     }
 
-    /// Removes a handler. It gets nothing new at once, and until `deadline` to deliver what it has; the rest is counted
-    /// as `handler_removed`, and how many alerts that are is returned. What waits for other handlers stays. Blocks: not
-    /// from a thread that may not wait.
+    /// Removes a handler. It gets no new alerts, and has until `deadline` to deliver its queue; the rest is settled as
+    /// `handler_removed`, and its number returned. Other handlers' queues are unaffected. Blocks: do not call it from a
+    /// thread that must not block.
     pub fn remove(&self, name: &str, deadline: Duration) -> usize {
         let Some(running) = self.running().remove(name) else { return 0 };
         self.outbox.close(name);
@@ -141,11 +142,10 @@ impl Delivery {
         left
     }
 
-    /// Delivers by `handler` from now on under its name, in place of the one there; the queue stays. What is under way
-    /// goes on with the old one.
+    /// Replaces the handler of the same name; its queue stays. A delivery in progress continues with the old one.
     ///
     /// # Errors
-    /// [`Code::Handler`] when there is no handler of its name.
+    /// [`Code::Handler`] when no handler has this name.
     pub fn replace(&self, handler: Arc<dyn Handler>) -> Result<Arc<Standing>, Error> {
         let running = self.running();
         let name = handler.name();
@@ -157,52 +157,52 @@ impl Delivery {
         Ok(standing.clone())
     }
 
-    /// A gate for a source's lane.
+    /// Creates a gate for a source's lane.
     pub fn gate(&self, plan: &AlertPlan, source: &SourceId) -> Gate {
         Gate::new(plan, source, &self.outbox, &self.metrics)
     }
 
-    /// Every handler of the configuration is there now: what a former process left for others is settled as
-    /// `handler_removed`. Until this is called it waits for handlers to be added, and a handler that is removed leaves
-    /// what it had: a start that fails settles nothing.
+    /// Settles the alerts that an earlier process left for other handlers as `handler_removed`: all configured handlers
+    /// are added now. Before this call such alerts wait for their handler, and removing a handler keeps its alerts, so
+    /// that a failed start settles nothing.
     pub fn settle_absent(&self) {
         self.outbox.settle_absent();
     }
 
-    /// Takes over new limits and retries. What waits stays.
+    /// Applies new limits and retries. Queued alerts stay.
     pub fn set_plan(&self, plan: &AlertPlan) {
         self.retries.store(Arc::new(Retries::of(plan)));
         self.outbox.set_plan(plan);
     }
 
-    /// Where lanes hand their alerts in, and what is known of them.
+    /// The outbox, which takes the lanes' alerts and knows their state.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
-    /// How each handler stands now, in the order in which they were added.
+    /// The state of each handler, in the order in which they were added.
     pub fn standings(&self) -> Vec<Arc<Standing>> {
         self.outbox.standings()
     }
 
-    /// What handlers ask of the engine. Whoever reads takes them.
+    /// The queue of handlers' commands. Each command goes to one reader.
     pub fn commands(&self) -> Receiver<Commanded> {
         self.commands.receiver()
     }
 
-    /// Deliveries still owed, summed over the handlers.
+    /// Outstanding deliveries, summed over the handlers.
     pub fn pending(&self) -> usize {
         self.outbox.pending()
     }
 
-    /// Waits until everything accepted is settled, and written to the journal, `deadline` at most. Returns what is left.
+    /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left.
     pub async fn drain(&self, deadline: Duration) -> usize {
-        // Late or not, what counts is what is left.
+        // The remaining number counts, whether it timed out or not.
         let _ = time::timeout(deadline, self.outbox.settled()).await;
         self.outbox.pending().max(self.outbox.open())
     }
 
-    /// Stops the tasks and the journal's thread; waits for the latter, `within` at most.
+    /// Stops the tasks and the journal's thread; waits for the latter, at most `within`.
     pub fn stop(&self, within: Duration) {
         std::mem::take(&mut *self.running()).values().for_each(Running::stop);
         let writer = self.writer().take();

@@ -1,4 +1,4 @@
-//! A lane's way to the outbox: policy, then outbox, each outcome counted.
+//! Between a lane and the outbox: applies the policy and counts each outcome.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use crate::types::{Alert, Frame, Raised, SourceId, one_line};
 /// Maximum rules whose low scores are logged.
 const WARNED_MAX: usize = 64;
 
-/// Where one source's lane raises its drafts.
+/// One source's gate: turns its drafts into alerts.
 pub struct Gate {
     policy: Policy,
     enabled: bool,
     outbox: Arc<Outbox>,
     source: SourceMetrics,
-    /// Rules of which a low score was logged.
+    /// Rules whose low scores were logged.
     warned: BTreeSet<Box<str>>,
 }
 
 impl Gate {
-    /// A gate for `source`. What a former process left of that source counts in its series from now on.
+    /// Creates a gate for `source`. Its recovered alerts count in its series from now on.
     pub fn new(plan: &AlertPlan, source: &SourceId, outbox: &Arc<Outbox>, metrics: &Metrics) -> Self {
         let series = metrics.source(source);
         outbox.adopt(source, &series);
@@ -36,14 +36,14 @@ impl Gate {
         }
     }
 
-    /// Takes over new settings; what was sent stays known. One that is off counts nothing.
+    /// Applies new settings and keeps the policy's memory. While alerts are disabled nothing is counted.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.enabled = plan.enabled;
         self.policy.set_plan(plan);
     }
 
-    /// Takes what a strategy raised on `frame`. Returns the alert if the outbox took it: it is accepted now, or with a
-    /// journal once that has it. Never waits for a handler or a disk.
+    /// Handles a draft that a strategy raised on `frame`. Returns the alert if the outbox took it: it is accepted now,
+    /// or with a journal once it is journalled. Never blocks on a handler or a disk.
     pub fn raise(&mut self, raised: &Raised, frame: &Frame) -> Option<Arc<Alert>> {
         if !self.enabled {
             return None;
@@ -80,14 +80,14 @@ impl Gate {
         self.outbox.count(Some(&self.source), &raised.rule, outcome);
     }
 
-    /// Logs why alerts do not arrive, once for each rule.
+    /// Logs why a rule's alerts are refused, once per rule.
     fn warn(&mut self, refusal: Refusal, rule: &str, source: &SourceId) {
         let Refusal::Confidence { best, min } = refusal;
         if self.warned.contains(rule) || self.warned.len() >= WARNED_MAX {
             return;
         }
         self.warned.insert(rule.into());
-        // Cut, not rounded: 0.4999 is under 0.5.
+        // Truncated, not rounded: 0.4999 is below 0.5.
         let best = (best * 1e3).floor() / 1e3;
         let rule = one_line(rule);
         tracing::warn!(%source, %rule, "alert refused: best detection {best} is under alerts.min_confidence {min}");

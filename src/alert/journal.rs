@@ -1,4 +1,4 @@
-//! The seam behind the outbox: what is written there is known after a restart.
+//! The journal persists the outbox across restarts.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Alert, AlertId};
 
-/// How a handler has finished with an alert.
+/// How a handler is done with an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Settlement {
-    /// The receiver has it.
+    /// The receiver has confirmed it.
     Delivered,
-    /// Refused for good, or out of attempts.
+    /// Permanently refused, or out of attempts.
     GivenUp,
-    /// The handler's queue had no room when the alert was accepted.
+    /// The handler's queue was full when the alert was accepted.
     QueueFull,
-    /// The handler was removed while the alert waited for it.
+    /// The handler was removed with the alert in its queue.
     HandlerRemoved,
 }
 
 impl Settlement {
-    /// Every way in which an alert is not delivered.
+    /// The settlements other than delivery.
     pub const UNDELIVERED: [Self; 3] = [Self::GivenUp, Self::QueueFull, Self::HandlerRemoved];
 
     /// The word used in metrics and in JSON.
@@ -35,51 +35,50 @@ impl Settlement {
     }
 }
 
-/// One line of the journal.
+/// One journal entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
-    /// An alert for these handlers.
+    /// An alert was accepted for these handlers.
     Accepted {
         /// The alert.
         alert: Arc<Alert>,
-        /// The handlers it goes to, none of them twice; may be empty.
+        /// The handlers that get it, without duplicates; may be empty.
         handlers: Vec<Arc<str>>,
     },
-    /// A handler has finished with an alert. Always after the alert's `Accepted`.
+    /// A handler is done with an alert. Always after the alert's `Accepted`.
     Settled {
         /// The alert's id.
         id: AlertId,
         /// The handler.
         handler: Arc<str>,
-        /// How.
+        /// The outcome.
         how: Settlement,
     },
 }
 
-/// An alert of a former process that at least one handler has not settled.
+/// An alert from an earlier process that at least one handler has not settled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pending {
     /// The alert.
     pub alert: Arc<Alert>,
     /// The handlers that have not settled it, in the order of its `Accepted`.
     pub handlers: Vec<Arc<str>>,
-    /// Whether a handler has settled it other than by delivering it.
+    /// Whether a handler has settled it as undelivered.
     pub failed: bool,
 }
 
-/// Why the medium failed, secrets redacted.
+/// Why the medium failed, with secrets redacted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JournalError(pub String);
 
-/// Keeps what the outbox holds over restarts. It lives on a thread of its own, which may wait for a disk.
+/// Persists the outbox across restarts. It runs on its own thread, which may block on a disk.
 ///
-/// `recover` is called once, before the first `write`. A `write` that fails is repeated with the same batch until it
-/// succeeds, and the next batch waits for it: a batch that is written twice in a row leaves what one leaves. Once `write`
-/// has returned `Ok`, the batch survives an end of the process at any moment. An alert that every handler has settled may
-/// be forgotten; its id may come again (a recording that is played once more). [`super::check::check_journal`] checks all
-/// of this.
+/// `recover` is called once, before the first `write`. A failed `write` is repeated with the same batch until it
+/// succeeds, before the next batch: writing a batch twice in a row must have the effect of writing it once. Once
+/// `write` has returned `Ok`, the batch survives a crash of the process. An alert that every handler has settled may be
+/// forgotten; its id may return (a replayed recording). [`super::check::check_journal`] checks all of this.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -124,25 +123,26 @@ pub struct JournalError(pub String);
 /// .unwrap();
 /// ```
 pub trait Journal: Send {
-    /// What former processes accepted and not every handler has settled, in order of acceptance.
+    /// Alerts that earlier processes accepted and not every handler has settled, in order of acceptance.
     ///
     /// # Errors
-    /// When the medium cannot be read; the engine does not start then.
+    /// When the medium cannot be read; the engine then does not start.
     fn recover(&mut self) -> Result<Vec<Pending>, JournalError>;
 
-    /// Writes a batch, all of it; returns once it is durable.
+    /// Writes a whole batch; returns once it is durable.
     ///
     /// # Errors
-    /// When the medium failed. The same batch is written again later.
+    /// When the medium failed. The same batch will be written again.
     fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError>;
 
-    /// Whether anything is kept. `false` spares the thread: alerts are then accepted at once, by whoever raises them.
+    /// Whether anything is persisted. With `false` there is no journal thread: alerts are accepted at once, on the
+    /// thread that raises them.
     fn is_durable(&self) -> bool {
         true
     }
 }
 
-/// Keeps nothing: what is pending when the process ends is lost.
+/// Persists nothing: pending alerts are lost when the process ends.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoJournal;
 

@@ -1,7 +1,7 @@
-//! What the outbox holds, as plain values: no lock, no clock, no counting.
+//! The outbox's state as plain values: no locks, clocks or metrics.
 //!
 //! An alert is *open* from its acceptance until every handler has settled it. It is *written* once its journal entry
-//! is; only then does it wait in the handlers' queues. Queues are keyed by name and ordered by acceptance.
+//! is; only then does it enter the handlers' queues. Queues are keyed by handler name and ordered by acceptance.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,56 +10,56 @@ use super::{Entry, Pending, Settlement};
 use crate::telemetry::SourceMetrics;
 use crate::types::{Alert, AlertId, SourceId};
 
-/// Most bytes of alerts waiting for one handler.
+/// Maximum bytes of alerts queued per handler.
 pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
-/// Most alerts waiting for the journal; beyond it new ones are refused.
+/// Maximum alerts queued for the journal; beyond it new ones are refused.
 pub const UNWRITTEN_MAX: usize = 4_096;
-/// Most bytes of alerts waiting for the journal.
+/// Maximum bytes of alerts queued for the journal.
 pub const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
 
-/// Why an alert is not accepted.
+/// Why an alert is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
     /// No handler has room for it.
     #[error("every handler's queue is full: {alerts} alerts or {bytes} bytes")]
     Queues {
-        /// Most alerts per handler.
+        /// Maximum alerts per handler.
         alerts: usize,
-        /// Most bytes per handler.
+        /// Maximum bytes per handler.
         bytes: usize,
     },
-    /// Too much waits for the journal.
+    /// The journal's queue is full.
     #[error("{waiting} alerts wait to be written to the journal, which is the most")]
     Journal {
-        /// Alerts waiting.
+        /// Alerts queued.
         waiting: usize,
     },
 }
 
-/// What became of an alert that was offered.
+/// The result of [`Ledger::offer`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Offered {
-    /// It is open; these handlers had no room. `finished` where there is nobody to wait for.
+    /// The alert is open; the queues of `missed` were full. `finished` if no handler gets it.
     Taken { missed: Vec<Arc<str>>, written: bool, finished: bool },
-    /// One with its id is open already.
+    /// An alert with this id is open already.
     Known,
-    /// There is no room.
+    /// A queue is full.
     Refused(NoRoom),
 }
 
-/// An alert that is not open any more.
+/// An alert that has been closed.
 pub(super) struct Finished {
     pub(super) alert: Arc<Alert>,
-    /// A handler does not get it.
+    /// At least one handler did not receive it.
     pub(super) failed: bool,
-    /// Where its source counts; `None` for one recovered whose source is not here.
+    /// Its source's series; `None` for a recovered alert whose source does not exist.
     pub(super) series: Option<SourceMetrics>,
 }
 
-/// What a batch that is written brings.
+/// The effect of a written batch.
 #[derive(Default)]
 pub(super) struct Written {
-    /// Accepted from now on, in order.
+    /// Alerts accepted by it, in order.
     pub(super) accepted: Vec<(Arc<Alert>, Option<SourceMetrics>)>,
     pub(super) finished: Vec<Finished>,
 }
@@ -67,20 +67,20 @@ pub(super) struct Written {
 pub(super) struct Ledger {
     pub(super) alerts_max: usize,
     pub(super) bytes_max: usize,
-    /// Whether a journal stands behind.
+    /// Whether there is a journal.
     durable: bool,
-    /// Whether every handler of the configuration is there: what is open for others waits for them until then.
+    /// Whether all configured handlers were added; until then open alerts wait for missing handlers.
     complete: bool,
     queues: BTreeMap<Arc<str>, Queue>,
     open: HashMap<AlertId, Open>,
-    /// Acceptances so far: the next one's number.
+    /// Number of acceptances, which is the next alert's number.
     accepted: u64,
-    /// Queues so far.
+    /// Number of queues added so far.
     added: u64,
     unwritten: VecDeque<Entry>,
-    /// Entries taken to be written, until they are.
+    /// Entries in the batch being written.
     taken: usize,
-    /// Alerts whose entry is not written, those in a batch under way included.
+    /// Alerts not written yet, including those in the current batch.
     writing: usize,
     writing_bytes: usize,
 }
@@ -88,10 +88,10 @@ pub(super) struct Ledger {
 struct Queue {
     /// Written alerts, by number.
     waiting: BTreeMap<u64, Arc<Alert>>,
-    /// Alerts it has room set aside for, waiting or not written yet.
+    /// Alerts that occupy room, queued or not written yet.
     held: usize,
     bytes: usize,
-    /// It is being removed: nothing new.
+    /// Being removed: takes no new alerts.
     closing: bool,
     added: u64,
 }
@@ -144,7 +144,7 @@ impl Ledger {
         }
     }
 
-    /// Adds a handler's queue, with what waits for one of its name; `false` when there is one.
+    /// Adds a handler's queue, with the open alerts for its name; `false` if it exists already.
     pub(super) fn add(&mut self, name: &Arc<str>) -> bool {
         if self.queues.contains_key(name) {
             return false;
@@ -158,19 +158,19 @@ impl Ledger {
         true
     }
 
-    /// Handlers with a queue, in the order in which they were added.
+    /// Names of handlers with a queue, in the order in which they were added.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<_> = self.queues.iter().map(|(name, queue)| (queue.added, name.clone())).collect();
         names.sort_unstable();
         names.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// How many handlers new alerts go to.
+    /// Number of handlers that get new alerts.
     pub(super) fn receivers(&self) -> usize {
         self.queues.values().filter(|queue| !queue.closing).count()
     }
 
-    /// Takes an alert for every handler that has room.
+    /// Opens an alert for every handler with room.
     pub(super) fn offer(&mut self, alert: Arc<Alert>, series: Option<SourceMetrics>) -> Offered {
         if self.open.contains_key(&alert.id) {
             return Offered::Known;
@@ -225,7 +225,7 @@ impl Ledger {
         Offered::Taken { missed, written, finished }
     }
 
-    /// Takes back what a former process left; `false` for an alert that is open, or that nobody waits for.
+    /// Reopens an alert from an earlier process; `false` if it is open already or has no handlers.
     pub(super) fn recover(&mut self, pending: Pending) -> bool {
         let Pending { alert, handlers, failed } = pending;
         if handlers.is_empty() || self.open.contains_key(&alert.id) {
@@ -236,8 +236,7 @@ impl Ledger {
         true
     }
 
-    /// Settles what is open for handlers that are not there: how many alerts each of them misses, and those which that
-    /// settles for good.
+    /// Settles open alerts for handlers that do not exist. Returns the number per handler, and the alerts closed by it.
     pub(super) fn settle_absent(&mut self) -> (BTreeMap<Arc<str>, usize>, Vec<Finished>) {
         self.complete = true;
         let absent = self.open.values().flat_map(|open| &open.handlers).filter(|name| !self.queues.contains_key(*name));
@@ -251,7 +250,7 @@ impl Ledger {
         (missed, finished)
     }
 
-    /// Open alerts of `source` that count nowhere yet: they count in `series` from now on. Returns them.
+    /// Assigns `series` to open alerts of `source` without one. Returns those alerts.
     pub(super) fn adopt(&mut self, source: &SourceId, series: &SourceMetrics) -> Vec<Arc<Alert>> {
         let orphans = self.open.values_mut().filter(|open| open.series.is_none() && open.alert.source == *source);
         orphans
@@ -262,12 +261,12 @@ impl Ledger {
             .collect()
     }
 
-    /// Oldest written alert that `handler` has not settled.
+    /// The oldest written alert that `handler` has not settled.
     pub(super) fn head(&self, handler: &str) -> Option<Arc<Alert>> {
         self.queues.get(handler)?.waiting.first_key_value().map(|(_, alert)| alert.clone())
     }
 
-    /// `handler` has finished with an alert: `None` when it had already, or is not there.
+    /// Settles an alert for `handler`; `None` if it has settled it already or was not among its handlers.
     pub(super) fn settle(&mut self, handler: &str, id: &AlertId, how: Settlement) -> Option<Option<Finished>> {
         let open = self.open.get_mut(id)?;
         let at = open.handlers.iter().position(|name| **name == *handler)?;
@@ -289,18 +288,18 @@ impl Ledger {
         }
     }
 
-    /// Nothing new for this handler from now on.
+    /// Stops queueing new alerts for this handler.
     pub(super) fn close(&mut self, handler: &str) {
         if let Some(queue) = self.queues.get_mut(handler) {
             queue.closing = true;
         }
     }
 
-    /// Removes a handler's queue. What it held is settled as `HandlerRemoved`: how many, and the alerts which that
-    /// settles for good.
+    /// Removes a handler's queue and settles its alerts as `HandlerRemoved`. Returns their number, and the alerts
+    /// closed by it.
     pub(super) fn remove(&mut self, handler: &str) -> (usize, Vec<Finished>) {
         if !self.complete {
-            // The start failed: what it had waits for the next one.
+            // The start failed: its alerts wait for the next start.
             self.queues.remove(handler);
             return (0, Vec::new());
         }
@@ -317,13 +316,13 @@ impl Ledger {
         (held.len(), settled)
     }
 
-    /// Takes the next entries to be written, `most` at most.
+    /// Takes the next batch of entries to write, at most `most`.
     pub(super) fn take_unwritten(&mut self, most: usize) -> Vec<Entry> {
         self.taken = self.unwritten.len().min(most);
         self.unwritten.drain(..self.taken).collect()
     }
 
-    /// These entries are written.
+    /// Marks a batch as written.
     pub(super) fn written(&mut self, batch: &[Entry]) -> Written {
         let mut written = Written::default();
         for entry in batch {
@@ -345,32 +344,32 @@ impl Ledger {
         written
     }
 
-    /// Nothing is left to do for the entries taken last.
+    /// The current batch is completely processed.
     pub(super) fn batch_done(&mut self) {
         self.taken = 0;
     }
 
-    /// Written alerts that wait for `handler`.
+    /// Written alerts in the queue of `handler`.
     pub(super) fn pending(&self, handler: &str) -> usize {
         self.queues.get(handler).map_or(0, |queue| queue.waiting.len())
     }
 
-    /// Alerts that `handler` has room set aside for, written or not.
+    /// Alerts that occupy room for `handler`, written or not.
     pub(super) fn held(&self, handler: &str) -> usize {
         self.queues.get(handler).map_or(0, |queue| queue.held)
     }
 
-    /// Settlements still owed, summed over the handlers.
+    /// Outstanding settlements, summed over the handlers.
     pub(super) fn held_in_all(&self) -> usize {
         self.queues.values().map(|queue| queue.held).sum()
     }
 
-    /// Alerts that are not settled by every handler.
+    /// Alerts not settled by every handler.
     pub(super) fn open_alerts(&self) -> usize {
         self.open.len()
     }
 
-    /// Entries that are not written.
+    /// Entries not written yet.
     pub(super) fn unwritten(&self) -> usize {
         self.unwritten.len() + self.taken
     }

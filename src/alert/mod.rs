@@ -1,13 +1,13 @@
-//! The Handler and Journal seams, and the alert path between them: policy, outbox, delivery.
+//! The alert path: policy, outbox, delivery, and the Handler and Journal traits.
 //!
-//! A lane raises through its [`Gate`]: `policy` decides on frame time, the [`Outbox`] keeps what is accepted, in memory,
-//! until every handler has finished with it. [`Delivery`] runs one task per [`Handler`]; handlers come and go by name
-//! while it runs. A [`Journal`] behind the outbox, on a thread of its own, is the truth over restarts; [`NoJournal`]
-//! keeps nothing. How each handler fares is its [`Standing`]; what handlers ask of the engine is a [`Command`].
-//! Embedders check theirs with [`check`]. Look next at `outbox`, then `ledger`, the values behind it.
+//! A lane raises alerts through its [`Gate`]: `policy` decides on frame time, and the [`Outbox`] holds accepted alerts
+//! in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be added
+//! and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
+//! [`NoJournal`] persists nothing. [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
+//! engine. Embedders check their implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
 //!
-//! The sum that always holds, per source and rule, each alert once, by its worst handler:
-//! raised + recovered = delivered + failed + suppressed + refused + pending.
+//! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
+//! failed + suppressed + refused + pending.
 
 mod attempts;
 pub mod check;
@@ -42,21 +42,21 @@ use std::time::Duration;
 
 use crate::types::{Alert, one_line};
 
-/// Longest time of one delivery by a handler that does not say otherwise.
+/// Default time limit of one delivery.
 pub const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 
-/// A boxed future, so that handlers can stand behind one object type.
+/// A boxed future, so that handlers can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Whether a failed delivery is worth another try.
+/// Whether to retry a failed delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// The receiver refused it for good (a bad request, a wrong address).
+    /// The receiver refused it permanently (a bad request, a wrong address).
     Never,
-    /// Trouble on the way or at the peer; try again after the configured delay.
+    /// A network or server failure; retry after the configured delay.
     Later,
-    /// The receiver said when to try again (`Retry-After`). The next try waits that long, up to a limit, and does not count
-    /// as one of the alert's attempts.
+    /// The receiver requested a delay (`Retry-After`). The next attempt waits that long, up to a limit, and does not
+    /// count as one of the alert's attempts.
     After(Duration),
 }
 
@@ -64,26 +64,26 @@ pub enum Retry {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", one_line(message))]
 pub struct DeliveryError {
-    /// What happened, secrets redacted.
+    /// The reason, with secrets redacted.
     pub message: String,
-    /// Whether to try again.
+    /// Whether to retry.
     pub retry: Retry,
 }
 
-/// What a handler's own instance holds, and what went over a limit since it was made.
+/// Resource usage of a handler's instance, and counts of exceeded limits since its creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of its memory.
+    /// Memory in bytes.
     pub memory_bytes: usize,
-    /// Bytes of state that the host keeps for it.
+    /// State that the host keeps for it, in bytes.
     pub state_bytes: usize,
-    /// Deliveries past the soft time limit.
+    /// Deliveries that exceeded the soft time limit.
     pub slow: u64,
-    /// Log lines over the rate, left out.
+    /// Log lines dropped by the rate limit.
     pub log_lines_dropped: u64,
 }
 
-/// Delivers alerts somewhere. Called by one task, one alert at a time, in order of acceptance per source.
+/// Delivers alerts to a receiver. Called by one task, one alert at a time, in order of acceptance per source.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -114,21 +114,22 @@ pub trait Handler: Send + Sync {
     /// The name from the config.
     fn name(&self) -> &str;
 
-    /// Longest time of one delivery: one that takes longer is dropped, and counts as failed. `None` for those that end
-    /// by themselves, and for those that go on when they are dropped (work on a thread that waits): the next attempt
-    /// would deliver the alert once more.
+    /// Time limit of one delivery: a longer one is dropped and counts as failed. `None` for deliveries that end by
+    /// themselves, and for those that continue when dropped (blocking work on a thread): the next attempt would deliver
+    /// the alert twice.
     fn timeout(&self) -> Option<Duration> {
         Some(ATTEMPT_MAX)
     }
 
-    /// Called once, before the first delivery. One whose receivers answer keeps `commands` to pass on what they ask.
+    /// Called once, before the first delivery. A handler whose receivers respond keeps `commands` to forward their
+    /// requests.
     fn attach(&self, _commands: Commands) {}
 
-    /// What it uses, as of its last delivery; `None` for one that is not measured.
+    /// Resource usage after the last delivery; `None` if it is not measured.
     fn usage(&self) -> Option<Usage> {
         None
     }
 
-    /// Delivers one alert; returns once the receiver has it.
+    /// Delivers one alert; returns once the receiver has confirmed it.
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>>;
 }

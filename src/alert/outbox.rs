@@ -1,8 +1,8 @@
-//! Accepted alerts until every handler has finished with each: the truth of a running process, in memory.
+//! Holds accepted alerts in memory until every handler is done with them.
 //!
-//! Lanes hand alerts in and never wait for a disk or a handler; which handlers an alert goes to is decided here, at that
-//! moment. Handlers come and go by name. With a journal behind it an alert is accepted, shown and delivered once its
-//! entry is written (`writer`); without one, at once, on the thread that raised it.
+//! Lanes submit alerts and never block on a disk or a handler; an alert's handlers are fixed at that moment. Handlers
+//! can be added and removed by name. With a journal, an alert is accepted, published and delivered once its entry is
+//! written (`writer`); without one, at once, on the thread that raised it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,31 +21,31 @@ use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, AlertId, SourceId};
 
-/// Called with each alert once it is accepted: on the thread that raised it, or with a journal on the journal's. Must be
-/// quick.
+/// Called with each accepted alert: on the thread that raised it, or with a journal on the journal's thread. It must
+/// return quickly.
 pub type OnAccepted = Arc<dyn Fn(&Arc<Alert>) + Send + Sync>;
 
-/// What became of an alert that was handed in.
+/// The result of submitting an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
-    /// It is accepted, or will be once the journal has it.
+    /// It is accepted, or will be once it is journalled.
     Taken,
-    /// An alert with its id waits already.
+    /// An alert with the same id is still open.
     Duplicate,
-    /// There is no room.
+    /// A queue is full.
     Refused(NoRoom),
 }
 
-/// See the module.
+/// The accepted alerts and their handlers.
 pub struct Outbox {
     state: Mutex<State>,
     metrics: Arc<Metrics>,
     tally: Tally,
     on_accepted: OnAccepted,
-    /// An alert was settled, or entries were written: for tasks, and for threads.
+    /// Signals that an alert was settled or entries were written: to tasks, and to threads.
     changed: Notify,
     settled: Condvar,
-    /// Wakes the journal's thread, where there is one.
+    /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
     pub(super) journal: Attempts,
 }
@@ -55,16 +55,16 @@ struct State {
     handlers: BTreeMap<Arc<str>, Receiver>,
 }
 
-/// A handler as the outbox knows it.
+/// A handler from the outbox's side.
 #[derive(Clone)]
 pub(super) struct Receiver {
     pub(super) standing: Arc<Standing>,
-    /// An alert waits for it.
+    /// Signals that alerts are queued for it.
     pub(super) appended: Arc<Notify>,
 }
 
 impl State {
-    /// Brings what is said of each handler up to date, and wakes those with something to do.
+    /// Updates each handler's pending count, and wakes those with queued alerts.
     fn refresh(&self) {
         for (name, receiver) in &self.handlers {
             let pending = self.ledger.pending(name);
@@ -77,7 +77,7 @@ impl State {
 }
 
 impl Outbox {
-    /// An empty outbox. `wake` wakes the journal's thread; without it alerts are accepted at once.
+    /// Creates an empty outbox. `wake` wakes the journal's thread; without it alerts are accepted at once.
     pub(super) fn new(
         plan: &AlertPlan,
         metrics: Arc<Metrics>,
@@ -101,7 +101,7 @@ impl Outbox {
         self.state.lock()
     }
 
-    /// Takes an alert for every handler there is. Waits for nothing.
+    /// Accepts an alert for every handler with room. Never blocks.
     pub fn accept(&self, alert: Arc<Alert>, series: &SourceMetrics) -> Acceptance {
         let written = {
             let mut state = self.state();
@@ -114,12 +114,12 @@ impl Outbox {
                 Offered::Taken { missed, written, finished } => {
                     self.count_missed(&state, &alert, &missed);
                     if written {
-                        // Counted before a handler can have it.
+                        // Counted before a handler can get it.
                         self.count(Some(series), &alert.rule, AlertOutcome::Accepted);
                         state.refresh();
                     }
                     if finished {
-                        // Nobody to wait for: settled at once.
+                        // No handlers: settled at once.
                         self.count(Some(series), &alert.rule, AlertOutcome::Delivered);
                     }
                     written
@@ -150,7 +150,7 @@ impl Outbox {
         self.metrics.undelivered(reason, state.ledger.receivers() as u64);
     }
 
-    /// Counts an outcome, in all and for the alert's source.
+    /// Counts an outcome in the totals and in the source's series.
     pub(super) fn count(&self, series: Option<&SourceMetrics>, rule: &str, outcome: AlertOutcome) {
         if let Some(series) = series {
             series.alert(rule, outcome);
@@ -165,7 +165,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a handler: it gets what is accepted from now on. `None` when there is one of that name.
+    /// Adds a handler: it gets all alerts accepted from now on. `None` if the name exists already.
     pub(super) fn add(&self, name: &str) -> Option<Receiver> {
         let mut state = self.state();
         let name: Arc<str> = name.into();
@@ -175,24 +175,24 @@ impl Outbox {
         let standing = Standing::new(&name, self.metrics.handler(&name));
         let receiver = Receiver { standing, appended: Arc::default() };
         state.handlers.insert(name, receiver.clone());
-        // A former process may have left something for it.
+        // There may be recovered alerts for it.
         state.refresh();
         Some(receiver)
     }
 
-    /// Nothing new goes to this handler from now on.
+    /// Stops queueing new alerts for this handler.
     pub(super) fn close(&self, handler: &str) {
         self.state().ledger.close(handler);
     }
 
-    /// Waits until nothing is held for this handler, `limit` at most.
+    /// Waits until this handler has no alerts left, at most `limit`.
     pub(super) fn wait_settled(&self, handler: &str, limit: Duration) {
-        // Late or not, what counts is what is left.
+        // The remaining number counts, whether it timed out or not.
         let held = |state: &mut State| state.ledger.held(handler) > 0;
         self.settled.wait_while_for(&mut self.state(), held, limit);
     }
 
-    /// Removes a handler; what it held is settled for it. Returns how many alerts it does not get.
+    /// Removes a handler and settles its alerts. Returns how many it did not receive.
     pub(super) fn remove(&self, handler: &str) -> usize {
         let mut state = self.state();
         let (held, finished) = state.ledger.remove(handler);
@@ -205,7 +205,7 @@ impl Outbox {
         held
     }
 
-    /// Takes back what a former process left.
+    /// Reopens the alerts that an earlier process left.
     pub(super) fn recover(&self, pending: Vec<Pending>) {
         let mut state = self.state();
         for pending in pending {
@@ -217,7 +217,7 @@ impl Outbox {
         state.refresh();
     }
 
-    /// What a former process left for handlers that are not there is settled.
+    /// Settles recovered alerts for handlers that do not exist.
     pub(super) fn settle_absent(&self) {
         let mut state = self.state();
         let (settled, finished) = state.ledger.settle_absent();
@@ -231,19 +231,19 @@ impl Outbox {
         self.notify();
     }
 
-    /// Recovered alerts of `source` count in `series` from now on.
+    /// Counts recovered alerts of `source` in `series` from now on.
     pub(super) fn adopt(&self, source: &SourceId, series: &SourceMetrics) {
         for alert in self.state().ledger.adopt(source, series) {
             series.alert(&alert.rule, AlertOutcome::Recovered);
         }
     }
 
-    /// Oldest alert that `handler` has not settled.
+    /// The oldest alert that `handler` has not settled.
     pub(super) fn head(&self, handler: &str) -> Option<Arc<Alert>> {
         self.state().ledger.head(handler)
     }
 
-    /// `handler` has finished with an alert; nothing happens when it had already.
+    /// Settles an alert for `handler`; without effect if it already has.
     pub(super) fn settle(&self, handler: &str, id: &AlertId, how: Settlement) {
         let mut state = self.state();
         let Some(finished) = state.ledger.settle(handler, id, how) else { return };
@@ -252,7 +252,7 @@ impl Outbox {
         }
         let pending = state.ledger.pending(handler);
         state.handlers.get(handler).inspect(|receiver| receiver.standing.set_pending(pending));
-        // Before the lock is released: whoever sees nothing pending sees it counted.
+        // Before the lock is released: a reader that sees nothing pending must see it counted.
         self.finish(finished);
         drop(state);
         self.wake();
@@ -264,13 +264,13 @@ impl Outbox {
         self.settled.notify_all();
     }
 
-    /// The next entries to be written, `most` at most.
+    /// The next entries to write, at most `most`.
     pub(super) fn take_unwritten(&self, most: usize) -> Vec<Entry> {
         self.state().ledger.take_unwritten(most)
     }
 
-    /// These entries are written: what they accept is counted, delivered and shown. Until that is done they count as
-    /// unwritten, so that a drain waits for it.
+    /// Marks entries as written: counts, queues and publishes the alerts they accept. Until that is done they count as
+    /// unwritten, so that a drain waits for them.
     pub(super) fn written(&self, batch: &[Entry]) {
         let accepted = {
             let mut state = self.state();
@@ -283,7 +283,7 @@ impl Outbox {
             written.accepted
         };
         for (alert, _) in &accepted {
-            // Whoever is shown it must not cost the journal its thread, or the others their turn.
+            // A panic in the callback must not end the journal's thread or keep other alerts from being published.
             if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
                 tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
             }
@@ -294,7 +294,7 @@ impl Outbox {
 
     fn wake(&self) {
         if let Some(wake) = &self.wake {
-            // Full: it is awake already.
+            // If full, the thread is awake already.
             let _ = wake.try_send(());
         }
     }
@@ -302,7 +302,7 @@ impl Outbox {
     /// Waits until every alert is settled and every entry written.
     pub(super) async fn settled(&self) {
         loop {
-            // Made before the question, so that what happens in between wakes it.
+            // Created before the check, so that a change in between wakes it.
             let changed = self.changed.notified();
             if self.is_settled() {
                 return;
@@ -316,44 +316,44 @@ impl Outbox {
         state.ledger.open_alerts() == 0 && state.ledger.unwritten() == 0
     }
 
-    /// Takes over new limits. What waits beyond them stays.
+    /// Applies new limits. Queued alerts beyond them stay.
     pub(super) fn set_plan(&self, plan: &AlertPlan) {
         self.state().ledger.alerts_max = plan.outbox_max;
     }
 
-    /// How each handler stands, in the order in which they were added.
+    /// The state of each handler, in the order in which they were added.
     pub fn standings(&self) -> Vec<Arc<Standing>> {
         let state = self.state();
         let standing = |name: &Arc<str>| state.handlers.get(name).map(|receiver| receiver.standing.clone());
         state.ledger.names().iter().filter_map(standing).collect()
     }
 
-    /// How one handler stands.
+    /// The state of one handler.
     pub fn standing(&self, handler: &str) -> Option<Arc<Standing>> {
         self.state().handlers.get(handler).map(|receiver| receiver.standing.clone())
     }
 
-    /// Alerts since the start.
+    /// Alert counts since the start.
     pub fn totals(&self) -> Totals {
         self.tally.read()
     }
 
-    /// Alerts that at least one handler, or the journal, has not finished with.
+    /// Alerts that at least one handler is not done with, or that are not journalled.
     pub fn open(&self) -> usize {
         self.state().ledger.open_alerts()
     }
 
-    /// Deliveries still owed, summed over the handlers; alerts that wait for the journal are among them.
+    /// Outstanding deliveries, summed over the handlers, including alerts not journalled yet.
     pub fn pending(&self) -> usize {
         self.state().ledger.held_in_all()
     }
 
-    /// Entries that the journal does not have yet.
+    /// Entries not journalled yet.
     pub fn unwritten(&self) -> usize {
         self.state().ledger.unwritten()
     }
 
-    /// What keeps the journal from writing at `now_ns` on the monotonic clock.
+    /// Why the journal does not work, at `now_ns` on the monotonic clock.
     pub fn trouble(&self, now_ns: u64) -> Option<Trouble> {
         self.journal.trouble(now_ns)
     }

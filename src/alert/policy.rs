@@ -1,8 +1,8 @@
-//! Which drafts become alerts: duplicates, minimum confidence, default level. A pure function of the plan, the drafts
-//! and frame time; the same trace gives the same alerts, byte for byte.
+//! Decides which drafts become alerts: duplicates, minimum confidence, default level. A pure function of plan, drafts
+//! and frame time; the same trace yields the same alerts, byte for byte.
 //!
-//! A condition raises one alert, and lasts while it is raised again soon enough. One policy per lane, so it needs no lock
-//! and one source cannot silence another.
+//! A condition raises one alert, and stays active while it is raised again soon enough. There is one policy per lane,
+//! so it needs no lock, and one source cannot suppress another's alerts.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,30 +17,30 @@ use crate::types::{Alert, AlertId, Frame, Raised, SourceId};
 /// The policy's decision on a draft.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// It is an alert.
+    /// It becomes an alert.
     Accept(Arc<Alert>),
-    /// A duplicate: its condition has lasted since an alert.
+    /// A duplicate: its condition is still active.
     Suppressed {
-        /// How many have been held back since that one.
+        /// Number suppressed since the last alert.
         count: u64,
     },
-    /// Not an alert, whatever came before.
+    /// Not an alert, regardless of its condition.
     Refused(Refusal),
 }
 
 /// Why a draft is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refusal {
-    /// The best detection behind it scores below `alerts.min_confidence`.
+    /// Its best detection scores below `alerts.min_confidence`.
     Confidence {
         /// The best detection's score.
         best: f32,
-        /// What it would have to reach.
+        /// The minimum.
         min: f32,
     },
 }
 
-/// Decides on drafts, in order. Whether alerts are on at all is the gate's business.
+/// Decides on drafts, in order. The gate checks whether alerts are enabled.
 #[derive(Debug)]
 pub struct Policy {
     plan: AlertPlan,
@@ -50,30 +50,30 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy that has seen nothing.
+    /// Creates a policy without any conditions.
     pub fn new(plan: &AlertPlan) -> Self {
         Self { plan: plan.clone(), conditions: Conditions::new(plan.throttle), scratch: String::new(), ordinal: None }
     }
 
-    /// Takes over new settings and keeps what was raised.
+    /// Applies new settings and keeps the conditions.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.plan = plan.clone();
         self.conditions.set_throttle(plan.throttle);
     }
 
-    /// Conditions forgotten while they lasted, because there were more than [`KEYS_MAX`], or [`KEYS_BYTES_MAX`] of them.
+    /// Conditions evicted while active, because there were more than [`KEYS_MAX`], or [`KEYS_BYTES_MAX`] of them.
     pub fn forgotten(&self) -> u64 {
         self.conditions.forgotten()
     }
 
-    /// Decides on what a strategy raised on `frame`.
+    /// Decides on a draft that a strategy raised on `frame`.
     pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
         self.write_key(&frame.source, &raised.rule, &raised.key);
         let min = self.plan.min_confidence;
-        // An alert without detections (a count, a silence) has no score to be too low.
+        // An alert without detections (a count, a silence) has no score to check.
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
-            // Too weak to be told of, but what was told goes on.
+            // Too weak for a new alert, but it extends an active condition.
             self.conditions.renew(&self.scratch, frame.pts_ns);
             return Decision::Refused(Refusal::Confidence { best, min });
         }
@@ -96,14 +96,13 @@ impl Policy {
         }))
     }
 
-    /// Takes back an acceptance that the outbox did not take, so that the next of its kind is not a duplicate of
-    /// something nobody received.
+    /// Undoes an acceptance that the outbox refused, so that the next draft is not suppressed as a duplicate.
     pub fn unsent(&mut self, alert: &Alert) {
         self.write_key(&alert.source, &alert.rule, &alert.key);
         self.conditions.take_back(&self.scratch, alert.suppressed);
     }
 
-    /// Position of the draft among those of its frame.
+    /// Index of the draft among those of its frame.
     fn next_ordinal(&mut self, frame: &Frame) -> u32 {
         match &mut self.ordinal {
             Some((source, seq, ordinal)) if *seq == frame.seq && *source == frame.source => {
@@ -117,7 +116,7 @@ impl Policy {
         }
     }
 
-    /// The triple as one text; lengths in front keep ("a", "bc") and ("ab", "c") apart.
+    /// Writes the triple as one string; length prefixes keep ("a", "bc") and ("ab", "c") apart.
     fn write_key(&mut self, source: &SourceId, rule: &str, key: &str) {
         use std::fmt::Write as _;
         self.scratch.clear();
@@ -132,7 +131,8 @@ impl Policy {
 fn id(frame: &Frame, raised: &Raised, ordinal: u32) -> AlertId {
     let mut digest = Sha256::new();
     for part in [frame.source.as_str(), &raised.rule, &raised.key] {
-        // Lengths keep ("a", "bc") and ("ab", "c") apart; four bytes each keep the usual id within one block.
+        // Length prefixes keep ("a", "bc") and ("ab", "c") apart; four bytes each keep the usual input within one SHA
+        // block.
         digest.update((part.len() as u32).to_le_bytes());
         digest.update(part);
     }

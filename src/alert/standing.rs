@@ -1,4 +1,4 @@
-//! How one handler's deliveries stand: written by its task, read by whoever asks.
+//! The state of one handler's deliveries: written by its task, read by status queries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use super::attempts::Attempts;
 use super::{Trouble, Usage};
 use crate::telemetry::HandlerMetrics;
 
-/// One handler's row.
+/// One handler's state.
 pub struct Standing {
     name: Arc<str>,
     counts: HandlerMetrics,
@@ -26,64 +26,64 @@ impl Standing {
         &self.name
     }
 
-    /// Alerts it has delivered.
+    /// Alerts delivered.
     pub fn delivered(&self) -> u64 {
         self.counts.delivered.get()
     }
 
-    /// Alerts it gave up, or had no room for.
+    /// Alerts given up, or missed because its queue was full.
     pub fn given_up(&self) -> u64 {
         self.counts.failed.get()
     }
 
-    /// Alerts that wait for it.
+    /// Alerts in its queue.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// What is wrong at `now_ns` on the monotonic clock; nothing after a success.
+    /// The trouble at `now_ns` on the monotonic clock; `None` after a success.
     pub fn trouble(&self, now_ns: u64) -> Option<Trouble> {
         self.attempts.trouble(now_ns)
     }
 
-    /// Another version delivers from now on: what failed before says nothing of it.
+    /// Forgets past failures, because another version delivers from now on.
     pub fn renew(&self) {
         self.attempts.forget();
     }
 
-    /// An attempt begins.
+    /// Records the start of an attempt.
     pub(super) fn begin(&self, now_ns: u64) {
         self.attempts.begin(now_ns);
     }
 
-    /// The attempt went well, `age_s` after the frame's capture.
+    /// Records a delivery, `age_s` seconds after the frame's capture.
     pub(super) fn succeed(&self, age_s: f64) {
         self.attempts.succeed();
         self.counts.delivered.inc();
         self.counts.latency.observe(age_s);
     }
 
-    /// The attempt failed at `now_ns`; `given_up` when it was the alert's last.
+    /// Records a failed attempt; `given_up` if it was the last one for its alert.
     pub(super) fn fail(&self, error: &str, given_up: bool, now_ns: u64) {
         self.attempts.fail(error, given_up, now_ns);
         if given_up { &self.counts.failed } else { &self.counts.retried }.inc();
     }
 
-    /// An alert was accepted that it does not get.
+    /// Records an accepted alert that it does not get.
     pub(super) fn miss(&self) {
         self.counts.failed.inc();
     }
 
-    /// It uses this now; `before` is what it used before the last delivery.
+    /// Records its usage; `before` is the usage after the previous delivery.
     pub(super) fn measure(&self, now: Usage, before: Usage) {
         self.counts.holds(now.memory_bytes, now.state_bytes);
-        // A new version counts from zero again.
+        // A new version's counters start at zero.
         let more = |now: u64, before: u64| if now < before { now } else { now - before };
         self.counts.limited("slow", more(now.slow, before.slow));
         self.counts.limited("log_lines", more(now.log_lines_dropped, before.log_lines_dropped));
     }
 
-    /// So many wait for it now.
+    /// Sets the number of queued alerts.
     pub(super) fn set_pending(&self, pending: usize) {
         self.pending.store(pending, Ordering::Relaxed);
         self.counts.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));

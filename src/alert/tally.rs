@@ -1,21 +1,21 @@
-//! Alerts since the start, over all sources, those that are gone included.
+//! Alert counts since the start, over all sources, including removed ones.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::telemetry::AlertOutcome;
 
-/// Counts by outcome; each only grows.
+/// Counts by outcome; monotonic.
 #[derive(Debug, Default)]
 pub(super) struct Tally([AtomicU64; AlertOutcome::ALL.len()]);
 
 impl Tally {
     pub(super) fn add(&self, outcome: AlertOutcome) {
-        // Release, so that whoever reads a later outcome finds the earlier ones counted.
+        // Release, so that a reader that sees a later outcome sees the earlier ones, too.
         self.0[outcome as usize].fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn read(&self) -> Totals {
-        // Later outcomes first: what happens meanwhile cannot make them outrun the earlier ones.
+        // Later outcomes first, so that concurrent updates cannot make them exceed the earlier ones.
         let get = |outcome: AlertOutcome| self.0[outcome as usize].load(Ordering::Acquire);
         let (failed, delivered) = (get(AlertOutcome::Failed), get(AlertOutcome::Delivered));
         let (refused, suppressed) = (get(AlertOutcome::Refused), get(AlertOutcome::Suppressed));
@@ -25,28 +25,28 @@ impl Tally {
     }
 }
 
-/// Alerts since the start, each once, by its worst handler:
-/// raised + recovered = delivered + failed + suppressed + refused + pending.
+/// Alert counts since the start, with each alert counted once, by its worst handler: raised + recovered = delivered +
+/// failed + suppressed + refused + pending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Raised by strategies.
     pub raised: u64,
-    /// Accepted by a former process, and not settled by every handler then.
+    /// Accepted by an earlier process, but not settled by every handler there.
     pub recovered: u64,
     /// Accepted by this process.
     pub accepted: u64,
-    /// Held back as duplicates.
+    /// Suppressed as duplicates.
     pub suppressed: u64,
-    /// Refused by the policy, or for want of room.
+    /// Refused by the policy, or because a queue was full.
     pub refused: u64,
-    /// Every handler has them.
+    /// Delivered to every handler.
     pub delivered: u64,
-    /// At least one handler does not get them.
+    /// Not delivered to at least one handler.
     pub failed: u64,
 }
 
 impl Totals {
-    /// Alerts that are neither settled nor turned away: waiting for the journal or for a handler.
+    /// Alerts neither settled nor rejected: waiting for the journal or a handler.
     pub fn pending(&self) -> u64 {
         let Self { raised, recovered, accepted: _, suppressed, refused, delivered, failed } = self;
         (raised + recovered).saturating_sub(suppressed + refused + delivered + failed)

@@ -1,7 +1,7 @@
-//! The journal's own thread: writes what the outbox has to say, in batches, for as long as it takes.
+//! The journal's thread: writes the outbox's entries in batches.
 //!
-//! While a batch is being written the next one gathers (group commit). One that fails is repeated until it succeeds;
-//! meanwhile what may wait is bounded by the outbox, and nothing in memory is lost.
+//! While a batch is being written, the next one collects (group commit). A failed batch is repeated until it succeeds;
+//! meanwhile the outbox bounds its queue, and nothing in memory is lost.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::{Entry, Journal, JournalError, Outbox};
 use crate::error::{Code, Error};
 use crate::types::Clock;
 
-/// Most entries in one batch.
+/// Maximum entries per batch.
 pub const BATCH_MAX: usize = 1_024;
-/// First pause after a batch that failed; doubled up to the longest.
+/// First delay after a failed batch; doubled up to `RETRY_MAX`.
 const RETRY: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
-/// The running thread. Dropping it asks it to end; it is not waited for then.
+/// A handle to the running thread. Dropping it signals the thread to end, without waiting.
 pub(super) struct Writer {
-    /// Dropped to ask it to end.
+    /// Dropped to signal the end.
     stop: Option<Sender<()>>,
     ended: Receiver<()>,
 }
@@ -33,7 +33,7 @@ struct Worker {
     wake: Receiver<()>,
     stop: Receiver<()>,
     stopping: bool,
-    /// The end of the channel is the sign that the thread has ended.
+    /// Its drop shows that the thread has ended.
     _ended: Sender<()>,
 }
 
@@ -54,10 +54,11 @@ impl Writer {
         Ok(Self { stop: Some(stop), ended })
     }
 
-    /// Asks it to write what is left, once, and to end; waits for that, `within` at most. Returns whether it has ended.
+    /// Signals the thread to write what is left, once, and to end; waits at most `within`. Returns whether it has
+    /// ended.
     pub(super) fn stop(&mut self, within: Duration) -> bool {
         self.stop = None;
-        // Nothing is ever sent: the channel ends, or the time does.
+        // Nothing is ever sent: either the channel closes or the timeout expires.
         self.ended.recv_timeout(within) != Err(crossbeam_channel::RecvTimeoutError::Timeout)
     }
 }
@@ -82,7 +83,7 @@ impl Worker {
         }
     }
 
-    /// Waits for something to write, or for the end.
+    /// Waits for entries or for the stop signal.
     fn sleep(&mut self) {
         select! {
             recv(self.wake) -> _ => {}
@@ -90,7 +91,7 @@ impl Worker {
         }
     }
 
-    /// Writes a batch, again and again; `false` when it was given up because all ends.
+    /// Writes a batch, with retries; `false` if it was given up because of the stop signal.
     fn write(&mut self, batch: &[Entry]) -> bool {
         let mut pause = RETRY;
         loop {
@@ -105,7 +106,7 @@ impl Worker {
                 return false;
             }
             tracing::warn!(entries = batch.len(), "alert journal not written, trying again: {error}");
-            // The other end is only ever dropped: then one more attempt is made.
+            // The sender is only ever dropped; after that, one more attempt is made.
             self.stopping = self.stop.recv_timeout(pause) == Err(crossbeam_channel::RecvTimeoutError::Disconnected);
             pause = (pause * 2).min(RETRY_MAX);
         }

@@ -1,84 +1,84 @@
-//! Why a source does not deliver: one classification, in our own words, with what to change and how soon another attempt
-//! makes sense.
+//! Causes of a source's failure, in our own words, with a remedy and a retry policy.
 //!
-//! An outage passes: it is tried again soon and for ever. What somebody has to change does not pass, and asking again does
-//! harm (a camera locks the account after a few wrong passwords): a few attempts, then one every few minutes.
+//! An outage passes: the source is retried soon and for ever. A wrong setting does not pass, and retrying does harm
+//! (cameras lock an account after a few wrong passwords): after a few attempts, the source is retried every few minutes
+//! only.
 
-/// Attempts at what has to be changed before there is one every few minutes only.
+/// Attempts with a wrong setting before retries slow down to one every few minutes.
 const TRIES: u32 = 3;
-/// The same where a name is not known: a machine that has just started may not know names yet.
+/// The same for an unknown name: DNS may not work yet on a machine that has just started.
 const NAME_TRIES: u32 = 6;
 
-/// What stands between a camera and its pictures.
+/// Why a camera delivers no pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// There is no such name.
+    /// DNS does not know the name.
     UnknownName,
     /// The name cannot be looked up at the moment, and why.
     NoNameServer(String),
-    /// Nobody listens there.
+    /// The connection was refused.
     Refused,
-    /// There is no way there, and why.
+    /// The host is unreachable, and why.
     Unreachable(String),
-    /// No connection comes about.
+    /// The connection timed out or failed otherwise.
     NoConnection,
-    /// It hung up; while it was asked for what.
+    /// The peer closed the connection, and in which phase.
     HungUp(&'static str),
-    /// It speaks something else than RTSP.
+    /// The peer does not speak RTSP.
     NotRtsp,
-    /// It answers with something else than a stream, and what is known of that.
+    /// The peer answers, but not with a usable stream; GStreamer's description.
     NoStream(String),
-    /// It speaks no TLS there.
+    /// The port does not speak TLS.
     NoTls,
-    /// Its certificate is not accepted, and why.
+    /// The certificate was rejected, and why.
     Certificate(String),
-    /// It wants another user or password; whether it was given any.
+    /// 401 or 407: authentication failed or is missing.
     Unauthorized {
-        /// Whether there are a user and a password.
+        /// Whether the URI holds a user and a password.
         given: bool,
     },
-    /// This user may not see it.
+    /// 403: the user lacks permission.
     Forbidden,
-    /// There is nothing at the path.
+    /// 404 or 410: the path does not exist.
     NotFound,
-    /// It serves no more viewers at the moment.
+    /// 453 or 503: the camera serves no further clients at the moment.
     Busy,
-    /// It answers with another error: the status, and the camera's words for it.
+    /// Any other error status, and its phrase.
     Status(u32, String),
-    /// It does not send over TCP.
+    /// The camera does not send over TCP.
     NoTcp,
-    /// It does not send over UDP.
+    /// The camera does not send over UDP.
     NoUdp,
-    /// It sends neither over TCP nor over UDP.
+    /// The camera sends neither over TCP nor over UDP.
     NoTransport,
-    /// There is no video in what it sends.
+    /// The stream has no video.
     NoVideo,
-    /// There is no decoder for what it sends: what is missing.
+    /// GStreamer lacks a decoder; which one.
     NoDecoder(String),
-    /// What it sends cannot be read, and what is known of that.
+    /// The stream is damaged; GStreamer's description.
     Damaged(String),
 }
 
-/// How an attempt's failure is taken.
+/// How a failed attempt is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Patience {
-    /// It passes.
+    /// An outage: retried with backoff.
     #[default]
     Outage,
-    /// Somebody has to change something, unless the source has worked as it is: so many attempts in a row.
+    /// A wrong setting, unless the source has worked with it before: retries slow down after so many attempts in a row.
     Setting(u32),
-    /// The camera refuses who asks, whether that has worked or not: so many attempts in a row.
+    /// A rejected login, even if it has worked before: retries slow down after so many attempts in a row.
     Login(u32),
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Failure {
-    /// Why, with what to do, without secrets.
+    /// The cause and the remedy, without secrets.
     pub reason: String,
-    /// What has to be changed, where waiting does not help.
+    /// What the user must change, where waiting does not help.
     pub remedy: Option<String>,
-    /// How soon another attempt makes sense.
+    /// The retry policy.
     pub patience: Patience,
 }
 
@@ -95,9 +95,9 @@ impl From<&str> for Failure {
 }
 
 impl Failure {
-    /// Of a cause at `peer`, a `host:port`.
+    /// Builds the failure for a cause at `peer` (`host:port`).
     pub fn of(cause: &Cause, peer: &str) -> Self {
-        let (what, remedy) = cause.told(peer);
+        let (what, remedy) = cause.describe(peer);
         let patience = cause.patience();
         let reason = if remedy.is_empty() { what } else { format!("{what}: {remedy}") };
         Self { reason, remedy: (patience != Patience::Outage).then(|| remedy.to_owned()), patience }
@@ -105,7 +105,7 @@ impl Failure {
 }
 
 impl Cause {
-    /// How soon another attempt makes sense.
+    /// The retry policy for this cause.
     pub fn patience(&self) -> Patience {
         match self {
             Self::Unauthorized { .. } | Self::Forbidden => Patience::Login(TRIES),
@@ -131,8 +131,8 @@ impl Cause {
         }
     }
 
-    /// What is wrong, and what to do about it.
-    fn told(&self, peer: &str) -> (String, &'static str) {
+    /// The cause and its remedy as text.
+    fn describe(&self, peer: &str) -> (String, &'static str) {
         let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
         match self {
             Self::UnknownName => (

@@ -1,4 +1,4 @@
-//! A new plan on its way to a running source's thread.
+//! Passes a changed plan to a running source's thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::config::SourcePlan;
 
-/// Holds the newest plan until the source's thread takes it up between two frames.
+/// Holds the newest plan until the source's thread takes it between two frames.
 #[derive(Debug, Default)]
 pub struct Change {
     waiting: AtomicBool,
@@ -14,13 +14,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// Replaces a plan that was not taken up yet.
+    /// Replaces a plan that was not taken yet.
     pub fn put(&self, plan: &SourcePlan) {
         *self.plan.lock() = Some(plan.clone());
         self.waiting.store(true, Ordering::Release);
     }
 
-    /// The plan to take up, once. Without one this is a single load.
+    /// Takes the pending plan, if any. Without one this is a single atomic load.
     pub fn take(&self) -> Option<SourcePlan> {
         if !self.waiting.load(Ordering::Acquire) {
             return None;

@@ -1,12 +1,12 @@
-//! The Backend seam: turns sources into frames.
+//! Backends: turn sources into frames.
 //!
-//! A backend owns its sources' threads and pipelines and hands every frame and every change of state to a
-//! [`Sink`], from whatever thread it likes: one thread per camera (`gst`), or one thread for many sources whose
-//! frames arrive already detected and tracked and without pixels (a detections-only scene, a trace, DeepStream).
-//! The sink never runs user code; it only queues. `engine`'s inlet is the one real sink.
+//! A backend owns its sources' threads and pipelines, and hands every frame and every change of state to a [`Sink`],
+//! from any thread: one thread per camera (`gst`), or one thread for many sources whose frames arrive detected, tracked
+//! and without pixels (a detections-only scene, a trace, DeepStream). The sink only queues and never runs user code.
+//! The engine's inlet implements it.
 //!
-//! A backend of one's own is written over [`Sources`], which owns the threads and ends them in time, and [`Outlet`],
-//! which keeps the order of what is sent; [`supervise`] adds retries and a watchdog. [`check_backend`] checks it.
+//! To write your own backend, use [`Sources`], which owns the threads and ends them in time, and [`Outlet`], which
+//! keeps events in order; [`supervise`] adds retries and a watchdog. [`check_backend`] checks the result.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -72,21 +72,21 @@ use crate::config::SourcePlan;
 use crate::error::{Code, Error};
 use crate::types::{Frame, SourceId};
 
-/// What the backend should do after handing over a frame.
+/// The sink's answer to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// Go on.
     Continue,
-    /// This source is being taken away; stop producing.
+    /// The source is being removed; stop producing.
     Stop,
 }
 
-/// Where a source stands. `source_up` is 1 only in `Running`.
+/// A source's state. `source_up` is 1 only in `Running`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceState {
     /// Building the pipeline, waiting for the first frame.
     Connecting,
-    /// Ready, and waiting for a publisher to connect. Neither up nor failed: no watchdog runs, and nobody has to act.
+    /// Ready, and waiting for a publisher to connect. Neither up nor failed: no watchdog runs, and no action is needed.
     Waiting,
     /// Frames flow.
     Running,
@@ -99,7 +99,7 @@ pub enum SourceState {
     },
     /// Out of retries. A live source is still tried at the cap.
     Failed,
-    /// Ended or taken away.
+    /// Ended or removed.
     Stopped,
 }
 
@@ -118,20 +118,20 @@ impl SourceState {
     }
 }
 
-/// Something a source has to tell besides frames.
+/// What a source reports in addition to frames.
 #[derive(Debug, Clone)]
 pub enum SourceEvent {
-    /// It changed state.
+    /// The source changed state.
     State(SourceState),
-    /// An attempt failed and is repeated: sent before the change of state that says so.
+    /// An attempt failed and will be retried. Sent before the resulting `State`.
     Fault {
-        /// Why, secrets already redacted.
+        /// The reason, with secrets redacted.
         reason: String,
-        /// What has to be changed before it can work; `None` where waiting may help.
+        /// What the user must change; `None` where waiting may help.
         remedy: Option<String>,
-        /// How many attempts in a row that makes.
+        /// Failures in a row, this one included.
         attempt: u32,
-        /// When the next is made.
+        /// Time until the next attempt.
         retry_in: Duration,
     },
     /// Frames were lost inside the backend, with the `reason` label to count them under (`corrupt`, `fps`, …).
@@ -149,13 +149,13 @@ pub enum SourceEvent {
     Broken(String),
 }
 
-/// Where a backend puts what its sources produce. Shared by all of them, called from any thread.
+/// Receives the output of a backend's sources. Shared by all of them, called from any thread.
 pub trait Sink: Send + Sync {
-    /// Takes one frame. For a live source it returns at once and replaces an unjudged older frame (counted); for a
-    /// finite one it waits until there is room, so nothing is lost.
+    /// Takes one frame. For a live source it returns at once and replaces a pending older frame (counted as dropped);
+    /// for a finite one it blocks until there is room, so that nothing is lost.
     fn frame(&self, frame: Frame) -> Flow;
 
-    /// Takes an event. Never waits.
+    /// Takes an event. Never blocks.
     fn event(&self, source: &SourceId, event: SourceEvent);
 }
 
@@ -164,30 +164,30 @@ pub trait Backend: Send {
     /// Starts a source; its frames go to `sink` until it ends or is removed.
     ///
     /// # Errors
-    /// Only for what can be known at once (a URI this backend cannot read); what fails later is an event.
+    /// Only those known at once (a URI that this backend cannot read); later failures are events.
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error>;
 
-    /// Whether [`add_source`](Self::add_source) would refuse this plan, as far as that can be known without starting
-    /// anything: a source that runs is taken down only for one that can take its place.
+    /// Checks whether [`add_source`](Self::add_source) would refuse this plan, as far as possible without starting
+    /// anything: a running source is stopped only for a plan that can replace it.
     ///
     /// # Errors
-    /// Those of `add_source`. Nothing is refused unless a backend says otherwise.
+    /// Those of `add_source`. The default accepts every plan.
     fn check_source(&self, _plan: &SourcePlan) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Takes over `fps`, `every` and `retry` of a running source from its new plan, between two frames and without
-    /// touching its pipeline. A source that has ended takes them without effect. What else differs in `plan` is
-    /// ignored: another input, pace or repetition needs the source removed and added again.
+    /// Applies `fps`, `every` and `retry` from a changed plan to a running source, between two frames and without
+    /// touching its pipeline. An ended source accepts the plan without effect. Other differences in `plan` are ignored:
+    /// to change the input, pace or repetition, remove the source and add it again.
     ///
     /// # Errors
     /// [`Code::Source`] when this backend has no such source.
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error>;
 
-    /// Stops a source and frees what it held; its name can be used again at once. Unknown names are ignored.
+    /// Stops a source and frees its resources; its name is free at once. Unknown names are ignored.
     ///
-    /// Returns within `deadline`. A thread that has not stopped by then (it may be inside the sink or a driver) is
-    /// abandoned and reported in the log; it hands over no further frame and sends no further event.
+    /// Returns within `deadline`. A thread that has not stopped by then (it may be blocked in the sink or a driver) is
+    /// abandoned and reported in the log; it delivers no further frame and sends no further event.
     fn remove_source(&mut self, source: &SourceId, deadline: Duration);
 
     /// Stops every source within `deadline`, as [`remove_source`](Self::remove_source) does.
@@ -197,7 +197,7 @@ pub trait Backend: Send {
     /// publisher ([`SourceState::Waiting`]).
     ///
     /// # Errors
-    /// [`Code::Source`] when the source takes no publisher, which is so unless a backend says otherwise.
+    /// [`Code::Source`] when the source takes no publisher, which is the default.
     fn offer(&mut self, source: &SourceId, _sdp: &str) -> Result<String, Error> {
         Err(Error::new(Code::Source, format!("source {source} does not take a publisher"))
             .hint("publish to a source whose state is `waiting`"))

@@ -1,4 +1,4 @@
-//! One source's way out of its backend: what every backend has to keep to, kept in one place.
+//! One source's output: enforces the rules for frames and events in one place.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,27 +11,27 @@ use crate::types::{Frame, SourceId};
 
 /// Hands one source's frames and events to its [`Sink`].
 ///
-/// Equal states in a row are sent once. [`end`](Self::end), [`break_off`](Self::break_off) and [`stop`](Self::stop) are
-/// the last word: whichever comes first counts, and nothing follows it. The source's thread and its owner may each say
-/// it, so that an owner need not wait for a thread that is stuck.
+/// Repeated states are sent once. [`end`](Self::end), [`break_off`](Self::break_off) and [`stop`](Self::stop) close the
+/// outlet: the first one wins, and nothing follows it. The source's thread and its owner may both close it, so an owner
+/// need not wait for a stuck thread.
 pub struct Outlet {
     id: SourceId,
     sink: Arc<dyn Sink>,
-    /// No further frame is handed on.
+    /// Whether further frames are refused.
     barred: AtomicBool,
-    /// The last word was said.
+    /// Whether the last event was sent.
     closed: AtomicBool,
-    /// Held while a frame is handed on. Not held by anybody who takes another lock of this outlet.
-    handing: Mutex<()>,
-    /// Held while an event is sent, which never waits; never while a frame is.
+    /// Held while the sink takes a frame. No other lock of this outlet is acquired meanwhile.
+    delivering: Mutex<()>,
+    /// Held while an event is sent, which never blocks; never while a frame is.
     state: Mutex<Option<SourceState>>,
 }
 
 impl Outlet {
-    /// An outlet for the source called `id`, which has said nothing yet.
+    /// Creates an outlet for the source `id`, with nothing sent yet.
     pub fn new(id: SourceId, sink: Arc<dyn Sink>) -> Self {
         let (barred, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { id, sink, barred, closed, handing: Mutex::new(()), state: Mutex::new(None) }
+        Self { id, sink, barred, closed, delivering: Mutex::new(()), state: Mutex::new(None) }
     }
 
     /// The source's name.
@@ -39,7 +39,7 @@ impl Outlet {
         &self.id
     }
 
-    /// Whether the last word was said.
+    /// Whether the last event was sent.
     pub fn closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -49,23 +49,23 @@ impl Outlet {
         *self.state.lock()
     }
 
-    /// Hands on a frame; waits where the sink does. `Stop` once the source is being taken away or has ended.
+    /// Hands a frame to the sink and blocks where it does. `Stop` once the source is being removed or has ended.
     pub fn frame(&self, frame: Frame) -> Flow {
-        let _handing = self.handing.lock();
+        let _delivering = self.delivering.lock();
         let over = self.barred.load(Ordering::Acquire) || self.closed();
         if over { Flow::Stop } else { self.sink.frame(frame) }
     }
 
-    /// Lets no further frame through; one that is being handed on goes its way.
+    /// Refuses further frames; one in progress is completed.
     pub fn bar(&self) {
         self.barred.store(true, Ordering::Release);
     }
 
-    /// Says that the source was taken away, after the frame that is being handed on if the sink takes that within
-    /// `limit`. Whether it did.
+    /// Closes the outlet after a removal. Waits at most `limit` for the sink to take a frame in progress; returns
+    /// whether it did.
     pub fn close(&self, limit: Duration) -> bool {
         self.bar();
-        let handed = self.handing.try_lock_for(limit).is_some();
+        let handed = self.delivering.try_lock_for(limit).is_some();
         self.stop();
         handed
     }
@@ -78,31 +78,31 @@ impl Outlet {
         }
     }
 
-    /// An attempt failed and is repeated after `retry_in`, in the meantime in `state`.
+    /// Reports that an attempt failed and will be retried after `retry_in`, and enters `state`.
     pub fn fault(&self, failure: impl Into<Failure>, attempt: u32, retry_in: Duration, state: SourceState) {
         let Failure { reason, remedy, .. } = failure.into();
         self.event(SourceEvent::Fault { reason, remedy, attempt, retry_in });
         self.enter(state);
     }
 
-    /// Frames were lost inside the backend, for a `reason` that they are counted under.
+    /// Reports frames lost inside the backend, counted under `reason`.
     pub fn dropped(&self, reason: &'static str, count: u64) {
         if count > 0 {
             self.event(SourceEvent::Dropped { reason, count });
         }
     }
 
-    /// A finite source delivered its last frame.
+    /// Reports that a finite source delivered its last frame.
     pub fn end(&self) {
         self.last(SourceState::Stopped, Some(SourceEvent::Ended));
     }
 
-    /// A finite source cannot deliver (any more).
+    /// Reports that a finite source cannot deliver (any more).
     pub fn break_off(&self, reason: String) {
         self.last(SourceState::Failed, Some(SourceEvent::Broken(reason)));
     }
 
-    /// The source was taken away.
+    /// Reports that the source was removed.
     pub fn stop(&self) {
         self.last(SourceState::Stopped, None);
     }

@@ -1,4 +1,4 @@
-//! Which of a source's frames are analysed, whatever plays it: `fps` by frame time, `every` by index. Pure.
+//! Selects the frames to analyse: `fps` by frame time, `every` by index. Pure.
 
 use crate::config::SourcePlan;
 
@@ -7,19 +7,19 @@ use crate::config::SourcePlan;
 pub(crate) enum Pick {
     /// Analyse it.
     Take,
-    /// Left out because the source is limited to some frames per second.
+    /// Left out: above the source's frame rate limit.
     OverRate,
-    /// Left out because only every n-th frame is asked for.
+    /// Left out: only every n-th frame is wanted.
     NotEvery,
 }
 
-/// How much too early a frame may come and still be taken, as a share of the period and at most: cameras jitter, and
-/// without it a camera at exactly the wanted rate would lose frames. Less than the time between two frames, or the
-/// frame before the wanted one would be taken.
+/// How early a frame may arrive and still be taken, as a share of the period and as an upper bound: cameras jitter, and
+/// without this tolerance a camera at exactly the wanted rate would lose frames. It must stay below the time between
+/// two frames, or the frame before the wanted one would be taken.
 const EARLY_SHARE: f64 = 0.25;
 const EARLY_NS_MAX: f64 = 10_000_000.0;
 
-/// Chooses among the frames of one source.
+/// Selects among the frames of one source.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
     period_ns: Option<f64>,
@@ -33,7 +33,7 @@ impl Pace {
         Self::new(plan.fps, plan.every)
     }
 
-    /// Goes on as a changed plan says. The rate starts anew with the next frame, unless it stayed the same.
+    /// Applies a changed plan. The rate starts afresh with the next frame, unless it is unchanged.
     pub(crate) fn change(&mut self, plan: &SourcePlan) {
         let new = Self::of(plan);
         let due_ns = self.due_ns.filter(|_| new.period_ns == self.period_ns);
@@ -46,7 +46,7 @@ impl Pace {
         Self { period_ns, every: u64::from(every.max(1)), due_ns: None }
     }
 
-    /// Judges the frame with index `seq` and time `pts_ns`; frames come in order.
+    /// Decides on the frame with index `seq` and time `pts_ns`; frames come in order.
     pub(crate) fn pick(&mut self, seq: u64, pts_ns: u64) -> Pick {
         if !seq.is_multiple_of(self.every) {
             return Pick::NotEvery;
@@ -57,7 +57,7 @@ impl Pace {
         if now < due - (period * EARLY_SHARE).min(EARLY_NS_MAX) {
             return Pick::OverRate;
         }
-        // Counting on from when the frame was due keeps the average; after a gap nothing is caught up.
+        // Counting from the due time keeps the average rate; after a gap, missed frames are not caught up.
         self.due_ns = Some(if now > due + period { now + period } else { due + period });
         Pick::Take
     }

@@ -1,4 +1,4 @@
-//! A backend's sources from its owner's side: who runs, how they are changed, and how they end.
+//! The owner's side of a backend's sources: starts, changes and stops their threads.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,22 +11,21 @@ use crate::error::{Code, Error};
 use crate::own::{Stop, Thread};
 use crate::types::SourceId;
 
-/// Longest wait for the threads of a backend that is dropped while sources run. Longer than a pipeline may take to
-/// shut down.
+/// Longest wait for the threads of a dropped backend. Longer than a pipeline may take to shut down.
 const DROP_MAX: Duration = Duration::from_secs(3);
 
-/// What a source's own thread works with.
+/// What a source's thread needs.
 #[derive(Debug)]
 pub struct SourceContext {
-    /// Where its frames and events go.
+    /// Takes its frames and events.
     pub outlet: Arc<Outlet>,
-    /// Where changed plans arrive.
+    /// Delivers changed plans.
     pub change: Arc<Change>,
-    /// When to end.
+    /// Signals the end.
     pub stop: Stop,
 }
 
-/// The sources of one backend, by name. Does what [`Backend`](super::Backend) asks of every backend alike; dropping it
+/// The sources of one backend, by name. Implements what every [`Backend`](super::Backend) has in common; dropping it
 /// stops all of them.
 #[derive(Debug, Default)]
 pub struct Sources(BTreeMap<SourceId, Owned>);
@@ -35,15 +34,15 @@ pub struct Sources(BTreeMap<SourceId, Owned>);
 struct Owned {
     outlet: Arc<Outlet>,
     change: Arc<Change>,
-    /// `None` where it is played by a thread that it shares with others.
+    /// `None` for a source played by a shared thread.
     thread: Option<Thread>,
 }
 
 impl Sources {
-    /// Whether a source of this name can be started: none runs, or it has ended.
+    /// Checks that a source of this name can be started: none runs, or it has ended.
     ///
     /// # Errors
-    /// [`Code::Source`] when one runs.
+    /// [`Code::Source`] when one is running.
     pub fn vacant(&self, source: &SourceId) -> Result<(), Error> {
         if self.0.get(source).is_none_or(|owned| owned.outlet.closed()) {
             return Ok(());
@@ -52,10 +51,10 @@ impl Sources {
             .hint("remove it first, or give the new one another id"))
     }
 
-    /// Starts a source on a thread of its own, called `thread`, which does `run`. A panic there breaks the source off.
+    /// Runs `run` for a source on its own thread, named `thread`. A panic in it breaks the source off.
     ///
     /// # Errors
-    /// As [`vacant`](Self::vacant), or when the system refuses a thread.
+    /// As [`vacant`](Self::vacant), or when no thread can be started.
     pub fn start(
         &mut self,
         plan: &SourcePlan,
@@ -65,12 +64,12 @@ impl Sources {
     ) -> Result<(), Error> {
         self.vacant(&plan.id)?;
         let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
-        let (voice, theirs) = (Arc::clone(&outlet), Arc::clone(&change));
+        let (ours, theirs) = (Arc::clone(&outlet), Arc::clone(&change));
         let thread = Thread::start(thread, move |stop| {
-            let context = SourceContext { outlet: Arc::clone(&voice), change: theirs, stop };
-            // A source never goes without a word, not even by a fault of ours: others wait for its end.
+            let context = SourceContext { outlet: Arc::clone(&ours), change: theirs, stop };
+            // Even after a panic a source must send its last event: others wait for it.
             if catch_unwind(AssertUnwindSafe(|| run(context))).is_err() {
-                voice.break_off("an internal error; please report it".into());
+                ours.break_off("an internal error; please report it".into());
             }
         })
         .map_err(|error| Error::new(Code::Source, format!("source {}: no thread for it: {error}", plan.id)))?;
@@ -79,7 +78,7 @@ impl Sources {
     }
 
     /// Adds a source that a shared thread plays, with what that thread needs of it.
-    ///
+    /// Adds a source that a shared thread plays; returns that thread's side of it.
     /// # Errors
     /// As [`vacant`](Self::vacant).
     pub fn join(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(Arc<Outlet>, Arc<Change>), Error> {
@@ -90,10 +89,10 @@ impl Sources {
         Ok((outlet, change))
     }
 
-    /// Hands a changed plan to a running source.
+    /// Passes a changed plan to a running source.
     ///
     /// # Errors
-    /// [`Code::Source`] when there is no source of that name.
+    /// [`Code::Source`] when no source has that name.
     pub fn change(&self, plan: &SourcePlan) -> Result<(), Error> {
         let owned = self.0.get(&plan.id).ok_or_else(|| {
             Error::new(Code::Source, format!("source {} is not running", plan.id))
@@ -103,7 +102,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Takes a source away within `deadline`; afterwards it says nothing more. Unknown names are ignored.
+    /// Removes a source within `deadline`; it sends nothing afterwards. Unknown names are ignored.
     pub fn remove(&mut self, source: &SourceId, deadline: Duration) {
         let Some(mut owned) = self.0.remove(source) else { return };
         owned.outlet.bar();
@@ -119,7 +118,7 @@ impl Sources {
         }
     }
 
-    /// Takes all sources away within `deadline`, and ends the thread that some of them share.
+    /// Removes all sources within `deadline`, and stops the thread that some of them share.
     pub fn stop(&mut self, shared: Option<Thread>, deadline: Duration) {
         let (mut sources, mut shared) = (std::mem::take(&mut self.0), shared);
         sources.values().for_each(|owned| owned.outlet.bar());

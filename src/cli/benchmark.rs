@@ -1,4 +1,4 @@
-//! `dsengine benchmark`: what this machine does with so many sources, by the real engine.
+//! `dsengine benchmark`: measures this machine's throughput for a number of sources with the real engine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ use super::profile::{self, spent, sum};
 use super::run::time;
 use super::signals::Stop;
 
-/// How often it is looked whether it is over.
+/// Poll interval for the end of the run.
 const POLL_EVERY: Duration = Duration::from_millis(20);
-/// Longest wait for frames under way at the end.
+/// Longest wait for frames in flight at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -60,7 +60,7 @@ enum Kind {
     Csv,
 }
 
-/// When frames were judged, and how long after their arrival, by source.
+/// Completion times and latencies of judged frames, by source.
 #[derive(Default)]
 struct Seen(Mutex<BTreeMap<SourceId, Vec<(u64, u64)>>>);
 
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     }
 }
 
-/// What runs: copies of one source, and nothing that tells anybody.
+/// The plan: copies of one source, without handlers.
 fn plan(args: &Args) -> Result<Plan, Exit> {
     let input = Input { source: Some(args.source.clone()), sources: None, config: args.config.clone() };
     let mut overrides = vec![("logging.level".to_owned(), "error".to_owned())];
@@ -125,14 +125,14 @@ fn plan(args: &Args) -> Result<Plan, Exit> {
     Ok(plan)
 }
 
-/// One source's figures.
+/// One source's results.
 struct Figures {
     source: SourceId,
     judged: usize,
     dropped: u64,
-    /// Judged a second: over all, and in all but the slowest twentieth of the whole seconds.
+    /// Judged frames per second: the mean, and the fifth percentile of the whole seconds.
     fps: [f64; 2],
-    /// Milliseconds from arrival to the end of the judgement: p50, p95, p99.
+    /// Latency from arrival to the end of the judgement in milliseconds: p50, p95, p99.
     latency_ms: [f64; 3],
 }
 
@@ -173,7 +173,7 @@ fn measure(seen: &BTreeMap<SourceId, Vec<(u64, u64)>>, page: &str, summary: &dse
     }
 }
 
-/// Frames a second: over all, and the fifth percentile of the whole seconds.
+/// Frames per second: the mean, and the fifth percentile of the whole seconds.
 fn fps(frames: &[(u64, u64)]) -> [f64; 2] {
     let (Some((first, _)), Some((last, _))) = (frames.first(), frames.last()) else { return [0.0; 2] };
     let took_s = (last - first) as f64 / 1e9;
@@ -189,7 +189,7 @@ fn fps(frames: &[(u64, u64)]) -> [f64; 2] {
     [mean, if seconds.is_empty() { mean } else { quantile(&seconds, 0.05) }]
 }
 
-/// The value below which this share of sorted values lies.
+/// The quantile of sorted values.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
     sorted.get(at).copied().unwrap_or(0.0)
@@ -222,7 +222,7 @@ fn print(args: &Args, measured: &Measured) {
     }
     match args.output {
         Kind::Text if args.profile => folded.iter().for_each(|line| println!("{line}")),
-        // Beside the table, so that it stays one.
+        // On standard error, so that standard output remains CSV.
         Kind::Csv if args.profile => folded.iter().for_each(|line| eprintln!("{line}")),
         _ => {}
     }
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn frames_a_second_are_counted_in_whole_seconds() {
-        // Ten a second for four seconds, but five in the third.
+        // Ten per second for four seconds, except five in the third.
         let at = (0..=40_u64).filter(|n| !(20..30).contains(n) || n % 2 == 0).map(|n| n * SECOND_NS / 10);
         let frames: Vec<(u64, u64)> = at.map(|at| (at, 0)).collect();
         let [mean, p5] = fps(&frames);

@@ -1,4 +1,4 @@
-//! Asking a running engine: its address, the token, one request, and what a refusal looks like.
+//! A client of a running engine: its address, the token, one request, and the output of a refusal.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use super::exit::{Exit, failed};
 
-/// Longest wait for an answer: a component is compiled meanwhile, for a minute at most, and every lane swaps.
+/// Response timeout: compiling a component may take a minute, and every lane must swap.
 const ANSWER_MAX: Duration = Duration::from_secs(90);
-/// Largest answer read.
+/// Maximum size of a response.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// The flags of every command that asks a running engine.
@@ -38,7 +38,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// One request; the answer's JSON where it is 200 or 201, printed as it is with `--json`. A refusal is printed.
+    /// Sends a GET request; returns the JSON of a 2xx response, which `--json` prints. Prints a refusal.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Exit> {
         self.ask(&Method::GET, path, None)
     }
@@ -57,7 +57,7 @@ impl Client {
         }
     }
 
-    /// The engine said no.
+    /// Prints a refusal.
     pub(crate) fn refused(&self, status: u16, body: &Value) -> Exit {
         if self.json && !body.is_null() {
             println!("{body:#}");
@@ -91,7 +91,7 @@ impl Client {
         Exit::Failed
     }
 
-    /// The status and the body, where it is JSON.
+    /// The status and the body, if it is JSON.
     pub(crate) fn answer(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
         let base = self.base();
         let uri: Uri = format!("{base}{path}")
@@ -126,7 +126,7 @@ impl Client {
     }
 
     fn base(&self) -> String {
-        // A variable that is set and empty is as good as none.
+        // An empty variable counts as unset.
         let at = match self.at.trim_end_matches('/') {
             "" => "127.0.0.1:8000",
             at => at,
@@ -134,7 +134,7 @@ impl Client {
         if at.contains("://") { at.to_owned() } else { format!("http://{at}") }
     }
 
-    /// The header that carries the token.
+    /// The header with the token.
     fn token(&self) -> Result<Option<HeaderValue>, Error> {
         let token = match &self.token_file {
             Some(file) => Some(dsengine::text::read(file).map_err(|error| {
@@ -152,7 +152,7 @@ impl Client {
     }
 }
 
-/// A message with its place before it, where that is not in it already.
+/// A message prefixed with its location, unless it contains it.
 fn placed(value: &Value, message: &str) -> String {
     match value["place"].as_str() {
         Some(place) if !message.contains(place) => format!("{place}: {message}"),
@@ -160,7 +160,7 @@ fn placed(value: &Value, message: &str) -> String {
     }
 }
 
-/// A name as a part of a path.
+/// A name as a path segment.
 pub(crate) fn segment(name: &str) -> String {
     url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }

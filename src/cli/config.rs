@@ -1,4 +1,4 @@
-//! `dsengine config …`: the configuration of a running engine, looked at and changed.
+//! `dsengine config …`: shows and changes the configuration of a running engine.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::client::Client;
 use super::exit::Exit;
 use super::sources::{Change, say};
 
-/// Longest file read.
+/// Maximum size of a file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 #[derive(clap::Args)]

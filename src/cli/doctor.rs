@@ -1,4 +1,4 @@
-//! `dsengine doctor`: what this machine has, what it lacks, and which package brings it.
+//! `dsengine doctor`: reports what this machine has, what it lacks, and which package provides it.
 
 use dsengine::types::Finding;
 use dsengine::{deepstream, gst, infer};

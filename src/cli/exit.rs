@@ -1,4 +1,4 @@
-//! How a command ends, and what it prints.
+//! Exit codes and printing.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -7,21 +7,20 @@ use std::process::ExitCode;
 use dsengine::error::Error;
 use dsengine::types::lines;
 
-/// Exit codes, as a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All went well.
+    /// Success.
     Fine,
     /// It ran, and something failed.
     Failed,
-    /// It could not start: usage or configuration.
+    /// It could not start: usage or configuration error.
     Usage,
-    /// A signal cut it short.
+    /// Interrupted by a signal.
     Interrupted,
 }
 
 impl Exit {
-    /// The number the shell sees.
+    /// The numeric exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Fine => 0,
@@ -33,14 +32,14 @@ impl Exit {
 }
 
 impl Exit {
-    /// How a command ends that says itself what went wrong.
+    /// The exit of a command that has already printed its error.
     pub(crate) fn of(done: Result<(), Self>) -> Self {
         done.err().unwrap_or(Self::Fine)
     }
 
-    /// Ends the process here and now, without the exit handlers of the libraries that are loaded: other threads may
-    /// still be loading plugins, and GLib aborts when its handlers have run before that. Flushes nothing: another thread
-    /// may hold standard output's lock, and wait for a reader that has stopped reading.
+    /// Ends the process immediately, without the exit handlers of loaded libraries: other threads may still be loading
+    /// plugins, and GLib aborts when its handlers run before that is done. Does not flush: another thread may hold
+    /// standard output's lock while it waits for a reader that has stopped reading.
     pub(crate) fn now(self) -> ! {
         signal_hook::low_level::exit(self.code().into())
     }
@@ -52,32 +51,32 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error while running.
+/// Prints an error of a running command.
 pub(crate) fn failed(error: &Error) -> Exit {
     eprintln!("error: {error}");
     Exit::Failed
 }
 
-/// An error before anything ran.
+/// Prints an error that prevents a start.
 pub(crate) fn refused(error: &Error) -> Exit {
     eprintln!("error: {error}");
     Exit::Usage
 }
 
-/// What `println!` does here: a line that cannot be written ends the command as failed. Whatever it holds of others'
-/// texts steers no terminal.
+/// The implementation of `println!`: a failed write ends the command as failed. Escapes control characters, so that
+/// foreign text cannot control the terminal.
 pub(crate) fn print(line: fmt::Arguments<'_>) {
     if let Err(error) = io::stdout().write_all(lines(&line.to_string()).as_bytes()) {
         unprinted(&error);
     }
 }
 
-/// What `eprintln!` does here: there is nowhere to say that it failed.
+/// The implementation of `eprintln!`: a failed write is ignored.
 pub(crate) fn print_error(line: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(lines(&line.to_string()).as_bytes());
 }
 
-/// Standard output could not be written. A reader that has gone away has seen enough; anything else is a failure.
+/// Handles a failed write to standard output. A closed pipe is not an error; anything else is.
 pub(crate) fn unprinted(error: &io::Error) {
     if error.kind() != io::ErrorKind::BrokenPipe {
         eprintln!("error: standard output cannot be written: {error}");

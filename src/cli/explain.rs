@@ -1,4 +1,4 @@
-//! `dsengine explain E0203`: the page of an error code.
+//! `dsengine explain E0203`: prints the page of an error code.
 
 use dsengine::error::Code;
 

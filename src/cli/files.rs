@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use dsengine::error::{Code, Error};
 
-/// Makes an empty file.
+/// Creates an empty file.
 pub(crate) fn create(path: &Path) -> Result<File, Error> {
     File::create(path).map_err(|e| io(path, &e))
 }
 
-/// What went wrong with a file that was being written.
+/// The error for a file that cannot be written.
 pub(crate) fn io(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Code::Io, format!("{}: cannot be written: {error}", path.display()))
 }
 
-/// Refuses an output that is one of the inputs or another output: making it would empty what is yet to be read.
+/// Rejects an output that is also an input or another output: creating it would truncate data still to be read.
 pub(crate) fn apart(outputs: &[&Path], inputs: &[&Path]) -> Result<(), Error> {
     let inputs: Vec<Spot> = inputs.iter().filter_map(|path| spot(path)).collect();
     let mut taken = Vec::new();
@@ -37,16 +37,16 @@ pub(crate) fn apart(outputs: &[&Path], inputs: &[&Path]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a path stands for, whichever way it is written.
+/// The identity of a path, however it is written.
 #[derive(PartialEq)]
 enum Spot {
     /// A file, by device and inode.
     File(u64, u64),
-    /// A file that is not there yet.
+    /// A file that does not exist yet.
     Name(PathBuf, OsString),
 }
 
-/// `None` for what loses nothing by being written: a device, a pipe.
+/// `None` for devices and pipes, which may be written safely.
 fn spot(path: &Path) -> Option<Spot> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() => Some(Spot::File(found.dev(), found.ino())),

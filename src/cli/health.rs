@@ -1,4 +1,4 @@
-//! `dsengine health-check`: how a running engine is, as an exit code.
+//! `dsengine health-check`: reports the health of a running engine as an exit code.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::exit::{Exit, refused};
 
-/// What the exit code says, for `--help`.
+/// The exit codes, for `--help`.
 const EXITS: &str = "\
 Exit code: 0 healthy; 1 degraded: some source, strategy or handler does not do its work; 2 unhealthy: no source delivers \
 frames, or no engine answers";
@@ -21,16 +21,16 @@ pub(crate) struct Args {
     client: Client,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Debug, PartialEq)]
 struct Check {
     name: String,
     ok: bool,
-    /// What it is.
+    /// The current value.
     value: String,
-    /// What it should be.
+    /// The expected value.
     limit: String,
-    /// Seconds since it was measured; of a source, since its newest frame was captured.
+    /// Seconds since the measurement; for a source, since its newest frame was captured.
     age_s: Option<f64>,
 }
 
@@ -86,7 +86,7 @@ fn as_json(status: &Value, checks: &[Check]) -> Value {
     })
 }
 
-/// What a status says, one thing a line.
+/// The checks in a status.
 fn checks(status: &Value) -> Vec<Check> {
     let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

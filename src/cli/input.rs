@@ -1,4 +1,4 @@
-//! What the commands that load a configuration share: its flags, and how problems are shown.
+//! Common parts of commands that load a configuration: flags, and the output of problems.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// What the flags name, with `overrides` (dotted key, value) on top.
+    /// The request for these flags, with `overrides` (dotted key, value) on top.
     pub(crate) fn request(&self, overrides: Vec<(String, String)>) -> Request {
         Request {
             config: self.config.clone(),
@@ -35,7 +35,7 @@ impl Input {
             source_uri: self.source.clone(),
             overlay: Overlay::default(),
             overrides,
-            // What is no text is no key of ours and no value that a reference could take.
+            // Variables that are not UTF-8 cannot be a key or a reference's value.
             env: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
@@ -48,13 +48,13 @@ impl Input {
         self.config.is_some() || self.sources.is_some()
     }
 
-    /// Loads what the flags name, with `overrides` on top. Prints problems.
+    /// Loads the configuration of these flags, with `overrides` on top. Prints problems.
     pub(crate) fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Exit> {
         config::load(&self.request(overrides)).map_err(|problems| refused(&problems.into()))
     }
 }
 
-/// Prints warnings to standard error; returns whether any of them keeps the engine from running.
+/// Prints warnings to standard error; returns whether any of them is a refusal.
 pub(crate) fn show(warnings: &[Warning]) -> bool {
     let mut refused = false;
     for warning in warnings {
@@ -65,8 +65,8 @@ pub(crate) fn show(warnings: &[Warning]) -> bool {
     refused
 }
 
-/// Prints what is to be known about a configuration of which a command leaves out parts: `unused` names the warnings
-/// about those. Returns whether anything else keeps it from running.
+/// Prints the warnings about a configuration, except those named in `unused`, which concern parts that a command does
+/// not use. Returns whether any of the others is a refusal.
 pub(crate) fn show_used(loaded: &Loaded, unused: &[&str]) -> bool {
     let mut warnings = loaded.warnings.clone();
     warnings.extend(config::check(loaded));
@@ -74,7 +74,7 @@ pub(crate) fn show_used(loaded: &Loaded, unused: &[&str]) -> bool {
     show(&warnings)
 }
 
-/// Sets up the process's logs, GStreamer's own lines included. `debug` lets this crate's debugging lines through.
+/// Sets up logging, including GStreamer's. `debug` enables this crate's debug lines.
 pub(crate) fn log(plan: &LogPlan, debug: bool) -> Result<Log, Error> {
     let LogPlan { level, json, color, file, file_max_bytes, file_backups, console, .. } = plan.clone();
     let LogPlan { figures, hold_repeats, per_minute, .. } = *plan;

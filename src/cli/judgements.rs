@@ -1,5 +1,5 @@
-//! `run --judgements FILE`: one JSON line per judged frame. A file is written in blocks; a pipe gets each line at once, so
-//! that whoever reads it sees when a frame was judged.
+//! `run --judgements FILE`: one JSON line per judged frame. A file is written in blocks; a pipe gets each line
+//! immediately, so that its reader sees when a frame was judged.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -19,9 +19,9 @@ pub(crate) struct Judgements {
 
 struct Out {
     writer: BufWriter<File>,
-    /// Somebody may be reading.
+    /// Whether to flush each line, for a pipe.
     at_once: bool,
-    /// The first failure; nothing is written after it.
+    /// The first error; nothing is written after it.
     error: Option<io::Error>,
 }
 
@@ -33,7 +33,7 @@ impl Judgements {
         Ok(Self { path: path.to_owned(), out: Mutex::new(out) })
     }
 
-    /// Writes what is left; the first error of all is the outcome.
+    /// Flushes the output; returns the first error of all.
     pub(crate) fn finish(&self) -> Result<(), Error> {
         let mut out = self.out.lock();
         let written = out.error.take().map_or_else(|| out.writer.flush(), Err);

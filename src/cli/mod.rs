@@ -1,15 +1,15 @@
-//! The command line: one file per command, exit codes as a type, what people read on standard output and what goes
-//! wrong on standard error.
+//! The command line: one file per command, exit codes as a type, results on standard output and problems on standard
+//! error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
-/// Prints a line; std's own panics where it cannot.
+/// Prints a line; unlike std's macro it does not panic on failure.
 macro_rules! println {
     ($($arg:tt)*) => {
         $crate::cli::exit::print(format_args!("{}\n", format_args!($($arg)*)))
     };
 }
 
-/// Prints a line on standard error. A standard error that is closed is ignored.
+/// Prints a line on standard error; ignores failures.
 macro_rules! eprintln {
     ($($arg:tt)*) => {
         $crate::cli::exit::print_error(format_args!("{}\n", format_args!($($arg)*)))
@@ -108,7 +108,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are errors to clap.
+            // clap reports help and version as errors.
             let printed = error.print();
             if error.use_stderr() {
                 return Exit::Usage;

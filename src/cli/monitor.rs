@@ -1,4 +1,4 @@
-//! `dsengine monitor`: a running engine's figures, again and again.
+//! `dsengine monitor`: repeatedly prints a running engine's figures.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
         if args.client.json {
             println!("{status}");
         } else {
-            // To the upper left corner, and the rest of the screen away.
+            // Moves the cursor to the upper left corner and clears the screen.
             print!("{}{}", if clears { "\x1b[H\x1b[J" } else { "" }, page(&status));
         }
         if args.count.is_some_and(|count| look + 1 >= count) {
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     Exit::Fine
 }
 
-/// One look, as text.
+/// One status as text.
 fn page(status: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let count = |value: &Value| value.as_u64().unwrap_or(0);

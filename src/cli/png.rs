@@ -1,20 +1,20 @@
-//! Pictures as PNG: eight bits of red, green and blue, not compressed, so that no crate is needed for it.
+//! PNG encoding: eight bits of red, green and blue, uncompressed, so that it needs no crate.
 
 use dsengine::types::{BBox, Picture};
 use dsengine::vision::pixels::{self, Format};
 
-/// Longest stored block of a zlib stream.
+/// Maximum length of a stored block in a zlib stream.
 const BLOCK_MAX: usize = 65_535;
 /// Longer sides are scaled down.
 const SIDE_MAX: u32 = pixels::SIDE_MAX;
 
-/// The picture as PNG; `None` where it cannot be read.
+/// The picture as PNG; `None` if it cannot be read.
 pub(crate) fn encode(picture: &Picture) -> Option<Vec<u8>> {
     let whole = BBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
     let crop = pixels::crop(picture, whole, Format::Rgb, SIDE_MAX)?;
     let mut rows = Vec::with_capacity(crop.data.len() + crop.height as usize);
     for row in crop.data.chunks(crop.stride as usize) {
-        // Each row says first that it is not filtered.
+        // Each row starts with its filter type: none.
         rows.push(0);
         rows.extend_from_slice(&row[..crop.width as usize * 3]);
     }
@@ -72,7 +72,7 @@ mod tests {
         let png = encode(&Picture::from_rgb(300, 200, vec![7; 180_000]).unwrap()).unwrap();
         assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
         assert_eq!((&png[12..16], &png[16..24]), (&b"IHDR"[..], &[0, 0, 1, 44, 0, 0, 0, 200][..]));
-        // Three stored blocks, the last marked.
+        // Three stored blocks, the last one marked as final.
         let data = 8 + 25 + 8 + 2;
         assert_eq!((png[data], png[data + 65_540], png[data + 2 * 65_540]), (0, 0, 1));
         assert_eq!(&png[png.len() - 8..png.len() - 4], b"IEND");

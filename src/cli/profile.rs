@@ -1,8 +1,8 @@
-//! Where the time of a run went, read from its metrics: by stage, model and rule.
+//! Where the time of a run went, from its metrics: by stage, model and rule.
 
 use std::collections::BTreeMap;
 
-/// Where the time went: `infer;MODEL`, `judge`, `judge;RULE`.
+/// Seconds by `infer;MODEL`, `judge`, `judge;RULE`.
 pub(crate) fn spent(page: &str) -> BTreeMap<String, f64> {
     let mut spent = BTreeMap::new();
     let rows = [
@@ -30,7 +30,7 @@ fn samples<'a>(page: &'a str, series: &'a str) -> impl Iterator<Item = (&'a str,
     })
 }
 
-/// The sum of a series over the samples that have all of these labels.
+/// The sum of a series over the samples with all of these labels.
 pub(crate) fn sum(page: &str, series: &str, with: &[&str]) -> f64 {
     samples(page, series).filter(|(labels, _)| with.iter().all(|label| labels.contains(label))).map(|(_, n)| n).sum()
 }
@@ -39,7 +39,7 @@ fn value_of<'a>(labels: &'a str, label: &str) -> Option<&'a str> {
     labels.split_once(&format!("{label}=\""))?.1.split('"').next()
 }
 
-/// As folded stacks, which flame graphs are drawn from: `dsengine;STAGE;NAME MICROSECONDS`.
+/// Folded stacks for flame graphs: `dsengine;STAGE;NAME MICROSECONDS`.
 pub(crate) fn folded(spent: &BTreeMap<String, f64>) -> Vec<String> {
     spent.iter().map(|(stack, s)| format!("dsengine;{stack} {:.0}", s * 1e6)).collect()
 }

@@ -1,8 +1,8 @@
-//! How far a command is, on one line of the terminal; nothing where standard error is none.
+//! A command's progress on one line of the terminal; nothing if standard error is not a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-/// The line. It is taken away when dropped.
+/// The line; cleared on drop.
 pub(crate) struct Progress {
     shows: bool,
     line: String,
@@ -14,7 +14,7 @@ impl Progress {
         Self { shows: io::stderr().is_terminal(), line: String::new() }
     }
 
-    /// Shows another text in the line, where it is another.
+    /// Updates the line if the text has changed.
     pub(crate) fn show(&mut self, line: String) {
         if self.shows && line != self.line {
             write(&line);
@@ -29,7 +29,7 @@ impl Drop for Progress {
     }
 }
 
-/// Writes the line anew. A terminal that is gone needs none.
+/// Rewrites the line. Ignores a closed terminal.
 fn write(line: &str) {
     let mut out = io::stderr().lock();
     let _ = write!(out, "\r\x1b[K{line}").and_then(|()| out.flush());

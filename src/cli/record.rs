@@ -1,4 +1,4 @@
-//! `dsengine record`: a source's detections, frame by frame, as a trace.
+//! `dsengine record`: writes a source's detections, frame by frame, to a trace.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -22,7 +22,7 @@ use super::input::{self, Input};
 use super::progress::Progress;
 use super::signals::Stop;
 
-/// Frame rate written into an annotated file's header; each frame keeps its own time.
+/// Frame rate in the header of an annotated file; each frame has its own time.
 const ANNOTATED_FPS: f64 = 30.0;
 /// Longest wait for the encoder to finish a file.
 const FINISH_WAIT: Duration = Duration::from_secs(20);
@@ -83,7 +83,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         eprintln!("error: --runtime is auto, onnxruntime or rten, not {}", args.runtime);
         return Exit::Usage;
     };
-    if let Err(error) = spared(&plan, &args) {
+    if let Err(error) = check_outputs(&plan, &args) {
         return refused(&error);
     }
     let recorder = match Recorder::create(&args.output, args.annotated.as_deref(), &plan) {
@@ -118,14 +118,14 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if summary.any_broken() { Exit::Failed } else { Exit::Fine }
 }
 
-/// What speaks against recording these sources, before a file is touched.
+/// Checks that these sources can be recorded, before any file is touched.
 fn recordable(loaded: &Loaded, args: &Args) -> Result<(), String> {
     let sources = &loaded.plan.sources;
     if sources.is_empty() {
         let hint = "name one with --source, --sources or `sources:` in the config";
         return Err(format!("there is no source to record\n  hint: {hint}"));
     }
-    // Said by name already; a trace that stands under the output's name is worth more than an empty one.
+    // Already reported by name; a trace under the output's name must not be overwritten by an empty one.
     if config::check(loaded).iter().any(|warning| warning.name == "source-missing") {
         return Err("nothing is recorded without its source".to_owned());
     }
@@ -141,8 +141,8 @@ fn recordable(loaded: &Loaded, args: &Args) -> Result<(), String> {
     }
 }
 
-/// Nothing that is read may be written.
-fn spared(plan: &Plan, args: &Args) -> Result<(), Error> {
+/// Checks that no input would be overwritten.
+fn check_outputs(plan: &Plan, args: &Args) -> Result<(), Error> {
     let outputs: Vec<&Path> = std::iter::once(&args.output).chain(&args.annotated).map(PathBuf::as_path).collect();
     let sources = plan.sources.iter().filter_map(|source| source.input.file());
     let models = plan.models.iter().flat_map(|m| std::iter::once(&m.model).chain(&m.labels));
@@ -168,7 +168,7 @@ fn share(text: &str) -> Result<f32, String> {
     }
 }
 
-/// The plan for recording: every wanted frame at full speed, no rules, no alerts, no listener.
+/// The plan for recording: every wanted frame at full speed, without rules, alerts and listener.
 fn adapt(mut plan: Plan, args: &Args) -> Plan {
     if let Some(model) = &args.model {
         let first = plan.models.first();
@@ -217,18 +217,18 @@ struct Output {
     trace: Option<Writer<BufWriter<File>>>,
     movie: Option<Mp4Writer>,
     movie_path: Option<PathBuf>,
-    /// Of the one source that an annotated film shows.
+    /// The zones of the only source in an annotated film.
     zones: Arc<[Zone]>,
     error: Option<Error>,
 }
 
-/// Writes what the lanes detect. The header waits for the first frame, which knows when frame time 0 was.
+/// Writes the lanes' detections. The header is written with the first frame, whose times determine frame time 0.
 struct Recorder(Mutex<Output>);
 
 impl Recorder {
     fn create(path: &Path, annotated: Option<&Path>, plan: &Plan) -> Result<Self, Error> {
         let file = create(path)?;
-        // The encoder starts with the first frame, which is late to learn that it cannot write.
+        // The encoder starts with the first frame, which is too late to report that it cannot write.
         annotated.map(create).transpose()?;
         Ok(Self(Mutex::new(Output {
             path: path.to_owned(),
@@ -242,7 +242,7 @@ impl Recorder {
         })))
     }
 
-    /// Whether something could not be written. Not held up by a frame that is being written.
+    /// Whether a write has failed. Does not wait for a write in progress.
     fn failed(&self) -> bool {
         self.0.try_lock().is_some_and(|out| out.error.is_some())
     }
@@ -253,7 +253,7 @@ impl Recorder {
         let path = out.path.clone();
         let written = out.trace.take().map_or(Ok(()), |trace| trace.finish().map(drop).map_err(|e| io(&path, &e)));
         let movie = out.movie.take();
-        // A film that has failed would not be completed, only waited for.
+        // Finishing a failed film would only time out.
         out.error.take().map_or(Ok(()), Err)?;
         written?;
         movie.map_or(Ok(()), |movie| movie.finish(FINISH_WAIT))

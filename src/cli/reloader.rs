@@ -1,5 +1,5 @@
-//! Reloading while `run` runs: of what is saved, configuration and scripts, and of everything on SIGHUP. On a thread of
-//! its own, because a component may take a minute to compile, which neither a signal nor the end of the sources waits
+//! Reloading while `run` runs: configuration and scripts when they are saved, and everything on SIGHUP. On its own
+//! thread, because compiling a component may take a minute, which neither a signal nor the end of the sources may wait
 //! for.
 
 use std::collections::BTreeSet;
@@ -15,10 +15,10 @@ use dsengine::watch::{self, Changed, Watcher};
 
 use super::memory;
 
-/// How often it is looked whether a reload, whoever asked for it, has brought other files to watch.
+/// Poll interval for changes of the set of watched files.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
-/// The thread. It ends after the reload under way.
+/// The thread. It ends after the reload in progress.
 pub(crate) struct Reloader {
     end: Option<Sender<()>>,
     ended: Receiver<()>,
@@ -26,7 +26,7 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// Watches the configuration's files and the scripts in use; `hangups` asks to reload all of them.
+    /// Watches the configuration's files and the scripts in use; each message on `hangups` reloads all of them.
     pub(crate) fn start(control: Arc<Control>, hangups: Receiver<()>) -> Self {
         let (end, asked) = bounded(0);
         let (over, ended) = bounded::<()>(0);
@@ -41,18 +41,18 @@ impl Reloader {
         Self { end: Some(end), ended, thread: thread.ok() }
     }
 
-    /// Asks it to end.
+    /// Tells it to end.
     pub(crate) fn end(&mut self) {
         self.end = None;
     }
 
-    /// Waits for its end; returns whether it has come.
+    /// Waits for its end; returns whether it has ended.
     pub(crate) fn ended(mut self, limit: Duration) -> bool {
         self.end();
-        // Nothing is ever sent: the end of the channel is the sign.
+        // Nothing is ever sent: the channel disconnects.
         let over = self.ended.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected);
         if let Some(thread) = self.thread.take().filter(|_| over) {
-            // A panic has been logged by the panic hook.
+            // The panic hook has logged a panic.
             let _ = thread.join();
         }
         over
@@ -97,7 +97,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
             },
             recv(look) -> _ => due = reread(control, due.take()),
             recv(tidy) -> _ => {
-                // A source that came back was built anew.
+                // A source that reconnected was rebuilt.
                 let now = engine.status().sources.iter().map(|source| source.reconnects).sum::<u64>();
                 if std::mem::replace(&mut reconnects, now) != now {
                     tidy_left = memory::TIMES;
@@ -111,12 +111,12 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
     }
 }
 
-/// What is watched.
+/// The watched files.
 #[derive(Default)]
 struct Watched {
     /// The configuration's files.
     configuration: BTreeSet<PathBuf>,
-    /// Those that the engine's guests consist of.
+    /// The files of the engine's guests.
     guests: BTreeSet<PathBuf>,
 }
 
@@ -129,7 +129,7 @@ impl Watched {
         for (path, loaded) in files.iter().filter(|(path, _)| !is_watched(path)) {
             watcher.add(path, loaded.as_deref().unwrap_or_default());
         }
-        // What was read of these is not known: they are read once more.
+        // Their loaded contents are not known, so they are read again.
         for path in configuration.iter().filter(|path| !is_watched(path) && !files.contains_key(*path)) {
             watcher.add(path, b"");
         }
@@ -140,7 +140,7 @@ impl Watched {
         (self.configuration, self.guests) = (configuration, files.into_keys().collect());
     }
 
-    /// Reloads what consists of the file.
+    /// Reloads what uses the file.
     fn on_change(&self, change: &Changed, control: &Control) {
         let Changed { path, bytes } = change;
         if self.guests.contains(path) {
@@ -152,8 +152,8 @@ impl Watched {
     }
 }
 
-/// Reads the configuration's files again for somebody; gives them back where a file is being written, for later. A
-/// refusal is in the log and in the health already.
+/// Reads the configuration's files again; returns `who` for a retry if a file is being written. A refusal is already in
+/// the log and in the health.
 fn reread(control: &Control, who: Option<Who>) -> Option<Who> {
     let who = who?;
     let Some(outcome) = control.reread_unless(&who, &watch::is_written) else { return Some(who) };
@@ -183,7 +183,7 @@ fn reload(engine: &Handle, path: &Path, bytes: &[u8]) {
     }
 }
 
-/// SIGHUP, after the configuration: every script and component is read and reloaded.
+/// Handles SIGHUP after the configuration: reads and reloads every script and component.
 fn reload_all(control: &Control, end: &Receiver<()>) {
     let modules = control.handle().modules();
     let read = modules.len();

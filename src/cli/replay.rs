@@ -1,4 +1,4 @@
-//! `dsengine replay`: the same strategies and policy over a trace, on frame time, as fast as it can.
+//! `dsengine replay`: runs the same strategies and policy over a trace, on frame time, as fast as possible.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ pub(crate) struct Args {
     workers: Option<usize>,
 }
 
-/// Warnings about sources, models and handlers of the configuration: a trace needs none of them.
+/// Warnings about sources, models and handlers of the configuration, which a trace does not need.
 const UNUSED: &[&str] =
     &["no-model", "source-not-built", "engine-without-tensorrt", "webhook-without-url", "handler-not-built"];
 
-/// Keeps the alerts. Lanes finish in any order, so they are sorted before they are printed.
+/// Collects the alerts. Lanes finish in any order, so they are sorted before printing.
 #[derive(Default)]
 struct Alerts(Mutex<Vec<Alert>>);
 
@@ -42,7 +42,7 @@ impl Observer for Alerts {
     }
 }
 
-/// That a trace is of other sources than the configuration's, where both name some and share none.
+/// A warning if both the trace and the configuration name sources and have none in common.
 fn strangers(recorded: &[SourceId], configured: &[SourcePlan]) -> Option<String> {
     let share = recorded.iter().any(|id| configured.iter().any(|source| source.id == *id));
     if share || recorded.is_empty() || configured.is_empty() {
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         );
         return Exit::Failed;
     }
-    // A source of the config that has a recorded one's name gives its zones; others get the top-level ones.
+    // A source of the config with a recorded one's name provides its zones; others get the top-level ones.
     let templates: Vec<SourcePlan> = std::mem::take(&mut plan.sources).into_iter().chain(fallback).collect();
     plan.sources = names
         .into_iter()
@@ -108,7 +108,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     stop.graceful();
     while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {}
     let summary = engine.drain(Duration::from_secs(5));
-    // What is left is to print, which may wait for a reader.
+    // Only printing remains, which may block on its reader.
     stop.at_once(Exit::Interrupted);
     let mut alerts = std::mem::take(&mut *alerts.0.lock());
     alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));

@@ -1,4 +1,5 @@
-//! `dsengine run`: start, watch configuration and scripts, serve pages, end by itself or on a signal, and say what happened.
+//! `dsengine run`: starts, watches configuration and scripts, serves pages, ends by itself or on a signal, and prints a
+//! summary.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ use super::signals::Stop;
 use super::summary::report;
 use super::truth::Truth;
 
-/// How often it is looked whether a signal has come.
+/// Poll interval for signals.
 const POLL_EVERY: Duration = Duration::from_millis(20);
-/// Longest wait for a reload under way and, after a signal, for a reader of standard output.
+/// Longest wait for a reload in progress and, after a signal, for a reader of standard output.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// What the exit code says, for `--help`.
+/// The exit codes, for `--help`.
 const EXITS: &str = "\
 Exit code: 0 all went well, or a signal ended it; 1 a source broke off, a strategy failed on a frame, an alert \
 was not delivered or --truth was missed; 2 it could not start; 130 a second signal, or one after the sources had ended, cut it short";
@@ -97,7 +98,7 @@ impl Args {
     }
 }
 
-/// A time in seconds, or with its unit.
+/// Parses a time in seconds, or with a unit.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let seconds =
         text.parse::<f64>().ok().map(|seconds| Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()));
@@ -105,7 +106,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     if time.is_zero() { Err("a time above 0".to_owned()) } else { Ok(time) }
 }
 
-/// What sees frames while `run` runs.
+/// The observers of `run`.
 #[derive(Clone)]
 struct Observers {
     truth: Option<Arc<Truth>>,
@@ -149,14 +150,14 @@ pub(crate) fn run(mut args: Args, stop: &Stop) -> Exit {
     }
 }
 
-/// What was loaded, by what request, and the folder for edits that are saved.
+/// The request, the loaded configuration, and the folder for saved edits.
 struct Configured {
     request: Request,
     loaded: Loaded,
     state: Option<PathBuf>,
 }
 
-/// Loads the configuration and says what is to be known about it.
+/// Loads the configuration and prints its warnings.
 fn load(args: &Args) -> Result<Configured, Exit> {
     let mut request = args.input.request(args.overrides());
     let state = args.state.clone().or_else(|| control::state_dir(&request.env));
@@ -168,7 +169,7 @@ fn load(args: &Args) -> Result<Configured, Exit> {
     if input::show(&loaded.warnings) {
         return Err(Exit::Usage);
     }
-    // A file that has the key may get some later; the API may add some.
+    // A file with the key may get sources later; the API may add some.
     let may_come = args.input.has_file() && loaded.file_tree.get("sources").is_some();
     if loaded.plan.sources.is_empty() && !may_come {
         eprintln!(
@@ -179,7 +180,7 @@ fn load(args: &Args) -> Result<Configured, Exit> {
     Ok(Configured { request, loaded, state })
 }
 
-/// An engine that runs, and what stands beside it.
+/// A running engine and the parts around it.
 struct Started {
     engine: Engine,
     page: Option<admin::Admin>,
@@ -197,7 +198,7 @@ impl Started {
         let log = input::log(&plan.logging, args.verbose).map_err(refused)?;
         pin(&plan.cpu_affinity);
         let observers = Observers::open(args).map_err(refused)?;
-        // Before any camera is disturbed.
+        // Before connecting to any camera.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
         let port = port.map(|port| port.with_log(log.tail()));
         let engine = start(&mut loaded, &observers).map_err(refused)?;
@@ -219,7 +220,7 @@ impl Started {
         Ok(Self { engine, page, reloader, observers, log, log_port })
     }
 
-    /// Until the sources have ended or a signal comes; then says what happened.
+    /// Runs until the sources have ended or a signal arrives; then prints the summary.
     fn run(self, args: &Args, stop: &Stop) -> Exit {
         let Self { engine, page, mut reloader, observers, log, log_port } = self;
         let signalled = signalled(&engine.handle(), stop, args.duration);
@@ -252,7 +253,7 @@ impl Started {
             }
         }
         if signalled {
-            // Whoever ends it knows that it is not finished.
+            // Whoever interrupts a run does not expect it to be finished.
             exit = Exit::Fine;
         }
         if let Some(Err(error)) = observers.judgements.map(|judgements| judgements.finish()) {
@@ -260,12 +261,12 @@ impl Started {
         }
         log.finish();
         let printed = print(text, signalled);
-        // What still runs must not meet the exit handlers of libraries.
+        // Threads that still run must not meet the exit handlers of libraries.
         if printed && reloader.ended(LAST_WAIT) { exit } else { exit.now() }
     }
 }
 
-/// Starts the engine; a plugin of the folder that cannot run is left out, so that the rest can.
+/// Starts the engine; leaves out plugins of the folder that cannot run.
 fn start(loaded: &mut Loaded, observers: &Observers) -> Result<Engine, Error> {
     loop {
         let mut builder = Engine::builder(loaded.plan.clone()).search(infer::Search::of_process(None));
@@ -292,14 +293,14 @@ fn serve(engine: &Engine, port: Option<admin::Port>, control: &Arc<Control>) -> 
     Ok(Some(page))
 }
 
-/// Lets the log be followed where a port is set.
+/// Serves the log if a port is set.
 fn follow(engine: &Engine, port: Option<u16>, log: &Log) -> Result<Option<admin::LogPort>, Error> {
     let (Some(runtime), Some(port)) = (engine.runtime(), port) else { return Ok(None) };
     admin::LogPort::serve(runtime, port, log.tail()).map(Some)
 }
 
-/// Waits until the sources have ended, the time is over or a signal comes; returns whether it was a signal. Where every
-/// source was taken out, others may come.
+/// Waits until the sources have ended, the time is over or a signal arrives; returns whether it was a signal. Continues
+/// if every source was removed, since others may be added.
 fn signalled(engine: &Handle, stop: &Stop, duration: Option<Duration>) -> bool {
     let over = duration.map_or_else(never, after);
     while over.is_empty() && !engine.wait(POLL_EVERY) {
@@ -310,7 +311,7 @@ fn signalled(engine: &Handle, stop: &Stop, duration: Option<Duration>) -> bool {
     false
 }
 
-/// Keeps every thread that is started from here on the given cores.
+/// Pins every thread that is started from here on to the given cores.
 fn pin(cores: &[usize]) {
     if cores.is_empty() {
         return;
@@ -322,19 +323,19 @@ fn pin(cores: &[usize]) {
     }
 }
 
-/// Ends the process after this time, whatever still waits: for somebody to read its output, most likely.
+/// Ends the process after this time, even if something still blocks, most likely on a reader of its output.
 fn end_at_the_latest(limit: Duration) {
     let end = move || {
         // Nothing is ever sent.
         let _ = never::<()>().recv_timeout(limit);
         Exit::Interrupted.now()
     };
-    // Without it, a second signal ends the process as well.
+    // If the thread cannot start, a second signal still ends the process.
     let _ = std::thread::Builder::new().name("last-end".into()).spawn(end);
 }
 
-/// Prints what is left to say; `false` when it was not read in time. A reader of standard output may have stopped
-/// reading, which a signal does not wait for.
+/// Prints the remaining output; `false` if it was not read in time. After a signal, a reader that has stopped reading
+/// is not waited for.
 fn print(text: String, signalled: bool) -> bool {
     let (done, printed) = bounded::<()>(0);
     let write = move || {
@@ -345,7 +346,7 @@ fn print(text: String, signalled: bool) -> bool {
         eprintln!("error: cannot start a thread: {error}");
         return true;
     }
-    // The end of the channel is the sign.
+    // The channel disconnects at the end.
     let waited = if signalled { printed.recv_timeout(LAST_WAIT) } else { printed.recv().map_err(Into::into) };
     waited != Err(RecvTimeoutError::Timeout)
 }

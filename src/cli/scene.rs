@@ -1,4 +1,4 @@
-//! `dsengine scene render`: a scripted scene as an H.264 file, with its truth beside it on request.
+//! `dsengine scene render`: renders a scripted scene as an H.264 file, optionally with its truth.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     }
 }
 
-/// A rendering with everything open that it writes.
+/// A rendering with its open outputs.
 struct Job {
     name: SourceId,
     scene: Scene,
@@ -88,7 +88,7 @@ impl Job {
         let outputs: Vec<&Path> = std::iter::once(file).chain(truth).collect();
         let script = Some(Path::new(name)).filter(|_| !Scene::shipped().any(|shipped| shipped == name));
         apart(&outputs, script.as_slice())?;
-        // The encoder would say so only while it runs, or at its end.
+        // The encoder would report a failure only while it runs, or at its end.
         create(file)?;
         let truth = truth.map(|path| -> Result<_, Error> {
             let header = Header {
@@ -105,7 +105,7 @@ impl Job {
         Ok(Self { name: SourceId::from(name), scene, movie, truth, black })
     }
 
-    /// Renders until the scene's end or a signal; how many frames that were.
+    /// Renders until the scene's end or a signal; returns the number of frames.
     fn run(self, stop: &Stop) -> Result<u64, Error> {
         let Self { name, scene, mut movie, mut truth, black } = self;
         let (width, height) = scene.size();
@@ -143,7 +143,7 @@ impl Job {
     }
 }
 
-/// What a covered lens shows, with the size and colorimetry of `picture`.
+/// The picture of a covered lens, with the size and colorimetry of `picture`.
 fn black_like(picture: &Picture) -> Picture {
     let plane = |index: usize, value: u8| {
         let (bytes, rows) = picture.plane_size(index);

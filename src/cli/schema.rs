@@ -1,4 +1,4 @@
-//! `dsengine schema`: the JSON Schema an editor checks configurations with.
+//! `dsengine schema`: prints the JSON Schema with which editors check configurations.
 
 use super::exit::Exit;
 

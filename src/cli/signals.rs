@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM end a command at once, until it says that it drains: then the first asks it to, and the second
-//! ends it. SIGHUP is taken by `run` alone.
+//! SIGINT and SIGTERM end a command at once, until it announces a graceful stop: then the first signal requests it, and
+//! the second ends the process. Only `run` handles SIGHUP.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +10,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
 
-/// Tells that somebody asked the process to stop.
+/// The stop request of the process.
 pub(crate) struct Stop {
-    /// How the first signal ends the process; `None` while a command looks for it and drains.
+    /// The exit on the first signal; `None` while a command polls for it and drains.
     at_once: Arc<Mutex<Option<Exit>>>,
     asked: Arc<AtomicBool>,
     channel: Receiver<()>,
-    /// Keeps the channel open when listening failed, so that its end is not taken for a signal.
+    /// Keeps the channel open if the listener failed, so that its end is not taken for a signal.
     _open: Sender<()>,
 }
 
 impl Stop {
-    /// Starts listening. Called first in `main`, so that a signal is answered from the first moment on.
+    /// Starts listening. Called first in `main`, so that signals are handled from the start.
     pub(crate) fn install() -> Self {
         let at_once = Arc::new(Mutex::new(Some(Exit::Interrupted)));
         let asked = Arc::new(AtomicBool::new(false));
@@ -48,30 +48,30 @@ impl Stop {
                 Exit::Interrupted.now();
             });
         };
-        // Without the thread the default action of the signals stays, which ends the process too.
+        // Without the thread, the default action of the signals also ends the process.
         if std::thread::Builder::new().name("signals".into()).spawn(listen).is_ok() {
             let _ = ready.recv();
         }
         Self { at_once, asked, channel, _open: open }
     }
 
-    /// From now on the first signal ends the process at once, thus.
+    /// From now on the first signal ends the process at once, with this exit.
     pub(crate) fn at_once(&self, exit: Exit) {
         *self.at_once.lock() = Some(exit);
     }
 
-    /// From now on the first signal only asks: the command looks for it, and ends in order.
+    /// From now on the first signal only requests a stop: the command polls for it, and ends in order.
     pub(crate) fn graceful(&self) {
         *self.at_once.lock() = None;
     }
 
-    /// Whether a signal has come.
+    /// Whether a signal has arrived.
     pub(crate) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// From now on SIGHUP asks to reload instead of ending the process: each one makes this ready. Those that nobody
-    /// has taken yet count as one.
+    /// From now on SIGHUP requests a reload instead of ending the process: each one makes this channel ready. Pending
+    /// ones are merged.
     pub(crate) fn reloads(&self) -> Receiver<()> {
         let (sender, channel) = bounded(1);
         let (ready_sender, ready) = bounded::<()>(0);
@@ -81,7 +81,7 @@ impl Stop {
                 let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
                 drop(ready_sender);
                 while hangup.recv().await.is_some() {
-                    // One that waits already asks for the same.
+                    // A pending request already covers it.
                     if let Err(TrySendError::Disconnected(())) = sender.try_send(()) {
                         return;
                     }
@@ -91,12 +91,12 @@ impl Stop {
         if std::thread::Builder::new().name("reload-signal".into()).spawn(listen).is_err() {
             return never();
         }
-        // Its end is the sign.
+        // Disconnects when the handler is ready or has failed.
         let _ = ready.recv();
         channel
     }
 
-    /// Becomes ready when the first signal comes.
+    /// Becomes ready on the first signal.
     pub(crate) fn channel(&self) -> &Receiver<()> {
         &self.channel
     }

@@ -1,4 +1,4 @@
-//! `dsengine snapshot`: one picture of a source, with a grid and the zones to read coordinates from.
+//! `dsengine snapshot`: takes one picture of a source, with a grid and the zones to read coordinates from.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use super::png;
 use super::run::time;
 use super::signals::Stop;
 
-/// How often it is looked whether the picture is there.
+/// Poll interval for the picture.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for the source to end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -48,14 +48,14 @@ pub(crate) struct Args {
     output: (PathBuf, Kind),
 }
 
-/// How the picture is written.
+/// The picture's file format.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Png,
     Jpeg,
 }
 
-/// A file name, which says the kind.
+/// Parses a file name; its extension determines the format.
 fn kind(text: &str) -> Result<(PathBuf, Kind), String> {
     let path = PathBuf::from(text);
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -66,7 +66,7 @@ fn kind(text: &str) -> Result<(PathBuf, Kind), String> {
     }
 }
 
-/// The first picture from a time on.
+/// The first picture at or after a time.
 struct First {
     from_ns: u64,
     picture: Mutex<Option<Picture>>,
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     Exit::Fine
 }
 
-/// What runs: one source, and nothing that judges it.
+/// The plan: one source, without strategies.
 fn plan(args: &Args) -> Result<Plan, Exit> {
     let mut loaded = args.input.load(vec![("logging.level".to_owned(), "error".to_owned())])?;
     loaded.plan.models.clear();
@@ -143,8 +143,7 @@ fn plan(args: &Args) -> Result<Plan, Exit> {
     Ok(plan)
 }
 
-/// Gives a source of the command line the zones that the configuration has for it: for the same address, or for its only
-/// source.
+/// Adds the configuration's zones to a source of the command line: those of the same address, or of its only source.
 fn add_zones(source: &mut SourcePlan, args: &Args) -> Result<(), Exit> {
     let input = Input { source: None, ..args.input.clone() };
     let configured = input.load(Vec::new())?.plan.sources;

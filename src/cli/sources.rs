@@ -1,4 +1,4 @@
-//! `dsengine sources …`: the sources of a running engine, looked at and changed.
+//! `dsengine sources …`: shows and changes the sources of a running engine.
 
 use clap::Subcommand;
 use hyper::Method;
@@ -170,7 +170,7 @@ impl Named {
 }
 
 impl Change {
-    /// Asks for the change and says what it did.
+    /// Requests the change and prints its result.
     pub(crate) fn ask(&self, method: &Method, path: &str, body: Option<&Value>) -> Exit {
         let path = format!("{path}?save={}", self.save);
         Exit::of(self.client.ask(method, &path, body).map(|done| {
@@ -181,7 +181,7 @@ impl Change {
     }
 }
 
-/// Prints what a change did, or would do.
+/// Prints the result of a change, or of a dry run.
 pub(crate) fn say(outcome: &Value, done: bool) {
     let lines = |key: &str| -> Vec<String> {
         outcome[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -217,7 +217,7 @@ fn entries(set: &[String]) -> Result<Map<String, Value>, Exit> {
     Ok(root)
 }
 
-/// A value as it is typed: JSON where it is some, nothing for the default, else text.
+/// Parses a value: JSON if valid, null if empty, else text.
 fn value_of(text: &str) -> Value {
     if text.is_empty() { Value::Null } else { serde_json::from_str(text).unwrap_or_else(|_| json!(text)) }
 }

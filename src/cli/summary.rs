@@ -1,4 +1,4 @@
-//! What a run says at its end, as text or as JSON.
+//! The summary at the end of a run, as text or as JSON.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::profile::folded;
 
-/// Why a frame was not judged: the word, and what it means.
+/// Reasons for unjudged frames, with their meanings.
 const REASONS: &[(&str, &str)] = &[
     ("cut_off", "the file ends in the middle of them"),
     ("inference_error", "the model failed on them"),
@@ -22,10 +22,10 @@ const REASONS: &[(&str, &str)] = &[
     ("strategy_fault", "a strategy failed on them, and its on_failure is skip"),
     ("unreadable", "their picture could not be read"),
 ];
-/// The reason of frames that a cap leaves out, which somebody asked for.
+/// The reason of frames that a configured frame rate limit drops.
 const CAP: &str = "fps";
 
-/// The strategies that failed on frames, a line each.
+/// The strategies that failed on frames, one line each.
 pub(crate) fn faults(summary: &Summary) -> impl Iterator<Item = String> {
     summary.strategies.iter().filter(|strategy| strategy.faults > 0).map(|strategy| {
         let last = one_line(strategy.last_error.as_deref().unwrap_or("none since the last reload"));
@@ -33,7 +33,7 @@ pub(crate) fn faults(summary: &Summary) -> impl Iterator<Item = String> {
     })
 }
 
-/// The summary; `spent` is where the time went, where that is asked for.
+/// The summary; `spent` is where the time went, if requested.
 pub(crate) fn report(summary: &Summary, plan: &Plan, spent: Option<&BTreeMap<String, f64>>, is_json: bool) -> String {
     if is_json {
         let mut whole = json!(summary);
@@ -75,7 +75,7 @@ pub(crate) fn report(summary: &Summary, plan: &Plan, spent: Option<&BTreeMap<Str
     lines.join("\n")
 }
 
-/// One source's figures. What a cap leaves out is no drop.
+/// One source's figures. Frames beyond the frame rate limit do not count as dropped.
 fn line_of(source: &SourceSummary) -> String {
     let dropped: Vec<String> = dropped(source).map(|(reason, n)| format!("{reason} {n}")).collect();
     let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
@@ -91,13 +91,13 @@ fn dropped(source: &SourceSummary) -> impl Iterator<Item = (&str, u64)> {
     source.dropped.iter().filter(|(reason, _)| *reason != CAP).map(|(reason, n)| (reason.as_str(), *n))
 }
 
-/// What the words mean that stand behind `dropped:`, a line each.
+/// Explains the reasons after `dropped:`, one line each.
 fn reasons(sources: &[SourceSummary]) -> impl Iterator<Item = String> {
     let is_there = |word: &str| sources.iter().flat_map(dropped).any(|(reason, _)| reason == word);
     REASONS.iter().filter(move |(word, _)| is_there(word)).map(|(word, why)| format!("  {word}: {why}"))
 }
 
-/// How to get an alert, where nothing that ran could raise one.
+/// How to get alerts, if nothing that ran could raise one.
 fn how_to_alert(summary: &Summary, plan: &Plan) -> Option<String> {
     let rules = plan.strategies.iter().filter(|strategy| strategy.kind != StrategyKind::Motion).count();
     let own = summary.strategies.iter().any(|strategy| strategy.kind == "own");

@@ -1,4 +1,4 @@
-//! Detections held against a trace of the truth.
+//! Compares detections with a trace of the truth.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,10 +10,11 @@ use dsengine::error::Error;
 use dsengine::types::{Detection, Frame, SourceId};
 use parking_lot::Mutex;
 
-/// Overlap from which a detection counts as the object: the usual bound of precision and recall.
+/// IoU from which a detection matches an object: the usual threshold of precision and recall.
 const IOU_MIN: f32 = 0.5;
 
-/// Compares every detected frame with its namesake in a trace: by `seq`, and by source where the trace has several.
+/// Compares every detected frame with the frame in a trace that has the same `seq`, and the same source if the trace
+/// has several.
 pub(crate) struct Truth {
     frames: HashMap<SourceId, HashMap<u64, Vec<Detection>>>,
     score: Mutex<Score>,
@@ -29,12 +30,12 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// Share of detections that are an object; 0 when nothing was detected.
+    /// Share of detections that match an object; 0 without detections.
     pub(crate) fn precision(&self) -> f64 {
         ratio(self.hits, self.hits + self.false_alarms)
     }
 
-    /// Share of objects that were detected; 0 when there was none.
+    /// Share of objects that were detected; 0 without objects.
     pub(crate) fn recall(&self) -> f64 {
         ratio(self.hits, self.hits + self.misses)
     }
@@ -72,13 +73,13 @@ impl Truth {
         Ok(Self { frames, score: Mutex::default() })
     }
 
-    /// What is to be seen on a frame. The one source of a trace may run under any name, as it may be played under any.
+    /// The objects on a frame. A trace with one source matches any source name, since it may be played under any.
     fn objects(&self, source: &SourceId, seq: u64) -> Option<&[Detection]> {
         let only = self.frames.values().next().filter(|_| self.frames.len() == 1);
         only.or_else(|| self.frames.get(source))?.get(&seq).map(Vec::as_slice)
     }
 
-    /// The counts so far.
+    /// The current counts.
     pub(crate) fn score(&self) -> Score {
         *self.score.lock()
     }

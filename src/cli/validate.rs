@@ -1,4 +1,4 @@
-//! `dsengine validate`: whether this machine can start a configuration; with `--syntax`, the files alone.
+//! `dsengine validate`: checks whether this machine can start a configuration; with `--syntax`, checks the files only.
 
 use dsengine::config::{self, Warning};
 use dsengine::engine::{self, Checked};
@@ -7,7 +7,7 @@ use dsengine::infer;
 use super::exit::Exit;
 use super::input::Input;
 
-/// What the exit code says, for `--help`.
+/// The exit codes, for `--help`.
 const EXITS: &str = "\
 Exit code: 0 this machine can start it; 1 it cannot: a model, label file, script, clip or secret is missing, broken or \
 does not fit (with --syntax: nothing is opened), or --strict and something has no effect; 2 the configuration is wrong";

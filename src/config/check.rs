@@ -1,4 +1,4 @@
-//! What this machine lacks for a configuration that is sound in itself.
+//! Checks what this machine lacks for a valid configuration.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::load::Loaded;
 use super::plan::{HandlerKind, StrategyKind};
 use super::warning::{Severity, Warning};
 
-/// What this machine lacks, by name. `validate` prints it, `run` refuses those that say so.
+/// Warnings about what this machine lacks. `validate` prints them; `run` refuses to start if one is a refusal.
 pub fn check(loaded: &Loaded) -> Vec<Warning> {
     let plan = &loaded.plan;
     let mut out = Vec::new();
@@ -64,7 +64,7 @@ pub fn check(loaded: &Loaded) -> Vec<Warning> {
 }
 
 fn readable(path: &Path) -> Result<(), String> {
-    // Looked at before it is opened: opening a pipe waits for whoever writes into it.
+    // The type is checked before opening: opening a pipe blocks until it has a writer.
     let opened = std::fs::metadata(path).and_then(|found| match found.is_file() {
         true => std::fs::File::open(path).map(|_| found),
         false => Ok(found),
@@ -78,7 +78,7 @@ fn readable(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Asks the system rather than the mode bits, and leaves nothing behind.
+/// Asks the system instead of reading the mode bits, and creates nothing.
 fn unwritable(name: &'static str, path: &Path, what: &str) -> Option<Warning> {
     use rustix::fs::{Access, access};
     let folder = match path.parent() {

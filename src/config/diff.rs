@@ -1,4 +1,4 @@
-//! What differs between two plans: by id, never by position. Pure.
+//! The difference between two plans: by id, never by position. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::plan::{HandlerPlan, ModelPlan, Plan, SourcePlan, StrategyPlan};
 use crate::types::SourceId;
 
-/// Things of one kind that differ.
+/// Differences among items of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes<K> {
     /// In the new plan only, in its order.
     pub added: Vec<K>,
     /// In the old plan only, in its order.
     pub removed: Vec<K>,
-    /// In both, and not the same.
+    /// In both, with differences.
     pub changed: Vec<K>,
 }
 
@@ -28,7 +28,7 @@ impl<K: Ord + Clone> Changes<K> {
         }
     }
 
-    /// Whether nothing differs.
+    /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -38,7 +38,7 @@ impl<K: Ord + Clone> Changes<K> {
     }
 }
 
-/// What differs between two plans.
+/// The difference between two plans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diff {
     /// Sources.
@@ -49,14 +49,14 @@ pub struct Diff {
     pub strategies: Changes<String>,
     /// Handlers.
     pub handlers: Changes<Arc<str>>,
-    /// The strategies or models stand in another order.
+    /// Whether the order of strategies or models differs.
     pub order: bool,
-    /// Settings that belong to no single thing, by key.
+    /// Other settings that differ, by key.
     pub settings: Vec<&'static str>,
 }
 
 impl Diff {
-    /// What has to change for `old` to become `new`.
+    /// The difference from `old` to `new`.
     pub fn between(old: &Plan, new: &Plan) -> Self {
         let names = |plan: &Plan| -> Vec<String> {
             plan.models.iter().map(|m| m.name.clone()).chain(plan.strategies.iter().map(|s| s.name.clone())).collect()
@@ -75,7 +75,7 @@ impl Diff {
         }
     }
 
-    /// The way back.
+    /// The reverse difference.
     #[must_use]
     pub fn flip(self) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Diff {
         }
     }
 
-    /// Whether nothing differs.
+    /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
         let Self { sources, models, strategies, handlers, order, settings } = self;
         sources.is_empty()
@@ -98,7 +98,7 @@ impl Diff {
             && settings.is_empty()
     }
 
-    /// What differs, one sentence each.
+    /// Describes the difference, one sentence each.
     pub fn describe(&self) -> Vec<String> {
         let mut out = Vec::new();
         let mut list = |what: &str, names: Vec<String>, verb: &str| {
@@ -128,15 +128,15 @@ impl Diff {
     }
 }
 
-/// A setting that belongs to no single thing.
+/// A setting that belongs to no item.
 struct Setting {
     key: &'static str,
     differs: fn(&Plan, &Plan) -> bool,
-    /// Takes the old plan's value over into the new one: it takes effect after a restart only.
+    /// Copies the old plan's value into the new one, for settings that take effect only after a restart.
     hold_back: Option<fn(&Plan, &mut Plan)>,
 }
 
-/// A row of [`SETTINGS`].
+/// Creates a row of [`SETTINGS`].
 macro_rules! setting {
     ($key:literal, $($field:ident).+) => {
         Setting { key: $key, differs: |old, new| old.$($field).+ != new.$($field).+, hold_back: None }
@@ -188,13 +188,13 @@ const SETTINGS: &[Setting] = &[
     setting!("logging.rate_limit_per_minute", logging.per_minute, restart),
 ];
 
-/// The keys of the settings that need a restart.
+/// The keys of settings that need a restart.
 #[cfg(test)]
 pub(super) fn restart_settings() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().filter(|setting| setting.hold_back.is_some()).map(|setting| setting.key)
 }
 
-/// Takes what needs a restart out of a change: `new` keeps the values of `old` there. Returns the keys.
+/// Keeps the values of `old` in `new` for settings that need a restart. Returns their keys.
 pub fn hold_back(old: &Plan, new: &mut Plan) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for setting in SETTINGS {
@@ -209,7 +209,7 @@ pub fn hold_back(old: &Plan, new: &mut Plan) -> Vec<String> {
 }
 
 impl SourcePlan {
-    /// Whether a source that runs by `self` can run by `other` without its pipeline being touched.
+    /// Whether a source that runs with `self` can switch to `other` without restarting its pipeline.
     pub fn same_input(&self, other: &Self) -> bool {
         let Self { id, input, realtime, repeat, fps: _, every: _, zones: _, confidence: _, retry: _ } = self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
@@ -217,7 +217,7 @@ impl SourcePlan {
 }
 
 impl StrategyPlan {
-    /// Whether both are the same version of a strategy, wherever and in whatever order it judges.
+    /// Whether both are the same version of a strategy, regardless of sources and filtering.
     pub fn same_version(&self, other: &Self) -> bool {
         let placed = Self { sources: other.sources.clone(), filters: other.filters, ..self.clone() };
         placed == *other
@@ -230,7 +230,7 @@ impl StrategyPlan {
 }
 
 impl ModelPlan {
-    /// Whether both are the same model, whichever sources it judges and whatever score it keeps.
+    /// Whether both are the same model, regardless of sources and minimum score.
     pub fn same_model(&self, other: &Self) -> bool {
         let placed = Self { sources: other.sources.clone(), confidence: other.confidence, ..self.clone() };
         placed == *other
@@ -247,7 +247,7 @@ mod tests {
     use super::super::{Request, load};
     use super::*;
 
-    /// The plan of a configuration that stands in the same folder each time.
+    /// The plan of a configuration with fixed paths.
     fn plan(text: &str) -> Plan {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.yaml");
@@ -269,8 +269,9 @@ mod tests {
         let next = BASE.replace("{id: a, ", "{id: a, fps: 3, ").replace("id: b", "id: c");
         let next = next.replace("name: x, module: x.lua", "name: z, module: z.lua") + "alerts: {handlers: [console]}\n";
         let diff = Diff::between(&plan(BASE), &plan(&next));
-        let told = ["source c added", "source b removed", "source a changed", "strategy z added", "strategy x removed"];
-        assert_eq!(diff.describe()[..5], told);
+        let expected =
+            ["source c added", "source b removed", "source a changed", "strategy z added", "strategy x removed"];
+        assert_eq!(diff.describe()[..5], expected);
         assert_eq!(Diff::between(&plan(&next), &plan(BASE)), diff.flip());
     }
 

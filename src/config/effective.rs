@@ -1,4 +1,4 @@
-//! What a configuration comes to, for people: every key with its default, secrets masked, and its hash.
+//! The effective configuration, for display: every key with its default, secrets masked, and its hash.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::places::Places;
 use super::schema::Config;
 use super::{fit, secret};
 
-/// The whole configuration with defaults, without what may not be seen.
+/// The whole configuration with defaults, secrets masked.
 pub(super) fn effective(config: &Config, places: &Places) -> Json {
     let mut json = serde_json::to_value(config).unwrap_or_default();
     mask(&mut json, "", false, places);
@@ -43,7 +43,7 @@ fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
     }
 }
 
-/// SHA-256 of the effective configuration: keys in order, so the same settings give the same hash.
+/// SHA-256 of the effective configuration with sorted keys, so that equal settings give equal hashes.
 pub(super) fn hash(effective: &Json) -> String {
     let mut text = String::new();
     canonical(effective, &mut text);

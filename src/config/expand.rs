@@ -1,5 +1,5 @@
-//! `${env:NAME}`, `${env:NAME:-fallback}` (for one that is not set or empty) and `${file:/path}` in any text value: how
-//! secrets stay out of the file.
+//! `${env:NAME}`, `${env:NAME:-fallback}` (used if the variable is unset or empty) and `${file:/path}` in any text
+//! value, to keep secrets out of the file.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,20 +9,20 @@ use super::nearest::nearest;
 use super::problem::Problems;
 use super::tree::{FILE_BYTES_MAX, Node, Style, Value};
 
-/// Where the values come from.
-pub(super) struct Room<'a> {
+/// The inputs of references.
+pub(super) struct Vars<'a> {
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) working_dir: &'a Path,
-    /// The files that references named.
+    /// The files that references have named.
     pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
-/// Replaces every `${…}` below `node`; the node keeps what was written as its template.
-pub(super) fn expand(node: &mut Node, room: &Room<'_>, problems: &mut Problems) {
+/// Replaces every `${…}` below `node`; the node keeps the original text as its template.
+pub(super) fn expand(node: &mut Node, vars: &Vars<'_>, problems: &mut Problems) {
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| expand(item, room, problems)),
-        Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| expand(value, room, problems)),
-        Value::Scalar { text, .. } if text.contains("${") => match replace(text, room) {
+        Value::List(items) => items.iter_mut().for_each(|item| expand(item, vars, problems)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| expand(value, vars, problems)),
+        Value::Scalar { text, .. } if text.contains("${") => match replace(text, vars) {
             Ok(Some(value)) => {
                 let template = std::mem::take(text);
                 node.value = Value::Scalar { text: value, style: Style::Raw };
@@ -35,8 +35,8 @@ pub(super) fn expand(node: &mut Node, room: &Room<'_>, problems: &mut Problems) 
     }
 }
 
-/// The text with its references replaced, `None` when every `${` is escaped.
-fn replace(text: &str, room: &Room<'_>) -> Result<Option<String>, (String, String)> {
+/// The text with its references replaced, `None` if every `${` is escaped.
+fn replace(text: &str, vars: &Vars<'_>) -> Result<Option<String>, (String, String)> {
     let mut out = String::new();
     let mut rest = text;
     let mut replaced = false;
@@ -55,7 +55,7 @@ fn replace(text: &str, room: &Room<'_>) -> Result<Option<String>, (String, Strin
                 "a reference ends with `}`; write `$${` for the two signs".into(),
             ));
         };
-        out.push_str(&reference(&from[2..end], room)?);
+        out.push_str(&reference(&from[2..end], vars)?);
         replaced = true;
         rest = &from[end + 1..];
     }
@@ -63,19 +63,19 @@ fn replace(text: &str, room: &Room<'_>) -> Result<Option<String>, (String, Strin
     Ok(replaced.then_some(out))
 }
 
-fn reference(inner: &str, room: &Room<'_>) -> Result<String, (String, String)> {
+fn reference(inner: &str, vars: &Vars<'_>) -> Result<String, (String, String)> {
     match inner.split_once(':') {
         Some(("env", rest)) => {
             let (name, fallback) = match rest.split_once(":-") {
                 Some((name, fallback)) => (name, Some(fallback)),
                 None => (rest, None),
             };
-            // As in a shell: with a fallback, an empty variable is as good as none.
-            let set = room.env.get(name).map(String::as_str);
+            // As in a shell: with a fallback, an empty variable counts as unset.
+            let set = vars.env.get(name).map(String::as_str);
             match set.filter(|value| fallback.is_none() || !value.is_empty()).or(fallback) {
                 Some(value) => Ok(value.to_owned()),
                 None => {
-                    let label = match nearest(name, room.env.keys().map(String::as_str)) {
+                    let label = match nearest(name, vars.env.keys().map(String::as_str)) {
                         Some(near) => format!("did you mean `{near}`? Or set it, or write `${{env:{name}:-fallback}}`"),
                         None => format!("set it, or write `${{env:{name}:-fallback}}`"),
                     };
@@ -84,8 +84,8 @@ fn reference(inner: &str, room: &Room<'_>) -> Result<String, (String, String)> {
             }
         }
         Some(("file", path)) => {
-            let file = room.working_dir.join(PathBuf::from(path));
-            room.files.borrow_mut().push(file.clone());
+            let file = vars.working_dir.join(PathBuf::from(path));
+            vars.files.borrow_mut().push(file.clone());
             read(&file, path)
         }
         _ => Err((

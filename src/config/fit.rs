@@ -1,7 +1,7 @@
-//! Fits a located tree to the schema: unknown keys, wrong types, values out of range, all with their place.
+//! Fits a located tree to the schema: reports unknown keys, wrong types and values out of range with their location.
 //!
-//! What comes out is plain JSON that the schema's structs accept, so the second pass through serde cannot fail for a
-//! reason that was not reported here with a better message.
+//! The result is plain JSON that the schema's structs accept, so that the second pass, through serde, can only fail for
+//! reasons already reported here with a better message.
 
 use serde_json::{Map, Value as Json};
 
@@ -13,7 +13,7 @@ use super::scalar::{Kind, Limit, advice, allows, expectation, free_scalar, kind_
 use super::secret;
 use super::tree::{Key, Node, Style, Value};
 
-/// Problems after which the others are not looked into as far: nobody reads so many.
+/// The number of problems after which the others are checked in less detail: nobody reads so many.
 const ADVISED_MAX: usize = 200;
 
 /// `pipeline` + `width` → `pipeline.width`.
@@ -21,7 +21,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// The path as people read it: the whole configuration has no name.
+/// The path for display; the whole configuration has none.
 fn named(path: &str) -> String {
     if path.is_empty() { "the configuration".to_owned() } else { format!("`{path}`") }
 }
@@ -30,14 +30,14 @@ fn named(path: &str) -> String {
 pub(super) struct Fit<'a> {
     pub(super) problems: &'a mut Problems,
     pub(super) places: &'a mut Places,
-    /// The whole schema, to say where a misplaced key belongs.
+    /// The whole schema, to suggest where a misplaced key belongs.
     pub(super) whole: &'a Json,
     /// An entry of a list did not fit and is missing from the result: indices into it are no longer valid.
     pub(super) gaps: bool,
 }
 
 impl Fit<'_> {
-    /// Fits a value. `None` when nothing was written, or what was written does not fit.
+    /// Fits a value. `None` if it is empty or does not fit.
     pub(super) fn value(&mut self, node: &Node, key: Location, schema: &Json, path: &str) -> Option<Json> {
         if node.is_nothing() {
             return None;
@@ -91,7 +91,7 @@ impl Fit<'_> {
         }
         for key in schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
             let written = entries.iter().any(|(k, node)| k.text == key && !node.is_nothing());
-            // A misspelt key is reported once, as that.
+            // A misspelt key is reported once, as such.
             if !written && !out.contains_key(key) {
                 self.problems.at_value(
                     Location { width: 1, ..node.place },
@@ -103,8 +103,8 @@ impl Fit<'_> {
         Json::Object(out)
     }
 
-    /// Reports an unknown key. What stands under it is read as if the nearest key had been written, so that one
-    /// typing error neither hides another nor is reported a second time as a missing key.
+    /// Reports an unknown key. Its value is read as if the nearest key had been written, so that a typo neither hides
+    /// another one nor is reported again as a missing key.
     fn unknown(
         &mut self,
         key: &Key,
@@ -123,10 +123,10 @@ impl Fit<'_> {
         let Some((name, schema)) = near.and_then(|name| properties.get(name).map(|schema| (name.to_owned(), schema)))
         else {
             let advised = self.problems.list.len() < ADVISED_MAX;
-            let label = match advised.then(|| homes(self.whole, word)) {
+            let label = match advised.then(|| parents_of(self.whole, word)) {
                 None => "no such key is known here".to_owned(),
-                Some(homes) => match homes.first() {
-                    Some(home) => format!("`{word}` belongs {home}"),
+                Some(parents) => match parents.first() {
+                    Some(parent) => format!("`{word}` belongs {parent}"),
                     None => list_of(properties),
                 },
             };
@@ -149,7 +149,7 @@ impl Fit<'_> {
         }
     }
 
-    /// Keeps everything below a value out of the excerpts; a lone reference gives nothing away.
+    /// Hides everything below a value in excerpts; a lone reference reveals nothing.
     fn hide(&mut self, node: &Node) {
         match &node.value {
             Value::Scalar { text, .. } => {
@@ -254,7 +254,7 @@ impl Fit<'_> {
         None
     }
 
-    /// The value as it may be shown: the template where secrets were put in, masked under a secret's key.
+    /// The value for display: its template if secrets were substituted, masked under a secret's key.
     fn shown(&self, node: &Node, text: &str, path: &str) -> String {
         match &node.template {
             Some(template) => secret::in_template(template),
@@ -263,7 +263,7 @@ impl Fit<'_> {
         }
     }
 
-    /// A value of a free map: typed by how it is written.
+    /// A value of a free map: its type follows from how it is written.
     fn free(&mut self, node: &Node) -> Json {
         match &node.value {
             Value::Scalar { text, style } => free_scalar(text, *style),
@@ -272,7 +272,7 @@ impl Fit<'_> {
                 for (key, value) in entries {
                     self.hide_misspelt(key, value);
                 }
-                // A password of digits is text, one in a list as well.
+                // A password of digits is text, also in a list.
                 let plain = |node: &Node| match &node.value {
                     Value::Scalar { text, style: Style::Raw } => Some(Json::String(text.clone())),
                     _ => None,
@@ -290,7 +290,7 @@ impl Fit<'_> {
     }
 }
 
-/// Keys that people write for those that there are, where no letter tells.
+/// Common wrong keys and their replacements, where spelling does not help.
 const MEANT: [(&str, &[&str]); 7] = [
     ("model", &["model_path", "model_engine_file"]),
     ("weights", &["model_path", "model_engine_file"]),
@@ -301,13 +301,13 @@ const MEANT: [(&str, &[&str]); 7] = [
     ("url", &["uri"]),
 ];
 
-/// The key that is meant by a word of [`MEANT`].
+/// The key meant by a word of [`MEANT`].
 fn meant<'p>(word: &str, properties: &'p Map<String, Json>) -> Option<&'p str> {
     let (_, keys) = MEANT.iter().find(|(other, _)| *other == word)?;
     keys.iter().find_map(|key| properties.get_key_value(*key)).map(|(key, _)| key.as_str())
 }
 
-/// What a source may be, as far as it is built.
+/// The supported types of a source.
 fn offered(schema: &Json, path: &str) -> Option<String> {
     let is_type = path.starts_with("sources[") && path.ends_with("].type");
     let words = schema.get("enum").and_then(Json::as_array).filter(|_| is_type)?;
@@ -315,12 +315,12 @@ fn offered(schema: &Json, path: &str) -> Option<String> {
     Some(built.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "))
 }
 
-/// Whether a path is of a zone's outline.
+/// Whether a path is a zone's outline.
 fn is_zone(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(map, _)| map == "zones" || map.ends_with("].zones"))
 }
 
-/// The first coordinate of a corner that is beyond the picture, and its text.
+/// A corner's first coordinate beyond the picture, and its text.
 fn beyond(corner: &Node) -> Option<(&Node, &str)> {
     let Value::List(coordinates) = &corner.value else { return None };
     coordinates.iter().find_map(|at| match &at.value {
@@ -331,7 +331,7 @@ fn beyond(corner: &Node) -> Option<(&Node, &str)> {
     })
 }
 
-/// The schema that applies to a value, where there are several: a map takes the map's, a word the word's.
+/// The alternative of a schema that applies to a value: the map's for a map, the string's for a word.
 fn choose<'s>(schema: &'s Json, node: &Node) -> &'s Json {
     let Some(options) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array) else {
         return schema;
@@ -357,18 +357,18 @@ fn is_free(schema: &Json) -> bool {
     }
 }
 
-/// Every place in the schema where a key of this name is known.
-fn homes(schema: &Json, word: &str) -> Vec<String> {
+/// Every location in the schema that has a key of this name.
+fn parents_of(schema: &Json, word: &str) -> Vec<String> {
     let mut found = Vec::new();
     visit(schema, "", &mut |path, _| match path.rsplit_once('.') {
-        Some((home, key)) if key == word => found.push(format!("under `{home}`")),
+        Some((parent, key)) if key == word => found.push(format!("under `{parent}`")),
         None if path == word => found.push("at the top".to_owned()),
         _ => {}
     });
     found
 }
 
-/// Walks every key of a schema, `sources[].uri` and so on, parents first.
+/// Visits every key of a schema, `sources[].uri` and so on, parents first.
 pub(super) fn visit<'s>(schema: &'s Json, path: &str, on_key: &mut dyn FnMut(&str, &'s Json)) {
     for option in schema.get("anyOf").and_then(Json::as_array).into_iter().flatten() {
         visit(option, path, on_key);

@@ -1,4 +1,4 @@
-//! What lies over the file: environment variables and flags, put into the tree by key.
+//! The layers above the file: environment variables and flags, set in the tree by key.
 
 use serde_json::Value as Json;
 
@@ -8,15 +8,15 @@ use super::problem::{Location, Origin, Origins, Problems};
 use super::tree::{self, Key, Node, Style, Value};
 use super::warning::{Severity, Warning};
 
-/// The prefix of our variables; `__` nests.
+/// The prefix of our variables; `__` separates nested keys.
 const PREFIX: &str = "DSENGINE_";
-/// The prefix of the old system's.
+/// The prefix of the old system's variables.
 const OLD_PREFIX: &str = "PYDS_";
-/// Variables that begin so are no keys: the tests read them.
+/// Variables with this prefix are not keys; the tests use them.
 const RESERVED: &str = "DSENGINE_TEST";
-/// Variables that are no keys: flags of the command line are read from them.
+/// Variables that are not keys: command-line flags read them.
 const FLAGS: &[&str] = &["DSENGINE_AT", "DSENGINE_TOKEN", "DSENGINE_STATE"];
-/// The old system's variables, by key.
+/// The old system's variables and their keys.
 const OLD_NAMES: &[(&str, &str)] = &[
     ("PYDS_LOG_LEVEL", "logging.level"),
     ("PYDS_DEBUG", "debug"),
@@ -29,7 +29,7 @@ const OLD_NAMES: &[(&str, &str)] = &[
     ("PYDS_PROMETHEUS_PORT", "monitoring.prometheus.port"),
     ("PYDS_LOG_FILE", "logging.log_file"),
 ];
-/// Two keys for one thing: setting one in a higher layer takes the other away from the lower.
+/// Alternative keys for one setting: setting one in a higher layer removes the other from lower layers.
 const TWINS: &[(&str, &str)] = &[
     ("monitoring.prometheus.port", "monitoring.prometheus_port"),
     ("monitoring.prometheus.enabled", "monitoring.prometheus_enabled"),
@@ -39,7 +39,7 @@ const TWINS: &[(&str, &str)] = &[
     ("pipeline.max_sources", "max_concurrent_sources"),
 ];
 
-/// Lays environment variables over the tree: the old names first, so that the new ones win.
+/// Applies environment variables to the tree: old names first, so that new ones override them.
 pub(super) fn environment(
     root: &mut Node,
     env: &[(String, String)],
@@ -69,7 +69,7 @@ pub(super) fn environment(
         let ours = variable(&key);
         let message = format!("the environment variable {name} is an old name");
         warnings.push(Warning::new("old-variable", Severity::Warning, message).hint(format!("write {ours}")));
-        // The old system wrote its words in capitals.
+        // The old system wrote its enum values in capitals.
         let words = at(schema, &parts(&key)).and_then(|(_, schema)| schema.get("enum").cloned());
         let value = if words.is_some() { value.to_ascii_lowercase() } else { value.clone() };
         put(root, &key, &value, Origin::Variable(name.clone()), schema, origins, problems);
@@ -78,7 +78,7 @@ pub(super) fn environment(
     let ours = env.iter().filter(|(name, _)| is_ours(name));
     let mut ours: Vec<(String, &String, &String)> =
         ours.map(|(name, value)| (name[PREFIX.len()..].to_ascii_lowercase().replace("__", "."), name, value)).collect();
-    // A list before its entries and those in their order, whichever way the environment has them.
+    // A list before its entries, and those in order, regardless of the order in the environment.
     ours.sort_by_cached_key(|(key, name, _)| (ranks(key), (*name).clone()));
     for (key, name, value) in ours {
         if at(schema, &parts(&key)).is_none() {
@@ -100,8 +100,8 @@ pub(super) fn environment(
     }
 }
 
-/// Whether a variable is one of those that Kubernetes sets for each Service of a namespace, here for one whose name
-/// begins as ours: `DSENGINE_PORT=tcp://10.0.0.1:80`, `DSENGINE_SERVICE_HOST`, `DSENGINE_WEB_PORT_80_TCP_ADDR` …
+/// Whether Kubernetes set a variable for a Service of the namespace whose name starts like ours:
+/// `DSENGINE_PORT=tcp://10.0.0.1:80`, `DSENGINE_SERVICE_HOST`, `DSENGINE_WEB_PORT_80_TCP_ADDR` …
 fn is_of_a_service(name: &str, value: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
     if !name.starts_with(PREFIX) && !name.starts_with(OLD_PREFIX) {
@@ -115,7 +115,7 @@ fn is_of_a_service(name: &str, value: &str) -> bool {
     if name.ends_with("_PORT") && url {
         return true;
     }
-    // `_PORT_80_TCP`, and behind that `_PROTO`, `_PORT`, `_ADDR`.
+    // `_PORT_80_TCP`, optionally followed by `_PROTO`, `_PORT`, `_ADDR`.
     name.match_indices("_PORT_").any(|(at, mark)| {
         let mut parts = name[at + mark.len()..].split('_');
         let port = parts.next().is_some_and(digits);
@@ -126,7 +126,7 @@ fn is_of_a_service(name: &str, value: &str) -> bool {
     })
 }
 
-/// Whether a variable is empty and its key takes no empty text: Compose and CI set such for what nobody filled in.
+/// Whether a variable is empty and its key does not allow that: Compose and CI pass unset values as empty ones.
 fn is_as_unset(key: &str, value: &str, schema: &Json) -> bool {
     let Some((_, schema)) = at(schema, &parts(key)).filter(|_| value.trim().is_empty()) else { return false };
     let is_text = schema.get("type").is_some_and(|kind| kind == "string");
@@ -134,7 +134,7 @@ fn is_as_unset(key: &str, value: &str, schema: &Json) -> bool {
     !is_text || bounded
 }
 
-/// Lays flags over the tree, by dotted key (`sources.0.uri`).
+/// Applies flags to the tree, by dotted key (`sources.0.uri`).
 pub(super) fn flags(
     root: &mut Node,
     overrides: &[(String, String)],
@@ -158,7 +158,7 @@ pub(super) fn flags(
     }
 }
 
-/// Takes away the twins of keys that a higher layer has set.
+/// Removes the twins of keys that a higher layer has set.
 pub(super) fn remove_twins(root: &mut Node, set: &[String]) {
     for (a, b) in TWINS {
         let has = |key: &str| set.iter().any(|set| set == key);
@@ -179,7 +179,7 @@ fn old_key(name: &str, schema: &Json) -> Option<String> {
     if let Some((_, key)) = OLD_NAMES.iter().find(|(old, _)| *old == name) {
         return Some((*key).to_owned());
     }
-    // `PYDS_<A>_<B>` without saying where a name ends: taken only where it fits a key.
+    // In `PYDS_<A>_<B>` the end of a name is ambiguous: accepted only if it matches a key.
     let flat = name[OLD_PREFIX.len()..].to_ascii_lowercase();
     let mut found = None;
     fit::visit(schema, "", &mut |path, _| {
@@ -190,7 +190,7 @@ fn old_key(name: &str, schema: &Json) -> Option<String> {
     found
 }
 
-/// Where a key stands among others: entries of a list by number.
+/// The sort key of a key: entries of a list by number.
 fn ranks(key: &str) -> Vec<(usize, String)> {
     let rank = |part: &str| part.parse().map_or((usize::MAX, part.to_owned()), |number| (number, String::new()));
     key.split('.').map(rank).collect()
@@ -200,7 +200,7 @@ fn parts(key: &str) -> Vec<&str> {
     key.split('.').collect()
 }
 
-/// The schema of a key, and the key's name as the schema spells it.
+/// The schema of a key, and the key as the schema spells it.
 pub(super) fn at<'s>(schema: &'s Json, parts: &[&str]) -> Option<(Vec<String>, &'s Json)> {
     let [first, rest @ ..] = parts else { return Some((Vec::new(), schema)) };
     if let Some(options) = schema.get("anyOf").and_then(Json::as_array) {
@@ -272,7 +272,7 @@ fn insert(at: &mut Node, names: &[String], node: Node, place: Location) -> Resul
         return insert(&mut items[index], rest, node, place);
     }
     if let Value::Scalar { text, .. } = &at.value {
-        // A handler's bare name is a map in short.
+        // A handler's bare name is short for a map.
         let name = (!at.is_nothing()).then(|| {
             (Key { text: "name".to_owned(), place: at.place }, Node::scalar(text.clone(), Style::Quoted, at.place))
         });

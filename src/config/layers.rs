@@ -1,4 +1,4 @@
-//! The layers of a configuration on one tree: file, sources file, profile, overlay, environment, flags.
+//! Merges the layers of a configuration into one tree: file, sources file, profile, overlay, environment, flags.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::expand::{self, Room};
+use super::expand::{self, Vars};
 use super::load::Request;
 use super::overlay::{self, Reports};
 use super::problem::{LoadError, Location, Origin, Problems};
@@ -16,42 +16,42 @@ use super::tree::{self, FILE_BYTES_MAX, Key, Node, Style, Value};
 use super::{layer, sources};
 use crate::text;
 
-/// Every layer on one tree.
+/// The merged layers.
 pub(super) struct Layers {
-    /// What applies.
+    /// The resulting tree.
     pub(super) root: Node,
-    /// The ids of the sources that the one of the command line replaced.
+    /// The ids of the sources that the command line's source replaced.
     pub(super) replaced: Vec<String>,
-    /// The profiles that are not selected, for checking.
+    /// The unselected profiles, for checking.
     pub(super) profiles: Profiles,
-    /// The file and the sources file as they are written, with the ids of sources that have none.
+    /// The file and the sources file as written, with ids added to sources without one.
     pub(super) file_tree: Json,
-    /// What was read.
+    /// The files that were read.
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Reads the files and lays one thing over the other; `None` when a text is not YAML.
+/// Reads the files and merges the layers; `None` if a text is not YAML.
 pub(super) fn layers(request: &Request, schema: &Json, to: &mut Reports<'_>) -> Result<Option<Layers>, LoadError> {
     let env: BTreeMap<String, String> = request.env.iter().cloned().collect();
-    let room = Room { env: &env, working_dir: &request.working_dir, files: RefCell::default() };
-    let Some((mut root, profiles, file_tree)) = files(request, &room, to)? else { return Ok(None) };
+    let vars = Vars { env: &env, working_dir: &request.working_dir, files: RefCell::default() };
+    let Some((mut root, profiles, file_tree)) = files(request, &vars, to)? else { return Ok(None) };
     let mut profiles = Profiles::new(profiles, request, &env, &root);
     if let Some(mut body) = profiles.take_selected() {
-        expand::expand(&mut body, &room, to.problems);
+        expand::expand(&mut body, &vars, to.problems);
         overlay::merge(&mut root, body);
     }
-    let (mut root, replaced) = upper_layers(root, request, schema, &room, to);
+    let (mut root, replaced) = upper_layers(root, request, schema, &vars, to);
     profiles.check_name(&mut root, to.problems);
     let named = [&request.config, &request.sources].into_iter().flatten().map(|file| request.working_dir.join(file));
-    let files = named.chain(room.files.take()).collect();
+    let files = named.chain(vars.files.take()).collect();
     Ok(Some(Layers { root, replaced, profiles, file_tree, files }))
 }
 
-/// The config file with the sources file in it, references replaced; beside it the profiles and what was written.
+/// The config file with the sources file merged in, references replaced; also the profiles, and the tree as written.
 #[allow(clippy::type_complexity, reason = "three values of one step, named where they are taken")]
 fn files(
     request: &Request,
-    room: &Room<'_>,
+    vars: &Vars<'_>,
     to: &mut Reports<'_>,
 ) -> Result<Option<(Node, Vec<(Key, Node)>, Json)>, LoadError> {
     let read = match (&request.document, &request.config) {
@@ -75,12 +75,12 @@ fn files(
     }
     let mut written = root.clone();
     let profiles = root.take_map("profiles");
-    expand::expand(&mut root, room, to.problems);
+    expand::expand(&mut root, vars, to.problems);
     if let Some(path) = &request.sources {
         let Some(mut node) = file(path, request, to)? else { return Ok(None) };
         // Problems are reported for the expanded one only.
         sources::from_file(&mut written, node.clone(), &mut Problems::default());
-        expand::expand(&mut node, room, to.problems);
+        expand::expand(&mut node, vars, to.problems);
         sources::from_file(&mut root, node, to.problems);
     }
     let mut file_tree = written.to_json();
@@ -94,13 +94,13 @@ fn files(
     Ok(Some((root, profiles, file_tree)))
 }
 
-/// The command line's source, the overlay, the environment and the flags; and the ids of the sources that the command
-/// line's replaced.
+/// Applies the command line's source, the overlay, the environment and the flags; also returns the ids of the sources
+/// that the command line's source replaced.
 fn upper_layers(
     mut root: Node,
     request: &Request,
     schema: &Json,
-    room: &Room<'_>,
+    vars: &Vars<'_>,
     to: &mut Reports<'_>,
 ) -> (Node, Vec<String>) {
     let mut replaced = Vec::new();
@@ -116,10 +116,10 @@ fn upper_layers(
         let entry = Node { place, value: entry, template: None };
         root.replace(key("sources"), Node { place, value: Value::List(vec![entry]), template: None });
     }
-    overlay::lay(&mut root, &request.overlay, schema, room, to);
+    overlay::lay(&mut root, &request.overlay, schema, vars, to);
     let chosen = request.source_uri.as_ref().and_then(|_| root.get("sources").cloned());
     layer::environment(&mut root, &request.env, schema, to.origins, to.problems, to.warnings);
-    // The environment may say more about the sources of the command line and the overlay, but not which they are.
+    // The environment may add keys to the sources of the command line and the overlay, but not replace them.
     if let Some(chosen) = chosen {
         let place = chosen.place;
         let said = root.get("sources").cloned();
@@ -129,7 +129,7 @@ fn upper_layers(
     (root, replaced)
 }
 
-/// The sources that were chosen, with the keys that the environment set for them.
+/// The selected sources, with the keys that the environment set for them.
 fn with_details(chosen: Node, said: Option<Node>) -> Node {
     let (Value::List(entries), Some(Value::List(said))) = (&chosen.value, said.map(|said| said.value)) else {
         return chosen;

@@ -1,4 +1,4 @@
-//! `load`: file, sources file, environment and flags become one [`Plan`], or every problem at once.
+//! `load` turns file, sources file, environment and flags into one [`Plan`], or reports every problem at once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,60 +19,59 @@ use super::warning::{Severity, Warning};
 use super::{effective, keys, kinds, sources};
 use crate::error::Error;
 
-/// What to load. The process's own environment and folder are read by nobody below: they are arguments.
+/// The inputs of a load. No code below reads the process's environment or working directory: they are passed here.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The configuration file (`--config`); `None` = defaults.
     pub config: Option<PathBuf>,
-    /// The text of the configuration file, to be judged in place of what stands in it.
+    /// Text to use instead of the contents of the configuration file.
     pub document: Option<String>,
     /// A sources file (`--sources`): a map with `sources` and, if wanted, `zones`. Replaces the file's sources.
     pub sources: Option<PathBuf>,
     /// One source (`--source`). Replaces the file's sources.
     pub source_uri: Option<String>,
-    /// Changes by API and command line, laid over the files and under the environment.
+    /// Changes by API and command line, applied over the files and under the environment.
     pub overlay: Overlay,
-    /// Flags: dotted key and value, `("logging.level", "debug")`. They win over everything.
+    /// Flags: dotted key and value, `("logging.level", "debug")`. They override everything else.
     pub overrides: Vec<(String, String)>,
-    /// Environment variables. Only names that begin with `DSENGINE_` or `PYDS_`, and those a `${env:…}` names, are
-    /// looked at.
+    /// Environment variables. Only names that begin with `DSENGINE_` or `PYDS_`, and those that a `${env:…}` names, are
+    /// used.
     pub env: Vec<(String, String)>,
-    /// What relative paths are relative to. A path to read is looked for beside the config file first, then beside the
-    /// sources file; a path to write and that of `source_uri` are relative to this folder only.
+    /// The base of relative paths. A path to read is resolved against the config file's folder first, then the sources
+    /// file's; a path to write and that of `source_uri` are relative to this folder only.
     pub working_dir: PathBuf,
 }
 
-/// A configuration that is sound in itself. Whether this machine can run it says [`super::check`].
+/// A valid configuration. [`super::check`] checks whether this machine can run it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What the engine runs.
+    /// The plan for the engine.
     pub plan: Plan,
-    /// What should be known about it.
     pub warnings: Vec<Warning>,
-    /// The whole configuration with defaults, secrets masked. `plan.hash` is taken from it.
+    /// The whole configuration with defaults, secrets masked; `plan.hash` is its hash.
     pub effective: Json,
-    /// The config file and the sources file as they are written, references not followed: what
-    /// [`super::changed_paths`] compares.
+    /// The config file and the sources file as written, with references unresolved; [`super::changed_paths`] compares
+    /// these.
     pub file_tree: Json,
     /// The files and folders that were read, to be watched.
     pub files: Vec<PathBuf>,
-    /// Strategies of the plugin folder that were left out of the plan because they cannot run: which, and why.
+    /// Strategies from the plugin folder that were left out of the plan because they cannot run, with the reason.
     pub left_out: Vec<String>,
-    /// Strategies of the plugin folder.
+    /// Strategies from the plugin folder.
     dropped_in: Vec<String>,
     places: Arc<PartPlaces>,
 }
 
 impl Loaded {
-    /// Where a part of the configuration was written, as `file:line:column`, by the path of an overlay:
-    /// `sources[yard]`, `alerts.handlers[hook].config.url`. That of its nearest parent, where the part itself was not
-    /// written; `None` for a default.
+    /// The location of a part of the configuration, as `file:line:column`, by its overlay path: `sources[yard]`,
+    /// `alerts.handlers[hook].config.url`. The location of its nearest parent if the part itself was not written;
+    /// `None` for a default.
     pub fn place(&self, part: &str) -> Option<String> {
         self.places.find(part)
     }
 
-    /// Leaves a strategy of the plugin folder out of the plan because of an error that is about it, so that the rest can
-    /// run; `None` where the error is about anything else.
+    /// Removes a strategy of the plugin folder from the plan because of an error about it, so that the rest can run;
+    /// `None` if the error is about anything else.
     pub fn leave_out(&mut self, error: &Error) -> Option<&str> {
         let name = error.part()?.strip_prefix("detection.strategies[")?.strip_suffix(']')?;
         let number = self.dropped_in.iter().position(|own| own == name)?;
@@ -86,7 +85,7 @@ impl Loaded {
 /// Loads a configuration.
 ///
 /// # Errors
-/// Every problem at once, each with its place, an excerpt, what was expected and the nearest real name.
+/// Every problem at once, each with its location, an excerpt, what was expected and the nearest valid name.
 pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let mut origins = Origins::default();
     let mut problems = Problems::default();
@@ -111,7 +110,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let config = match serde_json::from_value::<Config>(json) {
         Ok(config) => config,
         Err(error) => {
-            // Whatever is wrong was reported with its place; this says so if it ever was not.
+            // Every problem should have been reported with its location; this is a fallback.
             if problems.is_empty() {
                 problems.at_value(Location::nowhere(), "the configuration cannot be read", error.to_string());
             }
@@ -152,7 +151,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     Ok(Loaded { plan, warnings, effective, file_tree, files, left_out, dropped_in, places })
 }
 
-/// The `config` of a handler that is a module is the module's own, whatever it holds: read as its `settings`.
+/// Renames `config` of a handler that is a module to `settings`, whatever it contains.
 fn module_settings(root: &mut Node) {
     let Some(handlers) = root.get_mut("alerts").and_then(|alerts| alerts.get_mut("handlers")) else { return };
     let Value::List(handlers) = &mut handlers.value else { return };
@@ -164,8 +163,8 @@ fn module_settings(root: &mut Node) {
     }
 }
 
-/// The `config` of a model and of `motion` has keys of its own, a script's has not: which it is, only its neighbours
-/// tell.
+/// Types the `config` of models and `motion`, which have keys of their own, unlike a script's; the other keys of the
+/// entry determine the kind.
 fn strategy_configs(root: &Node, json: &mut Json, fit: &mut Fit<'_>) {
     let Some(Value::List(entries)) =
         root.get("detection").and_then(|d| d.get("strategies")).map(|strategies| &strategies.value)
@@ -178,7 +177,7 @@ fn strategy_configs(root: &Node, json: &mut Json, fit: &mut Fit<'_>) {
         let path = format!("detection.strategies[{index}].config");
         let place = fit.places.key(&path);
         let typed = fit.value(config, place, &schema, &path);
-        // With an entry missing, the numbers of the others are no longer theirs; such a file is refused anyhow.
+        // With a missing entry, indices are wrong; such a file is rejected anyway.
         if let (Some(typed), Some(slot)) = (typed, json.pointer_mut(&format!("/detection/strategies/{index}/config")))
             && !fit.gaps
         {
@@ -187,7 +186,7 @@ fn strategy_configs(root: &Node, json: &mut Json, fit: &mut Fit<'_>) {
     }
 }
 
-/// One warning per key that is set and does nothing yet.
+/// Adds one warning per key that is set and has no effect yet.
 fn unbuilt(places: &Places, origins: &Origins, warnings: &mut Vec<Warning>) {
     let mut seen: Vec<String> = Vec::new();
     for (path, found) in places.set() {

@@ -1,10 +1,10 @@
 //! Configuration: one YAML file, a sources file, environment and flags, parsed once into a [`Plan`].
 //!
-//! `tree` reads a file with the place of everything in it; `expand` and `layer` put secrets, environment and flags in;
-//! `fit` checks the result against the schema (`scalar`: what one value means) and reports every problem at once; `build`
-//! makes the plan; `check` says what this machine lacks for it. The plain
-//! structs that people's keys come from are in `schema`, the table of what each key does in `keys`. Nothing here reads
-//! the process's environment, folder or clock: they are arguments of [`Request`].
+//! `tree` reads a file and keeps the location of everything in it; `expand` and `layer` apply secrets, environment and
+//! flags; `fit` checks the result against the schema (`scalar` types single values) and reports every problem at once;
+//! `build` creates the plan; `check` reports what this machine lacks for it. The structs that define the keys are in
+//! `schema`, the table of the keys' effects in `keys`. This module does not read the process's environment, working
+//! directory or clock: they are arguments of [`Request`].
 
 mod build;
 mod check;
@@ -48,7 +48,7 @@ pub fn schema() -> serde_json::Value {
     schema::whole()
 }
 
-/// Every key, `sources[].uri` and so on, as the schema has them, with the model settings under a strategy's `config`.
+/// Every key of the schema, `sources[].uri` and so on, with the model settings under a strategy's `config`.
 pub fn key_paths() -> Vec<String> {
     let mut out = Vec::new();
     fit::visit(&schema::inlined::<schema::Config>(), "", &mut |path, _| out.push(path.to_owned()));
@@ -57,7 +57,7 @@ pub fn key_paths() -> Vec<String> {
     out
 }
 
-/// The table of keys: each with the test that proves its effect, where there is one.
+/// The table of keys: each with the test that proves its effect, if there is one.
 pub fn key_table() -> Vec<(&'static str, Option<&'static str>)> {
     keys::table().collect()
 }

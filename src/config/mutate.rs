@@ -1,16 +1,16 @@
-//! A configuration without one key, for the proof of proofs: `./dev mutate` builds the engine so that it ignores the key
-//! that `DSENGINE_TEST_MUTATE` names, and expects the key's test to fail. No other build has this.
+//! Removes one key from a configuration, for mutation testing: `./dev mutate` builds an engine that ignores the key in
+//! `DSENGINE_TEST_MUTATE`, and expects the key's test to fail. No other build contains this.
 
 use super::tree::{Node, Value};
 
-/// Takes the key out wherever it is set, as if nobody had.
+/// Removes the key wherever it is set.
 pub(super) fn ignore(root: &mut Node) {
     if let Ok(key) = std::env::var("DSENGINE_TEST_MUTATE") {
         take(root, &key.split('.').collect::<Vec<_>>());
     }
 }
 
-/// Takes what the path leads to out of the node: `a.b`, or `list[].b` in each of its entries.
+/// Removes the node at a path: `a.b`, or `list[].b` in each entry.
 fn take(node: &mut Node, path: &[&str]) {
     let Some((first, rest)) = path.split_first() else { return };
     let Value::Map(entries) = &mut node.value else { return };

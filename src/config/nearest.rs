@@ -1,6 +1,6 @@
-//! The name somebody probably meant.
+//! Suggests the name that was probably meant.
 
-/// Longest edit distance at which a name is still offered, by the length of what was written.
+/// The maximum edit distance for a suggestion, by the length of the word.
 fn reach(len: usize) -> usize {
     match len {
         0..=2 => 1,
@@ -9,13 +9,13 @@ fn reach(len: usize) -> usize {
     }
 }
 
-/// The edit distance (Damerau-Levenshtein) of two words, or `None` above `limit`. A comparison of their letters rules out
-/// most pairs first, so that a file with many unknown keys stays cheap.
+/// The edit distance (Damerau-Levenshtein) of two words, or `None` above `limit`. Comparing letter counts first rules
+/// out most pairs, so that a file with many unknown keys stays cheap.
 pub(super) fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
     (apart(a, b) <= limit).then(|| strsim::damerau_levenshtein(a, b)).filter(|distance| *distance <= limit)
 }
 
-/// Edits that two words are apart at least.
+/// A lower bound of the edit distance of two words.
 fn apart(a: &str, b: &str) -> usize {
     if !a.is_ascii() || !b.is_ascii() {
         return a.chars().count().abs_diff(b.chars().count());
@@ -23,13 +23,13 @@ fn apart(a: &str, b: &str) -> usize {
     let mut letters = [0_i32; 128];
     a.bytes().for_each(|letter| letters[usize::from(letter & 0x7f)] += 1);
     b.bytes().for_each(|letter| letters[usize::from(letter & 0x7f)] -= 1);
-    // An edit mends one letter too many and one too few at most.
+    // One edit fixes at most one surplus and one missing letter.
     let more: u32 = letters.iter().filter(|n| **n > 0).map(|n| n.unsigned_abs()).sum();
     let fewer: u32 = letters.iter().filter(|n| **n < 0).map(|n| n.unsigned_abs()).sum();
     more.max(fewer) as usize
 }
 
-/// The nearest of `names` to `word`, where one is near enough to be what was meant.
+/// The nearest of `names` to `word`, if it is near enough.
 pub(crate) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     let limit = reach(word.chars().count());
@@ -37,7 +37,7 @@ pub(crate) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) 
         .into_iter()
         .filter_map(|name| {
             let distance = distance(&word, name, limit)?;
-            // Ties go to the name that begins alike, as typing errors come late in a word.
+            // Ties go to the name with the most similar beginning, since typos occur late in a word.
             Some((distance, -(strsim::jaro_winkler(&word, name) * 1000.0) as i64, name))
         })
         .filter(|(distance, _, name)| *distance < name.chars().count())

@@ -1,4 +1,4 @@
-//! Where a part of the configuration was written, by the path that names it by id: `sources[yard]`.
+//! The locations of parts of the configuration, by their paths with ids: `sources[yard]`.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use super::overlay::{Path, Step, id_key};
 use super::places::Places;
 use super::problem::{Location, Origins};
 
-/// Where the parts of a configuration stand.
+/// The locations of a configuration's parts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartPlaces {
     places: Places,
-    /// Without texts, which may hold secrets.
+    /// Without texts, which may contain secrets.
     origins: Origins,
-    /// The number of each thing in its list, by list and id.
+    /// The index of each item in its list, by list and id.
     numbers: BTreeMap<(&'static str, String), usize>,
-    /// Parts that no file lists, with where they come from.
+    /// Parts that no file lists, with their origin.
     elsewhere: BTreeMap<String, String>,
 }
 
-/// The lists of things.
+/// The lists of items with ids.
 const LISTS: &[&str] = &["sources", "detection.strategies", "alerts.handlers", "monitoring.tokens"];
 
 impl PartPlaces {
-    /// `config` is the configuration that the places are of; `sources` the ids of its sources, in listed order.
+    /// `config` is the configuration of these `places`; `sources` has the ids of its sources, in order.
     pub(super) fn new(places: Places, origins: &Origins, config: &Json, sources: &[String]) -> Self {
         let mut numbers = BTreeMap::new();
         for list in LISTS {
@@ -40,12 +40,12 @@ impl PartPlaces {
         Self { places, origins: origins.without_texts(), numbers, elsewhere: BTreeMap::new() }
     }
 
-    /// A part that no file lists.
+    /// Adds a part that no file lists.
     pub(super) fn add(&mut self, part: String, place: String) {
         self.elsewhere.insert(part, place);
     }
 
-    /// The place of a part, `file:line:column`; of its nearest parent, where it was not written itself.
+    /// The location of a part, `file:line:column`; of its nearest parent if it was not written itself.
     pub(super) fn find(&self, part: &str) -> Option<String> {
         if let Some((_, place)) = self.elsewhere.iter().find(|(own, _)| part.starts_with(own.as_str())) {
             return Some(place.clone());

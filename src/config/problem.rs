@@ -1,16 +1,16 @@
-//! What is wrong in a configuration, where, and what to write instead: all of it at once.
+//! Reports the problems in a configuration: what, where, and what to write instead, all at once.
 
 use std::fmt;
 
 use super::secret;
 use crate::error::{Code, Error};
 
-/// Problems shown before the rest is only counted.
+/// Maximum number of problems shown; further ones are only counted.
 const PROBLEMS_SHOWN_MAX: usize = 50;
-/// Longest part of a source line shown around the caret, in characters.
+/// Maximum length of an excerpt around the caret, in characters.
 const EXCERPT_CHARS_MAX: usize = 110;
 
-/// A spot in one of the texts a configuration comes from. Lines and columns count from 1, columns in characters.
+/// A location in one of a configuration's texts. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Location {
     pub(super) origin: usize,
@@ -20,13 +20,13 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// The place of what nobody wrote: a default.
+    /// The location of a default.
     pub(super) fn nowhere() -> Self {
         Self { origin: usize::MAX, ..Self::default() }
     }
 }
 
-/// A text a configuration comes from.
+/// An origin of configuration text.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// A file, with its text.
@@ -39,7 +39,7 @@ pub(super) enum Origin {
     Overlay(String),
 }
 
-/// Every text of one load, so that a [`Location`] stays small.
+/// The origins of one load, so that a [`Location`] stays small.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origins(Vec<Origin>);
 
@@ -49,7 +49,7 @@ impl Origins {
         self.0.len() - 1
     }
 
-    /// The place as people and editors read it: `file:line:column`.
+    /// The location for people and editors: `file:line:column`.
     pub(super) fn show(&self, place: Location) -> String {
         match self.0.get(place.origin) {
             Some(Origin::File { name, .. }) => format!("{name}:{}:{}", place.line, place.column),
@@ -68,7 +68,7 @@ impl Origins {
         }
     }
 
-    /// The same without the texts, which may hold secrets.
+    /// A copy without the texts, which may contain secrets.
     pub(super) fn without_texts(&self) -> Self {
         let bare = |origin: &Origin| match origin {
             Origin::File { name, .. } => Origin::File { name: name.clone(), text: String::new() },
@@ -77,27 +77,28 @@ impl Origins {
         Self(self.0.iter().map(bare).collect())
     }
 
-    /// Whether nothing of the excerpt can be a secret.
+    /// Whether the excerpt is an overlay path, which contains no secret.
     fn is_overlay(&self, place: Location) -> bool {
         matches!(self.0.get(place.origin), Some(Origin::Overlay(_)))
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Problem {
     pub(super) place: Location,
     /// What is wrong, with the key's path.
     pub(super) message: String,
-    /// What stands under the caret: got, expected, nearest name.
+    /// The text under the caret: got, expected, nearest name.
     pub(super) label: String,
-    /// What else helps.
+    /// Further help.
     pub(super) note: Option<String>,
-    /// The caret is under a key: what follows it on the line is not shown, it may be a secret under a wrong name.
+    /// Whether the caret is under a key: the rest of the line is then hidden, since it may be a secret under a misspelt
+    /// name.
     pub(super) at_key: bool,
 }
 
-/// Every problem of one load, and which spots of the texts no excerpt may show.
+/// The problems of one load, and the locations that excerpts must hide.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Problems {
     pub(super) list: Vec<Problem>,
@@ -117,7 +118,7 @@ impl Problems {
         self.list.push(Problem { place, message: message.into(), label: label.into(), note: None, at_key });
     }
 
-    /// Adds a note to the problem reported last.
+    /// Adds a note to the last problem.
     pub(super) fn note(&mut self, note: impl Into<String>) {
         if let Some(last) = self.list.last_mut() {
             last.note = Some(note.into());
@@ -128,14 +129,14 @@ impl Problems {
         self.list.is_empty()
     }
 
-    /// Keeps a value out of every excerpt.
+    /// Hides a value in all excerpts.
     pub(super) fn hide(&mut self, place: Location) {
         self.secrets.push(place);
     }
 
     pub(super) fn into_error(mut self, origins: &Origins) -> LoadError {
         self.list.sort_by_key(|problem| problem.place);
-        // One spot, one problem: the first that was found there is the cause of the others.
+        // One problem per location: the first is the cause of the others.
         self.list.dedup_by(|later, first| later.place == first.place && first.place.line > 0);
         self.secrets.sort();
         self.secrets.dedup();
@@ -186,11 +187,11 @@ fn render(problem: &Problem, origins: &Origins, secrets: &[Location]) -> String 
     out
 }
 
-/// The line with the hidden values of it masked, and the place moved along with its text.
+/// Masks hidden values in a line, and adjusts the location to the shifted text.
 fn without(line: &str, place: Location, secrets: &[Location]) -> (String, Location) {
     let mut chars: Vec<char> = line.chars().collect();
     let mut place = place;
-    // From the right, so that the columns further left stay true.
+    // From the right, so that columns further left remain valid.
     for secret in secrets.iter().rev().filter(|s| s.origin == place.origin && s.line == place.line) {
         let start = (secret.column - 1).min(chars.len());
         let end = (start + secret.width).min(chars.len());
@@ -204,7 +205,7 @@ fn without(line: &str, place: Location, secrets: &[Location]) -> (String, Locati
     (chars.into_iter().collect(), place)
 }
 
-/// The line without secrets, cut to a readable length, with the caret's column and width in it.
+/// The line without secrets, cut to a readable length, with the caret's column and width.
 fn excerpt(line: &str, place: Location, at_key: bool, secrets: &[Location]) -> (String, usize, usize) {
     let (line, place) = without(line, place, secrets);
     let chars: Vec<char> = line.replace('\t', " ").chars().collect();
@@ -221,7 +222,7 @@ fn excerpt(line: &str, place: Location, at_key: bool, secrets: &[Location]) -> (
     } else {
         chars[end..].iter().collect()
     };
-    // A value's own key stands before it: the key decides whether the value may be seen.
+    // A value's key precedes it on the line and determines whether it is a secret.
     let (before, within) = match secret::ends_in_secret_key(&before) {
         true => (before, secret::MASK.to_owned()),
         false => (secret::in_text(&before), secret::in_text(&within)),
@@ -240,38 +241,38 @@ fn excerpt(line: &str, place: Location, at_key: bool, secrets: &[Location]) -> (
     (format!("{lead}{}{tail}", cut.trim_end()), column, width.min(EXCERPT_CHARS_MAX.saturating_sub(column)).max(1))
 }
 
-/// Why a configuration was not accepted: every problem with its place, an excerpt and what was expected.
+/// The error of an invalid configuration: every problem with its location, an excerpt and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadError {
     text: String,
     problems: Vec<LoadProblem>,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadProblem {
     /// What is wrong, with the key's path.
     pub message: String,
-    /// Where, `file:line:column`.
+    /// The location, `file:line:column`.
     pub place: Option<String>,
-    /// What was expected, or the nearest real name.
+    /// What was expected, or the nearest valid name.
     pub hint: Option<String>,
 }
 
 impl LoadError {
-    /// A failure before anything could be parsed, such as an unreadable file.
+    /// A failure before parsing, such as an unreadable file.
     pub(super) fn plain(text: impl Into<String>) -> Self {
         let text = text.into();
         let problems = vec![LoadProblem { message: text.clone(), place: None, hint: None }];
         Self { text, problems }
     }
 
-    /// Every problem, in order of place.
+    /// Every problem, sorted by location.
     pub fn problems(&self) -> &[LoadProblem] {
         &self.problems
     }
 
-    /// How many problems there are.
+    /// The number of problems.
     pub fn count(&self) -> usize {
         self.problems.len()
     }

@@ -1,4 +1,4 @@
-//! Profiles: named parts of the file of which one may be laid over it.
+//! Profiles: named parts of the file, one of which may be applied over it.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use super::nearest::nearest;
 use super::problem::Problems;
 use super::tree::{Key, Node, Value};
 
-/// The key that selects one.
+/// The key that selects a profile.
 const KEY: &str = "profile";
 
 /// The profiles of a file.
 pub(super) struct Profiles {
     names: Vec<String>,
     selected: Option<String>,
-    /// Those that do not apply, and the one that does until it is taken.
+    /// The unselected profiles, and the selected one until it is taken.
     bodies: Vec<(Key, Node)>,
 }
 
 impl Profiles {
-    /// The profiles of a file, and which of them the flags, the environment, the overlay or the file selects.
+    /// The profiles of a file, and the one selected by the flags, the environment, the overlay or the file.
     pub(super) fn new(
         bodies: Vec<(Key, Node)>,
         request: &Request,
@@ -41,15 +41,15 @@ impl Profiles {
         Self { names: bodies.iter().map(|(key, _)| key.text.clone()).collect(), selected, bodies }
     }
 
-    /// The body of the one that applies.
+    /// The body of the selected profile.
     pub(super) fn take_selected(&mut self) -> Option<Node> {
         let name = self.selected.as_ref()?;
         let index = self.bodies.iter().position(|(key, _)| key.text == *name)?;
-        // One with another form than a map is checked as those that do not apply are.
+        // A body that is not a map is checked with the unselected ones.
         matches!(self.bodies[index].1.value, Value::Map(_)).then(|| self.bodies.remove(index).1)
     }
 
-    /// A profile that is selected and not there is a problem in the place that selects it. Inside a profile, none is.
+    /// Reports a selected profile that does not exist, at the location that selects it. There is none inside a profile.
     pub(super) fn check_name(&self, root: &mut Node, problems: &mut Problems) {
         let (Some(name), Some(node)) = (&self.selected, root.get(KEY)) else { return };
         if self.names.contains(name) {
@@ -64,7 +64,7 @@ impl Profiles {
         problems.at_value(node.place, format!("there is no profile `{name}`"), label);
     }
 
-    /// Checks those that do not apply, as far as that can be told without their references.
+    /// Checks the unselected profiles, except for values with references.
     pub(super) fn check(mut self, fit: &mut Fit<'_>, schema: &Json) {
         let mut schema = schema.clone();
         if let Some(keys) = schema.get_mut("properties").and_then(Json::as_object_mut) {
@@ -80,7 +80,7 @@ impl Profiles {
     }
 }
 
-/// Takes the values out that hold references: what they come to is not known.
+/// Removes values that contain references, since they are not resolved.
 fn drop_references(node: &mut Node) {
     let holds_one = |node: &Node| matches!(&node.value, Value::Scalar { text, .. } if text.contains("${"));
     match &mut node.value {

@@ -1,11 +1,11 @@
-//! What a scalar means under its key: strictly typed, because `yes`, `0755` and `1_000` mean different things to
-//! different readers, and with the limits and words that messages need.
+//! Types a scalar by its key: strictly, because `yes`, `0755` and `1_000` mean different things to different parsers;
+//! also its limits and the wording for messages.
 
 use serde_json::{Number, Value as Json};
 
 use super::tree::Style;
 
-/// Whether a schema takes values of a kind.
+/// Whether a schema accepts values of a kind.
 pub(super) fn allows(schema: &Json, kind: &str) -> bool {
     match schema.get("type") {
         Some(Json::String(one)) => one == kind,
@@ -14,7 +14,7 @@ pub(super) fn allows(schema: &Json, kind: &str) -> bool {
     }
 }
 
-/// What a scalar looks like by itself.
+/// The kind of a scalar by its notation.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     Text,
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Boolean,
 }
 
-/// What a scalar looks like by itself, for messages.
+/// The kind of a scalar by its notation, for messages.
 pub(super) fn kind_of(text: &str, style: Style) -> Kind {
     match style {
         Style::Quoted => Kind::Text,
@@ -40,7 +40,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Decimal digits without leading zeros or separators: what means the same to everybody.
+/// Decimal digits without leading zeros or separators, which mean the same in every parser.
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let sound = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
@@ -85,7 +85,7 @@ fn number(text: &str) -> Option<Number> {
     if is_number(text) { text.parse::<f64>().ok().and_then(Number::from_f64) } else { None }
 }
 
-/// The value of a scalar under a key that expects something, or `None` when it is something else.
+/// The typed value of a scalar for a schema, or `None` if it does not match.
 pub(super) fn typed(text: &str, style: Style, schema: &Json) -> Option<Json> {
     let open = style != Style::Quoted;
     if open && allows(schema, "boolean") {
@@ -95,7 +95,7 @@ pub(super) fn typed(text: &str, style: Style, schema: &Json) -> Option<Json> {
         }
     }
     let is_text = allows(schema, "string") || (schema.get("enum").is_some() && schema.get("type").is_none());
-    // A key that takes text or a number keeps it as written.
+    // A key that accepts text or a number keeps it as written.
     if is_text && (style != Style::Plain || kind_of(text, style) == Kind::Text) {
         return Some(Json::String(text.to_owned()));
     }
@@ -111,7 +111,7 @@ pub(super) fn typed(text: &str, style: Style, schema: &Json) -> Option<Json> {
     None
 }
 
-/// In the environment and on the command line, where everything is text, the usual words are taken as well.
+/// The environment and the command line have only text, so the usual words are accepted as well.
 fn raw_boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),
@@ -120,12 +120,12 @@ fn raw_boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Up to here a script's numbers hold every whole one.
+/// The largest integer up to which a script's numbers are exact.
 const INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// A scalar where any is welcome: typed by how it is written. What comes from a reference or the environment has no
-/// quotes to say that it is text, so it is typed as if it stood there plainly; but a telephone number, one with an
-/// exponent, or one of more digits than a script's number holds, stays as it is.
+/// A scalar of any type, typed by its notation. A value from a reference or the environment has no quotes, so it is
+/// typed as if written plainly; but a telephone number, a number with an exponent, or one with more digits than a
+/// script's number can hold, remains text.
 pub(super) fn free_scalar(text: &str, style: Style) -> Json {
     if style == Style::Quoted {
         return Json::String(text.to_owned());
@@ -146,14 +146,14 @@ pub(super) fn free_scalar(text: &str, style: Style) -> Json {
     }
 }
 
-/// A limit that a value broke.
+/// A kind of violated limit.
 pub(super) enum Limit {
     Range,
     Word,
     Text,
 }
 
-/// The limit of its key that a value breaks, if it breaks one.
+/// The limit that a value violates, if any.
 pub(super) fn limits(json: &Json, schema: &Json) -> Option<Limit> {
     if let Some(words) = schema.get("enum").and_then(Json::as_array) {
         return (!words.contains(json)).then_some(Limit::Word);
@@ -169,7 +169,7 @@ pub(super) fn limits(json: &Json, schema: &Json) -> Option<Limit> {
             let length = text.chars().count() as u64;
             let short = schema.get("minLength").and_then(Json::as_u64).is_some_and(|min| length < min);
             let long = schema.get("maxLength").and_then(Json::as_u64).is_some_and(|max| length > max);
-            // The one pattern in use says what a text begins with.
+            // The only pattern in use requires a prefix.
             let start = schema.get("pattern").and_then(Json::as_str).and_then(|p| p.strip_prefix('^'));
             let elsewhere = start.is_some_and(|start| !text.starts_with(start));
             (short || long || elsewhere).then_some(Limit::Text)
@@ -178,7 +178,7 @@ pub(super) fn limits(json: &Json, schema: &Json) -> Option<Limit> {
     }
 }
 
-/// What a key expects, in words.
+/// Describes what a key expects.
 pub(super) fn expectation(schema: &Json) -> String {
     if let Some(words) = schema.get("enum").and_then(Json::as_array) {
         let words: Vec<_> = words.iter().filter_map(Json::as_str).map(|word| format!("`{word}`")).collect();
@@ -231,7 +231,7 @@ pub(super) fn expectation(schema: &Json) -> String {
     kinds.join(" or ")
 }
 
-/// How a value that other readers take for a number or boolean must be written.
+/// Advice for a value that other parsers read as a number or boolean.
 pub(super) fn advice(text: &str, style: Style, schema: &Json) -> Option<String> {
     let wants_number = allows(schema, "integer") || allows(schema, "number");
     if allows(schema, "string") && kind_of(text, style) != Kind::Text {

@@ -1,21 +1,21 @@
-//! Keeping secrets out of what people read: excerpts, messages and the effective configuration.
+//! Masks secrets in excerpts, messages and the effective configuration.
 
 use super::nearest::distance;
 
-/// What stands where a secret stood.
+/// The replacement for a secret.
 pub(super) const MASK: &str = "***";
 
-/// Words in a key's name that make its value a secret.
+/// Words in a key's name that mark its value as a secret.
 const SECRET_WORDS: &[&str] =
     &["password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie", "credential"];
 
-/// Whether a key's value must never be shown.
+/// Whether a key's value is a secret.
 pub(super) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
-/// Whether the value of a path must never be shown: a secret by name, a header, a webhook's address.
+/// Whether the value of a path is a secret: by its name, or since it is a header or a webhook's address.
 pub(super) fn is_secret_path(path: &str) -> bool {
     if is_list(path) {
         return false;
@@ -28,20 +28,20 @@ pub(super) fn is_secret_path(path: &str) -> bool {
         || key == "webhook_url"
 }
 
-/// Whether a path is the list of tokens or one of its entries: only the texts in them are secret.
+/// Whether a path is the list of tokens or one of its entries, in which only the token texts are secret.
 pub(super) fn is_list(path: &str) -> bool {
     let rest = path.strip_prefix("monitoring.tokens");
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.ends_with(']'))
 }
 
-/// Whether a text is one reference and nothing else, without a fallback.
+/// Whether a text is a single reference without a fallback.
 pub(super) fn is_lone_reference(text: &str) -> bool {
     let is_reference = text.starts_with("${env:") || text.starts_with("${file:");
     is_reference && text.find('}') == Some(text.len() - 1) && !text.contains(":-")
 }
 
-/// What was written where a value came from outside. A lone reference may be seen, without its fallback; of text
-/// around references only what may be seen of any text.
+/// The original text of a substituted value, for display. A lone reference is shown without its fallback; other text is
+/// masked as any text is.
 pub(super) fn in_template(template: &str) -> String {
     let lone = template.starts_with("${") && template.find('}') == Some(template.len() - 1);
     match (lone, template.find(":-")) {
@@ -51,8 +51,8 @@ pub(super) fn in_template(template: &str) -> String {
     }
 }
 
-/// Whether a value is a secret that is written out: one that stands where secrets do and is no lone reference, or an
-/// address with a user, a password or a query in it.
+/// Whether a value is a literal secret: a secret by its path that is not a lone reference, or an address with a user, a
+/// password or a query.
 pub(super) fn is_written_out(path: &str, value: &str) -> bool {
     if is_lone_reference(value) || value.is_empty() {
         return false;
@@ -66,12 +66,12 @@ pub(super) fn is_written_out(path: &str, value: &str) -> bool {
     }
     let bare = bare.replace("://:@", "://").replace("://@", "://");
     let is_web = bare.starts_with("http://") || bare.starts_with("https://");
-    // Of a web address `in_text` hides the path, too.
+    // `in_text` masks the path of a web address, too.
     let may_be_seen = is_web && !bare.contains(['@', '?']);
     !may_be_seen && in_text(&bare) != bare
 }
 
-/// Where a reference without a fallback stands.
+/// The location of a reference without a fallback.
 fn reference(text: &str) -> Option<(usize, usize)> {
     let starts = text.match_indices("${").map(|(start, _)| start);
     let found = starts.filter_map(|start| Some((start, start + text[start..].find('}')? + 1)));
@@ -84,7 +84,7 @@ pub(super) fn nearly_secret_key(key: &str) -> bool {
     is_secret_key(&key) || SECRET_WORDS.iter().any(|word| distance(&key, word, 2).is_some())
 }
 
-/// Whether a line's part before a value ends in a key (`password: "`) whose value must not be shown.
+/// Whether the part of a line before a value ends in a secret's key (`password: "`).
 pub(super) fn ends_in_secret_key(before: &str) -> bool {
     let head = before.trim_end_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
     let Some(head) = head.strip_suffix(':') else { return false };
@@ -92,8 +92,8 @@ pub(super) fn ends_in_secret_key(before: &str) -> bool {
     is_secret_key(key)
 }
 
-/// Any text with the secrets in it masked: credentials and queries of URIs, the path of `http` ones (webhook
-/// addresses carry their token there), and what follows a key that names a secret.
+/// Masks secrets in a text: credentials and queries of URIs, the path of `http` URIs (webhook addresses have their
+/// token there), and values after a key that names a secret.
 pub(super) fn in_text(text: &str) -> String {
     pairs(&uris(text))
 }
@@ -106,7 +106,7 @@ fn uris(text: &str) -> String {
         let scheme = before[..at].rsplit(|c: char| !c.is_ascii_alphanumeric() && !"+.-".contains(c)).next();
         let is_web = scheme.is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"));
         out.push_str(before);
-        // Up to the last `@`, whatever stands before it: a password may hold spaces, quotes, commas and slashes.
+        // Up to the last `@`: a password may contain spaces, quotes, commas and slashes.
         let scheme_at = scheme.map_or(at, |scheme| at - scheme.len());
         let value = &after[..end_of_value(before[..scheme_at].chars().next_back(), after)];
         let user = value.rfind('@').map_or(0, |at| at + 1);
@@ -120,7 +120,7 @@ fn uris(text: &str) -> String {
         let (place, query) = address.split_at(address.find('?').unwrap_or(address.len()));
         let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         if !may_be_host(host) {
-            // What stands where a host should is a password that was cut in two.
+            // An invalid host is the remainder of a password.
             out.push_str(MASK);
             rest = &after[user + address.len()..];
             continue;
@@ -139,16 +139,16 @@ fn uris(text: &str) -> String {
     out
 }
 
-/// Whether a text may be a host with its port: what follows a colon is a number, or comes from outside.
+/// Whether a text may be a host with its port: a number or a reference follows the colon.
 fn may_be_host(text: &str) -> bool {
     let text = text.trim_end_matches([',', '}', ']']);
     let port = text.split_once(':').filter(|_| !text.contains(['[', '$']));
     port.is_none_or(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// Where the value that goes on with `after` ends, `quote` being what stands before its scheme: at the closing quote; in
-/// a plain one where a comment, another key or another address begins, or at the line's end. A user that has no `@` yet
-/// is not over.
+/// The end of the value that continues with `after`, where `quote` is the character before its scheme: the closing
+/// quote; for an unquoted value the start of a comment, another key or another address, or the end of the line.
+/// Credentials without an `@` so far continue.
 fn end_of_value(quote: Option<char>, after: &str) -> usize {
     let line = &after[..after.find(['\n', '\r']).unwrap_or(after.len())];
     let word = line.find(char::is_whitespace).unwrap_or(line.len());
@@ -164,7 +164,7 @@ fn end_of_value(quote: Option<char>, after: &str) -> usize {
             && name > 0
             && key[name..].trim_start_matches(['"', '\'']).starts_with(':');
         let is_address = key[name..].starts_with("://");
-        // A host may have a port behind a colon, a user a password.
+        // A host may have a port after a colon, a user a password.
         let is_port = |rest: &str| {
             let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
             after.len() < rest.len() && after.starts_with(['/', '?', ',', '}', ']'])
@@ -175,7 +175,7 @@ fn end_of_value(quote: Option<char>, after: &str) -> usize {
     ends.find(is_end).unwrap_or(line.len()).max(word)
 }
 
-/// Where a quoted value is closed, past what is escaped in it: `\"` between double quotes, `''` between single ones.
+/// The end of a quoted value, skipping escapes: `\"` in double quotes, `''` in single quotes.
 fn closing(line: &str, quote: char) -> Option<usize> {
     let mut chars = line.char_indices().peekable();
     while let Some((at, c)) = chars.next() {

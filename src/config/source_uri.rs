@@ -1,23 +1,22 @@
-//! What a source's URI says: which kind it is. Its options are read by the kind.
+//! Determines a source's kind from its URI. The kind parses its options.
 
 use super::kinds::sources;
 use super::nearest::nearest;
 use super::plan::Input;
 use super::schema::SourceType;
 
-/// What a URI came to.
+/// A parsed URI.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Parsed {
-    /// Something to read.
+    /// A supported input.
     Input {
-        /// What.
         input: Input,
-        /// Whether it begins again at its end.
+        /// Whether it loops.
         repeat: bool,
-        /// Whether it plays at its own pace, as its parameters say.
+        /// Whether it plays in real time, by its parameters.
         realtime: bool,
     },
-    /// A kind for which there is no reader yet.
+    /// A kind that is not supported yet.
     NotBuilt(SourceType),
 }
 
@@ -27,10 +26,10 @@ impl Parsed {
     }
 }
 
-/// Why a URI cannot be used: what is wrong, and what stands under the caret.
+/// Why a URI is invalid: the message, and the label under the caret.
 pub(super) type Refusal = (String, String);
 
-/// The kind a URI names by itself; a bare word or path is a file.
+/// The kind of a URI by itself; a bare word or path is a file.
 pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     if let Some(kind) = sources::claimed(uri) {
         return Ok(kind);
@@ -38,7 +37,7 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     let Some((scheme, _)) = uri.split_once("://") else { return Ok(SourceType::File) };
     let lower = scheme.to_ascii_lowercase();
     sources::of_scheme(&lower).ok_or_else(|| {
-        // What can be read is the likelier meaning of a slip.
+        // A typo more likely means a supported scheme.
         let near = nearest(&lower, sources::schemes(true)).or_else(|| nearest(&lower, sources::schemes(false)));
         let label = match near {
             Some(near) => format!("did you mean `{near}://`?"),
@@ -48,12 +47,12 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     })
 }
 
-/// The id of a source that was given none.
+/// The id of a source without one.
 pub(super) fn generated_id(input: &Parsed, index: usize) -> String {
     stem(input).unwrap_or_else(|| format!("source{index}"))
 }
 
-/// The name that a source has by what it reads, where it has one.
+/// The name of a source derived from its input, if possible.
 pub(super) fn stem(input: &Parsed) -> Option<String> {
     let stem = |path: &std::path::Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     match input {

@@ -1,17 +1,17 @@
-//! Which source is which in a tree: its id, or the one that is made from its uri.
+//! The ids of sources in a tree: written, or generated from the URI.
 
 use super::problem::Problems;
 use super::source_uri;
 use super::tree::{Key, Node, Style, Value};
 
-/// The ids of the sources that a tree lists, those that are made from a uri included.
+/// The ids of a tree's sources, including generated ones.
 pub(super) fn ids(root: &Node) -> Vec<String> {
     let Some(Value::List(entries)) = root.get("sources").map(|sources| &sources.value) else { return Vec::new() };
     let name = |(index, entry)| id_of(entry, "id").unwrap_or_else(|| format!("source{index}"));
     entries.iter().enumerate().map(name).collect()
 }
 
-/// What names a thing of a list: the text under `key`, the word that it is, or for a source what its uri gives.
+/// The id of a list's item: the text under `key`, the bare word, or for a source the one generated from its URI.
 pub(super) fn id_of(entry: &Node, key: &str) -> Option<String> {
     let text = |node: &Node| match &node.value {
         Value::Scalar { text, .. } if !node.is_nothing() => Some(text.clone()),
@@ -29,7 +29,7 @@ pub(super) fn id_of(entry: &Node, key: &str) -> Option<String> {
     source_uri::stem(&parsed)
 }
 
-/// Writes the ids that are made from a uri or position into the tree, so that they stay when entries go.
+/// Writes generated ids into the tree, so that they remain when entries are removed.
 pub(super) fn keep_generated_ids(root: &mut Node) {
     let ids = ids(root);
     let Some(Value::List(entries)) = root.get_mut("sources").map(|sources| &mut sources.value) else { return };
@@ -43,7 +43,7 @@ pub(super) fn keep_generated_ids(root: &mut Node) {
     }
 }
 
-/// Takes `sources` and `zones` out of a sources file and puts them into the tree; anything else belongs elsewhere.
+/// Moves `sources` and `zones` from a sources file into the tree; reports anything else.
 pub(super) fn from_file(root: &mut Node, node: Node, problems: &mut Problems) {
     let place = super::problem::Location { width: 1, ..node.place };
     let Value::Map(entries) = node.value else {

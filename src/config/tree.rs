@@ -1,7 +1,7 @@
 //! The located tree: a YAML file parsed once, every key and value with its line and column, scalars as written.
 //!
-//! The serde route of the YAML crate types scalars by its own, laxer rules (`yes`, `1_000`) and drops tags, so this
-//! reads the events of the parser underneath it. What a scalar means is decided later, by the key it stands under.
+//! The YAML crate's serde support types scalars by its own, laxer rules (`yes`, `1_000`) and drops tags, so this reads
+//! the events of its parser. Scalars are typed later, by their key.
 
 use std::collections::HashMap;
 
@@ -10,21 +10,22 @@ use serde_json::Value as Json;
 
 use super::problem::{Location, Problems};
 
-/// Largest file read.
+/// Maximum file size.
 pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// Deepest nesting of lists and maps.
+/// Maximum nesting of lists and maps.
 pub(super) const DEPTH_MAX: usize = 64;
-/// Most values in one file, those that anchors keep and aliases repeat included. 1,024 sources with a zone each take some 20,000.
+/// Maximum number of values in a file, including copies for anchors and aliases. 1,024 sources with a zone each take
+/// some 20,000.
 pub(super) const NODES_MAX: usize = 100_000;
 
-/// How a scalar was written.
+/// The notation of a scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// Without quotes: may be a number, a boolean or nothing.
+    /// Without quotes: may be a number, a boolean or null.
     Plain,
-    /// In quotes or as a block: text, whatever it looks like.
+    /// Quoted or a block: text, whatever it looks like.
     Quoted,
-    /// From the environment, a flag or a `${…}`: whatever its key expects.
+    /// From the environment, a flag or a `${…}`: typed by its key.
     Raw,
 }
 
@@ -33,11 +34,11 @@ pub(super) enum Style {
 pub(super) struct Node {
     pub(super) place: Location,
     pub(super) value: Value,
-    /// The text before `${…}` was replaced, where it was: shown instead of the value everywhere.
+    /// The text before `${…}` was replaced, if it was: shown instead of the value everywhere.
     pub(super) template: Option<String>,
 }
 
-/// What a value is.
+/// The contents of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Scalar { text: String, style: Style },
@@ -61,7 +62,7 @@ impl Node {
         Self { place, value: Value::Map(Vec::new()), template: None }
     }
 
-    /// Whether nothing was written: `key:`, `key: ~`, `key: null`.
+    /// Whether it is null: `key:`, `key: ~`, `key: null`.
     pub(super) fn is_nothing(&self) -> bool {
         match &self.value {
             Value::Scalar { text, style: Style::Plain } => {
@@ -85,7 +86,7 @@ impl Node {
         }
     }
 
-    /// Puts a value under a key, whatever stood there.
+    /// Sets a key's value.
     pub(super) fn replace(&mut self, key: Key, node: Self) {
         if let Value::Map(entries) = &mut self.value {
             entries.retain(|(old, _)| old.text != key.text);
@@ -93,7 +94,7 @@ impl Node {
         }
     }
 
-    /// Takes the map under a key out; anything but a map stays.
+    /// Removes and returns the map under a key; anything but a map stays.
     pub(super) fn take_map(&mut self, key: &str) -> Vec<(Key, Self)> {
         let Value::Map(entries) = &mut self.value else { return Vec::new() };
         let found = entries.iter().position(|(k, node)| k.text == key && matches!(node.value, Value::Map(_)));
@@ -103,7 +104,7 @@ impl Node {
         }
     }
 
-    /// The value as JSON, typed by how it is written; `null` where nothing was.
+    /// The value as JSON, typed by its notation; `null` if empty.
     pub(super) fn to_json(&self) -> Json {
         match &self.value {
             _ if self.is_nothing() => Json::Null,
@@ -134,7 +135,7 @@ impl Node {
     }
 }
 
-/// Parses one document. `None` when the text is no YAML at all; the reason is then among the problems.
+/// Parses one document. `None` if the text is not YAML; the reason is then among the problems.
 pub(super) fn parse(text: &str, origin: usize, problems: &mut Problems) -> Option<Node> {
     let options = granit_parser::options! {
         emit_comments: false,
@@ -151,12 +152,12 @@ struct Reader<'p> {
     problems: &'p mut Problems,
     open: Vec<Open>,
     root: Option<Node>,
-    /// Anchored nodes by the parser's id; `None` while one is still open, so it cannot contain itself.
+    /// Anchored nodes by the parser's id; `None` while one is still open, so that it cannot contain itself.
     anchors: HashMap<usize, Option<Node>>,
     nodes: usize,
 }
 
-/// A collection whose end has not come yet.
+/// An unfinished collection.
 struct Open {
     place: Location,
     anchor: usize,
@@ -168,17 +169,17 @@ enum OpenKind {
     Map(OpenMap),
 }
 
-/// A map so far.
+/// An unfinished map.
 #[derive(Default)]
 struct OpenMap {
     entries: Vec<(Key, Node)>,
     /// The key whose value comes next.
     key: Option<Key>,
-    /// The line in which each key was set.
+    /// The line of each key.
     lines: HashMap<String, usize>,
 }
 
-/// Reading stopped; the reason is among the problems.
+/// Parsing stopped; the reason is among the problems.
 struct Stop;
 
 impl Reader<'_> {
@@ -260,7 +261,7 @@ impl Reader<'_> {
             self.problems.at_value(place, "an alias inside its own anchor", "this would never end");
             return Err(Stop);
         };
-        // Measured before it is copied: the copy is what a bomb wants.
+        // Checked before copying, since a YAML bomb relies on the copies.
         let (size, depth) = (node.size(), node.depth());
         let copy = Node { place, ..node.clone() };
         self.count(size, place)?;
@@ -268,7 +269,7 @@ impl Reader<'_> {
         self.put(copy)
     }
 
-    /// Keeps a copy of an anchored node for its aliases: it counts as if it had been repeated once.
+    /// Keeps a copy of an anchored node for its aliases; it counts as one repetition.
     fn keep(&mut self, anchor: usize, node: &Node) -> Result<(), Stop> {
         if anchor > 0 {
             self.count(node.size(), node.place)?;

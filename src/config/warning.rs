@@ -1,32 +1,31 @@
-//! What does not forbid a configuration, but should be known.
+//! Warnings about a valid configuration.
 
 use std::fmt;
 
 use crate::error::{Code, Error};
 
-/// How much a warning weighs.
+/// A warning's severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth knowing; `--strict` passes.
+    /// Information; `--strict` passes.
     Note,
-    /// Something that is set has no effect, or is missing; `--strict` fails.
+    /// A setting has no effect, or something is missing; `--strict` fails.
     Warning,
-    /// What was asked for cannot be done here: `run` refuses, `validate` does not.
+    /// This machine or build cannot do it: `run` refuses to start, `validate` does not fail.
     Refusal,
 }
 
-/// Something to know about a configuration or about this machine.
+/// A warning about a configuration or about this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// Its kind, a word that stays the same: `not-built`, `model-missing`, `old-variable` …
+    /// Its stable name: `not-built`, `model-missing`, `old-variable` …
     pub name: &'static str,
-    /// How much it weighs.
     pub severity: Severity,
-    /// What is the matter, in one sentence without a final stop, secrets masked.
+    /// The message, one sentence without a full stop, secrets masked.
     pub message: String,
-    /// What can be done.
+    /// What to do about it.
     pub hint: Option<String>,
-    /// Where it was set, `file:line:column`.
+    /// The location, `file:line:column`.
     pub place: Option<String>,
 }
 
@@ -45,12 +44,12 @@ impl Warning {
         self
     }
 
-    /// Whether `run` must not start with it.
+    /// Whether `run` refuses to start.
     pub fn refuses_run(&self) -> bool {
         self.severity == Severity::Refusal
     }
 
-    /// Whether it is about a file that is not there.
+    /// Whether it is about a missing file.
     pub fn is_missing(&self) -> bool {
         self.name.ends_with("-missing")
     }
@@ -61,7 +60,7 @@ impl Warning {
     }
 }
 
-/// What `run` does with warnings: `Err` names everything that it must not start with.
+/// Turns refusals into an error that names each of them.
 ///
 /// # Errors
 /// When a warning refuses to run. The code is that of the first one.

@@ -1,4 +1,4 @@
-//! Who asked for what, and what became of it: a line of the log each, and the last ones in memory.
+//! The audit trail: a log line per request with its outcome, and the last ones in memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Trail {
     }
 }
 
-/// An edit in words. Which keys it sets is said, to what is not: a value may be a secret.
+/// Describes an edit by its keys only: values may be secrets.
 pub(super) fn describe(edit: &Edit, save: bool) -> String {
     let keys = |value: &serde_json::Value| -> String {
         value.as_object().map(|keys| keys.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What is in effect: what was asked to be loaded, what came of it, and the edits that are kept.
+//! The current configuration: the request, the loaded result, and the saved edits.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,24 +16,24 @@ use crate::engine::status::SourceStatus;
 /// See the module.
 #[derive(Clone)]
 pub(super) struct Current {
-    /// What is loaded; its overlay has every edit that holds.
+    /// The load request; its overlay contains every edit in effect.
     pub(super) request: Request,
     pub(super) loaded: Loaded,
-    /// The edits that are kept over a restart.
+    /// The edits that survive a restart.
     pub(super) saved: Overlay,
-    /// Keys of the files whose values wait for a restart.
+    /// Keys of the files whose values need a restart.
     pub(super) waits: Vec<String>,
 }
 
-/// A configuration that may take the place of the current one.
+/// A candidate for the current configuration.
 pub(super) struct Next {
     pub(super) current: Current,
-    /// Paths whose edits gave way to the files.
+    /// Paths whose edits were dropped in favour of the files.
     pub(super) dropped: Vec<String>,
 }
 
 impl Current {
-    /// The configuration after an edit. `save` puts it among those that are kept, too.
+    /// The configuration after an edit. `save` also adds it to the saved edits.
     pub(super) fn edited(&self, edit: &Edit, save: bool) -> Result<Next, Refusal> {
         let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
         let added = |id: &String| self.request.overlay.get(&format!("sources[{id}].uri")).is_some();
@@ -59,7 +59,7 @@ impl Current {
         Ok(Next { current: next, dropped: Vec::new() })
     }
 
-    /// Sees that what is kept can stand alone: without secrets, and without the edits that are not kept.
+    /// Checks that the saved edits can be loaded alone: without literal secrets, and without unsaved edits.
     fn keep(&self) -> Result<(), Refusal> {
         use super::outcome::RefusalKind::NotSaved;
         self.saved.check_secrets().map_err(|error| Refusal::of(NotSaved, &error, None))?;
@@ -74,8 +74,8 @@ impl Current {
         Err(refusal.hint("save those that it builds on, too"))
     }
 
-    /// The configuration after an edit of the files. What they change, edits give way to. `scripts` gets the scripts that
-    /// they name, whether they can be taken or not.
+    /// The configuration after a change of the files, which drops conflicting edits. `scripts` receives the scripts
+    /// that they name, even if the configuration is rejected.
     pub(super) fn reread(&self, scripts: &mut Vec<PathBuf>) -> Result<Next, Refusal> {
         let mut next = self.clone();
         for file in [&self.request.config, &self.request.sources].into_iter().flatten() {
@@ -87,7 +87,7 @@ impl Current {
         let (mut loaded, mut unfit) = match read(&next.request) {
             Ok(loaded) => (loaded, None),
             Err(refusal) => {
-                // It may be what gives way that does not fit the files any more.
+                // Edits that will be dropped may be the reason.
                 let bare = Request { overlay: Overlay::default(), ..next.request.clone() };
                 (read(&bare).map_err(|_| refusal.clone())?, Some(refusal))
             }
@@ -101,7 +101,7 @@ impl Current {
                 break;
             }
             dropped.extend(gone);
-            // Once more without those, and for what the files say by now.
+            // Repeat without the dropped edits, since the files may have changed.
             (loaded, unfit) = (read(&next.request)?, None);
         }
         if let Some(refusal) = unfit {
@@ -113,7 +113,7 @@ impl Current {
         Ok(Next { current: next, dropped: dropped.into_iter().collect() })
     }
 
-    /// How the files look: what has changed since was not read whole.
+    /// Stamps of the files, to detect a change while reading.
     pub(super) fn stamps(&self) -> Vec<Option<(u64, u64, i64, i64)>> {
         let stamp = |path: &PathBuf| {
             let meta = fs::metadata(path).ok()?;
@@ -142,7 +142,7 @@ impl Current {
     }
 }
 
-/// Loads, and refuses what an engine would not start with.
+/// Loads a configuration, and refuses what an engine would not start with.
 pub(super) fn load(request: &Request) -> Result<Loaded, Refusal> {
     let loaded = read(request)?;
     check(&loaded)?;
@@ -167,19 +167,19 @@ fn check(loaded: &Loaded) -> Result<(), Refusal> {
     Refusal::of_warnings(&refusing).map_or(Ok(()), Err)
 }
 
-/// The edits of things that are not there, which were not known before.
+/// New warnings about edits of items that do not exist.
 fn unused<'a>(loaded: &'a Loaded, before: &Loaded) -> Vec<&'a Warning> {
     let is_new = |warning: &&Warning| warning.name == "overlay-unused" && !before.warnings.contains(warning);
     loaded.warnings.iter().filter(is_new).collect()
 }
 
-/// Every configured source with its id, those that are switched off included.
+/// Every configured source with its id, including disabled ones.
 fn configured(loaded: &Loaded) -> Vec<(String, &Json)> {
     let mut planned = loaded.plan.sources.iter();
     let entries = loaded.effective["sources"].as_array().into_iter().flatten();
     entries
         .filter_map(|entry| {
-            // The plan has those that are switched on, in the same order.
+            // The plan has the enabled ones, in the same order.
             let planned = if entry["enabled"] == false { None } else { planned.next() };
             let id = planned.map(|plan| plan.id.to_string()).or_else(|| Some(entry["id"].as_str()?.to_owned()))?;
             Some((id, entry))
@@ -191,13 +191,13 @@ fn configured_count(loaded: &Loaded) -> usize {
     loaded.effective["sources"].as_array().map_or(0, Vec::len)
 }
 
-/// The ids of the sources that the files have.
+/// The ids of the sources in the files.
 fn ids(tree: &Json) -> Vec<String> {
     let sources = tree["sources"].as_array().into_iter().flatten();
     sources.filter_map(|source| Some(source["id"].as_str()?.to_owned())).collect()
 }
 
-/// The files that a plan's strategies and handlers run.
+/// The modules of a plan's strategies and handlers.
 fn modules(plan: &Plan) -> Vec<PathBuf> {
     let strategies = plan.strategies.iter().filter_map(|strategy| match &strategy.kind {
         StrategyKind::Lua(path) | StrategyKind::Wasm(path) => Some(path.clone()),

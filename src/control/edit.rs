@@ -1,4 +1,4 @@
-//! What may be asked of a running engine's configuration, and by whom.
+//! The edits of a running engine's configuration, and their authors.
 
 use serde_json::Value as Json;
 
@@ -9,40 +9,39 @@ pub enum Edit {
     AddSource(Json),
     /// Changes keys of a source: a JSON merge patch (RFC 7396) of its entry.
     ChangeSource {
-        /// Which one.
+        /// The source's id.
         id: String,
-        /// The keys to change; `null` takes a key back to its default.
+        /// The keys to change; `null` resets a key to its default.
         to: Json,
     },
-    /// Takes a source out.
+    /// Removes a source.
     RemoveSource(String),
-    /// Lets a source run, or keeps its entry without running it.
+    /// Enables or disables a source; its entry stays.
     EnableSource {
-        /// Which one.
+        /// The source's id.
         id: String,
         /// Whether it runs.
         enabled: bool,
     },
-    /// Stops a source and starts it again; nothing of the configuration changes.
+    /// Stops a source and starts it again; the configuration does not change.
     RestartSource(String),
-    /// Sets values by overlay path (`sources[yard].fps`, `alerts.throttle_seconds`); `None` takes them away.
+    /// Sets values by overlay path (`sources[yard].fps`, `alerts.throttle_seconds`); `None` removes them.
     Set(Vec<(String, Option<Json>)>),
-    /// Changes any keys: a JSON merge patch over the whole configuration. A list of things that have names is merged
-    /// by those: an entry changes the one of its name or is added, and one that is absent from it stays.
+    /// Changes any keys: a JSON merge patch over the whole configuration. A list of named items is merged by name: an
+    /// entry changes the item of its name or is added, and absent items stay.
     Document(Json),
 }
 
-/// Who asked for a change, for the audit.
+/// The author of a change, for the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
     /// The token's name, or `cli`, `file`, `SIGHUP`, `loopback`.
     pub name: String,
-    /// Their address, or the file.
+    /// The peer's address, or the file.
     pub from: String,
 }
 
 impl Who {
-    /// Somebody of this name, from there.
     pub fn new(name: impl Into<String>, from: impl Into<String>) -> Self {
         Self { name: name.into(), from: from.into() }
     }

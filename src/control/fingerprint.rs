@@ -1,15 +1,15 @@
-//! What the files said when edits were saved, without their values: so that an edit of the files is noticed even where
-//! nothing ran meanwhile.
+//! A fingerprint of the files without their values, stored with saved edits, so that a later change of the files is
+//! detected even if no engine was running.
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::id_key;
 
-/// Bytes of a value's digest: enough to tell that it changed, not enough to tell what it was.
+/// Bytes of a value's digest: enough to detect a change, too few to reveal the value.
 const DIGEST_BYTES: usize = 4;
 
-/// The files' tree with a digest for each value. Names of things stay, for they say which is which.
+/// The files' tree with a digest for each value. Names of items are kept to identify them.
 pub(super) fn fingerprint(file_tree: &Json) -> Json {
     let mut print = of(file_tree, "");
     if let (Some(profile), Json::Object(print)) = (file_tree.get("profile"), &mut print) {
@@ -18,7 +18,7 @@ pub(super) fn fingerprint(file_tree: &Json) -> Json {
     print
 }
 
-/// `list` is the path of the value without the names in it.
+/// `list` is the path of the value without ids.
 fn of(value: &Json, list: &str) -> Json {
     match value {
         Json::Object(keys) => {

@@ -1,4 +1,4 @@
-//! An edit becomes entries of the overlay.
+//! Converts edits to overlay entries.
 
 use serde_json::{Map, Value as Json};
 
@@ -6,29 +6,29 @@ use super::edit::Edit;
 use super::outcome::{Refusal, RefusalKind};
 use crate::config::{Overlay, id_key};
 
-/// What an edit is measured against.
+/// The configuration that an edit applies to.
 pub(super) struct Known<'a> {
-    /// The sources that are configured, by files or edits.
+    /// The configured sources, from files or edits.
     pub(super) configured: &'a [String],
-    /// Those that lie beneath the edits: of the files and the command line.
+    /// The sources below the edits: from the files and the command line.
     pub(super) beneath: &'a [String],
     /// The whole configuration.
     pub(super) effective: &'a Json,
 }
 
 impl Known<'_> {
-    /// Whether a list has a thing of this name already.
+    /// Whether a list already has an item of this name.
     fn has(&self, list: &str, key: &str, name: &str) -> bool {
         let found = list.split('.').try_fold(self.effective, |at, step| at.get(step));
         let items = found.and_then(Json::as_array).into_iter().flatten();
         let is_source = list == "sources" && self.configured.iter().any(|id| id == name);
-        // It is there though no list names it.
+        // It exists even if no list names it.
         let is_implied = (list, name) == ("detection.strategies", "motion");
         is_source || is_implied || items.filter_map(|item| id_of(item, key)).any(|id| id == name)
     }
 }
 
-/// Puts an edit into the overlay.
+/// Adds an edit to the overlay.
 pub(super) fn lay(edit: &Edit, overlay: &mut Overlay, known: &Known<'_>) -> Result<(), Refusal> {
     match edit {
         Edit::AddSource(entry) => add(entry, overlay, known),
@@ -55,7 +55,7 @@ pub(super) fn lay(edit: &Edit, overlay: &mut Overlay, known: &Known<'_>) -> Resu
             overlay.set(&format!("{}.enabled", source(id)), Some(Json::Bool(*enabled)));
             Ok(())
         }
-        // Nothing of the configuration changes.
+        // The configuration does not change.
         Edit::RestartSource(id) => exists(id, known),
         Edit::Set(entries) => {
             entries.iter().for_each(|(path, value)| overlay.set(path, value.clone()));
@@ -105,7 +105,7 @@ fn add(entry: &Json, overlay: &mut Overlay, known: &Known<'_>) -> Result<(), Ref
     Ok(())
 }
 
-/// An id that no source has: the file's name without its ending, else `source`, with a number where that is taken.
+/// An unused id: the file's name without its extension, else `source`, with a number if that is taken.
 fn free_id(uri: &str, taken: &[String]) -> String {
     let path = uri.split(['?', '#']).next().unwrap_or_default();
     let is_network = uri.contains("://") && !uri.starts_with("file://");
@@ -118,7 +118,7 @@ fn free_id(uri: &str, taken: &[String]) -> String {
     names.find(|name| !taken.contains(name)).unwrap_or(stem)
 }
 
-/// Lays a merge patch over what stands at a path.
+/// Applies a merge patch at a path.
 fn merge(at: &str, keys: &Map<String, Json>, overlay: &mut Overlay, known: &Known<'_>) {
     for (key, value) in keys {
         let path = below(at, key);
@@ -136,7 +136,7 @@ fn merge(at: &str, keys: &Map<String, Json>, overlay: &mut Overlay, known: &Know
     }
 }
 
-/// Changes a thing of a list, or adds it.
+/// Changes an item of a list, or adds it.
 fn merge_thing(list: &str, key: &str, item: &Json, overlay: &mut Overlay, known: &Known<'_>) {
     let name = id_of(item, key).unwrap_or_default();
     let path = format!("{list}[{name}]");
@@ -146,19 +146,19 @@ fn merge_thing(list: &str, key: &str, item: &Json, overlay: &mut Overlay, known:
             keys.remove(key);
             merge(&path, &keys, overlay, known);
         }
-        // A word names a thing and says no more of it.
+        // A bare word only names an item and changes nothing.
         Json::String(_) if known.has(&list_of(list), key, name) => {}
         item => overlay.set(&path, Some(item.clone())),
     }
 }
 
-/// What names a thing: its key's text, or the word that it is.
+/// The id of an item: its key's text, or the bare word.
 fn id_of<'v>(item: &'v Json, key: &str) -> Option<&'v str> {
     item.get(key).unwrap_or(item).as_str()
 }
 
 fn below(at: &str, key: &str) -> String {
-    // Names that users give may hold what a path is split at.
+    // User-defined names may contain path separators.
     let named = key.is_empty() || key.contains(['.', '[', ']']) || at.ends_with("zones");
     match (at.is_empty(), named) {
         (_, true) => format!("{at}[{key}]"),
@@ -167,7 +167,7 @@ fn below(at: &str, key: &str) -> String {
     }
 }
 
-/// A path without the ids in it.
+/// A path without its ids.
 fn list_of(path: &str) -> String {
     let mut out = String::new();
     let mut depth = 0_usize;

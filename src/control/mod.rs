@@ -1,9 +1,9 @@
-//! The configuration of a running engine: what it is made of, edits of it, and how they reach the engine.
+//! The configuration of a running engine: its inputs, its edits, and how they reach the engine.
 //!
-//! `edit` is what may be asked, `lay` makes entries of the overlay of it, `current` loads the files with those on top,
-//! and [`Control`] hands the plan to the engine, which takes all of it or nothing. What an edit changes lives until the
-//! restart, or in a file of its own (`store`) beside the state; a later edit of the files wins over it. Every edit
-//! leaves a line in the `audit`.
+//! `edit` defines the edits, `lay` converts them to overlay entries, `current` loads the files with these applied, and
+//! [`Control`] passes the plan to the engine, which applies all of it or nothing. An edit lasts until the restart, or
+//! is saved in a file (`store`) in the state folder; a later change of the files overrides it. The `audit` records
+//! every edit.
 
 mod audit;
 mod current;
@@ -34,10 +34,10 @@ use crate::types::Clock;
 use audit::Trail;
 use current::{Current, Next};
 
-/// Who wants to hear of plans that have taken effect.
+/// Callbacks for plans that have taken effect.
 type Listeners = Vec<Box<dyn Fn(&Plan) + Send + Sync>>;
 
-/// Notes in the engine's health, by what they are about.
+/// The keys of its notes in the engine's health.
 const FILES: &str = "configuration";
 const RESTART: &str = "restart";
 const PLUGINS: &str = "plugins";
@@ -45,28 +45,28 @@ const PLUGINS: &str = "plugins";
 /// See the module.
 pub struct Control {
     handle: Handle,
-    /// Where saved edits are written.
+    /// The file of saved edits.
     file: Option<PathBuf>,
     current: ArcSwap<Current>,
-    /// Held over a whole edit: each sees the former's outcome.
+    /// Held during a whole edit, so that each edit sees the result of the previous one.
     turn: Mutex<Listeners>,
     refused: Mutex<Refused>,
     edits: AtomicU64,
     trail: Trail,
 }
 
-/// Files that were refused.
+/// A refused version of the files.
 #[derive(Default)]
 struct Refused {
-    /// Why.
+    /// The reason.
     problem: Option<String>,
-    /// The scripts that they name: once those change, they may be taken.
+    /// The scripts that they name: a change of those triggers another try.
     scripts: Vec<PathBuf>,
 }
 
 impl Control {
-    /// The configuration of an engine that runs `loaded`, which `request` gave; the request's overlay is what was saved
-    /// earlier. Edits are saved in the folder `state`.
+    /// Controls an engine that runs `loaded`, the result of `request`; the request's overlay has the saved edits. Edits
+    /// are saved in the folder `state`.
     pub fn start(
         handle: Handle,
         request: Request,
@@ -88,14 +88,14 @@ impl Control {
         &self.handle
     }
 
-    /// Calls `listener` with each plan that has taken effect, for what lives outside the engine: logs, the HTTP side.
-    /// It may ask nothing of the control: the next edit waits for it.
+    /// Registers a callback for each plan that has taken effect, for parts outside the engine: logs, the HTTP server.
+    /// It must not call the control: it runs while the edit lock is held.
     pub fn on_change(&self, listener: impl Fn(&Plan) + Send + Sync + 'static) {
         self.turn().push(Box::new(listener));
     }
 
-    /// What is in effect: `{config, hash, overlay, saved, waits_for_restart, problem}`, secrets masked; `overlay` lists
-    /// the paths that edits have set, `saved` those of them that are kept over a restart.
+    /// The effective configuration: `{config, hash, overlay, saved, waits_for_restart, problem}`, secrets masked;
+    /// `overlay` lists the paths that edits have set, `saved` those that survive a restart.
     pub fn config(&self) -> Json {
         let current = self.current.load();
         let paths = |overlay: &Overlay| overlay.entries.keys().cloned().collect::<Vec<_>>();
@@ -109,13 +109,12 @@ impl Control {
         })
     }
 
-    /// Every configured source, those that are switched off included.
+    /// Every configured source, including disabled ones.
     pub fn sources(&self) -> Vec<SourceEntry> {
         self.current.load().sources(self.handle.status().sources)
     }
 
-    /// The files and folders to be watched: those that the configuration was read from, and the scripts of one that was
-    /// refused.
+    /// The files and folders to watch: those that the configuration was read from, and the scripts of a refused one.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = self.current.load().loaded.files.clone();
         files.extend(self.refused().scripts.iter().cloned());
@@ -124,15 +123,15 @@ impl Control {
         files
     }
 
-    /// How many edits there were, taken or not: what [`Control::files`] gives changes with this number only.
+    /// The number of edits, successful or not: the result of [`Control::files`] changes only with this number.
     pub fn edits(&self) -> u64 {
         self.edits.load(Ordering::Relaxed)
     }
 
-    /// Judges a whole configuration, YAML or JSON, as if it were the file; changes nothing.
+    /// Validates a whole configuration, YAML or JSON, as if it were the file; changes nothing.
     ///
     /// # Errors
-    /// Every problem, with its place.
+    /// Every problem, with its location.
     pub fn validate(&self, document: &str) -> Result<Vec<Warning>, Refusal> {
         let current = self.current.load();
         let document = Some(document.to_owned());
@@ -140,10 +139,10 @@ impl Control {
         current::load(&request).map(|loaded| loaded.warnings)
     }
 
-    /// What an edit would do.
+    /// The result that an edit would have.
     ///
     /// # Errors
-    /// Why it would be refused.
+    /// When it would be refused.
     pub fn diff(&self, edit: &Edit) -> Result<Outcome, Refusal> {
         let turn = self.turn();
         let current = self.current.load_full();
@@ -158,10 +157,10 @@ impl Control {
         Ok(Outcome { changes, ..outcome(&next.current) })
     }
 
-    /// Carries an edit out: all of it, or nothing. Blocks until the engine has swapped.
+    /// Applies an edit, all of it or nothing. Blocks until the engine has swapped.
     ///
     /// # Errors
-    /// Why it was refused; everything is as it was, except with [`RefusalKind::NotSaved`] where the disk fails last.
+    /// When it was refused; nothing has changed then, except with [`RefusalKind::NotSaved`] if the disk fails last.
     pub fn apply(&self, edit: Edit, save: bool, who: &Who) -> Result<Outcome, Refusal> {
         let turn = self.turn();
         let outcome = self.carry_out(&edit, save, &turn);
@@ -190,22 +189,23 @@ impl Control {
         Ok(outcome)
     }
 
-    /// Adds a line to the audit for what was changed elsewhere: a plugin that was reloaded, a shadow promoted.
+    /// Adds changes made elsewhere to the audit: a plugin reload, a shadow promotion.
     pub fn record(&self, who: &Who, what: String, outcome: &Result<Outcome, Refusal>) {
         self.trail.note(who, what, outcome);
     }
 
-    /// Reads the files again, as after an edit of them or on SIGHUP. What needs a restart stays, and is named.
+    /// Reads the files again, after a change of them or on SIGHUP. Settings that need a restart keep their value, and
+    /// are listed.
     ///
     /// # Errors
-    /// Why they cannot be taken; everything is as it was.
+    /// When they are rejected; nothing has changed then.
     pub fn reread(&self, who: &Who) -> Result<Outcome, Refusal> {
         let read = self.reread_unless(who, &|_| false);
         read.unwrap_or_else(|| Err(Refusal::invalid("the files are being written").hint("ask again")))
     }
 
-    /// The same; `None`, and nothing has happened, where a file was written meanwhile or `is_written` says that one of
-    /// them still is.
+    /// As [`Control::reread`]; `None`, without an effect, if a file was written meanwhile or `is_written` reports that
+    /// one of them still is.
     pub fn reread_unless(
         &self,
         who: &Who,
@@ -240,18 +240,18 @@ impl Control {
         Some(outcome)
     }
 
-    /// What the health says of the configuration: why the files are not in effect, or what waits for a restart.
+    /// The configuration's problem for the health: why the files are not in effect, or which settings need a restart.
     pub fn problem(&self) -> Option<String> {
         let waits = waits_text(&self.current.load().waits);
         self.refused().problem.clone().or(waits)
     }
 
-    /// The last edits that were asked for, newest first.
+    /// The last requested edits, newest first.
     pub fn audit(&self) -> Vec<Audit> {
         self.trail.lines()
     }
 
-    /// Says why the files are not in effect, once.
+    /// Reports, once, why the files are not in effect.
     fn refuse(&self, refusal: &Refusal, scripts: Vec<PathBuf>) {
         let problem = format!("the configuration's files are not what runs: {}", refusal.first_line());
         let before = std::mem::replace(&mut *self.refused(), Refused { problem: Some(problem.clone()), scripts });
@@ -261,7 +261,7 @@ impl Control {
         self.handle.set_note(FILES, Some(problem));
     }
 
-    /// Lets the engine take a configuration; what needs a restart is held back.
+    /// Applies a configuration to the engine; settings that need a restart are held back.
     fn take(&self, current: &Current, next: Next, listeners: &Listeners) -> Result<Outcome, Refusal> {
         let Next { current: mut next, dropped } = next;
         let mut done = Outcome { dropped_overlay: dropped, ..Outcome::default() };
@@ -283,7 +283,7 @@ impl Control {
         Ok(done)
     }
 
-    /// Lets the engine take a plan; a plugin of the folder that cannot run is left out, so that the rest can.
+    /// Applies a plan to the engine; leaves out plugins of the folder that cannot run.
     fn apply_what_runs(&self, next: &mut Current) -> Result<Applied, Refusal> {
         loop {
             let error = match self.handle.apply(next.loaded.plan.clone()) {
@@ -291,13 +291,13 @@ impl Control {
                 Err(error) => error,
             };
             match next.loaded.leave_out(&error) {
-                Some(told) => tracing::error!("{told}"),
+                Some(message) => tracing::error!("{message}"),
                 None => return Err(self.by_engine(&error, next)),
             }
         }
     }
 
-    /// Why an edit cannot be saved, before it is carried out.
+    /// Checks, before an edit is applied, that it can be saved.
     fn check_file(&self) -> Result<(), Refusal> {
         let Some(file) = &self.file else {
             return Err(Refusal::new(RefusalKind::NotSaved, "there is nowhere to save edits")
@@ -321,7 +321,7 @@ impl Control {
         })
     }
 
-    /// Writes what is kept after the files were edited: what they say now, and without what gave way to them.
+    /// Writes the saved edits after a change of the files: without the dropped ones, and with the new fingerprint.
     fn write_saved(&self, before: &Current) {
         let after = self.current.load();
         let same = after.saved == before.saved && after.loaded.file_tree == before.loaded.file_tree;
@@ -334,7 +334,7 @@ impl Control {
     }
 
     fn by_engine(&self, error: &Error, next: &Current) -> Refusal {
-        // What no file says, but an edit, has a path instead of a line.
+        // A part that an edit set has a path instead of a line.
         let place = error.part().map(|part| match next.loaded.place(part) {
             Some(place) if place.contains(':') => place,
             Some(origin) => format!("{origin} {part}"),
@@ -366,14 +366,14 @@ fn restarted(id: &str) -> String {
     format!("source {id} restarted")
 }
 
-/// A plan without what needs a restart, as the engine would run it.
+/// The plan without changes that need a restart, as the engine would run it.
 fn held(current: &Current, next: &Current) -> Plan {
     let mut plan = next.loaded.plan.clone();
     hold_back(&current.loaded.plan, &mut plan);
     plan
 }
 
-/// Refuses an edit of what needs a restart, by name.
+/// Refuses an edit of settings that need a restart, and names them.
 fn needs_restart(current: &Current, next: &Current) -> Result<(), Refusal> {
     let keys = hold_back(&current.loaded.plan, &mut next.loaded.plan.clone());
     if keys.is_empty() {

@@ -1,4 +1,4 @@
-//! What became of an edit.
+//! The results of an edit.
 
 use std::fmt;
 
@@ -127,13 +127,13 @@ impl Refusal {
         self
     }
 
-    /// What the engine, or the disk, said.
+    /// Converts an error of the engine or the disk.
     pub(super) fn of(kind: RefusalKind, error: &Error, place: Option<String>) -> Self {
         let (code, message, hint) = (error.code().as_str(), error.message().to_owned(), error.remedy());
         Self { code, kind, message, place, hint: hint.map(str::to_owned), problems: Vec::new() }
     }
 
-    /// What would keep an engine from starting so.
+    /// Converts warnings that would prevent a start.
     pub(super) fn of_warnings(refusing: &[&Warning]) -> Option<Self> {
         let problems: Vec<Problem> = refusing
             .iter()
@@ -146,13 +146,13 @@ impl Refusal {
         Self::of_problems(problems)
     }
 
-    /// What is wrong with a configuration: the first of it in front, all of it behind.
+    /// Converts the problems of a configuration: the first is the message, all are listed.
     pub(super) fn of_problems(problems: Vec<Problem>) -> Option<Self> {
         let Problem { message, place, hint } = problems.first()?.clone();
         Some(Self { place, hint, problems, ..Self::invalid(message) })
     }
 
-    /// It in one line.
+    /// The refusal in one line.
     pub(super) fn first_line(&self) -> String {
         let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         let more = match self.problems.len() {

@@ -1,4 +1,4 @@
-//! Where saved edits stand: one overlay file for each configuration, in the state folder.
+//! The files of saved edits: one overlay file per configuration, in the state folder.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,11 +11,11 @@ use super::fingerprint::fingerprint;
 use crate::config::{self, Loaded, Overlay, Request, changed_paths};
 use crate::error::{Code, Error};
 
-/// Characters of the digest in a file's name: enough that no two configurations of a machine share one.
+/// Characters of the digest in a file's name: enough to avoid collisions on a machine.
 const DIGEST_CHARS: usize = 16;
 
-/// The state folder where none is named: `$XDG_STATE_HOME/dsengine`, else `~/.local/state/dsengine`. `None` where the
-/// environment tells of neither.
+/// The default state folder: `$XDG_STATE_HOME/dsengine`, else `~/.local/state/dsengine`. `None` if neither variable is
+/// set.
 pub fn state_dir(env: &[(String, String)]) -> Option<PathBuf> {
     let value = |name: &str| env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value);
     let base = match value("XDG_STATE_HOME").filter(|path| Path::new(path).is_absolute()) {
@@ -25,11 +25,11 @@ pub fn state_dir(env: &[(String, String)]) -> Option<PathBuf> {
     Some(base.join("dsengine"))
 }
 
-/// The file of the edits that were saved for what `request` loads: named after the configuration's absolute path, else
-/// after the sources file's. `None` where no file is named: there is nothing that an edit could be laid over later.
+/// The file for saved edits of `request`'s configuration: named after the absolute path of the configuration, else of
+/// the sources file. `None` without either: a saved edit could not be applied to anything later.
 pub(super) fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
     let file = request.config.as_ref().or(request.sources.as_ref())?;
-    // Symlinks stay: a configuration mount flips them.
+    // Symlinks are not resolved: a configuration mount switches them.
     let path = std::path::absolute(request.working_dir.join(file)).ok()?;
     let digest: String =
         Sha256::digest(path.as_os_str().as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -37,9 +37,9 @@ pub(super) fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
     Some(state.join(format!("overlay-{stem}-{}.yaml", &digest[..DIGEST_CHARS])))
 }
 
-/// Saved edits, and the fingerprint of the files that they were laid over.
+/// Writes saved edits, and the fingerprint of the files that they apply to.
 pub(super) fn write(file: &Path, overlay: &Overlay, file_tree: &Json) -> Result<(), Error> {
-    // First what they are measured against: without its edits it does no harm.
+    // The fingerprint first: it is harmless without its edits.
     let beside = prints(file);
     let temporary = beside.with_extension("tmp");
     let text = fingerprint(file_tree).to_string();
@@ -58,8 +58,8 @@ fn prints(file: &Path) -> PathBuf {
     file.with_extension("files.json")
 }
 
-/// Loads with the edits on top that were saved in `state`; the request has them then. Returns the paths of those that
-/// gave way to the files, which were edited since.
+/// Loads the configuration with the edits saved in `state`, which are added to the request. Returns the paths of edits
+/// that were dropped because the files have changed since.
 ///
 /// # Errors
 /// When the configuration cannot be loaded, or the saved edits cannot be read.
@@ -67,7 +67,7 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
     let Some(file) = state.and_then(|state| overlay_file(state, request)) else {
         return Ok((config::load(request)?, Vec::new()));
     };
-    // Where no folder can be, or this user may not even look into it, this user saved nothing.
+    // If the folder cannot exist or is not accessible, this user has saved nothing.
     let is_nowhere = match fs::metadata(&file).map_err(|error| error.kind()) {
         Err(ErrorKind::NotADirectory) => true,
         Err(ErrorKind::PermissionDenied) => {
@@ -82,7 +82,7 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
     }
     request.overlay = saved;
     let loaded = config::load(request);
-    // What gives way to the files may be what does not fit them any more.
+    // Edits that will be dropped may be the reason for a failure.
     let bare = Request { overlay: Overlay::default(), ..request.clone() };
     let file_tree = match &loaded {
         Ok(loaded) => loaded.file_tree.clone(),
@@ -96,7 +96,7 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
         return Ok((loaded.map_err(note)?, dropped));
     }
     let loaded = config::load(request)?;
-    // Where it cannot be written, the same is found with the next start.
+    // If this fails, the next start gets the same result.
     if let Err(error) = write(&file, &request.overlay, &loaded.file_tree) {
         tracing::warn!("{error}");
     }

@@ -1,9 +1,8 @@
-//! NVIDIA DeepStream: found and versioned here; the backend itself comes later.
+//! Detects NVIDIA DeepStream and its version; the backend itself comes later.
 //!
-//! Several DeepStream versions can be installed side by side, and which one would run is decided by which plugin
-//! GStreamer loads. So the plugin is asked first, then the files of the installation, and last, because it drags
-//! CUDA in, the library itself (`abi`). Nothing of NVIDIA's is needed to build or to start without it, and no
-//! version is refused for being new.
+//! Several DeepStream versions can be installed side by side; the plugin that GStreamer loads decides which one runs.
+//! So the plugin is queried first, then the installation's files, and last the library itself (`abi`), because it loads
+//! CUDA. Building and starting without DeepStream requires nothing from NVIDIA, and newer versions are never refused.
 
 mod abi;
 mod version;

@@ -1,4 +1,4 @@
-//! Which DeepStream is installed, if any.
+//! Finds the installed DeepStream version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,18 @@ const ROOT: &str = "/opt/nvidia/deepstream";
 /// A DeepStream installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Install {
-    /// Its version as it states it, `6.3.0` or `9.1`.
+    /// Its version as stated, such as `6.3.0` or `9.1`.
     pub version: String,
-    /// What said so.
+    /// The file or plugin that stated it.
     pub found_by: String,
 }
 
-/// The DeepStream that would run here: the loaded plugin's, else what is installed, else what the library says.
+/// The DeepStream that would run here: by the loaded plugin, else by the installation, else by the library.
 pub fn find() -> Option<Install> {
     plugin().or_else(|| find_in(Path::new(ROOT))).or_else(|| library("libnvds_utils.so".into()))
 }
 
-/// The DeepStream installed beneath `root`, judged by its files, then by its library.
+/// The DeepStream installed under `root`: by its files, else by its library.
 pub fn find_in(root: &Path) -> Option<Install> {
     let current = root.join("deepstream");
     let install = |version: String, by: &Path| Install { version, found_by: by.display().to_string() };
@@ -34,7 +34,7 @@ pub fn find_in(root: &Path) -> Option<Install> {
     if let Some(version) = fs::read_to_string(&file).ok().as_deref().and_then(stated_version) {
         return Some(install(version, &file));
     }
-    // The link's target says which of several is current; without it, the highest is taken.
+    // The symlink's target is the current version; without the symlink, take the highest.
     let named = |path: &Path| directory_version(path).map(|version| install(version, path));
     if let Some(found) = fs::canonicalize(&current).ok().as_deref().and_then(named) {
         return Some(found);
@@ -46,7 +46,7 @@ pub fn find_in(root: &Path) -> Option<Install> {
     highest.or_else(|| library(current.join("lib/libnvds_utils.so")))
 }
 
-/// What `doctor` says of it.
+/// The finding for `doctor`.
 pub fn finding() -> Finding {
     let install = find();
     Finding {
@@ -58,7 +58,7 @@ pub fn finding() -> Finding {
     }
 }
 
-/// The version of the plugin that brings `nvinfer`. Other NVIDIA plugins carry version numbers of their own.
+/// The version of the plugin that provides `nvinfer`. Other NVIDIA plugins have their own version numbers.
 fn plugin() -> Option<Install> {
     gst::init().ok()?;
     let plugin = gst::ElementFactory::find("nvinfer")?.plugin()?;
@@ -74,19 +74,19 @@ fn library(path: PathBuf) -> Option<Install> {
     Some(Install { version: format!("{major}.{minor}"), found_by: path.display().to_string() })
 }
 
-/// From the `version` file: the line `Version: X.Y.Z`.
+/// Reads the line `Version: X.Y.Z` of the `version` file.
 fn stated_version(text: &str) -> Option<String> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix("Version:"))?;
     Some(line.trim().to_owned()).filter(|version| !numbers(version).is_empty())
 }
 
-/// From a folder called `deepstream-X.Y`.
+/// Reads the name of a folder `deepstream-X.Y`.
 fn directory_version(path: &Path) -> Option<String> {
     let version = path.file_name()?.to_str()?.strip_prefix("deepstream-")?;
     Some(version.to_owned()).filter(|version| !numbers(version).is_empty())
 }
 
-/// The version's numbers, for ordering; empty when it is none.
+/// The version's numbers, for ordering; empty if it is not a version.
 fn numbers(version: &str) -> Vec<u32> {
     version.split('.').map_while(|part| part.parse().ok()).collect()
 }

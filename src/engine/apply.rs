@@ -1,7 +1,7 @@
-//! How an engine becomes what a plan says, and by the same way starts: all of it, or nothing.
+//! Applies a plan to an engine, all of it or nothing. An engine starts the same way.
 //!
-//! What is new is built beside what runs; new sources start; then every lane swaps between two frames; then what is gone
-//! is taken down. Until the lanes have swapped, [`Undo`] takes everything back.
+//! New parts are built while the old ones run; new sources start; every lane swaps between two frames; then removed
+//! parts are shut down. Until the lanes have swapped, [`Undo`] can revert everything.
 
 mod undo;
 
@@ -21,7 +21,7 @@ use crate::config::{Plan, SourcePlan, StrategyPlan};
 use crate::error::Error;
 use crate::types::SourceId;
 
-/// What takes effect once the lanes have swapped.
+/// Results that take effect once the lanes have swapped.
 struct Staged {
     models: Models,
     handlers: Vec<super::handlers::Prepared>,
@@ -30,10 +30,10 @@ struct Staged {
 }
 
 impl Owner {
-    /// Makes the engine what `next` says.
+    /// Applies `next`.
     ///
     /// # Errors
-    /// Why it cannot be; everything is as it was then.
+    /// When `next` cannot be applied; the engine is then unchanged.
     pub(super) fn apply(&mut self, mut next: Plan) -> Result<Applied, Error> {
         self.versions.settle();
         let waits_for_restart = hold_back(&self.plan, &mut next);
@@ -46,13 +46,13 @@ impl Owner {
                 Ok(Applied { changes, waits_for_restart })
             }
             Err(error) => {
-                self.take_back(undo);
+                self.revert(undo);
                 Err(error)
             }
         }
     }
 
-    /// Everything that can fail: builds, starts and swaps.
+    /// Does everything that can fail: builds, starts and swaps.
     fn carry_out(&mut self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<Staged, Error> {
         self.boards = self.boards.for_plan(next);
         let handlers = self.prepare_handlers(next, &diff.handlers, &mut undo.handlers)?;
@@ -61,19 +61,19 @@ impl Owner {
         let ready = self.prepare_strategies(next, &diff.strategies, &mut undo.replaced)?;
         let doubts = self.try_strategies(next, &diff.strategies, &ready, &others)?;
         let mut changes = LaneChanges::new();
-        undo.books = self.versions.book(ready, &mut changes);
+        undo.pending = self.versions.register(ready, &mut changes);
         self.build_sources(next, diff, &models, undo)?;
         self.change_sources(next, diff, undo)?;
         self.arrange_lanes(next, diff, &mut changes)?;
         self.versions.note_files();
         changes.retain(|_, (_, change)| !change.is_empty());
         let lanes = change_lanes(changes.into_values().collect())?;
-        // Last, since a source that is taken down does not come back as it was.
+        // Last, since a source cannot be restored exactly once it has been stopped.
         self.replace_sources(undo)?;
         Ok(Staged { models, handlers, lanes, doubts })
     }
 
-    /// Loads and warms up the models that are new or changed, beside those that run.
+    /// Loads and warms up new and changed models while the current ones run.
     fn build_models(&self, next: &Plan, diff: &Diff) -> Result<Models, Error> {
         let mut models = Models::new();
         for plan in &next.models {
@@ -81,7 +81,7 @@ impl Owner {
             let same = running.filter(|unit| unit.plan == *plan || !diff.models.changed.contains(&plan.name));
             let unit = match (same, running) {
                 (Some(unit), _) => Arc::clone(unit),
-                // Another lowest score or other sources: the sessions stay.
+                // Only the minimum score or the sources differ: the sessions are kept.
                 (None, Some(unit)) => unit.with_plan(plan),
                 (None, None) => {
                     let part = format!("detection.strategies[{}]", plan.name);
@@ -93,7 +93,7 @@ impl Owner {
         Ok(models)
     }
 
-    /// Builds and starts the sources that are new, and builds those that are to read something else.
+    /// Builds and starts new sources, and builds those whose input changes.
     fn build_sources(&mut self, next: &Plan, diff: &Diff, models: &Models, undo: &mut Undo) -> Result<(), Error> {
         for id in diff.sources.changed.iter().chain(&diff.sources.added) {
             let Some(plan) = source(next, id) else { continue };
@@ -116,12 +116,12 @@ impl Owner {
         Ok(())
     }
 
-    /// Whether its backend would take a source: before the one that runs is taken down for it.
+    /// Whether the backend would accept a source; checked before the running one is stopped.
     fn check_source(&self, plan: &SourcePlan) -> Result<(), Error> {
         self.parts.backends.check(plan).map_err(|error| error.about(format!("sources[{}]", plan.id)))
     }
 
-    /// Starts sources in the place of those of their names.
+    /// Starts the rebuilt sources in place of the running ones with the same names.
     fn replace_sources(&mut self, undo: &mut Undo) -> Result<(), Error> {
         for (plan, built) in std::mem::take(&mut undo.built) {
             if let Some(old) = self.units.remove(&plan.id) {
@@ -135,7 +135,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Lets backends take over what may change while a source runs.
+    /// Passes settings that can change while a source runs to the backends.
     fn change_sources(&self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<(), Error> {
         for id in &diff.sources.changed {
             let (Some(old), Some(new)) = (source(&self.plan, id), source(next, id)) else { continue };
@@ -147,7 +147,7 @@ impl Owner {
         Ok(())
     }
 
-    /// What changes on the lanes that stay: zones, tracking, policy, which rules judge.
+    /// Collects changes of lanes that stay: zones, tracking, policy, rules.
     fn arrange_lanes(&mut self, next: &Plan, diff: &Diff, changes: &mut LaneChanges) -> Result<(), Error> {
         for new in &next.sources {
             let Some(old) = source(&self.plan, &new.id).filter(|old| old.same_input(new)) else { continue };
@@ -165,7 +165,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Which rules judge on a lane that stays, and which shadows stand beside them.
+    /// Collects the rules and shadows of a lane that stays.
     fn arrange_rules(&mut self, next: &Plan, route: &Arc<Route>, change: &mut LaneChange) -> Result<(), Error> {
         let former = Arc::clone(&self.plan);
         let was = |name: &str| judging(&former, &route.id).find(|s| s.name == name);
@@ -182,7 +182,7 @@ impl Owner {
         let own = self.parts.own.iter().map(|own| Place::Keep { name: Arc::clone(&own.board.name), filters: false });
         arrangement.rules.extend(own);
         change.rules = Some(arrangement);
-        // A shadow that goes, or whose rule is a new one, goes with it; one that comes is put beside its rule.
+        // A shadow ends when it is removed or its rule is replaced; a new shadow is attached to its rule.
         let gone = judging(&former, &route.id).filter(|old| {
             old.shadow_of.is_some()
                 && !judging(next, &route.id).any(|new| new.name == old.name && new.shadow_of == old.shadow_of)
@@ -191,7 +191,7 @@ impl Owner {
         for strategy in judging(next, &route.id) {
             let Some(of) = &strategy.shadow_of else { continue };
             let inputs = was(of).zip(judging(next, &route.id).find(|s| s.name == *of));
-            // One whose promotion has held is gone from its lanes.
+            // A shadow whose promotion has passed is no longer on its lanes.
             let there = self.versions.strategies.get(strategy.name.as_str());
             let kept = was(&strategy.name).is_some_and(|old| old.shadow_of == strategy.shadow_of)
                 && there.is_some_and(|shadow| shadow.lanes.contains_key(&route.id))
@@ -204,15 +204,16 @@ impl Owner {
         Ok(())
     }
 
-    /// The lanes have swapped: what is gone is taken down, and what runs is shown. Returns what else is to be said.
+    /// After the lanes have swapped: shuts down removed parts and publishes the new state. Returns further changes to
+    /// report.
     fn finish(&mut self, next: Plan, diff: &Diff, undo: Undo, staged: Staged) -> Vec<String> {
         let Staged { models, handlers, lanes, doubts } = staged;
         let mut more = Vec::new();
         doubts
             .into_iter()
             .for_each(|Doubts { strategy, whole, doubts }| self.parts.guests.doubt(&strategy, doubts, whole));
-        // One that has failed meanwhile is rolled back by its probation, as after a save; the rest stays.
-        if let Err(error) = self.versions.keep(undo.books, &lanes.ended) {
+        // A version that has failed meanwhile is rolled back by its probation, as after a file change; the rest stays.
+        if let Err(error) = self.versions.keep(undo.pending, &lanes.ended) {
             more.push(format!("rolled back at once: {}", error.message()));
         }
         lanes.keep();
@@ -241,7 +242,7 @@ impl Owner {
         more
     }
 
-    /// Puts the sources that stay before the models that hold from now on.
+    /// Attaches the sources that stay to the current models.
     fn set_stages(&self, former: &Plan, diff: &Diff) {
         for plan in &self.plan.sources {
             let Some(unit) = self.units.get(&plan.id) else { continue };
@@ -254,14 +255,14 @@ impl Owner {
         }
     }
 
-    /// Forgets a source that was taken away: its series, its state, its zones.
+    /// Removes the metrics, state and zones of a removed source.
     fn forget_source(&mut self, id: &SourceId) {
         self.versions.leave(id);
         self.parts.guests.forget(id);
         self.parts.metrics.remove_source(id);
     }
 
-    /// Brings guests in line with the plan: those that it does not have any more go, and lanes they have left.
+    /// Removes guests that the plan no longer has, and the lanes that each no longer judges.
     fn forget_strategies(&mut self, former: &Plan) {
         let plan = Arc::clone(&self.plan);
         self.versions.strategies.retain(|name, guest| {
@@ -282,7 +283,7 @@ impl Owner {
         self.versions.forget_rejected();
     }
 
-    /// Builds a source of the plan anew and starts it, in the place of the one that runs.
+    /// Rebuilds and starts a source of the plan in place of the running one.
     fn start_anew(&mut self, id: &SourceId) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
         let Some(wanted) = source(&plan, id) else { return Err(no_source(&plan, id)) };
@@ -296,7 +297,6 @@ impl Owner {
         Ok(())
     }
 
-    /// Stops a source and starts it again.
     pub(super) fn restart_source(&mut self, id: &SourceId) -> Result<(), Error> {
         let started = self.start_anew(id);
         self.publish();
@@ -312,12 +312,13 @@ fn judging<'a>(plan: &'a Plan, source: &'a SourceId) -> impl Iterator<Item = &'a
     plan.strategies.iter().filter(move |strategy| strategy.judges(source))
 }
 
-/// Whether a rule stays on its lane: a guest does, and swaps its version; a built-in one with other settings begins anew.
+/// Whether a rule stays on its lane. A guest stays and swaps its version; a built-in rule with other settings is
+/// rebuilt.
 fn stays(old: &StrategyPlan, new: &StrategyPlan) -> bool {
     old.shadow_of.is_none() && is_detector(old) == is_detector(new) && (!is_detector(new) || old.same_version(new))
 }
 
-/// That there is no such source, and which there are.
+/// The error for an unknown source, with the known ones.
 pub(super) fn no_source(plan: &Plan, id: &SourceId) -> Error {
     let known: Vec<_> = plan.sources.iter().map(|source| source.id.as_str()).collect();
     let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };

@@ -1,4 +1,4 @@
-//! The backends that run, by kind. This file alone names them.
+//! The running backends, by kind. Only this file names their implementations.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,19 +15,19 @@ use crate::error::{Code, Error};
 use crate::gst::GstBackend;
 use crate::types::{Clock, SourceId};
 
-/// Longest wait for a source that is taken away.
+/// Longest wait for a source to be removed.
 const REMOVE_WAIT: Duration = Duration::from_secs(3);
 
-/// Makes a backend of the embedder's own.
+/// Creates the embedder's own backend.
 pub(super) type MakeBackend = Box<dyn Fn(Arc<dyn Clock>) -> Result<Box<dyn Backend>, Error> + Send + Sync>;
 
-/// Which backend plays a source: the embedder's own where there is one.
+/// Which backend plays a source; `None` for the embedder's own.
 type Kind = Option<BackendKind>;
 
-/// See the module. Each is made with its first source.
+/// See the module. Each backend is created with its first source.
 pub(super) struct Backends {
     clock: Arc<dyn Clock>,
-    /// Plays every source, where there is one.
+    /// The embedder's own backend, which then plays every source.
     own: Option<MakeBackend>,
     state: Mutex<State>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Backends {
 #[derive(Default)]
 struct State {
     running: BTreeMap<Kind, Box<dyn Backend>>,
-    /// Which one plays which source.
+    /// The backend kind of each source.
     sources: BTreeMap<SourceId, Kind>,
     stopped: bool,
 }
@@ -45,7 +45,7 @@ impl Backends {
         Self { clock, own, state: Mutex::default() }
     }
 
-    /// Whether a backend of the embedder's own plays every source.
+    /// Whether the embedder's own backend plays every source.
     pub(super) fn is_foreign(&self) -> bool {
         self.own.is_some()
     }
@@ -74,7 +74,7 @@ impl Backends {
     /// Starts a source.
     ///
     /// # Errors
-    /// What its backend knows at once; after [`Backends::stop`], that the engine is stopping.
+    /// Any error that the backend reports immediately; after [`Backends::stop`], that the engine is stopping.
     pub(super) fn add(&self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         let mut state = self.state.lock();
         if state.stopped {
@@ -86,10 +86,10 @@ impl Backends {
         Ok(())
     }
 
-    /// Whether a source's backend would refuse it, as far as that can be known beforehand.
+    /// Checks, as far as possible in advance, that the backend accepts a source.
     ///
     /// # Errors
-    /// What its backend says.
+    /// The backend's error.
     pub(super) fn check(&self, plan: &SourcePlan) -> Result<(), Error> {
         let mut state = self.state.lock();
         if state.stopped {
@@ -98,10 +98,10 @@ impl Backends {
         self.backend(&mut state, self.kind(plan))?.check_source(plan)
     }
 
-    /// Takes over what may change while a source runs: how many of its frames are analysed, how it is restarted.
+    /// Applies settings that can change while a source runs: its analysis rate and its restart policy.
     ///
     /// # Errors
-    /// What its backend says.
+    /// The backend's error.
     pub(super) fn change(&self, plan: &SourcePlan) -> Result<(), Error> {
         let mut state = self.state.lock();
         let State { running, sources, .. } = &mut *state;
@@ -111,7 +111,7 @@ impl Backends {
         }
     }
 
-    /// Stops a source and frees what it held.
+    /// Stops a source and frees its resources.
     pub(super) fn remove(&self, source: &SourceId) {
         let mut state = self.state.lock();
         let State { running, sources, .. } = &mut *state;
@@ -120,10 +120,10 @@ impl Backends {
         }
     }
 
-    /// Hands a publisher's offer to the source's backend; returns the answer.
+    /// Passes a publisher's SDP offer to the source's backend; returns the answer.
     ///
     /// # Errors
-    /// When there is no such source, or it takes none.
+    /// When there is no such source, or it does not accept publishers.
     pub(super) fn offer(&self, source: &SourceId, sdp: &str) -> Result<String, Error> {
         let mut state = self.state.lock();
         let State { running, sources, .. } = &mut *state;
@@ -133,7 +133,7 @@ impl Backends {
         }
     }
 
-    /// Stops every source; none is started any more.
+    /// Stops every source; none can be started afterwards.
     pub(super) fn stop(&self, left: impl Fn() -> Duration) {
         let running = {
             let mut state = self.state.lock();

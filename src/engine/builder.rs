@@ -1,4 +1,4 @@
-//! What an engine is made of besides its plan, and its start: the parts that exist once, then `apply` from nothing.
+//! The builder of an engine: creates the parts that exist once, then applies the plan to an empty engine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::telemetry::Metrics;
 use crate::types::{Alert, Clock, SourceId};
 use crate::wasm;
 
-/// Collects what an engine is made of besides its plan.
+/// Collects what an engine needs besides its plan.
 pub struct Builder {
     plan: Plan,
     clock: Arc<dyn Clock>,
@@ -60,14 +60,14 @@ impl Builder {
         self
     }
 
-    /// Shows frames, judgements and alerts to `observer`.
+    /// Passes frames, judgements and alerts to `observer`.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Where to look for libonnxruntime; by default nowhere but the plan's own path.
+    /// Where to look for libonnxruntime; by default only at the plan's own path.
     #[must_use]
     pub fn search(mut self, search: Search) -> Self {
         self.search = search;
@@ -81,7 +81,7 @@ impl Builder {
         self
     }
 
-    /// Adds a strategy of the embedder's own: `make` is called once per source; it judges after the plan's.
+    /// Adds an embedder's strategy: `make` is called once per source; it judges after the plan's strategies.
     #[must_use]
     pub fn strategy<S: Strategy + 'static>(
         mut self,
@@ -92,14 +92,14 @@ impl Builder {
         self
     }
 
-    /// Adds a handler of the embedder's own beside the plan's.
+    /// Adds an embedder's handler in addition to the plan's.
     #[must_use]
     pub fn handler(mut self, handler: Arc<dyn Handler>) -> Self {
         self.handlers.push(handler);
         self
     }
 
-    /// Plays every source by a backend of the embedder's own, whatever its address.
+    /// Plays every source with the embedder's own backend, whatever its address.
     #[must_use]
     pub fn backend(
         mut self,
@@ -109,17 +109,17 @@ impl Builder {
         self
     }
 
-    /// Keeps accepted alerts in `journal` until they are delivered; by default nowhere but in memory.
+    /// Stores accepted alerts in `journal` until they are delivered; by default they are kept in memory only.
     #[must_use]
     pub fn journal(mut self, journal: Box<dyn Journal>) -> Self {
         self.journal = journal;
         self
     }
 
-    /// Builds what exists once, then applies the plan to it.
+    /// Builds the parts that exist once, then applies the plan.
     ///
     /// # Errors
-    /// When a model, label file, script, handler or source cannot be used; nothing runs then.
+    /// When a model, label file, script, handler or source cannot be used; nothing is left running.
     pub fn start(self) -> Result<Engine, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -154,7 +154,7 @@ impl Builder {
         Ok(engine)
     }
 
-    /// What exists once.
+    /// Builds the parts that exist once.
     fn build_parts(self, runtime: &tokio::runtime::Runtime) -> Result<Parts, Error> {
         let Self { plan, clock, observer, search, choice, strategies, handlers, backend, journal } = self;
         let metrics = Metrics::new(Arc::clone(&clock));
@@ -192,7 +192,7 @@ impl Builder {
     }
 }
 
-/// A plan that runs nothing, and is the same as `plan` in every setting.
+/// A plan with the settings of `plan` that runs nothing.
 fn empty(plan: &Plan) -> Plan {
     let (sources, models, strategies, handlers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     Plan { sources, models, strategies, handlers, ..plan.clone() }

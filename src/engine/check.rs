@@ -1,4 +1,4 @@
-//! Whether an engine could start here and now with a plan: everything that a start opens is opened, and nothing runs.
+//! Checks that an engine could start with a plan here and now: opens everything that a start opens, and runs nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::infer::{Choice, Model, Runtime, Search};
 use crate::telemetry::Metrics;
 use crate::wasm;
 
-/// What would keep an engine from starting, and what would be said at its start.
+/// The errors that would prevent a start, and the warnings that it would log.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// What a start refuses.
+    /// Errors that prevent a start.
     pub errors: Vec<Error>,
-    /// What is to be known.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
-/// Opens the models, loads and tries the scripts and components, and reads the sources' addresses, as `start` would.
-/// Files that are not there are left to `config::check`.
+/// Opens the models, loads and tries the scripts and components, and checks the sources' addresses, as `start` would.
+/// Missing files are left to `config::check`.
 pub fn check(plan: &Plan, search: &Search) -> Checked {
     let mut checked = Checked::default();
     let classes = check_models(plan, search, &mut checked);
@@ -35,7 +35,7 @@ pub fn check(plan: &Plan, search: &Search) -> Checked {
     checked
 }
 
-/// What the models' classes are called, by name.
+/// Opens the models; returns them by name, with their class names.
 fn check_models(plan: &Plan, search: &Search, checked: &mut Checked) -> BTreeMap<String, Model> {
     let there: Vec<_> = plan.models.iter().filter(|model| model.model.is_file()).collect();
     if there.is_empty() {
@@ -56,7 +56,7 @@ fn check_models(plan: &Plan, search: &Search, checked: &mut Checked) -> BTreeMap
                 checked.warnings.extend(model.doubt().map(|doubt| format!("model {}: {doubt}", plan.name)));
                 models.insert(plan.name.clone(), model);
             }
-            // Said by `config::check` already.
+            // Already reported by `config::check`.
             Err(_) if plan.labels.as_ref().is_some_and(|labels| !labels.is_file()) => {}
             Err(error) => checked.errors.push(error.about(format!("detection.strategies[{}]", plan.name))),
         }
@@ -91,7 +91,7 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
         let part = |error: Error| error.about(format!("detection.strategies[{}]", strategy.name));
         let Some(bytes) = module(strategy).and_then(|path| read_module(path).ok()) else { continue };
         let made = guests.strategy(strategy, &bytes, &Arc::<BuildInputs>::default());
-        // Each source has its own instance, and a guest may refuse one for its zones.
+        // Each source has its own instance, and a guest may reject a source for its zones.
         let made = made.and_then(|version| {
             let mut judged = plan.sources.iter().filter(|source| strategy.judges(&source.id)).peekable();
             if judged.peek().is_none() {
@@ -111,8 +111,8 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
         let known = judged.map(|s| (&s.id, seen_by(plan, &strategy.name, s, guests.facts_of(&s.id), may_label), true));
         match try_out(version, &clock, known) {
             Ok(doubts) => {
-                let told = doubts.into_iter().map(|doubt| format!("strategy {} {}", strategy.name, doubt.what));
-                checked.warnings.extend(told);
+                let warnings = doubts.into_iter().map(|doubt| format!("strategy {} {}", strategy.name, doubt.what));
+                checked.warnings.extend(warnings);
             }
             Err(error) => checked.errors.push(error.about(format!("detection.strategies[{}]", strategy.name))),
         }

@@ -1,4 +1,4 @@
-//! The one real clock. Everything else takes time as an argument.
+//! The only real clock. Everything else takes the time as an argument.
 
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time starts now, at one second: 0 is left to mean "never".
+    /// A clock whose monotonic time starts now, at one second: 0 means "never".
     #[allow(clippy::disallowed_methods, reason = "this is the clock that everything else is handed")]
     pub fn new() -> Self {
         Self { origin: Instant::now() }
@@ -35,7 +35,7 @@ impl Clock for SystemClock {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(0))
     }
 
-    /// Linux says so in `/proc/self/task/N/schedstat`: time on a processor, time of waiting for one, turns.
+    /// Linux reports it in `/proc/self/task/N/schedstat`: time on a CPU, time waiting for one, timeslices.
     fn waited_ns(&self) -> BTreeMap<u64, u64> {
         let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return BTreeMap::new() };
         let waited = |thread: std::fs::DirEntry| {

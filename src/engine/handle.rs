@@ -1,4 +1,4 @@
-//! What others may hold of an engine: its status, its changes, waiting for its end. Cheap to clone, keeps nothing running.
+//! A handle to an engine: status, changes, waiting for its end. Cheap to clone; does not keep the engine running.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::lanes::ModelUnit;
-use super::owner::{Asked, Owner};
+use super::owner::{Owner, OwnerQueue};
 use super::parts::Parts;
 use super::source::SourceUnit;
 use super::thresholds::Thresholds;
@@ -26,17 +26,17 @@ use crate::telemetry::Metrics;
 use crate::telemetry::log::Figures;
 use crate::types::{Clock, SourceId};
 
-/// What runs, as it is shown: each change of the engine shows a new one.
+/// A snapshot of what runs. Every change of the engine publishes a new one.
 pub(super) struct View {
     pub(super) plan: Arc<Plan>,
-    /// In the plan's order.
+    /// In plan order.
     pub(super) sources: Vec<Arc<SourceUnit>>,
-    /// Models, then the others in the plan's order, then the embedder's own.
+    /// Models, then the plan's other strategies in order, then the embedder's own.
     pub(super) strategies: Vec<Arc<StrategyBoard>>,
     pub(super) models: Vec<Arc<ModelUnit>>,
 }
 
-/// What an engine shares with those who hold its handle.
+/// The state that an engine shares with its handles.
 pub(super) struct Shared {
     pub(super) parts: Arc<Parts>,
     pub(super) clock: Arc<dyn Clock>,
@@ -44,15 +44,15 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
     pub(super) rejected: Arc<Rejected>,
-    /// How many changes there were.
+    /// Number of changes.
     pub(super) count: Arc<AtomicU64>,
-    pub(super) owner: Asked,
-    /// The thresholds of the engine itself.
+    pub(super) owner: OwnerQueue,
+    /// The engine's own thresholds.
     pub(super) thresholds: Mutex<Thresholds>,
     /// The newest figures, for the log.
     pub(super) figures: Figures,
     view: ArcSwap<View>,
-    /// What others have to say of the engine's health, by who says it.
+    /// Notes on the engine's health, by author.
     notes: Mutex<BTreeMap<String, String>>,
 }
 
@@ -62,7 +62,7 @@ impl Shared {
         plan: Arc<Plan>,
         rejected: &Arc<Rejected>,
         count: &Arc<AtomicU64>,
-        owner: Asked,
+        owner: OwnerQueue,
     ) -> Self {
         Self {
             clock: Arc::clone(&parts.clock),
@@ -80,17 +80,17 @@ impl Shared {
         }
     }
 
-    /// Shows what runs from now on.
+    /// Publishes a new snapshot.
     pub(super) fn show(&self, view: View) {
         self.view.store(Arc::new(view));
     }
 
-    /// What runs.
+    /// The current snapshot.
     pub(super) fn view(&self) -> Arc<View> {
         self.view.load_full()
     }
 
-    /// How every handler stands now.
+    /// The current status of every handler.
     pub(super) fn handlers(&self) -> Vec<HandlerStatus> {
         let now_ns = self.clock.monotonic_ns();
         self.parts.delivery.standings().iter().map(|standing| HandlerStatus::read(standing, now_ns)).collect()
@@ -102,42 +102,42 @@ impl Shared {
 pub struct Handle(pub(super) Arc<Shared>);
 
 impl Handle {
-    /// The plan the engine runs.
+    /// The plan that the engine runs.
     pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.0.view().plan)
     }
 
-    /// Its metrics.
+    /// The engine's metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
     }
 
-    /// The newest figures as JSON, once a `monitoring.metrics_interval`: for whoever writes the log.
+    /// The newest figures as JSON, updated every `monitoring.metrics_interval`, for log writers.
     pub fn figures(&self) -> Figures {
         Arc::clone(&self.0.figures)
     }
 
-    /// Waits until every source has ended, at most `limit`; returns whether they have. Live sources never end, and where
-    /// there is no source, nothing has ended.
+    /// Waits until every source has ended, at most `limit`; returns whether they have. Live sources never end. Returns
+    /// false if there is no source.
     pub fn wait(&self, limit: Duration) -> bool {
         self.0.parts.unended.wait(limit)
     }
 
-    /// Lets the owner do something and waits for it.
+    /// Runs a closure on the owner thread and waits for its result.
     fn ask<T: Send + 'static>(&self, what: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Result<T, Error> {
         self.0.owner.ask(what).ok_or_else(|| Error::new(Code::Unsupported, "the engine has stopped"))
     }
 
-    /// Changes the engine to run `plan`: all of it, or nothing. Blocks until every lane has swapped; changes asked for
-    /// meanwhile wait their turn. What needs a restart stays as it is and is named in the answer.
+    /// Changes the engine to run `plan`, all of it or nothing. Blocks until every lane has swapped; concurrent changes
+    /// are queued. Settings that need a restart keep their value and are listed in the result.
     ///
     /// # Errors
-    /// Why the plan cannot run, with [`Error::part`] naming the part by its path; nothing has changed then.
+    /// When the plan cannot run, with [`Error::part`] as the path of the failing part; nothing has changed then.
     pub fn apply(&self, plan: Plan) -> Result<Applied, Error> {
         self.ask(move |owner| owner.apply(plan))?
     }
 
-    /// Stops a source and starts it again: frame numbers and tracks begin anew, what guests keep for it stays.
+    /// Stops a source and starts it again: frame numbers and tracks start over, the state of guests for it is kept.
     ///
     /// # Errors
     /// When there is no such source, or its backend refuses it.
@@ -146,15 +146,15 @@ impl Handle {
         self.ask(move |owner| owner.restart_source(&id))?
     }
 
-    /// Hands a publisher's offer (SDP) to a source that waits for one; returns the answer.
+    /// Passes a publisher's SDP offer to a source that waits for one; returns the answer.
     ///
     /// # Errors
-    /// When there is no such source, or it takes no publisher.
+    /// When there is no such source, or it does not accept publishers.
     pub fn offer(&self, source: &str, sdp: &str) -> Result<String, Error> {
         self.0.parts.backends.offer(&SourceId::from(source), sdp)
     }
 
-    /// Says something about the engine's health in `who`'s name, in place of what was said before; `None` takes it back.
+    /// Sets a note on the engine's health in `who`'s name, replacing the former one; `None` removes it.
     pub fn set_note(&self, who: &str, note: Option<String>) {
         let mut notes = self.0.notes.lock();
         match note {
@@ -163,14 +163,14 @@ impl Handle {
         }
     }
 
-    /// The scripts and components in use. Waits for a change under way; none once the engine has stopped.
+    /// The scripts and components in use. Waits for a change in progress; empty once the engine has stopped.
     pub fn modules(&self) -> Vec<PathBuf> {
         self.ask(|owner| owner.versions.modules()).unwrap_or_default()
     }
 
-    /// Every file to be watched, with its contents as they run now: the modules, what they require and read, their
-    /// plugin.toml; `None` for one that was looked for and is not in use. Waits for a change under way, and changes
-    /// with each.
+    /// Every file to watch, with its contents as they run now: the modules, the files that they require and read, and
+    /// their plugin.toml; `None` for a file that was looked for and is not in use. Waits for a change in progress. The
+    /// result changes only when [`Handle::reloads`] does.
     pub fn files(&self) -> Files {
         self.ask(|owner| {
             owner.versions.settle();
@@ -179,19 +179,19 @@ impl Handle {
         .unwrap_or_default()
     }
 
-    /// How many changes there were, taken or not: what [`Handle::files`] gives changes with this number only.
+    /// The number of changes, successful or not: the result of [`Handle::files`] changes only with this number.
     pub fn reloads(&self) -> u64 {
         self.0.count.load(Ordering::Acquire)
     }
 
-    /// Takes note that a file is not there any more. What runs goes on; it shows in the log and in the health.
+    /// Notes that a file was deleted. The running version is kept; the log and the health report it.
     pub fn gone(&self, file: &Path) {
         let file = file.to_owned();
-        // A stopped engine runs nothing that could be gone.
+        // A stopped engine runs nothing that could be deleted.
         let _ = self.ask(move |owner| owner.versions.gone(&file));
     }
 
-    /// Where every script and component stands.
+    /// The status of every script and component.
     pub fn plugins(&self) -> Vec<PluginStatus> {
         let mut plugins = self.ask(|owner| {
             owner.versions.settle();
@@ -212,16 +212,16 @@ impl Handle {
         plugins
     }
 
-    /// Puts new contents of a script or component in place, for every strategy and handler that runs it and on every
-    /// source, or on none. For a file that modules require or read, or their plugin.toml, those modules are built anew
+    /// Replaces a script or component with new contents, for every strategy and handler that runs it and on every
+    /// source, or on none. For a file that modules require or read, or their plugin.toml, those modules are rebuilt
     /// from what is on disk.
     ///
-    /// The new version is built whole, for each source, while the old one judges, and tried on the last frames; then
-    /// every lane swaps between two frames. Returns once all have; for a while after that, faults bring the old version
-    /// back. Calls are serialised: each sees the former's outcome.
+    /// The new version is built completely, for each source, while the old one judges, and tried on the last frames;
+    /// then every lane swaps between two frames. Returns once all have; for a while after that, faults roll back to the
+    /// old version. Calls are serialised: each sees the result of the previous one.
     ///
     /// # Errors
-    /// `Plugin`, with the guest's own place, when the new version cannot be taken; the old one goes on.
+    /// `Plugin`, with the location in the guest, when the new version is rejected; the old one keeps running.
     pub fn reload(&self, module: &Path, contents: &[u8]) -> Result<Reloaded, Error> {
         let (module, contents) = (module.to_owned(), contents.to_owned());
         self.ask(move |owner| owner.versions.reload(&module, &contents))?
@@ -246,7 +246,7 @@ impl Handle {
         })
     }
 
-    /// Puts a shadow in the place of the strategy it runs beside, as a reload does.
+    /// Replaces a strategy with the shadow that runs alongside it, as a reload does.
     ///
     /// # Errors
     /// As [`Handle::reload`]; `Plugin` when `name` is not a shadow.
@@ -269,10 +269,10 @@ impl EngineApi for Handle {
         let strategies = view.strategies.iter().map(|board| board.status()).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());
-        let told: Vec<String> = shared.notes.lock().values().cloned().collect();
+        let external: Vec<String> = shared.notes.lock().values().cloned().collect();
         let is_there = |name: &str| view.strategies.iter().any(|board| *board.name == *name);
         let of_models = view.models.iter().flat_map(|model| model.problems());
-        let notes = told.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
+        let notes = external.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
         let checks = shared.thresholds.lock().checks(shared.clock.monotonic_ns());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)

@@ -1,4 +1,4 @@
-//! Handlers that come, go and change while the engine runs. What waits for one that stays goes on waiting.
+//! Adds, removes and replaces handlers while the engine runs. Alerts queued for a handler that stays remain queued.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use crate::config::{HandlerKind, HandlerPlan, Plan};
 use crate::error::{Code, Error};
 use crate::handlers;
 
-/// Longest wait for a delivery under way of a handler that goes.
+/// Longest wait for a delivery in progress when a handler is removed.
 const REMOVE_WAIT: Duration = Duration::from_secs(5);
 
-/// A handler that is built and does not deliver yet.
+/// A handler that is built and not yet delivering.
 pub(super) struct Prepared {
     name: Arc<str>,
     handler: Arc<dyn Handler>,
-    /// Of one that is a script or a component: what it was built from.
+    /// The contents that a script or component was built from.
     contents: Option<Contained>,
 }
 
 impl Owner {
-    /// Builds the handlers that are new or changed. New ones deliver at once, so that no alert of a new source misses
-    /// them; their names go into `added`.
+    /// Builds the new and changed handlers. New ones start to deliver immediately, so that they get every alert of a
+    /// new source; their names are added to `added`.
     pub(super) fn prepare_handlers(
         &mut self,
         next: &Plan,
@@ -67,7 +67,7 @@ impl Owner {
         Ok(Prepared { name, handler, contents: Some(contents) })
     }
 
-    /// Lets a handler deliver; with `replaces`, what waits for the one of its name.
+    /// Starts a handler; with `replaces`, it takes over the queue of the handler of the same name.
     fn install_handler(
         &mut self,
         plan: &HandlerPlan,
@@ -96,7 +96,7 @@ impl Owner {
         if replaces { delivery.replace(handler) } else { delivery.add(handler) }
     }
 
-    /// Puts changed handlers in place and takes those down that are gone.
+    /// Installs changed handlers and removes those that are gone from the plan.
     pub(super) fn finish_handlers(&mut self, former: &Plan, changes: &Changes<Arc<str>>, prepared: Vec<Prepared>) {
         let next = Arc::clone(&self.plan);
         for Prepared { name, handler, contents } in prepared {
@@ -111,7 +111,7 @@ impl Owner {
         changes.removed.iter().for_each(|name| self.drop_handler(name));
     }
 
-    /// Takes a handler down. What waits for it is settled and counted; the others keep what waits for them.
+    /// Removes a handler. Its queued alerts are settled and counted; other handlers keep theirs.
     pub(super) fn drop_handler(&mut self, name: &Arc<str>) {
         self.versions.handlers.remove(name);
         self.parts.delivery.remove(name, REMOVE_WAIT);

@@ -1,7 +1,7 @@
-//! The thread that watches the engine itself: samples the machine, says so in the log, and looks at the limits.
+//! The thread that monitors the engine: samples the machine, logs the figures and checks the thresholds.
 //!
-//! A limit that is crossed is a problem in `/health` and one alert of the source `engine`, through the ordinary policy
-//! and handlers. Limits hold while a source is live or repeats: a run that ends by itself may take all it gets.
+//! A crossed threshold is a problem in `/health` and one alert of the source `engine`, with the ordinary policy and
+//! handlers. Thresholds apply while a source is live or repeats: a run that ends by itself may use the whole machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use crate::own::{Stop, Thread};
 use crate::telemetry::{Sample, Sampler, SourceMetrics, Stage};
 use crate::types::{Frame, Level, Raised, SourceId};
 
-/// How often it is looked whether something is due: intervals may change, and the end must not wait.
+/// How often the thread checks what is due: intervals can change, and shutdown must not wait.
 const TICK: Duration = Duration::from_millis(200);
-/// Longest wait for the thread's end.
+/// Longest wait for the thread to end.
 const END_WAIT: Duration = Duration::from_millis(500);
 
-/// The thread. Dropping it ends it.
+/// The thread; dropping this stops it.
 pub(super) struct Watch(Thread);
 
 impl Watch {
-    /// Watches an engine from now on.
+    /// Starts to monitor an engine.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the thread cannot be started.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
-        let mut looks = Looks::new(shared);
+        let mut monitor = Monitor::new(shared);
         let run = move |stop: Stop| {
             while stop.pause(TICK) {
-                looks.look();
+                monitor.run_due();
             }
         };
         let thread = Thread::start("health", run);
@@ -50,7 +50,7 @@ impl Watch {
     }
 }
 
-/// What one source had counted when it was looked at.
+/// The counters of one source at the last check.
 #[derive(Clone, Copy)]
 struct Counted {
     frames: u64,
@@ -69,7 +69,7 @@ impl Counted {
     }
 }
 
-struct Looks {
+struct Monitor {
     shared: Arc<Shared>,
     sampler: Sampler,
     sample: Sample,
@@ -77,11 +77,11 @@ struct Looks {
     checked_ns: u64,
     counted: BTreeMap<SourceId, Counted>,
     gate: Option<Gate>,
-    /// How many alerts were raised.
+    /// Number of alerts raised.
     raised: u64,
 }
 
-impl Looks {
+impl Monitor {
     fn new(shared: &Arc<Shared>) -> Self {
         let now_ns = shared.clock.monotonic_ns();
         let mut sampler = Sampler::default();
@@ -98,8 +98,8 @@ impl Looks {
         }
     }
 
-    /// Does what is due.
-    fn look(&mut self) {
+    /// Samples and checks whatever is due.
+    fn run_due(&mut self) {
         let now_ns = self.shared.clock.monotonic_ns();
         let plan = Arc::clone(&self.shared.view().plan);
         let health = &plan.health;
@@ -113,7 +113,7 @@ impl Looks {
         }
     }
 
-    /// Samples the machine, and says so where it is wanted.
+    /// Samples the machine, and logs the figures if configured.
     fn sample(&mut self, health: &HealthPlan, now_ns: u64) {
         self.sample = self.sampler.take(now_ns);
         let Sample { cpu_percent, memory_percent, engine_cpu_percent, engine_memory_mb } = self.sample;
@@ -143,7 +143,7 @@ impl Looks {
         }
     }
 
-    /// Looks at the limits.
+    /// Checks the thresholds.
     fn check(&mut self, plan: &Plan, now_ns: u64, since_ns: u64) {
         let hold_ns = u64::try_from(plan.health.check_every.as_nanos()).unwrap_or(u64::MAX);
         let limits = if is_endless(plan) { &plan.health.thresholds[..] } else { &[] };
@@ -152,15 +152,15 @@ impl Looks {
         for turn in turns {
             let rule = turn.subject.kind.rule();
             if turn.is_crossed {
-                tracing::warn!(rule, "{}", turn.told);
+                tracing::warn!(rule, "{}", turn.message);
                 self.raise(plan, &turn, now_ns);
             } else {
-                tracing::info!(rule, "{}", turn.told);
+                tracing::info!(rule, "{}", turn.message);
             }
         }
     }
 
-    /// What is measured now: of the machine as it was sampled, of each source since the look before.
+    /// The current values: the machine's from its last sample, each source's since the last check.
     fn values(&mut self, since_ns: u64) -> Vec<(Subject, f64)> {
         let Sample { cpu_percent, memory_percent, engine_cpu_percent, engine_memory_mb } = self.sample;
         let whole = [
@@ -173,7 +173,7 @@ impl Looks {
         let mut values: Vec<_> = whole.collect();
         let mut counted = BTreeMap::new();
         for source in &self.shared.view().sources {
-            // One that does not run is a problem of its own.
+            // A source that does not run is reported separately.
             if source.route.board.state() != SourceState::Running {
                 continue;
             }
@@ -193,7 +193,7 @@ impl Looks {
         values
     }
 
-    /// Raises the alert of a limit that was crossed.
+    /// Raises the alert for a crossed threshold.
     fn raise(&mut self, plan: &Plan, turn: &Turn, now_ns: u64) {
         let Shared { parts, metrics, clock, .. } = &*self.shared;
         let gate = self.gate.get_or_insert_with(|| {
@@ -206,7 +206,7 @@ impl Looks {
             rule: turn.subject.kind.rule().into(),
             level: Some(Level::High),
             key: turn.subject.source.as_ref().map_or("", SourceId::as_str).into(),
-            message: turn.told.as_str().into(),
+            message: turn.message.as_str().into(),
             detections: Vec::new(),
         };
         let (pts_ns, captured_unix_ns) = (now_ns, clock.unix_ns());
@@ -215,12 +215,12 @@ impl Looks {
     }
 }
 
-/// Whether a source goes on until it is stopped.
+/// Whether any source runs until it is stopped.
 fn is_endless(plan: &Plan) -> bool {
     plan.sources.iter().any(|source| source.input.is_live() || source.repeat)
 }
 
-/// Whether an interval has passed.
+/// Whether an interval has elapsed.
 fn is_due(since_ns: u64, every: Duration, now_ns: u64) -> bool {
     u128::from(now_ns.saturating_sub(since_ns)) >= every.as_nanos()
 }
@@ -234,12 +234,12 @@ fn running(status: &Status) -> impl Iterator<Item = f64> {
     status.sources.iter().filter(move |source| source.state == running).map(|source| source.fps)
 }
 
-/// Frames a second of all sources that run.
+/// Frames per second over all running sources.
 fn fps(status: &Status) -> f64 {
     running(status).sum()
 }
 
-/// The newest figures, as every record of a JSON log has them.
+/// The newest figures, as in every record of the JSON log.
 fn figures(status: &Status, sample: &Sample) -> serde_json::Value {
     let judged: u64 = status.sources.iter().map(|source| source.judged).sum();
     let dropped: u64 = status.sources.iter().flat_map(|source| source.dropped.values()).sum();

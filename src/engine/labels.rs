@@ -1,4 +1,4 @@
-//! Which labels the detections of a source may have, as far as that can be known before a frame comes.
+//! The labels that detections of a source may have, as far as they are known before its first frame.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::guest::Labels;
 use crate::scene::LABELS;
 use crate::strategy::MOTION_LABEL;
 
-/// Why there may be other labels than those of the models.
+/// Reasons why other labels than the models' may occur.
 const OF_A_RULE: &str = "a rule before it may add others";
 const OF_A_TRACE: &str = "a trace may have any";
 const OF_A_BACKEND: &str = "its backend may bring others";
@@ -17,12 +17,12 @@ const UNNAMED: &str = "a model's classes have no names: set its labels_path";
 /// The classes of a model.
 pub(super) struct Classes {
     pub(super) names: Vec<Arc<str>>,
-    /// Whether somebody has named them.
+    /// Whether the class names were configured or found in the model.
     pub(super) named: bool,
 }
 
-/// What is known of a source: `classes` are those of a model by its name; with `foreign`, a backend of the embedder's own
-/// plays it.
+/// The facts known about a source. `classes` returns a model's classes by its name; `foreign` means that the embedder's
+/// own backend plays the source.
 pub(super) fn facts(
     plan: &Plan,
     source: &SourcePlan,
@@ -54,7 +54,7 @@ fn labels(plan: &Plan, source: &SourcePlan, foreign: bool, classes: impl Fn(&str
     known
 }
 
-/// What is known of a source as a rule sees it: those before it may have added labels, where `may_label` says so.
+/// The facts about a source as a rule sees them: earlier rules may add labels where `may_label` returns true.
 pub(super) fn seen_by(
     plan: &Plan,
     rule: &str,

@@ -1,16 +1,16 @@
-//! The owner: makes an engine what a [`Plan`] says, changes it while it runs, and takes it down in order.
+//! The engine: applies a [`Plan`], changes it at run time, and shuts down in order.
 //!
-//! Wings, each of which uses those below it only:
+//! Modules, each of which uses only those below it:
 //!
 //! | wing | what |
 //! |---|---|
 //! | this folder | `builder` builds what exists once (`parts`), `owner` is the thread that changes it, `apply` is how |
-//! | `versions` | scripts and components: how a new version is tried, takes over, goes back |
-//! | `lanes` | a frame's way: `route`, `pool` (inference), `inbox`, `lane` (tracker, each `rule`, policy) |
-//! | `view` | what is shown of it |
+//! | `versions` | scripts and components: how a new version is tried, takes over, is rolled back |
+//! | `lanes` | a frame's path: `route`, `pool` (inference), `inbox`, `lane` (tracker, each `rule`, policy) |
+//! | `view` | what the engine reports about itself |
 //!
-//! Adapters are named in `backends`, `builder`, `check`, `handlers` and `versions::guests` alone. An engine has no globals and
-//! reads no clock but the one it is given: two run in one process.
+//! Only `backends`, `builder`, `check`, `handlers` and `versions::guests` name adapters. An engine has no globals and
+//! reads only the clock that it is given: several can run in one process.
 
 mod apply;
 mod backends;
@@ -49,7 +49,7 @@ pub use view::{live, status};
 use crate::config::Plan;
 use crate::error::Error;
 
-/// A running engine. Dropping it stops everything; [`Engine::drain`] does so in order and says what happened.
+/// A running engine. Dropping it stops everything; [`Engine::drain`] does so in order and returns a summary.
 pub struct Engine {
     handle: Handle,
     parts: Arc<parts::Parts>,
@@ -60,17 +60,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts to put an engine together; [`Builder::start`] runs it.
+    /// Creates a builder; [`Builder::start`] runs the engine.
     pub fn builder(plan: Plan) -> Builder {
         Builder::new(plan)
     }
 
-    /// What others may hold of it: its status, its changes, its end.
+    /// A handle to the engine, for its status, its changes and its end.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Changes it to run `plan`: all of it, or nothing. See [`Handle::apply`].
+    /// Changes the engine to run `plan`, all of it or nothing. See [`Handle::apply`].
     ///
     /// # Errors
     /// As [`Handle::apply`].
@@ -78,17 +78,17 @@ impl Engine {
         self.handle.apply(plan)
     }
 
-    /// The runtime of its control plane, for whoever serves beside it; `None` once it is stopped.
+    /// The runtime of the control plane, for servers that run with the engine; `None` once it is stopped.
     pub fn runtime(&self) -> Option<&tokio::runtime::Handle> {
         self.runtime.as_ref().map(tokio::runtime::Runtime::handle)
     }
 
-    /// What has happened so far.
+    /// A summary so far.
     pub fn summary(&self) -> Summary {
         summary::summarise(&self.handle.0)
     }
 
-    /// Stops in order: sources, frames in flight, deliveries; returns what happened. Bounded by `deadline`.
+    /// Stops sources, frames in flight and deliveries, in this order; returns a summary. Bounded by `deadline`.
     pub fn drain(mut self, deadline: Duration) -> Summary {
         self.stop(deadline);
         self.summary()
@@ -105,13 +105,13 @@ impl Engine {
         if let Some(mut watch) = self.watch.take() {
             watch.stop();
         }
-        // Lanes first: whoever waits for room is released, and no further frame is judged.
+        // Lanes first: this wakes sources that wait for room, and no further frame is judged.
         let view = self.handle.0.view();
         for source in &view.sources {
             source.route.inbox.close();
         }
         parts.backends.stop(left);
-        // A change under way fails now, and takes down itself what it has started.
+        // A change in progress fails now, and shuts down what it has started.
         let ended = self.owner.take().is_none_or(|mut owner| owner.stop(OWNER_WAIT.min(left())));
         if !ended {
             tracing::debug!("a change was under way; it is left behind");
@@ -134,9 +134,9 @@ impl Engine {
     }
 }
 
-/// Longest wait for the alert journal's last batch, where the deadline leaves less.
+/// Minimum wait for the alert journal's last batch, even if the deadline leaves less.
 const LAST_WRITE: Duration = Duration::from_millis(100);
-/// Longest wait for a change under way when the engine stops: a component may take a minute to compile.
+/// Longest wait for a change in progress at shutdown: a component may take a minute to compile.
 const OWNER_WAIT: Duration = Duration::from_millis(500);
 
 impl Drop for Engine {

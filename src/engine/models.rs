@@ -1,4 +1,4 @@
-//! The models that run, by name.
+//! The running models, by name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::lanes::ModelUnit;
 /// See the module.
 pub(super) type Models = BTreeMap<String, Arc<ModelUnit>>;
 
-/// How a model differs from the one whose place it takes, for the record.
+/// Describes how a model differs from the one that it replaces.
 pub(super) fn compare(old: &ModelUnit, new: &ModelUnit) -> String {
     let lost: Vec<&str> = old.labels.iter().filter(|label| !new.labels.contains(label)).map(|l| &**l).take(5).collect();
     let classes = format!("{} classes, before {}", new.labels.len(), old.labels.len());

@@ -1,7 +1,6 @@
-//! The thread that owns a running engine: whatever changes it is done here, one thing after the other.
+//! The thread that owns a running engine: all changes run here, one after the other.
 //!
-//! Who asks hands over what to do and waits for the answer; the queue of those who wait is bounded. Nothing on a frame's
-//! way waits for this thread.
+//! Callers send a closure through a bounded queue and wait for its result. The frame path never waits for this thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,20 +19,20 @@ use crate::error::{Code, Error};
 use crate::own::{Stop, Thread};
 use crate::types::SourceId;
 
-/// Most who wait for the owner; the next one waits for a place among them.
+/// Capacity of the owner's queue; further callers block.
 const ASKED_MAX: usize = 64;
 
-/// How often the owner looks which probations are over while nobody asks anything.
+/// How often an idle owner checks for ended probations.
 const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
-/// What the owner is asked to do.
+/// A closure for the owner to run.
 pub(super) type Command = Box<dyn FnOnce(&mut Owner) + Send>;
 
 /// See the module.
 pub(super) struct Owner {
     pub(super) parts: Arc<Parts>,
     pub(super) shared: Arc<Shared>,
-    /// What runs.
+    /// The running plan.
     pub(super) plan: Arc<Plan>,
     pub(super) units: BTreeMap<SourceId, Arc<SourceUnit>>,
     pub(super) models: Models,
@@ -41,12 +40,12 @@ pub(super) struct Owner {
     pub(super) boards: Boards,
 }
 
-/// What each strategy shows of itself, by name.
+/// The status board of each strategy, by name.
 #[derive(Default, Clone)]
 pub(super) struct Boards(BTreeMap<String, Arc<StrategyBoard>>);
 
 impl Boards {
-    /// Brings the boards in line with a plan: those of strategies that are gone go, those that stay go on.
+    /// The boards for a plan: those of strategies that stay are kept, others are dropped.
     pub(super) fn for_plan(&self, plan: &Plan) -> Self {
         let is_guest = |kind: &str| matches!(kind, "lua" | "wasm");
         let board = |name: &str, kind: &'static str| match self.0.get(name) {
@@ -58,13 +57,13 @@ impl Boards {
         Self(models.chain(strategies).collect())
     }
 
-    /// The board of a strategy; one that nobody sees where the plan has none.
+    /// The board of a strategy; an unpublished one if the plan has no such strategy.
     pub(super) fn of(&self, name: &str) -> Arc<StrategyBoard> {
         self.0.get(name).cloned().unwrap_or_else(|| StrategyBoard::new(name, "unknown"))
     }
 }
 
-/// The `kind` that a status shows.
+/// The `kind` shown in the status.
 pub(super) fn kind(kind: &StrategyKind) -> &'static str {
     match kind {
         StrategyKind::Motion => "motion",
@@ -81,7 +80,7 @@ impl Boards {
 }
 
 impl Owner {
-    /// Shows what runs.
+    /// Publishes what runs.
     pub(super) fn publish(&self) {
         let sources = self.plan.sources.iter().filter_map(|source| self.units.get(&source.id).cloned()).collect();
         let models = self.plan.models.iter().map(|model| self.boards.of(&model.name));
@@ -100,31 +99,31 @@ impl Owner {
 /// The owner's thread.
 pub(super) struct OwnerThread(Thread);
 
-/// The way to the owner.
-pub(super) struct Asked {
+/// The sending end of the owner's queue.
+pub(super) struct OwnerQueue {
     pub(super) queue: Sender<Command>,
-    /// Ends with the owner. What is in the queue then is not answered, and stays in it.
+    /// Disconnected when the owner ends. Closures still queued then are not run.
     pub(super) ended: Receiver<()>,
 }
 
-/// The owner's end of it.
+/// The owner's end of the queue.
 pub(super) struct Commands {
     queue: Receiver<Command>,
     _alive: Sender<()>,
 }
 
-/// The queue to an owner that does not run yet.
-pub(super) fn queue() -> (Asked, Commands) {
+/// Creates the queue before the owner starts.
+pub(super) fn queue() -> (OwnerQueue, Commands) {
     let ((asked, queue), (alive, ended)) = (bounded(ASKED_MAX), bounded(0));
-    (Asked { queue: asked, ended }, Commands { queue, _alive: alive })
+    (OwnerQueue { queue: asked, ended }, Commands { queue, _alive: alive })
 }
 
-impl Asked {
-    /// Lets the owner do something and waits for it; `None` where the owner has ended.
+impl OwnerQueue {
+    /// Runs a closure on the owner thread and waits for its result; `None` if the owner has ended.
     pub(super) fn ask<T: Send + 'static>(&self, what: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Option<T> {
         let (answer, wait) = bounded(1);
         let command: Command = Box::new(move |owner| {
-            // Nobody waits any more where the asker's thread has ended.
+            // The caller may have stopped waiting.
             let _ = answer.send(what(owner));
         });
         self.queue.send(command).ok()?;
@@ -136,13 +135,13 @@ impl Asked {
 }
 
 impl OwnerThread {
-    /// Lets the owner answer what it is asked.
+    /// Starts to run queued closures.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the thread cannot be started.
     pub(super) fn start(mut owner: Owner, commands: Commands) -> Result<Self, Error> {
         let run = move |stop: Stop| {
-            // Whole, so that its end is that of this thread.
+            // Moved in whole, so that it is dropped when this thread ends.
             let commands = commands;
             while !stop.requested() {
                 select! {
@@ -151,7 +150,7 @@ impl OwnerThread {
                         Ok(command) if !stop.requested() => command(&mut owner),
                         _ => return,
                     },
-                    // A version whose successor has passed its probation goes, whether or not anybody asks.
+                    // Drops a version whose successor has passed its probation, even without a request.
                     default(SETTLE_EVERY) => owner.versions.settle(),
                 }
             }
@@ -160,7 +159,7 @@ impl OwnerThread {
         thread.map(Self).map_err(|e| Error::new(Code::Io, format!("cannot start thread owner: {e}")))
     }
 
-    /// Ends it after what it does now; returns whether it has ended within `limit`. One that has not is left behind.
+    /// Stops the thread after its current closure; returns whether it ended within `limit`. Otherwise it is detached.
     pub(super) fn stop(&mut self, limit: Duration) -> bool {
         self.0.join(limit)
     }

@@ -1,4 +1,4 @@
-//! What an engine has once, however many sources, strategies and handlers it runs.
+//! The parts that an engine has once, whatever the number of sources, strategies and handlers.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::strategy::Strategy;
 use crate::telemetry::Metrics;
 use crate::types::{Clock, SourceId};
 
-/// Makes a strategy of the embedder's own for a source.
+/// Creates an embedder's strategy for a source.
 pub(super) type Factory = Box<dyn Fn(&SourceId) -> Box<dyn Strategy> + Send + Sync>;
 
-/// A strategy of the embedder's own.
+/// An embedder's strategy.
 pub(super) struct OwnStrategy {
     pub(super) board: Arc<StrategyBoard>,
     pub(super) make: Factory,
@@ -45,7 +45,7 @@ pub(super) struct Parts {
     pub(super) in_flight_max: u64,
 }
 
-/// How models are run; opened by the first one.
+/// The inference runtime; opened by the first model.
 pub(super) struct Inference {
     pub(super) search: Search,
     pub(super) choice: Choice,
@@ -60,13 +60,13 @@ impl Inference {
 }
 
 impl Parts {
-    /// The inference workers of a plan.
+    /// The number of inference workers for a plan.
     pub(super) fn workers(plan: &Plan) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         plan.workers.unwrap_or_else(cores).max(1)
     }
 
-    /// The pool of a plan, and how many frames of a source may be under way.
+    /// The pool for a plan, and the maximum number of a source's frames in flight.
     pub(super) fn pool(plan: &Plan, clock: &Arc<dyn Clock>) -> (Pool, u64) {
         let workers = Self::workers(plan);
         (Pool::new(workers, Arc::clone(clock)), in_flight_max(workers))

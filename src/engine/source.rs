@@ -1,4 +1,4 @@
-//! One source as the engine runs it: its route, its lane, its backend; built and taken down here, for start and change.
+//! One running source: its route, its lane, its backend. Builds and stops it, for a start and for a change.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct SourceUnit {
     lane: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A source that is built and does not run yet.
+/// A source that is built and not yet running.
 pub(super) struct Built {
     lane: Lane,
     live: Arc<Live>,
@@ -34,7 +34,8 @@ pub(super) struct Built {
 }
 
 impl Parts {
-    /// Builds a source's route and lane with an instance of every strategy that judges it. Guests take note of the lane.
+    /// Builds a source's route and lane with an instance of every strategy that judges it, and registers the lane with
+    /// its guests.
     pub(super) fn build_source(
         &self,
         source: &SourcePlan,
@@ -53,7 +54,7 @@ impl Parts {
             Box::new(move || unended.ended()),
         ));
         let mut lane = self.empty_lane(source, plan, &route);
-        // Shadows come after all others: what they run beside has its place by then.
+        // Shadows last: the rules that they run alongside must exist.
         let judging = || plan.strategies.iter().filter(|strategy| strategy.judges(&source.id));
         for strategy in judging().filter(|s| s.shadow_of.is_none()) {
             let rule = self.build_rule(strategy, &route, versions, boards)?;
@@ -69,7 +70,7 @@ impl Parts {
         for own in &self.own {
             let metrics = self.series(&own.board, &source.id, 1);
             let notes = Notes::new(Arc::clone(&own.board));
-            lane.rules.push(Rule::new((own.make)(&source.id), 1, false, metrics, notes, self.reaper.way()));
+            lane.rules.push(Rule::new((own.make)(&source.id), 1, false, metrics, notes, self.reaper.disposal()));
         }
         route.set_stages(self.stages(source, plan, models, &route));
         self.unended.begun();
@@ -103,7 +104,7 @@ impl Parts {
         Stages::attach(&self.pool, &units, route.credit(), source.confidence)
     }
 
-    /// A strategy on a source's lane, in the version that runs.
+    /// Builds the running version of a strategy for a source's lane.
     pub(super) fn build_rule(
         &self,
         strategy: &StrategyPlan,
@@ -121,10 +122,10 @@ impl Parts {
             }
         };
         let metrics = self.series(&board, &route.id, 1);
-        Ok(Rule::new(built_in, 1, strategy.filters, metrics, notes, self.reaper.way()))
+        Ok(Rule::new(built_in, 1, strategy.filters, metrics, notes, self.reaper.disposal()))
     }
 
-    /// A script or component on a source's lane, in the version that runs.
+    /// Builds the running version of a script or component for a source's lane.
     fn build_guest(
         &self,
         strategy: &StrategyPlan,
@@ -133,7 +134,7 @@ impl Parts {
         notes: Notes,
     ) -> Result<Rule, Error> {
         let Some(guest) = versions.strategies.get_mut(strategy.name.as_str()) else {
-            // Every guest of a plan is loaded before a rule of it is built.
+            // Every guest of a plan is loaded before its rules are built.
             return Err(Error::new(Code::Plugin, format!("'{}' is not loaded", strategy.name)));
         };
         let generation = guest.running.generation;
@@ -141,10 +142,11 @@ impl Parts {
         let trial = former(guest, &route.id)?;
         guest.joined(route);
         let metrics = self.series(&notes.board, &route.id, generation);
-        Ok(Rule::new(instance, generation, strategy.filters, metrics, notes, self.reaper.way()).on_probation(trial))
+        Ok(Rule::new(instance, generation, strategy.filters, metrics, notes, self.reaper.disposal())
+            .on_probation(trial))
     }
 
-    /// A shadow on a source's lane.
+    /// Builds a shadow for a source's lane.
     pub(super) fn build_shadow(
         &self,
         strategy: &StrategyPlan,
@@ -177,7 +179,7 @@ pub(super) fn is_detector(strategy: &StrategyPlan) -> bool {
     }
 }
 
-/// What comes back on this lane if the version that it starts with fails its probation on any.
+/// The version to restore on this lane if the current version's probation fails.
 fn former(guest: &GuestStrategy, source: &SourceId) -> Result<Option<OnProbation>, Error> {
     let Some(trial) = &guest.trial else { return Ok(None) };
     let previous: Box<dyn Strategy> = trial.former.version.instance(source)?;
@@ -189,11 +191,11 @@ impl Built {
     /// Runs the lane and starts the source.
     ///
     /// # Errors
-    /// What its backend knows at once; nothing runs then.
+    /// Any error that its backend reports immediately; nothing runs then.
     pub(super) fn start(self, plan: &SourcePlan, parts: &Parts) -> Result<Arc<SourceUnit>, Error> {
         let Self { lane, live, route } = self;
         let running = Arc::clone(&route);
-        // From here on the lane's end is what ends the source.
+        // From here on the lane's end ends the source.
         let thread = spawn(format!("lane-{}", route.id), move || lane.run()).inspect_err(|_| running.finish())?;
         let unit = Arc::new(SourceUnit { route, live, lane: Mutex::new(Some(thread)) });
         let added = parts.backends.add(plan, Arc::new(Inlet(Arc::clone(&unit.route))));
@@ -206,7 +208,7 @@ impl Built {
 }
 
 impl Built {
-    /// Ends what never ran.
+    /// Ends a source that never ran.
     pub(super) fn discard(self) {
         self.route.inbox.close();
         self.route.finish();
@@ -214,9 +216,9 @@ impl Built {
 }
 
 impl SourceUnit {
-    /// Stops the source, then its lane; frames under way are not judged any more.
+    /// Stops the source, then its lane; frames in flight are dropped.
     pub(super) fn stop(&self, parts: &Parts) {
-        // The lane first: whoever waits for room is released.
+        // The lane first: this wakes a source that waits for room.
         self.route.inbox.close();
         parts.backends.remove(&self.route.id);
         self.end();
@@ -227,7 +229,7 @@ impl SourceUnit {
         self.route.inbox.close();
         self.route.set_stages(Stages::default());
         if let Some(lane) = self.lane.lock().take() {
-            // A lane that panicked has been logged by the panic hook; its source is closed either way.
+            // The panic hook has logged a lane's panic; its source is closed either way.
             let _ = lane.join();
         }
     }

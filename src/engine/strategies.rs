@@ -1,4 +1,4 @@
-//! Guests that come, or change, by a change of the plan: read, built, tried beside what runs.
+//! Guests that a change of the plan adds or changes: reads, builds and tries them while the current ones run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::error::Error;
 use crate::guest::{Doubt, Files};
 use crate::types::SourceId;
 
-/// What a strategy asks for and may never get.
+/// What a strategy requests and may never get.
 pub(super) struct Doubts {
     pub(super) strategy: String,
-    /// On every source that it judges, and not on some only.
+    /// Whether this covers every source that the strategy judges.
     pub(super) whole: bool,
     pub(super) doubts: Vec<Doubt>,
 }
 
 impl Owner {
-    /// Builds the guests that are new, and new versions of those whose settings changed. Returns the latter; the former
-    /// are among the versions, without a lane.
+    /// Builds new guests, and new versions of guests whose settings changed. Returns the latter; the former are added
+    /// to the versions, without a lane.
     pub(super) fn prepare_strategies(
         &mut self,
         next: &Plan,
@@ -53,8 +53,8 @@ impl Owner {
         Ok(ready)
     }
 
-    /// Lets guests that are loaded from now on know what will hold of each source; returns the sources of which something
-    /// else was known, and notes what.
+    /// Sets the facts about each source for guests that are loaded from now on; returns the sources whose facts
+    /// changed, and records the former ones in `before`.
     pub(super) fn learn(
         &self,
         next: &Plan,
@@ -75,8 +75,8 @@ impl Owner {
         changed
     }
 
-    /// Tries guests on generated frames: those that are new or changed on each source that they judge, the others where
-    /// something else holds now.
+    /// Tries guests on generated frames: new and changed guests on each source that they judge, others where the facts
+    /// have changed.
     pub(super) fn try_strategies(
         &self,
         next: &Plan,
@@ -93,7 +93,7 @@ impl Owner {
         for plan in &next.strategies {
             let Some(version) = version(&plan.name) else { continue };
             let whole = changes.added.contains(&plan.name) || changes.changed.contains(&plan.name);
-            // One that is like another which goes on was tried there.
+            // A source equal to an unchanged one was tried there.
             let is_tried = |source: &SourcePlan| {
                 let goes_on = |other: &&SourcePlan| plan.judges(&other.id) && !others.contains(&other.id);
                 let facts = self.parts.guests.facts_of(&source.id);
@@ -119,7 +119,7 @@ impl Owner {
         let inputs = Arc::default();
         let version = Arc::new(self.parts.guests.strategy(plan, bytes, &inputs)?);
         let path = module(plan).unwrap_or_else(|| std::path::Path::new(""));
-        // What it is built from beside its module is known once its instances are built: see `note_files`.
+        // The other files that it is built from are known once its instances are built: see `note_files`.
         let origin = Origin::new(path, Contained { module: Arc::clone(bytes), inputs: Files::default() });
         Ok(GuestStrategy::new(plan.clone(), self.boards.of(name), origin, version, inputs))
     }

@@ -1,4 +1,4 @@
-//! What an engine did, in numbers that add up.
+//! Totals of a run that add up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,11 +20,11 @@ pub struct Summary {
     pub strategies: Vec<StrategyStatus>,
     /// Per handler: alerts delivered, given up and waiting, the last error.
     pub handlers: Vec<HandlerStatus>,
-    /// Alerts that every handler has.
+    /// Alerts that every handler has received.
     pub delivered: u64,
-    /// Alerts that at least one handler does not get.
+    /// Alerts that at least one handler will not receive.
     pub failed: u64,
-    /// Alerts still waiting for a handler.
+    /// Alerts still queued for a handler.
     pub pending: u64,
 }
 
@@ -43,13 +43,13 @@ pub struct SourceSummary {
     pub alerts: u64,
     /// Alerts that strategies raised.
     pub raised: u64,
-    /// Alerts held back as duplicates.
+    /// Alerts suppressed as duplicates.
     pub suppressed: u64,
-    /// Alerts refused by the policy, or for want of room.
+    /// Alerts refused by the policy, or for lack of room.
     pub refused: u64,
     /// Frames lost, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Why it broke off, if it did.
+    /// Why the source broke, if it did.
     pub broken: Option<String>,
 }
 
@@ -69,15 +69,15 @@ impl Summary {
         self.strategies.iter().any(|strategy| strategy.faults > 0)
     }
 
-    /// Whether any source broke off.
+    /// Whether any source broke.
     pub fn any_broken(&self) -> bool {
         self.sources.iter().any(|s| s.broken.is_some())
     }
 }
 
 impl SourceSummary {
-    /// What became of alerts that were raised and not accepted, over `sources`: ` (9 raised: 3 held back as duplicates,
-    /// 4 refused)`, to be put behind their number. Empty where there are none.
+    /// The alerts over `sources` that were raised and not accepted, as a suffix to their number: ` (9 raised: 3 held
+    /// back as duplicates, 4 refused)`. Empty if there are none.
     pub fn refusals(sources: &[Self]) -> String {
         let sum = |of: fn(&Self) -> u64| sources.iter().map(of).sum::<u64>();
         let (raised, suppressed, refused) = (sum(|s| s.raised), sum(|s| s.suppressed), sum(|s| s.refused));

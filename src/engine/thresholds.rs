@@ -1,7 +1,6 @@
-//! The limits of the engine itself: which are crossed, and since when. Pure.
+//! The engine's own thresholds: which are crossed, and since when. Pure.
 //!
-//! A limit is crossed at its bound, and clears only well inside it or after it has held for a while: a value at the bound
-//! does not come and go.
+//! A threshold has hysteresis: it is crossed at its bound, and clears only well inside it or after holding for a while.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +8,26 @@ use super::view::status::CheckStatus;
 use crate::config::{ThresholdKind, ThresholdPlan};
 use crate::types::SourceId;
 
-/// A crossed limit clears at once when its value is inside by this share of the bound.
+/// A crossed threshold clears at once when its value is inside the bound by this factor.
 const CLEAR_SHARE: f64 = 0.9;
 
-/// What is measured: of the engine, or of one source.
+/// A measured quantity, of the engine or of one source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Subject {
     pub(super) kind: ThresholdKind,
     pub(super) source: Option<SourceId>,
 }
 
-/// A limit that was crossed, or has cleared.
+/// A threshold that was crossed or has cleared.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Turn {
     pub(super) subject: Subject,
     pub(super) is_crossed: bool,
-    /// What is to be said of it.
-    pub(super) told: String,
+    /// The message for the log and the alert.
+    pub(super) message: String,
 }
 
-/// Every limit that was looked at.
+/// Every threshold that was checked.
 #[derive(Debug, Default)]
 pub(super) struct Thresholds {
     standings: BTreeMap<Subject, Standing>,
@@ -38,17 +37,17 @@ pub(super) struct Thresholds {
 struct Standing {
     value: f64,
     bound: f64,
-    /// When the value was measured.
+    /// Time of the measurement.
     at_ns: u64,
-    /// Since when it is crossed.
+    /// When it was crossed.
     crossed_ns: Option<u64>,
-    /// Since when a crossed one has kept to its bound again.
+    /// Since when a crossed threshold has been within its bound again.
     kept_ns: Option<u64>,
 }
 
 impl Thresholds {
-    /// Takes the newest values over; limits that have none any more are forgotten. A crossed one that keeps to its bound
-    /// clears after `hold_ns`.
+    /// Takes the newest values; thresholds without a value are forgotten. A crossed threshold that stays within its
+    /// bound clears after `hold_ns`.
     pub(super) fn see(
         &mut self,
         plan: &[ThresholdPlan],
@@ -73,21 +72,21 @@ impl Thresholds {
                 turns.push(Turn {
                     subject: subject.clone(),
                     is_crossed: standing.crossed_ns.is_some(),
-                    told: standing.told(subject, since.map(|since| now_ns.saturating_sub(since))),
+                    message: standing.message(subject, since.map(|since| now_ns.saturating_sub(since))),
                 });
             }
             seen.insert(subject.clone(), standing);
         }
         for (subject, gone) in std::mem::replace(&mut self.standings, seen) {
             if gone.crossed_ns.is_some() {
-                let told = format!("{}: not measured any more", name(&subject));
-                turns.push(Turn { subject, is_crossed: false, told });
+                let message = format!("{}: not measured any more", name(&subject));
+                turns.push(Turn { subject, is_crossed: false, message });
             }
         }
         turns
     }
 
-    /// Where every limit stands.
+    /// The status of every threshold.
     pub(super) fn checks(&self, now_ns: u64) -> Vec<CheckStatus> {
         let seconds = |since_ns: u64| now_ns.saturating_sub(since_ns) as f64 / 1e9;
         let check = |(subject, standing): (&Subject, &Standing)| CheckStatus {
@@ -105,14 +104,14 @@ impl Thresholds {
     }
 }
 
-/// The limit's name, with the source that it is about.
+/// The threshold's name, with its source if it has one.
 fn name(subject: &Subject) -> String {
     let rule = subject.kind.rule();
     subject.source.as_ref().map_or_else(|| rule.to_owned(), |source| format!("{rule}: source {source}"))
 }
 
 impl Standing {
-    /// Takes note of the value; returns whether it was crossed, or has cleared.
+    /// Updates the state with the value; returns whether the threshold was crossed or has cleared.
     fn turn(&mut self, kind: ThresholdKind, now_ns: u64, hold_ns: u64) -> bool {
         let (is_over, is_well_inside) = if kind.is_least() {
             (self.value < self.bound, self.value * CLEAR_SHARE >= self.bound)
@@ -145,8 +144,8 @@ impl Standing {
         format!("{of}{} is {value:.1} {unit}, wanted {word} {bound} {unit}", kind.subject())
     }
 
-    /// What is said when it was crossed, or has cleared after `crossed_for_ns`.
-    fn told(&self, subject: &Subject, crossed_for_ns: Option<u64>) -> String {
+    /// The message when it is crossed, or has cleared after `crossed_for_ns`.
+    fn message(&self, subject: &Subject, crossed_for_ns: Option<u64>) -> String {
         let text = self.text(subject);
         match crossed_for_ns {
             Some(ns) if self.crossed_ns.is_none() => format!("well again after {:.0} s: {text}", ns as f64 / 1e9),
@@ -165,7 +164,7 @@ mod tests {
         Subject { kind, source: kind.is_least().then(|| "gate".into()) }
     }
 
-    /// At each of these values, ten seconds apart: whether the limit was crossed (true) or has cleared (false).
+    /// For each of these values, ten seconds apart: whether the threshold was crossed (true) or has cleared (false).
     fn turns(kind: ThresholdKind, bound: f64, values: &[f64]) -> Vec<Option<bool>> {
         let mut limits = Thresholds::default();
         let plan = [ThresholdPlan { kind, bound }];
@@ -200,16 +199,16 @@ mod tests {
         let (mut limits, slow) = (Thresholds::default(), subject(ThresholdKind::Fps));
         let plan = [ThresholdPlan { kind: ThresholdKind::Fps, bound: 20.0 }];
         let turns = limits.see(&plan, &[(slow.clone(), 4.25)], 10 * S, S);
-        assert_eq!(turns[0].told, "source gate: frame rate is 4.2 fps, wanted at least 20 fps");
+        assert_eq!(turns[0].message, "source gate: frame rate is 4.2 fps, wanted at least 20 fps");
         let check = &limits.checks(15 * S)[0];
         assert_eq!((check.name, check.crossed_s, check.age_s), ("system.fps", Some(5.0), 5.0));
         let turns = limits.see(&plan, &[], 20 * S, S);
         assert_eq!(
-            (turns[0].is_crossed, turns[0].told.as_str()),
+            (turns[0].is_crossed, turns[0].message.as_str()),
             (false, "system.fps: source gate: not measured any more")
         );
         assert!(limits.checks(20 * S).is_empty());
-        // A limit that the plan has no more is none.
+        // A threshold that the plan no longer has is dropped.
         assert!(limits.see(&[], &[(slow, 1.0)], 30 * S, S).is_empty() && limits.checks(30 * S).is_empty());
     }
 }

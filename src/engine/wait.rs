@@ -1,4 +1,4 @@
-//! Whether every source has ended: what `run` waits for.
+//! Tracks whether every source has ended, for `run` to wait on.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use parking_lot::{Condvar, Mutex};
 
 #[derive(Default)]
 struct Count {
-    /// Sources that the engine has.
+    /// The engine's sources.
     present: usize,
     /// Sources whose last frame is not judged yet.
     unended: usize,
 }
 
-/// Counts the sources that still run.
+/// Counts the sources that have not ended.
 #[derive(Default)]
 pub(super) struct Unended {
     count: Mutex<Count>,
@@ -32,13 +32,13 @@ impl Unended {
         self.changed.notify_all();
     }
 
-    /// So many sources there are from now on.
+    /// Sets the number of sources.
     pub(super) fn set_present(&self, present: usize) {
         self.count.lock().present = present;
     }
 
-    /// Waits until every source has ended, at most `limit`; returns whether they have. Where there is none, nothing has
-    /// ended: one may be added.
+    /// Waits until every source has ended, at most `limit`; returns whether they have. Returns false if there is no
+    /// source, since one may be added.
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let mut count = self.count.lock();
         let runs = |count: &mut Count| count.unended > 0 || count.present == 0;

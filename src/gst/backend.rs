@@ -1,4 +1,4 @@
-//! The backend itself: which sources run, and how they are started and taken away.
+//! The GStreamer backend: checks, starts, changes and removes sources.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct GstBackend {
 }
 
 impl GstBackend {
-    /// A backend without sources. Initialises GStreamer, which is safe to do again.
+    /// Creates a backend without sources. Initialises GStreamer; repeating that is safe.
     ///
     /// # Errors
     /// [`Code::Pipeline`] when GStreamer does not start.
@@ -59,7 +59,7 @@ impl Backend for GstBackend {
     }
 }
 
-/// What can be known of a source before it is tried.
+/// Checks a plan as far as possible without starting a pipeline.
 fn check(plan: &SourcePlan) -> Result<(), Error> {
     let wrong = |what: &str| Error::new(Code::Source, format!("source {}: {what}", plan.id));
     match &plan.input {

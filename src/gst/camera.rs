@@ -1,4 +1,4 @@
-//! A network camera's side of a pipeline: how it is asked, and what its failures mean.
+//! The RTSP side of a pipeline: setting up rtspsrc and classifying its failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,58 +9,58 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::decode::decodebin;
 use super::feed::{add, make};
+use super::observed::Observed;
 use super::probe::Probe;
 use super::tls;
-use super::told::Told;
 use crate::backend::{Cause, Failure};
 use crate::config::{Camera, Input, Transport};
 use crate::types::Clock;
 
-/// What rtspsrc keeps for putting packets into order.
+/// rtspsrc's jitter buffer.
 const LATENCY_MS: u32 = 100;
 
-/// How far an attempt has come.
+/// How far the RTSP handshake has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It is being connected to.
+    /// The TCP or TLS connection is being set up.
     Connecting,
-    /// It was asked for something and has not answered.
-    Asked(&'static str),
-    /// It was told to play.
+    /// A request was sent and not answered yet.
+    Requested(&'static str),
+    /// PLAY was sent.
     Playing,
 }
 
-/// What the attempts at a source share.
+/// State shared by all attempts at a source.
 #[derive(Clone)]
 pub(super) struct Attempts {
     pub(super) clock: Arc<dyn Clock>,
-    /// Whether the camera takes UDP only, as earlier attempts have shown.
+    /// Whether earlier attempts have shown that the camera takes UDP only.
     pub(super) udp: Arc<AtomicBool>,
 }
 
-/// A camera that is being asked.
-pub(super) struct Asking {
+/// One RTSP session, from connecting to playing.
+pub(super) struct Session {
     camera: Camera,
     attempts: Attempts,
-    /// Whether this attempt is one over UDP.
+    /// Whether this attempt uses UDP.
     over_udp: bool,
     phase: Phase,
     probe: Option<Probe>,
-    /// Its certificate was accepted without having been compared with the fingerprint.
+    /// GLib accepted the certificate, so it was never compared with the fingerprint.
     unpinned: bool,
 }
 
-/// What a failure comes to.
+/// How a pipeline error is handled.
 pub(super) enum Verdict {
-    /// This.
+    /// The attempt failed.
     Failed(Failure),
-    /// It is not known yet; it is being found out.
+    /// The cause is unknown until the probe answers.
     Unknown,
-    /// The attempt goes on over UDP, with a new pipeline.
+    /// Go on over UDP, with a new pipeline.
     OverUdp,
 }
 
-impl Asking {
+impl Session {
     pub(super) fn new(camera: &Camera, attempts: &Attempts) -> Self {
         let over_udp = match camera.transport {
             Transport::Tcp => false,
@@ -71,25 +71,25 @@ impl Asking {
         Self { camera, attempts, over_udp, phase: Phase::Connecting, probe: None, unpinned: false }
     }
 
-    /// Puts rtspsrc and its decoder into a pipeline.
+    /// Adds rtspsrc and its decodebin to a pipeline.
     pub(super) fn build(
         &self,
         pipeline: &gst::Pipeline,
         convert: &gst::Element,
-        told: &Arc<Told>,
+        observed: &Arc<Observed>,
     ) -> Result<(), String> {
         let source = make("rtspsrc")?;
         source.set_property("location", location(&self.camera));
         source.set_property_from_str("protocols", if self.over_udp { "udp+udp-mcast" } else { "tcp" });
         source.set_property("latency", LATENCY_MS);
-        // The one deadline is the watchdog's.
+        // The watchdog is the only timeout.
         source.set_property("tcp-timeout", 0_u64);
         source.set_property("timeout", 0_u64);
         if self.camera.tls {
-            tls::watch(&source, &self.camera, told, &self.attempts.clock);
+            tls::watch(&source, &self.camera, observed, &self.attempts.clock);
         }
-        // Other media are not even set up at the server.
-        let offered = Arc::clone(told);
+        // Other media are not set up at the server.
+        let offered = Arc::clone(observed);
         source.connect("select-stream", false, move |args| {
             let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
             let video = caps.is_none_or(|caps| is_rtp_video(&caps));
@@ -97,57 +97,58 @@ impl Asking {
             seen.store(true, Ordering::Release);
             Some(video.to_value())
         });
-        let decode = decodebin(convert, told, false)?;
+        let decode = decodebin(convert, observed, false)?;
         let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
-        let told = Arc::clone(told);
+        let observed = Arc::clone(observed);
         source.connect_pad_added(move |_, pad| {
             let Some(sink) = sink.upgrade().filter(|sink| !sink.is_linked()) else { return };
             if pad.current_caps().is_none_or(|caps| is_rtp_video(&caps)) && pad.link(&sink).is_err() {
                 tracing::warn!("a network stream does not link to its decoder");
             }
-            let told = Arc::clone(&told);
+            let observed = Arc::clone(&observed);
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-                told.packets.store(true, Ordering::Release);
+                observed.packets.store(true, Ordering::Release);
                 gst::PadProbeReturn::Remove
             });
         });
         add(pipeline, &[&source, &decode])
     }
 
-    /// The source tells how far it has come.
-    pub(super) fn progress(&mut self, code: &str, text: &str, told: &Told) {
-        let asked = |word: &str| text.contains(word);
+    /// Follows rtspsrc's progress messages.
+    pub(super) fn progress(&mut self, code: &str, text: &str, observed: &Observed) {
+        let mentions = |word: &str| text.contains(word);
         self.phase = match code {
             "connect" => Phase::Connecting,
-            _ if asked("options") => {
-                // Connected. GLib asks about certificates that it does not trust only.
-                self.unpinned = self.camera.fingerprint.is_some() && !told.asked_of_certificate.load(Ordering::Acquire);
-                Phase::Asked("OPTIONS")
+            _ if mentions("options") => {
+                // Connected. GLib emits `accept-certificate` only for certificates that it does not trust.
+                self.unpinned =
+                    self.camera.fingerprint.is_some() && !observed.certificate_untrusted.load(Ordering::Acquire);
+                Phase::Requested("OPTIONS")
             }
-            _ if asked("media info") => Phase::Asked("DESCRIBE"),
-            _ if asked("SETUP") => Phase::Asked("SETUP"),
-            _ if asked("Sending PLAY") => Phase::Asked("PLAY"),
-            _ if asked("Sent PLAY") => Phase::Playing,
+            _ if mentions("media info") => Phase::Requested("DESCRIBE"),
+            _ if mentions("SETUP") => Phase::Requested("SETUP"),
+            _ if mentions("Sending PLAY") => Phase::Requested("PLAY"),
+            _ if mentions("Sent PLAY") => Phase::Playing,
             _ => return,
         };
     }
 
-    /// Why the connection must not be used although it stands.
-    pub(super) fn distrusts(&mut self) -> Option<Failure> {
+    /// Why an established connection must not be used.
+    pub(super) fn untrusted(&mut self) -> Option<Failure> {
         let why = "this machine trusts the camera's certificate by its authority, so its fingerprint cannot be held on to: \
                    leave parameters.fingerprint out";
         std::mem::take(&mut self.unpinned).then(|| self.failed(&Cause::Certificate(why.into())))
     }
 
-    /// What is waited for while no picture comes.
-    pub(super) fn waits_for(&self, told: &Told) -> String {
+    /// Why no first frame has arrived yet.
+    pub(super) fn waits_for(&self, observed: &Observed) -> String {
         let peer = self.camera.peer();
         match self.phase {
             Phase::Connecting => Failure::of(&Cause::NoConnection, &peer).reason,
-            Phase::Asked(what) => {
+            Phase::Requested(what) => {
                 format!("{peer} does not answer {what}: where it takes that long to wake up, a longer `timeout` helps")
             }
-            Phase::Playing if told.packets.load(Ordering::Acquire) => {
+            Phase::Playing if observed.packets.load(Ordering::Acquire) => {
                 format!("{peer} sends, and no picture comes of it: it may send no key frame, or a damaged stream")
             }
             Phase::Playing if self.over_udp => {
@@ -160,13 +161,13 @@ impl Asking {
         }
     }
 
-    /// What an error of the pipeline comes to.
-    pub(super) fn judge(&mut self, error: &gst::message::Error, told: &Told) -> Verdict {
+    /// Decides how to handle a pipeline error. Starts a probe where the error names no cause.
+    pub(super) fn judge(&mut self, error: &gst::message::Error, observed: &Observed) -> Verdict {
         if let Some(probe) = &self.probe {
             let Some(answer) = probe.answer() else { return Verdict::Unknown };
-            return Verdict::Failed(self.failed(&self.unconnected(answer, told)));
+            return Verdict::Failed(self.failed(&self.connection_cause(answer, observed)));
         }
-        let cause = match self.cause(error, told) {
+        let cause = match self.cause(error, observed) {
             Some(cause) => cause,
             None => {
                 self.probe = Some(Probe::start(&self.camera.host, self.camera.port));
@@ -180,22 +181,22 @@ impl Asking {
         Verdict::Failed(self.failed(&cause))
     }
 
-    /// A failure for that cause.
+    /// Builds the failure for a cause.
     pub(super) fn failed(&self, cause: &Cause) -> Failure {
-        // Where UDP does not do it either, the next attempt begins anew.
+        // UDP does not work either: the next attempt starts over with TCP.
         if matches!(cause, Cause::NoUdp | Cause::NoTransport) {
             self.attempts.udp.store(false, Ordering::Release);
         }
         Failure::of(cause, &self.camera.peer())
     }
 
-    /// What another pipeline for this camera is made of.
-    pub(super) fn again(&self) -> (Input, Attempts) {
+    /// The arguments for another pipeline for this camera.
+    pub(super) fn restart_args(&self) -> (Input, Attempts) {
         (Input::Rtsp(Box::new(self.camera.clone())), self.attempts.clone())
     }
 
-    /// The cause that an error names; `None` where it only says that there is no connection.
-    fn cause(&self, error: &gst::message::Error, told: &Told) -> Option<Cause> {
+    /// The cause that an error names; `None` where it only says that the connection failed.
+    fn cause(&self, error: &gst::message::Error, observed: &Observed) -> Option<Cause> {
         if let Some(status) = error.details().and_then(|details| details.get::<u32>("rtsp-status-code").ok()) {
             let phrase = error.details().and_then(|details| details.get::<String>("rtsp-status-reason").ok());
             return Some(match status {
@@ -206,7 +207,7 @@ impl Asking {
         let (kind, debug) = (error.error(), error.debug().unwrap_or_default());
         let offers = |seen: &AtomicBool| seen.load(Ordering::Acquire);
         if kind.message().starts_with("No supported stream") {
-            return Some(match offers(&told.offers_video) {
+            return Some(match offers(&observed.offers_video) {
                 true => self.no_transport(),
                 false => Cause::NoVideo,
             });
@@ -216,15 +217,15 @@ impl Asking {
         }
         match kind.kind::<gst::ResourceError>() {
             Some(_) if self.phase == Phase::Connecting => {
-                told.certificate.get().map(|why| Cause::Certificate(why.clone()))
+                observed.certificate.get().map(|why| Cause::Certificate(why.clone()))
             }
-            // What it did not like about the answer.
+            // rtspsrc cannot use the response.
             Some(gst::ResourceError::Settings | gst::ResourceError::NotFound | gst::ResourceError::Failed) => {
                 Some(Cause::NoStream(super::failure::words(error)))
             }
             Some(_) => Some(Cause::HungUp(match self.phase {
                 Phase::Connecting => "before it was asked anything",
-                Phase::Asked(_) => "before it answered",
+                Phase::Requested(_) => "before it answered",
                 Phase::Playing => "while it played",
             })),
             None => {
@@ -234,7 +235,7 @@ impl Asking {
         }
     }
 
-    /// The transport that was asked for is not taken.
+    /// The camera rejects the transport that was requested.
     fn no_transport(&self) -> Cause {
         match (self.over_udp, self.camera.transport) {
             (true, Transport::Auto) => Cause::NoTransport,
@@ -243,9 +244,9 @@ impl Asking {
         }
     }
 
-    /// Why there is no connection, by what the probe found.
-    fn unconnected(&self, answer: Option<Cause>, told: &Told) -> Cause {
-        match (answer, told.certificate.get()) {
+    /// Why the connection failed, given the probe's answer.
+    fn connection_cause(&self, answer: Option<Cause>, observed: &Observed) -> Cause {
+        match (answer, observed.certificate.get()) {
             (_, Some(why)) => Cause::Certificate(why.clone()),
             (Some(cause), None) => cause,
             (None, None) if self.camera.tls => Cause::NoTls,
@@ -254,8 +255,8 @@ impl Asking {
     }
 }
 
-/// The address that rtspsrc gets. It tries a user and a password of its address once, those of its properties eight times,
-/// which locks accounts.
+/// The address for rtspsrc. rtspsrc tries credentials from the address once, but credentials from its properties eight
+/// times, which locks accounts.
 fn location(camera: &Camera) -> String {
     let Some(user) = &camera.user else { return camera.location.clone() };
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -263,7 +264,7 @@ fn location(camera: &Camera) -> String {
     format!("{scheme}://{}:{}@{place}", encoded(&user.name), encoded(&user.password))
 }
 
-/// What an answer with an error means.
+/// Maps an RTSP error status to its cause.
 fn of_status(status: u32, phrase: String, given: bool) -> Cause {
     match status {
         401 | 407 => Cause::Unauthorized { given },

@@ -7,15 +7,15 @@ use gstreamer::prelude::*;
 
 use crate::own::Thread;
 
-/// How long anybody waits for a pipeline to shut down before going on without it.
+/// Longest wait for a pipeline to shut down.
 const CLOSE_MS_MAX: u64 = 2_000;
 
-/// Shuts `pipeline` down. That can hang inside an element (a server that no longer answers, a driver, an encoder),
-/// so it happens on a thread of its own, which is left behind, with a line in the log, when it takes too long.
+/// Shuts `pipeline` down. An element can block for ever (a server that does not answer, a driver, an encoder), so this
+/// runs on its own thread, which is abandoned, with an error in the log, when it takes too long.
 pub(super) fn close(pipeline: &gst::Pipeline) {
     let closing = pipeline.clone();
     let thread = Thread::start("gst-close", move |_| {
-        // Going down to nothing fails only where an element is broken, and then nobody can do more.
+        // `Null` is refused only by a broken element, and there is no further remedy.
         let _ = closing.set_state(gst::State::Null);
     });
     match thread {

@@ -1,5 +1,5 @@
-//! What a stream says of its own colours counts before what its container says: cameras write full-range pictures into MP4
-//! files whose own box says otherwise.
+//! A stream's own colorimetry takes precedence over its container's: cameras write full-range pictures into MP4 files
+//! whose `colr` box says otherwise.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use parking_lot::Mutex;
 
-/// The field of a stream's caps.
+/// The caps field for colorimetry.
 const FIELD: &str = "colorimetry";
-/// Parsers that read colours out of the stream where nobody has told them.
+/// Parsers that read colorimetry from the bitstream unless upstream caps already state it.
 const PARSERS: &[&str] = &["h264parse", "h265parse", "av1parse", "vp9parse"];
 
-/// Lets a parser find the colours itself; what the container says counts where the stream says nothing.
+/// Makes a parser read colorimetry from the bitstream. The container's value is used where the bitstream has none.
 pub(super) fn prefer_the_streams_own(element: &gst::Element, factory: &str) {
     if !PARSERS.contains(&factory) {
         return;
@@ -38,7 +38,7 @@ pub(super) fn prefer_the_streams_own(element: &gst::Element, factory: &str) {
     });
 }
 
-/// Passes other caps on where `change` gives some.
+/// Replaces caps events on `pad` by what `change` returns; `None` leaves them unchanged.
 fn on_caps(pad: &gst::Pad, change: impl Fn(&gst::Caps) -> Option<gst::Caps> + Send + Sync + 'static) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         let caps = match &info.data {

@@ -1,7 +1,8 @@
-//! From a stream to decoded pictures: a decodebin that links its first video stream, and opens nothing else.
+//! From a stream to decoded pictures: a decodebin that links the first video stream and opens nothing else.
 //!
-//! A clip is one file. Playlists and the like name other files and addresses, and GStreamer has elements that open them;
-//! whoever could hand us such a clip would read files and reach machines through us. So none of them is plugged in.
+//! A clip is one file. Playlists and the like name other files and addresses, and GStreamer has elements that open
+//! them: such a clip could make the engine read local files and reach hosts on its network. So those elements are never
+//! plugged in.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,10 +13,10 @@ use gstreamer::prelude::*;
 
 use super::failure::ENCRYPTED;
 use super::feed::make;
-use super::told::Told;
+use super::observed::Observed;
 use super::{colour, undecoded};
 
-/// Kinds of files that name others, by the media type that GStreamer finds in them.
+/// Types of files that refer to others, by the media type that GStreamer detects.
 const NAMES_OTHERS: &[(&str, &str)] = &[
     ("application/x-hls", "a playlist (HLS)"),
     ("application/vnd.apple.mpegurl", "a playlist (HLS)"),
@@ -27,24 +28,24 @@ const NAMES_OTHERS: &[(&str, &str)] = &[
     ("application/xges", "an editing project"),
 ];
 
-/// Kinds of files that are no clip, and name nothing that would be opened.
+/// Types of files that are not clips and refer to nothing that would be opened.
 const NO_CLIP: &[(&str, &str)] = &[
     ("text/html", "it is a web page, not a clip"),
     ("text/plain", "it is text, not a clip"),
     ("application/xml", "it is XML, not a clip"),
 ];
 
-/// Streams of pictures and sound that are encrypted.
+/// Encrypted audio and video streams.
 const ENCRYPTS: &[&str] = &["application/x-cenc", "application/x-cbcs", "application/x-webm-enc", "application/x-aavd"];
 
-/// Why what a file names is left alone.
+/// Why a file that refers to others is refused.
 const NOT_OPENED: &str = "it names other files or addresses, and none of them is opened: give the clip itself";
 
-/// A decodebin that links its first video stream to `convert` and leaves everything else undecoded. Of a `clip`, nothing
-/// is plugged in that opens addresses of its own.
-pub(super) fn decodebin(convert: &gst::Element, told: &Arc<Told>, clip: bool) -> Result<gst::Element, String> {
+/// A decodebin that links its first video stream to `convert` and decodes nothing else. With `clip`, it never plugs in
+/// elements that open addresses of their own.
+pub(super) fn decodebin(convert: &gst::Element, observed: &Arc<Observed>, clip: bool) -> Result<gst::Element, String> {
     let decode = make("decodebin")?;
-    let seen = Arc::clone(told);
+    let seen = Arc::clone(observed);
     decode.connect("autoplug-continue", false, move |args| {
         let caps = args.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
         let name = caps.as_ref().and_then(|caps| caps.structure(0)).map_or("", |s| s.name().as_str());
@@ -56,10 +57,10 @@ pub(super) fn decodebin(convert: &gst::Element, told: &Arc<Told>, clip: bool) ->
         Some((!other.iter().any(|o| name.starts_with(o))).to_value())
     });
     if clip {
-        keep_to_itself(&decode, told)?;
+        skip_openers(&decode, observed)?;
     }
     let sink: glib::WeakRef<gst::Pad> = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?.downgrade();
-    let linked = Arc::clone(told);
+    let linked = Arc::clone(observed);
     decode.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let video = caps.structure(0).is_some_and(|s| s.name() == "video/x-raw");
@@ -69,16 +70,16 @@ pub(super) fn decodebin(convert: &gst::Element, told: &Arc<Told>, clip: bool) ->
             Err(error) => tracing::warn!(%error, "a video stream does not link to the converter"),
         }
     });
-    let told = Arc::clone(told);
+    let observed = Arc::clone(observed);
     decode.connect_no_more_pads(move |_| {
-        if !told.linked.load(Ordering::Acquire) {
-            told.no_video.store(true, Ordering::Release);
+        if !observed.linked.load(Ordering::Acquire) {
+            observed.no_video.store(true, Ordering::Release);
         }
     });
     Ok(decode)
 }
 
-/// Why a file of this media type is not played, where that can be told by the type.
+/// Why files of this media type are refused; `None` where the type alone does not rule it out.
 fn refusal(name: &str) -> Option<String> {
     if let Some((_, what)) = NAMES_OTHERS.iter().find(|(other, _)| *other == name) {
         return Some(format!("it is {what}, not a clip; {NOT_OPENED}"));
@@ -89,19 +90,19 @@ fn refusal(name: &str) -> Option<String> {
     NO_CLIP.iter().find(|(other, _)| *other == name).map(|(_, why)| (*why).to_owned())
 }
 
-/// Elements that open addresses of their own are passed over, whatever media type they take.
-fn keep_to_itself(decode: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
-    // The signal's own type is known once the element's class is.
+/// Skips elements that open addresses of their own, whatever media type they accept.
+fn skip_openers(decode: &gst::Element, observed: &Arc<Observed>) -> Result<(), String> {
+    // The signal's enum type is registered once decodebin's class is loaded.
     let choices = glib::Type::from_name("GstAutoplugSelectResult").and_then(glib::EnumClass::with_type);
     let choices = choices.ok_or("decodebin does not ask what to plug in")?;
     if choices.value_by_nick("try").is_none() || choices.value_by_nick("skip").is_none() {
         return Err("decodebin asks in a way that is not known".into());
     }
-    let told = Arc::clone(told);
+    let observed = Arc::clone(observed);
     decode.connect("autoplug-select", false, move |args| {
         let factory = args.get(3).and_then(|factory| factory.get::<gst::ElementFactory>().ok());
-        if factory.is_some_and(|factory| opens_more(&factory)) {
-            let _ = told.refused.set(NOT_OPENED.to_owned());
+        if factory.is_some_and(|factory| opens_addresses(&factory)) {
+            let _ = observed.refused.set(NOT_OPENED.to_owned());
             return choices.to_value_by_nick("skip");
         }
         choices.to_value_by_nick("try")
@@ -109,9 +110,8 @@ fn keep_to_itself(decode: &gst::Element, told: &Arc<Told>) -> Result<(), String>
     Ok(())
 }
 
-/// Whether an element reads more than it is handed: by its class, by being a bin of others that splits streams, or by
-/// taking addresses.
-fn opens_more(factory: &gst::ElementFactory) -> bool {
+/// Whether an element reads more than its input: by its class, by being a bin that splits streams, or by handling URIs.
+fn opens_addresses(factory: &gst::ElementFactory) -> bool {
     let class = factory.metadata("klass").unwrap_or_default();
     let has = |word: &str| class.split('/').any(|part| part == word);
     if has("Source")
@@ -121,15 +121,15 @@ fn opens_more(factory: &gst::ElementFactory) -> bool {
     {
         return true;
     }
-    // Only a class that is loaded says what it derives from.
+    // Only a loaded factory knows its element's parent types.
     let splits = has("Demuxer") || has("Parser");
     splits && factory.clone().load().is_ok_and(|loaded| loaded.element_type().is_a(gst::Bin::static_type()))
 }
 
-/// Decoders get one thread each (streams are the parallelism), and mark what they could not decode instead of
-/// swallowing it, so that it can be left out *and* counted; where one swallows it nevertheless, that is counted, too.
-pub(super) fn tune_decoders(pipeline: &gst::Pipeline, told: &Arc<Told>) {
-    let told = Arc::clone(told);
+/// Gives each decoder one thread (parallelism comes from the number of streams) and lets it output corrupt pictures,
+/// which are dropped *and* counted. Pictures that a decoder swallows all the same are counted by `undecoded`.
+pub(super) fn tune_decoders(pipeline: &gst::Pipeline, observed: &Arc<Observed>) {
+    let observed = Arc::clone(observed);
     pipeline.connect_deep_element_added(move |_, _, element| {
         let factory = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
         if factory.starts_with("avdec_") {
@@ -138,12 +138,12 @@ pub(super) fn tune_decoders(pipeline: &gst::Pipeline, told: &Arc<Told>) {
         } else if factory == "vp8dec" || factory == "vp9dec" {
             set_if_there(element, "threads", "1");
         }
-        undecoded::count(element, &factory, &told);
+        undecoded::count(element, &factory, &observed);
         colour::prefer_the_streams_own(element, &factory);
     });
 }
 
-/// Property sets differ between GStreamer versions.
+/// Sets a property if this GStreamer version has it.
 fn set_if_there(element: &gst::Element, property: &str, value: &str) {
     if element.find_property(property).is_some() {
         element.set_property_from_str(property, value);

@@ -1,10 +1,10 @@
-//! What of GStreamer this machine has, and which package brings what it lacks.
+//! Which GStreamer elements are installed, and which package provides the missing ones.
 
 use gstreamer as gst;
 
 use crate::types::Finding;
 
-/// A capability, the elements that give it (any of each inner list will do), and the Debian package.
+/// A capability, its elements (one of each inner list is enough), and the Debian package.
 const NEEDS: &[(&str, &[&[&str]], &str)] = &[
     ("files and the decoder's plumbing", &[&["filesrc"], &["typefind"]], "libgstreamer1.0-0"),
     ("decoding", &[&["decodebin"], &["videoconvert"], &["appsink"], &["videotestsrc"]], "gstreamer1.0-plugins-base"),
@@ -18,7 +18,7 @@ const NEEDS: &[(&str, &[&[&str]], &str)] = &[
     ("writing mp4", &[&["x264enc", "openh264enc"], &["mp4mux"]], "gstreamer1.0-plugins-ugly gstreamer1.0-plugins-good"),
 ];
 
-/// Looks at GStreamer's version and at the elements each capability needs.
+/// Checks GStreamer's version and the elements of each capability.
 pub fn doctor() -> Vec<Finding> {
     if let Err(error) = gst::init() {
         return vec![Finding {

@@ -1,4 +1,4 @@
-//! Writing pictures into an H.264 mp4 file.
+//! Writes pictures into an H.264 mp4 file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::error::{Code, Error};
 use crate::telemetry::redact;
 use crate::types::{Matrix, Picture, PixelFormat, Planes, Range};
 
-/// Bytes waiting for the encoder before [`Mp4Writer::write`] waits.
+/// Bytes queued for the encoder before [`Mp4Writer::write`] blocks.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
-/// How often a waiting [`Mp4Writer::write`] looks for room.
+/// How often a blocked [`Mp4Writer::write`] checks for room.
 const LOOK_MS: u64 = 50;
-/// How long an encoder may take nothing before it counts as stuck.
+/// How long an encoder may consume nothing before it counts as stuck.
 const STUCK_MS_MAX: u64 = 20_000;
 /// x264's constant quality: near transparent, small enough for a demo clip.
 const QUALITY: &str = "21";
-/// Bits per pixel and frame for encoders that know no constant quality.
+/// Bits per pixel and frame, for encoders without a constant-quality mode.
 const BITS_PER_PIXEL: f64 = 0.15;
 
-/// An mp4 file that is being written. It is only complete once [`Mp4Writer::finish`] has returned.
+/// An mp4 file being written. It is complete only once [`Mp4Writer::finish`] has returned.
 pub struct Mp4Writer {
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
@@ -43,12 +43,12 @@ impl Mp4Writer {
         gst::init().map_err(|error| Error::new(Code::Pipeline, format!("GStreamer does not start: {error}")))?;
         let place = path.display().to_string();
         let io = |what: &str| Error::new(Code::Io, format!("cannot write {place}: {what}"));
-        // GStreamer would say so too, but later and from another thread.
+        // GStreamer would report this too, but later and from another thread.
         std::fs::File::create(path).map_err(|error| io(&error.to_string()))?;
         let location = path.to_str().ok_or_else(|| io("its path is not UTF-8"))?;
         let fps = gst::Fraction::approximate_f64(fps).filter(|f| f.numer() > 0);
         let fps = fps.ok_or_else(|| io("its frame rate is not above zero"))?;
-        // Not blocking: an encoder that has failed takes nothing more and says so on the bus only. See `make_room`.
+        // Non-blocking: a failed encoder consumes nothing more and reports that on the bus only. See `make_room`.
         let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(QUEUE_BYTES_MAX).build();
         let (convert, parse, mux, sink) =
             (make("videoconvert")?, make("h264parse")?, make("mp4mux")?, make("filesink")?);
@@ -64,8 +64,8 @@ impl Mp4Writer {
         Ok(writer)
     }
 
-    /// Adds a picture shown at `pts_ns`, which must grow. Odd sizes lose their last row or column, because H.264
-    /// stores chroma for pairs. Waits while the encoder is behind.
+    /// Adds a picture shown at `pts_ns`, which must increase. Odd sizes lose their last row or column, because H.264
+    /// 4:2:0 needs even sizes. Blocks while the encoder is behind.
     ///
     /// # Errors
     /// [`Code::Io`] when the picture differs in size or format from the first, or the encoder has failed.
@@ -105,7 +105,7 @@ impl Mp4Writer {
         }
     }
 
-    /// Waits until the encoder has room for a picture, and learns what has failed in it meanwhile.
+    /// Waits until the queue has room for a picture; returns the encoder's error if it failed meanwhile.
     fn make_room(&self) -> Result<(), Error> {
         let (mut waited_ms, mut waiting) = (0, u64::MAX);
         loop {
@@ -141,7 +141,7 @@ impl Mp4Writer {
         info.build().map_err(|_| self.error("pictures must be at least 2x2"))
     }
 
-    /// What the pipeline says went wrong, or `otherwise`.
+    /// The error on the pipeline's bus, or `otherwise`.
     fn failure(&self, otherwise: &str) -> Error {
         let message = self.bus.pop_filtered(&[gst::MessageType::Error]);
         match message.as_ref().map(|message| message.view()) {
@@ -161,7 +161,7 @@ impl Drop for Mp4Writer {
     }
 }
 
-/// The stored planes, row by row, into the encoder's buffer.
+/// Copies the planes, row by row, into the encoder's buffer.
 fn copy(picture: &Planes<'_>, info: &gst_video::VideoInfo, out: &mut [u8]) {
     for index in 0..picture.plane_count() {
         let (from, stride) = (picture.plane(index), picture.stride(index));
@@ -185,7 +185,7 @@ fn colorimetry(picture: &Picture) -> Option<gst_video::VideoColorimetry> {
         Range::Limited => 2,
         Range::Full => 1,
     };
-    // range:matrix:transfer:primaries, in GStreamer's numbers.
+    // range:matrix:transfer:primaries, as GStreamer's enum values.
     let stated = match picture.colorimetry.matrix {
         _ if picture.format == PixelFormat::Rgb => return None,
         Matrix::Bt601 => format!("{range}:4:16:4"),
@@ -202,7 +202,7 @@ fn make(factory: &str) -> Result<gst::Element, Error> {
     })
 }
 
-/// x264 where it is installed, else openh264. Without B frames: the file's frames are in the order given.
+/// x264 if installed, else openh264. Without B frames: frames are stored in presentation order.
 fn encoder(fps: gst::Fraction) -> Result<gst::Element, Error> {
     if let Ok(x264) = gst::ElementFactory::make("x264enc").build() {
         x264.set_property_from_str("pass", "qual");
@@ -213,7 +213,7 @@ fn encoder(fps: gst::Fraction) -> Result<gst::Element, Error> {
         return Ok(x264);
     }
     let openh264 = make("openh264enc")?;
-    // The picture's size is not known yet; full HD bounds it from above.
+    // The picture's size is not known yet; full HD serves as upper bound.
     let rate = f64::from(fps.numer()) / f64::from(fps.denom()) * 1920.0 * 1080.0 * BITS_PER_PIXEL;
     openh264.set_property_from_str("bitrate", &(rate as u64).to_string());
     openh264.set_property_from_str("complexity", "low");

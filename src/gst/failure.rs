@@ -1,8 +1,8 @@
-//! What GStreamer's errors mean for a clip, in our own words: its own name what an element was doing.
+//! Describes GStreamer's errors for a clip in our own words; GStreamer's describe the element's operation.
 
 use gstreamer as gst;
 
-/// Words of GStreamer's that say nothing.
+/// GStreamer's messages that carry no information.
 const EMPTY: &[&str] = &[
     "Internal data stream error",
     "GStreamer encountered a general stream error",
@@ -16,7 +16,7 @@ const EMPTY: &[&str] = &[
     "Could not get/set settings from/on resource",
 ];
 
-/// What is wrong with a clip.
+/// Describes what is wrong with a clip.
 pub(super) fn of_clip(error: &gst::message::Error) -> String {
     let (kind, debug) = (error.error(), error.debug().unwrap_or_default());
     let what = match (kind.kind::<gst::StreamError>(), kind.kind::<gst::ResourceError>()) {
@@ -36,21 +36,21 @@ pub(super) fn of_clip(error: &gst::message::Error) -> String {
     if words.is_empty() { what.to_owned() } else { format!("{what} ({words})") }
 }
 
-/// Why an encrypted clip is not played.
+/// Why an encrypted clip is refused.
 pub(super) const ENCRYPTED: &str = "it is encrypted, and there is no key for it";
 
-/// What GStreamer itself says, as far as it says something.
+/// GStreamer's own message and debug text, without those that carry no information.
 pub(super) fn words(error: &gst::message::Error) -> String {
-    // The debug text is "file(line): function (): /path/of/element:\ncause"; only the cause is for people.
+    // The debug text is "file(line): function (): /path/of/element:\ncause"; only the cause helps a user.
     let debug = error.debug().unwrap_or_default();
     let cause = debug.split_once('\n').map_or("", |(_, cause)| cause.trim()).replace('\n', "; ");
     let reason = error.error().message().trim().trim_end_matches('.').to_owned();
-    let mut said: Vec<String> = Vec::new();
+    let mut parts: Vec<String> = Vec::new();
     for text in [reason, cause.trim_end_matches('.').to_owned()] {
         let empty = text.is_empty() || EMPTY.iter().any(|words| text.trim_end_matches('.') == *words);
-        if !empty && !said.contains(&text) {
-            said.push(text);
+        if !empty && !parts.contains(&text) {
+            parts.push(text);
         }
     }
-    said.join(": ")
+    parts.join(": ")
 }

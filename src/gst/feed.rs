@@ -1,8 +1,7 @@
-//! One attempt's pipeline: from a file, a network stream or the test picture to decoded frames one can pull.
+//! The pipeline of one attempt: decodes a file, a network stream or the test picture into frames to pull.
 //!
-//! `source ! decodebin ! videoconvert ! appsink`. The converter passes I420 and NV12 through untouched (it is in
-//! the way only of other formats), and `decodebin` is asked for no particular caps, because asking it for raw
-//! video keeps it from choosing libav's decoders.
+//! `source ! decodebin ! videoconvert ! appsink`. The converter passes I420 and NV12 through and only converts other
+//! formats. `decodebin` gets no particular caps: with raw video as its caps it would not choose libav's decoders.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,25 +13,25 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::camera::{Asking, Attempts, Verdict};
+use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
 use super::decode::{decodebin, tune_decoders};
 use super::failure::{ENCRYPTED, of_clip};
 use super::mp4;
-use super::told::Told;
+use super::observed::Observed;
 use super::turn::Turn;
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure};
 use crate::config::Input;
 use crate::telemetry::redact;
 
-/// Decoded frames waiting to be pulled from a source that must not lose any.
+/// Decoded frames queued for a source that must not lose any.
 const LOSSLESS_FRAMES_MAX: u32 = 3;
-/// The reason where everything in a source is sound, text or data.
+/// The reason where a source holds only audio, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
-/// The reason where a demuxer finds no stream and does not say why.
+/// The reason where a demuxer finds no stream and posts no error.
 const CUT_OFF: &str = "no stream can be read from it; it is cut off";
-/// What a demuxer asks for that has found an encrypted stream.
+/// The context that a demuxer asks for when a stream is encrypted.
 const DECRYPTION: &str = "drm-preferred-decryption-system-id";
 
 /// A playing pipeline. Dropping it shuts it down within a time limit.
@@ -40,40 +39,40 @@ pub(super) struct Feed {
     pipeline: gst::Pipeline,
     appsink: gst_app::AppSink,
     bus: gst::Bus,
-    told: Arc<Told>,
+    observed: Arc<Observed>,
     pacing: Pacing,
     pulled: u64,
     written_off: u64,
-    /// Pictures without a word that were counted.
+    /// Undecoded pictures already reported by `damaged`.
     undecoded: u64,
     missing: Option<String>,
-    /// The first error, while it is not known what it means.
+    /// The first error, kept until its cause is known.
     error: Option<gst::Message>,
-    /// The camera's side, where it is one.
-    asking: Option<Asking>,
+    /// The RTSP session, for a camera.
+    session: Option<Session>,
 }
 
 impl Feed {
     /// Builds the pipeline and starts it. The error is a reason without secrets.
     pub(super) fn start(input: &Input, pacing: Pacing, attempts: &Attempts) -> Result<Self, String> {
-        let asking = match input {
-            Input::Rtsp(camera) => Some(Asking::new(camera, attempts)),
+        let session = match input {
+            Input::Rtsp(camera) => Some(Session::new(camera, attempts)),
             _ => None,
         };
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
-        let told = Arc::new(Told::default());
-        let appsink = appsink(pacing, &told);
+        let observed = Arc::new(Observed::default());
+        let appsink = appsink(pacing, &observed);
         let convert = make("videoconvert")?;
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
         convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
-        tune_decoders(&pipeline, &told);
-        match (input, &asking) {
-            (Input::File(path), _) => file(&pipeline, path, &convert, &told)?,
+        tune_decoders(&pipeline, &observed);
+        match (input, &session) {
+            (Input::File(path), _) => file(&pipeline, path, &convert, &observed)?,
             (Input::Test { pattern, frames, width, height, fps }, _) => {
                 test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
             }
-            (_, Some(asking)) => asking.build(&pipeline, &convert, &told)?,
+            (_, Some(session)) => session.build(&pipeline, &convert, &observed)?,
             _ => return Err("not a source that GStreamer plays".into()),
         }
         let (missing, error) = (None, None);
@@ -81,14 +80,14 @@ impl Feed {
             pipeline,
             appsink,
             bus,
-            told,
+            observed,
             pacing,
             pulled: 0,
             written_off: 0,
             undecoded: 0,
             missing,
             error,
-            asking,
+            session,
         };
         if feed.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(feed.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
@@ -96,7 +95,7 @@ impl Feed {
         Ok(feed)
     }
 
-    /// The next decoded frame, waiting at most `wait`.
+    /// The next decoded frame; waits at most `wait`.
     pub(super) fn next(&mut self, wait: Duration) -> Option<gst::Sample> {
         let wait = gst::ClockTime::from_nseconds(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2));
         let sample = self.appsink.try_pull_sample(wait)?;
@@ -104,9 +103,9 @@ impl Feed {
         Some(sample)
     }
 
-    /// Whether every frame has been pulled and no more will come.
+    /// Whether every frame has been pulled and none will follow.
     pub(super) fn ended(&self) -> bool {
-        // An end that an error made is none before it is known what the error means.
+        // An end of stream caused by an error does not count until the error's cause is known.
         self.error.is_none() && self.appsink.is_eos()
     }
 
@@ -115,30 +114,31 @@ impl Feed {
         self.pacing == Pacing::Realtime && self.unpulled() > 0
     }
 
-    /// Decoded frames that were neither pulled nor written off: waiting, being handed over, or replaced by newer ones.
+    /// Decoded frames that were neither pulled nor written off: queued, in transit to the queue, or replaced by newer
+    /// ones.
     fn unpulled(&self) -> u64 {
-        self.told.decoded.load(Ordering::Acquire).saturating_sub(self.pulled + self.written_off)
+        self.observed.decoded.load(Ordering::Acquire).saturating_sub(self.pulled + self.written_off)
     }
 
-    /// Takes the unpulled frames but `spared` for lost; how many those are.
+    /// Writes off all unpulled frames but `spared` as lost; returns how many.
     pub(super) fn write_off(&mut self, spared: u64) -> u64 {
         let lost = self.unpulled().saturating_sub(spared);
         self.written_off += lost;
         lost
     }
 
-    /// Pictures that a decoder gave up without a word since the last call.
+    /// Pictures that a decoder dropped silently since the last call.
     pub(super) fn damaged(&mut self) -> u64 {
-        let all = self.told.undecoded.load(Ordering::Acquire);
+        let all = self.observed.undecoded.load(Ordering::Acquire);
         all.saturating_sub(std::mem::replace(&mut self.undecoded, all))
     }
 
-    /// Why nothing can come any more although nobody said so: a demuxer has stopped reading and found no stream.
-    /// decodebin swallows errors that an element posts while it is being plugged in, so a file cut before its
-    /// index would otherwise only be found out by the silence watchdog.
+    /// Detects a demuxer that has stopped reading and found no stream, without an error on the bus. decodebin swallows
+    /// errors that an element posts while it is being plugged in, so otherwise only the watchdog would notice a file
+    /// cut off before its index.
     pub(super) fn dead_end(&mut self) -> Option<Failure> {
         let mut stopped = None;
-        // An iterator that must resync (an element was just added) is asked again at the next look.
+        // The iterator may need a resync (an element was just added); the next poll retries.
         let _ = self.pipeline.iterate_recurse().foreach(|element| {
             let demuxer = element.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER));
             if demuxer && element.num_src_pads() == 0 {
@@ -147,18 +147,19 @@ impl Feed {
                 stopped = stopped.take().or_else(|| element.sink_pads().into_iter().find(idle));
             }
         });
-        // A task first pauses and then posts why; what it holds while it runs is free once it has.
+        // A task pauses before it posts its error. It holds the stream lock while it runs, so taking the lock waits for
+        // the error.
         drop(stopped?.stream_lock());
-        let told = self.failure();
-        told.or_else(|| self.told.refused.get().map(|why| why.clone().into())).or_else(|| Some(CUT_OFF.into()))
+        let failure = self.failure();
+        failure.or_else(|| self.observed.refused.get().map(|why| why.clone().into())).or_else(|| Some(CUT_OFF.into()))
     }
 
-    /// How the stream lies.
+    /// The stream's orientation.
     pub(super) fn turn(&self) -> Turn {
-        Turn::from_bits(self.told.turn.load(Ordering::Acquire))
+        Turn::from_bits(self.observed.turn.load(Ordering::Acquire))
     }
 
-    /// What went wrong since the last call, if anything did: the first error on the bus, or no video in the source.
+    /// The failure since the last call, if any: the first error on the bus, or no video in the source.
     pub(super) fn failure(&mut self) -> Option<Failure> {
         while let Some(message) = self.bus.pop() {
             match message.view() {
@@ -173,14 +174,14 @@ impl Feed {
                 }
                 gst::MessageView::Progress(progress) => {
                     let (kind, code, text) = progress.get();
-                    // What is started was only asked for: it begins when the source's own thread comes to it.
-                    if let Some(asking) = self.asking.as_mut().filter(|_| kind != gst::ProgressType::Start) {
-                        asking.progress(code, text, &self.told);
+                    // A `Start` message only queues the step; it runs later on rtspsrc's own thread.
+                    if let Some(session) = self.session.as_mut().filter(|_| kind != gst::ProgressType::Start) {
+                        session.progress(code, text, &self.observed);
                     }
                 }
-                // The demuxer asks for a key.
+                // The demuxer asks for a decryption key.
                 gst::MessageView::NeedContext(asked) if asked.context_type() == DECRYPTION => {
-                    let _ = self.told.refused.set(ENCRYPTED.to_owned());
+                    let _ = self.observed.refused.set(ENCRYPTED.to_owned());
                 }
                 gst::MessageView::Element(element) => {
                     if let Some(s) = element.structure().filter(|s| s.name() == "missing-plugin") {
@@ -190,35 +191,36 @@ impl Feed {
                 _ => {}
             }
         }
-        if let Some(failure) = self.asking.as_mut().and_then(Asking::distrusts) {
+        if let Some(failure) = self.session.as_mut().and_then(Session::untrusted) {
             self.error = None;
             return Some(failure);
         }
-        let no_video = self.told.no_video.swap(false, Ordering::AcqRel);
+        let no_video = self.observed.no_video.swap(false, Ordering::AcqRel);
         match self.error.take() {
             Some(message) => self.judge(message),
             None => no_video.then(|| self.no_video()),
         }
     }
 
-    /// What an error means; it is kept while that is not known.
+    /// Turns an error into a failure, or keeps the error while its cause is unknown.
     fn judge(&mut self, message: gst::Message) -> Option<Failure> {
         let gst::MessageView::Error(error) = message.view() else { return None };
-        let unlinked = !self.told.linked.load(Ordering::Acquire);
+        let unlinked = !self.observed.linked.load(Ordering::Acquire);
         let debug = error.debug().unwrap_or_default();
-        if self.told.refused.get().is_some() || self.missing.is_some() || (unlinked && debug.contains("not-linked")) {
+        if self.observed.refused.get().is_some() || self.missing.is_some() || (unlinked && debug.contains("not-linked"))
+        {
             return Some(self.no_video());
         }
-        let Some(asking) = &mut self.asking else { return Some(redact(&of_clip(error)).into_owned().into()) };
-        match asking.judge(error, &self.told) {
+        let Some(session) = &mut self.session else { return Some(redact(&of_clip(error)).into_owned().into()) };
+        match session.judge(error, &self.observed) {
             Verdict::Failed(failure) => Some(Failure { reason: redact(&failure.reason).into_owned(), ..failure }),
             Verdict::Unknown => {
                 self.error = Some(message);
                 None
             }
             Verdict::OverUdp => {
-                let (input, attempts) = asking.again();
-                // A server may have to let go of the one before it can do the other.
+                let (input, attempts) = session.restart_args();
+                // Some servers must close the old session before they accept a new one.
                 close(&self.pipeline);
                 match Self::start(&input, self.pacing, &attempts) {
                     Ok(fresh) => *self = fresh,
@@ -229,23 +231,23 @@ impl Feed {
         }
     }
 
-    /// Why there is no picture in what was read.
+    /// Why the source yields no picture.
     fn no_video(&self) -> Failure {
-        let cause = match (self.told.refused.get(), &self.missing) {
+        let cause = match (self.observed.refused.get(), &self.missing) {
             (Some(why), _) => return why.clone().into(),
-            (None, Some(name)) if self.asking.is_some() => Cause::NoDecoder(name.clone()),
+            (None, Some(name)) if self.session.is_some() => Cause::NoDecoder(name.clone()),
             (None, Some(name)) => return missing(name).into(),
             (None, None) => Cause::NoVideo,
         };
-        match &self.asking {
-            Some(asking) => asking.failed(&cause),
+        match &self.session {
+            Some(session) => session.failed(&cause),
             None => NO_VIDEO.into(),
         }
     }
 
-    /// What is waited for while no picture comes, where that is known.
+    /// Why no first frame has arrived yet, where known.
     pub(super) fn waits_for(&self) -> Option<String> {
-        self.asking.as_ref().map(|asking| asking.waits_for(&self.told))
+        self.session.as_ref().map(|session| session.waits_for(&self.observed))
     }
 }
 
@@ -267,7 +269,7 @@ pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Resul
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
 }
 
-fn appsink(pacing: Pacing, told: &Arc<Told>) -> gst_app::AppSink {
+fn appsink(pacing: Pacing, observed: &Arc<Observed>) -> gst_app::AppSink {
     let caps = gst_video::VideoCapsBuilder::new()
         .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
         .build();
@@ -279,19 +281,19 @@ fn appsink(pacing: Pacing, told: &Arc<Told>) -> gst_app::AppSink {
         .enable_last_sample(false)
         .build();
     if let Some(pad) = appsink.static_pad("sink") {
-        watch_pad(&pad, told);
+        watch_pad(&pad, observed);
     }
     appsink
 }
 
-/// Counts frames, reads the orientation tag, and says that padded rows are welcome (else decoders copy).
-fn watch_pad(pad: &gst::Pad, told: &Arc<Told>) {
-    let counted = Arc::clone(told);
+/// Counts frames, reads the orientation tag, and accepts padded rows in the allocation query (else decoders copy).
+fn watch_pad(pad: &gst::Pad, observed: &Arc<Observed>) {
+    let counted = Arc::clone(observed);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         counted.decoded.fetch_add(1, Ordering::AcqRel);
         gst::PadProbeReturn::Ok
     });
-    let turned = Arc::clone(told);
+    let turned = Arc::clone(observed);
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::PadProbeData::Event(event)) = &info.data
             && let gst::EventView::Tag(tag) = event.view()
@@ -315,12 +317,12 @@ fn watch_pad(pad: &gst::Pad, told: &Arc<Told>) {
     });
 }
 
-fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, told: &Arc<Told>) -> Result<(), String> {
+fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, observed: &Arc<Observed>) -> Result<(), String> {
     let location = path.to_str().ok_or("its path is not UTF-8")?;
     let source = make("filesrc")?;
     source.set_property("location", location);
     mp4::keep_short_video(&source, path);
-    let decode = decodebin(convert, told, true)?;
+    let decode = decodebin(convert, observed, true)?;
     add(pipeline, &[&source, &decode])?;
     source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
 }
@@ -366,7 +368,7 @@ mod tests {
         }
     }
 
-    /// Names of the elements that outlive a feed that failed or was dropped in the middle.
+    /// Names of the elements that outlive a feed that failed or was dropped midway.
     fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
         gst::init().unwrap();
         let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default() };

@@ -1,9 +1,9 @@
 //! The portable backend: GStreamer pipelines, one supervised pipeline per source.
 //!
-//! `backend::supervise` runs one thread per source; here is how it builds a fresh pipeline per attempt (`playback`,
-//! `feed`), and how a decoded sample becomes a picture without being copied (`picture`). Frames are pulled: everything
-//! about a source happens on one thread, and no GStreamer thread ever runs our code for long. An error stays on its own
-//! pipeline's bus. Look next at `playback`.
+//! `backend::supervise` runs one thread per source; this module builds a fresh pipeline per attempt (`playback`,
+//! `feed`) and turns decoded samples into pictures without copying (`picture`). Frames are pulled: a source's work
+//! happens on its own thread, and callbacks on GStreamer's threads return quickly. Errors stay on their own pipeline's
+//! bus. Read `playback` next.
 
 mod backend;
 mod camera;
@@ -16,11 +16,11 @@ mod failure;
 mod feed;
 mod log;
 mod mp4;
+mod observed;
 mod picture;
 mod playback;
 mod probe;
 mod tls;
-mod told;
 mod turn;
 mod undecoded;
 

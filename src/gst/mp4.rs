@@ -1,6 +1,6 @@
-//! MP4 files whose video is short beside their sound: GStreamer's demuxer takes a track of less than a fifth of the file for a
-//! preview picture and leaves it out. Where no other video is there, it is what the file shows, so the demuxer reads a
-//! length that it does not compare.
+//! MP4 files whose video is much shorter than their audio. GStreamer's demuxer takes a video track of less than a fifth
+//! of the file's length for a preview picture and drops it. Where the file has no other video, the demuxer is given a
+//! duration that it treats as unknown instead.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,40 +9,40 @@ use std::path::Path;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-/// Boxes of one level that are looked at; more is no file that somebody made.
+/// Maximum boxes read per level; real files have far fewer.
 const BOXES_MAX: usize = 4_096;
-/// The longest index that is read.
+/// Maximum size of the index (`moov`).
 const MOOV_BYTES_MAX: u64 = 64 << 20;
-/// The length that GStreamer's demuxer takes for unknown.
+/// The duration that GStreamer's demuxer treats as unknown.
 const UNKNOWN: u32 = i32::MAX as u32;
 
-/// Where a buffer does not say which part of the file it holds.
+/// The offset of a buffer whose position in the file is unknown.
 const NO_OFFSET: u64 = u64::MAX;
 
-/// Bytes that a file's reader gets in place of those in the file.
+/// Bytes that replace those at `at` in the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Patch {
     at: u64,
     bytes: Vec<u8>,
 }
 
-/// Lets `source`, which reads `path`, hand on a video track that the demuxer would leave out for its shortness.
+/// Makes the demuxer keep a video track in `path`, read by `source`, that it would drop as too short.
 pub(super) fn keep_short_video(source: &gst::Element, path: &Path) {
-    // What cannot be read is the demuxer's to tell.
+    // The demuxer reports files that cannot be read.
     let Some(patch) = File::open(path).ok().and_then(|mut file| short_video(&mut file)) else { return };
     tracing::debug!(path = %path.display(), "the video is short beside the sound; it is played nevertheless");
     let Some(pad) = source.static_pad("src") else { return };
     pad.add_probe(gst::PadProbeType::PULL | gst::PadProbeType::PUSH | gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
-            patch.lay_over(buffer);
+            patch.apply(buffer);
         }
         gst::PadProbeReturn::Ok
     });
 }
 
 impl Patch {
-    /// Puts its bytes into a buffer that holds their place.
-    fn lay_over(&self, buffer: &mut gst::Buffer) {
+    /// Overwrites the part of `buffer` that the patch covers.
+    fn apply(&self, buffer: &mut gst::Buffer) {
         let (from, length) = (buffer.offset(), buffer.size() as u64);
         if from == NO_OFFSET || self.at + self.bytes.len() as u64 <= from || self.at >= from + length {
             return;
@@ -57,7 +57,7 @@ impl Patch {
     }
 }
 
-/// What to read in place of the length of the file's only video, where that is too short for the demuxer.
+/// The patch for the file's longest video track, if all its video tracks are too short for the demuxer.
 fn short_video(file: &mut File) -> Option<Patch> {
     let (start, moov) = index(file)?;
     let boxes = boxes(&moov);
@@ -82,7 +82,7 @@ fn short_video(file: &mut File) -> Option<Patch> {
     Some(Patch { at: start + at + longest.at, bytes: unknown })
 }
 
-/// The file's index: where its contents begin, and them.
+/// The contents of the file's index (`moov`) and their offset.
 fn index(file: &mut File) -> Option<(u64, Vec<u8>)> {
     let mut at = 0;
     for _ in 0..BOXES_MAX {
@@ -113,7 +113,7 @@ fn index(file: &mut File) -> Option<(u64, Vec<u8>)> {
     None
 }
 
-/// The boxes in `bytes`: kind, where their contents begin, and them. What is cut off is left out.
+/// The boxes in `bytes`: kind, offset of the contents, and contents. Truncated boxes are left out.
 fn boxes(bytes: &[u8]) -> Vec<(&[u8], u64, &[u8])> {
     let (mut out, mut at) = (Vec::new(), 0_usize);
     while out.len() < BOXES_MAX
@@ -130,18 +130,18 @@ fn boxes(bytes: &[u8]) -> Vec<(&[u8], u64, &[u8])> {
     out
 }
 
-/// How long something is, and where that stands.
+/// A duration and where it is stored.
 struct Length {
     scale: u128,
     duration: u128,
-    /// Where the duration stands in its box.
+    /// Offset of the duration in its box.
     at: u64,
-    /// Whether it is written in eight bytes.
+    /// Whether it takes eight bytes.
     wide: bool,
 }
 
 impl Length {
-    /// From the contents of an `mvhd` or `mdhd`, which begin alike.
+    /// Reads an `mvhd` or `mdhd`, which begin alike.
     fn read(body: &[u8]) -> Option<Self> {
         let wide = *body.first()? == 1;
         let number = |at: usize, length: usize| {
@@ -153,7 +153,7 @@ impl Length {
     }
 }
 
-/// The length of a track of video, and where the contents of the box that says so begin.
+/// The duration of a video track and the offset of its `mdhd`'s contents.
 fn video(at: u64, track: &[u8]) -> Option<(u64, Length)> {
     let find = |boxes: Vec<(&'_ [u8], u64, &'_ [u8])>, kind: &[u8]| {
         boxes.iter().find(|(found, ..)| *found == kind).map(|(_, at, body)| (*at, body.to_vec()))
@@ -187,7 +187,7 @@ mod tests {
         a_box(b"trak", &[a_box(b"tkhd", &[0; 80]), media].concat())
     }
 
-    /// What is read in place of the length, found in the file itself.
+    /// The original duration at the patch's offset, and the patch's length.
     fn patched(tracks: &[Vec<u8>], fragmented: bool) -> Option<(u64, usize)> {
         let mut moov = a_box(b"mvhd", &head(1_000, 20_000, false));
         moov.extend(tracks.concat());
@@ -234,7 +234,7 @@ mod tests {
         {
             let mut buffer = gst::Buffer::from_mut_slice([0_u8; 8]);
             buffer.get_mut().unwrap().set_offset(from);
-            patch.lay_over(&mut buffer);
+            patch.apply(&mut buffer);
             assert_eq!(buffer.map_readable().unwrap().as_slice(), expected, "from {from}");
         }
     }

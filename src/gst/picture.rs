@@ -1,5 +1,4 @@
-//! From a decoded GStreamer sample to a [`Picture`], without copying it, and without mapping it before
-//! somebody looks.
+//! Turns a decoded GStreamer sample into a [`Picture`] without copying it, and maps it only when the pixels are read.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,10 +9,10 @@ use gstreamer_video::prelude::*;
 use super::turn::Turn;
 use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range, Unreadable};
 
-/// Lines above which a stream that says nothing about its colours is high definition (GStreamer's own guess).
+/// Lines above which a stream without colorimetry counts as high definition (GStreamer's own default).
 const SD_LINES_MAX: u32 = 576;
 
-/// A decoder's buffer, mapped for reading once somebody looks, and then for as long as somebody holds the picture.
+/// A decoder's buffer. Mapped from the first read until the picture is dropped.
 struct Mapped {
     buffer: gst::Buffer,
     info: gst_video::VideoInfo,
@@ -37,7 +36,7 @@ impl Pixels for Mapped {
     }
 }
 
-/// Size, layout and frame rate that a sample's own caps state. Read anew for every sample: they may change.
+/// Size, layout and frame rate from a sample's own caps, which may change between samples.
 pub(super) fn info(sample: &gst::Sample) -> Option<gst_video::VideoInfo> {
     gst_video::VideoInfo::from_caps(sample.caps()?).ok()
 }
@@ -50,7 +49,7 @@ pub(super) fn picture(sample: &gst::Sample, info: &gst_video::VideoInfo, turn: T
         _ => return Err("its pixel format is neither I420 nor NV12"),
     };
     let buffer = sample.buffer_owned().ok_or("it has no buffer")?;
-    // The buffer's own strides before the caps': decoders pad their rows.
+    // The buffer's strides override those of the caps: decoders pad rows.
     let mut strides = [0; 3];
     let stated = match buffer.meta::<gst_video::VideoMeta>() {
         Some(meta) => copied(meta.stride()),
@@ -66,12 +65,12 @@ pub(super) fn picture(sample: &gst::Sample, info: &gst_video::VideoInfo, turn: T
         .ok_or("its rows are shorter than its width")
 }
 
-/// Up to three strides; missing ones are 0.
+/// The first three strides; missing ones are 0.
 fn copied(strides: &[i32]) -> [i32; 3] {
     [0, 1, 2].map(|plane| strides.get(plane).copied().unwrap_or_default())
 }
 
-/// What the caps say of the colours, or what GStreamer would guess from the height.
+/// The colorimetry from the caps; GStreamer's default for the height where they state none.
 fn colorimetry(info: &gst_video::VideoInfo) -> Colorimetry {
     let stated = info.colorimetry();
     let matrix = match stated.matrix() {
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_mapped_when_somebody_looks_and_not_before() {
+    fn a_sample_is_mapped_on_first_read() {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 4, 2).build().unwrap();
         let buffer = gst::Buffer::from_slice(vec![7; info.size()]);
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_is_too_short_is_an_error_of_whoever_looks() {
+    fn a_buffer_that_is_too_short_is_an_error_on_read() {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 4, 2).build().unwrap();
         let sample = gst::Sample::builder().buffer(&gst::Buffer::from_slice(vec![7; 3])).build();

@@ -1,4 +1,4 @@
-//! GStreamer's side of supervision: how an attempt at a source is made, and what comes out of it.
+//! GStreamer's implementation of [`Origin`] and [`Attempt`] for the supervisor.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
 use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::{Clock, Frame};
 
-/// Longest silence of a finite source, at its start or in the middle: some broken files make the demuxer wait
-/// for ever without a word.
+/// Longest silence of a finite source, before its first frame or later: some broken files make the demuxer wait for
+/// ever.
 const FILE_SILENCE: Duration = Duration::from_secs(4);
-/// The most of it that passes between two looks, which come often while this process runs.
+/// The most that one poll adds to that silence; while this process runs, polls are far more frequent.
 const FILE_LOOK: Duration = Duration::from_secs(1);
-/// How often its limit a silence may last at most while this process is kept from working: a file can wait, a camera that
-/// is gone has to be noticed.
+/// How many times its limit a silence may last while this process lacks CPU: a file can wait, but a lost camera must be
+/// noticed.
 const FILE_PATIENCE: u32 = 30;
 const LIVE_PATIENCE: u32 = 2;
-/// A network camera's last frames come out up to 100 ms after it fell silent (measured), and a busy machine looks
-/// late. So much less silence is put up with, so that a camera is noticed to be gone within its `gap`.
+/// Subtracted from `gap`: a camera's last frames arrive up to 100 ms after it stopped sending (measured), and a busy
+/// machine polls late. So a lost camera is still noticed within `gap`.
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// Makes a pipeline for each attempt.
@@ -49,7 +49,7 @@ impl Origin for Playback {
         Feed::start(&plan.input, pacing, &self.attempts)
     }
 
-    /// A live source's silence is measured on the wall, whatever kept this process from looking.
+    /// A live source's silence counts in full, even while this process could not poll.
     fn limits(&self, plan: &SourcePlan) -> Limits {
         if !plan.input.is_live() {
             let (first_frame, gap, look) = (FILE_SILENCE, FILE_SILENCE, FILE_LOOK);
@@ -58,7 +58,7 @@ impl Origin for Playback {
         let RetryPlan { first_frame, gap, .. } = plan.retry;
         let (first_frame, gap) = match plan.input {
             Input::Rtsp(_) => (first_frame, gap - NETWORK_TAIL.min(gap / 2)),
-            // Slow pictures are no silence: the next one is due after `1 / fps`.
+            // A low frame rate is not silence: the next frame is due after `1 / fps`.
             Input::Test { fps, .. } => {
                 let due = Duration::try_from_secs_f64(2.0 / fps).unwrap_or(Duration::MAX);
                 (first_frame.max(due), gap.max(due))
@@ -69,7 +69,7 @@ impl Origin for Playback {
     }
 }
 
-/// Whether a file can be read at all: a pipe or a device would hold the thread up without a word.
+/// Checks that a path is a readable regular file: a pipe or a device could block the thread for ever.
 fn readable(path: &Path) -> Result<(), String> {
     let kind = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !kind.is_file() {
@@ -78,7 +78,7 @@ fn readable(path: &Path) -> Result<(), String> {
     std::fs::File::open(path).map(drop).map_err(|error| error.to_string())
 }
 
-/// A decoded frame with what its own caps say, which is read once.
+/// A decoded frame with the info from its caps, parsed once.
 pub(super) struct Decoded {
     sample: gst::Sample,
     info: Option<gst_video::VideoInfo>,

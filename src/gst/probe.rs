@@ -1,5 +1,5 @@
-//! Asking once more, ourselves, where GStreamer only says that it could not connect: whether the name is known, and
-//! whether somebody listens.
+//! Probes a host where GStreamer reports only a failed connection: does the name resolve, and does the port accept
+//! connections?
 
 use std::io::ErrorKind;
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -10,28 +10,28 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::backend::Cause;
 use crate::own::{Stop, Thread};
 
-/// Longest wait for a connection.
+/// Connect timeout per address.
 const CONNECT_MAX: Duration = Duration::from_millis(1_500);
-/// Addresses of one name that are tried.
+/// Maximum addresses tried per name.
 const ADDRESSES_MAX: usize = 3;
 
-/// A question that is being asked on a thread of its own: looking a name up takes as long as it takes.
+/// A probe on its own thread, because a DNS lookup has no timeout.
 pub(super) struct Probe {
     answer: Receiver<Option<Cause>>,
     _thread: Option<Thread>,
 }
 
 impl Probe {
-    /// Asks for a connection to `host`.
+    /// Starts connecting to `host`.
     pub(super) fn start(host: &str, port: u16) -> Self {
-        let (told, answer) = bounded(1);
+        let (sender, answer) = bounded(1);
         let host = host.to_owned();
-        let thread = Thread::start("gst-probe", move |stop| drop(told.try_send(connect(&host, port, &stop))));
-        // Without a thread there is no answer, and the channel says so.
+        let thread = Thread::start("gst-probe", move |stop| drop(sender.try_send(connect(&host, port, &stop))));
+        // Without a thread the channel is disconnected, which `answer` reports as `NoConnection`.
         Self { answer, _thread: thread.ok() }
     }
 
-    /// The answer, once it is there: why there is no connection, or `None` where there is one.
+    /// The result once it is there: why the connection failed, or `None` if it succeeded.
     pub(super) fn answer(&self) -> Option<Option<Cause>> {
         match self.answer.try_recv() {
             Ok(cause) => Some(cause),
@@ -41,7 +41,7 @@ impl Probe {
     }
 }
 
-/// Connects, and hangs up at once; or says why not.
+/// Connects and closes at once; returns the cause of a failure.
 fn connect(host: &str, port: u16, stop: &Stop) -> Option<Cause> {
     let addresses = match (host, port).to_socket_addrs() {
         Ok(addresses) => addresses,
@@ -60,7 +60,7 @@ fn connect(host: &str, port: u16, stop: &Stop) -> Option<Cause> {
     Some(last)
 }
 
-/// What it means that a name cannot be looked up; the standard library hands on the system's words only.
+/// Classifies a failed lookup by the system's message: the standard library exposes no error code.
 fn unknown(error: &std::io::Error) -> Cause {
     let why = error.to_string();
     let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_ports_that_are_none_are_told_apart() {
+    fn unknown_names_and_closed_ports_are_distinguished() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert_eq!(ask("127.0.0.1", port), None);

@@ -1,5 +1,5 @@
-//! Whether a camera's certificate is accepted: where GLib does not trust it, by the same rules as a webhook's, or by its
-//! fingerprint.
+//! Decides whether to accept a camera's certificate that GLib does not trust: by the same rules as for webhooks, or by
+//! its fingerprint.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,15 +9,15 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
-use super::told::Told;
+use super::observed::Observed;
 use crate::config::Camera;
 use crate::outbound::{self, Objection, Shown};
 use crate::types::Clock;
 
-/// Certificates of one chain that are looked at.
+/// Maximum certificates read from one chain.
 const CHAIN_MAX: usize = 8;
 
-/// What GLib has against a certificate, by its `GTlsCertificateFlags`.
+/// GLib's objections, by bit of `GTlsCertificateFlags`.
 const OBJECTIONS: &[(u32, Objection)] = &[
     (1 << 0, Objection::Issuer),
     (1 << 1, Objection::Name),
@@ -27,24 +27,24 @@ const OBJECTIONS: &[(u32, Objection)] = &[
     (1 << 5, Objection::Weak),
 ];
 
-/// Lets a source ask about certificates that GLib does not accept by itself.
-pub(super) fn watch(source: &gst::Element, camera: &Camera, told: &Arc<Told>, clock: &Arc<dyn Clock>) {
-    let (camera, told, clock) = (camera.clone(), Arc::clone(told), Arc::clone(clock));
+/// Handles `accept-certificate`, which the source emits for certificates that GLib does not trust.
+pub(super) fn watch(source: &gst::Element, camera: &Camera, observed: &Arc<Observed>, clock: &Arc<dyn Clock>) {
+    let (camera, observed, clock) = (camera.clone(), Arc::clone(observed), Arc::clone(clock));
     source.connect("accept-certificate", false, move |args| {
-        told.asked_of_certificate.store(true, Ordering::Release);
+        observed.certificate_untrusted.store(true, Ordering::Release);
         let judged = chain(args.get(2)).and_then(|chain| {
             let shown = Shown { chain, objections: objections(args.get(3)), host: &camera.host };
             let now = Duration::from_nanos(clock.unix_ns());
             outbound::accept(&shown, camera.ca_file.as_deref(), camera.fingerprint.as_ref(), now)
         });
         if let Err(why) = &judged {
-            let _ = told.certificate.set(why.clone());
+            let _ = observed.certificate.set(why.clone());
         }
         Some(judged.is_ok().to_value())
     });
 }
 
-/// The certificates that were shown, the camera's own first, as DER.
+/// The certificates presented, the camera's own first, as DER.
 fn chain(shown: Option<&glib::Value>) -> Result<Vec<Vec<u8>>, String> {
     let mut next = shown.and_then(|shown| shown.get::<Option<glib::Object>>().ok().flatten());
     let mut chain = Vec::new();
@@ -60,7 +60,7 @@ fn chain(shown: Option<&glib::Value>) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
-/// What GLib has against it.
+/// GLib's objections to a certificate.
 fn objections(flags: Option<&glib::Value>) -> Vec<Objection> {
     let class = flags.and_then(|flags| Some((glib::FlagsClass::with_type(flags.type_())?, flags)));
     let Some((class, flags)) = class else { return Vec::new() };

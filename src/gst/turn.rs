@@ -1,14 +1,14 @@
-//! Turning a picture upright, as its stream's orientation tag asks.
+//! Rotates a picture upright, according to its stream's orientation tag.
 //!
-//! Done here instead of by `videoflip`, because the tag may come after the pipeline is linked, and an untagged
-//! stream (nearly all) then has no element in its way.
+//! Not done by `videoflip`: the tag may arrive after the pipeline is linked, and most streams have no tag and need no
+//! extra element.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::types::{Picture, PixelFormat, Pixels, Planes, Unreadable};
 
-/// One of the eight ways a picture can lie: sample (x, y) of the upright picture is sample (y, x) of the stored
-/// one if `swap`, then mirrored in the stored picture's axes. The default is upright.
+/// One of the eight orientations: sample (x, y) of the upright picture is sample (y, x) of the stored one if `swap`,
+/// then mirrored along the stored picture's axes. The default is upright.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Turn {
     swap: bool,
@@ -17,7 +17,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// From the value of GStreamer's `image-orientation` tag; `None` for a word that it does not define.
+    /// Parses GStreamer's `image-orientation` tag; `None` for an unknown value.
     pub(super) fn from_tag(tag: &str) -> Option<Self> {
         let (swap, mirror_x, mirror_y) = match tag {
             "rotate-0" => (false, false, false),
@@ -33,18 +33,18 @@ impl Turn {
         Some(Self { swap, mirror_x, mirror_y })
     }
 
-    /// As a number, for an atomic.
+    /// Packs it for an atomic.
     pub(super) fn to_bits(self) -> u8 {
         u8::from(self.swap) | u8::from(self.mirror_x) << 1 | u8::from(self.mirror_y) << 2
     }
 
-    /// Back from a number.
+    /// Unpacks [`Turn::to_bits`].
     pub(super) fn from_bits(bits: u8) -> Self {
         Self { swap: bits & 1 != 0, mirror_x: bits & 2 != 0, mirror_y: bits & 4 != 0 }
     }
 
-    /// The picture turned upright: itself where nothing is to be done, else an I420 copy, which is made when somebody
-    /// looks. `None` for RGB, which no decoder path here delivers.
+    /// The upright picture: the same one if nothing changes, else an I420 copy, made on first read. `None` for RGB,
+    /// which no decoder here delivers.
     pub(super) fn apply(self, picture: Picture) -> Option<Picture> {
         if self == Self::default() {
             return Some(picture);
@@ -73,7 +73,7 @@ impl Turn {
         [plane(0, w, h, 1, 0), u, v]
     }
 
-    /// One plane of `w` x `h` samples, `step` bytes apart, turned and tightly packed.
+    /// One plane of `w` x `h` samples, `step` bytes apart, rotated and tightly packed.
     fn plane(self, from: &[u8], stride: usize, w: usize, h: usize, step: usize) -> Vec<u8> {
         let (out_w, out_h) = if self.swap { (h, w) } else { (w, h) };
         let mut out = Vec::with_capacity(out_w * out_h);
@@ -89,7 +89,7 @@ impl Turn {
     }
 }
 
-/// A picture that lies otherwise than it is stored.
+/// A picture rotated on first read.
 struct Turned {
     turn: Turn,
     stored: Picture,

@@ -1,4 +1,4 @@
-//! Counting pictures that a decoder gave up without a word: VP8's and VP9's say nothing of what they could not decode.
+//! Counts pictures that a decoder drops silently: the VP8 and VP9 decoders do not report what they could not decode.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::told::Told;
+use super::observed::Observed;
 
-/// Compares what goes into a decoder with what comes out of it, where the decoder answers each picture at once.
-pub(super) fn count(decoder: &gst::Element, factory: &str, told: &Arc<Told>) {
+/// Compares a decoder's input with its output, for decoders that output each picture before they take the next.
+pub(super) fn count(decoder: &gst::Element, factory: &str, observed: &Arc<Observed>) {
     let shows: fn(&[u8]) -> bool = match factory {
         "vp8dec" => shows_vp8,
         "vp9dec" => shows_vp9,
         _ => return,
     };
     let (Some(sink), Some(src)) = (decoder.static_pad("sink"), decoder.static_pad("src")) else { return };
-    // Pictures that went in less those that came out.
-    let (into, out) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (coming, told) = (Arc::clone(&out), Arc::clone(told));
+    // Shown pictures that went in, and pictures that came out.
+    let (consumed, produced) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (counter, observed) = (Arc::clone(&produced), Arc::clone(observed));
     src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        coming.fetch_add(1, Ordering::AcqRel);
+        counter.fetch_add(1, Ordering::AcqRel);
         gst::PadProbeReturn::Ok
     });
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -30,26 +30,26 @@ pub(super) fn count(decoder: &gst::Element, factory: &str, told: &Arc<Told>) {
             Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => false,
             _ => return gst::PadProbeReturn::Ok,
         };
-        // Each has been answered by the time the next one comes.
-        let missing = into.load(Ordering::Acquire).saturating_sub(out.load(Ordering::Acquire));
-        told.undecoded.fetch_max(missing, Ordering::AcqRel);
-        into.fetch_add(u64::from(shown), Ordering::AcqRel);
+        // The decoder has output every earlier picture by now.
+        let missing = consumed.load(Ordering::Acquire).saturating_sub(produced.load(Ordering::Acquire));
+        observed.undecoded.fetch_max(missing, Ordering::AcqRel);
+        consumed.fetch_add(u64::from(shown), Ordering::AcqRel);
         gst::PadProbeReturn::Ok
     });
 }
 
-/// Whether a frame of VP8 is shown: the fifth bit of its tag.
+/// Whether a VP8 frame is shown: the fifth bit of its frame tag.
 fn shows_vp8(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|tag| tag >> 4 & 1 == 1)
 }
 
-/// Whether a picture of VP9 is shown. Of several in one, by the index at their end, one is.
+/// Whether a VP9 picture is shown. In a superframe (with an index at its end), one is.
 fn shows_vp9(bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
     if last >> 5 == 0b110 {
         return true;
     }
-    // Marker (2), profile (2; the highest has a bit more), whether it repeats one, key frame, shown.
+    // Frame marker (2), profile (2; profile 3 has one more bit), show_existing_frame, frame_type, show_frame.
     let bit = |at: u8| first >> (7 - at) & 1 == 1;
     let more = u8::from(bit(2) && bit(3));
     bit(4 + more) || bit(6 + more)

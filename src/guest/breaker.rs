@@ -1,23 +1,23 @@
-//! The breaker: a guest that keeps failing is left out for a while, then tried again. On frame time.
+//! The circuit breaker: a guest that keeps failing is skipped for a while, then tried again. Uses frame time.
 
 use std::collections::VecDeque;
 
-/// Faults within a minute of frame time that open it.
+/// The number of faults within a minute of frame time that opens it.
 pub const FAULTS_MAX: usize = 5;
 /// The window in which faults are counted.
 const WINDOW_NS: u64 = 60_000_000_000;
-/// How long it stays open at first; doubles with each trial that fails.
+/// Initial backoff; doubles with each failed trial.
 const BACKOFF_NS: u64 = 10_000_000_000;
-/// Longest time it stays open.
+/// Maximum backoff.
 const BACKOFF_NS_MAX: u64 = 300_000_000_000;
 
-/// Where a breaker stands.
+/// A breaker's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BreakerState {
-    /// Calls go through.
+    /// Calls are admitted.
     #[default]
     Closed,
-    /// Calls are left out.
+    /// Calls are skipped.
     Open,
     /// The next call is a trial.
     HalfOpen,
@@ -34,7 +34,7 @@ impl BreakerState {
     }
 }
 
-/// Counts faults and decides which calls go through.
+/// Counts faults and decides which calls are admitted.
 #[derive(Debug)]
 pub struct Breaker {
     state: BreakerState,
@@ -51,7 +51,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether a call at `now_ns` goes through.
+    /// Whether a call at `now_ns` is admitted.
     pub fn admits(&mut self, now_ns: u64) -> bool {
         if self.state == BreakerState::Open && now_ns >= self.until_ns {
             self.state = BreakerState::HalfOpen;
@@ -59,14 +59,14 @@ impl Breaker {
         self.state != BreakerState::Open
     }
 
-    /// A call went well. Closes the breaker if it was a trial.
+    /// Records a successful call. Closes the breaker if it was a trial.
     pub fn succeeded(&mut self) {
         if self.state == BreakerState::HalfOpen {
             *self = Self::default();
         }
     }
 
-    /// A call failed. Returns how long the breaker stays open, where this fault opened it.
+    /// Records a failed call. Returns how long the breaker stays open if this fault opened it.
     pub fn failed(&mut self, now_ns: u64) -> Option<u64> {
         if self.state == BreakerState::HalfOpen {
             self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_NS_MAX);
@@ -79,7 +79,7 @@ impl Breaker {
         (self.faults.len() >= FAULTS_MAX).then(|| self.open(now_ns))
     }
 
-    /// Where it stands.
+    /// The current state.
     pub fn state(&self) -> BreakerState {
         self.state
     }

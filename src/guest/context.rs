@@ -1,4 +1,4 @@
-//! A guest instance's surroundings: what it is told, what it may do, and what the host keeps for it.
+//! A guest instance's context: its inputs, its permissions, and the state that the host keeps for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,57 +10,57 @@ use super::{BuildInputs, Grants, GuestKind, Limits, Space, StateStore, Trial, Wa
 use crate::telemetry::Meter;
 use crate::types::{SourceId, Zone, one_line};
 
-/// Most CPU time of a call in a trial: a start waits for it.
+/// CPU time limit of a call in a trial, since a start waits for it.
 const TRIAL_CPU_MAX: Duration = Duration::from_millis(250);
 
-/// How loud a guest's log line is.
+/// The severity of a guest's log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// For the plugin's author.
     Debug,
-    /// For the record.
+    /// Information.
     Info,
-    /// Something to look at.
+    /// A condition that needs attention.
     Warn,
-    /// Something failed.
+    /// A failure.
     Error,
 }
 
-/// The surroundings of one instance. Cheap to clone; clones share state, metrics and the log's rate.
+/// The context of one instance. Cheap to clone; clones share state, metrics and the log's rate limit.
 #[derive(Clone)]
 pub struct GuestContext {
-    /// The name from the config: of metrics, log lines and state.
+    /// The name from the configuration, used for metrics, log lines and state.
     pub plugin: Arc<str>,
     /// The source it judges; `None` for a handler.
     pub source: Option<SourceId>,
     /// The plugin's own settings.
     pub config: Arc<Value>,
-    /// What it may use.
+    /// Its resource limits.
     pub limits: Limits,
-    /// What it may reach: asked for and granted.
+    /// Its capabilities: requested and granted.
     pub grants: Arc<Grants>,
-    /// What the host keeps for it on this source.
+    /// Its state on this source.
     pub state: Arc<Mutex<Space>>,
-    /// What the host keeps for it over all sources.
+    /// Its state over all sources.
     pub shared: Arc<Mutex<Space>>,
-    /// Its own figures.
+    /// Its own metrics.
     pub meter: Meter,
-    /// Who stops it.
+    /// The watchdog that enforces its time limits.
     pub watchdog: Arc<Watchdog>,
-    /// The source's zones as they are when it is loaded; none for a handler. A frame brings its own.
+    /// The source's zones at load time; empty for a handler. A frame has its own.
     pub zones: Arc<[Zone]>,
-    /// The files it is built from beside its module, shared by all instances of a version.
+    /// The input files besides its module, shared by all instances of a version.
     pub inputs: Arc<BuildInputs>,
-    /// The version its plugin.toml gives it; `None` where there is none.
+    /// The version from its plugin.toml; `None` without one.
     pub version: Option<Arc<str>>,
-    /// Side effects are off: a self-test or a shadow. State is a copy, log lines and figures go nowhere.
+    /// Whether side effects are off, for a self-test or a shadow: state is a copy; log lines and metrics are discarded.
     pub rehearsal: bool,
-    /// Who notes what it asks for, where it is tried on generated frames.
+    /// Records its requests when it is tried on generated frames.
     pub trial: Option<Arc<Trial>>,
     log: Arc<Mutex<LogRate>>,
 }
 
-/// Lines of the running second, and how many were left out so far.
+/// The number of lines in the current second, and the total number of dropped lines.
 #[derive(Debug, Default)]
 struct LogRate {
     second: u64,
@@ -69,7 +69,7 @@ struct LogRate {
 }
 
 impl GuestContext {
-    /// The surroundings of `plugin` on `source`.
+    /// The context of `plugin` on `source`.
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own, and all are needed")]
     pub fn new(
         plugin: &str,
@@ -101,19 +101,19 @@ impl GuestContext {
         }
     }
 
-    /// The same place with the source's zones, so that a guest can check the names in its settings when it is loaded.
+    /// The same context with the source's zones, so that a guest can check the names in its settings when it is loaded.
     #[must_use]
     pub fn with_zones(self, zones: &[Zone]) -> Self {
         Self { zones: zones.into(), ..self }
     }
 
-    /// The same place for the version that is built from the files `beside` its module.
+    /// The same context for the version that is built from these `inputs`.
     #[must_use]
     pub fn of_version(self, version: Option<Arc<str>>, inputs: &Arc<BuildInputs>) -> Self {
         Self { version, inputs: Arc::clone(inputs), ..self }
     }
 
-    /// The same place with side effects off: state is a copy that is thrown away.
+    /// The same context without side effects: its state is a temporary copy.
     #[must_use]
     pub fn rehearsal(&self) -> Self {
         let copy = |space: &Mutex<Space>| Arc::new(Mutex::new(space.lock().clone()));
@@ -126,7 +126,7 @@ impl GuestContext {
         }
     }
 
-    /// The same place for a trial: side effects are off, and nothing is kept from before.
+    /// The same context for a trial: no side effects, and empty state.
     #[must_use]
     pub fn trial(&self, trial: Arc<Trial>) -> Self {
         let (state, shared) = (Arc::default(), Arc::default());
@@ -138,7 +138,7 @@ impl GuestContext {
         Self { state, shared, limits, rehearsal: true, trial: Some(trial), log: Arc::default(), ..self.clone() }
     }
 
-    /// Writes a log line of the guest's, cut to its limit, or counts it where it goes over the rate. `now_ns` is
+    /// Writes a log line of the guest, truncated to its limit; drops and counts lines over the rate limit. `now_ns` is
     /// frame time.
     pub fn log(&self, severity: Severity, text: &str, now_ns: u64) {
         if self.rehearsal {
@@ -147,8 +147,8 @@ impl GuestContext {
         {
             let mut rate = self.log.lock();
             let second = now_ns / 1_000_000_000;
-            // A handler hears of all sources, whose times need not be the same: it may not win a new second by going back
-            // to another's.
+            // A handler gets alerts of all sources, whose frame times may differ: a step back to another source's time
+            // must not start a new second.
             if second > rate.second || (second < rate.second && self.source.is_some()) {
                 (rate.second, rate.lines) = (second, 0);
             }
@@ -171,7 +171,7 @@ impl GuestContext {
         }
     }
 
-    /// Log lines that went over the rate and were left out.
+    /// The number of log lines dropped by the rate limit.
     pub fn log_lines_dropped(&self) -> u64 {
         self.log.lock().dropped
     }

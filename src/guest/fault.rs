@@ -1,19 +1,19 @@
-//! A guest's failure: what kind, and what happened at which of its own lines.
+//! A guest's fault: its kind, its message and the location in the guest.
 
 use crate::types::one_line;
 
-/// What kind of fault a guest committed; the `kind` label of `dsengine_strategy_faults_total`.
+/// The kind of a fault; the `kind` label of `dsengine_strategy_faults_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     /// The guest raised an error.
     Error,
-    /// The call ran past its time budget.
+    /// The call exceeded its time limit.
     Time,
-    /// The guest asked for more memory than it may have.
+    /// The guest exceeded its memory limit.
     Memory,
     /// The guest trapped (WASM).
     Trap,
-    /// The verdict made no sense: an index out of range, a box that is none, a value that is not finite.
+    /// The verdict was invalid: an index out of range, an invalid box, a value that is not finite.
     Verdict,
 }
 
@@ -33,12 +33,12 @@ impl FaultKind {
     }
 }
 
-/// A guest's failure of one call. A frame passes unchanged.
+/// The failure of one call of a guest. The frame passes unchanged.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{}", one_line(message))]
 pub struct Fault {
-    /// What kind it is.
+    /// Its kind.
     pub kind: FaultKind,
-    /// What happened, with the guest's own place (`scripts/x.lua:12`) in front where it is known.
+    /// The message, prefixed with the location in the guest (`scripts/x.lua:12`) if known.
     pub message: String,
 }

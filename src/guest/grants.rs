@@ -1,4 +1,4 @@
-//! Capabilities: what a guest asks for, what the configuration grants, and what is left of both.
+//! Capabilities: what a guest requests, what the configuration grants, and the intersection.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -8,46 +8,46 @@ use serde::Deserialize;
 use crate::config::GrantPlan;
 use crate::error::{Code, Error};
 
-/// What a guest asks for. The default is nothing.
+/// The capabilities that a guest requests. The default is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Needs {
-    /// Hosts it sends HTTP requests to, `host` or `host:port`, exactly as in the URL; with `https://` or `http://` in
-    /// front, by that scheme alone.
+    /// Hosts for HTTP requests, `host` or `host:port`, exactly as in the URL; prefixed with `https://` or `http://`,
+    /// for that scheme only.
     pub http: Vec<String>,
     /// State over all its sources.
     pub shared_state: bool,
     /// The frame's picture.
     pub pixels: bool,
-    /// Environment variables it reads.
+    /// Environment variables that it reads.
     pub env: Vec<String>,
-    /// Files and folders it reads.
+    /// Files and folders that it reads.
     pub files: Vec<PathBuf>,
 }
 
-/// What a guest has: asked for and granted.
+/// A guest's effective capabilities: requested and granted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
-    /// Capabilities.
+    /// Its capabilities.
     pub has: Needs,
-    /// Values of the environment variables it may read, where they are set.
+    /// Values of the environment variables that it may read and that are set.
     pub env: BTreeMap<String, String>,
-    /// Secrets that HTTP requests may name as `${secret:NAME}`. The guest is not shown the values; a granted host that
-    /// sends one back in other words tells it.
+    /// Secrets that HTTP requests may use as `${secret:NAME}`. The values are hidden from the guest, unless a granted
+    /// host returns one in another form.
     pub secrets: BTreeMap<String, String>,
-    /// Hosts that are granted and were not asked for: to say so where one is tried.
+    /// Hosts that are granted and not requested, for the error message when the guest tries one.
     pub unasked_hosts: Vec<String>,
 }
 
 impl Grants {
-    /// All that the configuration grants: for a component without a manifest, which asks for what it imports.
+    /// Everything that the configuration grants: for a component without a manifest, whose imports are its requests.
     pub fn all(granted: &GrantPlan) -> Self {
         let GrantPlan { http, shared_state, pixels, env, files, secrets } = granted.clone();
         let values = env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
         Self { has: Needs { http, shared_state, pixels, env, files }, env: values, secrets, unasked_hosts: Vec::new() }
     }
 
-    /// What the configuration grants and the guest does not ask for, in words.
+    /// Describes what the configuration grants and the guest does not request.
     pub fn unasked(&self, granted: &GrantPlan) -> Vec<String> {
         let has = &self.has;
         let hosts = unused(&granted.http, &has.http).map(|host| format!("http {host}"));
@@ -65,10 +65,10 @@ impl Grants {
         unasked
     }
 
-    /// What `plugin` has after asking for `asked` where the configuration grants `granted`.
+    /// The effective capabilities of `plugin`, which requests `asked` where the configuration grants `granted`.
     ///
     /// # Errors
-    /// [`Code::Plugin`] naming all that is asked for and not granted, and how to grant it.
+    /// [`Code::Plugin`] with everything that is requested and not granted, and how to grant it.
     pub fn of(plugin: &str, asked: &Needs, granted: &GrantPlan) -> Result<Self, Error> {
         let mut missing: Vec<(String, String)> = Vec::new();
         let mut lacks = |what: String, key: String| missing.push((what, key));
@@ -109,7 +109,7 @@ impl Grants {
     }
 }
 
-/// What to do about what is not granted; a host of the template's is not meant.
+/// How to grant what is missing; points out a placeholder host of the template.
 fn hint(asked: &Needs, keys: &[String]) -> String {
     let grant = format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "));
     match asked.http.iter().find(|host| host.ends_with(".example.com")) {
@@ -120,8 +120,8 @@ fn hint(asked: &Needs, keys: &[String]) -> String {
     }
 }
 
-/// What a guest that asks for a host has of those that are granted: the narrower of both. Plain http by name is had
-/// where it is granted by name.
+/// The granted entries that match a requested host, each narrowed to the requested scheme. A plain http host must be
+/// granted by that scheme.
 pub fn hosts(granted: &[String], asked: &str) -> Vec<String> {
     let had = |entry: &String| match (entry.split_once("://"), asked.split_once("://")) {
         _ if entry == asked => Some(entry.clone()),
@@ -132,21 +132,21 @@ pub fn hosts(granted: &[String], asked: &str) -> Vec<String> {
     granted.iter().filter_map(had).collect()
 }
 
-/// The granted hosts that the guest does not ask for.
+/// The granted hosts that the guest does not request.
 fn unused<'g>(granted: &'g [String], has: &'g [String]) -> impl Iterator<Item = &'g String> {
     let is_used = |host: &str| has.iter().any(|had| had == host || had.strip_prefix("https://") == Some(host));
     granted.iter().filter(move |host| !is_used(host))
 }
 
-/// Whether the files granted hold `path`: by where both lead, so that neither a link nor a `..` reaches further than
-/// what was granted.
+/// Whether the granted files contain `path`. Both are resolved, so that neither a link nor a `..` reaches outside the
+/// grant.
 pub fn may_read(granted: &GrantPlan, path: &Path) -> bool {
     let Some(path) = real(path) else { return false };
     granted.files.iter().filter_map(|root| real(root)).any(|root| path.starts_with(root))
 }
 
-/// Where a path leads. What is not there yet is taken as it is written, below what is; a link to nothing leads nowhere,
-/// because it may lead anywhere later.
+/// Resolves a path. Components that do not exist are appended to the resolved parent; a dangling link resolves to
+/// nothing, since it may lead anywhere later.
 fn real(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     for there in path.ancestors() {
@@ -211,7 +211,7 @@ mod tests {
             let error = asks(path).unwrap_err();
             assert!(error.message().contains("which is not granted"), "{path}: {error}");
         }
-        // What is granted by way of a link is what the link leads to.
+        // A granted link grants its target.
         let granted = GrantPlan { files: vec![grant.join("out")], ..GrantPlan::default() };
         assert!(may_read(&granted, &lab.path().join("secret")));
     }

@@ -1,11 +1,12 @@
-//! HTTP requests of guests: to granted hosts only, to addresses that are nobody's inside, once, bounded in time and size.
+//! HTTP requests of guests: to granted hosts only, to addresses outside this machine and its management network,
+//! without redirects, bounded in time and size.
 //!
-//! The host of the URL has to be on the list, word for word; an entry with a scheme allows that alone, and a secret goes
-//! over plain http only where an entry says so. A name is resolved here, and addresses that lead back into
-//! the machine or its management network (loopback, link-local, cloud metadata, unspecified, multicast) are left out,
-//! unless the list names such an address itself; so a name that somebody points at 127.0.0.1 reaches nothing. Redirects
-//! are answers like any other. Secrets are filled in here, behind the host, and taken out of what goes back as far as it
-//! holds them word for word: failures, headers, body.
+//! The URL's host must match a grant exactly; an entry with a scheme allows that scheme only, and a secret is sent over
+//! plain http only if an entry names that scheme. Names are resolved here, and addresses of this machine or its
+//! management network (loopback, link-local, cloud metadata, unspecified, multicast) are dropped unless the grants list
+//! that address itself; so a name that points at 127.0.0.1 reaches nothing. Redirects are returned as responses.
+//! Secrets are substituted on the host's side, and exact copies of them are masked in everything returned: failures,
+//! headers, body.
 
 mod inside;
 
@@ -32,35 +33,34 @@ use super::Grants;
 use crate::outbound;
 use crate::telemetry::redact::{MASK, redact};
 
-/// Methods that guests may use.
+/// Allowed methods.
 const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-/// Longest URL, header name or value.
+/// Maximum length of a URL, header name or header value.
 const TEXT_BYTES_MAX: usize = 8 << 10;
-/// Most headers of a request.
+/// Maximum number of headers in a request.
 const HEADERS_MAX: usize = 64;
-/// How a secret is written.
+/// The prefix of a secret placeholder.
 const OPEN: &str = "${secret:";
-/// Shortest secret that is looked for in what goes back: shorter ones are in every text.
+/// Minimum length of a secret that is masked in responses: shorter ones occur in any text.
 const SECRET_BYTES_MIN: usize = 4;
-/// Largest body of a request.
+/// Maximum size of a request body.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
     pub method: String,
-    /// An absolute URL, `https` or `http`. `${secret:NAME}` in it and in header values is filled in.
+    /// An absolute URL, `https` or `http`. `${secret:NAME}` in it and in header values is substituted.
     pub url: String,
     /// Headers in order.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// Longest wait for the whole answer.
+    /// Timeout for the whole response.
     pub timeout: Duration,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// The status, 100..599.
@@ -71,47 +71,47 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The host is not granted, or is an address that may not be reached.
+    /// The host is not granted, or is a denied address.
     #[error("{0}")]
     Denied(String),
-    /// The host's name leads to addresses that may not be reached, for now.
+    /// The host's name currently resolves to denied addresses only.
     #[error("{0}")]
     Inside(String),
-    /// The URL, method or a header cannot be used.
+    /// The URL, method or a header is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// The peer could not be reached or broke off.
+    /// The peer could not be reached or closed the connection.
     #[error("{0}")]
     Unreachable(String),
-    /// No answer in time.
+    /// The request timed out.
     #[error("no answer in time")]
     Timeout,
-    /// The answer was larger than it may be; holds the bound in bytes.
+    /// The response was too large; holds the limit in bytes.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(u64),
 }
 
-/// Sends requests for guests: the real [`Web`], or a test's stand-in.
+/// Sends requests for guests: the real [`Web`], or a test double.
 pub trait Wire: Send + Sync {
-    /// Sends one and waits for its answer; called from a thread that may wait.
+    /// Sends a request and waits for its response; call it from a thread that may block.
     ///
     /// # Errors
-    /// A [`Failure`] saying why there is no answer.
+    /// A [`Failure`] with the reason.
     fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure>;
 }
 
-/// The network, for guests. One per engine.
+/// The network client for guests. One per engine.
 pub struct Web {
     runtime: tokio::runtime::Handle,
-    /// Whom it trusts, read when the first request needs it.
+    /// The TLS configuration, loaded by the first request.
     tls: OnceLock<Result<ClientConfig, String>>,
 }
 
 impl Web {
-    /// Requests run on `runtime`; the calling thread waits.
+    /// Requests run on `runtime`; the calling thread blocks.
     pub fn new(runtime: tokio::runtime::Handle) -> Arc<Self> {
         Arc::new(Self { runtime, tls: OnceLock::new() })
     }
@@ -132,23 +132,23 @@ impl Wire for Web {
     }
 }
 
-/// Whether a request with these grants may be sent at all: for a [`Wire`] that stands in for the network.
+/// Checks whether a request may be sent with these grants: for a [`Wire`] that replaces the network.
 ///
 /// # Errors
-/// The [`Failure`] that the network would answer with.
+/// The [`Failure`] that [`Web`] would return.
 pub fn admit(request: &Request, grants: &Grants) -> Result<(), Failure> {
     check(request.clone(), grants).map(drop).map_err(|failure| hide(failure, grants))
 }
 
-/// A request that may be sent.
+/// A request that passed the checks.
 struct Checked {
     request: hyper::Request<Full<Bytes>>,
     timeout: Duration,
-    /// The list names an address inside the machine or its network by itself.
+    /// Whether the grants list an internal address itself.
     inside: bool,
 }
 
-/// Holds a request to the grants and fills in secrets.
+/// Checks a request against the grants and substitutes secrets.
 fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
     let Request { method, url, headers, body, timeout } = request;
     let invalid = |what: String| Failure::Invalid(what);
@@ -161,12 +161,12 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
             "the request is too large: at most {TEXT_BYTES_MAX} bytes of URL, {HEADERS_MAX} headers, {BODY_BYTES_MAX} bytes of body"
         )));
     }
-    // Secrets belong into path, query and headers; in the place of the host they would choose where to go, and be told
-    // in what is said of that host.
+    // Secrets are allowed in path, query and headers only; in the host they would choose the destination, and leak into
+    // messages that name it.
     if url.contains(OPEN) && !writes_host(&url) {
         return Err(invalid(format!("a secret stands in the URL's host: write it out, https://host/{OPEN}NAME}}")));
     }
-    let tells = url.contains(OPEN) || headers.iter().any(|(_, value)| value.contains(OPEN));
+    let has_secret = url.contains(OPEN) || headers.iter().any(|(_, value)| value.contains(OPEN));
     let url = fill(&url, grants)?;
     let parsed = url::Url::parse(&url).map_err(|e| invalid(format!("the URL is none: {e}")))?;
     let host = parsed.host_str().unwrap_or_default().to_owned();
@@ -196,7 +196,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
             false => format!("requests to {named} are not granted"),
         }));
     }
-    if tells && parsed.scheme() == "http" && !listed.any(|entry| split_scheme(entry).0 == Some("http")) {
+    if has_secret && parsed.scheme() == "http" && !listed.any(|entry| split_scheme(entry).0 == Some("http")) {
         return Err(Failure::Denied(format!(
             "a secret would be sent to {named} in clear: write https://, or grant it as such: http: ['http://{named}']"
         )));
@@ -222,20 +222,20 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
     Ok(Checked { request: out, timeout, inside })
 }
 
-/// An entry of the list: its scheme, where it names one, and the rest.
+/// Splits an entry into its scheme, if it has one, and the rest.
 fn split_scheme(entry: &str) -> (Option<&str>, &str) {
     entry.split_once("://").map_or((None, entry), |(scheme, host)| (Some(scheme), host))
 }
 
-/// Whether a URL has its scheme and its host written out, so that secrets come after them. What is left out of a URL
-/// when it is read (spaces, line ends, a slash too many) is no host.
+/// Whether a URL's scheme and host are literal, so that secrets come after them. Characters that a URL parser ignores
+/// (spaces, line ends, an extra slash) do not count as a host.
 fn writes_host(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let host = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
     host.bytes().any(|b| b.is_ascii_graphic()) && !host.contains(OPEN) && !scheme.contains(OPEN)
 }
 
-/// The text with `${secret:NAME}` filled in.
+/// Substitutes `${secret:NAME}` in the text.
 fn fill(text: &str, grants: &Grants) -> Result<String, Failure> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once(OPEN) {
@@ -253,7 +253,7 @@ fn fill(text: &str, grants: &Grants) -> Result<String, Failure> {
     Ok(out)
 }
 
-/// The secrets that are looked for in what goes back, the longest first: one may be the beginning of another.
+/// The secrets to mask, the longest first: one may be a prefix of another.
 fn secrets(grants: &Grants) -> Vec<&str> {
     let mut secrets: Vec<&str> = grants.secrets.values().map(|secret| &**secret).collect();
     secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
@@ -261,7 +261,7 @@ fn secrets(grants: &Grants) -> Vec<&str> {
     secrets
 }
 
-/// An answer without secrets that the peer sends back. One pass over its bytes for each secret.
+/// Masks secrets that the peer returns. One pass over the bytes per secret.
 fn clean(mut answer: Response, grants: &Grants) -> Response {
     for secret in secrets(grants) {
         for (_, value) in answer.headers.iter_mut().filter(|(_, value)| value.contains(secret)) {
@@ -272,7 +272,7 @@ fn clean(mut answer: Response, grants: &Grants) -> Response {
     answer
 }
 
-/// The bytes with the mask wherever the secret stands.
+/// Replaces every occurrence of the secret with the mask.
 fn masked(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
     let next = |from: usize| bytes[from..].windows(secret.len()).position(|window| window == secret);
     let Some(mut at) = next(0) else { return bytes };
@@ -290,7 +290,7 @@ fn masked(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What goes back to the guest, without secrets.
+/// Masks secrets in a failure.
 fn hide(failure: Failure, grants: &Grants) -> Failure {
     let clean = |text: String| {
         let text = secrets(grants).into_iter().fold(text, |text, secret| text.replace(secret, MASK));
@@ -335,14 +335,14 @@ async fn exchange(
     Ok(Response { status: parts.status.as_u16(), headers, body: body.to_bytes().to_vec() })
 }
 
-/// The error with what is behind it.
+/// Converts an error, with its cause.
 fn unreachable(error: &(dyn std::error::Error + 'static), host: &str) -> Failure {
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
             return Failure::Inside(refused.to_string());
         }
-        // An `io::Error` shows its inner error's own source, not itself.
+        // An `io::Error`'s `source` is its inner error's source, not the inner error.
         if let Some(refused) =
             cause.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref()).and_then(|e| e.downcast_ref::<Refused>())
         {
@@ -353,12 +353,12 @@ fn unreachable(error: &(dyn std::error::Error + 'static), host: &str) -> Failure
     Failure::Unreachable(outbound::of_connection(error, host, None))
 }
 
-/// Every address of a name leads inside.
+/// Every address of a name is internal.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} has only addresses inside this machine or its network, which are not granted")]
 struct Refused(String);
 
-/// Resolves names on the runtime's own threads and leaves out what may not be reached.
+/// Resolves names on the runtime's threads and drops denied addresses.
 #[derive(Clone)]
 struct Resolver {
     inside: bool,
@@ -376,7 +376,7 @@ impl tower_service::Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let inside = self.inside;
         Box::pin(async move {
-            // Port 0: the connector puts the right one in.
+            // Port 0: the connector sets the actual port.
             let all: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let open: Vec<SocketAddr> = all.into_iter().filter(|a| inside || !is_inside(a.ip())).collect();
             if open.is_empty() {

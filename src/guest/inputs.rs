@@ -1,4 +1,4 @@
-//! The files beside a module that a version is built from: what it requires, what it reads, its plugin.toml.
+//! The files besides its module that a version is built from: required modules, files that it reads, its plugin.toml.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,24 +6,24 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Files by path, with what stood in them; `None` where one was looked for and was not there.
+/// Files by path, with their contents; `None` for a file that was looked for and missing.
 pub type Files = BTreeMap<PathBuf, Option<Arc<[u8]>>>;
 
-/// Reads each file once, for all instances of a version: they are built from the same texts, whatever is saved
-/// meanwhile, and what they are built from is known.
+/// Reads each file once for all instances of a version, so that all are built from the same contents, whatever is saved
+/// meanwhile, and those contents are known.
 #[derive(Debug, Default)]
 pub struct BuildInputs(Mutex<Files>);
 
 impl BuildInputs {
-    /// Those files and no others, without a look at the disk for them.
+    /// These files, without reading the disk for them.
     pub fn of(files: Files) -> Self {
         Self(Mutex::new(files))
     }
 
-    /// What `read` gives for the file at `path`, or gave the first time; `None` where there is no such file.
+    /// Returns the result of the first `read` of the file at `path`; `None` if there is no such file.
     ///
     /// # Errors
-    /// Why `read` could not; nothing is noted then.
+    /// The error of `read`; nothing is recorded then.
     pub fn once(
         &self,
         path: &Path,
@@ -38,16 +38,16 @@ impl BuildInputs {
         Ok(result)
     }
 
-    /// Everything that was read or looked for so far.
+    /// All files that were read or looked for so far.
     pub fn files(&self) -> Files {
         self.0.lock().clone()
     }
 }
 
-/// Whether the files on disk are still those.
+/// Whether the files on disk have the same contents.
 pub fn unchanged_on_disk(files: &Files) -> bool {
     files.iter().all(|(path, known)| match known {
-        // The length first: what has grown out of all bounds is not read.
+        // Length first: a file that has grown huge is not read.
         Some(known) => {
             std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == known.len() as u64)
                 && std::fs::read(path).is_ok_and(|bytes| *bytes == **known)

@@ -1,49 +1,50 @@
-//! What one instance of a guest may use.
+//! The resource limits of a guest instance.
 
 use std::time::Duration;
 
 use super::TimeLimits;
 use crate::config::LimitPlan;
 
-/// Memory of a script's VM.
+/// Memory limit of a script's VM.
 const LUA_MEMORY_BYTES: usize = 32 << 20;
-/// Memory of a component's instance.
+/// Memory limit of a component's instance.
 const WASM_MEMORY_BYTES: usize = 64 << 20;
 
-/// Limits of one instance; each has its hit counted and none can be lifted from inside.
+/// Resource limits of one instance. Every hit is counted, and a guest cannot lift them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Time of one call that judges a frame, the filter included.
+    /// Time limit of a call that judges a frame, including the filter.
     pub call: TimeLimits,
-    /// Time to load: a script's top level with all it requires; a component's `describe`, `init` and `resume`.
+    /// Time limit of loading: a script's top level with everything that it requires; a component's `describe`, `init`
+    /// and `resume`.
     pub load: TimeLimits,
-    /// Time of one delivery by a handler: its own CPU time, and the wall time with all it waits for.
+    /// Time limit of one delivery by a handler: its own CPU time, and the wall time including waits.
     pub delivery: TimeLimits,
-    /// Longest time a component may take to compile, and the largest one.
+    /// Timeout for compiling a component.
     pub compile: Duration,
-    /// Memory, checked while the guest's code runs.
+    /// Memory limit, enforced while the guest's code runs.
     pub memory_bytes: usize,
-    /// Stack of a component.
+    /// Stack size of a component.
     pub stack_bytes: usize,
-    /// Alerts one call may raise; the rest is dropped and counted.
+    /// Maximum alerts per call; further ones are dropped and counted.
     pub alerts_per_call: usize,
-    /// Longest alert message or log line; longer ones are cut and counted.
+    /// Maximum length of an alert message or log line; longer ones are truncated and counted.
     pub message_bytes: usize,
-    /// Detections one call may add.
+    /// Maximum detections that a call may add.
     pub added_per_call: usize,
-    /// State kept per source, and again over all sources.
+    /// Maximum state per source, and again over all sources.
     pub state_bytes: usize,
-    /// Longest key of the state.
+    /// Maximum length of a state key.
     pub key_bytes: usize,
-    /// Log lines per second of frame time; the rest is dropped and counted.
+    /// Maximum log lines per second of frame time; further ones are dropped and counted.
     pub log_lines_per_s: u32,
-    /// Longest source text of a script or module.
+    /// Maximum length of the source text of a script or module.
     pub source_bytes: usize,
-    /// Largest component.
+    /// Maximum size of a component.
     pub component_bytes: usize,
-    /// HTTP requests of one delivery.
+    /// Maximum HTTP requests per delivery.
     pub requests_per_call: u32,
-    /// Largest body of an HTTP answer.
+    /// Maximum body of an HTTP response.
     pub response_bytes: usize,
 }
 
@@ -83,13 +84,13 @@ impl Limits {
         }
     }
 
-    /// Whether each limit that is set, in a manifest or a test's case, is one that the configuration could set too.
+    /// Checks that each limit set in a manifest or a test case is in the range that the configuration allows.
     ///
     /// # Errors
-    /// The key, what it was given, and what it takes.
+    /// The key, its value, and the allowed range.
     pub fn check(plan: &LimitPlan) -> Result<(), String> {
         let whole = |value: Option<usize>| value.map(|value| value as f64);
-        // The ranges of `config/schema/guests.rs`.
+        // The same ranges as in `config/schema/guests.rs`.
         let all = [
             ("soft_ms", plan.soft_ms, 0.1, 10_000.0),
             ("hard_ms", plan.hard_ms, 1.0, 10_000.0),
@@ -110,7 +111,7 @@ impl Limits {
         Ok(())
     }
 
-    /// These, with what the configuration sets.
+    /// These limits, overridden by the configuration.
     #[must_use]
     pub fn with(mut self, plan: &LimitPlan) -> Self {
         let LimitPlan {
@@ -132,7 +133,7 @@ impl Limits {
         }
         self.call.wall = wall_ms.as_ref().map_or(self.call.wall, ms);
         self.delivery.wall = timeout_seconds.map_or(self.delivery.wall, Duration::from_secs_f64);
-        // To a script's VM, 0 would be no limit at all.
+        // For a script's VM, 0 would mean no limit.
         self.memory_bytes = memory_mb.map_or(self.memory_bytes, |mb| ((mb * f64::from(1 << 20)) as usize).max(1));
         self.alerts_per_call = alerts_per_call.unwrap_or(self.alerts_per_call);
         self.added_per_call = added_per_call.unwrap_or(self.added_per_call);
@@ -142,7 +143,7 @@ impl Limits {
         self
     }
 
-    /// The smaller of each: what a manifest wants, under the ceiling that these are.
+    /// The smaller of each limit: the manifest's values, capped by these.
     #[must_use]
     pub fn under(self, wanted: &LimitPlan) -> Self {
         let want = self.clone().with(wanted);

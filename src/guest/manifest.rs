@@ -1,4 +1,4 @@
-//! What a plugin says of itself before anything of it runs: `plugin.toml` beside it, or a script's leading comments.
+//! A plugin's manifest, read before its code runs: the `plugin.toml` in its folder, or a script's leading comments.
 
 use std::path::{Path, PathBuf};
 
@@ -9,41 +9,40 @@ use crate::config::LimitPlan;
 use crate::error::{Code, Error};
 use crate::text;
 
-/// The API version this engine offers to scripts (`---@since 0.1`) and components (`dsengine:plugin@0.1`).
+/// The plugin API version that this engine offers to scripts (`---@since 0.1`) and components (`dsengine:plugin@0.1`).
 pub const API: (u32, u32) = (0, 1);
 /// The manifest's file name.
 const FILE: &str = "plugin.toml";
 
-/// What a plugin is.
+/// A plugin's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GuestKind {
-    /// It judges frames.
+    /// Judges frames.
     Strategy,
-    /// It delivers alerts.
+    /// Delivers alerts.
     Handler,
 }
 
-/// A plugin's own word.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Manifest {
-    /// Its name; empty where it does not say.
+    /// Its name; empty if absent.
     pub name: String,
-    /// Its version; `0` where it does not say.
+    /// Its version; `0` if absent.
     pub version: String,
-    /// What it is, where it says so.
+    /// Its kind, if given.
     pub kind: Option<GuestKind>,
-    /// The file that is loaded, where the manifest is a file of its own.
+    /// The file to load, if the manifest is a file of its own.
     pub entry: Option<PathBuf>,
-    /// Capabilities it asks for.
+    /// Requested capabilities.
     pub needs: Needs,
-    /// Limits it wants, under the configuration's.
+    /// Requested limits, capped by the configuration.
     pub limits: LimitPlan,
-    /// Whether a manifest was found at all. A component without one asks for what it imports.
+    /// Whether a manifest was found. A component without one requests what it imports.
     pub found: bool,
 }
 
-/// `plugin.toml` as it is written.
+/// The contents of `plugin.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Toml {
@@ -61,8 +60,8 @@ struct Toml {
 }
 
 impl Manifest {
-    /// The manifest of a plugin whose module is `module`: `plugin.toml` in its folder (or the one above `target`)
-    /// where that names it as its entry, else for a script its comments, else none. It is read through `beside`.
+    /// The manifest of a plugin whose module is `module`: the `plugin.toml` in its folder (or the one above `target`)
+    /// if that names it as its entry, else a script's comments, else an empty one. It is read through `inputs`.
     ///
     /// # Errors
     /// [`Code::Plugin`] with file and line.
@@ -77,7 +76,7 @@ impl Manifest {
     }
 
     fn in_a_file(module: &Path, inputs: &BuildInputs) -> Result<Option<Self>, Error> {
-        // A component built in place lies some folders below its manifest.
+        // A component built in place is a few folders below its manifest.
         for folder in module.ancestors().skip(1).take(4) {
             let path = folder.join(FILE);
             if !path.is_file() {
@@ -97,7 +96,7 @@ impl Manifest {
         Ok(None)
     }
 
-    /// Reads the text of a `plugin.toml`; `file` is its name in messages.
+    /// Parses a `plugin.toml`; `file` is its name in messages.
     ///
     /// # Errors
     /// [`Code::Plugin`] with file, line and column.
@@ -123,7 +122,7 @@ impl Manifest {
         Ok(Self { name, version, kind, entry: Some(entry), needs, limits, found: true })
     }
 
-    /// Reads a script's leading comments: `---@since 0.1`, `---@version 1.2`, `---@needs http hooks.example.com`.
+    /// Parses a script's leading comments: `---@since 0.1`, `---@version 1.2`, `---@needs http hooks.example.com`.
     ///
     /// # Errors
     /// [`Code::Plugin`] with file and line.
@@ -148,7 +147,7 @@ impl Manifest {
     }
 }
 
-/// One `---@needs` line.
+/// Parses one `---@needs` line.
 fn need(needs: &mut Needs, rest: &str, place: &str) -> Result<(), Error> {
     let (what, names) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let names = names.split([' ', ',', '\t']).filter(|name| !name.is_empty());
@@ -166,8 +165,8 @@ fn need(needs: &mut Needs, rest: &str, place: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The handshake: while the major version is 0, a minor version may break, so only the same major with at most our
-/// minor is known to run.
+/// Checks the API version. While the major version is 0, a minor version may break, so only the same major with at most
+/// our minor is accepted.
 fn check_api(wanted: &str, place: &str) -> Result<(), Error> {
     let mut parts = wanted.split('.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
@@ -211,14 +210,14 @@ mod tests {
 
     #[test]
     fn a_limit_out_of_range_is_refused_and_lifts_nothing() {
-        for (limit, told) in [
+        for (limit, expected) in [
             ("hard_ms = -1", "limits.hard_ms is out of range: got -1, expected 1..10000"),
             ("hard_ms = inf", "limits.hard_ms is out of range: got inf, expected 1..10000"),
             ("memory_mb = 0", "limits.memory_mb is out of range: got 0, expected 1..4096"),
             ("memory_mb = nan", "limits.memory_mb is out of range: got NaN, expected 1..4096"),
         ] {
             let error = Manifest::parse(&TOML.replace("hard_ms = 10", limit), "plugin.toml").unwrap_err();
-            assert_eq!(error.message(), format!("plugin.toml: {told}"));
+            assert_eq!(error.message(), format!("plugin.toml: {expected}"));
         }
     }
 

@@ -1,9 +1,9 @@
-//! What every guest, script or component, strategy or handler, lives by: its limits, what it may reach, what the host
-//! keeps for it, and how its faults are counted.
+//! The environment of every guest, whether script or component, strategy or handler: its limits, its capabilities, its
+//! state, and the handling of its faults.
 //!
-//! A guest's surroundings are its [`GuestContext`]: settings, [`Limits`], [`Grants`], state, metrics, log. Time is held by the
-//! [`Watchdog`], repeated faults by the [`Breaker`], the network by [`http`]. Nothing here knows a language; `lua` and
-//! `wasm` put their own side to it. Look next at `home.rs`.
+//! A guest's environment is its [`GuestContext`]: settings, [`Limits`], [`Grants`], state, metrics, log. The
+//! [`Watchdog`] enforces time limits, the [`Breaker`] handles repeated faults, [`http`] is the network client. This
+//! module is independent of the language; `lua` and `wasm` add their own side. See `context.rs` next.
 
 mod breaker;
 mod context;

@@ -1,7 +1,7 @@
-//! State that guests keep in the host, so that it survives their reload and their crash.
+//! The state that guests store in the host, so that it survives a reload and a crash.
 //!
-//! Each (plugin, source) has its own space; nobody sees another's. A call's writes are collected and committed
-//! when it has succeeded, so a failed call leaves no trace. Values age on frame time.
+//! Each (plugin, source) has its own isolated space. A call's writes are collected and committed when it succeeds, so a
+//! failed call changes nothing. Values expire on frame time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -16,18 +16,18 @@ use crate::types::SourceId;
 /// A value to write, or `None` to delete.
 pub type Write = Option<Entry>;
 
-/// What a guest keeps. Scripts keep values, components bytes; each can read the other's, so that a rule ported from
-/// one to the other goes on counting.
+/// A stored value. Scripts store values, components bytes; each can read the other's, so that a rule ported from one to
+/// the other keeps its counts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kept {
-    /// A script's value, or a number that `add` made.
+    /// A script's value, or a number from `add`.
     Json(Value),
     /// A component's bytes.
     Bytes(Arc<[u8]>),
 }
 
 impl Kept {
-    /// As bytes: a text's own, any other value's JSON.
+    /// As bytes: the text of a string, the JSON of any other value.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Bytes(bytes) => bytes.to_vec(),
@@ -36,7 +36,7 @@ impl Kept {
         }
     }
 
-    /// As a number, where it is one or its bytes are the text of one.
+    /// As a number, if it is one or its bytes are the text of one.
     pub fn number(&self) -> Option<f64> {
         match self {
             Self::Json(value) => value.as_f64(),
@@ -51,12 +51,12 @@ impl From<Value> for Kept {
     }
 }
 
-/// A value with its end.
+/// A value with its expiry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The value.
     pub value: Kept,
-    /// Frame time from which it is gone; `None` = it stays.
+    /// The frame time at which it expires; `None` = never.
     pub expires_ns: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ impl Space {
         self.entries.get(key).filter(|e| e.lives(now_ns)).map(|e| &e.value)
     }
 
-    /// Keys that start with `prefix` and live at `now_ns`, in order.
+    /// Unexpired keys at `now_ns` that start with `prefix`, in order.
     pub fn keys<'a>(&'a self, prefix: &'a str, now_ns: u64) -> impl Iterator<Item = &'a str> {
         let from = self.entries.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         from.take_while(move |(key, _)| key.starts_with(prefix))
@@ -81,17 +81,17 @@ impl Space {
             .map(|(k, _)| &**k)
     }
 
-    /// Bytes held.
+    /// Bytes in use.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes that `key` holds.
+    /// Bytes used by `key`.
     pub fn bytes_of(&self, key: &str) -> usize {
         self.entries.get(key).map_or(0, |e| size(key, &e.value))
     }
 
-    /// Takes in the writes of a call that succeeded.
+    /// Applies the writes of a successful call.
     pub fn commit(&mut self, writes: &mut BTreeMap<String, Write>) {
         while let Some((key, write)) = writes.pop_first() {
             self.bytes -= self.bytes_of(&key);
@@ -105,7 +105,7 @@ impl Space {
         }
     }
 
-    /// Whether `more` bytes fit under `limit` in place of what `key` holds; frees what has expired where they do not.
+    /// Whether `more` bytes in place of `key`'s current value fit under `limit`; evicts expired entries if they do not.
     pub fn fits(&mut self, key: &str, more: usize, limit: usize, now_ns: u64) -> bool {
         if self.bytes + more > limit {
             self.sweep(now_ns);
@@ -113,7 +113,7 @@ impl Space {
         self.bytes - self.bytes_of(key) + more <= limit
     }
 
-    /// Frees what has expired.
+    /// Evicts expired entries.
     pub fn sweep(&mut self, now_ns: u64) {
         let bytes = &mut self.bytes;
         self.entries.retain(|key, entry| {
@@ -126,35 +126,35 @@ impl Space {
     }
 }
 
-/// What a call has written so far, over the space that it will be committed to. It knows by how many bytes the space
-/// would change, so that a write costs the same however many came before it.
+/// The pending writes of a call to a space. Tracks the change in size incrementally, so that each write costs the same
+/// regardless of the number before it.
 #[derive(Debug, Default)]
 pub struct Writes {
     writes: BTreeMap<String, Write>,
-    /// Bytes of what is written, less those of what it replaces or deletes.
+    /// Bytes written, less those replaced or deleted.
     growth: i64,
-    /// What has expired by the time of this call was freed.
+    /// Whether expired entries were evicted during this call.
     swept: bool,
 }
 
 impl Writes {
-    /// A call starts.
+    /// Resets it at the start of a call.
     pub fn clear(&mut self) {
         self.writes.clear();
         (self.growth, self.swept) = (0, false);
     }
 
-    /// Whether nothing was written.
+    /// Whether there are no pending writes.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// What was written under a key: an entry, or its deletion.
+    /// The pending write of a key: an entry, or its deletion.
     pub fn get(&self, key: &str) -> Option<&Write> {
         self.writes.get(key)
     }
 
-    /// The keys that live in `space` and start with `prefix`, as if this were committed, in order.
+    /// The keys in `space` that start with `prefix` and have not expired, as if the writes were committed, in order.
     pub fn keys(&self, space: &Space, prefix: &str, now_ns: u64) -> Vec<String> {
         let mut keys: BTreeSet<String> = space.keys(prefix, now_ns).map(str::to_owned).collect();
         for (key, write) in self.writes.iter().filter(|(key, _)| key.starts_with(prefix)) {
@@ -166,7 +166,7 @@ impl Writes {
         keys.into_iter().collect()
     }
 
-    /// Notes an entry. `false` where `space` would hold more than `limit` bytes with it; frees what has expired first.
+    /// Records an entry. `false` if `space` would then exceed `limit` bytes, even after evicting expired entries.
     pub fn set(&mut self, space: &mut Space, key: String, entry: Entry, limit: usize, now_ns: u64) -> bool {
         let bytes = size(&key, &entry.value) as i64;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -188,7 +188,8 @@ impl Writes {
         true
     }
 
-    /// Notes a deletion. What `space` does not have needs no note, or a loop of deletions would fill the host.
+    /// Records a deletion. A key that `space` does not have is not recorded, so that a loop of deletions cannot exhaust
+    /// the host's memory.
     pub fn delete(&mut self, space: &Space, key: String) {
         self.growth -= self.now(space, &key);
         if space.bytes_of(&key) > 0 {
@@ -198,13 +199,13 @@ impl Writes {
         }
     }
 
-    /// Takes all of it into `space`: the call succeeded.
+    /// Commits all writes to `space` after a successful call.
     pub fn commit(&mut self, space: &mut Space) {
         space.commit(&mut self.writes);
         self.clear();
     }
 
-    /// Bytes that a key has in `space` as if this were committed.
+    /// Bytes that a key uses in `space`, as if the writes were committed.
     fn now(&self, space: &Space, key: &str) -> i64 {
         let bytes = match self.writes.get(key) {
             Some(write) => write.as_ref().map_or(0, |entry| size(key, &entry.value)),
@@ -213,7 +214,7 @@ impl Writes {
         bytes as i64
     }
 
-    /// Frees what has expired, once in a call: its time stands still.
+    /// Evicts expired entries, once per call, since its time is constant.
     fn sweep(&mut self, space: &mut Space, now_ns: u64) {
         space.sweep(now_ns);
         self.swept = true;
@@ -230,7 +231,7 @@ impl Entry {
     }
 }
 
-/// What a key and its value count for, in bytes: their text and a word per value.
+/// The size of a key and its value in bytes: their text and 8 bytes per value.
 pub fn size(key: &str, value: &Kept) -> usize {
     fn of(value: &Value) -> usize {
         8 + match value {
@@ -247,13 +248,13 @@ pub fn size(key: &str, value: &Kept) -> usize {
         }
 }
 
-/// Whose state it is: a plugin's name, on a source; `None` where a handler keeps it.
+/// The owner of a space: a plugin's name and a source; `None` for a handler.
 type Owner = (String, Option<SourceId>);
 
-/// A space, held by the store and by each instance that writes to it.
+/// A space, shared by the store and each instance that writes to it.
 type Shared = Arc<Mutex<Space>>;
 
-/// Every guest's state. One per engine; outlives the guests.
+/// The state of all guests. One per engine; outlives the guests.
 #[derive(Debug, Default)]
 pub struct StateStore {
     spaces: Mutex<HashMap<Owner, Shared>>,
@@ -261,26 +262,26 @@ pub struct StateStore {
 }
 
 impl StateStore {
-    /// The space of `plugin` on `source`, the same one each time.
+    /// The space of `plugin` on `source`; the same one on each call.
     pub fn space(&self, plugin: &str, source: Option<&SourceId>) -> Arc<Mutex<Space>> {
         let mut spaces = self.spaces.lock();
         Arc::clone(spaces.entry((plugin.to_owned(), source.cloned())).or_default())
     }
 
-    /// The space that `plugin` has for all its sources. A strategy and a handler may have the same name.
+    /// The space of `plugin` shared by all its sources. A strategy and a handler may have the same name.
     pub fn shared(&self, plugin: &str, kind: GuestKind) -> Arc<Mutex<Space>> {
         let mut shared = self.shared.lock();
         Arc::clone(shared.entry((plugin.to_owned(), kind)).or_default())
     }
 
-    /// Forgets everything kept for the strategy `name`, which was taken away.
+    /// Removes the state of the removed strategy `name`.
     pub fn forget_strategy(&self, name: &str) {
         let is_its = |plugin: &str, source: &Option<SourceId>| plugin == name && source.is_some();
         self.spaces.lock().retain(|(p, source), _| !is_its(p, source));
         self.shared.lock().remove(&(name.to_owned(), GuestKind::Strategy));
     }
 
-    /// Forgets everything kept for `source`, which was taken away.
+    /// Removes the state of the removed `source`.
     pub fn forget(&self, source: &SourceId) {
         self.spaces.lock().retain(|(_, s), _| s.as_ref() != Some(source));
     }
@@ -317,7 +318,7 @@ mod tests {
     fn a_state_is_full_when_it_would_hold_too_much_and_not_before() {
         let (mut space, mut writes) = (Space::default(), Writes::default());
         let entry = |bytes: usize, expires_ns| Entry { value: Kept::Bytes(vec![0; bytes].into()), expires_ns };
-        // A key of one letter and 91 bytes count for 100.
+        // A one-letter key and 91 bytes count as 100 bytes.
         let set = |writes: &mut Writes, space: &mut Space, key: &str, expires_ns| {
             writes.set(space, key.to_owned(), entry(91, expires_ns), 200, 50)
         };
@@ -325,7 +326,7 @@ mod tests {
         assert!(!set(&mut writes, &mut space, "c", None));
         writes.commit(&mut space);
         assert_eq!(space.bytes(), 200);
-        // In place of itself; again; in place of what was deleted; and what has expired gives way.
+        // Replacing itself; again; replacing a deleted entry; and evicting an expired one.
         assert!(set(&mut writes, &mut space, "a", None) && set(&mut writes, &mut space, "a", None));
         writes.delete(&space, "a".to_owned());
         writes.delete(&space, "unknown".to_owned());

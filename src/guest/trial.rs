@@ -1,8 +1,8 @@
-//! What a guest is held against before it judges: the labels that its source has, and what it asks for that is not there.
+//! Checks a guest before it judges: which labels its source has, and what it requests that does not exist.
 //!
-//! A trial is an instance without effects that is shown generated frames. It notes what the instance looks up. A fault
-//! of the *contract* (a zone, label, field or function that is not there, a value of the wrong type) is one whatever
-//! frame comes; any other may be the generated frame's.
+//! A trial is an instance without effects that judges generated frames. It records the instance's lookups. A fault of
+//! the *contract* (a missing zone, label, field or function, a value of the wrong type) occurs on any frame; any other
+//! fault may be due to the generated frame.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use parking_lot::Mutex;
 
 use crate::config::nearest;
 
-/// Most names of a list in a message.
+/// Maximum names listed in a message.
 const NAMES_SHOWN: usize = 12;
-/// Most labels and doubts that are kept of one trial: a guest may make names up.
+/// Maximum labels and doubts recorded per trial: a guest may generate names.
 const NOTED_MAX: usize = 64;
 
 /// The labels that detections of a source may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// Those that are known, in the order of the models' classes.
+    /// The known labels, in the order of the models' classes.
     pub names: Vec<Arc<str>>,
-    /// Why there may be others; `None` where these are all.
+    /// Why there may be others; `None` if these are all.
     pub others: Option<&'static str>,
 }
 
 impl Labels {
-    /// Whether a detection may bear this label.
+    /// Whether a detection may have this label.
     pub fn may_be(&self, label: &str) -> bool {
         self.others.is_some() || self.has(label)
     }
@@ -35,7 +35,7 @@ impl Labels {
         self.names.iter().any(|name| **name == *label)
     }
 
-    /// That there is no such label, with what there is.
+    /// The error for a missing label, with the existing ones.
     fn lacks(&self, label: &str) -> String {
         let shown: String = label.chars().take(100).collect();
         let near = nearest(label, self.names.iter().map(|name| &**name));
@@ -47,20 +47,20 @@ impl Labels {
     }
 }
 
-/// Something that a guest asks for and may never get.
+/// Something that a guest requests and may never get.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Doubt {
-    /// What, in one sentence without a final stop.
+    /// A description, one sentence without a full stop.
     pub what: String,
-    /// Whether it is certain that it never comes.
+    /// Whether it is certain that the guest never gets it.
     pub certain: bool,
 }
 
-/// See the module. Shared by the instance and whoever tries it.
+/// See the module. Shared by the instance and its tester.
 #[derive(Debug, Default)]
 pub struct Trial {
     labels: Labels,
-    /// Those of all sources that the guest is for.
+    /// The labels of all sources that the guest is for.
     anywhere: Labels,
     noted: Mutex<Noted>,
 }
@@ -74,15 +74,15 @@ struct Noted {
 }
 
 impl Trial {
-    /// A trial on a source with these labels, of a guest for sources that have those of `anywhere` together.
+    /// A trial on a source with these labels; `anywhere` has the labels of all sources that the guest is for.
     pub fn new(labels: Labels, anywhere: Labels) -> Self {
         Self { labels, anywhere, noted: Mutex::default() }
     }
 
-    /// The guest looks for detections with any of these labels.
+    /// Records that the guest looks up detections with any of these labels.
     ///
     /// # Errors
-    /// What is wrong with that, where no detection of any source can have one of them.
+    /// The problem, if no detection of any source can have one of them.
     pub fn look_up(&self, labels: &[String]) -> Result<(), String> {
         self.note(labels);
         if self.labels.names.is_empty() {
@@ -90,7 +90,7 @@ impl Trial {
         }
         let missing: Vec<&String> = labels.iter().filter(|label| !self.labels.has(label)).collect();
         let Some(first) = missing.first() else { return Ok(()) };
-        // Of a list for several models some may be there.
+        // In a list for several models some may exist.
         let is_elsewhere = || labels.iter().any(|label| self.anywhere.may_be(label));
         if self.labels.others.is_none() && missing.len() == labels.len() && !is_elsewhere() {
             return Err(self.labels.lacks(first));
@@ -99,7 +99,7 @@ impl Trial {
         Ok(())
     }
 
-    /// The guest compares labels with this one, at this place.
+    /// Records that the guest compares labels with this one, at this location.
     pub fn compares(&self, place: &str, label: &str) {
         self.note(&[label.to_owned()]);
         if !self.labels.names.is_empty() && !self.labels.has(label) {
@@ -107,7 +107,7 @@ impl Trial {
         }
     }
 
-    /// The guest asks for a zone that the source does not have; the contract lets components ask.
+    /// Records a lookup of a missing zone; the contract permits components to ask.
     pub fn lacks_zone(&self, zone: &str, zones: &str) {
         let zone: String = zone.chars().take(100).collect();
         self.doubt(Doubt {
@@ -116,32 +116,32 @@ impl Trial {
         });
     }
 
-    /// The call under way has broken the contract.
+    /// Records that the current call has broken the contract.
     pub fn breaks(&self) {
         self.noted.lock().broke = true;
     }
 
-    /// Whether the contract was broken since this was asked last.
+    /// Whether the contract was broken since the last call of this.
     pub fn broke(&self) -> bool {
         std::mem::take(&mut self.noted.lock().broke)
     }
 
-    /// The instance has less time for a call than it is given.
+    /// Records that the time limit of the instance's calls was cut.
     pub fn cut(&self) {
         self.noted.lock().cut = true;
     }
 
-    /// Whether a call may have been stopped for that alone.
+    /// Whether a timeout may be due to the cut limit alone.
     pub fn is_cut(&self) -> bool {
         self.noted.lock().cut
     }
 
-    /// The labels that it has asked for so far.
+    /// The labels that it has looked up so far.
     pub fn asked(&self) -> BTreeSet<Arc<str>> {
         self.noted.lock().asked.clone()
     }
 
-    /// What it asks for and may never get.
+    /// What it requests and may never get.
     pub fn doubts(&self) -> Vec<Doubt> {
         self.noted.lock().doubts.iter().cloned().collect()
     }

@@ -1,14 +1,14 @@
-//! Time limits for guests: one thread that ticks, one time budget per instance, clocks read by the guest's own thread.
+//! Time limits for guests: one ticking thread, a time budget per instance, and clocks read on the guest's own thread.
 //!
-//! A guest's interrupt must cost nothing, so it only reads one flag. The watchdog raises the flag of every running
-//! call each millisecond; a guest that finds it raised reads its own thread's CPU clock and goes on, or stops.
-//! Counting CPU and not wall time means that a busy machine convicts nobody; the wall ceiling is for a call that
-//! makes no progress at all. Both count from the first flag on, so that short calls read no clock: a call may therefore
-//! run for up to [`IDLE_TICK`] longer than its limit says.
+//! A guest's interrupt must be cheap, so it only reads one flag. The watchdog sets the flag of every running call each
+//! millisecond; a guest that finds it set reads its own thread's CPU clock and continues, or stops. Limiting CPU
+//! instead of wall time means that a busy machine causes no faults; the wall limit is for a call that makes no progress
+//! at all. Both count from the first flag, so that short calls read no clock: a call may therefore run for up to
+//! [`IDLE_TICK`] longer than its limit.
 //!
-//! Wall time is what the watchdog counts up, a step per look: while the machine pauses, it takes no step. A pause that
-//! the CPU clock counts convicts nobody either, because no more CPU time is held against a call than there were steps.
-//! A call that spends its time where nothing interrupts it is noticed when it ends.
+//! The watchdog accumulates wall time in bounded steps: a pause of the machine adds at most one step. The CPU time
+//! charged to a call is capped by that wall time, so that a pause which the CPU clock counts causes no fault
+//! either. A call that spends its time where nothing interrupts it is detected when it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,19 +19,19 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::own::{Stop, Thread};
 
-/// Time between looks while a call was seen running.
+/// Tick while a call is running.
 pub const TICK: Duration = Duration::from_millis(1);
-/// Time between looks while none was: a quarter of the wake-ups, and the bound on a late first look.
+/// Tick while no call is running: a quarter of the wake-ups, and the bound on a late first tick.
 pub const IDLE_TICK: Duration = Duration::from_millis(4);
 
-/// How long one call may take.
+/// The time limits of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLimits {
-    /// CPU time of the guest's thread past which a call is counted as slow.
+    /// CPU time of the guest's thread after which a call is counted as slow.
     pub soft_cpu: Duration,
-    /// CPU time of the guest's thread past which a call is stopped.
+    /// CPU time of the guest's thread after which a call is stopped.
     pub hard_cpu: Duration,
-    /// Wall time past which a call is stopped whatever its CPU time.
+    /// Wall time after which a call is stopped, whatever its CPU time.
     pub wall: Duration,
 }
 
@@ -45,111 +45,109 @@ impl Default for TimeLimits {
     }
 }
 
-/// Which limit a call ran into.
+/// The limit that a call exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overrun {
     /// The CPU limit.
     Cpu,
-    /// The wall ceiling.
+    /// The wall limit.
     Wall,
 }
 
-/// What the watchdog and a guest's thread share.
+/// The state shared by the watchdog and a guest's thread.
 #[derive(Debug, Default)]
 struct CallClock {
     running: AtomicBool,
     due: AtomicBool,
-    /// 0 = within limits, 1 = CPU, 2 = wall. Stays until the call ends: a guest that catches the error meets it
+    /// 0 = within limits, 1 = CPU, 2 = wall. Stays set until the call ends: a guest that catches the error gets it
     /// again at its next step.
     over: AtomicU8,
-    /// Time that the watchdog saw the call running, and 1 from its first look on.
+    /// The time for which the watchdog saw the call running; 1 after its first tick.
     seen_ns: AtomicU64,
-    /// The guest's clocks at its first look; the CPU's is 0 before.
+    /// The guest's clocks at its first check; the CPU clock is 0 before that.
     base_cpu_ns: AtomicU64,
     base_seen_ns: AtomicU64,
-    /// The wall ceiling of the calls to come.
+    /// The wall limit of subsequent calls.
     wall_ns: AtomicU64,
 }
 
-/// One guest instance's time budget. Calls start and end from the instance's own thread.
+/// One guest instance's time budget. The instance's own thread starts and ends calls.
 #[derive(Debug)]
 pub struct Budget {
-    line: Arc<CallClock>,
-    /// Keeps the watchdog alive as long as someone depends on it.
+    clock: Arc<CallClock>,
+    /// Keeps the watchdog alive while a budget exists.
     _watchdog: Arc<Watchdog>,
 }
 
-/// The guest's end of a time budget, for its interrupt.
+/// The guest's handle to a time budget, for its interrupt.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
-    line: Arc<CallClock>,
+    clock: Arc<CallClock>,
     limits: TimeLimits,
 }
 
 impl Budget {
-    /// The end that the guest's interrupt holds, with the limits of the calls to come.
+    /// Creates the handle for the guest's interrupt, with the limits of subsequent calls.
     pub fn interrupt(&self, limits: TimeLimits) -> Interrupt {
-        self.line.wall_ns.store(nanoseconds(limits.wall), Ordering::Relaxed);
-        Interrupt { line: Arc::clone(&self.line), limits }
+        self.clock.wall_ns.store(nanoseconds(limits.wall), Ordering::Relaxed);
+        Interrupt { clock: Arc::clone(&self.clock), limits }
     }
 
-    /// A call starts.
+    /// Starts a call.
     pub fn start(&self) {
-        let line = &*self.line;
-        line.over.store(0, Ordering::Relaxed);
-        line.base_cpu_ns.store(0, Ordering::Relaxed);
-        line.seen_ns.store(0, Ordering::Relaxed);
-        line.due.store(false, Ordering::Relaxed);
-        line.running.store(true, Ordering::Release);
+        let clock = &*self.clock;
+        clock.over.store(0, Ordering::Relaxed);
+        clock.base_cpu_ns.store(0, Ordering::Relaxed);
+        clock.seen_ns.store(0, Ordering::Relaxed);
+        clock.due.store(false, Ordering::Relaxed);
+        clock.running.store(true, Ordering::Release);
     }
 
-    /// The call is over. Returns the CPU time counted, where the call was long enough for any to be, and the limit
-    /// it ran into.
+    /// Ends a call. Returns the CPU time, if the call was long enough to be measured, and the limit that it exceeded.
     pub fn end(&self) -> (Option<Duration>, Option<Overrun>) {
-        let line = &*self.line;
-        line.running.store(false, Ordering::Release);
-        let base = line.base_cpu_ns.load(Ordering::Relaxed);
+        let clock = &*self.clock;
+        clock.running.store(false, Ordering::Release);
+        let base = clock.base_cpu_ns.load(Ordering::Relaxed);
         let spent = (base != 0).then(|| Duration::from_nanos(cpu_ns().saturating_sub(base)));
-        // As much too late as in `check`.
-        let late = line.wall_ns.load(Ordering::Relaxed).saturating_add(nanoseconds(IDLE_TICK));
-        let over = overrun(line.over.load(Ordering::Relaxed));
-        (spent, over.or_else(|| (line.seen_ns.load(Ordering::Relaxed) >= late).then_some(Overrun::Wall)))
+        // The same tolerance as in `check`.
+        let late = clock.wall_ns.load(Ordering::Relaxed).saturating_add(nanoseconds(IDLE_TICK));
+        let over = overrun(clock.over.load(Ordering::Relaxed));
+        (spent, over.or_else(|| (clock.seen_ns.load(Ordering::Relaxed) >= late).then_some(Overrun::Wall)))
     }
 }
 
 impl Interrupt {
-    /// Called by the guest's interrupt: `Some` once the running call has to stop. One relaxed load when nothing is
-    /// due.
+    /// Called by the guest's interrupt: `Some` once the running call must stop. One relaxed load if no flag is set.
     #[inline]
     pub fn check(&self) -> Option<Overrun> {
-        if self.line.due.load(Ordering::Relaxed) { self.look() } else { None }
+        if self.clock.due.load(Ordering::Relaxed) { self.check_due() } else { None }
     }
 
     #[cold]
-    fn look(&self) -> Option<Overrun> {
-        let line = &*self.line;
-        if let Some(over) = overrun(line.over.load(Ordering::Relaxed)) {
+    fn check_due(&self) -> Option<Overrun> {
+        let clock = &*self.clock;
+        if let Some(over) = overrun(clock.over.load(Ordering::Relaxed)) {
             return Some(over);
         }
-        line.due.store(false, Ordering::Relaxed);
-        let (cpu, seen) = (cpu_ns(), line.seen_ns.load(Ordering::Relaxed));
-        let base = line.base_cpu_ns.load(Ordering::Relaxed);
+        clock.due.store(false, Ordering::Relaxed);
+        let (cpu, seen) = (cpu_ns(), clock.seen_ns.load(Ordering::Relaxed));
+        let base = clock.base_cpu_ns.load(Ordering::Relaxed);
         if base == 0 {
-            line.base_cpu_ns.store(cpu.max(1), Ordering::Relaxed);
-            line.base_seen_ns.store(seen, Ordering::Relaxed);
+            clock.base_cpu_ns.store(cpu.max(1), Ordering::Relaxed);
+            clock.base_seen_ns.store(seen, Ordering::Relaxed);
         }
-        let since = seen.saturating_sub(line.base_seen_ns.load(Ordering::Relaxed));
+        let since = seen.saturating_sub(clock.base_seen_ns.load(Ordering::Relaxed));
         let spent = cpu.saturating_sub(base).min(since);
         let over = if spent >= nanoseconds(self.limits.hard_cpu) {
             1
         } else if seen >= nanoseconds(self.limits.wall).saturating_add(nanoseconds(IDLE_TICK)) {
-            // A handler that waited for an answer as long as it may is only just in time.
+            // A handler that waited for a response until its deadline is just in time.
             2
         } else {
             return None;
         };
-        line.over.store(over, Ordering::Relaxed);
-        line.due.store(true, Ordering::Relaxed);
+        clock.over.store(over, Ordering::Relaxed);
+        clock.due.store(true, Ordering::Relaxed);
         overrun(over)
     }
 }
@@ -162,8 +160,8 @@ fn overrun(code: u8) -> Option<Overrun> {
     }
 }
 
-/// CPU time of the calling thread. Read here and not through `types::Clock`: a budget is about this machine's real
-/// work, in a simulation too.
+/// CPU time of the calling thread. Not read through `types::Clock`: a budget limits real work on this machine, in a
+/// simulation, too.
 fn cpu_ns() -> u64 {
     now_ns(ClockId::ThreadCPUTime)
 }
@@ -179,13 +177,13 @@ fn nanoseconds(time: Duration) -> u64 {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Every instance's line; those whose instance is gone are swept out on the next look.
-    lines: Mutex<Vec<Weak<CallClock>>>,
-    /// Rung when the watchdog is dropped or the first instance joins.
-    bell: Condvar,
+    /// Every instance's clock; those of dropped instances are removed on the next tick.
+    clocks: Mutex<Vec<Weak<CallClock>>>,
+    /// Notified when the watchdog is dropped or an instance is created.
+    wake: Condvar,
 }
 
-/// The thread that ticks. One per engine; stops when dropped.
+/// The ticking thread. One per engine; stops when dropped.
 #[derive(Debug)]
 pub struct Watchdog {
     shared: Arc<Shared>,
@@ -193,10 +191,10 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the thread. It sleeps while no instance exists.
+    /// Starts the thread. It sleeps while there are no instances.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// When the thread cannot be started.
     pub fn start() -> std::io::Result<Arc<Self>> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
@@ -204,51 +202,51 @@ impl Watchdog {
         Ok(Arc::new(Self { shared, thread }))
     }
 
-    /// A time budget for a new guest instance.
+    /// Creates a time budget for a new guest instance.
     pub fn budget(self: &Arc<Self>) -> Budget {
-        let line = Arc::new(CallClock::default());
-        self.shared.lines.lock().push(Arc::downgrade(&line));
-        self.shared.bell.notify_all();
-        Budget { line, _watchdog: Arc::clone(self) }
+        let clock = Arc::new(CallClock::default());
+        self.shared.clocks.lock().push(Arc::downgrade(&clock));
+        self.shared.wake.notify_all();
+        Budget { clock, _watchdog: Arc::clone(self) }
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // Under the lock, so that the thread cannot miss the bell between its check and its wait.
-        let lines = self.shared.lines.lock();
+        // Under the lock, so that the thread cannot miss the notification between its check and its wait.
+        let clocks = self.shared.clocks.lock();
         self.thread.stop();
-        drop(lines);
-        self.shared.bell.notify_all();
+        drop(clocks);
+        self.shared.wake.notify_all();
     }
 }
 
 fn tick(shared: &Shared, stop: &Stop) {
-    let mut lines = shared.lines.lock();
+    let mut clocks = shared.clocks.lock();
     let mut last = now_ns(ClockId::Monotonic);
     while !stop.requested() {
         let mut busy = false;
         let now = now_ns(ClockId::Monotonic);
-        // What took longer was a pause of the machine, or its load, and no time that a guest had.
+        // A longer step was a pause or load of the machine, and not time that a guest had.
         let step = now.saturating_sub(last).min(nanoseconds(IDLE_TICK));
         last = now;
-        lines.retain(|line| {
-            let Some(line) = line.upgrade() else { return false };
-            if line.running.load(Ordering::Acquire) {
-                let seen = line.seen_ns.load(Ordering::Relaxed);
+        clocks.retain(|clock| {
+            let Some(clock) = clock.upgrade() else { return false };
+            if clock.running.load(Ordering::Acquire) {
+                let seen = clock.seen_ns.load(Ordering::Relaxed);
                 let more = if seen == 0 { 1 } else { seen + step };
-                // Fails where the next call has started meanwhile, which this step is none of.
-                let _ = line.seen_ns.compare_exchange(seen, more, Ordering::Relaxed, Ordering::Relaxed);
-                line.due.store(true, Ordering::Relaxed);
+                // Fails if the next call has started meanwhile, to which this step does not belong.
+                let _ = clock.seen_ns.compare_exchange(seen, more, Ordering::Relaxed, Ordering::Relaxed);
+                clock.due.store(true, Ordering::Relaxed);
                 busy = true;
             }
             true
         });
-        if lines.is_empty() {
-            shared.bell.wait(&mut lines);
+        if clocks.is_empty() {
+            shared.wake.wait(&mut clocks);
         } else {
             let nap = if busy { TICK } else { IDLE_TICK };
-            shared.bell.wait_for(&mut lines, nap);
+            shared.wake.wait_for(&mut clocks, nap);
         }
     }
 }
@@ -303,10 +301,10 @@ mod tests {
         let budget = watchdog.budget();
         let limits = TimeLimits { wall: Duration::from_millis(100), ..TimeLimits::default() };
         let interrupt = budget.interrupt(limits);
-        // In a library, say, for as long as this.
+        // Stays this long in code without interrupts, as in a library.
         let call = |time: Duration| {
             budget.start();
-            while budget.line.seen_ns.load(Ordering::Relaxed) < nanoseconds(time) {
+            while budget.clock.seen_ns.load(Ordering::Relaxed) < nanoseconds(time) {
                 std::thread::park_timeout(TICK);
             }
         };
@@ -321,21 +319,21 @@ mod tests {
 
     #[test]
     fn a_pause_that_the_cpu_clock_counts_convicts_nobody() {
-        let (line, limits) = (Arc::new(CallClock::default()), TimeLimits::default());
-        let interrupt = Interrupt { line: Arc::clone(&line), limits };
-        let look = |seen: Duration, base_cpu_ns: u64| {
-            line.due.store(true, Ordering::Relaxed);
-            line.seen_ns.store(nanoseconds(seen), Ordering::Relaxed);
-            line.base_cpu_ns.store(base_cpu_ns, Ordering::Relaxed);
+        let (clock, limits) = (Arc::new(CallClock::default()), TimeLimits::default());
+        let interrupt = Interrupt { clock: Arc::clone(&clock), limits };
+        let check_due = |seen: Duration, base_cpu_ns: u64| {
+            clock.due.store(true, Ordering::Relaxed);
+            clock.seen_ns.store(nanoseconds(seen), Ordering::Relaxed);
+            clock.base_cpu_ns.store(base_cpu_ns, Ordering::Relaxed);
             interrupt.check()
         };
-        // The thread's clock has run ahead by more than the limit, and the watchdog took one step meanwhile.
+        // The thread's clock runs ahead by more than the limit while the watchdog takes one step.
         while cpu_ns() < 2 * nanoseconds(limits.hard_cpu) {
             std::hint::spin_loop();
         }
-        assert_eq!(look(TICK, 1), None);
-        assert_eq!(look(IDLE_TICK, 1), None);
-        assert_eq!(look(limits.hard_cpu, 1), Some(Overrun::Cpu), "enough steps, enough work");
+        assert_eq!(check_due(TICK, 1), None);
+        assert_eq!(check_due(IDLE_TICK, 1), None);
+        assert_eq!(check_due(limits.hard_cpu, 1), Some(Overrun::Cpu), "enough steps, enough work");
     }
 
     #[test]

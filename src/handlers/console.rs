@@ -1,4 +1,4 @@
-//! Alerts as lines on standard output, coloured on a terminal only.
+//! Prints alerts as lines on standard output, coloured only on a terminal.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -19,7 +19,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Prints to this process's standard output; coloured if it is a terminal and `NO_COLOR` is not set.
+    /// Prints to this process's standard output, in colour if it is a terminal and `NO_COLOR` is not set.
     pub fn new(name: Arc<str>) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         Self { name, color: !no_color && io::stdout().is_terminal() }
@@ -31,7 +31,7 @@ impl Handler for Console {
         &self.name
     }
 
-    /// A line being written is not taken back.
+    /// A write in progress cannot be cancelled.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -39,8 +39,8 @@ impl Handler for Console {
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
         let line = line(alert, self.color);
         Box::pin(async move {
-            // A terminal that is paused or a full pipe blocks: never a thread that others need, and never with the lock
-            // of std's own handle, which who ends the process would wait for.
+            // A paused terminal or a full pipe blocks: so not on a runtime thread, and not with std's lock on stdout,
+            // which process exit would wait for.
             let written = task::spawn_blocking(move || {
                 File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(line.as_bytes())
             });
@@ -49,7 +49,7 @@ impl Handler for Console {
                 Ok(Err(error)) => error,
                 Err(error) => io::Error::other(error),
             };
-            // Nobody reads a closed pipe later either.
+            // A closed pipe never gets a reader again.
             let retry = if error.kind() == io::ErrorKind::BrokenPipe { Retry::Never } else { Retry::Later };
             Err(DeliveryError { message: format!("standard output: {error}"), retry })
         })
@@ -64,7 +64,7 @@ fn line(alert: &Alert, color: bool) -> String {
         0 => String::new(),
         n => format!(" (+{n} held back)"),
     };
-    // What scripts write cannot start a line of its own or speak to the terminal.
+    // Text from scripts must not start a new line or send terminal escapes.
     let text = format!("{}: {}", one_line(&alert.rule), one_line(&alert.message));
     format!("{} {on}{level:<8}{off} {} {text}{held_back}\n", alert.time, one_line(alert.source.as_str()))
 }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn colour_is_around_the_level_only() {
         assert!(line(&alert(), true).contains(" \x1b[31mHIGH    \x1b[0m gate"));
-        // The tests' output is no terminal.
+        // The tests' output is not a terminal.
         assert!(!Console::new("c".into()).color || io::stdout().is_terminal());
     }
 }

@@ -1,5 +1,4 @@
-//! Alerts as JSON lines in a rotating file. See `telemetry::rotate` for what is lost when (nothing, while the process
-//! and the system live).
+//! Writes alerts as JSON lines to a rotating file. `telemetry::rotate` describes its durability.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +21,7 @@ pub struct JsonLines {
 }
 
 impl JsonLines {
-    /// Opens the file, so that a wrong path shows at the start and not with the first alert.
+    /// Opens the file now, so that a wrong path shows at startup and not with the first alert.
     ///
     /// # Errors
     /// [`Code::Handler`] when it cannot be written.
@@ -40,7 +39,7 @@ impl Handler for JsonLines {
         &self.name
     }
 
-    /// A line being written is not taken back.
+    /// A write in progress cannot be cancelled.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -55,9 +54,9 @@ impl Handler for JsonLines {
                 Err(error) => return failed(&error, Retry::Never),
             };
             let file = self.file.clone();
-            // A disk may take its time: not on a thread that others need.
+            // The disk may block: not on a runtime thread.
             let written = task::spawn_blocking(move || {
-                // A panic inside leaves at worst a torn line, which the next opening mends.
+                // A panic leaves at worst a torn line, which the next open repairs.
                 file.lock().append(&record)
             });
             match written.await {

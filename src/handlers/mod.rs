@@ -1,8 +1,8 @@
-//! Residents of the Handler seam: console, file, webhook.
+//! Built-in handlers: console, file, webhook.
 //!
-//! Each checks at the start what can be known then, delivers one alert per call, and says of a failure whether trying
-//! again can help. Retries, order and counting are `alert::Delivery`'s. To add one: a variant in `config::HandlerKind`,
-//! a file here, an arm in [`build`], a row in the compliance test (`alert::check`).
+//! Each validates its settings at startup, delivers one alert per call, and marks failures as retryable or not.
+//! `alert::Delivery` handles retries, order and counting. To add one: a variant in `config::HandlerKind`, a file here,
+//! an arm in [`build`], a row in the conformance test (`alert::check`).
 
 mod console;
 mod file;
@@ -19,10 +19,10 @@ use crate::config::{HandlerKind, HandlerPlan};
 use crate::error::Error;
 use crate::types::Clock;
 
-/// Builds the handler that the plan describes. `clock` stamps what leaves the process.
+/// Builds the handler described by the plan. `clock` provides the timestamps of requests.
 ///
 /// # Errors
-/// [`crate::error::Code::Handler`] when it cannot work: a file that cannot be written, an address that is none.
+/// [`crate::error::Code::Handler`] when it cannot work: a file that cannot be written, an invalid address.
 pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handler>, Error> {
     Ok(match &plan.kind {
         HandlerKind::Console => Arc::new(Console::new(plan.name.clone())),

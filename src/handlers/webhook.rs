@@ -1,8 +1,8 @@
-//! Alerts as HTTP POSTs of their JSON, with the headers of Standard Webhooks (`webhook-id` is constant over retries, so
-//! that a receiver can drop repeats).
+//! Posts alerts as JSON over HTTP, with the headers of Standard Webhooks (`webhook-id` stays the same over retries, so
+//! that a receiver can drop duplicates).
 //!
-//! An alert goes where the config says: a redirect is followed only where it keeps the request what it is and stays with the
-//! same host and scheme. Trust, proxies and what failures mean are `outbound`'s.
+//! A redirect is followed only if it keeps the method and body, and stays on the same host and scheme. `outbound`
+//! handles TLS trust, proxies and error classification.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ use crate::telemetry::redact;
 use crate::telemetry::redact::MASK;
 use crate::types::{Alert, Clock};
 
-/// Connections kept open between alerts.
+/// Idle connections kept open between alerts.
 const IDLE_CONNECTIONS_MAX: usize = 1;
 /// Redirects followed for one alert.
 const REDIRECTS_MAX: usize = 5;
@@ -37,7 +37,7 @@ const REDIRECTS_MAX: usize = 5;
 /// Posts alerts to one address.
 pub struct Webhook {
     name: Arc<str>,
-    /// Without its user, who is among the headers.
+    /// Without the user info, which is sent as a header.
     url: Url,
     timeout: Duration,
     headers: HeaderMap,
@@ -48,11 +48,12 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// A webhook to `url`; a user in it is sent as Basic authorization. Opens no connection yet: the receiver may come
-    /// later. `ca_file` has authorities that are trusted beside the machine's; proxies are those of the environment.
+    /// Creates a webhook for `url`; user info in it is sent as Basic authorization. Opens no connection yet: the
+    /// receiver may start later. `ca_file` holds authorities trusted in addition to the machine's; proxies come from
+    /// the environment.
     ///
     /// # Errors
-    /// [`Code::Handler`] for an address or header that is none, and for a `ca_file` that cannot be used.
+    /// [`Code::Handler`] for an invalid address or header, and for an unusable `ca_file`.
     pub fn new(
         name: Arc<str>,
         url: &str,
@@ -72,10 +73,10 @@ impl Webhook {
         if let Some(user) = basic(&url) {
             headers.insert(AUTHORIZATION, user);
         }
-        // They fail for an address without a host only.
+        // These fail only for an address without a host.
         let _ = (url.set_username(""), url.set_password(None));
         for (key, value) in extra {
-            // The value may be a secret: only the name is printed.
+            // The value may be a secret: print only the name.
             let key: HeaderName = key.parse().map_err(|_| wrong(format!("{key:?} is no header name")))?;
             let mut value: HeaderValue = value
                 .parse()
@@ -97,7 +98,7 @@ impl Webhook {
         Ok(Self { name, url, timeout, headers, clock, proxies, opening, client })
     }
 
-    /// Posts an alert, and goes after where it is sent on to.
+    /// Posts an alert, following redirects.
     async fn post(&self, alert: &Alert) -> Result<(), DeliveryError> {
         let mut to = self.url.clone();
         let body: Bytes = match serde_json::to_vec(alert) {
@@ -107,12 +108,12 @@ impl Webhook {
         let until = time::Instant::now() + self.timeout;
         for _ in 0..=REDIRECTS_MAX {
             let answer = self.ask(&to, alert, &body, until).await?;
-            // The body is of no interest; dropping it unread costs the connection only if there is one.
+            // The response body is ignored; dropping it unread closes the connection only if there is one.
             match outbound::onward(answer.status(), answer.headers(), &to) {
                 Some(Onward::To(next)) => to = next,
                 Some(Onward::Refused(why)) => {
-                    let said = format!("the receiver answered {}: {why}", answer.status());
-                    return Err(failed(&to, &said, Retry::Never));
+                    let message = format!("the receiver answered {}: {why}", answer.status());
+                    return Err(failed(&to, &message, Retry::Never));
                 }
                 None => return self.verdict(&to, &answer),
             }
@@ -120,7 +121,7 @@ impl Webhook {
         Err(failed(&to, &format!("the receiver sent it on more than {REDIRECTS_MAX} times"), Retry::Never))
     }
 
-    /// One request and its answer.
+    /// Sends one request and waits for the response.
     async fn ask(
         &self,
         to: &Url,
@@ -152,7 +153,7 @@ impl Webhook {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(failed(to, &outbound::of_connection(&error, &host, proxy.as_deref()), Retry::Later)),
             Err(_) => {
-                // Looked at before the request is given up.
+                // Checked before the request is dropped.
                 let what = match self.opening.is_under_way() {
                     true => format!("no connection to {} within {:?}", proxy.unwrap_or(host), self.timeout),
                     false => format!("connected, and no answer within {:?}", self.timeout),
@@ -162,7 +163,7 @@ impl Webhook {
         }
     }
 
-    /// What an answer means for the alert.
+    /// Maps a response to the outcome of the delivery.
     fn verdict(&self, to: &Url, answer: &Response<Incoming>) -> Result<(), DeliveryError> {
         let status = answer.status();
         let retry = match status.as_u16() {
@@ -184,23 +185,23 @@ impl Webhook {
     }
 }
 
-/// A failure, with the address without its path, which is a secret by itself: whoever knows it may post.
+/// A delivery error. It masks the address's path, which may itself be a secret.
 fn failed(to: &Url, what: &str, retry: Retry) -> DeliveryError {
     let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
     let shown = format!("{}://{}{port}/{MASK}", to.scheme(), to.host_str().unwrap_or_default());
     DeliveryError { message: format!("{shown}: {}", redact(what)), retry }
 }
 
-/// What is asked for: the address without a fragment.
+/// The request URI: the address without user info and fragment.
 fn uri(url: &Url) -> Option<Uri> {
     let mut bare = url.clone();
     bare.set_fragment(None);
-    // They fail for an address without a host only.
+    // These fail only for an address without a host.
     let _ = (bare.set_username(""), bare.set_password(None));
     bare.as_str().parse().ok()
 }
 
-/// The user of an address, as Basic authorization.
+/// An address's user info as Basic authorization.
 fn basic(url: &Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
@@ -218,7 +219,7 @@ impl Handler for Webhook {
         &self.name
     }
 
-    /// The request has its own.
+    /// The request has its own timeout.
     fn timeout(&self) -> Option<Duration> {
         None
     }

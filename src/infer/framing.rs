@@ -1,17 +1,17 @@
-//! Whether an ONNX file is whole: every field of every message in it (protocol buffers) ends where its message ends. The
-//! built-in runtime skips what it does not know by the length that is written there, and goes round for ever where that
-//! is nonsense. What is a message in which is the ONNX schema's (onnx.proto3).
+//! Validates an ONNX file's framing: every field of every (protocol buffers) message ends within its message. The
+//! built-in runtime skips unknown fields by their stored length, and loops for ever on an invalid one. The nesting of
+//! messages follows the ONNX schema (onnx.proto3).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
-/// Bytes of the longest number.
+/// Maximum bytes of a varint.
 const VARINT_MAX: u32 = 10;
-/// Deepest nesting of messages: graphs in attributes of nodes of graphs.
+/// Maximum nesting of messages (graphs in attributes of nodes of graphs).
 const DEPTH_MAX: u32 = 64;
 
-/// A message of the schema that has messages in it, or none.
+/// A message type in the schema; `Plain` contains no messages.
 #[derive(Debug, Clone, Copy)]
 enum Message {
     Model,
@@ -31,7 +31,7 @@ enum Message {
 }
 
 impl Message {
-    /// What stands under a field, where that is a message.
+    /// The message type of a field; `None` if the field is not a message.
     fn below(self, field: u64) -> Option<Self> {
         use Message as M;
         Some(match (self, field) {
@@ -56,21 +56,21 @@ impl Message {
 /// Checks the file.
 ///
 /// # Errors
-/// Why it is no whole ONNX file.
+/// Why it is not a complete ONNX file.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     Walk { file: BufReader::new(file), at: 0 }.message(Message::Model, length, 0)
 }
 
-/// A walk through a file, at a byte.
+/// A reader and its position in the file.
 struct Walk<F> {
     file: F,
     at: u64,
 }
 
 impl<F: Read + Seek> Walk<F> {
-    /// Walks to the end of a message.
+    /// Walks through a message up to `end`.
     fn message(&mut self, message: Message, end: u64, depth: u32) -> Result<(), String> {
         while self.at < end {
             let begins = self.at;
@@ -99,7 +99,7 @@ impl<F: Read + Seek> Walk<F> {
         self.file.seek_relative(by)
     }
 
-    /// A number of up to ten bytes, seven bits each, that ends before `end`.
+    /// Reads a varint of up to ten bytes that ends before `end`.
     fn varint(&mut self, end: u64) -> Result<u64, ()> {
         let mut value = 0;
         for index in 0..VARINT_MAX {
@@ -145,7 +145,7 @@ mod tests {
             b"\x12",
             b"\x09abc",
             b"\x08\x80",
-            // In a graph: a node that is longer than it, and a field that leads back.
+            // In a graph: a node longer than the graph, and a field that loops back.
             b"\x3a\x02\x0a\x01ab",
             &backwards(b"\x12"),
             &backwards(b"\x3a\x0b\x12"),
@@ -153,7 +153,7 @@ mod tests {
             assert!(check(damaged).unwrap_err().contains("damaged or cut off"), "{damaged:?}");
         }
         assert!(check(b"\x0b").unwrap_err().contains("no ONNX model"));
-        // A graph in an attribute of a node of a graph, and so on.
+        // A graph in an attribute of a node of a graph, nested repeatedly.
         let deep = (0..200).fold(Vec::new(), |inner: Vec<u8>, n| {
             let key = [0x3a, 0x0a, 0x2a, 0x32][if n == 199 { 0 } else { 1 + (198 - n) % 3 }];
             let mut message = vec![key];

@@ -1,17 +1,17 @@
-//! What a model's input must be: one tensor of floats, `[N, 3, H, W]`, with a known size.
+//! Checks a model's input: one float tensor, `[N, 3, H, W]`, of known size.
 
 use crate::config::ModelPlan;
 use crate::error::{Code, Error};
 
 use super::session::{Element, Port, Signature};
 
-/// Most values of a run's input, 256 MiB of them: what a model says of its own size is not believed beyond it.
+/// Maximum values in a run's input (256 MiB of floats), whatever size the model declares.
 const VALUES_MAX: usize = 1 << 26;
 
 /// A model's input, resolved.
 pub(super) struct Input {
     pub(super) element: Element,
-    /// Pictures per run where the model fixes it.
+    /// Fixed batch size, if the model has one.
     pub(super) batch: Option<usize>,
     /// Width and height.
     pub(super) size: (usize, usize),
@@ -19,7 +19,7 @@ pub(super) struct Input {
 
 impl Input {
     /// # Errors
-    /// `ModelLayout` when it is none that can be fed with pictures.
+    /// `ModelLayout` when pictures cannot be fed to it.
     pub(super) fn of(plan: &ModelPlan, signature: &Signature) -> Result<Self, Error> {
         let refuse = |why: &str, hint: &str| {
             let message = format!("model {}: {why}; {}", plan.model.display(), signature.describe());
@@ -63,7 +63,7 @@ impl Input {
     }
 }
 
-/// Height and width out of `[640, 480]`.
+/// Height and width from `[640, 480]`.
 fn size_of(text: &str) -> Option<(usize, usize)> {
     let (h, w) = text.trim().strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
     Some((h.trim().parse().ok()?, w.trim().parse().ok()?))

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use super::stray;
 use crate::error::{Code, Error};
 
-/// What a model's classes are called.
+/// Class names.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Names {
-    /// In the order of the classes.
+    /// In class order.
     pub(super) labels: Vec<Arc<str>>,
-    /// Whether somebody has named them.
+    /// Whether a label file or the metadata provides real names.
     pub(super) named: bool,
-    /// Why they cannot be meant, and what to do.
+    /// Why they look wrong, and the remedy.
     pub(super) doubt: Option<String>,
 }
 
-/// Names of classes that a network has and does not use.
+/// Placeholder names for unused classes.
 const UNUSED: [&str; 8] = ["", "-", "n/a", "na", "none", "unused", "background", "__background__"];
 
 impl Names {
@@ -54,11 +54,11 @@ impl Names {
     }
 }
 
-/// The names for `classes` classes: those of `file` if one is set, else those of the metadata entry `names`, else
-/// `class 0`, `class 1` …
+/// The names for `classes` classes: from `file` if set, else from the metadata entry `names`, else `class 0`, `class 1`
+/// …
 ///
 /// # Errors
-/// When the file cannot be read, or either source's number of names is not `classes`.
+/// When the file cannot be read, or the number of names is not `classes`.
 pub(super) fn load(file: Option<&Path>, names: Option<&str>, classes: usize) -> Result<Names, Error> {
     if let Some(path) = file {
         if let Some((what, hint)) = stray::is(path) {
@@ -88,30 +88,30 @@ fn fitting(labels: Vec<Arc<str>>, classes: usize, origin: &str) -> Result<Vec<Ar
     ))
 }
 
-/// The labels of a file, in any of the forms that people have: YAML or JSON with `names`; else lines, numbered or not.
-/// Empty lines and comments count only where the number of classes says that they are labels.
+/// Parses labels in any common format: YAML or JSON with `names`; else lines, numbered or not. Empty lines and comments
+/// are labels only if the count matches `classes` with them and not without.
 pub fn in_file(text: &str, classes: usize) -> Vec<Arc<str>> {
     if let Some(names) = in_document(text) {
         return names;
     }
     let every: Vec<&str> = text.trim_end().lines().map(str::trim).collect();
-    let said: Vec<&str> = every.iter().copied().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let lines = match every.len() == classes && said.len() != classes {
+    let nonblank: Vec<&str> = every.iter().copied().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let lines = match every.len() == classes && nonblank.len() != classes {
         true => every,
-        false => said,
+        false => nonblank,
     };
     if let [line] = lines[..]
         && classes > 1
         && line.contains(';')
     {
-        // As DeepStream has them for classifiers.
+        // DeepStream's format for classifiers.
         return line.trim_end_matches(';').split(';').map(|label| label.trim().into()).collect();
     }
     numbered(&lines).unwrap_or_else(|| lines.into_iter().map(Into::into).collect())
 }
 
-/// Labels with their number in front: `0 person`, `0: person`, `0,person`, `0=person`. All lines have one, each number
-/// from 0 is there once, in any order; or from 1, where a sign stands behind the numbers.
+/// Labels with a leading number: `0 person`, `0: person`, `0,person`, `0=person`. All lines have one, and the numbers
+/// are consecutive, in any order, from 0; or from 1, if each is followed by a separator.
 fn numbered(lines: &[&str]) -> Option<Vec<Arc<str>>> {
     let mut labels: Vec<(usize, &str)> = Vec::with_capacity(lines.len());
     let mut signs = true;
@@ -132,10 +132,10 @@ fn numbered(lines: &[&str]) -> Option<Vec<Arc<str>>> {
         .then(|| labels.into_iter().map(|(_, label)| label.into()).collect())
 }
 
-/// Labels of a document: `names:` as a list or by number (data sets of YOLO), `id2label` (Hugging Face), or such a list
-/// or map alone. `None` for lines.
+/// Labels of a document: `names:` as a list or a map by number (YOLO data sets), `id2label` (Hugging Face), or such a
+/// list or map alone. `None` for plain lines.
 fn in_document(text: &str) -> Option<Vec<Arc<str>>> {
-    /// A document with the labels under a key.
+    /// A document with its labels under a key.
     #[derive(serde::Deserialize)]
     struct Under<T> {
         #[serde(alias = "id2label", alias = "labels", alias = "classes")]
@@ -162,7 +162,7 @@ fn in_document(text: &str) -> Option<Vec<Arc<str>>> {
     by_number(mapped.or_else(|_| serde_yaml::from_str(text)).ok()?)
 }
 
-/// Names out of a Python dict, `{0: 'person', 1: "bird's nest"}`; `None` when the text is none, or has gaps.
+/// Names from a Python dict, `{0: 'person', 1: "bird's nest"}`; `None` if the text is not one, or has gaps.
 pub fn in_metadata(text: &str) -> Option<Vec<Arc<str>>> {
     let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
     let mut names = vec![];
@@ -181,7 +181,7 @@ pub fn in_metadata(text: &str) -> Option<Vec<Arc<str>>> {
     Some(names)
 }
 
-/// The text up to the closing quote, backslashes undone, and what follows it.
+/// The text up to the closing quote, with escapes resolved, and the rest.
 fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut chars = text.char_indices();

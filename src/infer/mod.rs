@@ -1,10 +1,10 @@
-//! Running a neural network: load a model, feed pictures, get detections.
+//! Runs neural networks: load a model, feed pictures, get detections.
 //!
-//! [`Runtime::open`] finds ONNX Runtime (or falls back to the one built in) once; [`Model::load`] checks a file and
-//! finds out how to feed and read it; [`Model::worker`] gives each inference thread a [`Worker`] of its own, with one
-//! thread inside: on a CPU, workers × one thread is faster than one session × many threads.
+//! [`Runtime::open`] finds ONNX Runtime (or falls back to the built-in one) once; [`Model::load`] validates a file and
+//! determines how to feed and read it; [`Model::worker`] gives each inference thread its own [`Worker`] with a
+//! single-threaded session: on a CPU, workers × one thread is faster than one session × many threads.
 //!
-//! What a picture needs on its way in and what comes back out is in [`crate::vision`]; here it meets a session.
+//! Pre- and post-processing is in [`crate::vision`].
 
 mod framing;
 mod input;

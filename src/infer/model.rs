@@ -1,4 +1,4 @@
-//! A model file, checked: how it is fed, how it is read, what its classes are called.
+//! A validated model: its input, output layout and class names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,43 +18,43 @@ use super::session::{Element, Session, Signature};
 use super::worker::Worker;
 use super::{labels, onnx, rten, stray};
 
-/// A loaded model. Workers come out of it; it can be shared between threads.
+/// A loaded model. Creates workers; can be shared between threads.
 pub struct Model {
     facts: Arc<Facts>,
     opened: Opened,
-    /// The session of the warm-up, for the first worker.
+    /// The session used for the warm-up, for the first worker.
     spare: Mutex<Option<Box<dyn Session>>>,
 }
 
-/// What workers need to know.
+/// What workers need to know about the model.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) plan: ModelPlan,
     pub(super) layout: Layout,
     /// Width and height of the input.
     pub(super) input: (usize, usize),
-    /// Pictures per run where the model fixes it.
+    /// Fixed batch size, if the model has one.
     pub(super) fixed_batch: Option<usize>,
     pub(super) labels: Vec<Arc<str>>,
     pub(super) named: bool,
-    /// What is wrong with the labels.
+    /// What looks wrong with the labels.
     pub(super) doubt: Option<String>,
-    /// Layouts that its outputs fit as well.
+    /// Other layouts that its outputs fit.
     pub(super) others: Vec<Layout>,
 }
 
-/// How further sessions are opened.
+/// What is needed to open further sessions.
 enum Opened {
     Onnx { environment: ort::environment::Environment, element: Element, outputs: Vec<usize> },
     Rten { model: Arc<::rten::Model>, outputs: Vec<usize> },
 }
 
 impl Model {
-    /// Loads and checks a model, runs it once, and finds out how to read what it said.
+    /// Loads and validates a model, runs it once, and determines its output layout.
     ///
     /// # Errors
-    /// `Model`: the file is missing, cannot be loaded or does not run. `ModelLayout`: its inputs or outputs are none
-    /// that can be fed or read. `Labels`: the names do not fit its classes.
+    /// `Model`: the file is missing, cannot be loaded or does not run. `ModelLayout`: its inputs cannot be fed or its
+    /// outputs cannot be read. `Labels`: the names do not fit its classes.
     pub fn load(plan: &ModelPlan, runtime: &Runtime) -> Result<Self, Error> {
         let path = plan.model.as_path();
         if !path.is_file() {
@@ -96,10 +96,10 @@ impl Model {
         }
     }
 
-    /// Width and height of the pictures that the model in a file says it takes. Nothing of it is run.
+    /// Width and height of the input that a model file declares, without running it.
     ///
     /// # Errors
-    /// Those of [`load`](Self::load) that show without a run.
+    /// Those of [`load`](Self::load) that do not need a run.
     #[doc(hidden)]
     pub fn described(plan: &ModelPlan, runtime: &Runtime) -> Result<(usize, usize), Error> {
         let path = plan.model.as_path();
@@ -112,7 +112,7 @@ impl Model {
         Ok(Input::of(plan, &signature)?.size)
     }
 
-    /// Warms up, reads the real output shapes from it, and chooses the layout.
+    /// Runs the model once, reads the real output shapes, and chooses the layout.
     fn check(
         plan: &ModelPlan,
         signature: &Signature,
@@ -137,7 +137,7 @@ impl Model {
                 Error::new(Code::ModelLayout, message).hint("export the model with the batch as the first axis")
             );
         }
-        // Some exports call the batch open and still have a 1 built in somewhere: only a run of two tells.
+        // Some exports declare an open batch axis but have a fixed 1 inside: only a run with two pictures shows it.
         let mut takes_two = || shapes_of(2).is_ok_and(|shapes| starts_with(&shapes, 2));
         let fixed_batch = input.batch.or_else(|| (!takes_two()).then_some(1));
         if input.batch != fixed_batch {
@@ -151,8 +151,8 @@ impl Model {
         Ok(Self { facts: Arc::new(facts), opened, spare: Mutex::new(Some(session)) })
     }
 
-    /// A worker with a session of its own. ONNX Runtime's sessions cannot share weights that are packed while
-    /// loading, so each costs the model's size again; rten's workers share one model.
+    /// Creates a worker with its own session. ONNX Runtime's sessions cannot share weights packed at load time, so each
+    /// takes the model's size again; rten's workers share one model.
     ///
     /// # Errors
     /// When the file can no longer be loaded.
@@ -169,37 +169,37 @@ impl Model {
         Ok(Worker::new(Arc::clone(&self.facts), session, preprocessor))
     }
 
-    /// The strategy's name.
+    /// The model's name.
     pub fn name(&self) -> &str {
         &self.facts.plan.name
     }
 
-    /// Most pictures that one run can take; `usize::MAX` where the model's batch axis is open.
+    /// Maximum pictures per run; `usize::MAX` if the batch axis is open.
     pub fn max_batch(&self) -> usize {
         self.facts.fixed_batch.unwrap_or(usize::MAX)
     }
 
-    /// Class names, in the order of the model's output.
+    /// Class names, in the model's class order.
     pub fn labels(&self) -> &[Arc<str>] {
         &self.facts.labels
     }
 
-    /// Whether somebody has named its classes.
+    /// Whether its classes have real names.
     pub fn named(&self) -> bool {
         self.facts.named
     }
 
-    /// Why its labels cannot be meant; what to do about it is in it.
+    /// Why its labels look wrong, with the remedy.
     pub fn doubt(&self) -> Option<&str> {
         self.facts.doubt.as_deref()
     }
 
-    /// Layouts that its outputs fit as well.
+    /// Other layouts that its outputs fit.
     pub fn other_layouts(&self) -> &[Layout] {
         &self.facts.others
     }
 
-    /// How its output is read.
+    /// The layout of its output.
     pub fn layout(&self) -> Layout {
         self.facts.layout
     }
@@ -235,7 +235,7 @@ fn starts_with(shapes: &[Vec<usize>], batch: usize) -> bool {
     shapes.iter().all(|shape| shape.first() == Some(&batch))
 }
 
-/// A model runs in the precision it was exported in. Warns where the configuration asks for another.
+/// Warns if the configuration asks for another precision than the exported one, which is always used.
 fn remark_on_precision(plan: &ModelPlan, element: &Element) {
     let Some(wanted) = plan.precision else { return };
     let exported = if *element == Element::F16 { Precision::Fp16 } else { Precision::Fp32 };
@@ -250,7 +250,7 @@ fn broken(path: &Path, why: &str) -> Error {
     error.hint("is it an ONNX file, and complete? `onnx.checker` tells more")
 }
 
-/// Positions of the outputs to read.
+/// Indices of the outputs to read.
 fn chosen_outputs(plan: &ModelPlan, signature: &Signature) -> Result<Vec<usize>, Error> {
     if plan.output_layers.is_empty() {
         return Ok((0..signature.outputs.len()).collect());
@@ -264,16 +264,16 @@ fn chosen_outputs(plan: &ModelPlan, signature: &Signature) -> Result<Vec<usize>,
     plan.output_layers.iter().map(position).collect()
 }
 
-/// How outputs are read.
+/// The chosen output layout.
 struct Chosen {
     layout: Layout,
     classes: usize,
-    /// Layouts that they fit as well.
+    /// Other layouts that the outputs fit.
     others: Vec<Layout>,
 }
 
-/// The layout that reads these shapes, and its number of classes. Where several do, the number of names decides, then the
-/// order in which they are tried.
+/// Chooses the layout that fits these shapes, and its number of classes. If several fit, the number of names decides,
+/// then the order of [`Layout::ALL`].
 fn choose_layout(
     plan: &ModelPlan,
     signature: &Signature,
@@ -311,9 +311,9 @@ fn choose_layout(
     let has_names = |(_, classes): &&(Layout, usize)| {
         labels::load(plan.labels.as_deref(), names, *classes).is_ok_and(|names| names.named)
     };
-    // Whoever exports a detector says so in it, and no other layout comes with such metadata.
-    let said = || task.and_then(|_| fits(Layout::YoloV8, true));
-    match fitting.iter().find(has_names).or(fitting.first()).copied().or_else(said) {
+    // Only Ultralytics' exports of detectors have this metadata.
+    let by_metadata = || task.and_then(|_| fits(Layout::YoloV8, true));
+    match fitting.iter().find(has_names).or(fitting.first()).copied().or_else(by_metadata) {
         Some((layout, classes)) => Ok(Chosen { layout, classes, others: others(layout) }),
         None => refuse("its outputs fit no known layout".into()),
     }

@@ -12,16 +12,16 @@ use crate::vision::decode::Tensor;
 
 use super::session::{Element, Metadata, Port, Reader, Session, Signature};
 
-/// One ONNX Runtime session with one thread: the one that calls it.
+/// A single-threaded ONNX Runtime session, run on the calling thread.
 pub(super) struct Onnx {
     session: OrtSession,
     element: Element,
-    /// Positions of the outputs to read.
+    /// Indices of the outputs to read.
     outputs: Vec<usize>,
     half_input: Vec<f16>,
 }
 
-/// Opens `model` for one thread. Spinning is off: a waiting thread must not take the decoders' time.
+/// Opens `model` for one thread. Spinning is off: a waiting thread must not take CPU from the decoders.
 pub(super) fn open(environment: &Environment, model: &Path) -> Result<OrtSession, String> {
     OrtSession::builder(environment)
         .and_then(|b| Ok(b.with_intra_threads(1)?))
@@ -31,7 +31,7 @@ pub(super) fn open(environment: &Environment, model: &Path) -> Result<OrtSession
         .map_err(|e| e.to_string())
 }
 
-/// What the session says about its model.
+/// Reads the session's inputs, outputs and metadata.
 pub(super) fn signature(session: &OrtSession) -> Signature {
     let metadata = match session.metadata() {
         Ok(metadata) => Metadata::read(|key| metadata.custom(key)),
@@ -87,7 +87,7 @@ impl Session for Onnx {
     }
 }
 
-/// An output's numbers: the runtime's own where they are 32-bit, converted where they are 16-bit.
+/// An output's values: borrowed from the runtime if 32-bit, converted if 16-bit.
 enum Numbers<'a> {
     Borrowed(Vec<usize>, &'a [f32]),
     Converted(Vec<usize>, Vec<f32>),

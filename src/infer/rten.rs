@@ -1,4 +1,4 @@
-//! Sessions on rten, the runtime that is built in and needs nothing. Slower than ONNX Runtime by half or more.
+//! Sessions on rten, the built-in runtime without dependencies. Slower than ONNX Runtime by half or more.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::vision::decode::Tensor;
 use super::framing;
 use super::session::{Element, Metadata, Port, Reader, Session, Signature};
 
-/// One worker's view of a model that all workers share, with a pool of one thread.
+/// One worker's handle to a shared model, with a single-threaded pool.
 pub(super) struct Rten {
     model: Arc<Model>,
     input: NodeId,
@@ -27,13 +27,13 @@ pub(super) fn open(model: &Path) -> Result<Arc<Model>, String> {
     Model::load_file(model).map(Arc::new).map_err(|e| e.to_string())
 }
 
-/// Operators that rten runs and gets wrong: it pads their input with 128 in the place of the zero point.
+/// Operators that rten computes wrongly: it pads their input with 128 instead of the zero point.
 const WRONG: [&str; 1] = ["ConvInteger"];
 
-/// The first operator of a model file that rten gets wrong.
+/// The first operator in a model file that rten computes wrongly.
 pub(super) fn wrong_operator(model: &Path) -> Option<&'static str> {
     let bytes = std::fs::read(model).ok()?;
-    // A node's operator is its field 4: a text with its length in front.
+    // A node's operator is its field 4: a length-prefixed string.
     let has = |operator: &str| {
         let field = [&[0x22, operator.len() as u8], operator.as_bytes()].concat();
         bytes.windows(field.len()).any(|window| window == field)
@@ -41,7 +41,8 @@ pub(super) fn wrong_operator(model: &Path) -> Option<&'static str> {
     WRONG.into_iter().find(|operator| has(operator))
 }
 
-/// What the model says about itself. rten widens 16-bit floats to 32 bits while loading, inputs and outputs included.
+/// Reads the model's inputs, outputs and metadata. rten widens 16-bit floats to 32 bits at load time, including inputs
+/// and outputs.
 pub(super) fn signature(model: &Model) -> Signature {
     let ports = |ids: &[NodeId]| ids.iter().map(|id| port(model, *id)).collect();
     Signature {
@@ -58,7 +59,7 @@ fn port(model: &Model, id: NodeId) -> Port {
         Dimension::Symbolic(_) => None,
     };
     let element = match info.as_ref().and_then(|i| i.dtype()) {
-        // An operator's own output has no declared type; what it is shows in the first run.
+        // An operator's own output has no declared type; the first run checks it.
         None | Some(ValueType::Tensor(DataType::Float)) => Element::F32,
         Some(other) => Element::Other(other.to_string()),
     };
@@ -70,7 +71,7 @@ fn port(model: &Model, id: NodeId) -> Port {
 }
 
 impl Rten {
-    /// `outputs` are positions in the model's own order.
+    /// `outputs` are indices in the model's own order.
     pub(super) fn new(model: Arc<Model>, outputs: &[usize]) -> Option<Self> {
         let input = *model.input_ids().first()?;
         let outputs = outputs.iter().map(|&i| model.output_ids().get(i).copied()).collect::<Option<_>>()?;

@@ -1,4 +1,4 @@
-//! Which library runs networks: ONNX Runtime where one is found, rten where not.
+//! Selects the inference runtime: ONNX Runtime if found, else rten.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::types::Finding;
 
 use super::search::Search;
 
-/// Which runtime is wanted.
+/// The configured runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
     /// ONNX Runtime if one is found, else rten.
@@ -34,19 +34,20 @@ pub(super) enum Kind {
     Rten,
 }
 
-/// What has to stand in the environment before ONNX Runtime is opened. Its builds report to their maker otherwise, and
-/// keep an identifier of the machine, whatever its interface is told. A program sets it before its first thread.
+/// Environment variable that must be set before ONNX Runtime is opened. Otherwise its builds send telemetry to their
+/// vendor and store a machine identifier, whatever the API is asked to do. A program sets it before its first thread
+/// starts.
 pub const TELEMETRY_OFF: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
 
-/// ONNX Runtime allows one environment per process, and once opened it stays: this is where two engines in one
-/// process find the same one. It holds no settings of ours.
+/// ONNX Runtime allows one environment per process and never closes it; engines in one process share it through this
+/// static. It holds no settings of ours.
 static OPENED: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
 
 impl Runtime {
-    /// Opens a runtime and says in one line which one it is and why.
+    /// Opens a runtime; also returns one line with the choice and its reason.
     ///
     /// # Errors
-    /// When ONNX Runtime is demanded, by choice or by a configured path, and cannot be opened.
+    /// When ONNX Runtime is required, by choice or by a configured path, and cannot be opened.
     pub fn open(choice: Choice, search: &Search) -> Result<(Self, String), Error> {
         if choice == Choice::Rten {
             return Ok((Self(Kind::Rten), "rten (built in), as configured".into()));
@@ -73,7 +74,7 @@ impl Runtime {
     }
 }
 
-/// What `doctor` says of the inference runtime.
+/// The finding for `doctor`.
 pub fn finding(search: &Search) -> Finding {
     let name = "inference runtime".to_owned();
     match Runtime::open(Choice::Auto, search) {
@@ -94,7 +95,7 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
-/// What to do where ONNX Runtime cannot be opened.
+/// The remedy where ONNX Runtime cannot be opened.
 fn hint(is_quiet: bool) -> String {
     let (name, value) = TELEMETRY_OFF;
     match is_quiet {
@@ -106,13 +107,13 @@ fn hint(is_quiet: bool) -> String {
     }
 }
 
-/// Whether ONNX Runtime would report to nobody.
+/// Whether ONNX Runtime's telemetry is off.
 fn is_quiet() -> bool {
     let (name, value) = TELEMETRY_OFF;
     std::env::var_os(name).is_some_and(|set| set == value)
 }
 
-/// The environment and the reason line, or why each library failed.
+/// The environment and the reason, or why each library failed.
 fn open_library(search: &Search) -> Result<(Environment, String), String> {
     if !is_quiet() {
         let (name, value) = TELEMETRY_OFF;
@@ -148,11 +149,11 @@ fn open_library(search: &Search) -> Result<(Environment, String), String> {
     Err(failures.join("; "))
 }
 
-/// ONNX Runtime's own lines, in our log instead of on standard error.
+/// Forwards ONNX Runtime's log to ours.
 fn log(level: LogLevel, category: &str, message: &str) {
     match level {
         LogLevel::Fatal | LogLevel::Error => tracing::error!(target: "onnxruntime", category, "{message}"),
-        // Of a model that cannot be used there are hundreds, and one error that says why.
+        // An unusable model logs hundreds of these; its one error is enough.
         LogLevel::Warning | LogLevel::Info => tracing::debug!(target: "onnxruntime", category, "{message}"),
         LogLevel::Verbose => tracing::trace!(target: "onnxruntime", category, "{message}"),
     }

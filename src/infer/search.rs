@@ -1,12 +1,12 @@
-//! Where libonnxruntime is looked for. All that it depends on is handed in, so that a test can ask any question.
+//! Search order for libonnxruntime. Pure: all inputs are fields, so it can be tested.
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 
-/// What the search depends on.
+/// Inputs of the search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Search {
-    /// The library's path from the config or a flag. When set, nothing else is tried.
+    /// The configured path of the library. If set, nothing else is tried.
     pub explicit: Option<PathBuf>,
     /// `ORT_DYLIB_PATH`.
     pub variable: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// From this process's environment.
+    /// Reads this process's environment.
     pub fn of_process(explicit: Option<PathBuf>) -> Self {
         let path = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let user = path("HOME").map(|home| home.join(".local"));
@@ -30,7 +30,7 @@ impl Search {
         }
     }
 
-    /// Libraries to try, best first, each with where it was found. The last one is left to the dynamic loader.
+    /// Libraries to try, best first, each with its origin. The dynamic loader resolves the last one.
     pub(super) fn libraries(&self) -> Vec<(PathBuf, &'static str)> {
         if let Some(path) = &self.explicit {
             return vec![(path.clone(), "configured")];
@@ -45,7 +45,7 @@ impl Search {
         }
         for prefix in &self.python {
             let versions = entries(&prefix.join("lib")).into_iter().filter(|p| name(p).starts_with("python3"));
-            // Debian keeps what its own packages and root's pip install under another name.
+            // Debian uses `dist-packages` for its own packages and root's pip.
             let packages = versions.flat_map(|p| ["site-packages", "dist-packages"].map(|folder| p.join(folder)));
             let libraries = packages.filter_map(|p| newest_in(&p.join("onnxruntime/capi")));
             found.extend(libraries.map(|p| (p, "Python's packages")));
@@ -59,8 +59,8 @@ fn file_name() -> String {
     format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}")
 }
 
-/// The library with the highest version in its name: `libonnxruntime.so.1.32.0` before `libonnxruntime.so.1.9.0`,
-/// and before the bare name, which may be a link to any of them.
+/// The library with the highest version in its name: `libonnxruntime.so.1.32.0` before `libonnxruntime.so.1.9.0`, and
+/// before the bare name, which may link to any of them.
 fn newest_in(folder: &Path) -> Option<PathBuf> {
     let stem = file_name();
     let version = |path: &PathBuf| -> Option<Vec<u32>> {

@@ -1,21 +1,21 @@
-//! What both runtimes look like from above: a signature, and numbers in, numbers out.
+//! The common interface of both runtimes: a signature, tensors in, tensors out.
 
 use std::fmt;
 
 use crate::vision::decode::Tensor;
 
-/// A number type of a network's input or output.
+/// Element type of an input or output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Element {
     /// 32-bit floats.
     F32,
-    /// 16-bit floats; converted on the way in and out.
+    /// 16-bit floats; converted on input and output.
     F16,
-    /// Anything else, by its name; cannot be used.
+    /// Unsupported; its name.
     Other(String),
 }
 
-/// An input or output: name, number type, and shape with `None` for an axis that is open.
+/// An input or output; `None` in its shape is an open axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Port {
     pub(super) name: String,
@@ -35,12 +35,12 @@ impl fmt::Display for Port {
     }
 }
 
-/// What a model file says about itself.
+/// A model's declared inputs, outputs and metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Signature {
     pub(super) inputs: Vec<Port>,
     pub(super) outputs: Vec<Port>,
-    /// The metadata entries that are used, where the file has them.
+    /// The known metadata entries.
     pub(super) metadata: Metadata,
 }
 
@@ -52,14 +52,14 @@ impl Signature {
     }
 }
 
-/// Metadata entries as Ultralytics writes them.
+/// Metadata entries in Ultralytics' format.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Metadata {
     /// Class names, `{0: 'person', …}`.
     pub(super) names: Option<String>,
     /// Input size, `[640, 640]`.
     pub(super) imgsz: Option<String>,
-    /// What the network does, `detect`, `segment` …
+    /// The network's task, `detect`, `segment` …
     pub(super) task: Option<String>,
 }
 
@@ -69,11 +69,11 @@ impl Metadata {
     }
 }
 
-/// Receives a run's outputs while the runtime still owns them.
+/// Receives a run's outputs, borrowed from the runtime.
 pub(super) type Reader<'a> = &'a mut dyn FnMut(&[Tensor<'_>]);
 
-/// One network, ready to run on one thread.
+/// A network ready to run on one thread.
 pub(super) trait Session: Send {
-    /// Runs `input` of `shape` and hands the chosen outputs to `read`. Errors are the runtime's own words.
+    /// Runs `input` of `shape` and passes the chosen outputs to `read`. Errors are the runtime's own messages.
     fn run(&mut self, shape: [usize; 4], input: &[f32], read: Reader<'_>) -> Result<(), String>;
 }

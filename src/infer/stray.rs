@@ -1,12 +1,12 @@
-//! Files that were meant to be something else: what stands where a model or a label file should.
+//! Recognises files of another type in place of a model or a label file.
 
 use std::io::Read;
 use std::path::Path;
 
-/// Bytes that are looked at.
+/// Bytes read.
 const LOOK: u64 = 512;
 
-/// What a file is that is neither a model nor a list of labels, and what to do; `None` where nothing is known of it.
+/// What the file is instead of a model or a list of labels, and the remedy; `None` if it is not recognised.
 pub(super) fn is(path: &Path) -> Option<(&'static str, &'static str)> {
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(LOOK).read_to_end(&mut head).ok()?;
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_model_is_told_by_its_first_bytes() {
+    fn files_of_other_types_are_recognised_by_their_first_bytes() {
         let cases: [(&[u8], &str); 8] = [
             (b"", "empty"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "Git LFS"),

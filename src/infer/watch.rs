@@ -1,26 +1,26 @@
-//! Whether what a model gives can be meant: its names, and its first frames.
+//! Checks the plausibility of a model's names and of its output on the first frames.
 //!
-//! A network that is read in the wrong way gives numbers all the same: boxes smaller than a pixel, scores that are none.
-//! Alone they mean nothing; nearly all of them, frame after frame, mean that nothing of it will ever be right.
+//! A network whose output is misread still yields numbers: boxes smaller than a pixel, invalid scores. A few are
+//! normal; if nearly all values of the first frames are such, the output is misread.
 
 use parking_lot::Mutex;
 
 use super::model::Model;
 use crate::types::Layout;
 
-/// Frames after which it is judged.
+/// Frames before the verdict.
 const FRAMES: u64 = 10;
-/// So many places that are no detection for each that is one mean that the output is read in the wrong way.
+/// Ratio of implausible to plausible values from which on the output counts as misread.
 const BAD_FOR_GOOD: u64 = 9;
 
-/// What was read of a model's output.
+/// Counts of values read from a model's output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Boxes that may be one.
+    /// Plausible boxes.
     pub good: u64,
     /// Boxes smaller than a pixel of the network's input.
     pub small: u64,
-    /// Places that held no score or no box.
+    /// Entries without a valid score or box.
     pub refused: u64,
 }
 
@@ -37,13 +37,13 @@ impl Seen {
     }
 }
 
-/// See the module. Shared by all workers of a model.
+/// Checks one model's output. Shared by all its workers.
 #[derive(Debug, Default)]
 pub struct Watch {
     model: String,
-    /// What is wrong with its names.
+    /// What looks wrong with its names.
     names: Option<String>,
-    /// How its output is read, and how else it could be.
+    /// Its layout, and the other layouts that fit.
     read: Option<(Layout, Vec<Layout>)>,
     first: Mutex<First>,
 }
@@ -56,7 +56,7 @@ struct First {
 }
 
 impl Watch {
-    /// Watches what `model` gives.
+    /// Starts checking `model`.
     pub fn new(model: &Model) -> Self {
         let name = model.name().to_owned();
         let names = model.doubt().map(|doubt| format!("model {name}: {doubt}"));
@@ -64,7 +64,7 @@ impl Watch {
         Self { model: name, names, read, first: Mutex::default() }
     }
 
-    /// Takes in what was read of so many frames; after the first ones it is judged, and told once.
+    /// Adds the counts of `frames` frames; after the first ones, gives the verdict and logs a warning once.
     pub fn note(&self, frames: u64, seen: Seen) {
         let mut first = self.first.lock();
         if first.frames >= FRAMES {
@@ -73,36 +73,36 @@ impl Watch {
         first.frames += frames;
         first.seen.add(seen);
         if first.frames >= FRAMES && first.seen.is_wrong(first.frames) {
-            let told = self.told(first.frames, first.seen);
-            tracing::warn!("{told}");
-            first.wrong = Some(told);
+            let message = self.message(first.frames, first.seen);
+            tracing::warn!("{message}");
+            first.wrong = Some(message);
         }
     }
 
-    /// What is wrong, a sentence each.
+    /// The problems found, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         self.names.iter().cloned().chain(self.first.lock().wrong.clone()).collect()
     }
 
-    fn told(&self, frames: u64, seen: Seen) -> String {
+    fn message(&self, frames: u64, seen: Seen) -> String {
         let Seen { good, small, refused } = seen;
-        let mut told = format!(
+        let mut message = format!(
             "model {}: of the first {frames} frames {small} boxes are smaller than a pixel and {refused} places hold no \
              score or no box, {good} may be detections",
             self.model
         );
-        let Some((layout, others)) = &self.read else { return told };
-        told += &format!("; its output is read as {}", layout.as_str());
+        let Some((layout, others)) = &self.read else { return message };
+        message += &format!("; its output is read as {}", layout.as_str());
         if others.is_empty() {
-            told += match (layout, small > refused) {
+            message += match (layout, small > refused) {
                 (Layout::YoloV8, true) => ", whose boxes are pixels of its input: are these shares of it (0..1)?",
                 (Layout::YoloX, _) => ", whose boxes are raw offsets and log sizes: are these decoded already?",
                 _ => ": is it quantised, or are its scores not activated?",
             };
-            return told;
+            return message;
         }
         let others: Vec<String> = others.iter().map(|layout| format!("`layout: {}`", layout.as_str())).collect();
-        told + &format!(", and its shape also fits {}", others.join(", "))
+        message + &format!(", and its shape also fits {}", others.join(", "))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One inference thread's share: pictures in, detections out.
+//! Runs a model on one inference thread: pictures in, detections out.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use super::model::Facts;
 use super::session::Session;
 use super::watch::Seen;
 
-/// Runs one model on one thread. Not shared: each thread has its own.
+/// Runs one model on one thread. Each thread has its own.
 pub struct Worker {
     facts: Arc<Facts>,
     session: Box<dyn Session>,
     preprocessor: Preprocessor,
-    /// The session's input, as many pictures as the largest batch so far.
+    /// The session's input, sized for the largest batch so far.
     input: Vec<f32>,
-    /// The padding that each picture's place in the input carries.
+    /// The placement whose padding each slot of the input currently holds.
     painted: Vec<Option<Placement>>,
     rejected: u64,
     seen: Seen,
@@ -34,14 +34,14 @@ impl Worker {
     /// Detects at the configured confidence: one list per picture, in order, best first.
     ///
     /// # Errors
-    /// When the runtime fails on the batch, or one of its pictures cannot be read; they have no detections then.
+    /// When the runtime fails on a batch, or a picture cannot be read; then no picture has detections.
     pub fn detect(&mut self, pictures: &[&Picture]) -> Result<Vec<Vec<Detection>>, Error> {
         let confidence = self.facts.plan.confidence;
         let jobs: Vec<_> = pictures.iter().map(|picture| (*picture, confidence)).collect();
         self.detect_above(&jobs)
     }
 
-    /// Detects with a lowest score of its own for each picture.
+    /// Detects with a separate minimum score per picture.
     ///
     /// # Errors
     /// As [`Self::detect`].
@@ -53,18 +53,18 @@ impl Worker {
         Ok(detections)
     }
 
-    /// Places of the model's output refused so far because they held no score or no box.
+    /// Output entries rejected so far, because they held no valid score or box.
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
 
-    /// What was read of the outputs since this was asked last.
+    /// Takes the counts since the last call.
     pub fn take_seen(&mut self) -> Seen {
         std::mem::take(&mut self.seen)
     }
 
-    /// Runs the network alone on one picture's worth of whatever its input holds, and reads nothing: what is left of
-    /// [`Self::detect`] without our part of it. For benchmarks.
+    /// Runs only the network, on the current input, and reads no output: [`Self::detect`] without pre- and
+    /// post-processing. For benchmarks.
     ///
     /// # Errors
     /// As [`Self::detect`].
@@ -93,7 +93,7 @@ impl Worker {
             let planes = picture.planes().map_err(|why| Error::new(Code::Pipeline, why.to_string()))?;
             placements.push(self.preprocessor.write(&planes, slot, painted));
         }
-        // Places that a fixed batch has too many keep what they held: their outputs are not read.
+        // Unused slots of a fixed batch keep their old content: their outputs are not read.
         let (width, height) = self.facts.input;
         let facts = Arc::clone(&self.facts);
         let mut seen = Seen::default();
@@ -113,7 +113,7 @@ impl Worker {
     }
 }
 
-/// What a picture's output held.
+/// Counts a picture's output.
 fn of(decoded: &Decoded) -> Seen {
     let is_small = |c: &&nms::Candidate| c.corners[2] - c.corners[0] < 1.0 || c.corners[3] - c.corners[1] < 1.0;
     let small = decoded.candidates.iter().filter(is_small).count() as u64;
@@ -126,7 +126,7 @@ impl Facts {
         Error::new(Code::Model, message).hint("a model exported for one picture needs `batch_size: 1`")
     }
 
-    /// Suppression, the way back to the picture, names.
+    /// Applies NMS, maps boxes back to the picture, and adds labels.
     fn finish(&self, mut decoded: Decoded, placement: Placement) -> Vec<Detection> {
         nms::suppress(&mut decoded.candidates, self.plan.nms, self.plan.max_objects);
         let named = |c: &nms::Candidate| {

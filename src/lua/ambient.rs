@@ -1,4 +1,4 @@
-//! What the host does for the globals that every script has: log, state, shared state, figures, JSON, files, modules.
+//! The host functions for the globals of every script: log, state, shared state, metrics, JSON, files, modules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::convert;
 use super::host::Host;
 use crate::guest::{Entry, Kept, Severity, Space, size};
 
-/// Longest text that is read as JSON, so that its values cannot outgrow the host.
+/// Maximum length of a JSON text, so that its values cannot exhaust the host's memory.
 const JSON_BYTES_MAX: usize = 1 << 20;
 
 impl Host {
-    /// Puts in what `ambient.luau` calls.
+    /// Adds the functions that `ambient.luau` calls.
     pub(super) fn put_ambient(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
         self.put_log(lua, table)?;
         self.put_state(lua, table)?;
@@ -87,7 +87,7 @@ impl Host {
         )
     }
 
-    /// State over all sources: each function takes effect at once and as a whole.
+    /// State over all sources: each function takes effect at once and atomically.
     fn put_shared(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
         let host = self.clone();
         table.raw_set(
@@ -137,7 +137,7 @@ impl Host {
         )
     }
 
-    /// Puts what `make` makes of the old value in its place, or deletes it, under one lock.
+    /// Replaces the old value with the one that `make` computes from it, or deletes it, under one lock.
     fn share(
         &self,
         key: String,
@@ -201,7 +201,7 @@ impl Host {
         table.raw_set(
             "file",
             lua.create_function(move |lua, path: LuaString| {
-                // Text, why there is none, what the script did wrong.
+                // Contents, the reason for their absence, the script's mistake.
                 Ok(match files.lock().read(&path.to_string_lossy()) {
                     Ok(Ok(bytes)) => (Some(lua.create_string(&bytes)?), None, None),
                     Ok(Err(failed)) => (None, Some(failed), None),
@@ -237,7 +237,7 @@ fn put_json(lua: &Lua, table: &Table) -> mlua::Result<()> {
     )
 }
 
-/// What is kept, as a Lua value; a component's bytes as a text.
+/// Converts a stored value to a Lua value; a component's bytes become a string.
 fn kept(lua: &Lua, value: &Kept) -> mlua::Result<Value> {
     match value {
         Kept::Json(value) => convert::to_lua(lua, value, false),
@@ -245,7 +245,7 @@ fn kept(lua: &Lua, value: &Kept) -> mlua::Result<Value> {
     }
 }
 
-/// Frame time, where the call at hand may write, and count a time to live from it.
+/// The frame time, if the current call may write, with this time to live.
 fn writable(call_state: &CallState, ttl: Option<f64>) -> Result<u64, String> {
     match call_state.reads_only {
         Some(why) => Err(why.to_owned()),
@@ -256,12 +256,12 @@ fn writable(call_state: &CallState, ttl: Option<f64>) -> Result<u64, String> {
     }
 }
 
-/// Casting saturates: a time to live beyond all frame time means "stays".
+/// Casting saturates: a time to live beyond the range of frame time never expires.
 fn end(now_ns: u64, ttl: Option<f64>) -> Option<u64> {
     ttl.map(|seconds| now_ns.saturating_add((seconds * 1e9) as u64))
 }
 
-/// Notes a write; it takes effect when the call has succeeded.
+/// Records a write; it is committed when the call succeeds.
 fn set(call_state: &mut CallState, most: usize, key: String, value: &Value, ttl: Option<f64>) -> Result<(), String> {
     let now_ns = writable(call_state, ttl)?;
     let space: Arc<Mutex<Space>> = Arc::clone(&call_state.space);

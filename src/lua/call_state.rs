@@ -1,5 +1,5 @@
-//! A script's call: the frame's flat copy that `frame.luau` reads, what the host keeps for
-//! queries, and the verdict as it grows.
+//! The state of a script's call: the frame's flat copy that `frame.luau` reads, the data for host queries, and the
+//! verdict so far.
 //!
 //! Buffer layout, little-endian, offsets in bytes; `frame.luau` knows the same numbers:
 //! ```text
@@ -23,27 +23,27 @@ pub(super) const HEADER: usize = 48;
 pub(super) const ROW: usize = 40;
 pub(super) const KEPT: u8 = 1;
 pub(super) const DROPPED: u8 = 2;
-/// Distinct labels held before the numbering starts over: scripts may relabel without end.
+/// Maximum distinct labels before the numbering starts over: scripts may relabel without end.
 const LABELS_MAX: usize = 4096;
 
-/// What host functions and the strategy share during a call.
+/// The state that host functions and the strategy share during a call.
 pub(super) struct CallState {
     pub(super) pts_ns: u64,
-    /// Why state may only be read just now: loading touches nothing.
+    /// Why state is currently read-only, e.g. since loading must have no effects.
     pub(super) reads_only: Option<&'static str>,
-    /// No frame is at hand, so that there is no time to count from.
+    /// Whether there is no current frame, and so no time to count from.
     pub(super) timeless: bool,
-    /// The frame's picture, where pixels are granted; held for the length of the call only.
+    /// The frame's picture, if pixels are granted; held during the call only.
     pub(super) picture: Option<Picture>,
-    /// Until when a delivery may wait; `None` outside of one.
+    /// The deadline for a delivery's waits; `None` outside of one.
     pub(super) deadline: Option<tokio::time::Instant>,
-    /// HTTP requests of this delivery.
+    /// HTTP requests sent in this delivery.
     pub(super) requests: u32,
     pub(super) boxes: Vec<BBox>,
     pub(super) track_ids: Vec<Option<u64>>,
-    /// What strategies added to detections, where they did, by origin.
+    /// The attributes that strategies added to detections, by origin.
     pub(super) attributes: Vec<(usize, Attributes)>,
-    /// The frame's tracks; held for the length of the call only, so that the lane can go on changing its own.
+    /// The frame's tracks; held during the call only, so that the lane can then modify its own.
     pub(super) tracks: Option<Tracks>,
     pub(super) zones: Vec<Zone>,
     pub(super) buffer: Option<mlua::Buffer>,
@@ -79,7 +79,7 @@ impl CallState {
         }
     }
 
-    /// Takes in the frame; the zones are the caller's affair.
+    /// Copies the frame; the caller sets the zones.
     pub(super) fn take(&mut self, view: &View<'_>, pixels: bool) {
         if pixels {
             self.picture.clone_from(&view.frame.picture);
@@ -97,21 +97,21 @@ impl CallState {
         self.writes.clear();
     }
 
-    /// Frees what belongs to the lane.
+    /// Releases what belongs to the lane.
     pub(super) fn leave(&mut self) {
         self.tracks = None;
         self.picture = None;
         self.deadline = None;
     }
 
-    /// Takes in what a call that succeeded wrote.
+    /// Commits the writes of a successful call.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
             self.writes.commit(&mut self.space.lock());
         }
     }
 
-    /// Fills in which rows stand in zone number `zone` (from 0).
+    /// Computes which rows are inside zone number `zone` (from 0).
     pub(super) fn mark_inside(&self, zone: usize) {
         let (Some(buffer), Some(area)) = (&self.buffer, self.zones.get(zone)) else { return };
         let inside: Vec<u8> = self.boxes.iter().map(|b| u8::from(area.polygon.contains(b.bottom_center()))).collect();
@@ -121,12 +121,12 @@ impl CallState {
     }
 }
 
-/// Bytes of a buffer for `capacity` rows and `zones` zones.
+/// The size in bytes of a buffer for `capacity` rows and `zones` zones.
 pub(super) fn bytes(capacity: usize, zones: usize) -> usize {
     HEADER + capacity * (ROW + 1) + zones + zones * capacity
 }
 
-/// Numbers for labels, so that a row holds none of their text.
+/// Numbers for labels, so that rows do not contain their text.
 #[derive(Default)]
 pub(super) struct Labels {
     known: Vec<Arc<str>>,
@@ -136,7 +136,7 @@ pub(super) struct Labels {
 impl Labels {
     /// The label's number (from 1), and whether it is new to the VM.
     pub(super) fn number(&mut self, label: &Arc<str>) -> (u32, bool) {
-        // Frames hold few labels, mostly by the same pointers: a look at the first ones saves hashing the text.
+        // Frames have few labels, mostly by the same pointers: checking the first ones saves hashing the text.
         if let Some(index) = self.known.iter().take(8).position(|known| Arc::ptr_eq(known, label)) {
             return (index as u32 + 1, false);
         }
@@ -153,7 +153,7 @@ impl Labels {
         (number, true)
     }
 
-    /// Forgets all once there are too many. Only between frames.
+    /// Clears all numbers once there are too many. Call it only between frames.
     pub(super) fn bound(&mut self) {
         if self.known.len() > LABELS_MAX {
             *self = Self::default();
@@ -161,7 +161,7 @@ impl Labels {
     }
 }
 
-/// Writes header, rows, and cleared marks and zone flags into `out`, all but the inside bytes.
+/// Writes header, rows, and cleared marks and zone flags into `out`, everything but the inside bytes.
 pub(super) fn write(
     out: &mut Vec<u8>,
     view: &View<'_>,

@@ -1,16 +1,16 @@
-//! Between JSON values and Lua values, with bounds: a script cannot make the host recurse or copy without end.
+//! Converts between JSON and Lua values, with bounds: a script cannot make the host recurse or copy without end.
 
 use mlua::{Lua, Table, Value as LuaValue};
 use serde_json::{Map, Number, Value};
 
-/// Deepest nesting of tables taken from or given to a script.
+/// Maximum nesting of tables from or for a script.
 const DEPTH_MAX: usize = 16;
 
-/// Where a table's metatable says what Lua cannot tell of it by itself: a list's length, a map's names without a value.
+/// The metatable field with what Lua cannot express itself: a list's length, the names of null values in a map.
 const KIND: &str = "__json";
 
-/// A Lua value of a JSON one; null becomes nil. Tables are read-only where `frozen`. A table remembers that it is an empty
-/// list, and which of its values are null: [`from_lua`] makes the same of it again.
+/// Converts JSON to Lua; null becomes nil. Tables are read-only if `frozen`. A table's metatable records an empty list
+/// and null values, so that [`from_lua`] restores the same JSON.
 pub(super) fn to_lua(lua: &Lua, value: &Value, frozen: bool) -> mlua::Result<LuaValue> {
     Ok(match value {
         Value::Null => LuaValue::Nil,
@@ -43,7 +43,7 @@ pub(super) fn to_lua(lua: &Lua, value: &Value, frozen: bool) -> mlua::Result<Lua
     })
 }
 
-/// Gives a table a metatable of its own, which does nothing.
+/// Gives a table its own metatable, which has no other effect.
 fn remember(lua: &Lua, table: &Table, kind: impl mlua::IntoLua) -> mlua::Result<()> {
     let metatable = lua.create_table()?;
     metatable.raw_set(KIND, kind)?;
@@ -51,18 +51,18 @@ fn remember(lua: &Lua, table: &Table, kind: impl mlua::IntoLua) -> mlua::Result<
     table.set_metatable(Some(metatable))
 }
 
-/// What a table remembers.
+/// What a table's metatable records.
 enum Kind {
     /// Nothing.
     Any,
-    /// It was a list of that many.
+    /// A list of this length.
     List(usize),
-    /// It was a map in which these are null.
+    /// A map in which these names are null.
     Map(Vec<String>),
 }
 
-/// What a table remembers. A script may write such a metatable itself: what is not as we write it is nothing, and what
-/// takes more than `budget` bytes is too large.
+/// Reads what a table's metatable records. A script may write such a metatable itself: an invalid one counts as
+/// nothing, and one that takes more than `budget` bytes is too large.
 fn kind(table: &Table, budget: &mut usize) -> Result<Kind, String> {
     let Some(said) = table.metatable().and_then(|metatable| metatable.raw_get::<LuaValue>(KIND).ok()) else {
         return Ok(Kind::Any);
@@ -74,9 +74,9 @@ fn kind(table: &Table, budget: &mut usize) -> Result<Kind, String> {
         _ => return Ok(Kind::Any),
     };
     let mut nulls = Vec::new();
-    for script_host in 1..=names.raw_len() {
+    for index in 1..=names.raw_len() {
         spend(budget, 8)?;
-        if let Ok(LuaValue::String(name)) = names.raw_get::<LuaValue>(script_host)
+        if let Ok(LuaValue::String(name)) = names.raw_get::<LuaValue>(index)
             && let Ok(name) = name.to_str()
         {
             spend(budget, name.len())?;
@@ -86,10 +86,10 @@ fn kind(table: &Table, budget: &mut usize) -> Result<Kind, String> {
     Ok(Kind::Map(nulls))
 }
 
-/// A JSON value of a Lua one, at most `budget` bytes of it.
+/// Converts a Lua value to JSON of at most `budget` bytes.
 ///
 /// # Errors
-/// Says what cannot be kept, for the script's author.
+/// Describes, for the script's author, what cannot be stored.
 pub(super) fn from_lua(value: &LuaValue, budget: &mut usize) -> Result<Value, String> {
     from_lua_at(value, budget, 0)
 }
@@ -114,7 +114,7 @@ fn from_lua_at(value: &LuaValue, budget: &mut usize, depth: usize) -> Result<Val
     }
 }
 
-/// A list where all keys are 1..n, else an object where all keys are texts; an empty one is what it was before.
+/// A list if all keys are 1..n, else an object if all keys are strings; an empty table is what its metatable records.
 fn from_table(table: &Table, budget: &mut usize, depth: usize) -> Result<Value, String> {
     let kind = kind(table, budget)?;
     let (listed, nulls) = match kind {
@@ -124,7 +124,7 @@ fn from_table(table: &Table, budget: &mut usize, depth: usize) -> Result<Value, 
     };
     let length = table.raw_len().max(listed.unwrap_or(0));
     let gap = || "a table's keys are texts, or the numbers 1 to n without a gap".to_owned();
-    // What is kept takes 8 bytes at least: nothing is made ready for a list that is too long anyway.
+    // A value takes at least 8 bytes: nothing is allocated for a list that is too long anyway.
     if length > *budget / 8 {
         return Err(too_large());
     }
@@ -137,10 +137,10 @@ fn from_table(table: &Table, budget: &mut usize, depth: usize) -> Result<Value, 
                 spend(budget, key.len())?;
                 fields.insert(key, from_lua_at(&value, budget, depth)?);
             }
-            // A whole number. Not all lists are visited in order.
+            // An integer key. Lists are not always iterated in order.
             LuaValue::Integer(key) => {
-                let script_host = usize::try_from(key).ok().and_then(|key| items.get_mut(key.checked_sub(1)?));
-                *script_host.ok_or_else(gap)? = Some(from_lua_at(&value, budget, depth)?);
+                let slot = usize::try_from(key).ok().and_then(|key| items.get_mut(key.checked_sub(1)?));
+                *slot.ok_or_else(gap)? = Some(from_lua_at(&value, budget, depth)?);
             }
             _ => return Err(gap()),
         }
@@ -148,7 +148,7 @@ fn from_table(table: &Table, budget: &mut usize, depth: usize) -> Result<Value, 
     let null = || listed.map(|_| Value::Null);
     let items = match fields.is_empty() || listed.is_none() {
         true => items.into_iter().map(|item| item.or_else(null)).collect::<Option<Vec<_>>>().ok_or_else(gap)?,
-        // It was a list, and was given names since.
+        // A list that was given string keys later.
         false if items.iter().all(Option::is_none) => Vec::new(),
         false => return Err(mixed()),
     };

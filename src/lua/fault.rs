@@ -1,11 +1,11 @@
-//! From what the VM says to what people read: one line, the script's own place in front.
+//! Converts VM errors to messages: one line, prefixed with the location in the script.
 
 use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
 use crate::types::one_line;
 
-/// Longest message of a fault.
+/// Maximum length of a fault's message.
 const LINE_BYTES_MAX: usize = 1000;
-/// What the VM puts between a message and where it came from.
+/// The separator between a message and its traceback.
 const TRACEBACK: &str = "\nstack traceback:";
 
 /// The error's first line, without tracebacks and wrappers.
@@ -19,14 +19,14 @@ pub(super) fn line(error: &mlua::Error) -> String {
     };
     let text = text.split(TRACEBACK).next().unwrap_or_default().trim();
     let text = text.lines().next().unwrap_or_default();
-    // Raised by the library on behalf of our own part of the API: that place helps nobody.
+    // An error raised in our own Luau code: its location does not help the author.
     let text = match text.strip_prefix("dsengine:").and_then(|rest| rest.split_once(": ")) {
         Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => rest,
         _ => text,
     };
-    // A script may raise megabytes.
+    // A script's error may have megabytes.
     let text = &text[..text.floor_char_boundary(LINE_BYTES_MAX)];
-    // `error({})`: the VM shows the object's address, which says nothing and differs from run to run.
+    // `error({})`: the VM shows the object's address, which is meaningless and differs between runs.
     match text.split_once(": 0x") {
         Some((kind @ ("table" | "function" | "userdata" | "thread" | "buffer"), _)) => {
             format!("a {kind} was raised as the error, not a text")
@@ -35,7 +35,7 @@ pub(super) fn line(error: &mlua::Error) -> String {
     }
 }
 
-/// Where the script called what our own part of the API, or a function of the host's, raised the error in.
+/// The script's location at which it called our own Luau code, or a host function, that raised the error.
 fn caller(error: &mlua::Error) -> Option<&str> {
     let traceback = match error {
         mlua::Error::WithContext { cause, .. } => return caller(cause),
@@ -44,9 +44,8 @@ fn caller(error: &mlua::Error) -> Option<&str> {
         _ => return None,
     };
     // Lines like `scripts/x.lua:12: in function 'detect'`, innermost first.
-    let places =
-        traceback.lines().filter_map(|line| line.trim_start().split_once(": in ")).map(|(script_host, _)| script_host);
-    places.filter(|script_host| !script_host.starts_with("dsengine:")).find(|script_host| is_place(script_host))
+    let places = traceback.lines().filter_map(|line| line.trim_start().split_once(": in ")).map(|(place, _)| place);
+    places.filter(|place| !place.starts_with("dsengine:")).find(|place| is_place(place))
 }
 
 /// Whether the text looks like `file.lua:12`.
@@ -58,14 +57,14 @@ fn out_of_memory(error: &mlua::Error) -> bool {
     match error {
         mlua::Error::MemoryError(_) => true,
         mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => out_of_memory(cause),
-        // What a script's `pcall` saw and raised again.
+        // An error that a script's `pcall` caught and raised again.
         mlua::Error::RuntimeError(message) => message.contains("not enough memory"),
         _ => false,
     }
 }
 
-/// The fault of a failed call. `overrun` and the place it was met come first: a script may have caught that error
-/// and raised another.
+/// The fault of a failed call. `overrun` and its location come first: a script may have caught that error and raised
+/// another.
 pub(super) fn of(
     error: &mlua::Error,
     overrun: Option<(Overrun, Option<String>)>,
@@ -73,11 +72,11 @@ pub(super) fn of(
     time: TimeLimits,
     limits: &Limits,
 ) -> Fault {
-    if let Some((overrun, script_host)) = overrun {
-        let script_host = script_host.unwrap_or_else(|| file.to_owned());
+    if let Some((overrun, place)) = overrun {
+        let place = place.unwrap_or_else(|| file.to_owned());
         let message = match overrun {
-            Overrun::Cpu => format!("{script_host}: stopped after {} ms of CPU time", time.hard_cpu.as_millis()),
-            Overrun::Wall => format!("{script_host}: stopped after {} ms", time.wall.as_millis()),
+            Overrun::Cpu => format!("{place}: stopped after {} ms of CPU time", time.hard_cpu.as_millis()),
+            Overrun::Wall => format!("{place}: stopped after {} ms", time.wall.as_millis()),
         };
         return Fault { kind: FaultKind::Time, message };
     }
@@ -86,13 +85,13 @@ pub(super) fn of(
         return Fault { kind: FaultKind::Memory, message };
     }
     let text = line(error);
-    // An error raised without a place (level 0, a table) gets the file.
+    // An error raised without a location (level 0, a table) gets the file's.
     let placed = text.split(": ").next().is_some_and(is_place);
     let message = if placed { text } else { format!("{}: {text}", caller(error).unwrap_or(file)) };
     Fault { kind: FaultKind::Error, message }
 }
 
-/// `scripts/x.lua:12` of the innermost function that is the script's own.
+/// `scripts/x.lua:12` of the innermost function of the script itself.
 pub(super) fn script_line(lua: &mlua::Lua) -> Option<String> {
     (0..64).find_map(|level| {
         lua.inspect_stack(level, |function| {

@@ -1,4 +1,4 @@
-//! Files that a script may read: those it asked for and was granted, once, and only while it loads.
+//! Files that a script may read: those requested and granted, once, and only while it loads.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 
 use crate::guest::{BuildInputs, GuestContext};
 
-/// Largest file.
+/// Maximum size of a file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Most files of one script.
+/// Maximum number of files of one script.
 const FILES_MAX: usize = 32;
 
-/// What was read, or why it could not be.
+/// A file's contents, or the reason for the failure.
 type Reading = Result<Arc<[u8]>, String>;
 
-/// Files of one script. What was read stays, so that a replaced VM is built from the same bytes.
+/// Files of one script. Contents are cached, so that a rebuilt VM gets the same bytes.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     granted: Vec<PathBuf>,
     inputs: Arc<BuildInputs>,
     read: BTreeMap<String, Reading>,
-    /// Set once the script has loaded: from then on nothing is read from disk.
+    /// Set once the script has loaded: after that, nothing is read from disk.
     pub(super) closed: bool,
 }
 
@@ -30,10 +30,10 @@ impl Files {
         Self { granted: context.grants.has.files.clone(), inputs: Arc::clone(&context.inputs), ..Self::default() }
     }
 
-    /// The bytes of a file, or why there are none: the disk's fault.
+    /// The bytes of a file, or a disk error.
     ///
     /// # Errors
-    /// The script's fault: what it may not do.
+    /// A mistake of the script, such as a file that is not granted.
     pub(super) fn read(&mut self, name: &str) -> Result<Reading, String> {
         if let Some(known) = self.read.get(name) {
             return Ok(known.clone());
@@ -55,7 +55,7 @@ impl Files {
             Ok(real) => self.inputs.once(path, || contents(&real)).and_then(|bytes| bytes.ok_or("not a file".into())),
             Err(why) => {
                 if !path.exists() {
-                    // Looked for: its coming is a change.
+                    // Recorded, so that the watcher notices when it is created.
                     let _ = self.inputs.once(path, || Ok(None));
                 }
                 Err(why)
@@ -67,7 +67,7 @@ impl Files {
     }
 }
 
-/// Where `path` leads, or why that cannot be told. A link may not lead out of what is granted.
+/// Resolves `path`, or returns a disk error. A link may not lead out of the granted folder.
 fn real(root: &Path, path: &Path) -> Result<Result<PathBuf, String>, String> {
     match (path.canonicalize(), root.canonicalize()) {
         (Ok(real), Ok(base)) if real.starts_with(&base) => Ok(Ok(real)),
@@ -77,7 +77,7 @@ fn real(root: &Path, path: &Path) -> Result<Result<PathBuf, String>, String> {
 }
 
 fn contents(path: &Path) -> Result<Option<Arc<[u8]>>, String> {
-    // Opening a pipe or a device may wait without end.
+    // Opening a pipe or a device may block forever.
     if !path.is_file() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! A fresh VM: the API in it, what scripts do not get taken out, the sandbox closed.
+//! Builds a fresh VM: adds the API, removes withheld globals, closes the sandbox.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::convert;
 use super::host::Host;
 use super::script::Script;
 
-/// Globals of Luau that scripts do not get: they load code, reach into other functions, or read the machine's
-/// clock, which would make a replay differ.
+/// Luau globals that are withheld from scripts: they load code, access other functions, or read the machine's clock,
+/// which would make a replay differ.
 const WITHHELD: [&str; 7] = ["loadstring", "collectgarbage", "gcinfo", "getfenv", "setfenv", "newproxy", "os"];
 
-/// What our own Luau handed over.
+/// The functions that our own Luau code returns.
 pub(super) struct Parts {
-    /// For strategies; nothing is bound or judged by a handler's.
+    /// For strategies only.
     pub(super) frame: Option<FrameParts>,
     pub(super) find: Function,
     pub(super) call: Function,
@@ -29,15 +29,15 @@ pub(super) struct FrameParts {
     pub(super) labels: Table,
 }
 
-/// A fresh VM with the API in it, its sandbox closed.
+/// Builds a fresh VM with the API and a closed sandbox.
 pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)> {
-    // With the default options `pcall` is Luau's own, which a coroutine can yield out of.
+    // With the default options `pcall` is Luau's own, through which a coroutine can yield.
     let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
     let globals = lua.globals();
     globals.get::<Table>("math")?.get::<Function>("randomseed")?.call::<()>(script.seed())?;
     let table = host.table(&lua)?;
     let own = |text: &str| lua.load(text).set_name("=dsengine").set_mode(mlua::chunk::ChunkMode::Text).into_function();
-    // What only hands on to the host is not worth compiling; what judges frames is.
+    // Code that only forwards to the host is not worth compiling; code that judges frames is.
     lua.enable_jit(false);
     let ambient: Table = own(include_str!("ambient.luau"))?.call(&table)?;
     let http: Option<Table> = match &host.outside {
@@ -77,7 +77,7 @@ pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)
     Ok((lua, Parts { frame, find: find?, call: call?, resume: resume?, hand_over: hand_over? }))
 }
 
-/// Puts in the globals of strategies.
+/// Adds the globals of strategies.
 fn frame_parts(globals: &Table, parts: Table) -> mlua::Result<FrameParts> {
     parts.raw_get::<Table>("frame")?.set_readonly(true);
     for name in ["time", "zones", "tracks", "pixels"] {

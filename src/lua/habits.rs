@@ -1,9 +1,10 @@
-//! Habits of other Luas and languages: what stands in a script's line that Luau, or the API, has under another name.
+//! Hints for habits from other Luas and languages: constructs in a script's line for which Luau, or the API, has
+//! another name.
 //!
-//! Messages of the VM say what it met, not what was meant: `Incomplete statement` for a `goto`. What was meant can be seen
-//! in the line that they name.
+//! VM messages describe what the parser met, not what was meant: `Incomplete statement` for a `goto`. The line that
+//! they name shows what was meant.
 
-/// What the line of a text that a message names tells of what was meant; `None` where nothing in it is known.
+/// A hint for the line that a message names; `None` if it contains nothing known.
 ///
 /// `message` begins with `file:line: `, as every fault does.
 pub(super) fn hint(message: &str, file: &str, text: &str) -> Option<&'static str> {
@@ -14,13 +15,13 @@ pub(super) fn hint(message: &str, file: &str, text: &str) -> Option<&'static str
     let is_nil = what.starts_with("attempt to index nil") || what.starts_with("attempt to call a nil value");
     match is_nil {
         true => GLOBALS.iter().find(|(words, _)| words.iter().any(|word| names(&line, word))).map(|(_, hint)| *hint),
-        // Everything else that a running script meets has its own message.
+        // Every other runtime error has its own message.
         false if is_of_the_parser(what) => syntax(&line),
         false => None,
     }
 }
 
-/// Globals and fields that are not there, and what is instead.
+/// Missing globals and fields, and their replacements.
 const GLOBALS: &[(&[&str], &str)] = &[
     (&["os"], "there is no `os`: `time.now()` is the frame's time, so that a replay judges the same"),
     (&["io"], "there is no `io`: `files.read(path)` reads while the script loads, `log.info(…)` writes"),
@@ -40,7 +41,7 @@ const GLOBALS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Whether the VM's parser says so.
+/// Whether the message is from the VM's parser.
 fn is_of_the_parser(what: &str) -> bool {
     ["Expected ", "Incomplete statement", "Unexpected ", "Malformed ", "Unknown attribute", "Invalid "]
         .iter()
@@ -88,7 +89,7 @@ fn syntax(line: &str) -> Option<&'static str> {
     None
 }
 
-/// The line without its texts and comment.
+/// The line without its string literals and comment.
 fn code(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars().peekable();
@@ -111,7 +112,7 @@ fn code(line: &str) -> String {
     out
 }
 
-/// Whether a word stands in the line by itself, and is no field of something else.
+/// Whether a line contains a word by itself, and not as a field of something else.
 fn names(line: &str, word: &str) -> bool {
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
@@ -121,7 +122,7 @@ fn names(line: &str, word: &str) -> bool {
     })
 }
 
-/// What a module that people require elsewhere is called here.
+/// A hint for a module that is commonly required elsewhere.
 pub(super) fn instead_of(module: &str) -> Option<&'static str> {
     match module {
         "cjson" | "cjson.safe" | "json" | "dkjson" | "lunajson" | "rxi-json" => {

@@ -1,4 +1,4 @@
-//! A script behind the Handler seam: one alert at a time, in order, on a thread that may wait.
+//! A script as a handler: one alert at a time, in order, on a thread that may block.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::guest::{Fault, FaultKind};
 use crate::telemetry::redact::redact;
 use crate::types::Alert;
 
-/// Builds a handler from a script: checks it, runs its top level, finds `handle_alert`. Its requests go through `wire`;
-/// it waits on threads of `runtime`.
+/// Builds a handler from a script: checks it, runs its top level, finds `handle_alert`. Requests go through `wire`; the
+/// handler blocks on threads of `runtime`.
 ///
 /// # Errors
 /// [`crate::error::Code::Plugin`] with the script's own `file:line`.
@@ -34,19 +34,19 @@ pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<L
 
 /// A Luau script that delivers alerts.
 ///
-/// A call that fails leaves the state as it was. After a time or memory limit the VM is dropped and a new one is built,
-/// from the same text, by the next call.
+/// A failed call leaves the state unchanged. After a time or memory limit the VM is dropped and the next call builds a
+/// new one from the same text.
 pub struct LuaHandler {
     name: Arc<str>,
     version: Arc<str>,
-    /// Waited for in turn, so that a delivery given up by its caller is over before the next begins.
+    /// Locked per delivery, so that one abandoned by its caller ends before the next begins.
     courier: Arc<tokio::sync::Mutex<Courier>>,
     runtime: Handle,
     usage: Arc<Mutex<Usage>>,
 }
 
 impl LuaHandler {
-    /// The version its script says it is; `0` where it says none.
+    /// The script's version; `0` if it has none.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -57,7 +57,7 @@ impl Handler for LuaHandler {
         &self.name
     }
 
-    /// The call ends by its own limits, and goes on when it is dropped.
+    /// The call ends by its own limits, and continues when the future is dropped.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -78,7 +78,7 @@ impl Handler for LuaHandler {
     }
 }
 
-/// Where alerts are dealt with.
+/// Delivers alerts with a VM.
 struct Courier {
     script_host: ScriptHost,
     vm: Option<Vm>,
@@ -98,7 +98,7 @@ impl Courier {
         match result {
             Ok(outcome) => outcome.settle(),
             Err(fault) => {
-                // A mistake in the script does not mend itself; a busy moment or a hoard that is gone by now does.
+                // A mistake in the script is permanent; a time or memory limit may not be hit again.
                 let mends = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
                 let retry = if mends { Retry::Later } else { Retry::Never };
                 Err(DeliveryError { message: redact(&fault.message).into_owned(), retry })
@@ -129,19 +129,19 @@ impl Courier {
     }
 }
 
-/// What a script says of an alert.
+/// The result of `handle_alert`.
 #[derive(Debug, PartialEq)]
 enum Outcome {
-    /// Delivered, or settled without delivery on purpose.
+    /// Delivered, or deliberately dropped.
     Settled,
-    /// Try again, and why.
+    /// Try again, for this reason.
     Later(String),
-    /// The receiver refused it for good.
+    /// The receiver refused it permanently, for this reason.
     Never(String),
 }
 
 impl Outcome {
-    /// Reads what `handle_alert` returned.
+    /// Parses the return values of `handle_alert`.
     fn of(values: MultiValue) -> Result<Self, String> {
         let mut values = values.into_iter();
         let (first, second) = (values.next().unwrap_or(Value::Nil), values.next().unwrap_or(Value::Nil));

@@ -1,8 +1,8 @@
-//! The host's side of the API: the functions that our own part of it, written in Luau, calls. Here those of the frame
-//! and its verdict; `ambient`, `pixels` and `http` have the others.
+//! The host functions that our own Luau code calls. This file has those for the frame and its verdict; the others are
+//! in `ambient`, `pixels` and `http`.
 //!
-//! They return problems as text instead of raising them, so that the prelude can raise them at the script's line.
-//! None waits, and each is bounded by the limits.
+//! They return problems as text instead of raising them, so that the prelude can raise them at the script's line. They
+//! do not block, and the limits bound each.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use crate::guest::GuestContext;
 use crate::strategy::Edit;
 use crate::types::{AlertDraft, BBox, Detection, Level, Value};
 
-/// Longest label a script may give: labels go into alerts, traces and metrics.
+/// Maximum length of a label from a script: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
 
-/// What host functions know.
+/// The data of host functions.
 #[derive(Clone)]
 pub(super) struct Host {
     pub(super) call_state: Arc<Mutex<CallState>>,
     pub(super) modules: Arc<Mutex<Modules>>,
     pub(super) files: Arc<Mutex<Files>>,
     pub(super) context: GuestContext,
-    /// A handler's way out; a strategy has none.
+    /// A handler's network access; a strategy has none.
     pub(super) outside: Option<Outside>,
 }
 
 impl Host {
-    /// The table that our own Luau is run with.
+    /// The table that is passed to our own Luau code.
     pub(super) fn table(&self, lua: &Lua) -> mlua::Result<Table> {
         let table = lua.create_table()?;
         self.put_trial(lua, &table)?;
@@ -49,7 +49,7 @@ impl Host {
         Ok(table)
     }
 
-    /// Who notes what a script asks for; outside of a trial nobody does.
+    /// Adds the functions that record a script's lookups; only in a trial.
     fn put_trial(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
         let Some(trial) = &self.context.trial else { return Ok(()) };
         let noted = Arc::clone(trial);
@@ -164,7 +164,7 @@ impl Host {
             "edit",
             lua.create_function(move |_, (index, label, confidence): (u32, Option<LuaString>, Option<f32>)| {
                 let mut call_state = call_state.lock();
-                // One edit per detection and call at most doubles the frame's own size.
+                // An overall bound on edits, in proportion to the frame's size.
                 if call_state.verdict.edits.len() >= 4 * call_state.boxes.len() {
                     return Ok(Some("frame:edit: more than four edits per detection in one call".to_owned()));
                 }
@@ -241,7 +241,7 @@ fn track(call_state: &CallState, origin: usize) -> Option<&crate::track::Track> 
     call_state.tracks.as_ref()?.get(id)
 }
 
-/// The track of this id, where the number is one.
+/// The track with this id, if the number is a valid id.
 fn living(call_state: &CallState, id: f64) -> Option<&crate::track::Track> {
     if id < 0.0 || id.fract() != 0.0 {
         return None;
@@ -249,7 +249,7 @@ fn living(call_state: &CallState, id: f64) -> Option<&crate::track::Track> {
     call_state.tracks.as_ref()?.get(id as u64)
 }
 
-/// The text up to `most` bytes, and whether that cut it.
+/// The text up to `most` bytes, and whether it was truncated.
 fn bounded(text: &LuaString, most: usize) -> (String, bool) {
     let bytes = text.as_bytes();
     let cut = bytes.len() > most;
@@ -264,7 +264,7 @@ fn utf8(label: &LuaString) -> Result<String, String> {
     label.to_str().map(|text| text.to_owned()).map_err(|_| "the label is not UTF-8".to_owned())
 }
 
-/// What `strategy::apply` would refuse, said at the script's own line.
+/// Checks what `strategy::apply` would reject, for an error at the script's own line.
 fn wrong(label: Option<&str>, confidence: Option<f32>) -> Option<String> {
     match (label, confidence) {
         (Some(""), _) => Some("the label is empty".to_owned()),

@@ -1,5 +1,5 @@
-//! A handler's requests: counted, within what is left of the delivery's time, and on another thread, so that the work
-//! of sending is not on the guest's account.
+//! A handler's requests: counted, limited to the delivery's remaining time, and sent on another thread, so that the
+//! guest's CPU time excludes the work of sending.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::host::Host;
 use crate::guest::http::{Failure, Request, Response, Wire};
 
-/// What requests go through.
+/// The means to send requests.
 #[derive(Clone)]
 pub(super) struct Outside {
     pub(super) wire: Arc<dyn Wire>,
@@ -19,7 +19,7 @@ pub(super) struct Outside {
 }
 
 impl Host {
-    /// Puts in what `http.luau` calls.
+    /// Adds the functions that `http.luau` calls.
     pub(super) fn put_http(&self, lua: &Lua, table: &Table, outside: &Outside) -> mlua::Result<()> {
         let (host, outside) = (self.clone(), outside.clone());
         table.raw_set(
@@ -37,7 +37,7 @@ impl Host {
                     let headers = headers.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
                     let (method, url, body) = (text(&method), text(&url), body.as_bytes().to_vec());
                     let timeout = timeout.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(Duration::MAX);
-                    // The answer, why there is none, what the script did wrong.
+                    // The response, the reason for its absence, the script's mistake.
                     let refused = |why: String| Ok((Value::Nil, None, Some(why)));
                     let left = match host.admit() {
                         Ok(left) => left,
@@ -47,7 +47,7 @@ impl Host {
                     let timeout = timeout.min(left);
                     match outside.send(Request { method, url, headers, body, timeout }, &host) {
                         Ok(response) => Ok((Value::Table(answer(lua, &response)?), None, None)),
-                        // Trying again would not help: the script or the configuration has to change.
+                        // A retry would not help: the script or the configuration has to change.
                         Err(failure @ (Failure::Denied(_) | Failure::Invalid(_))) => refused(failure.to_string()),
                         Err(failure) => Ok((Value::Nil, Some(failure.to_string()), None)),
                     }
@@ -56,7 +56,7 @@ impl Host {
         )
     }
 
-    /// Counts a request; how long it may take.
+    /// Counts a request; returns its time limit.
     fn admit(&self) -> Result<Duration, Refusal> {
         let mut call_state = self.call_state.lock();
         let Some(deadline) = call_state.deadline else {
@@ -77,9 +77,9 @@ impl Host {
 
 /// Why a request is not sent.
 enum Refusal {
-    /// It makes no sense here: an error at the script's line.
+    /// A misuse: an error at the script's line.
     Script(&'static str),
-    /// A limit: an answer like any failure.
+    /// A limit: returned like any failure.
     Limit(String),
 }
 
@@ -88,7 +88,7 @@ impl Outside {
         let (timeout, most) = (request.timeout, host.context.limits.response_bytes);
         let (wire, grants) = (Arc::clone(&self.wire), Arc::clone(&host.context.grants));
         let sent = self.runtime.spawn_blocking(move || wire.send(request, &grants, most));
-        // The wire keeps the time by itself; one that does not is left behind.
+        // The wire enforces the timeout itself; one that does not is abandoned.
         match self.runtime.block_on(async { tokio::time::timeout(timeout, sent).await }) {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Failure::Unreachable("the request broke off".into())),

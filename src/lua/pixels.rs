@@ -1,4 +1,4 @@
-//! What the host does for `pixels`: reductions of the frame's picture, each bounded.
+//! The host functions for `pixels`: bounded reductions of the frame's picture.
 
 use mlua::{Lua, Table};
 
@@ -6,15 +6,15 @@ use super::host::Host;
 use crate::types::{BBox, Picture};
 use crate::vision::pixels::{self, Crop, Format};
 
-/// Longer side of what is handed out where the script does not say.
+/// Default for the longer side of a crop.
 const SIDE: f64 = 256.0;
-/// JPEG quality where the script does not say.
+/// Default JPEG quality.
 const QUALITY: f64 = 80.0;
 
-/// A box as our Luau hands it over; nothing of it means the whole picture.
+/// A box from our Luau code; all `None` means the whole picture.
 type Corners = (Option<f32>, Option<f32>, Option<f32>, Option<f32>);
 
-/// How a JPEG is made, and the box.
+/// JPEG options, and the box.
 type Encode = (Option<f64>, Option<f64>, Option<f32>, Option<f32>, Option<f32>, Option<f32>);
 
 fn part((x, y, width, height): Corners) -> Option<BBox> {
@@ -22,7 +22,7 @@ fn part((x, y, width, height): Corners) -> Option<BBox> {
 }
 
 impl Host {
-    /// Puts in what `frame.luau` calls. Without a grant there is never a picture in the call state.
+    /// Adds the functions that `frame.luau` calls. Without a grant the call state never has a picture.
     pub(super) fn put_pixels(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
         let host = self.clone();
         table.raw_set(
@@ -46,7 +46,7 @@ impl Host {
             lua.create_function(
                 move |lua, (gray, side, x, y, width, height): (bool, Option<f64>, f32, f32, f32, f32)| {
                     let format = if gray { Format::Gray } else { Format::Rgb };
-                    // Casting saturates, and the crop is bounded by itself.
+                    // Casting saturates, and `crop` has its own bound.
                     let side = side.unwrap_or(SIDE) as u32;
                     let bbox = BBox { x, y, width, height };
                     let crop = host.picture().and_then(|picture| pixels::crop(&picture, bbox, format, side));
@@ -69,7 +69,7 @@ impl Host {
         )
     }
 
-    /// The frame's picture; a pointer's copy, so that the call state is free while it is looked at.
+    /// The frame's picture; copies a pointer, so that the call state is unlocked while the picture is read.
     fn picture(&self) -> Option<Picture> {
         self.call_state.lock().picture.clone()
     }

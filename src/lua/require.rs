@@ -1,4 +1,4 @@
-//! `require`: modules out of the allowed folders, read at most once, and only while the script loads.
+//! `require`: modules from the allowed folders, read at most once, and only while the script loads.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -8,12 +8,12 @@ use super::habits;
 use crate::guest::{BuildInputs, GuestContext};
 use crate::text;
 
-/// Most modules that one script names, found or not.
+/// Maximum modules that one script names, found or not.
 const MODULES_MAX: usize = 256;
-/// Longest name.
+/// Maximum length of a name.
 const NAME_BYTES_MAX: usize = 256;
 
-/// Modules of one script. What was read stays, so that a replaced VM is built from the same text.
+/// Modules of one script. Texts are cached, so that a rebuilt VM gets the same text.
 #[derive(Debug, Default)]
 pub(super) struct Modules {
     roots: Vec<PathBuf>,
@@ -21,11 +21,11 @@ pub(super) struct Modules {
     inputs: Arc<BuildInputs>,
     read: BTreeMap<String, Module>,
     named: usize,
-    /// Set once the script has loaded: from then on nothing is read from disk.
+    /// Set once the script has loaded: after that, nothing is read from disk.
     pub(super) closed: bool,
 }
 
-/// A module's text and the file messages name.
+/// A module's text and its file name for messages.
 #[derive(Debug, Clone)]
 pub(super) struct Module {
     pub(super) file: String,
@@ -77,7 +77,7 @@ impl Modules {
         })
     }
 
-    /// The text of the module that messages call `file`.
+    /// The text of the module whose file name in messages is `file`.
     pub(super) fn text(&self, file: &str) -> Option<&str> {
         self.read.values().find(|module| module.file == file).map(|module| module.text.as_str())
     }
@@ -99,17 +99,17 @@ impl Modules {
     }
 }
 
-/// The files that a name may mean, the nearest to its letters first: `lib.util` is `lib.util.lua`, else as in Lua
-/// `lib/util.lua`; a folder's own is its `init.lua`.
+/// The candidate files for a name, the most literal first: `lib.util` is `lib.util.lua`, else as in Lua `lib/util.lua`;
+/// a folder's module is its `init.lua`.
 fn files(name: &str) -> Vec<String> {
     let name = name.strip_prefix("./").unwrap_or(name);
-    // Put at the end: `with_extension` would take `util.math` for `util`.
+    // Appended: `with_extension` would turn `util.math` into `util.lua`.
     let mut files = vec![format!("{name}.lua")];
     if name.ends_with(".lua") {
         files.push(name.to_owned());
     }
     let dotted = name.replace('.', "/");
-    // Dots that part no names are none of a module's.
+    // Dots that do not separate names are not separators.
     let parts = dotted.split('/').all(|part| !part.is_empty());
     if parts && dotted != name {
         files.push(format!("{dotted}.lua"));

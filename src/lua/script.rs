@@ -1,4 +1,4 @@
-//! What a strategy or handler is built from: the text, read once, and everything that is its own.
+//! The inputs of a strategy or handler: its text, read once, and its context.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,22 @@ use crate::guest::{GuestContext, Manifest};
 /// A script for one source, or as a handler. Loading one has no side effect outside its own VM.
 #[derive(Clone)]
 pub struct Script {
-    /// Its surroundings: name, source, settings, limits, state.
+    /// Its context: name, source, settings, limits, state.
     pub context: GuestContext,
-    /// The file as messages name it, `scripts/x.lua`.
+    /// Its file name in messages, `scripts/x.lua`.
     pub file: String,
     /// Its text, read once by the caller.
     pub text: String,
-    /// The global table that holds its functions, where they are not globals themselves.
+    /// The global table that contains its functions, if they are not globals themselves.
     pub class: Option<String>,
     /// Folders that `require` may read modules from, in order.
     pub roots: Vec<PathBuf>,
-    /// What becomes of a frame whose judgement fails.
+    /// How to treat a frame whose judgement fails.
     pub on_failure: OnFailure,
 }
 
 impl Script {
-    /// Checks what can be told from the text alone: its length, and the API version it asks for in its leading
-    /// comments. Returns the version it says it is.
+    /// Checks its length and the API version in its leading comments. Returns its version.
     pub(super) fn check(&self) -> Result<String, Error> {
         if self.text.len() > self.context.limits.source_bytes {
             return Err(Error::new(
@@ -47,7 +46,7 @@ impl Script {
         self.context.source.as_ref().map_or("", crate::types::SourceId::as_str)
     }
 
-    /// Where random numbers start: the same for the same script on the same source, so that a replay is equal.
+    /// The random seed: the same for the same script on the same source, so that a replay is equal.
     pub(super) fn seed(&self) -> f64 {
         let bytes = self.context.plugin.bytes().chain([0]).chain(self.source().bytes());
         // FNV-1a, 32 bits: exact in a Lua number.

@@ -1,4 +1,5 @@
-//! What outlives a VM: the script, the files it read, the state of its calls. New VMs are built from it, from the same bytes.
+//! The part of a script that outlives its VM: the script, the files it read, the state of its calls. New VMs are built
+//! from it, from the same bytes.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::vm::Vm;
 use crate::error::{Code, Error};
 use crate::guest::{Fault, FaultKind};
 
-/// A script and all that outlives its VM.
+/// A script and everything that outlives its VM.
 pub(super) struct ScriptHost {
     pub(super) script: Script,
     pub(super) version: Arc<str>,
@@ -22,7 +23,7 @@ pub(super) struct ScriptHost {
 }
 
 impl ScriptHost {
-    /// Checks a script and builds its first VM. A handler's has a way out.
+    /// Checks a script and builds its first VM; `outside` is a handler's network access.
     ///
     /// # Errors
     /// [`Code::Plugin`] with the script's own `file:line`.
@@ -53,17 +54,16 @@ impl ScriptHost {
         Ok((script_host, vm))
     }
 
-    /// A new VM.
+    /// Builds a new VM.
     pub(super) fn vm(&self) -> Result<Vm, Fault> {
         Vm::build(&self.script, &self.host)
     }
 
-    /// The state of the call.
     pub(super) fn call_state(&self) -> &Mutex<CallState> {
         &self.host.call_state
     }
 
-    /// Takes in what a call that succeeded wrote.
+    /// Commits the writes of a successful call.
     pub(super) fn commit(&self) {
         let mut call_state = self.call_state().lock();
         call_state.commit();

@@ -1,4 +1,4 @@
-//! A script behind the Strategy seam: calls, state, replacement. Counting and the breaker are `strategy::Guarded`'s.
+//! A script as a strategy: calls, state, replacement. `strategy::Guarded` does the counting and has the breaker.
 
 use super::script::Script;
 use super::script_host::ScriptHost;
@@ -10,9 +10,9 @@ use crate::strategy::{Gauges, Guarded, Guest, Verdict, View};
 /// A script as a strategy.
 pub type LuaStrategy = Guarded<LuaGuest>;
 
-/// Builds a strategy from a script: checks it, runs its top level, finds `detect`. Reads nothing but the modules and
-/// files that the script asks for, and touches nothing outside its own VM, so that a strategy can be built beside the
-/// running one and dropped without a trace.
+/// Builds a strategy from a script: checks it, runs its top level, finds `detect`. Reads only the modules and files
+/// that the script requests, and changes nothing outside its own VM, so that a strategy can be built while another runs
+/// and be dropped without a trace.
 ///
 /// # Errors
 /// [`crate::error::Code::Plugin`] with the script's own `file:line`.
@@ -24,8 +24,8 @@ pub fn load(script: Script) -> Result<LuaStrategy, Error> {
 
 /// A Luau script that judges one source's frames.
 ///
-/// A call that fails leaves the frame and the state as they were. After a time or memory limit the VM is dropped
-/// and a new one is built, from the same text, by the next call.
+/// A failed call leaves the frame and the state unchanged. After a time or memory limit the VM is dropped and the next
+/// call builds a new one from the same text.
 pub struct LuaGuest {
     script_host: ScriptHost,
     vm: Option<Vm>,
@@ -33,7 +33,7 @@ pub struct LuaGuest {
 }
 
 impl LuaGuest {
-    /// Bytes of the VM's memory; 0 while it waits to be rebuilt.
+    /// Bytes of the VM's memory; 0 if it is to be rebuilt.
     pub fn used_memory(&self) -> usize {
         self.vm.as_ref().map_or(0, Vm::used_memory)
     }
@@ -71,7 +71,7 @@ impl Guest for LuaGuest {
     }
 
     fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
-        // An instance that is gone has nothing to hand over; one that hangs or hoards now has not either, later.
+        // A dropped instance has nothing to hand over; one that hits a limit now is dropped, too.
         let Some(vm) = &mut self.vm else { return Ok(Vec::new()) };
         let result = vm.suspend(&self.script_host.script);
         self.keep_or_drop(result)
@@ -104,7 +104,7 @@ impl Guest for LuaGuest {
 }
 
 impl LuaGuest {
-    /// After a limit the VM may be broken in the middle of anything.
+    /// Drops the VM after a limit, which may have interrupted it anywhere.
     fn keep_or_drop<T>(&mut self, result: Result<T, Fault>) -> Result<T, Fault> {
         if result.as_ref().is_err_and(|fault| !self.survives(fault.kind)) {
             self.vm = None;

@@ -1,4 +1,4 @@
-//! One Luau VM with one script in it: built, called, measured, dropped whole.
+//! One Luau VM with one script: built, called, measured, dropped as a whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,37 +19,36 @@ use crate::guest::{Budget, Fault, FaultKind, Interrupt, Overrun, TimeLimits};
 use crate::strategy::View;
 use crate::types::{Alert, Zone};
 
-/// Rows the buffer has room for at first; doubles as frames need it.
+/// Initial number of rows in the buffer; doubles as needed.
 const ROWS_MIN: usize = 32;
-/// The garbage collector gets a turn after a call once this much was allocated since its last cycle.
+/// The garbage collector runs after a call once this much was allocated since its last cycle.
 const GC_DEBT_BYTES: usize = 256 << 10;
-/// Bytes in use per step of the collector after one call: a larger heap gets longer turns, or it would never finish.
+/// Bytes in use per collector step after one call: a larger heap gets more steps, or a cycle would never finish.
 const GC_BYTES_PER_STEP: usize = 64 << 10;
-/// Most steps of the collector after one call, some 2 µs each, so that a frame never waits for a full cycle.
+/// Maximum collector steps after one call, about 2 µs each, so that a frame never waits for a full cycle.
 const GC_STEPS_MAX: usize = 64;
 
-/// A script's functions beside the one that everything is for.
+/// A script's optional functions.
 const OPTIONAL: [&str; 4] = ["should_process", "suspend", "resume", "migrate"];
-/// What state says while it may not be written.
+/// Error messages for writes while state is read-only.
 const LOADING: &str = "while the script loads, state can only be read; set it from detect on";
 const LOADING_HANDLER: &str = "while the script loads, state can only be read; set it from handle_alert on";
 const SUSPENDING: &str = "in suspend, state can only be read: what it holds stays anyway; return the rest";
 
-/// One call's cost and outcome.
+/// The cost and result of one call.
 pub(super) struct Call<T> {
-    /// CPU time, where the call was long enough for the watchdog to look.
+    /// CPU time, if the call was long enough for the watchdog to measure.
     pub(super) spent: Option<Duration>,
-    /// The outcome.
     pub(super) result: Result<T, Fault>,
 }
 
-/// The script's own functions, and the instance they are methods of, or nil.
+/// The script's own functions, and the instance that they are methods of, or nil.
 struct Entry {
     instance: Value,
     found: Table,
 }
 
-/// A VM that is ready to judge, or to deliver.
+/// A VM that is ready to judge or to deliver.
 pub(super) struct Vm {
     lua: Lua,
     parts: Parts,
@@ -57,7 +56,7 @@ pub(super) struct Vm {
     labels: Labels,
     call_state: Arc<Mutex<CallState>>,
     budget: Budget,
-    script_host: Arc<Mutex<Option<String>>>,
+    overrun_at: Arc<Mutex<Option<String>>>,
     modules: Arc<Mutex<Modules>>,
     staging: Vec<u8>,
     collected_at: usize,
@@ -65,7 +64,7 @@ pub(super) struct Vm {
 }
 
 impl Vm {
-    /// Builds a VM and runs the script's top level in it.
+    /// Builds a VM and runs the script's top level.
     pub(super) fn build(script: &Script, host: &Host) -> Result<Self, Fault> {
         let limits = &script.context.limits;
         let broken = |e: mlua::Error| fault::of(&e, None, &script.file, limits.load, limits);
@@ -78,13 +77,14 @@ impl Vm {
             lua,
             call_state,
             budget: script.context.watchdog.budget(),
-            script_host: Arc::default(),
+            overrun_at: Arc::default(),
             modules: Arc::clone(&host.modules),
             staging: Vec::new(),
             collected_at: 0,
             cycles_due: 0,
         };
-        // No frame yet, but the source's zones: a script may check the names in its config while it loads.
+        // There is no frame yet, but the source's zones are known: a script may check the names in its config while it
+        // loads.
         vm.bind(&mut vm.call_state.lock(), ROWS_MIN, &script.context.zones, script).map_err(broken)?;
         vm.run_top_level(script)?;
         Ok(vm)
@@ -125,13 +125,13 @@ impl Vm {
         Ok(())
     }
 
-    /// Limits of the calls that a VM is there for.
+    /// The limits of regular calls: judging or delivering.
     fn everyday(&self, script: &Script) -> TimeLimits {
         let limits = &script.context.limits;
         if self.parts.frame.is_some() { limits.call } else { limits.delivery }
     }
 
-    /// Runs guest code under the limits of loading.
+    /// Runs guest code within the load limits.
     fn loading<T>(
         &self,
         script: &Script,
@@ -147,32 +147,32 @@ impl Vm {
         call.result
     }
 
-    /// Runs guest code within its time limits, and returns the outcome.
+    /// Runs guest code within its time limits.
     fn run<T>(&self, script: &Script, time: TimeLimits, call: impl FnOnce() -> mlua::Result<T>) -> Call<T> {
         let limits = &script.context.limits;
         let (result, spent, over) = self.guest(limits.memory_bytes, call);
         let result = match (result, over) {
             (Ok(value), None) => Ok(value),
-            // The script caught the limit's error and came back: the call still does not count.
+            // The script caught the limit's error and returned: the call is still a fault.
             (Ok(_), over) => Err(fault::of(&mlua::Error::runtime("time"), self.met(over), &script.file, time, limits)),
             (Err(error), over) => Err(fault::of(&error, self.met(over), &script.file, time, limits)),
         };
         Call { spent, result: result.map_err(|fault| self.explained(fault, script)) }
     }
 
-    /// The fault, with what Luau or the API has instead of what stands in the line it names.
+    /// Adds a hint to a fault if its line has a construct with another name in Luau or the API.
     fn explained(&self, fault: Fault, script: &Script) -> Fault {
         if fault.kind != FaultKind::Error {
             return fault;
         }
         let modules = self.modules.lock();
-        // Of a module that does not compile, the message stands inside that of `require`.
+        // For a module that does not compile, the message is nested in that of `require`.
         let (_, message) = fault.message.split_once("require: ").unwrap_or(("", &fault.message));
         let file = message.split(':').next().unwrap_or_default();
         let text = if file == script.file { Some(script.text.as_str()) } else { modules.text(file) };
         match text.and_then(|text| habits::hint(message, file, text)) {
             Some(hint) => {
-                // Something of another Lua: it is missing on every frame.
+                // A construct of another Lua fails on every frame.
                 script.context.trial.iter().for_each(|trial| trial.breaks());
                 Fault { message: format!("{}; {hint}", fault.message), ..fault }
             }
@@ -180,22 +180,22 @@ impl Vm {
         }
     }
 
-    /// Sets the interrupt that keeps guest code within `limits`.
+    /// Sets the interrupt that enforces `limits` on guest code.
     fn guard(&self, limits: TimeLimits) {
         let interrupt: Interrupt = self.budget.interrupt(limits);
-        let script_host = Arc::clone(&self.script_host);
+        let overrun_at = Arc::clone(&self.overrun_at);
         self.lua.set_interrupt(move |lua| match interrupt.check() {
             None => Ok(VmState::Continue),
             Some(_) => {
-                let mut script_host = script_host.lock();
-                *script_host = script_host.take().or_else(|| fault::script_line(lua));
+                let mut overrun_at = overrun_at.lock();
+                *overrun_at = overrun_at.take().or_else(|| fault::script_line(lua));
                 Err(mlua::Error::runtime("stopped by the time limit"))
             }
         });
     }
 
-    /// Runs guest code within its time limits and under the memory limit, which costs the host's own table building dearly
-    /// and is therefore lifted outside.
+    /// Runs guest code within its time limits and the memory limit. The memory limit makes the host's own table
+    /// building expensive, so it is removed outside of the call.
     fn guest<R>(&self, memory: usize, call: impl FnOnce() -> R) -> (R, Option<Duration>, Option<Overrun>) {
         // Cannot fail: the VM has its own allocator.
         let _ = self.lua.set_memory_limit(memory);
@@ -207,18 +207,18 @@ impl Vm {
     }
 
     fn met(&self, over: Option<Overrun>) -> Option<(Overrun, Option<String>)> {
-        let script_host = self.script_host.lock().take();
-        over.map(|over| (over, script_host))
+        let overrun_at = self.overrun_at.lock().take();
+        over.map(|over| (over, overrun_at))
     }
 
-    /// Judges one frame; the verdict is in the call state afterwards.
+    /// Judges one frame; the verdict is then in the call state.
     pub(super) fn judge(&mut self, view: &View<'_>, script: &Script) -> Call<()> {
         let limits = &script.context.limits;
         if let Err(error) = self.fill(view, script) {
             let fault = fault::of(&error, None, &script.file, limits.call, limits);
             return Call { spent: None, result: Err(fault) };
         }
-        // A handler is never shown a frame.
+        // A handler never gets a frame.
         let Some(frame) = &self.parts.frame else { return Call { spent: None, result: Ok(()) } };
         let Call { spent, result } = self.run(script, limits.call, || frame.judge.call::<(u8, u32)>(()));
         self.call_state.lock().leave();
@@ -227,7 +227,7 @@ impl Vm {
         Call { spent, result }
     }
 
-    /// Delivers one alert; what the script returned.
+    /// Delivers one alert; returns the script's return values.
     pub(super) fn deliver(&mut self, alert: &Alert, script: &Script) -> Call<MultiValue> {
         let limits = &script.context.limits;
         let alert_table = match self.alert(alert) {
@@ -254,12 +254,12 @@ impl Vm {
 
     /// The alert as a table, its fields as in JSON.
     fn alert(&self, alert: &Alert) -> mlua::Result<Value> {
-        // By way of the text, so that 0.9 is 0.9 and not the nearest 32-bit number to it.
+        // Through JSON text, so that 0.9 is 0.9 and not the nearest 32-bit float.
         let json = serde_json::to_vec(alert).and_then(|text| serde_json::from_slice(&text));
         convert::to_lua(&self.lua, &json.map_err(mlua::Error::external)?, false)
     }
 
-    /// What the script hands to its successor: a value as JSON, or nothing.
+    /// The state that the script hands to its successor: a value as JSON, or nothing.
     pub(super) fn suspend(&mut self, script: &Script) -> Result<Vec<u8>, Fault> {
         let Entry { instance, found } = &self.entry;
         let most = script.context.limits.state_bytes;
@@ -278,14 +278,14 @@ impl Vm {
         })
     }
 
-    /// Takes over from a predecessor; state written is in the call state afterwards.
+    /// Takes over from a predecessor; the call state then has the writes.
     pub(super) fn resume(&mut self, script: &Script, differs: bool, from: &str, state: &[u8]) -> Result<(), Fault> {
         let limits = &script.context.limits;
         let handed = match state {
             [] => Ok(Value::Nil),
             bytes => match serde_json::from_slice(bytes) {
                 Ok(json) => convert::to_lua(&self.lua, &json, false),
-                // A component's predecessor hands over bytes of its own.
+                // A component as predecessor hands over arbitrary bytes.
                 Err(_) => self.lua.create_string(bytes).map(Value::String),
             },
         };
@@ -302,7 +302,7 @@ impl Vm {
         result
     }
 
-    /// A buffer for frames of up to `capacity` rows, and the source's zones.
+    /// Binds a buffer for frames of up to `capacity` rows, and the source's zones.
     fn bind(&self, call_state: &mut CallState, capacity: usize, zones: &[Zone], script: &Script) -> mlua::Result<()> {
         let Some(frame) = &self.parts.frame else { return Ok(()) };
         let buffer = self.lua.create_buffer_with_capacity(call_state::bytes(capacity, zones.len()))?;
@@ -312,7 +312,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Puts the frame where the prelude reads it.
+    /// Copies the frame to where the prelude reads it.
     fn fill(&mut self, view: &View<'_>, script: &Script) -> mlua::Result<()> {
         let mut call_state = self.call_state.lock();
         call_state.take(view, script.context.grants.has.pixels);
@@ -341,7 +341,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Turns the frame's marks into the verdict's kept indices. What `should_process` hid from the script stays.
+    /// Converts the frame's marks to the verdict's kept indices. Detections that `should_process` hid from the script
+    /// are kept.
     fn marks(&self, used: u8, seen: usize) {
         if used == 0 {
             return;
@@ -363,18 +364,18 @@ impl Vm {
         call_state.verdict.keep = Some((0..rows as u32).filter(stays).collect());
     }
 
-    /// Gives the collector a bounded turn between frames once enough was allocated.
+    /// Runs the collector for a bounded number of steps between frames once enough was allocated.
     fn collect(&mut self) {
         if self.cycles_due == 0 {
             if self.lua.used_memory() < self.collected_at + GC_DEBT_BYTES {
                 return;
             }
-            // What died while a cycle was under way outlives it; the second one has it.
+            // Garbage created during a cycle survives it; the second cycle frees it.
             self.cycles_due = 2;
         }
         let steps = (self.lua.used_memory() / GC_BYTES_PER_STEP).clamp(4, GC_STEPS_MAX);
         for _ in 0..steps {
-            // Errors of finalisers cannot be: scripts have none.
+            // Finalisers cannot fail: scripts have none.
             if self.lua.gc_step().unwrap_or(true) {
                 self.cycles_due -= 1;
                 self.collected_at = self.lua.used_memory();
@@ -383,7 +384,7 @@ impl Vm {
         }
     }
 
-    /// Bytes the VM holds.
+    /// Bytes that the VM holds.
     pub(super) fn used_memory(&self) -> usize {
         self.lua.used_memory()
     }

@@ -1,4 +1,5 @@
-//! Why a request failed, in our own words, with what to do: the library's name what it was doing, not what is wrong.
+//! Describes a failed request in our own words, with a remedy: the libraries' errors name the operation, not the
+//! problem.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -6,7 +7,7 @@ use std::io::ErrorKind;
 use hyper::StatusCode;
 use rustls::CertificateError;
 
-/// Why no answer came from `host`, `proxy` being the one on the way.
+/// Why the connection to `host` failed; `proxy` is the one in use.
 pub fn of_connection(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>) -> String {
     let peer = proxy.map_or_else(|| host.to_owned(), |proxy| format!("the proxy {proxy}"));
     let mut next = Some(error);
@@ -37,7 +38,7 @@ pub fn of_connection(error: &(dyn Error + 'static), host: &str, proxy: Option<&s
     last
 }
 
-/// Looks into errors that were put into an `io::Error`, which shows its inner error's own source and not itself.
+/// Unwraps errors nested in an `io::Error`: its `source` skips the inner error itself.
 fn of_inside(error: &std::io::Error, host: &str, peer: &str) -> Option<String> {
     let mut io = error;
     loop {
@@ -52,7 +53,7 @@ fn of_inside(error: &std::io::Error, host: &str, peer: &str) -> Option<String> {
     }
 }
 
-/// The host of `host:port`, without what stands before it.
+/// The host of `host:port`, without the prefix "the proxy ".
 fn bare(host: &str) -> &str {
     let host = host.strip_prefix("the proxy ").unwrap_or(host);
     match host.rsplit_once(':') {
@@ -97,7 +98,7 @@ fn of_tls(error: &rustls::Error, host: &str) -> String {
     format!("{}{remedy}", of_certificate(certificate, host))
 }
 
-/// What is wrong with a certificate that `host` shows.
+/// Describes a problem with the certificate of `host`.
 pub(super) fn of_certificate(error: &CertificateError, host: &str) -> String {
     let name = bare(host);
     match error {
@@ -125,7 +126,7 @@ pub(super) fn of_certificate(error: &CertificateError, host: &str) -> String {
     }
 }
 
-/// What to do about an answer; empty where the status says it all.
+/// The remedy for an error status; empty if there is none.
 pub fn of_status(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 | 415 | 422 => ": it does not take alerts as they are; let a handler in Lua write what it wants",

@@ -1,8 +1,8 @@
-//! How requests leave this machine: whose certificates are trusted, by which proxy, and what it means when one fails.
+//! Outgoing requests: TLS trust, proxies, and error descriptions.
 //!
-//! One policy for webhooks, guests and cameras: [`tls`] is the first two's, [`accept`] the same for cameras; [`Connector`] goes by the environment's proxies. What went
-//! wrong is said in our own words, with what to do. Nothing here reads a clock or logs; addresses are shown without paths
-//! and users.
+//! One policy for webhooks, guests and cameras: [`tls`] for the first two, [`accept`] for cameras; [`Connector`] uses
+//! the environment's proxies. Errors are described in our own words, with a remedy. Nothing here reads a clock or logs;
+//! addresses are shown without paths and users.
 
 mod failure;
 mod proxy;

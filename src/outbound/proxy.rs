@@ -1,4 +1,4 @@
-//! The way out: straight, or by the proxy that the environment names.
+//! Connects directly, or through the proxy that the environment names.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,13 +18,13 @@ use tower_service::Service;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// The proxies that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, but for what `NO_PROXY` lists; in
-/// capitals or not, an empty one is as good as none.
+/// The environment's proxies: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, except for hosts in `NO_PROXY`. Upper and lower
+/// case are both read; empty counts as unset.
 #[derive(Clone)]
 pub struct Proxies(Arc<Matcher>);
 
 impl Proxies {
-    /// Those of an environment.
+    /// Reads an environment's proxies.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name: &str| {
             let names = [name.to_ascii_uppercase(), name.to_owned()];
@@ -32,25 +32,25 @@ impl Proxies {
         };
         let no = value("no_proxy");
         if no.split(',').any(|entry| entry.trim() == "*") {
-            // The matcher takes it for names only.
+            // The matcher does not treat `*` as a wildcard.
             return Self(Arc::new(Matcher::builder().build()));
         }
         let builder = Matcher::builder().all(value("all_proxy")).http(value("http_proxy"));
         Self(Arc::new(builder.https(value("https_proxy")).no(no).build()))
     }
 
-    /// The proxy on the way to an address.
+    /// The proxy for an address.
     fn on_the_way(&self, to: &Uri) -> Option<Intercept> {
         self.0.intercept(to)
     }
 
-    /// What the proxy wants to see on a request that it answers itself: one that is not tunnelled.
+    /// The authorization header for a proxied request that is not tunnelled (plain HTTP).
     pub fn authorization(&self, to: &Uri) -> Option<HeaderValue> {
         let proxy = self.on_the_way(to).filter(|_| to.scheme_str() == Some("http"))?;
         proxy.basic_auth().cloned()
     }
 
-    /// Host and port of the proxy on the way to an address.
+    /// Host and port of the proxy for an address.
     pub fn name(&self, to: &Uri) -> Option<String> {
         let proxy = self.on_the_way(to)?;
         let host = proxy.uri().host()?.to_owned();
@@ -58,7 +58,7 @@ impl Proxies {
     }
 }
 
-/// Opens connections, by a proxy where there is one.
+/// Opens connections, through a proxy where one is configured.
 #[derive(Clone)]
 pub struct Connector {
     direct: HttpsConnector<HttpConnector>,
@@ -67,18 +67,18 @@ pub struct Connector {
     opening: Opening,
 }
 
-/// How many connections are being opened: whether a wait was for one.
+/// Counts connections being opened, to tell connect timeouts from response timeouts.
 #[derive(Clone, Default)]
 pub struct Opening(Arc<AtomicUsize>);
 
 impl Opening {
-    /// Whether one is.
+    /// Whether a connection is being opened.
     pub fn is_under_way(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
 }
 
-/// One that is being opened.
+/// A guard for one connection being opened.
 struct Open(Opening);
 
 impl Drop for Open {
@@ -88,7 +88,7 @@ impl Drop for Open {
 }
 
 impl Connector {
-    /// With that trust, by those proxies.
+    /// Creates a connector with this trust and these proxies.
     pub fn new(tls: &ClientConfig, proxies: Proxies) -> Self {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -98,7 +98,7 @@ impl Connector {
         Self { direct: HttpsConnector::from((http, Arc::clone(&tls))), tls, proxies, opening: Opening::default() }
     }
 
-    /// What is being opened.
+    /// The connector's counter of connections being opened.
     pub fn opening(&self) -> Opening {
         self.opening.clone()
     }
@@ -138,14 +138,14 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// What a connection of any kind can do.
+/// The traits of every connection.
 trait Io: Read + Write + Connection + Unpin + Send {}
 impl<T: Read + Write + Connection + Unpin + Send> Io for T {}
 
 /// A connection.
 pub struct Stream {
     io: Box<dyn Io>,
-    /// Requests on it are asked of the proxy, with their whole address.
+    /// Requests go to the proxy in absolute form.
     asks_proxy: bool,
 }
 

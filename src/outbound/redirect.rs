@@ -1,4 +1,4 @@
-//! An answer that points elsewhere, or asks for patience: what its headers say.
+//! Reads redirects and `Retry-After` from a response's headers.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use hyper::StatusCode;
 use hyper::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use url::Url;
 
-/// What becomes of a request that was answered by another address.
+/// What to do after a redirect.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Onward {
-    /// It goes on there, as it is.
+    /// Repeat the request there, unchanged.
     To(Url),
-    /// It does not; where the answer points, and what to do.
+    /// Give up; the target and the remedy.
     Refused(String),
 }
 
-/// What a redirect of a POST to `from` means; `None` for any other answer. Only 307 and 308 keep a request what it is, and
-/// only the same host and scheme are who it was meant for.
+/// Evaluates the redirect of a POST to `from`; `None` for any other response. Only 307 and 308 keep the method and
+/// body, and only the same host and scheme are the intended receiver.
 pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onward> {
     if !matches!(status.as_u16(), 300..=303 | 305..=308) {
         return None;
     }
-    let said = headers.get(LOCATION).and_then(|place| place.to_str().ok());
-    let Some(to) = said.and_then(|place| from.join(place).ok()) else {
+    let location = headers.get(LOCATION).and_then(|place| place.to_str().ok());
+    let Some(to) = location.and_then(|place| from.join(place).ok()) else {
         return Some(Onward::Refused("it says not where to".to_owned()));
     };
     let same = to.scheme() == from.scheme() && to.host() == from.host() && to.username().is_empty();
@@ -50,13 +50,13 @@ pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onw
     Some(Onward::Refused(format!("it points to {place}{path}; {why}: write that address as url")))
 }
 
-/// How long an answer asks to wait, in seconds or until a date; `unix_ns` is now.
+/// The wait that a response asks for, in seconds or until a date; `unix_ns` is the current time.
 pub fn patience(headers: &HeaderMap, unix_ns: u64) -> Option<Duration> {
-    let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = said.parse::<u64>() {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let until = httpdate::parse_http_date(said).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let until = httpdate::parse_http_date(value).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(until.saturating_sub(Duration::from_nanos(unix_ns)))
 }
 

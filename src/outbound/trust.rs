@@ -1,4 +1,4 @@
-//! Whose certificates are trusted: the machine's, those of `SSL_CERT_FILE`, and a file's of one's own.
+//! Trusted certificates: the machine's, those of `SSL_CERT_FILE`, and those of a configured file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::failure::of_certificate;
 
-/// TLS that trusts what this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` in place of its store, where they are
-/// set), and beside that the authorities in `ca_file`. Where the machine has no store, the web's usual roots count.
+/// TLS that trusts the machine's store (or `SSL_CERT_FILE` and `SSL_CERT_DIR`, where set) and the authorities in
+/// `ca_file`. If the machine's store is empty, Mozilla's roots are used.
 ///
 /// # Errors
 /// Why `ca_file` cannot be used.
@@ -27,10 +27,10 @@ pub fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Whom a machine trusts.
+/// The trusted certificates.
 struct Trusted {
     roots: RootCertStore,
-    /// The same, as they were written: a server may show one of them itself.
+    /// The same certificates, as stored: a server may present one of them itself.
     written: Vec<CertificateDer<'static>>,
 }
 
@@ -38,7 +38,7 @@ impl Trusted {
     fn load(ca_file: Option<&Path>) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let mut written = of_machine();
-        // What cannot be read of a store is its owner's matter: one bad file among many keeps nobody from working.
+        // Unreadable certificates in the store are skipped: one bad file must not disable all the others.
         let (known, _) = roots.add_parsable_certificates(written.iter().cloned());
         if known == 0 {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -56,7 +56,7 @@ impl Trusted {
     }
 }
 
-/// The certificates that this machine trusts, from where OpenSSL looks for them. What cannot be read is left out.
+/// The machine's trusted certificates, from OpenSSL's locations. Unreadable ones are skipped.
 fn of_machine() -> Vec<CertificateDer<'static>> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let (file, dirs) = match (set("SSL_CERT_FILE"), set("SSL_CERT_DIR")) {
@@ -69,7 +69,7 @@ fn of_machine() -> Vec<CertificateDer<'static>> {
     let listed = dirs.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
     let paths = file.into_iter().chain(listed.map(|entry| entry.path())).filter(|path| path.is_file());
     let read = |path: PathBuf| CertificateDer::pem_file_iter(path).ok();
-    // A store has most of them twice: in one file, and each in its own.
+    // A store holds most of them twice: in a bundle, and each in its own file.
     let certificates: BTreeSet<Vec<u8>> = paths.filter_map(read).flatten().flatten().map(|der| der.to_vec()).collect();
     certificates.into_iter().map(CertificateDer::from).collect()
 }
@@ -83,39 +83,39 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         .map_err(|error| format!("{shown} is no PEM file: {error}"))
 }
 
-/// What another library has against a certificate.
+/// Another TLS library's objection to a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Objection {
-    /// Nobody trusted has signed it.
+    /// No trusted authority has signed it.
     Issuer,
-    /// It is for another name.
+    /// It is for another host name.
     Name,
     /// It is not valid yet.
     NotYet,
-    /// It is not valid any more.
+    /// It has expired.
     Expired,
     /// It was revoked.
     Revoked,
-    /// It is signed in a way that is not safe.
+    /// Its signature algorithm is insecure.
     Weak,
 }
 
-/// A certificate that another library did not accept by itself.
+/// A certificate that another TLS library did not trust.
 #[derive(Debug)]
 pub struct Shown<'a> {
-    /// The server's own first, then who signed whom, as DER.
+    /// The chain as DER, the server's own certificate first.
     pub chain: Vec<Vec<u8>>,
-    /// What the other library has against it.
+    /// That library's objections.
     pub objections: Vec<Objection>,
-    /// Whom it was asked for.
+    /// The host that was requested.
     pub host: &'a str,
 }
 
-/// Accepts a server's certificate by its fingerprint, where there is one to compare with; else by whom [`tls`] trusts,
-/// as of `now` since 1970. One that is written in a trusted file itself is trusted as it is.
+/// Accepts a server's certificate if its fingerprint matches, where one is given; else if [`tls`] would trust it, as of
+/// `now` since 1970. A certificate that is itself in a trusted file is accepted as it is.
 ///
 /// # Errors
-/// Why it is not accepted.
+/// Why it is rejected.
 pub fn accept(
     shown: &Shown<'_>,
     ca_file: Option<&Path>,
@@ -153,7 +153,7 @@ pub fn accept(
         verifier.verify_server_cert(&own, &chain.collect::<Vec<_>>(), &name, &[], UnixTime::since_unix_epoch(now));
     match verified {
         Ok(_) => Ok(()),
-        // One that has signed itself is as unknown as its issuer.
+        // A self-signed certificate counts as one of an unknown issuer.
         Err(rustls::Error::InvalidCertificate(error)) if error.to_string().contains("CaUsedAsEndEntity") => {
             Err(unknown(host, &shown.chain))
         }
@@ -163,13 +163,13 @@ pub fn accept(
     }
 }
 
-/// What is said of one that nobody trusted has signed: with its fingerprint, which can be compared with the server's own.
+/// The error for an unknown issuer, with the certificate's fingerprint to compare with the server's.
 fn unknown(host: &str, chain: &[Vec<u8>]) -> String {
     let own = chain.first().map(|own| hex(&Sha256::digest(own))).unwrap_or_default();
     format!("{} (its SHA-256 is {own})", of_certificate(&CertificateError::UnknownIssuer, host))
 }
 
-/// The objection that there is most to say of.
+/// The most specific objection.
 fn objection(objections: &[Objection]) -> CertificateError {
     match objections.iter().find(|objection| **objection != Objection::Issuer) {
         Some(Objection::Expired) => CertificateError::Expired,
@@ -181,7 +181,7 @@ fn objection(objections: &[Objection]) -> CertificateError {
     }
 }
 
-/// A fingerprint as people write it.
+/// A fingerprint as lower-case hex.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -190,7 +190,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// A certificate of the doubles, and its file.
+    /// A test double's certificate, and its file.
     fn shown(name: &str, objections: &[Objection]) -> (Shown<'static>, std::path::PathBuf) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doubles/tls").join(name);
         let own = certificates(&file).unwrap().remove(0);

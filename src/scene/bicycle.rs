@@ -7,10 +7,10 @@ use super::path::Pose;
 use super::person::{Body, Clothes, Skeleton, dress};
 use super::script::{Color, Shape};
 
-/// Corners of a wheel's outline.
+/// Segments of a wheel's outline.
 const SPOKES: usize = 14;
 
-/// A bicycle's measures by shape: wheel radius, distance between the hubs, saddle height, bar height, tube radius.
+/// A bicycle's dimensions: wheel radius, distance between the hubs, saddle height, bar height, tube radius.
 struct Frame {
     wheel: f32,
     base: f32,
@@ -35,7 +35,7 @@ fn tube(canvas: &mut Canvas, camera: &Camera, a: Vec3, b: Vec3, radius: f32, col
     }
 }
 
-/// Paints the bicycle alone.
+/// Paints the bicycle without its rider.
 pub(super) fn paint(canvas: &mut Canvas, camera: &Camera, pose: &Pose, shape: Shape, length: f32, color: Color) {
     let body = Body { at: pose.at, ahead: pose.heading };
     let f = frame(shape, length);
@@ -102,7 +102,7 @@ pub(super) fn paint_rider(
     let leg = |side: f32, turn: f32| {
         let pedal = (-0.08 + 0.17 * cos(turn), f.wheel * 0.9 + 0.17 * sin(turn));
         let hip = (-half * 0.5, f.saddle + 0.06);
-        // The knee lies ahead of the middle between hip and pedal.
+        // The knee is ahead of the midpoint between hip and pedal.
         let knee = ((hip.0 + pedal.0) * 0.5 + 0.22, (hip.1 + pedal.1) * 0.5 + 0.1);
         [
             body.point(hip.0, side * 0.09, hip.1),

@@ -1,11 +1,11 @@
 //! A pinhole camera over the street: world metres to picture pixels and back to rays.
 //!
-//! World axes: x to the right, y up from the ground, z away from the camera, which stands at x = 0, z = 0.
+//! World axes: x to the right, y up from the ground, z away from the camera, which is at x = 0, z = 0.
 
 use super::math::{cos, sin};
 use super::script::CameraSpec;
 
-/// A place in the world, metres.
+/// A point in the world, metres.
 pub(super) type Vec3 = [f32; 3];
 
 pub(super) fn sub(a: Vec3, b: Vec3) -> Vec3 {
@@ -25,7 +25,7 @@ pub(super) fn unit(a: Vec3) -> Vec3 {
     [a[0] / length, a[1] / length, a[2] / length]
 }
 
-/// A projected point, with the pixels that a metre measures there.
+/// A projected point, with the pixels per metre at its depth.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spot {
     pub(super) x: f32,
@@ -33,7 +33,7 @@ pub(super) struct Spot {
     pub(super) scale: f32,
 }
 
-/// Nearer than this (metres) nothing is drawn.
+/// Near clipping distance, metres.
 const NEAR_M: f32 = 0.8;
 
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Camera {
         dot(sub(p, self.position), self.forward)
     }
 
-    /// Where `p` appears; `None` behind or too near.
+    /// Projects `p` onto the picture; `None` if it is behind or too near.
     pub(super) fn project(&self, p: Vec3) -> Option<Spot> {
         let d = sub(p, self.position);
         let depth = dot(d, self.forward);
@@ -76,7 +76,7 @@ impl Camera {
         Some(Spot { x: self.centre.0 + dot(d, self.right) * scale, y: self.centre.1 - dot(d, self.up) * scale, scale })
     }
 
-    /// The direction in which the picture's point `(x, y)` lies.
+    /// The direction of the picture's point `(x, y)`.
     pub(super) fn ray(&self, x: f32, y: f32) -> Vec3 {
         let (u, v) = ((x - self.centre.0) / self.focal, (self.centre.1 - y) / self.focal);
         [

@@ -1,18 +1,18 @@
-//! The canvas: anti-aliased capsules and convex polygons, and a map of which object owns each pixel.
+//! The canvas: anti-aliased capsules and convex polygons, and a map of the object that owns each pixel.
 //!
-//! Coverage is analytic (signed distance to the shape's edge), so one pass gives smooth edges; the owner map is
-//! what makes the ground truth exact: an object's box is the box of the pixels that it still owns at the end.
+//! Coverage is analytic (signed distance to the shape's edge), so one pass yields smooth edges. The owner map makes the
+//! ground truth exact: an object's box encloses the pixels that it still owns at the end.
 
 use super::camera::Spot;
 use super::script::Color;
 
-/// Owner of a pixel that no object painted.
+/// Owner of pixels that no object painted.
 pub(super) const NOBODY: u16 = 0;
 
-/// What one object painted, and how large it would be without the picture's edge.
+/// What one object painted, and its bounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
-    /// Pixels painted, before others painted over them.
+    /// Pixels painted, before other objects painted over them.
     pub(super) painted: u32,
     /// Left, top, right, bottom in pixels, not clipped to the picture.
     pub(super) bounds: [f32; 4],
@@ -22,11 +22,11 @@ impl Extent {
     const EMPTY: Self = Self { painted: 0, bounds: [f32::MAX, f32::MAX, f32::MIN, f32::MIN] };
 }
 
-/// Pixels and owners under the brush.
+/// Pixels and their owners.
 pub(super) struct Canvas {
     pub(super) width: usize,
     pub(super) height: usize,
-    /// R, G, B; empty when only the truth is wanted.
+    /// R, G, B; empty if only the truth is wanted.
     pub(super) rgb: Vec<u8>,
     pub(super) owner: Vec<u16>,
     extents: Vec<Extent>,
@@ -34,7 +34,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// A canvas over `rgb` (or no colours at all) for objects 1..=`objects`.
+    /// Creates a canvas over `rgb` (or without colours) for objects 1..=`objects`.
     pub(super) fn new(width: usize, height: usize, rgb: Vec<u8>, objects: usize) -> Self {
         Self {
             width,
@@ -46,7 +46,7 @@ impl Canvas {
         }
     }
 
-    /// Everything painted from here on belongs to `object`.
+    /// Assigns everything painted from now on to `object`.
     pub(super) fn paint_as(&mut self, object: u16) {
         self.current = object;
     }
@@ -55,7 +55,7 @@ impl Canvas {
         self.extents[usize::from(object)]
     }
 
-    /// A limb: two discs and what lies between, shaded round, lit from the left.
+    /// A limb: two discs and the area between them, shaded round, lit from the left.
     pub(super) fn capsule(&mut self, a: Spot, ra: f32, b: Spot, rb: f32, color: Color) {
         let (ra, rb) = ((ra * a.scale).max(0.35), (rb * b.scale).max(0.35));
         let (dx, dy) = (b.x - a.x, b.y - a.y);
@@ -81,7 +81,7 @@ impl Canvas {
         self.face(corners, color, 255);
     }
 
-    /// A shadow: darkens what is there, owns nothing.
+    /// A shadow: darkens pixels without owning them.
     pub(super) fn shade(&mut self, corners: &[Spot], strength: f32) {
         if self.rgb.is_empty() {
             return;
@@ -130,7 +130,7 @@ impl Canvas {
         });
     }
 
-    /// Paints where `shape` says: distance inside the edge in pixels, and light.
+    /// Paints a shape; `shape` returns the distance inside its edge, in pixels, and the light.
     fn cover(&mut self, bounds: [f32; 4], color: Color, opacity: u32, shape: impl Fn(f32, f32) -> (f32, f32)) {
         let id = self.current;
         if id != NOBODY {
@@ -149,8 +149,8 @@ impl Canvas {
                     continue;
                 }
                 let at = y * self.width + x;
-                // A pixel half covered or more belongs to the object; shadows and props paint as NOBODY, and a prop
-                // in front takes the pixel away, a shadow (painted before all objects) finds none to take.
+                // A pixel covered by half or more belongs to the object. Shadows and props paint as NOBODY: a prop in
+                // front takes pixels away, while shadows are painted before all objects.
                 if inside >= 0.0 && self.owner[at] != id {
                     self.owner[at] = id;
                     fresh += 1;

@@ -1,4 +1,4 @@
-//! Cars: a body and a cabin extruded from their side profiles, so that every view is the right one.
+//! Cars: body and cabin extruded from their side profiles, so every view is consistent.
 
 use super::camera::{Camera, Spot, Vec3, cross, dot, sub, unit};
 use super::canvas::Canvas;
@@ -7,13 +7,13 @@ use super::path::Pose;
 use super::person::Body;
 use super::script::{Color, Shape};
 
-/// Side profiles in shares of the length (along) and metres (up), front to the right.
+/// Side profiles: share of the length (along) and metres (up), front to the right.
 struct Profile {
     body: &'static [(f32, f32)],
     cabin: &'static [(f32, f32)],
     width: f32,
     wheel: f32,
-    /// Where the wheels are, shares of the length from the middle.
+    /// Axle positions, as shares of the length from the middle.
     axles: (f32, f32),
 }
 
@@ -60,7 +60,7 @@ fn profile(shape: Shape) -> Profile {
     }
 }
 
-/// Where the light comes from.
+/// Direction of the light.
 const SUN: Vec3 = [-0.45, 0.8, -0.4];
 
 /// The faces of a convex profile, extruded to both sides.
@@ -75,7 +75,7 @@ fn faces(body: &Body, outline: &[(f32, f32)], length: f32, low: f32, high: f32) 
     out
 }
 
-/// The face's outward normal, `centre` being inside the solid.
+/// The face's outward normal; `centre` is inside the solid.
 fn outward(face: &[Vec3], centre: Vec3) -> Vec3 {
     let normal = unit(cross(sub(face[1], face[0]), sub(face[2], face[0])));
     if dot(normal, sub(face[0], centre)) < 0.0 { [-normal[0], -normal[1], -normal[2]] } else { normal }
@@ -99,7 +99,7 @@ fn fill(canvas: &mut Canvas, camera: &Camera, corners: &[Vec3], color: Color) {
     }
 }
 
-/// A face pulled in toward its middle: a window in its frame.
+/// A face shrunk toward its middle: a window in its frame.
 fn inset(face: &[Vec3], share: f32) -> Vec<Vec3> {
     let centre = middle(face);
     face.iter().map(|p| [0, 1, 2].map(|k| centre[k] + (p[k] - centre[k]) * share)).collect()
@@ -130,7 +130,7 @@ fn solid(canvas: &mut Canvas, camera: &Camera, faces: &[Vec<Vec3>], color: Color
         let Some((glass, closed)) = glass else { continue };
         let side = i + 2 >= faces.len();
         let roof = normal[1] > 0.95;
-        // A closed van has glass in front only.
+        // A closed van has a window only in front.
         let front = i + 4 == faces.len();
         if !roof && normal[1] > -0.5 && (!closed || front) {
             fill(canvas, camera, &inset(face, if side { 0.8 } else { 0.84 }), glass.lit(0.8 + 0.5 * light));
@@ -184,7 +184,7 @@ fn lamps(canvas: &mut Canvas, camera: &Camera, body: &Body, p: &Profile, length:
     }
 }
 
-/// The shadow under and beside the car.
+/// The shadow under and next to the car.
 pub(super) fn shadow(canvas: &mut Canvas, camera: &Camera, pose: &Pose, length: f32, slant: f32, strength: f32) {
     let body = Body { at: pose.at, ahead: pose.heading };
     let corners =

@@ -1,8 +1,8 @@
-//! Rendered pictures with labels in plain files, so that training uses the one renderer.
+//! Exports rendered pictures and labels to plain files, for training with this renderer.
 //!
-//! A folder gets `pictures.u8` (count x height x width x R, G, B bytes, letterboxed, pad value 114),
-//! `labels.jsonl` (one array per picture of `[class, left, top, right, bottom, occluded, truncated]`, corners in
-//! its pixels) and `meta.json`.
+//! A folder gets `pictures.u8` (count x height x width x R, G, B bytes, letterboxed, pad value 114), `labels.jsonl`
+//! (one array per picture of `[class, left, top, right, bottom, occluded, truncated]`, corners in its pixels) and
+//! `meta.json`.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -13,13 +13,13 @@ use super::{Domain, LABELS, Scene, Truth};
 use crate::error::{Code, Error};
 use crate::types::{Picture, Planes};
 
-/// Value of the letterbox's border.
+/// Value of the letterbox padding.
 const PAD: u8 = 114;
 
-/// Frames of a random scene that are exported: objects have moved between them.
+/// Exported frames of a random scene: objects move between them.
 const MOMENTS: [u64; 2] = [15, 4];
 
-/// Writes `count` pictures of random scenes of `domain`, `size` = (width, height), drawn from `seed`.
+/// Writes `count` pictures of random scenes from `domain`, of `size` (width, height), generated from `seed`.
 ///
 /// # Errors
 /// When the folder cannot be written.
@@ -62,7 +62,7 @@ fn write(
     fs::write(dir.join("meta.json"), meta.to_string()).map_err(failed)
 }
 
-/// How a picture lies in the letterbox: scaled to fit, centred.
+/// A picture's position in the letterbox: scaled to fit, centred.
 struct Fit {
     size: (u32, u32),
     scale: f32,
@@ -87,7 +87,7 @@ impl Fit {
         [t.class_id as f32, x(b.x), y(b.y), x(b.right()), y(b.bottom()), t.occluded, t.truncated]
     }
 
-    /// Bilinear, chroma by its nearest sample, BT.709 limited to R, G, B.
+    /// Bilinear in luma and chroma samples, BT.709 limited to R, G, B.
     fn pixels(&self, picture: &Planes<'_>) -> Vec<u8> {
         let mut out = vec![PAD; (self.size.0 * self.size.1 * 3) as usize];
         for (i, pixel) in out.chunks_exact_mut(3).enumerate() {

@@ -1,4 +1,4 @@
-//! The background: one ray per sample onto ground, house fronts or sky. Painted once per scene.
+//! The background: one ray per sample hits ground, house fronts or sky. Painted once per scene.
 
 use super::camera::{Camera, Vec3};
 use super::math::{grain, mix};
@@ -96,7 +96,7 @@ fn marks(street: &StreetSpec, x: f32, z: f32, side: bool) -> Option<Color> {
     (lane || edge).then_some(white)
 }
 
-/// The house front at `x`, `up` metres above the ground; `None` where there is sky or a gap.
+/// The house front at `x`, `up` metres above the ground; `None` for sky or a gap.
 fn house(street: &StreetSpec, seed: u64, x: f32, up: f32) -> Option<Color> {
     if side_road(street, x).is_some_and(|d| d < SIDE_ROAD_HALF_M + street.pavement_m) || up < 0.0 {
         return None;

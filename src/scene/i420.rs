@@ -1,20 +1,20 @@
-//! From painted colours to what a camera delivers: light, sensor noise, I420 in BT.709 limited range.
+//! Converts painted colours to a camera's output: light, sensor noise, I420 in BT.709 limited range.
 
 use super::math::mix;
 use crate::types::{Colorimetry, Matrix, Picture, Range};
 
-/// Fixed-point shares of R, G, B in luma and both chromas, 16 bits of fraction.
+/// Fixed-point weights of R, G, B in luma and both chromas, with 16 fractional bits.
 const Y: [i32; 3] = [11_966, 40_254, 4_064];
 const U: [i32; 3] = [-6_596, -22_189, 28_785];
 const V: [i32; 3] = [28_785, -26_146, -2_639];
 
-/// What the sensor does to a frame.
+/// Sensor settings for a frame.
 pub(super) struct Sensor {
     /// Gain of R, G and B.
     pub(super) gain: [f32; 3],
     /// Standard deviation of the noise, code values.
     pub(super) noise: f32,
-    /// Differs from frame to frame.
+    /// Differs between frames.
     pub(super) seed: u64,
 }
 
@@ -35,11 +35,11 @@ struct Noise {
 
 impl Noise {
     fn new(seed: u64, deviation: f32) -> Self {
-        // The sum of two bytes less 255 deviates by 104.5.
+        // The sum of two bytes minus 255 has a deviation of 104.5.
         Self { state: mix(seed) | 1, left: 0, strength: (deviation / 104.5 * 65_536.0) as i32 }
     }
 
-    /// A triangular sample in code values, rounded.
+    /// A sample with triangular distribution, in code values, rounded.
     fn sample(&mut self) -> i32 {
         if self.left == 0 {
             self.state ^= self.state << 13;
@@ -53,7 +53,7 @@ impl Noise {
     }
 }
 
-/// Converts `rgb` (packed R, G, B); `None` only for an empty picture.
+/// Converts `rgb` (packed R, G, B); `None` only if the picture is empty.
 pub(super) fn convert(rgb: &[u8], width: usize, height: usize, sensor: &Sensor) -> Option<Picture> {
     let curves = sensor.gain.map(curve);
     let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));

@@ -1,7 +1,7 @@
-//! Arithmetic that gives the same bits on every machine: sine and cosine by polynomial, counted random numbers.
+//! Arithmetic with identical bits on every machine: polynomial sine and cosine, seeded random numbers.
 //!
-//! `f32::sin` and friends call the platform's library and differ between platforms in the last bit, which is
-//! enough to move an anti-aliased edge. Addition, multiplication, division and square root are exact by IEEE 754.
+//! `f32::sin` and friends call the platform's library and differ between platforms in the last bit, which is enough to
+//! move an anti-aliased edge. IEEE 754 defines addition, multiplication, division and square root exactly.
 
 /// Sine of `turns` whole turns (not radians).
 pub(super) fn sin(turns: f32) -> f32 {
@@ -21,7 +21,7 @@ pub(super) fn cos(turns: f32) -> f32 {
     sin(turns + 0.25)
 }
 
-/// A well mixed 64-bit value from another (SplitMix64's finaliser).
+/// Hashes a 64-bit value (SplitMix64's finaliser).
 pub(super) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,7 +29,7 @@ pub(super) fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// 0..1 from a place on an integer grid: texture that needs no memory.
+/// 0..1 from a point on an integer grid: texture without memory.
 pub(super) fn grain(seed: u64, x: i32, y: i32) -> f32 {
     let cell = (u64::from(x as u32) << 32) | u64::from(y as u32);
     (mix(cell ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 40) as f32 / 16_777_216.0

@@ -1,12 +1,12 @@
-//! Scripted scenes: a street of persons, bicycles and cars from a small YAML, rendered in pure Rust.
+//! Scripted scenes: a street with persons, bicycles and cars from a small YAML file, rendered in pure Rust.
 //!
-//! A scene is the source that needs no camera and whose truth is known: the same seed gives the same bytes on
-//! every machine (`math` avoids the platform's sine), any frame can be had without the ones before it, and
-//! the ground truth comes from the very pixels that each object still owns after all painting. `backend::scene` plays
-//! scenes as sources; [`export_training`] feeds the same renderer to the training of our own model. Shipped scenes lie
-//! in `scenes/`. Nothing here starts a thread or reads a clock.
+//! A scene is a source without a camera and with known ground truth: the same seed yields the same bytes on every
+//! machine (`math` avoids the platform's sine), any frame can be rendered on its own, and the ground truth comes from
+//! the pixels that each object still owns after painting. `backend::scene` plays scenes as sources; [`export_training`]
+//! uses the renderer to train our own model. Shipped scenes are in `scenes/`. Nothing here starts a thread or reads a
+//! clock.
 //!
-//! Read on in `script` (what the YAML says) and `stage` (how a frame is painted).
+//! Read `script` (the YAML format) and `stage` (how a frame is painted) next.
 
 mod bicycle;
 mod camera;
@@ -35,39 +35,39 @@ use crate::types::{BBox, Detection, Picture, Point, Polygon, Zone};
 use script::Script;
 use stage::Stage;
 
-/// The scenes inside the program, by name.
+/// The built-in scenes, by name.
 const SHIPPED: &[(&str, &str)] = &[
     ("street", include_str!("../../scenes/street.yaml")),
     ("crossing", include_str!("../../scenes/crossing.yaml")),
     ("empty", include_str!("../../scenes/empty.yaml")),
 ];
 
-/// A longer script is refused.
+/// Maximum size of a script.
 const SCRIPT_BYTES_MAX: u64 = 1 << 20;
 
 /// Labels of scene objects, in the order of their class ids.
 pub const LABELS: [&str; 3] = ["person", "bicycle", "car"];
 
-/// What really is in a frame: one object, as far as it can be seen.
+/// Ground truth: one object in a frame, as far as it is visible.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Truth {
-    /// The object's number, from 1, the same in every frame. A bicycle and its rider are two objects.
+    /// The object's number, from 1, constant over all frames. A bicycle and its rider are two objects.
     pub object: u64,
-    /// What it is.
+    /// Its class.
     pub label: Arc<str>,
     /// Index into [`LABELS`].
     pub class_id: u32,
     /// The box of its visible pixels, 0..1 of the picture.
     pub bbox: BBox,
-    /// Share of its pixels inside the picture that something nearer hides, 0..1.
+    /// Share of its pixels inside the picture that nearer objects hide, 0..1.
     pub occluded: f32,
-    /// Share of its box that lies outside the picture, 0..1.
+    /// Share of its box outside the picture, 0..1.
     pub truncated: f32,
-    /// Pixels that can be seen.
+    /// Number of visible pixels.
     pub pixels: u32,
 }
 
-/// A scene ready to be played. Cheap to clone; frames are a pure function of the script, the seed and the index.
+/// A scene ready to play. Cheap to clone; frames are a pure function of script, seed and index.
 #[derive(Debug, Clone)]
 pub struct Scene {
     name: Arc<str>,
@@ -75,10 +75,10 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Loads a shipped scene by its name, or a YAML file by its path.
+    /// Loads a shipped scene by name, or a YAML file by path.
     ///
     /// # Errors
-    /// When there is neither, or the script makes no sense.
+    /// When neither exists, or the script is invalid.
     pub fn load(name_or_path: &str) -> Result<Self, Error> {
         if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
             return Self::parse(text, name);
@@ -101,20 +101,20 @@ impl Scene {
         Self::parse(&text, name_or_path)
     }
 
-    /// Reads a scene from YAML; `name` is used in errors.
+    /// Parses a scene from YAML; `name` is used in errors.
     ///
     /// # Errors
-    /// When the script cannot be read or makes no sense.
+    /// When the script cannot be read or is invalid.
     pub fn parse(yaml: &str, name: &str) -> Result<Self, Error> {
         Ok(Self::from_script(Script::parse(yaml, name)?, name))
     }
 
-    /// A scene nobody wrote: objects, palettes, viewpoint, light and background drawn from `seed`.
+    /// A random scene: objects, palettes, viewpoint, light and background are drawn from `seed`.
     pub fn random(seed: u64, domain: Domain) -> Self {
         Self::from_script(random::script(seed, domain), "random")
     }
 
-    /// The names of the scenes inside the program.
+    /// The names of the built-in scenes.
     pub fn shipped() -> impl Iterator<Item = &'static str> {
         SHIPPED.iter().map(|(name, _)| *name)
     }
@@ -123,14 +123,14 @@ impl Scene {
         Self { name: name.into(), stage: Arc::new(Stage::new(script)) }
     }
 
-    /// The same script with another seed: other noise, texture and clothes; the same paths.
+    /// The same script with another seed: other noise, textures and clothes; the same paths.
     #[must_use]
     pub fn with_seed(&self, seed: u64) -> Self {
         let script = Script { seed, ..self.stage.script().clone() };
         Self { name: self.name.clone(), stage: Arc::new(Stage::new(script)) }
     }
 
-    /// Name or path it was loaded by.
+    /// The name or path it was loaded from.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -140,7 +140,7 @@ impl Scene {
         self.stage.script().frames()
     }
 
-    /// How many objects it has; they are numbered from 1.
+    /// Number of objects; they are numbered from 1.
     pub(crate) fn objects(&self) -> u64 {
         self.stage.objects()
     }
@@ -160,7 +160,7 @@ impl Scene {
         (index as f64 * 1e9 / self.fps()).round() as u64
     }
 
-    /// The zones that the script suggests.
+    /// The zones suggested by the script.
     pub fn zones(&self) -> Vec<Zone> {
         let zones = self.stage.script().zones.iter();
         zones
@@ -171,19 +171,19 @@ impl Scene {
             .collect()
     }
 
-    /// Frame `index` as I420 (BT.709, limited range) with its truth.
+    /// Renders frame `index` as I420 (BT.709, limited range), with its truth.
     pub fn frame(&self, index: u64) -> (Picture, Vec<Truth>) {
         self.stage.frame(index)
     }
 
-    /// The truth of frame `index`, without painting colours.
+    /// The truth of frame `index`, without rendering colours.
     pub fn truth(&self, index: u64) -> Vec<Truth> {
         self.stage.truth(index)
     }
 
-    /// The truth of frame `index` as tracked detections: what a perfect detector and tracker would say of what
-    /// can be seen. Objects hidden by more than [`HIDDEN_SHARE_MAX`], outside the picture by more than
-    /// [`OUTSIDE_SHARE_MAX`] or lower than [`LOW_PIXELS`] are left out; the confidence is 1 less half of the hidden
+    /// The truth of frame `index` as tracked detections: the output of a perfect detector and tracker for visible
+    /// objects. Objects hidden by more than [`HIDDEN_SHARE_MAX`], outside the picture by more than
+    /// [`OUTSIDE_SHARE_MAX`] or lower than [`LOW_PIXELS`] are left out; the confidence is 1 minus half of the hidden
     /// share.
     pub fn detections(&self, index: u64) -> Vec<Detection> {
         let height = self.size().1 as f32;
@@ -199,13 +199,13 @@ impl Scene {
     }
 }
 
-/// The stages of scenes that are being played.
+/// The stages in use.
 #[derive(Debug, Default)]
 pub(crate) struct Stages(Vec<Weak<Stage>>);
 
 impl Stages {
-    /// The same scene on the stage of another one with the very same script, else on its own, which joins the others:
-    /// what one source worked out serves all that play it.
+    /// Returns the scene with the stage of another one with an identical script, if there is one, so that sources share
+    /// cached work; otherwise remembers its own stage.
     pub(crate) fn share(&mut self, scene: Scene) -> Scene {
         self.0.retain(|stage| stage.strong_count() > 0);
         match self.0.iter().filter_map(Weak::upgrade).find(|stage| stage.script() == scene.stage.script()) {
@@ -218,11 +218,11 @@ impl Stages {
     }
 }
 
-/// An object hidden by more than this share is no detection.
+/// Objects hidden by more than this share are not detected.
 pub const HIDDEN_SHARE_MAX: f32 = 0.7;
-/// An object that lies outside the picture by more than this share is no detection.
+/// Objects outside the picture by more than this share are not detected.
 pub const OUTSIDE_SHARE_MAX: f32 = 0.8;
-/// An object lower than this, in pixels, is no detection.
+/// Objects lower than this, in pixels, are not detected.
 pub const LOW_PIXELS: f32 = 12.0;
 
 #[cfg(test)]

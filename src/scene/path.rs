@@ -1,19 +1,19 @@
-//! Where an object is at a time: along its path, at its speed, with its stops.
+//! An object's position over time: along its path, at its speed, with its stops.
 
 use super::script::ObjectSpec;
 
-/// An object's place on the ground, its heading, and how far it has walked or rolled.
+/// An object's position on the ground, its heading, and the distance travelled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Pose {
     pub(super) at: [f32; 2],
     /// Unit vector.
     pub(super) heading: [f32; 2],
-    /// Metres travelled: drives legs and wheels.
+    /// Metres travelled; animates legs and wheels.
     pub(super) travelled: f32,
     pub(super) moving: bool,
 }
 
-/// One stretch of the way, or a stop (`from == to`).
+/// One segment of the path, or a stop (`from == to`).
 #[derive(Debug, Clone)]
 struct Leg {
     begins: f32,
@@ -25,13 +25,13 @@ struct Leg {
     length: f32,
 }
 
-/// The path with its timetable.
+/// A path with its timing.
 #[derive(Debug, Clone)]
 pub(super) struct Path {
     legs: Vec<Leg>,
 }
 
-/// An object turns within this time before and after a corner, seconds.
+/// Duration of a turn before and after a corner, seconds.
 const TURN_S: f32 = 0.35;
 
 impl Path {
@@ -59,14 +59,14 @@ impl Path {
         Self { legs }
     }
 
-    /// The object's pose at `t` seconds; `None` before it enters and after it left.
+    /// The object's pose at `t` seconds; `None` before it enters and after it has left.
     pub(super) fn pose(&self, t: f32) -> Option<Pose> {
         let index = self.legs.iter().position(|leg| (leg.begins..leg.ends).contains(&t))?;
         let leg = &self.legs[index];
         let share = (t - leg.begins) / (leg.ends - leg.begins).max(1e-6);
         let at = [leg.from[0] + (leg.to[0] - leg.from[0]) * share, leg.from[1] + (leg.to[1] - leg.from[1]) * share];
         let mut heading = leg.heading;
-        // Round the corner: half of the turn before it, half after.
+        // Half of the turn is before the corner, half after.
         let to_end = leg.ends - t;
         let since = t - leg.begins;
         let (other, weight) = if to_end < TURN_S {

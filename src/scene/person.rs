@@ -1,4 +1,4 @@
-//! Persons: a walking skeleton of capsules between joints in the world, clothed by shape.
+//! Persons: a walking skeleton of capsules between joints, clothed by shape.
 
 use super::camera::{Camera, Spot, Vec3};
 use super::canvas::Canvas;
@@ -6,7 +6,7 @@ use super::math::{cos, sin};
 use super::path::Pose;
 use super::script::{Color, Shape};
 
-/// How a person looks.
+/// A person's appearance.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clothes {
     pub(super) shape: Shape,
@@ -17,7 +17,7 @@ pub(super) struct Clothes {
     pub(super) hair: Color,
 }
 
-/// A body's own axes on the ground: origin, forward, and to its left.
+/// A body's coordinate system on the ground: origin and forward direction.
 #[derive(Clone, Copy)]
 pub(super) struct Body {
     pub(super) at: [f32; 2],
@@ -35,7 +35,7 @@ impl Body {
     }
 }
 
-/// Joints of one pose, sizes in metres.
+/// The joints of one pose; coordinates in metres.
 pub(super) struct Skeleton {
     /// Hip, knee, foot of the left and the right leg.
     pub(super) legs: [[Vec3; 3]; 2],
@@ -89,7 +89,7 @@ pub(super) fn paint(canvas: &mut Canvas, camera: &Camera, pose: &Pose, clothes: 
     dress(canvas, camera, &Skeleton::walking(pose, clothes.height, t), clothes);
 }
 
-/// Paints a skeleton in its clothes, far limbs first.
+/// Paints a clothed skeleton, far limbs first.
 pub(super) fn dress(canvas: &mut Canvas, camera: &Camera, s: &Skeleton, clothes: &Clothes) {
     let far = usize::from(camera.depth(s.arms[1][0]) > camera.depth(s.arms[0][0]));
     let near = 1 - far;
@@ -145,7 +145,7 @@ fn torso(canvas: &mut Canvas, camera: &Camera, s: &Skeleton, c: &Clothes) {
         Shape::Dress => limb(canvas, camera, s.hip, 0.075 * h, low(0.26), 0.14 * h, c.upper.lit(0.95)),
         _ => limb(canvas, camera, s.hip, 0.08 * h, low(0.03), 0.078 * h, c.lower),
     }
-    // Shoulders make the trunk wider than deep as it turns.
+    // The shoulders make the trunk wider than deep when it turns.
     limb(canvas, camera, s.arms[0][0], 0.05 * h, s.arms[1][0], 0.05 * h, c.upper);
     limb(canvas, camera, s.chest, 0.092 * h, s.hip, 0.078 * h, c.upper);
 }
@@ -155,7 +155,7 @@ fn head(canvas: &mut Canvas, camera: &Camera, s: &Skeleton, c: &Clothes) {
     let lift = |dy: f32, back: f32| {
         let mut p = s.head;
         p[1] += dy * h;
-        // Hair sits on the side away from the face: toward the back point.
+        // Hair is on the side away from the face: toward the back.
         p[0] += (s.back[0] - s.chest[0]) * back;
         p[2] += (s.back[2] - s.chest[2]) * back;
         p

@@ -1,4 +1,4 @@
-//! What stands on the street and hides what passes behind it: poles, trees, signs, bins, benches, boards, bushes.
+//! Static props that hide objects behind them: poles, trees, signs, bins, benches, boards, bushes.
 
 use super::camera::{Camera, Spot, Vec3};
 use super::canvas::Canvas;
@@ -31,7 +31,7 @@ impl PropKind {
     }
 }
 
-/// Paints one prop; `seed` shapes its leaves.
+/// Paints one prop; `seed` varies its leaves.
 pub(super) fn paint(canvas: &mut Canvas, camera: &Camera, prop: &PropSpec, seed: u64) {
     let h = if prop.height_m > 0.0 { prop.height_m } else { prop.kind.own_height() };
     let color = prop.color.unwrap_or(prop.kind.own_color());
@@ -87,7 +87,7 @@ fn disc(canvas: &mut Canvas, camera: &Camera, at: Vec3, radius: f32, color: Colo
     }
 }
 
-/// A crown of overlapping balls.
+/// A crown of overlapping discs.
 fn leaves(
     canvas: &mut Canvas,
     camera: &Camera,

@@ -1,5 +1,5 @@
-//! Scenes drawn from a seed, for training. The two domains share nothing that a detector could learn by heart:
-//! sprite shapes, palettes and viewpoints of [`Domain::HeldOut`] never occur in [`Domain::Train`].
+//! Random scenes for training. The two domains share nothing that a detector could memorise: shapes, palettes and
+//! viewpoints of [`Domain::HeldOut`] never occur in [`Domain::Train`].
 
 use super::camera::Camera;
 use super::math::{Rng, cos, sin};
@@ -7,21 +7,22 @@ use super::script::{
     CameraSpec, Color, Kind, LightSpec, ObjectSpec, PropKind, PropSpec, Script, Shape, StreetSpec, WaitSpec,
 };
 
-/// Which half of the world a random scene is drawn from.
+/// The domain of a random scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
-    /// What training sees.
+    /// For training.
     Train,
-    /// What it never sees.
+    /// For evaluation; never seen in training.
     HeldOut,
 }
 
-/// Seconds of a random scene; its objects are where they were put in the middle of it.
+/// Duration of a random scene in seconds; objects reach their drawn positions in the middle of it.
 const DURATION_S: f32 = 2.0;
 
-/// A colour of the domain: held-out hues lie in gaps between the trained ones, saturation and value alike.
+/// A colour of the domain: held-out hues lie in gaps between the training hues; saturation and value are distributed
+/// alike.
 fn hue(rng: &mut Rng, domain: Domain) -> Color {
-    // Six sectors of the colour circle; training has the even half of each, held-out the odd half.
+    // Six sectors of the colour circle; training uses the first half of each, held-out the second half.
     let sector = rng.below(6) as f32;
     let within = rng.between(0.04, 0.46) + if domain == Domain::HeldOut { 0.5 } else { 0.0 };
     let turn = (sector + within) / 6.0;
@@ -36,7 +37,7 @@ fn hue(rng: &mut Rng, domain: Domain) -> Color {
     Color::new(channel(5.0 / 6.0), channel(3.0 / 6.0), channel(1.0 / 6.0))
 }
 
-/// A greyish colour around a tone.
+/// A greyish colour near `base`.
 fn dull(rng: &mut Rng, base: Color, spread: f32) -> Color {
     let light = 1.0 + rng.between(-spread, spread);
     Color([0, 1, 2].map(|k| (f32::from(base.0[k]) * light * (1.0 + rng.between(-0.06, 0.06))).clamp(0.0, 255.0) as u8))
@@ -63,7 +64,7 @@ fn viewpoint(rng: &mut Rng, domain: Domain) -> CameraSpec {
     }
 }
 
-/// A whole scene.
+/// Generates a random script.
 pub(super) fn script(seed: u64, domain: Domain) -> Script {
     let mut rng = Rng::new(seed ^ if domain == Domain::Train { 0x7121 } else { 0x4e1d });
     let rng = &mut rng;
@@ -75,7 +76,7 @@ pub(super) fn script(seed: u64, domain: Domain) -> Script {
     let crowd = if rng.chance(0.06) { 0 } else { 2 + rng.below(9) };
     for _ in 0..crowd {
         let at = place(rng, &eye, width as f32, height as f32, camera.focal);
-        // Nobody walks behind the house fronts.
+        // No objects behind the house fronts.
         if let Some(at) = at.filter(|at| street.houses_m == 0.0 || at[1] < street.houses_m - 1.0) {
             object(rng, domain, &street, at, &mut objects);
         }
@@ -104,7 +105,7 @@ pub(super) fn script(seed: u64, domain: Domain) -> Script {
     }
 }
 
-/// A point on the ground that lies in the picture and is not too far to be seen.
+/// A point on the ground that is in the picture and not too far away.
 fn place(rng: &mut Rng, eye: &Camera, width: f32, height: f32, focal: f32) -> Option<[f32; 2]> {
     for _ in 0..12 {
         let ray = eye.ray(rng.between(0.0, 1.0) * width, rng.between(0.15, 1.15) * height);
@@ -122,7 +123,7 @@ fn place(rng: &mut Rng, eye: &Camera, width: f32, height: f32, focal: f32) -> Op
 fn street(rng: &mut Rng, eye: &Camera, width: f32, height: f32) -> StreetSpec {
     let ray = eye.ray(width * 0.5, height * rng.between(0.6, 1.0));
     let near = if ray[1] < -1e-3 { -eye.position[1] / ray[1] * ray[2] } else { 8.0 };
-    // One scene in six is a square or a park, its road out of sight.
+    // One scene in six is a square or a park, with the road out of sight.
     let open = rng.chance(0.16);
     let near = if open { 300.0 } else { near.clamp(3.0, 18.0) };
     let far = near + rng.between(5.0, 9.0);
@@ -177,7 +178,7 @@ fn object(rng: &mut Rng, domain: Domain, street: &StreetSpec, mut at: [f32; 2], 
         Kind::Bicycle => (rng.between(2.5, 6.0), rng.between(1.6, 1.95)),
         Kind::Car => (rng.between(3.0, 10.0), rng.between(3.7, 5.2)),
     };
-    // A third of the persons stand; all others pass their place in the middle of the scene.
+    // A third of the persons stand; all other objects pass their drawn position in the middle of the scene.
     let stands = kind == Kind::Person && rng.chance(0.3);
     let reach = speed * DURATION_S;
     let from = [at[0] - heading[0] * reach, at[1] - heading[1] * reach];
@@ -205,7 +206,7 @@ fn object(rng: &mut Rng, domain: Domain, street: &StreetSpec, mut at: [f32; 2], 
         skin: Some(skin),
         hair: Some(dull(rng, Color::new(90, 66, 46), 0.7)),
     };
-    // Persons come in groups at times.
+    // Some persons come in groups.
     if kind == Kind::Person && rng.chance(0.3) {
         for _ in 0..1 + rng.below(3) {
             let shift = [rng.between(-1.6, 1.6), rng.between(-1.2, 1.2)];

@@ -1,4 +1,4 @@
-//! The script of a scene, as its YAML says it: camera, light, street, props, objects on paths, zones.
+//! A scene's script, as written in YAML: camera, light, street, props, objects on paths, zones.
 //!
 //! Distances are metres on the ground (`[x, z]`: x to the right, z away from the camera), times seconds, colours
 //! `"#rrggbb"`. Unknown keys are errors.
@@ -9,7 +9,7 @@ use crate::error::{Code, Error};
 
 /// Longest scene, seconds.
 const DURATION_S_MAX: f32 = 86_400.0;
-/// Most objects and props of a scene.
+/// Maximum objects and props of a scene.
 const ITEMS_MAX: usize = 512;
 
 /// A colour, R, G, B.
@@ -26,7 +26,7 @@ impl Color {
         Self(self.0.map(|c| (f32::from(c) * by).clamp(0.0, 255.0) as u8))
     }
 
-    /// A mixture: 0 = this, 1 = `other`.
+    /// Mixes two colours: 0 = this one, 1 = `other`.
     pub(super) fn toward(self, other: Self, share: f32) -> Self {
         let mut out = [0; 3];
         for (o, (a, b)) in out.iter_mut().zip(self.0.into_iter().zip(other.0)) {
@@ -71,31 +71,31 @@ pub(super) struct Script {
     pub(super) zones: Vec<ZoneSpec>,
 }
 
-/// Where the camera stands and looks.
+/// Position and direction of the camera.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CameraSpec {
     pub(super) height_m: f32,
-    /// Downward tilt.
+    /// Tilt downwards.
     pub(super) pitch_deg: f32,
     /// Turn to the right.
     #[serde(default)]
     pub(super) yaw_deg: f32,
-    /// Focal length in picture widths: 1 sees about 53 degrees.
+    /// Focal length in picture widths: 1 is a field of view of about 53 degrees.
     pub(super) focal: f32,
 }
 
-/// Light: overall gain, its slow drift, warmth, and where the sun stands.
+/// Light: overall gain, its slow drift, warmth, and shadows.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LightSpec {
     pub(super) gain: f32,
-    /// Swing of the gain, share.
+    /// Amplitude of the gain's drift, as a share.
     pub(super) drift: f32,
     pub(super) period_s: f32,
     /// -1 cold to 1 warm.
     pub(super) warmth: f32,
-    /// How dark shadows are, 0..1.
+    /// Darkness of shadows, 0..1.
     pub(super) shadow: f32,
     /// Length of shadows on the ground per metre of height, along x.
     pub(super) slant: f32,
@@ -107,7 +107,7 @@ impl Default for LightSpec {
     }
 }
 
-/// The street along x, what lies beside it, the houses behind.
+/// The street along x, its surroundings, and the houses behind.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StreetSpec {
@@ -148,7 +148,7 @@ impl Default for StreetSpec {
     }
 }
 
-/// What stands on the street and never moves.
+/// Static objects on the street.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum PropKind {
@@ -167,24 +167,24 @@ pub(super) enum PropKind {
 pub(super) struct PropSpec {
     pub(super) kind: PropKind,
     pub(super) at: [f32; 2],
-    /// Height; 0 takes the kind's own.
+    /// Height; 0 for the kind's default.
     #[serde(default)]
     pub(super) height_m: f32,
     #[serde(default)]
     pub(super) color: Option<Color>,
 }
 
-/// What moves.
+/// Moving objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     Person,
-    /// A bicycle with its rider: two objects of truth, `bicycle` and `person`.
+    /// A bicycle with its rider: two ground truth objects, `bicycle` and `person`.
     Bicycle,
     Car,
 }
 
-/// The sprite of an object. The first half of each list is what training sees, the second what it never does.
+/// The shape of an object. The first shapes of each kind are used in training, the others only in evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Shape {
@@ -210,7 +210,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// Whether the shape can be had for `kind`.
+    /// Whether the shape belongs to `kind`.
     pub(super) fn fits(self, kind: Kind) -> bool {
         use Shape::*;
         let of = match self {
@@ -229,7 +229,7 @@ pub(super) struct ObjectSpec {
     pub(super) kind: Kind,
     #[serde(default)]
     pub(super) shape: Option<Shape>,
-    /// When it enters its path; may be negative.
+    /// When it starts on its path; may be negative.
     #[serde(default)]
     pub(super) start_s: f32,
     pub(super) speed_mps: f32,
@@ -238,13 +238,13 @@ pub(super) struct ObjectSpec {
     /// Stops on the way.
     #[serde(default)]
     pub(super) waits: Vec<WaitSpec>,
-    /// Height of a person, length of a car or bicycle; 0 takes the kind's own.
+    /// Height of a person, length of a car or bicycle; 0 for the kind's default.
     #[serde(default)]
     pub(super) size_m: f32,
-    /// Jacket, or paint.
+    /// Colour of the jacket, or the paint.
     #[serde(default)]
     pub(super) color: Option<Color>,
-    /// Trousers of a person or rider.
+    /// Colour of a person's or rider's trousers.
     #[serde(default)]
     pub(super) lower: Option<Color>,
     #[serde(default)]
@@ -262,7 +262,7 @@ pub(super) struct WaitSpec {
     pub(super) seconds: f32,
 }
 
-/// A zone that the scene suggests, for demos and tests.
+/// A suggested zone, for demos and tests.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ZoneSpec {
@@ -271,7 +271,7 @@ pub(super) struct ZoneSpec {
 }
 
 impl Script {
-    /// Reads and checks a script; `whence` names it in errors.
+    /// Parses and validates a script; `whence` names it in errors.
     pub(super) fn parse(text: &str, whence: &str) -> Result<Self, Error> {
         let script: Self = serde_yaml::from_str(text).map_err(|e| {
             Error::new(Code::Source, format!("scene `{whence}` cannot be read: {e}"))
@@ -290,7 +290,7 @@ impl Script {
         (f64::from(self.duration_s) * f64::from(self.fps)).round() as u64
     }
 
-    /// The first thing that makes no sense.
+    /// The first invalid value.
     fn problem(&self) -> Option<String> {
         let within = |name: &str, value: f32, low: f32, high: f32| {
             (!(low..=high).contains(&value)).then(|| format!("`{name}` is {value}, allowed is {low} to {high}"))

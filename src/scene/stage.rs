@@ -1,4 +1,4 @@
-//! The stage: a script made ready to paint. Any frame, from its index alone.
+//! The stage: a script prepared for painting any frame by its index.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,21 +12,21 @@ use super::script::{Color, Kind, ObjectSpec, Script, Shape};
 use super::{LABELS, Truth, bicycle, car, ground, props};
 use crate::types::{BBox, Picture};
 
-/// An object with everything that its script left open decided.
+/// An object with defaults for everything that its script leaves open.
 #[derive(Debug, Clone)]
 struct Actor {
     path: Path,
     kind: Kind,
     shape: Shape,
-    /// Of a car or bicycle.
+    /// Length of a car or bicycle.
     length: f32,
     color: Color,
     clothes: Clothes,
-    /// Its number on the canvas; a bicycle's rider has the next one.
+    /// Its object number; a bicycle's rider has the next one.
     id: u16,
 }
 
-/// What is painted in order of depth.
+/// An item to paint, sorted by depth.
 enum Item {
     Actor(usize, Pose),
     Prop(usize),
@@ -37,15 +37,15 @@ pub(super) struct Stage {
     script: Script,
     camera: Camera,
     actors: Vec<Actor>,
-    /// Class of each object number, `classes[0]` being number 1.
+    /// Class of each object; `classes[0]` belongs to object 1.
     classes: Vec<u32>,
     labels: [Arc<str>; 3],
     background: OnceLock<Vec<u8>>,
-    /// The truth of the first frames once somebody asked: many detections-only sources play one stage.
+    /// Cached truth of the first frames: many detections-only sources may share a stage.
     kept: Box<[OnceLock<Vec<Truth>>]>,
 }
 
-/// Frames whose truth is kept.
+/// Number of frames whose truth is cached.
 const KEPT_FRAMES_MAX: u64 = 2048;
 
 impl Stage {
@@ -98,7 +98,7 @@ impl Stage {
         (index as f64 / f64::from(self.script.fps)) as f32
     }
 
-    /// Light drifts slowly; a cloud, the sensor's own gain.
+    /// The light's gain drifts slowly, as with clouds or a sensor's own gain.
     fn sensor(&self, index: u64) -> Sensor {
         let light = &self.script.light;
         let gain = light.gain * (1.0 + light.drift * sin(self.seconds(index) / light.period_s));
@@ -166,9 +166,9 @@ impl Stage {
         self.classes.len() as u64
     }
 
-    /// Counts what each object still owns.
+    /// Computes the truth from the pixels that each object still owns.
     fn read_truth(&self, canvas: &Canvas) -> Vec<Truth> {
-        // Pixels, left, top, right, bottom (inclusive) by object number.
+        // Pixel count, and left, top, right, bottom (inclusive), by object number.
         let mut seen = vec![(0u32, [usize::MAX, usize::MAX, 0, 0]); self.classes.len() + 1];
         for (y, row) in canvas.owner.chunks_exact(canvas.width).enumerate() {
             for (x, &id) in row.iter().enumerate() {
@@ -206,7 +206,7 @@ impl Stage {
     }
 }
 
-/// Clothes and paint for objects whose script names none.
+/// Default colours of clothes and paint.
 const PAINTS: [Color; 8] = [
     Color::new(188, 44, 40),
     Color::new(40, 74, 150),

@@ -1,11 +1,11 @@
-//! What a scene promises.
+//! Tests of scenes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::error::Code;
 
-/// A picture's bytes as one number.
+/// A hash of a picture's bytes.
 fn digest(picture: &Picture) -> u64 {
     let planes = picture.planes().unwrap();
     let bytes = (0..3).flat_map(|p| planes.plane(p));

@@ -1,27 +1,27 @@
-//! Applying a verdict to a frame's detections: all of it is checked before any of it takes effect.
+//! Applies a verdict to a frame's detections: everything is validated before anything takes effect.
 
 use std::sync::Arc;
 
 use super::{Fault, FaultKind, Verdict};
 use crate::types::{Detection, ENGINE_RULES, Raised};
 
-/// What applying a verdict did.
+/// The effect of a verdict.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Applied {
     /// Alerts raised, in the strategy's order.
     pub raised: Vec<Raised>,
-    /// Detections taken away.
+    /// Detections removed.
     pub removed: usize,
-    /// Detections the strategy wanted to take away and may not, because it is not set to filter.
+    /// Detections that the strategy wanted to remove but may not, because it is not configured to filter.
     pub not_removed: usize,
 }
 
-/// Applies `verdict` to `detections`, the list the strategy saw: edits, then alerts (so they show the edits), then
-/// removals where the strategy `filters`, then additions. Added boxes are cut to the picture.
+/// Applies `verdict` to `detections`, the list that the strategy saw: edits, then alerts (which therefore show the
+/// edits), then removals if the strategy `filters`, then additions. Added boxes are clipped to the picture.
 ///
 /// # Errors
-/// [`FaultKind::Verdict`] when an index is out of range, a box has nothing inside the picture or is not finite, a
-/// confidence is not within 0..1, a label or rule is empty, or a rule is the engine's own. `detections` are then unchanged.
+/// [`FaultKind::Verdict`] when an index is out of range, a box is not finite or outside the picture, a confidence is
+/// not within 0..1, a label or rule is empty, or a rule is the engine's own. `detections` are then unchanged.
 pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -> Result<Applied, Fault> {
     let Verdict { keep, edits, mut added, alerts } = verdict;
     let count = detections.len();
@@ -95,7 +95,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
     Ok(applied)
 }
 
-/// The detections of these indices, each once: an alert is never larger than its frame. All of them are known.
+/// The detections at these valid indices, without duplicates, so that an alert is never larger than its frame.
 fn named(indices: &[u32], detections: &[Detection]) -> Vec<Detection> {
     let mut named = vec![false; detections.len()];
     let first = indices.iter().filter(|i| !std::mem::replace(&mut named[**i as usize], true));

@@ -1,59 +1,59 @@
-//! What every guest behind the Strategy seam has in common: the breaker, the counting, the replacement after a fault.
+//! The common part of all guests behind [`Strategy`]: breaker, counters, and replacement after a fault.
 
 use super::{Fault, FaultKind, Health, Strategy, Verdict, View};
 use crate::config::OnFailure;
 use crate::guest::Breaker;
 
-/// A guest's own part: one instance, or the means to make one again.
+/// A guest: an instance, and the means to create another.
 pub trait Guest: Send {
     /// The name from the config.
     fn name(&self) -> &str;
 
-    /// Judges one frame. A guest whose instance was discarded makes a new one first, from what it was loaded from.
+    /// Judges one frame. If the instance was discarded, creates a new one first.
     ///
     /// # Errors
-    /// A [`Fault`]; the host's state is then as before the call.
+    /// A [`Fault`]; the state kept by the host is then as before the call.
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault>;
 
-    /// Throws the instance away after a fault that may have left it broken; the next call makes a new one.
+    /// Discards the instance after a fault that may have corrupted it; the next call creates a new one.
     fn discard(&mut self);
 
-    /// Whether a fault of this kind leaves the instance fit for the next call.
+    /// Whether the instance remains usable after a fault of this kind.
     fn survives(&self, kind: FaultKind) -> bool;
 
-    /// The version it says it is.
+    /// Its declared version.
     fn version(&self) -> &str;
 
-    /// What to hand to a successor. See [`Strategy::suspend`].
+    /// The state to hand to a successor. See [`Strategy::suspend`].
     ///
     /// # Errors
     /// A [`Fault`] of the guest's own code.
     fn suspend(&mut self) -> Result<Vec<u8>, Fault>;
 
-    /// Takes over from a predecessor. See [`Strategy::resume`].
+    /// Takes over a predecessor's state. See [`Strategy::resume`].
     ///
     /// # Errors
-    /// A [`Fault`]: the guest refuses, or cannot.
+    /// A [`Fault`] when the guest refuses or fails.
     fn resume(&mut self, from_version: &str, state: &[u8]) -> Result<(), Fault>;
 
-    /// What is measured of it.
+    /// Its resource usage and limit counters.
     fn gauges(&self) -> Gauges;
 }
 
-/// A guest's figures that the wrapper cannot count itself.
+/// A guest's figures that the wrapper cannot count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gauges {
-    /// Bytes of the instance's memory.
+    /// Memory of the instance, in bytes.
     pub memory_bytes: usize,
-    /// Bytes of state the host keeps for it.
+    /// State that the host keeps for it, in bytes.
     pub state_bytes: usize,
-    /// Log lines that went over the rate.
+    /// Log lines dropped by the rate limit.
     pub log_lines_dropped: u64,
-    /// Alerts past the number a call may raise.
+    /// Alerts dropped beyond the limit per call.
     pub alerts_dropped: u64,
-    /// Alert messages cut to the longest allowed.
+    /// Alert messages truncated to the maximum length.
     pub messages_cut: u64,
-    /// Calls past the soft time limit.
+    /// Calls that exceeded the soft time limit.
     pub slow: u64,
 }
 
@@ -63,7 +63,7 @@ pub struct Guarded<G> {
     on_failure: OnFailure,
     breaker: Breaker,
     health: Health,
-    /// Switched off for good: `on_failure: disable`, and the breaker opened.
+    /// Disabled until the next version: the breaker opened, with `on_failure: disable`.
     disabled: bool,
 }
 

@@ -1,39 +1,39 @@
-//! What a strategy tells of itself: for metrics, status and the health page.
+//! A strategy's health, for metrics, status and the health page.
 
 use super::FaultKind;
 use crate::guest::BreakerState;
 
-/// Counters since the instance was made, and where it stands.
+/// Counters since the instance was created, and its current state.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Health {
-    /// Whether calls go through.
+    /// State of the breaker.
     pub breaker: BreakerState,
-    /// Switched off until the next version (`on_failure: disable`).
+    /// Disabled until the next version (`on_failure: disable`).
     pub disabled: bool,
     /// Calls made.
     pub calls: u64,
-    /// Frames passed unjudged because the breaker was open.
+    /// Frames that passed without a call, because the breaker was open or the strategy disabled.
     pub skipped: u64,
-    /// Calls past the soft time limit.
+    /// Calls that exceeded the soft time limit.
     pub slow: u64,
-    /// Faults, in the order of [`FaultKind::ALL`].
+    /// Number of faults, in the order of [`FaultKind::ALL`].
     pub faults: [u64; FaultKind::ALL.len()],
-    /// The last fault's message.
+    /// Message of the last fault.
     pub last_fault: Option<String>,
-    /// Bytes of the guest's memory.
+    /// Memory of the guest, in bytes.
     pub memory_bytes: usize,
-    /// Bytes of state the host keeps for it.
+    /// State that the host keeps for it, in bytes.
     pub state_bytes: usize,
-    /// Log lines that went over the rate and were left out.
+    /// Log lines dropped by the rate limit.
     pub log_lines_dropped: u64,
-    /// Alerts past the number a call may raise, left out.
+    /// Alerts dropped beyond the limit per call.
     pub alerts_dropped: u64,
-    /// Alert messages cut to the longest allowed.
+    /// Alert messages truncated to the maximum length.
     pub messages_cut: u64,
 }
 
 impl Health {
-    /// What went over a limit without failing the call, by the `what` of `dsengine_strategy_limited_total`.
+    /// Items that exceeded a limit without failing the call, by the `what` label of `dsengine_strategy_limited_total`.
     pub fn limited(&self) -> [(&'static str, u64); 5] {
         [
             ("slow_calls", self.slow),

@@ -1,9 +1,9 @@
-//! The Strategy seam: judges one frame of one source, and returns what should change and what should be raised.
+//! Strategies: judge one frame of one source, and return changes to its detections and alerts to raise.
 //!
-//! Models, background motion, Lua scripts and WASM components all stand behind [`Strategy`]. A strategy lives on
-//! its source's lane thread, one instance per source, so it needs no locks; a fault in it is its own, and the
-//! frame goes on unchanged. Look next at the engine's `lanes::lane`, the only caller. [`check::check_strategy`]
-//! is what each keeps to.
+//! Models, background motion, Lua scripts and WASM components all implement [`Strategy`]. A strategy lives on its
+//! source's lane thread, one instance per source, so it needs no locks; after a fault in one the frame continues
+//! unchanged. Read the engine's `lanes::lane` next, the only caller. [`check::check_strategy`] checks an
+//! implementation.
 
 mod apply;
 pub mod check;
@@ -21,12 +21,12 @@ pub use crate::guest::{Fault, FaultKind};
 use crate::track::Tracks;
 use crate::types::{AlertDraft, Detection, Frame, Zone};
 
-/// What a strategy is shown: the frame with the union of detections so far, and what the engine knows around it.
+/// A strategy's input: the frame with all detections so far, and the engine's knowledge about it.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// The frame; `frame.detections` holds what earlier strategies left.
+    /// The frame; `frame.detections` is the result of earlier strategies.
     pub frame: &'a Frame,
-    /// Every living track of this source, with its ages and dwell times.
+    /// All live tracks of this source, with their ages and dwell times.
     pub tracks: &'a Tracks,
     /// The source's zones.
     pub zones: &'a [Zone],
@@ -37,13 +37,13 @@ pub struct View<'a> {
 pub struct Edit {
     /// Index into the frame's detections as the strategy saw them.
     pub index: u32,
-    /// New label, where it changes.
+    /// New label; `None` leaves it unchanged.
     pub label: Option<String>,
-    /// New confidence 0..1, where it changes.
+    /// New confidence 0..1; `None` leaves it unchanged.
     pub confidence: Option<f32>,
 }
 
-/// What a strategy says of a frame. The default leaves everything as it was.
+/// A strategy's output for a frame. The default changes nothing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Verdict {
     /// Indices of the detections to keep; `None` keeps all.
@@ -52,7 +52,7 @@ pub struct Verdict {
     pub edits: Vec<Edit>,
     /// Detections to add.
     pub added: Vec<Detection>,
-    /// Alerts to raise; their `detections` index the list as the strategy saw it, before `keep` and `added`.
+    /// Alerts to raise; their `detections` are indices into the list as the strategy saw it, before `keep` and `added`.
     pub alerts: Vec<AlertDraft>,
 }
 
@@ -67,36 +67,36 @@ pub trait Strategy: Send {
     /// A [`Fault`] leaves the frame unchanged and is counted against this strategy alone.
     fn judge(&mut self, view: &View<'_>) -> Result<Verdict, Fault>;
 
-    /// The verdict it gave on this frame made no sense and was not applied: its fault like any other.
+    /// Called when its verdict on this frame was invalid and not applied, which counts as a fault.
     fn refused(&mut self, _fault: &Fault, _view: &View<'_>) {}
 
-    /// What becomes of a frame whose judgement failed.
+    /// What to do with a frame whose judgement failed.
     fn on_failure(&self) -> OnFailure {
         OnFailure::Pass
     }
 
-    /// The version it says it is; `0` where it says none.
+    /// Its declared version; `0` if it declares none.
     fn version(&self) -> &str {
         "0"
     }
 
-    /// Hands over what lives in it and not in the host, before a successor replaces it.
+    /// Returns the state that lives in the instance and not in the host, before a successor replaces it.
     ///
     /// # Errors
-    /// A [`Fault`] of a guest's own code: there is nothing to hand over.
+    /// A [`Fault`] in the guest's own code: there is nothing to hand over.
     fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
         Ok(Vec::new())
     }
 
-    /// Takes over from a predecessor of version `from_version`, before the first frame.
+    /// Takes over the state of a predecessor of version `from_version`, before the first frame.
     ///
     /// # Errors
-    /// A [`Fault`] refuses: the predecessor goes on.
+    /// A [`Fault`] refuses: the predecessor continues.
     fn resume(&mut self, _from_version: &str, _state: &[u8]) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// What it tells of itself; `None` where there is nothing to tell.
+    /// Its health; `None` if it does not track any.
     fn health(&self) -> Option<Health> {
         None
     }

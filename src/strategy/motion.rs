@@ -1,7 +1,7 @@
-//! Background motion as a strategy: adds a detection labelled `motion` for whatever moves.
+//! Background motion as a strategy: adds a detection labelled `motion` for every moving object.
 //!
-//! What a source gets that has no model, so that any camera shows something useful in the first minute. It needs
-//! the picture; a frame without one passes unjudged.
+//! The default for sources without a model, so that any camera shows something useful in the first minute. It needs
+//! pixels; a frame without a picture passes unchanged.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::guest::FaultKind;
 use crate::types::{Detection, Unreadable};
 use crate::vision::motion::{Background, MotionSettings};
 
-/// The label of what it finds.
+/// The label of its detections.
 pub const LABEL: &str = "motion";
 
-/// The strategy's `config`, as users write it.
+/// The strategy's `config`, as written by users.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// Standard deviations of its own noise that a spot must leave its usual brightness by. Range 1..=20.
+    /// How many standard deviations of its own noise a spot's brightness must deviate from its mean. Range 1..=20.
     threshold: f32,
-    /// Smallest share of the picture that counts. Range 0..=1.
+    /// Minimum share of the picture. Range 0..=1.
     min_area: f32,
-    /// Seconds to learn the background before anything is reported. Range 0..=600.
+    /// Seconds for learning the background before anything is reported. Range 0..=600.
     warm_up_seconds: f32,
-    /// Most detections per frame, largest first. Range 1..=1000.
+    /// Maximum detections per frame, largest first. Range 1..=1000.
     max_objects: usize,
 }
 
@@ -37,7 +37,7 @@ impl Default for Config {
     }
 }
 
-/// Reports what moves.
+/// Reports moving objects.
 pub struct Motion {
     name: String,
     label: Arc<str>,
@@ -45,10 +45,10 @@ pub struct Motion {
 }
 
 impl Motion {
-    /// A strategy of this name; `config` is the one from the plan, null or an empty map for the defaults.
+    /// Creates a strategy of this name; `config` comes from the plan, null or an empty map for the defaults.
     ///
     /// # Errors
-    /// [`Code::Config`] naming the key that is unknown or out of range.
+    /// [`Code::Config`] with the unknown or out-of-range key.
     pub fn new(name: impl Into<String>, config: &serde_json::Value) -> Result<Self, Error> {
         let name = name.into();
         let wrong = |what: String| Error::new(Code::Config, format!("strategy '{name}': {what}"));

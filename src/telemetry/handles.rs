@@ -1,4 +1,4 @@
-//! What parts of the engine count with: one struct of ready series each, so that counting is an atomic add.
+//! The series that parts of the engine count with, resolved once, so that counting is an atomic add.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use crate::types::SourceId;
 pub struct StrategyMetrics {
     pub(super) name: Arc<str>,
     pub(super) source: SourceId,
-    /// Frames it was asked to judge.
+    /// Calls.
     pub calls: IntCounter,
     /// Duration of its calls.
     pub call_seconds: Histogram,
-    /// 1 while it is switched off after repeated faults.
+    /// 1 while it is disabled after repeated faults.
     pub degraded: IntGauge,
-    /// Memory of its instance.
+    /// Memory of its instance, in bytes.
     pub memory: IntGauge,
-    /// State kept for it.
+    /// State that the host keeps for it, in bytes.
     pub state: IntGauge,
     /// Alerts it raised.
     pub alerts: IntCounter,
@@ -34,21 +34,21 @@ impl StrategyMetrics {
         self.faults.with_label_values(&[&*self.name, self.source.as_str(), kind]).inc();
     }
 
-    /// Shows these kinds of fault with none of each, so that the first is seen as a rise.
+    /// Creates the series for these kinds of fault at 0, so that the first fault shows as a rise.
     pub fn may_fault(&self, kinds: impl IntoIterator<Item = &'static str>) {
         for kind in kinds {
             self.faults.with_label_values(&[&*self.name, self.source.as_str(), kind]);
         }
     }
 
-    /// Counts `more` of `what` went over a limit.
+    /// Counts `more` items of `what` that exceeded a limit.
     pub fn limited(&self, what: &'static str, more: u64) {
         if more > 0 {
             self.limited.with_label_values(&[&*self.name, self.source.as_str(), what]).inc_by(more);
         }
     }
 
-    /// Counts a frame that a shadow was shown: `same`, `different`, `fault` or `skipped`.
+    /// Counts a frame given to a shadow: `same`, `different`, `fault` or `skipped`.
     pub fn shadow(&self, verdict: &'static str) {
         self.shadow.with_label_values(&[&*self.name, self.source.as_str(), verdict]).inc();
     }
@@ -58,13 +58,13 @@ impl StrategyMetrics {
 #[derive(Clone)]
 pub struct VersionMetrics {
     pub(super) name: Arc<str>,
-    /// Generation that runs now.
+    /// Running generation.
     pub generation: IntGauge,
     pub(super) reloads: IntCounterVec,
 }
 
 impl VersionMetrics {
-    /// What a reload may come to.
+    /// The possible results of a reload.
     pub(super) const RESULTS: [&'static str; 3] = ["ok", "rejected", "rolled_back"];
 
     /// Counts a reload by its result, one of [`Self::RESULTS`].
@@ -76,11 +76,11 @@ impl VersionMetrics {
 /// A model's series.
 #[derive(Clone)]
 pub struct ModelMetrics {
-    /// Duration of its runs, one per batch.
+    /// Duration of its runs, one per batch, in seconds.
     pub seconds: Histogram,
-    /// Frames it was run on.
+    /// Frames processed.
     pub frames: IntCounter,
-    /// Values of its output that were refused.
+    /// Output values that were rejected.
     pub rejected: IntCounter,
 }
 
@@ -90,11 +90,11 @@ pub struct HandlerMetrics {
     pub(super) name: Arc<str>,
     /// Alerts delivered.
     pub delivered: IntCounter,
-    /// Attempts that failed and were tried again.
+    /// Failed attempts that were retried.
     pub retried: IntCounter,
-    /// Alerts given up.
+    /// Alerts given up after failed attempts.
     pub failed: IntCounter,
-    /// From capture to delivery.
+    /// Seconds from capture to delivery.
     pub latency: Histogram,
     /// Alerts waiting.
     pub pending: IntGauge,
@@ -104,14 +104,15 @@ pub struct HandlerMetrics {
 }
 
 impl HandlerMetrics {
-    /// What a handler's own instance holds now, in bytes: only one that is measured has these series.
+    /// Sets the memory and the state of a handler's instance, in bytes. Handlers without measurements have no such
+    /// series.
     pub fn holds(&self, memory: usize, state: usize) {
         for (family, bytes) in [(&self.memory, memory), (&self.state, state)] {
             family.with_label_values(&[&*self.name]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
 
-    /// Counts `more` of `what` went over a limit.
+    /// Counts `more` items of `what` that exceeded a limit.
     pub fn limited(&self, what: &'static str, more: u64) {
         self.limited.with_label_values(&[&*self.name, what]).inc_by(more);
     }

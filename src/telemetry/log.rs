@@ -1,5 +1,5 @@
-//! Log lines: text or JSON, to standard error, to a rotating file and to those who follow it, every one through
-//! redaction. What repeats, or comes too often, is held back, counted and told (`hold`).
+//! Log lines: text or JSON, to standard error, to a rotating file and to followers, all redacted. Repeated and
+//! excessive lines are suppressed, counted and summarised (`hold`).
 //!
 //! Only the command line calls [`init`]; the library emits `tracing` events and leaves the subscriber to its host.
 
@@ -21,22 +21,22 @@ use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 pub use out::Figures;
 pub use tail::{Follower, Heard, TAIL_BYTES_MAX, TAIL_LINES_MAX, Tail, TailLine};
 
-use gate::{Gate, Telling};
+use gate::{Gate, Reporter};
 use hold::Rules;
-use out::{Out, Shown, Target};
+use out::{FiguresCell, Out, Target};
 
 use super::rotate::RotatingFile;
 use crate::error::{Code, Error};
 use crate::types::Clock;
 
-/// What to log where. The command line fills it from `config::LogPlan` and its flags.
+/// Log settings. The command line fills them from `config::LogPlan` and its flags.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `debug`, `info`, `warning`, `error` or `critical`.
     pub level: String,
     /// JSON lines instead of text.
     pub json: bool,
-    /// Colour, where standard error is a terminal and `NO_COLOR` is not set.
+    /// Use colour if standard error is a terminal and `NO_COLOR` is not set.
     pub color: bool,
     /// Write to standard error.
     pub console: bool,
@@ -46,13 +46,13 @@ pub struct Options {
     pub file_max_bytes: u64,
     /// Rotated files to keep.
     pub file_backups: u32,
-    /// Whether JSON records have the engine's newest figures, see [`Log::show_figures`].
+    /// Whether JSON records include the engine's newest figures, see [`Log::show_figures`].
     pub figures: bool,
-    /// Whether lines that repeat are held back.
+    /// Whether repeated lines are suppressed.
     pub hold_repeats: bool,
-    /// Most lines of one place and level in a minute.
+    /// Maximum lines per target and level in a minute.
     pub per_minute: u32,
-    /// Debug lines of this crate, whatever `level` says (`--verbose`, `DSENGINE_DEBUG=1`).
+    /// Log this crate's debug lines, whatever `level` says (`--verbose`, `DSENGINE_DEBUG=1`).
     pub verbose: bool,
 }
 
@@ -76,19 +76,19 @@ impl Default for Options {
 
 type Layers = Vec<Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync>>;
 
-/// The process's log. What was held back is told while one is held, and when the last is dropped.
+/// The process's log. Summaries of suppressed lines are logged while a handle exists, and when the last one is dropped.
 #[derive(Clone)]
 #[must_use = "what is held back is told by it"]
 pub struct Log {
     filter: reload::Handle<Targets, Layered<Gate, Layered<Layers, Registry>>>,
     verbose: bool,
     tail: Arc<Tail>,
-    shown: Shown,
-    telling: Arc<Telling>,
+    figures_cell: FiguresCell,
+    reporter: Arc<Reporter>,
 }
 
 impl Log {
-    /// Lets events of this level pass: `debug`, `info`, `warning`, `error` or `critical`.
+    /// Sets the minimum level: `debug`, `info`, `warning`, `error` or `critical`.
     ///
     /// # Errors
     /// [`Code::Config`] for an unknown level.
@@ -99,28 +99,28 @@ impl Log {
             .map_err(|error| Error::new(Code::Config, format!("the log level cannot be changed: {error}")))
     }
 
-    /// The log as it is written, for those who follow it.
+    /// The live log, for followers.
     pub fn tail(&self) -> Arc<Tail> {
         Arc::clone(&self.tail)
     }
 
-    /// Gives the records of a JSON log these figures from now on, where they are wanted. The first who asks is heard.
+    /// Adds these figures to JSON records from now on, if enabled. Only the first call has an effect.
     pub fn show_figures(&self, figures: Figures) {
-        // There is one engine beside a log.
-        let _ = self.shown.set(figures);
+        // A process log serves one engine.
+        let _ = self.figures_cell.set(figures);
     }
 
-    /// Tells what is held back, for a process that ends without dropping anything.
+    /// Logs all pending summaries, for a process that exits without dropping the log.
     pub fn finish(&self) {
-        self.telling.tell(true);
+        self.reporter.report(true);
     }
 }
 
 /// Installs the process's log subscriber.
 ///
 /// # Errors
-/// [`Code::Io`] when the file cannot be written, [`Code::Config`] for an unknown level or when a subscriber is there
-/// already.
+/// [`Code::Io`] when the file cannot be written, [`Code::Config`] for an unknown level or when a subscriber is already
+/// installed.
 pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
     let file = match &options.file {
         Some(path) => {
@@ -133,14 +133,17 @@ pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let color = options.color && !no_color && io::stderr().is_terminal();
-    let (tail, shown) = (Arc::<Tail>::default(), Shown::default());
-    let out =
-        |target, json| Out { target, json, figures: options.figures.then(|| Arc::clone(&shown)).filter(|_| json) };
+    let (tail, figures_cell) = (Arc::<Tail>::default(), FiguresCell::default());
+    let out = |target, json| Out {
+        target,
+        json,
+        figures: options.figures.then(|| Arc::clone(&figures_cell)).filter(|_| json),
+    };
     let console = options.console.then(|| layer(out(Target::Console, options.json), color));
     let file = file.map(|file| layer(out(Target::File(Arc::new(Mutex::new(file))), options.json), false));
     let followed = layer(out(Target::Tail(Arc::clone(&tail)), true), false);
     let layers: Layers = console.into_iter().chain(file).chain([followed]).collect();
-    let (gate, telling) = gate::gate(Rules { repeats: options.hold_repeats, per_minute: options.per_minute }, clock)?;
+    let (gate, reporter) = gate::gate(Rules { repeats: options.hold_repeats, per_minute: options.per_minute }, clock)?;
     let (level, handle) = reload::Layer::new(filter(&options.level, options.verbose)?);
     tracing_subscriber::registry()
         .with(layers)
@@ -148,10 +151,10 @@ pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
         .with(level)
         .try_init()
         .map_err(|error| Error::new(Code::Config, format!("logging is set up already: {error}")))?;
-    Ok(Log { filter: handle, verbose: options.verbose, tail, shown, telling })
+    Ok(Log { filter: handle, verbose: options.verbose, tail, figures_cell, reporter })
 }
 
-/// Which events pass: `level` for everything of ours and of GStreamer's, warnings only of the crates beneath.
+/// Which events pass: `level` for this crate and GStreamer, at most warnings for other crates.
 fn filter(level: &str, verbose: bool) -> Result<Targets, Error> {
     let ours = match level {
         "debug" => LevelFilter::DEBUG,
@@ -168,7 +171,7 @@ fn filter(level: &str, verbose: bool) -> Result<Targets, Error> {
         .with_default(ours.min(LevelFilter::WARN))
         .with_target("gstreamer", ours)
         .with_target("dsengine", engine)
-        // Who changed what is said at any level.
+        // Audit records pass at any level.
         .with_target("audit", LevelFilter::INFO))
 }
 
@@ -190,7 +193,7 @@ mod tests {
         logged_with(json, None, emit)
     }
 
-    fn logged_with(json: bool, figures: Option<Shown>, emit: impl FnOnce()) -> String {
+    fn logged_with(json: bool, figures: Option<FiguresCell>, emit: impl FnOnce()) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/x.log");
         let file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
@@ -218,10 +221,10 @@ mod tests {
 
     #[test]
     fn json_records_have_the_newest_figures_once_there_are_any() {
-        let shown = Shown::default();
-        let text = logged_with(true, Some(Arc::clone(&shown)), || {
+        let figures_cell = FiguresCell::default();
+        let text = logged_with(true, Some(Arc::clone(&figures_cell)), || {
             tracing::info!("before");
-            let figures = shown.get_or_init(Figures::default);
+            let figures = figures_cell.get_or_init(Figures::default);
             tracing::info!("none yet");
             figures.store(Some(Arc::new("{\"fps\":3.5}".to_owned())));
             tracing::info!("after");

@@ -1,23 +1,23 @@
-//! How busy the machine and this process are: CPU over the time between two looks, memory as it is.
+//! Load of the machine and of this process: CPU since the previous sample, and current memory.
 
 use std::fs;
 
 use super::process::Reading;
 
-/// What one look found; what `/proc` does not tell is left out.
+/// One sample; values missing in `/proc` are `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sample {
-    /// CPU of the machine in use since the look before, per cent.
+    /// CPU usage of the machine since the previous sample, per cent.
     pub cpu_percent: Option<f64>,
-    /// Memory of the machine in use, per cent.
+    /// Memory usage of the machine, per cent.
     pub memory_percent: Option<f64>,
-    /// Share of the machine's CPU that this process used since the look before, per cent.
+    /// This process's share of the machine's CPU since the previous sample, per cent.
     pub engine_cpu_percent: Option<f64>,
     /// Resident memory of this process, in millions of bytes.
     pub engine_memory_mb: Option<f64>,
 }
 
-/// Looks, and remembers the look before.
+/// Takes samples and keeps the previous one.
 #[derive(Debug, Default)]
 pub struct Sampler {
     before: Option<Look>,
@@ -26,13 +26,13 @@ pub struct Sampler {
 #[derive(Debug, Clone, Copy)]
 struct Look {
     at_ns: u64,
-    /// Ticks of all cores: in use, in all.
+    /// Ticks over all cores: busy and total.
     ticks: Option<(u64, u64)>,
     engine_cpu_s: f64,
 }
 
 impl Sampler {
-    /// Looks at `now_ns`. The first look has no CPU: there is nothing to compare it with.
+    /// Takes a sample at `now_ns`. The first one has no CPU values.
     pub fn take(&mut self, now_ns: u64) -> Sample {
         let reading = Reading::take();
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -64,17 +64,17 @@ impl Look {
     }
 }
 
-/// Ticks in use and in all, of the line for all cores.
+/// Busy and total ticks, from the line for all cores.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    // Time of guests is within the first two columns already.
+    // Guest time is included in the first two columns.
     let columns: Vec<u64> = line.split_ascii_whitespace().take(8).map_while(|column| column.parse().ok()).collect();
     let [_, _, _, idle, waiting, ..] = columns[..] else { return None };
     let all = columns.iter().sum::<u64>();
     Some((all - idle - waiting, all))
 }
 
-/// Memory that is not available to new work.
+/// The share of memory that is not available.
 fn memory_percent(meminfo: &str) -> Option<f64> {
     let kib = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!((before.ticks, after.ticks), (Some((20, 100)), Some((60, 200))));
         assert_eq!(after.cpu_since(&before), Some(40.0));
         assert_eq!(after.engine_cpu_since(&before, 2), Some(25.0));
-        // Nothing passed, or a counter went backwards: no share.
+        // No time passed, or a counter went backwards: no value.
         assert_eq!((after.cpu_since(&after), before.cpu_since(&after)), (None, None));
         assert_eq!(after.engine_cpu_since(&after, 2), None);
         assert_eq!(memory_percent("MemTotal: 200 kB\nMemFree: 10 kB\nMemAvailable: 50 kB\n"), Some(75.0));

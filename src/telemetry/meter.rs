@@ -1,4 +1,4 @@
-//! Figures of plugins' own: `dsengine_plugin_<name>`, by plugin and source. How many each may have is bounded.
+//! Plugins' own metrics: `dsengine_plugin_<name>`, by plugin and source, bounded in number per plugin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Regist
 
 use super::metrics::remove;
 
-/// Most distinct names of one plugin: what one has costs the others nothing.
+/// Maximum distinct names per plugin; the limit is separate for each.
 const NAMES_MAX: usize = 256;
 /// Longest name.
 const NAME_BYTES_MAX: usize = 100;
-/// From a thousandth to ten million: what a plugin measures is its own affair.
+/// From a thousandth to ten million, because the unit is unknown.
 const BUCKETS: &[f64] = &[1e-3, 1e-2, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
-/// What a histogram's own series are called behind its name: a figure of such a name would be the same line twice.
+/// Suffixes of a histogram's series: another metric whose name ends in one would collide.
 const PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
 const LABELS: &[&str] = &["plugin", "source"];
 
@@ -24,11 +24,11 @@ enum Family {
     Histogram(HistogramVec),
 }
 
-/// All plugins' families of one engine.
+/// All plugins' metric families in one engine.
 pub(super) struct Families {
     registry: Registry,
     families: Mutex<BTreeMap<String, Family>>,
-    /// The names that each plugin has used.
+    /// The names used by each plugin.
     names: Mutex<BTreeMap<Arc<str>, BTreeSet<String>>>,
 }
 
@@ -37,7 +37,7 @@ impl Families {
         Arc::new(Self { registry, families: Mutex::default(), names: Mutex::default() })
     }
 
-    /// Takes the series off the page whose label `name` is `value`.
+    /// Removes the series whose label `name` has this `value`.
     pub(super) fn remove(&self, name: &str, value: &str) {
         if name == "plugin" {
             self.names.lock().remove(value);
@@ -53,14 +53,14 @@ impl Families {
 }
 
 impl Families {
-    /// Whether a plugin may have a figure of this name: it has it, or has few enough.
+    /// Whether a plugin may use this name: it already does, or is below its limit.
     fn has_room(&self, plugin: &str, name: &str) -> bool {
         let names = self.names.lock();
         names.get(plugin).is_none_or(|names| names.len() < NAMES_MAX || names.contains(name))
     }
 
-    /// A plugin has a figure of this name.
-    fn took(&self, plugin: &Arc<str>, name: &str) {
+    /// Records that a plugin uses this name.
+    fn record(&self, plugin: &Arc<str>, name: &str) {
         let mut names = self.names.lock();
         let names = names.entry(Arc::clone(plugin)).or_default();
         if !names.contains(name) {
@@ -69,13 +69,13 @@ impl Families {
     }
 }
 
-/// Whether a name is one of the series of a histogram that is there.
+/// Whether a name collides with a series of an existing histogram.
 fn is_part(families: &BTreeMap<String, Family>, name: &str) -> bool {
     let mut whole = PARTS.iter().filter_map(|part| name.strip_suffix(part));
     whole.any(|whole| matches!(families.get(whole), Some(Family::Histogram(_))))
 }
 
-/// One plugin's way to its own figures, on one source.
+/// A plugin's access to its own metrics, on one source.
 #[derive(Clone)]
 pub struct Meter {
     families: Option<Arc<Families>>,
@@ -88,13 +88,13 @@ impl Meter {
         Self { families: Some(families), plugin: plugin.into(), source: source.into() }
     }
 
-    /// One that counts into the void: for rehearsals and tests.
+    /// A meter that discards its values: for rehearsals and tests.
     pub fn none() -> Self {
         Self { families: None, plugin: "".into(), source: "".into() }
     }
 
-    /// Adds to a counter. `false` where it was dropped: a name that is none or one too many, a name of another kind or
-    /// of a histogram's series (`x_count`, `x_sum`, `x_bucket`), a value that is negative or not finite.
+    /// Adds to a counter. `false` if it was dropped: an invalid name or one too many, a name of another kind or of a
+    /// histogram's series (`x_count`, `x_sum`, `x_bucket`), or a value that is negative or not finite.
     pub fn add(&self, name: &str, by: f64) -> bool {
         by.is_finite()
             && by >= 0.0
@@ -109,7 +109,7 @@ impl Meter {
             )
     }
 
-    /// Sets a gauge. `false` where it was dropped.
+    /// Sets a gauge. `false` if it was dropped.
     pub fn set(&self, name: &str, value: f64) -> bool {
         value.is_finite()
             && self.with(
@@ -123,7 +123,7 @@ impl Meter {
             )
     }
 
-    /// Puts a value into a histogram. `false` where it was dropped.
+    /// Adds a value to a histogram. `false` if it was dropped.
     pub fn observe(&self, name: &str, value: f64) -> bool {
         value.is_finite()
             && self.with(
@@ -160,7 +160,7 @@ impl Meter {
         if let Some(family) = families.get(name) {
             let taken = put(family, &labels);
             if taken {
-                all.took(&self.plugin, name);
+                all.record(&self.plugin, name);
             }
             return taken;
         }
@@ -184,7 +184,7 @@ impl Meter {
         }
         let taken = put(&family, &labels);
         families.insert(name.to_owned(), family);
-        all.took(&self.plugin, name);
+        all.record(&self.plugin, name);
         taken
     }
 }
@@ -214,7 +214,7 @@ mod tests {
         for part in ["size_count", "size_sum", "size_bucket"] {
             assert!(!meter.add(part, 1.0) && !meter.set(part, 1.0) && !meter.observe(part, 1.0), "{part}");
         }
-        // The other way round, and names that only look alike.
+        // The other way round, and names that only look similar.
         assert!(meter.add("items_count", 1.0) && meter.set("items", 1.0) && meter.add("items_sum", 1.0));
         assert!(meter.add("calls_count", 1.0) && !meter.observe("calls", 1.0));
         let mut names: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();

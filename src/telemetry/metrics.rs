@@ -1,8 +1,8 @@
-//! Every metric: one table of names, and a registry per engine whose handles are looked up once, not per frame.
+//! All metrics: one table of names, and one registry per engine. Handles are resolved once, not per frame.
 //!
-//! A name that is not in [`TABLE`] cannot be exported, and every name in it is registered, so the table is the
-//! documentation. Labels are bounded: sources, strategies, models and handlers come from the config, reasons and
-//! kinds are words of ours, and classes and rules beyond a limit are counted as `other`.
+//! Only names in [`TABLE`] can be exported, and all of them are registered, so the table is the documentation. Labels
+//! are bounded: sources, strategies, models and handlers come from the configuration, reasons and kinds are constants,
+//! and classes and rules beyond a limit are counted as `other`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::process::Reading;
 use super::source::SourceMetrics;
 use crate::types::{Clock, SourceId};
 
-/// What a metric measures.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows.
@@ -37,11 +37,11 @@ pub enum Kind {
 pub struct Definition {
     /// Its full name.
     pub name: &'static str,
-    /// What it measures.
+    /// Its type.
     pub kind: Kind,
     /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it says, one sentence.
+    /// Its help text, one sentence.
     pub help: &'static str,
 }
 
@@ -51,7 +51,7 @@ const fn row(name: &'static str, kind: Kind, labels: &'static [&'static str], he
 
 use Kind::{Counter as C, Gauge as G, Histogram as H};
 
-/// All metrics, in the order of their page.
+/// All metrics, in order of documentation.
 pub const TABLE: &[Definition] = &[
     row("dsengine_build_info", G, &["version"], "Always 1; the labels say what is running."),
     row(
@@ -175,13 +175,13 @@ pub const TABLE: &[Definition] = &[
     row("process_threads", G, &[], "Threads of the process."),
 ];
 
-/// Labels of what each instance of a strategy counts.
+/// Labels of the series of a strategy's instances.
 const BY_SOURCE: &[&str] = &["strategy", "source"];
 
 /// From a tenth of a millisecond to ten seconds.
 const SECONDS: &[f64] =
     &[1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// From two microseconds to a quarter of a second: what one call of a strategy takes.
+/// From two microseconds to a quarter of a second: the duration of one strategy call.
 const CALL_SECONDS: &[f64] =
     &[2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.25];
 
@@ -194,7 +194,7 @@ pub struct Metrics {
     started_ns: u64,
     deployment: IntGaugeVec,
     uptime: Gauge,
-    /// What keeps the engine from being healthy; set by whoever judges that.
+    /// Number of health problems; set by the health check.
     pub problems: IntGauge,
     machine: [Gauge; 2],
     pub(super) families: Families,
@@ -244,7 +244,7 @@ pub(super) struct Families {
     queue: IntGaugeVec,
 }
 
-/// Registers families by their row in the table.
+/// Registers families by their row in [`TABLE`].
 struct Registrar<'a>(&'a Registry);
 
 #[allow(
@@ -290,7 +290,7 @@ impl Registrar<'_> {
 }
 
 impl Metrics {
-    /// A fresh set, for one engine. `clock` measures uptime and rates.
+    /// Creates a fresh registry for one engine. `clock` measures uptime and rates.
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let registry = Registry::new();
         let r = Registrar(&registry);
@@ -338,7 +338,7 @@ impl Metrics {
             inference_rejected: r.counters("dsengine_inference_rejected_total"),
             queue: r.gauges("dsengine_queue_depth"),
         };
-        // There before the first: it is seen as a rise.
+        // Series exist from the start, so that the first increment shows as a rise.
         for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
             families.undelivered.with_label_values(&[reason]);
         }
@@ -368,37 +368,37 @@ impl Metrics {
         })
     }
 
-    /// Says which deployment this is.
+    /// Sets the labels of `dsengine_deployment_info`.
     pub fn set_deployment(&self, name: &str, version: Option<&str>, environment: &str) {
         self.deployment.reset();
         let labels = [name, version.unwrap_or_default(), environment];
         self.deployment.with_label_values(&labels).set(1);
     }
 
-    /// Shows how busy the machine is.
+    /// Sets the machine's CPU and memory usage.
     pub fn set_machine(&self, sample: &Sample) {
         for (gauge, value) in self.machine.iter().zip([sample.cpu_percent, sample.memory_percent]) {
             value.into_iter().for_each(|value| gauge.set(value));
         }
     }
 
-    /// Keeps a source that delivers no frames off the page, but for its alerts.
+    /// Removes the series of a source that delivers no frames. Later alerts are still counted.
     pub fn hide_source(&self, source: &SourceId) {
         self.source(source).unlist(&self.families);
     }
 
-    /// The handle for a source's series; the same one for the same name until the source is removed.
+    /// The handle for a source's series; the same handle for the same name until the source is removed.
     pub fn source(&self, source: &SourceId) -> SourceMetrics {
         let mut sources = self.sources.lock();
         sources.entry(source.clone()).or_insert_with(|| SourceMetrics::new(self, source)).clone()
     }
 
-    /// The handle for a source that is there; unlike [`Metrics::source`] it brings no removed one back.
+    /// The handle for an existing source; unlike [`Metrics::source`] it does not recreate a removed one.
     pub fn known_source(&self, source: &SourceId) -> Option<SourceMetrics> {
         self.sources.lock().get(source).cloned()
     }
 
-    /// Takes a source's series off the page. Handles that are still held count into the void.
+    /// Removes a source's series. Handles still held count without effect.
     pub fn remove_source(&self, source: &SourceId) {
         if let Some(metrics) = self.sources.lock().remove(source) {
             metrics.unlist(&self.families);
@@ -407,7 +407,7 @@ impl Metrics {
         self.plugins.remove("source", source.as_str());
     }
 
-    /// Takes a strategy's series off the page, those of its own figures included.
+    /// Removes a strategy's series, including its own metrics.
     pub fn remove_strategy(&self, name: &str) {
         self.remove_strategies(&[("strategy", name)]);
         let f = &self.families;
@@ -416,7 +416,7 @@ impl Metrics {
         self.plugins.remove("plugin", name);
     }
 
-    /// Takes a model's series off the page.
+    /// Removes a model's series.
     pub fn remove_model(&self, name: &str) {
         let f = &self.families;
         remove(&f.inference, &[("model", name)]);
@@ -464,7 +464,7 @@ impl Metrics {
         VersionMetrics { name: name.into(), generation, reloads: f.reloads.clone() }
     }
 
-    /// A plugin's way to figures of its own, on `source`; empty for a handler.
+    /// A plugin's access to its own metrics, on `source`; `source` is empty for a handler.
     pub fn meter(&self, plugin: &str, source: &str) -> Meter {
         Meter::new(Arc::clone(&self.plugins), plugin, source)
     }
@@ -495,10 +495,10 @@ impl Metrics {
         }
     }
 
-    /// Takes a handler's series off the page. Handles that are still held count into the void.
+    /// Removes a handler's series. Handles still held count without effect.
     pub fn remove_handler(&self, name: &str) {
         let f = &self.families;
-        // A series that is not there is what is wanted: results are of no interest.
+        // Series that do not exist are ignored.
         for outcome in ["delivered", "retried", "failed"] {
             let _ = f.deliveries.remove_label_values(&[name, outcome]);
         }
@@ -511,22 +511,22 @@ impl Metrics {
         }
     }
 
-    /// Counts deliveries that do not happen; `reason` is one word of ours.
+    /// Counts deliveries that will not happen; `reason` is a constant word.
     pub fn undelivered(&self, reason: &'static str, count: u64) {
         self.families.undelivered.with_label_values(&[reason]).inc_by(count);
     }
 
-    /// Counts a command of a handler; `outcome` is one word of ours.
+    /// Counts a command from a handler; `outcome` is a constant word.
     pub fn command(&self, outcome: &'static str) {
         self.families.commands.with_label_values(&[outcome]).inc();
     }
 
-    /// The depth gauge of a queue that belongs to no single source (`inference`, `events` …).
+    /// The depth gauge of a queue not tied to one source (`inference`, `events`, …).
     pub fn queue(&self, name: &str) -> IntGauge {
         self.families.queue.with_label_values(&[name])
     }
 
-    /// The page: text exposition format 0.0.4.
+    /// Renders all metrics in text exposition format 0.0.4.
     pub fn render(&self) -> String {
         let now = self.clock.monotonic_ns();
         self.uptime.set(now.saturating_sub(self.started_ns) as f64 / 1e9);
@@ -535,7 +535,7 @@ impl Metrics {
         }
         let reading = Reading::take();
         {
-            // Under the lock, so that two scrapes at once cannot add the same seconds twice.
+            // Under the lock, so that concurrent scrapes cannot add the same seconds twice.
             let cpu = self.process.lock();
             cpu.inc_by((reading.cpu_seconds - cpu.get()).max(0.0));
         }
@@ -554,12 +554,12 @@ impl Metrics {
     }
 }
 
-/// Takes the series with these labels out of a family.
+/// Removes the series with these labels from a family.
 pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
     for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
         let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
         if wanted.iter().all(|(name, value)| labels.get(name) == Some(value)) {
-            // Gone already where two remove it at once.
+            // Already removed if two callers remove it at once.
             let _ = family.remove(&labels);
         }
     }
@@ -586,7 +586,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Every family with at least one child.
+    /// Metrics with at least one child in every family.
     fn full() -> (Arc<Manual>, Arc<Metrics>) {
         let clock = Arc::new(Manual::default());
         let metrics = Metrics::new(clock.clone());

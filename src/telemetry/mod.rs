@@ -1,8 +1,8 @@
-//! What the engine says about itself: metrics (one table of names), logs, and the redaction both go through.
+//! Telemetry: metrics (one table of names), logs, and the redaction that logs go through.
 //!
-//! [`metrics`] hands out typed handles that cost an atomic add on the frame path; [`log`] is set up by the CLI only,
-//! the library just emits `tracing` events; [`redact`] takes secrets out of any text; [`rotate`] is the growing file
-//! that logs and the file handler share. Look next at [`metrics::TABLE`].
+//! [`metrics`] provides typed handles that cost an atomic add on the frame path; only the CLI sets up [`log`], the
+//! library just emits `tracing` events; [`redact`] removes secrets from any text; [`rotate`] is the rotating file that
+//! logs and the file handler share. Read [`metrics::TABLE`] next.
 
 mod handles;
 pub mod log;

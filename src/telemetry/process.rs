@@ -1,10 +1,10 @@
-//! What the system says of this process, for the `process_*` series.
+//! Reads this process's figures from the system, for the `process_*` series.
 
 use std::fs;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// One reading; what `/proc` does not tell is left out.
+/// One reading; values missing in `/proc` are `None`.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Reading {
     pub(super) cpu_seconds: f64,
@@ -14,7 +14,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads now. Some ten microseconds; done once per scrape.
+    /// Takes a reading: some ten microseconds, once per scrape.
     pub(super) fn take() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -26,7 +26,7 @@ impl Reading {
             cpu_seconds: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
             resident_bytes: field("VmRSS:").map(|kib| kib * 1024),
             threads: field("Threads:"),
-            // The reading's own descriptor of the folder is one of them.
+            // Minus the descriptor that lists the folder.
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|d| d.count() as i64 - 1),
         }
     }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-/// Longest stretch of time a rate looks back on.
+/// Length of the window.
 const WINDOW_NS: u64 = 5_000_000_000;
-/// Most events it remembers: at very high rates the window gets shorter, not the memory longer.
+/// Maximum events remembered: at very high rates the window shrinks instead.
 const EVENTS_MAX: usize = 256;
 
 /// A rate meter. `n` evenly spaced events give the exact rate (intervals are counted, not events).
@@ -14,7 +14,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Notes an event at `now_ns`.
+    /// Records an event at `now_ns`.
     pub(super) fn note(&mut self, now_ns: u64) {
         if self.times.len() == EVENTS_MAX {
             self.times.pop_front();
@@ -22,7 +22,7 @@ impl Rate {
         self.times.push_back(now_ns);
     }
 
-    /// Events per second as of `now_ns`; 0 when the last one is longer ago than a few of the usual gaps.
+    /// Events per second as of `now_ns`; 0 once the last event is a few usual gaps old.
     pub(super) fn per_second(&mut self, now_ns: u64) -> f64 {
         while self.times.front().is_some_and(|t| now_ns.saturating_sub(*t) > WINDOW_NS) {
             self.times.pop_front();
@@ -33,7 +33,7 @@ impl Rate {
         if gaps == 0 || span == 0 {
             return 0.0;
         }
-        // A silence of three usual gaps (and at least a second) means that it stopped.
+        // After three usual gaps, and at least a second, the events have stopped.
         let silence = now_ns.saturating_sub(*last);
         if silence > (3 * span / gaps).max(1_000_000_000) {
             return 0.0;

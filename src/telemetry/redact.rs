@@ -1,56 +1,56 @@
-//! Taking secrets out of text, wherever it came from: our errors, GStreamer's log lines, a peer's answer.
+//! Removes secrets from text of any origin: our errors, GStreamer's log, a peer's answer.
 //!
-//! It errs on the safe side: between `scheme://` and the last `@` of the same word everything goes, because people do
-//! write passwords with `@` and `/` in them unescaped. What it cannot know (a secret without any mark around it) it
-//! cannot take out; a whole URI goes through [`uri`], which needs no word boundary.
+//! It errs on the safe side: everything between `scheme://` and the last `@` of the same word is masked, because people
+//! do write passwords with unescaped `@` and `/`. A secret without any marker cannot be recognised; whole URIs go
+//! through [`uri`], which needs no word boundary.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// What stands where a secret stood.
+/// Replaces a secret.
 pub const MASK: &str = "***";
 
-/// A pattern, and how many of its groups stay in front of the secret; the group after them, where there is one, is the
-/// secret's value with its quotes; the last text is put behind the mask.
+/// A pattern, and the number of leading groups to keep in front of the secret. The next group, if any, is the secret's
+/// value with its quotes; `tail` follows the mask.
 struct Rule {
     pattern: Regex,
     kept: usize,
     tail: &'static str,
 }
 
-/// A value: quoted in one of the ways that logs and JSON have, or up to the next mark.
+/// A value: quoted in one of the styles of logs and JSON, or up to the next delimiter.
 const VALUE: &str = r#"\\"(?:[^"\\])*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s&,;"'\\)\]}]+"#;
 
-/// Names whose value is a secret after `=` or `:`.
+/// Names whose value after `=` or `:` is a secret.
 const NAMES: &str = r"[a-z0-9_.-]*(?:secret|password|passwd|passphrase|passcode|passkey|api[-_]?key|access[-_]?key|private[-_]?key|signature)(?:[-_][a-z0-9]+)*";
 
-/// Names that are also plain words: secret only after `=` or as a quoted JSON name.
+/// Names that are also ordinary words: secret only before `=` or as a quoted JSON name.
 const SHORT_NAMES: &str =
     r"(?:[a-z0-9]+[-_.])*(?:[a-z0-9]*token|credentials?|pwd|pass|pw|auth|sig|jwt|session|sessionid)";
 
-/// Compiled patterns: constants that the language cannot build at compile time.
+/// The compiled patterns.
 #[allow(clippy::expect_used, reason = "the patterns are constants; every test of this file compiles them")]
 static RULES: LazyLock<[Rule; 10]> = LazyLock::new(|| {
     [
-        // A whole address in quotes: up to the last @ before the closing one.
+        // A whole URI in quotes: up to the last @ before the closing quote.
         (r#"(?i)("[a-z][a-z0-9+.-]*://)[^"\r\n]*@"#.to_owned(), 1, "@"),
         (r#"(?i)('[a-z][a-z0-9+.-]*://)[^'\r\n]*@"#.to_owned(), 1, "@"),
         // scheme://user:password@  (greedy: up to the last @ of the word)
         (r#"(?i)\b([a-z][a-z0-9+.-]*://)[^\s"'<>\\]*@"#.to_owned(), 1, "@"),
         // The same, percent-encoded inside another URI's query.
         (r#"(?i)(%3a%2f%2f)[^\s"'<>\\&]*%40"#.to_owned(), 1, "%40"),
-        // Authorization: anything, up to the line's end or an outer quote.
+        // Authorization: everything up to the end of the line or an outer quote.
         (
             r#"(?i)\b((?:proxy-)?authorization|x-api-key|x-auth-token|(?:set-)?cookie)(\\?"?\s*[:=]\s*(?:\(string\))?\\?"?)(?:[^"\\\r\n]|\\[^"])+"#
                 .to_owned(),
             2,
             "",
         ),
-        // Bearer xyz, Basic xyz without their header's name.
+        // Bearer xyz, Basic xyz without the header name.
         (r"(?i)\b((?:bearer|basic)\s+)[a-z0-9._~+/-]{6,}=*".to_owned(), 1, ""),
-        // What a digest answer is made of.
+        // Parts of a digest response.
         (r#"(?i)\b((?:nonce|cnonce|response|opaque)=\\?")[^"\\]+"#.to_owned(), 1, ""),
         // name=value, name: value, "name": "value", GStreamer's name=(string)value.
         (format!(r#"(?i)(?-u:\b)({NAMES}\\?["']?\s*[:=]\s*(?:\(string\)|Some\()?)({VALUE})"#), 1, ""),
@@ -61,15 +61,15 @@ static RULES: LazyLock<[Rule; 10]> = LazyLock::new(|| {
             1,
             "",
         ),
-        // Short names that mean a secret in a query only.
+        // Short names that are secret only in a query.
         (r#"(?i)([?&;](?:key|k|code|tok|hash)=)[^\s&"'\\#]+"#.to_owned(), 1, ""),
     ]
     .map(|(pattern, kept, tail)| Rule { pattern: Regex::new(&pattern).expect("a valid pattern"), kept, tail })
 });
 
-/// The text without its secrets; borrowed when there are none.
+/// Masks secrets in the text; borrowed when there are none.
 pub fn redact(text: &str) -> Cow<'_, str> {
-    // Most lines hold none of these marks.
+    // Fast path: most lines contain none of these markers.
     if !text.contains(['@', '=', ':', '%']) && !["earer ", "asic "].iter().any(|w| text.contains(w)) {
         return Cow::Borrowed(text);
     }
@@ -88,8 +88,8 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// A whole URI without its credentials and query secrets: whatever stands between `://` and the last `@` goes, spaces
-/// and quotes included.
+/// Masks the credentials and query secrets of a whole URI: everything between `://` and the last `@`, including spaces
+/// and quotes.
 pub fn uri(uri: &str) -> String {
     match (uri.find("://"), uri.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 <= at => {
@@ -99,14 +99,14 @@ pub fn uri(uri: &str) -> String {
     }
 }
 
-/// A JSON document without its secrets, still JSON: each string by itself, and whatever a secret's name points at. A
-/// document without secrets is returned as it was, one that is no JSON goes through [`redact`].
+/// Masks secrets in a JSON document and keeps it valid: each string by itself, and every string under the name of a
+/// secret. A document without secrets is returned unchanged; invalid JSON goes through [`redact`].
 pub fn json(text: &str) -> Cow<'_, str> {
     let Ok(mut value) = serde_json::from_str(text) else { return redact(text) };
     if mask_json(&mut value) { Cow::Owned(value.to_string()) } else { Cow::Borrowed(text) }
 }
 
-/// Whether a text begins as an address does.
+/// Whether a text starts like a URI.
 fn is_address(text: &str) -> bool {
     let scheme = text.split("://").next().filter(|scheme| scheme.len() < text.len());
     scheme.is_some_and(|scheme| {
@@ -115,12 +115,12 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-/// Whether anything was masked.
+/// Masks secrets in place; returns whether there were any.
 fn mask_json(value: &mut serde_json::Value) -> bool {
     use serde_json::Value;
     match value {
         Value::String(text) => {
-            // One that is an address by itself is masked as a whole.
+            // A string that is a URI is masked as a whole.
             let masked = match is_address(text) {
                 true => uri(text),
                 false => redact(text).into_owned(),
@@ -131,7 +131,7 @@ fn mask_json(value: &mut serde_json::Value) -> bool {
         }
         Value::Array(items) => items.iter_mut().fold(false, |changed, item| mask_json(item) | changed),
         Value::Object(fields) => fields.iter_mut().fold(false, |changed, (name, value)| {
-            // The name decides as it would in front of a text value.
+            // The name decides, as for `name: value` in text.
             let secret = value.is_string() && redact(&format!("\"{name}\":\"x\"")).contains(MASK);
             if secret {
                 *value = MASK.into();
@@ -142,7 +142,7 @@ fn mask_json(value: &mut serde_json::Value) -> bool {
     }
 }
 
-/// The quotes that a value wears.
+/// The quotes around a value.
 fn quote(value: &str) -> &'static str {
     ["\\\"", "\"", "'"].into_iter().find(|q| value.starts_with(q)).unwrap_or("")
 }

@@ -1,10 +1,9 @@
-//! A file of lines that rotates by size and loses none: logs and the file handler write through it.
+//! A file of lines that rotates by size without losing any; used by logs and the file handler.
 //!
 //! `name` is the newest; a rotation renames `name.1` to `name.2` and so on, then `name` to `name.1`. Names are numbers,
-//! not times, so any number of rotations within a second keeps every file apart. What falls off the end after
-//! `backups` files is deleted: that bound is the user's. Records are written whole by one writer per file; a write
-//! that the disk breaks off is cut away again. Data is synced to the medium when a file is rotated away and when it
-//! is closed, not per record: a crash of the process loses nothing, a power cut may lose what the system still held.
+//! not times, so several rotations within a second stay apart. Files beyond `backups` are deleted. One writer per file
+//! appends whole records; a partial write is truncated away. Data is synced to the medium on rotation and on close, not
+//! per record: a crash of the process loses nothing, a power cut may lose what the system had not written yet.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -23,10 +22,10 @@ pub struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens `path` for appending and makes its folder if need be.
+    /// Opens `path` for appending, creating its folder if needed.
     ///
     /// # Errors
-    /// What the system says when the file cannot be written.
+    /// When the file cannot be written.
     pub fn open(path: &Path, max_bytes: u64, backups: u32) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             fs::create_dir_all(folder)?;
@@ -42,7 +41,7 @@ impl RotatingFile {
         }
         let mut bytes = file.metadata()?.len();
         if bytes > 0 {
-            // A former process may have died in the middle of a line: the next record starts on its own.
+            // An earlier process may have died mid-line: start the next record on a new line.
             let mut last = [0];
             file.seek(SeekFrom::Start(bytes - 1))?;
             file.read_exact(&mut last)?;
@@ -54,10 +53,10 @@ impl RotatingFile {
         Ok((file, bytes))
     }
 
-    /// Appends one record and its line end, rotating first if it would not fit.
+    /// Appends one record and a newline, rotating first if it would not fit.
     ///
     /// # Errors
-    /// What the system says; the file then ends with the former record.
+    /// When writing fails; the file then ends with the previous record.
     pub fn append(&mut self, record: &[u8]) -> io::Result<()> {
         self.reopen_if_moved()?;
         let length = record.len() as u64 + 1;
@@ -68,7 +67,8 @@ impl RotatingFile {
         line.extend_from_slice(record);
         line.push(b'\n');
         if let Err(error) = self.file.write_all(&line) {
-            // A full disk may have taken half of it. Best effort: on failure the next open mends it.
+            // A full disk may have taken part of the record. Best effort: if this fails, the next open repairs the
+            // file.
             let _ = self.file.set_len(self.bytes);
             return Err(error);
         }
@@ -76,12 +76,12 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Follows the name when somebody else moved the file away (logrotate) or deleted it.
+    /// Reopens the file if it was moved away (logrotate) or deleted.
     fn reopen_if_moved(&mut self) -> io::Result<()> {
         let ours = self.file.metadata()?;
         let same = fs::metadata(&self.path).is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()));
         if same {
-            // Truncated in place (logrotate's copytruncate): count from what is there.
+            // It may have been truncated in place (logrotate's copytruncate).
             self.bytes = ours.len();
         } else {
             (self.file, self.bytes) = Self::open_file(&self.path)?;
@@ -94,7 +94,7 @@ impl RotatingFile {
         if self.backups == 0 {
             self.file.set_len(0)?;
         } else {
-            // Only up to the first free number: the rest need not move.
+            // Only up to the first free number: later files need not move.
             let free = (1..self.backups).find(|n| !self.numbered(*n).exists()).unwrap_or(self.backups);
             for number in (1..free).rev() {
                 fs::rename(self.numbered(number), self.numbered(number + 1))?;
@@ -114,7 +114,7 @@ impl RotatingFile {
 
 impl Drop for RotatingFile {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // An error cannot be reported any more.
         let _ = self.file.sync_data();
     }
 }

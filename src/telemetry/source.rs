@@ -1,4 +1,4 @@
-//! One source's series: children looked up once, so that a frame costs a few atomic adds.
+//! One source's series, resolved once, so that a frame costs a few atomic adds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use super::metrics::{Families, Metrics};
 use super::rate::Rate;
 use crate::types::{Clock, SourceId};
 
-/// Most classes, reasons or rules with series of their own per source; what comes later is counted as `other`.
+/// Maximum classes, reasons or rules with their own series per source; later ones count as `other`.
 const NAMES_MAX: usize = 64;
-/// The usual reasons, shown from the start: the first drop of each is seen as a rise.
+/// The usual reasons, created at 0 so that the first drop shows as a rise.
 const DROP_REASONS: [&str; 8] =
     ["cut_off", "fps", "inference_error", "late", "overload", "overrun", "stopping", "strategy_fault"];
-/// The label value of what is beyond the limit.
+/// The label value for names beyond the limit.
 const OTHER: &str = "other";
 
-/// A stage of a frame's way; the `stage` label of `dsengine_frame_latency_seconds`.
+/// A stage of a frame's processing; the `stage` label of `dsengine_frame_latency_seconds`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Waiting for the lane or the detector.
@@ -27,12 +27,12 @@ pub enum Stage {
     Infer,
     /// Tracking and the lane's strategies.
     Judge,
-    /// From arrival in the engine to the verdict.
+    /// From arrival in the engine to the end of processing.
     Total,
 }
 
 impl Stage {
-    /// All stages, in a frame's order.
+    /// All stages, in processing order.
     pub const ALL: [Self; 4] = [Self::Queue, Self::Infer, Self::Judge, Self::Total];
 
     /// The word used as label.
@@ -46,22 +46,22 @@ impl Stage {
     }
 }
 
-/// What became of an alert; the `outcome` label of `dsengine_alerts_total`.
+/// The outcome of an alert; the `outcome` label of `dsengine_alerts_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertOutcome {
     /// A strategy raised it.
     Raised,
-    /// The policy and the outbox took it.
+    /// The policy and the outbox accepted it.
     Accepted,
-    /// Held back as a duplicate.
+    /// Suppressed as a duplicate.
     Suppressed,
-    /// Refused by the policy, or for want of room.
+    /// Refused by the policy, or because the outbox was full.
     Refused,
-    /// Every handler has it.
+    /// Delivered to every handler.
     Delivered,
-    /// At least one handler does not get it.
+    /// At least one handler did not receive it.
     Failed,
-    /// A former process accepted it, and not every handler had it then.
+    /// Accepted by an earlier process, but not delivered to every handler.
     Recovered,
 }
 
@@ -90,14 +90,14 @@ type Children<T> = Mutex<BTreeMap<Box<str>, T>>;
 #[derive(Clone)]
 pub struct SourceMetrics(Arc<Series>);
 
-/// The series behind the handle; public fields are counted directly.
+/// The series behind the handle; callers count public fields directly.
 pub struct Series {
     source: SourceId,
     clock: Arc<dyn Clock>,
     decoded: IntCounter,
-    /// Frames judged: seen by every strategy.
+    /// Frames seen by every strategy.
     pub frames_judged: IntCounter,
-    /// Attempts to bring the source back.
+    /// Attempts to reconnect the source.
     pub reconnects: IntCounter,
     /// Frames waiting for the lane.
     pub queue_depth: IntGauge,
@@ -113,7 +113,7 @@ pub struct Series {
     families: Lookups,
 }
 
-/// The families in which children appear as their names turn up.
+/// Families whose children are created on first use.
 struct Lookups {
     state: prometheus::IntGaugeVec,
     dropped: prometheus::IntCounterVec,
@@ -159,10 +159,10 @@ impl SourceMetrics {
         }))
     }
 
-    /// Takes every series of this source off the page.
+    /// Removes every series of this source.
     pub(super) fn unlist(&self, f: &Families) {
         let name = self.source.as_str();
-        // A series that is not there is what is wanted: results are of no interest.
+        // Series that do not exist are ignored.
         for family in [&f.decoded, &f.judged, &f.reconnects] {
             let _ = family.remove_label_values(&[name]);
         }
@@ -192,7 +192,7 @@ impl SourceMetrics {
     }
 }
 
-/// The child called `name`, made by `make` when it is new; beyond the limit the one called `other`.
+/// The child for `name`, created by `make` on first use; beyond the limit the child for `other`.
 fn child<T: Clone>(children: &Children<T>, name: &str, make: impl FnOnce(&str) -> T) -> T {
     let mut children = children.lock();
     if let Some(known) = children.get(name) {
@@ -210,7 +210,7 @@ impl Series {
         self.rate.lock().note(self.clock.monotonic_ns());
     }
 
-    /// Frames that arrived so far.
+    /// Frames that have arrived.
     pub fn frames_decoded(&self) -> u64 {
         self.decoded.get()
     }
@@ -232,7 +232,7 @@ impl Series {
             .inc_by(count);
     }
 
-    /// Drops so far, by reason: of each there were.
+    /// Drops by reason, without zero counts.
     pub fn drops(&self) -> BTreeMap<String, u64> {
         let drops = self.drops.lock();
         drops.iter().map(|(reason, c)| (reason.to_string(), c.get())).filter(|(_, count)| *count > 0).collect()
@@ -244,7 +244,7 @@ impl Series {
             .inc_by(count);
     }
 
-    /// Detections so far, by class.
+    /// Detections by class.
     pub fn detections_by_class(&self) -> BTreeMap<String, u64> {
         self.classes.lock().iter().map(|(class, c)| (class.to_string(), c.get())).collect()
     }
@@ -254,7 +254,7 @@ impl Series {
         &self.latency[stage as usize]
     }
 
-    /// Notes the state the source is in (`backend::SourceState::as_str`); it is up in `running` only.
+    /// Sets the source's state (`backend::SourceState::as_str`); it is up in `running` only.
     pub fn state(&self, state: &'static str) {
         self.up.set(i64::from(state == "running"));
         let mut states = self.states.lock();
@@ -275,7 +275,7 @@ impl Series {
         counters[outcome as usize].inc();
     }
 
-    /// Alerts of this source with an outcome so far, over all rules.
+    /// Alerts of this source with an outcome, over all rules.
     pub fn alerts(&self, outcome: AlertOutcome) -> u64 {
         self.rules.lock().values().map(|counters| counters[outcome as usize].get()).sum()
     }

@@ -1,18 +1,18 @@
-//! What the engine knows of each followed object: its life and how long it has been in each zone.
+//! The engine's knowledge of each tracked object: its lifetime and its time in each zone.
 
 use std::sync::Arc;
 
 use super::PATIENCE_NS;
 use crate::types::{BBox, Detection, Frame, Zone};
 
-/// One stay in a zone that has not ended.
+/// A current stay in a zone.
 #[derive(Debug, Clone, PartialEq)]
 struct Stay {
     zone: Arc<str>,
     entered_ns: u64,
 }
 
-/// What the engine knows of one followed object.
+/// A tracked object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
     /// Its id.
@@ -34,8 +34,8 @@ impl Track {
         self.last_ns - self.first_ns
     }
 
-    /// Time in `zone` since it last entered, up to the last sighting; `None` when it was last seen outside. The
-    /// middle of the box's bottom edge decides. Being lost for no longer than the patience does not end a stay.
+    /// Time in `zone` since it last entered, up to the last sighting; `None` if it was last seen outside. The middle of
+    /// the box's bottom edge decides. A gap no longer than the patience does not end a stay.
     pub fn dwell_ns(&self, zone: &str) -> Option<u64> {
         self.stays.iter().find(|s| &*s.zone == zone).map(|s| self.last_ns - s.entered_ns)
     }
@@ -60,13 +60,13 @@ impl Track {
     }
 }
 
-/// Every living track of one source. Cloning shares the tracks until one side changes them, so that a strategy
-/// can keep hold of a frame's tracks for the length of its call at the price of a pointer.
+/// All live tracks of one source. Clones share the tracks copy-on-write, so a strategy can hold a frame's tracks during
+/// its call for the price of a pointer.
 #[derive(Debug, Clone)]
 pub struct Tracks {
     patience_ns: u64,
     now_ns: u64,
-    /// Names of the zones of the last frame, aligned with them; stays share these pointers.
+    /// Zone names in the order of the last frame's zones; stays share these pointers.
     names: Arc<Vec<Arc<str>>>,
     /// Ordered by id.
     tracks: Arc<Vec<Track>>,
@@ -79,12 +79,13 @@ impl Default for Tracks {
 }
 
 impl Tracks {
-    /// No tracks yet; one is forgotten once it was not seen for longer than `patience_ns`.
+    /// Creates an empty set; a track is dropped once unseen for longer than `patience_ns`.
     pub fn new(patience_ns: u64) -> Self {
         Self { patience_ns, now_ns: 0, names: Arc::default(), tracks: Arc::default() }
     }
 
-    /// Takes in a frame whose detections carry track ids: births, sightings, zone entries and exits, deaths.
+    /// Updates the tracks from a frame whose detections have track ids: new tracks, sightings, zone entries and exits,
+    /// and expired tracks.
     pub fn observe(&mut self, frame: &Frame, zones: &[Zone]) {
         self.now_ns = frame.pts_ns;
         let tracks = Arc::make_mut(&mut self.tracks);
@@ -106,22 +107,22 @@ impl Tracks {
         tracks.retain(|t| frame.pts_ns.saturating_sub(t.last_ns) <= patience);
     }
 
-    /// The track with this id, while it lives.
+    /// The live track with this id.
     pub fn get(&self, id: u64) -> Option<&Track> {
         self.tracks.binary_search_by_key(&id, |t| t.id).ok().map(|index| &self.tracks[index])
     }
 
-    /// The living tracks, by rising id.
+    /// The live tracks, by ascending id.
     pub fn iter(&self) -> impl Iterator<Item = &Track> {
         self.tracks.iter()
     }
 
-    /// How many live.
+    /// Number of live tracks.
     pub fn len(&self) -> usize {
         self.tracks.len()
     }
 
-    /// Whether none lives.
+    /// Whether there are no live tracks.
     pub fn is_empty(&self) -> bool {
         self.tracks.is_empty()
     }
@@ -132,7 +133,7 @@ fn born(id: u64, now_ns: u64, detection: &Detection) -> Track {
     Track { id, label, bbox: detection.bbox, first_ns: now_ns, last_ns: now_ns, stays: Vec::new() }
 }
 
-/// The zones changed (a config was applied): stays in zones whose name is still there go on.
+/// Applies changed zones: stays in zones whose name still exists continue.
 fn rename(tracks: &mut [Track], names: &mut Arc<Vec<Arc<str>>>, zones: &[Zone]) {
     let kept = |name: &str| names.iter().find(|n| &***n == name).cloned();
     let fresh: Vec<Arc<str>> =

@@ -1,7 +1,7 @@
-//! Following objects over time: the [`Tracker`] gives ids, [`Tracks`] keeps what the engine knows of each.
+//! Tracks objects over time: the [`Tracker`] assigns ids, [`Tracks`] keeps the state of each object.
 //!
-//! Pure values and frame time; one pair per source, on its lane. A backend that tracks by itself (DeepStream, a
-//! trace) skips the tracker and still feeds [`Tracks`]. Look next at `strategy::View`, which shows them to rules.
+//! Pure values on frame time; one pair per source, on its lane. A backend that tracks by itself (DeepStream, a trace)
+//! skips the tracker and still feeds [`Tracks`]. Read `strategy::View` next, which shows them to rules.
 
 mod life;
 mod tracker;
@@ -9,5 +9,5 @@ mod tracker;
 pub use life::{Track, Tracks};
 pub use tracker::Tracker;
 
-/// How long an object may go unseen before its id is given up, on frame time.
+/// How long an object may go unseen before its id is dropped, in frame time.
 pub const PATIENCE_NS: u64 = 1_000_000_000;

@@ -1,7 +1,7 @@
-//! The tracker: overlap first, then nearness, both against where a steady motion would have taken each object.
+//! Matches detections by overlap first, then by distance, both to the position predicted from each object's velocity.
 //!
-//! Greedy by overlap instead of an optimal assignment: with class gating the two differ on few frames, and greedy
-//! over a sorted list is deterministic, allocation-free and cheap. Ids are given at birth and never reused.
+//! Greedy instead of optimal assignment: with class gating the two differ on few frames, and greedy matching over a
+//! sorted list is deterministic, allocation-free and cheap. Ids are never reused.
 
 use std::sync::Arc;
 
@@ -9,35 +9,35 @@ use super::PATIENCE_NS;
 use crate::config::TrackingPlan;
 use crate::types::{BBox, Detection};
 
-/// Least overlap with the predicted box for a match in the first pass.
+/// First pass: minimum IoU with the predicted box.
 const IOU_MIN: f32 = 0.2;
-/// Second pass: largest distance between the centres, in units of the mean of the two boxes' longer sides.
+/// Second pass: maximum distance between the centres, in units of the mean of the two boxes' longer sides.
 const REACH: f32 = 0.6;
-/// Second pass: largest ratio of the boxes' areas.
+/// Second pass: maximum ratio of the boxes' areas.
 const AREA_RATIO_MAX: f32 = 2.0;
-/// Weight of a new measurement of the velocity.
+/// Weight of a new velocity measurement.
 const VELOCITY_GAIN: f32 = 0.3;
-/// Longest gap over which a velocity is extrapolated; an object unseen for longer is looked for where it was last
-/// expected, because its box's own jitter would carry it away.
+/// Maximum time over which a velocity is extrapolated; beyond it the prediction stays put, because box jitter would
+/// carry it away.
 const COAST_NS_MAX: u64 = 500_000_000;
 
-/// One followed object.
+/// A tracked object.
 #[derive(Debug)]
 struct Followed {
     id: u64,
     class_id: u32,
     label: Arc<str>,
     bbox: BBox,
-    /// Centre's velocity, picture widths and heights per second.
+    /// Velocity of the centre, in picture widths and heights per second.
     velocity: (f32, f32),
-    /// How often it was seen; the second sighting sets the velocity outright.
+    /// Number of sightings; the second one sets the velocity without smoothing.
     hits: u32,
     last_ns: u64,
-    /// Where it is expected in the frame at hand.
+    /// Predicted box in the current frame.
     expected: BBox,
 }
 
-/// A possible match; ordered best first.
+/// A candidate match; sorted best first.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
     score: f32,
@@ -45,13 +45,13 @@ struct Pair {
     detection: u32,
 }
 
-/// Gives detections of consecutive frames stable ids, per class.
+/// Assigns stable ids to detections across frames, per class.
 #[derive(Debug)]
 pub struct Tracker {
     patience_ns: u64,
     next_id: u64,
     followed: Vec<Followed>,
-    // Scratch, kept between frames so that a steady scene allocates nothing.
+    // Scratch buffers, reused so that a steady scene allocates nothing.
     pairs: Vec<Pair>,
     taken: Vec<bool>,
     given: Vec<bool>,
@@ -64,19 +64,19 @@ impl Default for Tracker {
 }
 
 impl Tracker {
-    /// The tracker that a plan asks for, if it asks for one.
+    /// The tracker for a plan; `None` if tracking is off.
     pub fn of(plan: &TrackingPlan) -> Option<Self> {
         let TrackingPlan { enabled } = plan;
         enabled.then(Self::default)
     }
 
-    /// A tracker that gives an object up once it was not seen for longer than `patience_ns` of frame time.
+    /// Creates a tracker that drops an object once unseen for longer than `patience_ns` of frame time.
     pub fn new(patience_ns: u64) -> Self {
         Self { patience_ns, next_id: 1, followed: Vec::new(), pairs: Vec::new(), taken: Vec::new(), given: Vec::new() }
     }
 
-    /// Assigns `track_id` to the detections of the frame at `pts_ns`: the id of the object each continues, or a
-    /// new one. Detections whose box is not finite get none.
+    /// Assigns `track_id` to the detections of the frame at `pts_ns`: the id of a matching object, or a new one.
+    /// Detections with an invalid box get none.
     pub fn update(&mut self, pts_ns: u64, detections: &mut [Detection]) {
         let patience = self.patience_ns;
         self.followed.retain(|t| pts_ns.saturating_sub(t.last_ns) <= patience);
@@ -119,7 +119,7 @@ impl Tracker {
         }
     }
 
-    /// Lists the free pairs that `score` accepts, best first; ties go to the older object, then the earlier
+    /// Lists the unmatched pairs that `score` accepts, best first; ties go to the older object, then to the earlier
     /// detection.
     fn pair(&mut self, detections: &[Detection], score: impl Fn(&Followed, &Detection) -> Option<f32>) {
         self.pairs.clear();
@@ -152,13 +152,13 @@ impl Tracker {
     }
 }
 
-/// Where a steady motion takes the object by `pts_ns`.
+/// The box predicted for `pts_ns` at constant velocity.
 fn expected(track: &Followed, pts_ns: u64) -> BBox {
     let dt = pts_ns.saturating_sub(track.last_ns).min(COAST_NS_MAX) as f32 * 1e-9;
     BBox { x: track.bbox.x + track.velocity.0 * dt, y: track.bbox.y + track.velocity.1 * dt, ..track.bbox }
 }
 
-/// Takes in a sighting.
+/// Updates an object from its new box.
 fn see(track: &mut Followed, bbox: &BBox, pts_ns: u64) {
     let dt = pts_ns.saturating_sub(track.last_ns) as f32 * 1e-9;
     if dt > 0.0 {
@@ -173,8 +173,8 @@ fn see(track: &mut Followed, bbox: &BBox, pts_ns: u64) {
     track.hits = track.hits.saturating_add(1);
 }
 
-/// 0..1 for boxes of like size whose centres are near, best 1; `None` otherwise. Catches what moves by more than
-/// its own size between two frames.
+/// Score 0..1 for boxes of similar size with close centres, best 1; `None` otherwise. Catches objects that move by more
+/// than their own size between two frames.
 fn nearness(track: &Followed, detection: &Detection) -> Option<f32> {
     let (a, b) = (&track.expected, &detection.bbox);
     let (small, large) = (a.area().min(b.area()), a.area().max(b.area()));

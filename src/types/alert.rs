@@ -1,4 +1,4 @@
-//! What is raised: drafts from strategies, alerts once the policy has accepted them.
+//! Alerts: drafts from strategies, and alerts accepted by the policy.
 
 use std::fmt;
 use std::str::FromStr;
@@ -52,37 +52,37 @@ impl FromStr for Level {
     }
 }
 
-/// What a strategy raises: not yet an alert, the policy decides.
+/// A draft of an alert from a strategy; the policy decides whether it becomes one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertDraft {
-    /// The name under which the strategy raises it.
+    /// The rule's name, chosen by the strategy.
     pub rule: String,
-    /// How much it matters; `None` takes the configured default.
+    /// Severity; `None` for the configured default.
     pub level: Option<Level>,
-    /// Which alerts are the same: drafts with equal source, rule and key are duplicates.
+    /// Deduplication key: drafts with equal source, rule and key are duplicates.
     pub key: String,
-    /// What people read.
+    /// Text for users.
     pub message: String,
-    /// Indices into the frame's detections that are behind it.
+    /// Indices of the detections that caused it.
     pub detections: Vec<u32>,
 }
 
-/// An alert a strategy raised, with the detections behind it. The policy decides what becomes of it.
+/// A draft with copies of its detections. The policy decides whether it becomes an alert.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raised {
-    /// The name under which it was raised.
+    /// The rule's name.
     pub rule: String,
-    /// How much it matters; `None` takes the configured default.
+    /// Severity; `None` for the configured default.
     pub level: Option<Level>,
-    /// Which alerts are the same.
+    /// Deduplication key.
     pub key: String,
-    /// What people read.
+    /// Text for users.
     pub message: String,
-    /// The detections behind it, as the strategy saw them, with its own edits.
+    /// The detections that caused it, as the strategy saw them, with its own edits.
     pub detections: Vec<Detection>,
 }
 
-/// What the rules of the engine's own alerts begin with; no strategy and no alert of one has such a name.
+/// Prefix of the engine's own rules; reserved, so neither strategies nor their alerts may use it.
 pub const ENGINE_RULES: &str = "system.";
 
 /// A sortable unique id: 32 hex digits, the first 12 the frame time in milliseconds, the rest a digest of source,
@@ -145,7 +145,7 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Roughly the bytes that it takes in memory.
+    /// Approximate memory usage in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let texts = [self.id.as_str(), &self.rule, self.source.as_str(), &self.key, &self.time, &self.message];
         let own = size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>();

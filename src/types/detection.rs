@@ -1,4 +1,4 @@
-//! What was seen: one object in one frame.
+//! Detections: one object in one frame.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub enum Value {
     Text(String),
 }
 
-/// Named values on a detection; ordered, so that what is printed is stable.
+/// Named values on a detection; ordered, so that output is stable.
 pub type Attributes = BTreeMap<String, Value>;
 
 /// One object in one frame, on a model's, the hardware's or a script's word.

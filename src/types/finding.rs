@@ -1,18 +1,18 @@
-//! What `doctor` finds on a machine.
+//! Findings of `doctor` about a machine.
 
 use serde::Serialize;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is for.
+    /// The capability checked.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it is available.
     pub ok: bool,
-    /// Whether the engine does without it.
+    /// Whether the engine works without it.
     pub optional: bool,
     /// What was found.
     pub detail: String,
-    /// What to do where it is missing.
+    /// The remedy if it is missing.
     pub hint: Option<String>,
 }

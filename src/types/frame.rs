@@ -1,4 +1,4 @@
-//! One picture's metadata on its way through the engine.
+//! A frame: one picture's metadata on its way through the engine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Detection, Picture};
 
-/// A source's name: cheap to clone, printable, ordered. The same text as `sources[].id` in the config.
+/// A source's name: cheap to clone, printable, ordered. Equal to `sources[].id` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SourceId(Arc<str>);
@@ -40,35 +40,35 @@ impl fmt::Display for SourceId {
 /// One picture's metadata, with an optional cheap handle to its pixels.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// Where it came from.
+    /// Its source.
     pub source: SourceId,
-    /// Index of the decoded frame in its source, from 0, growing; frames that were skipped leave gaps.
+    /// Index of the decoded frame in its source, from 0, increasing; skipped frames leave gaps.
     pub seq: u64,
-    /// Frame time in nanoseconds: what tracking, dwell, throttling and scripts judge on. Never runs backwards
-    /// within a source. A file's is its presentation time; a live source's is its arrival on the engine's clock.
+    /// Frame time in nanoseconds, the time base of tracking, dwell times, throttling and scripts. Never decreases
+    /// within a source. For a file it is the presentation time, for a live source the arrival on the engine's clock.
     pub pts_ns: u64,
-    /// Wall-clock time of capture, nanoseconds since 1970 UTC. Only for what people read.
+    /// Wall-clock time of capture, nanoseconds since 1970 UTC. Only for display.
     pub captured_unix_ns: u64,
-    /// When it entered the engine, on the engine's monotonic clock; 0 in a replay. Only for measuring latency.
+    /// Arrival in the engine, on its monotonic clock; 0 in a replay. Only for measuring latency.
     pub arrived_ns: u64,
     /// Width of the upright original picture in pixels.
     pub width: u32,
     /// Height of the upright original picture in pixels.
     pub height: u32,
-    /// What was seen so far.
+    /// Detections so far.
     pub detections: Vec<Detection>,
-    /// Whether detections come with it: no model runs over it, though it has pixels.
+    /// Whether the frame came with detections: then no model runs on it, even if it has pixels.
     pub detected: bool,
-    /// Whether `detections` already carry the backend's own track ids (DeepStream, a detections-only scene, a
-    /// trace): the engine then does not track again.
+    /// Whether `detections` already have the backend's own track ids (DeepStream, a detections-only scene, a trace):
+    /// the engine then does not track.
     pub tracked: bool,
-    /// The pixels, where the backend has them. Without them nothing is detected: `detections` are what there is.
+    /// The pixels, if the backend has them. Without them no detector runs, and `detections` stay as they are.
     pub picture: Option<Picture>,
 }
 
 impl Frame {
-    /// A frame of 1 × 1 pixels at time 0 with nothing in it, to be filled in:
-    /// `Frame { pts_ns, ..Frame::empty("door", 7) }`.
+    /// A frame of 1 × 1 pixels at time 0 without detections, to be filled in: `Frame { pts_ns, ..Frame::empty("door",
+    /// 7) }`.
     pub fn empty(source: impl Into<SourceId>, seq: u64) -> Self {
         Self {
             source: source.into(),

@@ -1,4 +1,4 @@
-//! Boxes, points and polygons in the one coordinate system users see: 0..1 of the original picture.
+//! Boxes, points and polygons in the coordinate system of all users: 0..1 of the original picture.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -58,7 +58,7 @@ impl BBox {
         Point { x: self.x + self.width * 0.5, y: self.bottom() }
     }
 
-    /// The part inside the picture, or `None` when nothing of it (or nothing finite) is there.
+    /// The part inside the picture; `None` if it is empty or not finite.
     pub fn clamped(&self) -> Option<Self> {
         if ![self.x, self.y, self.width, self.height].iter().all(|v| v.is_finite()) {
             return None;
@@ -87,7 +87,7 @@ pub struct Polygon {
 }
 
 impl Polygon {
-    /// A polygon, or `None` for fewer than three points or a coordinate that is not finite.
+    /// Creates a polygon; `None` for fewer than three points or a coordinate that is not finite.
     pub fn new(points: Vec<Point>) -> Option<Self> {
         (points.len() >= 3 && points.iter().all(|p| p.x.is_finite() && p.y.is_finite())).then_some(Self { points })
     }
@@ -97,7 +97,7 @@ impl Polygon {
         &self.points
     }
 
-    /// Whether two of its edges cross, so that some of what it goes round is outside.
+    /// Whether two of its edges cross, so that some of the enclosed area counts as outside.
     pub fn crosses_itself(&self) -> bool {
         let count = self.points.len();
         let edge = |i: usize| (self.points[i], self.points[(i + 1) % count]);
@@ -107,7 +107,7 @@ impl Polygon {
         (0..count).any(|i| (i + 1..count).any(|j| crosses(i, j)))
     }
 
-    /// Whether `p` lies inside, by the even-odd rule (ray casting). A point on a left or top edge is inside.
+    /// Whether `p` is inside, by the even-odd rule (ray casting). Points on a left or top edge are inside.
     pub fn contains(&self, p: Point) -> bool {
         let mut inside = false;
         let mut j = self.points.len() - 1;
@@ -125,7 +125,7 @@ impl Polygon {
 /// A named area of one source's picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Zone {
-    /// The name rules use.
+    /// The name that rules use.
     pub name: String,
     /// Its outline.
     pub polygon: Polygon,

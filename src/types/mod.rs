@@ -1,7 +1,7 @@
-//! Values that every floor speaks: frames, pictures, detections, geometry, tracks, alerts and the clock.
+//! Values shared by all layers: frames, pictures, detections, geometry, tracks, alerts and the clock.
 //!
 //! Nothing here does IO, starts a thread or reads a clock; time is always an argument.
-//! Field names are the same in Rust, Lua, WIT and JSON (one shape, three tongues).
+//! Field names are the same in Rust, Lua, WIT and JSON.
 
 mod alert;
 mod clock;

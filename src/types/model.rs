@@ -1,23 +1,24 @@
-//! What a configuration and a network say of each other: how outputs are laid out, and how exact numbers are.
+//! Properties of a network that configuration and inference share: output layout and precision.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// How a network's outputs are laid out. `vision::decode` reads them.
+/// The layout of a network's outputs, which `vision::decode` reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// `[N, 4 + classes, places]`: centre x, y, width, height in input pixels, then class scores; no objectness.
-    /// YOLOv8, YOLO11 and what else Ultralytics exports for detection without NMS.
+    /// YOLOv8, YOLO11 and other Ultralytics exports for detection without NMS.
     YoloV8,
-    /// `[N, places, 5 + classes]`: raw grid offsets and log sizes, objectness, class scores; strides 8, 16, 32.
+    /// `[N, places, 5 + classes]`: raw grid offsets and log sizes, objectness, class scores; consecutive strides from 4
+    /// to 128.
     YoloX,
 }
 
 impl Layout {
-    /// All of them, in the order in which they are tried.
+    /// All layouts, in the order in which they are tried.
     pub const ALL: [Self; 2] = [Self::YoloX, Self::YoloV8];
 
     /// The word in the configuration.
@@ -29,7 +30,7 @@ impl Layout {
     }
 }
 
-/// How exact the numbers of a network are while it runs.
+/// Numeric precision of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -42,7 +43,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// All of them, the most exact first.
+    /// All precisions, the most exact first.
     pub const ALL: [Self; 3] = [Self::Fp32, Self::Fp16, Self::Int8];
 
     /// The word in the configuration.

@@ -1,15 +1,15 @@
-//! Pixels as the decoder left them: planes, strides and colorimetry behind a handle that is cheap to clone.
+//! Pixels as delivered by the decoder: planes, strides and colorimetry behind a handle that is cheap to clone.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// How the samples are laid out.
+/// Sample layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PixelFormat {
-    /// Three planes: Y, U, V, chroma halved both ways.
+    /// Three planes: Y, U, V, with chroma subsampled 2×2.
     I420,
-    /// Two planes: Y and interleaved UV, chroma halved both ways.
+    /// Two planes: Y and interleaved UV, with chroma subsampled 2×2.
     Nv12,
     /// One plane of interleaved R, G, B bytes.
     Rgb,
@@ -35,7 +35,7 @@ pub enum Range {
     Full,
 }
 
-/// Colorimetry as the stream's caps state it. Meaningless for RGB.
+/// Colorimetry as stated in the stream's caps. Meaningless for RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Colorimetry {
     /// The matrix.
@@ -44,17 +44,17 @@ pub struct Colorimetry {
     pub range: Range,
 }
 
-/// How to turn the stored samples upright. Backends deliver upright pictures and use it only while doing so.
+/// Rotation that makes the stored samples upright. Backends deliver upright pictures and use it only internally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Orientation {
     /// Already upright.
     #[default]
     Upright,
-    /// Turn by 90° clockwise.
+    /// Rotate by 90° clockwise.
     Clockwise90,
-    /// Turn by 180°.
+    /// Rotate by 180°.
     Half,
-    /// Turn by 90° counter-clockwise.
+    /// Rotate by 90° counter-clockwise.
     CounterClockwise90,
 }
 
@@ -63,20 +63,20 @@ pub enum Orientation {
 #[error("the picture cannot be read: {0}")]
 pub struct Unreadable(pub &'static str);
 
-/// Memory that holds a picture's planes: a decoder's buffer, mapped when somebody first looks, or plain vectors.
+/// Memory of a picture's planes: a decoder's buffer, mapped on first use, or plain vectors.
 pub trait Pixels: Send + Sync {
     /// The bytes of each plane, from its first sample to the end of its last row; unused ones are empty.
     ///
-    /// Called by whoever looks at the picture, from any thread, perhaps several times: what has to be mapped is mapped
-    /// at the first call and stays so until the picture is dropped.
+    /// Called by readers of the picture, from any thread, possibly several times: memory is mapped on the first call
+    /// and stays mapped until the picture is dropped.
     ///
     /// # Errors
     /// When the memory cannot be mapped.
     fn planes(&self) -> Result<[&[u8]; 3], Unreadable>;
 }
 
-/// A picture: geometry plus shared, read-only pixels. Cloning copies a pointer, and nothing is read or mapped before
-/// somebody asks for [`planes`](Picture::planes).
+/// A picture: geometry and shared, read-only pixels. Cloning copies a pointer, and nothing is read or mapped before
+/// [`planes`](Picture::planes) is called.
 #[derive(Clone)]
 pub struct Picture {
     /// Sample layout.
@@ -85,15 +85,15 @@ pub struct Picture {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// What the YUV values mean.
+    /// Interpretation of the YUV values.
     pub colorimetry: Colorimetry,
     strides: [usize; 3],
     pixels: Arc<dyn Pixels>,
 }
 
 impl Picture {
-    /// A picture over `pixels`, which are not looked at. `strides` are bytes per row of each plane; unused entries
-    /// are 0. `None` when it has no size, or a stride is shorter than its row.
+    /// Creates a picture over `pixels` without accessing them. `strides` are bytes per row of each plane; unused
+    /// entries are 0. `None` if it has no size, or a stride is shorter than its row.
     pub fn new(
         format: PixelFormat,
         width: u32,
@@ -107,10 +107,11 @@ impl Picture {
         (width > 0 && height > 0 && fits).then_some(picture)
     }
 
-    /// The samples, to be read; maps them if nobody has yet.
+    /// The samples, for reading; maps them on first use.
     ///
     /// # Errors
-    /// When the memory cannot be mapped, or is shorter than the picture's rows: readers need no further check.
+    /// When the memory cannot be mapped, or is too short for the picture's rows, so that readers need no further
+    /// checks.
     pub fn planes(&self) -> Result<Planes<'_>, Unreadable> {
         let bytes = self.pixels.planes()?;
         let whole = (0..self.plane_count()).all(|i| {
@@ -133,7 +134,7 @@ impl Picture {
         }
     }
 
-    /// Bytes that carry samples in a row of plane `index`, and its number of rows.
+    /// Bytes of samples in a row of plane `index`, and its number of rows.
     pub fn plane_size(&self, index: usize) -> (usize, usize) {
         let (w, h) = (self.width as usize, self.height as usize);
         match (self.format, index) {
@@ -149,7 +150,8 @@ impl Picture {
         self.strides[index]
     }
 
-    /// A picture over planes of our own, `strides` bytes from row to row; `None` when they are shorter than its size.
+    /// A picture over planes in vectors, with `strides` bytes from row to row; `None` if they are too short for its
+    /// size.
     pub fn from_planes(
         format: PixelFormat,
         width: u32,
@@ -162,7 +164,7 @@ impl Picture {
         picture.planes().is_ok().then_some(picture)
     }
 
-    /// An RGB picture over tightly packed bytes; `None` when their number is not `width * height * 3`.
+    /// An RGB picture over tightly packed bytes; `None` if their number is not `width * height * 3`.
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Option<Self> {
         if rgb.len() != width as usize * height as usize * 3 {
             return None;
@@ -172,14 +174,14 @@ impl Picture {
         Self::from_planes(PixelFormat::Rgb, width, height, colorimetry, strides, [rgb, vec![], vec![]])
     }
 
-    /// An I420 picture over three tightly packed planes; `None` when their sizes do not fit.
+    /// An I420 picture over three tightly packed planes; `None` if they are too short.
     pub fn from_i420(width: u32, height: u32, colorimetry: Colorimetry, planes: [Vec<u8>; 3]) -> Option<Self> {
         let (w, c) = (width as usize, (width as usize).div_ceil(2));
         Self::from_planes(PixelFormat::I420, width, height, colorimetry, [w, c, c], planes)
     }
 }
 
-/// A picture whose samples can be read. Derefs to the picture for its geometry.
+/// A picture whose samples are mapped. Derefs to the picture for its geometry.
 #[derive(Debug, Clone, Copy)]
 pub struct Planes<'a> {
     picture: &'a Picture,
@@ -207,7 +209,7 @@ impl fmt::Debug for Picture {
     }
 }
 
-/// Planes in vectors of our own.
+/// Planes in vectors.
 struct Owned([Vec<u8>; 3]);
 
 impl Pixels for Owned {
@@ -224,7 +226,7 @@ mod tests {
 
     const COLOR: Colorimetry = Colorimetry { matrix: Matrix::Bt601, range: Range::Limited };
 
-    /// Counts who looks; `Err` from the second look on.
+    /// Counts calls; `Err` from the second call on.
     struct Counted(AtomicUsize);
 
     impl Pixels for Counted {
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_at_the_memory_before_it_is_asked_for() {
+    fn memory_is_not_read_before_planes_are_requested() {
         let pixels = Arc::new(Counted(AtomicUsize::new(0)));
         let picture = Picture::new(PixelFormat::Rgb, 1, 2, COLOR, [8, 0, 0], pixels.clone()).unwrap();
         let again = picture.clone();

@@ -1,18 +1,18 @@
-//! Texts from outside (scripts, components, receivers) where people read them: in a line, on a terminal.
+//! Makes text from outside (scripts, components, receivers) safe to print on a terminal.
 
 use std::borrow::Cow;
 
-/// A text as one line: it may neither look like two nor steer a terminal.
+/// Turns a text into one line, with control characters replaced.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     cleaned(text, |c| steers(c) || c == '\n' || c == '\t')
 }
 
-/// A text of one or more lines that steers no terminal.
+/// Replaces control characters in a text of one or more lines.
 pub fn lines(text: &str) -> Cow<'_, str> {
     cleaned(text, steers)
 }
 
-/// Whether a character does something else than be seen: controls, line ends of Unicode, orders of direction.
+/// Whether a character controls the display: control characters, Unicode line separators, direction overrides.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

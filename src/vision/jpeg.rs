@@ -1,18 +1,18 @@
-//! Pictures as JPEG for people to look at: box-averaged down, then encoded. Not for analysis.
+//! Encodes pictures as JPEG for viewing: box-averaged to size, then encoded. Not for analysis.
 //!
-//! JPEG means BT.601 full range; the stream's own matrix and range go through one 3×3 transform, so colours are right
-//! whatever the camera says.
+//! JPEG uses BT.601 full range; one 3×3 matrix converts from the stream's own matrix and range, so colours are right
+//! for every source.
 
 use jpeg_encoder::{Encoder, ImageBuffer, JpegColorType, SamplingFactor};
 
 use super::pixels::{Area, shrink};
 use crate::types::{Matrix, Picture, PixelFormat, Planes, Range};
 
-/// Fixed-point ones: 2^16.
+/// Fixed-point one: 2^16.
 const ONE: f32 = 65_536.0;
 
-/// The picture as JPEG, at most `max_width` pixels wide (never enlarged), `quality` 1..=100. `None` for a shape that
-/// JPEG cannot hold, and for a picture that cannot be read.
+/// Encodes the picture, at most `max_width` pixels wide (never enlarged), with `quality` 1..=100. `None` for a size
+/// that JPEG cannot hold, and for a picture that cannot be read.
 pub fn encode(picture: &Picture, max_width: u32, quality: u8) -> Option<Vec<u8>> {
     let width = picture.width.min(max_width.max(1));
     let height = (u64::from(picture.height) * u64::from(width)).div_ceil(u64::from(picture.width)).max(1);
@@ -20,7 +20,7 @@ pub fn encode(picture: &Picture, max_width: u32, quality: u8) -> Option<Vec<u8>>
     encode_area(&picture.planes().ok()?, Area::of(picture, None)?, size, quality)
 }
 
-/// A part of the picture as JPEG of `size`.
+/// Encodes a part of the picture, scaled to the given size.
 pub(super) fn encode_area(
     picture: &Planes<'_>,
     area: Area,
@@ -35,7 +35,7 @@ pub(super) fn encode_area(
     Some(out)
 }
 
-/// A picture in JPEG's own colours and in its final size, by planes.
+/// A picture in JPEG's colours and final size, as planes.
 struct Small {
     width: u16,
     height: u16,
@@ -50,7 +50,7 @@ impl Small {
     }
 }
 
-/// Brings the planes from the picture's colours to JPEG's, in place.
+/// Converts the planes from the picture's colours to JPEG's, in place.
 fn recolor(picture: &Picture, planes: &mut [Vec<u8>; 3]) {
     let jpeg = from_rgb(0.299, 0.114);
     let (matrix, offsets) = match picture.format {
@@ -138,9 +138,9 @@ mod tests {
     use super::*;
     use crate::types::{Colorimetry, Picture};
 
-    /// Three planes with one value each.
+    /// Three planes of one value each.
     fn flat(format: PixelFormat, w: u32, h: u32, colorimetry: Colorimetry, value: [u8; 3]) -> Picture {
-        // Strides with padding, filled with what must never be seen.
+        // Strides with padding, filled with values that must not be read.
         let (row, crow) = (w as usize * 3 + 5, w as usize + 7);
         let (rows, crows) = (h as usize, (h as usize).div_ceil(2));
         let mut planes = [vec![255; row * rows], vec![255; crow * crows], vec![255; crow * crows]];
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn colours_survive_every_format_matrix_and_range() {
-        // Pure red in each colorimetry, and what JPEG calls it.
+        // Pure red in each colorimetry, and its value in JPEG.
         let red = [76, 85, 255];
         let cases = [
             (PixelFormat::Rgb, Matrix::Bt601, Range::Full, [255, 0, 0]),

@@ -1,15 +1,15 @@
-//! Where a picture lies inside a network's input, and the way back to 0..1 of the original picture.
+//! Places a picture inside a network's input, and maps boxes back to 0..1 of the original picture.
 
 use crate::types::BBox;
 
-/// How a picture is fitted into a network's input.
+/// How a picture is fitted into the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fit {
-    /// Aspect ratio kept, picture in the top-left corner, the rest padded (YOLOX).
+    /// Keeps the aspect ratio, in the top-left corner, with padding for the rest (YOLOX).
     TopLeft,
-    /// Aspect ratio kept, picture in the middle, padded on two sides (Ultralytics).
+    /// Keeps the aspect ratio, centred, with padding on two sides (Ultralytics).
     Centre,
-    /// Stretched over the whole input.
+    /// Stretches over the whole input.
     Stretch,
 }
 
@@ -29,14 +29,14 @@ pub struct Placement {
 impl Placement {
     /// Places a picture of `source` (width, height) into an input of `input` (width, height); all at least 1.
     ///
-    /// Sizes and margins are rounded as the tools do that trained the models: YOLOX cuts the fraction off, Ultralytics
-    /// rounds and gives the odd padding pixel to the bottom and the right.
+    /// Sizes and margins are rounded like in the models' training tools: YOLOX truncates, Ultralytics rounds and puts
+    /// the odd padding pixel at the bottom and the right.
     pub fn new(fit: Fit, source: (u32, u32), input: (usize, usize)) -> Self {
         let (sw, sh) = (f64::from(source.0), f64::from(source.1));
         let (iw, ih) = (input.0 as f64, input.1 as f64);
         let ratio = (iw / sw).min(ih / sh);
         let size = |side: f64, limit: usize| ((side * ratio).round() as usize).clamp(1, limit);
-        // A whole number that floating point left a hair below itself must not lose a pixel to the cut.
+        // Rounding errors just below a whole number must not lose a pixel.
         let cut = |side: f64, limit: usize| ((side * ratio + 1e-9).floor() as usize).clamp(1, limit);
         match fit {
             Fit::Stretch => Self { x: 0, y: 0, width: input.0, height: input.1 },
@@ -48,7 +48,7 @@ impl Placement {
         }
     }
 
-    /// A box of input pixels (corners) in 0..1 of the original picture; not clamped.
+    /// Maps a box in input pixels (corners) to 0..1 of the original picture, without clamping.
     pub fn to_picture(&self, corners: [f32; 4]) -> BBox {
         let [x0, y0, x1, y1] = corners;
         let (x, y) = (self.x as f32, self.y as f32);

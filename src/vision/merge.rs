@@ -1,10 +1,10 @@
-//! Detections of several detectors over one frame become one list.
+//! Merges the detections of several detectors for one frame.
 
 use crate::types::Detection;
 
-/// Drops every detection that overlaps a better one of its own label by more than `iou`, and sorts by falling score.
-/// Labels, not class indices, say what is the same: two models number their classes each in its own way. Ties keep
-/// the order they came in, so the model that is listed first wins.
+/// Drops every detection that overlaps a better one with the same label by more than `iou` (IoU), and sorts by
+/// descending score. Labels are compared, not class indices, because models number classes differently. Ties keep their
+/// order, so the model listed first wins.
 pub fn merge(detections: &mut Vec<Detection>, iou: f32) {
     detections.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut kept: Vec<Detection> = Vec::with_capacity(detections.len());

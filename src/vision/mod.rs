@@ -1,7 +1,7 @@
 //! Pure functions over pixels and boxes: letterbox and colour, model output decoders, NMS, motion, JPEG.
 //!
-//! A picture goes in at [`preprocess`], a network's numbers come back through [`decode`] and [`nms`]; [`letterbox`]
-//! is the geometry both ends share. Nothing here knows which runtime ran the network.
+//! [`preprocess`] converts a picture to a network's input, [`decode`] and [`nms`] convert its output to candidates;
+//! [`letterbox`] is the geometry both share. Nothing here depends on the runtime.
 
 pub mod decode;
 pub mod draw;

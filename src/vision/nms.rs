@@ -1,6 +1,6 @@
 //! Class-aware non-maximum suppression over candidates in input pixels.
 
-/// A box that a decoder found, in pixels of the network's input.
+/// A decoded box, in pixels of the network's input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     /// Left, top, right, bottom.
@@ -9,7 +9,7 @@ pub struct Candidate {
     pub score: f32,
     /// Index of the class.
     pub class: u32,
-    /// Its place in the network's output: ties between equal scores are decided by it.
+    /// Its index in the network's output; breaks ties between equal scores.
     pub index: u32,
 }
 
@@ -27,9 +27,9 @@ impl Candidate {
     }
 }
 
-/// Sorts by falling score (equal ones by rising index), drops every candidate that overlaps a better one of its own
-/// class by more than `threshold` (IoU), and keeps at most `max` of what is left. The order that candidates come in
-/// does not matter, and what is kept once is kept again.
+/// Sorts by descending score (equal ones by ascending index), drops every candidate that overlaps a better one of its
+/// class by more than `threshold` (IoU), and keeps at most `max`. The result does not depend on the input order, and
+/// applying it twice changes nothing.
 pub fn suppress(candidates: &mut Vec<Candidate>, threshold: f32, max: usize) {
     candidates.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.index.cmp(&b.index)));
     let mut kept = 0;
@@ -57,7 +57,7 @@ mod tests {
                 let (x, y) = (random.f32() * 100.0, random.f32() * 100.0);
                 Candidate {
                     corners: [x, y, x + random.f32() * 60.0, y + random.f32() * 60.0],
-                    // Few distinct scores, so that ties happen.
+                    // Few distinct scores, so that ties occur.
                     score: (random.u32(0..20) as f32) / 20.0,
                     class: random.u32(0..3),
                     index: index as u32,

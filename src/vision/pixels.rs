@@ -1,26 +1,26 @@
-//! What guests ask of a picture: the mean colour of a part, a part as samples, a part as JPEG.
+//! Pixel access for guests: the mean colour of a part, a part as samples, a part as JPEG.
 //!
-//! The decoder's own planes are read, box-averaged down to what was asked for and only then turned into R, G, B, so
-//! that the cost of colour is that of the answer and not of the picture. Every answer is bounded by [`SIDE_MAX`]. A picture
-//! that cannot be read has nothing of any part in it.
+//! The decoder's planes are box-averaged to the requested size before conversion to RGB, so that conversion costs
+//! depend on the result's size only. Every result is bounded by [`SIDE_MAX`]. For a picture that cannot be read, every
+//! function returns `None`.
 
 use super::jpeg;
 use super::preprocess::yuv_to_rgb;
 use crate::types::{BBox, Picture, PixelFormat, Planes, Range};
 
-/// Longest side of what is handed out, pixels; larger ones that are asked for get this.
+/// Maximum side of a result, in pixels; larger requests are reduced to it.
 pub const SIDE_MAX: u32 = 2048;
 
-/// How samples are laid out.
+/// Sample layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// One plane of interleaved R, G, B bytes.
     Rgb,
-    /// One plane of brightness, 0..255.
+    /// One plane of luma, 0..255.
     Gray,
 }
 
-/// A part of a picture.
+/// A copied part of a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crop {
     /// Layout of `data`.
@@ -35,21 +35,20 @@ pub struct Crop {
     pub data: Vec<u8>,
 }
 
-/// Mean red, green and blue, 0..255, of a part; of the whole where none is given. `None` where nothing of the part is
-/// in the picture.
+/// Mean red, green and blue (0..255) of a part, or of the whole picture. `None` if the part lies outside the picture.
 pub fn mean(picture: &Picture, part: Option<BBox>) -> Option<[f32; 3]> {
     let (area, picture) = (Area::of(picture, part)?, picture.planes().ok()?);
     let [a, b, c] = [0, 1, 2].map(|component| average(&picture, component, area));
     if picture.format == PixelFormat::Rgb {
         return Some([a, b, c]);
     }
-    // The matrix is linear: the mean's colour is the colours' mean, but for values that the range cuts off.
+    // The matrix is linear: converting the mean equals averaging converted pixels, except for clipped values.
     let (rows, bias) = yuv_to_rgb(picture.colorimetry);
     Some([0, 1, 2].map(|k| (rows[k][0] * a + rows[k][1] * b + rows[k][2] * c + bias[k]).clamp(0.0, 255.0)))
 }
 
-/// A part, shrunk so that its longer side is at most `max_side` pixels (never enlarged). `None` where nothing of it is
-/// in the picture.
+/// Copies a part, shrunk so that its longer side is at most `max_side` pixels (never enlarged). `None` if the part lies
+/// outside the picture.
 pub fn crop(picture: &Picture, part: BBox, format: Format, max_side: u32) -> Option<Crop> {
     let (area, picture) = (Area::of(picture, Some(part))?, &picture.planes().ok()?);
     let (w, h) = area.within(max_side);
@@ -61,15 +60,15 @@ pub fn crop(picture: &Picture, part: BBox, format: Format, max_side: u32) -> Opt
     Some(Crop { format, width, height, stride: (data.len() / h) as u32, data })
 }
 
-/// A part as JPEG, shrunk likewise; of the whole where none is given. `quality` 1..=100. `None` where nothing of the
-/// part is in the picture.
+/// Encodes a part, or the whole picture, as JPEG, shrunk likewise. `quality` is 1..=100. `None` if the part lies
+/// outside the picture.
 pub fn jpeg(picture: &Picture, part: Option<BBox>, max_side: u32, quality: u8) -> Option<Vec<u8>> {
     let area = Area::of(picture, part)?;
     let (w, h) = area.within(max_side);
     jpeg::encode_area(&picture.planes().ok()?, area, (u16::try_from(w).ok()?, u16::try_from(h).ok()?), quality)
 }
 
-/// A rectangle of pixels that lies inside its picture and is not empty.
+/// A non-empty rectangle of pixels inside its picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Area {
     left: usize,
@@ -79,7 +78,7 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// Every pixel that the part touches.
+    /// The pixels that a part touches.
     pub(super) fn of(picture: &Picture, part: Option<BBox>) -> Option<Self> {
         let (w, h) = (picture.width as usize, picture.height as usize);
         let Some(part) = part else { return Some(Self { left: 0, top: 0, right: w, bottom: h }) };
@@ -92,7 +91,7 @@ impl Area {
         Some(Self { left, top, right, bottom })
     }
 
-    /// The size it is handed out in, its longer side at most `max_side`.
+    /// The output size, with a longer side of at most `max_side`.
     fn within(self, max_side: u32) -> (usize, usize) {
         let (w, h) = (self.right - self.left, self.bottom - self.top);
         let most = max_side.clamp(1, SIDE_MAX) as usize;
@@ -104,18 +103,18 @@ impl Area {
         (scaled(w), scaled(h))
     }
 
-    /// The same in samples of a component that has one for two pixels each way.
+    /// The same area in samples of a component subsampled 2×2.
     fn halved(self) -> Self {
         let Self { left, top, right, bottom } = self;
         Self { left: left / 2, top: top / 2, right: right.div_ceil(2), bottom: bottom.div_ceil(2) }
     }
 }
 
-/// One component's samples: where they lie in their plane, and which of them an area covers.
+/// One component's position in its plane, and the part of it that an area covers.
 struct Samples<'a> {
     plane: &'a [u8],
     stride: usize,
-    /// Bytes between samples, and before the first.
+    /// Bytes between samples, and before the first one.
     step: usize,
     skip: usize,
     area: Area,
@@ -141,20 +140,20 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// The mean of one component's code values.
+/// The mean code value of one component.
 fn average(picture: &Planes<'_>, component: usize, area: Area) -> f32 {
     let samples = Samples::of(picture, component, area);
     let Area { left, top, right, bottom } = samples.area;
-    // A row of 8-bit samples fits its sum in 32 bits up to 16 million of them.
+    // A row's sum of 8-bit samples fits into 32 bits for up to 16 million samples.
     let sum: u64 = (top..bottom).map(|y| u64::from(samples.row(y).map(u32::from).sum::<u32>())).sum();
     (sum as f64 / ((right - left) * (bottom - top)) as f64) as f32
 }
 
-/// One component of the area, averaged over the box behind each of `w` × `h` points.
+/// One component of the area, box-averaged to `w` × `h`.
 pub(super) fn shrink(picture: &Planes<'_>, component: usize, area: Area, w: usize, h: usize) -> Vec<u8> {
     let samples = Samples::of(picture, component, area);
     let (columns, rows) = (samples.area.right - samples.area.left, samples.area.bottom - samples.area.top);
-    // Where the box of a point begins and ends; at least one sample, as chroma may be coarser than the output.
+    // The range of samples of an output pixel; at least one, because chroma may be coarser than the output.
     let span = |i: usize, from: usize, to: usize| (i * from / to, ((i + 1) * from / to).max(i * from / to + 1));
     let mut out = Vec::with_capacity(w * h);
     let mut sums = vec![0u32; columns];
@@ -170,7 +169,7 @@ pub(super) fn shrink(picture: &Planes<'_>, component: usize, area: Area, w: usiz
             let (left, right) = span(x, columns, w);
             let count = ((right - left) * (bottom - top)) as u64;
             let sum: u64 = sums[left..right].iter().map(|s| u64::from(*s)).sum();
-            // An average of bytes is a byte.
+            // The average of bytes fits into a byte.
             out.push(((sum + count / 2) / count) as u8);
         }
     }
@@ -187,7 +186,7 @@ fn rgb(picture: &Planes<'_>, area: Area, w: usize, h: usize) -> Vec<u8> {
     points
         .flat_map(|point| {
             let point = point.map(f32::from);
-            // Casting saturates: what the range cuts off.
+            // The cast saturates and thereby clips.
             [0, 1, 2]
                 .map(|k| (rows[k][0] * point[0] + rows[k][1] * point[1] + rows[k][2] * point[2] + bias[k] + 0.5) as u8)
         })
@@ -223,7 +222,7 @@ mod tests {
         BBox { x, y, width, height }
     }
 
-    /// Left half red, right half blue, with strides that are longer than the rows and filled with white.
+    /// Left half red, right half blue, with row padding filled with white.
     fn halves(format: PixelFormat, w: usize, h: usize) -> Picture {
         let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
         let strides = [w * 3 + 5, w * 2 + 7, w + 9];

@@ -1,4 +1,4 @@
-//! The contract of `wit/` as Rust types and traits, generated; both worlds share one set of types.
+//! Generated Rust types and traits of the contract in `wit/`; both worlds share one set of types.
 #![allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in wit/")]
 
 wasmtime::component::bindgen!({

@@ -1,9 +1,9 @@
-//! Compiled components on disk, so that the next start does not compile again.
+//! A disk cache of compiled components, so that the next start need not compile again.
 //!
-//! Machine code is loaded as it is: whoever can write here runs code as this process. So the folder is private (0700,
-//! ours), the files are (0600, ours), each begins with the digest of the rest, and nothing is ever loaded from
-//! anywhere else. A name is the digest of the component with the engine's version and settings: a file that does not
-//! fit is simply not found.
+//! Machine code is loaded as is: anyone who can write here can run code as this process. So the folder is private
+//! (0700, our user), the files are (0600, our user), each begins with the digest of the rest, and nothing is loaded
+//! from anywhere else. A file's name is the digest of the component with the engine's version and settings: a file of
+//! another version is not found.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -18,19 +18,18 @@ use wasmtime::component::Component;
 
 use crate::error::{Code, Error};
 
-/// Most files kept; the longest unused go first.
+/// Maximum number of files; the least recently used are removed first.
 const FILES_MAX: usize = 64;
-/// Most bytes kept.
+/// Maximum total size in bytes.
 const BYTES_MAX: u64 = 512 << 20;
-/// Bytes of the digest that a file begins with.
+/// Length of the digest at the start of a file.
 const DIGEST: usize = 32;
 
-/// A private folder of compiled components.
 pub(super) struct Cache {
     folder: PathBuf,
 }
 
-/// The folder of this user's caches that is ours: `$XDG_CACHE_HOME/dsengine`, or `~/.cache/dsengine`.
+/// This user's cache folder for the engine: `$XDG_CACHE_HOME/dsengine`, or `~/.cache/dsengine`.
 pub fn cache_folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
@@ -38,10 +37,10 @@ pub fn cache_folder() -> Option<PathBuf> {
 }
 
 impl Cache {
-    /// The cache in `folder`, which is made where it is missing.
+    /// Opens the cache in `folder`, which is created if missing.
     ///
     /// # Errors
-    /// [`Code::Plugin`]: the folder cannot be made, is not ours, or others may look into it.
+    /// [`Code::Plugin`]: the folder cannot be created, belongs to another user, or is accessible to others.
     pub(super) fn open(folder: PathBuf) -> Result<Self, Error> {
         let shown = folder.display();
         if let Some(parent) = folder.parent() {
@@ -59,7 +58,7 @@ impl Cache {
         Ok(Self { folder })
     }
 
-    /// The name under which `bytes` compiled by `engine` are kept.
+    /// The cache key of `bytes` compiled by `engine`.
     pub(super) fn key(engine: &Engine, bytes: &[u8]) -> String {
         let mut settings = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
@@ -69,7 +68,7 @@ impl Cache {
         digest.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    /// What is kept under `key`, if anything is and it is whole.
+    /// The component cached under `key`, if its file is intact.
     pub(super) fn get(&self, engine: &Engine, key: &str) -> Option<Component> {
         let mut file = open_own(&self.path(key))?;
         let mut bytes = Vec::new();
@@ -78,16 +77,16 @@ impl Cache {
         if Sha256::digest(code)[..] != *digest {
             return None;
         }
-        // The time of last use decides which go first.
+        // The time of last use determines the order of removal.
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let _ = futimens(&file, &Timestamps { last_access: now, last_modification: now });
         load(engine, code)
     }
 
-    /// Keeps a component. What goes wrong costs only the next start some time.
+    /// Caches a component. A failure only means that the next start compiles again.
     ///
     /// # Errors
-    /// Says what could not be written.
+    /// Describes what could not be written.
     pub(super) fn put(&self, key: &str, component: &Component) -> Result<(), String> {
         let code = component.serialize().map_err(|e| format!("{e:#}"))?;
         let path = self.path(key);
@@ -100,7 +99,7 @@ impl Cache {
             fs::rename(&draft, &path)
         };
         write().map_err(|e| {
-            // It may not even exist.
+            // The file may not exist.
             let _ = fs::remove_file(&draft);
             format!("{}: {e}", path.display())
         })?;
@@ -108,7 +107,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes the longest unused past the bounds.
+    /// Removes the least recently used files beyond the limits.
     fn prune(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let mut files: Vec<_> = entries
@@ -123,7 +122,7 @@ impl Cache {
         for (index, (_, size, path)) in files.iter().enumerate() {
             bytes += size;
             if index >= FILES_MAX || bytes > BYTES_MAX {
-                // Another process may have been quicker.
+                // Another process may have removed it.
                 let _ = fs::remove_file(path);
             }
         }
@@ -134,7 +133,7 @@ impl Cache {
     }
 }
 
-/// Opens a file that is a regular one of ours alone, and no link.
+/// Opens a file only if it is a regular, private file of our user; does not follow links.
 fn open_own(path: &Path) -> Option<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
@@ -142,26 +141,26 @@ fn open_own(path: &Path) -> Option<File> {
     (found.is_file() && private(&found)).then_some(file)
 }
 
-/// Ours, and nobody else's to read or write.
+/// Whether it belongs to our user and only that user can access it.
 fn private(found: &fs::Metadata) -> bool {
     found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0
 }
 
-/// A compiled component for another engine of the same settings.
+/// Loads a compiled component into another engine of the same settings.
 ///
 /// # Errors
-/// Where the engine does not take it.
+/// When the engine rejects it.
 #[allow(unsafe_code, reason = "machine code is loaded as it is")]
 pub(super) fn again(engine: &Engine, component: &Component) -> wasmtime::Result<Component> {
     let code = component.serialize()?;
-    // SAFETY: `deserialize` needs bytes that `serialize` made: these are, and have been nowhere since.
+    // SAFETY: `deserialize` needs bytes from `serialize`: these are, and have not left this function.
     unsafe { Component::deserialize(engine, code) }
 }
 
 #[allow(unsafe_code, reason = "machine code is loaded as it is")]
 fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: `deserialize` needs bytes that `serialize` made. These come from a file whose folder and itself only
-    // this user can write, under a name that only this module gives, with a digest over all of it that was right.
+    // SAFETY: `deserialize` needs bytes from `serialize`. These come from a file that, like its folder, only this user
+    // can write, under a name that only this module uses, with a verified digest.
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 

@@ -1,4 +1,4 @@
-//! Compiling within a time limit, on a thread of its own that yields to everything else.
+//! Compiles within a time limit, on its own low-priority thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,23 +13,23 @@ use wasmtime::component::Component;
 use super::component::invalid;
 use crate::error::{Code, Error};
 
-/// Most compilations at a time, those included that were given up and still run.
+/// Maximum concurrent compilations, including abandoned ones that still run.
 const RUNNING_MAX: usize = 4;
-/// How far compiling stands back behind the lanes, on the system's scale of -20..19.
+/// The nice value of the compiler thread, on the system's scale of -20..19.
 const NICE: i32 = 10;
 
-/// Counts what is being compiled.
+/// Counts the running compilations.
 #[derive(Default)]
 pub(super) struct Compiler {
     running: Arc<AtomicUsize>,
 }
 
 impl Compiler {
-    /// Compiles `bytes`. A compilation cannot be stopped from outside: one that takes longer than `limit` is given
-    /// up, and its thread ends by itself; there are never more than a few.
+    /// Compiles `bytes`. A compilation cannot be cancelled: one that takes longer than `limit` is abandoned, and its
+    /// thread ends by itself; their number is bounded.
     ///
     /// # Errors
-    /// [`Code::Plugin`]: no valid component, too slow, or too many under way.
+    /// [`Code::Plugin`]: an invalid component, a timeout, or too many running compilations.
     pub(super) fn compile(&self, engine: &Engine, bytes: &[u8], limit: Duration) -> Result<Component, Error> {
         let running = Running::one(&self.running).ok_or_else(|| {
             Error::new(Code::Plugin, format!("{RUNNING_MAX} components are being compiled already"))
@@ -39,10 +39,10 @@ impl Compiler {
         let (engine, size) = (engine.clone(), bytes.len());
         let bytes = bytes.to_vec();
         let work = move || {
-            // Where the system refuses, it is as busy as any other thread.
+            // If the system refuses, it runs at normal priority.
             let _ = setpriority_process(Some(gettid()), NICE);
             let result = Component::from_binary(&engine, &bytes);
-            // Nobody waits any more where the time was over.
+            // The receiver is gone after a timeout.
             let _ = give.try_send(result);
             drop(running);
         };
@@ -50,7 +50,7 @@ impl Compiler {
         let thread = thread.map_err(|e| Error::new(Code::Plugin, format!("no thread to compile on: {e}")))?;
         match take.recv_timeout(limit) {
             Ok(result) => {
-                // Its work is done and handed over.
+                // The thread has sent its result and ends.
                 let _ = thread.join();
                 result.map_err(|e| invalid(&e))
             }
@@ -64,7 +64,7 @@ impl Compiler {
     }
 }
 
-/// One of the few that may run.
+/// A permit for one compilation.
 struct Running(Arc<AtomicUsize>);
 
 impl Running {

@@ -1,4 +1,4 @@
-//! What a component says of itself: the worlds it can stand in, what it imports, and the version it was built for.
+//! Inspects a component: its world, its imports, and the version that it was built for.
 
 use std::fmt;
 
@@ -8,24 +8,24 @@ use wasmtime::{Config, Engine};
 
 use crate::error::{Code, Error};
 
-/// The package that plugins are built against, and the version this engine offers.
+/// The package of the plugin contract.
 const PACKAGE: &str = "dsengine:plugin";
-/// Major and minor; a patch changes comments only.
+/// The offered version: major and minor; a patch changes comments only.
 const OFFERED: (u64, u64) = (0, 1);
-/// Largest component read, bytes: compiling takes time and memory in proportion.
+/// Maximum size of a component in bytes: compiling takes time and memory in proportion.
 const BYTES_MAX: usize = 64 << 20;
-/// How a binary starts that is a core module and not a component: magic, version 1, layer 0.
+/// The header of a core module, as opposed to a component: magic, version 1, layer 0.
 const CORE_MODULE: [u8; 8] = [0, b'a', b's', b'm', 1, 0, 0, 0];
 
-/// Interfaces that the host offers, by the world that may import them (`wit/worlds.wit`).
+/// Host interfaces that both worlds may import (`wit/worlds.wit`).
 const SHARED: [&str; 7] = ["types", "log", "metrics", "state", "shared-state", "config", "time"];
 
-/// What a component can be.
+/// A component's world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum World {
-    /// It judges frames: `detection-strategy`.
+    /// Judges frames: `detection-strategy`.
     Strategy,
-    /// It delivers alerts: `alert-handler`.
+    /// Delivers alerts: `alert-handler`.
     Handler,
 }
 
@@ -54,7 +54,7 @@ impl World {
 }
 
 impl ComponentInfo {
-    /// Whether it imports this interface of ours.
+    /// Whether it imports this interface of the contract.
     pub fn wants(&self, interface: &str) -> bool {
         self.imports.iter().any(|name| ours(name).is_some_and(|n| n.interface == interface))
     }
@@ -66,20 +66,20 @@ impl fmt::Display for World {
     }
 }
 
-/// A component that fits this engine.
+/// The result of inspecting a component that fits this engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentInfo {
-    /// What it is.
+    /// Its world.
     pub world: World,
-    /// The version of `dsengine:plugin` it was built for, `0.1.0`.
+    /// The version of `dsengine:plugin` that it was built for, `0.1.0`.
     pub version: String,
-    /// Names of all it imports, ordered.
+    /// Names of all its imports, sorted.
     pub imports: Vec<String>,
-    /// Names of all it exports, ordered.
+    /// Names of all its exports, sorted.
     pub exports: Vec<String>,
 }
 
-/// A name such as `dsengine:plugin/strategy@0.1.0`, where it is of our package.
+/// A name such as `dsengine:plugin/strategy@0.1.0`, if it is in our package.
 struct Ours<'a> {
     interface: &'a str,
     version: &'a str,
@@ -90,11 +90,11 @@ fn ours(name: &str) -> Option<Ours<'_>> {
     Some(Ours { interface, version })
 }
 
-/// Loads a component and checks that it fits: it is a component, of our package, of a version this engine offers,
-/// with every function of its world, importing nothing that world lacks. Runs nothing of it.
+/// Loads a component and checks that it fits: it is a component, of our package, of a version that this engine offers,
+/// with every function of its world, and imports only what that world has. Does not run it.
 ///
 /// # Errors
-/// [`Code::Plugin`] saying what does not fit.
+/// [`Code::Plugin`] with what does not fit.
 pub fn check(bytes: &[u8]) -> Result<ComponentInfo, Error> {
     is_component(bytes, BYTES_MAX)?;
     let mut config = Config::new();
@@ -104,7 +104,7 @@ pub fn check(bytes: &[u8]) -> Result<ComponentInfo, Error> {
     inspect(&engine, &component)
 }
 
-/// What can be told before compiling: that these bytes are a component, and not too many.
+/// Checks what can be checked before compiling: that the bytes are not a core module, and the size.
 pub(super) fn is_component(bytes: &[u8], bytes_max: usize) -> Result<(), Error> {
     if bytes.len() > bytes_max {
         return Err(refused(format!("the component has {} bytes, the limit is {bytes_max}", bytes.len())));
@@ -116,15 +116,15 @@ pub(super) fn is_component(bytes: &[u8], bytes_max: usize) -> Result<(), Error> 
     Ok(())
 }
 
-/// The error of bytes that cannot be compiled.
+/// The error for bytes that cannot be compiled.
 pub(super) fn invalid(error: &wasmtime::Error) -> Error {
-    // Of bytes that are none, the parser shows the first four, each in a line of its own.
+    // For invalid bytes the parser prints the first four, each on its own line.
     let text = format!("{error:#}");
     let line = text.lines().next().unwrap_or_default();
     refused(format!("this is no valid component: {}", line.split(" - expected=").next().unwrap_or_default()))
 }
 
-/// [`check`] of a component that is compiled already.
+/// Does [`check`] for a compiled component.
 pub(super) fn inspect(engine: &Engine, component: &Component) -> Result<ComponentInfo, Error> {
     let kind = component.component_type();
     let mut imports: Vec<String> = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -132,7 +132,7 @@ pub(super) fn inspect(engine: &Engine, component: &Component) -> Result<Componen
     imports.sort_unstable();
     exports.sort_unstable();
 
-    // The version first: all else may differ because of it.
+    // The version first: any other difference may be due to it.
     for name in exports.iter().chain(&imports).filter_map(|name| ours(name)) {
         shake(name.version)?;
     }
@@ -168,7 +168,7 @@ fn check_functions(engine: &Engine, component: &Component, world: World, export:
     Err(refused(format!("{export} lacks the function {}", missing.join(", "))))
 }
 
-/// The version handshake.
+/// Checks the version.
 pub(super) fn shake(wanted: &str) -> Result<(), Error> {
     let mut parts = wanted.split('.').map(str::parse::<u64>);
     match (parts.next(), parts.next()) {
@@ -195,7 +195,7 @@ fn refused(what: String) -> Error {
 mod tests {
     use super::*;
 
-    /// A component of one interface with these functions, written by hand: no toolchain, one kilobyte.
+    /// A handwritten component with one interface and these functions: no toolchain, one kilobyte.
     fn component(export: &str, functions: &[&str], import: Option<&str>) -> Vec<u8> {
         let imports = import.map_or(String::new(), |name| format!("(import \"{name}\" (instance))"));
         let exports: String = functions.iter().map(|f| format!("(export \"{f}\" (func $f))")).collect();
@@ -251,8 +251,11 @@ mod tests {
             "exports neither dsengine:plugin/strategy nor dsengine:plugin/handler"
         );
         assert_eq!(message(&wat::parse_str("(module)").unwrap()), "this is a core module, not a component");
-        let told = message(b"not wasm");
-        assert!(told.starts_with("this is no valid component: ") && told.ends_with("bad magic number"), "{told}");
+        let refusal = message(b"not wasm");
+        assert!(
+            refusal.starts_with("this is no valid component: ") && refusal.ends_with("bad magic number"),
+            "{refusal}"
+        );
         assert!(message(&component(STRATEGY, all, None)[..200]).starts_with("this is no valid component: "));
     }
 }

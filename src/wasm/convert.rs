@@ -1,5 +1,5 @@
-//! Between the engine's values and the contract's, with bounds: what a guest says is cut, counted or refused here,
-//! before any of it takes effect.
+//! Converts between the engine's values and the contract's, with bounds: a guest's output is truncated, counted or
+//! rejected here before it takes effect.
 
 use crate::guest::Limits;
 use crate::strategy::{Edit, Verdict};
@@ -7,7 +7,7 @@ use crate::types::{Alert, AlertDraft, Attributes, BBox, Detection, Frame, Level,
 
 use super::bindings::dsengine::plugin::types as wit;
 
-/// Longest label a guest may give: labels go into alerts, traces and metrics.
+/// Maximum length of a label from a guest: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
 
 pub(super) fn to_bbox(b: BBox) -> wit::Bbox {
@@ -18,14 +18,14 @@ pub(super) fn from_bbox(b: wit::Bbox) -> BBox {
     BBox { x: b.x, y: b.y, width: b.width, height: b.height }
 }
 
-/// Distinct labels that a frame seldom exceeds.
+/// The usual maximum of distinct labels in a frame.
 const LABELS_USUAL: usize = 8;
 
-/// Attributes of some detections, in a form that can be lent to a guest.
+/// Attributes of detections, in a form that can be passed to a guest by reference.
 pub(super) struct Lent<'a>(Vec<Vec<wit::AttributeParam<'a>>>);
 
 impl<'a> Lent<'a> {
-    /// Of these detections; of none where none has any.
+    /// The attributes of these detections; empty if none has any.
     pub(super) fn of<'d: 'a>(detections: impl Iterator<Item = &'d Detection> + Clone) -> Self {
         if detections.clone().all(|d| d.attributes.is_empty()) {
             return Self(Vec::new());
@@ -33,7 +33,7 @@ impl<'a> Lent<'a> {
         Self(detections.map(|d| attributes(&d.attributes)).collect())
     }
 
-    /// The detections as a guest is given them.
+    /// The detections as passed to a guest.
     pub(super) fn detections<'d: 'a>(
         &'a self,
         detections: impl Iterator<Item = &'d Detection>,
@@ -43,15 +43,15 @@ impl<'a> Lent<'a> {
     }
 }
 
-/// One frame's detections in the flat form that `judge` takes.
+/// One frame's detections in the flat form of `judge`'s parameters.
 pub(super) struct Flat<'a> {
-    /// Their labels, each once.
+    /// The distinct labels.
     pub(super) labels: Vec<&'a str>,
     pub(super) seen: Vec<wit::Seen>,
 }
 
 impl<'a> Flat<'a> {
-    /// Of these detections, in the room of an earlier call's.
+    /// Converts these detections; reuses the buffer of an earlier call.
     pub(super) fn of(detections: impl Iterator<Item = &'a Detection>, mut seen: Vec<wit::Seen>) -> Self {
         seen.clear();
         let mut labels: Vec<&'a str> = Vec::with_capacity(LABELS_USUAL);
@@ -66,9 +66,10 @@ impl<'a> Flat<'a> {
     }
 }
 
-/// The place of a label among those met, where it is put if it is new.
+/// The index of a label in the list; adds it if new.
 fn number<'a>(labels: &mut Vec<&'a str>, label: &'a str) -> u32 {
-    // Labels of one detector share their texts, so that the address tells; only what is new is compared as text.
+    // Labels of one detector share their texts, so that comparing addresses usually suffices; texts are compared
+    // second.
     let met = labels.iter().position(|l| std::ptr::eq(*l, label)).or_else(|| labels.iter().position(|l| *l == label));
     met.unwrap_or_else(|| {
         labels.push(label);
@@ -80,7 +81,7 @@ fn attributes(attributes: &Attributes) -> Vec<wit::AttributeParam<'_>> {
     attributes.iter().map(lend).collect()
 }
 
-/// An attribute for the guest to have.
+/// An attribute as passed to the guest by value.
 pub(super) fn attribute((name, value): (&String, &Value)) -> wit::AttributeResult {
     let value = match value {
         Value::Boolean(b) => wit::ValueResult::Boolean(*b),
@@ -142,14 +143,14 @@ pub(super) fn to_alert<'a>(alert: &'a Alert, detections: &'a [wit::DetectionPara
     }
 }
 
-/// What was left out of a verdict to keep it within its limits.
+/// Counts of what was truncated or dropped from a verdict.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Trimmed {
     pub(super) alerts_dropped: u64,
     pub(super) messages_cut: u64,
 }
 
-/// What a guest was shown of a frame: all of it, or the detections with these indices.
+/// The detections of a frame that a guest was shown: all, or those with these indices.
 pub(super) struct Shown<'a> {
     pub(super) count: usize,
     pub(super) only: Option<&'a [u32]>,
@@ -160,7 +161,7 @@ impl Shown<'_> {
         self.only.map_or(self.count, <[u32]>::len)
     }
 
-    /// The frame's own index of what the guest knows as `index`.
+    /// Maps the guest's `index` to the frame's own index.
     fn own(&self, what: &str, index: u32) -> Result<u32, String> {
         let len = self.len();
         match self.only {
@@ -171,7 +172,7 @@ impl Shown<'_> {
         .ok_or_else(|| format!("the verdict {what} detection {index} of {len} (counted from 0)"))
     }
 
-    /// Kept indices of the frame: the guest's, and all that it was not shown.
+    /// The frame's indices to keep: the guest's, and all that it was not shown.
     fn kept(&self, keep: &[u32]) -> Result<Vec<u32>, String> {
         let mut kept: Vec<u32> = keep.iter().map(|i| self.own("keeps", *i)).collect::<Result<_, _>>()?;
         if let Some(only) = self.only {
@@ -183,17 +184,17 @@ impl Shown<'_> {
     }
 }
 
-/// A guest's verdict as the engine's: indices are the frame's own, and everything makes sense.
+/// Converts a guest's verdict to the engine's, with the frame's own indices, and validates it.
 ///
 /// # Errors
-/// Says what makes no sense.
+/// Describes what is invalid.
 pub(super) fn verdict(
-    said: wit::Verdict,
+    raw: wit::Verdict,
     shown: &Shown<'_>,
     limits: &Limits,
     trimmed: &mut Trimmed,
 ) -> Result<Verdict, String> {
-    let wit::Verdict { keep, edits, added, alerts } = said;
+    let wit::Verdict { keep, edits, added, alerts } = raw;
     let keep = keep.map(|keep| shown.kept(&keep)).transpose()?;
     if edits.len() > 4 * shown.count {
         return Err("the verdict makes more than four edits per detection".into());
@@ -216,12 +217,12 @@ pub(super) fn verdict(
 }
 
 fn draft(
-    said: wit::AlertDraft,
+    raw: wit::AlertDraft,
     shown: &Shown<'_>,
     limits: &Limits,
     trimmed: &mut Trimmed,
 ) -> Result<AlertDraft, String> {
-    let wit::AlertDraft { rule, level, key, message, detections } = said;
+    let wit::AlertDraft { rule, level, key, message, detections } = raw;
     if rule.is_empty() {
         return Err("the verdict raises an alert without a rule".into());
     }
@@ -243,7 +244,7 @@ fn draft(
     });
     let mut behind: Vec<u32> =
         detections.iter().map(|i| shown.own("raises an alert on", *i)).collect::<Result<_, _>>()?;
-    // A detection named a million times is still one.
+    // Duplicate detections count once.
     if behind.len() > shown.count {
         behind.sort_unstable();
         behind.dedup();
@@ -251,22 +252,22 @@ fn draft(
     Ok(AlertDraft { rule, level, key, message, detections: behind })
 }
 
-fn detection(said: wit::DetectionResult) -> Result<Detection, String> {
-    label(&said.label)?;
-    confidence(said.confidence)?;
-    let bbox = from_bbox(said.bbox);
+fn detection(raw: wit::DetectionResult) -> Result<Detection, String> {
+    label(&raw.label)?;
+    confidence(raw.confidence)?;
+    let bbox = from_bbox(raw.bbox);
     if bbox.clamped().is_none() {
         let BBox { x, y, width, height } = bbox;
         return Err(format!(
             "the verdict adds a '{}' with the box x {x}, y {y}, width {width}, height {height}, of which nothing is in the picture (0..1)",
-            said.label
+            raw.label
         ));
     }
-    if said.attributes.len() > ATTRIBUTES_MAX {
-        return Err(format!("the verdict adds a '{}' with more than {ATTRIBUTES_MAX} attributes", said.label));
+    if raw.attributes.len() > ATTRIBUTES_MAX {
+        return Err(format!("the verdict adds a '{}' with more than {ATTRIBUTES_MAX} attributes", raw.label));
     }
     let mut attributes = Attributes::new();
-    for wit::AttributeResult { name, value } in said.attributes {
+    for wit::AttributeResult { name, value } in raw.attributes {
         label(&name)?;
         let value = match value {
             wit::ValueResult::Boolean(b) => Value::Boolean(b),
@@ -281,12 +282,12 @@ fn detection(said: wit::DetectionResult) -> Result<Detection, String> {
         };
         attributes.insert(name, value);
     }
-    let mut added = Detection::new(said.label, said.class_id, said.confidence, bbox);
+    let mut added = Detection::new(raw.label, raw.class_id, raw.confidence, bbox);
     added.attributes = attributes;
     Ok(added)
 }
 
-/// Most attributes of an added detection.
+/// Maximum attributes of an added detection.
 const ATTRIBUTES_MAX: usize = 32;
 
 fn label(label: &str) -> Result<(), String> {

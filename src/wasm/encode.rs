@@ -1,8 +1,8 @@
-//! A core module made into a component, without other tools.
+//! Converts a core module into a component, without other tools.
 //!
-//! Compilers for WebAssembly leave core modules; those that know the component model leave a description of their
-//! world inside, as bindings generators make it. Where there is none, the names of the exports tell which of our two
-//! worlds is meant. Calls to the older WASI (`wasi_snapshot_preview1`) are translated by the usual adapter.
+//! WebAssembly compilers emit core modules; those that know the component model embed a description of their world,
+//! from a bindings generator. Without one, the names of the exports identify which of our two worlds is meant. The
+//! standard adapter translates calls to the older WASI (`wasi_snapshot_preview1`).
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use super::World;
 use super::component::shake;
 use crate::error::{Code, Error};
 
-/// The contract, as this engine was built with it.
+/// The contract that this engine was built with.
 const CONTRACT: [(&str, &str); 5] = [
     ("handler.wit", include_str!("../../wit/handler.wit")),
     ("host.wit", include_str!("../../wit/host.wit")),
@@ -25,15 +25,15 @@ const CONTRACT: [(&str, &str); 5] = [
     ("types.wit", include_str!("../../wit/types.wit")),
     ("worlds.wit", include_str!("../../wit/worlds.wit")),
 ];
-/// How the names of custom sections begin in which bindings generators describe the world.
+/// The prefix of the custom sections in which bindings generators describe the world.
 const DESCRIPTION: &str = "component-type";
 
-/// Makes a component of a core module; a component comes back as it is. The result is valid, and not yet checked to
-/// fit this engine: that is what [`check`](super::check) does.
+/// Converts a core module into a component; returns a component unchanged. The result is valid, and not yet checked to
+/// fit this engine: [`check`](super::check) does that.
 ///
 /// # Errors
-/// [`Code::Plugin`] saying what is missing: not WebAssembly at all, neither world exported, a function of it missing,
-/// or an import that nobody offers.
+/// [`Code::Plugin`] with what is missing: not WebAssembly at all, neither world exported, a function of it missing, or
+/// an import that is not offered.
 pub fn encode(core_or_component: &[u8]) -> Result<Vec<u8>, Error> {
     if Parser::is_component(core_or_component) {
         return Ok(core_or_component.to_vec());
@@ -62,13 +62,13 @@ pub fn encode(core_or_component: &[u8]) -> Result<Vec<u8>, Error> {
         .map_err(|e| refused(format!("no component can be made of this module: {}", reason(&format!("{e:#}")))))
 }
 
-/// What of a core module decides how it is made a component.
+/// The properties of a core module that determine the conversion.
 struct Module {
-    /// Whether it says itself which world it is made for.
+    /// Whether it contains a description of its world.
     described: bool,
-    /// Whether it calls the older WASI.
+    /// Whether it imports the older WASI.
     old_wasi: bool,
-    /// The names it exports.
+    /// The names of its exports.
     exports: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ fn describe(module: &mut Vec<u8>, world: World) -> Result<(), Error> {
     embed_component_metadata(module, &contract, id, StringEncoding::UTF8).map_err(|e| ours(e.to_string()))
 }
 
-/// The cause of an encoder's error on one line, without the steps that led there.
+/// The encoder's error on one line.
 fn reason(error: &str) -> String {
     error.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -148,7 +148,7 @@ mod tests {
     use super::super::check;
     use super::*;
 
-    /// A handler of which nothing works, and all fits.
+    /// A handler that fits the contract; every function traps.
     const HANDLER: &str = r#"(module
         (memory (export "memory") 1)
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)

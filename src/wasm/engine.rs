@@ -10,17 +10,17 @@ use crate::error::{Code, Error};
 use crate::guest::{IDLE_TICK, TICK};
 use crate::own::{Stop, Thread};
 
-/// Deepest stack of a guest.
+/// Maximum stack of a guest.
 pub(super) const STACK_BYTES: usize = 512 << 10;
-/// Most elements of a guest's tables: functions that may be called by pointer.
+/// Maximum elements in a guest's tables: functions that may be called by pointer.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// Most instances at a time in the pool: address space only, until they are used.
+/// Maximum concurrent instances in the pool: address space only, until they are used.
 const POOL_INSTANCES_MAX: u32 = 1000;
-/// Core instances per component: the module itself, an adapter for the older WASI, and two that tie them together.
+/// Core instances per component: the module itself, an adapter for the older WASI, and two that connect them.
 pub(super) const CORE_INSTANCES_MAX: usize = 16;
 
-/// The engine that takes instances from a pool, and the one that makes them one by one, for those that find the pool
-/// full. Where the system does not give away so much address space, there is the second alone.
+/// The pooling engine, and an on-demand engine for instances that find the pool full. Without enough address space for
+/// a pool, only the second.
 #[derive(Clone)]
 pub(super) struct Engines {
     pub(super) first: Engine,
@@ -28,10 +28,10 @@ pub(super) struct Engines {
 }
 
 impl Engines {
-    /// Both.
+    /// Creates both.
     ///
     /// # Errors
-    /// [`Code::Plugin`] where this machine cannot run compiled guests at all.
+    /// [`Code::Plugin`] if this machine cannot run compiled guests at all.
     pub(super) fn new() -> Result<Self, Error> {
         let engine = Engine::new(settings().allocation_strategy(InstanceAllocationStrategy::OnDemand));
         let one_by_one =
@@ -45,7 +45,7 @@ impl Engines {
         })
     }
 
-    /// Lets every running guest look at its watch.
+    /// Makes every running guest check its time limits.
     fn tick(&self) {
         self.first.increment_epoch();
         if let Some(spare) = &self.spare {
@@ -73,12 +73,12 @@ fn settings() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        // Compiling takes its time on one core; the others are the lanes'.
+        // Compiling uses one core; the others are for the lanes.
         .parallel_compilation(false);
     config
 }
 
-/// Moves the engines' epochs on while guests run: each running guest then looks at its own watch.
+/// Increments the engines' epochs while guests run: each running guest then checks its time limits.
 pub(super) struct Ticker {
     shared: Arc<Shared>,
     thread: Thread,
@@ -86,18 +86,18 @@ pub(super) struct Ticker {
 
 #[derive(Default)]
 struct Shared {
-    /// Calls under way.
+    /// Number of running calls.
     running: AtomicUsize,
-    /// Instances that live; the thread sleeps while there are none.
+    /// Number of live instances; the thread sleeps while it is 0.
     instances: Mutex<usize>,
-    bell: Condvar,
+    wake: Condvar,
 }
 
 impl Ticker {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// When the thread cannot be started.
     pub(super) fn start(engines: Engines) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
@@ -105,36 +105,36 @@ impl Ticker {
         Ok(Self { shared, thread })
     }
 
-    /// A place among the living instances.
-    pub(super) fn store_data(&self) -> Ticking {
+    /// Registers a live instance.
+    pub(super) fn register(&self) -> Ticking {
         *self.shared.instances.lock() += 1;
-        self.shared.bell.notify_all();
+        self.shared.wake.notify_all();
         Ticking(Arc::clone(&self.shared))
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        // Under the lock, so that the thread cannot miss the bell between its check and its wait.
+        // Under the lock, so that the thread cannot miss the notification between its check and its wait.
         let instances = self.shared.instances.lock();
         self.thread.stop();
         drop(instances);
-        self.shared.bell.notify_all();
+        self.shared.wake.notify_all();
     }
 }
 
-/// One living instance.
+/// A registered live instance.
 pub(super) struct Ticking(Arc<Shared>);
 
 impl Ticking {
-    /// A call of it runs, until what is returned is dropped.
+    /// Marks a call as running until the returned guard is dropped.
     pub(super) fn start(&self) -> Running<'_> {
         self.0.running.fetch_add(1, Ordering::Relaxed);
         Running(&self.0)
     }
 }
 
-/// A call under way.
+/// The guard of a running call.
 pub(super) struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
@@ -157,10 +157,10 @@ fn tick(shared: &Shared, stop: &Stop, engines: &Engines) {
             engines.tick();
         }
         if *instances == 0 {
-            shared.bell.wait(&mut instances);
+            shared.wake.wait(&mut instances);
         } else {
             let nap = if busy { TICK } else { IDLE_TICK };
-            shared.bell.wait_for(&mut instances, nap);
+            shared.wake.wait_for(&mut instances, nap);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From what the runtime says to what people read: one line, with the guest's own place where it is known.
+//! Converts runtime errors to messages: one line, with the location in the guest if known.
 
 use wasmtime::{Trap, WasmBacktrace};
 
@@ -6,41 +6,41 @@ use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
 use crate::telemetry::redact::redact;
 use crate::types::one_line;
 
-/// Longest message of a fault.
+/// Maximum length of a fault's message.
 const LINE_BYTES_MAX: usize = 1000;
-/// What a guest's standard library says before it gives up.
+/// The prefix of a panic message from a guest's standard library.
 const PANICKED: &str = "panicked at ";
-/// How the runtime says that a guest handed over too much at once.
+/// Marks the runtime's error for passing too much data at once.
 const TOO_MUCH: &str = "hostcall";
 
-/// The call ran past its limits; raised where the guest is interrupted.
+/// The call exceeded its time limits; raised in the guest's interrupt.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped by the time limit")]
 pub(super) struct Stopped;
 
-/// Everything known of a call that failed.
+/// Everything known about a failed call.
 pub(super) struct Failed<'a> {
     /// The plugin's name.
     pub(super) plugin: &'a str,
     /// The exported function.
     pub(super) export: &'a str,
-    /// What the runtime said.
+    /// The runtime's error.
     pub(super) error: &'a wasmtime::Error,
-    /// The time limit it ran into.
+    /// The time limit that it exceeded.
     pub(super) over: Option<Overrun>,
     /// The limits of the call.
     pub(super) time: TimeLimits,
     pub(super) limits: &'a Limits,
-    /// It was refused memory.
+    /// Whether it was refused memory.
     pub(super) denied: bool,
-    /// What it said on standard error.
-    pub(super) last_words: String,
-    /// Bytes that may be handed over at once.
+    /// Its output on standard error.
+    pub(super) stderr_text: String,
+    /// Maximum bytes that may be passed at once.
     pub(super) handed_max: usize,
 }
 
 impl Failed<'_> {
-    /// The fault.
+    /// Builds the fault.
     pub(super) fn fault(&self) -> Fault {
         let place = self.place();
         let placed = |what: String| match &place {
@@ -52,7 +52,7 @@ impl Failed<'_> {
         } else if self.denied {
             let mib = self.limits.memory_bytes >> 20;
             (FaultKind::Memory, placed(format!("wants more than {mib} MiB of memory")))
-        } else if let Some(panic) = panic(&self.last_words) {
+        } else if let Some(panic) = panic(&self.stderr_text) {
             (FaultKind::Trap, panic)
         } else {
             match self.error.downcast_ref::<Trap>() {
@@ -75,7 +75,7 @@ impl Failed<'_> {
         of(kind, self.plugin, self.export, &message)
     }
 
-    /// `src/lib.rs:12`, the innermost line that is the guest's own and not a library's.
+    /// `src/lib.rs:12`, the innermost line of the guest's own code, not a library's.
     fn place(&self) -> Option<String> {
         let trace = self.error.downcast_ref::<WasmBacktrace>()?;
         let symbols = trace.frames().iter().flat_map(|frame| frame.symbols());
@@ -90,7 +90,7 @@ impl Failed<'_> {
 /// A fault of an export: one line, without secrets.
 pub(super) fn of(kind: FaultKind, plugin: &str, export: &str, message: &str) -> Fault {
     let message = redact(message);
-    // A guest may say megabytes.
+    // A guest's message may have megabytes.
     let message = message.trim().lines().next().unwrap_or_default();
     let message = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
     Fault { kind, message: format!("{plugin}:{export}: {}", one_line(message)) }
@@ -103,15 +103,15 @@ fn stopped(over: Overrun, time: TimeLimits) -> String {
     }
 }
 
-/// The runtime's words without their beginning, which is the same each time.
+/// The runtime's message without its constant prefix.
 fn trapped(text: &str) -> String {
     text.strip_prefix("wasm trap: ").unwrap_or(text).to_owned()
 }
 
-/// Place and message of a Rust guest's panic: `thread 'x' panicked at src/lib.rs:3:5:`, and the message on the next
+/// Location and message of a Rust guest's panic: `thread 'x' panicked at src/lib.rs:3:5:`, and the message on the next
 /// line.
-fn panic(last_words: &str) -> Option<String> {
-    let (_, words) = last_words.split_once(PANICKED)?;
+fn panic(stderr_text: &str) -> Option<String> {
+    let (_, words) = stderr_text.split_once(PANICKED)?;
     let (place, rest) = words.split_once('\n').unwrap_or((words, ""));
     let place = place.trim_end_matches(':');
     let message = rest.lines().next().unwrap_or_default().trim();

@@ -1,4 +1,4 @@
-//! A component behind the Strategy seam: calls, state, replacement. Counting and the breaker are `strategy::Guarded`'s.
+//! A component as a strategy: calls, state, replacement. `strategy::Guarded` does the counting and has the breaker.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::guest::{Fault, FaultKind, GuestContext};
 use crate::strategy::{Gauges, Guest, Verdict, View};
 use crate::types::Detection;
 
-/// Longest version a plugin gives itself.
+/// Maximum length of a plugin's version.
 const VERSION_BYTES_MAX: usize = 64;
 
 /// A component that judges one source's frames.
 ///
-/// A call that fails leaves the frame and the state as they were. After a trap, a time or a memory limit the instance
-/// is dropped and the next call makes a new one.
+/// A failed call leaves the frame and the state unchanged. After a trap, a time or a memory limit the instance is
+/// dropped and the next call creates a new one.
 pub struct WasmGuest {
     program: Arc<Inner>,
     context: GuestContext,
@@ -29,24 +29,24 @@ pub struct WasmGuest {
     version: String,
     trimmed: Trimmed,
     slow: u64,
-    /// Room for the detections of a frame, kept from call to call.
-    room: Vec<Seen>,
+    /// The buffer for a frame's detections, reused between calls.
+    buffer: Vec<Seen>,
 }
 
-/// One instance that is set up.
+/// One initialised instance.
 struct Instance {
     rig: Rig,
     exports: Exports,
     wants: Wants,
 }
 
-/// What it asked to be shown.
+/// Which detections and fields it needs.
 struct Wants {
     /// Labels; empty = all.
     labels: Vec<String>,
-    /// It is asked about each detection.
+    /// Whether it filters each detection itself.
     selective: bool,
-    /// More of a detection than is handed over with the frame.
+    /// Whether it needs more fields than the flat form has.
     more: bool,
 }
 
@@ -56,22 +56,22 @@ impl Wants {
     }
 }
 
-/// Where an instance's functions are.
+/// Looks up an instance's exports.
 fn load(mold: &Mold, store: &mut Store<StoreData>, instance: &component::Instance) -> wasmtime::Result<Exports> {
     let indices = mold.strategy().ok_or_else(|| wasmtime::Error::msg("it is no strategy"))?;
     indices.load(store, instance)
 }
 
 impl WasmGuest {
-    /// Makes the first instance, so that what refuses to load is told at once.
+    /// Creates the first instance, so that a load failure is reported at once.
     pub(super) fn load(program: Arc<Inner>, context: GuestContext) -> Result<Self, Fault> {
         let (trimmed, version) = (Trimmed::default(), String::new());
-        let mut guest = Self { program, context, instance: None, version, trimmed, slow: 0, room: Vec::new() };
+        let mut guest = Self { program, context, instance: None, version, trimmed, slow: 0, buffer: Vec::new() };
         guest.renew()?;
         Ok(guest)
     }
 
-    /// Makes a new instance and sets it up, within the limits of loading.
+    /// Creates and initialises a new instance, within the load limits.
     fn renew(&mut self) -> Result<&mut Instance, Fault> {
         let (program, context) = (&self.program, &self.context);
         let made = program.make(|mold| {
@@ -101,7 +101,7 @@ impl WasmGuest {
         Ok(self.instance.insert(Instance { rig, exports, wants }))
     }
 
-    /// The instance, made anew where there is none.
+    /// The instance; creates a new one if there is none.
     fn instance(&mut self) -> Result<&mut Instance, Fault> {
         if self.instance.is_none() {
             return self.renew();
@@ -111,7 +111,7 @@ impl WasmGuest {
             .ok_or_else(|| fault::of(FaultKind::Trap, &self.context.plugin, "load", "there is no instance"))
     }
 
-    /// What a call left behind: an instance that broke is dropped.
+    /// Handles the end of a failed call: drops an instance that broke.
     fn ended(&mut self, ended: Ended) -> Fault {
         if !ended.refused {
             self.instance = None;
@@ -131,7 +131,7 @@ impl Guest for WasmGuest {
         }
         let zones = Arc::clone(&self.context.zones);
         let limits = self.context.limits.call;
-        let room = std::mem::take(&mut self.room);
+        let buffer = std::mem::take(&mut self.buffer);
         let Instance { rig, exports, wants } = self.instance()?;
         let call = &mut rig.store_data().call;
         (call.pts_ns, call.captured_unix_ns) = (view.frame.pts_ns, view.frame.captured_unix_ns);
@@ -142,8 +142,8 @@ impl Guest for WasmGuest {
             let all = &view.frame.detections;
             let more = if wants.more { Some(&mut store.data_mut().call.more) } else { None };
             let flat = match &only {
-                None => hand(all.iter(), room, more),
-                Some(only) => hand(only.iter().map(|index| &all[*index as usize]), room, more),
+                None => hand(all.iter(), buffer, more),
+                Some(only) => hand(only.iter().map(|index| &all[*index as usize]), buffer, more),
             };
             let frame = convert::to_frame(view.frame);
             let said = answer("judge", exports.call_judge(&mut *store, frame, &flat.labels, &flat.seen));
@@ -151,8 +151,8 @@ impl Guest for WasmGuest {
         });
         let slow = rig.spent.is_some_and(|spent| spent >= self.context.limits.call.soft_cpu);
         self.slow += u64::from(slow);
-        let (said, only, room) = said.map_err(|ended| ended.fault)?;
-        self.room = room;
+        let (said, only, buffer) = said.map_err(|ended| ended.fault)?;
+        self.buffer = buffer;
         let shown = Shown { count: view.frame.detections.len(), only: only.as_deref() };
         let verdict = convert::verdict(said, &shown, &self.context.limits, &mut self.trimmed)
             .map_err(|what| fault::of(FaultKind::Verdict, &self.context.plugin, "judge", &what))?;
@@ -208,7 +208,7 @@ impl Guest for WasmGuest {
 
     fn gauges(&self) -> Gauges {
         Gauges {
-            memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.look().bounds.memory),
+            memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.data().bounds.memory),
             state_bytes: self.context.state.lock().bytes(),
             log_lines_dropped: self.context.log_lines_dropped(),
             alerts_dropped: self.trimmed.alerts_dropped,
@@ -218,19 +218,19 @@ impl Guest for WasmGuest {
     }
 }
 
-/// Detections as they are handed over; what more there is of them stays in the store, for a guest that asks.
+/// Converts detections to the flat form; keeps the other fields in the store for a guest that asks for them.
 fn hand<'a>(
     detections: impl Iterator<Item = &'a Detection> + Clone,
-    room: Vec<Seen>,
+    buffer: Vec<Seen>,
     more: Option<&mut Vec<More>>,
 ) -> Flat<'a> {
     if let Some(more) = more {
         more.extend(detections.clone().map(|d| More { bbox: d.bbox, attributes: d.attributes.clone() }));
     }
-    Flat::of(detections, room)
+    Flat::of(detections, buffer)
 }
 
-/// Indices of the detections that the guest wants to see; `None` = all.
+/// Indices of the detections that the guest wants; `None` = all.
 fn select(
     view: &View<'_>,
     wants: &Wants,

@@ -1,5 +1,4 @@
-//! A component behind the Handler seam. Each delivery runs on a thread that may wait; the instance is one, and waits in
-//! nobody's way.
+//! A component as a handler. Each delivery runs on a thread that may block; there is one instance per handler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +21,13 @@ use crate::types::Alert;
 pub struct WasmHandler {
     plugin: Arc<Plugin>,
     runtime: tokio::runtime::Handle,
-    /// The instance; none after it broke, until the next delivery. Only ever waited for by this handler's own
-    /// deliveries.
+    /// The instance; `None` after it broke, until the next delivery. Only this handler's own deliveries wait for the
+    /// lock.
     instance: Arc<tokio::sync::Mutex<Option<Instance>>>,
     version: String,
 }
 
-/// What instances are made of.
+/// The shared inputs of its instances.
 struct Plugin {
     program: Arc<Inner>,
     context: GuestContext,
@@ -36,14 +35,14 @@ struct Plugin {
     usage: parking_lot::Mutex<Usage>,
 }
 
-/// One instance that is set up.
+/// One initialised instance.
 struct Instance {
     rig: Rig,
     exports: Exports,
 }
 
 impl WasmHandler {
-    /// Makes the first instance, so that what refuses to load is told at once.
+    /// Creates the first instance, so that a load failure is reported at once.
     pub(super) fn load(
         program: Arc<Inner>,
         context: GuestContext,
@@ -55,20 +54,20 @@ impl WasmHandler {
         Ok(Self { plugin, runtime, instance: Arc::new(tokio::sync::Mutex::new(Some(instance))), version })
     }
 
-    /// The version it says it is.
+    /// The component's version.
     pub fn version(&self) -> &str {
         &self.version
     }
 }
 
-/// Where an instance's functions are.
+/// Looks up an instance's exports.
 fn load(mold: &Mold, store: &mut Store<StoreData>, instance: &component::Instance) -> wasmtime::Result<Exports> {
     let indices = mold.handler().ok_or_else(|| wasmtime::Error::msg("it is no handler"))?;
     indices.load(store, instance)
 }
 
 impl Plugin {
-    /// A new instance, set up within the limits of loading, and its version.
+    /// Creates and initialises a new instance within the load limits; returns it with its version.
     fn instance(&self, pts_ns: u64) -> Result<(Instance, String), Fault> {
         let made = self.program.make(|mold| {
             let mut rig = Rig::new(&self.program, mold, &self.context, Some(Arc::clone(&self.wire)))?;
@@ -88,10 +87,10 @@ impl Plugin {
         Ok((Instance { rig, exports }, version))
     }
 
-    /// Delivers on the calling thread, which may wait.
+    /// Delivers on the calling thread, which may block.
     fn deliver(&self, mut slot: OwnedMutexGuard<Option<Instance>>, alert: &Alert) -> Result<(), DeliveryError> {
         let later = |fault: Fault| DeliveryError { message: fault.message, retry: Retry::Later };
-        // Taken out for the length of the call: what breaks does not come back.
+        // Taken out during the call: an instance that breaks is not put back.
         let mut instance = match slot.take() {
             Some(instance) => instance,
             None => self.instance(alert.pts_ns).map_err(later)?.0,
@@ -107,7 +106,7 @@ impl Plugin {
         {
             let mut usage = self.usage.lock();
             usage.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.context.limits.delivery.soft_cpu));
-            usage.memory_bytes = rig.look().bounds.memory;
+            usage.memory_bytes = rig.data().bounds.memory;
         }
         let result = match said {
             Ok(outcome) => {
@@ -136,7 +135,7 @@ impl Handler for WasmHandler {
         &self.plugin.context.plugin
     }
 
-    /// The call ends by its own limits, and goes on when it is dropped.
+    /// The call ends by its own limits, and continues when the future is dropped.
     fn timeout(&self) -> Option<Duration> {
         None
     }

@@ -1,4 +1,4 @@
-//! The engine's one host of components: compiles them, keeps what was compiled, interrupts what runs.
+//! The engine's component host: compiles components, caches them, interrupts running guests.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -16,8 +16,8 @@ use super::{ComponentInfo, imports, wasi};
 use crate::error::{Code, Error};
 use crate::guest::Limits;
 
-/// Most threads that read granted files at a time. One that never comes back, as from a pipe that nobody fills, is one
-/// less; who finds none waits out its call.
+/// Maximum threads that read granted files at a time. A read that never ends, as from a pipe without a writer, occupies
+/// one; when all are occupied, a call waits until its limit.
 const READING_MAX: usize = 64;
 
 /// Compiles components. One per engine; its threads end with it and the last of its programs.
@@ -27,24 +27,24 @@ pub struct Host {
     cache: Option<Cache>,
 }
 
-/// What programs need of their host.
+/// The host's state shared with its programs.
 pub(super) struct Shared {
     pub(super) engines: Engines,
     pub(super) ticker: Ticker,
     linker: Linker<StoreData>,
-    /// The same for instances that find the pool full.
+    /// The linker for instances that find the pool full.
     spare: Option<Linker<StoreData>>,
-    /// The threads for guests that read files, once there is such a guest.
+    /// The threads for guests that read files; created on first use.
     files: OnceLock<tokio::runtime::Runtime>,
 }
 
 impl Host {
-    /// Starts a host that keeps compiled components in the private folder `cache` ([`cache_folder`](super::cache_folder)
-    /// names the usual one), or nowhere: without one, and where the folder cannot be written or is not private, each
-    /// start compiles again.
+    /// Starts a host that caches compiled components in the private folder `cache`
+    /// ([`cache_folder`](super::cache_folder) is the usual one). Without one, or if the folder is not writable or not
+    /// private, each start compiles again.
     ///
     /// # Errors
-    /// [`Code::Plugin`]: this machine cannot run compiled guests.
+    /// [`Code::Plugin`] if this machine cannot run compiled guests.
     pub fn start(cache: Option<PathBuf>) -> Result<Arc<Self>, Error> {
         let failed = |what: &str, e: &dyn std::fmt::Display| Error::new(Code::Plugin, format!("{what}: {e:#}"));
         let cache = cache.and_then(|folder| match Cache::open(folder) {
@@ -67,12 +67,12 @@ impl Host {
         Ok(Arc::new(Self { shared, compiler: Compiler::default(), cache }))
     }
 
-    /// Makes a program of a component's bytes: checks that it fits this engine, and compiles it unless that was done
-    /// before. Runs nothing of it. `place` is what messages call it, its path. May take long: not for a lane's thread.
+    /// Creates a program from a component's bytes: checks that it fits this engine, and compiles it unless it is
+    /// cached. Does not run it. `place` is its path, for messages. May take long: do not call it on a lane's thread.
     ///
     /// # Errors
-    /// [`Code::Plugin`]: too large, no component, another version of the contract, an import that is not offered, or
-    /// too slow to compile.
+    /// [`Code::Plugin`]: too large, not a component, another version of the contract, an import that is not offered, or
+    /// a compile timeout.
     pub fn compile(&self, bytes: &[u8], limits: &Limits, place: &str) -> Result<Program, Error> {
         self.program(bytes, limits).map_err(|e| e.at(place))
     }
@@ -104,7 +104,7 @@ impl Host {
     }
 }
 
-/// That all it imports is offered to anybody; what is offered to its world, `inspect` has seen to.
+/// Checks that all its imports are offered; `inspect` has checked those of its world.
 fn offered(info: &ComponentInfo) -> Result<(), Error> {
     let foreign = |name: &&String| !name.starts_with("dsengine:plugin/") && !wasi::offers(name);
     let Some(name) = info.imports.iter().find(foreign) else { return Ok(()) };
@@ -117,13 +117,13 @@ fn offered(info: &ComponentInfo) -> Result<(), Error> {
 }
 
 impl Shared {
-    /// What instances of a component are made of that find the pool full: the same machine code, under the other engine.
+    /// The linked component for instances that find the pool full: the same machine code in the on-demand engine.
     pub(super) fn spare(&self, component: &Component) -> wasmtime::Result<Option<InstancePre<StoreData>>> {
         let (Some(engine), Some(linker)) = (&self.engines.spare, &self.spare) else { return Ok(None) };
         linker.instantiate_pre(&again(engine, component)?).map(Some)
     }
 
-    /// Where waiting for files happens.
+    /// The runtime for file reads.
     pub(super) fn files(&self) -> Option<tokio::runtime::Handle> {
         if let Some(runtime) = self.files.get() {
             return Some(runtime.handle().clone());
@@ -141,7 +141,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(runtime) = self.files.take() {
-            // Waits for nothing, so that it may be dropped anywhere.
+            // Does not block, so that it may be dropped anywhere.
             runtime.shutdown_background();
         }
     }

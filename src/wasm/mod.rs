@@ -1,12 +1,12 @@
 //! WASM components as strategies and handlers, against the contract in `wit/`.
 //!
-//! A [`Host`] compiles components into [`Program`]s; a program makes as many instances as there are sources, each a
-//! strategy behind [`crate::strategy::Guarded`], or one handler. [`check`] tells what a component is and whether its
-//! version fits this engine before anything of it runs; [`encode`] makes a component of a core module.
+//! A [`Host`] compiles components into [`Program`]s; a program creates one instance per source, each a strategy in
+//! [`crate::strategy::Guarded`], or one handler. [`check`] determines a component's kind and whether its version fits
+//! this engine, before it runs; [`encode`] converts a core module into a component.
 //!
-//! An instance has its own memory and nothing else: what it may touch of the host is in `imports` (the contract) and
-//! `wasi` (what languages' standard libraries need), bounded by its `store_data`. A trap or a limit ends the instance, and
-//! the next call makes another; what has to survive is kept by the host. Look next at `guest.rs`.
+//! An instance has its own memory and nothing else: `imports` (the contract) and `wasi` (for languages' standard
+//! libraries) are its access to the host, bounded by its `store_data`. A trap or a limit ends the instance, and the
+//! next call creates another; the host keeps whatever must survive. See `guest.rs` next.
 
 mod bindings;
 mod cache;

@@ -1,4 +1,4 @@
-//! A component that is compiled and fits: what instances are made of.
+//! A compiled component that fits this engine, from which instances are created.
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,22 +23,22 @@ pub struct Program {
     inner: Arc<Inner>,
 }
 
-/// What is shared by a program's clones.
+/// The state shared by a program's clones.
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     first: Mold,
-    /// For instances that find the pool full; made once one does.
+    /// For instances that find the pool full; created on first use.
     spare: OnceLock<Option<Mold>>,
     info: ComponentInfo,
 }
 
-/// What instances are made of, in one of the engines.
+/// A template for instances, in one of the engines.
 pub(super) struct Mold {
     pub(super) pre: InstancePre<StoreData>,
     exports: Exports,
 }
 
-/// Where its functions are.
+/// The indices of its exports.
 enum Exports {
     Strategy(strategy::GuestIndices),
     Handler(handler::GuestIndices),
@@ -53,19 +53,19 @@ impl Mold {
         Ok(Self { pre, exports })
     }
 
-    /// Where a strategy's functions are.
+    /// The indices of a strategy's exports.
     pub(super) fn strategy(&self) -> Option<&strategy::GuestIndices> {
         if let Exports::Strategy(indices) = &self.exports { Some(indices) } else { None }
     }
 
-    /// Where a handler's functions are.
+    /// The indices of a handler's exports.
     pub(super) fn handler(&self) -> Option<&handler::GuestIndices> {
         if let Exports::Handler(indices) = &self.exports { Some(indices) } else { None }
     }
 }
 
 impl Inner {
-    /// Does `work` with what instances are made of: in the pool, and where that is full, with what makes one by itself.
+    /// Runs `work` with the pooled template, and if the pool is full, with the on-demand one.
     pub(super) fn make<T>(&self, mut work: impl FnMut(&Mold) -> Result<T, Ended>) -> Result<T, Ended> {
         match work(&self.first) {
             Err(Ended { full: true, fault, .. }) => match self.spare() {
@@ -88,7 +88,7 @@ impl Inner {
         self.spare.get_or_init(make).as_ref()
     }
 
-    /// What the component says of itself.
+    /// The result of inspecting the component.
     pub(super) fn info(&self) -> &ComponentInfo {
         &self.info
     }
@@ -100,17 +100,17 @@ impl Program {
         Ok(Self { inner: Arc::new(Inner { shared, first, spare: OnceLock::new(), info }) })
     }
 
-    /// What the component says of itself.
+    /// The result of inspecting the component.
     pub fn info(&self) -> &ComponentInfo {
         &self.inner.info
     }
 
-    /// A strategy for one source: an instance, described and set up. Runs on the calling thread, within the limits of
-    /// loading; touches nothing outside its own memory, so that it can be dropped without a trace.
+    /// A strategy for one source: an initialised instance. Runs on the calling thread, within the load limits; affects
+    /// only its own memory, so that it can be dropped without a trace.
     ///
     /// # Errors
-    /// [`Code::Plugin`], as `plugin:export: message`: it is no strategy, needs what is not granted, refuses, traps, or
-    /// takes too long.
+    /// [`Code::Plugin`], as `plugin:export: message`: it is not a strategy, needs what is not granted, refuses, traps,
+    /// or times out.
     pub fn strategy(&self, context: GuestContext, on_failure: OnFailure) -> Result<Guarded<WasmGuest>, Error> {
         if self.inner.first.strategy().is_none() {
             return Err(self.is_none(&context, World::Strategy));
@@ -120,8 +120,8 @@ impl Program {
         Ok(Guarded::new(guest, on_failure))
     }
 
-    /// A handler: an instance, described and set up, which reaches the network through `wire` and waits on threads of
-    /// `runtime` that may wait. Loading is as in [`Program::strategy`].
+    /// A handler: an initialised instance that reaches the network through `wire` and blocks on threads of `runtime`.
+    /// Loading is as in [`Program::strategy`].
     ///
     /// # Errors
     /// As [`Program::strategy`].
@@ -145,7 +145,7 @@ impl Program {
         )
     }
 
-    /// That what it imports, it has.
+    /// Checks that everything it imports is granted.
     fn granted(&self, context: &GuestContext) -> Result<(), Error> {
         let (info, has) = (&self.inner.info, &context.grants.has);
         let lacks = [
@@ -165,7 +165,7 @@ impl Program {
     }
 }
 
-/// The error of a plugin that could not be loaded.
+/// The error for a plugin that could not be loaded.
 fn error(fault: Fault) -> Error {
     let error = Error::new(Code::Plugin, fault.message);
     match fault.kind {

@@ -1,4 +1,4 @@
-//! One instance with everything that holds it: its memory, its time budget, its store's data. Calls go in here and nowhere else.
+//! One instance with its time budget and its store. All calls go through this type.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::error::Error;
 use crate::guest::http::Wire;
 use crate::guest::{Budget, Fault, FaultKind, GuestContext, TimeLimits};
 
-/// Bytes a guest may hand over at once: a verdict with all its texts, a line, a body.
+/// Maximum bytes that a guest may pass at once: a verdict with all its texts, a line, a body.
 const HANDED_BYTES_MAX: usize = 8 << 20;
-/// Room beside the value of a state that was configured larger than that.
+/// Extra bytes for the rest of a call, if the configured state limit is larger than that.
 const HANDED_SPARE: usize = 64 << 10;
 
-/// Why a call of an export did not succeed.
+/// Why a call of an export failed.
 pub(super) enum Miss {
     /// It trapped or was stopped.
     Broke(&'static str, wasmtime::Error),
@@ -28,7 +28,7 @@ pub(super) enum Miss {
     Refused(&'static str, Refusal),
 }
 
-/// A call's answer, or why there is none.
+/// Converts the result of a call.
 pub(super) fn answer<T>(export: &'static str, result: wasmtime::Result<Result<T, Refusal>>) -> Result<T, Miss> {
     match result {
         Ok(Ok(value)) => Ok(value),
@@ -37,12 +37,12 @@ pub(super) fn answer<T>(export: &'static str, result: wasmtime::Result<Result<T,
     }
 }
 
-/// A fault and what kind of end it is.
+/// A fault and how the call ended.
 pub(super) struct Ended {
     pub(super) fault: Fault,
-    /// The guest returned an error of its own accord.
+    /// Whether the guest itself returned an error.
     pub(super) refused: bool,
-    /// There was no room for it in the pool: nothing of it has run.
+    /// Whether the pool was full: no guest code has run.
     pub(super) full: bool,
 }
 
@@ -53,21 +53,20 @@ impl From<Error> for Ended {
     }
 }
 
-/// An instance and what holds it.
 pub(super) struct Rig {
     store: Store<StoreData>,
     budget: Budget,
     ticking: Ticking,
-    /// The limits of the call under way.
+    /// The limits of the current call.
     time: TimeLimits,
-    /// Where waiting for granted files happens.
+    /// The runtime for file reads.
     files: Option<tokio::runtime::Handle>,
-    /// CPU time of the last call, where it was long enough to be counted.
+    /// CPU time of the last call, if it was long enough to be measured.
     pub(super) spent: Option<Duration>,
 }
 
 impl Rig {
-    /// Room for an instance of the program. Nothing of it has run yet: that is the first [`Rig::enter`]'s.
+    /// Prepares a store for an instance of the program. The first [`Rig::enter`] runs its first code.
     pub(super) fn new(
         program: &Inner,
         mold: &Mold,
@@ -87,21 +86,21 @@ impl Rig {
             None => Ok(UpdateDeadline::Continue(1)),
             Some(_) => Err(Stopped.into()),
         });
-        let ticking = program.shared.ticker.store_data();
+        let ticking = program.shared.ticker.register();
         Ok(Self { store, budget, ticking, time, files, spent: None })
     }
 
-    /// What belongs to the instance on the host's side.
+    /// The host's data of the instance.
     pub(super) fn store_data(&mut self) -> &mut StoreData {
         self.store.data_mut()
     }
 
-    /// The same, to look at.
-    pub(super) fn look(&self) -> &StoreData {
+    /// As [`Rig::store_data`], read-only.
+    pub(super) fn data(&self) -> &StoreData {
         self.store.data()
     }
 
-    /// Runs guest code within `limits`. The call's writes are in the store's data afterwards, for the caller to commit.
+    /// Runs guest code within `limits`. The store's data then has the call's writes, for the caller to commit.
     pub(super) fn enter<R>(
         &mut self,
         limits: TimeLimits,
@@ -152,7 +151,7 @@ impl Rig {
             time: self.time,
             limits: &store_data.context.limits,
             denied: store_data.bounds.denied,
-            last_words: store_data.output.last_words(),
+            stderr_text: store_data.output.stderr_text(),
             handed_max: handed_max(&store_data.context),
         };
         Ended { fault: failed.fault(), refused: false, full: error.is::<PoolConcurrencyLimitError>() }
@@ -163,7 +162,7 @@ fn handed_max(context: &GuestContext) -> usize {
     HANDED_BYTES_MAX.max(context.limits.state_bytes.saturating_add(HANDED_SPARE))
 }
 
-/// Makes the instance proper: its start functions run here, within the call.
+/// Creates the instance; its start functions run here, within the call.
 pub(super) fn instantiate(mold: &Mold, store: &mut Store<StoreData>) -> Result<Instance, Miss> {
     mold.pre.instantiate(store).map_err(|e| Miss::Broke("start", e))
 }

@@ -1,4 +1,4 @@
-//! What belongs to one instance and is not its own memory: its surroundings, its bounds, the frame at hand.
+//! The host's data of one instance: its context, its bounds, the current frame.
 
 use std::sync::Arc;
 
@@ -16,17 +16,16 @@ use crate::guest::{GuestContext, Interrupt, Severity, TimeLimits, Writes};
 use crate::track::Tracks;
 use crate::types::{Attributes, BBox, Picture, SourceId, Zone};
 
-/// Most things of the host that a guest holds at a time: streams, images, waits.
+/// Maximum host resources that a guest holds at a time: streams, images, waits.
 const RESOURCES_MAX: usize = 1024;
 
-/// The host's side of one instance.
 pub(super) struct StoreData {
     pub(super) context: GuestContext,
     pub(super) bounds: Bounds,
-    /// The guest's end of its time budget, with the limits of the call under way.
+    /// The handle to its time budget, with the limits of the current call.
     pub(super) interrupt: Interrupt,
     pub(super) call: Call,
-    /// What the call wrote to its state; it counts once the call has succeeded.
+    /// The call's writes to its state; committed when it succeeds.
     pub(super) writes: Writes,
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
@@ -36,33 +35,33 @@ pub(super) struct StoreData {
     pub(super) wire: Option<Arc<dyn Wire>>,
 }
 
-/// What is true while one call lasts.
+/// The data of one call.
 #[derive(Default)]
 pub(super) struct Call {
-    /// The guest is loading: it may read state and not write it, so that loading touches nothing.
+    /// Whether the guest is loading: state is read-only, so that loading has no effects.
     pub(super) loading: bool,
-    /// The guest hands over: it may read state and not write it, because its successor may be refused.
+    /// Whether the guest is handing over: state is read-only, since its successor may be rejected.
     pub(super) suspending: bool,
-    /// No frame is at hand, so that there is no time to count from.
+    /// Whether there is no current frame, and so no time to count from.
     pub(super) timeless: bool,
-    /// Frame time; of a handler, its alert's.
+    /// Frame time; for a handler, its alert's.
     pub(super) pts_ns: u64,
     /// Wall-clock time of capture.
     pub(super) captured_unix_ns: u64,
     pub(super) zones: Arc<[Zone]>,
     pub(super) tracks: Option<Tracks>,
-    /// Of the detections handed over, what is fetched on demand; empty for a guest that imports no such thing.
+    /// Fields of the detections that are fetched on demand; empty for a guest that does not import them.
     pub(super) more: Vec<More>,
     pub(super) picture: Option<Picture>,
-    /// Counts calls, so that what was good for one is not taken for another's.
+    /// The number of the call, so that a resource of one call is not used in another.
     pub(super) number: u64,
     /// HTTP requests sent.
     pub(super) requests: u32,
-    /// When the call has to be over, [`now_ns`].
+    /// The call's deadline on the clock of [`now_ns`].
     pub(super) until_ns: u64,
 }
 
-/// What of a detection is not handed over with the frame.
+/// The fields of a detection that the flat form does not have.
 pub(super) struct More {
     pub(super) bbox: BBox,
     pub(super) attributes: Attributes,
@@ -72,14 +71,14 @@ impl StoreData {
     /// The store's data for an instance in `context`; a handler has a `wire`.
     ///
     /// # Errors
-    /// [`Code::Plugin`] where a granted folder cannot be opened.
+    /// [`Code::Plugin`] if a granted folder cannot be opened.
     pub(super) fn new(context: GuestContext, interrupt: Interrupt, wire: Option<Arc<dyn Wire>>) -> Result<Self, Error> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let output = Output::new(context.clone());
         let mut wasi = WasiCtx::builder();
         wasi.stdout(output.stream(Severity::Info)).stderr(output.stream(Severity::Warn));
-        // A lane waits for no file: see `wasi::files`.
+        // File reads must not block a lane: see `wasi::files`.
         wasi.allow_blocking_current_thread(false);
         for (name, value) in &context.grants.env {
             wasi.env(name, value);
@@ -94,7 +93,7 @@ impl StoreData {
                 .hint("components are granted folders, not single files")
             })?;
         }
-        // A strategy gives the same answers in a replay, so its chance is the same each time; a handler's is real.
+        // A strategy must give the same results in a replay, so its random numbers are seeded; a handler's are real.
         let chance = match wire {
             None => Chance::seeded(&context.plugin, context.source.as_ref().map_or("", SourceId::as_str)),
             Some(_) => Chance::Real(WasiRandomCtx::default()),
@@ -106,19 +105,19 @@ impl StoreData {
         Ok(Self { context, bounds, interrupt, call, writes, table, wasi, chance, output, wire })
     }
 
-    /// A call of at most `limits` starts.
+    /// Starts a call with these `limits`.
     pub(super) fn start(&mut self, limits: TimeLimits) {
         self.call.number += 1;
         self.call.requests = 0;
         let wall = u64::try_from(limits.wall.as_nanos()).unwrap_or(u64::MAX);
-        // Only a handler waits for others; a strategy saves the look at the clock.
+        // Only a handler waits for others; a strategy saves the clock read.
         self.call.until_ns = if self.wire.is_some() { now_ns().saturating_add(wall) } else { u64::MAX };
         self.bounds.denied = false;
         self.writes.clear();
         self.output.start(self.call.pts_ns);
     }
 
-    /// The call is over: what belongs to the lane goes back.
+    /// Ends a call: releases what belongs to the lane.
     pub(super) fn end(&mut self) {
         self.call.tracks = None;
         self.call.picture = None;
@@ -126,7 +125,7 @@ impl StoreData {
         self.output.flush();
     }
 
-    /// The call succeeded: its writes count.
+    /// Commits the writes of a successful call.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
             self.writes.commit(&mut self.context.state.lock());
@@ -140,18 +139,18 @@ impl WasiView for StoreData {
     }
 }
 
-/// Real time for what a handler waits for, not `types::Clock`: a budget is about this machine's real work.
+/// Real time for a handler's waits, not `types::Clock`: a budget limits real work on this machine.
 pub(super) fn now_ns() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// How large an instance may grow.
+/// The memory bounds of an instance.
 pub(super) struct Bounds {
     memory_max: usize,
     /// Bytes of its memory.
     pub(super) memory: usize,
-    /// It asked for more than it may have in the call under way.
+    /// Whether it exceeded its memory limit in the current call.
     pub(super) denied: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What stands on the disk: how a file looks, what is in it, what is in a folder, where a path leads.
+//! Reads the file system: stamps, contents, listings, symlinks.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// Bigger files are not read.
+/// Maximum size of a file.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Entries of a folder that are looked at.
+/// Maximum entries read per folder.
 const ENTRIES_MAX: usize = 1024;
-/// More links in a row than the kernel follows.
+/// Maximum symlinks followed in a row; more than the kernel follows.
 const LINKS_MAX: usize = 40;
 
-/// What a cheap look compares.
+/// Metadata for a cheap comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) device: u64,
@@ -31,7 +31,7 @@ impl Stamp {
         Self { device: meta.dev(), inode: meta.ino(), size: meta.size(), changed: (meta.ctime(), meta.ctime_nsec()) }
     }
 
-    /// A folder changes with its list.
+    /// A folder's stamp changes with its listing.
     fn of_folder(meta: &Metadata, list: &[u8]) -> Self {
         let [a, b, ..] = hash(list);
         let digest = hash(list)[2..10].iter().fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
@@ -40,7 +40,7 @@ impl Stamp {
     }
 }
 
-/// How a file or folder looks now.
+/// The current stamp of a file or folder.
 pub(super) fn stamp(path: &Path) -> io::Result<Stamp> {
     let meta = fs::metadata(path)?;
     if meta.is_dir() {
@@ -52,7 +52,7 @@ pub(super) fn stamp(path: &Path) -> io::Result<Stamp> {
     Ok(Stamp::of_file(&meta))
 }
 
-/// The content of a file, the list of a folder.
+/// A file's content, or a folder's listing.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     if path.is_dir() {
         return listing(path);
@@ -65,15 +65,15 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is in a folder, a line each with how it looks.
+/// A folder's listing: one line per file, with its stamp.
 fn listing(folder: &Path) -> io::Result<Vec<u8>> {
-    // What is gone by now is not there.
+    // Files deleted meanwhile are skipped.
     let line = |path: PathBuf| fs::metadata(&path).ok().map(|meta| line(&path, &meta));
     Ok(files_in(folder)?.into_iter().filter_map(line).collect::<Vec<_>>().concat())
 }
 
-/// The files of a folder and those of its folders. Names that begin with a dot are left out: editors and configuration
-/// mounts have those.
+/// The files in a folder and in its direct subfolders. Names that begin with a dot are skipped: editors and
+/// configuration mounts create them.
 pub(super) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let inside = |path: PathBuf| if path.is_dir() { entries(&path).unwrap_or_default() } else { vec![path] };
     Ok(entries(folder)?.into_iter().flat_map(inside).filter(|path| path.is_file()).collect())
@@ -92,15 +92,14 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Where events of a path come from.
+/// The folders and names whose events concern a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Steps {
-    /// The folder of the path, and on the way along its symlinks the folder of each; of a folder, also itself and those
-    /// in it.
+    /// The path's folder, and the folder of each symlink on the way; for a folder, also itself and its subfolders.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// Its name, and those of what its symlinks lead to.
+    /// The path's name, and the names of its symlinks' targets.
     pub(super) names: BTreeSet<OsString>,
-    /// Of a folder: itself and those in it, absolute. Whatever happens in them concerns it.
+    /// For a folder: itself and its subfolders, absolute. Every event in them concerns it.
     pub(super) inside: BTreeSet<PathBuf>,
 }
 

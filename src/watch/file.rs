@@ -1,4 +1,4 @@
-//! One watched path: what was sent of it, and what is under way.
+//! The state of one watched path: last content sent, and pending change.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,12 +14,12 @@ use super::Changed;
 use super::disk::{self, Stamp, Steps, stamp};
 use super::writers;
 
-/// After a file was closed or renamed, this long must be quiet.
+/// Quiet time after a file was closed or renamed.
 pub(super) const SETTLE: Duration = Duration::from_millis(20);
-/// After a change without an event, this long: nothing tells whether its writer is done.
+/// Quiet time after a change without an event: its writer may not be done.
 const UNKNOWN_SETTLE: Duration = Duration::from_millis(500);
-/// A writer that has been silent for this long is looked for among the processes: its close may have come without an
-/// event. While it is found, its close is waited for.
+/// After this much silence the processes are searched for the writer, whose close event may have been lost. While one
+/// is found, its close is awaited.
 const SILENT_WRITER: Duration = Duration::from_secs(5);
 
 pub(super) struct File {
@@ -28,23 +28,23 @@ pub(super) struct File {
     pub(super) pending: Option<Pending>,
     sent: [u8; 32],
     stamp: Option<Stamp>,
-    /// It has not been looked at yet.
+    /// Not checked yet.
     new: bool,
-    /// It was there, and that it is not any more was said.
+    /// The file was there, and its removal was sent.
     gone: bool,
 }
 
-/// A change under way: what the file looked like at its last sign of life, and until when it has to stay so.
+/// A pending change: the file's stamp at the last event, and how long it must stay unchanged.
 ///
-/// An event speaks for what was seen when it came. What looks different at the end of its quiet time was written to
-/// since, by a writer whose own events are still on their way.
+/// An event vouches for the stamp taken when it arrived. A different stamp at the end of the quiet time means that the
+/// file was written again, and that those events are still under way.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) until_ns: u64,
     stamp: Option<Stamp>,
-    /// What is written to and was not closed yet, by name: the file, or files of the folder.
+    /// Names of files written to and not closed yet: the file itself, or files in the folder.
     open: BTreeSet<OsString>,
-    /// The last event said that its writer is done.
+    /// The last event reported that the writer is done.
     closed: bool,
 }
 
@@ -53,7 +53,7 @@ impl Pending {
         Self::with_open(stamp, BTreeSet::new(), quiet, now_ns)
     }
 
-    /// Empty or gone is what a file is in the middle of some saves: that takes the longer time.
+    /// Some saves leave a file empty or missing for a moment, which takes the longer quiet time.
     fn with_open(stamp: Option<Stamp>, open: BTreeSet<OsString>, quiet: Duration, now_ns: u64) -> Self {
         let quiet = match &stamp {
             _ if !open.is_empty() => SILENT_WRITER,
@@ -64,14 +64,14 @@ impl Pending {
     }
 }
 
-/// What an event says about a writer.
+/// What an event reveals about a file's writer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writer {
-    /// It has the file open.
+    /// It has opened the file.
     Opened,
-    /// It is done.
+    /// It is done with the file.
     Closed,
-    /// Nothing.
+    /// Nothing is known.
     Unknown,
 }
 
@@ -81,7 +81,7 @@ impl File {
         Self { path, steps, pending: None, sent: disk::hash(loaded), stamp: None, new: true, gone: false }
     }
 
-    /// Starts its quiet time anew where the event is about it; tells whether it is.
+    /// Restarts the quiet time if the event concerns this file; returns whether it does.
     pub(super) fn on_event(&mut self, event: &Event, now_ns: u64) -> bool {
         let about: Vec<&Path> = event.paths.iter().map(PathBuf::as_path).filter(|path| self.is_about(path)).collect();
         if about.is_empty() {
@@ -112,12 +112,12 @@ impl File {
             || event.parent().is_some_and(|folder| self.steps.inside.contains(folder))
     }
 
-    /// Events were lost: what is written to is not known any more.
+    /// Events were lost, so the open writers are unknown.
     pub(super) fn on_loss(&mut self, now_ns: u64) {
         self.pending = Some(Pending::new(stamp(&self.path).ok(), UNKNOWN_SETTLE, now_ns));
     }
 
-    /// The change to send, once things have settled.
+    /// Checks the file; returns the change to send once it has settled.
     pub(super) fn look(&mut self, now_ns: u64) -> Option<Changed> {
         let stamp = stamp(&self.path).ok();
         let new = std::mem::take(&mut self.new);
@@ -134,19 +134,19 @@ impl File {
                     return None;
                 }
             }
-            // The first look at a file: its content is compared with what is in use.
+            // The first check of a file: compare its content with the content in use.
             None if new && stamp.is_some_and(|s| s.size > 0) && !self.is_written() => {}
-            // A change without an event, or not the one that the event spoke of.
+            // A change without an event, or after the event's stamp.
             _ => {
                 self.wait(stamp, UNKNOWN_SETTLE, now_ns);
                 return None;
             }
         }
         let Some(stamp) = stamp else {
-            // Gone, and not for the moment that a save takes.
+            // Gone for longer than a save takes.
             self.pending = None;
-            let said = self.gone || self.stamp.is_none();
-            return (!said).then(|| Changed { path: self.path.clone(), bytes: None });
+            let reported = self.gone || self.stamp.is_none();
+            return (!reported).then(|| Changed { path: self.path.clone(), bytes: None });
         };
         let bytes = match disk::read(&self.path) {
             Ok(bytes) => bytes,
@@ -156,7 +156,7 @@ impl File {
                 return None;
             }
         };
-        // Written to between the look and the reading: what was read may be half of it.
+        // The file changed while it was read: the content may be incomplete.
         let after = disk::stamp(&self.path).ok();
         if after != Some(stamp) {
             self.wait(after, UNKNOWN_SETTLE, now_ns);
@@ -167,14 +167,14 @@ impl File {
         (!same).then(|| Changed { path: self.path.clone(), bytes: Some(bytes.into()) })
     }
 
-    /// Waits on, for the writers that are known as well.
+    /// Restarts the quiet time and keeps the known writers.
     fn wait(&mut self, stamp: Option<Stamp>, quiet: Duration, now_ns: u64) {
         let open = self.pending.take().map(|pending| pending.open).unwrap_or_default();
         self.pending = Some(Pending::with_open(stamp, open, quiet, now_ns));
     }
 
-    /// Whether a writer that has not closed is still there. Where no event spoke of one, it may have come before the
-    /// watch stood.
+    /// Whether a writer still has the file open. Without a known writer all processes are searched, because one may
+    /// have opened it before the watch began.
     fn is_written(&self) -> bool {
         let open = match &self.pending {
             Some(pending) if pending.closed => return false,
@@ -188,7 +188,7 @@ impl File {
         writers::is_open(&files.into_iter().filter(|path| !known || is_meant(path)).collect::<Vec<_>>())
     }
 
-    /// The change was taken.
+    /// The change was queued for the receiver.
     pub(super) fn sent(&mut self, bytes: Option<&Arc<[u8]>>) {
         match bytes {
             Some(bytes) => (self.sent, self.gone) = (disk::hash(bytes), false),
@@ -196,17 +196,17 @@ impl File {
         }
     }
 
-    /// The receiver is busy: look again soon, and send what stands there then.
+    /// The receiver's queue is full: check again soon, and send the content as of then.
     pub(super) fn again(&mut self, now_ns: u64) {
         self.pending = Some(Pending::new(stamp(&self.path).ok(), SETTLE, now_ns));
     }
 }
 
-/// Whether the writer of a file has it open, by what happened to it.
+/// What an event reveals about the writer of `path`.
 fn writer(kind: EventKind, path: &Path) -> Writer {
     match kind {
         EventKind::Modify(ModifyKind::Data(_)) => Writer::Opened,
-        // A link is made, not opened: nobody will close it.
+        // Links are created without being opened, so no close event follows.
         EventKind::Create(_) => match fs::symlink_metadata(path) {
             Ok(meta) if meta.is_file() && meta.nlink() == 1 => Writer::Opened,
             _ => Writer::Unknown,

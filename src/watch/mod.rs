@@ -1,12 +1,12 @@
-//! Watching files, so that an edit becomes a reload.
+//! Watches files to trigger reloads.
 //!
-//! The *folders* are watched, because editors replace files and configuration mounts flip symlinks; every event only
-//! means "look again", and what is looked at is the content: a [`Changed`] is sent when, after things have settled,
-//! the bytes differ from the last ones sent. So a burst of saves ends on its last content, whatever way it was saved
-//! in. A file is not read between the event of a write and that of its writer's close. A look every second besides
-//! makes up for file systems without events (network mounts, some containers).
+//! The *folders* are watched, because editors replace files and configuration mounts flip symlinks. An event only
+//! triggers a check; a [`Changed`] is sent when, after the quiet time, the bytes differ from the last ones sent. So a
+//! burst of saves yields the last content, however it was saved. A file is not read between the event of a write and
+//! that of its writer's close. A poll every second covers file systems without events (network mounts, some
+//! containers).
 //!
-//! A watched path may be a folder: its content is then the list of what is in it, a line each with how it looks.
+//! A watched path may be a folder: its content is then its listing, one line per file with its stamp.
 
 mod disk;
 mod file;
@@ -28,36 +28,36 @@ use crate::types::Clock;
 use disk::Steps;
 use file::{File, SETTLE};
 
-/// How often to look without an event.
+/// Polling interval without events.
 const POLL: Duration = Duration::from_secs(1);
-/// Events between two looks; what comes beyond them is lost, and every file is looked at.
+/// Capacity of the message queue; on overflow every file is checked.
 const EVENTS_MAX: usize = 256;
-/// Changes that wait for the receiver; a file that changes again meanwhile is sent once, with its last content.
+/// Capacity of the change queue; a file that changes again while it is full is sent once, with its last content.
 const CHANGES_MAX: usize = 16;
 
-/// A file whose content changed, or that is gone.
+/// A file whose content changed or that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// The path as it was given.
+    /// The path as passed to [`Watcher::add`].
     pub path: PathBuf,
-    /// The whole new content, read once; `None` where the file was there and is not any more.
+    /// The whole new content; `None` if the file was removed.
     pub bytes: Option<Arc<[u8]>>,
 }
 
-/// Whether any of these files is open for writing, as far as this user can see.
+/// Whether a process has any of these files open for writing, as far as this user can see.
 pub fn is_written(files: &[PathBuf]) -> bool {
     writers::is_open(files)
 }
 
-/// Watches files on a thread of its own. Dropping it stops the thread.
+/// Watches files on its own thread. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct Watcher {
     changes: Receiver<Changed>,
-    mail: Sender<Mail>,
+    sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
 
-enum Mail {
+enum Message {
     Event(notify::Result<notify::Event>),
     Add(Box<File>),
     Remove(PathBuf),
@@ -65,18 +65,18 @@ enum Mail {
 }
 
 impl Watcher {
-    /// A watcher of no file yet.
+    /// Starts a watcher without files.
     ///
     /// # Errors
-    /// [`Code::Io`] when the system gives no thread.
+    /// [`Code::Io`] when no thread can be started.
     pub fn start(clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let (mail, inbox) = bounded(EVENTS_MAX);
+        let (sender, receiver) = bounded(EVENTS_MAX);
         let (changes, received) = bounded(CHANGES_MAX);
-        let events = mail.clone();
+        let events = sender.clone();
         let lost = Arc::new(AtomicBool::new(false));
         let no_room = Arc::clone(&lost);
         let notifier = notify::recommended_watcher(move |event| {
-            if events.try_send(Mail::Event(event)).is_err() {
+            if events.try_send(Message::Event(event)).is_err() {
                 no_room.store(true, Ordering::Relaxed);
             }
         });
@@ -87,30 +87,30 @@ impl Watcher {
             WatchLoop { files: Vec::new(), folders: BTreeSet::new(), notifier, changes, clock, lost, due_ns: None };
         let thread = thread::Builder::new()
             .name("watch".into())
-            .spawn(move || watch_loop.run(&inbox))
+            .spawn(move || watch_loop.run(&receiver))
             .map_err(|error| Error::new(Code::Io, format!("the file watcher cannot start: {error}")))?;
-        Ok(Self { changes: received, mail, thread: Some(thread) })
+        Ok(Self { changes: received, sender, thread: Some(thread) })
     }
 
-    /// Watches a file of which `loaded` is in use: whatever differs from that is a change, even one made meanwhile. Of
-    /// a folder, nothing is in use: what is in it already is a change.
+    /// Watches a file whose content in use is `loaded`: any difference is a change, even one made meanwhile. A folder
+    /// has no content in use, so existing files are a change, too.
     pub fn add(&self, path: &Path, loaded: &[u8]) {
-        self.post(Mail::Add(Box::new(File::new(path.to_owned(), loaded))));
+        self.send(Message::Add(Box::new(File::new(path.to_owned(), loaded))));
     }
 
-    /// Watches a file no more.
+    /// Stops watching a file.
     pub fn remove(&self, path: &Path) {
-        self.post(Mail::Remove(path.to_owned()));
+        self.send(Message::Remove(path.to_owned()));
     }
 
-    /// Where changes arrive.
+    /// Receives changes.
     pub fn changes(&self) -> &Receiver<Changed> {
         &self.changes
     }
 
-    fn post(&self, mail: Mail) {
-        // Waits while the inbox is full, milliseconds at most; fails only if the thread has died.
-        if self.mail.send(mail).is_err() {
+    fn send(&self, message: Message) {
+        // Blocks while the queue is full, for milliseconds at most; fails only if the thread has died.
+        if self.sender.send(message).is_err() {
             tracing::error!("the file watcher has died; edits go unnoticed");
         }
     }
@@ -118,57 +118,57 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // A thread that has died already needs no message and has nothing to say.
-        let _ = self.mail.send(Mail::Stop);
+        // Fails only if the thread has died already.
+        let _ = self.sender.send(Message::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// The thread's own.
+/// State of the watcher's thread.
 struct WatchLoop {
     files: Vec<File>,
     folders: BTreeSet<PathBuf>,
     notifier: Option<RecommendedWatcher>,
     changes: Sender<Changed>,
     clock: Arc<dyn Clock>,
-    /// There was no room for an event.
+    /// The event queue overflowed.
     lost: Arc<AtomicBool>,
-    /// When to look at all files, after something happened beside them.
+    /// When to check all files, after an event that concerned none of them.
     due_ns: Option<u64>,
 }
 
 impl WatchLoop {
-    fn run(mut self, inbox: &Receiver<Mail>) {
+    fn run(mut self, receiver: &Receiver<Message>) {
         loop {
-            // Those that had room come first: they are older.
-            if inbox.is_empty() && self.lost.swap(false, Ordering::Relaxed) {
+            // First process queued events, which are older.
+            if receiver.is_empty() && self.lost.swap(false, Ordering::Relaxed) {
                 self.on_loss();
             }
             let due = self.files.iter().filter_map(|f| Some(f.pending.as_ref()?.until_ns)).chain(self.due_ns).min();
             let now = self.clock.monotonic_ns();
             let wait = due.map_or(POLL, |due| Duration::from_nanos(due.saturating_sub(now)).min(POLL));
-            match inbox.recv_timeout(wait) {
-                Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Mail::Add(file)) => {
+            match receiver.recv_timeout(wait) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::Add(file)) => {
                     self.files.retain(|f| f.path != file.path);
                     self.files.push(*file);
                     self.look();
                 }
-                Ok(Mail::Remove(path)) => self.files.retain(|f| f.path != path),
-                Ok(Mail::Event(event)) => self.on_event(&event),
+                Ok(Message::Remove(path)) => self.files.retain(|f| f.path != path),
+                Ok(Message::Event(event)) => self.on_event(&event),
                 Err(RecvTimeoutError::Timeout) => self.look(),
             }
         }
     }
 
-    /// Plans a look. An event on a watched name starts that file's quiet time anew; anything else in the folder (a
-    /// symlink flip, another file) only makes sure that a look comes, so that a busy neighbour cannot put it off.
+    /// Schedules a check. An event on a watched name restarts that file's quiet time; any other event in its folder (a
+    /// symlink flip, another file) only ensures that a check comes, so that a busy neighbour cannot delay it.
     fn on_event(&mut self, event: &notify::Result<notify::Event>) {
         let Some(event) = event.as_ref().ok().filter(|event| !event.need_rescan()) else { return self.on_loss() };
         if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
-            // Our own reading is one of these.
+            // Our own reads cause these events.
             return;
         }
         let now = self.clock.monotonic_ns();
@@ -181,13 +181,13 @@ impl WatchLoop {
         }
     }
 
-    /// Events were lost: look at everything.
+    /// Events were lost: check everything.
     fn on_loss(&mut self) {
         let now = self.clock.monotonic_ns();
         self.files.iter_mut().for_each(|file| file.on_loss(now));
     }
 
-    /// Compares every file that is due with what was last sent of it.
+    /// Checks every file that is due against the content last sent.
     fn look(&mut self) {
         self.due_ns = None;
         let now = self.clock.monotonic_ns();
@@ -203,7 +203,7 @@ impl WatchLoop {
         self.watch_folders();
     }
 
-    /// Keeps the watched folders those that a change could show in now.
+    /// Updates the set of watched folders to those where a change could show.
     fn watch_folders(&mut self) {
         let Some(notifier) = &mut self.notifier else { return };
         let mut wanted = BTreeSet::new();
@@ -212,7 +212,7 @@ impl WatchLoop {
             wanted.extend(file.steps.folders.iter().cloned());
         }
         for gone in self.folders.difference(&wanted) {
-            // A folder that was deleted is unwatched already.
+            // A deleted folder is unwatched already.
             let _ = notifier.unwatch(gone);
         }
         let mut watched: BTreeSet<PathBuf> = self.folders.intersection(&wanted).cloned().collect();
@@ -225,7 +225,7 @@ impl WatchLoop {
         let more = watched != self.folders;
         self.folders = watched;
         if more {
-            // What changed between the look and the watch shows in a second one.
+            // A second check catches changes made between the check and the watch.
             self.due_ns.get_or_insert(self.clock.monotonic_ns() + SETTLE.as_nanos() as u64);
         }
     }

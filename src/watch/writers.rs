@@ -1,14 +1,14 @@
-//! Whether any process that can be seen has a file open for writing.
+//! Whether any visible process has a file open for writing.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The access mode of a descriptor's flags, which `fdinfo` writes in octal; 0 is reading only.
+/// The access mode in a descriptor's flags, which `fdinfo` prints in octal; 0 is read-only.
 const ACCESS_MODE: u32 = 0o3;
 
-/// Looks through the descriptors of all processes for any of these files; those of other users cannot be seen.
+/// Searches the descriptors of all processes for any of these files; other users' descriptors are not visible.
 pub(super) fn is_open(files: &[PathBuf]) -> bool {
     let files: BTreeSet<(u64, u64)> =
         files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| (meta.dev(), meta.ino())).collect();

@@ -1,4 +1,4 @@
-//! Who asked for which change.
+//! The audit of changes.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,7 +7,7 @@ use crate::admin::AppState;
 use crate::admin::error::ApiError;
 use crate::control::Audit;
 
-/// Lines that are shown.
+/// Maximum lines shown.
 const LINES_MAX: usize = 100;
 
 /// The last changes that were asked for, newest first, up to 100: who, what, from where, and what became of it.

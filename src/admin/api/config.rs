@@ -1,4 +1,4 @@
-//! The configuration: what is in effect, and changes of it.
+//! The configuration: reading and changing it.
 
 use axum::Json;
 use axum::extract::State;

@@ -14,9 +14,9 @@ use crate::admin::error::ApiError;
 use crate::admin::request::{LIMIT_MAX, Params, check_limit};
 use crate::engine::live::{Event, Listener};
 
-/// Events on their way to one client; who is further behind than this and the engine's own bound is dropped.
+/// Events queued for one client; a client that lags behind this and the engine's own limit is dropped.
 const CLIENT_EVENTS_MAX: usize = 64;
-/// What can be asked for.
+/// The kinds of events.
 const KINDS: [&str; 3] = ["state", "alert", "detections"];
 
 /// What to hear of.
@@ -75,7 +75,7 @@ pub(in crate::admin) async fn events(
     Ok(response)
 }
 
-/// What one client hears of.
+/// One client's stream.
 struct Stream {
     client: Client,
     wanted: Wanted,
@@ -103,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// Tells the state of every source as it is.
+    /// Sends the current state of every source.
     async fn states(&self) -> bool {
         for source in self.client.app.board.status().sources {
             let event = Event::State { source: source.id.as_str().into(), state: source.state };
@@ -116,7 +116,7 @@ impl Stream {
         true
     }
 
-    /// The event as the client gets it; `None` where it does not want it or may not see it.
+    /// The event as a message; `None` if the client does not want it or may not see it.
     fn message(&self, event: &Event) -> Option<Message> {
         let (kind, source) = match event {
             Event::State { source, .. } => ("state", source),
@@ -126,7 +126,7 @@ impl Stream {
         if !self.wanted.wants(kind) || !self.client.caller.sees(source.as_str()) {
             return None;
         }
-        // A value of ours always serialises; were it not to, it would be left out.
+        // Our values always serialise; a failure would only drop the message.
         Message::default().event(kind).json_data(event).ok()
     }
 }

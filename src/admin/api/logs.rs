@@ -17,9 +17,9 @@ use crate::admin::error::ApiError;
 use crate::admin::request::{LIMIT_MAX, Params, check_limit};
 use crate::telemetry::log::{Follower, Heard, TailLine};
 
-/// Lines on their way to one client besides those that the log itself keeps for it.
+/// Lines queued for one client in addition to those that the log itself queues.
 const CLIENT_LINES_MAX: usize = 16;
-/// The words for levels, each with the last that passes.
+/// The names of levels, each with the least severe level that passes.
 const LEVELS: [(&str, Level); 4] =
     [("debug", Level::DEBUG), ("info", Level::INFO), ("warning", Level::WARN), ("error", Level::ERROR)];
 
@@ -49,11 +49,11 @@ pub(in crate::admin) struct LogMessage {
     data: String,
 }
 
-/// Longest text to look for.
+/// Maximum length of the search text.
 const TEXT_CHARS_MAX: usize = 200;
 
 impl Wanted {
-    /// The last level that passes.
+    /// The least severe level that passes.
     fn level(&self) -> Result<Level, ApiError> {
         check_limit(self.limit)?;
         if self.text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
@@ -86,7 +86,7 @@ pub(in crate::admin) async fn logs(
     Ok(response)
 }
 
-/// What one client hears of.
+/// One client's stream.
 struct Stream {
     client: Client,
     level: Level,

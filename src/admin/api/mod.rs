@@ -1,4 +1,4 @@
-//! The API's calls, one file per noun.
+//! The API's endpoints, one file per resource.
 
 pub(super) mod alerts;
 pub(super) mod audit;

@@ -1,4 +1,4 @@
-//! Scripts and components: how they stand, and putting a new version in place.
+//! Scripts and components: their status, and installing a new version.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ pub(in crate::admin) async fn list(
     State(app): State<AppState>,
     caller: Caller,
 ) -> Result<Json<Vec<PluginStatus>>, ApiError> {
-    // A reload under way is waited for.
+    // Waits for a reload in progress.
     let board = Arc::clone(&app.board);
     let mut plugins = app.work.call(move || board.plugins()).await?;
     if caller.sources().is_some() {
-        // It may quote what was seen on any source.
+        // An error may quote what was seen on any source.
         plugins.iter_mut().for_each(|plugin| plugin.last_error = None);
     }
     Ok(Json(plugins))
@@ -71,7 +71,7 @@ pub(in crate::admin) async fn promote(
     replace(&app, &caller, format!("promote shadow {name}"), move |board| board.promote(&name)).await
 }
 
-/// A reload waits for the lanes. Its outcome is in the log and in the audit, too.
+/// Runs a reload, which waits for the lanes. Its result is also in the log and in the audit.
 async fn replace(
     app: &AppState,
     caller: &Caller,
@@ -105,7 +105,7 @@ async fn replace(
         .await?
 }
 
-/// A reload as the audit has it.
+/// Converts the result of a reload for the audit.
 fn in_audit(done: &Result<Reloaded, Error>) -> Result<Outcome, Refusal> {
     match done {
         Ok(done) if !done.changed => Ok(Outcome::default()),

@@ -1,4 +1,4 @@
-//! Logging in: the page trades its token for a cookie.
+//! Login: the page exchanges its token for a cookie.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! Sources: those that are configured, how they stand, and changes of them.
+//! Sources: the configured ones, their status, and changes.
 
 use axum::Json;
 use axum::extract::State;
@@ -35,16 +35,16 @@ pub(in crate::admin) struct SourceDetail {
     history: Vec<StateChange>,
 }
 
-/// Every configured source, those that are switched off included.
+/// Every configured source, including disabled ones.
 async fn entries(app: &AppState) -> Result<Vec<SourceEntry>, ApiError> {
     match app.control() {
         Ok(control) => app.work.call(move || control.sources()).await,
-        // An embedder's engine: those that run.
+        // An embedder's engine: the running ones.
         Err(_) => Ok(app.board.status().sources.into_iter().map(running).collect()),
     }
 }
 
-/// A source of which nothing is known but how it runs.
+/// A source with nothing known but its status.
 fn running(status: SourceStatus) -> SourceEntry {
     SourceEntry {
         id: status.id.clone(),
@@ -83,7 +83,7 @@ pub(in crate::admin) async fn get(
     Ok(Json(SourceDetail { id, origin, changed, enabled, config, status, history }))
 }
 
-/// 404 for a source.
+/// The 404 error for an unknown source.
 pub(in crate::admin) fn unknown(source: &str) -> ApiError {
     ApiError::not_found(format!("there is no source '{source}'"))
 }
@@ -179,7 +179,7 @@ pub(in crate::admin) async fn restart(
     apply(&app, &caller, Edit::RestartSource(id), false).await.map(Json)
 }
 
-/// Carries an edit out, in the caller's name.
+/// Applies an edit in the caller's name.
 pub(super) async fn apply(app: &AppState, caller: &Caller, edit: Edit, save: bool) -> Result<Outcome, ApiError> {
     let control = app.control()?;
     let who = Who::new(caller.name(), caller.peer().to_string());

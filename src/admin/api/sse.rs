@@ -1,4 +1,4 @@
-//! One client of a stream of server-sent events.
+//! A client of a server-sent event stream.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,7 @@ use crate::admin::error::ApiError;
 use crate::admin::streams::{StreamSlot, received};
 use crate::admin::{AppState, CLIENT_STALL_MAX};
 
-/// A client, until it or its token is gone, or it takes nothing.
+/// A client, until it disconnects, its token is removed, or it stops reading.
 pub(super) struct Client {
     pub(super) app: AppState,
     pub(super) caller: Caller,
@@ -21,10 +21,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A stream for a caller, with the answer that opens it; `room` is how many messages may be on their way.
+    /// Opens a stream for a caller, with its response; `room` is the capacity of its queue.
     ///
     /// # Errors
-    /// 429 or 503 where there are too many streams.
+    /// 429 or 503 if there are too many streams.
     pub(super) fn open(app: AppState, caller: Caller, room: usize) -> Result<(Self, Response), ApiError> {
         let slot = app.streams.take(&caller)?;
         let (messages, stream) = mpsc::channel(room);
@@ -32,7 +32,7 @@ impl Client {
         Ok((Self { app, caller, messages, _slot: slot }, response))
     }
 
-    /// What `next` brings; `None` where the client or its token is gone first.
+    /// Waits for `next`; `None` if the client or its token is gone first.
     pub(super) async fn wait<T>(&self, next: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             next = next => Some(next),
@@ -41,7 +41,7 @@ impl Client {
         }
     }
 
-    /// Sends a message; returns whether the client took it. Waiting here is what makes a slow client lag.
+    /// Sends a message; returns whether the client took it. Waiting here makes a slow client lag.
     pub(super) async fn send(&self, message: Message) -> bool {
         tokio::select! {
             sent = time::timeout(CLIENT_STALL_MAX, self.messages.send(Ok(message))) => matches!(sent, Ok(Ok(()))),

@@ -1,4 +1,4 @@
-//! Where everything stands.
+//! The engine's status.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,10 +1,10 @@
-// The page: status once a second, events as they come, and one stream with the pictures of all sources. Text from
-// outside (names, messages, labels) only ever becomes textContent.
+// The page: polls the status once a second, receives events, and reads one stream with the pictures of all sources.
+// External text (names, messages, labels) is only ever set as textContent.
 const $ = (id) => document.getElementById(id);
 const cards = new Map();
 const ALERTS_MAX = 100;
 const ZONE = "#ffd60a";
-// Why frames are not judged, in more words.
+// Explanations of the reasons for unjudged frames.
 const REASONS = {
   cut_off: "the file ends in the middle of them",
   inference_error: "the model failed on them",
@@ -53,7 +53,7 @@ function card(id) {
   return made;
 }
 
-// Enlarges one picture, or takes the one that is enlarged back.
+// Enlarges a picture, or shrinks the enlarged one.
 function enlarge(id) {
   for (const [other, c] of cards) {
     const large = other === id && !c.root.classList.contains("large");
@@ -87,7 +87,7 @@ function show(status) {
     c.fps.textContent = `${source.fps.toFixed(1)} fps`;
     c.zones = source.zones;
     const parts = [`${source.judged} of ${source.frames} frames judged`];
-    // A cap that somebody set is no drop.
+    // Frames beyond a configured frame rate limit do not count as dropped.
     const { fps: capped, ...dropped } = source.dropped;
     if (capped) parts.push(`left out by fps: ${capped}`);
     if (sum(dropped)) parts.push(`dropped: ${list(dropped)}`);
@@ -132,7 +132,7 @@ function row(name, error, note) {
   return tr;
 }
 
-// The time here, with its day where that is another.
+// The local time, with the date if it is not today.
 function clock(text) {
   const time = new Date(text);
   const day = time.toDateString() === new Date().toDateString() ? "" : `${time.toLocaleDateString()} `;
@@ -151,22 +151,22 @@ function alertItem(alert) {
   return li;
 }
 
-// The same colour for the same class, always.
+// A stable colour for each class.
 function color(label) {
   let hash = 0;
   for (const c of label) hash = (hash * 31 + c.codePointAt(0)) | 0;
-  // Steps of the golden angle keep neighbours apart.
+  // Steps of the golden angle separate neighbouring hues.
   return `hsl(${(((hash * 137.508) % 360) + 360) % 360} 90% 70%)`;
 }
 
-// How many pixels two rectangles have in common.
+// The overlap of two rectangles in pixels.
 function overlap(a, b) {
   const width = Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x);
   const height = Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y);
   return Math.max(0, width) * Math.max(0, height);
 }
 
-// A place for a label beside what it names: in the picture, and off the other labels where there is room.
+// A position for a label next to its box: inside the picture, and off the other labels if possible.
 function place(w, h, named, width, height, placed) {
   const [left, right] = [named.x, named.x + named.w - w];
   const [above, below] = [named.y - h, named.y + named.h];
@@ -207,7 +207,7 @@ function drawZones(g, zones, unit, width, height, placed) {
   }
 }
 
-// In the pixels of the screen, so that lines and letters are as large on a phone as on a wall.
+// In screen pixels, so that lines and text have the same size on any display.
 async function draw(meta, jpeg) {
   const c = card(meta.source);
   const bitmap = jpeg.length ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })) : null;
@@ -238,7 +238,7 @@ async function draw(meta, jpeg) {
     g.strokeRect(box.x, box.y, box.w, box.h);
     return [d, box];
   });
-  // Above all boxes, so that none crosses a text.
+  // After all boxes, so that no line crosses a text.
   for (const [d, box] of boxes) {
     const id = d.track_id === undefined ? "" : ` #${d.track_id}`;
     const text = `${d.label}${id} ${Math.round(d.confidence * 100)}%`;
@@ -248,14 +248,14 @@ async function draw(meta, jpeg) {
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const find = (bytes, from) => {
-  // The blank line that ends a part's head.
+  // The blank line that ends a part's header.
   for (let i = from; i + 3 < bytes.length; i++) {
     if (bytes[i] === 13 && bytes[i + 1] === 10 && bytes[i + 2] === 13 && bytes[i + 3] === 10) return i;
   }
   return -1;
 };
 
-// An answer of the engine. Bound beyond loopback it wants a token first: the form takes one.
+// Fetches from the engine. Beyond loopback it requires a token, for which the form asks.
 async function ask(path, options = {}) {
   const response = await fetch(path, options);
   if (response.status === 401) {
@@ -270,7 +270,7 @@ async function ask(path, options = {}) {
 
 class Locked extends Error {}
 
-// The token becomes a cookie that no script can read; an EventSource sends no header.
+// Exchanges the token for a cookie that scripts cannot read, since an EventSource sends no header.
 $("login").addEventListener("submit", async (event) => {
   event.preventDefault();
   const token = $("token").value.trim();
@@ -284,7 +284,7 @@ $("login").addEventListener("submit", async (event) => {
   }
 });
 
-// One pass over the multipart stream; each part has Content-Length and X-Frame.
+// Reads the multipart stream once; each part has Content-Length and X-Frame.
 async function watch(signal) {
   const response = await ask("/live", { signal });
   const reader = response.body.getReader();
@@ -319,7 +319,7 @@ async function watchForever() {
     try {
       if (watched) await watch(stop.signal);
     } catch {
-      // The engine went away or the set of sources changed: try again.
+      // The engine stopped or the set of sources changed: reconnect.
     }
     await pause(500);
   }
@@ -353,10 +353,10 @@ function alerts() {
     if (recent.length) shown.replaceChildren(...recent.map(alertItem));
   };
   const events = new EventSource("/api/v1/events?kinds=alert,state");
-  // After every (re)connection the list is read anew, so nothing is missed in between.
+  // After every (re)connection the list is fetched again, so that nothing is missed in between.
   events.onopen = () => fill().catch(() => {});
   events.onerror = () => {
-    // It tries again by itself, but not after a refusal: no token yet, or too many streams.
+    // It reconnects by itself, except after a refusal: no token yet, or too many streams.
     if (events.readyState === EventSource.CLOSED) setTimeout(alerts, 2000);
   };
   events.addEventListener("alert", (event) => {

@@ -1,4 +1,4 @@
-//! What every handler keeps to, whatever it delivers to.
+//! The conformance check for handlers.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::{alert, rule};
 use crate::alert::Handler;
 use crate::types::Alert;
 
-/// Checks a handler. `make` builds it anew, with a receiver that works.
+/// Checks a handler. `make` builds a fresh instance with a working receiver.
 ///
 /// # Errors
-/// The rule that it does not keep.
+/// The rule that it breaks.
 pub fn check_handler(make: impl Fn() -> Arc<dyn Handler>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -36,7 +36,7 @@ pub fn check_handler(make: impl Fn() -> Arc<dyn Handler>) -> Result<(), String> 
     one(&alert(4, "after")).map_err(|error| format!("it does not work after an abandoned delivery: {error}"))
 }
 
-/// A delivery that is given up half-way.
+/// Drops a delivery halfway.
 fn abandon(runtime: &tokio::runtime::Runtime, handler: &dyn Handler) {
     let alert = alert(4, "given up");
     runtime.block_on(async {

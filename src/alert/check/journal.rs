@@ -1,4 +1,4 @@
-//! What every journal keeps to, whatever it writes to.
+//! The conformance check for journals.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,17 +7,18 @@ use super::{alert, rule};
 use crate::alert::{Entry, Journal, JournalError, Pending, Settlement};
 use crate::types::{Alert, AlertId};
 
-/// Alerts of the long run.
+/// Alerts in the long run.
 const ALERTS: u64 = 300;
-/// Entries per batch of the long run: no divisor of what each alert brings.
+/// Entries per batch in the long run: not a divisor of the entries per alert.
 const BATCH: usize = 7;
 
-/// Checks a journal. `make` gives a new, empty medium each time, as the function that opens a journal over it; that is
-/// called again after each end of a journal. Journals end by being dropped, or uncleanly, which here is never at all
-/// (`std::mem::forget`): one that locks its medium against a second opening in the same process cannot be checked so.
+/// Checks a journal. `make` creates a new, empty medium each time, and returns a function that opens a journal on it;
+/// that function is called again after each journal ends. Journals end by being dropped or uncleanly, simulated by
+/// `std::mem::forget`: a journal that locks its medium against a second opening in the same process cannot be checked
+/// this way.
 ///
 /// # Errors
-/// The rule that it does not keep.
+/// The rule that it breaks.
 pub fn check_journal<J, Open>(make: impl Fn() -> Open) -> Result<(), String>
 where
     J: Journal,
@@ -54,7 +55,7 @@ fn recover<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(J
     Ok((journal, found))
 }
 
-/// Writes `batches`, ends the journal, cleanly or not, and finds what a next one recovers.
+/// Writes `batches`, ends the journal, cleanly or not, and returns what the next one recovers.
 fn after<J: Journal>(
     open: &impl Fn() -> Result<J, JournalError>,
     batches: &[&[Entry]],
@@ -86,7 +87,7 @@ fn empty<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), 
 }
 
 fn order<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
-    // Neither by time nor by id: by acceptance.
+    // In order of acceptance, not by time or id.
     let [a, b, c] = [5, 2, 9].map(|number| alert(number, "m"));
     let first = [accepted(&a, &["x", "y"]), accepted(&b, &["y"])];
     let found = after(open, &[&first], false)?;
@@ -102,13 +103,13 @@ fn settled<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<()
         settlement(&a.id, "x", Settlement::QueueFull),
         accepted(&b, &["x", "y"]),
         accepted(&c, &["x"]),
-        // Nobody to wait for.
+        // Without handlers.
         accepted(&d, &[]),
     ];
     let next = [settlement(&b.id, "y", Settlement::Delivered), settlement(&c.id, "x", Settlement::GivenUp)];
     let found = after(open, &[&batch, &next], false)?;
     same(&found, &[pending(&a, &["y"], true), pending(&b, &["x"], false)])?;
-    // By a later process, and for an alert that nobody knows.
+    // By a later process, and for an unknown alert.
     let last = [
         settlement(&a.id, "y", Settlement::Delivered),
         settlement(&alert(99, "m").id, "x", Settlement::Delivered),
@@ -123,7 +124,7 @@ fn twice<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), 
     let done = [settlement(&b.id, "x", Settlement::Delivered)];
     let found = after(open, &[&batch, &batch, &done, &done], true)?;
     same(&found, &[pending(&a, &["y"], false)])?;
-    // A recording that is played once more.
+    // A recording that is replayed.
     let found = after(open, &[&[accepted(&b, &["x"])]], false)?;
     same(&found, &[pending(&a, &["y"], false), pending(&b, &["x"], false)])
 }
@@ -138,7 +139,7 @@ fn hostile<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<()
     same(&found, &[pending(&odd, &names, false)])
 }
 
-/// What is open after each of many batches, over several unclean ends.
+/// Compares the open alerts during many batches, over several unclean ends.
 fn long<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
     let handlers = ["x", "y", "z"];
     let mut entries = Vec::new();
@@ -169,7 +170,7 @@ fn long<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), S
     same(&recover(open)?.1, &want.into_values().collect::<Vec<_>>())
 }
 
-/// The same by a map: alerts of this check are numbered in order of acceptance.
+/// The expected result, kept in a map: this check numbers its alerts in order of acceptance.
 fn note(open: &mut BTreeMap<u64, Pending>, entry: &Entry) {
     match entry {
         Entry::Accepted { alert, handlers } => {

@@ -1,4 +1,4 @@
-//! What is held for whom, case by case.
+//! Queueing and settling, case by case.
 
 use super::super::check::alert;
 use super::*;

@@ -1,4 +1,4 @@
-//! Which drafts become alerts, case by case.
+//! Decisions on drafts, case by case.
 
 use super::*;
 use crate::types::{BBox, Detection, Level};
@@ -50,7 +50,7 @@ fn throttled(seconds: f64) -> Policy {
     Policy::new(&AlertPlan { throttle: Duration::from_secs_f64(seconds), ..plan() })
 }
 
-/// The seconds at which alerts came of a draft that is raised at these.
+/// The seconds of the alerts for a draft raised at these seconds.
 fn alerts(policy: &mut Policy, raised: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let raised = raised.into_iter().enumerate();
     let alerts = raised.filter(|(seq, second)| {
@@ -61,7 +61,7 @@ fn alerts(policy: &mut Policy, raised: impl IntoIterator<Item = f64>) -> Vec<f64
 }
 
 #[test]
-fn one_who_stays_raises_one_alert_and_the_next_says_how_many_were_held_back() {
+fn a_lasting_condition_raises_one_alert_and_the_next_reports_how_many_were_suppressed() {
     let mut policy = Policy::new(&plan());
     let d = draft("loitering", "7");
     assert_eq!(accepted(policy.decide(&d, &frame("a", 0, 0.0))).suppressed, 0);
@@ -81,7 +81,7 @@ fn a_condition_lasts_while_it_is_raised_again_in_time_however_short_the_throttle
             assert_eq!(alerts(&mut throttled(throttle), stays(fps, 300.0)), [0.0], "{throttle} s, {fps} fps");
         }
     }
-    // Up to two seconds are bridged; with a longer throttle, so much.
+    // Gaps of up to two seconds are bridged; with a longer throttle, up to the throttle.
     for (throttle, gap, want) in [
         (1.0, 1.9, vec![0.0]),
         (1.0, 2.1, vec![0.0, 2.1]),
@@ -93,9 +93,9 @@ fn a_condition_lasts_while_it_is_raised_again_in_time_however_short_the_throttle
     ] {
         assert_eq!(alerts(&mut throttled(throttle), [0.0, gap]), want, "{throttle} s, {gap} s");
     }
-    // Each renews: the time is counted from the last one raised, not from the alert.
+    // Each raise extends it: time counts from the last raise, not from the alert.
     assert_eq!(alerts(&mut throttled(10.0), [0.0, 9.0, 18.0, 27.0, 37.5]), [0.0, 37.5]);
-    // Who raises on entry only is told of each entry after the throttle.
+    // A rule that raises only on entry yields an alert for each entry after the throttle.
     assert_eq!(alerts(&mut throttled(10.0), [0.0, 30.0, 60.0]), [0.0, 30.0, 60.0]);
 }
 
@@ -116,7 +116,7 @@ fn frame_time_that_begins_anew_begins_every_condition_anew() {
 }
 
 #[test]
-fn one_who_is_too_weak_to_be_told_of_goes_on_being_there() {
+fn a_weak_draft_extends_an_active_condition() {
     let mut policy = throttled(10.0);
     let d = draft("r", "1");
     accepted(policy.decide(&on(&d, seen(0.9)), &frame("a", 0, 0.0)));
@@ -145,7 +145,7 @@ fn the_best_detection_behind_it_must_reach_the_minimum() {
     assert_eq!(policy.decide(&on(&d, seen(0.49)), &frame("a", 0, 0.0)), refused);
     let alert = accepted(policy.decide(&on(&d, seen(0.51)), &frame("a", 1, 0.0)));
     assert_eq!(alert.detections, seen(0.51));
-    // Without a detection behind it there is no score to be too low.
+    // Without a detection there is no score to check.
     d.key = "2".into();
     accepted(policy.decide(&d, &frame("a", 2, 0.0)));
 }
@@ -250,10 +250,10 @@ fn what_is_remembered_is_bounded_in_bytes() {
     let throttle = Duration::from_millis(1);
     policy.set_plan(&AlertPlan { throttle, ..plan() });
     accepted(policy.decide(&draft("r", "new"), &frame("a", 201, 4.0)));
-    // The newest has one held back to tell of.
+    // The newest has one suppressed alert to report.
     let (known, bytes) = policy.conditions.size();
     assert!(known == 2 && bytes < 101_000, "what is over is forgotten, and its bytes with it: {known}, {bytes}");
-    // That does not wait for ever.
+    // The count expires.
     accepted(policy.decide(&draft("r", "newer"), &frame("a", 202, 602.0)));
     assert_eq!(policy.conditions.size().0, 1);
 }
@@ -263,7 +263,7 @@ fn those_that_go_on_are_the_last_to_be_forgotten() {
     let mut policy = Policy::new(&plan());
     let key = |i: usize| draft("r", &i.to_string());
     accepted(policy.decide(&key(0), &frame("a", 0, 0.0)));
-    // One stays while many pass: each of its raises puts it behind those that came since.
+    // One stays active while many pass: each raise moves it to the end of the order.
     for i in 1..3 * KEYS_MAX {
         accepted(policy.decide(&key(i), &frame("a", i as u64, 1.0)));
         let decision = policy.decide(&key(0), &frame("a", i as u64, 1.0));
@@ -290,6 +290,6 @@ fn a_million_decisions_take_about_a_second_at_most() {
     let took = start.elapsed();
     println!("policy: 1e6 decisions, {accepted} accepted, in {took:?}");
     assert_eq!(accepted, 1_000);
-    // Generous: this also runs unoptimised and beside other tests; the bench has the figure.
+    // Generous: this also runs unoptimised and next to other tests; the benchmark measures it.
     assert!(took < Duration::from_secs(10), "{took:?}");
 }

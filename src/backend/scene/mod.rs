@@ -1,8 +1,8 @@
-//! Scenes behind the Backend seam: one thread per source with pixels, one thread for all sources without.
+//! Backend for scenes: one thread per source with pixels, one shared thread for all sources without.
 //!
-//! The shared thread is the shape in which hardware pipelines deliver: many sources, one caller, frames already
-//! detected and tracked. A sink that waits for room (a finite source loses nothing) holds up that one thread and
-//! so every other source on it: finite ones come later, live ones count what became late meanwhile.
+//! The shared thread mimics hardware pipelines: many sources, one caller, frames already detected and tracked. A sink
+//! that blocks (a finite source loses nothing) blocks this thread and every other source on it: finite sources are
+//! delayed, live ones count late frames.
 
 mod player;
 
@@ -19,23 +19,23 @@ use crate::own::{Stop, Thread};
 use crate::scene::{Scene, Stages};
 use crate::types::{Clock, SourceId};
 
-/// Sources that can wait to be taken up by the shared thread.
+/// Sources queued for the shared thread.
 const ADDED_MAX: usize = 64;
-/// How long a source waits to be taken up by a shared thread that is inside a sink.
+/// Longest wait for room in that queue while the shared thread is blocked in a sink.
 const ADD_MAX: Duration = Duration::from_secs(2);
 
 /// Plays [`Scene`]s.
 pub struct SceneBackend {
     clock: Arc<dyn Clock>,
     sources: Sources,
-    /// Where sources without pixels are played.
+    /// The thread that plays sources without pixels, and its queue.
     shared: Option<(Sender<Player>, Thread)>,
-    /// Shared by sources with the same script.
+    /// Stages shared by sources with the same script.
     stages: Stages,
 }
 
 impl SceneBackend {
-    /// A backend without sources; live scenes are paced and stamped by `clock`.
+    /// Creates a backend without sources; `clock` paces and timestamps live scenes.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, sources: Sources::default(), shared: None, stages: Stages::default() }
     }
@@ -112,7 +112,7 @@ impl Backend for SceneBackend {
     }
 }
 
-/// Plays one source until its end or until the owner stops it.
+/// Plays one source until it ends or the owner stops it.
 fn play_alone(mut player: Player, stop: &Stop) {
     while stop.pause(player.wait()) {
         if player.step() == Step::Done {
@@ -121,12 +121,12 @@ fn play_alone(mut player: Player, stop: &Stop) {
     }
 }
 
-/// Plays all sources that `added` brings, in turn, until the owner stops it.
+/// Plays all sources received from `added` in turn, until the owner stops it.
 fn play_together(added: &Receiver<Player>, stop: &Stop) {
     let mut players: Vec<Player> = Vec::new();
     let mut turn = 0;
     loop {
-        // With nothing due, wait for a new source, the end, or the next frame, whichever comes first.
+        // Wait for a new source, the stop signal or the next frame, whichever comes first.
         let idle = crossbeam_channel::never();
         let due = match players.iter().map(Player::wait).min() {
             Some(wait) => crossbeam_channel::after(wait),
@@ -140,7 +140,7 @@ fn play_together(added: &Receiver<Player>, stop: &Stop) {
             },
             recv(due) -> _ => {
                 turn = (turn + 1) % players.len().max(1);
-                // Round robin: one source gives one frame, then the next that has one due.
+                // Round robin: each turn plays one frame of the next source that has one due.
                 let ready = (0..players.len()).map(|k| (turn + k) % players.len()).find(|&k| players[k].wait().is_zero());
                 if let Some(k) = ready && players[k].step() == Step::Done {
                     players.swap_remove(k);

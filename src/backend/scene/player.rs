@@ -1,4 +1,4 @@
-//! One source's playing: which frame comes next, when it is due, and what is left out.
+//! Plays one source: selects the next frame, paces it, and drops late ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::config::SourcePlan;
 use crate::scene::Scene;
 use crate::types::{Clock, Frame};
 
-/// Longest wait before the clock is looked at again; a clock that jumps is noticed within this time.
+/// Longest wait before the clock is read again, so that a jump of the clock is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// Whether a player has more to do.
+/// Whether a player has more frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     More,
@@ -25,15 +25,15 @@ pub(super) struct Player {
     scene: Scene,
     clock: Arc<dyn Clock>,
     pixels: bool,
-    /// Frames are dropped when late.
+    /// Drops late frames.
     live: bool,
-    /// Frames are due at the scene's pace.
+    /// Plays at the scene's frame rate.
     paced: bool,
-    /// It begins again at its end: other objects on the same paths.
+    /// Starts again at the end, with new objects on the same paths.
     repeat: bool,
     pace: Pace,
     next: u64,
-    /// Monotonic and wall time of the start; `None` before the first step.
+    /// Monotonic and wall-clock time of the start; `None` before the first step.
     started: Option<(u64, u64)>,
 }
 
@@ -60,7 +60,7 @@ impl Player {
         }
     }
 
-    /// How long the next frame can wait.
+    /// Time until the next frame is due.
     pub(super) fn wait(&self) -> Duration {
         match self.started {
             Some((start, _)) if self.paced => {
@@ -109,12 +109,12 @@ impl Player {
         }
     }
 
-    /// How many frames there are in all.
+    /// Number of frames in total.
     fn last(&self) -> u64 {
         if self.repeat { u64::MAX } else { self.scene.frames() }
     }
 
-    /// A camera does not wait for those who look at it.
+    /// Skips frames that are overdue, as a camera does not wait for its reader.
     fn drop_late(&mut self) {
         let Some((start, _)) = self.started.filter(|_| self.live) else { return };
         let elapsed = self.clock.monotonic_ns().saturating_sub(start) as f64 / 1e9;
@@ -125,7 +125,7 @@ impl Player {
         }
     }
 
-    /// Whether `every` and `fps` let frame `index` through. What `every` leaves out was asked for and is no drop.
+    /// Whether `every` and `fps` let frame `index` through. Frames left out by `every` do not count as drops.
     fn wanted(&mut self, index: u64) -> bool {
         match self.pace.pick(index, self.scene.pts_ns(index)) {
             Pick::Take => true,

@@ -1,29 +1,29 @@
-//! How long to wait before a source is tried again. Pure: the attempt and the chance are arguments.
+//! Retry delays. Pure: attempt number and random value are arguments.
 
 use std::time::Duration;
 
 use crate::backend::{Patience, SourceState};
 use crate::config::RetryPlan;
 
-/// Share of a delay that chance may take away, so that cameras which fell together do not come back together.
-/// Chance only shortens: the cap stays a cap, and delays still spread once they have reached it.
+/// Share of a delay that jitter may subtract, so that cameras which failed together do not reconnect together. Jitter
+/// only shortens: the cap stays an upper bound, and delays at the cap still spread.
 const JITTER: f64 = 0.25;
 
-/// Running this long proves a connection; only then does the next failure start again at the first delay. A camera
-/// that sends one frame and dies is not proven.
+/// After running this long, the next failure starts again at the first delay. A camera that sends one frame and dies
+/// does not reset the backoff.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Time between attempts at a source that somebody has to change something for; a longer cap holds instead.
+/// Time between attempts after a failure that needs a change by the user; a longer cap overrides it.
 pub const REFUSED_RETRY: Duration = Duration::from_secs(5 * 60);
 
-/// What follows a failed attempt.
+/// The reaction to a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
     /// Failures in a row.
     pub attempt: u32,
     /// Time until the next attempt.
     pub wait: Duration,
-    /// Where the source stands meanwhile.
+    /// The source's state meanwhile.
     pub state: SourceState,
 }
 
@@ -31,12 +31,12 @@ pub struct Retry {
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
-    /// Failures that will not pass by themselves, since frames last came.
+    /// Failures that waiting does not fix, since frames last arrived.
     refusals: u32,
 }
 
 impl Backoff {
-    /// An attempt failed that had delivered frames for `ran`. `chance` is drawn evenly from 0..1.
+    /// Records a failed attempt that had delivered frames for `ran`. `chance` is uniform in 0..1.
     pub fn failed(&mut self, plan: &RetryPlan, ran: Duration, chance: f64) -> Retry {
         self.failures = if ran >= STABLE { 1 } else { self.failures.saturating_add(1) };
         if !ran.is_zero() {
@@ -49,8 +49,8 @@ impl Backoff {
         Retry { attempt, wait: delay(plan, attempt, chance), state: SourceState::Backoff { attempt } }
     }
 
-    /// The same, for a failure of which it is known whether it passes. Whether it counts as one that does not comes with
-    /// it; `worked` says whether the source has ever delivered as it is.
+    /// The same, with the failure's retry policy. Also returns whether it counts as one that waiting does not fix;
+    /// `worked` says whether the source has ever delivered frames.
     pub fn failed_for(
         &mut self,
         patience: Patience,
@@ -70,8 +70,8 @@ impl Backoff {
     }
 }
 
-/// What an attempt's failure is taken for: a source that has `worked` as it is needs nothing changed, but may be refused
-/// nevertheless.
+/// Maximum attempts in a row; `None` for an outage. After a source has `worked`, its settings are right, but its login
+/// may still be rejected.
 fn tries(patience: Patience, worked: bool) -> Option<u32> {
     match patience {
         Patience::Outage => None,
@@ -80,15 +80,15 @@ fn tries(patience: Patience, worked: bool) -> Option<u32> {
     }
 }
 
-/// The wait before attempt `attempt` (1 = first retry). `chance` is drawn evenly from 0..1.
+/// The delay before attempt `attempt` (1 = first retry). `chance` is uniform in 0..1.
 fn delay(plan: &RetryPlan, attempt: u32, chance: f64) -> Duration {
     let doublings = if plan.exponential { attempt.saturating_sub(1).min(62) } else { 0 };
-    // Saturating: a Duration of centuries is still just "at the cap".
+    // Computed as float, so it cannot overflow.
     let grown = plan.base.as_secs_f64() * (1u64 << doublings) as f64;
     shortened(Duration::from_secs_f64(grown.min(plan.cap.as_secs_f64())), chance)
 }
 
-/// The wait before each further attempt of a live source that is out of retries.
+/// The delay between further attempts of a live source that is out of retries.
 fn at_cap(plan: &RetryPlan, chance: f64) -> Duration {
     shortened(plan.cap, chance)
 }

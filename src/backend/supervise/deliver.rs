@@ -1,4 +1,4 @@
-//! One source's frames on their way out: their numbers, their times, and which of them are taken.
+//! Numbers, timestamps and selects one source's frames on their way to the sink.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use crate::backend::{Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
 use crate::types::{Clock, Frame};
 
-/// Counts over all attempts of a source.
+/// State across all attempts of a source.
 pub(super) struct Delivery {
     outlet: Arc<Outlet>,
     clock: Arc<dyn Clock>,
     live: bool,
     pace: Pace,
     next_seq: u64,
-    /// Of a source that is not live.
+    /// For a finite source.
     timeline: Timeline,
     started_unix_ns: u64,
-    /// First and last frame of the running attempt, on the engine's clock.
+    /// Arrival of the first and last frame of the current attempt, on the engine's clock.
     ran_ns: Option<(u64, u64)>,
 }
 
@@ -37,44 +37,44 @@ impl Delivery {
         }
     }
 
-    /// Goes on as a changed plan says.
+    /// Applies a changed plan.
     pub(super) fn change(&mut self, plan: &SourcePlan) {
         self.pace.change(plan);
     }
 
-    /// An attempt has started.
+    /// Starts an attempt.
     pub(super) fn start(&mut self) {
-        // A file that plays faster than its own pace is ahead of the clock when it begins again.
+        // A file that plays faster than real time is ahead of the clock when it repeats.
         self.started_unix_ns = self.started_unix_ns.max(self.clock.unix_ns().saturating_sub(self.timeline.base_ns()));
     }
 
-    /// The next attempt goes on after the last frame of this one.
+    /// The next attempt continues after this one's last frame.
     pub(super) fn repeat(&mut self) {
         self.timeline.repeat();
     }
 
-    /// How many frames there were in all.
+    /// Number of frames so far.
     pub(super) fn frames(&self) -> u64 {
         self.next_seq
     }
 
-    /// Time between the first and the last frame of the attempt that has failed.
+    /// Time between the first and the last frame of the failed attempt.
     pub(super) fn take_ran_ns(&mut self) -> u64 {
         self.ran_ns.take().map_or(0, |(first, last)| last.saturating_sub(first))
     }
 
-    /// Frames that a live source replaced by newer ones before we came for them.
+    /// Counts frames that a live source replaced before they were pulled.
     pub(super) fn lost(&mut self, count: u64) {
         self.next_seq += count;
         self.outlet.dropped("overrun", count);
     }
 
-    /// Frames that came to nothing in the attempt.
+    /// Counts frames that could not be decoded.
     pub(super) fn damaged(&self, count: u64) {
         self.outlet.dropped("corrupt", count);
     }
 
-    /// Hands a frame on, or counts why not.
+    /// Delivers a frame, or counts why it was dropped.
     pub(super) fn deliver<A: Attempt>(&mut self, attempt: &mut A, sample: A::Sample) -> Flow {
         let arrived_ns = self.clock.monotonic_ns();
         self.ran_ns = Some((self.ran_ns.map_or(arrived_ns, |(first, _)| first), arrived_ns));

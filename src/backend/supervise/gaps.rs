@@ -1,40 +1,41 @@
-//! How far apart a stream's frames usually are, and how long its silence is put up with for that. Pure: time is an argument.
+//! Learns the usual gap between a stream's frames and how long a silence it therefore tolerates. Pure: time is an
+//! argument.
 //!
-//! A camera that sends one picture in five seconds at night is slow, not gone. How slow it is shows in the gaps between its
-//! frames, and in the frame rate that it states until enough of them were seen.
+//! A camera that sends one picture every five seconds at night is slow, not lost. Its pace follows from the observed
+//! gaps, and from the stated frame rate until enough were observed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Gaps that are remembered.
+/// Gaps remembered.
 const GAPS_MAX: usize = 32;
-/// Gaps of one attempt before a stream's pace counts as known.
+/// Gaps within one attempt before the stream's pace counts as known.
 const KNOWN_FROM: u32 = 2;
-/// Gaps from which on the stated rate counts for nothing, and the longest of them for a mishap.
+/// Gaps from which on the stated rate is ignored, and the longest gap as an outlier.
 const SURE_FROM: usize = 8;
-/// Silence is no fault before so many of the usual gaps.
+/// Usual gaps before silence is a fault.
 const USUAL_GAPS: u32 = 3;
-/// The longest silence that is put up with for a stream's own pace.
+/// Upper bound on the tolerance for a slow stream.
 const PACE_MAX: Duration = Duration::from_secs(120);
-/// The longest that the second frame of a stream of unknown pace is waited for.
+/// Upper bound on the wait for the second frame of a stream of unknown pace.
 const UNKNOWN_MAX: Duration = Duration::from_secs(60);
 
-/// A source's gaps, over all attempts.
+/// A source's gaps, across all attempts.
 #[derive(Debug, Default)]
 pub struct Gaps {
     seen: VecDeque<Duration>,
-    /// When the last frame of this attempt came.
+    /// Arrival of this attempt's last frame.
     last_ns: Option<u64>,
-    /// Gaps of this attempt.
+    /// Number of gaps in this attempt.
     known: u32,
-    /// What the stream states of itself.
+    /// The frame period that the stream states.
     stated: Duration,
-    /// Attempts in a row that fell silent before their pace was known.
+    /// Attempts in a row that stalled before their pace was known.
     misses: u32,
 }
 
 impl Gaps {
-    /// Another attempt begins.
+    /// Starts another attempt.
     pub fn start(&mut self) {
         if self.last_ns.is_some() && self.known < KNOWN_FROM {
             self.misses = self.misses.saturating_add(1);
@@ -42,7 +43,7 @@ impl Gaps {
         (self.last_ns, self.known, self.stated) = (None, 0, Duration::ZERO);
     }
 
-    /// A frame came at `now_ns`, of a stream that states `period_ns` between two.
+    /// Records a frame at `now_ns`; `period_ns` is the frame period that the stream states.
     pub fn frame(&mut self, now_ns: u64, period_ns: Option<u64>) {
         self.stated = period_ns.map_or(Duration::ZERO, Duration::from_nanos);
         if let Some(last_ns) = self.last_ns.replace(now_ns) {
@@ -57,7 +58,7 @@ impl Gaps {
         }
     }
 
-    /// The longest gap that is usual: one mishap among many is none.
+    /// The longest usual gap, without a single outlier.
     fn usual(&self) -> Duration {
         let mut sorted: Vec<Duration> = self.seen.iter().copied().collect();
         sorted.sort_unstable();
@@ -68,7 +69,7 @@ impl Gaps {
         sorted.last().copied().unwrap_or_default().max(self.stated)
     }
 
-    /// How long a silence may last, where `gap` is what was set, and `first_frame` what the first frame may take.
+    /// How long a silence may last, given the configured `gap` and `first_frame` limits.
     pub fn limit(&self, gap: Duration, first_frame: Duration) -> Duration {
         let own = self.usual().saturating_mul(USUAL_GAPS).min(PACE_MAX);
         if self.known >= KNOWN_FROM {
@@ -85,7 +86,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// The limit after frames at these times, in milliseconds; 3 s between frames, 8 s for the first.
+    /// The limit after frames at these times, in milliseconds; gap limit 3 s, first frame 8 s.
     fn limit(gaps: &Gaps) -> u64 {
         gaps.limit(Duration::from_secs(3), Duration::from_secs(8)).as_millis() as u64
     }
@@ -106,14 +107,14 @@ mod tests {
             (every(5_000), None, 15_000),
             (every(5_000), Some(40), 15_000),
             (every(1_500), None, 4_500),
-            // What it states counts until it is seen.
+            // The stated rate counts until gaps were observed.
             (vec![0], Some(5_000), 15_000),
             (every(40), Some(5_000), 3_000),
-            // A pace that is not known yet is given the time of a first frame.
+            // An unknown pace gets the first frame's limit.
             (vec![0], None, 8_000),
             (vec![0, 40], Some(40), 8_000),
             (vec![0, 5_000, 10_000], None, 15_000),
-            // Never for ever.
+            // There is an upper bound.
             (every(90_000), None, 120_000),
             (vec![0], Some(3_600_000), 120_000),
         ] {

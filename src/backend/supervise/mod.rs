@@ -1,10 +1,10 @@
-//! Supervision of a source: attempt, watch, wait, try again, until it ends or is taken away.
+//! Supervises a source: attempt, watch, back off, retry, until it ends or is removed.
 //!
-//! A backend says how one attempt is made ([`Origin`]) and what comes of it ([`Attempt`]); [`run`] does the rest on the
-//! source's own thread: which frames are taken (`backend::pace`), when silence is a fault ([`Watchdog`]), how long to
-//! wait before the next attempt ([`Backoff`]), and which state the source is in. Each attempt is built anew, so nothing
-//! of a failed one is used again. Frames are pulled, so a frame that waits for a slow engine waits in our hands and the
-//! watchdog cannot mistake it for a dead camera.
+//! A backend implements how to start one attempt ([`Origin`]) and how to read from it ([`Attempt`]); [`run`] does the
+//! rest on the source's own thread: it selects frames (`backend::pace`), detects stalls ([`Watchdog`]), delays retries
+//! ([`Backoff`]) and keeps the source's state. Each attempt is built from scratch, so nothing of a failed one is
+//! reused. Frames are pulled, so a frame that waits for a slow engine is already in our hands, and the watchdog cannot
+//! mistake it for a lost camera.
 //!
 //! A backend that carries many sources in one pipeline has no thread per source; it uses [`Backoff`], [`Watchdog`] and
 //! one [`Outlet`](super::Outlet) per source itself.
@@ -33,26 +33,26 @@ use crate::types::Frame;
 /// How frames leave an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pacing {
-    /// As they come; only the newest is kept.
+    /// As they arrive; only the newest is kept.
     Live,
-    /// As fast as they are taken; none is lost.
+    /// As fast as the sink takes them; none is lost.
     Fast,
-    /// At the pace of their timestamps; none is lost.
+    /// Paced by their timestamps; none is lost.
     Realtime,
 }
 
 /// Why no frame comes at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quiet {
-    /// No reason is known: once it lasts longer than the limits allow, it is a fault.
+    /// Unknown: a fault once it exceeds the limits.
     Unexplained,
-    /// Frames are there and wait for their presentation time.
+    /// Frames are ready and wait for their presentation time.
     Paced,
-    /// It is ready and waits for a publisher to connect.
+    /// The source is ready and waits for a publisher to connect.
     NoPublisher,
 }
 
-/// When a frame is shown, as far as its stream says.
+/// A frame's timing, as far as its stream states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timing {
     /// Its presentation time since the start of the attempt, nanoseconds.
@@ -61,7 +61,7 @@ pub struct Timing {
     pub period_ns: Option<u64>,
 }
 
-/// What makes attempts: a kind of pipeline.
+/// Starts attempts: one kind of pipeline.
 pub trait Origin {
     /// One attempt.
     type Attempt: Attempt;
@@ -72,35 +72,36 @@ pub trait Origin {
     /// A reason without secrets.
     fn start(&mut self, plan: &SourcePlan, pacing: Pacing) -> Result<Self::Attempt, String>;
 
-    /// The longest silences that are put up with. Asked before each attempt, and again when the plan has changed.
+    /// The limits on silence. Called before each attempt, and again when the plan has changed.
     fn limits(&self, plan: &SourcePlan) -> Limits;
 }
 
-/// A running attempt. Dropping it frees what it held, within a time limit of its own.
+/// A running attempt. Dropping it frees its resources within its own time limit.
 pub trait Attempt {
-    /// A frame as it comes out, before anything of it is read.
+    /// A raw frame, before it is parsed.
     type Sample;
 
-    /// The next frame, waiting at most `wait`.
+    /// The next frame; waits at most `wait`.
     fn pull(&mut self, wait: Duration) -> Option<Self::Sample>;
 
-    /// When a frame is shown; `None` for one that is damaged, which is counted and left out.
+    /// A frame's timing; `None` for a damaged frame, which is dropped and counted.
     fn timing(&self, sample: &Self::Sample) -> Option<Timing>;
 
-    /// Puts what the sample holds into `frame`, which has its name, number and times already: size, picture,
-    /// detections. Asked only for frames that are taken.
+    /// Fills in `frame` from the sample: size, picture, detections. Its name, number and times are already set. Called
+    /// only for selected frames.
     ///
     /// # Errors
-    /// Why it cannot be used; it is counted as damaged and left out.
+    /// Why the sample cannot be used; it is dropped and counted as damaged.
     fn fill(&mut self, sample: Self::Sample, frame: &mut Frame) -> Result<(), &'static str>;
 
-    /// What went wrong since the last call, if anything did, without secrets.
+    /// The failure since the last call, if any, without secrets.
     fn failure(&mut self) -> Option<Failure>;
 
-    /// Whether every frame has been pulled and no more will come.
+    /// Whether every frame has been pulled and none will follow.
     fn ended(&self) -> bool;
 
-    /// Why nothing can come any more, where that is so although nobody said so. Asked of a finite source without a frame.
+    /// Why no frame can come any more, although no error was reported. Called for a finite source before its first
+    /// frame.
     fn dead_end(&mut self) -> Option<Failure> {
         None
     }
@@ -110,19 +111,18 @@ pub trait Attempt {
         Quiet::Unexplained
     }
 
-    /// Frames that came to nothing without a sample since the last call: a decoder gave them up. They are counted as
-    /// damaged.
+    /// Frames that produced no sample since the last call, because a decoder dropped them. They are counted as damaged.
     fn damaged(&mut self) -> u64 {
         0
     }
 
-    /// What is waited for while the first frame does not come, where that is known; without secrets.
+    /// Why no first frame has arrived yet, where known; without secrets.
     fn waits_for(&self) -> Option<String> {
         None
     }
 
-    /// Takes the frames of a live source that were not pulled, but the newest `spared`, for replaced by newer ones; how
-    /// many those are.
+    /// Counts the unpulled frames of a live source, except the newest `spared`, as replaced by newer ones; returns
+    /// their number.
     fn lost(&mut self, _spared: u64) -> u64 {
         0
     }

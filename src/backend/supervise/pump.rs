@@ -1,4 +1,4 @@
-//! One attempt, from its start to its end.
+//! Runs one attempt from start to end.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::config::SourcePlan;
 use crate::own::Stop;
 use crate::types::Clock;
 
-/// How often the thread looks up from waiting for a frame.
+/// How often the thread wakes up while it waits for a frame.
 const TICK: Duration = Duration::from_millis(25);
-/// After an error, a file's frames decoded before it are still delivered; this long without one, there are none.
+/// After an error, frames that a file decoded before it are still delivered, until none has come for this long.
 const DRAIN_NS: u64 = 500_000_000;
 
 /// How an attempt ended.
 pub(super) enum End {
-    /// The source was taken away.
+    /// The source was removed.
     Removed,
-    /// Its last frame was delivered.
+    /// The last frame was delivered.
     Ended,
-    /// It went silent.
+    /// The watchdog found it silent.
     Stalled(String),
     /// It failed.
     Failed(Failure),
 }
 
-/// What an attempt is watched with. The plan changes where a change arrives meanwhile.
+/// What an attempt works with. A change that arrives meanwhile updates the plan.
 pub(super) struct Pump<'a, O> {
     pub(super) origin: &'a mut O,
     pub(super) plan: &'a mut SourcePlan,
@@ -35,32 +35,32 @@ pub(super) struct Pump<'a, O> {
     pub(super) change: &'a Change,
     pub(super) clock: &'a dyn Clock,
     pub(super) stop: &'a Stop,
-    /// How far apart a live source's frames are.
+    /// A live source's gaps between frames.
     pub(super) gaps: &'a mut Gaps,
 }
 
-/// What is known of the running attempt.
+/// State of the running attempt.
 struct Watch {
     pacing: Pacing,
     watchdog: Watchdog,
     starved: Starved,
-    /// Frames that came out.
+    /// Frames pulled.
     seen: u64,
-    /// The first failure, and when it or the last frame came.
+    /// The first failure, and the time of it or of the last frame after it.
     failure: Option<(Failure, u64)>,
-    /// The source's frames before this attempt.
+    /// The source's number of frames before this attempt.
     first_seq: u64,
 }
 
 impl<O: Origin> Pump<'_, O> {
-    /// Makes an attempt and hands its frames on until it is done.
+    /// Starts an attempt and delivers its frames until it ends.
     pub(super) fn attempt(mut self) -> End {
         let pacing = match (self.plan.input.is_live(), self.plan.realtime) {
             (true, _) => Pacing::Live,
             (false, true) => Pacing::Realtime,
             (false, false) => Pacing::Fast,
         };
-        // Starting counts: a server that accepts and says nothing is silent from here.
+        // The start counts, too: a server that accepts and never sends is silent from here.
         self.gaps.start();
         let watchdog = Watchdog::new(self.limits(), self.clock.monotonic_ns());
         let mut attempt = match self.origin.start(self.plan, pacing) {
@@ -84,7 +84,7 @@ impl<O: Origin> Pump<'_, O> {
         end
     }
 
-    /// The silences that are put up with: those of the kind of source, and of the stream's own pace.
+    /// The limits on silence, from the kind of source and the stream's own pace.
     fn limits(&self) -> Limits {
         let limits = self.origin.limits(self.plan);
         match self.plan.input.is_live() {
@@ -111,7 +111,7 @@ impl<O: Origin> Pump<'_, O> {
                 if self.delivery.deliver(attempt, sample) == Flow::Stop {
                     return End::Removed;
                 }
-                // Read after the hand-over: the time a lossless sink took is not the source's silence.
+                // Read after delivery: time blocked in a lossless sink is not the source's silence.
                 let now = self.clock.monotonic_ns();
                 watch.watchdog.frame(now);
                 watch.starved.over();
@@ -129,7 +129,7 @@ impl<O: Origin> Pump<'_, O> {
             }
             self.delivery.damaged(attempt.damaged());
             if live {
-                // One frame may be waiting and one on its way; what is beyond was replaced by a newer one.
+                // One frame may be queued and one in transit; more were replaced by newer ones.
                 self.delivery.lost(attempt.lost(2));
             }
             if !got && let Some(end) = self.over(attempt, &mut watch, now) {
@@ -138,14 +138,14 @@ impl<O: Origin> Pump<'_, O> {
         }
     }
 
-    /// With no frame there: whether and how the attempt is over.
+    /// Checks, when no frame came, whether and how the attempt has ended.
     fn over(&self, attempt: &mut O::Attempt, watch: &mut Watch, now: u64) -> Option<End> {
         let (live, seen) = (watch.pacing == Pacing::Live, watch.seen);
-        let told = |reason: String| match (live, seen) {
+        let describe = |reason: String| match (live, seen) {
             (false, 1..) => format!("broke off after {seen} frames: {reason}"),
             _ => reason,
         };
-        let failed = |failure: Failure| End::Failed(Failure { reason: told(failure.reason), ..failure });
+        let failed = |failure: Failure| End::Failed(Failure { reason: describe(failure.reason), ..failure });
         // An error that caused the end was posted before it.
         let cause = |attempt: &mut O::Attempt, failure: &mut Option<(Failure, u64)>| {
             failure.take().map(|(failure, _)| failure).or_else(|| attempt.failure())
@@ -188,14 +188,14 @@ impl<O: Origin> Pump<'_, O> {
                     (0, None) => format!("no first frame for {silent:.1} s"),
                     _ => format!("no frame for {silent:.1} s"),
                 };
-                return Some(End::Stalled(told(reason)));
+                return Some(End::Stalled(describe(reason)));
             }
         }
         None
     }
 }
 
-/// Takes up what may change of a running source's plan; whether there was anything.
+/// Applies a pending change to the parts of the plan that a running source may change; returns whether there was one.
 pub(super) fn take_change(change: &Change, plan: &mut SourcePlan) -> bool {
     let Some(SourcePlan { fps, every, retry, .. }) = change.take() else { return false };
     (plan.fps, plan.every, plan.retry) = (fps, every, retry);

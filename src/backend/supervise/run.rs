@@ -1,4 +1,4 @@
-//! A source's thread: attempt after attempt.
+//! A source's thread: runs attempt after attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::backend::{Failure, Outlet, SourceContext, SourceState};
 use crate::config::SourcePlan;
 use crate::types::Clock;
 
-/// How often the thread looks up from waiting for the next attempt.
+/// How often the thread wakes up while it waits for the next attempt.
 const TICK: Duration = Duration::from_millis(25);
 
-/// Runs a source until it ends, breaks or is taken away. A live source is tried for ever.
+/// Runs a source until it ends, breaks or is removed. A live source is retried for ever.
 pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>, context: SourceContext) {
     let outlet = Arc::clone(&context.outlet);
     let mut delivery = Delivery::new(&plan, Arc::clone(&outlet), Arc::clone(&clock));
     let (mut backoff, mut gaps) = (Backoff::default(), Gaps::default());
     let live = plan.input.is_live();
     while !context.stop.requested() {
-        // A source that was given up stays `Failed` in everybody's eyes until a frame proves otherwise.
+        // A failed source stays `Failed` until it delivers a frame.
         if !matches!(outlet.state(), Some(SourceState::Failed | SourceState::Running)) {
             outlet.enter(SourceState::Connecting);
         }
@@ -63,7 +63,7 @@ pub fn run<O: Origin>(mut origin: O, mut plan: SourcePlan, clock: Arc<dyn Clock>
     outlet.stop();
 }
 
-/// Says that an attempt failed, and waits for the next.
+/// Reports a failed attempt and waits for the next.
 fn wait(
     retry: Retry,
     failure: Failure,

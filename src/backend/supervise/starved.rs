@@ -1,20 +1,20 @@
-//! Whether this process was kept from working: a machine with too much to do makes a source slow, and a slow source is not
-//! silent. Pure: what threads have waited for is an argument.
+//! Detects CPU starvation of this process: on an overloaded machine a source is slow, not silent. Pure: the threads'
+//! waiting times are an argument.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often it is looked at while a silence lasts: the system's figures of every thread are read for it.
+/// How often it is checked during a silence: a check reads the system's counters of every thread.
 const LOOK_NS: u64 = 250_000_000;
-/// A thread that waited for less than this share of the time was not kept from its work: sharing a processor is usual.
+/// Below this share of waiting time a thread does not count as starved: sharing a CPU is normal.
 const STARVED_SHARE: f64 = 0.66;
 
-/// What threads had waited for when this silence was first looked at.
+/// The threads' waiting times at the first check of the current silence.
 #[derive(Debug, Default)]
 pub struct Starved {
     first: Option<(BTreeMap<u64, u64>, u64)>,
     looked_ns: u64,
-    /// How much of the time since then was found to count for nothing.
+    /// Time since then already found to be starvation.
     found_ns: u64,
 }
 
@@ -24,13 +24,14 @@ impl Starved {
         self.first = None;
     }
 
-    /// Whether it is time for a look.
+    /// Whether a check is due.
     pub fn due(&self, now_ns: u64) -> bool {
         self.first.is_none() || now_ns.saturating_sub(self.looked_ns) >= LOOK_NS
     }
 
-    /// How much more of the time since the first look counts for nothing, where the threads of this process have by now
-    /// waited for a processor for `waited_ns`, each. A wait shows once it is over, so all of them are taken together.
+    /// How much additional time since the first check was starvation, given how long each thread of this process has
+    /// waited for a CPU in total (`waited_ns`). The system accounts a wait only once it is over, so the whole time is
+    /// evaluated at once.
     pub fn look(&mut self, waited_ns: BTreeMap<u64, u64>, now_ns: u64) -> Duration {
         self.looked_ns = now_ns;
         let Some((first, first_ns)) = &self.first else {
@@ -60,7 +61,7 @@ mod tests {
         assert_eq!(starved.look(waited([7 * S, 0]), S), Duration::ZERO, "what was before is not known");
         assert!(!starved.due(S + 1) && starved.due(2 * S));
         assert_eq!(starved.look(waited([7 * S, 9 * S / 10]), 2 * S), Duration::from_secs(1));
-        // A wait that is not over does not show yet.
+        // A wait that is not over is not accounted yet.
         assert_eq!(starved.look(waited([7 * S, S]), 3 * S), Duration::ZERO);
         assert_eq!(starved.look(waited([7 * S, 28 * S / 10]), 4 * S), Duration::from_secs(2));
         assert_eq!(starved.look(waited([9 * S, 28 * S / 10]), 6 * S), Duration::ZERO, "sharing a processor is usual");

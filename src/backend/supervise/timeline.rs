@@ -1,26 +1,26 @@
-//! A file's frame times: they only grow, whatever its timestamps do.
+//! Frame times of a finite source: they never decrease, whatever its timestamps do.
 
 use super::Timing;
 
-/// Time between frames of a stream that states neither timestamps nor a frame rate.
+/// Frame period of a stream that states neither timestamps nor a frame rate.
 const PERIOD_NS_DEFAULT: u64 = 40_000_000;
-/// How far a timestamp may lie behind the one before and count as out of order. What lies further behind begins anew: a
-/// stream that was cut together, or one timestamp that was far ahead, must not hold the time still until it is reached.
+/// How far a timestamp may lie behind the one before and still count as out of order. A larger step back rebases the
+/// timeline: after a splice, or after one timestamp far ahead, time must not stand still until it is reached.
 const BEHIND_NS_MAX: u64 = 1_000_000_000;
 
-/// Presentation times over all passes of a file, nanoseconds from the first frame.
+/// Presentation times across all passes of a file, nanoseconds from the first frame.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     /// Added to timestamps.
     base_ns: u64,
     /// When the frame after the last one is due.
     next_ns: u64,
-    /// The latest time there was.
+    /// The latest time so far.
     last_ns: u64,
 }
 
 impl Timeline {
-    /// The time of the next frame: its timestamp, or one period after the frame before where it has none.
+    /// The time of the next frame: its timestamp, or one period after the previous frame if it has none.
     pub(super) fn frame(&mut self, timing: Timing) -> u64 {
         let period_ns = timing.period_ns.unwrap_or(PERIOD_NS_DEFAULT);
         let mut pts_ns = timing.pts_ns.map_or(self.next_ns, |pts| self.base_ns.saturating_add(pts));
@@ -34,12 +34,12 @@ impl Timeline {
         self.last_ns
     }
 
-    /// The next pass goes on after the last frame of this one.
+    /// The next pass continues after this one's last frame.
     pub(super) fn repeat(&mut self) {
         self.base_ns = self.next_ns;
     }
 
-    /// Where the times of the running pass begin.
+    /// Start of the current pass.
     pub(super) fn base_ns(&self) -> u64 {
         self.base_ns
     }

@@ -1,17 +1,17 @@
-//! When silence is a fault. Pure: time is an argument.
+//! Detects stalls. Pure: time is an argument.
 
 use std::time::Duration;
 
-/// Longest silences that are put up with.
+/// The longest silences allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// From the start to the first frame.
     pub first_frame: Duration,
     /// Between frames.
     pub gap: Duration,
-    /// The most that one look adds to a silence: while this process does not run, a file cannot speak.
+    /// The most that one check adds to a silence: while this process does not run, a file cannot deliver.
     pub look: Duration,
-    /// How often its limit a silence may last at most where this process was kept from working meanwhile.
+    /// How many times its limit a silence may last if this process lacks CPU.
     pub patience: u32,
 }
 
@@ -22,11 +22,11 @@ pub struct Watchdog {
     silent: Duration,
     looked_ns: u64,
     running: bool,
-    /// How much of this silence was forgiven.
+    /// Time of this silence that was forgiven.
     forgiven: Duration,
 }
 
-/// The share of a silence's limit from which on it is looked at why.
+/// A silence's cause is examined once it exceeds `1 / DOUBT` of its limit.
 const DOUBT: u32 = 4;
 
 impl Watchdog {
@@ -35,44 +35,44 @@ impl Watchdog {
         Self { limits, silent: Duration::ZERO, looked_ns: now_ns, running: false, forgiven: Duration::ZERO }
     }
 
-    /// From now on other silences are put up with.
+    /// Applies other limits from now on.
     pub fn change(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// A frame was handed on at `now_ns`.
+    /// Records a frame delivered at `now_ns`.
     pub fn frame(&mut self, now_ns: u64) {
         self.running = true;
         self.excuse(now_ns);
     }
 
-    /// The source is known to have more although nothing came out (a frame waits for its presentation time).
+    /// Restarts the silence: the source has more although nothing came out (a frame waits for its presentation time).
     pub fn excuse(&mut self, now_ns: u64) {
         self.silent = Duration::ZERO;
         self.forgiven = Duration::ZERO;
         self.looked_ns = now_ns;
     }
 
-    /// It is known that nothing can come yet (no publisher has connected): the first frame is due from now on.
+    /// Restarts the wait for the first frame: nothing can come yet (no publisher has connected).
     pub fn restart(&mut self, now_ns: u64) {
         self.running = false;
         self.excuse(now_ns);
     }
 
-    /// Looks: how long it has been silent, once that is too long.
+    /// Checks the silence; returns its length once it exceeds the limit.
     pub fn silence(&mut self, now_ns: u64) -> Option<Duration> {
         self.silent = self.silent_at(now_ns);
         self.looked_ns = self.looked_ns.max(now_ns);
         (self.silent >= self.limit()).then_some(self.silent)
     }
 
-    /// Whether it has been silent for so long that it should be looked at why.
+    /// Whether the silence is long enough to examine its cause.
     pub fn doubts(&self, now_ns: u64) -> bool {
         self.silent_at(now_ns) >= self.limit() / DOUBT
     }
 
-    /// So much of the silence does not count, because this process was kept from working: what could not be listened for
-    /// was not silent. There is an end to that.
+    /// Subtracts time in which this process was starved of CPU, up to a bound: a source that was not polled was not
+    /// silent.
     pub fn forgive(&mut self, time: Duration) {
         let left = self.limit().saturating_mul(self.limits.patience.saturating_sub(1)).saturating_sub(self.forgiven);
         let time = time.min(self.silent).min(left);
@@ -80,7 +80,7 @@ impl Watchdog {
         self.forgiven += time;
     }
 
-    /// How long until silence is a fault.
+    /// Time until silence is a fault.
     pub fn left(&self, now_ns: u64) -> Duration {
         self.limit().saturating_sub(self.silent_at(now_ns))
     }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_barks_never() {
+    fn a_clock_that_does_not_advance_never_triggers_the_watchdog() {
         assert_eq!(watchdog().silence(0), None);
     }
 }

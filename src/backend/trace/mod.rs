@@ -1,7 +1,7 @@
-//! Traces: recorded detections, one JSON object a line, and the backend that plays them again.
+//! Traces: recorded detections, one JSON object per line, and the backend that replays them.
 //!
-//! The first line is a [`Header`]; every other line one analysed frame. A trace has no pixels: its frames arrive
-//! tracked, and the engine judges them on the recorded frame time, as fast as it can.
+//! The first line is a [`Header`]; every other line is one analysed frame. A trace has no pixels: its frames arrive
+//! detected, usually tracked, and are judged at their recorded frame time, as fast as possible.
 
 mod player;
 mod reader;
@@ -17,7 +17,7 @@ pub use writer::Writer;
 
 use crate::types::{BBox, Detection, Frame, SourceId};
 
-/// The trace format's version; a reader refuses what is newer.
+/// The trace format's version; readers refuse newer ones.
 pub const FORMAT: u32 = 1;
 
 /// The first line of a trace.
@@ -29,7 +29,7 @@ pub struct Header {
     pub dsengine: String,
     /// SHA-256 of the effective configuration, hex.
     pub config_hash: String,
-    /// Wall-clock time of frame time 0, nanoseconds since 1970 UTC: what a replayed alert's `time` counts from.
+    /// Wall-clock time of frame time 0, nanoseconds since 1970 UTC; the origin of a replayed alert's `time`.
     pub start_unix_ns: u64,
 }
 
@@ -46,7 +46,7 @@ pub struct Record {
     pub width: u32,
     /// Height of the upright picture in pixels.
     pub height: u32,
-    /// What was seen, best first as the detector gave it.
+    /// Detections, in the detector's order (best first).
     pub detections: Vec<Seen>,
 }
 
@@ -86,9 +86,9 @@ impl From<&Frame> for Record {
 }
 
 impl Record {
-    /// The frame this was recorded from, without pixels.
+    /// The recorded frame, without pixels.
     pub fn into_frame(self, start_unix_ns: u64) -> Frame {
-        // A trace that was recorded without tracking is tracked now.
+        // A trace recorded without tracking is tracked on replay.
         let tracked = self.detections.iter().all(|seen| seen.track_id.is_some());
         let detections = self.detections.into_iter().map(|seen| {
             let [x, y, width, height] = seen.bbox;

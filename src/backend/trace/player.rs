@@ -1,4 +1,4 @@
-//! The backend that plays traces again.
+//! The backend that replays traces.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
 use crate::types::SourceId;
 
-/// Plays traces. A thread per source reads the file and passes on that source's frames.
+/// Replays traces. Each source has its own thread, which reads the file and delivers that source's frames.
 #[derive(Default)]
 pub struct TraceBackend {
     sources: Sources,
@@ -23,7 +23,8 @@ impl Backend for TraceBackend {
         };
         self.sources.vacant(&plan.id)?;
         let reader = Reader::open(path)?;
-        // A trace of one source may be given any name; of a trace with several, a source plays its namesake.
+        // A trace with one source plays under any name; from a trace with several, a source plays the one of the same
+        // name.
         let names = Reader::sources(path)?;
         let wanted = match names.as_slice() {
             [only] => only.clone(),
@@ -48,7 +49,7 @@ impl Backend for TraceBackend {
     }
 }
 
-/// One source's own thread.
+/// A running replay.
 struct Playing {
     reader: Reader,
     /// The source's name in the trace.
@@ -81,7 +82,7 @@ impl Playing {
         self.context.outlet.stop();
     }
 
-    /// Whether `fps` and `every` let the next frame through. What `every` leaves out was asked for and is no drop.
+    /// Whether `fps` and `every` let the next frame through. Frames left out by `every` do not count as drops.
     fn wants(&mut self, pts_ns: u64) -> bool {
         if let Some(plan) = self.context.change.take() {
             self.pace.change(&plan);
@@ -94,7 +95,7 @@ impl Playing {
 
     fn end(&self) {
         if self.reader.cut_off() {
-            // Whose frame it was cannot be read any more; each source of the trace counts it.
+            // The truncated frame's source is unknown, so each source of the trace counts it.
             tracing::warn!(source = %self.context.outlet.id(), "the trace ends in the middle of a line, which is left out");
             self.context.outlet.dropped("cut_off", 1);
         }

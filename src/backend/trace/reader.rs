@@ -1,4 +1,4 @@
-//! Reading a trace, line by line.
+//! Reads a trace line by line.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use crate::types::SourceId;
 /// Longest line a reader accepts, in bytes: several thousand detections.
 const LINE_BYTES_MAX: usize = 4 << 20;
 
-/// Reads a trace line by line.
+/// A reader of trace records.
 pub struct Reader {
     path: PathBuf,
     lines: BufReader<File>,
@@ -25,11 +25,11 @@ impl Reader {
     /// Opens a trace and reads its header.
     ///
     /// # Errors
-    /// `Trace` when the file cannot be read, is no trace, or is of a newer format.
+    /// `Trace` when the file cannot be read, is not a trace, or has a newer format.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let broken = |what: String| Error::new(Code::Trace, format!("{}: {what}", path.display()));
         let opening = |e: std::io::Error| broken(format!("cannot be opened: {e}"));
-        // Looked at before it is opened: opening a pipe waits for whoever writes into it.
+        // Checked before opening: opening a pipe blocks until it has a writer.
         if !std::fs::metadata(path).map_err(opening)?.is_file() {
             return Err(broken("is no regular file".to_owned()));
         }
@@ -49,21 +49,20 @@ impl Reader {
         Ok(Self { path: path.to_owned(), lines, number: 1, header, line, cut_off: false })
     }
 
-    /// The first line.
+    /// The trace's header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Whether the trace ends in the middle of a line: whoever recorded it was killed. Known once its end is reached.
+    /// Whether the trace ends in the middle of a line because its recorder was killed. Known once the end is reached.
     pub fn cut_off(&self) -> bool {
         self.cut_off
     }
 
-    /// The next frame; `None` at the end. A last line that was left half written is the end, see
-    /// [`Reader::cut_off`].
+    /// The next frame; `None` at the end. An incomplete last line counts as the end, see [`Reader::cut_off`].
     ///
     /// # Errors
-    /// `Trace`, with the line's number, when a line is not a frame.
+    /// `Trace`, with the line number, when a line is not a frame.
     pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
         loop {
             self.line.clear();
@@ -83,7 +82,7 @@ impl Reader {
             }
             return match serde_json::from_slice(&self.line) {
                 Ok(record) => Ok(Some(record)),
-                // A writer ends each line, so this one was never finished, and nothing comes after it.
+                // A writer terminates every line, so this one is incomplete, and nothing follows it.
                 Err(_) if !self.line.ends_with(b"\n") => {
                     self.cut_off = true;
                     Ok(None)
@@ -93,7 +92,7 @@ impl Reader {
         }
     }
 
-    /// The names of all sources in the trace, in order of appearance. Reads the file through once more.
+    /// The names of all sources in the trace, in order of appearance. Reads the whole file once more.
     ///
     /// # Errors
     /// As [`Reader::next_record`].
@@ -149,7 +148,7 @@ mod tests {
         for length in first..=second {
             let mut reader = reader(&whole.as_bytes()[..length]);
             let frames = std::iter::from_fn(|| reader.next_record().unwrap()).count();
-            // Without its line's end a record is whole all the same.
+            // A record is complete without its line end.
             let whole = length >= second - 1;
             assert_eq!((frames, reader.cut_off()), (1 + usize::from(whole), !whole && length > first), "{length}");
         }

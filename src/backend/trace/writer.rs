@@ -1,4 +1,4 @@
-//! Writing a trace.
+//! Writes traces.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Header, Record};
 use crate::types::Frame;
 
-/// Writes a trace.
+/// A writer of trace records.
 pub struct Writer<W: Write> {
     out: W,
 }
@@ -16,7 +16,7 @@ impl<W: Write> Writer<W> {
     /// Writes the header.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// When writing fails.
     pub fn new(mut out: W, header: &Header) -> std::io::Result<Self> {
         line(&mut out, header)?;
         Ok(Self { out })
@@ -25,15 +25,15 @@ impl<W: Write> Writer<W> {
     /// Writes one frame.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// When writing fails.
     pub fn write(&mut self, frame: &Frame) -> std::io::Result<()> {
         line(&mut self.out, &Record::from(frame))
     }
 
-    /// Flushes and hands the medium back.
+    /// Flushes and returns the underlying writer.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// When writing fails.
     pub fn finish(mut self) -> std::io::Result<W> {
         self.out.flush()?;
         Ok(self.out)

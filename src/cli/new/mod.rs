@@ -1,4 +1,4 @@
-//! `dsengine new`: a folder with a plugin that works, a test of it, and what to do next.
+//! `dsengine new`: creates a folder with a working plugin, a test of it, and the next steps.
 
 mod templates;
 
@@ -49,7 +49,7 @@ enum Language {
     Python,
 }
 
-/// A new plugin's files, and the commands that come next.
+/// A new plugin's files, and the next commands.
 struct Template {
     files: Vec<(&'static str, &'static str)>,
     next: [String; 3],
@@ -143,7 +143,7 @@ fn write(dir: &Path, name: &str, written: &[(&str, &str)]) -> Result<(), Error> 
             std::fs::create_dir_all(folder)
                 .map_err(|e| Error::new(Code::Io, format!("{}: cannot be made: {e}", folder.display())))?;
         }
-        // The SDK is as it is: what looks like a placeholder there is none.
+        // The SDK is copied as is: it contains no placeholders.
         let text = if file.starts_with("sdk/") { (*text).to_owned() } else { fill(text) };
         std::fs::write(&path, text).map_err(|error| files::io(&path, &error))?;
     }

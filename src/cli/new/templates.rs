@@ -1,4 +1,4 @@
-//! What `dsengine new` writes, by the name it is written under. `{{name}}` is filled in, in texts and names.
+//! The files that `dsengine new` writes, by file name. `{{name}}` is substituted in contents and names.
 
 /// Files by name.
 pub(super) type Files = &'static [(&'static str, &'static str)];
@@ -43,7 +43,7 @@ pub(super) const STRATEGY_C: Files = &[
     ("README.md", include_str!("../templates/strategy-c/README.md")),
 ];
 
-/// What a plugin in Rust is written with, as of this engine.
+/// The SDK for plugins in Rust, of this engine's version.
 pub(super) const SDK: Files = &[
     ("sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml")),
     ("sdk/src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs")),

@@ -1,4 +1,4 @@
-//! `dsengine plugin bench`: what a strategy's calls take, limits on, beside its budget.
+//! `dsengine plugin bench`: measures a strategy's calls with limits on, compared with its budget.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::module::{Language, Module, Role, given, guests};
 use crate::cli::exit::{Exit, failed, refused};
 use crate::cli::test::sample;
 
-/// Detections of a made-up frame.
+/// Detections per generated frame.
 const DETECTIONS: usize = 20;
-/// Frames made up, or read of a trace, that are judged round and round.
+/// Maximum frames, generated or from a trace, that are judged in a cycle.
 const FRAMES_MAX: usize = 2000;
-/// Frame time between two of them.
+/// Frame time between two frames.
 const FRAME_NS: u64 = 40_000_000;
 
 #[derive(clap::Args)]
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     }
 }
 
-/// What was measured; times in nanoseconds.
+/// The measurements; times in nanoseconds.
 struct Figures {
     name: String,
     calls: usize,
@@ -102,7 +102,7 @@ fn measure(args: &Args, plan: Option<&Plan>, frames: Vec<Frame>) -> Result<Figur
     let mut tracks = Tracks::default();
     let mut times: Vec<u64> = Vec::with_capacity(args.calls as usize);
     let (mut alerts, mut faults, mut last_fault, mut seen) = (0, 0, None, 0);
-    // The first calls pay for caches and for what the guest sets up lazily.
+    // The first calls include cache misses and lazy initialisation.
     let warm = args.calls as usize / 10;
     let span = frames.last().map_or(0, |f| f.pts_ns) + FRAME_NS;
     for call in 0..args.calls as usize + warm {
@@ -191,13 +191,13 @@ fn time(nanos: u64) -> String {
     }
 }
 
-/// A zone over the left half, for rules that watch one called `gate`.
+/// A zone over the left half, for rules that need one called `gate`.
 fn left_half() -> Vec<Zone> {
     let corners = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)].map(|(x, y)| Point { x, y });
     Polygon::new(corners.to_vec()).map(|polygon| Zone { name: "gate".into(), polygon }).into_iter().collect()
 }
 
-/// People and cars that cross the picture.
+/// Generated frames with people and cars that cross the picture.
 fn made_up() -> Vec<Frame> {
     let frame = |seq: usize| {
         let detections = (0..DETECTIONS).map(|i| {
@@ -224,7 +224,7 @@ fn recorded(path: &Path) -> Result<Vec<Frame>, Error> {
     let mut reader = Reader::open(path)?;
     let mut frames: Vec<Frame> = Vec::new();
     while let Some(record) = reader.next_record()? {
-        // One source at a time: an instance never sees two.
+        // Only one source: an instance never judges two.
         if frames.first().is_none_or(|first| first.source == record.source) && frames.len() < FRAMES_MAX {
             frames.push(record.into_frame(0));
         }

@@ -1,4 +1,4 @@
-//! `dsengine plugin build`: a component, from a Rust folder or a core module, without other tools.
+//! `dsengine plugin build`: builds a component from a Rust folder or a core module, without other tools.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use dsengine::wasm;
 use crate::cli::exit::{Exit, failed};
 use crate::cli::files;
 
-/// What plugins in Rust are built for.
+/// The target of plugins in Rust.
 const TARGET: &str = "wasm32-wasip2";
 
 #[derive(clap::Args)]
@@ -63,13 +63,13 @@ fn build(args: &Args) -> Result<(PathBuf, wasm::ComponentInfo), Error> {
     Ok((out, info))
 }
 
-/// Beside the place and then into it: an engine that watches the file never sees half of it.
+/// Writes a temporary file and renames it, so that an engine that watches the file never reads a partial one.
 fn write(out: &Path, component: &[u8]) -> Result<(), Error> {
     let part = out.with_extension("wasm.part");
     std::fs::write(&part, component).and_then(|()| std::fs::rename(&part, out)).map_err(|error| files::io(out, &error))
 }
 
-/// Runs cargo; returns the module it made.
+/// Runs cargo; returns the built module.
 fn cargo(dir: &Path) -> Result<PathBuf, Error> {
     if !dir.join("Cargo.toml").is_file() {
         let error = Error::new(Code::Plugin, format!("{}: there is no Cargo.toml to build", dir.display()));
@@ -112,7 +112,7 @@ fn cargo(dir: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// The modules that a line of cargo's tells of.
+/// The modules in a line of cargo's JSON output.
 fn modules(line: &str) -> Vec<PathBuf> {
     let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { return Vec::new() };
     if message["reason"] != "compiler-artifact" {
@@ -122,7 +122,7 @@ fn modules(line: &str) -> Vec<PathBuf> {
     names.filter(|name| name.ends_with(".wasm")).map(PathBuf::from).collect()
 }
 
-/// The target's own library has to be there; cargo's message without it helps nobody.
+/// Checks that the target's standard library is installed; cargo's message without it does not help.
 fn target() -> Result<(), Error> {
     let said = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
     let Ok(said) = said else {

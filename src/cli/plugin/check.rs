@@ -1,4 +1,4 @@
-//! `dsengine plugin check`: what a plugin is and asks for, and whether it loads here.
+//! `dsengine plugin check`: shows what a plugin is and requests, and whether it loads here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ fn describe(module: &Module) -> Result<(), Error> {
     Ok(())
 }
 
-/// `dsengine:plugin/log@0.1.0` is `log`; what languages' standard libraries need is counted.
+/// Lists imports: `dsengine:plugin/log@0.1.0` is `log`; those of languages' standard libraries are counted.
 fn imports(names: &[String]) -> String {
     let ours = |name: &str| Some(name.strip_prefix("dsengine:plugin/")?.split('@').next()?.to_owned());
     let wasi = names.iter().filter(|name| name.starts_with("wasi:")).count();
@@ -129,7 +129,7 @@ fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
     }
 }
 
-/// Makes an instance without effects; returns its version.
+/// Creates an instance without effects; returns its version.
 fn load(module: &Module, role: &Role, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<String, Error> {
     let (guests, _runtime) = guests()?;
     match role {

@@ -1,4 +1,4 @@
-//! `dsengine plugin …`: looking at plugins, building and measuring them, and replacing them in a running engine.
+//! `dsengine plugin …`: inspects, builds and measures plugins, and replaces them in a running engine.
 
 mod bench;
 mod build;

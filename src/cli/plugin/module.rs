@@ -1,4 +1,4 @@
-//! Which plugin a path means, and what stands in a configuration about it.
+//! Finds the plugin at a path, and its settings in a configuration.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::cli::test::Sample;
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "plugin.toml";
 
-/// What a plugin is written in, as far as the engine sees.
+/// A plugin's language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
     /// A script.
@@ -29,7 +29,7 @@ pub(crate) enum Language {
     Wasm,
 }
 
-/// By the file's ending.
+/// The language, by file extension.
 pub(crate) fn language(path: &Path) -> Option<Language> {
     match path.extension()?.to_str()? {
         "lua" | "luau" => Some(Language::Lua),
@@ -38,7 +38,7 @@ pub(crate) fn language(path: &Path) -> Option<Language> {
     }
 }
 
-/// A plugin's file with what it says of itself.
+/// A plugin's file with its manifest.
 pub(super) struct Module {
     pub(super) path: PathBuf,
     pub(super) language: Language,
@@ -48,7 +48,7 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// The plugin that `path` means: a folder with plugin.toml, or the file itself.
+    /// Finds the plugin at `path`: a folder with plugin.toml, or the file itself.
     pub(super) fn find(path: &Path) -> Result<Self, Error> {
         let path = if path.is_dir() { entry(path)? } else { path.to_owned() };
         let shown = path.display().to_string();
@@ -83,7 +83,7 @@ impl Module {
         Ok(Self { path, language, bytes, manifest, kind })
     }
 
-    /// The name it goes by: its own, else its file's.
+    /// Its name in the manifest, else its file's.
     pub(super) fn name(&self) -> String {
         match &*self.manifest.name {
             "" => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -91,7 +91,7 @@ impl Module {
         }
     }
 
-    /// What the configuration says of it; without one it gets what it asks for, and the settings of its first test.
+    /// Its settings in the configuration; without one, everything that it requests, and the settings of its first test.
     pub(super) fn role(&self, plan: Option<&Plan>, sample: Option<&Sample>) -> Result<Role, Error> {
         let Some(plan) = plan else { return Ok(self.by_itself(sample)) };
         let same = |path: &Path| matches!((path.canonicalize(), self.path.canonicalize()), (Ok(a), Ok(b)) if a == b);
@@ -147,7 +147,7 @@ impl Module {
     }
 }
 
-/// The plan of the configuration that is named, once the plugin is known to be there. Prints what is wrong.
+/// The plan of the given configuration, after checking that the plugin exists. Prints problems.
 pub(super) fn given(plugin: &Path, config: Option<&Path>) -> Result<Option<Plan>, Exit> {
     if !plugin.exists() {
         eprintln!("error: {}: there is no such file or folder", plugin.display());
@@ -160,9 +160,9 @@ pub(super) fn given(plugin: &Path, config: Option<&Path>) -> Result<Option<Plan>
 
 /// Where it would run.
 pub(super) enum Role {
-    /// On the lanes.
+    /// On the lanes, as a strategy.
     Strategy(Box<StrategyPlan>),
-    /// Behind the policy, under this name.
+    /// After the policy, as a handler of this name.
     Handler(String, Box<ModulePlan>),
 }
 
@@ -176,7 +176,7 @@ fn entry(dir: &Path) -> Result<PathBuf, Error> {
     Ok(dir.join(manifest.entry.unwrap_or_default()))
 }
 
-/// A network that answers nothing: what is loaded to be looked at has no effects.
+/// A network that denies every request: inspecting a plugin must have no effects.
 struct Nowhere;
 
 impl Wire for Nowhere {
@@ -185,7 +185,7 @@ impl Wire for Nowhere {
     }
 }
 
-/// Guests of their own, without a network.
+/// Isolated guests without a network.
 pub(super) fn guests() -> Result<(Arc<Guests>, Runtime), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

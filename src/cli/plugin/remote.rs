@@ -1,4 +1,4 @@
-//! `dsengine plugin list|reload|promote`: asking a running engine.
+//! `dsengine plugin list|reload|promote`: requests to a running engine.
 
 use dsengine::types::one_line;
 use hyper::Method;
@@ -75,7 +75,7 @@ pub(crate) fn change(named: &Named, what: &str) -> Result<(), Exit> {
     Ok(())
 }
 
-/// The file that a plugin runs.
+/// The module of a plugin.
 fn module(client: &Client, name: &str) -> Option<String> {
     let (_, plugins) = client.answer(&Method::GET, "/api/v1/plugins", None).ok()?;
     let plugin = plugins.as_array()?.iter().find(|plugin| plugin["name"] == name)?;

@@ -1,4 +1,4 @@
-//! A case, filled in: what it plays, and what it leaves out.
+//! A loaded case, with its defaults.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use dsengine::types::{Alert, AlertId, Detection, Frame, Point, Polygon, SourceId
 
 use super::script::{AlertSpec, FileOr, Granted, Script, SeenSpec};
 
-/// Frame time between two frames that do not say when they are.
+/// Default frame time between two frames.
 const FRAME_NS: u64 = 40_000_000;
-/// Size of a picture that does not say: only a script that asks sees it.
+/// Default size of a picture; only visible to a script that reads it.
 const SIZE: (u32, u32) = (1920, 1080);
-/// Largest case read.
+/// Maximum size of a case.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// A case with the file it is from.
+/// A case with its file.
 pub(super) struct Case {
     pub(super) path: PathBuf,
     pub(super) text: String,
@@ -39,7 +39,7 @@ impl Case {
             dsengine::text::read(path).map_err(|e| Error::new(Code::Io, format!("{shown}: cannot be read: {e}")))?;
         let script: Script = serde_yaml::from_str(&text).map_err(|error| {
             let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
-            // It says the place once more, at its end.
+            // It repeats the location at its end.
             let what = error.without_snippet().to_string();
             let what = what.rsplit_once(" at line ").map_or(&*what, |(what, _)| what);
             Error::new(Code::Config, format!("{shown}{place}: {what}"))
@@ -66,23 +66,23 @@ impl Case {
         }
     }
 
-    /// The file's name, as it was given.
+    /// The file's name, as given.
     pub(super) fn shown(&self) -> String {
         self.path.strip_prefix(".").unwrap_or(&self.path).display().to_string()
     }
 
-    /// What is shown of it.
+    /// Its display name.
     pub(super) fn name(&self) -> String {
         let stem = || self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         self.script.name.clone().unwrap_or_else(stem)
     }
 
-    /// A file beside it.
+    /// A file in the same folder.
     pub(super) fn beside(&self, name: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new(".")).join(name)
     }
 
-    /// The files it is made of.
+    /// Its files.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.path.clone()];
         if let Some(FileOr::File(name)) = &self.script.frames {
@@ -94,7 +94,7 @@ impl Case {
         files
     }
 
-    /// The source it is judged on.
+    /// Its source.
     pub(super) fn source(&self) -> SourceId {
         SourceId::from(self.script.source.as_str())
     }
@@ -110,7 +110,7 @@ impl Case {
         self.script.zones.iter().map(zone).collect()
     }
 
-    /// What it grants; everything asked for where it does not say.
+    /// Its grants; everything requested if it does not specify any.
     pub(super) fn grants(&self, asked: &Needs) -> GrantPlan {
         match self.script.grants.clone() {
             Some(Granted { http, shared_state, pixels, env, files, secrets }) => {
@@ -146,7 +146,7 @@ impl Case {
         }
     }
 
-    /// The frames of a recording: of its one source, or of the case's own among several.
+    /// The frames of a recording: of its only source, or of the case's source.
     fn recorded(&self, path: &Path) -> Result<Vec<Frame>, Error> {
         let names = Reader::sources(path)?;
         let wanted = match names.as_slice() {
@@ -189,7 +189,7 @@ impl AlertSpec {
             self.clone();
         let digest = [0, 0, 0, 0, 0, 0, 0, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)];
         let made = AlertId::new(pts_ns, digest);
-        // An id is text to everybody but its maker.
+        // An id is opaque text to everyone else.
         let id = id.and_then(|id| serde_json::from_value(serde_json::Value::String(id)).ok()).unwrap_or(made);
         let detections = detections.iter().map(|spec| {
             let Seen { label, class_id, confidence, bbox: [x, y, width, height], track_id } = spec.seen();

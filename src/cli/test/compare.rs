@@ -1,16 +1,16 @@
-//! What was expected against what came: only what is listed, and that precisely.
+//! Compares expected and actual results: only what is listed, but that precisely.
 
 use std::collections::BTreeMap;
 
 use dsengine::error::{Code, Error};
 use serde_json::Value;
 
-use super::came::Came;
+use super::actual::Actual;
 use super::case::Case;
 use super::golden;
 use super::script::{Expect, FileOr, OneOrMany, Outcome};
 
-/// Numbers this close are the same: a script's are wider than a detection's.
+/// Relative tolerance for numbers: a script's have more digits than a detection's.
 const NUMBER_ERROR: f64 = 1e-6;
 
 /// One difference.
@@ -18,75 +18,75 @@ const NUMBER_ERROR: f64 = 1e-6;
 pub(super) struct Difference {
     /// What it is about: `frame 12, alert: message`.
     pub(super) place: String,
-    /// What was expected; `None` where nothing was.
+    /// The expected value; `None` if nothing was expected.
     pub(super) expected: Option<String>,
-    /// What came; `None` where nothing did.
-    pub(super) came: Option<String>,
+    /// The actual value; `None` if there was none.
+    pub(super) actual: Option<String>,
 }
 
 impl Difference {
-    fn new(place: impl Into<String>, expected: Option<&Value>, came: Option<&Value>) -> Self {
-        Self { place: place.into(), expected: expected.map(Value::to_string), came: came.map(Value::to_string) }
+    fn new(place: impl Into<String>, expected: Option<&Value>, actual: Option<&Value>) -> Self {
+        Self { place: place.into(), expected: expected.map(Value::to_string), actual: actual.map(Value::to_string) }
     }
 
-    /// Something that is wrong by itself.
+    /// A failure by itself.
     pub(super) fn wrong(what: impl Into<String>) -> Self {
-        Self { place: what.into(), expected: None, came: None }
+        Self { place: what.into(), expected: None, actual: None }
     }
 }
 
-/// Every difference between what the case expects and what came.
-pub(super) fn compare(case: &Case, came: &Came) -> Result<Vec<Difference>, Error> {
-    let mut out: Vec<Difference> = came.broken.iter().map(Difference::wrong).collect();
+/// Every difference between a case's expectations and its results.
+pub(super) fn compare(case: &Case, actual: &Actual) -> Result<Vec<Difference>, Error> {
+    let mut out: Vec<Difference> = actual.broken.iter().map(Difference::wrong).collect();
     match &case.script.expect {
         None => out.push(Difference::wrong("the case expects nothing: write `expect:`, or let --update write it")),
         Some(FileOr::File(name)) => {
             let path = case.beside(name);
             match dsengine::text::read(&path) {
-                Ok(text) => lines(&golden::parse(&text, &path)?, &golden::lines(came), &mut out),
+                Ok(text) => lines(&golden::parse(&text, &path)?, &golden::lines(actual), &mut out),
                 Err(error) => out.push(Difference::wrong(format!(
                     "{} cannot be read ({error}); --update writes it",
                     path.display()
                 ))),
             }
         }
-        Some(FileOr::Inline(expect)) => inline(expect, came, &mut out)?,
+        Some(FileOr::Inline(expect)) => inline(expect, actual, &mut out)?,
     }
     Ok(out)
 }
 
-fn inline(expect: &Expect, came: &Came, out: &mut Vec<Difference>) -> Result<(), Error> {
+fn inline(expect: &Expect, actual: &Actual, out: &mut Vec<Difference>) -> Result<(), Error> {
     let wanted = serde_json::to_value(expect)
         .map_err(|e| Error::new(Code::Config, format!("the expectation cannot be compared: {e}")))?;
     let list = |key: &str| wanted.get(key).and_then(Value::as_array);
     if let Some(alerts) = list("alerts") {
-        in_order("alert", alerts, &came.alerts, out);
+        in_order("alert", alerts, &actual.alerts, out);
     }
     if let Some(requests) = list("requests") {
-        in_order("request", requests, &came.requests, out);
+        in_order("request", requests, &actual.requests, out);
     }
-    // A fault that nobody expected fails the case: everything after it may be its doing.
-    let told = expect.outcome.is_some();
+    // An unexpected fault fails the case: it may have caused everything after it.
+    let expects_outcome = expect.outcome.is_some();
     match list("faults") {
-        Some(faults) => in_order("fault", faults, &came.faults, out),
-        None if !told => in_order("fault", &[], &came.faults, out),
+        Some(faults) => in_order("fault", faults, &actual.faults, out),
+        None if !expects_outcome => in_order("fault", &[], &actual.faults, out),
         None => {}
     }
     let frames = |key: &str| wanted.get(key).and_then(Value::as_object).into_iter().flatten();
     for (seq, want) in frames("kept") {
-        let kept = seq.parse().ok().and_then(|seq: u64| came.kept.get(&seq)).map(|kept| Value::from(kept.clone()));
+        let kept = seq.parse().ok().and_then(|seq: u64| actual.kept.get(&seq)).map(|kept| Value::from(kept.clone()));
         if kept.as_ref() != Some(want) {
             out.push(Difference::new(format!("frame {seq}, kept"), Some(want), kept.as_ref()));
         }
     }
-    for (key, what, all) in [("added", "added", &came.added), ("edits", "edit", &came.edits)] {
+    for (key, what, all) in [("added", "added", &actual.added), ("edits", "edit", &actual.edits)] {
         for (seq, want) in frames(key) {
-            let came = seq.parse().ok().and_then(|seq: u64| all.get(&seq)).map_or(&[][..], Vec::as_slice);
+            let actual = seq.parse().ok().and_then(|seq: u64| all.get(&seq)).map_or(&[][..], Vec::as_slice);
             let want = want.as_array().map_or(&[][..], Vec::as_slice);
-            in_order(&format!("frame {seq}, {what}"), want, came, out);
+            in_order(&format!("frame {seq}, {what}"), want, actual, out);
         }
     }
-    for (key, held) in [("state", &came.state), ("shared_state", &came.shared_state)] {
+    for (key, held) in [("state", &actual.state), ("shared_state", &actual.shared_state)] {
         for (name, want) in frames(key) {
             let held = held.get(name);
             let same = match held {
@@ -99,7 +99,7 @@ fn inline(expect: &Expect, came: &Came, out: &mut Vec<Difference>) -> Result<(),
         }
     }
     if let Some(OneOrMany(wants)) = &expect.outcome {
-        outcomes(wants, came, out);
+        outcomes(wants, actual, out);
     }
     if let Some(text) = &expect.refused {
         out.push(Difference::wrong(format!("refused: the plugin was expected not to load ({text}), and it did")));
@@ -107,40 +107,45 @@ fn inline(expect: &Expect, came: &Came, out: &mut Vec<Difference>) -> Result<(),
     Ok(())
 }
 
-/// One word stands for every alert.
-fn outcomes(wants: &[Outcome], came: &Came, out: &mut Vec<Difference>) {
+/// Compares outcomes; a single one applies to every alert.
+fn outcomes(wants: &[Outcome], actual: &Actual, out: &mut Vec<Difference>) {
     let shown = |outcome: &Outcome| serde_json::to_value(outcome).unwrap_or_default();
-    // A handler that delivers without the network has delivered all the same.
-    let same = |want: Outcome, came: Outcome| want == came || (want, came) == (Outcome::Delivered, Outcome::Skipped);
+    // A handler that delivers without the network has delivered, too.
+    let same =
+        |want: Outcome, actual: Outcome| want == actual || (want, actual) == (Outcome::Delivered, Outcome::Skipped);
     if let [want] = wants {
-        for (index, came) in came.outcome.iter().enumerate().filter(|(_, came)| !same(*want, **came)) {
-            out.push(Difference::new(format!("alert {}, outcome", index + 1), Some(&shown(want)), Some(&shown(came))));
+        for (index, actual) in actual.outcome.iter().enumerate().filter(|(_, actual)| !same(*want, **actual)) {
+            out.push(Difference::new(
+                format!("alert {}, outcome", index + 1),
+                Some(&shown(want)),
+                Some(&shown(actual)),
+            ));
         }
-        // Why it failed says more than that it did.
+        // The reason of a failure says more than its outcome.
         if *want == Outcome::Delivered || *want == Outcome::Skipped {
-            in_order("fault", &[], &came.faults, out);
+            in_order("fault", &[], &actual.faults, out);
         }
         return;
     }
-    for index in 0..wants.len().max(came.outcome.len()) {
-        let (want, came) = (wants.get(index), came.outcome.get(index));
-        if !matches!((want, came), (Some(want), Some(came)) if same(*want, *came)) {
-            let (want, came) = (want.map(shown), came.map(shown));
-            out.push(Difference::new(format!("alert {}, outcome", index + 1), want.as_ref(), came.as_ref()));
+    for index in 0..wants.len().max(actual.outcome.len()) {
+        let (want, actual) = (wants.get(index), actual.outcome.get(index));
+        if !matches!((want, actual), (Some(want), Some(actual)) if same(*want, *actual)) {
+            let (want, actual) = (want.map(shown), actual.map(shown));
+            out.push(Difference::new(format!("alert {}, outcome", index + 1), want.as_ref(), actual.as_ref()));
         }
     }
 }
 
-/// Two lists in frame order: what has a `seq` on both sides is brought together by it.
-fn in_order(what: &str, wants: &[Value], came: &[Value], out: &mut Vec<Difference>) {
+/// Compares two lists in frame order; matches entries with a `seq` by it.
+fn in_order(what: &str, wants: &[Value], actual: &[Value], out: &mut Vec<Difference>) {
     let (mut w, mut c) = (0, 0);
     let seq = |value: Option<&Value>| value.and_then(|v| v.get("seq")).and_then(Value::as_u64);
     let place = |value: &Value, index: usize| match seq(Some(value)) {
         Some(seq) => format!("frame {seq}, {what}"),
         None => format!("{what} {}", index + 1),
     };
-    while w < wants.len() || c < came.len() {
-        let (want, got) = (wants.get(w), came.get(c));
+    while w < wants.len() || c < actual.len() {
+        let (want, got) = (wants.get(w), actual.get(c));
         let (missing, extra) = match (seq(want), seq(got)) {
             (Some(want), Some(got)) => (want < got, got < want),
             _ => (got.is_none(), want.is_none()),
@@ -158,19 +163,19 @@ fn in_order(what: &str, wants: &[Value], came: &[Value], out: &mut Vec<Differenc
                 fields(&place(got, c), want, got, out);
                 (w, c) = (w + 1, c + 1);
             }
-            // One of them is there, by the loop's condition, and goes one of the ways above.
+            // One of them exists, by the loop's condition, and an arm above handles it.
             _ => return,
         }
     }
 }
 
-/// The fields that `want` lists.
-fn fields(place: &str, want: &Value, came: &Value, out: &mut Vec<Difference>) {
+/// Compares the fields that `want` lists.
+fn fields(place: &str, want: &Value, actual: &Value, out: &mut Vec<Difference>) {
     for (key, want) in want.as_object().into_iter().flatten() {
-        let got = came.get(key);
+        let got = actual.get(key);
         let same = match (&**key, got) {
             ("contains", _) => {
-                let message = came.get("message").and_then(Value::as_str).unwrap_or_default();
+                let message = actual.get("message").and_then(Value::as_str).unwrap_or_default();
                 message.contains(want.as_str().unwrap_or_default())
             }
             ("headers", Some(got)) => {
@@ -183,15 +188,15 @@ fn fields(place: &str, want: &Value, came: &Value, out: &mut Vec<Difference>) {
             (_, None) => false,
         };
         if !same {
-            let got = if key == "contains" { came.get("message") } else { got };
+            let got = if key == "contains" { actual.get("message") } else { got };
             out.push(Difference::new(format!("{place}: {key}"), Some(want), got));
         }
     }
 }
 
-/// Equal, but for the last digits of numbers.
-fn same(want: &Value, came: &Value) -> bool {
-    match (want, came) {
+/// Equality with a tolerance for numbers.
+fn same(want: &Value, actual: &Value) -> bool {
+    match (want, actual) {
         (Value::Number(a), Value::Number(b)) => {
             let (Some(a), Some(b)) = (a.as_f64(), b.as_f64()) else { return a == b };
             (a - b).abs() <= NUMBER_ERROR * a.abs().max(1.0)
@@ -200,11 +205,11 @@ fn same(want: &Value, came: &Value) -> bool {
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
-        _ => want == came,
+        _ => want == actual,
     }
 }
 
-/// A component keeps bytes: a number may be its text, or eight bytes of it.
+/// Equality of stored values. A component stores bytes: a number may be its text, or eight bytes.
 fn same_state(want: &Value, held: &Value) -> bool {
     if same(want, held) {
         return true;
@@ -226,17 +231,17 @@ fn same_state(want: &Value, held: &Value) -> bool {
     }
 }
 
-/// Two recordings of everything, line by line.
-fn lines(wants: &[Value], came: &[Value], out: &mut Vec<Difference>) {
+/// Compares two complete recordings line by line.
+fn lines(wants: &[Value], actual: &[Value], out: &mut Vec<Difference>) {
     let by_seq = |lines: &[Value]| -> BTreeMap<u64, Value> {
         lines.iter().map(|line| (line.get("seq").and_then(Value::as_u64).unwrap_or(u64::MAX), line.clone())).collect()
     };
-    let (wants, came) = (by_seq(wants), by_seq(came));
-    let seqs: std::collections::BTreeSet<u64> = wants.keys().chain(came.keys()).copied().collect();
+    let (wants, actual) = (by_seq(wants), by_seq(actual));
+    let seqs: std::collections::BTreeSet<u64> = wants.keys().chain(actual.keys()).copied().collect();
     let nothing = Value::Object(serde_json::Map::new());
     for seq in seqs {
         let place = if seq == u64::MAX { "at the end".to_owned() } else { format!("frame {seq}") };
-        let (want, got) = (wants.get(&seq).unwrap_or(&nothing), came.get(&seq).unwrap_or(&nothing));
+        let (want, got) = (wants.get(&seq).unwrap_or(&nothing), actual.get(&seq).unwrap_or(&nothing));
         let keys = |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
         let all: std::collections::BTreeSet<String> = keys(want).into_iter().chain(keys(got)).collect();
         for key in all.iter().filter(|key| *key != "seq") {

@@ -1,4 +1,4 @@
-//! A handler's case: alerts in, requests out, answers made up.
+//! A handler's case: alerts in, requests out, with scripted answers.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use dsengine::alert::Retry;
 use dsengine::error::Error;
 use dsengine::guest::GuestKind;
 
-use super::came::Came;
+use super::actual::Actual;
 use super::case::Case;
 use super::find::Plugin;
 use super::script::Outcome;
@@ -14,14 +14,14 @@ use super::stage::{self, Stage};
 use super::wire::Answers;
 
 /// Runs the case.
-pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
+pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Actual, Error> {
     let alerts = case.alerts();
     let wire = Arc::new(Answers::new(&case.script.http));
     let stage = Stage::open(Arc::clone(&wire) as _)?;
     let (plan, bytes, name) = (stage::handler(plugin, case), stage::contents(plugin)?, &plugin.manifest.name);
     let load = || stage.guests.handler(name, &plan, &bytes, &Arc::default());
     let mut handler = load()?;
-    let mut came = Came::default();
+    let mut actual = Actual::default();
     let dir = plugin.dir.display().to_string();
     for alert in &alerts {
         if case.script.reload_at.0.contains(&alert.seq) {
@@ -29,20 +29,20 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
         }
         let before = wire.sent();
         let outcome = match stage.runtime.block_on(handler.deliver(alert)) {
-            // Both are settled to the engine; a handler that asked nobody has delivered to nobody.
+            // Both are settled for the engine; a handler that sent no request has delivered to nobody.
             Ok(()) if wire.sent() == before => Outcome::Skipped,
             Ok(()) => Outcome::Delivered,
             Err(error) => {
-                came.failed(alert.seq, "delivery", &error.message, &dir);
+                actual.failed(alert.seq, "delivery", &error.message, &dir);
                 if error.retry != Retry::Never { Outcome::Retry } else { Outcome::Failed }
             }
         };
-        came.outcome.push(outcome);
+        actual.outcome.push(outcome);
     }
     let now_ns = alerts.last().map_or(0, |alert| alert.pts_ns);
     let state = stage.guests.state();
-    came.state = stage::held(&state.space(name, None), now_ns);
-    came.shared_state = stage::held(&state.shared(name, GuestKind::Handler), now_ns);
-    (came.requests, came.broken) = wire.close();
-    Ok(came)
+    actual.state = stage::held(&state.space(name, None), now_ns);
+    actual.shared_state = stage::held(&state.shared(name, GuestKind::Handler), now_ns);
+    (actual.requests, actual.broken) = wire.close();
+    Ok(actual)
 }

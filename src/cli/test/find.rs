@@ -1,4 +1,4 @@
-//! Finding plugins and their cases.
+//! Finds plugins and their cases.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,18 @@ use dsengine::guest::{GuestKind, Manifest};
 use super::case::Case;
 use crate::cli::plugin::module::{MANIFEST, language};
 
-/// How deep a folder is searched for plugins.
+/// Maximum depth of the search for plugins.
 const DEPTH_MAX: usize = 8;
-/// Folders that hold what others made.
+/// Folders with third-party files.
 const SKIPPED: [&str; 3] = ["target", "node_modules", "prebuilt"];
-/// The folder of what is no plugin yet.
+/// The folder of plugin templates.
 const TEMPLATES: &str = "templates";
 
 /// A plugin with the cases to run.
 pub(super) struct Plugin {
-    /// Its folder.
     pub(super) dir: PathBuf,
     pub(super) manifest: Manifest,
-    /// The file that is loaded.
+    /// The file to load.
     pub(super) entry: PathBuf,
     pub(super) cases: Vec<PathBuf>,
 }
@@ -36,7 +35,7 @@ impl Plugin {
         Ok(Self { dir: dir.to_owned(), manifest, entry, cases: Vec::new() })
     }
 
-    /// What keeps its cases from being run at all.
+    /// Why its cases cannot run at all.
     pub(super) fn problem(&self) -> Option<Error> {
         if language(&self.entry).is_none() {
             let what = format!("{}: its entry {} is neither a .lua nor a .wasm", self.toml(), self.entry.display());
@@ -60,7 +59,7 @@ impl Plugin {
         self.dir.join(MANIFEST).display().to_string()
     }
 
-    /// Whether the case is for a handler; a manifest and a case that disagree are an error.
+    /// Whether the case is for a handler; an error if manifest and case disagree.
     pub(super) fn is_handler(&self, case: &Case) -> Result<bool, Error> {
         let said = case.script.is_handlers();
         match self.manifest.kind {
@@ -74,7 +73,7 @@ impl Plugin {
         }
     }
 
-    /// The files whose change may change the outcome.
+    /// The files that may affect the result.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.dir.join(MANIFEST), self.entry.clone()];
         // Modules that a script requires.
@@ -94,16 +93,16 @@ impl Plugin {
     }
 }
 
-/// What the paths name.
+/// The plugins at the given paths.
 #[derive(Default)]
 pub(super) struct Found {
     /// The plugins, each with the cases to run.
     pub(super) plugins: Vec<Plugin>,
-    /// Manifests that cannot be read, and why: the plugins of the others are run all the same.
+    /// Unreadable manifests, and why; the other plugins still run.
     pub(super) broken: Vec<(PathBuf, Error)>,
 }
 
-/// The plugins that the paths name.
+/// Finds the plugins at the given paths.
 pub(super) fn plugins(paths: &[PathBuf]) -> Result<Found, Error> {
     let mut found = Found::default();
     for path in paths {
@@ -149,7 +148,7 @@ fn collect(dir: &Path, depth: usize, found: &mut Found) {
     }
 }
 
-/// A case by itself, or a plugin by one of its files.
+/// Finds a single case, or a plugin by one of its files.
 fn single(path: &Path, found: &mut Found) -> Result<(), Error> {
     let above = path.ancestors().skip(1).map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
     let Some(dir) = above.into_iter().take(DEPTH_MAX).find(|dir| dir.join(MANIFEST).is_file()) else {
@@ -170,7 +169,7 @@ fn single(path: &Path, found: &mut Found) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is in a folder, in order; nothing where there is none.
+/// The entries of a folder, sorted; empty if there is none.
 fn entries(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();

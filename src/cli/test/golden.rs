@@ -1,4 +1,4 @@
-//! Expectations that are written by running: a file of what came, or the `expect:` of the case itself.
+//! Expectations written from results: a file of results, or the `expect:` of the case itself.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -7,32 +7,32 @@ use std::path::{Path, PathBuf};
 use dsengine::error::{Code, Error};
 use serde_json::{Map, Value};
 
-use super::came::Came;
+use super::actual::Actual;
 use super::case::Case;
 use super::script::{Expect, FileOr, RequestWant};
 use crate::cli::files;
 
-/// What came, one value a frame where something did, then one of what was there at the end.
-pub(super) fn lines(came: &Came) -> Vec<Value> {
+/// The results as one value per frame that has any, then one for the final state.
+pub(super) fn lines(actual: &Actual) -> Vec<Value> {
     let listed = |values: &[Value]| values.iter().filter_map(|v| v.get("seq")?.as_u64()).collect::<BTreeSet<u64>>();
-    let mut seqs = listed(&came.alerts);
-    seqs.extend(listed(&came.faults));
-    seqs.extend(&came.cut);
-    for all in [&came.added, &came.edits] {
+    let mut seqs = listed(&actual.alerts);
+    seqs.extend(listed(&actual.faults));
+    seqs.extend(&actual.cut);
+    for all in [&actual.added, &actual.edits] {
         seqs.extend(all.iter().filter(|(_, values)| !values.is_empty()).map(|(seq, _)| *seq));
     }
-    let mut lines: Vec<Value> = seqs.into_iter().map(|seq| frame(came, seq)).collect();
+    let mut lines: Vec<Value> = seqs.into_iter().map(|seq| frame(actual, seq)).collect();
     let mut end = Map::new();
-    for (key, held) in [("state", &came.state), ("shared_state", &came.shared_state)] {
+    for (key, held) in [("state", &actual.state), ("shared_state", &actual.shared_state)] {
         if !held.is_empty() {
             end.insert(key.to_owned(), held.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
         }
     }
-    if !came.requests.is_empty() {
-        end.insert("requests".to_owned(), came.requests.clone().into());
+    if !actual.requests.is_empty() {
+        end.insert("requests".to_owned(), actual.requests.clone().into());
     }
-    if !came.outcome.is_empty() {
-        end.insert("outcome".to_owned(), serde_json::to_value(&came.outcome).unwrap_or_default());
+    if !actual.outcome.is_empty() {
+        end.insert("outcome".to_owned(), serde_json::to_value(&actual.outcome).unwrap_or_default());
     }
     if !end.is_empty() {
         lines.push(end.into());
@@ -40,7 +40,7 @@ pub(super) fn lines(came: &Came) -> Vec<Value> {
     lines
 }
 
-fn frame(came: &Came, seq: u64) -> Value {
+fn frame(actual: &Actual, seq: u64) -> Value {
     let mut line = Map::from_iter([("seq".to_owned(), Value::from(seq))]);
     let of_frame = |values: &[Value]| -> Vec<Value> {
         let here = values.iter().filter(|v| v.get("seq").and_then(Value::as_u64) == Some(seq)).cloned();
@@ -55,18 +55,18 @@ fn frame(came: &Came, seq: u64) -> Value {
             line.insert(key.to_owned(), values.into());
         }
     };
-    put("alerts", of_frame(&came.alerts));
-    put("faults", of_frame(&came.faults));
-    put("added", came.added.get(&seq).cloned().unwrap_or_default());
-    put("edits", came.edits.get(&seq).cloned().unwrap_or_default());
-    if came.cut.contains(&seq) {
-        let kept = came.kept.get(&seq).cloned().unwrap_or_default();
+    put("alerts", of_frame(&actual.alerts));
+    put("faults", of_frame(&actual.faults));
+    put("added", actual.added.get(&seq).cloned().unwrap_or_default());
+    put("edits", actual.edits.get(&seq).cloned().unwrap_or_default());
+    if actual.cut.contains(&seq) {
+        let kept = actual.kept.get(&seq).cloned().unwrap_or_default();
         line.insert("kept".to_owned(), kept.into());
     }
     line.into()
 }
 
-/// Reads what [`write`] wrote.
+/// Parses the output of [`write`].
 pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Value>, Error> {
     let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     numbered
@@ -79,15 +79,15 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Value>, Error> {
         .collect()
 }
 
-/// Writes what came where the case expects it. Returns the file, where it changed.
-pub(super) fn write(case: &Case, came: &Came, handler: bool) -> Result<Option<PathBuf>, Error> {
+/// Writes the results to where the case has its expectations. Returns the file, if it changed.
+pub(super) fn write(case: &Case, actual: &Actual, handler: bool) -> Result<Option<PathBuf>, Error> {
     let (path, old, new) = match &case.script.expect {
         Some(FileOr::File(name)) => {
             let path = case.beside(name);
-            let new = lines(came).iter().fold(String::new(), |text, line| format!("{text}{line}\n"));
+            let new = lines(actual).iter().fold(String::new(), |text, line| format!("{text}{line}\n"));
             (path.clone(), std::fs::read_to_string(path).unwrap_or_default(), new)
         }
-        Some(FileOr::Inline(expect)) => (case.path.clone(), case.text.clone(), replaced(case, &block(expect, came))),
+        Some(FileOr::Inline(expect)) => (case.path.clone(), case.text.clone(), replaced(case, &block(expect, actual))),
         None => {
             let mut expect = Expect::default();
             if handler {
@@ -95,7 +95,7 @@ pub(super) fn write(case: &Case, came: &Came, handler: bool) -> Result<Option<Pa
             } else {
                 expect.alerts = Some(Vec::new());
             }
-            (case.path.clone(), case.text.clone(), replaced(case, &block(&expect, came)))
+            (case.path.clone(), case.text.clone(), replaced(case, &block(&expect, actual)))
         }
     };
     if old == new && path.exists() {
@@ -105,13 +105,13 @@ pub(super) fn write(case: &Case, came: &Came, handler: bool) -> Result<Option<Pa
     Ok(Some(path))
 }
 
-/// The case's text with another `expect:`; everything else stays as it was written.
+/// The case's text with another `expect:`; everything else is unchanged.
 fn replaced(case: &Case, block: &str) -> String {
     let mut out = String::with_capacity(case.text.len() + block.len());
     let (mut inside, mut done) = (false, false);
     for line in case.text.split_inclusive('\n') {
         let opens = line.starts_with("expect:");
-        // The block ends with the next key at the margin; a comment there belongs to what follows.
+        // The block ends with the next top-level key; a comment there belongs to what follows.
         let outside = line.starts_with(|c: char| !c.is_whitespace() && c != '-' && c != '}' && c != ']');
         if opens && !done {
             (inside, done) = (true, true);
@@ -132,23 +132,23 @@ fn replaced(case: &Case, block: &str) -> String {
     out
 }
 
-/// `expect:` with what came, in the parts that were there.
-fn block(expect: &Expect, came: &Came) -> String {
+/// `expect:` with the results, limited to the parts that it had.
+fn block(expect: &Expect, actual: &Actual) -> String {
     let mut out = String::from("expect:\n");
     let Expect { alerts, kept, added, edits, faults, state, shared_state, requests, outcome, refused: _ } = expect;
     if alerts.is_some() {
-        list(&mut out, "alerts", &came.alerts, &["seq", "rule", "level", "key", "message", "detections"]);
+        list(&mut out, "alerts", &actual.alerts, &["seq", "rule", "level", "key", "message", "detections"]);
     }
     if let Some(kept) = kept {
         out.push_str("  kept:\n");
         for seq in kept.keys() {
-            let kept = came.kept.get(seq).cloned().unwrap_or_default();
+            let kept = actual.kept.get(seq).cloned().unwrap_or_default();
             let _ = writeln!(out, "    {seq}: {}", Value::from(kept));
         }
     }
     let each = [
-        ("added", added.as_ref().map(|a| a.keys().copied().collect()), &came.added),
-        ("edits", edits.as_ref().map(|e| e.keys().copied().collect()), &came.edits),
+        ("added", added.as_ref().map(|a| a.keys().copied().collect()), &actual.added),
+        ("edits", edits.as_ref().map(|e| e.keys().copied().collect()), &actual.edits),
     ];
     for (key, seqs, all) in each {
         let seqs: Option<Vec<u64>> = seqs;
@@ -161,8 +161,8 @@ fn block(expect: &Expect, came: &Came) -> String {
             let _ = writeln!(out, "    {seq}: [{}]", values.join(", "));
         }
     }
-    if faults.is_some() || (!came.faults.is_empty() && outcome.is_none()) {
-        let told: Vec<Value> = came
+    if faults.is_some() || (!actual.faults.is_empty() && outcome.is_none()) {
+        let compared: Vec<Value> = actual
             .faults
             .iter()
             .cloned()
@@ -174,9 +174,9 @@ fn block(expect: &Expect, came: &Came) -> String {
                 fault
             })
             .collect();
-        list(&mut out, "faults", &told, &["seq", "kind", "contains"]);
+        list(&mut out, "faults", &compared, &["seq", "kind", "contains"]);
     }
-    for (key, listed, held) in [("state", state, &came.state), ("shared_state", shared_state, &came.shared_state)] {
+    for (key, listed, held) in [("state", state, &actual.state), ("shared_state", shared_state, &actual.shared_state)] {
         let Some(listed) = listed else { continue };
         let _ = writeln!(out, "  {key}:");
         for name in listed.keys() {
@@ -184,10 +184,10 @@ fn block(expect: &Expect, came: &Came) -> String {
         }
     }
     if let Some(wants) = requests {
-        list(&mut out, "requests", &told(&came.requests, wants), &["method", "url", "headers", "body"]);
+        list(&mut out, "requests", &compared_headers(&actual.requests, wants), &["method", "url", "headers", "body"]);
     }
     if outcome.is_some() {
-        let words: Vec<Value> = came.outcome.iter().filter_map(|o| serde_json::to_value(o).ok()).collect();
+        let words: Vec<Value> = actual.outcome.iter().filter_map(|o| serde_json::to_value(o).ok()).collect();
         let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
         let _ = match words.as_slice() {
             [one] => writeln!(out, "  outcome: {one}"),
@@ -197,8 +197,8 @@ fn block(expect: &Expect, came: &Came) -> String {
     out
 }
 
-/// The requests, each with those of its headers that were compared: most say nothing about the plugin.
-fn told(requests: &[Value], wants: &[RequestWant]) -> Vec<Value> {
+/// The requests, each with only the headers that are compared: most are not specific to the plugin.
+fn compared_headers(requests: &[Value], wants: &[RequestWant]) -> Vec<Value> {
     let mut requests = requests.to_vec();
     for (index, request) in requests.iter_mut().enumerate() {
         let Some(fields) = request.as_object_mut() else { continue };
@@ -222,7 +222,7 @@ fn list(out: &mut String, key: &str, values: &[Value], order: &[&str]) {
     }
 }
 
-/// A value on one line, its fields in a reader's order. JSON's texts and numbers are YAML's, too.
+/// A value on one line, its fields in reading order. JSON strings and numbers are valid YAML.
 fn flow(value: &Value, order: &[&str]) -> String {
     let fields = order.iter().filter_map(|key| Some(format!("{key}: {}", plain(value.get(key)?))));
     format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
@@ -249,15 +249,15 @@ mod tests {
         let text =
             "# why\nframes: []\nexpect: # now\n  alerts:\n    - { seq: 1 }\n  state: { n: 1 }\n\n# after\nname: x\n";
         let case = case(text);
-        let came = Came {
+        let actual = Actual {
             alerts: vec![
                 json!({ "seq": 2, "rule": "r", "level": "high", "key": "k: \"", "message": "m", "detections": [0, 1] }),
             ],
             state: [("n".to_owned(), json!(7))].into(),
-            ..Came::default()
+            ..Actual::default()
         };
         let Some(FileOr::Inline(expect)) = &case.script.expect else { panic!("inline") };
-        let new = replaced(&case, &block(expect, &came));
+        let new = replaced(&case, &block(expect, &actual));
         let wanted = "# why\nframes: []\nexpect:\n  alerts:\n    - { seq: 2, rule: \"r\", level: \"high\", key: \"k: \\\"\", \
                       message: \"m\", detections: [0, 1] }\n  state:\n    \"n\": 7\n# after\nname: x\n";
         assert_eq!(new, wanted);
@@ -270,18 +270,18 @@ mod tests {
         let case = case("expect:\n  requests: [{ url: a, headers: { x-token: old } }, { url: b }]\n");
         let sent =
             |url: &str| json!({ "method": "POST", "url": url, "headers": { "x-token": "t", "host": "h" }, "body": "" });
-        let came = Came { requests: vec![sent("a"), sent("b")], ..Came::default() };
+        let actual = Actual { requests: vec![sent("a"), sent("b")], ..Actual::default() };
         let Some(FileOr::Inline(expect)) = &case.script.expect else { panic!("inline") };
         let wanted = "expect:\n  requests:\n    \
                       - { method: \"POST\", url: \"a\", headers: {\"x-token\":\"t\"}, body: \"\" }\n    \
                       - { method: \"POST\", url: \"b\", body: \"\" }\n";
-        assert_eq!(block(expect, &came), wanted);
+        assert_eq!(block(expect, &actual), wanted);
     }
 
     #[test]
     fn a_case_without_expectation_gets_one_at_its_end() {
         let case = case("frames: []");
-        let block = block(&Expect { alerts: Some(vec![]), ..Expect::default() }, &Came::default());
+        let block = block(&Expect { alerts: Some(vec![]), ..Expect::default() }, &Actual::default());
         assert_eq!(replaced(&case, &block), "frames: []\nexpect:\n  alerts: []\n");
     }
 }

@@ -1,10 +1,10 @@
-//! `dsengine test`: runs a plugin's tests, cases in YAML beside it, without an engine, a camera or a network.
+//! `dsengine test`: runs a plugin's tests, YAML cases in its folder, without an engine, a camera or a network.
 //!
-//! A case is frames (or alerts) in, verdicts (or requests) out, on frame time and with answers made up in the case.
-//! `find` finds plugins and cases, `case` is what a case says, `play` and `deliver` run it, `came` is what came of
-//! it, `compare` holds the two against each other, `golden` writes what came into the expectation.
+//! A case has frames (or alerts) as input and verdicts (or requests) as output, on frame time and with scripted
+//! answers. `find` finds plugins and cases, `case` loads a case, `play` and `deliver` run it, `actual` holds the results,
+//! `compare` compares them with the expectations, `golden` writes them as the expectations.
 
-mod came;
+mod actual;
 mod case;
 mod compare;
 mod deliver;
@@ -33,7 +33,7 @@ use case::Case;
 use find::Plugin;
 use report::{Report, Verdict};
 
-/// What a case holds, for `--help`.
+/// The format of a case, for `--help`.
 const CASE: &str = "\
 A case, tests/NAME.yaml:
   name: two are a crowd               what is printed of it
@@ -103,10 +103,10 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     once(args).0
 }
 
-/// The files that a run came from, each with what stood in it before the run.
+/// The files that affect a run, with their contents before the run.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// Runs everything once. Returns the files that it came from, too.
+/// Runs everything once. Also returns the files that affect it.
 fn once(args: &Args) -> (Exit, Files) {
     let mut files = Files::new();
     let find::Found { plugins, broken } = match find::plugins(&args.paths) {
@@ -148,21 +148,21 @@ fn once(args: &Args) -> (Exit, Files) {
     (if problems.is_empty() { exit } else { refused_all(&problems) }, files)
 }
 
-/// Adds files, with their content where they are new.
+/// Adds files; reads the contents of new ones.
 fn note(files: &mut Files, paths: Vec<PathBuf>) {
     for path in paths {
-        // One that cannot be read is the run's problem; when it can be read, that is a change.
+        // An unreadable file is the run's problem; becoming readable is a change.
         files.entry(path).or_insert_with_key(|path| std::fs::read(path).unwrap_or_default());
     }
 }
 
-/// Runs one case and compares, or writes what came.
+/// Runs one case and compares, or writes the results.
 fn judge(plugin: &Plugin, case: &Case, update: bool) -> Result<Verdict, Error> {
     let handler = plugin.is_handler(case)?;
-    let came = match if handler { deliver::run(plugin, case) } else { play::run(plugin, case) } {
-        Ok(came) => came,
+    let actual = match if handler { deliver::run(plugin, case) } else { play::run(plugin, case) } {
+        Ok(actual) => actual,
         Err(error) => {
-            // Being refused may be what the case is about.
+            // The case may expect the refusal.
             return Ok(match &case.script.expect_refusal() {
                 Some(text) if error.to_string().contains(*text) => Verdict::passed(),
                 _ => Verdict::broken(&error),
@@ -170,18 +170,18 @@ fn judge(plugin: &Plugin, case: &Case, update: bool) -> Result<Verdict, Error> {
         }
     };
     if update {
-        return golden::write(case, &came, handler).map(|wrote| Verdict::updated(wrote, &came.broken));
+        return golden::write(case, &actual, handler).map(|wrote| Verdict::updated(wrote, &actual.broken));
     }
-    compare::compare(case, &came).map(Verdict::of)
+    compare::compare(case, &actual).map(Verdict::of)
 }
 
-/// What a plugin's first case gives it: settings to look at it with, where no configuration is named.
+/// Settings from a plugin's first case, for inspecting it without a configuration.
 pub(crate) struct Sample {
-    /// The case.
+    /// The case's file.
     pub(crate) file: String,
     /// The plugin's settings.
     pub(crate) config: serde_json::Value,
-    /// The table of a script that holds its functions.
+    /// The table that contains a script's functions.
     pub(crate) class: Option<String>,
     /// The source's zones.
     pub(crate) zones: Vec<dsengine::types::Zone>,
@@ -223,7 +223,7 @@ fn watch(args: &Args, stop: &Stop) -> Exit {
         eprintln!("watching {} files; Ctrl-C ends", watched.len());
         select! {
             recv(watcher.changes()) -> change => match change {
-                // What else was saved in the same moment is read by the same run.
+                // The next run also reads files that were saved at the same time.
                 Ok(_) => while watcher.changes().try_recv().is_ok() {},
                 Err(_) => return Exit::Failed,
             },

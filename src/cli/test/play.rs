@@ -7,21 +7,21 @@ use dsengine::guest::GuestKind;
 use dsengine::strategy::{Strategy, View, apply};
 use dsengine::track::Tracks;
 
-use super::came::Came;
+use super::actual::Actual;
 use super::case::Case;
 use super::find::Plugin;
 use super::stage::{self, Stage};
 use super::wire::Answers;
 
 /// Runs the case.
-pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
+pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Actual, Error> {
     let (frames, zones, source) = (case.frames()?, case.zones()?, case.source());
     let stage = Stage::open(Arc::new(Answers::default()))?;
     stage.guests.set_zones(&source, &zones);
     let (plan, bytes) = (stage::strategy(plugin, case), stage::contents(plugin)?);
     let load = || stage.guests.strategy(&plan, &bytes, &Arc::default())?.instance(&source);
     let mut strategy = load()?;
-    let (mut tracks, mut came) = (Tracks::default(), Came::default());
+    let (mut tracks, mut actual) = (Tracks::default(), Actual::default());
     let dir = plugin.dir.display().to_string();
     let mut reloads = case.script.reload_at.0.clone();
     for frame in &frames {
@@ -40,21 +40,21 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Came, Error> {
             }
         });
         match outcome {
-            Ok(verdict) => came.verdict(frame.seq, frame.detections.len(), &verdict),
-            Err(fault) => came.fault(frame.seq, &fault, &dir),
+            Ok(verdict) => actual.verdict(frame.seq, frame.detections.len(), &verdict),
+            Err(fault) => actual.fault(frame.seq, &fault, &dir),
         }
     }
     if let Some(seq) = reloads.first() {
-        came.broken.push(format!("reload_at: there is no frame {seq} to reload before"));
+        actual.broken.push(format!("reload_at: there is no frame {seq} to reload before"));
     }
     let now_ns = frames.last().map_or(0, |frame| frame.pts_ns);
     let state = stage.guests.state();
-    came.state = stage::held(&state.space(&plan.name, Some(&source)), now_ns);
-    came.shared_state = stage::held(&state.shared(&plan.name, GuestKind::Strategy), now_ns);
-    Ok(came)
+    actual.state = stage::held(&state.space(&plan.name, Some(&source)), now_ns);
+    actual.shared_state = stage::held(&state.shared(&plan.name, GuestKind::Strategy), now_ns);
+    Ok(actual)
 }
 
-/// What the engine does between two frames when the plugin was saved.
+/// Replaces the strategy between two frames, as the engine does after a save.
 fn reload(mut old: Box<dyn Strategy>, mut new: Box<dyn Strategy>, seq: u64) -> Result<Box<dyn Strategy>, Error> {
     let failed = |what: &str, fault: &dyn std::fmt::Display| {
         Error::new(Code::Plugin, format!("reload before frame {seq}: {what}: {fault}"))

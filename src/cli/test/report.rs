@@ -1,4 +1,4 @@
-//! Saying how the cases went.
+//! Reports the results of the cases.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use super::compare::Difference;
 use super::find::Plugin;
 use crate::cli::exit::Exit;
 
-/// Differences of one case that are shown; a broken plugin differs on every frame.
+/// Maximum differences shown per case; a broken plugin differs on every frame.
 const SHOWN_MAX: usize = 20;
 
-/// How a case went.
+/// The result of a case.
 pub(super) struct Verdict {
     differences: Vec<Difference>,
     wrote: Option<PathBuf>,
@@ -28,18 +28,18 @@ impl Verdict {
         Self { differences, wrote: None }
     }
 
-    /// It could not run to its end.
+    /// The case could not be completed.
     pub(super) fn broken(error: &Error) -> Self {
         Self::of(vec![Difference::wrong(error.to_string())])
     }
 
-    /// What came was written down; `broken` is what no expectation can mend.
+    /// The results were written as the expectations; `broken` are failures that no expectation can fix.
     pub(super) fn updated(wrote: Option<PathBuf>, broken: &[String]) -> Self {
         Self { differences: broken.iter().map(Difference::wrong).collect(), wrote }
     }
 }
 
-/// Counts and prints.
+/// Counts and prints results.
 pub(super) struct Report {
     json: bool,
     passed: usize,
@@ -64,7 +64,7 @@ impl Report {
         if self.json {
             let differences: Vec<Value> = differences
                 .iter()
-                .map(|d| json!({ "place": d.place, "expected": d.expected, "came": d.came }))
+                .map(|d| json!({ "place": d.place, "expected": d.expected, "came": d.actual }))
                 .collect();
             let updated = wrote.is_some();
             self.cases.push(json!({
@@ -78,14 +78,14 @@ impl Report {
         if let Some(path) = wrote {
             println!("      wrote {}", path.display());
         }
-        for Difference { place, expected, came } in differences.iter().take(SHOWN_MAX) {
+        for Difference { place, expected, actual } in differences.iter().take(SHOWN_MAX) {
             println!("      {}", place.replace('\n', "\n      "));
-            for (word, text) in [("expected", expected), ("came    ", came)] {
+            for (word, text) in [("expected", expected), ("came    ", actual)] {
                 if let Some(text) = text {
                     println!("        {word}  {text}");
                 }
             }
-            if expected.is_some() && came.is_none() && !place.ends_with("did not come") {
+            if expected.is_some() && actual.is_none() && !place.ends_with("did not come") {
                 println!("        came      nothing");
             }
         }

@@ -1,4 +1,4 @@
-//! A case as it is written: the YAML of `tests/NAME.yaml`.
+//! The YAML format of a case in `tests/NAME.yaml`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,11 +12,11 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// A case as it is written.
+/// A case as written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Script {
-    /// What is shown of it; its file's name where it has none.
+    /// Its display name; by default its file's name.
     pub(super) name: Option<String>,
     /// The plugin's settings.
     #[serde(default = "empty")]
@@ -24,11 +24,11 @@ pub(super) struct Script {
     /// The source's zones, corners as `[x, y]`.
     #[serde(default)]
     pub(super) zones: BTreeMap<String, Vec<[f32; 2]>>,
-    /// What it is granted; all that it asks for where the case does not say.
+    /// Its grants; by default everything that it requests.
     pub(super) grants: Option<Granted>,
     #[serde(default)]
     pub(super) limits: LimitPlan,
-    /// The table of a script that holds its functions.
+    /// The table that contains a script's functions.
     pub(super) class: Option<String>,
     #[serde(default = "source")]
     pub(super) source: String,
@@ -78,7 +78,7 @@ pub(super) struct SeenSpec {
     pub(super) track_id: Option<u64>,
 }
 
-/// An alert of a case; what it leaves out is filled in.
+/// An alert of a case; missing fields get defaults.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AlertSpec {
@@ -95,11 +95,11 @@ pub(super) struct AlertSpec {
     pub(super) suppressed: u64,
 }
 
-/// An answer to a request, made up.
+/// A scripted answer to a request.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Answer {
-    /// Which method is answered; any where it is not said.
+    /// The method to answer; any if absent.
     pub(super) method: Option<String>,
     pub(super) url: String,
     #[serde(default = "ok")]
@@ -113,13 +113,13 @@ pub(super) struct Answer {
     pub(super) error: Option<String>,
 }
 
-/// What is compared; what is not listed is not.
+/// The expectations; what is not listed is not compared.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Expect {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) alerts: Option<Vec<AlertWant>>,
-    /// By frame: indices of the detections that were kept.
+    /// By frame: indices of the kept detections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kept: Option<BTreeMap<u64, Vec<u32>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ pub(super) struct Expect {
     pub(super) edits: Option<BTreeMap<u64, Vec<EditWant>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) faults: Option<Vec<FaultWant>>,
-    /// What the host holds at the end; `null` where there must be nothing.
+    /// The host's state at the end; `null` if a key must be absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state: Option<BTreeMap<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,7 +138,7 @@ pub(super) struct Expect {
     /// Per alert: `delivered`, `skipped`, `retry` or `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) outcome: Option<OneOrMany<Outcome>>,
-    /// The plugin does not load, and the reason holds this.
+    /// The plugin must not load, and the reason must contain this text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<String>,
 }
@@ -201,7 +201,7 @@ pub(super) struct RequestWant {
     method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
-    /// Headers that have to be among those sent; names in lower case.
+    /// Headers that must be among those sent; names in lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) headers: Option<BTreeMap<String, String>>,
     /// Text; a list or a map is compared with the JSON that was sent.
@@ -209,15 +209,15 @@ pub(super) struct RequestWant {
     body: Option<Value>,
 }
 
-/// What became of an alert.
+/// The outcome of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Outcome {
-    /// The receiver has it.
+    /// Delivered.
     Delivered,
     /// Settled without a request.
     Skipped,
-    /// To be tried again.
+    /// To be retried.
     Retry,
     /// Given up.
     Failed,
@@ -239,7 +239,7 @@ fn ok() -> u16 {
     200
 }
 
-/// A file's name, or what would stand in it.
+/// A file's name, or its contents inline.
 #[derive(Debug, Clone)]
 pub(super) enum FileOr<T> {
     File(PathBuf),
@@ -310,7 +310,7 @@ impl Script {
         self.frames.is_none()
     }
 
-    /// The reason with which the plugin is expected not to load.
+    /// The expected reason for which the plugin must not load.
     pub(super) fn expect_refusal(&self) -> Option<&str> {
         match &self.expect {
             Some(FileOr::Inline(expect)) => expect.refused.as_deref(),

@@ -1,4 +1,4 @@
-//! Where a case runs: what guests need, fresh for each case, so that none sees what another left.
+//! The environment of a case: what guests need, created for each case, so that cases are isolated.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Stage {
     }
 }
 
-/// The plugin as a configuration would name it.
+/// The plugin's plan, as a configuration would define it.
 pub(super) fn strategy(plugin: &Plugin, case: &Case) -> StrategyPlan {
     let entry = plugin.entry.clone();
     let kind = match language(&entry) {
@@ -68,19 +68,19 @@ pub(super) fn handler(plugin: &Plugin, case: &Case) -> ModulePlan {
     }
 }
 
-/// The plugin's file.
+/// The contents of the plugin's file.
 pub(super) fn contents(plugin: &Plugin) -> Result<Vec<u8>, Error> {
     let path = &plugin.entry;
     std::fs::read(path).map_err(|e| Error::new(Code::Plugin, format!("{}: cannot be read: {e}", path.display())))
 }
 
-/// What the host holds at `now_ns`.
+/// The host's state at `now_ns`.
 pub(super) fn held(space: &Mutex<Space>, now_ns: u64) -> BTreeMap<String, Value> {
     let space = space.lock();
     let value = |key: &str| {
         Some(match space.get(key, now_ns)? {
             Kept::Json(value) => value.clone(),
-            // What a component keeps is bytes: a text where they are one, else their numbers.
+            // A component stores bytes: shown as text if possible, else as numbers.
             Kept::Bytes(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) if !text.chars().any(char::is_control) => Value::from(text),
                 _ => Value::from(bytes.to_vec()),

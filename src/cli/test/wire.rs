@@ -1,4 +1,4 @@
-//! A network that is made up: it gives the answers of the case in their order, and notes every request.
+//! A simulated network: returns the case's answers in order, and records every request.
 
 use std::collections::VecDeque;
 
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::script::Answer;
 
-/// The answers that are left, and what was asked.
+/// The remaining answers, and the recorded requests.
 #[derive(Default)]
-pub(super) struct Answers(Mutex<Book>);
+pub(super) struct Answers(Mutex<Exchange>);
 
 #[derive(Default)]
-struct Book {
+struct Exchange {
     left: VecDeque<Answer>,
     sent: Vec<Value>,
     broken: Vec<String>,
@@ -22,46 +22,49 @@ struct Book {
 
 impl Answers {
     pub(super) fn new(answers: &[Answer]) -> Self {
-        Self(Mutex::new(Book { left: answers.iter().cloned().collect(), ..Book::default() }))
+        Self(Mutex::new(Exchange { left: answers.iter().cloned().collect(), ..Exchange::default() }))
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
         self.0.lock()
     }
 
-    /// How many requests were sent.
+    /// The number of sent requests.
     pub(super) fn sent(&self) -> usize {
-        self.book().sent.len()
+        self.exchange().sent.len()
     }
 
     /// The requests, and what went wrong.
     pub(super) fn close(&self) -> (Vec<Value>, Vec<String>) {
-        let mut book = self.book();
-        let left = std::mem::take(&mut book.left);
+        let mut exchange = self.exchange();
+        let left = std::mem::take(&mut exchange.left);
         let unasked = left.iter().map(|a| format!("http: the answer for {} was not asked for", a.url));
-        let broken = std::mem::take(&mut book.broken).into_iter().chain(unasked).collect();
-        (std::mem::take(&mut book.sent), broken)
+        let broken = std::mem::take(&mut exchange.broken).into_iter().chain(unasked).collect();
+        (std::mem::take(&mut exchange.sent), broken)
     }
 }
 
 impl Wire for Answers {
     fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure> {
-        // What the real network refuses is refused here, and is no request.
+        // What the real network would deny is denied here, too, and is not recorded.
         http::admit(&request, grants)?;
-        let mut book = self.book();
+        let mut exchange = self.exchange();
         let Request { method, url, headers, body, .. } = request;
         let headers: serde_json::Map<_, _> =
             headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), Value::from(value))).collect();
-        book.sent.push(json!({
+        exchange.sent.push(json!({
             "method": method, "url": url, "headers": headers, "body": String::from_utf8_lossy(&body),
         }));
         let fits = |answer: &&Answer| answer.url == url && answer.method.as_ref().is_none_or(|m| *m == method);
-        if book.left.front().filter(fits).is_none() {
-            let next = book.left.front().map_or("none is left".to_owned(), |a| format!("the next is for {}", a.url));
-            book.broken.push(format!("http: {method} {url} was asked for, and the case has no answer for it ({next})"));
+        if exchange.left.front().filter(fits).is_none() {
+            let next =
+                exchange.left.front().map_or("none is left".to_owned(), |a| format!("the next is for {}", a.url));
+            exchange
+                .broken
+                .push(format!("http: {method} {url} was asked for, and the case has no answer for it ({next})"));
             return Err(Failure::Unreachable("the test has no answer for this request".into()));
         }
-        let Some(Answer { status, headers, body, error, .. }) = book.left.pop_front() else {
+        let Some(Answer { status, headers, body, error, .. }) = exchange.left.pop_front() else {
             return Err(Failure::Timeout);
         };
         match error.as_deref() {

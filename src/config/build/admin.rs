@@ -1,4 +1,4 @@
-//! The HTTP listener: where it listens, and who may ask what.
+//! Builds the HTTP listener: its address, its tokens and its metrics page.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::config::plan::{AdminPlan, Public, SourcePlan, TokenPlan};
 use crate::config::schema::{Monitoring, PublicPart, Token};
 use crate::config::secret;
 
-/// Fewest characters of a token's text.
+/// Minimum length of a token's text.
 const TOKEN_CHARS_MIN: usize = 16;
 
 pub(super) fn build(monitoring: &Monitoring, sources: &[&SourcePlan], site: &mut Site<'_>) -> AdminPlan {
@@ -34,7 +34,7 @@ pub(super) fn build(monitoring: &Monitoring, sources: &[&SourcePlan], site: &mut
     }
 }
 
-/// The address to bind; one beyond loopback needs a token.
+/// The address to bind; any but loopback needs a token.
 fn address(monitoring: &Monitoring, site: &mut Site<'_>) -> IpAddr {
     let key = "monitoring.listen";
     let Ok(address) = monitoring.listen.parse::<IpAddr>() else {
@@ -60,7 +60,7 @@ fn tokens(tokens: &[Token], sources: &[&SourcePlan], site: &mut Site<'_>) -> Vec
             let message = format!("two tokens are named `{}`", token.name);
             site.wrong(&format!("{path}.name"), message, "give each a name of its own");
         }
-        // Only whether they exist: one that is switched off stays, for none at all would mean all.
+        // Only checks that they exist: disabled sources stay in the list, since an empty list would mean all.
         known_sources(&token.sources, &format!("{path}.sources"), sources, site);
         check_text(token, earlier, &format!("{path}.token"), site);
     }
@@ -73,7 +73,7 @@ fn tokens(tokens: &[Token], sources: &[&SourcePlan], site: &mut Site<'_>) -> Vec
     tokens.iter().map(plan).collect()
 }
 
-/// A token's text is never written out, cannot be guessed and is nobody else's.
+/// Checks that a token's text is a reference, is hard to guess and is unique.
 fn check_text(token: &Token, earlier: &[Token], path: &str, site: &mut Site<'_>) {
     let Token { name, token, .. } = token;
     if !site.places.template(path).is_some_and(secret::is_lone_reference) {
@@ -91,13 +91,13 @@ fn check_text(token: &Token, earlier: &[Token], path: &str, site: &mut Site<'_>)
     }
 }
 
-/// Whether a path of the pages is another's: `admin` answers there whatever the configuration says.
+/// Whether another page of `admin` always has this path.
 fn is_taken(path: &str) -> bool {
     matches!(path, "/" | "/livez" | "/readyz" | "/health" | "/healthz" | "/live")
         || ["/live/", "/api/", "/assets/"].iter().any(|folder| path.starts_with(folder))
 }
 
-/// The nested or the flat form of a Prometheus key; both only where they agree.
+/// The nested or the flat form of a Prometheus key; both only if they agree.
 fn one_of<T: PartialEq>(key: &str, nested: Option<T>, flat: Option<T>, site: &mut Site<'_>) -> Option<T> {
     match (nested, flat) {
         (Some(nested), Some(flat)) if nested != flat => {
@@ -115,7 +115,7 @@ mod tests {
 
     const TEXT: &str = "0123456789abcdef";
 
-    /// The problems of these keys under `monitoring`; the plan's part where there is none.
+    /// The problems of these keys under `monitoring`; the plan's part if there are none.
     fn read(keys: &str) -> Result<crate::config::AdminPlan, String> {
         let document = Some(format!("sources: [{{ id: gate, uri: 'scene:street' }}]\nmonitoring:\n{keys}"));
         let env = [("A", TEXT), ("B", "fedcba9876543210"), ("SHORT", "short")];
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_written_out_short_shared_or_for_nothing_is_refused_at_its_place() {
-        for (entries, told) in [
+        for (entries, expected) in [
             ("[{ name: a, token: 0123456789abcdefgeheim, scopes: [read] }]", "the token of `a` is written out"),
             ("[{ name: a, token: '${env:A}geheim', scopes: [read] }]", "the token of `a` is written out"),
             ("[{ name: a, token: '${env:A:-geheim}', scopes: [read] }]", "the token of `a` is written out"),
@@ -162,7 +162,7 @@ mod tests {
             ),
         ] {
             let refused = read(&format!("  tokens: {entries}\n")).unwrap_err();
-            assert!(refused.contains(told) && refused.contains("document:3:"), "{entries}: {refused}");
+            assert!(refused.contains(expected) && refused.contains("document:3:"), "{entries}: {refused}");
             assert!(!refused.contains("geheim") && !refused.contains(TEXT), "{refused}");
         }
     }

@@ -1,4 +1,4 @@
-//! Handlers: a name or a map each.
+//! Builds handlers from entries that are a name or a map.
 
 use super::Site;
 use crate::config::kinds::handlers;

@@ -1,4 +1,4 @@
-//! How the engine watches itself: a limit holds where its key is set, whatever its default says.
+//! Builds the engine's self-monitoring: a threshold applies only if its key is set, whatever its default.
 
 use std::time::Duration;
 

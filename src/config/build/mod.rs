@@ -1,4 +1,4 @@
-//! From the configuration as written to the [`Plan`]: references followed, twins merged, defaults applied.
+//! Builds the [`Plan`] from the configuration: resolves references, merges twin keys, applies defaults.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,24 +21,25 @@ mod plugins;
 mod sources;
 mod strategies;
 
-/// Most alerts waiting for delivery.
+/// Maximum number of alerts waiting for delivery.
 const OUTBOX_ALERTS_MAX: usize = 10_000;
 
-/// Everything one build needs besides the configuration itself.
+/// The context of one build.
 pub(super) struct Site<'a> {
     pub(super) places: &'a Places,
     pub(super) origins: &'a Origins,
     pub(super) problems: &'a mut Problems,
     pub(super) warnings: &'a mut Vec<Warning>,
-    /// Where relative paths are looked for, in this order: beside the config file, in the working directory.
+    /// Where to look for relative paths, in this order: the config file's folder, the working directory.
     pub(super) folders: Vec<PathBuf>,
-    /// The one source is the command line's: its path is relative to the working directory, as in the shell.
+    /// Whether the only source comes from the command line: its path is relative to the working directory, as in the
+    /// shell.
     pub(super) source_is_flag: bool,
-    /// Sources that are named in the configuration and not in the plan.
+    /// Sources in the configuration that are not in the plan.
     pub(super) idle: Vec<String>,
-    /// Files and folders that decide over the plan, to be watched.
+    /// Files and folders that determine the plan, to be watched.
     pub(super) watched: Vec<PathBuf>,
-    /// Strategies of the plugin folder.
+    /// Strategies from the plugin folder.
     pub(super) dropped_in: Vec<plugins::DroppedIn>,
 }
 
@@ -56,21 +57,21 @@ impl Site<'_> {
         self.warnings.push(warning.place(place));
     }
 
-    /// A path to read: beside the config file where it exists there, else in the working directory.
+    /// Resolves a path to read: relative to the config file if it exists there, else to the working directory.
     pub(super) fn find(&self, path: &Path) -> PathBuf {
         let found = self.folders.iter().map(|folder| folder.join(path)).find(|path| path.exists());
         found.unwrap_or_else(|| self.place_file(path))
     }
 
-    /// A path to write: relative to the working directory.
+    /// Resolves a path to write: relative to the working directory.
     pub(super) fn place_file(&self, path: &Path) -> PathBuf {
         self.folders.last().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 }
 
-/// Builds the plan; problems and warnings go to the site.
+/// Builds the plan; adds problems and warnings to `site`.
 pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
-    // Destructured, so that the compiler points at each new key.
+    // Destructured, so that the compiler reports each new key.
     let Config {
         name,
         version,
@@ -89,7 +90,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         sources,
         plugins,
         zones,
-        // The layers read these two.
+        // The layers have handled these two.
         profiles: _,
         profile: _,
         extensions: _,
@@ -110,7 +111,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         }
         (a, b) => a.or(b).map(|n| n as usize),
     };
-    // One frame at a time, whichever key says so; what else a batch would wait for does not apply then.
+    // One frame at a time, whichever key sets it; other batch settings do not apply then.
     let is_single = processing_mode == ProcessingMode::Single || !detection.batch_inference;
     let batch_size = if is_single { 1 } else { batch_size as usize };
     let zones = zones_of(&zones, "zones", site);
@@ -150,7 +151,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     }
 }
 
-/// How long a batch waits to fill, in whichever unit it is set.
+/// How long a partial batch waits, in whichever unit it is set.
 fn batch_timeout(batch_timeout_ms: Option<f64>, batch_timeout_us: Option<u32>, site: &mut Site<'_>) -> Duration {
     if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
         let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
@@ -197,7 +198,7 @@ fn log_plan(logging: Logging, debug: bool, site: &mut Site<'_>) -> LogPlan {
     }
 }
 
-/// How a source is restarted: our defaults, the recovery section, then the source's own keys.
+/// The restart policy of a source: defaults, the recovery section, then the source's own keys.
 fn retry_plan(
     recovery: &Recovery,
     max_retries: Option<u32>,
@@ -209,7 +210,7 @@ fn retry_plan(
     RetryPlan {
         max_retries: max_retries.unwrap_or(recovery.max_retries),
         base,
-        // A source that asks for a longer first delay than the cap gets what it asks for.
+        // A first delay longer than the cap raises the cap.
         cap: Duration::from_secs_f64(recovery.max_retry_delay).max(base),
         exponential: recovery.exponential_backoff,
         first_frame: silence.unwrap_or(Duration::from_secs(8)),
@@ -241,7 +242,7 @@ fn zones_of(zones: &BTreeMap<String, Outline>, path: &str, site: &mut Site<'_>) 
     out
 }
 
-/// The ids that a strategy is limited to; unknown ones are problems.
+/// Resolves the ids that a strategy is limited to; reports unknown ones.
 fn known_sources(names: &[String], path: &str, known: &[&SourcePlan], site: &mut Site<'_>) -> Vec<SourceId> {
     let mut out = Vec::new();
     for (index, name) in names.iter().enumerate() {
@@ -249,7 +250,7 @@ fn known_sources(names: &[String], path: &str, known: &[&SourcePlan], site: &mut
             out.push(SourceId::from(name.as_str()));
             continue;
         }
-        // A source that is switched off, or not built yet, stays a name one may use.
+        // A disabled or unsupported source remains a valid name.
         if site.idle.contains(name) {
             continue;
         }
@@ -264,7 +265,7 @@ fn known_sources(names: &[String], path: &str, known: &[&SourcePlan], site: &mut
     out
 }
 
-/// One definition for a name: the later of equal ones replaces the earlier.
+/// Merges zones by name: a source's own zone replaces the shared one.
 fn merged(base: &[Zone], own: Vec<Zone>) -> Arc<[Zone]> {
     let kept = base.iter().filter(|zone| own.iter().all(|other| other.name != zone.name)).cloned();
     let mut zones: Vec<Zone> = kept.collect();

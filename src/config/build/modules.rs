@@ -1,4 +1,4 @@
-//! What strategies and handlers have in common when they are scripts or components.
+//! Common parts of strategies and handlers that are scripts or components.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use super::Site;
 use crate::config::plan::GrantPlan;
 use crate::config::schema::Grants;
 
-/// What a module is written in.
+/// A module's language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) enum Language {
     Lua,
     Wasm,
 }
 
-/// The language, by the file's ending.
+/// The language, by file extension.
 pub(in crate::config) fn language(module: &Path) -> Option<Language> {
     match module.extension().and_then(|e| e.to_str()) {
         Some("lua" | "luau") => Some(Language::Lua),
@@ -22,7 +22,7 @@ pub(in crate::config) fn language(module: &Path) -> Option<Language> {
     }
 }
 
-/// A module named without its ending, as the old system did, where such a script or component lies there.
+/// Completes a module named without its extension, as in the old system, if such a script or component exists.
 pub(in crate::config) fn with_ending(module: &Path, site: &Site<'_>) -> Option<PathBuf> {
     let bare = module.extension().is_none();
     ["lua", "luau", "wasm"]
@@ -32,7 +32,7 @@ pub(in crate::config) fn with_ending(module: &Path, site: &Site<'_>) -> Option<P
         .find(|p| site.find(p).exists())
 }
 
-/// Grants with their paths resolved.
+/// Converts grants, with resolved paths.
 pub(in crate::config) fn grants(grants: &Grants, site: &Site<'_>) -> GrantPlan {
     let mut plan = GrantPlan::from(grants.clone());
     for path in &mut plan.files {
@@ -41,7 +41,7 @@ pub(in crate::config) fn grants(grants: &Grants, site: &Site<'_>) -> GrantPlan {
     plan
 }
 
-/// A key of `limits` or `grants` that the other kind of module has would have no effect: said, not swallowed.
+/// Reports keys of `limits` or `grants` that have no effect on this kind of module.
 pub(in crate::config) fn does_not_apply(path: &str, keys: &[(&str, &str)], site: &mut Site<'_>) {
     for (key, why) in keys {
         let at = format!("{path}.{key}");

@@ -1,4 +1,4 @@
-//! The plugin folder: each script, component and plugin's folder in it becomes a strategy.
+//! The plugin folder: each script, component and plugin folder in it becomes a strategy.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -12,22 +12,22 @@ use crate::config::schema::Plugins;
 use crate::config::warning::{Severity, Warning};
 use crate::types::SourceId;
 
-/// Most plugins of the folder.
+/// Maximum number of plugins in the folder.
 const PLUGINS_MAX: usize = 256;
-/// Ends of the names of files that are not finished, or that editors keep.
+/// Suffixes of unfinished files and editor backups.
 const UNFINISHED: &[&str] = &["~", ".tmp", ".swp", ".part"];
-/// The file that says what a plugin's folder holds.
+/// The manifest's file name.
 const MANIFEST: &str = "plugin.toml";
 
-/// A strategy of the folder.
+/// A strategy from the folder.
 #[derive(Debug)]
 pub(in crate::config) struct DroppedIn {
     pub(in crate::config) name: String,
     pub(in crate::config) module: PathBuf,
 }
 
-/// The strategies of the folder, by name; `listed` are names that the configuration gives. What cannot be one is left
-/// out with a warning.
+/// The strategies from the folder, by name; `listed` are the names in the configuration. Skips anything unusable with a
+/// warning.
 pub(super) fn build(
     plugins: &Plugins,
     listed: &[String],
@@ -37,7 +37,7 @@ pub(super) fn build(
     let only = known_sources(&plugins.sources, "plugins.sources", sources, site);
     let Some(folder) = &plugins.folder else { return Vec::new() };
     let found = match modules(folder, site) {
-        // Limited to sources that are all switched off: nothing left to look at.
+        // It is limited to sources that are all disabled: nothing to load.
         _ if !plugins.sources.is_empty() && only.is_empty() => Vec::new(),
         Ok(found) => found,
         Err(why) => {
@@ -69,13 +69,13 @@ fn warning(name: &'static str, message: String) -> Warning {
     Warning::new(name, Severity::Warning, message)
 }
 
-/// Every module of the folder with the name of its strategy, by name.
+/// The folder's modules with their strategies' names, by name.
 fn modules(folder: &Path, site: &mut Site<'_>) -> Result<Vec<(String, PathBuf)>, String> {
     let found = site.find(folder);
     let entries = match fs::read_dir(&found) {
         Ok(entries) => entries,
         Err(error) => {
-            // Wherever it is made, it is noticed.
+            // Watches every place where it may be created.
             let places: Vec<PathBuf> = site.folders.iter().map(|place| place.join(folder)).collect();
             site.watched.extend(places);
             return Err(format!("the plugin folder {} cannot be read: {error}", found.display()));
@@ -93,7 +93,7 @@ fn modules(folder: &Path, site: &mut Site<'_>) -> Result<Vec<(String, PathBuf)>,
         };
         match (module, stem.to_str()) {
             (Ok(module), Some(name)) => modules.push((name.to_owned(), module)),
-            // Some other file, such as a README.
+            // An unrelated file, such as a README.
             (Err(why), _) if why.is_empty() => {}
             (Err(why), _) => site.warn("plugins.folder", warning("plugin-left-out", why)),
             (Ok(_), None) => {
@@ -106,13 +106,13 @@ fn modules(folder: &Path, site: &mut Site<'_>) -> Result<Vec<(String, PathBuf)>,
     Ok(modules)
 }
 
-/// Whether a name is one that somebody gave on purpose.
+/// Whether a file is not hidden, unfinished or a backup.
 fn is_meant(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     !name.starts_with('.') && !UNFINISHED.iter().any(|end| name.ends_with(end))
 }
 
-/// The module of a plugin's folder, as `dsengine new` lays it out.
+/// The module of a plugin folder, as `dsengine new` creates it.
 fn in_folder(folder: &Path, site: &mut Site<'_>) -> Result<PathBuf, String> {
     let manifest = folder.join(MANIFEST);
     let text = crate::text::read(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
@@ -128,7 +128,7 @@ fn in_folder(folder: &Path, site: &mut Site<'_>) -> Result<PathBuf, String> {
         return Err(format!("{}: `entry` names no .lua or .wasm in this folder", manifest.display()));
     }
     let module = folder.join(entry);
-    // It may lie deeper than the folder is watched.
+    // It may be nested deeper than the folder is watched.
     site.watched.push(module.clone());
     match module.is_file() {
         true => Ok(module),

@@ -1,4 +1,4 @@
-//! Sources: kind and URI, ids, zones and how each is restarted.
+//! Builds sources: kind and URI, ids, zones and restart policies.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(super) fn build(
         };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
         if id.chars().any(char::is_control) {
-            // It names threads and stands in log lines.
+            // It is used as a thread name and in log lines.
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
         }
@@ -89,14 +89,14 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
         }
     };
     let at = format!("{path}.uri");
-    let told = match source_uri::kind_of(uri) {
-        Ok(told) => told,
+    let implied = match source_uri::kind_of(uri) {
+        Ok(implied) => implied,
         Err((message, label)) => {
             site.wrong(&at, message, label);
             return None;
         }
     };
-    let kind = agreed(entry.kind, told, uri, path, site)?;
+    let kind = agreed(entry.kind, implied, uri, path, site)?;
     strangers(kind, path, site);
     if kind == SourceType::Trace && entry.realtime == Some(true) {
         let label = "leave it out: a trace plays as fast as it is judged";
@@ -115,30 +115,30 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     }
 }
 
-/// The kind that `type` and the URI agree on. A bare word may be a scene's name or a trace's path.
+/// The kind on which `type` and the URI agree. A bare word may be a scene's name or a trace's path.
 fn agreed(
-    said: Option<SourceType>,
-    told: SourceType,
+    declared: Option<SourceType>,
+    implied: SourceType,
     uri: &str,
     path: &str,
     site: &mut Site<'_>,
 ) -> Option<SourceType> {
-    let Some(said) = said else { return Some(told) };
-    let bare = told == SourceType::File && !uri.contains("://");
-    let fits = said == told
-        || (bare && matches!(said, SourceType::Scene | SourceType::Trace))
-        || (said == SourceType::Network)
-        || (said == SourceType::Webrtc && told == SourceType::Http)
-        || (said == SourceType::Webcam && bare);
+    let Some(declared) = declared else { return Some(implied) };
+    let bare = implied == SourceType::File && !uri.contains("://");
+    let fits = declared == implied
+        || (bare && matches!(declared, SourceType::Scene | SourceType::Trace))
+        || (declared == SourceType::Network)
+        || (declared == SourceType::Webrtc && implied == SourceType::Http)
+        || (declared == SourceType::Webcam && bare);
     if fits {
-        return Some(said);
+        return Some(declared);
     }
-    let message = format!("`{path}.type` is {}, but the uri says {}", said.as_str(), told.as_str());
-    site.wrong(&format!("{path}.type"), message, format!("write {} or leave `type` out", told.as_str()));
+    let message = format!("`{path}.type` is {}, but the uri says {}", declared.as_str(), implied.as_str());
+    site.wrong(&format!("{path}.type"), message, format!("write {} or leave `type` out", implied.as_str()));
     None
 }
 
-/// Parameters that another kind would take.
+/// Reports parameters that belong to another kind.
 fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let takes = kinds::parameters_of(kind);
     let prefix = format!("{path}.parameters.");

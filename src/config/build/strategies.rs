@@ -1,4 +1,4 @@
-//! Strategies: models first, then what judges on the lane.
+//! Builds strategies: models first, then those on the lane.
 
 use super::{Site, known_sources};
 use crate::config::kinds::strategies::{self as kinds, Listed, Planned};

@@ -1,7 +1,7 @@
-//! The kinds of sources, strategies and handlers: one file each, with what it takes and its part of the plan.
+//! The kinds of sources, strategies and handlers: one file each, with its keys and its part of the plan.
 //!
-//! What a kind takes is a plain struct. A list of the configuration shows one object that takes what any of its kinds
-//! does; which keys belong to which kind is read from the schemas of the structs.
+//! The keys of a kind are a plain struct. The schema of a list has one object with the keys of all its kinds; the
+//! schemas of the structs determine which keys belong to which kind.
 
 pub(in crate::config) mod handlers;
 pub(in crate::config) mod shape;

@@ -1,4 +1,4 @@
-//! What a kind takes, as a table can hold it: the struct's schema, and how its values are typed.
+//! A kind's keys in a form for tables: the struct's schema, and how to type its values.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -30,7 +30,7 @@ impl Shape {
     }
 }
 
-/// One object that takes the keys of all; where two have a key, the first describes it.
+/// One object with the keys of all shapes; the first shape that has a key describes it.
 pub(in crate::config) fn union(
     generator: &mut SchemaGenerator,
     description: &str,
@@ -60,12 +60,12 @@ pub(in crate::config) fn union(
     union
 }
 
-/// The struct's own keys of a map; those of other structs are left out.
+/// Reads a struct from its own keys of a map; ignores those of other structs.
 pub(in crate::config) fn read<T: DeserializeOwned>(map: &Map<String, Value>) -> serde_json::Result<T> {
     serde_json::from_value(Value::Object(map.clone()))
 }
 
-/// The keys of all shapes, with the types that the structs have: `10` of a number with a fraction is `10.0`.
+/// The keys of all shapes, with the types of the structs: `10` of a fractional number becomes `10.0`.
 pub(in crate::config) fn typed_by(
     map: &Map<String, Value>,
     shapes: impl IntoIterator<Item = Shape>,
@@ -77,7 +77,7 @@ pub(in crate::config) fn typed_by(
     Ok(out)
 }
 
-/// Several structs as one map.
+/// A struct as a map.
 pub(in crate::config) fn written<T: Serialize>(part: &T) -> serde_json::Result<Map<String, Value>> {
     match serde_json::to_value(part)? {
         Value::Object(map) => Ok(map),

@@ -1,4 +1,4 @@
-//! What an edit of the files changed, in the words of an overlay.
+//! Compares two versions of the files and returns the changed overlay paths.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json};
 use super::json::{id_of, list_of};
 use super::path::{Path, Step, id_key};
 
-/// The paths at which two readings of the files differ (`Loaded::file_tree`), in the form of an overlay's. A thing
-/// that came or went is one path; what stands in the selected profile is named as if it stood in the file itself, too.
+/// The overlay paths at which two versions of the files differ (`Loaded::file_tree`). An added or removed item is one
+/// path; changes in the selected profile are also reported as if they were in the file itself.
 pub fn changed_paths(old: &Json, new: &Json) -> Vec<String> {
     let mut out = BTreeSet::new();
     compare(Some(old), Some(new), &Path::parse(""), &mut out);
@@ -26,7 +26,7 @@ fn compare(old: Option<&Json>, new: Option<&Json>, at: &Path, out: &mut BTreeSet
         return;
     }
     let nothing = Json::Object(Map::new());
-    // Below a section that came or went stand the keys that changed; a thing comes and goes as a whole.
+    // For an added or removed section, its keys are reported; for an item, the item as a whole.
     let is_thing = matches!(at.steps().last(), Some(Step::Id(_)));
     let (old, new) = match (old, new) {
         (None, Some(new @ Json::Object(_))) if !is_thing => (Some(&nothing), Some(new)),
@@ -50,7 +50,7 @@ fn compare(old: Option<&Json>, new: Option<&Json>, at: &Path, out: &mut BTreeSet
     }
 }
 
-/// Maps whose keys are names of things.
+/// Whether this is a map whose keys are user-defined names.
 fn is_named_by_users(at: &Path) -> bool {
     matches!(at.steps().last(), Some(Step::Key(key)) if key == "zones" || key == "profiles")
 }
@@ -64,7 +64,7 @@ fn items(value: Option<&Json>) -> Option<&[Json]> {
 }
 
 fn things(old: &[Json], new: &[Json], key: &str, at: &Path, out: &mut BTreeSet<String>) {
-    // A source that has no id yet goes by its generated one, which the tree has.
+    // A source without an id has its generated one in the tree.
     let id = |item: &Json| id_of(item, key).unwrap_or_default().to_owned();
     let ids: BTreeSet<String> = old.iter().chain(new).map(id).collect();
     for name in ids {

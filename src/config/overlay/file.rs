@@ -1,4 +1,4 @@
-//! An overlay on disk: one entry a line, written beside and renamed, readable by its owner alone.
+//! An overlay file: one entry per line, replaced atomically, readable by its owner only.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -17,10 +17,10 @@ use crate::text;
 const HEAD: &str = "# Changes that were saved by API or command line; dsengine writes this file.\n";
 
 impl Overlay {
-    /// Reads an overlay. A file that is not there is an empty one.
+    /// Reads an overlay. A missing file is an empty overlay.
     ///
     /// # Errors
-    /// When it cannot be read or is not a map of paths, with file:line:column.
+    /// When it cannot be read or is not a map of paths, with `file:line:column`.
     pub fn read(path: &FilePath) -> Result<Self, LoadError> {
         let name = path.display().to_string();
         let size = match fs::metadata(path) {
@@ -53,10 +53,10 @@ impl Overlay {
         if problems.is_empty() { Ok(overlay) } else { Err(problems.into_error(&origins)) }
     }
 
-    /// Writes the overlay: beside the file first, then renamed, so that a reader sees the old one or the new one.
+    /// Writes the overlay to a temporary file, then renames it, so that a reader sees either the old or the new one.
     ///
     /// # Errors
-    /// [`Code::Io`] when the file cannot be written; the old one is then as it was.
+    /// [`Code::Io`] when the file cannot be written; the old one is then unchanged.
     pub fn write(&self, path: &FilePath) -> Result<(), Error> {
         let mut text = HEAD.to_owned();
         for (entry, value) in &self.entries {
@@ -67,7 +67,7 @@ impl Overlay {
         let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
         let written = write_and_rename(&beside, path, text.as_bytes());
         written.map_err(|error| {
-            // What is left of the attempt is of no use; the error is the one to report.
+            // Ignored: the original error is the one to report.
             let _ = fs::remove_file(&beside);
             Error::new(Code::Io, format!("{} cannot be written: {error}", path.display()))
         })

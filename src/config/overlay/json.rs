@@ -1,10 +1,10 @@
-//! Finding and editing inside a value by path.
+//! Finds and edits parts of a value by path.
 
 use serde_json::{Map, Value as Json};
 
 use super::path::{Path, Step, id_key};
 
-/// The value below `value`, which stands at `at`.
+/// The part of `value` at the path `below`; `value` itself is at `at`.
 pub(super) fn find<'v>(value: &'v Json, at: &Path, below: &[Step]) -> Option<&'v Json> {
     let [first, rest @ ..] = below else { return Some(value) };
     let child = match value {
@@ -15,7 +15,7 @@ pub(super) fn find<'v>(value: &'v Json, at: &Path, below: &[Step]) -> Option<&'v
     find(child, &at.with(first.clone()), rest)
 }
 
-/// Puts a value below `whole`; the maps and things on the way are made.
+/// Sets a part of `whole`; creates missing maps and items on the way.
 pub(super) fn put(whole: &mut Json, at: &Path, below: &[Step], value: Json) {
     let [first, rest @ ..] = below else {
         *whole = value;
@@ -24,7 +24,7 @@ pub(super) fn put(whole: &mut Json, at: &Path, below: &[Step], value: Json) {
     let inner = at.with(first.clone());
     let key = id_key(&list_of(at));
     if let (Json::String(word), Some(key)) = (&*whole, at_thing(at)) {
-        // A handler's bare word is a map in short.
+        // A handler's bare word is short for a map.
         *whole = Json::Object(Map::from_iter([(key.to_owned(), Json::String(word.clone()))]));
     }
     if !matches!(whole, Json::Object(_) | Json::Array(_)) {
@@ -44,7 +44,7 @@ pub(super) fn put(whole: &mut Json, at: &Path, below: &[Step], value: Json) {
     }
 }
 
-/// Takes away what is below `whole`.
+/// Removes a part of `whole`.
 pub(super) fn take(whole: &mut Json, at: &Path, below: &[Step]) {
     let [first, rest @ ..] = below else { return };
     match whole {
@@ -67,7 +67,7 @@ pub(super) fn take(whole: &mut Json, at: &Path, below: &[Step]) {
     }
 }
 
-/// Visits every text and number with its path.
+/// Visits every string and number with its path.
 pub(super) fn leaves(value: &Json, at: &Path, visit: &mut dyn FnMut(&Path, &str)) {
     match value {
         Json::Object(map) => map.iter().for_each(|(key, child)| leaves(child, &at.with(Step::Key(key.clone())), visit)),
@@ -83,12 +83,12 @@ pub(super) fn leaves(value: &Json, at: &Path, visit: &mut dyn FnMut(&Path, &str)
     }
 }
 
-/// The id of a thing: its key's text, or the word that it is.
+/// The id of an item: its key's text, or the bare word.
 pub(super) fn id_of<'v>(item: &'v Json, key: &str) -> Option<&'v str> {
     item.get(key).unwrap_or(item).as_str()
 }
 
-/// A path without the ids in it, as `id_key` knows lists.
+/// A path without its ids, as `id_key` expects.
 pub(super) fn list_of(path: &Path) -> String {
     let keys = path.steps().iter().filter_map(|step| match step {
         Step::Key(key) => Some(key.as_str()),
@@ -102,7 +102,7 @@ fn position(items: &[Json], at: &Path, step: &Step) -> Option<usize> {
     items.iter().position(|item| id_of(item, key) == Some(step.text()))
 }
 
-/// The key that names the thing which a path is.
+/// The key with the id, if the path denotes an item of a list.
 fn at_thing(path: &Path) -> Option<&'static str> {
     matches!(path.steps().last(), Some(Step::Id(_))).then(|| id_key(&list_of(path)))?
 }

@@ -1,36 +1,36 @@
-//! Laying one tree over another: an overlay's entries, and a profile's section by section.
+//! Applies one tree over another: an overlay's entries, and a profile's sections.
 
 use serde_json::Value as Json;
 
 use super::Overlay;
 use super::json::list_of;
 use super::path::{Path, Step, id_key};
-use crate::config::expand::{self, Room};
+use crate::config::expand::{self, Vars};
 use crate::config::layer;
 use crate::config::problem::{Location, Origin, Origins, Problems};
 use crate::config::sources;
 use crate::config::tree::{Key, Node, Style, Value};
 use crate::config::warning::{Severity, Warning};
 
-/// The built-in that a list need not name: its parts may be set though it is not listed.
+/// The built-in strategy that a list need not contain: its keys may be set anyway.
 const MOTION: (&str, &str) = ("detection.strategies", "motion");
-/// The handlers of a configuration that lists none.
+/// The default handlers.
 const DEFAULT_HANDLERS: &[&str] = &["console"];
 
-/// What laying reports to.
+/// Where applying a layer reports to.
 pub(in crate::config) struct Reports<'a> {
     pub(in crate::config) origins: &'a mut Origins,
     pub(in crate::config) problems: &'a mut Problems,
     pub(in crate::config) warnings: &'a mut Vec<Warning>,
 }
 
-/// Lays an overlay over the tree, what is higher up first.
-pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, room: &Room<'_>, to: &mut Reports<'_>) {
+/// Applies an overlay to the tree, shorter paths first.
+pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, vars: &Vars<'_>, to: &mut Reports<'_>) {
     let mut entries: Vec<(Path, &Option<Json>)> =
         overlay.entries.iter().map(|(path, value)| (Path::parse(path), value)).collect();
     entries.sort_by_key(|(path, _)| path.steps().len());
     if entries.iter().any(|(path, _)| path.steps().first().is_some_and(|step| step.text() == "sources")) {
-        // What is taken away must not rename the sources behind it.
+        // Removing an entry must not change the generated ids of later sources.
         sources::keep_generated_ids(root);
     }
     if let Some((path, _)) = entries.iter().find(|(path, _)| Path::parse("alerts.handlers").covers(path)) {
@@ -40,7 +40,7 @@ pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, 
         let place = place_of(&path, to.origins);
         let mut node = value.as_ref().map(|value| node_of(value, &path, to.origins));
         if let Some(node) = &mut node {
-            expand::expand(node, room, to.problems);
+            expand::expand(node, vars, to.problems);
         }
         if let Some((list, step)) = thing(&path)
             && let Some(node) = &mut node
@@ -63,7 +63,7 @@ pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, 
     }
 }
 
-/// Merges `over` into `base`: maps by key, lists of things by id, anything else replaces. A `null` takes away.
+/// Merges `over` into `base`: maps by key, lists of items by id, anything else is replaced. A `null` removes.
 pub(in crate::config) fn merge(base: &mut Node, over: Node) {
     let mut set = Vec::new();
     keys_below(&over, "", &mut set);
@@ -94,7 +94,7 @@ fn merge_at(base: &mut Node, over: Node, at: &Path) {
                 let same = items.iter_mut().find(|item| name.is_some() && sources::id_of(item, key) == name);
                 let child = at.with(Step::Id(name.clone().unwrap_or_default()));
                 match same {
-                    // A word names a thing and says no more of it.
+                    // A bare word only names an item and changes nothing.
                     Some(_) if matches!(node.value, Value::Scalar { .. }) => {}
                     Some(item) => {
                         word_to_map(item, key);
@@ -108,11 +108,11 @@ fn merge_at(base: &mut Node, over: Node, at: &Path) {
     }
 }
 
-/// One entry on its way down.
+/// The state of applying one entry.
 struct Laying {
     place: Location,
     is_section: bool,
-    /// The thing that the entry is about and that nobody has.
+    /// The missing item that the entry refers to.
     missing: Option<Path>,
 }
 
@@ -159,7 +159,7 @@ impl Laying {
         }
     }
 
-    /// Where the next step leads; what is missing is made, where there is something to put into it.
+    /// Finds the child for the next step; creates it if missing and a value is to be set.
     fn child(&self, node: &mut Node, at: &Path, step: &Step, is_last: bool, sets: bool) -> Child {
         let place = self.place;
         match &mut node.value {
@@ -202,13 +202,13 @@ impl Laying {
 
 enum Child {
     At(usize),
-    /// There is nothing there, and nothing to do.
+    /// It does not exist, and there is nothing to do.
     Nothing,
-    /// The thing is not there, and what is to be set is only a part of it.
+    /// The item does not exist, and only a part of it is to be set.
     Missing,
 }
 
-/// Writes the handlers into the tree that are there by default, so that one can be added to them or taken away.
+/// Writes the default handlers into the tree, so that one can be added or removed.
 fn list_default_handlers(root: &mut Node, place: Location) {
     if root.get("alerts").and_then(|alerts| alerts.get("handlers")).is_some() {
         return;
@@ -229,26 +229,26 @@ fn list_default_handlers(root: &mut Node, place: Location) {
     );
 }
 
-/// A thing by its name alone.
+/// An item that consists of its name only.
 fn named(key: &str, name: &str, place: Location) -> Node {
     let entry = (Key { text: key.to_owned(), place }, Node::scalar(name, Style::Quoted, place));
     Node { place, value: Value::Map(vec![entry]), template: None }
 }
 
-/// A handler's bare word is a map in short.
+/// A handler's bare word is short for a map.
 fn word_to_map(node: &mut Node, key: &str) {
     if let Value::Scalar { text, .. } = &node.value {
         *node = named(key, &text.clone(), node.place);
     }
 }
 
-/// The list and the step of a path that is a thing of a list.
+/// The id key and the step of a path that denotes an item of a list.
 fn thing(path: &Path) -> Option<(&'static str, &Step)> {
     let step = path.steps().last().filter(|step| matches!(step, Step::Id(_)))?;
     Some((id_key(&list_of(path))?, step))
 }
 
-/// Gives a thing the name by which the overlay has it.
+/// Sets an item's name to the one in the overlay.
 fn name_thing(node: &mut Node, key: &str, name: &str, place: Location, problems: &mut Problems) {
     match sources::id_of(node, key) {
         Some(own) if own == name => {}
@@ -279,7 +279,7 @@ fn keys_below(node: &Node, at: &str, out: &mut Vec<String>) {
     }
 }
 
-/// The place of a path, an origin of its own: its excerpt is the path.
+/// The location of an overlay path, which is its own origin and excerpt.
 fn place_of(path: &Path, origins: &mut Origins) -> Location {
     let text = path.to_string();
     let width = path.steps().last().map_or(1, |step| match step {
@@ -290,7 +290,7 @@ fn place_of(path: &Path, origins: &mut Origins) -> Location {
     Location { origin: origins.add(Origin::Overlay(text)), line: 1, column, width: width.max(1) }
 }
 
-/// A value as a tree, every part with its place.
+/// A value as a tree, with the location of every part.
 fn node_of(value: &Json, at: &Path, origins: &mut Origins) -> Node {
     let place = place_of(at, origins);
     match value {

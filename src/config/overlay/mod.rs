@@ -1,7 +1,7 @@
-//! Changes laid over the file: what the API and the command line asked for.
+//! Changes by API and command line, applied over the file.
 //!
-//! `path` splits the names of entries, `json` edits inside a value, `lay` puts an overlay over the tree, `changes`
-//! says what an edit of the file changed, and `file` keeps an overlay on disk.
+//! `path` parses the paths of entries, `json` edits parts of a value, `lay` applies an overlay to the tree, `changes`
+//! finds what an edit of the file changed, and `file` stores an overlay on disk.
 
 use std::collections::BTreeMap;
 
@@ -22,25 +22,25 @@ pub(super) use lay::{Reports, lay, merge};
 pub use path::id_key;
 pub(super) use path::{Path, Step};
 
-/// Entries by path. A path is dotted; a thing in a list is named by its id in brackets:
-/// `alerts.throttle_seconds`, `sources[yard].fps`, `detection.strategies[loitering].config`, `sources[yard]`.
+/// Entries by path. A path is dotted; an item of a list has its id in brackets: `alerts.throttle_seconds`,
+/// `sources[yard].fps`, `detection.strategies[loitering].config`, `sources[yard]`.
 ///
-/// A value replaces what the file has at its path; only a section's map (`alerts`, `pipeline`) is merged into it.
+/// A value replaces the file's value at its path; only a section's map (`alerts`, `pipeline`) is merged into it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
-    /// The value at each path; `None` takes away what the layers below have there.
+    /// The value at each path; `None` removes the value of the layers below.
     pub entries: BTreeMap<String, Option<Json>>,
 }
 
 impl Overlay {
-    /// Whether nothing is laid over the file.
+    /// Whether it has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// What the overlay says of a path, inside a whole value too: `Some(None)` where it takes away what the file has,
-    /// `None` where it says nothing.
+    /// The value at a path, also inside an entry's value: `Some(None)` if the overlay removes the path, `None` if it
+    /// does not set it.
     pub fn get(&self, path: &str) -> Option<Option<&Json>> {
         let path = Path::parse(path);
         let (above, value) = self.covering(&path)?;
@@ -50,8 +50,8 @@ impl Overlay {
         }
     }
 
-    /// Sets a path; `None` takes away what the file has there. What the overlay has below the path goes, and below an
-    /// entry that is a whole value this edits inside it.
+    /// Sets a path; `None` removes the file's value. Removes entries below the path; if an entry above it has a value,
+    /// edits inside that.
     pub fn set(&mut self, path: &str, value: Option<Json>) {
         let path = Path::parse(path);
         self.entries.retain(|other, _| !path.covers(&Path::parse(other)));
@@ -77,8 +77,7 @@ impl Overlay {
         }
     }
 
-    /// Forgets what the overlay says at and below a path, so that the file's word shows again, and returns whether it
-    /// said anything.
+    /// Removes the entries at and below a path, so that the file's value applies again; returns whether there were any.
     pub fn remove(&mut self, path: &str) -> bool {
         let path = Path::parse(path);
         let before = self.entries.len();
@@ -94,7 +93,7 @@ impl Overlay {
         said
     }
 
-    /// Removes the entries at, above or below the paths, and returns the paths of those that it removed.
+    /// Removes the entries at, above or below the paths, and returns the paths of the removed ones.
     pub fn without(&mut self, paths: &[String]) -> Vec<String> {
         let paths: Vec<Path> = paths.iter().map(|path| Path::parse(path)).collect();
         let meets = |entry: &str| {
@@ -107,10 +106,10 @@ impl Overlay {
         gone.into_keys().collect()
     }
 
-    /// Whether every secret in it is a reference (`${env:NAME}`, `${file:/path}`), so that it may be saved.
+    /// Checks that every secret in it is a reference (`${env:NAME}`, `${file:/path}`), so that it may be saved.
     ///
     /// # Errors
-    /// [`Code::Config`] with the path of the first secret that is written out.
+    /// [`Code::Config`] with the path of the first literal secret.
     pub fn check_secrets(&self) -> Result<(), Error> {
         for (path, value) in &self.entries {
             let Some(value) = value else { continue };

@@ -1,8 +1,8 @@
-//! Paths of the configuration by name: `sources[yard].zones[gate]`.
+//! Configuration paths by name: `sources[yard].zones[gate]`.
 
 use std::fmt;
 
-/// A path, split into its steps.
+/// A parsed path.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct Path(Vec<Step>);
 
@@ -11,7 +11,7 @@ pub(in crate::config) struct Path(Vec<Step>);
 pub(in crate::config) enum Step {
     /// A key, `fps`.
     Key(String),
-    /// A thing of a list or map, by its id: `[yard]`.
+    /// An item of a list or map, by its id: `[yard]`.
     Id(String),
 }
 
@@ -24,7 +24,7 @@ impl Step {
 }
 
 impl Path {
-    /// Splits a path. Text without a closing bracket stays a part of its key, and so names no key.
+    /// Parses a path. An unclosed bracket stays part of its key, which then matches no key.
     pub(in crate::config) fn parse(text: &str) -> Self {
         let mut steps = Vec::new();
         let mut rest = text;
@@ -34,7 +34,7 @@ impl Path {
                 rest = after.strip_prefix('.').unwrap_or(after);
                 continue;
             }
-            // The first character is of the key, whatever it is.
+            // The first character belongs to the key, whatever it is.
             let first = rest.chars().next().map_or(0, char::len_utf8);
             let end = rest[first..].find(['.', '[']).map_or(rest.len(), |at| at + first);
             steps.push(Step::Key(rest[..end].to_owned()));
@@ -47,7 +47,7 @@ impl Path {
         &self.0
     }
 
-    /// Whether `self` is `other` or stands above it. A map's key may be written in both forms.
+    /// Whether `self` equals `other` or is above it. A map's key may be written in both forms.
     pub(in crate::config) fn covers(&self, other: &Self) -> bool {
         self.0.len() <= other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| a.text() == b.text())
     }
@@ -70,7 +70,7 @@ impl Path {
     }
 }
 
-/// An id up to the bracket that ends it: ids may hold brackets and dots themselves.
+/// An id up to its closing bracket: ids may contain brackets and dots themselves.
 fn id(text: &str) -> Option<(&str, &str)> {
     let ends = |at: &usize| matches!(text.as_bytes().get(at + 1), None | Some(b'.' | b'['));
     let end = text.match_indices(']').map(|(at, _)| at).find(ends)?;
@@ -90,7 +90,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// What names the things of a list; `None` for a list of plain values. `list` is the path without the ids in it.
+/// The key with the id of a list's items; `None` for a list of plain values. `list` is the path without ids.
 pub fn id_key(list: &str) -> Option<&'static str> {
     match list {
         "sources" => Some("id"),

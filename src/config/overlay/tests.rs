@@ -1,4 +1,4 @@
-//! An overlay by itself: what it keeps, forgets, refuses and writes.
+//! Tests of an overlay by itself: set, remove, refuse and write.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The HTTP listener: where it answers, and whom.
+//! The HTTP listener's address, tokens and pages.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,15 +8,15 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct AdminPlan {
     /// Whether to listen at all.
     pub enabled: bool,
-    /// The address to bind. Loopback is open; any other asks for a token.
+    /// The address to bind. Loopback is open; any other requires a token.
     pub listen: IpAddr,
     /// Its port; 0 = any free one.
     pub port: u16,
-    /// Host names that requests may carry besides localhost and literal addresses.
+    /// Allowed host names besides localhost and literal addresses.
     pub allowed_hosts: Vec<String>,
-    /// Who may ask.
+    /// The access tokens.
     pub tokens: Vec<TokenPlan>,
-    /// What needs no token.
+    /// What requires no token.
     pub public: Public,
     /// Whether the metrics page is served.
     pub metrics: bool,
@@ -42,13 +42,13 @@ impl Default for AdminPlan {
 /// One token.
 #[derive(Clone, PartialEq)]
 pub struct TokenPlan {
-    /// Its name, in the audit.
+    /// Its name, for the audit.
     pub name: String,
     /// Its text.
     pub token: String,
-    /// What it allows.
+    /// Its scopes.
     pub scopes: Vec<Scope>,
-    /// The only sources that it is for; all when empty.
+    /// The sources that it is limited to; empty = all.
     pub sources: Vec<String>,
 }
 
@@ -60,22 +60,22 @@ impl fmt::Debug for TokenPlan {
     }
 }
 
-/// What a token allows.
+/// A token's scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Seeing.
+    /// Reading.
     Read,
-    /// Changing.
+    /// Changes.
     Control,
-    /// Sending pictures in.
+    /// Publishing pictures.
     Publish,
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::Read, Self::Control, Self::Publish];
 
-    /// Its word.
+    /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -85,7 +85,7 @@ impl Scope {
     }
 }
 
-/// What needs no token.
+/// What requires no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Public {
     /// The probes.

@@ -1,4 +1,4 @@
-//! A network camera: its address, taken apart once.
+//! A network camera's parsed address.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,45 +6,45 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-/// What to do about a password that cannot be told from the rest of its address.
+/// Advice for a password that cannot be separated from the rest of its address.
 const ENCODE: &str = "percent-encode what is special in user and password: @ is %40, : is %3A, / is %2F, ? is %3F, \
                       # is %23, % is %25";
 
-/// A camera's address. User and password are no part of what is shown of it.
+/// A camera's address. `Debug` does not show user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Camera {
     uri: String,
-    /// The address without user and password: what is asked for.
+    /// The address without user and password, for requests.
     pub location: String,
-    /// Who asks.
+    /// The credentials.
     pub user: Option<User>,
     /// The camera's name or IP address, without brackets.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Whether it is spoken to over TLS: `rtsps://`.
+    /// Whether the connection uses TLS: `rtsps://`.
     pub tls: bool,
-    /// How its packets come.
+    /// The transport of its packets.
     pub transport: Transport,
-    /// Authorities that are trusted beside the machine's.
+    /// A CA file that is trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The SHA-256 of its certificate, which then is trusted whoever signed it, and no other.
+    /// The SHA-256 of its certificate; only that certificate is trusted then, whoever signed it.
     pub fingerprint: Option<[u8; 32]>,
 }
 
-/// How a camera's packets come.
+/// The transport of a camera's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
-    /// Over TCP, and over UDP where it takes no TCP.
+    /// TCP, or UDP if the camera does not support TCP.
     #[default]
     Auto,
-    /// Over TCP only.
+    /// TCP only.
     Tcp,
-    /// Over UDP only.
+    /// UDP only.
     Udp,
 }
 
-/// Who asks a camera.
+/// Credentials for a camera.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The name.
@@ -54,11 +54,11 @@ pub struct User {
 }
 
 impl Camera {
-    /// Reads an address: `rtsp://[user[:password]@]host[:port]/path`. User and password end at the last `@` before the
-    /// host, may hold any character, and are percent-decoded where they are encoded.
+    /// Parses `rtsp://[user[:password]@]host[:port]/path`. User and password end at the last `@` before the host, may
+    /// contain any character, and are percent-decoded if encoded.
     ///
     /// # Errors
-    /// What is wrong with it, and what to write. Neither holds a part of the address.
+    /// What is wrong, and what to write. Neither contains a part of the address.
     pub fn read(uri: &str) -> Result<Self, (String, String)> {
         let wrong = |what: &str, label: &str| Err((what.to_owned(), label.to_owned()));
         let unread = "the stream's address cannot be read";
@@ -72,7 +72,7 @@ impl Camera {
             return wrong(unread, "it holds a control character");
         }
         let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        // The host follows the last `@` of what is no path yet, else the first behind that which a host does follow.
+        // The host follows the last `@` before the path, else the first later `@` that a host follows.
         let first = rest[..authority].rfind('@');
         let later = rest[authority..].match_indices('@').map(|(at, _)| authority + at);
         let candidates = std::iter::once(first).chain(later.map(Some));
@@ -106,12 +106,12 @@ impl Camera {
         })
     }
 
-    /// The address as it was written, with its secrets: print it only through `telemetry::redact`.
+    /// The address as written, with its secrets: print it only through `telemetry::redact`.
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// `host:port`, for people.
+    /// `host:port`, for display.
     pub fn peer(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
@@ -139,7 +139,7 @@ impl fmt::Debug for User {
     }
 }
 
-/// A text with its percent escapes read; what is no escape stays as it is.
+/// Percent-decodes a text; keeps invalid escapes as they are.
 fn decoded(text: &str) -> String {
     String::from_utf8(percent_decode_str(text).collect()).unwrap_or_else(|_| text.to_owned())
 }
@@ -150,7 +150,7 @@ struct HostPort {
     port: Option<u16>,
 }
 
-/// The host that `text` begins with, up to its path.
+/// The host and port at the start of `text`, up to its path.
 fn host_port(text: &str) -> Option<HostPort> {
     let text = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
     let (host, port) = match text.strip_prefix('[') {
@@ -175,8 +175,8 @@ fn host_port(text: &str) -> Option<HostPort> {
     Some(HostPort { host: host.to_owned(), port })
 }
 
-/// Whether an `@` of the path ends a user with a password as well, and is followed by what only a camera's address looks
-/// like: `rtsp://admin:1/2@10.0.0.7/stream`.
+/// Whether an `@` in the path could also end the credentials, since an address follows it:
+/// `rtsp://admin:1/2@10.0.0.7/stream`.
 fn reads_otherwise(rest: &str, authority: usize) -> bool {
     let path = &rest[..rest.find('?').unwrap_or(rest.len())];
     let mut later = path.match_indices('@').filter(|(at, _)| *at > authority);

@@ -1,4 +1,4 @@
-//! Handlers: what delivers alerts.
+//! Handlers, which deliver alerts.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use super::{GrantPlan, LimitPlan};
 pub struct HandlerPlan {
     /// Its name, unique.
     pub name: Arc<str>,
-    /// What it is, with its settings.
+    /// Its kind, with its settings.
     pub kind: HandlerKind,
 }
 
-/// What stands behind a handler.
+/// The kind of a handler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandlerKind {
     /// Lines on standard output.
@@ -34,13 +34,13 @@ pub enum HandlerKind {
     Module(Box<ModulePlan>),
     /// HTTP POST of the alert as JSON.
     Webhook {
-        /// Where to. Print only through `telemetry::redact`.
+        /// The address. Print it only through `telemetry::redact`.
         url: String,
-        /// Longest wait for an answer.
+        /// Timeout for the response.
         timeout: Duration,
         /// Extra headers.
         headers: BTreeMap<String, String>,
-        /// Certificates of authorities that are trusted beside the machine's.
+        /// A CA file that is trusted in addition to the system's.
         ca_file: Option<PathBuf>,
     },
 }
@@ -50,12 +50,12 @@ pub enum HandlerKind {
 pub struct ModulePlan {
     /// The file.
     pub path: PathBuf,
-    /// The table of a script that holds its functions, where they are not globals.
+    /// The table that contains a script's functions, if they are not globals.
     pub class: Option<String>,
-    /// Its own settings, handed to it as they are.
+    /// Its own settings, passed on unchanged.
     pub config: serde_json::Value,
-    /// Limits that differ from the defaults.
+    /// Overridden limits.
     pub limits: LimitPlan,
-    /// What it may reach.
+    /// Its granted capabilities.
     pub grants: GrantPlan,
 }

@@ -1,57 +1,57 @@
-//! How the engine watches itself: how often it looks, and which limits it is to keep.
+//! The engine's self-monitoring: its intervals and thresholds.
 
 use std::time::Duration;
 
-/// The source that the engine's own alerts name; no source of a configuration has that name.
+/// The source of the engine's own alerts; a configured source cannot have this name.
 pub const ENGINE_SOURCE: &str = "engine";
 pub use crate::types::ENGINE_RULES;
 
-/// How the engine watches itself.
+/// The engine's self-monitoring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthPlan {
     /// Time between samples of the machine and the process.
     pub sample_every: Duration,
-    /// Time between looks at the limits.
+    /// Time between checks of the thresholds.
     pub check_every: Duration,
-    /// Whether each sample is a line in the log.
+    /// Whether to log each sample.
     pub log_metrics: bool,
-    /// Whether a run says at its end where the time went.
+    /// Whether to print at the end of a run where the time went.
     pub profile: bool,
-    /// The limits that are set. They hold while a source is live or repeats.
+    /// The configured thresholds. They apply while a source is live or repeats.
     pub thresholds: Vec<ThresholdPlan>,
 }
 
-/// One limit.
+/// One threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ThresholdPlan {
-    /// What is limited.
+    /// The measured quantity.
     pub kind: ThresholdKind,
-    /// The most of it; of frame rates the least.
+    /// The maximum; for frame rates the minimum.
     pub bound: f64,
 }
 
-/// What can be limited.
+/// A quantity with a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ThresholdKind {
-    /// CPU of the machine in use, per cent.
+    /// The machine's CPU usage, per cent.
     Cpu,
-    /// Memory of the machine in use, per cent.
+    /// The machine's memory usage, per cent.
     Memory,
-    /// Share of the machine's CPU that this process uses, per cent.
+    /// This process's share of the machine's CPU, per cent.
     EngineCpu,
     /// Resident memory of this process, MB.
     EngineMemory,
-    /// Frames a source delivers in a second.
+    /// Frames per second that a source delivers.
     Fps,
     /// Mean time from a frame's arrival to its verdict, milliseconds.
     Latency,
 }
 
 impl ThresholdKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 6] = [Self::Cpu, Self::Memory, Self::EngineCpu, Self::EngineMemory, Self::Fps, Self::Latency];
 
-    /// The rule of its alerts, which also names it in `/health`.
+    /// The rule of its alerts, which is also its name in `/health`.
     pub fn rule(self) -> &'static str {
         match self {
             Self::Cpu => "system.cpu",
@@ -73,7 +73,7 @@ impl ThresholdKind {
         }
     }
 
-    /// What is measured, in words.
+    /// Describes the quantity.
     pub fn subject(self) -> &'static str {
         match self {
             Self::Cpu => "CPU in use on this machine",
@@ -85,7 +85,7 @@ impl ThresholdKind {
         }
     }
 
-    /// Whether the bound is the least that is wanted.
+    /// Whether the bound is a minimum.
     pub fn is_least(self) -> bool {
         self == Self::Fps
     }

@@ -1,4 +1,4 @@
-//! The `Plan`: a validated configuration, resolved and typed. Nothing above `config` sees anything rawer.
+//! The `Plan`: a validated, resolved and typed configuration. Code outside of `config` only sees this.
 
 mod admin;
 mod camera;
@@ -26,9 +26,9 @@ pub struct Plan {
     pub name: String,
     /// The configuration's own version, shown in status and metrics.
     pub version: Option<String>,
-    /// What kind of deployment this is, shown in status and metrics.
+    /// The kind of deployment, shown in status and metrics.
     pub environment: Environment,
-    /// Sources, enabled ones only, ids unique.
+    /// Enabled sources, with unique ids.
     pub sources: Vec<SourcePlan>,
     /// Model strategies, in listed order.
     pub models: Vec<ModelPlan>,
@@ -36,27 +36,27 @@ pub struct Plan {
     pub strategies: Vec<StrategyPlan>,
     /// Tracking.
     pub tracking: TrackingPlan,
-    /// Frames per inference batch (`pipeline.batch_size`), applied where the model allows it.
+    /// Frames per inference batch (`pipeline.batch_size`), if the model allows it.
     pub batch_size: usize,
-    /// How long a batch waits to fill (`pipeline.batch_timeout_ms`).
+    /// How long a partial batch waits (`pipeline.batch_timeout_ms`).
     pub batch_timeout: Duration,
-    /// Pin the engine's threads to these cores; empty = leave to the system.
+    /// CPU cores to pin the engine's threads to; empty = none.
     pub cpu_affinity: Vec<usize>,
-    /// Inference workers (`monitoring.thread_pool_size` or `thread_pool_size` where set); `None` = one per core.
+    /// Number of inference workers (`monitoring.thread_pool_size` or `thread_pool_size`); `None` = one per core.
     pub workers: Option<usize>,
     /// Alert policy.
     pub alerts: AlertPlan,
-    /// Handlers, enabled ones only.
+    /// Enabled handlers.
     pub handlers: Vec<HandlerPlan>,
     /// Metrics, health and pages.
     pub admin: AdminPlan,
-    /// How the engine watches itself.
+    /// The engine's self-monitoring.
     pub health: HealthPlan,
     /// Logs.
     pub logging: LogPlan,
-    /// Bound on ending after the first signal.
+    /// Timeout of the shutdown after the first signal.
     pub graceful_shutdown: Duration,
-    /// Path of libonnxruntime, where the config or a flag names it.
+    /// Path of libonnxruntime, if the config or a flag sets it.
     pub ort_library: Option<PathBuf>,
     /// SHA-256 of the effective configuration, hex, secrets excluded.
     pub hash: String,
@@ -74,22 +74,22 @@ pub struct TrackingPlan {
 pub struct AlertPlan {
     /// Whether alerts are raised at all.
     pub enabled: bool,
-    /// A (source, rule, key) is told again only after it was not raised for this long, two seconds at least; zero holds
-    /// nothing back.
+    /// An alert for a (source, rule, key) is raised again only after it was not raised for this long, two seconds at
+    /// least; zero suppresses nothing.
     pub throttle: Duration,
-    /// Most alerts of one (source, rule) within ten seconds. Not built yet: see the table of keys.
+    /// Maximum alerts of one (source, rule) within ten seconds. Not built yet: see the table of keys.
     pub burst_threshold: u32,
-    /// Most alerts of one source in any minute. Not built yet: see the table of keys.
+    /// Maximum alerts of one source in any minute. Not built yet: see the table of keys.
     pub max_per_minute: u32,
-    /// Alerts whose best detection scores lower are refused.
+    /// Alerts whose best detection has a lower score are refused.
     pub min_confidence: f32,
-    /// Level of a draft that names none.
+    /// Level of an alert draft without one.
     pub default_level: Level,
     /// Delivery attempts per handler and alert.
     pub attempts: u32,
     /// Pause between attempts.
     pub retry_delay: Duration,
-    /// Most alerts waiting for delivery.
+    /// Maximum number of alerts waiting for delivery.
     pub outbox_max: usize,
 }
 
@@ -98,9 +98,9 @@ pub struct AlertPlan {
 pub struct LogPlan {
     /// `debug`, `info`, `warning`, `error`, `critical`.
     pub level: String,
-    /// Lines as JSON (true) or text.
+    /// JSON lines (true) or text.
     pub json: bool,
-    /// Colour where the output is a terminal.
+    /// Colour if the output is a terminal.
     pub color: bool,
     /// Also write to this file.
     pub file: Option<PathBuf>,
@@ -110,30 +110,30 @@ pub struct LogPlan {
     pub file_backups: u32,
     /// Write to standard error.
     pub console: bool,
-    /// Whether JSON records have the engine's newest figures.
+    /// Whether JSON records contain the engine's newest figures.
     pub figures: bool,
-    /// Port on loopback at which the log is followed as JSON lines.
+    /// Loopback port that serves the log as JSON lines.
     pub stream_port: Option<u16>,
-    /// Whether lines that repeat are held back.
+    /// Whether repeated lines are suppressed.
     pub hold_repeats: bool,
-    /// Most lines of one place and level in a minute.
+    /// Maximum lines per minute for one code location and level.
     pub per_minute: u32,
 }
 
-/// What kind of deployment this is.
+/// The kind of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Environment {
-    /// Where it is built.
+    /// Development.
     #[default]
     Development,
-    /// Where it is tried.
+    /// Staging.
     Staging,
-    /// Where it is needed.
+    /// Production.
     Production,
 }
 
 impl Environment {
-    /// Its word.
+    /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Development => "development",

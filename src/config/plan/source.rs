@@ -1,4 +1,4 @@
-//! Sources: what is read, how often, and how it is restarted.
+//! Sources: their input, rate and restart policy.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::types::{SourceId, Zone};
 pub struct SourcePlan {
     /// Its unique name.
     pub id: SourceId,
-    /// What to read.
+    /// Its input.
     pub input: Input,
-    /// Most frames analysed per second of stream time; `None` = all.
+    /// Maximum frames analysed per second of stream time; `None` = all.
     pub fps: Option<f64>,
     /// Analyse only frames 0, n, 2n … (`record --every`); 1 = all.
     pub every: u32,
@@ -22,18 +22,18 @@ pub struct SourcePlan {
     pub zones: Arc<[Zone]>,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
-    /// How it is restarted.
+    /// Its restart policy.
     pub retry: RetryPlan,
-    /// Play a file at its own pace instead of as fast as it can be analysed.
+    /// Play a file in real time instead of as fast as it can be analysed.
     pub realtime: bool,
-    /// Begin again at the end of a file or scene; frame numbers and times go on.
+    /// Loop a file or scene; frame numbers and times continue.
     pub repeat: bool,
 }
 
-/// What a source reads.
+/// A source's input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A media file. Finite: no frame is lost, the end is an end.
+    /// A media file. Finite: no frame is lost, and the end is not a failure.
     File(PathBuf),
     /// A network camera. Live.
     Rtsp(Box<Camera>),
@@ -41,7 +41,7 @@ pub enum Input {
     Test {
         /// `videotestsrc pattern`, by nick (`smpte`, `ball`, `black` …).
         pattern: String,
-        /// Bound on frames; `Some` makes it finite.
+        /// Maximum number of frames; `Some` makes it finite.
         frames: Option<u64>,
         /// Picture width.
         width: u32,
@@ -50,7 +50,7 @@ pub enum Input {
         /// Frames per second.
         fps: f64,
     },
-    /// A scripted scene: a shipped name or a YAML file.
+    /// A scripted scene: a built-in name or a YAML file.
     Scene {
         /// Name or path.
         name: String,
@@ -58,7 +58,7 @@ pub enum Input {
         pixels: bool,
         /// Overrides the scene's own seed.
         seed: Option<u64>,
-        /// Play at the scene's pace and drop what is late, as a camera does; else as fast as it is judged.
+        /// Play in real time and drop late frames, as a camera does; else as fast as it is judged.
         live: bool,
     },
     /// A recorded trace (`record` format).
@@ -66,7 +66,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// What is read, for people; `redact` masks what may be secret in an address.
+    /// The input for display; `redact` masks secrets in an address.
     pub fn address(&self, redact: impl Fn(&str) -> String) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
@@ -77,7 +77,7 @@ impl Input {
         }
     }
 
-    /// The file that is read, where it is one of this machine: a scene that is shipped is not.
+    /// The local file that is read, if any; a built-in scene has none.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) | Self::Trace(path) => Some(path),
@@ -86,7 +86,7 @@ impl Input {
         }
     }
 
-    /// Whether it delivers pictures, so that something can be seen on it.
+    /// Whether it delivers pictures.
     pub fn has_pixels(&self) -> bool {
         match self {
             Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => true,
@@ -105,7 +105,7 @@ impl Input {
         }
     }
 
-    /// What plays it.
+    /// The backend that plays it.
     pub fn backend(&self) -> BackendKind {
         match self {
             Self::Scene { .. } => BackendKind::Scene,
@@ -115,7 +115,7 @@ impl Input {
     }
 }
 
-/// What plays sources.
+/// The kind of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BackendKind {
     /// Scripted scenes, with or without pixels.
@@ -126,19 +126,19 @@ pub enum BackendKind {
     Gst,
 }
 
-/// How a source is restarted and when it counts as silent.
+/// A source's restart policy and its timeouts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPlan {
-    /// Retries before the source is marked failed; a live one is still tried at the cap.
+    /// Retries before the source is marked failed; a live one is then still retried at the cap.
     pub max_retries: u32,
     /// First delay.
     pub base: Duration,
-    /// Longest delay, jitter included.
+    /// Maximum delay, including jitter.
     pub cap: Duration,
     /// Doubling (true) or fixed delay (false).
     pub exponential: bool,
-    /// Longest wait for the first frame after a start.
+    /// Timeout for the first frame after a start.
     pub first_frame: Duration,
-    /// Longest gap between frames while running.
+    /// Timeout between frames while running.
     pub gap: Duration,
 }

@@ -1,4 +1,4 @@
-//! Strategies: models, and what judges on the lane.
+//! Strategies: models, and those on the lane.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,25 +12,25 @@ pub struct ModelPlan {
     pub name: String,
     /// The model file.
     pub model: PathBuf,
-    /// Label file, one label per line; `None` takes the model's own metadata.
+    /// Label file, one label per line; `None` uses the model's own metadata.
     pub labels: Option<PathBuf>,
-    /// Lowest score kept.
+    /// Minimum score.
     pub confidence: f32,
     /// Class-aware NMS threshold (IoU).
     pub nms: f32,
-    /// Most detections per frame, best first.
+    /// Maximum detections per frame, best first.
     pub max_objects: usize,
-    /// Input shape (C, H, W) where the config sets it: needed for a model with dynamic height and width.
+    /// Input shape (C, H, W) if configured: needed for a model with dynamic height and width.
     pub input_shape: Option<[usize; 3]>,
     /// Names of the outputs to read; empty = all, in the model's order.
     pub output_layers: Vec<String>,
-    /// How its outputs are read, where the configuration overrides what their shapes say.
+    /// The layout of its outputs, if the configuration overrides what their shapes imply.
     pub layout: Option<Layout>,
     /// Analyse every n-th frame; the tracker bridges the others.
     pub interval: u32,
     /// Only these sources; empty = all.
     pub sources: Vec<SourceId>,
-    /// How exact its numbers are to be, where set.
+    /// Its numeric precision, if set.
     pub precision: Option<Precision>,
 }
 
@@ -39,53 +39,53 @@ pub struct ModelPlan {
 pub struct StrategyPlan {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: StrategyKind,
     /// Only these sources; empty = all.
     pub sources: Vec<SourceId>,
-    /// May take detections away from later strategies.
+    /// Whether it may remove detections for later strategies.
     pub filters: bool,
-    /// The strategy's own settings, handed to it as they are.
+    /// Its own settings, passed on unchanged.
     pub config: serde_json::Value,
-    /// The table of a script that holds its functions (`class`), where they are not globals.
+    /// The table that contains a script's functions (`class`), if they are not globals.
     pub class: Option<String>,
-    /// Limits that differ from the defaults.
+    /// Overridden limits.
     pub limits: LimitPlan,
-    /// What it may reach.
+    /// Its granted capabilities.
     pub grants: GrantPlan,
-    /// What becomes of a frame whose judgement failed, and of the strategy.
+    /// How to handle a failed judgement.
     pub on_failure: OnFailure,
-    /// The strategy that this one only runs beside, to be compared with it.
+    /// The strategy that this shadow runs alongside and is compared with.
     pub shadow_of: Option<String>,
 }
 
-/// Limits of a script or component that differ from the defaults; also the `[limits]` of a plugin's manifest.
+/// Overridden limits of a script or component; also the `[limits]` of a plugin's manifest.
 #[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitPlan {
-    /// CPU milliseconds of a call past which it counts as slow.
+    /// CPU milliseconds after which a call counts as slow.
     pub soft_ms: Option<f64>,
-    /// CPU milliseconds of a call past which it is stopped.
+    /// CPU milliseconds after which a call is stopped.
     pub hard_ms: Option<f64>,
-    /// Milliseconds of a strategy's call past which it is stopped whatever its CPU time.
+    /// Wall milliseconds after which a strategy's call is stopped, whatever its CPU time.
     pub wall_ms: Option<f64>,
-    /// Seconds of a handler's delivery past which it is stopped.
+    /// Seconds after which a handler's delivery is stopped.
     pub timeout_seconds: Option<f64>,
-    /// Memory, MiB.
+    /// Memory limit, MiB.
     pub memory_mb: Option<f64>,
-    /// Alerts one call may raise.
+    /// Maximum alerts per call.
     pub alerts_per_call: Option<usize>,
-    /// Detections one call may add.
+    /// Maximum detections added per call.
     pub added_per_call: Option<usize>,
-    /// Longest alert message or log line.
+    /// Maximum length of an alert message or log line.
     pub message_bytes: Option<usize>,
-    /// State kept per source.
+    /// Maximum state per source.
     pub state_bytes: Option<usize>,
-    /// Log lines per second of frame time.
+    /// Maximum log lines per second of frame time.
     pub log_lines_per_second: Option<u32>,
 }
 
-/// What a script or component may reach, where it asks for it.
+/// The capabilities granted to a script or component that requests them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GrantPlan {
     /// Hosts, `host` or `host:port`.
@@ -98,26 +98,26 @@ pub struct GrantPlan {
     pub env: Vec<String>,
     /// Files and folders, read only.
     pub files: Vec<PathBuf>,
-    /// Secrets that HTTP requests may name; never printed.
+    /// Secrets for HTTP requests; never printed.
     pub secrets: BTreeMap<String, String>,
 }
 
-/// What becomes of a frame whose judgement by a strategy failed.
+/// How to handle a frame whose judgement by a strategy failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
-    /// It goes on unchanged.
+    /// The frame passes unchanged.
     #[default]
     Pass,
     /// No later strategy sees it.
     Skip,
-    /// It goes on unchanged, and once failures repeat the strategy stays off until its next version.
+    /// The frame passes unchanged, and after repeated failures the strategy stays off until its next version.
     Disable,
 }
 
-/// What stands behind a lane strategy.
+/// The kind of a strategy on the lane.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StrategyKind {
-    /// Background model and blobs.
+    /// Background model and blob detection.
     Motion,
     /// A Lua script.
     Lua(PathBuf),

@@ -154,7 +154,7 @@ impl JsonSchema for Handler {
     }
 }
 
-// A word or a map: written by hand, because serde's `untagged` loses the place and the reason of an error.
+// A word or a map: hand-written, because serde's `untagged` loses the location and the reason of an error.
 impl<'de> Deserialize<'de> for HandlerEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct WordOrMap;

@@ -1,8 +1,8 @@
-//! The configuration as people write it: plain structs, from whose doc comments the JSON Schema is generated.
+//! The configuration's structs, from whose doc comments the JSON Schema is generated.
 //!
-//! Ranges and words stand in `schemars` attributes; `super::fit` checks a file against the schema those give, so a
-//! limit is written once. What a key means to the engine is decided in `super::build`, and whether its capability is
-//! built yet stands in `super::keys`.
+//! Ranges and enum values are in `schemars` attributes; `super::fit` checks a file against the resulting schema, so
+//! each limit is written once. `super::build` determines what a key means to the engine, and `super::keys` whether it
+//! is built yet.
 
 mod alerts;
 mod detection;
@@ -171,7 +171,7 @@ pub(super) fn whole() -> Value {
     schema
 }
 
-/// Marks the keys that do nothing yet, wherever the definitions that hold them are referred to.
+/// Marks the keys that have no effect yet, in the definitions that contain them.
 fn mark_not_built(schema: &mut Value) {
     let whole = schema.clone();
     for (key, _) in keys::table().filter(|(_, proof)| proof.is_none()) {
@@ -184,7 +184,7 @@ fn mark_not_built(schema: &mut Value) {
     }
 }
 
-/// The pointer to a key's own schema; `None` for what the text of the schema does not hold.
+/// The JSON pointer to a key's own schema; `None` if the schema does not contain it.
 fn property(schema: &Value, key: &str) -> Option<String> {
     let mut at = String::new();
     for step in key.split('.') {
@@ -198,7 +198,7 @@ fn property(schema: &Value, key: &str) -> Option<String> {
     Some(at)
 }
 
-/// Follows references, and of alternatives the one that is a map or list, to what holds keys or items.
+/// Follows references, and the alternative that is a map or list, to the schema with keys or items.
 fn map_at(schema: &Value, at: String) -> Option<String> {
     let here = schema.pointer(&at)?;
     if here.get("properties").is_some() || here.get("items").is_some() {
@@ -212,7 +212,7 @@ fn map_at(schema: &Value, at: String) -> Option<String> {
     (0..options.len()).find_map(|number| map_at(schema, format!("{at}/{word}/{number}")))
 }
 
-/// Leaves the defaults that say something: not `null`, and not a whole section of them.
+/// Keeps informative defaults only: removes `null` and defaults of whole sections.
 fn plain_defaults(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -221,7 +221,7 @@ fn plain_defaults(schema: &mut Value) {
                 Value::Array(items) => items.iter().all(|item| !item.is_object()),
                 Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
             };
-            // Under `properties` a key may itself be named so; a schema's own keyword is never a schema.
+            // `properties` may contain a key of this name; the keyword's value is never a schema.
             let is_keyword = map.get("default").is_some_and(|d| d.get("type").is_none() && d.get("$ref").is_none());
             if is_keyword && !map.get("default").is_some_and(is_plain) {
                 map.remove("default");
@@ -233,7 +233,7 @@ fn plain_defaults(schema: &mut Value) {
     }
 }
 
-/// The same without references, for the code that walks it.
+/// The schema without references, for code that walks it.
 pub(super) fn inlined<T: JsonSchema>() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;

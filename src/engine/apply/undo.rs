@@ -1,4 +1,4 @@
-//! What a change has done until its lanes have swapped, and the way back.
+//! Records what a change has done until its lanes have swapped, and reverts it.
 
 use std::sync::Arc;
 
@@ -6,38 +6,38 @@ use super::source;
 use crate::config::SourcePlan;
 use crate::engine::owner::{Boards, Owner};
 use crate::engine::source::{Built, SourceUnit};
-use crate::engine::versions::{Books, Facts, GuestStrategy, Lanes};
+use crate::engine::versions::{Facts, GuestStrategy, Lanes, PendingSwaps};
 use crate::types::SourceId;
 
-/// What a change has done so far, to be taken back if the rest fails.
+/// The effects of a change so far, to be reverted if a later step fails.
 pub(super) struct Undo {
     pub(super) boards: Boards,
-    /// Where every guest judged.
+    /// The lanes of every guest before the change.
     pub(super) lanes: Lanes,
-    /// What was known of the sources.
+    /// The former facts of each source.
     pub(super) facts: Vec<(SourceId, Option<Facts>)>,
     pub(super) handlers: Vec<Arc<str>>,
-    pub(super) books: Books,
-    /// Guests whose place others have taken.
+    pub(super) pending: PendingSwaps,
+    /// Guests that others have replaced.
     pub(super) replaced: Vec<GuestStrategy>,
     pub(super) started: Vec<Arc<SourceUnit>>,
-    /// Sources that are built and wait to take the place of those of their names.
+    /// Sources that are built and will replace the running ones of the same names.
     pub(super) built: Vec<(SourcePlan, Built)>,
-    /// Sources that were taken down for others.
+    /// Sources that were stopped to be replaced.
     pub(super) stopped: Vec<Arc<SourceUnit>>,
-    /// Sources whose backend took over new settings.
+    /// Sources whose backend applied new settings.
     pub(super) changed: Vec<SourcePlan>,
 }
 
 impl Undo {
-    /// Nothing yet.
+    /// An empty record.
     pub(super) fn new(owner: &Owner) -> Self {
         Self {
             boards: owner.boards.clone(),
             lanes: owner.versions.lanes(),
             facts: Vec::new(),
             handlers: Vec::new(),
-            books: Books::default(),
+            pending: PendingSwaps::default(),
             replaced: Vec::new(),
             started: Vec::new(),
             built: Vec::new(),
@@ -48,10 +48,10 @@ impl Undo {
 }
 
 impl Owner {
-    /// Everything as it was before the change.
-    pub(super) fn take_back(&mut self, undo: Undo) {
-        let Undo { boards, lanes, facts, handlers, books, replaced, started, built, stopped, changed } = undo;
-        self.versions.take_back(books);
+    /// Restores the state before the change.
+    pub(super) fn revert(&mut self, undo: Undo) {
+        let Undo { boards, lanes, facts, handlers, pending, replaced, started, built, stopped, changed } = undo;
+        self.versions.revert(pending);
         for plan in &changed {
             if let Err(error) = self.parts.backends.change(plan) {
                 tracing::error!(source = %plan.id, "its former settings were not taken back: {error}");
@@ -81,7 +81,7 @@ impl Owner {
         }
         for old in stopped {
             let id = old.route.id.clone();
-            // It is shown as stopped where it cannot start any more.
+            // A source that fails to restart remains listed as stopped.
             self.units.insert(id.clone(), old);
             if let Err(error) = self.start_anew(&id) {
                 tracing::error!(source = %id, "it was taken down and cannot start again: {error}");

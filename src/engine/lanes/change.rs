@@ -1,8 +1,8 @@
-//! How lanes change between two frames: all of them, or none.
+//! Changes lanes between two frames: all of them, or none.
 //!
-//! A change is prepared whole by whoever asks, and handed to every lane it concerns. What can fail on a lane (a new
-//! version that refuses to take over) comes first, so that a lane changes whole or not at all; it keeps what it had
-//! until the asker has heard from every lane and says whether the change stays.
+//! The caller prepares a change completely and sends it to every affected lane. Steps that can fail on a lane (a new
+//! version that refuses to take over) come first, so that a lane applies a change completely or not at all. Each lane
+//! keeps what was replaced until the caller has the answer of every lane and confirms or reverts the change.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -27,18 +27,17 @@ pub(in crate::engine) struct LaneChange {
     pub(in crate::engine) swaps: Vec<Swap>,
     /// The source's zones.
     pub(in crate::engine) zones: Option<Arc<[Zone]>>,
-    /// Whether and how objects are followed; their ids begin anew.
+    /// The tracking configuration; track ids start over.
     pub(in crate::engine) tracking: Option<TrackingPlan>,
-    /// The alert policy; what was sent stays known.
+    /// The alert policy; the record of sent alerts is kept.
     pub(in crate::engine) policy: Option<AlertPlan>,
-    /// Which rules judge, in order.
+    /// The rules that judge, in order.
     pub(in crate::engine) rules: Option<Arrangement>,
-    /// Shadows by the rule they stand beside; `None` takes one away.
+    /// Shadows by the rule that they run alongside; `None` removes one.
     pub(in crate::engine) shadows: Vec<(Arc<str>, Option<Shadow>)>,
 }
 
 impl LaneChange {
-    /// Whether nothing changes.
     pub(in crate::engine) fn is_empty(&self) -> bool {
         let Self { swaps, zones, tracking, policy, rules, shadows } = self;
         swaps.is_empty()
@@ -52,47 +51,47 @@ impl LaneChange {
 
 /// A new version of a rule.
 pub(in crate::engine) struct Swap {
-    /// Which rule.
+    /// The rule's name.
     pub(in crate::engine) rule: Arc<str>,
-    /// Its new version.
+    /// The new version.
     pub(in crate::engine) strategy: Box<dyn Strategy>,
-    /// The new version's number.
+    /// The new version's generation.
     pub(in crate::engine) generation: u64,
-    /// Whether it stays.
+    /// The new version's probation.
     pub(in crate::engine) probation: Arc<Probation>,
 }
 
-/// Why a lane does not change.
+/// A lane's refusal to change.
 pub(in crate::engine) struct Refusal {
-    /// The rule whose new version it is.
+    /// The rule whose new version refused.
     pub(super) rule: Arc<str>,
-    /// What it said when it was to take over.
+    /// The fault that the new version raised when it took over.
     pub(super) fault: Fault,
 }
 
 /// Every rule of a lane, in order.
 #[derive(Default)]
 pub(in crate::engine) struct Arrangement {
-    /// Those that detect from pixels; they come before the tracker.
+    /// Rules that detect from pixels; they run before the tracker.
     pub(in crate::engine) detectors: Vec<Place>,
-    /// The others.
+    /// The other rules.
     pub(in crate::engine) rules: Vec<Place>,
 }
 
-/// One place among a lane's rules.
+/// One position in a lane's list of rules.
 pub(in crate::engine) enum Place {
-    /// A rule that is there.
+    /// An existing rule.
     Keep {
-        /// Its name.
+        /// The rule's name.
         name: Arc<str>,
-        /// Whether it may take detections away.
+        /// Whether the rule may remove detections.
         filters: bool,
     },
-    /// A rule that comes, in the place of one of its name if there is one.
+    /// A new rule, which replaces an existing one of the same name.
     New(Box<Rule>),
 }
 
-/// Decides between a lane that begins with a change and an asker that gives up.
+/// Arbitrates between a lane that starts a change and a caller that gives up on it.
 #[derive(Default)]
 pub(in crate::engine) struct Claim(AtomicU8);
 
@@ -100,23 +99,23 @@ impl Claim {
     const TAKEN: u8 = 1;
     const CANCELLED: u8 = 2;
 
-    /// The lane begins; `false` where the asker has given up.
+    /// The lane starts; `false` if the caller has given up.
     pub(super) fn take(&self) -> bool {
         self.0.compare_exchange(0, Self::TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The asker gives up; `false` where the lane has begun.
+    /// The caller gives up; `false` if the lane has started.
     fn cancel(&self) -> bool {
         self.0.compare_exchange(0, Self::CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
-/// Lanes that have changed and keep what they had. Dropped without [`Changed::keep`], they go back.
+/// Lanes that have changed and can still revert. Dropping this without [`Changed::keep`] reverts them.
 pub(in crate::engine) struct Changed {
     routes: Vec<Arc<Route>>,
     /// Lanes that had ended before they could change.
     pub(in crate::engine) ended: Vec<Arc<Route>>,
-    /// Of the versions that were swapped in.
+    /// The probations of the new versions.
     probations: Vec<Arc<Probation>>,
     kept: bool,
 }
@@ -127,7 +126,7 @@ impl Changed {
         self.routes.len()
     }
 
-    /// The change stays.
+    /// Confirms the change.
     pub(in crate::engine) fn keep(mut self) {
         self.kept = true;
     }
@@ -136,7 +135,7 @@ impl Changed {
 impl Drop for Changed {
     fn drop(&mut self) {
         if !self.kept {
-            // Before any lane goes back, which each does as a whole.
+            // Withdrawn before any lane reverts, since each lane reverts as a whole.
             self.probations.iter().for_each(|probation| probation.withdraw());
         }
         for route in &self.routes {
@@ -145,10 +144,10 @@ impl Drop for Changed {
     }
 }
 
-/// Hands each lane its change and waits until every one has carried it out.
+/// Sends each lane its change and waits until every lane has applied it.
 ///
 /// # Errors
-/// When a lane refuses, or is busy for longer than [`LANE_WAIT`]; every lane is as it was then.
+/// When a lane refuses, or is busy for longer than [`LANE_WAIT`]; every lane is reverted then.
 pub(in crate::engine) fn change_lanes(changes: Vec<(Arc<Route>, LaneChange)>) -> Result<Changed, Error> {
     let swaps = changes.iter().flat_map(|(_, change)| &change.swaps);
     let probations = swaps.map(|swap| Arc::clone(&swap.probation)).collect();
@@ -171,7 +170,7 @@ pub(in crate::engine) fn change_lanes(changes: Vec<(Arc<Route>, LaneChange)>) ->
     first_error.map_or(Ok(changed), Err)
 }
 
-/// Why a lane that is busy for too long is not changed.
+/// The error for a lane that is busy for too long.
 pub(in crate::engine) fn busy(source: &SourceId) -> Error {
     let seconds = LANE_WAIT.as_secs();
     Error::new(Code::Plugin, format!("a frame of {source} has been judged for {seconds} s"))
@@ -197,7 +196,7 @@ enum Outcome {
 fn outcome(claim: &Claim, wait: &Receiver<Result<(), Refusal>>, patience: &mut Patience) -> Outcome {
     let answer = match patience.recv(wait) {
         Err(RecvTimeoutError::Timeout) if claim.cancel() => return Outcome::Busy,
-        // The lane has begun: what it still does is bounded by the limits of the versions it swaps.
+        // The lane has started: the limits of the versions being swapped bound the remaining time.
         Err(RecvTimeoutError::Timeout) => wait.recv().map_err(|_| RecvTimeoutError::Disconnected),
         answer => answer,
     };

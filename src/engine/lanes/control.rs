@@ -1,4 +1,4 @@
-//! What a lane obeys between two frames, and what it answers.
+//! The commands that a lane runs between two frames, and their answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,25 +9,25 @@ use super::change::{Claim, LaneChange, Refusal};
 use crate::track::Tracks;
 use crate::types::Frame;
 
-/// Longest wait for a lane to come to the end of a frame. A lane that is busy for longer is not changed.
+/// Longest wait for a lane to finish a frame. A lane that is busy for longer is not changed.
 pub(in crate::engine) const LANE_WAIT: Duration = Duration::from_secs(5);
 
-/// [`LANE_WAIT`] for several lanes together: those that are busy cost it once.
+/// [`LANE_WAIT`] shared by several lanes: busy lanes cost it once in total.
 pub(in crate::engine) struct Patience {
     over: Receiver<Instant>,
     is_over: bool,
 }
 
 impl Patience {
-    /// From now on.
+    /// Starts the timeout.
     pub(in crate::engine) fn start() -> Self {
         Self { over: after(LANE_WAIT), is_over: false }
     }
 
-    /// Waits for a lane's answer, as long as there is time left.
+    /// Waits for a lane's answer until the timeout.
     ///
     /// # Errors
-    /// When the time is over, or the lane has ended.
+    /// On timeout, or when the lane has ended.
     pub(in crate::engine) fn recv<T>(&mut self, answer: &Receiver<T>) -> Result<T, RecvTimeoutError> {
         if !self.is_over {
             select_biased! {
@@ -42,46 +42,46 @@ impl Patience {
     }
 }
 
-/// A frame as the rules saw it, to be judged again: without its pixels.
+/// A frame as the rules saw it, without its pixels, to be judged again.
 #[derive(Clone)]
 pub(in crate::engine) struct Remembered {
     pub(in crate::engine) frame: Frame,
     pub(in crate::engine) tracks: Tracks,
 }
 
-/// What a new version is tried on.
+/// The data that a new version is tried on.
 pub(in crate::engine) struct Snapshot {
     /// The running version.
     pub(in crate::engine) version: String,
-    /// What it would hand over.
+    /// The state that the running version would hand over.
     pub(in crate::engine) state: Vec<u8>,
     /// The last frames, oldest first.
     pub(in crate::engine) frames: Vec<Remembered>,
 }
 
-/// What a lane obeys between frames.
+/// A command that a lane runs between frames.
 pub(in crate::engine) enum Control {
-    /// Say what a rule's next version can be tried on.
+    /// Return the data that a rule's next version can be tried on.
     Snapshot {
-        /// Which rule.
+        /// The rule's name.
         rule: Arc<str>,
-        /// Takes the answer; dropped where there is no such rule.
+        /// Receives the answer; dropped if there is no such rule.
         answer: Sender<Snapshot>,
     },
-    /// Change, all of it or nothing, unless whoever asked has given up.
+    /// Apply a change, all of it or nothing, unless the caller has given up.
     Change {
-        /// What changes.
+        /// The change.
         change: Box<LaneChange>,
-        /// Whoever claims it first: the lane carries it out, or the asker takes it back.
+        /// Decides whether the lane applies the change or the caller cancels it.
         claim: Arc<Claim>,
-        /// Takes the outcome.
+        /// Receives the result.
         done: Sender<Result<(), Refusal>>,
     },
-    /// The last change stays, or is undone.
+    /// Confirm or revert the last change.
     Finish {
-        /// Whether it stays.
+        /// Whether to confirm it.
         keep: bool,
     },
-    /// A probation is over: see to it, frame or not.
+    /// A probation has ended: handle it without waiting for a frame.
     Settle,
 }

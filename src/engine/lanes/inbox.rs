@@ -1,9 +1,9 @@
-//! A lane's inbox: frames in ticket order, whatever order inference finished in, and control between frames.
+//! A lane's inbox: frames in ticket order, whatever order inference finishes in, and commands between frames.
 //!
-//! Every frame a source offers gets the next ticket. Each ticket is settled exactly once: with its frame, or with
-//! nothing when the frame was dropped on the way. The lane takes settled tickets in order. Bounds: a lossless
-//! source waits in [`Inbox::wait_room`] while `IN_FLIGHT_MAX` of its tickets are open; a live one never has more
-//! than that taken (see `pool`), and keeps at most one frame waiting in front.
+//! Every frame that a source offers gets the next ticket. Each ticket is settled exactly once: with its frame, or with
+//! nothing if the frame was dropped on the way. The lane takes settled tickets in order. Bounds: a lossless source
+//! waits in [`Inbox::wait_room`] while `IN_FLIGHT_MAX` of its tickets are open; a live source never has more than that
+//! taken (see `pool`), and keeps at most one frame waiting in front.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,31 +11,31 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::types::Frame;
 
-/// Most tickets of one source that may be between its thread and the end of its lane, for `workers` workers.
+/// Maximum number of a source's tickets between its thread and the end of its lane, for `workers` workers.
 pub(in crate::engine) fn in_flight_max(workers: usize) -> u64 {
     workers as u64 + 2
 }
 
-/// What the lane does next.
+/// The lane's next step.
 pub(super) enum Step<C> {
     /// Judge this frame; call [`Inbox::done`] afterwards.
     Frame(Box<Frame>),
-    /// Obey, between frames.
+    /// Run this command between frames.
     Control(C),
     /// Every ticket before the end is settled: the source has finished.
     Ended,
-    /// Stop now, whatever is waiting.
+    /// Stop now and skip whatever is queued.
     Closed,
 }
 
 struct State<C> {
     settled: BTreeMap<u64, Option<Box<Frame>>>,
-    /// Next ticket to hand out.
+    /// Next ticket to issue.
     issued: u64,
-    /// Next ticket the lane takes.
+    /// Next ticket for the lane to take.
     next: u64,
-    /// Tickets that are through the lane, or were settled with nothing and passed over.
-    through: u64,
+    /// Tickets that have left the lane, or were settled with nothing and skipped.
+    finished: u64,
     control: VecDeque<C>,
     ended: bool,
     closed: bool,
@@ -56,7 +56,7 @@ impl<C> Inbox<C> {
                 settled: BTreeMap::new(),
                 issued: 0,
                 next: 0,
-                through: 0,
+                finished: 0,
                 control: VecDeque::new(),
                 ended: false,
                 closed: false,
@@ -71,16 +71,16 @@ impl<C> Inbox<C> {
         self.state.lock()
     }
 
-    /// Waits until a lossless source may offer another frame. `false` when the lane is closed.
+    /// Waits until a lossless source may offer another frame. `false` if the lane is closed.
     pub(super) fn wait_room(&self) -> bool {
         let mut state = self.lock();
-        while !state.closed && state.issued - state.through >= self.in_flight_max {
+        while !state.closed && state.issued - state.finished >= self.in_flight_max {
             self.room.wait(&mut state);
         }
         !state.closed
     }
 
-    /// Hands out the next ticket; `None` when the lane is closed.
+    /// Issues the next ticket; `None` if the lane is closed.
     pub(super) fn ticket(&self) -> Option<u64> {
         let mut state = self.lock();
         (!state.closed).then(|| {
@@ -89,7 +89,7 @@ impl<C> Inbox<C> {
         })
     }
 
-    /// Settles a ticket with its frame, or with nothing when it was dropped.
+    /// Settles a ticket with its frame, or with nothing if the frame was dropped.
     pub(super) fn settle(&self, ticket: u64, frame: Option<Box<Frame>>) {
         let mut state = self.lock();
         state.settled.insert(ticket, frame);
@@ -98,8 +98,8 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Settles a ticket of a live source that needs no inference, and empties every older one that the lane has not
-    /// taken yet: newest wins. Returns how many frames were dropped.
+    /// Settles a ticket of a live source that needs no inference, and drops every older frame that the lane has not
+    /// taken yet: newest wins. Returns the number of dropped frames.
     pub(super) fn settle_newest(&self, ticket: u64, frame: Box<Frame>) -> u64 {
         let mut state = self.lock();
         let mut dropped = 0;
@@ -116,8 +116,8 @@ impl<C> Inbox<C> {
         self.lock().settled.len()
     }
 
-    /// Queues control, to be obeyed before the next frame; an idle lane obeys at once. A closed lane drops it, which
-    /// tells whoever waits for its effect.
+    /// Queues a command to run before the next frame; an idle lane runs it immediately. A closed lane drops it, which
+    /// disconnects the channel of its answer.
     pub(in crate::engine) fn control(&self, control: C) {
         let mut state = self.lock();
         if !state.closed {
@@ -132,11 +132,11 @@ impl<C> Inbox<C> {
         self.changed.notify_one();
     }
 
-    /// Stops the lane before its next frame and releases whoever waits for room.
+    /// Stops the lane before its next frame and wakes callers of [`Inbox::wait_room`].
     pub(in crate::engine) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        // Dropped after the lock: control may own whole strategies.
+        // Dropped after the lock: a command may own whole strategies.
         let dropped = std::mem::take(&mut state.control);
         drop(state);
         drop(dropped);
@@ -144,7 +144,7 @@ impl<C> Inbox<C> {
         self.room.notify_all();
     }
 
-    /// Waits for what the lane does next.
+    /// Waits for the lane's next step.
     pub(super) fn next(&self) -> Step<C> {
         let mut state = self.lock();
         loop {
@@ -160,7 +160,7 @@ impl<C> Inbox<C> {
                 match settled {
                     Some(frame) => return Step::Frame(frame),
                     None => {
-                        state.through += 1;
+                        state.finished += 1;
                         self.room.notify_one();
                         continue;
                     }
@@ -173,9 +173,9 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// The frame taken last is judged.
+    /// The last taken frame has been judged.
     pub(super) fn done(&self) {
-        self.lock().through += 1;
+        self.lock().finished += 1;
         self.room.notify_one();
     }
 }

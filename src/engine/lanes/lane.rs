@@ -1,6 +1,6 @@
-//! A source's lane: the one thread that owns everything ordered about it: tracker, zones, strategies, policy.
+//! A source's lane: the thread that owns all of its ordered state: tracker, zones, strategies, policy.
 //!
-//! A slow or hostile script holds up its own lane only. Control (a new version of a script) is obeyed between two
+//! A slow or hostile script delays only its own lane. Commands (such as a new version of a script) run between two
 //! frames, so a frame sees exactly one generation of each strategy.
 
 use std::collections::VecDeque;
@@ -20,13 +20,13 @@ use crate::telemetry::Stage;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Raised, Zone};
 
-/// Frames that a lane remembers, for new versions to be tried on.
+/// Number of recent frames that a lane keeps to try new versions on.
 const REMEMBERED: usize = 32;
 
 /// See the module.
 pub(in crate::engine) struct Lane {
     pub(in crate::engine) route: Arc<Route>,
-    /// Strategies that detect from pixels; they come before the tracker.
+    /// Strategies that detect from pixels; they run before the tracker.
     pub(in crate::engine) detectors: Vec<Rule>,
     pub(in crate::engine) tracker: Option<Tracker>,
     pub(in crate::engine) tracks: Tracks,
@@ -34,9 +34,9 @@ pub(in crate::engine) struct Lane {
     pub(in crate::engine) rules: Vec<Rule>,
     pub(in crate::engine) remembered: VecDeque<Remembered>,
     pub(in crate::engine) gate: Gate,
-    /// What the gate goes by.
+    /// The gate's policy.
     pub(in crate::engine) policy: AlertPlan,
-    /// What a change has replaced, until it stays or is undone.
+    /// What the last change replaced, until it is confirmed or reverted.
     pub(in crate::engine) undo: Option<Undo>,
     pub(in crate::engine) live: Arc<Live>,
     pub(in crate::engine) events: Arc<Events>,
@@ -44,7 +44,7 @@ pub(in crate::engine) struct Lane {
     pub(in crate::engine) clock: Arc<dyn Clock>,
 }
 
-/// What a change has replaced.
+/// What a change replaced.
 pub(in crate::engine) struct Undo {
     zones: Arc<[Zone]>,
     tracker: Option<Option<Tracker>>,
@@ -53,14 +53,14 @@ pub(in crate::engine) struct Undo {
     shadows: Vec<(Arc<str>, Option<Shadow>)>,
 }
 
-/// A list of rules before it was arranged anew.
+/// A list of rules before it was rearranged.
 struct Former {
     order: Vec<(Arc<str>, bool)>,
-    /// Those that have no place any more.
+    /// Rules that are no longer in the list.
     gone: Vec<Rule>,
 }
 
-/// Ends what belongs to a lane with it, even where a strategy of the embedder's panics: others wait for its end.
+/// Closes the lane and ends its source on drop, even if an embedder's strategy panics: other threads wait for its end.
 struct End(Arc<Route>);
 
 impl Drop for End {
@@ -94,13 +94,13 @@ impl Lane {
         match control {
             Control::Snapshot { rule, answer } => {
                 let Some(at) = self.rules.iter().position(|r| *r.name() == rule) else { return };
-                let look = Snapshot {
+                let snapshot = Snapshot {
                     version: self.rules[at].strategy.version().to_owned(),
                     state: self.rules[at].hand_over(),
                     frames: self.remembered.iter().cloned().collect(),
                 };
-                // Nobody waits any more where the reload gave up.
-                let _ = answer.send(look);
+                // The receiver is gone if the reload gave up.
+                let _ = answer.send(snapshot);
             }
             Control::Change { change, claim, done } => {
                 if claim.take() {
@@ -116,7 +116,7 @@ impl Lane {
         }
     }
 
-    /// Changes whole, or not at all where a new version refuses to take over.
+    /// Applies a change completely, or not at all if a new version refuses to take over.
     fn change(&mut self, change: LaneChange) -> Result<(), Refusal> {
         let LaneChange { mut swaps, zones, tracking, policy, rules, shadows } = change;
         for swap in &mut swaps {
@@ -125,7 +125,7 @@ impl Lane {
                 taken.map_err(|fault| Refusal { rule: Arc::clone(&swap.rule), fault })?;
             }
         }
-        // Nothing fails from here on.
+        // Nothing below can fail.
         self.forget();
         for swap in swaps {
             if let Some(rule) = self.rules.iter_mut().find(|rule| *rule.name() == swap.rule) {
@@ -147,7 +147,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Puts shadows in place; returns the former ones.
+    /// Installs shadows; returns the former ones.
     fn set_shadows(&mut self, shadows: Vec<(Arc<str>, Option<Shadow>)>) -> Vec<(Arc<str>, Option<Shadow>)> {
         let mut former = Vec::with_capacity(shadows.len());
         for (name, shadow) in shadows {
@@ -157,7 +157,7 @@ impl Lane {
         former
     }
 
-    /// The last change stays: what it replaced goes.
+    /// Confirms the last change: disposes of what it replaced.
     fn forget(&mut self) {
         let Some(Undo { rules, shadows, .. }) = self.undo.take() else { return };
         rules.into_iter().flatten().flat_map(|former| former.gone).for_each(Rule::dispose);
@@ -172,7 +172,7 @@ impl Lane {
         }
     }
 
-    /// The last change is undone, new versions with it: whoever undoes has withdrawn them.
+    /// Reverts the last change. The caller has withdrawn its new versions.
     fn undo(&mut self) {
         let Some(Undo { zones, tracker, policy, rules, shadows }) = self.undo.take() else { return };
         self.zones = zones;
@@ -183,7 +183,7 @@ impl Lane {
             self.gate.set_plan(&policy);
             self.policy = policy;
         }
-        // The last one first: a rule may have changed its shadow for another.
+        // In reverse order: one change may have replaced the same rule's shadow twice.
         let refused = self.set_shadows(shadows.into_iter().rev().collect());
         self.dispose_shadows(refused);
         if let Some([detectors, rules]) = rules {
@@ -228,7 +228,7 @@ impl Lane {
         self.live.publish(&frame, self.clock.monotonic_ns());
     }
 
-    /// Keeps the frame for versions to come. The oldest one's room is used again.
+    /// Keeps the frame to try future versions on. Reuses the buffer of the oldest one.
     fn remember(&mut self, frame: &Frame) {
         if self.rules.is_empty() {
             return;
@@ -260,7 +260,7 @@ impl Lane {
         }
     }
 
-    /// Counts and shows a frame that every rule has seen.
+    /// Counts and publishes a frame that every rule has seen.
     fn count(&self, frame: &Frame, started_ns: u64) {
         let ended_ns = self.clock.monotonic_ns();
         let metrics = &self.route.metrics;
@@ -286,12 +286,12 @@ impl Lane {
     }
 }
 
-/// Takes the rule of this name out of a list.
+/// Removes the rule of this name from a list.
 fn take(rules: &mut Vec<Rule>, name: &str) -> Option<Rule> {
     rules.iter().position(|rule| **rule.name() == *name).map(|at| rules.remove(at))
 }
 
-/// Arranges a list anew; returns how it was.
+/// Rearranges a list; returns the former arrangement.
 fn arrange(rules: &mut Vec<Rule>, places: Vec<Place>) -> Former {
     let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.filters)).collect();
     let mut gone = std::mem::take(rules);
@@ -309,12 +309,12 @@ fn arrange(rules: &mut Vec<Rule>, places: Vec<Place>) -> Former {
     Former { order, gone }
 }
 
-/// Puts a list back to how it was.
+/// Restores a list's former arrangement.
 fn restore(rules: &mut Vec<Rule>, former: Former) {
     let Former { order, mut gone } = former;
     let mut current = std::mem::take(rules);
     for (name, filters) in order {
-        // One that was replaced by another of its name stands among those that were gone.
+        // A rule that was replaced by another of the same name is in `gone`.
         rules.extend(take(&mut gone, &name).or_else(|| take(&mut current, &name)).map(|mut rule| {
             rule.filters = filters;
             rule

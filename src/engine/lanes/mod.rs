@@ -1,8 +1,8 @@
-//! A source's frames from its backend's thread to the end of their judgement.
+//! Carries a source's frames from its backend's thread to the end of their judgement.
 //!
-//! A frame's way is `route` (from its backend), `pool` (the models), `inbox` (back in order) and `lane` (tracker, each
-//! `rule`, policy). `change` is how a lane changes between two frames: on every lane or on none. Nothing here knows how a
-//! rule was made or who asked for a change.
+//! A frame passes `route` (from its backend), `pool` (the models), `inbox` (restores the order) and `lane` (tracker,
+//! each `rule`, policy). `change` changes lanes between two frames: every lane or none. This module does not know how a
+//! rule was made or who requested a change.
 
 mod change;
 mod control;
@@ -34,7 +34,6 @@ use std::thread::JoinHandle;
 
 use crate::error::{Code, Error};
 
-/// Starts a named thread.
 pub(in crate::engine) fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     std::thread::Builder::new()
         .name(name.clone())

@@ -1,16 +1,16 @@
-//! What an embedder, a test or a recorder may see of a lane.
+//! The interface through which an embedder, a test or a recorder observes a lane.
 
 use std::sync::Arc;
 
 use crate::types::{Alert, Frame};
 
-/// Sees what an engine does, from its lanes' threads: tests, recorders, embedders. Must be quick.
+/// Observes an engine from its lanes' threads: for tests, recorders, embedders. Calls must be quick.
 pub trait Observer: Send + Sync {
-    /// A frame after detection and tracking, before the rules: what a trace holds.
+    /// A frame after detection and tracking, before the rules, as a trace stores it.
     fn detected(&self, _frame: &Frame) {}
     /// A frame after all rules.
     fn judged(&self, _judged: &Judged<'_>) {}
-    /// An accepted alert: from its lane's thread, or from the alert journal's where there is one.
+    /// An accepted alert; called from its lane's thread, or from the journal's thread if there is an alert journal.
     fn alert(&self, _alert: &Alert) {}
 }
 
@@ -20,8 +20,8 @@ pub struct Judged<'a> {
     pub frame: &'a Frame,
     /// Each rule's name and the generation that judged this frame.
     pub generations: &'a [(Arc<str>, u64)],
-    /// From its arrival in the engine to the start of its judgement.
+    /// Time from its arrival in the engine to the start of its judgement.
     pub waited_ns: u64,
-    /// The judgement itself: tracker, zones, rules, policy.
+    /// Duration of the judgement: tracker, zones, rules, policy.
     pub lane_ns: u64,
 }

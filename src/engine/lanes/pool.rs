@@ -1,11 +1,11 @@
-//! The models' workers: a fixed number of threads, shared by all models.
+//! The inference workers: a fixed number of threads, shared by all models.
 //!
-//! Each source has a slot for each model its frames pass. A source's frames are taken only while it has credit, so a
-//! slow script holds up its own camera and nobody else. A live source keeps one waiting frame, the newest; a finite
-//! source's frames wait here at most `in_flight_max`, because its thread waits for room before it offers the next. A
-//! worker takes frames of one model at a time, fairly over the sources; one that has nothing else to do waits a moment
-//! for a live frame that is about to come (see `rhythm`). A batch that is not full waits for more only while a source may
-//! bring one. The pool knows frames, credit and models, and hands each frame on by [`Next`].
+//! Each source has a slot for each model that its frames pass. Workers take a source's frames only while it has credit,
+//! so a slow script delays only its own camera. A live source keeps one waiting frame, the newest; at most
+//! `in_flight_max` frames of a finite source wait here, because its thread waits for room before it offers the next. A
+//! worker takes frames of one model at a time, fairly over the sources; an otherwise idle worker waits briefly for a
+//! live frame that is about to arrive (see `rhythm`). A partial batch waits for more frames only while a source may
+//! deliver one. The pool knows frames, credit and models, and passes each frame on through [`Next`].
 
 mod model;
 
@@ -24,44 +24,44 @@ use super::rhythm::Rhythm;
 use crate::error::{Code, Error};
 use crate::types::{Clock, Frame, Picture};
 
-/// Where a frame goes on from the pool.
+/// Where a frame goes after the pool.
 pub(super) trait Next: Send + Sync {
-    /// A model is done with a frame.
+    /// A model has processed a frame.
     fn advance(&self, job: Job);
-    /// A frame that a worker took is lost, for a reason that is counted.
+    /// A frame that a worker took was dropped; `reason` is counted.
     fn lose(&self, ticket: u64, reason: &'static str);
-    /// A model took this long for a batch with a frame of this source.
+    /// Inference took this long for a batch with a frame of this source.
     fn inferred(&self, seconds: f64);
 }
 
-/// One frame with a picture, on its way through the models of its source.
+/// One frame with a picture, on its way through its source's models.
 pub(super) struct Job {
     pub(super) ticket: u64,
     pub(super) frame: Box<Frame>,
-    /// The models as they were when the frame came: it passes these, whatever changes meanwhile.
+    /// The models at the time when the frame arrived: it passes these, whatever changes meanwhile.
     pub(super) stages: Arc<super::Stages>,
-    /// Which of them is next.
+    /// Index of the next model.
     pub(super) stage: usize,
     pub(super) next: Arc<dyn Next>,
 }
 
 struct Slot {
     model: Arc<ModelUnit>,
-    /// It is the source's first model: frames of later ones hold credit already.
+    /// Whether it is the source's first model: frames of later models already hold credit.
     first: bool,
     credit: Arc<Credit>,
     queue: VecDeque<Job>,
-    /// Of a live source's frames.
+    /// The rhythm of a live source's frames.
     rhythm: Rhythm,
 }
 
 impl Slot {
-    /// Whether a worker may take a job of it now.
+    /// Whether a worker may take a job from it now.
     fn ready(&self) -> bool {
         !self.queue.is_empty() && (!self.first || self.credit.left())
     }
 
-    /// Whether a batch is worth holding back for a job of it. What a later stage gets comes in batches already.
+    /// Whether a batch should wait for a job from it. Later stages get their jobs in batches already.
     fn may_bring(&self, model: &Arc<ModelUnit>) -> bool {
         self.first && self.runs(model) && self.credit.may_bring()
     }
@@ -74,9 +74,9 @@ impl Slot {
 struct State {
     slots: BTreeMap<u64, Slot>,
     next_slot: u64,
-    /// Where the next search for work starts, so that every source gets its turn.
+    /// The slot at which the next search for work starts, for round-robin scheduling.
     turn: u64,
-    /// Workers that hold a batch back, or wait for a fresher frame: a job may not be for them.
+    /// Workers that wait to fill a batch, or for a newer frame: they may not be able to take a new job.
     holding: usize,
     batch: usize,
     batch_timeout: Duration,
@@ -90,7 +90,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Wakes a worker for a job. One that waits for something else must not eat the call.
+    /// Wakes a worker for a job. Wakes all if some wait for something else, since they could consume a single wake-up.
     fn call(&self, holding: usize) {
         if holding > 0 {
             self.work.notify_all();
@@ -100,15 +100,15 @@ impl Shared {
     }
 }
 
-/// A source's place before a model; it goes when the last frame that may pass it has gone.
+/// A source's slot at a model; removed with the last frame that may pass it.
 pub(super) struct Attached {
     shared: Arc<Shared>,
     slot: u64,
 }
 
 impl Attached {
-    /// Takes a job. With `newest_only` the waiting job of this source is replaced and returned. A closed pool takes
-    /// nothing and returns the job itself.
+    /// Queues a job. With `newest_only`, replaces and returns the source's waiting job. A closed pool returns the job
+    /// itself.
     pub(super) fn offer(&self, job: Job, newest_only: bool) -> Option<Job> {
         let mut state = self.shared.state.lock();
         let holding = state.holding;
@@ -135,7 +135,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // Its queue is empty: a waiting job keeps its stages, and with them this. Dropped outside the lock.
+        // Its queue is empty: a waiting job would keep its stages, and with them this, alive. Dropped outside the lock.
         let slot = self.shared.state.lock().slots.remove(&self.slot);
         drop(slot);
     }
@@ -149,7 +149,7 @@ pub(in crate::engine) struct Pool {
 }
 
 impl Pool {
-    /// A pool that will have `count` workers; they start with the first model.
+    /// A pool of `count` workers; they start with the first model.
     pub(in crate::engine) fn new(count: usize, clock: Arc<dyn Clock>) -> Self {
         let state = State {
             slots: BTreeMap::new(),
@@ -164,26 +164,26 @@ impl Pool {
         Self { shared, count: count.max(1), workers: Mutex::default() }
     }
 
-    /// How many workers there are, or will be.
+    /// The number of workers, started or not.
     pub(in crate::engine) fn count(&self) -> usize {
         self.count
     }
 
-    /// Frames that wait for a worker.
+    /// Frames waiting for a worker.
     pub(in crate::engine) fn waiting(&self) -> usize {
         self.shared.state.lock().slots.values().map(|slot| slot.queue.len()).sum()
     }
 
-    /// Frames per batch, as far as a model takes them, and how long one waits to fill.
+    /// Sets the batch size, capped by each model's maximum, and how long a partial batch waits.
     pub(in crate::engine) fn set_batch(&self, batch: usize, timeout: Duration) {
         let mut state = self.shared.state.lock();
         (state.batch, state.batch_timeout) = (batch.max(1), timeout);
     }
 
-    /// Starts the workers, where they do not run yet.
+    /// Starts the workers that are not running yet.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When a thread cannot be started.
     pub(in crate::engine) fn start(&self) -> Result<(), Error> {
         let mut workers = self.workers.lock();
         while workers.len() < self.count {
@@ -193,7 +193,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Adds a source before a model; `first` where it is the first that its frames pass.
+    /// Adds a source's slot at a model; `first` if it is the first model that the source's frames pass.
     pub(super) fn attach(&self, model: &Arc<ModelUnit>, credit: &Arc<Credit>, first: bool) -> Attached {
         let mut state = self.shared.state.lock();
         let slot = state.next_slot;
@@ -203,7 +203,7 @@ impl Pool {
         Attached { shared: Arc::clone(&self.shared), slot }
     }
 
-    /// Stops and joins the workers; frames that wait are not judged any more.
+    /// Stops and joins the workers; waiting frames are dropped.
     pub(in crate::engine) fn stop(&self) {
         let waiting: Vec<_> = {
             let mut state = self.shared.state.lock();
@@ -213,7 +213,7 @@ impl Pool {
         drop(waiting);
         self.shared.work.notify_all();
         for worker in self.workers.lock().drain(..) {
-            // A worker that panicked has already been logged by the panic hook; there is nothing left to save.
+            // The panic hook has already logged a worker's panic.
             let _ = worker.join();
         }
     }
@@ -233,7 +233,7 @@ struct Batch {
 }
 
 impl State {
-    /// The next slot in turn of which a job may be taken, of `model` where one is chosen.
+    /// The next slot in turn with a job that may be taken; only slots of `model`, if given.
     fn ready(&self, model: Option<&Arc<ModelUnit>>) -> Option<u64> {
         let mut slots = self.slots.range(self.turn..).chain(self.slots.range(..self.turn));
         slots.find(|(_, slot)| slot.ready() && model.is_none_or(|model| slot.runs(model))).map(|(key, _)| *key)
@@ -255,8 +255,8 @@ impl State {
         }
     }
 
-    /// How long to wait for a fresher frame before taking any: only where a single live source has one to take, so
-    /// that nobody else is held up.
+    /// How long to wait for a newer frame before taking any: only if a single live source has a frame ready, so that no
+    /// other source is delayed.
     fn pause(&self, now_ns: u64) -> Option<Duration> {
         let mut ready = self.slots.values().filter(|slot| slot.ready());
         let (Some(only), None) = (ready.next(), ready.next()) else { return None };
@@ -266,7 +266,7 @@ impl State {
     }
 }
 
-/// Takes up to a batch of jobs of one model, fairly over the sources; `None` when the pool is closed.
+/// Takes up to a batch of jobs of one model, fairly over the sources; `None` if the pool is closed.
 fn take(shared: &Shared) -> Option<Batch> {
     let mut batch: Option<Batch> = None;
     let mut state = shared.state.lock();
@@ -292,7 +292,7 @@ fn take(shared: &Shared) -> Option<Batch> {
             return batch;
         }
         if !state.slots.values().any(|slot| slot.may_bring(&filled.model)) {
-            // Another worker may hold a batch back for what is in this one.
+            // Another worker may be waiting to fill a batch with one of these jobs.
             shared.work.notify_all();
             return batch;
         }
@@ -308,7 +308,7 @@ fn take(shared: &Shared) -> Option<Batch> {
     }
 }
 
-/// Maps the pictures. A frame whose picture cannot be read is lost to its own source alone.
+/// Maps the pictures. Drops frames whose picture cannot be read, which affects only their own sources.
 fn readable(jobs: Vec<Job>) -> Vec<Job> {
     let can_be_read = |job: &Job| job.frame.picture.as_ref().is_none_or(|picture| picture.planes().is_ok());
     let (readable, unreadable): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(can_be_read);
@@ -328,7 +328,7 @@ fn work(shared: &Shared, index: usize) {
         let asked: Vec<(&Picture, f32)> = pictures.iter().zip(jobs.iter().map(Job::confidence)).collect();
         let mut session = model.sessions[index % model.sessions.len()].lock();
         let started_ns = shared.clock.monotonic_ns();
-        // A fault of ours costs its batch and not the worker: sources wait for it.
+        // A panic of ours costs the batch, not the worker: sources depend on it.
         let result = catch_unwind(AssertUnwindSafe(|| session.worker.detect_above(&asked)))
             .unwrap_or_else(|_| Err(Error::new(Code::Model, "an internal error; please report it")));
         let spent_ns = shared.clock.monotonic_ns().saturating_sub(started_ns);
@@ -358,7 +358,7 @@ fn work(shared: &Shared, index: usize) {
 }
 
 impl Job {
-    /// The lowest score that counts at this stage.
+    /// The minimum score at this stage.
     fn confidence(&self) -> f32 {
         self.stages.confidence(self.stage)
     }

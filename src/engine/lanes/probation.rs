@@ -1,26 +1,26 @@
-//! A new version's first frames: whether it stays, over all lanes that run it.
+//! The first frames of a new version, which decide whether it stays, over all lanes that run it.
 //!
-//! After a swap each lane keeps the old version. A few faults on any lane fail the new version on all: each goes back
-//! to the version it kept at its next frame. The new version has passed when every lane has seen enough frames, or the
-//! time is over.
+//! After a swap each lane keeps the old version. A few faults on any lane fail the new version on all lanes: each rolls
+//! back to its kept version at its next frame. The new version passes when every lane has seen enough frames, or on
+//! timeout.
 //!
-//! While a change is under way nothing ends: the new version's probation has not started, and that of a version which
-//! it replaces is held. If the change stays, the held one is over without a verdict, and what was kept for it is kept
-//! for the new version: a rollback brings back the last version that has passed.
+//! While a change is in progress no probation ends: that of the new version has not started, and that of a version
+//! which it replaces is held. If the change is confirmed, the held probation ends without a verdict, and the version
+//! kept for it is kept for the new version: a rollback returns to the last version that has passed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-/// Frames each lane has to see.
+/// Frames that each lane has to see.
 pub(super) const FRAMES: u32 = 200;
-/// Time after which it has passed all the same, on the monotonic clock.
+/// Timeout on the monotonic clock, after which the version passes.
 pub(super) const NS: u64 = 10_000_000_000;
-/// Faults over all lanes that fail it.
+/// Number of faults over all lanes that fails it.
 const FAULTS_MAX: u32 = 3;
 
-/// Its version, or the one that is to replace it, is not on every lane yet.
+/// The version, or the one that will replace it, is not on every lane yet.
 const HELD: u8 = 0;
 const RUNNING: u8 = 1;
 const PASSED: u8 = 2;
@@ -28,7 +28,7 @@ const FAILED: u8 = 3;
 const WITHDRAWN: u8 = 4;
 const REPLACED: u8 = 5;
 
-/// Called once, by whichever thread finds out: with the reason where it failed, with `None` where it passed.
+/// Called once, by the thread that ends the probation: with the reason if it failed, with `None` if it passed.
 type OnEnd = Box<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// See the module. Shared by all lanes of a version.
@@ -38,13 +38,13 @@ pub(in crate::engine) struct Probation {
     /// Lanes that have not seen enough frames yet.
     lanes: AtomicUsize,
     until_ns: u64,
-    /// Why it fails; while it is held, why it will.
+    /// The reason for the failure, which may be recorded while it is held.
     reason: Mutex<Option<String>>,
     on_end: OnEnd,
 }
 
 impl Probation {
-    /// For a version that is put on so many lanes from now on. It is held until [`Probation::start`].
+    /// For a version that `lanes` lanes will run. It is held until [`Probation::start`].
     pub(in crate::engine) fn new(now_ns: u64, lanes: usize, on_end: OnEnd) -> Arc<Self> {
         Arc::new(Self {
             outcome: AtomicU8::new(HELD),
@@ -64,25 +64,24 @@ impl Probation {
         self.outcome.load(Ordering::Acquire) == PASSED
     }
 
-    /// Why it failed.
+    /// The reason for the failure.
     pub(in crate::engine) fn reason(&self) -> Option<String> {
         self.reason.lock().clone()
     }
 
-    /// The version is taken back before every lane runs it, and nothing is said of it. A lane that does goes back with
-    /// the rest of its change, between two frames.
+    /// Withdraws the version before every lane runs it, without a verdict. A lane that already runs it reverts the
+    /// whole change between two frames.
     pub(in crate::engine) fn withdraw(&self) {
         self.turn(HELD, WITHDRAWN);
     }
 
-    /// Another version is to replace it: it cannot end any more, until that is in place or withdrawn.
+    /// Holds it while another version is to replace this one: it cannot end until that one is installed or withdrawn.
     pub(in crate::engine) fn hold(&self) {
-        // One that has ended by itself meanwhile has said so.
+        // If it has ended meanwhile, `on_end` has been called.
         self.turn(RUNNING, HELD);
     }
 
-    /// The version is in place, or goes on after the one that was to replace it was withdrawn. What happened meanwhile
-    /// counts.
+    /// Starts it, or resumes it after the replacing version was withdrawn. Faults and frames in between count.
     pub(in crate::engine) fn start(&self) {
         self.turn(HELD, RUNNING);
         if self.faults.load(Ordering::Acquire) >= FAULTS_MAX {
@@ -93,7 +92,7 @@ impl Probation {
         }
     }
 
-    /// Another version has replaced it. It has neither passed nor failed.
+    /// Ends it without a verdict: another version has replaced this one.
     pub(in crate::engine) fn replace(&self) {
         self.turn(HELD, REPLACED);
     }
@@ -110,23 +109,23 @@ impl Probation {
         self.outcome.load(Ordering::Acquire) == WITHDRAWN
     }
 
-    /// Ends it where its time is over at `now_ns` on the monotonic clock.
+    /// Ends it if it has timed out at `now_ns` on the monotonic clock.
     pub(in crate::engine) fn expire(&self, now_ns: u64) {
         if now_ns >= self.until_ns {
             self.pass();
         }
     }
 
-    /// The version failed a frame.
+    /// Records that the version failed on a frame.
     pub(in crate::engine) fn fault(&self, message: &str) {
         if self.faults.fetch_add(1, Ordering::AcqRel) + 1 >= FAULTS_MAX {
             self.fail(message);
         }
     }
 
-    /// The version fails for good.
+    /// Fails the version.
     pub(in crate::engine) fn fail(&self, message: &str) {
-        // All under the lock, so that whoever sees the outcome and asks for the reason finds everything done.
+        // All under the lock, so that a reader of the outcome and the reason finds everything done.
         let mut reason = self.reason.lock();
         let first = reason.get_or_insert_with(|| message.to_owned());
         if self.turn(RUNNING, FAILED) {
@@ -134,7 +133,7 @@ impl Probation {
         }
     }
 
-    /// Another lane starts with the version while it is on probation.
+    /// Another lane starts to run the version during its probation.
     pub(in crate::engine) fn lane_joined(&self) {
         self.lanes.fetch_add(1, Ordering::AcqRel);
     }
@@ -146,7 +145,7 @@ impl Probation {
         }
     }
 
-    /// The time is over, or every lane has seen enough.
+    /// Passes the version, on timeout or once every lane has seen enough.
     pub(in crate::engine) fn pass(&self) {
         if self.turn(RUNNING, PASSED) {
             (self.on_end)(None);
@@ -158,13 +157,13 @@ impl Probation {
 mod tests {
     use super::*;
 
-    /// How it ended, each time it said so.
+    /// The outcome of each call of `on_end`.
     type Ends = Arc<Mutex<Vec<Option<String>>>>;
 
     fn probation(lanes: usize) -> (Arc<Probation>, Ends) {
         let ends = Ends::default();
-        let told = Arc::clone(&ends);
-        let on_end = move |failed: Option<&str>| told.lock().push(failed.map(str::to_owned));
+        let sink = Arc::clone(&ends);
+        let on_end = move |failed: Option<&str>| sink.lock().push(failed.map(str::to_owned));
         (Probation::new(0, lanes, Box::new(on_end)), ends)
     }
 

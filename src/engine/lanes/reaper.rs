@@ -1,4 +1,4 @@
-//! A thread that drops what is replaced, so that no frame waits while a VM is torn down.
+//! A thread that drops replaced versions, so that no frame waits while a VM is torn down.
 
 use std::thread::JoinHandle;
 
@@ -8,44 +8,44 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::strategy::Strategy;
 
-/// Versions waiting to be dropped; past that a lane drops its own.
+/// Capacity of the queue; when it is full, a lane drops its version itself.
 const WAITING_MAX: usize = 256;
 
-/// The way to the reaper.
+/// A sender to the reaper.
 #[derive(Clone)]
 pub(in crate::engine) struct Disposal(Sender<Box<dyn Strategy>>);
 
 impl Disposal {
-    /// Drops a version off this thread where there is room.
+    /// Drops a version on the reaper's thread if the queue has room.
     pub(super) fn dispose(&self, version: Box<dyn Strategy>) {
-        // Full or gone: dropped here.
+        // If the queue is full or closed, dropped here.
         drop(self.0.try_send(version));
     }
 }
 
-/// The thread. It ends when the last way to it is gone.
+/// The thread. It ends when its last sender is dropped.
 pub(in crate::engine) struct Reaper {
-    way: Mutex<Option<Disposal>>,
+    disposal: Mutex<Option<Disposal>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Reaper {
     pub(in crate::engine) fn start() -> Result<Self, Error> {
-        let (way, end) = bounded::<Box<dyn Strategy>>(WAITING_MAX);
+        let (disposal, end) = bounded::<Box<dyn Strategy>>(WAITING_MAX);
         let thread = super::spawn("reaper".into(), move || end.iter().for_each(drop))?;
-        Ok(Self { way: Mutex::new(Some(Disposal(way))), thread: Mutex::new(Some(thread)) })
+        Ok(Self { disposal: Mutex::new(Some(Disposal(disposal))), thread: Mutex::new(Some(thread)) })
     }
 
-    /// The way to it; `None` once it is stopped.
-    pub(in crate::engine) fn way(&self) -> Option<Disposal> {
-        self.way.lock().clone()
+    /// A sender to it; `None` once it is stopped.
+    pub(in crate::engine) fn disposal(&self) -> Option<Disposal> {
+        self.disposal.lock().clone()
     }
 
-    /// Drops what waits and ends, once no lane has a way to it any more.
+    /// Drops what is queued and joins the thread, once no lane holds a sender.
     pub(in crate::engine) fn stop(&self) {
-        drop(self.way.lock().take());
+        drop(self.disposal.lock().take());
         if let Some(thread) = self.thread.lock().take() {
-            // It has nothing to hand on; a version that panicked in its drop has been logged by the panic hook.
+            // The thread returns nothing; the panic hook has logged a version that panicked in its drop.
             let _ = thread.join();
         }
     }

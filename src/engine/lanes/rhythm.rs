@@ -1,17 +1,17 @@
-//! How regularly a live source's frames come, and whether the next is worth waiting for. Pure: time is an argument.
+//! The frame period of a live source, and whether the next frame is worth waiting for. Pure: time is an argument.
 //!
-//! A worker that gets free finds the newest frame of a source, which may be nearly as old as the next one is near.
-//! Where that next frame is due within a small part of what a judgement takes, taking it instead makes the judgement
-//! fresher by far more than the wait costs.
+//! A worker that becomes idle finds the newest frame of a source, which may be almost a period old. If the next frame
+//! is due within a small fraction of the inference time, waiting for it makes the judgement fresher by far more than
+//! the wait costs.
 
-/// The longest wait, as a share of one inference: what waiting may cost in judged frames.
+/// The longest wait, as a share of one inference time: it bounds the loss of throughput.
 const PATIENCE: f64 = 0.2;
-/// A frame is late by at most this share of the time between two frames before it is no longer waited for.
+/// A frame may be late by one in so many parts of the period; then the worker stops waiting for it.
 const LATE: u64 = 8;
-/// Weight of a new interval in the usual one is one in so many.
+/// The weight of a new interval in the moving average is one in so many.
 const MEMORY: u64 = 8;
 
-/// The usual time between a source's frames.
+/// The moving average of the time between a source's frames.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Rhythm {
     last_ns: u64,
@@ -19,21 +19,21 @@ pub(super) struct Rhythm {
 }
 
 impl Rhythm {
-    /// A frame came.
+    /// Records the arrival of a frame.
     pub(super) fn beat(&mut self, now_ns: u64) {
         let since_ns = now_ns.saturating_sub(self.last_ns);
         if self.last_ns > 0 {
             self.period_ns = match self.period_ns {
                 0 => since_ns,
-                // One gap is no new rhythm; many are, a little at a time.
+                // One gap changes the average little; many gaps change it gradually.
                 usual => usual - usual / MEMORY + since_ns.min(2 * usual) / MEMORY,
             };
         }
         self.last_ns = now_ns;
     }
 
-    /// How long to wait at most for the next frame instead of taking the last one now, with `inference_ns` the time a
-    /// judgement takes. `None`: take it.
+    /// The longest useful wait for the next frame, where judging a frame takes `inference_ns`. `None`: take the last
+    /// frame now.
     pub(super) fn worth_waiting(&self, now_ns: u64, inference_ns: u64) -> Option<u64> {
         if self.period_ns == 0 {
             return None;
@@ -41,7 +41,7 @@ impl Rhythm {
         let (age_ns, due_ns) = (now_ns.saturating_sub(self.last_ns), self.last_ns + self.period_ns);
         let limit_ns = due_ns + self.period_ns / LATE;
         let left_ns = due_ns.saturating_sub(now_ns);
-        // A frame must gain more than it costs: one that just came is taken, however soon the next is due.
+        // The wait must gain more than it costs: a frame that has just arrived is taken, however soon the next is due.
         let pays = 2 * left_ns <= age_ns && left_ns as f64 <= PATIENCE * inference_ns as f64;
         (pays && now_ns < limit_ns).then(|| limit_ns - now_ns)
     }

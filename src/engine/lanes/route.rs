@@ -1,4 +1,4 @@
-//! One source's way through the engine: from its backend's thread through the models to its lane.
+//! One source's path through the engine: from its backend's thread through the models to its lane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,22 +21,22 @@ use crate::telemetry::{SourceMetrics, Stage, redact};
 use crate::types::{Clock, Frame, SourceId};
 use crate::vision::merge::merge;
 
-/// The models a source's frames pass, in order. A frame keeps those that it came to.
+/// The models that a source's frames pass, in order. A frame keeps the stages that it started with.
 #[derive(Default)]
 pub(in crate::engine) struct Stages {
     steps: Vec<Step>,
-    /// Detections of several models are merged with this IoU threshold.
+    /// The IoU threshold for merging detections of several models.
     merge_iou: f32,
 }
 
 struct Step {
     place: Attached,
-    /// The lowest score that counts.
+    /// The minimum score.
     confidence: f32,
 }
 
 impl Stages {
-    /// Places before `models`, in order. `confidence` overrides the models' own lowest score.
+    /// Attaches a source to `models`, in order. `confidence` overrides the models' own minimum score.
     pub(in crate::engine) fn attach(
         pool: &Pool,
         models: &[Arc<ModelUnit>],
@@ -55,7 +55,7 @@ impl Stages {
         self.steps.first().map(|step| &step.place)
     }
 
-    /// The lowest score that counts at a stage.
+    /// The minimum score at a stage.
     pub(super) fn confidence(&self, stage: usize) -> f32 {
         self.steps.get(stage).map_or(1.0, |step| step.confidence)
     }
@@ -68,9 +68,9 @@ pub(in crate::engine) struct Route {
     pub(in crate::engine) metrics: SourceMetrics,
     pub(in crate::engine) board: SourceBoard,
     live: bool,
-    /// Where it comes from, for people: without secrets.
+    /// The source's address for display, without secrets.
     address: String,
-    /// Time between attempts once it is out of retries; `None` for a source that is tried once.
+    /// The interval between attempts after the retries are exhausted; `None` for a source that is tried once.
     retry_every: Mutex<Option<Duration>>,
     stages: ArcSwap<Stages>,
     credit: Arc<Credit>,
@@ -79,11 +79,11 @@ pub(in crate::engine) struct Route {
     on_end: OnEnd,
 }
 
-/// Called once, when the source's last frame is judged or its lane was closed.
+/// Called once, when the source's last frame is judged or its lane is closed.
 type OnEnd = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
 impl Route {
-    /// A route of which `in_flight_max` frames may be under way (see [`super::in_flight_max`]).
+    /// A route with at most `in_flight_max` frames in flight (see [`super::in_flight_max`]).
     pub(in crate::engine) fn new(
         plan: &SourcePlan,
         in_flight_max: u64,
@@ -111,17 +111,17 @@ impl Route {
         route
     }
 
-    /// Takes over what may change while the source runs.
+    /// Applies settings that can change while the source runs.
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
         *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
     }
 
-    /// Sets the models that the next frame passes; those under way pass the former ones.
+    /// Sets the models for the next frames; frames in flight keep the former ones.
     pub(in crate::engine) fn set_stages(&self, stages: Stages) {
         self.stages.store(Arc::new(stages));
     }
 
-    /// What its models' places are attached with.
+    /// The credit that its slots at the models share.
     pub(in crate::engine) fn credit(&self) -> &Arc<Credit> {
         &self.credit
     }
@@ -134,14 +134,14 @@ impl Route {
         }
     }
 
-    /// A frame that a worker took is lost, for a reason that is counted.
+    /// Drops a frame that a worker took; `reason` is counted.
     fn drop_frame(&self, ticket: u64, reason: &'static str) {
         self.metrics.dropped(reason, 1);
         self.inbox.settle(ticket, None);
         self.give_credit();
     }
 
-    /// Where the source stands, for status pages.
+    /// The source's status.
     pub(in crate::engine) fn status(&self) -> SourceStatus {
         let (state, board) = (self.board.state(), &self.board);
         let remedy = board.remedy();
@@ -162,7 +162,7 @@ impl Route {
         self.inbox.end();
     }
 
-    /// Nothing more comes of the source, for this reason.
+    /// Ends the source as broken, for this reason.
     pub(super) fn break_off(&self, reason: String) {
         let code = Code::SourceBroken.as_str();
         tracing::error!(source = %self.id, address = self.address, code, "source broken: {reason}");
@@ -205,7 +205,7 @@ impl Next for Route {
     }
 }
 
-/// The engine's side of the Backend seam, one per source.
+/// The engine's implementation of the Backend sink, one per source.
 pub(in crate::engine) struct Inlet(pub(in crate::engine) Arc<Route>);
 
 impl Sink for Inlet {
@@ -226,7 +226,7 @@ impl Sink for Inlet {
                 let next = Arc::clone(&self.0) as Arc<dyn Next>;
                 let job = Job { ticket, frame, stages: Arc::clone(&stages), stage: 0, next };
                 if let Some(job) = first.offer(job, route.live) {
-                    // Not taken by a worker yet, so it holds no credit.
+                    // No worker had taken it, so it holds no credit.
                     route.metrics.dropped("overload", 1);
                     route.inbox.settle(job.ticket, None);
                 }
@@ -254,7 +254,7 @@ impl Sink for Inlet {
                     SourceState::Running | SourceState::Stopped => {
                         tracing::info!(source = %route.id, state = state.as_str(), "source");
                     }
-                    // What these are about is told once, with its cause: by the fault, or by what broke it.
+                    // The cause of these is logged once, by the fault or by what broke the source.
                     _ => tracing::debug!(source = %route.id, state = state.as_str(), "source"),
                 }
             }

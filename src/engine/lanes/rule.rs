@@ -1,4 +1,4 @@
-//! One strategy on one lane: its judgement, its faults, its new version on probation, its shadow.
+//! One strategy on one lane: its judgement, its faults, the probation of its new version, its shadow.
 
 use std::sync::Arc;
 
@@ -31,25 +31,25 @@ pub(in crate::engine) struct OnProbation {
     generation: u64,
     probation: Arc<Probation>,
     frames: u32,
-    /// The probation that `previous` is on itself, until the change that replaced it stays.
+    /// The probation of `previous` itself, until the change that replaced it is confirmed.
     before: Option<Box<OnProbation>>,
 }
 
 impl OnProbation {
-    /// `previous`, of `generation`, comes back if the probation fails.
+    /// `previous`, of `generation`, is restored if the probation fails.
     pub(in crate::engine) fn new(previous: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) -> Self {
         Self { previous: Some(previous), generation, probation, frames: 0, before: None }
     }
 
-    /// What is kept from now on if `previous` has been replaced before its own probation was over: what was kept for
-    /// that. Returns what goes.
+    /// If `previous` was replaced during its own probation, keeps the version kept for that instead. Returns the
+    /// discarded version.
     fn skip_replaced(&mut self) -> Option<Box<dyn Strategy>> {
         let mut before = self.before.take_if(|before| before.probation.replaced())?;
         self.generation = before.generation;
         std::mem::replace(&mut self.previous, before.previous.take())
     }
 
-    /// Everything that is kept.
+    /// All kept versions.
     fn kept(mut self) -> impl Iterator<Item = Box<dyn Strategy>> {
         let before = self.before.take().and_then(|mut before| before.previous.take());
         self.previous.take().into_iter().chain(before)
@@ -58,23 +58,23 @@ impl OnProbation {
 
 impl Drop for OnProbation {
     fn drop(&mut self) {
-        // Nobody waits for this lane any more.
+        // The probation no longer waits for this lane.
         if self.frames < FRAMES {
             self.probation.lane_passed();
         }
     }
 }
 
-/// What a judgement came to.
+/// The result of a judgement.
 pub(super) struct Judgement {
-    /// What was raised.
+    /// The raised alerts.
     pub(super) raised: Vec<Raised>,
-    /// No later strategy may see the frame.
+    /// Whether later strategies must not see the frame.
     pub(super) skip: bool,
 }
 
 impl Rule {
-    /// A rule that judges from `generation` on.
+    /// A rule whose current version is `generation`.
     pub(in crate::engine) fn new(
         strategy: Box<dyn Strategy>,
         generation: u64,
@@ -86,29 +86,28 @@ impl Rule {
         Self { strategy, generation, filters, metrics, notes, trial: None, shadow: None, disposal, calls: 0 }
     }
 
-    /// The same rule while its version is on probation on other lanes already.
+    /// Sets the probation of a version that is already on probation on other lanes.
     #[must_use]
     pub(in crate::engine) fn on_probation(self, trial: Option<OnProbation>) -> Self {
         Self { trial, ..self }
     }
 
-    /// The same rule with a shadow beside it.
+    /// Sets the shadow that runs alongside it.
     #[must_use]
     pub(in crate::engine) fn with_shadow(self, shadow: Option<Shadow>) -> Self {
         Self { shadow, ..self }
     }
 
-    /// The strategy's name.
     pub(in crate::engine) fn name(&self) -> &Arc<str> {
         &self.notes.board.name
     }
 
-    /// Puts a shadow beside it, or takes it away; returns the former one.
+    /// Sets or removes its shadow; returns the former one.
     pub(super) fn set_shadow(&mut self, shadow: Option<Shadow>) -> Option<Shadow> {
         std::mem::replace(&mut self.shadow, shadow)
     }
 
-    /// Ends the rule: what it holds is dropped off this thread.
+    /// Ends the rule: its versions are dropped on the reaper's thread.
     pub(super) fn dispose(self) {
         let Self { strategy, trial, shadow, disposal, .. } = self;
         let kept = trial.into_iter().flat_map(OnProbation::kept);
@@ -117,14 +116,15 @@ impl Rule {
         }
     }
 
-    /// Ends a shadow that stood beside it.
+    /// Ends a shadow that ran alongside it.
     pub(super) fn dispose_shadow(&self, shadow: Option<Shadow>) {
         if let Some(shadow) = shadow {
             dispose(&self.disposal, shadow.strategy);
         }
     }
 
-    /// Lets the strategy judge, applies what it says, and returns what it raises. A fault leaves the frame as it was.
+    /// Runs the strategy on a frame, applies its verdict, and returns the raised alerts. A fault leaves the frame
+    /// unchanged.
     pub(super) fn judge(&mut self, frame: &mut Frame, tracks: &Tracks, zones: &[Zone], clock: &dyn Clock) -> Judgement {
         let started_ns = clock.monotonic_ns();
         self.settle(started_ns);
@@ -148,7 +148,7 @@ impl Rule {
         self.metrics.call_seconds.observe(spent_ns as f64 / 1e9);
         self.calls += 1;
         if applied.is_err() || self.calls % POLL_EVERY == 1 || self.notes.is_open() {
-            self.look();
+            self.poll();
         }
         self.count(&applied, frame, started_ns);
         match applied {
@@ -178,15 +178,15 @@ impl Rule {
         }
     }
 
-    /// Reads what the strategy tells of itself.
-    fn look(&mut self) {
-        self.notes.look(&*self.strategy, &self.metrics);
+    /// Polls the strategy's health.
+    fn poll(&mut self) {
+        self.notes.poll(&*self.strategy, &self.metrics);
     }
 
-    /// Ends a probation that is decided: back to the version that was kept, or on with the new one.
+    /// Ends a decided probation: rolls back to the kept version, or continues with the new one.
     pub(super) fn settle(&mut self, now_ns: u64) {
         let Some(trial) = &mut self.trial else { return };
-        // In this order: a version can fail only once the one that it replaced has been marked so.
+        // In this order: a version can fail only once the version that it replaced is marked as replaced.
         let failed = trial.probation.failed();
         if let Some(replaced) = trial.skip_replaced() {
             dispose(&self.disposal, replaced);
@@ -200,7 +200,7 @@ impl Rule {
         }
     }
 
-    /// The change that brought its version is undone: a version that was withdrawn goes.
+    /// Reverts the change that installed its version: removes a withdrawn version.
     pub(super) fn undo(&mut self, now_ns: u64) {
         if self.trial.as_ref().is_some_and(|trial| trial.probation.withdrawn()) {
             self.go_back();
@@ -208,52 +208,52 @@ impl Rule {
         self.settle(now_ns);
     }
 
-    /// Back to the version that was kept, and to the probation that it was on.
+    /// Rolls back to the kept version and to its probation.
     fn go_back(&mut self) {
         let Some(mut trial) = self.trial.take() else { return };
         self.trial = trial.before.take().map(|before| *before);
         if let Some(previous) = trial.previous.take() {
             self.generation = trial.generation;
-            self.look();
+            self.poll();
             dispose(&self.disposal, std::mem::replace(&mut self.strategy, previous));
             self.notes.changed(&*self.strategy);
-            self.look();
+            self.poll();
         }
     }
 
-    /// Lets a new version take over what the running one hands it, before it judges. On an error nothing changed.
+    /// Hands the running version's state to a new version before it judges. On an error nothing has changed.
     ///
     /// # Errors
-    /// What the new version says when it is to take over.
+    /// The fault that the new version raises on resuming.
     pub(super) fn take_over(&mut self, strategy: &mut dyn Strategy) -> Result<(), Fault> {
-        // A version whose probation has ended meanwhile goes first: what runs then is what is replaced.
+        // First settle a probation that has ended meanwhile, so that the version then running is replaced.
         self.settle(0);
         let from = self.strategy.version().to_owned();
         let state = self.hand_over();
         strategy.resume(&from, &state)
     }
 
-    /// Puts a new version that has taken over in place; the old one is kept for the probation. Where that is on
-    /// probation itself, what was kept for it is kept, too, and alone once the change stays.
+    /// Installs a new version that has taken over; the old one is kept for the probation. If the old one is itself on
+    /// probation, the version kept for it is kept, too, and it alone once the change is confirmed.
     pub(super) fn install(&mut self, strategy: Box<dyn Strategy>, generation: u64, probation: Arc<Probation>) {
-        self.look();
+        self.poll();
         let previous = std::mem::replace(&mut self.strategy, strategy);
         self.notes.changed(&*self.strategy);
         let mut trial = OnProbation::new(previous, self.generation, probation);
         trial.before = self.trial.take().map(Box::new);
         self.trial = Some(trial);
         self.generation = generation;
-        self.look();
+        self.poll();
     }
 
-    /// What was kept for a probation goes.
+    /// Discards the versions kept for a probation.
     fn end_trial(&mut self) {
         for version in self.trial.take().into_iter().flat_map(OnProbation::kept) {
             dispose(&self.disposal, version);
         }
     }
 
-    /// What the running version hands to its successor; nothing where it cannot.
+    /// The state that the running version hands to its successor; empty if it fails.
     pub(super) fn hand_over(&mut self) -> Vec<u8> {
         match self.strategy.suspend() {
             Ok(state) => state,

@@ -1,4 +1,4 @@
-//! A strategy that only runs beside another: same frames, no effects, its verdicts compared.
+//! A strategy that runs alongside another without effects: same frames, verdicts compared.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::strategy::{Strategy, Verdict, View};
 use crate::telemetry::StrategyMetrics;
 use crate::types::Clock;
 
-/// Shortest time between two log lines about differing verdicts on one source.
+/// Minimum time between two log lines about differing verdicts on one source.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
 
 /// A shadow on one lane.
@@ -17,7 +17,7 @@ pub(in crate::engine) struct Shadow {
     notes: Notes,
     metrics: StrategyMetrics,
     calls: u64,
-    /// When the last line was written; 0 = never.
+    /// Time of the last log line; 0 = never.
     last_ns: u64,
     silent: u64,
 }
@@ -31,7 +31,7 @@ impl Shadow {
         Self { strategy, notes: Notes::new(board), metrics, calls: 0, last_ns: 0, silent: 0 }
     }
 
-    /// Judges the frame and compares: counted always, logged at most once a second.
+    /// Judges the frame and compares the verdicts: always counted, logged at most once a second.
     pub(super) fn compare(&mut self, view: &View<'_>, active: &Result<Verdict, Fault>, clock: &dyn Clock) {
         let started_ns = clock.monotonic_ns();
         let own = self.strategy.judge(view);
@@ -40,7 +40,7 @@ impl Shadow {
         self.metrics.call_seconds.observe(now_ns.saturating_sub(started_ns) as f64 / 1e9);
         self.calls += 1;
         if own.is_err() || self.calls % POLL_EVERY == 1 || self.notes.is_open() {
-            self.notes.look(&*self.strategy, &self.metrics);
+            self.notes.poll(&*self.strategy, &self.metrics);
         }
         let (word, what) = match (&own, active) {
             (Err(fault), _) => {
@@ -73,15 +73,15 @@ impl Shadow {
     }
 }
 
-/// The first part in which two verdicts differ.
+/// A description of the first difference between two verdicts.
 fn difference(own: &Verdict, active: &Verdict) -> String {
     if own.alerts != active.alerts {
-        let told = |verdict: &Verdict| {
+        let describe = |verdict: &Verdict| {
             let alerts = verdict.alerts.iter().map(|a| format!("{} '{}'", a.rule, a.message));
             let alerts: Vec<_> = alerts.collect();
             if alerts.is_empty() { "nothing".to_owned() } else { alerts.join(", ") }
         };
-        return format!("raises {}, the active one {}", told(own), told(active));
+        return format!("raises {}, the active one {}", describe(own), describe(active));
     }
     if own.keep != active.keep {
         return format!("keeps {:?}, the active one {:?}", own.keep, active.keep);

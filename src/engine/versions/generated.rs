@@ -1,4 +1,4 @@
-//! Frames that are made up to try a guest on: every label in every zone, people who stay, crowds, nobody at all.
+//! Generated frames to try a guest on: every label in every zone, people who stay, crowds, nobody at all.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,26 +6,26 @@ use std::sync::Arc;
 use super::trial::Facts;
 use crate::types::{BBox, Colorimetry, Detection, Frame, Matrix, Picture, Point, Polygon, Range, SourceId};
 
-/// Most frames for one source.
+/// Maximum number of frames for one source.
 const FRAMES_MAX: usize = 64;
-/// Most detections in one of them, as far as their number allows.
+/// Maximum number of detections per frame, as far as the frame count allows.
 const DETECTIONS: usize = 96;
-/// Frames for what stands in zones; what is left is for crowds and for nobody.
+/// Frames for objects in zones; the rest are for crowds and empty frames.
 const STANDING_MAX: usize = FRAMES_MAX - 8;
-/// Seconds until the next frame, again and again: what stays, stays long.
+/// Seconds between frames, in a cycle: objects that stay, stay long.
 const STEPS_S: [u64; 4] = [1, 9, 50, 240];
-/// Size of a box, share of the picture.
+/// Size of a box as a share of the picture.
 const BOX: (f32, f32) = (0.04, 0.08);
-/// Places a side at which it is looked for the inside of a zone.
+/// Grid points per side in the search for a point inside a zone.
 const GRID: usize = 40;
-/// The picture's size, and its brightness everywhere.
+/// Size of the picture, and its uniform brightness.
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 180;
 const GREY: u8 = 128;
-/// What is shown where no label is known.
+/// The label used if none is known.
 const SOMETHING: &str = "person";
 
-/// One detection to be shown: which label, where its feet are, which track.
+/// One detection to show: its label, its foot point, its track.
 #[derive(Clone)]
 struct Standing {
     label: Arc<str>,
@@ -61,11 +61,11 @@ impl Generated {
         }
     }
 
-    /// The next frame; `asked` are the labels that were looked up so far.
+    /// The next frame; `asked` are the labels that the guest has looked up so far.
     pub(super) fn next(&mut self, asked: &BTreeSet<Arc<str>>) -> Option<Frame> {
         let seq = self.seq as usize;
         self.seq += 1;
-        // Nobody is there at first: what is looked up whoever is there is known then.
+        // The first frame is empty: it reveals lookups that do not depend on detections.
         if seq == 0 {
             return Some(self.frame(Vec::new()));
         }
@@ -76,7 +76,7 @@ impl Generated {
         let shown = match at.checked_sub(standing) {
             None => chunks.get(at / each).cloned().unwrap_or_default(),
             Some(0 | 1) => self.crowd(&chunks, at == standing),
-            // Seen, and not followed yet.
+            // Detected, but not tracked yet.
             Some(2) => chunks.first().cloned().unwrap_or_default(),
             Some(3) => Vec::new(),
             Some(_) => return None,
@@ -86,7 +86,7 @@ impl Generated {
         self.chunks = Some(chunks);
         let detection = |shown: &Standing| {
             let (width, height) = BOX;
-            // The lowest score moves with time, as real ones do.
+            // The minimum score varies over time, as real scores do.
             let confidence = if at % 4 == 3 { 0.6 } else { 0.95 };
             let bbox = BBox { x: shown.feet.x - width / 2.0, y: shown.feet.y - height, width, height };
             let bbox = bbox.clamped()?;
@@ -125,7 +125,7 @@ impl Generated {
         all.chunks(size).map(<[Standing]>::to_vec).collect()
     }
 
-    /// Many of few labels, side by side; `first` is before they have moved.
+    /// Many detections of a few labels, side by side; `first` is before they have moved.
     fn crowd(&self, chunks: &[Vec<Standing>], first: bool) -> Vec<Standing> {
         let some: Vec<&Standing> = chunks.iter().flatten().take(4).collect();
         let many = (0..DETECTIONS as u64).zip(some.into_iter().cycle());
@@ -141,7 +141,7 @@ impl Generated {
     }
 }
 
-/// A spot of the picture that is meant, as near to its middle as there is one.
+/// A grid point that matches, the nearest to the picture's centre.
 fn spot(is_meant: impl Fn(Point) -> bool) -> Option<Point> {
     let at = |n: usize| (n as f32 + 0.5) / GRID as f32;
     let all = (0..GRID * GRID).map(|n| Point { x: at(n % GRID), y: at(n / GRID) });

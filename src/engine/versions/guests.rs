@@ -1,7 +1,7 @@
-//! How guests are made: from a plan and a file's contents to a version, from a version to instances.
+//! Creates guests: a version from a plan and a file's contents, instances from a version.
 //!
-//! A version is read, checked and compiled once; each source gets an instance of its own. What all guests of an engine
-//! share lives here: who stops them, what is kept for them, the network, the component host.
+//! A version is read, checked and compiled once; each source gets its own instance. The state shared by all guests of
+//! an engine is here: the watchdog, the state store, the network, the component host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ use crate::text;
 use crate::types::{SourceId, Zone};
 use crate::{lua, wasm};
 
-/// Largest script or component that is read.
+/// Maximum size of a script or component.
 const MODULE_BYTES_MAX: u64 = 64 << 20;
 
-/// What all guests of an engine share.
+/// The state shared by all guests of an engine.
 pub struct Guests {
     state: Arc<StateStore>,
     watchdog: Arc<Watchdog>,
@@ -36,25 +36,25 @@ pub struct Guests {
     wire: Arc<dyn Wire>,
     runtime: tokio::runtime::Handle,
     cache: Option<PathBuf>,
-    /// What is known of each source: a guest may check the names in its settings when it is loaded.
+    /// The facts about each source: a guest may check the names in its settings when it is loaded.
     facts: Mutex<BTreeMap<SourceId, Facts>>,
-    /// What the guests that run ask for and may never get, by strategy.
+    /// What the running guests request and may never get, by strategy.
     doubts: Mutex<BTreeMap<String, Vec<Doubt>>>,
     /// Started by the first component.
     components: Mutex<Option<Arc<wasm::Host>>>,
 }
 
-/// What an instance is made for.
+/// The purpose of an instance.
 enum Purpose {
-    /// It judges.
+    /// Judges.
     Judge,
-    /// It judges again what was judged, without effects.
+    /// Judges recorded frames again, without effects.
     Rehearse,
-    /// It is shown what was made up, without effects.
+    /// Judges generated frames, without effects.
     Try(Arc<Trial>),
 }
 
-/// One instance of a strategy for one source.
+/// Creates an instance of a strategy for one source.
 type MakeStrategy = dyn Fn(&SourceId, &Purpose) -> Result<Box<dyn Strategy>, Error> + Send + Sync;
 
 /// A version of a strategy.
@@ -67,12 +67,12 @@ impl Version {
     /// An instance that judges `source`.
     ///
     /// # Errors
-    /// [`Code::Plugin`] with the guest's own place.
+    /// [`Code::Plugin`] with the location in the guest.
     pub fn instance(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
         (self.make)(source, &Purpose::Judge)
     }
 
-    /// An instance whose state is a copy of the real one's and whose log and figures go nowhere.
+    /// An instance with a copy of the real state, whose log and metrics are discarded.
     ///
     /// # Errors
     /// As [`Version::instance`].
@@ -80,7 +80,7 @@ impl Version {
         (self.make)(source, &Purpose::Rehearse)
     }
 
-    /// An instance as [`Version::rehearsal`] gives, with nothing kept from before; `trial` notes what it asks for.
+    /// An instance as [`Version::rehearsal`] creates, with empty state; `trial` records its requests.
     ///
     /// # Errors
     /// As [`Version::instance`].
@@ -88,17 +88,17 @@ impl Version {
         (self.make)(source, &Purpose::Try(trial))
     }
 
-    /// The text that it was made from.
+    /// The text that it was built from.
     pub(in crate::engine) fn text(&self) -> &ModuleText {
         &self.text
     }
 }
 
 impl Guests {
-    /// Starts what guests need. `cache` is a private folder that keeps compiled components; `None` keeps none.
+    /// Starts the shared parts. `cache` is a private folder for compiled components; `None` disables the cache.
     ///
     /// # Errors
-    /// [`Code::Io`] when the system gives no thread.
+    /// [`Code::Io`] when a thread cannot be started.
     pub fn start(
         metrics: Arc<Metrics>,
         runtime: tokio::runtime::Handle,
@@ -108,7 +108,7 @@ impl Guests {
         Self::with_wire(metrics, runtime, cache, web)
     }
 
-    /// As [`Guests::start`], with another network: a test's.
+    /// As [`Guests::start`], with another network, for tests.
     ///
     /// # Errors
     /// As [`Guests::start`].
@@ -124,28 +124,27 @@ impl Guests {
         Ok(Arc::new(Self { state, watchdog, metrics, wire, runtime, cache, facts, doubts, components }))
     }
 
-    /// What is kept for guests.
+    /// The guests' state store.
     pub fn state(&self) -> &Arc<StateStore> {
         &self.state
     }
 
-    /// Makes a source's zones known to the guests that are loaded for it from now on.
+    /// Sets a source's zones for guests that are loaded from now on.
     pub fn set_zones(&self, source: &SourceId, zones: &[Zone]) {
         self.facts.lock().entry(source.clone()).or_default().zones = zones.into();
     }
 
-    /// Makes everything about a source known; returns what was known before.
+    /// Sets all facts about a source; returns the former ones.
     pub(in crate::engine) fn learn(&self, source: &SourceId, facts: Facts) -> Option<Facts> {
         self.facts.lock().insert(source.clone(), facts)
     }
 
-    /// What is known of a source.
+    /// The known facts about a source.
     pub(in crate::engine) fn facts_of(&self, source: &SourceId) -> Facts {
         self.facts.lock().get(source).cloned().unwrap_or_default()
     }
 
-    /// Notes what a strategy asks for and may never get; with `whole`, in the place of what was noted before. Says what is
-    /// new of it.
+    /// Records what a strategy requests and may never get; `whole` replaces the former record. Logs new entries.
     pub(in crate::engine) fn doubt(&self, strategy: &str, doubts: Vec<Doubt>, whole: bool) {
         let mut all = self.doubts.lock();
         let known = all.remove(strategy).unwrap_or_default();
@@ -158,7 +157,7 @@ impl Guests {
         }
     }
 
-    /// What guests ask for and certainly never get, a sentence each: of these strategies.
+    /// What these strategies request and certainly never get, one sentence each.
     pub(in crate::engine) fn never(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
         let doubts = self.doubts.lock();
         let of = |(name, doubts): (&String, &Vec<Doubt>)| -> Vec<String> {
@@ -167,13 +166,13 @@ impl Guests {
         doubts.iter().filter(|(name, _)| is_there(name)).flat_map(of).collect()
     }
 
-    /// Forgets a source that was taken away, and what is kept for guests on it.
+    /// Forgets a removed source, and the guests' state for it.
     pub fn forget(&self, source: &SourceId) {
         self.facts.lock().remove(source);
         self.state.forget(source);
     }
 
-    /// The zones that are known of a source.
+    /// The known zones of a source.
     pub fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
         self.facts.lock().get(source).map(|facts| Arc::clone(&facts.zones)).unwrap_or_default()
     }
@@ -191,10 +190,10 @@ impl Guests {
         Ok(Arc::clone(components.insert(host)))
     }
 
-    /// A version of the strategy that `plan` describes, from the contents of its module and the files `beside` it.
+    /// A version of the strategy that `plan` describes, from the contents of its module and its other input files.
     ///
     /// # Errors
-    /// [`Code::Plugin`] saying what is wrong with it, with its own place.
+    /// [`Code::Plugin`] with what is wrong and its location in the guest.
     pub fn strategy(
         self: &Arc<Self>,
         plan: &StrategyPlan,
@@ -204,8 +203,8 @@ impl Guests {
         let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
         let config = Arc::new(plan.config.clone());
         let of_version = Arc::clone(inputs);
-        let context = move |source: &SourceId, asked: &Asked, purpose: &Purpose| {
-            let Asked { grants, limits, version } = asked;
+        let context = move |source: &SourceId, requested: &Requested, purpose: &Purpose| {
+            let Requested { grants, limits, version } = requested;
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
             let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
             let (zones, source) = (guests.zones_of(source), Some(source.clone()));
@@ -232,26 +231,26 @@ impl Guests {
             StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
             StrategyKind::Lua(path) => {
                 let text = script_text(path, bytes)?;
-                let asked =
+                let requested =
                     ask(&plan.name, (path, Some(&text)), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
                         Limits::lua().with(&plan.limits).under(wanted)
                     })?;
                 let path = path.clone();
                 let class = plan.class.clone();
                 Box::new(move |source, purpose| {
-                    let context = context(source, &asked, purpose);
+                    let context = context(source, &requested, purpose);
                     let script = lua::Script { class: class.clone(), on_failure, ..script(context, &path, &text) };
                     lua::load(script).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
             StrategyKind::Wasm(path) => {
                 let place = path.display().to_string();
-                let asked = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
+                let requested = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
                     Limits::wasm().with(&plan.limits).under(wanted)
                 })?;
-                let program = self.components()?.compile(bytes, &asked.limits, &place)?;
+                let program = self.components()?.compile(bytes, &requested.limits, &place)?;
                 Box::new(move |source, purpose| {
-                    let context = context(source, &asked, purpose);
+                    let context = context(source, &requested, purpose);
                     program.strategy(context, on_failure).map(|strategy| Box::new(strategy) as Box<dyn Strategy>)
                 })
             }
@@ -278,7 +277,7 @@ impl Guests {
         let is_component = path.extension().is_some_and(|e| e == "wasm");
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
-        let Asked { grants, limits, version } =
+        let Requested { grants, limits, version } =
             ask(name, (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
                 defaults.with(limits).under(wanted)
             })?;
@@ -306,8 +305,8 @@ impl std::fmt::Debug for Guests {
     }
 }
 
-/// What a module asks for, held against what is granted; its limits; and the version its plugin.toml says it is.
-struct Asked {
+/// A module's requests as granted, its limits, and the version from its plugin.toml.
+struct Requested {
     grants: Arc<Grants>,
     limits: Limits,
     version: Option<Arc<str>>,
@@ -320,7 +319,7 @@ fn ask(
     granted: &crate::config::GrantPlan,
     inputs: &BuildInputs,
     limits: impl FnOnce(&crate::config::LimitPlan) -> Limits,
-) -> Result<Asked, Error> {
+) -> Result<Requested, Error> {
     let manifest = Manifest::of(path, text, inputs)?;
     if manifest.kind.is_some_and(|said| said != kind) {
         let (said, place) = (if kind == GuestKind::Strategy { "handler" } else { "strategy" }, path.display());
@@ -346,7 +345,7 @@ fn ask(
         );
     }
     let version = manifest.found.then(|| manifest.version.as_str().into());
-    Ok(Asked { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
+    Ok(Requested { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
 }
 
 fn script_text(path: &Path, bytes: &[u8]) -> Result<String, Error> {
@@ -368,7 +367,7 @@ fn script(context: GuestContext, path: &Path, text: &str) -> lua::Script {
     }
 }
 
-/// Reads a script or component, up to the largest there may be.
+/// Reads a script or component, up to the maximum size.
 pub(in crate::engine) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
     let size = std::fs::metadata(path)?.len();
     if size > MODULE_BYTES_MAX {

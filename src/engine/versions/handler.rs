@@ -1,4 +1,4 @@
-//! A handler that can be replaced while it delivers: what is under way goes on with the old one.
+//! A handler that can be replaced while it delivers: deliveries in progress finish with the old one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::types::Alert;
 pub(in crate::engine) struct Replaceable {
     name: Arc<str>,
     inner: ArcSwap<Arc<dyn Handler>>,
-    /// Why the newest version was not taken.
+    /// Why the newest version was rejected.
     error: Mutex<Option<String>>,
-    /// For the versions to come.
+    /// Passed on to future versions.
     commands: Mutex<Option<Commands>>,
 }
 

@@ -1,7 +1,8 @@
-//! Scripts and components while they run: their versions, how a new one is tried and takes over, how it goes back.
+//! Running scripts and components: their versions, how a new one is tried, takes over and is rolled back.
 //!
-//! `guests` makes versions out of files and instances out of versions. `reload` takes new contents of a file, `swap` puts
-//! a version on every lane or on none, `rehearse` tries it on remembered frames, `trial` on `generated` ones, `running` is what is known of each.
+//! `guests` creates versions from files and instances from versions. `reload` takes new contents of a file, `swap` puts
+//! a version on every lane or on none, `rehearse` tries it on recorded frames, `trial` on `generated` ones, `running`
+//! holds the state of each.
 
 mod generated;
 mod guests;
@@ -20,5 +21,5 @@ pub(in crate::engine) use handler::Replaceable;
 pub(in crate::engine) use rejected::Rejected;
 pub(in crate::engine) use reload::Versions;
 pub(in crate::engine) use running::{Contained, GuestHandler, GuestStrategy, Origin, module};
-pub(in crate::engine) use swap::{Books, LaneChanges, Lanes, Ready};
+pub(in crate::engine) use swap::{LaneChanges, Lanes, PendingSwaps, Ready};
 pub(in crate::engine) use trial::{Facts, try_out};

@@ -1,11 +1,11 @@
-//! What the text of a script tells without running it: whether it may label detections, which labels it compares with.
+//! Static analysis of a script's text: whether it may label detections, which labels it compares with.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::guest::BuildInputs;
 
-/// The text that a version is made from; a component has none.
+/// The text that a version is built from; a component has none.
 pub(in crate::engine) struct ModuleText {
     file: PathBuf,
     text: Option<String>,
@@ -17,7 +17,8 @@ impl ModuleText {
         Self { file, text, inputs: Arc::clone(inputs) }
     }
 
-    /// Whether detections may get labels from it: by what it adds, edits or returns. Of a component nobody knows.
+    /// Whether detections may get labels from it: by what it adds, edits or returns. True for a component, whose code
+    /// is not analysed.
     pub(in crate::engine) fn may_label(&self) -> bool {
         let Some(text) = &self.text else { return true };
         let modules = self.inputs.files();
@@ -26,7 +27,7 @@ impl ModuleText {
         labels(text) || texts.any(|bytes| labels(&String::from_utf8_lossy(bytes)))
     }
 
-    /// Where labels are compared with a text: the place and the text.
+    /// Comparisons of labels with a literal: the location and the literal.
     pub(super) fn comparisons(&self) -> Vec<(String, String)> {
         let lines = self.text.iter().flat_map(|text| text.lines()).zip(1..);
         let place = |number: usize| format!("{}:{number}", self.file.display());
@@ -34,7 +35,7 @@ impl ModuleText {
     }
 }
 
-/// Whether a script has the words that it takes to label a detection.
+/// Whether a script contains code that could label a detection.
 fn labels(text: &str) -> bool {
     text.lines().map(code).any(|line| {
         let called = |name: &str| {
@@ -57,7 +58,7 @@ fn code(line: &str) -> &str {
     line.split_once("--").map_or(line, |(code, _)| code)
 }
 
-/// The texts that something called `label` is compared with in a line.
+/// The literals that a name `label` is compared with in a line.
 fn compared(line: &str) -> Vec<String> {
     let line = code(line);
     let mut out = Vec::new();
@@ -80,7 +81,7 @@ fn is_label(code: &str) -> bool {
     !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
-/// The text in quotes that a piece of code begins with.
+/// The quoted literal at the start of a piece of code.
 fn quoted(code: &str) -> Option<&str> {
     let quote = code.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let (text, _) = code[1..].split_once(quote)?;

@@ -1,4 +1,4 @@
-//! The self-test of a new version: an instance without side effects judges again what each lane remembers.
+//! The self-test of a new version: an instance without side effects judges each lane's recent frames again.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::guest::Fault;
 use crate::strategy::{View, apply};
 use crate::types::{SourceId, Zone};
 
-/// What each lane remembers for `rule`, but for lanes that have ended.
+/// The snapshot of each lane for `rule`, except for lanes that have ended.
 ///
 /// # Errors
-/// When a lane is busy for too long: nothing is put on a lane untried.
-pub(super) fn looks<'a>(
+/// When a lane is busy for too long: no version is installed untested.
+pub(super) fn snapshots<'a>(
     rule: &Arc<str>,
     lanes: impl Iterator<Item = (&'a SourceId, &'a Arc<Route>)>,
 ) -> Result<Vec<(&'a SourceId, Snapshot)>, Error> {
@@ -27,21 +27,26 @@ pub(super) fn looks<'a>(
         })
         .collect();
     let mut patience = Patience::start();
-    let mut looks = Vec::with_capacity(waits.len());
+    let mut snapshots = Vec::with_capacity(waits.len());
     for (source, wait) in waits {
         match patience.recv(&wait) {
-            Ok(look) => looks.push((source, look)),
+            Ok(snapshot) => snapshots.push((source, snapshot)),
             Err(RecvTimeoutError::Timeout) => return Err(busy(source)),
             Err(RecvTimeoutError::Disconnected) => {}
         }
     }
-    Ok(looks)
+    Ok(snapshots)
 }
 
-/// Lets an instance without side effects take over and judge the remembered frames in the zones that will hold. The
-/// first fault refuses it.
-pub(super) fn rehearse(version: &Version, source: &SourceId, look: &Snapshot, zones: &[Zone]) -> Result<usize, Error> {
-    let Snapshot { version: from, state, frames } = look;
+/// Lets an instance without side effects take over and judge the snapshot's frames with `zones`, the zones that will
+/// apply. The first fault rejects the version.
+pub(super) fn rehearse(
+    version: &Version,
+    source: &SourceId,
+    snapshot: &Snapshot,
+    zones: &[Zone],
+) -> Result<usize, Error> {
+    let Snapshot { version: from, state, frames } = snapshot;
     let mut strategy = version.rehearsal(source)?;
     let refused = |when: String, fault: &Fault| {
         Error::new(Code::Plugin, format!("self-test on {source}, {when}: {fault}"))

@@ -1,4 +1,4 @@
-//! Files whose latest contents are not what runs, and why: rejected, or rolled back.
+//! Files whose latest contents do not run, and why: rejected, or rolled back.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,22 +16,22 @@ impl Rejected {
         self.0.lock()
     }
 
-    /// The file's latest contents do not run.
+    /// Records that the file's latest contents do not run.
     pub(in crate::engine) fn note(&self, module: &Path, reason: &str) {
         self.lock().insert(module.to_owned(), reason.to_owned());
     }
 
-    /// What is noted of a file.
+    /// The reason recorded for a file.
     pub(in crate::engine) fn of(&self, module: &Path) -> Option<String> {
         self.lock().get(module).cloned()
     }
 
-    /// They run.
+    /// Clears the record: the latest contents run.
     pub(in crate::engine) fn clear(&self, module: &Path) {
         self.lock().remove(module);
     }
 
-    /// Forgets the others.
+    /// Removes entries of unused files.
     pub(in crate::engine) fn retain(&self, is_used: impl Fn(&Path) -> bool) {
         self.lock().retain(|path, _| is_used(path));
     }

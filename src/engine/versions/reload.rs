@@ -1,8 +1,8 @@
-//! Replacing guests while they run: new beside old, tried, swapped between frames, kept or rolled back.
+//! Replaces guests while they run: builds and tries the new version, swaps between frames, then keeps it or rolls back.
 //!
-//! A reload compiles the new version once, lets an instance without side effects judge the frames that each lane
-//! remembers, builds the real instances, and swaps them in between two frames, on every lane or on none. The old ones
-//! are kept for the time of a probation (`swap`). A reload that fails changes nothing and never blocks the next.
+//! A reload compiles the new version once, lets an instance without side effects judge each lane's recent frames,
+//! builds the real instances, and swaps them in between two frames, on every lane or on none. The old ones are kept
+//! during a probation (`swap`). A reload that fails changes nothing and never blocks the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::guest::{BuildInputs, Files};
 use crate::telemetry::Metrics;
 use crate::types::Clock;
 
-/// Every guest of an engine, by name. The engine's owner holds it.
+/// Every guest of an engine, by name; held by the engine's owner.
 pub(in crate::engine) struct Versions {
     pub(in crate::engine) guests: Arc<Guests>,
     pub(in crate::engine) rejected: Arc<Rejected>,
@@ -30,7 +30,7 @@ pub(in crate::engine) struct Versions {
     pub(in crate::engine) clock: Arc<dyn Clock>,
     pub(in crate::engine) strategies: BTreeMap<Arc<str>, GuestStrategy>,
     pub(in crate::engine) handlers: BTreeMap<Arc<str>, GuestHandler>,
-    /// How many changes there were: what [`Versions::files`] gives changes with this number only.
+    /// Number of changes: the result of [`Versions::files`] changes only with this number.
     pub(in crate::engine) count: Arc<AtomicU64>,
 }
 
@@ -50,11 +50,11 @@ impl Versions {
         self.strategies.values().map(GuestStrategy::origin).chain(self.handlers.values().map(|h| &h.origin))
     }
 
-    /// Takes note of probations that have ended, and ends the shadows whose promotion has held.
+    /// Handles probations that have ended, and ends the shadows whose promotion has passed.
     pub(in crate::engine) fn settle(&mut self) {
         let now_ns = self.clock.monotonic_ns();
         self.strategies.values_mut().for_each(|strategy| {
-            // Where no frame comes, no lane sees that the time is over.
+            // A lane without frames does not notice the timeout itself.
             if let Some(trial) = &strategy.trial {
                 trial.probation.expire(now_ns);
             }
@@ -79,9 +79,9 @@ impl Versions {
         paths.into_iter().collect()
     }
 
-    /// Every file that a new version of something may come from, with what runs of it.
+    /// Every file that a new version may be built from, with its running contents.
     pub(in crate::engine) fn files(&self) -> Files {
-        // One may run what another has only looked at.
+        // One plugin may run a file that another has only looked for.
         self.origins().flat_map(Origin::files).fold(Files::new(), |mut files, (path, known)| {
             let runs = files.entry(path.to_owned()).or_default();
             *runs = runs.take().or(known);
@@ -89,29 +89,29 @@ impl Versions {
         })
     }
 
-    /// A file that something is built from is gone.
+    /// Records that an input file was deleted.
     pub(in crate::engine) fn gone(&self, path: &Path) {
         for origin in self.origins().filter(|origin| origin.runs(path).is_some()) {
             let what = if origin.path == path { "its file".to_owned() } else { path.display().to_string() };
-            let told = format!("{what}{GONE}");
-            tracing::warn!(script = %origin.path.display(), "{told}");
-            self.rejected.note(&origin.path, &told);
+            let message = format!("{what}{GONE}");
+            tracing::warn!(script = %origin.path.display(), "{message}");
+            self.rejected.note(&origin.path, &message);
         }
     }
 
-    /// Forgets what was said of files that nothing runs any more.
+    /// Forgets the records of files that nothing runs any more.
     pub(in crate::engine) fn forget_rejected(&self) {
         self.rejected.retain(|path| self.origins().any(|origin| origin.path == path));
     }
 
-    /// The file of a strategy or handler, by its name.
+    /// The file of a strategy or handler, by name.
     pub(in crate::engine) fn path_of(&self, name: &str) -> Option<PathBuf> {
         let strategy = self.strategies.get(name).map(GuestStrategy::origin);
         let origin = strategy.or_else(|| self.handlers.get(name).map(|handler| &handler.origin));
         origin.map(|origin| origin.path.clone())
     }
 
-    /// Where every plugin stands.
+    /// The status of every plugin.
     pub(in crate::engine) fn status(&self) -> Vec<PluginStatus> {
         let strategies = self.strategies.values().map(|s| PluginStatus {
             name: s.name.to_string(),
@@ -140,8 +140,8 @@ impl Versions {
         strategies.chain(handlers).collect()
     }
 
-    /// Puts new contents of a file in place, for everything that runs it, or for nothing. Modules that are built from it
-    /// are built anew, each for itself.
+    /// Replaces a file's contents for everything that runs it, or for nothing. Modules that are built from it are
+    /// rebuilt one by one.
     pub(in crate::engine) fn reload(&mut self, path: &Path, bytes: &[u8]) -> Result<Reloaded, Error> {
         self.settle();
         let concerned = self.origins().filter(|origin| origin.files().any(|(file, _)| file == path));
@@ -177,7 +177,7 @@ impl Versions {
         let names = strategies.iter().chain(&handlers).map(ToString::to_string).collect();
         let mut done = Reloaded { strategies: names, generation: 0, lanes: 0, tried: 0, changed: true };
         if self.origins().filter(|origin| run(origin)).all(|origin| origin.contents.matches(bytes)) {
-            done.generation = self.taken_back(path, &strategies, &handlers);
+            done.generation = self.edit_reverted(path, &strategies, &handlers);
             done.changed = false;
             return Ok(done);
         }
@@ -200,8 +200,8 @@ impl Versions {
         result.map(|()| done)
     }
 
-    /// An edit that was taken back: what was wrong with it is over. Returns the highest generation that runs.
-    fn taken_back(&self, path: &Path, strategies: &[Arc<str>], handlers: &[Arc<str>]) -> u64 {
+    /// Handles an edit that was reverted: clears its errors. Returns the highest running generation.
+    fn edit_reverted(&self, path: &Path, strategies: &[Arc<str>], handlers: &[Arc<str>]) -> u64 {
         self.rejected.clear(path);
         let strategies = strategies.iter().filter_map(|name| self.strategies.get(name)).map(|strategy| {
             if strategy.trial.is_none() {
@@ -253,7 +253,7 @@ impl Versions {
         Ok(())
     }
 
-    /// New versions of handlers from new contents of their module.
+    /// Builds new versions of handlers from new contents of their module.
     #[allow(clippy::type_complexity, reason = "a list of what was built, used once")]
     fn build_handlers(
         &mut self,
@@ -272,7 +272,7 @@ impl Versions {
         Ok(built)
     }
 
-    /// Puts a new version of a handler in place; returns its generation.
+    /// Installs a new version of a handler; returns its generation.
     fn replace_handler(&mut self, name: &str, built: Arc<dyn crate::alert::Handler>, contents: Contained) -> u64 {
         let Some(handler) = self.handlers.get_mut(name) else { return 0 };
         handler.place.replace(built);
@@ -285,7 +285,7 @@ impl Versions {
         handler.generation
     }
 
-    /// Puts a shadow in the place of the strategy it ran beside.
+    /// Replaces a strategy with the shadow that runs alongside it.
     pub(in crate::engine) fn promote(&mut self, name: &str) -> Result<Reloaded, Error> {
         self.settle();
         let wrong = |what: String| Error::new(Code::Plugin, what);
@@ -301,7 +301,7 @@ impl Versions {
         if shadow.promoted.is_some() {
             return Err(wrong(format!("'{name}' judges in the place of '{of}' already, on probation")));
         }
-        // Built from what the shadow was built from, whatever was saved meanwhile.
+        // Built from the shadow's own inputs, whatever was saved meanwhile.
         let Contained { module, inputs } = shadow.origin().contents.clone();
         let left = active.origin().path.clone();
         let plan = StrategyPlan {
@@ -318,7 +318,7 @@ impl Versions {
         let active = self.strategies.get(of.as_str());
         let generation = active.map_or(0, |active| active.running.generation);
         let probation = active.and_then(|active| active.trial.as_ref()).map(|trial| Arc::clone(&trial.probation));
-        // It goes once the probation is over; where that fails, it is a shadow as before.
+        // The shadow ends with the probation; if that fails, it remains a shadow.
         if let Some(shadow) = self.strategies.get_mut(name) {
             shadow.promoted = probation;
         }
@@ -330,32 +330,32 @@ impl Versions {
         Ok(Reloaded { strategies: vec![of], generation, lanes, tried, changed: true })
     }
 
-    /// Swaps versions that are ready in on every lane, or on none; returns how many lanes swapped.
+    /// Swaps prepared versions in on every lane, or on none; returns the number of swapped lanes.
     fn put(&mut self, ready: Vec<Ready>) -> Result<usize, Error> {
         let mut changes = BTreeMap::new();
-        let books = self.book(ready, &mut changes);
+        let pending = self.register(ready, &mut changes);
         let changes = changes.into_values().collect();
         match change_lanes(changes) {
             Ok(changed) => {
                 let lanes = changed.lanes();
-                // One that has failed meanwhile has been rolled back on every lane; the others stay.
-                let kept = self.keep(books, &changed.ended);
+                // A version that has failed meanwhile has been rolled back on every lane; the others stay.
+                let kept = self.keep(pending, &changed.ended);
                 changed.keep();
                 kept.map(|()| lanes)
             }
             Err(error) => {
-                self.take_back(books);
+                self.revert(pending);
                 Err(error)
             }
         }
     }
 }
 
-/// Takes a shadow off its lanes.
+/// Removes a shadow from its lanes.
 fn end_shadow(strategy: &GuestStrategy) {
     let Some(of) = &strategy.running.plan.shadow_of else { return };
     let change = || LaneChange { shadows: vec![(of.as_str().into(), None)], ..LaneChange::default() };
-    // A lane that is busy keeps it: it is without effects.
+    // A busy lane keeps it, which is harmless: a shadow has no effects.
     if let Ok(changed) = change_lanes(strategy.lanes.values().map(|route| (Arc::clone(route), change())).collect()) {
         changed.keep();
     }

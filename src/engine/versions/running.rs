@@ -1,4 +1,4 @@
-//! Guests as they run: which contents, which generation, where, and what is put back if a probation fails.
+//! Running guests: their contents, their generation, their lanes, and what a failed probation restores.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::engine::view::strategy::StrategyBoard;
 use crate::guest::{BuildInputs, Files, unchanged_on_disk};
 use crate::types::SourceId;
 
-/// What a version is built from: its module, and the files beside it.
+/// The contents that a version is built from: its module and its other input files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Contained {
     pub(in crate::engine) module: Arc<[u8]>,
@@ -21,18 +21,18 @@ pub(in crate::engine) struct Contained {
 }
 
 impl Contained {
-    /// Whether a version of this module, built now, would be the same.
+    /// Whether building this module now would give the same version.
     pub(super) fn matches(&self, module: &[u8]) -> bool {
         *self.module == *module && unchanged_on_disk(&self.inputs)
     }
 }
 
-/// Where the running version came from.
+/// The origin of the running version.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Origin {
     pub(in crate::engine) path: PathBuf,
     pub(in crate::engine) contents: Contained,
-    /// Files that the last version that was tried looked for, taken or not, and what it found there.
+    /// Files that the last tried version looked for, accepted or not, and their contents.
     pub(super) wanted: Files,
 }
 
@@ -41,14 +41,14 @@ impl Origin {
         Self { path: path.to_owned(), contents, wanted: Files::new() }
     }
 
-    /// The files that a new version may come from, with what is known of each.
+    /// The files that a new version may be built from, with their known contents.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Path, Option<Arc<[u8]>>)> {
         let inputs =
             self.contents.inputs.iter().chain(&self.wanted).map(|(path, known)| (path.as_path(), known.clone()));
         [(&*self.path, Some(Arc::clone(&self.contents.module)))].into_iter().chain(inputs)
     }
 
-    /// What runs of the file at `path`: nothing, of one that is only looked for.
+    /// The running contents of the file at `path`; `None` for a file that was only looked for.
     pub(super) fn runs(&self, path: &Path) -> Option<Arc<[u8]>> {
         if self.path == path {
             return Some(Arc::clone(&self.contents.module));
@@ -57,7 +57,7 @@ impl Origin {
     }
 }
 
-/// A version as it runs: what a rollback brings back whole.
+/// A running version: all that a rollback restores.
 #[derive(Clone)]
 pub(in crate::engine) struct RunningVersion {
     pub(in crate::engine) plan: StrategyPlan,
@@ -66,25 +66,25 @@ pub(in crate::engine) struct RunningVersion {
     pub(in crate::engine) generation: u64,
 }
 
-/// A strategy that is a guest, as it runs.
+/// A running strategy that is a guest.
 pub(in crate::engine) struct GuestStrategy {
     pub(in crate::engine) name: Arc<str>,
     pub(in crate::engine) board: Arc<StrategyBoard>,
-    /// The lanes that run it, or that it is a shadow on.
+    /// The lanes that run it, as a rule or as a shadow.
     pub(in crate::engine) lanes: BTreeMap<SourceId, Arc<Route>>,
     pub(in crate::engine) running: RunningVersion,
-    /// Highest generation ever given: numbers are not used twice.
+    /// Highest generation used so far: numbers are not reused.
     pub(super) highest: u64,
     pub(in crate::engine) trial: Option<Rollback>,
-    /// What was rolled back, and why: not tried again until it changes.
+    /// The contents that were rolled back, and why: not tried again until they change.
     pub(super) bad: Option<(Contained, String)>,
-    /// Of a new guest: what its version finds beside its module when its first instances are built.
+    /// For a new guest: the inputs that its version records when its first instances are built.
     pub(super) first: Option<Arc<BuildInputs>>,
-    /// Of a shadow: the probation that it is on in the place of what it runs beside.
+    /// For a shadow: the probation of its promotion.
     pub(super) promoted: Option<Arc<Probation>>,
 }
 
-/// What is put back if the probation fails.
+/// What a failed probation restores.
 pub(in crate::engine) struct Rollback {
     pub(in crate::engine) probation: Arc<Probation>,
     pub(in crate::engine) former: RunningVersion,
@@ -103,17 +103,17 @@ impl GuestStrategy {
         Self { name: Arc::clone(&board.name), board, lanes, running, highest: 1, trial, bad, first, promoted }
     }
 
-    /// A lane runs it from now on.
+    /// Registers a lane that runs it.
     pub(in crate::engine) fn joined(&mut self, route: &Arc<Route>) {
         self.lanes.insert(route.id.clone(), Arc::clone(route));
     }
 
-    /// Where the running version came from.
+    /// The origin of the running version.
     pub(super) fn origin(&self) -> &Origin {
         &self.running.origin
     }
 
-    /// Takes note of how a probation ended meanwhile.
+    /// Handles a probation that has ended meanwhile.
     pub(super) fn settle(&mut self) {
         let Some(trial) = &self.trial else { return };
         if trial.probation.failed() {
@@ -121,7 +121,7 @@ impl GuestStrategy {
             if let Some(Rollback { former, .. }) = self.trial.take() {
                 let bad = std::mem::replace(&mut self.running, former).origin;
                 self.board.set_kind(language(&self.running.origin.path));
-                // What the bad one looked for is watched on: mending it is trying again.
+                // The inputs of the failed version remain watched: fixing one triggers another try.
                 self.running.origin.wanted = bad.files().map(|(path, known)| (path.to_owned(), known)).collect();
                 self.bad = Some((bad.contents, reason));
             }
@@ -131,7 +131,7 @@ impl GuestStrategy {
     }
 }
 
-/// The file of a strategy that has one.
+/// The file of a strategy that is a guest.
 pub(in crate::engine) fn module(plan: &StrategyPlan) -> Option<&Path> {
     match &plan.kind {
         StrategyKind::Motion => None,
@@ -139,18 +139,18 @@ pub(in crate::engine) fn module(plan: &StrategyPlan) -> Option<&Path> {
     }
 }
 
-/// A handler that is a guest, as it runs.
+/// A running handler that is a guest.
 pub(in crate::engine) struct GuestHandler {
     pub(in crate::engine) name: Arc<str>,
     pub(in crate::engine) module: ModulePlan,
     pub(in crate::engine) place: Arc<Replaceable>,
-    /// How its deliveries stand.
+    /// The delivery status.
     pub(in crate::engine) standing: Arc<Standing>,
     pub(in crate::engine) origin: Origin,
     pub(in crate::engine) generation: u64,
 }
 
-/// The language of a module, told from its ending.
+/// A module's language, from its file extension.
 pub(super) fn language(path: &Path) -> &'static str {
     if path.extension().is_some_and(|e| e == "wasm") { "wasm" } else { "lua" }
 }

@@ -1,11 +1,11 @@
-//! Putting versions in place: on every lane or on none, between two frames, with the former ones kept for a probation.
+//! Installs versions: on every lane or on none, between two frames; the former ones are kept during a probation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::guests::Version;
-use super::rehearse::{looks, rehearse};
+use super::rehearse::{rehearse, snapshots};
 use super::reload::Versions;
 use super::running::{Contained, GuestStrategy, Origin, Rollback, RunningVersion, language, module};
 use super::trial::try_out;
@@ -16,7 +16,7 @@ use crate::guest::{BuildInputs, Doubt};
 use crate::strategy::Strategy;
 use crate::types::SourceId;
 
-/// A new version of a strategy, tried, with an instance for each of its lanes.
+/// A tested new version of a strategy, with an instance for each of its lanes.
 pub(in crate::engine) struct Ready {
     pub(in crate::engine) name: Arc<str>,
     pub(in crate::engine) plan: StrategyPlan,
@@ -26,20 +26,20 @@ pub(in crate::engine) struct Ready {
     pub(in crate::engine) tried: usize,
 }
 
-/// Versions that are in the books and not on every lane yet.
+/// Versions that are registered and not on every lane yet.
 #[derive(Default)]
-pub(in crate::engine) struct Books(Vec<Booked>);
+pub(in crate::engine) struct PendingSwaps(Vec<PendingSwap>);
 
-/// One of them, and what its place in the books was taken from.
-struct Booked {
+/// One of them, and the state that it replaced.
+struct PendingSwap {
     name: Arc<str>,
     probation: Option<Arc<Probation>>,
     former: RunningVersion,
-    /// The probation that the former one was on: it goes on if the new one is taken back.
+    /// The probation of the former version; it resumes if the new version is reverted.
     held: Option<Rollback>,
-    /// The lanes that are asked to swap.
+    /// The lanes that were sent the swap.
     lanes: Vec<Arc<Route>>,
-    /// What was shown of the former one.
+    /// The error that the board showed for the former version.
     error: Option<String>,
     rejected: Option<String>,
 }
@@ -47,16 +47,16 @@ struct Booked {
 /// The changes of lanes, by source.
 pub(in crate::engine) type LaneChanges = BTreeMap<SourceId, (Arc<Route>, LaneChange)>;
 
-/// Where every guest judges: by strategy, by source.
+/// The lanes of every guest: by strategy, by source.
 pub(in crate::engine) type Lanes = BTreeMap<Arc<str>, BTreeMap<SourceId, Arc<Route>>>;
 
 impl Versions {
-    /// Where every guest judges now.
+    /// The current lanes of every guest.
     pub(in crate::engine) fn lanes(&self) -> Lanes {
         self.strategies.iter().map(|(name, strategy)| (Arc::clone(name), strategy.lanes.clone())).collect()
     }
 
-    /// Guests judge where they did; those that did nowhere are gone.
+    /// Restores the lanes of every guest; guests that are not listed are removed.
     pub(in crate::engine) fn set_lanes(&mut self, mut lanes: Lanes) {
         self.strategies.retain(|name, strategy| match lanes.remove(name) {
             Some(lanes) => {
@@ -67,14 +67,14 @@ impl Versions {
         });
     }
 
-    /// No guest judges a source any more.
+    /// Removes a source's lane from every guest.
     pub(in crate::engine) fn leave(&mut self, source: &SourceId) {
         for strategy in self.strategies.values_mut() {
             strategy.lanes.remove(source);
         }
     }
 
-    /// Notes the files that the first instances of new guests were built from.
+    /// Records the files that the first instances of new guests were built from.
     pub(in crate::engine) fn note_files(&mut self) {
         for strategy in self.strategies.values_mut() {
             if let Some(inputs) = strategy.first.take() {
@@ -83,8 +83,8 @@ impl Versions {
         }
     }
 
-    /// Builds a version of the strategy `name`, tries it on what each of its lanes remembers, and makes the instances
-    /// that will judge.
+    /// Builds a version of the strategy `name`, tries it on each lane's recent frames, and creates the instances that
+    /// will judge.
     pub(in crate::engine) fn prepare(
         &self,
         name: &Arc<str>,
@@ -98,8 +98,8 @@ impl Versions {
         let lanes = self.strategies.get(name).map_or(&none, |strategy| &strategy.lanes);
         let mut tried = 0;
         if !shadow {
-            for (source, look) in looks(name, lanes.iter())? {
-                tried += rehearse(&version, source, &look, &self.guests.zones_of(source))?;
+            for (source, snapshot) in snapshots(name, lanes.iter())? {
+                tried += rehearse(&version, source, &snapshot, &self.guests.zones_of(source))?;
             }
         }
         let make = |source: &SourceId| if shadow { version.rehearsal(source) } else { version.instance(source) };
@@ -108,7 +108,7 @@ impl Versions {
         Ok(Ready { name: Arc::clone(name), plan, version, instances, contents, tried })
     }
 
-    /// Tries a version on generated frames of the sources that it judges. Returns what it asks for and may never get.
+    /// Tries a version on generated frames of the sources that it judges. Returns what it requests and may never get.
     pub(in crate::engine) fn try_ready(&self, ready: &Ready) -> Result<Vec<Doubt>, Error> {
         let others = self.strategies.iter().filter(|(name, other)| {
             **name != ready.name && other.running.plan.shadow_of.is_none() && other.running.version.text().may_label()
@@ -124,15 +124,15 @@ impl Versions {
         try_out(&ready.version, &*self.clock, known)
     }
 
-    /// Writes versions into the books and their swaps into the lanes' changes. The books come first: a version that
-    /// fails while other lanes still wait for it is rolled back in them, too.
-    pub(in crate::engine) fn book(&mut self, ready: Vec<Ready>, changes: &mut LaneChanges) -> Books {
-        let mut books = Books::default();
+    /// Registers versions and adds their swaps to the lanes' changes. They are registered first, so that a version
+    /// which fails while other lanes still wait for it is rolled back here, too.
+    pub(in crate::engine) fn register(&mut self, ready: Vec<Ready>, changes: &mut LaneChanges) -> PendingSwaps {
+        let mut pending = PendingSwaps::default();
         for ready in ready {
             let Ready { name, plan, version, instances, contents, .. } = ready;
             let Some(strategy) = self.strategies.get_mut(&name) else { continue };
-            // One version at a time is on probation: from here on the former cannot end it any more, and if it has failed
-            // meanwhile, what runs is the one before it.
+            // Only one version at a time is on probation. Once held, the former probation cannot end any more; if it
+            // has failed meanwhile, the version before it is the running one.
             if let Some(trial) = &strategy.trial {
                 trial.probation.hold();
             }
@@ -144,7 +144,7 @@ impl Versions {
             let shadow_of = plan.shadow_of.clone();
             let origin = Origin::new(&path, contents);
             let new = RunningVersion { plan, origin, version, generation };
-            // A version that has not passed is not what a rollback brings back.
+            // A rollback never restores a version that has not passed.
             let back = held.as_ref().map_or(&strategy.running, |held| &held.former).clone();
             let probation =
                 shadow_of.is_none().then(|| self.probation(&name, &path, generation, back.generation)).flatten();
@@ -174,18 +174,18 @@ impl Versions {
                     (None, None) => {}
                 }
             }
-            books.0.push(Booked { name, probation, former, held, lanes, error, rejected });
+            pending.0.push(PendingSwap { name, probation, former, held, lanes, error, rejected });
         }
-        books
+        pending
     }
 
-    /// Every lane has swapped, but for those that had ended: the versions go on, on probation.
+    /// Confirms the versions once every lane has swapped, except for ended lanes: they start their probation.
     ///
     /// # Errors
-    /// When a version has failed on the lanes that were first; it is rolled back.
-    pub(in crate::engine) fn keep(&mut self, books: Books, ended: &[Arc<Route>]) -> Result<(), Error> {
+    /// When a version has failed on the first lanes; it is rolled back.
+    pub(in crate::engine) fn keep(&mut self, pending: PendingSwaps, ended: &[Arc<Route>]) -> Result<(), Error> {
         let mut failed = None;
-        for Booked { name, probation, former, held, lanes, .. } in books.0 {
+        for PendingSwap { name, probation, former, held, lanes, .. } in pending.0 {
             if let Some(held) = &held {
                 self.replaced(&name, &former, held, probation.as_ref());
             }
@@ -193,7 +193,7 @@ impl Versions {
             strategy.bad = None;
             self.metrics.versions(&name).reload("ok");
             let Some(probation) = probation else { continue };
-            // An ended lane has nothing to try the version on.
+            // An ended lane cannot try the version.
             let on_ended = lanes.iter().filter(|route| ended.iter().any(|e| Arc::ptr_eq(e, route)));
             on_ended.for_each(|_| probation.lane_passed());
             probation.start();
@@ -206,12 +206,13 @@ impl Versions {
         failed.map_or(Ok(()), |reason| Err(Error::new(Code::Plugin, reason)))
     }
 
-    /// A version has taken the place of `former`, whose probation was not over.
+    /// Handles a version that replaced `former` during its probation.
     fn replaced(&mut self, name: &str, former: &RunningVersion, held: &Rollback, by: Option<&Arc<Probation>>) {
         held.probation.replace();
         let (generation, kept) = (former.generation, held.former.generation);
         tracing::info!(strategy = name, generation, kept, "replaced on probation: what passed before it is kept");
-        // A shadow that was promoted as `former` waits for what has replaced it, where that is its own next version.
+        // A shadow that was promoted as `former` now waits for the replacing version, if that is the shadow's own next
+        // version.
         let path = self.strategies.get(name).map(|strategy| strategy.running.origin.path.clone());
         for shadow in self.strategies.values_mut() {
             if shadow.promoted.as_ref().is_some_and(|promoted| Arc::ptr_eq(promoted, &held.probation)) {
@@ -220,9 +221,9 @@ impl Versions {
         }
     }
 
-    /// No lane keeps them: the versions leave the books, and what is shown is what was shown before.
-    pub(in crate::engine) fn take_back(&mut self, books: Books) {
-        for Booked { name, probation, former, held, error, rejected, .. } in books.0 {
+    /// Reverts the versions, since no lane keeps them, and restores what the board showed before.
+    pub(in crate::engine) fn revert(&mut self, pending: PendingSwaps) {
+        for PendingSwap { name, probation, former, held, error, rejected, .. } in pending.0 {
             if let Some(probation) = &probation {
                 probation.withdraw();
             }
@@ -246,7 +247,8 @@ impl Versions {
         }
     }
 
-    /// A probation that says how it ended, on the board, in the metrics and in the log. `back` is what it goes back to.
+    /// Creates a probation that reports its end to the board, the metrics and the log. `back` is the generation that it
+    /// rolls back to.
     fn probation(&self, name: &str, path: &std::path::Path, generation: u64, back: u64) -> Option<Arc<Probation>> {
         let strategy: &GuestStrategy = self.strategies.get(name)?;
         let routes: Vec<_> = strategy.lanes.values().cloned().collect();
@@ -264,18 +266,18 @@ impl Versions {
                     return;
                 };
                 board.reloaded(back);
-                let told = format!("rolled back: {reason}");
-                rejected.note(&path, &told);
-                board.set_error(Some(told));
+                let message = format!("rolled back: {reason}");
+                rejected.note(&path, &message);
+                board.set_error(Some(message));
                 versions.reload("rolled_back");
                 versions.generation.set(i64::try_from(back).unwrap_or(i64::MAX));
-                // Idle lanes go back at once.
+                // Idle lanes roll back immediately.
                 for route in &routes {
                     route.inbox.control(Control::Settle);
                 }
-                // Other files are in use again.
+                // The set of files in use has changed.
                 count.fetch_add(1, Ordering::Release);
-                // Last, so that whoever reads the line finds everything else done.
+                // Last, so that everything else is done when the line is logged.
                 tracing::error!(strategy, generation, back, "rolled back to the former version: {reason}");
             }),
         ))

@@ -1,7 +1,7 @@
-//! The trial of a version before it judges: it is shown generated frames of each source that it is for.
+//! The trial of a version before it judges: it judges generated frames of each of its sources.
 //!
-//! A fault of the contract (`guest::Trial`) refuses the version: it would be one on every frame. Any other may be the
-//! generated frame's, and is told only.
+//! A fault of the contract (`guest::Trial`) rejects the version, since it would occur on every frame. Any other fault
+//! may be due to the generated frame, and is only reported.
 
 use std::sync::Arc;
 
@@ -13,28 +13,29 @@ use crate::strategy::{View, apply};
 use crate::track::Tracks;
 use crate::types::{Clock, SourceId, Zone};
 
-/// What is known of a source before a frame of it comes.
+/// What is known about a source before its first frame.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::engine) struct Facts {
     /// Its zones.
     pub(in crate::engine) zones: Arc<[Zone]>,
     /// The labels that its detections may have.
     pub(in crate::engine) labels: Labels,
-    /// Whether its frames bring pictures.
+    /// Whether its frames have pictures.
     pub(in crate::engine) pixels: bool,
 }
 
-/// Longest time of a version's trials together, as far as one more frame goes.
+/// Time limit for all trials of a version together; the frame in progress may exceed it.
 const TRIALS_MAX_NS: u64 = 1_000_000_000;
 
-/// How the VM says that there is no such function.
+/// How the VM reports a missing function.
 const MISSING: [&str; 2] = ["attempt to call a nil value", "attempt to call missing method"];
 
-/// Shows generated frames to an instance for each of these sources, all that the version is for, where it is to be tried
-/// there; those of which the same is known count as one. Returns what the version asks for and may never get.
+/// Tries an instance for each of these sources on generated frames. `sources` are all sources that the version is for,
+/// each with its facts and whether to try it there; sources with equal facts count as one. Returns what the version
+/// requests and may never get.
 ///
 /// # Errors
-/// [`Code::Plugin`] where it breaks the contract, with its own place.
+/// [`Code::Plugin`] with the location in the guest if it breaks the contract.
 pub(in crate::engine) fn try_out<'a>(
     version: &Version,
     clock: &dyn Clock,
@@ -89,11 +90,11 @@ fn try_on(
                 .hint("every rule is tried on made-up frames before it judges; this would fail on real ones, too"));
         }
         let is_limit = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
-        // In a trial there is less time: that is told of none that may have more.
+        // A trial cuts the time limit, so a timeout is not reported if the real limit is longer.
         if !(fault.kind == FaultKind::Time && trial.is_cut()) {
             faults.push(fault);
         }
-        // One more, and the breaker would have its say.
+        // One more fault would open the breaker.
         if is_limit || is_over() || faults.len() + 1 >= FAULTS_MAX {
             break;
         }

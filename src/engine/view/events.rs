@@ -1,6 +1,6 @@
-//! What happens in an engine, for who listens, and the latest alerts for who asks later.
+//! An engine's events for listeners, and the latest alerts for later queries.
 //!
-//! A listener never holds up a lane: who cannot keep up is told so and dropped.
+//! A listener never blocks a lane: one that cannot keep up gets an error and is dropped.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +14,13 @@ use utoipa::ToSchema;
 use crate::backend::SourceState;
 use crate::types::{Alert, Detection, Frame, SourceId};
 
-/// Events that a slow listener may be behind.
+/// Capacity of a listener's queue.
 const EVENTS_MAX: usize = 1_024;
-/// Most bytes of them.
+/// Maximum bytes in a listener's queue.
 const EVENT_BYTES_MAX: usize = 8 << 20;
-/// Alerts kept for who asks later.
+/// Alerts kept for later queries.
 pub const RECENT_ALERTS_MAX: usize = 100;
-/// Most bytes of them.
+/// Maximum bytes of the kept alerts.
 pub const RECENT_BYTES_MAX: usize = 4 << 20;
 
 /// Something that happened, for who listens.
@@ -57,7 +57,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// About how many bytes it keeps from being freed.
+    /// The approximate number of bytes that it keeps allocated.
     fn memory_bytes(&self) -> usize {
         match self {
             Self::State { source, .. } => size_of::<Self>() + source.as_str().len(),
@@ -70,12 +70,12 @@ impl Event {
     }
 }
 
-/// What waits for one listener, bounded in number and in bytes.
+/// One listener's queue, bounded in number and in bytes.
 #[derive(Debug, Default)]
 struct Waiting {
     events: VecDeque<(Event, usize)>,
     bytes: usize,
-    /// Events that had to go before they were taken.
+    /// Events dropped before they were taken.
     missed: u64,
 }
 
@@ -91,7 +91,7 @@ impl Waiting {
         }
     }
 
-    /// The next one, or how many are missing before it.
+    /// The next event, or the number of events dropped before it.
     fn pop(&mut self) -> Option<Result<Event, u64>> {
         if self.missed > 0 {
             return Some(Err(std::mem::take(&mut self.missed)));
@@ -114,7 +114,7 @@ struct Queue {
 #[derive(Debug)]
 pub struct Events {
     listeners: Mutex<Vec<Weak<Queue>>>,
-    /// Listeners that want a line per frame.
+    /// Listeners that want an event per frame.
     frame_listeners: AtomicUsize,
     recent: Mutex<Recent>,
 }
@@ -149,18 +149,18 @@ impl Events {
         Arc::default()
     }
 
-    /// Tells of an accepted alert, and keeps it for who asks later.
+    /// Sends an accepted alert, and keeps it for later queries.
     pub fn alert(&self, alert: &Arc<Alert>) {
         self.recent.lock().push(alert.clone());
         self.send(Event::Alert { alert: alert.clone() });
     }
 
-    /// Tells of a source's new state.
+    /// Sends a source's new state.
     pub fn state(&self, source: &SourceId, state: SourceState) {
         self.send(Event::State { source: source.clone(), state: state.as_str() });
     }
 
-    /// Tells of a judged frame, if somebody wants to know.
+    /// Sends a judged frame, if a listener wants frames.
     pub fn detections(&self, frame: &Frame) {
         if self.frame_listeners.load(Ordering::Relaxed) == 0 {
             return;
@@ -178,7 +178,7 @@ impl Events {
         self.recent.lock().alerts.iter().rev().cloned().collect()
     }
 
-    /// Listens from now on; with `frames`, to every judged frame as well.
+    /// Subscribes; with `frames`, to every judged frame as well.
     pub fn listen(self: &Arc<Self>, frames: bool) -> Listener {
         self.frame_listeners.fetch_add(usize::from(frames), Ordering::Relaxed);
         let queue = Arc::new(Queue { frames, waiting: Mutex::default(), more: Notify::new() });
@@ -186,7 +186,7 @@ impl Events {
         Listener { events: self.clone(), queue }
     }
 
-    /// Nobody listening is no failure.
+    /// Sends an event to the listeners, if any.
     fn send(&self, event: Event) {
         let is_of_a_frame = matches!(event, Event::Detections { .. });
         self.listeners.lock().retain(|listener| {
@@ -211,7 +211,7 @@ impl Listener {
     /// The next event.
     ///
     /// # Errors
-    /// The number of events missed, when this listener was too slow; it should give up then.
+    /// The number of missed events if this listener was too slow; it should stop then.
     pub async fn next(&mut self) -> Result<Event, u64> {
         loop {
             let next = self.queue.waiting.lock().pop();
@@ -244,21 +244,21 @@ mod tests {
     #[test]
     fn the_latest_alerts_are_bounded_in_number_and_in_bytes() {
         let events = Events::new();
-        let told = |message: &str, n: u64| {
+        let push = |message: &str, n: u64| {
             let one = crate::alert::check::alert(n, message);
             events.alert(&one);
             let recent = events.recent_alerts();
             (recent.len(), recent.first().map(|alert| alert.seq), recent.last().map(|alert| alert.seq))
         };
         for n in 0..149 {
-            told("short", n);
+            push("short", n);
         }
-        assert_eq!(told("short", 149), (100, Some(149), Some(50)));
+        assert_eq!(push("short", 149), (100, Some(149), Some(50)));
         let long = "x".repeat(RECENT_BYTES_MAX / 3);
         for n in 150..159 {
-            told(&long, n);
+            push(&long, n);
         }
-        assert_eq!(told(&long, 159), (2, Some(159), Some(158)), "three are over the bytes");
+        assert_eq!(push(&long, 159), (2, Some(159), Some(158)), "three are over the bytes");
     }
 
     #[test]

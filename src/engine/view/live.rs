@@ -1,6 +1,7 @@
-//! What watchers see while it happens: a source's pictures with their boxes; `events` has what else happens.
+//! The live view: a source's pictures with their boxes. Other events are in `events`.
 //!
-//! Nobody watching costs one atomic load per frame. A watcher never holds up a lane: pictures are replaced by newer ones.
+//! Without a watcher it costs one atomic load per frame. A watcher never blocks a lane: newer pictures replace older
+//! ones.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,14 +12,14 @@ pub use super::events::{Event, Events, Listener, RECENT_ALERTS_MAX, RECENT_BYTES
 use crate::types::{Detection, Frame, Picture, SourceId};
 use crate::vision::jpeg;
 
-/// Live pictures per second and source, at most: enough for people, cheap for the machine.
+/// Maximum live pictures per second and source: enough for people, cheap for the machine.
 pub const LIVE_FPS_MAX: u64 = 10;
 /// Widest live picture.
 pub const LIVE_WIDTH_MAX: u32 = 640;
 /// JPEG quality of live pictures.
 const LIVE_QUALITY: u8 = 70;
 
-/// A judged frame on show.
+/// A judged frame for display.
 #[derive(Debug)]
 pub struct LiveFrame {
     /// The source.
@@ -31,15 +32,15 @@ pub struct LiveFrame {
     pub width: u32,
     /// Height of the original picture.
     pub height: u32,
-    /// What was seen, after all strategies.
+    /// The detections after all strategies.
     pub detections: Vec<Detection>,
     picture: Option<Picture>,
     jpeg: OnceLock<Option<Arc<[u8]>>>,
 }
 
 impl LiveFrame {
-    /// The picture as JPEG, encoded once for all who look; `None` where the source has no pixels. Takes a millisecond
-    /// or two: not for an async thread.
+    /// The picture as JPEG, encoded once for all watchers; `None` if the source has no pixels. Takes a millisecond or
+    /// two: do not call it on an async thread.
     pub fn jpeg(&self) -> Option<Arc<[u8]>> {
         self.jpeg
             .get_or_init(|| jpeg::encode(self.picture.as_ref()?, LIVE_WIDTH_MAX, LIVE_QUALITY).map(Arc::from))
@@ -47,7 +48,7 @@ impl LiveFrame {
     }
 }
 
-/// One source's window: the lane publishes, watchers look.
+/// One source's live view: the lane publishes, watchers read.
 #[derive(Debug)]
 pub struct Live {
     newest: watch::Sender<Option<Arc<LiveFrame>>>,
@@ -61,12 +62,12 @@ impl Default for Live {
 }
 
 impl Live {
-    /// A window that nobody watches yet.
+    /// A view without watchers.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Shows a judged frame, if somebody watches and the last one shown is old enough. `now_ns` is monotonic.
+    /// Publishes a judged frame if it is watched and the last published frame is old enough. `now_ns` is monotonic.
     pub fn publish(&self, frame: &Frame, now_ns: u64) {
         if self.newest.receiver_count() == 0 {
             return;
@@ -87,28 +88,28 @@ impl Live {
             picture: frame.picture.clone(),
             jpeg: OnceLock::new(),
         })));
-        self.let_go();
+        self.release_unwatched();
     }
 
-    /// Watchers now.
+    /// The current number of watchers.
     pub fn watchers(&self) -> usize {
         self.newest.receiver_count()
     }
 
-    /// Looks through the window until the returned value is dropped.
+    /// Watches until the returned value is dropped.
     pub fn watch(self: &Arc<Self>) -> Watching {
         Watching { live: Arc::downgrade(self), newest: Some(self.newest.subscribe()) }
     }
 
-    /// Does not keep a decoder's buffer for nobody.
-    fn let_go(&self) {
+    /// Releases the decoder's buffer if there is no watcher.
+    fn release_unwatched(&self) {
         if self.newest.receiver_count() == 0 {
             self.newest.send_replace(None);
         }
     }
 }
 
-/// One watcher of one source. Holds the window weakly: when the engine takes the source away, watching ends.
+/// One watcher of one source. Holds a weak reference: watching ends when the engine removes the source.
 #[derive(Debug)]
 pub struct Watching {
     live: std::sync::Weak<Live>,
@@ -116,7 +117,7 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// The next frame, skipping what came while nobody asked; `None` once the source is gone.
+    /// The next frame, skipping any published since the last call; `None` once the source is removed.
     pub async fn next(&mut self) -> Option<Arc<LiveFrame>> {
         let newest = self.newest.as_mut()?;
         loop {
@@ -132,7 +133,7 @@ impl Drop for Watching {
     fn drop(&mut self) {
         self.newest = None;
         if let Some(live) = self.live.upgrade() {
-            live.let_go();
+            live.release_unwatched();
         }
     }
 }
@@ -176,7 +177,7 @@ mod tests {
         }
         block_on(async {
             let (x, y) = (a.next().await.unwrap(), b.next().await.unwrap());
-            // 300 frames in 3 s: every tenth is shown, and a late watcher sees the last shown.
+            // 300 frames in 3 s: every tenth is published, and a late watcher gets the last one.
             assert_eq!(x.seq, 290);
             assert!(Arc::ptr_eq(&x.jpeg().unwrap(), &y.jpeg().unwrap()));
         });

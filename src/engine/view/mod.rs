@@ -1,7 +1,7 @@
-//! What is shown of a running engine: to pages, to the API, to whoever watches. Nothing here changes anything.
+//! What a running engine shows: to pages, the API and watchers. Read-only.
 //!
-//! `source` and `strategy` are what lanes write down of themselves, `live` what watchers see while it happens, `status`
-//! the whole as plain values, `outside` the seam by which the page and the API ask.
+//! `source` and `strategy` are what lanes record about themselves, `live` is what watchers see in real time, `status`
+//! has everything as plain values, `outside` is the trait that the page and the API use.
 
 mod events;
 pub mod live;

@@ -1,4 +1,4 @@
-//! What the outside may ask of a running engine: the seam of the page, the API and the command line.
+//! The interface of a running engine for the page, the API and the command line.
 
 use std::sync::Arc;
 
@@ -9,27 +9,27 @@ use super::live::{Events, Live};
 use super::status::{PluginStatus, Status};
 use crate::error::Error;
 
-/// What the outside may ask of a running engine. Nothing here waits for a lane or a script.
+/// The queries and commands that a running engine offers. Does not wait for a lane or a script unless noted.
 pub trait EngineApi: Send + Sync {
-    /// Where everything stands.
+    /// The engine's status.
     fn status(&self) -> Status;
-    /// Where every script and component stands. Waits for a reload under way.
+    /// The status of every script and component. Waits for a reload in progress.
     fn plugins(&self) -> Vec<PluginStatus>;
-    /// Reads a plugin's file and reloads it. Waits for the lanes to swap: not from a thread that may not wait.
+    /// Reads a plugin's file and reloads it. Waits for the lanes to swap: do not call it on an async thread.
     ///
     /// # Errors
-    /// Why the new version is not taken.
+    /// When the new version is rejected.
     fn reload(&self, plugin: &str) -> Result<Reloaded, Error>;
-    /// Puts a shadow in the place of the strategy it runs beside. Waits as [`EngineApi::reload`] does.
+    /// Replaces a strategy with the shadow that runs alongside it. Waits as [`EngineApi::reload`] does.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// When it is rejected.
     fn promote(&self, plugin: &str) -> Result<Reloaded, Error>;
     /// The metrics page.
     fn metrics_text(&self) -> String;
-    /// A source's window, while the source is there.
+    /// A source's live view, while the source exists.
     fn live(&self, source: &str) -> Option<Arc<Live>>;
-    /// What happens.
+    /// The engine's events.
     fn events(&self) -> Arc<Events>;
 }
 
@@ -42,23 +42,23 @@ pub struct Applied {
     pub waits_for_restart: Vec<String>,
 }
 
-/// What a reload did.
+/// The result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
     /// The strategies and handlers that run the file.
     pub strategies: Vec<String>,
-    /// The generation that judges from now on.
+    /// The generation that judges now.
     pub generation: u64,
-    /// How many lanes swapped.
+    /// The number of swapped lanes.
     pub lanes: usize,
-    /// Remembered frames that the new version was tried on.
+    /// The number of recent frames that the new version was tried on.
     pub tried: usize,
-    /// `false` when the contents were already running and nothing was done.
+    /// `false` if the contents were already running and nothing was done.
     pub changed: bool,
 }
 
 impl Reloaded {
-    /// Takes in what the reload of another module did.
+    /// Adds the result of another module's reload.
     pub(in crate::engine) fn add(&mut self, more: Self) {
         self.strategies.extend(more.strategies);
         self.generation = self.generation.max(more.generation);

@@ -1,4 +1,4 @@
-//! What a source shows of itself besides its metrics: where it stands, and why.
+//! A source's state besides its metrics: its current state, and the reason for it.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -21,7 +21,7 @@ impl SourceBoard {
         self.0.lock()
     }
 
-    /// The source changed state. Once broken it stays failed.
+    /// Sets the source's state. A broken source stays failed.
     pub(in crate::engine) fn set_state(&self, state: SourceState) {
         let mut facts = self.lock();
         if state == SourceState::Running {
@@ -30,13 +30,13 @@ impl SourceBoard {
         facts.state = Some(state);
     }
 
-    /// An attempt failed, and another will be made.
+    /// Records that an attempt failed and another will be made.
     pub(in crate::engine) fn set_error(&self, reason: String, remedy: Option<String>) {
         let mut facts = self.lock();
         (facts.error, facts.remedy) = (Some(reason), remedy);
     }
 
-    /// The source cannot deliver any more.
+    /// Records that the source cannot deliver any more.
     pub(in crate::engine) fn break_off(&self, reason: String) {
         let mut facts = self.lock();
         facts.state = Some(SourceState::Failed);
@@ -44,7 +44,7 @@ impl SourceBoard {
         facts.broken = Some(reason);
     }
 
-    /// Where it stands.
+    /// The current state.
     pub(in crate::engine) fn state(&self) -> SourceState {
         let facts = self.lock();
         if facts.broken.is_some() { SourceState::Failed } else { facts.state.unwrap_or(SourceState::Connecting) }
@@ -55,12 +55,12 @@ impl SourceBoard {
         self.lock().error.clone()
     }
 
-    /// What has to be changed before it can work, where waiting does not help.
+    /// What has to be changed before it can work, if waiting does not help.
     pub(in crate::engine) fn remedy(&self) -> Option<String> {
         self.lock().remedy.clone()
     }
 
-    /// Why it broke off, if it did.
+    /// Why it broke, if it did.
     pub(in crate::engine) fn broken(&self) -> Option<String> {
         self.lock().broken.clone()
     }

@@ -1,4 +1,4 @@
-//! Where the engine stands, as plain values: the page, the API, health checks and the command line all read these.
+//! The engine's status as plain values, for the page, the API, health checks and the command line.
 
 mod parts;
 
@@ -11,7 +11,7 @@ pub use self::parts::{
 use crate::backend::SourceState;
 use crate::config::{Environment, Plan};
 
-/// How a reason ends that is about a file that was deleted: nothing of it was rejected.
+/// The end of a reason for a deleted file, of which nothing was rejected.
 pub(in crate::engine) const GONE: &str = " is gone: what runs goes on, but a restart will fail";
 
 /// One engine.
@@ -70,7 +70,7 @@ pub enum Health {
 }
 
 impl Status {
-    /// A status, with readiness and health judged from the parts.
+    /// A status with readiness and health derived from the parts.
     pub fn new(
         name: String,
         uptime_s: f64,
@@ -81,9 +81,9 @@ impl Status {
         rejected: Vec<RejectedReload>,
     ) -> Self {
         let running = SourceState::Running.as_str();
-        // A source that waits for its publisher does all it can: unready, it would never be sent one.
+        // A source that waits for its publisher works: if it were unready, it would never be sent one.
         let up = |s: &SourceStatus| [running, SourceState::Waiting.as_str()].contains(&s.state);
-        // An ended file is no problem, but it makes nobody ready either.
+        // An ended file is not a problem, but does not make the engine ready either.
         let well = |s: &&SourceStatus| up(s) || (s.state == SourceState::Stopped.as_str() && s.error.is_none());
         let ready = sources.iter().any(up);
         let mut problems: Vec<String> = sources.iter().filter(|s| !well(s)).map(SourceStatus::problem).collect();
@@ -128,8 +128,9 @@ impl Status {
         }
     }
 
-    /// What somebody sees who may see some sources only: readiness, health and problems are judged from those. Errors
-    /// of strategies and handlers are left out, since they may quote what was seen on any source; the sums are of all.
+    /// The status for a user who may see some sources only: readiness, health and problems are derived from those.
+    /// Errors of strategies and handlers are left out, since they may quote what was seen on any source; sums cover all
+    /// sources.
     #[must_use]
     pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
         let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, mut checks, .. } = self;
@@ -142,13 +143,13 @@ impl Status {
         Self { config_version, environment, ..seen }.with_checks(checks)
     }
 
-    /// The same status with what the plan says of the deployment.
+    /// Adds the deployment's version and environment from the plan.
     #[must_use]
     pub fn of(self, plan: &Plan) -> Self {
         Self { config_version: plan.version.clone(), environment: plan.environment.as_str(), ..self }
     }
 
-    /// Whether it is ready and healthy, and nothing more.
+    /// Reduces it to readiness and health.
     #[must_use]
     pub fn bare(self) -> Self {
         Self {
@@ -163,14 +164,14 @@ impl Status {
         }
     }
 
-    /// The same status with the limits of the engine itself: each that is crossed is a problem.
+    /// Adds the engine's own thresholds: each crossed one is a problem.
     #[must_use]
     pub fn with_checks(self, checks: Vec<CheckStatus>) -> Self {
         let problems = checks.iter().filter_map(CheckStatus::problem).collect();
         Self { checks, ..self.with_notes(problems) }
     }
 
-    /// The same status with what others have to say: each is a problem.
+    /// Adds notes of other components: each is a problem.
     #[must_use]
     pub fn with_notes(mut self, notes: Vec<String>) -> Self {
         if self.health == Health::Healthy && !notes.is_empty() {

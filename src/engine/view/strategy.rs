@@ -1,4 +1,4 @@
-//! What a strategy shows of itself, over all its lanes; and its faults in the log.
+//! A strategy's state over all its lanes, and the logging of its faults.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,12 +11,12 @@ use crate::strategy::{Fault, Strategy};
 use crate::telemetry::StrategyMetrics;
 use crate::types::SourceId;
 
-/// Frames between two looks at a strategy's memory and state.
+/// Frames between two polls of a strategy's memory and state.
 pub(in crate::engine) const POLL_EVERY: u64 = 64;
-/// Shortest time between two log lines about one strategy on one source.
+/// Minimum time between two log lines about one strategy on one source.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
 
-/// One strategy, as all its lanes see it.
+/// One strategy's state, shared by all its lanes.
 #[derive(Debug)]
 pub(in crate::engine) struct StrategyBoard {
     pub(in crate::engine) name: Arc<str>,
@@ -40,23 +40,23 @@ impl StrategyBoard {
         })
     }
 
-    /// What it is: `motion`, `lua`, `wasm` or `own`.
+    /// Its kind: `motion`, `lua`, `wasm` or `own`.
     pub(in crate::engine) fn kind(&self) -> &'static str {
         *self.kind.lock()
     }
 
-    /// A version in another language judges from now on.
+    /// Sets the kind when a version in another language takes over.
     pub(in crate::engine) fn set_kind(&self, kind: &'static str) {
         *self.kind.lock() = kind;
     }
 
-    /// A new version judges from now on; what the former did wrong is forgotten.
+    /// A new version judges from now on; clears the former one's error.
     pub(in crate::engine) fn reloaded(&self, generation: u64) {
         self.generation.store(generation, Ordering::Relaxed);
         self.set_error(None);
     }
 
-    /// The newest fault or rejected reload.
+    /// Sets the newest fault or rejected reload.
     pub(in crate::engine) fn set_error(&self, error: Option<String>) {
         *self.last_error.lock() = error;
     }
@@ -87,22 +87,22 @@ impl StrategyBoard {
 #[derive(Debug)]
 pub(in crate::engine) struct Notes {
     pub(in crate::engine) board: Arc<StrategyBoard>,
-    /// When the last line was written; 0 = never.
+    /// Time of the last log line; 0 = never.
     last_ns: u64,
-    /// Faults since then that had no line.
+    /// Faults since then that were not logged.
     silent: u64,
     open: bool,
-    told_spared: bool,
-    /// What the instance had counted at the last look, in the order of [`Health::limited`].
+    warned_not_removed: bool,
+    /// The instance's counters at the last poll, in the order of [`Health::limited`].
     limited: [u64; 5],
 }
 
 impl Notes {
     pub(in crate::engine) fn new(board: Arc<StrategyBoard>) -> Self {
-        Self { board, last_ns: 0, silent: 0, open: false, told_spared: false, limited: [0; 5] }
+        Self { board, last_ns: 0, silent: 0, open: false, warned_not_removed: false, limited: [0; 5] }
     }
 
-    /// Notes a fault at `now_ns` on the monotonic clock: a line at once for the first, then at most one a second.
+    /// Records a fault at `now_ns` on the monotonic clock: logs the first at once, then at most one a second.
     pub(in crate::engine) fn fault(&mut self, source: &SourceId, fault: &Fault, now_ns: u64) {
         self.board.faults.fetch_add(1, Ordering::Relaxed);
         if self.last_ns != 0 && now_ns.saturating_sub(self.last_ns) < LINE_EVERY_NS {
@@ -116,8 +116,8 @@ impl Notes {
         tracing::warn!(strategy = %self.board.name, %source, kind, more, "{fault}; the frame passes unchanged");
     }
 
-    /// Reads what the strategy tells of itself.
-    pub(in crate::engine) fn look(&mut self, strategy: &dyn Strategy, metrics: &StrategyMetrics) {
+    /// Polls the strategy's health.
+    pub(in crate::engine) fn poll(&mut self, strategy: &dyn Strategy, metrics: &StrategyMetrics) {
         let Some(health) = strategy.health() else { return };
         self.set_open(health.breaker != BreakerState::Closed || health.disabled);
         let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -130,7 +130,7 @@ impl Notes {
         }
     }
 
-    /// Another instance judges from now on. It counts from where it stands, which for a new one is zero.
+    /// Resets the counters for another instance, to its current values; a new one starts at zero.
     pub(in crate::engine) fn changed(&mut self, strategy: &dyn Strategy) {
         self.limited = strategy.health().unwrap_or_default().limited().map(|(_, total)| total);
     }
@@ -140,9 +140,9 @@ impl Notes {
         self.open
     }
 
-    /// Notes that the strategy wanted detections away and may not: one line.
+    /// Logs, once, that the strategy tried to remove detections without `filters: true`.
     pub(in crate::engine) fn not_removed(&mut self, source: &SourceId, count: usize) {
-        if !std::mem::replace(&mut self.told_spared, true) {
+        if !std::mem::replace(&mut self.warned_not_removed, true) {
             let strategy = &*self.board.name;
             tracing::warn!(
                 strategy,
@@ -153,7 +153,7 @@ impl Notes {
         }
     }
 
-    /// Notes whether the strategy is switched off on this lane.
+    /// Records whether the strategy is switched off on this lane.
     pub(in crate::engine) fn set_open(&mut self, open: bool) {
         if open == std::mem::replace(&mut self.open, open) {
             return;
@@ -179,7 +179,7 @@ mod tests {
     use crate::strategy::{Health, Verdict, View};
     use crate::telemetry::Metrics;
 
-    /// An instance that has been left out this often.
+    /// An instance that was skipped this often.
     struct Skipped(u64);
 
     impl Strategy for Skipped {
@@ -201,11 +201,11 @@ mod tests {
         let metrics = Metrics::new(Arc::new(SystemClock::new()));
         let own = metrics.strategy("rule", &SourceId::from("a"));
         let mut notes = Notes::new(StrategyBoard::new("rule", "lua"));
-        notes.look(&Skipped(7), &own);
+        notes.poll(&Skipped(7), &own);
         notes.changed(&Skipped(0));
-        notes.look(&Skipped(3), &own);
+        notes.poll(&Skipped(3), &own);
         notes.changed(&Skipped(7));
-        notes.look(&Skipped(9), &own);
+        notes.poll(&Skipped(9), &own);
         let page = metrics.render();
         let series = "dsengine_strategy_limited_total{source=\"a\",strategy=\"rule\",what=\"skipped\"} 12\n";
         assert!(page.contains(series), "{page}");

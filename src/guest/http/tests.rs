@@ -1,4 +1,4 @@
-//! What requests are held to.
+//! Tests of the request checks.
 
 use super::super::Needs;
 use super::*;
@@ -95,8 +95,8 @@ fn secrets_are_filled_in_by_name_and_never_told() {
     let checked = check(request, &grants(&["a.example"])).unwrap();
     assert_eq!(checked.request.headers()["authorization"], "Bearer t0psecret");
     assert!(!format!("{:?}", checked.request).contains("t0psecret"));
-    let told = hide(Failure::Unreachable("connect to a.example/t0psecret failed".into()), &grants(&[])).to_string();
-    assert!(!told.contains("t0psecret"), "{told}");
+    let shown = hide(Failure::Unreachable("connect to a.example/t0psecret failed".into()), &grants(&[])).to_string();
+    assert!(!shown.contains("t0psecret"), "{shown}");
     assert!(refused("https://a.example/${secret:OTHER}", &["a.example"]).contains("no secret 'OTHER'"));
 }
 
@@ -114,8 +114,8 @@ fn a_secret_in_the_place_of_the_host_is_refused_and_not_told() {
         "${secret:TOKEN}://a.example/",
         "${secret:TOKEN}",
     ] {
-        let told = refused(url, &["a.example"]);
-        assert!(told.starts_with("a secret stands in the URL's host"), "{url}: {told}");
+        let shown = refused(url, &["a.example"]);
+        assert!(shown.starts_with("a secret stands in the URL's host"), "{url}: {shown}");
     }
     assert!(check(get("https://a.example/${secret:TOKEN}?k=${secret:TOKEN}"), &grants(&["a.example"])).is_ok());
     assert!(check(get("https://a.example?k=${secret:TOKEN}"), &grants(&["a.example"])).is_ok());
@@ -125,9 +125,9 @@ fn a_secret_in_the_place_of_the_host_is_refused_and_not_told() {
 fn a_secret_that_the_peer_sends_back_is_masked() {
     let headers = vec![("location".to_owned(), "https://a.example/t0psecret?x".to_owned())];
     let body = |text: &str| Response { status: 200, headers: headers.clone(), body: text.into() };
-    let told = clean(body("t0psecret, t0psecre and {\"t0psecrett0psecret\"}"), &grants(&[]));
-    assert_eq!(told.headers[0].1, "https://a.example/***?x");
-    assert_eq!(told.body, b"***, t0psecre and {\"******\"}");
+    let shown = clean(body("t0psecret, t0psecre and {\"t0psecrett0psecret\"}"), &grants(&[]));
+    assert_eq!(shown.headers[0].1, "https://a.example/***?x");
+    assert_eq!(shown.body, b"***, t0psecre and {\"******\"}");
     assert_eq!(clean(body("nothing"), &grants(&[])).body, b"nothing");
 }
 

@@ -1,4 +1,4 @@
-//! The gate before every output: hands each event to `hold`, and tells once in a while what was held back.
+//! The filter before every output: passes each event to `hold`, and logs summaries of suppressed lines.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -10,53 +10,53 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::hold::{Candidate, Hold, Rules, Told};
+use super::hold::{Candidate, Hold, Rules, Summary};
 use crate::error::{Code, Error};
 use crate::own::{Stop, Thread};
 use crate::types::Clock;
 
-/// How often it is looked whether something is to be told.
+/// How often due summaries are logged.
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// The target of what the gate says itself.
+/// The target of the gate's own lines.
 const OWN: &str = "dsengine::log";
-/// The target of who changed what, which is never held back.
+/// The target of audit records, which are never suppressed.
 const AUDIT: &str = "audit";
 
-/// See the module.
+/// A `tracing` layer that suppresses lines according to `hold`.
 pub(super) struct Gate {
     hold: Arc<Mutex<Hold>>,
     clock: Arc<dyn Clock>,
 }
 
-/// Tells what was held back, from time to time and when it is dropped.
-pub(super) struct Telling {
+/// Logs summaries of suppressed lines, periodically and when dropped.
+pub(super) struct Reporter {
     hold: Arc<Mutex<Hold>>,
     clock: Arc<dyn Clock>,
     _thread: Thread,
 }
 
-/// A gate, and who tells what it holds back.
+/// Creates a gate and its reporter.
 ///
 /// # Errors
-/// When the system gives no thread.
-pub(super) fn gate(rules: Rules, clock: Arc<dyn Clock>) -> Result<(Gate, Arc<Telling>), Error> {
+/// When no thread can be started.
+pub(super) fn gate(rules: Rules, clock: Arc<dyn Clock>) -> Result<(Gate, Arc<Reporter>), Error> {
     let hold = Arc::new(Mutex::new(Hold::new(rules)));
     let (held, time) = (Arc::clone(&hold), Arc::clone(&clock));
     let run = move |stop: Stop| {
         while stop.pause(POLL_EVERY) {
-            tell(&held, &*time, false);
+            report(&held, &*time, false);
         }
     };
     let thread = Thread::start("log", run);
     let _thread = thread.map_err(|e| Error::new(Code::Io, format!("cannot start thread log: {e}")))?;
-    let telling = Telling { hold: Arc::clone(&hold), clock: Arc::clone(&clock), _thread };
-    Ok((Gate { hold, clock }, Arc::new(telling)))
+    let reporter = Reporter { hold: Arc::clone(&hold), clock: Arc::clone(&clock), _thread };
+    Ok((Gate { hold, clock }, Arc::new(reporter)))
 }
 
-fn tell(hold: &Mutex<Hold>, clock: &dyn Clock, all: bool) {
-    // Not under the lock: what is said here passes the gate.
+fn report(hold: &Mutex<Hold>, clock: &dyn Clock, all: bool) {
+    // Not under the lock: these lines pass the gate themselves.
     let due = hold.lock().due(clock.monotonic_ns(), all);
-    for Told { level, target, count, message } in due {
+    for Summary { level, target, count, message } in due {
         match level {
             Level::ERROR => tracing::error!(target: OWN, of = target, count, "{message}"),
             Level::WARN => tracing::warn!(target: OWN, of = target, count, "{message}"),
@@ -65,15 +65,15 @@ fn tell(hold: &Mutex<Hold>, clock: &dyn Clock, all: bool) {
     }
 }
 
-impl Telling {
-    pub(super) fn tell(&self, all: bool) {
-        tell(&self.hold, &*self.clock, all);
+impl Reporter {
+    pub(super) fn report(&self, all: bool) {
+        report(&self.hold, &*self.clock, all);
     }
 }
 
-impl Drop for Telling {
+impl Drop for Reporter {
     fn drop(&mut self) {
-        self.tell(true);
+        self.report(true);
     }
 }
 
@@ -89,7 +89,7 @@ impl<S: Subscriber> Layer<S> for Gate {
     }
 }
 
-/// A line's fields as text, its message first.
+/// A line's fields as text, with the message first.
 struct Text(String);
 
 impl Visit for Text {

@@ -1,6 +1,6 @@
-//! What of the log is held back: lines that repeat, and lines beyond a number per minute. Pure, on the caller's clock.
+//! Suppresses repeated lines, and lines beyond a rate per minute. Pure, on the caller's clock.
 //!
-//! Nothing is dropped silently: what is held back is counted and told, with its text.
+//! Nothing is dropped silently: suppressed lines are counted and summarised with their text.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -9,43 +9,43 @@ use tracing::Level;
 
 use crate::telemetry::redact;
 
-/// A line that repeats is told of this often, with how often it came.
+/// How often a repeated line is summarised, with its count.
 pub(super) const REPEATED_NS: u64 = 10_000_000_000;
-/// So often in that time an error is written before it counts as repeating: who tries twice is answered twice.
+/// How often an error is written within that time before it counts as repeated: a user who retries sees it again.
 const ERRORS_EACH: u32 = 5;
-/// The time of the limit on lines.
+/// The window of the rate limit.
 const MINUTE_NS: u64 = 60_000_000_000;
-/// Most different lines remembered; beyond it a line is not known to repeat, and only the other limit holds.
+/// Maximum distinct lines remembered; beyond it only the rate limit applies.
 const LINES_MAX: usize = 1_000;
-/// Longest text of a line that is told again.
+/// Longest text quoted in a summary.
 const TEXT_BYTES_MAX: usize = 300;
 
-/// What may be held back.
+/// What to suppress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    /// Lines that repeat.
+    /// Suppress repeated lines.
     pub(super) repeats: bool,
-    /// Lines of one place and level beyond so many a minute.
+    /// Maximum lines per target and level in a minute.
     pub(super) per_minute: u32,
 }
 
-/// One line, as it is to be judged.
+/// A line to check.
 pub(super) struct Candidate<'a> {
     pub(super) target: &'static str,
     pub(super) level: Level,
     pub(super) text: &'a str,
 }
 
-/// That lines were held back.
+/// A summary of suppressed lines.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Told {
+pub(super) struct Summary {
     pub(super) level: Level,
     pub(super) target: &'static str,
     pub(super) count: u64,
     pub(super) message: String,
 }
 
-/// Judges lines, in order.
+/// Checks lines, in order.
 #[derive(Debug)]
 pub(super) struct Hold {
     rules: Rules,
@@ -68,7 +68,7 @@ struct Minute {
     since_ns: u64,
     passed: u32,
     held: u64,
-    /// The first that was held back.
+    /// The first suppressed line.
     text: String,
 }
 
@@ -77,7 +77,7 @@ impl Hold {
         Self { rules, repeats: HashMap::new(), minutes: HashMap::new() }
     }
 
-    /// Whether a line is written. Lines for debugging always are: who asks for them wants all.
+    /// Whether a line is written. Debug lines always are.
     pub(super) fn passes(&mut self, line: &Candidate<'_>, now_ns: u64) -> bool {
         let Candidate { target, level, text } = *line;
         if level > Level::INFO {
@@ -121,9 +121,9 @@ impl Hold {
         false
     }
 
-    /// What is to be told by now; `all` of it at the end.
-    pub(super) fn due(&mut self, now_ns: u64, all: bool) -> Vec<Told> {
-        let mut told = Vec::new();
+    /// The summaries due by now, or `all` at the end.
+    pub(super) fn due(&mut self, now_ns: u64, all: bool) -> Vec<Summary> {
+        let mut summaries = Vec::new();
         let is_over = |since_ns: u64, length_ns: u64| now_ns.saturating_sub(since_ns) >= length_ns;
         self.repeats.retain(|_, repeat| {
             if !all && !is_over(repeat.since_ns, REPEATED_NS) {
@@ -134,7 +134,7 @@ impl Hold {
                 return false;
             }
             let message = format!("{count} more like this: {text}");
-            told.push(Told { level, target, count, message });
+            summaries.push(Summary { level, target, count, message });
             (repeat.since_ns, repeat.count) = (now_ns, 0);
             true
         });
@@ -146,15 +146,15 @@ impl Hold {
             let Minute { held, ref text, .. } = *minute;
             if held > 0 {
                 let message = format!("{held} lines beyond {limit} a minute are left out, the first of them: {text}");
-                told.push(Told { level: *level, target, count: held, message });
+                summaries.push(Summary { level: *level, target, count: held, message });
             }
             false
         });
-        told
+        summaries
     }
 }
 
-/// The text without its secrets, short enough to be kept.
+/// Redacts the text and truncates it.
 fn cut(text: &str) -> String {
     let mut text = redact(text).into_owned();
     if text.len() > TEXT_BYTES_MAX {
@@ -184,17 +184,17 @@ mod tests {
         let mut hold = hold(true, 1_000);
         let passed = (0..76_558).filter(|_| hold.passes(&line(Level::WARN, "alert not accepted"), S)).count();
         assert_eq!((passed, hold.due(10 * S, false)), (1, vec![]));
-        let told = hold.due(11 * S, false);
-        assert_eq!((told.len(), told[0].count, told[0].level), (1, 76_557, Level::WARN));
-        assert_eq!(told[0].message, "76557 more like this: alert not accepted");
-        // It goes on: counted again. It stops: written again when it comes back.
+        let summaries = hold.due(11 * S, false);
+        assert_eq!((summaries.len(), summaries[0].count, summaries[0].level), (1, 76_557, Level::WARN));
+        assert_eq!(summaries[0].message, "76557 more like this: alert not accepted");
+        // The line continues: counted again. It stops: written again when it returns.
         assert!(!hold.passes(&line(Level::WARN, "alert not accepted"), 12 * S));
         assert_eq!(hold.due(21 * S, false)[0].count, 1);
         assert_eq!(hold.due(31 * S, false), []);
         assert!(hold.passes(&line(Level::WARN, "alert not accepted"), 32 * S));
         let errors = (0..100).filter(|_| hold.passes(&line(Level::ERROR, "no such plugin"), 32 * S)).count();
         assert_eq!((errors, hold.due(42 * S, false)[0].count), (ERRORS_EACH as usize, 95));
-        // Another text, place or level is another line.
+        // Another text, target or level is another line.
         for (target, level, text) in
             [("a", Level::WARN, "x"), ("b", Level::WARN, "x"), ("a", Level::INFO, "x"), ("a", Level::WARN, "y")]
         {
@@ -203,18 +203,18 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_limit_are_counted_and_told_once_a_minute_errors_too() {
+    fn lines_beyond_the_limit_are_counted_and_summarised_once_a_minute_errors_too() {
         let mut hold = hold(true, 10);
         for level in [Level::ERROR, Level::INFO] {
             let passed = (0..50).filter(|n| hold.passes(&line(level, &format!("line {n}")), S)).count();
             assert_eq!(passed, 10, "{level}");
         }
         assert_eq!(hold.due(60 * S, false), []);
-        let mut told = hold.due(61 * S, false);
-        told.sort_by_key(|told| told.level);
-        let counts: Vec<_> = told.iter().map(|told| (told.level, told.count)).collect();
+        let mut summaries = hold.due(61 * S, false);
+        summaries.sort_by_key(|summary| summary.level);
+        let counts: Vec<_> = summaries.iter().map(|summary| (summary.level, summary.count)).collect();
         assert_eq!(counts, [(Level::ERROR, 40), (Level::INFO, 40)]);
-        assert_eq!(told[0].message, "40 lines beyond 10 a minute are left out, the first of them: line 10");
+        assert_eq!(summaries[0].message, "40 lines beyond 10 a minute are left out, the first of them: line 10");
         assert!(hold.passes(&line(Level::ERROR, "line 99"), 62 * S), "a new minute");
     }
 
@@ -227,13 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_all_is_told_without_secrets_and_memory_is_bounded() {
+    fn at_the_end_everything_is_summarised_without_secrets_and_memory_is_bounded() {
         let mut hold = hold(true, 1_000_000);
         let long = format!("rtsp://admin:C4n4ry@cam/{}", "x".repeat(1_000));
         hold.passes(&line(Level::WARN, &long), S);
         hold.passes(&line(Level::WARN, &long), S);
-        let told = hold.due(S, true);
-        assert!(told[0].message.len() < 400 && !told[0].message.contains("C4n4ry"), "{}", told[0].message);
+        let summaries = hold.due(S, true);
+        let message = &summaries[0].message;
+        assert!(message.len() < 400 && !message.contains("C4n4ry"), "{message}");
         for n in 0..3 * LINES_MAX {
             assert!(hold.passes(&line(Level::WARN, &format!("line {n}")), S));
         }

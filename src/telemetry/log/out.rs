@@ -1,4 +1,4 @@
-//! Where log lines go: one event on its way is written in pieces or whole, and leaves redacted in one write.
+//! Writes log lines: collects an event's pieces, and writes it redacted in one go.
 
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
@@ -15,15 +15,15 @@ use crate::telemetry::rotate::RotatingFile;
 /// An engine's newest figures, as a JSON object.
 pub type Figures = Arc<ArcSwapOption<String>>;
 
-/// Whose figures the records of a JSON log have, once there is an engine.
-pub(super) type Shown = Arc<OnceLock<Figures>>;
+/// Figures added to the records of a JSON log, once an engine has set them.
+pub(super) type FiguresCell = Arc<OnceLock<Figures>>;
 
-/// Where lines go, and in which form they come.
+/// An output and the format of its lines.
 pub(super) struct Out {
     pub(super) target: Target,
     pub(super) json: bool,
-    /// Whose figures each record has.
-    pub(super) figures: Option<Shown>,
+    /// Figures added to each record.
+    pub(super) figures: Option<FiguresCell>,
 }
 
 pub(super) enum Target {
@@ -32,7 +32,7 @@ pub(super) enum Target {
     Tail(Arc<Tail>),
 }
 
-/// One event on its way.
+/// An event being written.
 pub(super) struct Line<'a> {
     out: &'a Out,
     level: Level,
@@ -72,7 +72,7 @@ impl Drop for Line<'_> {
         let text = String::from_utf8_lossy(&self.bytes);
         let text = if self.out.json { redact::json(&text) } else { redact(&text) };
         let text = with_figures(text.trim_end_matches('\n'), self.out.figures.as_ref());
-        // A log that cannot be written has nobody to tell; the engine goes on.
+        // A log that cannot be written cannot be reported either; the engine goes on.
         let _ = match &self.out.target {
             Target::Console => io::stderr().lock().write_all(format!("{text}\n").as_bytes()),
             Target::File(file) => file.lock().append(text.as_bytes()),
@@ -84,8 +84,8 @@ impl Drop for Line<'_> {
     }
 }
 
-/// The record with the newest figures as its last field, where there are any.
-fn with_figures<'a>(record: &'a str, figures: Option<&Shown>) -> std::borrow::Cow<'a, str> {
+/// Appends the newest figures as the record's last field, if there are any.
+fn with_figures<'a>(record: &'a str, figures: Option<&FiguresCell>) -> std::borrow::Cow<'a, str> {
     let newest = figures.and_then(|figures| figures.get()).and_then(|figures| figures.load_full());
     match (newest, record.strip_suffix('}')) {
         (Some(newest), Some(open)) => format!("{open},\"metrics\":{newest}}}").into(),

@@ -1,4 +1,4 @@
-//! The log as it is written, for those who follow it: JSON lines, redacted, bounded in number and bytes.
+//! The live log for followers: JSON lines, redacted, bounded in number and bytes.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::Level;
 
-/// Lines on their way to one follower; who is further behind misses the oldest, and hears how many.
+/// Lines buffered per follower; a follower that lags behind misses the oldest and gets their number.
 pub const TAIL_LINES_MAX: usize = 256;
-/// Longest line; a longer one comes cut.
+/// Longest line; longer ones are truncated.
 pub const TAIL_BYTES_MAX: usize = 16 << 10;
 
 /// One line.
 #[derive(Debug, Clone)]
 pub struct TailLine {
-    /// How much it matters.
+    /// Severity.
     pub level: Level,
-    /// The record, JSON in one line.
+    /// The record, as one line of JSON.
     pub text: Arc<str>,
 }
 
-/// Where lines come from.
+/// Distributes lines to followers.
 #[derive(Debug)]
 pub struct Tail(broadcast::Sender<TailLine>);
 
@@ -29,14 +29,14 @@ pub struct Tail(broadcast::Sender<TailLine>);
 #[derive(Debug)]
 pub struct Follower(broadcast::Receiver<TailLine>);
 
-/// What a follower hears.
+/// What a follower receives.
 #[derive(Debug, Clone)]
 pub enum Heard {
     /// A line.
     Line(TailLine),
     /// So many lines were missed.
     Missed(u64),
-    /// There will be no more.
+    /// The log has ended.
     End,
 }
 
@@ -56,16 +56,16 @@ impl Tail {
         self.0.receiver_count() > 0
     }
 
-    /// Hands a record on.
+    /// Sends a record to all followers.
     pub(super) fn write(&self, level: Level, record: &str) {
         let text = if record.len() > TAIL_BYTES_MAX { cut(level, record).into() } else { record.into() };
-        // Nobody follows: nobody misses it.
+        // Fails only without followers.
         let _ = self.0.send(TailLine { level, text });
     }
 }
 
 impl Follower {
-    /// The next line.
+    /// Waits for the next line.
     pub async fn next(&mut self) -> Heard {
         match self.0.recv().await {
             Ok(line) => Heard::Line(line),
@@ -75,9 +75,9 @@ impl Follower {
     }
 }
 
-/// The beginning of a record that is too long, as a record.
+/// A valid record with the beginning of one that is too long.
 fn cut(level: Level, record: &str) -> String {
-    // Quotes and backslashes double, so half of it fits whatever it holds.
+    // Escaping doubles quotes and backslashes, so half the limit always fits.
     let end = (0..=TAIL_BYTES_MAX / 2 - 256).rfind(|end| record.is_char_boundary(*end)).unwrap_or(0);
     json!({ "level": level.as_str(), "message": "this record is too long for the stream", "cut": &record[..end] })
         .to_string()
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn followers_get_each_line_are_told_what_they_missed_and_long_ones_come_cut() {
+    async fn followers_get_each_line_the_number_missed_and_long_lines_truncated() {
         let tail = Tail::default();
         assert!(!tail.is_followed());
         tail.write(Level::INFO, "{\"n\":0}");

@@ -1,11 +1,10 @@
-//! From a network's numbers to candidates: one file per output layout.
+//! Decodes network outputs into candidates: one file per output layout.
 //!
-//! A [`Layout`] knows three things: whether a set of output shapes is its own ([`Layout::fits`]), what its networks
-//! want in their input ([`Layout::recipe`]), and how to read candidates ([`Layout::decode`]). A new one is a file
-//! with these three, a variant of [`Layout`] and an arm in each `match` below; the compiler names the places.
+//! A [`Layout`] defines which output shapes it accepts ([`Layout::fits`]), what its networks expect as input
+//! ([`Layout::recipe`]), and how to read candidates ([`Layout::decode`]). To add one: a file with these three
+//! functions, a variant of [`Layout`], and an arm in each `match` below; the compiler finds the places.
 //!
-//! Nothing that a network says is believed unchecked: a value that is no score, or a box that is none, is refused
-//! and counted in [`Decoded::rejected`].
+//! Network outputs are untrusted: invalid scores and boxes are rejected and counted in [`Decoded::rejected`].
 
 mod yolov8;
 mod yolox;
@@ -14,17 +13,17 @@ use super::nms::Candidate;
 use super::preprocess::Recipe;
 use crate::types::Layout;
 
-/// One output of a network: its shape and, row-major, its numbers.
+/// One output of a network: its shape and its values, row-major.
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'a> {
     /// Shape, batch first.
     pub shape: &'a [usize],
-    /// As many numbers as the shape says.
+    /// As many values as the shape says.
     pub values: &'a [f32],
 }
 
 impl<'a> Tensor<'a> {
-    /// Picture `index` of the batch: the shape without its first axis, and its numbers.
+    /// Picture `index` of the batch: the shape without its first axis, and its values.
     fn picture(&self, index: usize) -> (&'a [usize], &'a [f32]) {
         let shape = &self.shape[1..];
         let size = shape.iter().product::<usize>();
@@ -32,17 +31,17 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// What was read from one picture's outputs.
+/// The candidates of one picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decoded {
-    /// Candidates at or above the threshold, in the order of the output, overlapping ones included.
+    /// Candidates at or above the threshold, in output order, overlapping ones included.
     pub candidates: Vec<Candidate>,
-    /// Places of the output that held no score or no box: NaN, infinite, outside 0..1, far outside the picture.
+    /// Entries without a valid score or box: NaN, infinite, outside 0..1, far outside the picture.
     pub rejected: u64,
 }
 
 impl Decoded {
-    /// Takes a box if it is one: finite, with an area, not absurdly far outside an input of `input` pixels.
+    /// Adds a box if it is valid: finite, with an area, not far outside an input of `input` pixels.
     fn push(&mut self, candidate: Candidate, input: (usize, usize)) {
         let [l, t, r, b] = candidate.corners;
         let reach = REACH * input.0.max(input.1) as f32;
@@ -55,19 +54,19 @@ impl Decoded {
     }
 }
 
-/// A box may reach this many input sizes away from the origin; the part outside the picture is cut off later.
+/// How many input sizes a box may reach from the origin; the part outside the picture is clipped later.
 const REACH: f32 = 4.0;
 
-/// Rounding of 16-bit networks puts a certain score this far above 1.
+/// How far above 1 the rounding of 16-bit networks may put a score.
 const SCORE_SLACK: f32 = 2e-3;
 
-/// A score as it may be used, or `None` if it is none.
+/// The score, clamped to 0..1; `None` if it is invalid.
 fn score(value: f32) -> Option<f32> {
     (-SCORE_SLACK..=1.0 + SCORE_SLACK).contains(&value).then(|| value.clamp(0.0, 1.0))
 }
 
 impl Layout {
-    /// The output shapes it reads, for messages.
+    /// The output shapes it accepts, for messages.
     pub fn expects(self) -> &'static str {
         match self {
             Self::YoloV8 => "one output [N, 4 + classes, places], any strides from 4 to 128",
@@ -75,8 +74,8 @@ impl Layout {
         }
     }
 
-    /// Number of classes, if these output shapes are this layout's for an input of `input` (width, height). Where somebody
-    /// has `named` it, nothing more is asked of them than decoding needs.
+    /// Number of classes, if these output shapes fit this layout for an input of `input` (width, height). If the layout
+    /// was configured (`named`), only what decoding requires is checked.
     pub fn fits(self, shapes: &[Vec<usize>], input: (usize, usize), named: bool) -> Option<usize> {
         match self {
             Self::YoloV8 => yolov8::classes(shapes, input, named),
@@ -84,7 +83,7 @@ impl Layout {
         }
     }
 
-    /// What networks of this layout want in their input.
+    /// The input that networks of this layout expect.
     pub fn recipe(self) -> Recipe {
         match self {
             Self::YoloV8 => yolov8::recipe(),
@@ -92,7 +91,7 @@ impl Layout {
         }
     }
 
-    /// Reads picture `index` of the batch. `outputs` have the shapes that [`Self::fits`] said yes to.
+    /// Decodes picture `index` of the batch. [`Self::fits`] must have accepted the shapes of `outputs`.
     pub fn decode(self, outputs: &[Tensor<'_>], index: usize, input: (usize, usize), threshold: f32) -> Decoded {
         match self {
             Self::YoloV8 => yolov8::decode(outputs[0].picture(index), input, threshold),
@@ -101,24 +100,24 @@ impl Layout {
     }
 }
 
-/// Strides that heads have.
+/// Possible strides of detection heads.
 const STRIDES: [usize; 6] = [4, 8, 16, 32, 64, 128];
-/// Those of the usual three heads, among them.
+/// Range of the three usual strides in [`STRIDES`].
 const USUAL: std::ops::Range<usize> = 1..4;
 
-/// Places of a grid with these strides over an input of `input` (width, height).
+/// Number of grid cells with these strides for an input of `input` (width, height).
 fn grid_places(strides: &[usize], input: (usize, usize)) -> usize {
     strides.iter().map(|s| (input.0 / s) * (input.1 / s)).sum()
 }
 
-/// The strides in a row that give so many places; the usual ones first.
+/// The consecutive strides that yield this number of cells; the usual ones are tried first.
 fn strides_in_a_row(places: usize, input: (usize, usize)) -> Option<&'static [usize]> {
     let runs = (0..STRIDES.len()).flat_map(|from| (from + 2..=STRIDES.len()).map(move |to| from..to));
     let mut runs = std::iter::once(USUAL).chain(runs).map(|run| &STRIDES[run]);
     runs.find(|strides| grid_places(strides, input) == places)
 }
 
-/// Whether any two or more strides give so many places.
+/// Whether any two or more strides yield this number of cells.
 fn is_of_strides(places: usize, input: (usize, usize)) -> bool {
     let least = input.0.min(input.1);
     let chosen = |mask: usize| {
@@ -129,7 +128,7 @@ fn is_of_strides(places: usize, input: (usize, usize)) -> bool {
     (0..1_usize << STRIDES.len()).any(|mask| mask.count_ones() >= 2 && (down(mask) == places || up(mask) == places))
 }
 
-/// What outputs that fit no layout look like, and what can be done about it.
+/// A hint on what outputs that fit no layout look like, and what to do.
 pub fn resembles(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<&'static str> {
     let (a, b) = match single(shapes) {
         Some(axes) => axes,
@@ -156,7 +155,7 @@ pub fn resembles(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<&'stati
     None
 }
 
-/// The only output's last two axes, where there is exactly one output of three axes.
+/// The last two axes of the only output, if there is exactly one and it has three axes.
 fn single(shapes: &[Vec<usize>]) -> Option<(usize, usize)> {
     match shapes {
         [only] => match only[..] {

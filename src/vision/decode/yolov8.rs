@@ -6,10 +6,11 @@ use crate::vision::preprocess::{ChannelOrder, Recipe};
 
 use super::{Decoded, is_of_strides, score, single};
 
-/// Decoding needs no grid: the boxes are whole. The places tell that the shape is this layout's where nobody says so.
+/// Decoding needs no grid, because boxes are in pixels. The number of cells only identifies the layout when it was not
+/// configured.
 pub(super) fn classes(shapes: &[Vec<usize>], input: (usize, usize), named: bool) -> Option<usize> {
     let (rows, places) = single(shapes)?;
-    // Where there are more rows than places, the axes are swapped more likely than that.
+    // More rows than cells most likely means swapped axes.
     let fits = is_of_strides(places, input) || named && rows < places;
     (rows > 4 && fits).then(|| rows - 4)
 }
@@ -18,15 +19,15 @@ pub(super) fn recipe() -> Recipe {
     Recipe::normalised(Fit::Centre, ChannelOrder::Rgb, [0.0; 3], [1.0; 3], 114.0)
 }
 
-/// The bits of 1.0: as integers, the bits of scores are ordered as the scores are, and whatever is negative, above
-/// one, infinite or NaN lies above them.
+/// The bits of 1.0: scores compare like their bits as integers; negative values, values above one, infinities and NaN
+/// have larger bits.
 const ONE: u32 = 1.0_f32.to_bits();
 
 pub(super) fn decode((shape, values): (&[usize], &[f32]), input: (usize, usize), threshold: f32) -> Decoded {
     let places = shape[1];
     let (boxes, scores) = values.split_at(4 * places);
-    // Most places hold nothing: one pass over all scores keeps the highest bits, which the compiler turns into
-    // packed maxima; only what passes is looked at again.
+    // Most cells are empty: one pass over all scores keeps the maximum bits per cell, which compiles to packed maxima;
+    // only cells above the threshold are examined further.
     let mut best = vec![0_u32; places];
     for row in scores.chunks_exact(places) {
         for (best, score) in best.iter_mut().zip(row) {
@@ -53,7 +54,7 @@ pub(super) fn decode((shape, values): (&[usize], &[f32]), input: (usize, usize),
     decoded
 }
 
-/// The class with the highest score at `place` (the first of equals), or `None` when one of them is no score.
+/// The class with the highest score at `place` (the first of equals); `None` if a score is invalid.
 fn best_class(scores: &[f32], places: usize, place: usize, bits: u32) -> Option<(u32, f32)> {
     let column = || scores.iter().skip(place).step_by(places).enumerate();
     if bits <= ONE {
@@ -76,7 +77,7 @@ mod tests {
     const INPUT: (usize, usize) = (32, 32);
     const PLACES: usize = 16 + 4 + 1;
 
-    /// Two classes, everything zero.
+    /// Two classes, all zero.
     fn blank() -> Vec<f32> {
         vec![0.0; 6 * PLACES]
     }

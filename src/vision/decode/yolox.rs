@@ -1,4 +1,4 @@
-//! YOLOX outputs: place-major raw grid; objectness and class scores already activated.
+//! YOLOX outputs: cell-major raw grid; objectness and class scores already activated.
 
 use crate::vision::letterbox::Fit;
 use crate::vision::nms::Candidate;
@@ -37,7 +37,7 @@ fn read_row(
     input: (usize, usize),
     into: &mut Decoded,
 ) {
-    // A class score is at most 1, so objectness alone rules most places out. NaN is not below the threshold.
+    // A class score is at most 1, so objectness alone rules out most cells. NaN is not below the threshold.
     if (0.0..threshold).contains(&row[4]) {
         return;
     }
@@ -53,7 +53,7 @@ fn read_row(
     into.push(Candidate { corners: [cx - w, cy - h, cx + w, cy + h], score, class, index }, input);
 }
 
-/// The class with the highest score (the first of equals) and objectness × score; `None` when one is no score.
+/// The class with the highest score (the first of equals) and objectness × score; `None` if one is invalid.
 fn best_class(row: &[f32]) -> Option<(u32, f32)> {
     let objectness = score(row[4])?;
     let mut best = (0, -1.0);

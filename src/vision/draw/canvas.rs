@@ -1,4 +1,4 @@
-//! What is drawn on: a picture's samples, packed, in its own colours.
+//! The drawing surface: a copy of a picture in packed I420.
 
 use super::font;
 use crate::types::{Picture, PixelFormat, Planes};
@@ -9,7 +9,7 @@ pub(super) type Colour = [u8; 3];
 pub(super) const BLACK: Colour = [16, 128, 128];
 pub(super) const WHITE: Colour = [235, 128, 128];
 
-/// A rectangle in pixels, which may reach beyond the picture.
+/// A rectangle in pixels; it may extend beyond the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rect {
     pub(super) x: i64,
@@ -19,7 +19,7 @@ pub(super) struct Rect {
 }
 
 impl Rect {
-    /// How many pixels both have.
+    /// Number of pixels in both.
     pub(super) fn overlap(&self, other: &Self) -> i64 {
         let width = (self.x + self.width).min(other.x + other.width) - self.x.max(other.x);
         let height = (self.y + self.height).min(other.y + other.height) - self.y.max(other.y);
@@ -27,12 +27,12 @@ impl Rect {
     }
 }
 
-/// See the module.
+/// A picture's planes and size.
 pub(super) struct Canvas {
     planes: [Vec<u8>; 3],
     pub(super) width: i64,
     pub(super) height: i64,
-    /// How large letters and lines are: 1 up to a width of 959 pixels.
+    /// Scale of text and lines: 1 up to a width of 959 pixels.
     pub(super) scale: i64,
 }
 
@@ -44,17 +44,17 @@ impl Canvas {
         Some(Self { planes, width, height, scale: ((width + 320) / 640).max(1) })
     }
 
-    /// The picture with what was drawn.
+    /// The picture with the drawing.
     pub(super) fn finish(self, picture: &Picture) -> Option<Picture> {
         Picture::from_i420(picture.width, picture.height, picture.colorimetry, self.planes)
     }
 
-    /// A share of the width in pixels.
+    /// Converts a share of the width to pixels.
     pub(super) fn x(&self, share: f32) -> i64 {
         (f64::from(share) * self.width as f64).round() as i64
     }
 
-    /// A share of the height in pixels.
+    /// Converts a share of the height to pixels.
     pub(super) fn y(&self, share: f32) -> i64 {
         (f64::from(share) * self.height as f64).round() as i64
     }
@@ -79,7 +79,7 @@ impl Canvas {
         }
     }
 
-    /// The edges of a rectangle, inside it.
+    /// Draws the edges of a rectangle, inside it.
     pub(super) fn outline(&mut self, area: Rect, line: i64, colour: Colour) {
         let Rect { x, y, width, height } = area;
         let (thin, flat) = (line.min(width), line.min(height));
@@ -89,7 +89,7 @@ impl Canvas {
         self.fill(Rect { x: x + width - thin, width: thin, ..area }, colour);
     }
 
-    /// A line between two points.
+    /// Draws a line between two points.
     pub(super) fn line(&mut self, from: (i64, i64), to: (i64, i64), line: i64, colour: Colour) {
         let (across, down) = (to.0 - from.0, to.1 - from.1);
         let steps = across.abs().max(down.abs()).max(1);
@@ -99,13 +99,13 @@ impl Canvas {
         }
     }
 
-    /// The size of a text with the ground behind it.
+    /// The size of a text with its background.
     pub(super) fn text_size(&self, text: &str) -> (i64, i64) {
         let letters = text.chars().count() as i64;
         ((letters * i64::from(font::ADVANCE) + 1) * self.scale, (i64::from(font::HEIGHT) + 2) * self.scale)
     }
 
-    /// A text on its ground; `at` is the ground's upper left corner.
+    /// Draws a text on its background; `at` is the background's top left corner.
     pub(super) fn text(&mut self, at: (i64, i64), text: &str, ink: Colour, ground: Colour) {
         let ((width, height), scale) = (self.text_size(text), self.scale);
         self.fill(Rect { x: at.0, y: at.1, width, height }, ground);
@@ -121,7 +121,7 @@ impl Canvas {
     }
 }
 
-/// The picture's samples in three tightly packed planes; `None` for RGB.
+/// The picture's planes, tightly packed; `None` for RGB.
 fn packed_i420(picture: &Planes<'_>) -> Option<[Vec<u8>; 3]> {
     let rows = |plane: usize| {
         let (bytes, rows) = picture.plane_size(plane);

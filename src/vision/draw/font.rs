@@ -1,17 +1,17 @@
-//! A font of five by eight pixels for what is drawn into pictures: printable ASCII, all else as a question mark.
+//! A font of five by eight pixels: printable ASCII, anything else as a question mark.
 
-/// Width of a letter with the gap behind it.
+/// Width of a letter, including the gap.
 pub(super) const ADVANCE: u32 = 6;
 /// Height of a letter.
 pub(super) const HEIGHT: u32 = 8;
 
-/// Whether the letter has ink at column `x` (0..5) and row `y` (0..8).
+/// Whether the letter's pixel at column `x` (0..5) and row `y` (0..8) is set.
 pub(super) fn has_ink(letter: char, x: u32, y: u32) -> bool {
     let index = u32::from(letter).checked_sub(32).filter(|index| (*index as usize) < GLYPHS.len()).unwrap_or(31);
     GLYPHS[index as usize].get(x as usize).is_some_and(|column| y < HEIGHT && column >> y & 1 == 1)
 }
 
-/// Each letter from the space on, by columns; the lowest bit is the top row.
+/// Glyphs from the space on, by columns; the lowest bit is the top row.
 const GLYPHS: [[u8; 5]; 95] = [
     [0x00, 0x00, 0x00, 0x00, 0x00],
     [0x00, 0x00, 0x5F, 0x00, 0x00],

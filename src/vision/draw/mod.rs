@@ -1,4 +1,4 @@
-//! What was seen and where zones are, drawn into a copy of a picture: for `record --annotated` and `snapshot`.
+//! Draws detections and zones into a copy of a picture, for `record --annotated` and `snapshot`.
 
 mod canvas;
 mod font;
@@ -11,33 +11,33 @@ use crate::types::{Detection, Picture, Zone};
 
 /// The colour of zones.
 const ZONE: Colour = [210, 16, 146];
-/// Steps of the grid in a picture's width and height.
+/// Steps of the grid across the picture's width and height.
 const GRID_STEPS: i64 = 10;
 
-/// A copy of the picture, as packed I420, with every zone's outline and name, and every detection's box with label, track
-/// and score, in a colour of its class. An RGB picture, and one that cannot be read, is returned as it is.
+/// A copy of the picture, as packed I420, with the outline and name of every zone, and the box of every detection with
+/// label, track and score, in a colour per class. An RGB picture, or one that cannot be read, is returned unchanged.
 pub fn annotated(picture: &Picture, detections: &[Detection], zones: &[Zone]) -> Picture {
     let Some(mut canvas) = Canvas::of(picture) else { return picture.clone() };
     let mut placed = draw_zones(&mut canvas, zones);
     let mut labels = Vec::new();
     for detection in detections {
         let Some(bbox) = detection.bbox.clamped() else { continue };
-        // Even, so that chroma follows.
+        // Even, to align with chroma samples.
         let (x, y) = (canvas.x(bbox.x) & !1, canvas.y(bbox.y) & !1);
         let (right, bottom) = (canvas.x(bbox.right()) & !1, canvas.y(bbox.bottom()) & !1);
         let area = Rect { x, y, width: right - x, height: bottom - y };
         canvas.outline(area, 2 * canvas.scale, colour(detection.class_id));
         labels.push((area, label(detection), colour(detection.class_id)));
     }
-    // Above all boxes, so that none crosses a text.
+    // After all boxes, so that none crosses a label.
     for (area, text, colour) in labels {
         put(&mut canvas, &area, &text, colour, &mut placed);
     }
     canvas.finish(picture).unwrap_or_else(|| picture.clone())
 }
 
-/// A copy of the picture with a grid in tenths of its width and height, labelled in shares, and every zone's outline and
-/// name: coordinates of zones are read from it. An RGB picture is returned as it is.
+/// A copy of the picture with a grid in tenths of its width and height, labelled in shares, and the outline and name of
+/// every zone, to read zone coordinates from. An RGB picture is returned unchanged.
 pub fn grid(picture: &Picture, zones: &[Zone]) -> Picture {
     let Some(mut canvas) = Canvas::of(picture) else { return picture.clone() };
     let (width, height, line) = (canvas.width, canvas.height, canvas.scale);
@@ -52,7 +52,7 @@ pub fn grid(picture: &Picture, zones: &[Zone]) -> Picture {
         let text = share(n);
         let (wide, high) = canvas.text_size(&text);
         let (x, y) = (width * n / GRID_STEPS - wide / 2, height * n / GRID_STEPS - high / 2);
-        // At both ends: a zone or a face may cover one.
+        // At both ends, because a zone may cover one.
         for at in [(x, 0), (x, height - high), (0, y), (width - wide, y)] {
             canvas.text(at, &text, WHITE, BLACK);
         }
@@ -60,7 +60,7 @@ pub fn grid(picture: &Picture, zones: &[Zone]) -> Picture {
     canvas.finish(picture).unwrap_or_else(|| picture.clone())
 }
 
-/// Draws the zones; returns where their names stand.
+/// Draws the zones; returns the rectangles of their names.
 fn draw_zones(canvas: &mut Canvas, zones: &[Zone]) -> Vec<Rect> {
     let mut placed = Vec::new();
     for zone in zones {
@@ -70,7 +70,7 @@ fn draw_zones(canvas: &mut Canvas, zones: &[Zone]) -> Vec<Rect> {
         for (from, to) in corners.iter().zip(ends) {
             canvas.line(*from, *to, 2 * canvas.scale, ZONE);
         }
-        // Below its topmost corner, so that it stands in the zone.
+        // Below its topmost corner, so that it is inside the zone.
         if let Some(top) = corners.iter().min_by_key(|(x, y)| (*y, *x)) {
             let named = Rect { x: top.0, y: top.1 + canvas.text_size("").1, width: 0, height: 0 };
             put(canvas, &named, &zone.name, ZONE, &mut placed);
@@ -79,10 +79,10 @@ fn draw_zones(canvas: &mut Canvas, zones: &[Zone]) -> Vec<Rect> {
     placed
 }
 
-/// Puts a text beside what it names, and where it stands to those that are placed.
+/// Draws a label next to `named`, and adds its rectangle to `placed`.
 fn put(canvas: &mut Canvas, named: &Rect, text: &str, ground: Colour, placed: &mut Vec<Rect>) {
     let rect = place(canvas.text_size(text), named, (canvas.width, canvas.height), placed);
-    // Dark letters on bright ground, and the other way round.
+    // Dark letters on a bright background, and vice versa.
     let ink = if ground[0] > 110 { BLACK } else { WHITE };
     canvas.text((rect.x, rect.y), text, ink, ground);
     placed.push(rect);
@@ -94,7 +94,7 @@ fn label(detection: &Detection) -> String {
     format!("{}{track} {:.2}", detection.label, detection.confidence)
 }
 
-/// Y, U, V of a class: bright, and apart for neighbouring classes.
+/// Y, U, V for a class: bright, and distinct for neighbouring classes.
 fn colour(class_id: u32) -> Colour {
     const COLOURS: [Colour; 6] =
         [[149, 43, 21], [81, 90, 240], [152, 50, 188], [170, 166, 16], [106, 202, 222], [235, 128, 128]];
@@ -113,7 +113,7 @@ mod tests {
         Picture::from_i420(width, height, colorimetry, planes).unwrap()
     }
 
-    /// The brightness at a place of a picture of this width.
+    /// The luma at a point of a picture of this width.
     fn at(picture: &Picture, x: u32, y: u32) -> u8 {
         picture.planes().unwrap().plane(0)[(y * picture.width + x) as usize]
     }
@@ -132,10 +132,10 @@ mod tests {
         let drawn = annotated(&grey(200, 100), &[person], &[]);
         assert_eq!((at(&drawn, 50, 50), at(&drawn, 51, 70), at(&drawn, 149, 70)), (149, 149, 149), "its edges");
         assert_eq!((at(&drawn, 100, 70), at(&drawn, 20, 20)), (100, 100), "inside and outside");
-        // The label stands above it: ground of the class's colour, dark letters.
+        // The label is above it: dark letters on the class's colour.
         let row: Vec<u8> = (50..130).map(|x| at(&drawn, x, 45)).collect();
         assert!(row.contains(&149) && row.contains(&16) && !row.contains(&100), "{row:?}");
-        // On an odd size, and on one that has no room for a label, nothing breaks.
+        // Odd sizes and pictures without room for a label work, too.
         for (width, height) in [(33, 17), (2, 2), (1, 1)] {
             let tiny = annotated(
                 &grey(width, height),

@@ -1,14 +1,14 @@
-//! Where labels stand: beside what they name, inside the picture, and off each other where there is room.
+//! Places labels: next to what they name, inside the picture, and without overlap if possible.
 
 use super::canvas::Rect;
 
-/// A place for a label of this size at what it names, in a picture of `bounds`, apart from those that are placed.
+/// A rectangle for a label of `size` next to `named`, inside a picture of `bounds`, avoiding `placed`.
 pub(super) fn place(size: (i64, i64), named: &Rect, bounds: (i64, i64), placed: &[Rect]) -> Rect {
     let (width, height) = size;
     let (left, right) = (named.x, named.x + named.width - width);
     let (above, below) = (named.y - height, named.y + named.height);
     let near = [(left, above), (right, above), (left, below), (right, below), (left, named.y), (left, below - height)];
-    // Further up and down, label by label, where many stand close together.
+    // Further up and down in steps of one label, for crowded spots.
     let further = (2..6).flat_map(|n| [(left, above - (n - 1) * height), (left, below + (n - 1) * height)]);
     let mut best: Option<(i64, Rect)> = None;
     for (x, y) in near.into_iter().chain(further) {

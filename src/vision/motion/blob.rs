@@ -1,4 +1,4 @@
-//! Connected foreground as boxes.
+//! Finds connected foreground and its bounding boxes.
 
 use super::MotionSettings;
 use super::grid::Grid;
@@ -6,27 +6,27 @@ use super::mask::Mask;
 use super::scene::first_set;
 use crate::types::BBox;
 
-/// Fewest cells of a blob, whatever `min_area` says.
+/// Minimum cells of a blob, whatever `min_area` says.
 const CELLS_MIN: f32 = 4.0;
 
-/// A moving thing.
+/// A moving object.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Blob {
-    /// Where it is.
+    /// Its bounding box.
     pub bbox: BBox,
-    /// How clearly it differs from the background, 0.5 (just) to 1: r/(1+r), r = the mean of its cells' squared
-    /// deviation in units of the squared threshold.
+    /// How clearly it differs from the background, from 0.5 (barely) to 1: r/(1+r), with r = the mean of its cells'
+    /// squared deviation in units of the squared threshold.
     pub contrast: f32,
-    /// Cells of foreground in it.
+    /// Number of its foreground cells.
     cells: u32,
 }
 
-/// A run of foreground cells in one row, and what it has collected.
+/// A run of foreground cells in one row, and the totals of its component.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     x0: u32,
     x1: u32,
-    /// Index of the run this one belongs to; itself for a root.
+    /// Index of its parent run (union-find); itself for a root.
     parent: u32,
     y0: u32,
     y1: u32,
@@ -36,7 +36,7 @@ struct Run {
     ratio: f32,
 }
 
-/// Finds the blobs of a mask, and keeps them with the room they were found in.
+/// Finds the blobs of a mask; keeps its buffers between frames.
 #[derive(Debug, Default)]
 pub(super) struct Blobs {
     runs: Vec<Run>,
@@ -52,8 +52,8 @@ impl Blobs {
         &self.found
     }
 
-    /// Connected cells of the joined mask become boxes, largest first; what they weigh counts cells of the core,
-    /// whose `ratio` says how clear they are.
+    /// Finds the connected components of the joined mask, largest first. Size and contrast count only cells of the
+    /// core; `ratio` is a cell's contrast.
     pub(super) fn find(&mut self, mask: &Mask, grid: &Grid, settings: &MotionSettings, ratio: impl Fn(usize) -> f32) {
         self.runs.clear();
         let mut previous = 0..0;
@@ -62,7 +62,7 @@ impl Blobs {
             self.find_runs(mask, grid, y, &ratio);
             let mut above = previous.start;
             for run in first..self.runs.len() {
-                // Runs of both rows are in order, so one pass pairs all that touch.
+                // Runs in both rows are sorted, so one pass pairs all that touch.
                 while above < previous.end && self.runs[above].x1 <= self.runs[run].x0 {
                     above += 1;
                 }
@@ -114,7 +114,7 @@ impl Blobs {
             if run.parent as usize != index || run.cells < cells_min {
                 continue;
             }
-            // The core's own edges: exact, where shrinking the joined box would err at the picture's border.
+            // The core's own edges are exact; shrinking the joined box would be wrong at the picture's border.
             let bbox = BBox::from_corners(
                 run.left as f32 * step / width,
                 run.y0 as f32 * step / height,

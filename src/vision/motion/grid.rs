@@ -1,11 +1,11 @@
-//! The grid that a picture's luma is sampled down to.
+//! The grid of cells that a picture's luma is sampled to.
 
 use crate::types::{Picture, PixelFormat, Planes};
 
-/// Columns the picture is sampled down to, about.
+/// Approximate number of columns.
 const COLUMNS: u32 = 320;
 
-/// Which pixels make a cell.
+/// The mapping from pixels to cells.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Grid {
     pub(super) size: (u32, u32),
@@ -34,8 +34,8 @@ impl Grid {
         self.columns * self.rows
     }
 
-    /// Brightness per cell: the mean of four samples, enough to halve the noise and far cheaper than reading every
-    /// pixel. What a large picture costs is reading it from memory, so a large cell has all four in its middle row.
+    /// Luma per cell: the mean of four samples, enough to halve the noise and far cheaper than reading every pixel. For
+    /// large pictures memory reads dominate, so a large cell takes all four from its middle row.
     pub(super) fn sample(&self, picture: &Planes<'_>, out: &mut [f32]) {
         let Self { columns, rows, step, .. } = *self;
         let (plane, stride) = (picture.plane(0), picture.stride(0));
@@ -55,16 +55,16 @@ impl Grid {
     }
 }
 
-/// Bytes that memory hands over at once.
+/// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 
-/// Has a row brought from memory all at once: rows far apart are no stream that the processor would read ahead, and
-/// sampling alone would wait for one piece after the other.
+/// Touches every cache line of a row up front: rows far apart defeat the hardware prefetcher, and sampling alone would
+/// stall on each line.
 fn fetch(row: &[u8]) {
     std::hint::black_box(row.iter().step_by(LINE_BYTES).fold(0, |seen, byte| seen ^ byte));
 }
 
-/// Where a cell is sampled: four positions across, the first two in the first of the two rows.
+/// Sample positions in a cell: four columns, the first two in the first of the two rows.
 const fn taps(step: usize) -> ([usize; 4], [usize; 2]) {
     let (near, far) = (step / 4, step - 1 - step / 4);
     if step < 4 {
@@ -73,10 +73,10 @@ const fn taps(step: usize) -> ([usize; 4], [usize; 2]) {
     ([step / 8, 3 * step / 8, 5 * step / 8, 7 * step / 8], [step / 2; 2])
 }
 
-/// Samples one row of cells from its two rows of pixels.
+/// Samples one row of cells from two rows of pixels.
 type Row = fn(&[u8], &[u8], usize, &mut [f32]);
 
-/// The sizes of usual pictures (320 to 3840 columns) have their own code, with fixed distances; others share one.
+/// The steps of common picture sizes (320 to 3840 columns) have specialised code; others share one function.
 fn planar(step: usize) -> Row {
     match step {
         1 => fixed::<1>,
@@ -99,7 +99,7 @@ fn fixed<const STEP: usize>(upper: &[u8], lower: &[u8], _step: usize, out: &mut 
     }
 }
 
-/// Cells of two by two pixels: all are read, so both of a pair can be taken at once.
+/// Cells of two by two pixels: all pixels are read, so a pair is loaded at once.
 fn pairs(upper: &[u8], lower: &[u8], _step: usize, out: &mut [f32]) {
     let cells = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
     for (out, (a, b)) in out.iter_mut().zip(cells) {
@@ -120,7 +120,7 @@ fn mean(samples: [u8; 4]) -> f32 {
     f32::from(samples.into_iter().map(u16::from).sum::<u16>()) * 0.25
 }
 
-/// Red, green and blue beside each other: green counts twice, which is luma enough.
+/// Interleaved RGB: green counts twice, which approximates luma.
 fn packed(upper: &[u8], lower: &[u8], step: usize, out: &mut [f32]) {
     let ([a0, a1, b0, b1], _) = taps(step);
     for (x, out) in out.iter_mut().enumerate() {

@@ -1,16 +1,16 @@
-//! Foreground without specks, and the same grown so that fragments join.
+//! The foreground mask: specks removed, and dilated so that fragments join.
 
 use super::grid::Grid;
 
-/// Cells by which foreground grows to join fragments; boxes do not grow by it.
+/// Cells by which the mask is dilated to join fragments; boxes do not grow by it.
 const JOIN: usize = 2;
 
 /// One byte per cell, 0 or 1.
 #[derive(Debug, Default)]
 pub(super) struct Mask {
-    /// Foreground by majority of each 3×3 neighbourhood.
+    /// Foreground by majority in each 3×3 neighbourhood.
     pub(super) core: Vec<u8>,
-    /// `core`, grown by [`JOIN`] in each direction.
+    /// `core`, dilated by [`JOIN`] in each direction.
     pub(super) joined: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -23,7 +23,7 @@ impl Mask {
         }
     }
 
-    /// Fills both from the raw foreground. Both passes are separable.
+    /// Computes both masks from the raw foreground. Both passes are separable.
     pub(super) fn clean(&mut self, moving: &[u8], grid: &Grid) {
         let (columns, rows) = (grid.columns, grid.rows);
         if columns < 3 || rows < 3 {

@@ -1,15 +1,15 @@
-//! Background motion: what differs from what the camera usually sees, as boxes.
+//! Background motion: finds what differs from the camera's usual picture, as boxes.
 //!
-//! The picture's luma is sampled down to about 320 columns (`grid`); each cell keeps a running mean and variance of
-//! its brightness on frame time (`scene`). The camera's exposure (the median ratio of all cells to their means) is
-//! taken out first: a white car makes the camera darken everything else. A cell that is then further from its mean
-//! than its own noise explains is foreground. What stays foreground without changing becomes background after a
-//! while; until then the old background is kept, so that someone who stood still leaves no ghost. A majority filter
-//! removes specks, a dilation joins fragments (`mask`), connected cells become a box (`blob`). Pure values: the same
-//! pictures and times give the same boxes. Look next at `strategy::Motion`.
+//! The picture's luma is sampled to about 320 columns (`grid`); each cell keeps a running mean and variance of its
+//! brightness on frame time (`scene`). Exposure changes (the median ratio of the cells to their means) are compensated
+//! first: a white car makes the camera darken everything else. A cell that then deviates from its mean by more than its
+//! noise explains is foreground. Foreground that does not change becomes background after a while; until then the old
+//! background is kept, so that a person who stood still leaves no ghost. A majority filter removes specks, a dilation
+//! joins fragments (`mask`), connected cells become a box (`blob`). Pure values: the same pictures and times give the
+//! same boxes. Read `strategy::Motion` next.
 //!
-//! Everything that touches each cell is a plain loop without branches or divisions, which the compiler turns into
-//! vector code; what branches is done for foreground cells only.
+//! Loops over all cells have no branches or divisions, so that they vectorise; branching code runs for foreground cells
+//! only.
 
 mod blob;
 mod grid;
@@ -27,28 +27,28 @@ use scene::Scene;
 
 use crate::types::{Picture, Planes};
 
-/// Exposure ratios taken out; beyond them the light changed, not the exposure.
+/// Exposure ratios to compensate; beyond them the light has changed, not the exposure.
 const EXPOSURE: std::ops::RangeInclusive<f32> = 0.6..=1.65;
-/// Share of foreground cells from which the light changed, not the scene: learn anew instead of alarming.
+/// Share of foreground cells from which on the light has changed: learn again instead of reporting.
 const LIGHT_SHARE: f32 = 0.6;
-/// Fewest frames of a warm-up, however slow the camera.
+/// Minimum frames of a warm-up, however slow the camera.
 const WARM_UP_FRAMES: u32 = 8;
-/// A gap in frame time after which nothing learned is trusted any more.
+/// A gap in frame time after which the background is learned again.
 const GAP_NS_MAX: u64 = 10_000_000_000;
-/// A longer one is no gap where the time between the two frames before was at least one in so many of it: the source is
-/// that slow.
+/// A longer gap is accepted if the previous gap was at least `1 / SLOW` of it: the source is that slow.
 const SLOW: u64 = 3;
 
-/// What to look for.
+/// Detection settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MotionSettings {
-    /// How many standard deviations of its own noise a cell must leave its mean by. Lower sees more and errs more.
+    /// How many standard deviations of its own noise a cell must deviate from its mean. Lower values find more, with
+    /// more false positives.
     pub threshold: f32,
-    /// Smallest share of the picture that a moving thing covers.
+    /// Minimum share of the picture that a moving object covers.
     pub min_area: f32,
-    /// Frame time to learn the background for before anything is reported.
+    /// Frame time for learning the background before anything is reported.
     pub warm_up_ns: u64,
-    /// Most boxes per frame, largest first.
+    /// Maximum boxes per frame, largest first.
     pub max_objects: usize,
 }
 
@@ -58,7 +58,7 @@ impl Default for MotionSettings {
     }
 }
 
-/// The background of one source's picture.
+/// The background model of one source.
 #[derive(Debug)]
 pub struct Background {
     settings: MotionSettings,
@@ -66,7 +66,7 @@ pub struct Background {
     scene: Scene,
     mask: Mask,
     blobs: Blobs,
-    /// Frames since learning began, and when it began; `None` before the first.
+    /// Number of frames since learning began, and its start; `None` before the first.
     learning: Option<(u32, u64)>,
     warm: bool,
     last_ns: u64,
@@ -75,7 +75,7 @@ pub struct Background {
 }
 
 impl Background {
-    /// Knows nothing yet.
+    /// Creates an empty model.
     pub fn new(settings: MotionSettings) -> Self {
         Self {
             settings,
@@ -90,13 +90,13 @@ impl Background {
         }
     }
 
-    /// Whether it has seen enough to report.
+    /// Whether the warm-up is over.
     pub fn is_warm(&self) -> bool {
         self.warm
     }
 
-    /// Takes in the picture at frame time `pts_ns` and returns what moves in it, largest first: nothing while it
-    /// warms up, and nothing when the light changed as a whole.
+    /// Adds the picture at frame time `pts_ns` and returns the moving objects, largest first; none during the warm-up,
+    /// and none when the light changed as a whole.
     pub fn update(&mut self, picture: &Planes<'_>, pts_ns: u64) -> &[Blob] {
         self.blobs.clear();
         self.fit(picture);
@@ -130,7 +130,7 @@ impl Background {
         self.blobs.found()
     }
 
-    /// Fits everything to the picture's size; a new one starts over.
+    /// Adapts all buffers to the picture's size; a new size restarts learning.
     fn fit(&mut self, picture: &Picture) {
         if self.grid.fits(picture) {
             return;

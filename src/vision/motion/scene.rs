@@ -1,40 +1,40 @@
-//! What the camera usually sees: brightness and noise of every cell, and which cells differ from it now.
+//! The background model: mean brightness and noise of every cell, and the cells that deviate now.
 
-/// Least variance a cell is granted: camera noise of 2.5 levels.
+/// Minimum variance of a cell: camera noise of 2.5 levels.
 const VARIANCE_MIN: f32 = 6.25;
-/// Most variance a cell is granted, so that a flickering cell is not blind for good.
+/// Maximum variance of a cell, so that a flickering cell can still detect motion.
 const VARIANCE_MAX: f32 = 400.0;
 /// Time constant of learning the background.
 const LEARN_S: f32 = 6.0;
-/// How long a cell has to be foreground of one brightness to become background: a car that parks is part of the
-/// scene after this.
+/// How long a cell must be foreground at constant brightness to become background: a parked car is part of the scene
+/// after this.
 const ABSORB_S: f32 = 30.0;
-/// Share of an exposure change that a cell may be off by: cameras do not scale all brightnesses alike.
+/// Tolerance of a cell, as a share of the exposure change: cameras do not scale all brightnesses alike.
 const EXPOSURE_SLACK: f32 = 0.25;
-/// Every so many-th cell tells the exposure: a thousand are enough for a median, and 29 shares no factor with the
-/// usual numbers of columns.
+/// Step between the cells used to estimate exposure: a thousand are enough for a median, and 29 shares no factor with
+/// common numbers of columns.
 const EXPOSURE_EVERY: usize = 29;
-/// A background darker than this tells nothing about exposure.
+/// Cells with a darker background are not used to estimate exposure.
 const EXPOSURE_LUMA_MIN: f32 = 20.0;
 
-/// One value of each kind per cell.
+/// Per-cell values.
 #[derive(Debug, Default)]
 pub(super) struct Scene {
-    /// The picture at hand.
+    /// The current picture.
     pub(super) luma: Vec<f32>,
     mean: Vec<f32>,
     variance: Vec<f32>,
-    /// 1 where the picture at hand differs from the background.
+    /// 1 where the current picture differs from the background.
     pub(super) moving: Vec<u8>,
-    /// `moving` of the picture before.
+    /// `moving` of the previous picture.
     moved: Vec<u8>,
-    /// Of moving cells: the brightness they hold, and for how many seconds they have. Out of date in all others.
+    /// For moving cells: their held brightness, and for how many seconds. Stale for all other cells.
     held: Vec<f32>,
     held_s: Vec<f32>,
-    /// Rows learn in turns, the even and the odd ones: the time since each did, and whose turn it is.
+    /// Even and odd rows learn alternately: seconds since each did, and which is next.
     since_s: [f32; 2],
     turn: usize,
-    /// What `compare` was done with.
+    /// Parameters of the last `compare`.
     exposure: f32,
     slack: f32,
     threshold: f32,
@@ -69,8 +69,8 @@ impl Scene {
         }
     }
 
-    /// The picture's brightness against the background's: the median over some cells, 1 where too little is bright
-    /// enough to tell.
+    /// The picture's brightness relative to the background: the median over some cells; 1 if too few cells are bright
+    /// enough.
     pub(super) fn exposure(&self) -> f32 {
         const BINS: usize = 512;
         let (mut bins, mut count) = ([0u32; BINS], 0u32);
@@ -85,7 +85,7 @@ impl Scene {
         let mut below = 0;
         for (bin, hits) in bins.iter().enumerate() {
             if (below + hits) * 2 >= count {
-                // Within the bin in proportion, so that a still scene gives 1 and not a bin's edge.
+                // Interpolate within the bin, so that a static scene yields 1 and not a bin's edge.
                 let part = (count as f32 * 0.5 - below as f32) / *hits as f32;
                 return (bin as f32 + part) / 128.0;
             }
@@ -94,7 +94,7 @@ impl Scene {
         1.0
     }
 
-    /// Fills `moving`; returns how many cells are foreground.
+    /// Fills `moving`; returns the number of foreground cells.
     pub(super) fn compare(&mut self, exposure: f32, threshold: f32) -> usize {
         std::mem::swap(&mut self.moving, &mut self.moved);
         self.exposure = exposure;
@@ -106,20 +106,20 @@ impl Scene {
             let d = luma - exposure * mean;
             *moving = u8::from(d * d > threshold * (variance + slack * mean * mean));
         }
-        // Rows of 255 fit a byte, which keeps the sum in vector registers.
+        // Sums of up to 255 fit into a byte, which keeps them in vector registers.
         self.moving.chunks(255).map(|cells| usize::from(cells.iter().sum::<u8>())).sum()
     }
 
-    /// A cell's squared deviation over its squared threshold, until `learn`.
+    /// A cell's squared deviation over its squared threshold; valid until `learn`.
     pub(super) fn ratio(&self, cell: usize) -> f32 {
         let (mean, variance) = (self.mean[cell], self.variance[cell]);
         let d = self.luma[cell] - self.exposure * mean;
         d * d / (self.threshold * (variance + self.slack * mean * mean))
     }
 
-    /// Background cells follow the picture, `dt` seconds after the one before; all follow the exposure; foreground
-    /// cells that hold still for long enough become background. Half of the rows learn from each picture, which is often
-    /// enough for a background that takes seconds, and half the work.
+    /// Updates the background: background cells follow the picture, `dt` seconds after the previous one; all cells
+    /// follow the exposure; foreground cells that stay constant for long enough become background. Each picture updates
+    /// half of the rows, which is often enough for a time constant of seconds, at half the cost.
     pub(super) fn learn(&mut self, dt: f32, columns: usize) {
         self.since_s = self.since_s.map(|since| since + dt);
         self.turn = 1 - self.turn;
@@ -146,7 +146,7 @@ impl Scene {
             let (luma, held, held_s) = (self.luma[cell], &mut self.held[cell], &mut self.held_s[cell]);
             let off = luma - *held;
             let holding = self.moved[cell] != 0 && *held_s > 0.0;
-            // Held on to loosely: the brightness of a parked car follows the light too.
+            // Loosely, because the brightness of a parked car also follows the light.
             if holding && off * off <= 9.0 * VARIANCE_MIN + 4.0 * self.variance[cell] {
                 *held += 0.1 * off;
                 *held_s += dt;
@@ -164,7 +164,7 @@ fn within(variance: f32) -> f32 {
     variance.clamp(VARIANCE_MIN, VARIANCE_MAX)
 }
 
-/// The first cell at or after `from` that is not 0. Most are, and are passed over sixteen at a time.
+/// The first cell at or after `from` that is not 0. Zero cells, the majority, are skipped sixteen at a time.
 pub(super) fn first_set(cells: &[u8], from: usize) -> Option<usize> {
     let rest = cells.get(from..)?;
     let (sixteens, _) = rest.as_chunks::<16>();

@@ -1,4 +1,4 @@
-//! What the background promises.
+//! Tests of the background model.
 
 use super::*;
 use crate::types::{BBox, Colorimetry, Matrix, PixelFormat, Range};
@@ -10,7 +10,7 @@ fn update<'a>(background: &'a mut Background, picture: &Picture, pts_ns: u64) ->
     background.update(&picture.planes().unwrap(), pts_ns)
 }
 
-/// A noisy grey picture with a bright square of a fifth of the height at `at`.
+/// A noisy grey picture with a bright square, a fifth of the height, at `at`.
 fn picture(rng: &mut fastrand::Rng, base: u8, at: Option<(f32, f32)>, format: PixelFormat) -> Picture {
     let (w, h) = (SIZE.0 as usize, SIZE.1 as usize);
     let mut luma: Vec<u8> =

@@ -1,9 +1,9 @@
-//! The kernel in fixed point for AVX2: sixteen blended rows' samples and eight output pixels at a time.
+//! The kernel in fixed point for AVX2: blends sixteen samples of a row, and eight output pixels, at a time.
 //!
-//! A blended row holds 15-bit samples (code value × 128). Eight samples and their right neighbours are sorted out of
-//! it, by byte shuffles up to a scale of about 6 and by gathers beyond; one multiply-add blends them in the proportion
-//! of pairs of 14-bit weights. What comes out is code value × 2²¹ and goes through the colour matrix as a float.
-//! Against the scalar kernel the difference stays below a tenth of a code value.
+//! A blended row holds 15-bit samples (code value × 128). Eight samples and their right neighbours are extracted from
+//! it, by byte shuffles up to a scale of about 6 and by gathers beyond; one multiply-add blends each pair with its pair
+//! of 14-bit weights. The result is code value × 2²¹, which the colour matrix takes as a float. The difference from the
+//! scalar kernel stays below a tenth of a code value.
 #![allow(unsafe_code, reason = "loads, stores and gathers of a SIMD kernel; bounds are stated at each block")]
 
 use std::arch::x86_64::*;
@@ -14,11 +14,11 @@ use super::colour::Tone;
 use super::taps::{Columns, LANES, Tables, Taps, steps};
 use super::{Kernel, Target};
 
-/// Blended samples per step.
+/// Samples blended per step.
 const STEP: usize = 16;
-/// Code value × this is what the column blend yields.
+/// Scale of the column blend: code value × this.
 const UNIT: f32 = 128.0 * super::taps::COLUMN_ONE as f32;
-/// Samples after the last one of a row that a gather may touch.
+/// Samples past the end of a row that a gather may read.
 const SLACK: usize = 8;
 
 pub(super) fn write(
@@ -30,7 +30,7 @@ pub(super) fn write(
     out: &mut [f32],
 ) {
     if target.placement.width < LANES {
-        // Narrower than one step: not worth a kernel of its own.
+        // Narrower than one step.
         super::scalar::write(picture, tables, tone, target, &mut Default::default(), out);
         return;
     }
@@ -95,7 +95,7 @@ impl<'a> Plane<'a> {
         Self { bytes: picture.plane(index), stride: picture.stride(index), row_bytes, rows }
     }
 
-    /// The two source rows of output row `y` and the second's weight in 15 bits.
+    /// The two source rows for output row `y`, and the second one's 15-bit weight.
     fn pair(&self, taps: &Taps, y: usize) -> (&'a [u8], &'a [u8], i16) {
         let (first, second, weight) = taps.at(y, self.rows);
         let row = |i: usize| &self.bytes[i * self.stride..i * self.stride + self.row_bytes];
@@ -127,7 +127,7 @@ fn blend_rows(plane: &Plane<'_>, taps: &Taps, y: usize, blended: &mut [i16]) {
         unsafe {
             let a = _mm256_cvtepu8_epi16(_mm_loadu_si128(first.as_ptr().add(i).cast()));
             if weight == 0 {
-                // Whole-number scales: half of the memory need not be read.
+                // For whole-number scales the second row is not needed.
                 _mm256_storeu_si256(blended.as_mut_ptr().add(i).cast(), _mm256_slli_epi16::<7>(a));
                 continue;
             }
@@ -140,7 +140,7 @@ fn blend_rows(plane: &Plane<'_>, taps: &Taps, y: usize, blended: &mut [i16]) {
     }
 }
 
-/// Interleaved pairs (NV12's U and V) into two rows.
+/// Deinterleaves pairs (NV12's U and V) into two blended rows.
 #[target_feature(enable = "avx2,fma")]
 fn blend_row_pairs(plane: &Plane<'_>, taps: &Taps, y: usize, even: &mut [i16], odd: &mut [i16]) {
     let (first, second, weight) = plane.pair(taps, y);
@@ -165,11 +165,11 @@ fn blend_row_pairs(plane: &Plane<'_>, taps: &Taps, y: usize, even: &mut [i16], o
     }
 }
 
-/// The tone, spread over the lanes: scale, offset and the fixed point's unit folded into matrix and bounds.
+/// The tone, broadcast to all lanes: scale, offset and the fixed-point unit are folded into matrix and bounds.
 struct Lanes {
     matrix: [[__m256; 3]; 3],
     bias: [__m256; 3],
-    /// What 0 and 255 are written as.
+    /// The output values for 0 and 255.
     bounds: [[__m256; 2]; 3],
 }
 
@@ -199,11 +199,11 @@ impl Lanes {
         _mm256_min_ps(_mm256_max_ps(mixed, low), high)
     }
 
-    /// Writes eight pixels at `at` of each plane.
+    /// Writes eight pixels to `at` in each plane.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn store(&self, components: [__m256i; 3], plane: usize, at: usize, out: &mut [f32]) {
-        // No closures and no `map` here: what they call is compiled without the CPU features and not inlined.
+        // No closures or `map` here: they are compiled without the CPU features and not inlined.
         let [a, b, c] = components;
         let components = [_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(b), _mm256_cvtepi32_ps(c)];
         assert!(at + 2 * plane + LANES <= out.len());
@@ -215,7 +215,7 @@ impl Lanes {
     }
 }
 
-/// Samples from `first` on and their right neighbours, eight pairs.
+/// Eight samples, starting at `first`, with their right neighbours.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn pairs_at(row: &[i16], first: &[u32; LANES], mask: Option<&[u8; 4 * LANES]>) -> __m256i {
@@ -233,20 +233,20 @@ fn pairs_at(row: &[i16], first: &[u32; LANES], mask: Option<&[u8; 4 * LANES]>) -
     }
 }
 
-/// Eight values of a table.
+/// Eight values from index `x` on.
 #[inline]
 fn eight<T>(values: &[T], x: usize) -> &[T; LANES] {
     #[allow(clippy::expect_used, reason = "`steps` yields x ≤ length − LANES; the bound is checked once here")]
     values[x..].first_chunk().expect("eight values from a step's start on")
 }
 
-/// Eight samples and their right neighbours, each blended in the proportion of its pair of weights.
+/// Eight samples and their right neighbours, each pair blended by its weights.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn blend_columns(row: &[i16], taps: &Taps, columns: &Columns, step: usize, x: usize) -> __m256i {
     let mask = columns.masks.as_ref().map(|masks| &masks[step]);
     let samples = pairs_at(row, eight(&taps.first, x), mask);
-    // SAFETY: eight weights are there.
+    // SAFETY: `eight` returns eight weights.
     let weights = unsafe { _mm256_loadu_si256(eight(&columns.pairs, x).as_ptr().cast()) };
     _mm256_madd_epi16(samples, weights)
 }
@@ -268,15 +268,15 @@ fn columns_of_yuv(
     }
 }
 
-/// Three interleaved components: a pixel and its right neighbour are six samples in a row, so one load and one shuffle
-/// make the three pairs of an output pixel; four by four they are turned into components.
+/// Three interleaved components: a pixel and its right neighbour are six consecutive samples, so one load and one
+/// shuffle yield the three pairs of an output pixel; four pixels at a time are transposed into components.
 #[target_feature(enable = "avx2,fma")]
 fn columns_of_rgb(row: &[i16], tables: &Tables, tone: &Lanes, target: Target, start: usize, out: &mut [f32]) {
     // R0 G0 B0 R1 G1 B1 → R0 R1, G0 G1, B0 B1, nothing.
     let sort = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1));
     for x in steps(target.placement.width) {
         let first = eight(&tables.luma[0].first, x);
-        // SAFETY: eight weights are there.
+        // SAFETY: `eight` returns eight weights.
         let weights = unsafe { _mm256_loadu_si256(eight(&tables.luma_columns.pairs, x).as_ptr().cast()) };
         let p0 = _mm256_madd_epi16(two_pixels(row, first, 0, sort), _mm256_shuffle_epi32::<0b00_00_00_00>(weights));
         let p1 = _mm256_madd_epi16(two_pixels(row, first, 1, sort), _mm256_shuffle_epi32::<0b01_01_01_01>(weights));
@@ -290,7 +290,7 @@ fn columns_of_rgb(row: &[i16], tables: &Tables, tone: &Lanes, target: Target, st
     }
 }
 
-/// Output pixels `i` and `i + 4`: their taps' samples, sorted into pairs.
+/// The source pixels of output pixels `i` and `i + 4`, sorted into pairs.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn two_pixels(row: &[i16], first: &[u32; LANES], i: usize, sort: __m256i) -> __m256i {
@@ -323,7 +323,7 @@ mod tests {
             PixelFormat::Rgb => [(3 * w, h), (0, 0), (0, 0)],
         };
         let strides = sizes.map(|(row, _)| if row == 0 { 0 } else { row + random.usize(0..40) });
-        // A last row without its padding, as some decoders deliver: nothing may be read behind it.
+        // The last row lacks its padding, as from some decoders: nothing after it may be read.
         let planes = [0, 1, 2].map(|i| {
             let (row, rows) = sizes[i];
             let bytes = if row == 0 { 0 } else { strides[i] * (rows - 1) + row };

@@ -1,11 +1,11 @@
-//! What the three components mean, and what is written for them.
+//! Conversion of the three components to output values.
 
 use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Range};
 
 use super::{ChannelOrder, Recipe};
 
-/// From three blended components to the three written planes: `clamp(matrix · components + bias, 0, 255)`, then
-/// `scale` and `offset`. Rows of `matrix` and all arrays are in the order of the planes written.
+/// Maps three blended components to the three output planes: `clamp(matrix · components + bias, 0, 255)`, then `scale`
+/// and `offset`. Rows of `matrix` and all arrays are in the order of the output planes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Tone {
     pub(super) matrix: [[f32; 3]; 3],
@@ -28,7 +28,7 @@ impl Tone {
     }
 }
 
-/// Rows for R, G, B over Y, U, V code values, and the constant that the code values' origins add up to.
+/// Rows for R, G, B over Y, U, V code values, and the constant from the code values' origins.
 pub(in crate::vision) fn yuv_to_rgb(colorimetry: Colorimetry) -> ([[f32; 3]; 3], [f32; 3]) {
     let (kr, kb): (f64, f64) = match colorimetry.matrix {
         Matrix::Bt601 => (0.299, 0.114),

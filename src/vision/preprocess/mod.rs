@@ -1,15 +1,14 @@
-//! Picture to network input in one pass: crop-free resize, YUV→RGB, normalisation, three float planes.
+//! Converts a picture to network input in one pass: resize, YUV→RGB, normalisation, three float planes.
 //!
-//! The decoder's own samples are read (I420, NV12, RGB) and the floats are written where the session reads them; no
-//! picture lies in between. Rows are blended first, then columns, then the three components become R, G, B: so the
-//! colour matrix runs once per output pixel instead of once per source pixel.
+//! Reads the decoder's own samples (I420, NV12, RGB) and writes floats directly into the session's input, without an
+//! intermediate picture. Rows are blended first, then columns, then the components are converted to RGB: so the colour
+//! matrix runs once per output pixel instead of once per source pixel.
 //!
-//! **Geometry** is that of `cv2.resize(INTER_LINEAR)`: half-pixel centres, two taps, edges repeated. **Chroma** is
-//! what a picture would have that was first converted to RGB with each chroma sample repeated over its 2×2 pixels:
-//! the luma taps halved. Both are what models of this kind are usually fed with, and what the agreement figures of
-//! `tests/it/infer.rs` are measured in.
+//! **Geometry** matches `cv2.resize(INTER_LINEAR)`: half-pixel centres, two taps, edges repeated. **Chroma** matches a
+//! picture first converted to RGB with each chroma sample repeated over its 2×2 pixels: the luma taps halved. Models of
+//! this kind are usually fed this way, and the agreement figures of `tests/it/infer.rs` refer to it.
 //!
-//! [`scalar`] is the definition, [`avx2`] the same in fixed point where the CPU has it.
+//! [`scalar`] is the reference, [`avx2`] the same in fixed point, for CPUs that have it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -24,7 +23,7 @@ use colour::Tone;
 pub(super) use colour::yuv_to_rgb;
 use taps::Tables;
 
-/// Resampling tables kept for so many picture geometries: sources that share a worker come in turns.
+/// Maximum picture geometries with cached resampling tables: sources that share a worker take turns.
 const GEOMETRIES_MAX: usize = 16;
 
 /// The order of the three planes.
@@ -36,45 +35,45 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// What a network expects in its input: written value = code value (0..255) × `scale` + `offset`, per plane.
+/// The input a network expects: value = code value (0..255) × `scale` + `offset`, per plane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Recipe {
     /// How the picture is fitted.
     pub fit: Fit,
     /// Order of the planes.
     pub order: ChannelOrder,
-    /// Factor per plane, in the order written.
+    /// Factor per plane, in output order.
     pub scale: [f32; 3],
-    /// Offset per plane, in the order written.
+    /// Offset per plane, in output order.
     pub offset: [f32; 3],
     /// Code value of the padding, before scale and offset.
     pub pad: f32,
 }
 
 impl Recipe {
-    /// (code / 255 − mean) / std per plane.
+    /// Normalises to (code / 255 − mean) / std per plane.
     pub fn normalised(fit: Fit, order: ChannelOrder, mean: [f32; 3], std: [f32; 3], pad: f32) -> Self {
         let scale = std.map(|s| 1.0 / (255.0 * s));
         Self { fit, order, scale, offset: [0, 1, 2].map(|k| -mean[k] / std[k]), pad }
     }
 
-    /// The value written for the padding in plane `k`.
+    /// The value of the padding in plane `k`.
     fn padding(&self, k: usize) -> f32 {
         self.pad * self.scale[k] + self.offset[k]
     }
 }
 
-/// Which kernel runs.
+/// A kernel implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
-    /// Plain floats, any CPU: the definition.
+    /// Plain floats, on any CPU: the reference.
     Scalar,
     /// Fixed point on AVX2 and FMA.
     Avx2,
 }
 
 impl Kernel {
-    /// The fastest that this CPU runs.
+    /// The fastest one that this CPU supports.
     pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
@@ -84,7 +83,7 @@ impl Kernel {
     }
 }
 
-/// Writes pictures into a network's input. Keeps tables and row buffers, so one per thread.
+/// Writes pictures into a network's input. Caches tables and row buffers, so each thread has its own.
 #[derive(Debug)]
 pub struct Preprocessor {
     recipe: Recipe,
@@ -96,29 +95,29 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// For an input of `input` (width, height), with the fastest kernel of this CPU.
+    /// Creates one for an input of `input` (width, height), with this CPU's fastest kernel.
     pub fn new(recipe: Recipe, input: (usize, usize)) -> Self {
         Self::with_kernel(recipe, input, Kernel::best())
     }
 
-    /// The same with a named kernel; one that this CPU cannot run is replaced by the scalar one.
+    /// The same with a given kernel; an unsupported one is replaced by the scalar one.
     pub fn with_kernel(recipe: Recipe, input: (usize, usize), kernel: Kernel) -> Self {
         let kernel = if kernel == Kernel::best() { kernel } else { Kernel::Scalar };
         Self { recipe, input, kernel, tables: vec![], float_rows: Default::default(), fixed_rows: Default::default() }
     }
 
-    /// Floats that one picture takes: three planes.
+    /// Number of floats for one picture: three planes.
     pub fn floats(&self) -> usize {
         3 * self.input.0 * self.input.1
     }
 
-    /// Writes `picture` into `out` and says where it lies.
+    /// Writes `picture` into `out` and returns its placement.
     ///
-    /// `painted` is the placement whose padding `out` already carries, and is updated: the padding of an input that
-    /// is used again for pictures of one size is written once.
+    /// `painted` is the placement whose padding `out` already contains, and is updated: padding is written only once
+    /// for consecutive pictures of the same size.
     ///
     /// # Panics
-    /// When `out` is not [`Self::floats`] long: the caller cuts it out of the session's own input.
+    /// When `out` is not [`Self::floats`] long: the caller slices it from the session's input.
     pub fn write(&mut self, picture: &Planes<'_>, out: &mut [f32], painted: &mut Option<Placement>) -> Placement {
         assert_eq!(out.len(), self.floats(), "one picture's three planes");
         let placement = Placement::new(self.recipe.fit, (picture.width, picture.height), self.input);
@@ -138,7 +137,7 @@ impl Preprocessor {
         placement
     }
 
-    /// Fills a whole input with padding: what an unused place in a batch, or a warm-up, is given.
+    /// Fills an input with padding.
     pub fn paint(&self, out: &mut [f32]) {
         let plane = self.input.0 * self.input.1;
         for (k, values) in out.chunks_exact_mut(plane).enumerate() {
@@ -160,7 +159,7 @@ impl Preprocessor {
     }
 }
 
-/// Where the kernels write: a rectangle inside each of three planes.
+/// The output rectangle in each of the three planes.
 #[derive(Debug, Clone, Copy)]
 struct Target {
     placement: Placement,
@@ -169,7 +168,7 @@ struct Target {
 }
 
 impl Target {
-    /// Index of the first float of row `row` of the rectangle in plane 0.
+    /// Index of the first float of the rectangle's row `row` in plane 0.
     fn row_start(&self, row: usize) -> usize {
         (self.placement.y + row) * self.width + self.placement.x
     }

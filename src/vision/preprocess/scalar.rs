@@ -1,4 +1,4 @@
-//! The kernel in plain floats: the definition that the others are tested against.
+//! The kernel in plain floats: the reference for the others.
 
 use crate::types::{PixelFormat, Planes};
 
@@ -37,11 +37,11 @@ fn pick(taps: &Taps, column: usize, row: &[f32]) -> f32 {
     row[first] + (row[second] - row[first]) * weight
 }
 
-/// One component's samples inside a plane.
+/// One component's samples in a plane.
 struct Component<'a> {
     bytes: &'a [u8],
     stride: usize,
-    /// Bytes between samples, and before the first.
+    /// Bytes between samples, and before the first one.
     step: usize,
     skip: usize,
     width: usize,

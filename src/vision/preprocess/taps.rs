@@ -1,9 +1,9 @@
-//! Which two source samples make an output sample, and in what proportion.
+//! The two source samples and weights of each output sample.
 
 use crate::vision::letterbox::Placement;
 
-/// For each output sample: `first` and `first + 1` in the proportion 1 − `weight` : `weight`. At the far edge the
-/// weight is 0 and `first + 1` may not exist.
+/// For each output sample: `first` and `first + 1` with weights 1 − `weight` and `weight`. At the far edge the weight
+/// is 0 and `first + 1` may not exist.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Taps {
     pub(super) first: Vec<u32>,
@@ -11,7 +11,7 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// Half-pixel centres, edges repeated: `cv2.resize(INTER_LINEAR)`.
+    /// Half-pixel centres, edges repeated, as `cv2.resize(INTER_LINEAR)`.
     fn linear(source: u32, output: usize) -> Self {
         let scale = f64::from(source) / output as f64;
         let last = source - 1;
@@ -26,7 +26,7 @@ impl Taps {
         Self { first, weight }
     }
 
-    /// The same taps on samples that each stand for two neighbours: two taps that fall on one sample become one.
+    /// The same taps on samples that each cover two neighbours: two taps on the same sample become one.
     fn halved(&self) -> Self {
         let (first, weight) = self
             .first
@@ -37,23 +37,23 @@ impl Taps {
         Self { first, weight }
     }
 
-    /// Output sample `i`: both source samples (the second repeated at the edge) and the second's weight.
+    /// Output sample `i`: both source samples (the last one repeated at the edge) and the second one's weight.
     pub(super) fn at(&self, i: usize, samples: usize) -> (usize, usize, f32) {
         let first = self.first[i] as usize;
         (first, (first + 1).min(samples - 1), self.weight[i])
     }
 }
 
-/// All taps of one picture geometry.
+/// The taps of one picture geometry.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// Width, height, and whether chroma is halved.
+    /// Width, height, and whether chroma is subsampled.
     pub(super) key: (u32, u32, bool),
-    /// Columns and rows of the first component (luma; all three of RGB).
+    /// Columns and rows of the first component (luma), or of all three of RGB.
     pub(super) luma: [Taps; 2],
-    /// Columns and rows of the other two.
+    /// Columns and rows of the other two components.
     pub(super) chroma: [Taps; 2],
-    /// The columns again, as the fixed-point kernel reads them.
+    /// The columns in the format of the fixed-point kernel.
     pub(super) luma_columns: Columns,
     /// The same for chroma.
     pub(super) chroma_columns: Columns,
@@ -69,28 +69,28 @@ impl Tables {
     }
 }
 
-/// Fixed-point one in the column weights.
+/// Fixed-point one of the column weights.
 pub(super) const COLUMN_ONE: i32 = 1 << 14;
 
 /// Output samples per step of the fixed-point kernel.
 pub(super) const LANES: usize = 8;
 
-/// Where each step of a row starts: every eight samples, the last one overlapping its neighbour. A row is at least
-/// one step long.
+/// Start of each step in a row: every eight samples, with the last step overlapping the one before. A row has at least
+/// one step's samples.
 pub(super) fn steps(width: usize) -> impl Iterator<Item = usize> {
     (0..width.div_ceil(LANES)).map(move |i| (i * LANES).min(width - LANES))
 }
 
-/// Column taps as the fixed-point kernel reads them.
+/// Column taps in the format of the fixed-point kernel.
 #[derive(Debug)]
 pub(super) struct Columns {
-    /// Per output sample, the weights of its two taps: two 14-bit numbers.
+    /// Per output sample, the 14-bit weights of its two taps.
     pub(super) pairs: Vec<i32>,
-    /// Per step, which bytes of its four windows to take; `None` where a window is too narrow and gathers are needed.
+    /// Per step, the bytes to take from its four windows; `None` if a window is too narrow, which requires gathers.
     ///
-    /// A window is eight 16-bit samples, from the first tap of an even output sample on; it must hold the taps of
-    /// that one and the next. Windows of outputs 0 and 4 are the two halves of one register, those of 2 and 6 of
-    /// another: so outputs 0, 1, 4, 5 are taken from the one and 2, 3, 6, 7 from the other, by the same mask.
+    /// A window is eight 16-bit samples, starting at the first tap of an even output sample; it must contain the taps
+    /// of that sample and the next. The windows of outputs 0 and 4 are the two halves of one register, those of 2 and 6
+    /// of another: so outputs 0, 1, 4, 5 come from the first and 2, 3, 6, 7 from the second, with the same mask.
     pub(super) masks: Option<Vec<[u8; 4 * LANES]>>,
 }
 

@@ -1,4 +1,4 @@
-//! More of the detections that the guest was handed over flat, on demand.
+//! Further fields of the detections that the guest got in flat form, on demand.
 
 use crate::wasm::bindings::dsengine::plugin::detections::Host;
 use crate::wasm::bindings::dsengine::plugin::types::AttributeResult;

@@ -1,4 +1,4 @@
-//! HTTP requests of handlers. The calling thread waits; the guest's CPU clock stands meanwhile, and its wall time runs.
+//! HTTP requests of handlers. The calling thread blocks: its wall time counts, its CPU time does not.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Log lines, figures, settings and time.
+//! Log lines, metrics, settings and time.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::telemetry::Meter;
 use crate::wasm::bindings::dsengine::plugin::{config, log, metrics, time};
 use crate::wasm::store_data::StoreData;
 
-/// What is shown of the name of a figure that was dropped.
+/// Maximum length of a dropped metric's name in the message.
 const NAME_BYTES_SHOWN: usize = 100;
 
 impl log::Host for StoreData {
@@ -24,7 +24,7 @@ impl log::Host for StoreData {
 }
 
 impl StoreData {
-    /// Hands a figure to the meter; one that it drops is told in the guest's log, at the log's rate.
+    /// Passes a value to the meter; logs a rejected one in the guest's log, within its rate limit.
     fn figure(&self, name: &str, value: f64, put: impl FnOnce(&Meter, &str, f64) -> bool) {
         if self.context.rehearsal || put(&self.context.meter, name, value) {
             return;

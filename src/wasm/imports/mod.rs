@@ -1,6 +1,6 @@
-//! What the host does for guests: the imported interfaces of `wit/`, each in its file.
+//! The host functions for guests: the imported interfaces of `wit/`, one per file.
 //!
-//! None waits but `http`; each is bounded by the limits, and what is handed over at once by the store.
+//! Only `http` blocks; the limits bound each call, and the store bounds the data passed at once.
 
 mod detections;
 mod http;
@@ -15,11 +15,11 @@ use wasmtime::component::{HasSelf, Linker};
 use super::bindings::dsengine::plugin;
 use super::store_data::StoreData;
 
-/// A picture in a guest's hands: good for the call with this number.
+/// A guest's handle to a picture: valid during the call with this number.
 #[allow(unreachable_pub, reason = "the generated code names it")]
 pub struct Image(u64);
 
-/// Puts all of it into the linker; what a component may import of it depends on its world and its grants.
+/// Adds all interfaces to the linker; a component's world and grants determine which it may import.
 pub(super) fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     let l = linker;
     plugin::types::add_to_linker::<StoreData, HasSelf<StoreData>>(l, |store_data| store_data)?;

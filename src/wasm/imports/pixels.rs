@@ -1,4 +1,4 @@
-//! The picture of the frame at hand. The work on pixels is `vision`'s.
+//! The picture of the current frame. `vision` does the work on pixels.
 
 use wasmtime::component::Resource;
 
@@ -35,7 +35,7 @@ impl HostImage for StoreData {
     }
 
     fn mean(&mut self, image: Resource<Image>, area: Option<Bbox>) -> wasmtime::Result<(f32, f32, f32)> {
-        // Nothing of the part is in the picture: black.
+        // The area does not intersect the picture: black.
         let [r, g, b] = vision::mean(self.picture(&image)?, area.map(from_bbox)).unwrap_or_default();
         Ok((r, g, b))
     }

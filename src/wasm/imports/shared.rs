@@ -1,4 +1,4 @@
-//! State of one plugin over all its sources: each function takes effect at once, under the lock of the space.
+//! State of one plugin over all its sources: each function takes effect at once, under the space's lock.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::wasm::bindings::dsengine::plugin::state::Refusal;
 use crate::wasm::store_data::StoreData;
 
 impl StoreData {
-    /// Writes `make`'s value of what is there.
+    /// Stores the value that `make` computes from the current one.
     fn put<T>(
         &mut self,
         key: String,

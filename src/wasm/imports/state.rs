@@ -1,4 +1,4 @@
-//! State of one plugin on one source: writes are collected, and count when the call has succeeded.
+//! State of one plugin on one source: writes are collected, and committed when the call succeeds.
 
 use crate::guest::{Entry, Kept};
 use crate::wasm::bindings::dsengine::plugin::state::{Host, Refusal};
@@ -8,8 +8,9 @@ use crate::wasm::store_data::StoreData;
 const MS: u64 = 1_000_000;
 
 impl StoreData {
-    /// Loading touches nothing, so that a version can be built beside the running one and dropped without a trace; nor
-    /// does handing over, so that the running one goes on where its successor is refused.
+    /// Checks that state may be written. Not while loading, so that a version can be built while another runs and be
+    /// dropped without a trace; nor while handing over, so that the running version can continue if its successor is
+    /// rejected.
     pub(super) fn may_write(&self, ttl_ms: Option<u64>) -> wasmtime::Result<()> {
         let why = if self.call.loading {
             "while a plugin loads, state can only be read; set it from its calls on"
@@ -23,12 +24,12 @@ impl StoreData {
         Err(wasmtime::Error::msg(why))
     }
 
-    /// Whether a key can be one.
+    /// Whether a key is valid.
     pub(super) fn is_key(&self, key: &str) -> bool {
         !key.is_empty() && key.len() <= self.context.limits.key_bytes
     }
 
-    /// Frame time at which a value set now is gone.
+    /// The frame time at which a value set now expires.
     pub(super) fn expiry(&self, ttl_ms: Option<u64>) -> Option<u64> {
         ttl_ms.map(|ms| self.call.pts_ns.saturating_add(ms.saturating_mul(MS)))
     }

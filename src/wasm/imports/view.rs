@@ -1,4 +1,4 @@
-//! Zones and tracks: what the engine knows around the frame at hand.
+//! Zones and tracks of the current frame.
 
 use crate::types::Zone;
 use crate::wasm::bindings::dsengine::plugin::types::{Bbox, Point};

@@ -5,19 +5,19 @@ use wasmtime_wasi::random::WasiRandomCtx;
 
 use crate::wasm::store_data::StoreData;
 
-/// Most random bytes given at once.
+/// Maximum random bytes per request.
 const BYTES_MAX: u64 = 64 << 10;
 
-/// Where a guest's random numbers come from.
+/// The source of a guest's random numbers.
 pub(in crate::wasm) enum Chance {
-    /// The same each time: a strategy's.
+    /// Seeded, for a strategy.
     Seeded(fastrand::Rng),
-    /// The system's: a handler's.
+    /// The system's, for a handler.
     Real(WasiRandomCtx),
 }
 
 impl Chance {
-    /// The same for the same plugin on the same source.
+    /// The same seed for the same plugin on the same source.
     pub(in crate::wasm) fn seeded(plugin: &str, source: &str) -> Self {
         let bytes = plugin.bytes().chain([0]).chain(source.bytes());
         // FNV-1a.

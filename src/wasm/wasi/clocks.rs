@@ -1,4 +1,4 @@
-//! Clocks of guests: frame time in a strategy, real time in a handler; and waits, which are real in both.
+//! Clocks of guests: frame time in a strategy, real time in a handler. Waits use real time in both.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -58,7 +58,7 @@ impl monotonic_clock::Host for StoreData {
     }
 }
 
-/// A wait for a moment; `waits` asks it again each millisecond.
+/// A wait until a point in time; `waits` polls it each millisecond.
 struct Wait {
     at_ns: u64,
 }

@@ -1,5 +1,5 @@
-//! Granted folders. Opening and reading happen on other threads, so that a pipe that nobody fills, or a disk that is
-//! gone, costs a call its time and not the lane its life.
+//! Granted folders. Opening and reading happen on other threads, so that a pipe without a writer, or a lost disk, costs
+//! a call its time limit and does not block the lane for good.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::WasiFilesystemView as _;
@@ -18,7 +18,7 @@ use crate::wasm::store_data::StoreData;
 
 type Fd = Resource<Descriptor>;
 
-/// Lets another thread do it, and waits as long as the call may last.
+/// Runs an operation on another thread, and waits until the call's time limit.
 macro_rules! elsewhere {
     ($store_data:ident, $call:ident($($argument:expr),*)) => {{
         let interrupt = $store_data.interrupt.clone();

@@ -1,9 +1,9 @@
-//! The reduced WASI: what the standard libraries of guests' languages need to start, and what the configuration grants.
+//! The reduced WASI: what guests' standard libraries need to start, and what the configuration grants.
 //!
 //! Offered: the environment (granted names only) and no arguments; standard output and error, which become log lines,
-//! and a closed standard input; clocks; random numbers; folders (granted ones, to read). There are no sockets. In a
-//! strategy the clocks stand at frame time and chance is the same each time, so that a replay gives the same answers;
-//! a handler has real ones. Whatever waits stops at the call's own limits.
+//! and a closed standard input; clocks; random numbers; folders (granted ones, read-only). There are no sockets. In a
+//! strategy the clocks show frame time and random numbers are seeded, so that a replay gives the same results; in a
+//! handler they are real. Every wait ends at the call's own limits.
 
 mod chance;
 mod clocks;
@@ -21,7 +21,7 @@ use wasmtime_wasi::p2::bindings::{cli, clocks as clock, filesystem, io, random, 
 
 use super::store_data::StoreData;
 
-/// Interfaces that are offered, by the part of their names before the version.
+/// Offered interfaces, by their names without the version.
 const OFFERED: [&str; 20] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -45,13 +45,13 @@ const OFFERED: [&str; 20] = [
     "wasi:random/insecure-seed",
 ];
 
-/// Whether an import of this name can be filled by this module.
+/// Whether this module implements an import of this name.
 pub(super) fn offers(name: &str) -> bool {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     version.starts_with("0.2.") && OFFERED.contains(&interface)
 }
 
-/// Puts it all into the linker.
+/// Adds all interfaces to the linker.
 pub(super) fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     let l = linker;
     cli::environment::add_to_linker::<StoreData, WasiCli>(l, StoreData::cli)?;

@@ -1,4 +1,4 @@
-//! Standard output and error of guests: they become lines in the engine's log.
+//! Standard output and error of guests, which become lines in the engine's log.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::guest::{GuestContext, Severity};
 
-/// Longest line kept together; what comes without a line break is cut here.
+/// Maximum length of a line; longer ones are split.
 const LINE_BYTES_MAX: usize = 4096;
-/// How much of the last words is kept for a fault's message.
-const LAST_WORDS_MAX: usize = 2048;
-/// Bytes taken at once.
+/// Maximum standard error text kept for a fault's message.
+const STDERR_TEXT_MAX: usize = 2048;
+/// Maximum bytes per write.
 const WRITE_BYTES_MAX: usize = 4096;
 
 /// Both streams of one instance.
@@ -27,12 +27,12 @@ pub(in crate::wasm) struct Output {
 
 #[derive(Default)]
 struct Lines {
-    /// Frame time of the call under way.
+    /// Frame time of the current call.
     now_ns: u64,
-    /// Begun lines: standard output's, standard error's.
-    begun: [Vec<u8>; 2],
-    /// What the call said on standard error.
-    last_words: Vec<u8>,
+    /// Incomplete lines: standard output's, standard error's.
+    incomplete: [Vec<u8>; 2],
+    /// The current call's standard error text.
+    stderr_text: Vec<u8>,
 }
 
 impl Output {
@@ -40,32 +40,31 @@ impl Output {
         Self { context, lines: Arc::default() }
     }
 
-    /// One of the streams; its lines are as loud as this.
+    /// One of the streams; its lines are logged at this severity.
     pub(in crate::wasm) fn stream(&self, severity: Severity) -> Stream {
         Stream { output: self.clone(), severity }
     }
 
-    /// A call starts.
     pub(in crate::wasm) fn start(&self, now_ns: u64) {
         let mut lines = self.lines.lock();
         lines.now_ns = now_ns;
-        lines.last_words.clear();
+        lines.stderr_text.clear();
     }
 
-    /// The call is over: begun lines end here.
+    /// Ends a call: logs incomplete lines.
     pub(in crate::wasm) fn flush(&self) {
         let mut lines = self.lines.lock();
         for (index, severity) in [Severity::Info, Severity::Warn].into_iter().enumerate() {
-            if !lines.begun[index].is_empty() {
-                let line = std::mem::take(&mut lines.begun[index]);
+            if !lines.incomplete[index].is_empty() {
+                let line = std::mem::take(&mut lines.incomplete[index]);
                 self.context.log(severity, &String::from_utf8_lossy(&line), lines.now_ns);
             }
         }
     }
 
-    /// What the call said on standard error, the beginning of it where it was much.
-    pub(in crate::wasm) fn last_words(&self) -> String {
-        String::from_utf8_lossy(&self.lines.lock().last_words).into_owned()
+    /// The call's standard error text, truncated at the end.
+    pub(in crate::wasm) fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.lines.lock().stderr_text).into_owned()
     }
 }
 
@@ -84,7 +83,7 @@ impl IsTerminal for Stream {
 
 impl StdoutStream for Stream {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Only the third version of WASI asks for it, which is not offered.
+        // Only version 3 of WASI uses it, which is not offered.
         Box::new(tokio::io::sink())
     }
 
@@ -98,21 +97,21 @@ impl OutputStream for Stream {
         let mut lines = self.output.lines.lock();
         let error = self.severity == Severity::Warn;
         if error {
-            let room = LAST_WORDS_MAX - lines.last_words.len();
+            let room = STDERR_TEXT_MAX - lines.stderr_text.len();
             let some = &bytes[..bytes.len().min(room)];
-            lines.last_words.extend_from_slice(some);
+            lines.stderr_text.extend_from_slice(some);
         }
         let now_ns = lines.now_ns;
-        let begun = &mut lines.begun[usize::from(error)];
+        let incomplete = &mut lines.incomplete[usize::from(error)];
         for byte in bytes {
-            if byte != b'\n' && begun.len() < LINE_BYTES_MAX {
-                begun.push(byte);
+            if byte != b'\n' && incomplete.len() < LINE_BYTES_MAX {
+                incomplete.push(byte);
                 continue;
             }
-            self.output.context.log(self.severity, &String::from_utf8_lossy(begun), now_ns);
-            begun.clear();
+            self.output.context.log(self.severity, &String::from_utf8_lossy(incomplete), now_ns);
+            incomplete.clear();
             if byte != b'\n' {
-                begun.push(byte);
+                incomplete.push(byte);
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Streams and waits of guests. A guest waits on its own thread, and never longer than its call may last.
+//! Streams and waits of guests. A guest waits on its own thread, at most until its call's time limit.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,19 +18,18 @@ use crate::guest::{Interrupt, TICK};
 use crate::wasm::fault::Stopped;
 use crate::wasm::store_data::StoreData;
 
-/// Names the table as what `wasi:io/error` works on.
+/// Selects the table as the data of `wasi:io/error`.
 pub(super) struct Waiting;
 
 impl HasData for Waiting {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-/// The store's table.
 pub(super) fn table(store_data: &mut StoreData) -> &mut ResourceTable {
     &mut store_data.table
 }
 
-/// Wakes a thread that waits.
+/// Unparks a waiting thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -39,7 +38,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for `work` as long as the call may last.
+/// Waits for `work` until the call's time limit.
 pub(super) fn wait<F: Future>(interrupt: &Interrupt, work: F) -> wasmtime::Result<F::Output> {
     let mut work = pin!(work);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
@@ -55,7 +54,7 @@ pub(super) fn wait<F: Future>(interrupt: &Interrupt, work: F) -> wasmtime::Resul
     }
 }
 
-/// As [`wait`], for work that may fail as streams do.
+/// As [`wait`], for stream operations.
 fn wait_io<T>(interrupt: &Interrupt, work: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
     wait(interrupt, work).map_err(StreamError::Trap)?
 }

@@ -22,7 +22,7 @@ use crate::config::schema::Handler;
 
 pub(in crate::config) use module::Module;
 
-/// Every kind that is named by a word. A module is told from its `module`.
+/// Every kind that is named by a word. A module is recognised by its `module` key.
 const KINDS: &[Kind] = &[
     Kind::of::<console::Console>(),
     Kind::of::<file::File>(),
@@ -31,11 +31,11 @@ const KINDS: &[Kind] = &[
     Kind::of::<slack::Slack>(),
 ];
 
-/// The settings of one kind, and what they come to.
+/// The settings of one kind, and how to build its plan.
 trait Type: JsonSchema + Serialize + DeserializeOwned {
     const WORD: &'static str;
 
-    /// `None` where the handler cannot be built, which has then been said.
+    /// `None` if the handler cannot be built; the reason has then been reported.
     fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
         if handler.head.enabled {
             let message = format!("the handler `{}` is not built yet", Self::WORD);
@@ -58,7 +58,7 @@ impl Kind {
     }
 }
 
-/// Settings of a handler: the keys of any kind, as the file has them.
+/// Settings of a handler: the keys of any kind, as in the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 #[serde(transparent)]
 pub(in crate::config) struct HandlerSettings(Map<String, Value>);
@@ -85,7 +85,7 @@ pub(in crate::config) fn words() -> impl Iterator<Item = &'static str> + Clone {
     KINDS.iter().map(|kind| kind.word)
 }
 
-/// What stands behind a handler, `None` where nothing can.
+/// Builds the plan of a handler, `None` if that is not possible.
 pub(in crate::config) fn plan(handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
     if let Some(file) = &handler.module.module {
         return handler.module.plan(file, handler, path, site);
@@ -104,7 +104,7 @@ pub(in crate::config) fn plan(handler: &Handler, path: &str, site: &mut Site<'_>
     (kind.plan)(handler, path, site)
 }
 
-/// Settings that only other kinds take.
+/// Reports settings that only other kinds have.
 fn refuse_settings(kind: &Kind, path: &str, site: &mut Site<'_>) {
     let takes = kind.shape.keys();
     let prefix = format!("{path}.config.");
@@ -121,7 +121,7 @@ fn plan_of<T: Type>(handler: &Handler, path: &str, site: &mut Site<'_>) -> Optio
     match read::<T>(&handler.head.config.0) {
         Ok(settings) => settings.plan(handler, path, site),
         Err(error) => {
-            // They were typed when the file was read; this says so if they ever were not.
+            // Their types were checked when the file was read; this is a fallback.
             let message = format!("the settings of handler `{}` cannot be read", handler.head.name);
             site.wrong(&format!("{path}.config"), message, error.to_string());
             None

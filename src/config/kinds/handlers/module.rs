@@ -1,4 +1,4 @@
-//! A script or a component that delivers: told from its `module`.
+//! A script or a component that delivers alerts, recognised by its `module` key.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::config::build::{Site, modules};
 use crate::config::plan::{HandlerKind, ModulePlan};
 use crate::config::schema::{Grants, Handler, Limits};
 
-/// What only strategies have.
+/// Keys that only strategies have.
 const STRATEGIES_ONLY: &[(&str, &str)] = &[
     ("limits.wall_ms", "a delivery waits for others: its bound is `timeout_seconds`"),
     ("limits.alerts_per_call", "a handler raises no alerts"),
@@ -62,9 +62,9 @@ impl Module {
     }
 }
 
-/// Keys of a module on a handler that is none.
+/// Reports a module's keys on a handler that is not a module.
 pub(super) fn refuse_keys(handler: &Handler, path: &str, site: &mut Site<'_>) {
-    // `module` itself may be set to nothing.
+    // `module` itself may be set to null.
     for key in Shape::of::<Module>().keys().iter().filter(|key| *key != "module") {
         let at = format!("{path}.{key}");
         if site.places.is_set(&at) {

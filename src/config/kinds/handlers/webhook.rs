@@ -34,7 +34,7 @@ impl Type for Webhook {
     const WORD: &'static str = "webhook";
 
     fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
-        // `retry_attempts` has no effect yet: the table of keys says so.
+        // `retry_attempts` has no effect yet: see the table of keys.
         let Self { url, timeout, headers, ca_file, retry_attempts: _ } = self;
         let Some(url) = url.filter(|url| !url.is_empty()) else {
             if handler.head.enabled {
@@ -46,7 +46,7 @@ impl Type for Webhook {
         };
         if !is_web_address(&url) {
             let at = format!("{path}.config.url");
-            // Its path is a secret by itself, so it is not repeated.
+            // A webhook's path is a secret, so it is not repeated.
             site.wrong(&at, format!("`{at}` is no web address"), "expected https://host/path");
             return None;
         }

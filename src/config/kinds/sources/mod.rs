@@ -23,7 +23,7 @@ use super::shape::{Shape, read, typed_by, union};
 use crate::config::schema::SourceType;
 use crate::config::source_uri::{Parsed, Refusal};
 
-/// Every kind. Where two take one parameter, the first describes it.
+/// Every kind. If two have a parameter in common, the first describes it.
 const KINDS: &[Kind] = &[
     Kind::of::<file::File>(),
     Kind::of::<test::Test>(),
@@ -36,20 +36,20 @@ const KINDS: &[Kind] = &[
     Kind::of::<webcam::Webcam>(),
 ];
 
-/// The parameters of one kind, and what they come to together with the URI.
+/// The parameters of one kind, and how to build its plan with the URI.
 trait Type: JsonSchema + Serialize + DeserializeOwned {
     const OF: SourceType;
-    /// The schemes that name it, `rtsp` of `rtsp://…`.
+    /// The URI schemes of this kind, `rtsp` of `rtsp://…`.
     const SCHEMES: &'static [&'static str] = &[];
-    /// Whether there is a reader for it.
+    /// Whether it is supported.
     const BUILT: bool = true;
 
-    /// Whether a URI without `://` names it.
+    /// Whether a URI without `://` is of this kind.
     fn claims(_uri: &str) -> bool {
         false
     }
 
-    /// What is read; options in the URI win over the parameters. `find` resolves a relative path.
+    /// Builds the input; options in the URI override the parameters. `find` resolves a relative path.
     fn plan(self, uri: &str, find: &dyn Fn(&str) -> PathBuf) -> Result<Parsed, Refusal>;
 }
 
@@ -78,7 +78,7 @@ impl Kind {
     }
 }
 
-/// Settings of a source: the keys of any kind, as the file has them.
+/// Settings of a source: the keys of any kind, as in the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 #[serde(transparent)]
 pub(in crate::config) struct Parameters(Map<String, Value>);
@@ -103,7 +103,7 @@ impl JsonSchema for Parameters {
     }
 }
 
-/// Reads a URI together with the parameters beside it.
+/// Builds the input from a URI and its parameters.
 pub(in crate::config) fn plan(
     uri: &str,
     kind: SourceType,
@@ -116,27 +116,27 @@ pub(in crate::config) fn plan(
     }
 }
 
-/// The parameters that a kind takes.
+/// The parameters of a kind.
 pub(in crate::config) fn parameters_of(kind: SourceType) -> Vec<String> {
     row(kind).map(|row| row.shape.keys()).unwrap_or_default()
 }
 
-/// The kind that a URI without `://` names, where it is not a path.
+/// The kind of a URI without `://` that is not a path.
 pub(in crate::config) fn claimed(uri: &str) -> Option<SourceType> {
     KINDS.iter().find(|kind| (kind.claims)(uri)).map(|kind| kind.of)
 }
 
-/// The kind that a scheme names.
+/// The kind of a scheme.
 pub(in crate::config) fn of_scheme(scheme: &str) -> Option<SourceType> {
     KINDS.iter().find(|kind| kind.schemes.contains(&scheme)).map(|kind| kind.of)
 }
 
-/// The schemes of the kinds that can be read, or of those that cannot.
+/// The schemes of the supported kinds, or of the unsupported ones.
 pub(in crate::config) fn schemes(is_built: bool) -> impl Iterator<Item = &'static str> {
     KINDS.iter().filter(move |kind| kind.is_built == is_built).flat_map(|kind| kind.schemes).copied()
 }
 
-/// Whether the kind of this word can be read.
+/// Whether the kind of this name is supported.
 pub(in crate::config) fn is_built(word: &str) -> bool {
     let is = |kind: &&Kind| serde_json::to_value(kind.of).is_ok_and(|of| of == *word);
     KINDS.iter().find(is).is_none_or(|kind| kind.is_built)

@@ -61,7 +61,7 @@ impl Type for Rtsp {
     }
 }
 
-/// A fingerprint as tools print it: 64 hexadecimal digits, with colons or without.
+/// Parses a fingerprint as tools print it: 64 hexadecimal digits, with or without colons.
 fn sha256(text: &str) -> Result<[u8; 32], Refusal> {
     let digits = text.trim().to_ascii_lowercase().replace(':', "");
     let digits = digits.strip_prefix("sha256").unwrap_or(&digits).trim_start_matches(['=', ' ']);

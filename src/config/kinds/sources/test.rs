@@ -95,7 +95,7 @@ fn input(uri: &str, parameters: Test) -> Result<Input, Refusal> {
                 let (w, h) = value.split_once('x').ok_or_else(|| refuse(key, value, "WIDTHxHEIGHT"))?;
                 (width, height) = (parse_integer(key, w, 16, 8192)? as u32, parse_integer(key, h, 16, 8192)? as u32);
             }
-            // Ours is live exactly when nothing bounds it; GStreamer's word for it is taken and says nothing new.
+            // Our source is live if its frames are not limited; GStreamer's option is accepted and ignored.
             "is-live" => {}
             other => {
                 return Err(unknown_option(other, &["pattern", "frames", "size", "width", "height", "fps"], "test"));

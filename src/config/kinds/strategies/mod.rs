@@ -35,13 +35,13 @@ pub(in crate::config) enum StrategyType {
 struct Kind {
     of: StrategyType,
     word: &'static str,
-    /// The key whose presence names the kind.
+    /// The key whose presence identifies the kind.
     key: Option<&'static str>,
-    /// The keys that only this kind takes.
+    /// The keys that only this kind has.
     shapes: &'static [Shape],
-    /// What those keys apply to, and what to do with one on a strategy of another kind.
+    /// For messages: the kind, and what to do about one of those keys on a strategy of another kind.
     applies: (&'static str, &'static str),
-    /// The schema of its `config`, where it has one.
+    /// The schema of its `config`, if it has one.
     config: Option<fn() -> Json>,
     plan: fn(&Listed<'_>, &mut Site<'_>) -> Option<Planned>,
 }
@@ -60,22 +60,22 @@ impl Listed<'_> {
         &self.entry.head.name
     }
 
-    /// Whether it runs: one that is limited to sources that are all switched off does not.
+    /// Whether it runs: not if all the sources that it is limited to are disabled.
     fn is_active(&self) -> bool {
         let head = &self.entry.head;
         head.enabled && (head.sources.is_empty() || !self.only.is_empty())
     }
 }
 
-/// What an entry came to.
+/// The plan of an entry.
 pub(in crate::config) enum Planned {
     /// A neural network.
     Model(ModelPlan),
-    /// What judges on the lane.
+    /// A strategy on the lane.
     Lane(Box<StrategyPlan>),
 }
 
-/// The plan of one entry, `None` where it does not run or cannot be built, which has then been said.
+/// The plan of one entry, `None` if it does not run or cannot be built; the reason has then been reported.
 pub(in crate::config) fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
     let kind = kind_of(listed, site)?;
     for other in KINDS.iter().filter(|other| other.of != kind.of) {
@@ -84,21 +84,21 @@ pub(in crate::config) fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Optio
     (kind.plan)(listed, site)
 }
 
-/// Whether an entry is the built-in that watches for motion.
+/// Whether an entry is the built-in motion detector.
 pub(in crate::config) fn is_motion(entry: &StrategyEntry) -> bool {
     let has = (entry.model.model_path.is_some(), entry.module.module.is_some());
-    entry.head.kind.or_else(|| told(has.0, has.1, Some(&entry.head.name))) == Some(StrategyType::Motion)
+    entry.head.kind.or_else(|| implied(has.0, has.1, Some(&entry.head.name))) == Some(StrategyType::Motion)
 }
 
-/// The schema of the `config` of an entry: of a model and of `motion` it has keys of its own, of a script it is free.
+/// The schema of an entry's `config`: a model and `motion` have their own keys, a script's is free.
 pub(in crate::config) fn config_schema(entry: &Node) -> Option<Json> {
     let text = |key: &str| match &entry.get(key)?.value {
         Value::Scalar { text, .. } => Some(text.as_str()),
         _ => None,
     };
     let has = |key: &str| entry.get(key).is_some();
-    let said = text("type").and_then(|word| KINDS.iter().find(|kind| kind.word == word)).map(|kind| kind.of);
-    let kind = said.or_else(|| told(has("model_path"), has("module"), text("name")))?;
+    let declared = text("type").and_then(|word| KINDS.iter().find(|kind| kind.word == word)).map(|kind| kind.of);
+    let kind = declared.or_else(|| implied(has("model_path"), has("module"), text("name")))?;
     let config = KINDS.iter().find(|row| row.of == kind)?.config?;
     Some(config())
 }
@@ -108,8 +108,8 @@ pub(in crate::config) fn shapes() -> impl Iterator<Item = Shape> {
     KINDS.iter().flat_map(|kind| kind.shapes).copied()
 }
 
-/// The kind that an entry's other keys say.
-fn told(has_model: bool, has_module: bool, name: Option<&str>) -> Option<StrategyType> {
+/// The kind implied by an entry's other keys.
+fn implied(has_model: bool, has_module: bool, name: Option<&str>) -> Option<StrategyType> {
     match (has_model, has_module) {
         (true, _) => Some(StrategyType::Model),
         (false, true) => Some(StrategyType::Module),
@@ -117,7 +117,7 @@ fn told(has_model: bool, has_module: bool, name: Option<&str>) -> Option<Strateg
     }
 }
 
-/// The kind that `type` and the other keys agree on.
+/// The kind on which `type` and the other keys agree.
 fn kind_of(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<&'static Kind> {
     let Listed { entry, path, .. } = listed;
     let has = (entry.model.model_path.is_some(), entry.module.module.is_some());
@@ -127,24 +127,24 @@ fn kind_of(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<&'static Kind> {
         return None;
     }
     let row = |of: StrategyType| KINDS.iter().copied().find(|kind| kind.of == of);
-    let said = entry.head.kind.and_then(row);
-    let told = told(has.0, has.1, Some(listed.name())).and_then(row);
-    match (said, told) {
-        (Some(said), Some(Kind { of, word, key: Some(key), .. })) if said.of != *of => {
-            let message = format!("`{path}.type` is {}, but there is a `{key}`", said.word);
+    let declared = entry.head.kind.and_then(row);
+    let implied = implied(has.0, has.1, Some(listed.name())).and_then(row);
+    match (declared, implied) {
+        (Some(declared), Some(Kind { of, word, key: Some(key), .. })) if declared.of != *of => {
+            let message = format!("`{path}.type` is {}, but there is a `{key}`", declared.word);
             site.wrong(&format!("{path}.type"), message, format!("write {word} or leave `type` out"));
             None
         }
-        (Some(Kind { key: None, .. }), _) => said,
-        (Some(Kind { key: Some(key), .. }), _) if site.places.is_set(&format!("{path}.{key}")) => said,
+        (Some(Kind { key: None, .. }), _) => declared,
+        (Some(Kind { key: Some(key), .. }), _) if site.places.is_set(&format!("{path}.{key}")) => declared,
         (Some(Kind { key: Some(key), word, .. }), _) => {
             let message = format!("strategy `{}` is a {word} and has no `{key}`", listed.name());
             site.wrong(path, message, format!("`{key}` is needed"));
             None
         }
-        (None, Some(told)) => Some(told),
+        (None, Some(implied)) => Some(implied),
         (None, None) => {
-            // One that is there and does not fit has been reported.
+            // A key that exists and does not fit has been reported.
             let keys = KINDS.iter().filter_map(|kind| kind.key);
             if !keys.into_iter().any(|key| site.places.is_set(&format!("{path}.{key}"))) {
                 let label = "`model_path` or `module` is needed";
@@ -155,11 +155,11 @@ fn kind_of(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<&'static Kind> {
     }
 }
 
-/// Keys that only another kind takes would have no effect: said, not swallowed.
+/// Reports keys that only another kind has and that would have no effect.
 fn refuse_keys(other: &Kind, listed: &Listed<'_>, site: &mut Site<'_>) {
     let (to, label) = other.applies;
     let keys = other.shapes.iter().flat_map(|shape| shape.keys());
-    // The key that names the kind was judged with `type`.
+    // The key that identifies the kind was checked with `type`.
     for key in keys.filter(|key| other.key != Some(key.as_str())) {
         let at = format!("{}.{key}", listed.path);
         if site.places.is_set(&at) {
@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn the_kind_is_told_from_the_keys() {
-        assert_eq!(told(true, false, Some("motion")), Some(StrategyType::Model));
-        assert_eq!(told(false, true, Some("motion")), Some(StrategyType::Module));
-        assert_eq!(told(false, false, Some("motion")), Some(StrategyType::Motion));
-        assert_eq!(told(false, false, Some("street")), None);
+        assert_eq!(implied(true, false, Some("motion")), Some(StrategyType::Model));
+        assert_eq!(implied(false, true, Some("motion")), Some(StrategyType::Module));
+        assert_eq!(implied(false, false, Some("motion")), Some(StrategyType::Motion));
+        assert_eq!(implied(false, false, Some("street")), None);
     }
 }

@@ -59,7 +59,7 @@ pub(in crate::config) struct ModelSettings {
 }
 
 impl ModelSettings {
-    /// Its own, and the other's where it has none.
+    /// These settings, completed from `other`.
     fn or(self, other: Self) -> Self {
         Self {
             interval: self.interval.or(other.interval),
@@ -87,7 +87,7 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
     Some(Planned::Model(ModelPlan { labels, sources: listed.only.clone(), ..plan }))
 }
 
-/// The model that `detection.model_engine_file` names, without an entry of its own.
+/// The model that `detection.model_engine_file` names without an entry of its own.
 pub(in crate::config) fn default_model(file: &Path, detection: &Detection, site: &mut Site<'_>) -> ModelPlan {
     refuse_engine(file, "detection.model_engine_file", site);
     model("model", file, ModelSettings::default(), detection, site)
@@ -111,13 +111,13 @@ fn model(name: &str, file: &Path, settings: ModelSettings, detection: &Detection
     }
 }
 
-/// The settings beside the name and those under `config`.
+/// The entry's own settings and those under `config`.
 fn settings(listed: &Listed<'_>, site: &mut Site<'_>) -> ModelSettings {
     let path = listed.path;
     let inner = match serde_json::from_value(Value::Object(listed.entry.head.config.clone())) {
         Ok(inner) => inner,
         Err(error) => {
-            // Where a key did not fit, that was said with its own place, and this comes beside it.
+            // A key that does not fit was reported with its own location, in addition to this.
             let message = format!("the `config` of strategy `{}` cannot be read", listed.name());
             site.wrong(&format!("{path}.config"), message, error.to_string());
             ModelSettings::default()

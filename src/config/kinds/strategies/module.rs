@@ -22,7 +22,7 @@ pub(super) const KIND: Kind = Kind {
     plan,
 };
 
-/// What only handlers have.
+/// Keys that only handlers have.
 const HANDLERS_ONLY: &[(&str, &str)] = &[
     ("limits.timeout_seconds", "a strategy waits for nothing: its calls have `wall_ms`"),
     ("grants.http", "a strategy sends no requests: raise an alert and let a handler send it"),
@@ -129,7 +129,7 @@ fn shadowed(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<String> {
     }
 }
 
-/// A shadow runs beside an active module, and is its only one.
+/// Checks that a shadow's partner is an active module and has no other shadow.
 fn check_shadow(listed: &Listed<'_>, of: &str, at: &str, site: &mut Site<'_>) {
     let name = listed.name();
     let strategies = &listed.detection.strategies;
@@ -143,7 +143,7 @@ fn check_shadow(listed: &Listed<'_>, of: &str, at: &str, site: &mut Site<'_>) {
     let is_shadow = |s: &&StrategyEntry| {
         s.head.enabled && s.module.shadow_of.as_deref() == Some(of) && s.module.mode == Mode::Shadow
     };
-    // In listed order, so that the second one is told.
+    // In listed order, so that the second one is reported.
     if let Some(first) = strategies.iter().find(is_shadow).filter(|first| first.head.name != name) {
         let label = "take one of them away: a strategy has one shadow at a time";
         site.wrong(at, format!("`{of}` already has the shadow `{}`", first.head.name), label);

@@ -1,4 +1,4 @@
-//! `motion`: the built-in that watches for motion.
+//! `motion`: the built-in motion detector.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub(super) const KIND: Kind = Kind {
     plan,
 };
 
-/// The name that says by itself what the strategy is.
+/// The name that implies the kind.
 pub(super) const NAME: &str = "motion";
 
 /// What its `config` may hold; the strategy has the defaults.
@@ -66,7 +66,7 @@ fn motion(name: &str, sources: Vec<SourceId>) -> StrategyPlan {
     }
 }
 
-/// A source with pictures and no model is watched for motion, so that any camera shows something.
+/// Adds motion detection for sources with pictures and without a model, so that any camera shows something.
 pub(in crate::config) fn by_default(
     models: &[ModelPlan],
     sources: &[&SourcePlan],

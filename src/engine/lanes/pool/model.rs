@@ -1,4 +1,4 @@
-//! A model as the workers run it.
+//! A running model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,27 +10,27 @@ use crate::error::Error;
 use crate::infer::{Model, Watch, Worker};
 use crate::telemetry::ModelMetrics;
 
-/// A model as it runs: a session for each worker.
+/// A running model with a session for each worker.
 pub(in crate::engine) struct ModelUnit {
     pub(in crate::engine) plan: ModelPlan,
-    /// What its classes are called, by number.
+    /// The class names, by index.
     pub(in crate::engine) labels: Vec<Arc<str>>,
-    /// Whether somebody has named its classes.
+    /// Whether the class names were configured or found in the model.
     pub(in crate::engine) named: bool,
-    /// What is wrong with its names, and with what it gives.
+    /// Tracks problems with its class names and its outputs.
     pub(super) watch: Arc<Watch>,
     pub(super) max_batch: usize,
-    /// By worker, so that a lock is never waited for.
+    /// Indexed by worker, so that locks are never contended.
     pub(super) sessions: Arc<[Mutex<Session>]>,
     pub(super) metrics: ModelMetrics,
-    /// What one inference usually takes.
+    /// A moving average of the inference time.
     pub(super) usual_ns: AtomicU64,
 }
 
-/// One worker's.
+/// One worker's session.
 pub(super) struct Session {
     pub(super) worker: Worker,
-    /// Rejected places that the metrics know of.
+    /// Rejected boxes already counted in the metrics.
     rejected: u64,
 }
 
@@ -38,7 +38,7 @@ impl ModelUnit {
     /// Opens a session for each of `workers` workers.
     ///
     /// # Errors
-    /// When the runtime gives none.
+    /// When the runtime cannot create a session.
     pub(in crate::engine) fn open(
         plan: &ModelPlan,
         model: &Model,
@@ -53,7 +53,7 @@ impl ModelUnit {
         Ok(Arc::new(Self { plan, labels, named, watch, max_batch, sessions, metrics, usual_ns }))
     }
 
-    /// The same model with another lowest score or for other sources.
+    /// The same model with another minimum score or other sources.
     pub(in crate::engine) fn with_plan(&self, plan: &ModelPlan) -> Arc<Self> {
         let (labels, sessions, metrics) = (self.labels.clone(), Arc::clone(&self.sessions), self.metrics.clone());
         let usual_ns = AtomicU64::new(self.usual_ns.load(Ordering::Relaxed));
@@ -61,17 +61,17 @@ impl ModelUnit {
         Arc::new(Self { plan, labels, named, watch, max_batch: self.max_batch, sessions, metrics, usual_ns })
     }
 
-    /// What is wrong with it, a sentence each.
+    /// The model's problems, one sentence each.
     pub(in crate::engine) fn problems(&self) -> Vec<String> {
         self.watch.problems()
     }
 
-    /// Whether both run in the same sessions.
+    /// Whether both use the same sessions.
     pub(in crate::engine) fn same_sessions(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.sessions, &other.sessions)
     }
 
-    /// A batch was inferred.
+    /// Records the inference of a batch.
     pub(super) fn note(&self, frames: usize, spent_ns: u64, session: &mut Session) {
         let usual = self.usual_ns.load(Ordering::Relaxed);
         let usual = if usual == 0 { spent_ns } else { usual - usual / 8 + spent_ns / 8 };

@@ -1,4 +1,4 @@
-//! How workers take frames: batches that wait, and that do not.
+//! How workers take frames: when batches wait, and when they do not.
 
 use std::sync::atomic::AtomicU64;
 
@@ -18,7 +18,7 @@ impl Next for Nowhere {
     fn inferred(&self, _seconds: f64) {}
 }
 
-/// A source of which three frames may be under way.
+/// A source with at most three frames in flight.
 struct Source {
     credit: Arc<Credit>,
     stages: Arc<Stages>,
@@ -72,7 +72,7 @@ impl Source {
     }
 }
 
-/// How many jobs the next batch has, which must not wait for its time.
+/// The number of jobs in the next batch, which must not wait for the batch timeout.
 #[track_caller]
 fn batch(pool: &Pool) -> usize {
     let started_ns = pool.shared.clock.monotonic_ns();
@@ -138,7 +138,7 @@ fn a_worker_that_takes_the_last_lets_go_those_who_wait_for_it() {
         while !empty() {
             std::thread::yield_now();
         }
-        // Without a word to the one that waits.
+        // Without a notification to the waiting worker.
         pool.shared
             .state
             .lock()

@@ -36,7 +36,7 @@ pub struct CheckStatus {
 }
 
 impl CheckStatus {
-    /// What is not as it should be, as a sentence; none while the limit holds.
+    /// The problem as a sentence; `None` while the limit holds.
     pub(super) fn problem(&self) -> Option<String> {
         let crossed_s = self.crossed_s?;
         Some(format!("{}: {}, for {crossed_s:.0} s", self.name, self.text))
@@ -169,7 +169,7 @@ pub struct AlertStatus {
 }
 
 impl SourceStatus {
-    /// A source's standing out of its metrics.
+    /// A source's status from its metrics.
     pub fn read(
         id: &SourceId,
         state: SourceState,
@@ -194,7 +194,7 @@ impl SourceStatus {
         }
     }
 
-    /// The same with the areas of its picture.
+    /// Adds the zones of its picture.
     #[must_use]
     pub fn with_zones(self, zones: &[Zone]) -> Self {
         let corners = |zone: &Zone| zone.polygon.points().iter().map(|point| [point.x, point.y]).collect();
@@ -202,7 +202,7 @@ impl SourceStatus {
         Self { zones: zones.collect(), ..self }
     }
 
-    /// What it does not do, as a sentence.
+    /// The problem as a sentence.
     pub(super) fn problem(&self) -> String {
         let mut problem = format!("source {} is {}", self.id, self.state);
         if let Some(every) = self.retry_every_s {
@@ -216,7 +216,7 @@ impl SourceStatus {
 }
 
 impl HandlerStatus {
-    /// How a handler stands at `now_ns` on the monotonic clock.
+    /// A handler's status at `now_ns` on the monotonic clock.
     pub fn read(standing: &Standing, now_ns: u64) -> Self {
         let trouble = standing.trouble(now_ns);
         Self {
@@ -230,7 +230,7 @@ impl HandlerStatus {
         }
     }
 
-    /// What it does not do, as a sentence.
+    /// The problem as a sentence.
     pub(super) fn problem(&self) -> String {
         let Self { name, given_up, pending, last_error, .. } = self;
         let last = last_error.as_deref().unwrap_or_default();
@@ -258,7 +258,7 @@ impl AlertStatus {
 
     /// Adds a source's alerts.
     pub fn add(&mut self, metrics: &SourceMetrics) {
-        // Read backwards, so that what happens meanwhile cannot make the later outcomes outrun the earlier.
+        // Read in reverse order, so that concurrent updates cannot make later outcomes exceed earlier ones.
         self.failed += metrics.alerts(AlertOutcome::Failed);
         self.delivered += metrics.alerts(AlertOutcome::Delivered);
         self.refused += metrics.alerts(AlertOutcome::Refused);

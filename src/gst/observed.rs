@@ -1,31 +1,31 @@
-//! What callbacks on GStreamer's threads tell the thread that pulls.
+//! State that GStreamer callbacks share with the pulling thread.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
-/// Written by GStreamer's threads, read by the source's own.
+/// Written on GStreamer's threads, read on the source's own.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Observed {
     /// Decoded frames that reached the sink.
     pub(super) decoded: AtomicU64,
-    /// Pictures that a decoder gave up without a word.
+    /// Pictures that a decoder dropped silently.
     pub(super) undecoded: AtomicU64,
     /// The stream's orientation, as [`Turn::to_bits`](super::turn::Turn::to_bits).
     pub(super) turn: AtomicU8,
     /// A video stream was found and linked.
     pub(super) linked: AtomicBool,
-    /// The streams are known and none is video.
+    /// All streams are known, and none is video.
     pub(super) no_video: AtomicBool,
-    /// The camera offers a stream of pictures.
+    /// The camera offers a video stream.
     pub(super) offers_video: AtomicBool,
-    /// It offers another.
+    /// The camera offers another kind of stream.
     pub(super) offers_other: AtomicBool,
-    /// Something of the stream has arrived.
+    /// RTP packets have arrived.
     pub(super) packets: AtomicBool,
-    /// Whether its certificate is accepted was asked of us.
-    pub(super) asked_of_certificate: AtomicBool,
-    /// Why its certificate is not accepted.
+    /// GLib did not trust the camera's certificate and left the decision to us.
+    pub(super) certificate_untrusted: AtomicBool,
+    /// Why the camera's certificate was rejected.
     pub(super) certificate: OnceLock<String>,
-    /// What a file is that is not played because of what it is.
+    /// Why a file is refused because of its type.
     pub(super) refused: OnceLock<String>,
 }

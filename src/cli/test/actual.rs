@@ -1,4 +1,4 @@
-//! What came of a case.
+//! The results of running a case.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::script::Outcome;
 
-/// Everything that came, ready to be compared: numbers as a person writes them, indices as the plugin gave them.
+/// Everything that a case produced, ready for comparison: numbers in decimal notation, indices as the plugin gave them.
 #[derive(Debug, Default)]
-pub(super) struct Came {
+pub(super) struct Actual {
     pub(super) alerts: Vec<Value>,
-    /// Indices kept of every frame that was judged.
+    /// Kept indices of every judged frame.
     pub(super) kept: BTreeMap<u64, Vec<u32>>,
-    /// Frames of which the plugin kept less than all.
+    /// Frames of which the plugin did not keep all detections.
     pub(super) cut: Vec<u64>,
     pub(super) added: BTreeMap<u64, Vec<Value>>,
     pub(super) edits: BTreeMap<u64, Vec<Value>>,
@@ -23,12 +23,12 @@ pub(super) struct Came {
     pub(super) shared_state: BTreeMap<String, Value>,
     pub(super) requests: Vec<Value>,
     pub(super) outcome: Vec<Outcome>,
-    /// What fails the case whatever it expects: a request without an answer, an answer without a request.
+    /// Failures regardless of the expectations: a request without an answer, an answer without a request.
     pub(super) broken: Vec<String>,
 }
 
-impl Came {
-    /// Notes a frame's verdict that was applied.
+impl Actual {
+    /// Records a frame's applied verdict.
     pub(super) fn verdict(&mut self, seq: u64, seen: usize, verdict: &Verdict) {
         let Verdict { keep, edits, added, alerts } = verdict;
         let all = || (0..u32::try_from(seen).unwrap_or(u32::MAX)).collect();
@@ -53,12 +53,12 @@ impl Came {
         }
     }
 
-    /// Notes a frame whose judgement failed; `dir` is taken out of the message, so that it reads the same anywhere.
+    /// Records a fault; removes `dir` from the message, so that it is the same anywhere.
     pub(super) fn fault(&mut self, seq: u64, fault: &Fault, dir: &str) {
         self.failed(seq, fault.kind.as_str(), &fault.message, dir);
     }
 
-    /// Notes a failure of any kind.
+    /// Records a failure of any kind.
     pub(super) fn failed(&mut self, seq: u64, kind: &str, message: &str, dir: &str) {
         let message = message.replace(&format!("{dir}/"), "");
         self.faults.push(json!({ "seq": seq, "kind": kind, "message": message }));
@@ -86,7 +86,7 @@ fn detection(detection: &Detection) -> Value {
     })
 }
 
-/// A number as it is written: 0.9, and not the 0.899999976 that the next wider type makes of it.
+/// A number in decimal notation: 0.9, and not the 0.899999976 of a conversion to f64.
 fn number(value: f32) -> Value {
     value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
