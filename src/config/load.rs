@@ -47,6 +47,7 @@ pub struct Request {
 pub struct Loaded {
     /// The plan for the engine.
     pub plan: Plan,
+    /// What is valid and still likely to be a mistake.
     pub warnings: Vec<Warning>,
     /// The whole configuration with defaults, secrets masked; `plan.hash` is its hash.
     pub effective: Json,

@@ -20,6 +20,7 @@ pub enum Severity {
 pub struct Warning {
     /// Its stable name: `not-built`, `model-missing`, `old-variable` …
     pub name: &'static str,
+    /// Whether it keeps this machine from starting the configuration.
     pub severity: Severity,
     /// The message, one sentence without a full stop, secrets masked.
     pub message: String,

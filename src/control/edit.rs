@@ -42,6 +42,7 @@ pub struct Who {
 }
 
 impl Who {
+    /// An author of edits for the audit log.
     pub fn new(name: impl Into<String>, from: impl Into<String>) -> Self {
         Self { name: name.into(), from: from.into() }
     }

@@ -46,6 +46,7 @@ const SECRET_BYTES_MIN: usize = 4;
 /// Maximum size of a request body.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// An HTTP request of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.

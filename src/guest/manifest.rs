@@ -24,6 +24,7 @@ pub enum GuestKind {
     Handler,
 }
 
+/// The contents of a `plugin.toml`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Manifest {
     /// Its name; empty if absent.
