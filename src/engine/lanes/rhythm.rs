@@ -6,9 +6,9 @@
 
 /// The longest wait, as a share of one inference time: it bounds the loss of throughput.
 const WAIT_SHARE_MAX: f64 = 0.2;
-/// A frame may be late by one in so many parts of the period; then the worker stops waiting for it.
+/// A frame may be late by the period divided by this; then the worker stops waiting for it.
 const LATE_DIVISOR: u64 = 8;
-/// The weight of a new interval in the moving average is one in so many.
+/// A new interval has a weight of one divided by this in the moving average.
 const AVERAGE_DIVISOR: u64 = 8;
 
 /// The moving average of the time between a source's frames.
