@@ -42,8 +42,8 @@ impl Observer for Alerts {
     }
 }
 
-/// A warning if both the trace and the configuration name sources and have none in common.
-fn strangers(recorded: &[SourceId], configured: &[SourcePlan]) -> Option<String> {
+/// The problem if both the trace and the configuration name sources and have none in common.
+fn unrelated_sources(recorded: &[SourceId], configured: &[SourcePlan]) -> Option<String> {
     let share = recorded.iter().any(|id| configured.iter().any(|source| source.id == *id));
     if share || recorded.is_empty() || configured.is_empty() {
         return None;
@@ -70,8 +70,8 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(names) => names,
         Err(error) => return refused(&error),
     };
-    if let Some(told) = strangers(&names, &plan.sources) {
-        eprintln!("error: {}: {told}", args.trace.display());
+    if let Some(problem) = unrelated_sources(&names, &plan.sources) {
+        eprintln!("error: {}: {problem}", args.trace.display());
         eprintln!(
             "  hint: record it with the same configuration, or give the source its name: rules would judge without its zones"
         );

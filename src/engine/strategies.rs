@@ -93,7 +93,7 @@ impl Owner {
         for plan in &next.strategies {
             let Some(version) = version(&plan.name) else { continue };
             let whole = changes.added.contains(&plan.name) || changes.changed.contains(&plan.name);
-            // A source equal to an unchanged one was tried there.
+            // A source with the facts and strategies of an unchanged one counts as tried.
             let is_tried = |source: &SourcePlan| {
                 let goes_on = |other: &&SourcePlan| plan.judges(&other.id) && !others.contains(&other.id);
                 let facts = self.parts.guests.facts_of(&source.id);

@@ -120,8 +120,8 @@ fn hint(asked: &Needs, keys: &[String]) -> String {
     }
 }
 
-/// The granted entries that match a requested host, each narrowed to the requested scheme. A plain http host must be
-/// granted by that scheme.
+/// The granted entries that match a requested host, each as the narrower of the two. A request for `http://` must be
+/// granted with that scheme.
 pub fn hosts(granted: &[String], asked: &str) -> Vec<String> {
     let had = |entry: &String| match (entry.split_once("://"), asked.split_once("://")) {
         _ if entry == asked => Some(entry.clone()),

@@ -40,7 +40,7 @@ pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)
     // Code that only forwards to the host is not worth compiling; code that judges frames is.
     lua.enable_jit(false);
     let ambient: Table = own(include_str!("ambient.luau"))?.call(&table)?;
-    let http: Option<Table> = match &host.outside {
+    let http: Option<Table> = match &host.network {
         Some(_) => Some(own(include_str!("http.luau"))?.call(&table)?),
         None => None,
     };

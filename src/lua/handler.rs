@@ -7,7 +7,7 @@ use mlua::{MultiValue, Value};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::http::Outside;
+use super::http::Network;
 use super::script::Script;
 use super::script_host::ScriptHost;
 use super::vm::{Call, Vm};
@@ -24,8 +24,8 @@ use crate::types::Alert;
 /// # Errors
 /// [`crate::error::Code::Plugin`] with the script's own `file:line`.
 pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<LuaHandler, Error> {
-    let outside = Outside { wire, runtime: runtime.clone() };
-    let (script_host, vm) = ScriptHost::load(script, Some(outside))?;
+    let network = Network { wire, runtime: runtime.clone() };
+    let (script_host, vm) = ScriptHost::load(script, Some(network))?;
     let (name, version) = (Arc::clone(&script_host.script.context.plugin), Arc::clone(&script_host.version));
     let usage = Arc::default();
     let courier = Courier { script_host, vm: Some(vm), usage: Arc::clone(&usage) };

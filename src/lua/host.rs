@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::call_state::CallState;
 use super::files::Files;
-use super::http::Outside;
+use super::http::Network;
 use super::require::Modules;
 use crate::guest::GuestContext;
 use crate::strategy::Edit;
@@ -28,7 +28,7 @@ pub(super) struct Host {
     pub(super) files: Arc<Mutex<Files>>,
     pub(super) context: GuestContext,
     /// A handler's network access; a strategy has none.
-    pub(super) outside: Option<Outside>,
+    pub(super) network: Option<Network>,
 }
 
 impl Host {
@@ -37,8 +37,8 @@ impl Host {
         let table = lua.create_table()?;
         self.put_trial(lua, &table)?;
         self.put_ambient(lua, &table)?;
-        match &self.outside {
-            Some(outside) => self.put_http(lua, &table, outside)?,
+        match &self.network {
+            Some(network) => self.put_http(lua, &table, network)?,
             None => {
                 self.put_frame(lua, &table)?;
                 self.put_places(lua, &table)?;

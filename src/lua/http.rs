@@ -13,15 +13,15 @@ use crate::guest::http::{Failure, Request, Response, Wire};
 
 /// The means to send requests.
 #[derive(Clone)]
-pub(super) struct Outside {
+pub(super) struct Network {
     pub(super) wire: Arc<dyn Wire>,
     pub(super) runtime: Handle,
 }
 
 impl Host {
     /// Adds the functions that `http.luau` calls.
-    pub(super) fn put_http(&self, lua: &Lua, table: &Table, outside: &Outside) -> mlua::Result<()> {
-        let (host, outside) = (self.clone(), outside.clone());
+    pub(super) fn put_http(&self, lua: &Lua, table: &Table, network: &Network) -> mlua::Result<()> {
+        let (host, network) = (self.clone(), network.clone());
         table.raw_set(
             "http",
             lua.create_function(
@@ -45,7 +45,7 @@ impl Host {
                         Err(Refusal::Limit(why)) => return Ok((Value::Nil, Some(why), None)),
                     };
                     let timeout = timeout.min(left);
-                    match outside.send(Request { method, url, headers, body, timeout }, &host) {
+                    match network.send(Request { method, url, headers, body, timeout }, &host) {
                         Ok(response) => Ok((Value::Table(answer(lua, &response)?), None, None)),
                         // A retry would not help: the script or the configuration has to change.
                         Err(failure @ (Failure::Denied(_) | Failure::Invalid(_))) => refused(failure.to_string()),
@@ -83,7 +83,7 @@ enum Refusal {
     Limit(String),
 }
 
-impl Outside {
+impl Network {
     fn send(&self, request: Request, host: &Host) -> Result<Response, Failure> {
         let (timeout, most) = (request.timeout, host.context.limits.response_bytes);
         let (wire, grants) = (Arc::clone(&self.wire), Arc::clone(&host.context.grants));

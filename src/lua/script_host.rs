@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::call_state::CallState;
 use super::files::Files;
 use super::host::Host;
-use super::http::Outside;
+use super::http::Network;
 use super::require::Modules;
 use super::script::Script;
 use super::vm::Vm;
@@ -23,11 +23,11 @@ pub(super) struct ScriptHost {
 }
 
 impl ScriptHost {
-    /// Checks a script and builds its first VM; `outside` is a handler's network access.
+    /// Checks a script and builds its first VM; `network` is a handler's network access.
     ///
     /// # Errors
     /// [`Code::Plugin`] with the script's own `file:line`.
-    pub(super) fn load(script: Script, outside: Option<Outside>) -> Result<(Self, Vm), Error> {
+    pub(super) fn load(script: Script, network: Option<Network>) -> Result<(Self, Vm), Error> {
         let said = script.check()?;
         let context = script.context.clone();
         let version = context.version.clone().unwrap_or_else(|| said.into());
@@ -36,9 +36,9 @@ impl ScriptHost {
             modules: Arc::new(Mutex::new(Modules::new(script.roots.clone(), &context))),
             files: Arc::new(Mutex::new(Files::new(&context))),
             context,
-            outside,
+            network,
         };
-        let work = if host.outside.is_some() { "handle_alert" } else { "detect" };
+        let work = if host.network.is_some() { "handle_alert" } else { "detect" };
         let script_host = Self { script, version, host };
         let vm = script_host.vm().map_err(|fault| {
             let error = Error::new(Code::Plugin, fault.message);

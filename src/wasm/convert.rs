@@ -22,9 +22,9 @@ pub(super) fn from_bbox(b: wit::Bbox) -> BBox {
 const LABELS_USUAL: usize = 8;
 
 /// Attributes of detections, in a form that can be passed to a guest by reference.
-pub(super) struct Lent<'a>(Vec<Vec<wit::AttributeParam<'a>>>);
+pub(super) struct LentAttributes<'a>(Vec<Vec<wit::AttributeParam<'a>>>);
 
-impl<'a> Lent<'a> {
+impl<'a> LentAttributes<'a> {
     /// The attributes of these detections; empty if none has any.
     pub(super) fn of<'d: 'a>(detections: impl Iterator<Item = &'d Detection> + Clone) -> Self {
         if detections.clone().all(|d| d.attributes.is_empty()) {

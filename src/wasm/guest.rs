@@ -6,10 +6,10 @@ use wasmtime::{Store, component};
 
 use super::bindings::dsengine::plugin::types::Seen;
 use super::bindings::exports::dsengine::plugin::strategy::{Descriptor, Guest as Exports};
-use super::convert::{self, Flat, Lent, Shown, Trimmed};
+use super::convert::{self, Flat, LentAttributes, Shown, Trimmed};
 use super::fault;
-use super::program::{Inner, Mold};
-use super::rig::{Ended, Miss, Rig, answer, instantiate};
+use super::program::{Inner, Template};
+use super::sandbox::{CallError, Ended, Sandbox, answer, instantiate};
 use super::store_data::{More, StoreData};
 use crate::guest::{Fault, FaultKind, GuestContext};
 use crate::strategy::{Gauges, Guest, Verdict, View};
@@ -35,7 +35,7 @@ pub struct WasmGuest {
 
 /// One initialised instance.
 struct Instance {
-    rig: Rig,
+    sandbox: Sandbox,
     exports: Exports,
     wants: Wants,
 }
@@ -57,8 +57,12 @@ impl Wants {
 }
 
 /// Looks up an instance's exports.
-fn load(mold: &Mold, store: &mut Store<StoreData>, instance: &component::Instance) -> wasmtime::Result<Exports> {
-    let indices = mold.strategy().ok_or_else(|| wasmtime::Error::msg("it is no strategy"))?;
+fn load(
+    template: &Template,
+    store: &mut Store<StoreData>,
+    instance: &component::Instance,
+) -> wasmtime::Result<Exports> {
+    let indices = template.strategy().ok_or_else(|| wasmtime::Error::msg("it is no strategy"))?;
     indices.load(store, instance)
 }
 
@@ -74,20 +78,20 @@ impl WasmGuest {
     /// Creates and initialises a new instance, within the load limits.
     fn renew(&mut self) -> Result<&mut Instance, Fault> {
         let (program, context) = (&self.program, &self.context);
-        let made = program.make(|mold| {
-            let mut rig = Rig::new(program, mold, context, None)?;
-            rig.store_data().call.loading = true;
-            let (exports, about) = rig.enter(context.limits.load, |store| {
-                let instance = instantiate(mold, store)?;
-                let exports = load(mold, store, &instance).map_err(|e| Miss::Broke("load", e))?;
-                let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
+        let made = program.make(|template| {
+            let mut sandbox = Sandbox::new(program, template, context, None)?;
+            sandbox.store_data().call.loading = true;
+            let (exports, about) = sandbox.enter(context.limits.load, |store| {
+                let instance = instantiate(template, store)?;
+                let exports = load(template, store, &instance).map_err(|e| CallError::Broke("load", e))?;
+                let about = exports.call_describe(&mut *store).map_err(|e| CallError::Broke("describe", e))?;
                 answer("init", exports.call_init(&mut *store))?;
                 Ok((exports, about))
             })?;
-            Ok((rig, exports, about))
+            Ok((sandbox, exports, about))
         });
-        let (mut rig, exports, about) = made.map_err(|ended| ended.fault)?;
-        rig.store_data().call.loading = false;
+        let (mut sandbox, exports, about) = made.map_err(|ended| ended.fault)?;
+        sandbox.store_data().call.loading = false;
         let Descriptor { name: _, mut version, needs_pixels: _, labels, selective } = about;
         if let Some(trial) = &context.trial
             && let Err(what) = trial.look_up(&labels)
@@ -98,7 +102,7 @@ impl WasmGuest {
         version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));
         self.version = version;
         let wants = Wants { labels, selective, more: self.program.info().wants("detections") };
-        Ok(self.instance.insert(Instance { rig, exports, wants }))
+        Ok(self.instance.insert(Instance { sandbox, exports, wants }))
     }
 
     /// The instance; creates a new one if there is none.
@@ -132,12 +136,12 @@ impl Guest for WasmGuest {
         let zones = Arc::clone(&self.context.zones);
         let limits = self.context.limits.call;
         let buffer = std::mem::take(&mut self.buffer);
-        let Instance { rig, exports, wants } = self.instance()?;
-        let call = &mut rig.store_data().call;
+        let Instance { sandbox, exports, wants } = self.instance()?;
+        let call = &mut sandbox.store_data().call;
         (call.pts_ns, call.captured_unix_ns) = (view.frame.pts_ns, view.frame.captured_unix_ns);
         (call.tracks, call.picture) = (Some(view.tracks.clone()), view.frame.picture.clone());
         call.zones = zones;
-        let said = rig.enter(limits, |store| {
+        let said = sandbox.enter(limits, |store| {
             let only = select(view, wants, exports, store)?;
             let all = &view.frame.detections;
             let more = if wants.more { Some(&mut store.data_mut().call.more) } else { None };
@@ -149,7 +153,7 @@ impl Guest for WasmGuest {
             let said = answer("judge", exports.call_judge(&mut *store, frame, &flat.labels, &flat.seen));
             Ok((said?, only, flat.seen))
         });
-        let slow = rig.spent.is_some_and(|spent| spent >= self.context.limits.call.soft_cpu);
+        let slow = sandbox.spent.is_some_and(|spent| spent >= self.context.limits.call.soft_cpu);
         self.slow += u64::from(slow);
         let (said, only, buffer) = said.map_err(|ended| ended.fault)?;
         self.buffer = buffer;
@@ -157,7 +161,7 @@ impl Guest for WasmGuest {
         let verdict = convert::verdict(said, &shown, &self.context.limits, &mut self.trimmed)
             .map_err(|what| fault::of(FaultKind::Verdict, &self.context.plugin, "judge", &what))?;
         if let Some(instance) = &mut self.instance {
-            instance.rig.store_data().commit();
+            instance.sandbox.store_data().commit();
         }
         Ok(verdict)
     }
@@ -176,11 +180,11 @@ impl Guest for WasmGuest {
 
     fn suspend(&mut self) -> Result<Vec<u8>, Fault> {
         let (limits, most) = (self.context.limits.call, self.context.limits.state_bytes);
-        let Some(Instance { rig, exports, .. }) = &mut self.instance else { return Ok(Vec::new()) };
-        rig.store_data().call.suspending = true;
-        let handed =
-            rig.enter(limits, |store| exports.call_suspend(&mut *store).map_err(|e| Miss::Broke("suspend", e)));
-        rig.store_data().call.suspending = false;
+        let Some(Instance { sandbox, exports, .. }) = &mut self.instance else { return Ok(Vec::new()) };
+        sandbox.store_data().call.suspending = true;
+        let handed = sandbox
+            .enter(limits, |store| exports.call_suspend(&mut *store).map_err(|e| CallError::Broke("suspend", e)));
+        sandbox.store_data().call.suspending = false;
         match handed {
             Ok(handed) if handed.len() > most => {
                 let what = format!("hands over {} bytes, the limit is {most}", handed.len());
@@ -193,13 +197,14 @@ impl Guest for WasmGuest {
 
     fn resume(&mut self, from_version: &str, state: &[u8]) -> Result<(), Fault> {
         let limits = self.context.limits.load;
-        let Instance { rig, exports, .. } = self.instance()?;
-        rig.store_data().call.timeless = true;
-        let taken = rig.enter(limits, |store| answer("resume", exports.call_resume(&mut *store, from_version, state)));
-        rig.store_data().call.timeless = false;
+        let Instance { sandbox, exports, .. } = self.instance()?;
+        sandbox.store_data().call.timeless = true;
+        let taken =
+            sandbox.enter(limits, |store| answer("resume", exports.call_resume(&mut *store, from_version, state)));
+        sandbox.store_data().call.timeless = false;
         match taken {
             Ok(()) => {
-                rig.store_data().commit();
+                sandbox.store_data().commit();
                 Ok(())
             }
             Err(ended) => Err(self.ended(ended)),
@@ -208,7 +213,7 @@ impl Guest for WasmGuest {
 
     fn gauges(&self) -> Gauges {
         Gauges {
-            memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.rig.data().bounds.memory),
+            memory_bytes: self.instance.as_ref().map_or(0, |instance| instance.sandbox.data().bounds.memory),
             state_bytes: self.context.state.lock().bytes(),
             log_lines_dropped: self.context.log_lines_dropped(),
             alerts_dropped: self.trimmed.alerts_dropped,
@@ -236,7 +241,7 @@ fn select(
     wants: &Wants,
     exports: &Exports,
     store: &mut wasmtime::Store<StoreData>,
-) -> Result<Option<Vec<u32>>, Miss> {
+) -> Result<Option<Vec<u32>>, CallError> {
     let all = &view.frame.detections;
     if !wants.selective && all.iter().all(|d| wants.label(d)) {
         return Ok(None);
@@ -244,10 +249,10 @@ fn select(
     let mut only = Vec::with_capacity(all.len());
     for (index, detection) in all.iter().enumerate().filter(|(_, d)| wants.label(d)) {
         if wants.selective {
-            let lent = Lent::of(std::iter::once(detection));
+            let lent = LentAttributes::of(std::iter::once(detection));
             for shown in lent.detections(std::iter::once(detection)) {
                 let wanted = exports.call_should_process(&mut *store, shown);
-                if wanted.map_err(|e| Miss::Broke("should-process", e))? {
+                if wanted.map_err(|e| CallError::Broke("should-process", e))? {
                     only.push(index as u32);
                 }
             }

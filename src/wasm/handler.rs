@@ -7,10 +7,10 @@ use tokio::sync::OwnedMutexGuard;
 use wasmtime::{Store, component};
 
 use super::bindings::exports::dsengine::plugin::handler::{Descriptor, Guest as Exports, Outcome};
-use super::convert::{self, Lent};
+use super::convert::{self, LentAttributes};
 use super::fault;
-use super::program::{Inner, Mold};
-use super::rig::{Ended, Miss, Rig, answer, instantiate};
+use super::program::{Inner, Template};
+use super::sandbox::{CallError, Ended, Sandbox, answer, instantiate};
 use super::store_data::StoreData;
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
 use crate::guest::http::Wire;
@@ -37,7 +37,7 @@ struct Plugin {
 
 /// One initialised instance.
 struct Instance {
-    rig: Rig,
+    sandbox: Sandbox,
     exports: Exports,
 }
 
@@ -61,30 +61,34 @@ impl WasmHandler {
 }
 
 /// Looks up an instance's exports.
-fn load(mold: &Mold, store: &mut Store<StoreData>, instance: &component::Instance) -> wasmtime::Result<Exports> {
-    let indices = mold.handler().ok_or_else(|| wasmtime::Error::msg("it is no handler"))?;
+fn load(
+    template: &Template,
+    store: &mut Store<StoreData>,
+    instance: &component::Instance,
+) -> wasmtime::Result<Exports> {
+    let indices = template.handler().ok_or_else(|| wasmtime::Error::msg("it is no handler"))?;
     indices.load(store, instance)
 }
 
 impl Plugin {
     /// Creates and initialises a new instance within the load limits; returns it with its version.
     fn instance(&self, pts_ns: u64) -> Result<(Instance, String), Fault> {
-        let made = self.program.make(|mold| {
-            let mut rig = Rig::new(&self.program, mold, &self.context, Some(Arc::clone(&self.wire)))?;
-            let call = &mut rig.store_data().call;
+        let made = self.program.make(|template| {
+            let mut sandbox = Sandbox::new(&self.program, template, &self.context, Some(Arc::clone(&self.wire)))?;
+            let call = &mut sandbox.store_data().call;
             (call.loading, call.pts_ns) = (true, pts_ns);
-            let (exports, about) = rig.enter(self.context.limits.load, |store| {
-                let instance = instantiate(mold, store)?;
-                let exports = load(mold, store, &instance).map_err(|e| Miss::Broke("load", e))?;
-                let about = exports.call_describe(&mut *store).map_err(|e| Miss::Broke("describe", e))?;
+            let (exports, about) = sandbox.enter(self.context.limits.load, |store| {
+                let instance = instantiate(template, store)?;
+                let exports = load(template, store, &instance).map_err(|e| CallError::Broke("load", e))?;
+                let about = exports.call_describe(&mut *store).map_err(|e| CallError::Broke("describe", e))?;
                 answer("init", exports.call_init(&mut *store))?;
                 Ok((exports, about))
             })?;
-            Ok((rig, exports, about))
+            Ok((sandbox, exports, about))
         });
-        let (mut rig, exports, Descriptor { name: _, version }) = made.map_err(|ended| ended.fault)?;
-        rig.store_data().call.loading = false;
-        Ok((Instance { rig, exports }, version))
+        let (mut sandbox, exports, Descriptor { name: _, version }) = made.map_err(|ended| ended.fault)?;
+        sandbox.store_data().call.loading = false;
+        Ok((Instance { sandbox, exports }, version))
     }
 
     /// Delivers on the calling thread, which may block.
@@ -95,22 +99,22 @@ impl Plugin {
             Some(instance) => instance,
             None => self.instance(alert.pts_ns).map_err(later)?.0,
         };
-        let Instance { rig, exports } = &mut instance;
-        rig.store_data().call.pts_ns = alert.pts_ns;
-        let lent = Lent::of(alert.detections.iter());
+        let Instance { sandbox, exports } = &mut instance;
+        sandbox.store_data().call.pts_ns = alert.pts_ns;
+        let lent = LentAttributes::of(alert.detections.iter());
         let detections = lent.detections(alert.detections.iter());
-        let said = rig.enter(self.context.limits.delivery, |store| {
+        let said = sandbox.enter(self.context.limits.delivery, |store| {
             let alert = convert::to_alert(alert, &detections);
             answer("handle-alert", exports.call_handle_alert(&mut *store, alert))
         });
         {
             let mut usage = self.usage.lock();
-            usage.slow += u64::from(rig.spent.is_some_and(|spent| spent >= self.context.limits.delivery.soft_cpu));
-            usage.memory_bytes = rig.data().bounds.memory;
+            usage.slow += u64::from(sandbox.spent.is_some_and(|spent| spent >= self.context.limits.delivery.soft_cpu));
+            usage.memory_bytes = sandbox.data().bounds.memory;
         }
         let result = match said {
             Ok(outcome) => {
-                rig.store_data().commit();
+                sandbox.store_data().commit();
                 match outcome {
                     Outcome::Delivered | Outcome::Skipped => Ok(()),
                     Outcome::Retry => {

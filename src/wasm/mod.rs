@@ -21,7 +21,7 @@ mod handler;
 mod host;
 mod imports;
 mod program;
-mod rig;
+mod sandbox;
 mod store_data;
 mod wasi;
 

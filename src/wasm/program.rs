@@ -8,7 +8,7 @@ use super::bindings::exports::dsengine::plugin::{handler, strategy};
 use super::guest::WasmGuest;
 use super::handler::WasmHandler;
 use super::host::Shared;
-use super::rig::Ended;
+use super::sandbox::Ended;
 use super::store_data::StoreData;
 use super::{ComponentInfo, World};
 use crate::config::OnFailure;
@@ -26,14 +26,14 @@ pub struct Program {
 /// The state shared by a program's clones.
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    first: Mold,
+    first: Template,
     /// For instances that find the pool full; created on first use.
-    spare: OnceLock<Option<Mold>>,
+    spare: OnceLock<Option<Template>>,
     info: ComponentInfo,
 }
 
 /// A template for instances, in one of the engines.
-pub(super) struct Mold {
+pub(super) struct Template {
     pub(super) pre: InstancePre<StoreData>,
     exports: Exports,
 }
@@ -44,7 +44,7 @@ enum Exports {
     Handler(handler::GuestIndices),
 }
 
-impl Mold {
+impl Template {
     fn new(world: World, pre: InstancePre<StoreData>) -> wasmtime::Result<Self> {
         let exports = match world {
             World::Strategy => Exports::Strategy(strategy::GuestIndices::new(&pre)?),
@@ -66,7 +66,7 @@ impl Mold {
 
 impl Inner {
     /// Runs `work` with the pooled template, and if the pool is full, with the on-demand one.
-    pub(super) fn make<T>(&self, mut work: impl FnMut(&Mold) -> Result<T, Ended>) -> Result<T, Ended> {
+    pub(super) fn make<T>(&self, mut work: impl FnMut(&Template) -> Result<T, Ended>) -> Result<T, Ended> {
         match work(&self.first) {
             Err(Ended { full: true, fault, .. }) => match self.spare() {
                 Some(spare) => work(spare),
@@ -76,10 +76,10 @@ impl Inner {
         }
     }
 
-    fn spare(&self) -> Option<&Mold> {
+    fn spare(&self) -> Option<&Template> {
         let make = || {
             let made = self.shared.spare(self.first.pre.component());
-            let made = made.and_then(|pre| pre.map(|pre| Mold::new(self.info.world, pre)).transpose());
+            let made = made.and_then(|pre| pre.map(|pre| Template::new(self.info.world, pre)).transpose());
             made.unwrap_or_else(|error| {
                 tracing::warn!("components beyond the pool's instances cannot be made: {error:#}");
                 None
@@ -96,7 +96,7 @@ impl Inner {
 
 impl Program {
     pub(super) fn new(shared: Arc<Shared>, info: ComponentInfo, pre: InstancePre<StoreData>) -> Result<Self, Error> {
-        let first = Mold::new(info.world, pre).map_err(|e| Error::new(Code::Plugin, format!("{e:#}")))?;
+        let first = Template::new(info.world, pre).map_err(|e| Error::new(Code::Plugin, format!("{e:#}")))?;
         Ok(Self { inner: Arc::new(Inner { shared, first, spare: OnceLock::new(), info }) })
     }
 

@@ -9,7 +9,7 @@ use wasmtime_wasi::random::WasiRandomCtx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use super::engine::{CORE_INSTANCES_MAX, TABLE_ELEMENTS_MAX};
-use super::wasi::{Chance, Output};
+use super::wasi::{Output, RandomSource};
 use crate::error::{Code, Error};
 use crate::guest::http::Wire;
 use crate::guest::{GuestContext, Interrupt, Severity, TimeLimits, Writes};
@@ -29,7 +29,7 @@ pub(super) struct StoreData {
     pub(super) writes: Writes,
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
-    pub(super) chance: Chance,
+    pub(super) random_source: RandomSource,
     pub(super) output: Output,
     /// The network, for a handler.
     pub(super) wire: Option<Arc<dyn Wire>>,
@@ -94,15 +94,15 @@ impl StoreData {
             })?;
         }
         // A strategy must give the same results in a replay, so its random numbers are seeded; a handler's are real.
-        let chance = match wire {
-            None => Chance::seeded(&context.plugin, context.source.as_ref().map_or("", SourceId::as_str)),
-            Some(_) => Chance::Real(WasiRandomCtx::default()),
+        let random_source = match wire {
+            None => RandomSource::seeded(&context.plugin, context.source.as_ref().map_or("", SourceId::as_str)),
+            Some(_) => RandomSource::Real(WasiRandomCtx::default()),
         };
         let bounds = Bounds::new(context.limits.memory_bytes);
         let call = Call { zones: Arc::clone(&context.zones), ..Call::default() };
         let wasi = wasi.build();
         let writes = Writes::default();
-        Ok(Self { context, bounds, interrupt, call, writes, table, wasi, chance, output, wire })
+        Ok(Self { context, bounds, interrupt, call, writes, table, wasi, random_source, output, wire })
     }
 
     /// Starts a call with these `limits`.

@@ -97,7 +97,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
         }
     };
     let kind = agreed(entry.kind, implied, uri, path, site)?;
-    strangers(kind, path, site);
+    refuse_unknown_parameters(kind, path, site);
     if kind == SourceType::Trace && entry.realtime == Some(true) {
         let label = "leave it out: a trace plays as fast as it is judged";
         site.wrong_key(&format!("{path}.realtime"), "a trace has no pace of its own", label);
@@ -139,7 +139,7 @@ fn agreed(
 }
 
 /// Reports parameters that belong to another kind.
-fn strangers(kind: SourceType, path: &str, site: &mut Site<'_>) {
+fn refuse_unknown_parameters(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let takes = kinds::parameters_of(kind);
     let prefix = format!("{path}.parameters.");
     let wrong: Vec<String> =

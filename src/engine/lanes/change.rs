@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::control::{Control, LANE_WAIT, Patience};
+use super::control::{Control, LANE_WAIT, SharedTimeout};
 use super::probation::Probation;
 use super::route::Route;
 use super::rule::Rule;
@@ -73,13 +73,13 @@ pub(in crate::engine) struct Refusal {
 #[derive(Default)]
 pub(in crate::engine) struct Arrangement {
     /// Rules that detect from pixels; they run before the tracker.
-    pub(in crate::engine) detectors: Vec<Place>,
+    pub(in crate::engine) detectors: Vec<RuleSlot>,
     /// The other rules.
-    pub(in crate::engine) rules: Vec<Place>,
+    pub(in crate::engine) rules: Vec<RuleSlot>,
 }
 
 /// One position in a lane's list of rules.
-pub(in crate::engine) enum Place {
+pub(in crate::engine) enum RuleSlot {
     /// An existing rule.
     Keep {
         /// The rule's name.
@@ -153,10 +153,10 @@ pub(in crate::engine) fn change_lanes(changes: Vec<(Arc<Route>, LaneChange)>) ->
     let probations = swaps.map(|swap| Arc::clone(&swap.probation)).collect();
     let mut changed = Changed { routes: Vec::new(), ended: Vec::new(), probations, kept: false };
     let waits: Vec<_> = changes.into_iter().map(|(route, change)| ask(route, change)).collect();
-    let mut patience = Patience::start();
+    let mut timeout = SharedTimeout::start();
     let mut first_error = None;
     for (route, claim, wait) in waits {
-        match outcome(&claim, &wait, &mut patience) {
+        match outcome(&claim, &wait, &mut timeout) {
             Outcome::Changed => changed.routes.push(route),
             Outcome::Ended => changed.ended.push(route),
             Outcome::Refused(Refusal { rule, fault }) => {
@@ -193,8 +193,8 @@ enum Outcome {
     Busy,
 }
 
-fn outcome(claim: &Claim, wait: &Receiver<Result<(), Refusal>>, patience: &mut Patience) -> Outcome {
-    let answer = match patience.recv(wait) {
+fn outcome(claim: &Claim, wait: &Receiver<Result<(), Refusal>>, timeout: &mut SharedTimeout) -> Outcome {
+    let answer = match timeout.recv(wait) {
         Err(RecvTimeoutError::Timeout) if claim.cancel() => return Outcome::Busy,
         // The lane has started: the limits of the versions being swapped bound the remaining time.
         Err(RecvTimeoutError::Timeout) => wait.recv().map_err(|_| RecvTimeoutError::Disconnected),

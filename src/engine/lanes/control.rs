@@ -13,12 +13,12 @@ use crate::types::Frame;
 pub(in crate::engine) const LANE_WAIT: Duration = Duration::from_secs(5);
 
 /// [`LANE_WAIT`] shared by several lanes: busy lanes cost it once in total.
-pub(in crate::engine) struct Patience {
+pub(in crate::engine) struct SharedTimeout {
     over: Receiver<Instant>,
     is_over: bool,
 }
 
-impl Patience {
+impl SharedTimeout {
     /// Starts the timeout.
     pub(in crate::engine) fn start() -> Self {
         Self { over: after(LANE_WAIT), is_over: false }

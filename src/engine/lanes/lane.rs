@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::change::{Arrangement, LaneChange, Place, Refusal};
+use super::change::{Arrangement, LaneChange, Refusal, RuleSlot};
 use super::control::{Control, Remembered, Snapshot};
 use super::inbox::Step;
 use super::route::Route;
@@ -292,13 +292,13 @@ fn take(rules: &mut Vec<Rule>, name: &str) -> Option<Rule> {
 }
 
 /// Rearranges a list; returns the former arrangement.
-fn arrange(rules: &mut Vec<Rule>, places: Vec<Place>) -> Former {
+fn arrange(rules: &mut Vec<Rule>, places: Vec<RuleSlot>) -> Former {
     let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.filters)).collect();
     let mut gone = std::mem::take(rules);
     for place in places {
         match place {
-            Place::New(rule) => rules.push(*rule),
-            Place::Keep { name, filters } => {
+            RuleSlot::New(rule) => rules.push(*rule),
+            RuleSlot::Keep { name, filters } => {
                 rules.extend(take(&mut gone, &name).map(|mut rule| {
                     rule.filters = filters;
                     rule

@@ -18,8 +18,8 @@ mod route;
 mod rule;
 mod shadow;
 
-pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, Place, Swap, busy, change_lanes};
-pub(in crate::engine) use control::{Control, Patience, Snapshot};
+pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, RuleSlot, Swap, busy, change_lanes};
+pub(in crate::engine) use control::{Control, SharedTimeout, Snapshot};
 pub(in crate::engine) use inbox::in_flight_max;
 pub(in crate::engine) use lane::Lane;
 pub use observer::{Judged, Observer};

@@ -5,11 +5,11 @@
 //! the wait costs.
 
 /// The longest wait, as a share of one inference time: it bounds the loss of throughput.
-const PATIENCE: f64 = 0.2;
-/// A frame may be late by one in so many parts of the period; then the worker stops waiting for it.
-const LATE: u64 = 8;
-/// The weight of a new interval in the moving average is one in so many.
-const MEMORY: u64 = 8;
+const WAIT_SHARE_MAX: f64 = 0.2;
+/// A frame may be late by the period divided by this; then the worker stops waiting for it.
+const LATE_DIVISOR: u64 = 8;
+/// A new interval has a weight of one divided by this in the moving average.
+const AVERAGE_DIVISOR: u64 = 8;
 
 /// The moving average of the time between a source's frames.
 #[derive(Debug, Default, Clone, Copy)]
@@ -26,7 +26,7 @@ impl Rhythm {
             self.period_ns = match self.period_ns {
                 0 => since_ns,
                 // One gap changes the average little; many gaps change it gradually.
-                usual => usual - usual / MEMORY + since_ns.min(2 * usual) / MEMORY,
+                usual => usual - usual / AVERAGE_DIVISOR + since_ns.min(2 * usual) / AVERAGE_DIVISOR,
             };
         }
         self.last_ns = now_ns;
@@ -39,10 +39,10 @@ impl Rhythm {
             return None;
         }
         let (age_ns, due_ns) = (now_ns.saturating_sub(self.last_ns), self.last_ns + self.period_ns);
-        let limit_ns = due_ns + self.period_ns / LATE;
+        let limit_ns = due_ns + self.period_ns / LATE_DIVISOR;
         let left_ns = due_ns.saturating_sub(now_ns);
         // The wait must gain more than it costs: a frame that has just arrived is taken, however soon the next is due.
-        let pays = 2 * left_ns <= age_ns && left_ns as f64 <= PATIENCE * inference_ns as f64;
+        let pays = 2 * left_ns <= age_ns && left_ns as f64 <= WAIT_SHARE_MAX * inference_ns as f64;
         (pays && now_ns < limit_ns).then(|| limit_ns - now_ns)
     }
 }
@@ -79,7 +79,7 @@ mod tests {
             let (rhythm, last) = steady(period);
             for after in (0..2 * period * MS).step_by((period * MS / 50) as usize) {
                 let Some(wait) = rhythm.worth_waiting(last + after, 50 * MS) else { continue };
-                assert!(wait <= 10 * MS + period * MS / LATE, "{period} ms apart, after {after} ns: {wait} ns");
+                assert!(wait <= 10 * MS + period * MS / LATE_DIVISOR, "{period} ms apart, after {after} ns: {wait} ns");
                 assert!(after >= period * MS / 2, "a fresh frame is taken");
             }
         }

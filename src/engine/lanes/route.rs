@@ -30,7 +30,7 @@ pub(in crate::engine) struct Stages {
 }
 
 struct Step {
-    place: Attached,
+    slot: Attached,
     /// The minimum score.
     confidence: f32,
 }
@@ -44,7 +44,7 @@ impl Stages {
         confidence: Option<f32>,
     ) -> Self {
         let step = |(index, model): (usize, &Arc<ModelUnit>)| Step {
-            place: pool.attach(model, credit, index == 0),
+            slot: pool.attach(model, credit, index == 0),
             confidence: confidence.unwrap_or(model.plan.confidence),
         };
         let merge_iou = models.first().map_or(0.5, |model| model.plan.nms);
@@ -52,7 +52,7 @@ impl Stages {
     }
 
     pub(super) fn first(&self) -> Option<&Attached> {
-        self.steps.first().map(|step| &step.place)
+        self.steps.first().map(|step| &step.slot)
     }
 
     /// The minimum score at a stage.
@@ -184,7 +184,7 @@ impl Next for Route {
     fn advance(&self, job: Job) {
         let stages = Arc::clone(&job.stages);
         if let Some(step) = stages.steps.get(job.stage) {
-            if let Some(job) = step.place.offer(job, false) {
+            if let Some(job) = step.slot.offer(job, false) {
                 self.drop_frame(job.ticket, "stopping");
             }
             return;

@@ -86,7 +86,7 @@ impl Generated {
         self.chunks = Some(chunks);
         let detection = |shown: &Standing| {
             let (width, height) = BOX;
-            // The minimum score varies over time, as real scores do.
+            // Scores vary over time, as real ones do.
             let confidence = if at % 4 == 3 { 0.6 } else { 0.95 };
             let bbox = BBox { x: shown.feet.x - width / 2.0, y: shown.feet.y - height, width, height };
             let bbox = bbox.clamped()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::RecvTimeoutError;
 
 use super::guests::Version;
-use crate::engine::lanes::{Control, Patience, Route, Snapshot, busy};
+use crate::engine::lanes::{Control, Route, SharedTimeout, Snapshot, busy};
 use crate::error::{Code, Error};
 use crate::guest::Fault;
 use crate::strategy::{View, apply};
@@ -26,10 +26,10 @@ pub(super) fn snapshots<'a>(
             (source, wait)
         })
         .collect();
-    let mut patience = Patience::start();
+    let mut timeout = SharedTimeout::start();
     let mut snapshots = Vec::with_capacity(waits.len());
     for (source, wait) in waits {
-        match patience.recv(&wait) {
+        match timeout.recv(&wait) {
             Ok(snapshot) => snapshots.push((source, snapshot)),
             Err(RecvTimeoutError::Timeout) => return Err(busy(source)),
             Err(RecvTimeoutError::Disconnected) => {}

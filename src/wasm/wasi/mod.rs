@@ -5,14 +5,14 @@
 //! strategy the clocks show frame time and random numbers are seeded, so that a replay gives the same results; in a
 //! handler they are real. Every wait ends at the call's own limits.
 
-mod chance;
 mod clocks;
 mod files;
 mod output;
+mod random_source;
 mod waits;
 
-pub(super) use chance::Chance;
 pub(super) use output::Output;
+pub(super) use random_source::RandomSource;
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};

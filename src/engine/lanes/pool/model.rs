@@ -30,7 +30,7 @@ pub(in crate::engine) struct ModelUnit {
 /// One worker's session.
 pub(super) struct Session {
     pub(super) worker: Worker,
-    /// Rejected boxes already counted in the metrics.
+    /// Rejected output entries already counted in the metrics.
     rejected: u64,
 }
 

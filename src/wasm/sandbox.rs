@@ -9,7 +9,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 use super::bindings::dsengine::plugin::types::Error as Refusal;
 use super::engine::Ticking;
 use super::fault::{self, Failed, Stopped};
-use super::program::{Inner, Mold};
+use super::program::{Inner, Template};
 use super::store_data::StoreData;
 use crate::error::Error;
 use crate::guest::http::Wire;
@@ -21,7 +21,7 @@ const HANDED_BYTES_MAX: usize = 8 << 20;
 const HANDED_SPARE: usize = 64 << 10;
 
 /// Why a call of an export failed.
-pub(super) enum Miss {
+pub(super) enum CallError {
     /// It trapped or was stopped.
     Broke(&'static str, wasmtime::Error),
     /// It returned an error.
@@ -29,11 +29,11 @@ pub(super) enum Miss {
 }
 
 /// Converts the result of a call.
-pub(super) fn answer<T>(export: &'static str, result: wasmtime::Result<Result<T, Refusal>>) -> Result<T, Miss> {
+pub(super) fn answer<T>(export: &'static str, result: wasmtime::Result<Result<T, Refusal>>) -> Result<T, CallError> {
     match result {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(refusal)) => Err(Miss::Refused(export, refusal)),
-        Err(error) => Err(Miss::Broke(export, error)),
+        Ok(Err(refusal)) => Err(CallError::Refused(export, refusal)),
+        Err(error) => Err(CallError::Broke(export, error)),
     }
 }
 
@@ -53,7 +53,7 @@ impl From<Error> for Ended {
     }
 }
 
-pub(super) struct Rig {
+pub(super) struct Sandbox {
     store: Store<StoreData>,
     budget: Budget,
     ticking: Ticking,
@@ -65,11 +65,11 @@ pub(super) struct Rig {
     pub(super) spent: Option<Duration>,
 }
 
-impl Rig {
-    /// Prepares a store for an instance of the program. The first [`Rig::enter`] runs its first code.
+impl Sandbox {
+    /// Prepares a store for an instance of the program. The first [`Sandbox::enter`] runs its first code.
     pub(super) fn new(
         program: &Inner,
-        mold: &Mold,
+        template: &Template,
         context: &GuestContext,
         wire: Option<Arc<dyn Wire>>,
     ) -> Result<Self, Error> {
@@ -79,7 +79,7 @@ impl Rig {
         let reads = !context.grants.has.files.is_empty();
         let files = if reads { program.shared.files() } else { None };
         let store_data = StoreData::new(context.clone(), budget.interrupt(time), wire)?;
-        let mut store = Store::new(mold.pre.engine(), store_data);
+        let mut store = Store::new(template.pre.engine(), store_data);
         store.limiter(|store_data| &mut store_data.bounds);
         store.set_hostcall_fuel(handed_max(context));
         store.epoch_deadline_callback(|context| match context.data().interrupt.check() {
@@ -95,7 +95,7 @@ impl Rig {
         self.store.data_mut()
     }
 
-    /// As [`Rig::store_data`], read-only.
+    /// As [`Sandbox::store_data`], read-only.
     pub(super) fn data(&self) -> &StoreData {
         self.store.data()
     }
@@ -104,7 +104,7 @@ impl Rig {
     pub(super) fn enter<R>(
         &mut self,
         limits: TimeLimits,
-        work: impl FnOnce(&mut Store<StoreData>) -> Result<R, Miss>,
+        work: impl FnOnce(&mut Store<StoreData>) -> Result<R, CallError>,
     ) -> Result<R, Ended> {
         if self.time != limits {
             self.time = limits;
@@ -129,15 +129,15 @@ impl Rig {
                 let error = Stopped.into();
                 Err(self.broke("call", &error, over))
             }
-            Err(Miss::Refused(export, Refusal { code: _, message })) if over.is_none() => {
+            Err(CallError::Refused(export, Refusal { code: _, message })) if over.is_none() => {
                 let fault = fault::of(FaultKind::Error, &context.plugin, export, &message);
                 Err(Ended { fault, refused: true, full: false })
             }
-            Err(Miss::Refused(export, _)) => {
+            Err(CallError::Refused(export, _)) => {
                 let error = Stopped.into();
                 Err(self.broke(export, &error, over))
             }
-            Err(Miss::Broke(export, error)) => Err(self.broke(export, &error, over)),
+            Err(CallError::Broke(export, error)) => Err(self.broke(export, &error, over)),
         }
     }
 
@@ -163,6 +163,6 @@ fn handed_max(context: &GuestContext) -> usize {
 }
 
 /// Creates the instance; its start functions run here, within the call.
-pub(super) fn instantiate(mold: &Mold, store: &mut Store<StoreData>) -> Result<Instance, Miss> {
-    mold.pre.instantiate(store).map_err(|e| Miss::Broke("start", e))
+pub(super) fn instantiate(template: &Template, store: &mut Store<StoreData>) -> Result<Instance, CallError> {
+    template.pre.instantiate(store).map_err(|e| CallError::Broke("start", e))
 }

@@ -9,14 +9,14 @@ use crate::wasm::store_data::StoreData;
 const BYTES_MAX: u64 = 64 << 10;
 
 /// The source of a guest's random numbers.
-pub(in crate::wasm) enum Chance {
+pub(in crate::wasm) enum RandomSource {
     /// Seeded, for a strategy.
     Seeded(fastrand::Rng),
     /// The system's, for a handler.
     Real(WasiRandomCtx),
 }
 
-impl Chance {
+impl RandomSource {
     /// The same seed for the same plugin on the same source.
     pub(in crate::wasm) fn seeded(plugin: &str, source: &str) -> Self {
         let bytes = plugin.bytes().chain([0]).chain(source.bytes());
@@ -46,26 +46,26 @@ impl Chance {
 
 impl random::Host for StoreData {
     fn get_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.chance.bytes(len)
+        self.random_source.bytes(len)
     }
 
     fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
-        self.chance.number()
+        self.random_source.number()
     }
 }
 
 impl insecure::Host for StoreData {
     fn get_insecure_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.chance.bytes(len)
+        self.random_source.bytes(len)
     }
 
     fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
-        self.chance.number()
+        self.random_source.number()
     }
 }
 
 impl insecure_seed::Host for StoreData {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
-        Ok((self.chance.number()?, self.chance.number()?))
+        Ok((self.random_source.number()?, self.random_source.number()?))
     }
 }
