@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_an_end() {
+    fn a_panic_ends_a_thread() {
         let mut thread = Thread::start("panics", |_| panic!("as it should")).unwrap();
         assert!(thread.join(LONG));
     }

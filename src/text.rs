@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_at_the_front_is_no_part_of_a_text() {
+    fn a_byte_order_mark_is_not_part_of_a_text() {
         let utf16 = |mark: &[u8], unit: fn(u16) -> [u8; 2]| {
             mark.iter().copied().chain("a: 😀\r\n".encode_utf16().flat_map(unit)).collect::<Vec<u8>>()
         };
@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_told_with_their_line() {
+    fn invalid_bytes_are_reported_with_their_line() {
         assert_eq!(decode(b"a\nb\xFF\n"), Err(NotText { line: 2 }));
         assert_eq!(decode(b"\xFF\xFEa\0\n\0x"), Err(NotText { line: 2 }));
         assert_eq!(decode(b"\xFF\xFE\x00\xD8a\0"), Err(NotText { line: 1 }));
     }
 
     #[test]
-    fn a_first_line_for_the_shell_is_an_empty_one() {
+    fn a_shebang_line_becomes_an_empty_one() {
         assert_eq!(script("#!/usr/bin/env lua\nx = 1\n"), "\nx = 1\n");
         assert_eq!(script("\u{FEFF}#!/usr/bin/lua\r\nx = 1"), "\nx = 1");
         assert_eq!(script("#"), "");

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_bound_decides_whether_a_token_is_asked_for() {
+    fn the_bound_address_decides_whether_a_token_is_required() {
         for (bound, open) in [("127.0.0.1", true), ("127.8.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true)]
             .into_iter()
             .chain([("0.0.0.0", false), ("10.0.0.1", false), ("::", false)])

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_of_a_host_is_left_aside_and_two_hosts_are_none() {
+    fn a_hosts_port_is_ignored_and_two_hosts_are_rejected() {
         let access = Access::new(&AdminPlan::default(), Ipv4Addr::LOCALHOST.into());
         for host in ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "[::1]:80", "[::1]"] {
             assert!(asked_for_us(&headers(&[(HOST, host)]), &access), "{host}");

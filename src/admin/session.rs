@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_stands_for_its_token_until_it_ends() {
+    fn a_session_maps_to_its_token_until_it_ends() {
         let sessions = Sessions::default();
         let (token, now) = (Digest::of(b"viewer"), Instant::now());
         let id = sessions.open(token, now).unwrap();

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_do_its_work_is_not_ok_and_says_why() {
+    fn a_failing_part_is_not_ok_and_has_the_reason() {
         let status = json!({
             "sources": [
                 { "id": "a", "state": "running", "fps": 15.0, "last_frame_age_s": 0.1 },

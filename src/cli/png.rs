@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_those_of_the_standards_and_a_picture_has_its_parts() {
+    fn checksums_match_the_standards_and_a_picture_has_its_chunks() {
         assert_eq!((crc(b"123456789"), adler(b"Wikipedia")), (0xCBF4_3926, 0x11E6_0398));
         let png = encode(&Picture::from_rgb(300, 200, vec![7; 180_000]).unwrap()).unwrap();
         assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");

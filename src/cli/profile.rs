@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_spent_is_read_from_the_metrics() {
+    fn spent_time_is_read_from_the_metrics() {
         let page = "\
 dsengine_inference_seconds_sum{model=\"m\"} 2.5
 dsengine_strategy_call_seconds_sum{source=\"a\",strategy=\"r\"} 0.25

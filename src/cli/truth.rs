@@ -126,7 +126,7 @@ mod tests {
     use dsengine::types::BBox;
 
     #[test]
-    fn a_trace_of_several_sources_is_told_apart_by_their_names() {
+    fn a_trace_of_several_sources_is_matched_by_their_names() {
         let one = |name: &str| (SourceId::from(name), HashMap::from([(0, Vec::new())]));
         let truth = |frames| Truth { frames, score: Mutex::default() };
         let alone = truth(HashMap::from([one("a")]));

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_by_id_and_the_way_back_is_the_other_way_round() {
+    fn differences_are_described_by_id_and_flip_is_the_reverse() {
         let next = BASE.replace("{id: a, ", "{id: a, fps: 3, ").replace("id: b", "id: c");
         let next = next.replace("name: x, module: x.lua", "name: z, module: z.lua") + "alerts: {handlers: [console]}\n";
         let diff = Diff::between(&plan(BASE), &plan(&next));
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn another_order_of_strategies_is_a_change_of_no_strategy() {
+    fn reordering_strategies_changes_no_strategy() {
         let next = BASE.replace("x.lua", "_").replace("y.lua", "x.lua").replace('_', "y.lua");
         let next = next.replace("name: x", "name: _").replace("name: y", "name: x").replace("name: _", "name: y");
         let diff = Diff::between(&plan(BASE), &plan(&next));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_held_back_and_named_and_the_rest_goes_on() {
+    fn settings_that_need_a_restart_are_held_back_and_listed_and_others_apply() {
         let next = plan(&format!("{BASE}monitoring: {{prometheus: {{port: 9}}}}\nthread_pool_size: 3\nname: other\n"));
         let (old, mut held) = (plan(BASE), next.clone());
         assert_eq!(hold_back(&old, &mut held), ["monitoring.prometheus.port", "thread_pool_size"]);

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_letters_tell_is_never_more_than_the_distance() {
+    fn the_letter_count_bound_never_exceeds_the_distance() {
         let words =
             ["", "a", "pasword", "password", "passwörd", "wordpass", "secret", "secrets", "tokne", "token", "ß"];
         for (a, b) in words.iter().flat_map(|a| words.map(|b| (*a, b))) {

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_uri_says_what_was_meant() {
+    fn a_wrong_uri_gets_a_suggestion() {
         assert_eq!(read("rstp://cam/s").unwrap_err().1, "did you mean `rtsp://`?");
         assert_eq!(read("rtp://cam/s").unwrap_err().1, "did you mean `rtsp://`?");
         assert_eq!(read("test:pattern=bal").unwrap_err().1, "did you mean `ball`?");

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_values_know_their_place_and_style() {
+    fn keys_and_values_have_their_location_and_style() {
         let (node, problems) = read("a:\n  b: \"4\"\n  c: [1, yes]\n");
         assert!(problems.is_empty());
         let node = node.unwrap();
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_anchors_keep_counts() {
+    fn copies_for_anchors_count() {
         let values = vec!["x"; 9_000].join(", ");
         let nested = |count: usize| {
             let open: String = (0..count).map(|n| format!("&a{n} [")).collect();

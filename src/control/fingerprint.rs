@@ -60,7 +60,7 @@ mod tests {
     use crate::config::changed_paths;
 
     #[test]
-    fn it_tells_which_paths_changed_and_holds_no_value() {
+    fn a_fingerprint_shows_changed_paths_and_contains_no_value() {
         let tree = |fps: u32, secret: &str| {
             json!({
                 "sources": [{ "id": "a", "fps": fps, "uri": "x" }, { "id": "b" }],

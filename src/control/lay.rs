@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_source_of_the_file_is_taken_away_and_one_of_an_edit_is_forgotten() {
+    fn removing_a_source_of_the_file_adds_an_entry_and_one_of_an_edit_drops_its_entry() {
         let mut overlay = Overlay::default();
         overlay.set("sources[yard]", Some(json!({ "id": "yard", "uri": "test:" })));
         assert_eq!(laid(&Edit::RemoveSource("yard".into()), &mut overlay), Ok(vec![]));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_merges_lists_of_things_by_name_and_replaces_others() {
+    fn a_document_merges_lists_of_named_items_and_replaces_others() {
         let document = json!({
             "alerts": {
                 "throttle_seconds": 4,

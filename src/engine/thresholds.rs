@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_about_the_bound_comes_once_and_clears_after_it_has_held() {
+    fn a_value_near_the_bound_is_reported_once_and_clears_after_holding() {
         let (crossed, cleared) = (Some(true), Some(false));
         let about = [81.0, 79.0, 81.0, 79.0, 81.0, 79.0, 79.0, 79.0, 79.0];
         let want = [crossed, None, None, None, None, None, None, cleared, None];
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_has_value_bound_and_source_and_what_is_gone_clears() {
+    fn messages_have_value_bound_and_source_and_a_removed_source_clears() {
         let (mut limits, slow) = (Thresholds::default(), subject(ThresholdKind::Fps));
         let plan = [ThresholdPlan { kind: ThresholdKind::Fps, bound: 20.0 }];
         let turns = limits.see(&plan, &[(slow.clone(), 4.25)], 10 * S, S);

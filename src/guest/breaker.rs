@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_trial_doubles_the_wait_up_to_its_cap_and_a_good_one_closes_it() {
+    fn a_failed_trial_doubles_the_backoff_up_to_its_cap_and_a_good_one_closes_it() {
         let mut breaker = Breaker::default();
         (0..4).for_each(|n| assert_eq!(breaker.failed(n), None));
         let mut now = 4;

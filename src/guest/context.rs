@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_wins_no_lines_by_alerts_of_sources_whose_times_differ() {
+    fn a_handler_gets_no_extra_lines_from_sources_with_different_times() {
         let talks = |context: &GuestContext| {
             for second in [100, 5, 100, 5, 101] {
                 context.log(Severity::Info, "line", second * 1_000_000_000);

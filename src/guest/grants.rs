@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_and_not_granted_is_refused_by_name() {
+    fn a_request_without_a_grant_is_refused_by_name() {
         let asked = Needs {
             http: vec!["a.example".into(), "b.example:8443".into()],
             pixels: true,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_granted_and_not_asked_for_is_not_had() {
+    fn a_grant_without_a_request_has_no_effect() {
         let granted = GrantPlan { pixels: true, shared_state: true, ..GrantPlan::default() };
         let grants = Grants::of("p", &Needs { pixels: true, ..Needs::default() }, &granted).unwrap();
         assert_eq!((grants.has.pixels, grants.has.shared_state), (true, false));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_link_nor_a_step_up_reaches_further_than_what_is_granted() {
+    fn neither_a_link_nor_a_parent_step_leaves_the_grant() {
         let lab = tempfile::tempdir().unwrap();
         let grant = lab.path().join("grant");
         std::fs::create_dir_all(grant.join("in")).unwrap();

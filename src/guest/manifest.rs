@@ -192,7 +192,7 @@ mod tests {
                         [needs]\npixels = true\nhttp = [\"hooks.example.com\"]\n[limits]\nhard_ms = 10\n";
 
     #[test]
-    fn a_manifest_says_what_a_plugin_is_and_wants() {
+    fn a_manifest_has_a_plugins_kind_and_requests() {
         let manifest = Manifest::parse(TOML, "plugin.toml").unwrap();
         assert_eq!((&*manifest.name, &*manifest.version), ("crowd", "1.2.0"));
         assert_eq!((manifest.kind, manifest.needs.pixels), (Some(GuestKind::Strategy), true));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_asks_in_its_comments() {
+    fn a_script_requests_capabilities_in_its_comments() {
         let text =
             "---@since 0.1\n---@version 3\n---@needs http a.example b.example:81\n---@needs pixels\nfunction f() end";
         let manifest = Manifest::of_script(text, "x.lua").unwrap();

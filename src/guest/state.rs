@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn values_live_until_they_expire_and_their_bytes_come_back() {
+    fn values_expire_and_their_bytes_are_freed() {
         let mut space = Space::default();
         let mut writes = BTreeMap::from([
             ("a.1".to_owned(), entry("text", Some(10))),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_full_when_it_would_hold_too_much_and_not_before() {
+    fn a_state_is_full_exactly_at_its_limit() {
         let (mut space, mut writes) = (Space::default(), Writes::default());
         let entry = |bytes: usize, expires_ns| Entry { value: Kept::Bytes(vec![0; bytes].into()), expires_ns };
         // A one-letter key and 91 bytes count as 100 bytes.

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_no_class_has_is_told_with_the_nearest() {
+    fn an_unknown_label_is_reported_with_the_nearest() {
         let trial = here(labels(&["person", "car"], None));
         assert_eq!(look_up(&trial, &["person"]), Ok(()));
         let said = look_up(&trial, &["persn"]).unwrap_err();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn where_others_may_come_it_is_a_doubt_and_where_nothing_is_known_it_is_none() {
+    fn an_unknown_label_is_a_doubt_if_others_may_occur_and_fine_if_none_are_known() {
         let trial = here(labels(&["person"], Some("another rule may add it")));
         assert_eq!(look_up(&trial, &["group"]), Ok(()));
         let doubts = trial.doubts();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_is_bounded() {
+    fn records_are_bounded() {
         let trial = here(labels(&["person"], None));
         (0..1000).for_each(|n| trial.compares("x.lua:1", &format!("made up {n}")));
         assert_eq!((trial.asked().len(), trial.doubts().len()), (NOTED_MAX, NOTED_MAX));

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_waits_is_stopped_by_the_wall_ceiling() {
+    fn a_waiting_call_is_stopped_by_the_wall_limit() {
         let watchdog = Watchdog::start().unwrap();
         let budget = watchdog.budget();
         let wall = Duration::from_millis(30);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_nothing_interrupts_is_noticed_when_it_ends() {
+    fn an_uninterruptible_overrun_is_detected_when_the_call_ends() {
         let watchdog = Watchdog::start().unwrap();
         let budget = watchdog.budget();
         let limits = TimeLimits { wall: Duration::from_millis(100), ..TimeLimits::default() };
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_the_cpu_clock_counts_convicts_nobody() {
+    fn a_pause_that_the_cpu_clock_counts_causes_no_overrun() {
         let (clock, limits) = (Arc::new(CallClock::default()), TimeLimits::default());
         let interrupt = Interrupt { clock: Arc::clone(&clock), limits };
         let check_due = |seen: Duration, base_cpu_ns: u64| {

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_is_of_the_line_that_the_message_names() {
+    fn a_hint_is_for_the_line_in_the_message() {
         let text = "local a = 1\nlocal b <const> = \"goto\" -- 1 << 2\nreturn os.time()\n";
         let of = |message: &str| hint(message, "x.lua", text).unwrap_or_default();
         assert!(of("x.lua:2: Expected identifier when parsing variable name, got '<'").contains("<const>"));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_counts_by_itself_only() {
+    fn only_whole_words_count() {
         assert!(names("x = os.time()", "os") && names("os", "os") && names("a(math.type(1))", "math.type"));
         assert!(
             !names("pos.x", "os")

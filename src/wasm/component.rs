@@ -217,7 +217,7 @@ mod tests {
     const STRATEGY: &str = "dsengine:plugin/strategy@0.1.0";
 
     #[test]
-    fn a_component_that_fits_tells_what_it_is() {
+    fn a_component_that_fits_is_identified() {
         let bytes = component(STRATEGY, World::Strategy.functions(), Some("dsengine:plugin/log@0.1.0"));
         let info = check(&bytes).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!((info.world, &*info.version), (World::Strategy, "0.1.0"));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_its_reason() {
+    fn a_component_that_does_not_fit_is_refused_with_the_reason() {
         let all = World::Strategy.functions();
         assert_eq!(
             message(&component(STRATEGY, &all[..4], None)),

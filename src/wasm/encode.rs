@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_described_module_is_taken_at_its_word() {
+    fn a_described_module_keeps_its_world() {
         let mut bytes = wat::parse_str(HANDLER).unwrap();
         describe(&mut bytes, World::Handler).unwrap();
         assert_eq!(check(&encode(&bytes).unwrap()).unwrap().world, World::Handler);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_component_comes_back_as_it_is() {
+    fn a_component_is_returned_unchanged() {
         let component = encode(&wat::parse_str(HANDLER).unwrap()).unwrap();
         assert_eq!(encode(&component).unwrap(), component);
     }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_become_a_component_is_refused_with_its_reason() {
+    fn a_module_that_cannot_become_a_component_is_refused_with_the_reason() {
         assert_eq!(
             encode(b"hello").expect_err("refused").message(),
             "this is no WebAssembly, neither a core module nor a component"

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_told_with_its_place() {
+    fn a_panic_is_reported_with_its_location() {
         let words = "\nthread '<unnamed>' (1) panicked at src/lib.rs:12:5:\nindex out of bounds\nnote: run with\n";
         assert_eq!(panic(words).unwrap(), "src/lib.rs:12:5: index out of bounds");
         assert_eq!(panic("thread 'main' panicked at src/lib.rs:3:1").unwrap(), "src/lib.rs:3:1");

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_written_out_short_shared_or_for_nothing_is_refused_at_its_place() {
+    fn a_literal_short_shared_or_useless_token_is_refused_at_its_location() {
         for (entries, expected) in [
             ("[{ name: a, token: 0123456789abcdefgeheim, scopes: [read] }]", "the token of `a` is written out"),
             ("[{ name: a, token: '${env:A}geheim', scopes: [read] }]", "the token of `a` is written out"),

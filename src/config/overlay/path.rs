@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_split_and_put_together_again() {
+    fn a_path_is_parsed_and_formatted_again() {
         for (text, steps) in [
             ("name", 1),
             ("alerts.throttle_seconds", 2),

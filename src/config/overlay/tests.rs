@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn a_thing_replaces_its_parts_and_parts_are_set_inside_it() {
+fn an_item_replaces_its_parts_and_parts_are_set_inside_it() {
     let mut overlay = Overlay::default();
     overlay.set("sources[yard].fps", Some(json!(5)));
     overlay.set("sources[yard].zones[gate]", None);
@@ -26,7 +26,7 @@ fn a_thing_replaces_its_parts_and_parts_are_set_inside_it() {
 }
 
 #[test]
-fn entries_go_with_the_paths_that_they_meet() {
+fn entries_are_removed_with_overlapping_paths() {
     let mut overlay = Overlay::default();
     for path in ["sources[yard].fps", "sources[yard].enabled", "detection.strategies[a]", "zones[gate]", "name"] {
         overlay.set(path, Some(json!("x")));
@@ -103,7 +103,7 @@ fn a_secret_is_saved_as_a_reference_only() {
 }
 
 #[test]
-fn a_file_gives_back_what_was_written_and_its_owner_alone_reads_it() {
+fn a_file_round_trips_and_only_its_owner_reads_it() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/overlay.yaml");

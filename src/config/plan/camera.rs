@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_whatever_stands_before_the_host() {
+    fn user_and_password_are_everything_before_the_host() {
         for (written, password) in [
             ("p@ss", "p@ss"),
             ("100%sure", "100%sure"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_at_sign_of_a_path_is_no_password() {
+    fn an_at_sign_in_a_path_is_not_a_password() {
         for path in ["s@2", "@home", "s?user=a@b.example", "rtsp://u:p@10.0.0.7/s"] {
             let camera = Camera::read(&format!("rtsp://proxy:8554/{path}")).unwrap();
             assert_eq!((&*camera.host, camera.user), ("proxy", None), "{path}");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_with_what_to_write_and_without_its_secrets() {
+    fn an_unreadable_address_is_refused_with_advice_and_without_its_secrets() {
         for uri in [
             "rtsp://admin:canary:x/y",
             "rtsp://admin:canary/1@2:3:4/y",

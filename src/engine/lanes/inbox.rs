@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn control_comes_before_the_next_frame_and_a_closed_lane_takes_none() {
+    fn commands_run_before_the_next_frame_and_a_closed_lane_drops_them() {
         let inbox = Inbox::<u8>::new(8);
         let ticket = inbox.ticket().unwrap();
         inbox.settle(ticket, Some(frame(0)));

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_ends_while_a_change_is_under_way_and_all_of_it_counts_afterwards() {
+    fn no_probation_ends_during_a_change_and_its_events_count_afterwards() {
         let (failing, ends) = probation(1);
         ["one", "two", "three", "four"].iter().for_each(|fault| failing.fault(fault));
         failing.expire(NS);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_replaced_has_neither_passed_nor_failed_and_one_that_is_not_goes_on() {
+    fn a_replaced_probation_has_no_verdict_and_a_resumed_one_continues() {
         let (old, ends) = probation(1);
         old.start();
         old.fault("one");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_withdrawn_says_nothing() {
+    fn a_withdrawn_probation_does_not_call_back() {
         let (new, ends) = probation(1);
         (0..5).for_each(|_| new.fault("bad"));
         new.withdraw();

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_about_to_come_is_waited_for_and_one_far_off_is_not() {
+    fn an_imminent_frame_is_waited_for_and_a_distant_one_is_not() {
         let (rhythm, last) = steady(40);
         let waits = |after_ms: u64| rhythm.worth_waiting(last + after_ms * MS, 80 * MS);
         assert_eq!([0, 10, 20].map(waits), [None; 3], "the next is too far off");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rhythm_nothing_is_waited_for() {
+    fn without_a_known_period_nothing_is_waited_for() {
         let mut rhythm = Rhythm::default();
         assert_eq!(rhythm.worth_waiting(5 * MS, 80 * MS), None);
         rhythm.beat(7 * MS);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_no_new_rhythm_and_a_slower_camera_is() {
+    fn a_gap_does_not_change_the_period_and_a_slower_camera_does() {
         let (mut rhythm, mut now) = steady(40);
         now += 60_000 * MS;
         rhythm.beat(now);

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_label_stands_in_every_zone_and_stays_within_the_bound() {
+    fn every_label_is_in_every_zone_within_the_frame_limit() {
         for (labels, zones) in [(1, 0), (3, 1), (80, 3), (80, 20), (1000, 5)] {
             let facts = facts(labels, zones);
             let mut generated = Generated::new(&SourceId::from("a"), &facts);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_shown_where_no_label_is_known() {
+    fn requested_labels_are_shown_if_no_label_is_known() {
         let mut generated = Generated::new(&SourceId::from("a"), &facts(0, 1));
         let asked = BTreeSet::from([Arc::<str>::from("group")]);
         let frames = std::iter::from_fn(|| generated.next(&asked));

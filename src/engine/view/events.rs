@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_slow_listener_is_bounded_in_bytes() {
+    fn the_queue_of_a_slow_listener_is_bounded_in_bytes() {
         let events = Events::new();
         let mut slow = events.listen(false);
         let long = "x".repeat(EVENT_BYTES_MAX / 4);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_told_only_to_who_wants_them_and_slow_listeners_are_dropped() {
+    fn frames_are_sent_only_to_their_listeners_and_slow_ones_are_dropped() {
         let events = Events::new();
         let mut plain = events.listen(false);
         events.detections(&frame(1));

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_source_that_is_still_tried_says_so_and_a_rejected_script_is_a_problem() {
+    fn a_failed_source_reports_its_retries_and_a_rejected_script_is_a_problem() {
         let mut cam = source("cam", SourceState::Failed);
         (cam.retry_every_s, cam.error) = (Some(10.0), Some("refused".into()));
         let rejected = vec![RejectedReload { script: "a.lua".into(), error: "a.lua:3: boom".into() }];
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_lastingly_fails_is_a_problem() {
+    fn a_handler_that_keeps_failing_is_a_problem() {
         let handler = |name: &str, degraded| HandlerStatus {
             name: name.into(),
             delivered: 0,

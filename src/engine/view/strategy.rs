@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_counts_on_and_a_former_version_that_comes_back_counts_nothing_twice() {
+    fn counters_continue_after_a_swap_and_a_rollback_counts_nothing_twice() {
         let metrics = Metrics::new(Arc::new(SystemClock::new()));
         let own = metrics.strategy("rule", &SourceId::from("a"));
         let mut notes = Notes::new(StrategyBoard::new("rule", "lua"));

@@ -20,7 +20,7 @@ fn refused(url: &str, http: &[&str]) -> String {
 }
 
 #[test]
-fn only_listed_hosts_are_reached_word_for_word() {
+fn only_listed_hosts_are_reached_and_must_match_exactly() {
     assert!(check(get("https://a.example/x"), &grants(&["a.example"])).is_ok());
     assert!(check(get("https://a.example:8443/x"), &grants(&["a.example:8443"])).is_ok());
     assert_eq!(refused("https://b.example/", &["a.example"]), "requests to b.example are not granted");
@@ -35,7 +35,7 @@ fn only_listed_hosts_are_reached_word_for_word() {
 }
 
 #[test]
-fn a_scheme_on_the_list_is_the_only_one_and_a_secret_goes_in_clear_only_where_it_says_so() {
+fn a_listed_scheme_is_the_only_one_and_secrets_need_an_explicit_http_entry() {
     assert!(check(get("http://a.example/"), &grants(&["a.example"])).is_ok(), "without a secret");
     assert!(check(get("http://a.example:81/"), &grants(&["http://a.example:81"])).is_ok());
     assert_eq!(refused("http://a.example/", &["https://a.example"]), "requests to a.example are not granted");
@@ -52,7 +52,7 @@ fn a_scheme_on_the_list_is_the_only_one_and_a_secret_goes_in_clear_only_where_it
 }
 
 #[test]
-fn a_guest_has_the_narrower_of_what_it_asks_for_and_what_is_granted() {
+fn a_guest_gets_the_narrower_of_request_and_grant() {
     let hosts = |granted: &[&str], asked: &str| {
         crate::guest::grants::hosts(&granted.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>(), asked)
     };
@@ -64,7 +64,7 @@ fn a_guest_has_the_narrower_of_what_it_asks_for_and_what_is_granted() {
 }
 
 #[test]
-fn addresses_inside_are_known_in_every_spelling() {
+fn internal_addresses_are_recognised_in_every_notation() {
     let v4 = [
         "127.0.0.1",
         "169.254.169.254",
@@ -89,7 +89,7 @@ fn addresses_inside_are_known_in_every_spelling() {
 }
 
 #[test]
-fn secrets_are_filled_in_by_name_and_never_told() {
+fn secrets_are_substituted_by_name_and_never_shown() {
     let mut request = get("https://a.example/hook");
     request.headers.push(("Authorization".into(), "Bearer ${secret:TOKEN}".into()));
     let checked = check(request, &grants(&["a.example"])).unwrap();
@@ -101,7 +101,7 @@ fn secrets_are_filled_in_by_name_and_never_told() {
 }
 
 #[test]
-fn a_secret_in_the_place_of_the_host_is_refused_and_not_told() {
+fn a_secret_as_host_is_refused_and_not_shown() {
     for url in [
         "https://${secret:TOKEN}/x",
         "https://${secret:TOKEN}.a.example/",
@@ -122,7 +122,7 @@ fn a_secret_in_the_place_of_the_host_is_refused_and_not_told() {
 }
 
 #[test]
-fn a_secret_that_the_peer_sends_back_is_masked() {
+fn a_secret_in_a_response_is_masked() {
     let headers = vec![("location".to_owned(), "https://a.example/t0psecret?x".to_owned())];
     let body = |text: &str| Response { status: 200, headers: headers.clone(), body: text.into() };
     let shown = clean(body("t0psecret, t0psecre and {\"t0psecrett0psecret\"}"), &grants(&[]));
@@ -132,7 +132,7 @@ fn a_secret_that_the_peer_sends_back_is_masked() {
 }
 
 #[test]
-fn a_host_that_is_granted_and_was_not_asked_for_is_told_as_such() {
+fn a_granted_host_without_a_request_is_reported_as_such() {
     let grants = Grants { unasked_hosts: vec!["a.example:81".into()], ..grants(&["a.example"]) };
     assert_eq!(
         check(get("https://a.example:81/"), &grants).err().unwrap().to_string(),
@@ -142,7 +142,7 @@ fn a_host_that_is_granted_and_was_not_asked_for_is_told_as_such() {
 }
 
 #[test]
-fn a_name_that_leads_inside_reaches_nothing_unless_it_is_listed() {
+fn a_name_of_an_internal_address_is_denied_unless_listed() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

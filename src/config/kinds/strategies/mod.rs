@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_told_from_the_keys() {
+    fn the_keys_imply_the_kind() {
         assert_eq!(implied(true, false, Some("motion")), Some(StrategyType::Model));
         assert_eq!(implied(false, true, Some("motion")), Some(StrategyType::Module));
         assert_eq!(implied(false, false, Some("motion")), Some(StrategyType::Motion));

@@ -114,7 +114,7 @@ fn a_batch_waits_for_frames_that_may_come() {
 }
 
 #[test]
-fn a_batch_holds_frames_of_one_model_and_every_model_has_its_turn() {
+fn a_batch_has_frames_of_one_model_and_models_take_turns() {
     let (pool, first) = pool();
     let second = model(&Arc::new(SystemClock::new()), "n");
     let (a, b) = (Source::new(&pool, &first, false), Source::new(&pool, &second, false));
@@ -127,7 +127,7 @@ fn a_batch_holds_frames_of_one_model_and_every_model_has_its_turn() {
 }
 
 #[test]
-fn a_worker_that_takes_the_last_lets_go_those_who_wait_for_it() {
+fn a_worker_that_takes_the_last_job_wakes_those_waiting_for_it() {
     let (pool, model) = pool();
     let finite = Source::new(&pool, &model, false);
     let jobs = [finite.job(1), finite.job(2)];
@@ -152,7 +152,7 @@ fn a_worker_that_takes_the_last_lets_go_those_who_wait_for_it() {
 }
 
 #[test]
-fn a_slot_goes_with_the_last_frame_that_may_pass_it() {
+fn a_slot_is_removed_with_the_last_frame_that_may_pass_it() {
     let (pool, model) = pool();
     let source = Source::new(&pool, &model, false);
     source.offer();
