@@ -3,7 +3,7 @@
 //! `source ! decodebin ! videoconvert ! appsink`. The converter passes I420 and NV12 through and only converts other
 //! formats. `decodebin` gets no particular caps: with raw video as its caps it would not choose libav's decoders.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
 use super::decode::{decodebin, tune_decoders};
 use super::failure::{ENCRYPTED, of_clip};
-use super::mp4;
 use super::observed::Observed;
 use super::turn::Turn;
+use super::{extent, mp4};
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure};
 use crate::config::Input;
@@ -50,6 +50,8 @@ pub(super) struct Feed {
     error: Option<gst::Message>,
     /// The RTSP session, for a camera.
     session: Option<Session>,
+    /// The file, where it plays one.
+    clip: Option<PathBuf>,
 }
 
 impl Feed {
@@ -88,6 +90,7 @@ impl Feed {
             missing,
             error,
             session,
+            clip: input.file().map(Path::to_owned),
         };
         if feed.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(feed.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
@@ -107,6 +110,11 @@ impl Feed {
     pub(super) fn ended(&self) -> bool {
         // An end of stream caused by an error does not count until the error's cause is known.
         self.error.is_none() && self.appsink.is_eos()
+    }
+
+    /// Why the file is shorter than it says.
+    pub(super) fn cut_off(&self) -> Option<String> {
+        self.clip.as_deref().and_then(extent::cut_off)
     }
 
     /// Whether a decoded frame waits in the pipeline for its presentation time.

@@ -126,6 +126,10 @@ impl Attempt for Feed {
         Feed::ended(self)
     }
 
+    fn cut_off(&self) -> Option<String> {
+        Feed::cut_off(self)
+    }
+
     fn dead_end(&mut self) -> Option<Failure> {
         Feed::dead_end(self)
     }

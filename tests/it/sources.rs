@@ -222,6 +222,24 @@ fn what_is_no_video_is_broken_and_says_so() {
 }
 
 #[test]
+fn a_clip_that_is_shorter_than_it_says_broke_off() {
+    let test = "a_clip_that_is_shorter_than_it_says_broke_off";
+    let Some(clip) = testdata(test, "clips/vtest-480x360.mp4") else { return };
+    let bytes = std::fs::read(clip).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let cut = dir.path().join("cut.mp4");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let story = play(Input::File(cut), MINUTE);
+    let (there, whole) = (bytes.len() / 2, bytes.len());
+    let why = story.broken().unwrap();
+    assert!(
+        why.starts_with("broke off after ") && why.ends_with(&format!("{there} of {whole} bytes are there")),
+        "{why}"
+    );
+    assert!(story.frames.len() > 100, "what is there is played: {}", story.frames.len());
+}
+
+#[test]
 fn a_slow_engine_is_not_taken_for_a_silent_file() {
     // Ten seconds pass over each frame; the watchdog of a file bites at four.
     let clock = Machine::start();

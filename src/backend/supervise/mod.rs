@@ -106,6 +106,11 @@ pub trait Attempt {
         None
     }
 
+    /// Why the end that was reached is not the end of the recording, where that is known.
+    fn cut_off(&self) -> Option<String> {
+        None
+    }
+
     /// Why no frame comes at the moment.
     fn quiet(&self) -> Quiet {
         Quiet::Unexplained

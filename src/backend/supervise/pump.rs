@@ -156,7 +156,7 @@ impl<O: Origin> Pump<'_, O> {
                 None if self.delivery.frames() == watch.first_seq => {
                     End::Failed("it ended without a frame that decodes".into())
                 }
-                None => End::Ended,
+                None => attempt.cut_off().map_or(End::Ended, |reason| failed(reason.into())),
             });
         }
         if !live
