@@ -43,11 +43,6 @@ impl Input {
         }
     }
 
-    /// Whether they name a file, which may change.
-    pub(crate) fn has_file(&self) -> bool {
-        self.config.is_some() || self.sources.is_some()
-    }
-
     /// Loads the configuration of these flags, with `overrides` on top. Prints problems.
     pub(crate) fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Exit> {
         config::load(&self.request(overrides)).map_err(|problems| refused(&problems.into()))

@@ -139,6 +139,10 @@ impl Observer for Observers {
 }
 
 pub(crate) fn run(mut args: Args, stop: &Stop) -> Exit {
+    if let Some(file) = args.clip.as_deref().filter(|clip| clip.ends_with(".yaml") || clip.ends_with(".yml")) {
+        eprintln!("error: {file} is a configuration, not a clip\n  hint: dsengine run --config {file}");
+        return Exit::Usage;
+    }
     args.input.source = args.input.source.take().or_else(|| args.clip.take());
     // Starting may take seconds (plugin scan, models); a signal meanwhile ends the process at once: nothing has been
     // accepted yet.
@@ -166,16 +170,13 @@ fn load(args: &Args) -> Result<Configured, Exit> {
         eprintln!("warning: the files now say otherwise: saved edits are dropped: {}", dropped.join(", "));
     }
     loaded.warnings.extend(config::check(&loaded));
+    loaded.warnings.extend(config::check_sources(&loaded));
     if input::show(&loaded.warnings) {
         return Err(Exit::Usage);
     }
-    // A file with the key may get sources later; the API may add some.
-    let may_come = args.input.has_file() && loaded.file_tree.get("sources").is_some();
-    if loaded.plan.sources.is_empty() && !may_come {
-        eprintln!(
-            "error: there is no source to run\n  hint: name one with --source, --sources or `sources:` in the config"
-        );
-        return Err(Exit::Usage);
+    if !request.overlay.is_empty() {
+        let (count, edits) = (request.overlay.entries.len(), "saved edits are in effect");
+        eprintln!("note: {count} {edits}: `dsengine config show` prints the configuration with them");
     }
     Ok(Configured { request, loaded, state })
 }

@@ -48,6 +48,10 @@ pub(crate) fn run(args: &Args) -> Exit {
     }
     told.iter().for_each(|warning| eprintln!("warning: {warning}"));
     errors.iter().for_each(|error| eprintln!("error: {error}"));
+    // They may come from another file, with --sources.
+    if let Some(none) = config::check_sources(&loaded) {
+        eprintln!("note: {none}");
+    }
     let lacking = warnings.iter().filter(|warning| lacks(warning)).count() + errors.len();
     if lacking > 0 {
         println!("not valid: this machine cannot start it: {lacking} error{}", plural(lacking));

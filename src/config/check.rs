@@ -63,6 +63,15 @@ pub fn check(loaded: &Loaded) -> Vec<Warning> {
     out
 }
 
+/// The refusal of a configuration without a source. One with an empty list of sources may get some while it runs.
+pub fn check_sources(loaded: &Loaded) -> Option<Warning> {
+    let may_come = loaded.file_tree.get("sources").is_some();
+    (loaded.plan.sources.is_empty() && !may_come).then(|| {
+        Warning::new("no-source", Severity::Refusal, "there is no source to run")
+            .hint("name one with --source, --sources or `sources:` in the config")
+    })
+}
+
 fn readable(path: &Path) -> Result<(), String> {
     // The type is checked before opening: opening a pipe blocks until it has a writer.
     let opened = std::fs::metadata(path).and_then(|found| match found.is_file() {

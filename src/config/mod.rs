@@ -34,7 +34,7 @@ mod sources;
 mod tree;
 mod warning;
 
-pub use check::check;
+pub use check::{check, check_sources};
 pub use keys::keys_markdown;
 pub use load::{Loaded, Request, load};
 pub(crate) use nearest::nearest;

@@ -109,6 +109,10 @@ impl Current {
         }
         *scripts = modules(&loaded.plan);
         check(&loaded)?;
+        // An emptied file is a mistake; an empty list of sources is not.
+        if let Some(none) = config::check_sources(&loaded) {
+            Refusal::of_warnings(&[&none]).map_or(Ok(()), Err)?;
+        }
         next.loaded = loaded;
         Ok(Next { current: next, dropped: dropped.into_iter().collect() })
     }

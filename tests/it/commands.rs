@@ -122,4 +122,16 @@ fn run_takes_a_clip_and_a_model_by_themselves() {
     assert!(source["judged"].as_u64().unwrap() >= 40 && source["detections"].as_u64().unwrap() > 10, "{source}");
     let out = Dsengine::new(["run", "scene:s.yaml", "--source", "test"]).cwd(dir.path()).run();
     assert!(out.code() == 2 && out.stderr.contains("cannot be used with"), "{}", out.stderr);
+    let out = Dsengine::new(["run", "s.yaml"]).cwd(dir.path()).run();
+    assert!(out.code() == 2 && out.stderr.contains("hint: dsengine run --config s.yaml"), "{}", out.stderr);
+}
+
+#[test]
+fn a_configuration_without_a_source_does_not_run_and_validate_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "c.yaml", "name: nothing\n");
+    for (command, code) in [(&["run", "--config", "c.yaml"][..], 2), (&["validate", "c.yaml"], 0)] {
+        let out = Dsengine::new(command).cwd(dir.path()).run().expect(code);
+        assert!(out.stderr.contains(": there is no source to run"), "{}", out.stderr);
+    }
 }

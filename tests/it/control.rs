@@ -136,6 +136,16 @@ fn an_edit_that_is_wrong_changes_nothing_and_its_place_is_in_the_health() {
     site.save(&config(&["a", "b"], ""));
     site.until_sources(&["a", "b"]);
     site.until("no problem", |site| !site.problems().contains("config.yaml"));
+    // An emptied file, as a failed copy leaves it.
+    for emptied in ["", "# later\n"] {
+        site.save(emptied);
+        site.until("a problem", |site| site.problems().contains("there is no source to run"));
+        assert_eq!(site.sources(), ["a", "b"]);
+        site.save(&config(&["a", "b"], ""));
+        site.until("no problem", |site| site.problems().is_empty());
+    }
+    site.save("sources: []\nmonitoring: { prometheus: { port: 0 } }\nalerts: { handlers: [] }\n");
+    site.until_sources(&[]);
 }
 
 #[test]
