@@ -246,6 +246,8 @@ async function draw(meta, jpeg) {
   }
 }
 
+// Longest wait for an answer before the engine counts as not reachable.
+const SILENCE_MS = 5000;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const find = (bytes, from) => {
   // The blank line that ends a part's header.
@@ -328,8 +330,9 @@ async function watchForever() {
 async function poll() {
   for (;;) {
     try {
-      const status = await (await ask("/api/v1/status")).json();
+      const status = await (await ask("/api/v1/status", { signal: AbortSignal.timeout(SILENCE_MS) })).json();
       $("login").hidden = true;
+      document.body.classList.remove("stale");
       show(status);
       const ids = status.sources.map((s) => s.id).join("\n");
       if (ids !== watched) {
@@ -340,6 +343,8 @@ async function poll() {
       if (!(error instanceof Locked)) {
         $("health").textContent = "not reachable";
         $("health").className = "badge gone";
+        $("summary").textContent = "the page shows what was last known";
+        document.body.classList.add("stale");
       }
     }
     await pause(1000);
