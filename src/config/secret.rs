@@ -64,11 +64,41 @@ pub(super) fn is_written_out(path: &str, value: &str) -> bool {
     while let Some((start, end)) = reference(&bare) {
         bare.replace_range(start..end, "");
     }
-    let bare = bare.replace("://:@", "://").replace("://@", "://");
+    let mut bare = bare.replace("://:@", "://").replace("://@", "://");
+    // A user's name alone is no secret where the password is a reference.
+    if bare != value
+        && let Some((from, to)) = user_without_password(&bare)
+    {
+        bare.replace_range(from..to, "");
+    }
     let is_web = bare.starts_with("http://") || bare.starts_with("https://");
     // `in_text` masks the path of a web address, too.
     let may_be_seen = is_web && !bare.contains(['@', '?']);
     !may_be_seen && in_text(&bare) != bare
+}
+
+/// The location of `name:@` in an address.
+fn user_without_password(address: &str) -> Option<(usize, usize)> {
+    let from = address.find("://")? + 3;
+    let to = from + address[from..].find(":@")?;
+    let is_name = address[from..to].chars().all(|c| c.is_alphanumeric() || "._-".contains(c));
+    is_name.then_some((from, to + 2))
+}
+
+/// Whether a value may be a reference or contain one: it names a secret by its path, or the references are for user,
+/// password or query of an address.
+pub(super) fn may_refer(path: &str, value: &str) -> bool {
+    let value = value.replace("$${", "");
+    let Some(last) = value.rfind("${") else { return true };
+    if is_secret_path(path) {
+        return true;
+    }
+    let Some((scheme, rest)) = value.split_once("://") else { return false };
+    let last = last.saturating_sub(scheme.len() + 3);
+    let (first, at) = (rest.find("${").unwrap_or(0), rest.rfind('@'));
+    let in_user = at.is_some_and(|at| last < at) && !rest[..first].contains(['/', '?', '#']);
+    let in_query = rest.find('?').is_some_and(|query| query < first);
+    !scheme.contains("${") && (in_user || in_query)
 }
 
 /// The location of a reference without a fallback.

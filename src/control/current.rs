@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::edit::Edit;
 use super::lay::{Known, lay};
-use super::outcome::{Problem, Refusal, SourceEntry};
+use super::outcome::{Problem, Refusal, RefusalKind, SourceEntry};
 use crate::config::{self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, Warning, changed_paths};
 use crate::engine::status::SourceStatus;
 
@@ -42,6 +42,8 @@ impl Current {
         let known = Known { configured: &configured, beneath: &beneath, effective: &self.loaded.effective };
         let mut next = self.clone();
         lay(edit, &mut next.request.overlay, &known)?;
+        let refers = next.request.overlay.check_references(&self.loaded.file_tree);
+        refers.map_err(|error| Refusal::of(RefusalKind::Invalid, &error, None))?;
         next.loaded = load(&next.request)?;
         if let Some(refusal) = Refusal::of_warnings(&unused(&next.loaded, &self.loaded)) {
             return Err(refusal);

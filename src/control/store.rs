@@ -1,7 +1,8 @@
 //! The files of saved edits: one overlay file per configuration, in the state folder.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -43,11 +44,15 @@ pub(super) fn write(file: &Path, overlay: &Overlay, file_tree: &Json) -> Result<
     let beside = prints(file);
     let temporary = beside.with_extension("tmp");
     let text = fingerprint(file_tree).to_string();
-    let written = fs::create_dir_all(file.parent().unwrap_or(file))
-        .and_then(|()| fs::write(&temporary, text))
-        .and_then(|()| fs::rename(&temporary, &beside));
+    let written = write_private(&temporary, &text).and_then(|()| fs::rename(&temporary, &beside));
     written.map_err(|error| Error::new(Code::Io, format!("{} cannot be written: {error}", beside.display())))?;
     overlay.write(file)
+}
+
+/// Writes a file, and creates its folder, for its owner only.
+fn write_private(file: &Path, text: &str) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_of(file))?;
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(text.as_bytes())
 }
 
 fn state_of(file: &Path) -> &Path {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path as FilePath;
 
 use serde_json::Value as Json;
@@ -76,7 +76,8 @@ impl Overlay {
 
 fn write_and_rename(beside: &FilePath, path: &FilePath, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
+        // Only for its owner: a saved edit may say where cameras are.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
     file.write_all(bytes)?;

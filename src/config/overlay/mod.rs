@@ -128,6 +128,30 @@ impl Overlay {
         Ok(())
     }
 
+    /// Checks that a reference in it (`${env:NAME}`, `${file:/path}`) stands for a secret: as the value of a secret key,
+    /// or for user, password or query of an address. Anywhere else whoever may read the status would see what it names.
+    /// The references of the files (`written`) may stay where they are.
+    ///
+    /// # Errors
+    /// [`Code::Config`] with the path of the first other reference.
+    pub fn check_references(&self, written: &Json) -> Result<(), Error> {
+        for (path, value) in &self.entries {
+            let Some(value) = value else { continue };
+            let mut shown = None;
+            json::leaves(value, &Path::parse(path), &mut |path, leaf| {
+                let stands = json::find(written, &Path::parse(""), path.steps()).and_then(Json::as_str) == Some(leaf);
+                if shown.is_none() && !stands && !secret::may_refer(&path.to_string(), leaf) {
+                    shown = Some(path.to_string());
+                }
+            });
+            if let Some(path) = shown {
+                return Err(Error::new(Code::Config, format!("`{path}`: a reference stands for a secret only"))
+                    .hint("write the value itself; in an address, refer to user and password: rtsp://${env:USER}:${file:/path}@host/path"));
+            }
+        }
+        Ok(())
+    }
+
     /// The entry at or above a path.
     fn covering(&self, path: &Path) -> Option<(Path, Option<&Json>)> {
         self.entries.iter().find_map(|(entry, value)| {

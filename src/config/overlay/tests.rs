@@ -82,6 +82,7 @@ fn a_secret_is_saved_as_a_reference_only() {
         ("alerts.handlers[hook]", json!({ "config": { "headers": { "A": "${file:/run/a}" } } })),
         ("sources[yard].uri", json!("rtsp://10.0.0.7/stream")),
         ("sources[yard].uri", json!("rtsp://${env:USER}:${env:PASSWORD}@10.0.0.7/stream")),
+        ("sources[yard].uri", json!("rtsp://viewer:${file:/run/cam}@10.0.0.7/stream")),
         ("detection.strategies[a].config", json!({ "page": "https://example.com/a", "seconds": 5 })),
     ] {
         assert_eq!(check(path, value.clone()), Ok(()), "{path}: {value}");
@@ -121,4 +122,38 @@ fn a_file_round_trips_and_only_its_owner_reads_it() {
     assert_eq!(std::fs::read_dir(folder.path().join("state")).unwrap().count(), 1, "nothing is left beside it");
     std::fs::write(&path, "- a\n").unwrap();
     assert!(Overlay::read(&path).unwrap_err().to_string().contains("overlay.yaml:1:1: an overlay is a map"));
+}
+
+#[test]
+fn a_reference_stands_for_a_secret_only() {
+    let written = json!({ "environment": "${env:SITE}", "sources": [{ "id": "yard", "uri": "${env:YARD}" }] });
+    let checked = |path: &str, value: Json| {
+        let mut overlay = Overlay::default();
+        overlay.set(path, Some(value));
+        overlay.check_references(&written).map_err(|error| error.message().to_owned())
+    };
+    for (path, value) in [
+        ("sources[a].uri", json!("${file:/etc/passwd}")),
+        ("sources[a]", json!({ "uri": "${env:CAM_PW}" })),
+        ("sources[a].uri", json!("rtsp://${file:/etc/passwd}/s")),
+        ("sources[a].uri", json!("rtsp://h/${file:/etc/passwd}")),
+        ("sources[a].uri", json!("${env:X}://u:p@h/")),
+        ("name", json!("site ${file:/etc/passwd}")),
+        ("environment", json!("${env:OTHER}")),
+        ("detection.strategies[a].config", json!({ "zone": ["${env:CAM_PW}"] })),
+    ] {
+        let refused = checked(path, value).expect_err(path);
+        assert!(refused.contains("a reference stands for a secret only"), "{refused}");
+    }
+    for (path, value) in [
+        ("sources[a].uri", json!("rtsp://${env:USER}:${file:/run/secrets/cam}@h/s")),
+        ("sources[a].uri", json!("rtsp://h/s?token=${env:T}")),
+        ("alerts.handlers[hook].config.url", json!("${file:/run/secrets/hook}")),
+        ("alerts.handlers[hook].config.headers", json!({ "Authorization": "Bearer ${env:T}" })),
+        ("name", json!("$${not} a reference")),
+        ("environment", json!("${env:SITE}")),
+        ("sources[yard].uri", json!("${env:YARD}")),
+    ] {
+        assert_eq!(checked(path, value), Ok(()), "{path}");
+    }
 }
