@@ -6,6 +6,7 @@ use super::{Site, known_sources};
 use crate::config::plan::{AdminPlan, Public, SourcePlan, TokenPlan};
 use crate::config::schema::{Monitoring, PublicPart, Token};
 use crate::config::secret;
+use crate::config::warning::{Severity, Warning};
 
 /// Minimum length of a token's text.
 const TOKEN_CHARS_MIN: usize = 16;
@@ -48,6 +49,11 @@ fn address(monitoring: &Monitoring, site: &mut Site<'_>) -> IpAddr {
         let label = "add one under `monitoring.tokens`, or listen on 127.0.0.1";
         site.wrong(key, message, label);
         site.problems.note("tokens: [{ name: viewer, token: \"${env:VIEWER_TOKEN}\", scopes: [read] }]");
+    }
+    if !is_wide && !monitoring.tokens.is_empty() {
+        let message = format!("the tokens have no effect: {address} is reached from this machine only, without one");
+        let warning = Warning::new("tokens-on-loopback", Severity::Warning, message);
+        site.warn("monitoring.tokens", warning.hint("set `monitoring.listen` to be reached from other machines"));
     }
     address
 }
@@ -122,6 +128,20 @@ mod tests {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let request = Request { document, env, ..Request::default() };
         load(&request).map(|loaded| loaded.plan.admin).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn tokens_without_effect_are_warned_of() {
+        let loaded = |listen: &str| {
+            let document = Some(format!(
+                "sources: [{{ id: gate, uri: 'scene:street' }}]\nmonitoring:\n{listen}  tokens: [{{ name: a, token: \
+                 '${{env:A}}', scopes: [read] }}]\n"
+            ));
+            let env = [("A".to_owned(), TEXT.to_owned())].into();
+            load(&Request { document, env, ..Request::default() }).unwrap()
+        };
+        let is_told = |listen| loaded(listen).warnings.iter().any(|warning| warning.name == "tokens-on-loopback");
+        assert!(is_told("") && !is_told("  listen: 0.0.0.0\n"));
     }
 
     #[test]
