@@ -102,7 +102,9 @@ fn how_to_alert(summary: &Summary, plan: &Plan) -> Option<String> {
     let rules = plan.strategies.iter().filter(|strategy| strategy.kind != StrategyKind::Motion).count();
     let own = summary.strategies.iter().any(|strategy| strategy.kind == "own");
     let detections: u64 = summary.sources.iter().map(|source| source.detections).sum();
-    (rules == 0 && !own && detections > 0).then(|| {
+    // A rule that raised one may have been removed since.
+    let alerts = summary.delivered + summary.failed + summary.pending;
+    (rules == 0 && !own && detections > 0 && alerts == 0).then(|| {
         let label = if plan.models.is_empty() { ", labels: [motion]" } else { "" };
         format!(
             "no rule ran, so nothing could raise an alert: add one under detection.strategies, such as \
