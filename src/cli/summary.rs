@@ -49,6 +49,11 @@ pub(crate) fn report(summary: &Summary, plan: &Plan, spent: Option<&BTreeMap<Str
             lines.push(format!("{}: broken [{}]: {broken}", source.source, Code::SourceBroken.as_str()));
         }
     }
+    let removed = summary.removed;
+    if removed.sources > 0 {
+        let (count, frames, judged, alerts) = (removed.sources, removed.frames, removed.judged, removed.alerts);
+        lines.push(format!("removed while it ran: {count}, with {frames} frames, {judged} judged, {alerts} alerts"));
+    }
     lines.extend(reasons(&summary.sources));
     lines.extend(faults(summary));
     for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {

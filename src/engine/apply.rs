@@ -14,6 +14,7 @@ use super::models::{self, Models};
 use super::owner::Owner;
 use super::source::is_detector;
 use super::strategies::Doubts;
+use super::summary;
 use super::versions::{LaneChanges, module};
 use super::view::outside::Applied;
 use crate::config::diff::{Diff, hold_back};
@@ -235,6 +236,7 @@ impl Owner {
         self.publish();
         for unit in gone {
             unit.stop(&self.parts);
+            self.parts.removed.lock().add(&summary::of_source(&unit.route));
             self.forget_source(&unit.route.id);
         }
         self.forget_strategies(&former);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use parking_lot::Mutex;
+
 use super::backends::{Backends, MakeBackend};
 use super::handle::{Handle, Shared};
 use super::health::Watch;
@@ -185,6 +187,7 @@ impl Builder {
             observer,
             own: own.collect(),
             unended: Arc::default(),
+            removed: Mutex::default(),
             inference: Inference::new(&plan, &search, choice),
             metrics,
             clock,

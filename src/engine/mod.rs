@@ -41,7 +41,7 @@ pub use check::{Checked, check};
 pub use clock::SystemClock;
 pub use handle::Handle;
 pub use lanes::{Judged, Observer};
-pub use summary::{SourceSummary, Summary};
+pub use summary::{RemovedSources, SourceSummary, Summary};
 pub use versions::{Guests, Version};
 pub use view::outside::{Applied, EngineApi, Reloaded};
 pub use view::{live, status};

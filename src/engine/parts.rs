@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::backends::Backends;
 use super::lanes::{ModelUnit, Observer, Pool, Reaper, in_flight_max};
+use super::summary::RemovedSources;
 use super::versions::Guests;
 use super::view::live::Events;
 use super::view::strategy::StrategyBoard;
@@ -41,6 +42,8 @@ pub(super) struct Parts {
     pub(super) own: Vec<OwnStrategy>,
     pub(super) unended: Arc<Unended>,
     pub(super) inference: Inference,
+    /// What sources judged that are gone.
+    pub(super) removed: Mutex<RemovedSources>,
     /// See [`in_flight_max`].
     pub(super) in_flight_max: u64,
 }

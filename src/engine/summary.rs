@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::handle::Shared;
+use super::lanes::Route;
 use super::view::status::{AlertStatus, HandlerStatus, StrategyStatus};
 use crate::types::SourceId;
 
@@ -16,6 +17,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Per source, in plan order.
     pub sources: Vec<SourceSummary>,
+    /// What sources judged that were removed while it ran.
+    pub removed: RemovedSources,
     /// Per strategy: generation, faults, the last of them.
     pub strategies: Vec<StrategyStatus>,
     /// Per handler: alerts delivered, given up and waiting, the last error.
@@ -26,6 +29,28 @@ pub struct Summary {
     pub failed: u64,
     /// Alerts still queued for a handler.
     pub pending: u64,
+}
+
+/// Sums over the sources that were removed while the engine ran.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct RemovedSources {
+    /// How many were removed; one that came back and went again counts twice.
+    pub sources: u64,
+    /// Frames that reached the engine.
+    pub frames: u64,
+    /// Frames that went through every rule.
+    pub judged: u64,
+    /// Alerts accepted.
+    pub alerts: u64,
+}
+
+impl RemovedSources {
+    pub(super) fn add(&mut self, source: &SourceSummary) {
+        self.sources += 1;
+        self.frames += source.frames;
+        self.judged += source.judged;
+        self.alerts += source.alerts;
+    }
 }
 
 /// One source's summary.
@@ -54,9 +79,9 @@ pub struct SourceSummary {
 }
 
 impl Summary {
-    /// Judged frames over all sources.
+    /// Judged frames over all sources, removed ones included.
     pub fn judged(&self) -> u64 {
-        self.sources.iter().map(|s| s.judged).sum()
+        self.sources.iter().map(|s| s.judged).sum::<u64>() + self.removed.judged
     }
 
     /// Judged frames per second of wall time, over all sources.
@@ -88,30 +113,32 @@ impl SourceSummary {
     }
 }
 
+pub(super) fn of_source(route: &Route) -> SourceSummary {
+    let metrics = &route.metrics;
+    let mut alerts = AlertStatus::default();
+    alerts.add(metrics);
+    SourceSummary {
+        source: route.id.clone(),
+        frames: metrics.frames_decoded(),
+        judged: metrics.frames_judged.get(),
+        detections: metrics.detections_by_class().values().sum(),
+        alerts: alerts.accepted,
+        raised: alerts.raised,
+        suppressed: alerts.suppressed,
+        refused: alerts.refused,
+        dropped: metrics.drops(),
+        broken: route.board.broken(),
+    }
+}
+
 pub(super) fn summarise(engine: &Shared) -> Summary {
     let now_ns = engine.clock.monotonic_ns();
     let view = engine.view();
-    let sources = view.sources.iter().map(|source| {
-        let metrics = &source.route.metrics;
-        let mut alerts = AlertStatus::default();
-        alerts.add(metrics);
-        SourceSummary {
-            source: source.route.id.clone(),
-            frames: metrics.frames_decoded(),
-            judged: metrics.frames_judged.get(),
-            detections: metrics.detections_by_class().values().sum(),
-            alerts: alerts.accepted,
-            raised: alerts.raised,
-            suppressed: alerts.suppressed,
-            refused: alerts.refused,
-            dropped: metrics.drops(),
-            broken: source.route.board.broken(),
-        }
-    });
     let totals = engine.parts.delivery.outbox().totals();
     Summary {
         seconds: Duration::from_nanos(now_ns.saturating_sub(engine.started_ns)).as_secs_f64(),
-        sources: sources.collect(),
+        sources: view.sources.iter().map(|source| of_source(&source.route)).collect(),
+        removed: *engine.parts.removed.lock(),
         strategies: view.strategies.iter().map(|board| board.status()).collect(),
         handlers: engine.handlers(),
         delivered: totals.delivered,

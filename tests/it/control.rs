@@ -121,6 +121,18 @@ fn an_edit_of_the_file_adds_changes_and_removes_sources_while_the_others_go_on()
     site.save(&config(&["a", "c"], "").replace("{ id: c,", "{ id: c, fps: 1,"));
     site.run.wait_line(LIMIT, |line| line.contains("source c changed"));
     assert_eq!(site.problems(), "");
+    // What a removed source judged stays in the sums.
+    site.run.signal("INT");
+    assert_eq!(site.run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", site.run.seen.join("\n"));
+    let summary = site.run.seen.join("\n");
+    let judged = |after: &str| {
+        let rest = summary.split(after).nth(1).unwrap_or_else(|| panic!("no `{after}` in {summary}"));
+        let before = rest.split(" judged").next().unwrap().trim_end_matches(" frames");
+        before.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let each = [judged("\na: "), judged("\nc: "), judged("removed while it ran: 1, ")];
+    assert!(each.iter().all(|judged| *judged > 0), "{summary}");
+    assert_eq!(judged("total:"), each.iter().sum::<u64>(), "{summary}");
 }
 
 #[test]
