@@ -73,6 +73,9 @@ fn files(
         to.problems.at_value(place, "the configuration is no map", "expected keys such as `sources:` and `detection:`");
         return Ok(None);
     }
+    // The keys that decide about layers are gone once these are merged.
+    #[cfg(feature = "mutate")]
+    super::mutate::ignore(&mut root);
     let mut written = root.clone();
     let profiles = root.take_map("profiles");
     expand::expand(&mut root, vars, to.problems);
