@@ -43,6 +43,10 @@ pub enum Cause {
     NotFound,
     /// 453 or 503: the camera serves no further clients at the moment.
     Busy,
+    /// 401 with a scheme that GStreamer does not know.
+    UnknownLogin,
+    /// 3xx: the stream is elsewhere; where, without secrets.
+    Redirected(String),
     /// Any other error status, and its phrase.
     Status(u32, String),
     /// The camera does not send over TCP.
@@ -110,7 +114,11 @@ impl Cause {
         match self {
             Self::Unauthorized { .. } | Self::Forbidden => Patience::Login(TRIES),
             Self::UnknownName => Patience::Setting(NAME_TRIES),
-            Self::NotRtsp
+            Self::Status(code, _) if passes(*code) => Patience::Outage,
+            Self::Status(..)
+            | Self::UnknownLogin
+            | Self::Redirected(_)
+            | Self::NotRtsp
             | Self::NoStream(_)
             | Self::NoTls
             | Self::Certificate(_)
@@ -126,7 +134,6 @@ impl Cause {
             | Self::NoConnection
             | Self::HungUp(_)
             | Self::Busy
-            | Self::Status(..)
             | Self::Damaged(_) => Patience::Outage,
         }
     }
@@ -188,7 +195,18 @@ impl Cause {
                 "write the path that its manual names into the uri",
             ),
             Self::Busy => (format!("{peer} serves no more viewers"), "close others, or let it allow more"),
-            Self::Status(code, phrase) => (format!("{peer} answers {code} {phrase}"), ""),
+            Self::UnknownLogin => (
+                format!("{peer} wants a login of a kind that GStreamer does not know (neither Basic nor Digest)"),
+                "choose Digest in the camera's own settings",
+            ),
+            Self::Redirected(target) => (
+                format!("{peer} sends it on to {target}"),
+                "no redirect is followed, so that the password stays with its host; write the stream's own address as uri",
+            ),
+            Self::Status(code, phrase) => (
+                format!("{peer} answers {code} {phrase}"),
+                if passes(*code) { "" } else { "compare the uri with the one in the camera's manual" },
+            ),
             Self::NoTcp => {
                 (format!("the camera takes no TCP ({peer})"), "write parameters.protocol: udp, or leave it out")
             }
@@ -212,6 +230,17 @@ impl Cause {
     }
 }
 
+/// Whether an error status is about the server's present state. Any other is about the request, and the same request
+/// gets the same answer: 4xx, and 501, 505 and 551, which name what the server never does.
+fn passes(status: u32) -> bool {
+    match status {
+        // Too slow, too often, no such session any more, not in this state.
+        408 | 429 | 454 | 455 => true,
+        501 | 505 | 551 => false,
+        _ => status >= 500,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,5 +259,12 @@ mod tests {
             assert_eq!((failure.remedy, failure.patience), (None, Patience::Outage), "{cause:?} passes");
         }
         assert_eq!(of(Cause::Status(500, "Oops".into())).reason, "cam:554 answers 500 Oops");
+        let lasts = |code| of(Cause::Status(code, String::new())).patience != Patience::Outage;
+        for code in [400, 402, 405, 406, 415, 451, 457, 459, 501, 505, 551] {
+            assert!(lasts(code), "{code}: the same request gets the same answer");
+        }
+        for code in [408, 429, 454, 455, 500, 502, 504, 599] {
+            assert!(!lasts(code), "{code} passes");
+        }
     }
 }
