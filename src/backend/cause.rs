@@ -43,8 +43,6 @@ pub enum Cause {
     NotFound,
     /// 453 or 503: the camera serves no further clients at the moment.
     Busy,
-    /// 401 with a scheme that GStreamer does not know.
-    UnknownLogin,
     /// 3xx: the stream is elsewhere; where, without secrets.
     Redirected(String),
     /// Any other error status, and its phrase.
@@ -116,7 +114,6 @@ impl Cause {
             Self::UnknownName => Patience::Setting(NAME_TRIES),
             Self::Status(code, _) if passes(*code) => Patience::Outage,
             Self::Status(..)
-            | Self::UnknownLogin
             | Self::Redirected(_)
             | Self::NotRtsp
             | Self::NoStream(_)
@@ -178,14 +175,7 @@ impl Cause {
                 "name its authority's file as parameters.ca_file or in SSL_CERT_FILE, or its own fingerprint (SHA-256) as \
                  parameters.fingerprint",
             ),
-            Self::Unauthorized { given: true } => (
-                format!("{peer} refuses the user or the password (401 Unauthorized)"),
-                "correct user and password in the uri; it is asked rarely until then, so that it locks nobody out",
-            ),
-            Self::Unauthorized { given: false } => (
-                format!("{peer} wants a user and a password (401 Unauthorized)"),
-                "write user and password into the uri, before the host",
-            ),
+            Self::Unauthorized { given } => login(peer, *given),
             Self::Forbidden => (
                 format!("{peer} does not let this user see it (403 Forbidden)"),
                 "give the user the right there, or write another into the uri",
@@ -195,10 +185,6 @@ impl Cause {
                 "write the path that its manual names into the uri",
             ),
             Self::Busy => (format!("{peer} serves no more viewers"), "close others, or let it allow more"),
-            Self::UnknownLogin => (
-                format!("{peer} wants a login of a kind that GStreamer does not know (neither Basic nor Digest)"),
-                "choose Digest in the camera's own settings",
-            ),
             Self::Redirected(target) => (
                 format!("{peer} sends it on to {target}"),
                 "no redirect is followed, so that the password stays with its host; write the stream's own address as uri",
@@ -227,6 +213,20 @@ impl Cause {
                 (format!("what {peer} sends cannot be read ({what})"), "it may be starting, or damaged on the way")
             }
         }
+    }
+}
+
+/// A refused login as text, by whether the URI holds a user.
+fn login(peer: &str, given: bool) -> (String, &'static str) {
+    match given {
+        true => (
+            format!("{peer} refuses the user or the password (401 Unauthorized)"),
+            "correct user and password in the uri; it is asked rarely until then, so that it locks nobody out",
+        ),
+        false => (
+            format!("{peer} wants a user and a password (401 Unauthorized)"),
+            "write user and password into the uri, before the host",
+        ),
     }
 }
 

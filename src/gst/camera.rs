@@ -225,9 +225,6 @@ impl Session {
                 _ => of_status(status, phrase, self.camera.user.is_some()),
             });
         }
-        if debug.contains("No supported authentication protocol") {
-            return Some(Cause::UnknownLogin);
-        }
         if debug.contains("no protocols left") {
             return Some(self.no_transport());
         }

@@ -4,8 +4,8 @@
 //! `location` and begins a second session. That session's requests are not sent, so that no password reaches another
 //! host, and the target is named.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -25,6 +25,8 @@ pub(super) struct Redirects {
     source: glib::WeakRef<gst::Element>,
     /// The source's `location` as it was set.
     location: String,
+    /// The same at the first request after the description, which may set another.
+    described: Arc<OnceLock<Option<String>>>,
 }
 
 impl Redirects {
@@ -40,25 +42,33 @@ impl Redirects {
             }
             gst::BusSyncReply::Pass
         });
-        let begun = Arc::clone(observed);
-        source.connect("before-send", false, move |_| Some((begun.sessions.load(Ordering::Acquire) < 2).to_value()));
-        let described = Arc::clone(observed);
+        let described = Arc::<OnceLock<Option<String>>>::default();
+        let (begun, settled) = (Arc::clone(observed), Arc::clone(&described));
+        source.connect("before-send", false, move |args| {
+            let source = args.first().and_then(|source| source.get::<gst::Element>().ok());
+            if let Some(source) = source.filter(|_| begun.described.load(Ordering::Acquire)) {
+                settled.get_or_init(|| source.property("location"));
+            }
+            Some((begun.sessions.load(Ordering::Acquire) < 2).to_value())
+        });
+        let seen = Arc::clone(observed);
         source.connect("on-sdp", false, move |_| {
-            described.described.store(true, Ordering::Release);
+            seen.described.store(true, Ordering::Release);
             None
         });
-        Self { source: source.downgrade(), location }
+        Self { source: source.downgrade(), location, described }
     }
 
     /// Where the camera points instead of describing its stream, without secrets; `None` if it does not.
     pub(super) fn target(&self, camera: &Camera, observed: &Observed) -> Option<String> {
         let again = observed.sessions.load(Ordering::Acquire) > 1;
-        // A description may set another location itself.
-        if !again && observed.described.load(Ordering::Acquire) {
-            return None;
-        }
-        let now = self.source.upgrade()?.property::<Option<String>>("location").filter(|now| *now != self.location);
-        match now {
+        let own = match self.described.get() {
+            Some(own) => own.as_ref(),
+            None if observed.described.load(Ordering::Acquire) => return None,
+            None => Some(&self.location),
+        };
+        let now = self.source.upgrade()?.property::<Option<String>>("location");
+        match now.filter(|now| Some(now) != own) {
             Some(now) => Some(shown(&now, &camera.location)),
             // rtspsrc keeps its location where the target is not for it.
             None => again.then(|| "itself, or to no RTSP address".to_owned()),
@@ -109,23 +119,34 @@ mod tests {
         }
     }
 
-    /// A server that answers DESCRIBE with these lines, and counts its requests.
-    fn server(describe: String) -> (u16, Arc<AtomicUsize>) {
+    const MEDIA: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\na=control:rtsp://127.0.0.1/other\r\n\
+         m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n";
+
+    /// A server that answers this request with these lines, and counts its requests.
+    fn server(at: &'static str, lines: String) -> (u16, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let describe = describe.replace("PORT", &port.to_string());
+        let lines = lines.replace("PORT", &port.to_string());
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                let mut read = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
                 loop {
-                    let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+                    let head: Vec<String> = read.by_ref().take_while(|line| !line.is_empty()).collect();
                     let Some(first) = head.first() else { break };
                     count.fetch_add(1, Ordering::SeqCst);
                     let sequence = head.iter().find(|line| line.starts_with("CSeq")).cloned().unwrap_or_default();
-                    let said = if first.starts_with("OPTIONS") { "200 OK" } else { &describe };
-                    if write!(stream, "RTSP/1.0 {said}\r\n{sequence}\r\n\r\n").is_err() {
+                    let (said, body) = match first.split(' ').next() {
+                        Some(method) if method == at => (lines.as_str(), ""),
+                        Some("DESCRIBE") => ("200 OK\r\nContent-Type: application/sdp", MEDIA),
+                        Some("SETUP") => ("200 OK\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1", ""),
+                        _ => ("200 OK", ""),
+                    };
+                    let length = body.len();
+                    if write!(stream, "RTSP/1.0 {said}\r\n{sequence}\r\nContent-Length: {length}\r\n\r\n{body}")
+                        .is_err()
+                    {
                         break;
                     }
                 }
@@ -150,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn no_redirect_is_followed_and_each_is_named_without_secrets() {
-        let (other, reached) = server("404 Not Found".to_owned());
+    fn no_redirect_is_followed_each_is_named_without_secrets_and_every_status_counts() {
+        let (other, reached) = server("DESCRIBE", "404 Not Found".to_owned());
         for (user, place, said) in [
             ("", "rtsp://127.0.0.1:PORT/s".to_owned(), "sends it on to itself"),
             ("u:C4n4ry@", "rtsp://127.0.0.1:PORT/s".to_owned(), "sends it on to itself"),
@@ -161,14 +182,33 @@ mod tests {
             ("", format!("rtsp://u:C4n4ry@127.0.0.1:{other}/t"), "/t: no redirect is followed"),
             ("", "rtsp://127.0.0.1:9/t".to_owned(), "sends it on to rtsp://127.0.0.1:9/t: no"),
         ] {
-            let (port, asked) = server(format!("302 Moved Temporarily\r\nLocation: {place}"));
+            let (port, asked) = server("DESCRIBE", format!("302 Moved Temporarily\r\nLocation: {place}"));
             let failure = attempt(&format!("rtsp://{user}127.0.0.1:{port}/s"));
             assert!(failure.reason.contains(said) && !failure.reason.contains("C4n4ry"), "{place}: {}", failure.reason);
             assert!(failure.remedy.is_some() && failure.patience == Patience::Setting(3), "{place}: {failure:?}");
             assert_eq!(asked.load(Ordering::SeqCst), 2, "{place}: OPTIONS and DESCRIBE, and no more");
         }
+        for (place, said) in [
+            (format!("rtsp://u:C4n4ry@127.0.0.1:{other}/t"), "/t: no redirect is followed"),
+            ("rtsp://127.0.0.1:9/t".to_owned(), "sends it on to rtsp://127.0.0.1:9/t: no"),
+            ("file:///etc/passwd".to_owned(), "no redirect is followed"),
+        ] {
+            let (port, _) = server("PLAY", format!("302 Moved Temporarily\r\nLocation: {place}"));
+            let failure = attempt(&format!("rtsp://127.0.0.1:{port}/s"));
+            assert!(failure.reason.contains(said) && !failure.reason.contains("C4n4ry"), "{place}: {}", failure.reason);
+        }
         assert_eq!(reached.load(Ordering::SeqCst), 0, "the other server is asked nothing");
-        let (port, _) = server("302 Moved Temporarily".to_owned());
+        for (at, status, cause) in [
+            ("SETUP", "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"c\", nonce=\"1f\"", "(401 Unauthorized)"),
+            ("PLAY", "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"c\", nonce=\"1f\"", "(401 Unauthorized)"),
+            ("SETUP", "403 Forbidden", "(403 Forbidden)"),
+            ("PLAY", "404 Not Found", "(404 Not Found)"),
+        ] {
+            let (port, _) = server(at, status.to_owned());
+            let failure = attempt(&format!("rtsp://u:C4n4ry@127.0.0.1:{port}/s"));
+            assert!(failure.reason.contains(cause) && failure.remedy.is_some(), "{at} {status}: {}", failure.reason);
+        }
+        let (port, _) = server("DESCRIBE", "302 Moved Temporarily".to_owned());
         let failure = attempt(&format!("rtsp://127.0.0.1:{port}/s"));
         assert!(failure.reason.contains("neither a stream nor an error"), "{}", failure.reason);
     }

@@ -273,9 +273,9 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
             true,
         ),
         (
-            Some(Says::Status("401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"IP Camera\"")),
-            "rtsp://a:canary@127.0.0.1:PORT/s",
-            "neither Basic nor Digest",
+            Some(Says::At("PLAY", "302 Moved Temporarily\r\nLocation: rtsp://a:canary@127.0.0.1:1/t?canary")),
+            "rtsp://127.0.0.1:PORT/s",
+            "sends it on to rtsp://127.0.0.1:1/t: no redirect is followed",
             true,
         ),
     ];
