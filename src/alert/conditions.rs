@@ -18,8 +18,10 @@ const COUNT_KEPT_NS: u64 = 600_000_000_000;
 /// One condition.
 #[derive(Debug, Clone, Copy)]
 struct Condition {
-    /// When it was last raised; `None` if its alert was not accepted.
-    raised_ns: Option<u64>,
+    /// When it was last raised.
+    raised_ns: u64,
+    /// Its alert was accepted; else it is not active, and only its count is kept.
+    accepted: bool,
     /// Alerts suppressed since the last one.
     suppressed: u64,
     /// Its position in the order.
@@ -80,28 +82,28 @@ impl Conditions {
         let text = self.order.remove(&condition.turn)?;
         self.turn += 1;
         self.order.insert(self.turn, text);
-        (condition.raised_ns, condition.turn) = (Some(now_ns), self.turn);
+        (condition.raised_ns, condition.turn) = (now_ns, self.turn);
         Some(condition)
     }
 
     /// Records an alert that starts `key`. Returns the number suppressed since the previous one.
     pub(super) fn begin(&mut self, key: &str, now_ns: u64) -> u64 {
-        let suppressed = self.put(key, Some(now_ns), 0);
+        let suppressed = self.put(key, now_ns, true, 0);
         self.forget(now_ns);
         suppressed
     }
 
     /// Undoes `begin` for `key` and restores its suppressed count.
     pub(super) fn take_back(&mut self, key: &str, suppressed: u64) {
-        if self.keys.contains_key(key) {
-            self.put(key, None, suppressed);
+        if let Some(raised_ns) = self.keys.get(key).map(|condition| condition.raised_ns) {
+            self.put(key, raised_ns, false, suppressed);
         }
     }
 
     /// Moves `key` to the end of the order. Returns its previous suppressed count.
-    fn put(&mut self, key: &str, raised_ns: Option<u64>, suppressed: u64) -> u64 {
+    fn put(&mut self, key: &str, raised_ns: u64, accepted: bool, suppressed: u64) -> u64 {
         self.turn += 1;
-        let condition = Condition { raised_ns, suppressed, turn: self.turn };
+        let condition = Condition { raised_ns, accepted, suppressed, turn: self.turn };
         let (text, former) = match self.keys.get_mut(key) {
             Some(known) => {
                 let former = std::mem::replace(known, condition);
@@ -143,12 +145,12 @@ impl Conditions {
 impl Condition {
     /// Whether it is still active. A frame time before the last raise means that the source restarted.
     fn lasts(&self, now_ns: u64, lasts_ns: u64) -> bool {
-        self.raised_ns.and_then(|raised_ns| now_ns.checked_sub(raised_ns)).is_some_and(|age| age < lasts_ns)
+        self.accepted && now_ns.checked_sub(self.raised_ns).is_some_and(|age| age < lasts_ns)
     }
 
     /// Whether it was last raised at least `age_ns` ago.
     fn lasted_before(&self, now_ns: u64, age_ns: u64) -> bool {
-        self.raised_ns.and_then(|raised_ns| now_ns.checked_sub(raised_ns)).is_some_and(|age| age >= age_ns)
+        now_ns.checked_sub(self.raised_ns).is_some_and(|age| age >= age_ns)
     }
 }
 
@@ -164,5 +166,28 @@ impl Conditions {
     /// Suppressed alerts not reported yet.
     pub(super) fn waiting(&self) -> u64 {
         self.keys.values().map(|condition| condition.suppressed).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_an_alert_that_was_not_accepted_is_forgotten_in_time() {
+        let second = 1_000_000_000;
+        let mut conditions = Conditions::new(Duration::from_secs(10));
+        conditions.begin("a", 0);
+        assert_eq!(conditions.again("a", second), Some(1));
+        assert_eq!(conditions.begin("a", 20 * second), 1);
+        conditions.take_back("a", 1);
+        assert_eq!(conditions.again("a", 21 * second), None, "it is not active");
+        conditions.begin("b", 22 * second);
+        // The count is kept for ten minutes, and holds up nothing behind it afterwards.
+        conditions.begin("c", 619 * second);
+        assert_eq!((conditions.size().0, conditions.waiting()), (3, 1));
+        conditions.begin("d", 700 * second);
+        assert_eq!((conditions.size().0, conditions.waiting()), (1, 0), "only the last one is left");
+        assert_eq!(conditions.forgotten(), 0);
     }
 }

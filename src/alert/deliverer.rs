@@ -1,11 +1,13 @@
 //! One handler's task: delivers its queue in order, with retries. A handler that is slow, fails, hangs or panics delays
 //! only its own queue.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio::time;
 
@@ -18,6 +20,11 @@ use crate::types::{Alert, Clock};
 const PATIENCE_MAX: Duration = Duration::from_secs(300);
 /// Upper bound on all requested waits for one alert; beyond it retries count as attempts.
 const PATIENCE_OF_ALERT_MAX: Duration = Duration::from_secs(900);
+
+/// Refused logins in a row before the handler pauses between alerts.
+const LOGINS: u32 = 3;
+/// The pause between alerts after refused logins.
+const LOGIN_PAUSE: Duration = Duration::from_secs(300);
 
 /// Retry policy of failed deliveries.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +73,32 @@ impl Slot {
     }
 }
 
+/// The login refusals of a handler's current version since its last success.
+#[derive(Debug, Default)]
+struct Logins {
+    refused: u32,
+    /// The version that they are of.
+    number: u64,
+    /// On the monotonic clock.
+    last_ns: u64,
+}
+
+impl Logins {
+    /// The rest of the pause at `now_ns`, for this version; none for a new one.
+    fn pause(&mut self, number: u64, now_ns: u64) -> Option<Duration> {
+        if number != self.number {
+            *self = Self { number, ..Self::default() };
+        }
+        let since = Duration::from_nanos(now_ns.saturating_sub(self.last_ns));
+        self.rests().then(|| LOGIN_PAUSE.saturating_sub(since)).filter(|rest| !rest.is_zero())
+    }
+
+    /// Whether the handler pauses between alerts.
+    fn rests(&self) -> bool {
+        self.refused >= LOGINS
+    }
+}
+
 /// A handler's task and its dependencies.
 pub(super) struct Deliverer {
     pub(super) name: Arc<str>,
@@ -78,13 +111,13 @@ pub(super) struct Deliverer {
 
 impl Deliverer {
     pub(super) async fn run(self) {
-        let mut usage = Usage::default();
+        let (mut usage, mut logins) = (Usage::default(), Logins::default());
         loop {
             let Some(alert) = self.outbox.head(&self.name) else {
                 self.receiver.appended.notified().await;
                 continue;
             };
-            let how = self.deliver(&alert).await;
+            let how = self.deliver(&alert, &mut logins).await;
             if let Some(now) = self.slot.current.load().handler.usage() {
                 self.receiver.standing.measure(now, std::mem::replace(&mut usage, now));
             }
@@ -93,17 +126,24 @@ impl Deliverer {
     }
 
     /// Retries until the alert is delivered, permanently refused, or out of attempts. A new version resets the count.
-    async fn deliver(&self, alert: &Arc<Alert>) -> Settlement {
+    async fn deliver(&self, alert: &Arc<Alert>, logins: &mut Logins) -> Settlement {
         let standing = &self.receiver.standing;
         let (mut attempt, mut number, mut waited) = (0, 0, Duration::ZERO);
         loop {
+            // Created before the version is read: it completes for any replacement from here on.
+            let mut renewed = pin!(self.slot.replaced.notified());
             let version = self.slot.current.load_full();
+            if let Some(pause) = logins.pause(version.number, self.clock.monotonic_ns()) {
+                let _ = time::timeout(pause, renewed).await;
+                continue;
+            }
             if version.number != number {
                 (attempt, number) = (0, version.number);
             }
             attempt += 1;
             standing.begin(self.clock.monotonic_ns());
-            let Err(error) = self.attempt(&version.handler, alert.clone()).await else {
+            let Err(error) = self.attempt(&version.handler, alert.clone(), renewed.as_mut()).await else {
+                logins.refused = 0;
                 standing.succeed(self.age_s(alert));
                 return Settlement::Delivered;
             };
@@ -118,8 +158,9 @@ impl Deliverer {
                 waited += delay;
             }
             let replaced = self.slot.current.load().number != number;
-            let last = !replaced && (attempt >= retries.attempts || error.retry == Retry::Never);
-            standing.fail(&error.to_string(), last, self.clock.monotonic_ns());
+            let last = !replaced && (attempt >= retries.attempts || error.retry.gives_up());
+            let error = self.refuse(error, logins);
+            standing.fail(&error, last, self.clock.monotonic_ns());
             if last {
                 tracing::error!(handler = %self.name, alert = %alert.id, attempt, "alert given up: {error}");
                 return Settlement::GivenUp;
@@ -127,17 +168,38 @@ impl Deliverer {
             tracing::warn!(handler = %self.name, alert = %alert.id, attempt, "delivery failed, trying again: {error}");
             if !replaced {
                 // Ends early when the handler is replaced.
-                let _ = time::timeout(delay, self.slot.replaced.notified()).await;
+                let _ = time::timeout(delay, renewed).await;
             }
         }
     }
 
+    /// Counts a refused login. Returns the error's text, which says so where the handler pauses from now on.
+    fn refuse(&self, error: DeliveryError, logins: &mut Logins) -> String {
+        if error.retry == Retry::Login {
+            logins.refused += 1;
+            logins.last_ns = self.clock.monotonic_ns();
+        }
+        match logins.rests() {
+            true => format!(
+                "{error}; one alert every {} s is tried until its settings change, so that no account is locked, and the \
+                 others wait",
+                LOGIN_PAUSE.as_secs()
+            ),
+            false => error.to_string(),
+        }
+    }
+
     /// Runs one attempt in its own task, so that a panic fails only this attempt. The task is aborted with this future.
-    async fn attempt(&self, handler: &Arc<dyn Handler>, alert: Arc<Alert>) -> Result<(), DeliveryError> {
+    async fn attempt(
+        &self,
+        handler: &Arc<dyn Handler>,
+        alert: Arc<Alert>,
+        renewed: Pin<&mut Notified<'_>>,
+    ) -> Result<(), DeliveryError> {
         let (limit, handler) = (handler.timeout(), handler.clone());
         // A version replaced during a delivery gets this much more time, whatever its own timeout.
         let replaced = async {
-            self.slot.replaced.notified().await;
+            renewed.await;
             time::sleep(ATTEMPT_MAX).await;
         };
         let mut task = JoinSet::new();
@@ -169,3 +231,6 @@ async fn wait(limit: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,11 +53,21 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum Retry {
     /// The receiver refused it permanently (a bad request, a wrong address).
     Never,
+    /// The receiver refused the login. This alert is given up; after a few such refusals in a row the handler pauses
+    /// between alerts, because receivers lock an account after a few wrong passwords.
+    Login,
     /// A network or server failure; retry after the configured delay.
     Later,
     /// The receiver requested a delay (`Retry-After`). The next attempt waits that long, up to a limit, and does not
     /// count as one of the alert's attempts.
     After(Duration),
+}
+
+impl Retry {
+    /// Whether the alert is given up at once.
+    pub fn gives_up(self) -> bool {
+        matches!(self, Self::Never | Self::Login)
+    }
 }
 
 /// Why a delivery failed.

@@ -43,6 +43,8 @@ pub enum Cause {
     NotFound,
     /// 453 or 503: the camera serves no further clients at the moment.
     Busy,
+    /// 3xx: the stream is elsewhere; where, without secrets.
+    Redirected(String),
     /// Any other error status, and its phrase.
     Status(u32, String),
     /// The camera does not send over TCP.
@@ -110,7 +112,10 @@ impl Cause {
         match self {
             Self::Unauthorized { .. } | Self::Forbidden => Patience::Login(TRIES),
             Self::UnknownName => Patience::Setting(NAME_TRIES),
-            Self::NotRtsp
+            Self::Status(code, _) if passes(*code) => Patience::Outage,
+            Self::Status(..)
+            | Self::Redirected(_)
+            | Self::NotRtsp
             | Self::NoStream(_)
             | Self::NoTls
             | Self::Certificate(_)
@@ -126,7 +131,6 @@ impl Cause {
             | Self::NoConnection
             | Self::HungUp(_)
             | Self::Busy
-            | Self::Status(..)
             | Self::Damaged(_) => Patience::Outage,
         }
     }
@@ -171,14 +175,7 @@ impl Cause {
                 "name its authority's file as parameters.ca_file or in SSL_CERT_FILE, or its own fingerprint (SHA-256) as \
                  parameters.fingerprint",
             ),
-            Self::Unauthorized { given: true } => (
-                format!("{peer} refuses the user or the password (401 Unauthorized)"),
-                "correct user and password in the uri; it is asked rarely until then, so that it locks nobody out",
-            ),
-            Self::Unauthorized { given: false } => (
-                format!("{peer} wants a user and a password (401 Unauthorized)"),
-                "write user and password into the uri, before the host",
-            ),
+            Self::Unauthorized { given } => login(peer, *given),
             Self::Forbidden => (
                 format!("{peer} does not let this user see it (403 Forbidden)"),
                 "give the user the right there, or write another into the uri",
@@ -188,7 +185,14 @@ impl Cause {
                 "write the path that its manual names into the uri",
             ),
             Self::Busy => (format!("{peer} serves no more viewers"), "close others, or let it allow more"),
-            Self::Status(code, phrase) => (format!("{peer} answers {code} {phrase}"), ""),
+            Self::Redirected(target) => (
+                format!("{peer} sends it on to {target}"),
+                "no redirect is followed, so that the password stays with its host; write the stream's own address as uri",
+            ),
+            Self::Status(code, phrase) => (
+                format!("{peer} answers {code} {phrase}"),
+                if passes(*code) { "" } else { "compare the uri with the one in the camera's manual" },
+            ),
             Self::NoTcp => {
                 (format!("the camera takes no TCP ({peer})"), "write parameters.protocol: udp, or leave it out")
             }
@@ -212,6 +216,31 @@ impl Cause {
     }
 }
 
+/// A refused login as text, by whether the URI holds a user.
+fn login(peer: &str, given: bool) -> (String, &'static str) {
+    match given {
+        true => (
+            format!("{peer} refuses the user or the password (401 Unauthorized)"),
+            "correct user and password in the uri; it is asked rarely until then, so that it locks nobody out",
+        ),
+        false => (
+            format!("{peer} wants a user and a password (401 Unauthorized)"),
+            "write user and password into the uri, before the host",
+        ),
+    }
+}
+
+/// Whether an error status is about the server's present state. Any other is about the request, and the same request
+/// gets the same answer: 4xx, and 501, 505 and 551, which name what the server never does.
+fn passes(status: u32) -> bool {
+    match status {
+        // Too slow, too often, no such session any more, not in this state.
+        408 | 429 | 454 | 455 => true,
+        501 | 505 | 551 => false,
+        _ => status >= 500,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,5 +259,12 @@ mod tests {
             assert_eq!((failure.remedy, failure.patience), (None, Patience::Outage), "{cause:?} passes");
         }
         assert_eq!(of(Cause::Status(500, "Oops".into())).reason, "cam:554 answers 500 Oops");
+        let lasts = |code| of(Cause::Status(code, String::new())).patience != Patience::Outage;
+        for code in [400, 402, 405, 406, 415, 451, 457, 459, 501, 505, 551] {
+            assert!(lasts(code), "{code}: the same request gets the same answer");
+        }
+        for code in [408, 429, 454, 455, 500, 502, 504, 599] {
+            assert!(!lasts(code), "{code} passes");
+        }
     }
 }

@@ -10,8 +10,10 @@ use super::versions::{Guests, Version, module, read_module, try_out};
 use crate::config::{HandlerKind, Plan};
 use crate::error::{Code, Error};
 use crate::guest::BuildInputs;
+use crate::handlers;
 use crate::infer::{Choice, Model, Runtime, Search};
 use crate::telemetry::Metrics;
+use crate::types::Clock;
 use crate::wasm;
 
 /// The errors that would prevent a start, and the warnings that it would log.
@@ -23,12 +25,14 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
-/// Opens the models, loads and tries the scripts and components, and checks the sources' addresses, as `start` would.
+/// Opens the models, loads and tries the scripts and components, and checks the sources' and webhooks'
+/// addresses and certificates, as `start` would.
 /// Missing files are left to `config::check`.
 pub fn check(plan: &Plan, search: &Search) -> Checked {
     let mut checked = Checked::default();
     let classes = check_models(plan, search, &mut checked);
     check_sources(plan, &mut checked);
+    check_webhooks(plan, &mut checked);
     if let Err(error) = check_guests(plan, &classes, &mut checked) {
         checked.errors.push(error);
     }
@@ -72,6 +76,15 @@ fn check_sources(plan: &Plan, checked: &mut Checked) {
         }
         let refused = backends.check(source).err();
         checked.errors.extend(refused.map(|error| error.about(format!("sources[{}]", source.id))));
+    }
+}
+
+/// Builds the webhooks, which opens no connection.
+fn check_webhooks(plan: &Plan, checked: &mut Checked) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    for handler in plan.handlers.iter().filter(|handler| matches!(handler.kind, HandlerKind::Webhook { .. })) {
+        let refused = handlers::build(handler, &clock).err();
+        checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
     }
 }
 

@@ -69,7 +69,7 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
                 let usable = outbound::tls(camera.ca_file.as_deref()).map(drop);
                 usable.map_err(|what| {
                     wrong(&format!("parameters.ca_file: {what}"))
-                        .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it")
+                        .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it, or DER")
                 })?;
             }
             gst::ElementFactory::find("rtspsrc").map(drop).ok_or_else(|| {

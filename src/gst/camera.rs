@@ -11,6 +11,7 @@ use super::decode::decodebin;
 use super::feed::{add, make};
 use super::observed::Observed;
 use super::probe::Probe;
+use super::redirect::Redirects;
 use super::tls;
 use crate::backend::{Cause, Failure};
 use crate::config::{Camera, Input, Transport};
@@ -46,6 +47,9 @@ pub(super) struct Session {
     over_udp: bool,
     phase: Phase,
     probe: Option<Probe>,
+    redirects: Option<Redirects>,
+    /// rtspsrc has given up.
+    ended: bool,
     /// GLib accepted the certificate, so it was never compared with the fingerprint.
     unpinned: bool,
 }
@@ -68,18 +72,22 @@ impl Session {
             Transport::Auto => attempts.udp.load(Ordering::Acquire),
         };
         let (camera, attempts) = (camera.clone(), attempts.clone());
-        Self { camera, attempts, over_udp, phase: Phase::Connecting, probe: None, unpinned: false }
+        let (phase, probe, redirects) = (Phase::Connecting, None, None);
+        Self { camera, attempts, over_udp, phase, probe, redirects, ended: false, unpinned: false }
     }
 
     /// Adds rtspsrc and its decodebin to a pipeline.
     pub(super) fn build(
-        &self,
+        &mut self,
         pipeline: &gst::Pipeline,
         convert: &gst::Element,
         observed: &Arc<Observed>,
     ) -> Result<(), String> {
         let source = make("rtspsrc")?;
-        source.set_property("location", location(&self.camera));
+        let location = location(&self.camera);
+        source.set_property("location", &location);
+        let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
+        self.redirects = Some(Redirects::watch(&source, &bus, location, observed));
         source.set_property_from_str("protocols", if self.over_udp { "udp+udp-mcast" } else { "tcp" });
         source.set_property("latency", LATENCY_MS);
         // The watchdog is the only timeout.
@@ -117,6 +125,7 @@ impl Session {
     /// Follows rtspsrc's progress messages.
     pub(super) fn progress(&mut self, code: &str, text: &str, observed: &Observed) {
         let mentions = |word: &str| text.contains(word);
+        self.ended |= mentions("Open failed") || mentions("PLAY failed");
         self.phase = match code {
             "connect" => Phase::Connecting,
             _ if mentions("options") => {
@@ -138,6 +147,18 @@ impl Session {
         let why = "this machine trusts the camera's certificate by its authority, so its fingerprint cannot be held on to: \
                    leave parameters.fingerprint out";
         std::mem::take(&mut self.unpinned).then(|| self.failed(&Cause::Certificate(why.into())))
+    }
+
+    /// The failure where the camera points elsewhere.
+    pub(super) fn redirected(&self, observed: &Observed) -> Option<Failure> {
+        let redirects = self.redirects.as_ref().filter(|_| self.phase != Phase::Playing)?;
+        Some(self.failed(&Cause::Redirected(redirects.target(&self.camera, observed)?)))
+    }
+
+    /// The failure where rtspsrc has given up without an error: a redirect that names no target.
+    pub(super) fn gave_up(&mut self) -> Option<Failure> {
+        let cause = Cause::NoStream("neither a stream nor an error".into());
+        std::mem::take(&mut self.ended).then(|| self.failed(&cause))
     }
 
     /// Why no first frame has arrived yet.
@@ -197,14 +218,16 @@ impl Session {
 
     /// The cause that an error names; `None` where it only says that the connection failed.
     fn cause(&self, error: &gst::message::Error, observed: &Observed) -> Option<Cause> {
-        if let Some(status) = error.details().and_then(|details| details.get::<u32>("rtsp-status-code").ok()) {
-            let phrase = error.details().and_then(|details| details.get::<String>("rtsp-status-reason").ok());
+        let (kind, debug) = (error.error(), error.debug().unwrap_or_default());
+        if let Some((status, phrase)) = status(error.details(), &debug) {
             return Some(match status {
                 461 => self.no_transport(),
-                _ => of_status(status, phrase.unwrap_or_default(), self.camera.user.is_some()),
+                _ => of_status(status, phrase, self.camera.user.is_some()),
             });
         }
-        let (kind, debug) = (error.error(), error.debug().unwrap_or_default());
+        if debug.contains("no protocols left") {
+            return Some(self.no_transport());
+        }
         let offers = |seen: &AtomicBool| seen.load(Ordering::Acquire);
         if kind.message().starts_with("No supported stream") {
             return Some(match offers(&observed.offers_video) {
@@ -264,9 +287,23 @@ fn location(camera: &Camera) -> String {
     format!("{scheme}://{}:{}@{place}", encoded(&user.name), encoded(&user.password))
 }
 
+/// The status that an error is about, and its phrase: rtspsrc attaches them to the error, except for SETUP, where they
+/// are in the debug text.
+fn status(details: Option<&gst::StructureRef>, debug: &str) -> Option<(u32, String)> {
+    let attached = details.and_then(|details| {
+        let phrase = details.get::<String>("rtsp-status-reason").unwrap_or_default();
+        Some((details.get::<u32>("rtsp-status-code").ok()?, phrase))
+    });
+    attached.or_else(|| {
+        let (code, phrase) = debug.rsplit_once("\nError (")?.1.split_once("): ")?;
+        Some((code.parse().ok()?, phrase.trim().to_owned()))
+    })
+}
+
 /// Maps an RTSP error status to its cause.
 fn of_status(status: u32, phrase: String, given: bool) -> Cause {
     match status {
+        300..=399 => Cause::Redirected("another address".into()),
         401 | 407 => Cause::Unauthorized { given },
         403 => Cause::Forbidden,
         404 | 410 => Cause::NotFound,
@@ -290,5 +327,16 @@ mod tests {
         assert_eq!(of(404), Cause::NotFound);
         assert_eq!(of(453), Cause::Busy);
         assert_eq!(of(500), Cause::Status(500, "words".into()));
+        assert_eq!(of(303), Cause::Redirected("another address".into()));
+    }
+
+    #[test]
+    fn the_status_of_every_request_is_read() {
+        let debug = "gstrtspsrc.c(7785): gst_rtspsrc_setup_streams_start (): /p/rtspsrc0:\nError (401): Unauthorized";
+        assert_eq!(status(None, debug), Some((401, "Unauthorized".into())));
+        assert_eq!(status(None, "file(1): f (): /p:\nCould not receive message. (Error (5): x)"), None);
+        gst::init().unwrap();
+        let details = gst::Structure::builder("details").field("rtsp-status-code", 404_u32).build();
+        assert_eq!(status(Some(&details), debug), Some((404, String::new())));
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Feed {
 impl Feed {
     /// Builds the pipeline and starts it. The error is a reason without secrets.
     pub(super) fn start(input: &Input, pacing: Pacing, attempts: &Attempts) -> Result<Self, String> {
-        let session = match input {
+        let mut session = match input {
             Input::Rtsp(camera) => Some(Session::new(camera, attempts)),
             _ => None,
         };
@@ -69,7 +69,7 @@ impl Feed {
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
         convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
         tune_decoders(&pipeline, &observed);
-        match (input, &session) {
+        match (input, &mut session) {
             (Input::File(path), _) => file(&pipeline, path, &convert, &observed)?,
             (Input::Test { pattern, frames, width, height, fps }, _) => {
                 test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
@@ -199,15 +199,23 @@ impl Feed {
                 _ => {}
             }
         }
-        if let Some(failure) = self.session.as_mut().and_then(Session::untrusted) {
+        if let Some(failure) = self.refusal() {
             self.error = None;
             return Some(failure);
         }
         let no_video = self.observed.no_video.swap(false, Ordering::AcqRel);
         match self.error.take() {
             Some(message) => self.judge(message),
-            None => no_video.then(|| self.no_video()),
+            None if no_video => Some(self.no_video()),
+            None => self.session.as_mut().and_then(Session::gave_up),
         }
+    }
+
+    /// Why the session must not go on, whatever error it has.
+    fn refusal(&mut self) -> Option<Failure> {
+        let session = self.session.as_mut()?;
+        let failure = session.untrusted().or_else(|| session.redirected(&self.observed))?;
+        Some(Failure { reason: redact(&failure.reason).into_owned(), ..failure })
     }
 
     /// Turns an error into a failure, or keeps the error while its cause is unknown.
@@ -361,47 +369,4 @@ fn test(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Still;
-
-    impl crate::types::Clock for Still {
-        fn monotonic_ns(&self) -> u64 {
-            0
-        }
-
-        fn unix_ns(&self) -> u64 {
-            0
-        }
-    }
-
-    /// Names of the elements that outlive a feed that failed or was dropped midway.
-    fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
-        gst::init().unwrap();
-        let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default() };
-        let mut feed =
-            Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }, &attempts).unwrap();
-        for _ in 0..pulls {
-            assert!(feed.next(Duration::from_secs(10)).is_some());
-        }
-        while pulls == 0 && feed.failure().is_none() {
-            feed.next(Duration::from_millis(10));
-        }
-        let mut elements: Vec<gst::Element> = Vec::new();
-        let _ = feed.pipeline.iterate_recurse().foreach(|element| elements.push(element));
-        elements.push(feed.pipeline.clone().upcast());
-        let weak: Vec<_> = elements.iter().map(|e| (e.name().to_string(), e.downgrade())).collect();
-        drop(elements);
-        drop(feed);
-        weak.into_iter().filter(|(_, weak)| weak.upgrade().is_some()).map(|(name, _)| name).collect()
-    }
-
-    #[test]
-    fn a_dropped_feed_leaves_nothing_behind() {
-        let refused = Input::Rtsp(Box::new(crate::config::Camera::read("rtsp://127.0.0.1:9/nobody").unwrap()));
-        assert_eq!(left_behind(&refused, 0), Vec::<String>::new());
-        let playing = Input::Test { pattern: "ball".into(), frames: Some(50), width: 64, height: 48, fps: 25.0 };
-        assert_eq!(left_behind(&playing, 3), Vec::<String>::new());
-    }
-}
+mod tests;

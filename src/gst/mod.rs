@@ -21,6 +21,7 @@ mod observed;
 mod picture;
 mod playback;
 mod probe;
+mod redirect;
 mod tls;
 mod turn;
 mod undecoded;

@@ -1,7 +1,7 @@
 //! State that GStreamer callbacks share with the pulling thread.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 /// Written on GStreamer's threads, read on the source's own.
 #[derive(Debug, Default)]
@@ -20,6 +20,10 @@ pub(super) struct Observed {
     pub(super) offers_video: AtomicBool,
     /// The camera offers another kind of stream.
     pub(super) offers_other: AtomicBool,
+    /// RTSP sessions begun; a second one follows a redirect.
+    pub(super) sessions: AtomicU32,
+    /// The camera has described its stream.
+    pub(super) described: AtomicBool,
     /// RTP packets have arrived.
     pub(super) packets: AtomicBool,
     /// GLib did not trust the camera's certificate and left the decision to us.

@@ -1,7 +1,7 @@
 //! Posts alerts as JSON over HTTP, with the headers of Standard Webhooks (`webhook-id` stays the same over retries, so
 //! that a receiver can drop duplicates).
 //!
-//! A redirect is followed only if it keeps the method and body, and stays on the same host and scheme. `outbound`
+//! A redirect is followed only if it keeps the method and body, and stays on the same scheme, host and port. `outbound`
 //! handles TLS trust, proxies and error classification.
 
 use std::collections::BTreeMap;
@@ -85,7 +85,8 @@ impl Webhook {
             headers.insert(key, value);
         }
         let tls = outbound::tls(ca_file).map_err(|what| {
-            wrong(format!("ca_file: {what}")).hint("write ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it")
+            wrong(format!("ca_file: {what}"))
+                .hint("write ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it, or DER")
         })?;
         let proxies = Proxies::of(|name| std::env::var(name).ok());
         let connector = Connector::new(&tls, proxies.clone());
@@ -172,6 +173,7 @@ impl Webhook {
                 Some(patience) => Retry::After(patience),
                 None => Retry::Later,
             },
+            401 | 403 | 407 => Retry::Login,
             408 | 425 => Retry::Later,
             400..=499 => Retry::Never,
             _ => Retry::Later,

@@ -138,6 +138,8 @@ enum Outcome {
     Later(String),
     /// The receiver refused it permanently, for this reason.
     Never(String),
+    /// The receiver refused the login, for this reason.
+    Login(String),
 }
 
 impl Outcome {
@@ -177,6 +179,7 @@ impl Outcome {
         let said = format!("the receiver answered {status}");
         match status as u16 {
             200..=299 => Self::Settled,
+            401 | 403 | 407 => Self::Login(said),
             408 | 425 | 429 => Self::Later(said),
             400..=499 => Self::Never(said),
             _ => Self::Later(said),
@@ -188,6 +191,7 @@ impl Outcome {
             Self::Settled => return Ok(()),
             Self::Later(why) => (why, Retry::Later),
             Self::Never(why) => (why, Retry::Never),
+            Self::Login(why) => (why, Retry::Login),
         };
         // A script may return megabytes.
         let message = redact(&message[..message.floor_char_boundary(1000)]).into_owned();

@@ -16,7 +16,8 @@ pub enum Onward {
 }
 
 /// Evaluates the redirect of a POST to `from`; `None` for any other response. Only 307 and 308 keep the method and
-/// body, and only the same host and scheme are the intended receiver.
+/// body, and only the same scheme, host and port are the intended receiver: other programs may listen on the other ports of a
+/// machine.
 pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onward> {
     if !matches!(status.as_u16(), 300..=303 | 305..=308) {
         return None;
@@ -25,7 +26,8 @@ pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onw
     let Some(to) = location.and_then(|place| from.join(place).ok()) else {
         return Some(Onward::Refused("it says not where to".to_owned()));
     };
-    let same = to.scheme() == from.scheme() && to.host() == from.host() && to.username().is_empty();
+    let place = |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default());
+    let same = place(&to) == place(from) && to.username().is_empty() && to.password().is_none();
     if matches!(status.as_u16(), 307 | 308) && same {
         return Some(Onward::To(to));
     }
@@ -44,7 +46,7 @@ pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onw
         None => format!("{}:", to.scheme()),
     };
     let why = match status.as_u16() {
-        307 | 308 => "alerts go on to the same host and scheme only",
+        307 | 308 => "alerts go on to the same scheme, host and port only",
         _ => "a POST would become a GET there",
     };
     Some(Onward::Refused(format!("it points to {place}{path}; {why}: write that address as url")))
@@ -73,7 +75,7 @@ mod tests {
         let from = Url::parse("https://h.example/hook?token=C4n4ry").unwrap();
         let of =
             |status: u16, place: &str| onward(StatusCode::from_u16(status).unwrap(), &headers(LOCATION, place), &from);
-        for place in ["/new", "https://h.example/new", "new"] {
+        for place in ["/new", "https://h.example/new", "https://h.example:443/new", "new"] {
             for status in [307, 308] {
                 assert_eq!(of(status, place), Some(Onward::To(Url::parse("https://h.example/new").unwrap())));
             }
@@ -82,10 +84,13 @@ mod tests {
             (301, "/new", ["https://h.example", "another path"]),
             (302, "/hook/?token=C4n4ry", ["https://h.example", "a slash at the end"]),
             (303, "https://other.example:8443/hook?token=C4n4ry", ["https://other.example:8443", "the same path"]),
-            (308, "http://h.example/hook?token=C4n4ry", ["http://h.example", "same host and scheme"]),
-            (307, "https://other.example/C4n4ry", ["https://other.example", "same host and scheme"]),
-            (307, "https://user:C4n4ry@h.example/", ["https://h.example", "same host and scheme"]),
-            (308, "ftp://h.example/C4n4ry", ["ftp://h.example", "same host and scheme"]),
+            (308, "http://h.example/hook?token=C4n4ry", ["http://h.example", "same scheme, host and port"]),
+            (307, "https://other.example/C4n4ry", ["https://other.example", "same scheme, host and port"]),
+            (307, "https://user:C4n4ry@h.example/", ["https://h.example", "same scheme, host and port"]),
+            (308, "https://:C4n4ry@h.example/", ["https://h.example", "same scheme, host and port"]),
+            (308, "ftp://h.example/C4n4ry", ["ftp://h.example", "same scheme, host and port"]),
+            (307, "https://h.example:8443/new", ["https://h.example:8443", "same scheme, host and port"]),
+            (308, "//h.example:80/hook?token=C4n4ry", ["https://h.example:80", "same scheme, host and port"]),
         ] {
             let Some(Onward::Refused(said)) = of(status, place) else { panic!("{status} {place}") };
             assert!(parts.iter().all(|part| said.contains(part)) && !said.contains("C4n4ry"), "{said}");

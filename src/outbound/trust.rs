@@ -14,6 +14,7 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use sha2::{Digest as _, Sha256};
 
 use super::failure::of_certificate;
+use crate::text;
 
 /// TLS that trusts the machine's store (or `SSL_CERT_FILE` and `SSL_CERT_DIR`, where set) and the authorities in
 /// `ca_file`. If the machine's store is empty, Mozilla's roots are used.
@@ -46,7 +47,7 @@ impl Trusted {
         if let Some(file) = ca_file {
             let certificates = certificates(file)?;
             let (added, refused) = roots.add_parsable_certificates(certificates.iter().cloned());
-            if added == 0 || refused > 0 {
+            if refused > 0 {
                 let shown = file.display();
                 return Err(format!("{shown} holds {added} certificates that can be read and {refused} that cannot"));
             }
@@ -68,19 +69,61 @@ fn of_machine() -> Vec<CertificateDer<'static>> {
     };
     let listed = dirs.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
     let paths = file.into_iter().chain(listed.map(|entry| entry.path())).filter(|path| path.is_file());
-    let read = |path: PathBuf| CertificateDer::pem_file_iter(path).ok();
+    let read = |path: PathBuf| Some(sections(&std::fs::read(path).ok()?));
     // A store holds most of them twice: in a bundle, and each in its own file.
     let certificates: BTreeSet<Vec<u8>> = paths.filter_map(read).flatten().flatten().map(|der| der.to_vec()).collect();
     certificates.into_iter().map(CertificateDer::from).collect()
 }
 
-/// The certificates in a PEM file.
+/// The certificates in a configured file: PEM, or one certificate as DER. The type is checked first: opening a pipe
+/// blocks until it has a writer.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = file.display();
-    let bytes = std::fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    CertificateDer::pem_slice_iter(&bytes)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("{shown} is no PEM file: {error}"))
+    let unread = |error: std::io::Error| format!("{shown} cannot be read: {error}");
+    if !std::fs::metadata(file).map_err(unread)?.is_file() {
+        return Err(format!("{shown} is no regular file"));
+    }
+    let bytes = std::fs::read(file).map_err(unread)?;
+    let certificates: Vec<_> =
+        sections(&bytes).into_iter().collect::<Result<_, _>>().map_err(|why| format!("{shown} is damaged: {why}"))?;
+    match certificates.is_empty() {
+        true => Err(format!("{shown} holds no certificate: {}", contents(&bytes))),
+        false => Ok(certificates),
+    }
+}
+
+/// The certificates in the bytes of a file.
+fn sections(bytes: &[u8]) -> Vec<Result<CertificateDer<'static>, String>> {
+    if is_der(bytes) {
+        return vec![Ok(CertificateDer::from(bytes.to_vec()))];
+    }
+    // A store's comments may be in any encoding; only its sections count.
+    let decoded = text::decode(bytes);
+    let text = decoded.as_ref().map_or(bytes, |text| text.as_bytes());
+    CertificateDer::pem_slice_iter(text).map(|section| section.map_err(|error| error.to_string())).collect()
+}
+
+/// Whether these bytes are a DER sequence of more than 127 bytes, as every certificate is; no text begins like it.
+fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x81..=0x84, ..])
+}
+
+/// What a file without a certificate holds, and what to do.
+fn contents(bytes: &[u8]) -> String {
+    let decoded = text::decode(bytes);
+    let lines = decoded.as_deref().unwrap_or_default().lines();
+    let label = |line: &str| Some(line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_owned());
+    let labels: BTreeSet<String> = lines.filter_map(label).collect();
+    if labels.contains("TRUSTED CERTIFICATE") {
+        return "its `TRUSTED CERTIFICATE` is OpenSSL's own form; convert it with `openssl x509 -in FILE -out ca.pem`"
+            .into();
+    }
+    match (bytes.is_empty(), decoded.is_ok(), labels.into_iter().next()) {
+        (true, ..) => "it is empty".into(),
+        (_, _, Some(label)) => format!("it begins with `{}`", label.chars().take(40).collect::<String>()),
+        (_, true, None) => "it is text without `BEGIN CERTIFICATE`".into(),
+        (_, false, None) => "it is neither PEM nor DER".into(),
+    }
 }
 
 /// Another TLS library's objection to a certificate.
@@ -223,5 +266,50 @@ mod tests {
         assert!(why.contains("another fingerprint") && why.contains(&hex(&own)), "{why}");
         let empty = Shown { chain: vec![], objections: vec![], host: "cam" };
         assert!(accept(&empty, None, None, now).is_err());
+    }
+
+    #[test]
+    fn a_file_of_authorities_is_read_in_every_form_and_one_without_any_is_told_by_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let pem =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doubles/tls/ca.pem")).unwrap();
+        let (_, own) = shown("ca.pem", &[]);
+        let der = certificates(&own).unwrap();
+        let of = |bytes: &[u8]| {
+            let file = dir.path().join("ca");
+            std::fs::write(&file, bytes).unwrap();
+            certificates(&file).and_then(|read| Trusted::load(Some(&file)).map(|_| read))
+        };
+        let utf16 = |mark: [u8; 2], unit: fn(u16) -> [u8; 2]| {
+            mark.into_iter().chain(pem.encode_utf16().flat_map(unit)).collect::<Vec<u8>>()
+        };
+        for bytes in [
+            pem.clone().into_bytes(),
+            format!("\u{FEFF}{pem}").into_bytes(),
+            utf16([0xFF, 0xFE], u16::to_le_bytes),
+            utf16([0xFE, 0xFF], u16::to_be_bytes),
+            pem.replace('\n', "\r\n").into_bytes(),
+            [b"# caf\xE9\n", pem.as_bytes()].concat(),
+            der[0].to_vec(),
+        ] {
+            assert_eq!(of(&bytes).as_ref(), Ok(&der));
+        }
+        for (bytes, said) in [
+            (pem.replace(" CERTIFICATE", " TRUSTED CERTIFICATE").into_bytes(), "openssl x509 -in FILE"),
+            (pem.replace(" CERTIFICATE", " PKCS7").into_bytes(), "it begins with `PKCS7`"),
+            (b"".to_vec(), "it is empty"),
+            (b"nothing here\n".to_vec(), "text without `BEGIN CERTIFICATE`"),
+            (vec![0xFF, 0, 7], "neither PEM nor DER"),
+            (der[0][..200].to_vec(), "0 certificates that can be read and 1 that cannot"),
+        ] {
+            let why = of(&bytes).unwrap_err();
+            assert!(why.contains(said), "{said}: {why}");
+        }
+        let why = certificates(dir.path()).unwrap_err();
+        assert!(why.contains("is no regular file"), "{why}");
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let why = certificates(&pipe).unwrap_err();
+        assert!(why.contains("is no regular file"), "a pipe without a writer would be waited for: {why}");
     }
 }

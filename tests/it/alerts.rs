@@ -429,6 +429,8 @@ fn statuses_say_whether_trying_again_can_help_and_errors_hold_no_secret() {
         (200, None),
         (299, None),
         (400, Some(Retry::Never)),
+        (401, Some(Retry::Login)),
+        (403, Some(Retry::Login)),
         (404, Some(Retry::Never)),
         (410, Some(Retry::Never)),
         (408, Some(Retry::Later)),
@@ -452,6 +454,29 @@ fn statuses_say_whether_trying_again_can_help_and_errors_hold_no_secret() {
         let error = runtime.block_on(webhook(&url, Duration::from_millis(500)).deliver(&alert("1"))).unwrap_err();
         assert_eq!(error.retry, Retry::Later);
         assert!(!error.message.contains("C4n4ry"), "{error}");
+    }
+}
+
+#[test]
+fn a_receiver_that_refuses_the_login_is_asked_three_times_and_the_other_handlers_go_on() {
+    for status in [&[401][..], &[403]] {
+        let (refusing, taking) = (Receiver::new(status), Receiver::new(&[204]));
+        let mut path = Path_::new(&plan(), &[refusing.handler(), Arc::new(Scripted("good", |_: &Alert| Outcome::Ok))]);
+        (0..6).for_each(|i| drop(path.raise("r", i, i).expect("accepted")));
+        let standing = path.delivery.outbox().standing("hook").unwrap();
+        let until = Instant::now() + LIMIT;
+        while (standing.given_up() < 3 || path.pending("good") > 0) && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let left = path.runtime.block_on(path.delivery.drain(Duration::from_millis(200)));
+        assert_eq!((left, path.pending("hook"), path.pending("good")), (3, 3, 0));
+        assert_eq!(refusing.got.lock().unwrap().len(), 3);
+        let trouble = standing.trouble(path.clock.monotonic_ns()).unwrap();
+        assert!(trouble.lasts && trouble.error.contains("one alert every 300 s is tried"), "{}", trouble.error);
+        // Its settings change: what waits is delivered.
+        path.delivery.replace(taking.handler()).unwrap();
+        assert_eq!(path.drain(), 0);
+        assert_eq!((refusing.got.lock().unwrap().len(), taking.got.lock().unwrap().len()), (3, 3));
     }
 }
 

@@ -99,8 +99,10 @@ enum Says {
     Late(Duration, &'static str),
     /// Speaks another protocol.
     Other(&'static str),
-    /// Answers with this status, and what else stands in the head.
+    /// Answers with this status, and what else stands in the head; PORT stands for its own port.
     Status(&'static str),
+    /// Answers this request so, and the others as it should.
+    At(&'static str, &'static str),
     /// Describes itself with a text of this kind.
     Page(&'static str, &'static str),
     /// Describes these media, and answers SETUP with this status.
@@ -135,6 +137,7 @@ fn serve(stream: TcpStream, says: &Says, logins: &AtomicUsize) {
         return;
     }
     let mut writer = stream.try_clone().unwrap();
+    let port = stream.local_addr().unwrap().port().to_string();
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     loop {
         let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
@@ -146,17 +149,18 @@ fn serve(stream: TcpStream, says: &Says, logins: &AtomicUsize) {
             (Says::Nothing, _) => continue,
             (Says::Until(never), _) if *never == method => continue,
             (Says::Other(text), _) => (*text).to_owned(),
+            (Says::At(asked, status), _) if *asked == method => answer(status, "\r\n"),
             (_, "OPTIONS") => answer("200 OK", "Public: OPTIONS, DESCRIBE, SETUP, PLAY\r\n\r\n"),
-            (Says::Status(status), _) => answer(status, "\r\n"),
+            (Says::Status(status), _) => answer(&status.replace("PORT", &port), "\r\n"),
             (Says::Late(after, status), _) => {
                 std::thread::sleep(*after);
                 answer(status, "\r\n")
             }
-            (Says::Until(_), "DESCRIBE") => answer("200 OK", &described(PICTURES)),
-            (Says::Until(_), "SETUP") => {
+            (Says::Until(_) | Says::At(..), "DESCRIBE") => answer("200 OK", &described(PICTURES)),
+            (Says::Until(_) | Says::At(..), "SETUP") => {
                 answer("200 OK", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1;timeout=60\r\n\r\n")
             }
-            (Says::Until(_), _) => answer("200 OK", "Session: 1\r\n\r\n"),
+            (Says::Until(_) | Says::At(..), _) => answer("200 OK", "Session: 1\r\n\r\n"),
             (Says::Page(kind, text), _) => {
                 answer("200 OK", &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
             }
@@ -177,6 +181,10 @@ fn described(media: &str) -> String {
 
 /// A camera's login page, so to speak.
 const DIGEST: Says = Says::Status("401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"IP Camera\", nonce=\"1f\"");
+const SETUP_LOGIN: Says =
+    Says::At("SETUP", "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"IP Camera\", nonce=\"1f\"");
+const PLAY_LOGIN: Says =
+    Says::At("PLAY", "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"IP Camera\", nonce=\"1f\"");
 const PICTURES: &str = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n";
 const SOUND: &str = "m=audio 0 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=control:streamid=0\r\n";
 
@@ -185,7 +193,7 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
     let (mut backend, sink, _) = backend();
     let closed = ClosedPort::take();
     // What it does, how it is asked, what is said of it, and whether somebody has to change something.
-    let cases: [(Option<Says>, &str, &str, bool); 17] = [
+    let cases: [(Option<Says>, &str, &str, bool); 29] = [
         (
             None,
             "rtsp://127.0.0.1:PORT/s",
@@ -246,6 +254,28 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
             Some(Says::Media(PICTURES, "461 Unsupported Transport")),
             "rtsp://127.0.0.1:PORT/s",
             "the camera takes neither TCP nor UDP",
+            true,
+        ),
+        (Some(SETUP_LOGIN), "rtsp://a:wr0ng-canary@127.0.0.1:PORT/s", "refuses the user or the password (401", true),
+        (Some(PLAY_LOGIN), "rtsp://a:wr0ng-canary@127.0.0.1:PORT/s", "refuses the user or the password (401", true),
+        (Some(SETUP_LOGIN), "rtsp://127.0.0.1:PORT/s", "wants a user and a password (401", true),
+        (Some(Says::At("SETUP", "403 Forbidden")), "rtsp://127.0.0.1:PORT/s", "does not let this user see it", true),
+        (Some(Says::At("PLAY", "403 Forbidden")), "rtsp://127.0.0.1:PORT/s", "does not let this user see it", true),
+        (Some(Says::At("SETUP", "404 Not Found")), "rtsp://127.0.0.1:PORT/s", "has nothing at this path (404", true),
+        (Some(Says::At("SETUP", "453 Full")), "rtsp://127.0.0.1:PORT/s", "serves no more viewers", false),
+        (Some(Says::At("PLAY", "453 Full")), "rtsp://127.0.0.1:PORT/s", "serves no more viewers", false),
+        (Some(Says::At("SETUP", "500 Oh No")), "rtsp://127.0.0.1:PORT/s", "127.0.0.1:PORT answers 500", false),
+        (Some(Says::Status("400 Bad Request")), "rtsp://127.0.0.1:PORT/s", "answers 400 Bad Request: compare", true),
+        (
+            Some(Says::Status("302 Moved Temporarily\r\nLocation: rtsp://127.0.0.1:PORT/s")),
+            "rtsp://a:canary@127.0.0.1:PORT/s",
+            "sends it on to itself: no redirect is followed",
+            true,
+        ),
+        (
+            Some(Says::At("PLAY", "302 Moved Temporarily\r\nLocation: rtsp://a:canary@127.0.0.1:1/t?canary")),
+            "rtsp://127.0.0.1:PORT/s",
+            "sends it on to rtsp://127.0.0.1:1/t: no redirect is followed",
             true,
         ),
     ];

@@ -124,6 +124,7 @@ fn what_it_returns_is_what_becomes_of_the_alert() {
         ("return 'retry', 'busy'", Some((Retry::Later, "busy"))),
         ("return { status = 503 }", Some((Retry::Later, "the receiver answered 503"))),
         ("return { status = 429 }", Some((Retry::Later, "the receiver answered 429"))),
+        ("return { status = 401 }", Some((Retry::Login, "the receiver answered 401"))),
         ("return { status = 410 }", Some((Retry::Never, "the receiver answered 410"))),
         ("error('own words')", Some((Retry::Never, "scripts/x.lua:2: own words"))),
         (

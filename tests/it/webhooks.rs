@@ -97,6 +97,11 @@ fn request(stream: &mut dyn ReadWrite) -> Option<String> {
 
 /// What a run that raises `alerts` alerts, one a frame, says and ends with, its one webhook having this `config`.
 fn run(webhook: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcome {
+    run_with(&format!("{{ name: hook, type: webhook, config: {{ {webhook} }} }}"), alerts, keys, env)
+}
+
+/// The same, with this one handler.
+fn run_with(handler: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let frame = |n: usize| {
         format!(
@@ -111,7 +116,7 @@ fn run(webhook: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcom
         "sources: [{{ id: a, uri: 'trace:t.jsonl' }}]\nmonitoring: {{ enabled: false }}\n\
          detection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\
          alerts: {{ throttle_seconds: 0, min_confidence: 0, {keys}, \
-         handlers: [{{ name: hook, type: webhook, config: {{ {webhook} }} }}] }}\n"
+         handlers: [{handler}] }}\n"
     );
     write(dir.path(), "c.yaml", &config);
     let command = Dsengine::new(["run", "--config", "c.yaml", "--state", "state"]).cwd(dir.path());
@@ -282,6 +287,63 @@ fn a_file_of_authorities_that_holds_none_is_an_error_at_the_start() {
         let said = of(&file).unwrap_or_else(|| panic!("{}", file.display()));
         assert!(said.contains(&file.display().to_string()) && said.contains("ca_file"), "{said}");
     }
+}
+
+#[test]
+fn validate_reads_the_file_of_authorities_and_waits_for_no_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "empty.pem", "nothing here\n");
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let validate = |file: &Path| {
+        let config = format!(
+            "sources: [{{ id: a, uri: 'test:size=64x64,fps=5' }}]\nmonitoring: {{ enabled: false }}\nalerts: {{ handlers: [{{ name: hook, \
+             type: webhook, config: {{ url: 'https://h.invalid/', ca_file: '{}' }} }}] }}\n",
+            file.display()
+        );
+        write(dir.path(), "c.yaml", &config);
+        Dsengine::new(["validate", "c.yaml"]).cwd(dir.path()).run()
+    };
+    assert_eq!(validate(&certificates("ca.pem")).code(), 0);
+    for (file, said) in [
+        (dir.path().join("none.pem"), "cannot be read"),
+        (dir.path().join("empty.pem"), "holds no certificate: it is text without `BEGIN CERTIFICATE`"),
+        (certificates("server.key"), "holds no certificate: it begins with"),
+        (pipe, "is no regular file"),
+    ] {
+        let out = validate(&file);
+        assert_eq!(out.code(), 1, "{}: {}", file.display(), out.stderr);
+        assert!(out.stderr.contains(said) && out.stderr.contains("ca_file"), "{}", out.stderr);
+    }
+}
+
+#[test]
+fn a_scripts_requests_trust_the_named_authorities_and_go_round_the_proxies() {
+    let (peer, ca) = (Peer::tls(), certificates("ca.pem"));
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!(
+        "---@needs http https://localhost:{0}\nfunction handle_alert(alert) return http.post('https://localhost:{0}/a', \
+         alert.message) end",
+        peer.port
+    );
+    write(dir.path(), "hook.lua", &script);
+    let handler = format!(
+        "{{ name: hook, module: '{}', grants: {{ http: ['https://localhost:{}'] }} }}",
+        dir.path().join("hook.lua").display(),
+        peer.port
+    );
+    let keys = "retry_attempts: 1";
+    let closed = "http://127.0.0.1:1";
+    let proxies = [("HTTPS_PROXY", closed), ("https_proxy", closed), ("ALL_PROXY", closed)];
+    let ca = ca.display().to_string();
+    let trusted: Vec<_> = proxies.into_iter().chain([("SSL_CERT_FILE", ca.as_str())]).collect();
+    let out = run_with(&handler, 1, keys, &trusted);
+    let requests = peer.requests();
+    assert_eq!(requests.len(), 1, "{}", out.stderr);
+    assert!(requests[0].starts_with("POST /a HTTP/1.1") && requests[0].ends_with("\r\n\r\nm"), "{}", requests[0]);
+    let out = run_with(&handler, 1, keys, &proxies);
+    assert_eq!(peer.requests().len(), 1);
+    assert!(out.stderr.contains("is of an authority that this machine does not trust"), "{}", out.stderr);
 }
 
 #[test]

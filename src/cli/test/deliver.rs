@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use dsengine::alert::Retry;
 use dsengine::error::Error;
 use dsengine::guest::GuestKind;
 
@@ -34,7 +33,7 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Actual, Error> {
             Ok(()) => Outcome::Delivered,
             Err(error) => {
                 actual.failed(alert.seq, "delivery", &error.message, &dir);
-                if error.retry != Retry::Never { Outcome::Retry } else { Outcome::Failed }
+                if error.retry.gives_up() { Outcome::Failed } else { Outcome::Retry }
             }
         };
         actual.outcome.push(outcome);
