@@ -101,9 +101,11 @@ fn allowed() -> Vec<usize> {
 fn there_are_as_many_workers_as_set_on_the_cores_that_are_set() {
     let bench = Bench::new();
     let detection = format!("detection: {{ model_engine_file: {} }}\n", model("colours"));
-    for (keys, expected) in
-        [("thread_pool_size: 1", 1), ("thread_pool_size: 3", 3), ("monitoring: { thread_pool_size: 2 }", 2)]
-    {
+    // None of them is the default, the number of cores.
+    let cores_and = |more| std::thread::available_parallelism().unwrap().get() + more;
+    let nested = format!("monitoring: {{ thread_pool_size: {} }}", cores_and(2));
+    let flat = format!("thread_pool_size: {}", cores_and(1));
+    for (keys, expected) in [(flat, cores_and(1)), (nested, cores_and(2))] {
         let mut run = bench.start(&format!("{LIVE}{detection}{keys}\n"));
         run.page();
         // A thread names itself once it runs.
