@@ -77,7 +77,7 @@ fn of_machine() -> Vec<CertificateDer<'static>> {
 /// The certificates in a PEM file.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = file.display();
-    let bytes = std::fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let bytes = crate::text::bytes(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{shown} is no PEM file: {error}"))
