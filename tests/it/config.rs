@@ -1009,3 +1009,27 @@ fn a_zone_that_crosses_itself_is_told_with_its_place() {
     assert!(told.len() == 1 && told[0].message.contains("`bow`"), "{:?}", loaded.warnings);
     assert!(told[0].place.as_ref().is_some_and(|place| place.contains(":2:")), "{told:?}");
 }
+
+#[test]
+fn a_zone_without_an_area_is_refused_with_its_place() {
+    for zone in ["[[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]", "[[0.1, 0.1], [0.5, 0.5], [0.9, 0.9]]"] {
+        let error = Bench::new(&format!("zones:\n  flat: {zone}\n")).error();
+        assert!(error.contains("c.yaml:2:") && error.contains("`zones.flat` encloses no area"), "{error}");
+        let error = Bench::new(&format!("sources:\n  - {{id: a, uri: test, zones: {{flat: {zone}}}}}\n")).error();
+        assert!(error.contains("c.yaml:2:") && error.contains("`sources[0].zones.flat` encloses no area"), "{error}");
+    }
+}
+
+#[test]
+fn a_score_that_is_not_reached_is_told_with_its_place() {
+    let text = "alerts: {min_confidence: 1.0}\ndetection:\n  confidence_threshold: 1.0\n  strategies:\n    \
+                - {name: m, model_path: m.onnx, confidence_threshold: 1}\n    \
+                - {name: n, model_path: n.onnx, config: {confidence_threshold: 1}}\n    \
+                - {name: o, model_path: o.onnx, confidence_threshold: 0.99}\n\
+                sources:\n  - {id: a, uri: test, confidence_threshold: 1}\n";
+    let loaded = Bench::new(text).good();
+    let told: Vec<_> = loaded.warnings.iter().filter(|warning| warning.name == "score-out-of-reach").collect();
+    let mut lines: Vec<_> = told.iter().filter_map(|warning| warning.place.as_ref()?.split(':').nth(1)).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["1", "3", "5", "6", "9"], "{told:?}");
+}
