@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::nearest::nearest;
 use super::problem::Problems;
+use super::secret;
 use super::tree::{FILE_BYTES_MAX, Node, Style, Value};
 
 /// Maximum depth of references in fallbacks.
@@ -95,6 +96,21 @@ pub(super) fn end_of(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// Masks the fallbacks of references. One without its end has the rest of the text in it.
+pub(super) fn without_fallbacks(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let end = end_of(&rest[start..]).map_or(rest.len(), |end| start + end);
+        match rest[start..end].find(":-") {
+            Some(at) => out.extend([&rest[..start + at + 2], secret::MASK]),
+            None => out.push_str(&rest[..end]),
+        }
+        rest = &rest[end..];
+    }
+    out + rest
 }
 
 /// The length of the name at the start of a text.
