@@ -4,7 +4,8 @@
 //! and a script's first line may be for the shell. Line ends are kept: all line readers accept both.
 
 use std::borrow::Cow;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 /// Bytes that are not text.
@@ -65,12 +66,35 @@ pub fn script(text: &str) -> &str {
     }
 }
 
-/// Reads a text file.
+/// Opens a regular file. A named pipe or a device is refused: opening or reading one may last forever.
 ///
 /// # Errors
-/// As [`std::fs::read_to_string`].
+/// As [`File::open`], and for what is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    let what = match std::fs::metadata(path)? {
+        found if found.is_file() => return File::open(path),
+        found if found.is_dir() => "it is a folder",
+        _ => "it is no regular file",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+/// Reads a regular file.
+///
+/// # Errors
+/// As [`open`], and where reading fails.
+pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a text file, which must be a regular file.
+///
+/// # Errors
+/// As [`bytes`], and for bytes that are not text.
 pub fn read(path: &Path) -> io::Result<String> {
-    let bytes = std::fs::read(path)?;
+    let bytes = bytes(path)?;
     let text = decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(text.into_owned())
 }
@@ -101,6 +125,18 @@ mod tests {
         assert_eq!(decode(b"a\nb\xFF\n"), Err(NotText { line: 2 }));
         assert_eq!(decode(b"\xFF\xFEa\0\n\0x"), Err(NotText { line: 2 }));
         assert_eq!(decode(b"\xFF\xFE\x00\xD8a\0"), Err(NotText { line: 1 }));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for (path, why) in
+            [(&*pipe, "no regular file"), (Path::new("/dev/zero"), "no regular file"), (dir.path(), "a folder")]
+        {
+            assert!(read(path).unwrap_err().to_string().contains(why), "{}", path.display());
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dsengine::error::{Code, Error};
+use dsengine::telemetry::redact;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -67,7 +68,7 @@ impl Client {
             (401, _) => eprintln!(
                 "error: the engine at {} wants a token, or another one\n  hint: give it with --token-file, --token or \
                  DSENGINE_TOKEN",
-                self.at
+                self.shown()
             ),
             (_, Some(message)) => {
                 let code = text(body, "code").map(|code| format!("[{code}] ")).unwrap_or_default();
@@ -85,21 +86,21 @@ impl Client {
                     eprintln!("  hint: {hint}");
                 }
             }
-            (403, None) => eprintln!("error: the engine at {} does not allow this with this token", self.at),
-            _ => eprintln!("error: {} answered {status}; is it a dsengine of this version?", self.at),
+            (403, None) => eprintln!("error: the engine at {} does not allow this with this token", self.shown()),
+            _ => eprintln!("error: {} answered {status}; is it a dsengine of this version?", self.shown()),
         }
         Exit::Failed
     }
 
     /// The status and the body, if it is JSON.
     pub(crate) fn answer(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
-        let base = self.base();
+        let (base, shown) = (self.base(), redact::uri(&self.base()));
         let uri: Uri = format!("{base}{path}")
             .parse()
             .ok()
             .filter(|uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some())
             .ok_or_else(|| {
-                Error::new(Code::Io, format!("{} is no address of an engine", self.at))
+                Error::new(Code::Io, format!("{} is no address of an engine", self.shown()))
                     .hint("write it as http://127.0.0.1:8000 or 127.0.0.1:8000")
             })?;
         let mut request = Request::new(Full::new(Bytes::new()));
@@ -116,10 +117,10 @@ impl Client {
             .build()
             .map_err(|e| Error::new(Code::Io, format!("cannot start a runtime: {e}")))?;
         runtime.block_on(async {
-            match tokio::time::timeout(ANSWER_MAX, exchange(request, &base)).await {
+            match tokio::time::timeout(ANSWER_MAX, exchange(request, &shown)).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    Err(Error::new(Code::Io, format!("{base} has not answered within {} s", ANSWER_MAX.as_secs())))
+                    Err(Error::new(Code::Io, format!("{shown} has not answered within {} s", ANSWER_MAX.as_secs())))
                 }
             }
         })
@@ -134,12 +135,25 @@ impl Client {
         if at.contains("://") { at.to_owned() } else { format!("http://{at}") }
     }
 
+    /// The address as it was given, without a password.
+    fn shown(&self) -> String {
+        let shown = redact::uri(&self.base());
+        match self.at.contains("://") {
+            true => shown,
+            false => shown.trim_start_matches("http://").to_owned(),
+        }
+    }
+
     /// The header with the token.
     fn token(&self) -> Result<Option<HeaderValue>, Error> {
         let token = match &self.token_file {
-            Some(file) => Some(dsengine::text::read(file).map_err(|error| {
-                Error::new(Code::Io, format!("{}: the token cannot be read: {error}", file.display()))
-            })?),
+            Some(file) => {
+                let unread =
+                    |why: String| Error::new(Code::Io, format!("{}: the token cannot be read: {why}", file.display()));
+                // It may be a pipe from a program that keeps secrets.
+                let bytes = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
+                Some(dsengine::text::decode(&bytes).map_err(|error| unread(error.to_string()))?.into_owned())
+            }
             None => self.token.clone(),
         };
         let Some(token) = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()) else {
@@ -165,20 +179,20 @@ pub(crate) fn segment(name: &str) -> String {
     url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-async fn exchange(request: Request<Full<Bytes>>, base: &str) -> Result<(u16, Value), Error> {
+async fn exchange(request: Request<Full<Bytes>>, engine: &str) -> Result<(u16, Value), Error> {
     let client: Http<HttpConnector, Full<Bytes>> = Http::builder(TokioExecutor::new()).build_http();
     let answer = client.request(request).await.map_err(|error| {
         if error.is_connect() {
-            Error::new(Code::Io, format!("nothing listens at {base}"))
+            Error::new(Code::Io, format!("nothing listens at {engine}"))
                 .hint("start the engine (dsengine run), or give the address that it printed: --at 127.0.0.1:PORT")
         } else {
-            Error::new(Code::Io, format!("{base} broke off: {error}"))
+            Error::new(Code::Io, format!("{engine} broke off: {error}"))
         }
     })?;
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
         .collect()
         .await
-        .map_err(|e| Error::new(Code::Io, format!("the answer of {base} broke off: {e}")))?;
+        .map_err(|e| Error::new(Code::Io, format!("the answer of {engine} broke off: {e}")))?;
     Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null)))
 }

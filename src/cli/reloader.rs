@@ -191,7 +191,7 @@ fn reload_all(control: &Control, end: &Receiver<()>) {
         if end.try_recv() == Err(TryRecvError::Disconnected) {
             return;
         }
-        match std::fs::read(&path) {
+        match dsengine::text::bytes(&path) {
             Ok(bytes) => reload(control.handle(), &path, &bytes),
             Err(error) => tracing::error!(script = %path.display(), "not reloaded: cannot be read: {error}"),
         }

@@ -18,7 +18,10 @@ pub(super) fn effective(config: &Config, places: &Places) -> Json {
 
 fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
     if let Some(template) = places.template(path) {
-        *json = Json::String(secret::in_template(template));
+        *json = Json::String(match hidden {
+            true => secret::in_secret_template(template),
+            false => secret::in_template(template),
+        });
         return;
     }
     match json {

@@ -46,7 +46,7 @@ impl Fit<'_> {
             let found = Found { key, value: node.place, template: node.template.clone() };
             self.places.insert(path, found);
         }
-        if secret::is_secret_path(path) {
+        if secret::is_secret(node, path) {
             self.hide(node);
         }
         let schema = choose(schema, node);
@@ -130,17 +130,25 @@ impl Fit<'_> {
                     None => list_of(properties),
                 },
             };
-            self.hide_misspelt(key, value);
+            self.hide_unknown(key, value, path);
             self.problems.at_key(key.place, message, label);
             return None;
         };
         self.problems.at_key(key.place, message, format!("did you mean `{name}`?"));
-        self.hide_misspelt(key, value);
+        self.hide_unknown(key, value, path);
         let meant = join(path, &name);
         if self.places.is_set(&meant) {
             return None;
         }
         self.value(value, key.place, schema, &meant).map(|json| (name, json))
+    }
+
+    /// Hides the value of an unknown key that may be a secret: by its name, or since others beside it are.
+    fn hide_unknown(&mut self, key: &Key, value: &Node, path: &str) {
+        match secret::is_list(path) || secret::is_secret_path(path) {
+            true => self.hide(value),
+            false => self.hide_misspelt(key, value),
+        }
     }
 
     fn hide_misspelt(&mut self, key: &Key, value: &Node) {
@@ -154,7 +162,7 @@ impl Fit<'_> {
         match &node.value {
             Value::Scalar { text, .. } => {
                 let written = node.template.as_ref().unwrap_or(text);
-                if !(written.starts_with("${") && secret::in_template(written) == *written) {
+                if !secret::is_lone(written) || written.contains(":-") {
                     self.problems.hide(node.place);
                 }
             }
@@ -247,7 +255,7 @@ impl Fit<'_> {
             format!("got {got}, expected {expected}"),
         );
         if let Value::Scalar { text, style } = &node.value
-            && let Some(note) = advice(text, *style, schema)
+            && let Some(note) = advice(text, *style, schema).filter(|_| !secret::is_secret(node, path))
         {
             self.problems.note(note);
         }
@@ -257,8 +265,9 @@ impl Fit<'_> {
     /// The value for display: its template if secrets were substituted, masked under a secret's key.
     fn shown(&self, node: &Node, text: &str, path: &str) -> String {
         match &node.template {
+            Some(template) if secret::is_secret(node, path) => secret::in_secret_template(template),
             Some(template) => secret::in_template(template),
-            None if secret::is_secret_path(path) => secret::MASK.to_owned(),
+            None if secret::is_secret(node, path) => secret::MASK.to_owned(),
             None => secret::in_text(text),
         }
     }

@@ -59,6 +59,9 @@ pub(super) fn environment(
     }
     for (name, value) in env.iter().filter(|(name, _)| name.starts_with(OLD_PREFIX)) {
         let Some(key) = old_key(name, schema) else {
+            if value.trim().is_empty() {
+                continue;
+            }
             let message = format!("the environment variable {name} of the old system names no key; it is ignored");
             warnings.push(Warning::new("unknown-variable", Severity::Warning, message));
             continue;
@@ -82,6 +85,9 @@ pub(super) fn environment(
     ours.sort_by_cached_key(|(key, name, _)| (ranks(key), (*name).clone()));
     for (key, name, value) in ours {
         if at(schema, &parts(&key)).is_none() {
+            if value.trim().is_empty() {
+                continue;
+            }
             let mut known: Vec<String> = Vec::new();
             fit::visit(schema, "", &mut |path, _| known.push(variable(&path.replace("[]", ".0"))));
             let lower: Vec<String> = known.iter().map(|name| name.to_ascii_lowercase()).collect();

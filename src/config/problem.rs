@@ -189,20 +189,26 @@ fn render(problem: &Problem, origins: &Origins, secrets: &[Location]) -> String 
 
 /// Masks hidden values in a line, and adjusts the location to the shifted text.
 fn without(line: &str, place: Location, secrets: &[Location]) -> (String, Location) {
-    let mut chars: Vec<char> = line.chars().collect();
-    let mut place = place;
-    // From the right, so that columns further left remain valid.
-    for secret in secrets.iter().rev().filter(|s| s.origin == place.origin && s.line == place.line) {
+    let chars: Vec<char> = line.chars().collect();
+    let (mut shown, mut moved, mut done) = (String::with_capacity(line.len()), place, 0);
+    // Sorted by location.
+    for secret in secrets.iter().filter(|s| s.origin == place.origin && s.line == place.line) {
         let start = (secret.column - 1).min(chars.len());
         let end = (start + secret.width).min(chars.len());
-        chars.splice(start..end, secret::MASK.chars());
+        if start < done {
+            continue;
+        }
+        shown.extend(&chars[done..start]);
+        shown.push_str(secret::MASK);
+        done = end;
         if secret.column == place.column {
-            place.width = secret::MASK.len();
+            moved.width = secret::MASK.len();
         } else if secret.column < place.column {
-            place.column = place.column + secret::MASK.len() - (end - start).min(place.column);
+            moved.column = moved.column + secret::MASK.len() - (end - start).min(moved.column);
         }
     }
-    (chars.into_iter().collect(), place)
+    shown.extend(&chars[done..]);
+    (shown, moved)
 }
 
 /// The line without secrets, cut to a readable length, with the caret's column and width.

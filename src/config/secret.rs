@@ -1,6 +1,9 @@
 //! Masks secrets in excerpts, messages and the effective configuration.
 
+use super::expand::{end_of, without_fallbacks};
 use super::nearest::distance;
+use super::tree::{Node, Value};
+use crate::types::without_credentials;
 
 /// The replacement for a secret.
 pub(super) const MASK: &str = "***";
@@ -15,23 +18,41 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
-/// Whether the value of a path is a secret: by its name, or since it is a header or a webhook's address.
+/// The list whose entries hold secrets beside other keys.
+const TOKENS: &str = "monitoring.tokens";
+
+/// Whether the value of a path is a secret: by a name in the path, or since it is a header or a webhook's address. What
+/// is below a secret is one, too.
 pub(super) fn is_secret_path(path: &str) -> bool {
     if is_list(path) {
         return false;
     }
-    let key = path.rsplit('.').next().unwrap_or(path);
-    is_secret_key(key)
-        || path.contains(".headers.")
-        || path.contains(".secrets.")
-        || path.ends_with(".config.url")
-        || key == "webhook_url"
+    let path = own(path);
+    // The keys of a token, of which one is secret.
+    let entry = path.strip_prefix(TOKENS).filter(|rest| rest.starts_with('['));
+    let keys = entry.and_then(|rest| rest.split_once("].")).map_or(path, |(_, keys)| keys);
+    let is_secret = |name: &str| is_secret_key(name) || name == "headers" || name.starts_with("headers[");
+    keys.split('.').any(is_secret) || path.ends_with(".config.url") || path.rsplit('.').next() == Some("webhook_url")
+}
+
+/// A path without the profile that it is in.
+fn own(path: &str) -> &str {
+    path.strip_prefix("profiles.").and_then(|rest| rest.split_once('.')).map_or(path, |(_, own)| own)
 }
 
 /// Whether a path is the list of tokens or one of its entries, in which only the token texts are secret.
 pub(super) fn is_list(path: &str) -> bool {
-    let rest = path.strip_prefix("monitoring.tokens");
+    let rest = own(path).strip_prefix(TOKENS);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.ends_with(']'))
+}
+
+/// Whether a text is an address without a scheme that names a user and a password, `user:password@host/path`; `./` before
+/// it makes it a path.
+pub(super) fn is_bare_address(text: &str) -> bool {
+    let Some((head, host)) = text.rsplit_once('@') else { return false };
+    let Some((user, password)) = head.split_once(':').filter(|(_, rest)| !rest.starts_with("//")) else { return false };
+    let user = user.strip_prefix("//").or_else(|| user.strip_prefix("\\\\")).unwrap_or(user);
+    !user.is_empty() && !user.contains(['/', '\\']) && !password.is_empty() && !host.is_empty()
 }
 
 /// Whether a text is a single reference without a fallback.
@@ -40,14 +61,31 @@ pub(super) fn is_lone_reference(text: &str) -> bool {
     is_reference && text.find('}') == Some(text.len() - 1) && !text.contains(":-")
 }
 
-/// The original text of a substituted value, for display. A lone reference is shown without its fallback; other text is
-/// masked as any text is.
+/// The original text of a substituted value, for display: a lone reference without its fallback, or the text masked as
+/// any is.
 pub(super) fn in_template(template: &str) -> String {
-    let lone = template.starts_with("${") && template.find('}') == Some(template.len() - 1);
-    match (lone, template.find(":-")) {
-        (true, Some(at)) => format!("{}{MASK}}}", &template[..at + 2]),
-        (true, None) => template.to_owned(),
-        (false, _) => in_text(template),
+    if is_lone(template) { without_fallbacks(template) } else { in_text(template) }
+}
+
+/// The original text of a substituted secret, for display: a lone reference, or the mask.
+pub(super) fn in_secret_template(template: &str) -> String {
+    if is_lone(template) { without_fallbacks(template) } else { MASK.to_owned() }
+}
+
+/// Whether a text is a reference in any form, and nothing else.
+pub(super) fn is_lone(template: &str) -> bool {
+    template.starts_with("${") && end_of(template) == Some(template.len() - 1)
+}
+
+/// Whether a value is a secret: by its path, since it is something else where the list of tokens or one of its entries
+/// should be, or since it is an address with a password.
+pub(super) fn is_secret(node: &Node, path: &str) -> bool {
+    let is_entry = path.ends_with(']');
+    match &node.value {
+        _ if is_secret_path(path) => true,
+        Value::Scalar { text, .. } => is_list(path) || is_bare_address(text),
+        Value::Map(_) => is_list(path) && !is_entry,
+        Value::List(_) => is_list(path) && is_entry,
     }
 }
 
@@ -74,7 +112,7 @@ pub(super) fn is_written_out(path: &str, value: &str) -> bool {
     let is_web = bare.starts_with("http://") || bare.starts_with("https://");
     // `in_text` masks the path of a web address, too.
     let may_be_seen = is_web && !bare.contains(['@', '?']);
-    !may_be_seen && in_text(&bare) != bare
+    !may_be_seen && masked(&bare) != bare
 }
 
 /// The location of `name:@` in an address.
@@ -125,8 +163,15 @@ pub(super) fn ends_in_secret_key(before: &str) -> bool {
 /// Masks secrets in a text: credentials and queries of URIs, the path of `http` URIs (webhook addresses have their
 /// token there), and values after a key that names a secret.
 pub(super) fn in_text(text: &str) -> String {
-    pairs(&uris(text))
+    masked(&without_fallbacks(text))
 }
+
+fn masked(text: &str) -> String {
+    pairs(&without_credentials(&uris(text)))
+}
+
+/// Maximum length of an address with its credentials, in bytes: bounds the work per address. The rest is masked.
+const ADDRESS_BYTES_MAX: usize = 2048;
 
 fn uris(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -138,15 +183,18 @@ fn uris(text: &str) -> String {
         out.push_str(before);
         // Up to the last `@`: a password may contain spaces, quotes, commas and slashes.
         let scheme_at = scheme.map_or(at, |scheme| at - scheme.len());
-        let value = &after[..end_of_value(before[..scheme_at].chars().next_back(), after)];
-        let user = value.rfind('@').map_or(0, |at| at + 1);
-        let word = &after[..user + after[user..].find(char::is_whitespace).unwrap_or(after.len() - user)];
-        if user > 0 {
+        let Some(end) = end_of_value(before[..scheme_at].chars().next_back(), after) else {
             out.push_str(MASK);
-            out.push('@');
+            rest = &after[after.find(['\n', '\r']).unwrap_or(after.len())..];
+            continue;
+        };
+        let user = after[..end].rfind('@').map_or(0, |at| at + 1);
+        if user > 0 {
+            out.extend([MASK, "@"]);
         }
-        let address = &word[user..];
-        let address = &address[..address.find(['"', '\'', '<', '>']).unwrap_or(address.len())];
+        let address = &after[user..];
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
+        let address = &address[..address.find(is_end).unwrap_or(address.len())];
         let (place, query) = address.split_at(address.find('?').unwrap_or(address.len()));
         let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         if !may_be_host(host) {
@@ -178,31 +226,43 @@ fn may_be_host(text: &str) -> bool {
 
 /// The end of the value that continues with `after`, where `quote` is the character before its scheme: the closing
 /// quote; for an unquoted value the start of a comment, another key or another address, or the end of the line.
-/// Credentials without an `@` so far continue.
-fn end_of_value(quote: Option<char>, after: &str) -> usize {
-    let line = &after[..after.find(['\n', '\r']).unwrap_or(after.len())];
-    let word = line.find(char::is_whitespace).unwrap_or(line.len());
+/// Credentials without an `@` so far continue. `None` if the line is longer than an address and has no such end in it.
+fn end_of_value(quote: Option<char>, after: &str) -> Option<usize> {
+    let near = &after[..after.floor_char_boundary(ADDRESS_BYTES_MAX)];
+    let line = &near[..near.find(['\n', '\r']).unwrap_or(near.len())];
+    let is_cut = line.len() == near.len() && near.len() < after.len();
+    let end_of_line = (!is_cut).then_some(line.len());
+    let word = line.find(char::is_whitespace).or(end_of_line)?;
     if let Some(quote) = quote.filter(|quote| matches!(quote, '"' | '\'')) {
-        return closing(line, quote).unwrap_or(line.len()).max(word);
+        return closing(line, quote).or(end_of_line).map(|end| end.max(word));
     }
-    let mut ends = line.match_indices(char::is_whitespace).map(|(at, _)| at);
-    let is_end = |at: &usize| {
-        let (value, next) = (&line[..*at], line[*at..].trim_start());
-        let key = next.trim_start_matches(['[', '{', '"', '\'']);
-        let name = key.find(|c: char| !c.is_alphanumeric() && !"_-.".contains(c)).unwrap_or(key.len());
-        let is_key = value.ends_with([',', '}', ']'])
-            && name > 0
-            && key[name..].trim_start_matches(['"', '\'']).starts_with(':');
-        let is_address = key[name..].starts_with("://");
+    // What is known of the value up to the last end that was tried.
+    let (mut tried, mut has_user, mut has_ports) = (0, false, true);
+    for (at, _) in line.match_indices(char::is_whitespace) {
+        let part = &line[tried..at];
+        if part.is_empty() {
+            tried = at + line[at..].chars().next().map_or(1, char::len_utf8);
+            continue;
+        }
         // A host may have a port after a colon, a user a password.
         let is_port = |rest: &str| {
             let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
             after.len() < rest.len() && after.starts_with(['/', '?', ',', '}', ']'])
         };
-        let is_whole = value.contains('@') || value.match_indices(':').all(|(colon, _)| is_port(&value[colon + 1..]));
-        (next.starts_with('#') || is_key || is_address) && is_whole
-    };
-    ends.find(is_end).unwrap_or(line.len()).max(word)
+        has_user |= part.contains('@');
+        has_ports = has_ports && part.match_indices(':').all(|(colon, _)| is_port(&part[colon + 1..]));
+        let next = line[at..].trim_start();
+        let key = next.trim_start_matches(['[', '{', '"', '\'']);
+        let name = key.find(|c: char| !c.is_alphanumeric() && !"_-.".contains(c)).unwrap_or(key.len());
+        let is_key =
+            part.ends_with([',', '}', ']']) && name > 0 && key[name..].trim_start_matches(['"', '\'']).starts_with(':');
+        let is_address = key[name..].starts_with("://");
+        if (next.starts_with('#') || is_key || is_address) && (has_user || has_ports) {
+            return Some(at.max(word));
+        }
+        tried = at + line[at..].chars().next().map_or(1, char::len_utf8);
+    }
+    end_of_line
 }
 
 /// The end of a quoted value, skipping escapes: `\"` in double quotes, `''` in single quotes.
@@ -226,8 +286,17 @@ fn pairs(text: &str) -> String {
     let lower = text.to_ascii_lowercase().replace('-', "_");
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
-    while let Some(found) = SECRET_WORDS.iter().filter_map(|w| Some((done + lower[done..].find(w)?, w.len()))).min() {
-        let end = found.0 + found.1;
+    // Where each word is found next, so that none is searched for twice in the same text.
+    let mut places: Vec<Option<usize>> = SECRET_WORDS.iter().map(|word| lower.find(word)).collect();
+    loop {
+        for (place, word) in places.iter_mut().zip(SECRET_WORDS) {
+            if place.is_some_and(|at| at < done) {
+                *place = lower[done..].find(word).map(|at| done + at);
+            }
+        }
+        let found = places.iter().zip(SECRET_WORDS).filter_map(|(place, word)| Some(((*place)?, word.len())));
+        let Some((at, length)) = found.min() else { break };
+        let end = at + length;
         let name = text[end..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
         let after = end + name.unwrap_or(text.len() - end);
         let sign = text[after..].trim_start_matches(['"', '\'']).trim_start();
@@ -275,6 +344,7 @@ mod tests {
             ("uri: rtsp://admin:p@ss:hunter2/s1", "hunter2"),
             ("uri: rtsp://admin:p@ss:w/hunter2", "hunter2"),
             ("uri: 'rtsp://admin:hunter2/s1'", "hunter2"),
+            ("uri: \"admin:hunter2@10.0.0.1/s\", fpss: 5", "hunter2"),
         ] {
             let shown = in_text(text);
             assert!(!shown.contains(hidden), "{text} is shown as {shown}");
@@ -296,7 +366,54 @@ mod tests {
         assert_eq!(in_template("${env:PASSWORD}"), "${env:PASSWORD}");
         assert_eq!(in_template("${env:PASSWORD:-hunter2}"), "${env:PASSWORD:-***}");
         assert_eq!(in_template("rtsp://${env:USER}:hunter2@h/s"), "rtsp://***@h/s");
+        assert_eq!(in_template("${env:A:-hunter2}/${env:B:-hunter2"), "${env:A:-***}/${env:B:-***");
+        assert_eq!(in_template("${env:A:-${env:B:-hunter2}hunter2}"), "${env:A:-***}");
+        assert_eq!(in_secret_template("${env:A}hunter2"), MASK);
         assert!(ends_in_secret_key("  password: \""));
         assert!(!ends_in_secret_key("  port: "));
+    }
+
+    #[test]
+    fn what_is_below_a_secret_is_one() {
+        for path in [
+            "monitoring.tokens[0].token",
+            "profiles.x.monitoring.tokens.admin",
+            "alerts.handlers[0].config.headers[0]",
+            "alerts.handlers[0].config.headers.X-Key",
+            "alerts.handlers[0].grants.secrets.hook",
+            "a.password.b[1]",
+        ] {
+            assert!(is_secret_path(path), "{path}");
+        }
+        for path in ["monitoring.tokens", "profiles.token.monitoring.tokens[0]", "monitoring.tokens[0].name"] {
+            assert!(!is_secret_path(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_recognised() {
+        for text in ["admin:a b@h/s", "rtsp:/u:p@h", "rtsp:\\\\u:p@h", "//u:p@h/s", "u:p/w@h"] {
+            assert!(is_bare_address(text), "{text}");
+        }
+        for text in ["rtsp://u:p@h/s", "./a:b@c.mp4", "clips/a:b@c.mp4", "/a:b@c", "a@b", "clip.mp4", "a:@b", ":p@h"] {
+            assert!(!is_bare_address(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_an_end_is_masked_to_the_end_of_its_line() {
+        let long = "u:x rtsp://".repeat(1 << 16);
+        assert_eq!(in_text(&format!("a: rtsp://{long}\nb: 1")), format!("a: rtsp://{MASK}\nb: 1"));
+        let unclosed = format!("a: \"rtsp://{}", "u:hunter2,".repeat(1 << 16));
+        assert_eq!(in_text(&unclosed), format!("a: \"rtsp://{MASK}"));
+        // Each of these has its end, and is looked at once.
+        for one in [
+            "rtsp://u:hunter2@h/ ",
+            "\"rtsp://u:hunter2@h\",",
+            "token: hunter2, ",
+            "rtsp://u:p@h:1}, token=hunter2, a:b@c.d ",
+        ] {
+            assert!(!in_text(&one.repeat(1 << 15)).contains("hunter2"), "{one}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::kinds::sources;
 use super::nearest::nearest;
 use super::plan::Input;
 use super::schema::SourceType;
+use super::secret;
 
 /// A parsed URI.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +34,10 @@ pub(super) type Refusal = (String, String);
 pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     if let Some(kind) = sources::claimed(uri) {
         return Ok(kind);
+    }
+    if secret::is_bare_address(uri) {
+        let label = "write rtsp:// before the user; before the name of a file, write ./";
+        return Err(("the address of a camera has no scheme".to_owned(), label.to_owned()));
     }
     let Some((scheme, _)) = uri.split_once("://") else { return Ok(SourceType::File) };
     let lower = scheme.to_ascii_lowercase();
@@ -109,6 +114,13 @@ mod tests {
         assert_eq!(read("test:pattern=bal").unwrap_err().1, "did you mean `ball`?");
         assert_eq!(read("test:patern=ball").unwrap_err().1, "did you mean `pattern`?");
         assert_eq!(read("scene:street?sed=1").unwrap_err().1, "did you mean `seed`?");
+        for uri in
+            ["admin:C4n4ry@cam/s", "rtsp:/admin:C4n4ry@cam/s", "rtsp:\\\\admin:C4n4ry@cam/s", "//admin:C4n4ry@cam"]
+        {
+            let (message, label) = read(uri).unwrap_err();
+            assert!(label.starts_with("write rtsp://") && !message.contains("C4n4ry"), "{uri}: {message}: {label}");
+        }
+        assert_eq!(read("./a:b@c.mp4"), Ok(Parsed::once(Input::File("./a:b@c.mp4".into()))));
         assert!(read("rtsp://").is_err());
         assert!(read("").is_err());
         assert!(read("test:size=4x4").is_err());

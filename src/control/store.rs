@@ -93,7 +93,7 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
         Ok(loaded) => loaded.file_tree.clone(),
         Err(_) => config::load(&bare)?.file_tree,
     };
-    let before = fs::read(prints(&file)).ok().and_then(|text| serde_json::from_slice::<Json>(&text).ok());
+    let before = crate::text::bytes(&prints(&file)).ok().and_then(|text| serde_json::from_slice::<Json>(&text).ok());
     let changed = before.map(|before| changed_paths(&before, &fingerprint(&file_tree))).unwrap_or_default();
     let dropped = request.overlay.without(&changed);
     if dropped.is_empty() {

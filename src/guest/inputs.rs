@@ -50,7 +50,7 @@ pub fn unchanged_on_disk(files: &Files) -> bool {
         // Length first: a file that has grown huge is not read.
         Some(known) => {
             std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == known.len() as u64)
-                && std::fs::read(path).is_ok_and(|bytes| *bytes == **known)
+                && crate::text::bytes(path).is_ok_and(|bytes| *bytes == **known)
         }
         None => !path.is_file(),
     })

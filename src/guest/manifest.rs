@@ -1,5 +1,6 @@
 //! A plugin's manifest, read before its code runs: the `plugin.toml` in its folder, or a script's leading comments.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use super::{BuildInputs, Limits, Needs};
 use crate::config::LimitPlan;
 use crate::error::{Code, Error};
 use crate::text;
+use crate::types::one_line;
 
 /// The plugin API version that this engine offers to scripts (`---@since 0.1`) and components (`dsengine:plugin@0.1`).
 pub const API: (u32, u32) = (0, 1);
@@ -83,7 +85,7 @@ impl Manifest {
             if !path.is_file() {
                 continue;
             }
-            let read = || std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| e.to_string());
+            let read = || text::bytes(&path).map(|bytes| Some(bytes.into())).map_err(|e| e.to_string());
             let Ok(Some(bytes)) = inputs.once(&path, read) else { continue };
             let shown = path.display();
             let text =
@@ -115,6 +117,12 @@ impl Manifest {
         if !plain {
             return Err(Error::new(Code::Plugin, format!("{file}: the name '{name}' is none"))
                 .hint("names are lower-case letters, digits and hyphens"));
+        }
+        let paths = std::iter::once(&entry).chain(&needs.files).map(|path| path.to_string_lossy());
+        let words = [&version].into_iter().chain(&needs.http).chain(&needs.env).map(|word| word.as_str().into());
+        if paths.chain(words).any(|text| matches!(one_line(&text), Cow::Owned(_))) {
+            return Err(Error::new(Code::Plugin, format!("{file}: a value holds a control character"))
+                .hint("`version`, `entry` and what it needs are words and paths of one line each"));
         }
         if let Some(api) = api {
             check_api(&api, file)?;
@@ -187,6 +195,20 @@ fn check_api(wanted: &str, place: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_steers_the_terminal_is_refused() {
+        let toml = |version: &str, entry: &str, env: &str| {
+            format!("name = \"a\"\nversion = \"{version}\"\nentry = \"{entry}\"\n[needs]\nenv = [\"{env}\"]\n")
+        };
+        assert!(Manifest::parse(&toml("1", "a.lua", "A"), "plugin.toml").is_ok());
+        for text in
+            [toml("1\\n2026 CRITICAL", "a.lua", "A"), toml("1", "a\\u001b[2J.lua", "A"), toml("1", "a.lua", "A\\nB")]
+        {
+            let error = Manifest::parse(&text, "plugin.toml").unwrap_err().message().to_owned();
+            assert_eq!(error, "plugin.toml: a value holds a control character", "{text}");
+        }
+    }
 
     const TOML: &str = "name = \"crowd\"\nversion = \"1.2.0\"\napi = \"0.1\"\nkind = \"strategy\"\nentry = \"crowd.lua\"\n\
                         [needs]\npixels = true\nhttp = [\"hooks.example.com\"]\n[limits]\nhard_ms = 10\n";

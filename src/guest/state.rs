@@ -231,21 +231,28 @@ impl Entry {
     }
 }
 
-/// The size of a key and its value in bytes: their text and 8 bytes per value.
+/// The size of a value without its text, its items and its fields, in bytes.
+const VALUE_BYTES: usize = size_of::<Value>();
+/// The size of a key without its text.
+const KEY_BYTES: usize = size_of::<String>();
+
+/// The size of a key and its value in bytes: their text, and what each value and each key takes beside it.
 pub fn size(key: &str, value: &Kept) -> usize {
-    fn of(value: &Value) -> usize {
-        8 + match value {
+    fn below(value: &Value) -> usize {
+        match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => 0,
             Value::String(text) => text.len(),
-            Value::Array(items) => items.iter().map(of).sum(),
-            Value::Object(fields) => fields.iter().map(|(k, v)| k.len() + of(v)).sum(),
+            Value::Array(items) => items.iter().map(|item| VALUE_BYTES + below(item)).sum(),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, item)| KEY_BYTES + name.len() + VALUE_BYTES + below(item)).sum()
+            }
         }
     }
-    key.len()
-        + match value {
-            Kept::Json(value) => of(value),
-            Kept::Bytes(bytes) => 8 + bytes.len(),
-        }
+    let below = match value {
+        Kept::Json(value) => below(value),
+        Kept::Bytes(bytes) => bytes.len(),
+    };
+    KEY_BYTES + key.len() + size_of::<Entry>() + below
 }
 
 /// The owner of a space: a plugin's name and a source; `None` for a handler.
@@ -309,7 +316,7 @@ mod tests {
         assert_eq!(space.keys("a.", 10).collect::<Vec<_>>(), ["a.2"]);
         let full = space.bytes();
         space.sweep(10);
-        assert_eq!(full - space.bytes(), 3 + 8 + 4);
+        assert_eq!(full - space.bytes(), KEY_BYTES + 3 + size_of::<Entry>() + 4);
         space.commit(&mut BTreeMap::from([("a.2".to_owned(), None), ("b".to_owned(), None)]));
         assert_eq!(space.bytes(), 0);
     }
@@ -318,14 +325,15 @@ mod tests {
     fn a_state_is_full_exactly_at_its_limit() {
         let (mut space, mut writes) = (Space::default(), Writes::default());
         let entry = |bytes: usize, expires_ns| Entry { value: Kept::Bytes(vec![0; bytes].into()), expires_ns };
-        // A one-letter key and 91 bytes count as 100 bytes.
+        // With a one-letter key, as large as two of them may be together.
+        let one = 1_000 - KEY_BYTES - 1 - size_of::<Entry>();
         let set = |writes: &mut Writes, space: &mut Space, key: &str, expires_ns| {
-            writes.set(space, key.to_owned(), entry(91, expires_ns), 200, 50)
+            writes.set(space, key.to_owned(), entry(one, expires_ns), 2_000, 50)
         };
         assert!(set(&mut writes, &mut space, "a", None) && set(&mut writes, &mut space, "b", Some(10)));
         assert!(!set(&mut writes, &mut space, "c", None));
         writes.commit(&mut space);
-        assert_eq!(space.bytes(), 200);
+        assert_eq!(space.bytes(), 2_000);
         // Replacing itself; again; replacing a deleted entry; and evicting an expired one.
         assert!(set(&mut writes, &mut space, "a", None) && set(&mut writes, &mut space, "a", None));
         writes.delete(&space, "a".to_owned());
@@ -337,7 +345,19 @@ mod tests {
         assert!(set(&mut writes, &mut space, "e", None));
         assert_eq!(writes.keys(&space, "", 50), ["c", "e"]);
         writes.commit(&mut space);
-        assert_eq!((space.bytes(), space.keys("", 50).collect::<Vec<_>>()), (200, vec!["c", "e"]));
+        assert_eq!((space.bytes(), space.keys("", 50).collect::<Vec<_>>()), (2_000, vec!["c", "e"]));
+    }
+
+    #[test]
+    fn a_value_counts_as_what_it_takes() {
+        let of = |value: Value| size("k", &Kept::Json(value));
+        let empty = of(Value::Null);
+        assert!(empty > KEY_BYTES + VALUE_BYTES, "{empty}");
+        let (many, text) = (1_000, Value::from("abc"));
+        assert_eq!(of(vec![Value::Null; many].into()) - empty, many * VALUE_BYTES);
+        let map: serde_json::Map<_, _> = [("key".to_owned(), text)].into_iter().collect();
+        assert_eq!(of(map.into()) - empty, KEY_BYTES + 3 + VALUE_BYTES + 3);
+        assert!(size("k", &Kept::Bytes(vec![0; 10].into())) >= KEY_BYTES + 1 + 10);
     }
 
     #[test]

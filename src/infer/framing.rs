@@ -2,7 +2,6 @@
 //! built-in runtime skips unknown fields by their stored length, and loops for ever on an invalid one. The nesting of
 //! messages follows the ONNX schema (onnx.proto3).
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -58,7 +57,7 @@ impl Message {
 /// # Errors
 /// Why it is not a complete ONNX file.
 pub(super) fn check(path: &Path) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = crate::text::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     Walk { file: BufReader::new(file), at: 0 }.message(Message::Model, length, 0)
 }

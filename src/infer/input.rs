@@ -63,8 +63,11 @@ impl Input {
     }
 }
 
-/// Height and width from `[640, 480]`.
+/// Height and width from `[640, 480]`, or from `640`, which is both.
 fn size_of(text: &str) -> Option<(usize, usize)> {
+    if let Ok(both) = text.trim().parse() {
+        return Some((both, both));
+    }
     let (h, w) = text.trim().strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
     Some((h.trim().parse().ok()?, w.trim().parse().ok()?))
 }
@@ -107,6 +110,8 @@ mod tests {
     #[test]
     fn the_exported_size_is_height_then_width() {
         assert_eq!(size_of("[640, 480]"), Some((640, 480)));
-        assert_eq!(size_of("640"), None);
+        assert_eq!(size_of(" 64 "), Some((64, 64)));
+        assert_eq!(size_of("64x64"), None);
+        assert_eq!(input([None, Some(3), None, None], Some("64")).unwrap().size, (64, 64));
     }
 }

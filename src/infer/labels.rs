@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::stray;
 use crate::error::{Code, Error};
+use crate::types::one_line;
 
 /// Class names.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +79,8 @@ pub(super) fn load(file: Option<&Path>, names: Option<&str>, classes: usize) -> 
 
 fn fitting(labels: Vec<Arc<str>>, classes: usize, origin: &str) -> Result<Vec<Arc<str>>, Error> {
     if labels.len() == classes {
-        return Ok(labels);
+        // They reach the log and the terminal.
+        return Ok(labels.iter().map(|label| one_line(label).into()).collect());
     }
     let error =
         Error::new(Code::Labels, format!("{origin} has {} labels, the model has {classes} classes", labels.len()));
@@ -261,5 +263,6 @@ mod tests {
         assert_eq!(load(Some(&folder.path().join("none")), None, 2).unwrap_err().code(), Code::Labels);
         assert_eq!(load(None, Some("{0: 'x'}"), 2).unwrap_err().code(), Code::Labels);
         assert_eq!(&*load(None, None, 2).unwrap().labels[1], "class 1");
+        assert_eq!(&*load(None, Some("{0: 'a\u{1b}[2J\nb'}"), 1).unwrap().labels[0], "a [2J⏎b");
     }
 }

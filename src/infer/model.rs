@@ -311,9 +311,15 @@ fn choose_layout(
     let has_names = |(_, classes): &&(Layout, usize)| {
         labels::load(plan.labels.as_deref(), names, *classes).is_ok_and(|names| names.named)
     };
+    // Names for the classes of the swapped reading, and for none of those that fit.
+    let is_swapped = decode::swapped(shapes, input)
+        .is_some_and(|classes| has_names(&&(Layout::YoloV8, classes)) && !fitting.iter().any(|fit| has_names(&fit)));
+    if is_swapped {
+        return refuse("its names are those of an output with its axes swapped".into());
+    }
     // Only Ultralytics' exports of detectors have this metadata.
     let by_metadata = || task.and_then(|_| fits(Layout::YoloV8, true));
-    match fitting.iter().find(has_names).or(fitting.first()).copied().or_else(by_metadata) {
+    match fitting.iter().find(|fit| has_names(fit)).or(fitting.first()).copied().or_else(by_metadata) {
         Some((layout, classes)) => Ok(Chosen { layout, classes, others: others(layout) }),
         None => refuse("its outputs fit no known layout".into()),
     }

@@ -32,7 +32,7 @@ const WRONG: [&str; 1] = ["ConvInteger"];
 
 /// The first operator in a model file that rten computes wrongly.
 pub(super) fn wrong_operator(model: &Path) -> Option<&'static str> {
-    let bytes = std::fs::read(model).ok()?;
+    let bytes = crate::text::bytes(model).ok()?;
     // A node's operator is its field 4: a length-prefixed string.
     let has = |operator: &str| {
         let field = [&[0x22, operator.len() as u8], operator.as_bytes()].concat();

@@ -9,7 +9,7 @@ const LOOK: u64 = 512;
 /// What the file is instead of a model or a list of labels, and the remedy; `None` if it is not recognised.
 pub(super) fn is(path: &Path) -> Option<(&'static str, &'static str)> {
     let mut head = Vec::new();
-    std::fs::File::open(path).ok()?.take(LOOK).read_to_end(&mut head).ok()?;
+    crate::text::open(path).ok()?.take(LOOK).read_to_end(&mut head).ok()?;
     of(&head)
 }
 

@@ -171,8 +171,7 @@ impl Host {
                 };
                 if !taken {
                     let name = &name[..name.floor_char_boundary(100)];
-                    let rules = "names are lower-case letters, digits and underscores, of one kind each, and not too \
-                                 many; values are finite, and what is added is not negative";
+                    let rules = meter.rules(name);
                     host.log(Severity::Warn, &format!("the figure {name} = {value} was dropped: {rules}"));
                 }
                 Ok(())

@@ -77,12 +77,11 @@ fn real(root: &Path, path: &Path) -> Result<Result<PathBuf, String>, String> {
 }
 
 fn contents(path: &Path) -> Result<Option<Arc<[u8]>>, String> {
-    // Opening a pipe or a device may block forever.
     if !path.is_file() {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    crate::text::open(path)
         .and_then(|f| f.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|e| e.to_string())?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

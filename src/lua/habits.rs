@@ -10,6 +10,13 @@
 pub(super) fn hint(message: &str, file: &str, text: &str) -> Option<&'static str> {
     let rest = message.strip_prefix(file)?.strip_prefix(':')?;
     let (number, what) = rest.split_once(": ")?;
+    // It is met at the end of the text, far from its line.
+    if what.starts_with("Expected 'end'") && text.lines().any(|line| has_else_if(&code(line))) {
+        return Some("`else if` opens a second `if` that needs an `end` of its own: write `elseif`");
+    }
+    if what.starts_with("attempt to call missing method 'gfind'") {
+        return Some("`gfind` is of Lua 5.0: it is called `gmatch`");
+    }
     let line = text.lines().nth(number.parse::<usize>().ok()?.checked_sub(1)?)?;
     let line = code(line);
     let is_nil = what.starts_with("attempt to index nil") || what.starts_with("attempt to call a nil value");
@@ -32,6 +39,12 @@ const GLOBALS: &[(&[&str], &str)] = &[
     (&["setfenv", "getfenv", "_ENV"], "functions have no environments: use a table of your own"),
     (&["warn"], "there is no `warn`: write `log.warn(…)`"),
     (&["bit"], "there is no `bit`: it is called `bit32`"),
+    (
+        &["sleep", "wait", "msleep", "usleep"],
+        "nothing waits here: return, and judge the next frame; `state.set` keeps what is needed until then",
+    ),
+    (&["string.gfind"], "`string.gfind` is of Lua 5.0: it is called `string.gmatch`"),
+    (&["math.mod"], "`math.mod` is of Lua 5.0: write `a % b` or `math.fmod(a, b)`"),
     (&["jit", "ffi"], "this is Luau: there is neither `jit` nor `ffi`, it compiles by itself"),
     (&["string.dump"], "there is no `string.dump`: code comes from files only"),
     (&["debug.getinfo", "debug.getlocal", "debug.sethook"], "of `debug` there is `debug.traceback()` only"),
@@ -83,10 +96,22 @@ fn syntax(line: &str) -> Option<&'static str> {
     if has("|") {
         return Some("`|` is of Lua 5.3: write `bit32.bor(a, b)`");
     }
+    if has("?") {
+        return Some("there is no `?:`: write `if c then a else b`, which has a value");
+    }
     if line.replace("~=", "").contains('~') {
         return Some("`~` is of Lua 5.3: write `bit32.bxor(a, b)` or `bit32.bnot(a)`");
     }
     None
+}
+
+/// Whether a line has `else if` in two words.
+fn has_else_if(line: &str) -> bool {
+    let next = |at: usize| line[at + "else".len()..].trim_start();
+    let is_if =
+        |rest: &str| rest.strip_prefix("if").is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()));
+    names(line, "else")
+        && line.match_indices("else").any(|(at, _)| !line[at..].starts_with("elseif") && is_if(next(at)))
 }
 
 /// The line without its string literals and comment.
@@ -157,6 +182,20 @@ mod tests {
             "x.lua: there is no function detect(frame)",
         ] {
             assert_eq!(hint(none, "x.lua", text), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_else_if_is_found_wherever_the_end_is_missed() {
+        let text = "if a then\n  b()\nelse if c then\n  d()\nend\n";
+        let told = hint("x.lua:6: Expected 'end' (to close 'if' at line 1), got <eof>", "x.lua", text);
+        assert!(told.is_some_and(|told| told.contains("`elseif`")), "{told:?}");
+        for none in ["if a then\nelseif c then\n", "-- else if\nif a then\n", "if a then b() else iffy() "] {
+            assert_eq!(
+                hint("x.lua:3: Expected 'end' (to close 'if' at line 1), got <eof>", "x.lua", none),
+                None,
+                "{none}"
+            );
         }
     }
 

@@ -95,7 +95,7 @@ impl Modules {
         if std::fs::metadata(&real).map_err(failed)?.len() > self.bytes_max as u64 {
             return Err(format!("{} is longer than {} bytes", path.display(), self.bytes_max));
         }
-        std::fs::read(&real).map(|bytes| Some(bytes.into())).map_err(failed)
+        crate::text::bytes(&real).map(|bytes| Some(bytes.into())).map_err(failed)
     }
 }
 

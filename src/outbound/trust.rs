@@ -75,15 +75,10 @@ fn of_machine() -> Vec<CertificateDer<'static>> {
     certificates.into_iter().map(CertificateDer::from).collect()
 }
 
-/// The certificates in a configured file: PEM, or one certificate as DER. The type is checked first: opening a pipe
-/// blocks until it has a writer.
+/// The certificates in a configured file: PEM, or one certificate as DER.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = file.display();
-    let unread = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    if !std::fs::metadata(file).map_err(unread)?.is_file() {
-        return Err(format!("{shown} is no regular file"));
-    }
-    let bytes = std::fs::read(file).map_err(unread)?;
+    let bytes = text::bytes(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     let certificates: Vec<_> =
         sections(&bytes).into_iter().collect::<Result<_, _>>().map_err(|why| format!("{shown} is damaged: {why}"))?;
     match certificates.is_empty() {

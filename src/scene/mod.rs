@@ -23,7 +23,6 @@ mod random;
 mod script;
 mod stage;
 
-use std::fs::File;
 use std::io::Read;
 use std::sync::{Arc, Weak};
 
@@ -84,7 +83,8 @@ impl Scene {
             return Self::parse(text, name);
         }
         let mut bytes = Vec::new();
-        let read = File::open(name_or_path).and_then(|file| file.take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes));
+        let read = crate::text::open(std::path::Path::new(name_or_path))
+            .and_then(|file| file.take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes));
         read.map_err(|e| {
             let shipped: Vec<&str> = Self::shipped().collect();
             Error::new(Code::Source, format!("there is no scene `{name_or_path}`: {e}"))

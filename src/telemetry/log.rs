@@ -241,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn no_text_passes_for_another_line_or_steers_the_terminal() {
+        let forged = "a\u{1b}[2J\u{9b}H\n2026 CRITICAL \u{1b}[31mred";
+        let text = logged(false, || {
+            tracing::warn!(source = %forged, "of a field");
+            tracing::warn!("{forged}");
+        });
+        assert!(!text.lines().any(|line| line.starts_with("2026 ")), "{text}");
+        assert!(!text.contains(['\u{9b}', '\u{7}']) && !text.contains("\u{1b}[2J"), "{text}");
+        assert_eq!(text.lines().filter(|line| line.contains(" WARN ")).count(), 2, "{text}");
+    }
+
+    #[test]
     fn verbose_shows_our_debug_lines_and_silences_the_crates_beneath() {
         let text = logged(false, || {
             tracing::debug!("ours");

@@ -141,6 +141,22 @@ impl Meter {
             )
     }
 
+    /// Why a figure of this name may have been dropped, for the plugin's log.
+    pub fn rules(&self, name: &str) -> String {
+        let rules = "names are lower-case letters, digits and underscores, of one kind each, and not too many; values are \
+                     finite, and what is added is not negative";
+        let families = self.families.as_ref().map(|all| all.families.lock());
+        let kind = families.as_ref().and_then(|families| families.get(name)).map(|family| match family {
+            Family::Counter(_) => "counter",
+            Family::Gauge(_) => "gauge",
+            Family::Histogram(_) => "histogram",
+        });
+        match kind {
+            Some(kind) => format!("{name} is a {kind} in this engine, for every plugin; {rules}"),
+            None => rules.to_owned(),
+        }
+    }
+
     fn with(
         &self,
         name: &str,
@@ -203,6 +219,15 @@ mod tests {
         assert!(greedy.add("a_0", 1.0) && !greedy.add("b", 1.0), "what it has goes on");
         families.remove("plugin", "greedy");
         assert!(greedy.add("b", 1.0), "what has gone begins anew");
+    }
+
+    #[test]
+    fn a_name_that_another_plugin_has_in_another_kind_is_told() {
+        let families = Families::new(Registry::new());
+        let [first, second] = ["first", "second"].map(|name| Meter::new(Arc::clone(&families), name, "gate"));
+        assert!(first.add("size", 1.0) && second.add("size", 1.0) && !second.set("size", 1.0));
+        assert!(second.rules("size").starts_with("size is a counter in this engine, for every plugin"));
+        assert!(second.rules("Size").starts_with("names are lower-case"));
     }
 
     #[test]

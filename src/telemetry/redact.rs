@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use crate::types::without_credentials;
+
 /// Replaces a secret.
 pub const MASK: &str = "***";
 
@@ -85,7 +87,10 @@ pub fn redact(text: &str) -> Cow<'_, str> {
             text = Cow::Owned(masked);
         }
     }
-    text
+    match without_credentials(&text) {
+        Cow::Owned(masked) => Cow::Owned(masked),
+        Cow::Borrowed(_) => text,
+    }
 }
 
 /// Masks the credentials and query secrets of a whole URI: everything between `://` and the last `@`, including spaces
@@ -181,6 +186,9 @@ mod tests {
             "client-secret='C4n4ry x'",
             "Cookie: session=C4n4ry; a=C4n4ry",
             "apiKey=C4n4ry accessToken=C4n4ry",
+            "no file admin:C4n4ry@10.0.0.1/s",
+            "address=rtsp:/admin:C4n4ry@cam/s",
+            "{\"address\":\"//admin:C4n4ry@cam/s\"}",
         ];
         for line in lines {
             let out = redact(line);
@@ -201,6 +209,7 @@ mod tests {
             "caps = video/x-raw, format=(string)I420, width=(int)1920",
             "unexpected token: ','  passed=3 compass=north",
             "authority of the basic idea",
+            "the import dsengine:plugin/log@0.1.0 is not there",
             "scripts/loitering.lua:12: attempt to index nil",
         ];
         for line in lines {

@@ -107,6 +107,24 @@ impl Polygon {
         (0..count).any(|i| (i + 1..count).any(|j| crosses(i, j)))
     }
 
+    /// Whether anything is inside: beside some edge, a ten-thousandth of the picture away. Corners on a line enclose
+    /// nothing.
+    pub fn has_area(&self) -> bool {
+        const BESIDE: f32 = 1e-4;
+        let ends = self.points.iter().zip(self.points.iter().cycle().skip(1));
+        ends.into_iter().any(|(a, b)| {
+            let (dx, dy) = (b.x - a.x, b.y - a.y);
+            let length = dx.hypot(dy);
+            length > 0.0
+                && [0.3, 0.5, 0.8].iter().any(|part| {
+                    let (x, y) = (a.x + part * dx, a.y + part * dy);
+                    let (aside, down) = (BESIDE * dy / length, BESIDE * dx / length);
+                    self.contains(Point { x: x - aside, y: y + down })
+                        || self.contains(Point { x: x + aside, y: y - down })
+                })
+        })
+    }
+
     /// Whether `p` is inside, by the even-odd rule (ray casting). Points on a left or top edge are inside.
     pub fn contains(&self, p: Point) -> bool {
         let mut inside = false;
@@ -159,6 +177,21 @@ mod tests {
         assert!(!square().crosses_itself());
         assert!(!of(&[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.2), (0.0, 1.0)]), "a notch");
         assert!(!of(&[(0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (1.0, 1.0)]), "a corner on an edge");
+    }
+
+    #[test]
+    fn an_outline_without_an_inside_is_known() {
+        let of = |corners: &[(f32, f32)]| {
+            Polygon::new(corners.iter().map(|&(x, y)| Point { x, y }).collect()).unwrap().has_area()
+        };
+        assert!(!of(&[(0.5, 0.5); 3]), "a point");
+        assert!(!of(&[(0.1, 0.1), (0.5, 0.5), (0.9, 0.9)]), "a line");
+        assert!(!of(&[(0.1, 0.2), (0.5, 0.2), (0.3, 0.2), (0.9, 0.2)]), "a line there and back");
+        assert!(!of(&[(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.9, 0.1)]), "a path there and back");
+        assert!(square().has_area());
+        assert!(of(&[(0.1, 0.1), (0.9, 0.9), (0.9, 0.1), (0.1, 0.9)]), "a bow");
+        assert!(of(&[(0.0, 0.0), (1.0, 0.0), (1.0, 0.001), (0.0, 0.001)]), "a narrow strip");
+        assert!(of(&[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]), "the picture");
     }
 
     #[test]

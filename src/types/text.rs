@@ -29,6 +29,49 @@ fn cleaned(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
+/// Masks the user and the password of addresses without a scheme, `user:password@host/path`: `***@host/path`. One with a
+/// scheme is left as it is.
+pub fn without_credentials(text: &str) -> Cow<'_, str> {
+    if !text.contains('@') {
+        return Cow::Borrowed(text);
+    }
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
+    let (mut out, mut done, mut start) = (String::new(), 0, 0);
+    for piece in text.split_inclusive(is_end) {
+        if let Some((from, to)) = credentials(piece.trim_end_matches(is_end)) {
+            out.push_str(&text[done..start + from]);
+            out.push_str("***");
+            done = start + to;
+        }
+        start += piece.len();
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[done..]);
+    Cow::Owned(out)
+}
+
+/// The location of `user:password` in a word.
+fn credentials(word: &str) -> Option<(usize, usize)> {
+    let at = word.rfind('@')?;
+    let (head, host) = (&word[..at], &word[at + 1..]);
+    let base = head.rfind("://").map_or(0, |scheme| scheme + 3);
+    let colon = base + head[base..].find(':')?;
+    let from = head[base..colon].rfind(|c| "=([{,/\\".contains(c)).map_or(base, |sign| base + sign + 1);
+    let (user, password) = (&head[from..colon], &head[colon + 1..]);
+    let is_host =
+        host.starts_with(|c: char| c.is_alphanumeric() || "[$_".contains(c)) && host.contains(['.', '/', ':', '?']);
+    (!user.is_empty() && !password.is_empty() && is_host && !is_interface(password, host)).then_some((from, at))
+}
+
+/// Whether it is the rest of an interface's name, as in `wasi:cli/run@0.2.0`.
+fn is_interface(path: &str, version: &str) -> bool {
+    let number = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    let is_plain = path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/-".contains(&b));
+    is_plain && path.contains('/') && version[..number].trim_end_matches('.').split('.').count() == 3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +80,26 @@ mod tests {
     fn a_line_is_one_line() {
         assert_eq!(one_line("a\nERROR b\r\u{1b}[2J\tc\u{202e}\u{9b}d"), "a⏎ERROR b  [2J c  d");
         assert!(matches!(one_line("straße ⏎"), Cow::Borrowed("straße ⏎")));
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_shows_no_password() {
+        for (text, shown) in [
+            ("admin:C4n4ry@10.0.0.1/s", "***@10.0.0.1/s"),
+            ("a rtsp:/admin:C4n4ry@cam/s b", "a ***@cam/s b"),
+            ("'rtsp:\\\\admin:C4n4ry@cam/s'", "'***@cam/s'"),
+            ("uri=//admin:C4/n4ry@cam:554", "uri=//***@cam:554"),
+            ("[a:C4n4ry@h/1,b:C4n4ry@h/2]", "[***@h/2]"),
+        ] {
+            let out = without_credentials(text);
+            assert_eq!(out, shown);
+            assert_eq!(without_credentials(&out), out);
+        }
+        for same in
+            ["car:4@yard", "wasi:cli/run@0.2.0", "ops@example.com: rtsp://***@h:554/s", "a:b", "git@h.example:x"]
+        {
+            assert_eq!(without_credentials(same), same);
+        }
     }
 
     #[test]

@@ -194,3 +194,39 @@ fn without_an_engine_the_commands_say_what_to_do() {
     let out = dsengine(Path::new("."), &["plugin", "list", "--url", "gopher://x"]).expect(1);
     assert!(out.stderr.contains("write it as http://127.0.0.1:8000"), "{}", out.stderr);
 }
+
+#[test]
+fn a_pipe_in_place_of_a_plugin_is_told_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("made")).unwrap();
+    for name in ["pipe.lua", "pipe.wasm", "made/plugin.toml"] {
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join(name)).status().unwrap();
+        assert!(made.success(), "mkfifo {name}");
+    }
+    for path in ["pipe.lua", "pipe.wasm", "made"] {
+        let out = dsengine(dir.path(), &["plugin", "check", path]).expect(1);
+        assert!(out.stderr.contains("it is no regular file"), "{path}: {}", out.stderr);
+    }
+    for module in ["pipe.lua", "pipe.wasm"] {
+        let config = format!(
+            "sources: [{{ id: a, uri: test }}]\ndetection: {{ strategies: [{{ name: r, module: {module} }}] }}\n"
+        );
+        write(dir.path(), "c.yaml", &config);
+        let out = dsengine(dir.path(), &["validate", "c.yaml"]);
+        assert!(out.code() != 0 && out.stderr.contains("is no regular file"), "{module}: {}", out.stderr);
+    }
+}
+
+#[test]
+fn a_version_that_forges_a_line_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let toml = "name = \"a\"\nversion = \"1\\n2026 CRITICAL\"\nkind = \"strategy\"\nentry = \"a.lua\"\n";
+    write(dir.path(), "plugin.toml", toml);
+    write(dir.path(), "a.lua", "function detect(frame) end\n");
+    let out = dsengine(dir.path(), &["plugin", "check", "."]).expect(1);
+    assert!(
+        out.stderr.contains("a value holds a control character") && !out.stderr.contains("CRITICAL"),
+        "{}",
+        out.stderr
+    );
+}

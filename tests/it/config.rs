@@ -501,8 +501,11 @@ fn empty_variables_are_as_in_a_shell() {
             .env("DSENGINE_SOURCES__0__FPS", "")
             .env("DSENGINE_PROFILE", "")
             .env("PYDS_LOG_LEVEL", "")
+            .env("DSENGINE_CONFIG", "")
+            .env("PYDS_NO_SUCH_KEY", " ")
             .env("DSENGINE_ALERTS__HANDLERS", "");
     let loaded = bench.good();
+    assert!(!names(&loaded.warnings).contains(&"unknown-variable"), "{:?}", loaded.warnings);
     assert_eq!((&*loaded.plan.logging.level, loaded.plan.batch_size), ("error", 8));
     assert_eq!((loaded.plan.sources.len(), loaded.plan.sources[0].fps), (1, None));
     assert_eq!(loaded.plan.handlers.len(), 1);
@@ -555,6 +558,75 @@ fn a_password_with_spaces_is_shown_nowhere() {
         }
         let shown = Bench::new(&format!("name: {uri}\n")).good().effective.to_string();
         assert!(!shown.contains("C4n4ry") && shown.contains("rtsp://***@127.0.0.1:9/s1"), "{shown}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_place_of_another_kind_is_shown_nowhere() {
+    let hook = |headers: &str| {
+        format!("alerts: {{handlers: [{{name: webhook, config: {{url: 'https://h.example/', headers: {headers}}}}}]}}")
+    };
+    let source = |uri: &str| format!("sources: [{{id: a, uri: {uri}, fpss: 5}}]");
+    for text in [
+        "monitoring: {tokens: [C4n4ry]}".to_owned(),
+        "monitoring: {tokens: C4n4ry}".to_owned(),
+        "monitoring: {tokens: {admin: C4n4ry}}".to_owned(),
+        "monitoring: {tokens: [[C4n4ry]]}".to_owned(),
+        "monitoring: {tokens: [{admin: C4n4ry, name: [x]}]}".to_owned(),
+        "monitoring: {tokens: [{name: a, token: {x: C4n4ry}, scopes: [reed]}]}".to_owned(),
+        hook("[C4n4ry]"),
+        hook("'X-Key: C4n4ry'"),
+        hook("['X-Key: C4n4ry']"),
+        hook("{X-Key: [C4n4ry]}"),
+        source("'admin:C4n4ry@10.0.0.1/s'"),
+        source("'admin:not C4n4ry@cam'"),
+        source("'rtsp:/admin:C4n4ry@cam/s'"),
+        source("'rtsp:\\\\admin:C4n4ry@cam/s'"),
+        source("//admin:C4n4ry@cam/s"),
+        "sources: [{id: a, uri: 'admin:C4n4ry@10.0.0.1/s', fps: [}]".to_owned(),
+        "name: '${env:X:-C4n4ry'".to_owned(),
+        "name: '${env:X-C4n4ry}'".to_owned(),
+        "name: '${env:X:-C4n4ry}${env:Y}'".to_owned(),
+        "monitoring: {prometheus: {port: '${env:X:-C4n4ry}x'}}".to_owned(),
+    ] {
+        let error = Bench::new(&format!("{text}\n")).error();
+        assert!(!error.contains("C4n4ry") && error.contains("c.yaml:1:"), "{text}\n{error}");
+    }
+    let digits = Bench::new("monitoring: {tokens: 1234567}\n").error();
+    assert!(!digits.contains("1234567"), "{digits}");
+    let error = Bench::new("name: x\n").source("admin:C4n4ry@cam/s").error();
+    assert!(error.contains("no scheme") && error.contains("rtsp://") && !error.contains("C4n4ry"), "{error}");
+    let password = "alerts: {handlers: [{name: w, type: webhook, config: {url: 'https://h.example/', headers: {X: \
+                    '${env:X:-C4n4ry}C4n4ry'}}}]}\n";
+    let shown = Bench::new(password).good().effective.to_string();
+    assert!(!shown.contains("C4n4ry"), "{shown}");
+}
+
+#[test]
+fn a_long_line_costs_work_in_its_length() {
+    for part in ["rtsp://u:p@h/ ", "rtsp://u:p ", "\\\"rtsp://u:p@h\\\",", "token: x, ", "password ", "a:b@c.d "] {
+        let long = part.repeat(840_000 / part.len());
+        let bench = Bench::new(&format!("sources: [{{id: a, fpss: 5, uri: \"{long}\"}}]\n"));
+        let mut error = String::new();
+        let spent = crate::lua::cpu_ms(|| error = bench.error());
+        assert!(error.contains("`fpss`") && error.len() < 2_000, "{part}");
+        assert!(spent < 5_000, "{part}: {spent} ms");
+    }
+}
+
+#[test]
+fn a_fallback_holds_references_and_other_forms_are_named() {
+    let name = |text: &str| Bench::new(&format!("name: \"{text}\"\n")).env("B", "b");
+    assert_eq!(&*name("${env:A:-${env:B:-x}}").good().plan.name, "b");
+    assert_eq!(&*name("${env:A:-${env:C:-x}}y").good().plan.name, "xy");
+    for (text, form) in
+        [("${env:A-x}", "`${env:A-…}`"), ("${env:A:?x}", "`${env:A:?…}`"), ("${env:A:+x}", "`${env:A:+…}`")]
+    {
+        let error = name(text).error();
+        assert!(
+            error.contains("c.yaml:1:7") && error.contains(form) && error.contains("${env:A:-fallback}"),
+            "{error}"
+        );
     }
 }
 
@@ -937,4 +1009,28 @@ fn a_zone_that_crosses_itself_is_told_with_its_place() {
     let told: Vec<_> = loaded.warnings.iter().filter(|warning| warning.name == "zone-crosses-itself").collect();
     assert!(told.len() == 1 && told[0].message.contains("`bow`"), "{:?}", loaded.warnings);
     assert!(told[0].place.as_ref().is_some_and(|place| place.contains(":2:")), "{told:?}");
+}
+
+#[test]
+fn a_zone_without_an_area_is_refused_with_its_place() {
+    for zone in ["[[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]", "[[0.1, 0.1], [0.5, 0.5], [0.9, 0.9]]"] {
+        let error = Bench::new(&format!("zones:\n  flat: {zone}\n")).error();
+        assert!(error.contains("c.yaml:2:") && error.contains("`zones.flat` encloses no area"), "{error}");
+        let error = Bench::new(&format!("sources:\n  - {{id: a, uri: test, zones: {{flat: {zone}}}}}\n")).error();
+        assert!(error.contains("c.yaml:2:") && error.contains("`sources[0].zones.flat` encloses no area"), "{error}");
+    }
+}
+
+#[test]
+fn a_score_that_is_not_reached_is_told_with_its_place() {
+    let text = "alerts: {min_confidence: 1.0}\ndetection:\n  confidence_threshold: 1.0\n  strategies:\n    \
+                - {name: m, model_path: m.onnx, confidence_threshold: 1}\n    \
+                - {name: n, model_path: n.onnx, config: {confidence_threshold: 1}}\n    \
+                - {name: o, model_path: o.onnx, confidence_threshold: 0.99}\n\
+                sources:\n  - {id: a, uri: test, confidence_threshold: 1}\n";
+    let loaded = Bench::new(text).good();
+    let told: Vec<_> = loaded.warnings.iter().filter(|warning| warning.name == "score-out-of-reach").collect();
+    let mut lines: Vec<_> = told.iter().filter_map(|warning| warning.place.as_ref()?.split(':').nth(1)).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["1", "3", "5", "6", "9"], "{told:?}");
 }

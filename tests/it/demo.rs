@@ -74,7 +74,7 @@ fn randomised_weights_fail_against_the_truth() {
     let out = Dsengine::new(["run", "--config", &config, "--truth", "truth.jsonl"]).cwd(dir.path()).run();
     // A model whose numbers make no sense may already be refused at its warm-up; either way it is no success.
     assert_ne!(out.code(), 0, "{}", out.stdout);
-    assert!(out.stderr.contains("do not match the truth") || out.stderr.contains("E030"), "{}", out.stderr);
+    assert!(out.stderr.contains("do not match the truth") || out.stderr.contains("[E0301]"), "{}", out.stderr);
 }
 
 /// Programs that `dev` calls, as far as its set-up goes: they note that they were called, and what is installed stays.

@@ -397,12 +397,19 @@ fn habits_of_other_luas_are_answered_by_what_luau_has() {
         ("package.path = 'x'", "beside the script"),
         ("collectgarbage()", "memory"),
         ("local n = bit.band(1, 2)", "bit32"),
+        ("local n = a ? 1 : 2", "if c then a else b"),
+        ("sleep(1)", "nothing waits here"),
+        ("for w in string.gfind('a b', '%a') do end", "string.gmatch"),
+        ("for w in ('a b'):gfind('%a') do end", "`gmatch`"),
         ("local m = require('cjson')", "json.encode"),
         ("local m = require('socket.http')", "http.post"),
     ] {
         let message = load(&format!("-- a rule\n{line}\nfunction detect(frame) end"));
         assert!(message.starts_with("scripts/x.lua:2: ") && message.contains(told), "{line}\n{message}");
     }
+    // What is missed at the end is told of the line in the middle.
+    let message = load("function detect(frame)\n  if a then\n    b()\n  else if c then\n    d()\n  end\nend\n");
+    assert!(message.contains("Expected 'end'") && message.contains("write `elseif`"), "{message}");
     // At the moment it is met, too.
     let (_, message) = camera("function detect(frame)\n  if os.time() % 60 == 0 then end\nend").fault(vec![]);
     assert!(message.starts_with("scripts/x.lua:2: ") && message.contains("time.now()"), "{message}");

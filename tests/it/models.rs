@@ -116,6 +116,15 @@ fn shapes_that_are_not_read_say_what_they_look_like() {
             assert!(error.to_string().contains(said) && error.to_string().contains("explain E0302"), "{error}");
         }
     }
+    // Without `layout`, the names tell.
+    let names = [("names", "{0: 'person', 1: 'car'}")];
+    let path = Network::new([1, 84, 6], vec![0.0], 1).with(&names).write(dir.path(), "m.onnx");
+    for runtime in runtimes(TEST) {
+        let error = Model::load(&plan(&path, None), &runtime).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("[1, 84, 6] reads as [N, 84 places, 4 + 2 classes]"), "{text}");
+        assert!(text.contains("axes swapped") && text.contains("without the transposition"), "{text}");
+    }
     let pose = yolov8(84).with(&[("task", "pose")]).write(dir.path(), "m.onnx");
     let error = Model::load(&plan(&pose, Some(Layout::YoloV8)), &runtimes(TEST).last().unwrap()).unwrap_err();
     assert!(error.message().contains("`pose`"), "{error}");

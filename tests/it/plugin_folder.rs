@@ -1,7 +1,7 @@
 //! Plugins that are dropped into a folder: they judge as they lie there, and go with their file.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -24,6 +24,11 @@ struct Site {
 
 impl Site {
     fn new(plugins: &str, files: &[(&str, &[u8])]) -> Self {
+        Self::with(plugins, files, |_| {})
+    }
+
+    /// The same with what `more` puts into the folder before the start.
+    fn with(plugins: &str, files: &[(&str, &[u8])], more: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
             "sources: [{{ id: a, uri: 'test:size=64x64,fps=5' }}, {{ id: b, uri: 'test:size=64x64,fps=5' }}]\n\
@@ -38,6 +43,7 @@ impl Site {
         for (name, bytes) in files {
             fs::write(dir.path().join("plugins").join(name), bytes).unwrap();
         }
+        more(&dir.path().join("plugins"));
         let args = ["run", "--config", "config.yaml", "--state", "state", "--judgements", "judged.jsonl"];
         let mut run = Dsengine::new(args).cwd(dir.path()).start();
         let page = run.page();
@@ -205,4 +211,29 @@ fn a_folder_that_is_made_later_is_noticed_and_one_with_a_manifest_is_a_plugin() 
     site.put("listed.lua", IDLE.as_bytes());
     site.until_dropped_in(&[("made", 1)]);
     site.run.wait_line(LIMIT, |line| line.contains("there is a strategy `listed` already"));
+}
+
+#[test]
+fn what_is_no_regular_file_is_left_out_and_the_others_run() {
+    let pipe = |path: PathBuf| {
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success(), "mkfifo {}", path.display());
+    };
+    let mut site = Site::with("{ folder: plugins }", &[("fine.lua", IDLE.as_bytes())], |folder| {
+        pipe(folder.join("pipe.lua"));
+        std::os::unix::fs::symlink("nowhere", folder.join("dangling.lua")).unwrap();
+        fs::create_dir(folder.join("made")).unwrap();
+        pipe(folder.join("made/plugin.toml"));
+    });
+    site.until_dropped_in(&[("fine", 1)]);
+    let seen = site.run.seen.join("\n");
+    for name in ["pipe.lua: cannot be read", "dangling.lua: cannot be read", "plugin.toml: it is no regular file"] {
+        assert!(seen.lines().any(|line| line.contains(name)), "{name}: {seen}");
+    }
+    pipe(site.path("later.wasm"));
+    site.put("later.lua", IDLE.as_bytes());
+    site.until_dropped_in(&[("fine", 1), ("later", 1)]);
+    fs::remove_file(site.path("pipe.lua")).unwrap();
+    site.put("pipe.lua", IDLE.as_bytes());
+    site.until_dropped_in(&[("fine", 1), ("later", 1), ("pipe", 1)]);
 }

@@ -35,6 +35,7 @@ impl Alone {
         write(dir.path(), "c.yaml", CONFIG);
         write(dir.path(), "rule.lua", "function detect(frame) end\n");
         fs::copy(root().join("models/street.onnx"), dir.path().join("street.onnx")).unwrap();
+        fs::copy(root().join("plugins/prebuilt/crowd.wasm"), dir.path().join("crowd.wasm")).unwrap();
         fs::create_dir(dir.path().join("home")).unwrap();
         Self { dir }
     }
@@ -83,7 +84,7 @@ fn no_command_asks_for_a_name_or_leaves_a_file_of_somebody_elses() {
     if !probe.is_ok_and(|status| status.success()) {
         return skip(test, "no network namespace can be made here (it takes root and unshare)");
     }
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 24] = [
         &["run", "--config", "c.yaml"],
         &["validate", "c.yaml"],
         &["record", "--source", "scene:scene.yaml", "--model", "street.onnx", "--output", "t.jsonl"],
@@ -98,6 +99,11 @@ fn no_command_asks_for_a_name_or_leaves_a_file_of_somebody_elses() {
         &["config", "show", "--at", "127.0.0.1:9"],
         &["config", "diff", "--at", "127.0.0.1:9", "c.yaml"],
         &["scene", "render", "out.mp4", "--scene", "scene.yaml"],
+        &["benchmark", "--source", "scene:scene.yaml?live=true&loop=true", "--model", "street.onnx", "--duration", "1"],
+        &["monitor", "--count", "1", "--at", "127.0.0.1:9"],
+        &["health-check", "--at", "127.0.0.1:9"],
+        &["plugin", "build", "crowd.wasm"],
+        &["config", "apply", "--at", "127.0.0.1:9", "c.yaml"],
         &["doctor"],
         &["schema"],
         &["explain", "E0301"],

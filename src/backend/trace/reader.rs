@@ -1,12 +1,13 @@
 //! Reads a trace line by line.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::{FORMAT, Header, Record};
 use crate::error::{Code, Error};
-use crate::types::SourceId;
+use crate::types::{SourceId, one_line};
 
 /// Longest line a reader accepts, in bytes: several thousand detections.
 const LINE_BYTES_MAX: usize = 4 << 20;
@@ -29,11 +30,7 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let broken = |what: String| Error::new(Code::Trace, format!("{}: {what}", path.display()));
         let opening = |e: std::io::Error| broken(format!("cannot be opened: {e}"));
-        // Checked before opening: opening a pipe blocks until it has a writer.
-        if !std::fs::metadata(path).map_err(opening)?.is_file() {
-            return Err(broken("is no regular file".to_owned()));
-        }
-        let mut lines = BufReader::new(File::open(path).map_err(opening)?);
+        let mut lines = BufReader::new(crate::text::open(path).map_err(opening)?);
         let mut line = Vec::new();
         std::io::Read::take(&mut lines, LINE_BYTES_MAX as u64)
             .read_until(b'\n', &mut line)
@@ -81,7 +78,7 @@ impl Reader {
                 continue;
             }
             return match serde_json::from_slice(&self.line) {
-                Ok(record) => Ok(Some(record)),
+                Ok(record) => printable(record, &place()).map(Some),
                 // A writer terminates every line, so this one is incomplete, and nothing follows it.
                 Err(_) if !self.line.ends_with(b"\n") => {
                     self.cut_off = true;
@@ -108,6 +105,19 @@ impl Reader {
     }
 }
 
+/// The record with labels of one line each; its source's name must be one, as in the configuration: both reach the log.
+fn printable(mut record: Record, place: &str) -> Result<Record, Error> {
+    if matches!(one_line(record.source.as_str()), Cow::Owned(_)) {
+        return Err(Error::new(Code::Trace, format!("{place}: a source's name holds a control character")));
+    }
+    for seen in &mut record.detections {
+        if let Cow::Owned(label) = one_line(&seen.label) {
+            seen.label = label.into();
+        }
+    }
+    Ok(record)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,13 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_steers_the_terminal_is_refused_and_a_label_is_one_line() {
+        let forged = FRAME.replace("tür", "a\\u001b[2J\\n2026 CRITICAL");
+        let message = reader(format!("{HEADER}{forged}").as_bytes()).next_record().unwrap_err().to_string();
+        assert!(message.contains(":2: a source's name holds a control character"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        let seen = "{\"label\":\"a\\nb\",\"class_id\":0,\"confidence\":1,\"bbox\":[0,0,1,1],\"track_id\":null}";
+        let labelled = FRAME.replace("[]", &format!("[{seen}]"));
+        let record = reader(format!("{HEADER}{labelled}").as_bytes()).next_record().unwrap().unwrap();
+        assert_eq!(&*record.detections[0].label, "a⏎b");
+    }
+
+    #[test]
     fn a_pipe_a_folder_and_a_device_are_refused_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for path in [&*pipe, dir.path(), Path::new("/dev/zero")] {
             let message = Reader::open(path).err().unwrap().to_string();
-            assert!(message.ends_with("is no regular file"), "{message}");
+            assert!(message.contains("it is "), "{message}");
         }
     }
 

@@ -41,8 +41,8 @@ pub(crate) fn run(args: &Args) -> Exit {
 
 fn build(args: &Args) -> Result<(PathBuf, wasm::ComponentInfo), Error> {
     let built = if args.path.is_dir() { cargo(&args.path)? } else { args.path.clone() };
-    let bytes =
-        std::fs::read(&built).map_err(|e| Error::new(Code::Io, format!("{}: cannot be read: {e}", built.display())))?;
+    let bytes = dsengine::text::bytes(&built)
+        .map_err(|e| Error::new(Code::Io, format!("{}: cannot be read: {e}", built.display())))?;
     let at = |error: Error| {
         let shown = Error::new(error.code(), format!("{}: {}", built.display(), error.message()));
         match error.to_string().split_once("\n  hint: ") {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dsengine::config::{GrantPlan, Plan};
 use dsengine::error::Error;
 use dsengine::guest::{API, GuestKind, Needs, hosts, may_read};
-use dsengine::types::SourceId;
+use dsengine::types::{SourceId, one_line};
 use dsengine::wasm;
 
 use super::module::{Language, Module, Role, given, guests};
@@ -48,11 +48,11 @@ pub(crate) fn run(args: &Args) -> Exit {
     let granted = plan.is_some().then_some(granted);
     capabilities(&module.manifest.needs, granted);
     if let Some(sample) = &sample {
-        println!("settings   those of {}", sample.file);
+        println!("settings   those of {}", one_line(&sample.file.to_string()));
     }
     match load(&module, &role, plan.as_ref(), sample.as_ref()) {
         Ok(version) => {
-            println!("loads      yes, it says that it is version {version}");
+            println!("loads      yes, it says that it is version {}", one_line(&version));
             Exit::Fine
         }
         Err(error) => {
@@ -71,13 +71,13 @@ fn describe(module: &Module) -> Result<(), Error> {
     let language = if module.language == Language::Lua { "in Lua" } else { "as a component" };
     let version = match &*module.manifest.version {
         "0" => String::new(),
-        version => format!(" {version}"),
+        version => format!(" {}", one_line(version)),
     };
-    println!("{}{version}, a {kind} {language} ({})", module.name(), module.path.display());
+    println!("{}{version}, a {kind} {language} ({})", module.name(), one_line(&module.path.display().to_string()));
     if module.language == Language::Wasm {
         let info = wasm::check(&module.bytes)?;
         println!("world      {}, built for API {} (this engine offers {}.{})", info.world, info.version, API.0, API.1);
-        println!("imports    {}", imports(&info.imports));
+        println!("imports    {}", one_line(&imports(&info.imports)));
         println!("size       {} bytes", module.bytes.len());
     } else {
         println!("API        this engine offers {}.{}", API.0, API.1);
@@ -125,7 +125,7 @@ fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
             (true, true) => ": granted",
             (true, false) => ": NOT granted",
         };
-        println!("asks for   {what}{word}");
+        println!("asks for   {}{word}", one_line(&what));
     }
 }
 

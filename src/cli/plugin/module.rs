@@ -55,7 +55,7 @@ impl Module {
         let Some(language) = language(&path) else {
             return Err(Error::new(Code::Plugin, format!("{shown}: is neither a .lua nor a .wasm")));
         };
-        let bytes = std::fs::read(&path).map_err(|e| {
+        let bytes = text::bytes(&path).map_err(|e| {
             let error = Error::new(Code::Plugin, format!("{shown}: cannot be read: {e}"));
             match language {
                 Language::Wasm => error.hint("build it first: dsengine plugin build"),

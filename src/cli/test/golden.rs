@@ -85,7 +85,7 @@ pub(super) fn write(case: &Case, actual: &Actual, handler: bool) -> Result<Optio
         Some(FileOr::File(name)) => {
             let path = case.beside(name);
             let new = lines(actual).iter().fold(String::new(), |text, line| format!("{text}{line}\n"));
-            (path.clone(), std::fs::read_to_string(path).unwrap_or_default(), new)
+            (path.clone(), dsengine::text::read(&path).unwrap_or_default(), new)
         }
         Some(FileOr::Inline(expect)) => (case.path.clone(), case.text.clone(), replaced(case, &block(expect, actual))),
         None => {

@@ -152,7 +152,7 @@ fn once(args: &Args) -> (Exit, Files) {
 fn note(files: &mut Files, paths: Vec<PathBuf>) {
     for path in paths {
         // An unreadable file is the run's problem; becoming readable is a change.
-        files.entry(path).or_insert_with_key(|path| std::fs::read(path).unwrap_or_default());
+        files.entry(path).or_insert_with_key(|path| dsengine::text::bytes(path).unwrap_or_default());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use dsengine::error::Error;
+use dsengine::types::one_line;
 use serde_json::{Value, json};
 
 use super::case::Case;
@@ -74,7 +75,7 @@ impl Report {
             return;
         }
         let mark = if ok { "ok  " } else { "FAIL" };
-        println!("{mark}  {name}: {title}  ({})", case.shown());
+        println!("{mark}  {name}: {}  ({})", one_line(&title), case.shown());
         if let Some(path) = wrote {
             println!("      wrote {}", path.display());
         }
@@ -82,7 +83,7 @@ impl Report {
             println!("      {}", place.replace('\n', "\n      "));
             for (word, text) in [("expected", expected), ("came    ", actual)] {
                 if let Some(text) = text {
-                    println!("        {word}  {text}");
+                    println!("        {word}  {}", one_line(text));
                 }
             }
             if expected.is_some() && actual.is_none() && !place.ends_with("did not come") {

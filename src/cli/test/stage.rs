@@ -71,7 +71,8 @@ pub(super) fn handler(plugin: &Plugin, case: &Case) -> ModulePlan {
 /// The contents of the plugin's file.
 pub(super) fn contents(plugin: &Plugin) -> Result<Vec<u8>, Error> {
     let path = &plugin.entry;
-    std::fs::read(path).map_err(|e| Error::new(Code::Plugin, format!("{}: cannot be read: {e}", path.display())))
+    dsengine::text::bytes(path)
+        .map_err(|e| Error::new(Code::Plugin, format!("{}: cannot be read: {e}", path.display())))
 }
 
 /// The host's state at `now_ns`.

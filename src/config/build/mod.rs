@@ -114,6 +114,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     // One frame at a time, whichever key sets it; other batch settings do not apply then.
     let is_single = processing_mode == ProcessingMode::Single || !detection.batch_inference;
     let batch_size = if is_single { 1 } else { batch_size as usize };
+    hardly_reached("detection.confidence_threshold", detection.confidence_threshold, site);
+    hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let zones = zones_of(&zones, "zones", site);
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
@@ -223,6 +225,11 @@ fn zones_of(zones: &BTreeMap<String, Outline>, path: &str, site: &mut Site<'_>) 
     for (name, outline) in zones {
         let points = outline.0.iter().map(|corner| Point { x: corner.0[0] as f32, y: corner.0[1] as f32 }).collect();
         match Polygon::new(points) {
+            Some(polygon) if !polygon.has_area() => site.wrong(
+                &format!("{path}.{name}"),
+                format!("`{path}.{name}` encloses no area"),
+                "its corners are one point or lie on one line: name those of the area between them",
+            ),
             Some(polygon) => {
                 if polygon.crosses_itself() {
                     let message = format!("the outline of zone `{name}` crosses itself: parts of it are outside");
@@ -240,6 +247,15 @@ fn zones_of(zones: &BTreeMap<String, Outline>, path: &str, site: &mut Site<'_>) 
         }
     }
     out
+}
+
+/// Warns about a lowest score that all but no detection reaches.
+pub(super) fn hardly_reached(path: &str, score: f64, site: &mut Site<'_>) {
+    if score >= 1.0 {
+        let message = format!("`{path}` is {score}: all but no detection has that score");
+        let hint = "write the lowest score to keep, such as 0.5";
+        site.warn(path, Warning::new("score-out-of-reach", Severity::Warning, message).hint(hint));
+    }
 }
 
 /// Resolves the ids that a strategy is limited to; reports unknown ones.

@@ -89,7 +89,8 @@ fn modules(folder: &Path, site: &mut Site<'_>) -> Result<Vec<(String, PathBuf)>,
         let Some(stem) = (if path.is_dir() { path.file_name() } else { path.file_stem() }) else { continue };
         let module = match path.is_dir() {
             true => in_folder(&path, site),
-            false => language(&path).map(|_| path.clone()).ok_or_else(String::new),
+            false if language(&path).is_none() => Err(String::new()),
+            false => opens(&path).map(|()| path.clone()),
         };
         match (module, stem.to_str()) {
             (Ok(module), Some(name)) => modules.push((name.to_owned(), module)),
@@ -130,10 +131,15 @@ fn in_folder(folder: &Path, site: &mut Site<'_>) -> Result<PathBuf, String> {
     let module = folder.join(entry);
     // It may be nested deeper than the folder is watched.
     site.watched.push(module.clone());
-    match module.is_file() {
-        true => Ok(module),
+    match module.exists() {
+        true => opens(&module).map(|()| module),
         false => Err(format!("{} is not there: build it with `dsengine plugin build`", module.display())),
     }
+}
+
+/// Whether a module can be read, so that one that cannot is left out and the others run.
+fn opens(module: &Path) -> Result<(), String> {
+    crate::text::open(module).map(drop).map_err(|error| format!("{}: cannot be read: {error}", module.display()))
 }
 
 fn strategy(name: String, module: PathBuf, sources: &[SourceId]) -> Option<StrategyPlan> {

@@ -1,13 +1,14 @@
 //! Builds sources: kind and URI, ids, zones and restart policies.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use super::{Site, merged, not_built, retry_plan, zones_of};
+use super::{Site, hardly_reached, merged, not_built, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
-use crate::types::{SourceId, Zone};
+use crate::types::{SourceId, Zone, one_line};
 
 pub(super) fn build(
     entries: Vec<SourceEntry>,
@@ -27,7 +28,7 @@ pub(super) fn build(
             continue;
         };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
-        if id.chars().any(char::is_control) {
+        if matches!(one_line(&id), Cow::Owned(_)) {
             // It is used as a thread name and in log lines.
             let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
@@ -46,6 +47,9 @@ pub(super) fn build(
         if !enabled {
             site.idle.push(id);
             continue;
+        }
+        if let Some(score) = entry.confidence_threshold {
+            hardly_reached(&format!("{path}.confidence_threshold"), score, site);
         }
         let (input, repeat, realtime) = match parsed {
             Parsed::Input { input, repeat, realtime } => (input, repeat, entry.realtime.unwrap_or(realtime)),

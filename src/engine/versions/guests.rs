@@ -376,7 +376,7 @@ pub(in crate::engine) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
             format!("is {size} bytes, the limit is {MODULE_BYTES_MAX}"),
         ));
     }
-    std::fs::read(path)
+    text::bytes(path)
 }
 
 /// The contents of every module, each read once.

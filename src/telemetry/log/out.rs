@@ -1,5 +1,6 @@
 //! Writes log lines: collects an event's pieces, and writes it redacted in one go.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::tail::Tail;
 use crate::telemetry::redact::{self, redact};
 use crate::telemetry::rotate::RotatingFile;
+use crate::types::lines;
 
 /// An engine's newest figures, as a JSON object.
 pub type Figures = Arc<ArcSwapOption<String>>;
@@ -70,8 +72,9 @@ impl Drop for Line<'_> {
             return;
         }
         let text = String::from_utf8_lossy(&self.bytes);
-        let text = if self.out.json { redact::json(&text) } else { redact(&text) };
-        let text = with_figures(text.trim_end_matches('\n'), self.out.figures.as_ref());
+        let text = text.trim_end_matches('\n');
+        let text = if self.out.json { redact::json(text) } else { as_one_event(&redact(text)).into_owned().into() };
+        let text = with_figures(&text, self.out.figures.as_ref());
         // A log that cannot be written cannot be reported either; the engine goes on.
         let _ = match &self.out.target {
             Target::Console => io::stderr().lock().write_all(format!("{text}\n").as_bytes()),
@@ -84,8 +87,33 @@ impl Drop for Line<'_> {
     }
 }
 
+/// The text of one event, which neither steers a terminal nor passes for another event: control characters are replaced,
+/// except the log's own colours, and what follows a line break is indented.
+fn as_one_event(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\n', '\u{1b}']) {
+        return lines(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for (number, piece) in text.split('\u{1b}').enumerate() {
+        let inside = piece.strip_prefix('[').and_then(|code| code.split_once('m'));
+        let is_colour = inside.is_some_and(|(code, _)| code.bytes().all(|b| b.is_ascii_digit() || b == b';'));
+        match (number, is_colour) {
+            (0, _) => {}
+            (_, true) => out.push('\u{1b}'),
+            (_, false) => out.push(' '),
+        }
+        for (row, text) in lines(piece).split('\n').enumerate() {
+            if row > 0 {
+                out.push_str(if text.starts_with(' ') { "\n" } else { "\n    " });
+            }
+            out.push_str(text);
+        }
+    }
+    out.into()
+}
+
 /// Appends the newest figures as the record's last field, if there are any.
-fn with_figures<'a>(record: &'a str, figures: Option<&FiguresCell>) -> std::borrow::Cow<'a, str> {
+fn with_figures<'a>(record: &'a str, figures: Option<&FiguresCell>) -> Cow<'a, str> {
     let newest = figures.and_then(|figures| figures.get()).and_then(|figures| figures.load_full());
     match (newest, record.strip_suffix('}')) {
         (Some(newest), Some(open)) => format!("{open},\"metrics\":{newest}}}").into(),

@@ -129,30 +129,60 @@ fn is_of_strides(places: usize, input: (usize, usize)) -> bool {
 }
 
 /// A hint on what outputs that fit no layout look like, and what to do.
-pub fn resembles(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<&'static str> {
-    let (a, b) = match single(shapes) {
-        Some(axes) => axes,
-        None if shapes.len() > 1 => {
-            return Some(
-                "a detector with several outputs: where one of them is of such a layout, name it in `output_layers`",
-            );
-        }
-        None => return None,
+pub fn resembles(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<String> {
+    let [only] = shapes else {
+        let several =
+            "a detector with several outputs: where one of them is of such a layout, name it in `output_layers`";
+        return (shapes.len() > 1).then(|| several.to_owned());
     };
-    if b > 4 && is_of_strides(a, input) {
-        return Some("it looks like yolov8 with its axes swapped: export it without the transposition at its end");
+    if let Some(hint) = other_axes(only, input) {
+        return Some(hint);
+    }
+    let (a, b) = single(shapes)?;
+    if let Some(classes) = swapped(shapes, input) {
+        return Some(format!(
+            "its output {only:?} reads as [N, {a} places, 4 + {classes} classes]: it looks like yolov8 with its axes \
+             swapped: export it without the transposition at its end"
+        ));
     }
     if b > 5 && a % 3 == 0 && is_of_strides(a / 3, input) {
         return Some(
-            "it looks like YOLOv5 with its anchors, which is not read: export it with Ultralytics' YOLOv8 code (yolov5su …)",
+            "it looks like YOLOv5 with its anchors, which is not read: export it with Ultralytics' YOLOv8 code (yolov5su …)"
+                .to_owned(),
         );
     }
     if (6..=7).contains(&b) && a <= 1000 {
         return Some(
-            "it looks like a model with NMS inside: export it without (`yolo export … nms=False`, no `end2end`)",
+            "it looks like a model with NMS inside: export it without (`yolo export … nms=False`, no `end2end`)"
+                .to_owned(),
         );
     }
     None
+}
+
+/// Number of classes, if the only output is of yolov8 with its axes swapped: `[N, places, 4 + classes]`.
+pub fn swapped(shapes: &[Vec<usize>], input: (usize, usize)) -> Option<usize> {
+    let (places, rows) = single(shapes)?;
+    (rows > 4 && is_of_strides(places, input)).then(|| rows - 4)
+}
+
+/// A hint on an output with an axis too many or too few, if a layout fits the others.
+fn other_axes(shape: &[usize], input: (usize, usize)) -> Option<String> {
+    let (axes, remedy) = match *shape {
+        [a, b] => ([1, a, b], "it has no axis for the batch: export it with the batch as the first axis"),
+        [n, 1, a, b] | [n, a, 1, b] | [n, a, b, 1] => {
+            ([n, a, b], "it has an axis of 1 too many: export it without (a `Squeeze` at its end)")
+        }
+        _ => return None,
+    };
+    let read = [axes.to_vec()];
+    let fitting = Layout::ALL.into_iter().find(|layout| layout.fits(&read, input, false).is_some());
+    let reading = match (fitting, swapped(&read, input)) {
+        (Some(layout), _) => layout.as_str(),
+        (None, Some(_)) => "yolov8 with its axes swapped",
+        (None, None) => return None,
+    };
+    Some(format!("its output {shape:?} reads as {axes:?}, which looks like {reading}: {remedy}"))
 }
 
 /// The last two axes of the only output, if there is exactly one and it has three axes.
@@ -163,5 +193,28 @@ fn single(shapes: &[Vec<usize>]) -> Option<(usize, usize)> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_of_other_axes_says_how_it_reads_and_what_to_do() {
+        let told = |shape: &[usize]| resembles(&[shape.to_vec()], (64, 64)).unwrap_or_default();
+        for (shape, words) in [
+            (&[1, 84, 6][..], ["[1, 84, 6] reads as [N, 84 places, 4 + 2 classes]", "without the transposition"]),
+            (&[1, 1, 6, 84], ["[1, 1, 6, 84] reads as [1, 6, 84], which looks like yolov8", "Squeeze"]),
+            (&[1, 6, 84, 1], ["reads as [1, 6, 84]", "an axis of 1 too many"]),
+            (&[6, 84], ["[6, 84] reads as [1, 6, 84], which looks like yolov8", "no axis for the batch"]),
+            (&[84, 7], ["reads as [1, 84, 7], which looks like yolox", "no axis for the batch"]),
+        ] {
+            let told = told(shape);
+            assert!(words.iter().all(|words| told.contains(words)), "{shape:?}: {told}");
+        }
+        for none in [&[7][..], &[1, 3, 5, 7], &[3, 5], &[1, 1, 3, 5]] {
+            assert_eq!(told(none), "", "{none:?}");
+        }
     }
 }

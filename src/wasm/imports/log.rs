@@ -30,8 +30,7 @@ impl StoreData {
             return;
         }
         let name = &name[..name.floor_char_boundary(NAME_BYTES_SHOWN)];
-        let rules = "names are lower-case letters, digits and underscores, of one kind each, and not too many; values \
-                     are finite, and what is added is not negative";
+        let rules = self.context.meter.rules(name);
         let text = format!("the figure {name} = {value} was dropped: {rules}");
         self.context.log(Severity::Warn, &text, self.call.pts_ns);
     }

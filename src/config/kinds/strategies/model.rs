@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Kind, Listed, Planned, Shape, StrategyType};
-use crate::config::build::{Site, not_built};
+use crate::config::build::{Site, hardly_reached, not_built};
 use crate::config::plan::ModelPlan;
 use crate::config::schema::{self, Detection, InputShape};
 use crate::types::{Layout, Precision};
@@ -130,7 +130,13 @@ fn settings(listed: &Listed<'_>, site: &mut Site<'_>) -> ModelSettings {
             site.wrong_key(&under, message, format!("it is set as `{beside}`, too"));
         }
     }
-    listed.entry.settings.clone().or(inner)
+    let settings = listed.entry.settings.clone().or(inner);
+    if let Some(score) = settings.confidence_threshold {
+        let beside = format!("{path}.confidence_threshold");
+        let at = if site.places.is_set(&beside) { beside } else { format!("{path}.config.confidence_threshold") };
+        hardly_reached(&at, score, site);
+    }
+    settings
 }
 
 fn refuse_engine(file: &Path, path: &str, site: &mut Site<'_>) {
