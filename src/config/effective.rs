@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::places::Places;
 use super::schema::Config;
-use super::{fit, secret};
+use super::{fit, reference, secret};
 
 /// The whole configuration with defaults, secrets masked.
 pub(super) fn effective(config: &Config, places: &Places) -> Json {
@@ -19,8 +19,8 @@ pub(super) fn effective(config: &Config, places: &Places) -> Json {
 fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
     if let Some(template) = places.template(path) {
         *json = Json::String(match hidden {
-            true => secret::in_secret_template(template),
-            false => secret::in_template(template),
+            true => reference::in_secret_template(template),
+            false => reference::in_template(template),
         });
         return;
     }

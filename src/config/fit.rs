@@ -10,8 +10,8 @@ use super::nearest::nearest;
 use super::places::{Found, Places};
 use super::problem::{Location, Problems};
 use super::scalar::{Kind, Limit, advice, allows, expectation, free_scalar, kind_of, limits, typed};
-use super::secret;
 use super::tree::{Key, Node, Style, Value};
+use super::{reference, secret};
 
 /// The number of problems after which the others are checked in less detail: nobody reads so many.
 const ADVISED_MAX: usize = 200;
@@ -162,7 +162,7 @@ impl Fit<'_> {
         match &node.value {
             Value::Scalar { text, .. } => {
                 let written = node.template.as_ref().unwrap_or(text);
-                if !secret::is_lone(written) || written.contains(":-") {
+                if !reference::is_lone(written) || written.contains(":-") {
                     self.problems.hide(node.place);
                 }
             }
@@ -265,8 +265,8 @@ impl Fit<'_> {
     /// The value for display: its template if secrets were substituted, masked under a secret's key.
     fn shown(&self, node: &Node, text: &str, path: &str) -> String {
         match &node.template {
-            Some(template) if secret::is_secret(node, path) => secret::in_secret_template(template),
-            Some(template) => secret::in_template(template),
+            Some(template) if secret::is_secret(node, path) => reference::in_secret_template(template),
+            Some(template) => reference::in_template(template),
             None if secret::is_secret(node, path) => secret::MASK.to_owned(),
             None => secret::in_text(text),
         }

@@ -26,6 +26,7 @@ mod places;
 mod plan;
 mod problem;
 mod profile;
+mod reference;
 mod scalar;
 mod schema;
 mod secret;

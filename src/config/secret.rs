@@ -1,6 +1,6 @@
 //! Masks secrets in excerpts, messages and the effective configuration.
 
-use super::expand::{end_of, without_fallbacks};
+use super::expand::without_fallbacks;
 use super::nearest::distance;
 use super::tree::{Node, Value};
 use crate::types::without_credentials;
@@ -55,28 +55,6 @@ pub(super) fn is_bare_address(text: &str) -> bool {
     !user.is_empty() && !user.contains(['/', '\\']) && !password.is_empty() && !host.is_empty()
 }
 
-/// Whether a text is a single reference without a fallback.
-pub(super) fn is_lone_reference(text: &str) -> bool {
-    let is_reference = text.starts_with("${env:") || text.starts_with("${file:");
-    is_reference && text.find('}') == Some(text.len() - 1) && !text.contains(":-")
-}
-
-/// The original text of a substituted value, for display: a lone reference without its fallback, or the text masked as
-/// any is.
-pub(super) fn in_template(template: &str) -> String {
-    if is_lone(template) { without_fallbacks(template) } else { in_text(template) }
-}
-
-/// The original text of a substituted secret, for display: a lone reference, or the mask.
-pub(super) fn in_secret_template(template: &str) -> String {
-    if is_lone(template) { without_fallbacks(template) } else { MASK.to_owned() }
-}
-
-/// Whether a text is a reference in any form, and nothing else.
-pub(super) fn is_lone(template: &str) -> bool {
-    template.starts_with("${") && end_of(template) == Some(template.len() - 1)
-}
-
 /// Whether a value is a secret: by its path, since it is something else where the list of tokens or one of its entries
 /// should be, or since it is an address with a password.
 pub(super) fn is_secret(node: &Node, path: &str) -> bool {
@@ -87,63 +65,6 @@ pub(super) fn is_secret(node: &Node, path: &str) -> bool {
         Value::Map(_) => is_list(path) && !is_entry,
         Value::List(_) => is_list(path) && is_entry,
     }
-}
-
-/// Whether a value is a literal secret: a secret by its path that is not a lone reference, or an address with a user, a
-/// password or a query.
-pub(super) fn is_written_out(path: &str, value: &str) -> bool {
-    if is_lone_reference(value) || value.is_empty() {
-        return false;
-    }
-    if is_secret_path(path) {
-        return true;
-    }
-    let mut bare = value.to_owned();
-    while let Some((start, end)) = reference(&bare) {
-        bare.replace_range(start..end, "");
-    }
-    let mut bare = bare.replace("://:@", "://").replace("://@", "://");
-    // A user's name alone is no secret where the password is a reference.
-    if bare != value
-        && let Some((from, to)) = user_without_password(&bare)
-    {
-        bare.replace_range(from..to, "");
-    }
-    let is_web = bare.starts_with("http://") || bare.starts_with("https://");
-    // `in_text` masks the path of a web address, too.
-    let may_be_seen = is_web && !bare.contains(['@', '?']);
-    !may_be_seen && masked(&bare) != bare
-}
-
-/// The location of `name:@` in an address.
-fn user_without_password(address: &str) -> Option<(usize, usize)> {
-    let from = address.find("://")? + 3;
-    let to = from + address[from..].find(":@")?;
-    let is_name = address[from..to].chars().all(|c| c.is_alphanumeric() || "._-".contains(c));
-    is_name.then_some((from, to + 2))
-}
-
-/// Whether a value may be a reference or contain one: it names a secret by its path, or the references are for user,
-/// password or query of an address.
-pub(super) fn may_refer(path: &str, value: &str) -> bool {
-    let value = value.replace("$${", "");
-    let Some(last) = value.rfind("${") else { return true };
-    if is_secret_path(path) {
-        return true;
-    }
-    let Some((scheme, rest)) = value.split_once("://") else { return false };
-    let last = last.saturating_sub(scheme.len() + 3);
-    let (first, at) = (rest.find("${").unwrap_or(0), rest.rfind('@'));
-    let in_user = at.is_some_and(|at| last < at) && !rest[..first].contains(['/', '?', '#']);
-    let in_query = rest.find('?').is_some_and(|query| query < first);
-    !scheme.contains("${") && (in_user || in_query)
-}
-
-/// The location of a reference without a fallback.
-fn reference(text: &str) -> Option<(usize, usize)> {
-    let starts = text.match_indices("${").map(|(start, _)| start);
-    let found = starts.filter_map(|start| Some((start, start + text[start..].find('}')? + 1)));
-    found.into_iter().find(|(start, end)| !text[*start..*end].contains(":-"))
 }
 
 /// Whether an unknown key looks like the name of a secret: its value is masked, too.
@@ -166,7 +87,8 @@ pub(super) fn in_text(text: &str) -> String {
     masked(&without_fallbacks(text))
 }
 
-fn masked(text: &str) -> String {
+/// The same for a text whose references are left as they are.
+pub(super) fn masked(text: &str) -> String {
     pairs(&without_credentials(&uris(text)))
 }
 
@@ -363,12 +285,6 @@ mod tests {
         ] {
             assert_eq!(in_text(text), shown);
         }
-        assert_eq!(in_template("${env:PASSWORD}"), "${env:PASSWORD}");
-        assert_eq!(in_template("${env:PASSWORD:-hunter2}"), "${env:PASSWORD:-***}");
-        assert_eq!(in_template("rtsp://${env:USER}:hunter2@h/s"), "rtsp://***@h/s");
-        assert_eq!(in_template("${env:A:-hunter2}/${env:B:-hunter2"), "${env:A:-***}/${env:B:-***");
-        assert_eq!(in_template("${env:A:-${env:B:-hunter2}hunter2}"), "${env:A:-***}");
-        assert_eq!(in_secret_template("${env:A}hunter2"), MASK);
         assert!(ends_in_secret_key("  password: \""));
         assert!(!ends_in_secret_key("  port: "));
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Site, known_sources};
 use crate::config::plan::{AdminPlan, Public, SourcePlan, TokenPlan};
+use crate::config::reference;
 use crate::config::schema::{Monitoring, PublicPart, Token};
-use crate::config::secret;
 use crate::config::warning::{Severity, Warning};
 
 /// Minimum length of a token's text.
@@ -82,7 +82,7 @@ fn tokens(tokens: &[Token], sources: &[&SourcePlan], site: &mut Site<'_>) -> Vec
 /// Checks that a token's text is a reference, is hard to guess and is unique.
 fn check_text(token: &Token, earlier: &[Token], path: &str, site: &mut Site<'_>) {
     let Token { name, token, .. } = token;
-    if !site.places.template(path).is_some_and(secret::is_lone_reference) {
+    if !site.places.template(path).is_some_and(reference::is_lone_reference) {
         let label = "write a reference alone: `${env:NAME}` or `${file:/path}`";
         return site.wrong(path, format!("the token of `{name}` is written out"), label);
     }

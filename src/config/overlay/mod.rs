@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::secret;
+use super::reference;
 use crate::error::{Code, Error};
 
 mod changes;
@@ -116,7 +116,7 @@ impl Overlay {
             let mut plain = None;
             json::leaves(value, &Path::parse(path), &mut |path, leaf| {
                 let path = path.to_string();
-                if plain.is_none() && secret::is_written_out(&path, leaf) {
+                if plain.is_none() && reference::is_written_out(&path, leaf) {
                     plain = Some(path);
                 }
             });
@@ -140,7 +140,7 @@ impl Overlay {
             let mut shown = None;
             json::leaves(value, &Path::parse(path), &mut |path, leaf| {
                 let stands = json::find(written, &Path::parse(""), path.steps()).and_then(Json::as_str) == Some(leaf);
-                if shown.is_none() && !stands && !secret::may_refer(&path.to_string(), leaf) {
+                if shown.is_none() && !stands && !reference::may_refer(&path.to_string(), leaf) {
                     shown = Some(path.to_string());
                 }
             });

@@ -12,8 +12,8 @@ fn source(id: &str, camera: &Receiver, keys: &str) -> String {
 #[test]
 fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     let bench = Bench::new();
-    let cameras: [Receiver; 6] = std::array::from_fn(|_| Receiver::new(Answer::Status(503)));
-    let [fixed, slow, few, capped, doubling, once] = &cameras;
+    let cameras: [Receiver; 7] = std::array::from_fn(|_| Receiver::new(Answer::Status(503)));
+    let [fixed, slow, few, capped, doubling, once, later_on] = &cameras;
     let recovery = |keys: &str| format!("recovery: {{ retry_delay: 0.3, {keys} }}\nsources:\n");
     let a = bench.start(&format!(
         "{}{}{}{}",
@@ -27,8 +27,10 @@ fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     let c = bench.start(&format!("{}{}", recovery("max_retries: 100"), source("doubling", doubling, "")));
     let d =
         bench.start(&format!("{}{}", recovery("max_retries: 1, exponential_backoff: false"), source("once", once, "")));
+    let e = bench.start(&format!("recovery: {{ retry_delay: 1.6 }}\nsources:\n{}", source("later", later_on, "")));
     let (mut a, b, mut c, mut d) = (a, b, c, d);
-    poll(&mut c, || (doubling.hits().len() >= 5 && capped.hits().len() > 5).then_some(()));
+    let enough = || doubling.hits().len() >= 5 && capped.hits().len() > 5 && later_on.hits().len() >= 2;
+    poll(&mut c, || enough().then_some(()));
 
     // A quarter of a delay may be taken away by chance; an attempt itself takes some time.
     let gap = |camera: &Receiver, index: usize| camera.longest_gaps()[index].as_secs_f64();
@@ -41,7 +43,7 @@ fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
     assert!(gap(doubling, 2) >= 0.9 && gap(doubling, 3) >= 1.8, "{:?}", doubling.gaps());
     assert!(later(capped) < 1.5 && gap(capped, 1) >= 0.45, "{:?}", capped.gaps());
     assert!(fixed.hits().len() > capped.hits().len() && later(fixed) < 1.2, "{:?}", fixed.gaps());
-    assert!(gap(slow, 0) >= 1.2, "{:?}", slow.gaps());
+    assert!(gap(slow, 0) >= 1.2 && gap(later_on, 0) >= 1.2, "{:?} {:?}", slow.gaps(), later_on.gaps());
 
     // Out of retries, a camera counts as failed and is tried at the longest delay only, ten seconds.
     let failed = |page: &str, id: &str| {
@@ -55,7 +57,7 @@ fn a_camera_is_tried_again_when_and_as_often_as_the_keys_say() {
         let gaps = camera.gaps();
         assert!(gaps[0].as_secs_f64() < 7.0 && gaps[1].as_secs_f64() >= 7.0, "{gaps:?}");
     }
-    for run in [a, b, c, d] {
+    for run in [a, b, c, d, e] {
         stop(run);
     }
 }
