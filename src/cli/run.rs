@@ -139,7 +139,7 @@ impl Observer for Observers {
 }
 
 pub(crate) fn run(mut args: Args, stop: &Stop) -> Exit {
-    if let Some(file) = args.clip.as_deref().filter(|clip| clip.ends_with(".yaml") || clip.ends_with(".yml")) {
+    if let Some(file) = args.clip.as_deref().filter(|clip| is_configuration(clip)) {
         eprintln!("error: {file} is a configuration, not a clip\n  hint: dsengine run --config {file}");
         return Exit::Usage;
     }

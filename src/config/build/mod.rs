@@ -103,14 +103,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     }
 
     let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
-    let workers = match (monitoring.thread_pool_size, thread_pool_size) {
-        (Some(a), Some(b)) if a != b => {
-            let label = format!("`thread_pool_size` says {b}: set one of the two");
-            site.wrong("monitoring.thread_pool_size", "the number of workers is set twice", label);
-            None
-        }
-        (a, b) => a.or(b).map(|n| n as usize),
-    };
+    let workers = workers(monitoring.thread_pool_size, thread_pool_size, site);
     // One frame at a time, whichever key sets it; other batch settings do not apply then.
     let is_single = processing_mode == ProcessingMode::Single || !detection.batch_inference;
     let batch_size = if is_single { 1 } else { batch_size as usize };
@@ -150,6 +143,18 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         graceful_shutdown: Duration::from_secs_f64(graceful_shutdown_timeout),
         ort_library: ort_library.map(|path| site.find(&path)),
         hash,
+    }
+}
+
+/// The number of workers, from whichever key sets it.
+fn workers(nested: Option<u32>, flat: Option<u32>, site: &mut Site<'_>) -> Option<usize> {
+    match (nested, flat) {
+        (Some(a), Some(b)) if a != b => {
+            let label = format!("`thread_pool_size` says {b}: set one of the two");
+            site.wrong("monitoring.thread_pool_size", "the number of workers is set twice", label);
+            None
+        }
+        (a, b) => a.or(b).map(|n| n as usize),
     }
 }
 
