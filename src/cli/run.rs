@@ -138,6 +138,11 @@ impl Observer for Observers {
     }
 }
 
+/// Whether an address names a YAML file; a scene's begins with its kind.
+fn is_configuration(clip: &str) -> bool {
+    !clip.contains(':') && (clip.ends_with(".yaml") || clip.ends_with(".yml"))
+}
+
 pub(crate) fn run(mut args: Args, stop: &Stop) -> Exit {
     if let Some(file) = args.clip.as_deref().filter(|clip| is_configuration(clip)) {
         eprintln!("error: {file} is a configuration, not a clip\n  hint: dsengine run --config {file}");
