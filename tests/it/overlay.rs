@@ -243,6 +243,8 @@ fn a_profile_lies_between_the_file_and_the_overlay() {
     let site = site.set("sources[yard].fps", json!(9));
     assert_eq!(site.good().plan.sources[0].fps, Some(9.0));
 
+    let in_file = Site::new(&format!("profile: day\n{PROFILES}")).good();
+    assert_eq!(in_file.effective["detection"]["confidence_threshold"], json!(0.25));
     let mut switched = Site::new(PROFILES).set("profile", json!("day"));
     assert_eq!(switched.good().effective["detection"]["confidence_threshold"], json!(0.25));
     switched.request.overrides.push(("profile".into(), "night".into()));
