@@ -62,14 +62,17 @@ fn credentials(word: &str) -> Option<(usize, usize)> {
     let (user, password) = (&head[from..colon], &head[colon + 1..]);
     let is_host =
         host.starts_with(|c: char| c.is_alphanumeric() || "[$_".contains(c)) && host.contains(['.', '/', ':', '?']);
-    (!user.is_empty() && !password.is_empty() && is_host && !is_interface(password, host)).then_some((from, at))
+    (!user.is_empty() && !password.is_empty() && is_host && !is_version(host)).then_some((from, at))
 }
 
-/// Whether it is the rest of an interface's name, as in `wasi:cli/run@0.2.0`.
-fn is_interface(path: &str, version: &str) -> bool {
-    let number = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
-    let is_plain = path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/-".contains(&b));
-    is_plain && path.contains('/') && version[..number].trim_end_matches('.').split('.').count() == 3
+/// Whether it is the version of a package of components, as in `wasi:cli/run@0.2.0` or `dsengine:plugin@0.3`: an address
+/// has four numbers.
+fn is_version(text: &str) -> bool {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, rest) = (text[..end].trim_end_matches('.'), &text[end..]);
+    let has_port = rest.strip_prefix(':').is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()));
+    let is_longer = rest.starts_with(|c: char| c.is_alphanumeric() || "/?".contains(c));
+    (2..=3).contains(&number.split('.').count()) && !is_longer && !has_port
 }
 
 #[cfg(test)]
@@ -90,14 +93,23 @@ mod tests {
             ("'rtsp:\\\\admin:C4n4ry@cam/s'", "'***@cam/s'"),
             ("uri=//admin:C4/n4ry@cam:554", "uri=//***@cam:554"),
             ("[a:C4n4ry@h/1,b:C4n4ry@h/2]", "[***@h/2]"),
+            ("admin:C4n4ry@1.2.3:554/s", "***@1.2.3:554/s"),
+            ("admin:C4n4ry@10.0.example/s", "***@10.0.example/s"),
+            ("admin:C4n4ry@10.0/s", "***@10.0/s"),
         ] {
             let out = without_credentials(text);
             assert_eq!(out, shown);
             assert_eq!(without_credentials(&out), out);
         }
-        for same in
-            ["car:4@yard", "wasi:cli/run@0.2.0", "ops@example.com: rtsp://***@h:554/s", "a:b", "git@h.example:x"]
-        {
+        for same in [
+            "car:4@yard",
+            "wasi:cli/run@0.2.0",
+            "the plugin wants dsengine:plugin@0.3, this engine offers 0.1",
+            "dsengine:plugin@0.1.0-rc.1: no such world",
+            "ops@example.com: rtsp://***@h:554/s",
+            "a:b",
+            "git@h.example:x",
+        ] {
             assert_eq!(without_credentials(same), same);
         }
     }
