@@ -108,7 +108,7 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, Code::Request, message, None)
     }
 
-    /// 409: there is no log to follow.
+    /// 409: this engine serves no log stream.
     pub(super) fn no_log() -> Self {
         let hint = "the program keeps one; an embedder hands its own to `admin::Port::with_log`";
         Self::new(StatusCode::CONFLICT, Code::Unsupported, "this engine keeps no log", Some(hint.into()))

@@ -96,7 +96,7 @@ struct AppState {
     streams: Arc<Streams>,
     work: Work,
     history: Arc<History>,
-    /// `None` if there is no log to follow.
+    /// `None` if no log stream is served.
     logs: Option<Arc<Tail>>,
     stop: watch::Receiver<bool>,
 }

@@ -135,8 +135,8 @@ pub trait Journal: Send {
     /// When the medium failed. The same batch will be written again.
     fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError>;
 
-    /// Whether anything is persisted. With `false` there is no journal thread: alerts are accepted at once, on the
-    /// thread that raises them.
+    /// Whether it persists anything. `false` starts no journal thread: the thread that raises an alert accepts it at
+    /// once.
     fn is_durable(&self) -> bool {
         true
     }
