@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Dsengine, get, quantile, root, sample, write};
+use crate::harness::{Dsengine, bar, get, quantile, root, sample, write};
 
 const SOURCES: usize = 4;
 /// How long it lasts.
@@ -80,11 +80,11 @@ fn no_innocent_guest_is_convicted_on_a_machine_with_four_times_its_work() {
     assert!(run.end(LASTS / 3).is_none(), "{}", run.seen.join("\n"));
     // A reload of each, with all of it going on.
     write(dir.path(), "rule.lua", &format!("-- second\n{RULE}"));
-    run.wait_line(LIMIT, |line| line.contains("script reloaded") && line.contains("rule.lua"));
+    run.wait_line(bar(LIMIT), |line| line.contains("script reloaded") && line.contains("rule.lua"));
     // The same component with a section of its own at the end.
     let marked = [&crowd[..], &[0, 5, 4], b"mark"].concat();
     std::fs::write(dir.path().join("crowd.wasm"), marked).unwrap();
-    run.wait_line(LIMIT, |line| line.contains("script reloaded") && line.contains("crowd.wasm"));
+    run.wait_line(bar(LIMIT), |line| line.contains("script reloaded") && line.contains("crowd.wasm"));
     let reloads = started.elapsed() - LASTS / 3;
     assert!(run.end(LASTS.saturating_sub(started.elapsed())).is_none(), "{}", run.seen.join("\n"));
     drop(load);
