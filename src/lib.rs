@@ -11,7 +11,7 @@
 //! 7  admin  watch
 //! 6  control
 //! 5  engine
-//! 4  gst  deepstream  lua  wasm  handlers
+//! 4  gst  deepstream  lua  wasm  handlers  sqlite
 //! 3  backend  strategy  alert
 //! 2  infer  track  guest  scene
 //! 1  config  vision  telemetry  outbound
@@ -61,6 +61,7 @@ pub mod outbound;
 #[doc(hidden)]
 pub mod own;
 pub mod scene;
+pub mod sqlite;
 pub mod strategy;
 pub mod telemetry;
 #[doc(hidden)]

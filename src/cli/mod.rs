@@ -16,6 +16,7 @@ macro_rules! eprintln {
     };
 }
 
+mod alerts;
 mod benchmark;
 mod client;
 mod config;
@@ -29,6 +30,7 @@ mod judgements;
 mod memory;
 mod monitor;
 mod new;
+mod outbox;
 mod plugin;
 mod png;
 mod profile;
@@ -78,6 +80,8 @@ enum Command {
     Test(test::Args),
     /// Check, build and measure plugins; list, reload and promote those of a running engine
     Plugin(plugin::Args),
+    /// Accepted alerts and what became of them: list, show
+    Alerts(alerts::Args),
     /// The sources of a running engine: list, add, change, remove, enable, disable, restart
     Sources(sources::Args),
     /// The configuration of a running engine: show, diff, apply
@@ -128,6 +132,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::New(args) => new::run(&args),
         Command::Test(args) => test::run(&args, stop),
         Command::Plugin(args) => plugin::run(&args),
+        Command::Alerts(args) => alerts::run(&args),
         Command::Sources(args) => sources::run(&args),
         Command::Config(args) => config::run(&args),
         Command::HealthCheck(args) => health::run(&args),

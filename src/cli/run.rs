@@ -16,6 +16,7 @@ use dsengine::{admin, infer};
 use super::exit::{Exit, failed, refused};
 use super::input::{self, Input};
 use super::judgements::Judgements;
+use super::outbox::Database;
 use super::profile::spent;
 use super::reloader::Reloader;
 use super::signals::Stop;
@@ -69,8 +70,8 @@ pub(crate) struct Args {
     /// Write one JSON line per judged frame: source, seq, the generation of each rule, delays
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
-    /// Keep edits that are saved (--save) in this folder; without it, in $XDG_STATE_HOME/dsengine or
-    /// ~/.local/state/dsengine
+    /// Keep alerts, and edits that are saved (--save), in this folder; without it, in $STATE_DIRECTORY,
+    /// $XDG_STATE_HOME/dsengine or ~/.local/state/dsengine
     #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
     state: Option<PathBuf>,
     /// Print the summary as JSON
@@ -194,6 +195,8 @@ struct Started {
     observers: Observers,
     log: Log,
     log_port: Option<admin::LogPort>,
+    /// Held until everything else has ended.
+    database: Option<Database>,
 }
 
 impl Started {
@@ -207,7 +210,8 @@ impl Started {
         // Before connecting to any camera.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
         let port = port.map(|port| port.with_log(log.tail()));
-        let engine = start(&mut loaded, &observers).map_err(refused)?;
+        let database = Database::take(state.as_deref(), &request, &plan.outbox).map_err(refused)?;
+        let engine = start(&mut loaded, &observers, database.as_ref()).map_err(refused)?;
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
         log.show_figures(engine.handle().figures());
@@ -223,12 +227,12 @@ impl Started {
             eprintln!("page: {}", page.url());
         }
         let reloader = Reloader::start(control, hangups);
-        Ok(Self { engine, page, reloader, observers, log, log_port })
+        Ok(Self { engine, page, reloader, observers, log, log_port, database })
     }
 
     /// Runs until the sources have ended or a signal arrives; then prints the summary.
     fn run(self, args: &Args, stop: &Stop) -> Exit {
-        let Self { engine, page, mut reloader, observers, log, log_port } = self;
+        let Self { engine, page, mut reloader, observers, log, log_port, database } = self;
         let signalled = signalled(&engine.handle(), stop, args.duration);
         let graceful = engine.handle().plan().graceful_shutdown;
         if signalled {
@@ -246,6 +250,10 @@ impl Started {
         let handle = engine.handle();
         let summary = engine.drain(graceful);
         let spent = handle.plan().health.profile.then(|| spent(&handle.metrics().render()));
+        if summary.pending > 0 && database.is_some() {
+            eprintln!("{} alerts are kept: the next run of this configuration delivers them", summary.pending);
+        }
+        drop(database);
         let mut text = report(&summary, &handle.plan(), spent.as_ref(), args.json);
         let lost = summary.failed + summary.pending > 0;
         let well = !summary.any_broken() && !summary.any_faulted() && !lost;
@@ -273,11 +281,14 @@ impl Started {
 }
 
 /// Starts the engine; leaves out plugins of the folder that cannot run.
-fn start(loaded: &mut Loaded, observers: &Observers) -> Result<Engine, Error> {
+fn start(loaded: &mut Loaded, observers: &Observers, database: Option<&Database>) -> Result<Engine, Error> {
     loop {
         let mut builder = Engine::builder(loaded.plan.clone()).search(infer::Search::of_process(None));
         if observers.each().next().is_some() {
             builder = builder.observer(Arc::new(observers.clone()));
+        }
+        if let Some(database) = database {
+            builder = builder.journal(Box::new(database.journal()?));
         }
         let error = match builder.start() {
             Ok(engine) => return Ok(engine),

@@ -380,6 +380,21 @@ const ROWS: &[Row] = &[
         "webhooks_are_tried_as_often_and_as_patiently_as_they_are_told",
     ),
     proved(
+        "alerts.outbox.durability",
+        "whether an accepted alert survives the process",
+        "an_alert_that_was_accepted_survives_a_kill",
+    ),
+    proved(
+        "alerts.outbox.keep_days",
+        "how long delivered alerts can be listed",
+        "delivered_alerts_are_listed_as_long_and_as_many_as_the_keys_say",
+    ),
+    proved(
+        "alerts.outbox.keep_alerts",
+        "how many alerts can be listed",
+        "delivered_alerts_are_listed_as_long_and_as_many_as_the_keys_say",
+    ),
+    proved(
         "alerts.handlers[].name",
         "the handler's name in logs and metrics, its kind by default",
         "names_are_what_the_pages_show",

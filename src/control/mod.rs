@@ -24,7 +24,7 @@ use serde_json::{Value as Json, json};
 pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
 use store::overlay_file;
-pub use store::{load_saved, state_dir};
+pub use store::{alerts_file, create_state_dir, load_saved, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};

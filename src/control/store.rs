@@ -15,10 +15,14 @@ use crate::error::{Code, Error};
 /// Characters of the digest in a file's name: enough to avoid collisions on a machine.
 const DIGEST_CHARS: usize = 16;
 
-/// The default state folder: `$XDG_STATE_HOME/dsengine`, else `~/.local/state/dsengine`. `None` if neither variable is
-/// set.
+/// The default state folder: `$STATE_DIRECTORY` (a service's, its first), else `$XDG_STATE_HOME/dsengine`, else
+/// `~/.local/state/dsengine`. `None` if none of the variables is set.
 pub fn state_dir(env: &[(String, String)]) -> Option<PathBuf> {
     let value = |name: &str| env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value);
+    let service = value("STATE_DIRECTORY").and_then(|folders| folders.split(':').next());
+    if let Some(folder) = service.map(Path::new).filter(|path| path.is_absolute()) {
+        return Some(folder.to_owned());
+    }
     let base = match value("XDG_STATE_HOME").filter(|path| Path::new(path).is_absolute()) {
         Some(path) => PathBuf::from(path),
         None => Path::new(value("HOME")?).join(".local/state"),
@@ -26,16 +30,27 @@ pub fn state_dir(env: &[(String, String)]) -> Option<PathBuf> {
     Some(base.join("dsengine"))
 }
 
-/// The file for saved edits of `request`'s configuration: named after the absolute path of the configuration, else of
-/// the sources file. `None` without either: a saved edit could not be applied to anything later.
+/// The file for saved edits of `request`'s configuration.
 pub(super) fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
+    state_file(state, request, "overlay", "yaml")
+}
+
+/// The database for the alerts of `request`'s configuration, in the state folder. `None` without a configuration or a
+/// sources file.
+pub fn alerts_file(state: &Path, request: &Request) -> Option<PathBuf> {
+    state_file(state, request, "alerts", "db")
+}
+
+/// A file of the state folder, named after the absolute path of the configuration, else of the sources file. `None`
+/// without either: what is kept could not be applied to anything later.
+fn state_file(state: &Path, request: &Request, what: &str, extension: &str) -> Option<PathBuf> {
     let file = request.config.as_ref().or(request.sources.as_ref())?;
     // Symlinks are not resolved: a configuration mount switches them.
     let path = std::path::absolute(request.working_dir.join(file)).ok()?;
     let digest: String =
         Sha256::digest(path.as_os_str().as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Some(state.join(format!("overlay-{stem}-{}.yaml", &digest[..DIGEST_CHARS])))
+    Some(state.join(format!("{what}-{stem}-{}.{extension}", &digest[..DIGEST_CHARS])))
 }
 
 /// Writes saved edits, and the fingerprint of the files that they apply to.
@@ -47,6 +62,15 @@ pub(super) fn write(file: &Path, overlay: &Overlay, file_tree: &Json) -> Result<
     let written = write_private(&temporary, &text).and_then(|()| fs::rename(&temporary, &beside));
     written.map_err(|error| Error::new(Code::Io, format!("{} cannot be written: {error}", beside.display())))?;
     overlay.write(file)
+}
+
+/// Creates the state folder, for its owner only.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn create_state_dir(state: &Path) -> Result<(), Error> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+    created.map_err(|error| Error::new(Code::Io, format!("{} cannot be created: {error}", state.display())))
 }
 
 /// Writes a file, and creates its folder, for its owner only.
@@ -121,6 +145,7 @@ mod tests {
         let dir = |pairs: &[(&str, &str)]| state_dir(&env(pairs));
         assert_eq!(dir(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]), Some("/s/dsengine".into()));
         assert_eq!(dir(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]), Some("/h/.local/state/dsengine".into()));
+        assert_eq!(dir(&[("STATE_DIRECTORY", "/v/a:/v/b"), ("XDG_STATE_HOME", "/s")]), Some("/v/a".into()));
         assert_eq!(dir(&[("HOME", "")]), None);
     }
 

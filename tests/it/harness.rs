@@ -90,6 +90,8 @@ impl Dsengine {
             }
         }
         command.env("NO_COLOR", "1");
+        // Not the user's.
+        command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
         Self { command }
     }
 

@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("lua", 4),
     ("wasm", 4),
     ("handlers", 4),
+    ("sqlite", 4),
     ("engine", 5),
     ("control", 6),
     ("admin", 7),
@@ -152,7 +153,8 @@ fn only_the_named_files_build_adapters() {
         "engine/check.rs",
         "engine/versions/guests.rs",
     ];
-    const ADAPTERS: &[&str] = &["gst", "deepstream", "lua", "wasm", "handlers", "backend::scene", "backend::trace"];
+    const ADAPTERS: &[&str] =
+        &["gst", "deepstream", "lua", "wasm", "handlers", "sqlite", "backend::scene", "backend::trace"];
     let mut wrong = Vec::new();
     for (file, module, text) in sources() {
         if module != "engine" || NAMED.contains(&file.as_str()) {

@@ -41,6 +41,7 @@ mod lua_types;
 mod models;
 mod motion;
 mod namespace;
+mod outbox;
 mod overlay;
 mod perf;
 mod playlists;

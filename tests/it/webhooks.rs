@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::harness::{Dsengine, Outcome, root, write};
 
 /// A receiver that answers the n-th request, from 0, by what it says.
-struct Peer {
+pub(crate) struct Peer {
     port: u16,
     got: Arc<Mutex<Vec<(Instant, String)>>>,
 }
@@ -26,7 +26,7 @@ fn certificates(name: &str) -> PathBuf {
 }
 
 impl Peer {
-    fn new(answer: impl Fn(usize, &str) -> String + Send + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(usize, &str) -> String + Send + 'static) -> Self {
         Self::of(answer, None)
     }
 
@@ -68,11 +68,11 @@ impl Peer {
         Self { port, got }
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.got.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
     }
 
-    fn url(&self, rest: &str) -> String {
+    pub(crate) fn url(&self, rest: &str) -> String {
         format!("http://127.0.0.1:{}{rest}", self.port)
     }
 }

@@ -9,7 +9,9 @@ use super::nearest::nearest;
 use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
-use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Outline, Pipeline, ProcessingMode, Recovery};
+use super::schema::{
+    Alerts, Config, Durability, Inference, LogFormat, Logging, Outbox, Outline, Pipeline, ProcessingMode, Recovery,
+};
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
@@ -136,6 +138,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         cpu_affinity,
         workers,
         alerts: alert_plan(&alerts),
+        outbox: outbox_plan(&alerts.outbox),
         handlers,
         admin,
         health,
@@ -182,6 +185,15 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         attempts: alerts.retry_attempts,
         retry_delay: Duration::from_secs_f64(alerts.retry_delay),
         outbox_max: OUTBOX_ALERTS_MAX,
+    }
+}
+
+fn outbox_plan(outbox: &Outbox) -> OutboxPlan {
+    OutboxPlan {
+        durable: outbox.durability != Some(Durability::Memory),
+        required: outbox.durability == Some(Durability::Sync),
+        keep: Duration::from_secs_f64(outbox.keep_days * 86_400.0),
+        keep_alerts: outbox.keep_alerts.into(),
     }
 }
 

@@ -4,6 +4,7 @@ mod admin;
 mod camera;
 mod handler;
 mod health;
+mod outbox;
 mod source;
 mod strategy;
 
@@ -14,6 +15,7 @@ pub use admin::*;
 pub use camera::{Camera, Transport, User};
 pub use handler::*;
 pub use health::*;
+pub use outbox::*;
 pub use source::*;
 pub use strategy::*;
 
@@ -46,6 +48,8 @@ pub struct Plan {
     pub workers: Option<usize>,
     /// Alert policy.
     pub alerts: AlertPlan,
+    /// What is kept of accepted alerts.
+    pub outbox: OutboxPlan,
     /// Enabled handlers.
     pub handlers: Vec<HandlerPlan>,
     /// Metrics, health and pages.

@@ -10,6 +10,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::outbox::Outbox;
 use crate::config::kinds::handlers::{self, HandlerSettings, Module};
 use crate::config::kinds::shape::{Shape, read, union, written};
 
@@ -40,6 +41,8 @@ pub(in crate::config) struct Alerts {
     /// Pause between attempts. Default 1. Unit: seconds. Range 0.1–60. Example: 2.5.
     #[schemars(range(min = 0.1, max = 60))]
     pub(in crate::config) retry_delay: f64,
+    /// What is kept of accepted alerts.
+    pub(in crate::config) outbox: Outbox,
     /// Where alerts go: names, or names with settings. Default [console]. Example: [console, {name: file}].
     #[schemars(length(max = 64))]
     pub(in crate::config) handlers: Vec<HandlerEntry>,
@@ -56,6 +59,7 @@ impl Default for Alerts {
             level: Level::Medium,
             retry_attempts: 3,
             retry_delay: 1.0,
+            outbox: Outbox::default(),
             handlers: vec![HandlerEntry(Handler::named("console"))],
         }
     }

@@ -1,0 +1,153 @@
+//! `dsengine alerts …`: accepted alerts and what became of them, of a running engine or a former run.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use dsengine::control;
+use dsengine::error::{Code, Error};
+use dsengine::sqlite::{History, Kept};
+use dsengine::types::one_line;
+
+use super::exit::{Exit, failed};
+use super::input::Input;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the newest alerts, newest first
+    List(List),
+    /// Print an alert: what was seen, and what became of it at each handler
+    Show(Show),
+}
+
+/// Which configuration's alerts.
+#[derive(clap::Args)]
+struct Where {
+    #[command(flatten)]
+    input: Input,
+    /// The folder that `run` was given as --state
+    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
+    state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// Number of alerts at most
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    most: usize,
+    /// Only those that a handler is not done with
+    #[arg(long)]
+    pending: bool,
+    #[command(flatten)]
+    from: Where,
+}
+
+#[derive(clap::Args)]
+struct Show {
+    /// Its id, or the beginning or the end of it
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    from: Where,
+}
+
+impl Where {
+    fn history(&self) -> Result<History, Error> {
+        let request = self.input.request(Vec::new());
+        let state = self.state.clone().or_else(|| control::state_dir(&request.env));
+        let Some(file) = state.and_then(|state| control::alerts_file(&state, &request)) else {
+            return Err(Error::new(Code::Request, "alerts are kept for a configuration in a file")
+                .hint("name it: --config FILE"));
+        };
+        if !file.exists() {
+            return Err(Error::new(Code::Request, "no alerts are kept for this configuration")
+                .hint("they are kept once `dsengine run` has run it, unless alerts.outbox.durability is memory"));
+        }
+        Ok(History::new(&file))
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    let printed = match &args.command {
+        Command::List(list) => list.from.history().and_then(|history| {
+            let kept = history.newest(list.most, list.pending)?;
+            if list.from.json {
+                return json(&kept);
+            }
+            if kept.is_empty() {
+                println!("no alerts");
+            }
+            kept.iter().for_each(|kept| println!("{}", line(kept)));
+            Ok(())
+        }),
+        Command::Show(show) => show.from.history().and_then(|history| {
+            let kept = history.find(&show.id)?;
+            if show.from.json {
+                return json(&kept);
+            }
+            println!("{}", whole(&kept));
+            Ok(())
+        }),
+    };
+    printed.map_or_else(|error| failed(&error), |()| Exit::Fine)
+}
+
+fn json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(Code::Io, error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// One alert in one line.
+fn line(kept: &Kept) -> String {
+    let alert = &kept.alert;
+    let open: Vec<String> = kept
+        .handlers
+        .iter()
+        .filter(|handler| handler.outcome != "delivered")
+        .map(|handler| format!("{} {}", handler.handler, handler.outcome.replace('_', " ")))
+        .collect();
+    let outcome = if open.is_empty() { "delivered".to_owned() } else { open.join(", ") };
+    format!(
+        "{} {:8} {} {}: {}  [{}; {}]",
+        alert.time,
+        alert.level,
+        one_line(alert.source.as_str()),
+        one_line(&alert.rule),
+        one_line(&alert.message),
+        one_line(&outcome),
+        alert.id
+    )
+}
+
+/// One alert with all that is kept of it.
+fn whole(kept: &Kept) -> String {
+    let alert = &kept.alert;
+    let mut text = format!(
+        "{}\n  time        {}\n  level       {}\n  source      {}, frame {}\n  rule        {}\n  key         {}\n  message     {}\n  held back   {}",
+        alert.id,
+        alert.time,
+        alert.level,
+        one_line(alert.source.as_str()),
+        alert.seq,
+        one_line(&alert.rule),
+        one_line(&alert.key),
+        one_line(&alert.message),
+        alert.suppressed
+    );
+    for detection in &alert.detections {
+        text += &format!("\n  detection   {} {:.2}", one_line(&detection.label), detection.confidence);
+    }
+    for handler in &kept.handlers {
+        text += &format!("\n  handler     {}: {}", one_line(&handler.handler), handler.outcome.replace('_', " "));
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! The alerts' database of a run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dsengine::config::{OutboxPlan, Request};
+use dsengine::control;
+use dsengine::engine::SystemClock;
+use dsengine::error::{Code, Error};
+use dsengine::sqlite::{Keep, SqliteJournal, StateLock};
+
+/// A run's database, which no other process uses meanwhile.
+#[derive(Debug)]
+pub(crate) struct Database {
+    file: std::path::PathBuf,
+    plan: OutboxPlan,
+    _lock: StateLock,
+}
+
+impl Database {
+    /// Takes the database of this configuration in the state folder. `None` if alerts are kept in memory: the
+    /// configuration says so, it is in no file, or there is no folder to write to, which is then said.
+    pub(crate) fn take(state: Option<&Path>, request: &Request, plan: &OutboxPlan) -> Result<Option<Self>, Error> {
+        let Some(file) = state.and_then(|state| control::alerts_file(state, request)).filter(|_| plan.durable) else {
+            return if plan.required && state.is_none() { Err(no_folder()) } else { Ok(None) };
+        };
+        let folder = file.parent().unwrap_or(&file);
+        let lock = control::create_state_dir(folder).and_then(|()| StateLock::take(&file));
+        match lock {
+            Ok(lock) => Ok(Some(Self { file, plan: *plan, _lock: lock })),
+            Err(error) if plan.required || is_writable(folder) => Err(error),
+            Err(error) => {
+                eprintln!(
+                    "warning: alerts that are not delivered when this process ends are lost: {error}\n  hint: --state DIR \
+                     names a folder that can be written, alerts.outbox.durability: memory says that it is meant"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Opens the journal; again after a start that failed.
+    pub(crate) fn journal(&self) -> Result<SqliteJournal, Error> {
+        let keep = Keep { age: self.plan.keep, alerts: self.plan.keep_alerts };
+        SqliteJournal::open(&self.file, keep, Arc::new(SystemClock::new())).map_err(|error| {
+            Error::new(Code::Io, format!("alerts cannot be kept: {error}"))
+                .hint("make room or move the file away; alerts in it are not delivered yet")
+        })
+    }
+}
+
+/// Whether this user can create files in a folder.
+fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+fn no_folder() -> Error {
+    Error::new(Code::Io, "alerts.outbox.durability is sync, and there is no state folder: HOME is not set")
+        .hint("name one: --state DIR")
+}

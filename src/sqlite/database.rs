@@ -1,0 +1,222 @@
+//! Opens the database, checks that it is whole, and takes over what can be read of a damaged one.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sha2::{Digest as _, Sha256};
+
+use super::journal;
+use crate::alert::JournalError;
+use crate::types::Alert;
+
+/// "dsen": marks the file as ours.
+const APPLICATION_ID: i64 = 0x6473_656e;
+/// Version of [`SCHEMA`].
+const VERSION: i64 = 1;
+/// Longest wait for another process that reads the database.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+/// Damaged databases that are kept.
+const DAMAGED_MAX: u32 = 100;
+
+/// `alerts` has one row per accepted alert; `written_ms` is Unix time, and `finished` is 1 once every handler is done with it. `deliveries` has one row
+/// per handler of an alert; `outcome` is null until the handler is done. `damaged` has rows that are not what was
+/// written.
+const SCHEMA: &str = "
+CREATE TABLE alerts (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    source TEXT NOT NULL,
+    contents TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    written_ms INTEGER NOT NULL,
+    failed INTEGER NOT NULL DEFAULT 0,
+    finished INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX by_finished ON alerts (finished, ordinal);
+CREATE TABLE deliveries (
+    ordinal INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    handler TEXT NOT NULL,
+    outcome TEXT,
+    PRIMARY KEY (ordinal, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE damaged (
+    id TEXT,
+    contents TEXT
+) STRICT;
+";
+
+/// Why a database is not used.
+pub(super) enum Refused {
+    Damaged,
+    Other(String),
+}
+
+impl Refused {
+    pub(super) fn into_error(self, file: &Path) -> JournalError {
+        match self {
+            Self::Damaged => JournalError(format!("{}: the database is damaged", file.display())),
+            Self::Other(why) => JournalError(format!("{}: {why}", file.display())),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) { Self::Damaged } else { Self::Other(error.to_string()) }
+    }
+}
+
+/// Whether the database itself is damaged, not its disk or its use.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Opens or creates a database. A damaged one is renamed to `FILE.damaged-N`, and what can be read of it is taken over.
+pub(super) fn open(file: &Path) -> Result<Connection, JournalError> {
+    match connect(file) {
+        Ok(db) => Ok(db),
+        Err(Refused::Damaged) => replace(file),
+        Err(refused) => Err(refused.into_error(file)),
+    }
+}
+
+/// Renames a damaged database, and creates a new one with what can be read of it.
+pub(super) fn replace(file: &Path) -> Result<Connection, JournalError> {
+    let aside = set_aside(file)?;
+    let mut db = connect(file).map_err(|refused| refused.into_error(file))?;
+    let saved = salvage(&aside, &mut db).map_err(|error| JournalError(format!("{}: {error}", file.display())))?;
+    tracing::error!(
+        "{} was damaged: it is kept as {}, and {saved} alerts could be read from it",
+        file.display(),
+        aside.display()
+    );
+    Ok(db)
+}
+
+/// Opens or creates a database and checks that it is whole.
+fn connect(file: &Path) -> Result<Connection, Refused> {
+    // SQLite would create it readable by everybody.
+    let created = OpenOptions::new().create(true).append(true).mode(0o600).open(file);
+    created.map_err(|error| Refused::Other(format!("it cannot be written: {error}")))?;
+    let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(BUSY_MAX)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    match (number("application_id")?, number("user_version")?) {
+        (0, 0) => {
+            let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            if tables > 0 {
+                return Err(Refused::Other("it is another program's database".into()));
+            }
+            db.execute_batch(&format!(
+                "BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            ))?;
+        }
+        (APPLICATION_ID, VERSION) => {}
+        (APPLICATION_ID, later) => {
+            return Err(Refused::Other(format!("it has version {later}, and this dsengine reads up to {VERSION}")));
+        }
+        _ => return Err(Refused::Other("it is another program's database".into())),
+    }
+    let verdict: String = db.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+    if verdict == "ok" { Ok(db) } else { Err(Refused::Damaged) }
+}
+
+/// Opens a database to read it; it must exist.
+pub(super) fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags)?;
+    db.busy_timeout(BUSY_MAX)?;
+    Ok(db)
+}
+
+/// Renames a damaged database, and its log; returns its new name.
+fn set_aside(file: &Path) -> Result<PathBuf, JournalError> {
+    let named = |end: &str, n: u32| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!(".damaged-{n}{end}"));
+        PathBuf::from(name)
+    };
+    let free = (1..=DAMAGED_MAX).find(|n| !named("", *n).exists());
+    let n = free.ok_or_else(|| JournalError(format!("{} was damaged {DAMAGED_MAX} times", file.display())))?;
+    let failed = |error| JournalError(format!("{} is damaged and cannot be renamed: {error}", file.display()));
+    for end in ["-wal", "-shm"] {
+        let mut log = file.as_os_str().to_owned();
+        log.push(end);
+        if Path::new(&log).exists() {
+            std::fs::rename(&log, named(end, n)).map_err(failed)?;
+        }
+    }
+    std::fs::rename(file, named("", n)).map_err(failed)?;
+    Ok(named("", n))
+}
+
+/// Copies the alerts that can be read from a damaged database; returns how many.
+fn salvage(damaged: &Path, into: &mut Connection) -> rusqlite::Result<usize> {
+    let Ok(from) = Connection::open_with_flags(damaged, OpenFlags::SQLITE_OPEN_READ_WRITE) else { return Ok(0) };
+    let last: i64 = from.query_row("SELECT max(ordinal) FROM alerts", [], |row| row.get(0)).unwrap_or(0);
+    let first: i64 = from.query_row("SELECT min(ordinal) FROM alerts", [], |row| row.get(0)).unwrap_or(last + 1);
+    let transaction = into.transaction()?;
+    let mut saved = 0;
+    for ordinal in first..=last {
+        // A row on a damaged page fails alone.
+        let row = from.query_row(&format!("{SELECT} WHERE ordinal = ?1"), [ordinal], Row::from_sql);
+        let Ok(row) = row else { continue };
+        let Some(alert) = row.alert() else { continue };
+        let Ok(deliveries) = deliveries(&from, ordinal) else { continue };
+        let handlers: Vec<Arc<str>> = deliveries.iter().map(|(handler, _)| handler.clone()).collect();
+        journal::accept(&transaction, &alert, &handlers, row.written_ms)?;
+        for (handler, outcome) in deliveries {
+            if let Some(outcome) = outcome {
+                journal::settle(&transaction, &alert.id, &handler, &outcome)?;
+            }
+        }
+        saved += 1;
+    }
+    transaction.commit()?;
+    Ok(saved)
+}
+
+pub(super) const SELECT: &str = "SELECT ordinal, id, contents, sha256, written_ms, failed FROM alerts";
+
+/// A row of `alerts`.
+pub(super) struct Row {
+    pub(super) ordinal: i64,
+    pub(super) id: String,
+    contents: String,
+    sha256: Vec<u8>,
+    pub(super) written_ms: i64,
+    pub(super) failed: bool,
+}
+
+impl Row {
+    pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            ordinal: row.get(0)?,
+            id: row.get(1)?,
+            contents: row.get(2)?,
+            sha256: row.get(3)?,
+            written_ms: row.get(4)?,
+            failed: row.get(5)?,
+        })
+    }
+
+    /// The alert, if it is what was written.
+    pub(super) fn alert(&self) -> Option<Alert> {
+        let Self { contents, sha256, .. } = self;
+        (Sha256::digest(contents)[..] == **sha256).then(|| serde_json::from_str(contents).ok()).flatten()
+    }
+}
+
+/// An alert's handlers, in the order of its acceptance, each with its outcome.
+pub(super) fn deliveries(db: &Connection, ordinal: i64) -> rusqlite::Result<Vec<(Arc<str>, Option<String>)>> {
+    let mut rows = db.prepare_cached("SELECT handler, outcome FROM deliveries WHERE ordinal = ?1 ORDER BY position")?;
+    rows.query_map([ordinal], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}

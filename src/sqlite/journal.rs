@@ -1,0 +1,206 @@
+//! The journal over the database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use sha2::{Digest as _, Sha256};
+
+use super::database::{self, Row, SELECT, deliveries, is_damage};
+use crate::alert::{Entry, Journal, JournalError, Pending, Settlement};
+use crate::types::{Alert, AlertId, Clock};
+
+/// Settled alerts removed per batch at most, so that a batch stays short.
+const FORGET_MAX: i64 = 1_024;
+
+/// How long alerts are kept after every handler is done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Age, by the time of writing.
+    pub age: Duration,
+    /// Number of alerts, oldest removed first.
+    pub alerts: u64,
+}
+
+/// Keeps accepted alerts in an SQLite database, and what became of them.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use dsengine::alert::check::check_journal;
+/// use dsengine::engine::SystemClock;
+/// use dsengine::sqlite::{Keep, SqliteJournal};
+///
+/// check_journal(|| {
+///     let dir = tempfile::tempdir().unwrap();
+///     let keep = Keep { age: Duration::from_secs(3600), alerts: 1000 };
+///     move || SqliteJournal::open(&dir.path().join("alerts.db"), keep, Arc::new(SystemClock::new()))
+/// })
+/// .unwrap();
+/// ```
+pub struct SqliteJournal {
+    /// Closed after an error, so that what the disk really has is read anew.
+    db: Option<Connection>,
+    file: PathBuf,
+    keep: Keep,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteJournal {
+    /// Opens the database `file`, and creates it, readable by its owner only, if there is none. A damaged one is renamed
+    /// to `FILE.damaged-N`, and what can be read of it is taken over. `clock` tells the age of alerts.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written, is no database of this kind, or was written by a later version.
+    pub fn open(file: &Path, keep: Keep, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
+        Ok(Self { db: Some(database::open(file)?), file: file.to_owned(), keep, clock })
+    }
+
+    fn db(&mut self) -> Result<&mut Connection, JournalError> {
+        if self.db.is_none() {
+            self.db = Some(database::open(&self.file)?);
+        }
+        self.db.as_mut().ok_or_else(|| JournalError("no database".into()))
+    }
+
+    /// Closes the database after an error; a damaged one is replaced.
+    fn failed(&mut self, error: &rusqlite::Error) -> JournalError {
+        self.db = None;
+        if is_damage(error) {
+            // The batch is written again, into the new one.
+            self.db = database::replace(&self.file).ok();
+        }
+        JournalError(format!("{}: {error}", self.file.display()))
+    }
+}
+
+impl std::fmt::Debug for SqliteJournal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteJournal").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Journal for SqliteJournal {
+    fn recover(&mut self) -> Result<Vec<Pending>, JournalError> {
+        let file = self.file.clone();
+        pending(self.db()?, &file).map_err(|error| self.failed(&error))
+    }
+
+    fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
+        let (keep, now_ns) = (self.keep, self.clock.unix_ns());
+        let written = write(self.db()?, batch, keep, now_ns);
+        written.map_err(|error| self.failed(&error))
+    }
+}
+
+/// The unfinished alerts. Rows that are not what was written are moved to `damaged`.
+fn pending(db: &mut Connection, file: &Path) -> rusqlite::Result<Vec<Pending>> {
+    let transaction = db.transaction()?;
+    let rows: Vec<Row> = transaction
+        .prepare(&format!("{SELECT} WHERE finished = 0 ORDER BY ordinal"))?
+        .query_map([], Row::from_sql)?
+        .collect::<Result<_, _>>()?;
+    let mut found = Vec::new();
+    for row in rows {
+        let Some(alert) = row.alert() else {
+            tracing::error!("{}: alert {} is damaged and is not delivered", file.display(), row.id);
+            transaction
+                .execute("INSERT INTO damaged SELECT id, contents FROM alerts WHERE ordinal = ?1", [row.ordinal])?;
+            remove(&transaction, row.ordinal)?;
+            continue;
+        };
+        let waiting = deliveries(&transaction, row.ordinal)?.into_iter().filter(|(_, outcome)| outcome.is_none());
+        let handlers = waiting.map(|(handler, _)| handler).collect();
+        found.push(Pending { alert: Arc::new(alert), handlers, failed: row.failed });
+    }
+    transaction.commit()?;
+    Ok(found)
+}
+
+fn write(db: &mut Connection, batch: &[Entry], keep: Keep, now_ns: u64) -> rusqlite::Result<()> {
+    let now_ms = i64::try_from(now_ns / 1_000_000).unwrap_or(i64::MAX);
+    let transaction = db.transaction()?;
+    for entry in batch {
+        match entry {
+            Entry::Accepted { alert, handlers } => accept(&transaction, alert, handlers, now_ms)?,
+            Entry::Settled { id, handler, how } => settle(&transaction, id, handler, how.as_str())?,
+        }
+    }
+    forget(&transaction, keep, now_ms)?;
+    transaction.commit()
+}
+
+/// Inserts an alert. A finished one with the same id, of a recording that is played again, is replaced.
+pub(super) fn accept(
+    db: &Transaction<'_>,
+    alert: &Alert,
+    handlers: &[Arc<str>],
+    written_ms: i64,
+) -> rusqlite::Result<()> {
+    let known: Option<(i64, bool)> = db
+        .prepare_cached("SELECT ordinal, finished FROM alerts WHERE id = ?1")?
+        .query_row([alert.id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match known {
+        Some((_, false)) => return Ok(()),
+        // A batch that is written twice settles it again.
+        Some((ordinal, true)) => remove(db, ordinal)?,
+        None => {}
+    }
+    let contents =
+        serde_json::to_string(alert).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let (id, source, sha256) = (alert.id.as_str(), alert.source.as_str(), Sha256::digest(&contents));
+    db.prepare_cached(
+        "INSERT INTO alerts (id, source, contents, sha256, written_ms, finished) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![id, source, contents, &sha256[..], written_ms, handlers.is_empty()])?;
+    let ordinal = db.last_insert_rowid();
+    let mut insert = db.prepare_cached("INSERT INTO deliveries (ordinal, position, handler) VALUES (?1, ?2, ?3)")?;
+    for (position, handler) in (0_i64..).zip(handlers) {
+        insert.execute(params![ordinal, position, &**handler])?;
+    }
+    Ok(())
+}
+
+/// Notes that a handler is done with an alert.
+pub(super) fn settle(db: &Transaction<'_>, id: &AlertId, handler: &str, outcome: &str) -> rusqlite::Result<()> {
+    let ordinal = db
+        .prepare_cached("SELECT ordinal FROM alerts WHERE id = ?1 AND finished = 0")?
+        .query_row([id.as_str()], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let Some(ordinal) = ordinal else { return Ok(()) };
+    let settled = db
+        .prepare_cached("UPDATE deliveries SET outcome = ?3 WHERE ordinal = ?1 AND handler = ?2 AND outcome IS NULL")?
+        .execute(params![ordinal, handler, outcome])?;
+    let failed = settled > 0 && outcome != Settlement::Delivered.as_str();
+    db.prepare_cached(
+        "UPDATE alerts SET failed = failed OR ?2, finished = NOT EXISTS \
+         (SELECT 1 FROM deliveries WHERE ordinal = ?1 AND outcome IS NULL) WHERE ordinal = ?1",
+    )?
+    .execute(params![ordinal, failed])?;
+    Ok(())
+}
+
+/// Removes the oldest finished alerts that are not to be kept, some per call.
+fn forget(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()> {
+    let last: Option<i64> = db.prepare_cached("SELECT max(ordinal) FROM alerts")?.query_row([], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(()) };
+    let first = last.saturating_sub(i64::try_from(keep.alerts).unwrap_or(i64::MAX));
+    let since_ms = now_ms.saturating_sub(i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX));
+    let oldest: Vec<(i64, i64)> = db
+        .prepare_cached("SELECT ordinal, written_ms FROM alerts WHERE finished = 1 ORDER BY ordinal LIMIT ?1")?
+        .query_map([FORGET_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (ordinal, _) in oldest.into_iter().take_while(|(ordinal, at)| *ordinal <= first || *at <= since_ms) {
+        remove(db, ordinal)?;
+    }
+    Ok(())
+}
+
+fn remove(db: &Connection, ordinal: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM deliveries WHERE ordinal = ?1")?.execute([ordinal])?;
+    db.prepare_cached("DELETE FROM alerts WHERE ordinal = ?1")?.execute([ordinal])?;
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! Accepted alerts in their database: over kills, damage and second processes, and in `dsengine alerts`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dsengine::alert::{Entry, Journal as _, Settlement};
+use dsengine::engine::SystemClock;
+use dsengine::sqlite::{Keep, SqliteJournal};
+use dsengine::types::Alert;
+use serde_json::Value;
+
+use crate::alerts::alert;
+use crate::harness::{Dsengine, Outcome, soak, write};
+use crate::webhooks::Peer;
+
+/// Longest wait for what takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Raises an alert on every frame.
+const RULE: &str = "function detect(f) f:alert{ rule = 'r', key = tostring(f.seq), message = 'm' } end";
+const KEEP: Keep = Keep { age: Duration::from_secs(86_400), alerts: 10_000 };
+
+/// A folder with a configuration whose alerts go to a file and to `url`.
+fn folder(source: &str, outbox: &str, url: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "r.lua", RULE);
+    write(
+        dir.path(),
+        "scene.yaml",
+        "seed: 1\nduration_s: 3000\nfps: 30\nwidth: 320\nheight: 240\n\
+         camera: { height_m: 4, pitch_deg: 12, focal: 0.9 }\nnoise: 2\n\
+         objects: [{ kind: person, speed_mps: 1.5, path: [[-4, 9], [4, 9]] }]\n",
+    );
+    let frame = |n: usize| {
+        format!(
+            "{{\"source\":\"a\",\"seq\":{n},\"pts_ns\":{},\"width\":64,\"height\":64,\"detections\":[]}}\n",
+            n * 100_000_000
+        )
+    };
+    let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}\n";
+    write(dir.path(), "t.jsonl", &(0..40).map(frame).fold(head.to_owned(), |text, frame| text + &frame));
+    let config = format!(
+        "sources: [{{ id: a, uri: '{source}' }}]\nmonitoring: {{ enabled: false }}\n\
+         detection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\
+         alerts: {{ throttle_seconds: 0, min_confidence: 0, burst_threshold: 1000, max_alerts_per_minute: 100000, \
+         retry_attempts: 100, retry_delay: 0.1, outbox: {{ {outbox} }}, handlers: [{{ name: file, config: {{ \
+         log_file: alerts.jsonl }} }}, {{ name: hook, type: webhook, config: {{ url: '{url}' }} }}] }}\n"
+    );
+    write(dir.path(), "c.yaml", &config);
+    dir
+}
+
+fn dsengine(dir: &Path, args: &[&str]) -> Dsengine {
+    Dsengine::new(args.iter().copied().chain(["--config", "c.yaml", "--state", "state"])).cwd(dir)
+}
+
+fn listed(dir: &Path, args: &[&str]) -> Outcome {
+    dsengine(dir, &[&["alerts", "list", "--json", "-n", "100000"], args].concat()).run()
+}
+
+/// The alerts that were posted, by id.
+fn posted(peer: &Peer) -> BTreeMap<String, Vec<Value>> {
+    let mut alerts: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for request in peer.requests() {
+        let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+        alerts.entry(body["id"].as_str().unwrap().to_owned()).or_default().push(body);
+    }
+    alerts
+}
+
+/// The ids in the file handler's log.
+fn logged(dir: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(dir.join("alerts.jsonl")).unwrap_or_default();
+    // A kill may cut the last line.
+    let alerts = text.lines().filter_map(|line| serde_json::from_str::<Alert>(line).ok());
+    alerts.map(|alert| alert.id.to_string()).collect()
+}
+
+fn until(what: &str, so: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !so() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+const LIVE: &str = "scene:scene.yaml?live=true&pixels=false";
+
+#[test]
+fn an_alert_that_was_accepted_survives_a_kill() {
+    for (outbox, survives) in [("durability: sync", true), ("durability: memory", false)] {
+        let up = Arc::new(AtomicBool::new(false));
+        let is_up = Arc::clone(&up);
+        let peer = Peer::new(move |_, _| {
+            let status = if is_up.load(Ordering::Relaxed) { "204 No Content" } else { "503 Service Unavailable" };
+            format!("{status}\r\n")
+        });
+        let dir = folder(LIVE, outbox, &peer.url("/"));
+        let run = dsengine(dir.path(), &["run"]).start();
+        until("ten alerts are in the file", || logged(dir.path()).len() >= 10);
+        run.signal("KILL");
+        drop(run);
+        let before = logged(dir.path());
+        let refused = posted(&peer).len();
+        up.store(true, Ordering::Relaxed);
+        let mut run = dsengine(dir.path(), &["run"]).start();
+        until("a new alert is posted", || posted(&peer).keys().any(|id| !before.contains(id)));
+        run.signal("TERM");
+        assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
+        let posted = posted(&peer);
+        let missing = before.iter().filter(|id| !posted.contains_key(*id)).count();
+        assert_eq!(missing == 0, survives, "{outbox}: {missing} of {} are missing, {refused} were tried", before.len());
+    }
+}
+
+#[test]
+fn whatever_is_accepted_arrives_however_often_the_process_is_killed() {
+    let kills = if soak() { 500 } else { 12 };
+    // Away most of the time.
+    let always = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::clone(&always);
+    let peer = Peer::new(move |n, _| {
+        let status = if is_up.load(Ordering::Relaxed) || n % 7 == 0 { "204 No Content" } else { "503 Away" };
+        format!("{status}\r\n")
+    });
+    let dir = folder(LIVE, "durability: sync", &peer.url("/"));
+    fastrand::seed(7);
+    for _ in 0..kills {
+        let known = logged(dir.path()).len();
+        let run = dsengine(dir.path(), &["run"]).start();
+        // At any moment: while it starts, and some alerts later.
+        let more = fastrand::usize(0..12);
+        until("some more alerts", || logged(dir.path()).len() >= known + more);
+        run.signal("KILL");
+        drop(run);
+    }
+    always.store(true, Ordering::Relaxed);
+    let accepted: BTreeSet<String> = logged(dir.path());
+    let kept = listed(dir.path(), &["--pending"]).expect(0).json();
+    let pending = kept.as_array().unwrap().iter().map(|kept| kept["alert"]["id"].as_str().unwrap().to_owned());
+    let accepted: BTreeSet<String> = accepted.into_iter().chain(pending).collect();
+    let mut run = dsengine(dir.path(), &["run"]).start();
+    until("everything is posted", || {
+        let posted = posted(&peer);
+        accepted.iter().all(|id| posted.contains_key(id))
+    });
+    run.signal("TERM");
+    assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
+    for (id, bodies) in posted(&peer) {
+        assert!(bodies.iter().all(|body| *body == bodies[0]), "{id} was posted with two contents");
+    }
+    assert!(accepted.len() > kills, "{} alerts over {kills} kills", accepted.len());
+}
+
+#[test]
+fn delivered_alerts_are_listed_as_long_and_as_many_as_the_keys_say() {
+    let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+    let count = |outbox: &str| {
+        let dir = folder("trace:t.jsonl", outbox, &peer.url("/"));
+        dsengine(dir.path(), &["run"]).run().expect(0);
+        let listed = listed(dir.path(), &[]).expect(0).json();
+        for kept in listed.as_array().unwrap() {
+            let handlers = kept["handlers"].as_array().unwrap();
+            assert_eq!(handlers.len(), 2, "{kept}");
+            assert!(handlers.iter().all(|handler| handler["outcome"] == "delivered"), "{kept}");
+        }
+        listed.as_array().unwrap().len()
+    };
+    assert_eq!(count("keep_days: 7"), 40);
+    assert!(count("keep_alerts: 5") <= 5);
+    assert_eq!(count("keep_days: 0"), 0);
+}
+
+#[test]
+fn an_alert_is_shown_by_a_part_of_its_id_with_what_became_of_it() {
+    let peer = Peer::new(|_, _| "410 Gone\r\n".into());
+    let dir = folder("trace:t.jsonl", "", &peer.url("/"));
+    dsengine(dir.path(), &["run"]).run().expect(1);
+    let id = logged(dir.path()).into_iter().next().unwrap();
+    let shown = dsengine(dir.path(), &["alerts", "show", &id[12..]]).run().expect(0).stdout;
+    for part in [id.as_str(), "handler     file: delivered", "handler     hook: given up", "rule        r"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let lines = dsengine(dir.path(), &["alerts", "list"]).run().expect(0).stdout;
+    assert_eq!(lines.lines().count(), 20, "{lines}");
+    assert!(lines.lines().all(|line| line.contains("hook given up")), "{lines}");
+    let missing = dsengine(dir.path(), &["alerts", "show", "ffff"]).run();
+    assert!(missing.code() != 0 && missing.stderr.contains("there is no alert \"ffff\""), "{}", missing.stderr);
+    let none = Dsengine::new(["alerts", "list", "--state", "state"]).cwd(dir.path()).run();
+    assert!(none.code() != 0 && none.stderr.contains("--config FILE"), "{}", none.stderr);
+}
+
+#[test]
+fn a_second_process_of_a_configuration_is_refused_and_told_which_is_the_first() {
+    let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+    let dir = folder(LIVE, "", &peer.url("/"));
+    let first = dsengine(dir.path(), &["run"]).start();
+    until("it runs", || !logged(dir.path()).is_empty());
+    let second = dsengine(dir.path(), &["run"]).run();
+    assert_eq!(second.code(), 2, "{}", second.stderr);
+    assert!(
+        second.stderr.contains(&format!("process {} runs this configuration already", first.pid())),
+        "{}",
+        second.stderr
+    );
+    // In another folder there is another run.
+    let elsewhere =
+        Dsengine::new(["run", "--config", "c.yaml", "--state", "other", "--duration", "0.2"]).cwd(dir.path());
+    elsewhere.run().expect(0);
+}
+
+#[test]
+fn without_a_folder_to_write_to_alerts_are_kept_in_memory_and_that_is_said() {
+    let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+    let run = |outbox: &str| {
+        let dir = folder("trace:t.jsonl", outbox, &peer.url("/"));
+        let run = Dsengine::new(["run", "--config", "c.yaml", "--state", "c.yaml/state"]).cwd(dir.path()).run();
+        (run.code(), run.stderr, logged(dir.path()).len())
+    };
+    let (code, said, delivered) = run("");
+    assert_eq!((code, delivered), (0, 40), "{said}");
+    assert!(said.contains("warning: alerts that are not delivered when this process ends are lost"), "{said}");
+    let (code, said, delivered) = run("durability: memory");
+    assert_eq!((code, delivered), (0, 40), "{said}");
+    assert!(!said.contains("are lost"), "{said}");
+    let (code, said, delivered) = run("durability: sync");
+    assert_eq!((code, delivered), (2, 0), "{said}");
+    assert!(said.contains("cannot be created"), "{said}");
+}
+
+fn open(file: &Path) -> SqliteJournal {
+    SqliteJournal::open(file, KEEP, Arc::new(SystemClock::new())).unwrap()
+}
+
+/// Each page of a small database is overwritten in turn: what is recovered is what was written, and nothing else.
+#[test]
+fn a_damaged_page_costs_its_own_alerts_at_most_and_nothing_wrong_is_delivered() {
+    const PAGE: usize = 4096;
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole.db");
+    let long = "a long message ".repeat(60);
+    let alerts: Vec<Arc<Alert>> =
+        (0..60).map(|n| Arc::new(Alert { message: long.clone(), ..(*alert(&n.to_string())).clone() })).collect();
+    {
+        let mut journal = open(&whole);
+        journal.recover().unwrap();
+        let accepted = alerts
+            .iter()
+            .map(|alert| Entry::Accepted { alert: alert.clone(), handlers: vec!["x".into(), "y".into()] })
+            .collect::<Vec<_>>();
+        journal.write(&accepted).unwrap();
+        let done = Entry::Settled { id: alerts[0].id.clone(), handler: "x".into(), how: Settlement::Delivered };
+        journal.write(&[done]).unwrap();
+    }
+    let pages = std::fs::metadata(&whole).unwrap().len() as usize / PAGE;
+    assert!(pages > 10, "{pages} pages");
+    let mut complete = 0;
+    for page in 0..pages {
+        let file = dir.path().join(format!("{page}.db"));
+        std::fs::copy(&whole, &file).unwrap();
+        let noise: Vec<u8> = (0..PAGE).map(|at| (at * 31 + page) as u8).collect();
+        std::fs::File::options().write(true).open(&file).unwrap().write_all_at(&noise, (page * PAGE) as u64).unwrap();
+        // A first page that is no database's is refused as another program's, or set aside.
+        let Ok(mut journal) = SqliteJournal::open(&file, KEEP, Arc::new(SystemClock::new())) else { continue };
+        let recovered = journal.recover().unwrap();
+        for pending in &recovered {
+            let written = alerts.iter().find(|alert| alert.id == pending.alert.id).expect("an alert that was written");
+            assert_eq!(pending.alert, *written, "page {page}");
+        }
+        complete += usize::from(recovered.len() == alerts.len());
+        // And it goes on.
+        let new = alert("new");
+        journal.write(&[Entry::Accepted { alert: new.clone(), handlers: vec!["x".into()] }]).unwrap();
+        drop(journal);
+        let again = open(&file).recover().unwrap();
+        assert_eq!(again.len(), recovered.len() + 1, "page {page}");
+        assert_eq!(again.last().unwrap().alert, new);
+    }
+    assert!(complete < pages, "damage was noticed");
+}
+
+/// A bit that a disk flipped in an alert's text leaves a whole database: the checksum notices.
+#[test]
+fn an_alert_whose_text_was_altered_is_set_aside_and_not_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("alerts.db");
+    let [a, b] =
+        ["one", "two"].map(|text| Arc::new(Alert { message: format!("seen {text}"), ..(*alert(text)).clone() }));
+    let mut journal = open(&file);
+    let accepted = |alert: &Arc<Alert>| Entry::Accepted { alert: alert.clone(), handlers: vec!["x".into()] };
+    journal.write(&[accepted(&a), accepted(&b)]).unwrap();
+    drop(journal);
+    let bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(8).position(|window| window == b"seen one").unwrap();
+    std::fs::File::options().write(true).open(&file).unwrap().write_all_at(b"sewn", at as u64).unwrap();
+    let recovered = open(&file).recover().unwrap();
+    assert_eq!(recovered.len(), 1);
+    assert_eq!(recovered[0].alert, b);
+}
