@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -48,6 +49,8 @@ pub struct Outbox {
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
     pub(super) journal: Attempts,
+    /// Alerts are delivered before they are written.
+    owing: AtomicBool,
 }
 
 struct State {
@@ -94,6 +97,7 @@ impl Outbox {
             settled: Condvar::new(),
             wake,
             journal: Attempts::default(),
+            owing: AtomicBool::new(false),
         })
     }
 
@@ -353,9 +357,28 @@ impl Outbox {
         self.state().ledger.unwritten()
     }
 
+    /// Alerts are delivered before they are written, until the journal works again.
+    pub(super) fn owe(&self) {
+        if !self.owing.swap(true, Ordering::Relaxed) {
+            tracing::error!("the alert journal fails: alerts are delivered, and not kept over a restart");
+        }
+    }
+
+    /// The journal has written something.
+    pub(super) fn journal_works(&self) {
+        self.journal.succeed();
+        if self.owing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the alert journal works again");
+        }
+    }
+
     /// Why the journal does not work, at `now_ns` on the monotonic clock.
     pub fn trouble(&self, now_ns: u64) -> Option<Trouble> {
-        self.journal.trouble(now_ns)
+        let mut trouble = self.journal.trouble(now_ns)?;
+        if self.owing.load(Ordering::Relaxed) {
+            trouble.error += "; alerts are delivered meanwhile, and not kept over a restart";
+        }
+        Some(trouble)
     }
 }
 

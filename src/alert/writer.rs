@@ -1,8 +1,10 @@
 //! The journal's thread: writes the outbox's entries in batches.
 //!
 //! While a batch is being written, the next one collects (group commit). A failed batch is repeated until it succeeds;
-//! meanwhile the outbox bounds its queue, and nothing in memory is lost.
+//! meanwhile the outbox bounds its queue, and nothing in memory is lost. A medium that fails for longer does not hold
+//! alerts up: they are delivered, and their entries are *owed* until it works again.
 
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +13,17 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::{Entry, Journal, JournalError, Outbox};
 use crate::error::{Code, Error};
-use crate::types::Clock;
+use crate::types::{AlertId, Clock};
 
 /// Maximum entries per batch.
 pub const BATCH_MAX: usize = 1_024;
 /// First delay after a failed batch; doubled up to `RETRY_MAX`.
 const RETRY: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long alerts wait for a medium that fails.
+const PATIENCE_NS: u64 = 10_000_000_000;
+/// Maximum entries owed; beyond it alerts wait for the medium.
+const OWED_MAX: usize = 100_000;
 
 /// A handle to the running thread. Dropping it signals the thread to end, without waiting.
 pub(super) struct Writer {
@@ -33,6 +39,9 @@ struct Worker {
     wake: Receiver<()>,
     stop: Receiver<()>,
     stopping: bool,
+    owed: Owed,
+    /// When the medium began to fail.
+    failing_ns: Option<u64>,
     /// Its drop shows that the thread has ended.
     _ended: Sender<()>,
 }
@@ -46,7 +55,17 @@ impl Writer {
     ) -> Result<Self, Error> {
         let (stop, stopped) = bounded(0);
         let (end, ended) = bounded(0);
-        let worker = Worker { journal, outbox, clock, wake, stop: stopped, stopping: false, _ended: end };
+        let worker = Worker {
+            journal,
+            outbox,
+            clock,
+            wake,
+            stop: stopped,
+            stopping: false,
+            owed: Owed::default(),
+            failing_ns: None,
+            _ended: end,
+        };
         std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || worker.run())
@@ -68,19 +87,25 @@ impl Worker {
         loop {
             let batch = self.outbox.take_unwritten(BATCH_MAX);
             if !batch.is_empty() {
-                if !self.write(&batch) {
-                    tracing::error!(
-                        entries = self.outbox.unwritten(),
-                        "stopped before the alert journal could be written"
-                    );
-                    return;
+                if !self.write(batch) {
+                    return self.given_up();
                 }
             } else if self.stopping {
+                if !self.pay() {
+                    self.given_up();
+                }
                 return;
-            } else {
+            } else if self.owed.is_empty() {
                 self.sleep();
+            } else if !self.pay() {
+                self.pause(RETRY_MAX);
             }
         }
+    }
+
+    fn given_up(&self) {
+        let entries = self.outbox.unwritten() + self.owed.entries;
+        tracing::error!(entries, "stopped before the alert journal could be written");
     }
 
     /// Waits for entries or for the stop signal.
@@ -91,24 +116,70 @@ impl Worker {
         }
     }
 
-    /// Writes a batch, with retries; `false` if it was given up because of the stop signal.
-    fn write(&mut self, batch: &[Entry]) -> bool {
+    /// Waits before the next attempt, for entries or for the stop signal.
+    fn pause(&mut self, pause: Duration) {
+        select! {
+            recv(self.wake) -> _ => {}
+            // The sender is only ever dropped; after that, one more attempt is made.
+            recv(self.stop) -> _ => self.stopping = true,
+            default(pause) => {}
+        }
+    }
+
+    /// Writes a batch, with retries; `false` if it was given up because of the stop signal. While the medium fails for
+    /// long, the batch is owed.
+    fn write(&mut self, batch: Vec<Entry>) -> bool {
         let mut pause = RETRY;
         loop {
-            self.outbox.journal.begin(self.clock.monotonic_ns());
-            let Err(error) = self.attempt(batch) else {
-                self.outbox.journal.succeed();
-                self.outbox.written(batch);
+            if self.pay() && self.try_write(&batch) {
+                self.outbox.written(&batch);
                 return true;
-            };
-            self.outbox.journal.fail(&error.0, false, self.clock.monotonic_ns());
+            }
             if self.stopping {
                 return false;
             }
-            tracing::warn!(entries = batch.len(), "alert journal not written, trying again: {error}");
-            // The sender is only ever dropped; after that, one more attempt is made.
+            if self.fails_for_long() && self.owed.has_room(&batch) {
+                self.outbox.owe();
+                self.outbox.written(&batch);
+                self.owed.add(batch);
+                return true;
+            }
             self.stopping = self.stop.recv_timeout(pause) == Err(crossbeam_channel::RecvTimeoutError::Disconnected);
             pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Writes what is owed; `false` while the medium fails.
+    fn pay(&mut self) -> bool {
+        while let Some(batch) = self.owed.first() {
+            if !self.try_write(&batch) {
+                return false;
+            }
+            self.owed.paid();
+        }
+        true
+    }
+
+    fn fails_for_long(&self) -> bool {
+        self.failing_ns.is_some_and(|since| self.clock.monotonic_ns().saturating_sub(since) >= PATIENCE_NS)
+    }
+
+    /// One attempt, noted for status queries.
+    fn try_write(&mut self, batch: &[Entry]) -> bool {
+        self.outbox.journal.begin(self.clock.monotonic_ns());
+        match self.attempt(batch) {
+            Ok(()) => {
+                self.failing_ns = None;
+                self.outbox.journal_works();
+                true
+            }
+            Err(error) => {
+                let now_ns = self.clock.monotonic_ns();
+                self.failing_ns.get_or_insert(now_ns);
+                self.outbox.journal.fail(&error.0, false, now_ns);
+                tracing::warn!(entries = batch.len(), "alert journal not written, trying again: {error}");
+                false
+            }
         }
     }
 
@@ -116,5 +187,100 @@ impl Worker {
         let journal = &mut self.journal;
         let written = catch_unwind(AssertUnwindSafe(|| journal.write(batch)));
         written.unwrap_or_else(|_| Err(JournalError("the journal panicked".to_owned())))
+    }
+}
+
+/// Batches whose alerts were delivered before they were written, oldest first.
+#[derive(Default)]
+struct Owed {
+    batches: VecDeque<Arc<[Entry]>>,
+    entries: usize,
+}
+
+impl Owed {
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    fn first(&self) -> Option<Arc<[Entry]>> {
+        self.batches.front().cloned()
+    }
+
+    fn paid(&mut self) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.entries -= batch.len();
+        }
+    }
+
+    /// Whether there is room for a batch; what is settled by now makes room.
+    fn has_room(&mut self, batch: &[Entry]) -> bool {
+        if self.entries + batch.len() > OWED_MAX {
+            self.forget_settled();
+        }
+        self.entries + batch.len() <= OWED_MAX
+    }
+
+    fn add(&mut self, batch: Vec<Entry>) {
+        self.entries += batch.len();
+        self.batches.push_back(batch.into());
+    }
+
+    /// Forgets alerts that were accepted and settled by every handler meanwhile. The first batch stays: its last attempt
+    /// may have reached the medium, and the same batch comes next.
+    fn forget_settled(&mut self) {
+        let Some(first) = self.batches.pop_front() else { return };
+        let rest: Vec<Entry> = self.batches.drain(..).flat_map(|batch| batch.to_vec()).collect();
+        let mut waiting: HashMap<AlertId, usize> = HashMap::new();
+        for entry in &rest {
+            match entry {
+                Entry::Accepted { alert, handlers } => drop(waiting.insert(alert.id.clone(), handlers.len())),
+                Entry::Settled { id, .. } => {
+                    if let Some(left) = waiting.get_mut(id) {
+                        *left = left.saturating_sub(1);
+                    }
+                }
+            }
+        }
+        let is_open = |entry: &Entry| match entry {
+            Entry::Accepted { alert, .. } => waiting.get(&alert.id) != Some(&0),
+            Entry::Settled { id, .. } => waiting.get(id) != Some(&0),
+        };
+        let open: Vec<Entry> = rest.into_iter().filter(is_open).collect();
+        self.entries = first.len() + open.len();
+        self.batches = std::iter::once(first).chain(open.chunks(BATCH_MAX).map(Arc::from)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::alert::Settlement;
+    use crate::alert::check::alert;
+
+    #[test]
+    fn what_is_settled_makes_room_and_what_is_open_stays() {
+        let mut owed = Owed::default();
+        let accepted = |n| Entry::Accepted { alert: alert(n, "m"), handlers: vec!["x".into(), "y".into()] };
+        let settled = |n, handler: &str| Entry::Settled {
+            id: alert(n, "m").id.clone(),
+            handler: Arc::from(handler),
+            how: Settlement::Delivered,
+        };
+        owed.add(vec![accepted(0), settled(0, "x")]);
+        owed.add(vec![accepted(1), accepted(2), settled(0, "y"), settled(1, "x")]);
+        owed.add(vec![settled(1, "y"), settled(2, "y"), settled(9, "x")]);
+        owed.forget_settled();
+        let left: Vec<Entry> = std::iter::from_fn(|| {
+            let batch = owed.first()?;
+            owed.paid();
+            Some(batch.to_vec())
+        })
+        .flatten()
+        .collect();
+        let open = [accepted(0), settled(0, "x"), accepted(2), settled(0, "y"), settled(2, "y"), settled(9, "x")];
+        assert_eq!(left, open);
+        assert_eq!((owed.entries, owed.is_empty()), (0, true));
     }
 }

@@ -49,9 +49,9 @@ impl Database {
     }
 }
 
-/// Whether this user can create files in a folder.
+/// Whether there is a folder in which this user can create files.
 fn is_writable(folder: &Path) -> bool {
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+    folder.is_dir() && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 fn no_folder() -> Error {

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -215,10 +215,26 @@ pub(crate) fn plan() -> AlertPlan {
     }
 }
 
+/// The machine's time, and as much more as a test says.
+struct Ahead {
+    wall: Arc<Wall>,
+    ahead_ns: AtomicU64,
+}
+
+impl Clock for Ahead {
+    fn monotonic_ns(&self) -> u64 {
+        self.wall.monotonic_ns() + self.ahead_ns.load(Ordering::Relaxed)
+    }
+
+    fn unix_ns(&self) -> u64 {
+        self.wall.unix_ns()
+    }
+}
+
 /// One process's alert path: deliverers, a gate, what was shown.
 pub(crate) struct Process {
     pub(crate) runtime: Runtime,
-    clock: Arc<Wall>,
+    clock: Arc<Ahead>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) delivery: Delivery,
     pub(crate) gate: Gate,
@@ -228,7 +244,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(journal: Box<dyn Journal>, handlers: Vec<Arc<dyn Handler>>, plan: &AlertPlan) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let clock = Wall::new();
+        let clock = Arc::new(Ahead { wall: Wall::new(), ahead_ns: AtomicU64::new(0) });
         let metrics = Metrics::new(clock.clone());
         let shown: Arc<Mutex<Vec<_>>> = Arc::default();
         let seen = shown.clone();
@@ -439,6 +455,35 @@ fn a_journal_that_fails_is_tried_again_and_nothing_is_lost_or_doubled() {
     assert_eq!(process.drain(), 0);
     assert_eq!((told.got().len(), disk.pending()), (51, vec![]));
     process.assert_balance();
+}
+
+#[test]
+fn alerts_do_not_wait_for_a_disk_that_fails_for_long_and_are_on_it_once_it_works() {
+    let (disk, told, later) = (Disk::new(), Told::new("x", Answer::Ok), Told::new("y", Answer::Hang));
+    let mut process = Process::start(disk.journal(), vec![told.clone(), later], &plan());
+    disk.faults.broken.store(true, Ordering::Relaxed);
+    (0..50).for_each(|seq| assert!(process.raise(seq).is_some()));
+    until("the failure shows", || process.trouble().is_some());
+    assert!(told.got().is_empty(), "they wait for a moment");
+    process.clock.ahead_ns.store(11_000_000_000, Ordering::Relaxed);
+    until("they are delivered", || told.got().len() == 50);
+    (50..60).for_each(|seq| assert!(process.raise(seq).is_some()));
+    until("so are later ones", || told.got().len() == 60);
+    let trouble = process.trouble().unwrap();
+    assert!(trouble.contains("the disk is full") && trouble.contains("not kept over a restart"), "{trouble}");
+    assert_eq!((disk.pending(), process.shown()), (vec![], (0..60).collect()));
+    process.assert_balance();
+    disk.faults.broken.store(false, Ordering::Relaxed);
+    until("the disk has what one handler has not", || disk.pending().len() == 60);
+    until("the journal works", || process.trouble().is_none());
+    // An alert waits for the disk again.
+    disk.faults.broken.store(true, Ordering::Relaxed);
+    process.raise(60);
+    until("the failure shows", || process.trouble().is_some());
+    assert_eq!(told.got().len(), 60);
+    disk.faults.broken.store(false, Ordering::Relaxed);
+    until("it is delivered", || told.got().len() == 61);
+    assert_eq!(disk.pending(), (0..=60).collect::<Vec<_>>());
 }
 
 #[test]

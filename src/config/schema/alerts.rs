@@ -41,7 +41,7 @@ pub(in crate::config) struct Alerts {
     /// Pause between attempts. Default 1. Unit: seconds. Range 0.1–60. Example: 2.5.
     #[schemars(range(min = 0.1, max = 60))]
     pub(in crate::config) retry_delay: f64,
-    /// What is kept of accepted alerts.
+    /// What is kept of accepted alerts. Default: see its keys. Example: {durability: memory}.
     pub(in crate::config) outbox: Outbox,
     /// Where alerts go: names, or names with settings. Default [console]. Example: [console, {name: file}].
     #[schemars(length(max = 64))]

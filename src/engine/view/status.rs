@@ -92,12 +92,9 @@ impl Status {
             None => format!("strategy {} is switched off", s.name),
         }));
         problems.extend(handlers.iter().filter(|h| h.degraded).map(HandlerStatus::problem));
-        problems.extend(
-            alerts
-                .journal_error
-                .iter()
-                .map(|error| format!("the alert journal cannot be written, {} alerts wait: {error}", alerts.pending)),
-        );
+        problems.extend(alerts.journal_error.iter().map(|error| {
+            format!("the alert journal cannot be written, {} alerts are pending: {error}", alerts.pending)
+        }));
         problems.extend(rejected.iter().map(|r| match r.error.ends_with(GONE) {
             true => format!("{}: {}", r.script, r.error),
             false => format!("{}: the latest version was rejected, the previous one is running: {}", r.script, r.error),
