@@ -192,7 +192,7 @@ fn a_camera_out_of_retries_says_that_it_is_still_tried() {
     // Between two answers it may be trying.
     wait(&mut run, Duration::from_secs(20), "its health says so", || {
         let (code, health) = get(&page, "/health");
-        (code == 503 && health.contains("source cam is failed, still trying every 0.4 s: ")).then_some(())
+        (code == 503 && health.contains("source cam is failed, tried again every 0.4 s: ")).then_some(())
     });
     interrupt(&mut run);
 }

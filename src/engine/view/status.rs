@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(
             status.problems,
             [
-                "source cam is failed, still trying every 10 s: refused",
+                "source cam is failed, tried again every 10 s: refused",
                 "a.lua: the latest version was rejected, the previous one is running: a.lua:3: boom"
             ]
         );
