@@ -211,6 +211,11 @@ impl Started {
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
         log.show_figures(engine.handle().figures());
+        let handle = engine.handle();
+        log.on_lost_lines(move |lost| {
+            handle.metrics().set_log_lines_lost(lost.total);
+            handle.set_note("log", lost.problem.clone());
+        });
         let log_port = follow(&engine, plan.logging.stream_port, &log).map_err(refused)?;
         let level = log.clone();
         control.on_change(move |plan| {

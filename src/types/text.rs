@@ -1,6 +1,7 @@
 //! Makes text from outside (scripts, components, receivers) safe to print on a terminal.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 /// Turns a text into one line, with control characters replaced.
 pub fn one_line(text: &str) -> Cow<'_, str> {
@@ -15,6 +16,19 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// Whether a character controls the display: control characters, Unicode line separators, direction overrides.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A number of things in words: `1 alert`, `2 alerts`, `0 matches`.
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, thing: &str) -> String {
+    if number == N::from(1) {
+        return format!("{number} {thing}");
+    }
+    let stem = thing.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
+    match stem {
+        Some(stem) => format!("{number} {stem}ies"),
+        None if ["s", "x", "ch", "sh"].iter().any(|end| thing.ends_with(end)) => format!("{number} {thing}es"),
+        None => format!("{number} {thing}s"),
+    }
 }
 
 fn cleaned(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -78,6 +92,22 @@ fn is_version(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_has_its_plural() {
+        for (number, thing, text) in [
+            (1, "alert", "1 alert"),
+            (0, "alert", "0 alerts"),
+            (2, "strategy", "2 strategies"),
+            (1, "strategy", "1 strategy"),
+            (3, "day", "3 days"),
+            (2, "match", "2 matches"),
+            (2, "more alert", "2 more alerts"),
+        ] {
+            assert_eq!(count(number, thing), text);
+        }
+        assert_eq!((count(1_usize, "line"), count(2_u64, "class")), ("1 line".into(), "2 classes".into()));
+    }
 
     #[test]
     fn a_line_is_one_line() {
