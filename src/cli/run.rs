@@ -11,6 +11,7 @@ use dsengine::control::{self, Control};
 use dsengine::engine::{Engine, Handle, Observer, SystemClock};
 use dsengine::error::Error;
 use dsengine::telemetry::log::Log;
+use dsengine::types::count_are;
 use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
@@ -246,7 +247,8 @@ impl Started {
         let pending = engine.summary().pending;
         if pending > 0 {
             let (limit, next) = (graceful.as_secs(), if signalled { "another" } else { "a" });
-            eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; {next} signal stops at once");
+            let pending = count_are(pending, "alert");
+            eprintln!("{pending} not delivered yet: waiting up to {limit} s; {next} signal stops at once");
         }
         let handle = engine.handle();
         let summary = engine.drain(graceful);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::time::Duration;
 
 /// Turns a text into one line, with control characters replaced.
 pub fn one_line(text: &str) -> Cow<'_, str> {
@@ -29,6 +30,16 @@ pub fn count<N: Display + PartialEq + From<u8>>(number: N, thing: &str) -> Strin
         None if ["s", "x", "ch", "sh"].iter().any(|end| thing.ends_with(end)) => format!("{number} {thing}es"),
         None => format!("{number} {thing}s"),
     }
+}
+
+/// A number of things with its verb: `1 line is`, `2 lines are`.
+pub fn count_are<N: Display + PartialEq + From<u8> + Copy>(number: N, thing: &str) -> String {
+    format!("{} {}", count(number, thing), if number == N::from(1) { "is" } else { "are" })
+}
+
+/// A time in words, to the millisecond: `0.5 s`, `10 s`.
+pub fn seconds(time: Duration) -> String {
+    format!("{} s", (time.as_secs_f64() * 1e3).round() / 1e3)
 }
 
 fn cleaned(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -94,6 +105,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_time_has_no_more_digits_than_it_needs() {
+        for (time, text) in
+            [(10.0, "10 s"), (0.5, "0.5 s"), (f64::from(0.3_f32), "0.3 s"), (0.02, "0.02 s"), (0.0, "0 s")]
+        {
+            assert_eq!(seconds(Duration::from_secs_f64(time)), text);
+        }
+    }
+
+    #[test]
     fn a_number_has_its_plural() {
         for (number, thing, text) in [
             (1, "alert", "1 alert"),
@@ -106,6 +126,7 @@ mod tests {
         ] {
             assert_eq!(count(number, thing), text);
         }
+        assert_eq!((count_are(1, "line"), count_are(2, "line")), ("1 line is".into(), "2 lines are".into()));
         assert_eq!((count(1_usize, "line"), count(2_u64, "class")), ("1 line".into(), "2 classes".into()));
     }
 

@@ -10,6 +10,7 @@ pub use self::parts::{
 };
 use crate::backend::SourceState;
 use crate::config::{Environment, Plan};
+use crate::types::count;
 
 /// The end of a reason for a deleted file, of which nothing was rejected.
 pub(in crate::engine) const GONE: &str = " is gone: what runs goes on, but a restart will fail";
@@ -92,12 +93,10 @@ impl Status {
             None => format!("strategy {} is switched off", s.name),
         }));
         problems.extend(handlers.iter().filter(|h| h.degraded).map(HandlerStatus::problem));
-        problems.extend(
-            alerts
-                .journal_error
-                .iter()
-                .map(|error| format!("the alert journal cannot be written, {} alerts wait: {error}", alerts.pending)),
-        );
+        problems.extend(alerts.journal_error.iter().map(|error| {
+            let waiting = count(alerts.pending, "alert");
+            format!("the alert journal cannot be written, {waiting} waiting: {error}")
+        }));
         problems.extend(rejected.iter().map(|r| match r.error.ends_with(GONE) {
             true => format!("{}: {}", r.script, r.error),
             false => format!("{}: the latest version was rejected, the previous one is running: {}", r.script, r.error),

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::telemetry::rotate::RotatingFile;
-use crate::types::{Clock, count};
+use crate::types::{Clock, count_are};
 
 /// Least time between two messages on standard error, so that a file that fails now and then does not fill it.
 const SAID_EVERY_NS: u64 = 60_000_000_000;
@@ -99,7 +99,11 @@ impl State {
         if self.lost == 0 {
             return Ok(());
         }
-        let message = format!("{} missing here: the log file could not be written ({})", are(self.lost), self.error);
+        let message = format!(
+            "{} missing here: the log file could not be written ({})",
+            count_are(self.lost, "line"),
+            self.error
+        );
         let time = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(clock.unix_ns()));
         let line = match json {
             true => json!({ "timestamp": time.to_string(), "level": "WARN", "message": message, "count": self.lost,
@@ -112,7 +116,7 @@ impl State {
             self.say(&format!(
                 "note: the log file {} is written again: {} missing",
                 self.path.display(),
-                are(self.lost)
+                count_are(self.lost, "line")
             ));
         }
         self.lost = 0;
@@ -135,7 +139,7 @@ impl State {
     fn lost_lines(&self) -> LostLines {
         let problem = (self.lost > 0).then(|| {
             let Self { path, error, lost, .. } = self;
-            format!("the log file {} cannot be written ({error}), {} lost", path.display(), are(*lost))
+            format!("the log file {} cannot be written ({error}), {} lost", path.display(), count_are(*lost, "line"))
         });
         LostLines { total: self.total, problem }
     }
@@ -145,11 +149,6 @@ impl State {
         // There is no other place for it.
         let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
     }
-}
-
-/// `1 line is`, `2 lines are`.
-fn are(lines: u64) -> String {
-    format!("{} {}", count(lines, "line"), if lines == 1 { "is" } else { "are" })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::alert::{Outbox, Standing};
 use crate::backend::SourceState;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{SourceId, Zone};
+use crate::types::{SourceId, Zone, count};
 
 /// One limit of the engine itself.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -238,7 +238,8 @@ impl HandlerStatus {
     pub(super) fn problem(&self) -> String {
         let Self { name, given_up, pending, last_error, .. } = self;
         let last = last_error.as_deref().unwrap_or_default();
-        format!("handler {name}: {given_up} alerts given up, {pending} waiting; last: {last}")
+        let given_up = count(*given_up, "alert");
+        format!("handler {name}: {given_up} given up, {pending} waiting; last: {last}")
     }
 }
 
