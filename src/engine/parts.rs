@@ -15,7 +15,7 @@ use super::wait::Unended;
 use crate::alert::Delivery;
 use crate::config::{ModelPlan, Plan};
 use crate::error::{Code, Error};
-use crate::infer::{Choice, Model, Runtime, Search};
+use crate::infer::{Choice, Model, OnDisk, Runtime, Search};
 use crate::strategy::{Caught, Strategy};
 use crate::telemetry::Metrics;
 use crate::types::{Clock, SourceId};
@@ -101,12 +101,13 @@ impl Parts {
                 none.insert(opened)
             }
         };
+        let loaded = OnDisk::of(plan);
         let model = Model::load(plan, runtime)?;
         if let Some(doubt) = model.doubt() {
             tracing::warn!(strategy = plan.name, "{doubt}");
         }
         tracing::info!(strategy = plan.name, model = %plan.model.display(), layout = ?model.layout(), "model loaded");
-        let unit = ModelUnit::open(plan, &model, self.pool.count(), self.metrics.model(&plan.name))?;
+        let unit = ModelUnit::open(plan, &model, loaded, self.pool.count(), self.metrics.model(&plan.name))?;
         self.pool.start()?;
         Ok(unit)
     }
