@@ -369,3 +369,32 @@ fn a_client_without_the_engine_or_its_token_says_what_to_do() {
     let out = Dsengine::new(["sources", "add", "test:", "--set", "fps", "--at", &at]).run().expect(2);
     assert!(out.stderr.contains("write KEY=VALUE"), "{}", out.stderr);
 }
+
+#[test]
+fn the_shown_configuration_is_what_acts() {
+    let rules = "detection: { confidence_threshold: 0.25, strategies: [{ name: now, module: old.lua }, \
+                 { name: next, module: new.lua, mode: shadow, shadow_of: now }] }\n\
+                 pipeline: { buffer_pool_size: 7 }\n";
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "old.lua", "function detect(frame) end\n");
+    write(dir.path(), "new.lua", "function detect(frame) end -- new\n");
+    write(dir.path(), "config.yaml", &config(&["a"], rules));
+    let site = Site::of(dir, &[]);
+    let show = || site.ask(&["config", "show"]).expect(0).stdout;
+    let before = show();
+    for (part, shown) in [
+        ("confidence_threshold: 0.25", true),
+        ("processing_width", false),
+        ("enable_gpu_inference", false),
+        ("extensions", false),
+        ("buffer_pool_size: 7", true),
+        ("# `pipeline.buffer_pool_size` has no effect yet: ", true),
+        ("# promoted", false),
+    ] {
+        assert_eq!(before.contains(part), shown, "{part}: {before}");
+    }
+    site.ask(&["plugin", "promote", "next"]).expect(0);
+    let promoted = show();
+    let line = promoted.lines().find(|line| line.starts_with("# promoted: now runs ")).unwrap();
+    assert!(line.contains("new.lua in place of ") && line.contains("old.lua: "), "{line}");
+}
