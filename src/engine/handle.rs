@@ -316,6 +316,10 @@ impl EngineApi for Handle {
         self.0.metrics.render()
     }
 
+    fn count_refused(&self, reason: &'static str) {
+        self.0.metrics.refused(reason);
+    }
+
     fn live(&self, source: &str) -> Option<Arc<Live>> {
         let view = self.0.view();
         let found = view.sources.iter().find(|s| s.route.id.as_str() == source);
