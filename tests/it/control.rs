@@ -224,6 +224,10 @@ fn the_command_line_lists_adds_changes_switches_and_removes_sources() {
     site.ask(&["sources", "enable", "a"]).expect(0);
     site.until_sources(&["a", "b"]);
     assert!(site.ask(&["sources", "restart", "a"]).expect(0).stdout.contains("source a restarted"));
+    site.ask(&["sources", "disable", "b"]).expect(0);
+    let out = site.ask(&["sources", "restart", "b"]).expect(1);
+    let told = "source 'b' is switched off: it does not run, so it cannot be started again";
+    assert!(out.stderr.contains(told) && out.stderr.contains("hint: `dsengine sources enable b`"), "{}", out.stderr);
     site.ask(&["sources", "remove", "b"]).expect(0);
     site.until_sources(&["a"]);
     let out = site.ask(&["sources", "remove", "b"]).expect(1);
