@@ -253,6 +253,22 @@ pub(super) struct Families {
     log_lost: IntCounterVec,
 }
 
+impl Families {
+    /// Creates the series of reasons and outcomes, so that the first increment shows as a rise.
+    fn begin(&self) {
+        for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
+            self.undelivered.with_label_values(&[reason]);
+        }
+        for outcome in ["taken", "queue_full", "too_large", "closed"] {
+            self.commands.with_label_values(&[outcome]);
+        }
+        for reason in ["wrong_token", "no_token", "scope"] {
+            self.refused.with_label_values(&[reason]);
+        }
+        self.log_lost.with_label_values::<&str>(&[]);
+    }
+}
+
 /// Registers families by their row in [`TABLE`].
 struct Registrar<'a>(&'a Registry);
 
@@ -349,17 +365,7 @@ impl Metrics {
             refused: r.counters("dsengine_api_refused_total"),
             log_lost: r.counters("dsengine_log_lines_lost_total"),
         };
-        // Series exist from the start, so that the first increment shows as a rise.
-        for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
-            families.undelivered.with_label_values(&[reason]);
-        }
-        for outcome in ["taken", "queue_full", "too_large", "closed"] {
-            families.commands.with_label_values(&[outcome]);
-        }
-        for reason in ["wrong_token", "no_token", "scope"] {
-            families.refused.with_label_values(&[reason]);
-        }
-        families.log_lost.with_label_values(none);
+        families.begin();
         let process = Mutex::new(r.float_counter("process_cpu_seconds_total"));
         let process_rss = r.gauges("process_resident_memory_bytes").with_label_values(none);
         let process_fds = r.gauges("process_open_fds").with_label_values(none);
