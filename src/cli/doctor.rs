@@ -77,7 +77,7 @@ mod tests {
         let gpu = finding("DeepStream", false, true, Some("see its manual"));
         let h264 = finding("H.264 decoder", false, false, Some("apt-get install libav"));
         let mp4 = finding("writing mp4", false, false, Some("apt-get install ugly libav"));
-        assert_eq!(verdict(&[fine.clone()]), "verdict: ready, nothing is missing");
+        assert_eq!(verdict(std::slice::from_ref(&fine)), "verdict: ready, nothing is missing");
         assert_eq!(verdict(&[fine.clone(), gpu.clone()]), "verdict: ready; 1 optional part is not there");
         let missing = "verdict: 2 parts are missing: H.264 decoder, writing mp4; apt-get install libav ugly";
         assert_eq!(verdict(&[fine, gpu, h264, mp4]), missing);
