@@ -11,6 +11,9 @@ use crate::config::Scope;
 use crate::control::{Problem, Refusal, RefusalKind};
 use crate::error::{Code, Error};
 
+/// The challenge that follows a wrong token.
+const WRONG_TOKEN: &str = "Bearer realm=\"dsengine\", error=\"invalid_token\"";
+
 /// Why a request was not carried out.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct ErrorBody {
@@ -61,7 +64,12 @@ impl ApiError {
     pub(super) fn wrong_token() -> Self {
         let hint = "the token is not among monitoring.tokens, or the session has ended";
         let error = Self::new(StatusCode::UNAUTHORIZED, Code::Access, "there is no such token", Some(hint.into()));
-        Self { challenge: Some("Bearer realm=\"dsengine\", error=\"invalid_token\""), ..error }
+        Self { challenge: Some(WRONG_TOKEN), ..error }
+    }
+
+    /// Whether it is about an unknown token or session.
+    pub(super) fn is_wrong_token(&self) -> bool {
+        self.challenge == Some(WRONG_TOKEN)
     }
 
     /// 403: a token without the scope.

@@ -26,6 +26,7 @@ mod listen;
 mod live;
 mod openapi;
 mod page;
+mod refused;
 mod request;
 mod routes;
 mod same_origin;
@@ -53,6 +54,7 @@ use access::{Access, Caller};
 use error::ApiError;
 use history::History;
 use listen::PORT_KEY;
+use refused::Refused;
 use session::Sessions;
 use streams::Streams;
 use work::Work;
@@ -94,6 +96,7 @@ struct AppState {
     /// The session cookie's name: engines on one host share its cookies.
     cookie: Arc<str>,
     streams: Arc<Streams>,
+    refused: Arc<Refused>,
     work: Work,
     history: Arc<History>,
     /// `None` if no log stream is served.
@@ -180,6 +183,7 @@ pub fn serve_at(
         sessions: Arc::default(),
         cookie: format!("dsengine-{}", address.port()).into(),
         streams: Streams::new(),
+        refused: Arc::default(),
         work: Work::new(),
         history: Arc::default(),
         logs,

@@ -72,10 +72,29 @@ fn admit(app: &AppState, request: &Request) -> Result<Caller, ApiError> {
         Ok(caller) => caller,
         // If no token is required, a wrong one is ignored: a former session must not prevent a new one.
         Err(_) if access.check(&access.nobody(peer), &need).is_ok() => access.nobody(peer),
-        Err(error) => return Err(error),
+        Err(error) => {
+            if error.is_wrong_token() {
+                note_wrong_token(app, peer.ip());
+            }
+            return Err(error);
+        }
     };
-    access.check(&caller, &need)?;
+    access.check(&caller, &need).inspect_err(|_| {
+        app.board.count_refused(if caller.token().is_some() { "scope" } else { "no_token" });
+    })?;
     Ok(caller)
+}
+
+/// Counts and logs a token that is not among the plan's, without the token.
+fn note_wrong_token(app: &AppState, peer: IpAddr) {
+    app.board.count_refused("wrong_token");
+    match app.refused.note(peer, Instant::now()) {
+        Some((Some(peer), count)) => {
+            tracing::warn!(%peer, count, "a request with a wrong token, or an ended session, is refused")
+        }
+        Some((None, count)) => tracing::warn!(count, "requests of many further peers with wrong tokens are refused"),
+        None => {}
+    }
 }
 
 /// The sender of a request: by its token, by its session, or anonymous.

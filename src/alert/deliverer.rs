@@ -14,7 +14,7 @@ use tokio::time;
 use super::outbox::Receiver;
 use super::{ATTEMPT_MAX, Commands, DeliveryError, Handler, Outbox, Retry, Settlement, Usage};
 use crate::config::AlertPlan;
-use crate::types::{Alert, Clock};
+use crate::types::{Alert, Clock, seconds};
 
 /// Upper bound on a wait requested by a receiver.
 const PATIENCE_MAX: Duration = Duration::from_secs(300);
@@ -209,8 +209,8 @@ impl Deliverer {
                 Some(Ok(result)) => return result,
                 _ => "the handler panicked".to_owned(),
             },
-            () = wait(limit) => format!("no answer within {:?}", limit.unwrap_or_default()),
-            () = replaced => format!("replaced, and no answer within {ATTEMPT_MAX:?} since"),
+            () = wait(limit) => format!("no answer within {}", seconds(limit.unwrap_or_default())),
+            () = replaced => format!("replaced, and no answer within {} since", seconds(ATTEMPT_MAX)),
         };
         Err(DeliveryError { message, retry: Retry::Later })
     }

@@ -1,10 +1,10 @@
 //! Causes of a source's failure, in our own words, with a remedy and a retry policy.
 //!
 //! An outage passes: the source is retried soon and for ever. A wrong setting does not pass, and retrying does harm
-//! (cameras lock an account after a few wrong passwords): after a few attempts, the source is retried every few minutes
-//! only.
+//! (cameras lock an account after a few wrong passwords): after a few attempts, the source is retried ever more rarely,
+//! up to every five minutes.
 
-/// Attempts with a wrong setting before retries slow down to one every few minutes.
+/// Attempts with a wrong setting before retries slow down.
 const TRIES: u32 = 3;
 /// The same for an unknown name: DNS may not work yet on a machine that has just started.
 const NAME_TRIES: u32 = 6;

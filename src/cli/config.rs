@@ -89,6 +89,8 @@ fn show(client: &Client) -> Result<(), Exit> {
         println!("# changed while it runs, {lasts}: {path}");
     }
     list("waits_for_restart").iter().for_each(|key| println!("# waits for a restart: {key}"));
+    list("no_effect").iter().for_each(|key| println!("# {key}"));
+    list("promoted").iter().for_each(|strategy| println!("# promoted: {strategy}"));
     if let Some(problem) = answer["problem"].as_str() {
         println!("# problem: {}", problem.replace('\n', "\n# "));
     }

@@ -1,5 +1,6 @@
 //! `dsengine health-check`: reports the health of a running engine as an exit code.
 
+use dsengine::types;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -107,7 +108,7 @@ fn checks(status: &Value) -> Vec<Check> {
     let strategies = list("strategies").into_iter().map(|strategy| {
         let degraded = strategy["degraded"] == true;
         let word = if degraded { "switched off" } else { "judges" };
-        let value = format!("{word}, {} faults", strategy["faults"].as_u64().unwrap_or(0));
+        let value = format!("{word}, {}", types::count(strategy["faults"].as_u64().unwrap_or(0), "fault"));
         Check {
             name: format!("strategy {}", text(&strategy["name"])),
             ok: !degraded,

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use crossbeam_channel::never;
+use dsengine::types;
 use hyper::Method;
 use serde_json::Value;
 
@@ -79,7 +80,7 @@ fn page(status: &Value) -> String {
         ));
     }
     for strategy in list("strategies").iter().filter(|strategy| count(&strategy["faults"]) > 0) {
-        line(format!("strategy {}: {} faults", text(&strategy["name"]), count(&strategy["faults"])));
+        line(format!("strategy {}: {}", text(&strategy["name"]), types::count(count(&strategy["faults"]), "fault")));
     }
     for handler in list("handlers") {
         line(format!(

@@ -15,7 +15,8 @@ pub(crate) fn spent(page: &str) -> BTreeMap<String, f64> {
             *spent.entry(format!("{stage};{name}")).or_default() += seconds;
         }
     }
-    let rules: f64 = spent.iter().filter(|(key, _)| key.starts_with("judge;")).map(|(_, seconds)| seconds).sum();
+    let rules: f64 =
+        spent.iter().filter(|(key, _)| key.starts_with("judge;")).map(|(_, seconds)| seconds).sum::<f64>() + 0.0;
     let judge = sum(page, "dsengine_frame_latency_seconds_sum", &["stage=\"judge\""]);
     spent.insert("judge".to_owned(), (judge - rules).max(0.0));
     spent
@@ -32,7 +33,9 @@ fn samples<'a>(page: &'a str, series: &'a str) -> impl Iterator<Item = (&'a str,
 
 /// The sum of a series over the samples with all of these labels.
 pub(crate) fn sum(page: &str, series: &str, with: &[&str]) -> f64 {
-    samples(page, series).filter(|(labels, _)| with.iter().all(|label| labels.contains(label))).map(|(_, n)| n).sum()
+    samples(page, series).filter(|(labels, _)| with.iter().all(|label| labels.contains(label))).map(|(_, n)| n).sum::<f64>()
+        // The sum of nothing is -0.
+        + 0.0
 }
 
 fn value_of<'a>(labels: &'a str, label: &str) -> Option<&'a str> {

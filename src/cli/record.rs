@@ -12,7 +12,7 @@ use dsengine::engine::{Engine, Observer};
 use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::infer;
-use dsengine::types::{Frame, Zone};
+use dsengine::types::{Frame, Zone, count};
 use dsengine::vision::draw;
 use parking_lot::Mutex;
 
@@ -101,7 +101,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     stop.graceful();
     let mut progress = Progress::start();
     while !stop.asked() && !recorder.failed() && !engine.handle().wait(Duration::from_millis(50)) {
-        progress.show(format!("{} frames analysed", engine.summary().judged()));
+        progress.show(format!("{} analysed", count(engine.summary().judged(), "frame")));
     }
     drop(progress);
     let summary = engine.drain(Duration::from_secs(5));
@@ -109,7 +109,8 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     if let Err(error) = recorder.finish() {
         return failed(&error);
     }
-    println!("{} frames analysed in {:.1} s, {}", summary.judged(), summary.seconds, args.output.display());
+    let frames = count(summary.judged(), "frame");
+    println!("{frames} analysed in {:.1} s, {}", summary.seconds, args.output.display());
     for source in &summary.sources {
         if let Some(broken) = &source.broken {
             eprintln!("error: {}: {broken}", source.source);

@@ -2,7 +2,7 @@
 //! thread, because compiling a component may take a minute, which neither a signal nor the end of the sources may wait
 //! for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,12 +11,16 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, never, select_biased, tick};
 use dsengine::control::{Control, Who};
 use dsengine::engine::{EngineApi as _, Handle, SystemClock};
+use dsengine::infer::OnDisk;
+use dsengine::types::count;
 use dsengine::watch::{self, Changed, Watcher};
 
 use super::memory;
 
 /// Poll interval for changes of the set of watched files.
 const POLL_EVERY: Duration = Duration::from_millis(20);
+/// How often the files of models are looked at. One is loaded when it has not changed between two looks.
+const MODELS_EVERY: Duration = Duration::from_secs(1);
 
 /// The thread. It ends after the reload in progress.
 pub(crate) struct Reloader {
@@ -65,7 +69,8 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
         .inspect_err(|error| tracing::error!(%error, "nothing is watched; edits take effect on SIGHUP"))
         .ok();
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
-    let (look, tidy) = (tick(POLL_EVERY), tick(memory::EVERY));
+    let (look, tidy, look_at_models) = (tick(POLL_EVERY), tick(memory::EVERY), tick(MODELS_EVERY));
+    let mut models = StaleModels::default();
     let (mut tidy_left, mut reconnects) = (0, 0);
     let (mut watched, mut seen) = (Watched::default(), None);
     let mut due: Option<Who> = None;
@@ -82,6 +87,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
             recv(hangups) -> asked => match asked {
                 Ok(()) => {
                     due = reread(control, Some(Who::new("SIGHUP", format!("process {}", std::process::id()))));
+                    models.reload(engine);
                     reload_all(control, end);
                 }
                 Err(_) => hangups = never(),
@@ -96,6 +102,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
                 Err(_) => changes = never(),
             },
             recv(look) -> _ => due = reread(control, due.take()),
+            recv(look_at_models) -> _ => models.look(engine),
             recv(tidy) -> _ => {
                 // A source that reconnected was rebuilt.
                 let now = engine.status().sources.iter().map(|source| source.reconnects).sum::<u64>();
@@ -152,6 +159,46 @@ impl Watched {
     }
 }
 
+/// The models whose files have changed since they were loaded.
+#[derive(Default)]
+struct StaleModels {
+    /// As they were at the last look.
+    seen: BTreeMap<String, OnDisk>,
+    /// As they were when they could not be loaded.
+    refused: BTreeMap<String, OnDisk>,
+}
+
+impl StaleModels {
+    /// Loads models whose files have changed, once nothing writes them any more.
+    fn look(&mut self, engine: &Handle) {
+        let stale = engine.stale_models();
+        let is_settled = std::mem::replace(&mut self.seen, stale.clone()) == stale;
+        let files: Vec<PathBuf> = stale.values().flat_map(OnDisk::files).collect();
+        if is_settled && stale != self.refused && !watch::is_written(&files) {
+            self.reload(engine);
+        }
+    }
+
+    fn reload(&mut self, engine: &Handle) {
+        let stale = engine.stale_models();
+        let note = match stale.is_empty() {
+            true => None,
+            false => match engine.reload_models(stale.keys().cloned().collect()) {
+                Ok(done) => {
+                    tracing::info!(changes = done.changes.join(", "), "models loaded again");
+                    None
+                }
+                Err(error) => {
+                    tracing::error!(%error, "models not loaded again; the running ones go on");
+                    Some(format!("changed models are not loaded: {error}"))
+                }
+            },
+        };
+        self.refused = if note.is_some() { stale } else { BTreeMap::new() };
+        engine.set_note("models", note);
+    }
+}
+
 /// Reads the configuration's files again; returns `who` for a retry if a file is being written. A refusal is already in
 /// the log and in the health.
 fn reread(control: &Control, who: Option<Who>) -> Option<Who> {
@@ -196,5 +243,5 @@ fn reload_all(control: &Control, end: &Receiver<()>) {
             Err(error) => tracing::error!(script = %path.display(), "not reloaded: cannot be read: {error}"),
         }
     }
-    tracing::info!("SIGHUP: the configuration and {read} scripts read again");
+    tracing::info!("SIGHUP: the configuration and {} read again", count(read, "script"));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dsengine::backend::trace::Reader;
 use dsengine::config::{Input as SourceInput, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer, SourceSummary};
-use dsengine::types::{Alert, SourceId};
+use dsengine::types::{Alert, SourceId, count};
 use parking_lot::Mutex;
 
 use super::exit::{Exit, refused};
@@ -116,7 +116,7 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         println!("{}", serde_json::json!(alert));
     }
     let refusals = SourceSummary::refusals(&summary.sources);
-    eprintln!("{} frames replayed, {} alerts{refusals}", summary.judged(), alerts.len());
+    eprintln!("{} replayed, {}{refusals}", count(summary.judged(), "frame"), count(alerts.len(), "alert"));
     faults(&summary).for_each(|line| eprintln!("{line}"));
     if summary.any_broken() || summary.any_faulted() { Exit::Failed } else { Exit::Fine }
 }

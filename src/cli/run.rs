@@ -11,6 +11,7 @@ use dsengine::control::{self, Control};
 use dsengine::engine::{Engine, Handle, Observer, SystemClock};
 use dsengine::error::Error;
 use dsengine::telemetry::log::Log;
+use dsengine::types::count_are;
 use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
@@ -215,6 +216,11 @@ impl Started {
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
         log.show_figures(engine.handle().figures());
+        let handle = engine.handle();
+        log.on_lost_lines(move |lost| {
+            handle.metrics().set_log_lines_lost(lost.total);
+            handle.set_note("log", lost.problem.clone());
+        });
         let log_port = follow(&engine, plan.logging.stream_port, &log).map_err(refused)?;
         let level = log.clone();
         control.on_change(move |plan| {
@@ -245,7 +251,8 @@ impl Started {
         let pending = engine.summary().pending;
         if pending > 0 {
             let (limit, next) = (graceful.as_secs(), if signalled { "another" } else { "a" });
-            eprintln!("{pending} alerts are not delivered yet: waiting up to {limit} s; {next} signal stops at once");
+            let pending = count_are(pending, "alert");
+            eprintln!("{pending} not delivered yet: waiting up to {limit} s; {next} signal stops at once");
         }
         let handle = engine.handle();
         let summary = engine.drain(graceful);

@@ -9,7 +9,7 @@ use dsengine::backend::trace::{FORMAT, Header, Writer};
 use dsengine::error::Error;
 use dsengine::gst::Mp4Writer;
 use dsengine::scene::Scene;
-use dsengine::types::{Frame, Picture, SourceId};
+use dsengine::types::{Frame, Picture, SourceId, count};
 
 use super::exit::{Exit, failed, refused};
 use super::files::{apart, create, io};
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
             };
             match job.run(stop) {
                 Ok(frames) => {
-                    println!("{frames} frames of {scene} in {}", file.display());
+                    println!("{} of {scene} in {}", count(frames, "frame"), file.display());
                     Exit::Fine
                 }
                 Err(error) => failed(&error),

@@ -9,7 +9,7 @@ use crossbeam_channel::after;
 use dsengine::config::{Plan, SourcePlan};
 use dsengine::engine::{Engine, EngineApi as _, Observer};
 use dsengine::error::{Code, Error};
-use dsengine::types::{Frame, Picture};
+use dsengine::types::{Frame, Picture, count};
 use dsengine::vision::{draw, jpeg};
 use parking_lot::Mutex;
 
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
     if let Err(error) = write(path, *kind, &drawn) {
         return failed(&error);
     }
-    println!("{}: {} x {} pixels, {zones} zones", path.display(), size.0, size.1);
+    println!("{}: {} x {} pixels, {}", path.display(), size.0, size.1, count(zones, "zone"));
     Exit::Fine
 }
 

@@ -6,7 +6,7 @@ use dsengine::config::{Plan, StrategyKind};
 use dsengine::engine::status::HandlerStatus;
 use dsengine::engine::{SourceSummary, Summary};
 use dsengine::error::Code;
-use dsengine::types::one_line;
+use dsengine::types::{count, one_line};
 use serde_json::json;
 
 use super::profile::folded;
@@ -29,7 +29,7 @@ const CAP: &str = "fps";
 pub(crate) fn faults(summary: &Summary) -> impl Iterator<Item = String> {
     summary.strategies.iter().filter(|strategy| strategy.faults > 0).map(|strategy| {
         let last = one_line(strategy.last_error.as_deref().unwrap_or("none since the last reload"));
-        format!("strategy {}: {} faults, the last: {last}", strategy.name, strategy.faults)
+        format!("strategy {}: {}, the last: {last}", strategy.name, count(strategy.faults, "fault"))
     })
 }
 
@@ -51,15 +51,17 @@ pub(crate) fn report(summary: &Summary, plan: &Plan, spent: Option<&BTreeMap<Str
     }
     let removed = summary.removed;
     if removed.sources > 0 {
-        let (count, frames, judged, alerts) = (removed.sources, removed.frames, removed.judged, removed.alerts);
-        lines.push(format!("removed while it ran: {count}, with {frames} frames, {judged} judged, {alerts} alerts"));
+        let (sources, judged) = (removed.sources, removed.judged);
+        let (frames, alerts) = (count(removed.frames, "frame"), count(removed.alerts, "alert"));
+        lines.push(format!("removed while it ran: {sources}, with {frames}, {judged} judged, {alerts}"));
     }
     lines.extend(reasons(&summary.sources));
     lines.extend(faults(summary));
     for HandlerStatus { name, delivered, given_up, pending, last_error, .. } in &summary.handlers {
         let last = last_error.as_ref().map(|error| format!("; last error: {}", one_line(error))).unwrap_or_default();
         lines.push(format!(
-            "handler {name}: {delivered} alerts delivered, {given_up} given up, {pending} pending{last}"
+            "handler {name}: {} delivered, {given_up} given up, {pending} pending{last}",
+            count(*delivered, "alert")
         ));
     }
     lines.extend(how_to_alert(summary, plan));
@@ -68,12 +70,11 @@ pub(crate) fn report(summary: &Summary, plan: &Plan, spent: Option<&BTreeMap<Str
     }
     lines.extend(spent.map(folded).into_iter().flatten());
     lines.push(format!(
-        "total: {} frames judged in {:.1} s ({:.1} fps), {} alerts delivered by every handler, {} given up by one, \
-         {} pending\n",
-        summary.judged(),
+        "total: {} judged in {:.1} s ({:.1} fps), {} delivered by every handler, {} given up by one, {} pending\n",
+        count(summary.judged(), "frame"),
         summary.seconds,
         summary.fps(),
-        summary.delivered,
+        count(summary.delivered, "alert"),
         summary.failed,
         summary.pending
     ));
@@ -87,8 +88,12 @@ fn line_of(source: &SourceSummary) -> String {
     let capped = source.dropped.get(CAP).map(|n| format!(", left out by fps: {n}")).unwrap_or_default();
     let refusals = SourceSummary::refusals(std::slice::from_ref(source));
     format!(
-        "{}: {} frames, {} judged, {} detections, {} alerts{refusals}{capped}, dropped: {dropped}",
-        source.source, source.frames, source.judged, source.detections, source.alerts
+        "{}: {}, {} judged, {}, {}{refusals}{capped}, dropped: {dropped}",
+        source.source,
+        count(source.frames, "frame"),
+        source.judged,
+        count(source.detections, "detection"),
+        count(source.alerts, "alert")
     )
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use dsengine::backend::trace::{Reader, Record};
 use dsengine::engine::Observer;
 use dsengine::error::Error;
-use dsengine::types::{Detection, Frame, SourceId};
+use dsengine::types::{Detection, Frame, SourceId, count};
 use parking_lot::Mutex;
 
 /// IoU from which a detection matches an object: the usual threshold of precision and recall.
@@ -49,13 +49,13 @@ impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "truth: precision {:.3}, recall {:.3} over {} frames ({} hits, {} false alarms, {} misses)",
+            "truth: precision {:.3}, recall {:.3} over {} ({}, {}, {})",
             self.precision(),
             self.recall(),
-            self.frames,
-            self.hits,
-            self.false_alarms,
-            self.misses
+            count(self.frames, "frame"),
+            count(self.hits, "hit"),
+            count(self.false_alarms, "false alarm"),
+            count(self.misses, "miss")
         )
     }
 }

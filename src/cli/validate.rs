@@ -3,6 +3,7 @@
 use dsengine::config::{self, Warning};
 use dsengine::engine::{self, Checked};
 use dsengine::infer;
+use dsengine::types::count;
 
 use super::exit::Exit;
 use super::input::Input;
@@ -54,24 +55,17 @@ pub(crate) fn run(args: &Args) -> Exit {
     }
     let lacking = warnings.iter().filter(|warning| lacks(warning)).count() + errors.len();
     if lacking > 0 {
-        println!("not valid: this machine cannot start it: {lacking} error{}", plural(lacking));
+        println!("not valid: this machine cannot start it: {}", count(lacking, "error"));
         return Exit::Failed;
     }
     println!(
-        "valid: {} source{}, {} model{}, {} strategies, {} handlers, {} warning{}",
-        plan.sources.len(),
-        plural(plan.sources.len()),
-        plan.models.len(),
-        plural(plan.models.len()),
-        plan.strategies.len(),
-        plan.handlers.len(),
-        warnings.len() + told.len(),
-        plural(warnings.len() + told.len()),
+        "valid: {}, {}, {}, {}, {}",
+        count(plan.sources.len(), "source"),
+        count(plan.models.len(), "model"),
+        count(plan.strategies.len(), "strategy"),
+        count(plan.handlers.len(), "handler"),
+        count(warnings.len() + told.len(), "warning"),
     );
     let fails = warnings.iter().any(Warning::fails_strict) || !told.is_empty();
     if args.strict && fails { Exit::Failed } else { Exit::Fine }
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

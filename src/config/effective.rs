@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use super::load::generic;
 use super::places::Places;
 use super::schema::Config;
-use super::{fit, reference, secret};
+use super::{fit, keys, reference, secret};
 
 /// The whole configuration with defaults, secrets masked.
 pub(super) fn effective(config: &Config, places: &Places) -> Json {
@@ -44,6 +45,37 @@ fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
         Json::String(text) => *text = secret::in_text(text),
         _ => {}
     }
+}
+
+/// The same without the defaults of keys that have no effect yet: they would read as if they acted. Those that were set
+/// stay, since a warning names them.
+pub(super) fn shown(mut effective: Json, places: &Places) -> Json {
+    leave_out(&mut effective, "", places);
+    effective
+}
+
+fn leave_out(json: &mut Json, path: &str, places: &Places) {
+    match json {
+        Json::Object(map) => map.retain(|key, value| {
+            let child = fit::join(path, key);
+            if keys::not_built(&generic(&child)).is_some() {
+                return places.is_set(&child) || places.below(&format!("{child}.")).next().is_some();
+            }
+            let was_empty = is_empty(value);
+            leave_out(value, &child, places);
+            was_empty || !is_empty(value)
+        }),
+        Json::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                leave_out(item, &format!("{path}[{index}]"), places);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(json: &Json) -> bool {
+    json.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 /// SHA-256 of the effective configuration with sorted keys, so that equal settings give equal hashes.

@@ -123,6 +123,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     }
     let effective = effective::effective(&config, &places);
     let hash = effective::hash(&effective);
+    let effective = effective::shown(effective, &places);
     unbuilt(&places, &origins, &mut warnings);
     let beside = [&request.config, &request.sources].into_iter().flatten().filter_map(|file| file.parent());
     let folders = beside.map(|folder| request.working_dir.join(folder)).chain([request.working_dir.clone()]).collect();
@@ -204,7 +205,7 @@ fn unbuilt(places: &Places, origins: &Origins, warnings: &mut Vec<Warning>) {
 }
 
 /// `sources[3].uri` → `sources[].uri`.
-fn generic(path: &str) -> String {
+pub(super) fn generic(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     let mut inside = false;
     for c in path.chars() {

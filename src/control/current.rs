@@ -10,8 +10,10 @@ use serde_json::Value as Json;
 use super::edit::Edit;
 use super::lay::{Known, lay};
 use super::outcome::{Problem, Refusal, RefusalKind, SourceEntry};
-use crate::config::{self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, Warning, changed_paths};
-use crate::engine::status::SourceStatus;
+use crate::config::{
+    self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, StrategyPlan, Warning, changed_paths,
+};
+use crate::engine::status::{PluginStatus, SourceStatus};
 
 /// See the module.
 #[derive(Clone)]
@@ -126,6 +128,34 @@ impl Current {
             Some((meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec()))
         };
         self.loaded.files.iter().map(stamp).collect()
+    }
+
+    /// Checks that a source runs and can be started again.
+    pub(super) fn check_restart(&self, id: &str) -> Result<(), Refusal> {
+        self.edited(&Edit::RestartSource(id.to_owned()), false)?;
+        if self.loaded.plan.sources.iter().any(|source| *source.id.as_str() == *id) {
+            return Ok(());
+        }
+        let message = format!("source '{id}' is switched off: it does not run, so it cannot be started again");
+        Err(Refusal::new(RefusalKind::Conflict, message).hint(format!("`dsengine sources enable {id}` lets it run")))
+    }
+
+    /// Keys that are set and have no effect yet, each with what it will do.
+    pub(super) fn without_effect(&self) -> Vec<&str> {
+        let unbuilt = self.loaded.warnings.iter().filter(|warning| warning.name == "not-built");
+        unbuilt.map(|warning| warning.message.as_str()).collect()
+    }
+
+    /// Strategies that run another module than the files and edits say, because a shadow was promoted.
+    pub(super) fn promoted(&self, plugins: &[PluginStatus]) -> Vec<String> {
+        let other = |strategy: &StrategyPlan| {
+            let (StrategyKind::Lua(path) | StrategyKind::Wasm(path)) = &strategy.kind else { return None };
+            let (name, path) = (&strategy.name, path.display().to_string());
+            let runs = plugins.iter().find(|plugin| plugin.kind == "strategy" && plugin.name == *name)?;
+            let runs = Some(&runs.module).filter(|module| **module != path)?;
+            Some(format!("{name} runs {runs} in place of {path}: a shadow was promoted, until the restart"))
+        };
+        self.loaded.plan.strategies.iter().filter_map(other).collect()
     }
 
     /// Every configured source.

@@ -94,8 +94,8 @@ impl Control {
         self.turn().push(Box::new(listener));
     }
 
-    /// The effective configuration: `{config, hash, overlay, saved, waits_for_restart, problem}`, secrets masked;
-    /// `overlay` lists the paths that edits have set, `saved` those that survive a restart.
+    /// The effective configuration: `{config, hash, overlay, saved, waits_for_restart, no_effect, promoted,
+    /// problem}`, secrets masked; `overlay` lists the paths that edits have set, `saved` those that survive a restart.
     pub fn config(&self) -> Json {
         let current = self.current.load();
         let paths = |overlay: &Overlay| overlay.entries.keys().cloned().collect::<Vec<_>>();
@@ -105,6 +105,8 @@ impl Control {
             "overlay": paths(&current.request.overlay),
             "saved": paths(&current.saved),
             "waits_for_restart": current.waits,
+            "no_effect": current.without_effect(),
+            "promoted": current.promoted(&self.handle.plugins()),
             "problem": self.problem(),
         })
     }
@@ -147,7 +149,7 @@ impl Control {
         let turn = self.turn();
         let current = self.current.load_full();
         if let Edit::RestartSource(id) = edit {
-            current.edited(edit, false)?;
+            current.check_restart(id)?;
             return Ok(Outcome { changes: vec![restarted(id)], ..outcome(&current) });
         }
         let next = current.edited(edit, false)?;
@@ -175,7 +177,7 @@ impl Control {
             self.check_file()?;
         }
         if let Edit::RestartSource(id) = edit {
-            current.edited(edit, false)?;
+            current.check_restart(id)?;
             self.handle.restart_source(id).map_err(|error| self.by_engine(&error, &current))?;
             return Ok(Outcome { changes: vec![restarted(id)], ..outcome(&current) });
         }

@@ -39,11 +39,27 @@ impl Owner {
         self.versions.settle();
         let waits_for_restart = hold_back(&self.plan, &mut next);
         let diff = Diff::between(&self.plan, &next);
+        self.apply_diff(next, &diff, waits_for_restart)
+    }
+
+    /// Loads these models again from their files, all of them or none.
+    ///
+    /// # Errors
+    /// When one cannot be loaded; the engine is then unchanged.
+    pub(super) fn reload_models(&mut self, names: &[String]) -> Result<Applied, Error> {
+        self.versions.settle();
+        let plan = Plan::clone(&self.plan);
+        let mut diff = Diff::between(&plan, &plan);
+        diff.models.changed = names.to_vec();
+        self.apply_diff(plan, &diff, Vec::new())
+    }
+
+    fn apply_diff(&mut self, next: Plan, diff: &Diff, waits_for_restart: Vec<String>) -> Result<Applied, Error> {
         let mut changes = diff.describe();
         let mut undo = Undo::new(self);
-        match self.carry_out(&next, &diff, &mut undo) {
+        match self.carry_out(&next, diff, &mut undo) {
             Ok(staged) => {
-                changes.extend(self.finish(next, &diff, undo, staged));
+                changes.extend(self.finish(next, diff, undo, staged));
                 Ok(Applied { changes, waits_for_restart })
             }
             Err(error) => {
@@ -78,8 +94,11 @@ impl Owner {
     fn build_models(&self, next: &Plan, diff: &Diff) -> Result<Models, Error> {
         let mut models = Models::new();
         for plan in &next.models {
-            let running = self.models.get(&plan.name).filter(|unit| unit.plan.same_model(plan));
-            let same = running.filter(|unit| unit.plan == *plan || !diff.models.changed.contains(&plan.name));
+            let is_changed = diff.models.changed.contains(&plan.name);
+            // Said to have changed where its plan has not: its files have.
+            let is_reloaded = is_changed && self.plan.models.contains(plan);
+            let running = self.models.get(&plan.name).filter(|unit| !is_reloaded && unit.plan.same_model(plan));
+            let same = running.filter(|unit| unit.plan == *plan || !is_changed);
             let unit = match (same, running) {
                 (Some(unit), _) => Arc::clone(unit),
                 // Only the minimum score or the sources differ: the sessions are kept.

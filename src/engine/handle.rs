@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::lanes::ModelUnit;
+use super::models;
 use super::owner::{Owner, OwnerQueue};
 use super::parts::Parts;
 use super::source::SourceUnit;
@@ -22,6 +23,7 @@ use super::view::strategy::StrategyBoard;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
+use crate::infer::OnDisk;
 use crate::telemetry::Metrics;
 use crate::telemetry::log::Figures;
 use crate::types::{Clock, SourceId};
@@ -135,6 +137,19 @@ impl Handle {
     /// When the plan cannot run, with [`Error::part`] as the path of the failing part; nothing has changed then.
     pub fn apply(&self, plan: Plan) -> Result<Applied, Error> {
         self.ask(move |owner| owner.apply(plan))?
+    }
+
+    /// The models whose files have changed since they were loaded, with the files as they are now.
+    pub fn stale_models(&self) -> BTreeMap<String, OnDisk> {
+        models::stale(self.0.view().models.iter())
+    }
+
+    /// Loads these models again from their files, all of them or none, while the current ones run.
+    ///
+    /// # Errors
+    /// When one cannot be loaded, or a rule does not fit its classes; nothing has changed then.
+    pub fn reload_models(&self, names: Vec<String>) -> Result<Applied, Error> {
+        self.ask(move |owner| owner.reload_models(&names))?
     }
 
     /// Stops a source and starts it again: frame numbers and tracks start over, the state of guests for it is kept.
@@ -299,6 +314,10 @@ impl EngineApi for Handle {
         metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
         metrics.queue("changes").set(self.0.owner.queue.len() as i64);
         self.0.metrics.render()
+    }
+
+    fn count_refused(&self, reason: &'static str) {
+        self.0.metrics.refused(reason);
     }
 
     fn live(&self, source: &str) -> Option<Arc<Live>> {

@@ -236,7 +236,8 @@ fn running(status: &Status) -> impl Iterator<Item = f64> {
 
 /// Frames per second over all running sources.
 fn fps(status: &Status) -> f64 {
-    running(status).sum()
+    // The sum of nothing is -0.
+    running(status).sum::<f64>() + 0.0
 }
 
 /// The newest figures, as in every record of the JSON log.

@@ -1,5 +1,6 @@
 //! The parts that an engine has once, whatever the number of sources, strategies and handlers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,9 +14,9 @@ use super::view::strategy::StrategyBoard;
 use super::wait::Unended;
 use crate::alert::Delivery;
 use crate::config::{ModelPlan, Plan};
-use crate::error::Error;
-use crate::infer::{Choice, Model, Runtime, Search};
-use crate::strategy::Strategy;
+use crate::error::{Code, Error};
+use crate::infer::{Choice, Model, OnDisk, Runtime, Search};
+use crate::strategy::{Caught, Strategy};
 use crate::telemetry::Metrics;
 use crate::types::{Clock, SourceId};
 
@@ -26,6 +27,20 @@ pub(super) type Factory = Box<dyn Fn(&SourceId) -> Box<dyn Strategy> + Send + Sy
 pub(super) struct OwnStrategy {
     pub(super) board: Arc<StrategyBoard>,
     pub(super) make: Factory,
+}
+
+impl OwnStrategy {
+    /// The strategy for a source; its panics are faults.
+    ///
+    /// # Errors
+    /// When the embedder's function panics.
+    pub(super) fn instance(&self, source: &SourceId) -> Result<Box<dyn Strategy>, Error> {
+        let made = catch_unwind(AssertUnwindSafe(|| (self.make)(source)));
+        let made = made.map_err(|_| {
+            Error::new(Code::Plugin, format!("strategy {}: it panicked when it was made for {source}", self.board.name))
+        })?;
+        Ok(Box::new(Caught::new(made)))
+    }
 }
 
 /// See the module.
@@ -86,12 +101,13 @@ impl Parts {
                 none.insert(opened)
             }
         };
+        let loaded = OnDisk::of(plan);
         let model = Model::load(plan, runtime)?;
         if let Some(doubt) = model.doubt() {
             tracing::warn!(strategy = plan.name, "{doubt}");
         }
         tracing::info!(strategy = plan.name, model = %plan.model.display(), layout = ?model.layout(), "model loaded");
-        let unit = ModelUnit::open(plan, &model, self.pool.count(), self.metrics.model(&plan.name))?;
+        let unit = ModelUnit::open(plan, &model, loaded, self.pool.count(), self.metrics.model(&plan.name))?;
         self.pool.start()?;
         Ok(unit)
     }

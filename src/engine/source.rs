@@ -70,7 +70,7 @@ impl Parts {
         for own in &self.own {
             let metrics = self.series(&own.board, &source.id, 1);
             let notes = Notes::new(Arc::clone(&own.board));
-            lane.rules.push(Rule::new((own.make)(&source.id), 1, false, metrics, notes, self.reaper.disposal()));
+            lane.rules.push(Rule::new(own.instance(&source.id)?, 1, false, metrics, notes, self.reaper.disposal()));
         }
         route.set_stages(self.stages(source, plan, models, &route));
         self.unended.begun();

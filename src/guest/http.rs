@@ -9,6 +9,7 @@
 //! headers, body.
 
 mod inside;
+mod secret;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 
 use self::inside::is_inside;
+use self::secret::{OPEN, fill, masked, named_hosts, secrets, writes_host};
 use super::Grants;
 use crate::outbound;
 use crate::telemetry::redact::{MASK, redact};
@@ -39,10 +41,6 @@ const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PA
 const TEXT_BYTES_MAX: usize = 8 << 10;
 /// Maximum number of headers in a request.
 const HEADERS_MAX: usize = 64;
-/// The prefix of a secret placeholder.
-const OPEN: &str = "${secret:";
-/// Minimum length of a secret that is masked in responses: shorter ones occur in any text.
-const SECRET_BYTES_MIN: usize = 4;
 /// Maximum size of a request body.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -168,8 +166,12 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
         return Err(invalid(format!("a secret stands in the URL's host: write it out, https://host/{OPEN}NAME}}")));
     }
     let has_secret = url.contains(OPEN) || headers.iter().any(|(_, value)| value.contains(OPEN));
-    let url = fill(&url, grants)?;
-    let parsed = url::Url::parse(&url).map_err(|e| invalid(format!("the URL is none: {e}")))?;
+    let parse = |url: &str| url::Url::parse(url).map_err(|e| invalid(format!("the URL is none: {e}")));
+    let hosts = named_hosts(&parse(&url)?);
+    let parsed = parse(&fill(&url, grants, &hosts)?)?;
+    if named_hosts(&parsed) != hosts {
+        return Err(invalid("a secret changes the URL's host".into()));
+    }
     let host = parsed.host_str().unwrap_or_default().to_owned();
     if !matches!(parsed.scheme(), "http" | "https") || host.is_empty() {
         return Err(invalid("the URL is none: write https://host/path".into()));
@@ -213,7 +215,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
         if matches!(key.as_str(), "host" | "connection" | "transfer-encoding" | "content-length" | "upgrade" | "te") {
             return Err(invalid(format!("the header {key} is the host's own")));
         }
-        let value = fill(&value, grants)?;
+        let value = fill(&value, grants, &hosts)?;
         let mut value: HeaderValue = value
             .parse()
             .map_err(|_| invalid(format!("the value of header {key} holds a character that is not allowed")))?;
@@ -228,40 +230,6 @@ fn split_scheme(entry: &str) -> (Option<&str>, &str) {
     entry.split_once("://").map_or((None, entry), |(scheme, host)| (Some(scheme), host))
 }
 
-/// Whether a URL's scheme and host are literal, so that secrets come after them. Characters that a URL parser ignores
-/// (spaces, line ends, an extra slash) do not count as a host.
-fn writes_host(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let host = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
-    host.bytes().any(|b| b.is_ascii_graphic()) && !host.contains(OPEN) && !scheme.contains(OPEN)
-}
-
-/// Substitutes `${secret:NAME}` in the text.
-fn fill(text: &str, grants: &Grants) -> Result<String, Failure> {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some((before, after)) = rest.split_once(OPEN) {
-        let (name, after) = after.split_once('}').ok_or_else(|| Failure::Invalid(format!("'{OPEN}' is not closed")))?;
-        let secret = grants.secrets.get(name).ok_or_else(|| {
-            Failure::Invalid(format!(
-                "there is no secret '{name}'; set it in the configuration: secrets: {{{name}: …}}"
-            ))
-        })?;
-        out.push_str(before);
-        out.push_str(secret);
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-/// The secrets to mask, the longest first: one may be a prefix of another.
-fn secrets(grants: &Grants) -> Vec<&str> {
-    let mut secrets: Vec<&str> = grants.secrets.values().map(|secret| &**secret).collect();
-    secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets
-}
-
 /// Masks secrets that the peer returns. One pass over the bytes per secret.
 fn clean(mut answer: Response, grants: &Grants) -> Response {
     for secret in secrets(grants) {
@@ -271,24 +239,6 @@ fn clean(mut answer: Response, grants: &Grants) -> Response {
         answer.body = masked(answer.body, secret.as_bytes());
     }
     answer
-}
-
-/// Replaces every occurrence of the secret with the mask.
-fn masked(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
-    let next = |from: usize| bytes[from..].windows(secret.len()).position(|window| window == secret);
-    let Some(mut at) = next(0) else { return bytes };
-    let (mut out, mut from) = (Vec::with_capacity(bytes.len()), 0);
-    loop {
-        out.extend_from_slice(&bytes[from..at]);
-        out.extend_from_slice(MASK.as_bytes());
-        from = at + secret.len();
-        match next(from) {
-            Some(further) => at = from + further,
-            None => break,
-        }
-    }
-    out.extend_from_slice(&bytes[from..]);
-    out
 }
 
 /// Masks secrets in a failure.

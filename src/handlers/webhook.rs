@@ -27,7 +27,7 @@ use crate::error::{Code, Error};
 use crate::outbound::{self, Connector, Onward, Opening, Proxies};
 use crate::telemetry::redact;
 use crate::telemetry::redact::MASK;
-use crate::types::{Alert, Clock};
+use crate::types::{Alert, Clock, seconds};
 
 /// Idle connections kept open between alerts.
 const IDLE_CONNECTIONS_MAX: usize = 1;
@@ -156,8 +156,8 @@ impl Webhook {
             Err(_) => {
                 // Checked before the request is dropped.
                 let what = match self.opening.is_under_way() {
-                    true => format!("no connection to {} within {:?}", proxy.unwrap_or(host), self.timeout),
-                    false => format!("connected, and no answer within {:?}", self.timeout),
+                    true => format!("no connection to {} within {}", proxy.unwrap_or(host), seconds(self.timeout)),
+                    false => format!("connected, and no answer within {}", seconds(self.timeout)),
                 };
                 Err(failed(to, &what, Retry::Later))
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::stray;
 use crate::error::{Code, Error};
-use crate::types::one_line;
+use crate::types::{count, one_line};
 
 /// Class names.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,8 +82,10 @@ fn fitting(labels: Vec<Arc<str>>, classes: usize, origin: &str) -> Result<Vec<Ar
         // They reach the log and the terminal.
         return Ok(labels.iter().map(|label| one_line(label).into()).collect());
     }
-    let error =
-        Error::new(Code::Labels, format!("{origin} has {} labels, the model has {classes} classes", labels.len()));
+    let error = Error::new(
+        Code::Labels,
+        format!("{origin} has {}, the model has {}", count(labels.len(), "label"), count(classes, "class")),
+    );
     Err(error.hint(
         "use the label file that belongs to the model: one label per line, in class order, numbered or not; or YAML or \
          JSON with `names:`",

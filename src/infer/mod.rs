@@ -6,6 +6,7 @@
 //!
 //! Pre- and post-processing is in [`crate::vision`].
 
+mod disk;
 mod framing;
 mod input;
 #[doc(hidden)]
@@ -20,6 +21,7 @@ mod stray;
 mod watch;
 mod worker;
 
+pub use disk::OnDisk;
 pub use model::Model;
 pub use runtime::{Choice, Runtime, TELEMETRY_OFF, finding};
 pub use search::Search;

@@ -6,12 +6,14 @@
 //! implementation.
 
 mod apply;
+mod caught;
 pub mod check;
 mod guarded;
 mod health;
 mod motion;
 
 pub use apply::{Applied, apply};
+pub use caught::Caught;
 pub use guarded::{Gauges, Guarded, Guest};
 pub use health::Health;
 pub use motion::{LABEL as MOTION_LABEL, Motion};

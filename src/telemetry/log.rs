@@ -3,6 +3,7 @@
 //!
 //! Only the command line calls [`init`]; the library emits `tracing` events and leaves the subscriber to its host.
 
+mod file;
 mod gate;
 mod hold;
 mod out;
@@ -12,15 +13,16 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
+pub use file::LostLines;
 pub use out::Figures;
 pub use tail::{Follower, Heard, TAIL_BYTES_MAX, TAIL_LINES_MAX, Tail, TailLine};
 
+use file::LogFile;
 use gate::{Gate, Reporter};
 use hold::Rules;
 use out::{FiguresCell, Out, Target};
@@ -84,6 +86,7 @@ pub struct Log {
     verbose: bool,
     tail: Arc<Tail>,
     figures_cell: FiguresCell,
+    file: Option<Arc<LogFile>>,
     reporter: Arc<Reporter>,
 }
 
@@ -110,6 +113,13 @@ impl Log {
         let _ = self.figures_cell.set(figures);
     }
 
+    /// Calls `listener` with what the log's file has lost, each time that has changed. Only the first call has an effect.
+    pub fn on_lost_lines(&self, listener: impl Fn(&LostLines) + Send + Sync + 'static) {
+        if let Some(file) = &self.file {
+            file.listen(Box::new(listener));
+        }
+    }
+
     /// Logs all pending summaries, for a process that exits without dropping the log.
     pub fn finish(&self) {
         self.reporter.report(true);
@@ -124,10 +134,11 @@ impl Log {
 pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
     let file = match &options.file {
         Some(path) => {
-            Some(RotatingFile::open(path, options.file_max_bytes, options.file_backups).map_err(|error| {
+            let file = RotatingFile::open(path, options.file_max_bytes, options.file_backups).map_err(|error| {
                 Error::new(Code::Io, format!("the log file {} cannot be written: {error}", path.display()))
                     .hint("set logging.log_file to a file in a folder that this user may write")
-            })?)
+            })?;
+            Some(Arc::new(LogFile::new(file, path, options.json)))
         }
         None => None,
     };
@@ -140,10 +151,14 @@ pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
         figures: options.figures.then(|| Arc::clone(&figures_cell)).filter(|_| json),
     };
     let console = options.console.then(|| layer(out(Target::Console, options.json), color));
-    let file = file.map(|file| layer(out(Target::File(Arc::new(Mutex::new(file))), options.json), false));
+    let written = |file: &Arc<LogFile>| Target::File(Arc::clone(file), Arc::clone(&clock));
+    let to_file = file.as_ref().map(|file| layer(out(written(file), options.json), false));
     let followed = layer(out(Target::Tail(Arc::clone(&tail)), true), false);
-    let layers: Layers = console.into_iter().chain(file).chain([followed]).collect();
-    let (gate, reporter) = gate::gate(Rules { repeats: options.hold_repeats, per_minute: options.per_minute }, clock)?;
+    let layers: Layers = console.into_iter().chain(to_file).chain([followed]).collect();
+    let (gate, reporter) = {
+        let rules = Rules { repeats: options.hold_repeats, per_minute: options.per_minute };
+        gate::gate(rules, clock, file.clone())?
+    };
     let (level, handle) = reload::Layer::new(filter(&options.level, options.verbose)?);
     tracing_subscriber::registry()
         .with(layers)
@@ -151,7 +166,7 @@ pub fn init(options: &Options, clock: Arc<dyn Clock>) -> Result<Log, Error> {
         .with(level)
         .try_init()
         .map_err(|error| Error::new(Code::Config, format!("logging is set up already: {error}")))?;
-    Ok(Log { filter: handle, verbose: options.verbose, tail, figures_cell, reporter })
+    Ok(Log { filter: handle, verbose: options.verbose, tail, figures_cell, file, reporter })
 }
 
 /// Which events pass: `level` for this crate and GStreamer, at most warnings for other crates.
@@ -196,9 +211,10 @@ mod tests {
     fn logged_with(json: bool, figures: Option<FiguresCell>, emit: impl FnOnce()) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/x.log");
-        let file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
+        let file = Arc::new(LogFile::new(RotatingFile::open(&path, 1 << 20, 1).unwrap(), &path, json));
+        let clock = Arc::new(crate::telemetry::metrics::tests::Manual::default());
         let subscriber = tracing_subscriber::registry()
-            .with(layer(Out { target: Target::File(Arc::new(Mutex::new(file))), json, figures }, false))
+            .with(layer(Out { target: Target::File(file, clock), json, figures }, false))
             .with(filter("info", true).unwrap());
         tracing::subscriber::with_default(subscriber, emit);
         std::fs::read_to_string(path).unwrap()

@@ -169,6 +169,13 @@ pub const TABLE: &[Definition] = &[
         "Values of the model's output that were refused: not finite, outside 0..1, no box.",
     ),
     row("dsengine_queue_depth", G, &["queue"], "Items waiting in a queue of the engine."),
+    row(
+        "dsengine_api_refused_total",
+        C,
+        &["reason"],
+        "Requests that the API refused: wrong_token, no_token, scope (of a token that may not do this).",
+    ),
+    row("dsengine_log_lines_lost_total", C, &[], "Lines that logging.log_file did not take: they are missing from it."),
     row("process_cpu_seconds_total", C, &[], "User and system CPU time spent by the process."),
     row("process_resident_memory_bytes", G, &[], "Resident memory of the process."),
     row("process_open_fds", G, &[], "Open file descriptors of the process."),
@@ -242,6 +249,24 @@ pub(super) struct Families {
     inference_frames: IntCounterVec,
     inference_rejected: IntCounterVec,
     queue: IntGaugeVec,
+    refused: IntCounterVec,
+    log_lost: IntCounterVec,
+}
+
+impl Families {
+    /// Creates the series of reasons and outcomes, so that the first increment shows as a rise.
+    fn begin(&self) {
+        for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
+            self.undelivered.with_label_values(&[reason]);
+        }
+        for outcome in ["taken", "queue_full", "too_large", "closed"] {
+            self.commands.with_label_values(&[outcome]);
+        }
+        for reason in ["wrong_token", "no_token", "scope"] {
+            self.refused.with_label_values(&[reason]);
+        }
+        self.log_lost.with_label_values::<&str>(&[]);
+    }
 }
 
 /// Registers families by their row in [`TABLE`].
@@ -337,14 +362,10 @@ impl Metrics {
             inference_frames: r.counters("dsengine_inference_frames_total"),
             inference_rejected: r.counters("dsengine_inference_rejected_total"),
             queue: r.gauges("dsengine_queue_depth"),
+            refused: r.counters("dsengine_api_refused_total"),
+            log_lost: r.counters("dsengine_log_lines_lost_total"),
         };
-        // Series exist from the start, so that the first increment shows as a rise.
-        for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
-            families.undelivered.with_label_values(&[reason]);
-        }
-        for outcome in ["taken", "queue_full", "too_large", "closed"] {
-            families.commands.with_label_values(&[outcome]);
-        }
+        families.begin();
         let process = Mutex::new(r.float_counter("process_cpu_seconds_total"));
         let process_rss = r.gauges("process_resident_memory_bytes").with_label_values(none);
         let process_fds = r.gauges("process_open_fds").with_label_values(none);
@@ -519,6 +540,17 @@ impl Metrics {
     /// Counts a command from a handler; `outcome` is a constant word.
     pub fn command(&self, outcome: &'static str) {
         self.families.commands.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a request that the API refused; `reason` is a constant word.
+    pub fn refused(&self, reason: &'static str) {
+        self.families.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Sets how many lines the log's file has lost since the start.
+    pub fn set_log_lines_lost(&self, total: u64) {
+        let lost = self.families.log_lost.with_label_values::<&str>(&[]);
+        lost.inc_by(total.saturating_sub(lost.get()));
     }
 
     /// The depth gauge of a queue not tied to one source (`inference`, `events`, …).

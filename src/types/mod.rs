@@ -21,4 +21,4 @@ pub use frame::{Frame, SourceId};
 pub use geometry::{BBox, Point, Polygon, Zone};
 pub use model::{Layout, Precision};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};
-pub use text::{lines, one_line, without_credentials};
+pub use text::{count, count_are, lines, one_line, seconds, without_credentials};

@@ -1,6 +1,8 @@
 //! Makes text from outside (scripts, components, receivers) safe to print on a terminal.
 
 use std::borrow::Cow;
+use std::fmt::Display;
+use std::time::Duration;
 
 /// Turns a text into one line, with control characters replaced.
 pub fn one_line(text: &str) -> Cow<'_, str> {
@@ -15,6 +17,29 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// Whether a character controls the display: control characters, Unicode line separators, direction overrides.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A number of things in words: `1 alert`, `2 alerts`, `0 matches`.
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, thing: &str) -> String {
+    if number == N::from(1) {
+        return format!("{number} {thing}");
+    }
+    let stem = thing.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
+    match stem {
+        Some(stem) => format!("{number} {stem}ies"),
+        None if ["s", "x", "ch", "sh"].iter().any(|end| thing.ends_with(end)) => format!("{number} {thing}es"),
+        None => format!("{number} {thing}s"),
+    }
+}
+
+/// A number of things with its verb: `1 line is`, `2 lines are`.
+pub fn count_are<N: Display + PartialEq + From<u8> + Copy>(number: N, thing: &str) -> String {
+    format!("{} {}", count(number, thing), if number == N::from(1) { "is" } else { "are" })
+}
+
+/// A time in words, to the millisecond: `0.5 s`, `10 s`.
+pub fn seconds(time: Duration) -> String {
+    format!("{} s", (time.as_secs_f64() * 1e3).round() / 1e3)
 }
 
 fn cleaned(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -78,6 +103,32 @@ fn is_version(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_no_more_digits_than_it_needs() {
+        for (time, text) in
+            [(10.0, "10 s"), (0.5, "0.5 s"), (f64::from(0.3_f32), "0.3 s"), (0.02, "0.02 s"), (0.0, "0 s")]
+        {
+            assert_eq!(seconds(Duration::from_secs_f64(time)), text);
+        }
+    }
+
+    #[test]
+    fn a_number_has_its_plural() {
+        for (number, thing, text) in [
+            (1, "alert", "1 alert"),
+            (0, "alert", "0 alerts"),
+            (2, "strategy", "2 strategies"),
+            (1, "strategy", "1 strategy"),
+            (3, "day", "3 days"),
+            (2, "match", "2 matches"),
+            (2, "more alert", "2 more alerts"),
+        ] {
+            assert_eq!(count(number, thing), text);
+        }
+        assert_eq!((count_are(1, "line"), count_are(2, "line")), ("1 line is".into(), "2 lines are".into()));
+        assert_eq!((count(1_usize, "line"), count(2_u64, "class")), ("1 line".into(), "2 classes".into()));
+    }
 
     #[test]
     fn a_line_is_one_line() {

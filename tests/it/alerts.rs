@@ -266,7 +266,7 @@ fn a_delivery_is_dropped_after_its_own_time_and_one_that_goes_on_regardless_is_w
         assert!(!delivered || count.load(Ordering::Relaxed) == 1, "delivered once");
         let trouble = path.delivery.standings()[0].trouble(path.clock.monotonic_ns());
         let error = trouble.map(|trouble| trouble.error);
-        assert_eq!(error.as_deref(), (!delivered).then_some("no answer within 20ms"));
+        assert_eq!(error.as_deref(), (!delivered).then_some("no answer within 0.02 s"));
     }
 }
 

@@ -304,7 +304,8 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
             })
             .collect();
         let Some((reason, remedy, retry_in)) = faults.get(2) else { continue };
-        let rests = *retry_in >= Duration::from_secs(200);
+        // Half a minute, of which chance may take a quarter.
+        let rests = *retry_in >= Duration::from_secs(22);
         // A name may not be known yet: it is asked for more often.
         let soon = reason.contains(" is not known");
         if !reason.contains(&said) || remedy.is_some() != (lasts || soon) || rests != lasts {
@@ -342,6 +343,42 @@ fn a_wrong_password_is_tried_three_times_and_then_every_few_minutes() {
 }
 
 #[test]
+fn a_wrong_path_is_asked_for_ever_more_rarely_and_at_once_when_told() {
+    let server = Server::start(Says::Status("404 Not Found"));
+    let dir = tempfile::tempdir().unwrap();
+    let port = server.port;
+    let config = format!(
+        "monitoring: {{ prometheus: {{ port: 0 }} }}\nrecovery: {{ retry_delay: 0.1 }}\nlogging: {{ filter_spam: false }}\n\
+         sources: [{{ id: cam, uri: 'rtsp://127.0.0.1:{port}/nothing' }}]\n"
+    );
+    write(dir.path(), "config.yaml", &config);
+    let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
+    let page = run.page();
+    let failed = |line: &str, attempt: u32| {
+        line.contains(&format!("attempt={attempt} ")) && line.contains("has nothing at this path (404 Not Found)")
+    };
+    run.wait_line(MINUTE, |line| failed(line, 3));
+    let until = Instant::now() + MINUTE;
+    let health = loop {
+        let (_, health) = get(&page, "/health");
+        if health.contains("source cam is failed, tried again every 30 s and at once by") {
+            break health;
+        }
+        assert!(Instant::now() < until, "{health}");
+        assert!(run.end(Duration::from_millis(50)).is_none());
+    };
+    let cam: Value = serde_json::from_str::<Value>(&health).unwrap()["sources"][0].clone();
+    assert_eq!(cam["retry_every_s"], 30.0, "{health}");
+    assert!(cam["remedy"].as_str().unwrap().contains("write the path"), "{health}");
+    let told = Dsengine::new(["sources", "restart", "cam", "--at", &page]).cwd(dir.path()).run();
+    told.expect(0);
+    // The same source of a new start: it counts its attempts from one.
+    run.wait_line(MINUTE, |line| failed(line, 1));
+    run.signal("INT");
+    assert!(run.end(Duration::from_secs(20)).is_some());
+}
+
+#[test]
 fn the_health_page_says_what_to_change_of_a_camera_that_refuses() {
     let server = Server::start(DIGEST);
     let dir = tempfile::tempdir().unwrap();
@@ -357,7 +394,7 @@ fn the_health_page_says_what_to_change_of_a_camera_that_refuses() {
     let until = Instant::now() + MINUTE;
     let health = loop {
         let (_, health) = get(&page, "/health");
-        if health.contains("still trying every 300 s") {
+        if health.contains("tried again every 300 s and at once by `dsengine sources restart cam`: ") {
             break health;
         }
         assert!(Instant::now() < until, "{health}");

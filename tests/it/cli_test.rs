@@ -310,7 +310,23 @@ fn a_component_is_tested_as_a_script_is() {
     write(&at.join("tests"), "case.yaml", &case);
     // From two folders above: plugins are searched for.
     let out = run(dir.path(), &[]).expect(0);
-    assert!(out.stdout.ends_with("1 passed, 0 failed\n"), "{}", out.stdout);
+    assert!(out.stdout.ends_with("1 passed, 0 failed\n") && !out.stderr.contains("older"), "{}", out.stderr);
+    // A source that was saved after the component was built.
+    std::fs::create_dir(at.join("src")).unwrap();
+    write(&at.join("src"), "lib.rs", "// newer");
+    let source = std::fs::File::options().write(true).open(at.join("src/lib.rs")).unwrap();
+    let built = std::fs::metadata(at.join("crowd.wasm")).unwrap().modified().unwrap();
+    for (seconds, is_stale) in [(60, true), (1, false)] {
+        source.set_modified(built + Duration::from_secs(seconds)).unwrap();
+        let out = run(dir.path(), &[]).expect(0);
+        let told = "plugins/crowd/src/lib.rs: the tests run what was built before";
+        assert_eq!(
+            out.stderr.contains(told) && out.stderr.contains("dsengine plugin build"),
+            is_stale,
+            "{}",
+            out.stderr
+        );
+    }
 }
 
 #[test]

@@ -224,6 +224,10 @@ fn the_command_line_lists_adds_changes_switches_and_removes_sources() {
     site.ask(&["sources", "enable", "a"]).expect(0);
     site.until_sources(&["a", "b"]);
     assert!(site.ask(&["sources", "restart", "a"]).expect(0).stdout.contains("source a restarted"));
+    site.ask(&["sources", "disable", "b"]).expect(0);
+    let out = site.ask(&["sources", "restart", "b"]).expect(1);
+    let told = "source 'b' is switched off: it does not run, so it cannot be started again";
+    assert!(out.stderr.contains(told) && out.stderr.contains("hint: `dsengine sources enable b`"), "{}", out.stderr);
     site.ask(&["sources", "remove", "b"]).expect(0);
     site.until_sources(&["a"]);
     let out = site.ask(&["sources", "remove", "b"]).expect(1);
@@ -369,4 +373,33 @@ fn a_client_without_the_engine_or_its_token_says_what_to_do() {
     assert!(out.stderr.contains("no-such.yaml: cannot be read"), "{}", out.stderr);
     let out = Dsengine::new(["sources", "add", "test:", "--set", "fps", "--at", &at]).run().expect(2);
     assert!(out.stderr.contains("write KEY=VALUE"), "{}", out.stderr);
+}
+
+#[test]
+fn the_shown_configuration_is_what_acts() {
+    let rules = "detection: { confidence_threshold: 0.25, strategies: [{ name: now, module: old.lua }, \
+                 { name: next, module: new.lua, mode: shadow, shadow_of: now }] }\n\
+                 pipeline: { buffer_pool_size: 7 }\n";
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "old.lua", "function detect(frame) end\n");
+    write(dir.path(), "new.lua", "function detect(frame) end -- new\n");
+    write(dir.path(), "config.yaml", &config(&["a"], rules));
+    let site = Site::of(dir, &[]);
+    let show = || site.ask(&["config", "show"]).expect(0).stdout;
+    let before = show();
+    for (part, shown) in [
+        ("confidence_threshold: 0.25", true),
+        ("processing_width", false),
+        ("enable_gpu_inference", false),
+        ("extensions", false),
+        ("buffer_pool_size: 7", true),
+        ("# `pipeline.buffer_pool_size` has no effect yet: ", true),
+        ("# promoted", false),
+    ] {
+        assert_eq!(before.contains(part), shown, "{part}: {before}");
+    }
+    site.ask(&["plugin", "promote", "next"]).expect(0);
+    let promoted = show();
+    let line = promoted.lines().find(|line| line.starts_with("# promoted: now runs ")).unwrap();
+    assert!(line.contains("new.lua in place of ") && line.contains("old.lua: "), "{line}");
 }

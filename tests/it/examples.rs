@@ -24,6 +24,15 @@ fn two_engines_run_in_one_process() {
 }
 
 #[test]
+fn the_smallest_program_is_the_one_in_the_readme() {
+    assert_eq!(run("smallest"), "300 frames judged\n");
+    let program = std::fs::read_to_string(crate::harness::root().join("examples/smallest.rs")).unwrap();
+    let readme = std::fs::read_to_string(crate::harness::root().join("README.md")).unwrap();
+    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(program.ends_with(shown), "{shown}");
+}
+
+#[test]
 fn a_strategy_and_a_handler_of_ones_own_take_part() {
     let out = run("custom_strategy");
     assert!(out.contains("high crowd: "), "{out}");

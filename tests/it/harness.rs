@@ -3,9 +3,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Most output lines kept waiting for a test to read them; more would mean a runaway.
@@ -244,78 +242,6 @@ impl Drop for Running {
     }
 }
 
-/// A gap between two looks of [`Pauses`] that is no late wake-up any more.
-const PAUSE_MIN: Duration = Duration::from_millis(25);
-const PAUSES_LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// Notes when the machine stands still: a thread that sleeps shortly, and the times at which it woke far too late.
-/// A bar on time holds for what was measured less the pauses. Stops when dropped.
-pub(crate) struct Pauses {
-    looks: Arc<Mutex<Looks>>,
-    over: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-/// When it looked last, and the pauses from and to.
-struct Looks {
-    last: Instant,
-    pauses: Vec<(Instant, Instant)>,
-}
-
-impl Looks {
-    fn look(&mut self) {
-        let now = Instant::now();
-        if now - self.last > PAUSE_MIN {
-            self.pauses.push((self.last, now));
-        }
-        self.last = now;
-    }
-}
-
-impl Pauses {
-    pub(crate) fn watch() -> Self {
-        let looks = Arc::new(Mutex::new(Looks { last: Instant::now(), pauses: Vec::new() }));
-        let over = Arc::new(AtomicBool::new(false));
-        let (shared, stop) = (Arc::clone(&looks), Arc::clone(&over));
-        let thread = std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(PAUSES_LOOK_EVERY);
-                shared.lock().unwrap().look();
-            }
-        });
-        Self { looks, over, thread: Some(thread) }
-    }
-
-    /// How long the machine stood still between the two.
-    pub(crate) fn within(&self, from: Instant, to: Instant) -> Duration {
-        self.each_within(from, to).into_iter().sum()
-    }
-
-    /// The same, each pause for itself.
-    pub(crate) fn each_within(&self, from: Instant, to: Instant) -> Vec<Duration> {
-        let mut looks = self.looks.lock().unwrap();
-        // The caller may be awake before the thread is.
-        looks.look();
-        let part = |pause: &(Instant, Instant)| pause.1.min(to).saturating_duration_since(pause.0.max(from));
-        looks.pauses.iter().map(part).filter(|part| !part.is_zero()).collect()
-    }
-
-    /// The time from then until now, less the pauses in it.
-    pub(crate) fn elapsed(&self, from: Instant) -> Duration {
-        let to = Instant::now();
-        (to - from).saturating_sub(self.within(from, to))
-    }
-}
-
-impl Drop for Pauses {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// A port at which nobody listens, and which nobody else gets while this lives: the near end of a connection.
 pub(crate) struct ClosedPort {
     pub(crate) port: u16,
@@ -402,18 +328,4 @@ fn a_line_of_one_output_is_there_after_a_wait_for_one_of_the_other() {
     run.wait_line(limit, |line| line == "told");
     run.wait_line(limit, |line| line == "first");
     assert_eq!(run.waited.into_iter().max(), Some(4), "{:?}", run.seen);
-}
-
-#[test]
-fn a_pause_is_taken_out_of_what_was_measured() {
-    let pauses = Pauses::watch();
-    let from = Instant::now();
-    // Nobody looks while this is held.
-    let held = pauses.looks.lock().unwrap();
-    std::thread::sleep(Duration::from_millis(80));
-    drop(held);
-    let to = Instant::now();
-    let paused = pauses.within(from, to);
-    assert!(paused >= Duration::from_millis(70) && paused <= to - from, "{paused:?} of {:?}", to - from);
-    assert_eq!(pauses.within(to, to), Duration::ZERO);
 }

@@ -25,6 +25,7 @@ mod config;
 mod config_kinds;
 mod control;
 mod demo;
+mod deploy;
 mod effects;
 mod examples;
 mod faults;

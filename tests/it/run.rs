@@ -282,7 +282,7 @@ fn a_trace_whose_recorder_was_killed_plays_as_far_as_it_goes() {
     write(dir.path(), "cut.jsonl", &format!("{TRACE}{}", &TRACE[TRACE.len() - 50..TRACE.len() - 20]));
     let out = Dsengine::new(["replay", "cut.jsonl"]).cwd(dir.path()).run().expect(0);
     assert!(
-        out.stderr.contains("1 frames replayed") && out.stderr.contains("in the middle of a line"),
+        out.stderr.contains("1 frame replayed") && out.stderr.contains("in the middle of a line"),
         "{}",
         out.stderr
     );

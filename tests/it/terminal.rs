@@ -53,5 +53,5 @@ fn what_guests_write_neither_forges_a_line_nor_steers_the_terminal() {
     assert!(run.end(Duration::from_secs(20)).is_some());
     let all = run.seen.join("\n");
     is_plain("run", &all);
-    assert!(all.contains("strategy rule: 1 faults, the last: ") && all.contains("handler desk: "), "{all}");
+    assert!(all.contains("strategy rule: 1 fault, the last: ") && all.contains("handler desk: "), "{all}");
 }

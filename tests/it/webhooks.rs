@@ -356,7 +356,7 @@ fn failures_of_a_webhook_are_told_by_what_is_wrong() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("url: 'http://127.0.0.1:{}/a', timeout: 0.5", silent.local_addr().unwrap().port());
     let out = run(&url, 1, keys, &[]);
-    assert!(out.stderr.contains("connected, and no answer within 500ms"), "{}", out.stderr);
+    assert!(out.stderr.contains("connected, and no answer within 0.5 s"), "{}", out.stderr);
     drop(silent);
     for (status, told) in [("403 Forbidden", "may not post there"), ("404 Not Found", "check the url")] {
         let peer = Peer::new(move |_, _| format!("{status}\r\n"));

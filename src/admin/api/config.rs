@@ -18,7 +18,7 @@ use crate::control::{Edit, Outcome};
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes what Control::config returns")]
 pub(in crate::admin) struct EffectiveConfig {
-    /// Every key with its value, secrets masked.
+    /// Every key with its value, secrets masked; keys without an effect only where they are set.
     #[schema(value_type = Object)]
     config: Value,
     /// SHA-256 of the configuration, secrets excluded.
@@ -29,6 +29,12 @@ pub(in crate::admin) struct EffectiveConfig {
     /// Keys whose new values take effect after a restart only.
     #[schema(required = false)]
     waits_for_restart: Vec<String>,
+    /// Keys that are set and have no effect yet, each with what it will do.
+    #[schema(required = false)]
+    no_effect: Vec<String>,
+    /// Strategies that run a promoted shadow's module until the restart.
+    #[schema(required = false)]
+    promoted: Vec<String>,
     /// Why the files are not what is in effect.
     #[schema(required = false)]
     problem: Option<String>,

@@ -93,7 +93,7 @@ function show(status) {
     if (sum(dropped)) parts.push(`dropped: ${list(dropped)}`);
     c.detail.title = Object.keys(dropped).map((word) => `${word}: ${REASONS[word] ?? "not judged"}`).join("\n");
     if (sum(source.detections)) parts.push(`seen: ${list(source.detections)}`);
-    const retried = source.retry_every_s ? ` (tried every ${source.retry_every_s} s)` : "";
+    const retried = source.retry_every_s ? ` (tried again every ${source.retry_every_s} s)` : "";
     if (source.error) parts.unshift(source.error + retried);
     c.detail.textContent = parts.join(" · ");
   }

@@ -13,8 +13,10 @@ const JITTER: f64 = 0.25;
 /// does not reset the backoff.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Time between attempts after a failure that needs a change by the user; a longer cap overrides it.
-pub const REFUSED_RETRY: Duration = Duration::from_secs(5 * 60);
+/// Times between attempts after a failure that needs a change by the user, from the first to the last, which stays; a
+/// longer cap overrides them. Jitter takes less than the distance of two, so [`pace`] finds the one that was meant.
+const REFUSED_RETRIES: [Duration; 4] =
+    [Duration::from_secs(30), Duration::from_secs(60), Duration::from_secs(2 * 60), Duration::from_secs(5 * 60)];
 
 /// The reaction to a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +67,20 @@ impl Backoff {
         if self.refusals < tries {
             return (retry, true);
         }
-        let wait = shortened(REFUSED_RETRY.max(plan.cap), chance);
-        (Retry { wait, state: SourceState::Failed, ..retry }, true)
+        let [first @ .., last] = REFUSED_RETRIES;
+        let wait = match patience {
+            // A camera locks the account after a few wrong logins, often for half an hour.
+            Patience::Login(_) => last,
+            _ => first.get((self.refusals - tries) as usize).copied().unwrap_or(last),
+        };
+        (Retry { wait: shortened(wait.max(plan.cap), chance), state: SourceState::Failed, ..retry }, true)
     }
+}
+
+/// The longest time until the next attempt of a source that needs a change and waits `retry_in`, jitter left out.
+/// `cap` is that of its plan.
+pub fn pace(retry_in: Duration, cap: Duration) -> Duration {
+    REFUSED_RETRIES.into_iter().map(|step| step.max(cap)).find(|step| *step >= retry_in).unwrap_or(retry_in)
 }
 
 /// Maximum attempts in a row; `None` for an outage. After a source has `worked`, its settings are right, but its login
@@ -135,19 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_pass_is_tried_a_few_times_and_then_every_few_minutes() {
+    fn what_does_not_pass_is_tried_a_few_times_and_then_ever_more_rarely() {
         let plan = plan(500, 10_000, true);
         let waits = |patience, worked, ran: u64| {
             let mut backoff = Backoff::default();
             let mut failed = || backoff.failed_for(patience, worked, &plan, Duration::from_secs(ran), 0.0);
-            std::array::from_fn::<_, 5, _>(|_| failed().0.wait.as_secs())
+            std::array::from_fn::<_, 7, _>(|_| failed().0.wait.as_secs())
         };
-        assert_eq!(waits(Patience::Login(3), false, 0), [0, 1, 300, 300, 300]);
-        assert_eq!(waits(Patience::Login(3), true, 0), [0, 1, 300, 300, 300], "refused is refused");
-        assert_eq!(waits(Patience::Setting(3), false, 0), [0, 1, 300, 300, 300]);
-        assert_eq!(waits(Patience::Setting(3), true, 0), [0, 1, 2, 4, 8], "it has worked as it is");
-        assert_eq!(waits(Patience::Outage, false, 0), [0, 1, 2, 4, 8]);
-        assert_eq!(waits(Patience::Login(3), true, 10), [0; 5], "it worked in between");
+        assert_eq!(waits(Patience::Login(3), false, 0), [0, 1, 300, 300, 300, 300, 300]);
+        assert_eq!(waits(Patience::Login(3), true, 0), [0, 1, 300, 300, 300, 300, 300], "refused is refused");
+        assert_eq!(waits(Patience::Setting(3), false, 0), [0, 1, 30, 60, 120, 300, 300]);
+        assert_eq!(waits(Patience::Setting(3), true, 0), [0, 1, 2, 4, 8, 10, 10], "it has worked as it is");
+        assert_eq!(waits(Patience::Outage, false, 0), [0, 1, 2, 4, 8, 10, 10]);
+        assert_eq!(waits(Patience::Login(3), true, 10), [0; 7], "it worked in between");
         let mut mixed = Backoff::default();
         let mut failed = |patience| mixed.failed_for(patience, false, &plan, Duration::ZERO, 0.0);
         let (retry, counts) = failed(Patience::Login(2));
@@ -156,9 +169,22 @@ mod tests {
         let (retry, _) = failed(Patience::Login(2));
         assert_eq!(
             (retry.wait, retry.state),
-            (REFUSED_RETRY, SourceState::Failed),
+            (Duration::from_secs(300), SourceState::Failed),
             "an outage between forgives nothing"
         );
+    }
+
+    #[test]
+    fn the_pace_that_is_shown_is_the_one_that_was_meant() {
+        for cap in [0, 10, 40, 1_000].map(Duration::from_secs) {
+            for step in REFUSED_RETRIES.map(|step| step.max(cap)) {
+                for chance in [0.0, 0.5, 1.0] {
+                    let shown = pace(shortened(step, chance), cap);
+                    assert!(shown <= step && shown.as_secs_f64() >= step.as_secs_f64() * 0.75, "{step:?}: {shown:?}");
+                    assert!(cap.as_secs() == 40 || shown == step, "{step:?}: {shown:?}");
+                }
+            }
+        }
     }
 
     #[test]

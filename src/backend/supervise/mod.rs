@@ -20,7 +20,7 @@ mod watchdog;
 
 use std::time::Duration;
 
-pub use backoff::{Backoff, REFUSED_RETRY, Retry};
+pub use backoff::{Backoff, Retry, pace};
 pub use gaps::Gaps;
 pub use run::run;
 pub use starved::Starved;

@@ -7,7 +7,7 @@ use super::{Attempt, Gaps, Limits, Origin, Pacing, Quiet, Starved, Watchdog};
 use crate::backend::{Change, Failure, Flow, Outlet, SourceState};
 use crate::config::SourcePlan;
 use crate::own::Stop;
-use crate::types::Clock;
+use crate::types::{Clock, count};
 
 /// How often the thread wakes up while it waits for a frame.
 const TICK: Duration = Duration::from_millis(25);
@@ -142,7 +142,7 @@ impl<O: Origin> Pump<'_, O> {
     fn over(&self, attempt: &mut O::Attempt, watch: &mut Watch, now: u64) -> Option<End> {
         let (live, seen) = (watch.pacing == Pacing::Live, watch.seen);
         let describe = |reason: String| match (live, seen) {
-            (false, 1..) => format!("broke off after {seen} frames: {reason}"),
+            (false, 1..) => format!("broke off after {}: {reason}", count(seen, "frame")),
             _ => reason,
         };
         let failed = |failure: Failure| End::Failed(Failure { reason: describe(failure.reason), ..failure });

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use dsengine::error::{Code, Error};
+use dsengine::types::count;
 
 use super::exit::{Exit, failed};
 use super::files;
@@ -82,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     if let Err(error) = write(&dir, name, &template.files) {
         return failed(&error);
     }
-    println!("{}: {} files, README.md says what each is for. Next:", dir.display(), template.files.len());
+    println!("{}: {}, README.md says what each is for. Next:", dir.display(), count(template.files.len(), "file"));
     for command in &template.next {
         println!("  {command}");
     }

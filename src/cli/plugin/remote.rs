@@ -1,6 +1,6 @@
 //! `dsengine plugin list|reload|promote`: requests to a running engine.
 
-use dsengine::types::one_line;
+use dsengine::types::{count, one_line};
 use hyper::Method;
 use serde_json::Value;
 
@@ -58,13 +58,16 @@ pub(crate) fn change(named: &Named, what: &str) -> Result<(), Exit> {
         return Ok(());
     }
     let names: Vec<&str> = done["plugins"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let (generation, lanes, tried) = (&done["generation"], &done["lanes"], &done["tried"]);
+    let number = |key: &str| done[key].as_u64().unwrap_or(0);
+    let (generation, lanes, tried) = (number("generation"), number("lanes"), number("tried"));
     if done["changed"] == false {
         println!("{}: the file is what runs already, generation {generation}", names.join(", "));
     } else {
         println!(
-            "{}: generation {generation} judges on {lanes} lanes, tried on {tried} remembered frames before",
-            names.join(", ")
+            "{}: generation {generation} judges on {}, tried on {} before",
+            names.join(", "),
+            count(lanes, "lane"),
+            count(tried, "remembered frame")
         );
     }
     if what == "promote" {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dsengine::error::{Code, Error};
 use dsengine::guest::{GuestKind, Manifest};
@@ -13,6 +14,10 @@ use crate::cli::plugin::module::{MANIFEST, language};
 const DEPTH_MAX: usize = 8;
 /// Folders with third-party files.
 const SKIPPED: [&str; 3] = ["target", "node_modules", "prebuilt"];
+/// How much newer a source may be: a checkout writes all files within a moment, in any order.
+const CLOSE: Duration = Duration::from_secs(2);
+/// Extensions of files that components are built from.
+const SOURCES: [&str; 14] = ["rs", "toml", "c", "h", "cc", "cpp", "hpp", "js", "mjs", "ts", "py", "go", "zig", "wit"];
 /// The folder of plugin templates.
 const TEMPLATES: &str = "templates";
 
@@ -55,6 +60,26 @@ impl Plugin {
         })
     }
 
+    /// Why its component may not be what its sources say: one of them is newer.
+    pub(super) fn stale(&self) -> Option<String> {
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        if self.entry.extension().is_none_or(|e| e != "wasm") {
+            return None;
+        }
+        let built = modified(&self.entry)?;
+        let is_newer = |path: &PathBuf| modified(path).is_some_and(|at| at > built + CLOSE);
+        let tests = self.dir.join("tests");
+        let mut sources = self.all_files().into_iter().filter(|path| is_source(path) && !path.starts_with(&tests));
+        let newer = sources.find(is_newer)?;
+        let (entry, newer, dir) = (self.entry.display(), newer.display(), self.dir.display());
+        let script = self.dir.join("build.sh");
+        let build = match self.dir.join("Cargo.toml").exists() || !script.exists() {
+            true => format!("dsengine plugin build {dir}"),
+            false => script.display().to_string(),
+        };
+        Some(format!("{entry} is older than {newer}: the tests run what was built before\n  hint: build it: {build}"))
+    }
+
     fn toml(&self) -> String {
         self.dir.join(MANIFEST).display().to_string()
     }
@@ -75,8 +100,15 @@ impl Plugin {
 
     /// The files that may affect the result.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let mut files = vec![self.dir.join(MANIFEST), self.entry.clone()];
         // Modules that a script requires.
+        let modules =
+            self.all_files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "lua" || e == "luau"));
+        [self.dir.join(MANIFEST), self.entry.clone()].into_iter().chain(modules).collect()
+    }
+
+    /// The files in its folder and below.
+    fn all_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
         let mut folders = vec![(self.dir.clone(), 0)];
         while let Some((folder, depth)) = folders.pop() {
             for path in entries(&folder) {
@@ -84,7 +116,7 @@ impl Plugin {
                     if depth < DEPTH_MAX && !is_skipped(&path) {
                         folders.push((path, depth + 1));
                     }
-                } else if path.extension().is_some_and(|e| e == "lua" || e == "luau") {
+                } else {
                     files.push(path);
                 }
             }
@@ -175,6 +207,11 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
         std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     paths
+}
+
+/// Whether a component may be built from this file.
+fn is_source(path: &Path) -> bool {
+    !path.ends_with(MANIFEST) && path.extension().and_then(|e| e.to_str()).is_some_and(|e| SOURCES.contains(&e))
 }
 
 fn is_skipped(path: &Path) -> bool {

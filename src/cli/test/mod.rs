@@ -24,6 +24,7 @@ use crossbeam_channel::select;
 use dsengine::config::LogPlan;
 use dsengine::engine::SystemClock;
 use dsengine::error::Error;
+use dsengine::types::count;
 use dsengine::watch::Watcher;
 
 use super::exit::{Exit, failed};
@@ -123,6 +124,9 @@ fn once(args: &Args) -> (Exit, Files) {
             problems.push(problem);
             continue;
         }
+        if let Some(stale) = plugin.stale() {
+            eprintln!("warning: {stale}");
+        }
         for path in &plugin.cases {
             match Case::read(path) {
                 Ok(case) => {
@@ -220,7 +224,7 @@ fn watch(args: &Args, stop: &Stop) -> Exit {
             watcher.remove(path);
         }
         watched = files;
-        eprintln!("watching {} files; Ctrl-C ends", watched.len());
+        eprintln!("watching {}; Ctrl-C ends", count(watched.len(), "file"));
         select! {
             recv(watcher.changes()) -> change => match change {
                 // The next run also reads files that were saved at the same time.

@@ -8,7 +8,7 @@ use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
-use crate::types::{SourceId, Zone, one_line};
+use crate::types::{SourceId, Zone, count_are, one_line};
 
 pub(super) fn build(
     entries: Vec<SourceEntry>,
@@ -75,7 +75,7 @@ pub(super) fn build(
     if out.len() > limit {
         let key =
             if site.places.is_set("pipeline.max_sources") { "pipeline.max_sources" } else { "max_concurrent_sources" };
-        let message = format!("{} sources are enabled, `{key}` allows {limit}", out.len());
+        let message = format!("{} enabled, `{key}` allows {limit}", count_are(out.len(), "source"));
         let at = if site.places.is_set(key) { key } else { "sources" };
         site.wrong(at, message, "raise it, or disable some");
     }

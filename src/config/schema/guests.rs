@@ -95,8 +95,8 @@ pub(in crate::config) struct Grants {
     /// Files and folders it may read. Default none. Example: [/etc/site].
     #[schemars(length(max = 64))]
     pub(in crate::config) files: Vec<PathBuf>,
-    /// Secrets by name: its requests write `${secret:NAME}` and never see the value. Default none.
-    /// Example: {TOKEN: "${env:SLACK_TOKEN}"}.
+    /// Secrets by name: its requests write `${secret:NAME}` and never see the value. One named `NAME@host` goes to that
+    /// host only (`NAME@host:port` on another port). Default none. Example: {TOKEN: "${env:SLACK_TOKEN}"}.
     pub(in crate::config) secrets: BTreeMap<String, String>,
 }
 

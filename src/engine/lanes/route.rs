@@ -10,7 +10,7 @@ use super::control::Control;
 use super::credit::Credit;
 use super::inbox::Inbox;
 use super::pool::{Attached, Job, ModelUnit, Next, Pool};
-use crate::backend::supervise::REFUSED_RETRY;
+use crate::backend::supervise;
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
 use crate::config::SourcePlan;
 use crate::engine::view::live::Events;
@@ -72,6 +72,8 @@ pub(in crate::engine) struct Route {
     address: String,
     /// The interval between attempts after the retries are exhausted; `None` for a source that is tried once.
     retry_every: Mutex<Option<Duration>>,
+    /// The wait after the last failure.
+    retry_in: Mutex<Duration>,
     stages: ArcSwap<Stages>,
     credit: Arc<Credit>,
     clock: Arc<dyn Clock>,
@@ -101,6 +103,7 @@ impl Route {
             live,
             address: plan.input.address(redact::uri),
             retry_every: Mutex::default(),
+            retry_in: Mutex::default(),
             stages: ArcSwap::default(),
             credit: Arc::new(Credit::new(live, in_flight_max)),
             clock,
@@ -146,7 +149,9 @@ impl Route {
         let (state, board) = (self.board.state(), &self.board);
         let remedy = board.remedy();
         let retry_every = self.retry_every.lock().filter(|_| state == SourceState::Failed && board.broken().is_none());
-        let retry_every = retry_every.map(|every| if remedy.is_some() { every.max(REFUSED_RETRY) } else { every });
+        let retry_in = *self.retry_in.lock();
+        let every = |cap| if remedy.is_some() { supervise::pace(retry_in, cap) } else { cap };
+        let retry_every = retry_every.map(every);
         SourceStatus { remedy, ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics) }
     }
 
@@ -260,6 +265,7 @@ impl Sink for Inlet {
             }
             SourceEvent::Fault { reason, remedy, attempt, retry_in } => {
                 route.metrics.reconnects.inc();
+                *route.retry_in.lock() = retry_in;
                 tracing::warn!(
                     source = %route.id,
                     address = route.address,

@@ -6,7 +6,7 @@ use crate::engine::view::strategy::{Notes, POLL_EVERY, StrategyBoard};
 use crate::guest::Fault;
 use crate::strategy::{Strategy, Verdict, View};
 use crate::telemetry::StrategyMetrics;
-use crate::types::Clock;
+use crate::types::{Clock, count};
 
 /// Minimum time between two log lines about differing verdicts on one source.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
@@ -20,6 +20,9 @@ pub(in crate::engine) struct Shadow {
     /// Time of the last log line; 0 = never.
     last_ns: u64,
     silent: u64,
+    /// Frames on which the verdicts differed, and the first of them.
+    differing: u64,
+    first_seq: u64,
 }
 
 impl Shadow {
@@ -28,7 +31,16 @@ impl Shadow {
         board: Arc<StrategyBoard>,
         metrics: StrategyMetrics,
     ) -> Self {
-        Self { strategy, notes: Notes::new(board), metrics, calls: 0, last_ns: 0, silent: 0 }
+        Self {
+            strategy,
+            notes: Notes::new(board),
+            metrics,
+            calls: 0,
+            last_ns: 0,
+            silent: 0,
+            differing: 0,
+            first_seq: 0,
+        }
     }
 
     /// Judges the frame and compares the verdicts: always counted, logged at most once a second.
@@ -62,6 +74,10 @@ impl Shadow {
         if word == "same" {
             return;
         }
+        if self.differing == 0 {
+            self.first_seq = view.frame.seq;
+        }
+        self.differing += 1;
         if self.last_ns != 0 && now_ns.saturating_sub(self.last_ns) < LINE_EVERY_NS {
             self.silent += 1;
             return;
@@ -69,25 +85,65 @@ impl Shadow {
         self.last_ns = now_ns;
         let (source, seq) = (view.frame.source.as_str(), view.frame.seq);
         let more = std::mem::take(&mut self.silent);
-        tracing::info!(shadow = %self.notes.board.name, source, seq, verdict = word, more, "{what}");
+        let (differing, first_seq) = (self.differing, self.first_seq);
+        let shadow = &*self.notes.board.name;
+        tracing::info!(shadow, source, seq, verdict = word, more, differing, first_seq, "{what}");
     }
 }
 
-/// A description of the first difference between two verdicts.
+/// A description of the first difference between two verdicts, with their numbers.
 fn difference(own: &Verdict, active: &Verdict) -> String {
     if own.alerts != active.alerts {
         let describe = |verdict: &Verdict| {
-            let alerts = verdict.alerts.iter().map(|a| format!("{} '{}'", a.rule, a.message));
-            let alerts: Vec<_> = alerts.collect();
-            if alerts.is_empty() { "nothing".to_owned() } else { alerts.join(", ") }
+            let alerts: Vec<_> = verdict.alerts.iter().map(|a| format!("{} '{}'", a.rule, a.message)).collect();
+            if alerts.is_empty() {
+                "none".to_owned()
+            } else {
+                format!("{} ({})", count(alerts.len(), "alert"), alerts.join(", "))
+            }
         };
-        return format!("raises {}, the active one {}", describe(own), describe(active));
+        let (own_alerts, active_alerts) = (describe(own), describe(active));
+        let other = if own_alerts == active_alerts { " of another level, key or detections" } else { "" };
+        return format!("raises {own_alerts}{other}, the active one {active_alerts}");
     }
     if own.keep != active.keep {
-        return format!("keeps {:?}, the active one {:?}", own.keep, active.keep);
+        let kept = |verdict: &Verdict| match &verdict.keep {
+            None => "all detections".to_owned(),
+            Some(kept) => format!("{} {kept:?}", count(kept.len(), "detection")),
+        };
+        return format!("keeps {}, the active one {}", kept(own), kept(active));
     }
-    if own.edits != active.edits {
-        return format!("edits {} detections, the active one {}", own.edits.len(), active.edits.len());
+    let (what, own, active) = match own.edits != active.edits {
+        true => ("edits", own.edits.len(), active.edits.len()),
+        false => ("adds", own.added.len(), active.added.len()),
+    };
+    let others = if own == active { " in another way" } else { "" };
+    format!("{what} {}{others}, the active one {active}", count(own, "detection"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::Edit;
+    use crate::types::AlertDraft;
+
+    #[test]
+    fn a_difference_says_what_and_how_many() {
+        let none = Verdict::default();
+        let alert = |level| AlertDraft {
+            rule: "r".into(),
+            level,
+            key: String::new(),
+            message: "m".into(),
+            detections: Vec::new(),
+        };
+        let alerts = |level| Verdict { alerts: vec![alert(level)], ..Verdict::default() };
+        assert_eq!(difference(&alerts(None), &none), "raises 1 alert (r 'm'), the active one none");
+        let level = difference(&alerts(None), &alerts(Some(crate::types::Level::High)));
+        assert_eq!(level, "raises 1 alert (r 'm') of another level, key or detections, the active one 1 alert (r 'm')");
+        let kept = Verdict { keep: Some(vec![2]), ..Verdict::default() };
+        assert_eq!(difference(&kept, &none), "keeps 1 detection [2], the active one all detections");
+        let edit = |index| Verdict { edits: vec![Edit { index, label: None, confidence: None }], ..Verdict::default() };
+        assert_eq!(difference(&edit(0), &edit(1)), "edits 1 detection in another way, the active one 1");
     }
-    format!("adds {} detections, the active one {}", own.added.len(), active.added.len())
 }

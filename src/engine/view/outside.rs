@@ -29,6 +29,8 @@ pub trait EngineApi: Send + Sync {
     fn metrics_text(&self) -> String;
     /// A source's live view, while the source exists.
     fn live(&self, source: &str) -> Option<Arc<Live>>;
+    /// Counts a request that was refused; `reason` is a constant word.
+    fn count_refused(&self, _reason: &'static str) {}
     /// The engine's events.
     fn events(&self) -> Arc<Events>;
 }

@@ -10,6 +10,7 @@ pub use self::parts::{
 };
 use crate::backend::SourceState;
 use crate::config::{Environment, Plan};
+use crate::types::count;
 
 /// The end of a reason for a deleted file, of which nothing was rejected.
 pub(in crate::engine) const GONE: &str = " is gone: what runs goes on, but a restart will fail";
@@ -93,7 +94,8 @@ impl Status {
         }));
         problems.extend(handlers.iter().filter(|h| h.degraded).map(HandlerStatus::problem));
         problems.extend(alerts.journal_error.iter().map(|error| {
-            format!("the alert journal cannot be written, {} alerts are pending: {error}", alerts.pending)
+            let waiting = count(alerts.pending, "alert");
+            format!("the alert journal cannot be written, {waiting} pending: {error}")
         }));
         problems.extend(rejected.iter().map(|r| match r.error.ends_with(GONE) {
             true => format!("{}: {}", r.script, r.error),
@@ -249,7 +251,7 @@ mod tests {
         assert_eq!(
             status.problems,
             [
-                "source cam is failed, still trying every 10 s: refused",
+                "source cam is failed, tried again every 10 s: refused",
                 "a.lua: the latest version was rejected, the previous one is running: a.lua:3: boom"
             ]
         );

@@ -165,3 +165,34 @@ fn a_name_of_an_internal_address_is_denied_unless_listed() {
     assert_eq!((answer.status, &*answer.body), (302, &b"hi"[..]), "a redirect is an answer");
     assert!(server.join().unwrap().starts_with("GET /x HTTP/1.1"));
 }
+
+#[test]
+fn a_secret_that_is_bound_to_a_host_goes_to_that_host_only() {
+    let mut grants = grants(&["a.example", "b.example", "a.example:8443"]);
+    grants.secrets = [("KEY@a.example", "f0r-a"), ("KEY@a.example:8443", "f0r-8443"), ("ANY", "f0r-any")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let sent = |url: &str, name: &str| {
+        let mut request = get(url);
+        request.headers.push(("X-Key".into(), format!("${{secret:{name}}}")));
+        let checked = check(request, &grants).map_err(|failure| failure.to_string())?;
+        Ok::<_, String>(checked.request.headers()["x-key"].to_str().unwrap().to_owned())
+    };
+    for (url, name, wanted) in [
+        ("https://a.example/", "KEY", Ok("f0r-a")),
+        ("https://A.example:443/x", "KEY", Ok("f0r-a")),
+        ("https://a.example:8443/", "KEY", Ok("f0r-8443")),
+        ("https://b.example/", "ANY", Ok("f0r-any")),
+        ("https://b.example/", "KEY", Err("the secret 'KEY' is for a.example, a.example:8443 only")),
+        ("https://b.example/", "KEY@a.example", Err("there is no secret 'KEY@a.example'")),
+        ("https://a.example/", "KEY@a.example", Err("there is no secret 'KEY@a.example'")),
+    ] {
+        match (sent(url, name), wanted) {
+            (Ok(sent), Ok(wanted)) => assert_eq!(sent, wanted, "{url}"),
+            (Err(told), Err(wanted)) => assert!(told.contains(wanted) && !told.contains("f0r"), "{url}: {told}"),
+            (sent, wanted) => panic!("{url} {name}: {sent:?}, wanted {wanted:?}"),
+        }
+    }
+    assert!(check(get("https://a.example/${secret:KEY}"), &grants).is_ok());
+    assert!(check(get("https://b.example/${secret:KEY}"), &grants).is_err());
+}

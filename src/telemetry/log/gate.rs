@@ -10,6 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::file::LogFile;
 use super::hold::{Candidate, Hold, Rules, Summary};
 use crate::error::{Code, Error};
 use crate::own::{Stop, Thread};
@@ -32,24 +33,30 @@ pub(super) struct Gate {
 pub(super) struct Reporter {
     hold: Arc<Mutex<Hold>>,
     clock: Arc<dyn Clock>,
+    file: Option<Arc<LogFile>>,
     _thread: Thread,
 }
 
-/// Creates a gate and its reporter.
+/// Creates a gate and its reporter, which also looks after the log's file.
 ///
 /// # Errors
 /// When no thread can be started.
-pub(super) fn gate(rules: Rules, clock: Arc<dyn Clock>) -> Result<(Gate, Arc<Reporter>), Error> {
+pub(super) fn gate(
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    file: Option<Arc<LogFile>>,
+) -> Result<(Gate, Arc<Reporter>), Error> {
     let hold = Arc::new(Mutex::new(Hold::new(rules)));
-    let (held, time) = (Arc::clone(&hold), Arc::clone(&clock));
+    let (held, time, written) = (Arc::clone(&hold), Arc::clone(&clock), file.clone());
     let run = move |stop: Stop| {
         while stop.pause(POLL_EVERY) {
             report(&held, &*time, false);
+            written.iter().for_each(|file| file.check(&*time));
         }
     };
     let thread = Thread::start("log", run);
     let _thread = thread.map_err(|e| Error::new(Code::Io, format!("cannot start thread log: {e}")))?;
-    let reporter = Reporter { hold: Arc::clone(&hold), clock: Arc::clone(&clock), _thread };
+    let reporter = Reporter { hold: Arc::clone(&hold), clock: Arc::clone(&clock), file, _thread };
     Ok((Gate { hold, clock }, Arc::new(reporter)))
 }
 
@@ -68,6 +75,7 @@ fn report(hold: &Mutex<Hold>, clock: &dyn Clock, all: bool) {
 impl Reporter {
     pub(super) fn report(&self, all: bool) {
         report(&self.hold, &*self.clock, all);
+        self.file.iter().for_each(|file| file.check(&*self.clock));
     }
 }
 

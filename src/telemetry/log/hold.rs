@@ -51,6 +51,8 @@ pub(super) struct Hold {
     rules: Rules,
     repeats: HashMap<u64, Repeat>,
     minutes: HashMap<(&'static str, Level), Minute>,
+    /// Number of first lines.
+    firsts: u64,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,8 @@ struct Repeat {
     level: Level,
     target: &'static str,
     text: String,
+    /// Its place in the order of first lines.
+    place: u64,
 }
 
 #[derive(Debug)]
@@ -68,13 +72,14 @@ struct Minute {
     since_ns: u64,
     passed: u32,
     held: u64,
-    /// The first suppressed line.
+    /// The first suppressed line, and its place in the order of first lines.
     text: String,
+    place: u64,
 }
 
 impl Hold {
     pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, repeats: HashMap::new(), minutes: HashMap::new() }
+        Self { rules, repeats: HashMap::new(), minutes: HashMap::new(), firsts: 0 }
     }
 
     /// Whether a line is written. Debug lines always are.
@@ -84,14 +89,15 @@ impl Hold {
             return true;
         }
         !self.repeats_itself(line, now_ns) && {
-            let minute = Minute { since_ns: now_ns, passed: 0, held: 0, text: String::new() };
+            let minute = Minute { since_ns: now_ns, passed: 0, held: 0, text: String::new(), place: 0 };
             let minute = self.minutes.entry((target, level)).or_insert(minute);
             let passes = minute.passed < self.rules.per_minute;
             if passes {
                 minute.passed += 1;
             } else {
                 if minute.held == 0 {
-                    minute.text = cut(text);
+                    self.firsts += 1;
+                    (minute.text, minute.place) = (cut(text), self.firsts);
                 }
                 minute.held += 1;
             }
@@ -116,12 +122,14 @@ impl Hold {
             return true;
         }
         if self.repeats.len() < LINES_MAX {
-            self.repeats.insert(key, Repeat { since_ns: now_ns, written: 1, count: 0, level, target, text: cut(text) });
+            self.firsts += 1;
+            let (text, place) = (cut(text), self.firsts);
+            self.repeats.insert(key, Repeat { since_ns: now_ns, written: 1, count: 0, level, target, text, place });
         }
         false
     }
 
-    /// The summaries due by now, or `all` at the end.
+    /// The summaries due by now, or `all` at the end, in the order in which their first lines came.
     pub(super) fn due(&mut self, now_ns: u64, all: bool) -> Vec<Summary> {
         let mut summaries = Vec::new();
         let is_over = |since_ns: u64, length_ns: u64| now_ns.saturating_sub(since_ns) >= length_ns;
@@ -129,12 +137,12 @@ impl Hold {
             if !all && !is_over(repeat.since_ns, REPEATED_NS) {
                 return true;
             }
-            let Repeat { count, level, target, ref text, .. } = *repeat;
+            let Repeat { count, level, target, ref text, place, .. } = *repeat;
             if count == 0 {
                 return false;
             }
             let message = format!("{count} more like this: {text}");
-            summaries.push(Summary { level, target, count, message });
+            summaries.push((place, Summary { level, target, count, message }));
             (repeat.since_ns, repeat.count) = (now_ns, 0);
             true
         });
@@ -143,14 +151,15 @@ impl Hold {
             if !all && !is_over(minute.since_ns, MINUTE_NS) {
                 return true;
             }
-            let Minute { held, ref text, .. } = *minute;
+            let Minute { held, ref text, place, .. } = *minute;
             if held > 0 {
                 let message = format!("{held} lines beyond {limit} a minute are left out, the first of them: {text}");
-                summaries.push(Summary { level: *level, target, count: held, message });
+                summaries.push((place, Summary { level: *level, target, count: held, message }));
             }
             false
         });
-        summaries
+        summaries.sort_by_key(|(place, _)| *place);
+        summaries.into_iter().map(|(_, summary)| summary).collect()
     }
 }
 
@@ -210,12 +219,25 @@ mod tests {
             assert_eq!(passed, 10, "{level}");
         }
         assert_eq!(hold.due(60 * S, false), []);
-        let mut summaries = hold.due(61 * S, false);
-        summaries.sort_by_key(|summary| summary.level);
+        let summaries = hold.due(61 * S, false);
         let counts: Vec<_> = summaries.iter().map(|summary| (summary.level, summary.count)).collect();
         assert_eq!(counts, [(Level::ERROR, 40), (Level::INFO, 40)]);
         assert_eq!(summaries[0].message, "40 lines beyond 10 a minute are left out, the first of them: line 10");
         assert!(hold.passes(&line(Level::ERROR, "line 99"), 62 * S), "a new minute");
+    }
+
+    #[test]
+    fn summaries_come_in_the_order_of_their_first_lines() {
+        let mut hold = hold(true, 20);
+        let texts: Vec<String> = (0..20).map(|n| format!("line {}", n * 7 % 20)).collect();
+        for text in texts.iter().chain(&texts) {
+            hold.passes(&line(Level::WARN, text), S);
+        }
+        hold.passes(&line(Level::WARN, "one too many"), S);
+        let told: Vec<String> = hold.due(2 * S, true).into_iter().map(|summary| summary.message).collect();
+        let wanted: Vec<String> = texts.iter().map(|text| format!("1 more like this: {text}")).collect();
+        assert_eq!(told[..20], wanted);
+        assert!(told.len() == 21 && told[20].ends_with("one too many"), "{told:?}");
     }
 
     #[test]

@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use parking_lot::Mutex;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::file::LogFile;
 use super::tail::Tail;
 use crate::telemetry::redact::{self, redact};
-use crate::telemetry::rotate::RotatingFile;
-use crate::types::lines;
+use crate::types::{Clock, lines};
 
 /// An engine's newest figures, as a JSON object.
 pub type Figures = Arc<ArcSwapOption<String>>;
@@ -30,7 +29,7 @@ pub(super) struct Out {
 
 pub(super) enum Target {
     Console,
-    File(Arc<Mutex<RotatingFile>>),
+    File(Arc<LogFile>, Arc<dyn Clock>),
     Tail(Arc<Tail>),
 }
 
@@ -75,15 +74,14 @@ impl Drop for Line<'_> {
         let text = text.trim_end_matches('\n');
         let text = if self.out.json { redact::json(text) } else { as_one_event(&redact(text)).into_owned().into() };
         let text = with_figures(&text, self.out.figures.as_ref());
-        // A log that cannot be written cannot be reported either; the engine goes on.
-        let _ = match &self.out.target {
-            Target::Console => io::stderr().lock().write_all(format!("{text}\n").as_bytes()),
-            Target::File(file) => file.lock().append(text.as_bytes()),
-            Target::Tail(tail) => {
-                tail.write(self.level, &text);
-                Ok(())
+        match &self.out.target {
+            Target::Console => {
+                // There is no other place to report it; the engine goes on.
+                let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
             }
-        };
+            Target::File(file, clock) => file.write(&text, &**clock),
+            Target::Tail(tail) => tail.write(self.level, &text),
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Bench, labels, model};
+use super::{Bench, LIMIT, LIVE, labels, model, poll, stop};
+use crate::harness::get;
 
 /// Three frames of a test picture, judged by a `detection` section; the last one's detections.
 #[track_caller]
@@ -145,4 +146,38 @@ fn scripts_judge_the_sources_and_with_the_settings_that_they_are_given() {
     assert_eq!(alerts, "a/person b/person");
     let (.., alerts) = judged("{ name: alarm, module: alarm.lua, sources: [b], config: { zone: there } }");
     assert_eq!(alerts, "b/car");
+}
+
+#[test]
+fn files_of_a_model_that_change_are_loaded_again_or_said() {
+    let bench = Bench::new();
+    let replace = |name: &str, bytes: &[u8]| {
+        std::fs::write(bench.path("new"), bytes).unwrap();
+        std::fs::rename(bench.path("new"), bench.path(name)).unwrap();
+    };
+    let whole = std::fs::read(model("colours")).unwrap();
+    replace("m.onnx", &whole);
+    bench.write("names.txt", "rouge\nvert\nbleu\n");
+    let mut run = bench.start(&format!("{LIVE}detection: {{ model_engine_file: m.onnx, labels_file: names.txt }}\n"));
+    let page = run.page();
+    let status = || serde_json::from_str::<Value>(&get(&page, "/api/v1/status").1).unwrap();
+    let seen = |label: &str| status()["sources"][0]["detections"][label].as_u64();
+    let problem = |part: &str| status()["problems"].to_string().contains(part);
+    poll(&mut run, || seen("rouge"));
+    replace("names.txt", b"rot\ngruen\nblau\n");
+    run.wait_line(LIMIT, |line| line.contains("models loaded again"));
+    poll(&mut run, || seen("rot"));
+    assert!(!problem("on disk"), "{}", status());
+    // What cannot be loaded changes nothing, and is said until it can.
+    replace("m.onnx", b"this is not a network");
+    poll(&mut run, || problem("changed models are not loaded: ").then_some(()));
+    assert!(problem("m.onnx has changed on disk"), "{}", status());
+    let judged = || status()["sources"][0]["judged"].as_u64().unwrap();
+    let before = judged();
+    poll(&mut run, || (judged() > before).then_some(()));
+    std::fs::remove_file(bench.path("m.onnx")).unwrap();
+    poll(&mut run, || problem("m.onnx is gone: ").then_some(()));
+    replace("m.onnx", &whole);
+    poll(&mut run, || (!problem("m.onnx") && !problem("not loaded")).then_some(()));
+    stop(run);
 }

@@ -316,7 +316,7 @@ fn sighup_reads_every_script_again() {
     run.wait_line(super::LIMIT, |line| line.contains("first"));
     signal(run.pid(), "HUP");
     run.wait_line(super::LIMIT, |line| line.contains("the file is the running version again"));
-    run.wait_line(super::LIMIT, |line| line.contains("SIGHUP: the configuration and 1 scripts read again"));
+    run.wait_line(super::LIMIT, |line| line.contains("SIGHUP: the configuration and 1 script read again"));
     assert_eq!(get(&page, "/livez").0, 200);
     stop(run);
 }

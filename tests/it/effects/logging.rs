@@ -4,11 +4,12 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
+use rustix::process::{Resource, Rlimit};
 use serde_json::{Value, json};
 
-use super::{Bench, LIMIT, LIVE, TRACE, stop};
+use super::{Bench, LIMIT, LIVE, TRACE, poll, stop};
 use crate::admin::request;
-use crate::harness::{get, skip};
+use crate::harness::{Dsengine, get, sample, skip};
 
 const SHORT: &str = "sources: [{ id: a, uri: 'test:frames=3,size=16x16' }]\n";
 
@@ -213,4 +214,47 @@ fn the_log_is_a_stream_of_the_api_by_level_and_text() {
         assert_eq!(get(&page, &format!("/api/v1/logs?{query}")).0, 400, "{query}");
     }
     stop(run);
+}
+
+#[test]
+fn a_full_disk_under_the_log_is_said_once_and_its_lost_lines_are_counted() {
+    let bench = Bench::new();
+    let config =
+        format!("{LIVE}logging: {{ format: text, console_output: false, filter_spam: false, log_file: x.log }}\n");
+    // What is over the limit of a file's size is an error, as on a full disk, where the signal of it is ignored.
+    let shell = ["-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let mut run = bench.command("run", &config, &["--port", "0"]).by("sh", &shell).start();
+    let page = run.page();
+    let restart = || {
+        Dsengine::new(["sources", "restart", "a", "--at", &page]).run().expect(0);
+    };
+    restart();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(run.pid()).unwrap());
+    let limit = |most: Option<u64>| {
+        let limits = Rlimit { current: most, maximum: None };
+        rustix::process::prlimit(pid, Resource::Fsize, limits).unwrap();
+    };
+    limit(Some(std::fs::metadata(bench.path("x.log")).unwrap().len()));
+    restart();
+    let said = |line: &str| line.starts_with("error: the log file ") && line.contains("x.log cannot be written (");
+    run.wait_line(LIMIT, said);
+    let problem = poll(&mut run, || {
+        let health: Value = serde_json::from_str(&get(&page, "/health").1).unwrap();
+        let problems = health["problems"].as_array().unwrap().clone();
+        problems.into_iter().find(|problem| problem.as_str().unwrap().contains("x.log cannot be written ("))
+    });
+    assert!(problem.as_str().unwrap().ends_with(" lost"), "{problem}");
+    restart();
+    limit(None);
+    run.wait_line(LIMIT, |line| line.starts_with("note: the log file ") && line.contains("x.log is written again: "));
+    let (_, health) =
+        poll(&mut run, || Some(get(&page, "/health")).filter(|(_, health)| !health.contains("the log file")));
+    let lost = sample(&get(&page, "/metrics").1, "dsengine_log_lines_lost_total").unwrap();
+    assert!(lost >= 2.0, "{lost} {health}");
+    restart();
+    stop(run);
+    let text = std::fs::read_to_string(bench.path("x.log")).unwrap();
+    let told: Vec<_> = text.lines().filter(|line| line.contains(" missing here: the log file could not")).collect();
+    assert!(told.len() == 1 && told[0].contains(&format!(" {lost} lines are missing here")), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("20"), "{text}");
 }

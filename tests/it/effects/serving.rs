@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{ALARM, Bench, LIVE, TRACE, cores, model, poll, shortest, stop, threads, workers};
 use crate::admin::{answer, request};
-use crate::harness::{ClosedPort, Running, get, sample, skip};
+use crate::harness::{ClosedPort, Dsengine, Running, get, sample, skip};
 
 /// Starts a run whose configuration names a free port; with another one where somebody was quicker to take it.
 /// The port, the run and the address of the page it printed.
@@ -253,4 +253,34 @@ fn more_sources_than_a_key_allows_do_not_start() {
         assert!(refused.contains("2 sources are enabled") && refused.contains("allows 1"), "{refused}");
         assert_eq!(code("2").expect(0).json()["sources"].as_array().unwrap().len(), 2);
     }
+}
+
+#[test]
+fn a_wrong_token_is_logged_with_its_peer_and_counted() {
+    let bench = Bench::new();
+    let token = "a-token-of-some-length-1234";
+    let tokens = format!("listen: 0.0.0.0, tokens: [{{ name: op, token: '{token}', scopes: [read, control] }}]");
+    let config = format!("{LIVE}logging: {{ format: text }}\nmonitoring: {{ {tokens} }}\n");
+    let mut run = bench.start(&config);
+    let page = run.page();
+    let list = |token: &str| Dsengine::new(["sources", "list", "--at", &page, "--token", token]).run();
+    for _ in 0..5 {
+        assert!(list("wr0ng-canary-of-some-length").expect(1).stderr.contains("wants a token, or another one"));
+    }
+    let out = Dsengine::new(["sources", "list", "--at", &page]).run().expect(1);
+    assert!(out.stderr.contains("wants a token"), "{}", out.stderr);
+    list(token).expect(0);
+    run.wait_line(super::LIMIT, |line| {
+        line.contains("a request with a wrong token") && line.contains("peer=127.0.0.1")
+    });
+    let metrics = Dsengine::new(["config", "show", "--at", &page, "--token", token]).run().expect(0);
+    assert!(metrics.stdout.contains("listen: 0.0.0.0"), "{}", metrics.stdout);
+    let bearer = format!("Bearer {token}");
+    let headers = [("Host", "localhost"), ("Authorization", bearer.as_str())];
+    let answer = answer(request(TcpStream::connect(&page).unwrap(), "GET", "/metrics", &headers, ""));
+    let count = |reason: &str| sample(&answer.body, &format!("dsengine_api_refused_total{{reason=\"{reason}\"}}"));
+    assert_eq!((count("wrong_token"), count("no_token"), count("scope")), (Some(5.0), Some(1.0), Some(0.0)));
+    let seen = stop(run);
+    assert_eq!(seen.iter().filter(|line| line.contains("a request with a wrong token")).count(), 1, "{seen:?}");
+    assert!(!seen.iter().any(|line| line.contains("canary")), "{seen:?}");
 }

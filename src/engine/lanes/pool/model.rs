@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::config::ModelPlan;
 use crate::error::Error;
-use crate::infer::{Model, Watch, Worker};
+use crate::infer::{Model, OnDisk, Watch, Worker};
 use crate::telemetry::ModelMetrics;
 
 /// A running model with a session for each worker.
@@ -19,6 +19,8 @@ pub(in crate::engine) struct ModelUnit {
     pub(in crate::engine) named: bool,
     /// Tracks problems with its class names and its outputs.
     pub(super) watch: Arc<Watch>,
+    /// Its files as they were when it was loaded.
+    pub(in crate::engine) loaded: OnDisk,
     pub(super) max_batch: usize,
     /// Indexed by worker, so that locks are never contended.
     pub(super) sessions: Arc<[Mutex<Session>]>,
@@ -42,6 +44,7 @@ impl ModelUnit {
     pub(in crate::engine) fn open(
         plan: &ModelPlan,
         model: &Model,
+        loaded: OnDisk,
         workers: usize,
         metrics: ModelMetrics,
     ) -> Result<Arc<Self>, Error> {
@@ -50,7 +53,7 @@ impl ModelUnit {
         let sessions = sessions.into();
         let (labels, named, max_batch) = (model.labels().to_vec(), model.named(), model.max_batch());
         let (plan, usual_ns, watch) = (plan.clone(), AtomicU64::new(0), Arc::new(Watch::new(model)));
-        Ok(Arc::new(Self { plan, labels, named, watch, max_batch, sessions, metrics, usual_ns }))
+        Ok(Arc::new(Self { plan, labels, named, watch, loaded, max_batch, sessions, metrics, usual_ns }))
     }
 
     /// The same model with another minimum score or other sources.
@@ -58,12 +61,13 @@ impl ModelUnit {
         let (labels, sessions, metrics) = (self.labels.clone(), Arc::clone(&self.sessions), self.metrics.clone());
         let usual_ns = AtomicU64::new(self.usual_ns.load(Ordering::Relaxed));
         let (plan, named, watch) = (plan.clone(), self.named, Arc::clone(&self.watch));
-        Arc::new(Self { plan, labels, named, watch, max_batch: self.max_batch, sessions, metrics, usual_ns })
+        let (loaded, max_batch) = (self.loaded.clone(), self.max_batch);
+        Arc::new(Self { plan, labels, named, watch, loaded, max_batch, sessions, metrics, usual_ns })
     }
 
     /// The model's problems, one sentence each.
     pub(in crate::engine) fn problems(&self) -> Vec<String> {
-        self.watch.problems()
+        self.watch.problems().into_iter().chain(self.loaded.problem(&self.plan.name)).collect()
     }
 
     /// Whether both use the same sessions.

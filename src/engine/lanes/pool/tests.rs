@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use super::super::Stages;
 use super::*;
 use crate::engine::SystemClock;
+use crate::infer::OnDisk;
 use crate::telemetry::Metrics;
 
 /// Far longer than any of these tests may take.
@@ -51,7 +52,17 @@ fn model(clock: &Arc<SystemClock>, name: &str) -> Arc<ModelUnit> {
     let metrics = Metrics::new(Arc::clone(clock) as Arc<dyn Clock>).model(name);
     let (labels, sessions, usual_ns) = (vec![], [].into(), AtomicU64::new(0));
     let watch = Arc::default();
-    Arc::new(ModelUnit { plan, labels, named: true, watch, max_batch: 8, sessions, metrics, usual_ns })
+    Arc::new(ModelUnit {
+        plan,
+        labels,
+        named: true,
+        watch,
+        loaded: OnDisk::default(),
+        max_batch: 8,
+        sessions,
+        metrics,
+        usual_ns,
+    })
 }
 
 impl Source {

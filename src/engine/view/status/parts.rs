@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::alert::{Outbox, Standing};
 use crate::backend::SourceState;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{SourceId, Zone};
+use crate::types::{SourceId, Zone, count};
 
 /// One limit of the engine itself.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -51,7 +51,8 @@ pub struct SourceStatus {
     /// `connecting`, `waiting` (for a publisher), `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source
     /// that is `failed` is still tried, every `retry_every_s`.
     pub state: &'static str,
-    /// Seconds between attempts of a `failed` source; absent when it is not tried any more, or not failed.
+    /// Longest time between attempts of a `failed` source, in seconds; it grows to 300 where something has to be changed.
+    /// Absent when it is not tried any more, or not failed.
     pub retry_every_s: Option<f64>,
     /// Frames received per second over the last few seconds.
     pub fps: f64,
@@ -206,7 +207,10 @@ impl SourceStatus {
     pub(super) fn problem(&self) -> String {
         let mut problem = format!("source {} is {}", self.id, self.state);
         if let Some(every) = self.retry_every_s {
-            problem += &format!(", still trying every {every} s");
+            problem += &format!(", tried again every {every} s");
+            if self.remedy.is_some() {
+                problem += &format!(" and at once by `dsengine sources restart {}`", self.id);
+            }
         }
         if let Some(error) = &self.error {
             problem += &format!(": {error}");
@@ -234,7 +238,8 @@ impl HandlerStatus {
     pub(super) fn problem(&self) -> String {
         let Self { name, given_up, pending, last_error, .. } = self;
         let last = last_error.as_deref().unwrap_or_default();
-        format!("handler {name}: {given_up} alerts given up, {pending} waiting; last: {last}")
+        let given_up = count(*given_up, "alert");
+        format!("handler {name}: {given_up} given up, {pending} waiting; last: {last}")
     }
 }
 
