@@ -26,6 +26,8 @@ mod config_kinds;
 mod control;
 mod demo;
 mod effects;
+mod email;
+mod email_settings;
 mod examples;
 mod faults;
 mod guests;
