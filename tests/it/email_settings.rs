@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsengine::config::{self, EmailPlan, Encryption, HandlerKind, Request};
 
-use crate::harness::{Dsengine, write};
+use crate::harness::{Dsengine, root, write};
 use crate::webhooks::certificates;
 
 #[test]
@@ -25,6 +25,19 @@ fn validate_reads_the_file_of_authorities() {
         let out = validate(file).expect(1);
         assert!(out.stderr.contains(told) && out.stderr.contains("ca_file"), "{}", out.stderr);
     }
+}
+
+#[test]
+fn the_mail_of_the_readme_can_be_sent() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let block = blocks.into_iter().find(|block| block.contains("name: email")).expect("README has mail");
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        format!("sources: [{{ id: a, uri: 'test:size=64x64,fps=5' }}]\nmonitoring: {{ enabled: false }}\n{block}");
+    write(dir.path(), "c.yaml", &config);
+    let out = Dsengine::new(["validate", "c.yaml"]).cwd(dir.path()).env("SMTP_PASSWORD", "C4n4ry").run().expect(0);
+    assert!(!format!("{}{}", out.stdout, out.stderr).contains("C4n4ry"), "{}", out.stderr);
 }
 
 /// The plan of a mail handler with this `config` and the names of its warnings, or what is wrong with it.
