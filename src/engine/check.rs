@@ -25,14 +25,14 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
-/// Opens the models, loads and tries the scripts and components, and checks the sources' and webhooks'
-/// addresses and certificates, as `start` would.
+/// Opens the models, loads and tries the scripts and components, and checks the addresses and
+/// certificates of sources, webhooks and mail servers, as `start` would.
 /// Missing files are left to `config::check`.
 pub fn check(plan: &Plan, search: &Search) -> Checked {
     let mut checked = Checked::default();
     let classes = check_models(plan, search, &mut checked);
     check_sources(plan, &mut checked);
-    check_webhooks(plan, &mut checked);
+    check_receivers(plan, &mut checked);
     if let Err(error) = check_guests(plan, &classes, &mut checked) {
         checked.errors.push(error);
     }
@@ -79,10 +79,11 @@ fn check_sources(plan: &Plan, checked: &mut Checked) {
     }
 }
 
-/// Builds the webhooks, which opens no connection.
-fn check_webhooks(plan: &Plan, checked: &mut Checked) {
+/// Builds the handlers for webhooks and mail, which opens no connection.
+fn check_receivers(plan: &Plan, checked: &mut Checked) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    for handler in plan.handlers.iter().filter(|handler| matches!(handler.kind, HandlerKind::Webhook { .. })) {
+    let is_remote = |kind: &HandlerKind| matches!(kind, HandlerKind::Webhook { .. } | HandlerKind::Email(_));
+    for handler in plan.handlers.iter().filter(|handler| is_remote(&handler.kind)) {
         let refused = handlers::build(handler, &clock).err();
         checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
     }

@@ -1,14 +1,16 @@
-//! Built-in handlers: console, file, webhook.
+//! Built-in handlers: console, file, webhook, email.
 //!
 //! Each validates its settings at startup, delivers one alert per call, and marks failures as retryable or not.
 //! `alert::Delivery` handles retries, order and counting. To add one: a variant in `config::HandlerKind`, a file here,
 //! an arm in [`build`], a row in the conformance test (`alert::check`).
 
 mod console;
+mod email;
 mod file;
 mod webhook;
 
 pub use console::Console;
+pub use email::Email;
 pub use file::JsonLines;
 pub use webhook::Webhook;
 
@@ -19,13 +21,14 @@ use crate::config::{HandlerKind, HandlerPlan};
 use crate::error::Error;
 use crate::types::Clock;
 
-/// Builds the handler described by the plan. `clock` provides the timestamps of requests.
+/// Builds the handler described by the plan. `clock` provides the timestamps of requests and mails.
 ///
 /// # Errors
 /// [`crate::error::Code::Handler`] when it cannot work: a file that cannot be written, an invalid address.
 pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handler>, Error> {
     Ok(match &plan.kind {
         HandlerKind::Console => Arc::new(Console::new(plan.name.clone())),
+        HandlerKind::Email(email) => Arc::new(Email::new(plan.name.clone(), (**email).clone(), clock.clone())?),
         HandlerKind::File { path, max_bytes, backups } => {
             Arc::new(JsonLines::open(plan.name.clone(), path, *max_bytes, *backups)?)
         }

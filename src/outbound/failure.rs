@@ -2,27 +2,50 @@
 //! problem.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::ErrorKind;
 
 use hyper::StatusCode;
 use rustls::CertificateError;
 
+/// What a peer speaks, which decides the remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Web,
+    Mail,
+}
+
 /// Why the connection to `host` failed; `proxy` is the one in use.
 pub fn of_connection(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>) -> String {
+    why(error, host, proxy, Protocol::Web)
+}
+
+/// Why the connection to the mail server `host` failed.
+pub fn of_mail_connection(error: &(dyn Error + 'static), host: &str) -> String {
+    why(error, host, None, Protocol::Mail)
+}
+
+/// Why the name of `host` has no address.
+pub fn of_name(host: &str, why: Option<&dyn Display>) -> String {
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("the name {} is not known{why}: check its spelling, and this machine's DNS", bare(host))
+}
+
+fn why(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>, protocol: Protocol) -> String {
     let peer = proxy.map_or_else(|| host.to_owned(), |proxy| format!("the proxy {proxy}"));
     let mut next = Some(error);
     let mut last = String::new();
     while let Some(error) = next {
-        if let Some(why) = error.downcast_ref::<rustls::Error>().map(|error| of_tls(error, host)) {
+        if let Some(why) = error.downcast_ref::<rustls::Error>().map(|error| of_tls(error, host, protocol)) {
             return why;
         }
-        if let Some(why) = error.downcast_ref::<std::io::Error>().and_then(|io| of_inside(io, host, &peer)) {
+        if let Some(why) = error.downcast_ref::<std::io::Error>().and_then(|io| of_inside(io, host, &peer, protocol)) {
             return why;
         }
         last = error.to_string();
         if last.contains("dns error") {
-            let why = error.source().map(|source| format!(" ({source})")).unwrap_or_default();
-            return format!("the name {} is not known{why}: check its spelling, and this machine's DNS", bare(&peer));
+            let source = error.source();
+            return of_name(&peer, source.as_ref().map(|source| source as &dyn Display));
         }
         if last.contains("proxy authorization required") {
             return format!("{peer} wants a user: write it into the variable, http://user:password@host:port");
@@ -39,15 +62,15 @@ pub fn of_connection(error: &(dyn Error + 'static), host: &str, proxy: Option<&s
 }
 
 /// Unwraps errors nested in an `io::Error`: its `source` skips the inner error itself.
-fn of_inside(error: &std::io::Error, host: &str, peer: &str) -> Option<String> {
+fn of_inside(error: &std::io::Error, host: &str, peer: &str, protocol: Protocol) -> Option<String> {
     let mut io = error;
     loop {
-        if let Some(why) = of_io(io, peer) {
+        if let Some(why) = of_io(io, peer, protocol) {
             return Some(why);
         }
         let inner = io.get_ref()?;
         if let Some(error) = inner.downcast_ref::<rustls::Error>() {
-            return Some(of_tls(error, host));
+            return Some(of_tls(error, host, protocol));
         }
         io = inner.downcast_ref::<std::io::Error>()?;
     }
@@ -62,15 +85,17 @@ fn bare(host: &str) -> &str {
     }
 }
 
-fn of_io(error: &std::io::Error, peer: &str) -> Option<String> {
+fn of_io(error: &std::io::Error, peer: &str, protocol: Protocol) -> Option<String> {
     Some(match error.kind() {
         ErrorKind::ConnectionRefused => {
             format!("nobody listens at {peer} (Connection refused): is it running, is the port right")
         }
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-            format!(
-                "there is no way to {peer} ({error}): check the network, or set HTTPS_PROXY where only a proxy leads out"
-            )
+            let remedy = match protocol {
+                Protocol::Web => ", or set HTTPS_PROXY where only a proxy leads out",
+                Protocol::Mail => "",
+            };
+            format!("there is no way to {peer} ({error}): check the network{remedy}")
         }
         ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
@@ -83,11 +108,15 @@ fn of_io(error: &std::io::Error, peer: &str) -> Option<String> {
     })
 }
 
-fn of_tls(error: &rustls::Error, host: &str) -> String {
+fn of_tls(error: &rustls::Error, host: &str, protocol: Protocol) -> String {
     let certificate = match error {
         rustls::Error::InvalidCertificate(certificate) => certificate,
         rustls::Error::InvalidMessage(_) => {
-            return format!("{host} speaks no TLS on this port: write http://, or the port of its https");
+            let remedy = match protocol {
+                Protocol::Web => "write http://, or the port of its https",
+                Protocol::Mail => "set tls: starttls, or the port on which it begins with TLS, often 465",
+            };
+            return format!("{host} speaks no TLS on this port: {remedy}");
         }
         other => return format!("no TLS with {host}: {other}"),
     };
@@ -166,5 +195,12 @@ mod tests {
         let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
         assert!(of_connection(&refused, "h:1", Some("p:3128")).contains("nobody listens at the proxy p:3128"));
         assert_eq!((bare("h:80"), bare("[::1]:80"), bare("h")), ("h", "[::1]", "h"));
+        // A mail server is reached without a proxy, and over TLS by another key.
+        let mail = |error: std::io::Error| of_mail_connection(&error, "mail.example:465");
+        assert!(!mail(ErrorKind::NetworkUnreachable.into()).contains("PROXY"));
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let said = mail(std::io::Error::new(ErrorKind::InvalidData, plain));
+        assert!(said.contains("mail.example:465 speaks no TLS") && said.contains("tls: starttls"), "{said}");
+        assert!(of_name("mail.example:465", None).contains("the name mail.example is not known: check"));
     }
 }

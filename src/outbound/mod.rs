@@ -1,7 +1,7 @@
 //! Outgoing requests: TLS trust, proxies, and error descriptions.
 //!
-//! One policy for webhooks, guests and cameras: [`tls`] for the first two, [`accept`] for cameras; [`Connector`] uses
-//! the environment's proxies. Errors are described in our own words, with a remedy. Nothing here reads a clock or logs;
+//! One policy for webhooks, guests, mail and cameras: [`tls`] for the first two, [`authorities`] for mail, [`accept`] for
+//! cameras; [`Connector`] uses the environment's proxies. Errors are described in our own words, with a remedy. Nothing here reads a clock or logs;
 //! addresses are shown without paths and users.
 
 mod failure;
@@ -9,7 +9,7 @@ mod proxy;
 mod redirect;
 mod trust;
 
-pub use failure::{of_connection, of_status};
+pub use failure::{of_connection, of_mail_connection, of_name, of_status};
 pub use proxy::{Connector, Opening, Proxies, Stream};
 pub use redirect::{Onward, onward, patience};
-pub use trust::{Objection, Shown, accept, tls};
+pub use trust::{Authorities, Objection, Shown, accept, authorities, tls};

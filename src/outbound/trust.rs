@@ -28,9 +28,30 @@ pub fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// The certificates that [`tls`] trusts, for a library that makes its own configuration from them.
+#[derive(Debug)]
+pub struct Authorities {
+    /// The certificates.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// Whether Mozilla's roots are trusted beside them: the machine's store is empty.
+    pub with_mozilla: bool,
+}
+
+/// What [`tls`] trusts, as certificates. Those that cannot be used are left out.
+///
+/// # Errors
+/// Why `ca_file` cannot be used.
+pub fn authorities(ca_file: Option<&Path>) -> Result<Authorities, String> {
+    let Trusted { mut written, with_mozilla, .. } = Trusted::load(ca_file)?;
+    written.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+    Ok(Authorities { certificates: written, with_mozilla })
+}
+
 /// The trusted certificates.
 struct Trusted {
     roots: RootCertStore,
+    /// Whether Mozilla's roots are among them.
+    with_mozilla: bool,
     /// The same certificates, as stored: a server may present one of them itself.
     written: Vec<CertificateDer<'static>>,
 }
@@ -53,7 +74,7 @@ impl Trusted {
             }
             written.extend(certificates);
         }
-        Ok(Self { roots, written })
+        Ok(Self { roots, with_mozilla: known == 0, written })
     }
 }
 

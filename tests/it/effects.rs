@@ -3,6 +3,7 @@
 
 mod alerts;
 mod detection;
+mod email;
 mod guests;
 mod layers;
 mod logging;

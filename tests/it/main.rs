@@ -27,6 +27,8 @@ mod control;
 mod demo;
 mod deploy;
 mod effects;
+mod email;
+mod email_settings;
 mod examples;
 mod faults;
 mod guests;

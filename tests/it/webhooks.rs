@@ -21,7 +21,7 @@ pub(crate) struct Peer {
     got: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
-fn certificates(name: &str) -> PathBuf {
+pub(crate) fn certificates(name: &str) -> PathBuf {
     root().join("tests/doubles/tls").join(name)
 }
 
@@ -101,7 +101,7 @@ fn run(webhook: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcom
 }
 
 /// The same, with this one handler.
-fn run_with(handler: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcome {
+pub(crate) fn run_with(handler: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let frame = |n: usize| {
         format!(

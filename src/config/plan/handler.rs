@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{GrantPlan, LimitPlan};
+use super::{EmailPlan, GrantPlan, LimitPlan};
 
 /// One handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub enum HandlerKind {
         /// Rotated files to keep.
         backups: u32,
     },
+    /// Mail.
+    Email(Box<EmailPlan>),
     /// A Lua script or a WASM component.
     Module(Box<ModulePlan>),
     /// HTTP POST of the alert as JSON.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod camera;
+mod email;
 mod handler;
 mod health;
 mod outbox;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use admin::*;
 pub use camera::{Camera, Transport, User};
+pub use email::*;
 pub use handler::*;
 pub use health::*;
 pub use outbox::*;

@@ -18,12 +18,13 @@ use crate::config::warning::{Severity, Warning};
 pub(super) struct Webhook {
     /// webhook: where alerts are posted, as JSON. Default none. Example: "${env:ALERT_WEBHOOK}".
     url: Option<String>,
-    /// webhook: longest wait for an answer. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
+    /// webhook, email: longest wait for an answer. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
     #[schemars(range(min = 0.1, max = 300))]
     timeout: Option<f64>,
     /// webhook: extra headers. Default none. Example: {Authorization: "${file:/run/secrets/hook}"}.
     headers: Option<BTreeMap<String, String>>,
-    /// webhook: authorities whose certificates are trusted beside the machine's, PEM. Default none. Example: certs/ca.pem.
+    /// webhook, email: authorities whose certificates are trusted beside the machine's, PEM. Default none.
+    /// Example: certs/ca.pem.
     ca_file: Option<PathBuf>,
     /// webhook: attempts instead of `alerts.retry_attempts`. Default none. Range 1–100. Example: 5.
     #[schemars(range(min = 1, max = 100))]

@@ -1,0 +1,209 @@
+//! The mail of an alert: headers, text, and HTML beside it.
+//!
+//! What comes from scripts and cameras is one line in a header, escaped in HTML, and bounded everywhere.
+
+use std::time::SystemTime;
+
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Message, MultiPart, SinglePart};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::config::EmailPlan;
+use crate::types::{Alert, lines, one_line};
+
+/// Characters of an alert's message.
+const MESSAGE_CHARS_MAX: usize = 10_000;
+/// Characters of another field.
+const FIELD_CHARS_MAX: usize = 300;
+/// Detections that are listed.
+const DETECTIONS_MAX: usize = 20;
+
+/// The mail as it is sent. `handler` makes the mails of two handlers different ones.
+pub(super) fn write(plan: &EmailPlan, handler: &str, alert: &Alert, sent: SystemTime) -> Result<Vec<u8>, String> {
+    let mut builder = Message::builder()
+        .from(plan.from.clone())
+        .date(sent)
+        .message_id(Some(message_id(plan, handler, alert)))
+        .subject(plan.subject.of(alert));
+    for mailbox in &plan.to {
+        builder = builder.to(mailbox.clone());
+    }
+    for mailbox in &plan.cc {
+        builder = builder.cc(mailbox.clone());
+    }
+    // Nobody's absence note shall answer it.
+    for (name, value) in [("Auto-Submitted", "auto-generated"), ("X-Dsengine-Alert", alert.id.as_str())] {
+        builder = builder.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
+    }
+    let message = cut(&lines(&alert.message), MESSAGE_CHARS_MAX);
+    let fields = fields(alert);
+    let text = text(&message, &fields);
+    let letter = match plan.html {
+        true => builder.multipart(MultiPart::alternative_plain_html(text, html(&message, &fields))),
+        false => builder.singlepart(SinglePart::plain(text)),
+    };
+    letter.map(|letter| letter.formatted()).map_err(|error| format!("the mail cannot be written: {error}"))
+}
+
+/// The same for each attempt, so that a receiver drops what comes twice.
+fn message_id(plan: &EmailPlan, handler: &str, alert: &Alert) -> String {
+    let handler = utf8_percent_encode(handler, NON_ALPHANUMERIC);
+    format!("<{}.{handler}@{}>", alert.id, plan.from.email.domain())
+}
+
+/// What is told of an alert beside its message.
+fn fields(alert: &Alert) -> Vec<(&'static str, String)> {
+    let field = |text: &str| cut(&one_line(text), FIELD_CHARS_MAX);
+    let mut fields = vec![
+        ("Level", field(alert.level.as_str())),
+        ("Source", field(alert.source.as_str())),
+        ("Rule", field(&alert.rule)),
+        ("Key", field(&alert.key)),
+        ("Captured", field(&alert.time)),
+    ];
+    if alert.suppressed > 0 {
+        fields.push(("Held back", format!("{} before this one", alert.suppressed)));
+    }
+    for detection in alert.detections.iter().take(DETECTIONS_MAX) {
+        let track = detection.track_id.map(|id| format!(", track {id}")).unwrap_or_default();
+        fields.push(("Seen", field(&format!("{} {:.2}{track}", detection.label, detection.confidence))));
+    }
+    if let Some(more) = alert.detections.len().checked_sub(DETECTIONS_MAX).filter(|more| *more > 0) {
+        fields.push(("Seen", format!("{more} more")));
+    }
+    fields.push(("Id", field(alert.id.as_str())));
+    fields.retain(|(_, value)| !value.is_empty());
+    fields
+}
+
+fn text(message: &str, fields: &[(&str, String)]) -> String {
+    let mut out = format!("{message}\n\n");
+    for (name, value) in fields {
+        out.push_str(&format!("{:<10} {value}\n", format!("{name}:")));
+    }
+    out
+}
+
+fn html(message: &str, fields: &[(&str, String)]) -> String {
+    let row = |(name, value): &(&str, String)| {
+        format!("<tr><th align=\"left\">{name}</th><td>{}</td></tr>\n", escaped(value))
+    };
+    let rows: String = fields.iter().map(row).collect();
+    let message = escaped(message).replace('\n', "<br>\n");
+    format!("<!DOCTYPE html>\n<html><body>\n<p>{message}</p>\n<table>\n{rows}</table>\n</body></html>\n")
+}
+
+/// A text without meaning in HTML.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The first so many characters of a text.
+fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{} … ({} characters more)", &text[..end], text[end..].chars().count()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Encryption, Subject};
+    use crate::types::{AlertId, BBox, Detection, Level};
+
+    fn alert() -> Alert {
+        Alert {
+            id: AlertId::new(0, [7; 10]),
+            level: Level::High,
+            rule: "loitering".into(),
+            source: "gate".into(),
+            key: "7".into(),
+            time: "2026-01-01T00:00:00.000Z".into(),
+            pts_ns: 0,
+            seq: 0,
+            message: "stayed".into(),
+            detections: vec![],
+            suppressed: 3,
+        }
+    }
+
+    fn plan() -> EmailPlan {
+        EmailPlan {
+            server: "localhost".into(),
+            port: 25,
+            encryption: Encryption::None,
+            login: None,
+            from: "Gate <gate@example.com>".parse().unwrap(),
+            to: vec!["a@example.com".parse().unwrap()],
+            cc: vec!["c@example.com".parse().unwrap()],
+            bcc: vec!["hidden@example.com".parse().unwrap()],
+            subject: Subject::read(Subject::DEFAULT).unwrap(),
+            html: true,
+            ca_file: None,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn written(plan: &EmailPlan, alert: &Alert) -> String {
+        let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(784_887_151);
+        String::from_utf8(write(plan, "m\u{fc}: x", alert, sent).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_headers_name_the_alert_the_time_and_those_who_may_be_seen() {
+        let mail = written(&plan(), &alert());
+        let (head, _) = mail.split_once("\r\n\r\n").unwrap();
+        for line in [
+            "Date: Tue, 15 Nov 1994 08:12:31 +0000",
+            "Subject: [high] gate: stayed",
+            "To: a@example.com",
+            "Cc: c@example.com",
+            "Auto-Submitted: auto-generated",
+            "Message-ID: <00000000000007070707070707070707.m%C3%BC%3A%20x@example.com>",
+        ] {
+            assert!(head.lines().any(|found| found == line), "{line}: {head}");
+        }
+        assert!(!mail.contains("hidden@example.com"), "{mail}");
+        assert!(mail.contains("Held back: 3 before this one"), "{mail}");
+    }
+
+    #[test]
+    fn no_text_of_an_alert_becomes_a_header_or_html() {
+        let evil = "x\r\nBcc: evil@example.com\r\n\r\n<script>alert('&')</script>\u{0}";
+        let alert = Alert { message: evil.into(), rule: evil.into(), key: evil.into(), source: evil.into(), ..alert() };
+        let mail = written(&plan(), &alert);
+        let (head, _) = mail.split_once("\r\n\r\n").unwrap();
+        assert!(!head.lines().any(|line| line.starts_with("Bcc:") || line.contains("script")), "{head}");
+        assert!(!mail.contains('\0'), "{mail}");
+        let shown = html(evil, &fields(&alert));
+        assert!(!shown.contains("<script>") && shown.contains("&lt;script&gt;alert(&#39;&amp;&#39;)"), "{shown}");
+    }
+
+    #[test]
+    fn a_mail_has_a_largest_size() {
+        let long = "<".repeat(1_000_000);
+        let seen = Detection::new("x".repeat(100_000), 0, 0.5, BBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 });
+        let alert =
+            Alert { message: long.clone(), rule: long.clone(), key: long, detections: vec![seen; 100], ..alert() };
+        let mail = written(&plan(), &alert);
+        assert!(mail.len() < 200_000, "{}", mail.len());
+        assert!(mail.lines().all(|line| line.len() <= 998), "no line is longer than SMTP allows");
+        assert!(mail.contains("80 more"));
+        let text = written(&EmailPlan { html: false, ..plan() }, &alert);
+        assert!(!text.contains("<html>") && text.len() < mail.len());
+    }
+}
