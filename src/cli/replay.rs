@@ -29,8 +29,14 @@ pub(crate) struct Args {
 }
 
 /// Warnings about sources, models and handlers of the configuration, which a trace does not need.
-const UNUSED: &[&str] =
-    &["no-model", "source-not-built", "engine-without-tensorrt", "webhook-without-url", "handler-not-built"];
+const UNUSED: &[&str] = &[
+    "no-model",
+    "source-not-built",
+    "engine-without-tensorrt",
+    "webhook-without-url",
+    "mqtt-without-url",
+    "handler-not-built",
+];
 
 /// Collects the alerts. Lanes finish in any order, so they are sorted before printing.
 #[derive(Default)]

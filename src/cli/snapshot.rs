@@ -117,7 +117,10 @@ fn plan(args: &Args) -> Result<Plan, Exit> {
     loaded.plan.handlers.clear();
     let unused =
         ["no-model", "model-missing", "labels-missing", "script-missing", "python-module", "handler-not-built"];
-    if input::show_used(&loaded, &[&unused[..], &["webhook-without-url", "engine-without-tensorrt"]].concat()) {
+    if input::show_used(
+        &loaded,
+        &[&unused[..], &["webhook-without-url", "mqtt-without-url", "engine-without-tensorrt"]].concat(),
+    ) {
         return Err(Exit::Usage);
     }
     let mut plan = loaded.plan;

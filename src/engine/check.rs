@@ -7,7 +7,7 @@ use super::SystemClock;
 use super::backends::Backends;
 use super::labels::{Classes, facts, seen_by};
 use super::versions::{Guests, Version, module, read_module, try_out};
-use crate::config::{HandlerKind, Plan};
+use crate::config::{HandlerKind, HandlerPlan, Plan};
 use crate::error::{Code, Error};
 use crate::guest::BuildInputs;
 use crate::handlers;
@@ -25,14 +25,14 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
-/// Opens the models, loads and tries the scripts and components, and checks the sources' and webhooks'
-/// addresses and certificates, as `start` would.
+/// Opens the models, loads and tries the scripts and components, and checks the addresses and certificates of the
+/// sources, webhooks and brokers, as `start` would.
 /// Missing files are left to `config::check`.
 pub fn check(plan: &Plan, search: &Search) -> Checked {
     let mut checked = Checked::default();
     let classes = check_models(plan, search, &mut checked);
     check_sources(plan, &mut checked);
-    check_webhooks(plan, &mut checked);
+    check_receivers(plan, &mut checked);
     if let Err(error) = check_guests(plan, &classes, &mut checked) {
         checked.errors.push(error);
     }
@@ -79,10 +79,11 @@ fn check_sources(plan: &Plan, checked: &mut Checked) {
     }
 }
 
-/// Builds the webhooks, which opens no connection.
-fn check_webhooks(plan: &Plan, checked: &mut Checked) {
+/// Builds the handlers that send over the network, which opens no connection.
+fn check_receivers(plan: &Plan, checked: &mut Checked) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    for handler in plan.handlers.iter().filter(|handler| matches!(handler.kind, HandlerKind::Webhook { .. })) {
+    let sends = |handler: &&HandlerPlan| matches!(handler.kind, HandlerKind::Webhook { .. } | HandlerKind::Mqtt(_));
+    for handler in plan.handlers.iter().filter(sends) {
         let refused = handlers::build(handler, &clock).err();
         checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
     }

@@ -40,6 +40,7 @@ mod lua_handlers;
 mod lua_types;
 mod models;
 mod motion;
+mod mqtt;
 mod namespace;
 mod overlay;
 mod perf;

@@ -1,9 +1,11 @@
 //! The `Plan`: a validated, resolved and typed configuration. Code outside of `config` only sees this.
 
 mod admin;
+mod broker;
 mod camera;
 mod handler;
 mod health;
+mod mqtt;
 mod source;
 mod strategy;
 
@@ -11,9 +13,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::*;
+pub use broker::Broker;
 pub use camera::{Camera, Transport, User};
 pub use handler::*;
 pub use health::*;
+pub use mqtt::{Discovery, MqttPlan};
 pub use source::*;
 pub use strategy::*;
 
