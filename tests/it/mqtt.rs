@@ -71,7 +71,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "r.lua", script);
         let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}";
-        let seen = "{\"label\":\"person\",\"class_id\":0,\"confidence\":0.5,\"bbox\":[0.1,0.1,0.2,0.2]}";
+        let seen = "{\"label\":\"person\",\"class_id\":0,\"confidence\":0.5,\"bbox\":[0.1,0.1,0.2,0.2],\"track_id\":1}";
         let frame = format!(
             "{{\"source\":\"gate\",\"seq\":0,\"pts_ns\":0,\"width\":64,\"height\":64,\"detections\":[{seen}]}}"
         );
@@ -140,13 +140,13 @@ fn alerts_are_published_where_and_as_they_are_told() {
         (&json!("gate"), &json!("person"), &json!(0.5))
     );
     for (prefix, qos) in [("site/two", 2), ("sent", 0)] {
-        for topic in ["events", "gate/r", "available"] {
+        for topic in ["events", "gate/r"] {
             let message = subscriber.at(&format!("{prefix}/{topic}"));
-            assert_eq!(message.qos, if topic == "available" { message.qos } else { qos }, "{message:?}");
+            assert_eq!(message.qos, qos, "{message:?}");
         }
     }
     assert_eq!(broker.retained("site/two/gate/r"), Some(subscriber.at("site/two/gate/r").payload));
-    assert_eq!((broker.retained("dsengine/gate/r"), broker.retained("site/two/events")), (None, None));
+    assert!(broker.keeps_none("dsengine/gate/r") && broker.keeps_none("site/two/events"));
     let log = broker.log();
     for name in ["dsengine-yard", "own", "dsengine-yard-sent"] {
         assert!(log.contains(&format!(" as {name} (p5")), "{name}: {log}");
@@ -204,7 +204,7 @@ fn a_broker_that_is_away_for_a_while_costs_no_alert() {
     run.signal("TERM");
     run.end(LIMIT).expect("it ends once all are delivered");
     let said = run.seen.join("\n");
-    assert!(!said.contains("given up") && said.contains("nobody listens"), "{said}");
+    assert!(!said.contains("given up"), "{said}");
     let (raised, published) = (raised(), published(&broker.log()));
     assert!(raised.len() >= 8, "{raised:?}");
     assert_eq!(raised.difference(&published).collect::<Vec<_>>(), Vec::<&String>::new(), "lost");

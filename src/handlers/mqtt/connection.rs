@@ -35,7 +35,11 @@ pub(super) struct Connection<'a> {
 impl<'a> Connection<'a> {
     /// Connects and logs in. It has no time limit of its own.
     pub(super) async fn open(target: &'a Target, version: Version) -> Result<Self, Failure> {
-        let io = target.dialer.dial().await.map_err(Failure::lost)?;
+        let io = target.dialer.dial().await.map_err(|why| {
+            let is_cut = target.plan.broker.tls && why.contains("hung up");
+            let hint = if is_cut { "; mqtt:// where it speaks no TLS" } else { "" };
+            Failure::lost(format!("{why}{hint}"))
+        })?;
         let mut connection = Self { target, io, received: Vec::new(), version, limits: Limits::NONE, last_id: 0 };
         let will = topic::available(&target.plan.topic_prefix);
         let hello = Connect {

@@ -95,8 +95,8 @@ impl Mqtt {
         let client_id = plan.client_id.clone().unwrap_or_else(|| {
             let deployment = plan.deployment.clone().unwrap_or_else(machine);
             // Two handlers of one configuration need two names.
-            let own = if &*name == USUAL_NAME { String::new() } else { format!("-{name}") };
-            format!("dsengine-{deployment}{own}")
+            let own = if &*name == USUAL_NAME { String::new() } else { format!("-{}", topic::level(&name)) };
+            format!("dsengine-{}{own}", topic::level(&deployment))
         });
         let target = Arc::new(Target { name, plan: plan.clone(), dialer, client_id });
         Ok(Self { target, link: Mutex::default() })

@@ -121,8 +121,17 @@ impl Mosquitto {
 
     /// What it keeps at a topic.
     pub(super) fn retained(&self, topic: &str) -> Option<String> {
+        self.first(topic, "20")
+    }
+
+    /// Whether it keeps nothing there. It takes a second.
+    pub(super) fn keeps_none(&self, topic: &str) -> bool {
+        self.first(topic, "1").is_none()
+    }
+
+    fn first(&self, topic: &str, seconds: &str) -> Option<String> {
         let mut command = self.client(&self.clients[1]);
-        let output = command.args(["-C", "1", "-W", "2", "-t", topic, "-F", "%r %p"]).output().unwrap();
+        let output = command.args(["-C", "1", "-W", seconds, "-t", topic, "-F", "%r %p"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         Some(text.strip_prefix("1 ")?.trim_end().to_owned())
     }

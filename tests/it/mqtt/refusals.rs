@@ -179,7 +179,7 @@ fn the_keys_of_a_broker_are_refused_in_their_place_without_their_secrets() {
         ("url: 'mqtt://h', topic_prefix: $SYS", "the broker's own"),
         ("url: 'mqtt://h', discovery_prefix: a//b", "one slash between them"),
         ("url: 'mqtt://h', qos: 3", "qos"),
-        ("url: 'mqtt://h', topic: a", "topic_prefix"),
+        ("url: 'mqtt://h', log_file: a", "`log_file` is no setting of a mqtt handler"),
     ] {
         let error = with(config).expect_err(config);
         assert!(error.contains(told) && error.contains("c.yaml:2:"), "{config}: {error}");
