@@ -108,14 +108,38 @@ fn a_delivery_is_one_only_when_both_messages_are_acknowledged() {
             3 if topic(body) == silent_at && still.load(Ordering::SeqCst) => Some(Vec::new()),
             _ => Some(agreeable(first, body)),
         });
-        let (runtime, handler) = (runtime(), handler(hasty(broker.port)));
+        let plan = MqttPlan { timeout: Duration::from_secs(2), ..plan(broker.port) };
+        let (runtime, handler) = (runtime(), handler(plan));
         let error = runtime.block_on(handler.deliver(&alert("1"))).unwrap_err();
-        assert!(error.retry == Retry::Later && error.message.contains("no acknowledgement within 500ms"), "{error}");
+        assert!(error.retry == Retry::Later && error.message.contains("no acknowledgement within 2s"), "{error}");
         silent.store(false, Ordering::SeqCst);
         // By another connection: this one may be half open.
         until(|| "a delivery".to_owned(), || runtime.block_on(handler.deliver(&alert("1"))).ok());
         assert!(broker.got(1).len() >= 2);
     }
+}
+
+#[test]
+fn a_connection_is_kept_alive_as_the_broker_asks_and_replaced_once_it_is_silent() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let still = Arc::clone(&silent);
+    // It asks for a packet a second.
+    let broker = Scripted::new(move |first, body| match first >> 4 {
+        1 => Some(vec![0x20, 6, 0, 0, 3, 0x13, 0, 1]),
+        12 if still.load(Ordering::SeqCst) => Some(Vec::new()),
+        _ => Some(agreeable(first, body)),
+    });
+    let plan = MqttPlan { timeout: Duration::from_secs(3), ..plan(broker.port) };
+    let (runtime, handler) = (runtime(), handler(plan));
+    runtime.block_on(handler.deliver(&alert("1"))).unwrap();
+    let greetings = || broker.got(3).iter().filter(|(_, body)| topic(body) == "dsengine/available").count();
+    until(|| "pings".to_owned(), || (broker.got(12).len() >= 2).then_some(()));
+    // A connection that this one replaced may have said `offline` since.
+    until(|| "a second `online`".to_owned(), || (greetings() >= 2).then_some(()));
+    let connections = broker.got(1).len();
+    silent.store(true, Ordering::SeqCst);
+    until(|| "another connection".to_owned(), || (broker.got(1).len() > connections).then_some(()));
+    drop(handler);
 }
 
 #[test]
