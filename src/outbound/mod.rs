@@ -1,8 +1,8 @@
 //! Outgoing requests: TLS trust, proxies, and error descriptions.
 //!
-//! One policy for webhooks, brokers, guests and cameras: [`tls`] for all but cameras, [`accept`] for those; [`Connector`]
-//! uses the environment's proxies, [`Dialer`] goes straight. Errors are described in our own words, with a remedy. Nothing here reads a clock or logs;
-//! addresses are shown without paths and users.
+//! One policy for webhooks, brokers, guests and cameras: [`tls`] for all but cameras, [`accept`] for those;
+//! [`Connector`] uses the environment's proxies, [`Dialer`] goes straight. Errors are described in our own words, with a
+//! remedy. Nothing here reads a clock or logs; addresses are shown without paths and users.
 
 mod dial;
 mod failure;

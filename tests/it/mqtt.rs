@@ -121,8 +121,9 @@ fn alerts_are_published_where_and_as_they_are_told() {
          {{ name: two, type: mqtt, config: {{ {url}, topic_prefix: site/two, qos: 2, retain: true, client_id: own }} }}, \
          {{ name: sent, type: mqtt, config: {{ {url}, topic_prefix: sent, qos: 0 }} }}"
     );
-    Bench::new("function detect(f) f:alert{ rule = 'r', key = 'k', detections = { 1 }, message = 'm' } end")
-        .run(&handlers, PATIENT, 0);
+    let script = "function detect(f) for i in f:select{} do f:alert{ rule = 'r', key = 'k', detections = { i }, \
+                  message = 'm' } end end";
+    Bench::new(script).run(&handlers, PATIENT, 0);
     let own = subscriber.at("dsengine/gate/r");
     assert!(own.qos == 1 && !own.is_kept, "{own:?}");
     let alert = own.json();

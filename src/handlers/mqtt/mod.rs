@@ -1,9 +1,9 @@
 //! Publishes alerts to an MQTT broker: each as an event at `PREFIX/events`, and by itself at `PREFIX/SOURCE/RULE`.
 //!
-//! A task (`link`) owns the one connection (`connection`, of `packet`s) from the moment the handler is attached, so that
+//! A task (`link`) owns the one connection (`connection`, of `packet`s) from when the handler is attached, so that
 //! `PREFIX/available` tells whether this program runs, and ends with the handler. A delivery hands it the alert and
-//! waits until the broker has acknowledged both messages. `topic` and `discovery` have the names and payloads, `failure`
-//! the words for what goes wrong.
+//! waits until the broker has acknowledged both messages. `topic` and `discovery` have the names and payloads,
+//! `failure` the words for what goes wrong.
 //!
 //! The client is our own: a publisher needs nine packets, each delivery needs the acknowledgement of its own messages
 //! with its reason, and TLS is that of all other requests (`outbound`).

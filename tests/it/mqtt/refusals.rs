@@ -1,4 +1,4 @@
-//! What a broker refuses, and what goes wrong on the way to it: in words, with whether it is tried again, without secrets.
+//! What a broker refuses, and what goes wrong on the way to it: in words without secrets, and whether to try again.
 
 use std::net::TcpListener;
 use std::sync::Arc;
