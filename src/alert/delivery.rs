@@ -112,7 +112,10 @@ impl Delivery {
                 .hint("give each handler a name of its own"));
         };
         let standing = receiver.standing.clone();
-        let slot = Slot::new(handler, self.commands.of(&name));
+        let slot = {
+            let _context = self.runtime.enter();
+            Slot::new(handler, self.commands.of(&name))
+        };
         let deliverer = Deliverer {
             name: name.clone(),
             slot: slot.clone(),
@@ -152,6 +155,7 @@ impl Delivery {
         let Some((name, Running { slot, standing, .. })) = running.get_key_value(name) else {
             return Err(Error::new(Code::Handler, format!("there is no handler named {name}")));
         };
+        let _context = self.runtime.enter();
         slot.replace(handler, self.commands.of(name));
         standing.renew();
         Ok(standing.clone())

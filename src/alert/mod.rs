@@ -131,8 +131,8 @@ pub trait Handler: Send + Sync {
         Some(ATTEMPT_MAX)
     }
 
-    /// Called once, before the first delivery. A handler whose receivers respond keeps `commands` to forward their
-    /// requests.
+    /// Called once, before the first delivery, in the context of the runtime that delivers. A handler whose receivers
+    /// respond keeps `commands` to forward their requests.
     fn attach(&self, _commands: Commands) {}
 
     /// Resource usage after the last delivery; `None` if it is not measured.

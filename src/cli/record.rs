@@ -63,7 +63,8 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Err(exit) => return exit,
     };
     loaded.plan = adapt(loaded.plan, &args);
-    let mut unused = vec!["python-module", "webhook-without-url", "email-without-address", "handler-not-built"];
+    let mut unused =
+        vec!["python-module", "webhook-without-url", "email-without-address", "mqtt-without-url", "handler-not-built"];
     if args.model.is_some() {
         unused.extend(["no-model", "engine-without-tensorrt"]);
     }

@@ -35,6 +35,7 @@ const UNUSED: &[&str] = &[
     "engine-without-tensorrt",
     "webhook-without-url",
     "email-without-address",
+    "mqtt-without-url",
     "handler-not-built",
 ];
 

@@ -119,7 +119,11 @@ fn plan(args: &Args) -> Result<Plan, Exit> {
         ["no-model", "model-missing", "labels-missing", "script-missing", "python-module", "handler-not-built"];
     if input::show_used(
         &loaded,
-        &[&unused[..], &["webhook-without-url", "email-without-address", "engine-without-tensorrt"]].concat(),
+        &[
+            &unused[..],
+            &["webhook-without-url", "email-without-address", "mqtt-without-url", "engine-without-tensorrt"],
+        ]
+        .concat(),
     ) {
         return Err(Exit::Usage);
     }

@@ -401,7 +401,7 @@ const ROWS: &[Row] = &[
     ),
     proved(
         "alerts.handlers[].type",
-        "console, file, webhook or email; slack is not built yet",
+        "console, file, webhook, email or mqtt; slack is not built yet",
         "file_handlers_write_where_and_as_much_as_they_are_told",
     ),
     proved(
@@ -426,7 +426,7 @@ const ROWS: &[Row] = &[
     ),
     proved(
         "alerts.handlers[].config.url",
-        "where alerts are posted",
+        "where alerts are posted, or the broker to publish to",
         "webhooks_post_where_and_with_what_they_are_told",
     ),
     proved(
@@ -443,6 +443,38 @@ const ROWS: &[Row] = &[
         "alerts.handlers[].config.headers",
         "headers of the request",
         "webhooks_post_where_and_with_what_they_are_told",
+    ),
+    proved("alerts.handlers[].config.username", "user name at the broker", "a_broker_that_asks_for_a_user_gets_it"),
+    proved("alerts.handlers[].config.password", "password at the broker", "a_broker_that_asks_for_a_user_gets_it"),
+    proved(
+        "alerts.handlers[].config.client_id",
+        "the name that the broker knows the program by",
+        "alerts_are_published_where_and_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.topic_prefix",
+        "the first levels of every topic",
+        "alerts_are_published_where_and_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.qos",
+        "how a message is acknowledged",
+        "alerts_are_published_where_and_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.retain",
+        "whether the broker keeps the latest alerts",
+        "alerts_are_published_where_and_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.discovery",
+        "whether Home Assistant is told of the sources",
+        "home_assistant_is_told_of_each_source",
+    ),
+    proved(
+        "alerts.handlers[].config.discovery_prefix",
+        "where Home Assistant looks for devices",
+        "home_assistant_is_told_of_each_source",
     ),
     proved(
         "alerts.handlers[].module",

@@ -137,6 +137,8 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         idle: replaced,
         watched: Vec::new(),
         dropped_in: Vec::new(),
+        name: None,
+        sources: Vec::new(),
     };
     let plan = build::plan(config, hash, &mut site);
     let Site { watched, dropped_in, .. } = site;

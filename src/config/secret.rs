@@ -254,6 +254,7 @@ mod tests {
             ("smtp: {username: a, password: hunter2, port: 25}", "hunter2"),
             ("Authorization: Bearer hunter2", "hunter2"),
             ("uri: rtsp://admin:p@hunter2@10.0.0.7/s1", "hunter2"),
+            ("mqtt: mqtts://alerts:hunter2@broker:8883", "hunter2"),
             ("uri: \"rtsp://admin:p,hunter2/'x@10.0.0.7/s1\"", "hunter2"),
             ("sources: [{id: a, uri: \"rtsp://admin:not hunter2@127.0.0.1:9/s1\", fpss: 5}]", "hunter2"),
             ("uri: rtsp://admin:not hunter2@10.0.0.7/s1", "hunter2"),

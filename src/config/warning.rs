@@ -72,7 +72,7 @@ pub fn refuse(warnings: &[Warning]) -> Result<(), Error> {
         "model-missing" => Code::Model,
         "labels-missing" => Code::Labels,
         "script-missing" => Code::Plugin,
-        "webhook-without-url" | "email-without-address" | "alert-file-unwritable" => Code::Handler,
+        "webhook-without-url" | "email-without-address" | "mqtt-without-url" | "alert-file-unwritable" => Code::Handler,
         "log-file-unwritable" => Code::Io,
         _ => Code::Unsupported,
     };

@@ -241,7 +241,11 @@ fn modules(plan: &Plan) -> Vec<PathBuf> {
     });
     let handlers = plan.handlers.iter().filter_map(|handler| match &handler.kind {
         HandlerKind::Module(module) => Some(module.path.clone()),
-        HandlerKind::Console | HandlerKind::Email(_) | HandlerKind::File { .. } | HandlerKind::Webhook { .. } => None,
+        HandlerKind::Console
+        | HandlerKind::Email(_)
+        | HandlerKind::File { .. }
+        | HandlerKind::Webhook { .. }
+        | HandlerKind::Mqtt(_) => None,
     });
     strategies.chain(handlers).collect()
 }

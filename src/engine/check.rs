@@ -7,7 +7,7 @@ use super::SystemClock;
 use super::backends::Backends;
 use super::labels::{Classes, facts, seen_by};
 use super::versions::{Guests, Version, module, read_module, try_out};
-use crate::config::{HandlerKind, Plan};
+use crate::config::{HandlerKind, HandlerPlan, Plan};
 use crate::error::{Code, Error};
 use crate::guest::BuildInputs;
 use crate::handlers;
@@ -25,8 +25,8 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
-/// Opens the models, loads and tries the scripts and components, and checks the addresses and
-/// certificates of sources, webhooks and mail servers, as `start` would.
+/// Opens the models, loads and tries the scripts and components, and checks the addresses and certificates of sources,
+/// webhooks, mail servers and brokers, as `start` would.
 /// Missing files are left to `config::check`.
 pub fn check(plan: &Plan, search: &Search) -> Checked {
     let mut checked = Checked::default();
@@ -79,11 +79,13 @@ fn check_sources(plan: &Plan, checked: &mut Checked) {
     }
 }
 
-/// Builds the handlers for webhooks and mail, which opens no connection.
+/// Builds the handlers that send over the network, which opens no connection.
 fn check_receivers(plan: &Plan, checked: &mut Checked) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let is_remote = |kind: &HandlerKind| matches!(kind, HandlerKind::Webhook { .. } | HandlerKind::Email(_));
-    for handler in plan.handlers.iter().filter(|handler| is_remote(&handler.kind)) {
+    let sends = |handler: &&HandlerPlan| {
+        matches!(handler.kind, HandlerKind::Webhook { .. } | HandlerKind::Email(_) | HandlerKind::Mqtt(_))
+    };
+    for handler in plan.handlers.iter().filter(sends) {
         let refused = handlers::build(handler, &clock).err();
         checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
     }

@@ -1,4 +1,4 @@
-//! Built-in handlers: console, file, webhook, email.
+//! Built-in handlers: console, file, webhook, email, mqtt.
 //!
 //! Each validates its settings at startup, delivers one alert per call, and marks failures as retryable or not.
 //! `alert::Delivery` handles retries, order and counting. To add one: a variant in `config::HandlerKind`, a file here,
@@ -7,11 +7,13 @@
 mod console;
 mod email;
 mod file;
+mod mqtt;
 mod webhook;
 
 pub use console::Console;
 pub use email::Email;
 pub use file::JsonLines;
+pub use mqtt::Mqtt;
 pub use webhook::Webhook;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handl
             let what = format!("handler {}: {} is a module", plan.name, module.path.display());
             return Err(crate::error::Error::new(crate::error::Code::Handler, what));
         }
+        HandlerKind::Mqtt(mqtt) => Arc::new(Mqtt::new(plan.name.clone(), mqtt)?),
         HandlerKind::Webhook { url, timeout, headers, ca_file } => {
             Arc::new(Webhook::new(plan.name.clone(), url, *timeout, headers, ca_file.as_deref(), clock.clone())?)
         }

@@ -8,21 +8,40 @@ use std::io::ErrorKind;
 use hyper::StatusCode;
 use rustls::CertificateError;
 
-/// What a peer speaks, which decides the remedy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Web,
-    Mail,
+/// What differs between protocols in a description.
+#[derive(Clone, Copy)]
+struct Words {
+    /// The remedy where the peer speaks no TLS.
+    no_tls: &'static str,
+    /// The remedy where there is no way to the peer.
+    no_way: &'static str,
 }
+
+const WEB: Words = Words {
+    no_tls: "write http://, or the port of its https",
+    no_way: "check the network, or set HTTPS_PROXY where only a proxy leads out",
+};
+const BROKER: Words =
+    Words { no_tls: "write mqtt://, or the port of its mqtts", no_way: "check the network; no proxy is used" };
+
+const MAIL: Words = Words {
+    no_tls: "set tls: starttls, or the port on which it begins with TLS, often 465",
+    no_way: "check the network; no proxy is used",
+};
 
 /// Why the connection to `host` failed; `proxy` is the one in use.
 pub fn of_connection(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>) -> String {
-    why(error, host, proxy, Protocol::Web)
+    described(error, host, proxy, WEB)
+}
+
+/// Why the connection to the broker at `host` failed.
+pub fn of_broker(error: &(dyn Error + 'static), host: &str) -> String {
+    described(error, host, None, BROKER)
 }
 
 /// Why the connection to the mail server `host` failed.
 pub fn of_mail_connection(error: &(dyn Error + 'static), host: &str) -> String {
-    why(error, host, None, Protocol::Mail)
+    described(error, host, None, MAIL)
 }
 
 /// Why the name of `host` has no address.
@@ -31,15 +50,15 @@ pub fn of_name(host: &str, why: Option<&dyn Display>) -> String {
     format!("the name {} is not known{why}: check its spelling, and this machine's DNS", bare(host))
 }
 
-fn why(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>, protocol: Protocol) -> String {
+fn described(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>, words: Words) -> String {
     let peer = proxy.map_or_else(|| host.to_owned(), |proxy| format!("the proxy {proxy}"));
     let mut next = Some(error);
     let mut last = String::new();
     while let Some(error) = next {
-        if let Some(why) = error.downcast_ref::<rustls::Error>().map(|error| of_tls(error, host, protocol)) {
+        if let Some(why) = error.downcast_ref::<rustls::Error>().map(|error| of_tls(error, host, words)) {
             return why;
         }
-        if let Some(why) = error.downcast_ref::<std::io::Error>().and_then(|io| of_inside(io, host, &peer, protocol)) {
+        if let Some(why) = error.downcast_ref::<std::io::Error>().and_then(|io| of_inside(io, host, &peer, words)) {
             return why;
         }
         last = error.to_string();
@@ -62,15 +81,15 @@ fn why(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>, protocol:
 }
 
 /// Unwraps errors nested in an `io::Error`: its `source` skips the inner error itself.
-fn of_inside(error: &std::io::Error, host: &str, peer: &str, protocol: Protocol) -> Option<String> {
+fn of_inside(error: &std::io::Error, host: &str, peer: &str, words: Words) -> Option<String> {
     let mut io = error;
     loop {
-        if let Some(why) = of_io(io, peer, protocol) {
+        if let Some(why) = of_io(io, peer, words) {
             return Some(why);
         }
         let inner = io.get_ref()?;
         if let Some(error) = inner.downcast_ref::<rustls::Error>() {
-            return Some(of_tls(error, host, protocol));
+            return Some(of_tls(error, host, words));
         }
         io = inner.downcast_ref::<std::io::Error>()?;
     }
@@ -85,17 +104,13 @@ fn bare(host: &str) -> &str {
     }
 }
 
-fn of_io(error: &std::io::Error, peer: &str, protocol: Protocol) -> Option<String> {
+fn of_io(error: &std::io::Error, peer: &str, words: Words) -> Option<String> {
     Some(match error.kind() {
         ErrorKind::ConnectionRefused => {
             format!("nobody listens at {peer} (Connection refused): is it running, is the port right")
         }
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-            let remedy = match protocol {
-                Protocol::Web => ", or set HTTPS_PROXY where only a proxy leads out",
-                Protocol::Mail => "",
-            };
-            format!("there is no way to {peer} ({error}): check the network{remedy}")
+            format!("there is no way to {peer} ({error}): {}", words.no_way)
         }
         ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
@@ -108,15 +123,11 @@ fn of_io(error: &std::io::Error, peer: &str, protocol: Protocol) -> Option<Strin
     })
 }
 
-fn of_tls(error: &rustls::Error, host: &str, protocol: Protocol) -> String {
+fn of_tls(error: &rustls::Error, host: &str, words: Words) -> String {
     let certificate = match error {
         rustls::Error::InvalidCertificate(certificate) => certificate,
         rustls::Error::InvalidMessage(_) => {
-            let remedy = match protocol {
-                Protocol::Web => "write http://, or the port of its https",
-                Protocol::Mail => "set tls: starttls, or the port on which it begins with TLS, often 465",
-            };
-            return format!("{host} speaks no TLS on this port: {remedy}");
+            return format!("{host} speaks no TLS on this port: {}", words.no_tls);
         }
         other => return format!("no TLS with {host}: {other}"),
     };
@@ -192,6 +203,10 @@ mod tests {
         ] {
             assert!(parts.iter().all(|part| said.contains(part)), "{said}");
         }
+        let plain = std::io::Error::other(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType));
+        assert!(of_broker(&plain, "b:8883").contains("b:8883 speaks no TLS on this port: write mqtt://"));
+        let no_way = of_broker(&std::io::Error::from(ErrorKind::HostUnreachable), "b:1883");
+        assert!(no_way.contains("no way to b:1883") && !no_way.contains("HTTPS_PROXY"), "{no_way}");
         let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
         assert!(of_connection(&refused, "h:1", Some("p:3128")).contains("nobody listens at the proxy p:3128"));
         assert_eq!((bare("h:80"), bare("[::1]:80"), bare("h")), ("h", "[::1]", "h"));

@@ -340,10 +340,8 @@ fn a_server_that_is_not_there_is_told_by_what_is_wrong() {
         hung.incoming().map_while(Result::ok).for_each(|mut stream| drop(stream.write_all(b"220-mail")));
     });
     let none = EmailPlan { server: "no-such-host.invalid".into(), ..plan(25, &["a@example.com"]) };
-    let quick = EmailPlan {
-        timeout: Duration::from_secs(1),
-        ..plan(silent.local_addr().unwrap().port(), &["a@example.com"])
-    };
+    let quick =
+        EmailPlan { timeout: Duration::from_secs(1), ..plan(silent.local_addr().unwrap().port(), &["a@example.com"]) };
     for (plan, told) in [
         (plan(closed.port, &["a@example.com"]), "nobody listens at 127.0.0.1:"),
         (none, "the name no-such-host.invalid is not known"),

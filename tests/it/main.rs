@@ -43,6 +43,7 @@ mod lua_handlers;
 mod lua_types;
 mod models;
 mod motion;
+mod mqtt;
 mod namespace;
 mod outbox;
 mod overlay;

@@ -43,6 +43,10 @@ pub(super) struct Site<'a> {
     pub(super) watched: Vec<PathBuf>,
     /// Strategies from the plugin folder.
     pub(super) dropped_in: Vec<plugins::DroppedIn>,
+    /// The deployment's name, where it has one of its own.
+    pub(super) name: Option<String>,
+    /// The sources in the plan.
+    pub(super) sources: Vec<SourceId>,
 }
 
 impl Site<'_> {
@@ -123,6 +127,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
     let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
+    site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
+    site.sources = sources.iter().map(|source| source.id.clone()).collect();
     let handlers = handlers::build(&alerts, site);
 
     Plan {

@@ -44,7 +44,7 @@ pub enum Transport {
     Udp,
 }
 
-/// Credentials for a camera.
+/// Credentials for a camera or a broker.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The name.
@@ -131,7 +131,8 @@ impl fmt::Debug for Camera {
 }
 
 impl User {
-    fn read(text: &str) -> Self {
+    /// Reads `name[:password]`, each percent-decoded if encoded.
+    pub(super) fn read(text: &str) -> Self {
         let (name, password) = text.split_once(':').unwrap_or((text, ""));
         Self { name: decoded(name), password: decoded(password) }
     }
@@ -153,13 +154,15 @@ fn is_number(text: &str) -> bool {
 }
 
 /// A host and its port.
-struct HostPort {
-    host: String,
-    port: Option<u16>,
+pub(super) struct HostPort {
+    /// The name or IP address, without brackets.
+    pub(super) host: String,
+    /// The port, if there is one.
+    pub(super) port: Option<u16>,
 }
 
 /// The host and port at the start of `text`, up to its path.
-fn host_port(text: &str) -> Option<HostPort> {
+pub(super) fn host_port(text: &str) -> Option<HostPort> {
     let text = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
     let (host, port) = match text.strip_prefix('[') {
         Some(inner) => {

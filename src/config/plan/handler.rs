@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EmailPlan, GrantPlan, LimitPlan};
+use super::{EmailPlan, GrantPlan, LimitPlan, MqttPlan};
 
 /// One handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub enum HandlerKind {
     Email(Box<EmailPlan>),
     /// A Lua script or a WASM component.
     Module(Box<ModulePlan>),
+    /// Messages to an MQTT broker.
+    Mqtt(Box<MqttPlan>),
     /// HTTP POST of the alert as JSON.
     Webhook {
         /// The address. Print it only through `telemetry::redact`.

@@ -1,10 +1,12 @@
 //! The `Plan`: a validated, resolved and typed configuration. Code outside of `config` only sees this.
 
 mod admin;
+mod broker;
 mod camera;
 mod email;
 mod handler;
 mod health;
+mod mqtt;
 mod outbox;
 mod source;
 mod strategy;
@@ -13,10 +15,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::*;
+pub use broker::Broker;
 pub use camera::{Camera, Transport, User};
 pub use email::*;
 pub use handler::*;
 pub use health::*;
+pub use mqtt::{Discovery, MqttPlan};
 pub use outbox::*;
 pub use source::*;
 pub use strategy::*;

@@ -4,6 +4,7 @@ mod console;
 mod email;
 mod file;
 mod module;
+mod mqtt;
 mod slack;
 mod webhook;
 
@@ -27,6 +28,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<console::Console>(),
     Kind::of::<file::File>(),
     Kind::of::<webhook::Webhook>(),
+    Kind::of::<mqtt::Mqtt>(),
     Kind::of::<email::Email>(),
     Kind::of::<slack::Slack>(),
 ];
@@ -39,7 +41,7 @@ trait Type: JsonSchema + Serialize + DeserializeOwned {
     fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
         if handler.head.enabled {
             let message = format!("the handler `{}` is not built yet", Self::WORD);
-            site.warn(path, not_built("handler-not-built", message, "console, file, webhook and email are"));
+            site.warn(path, not_built("handler-not-built", message, "console, file, webhook, email and mqtt are"));
         }
         None
     }

@@ -16,14 +16,15 @@ use crate::config::warning::{Severity, Warning};
 #[derive(Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default)]
 pub(super) struct Webhook {
-    /// webhook: where alerts are posted, as JSON. Default none. Example: "${env:ALERT_WEBHOOK}".
+    /// webhook: where alerts are posted, as JSON; mqtt: the broker, mqtt:// or mqtts://. Default none.
+    /// Example: "${env:ALERT_WEBHOOK}".
     url: Option<String>,
-    /// webhook, email: longest wait for an answer. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
+    /// webhook, email, mqtt: longest wait for an answer. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
     #[schemars(range(min = 0.1, max = 300))]
     timeout: Option<f64>,
     /// webhook: extra headers. Default none. Example: {Authorization: "${file:/run/secrets/hook}"}.
     headers: Option<BTreeMap<String, String>>,
-    /// webhook, email: authorities whose certificates are trusted beside the machine's, PEM. Default none.
+    /// webhook, email, mqtt: authorities whose certificates are trusted beside the machine's, PEM. Default none.
     /// Example: certs/ca.pem.
     ca_file: Option<PathBuf>,
     /// webhook: attempts instead of `alerts.retry_attempts`. Default none. Range 1–100. Example: 5.

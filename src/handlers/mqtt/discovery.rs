@@ -1,0 +1,81 @@
+//! What Home Assistant is told: one device whose entities are the sources, each an event that every alert triggers.
+//!
+//! After Home Assistant's documentation, "MQTT" (device discovery payload: the mappings `dev`, `o` and `cmps`, shared
+//! availability options and `qos` beside them; each component has its platform as `p`, and a `unique_id`) and "MQTT
+//! Event" (`state_topic`, `event_types`, and a `value_template` that makes the payload one with an `event_type`).
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::topic;
+use crate::config::{Discovery, MqttPlan};
+use crate::types::Level;
+
+/// What an entity shows of an alert: the level is the event, the rest are its attributes.
+const EVENT_TEMPLATE: &str = "{{ {'event_type': value_json.level, 'rule': value_json.rule, \
+                              'message': value_json.message, 'time': value_json.time, 'id': value_json.id} | tojson }}";
+
+/// Topic and payload of the device, to be retained.
+pub(super) fn device(discovery: &Discovery, plan: &MqttPlan, client_id: &str) -> (String, Vec<u8>) {
+    let device = id(client_id);
+    let levels = Level::ALL.map(Level::as_str);
+    let components: Map<String, Value> = discovery
+        .sources
+        .iter()
+        .map(|source| {
+            let component = format!("{device}_{}", id(source.as_str()));
+            let event = json!({
+                "p": "event",
+                "name": source.as_str(),
+                "unique_id": component,
+                "state_topic": topic::of_source(&plan.topic_prefix, source.as_str()),
+                "event_types": levels,
+                "value_template": EVENT_TEMPLATE,
+            });
+            (component, event)
+        })
+        .collect();
+    let payload = json!({
+        "dev": {
+            "ids": [device],
+            "name": plan.deployment.as_deref().unwrap_or("dsengine"),
+            "mf": "dsengine",
+            "mdl": "video analytics",
+            "sw": env!("CARGO_PKG_VERSION"),
+        },
+        "o": { "name": "dsengine", "sw": env!("CARGO_PKG_VERSION") },
+        "cmps": components,
+        "availability_topic": topic::available(&plan.topic_prefix),
+        "payload_available": super::ONLINE,
+        "payload_not_available": super::OFFLINE,
+        "qos": plan.qos,
+    });
+    (format!("{}/device/{device}/config", discovery.prefix), payload.to_string().into_bytes())
+}
+
+/// A name as an id, which may hold letters, digits, underscores and hyphens; others are replaced, and a digest of the
+/// name keeps two such names apart.
+fn id(name: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(allowed) {
+        return name.to_owned();
+    }
+    let safe: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+    let digest: String = Sha256::digest(name).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{safe}_{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_holds_what_home_assistant_allows_and_differs_where_the_names_do() {
+        assert_eq!(id("gate-1_a"), "gate-1_a");
+        let odd = ["gate 1", "gate/1", "門", "窓", "", "a+b"].map(id);
+        for (at, made) in odd.iter().enumerate() {
+            assert!(made.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)), "{made}");
+            assert!(odd[..at].iter().all(|other| other != made), "{made}");
+        }
+    }
+}
