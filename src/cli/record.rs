@@ -185,6 +185,7 @@ fn adapt(mut plan: Plan, args: &Args) -> Plan {
             interval: 1,
             sources: Vec::new(),
             precision: None,
+            schedule: None,
         }];
     }
     if let Some(confidence) = args.confidence {
@@ -213,6 +214,7 @@ fn adapt(mut plan: Plan, args: &Args) -> Plan {
 struct Output {
     path: PathBuf,
     hash: String,
+    timezone: String,
     file: Option<BufWriter<File>>,
     trace: Option<Writer<BufWriter<File>>>,
     movie: Option<Mp4Writer>,
@@ -233,6 +235,7 @@ impl Recorder {
         Ok(Self(Mutex::new(Output {
             path: path.to_owned(),
             hash: plan.hash.clone(),
+            timezone: plan.timezone.name().to_owned(),
             file: Some(BufWriter::new(file)),
             trace: None,
             movie: None,
@@ -268,6 +271,7 @@ impl Output {
             dsengine: env!("CARGO_PKG_VERSION").to_owned(),
             config_hash: self.hash.clone(),
             start_unix_ns,
+            timezone: Some(self.timezone.clone()),
         };
         match Writer::new(file, &header) {
             Ok(trace) => self.trace = Some(trace),

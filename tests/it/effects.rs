@@ -4,6 +4,7 @@
 mod alerts;
 mod detection;
 mod guests;
+mod hours;
 mod layers;
 mod logging;
 mod monitoring;

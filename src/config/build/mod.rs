@@ -16,6 +16,7 @@ use crate::types::{Point, Polygon, SourceId, Zone};
 mod admin;
 mod handlers;
 mod health;
+mod hours;
 pub(super) mod modules;
 mod plugins;
 mod sources;
@@ -77,6 +78,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         version,
         debug,
         environment,
+        timezone,
         thread_pool_size,
         max_concurrent_sources,
         graceful_shutdown_timeout,
@@ -109,6 +111,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let batch_size = if is_single { 1 } else { batch_size as usize };
     hardly_reached("detection.confidence_threshold", detection.confidence_threshold, site);
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
+    let timezone = hours::zone(timezone.as_deref(), site);
     let zones = zones_of(&zones, "zones", site);
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
@@ -116,17 +119,20 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let health = health::build(&monitoring, site);
     let tracking = TrackingPlan { enabled: detection.enable_tracking };
     let mut listed: Vec<String> = detection.strategies.iter().map(|strategy| strategy.head.name.clone()).collect();
-    let (models, mut strategies) = strategies::build(detection, &all, site);
+    let (models, mut strategies) = strategies::build(detection, &all, &timezone, site);
     listed.extend(models.iter().map(|model| model.name.clone()));
     listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
+    strategies.iter_mut().for_each(|strategy| strategy.timezone = timezone.clone());
     let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
     let handlers = handlers::build(&alerts, site);
+    let quiet_hours = hours::quiet(&alerts.quiet_hours, &timezone, site);
 
     Plan {
         name,
         version,
         environment: environment.into(),
+        timezone,
         sources,
         models,
         strategies,
@@ -135,7 +141,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         batch_timeout,
         cpu_affinity,
         workers,
-        alerts: alert_plan(&alerts),
+        alerts: AlertPlan { quiet_hours, ..alert_plan(&alerts) },
         handlers,
         admin,
         health,
@@ -182,6 +188,7 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         attempts: alerts.retry_attempts,
         retry_delay: Duration::from_secs_f64(alerts.retry_delay),
         outbox_max: OUTBOX_ALERTS_MAX,
+        quiet_hours: Vec::new(),
     }
 }
 

@@ -17,7 +17,7 @@ pub use health::*;
 pub use source::*;
 pub use strategy::*;
 
-use crate::types::Level;
+use crate::types::{Level, Schedule, TimeZone};
 
 /// Everything an engine needs to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// The kind of deployment, shown in status and metrics.
     pub environment: Environment,
+    /// The zone of local times, hours and days.
+    pub timezone: TimeZone,
     /// Enabled sources, with unique ids.
     pub sources: Vec<SourcePlan>,
     /// Model strategies, in listed order.
@@ -91,6 +93,17 @@ pub struct AlertPlan {
     pub retry_delay: Duration,
     /// Maximum number of alerts waiting for delivery.
     pub outbox_max: usize,
+    /// Hours in which lesser alerts are suppressed.
+    pub quiet_hours: Vec<QuietHours>,
+}
+
+/// Hours in which lesser alerts are suppressed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuietHours {
+    /// The hours, by the capture time of an alert's frame.
+    pub schedule: Schedule,
+    /// The lowest level that passes.
+    pub min_level: Level,
 }
 
 /// Logs.

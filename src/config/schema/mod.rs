@@ -7,6 +7,7 @@
 mod alerts;
 mod detection;
 mod guests;
+mod hours;
 mod monitoring;
 mod pipeline;
 mod recovery;
@@ -25,6 +26,7 @@ use super::{keys, plan};
 pub(super) use alerts::{Alerts, Handler, HandlerEntry};
 pub(super) use detection::{Detection, InputShape, StrategyEntry};
 pub(super) use guests::{Grants, Limits, Mode, OnFailure};
+pub(super) use hours::{HoursEntry, OneOrMany, QuietEntry};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring, PublicPart, Token};
 pub(super) use pipeline::{Pipeline, ProcessingMode};
 pub(super) use recovery::Recovery;
@@ -53,6 +55,9 @@ pub(super) struct Config {
     pub(super) debug: bool,
     /// What kind of deployment this is, shown in status and metrics. Default development. Example: production.
     pub(super) environment: Environment,
+    /// The zone of local times, hours and days, a name of the IANA database. Default UTC. Example: Europe/Vienna.
+    #[schemars(length(min = 1, max = 100))]
+    pub(super) timezone: Option<String>,
     /// Inference workers, one thread each. Default none, one per core. Range 1–1024. Example: 4.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) thread_pool_size: Option<u32>,
@@ -102,6 +107,7 @@ impl Default for Config {
             version: None,
             debug: false,
             environment: Environment::Development,
+            timezone: None,
             thread_pool_size: None,
             max_concurrent_sources: 1024,
             graceful_shutdown_timeout: 30.0,

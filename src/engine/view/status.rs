@@ -214,6 +214,7 @@ mod tests {
             generation: 1,
             faults: 0,
             degraded,
+            off_schedule: false,
             last_error: Some("x.lua:3: boom".into()),
         };
         Status::new("t".into(), 1.0, sources, vec![strategy], vec![], AlertStatus::default(), vec![])
