@@ -32,6 +32,7 @@ mod new;
 mod plugin;
 mod png;
 mod profile;
+mod profiles;
 mod progress;
 mod record;
 mod reloader;
@@ -82,6 +83,8 @@ enum Command {
     Sources(sources::Args),
     /// The configuration of a running engine: show, diff, apply
     Config(config::Args),
+    /// The profile of a running engine: show it, or switch to another
+    Profile(profiles::Args),
     /// How a running engine is, as an exit code: 0 healthy, 1 degraded, 2 unhealthy
     HealthCheck(health::Args),
     /// A running engine's figures, again and again
@@ -130,6 +133,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Plugin(args) => plugin::run(&args),
         Command::Sources(args) => sources::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Profile(args) => profiles::run(&args),
         Command::HealthCheck(args) => health::run(&args),
         Command::Monitor(args) => monitor::run(&args, stop),
         Command::Benchmark(args) => benchmark::run(&args, stop),

@@ -154,6 +154,7 @@ const SETTINGS: &[Setting] = &[
     setting!("name", name),
     setting!("version", version),
     setting!("environment", environment),
+    setting!("profile", profile),
     setting!("timezone", timezone),
     setting!("detection.enable_tracking", tracking),
     setting!("pipeline.batch_size", batch_size),

@@ -73,8 +73,16 @@ const ROWS: &[Row] = &[
         "the zone of local times, schedules and quiet hours",
         "scripts_are_told_the_local_time_of_the_zone_that_is_set",
     ),
-    proved("profiles", "parts of a configuration by name", "a_profile_lies_between_the_file_and_the_overlay"),
-    proved("profile", "the one of them that lies over the file", "a_profile_lies_between_the_file_and_the_overlay"),
+    proved(
+        "profiles",
+        "parts of a configuration by name",
+        "a_switch_changes_all_that_the_profiles_differ_in_and_outlasts_a_restart",
+    ),
+    proved(
+        "profile",
+        "the one of them that lies over the file",
+        "a_flag_prevails_over_a_variable_a_switch_and_the_file",
+    ),
     planned("extensions", "handed to scripts"),
     // pipeline
     proved(

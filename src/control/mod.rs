@@ -11,6 +11,7 @@ mod edit;
 mod fingerprint;
 mod lay;
 mod outcome;
+mod profile;
 mod store;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use serde_json::{Value as Json, json};
 
 pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
+pub use profile::ProfileBody;
 use store::overlay_file;
 pub use store::{load_saved, state_dir};
 

@@ -92,9 +92,9 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         sources,
         plugins,
         zones,
-        // The layers have handled these two.
+        // The layers have handled them.
         profiles: _,
-        profile: _,
+        profile,
         extensions: _,
     } = config;
     let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, processing_mode, .. } = pipeline;
@@ -123,8 +123,9 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     listed.extend(models.iter().map(|model| model.name.clone()));
     listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
-    strategies.iter_mut().for_each(|strategy| strategy.timezone = timezone.clone());
-    let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
+    // The built-in has no use for it, and learns its background anew with other settings.
+    let guests = strategies.iter_mut().filter(|strategy| strategy.kind != StrategyKind::Motion);
+    guests.for_each(|strategy| strategy.timezone = timezone.clone());
     let handlers = handlers::build(&alerts, site);
     let quiet_hours = hours::quiet(&alerts.quiet_hours, &timezone, site);
 
@@ -132,6 +133,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         name,
         version,
         environment: environment.into(),
+        profile,
         timezone,
         sources,
         models,
@@ -139,7 +141,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         tracking,
         batch_size,
         batch_timeout,
-        cpu_affinity,
+        cpu_affinity: monitoring.cpu_affinity.iter().map(|core| *core as usize).collect(),
         workers,
         alerts: AlertPlan { quiet_hours, ..alert_plan(&alerts) },
         handlers,

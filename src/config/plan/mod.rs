@@ -28,6 +28,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// The kind of deployment, shown in status and metrics.
     pub environment: Environment,
+    /// The selected profile.
+    pub profile: Option<String>,
     /// The zone of local times, hours and days.
     pub timezone: TimeZone,
     /// Enabled sources, with unique ids.
