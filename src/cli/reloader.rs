@@ -18,6 +18,9 @@ use super::memory;
 /// Poll interval for changes of the set of watched files.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
+/// Interval of looks at the hours in which profiles apply.
+const HOURS_EVERY: Duration = Duration::from_secs(1);
+
 /// The thread. It ends after the reload in progress.
 pub(crate) struct Reloader {
     end: Option<Sender<()>>,
@@ -65,7 +68,8 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
         .inspect_err(|error| tracing::error!(%error, "nothing is watched; edits take effect on SIGHUP"))
         .ok();
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
-    let (look, tidy) = (tick(POLL_EVERY), tick(memory::EVERY));
+    let (look, tidy, hours) = (tick(POLL_EVERY), tick(memory::EVERY), tick(HOURS_EVERY));
+    control.keep_hours();
     let (mut tidy_left, mut reconnects) = (0, 0);
     let (mut watched, mut seen) = (Watched::default(), None);
     let mut due: Option<Who> = None;
@@ -96,6 +100,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
                 Err(_) => changes = never(),
             },
             recv(look) -> _ => due = reread(control, due.take()),
+            recv(hours) -> _ => control.keep_hours(),
             recv(tidy) -> _ => {
                 // A source that reconnected was rebuilt.
                 let now = engine.status().sources.iter().map(|source| source.reconnects).sum::<u64>();

@@ -155,6 +155,7 @@ const SETTINGS: &[Setting] = &[
     setting!("version", version),
     setting!("environment", environment),
     setting!("profile", profile),
+    setting!("profile_schedule", profile_schedule),
     setting!("timezone", timezone),
     setting!("detection.enable_tracking", tracking),
     setting!("pipeline.batch_size", batch_size),

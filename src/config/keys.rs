@@ -83,6 +83,14 @@ const ROWS: &[Row] = &[
         "the one of them that lies over the file",
         "a_flag_prevails_over_a_variable_a_switch_and_the_file",
     ),
+    proved(
+        "profile_schedule[].profile",
+        "the profile that applies by itself",
+        "a_profile_applies_by_itself_in_its_hours",
+    ),
+    proved("profile_schedule[].days", "the days on which its hours begin", "a_profile_applies_by_itself_in_its_hours"),
+    proved("profile_schedule[].from", "when they begin", "a_profile_applies_by_itself_in_its_hours"),
+    proved("profile_schedule[].to", "when they end", "a_profile_applies_by_itself_in_its_hours"),
     planned("extensions", "handed to scripts"),
     // pipeline
     proved(

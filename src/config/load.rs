@@ -138,6 +138,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         folders,
         source_is_flag: request.source_uri.is_some(),
         idle: replaced,
+        profiles: choice.clone(),
         watched: Vec::new(),
         dropped_in: Vec::new(),
     };

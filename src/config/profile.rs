@@ -21,6 +21,8 @@ pub struct ProfileChoice {
     pub names: Vec<String>,
     /// The selected one.
     pub selected: Option<String>,
+    /// The one that the file selects.
+    pub of_file: Option<String>,
     /// The flag or variable that selects it, over which no edit prevails.
     pub fixed_by: Option<String>,
 }
@@ -54,7 +56,7 @@ impl Profiles {
             None => (overlay().unwrap_or_else(file), None),
         };
         let names = bodies.iter().map(|(key, _)| key.text.clone()).collect();
-        Self { choice: ProfileChoice { names, selected, fixed_by }, bodies }
+        Self { choice: ProfileChoice { names, selected, of_file: file(), fixed_by }, bodies }
     }
 
     /// The names, and the selected one.

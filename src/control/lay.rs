@@ -263,7 +263,8 @@ mod tests {
         assert_eq!(switch(Some("away")), Ok(vec![("profile".to_owned(), Some(json!("away")))]));
         assert_eq!(switch(None), Ok(vec![("profile".to_owned(), None)]));
         assert_eq!(switch(Some("awya")), Err(RefusalKind::NotFound));
-        let fixed = ProfileChoice { names: names(&["away"]), selected: None, fixed_by: Some("--profile".into()) };
+        let fixed =
+            ProfileChoice { names: names(&["away"]), fixed_by: Some("--profile".into()), ..ProfileChoice::default() };
         let refusal = selectable(Some("away"), &fixed).map_err(|refusal| (refusal.kind, refusal.hint));
         assert_eq!(refusal, Err((RefusalKind::Conflict, Some("start the engine without --profile".into()))));
     }

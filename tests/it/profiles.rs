@@ -212,3 +212,35 @@ fn a_later_edit_of_the_file_prevails_over_a_switch() {
     site.until_sources(&["hall", "yard"]);
     assert_eq!(site.profile(), "night");
 }
+
+#[test]
+fn a_profile_applies_by_itself_in_its_hours() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let today = dsengine::types::TimeZone::utc().at(u64::try_from(now).unwrap()).weekday;
+    let other = dsengine::types::Weekday::ALL[(today as usize + 3) % 7].as_str();
+    let config = |hours: &str| config(&format!("profile: home\nprofile_schedule: {hours}\n"));
+    let mut site = Site::new(&config("{ profile: away, days: [mon-sun] }"), &[], &[]);
+    site.until_sources(&["gate", "hall"]);
+    assert_eq!(site.profile(), "away");
+    let audit = site.json("/api/v1/audit");
+    let by_itself = |line: &Value| line["who"] == "schedule" && line["what"] == "switch to profile away";
+    assert!(audit.as_array().unwrap().iter().any(by_itself), "{audit}");
+    // The first that holds decides, and none is that of the file.
+    let list =
+        "[{ profile: night, from: \"00:00\", to: \"12:00\" }, { profile: night, from: \"12:00\" }, { profile: away }]";
+    write(site.folder(), "config.yaml", &config(list));
+    site.until_sources(&["hall", "yard"]);
+    write(site.folder(), "config.yaml", &config(&format!("{{ profile: night, days: [{other}] }}")));
+    site.until_sources(&["hall"]);
+    assert_eq!(site.profile(), "home");
+    let dir = tempfile::tempdir().unwrap();
+    for (hours, told) in [
+        ("{ profile: awya }", "did you mean `away`?"),
+        ("{ days: [mon] }", "`profile` is needed"),
+        ("[{ profile: away, from: \"9\" }]", "`profile_schedule[0].from` is no time of day"),
+    ] {
+        write(dir.path(), "config.yaml", &config(hours));
+        let out = Dsengine::new(["validate", "config.yaml", "--syntax"]).cwd(dir.path()).run().expect(2);
+        assert!(out.stderr.contains(told), "{hours}: {}", out.stderr);
+    }
+}

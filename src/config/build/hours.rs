@@ -2,8 +2,8 @@
 
 use super::Site;
 use crate::config::nearest::nearest;
-use crate::config::plan::QuietHours;
-use crate::config::schema::{HoursEntry, OneOrMany, QuietEntry};
+use crate::config::plan::{ProfileHours, QuietHours};
+use crate::config::schema::{HoursEntry, OneOrMany, ProfileEntry, QuietEntry};
 use crate::types::{DAY_MINUTES, Hours, Schedule, TimeZone, Weekday};
 
 /// The zone that `timezone` names.
@@ -44,6 +44,21 @@ pub(super) fn quiet(entries: &OneOrMany<QuietEntry>, zone: &TimeZone, site: &mut
             let hours = hours(days, (from.as_deref(), to.as_deref()), &path, site)?;
             let schedule = Schedule { zone: zone.clone(), hours: vec![hours] };
             Some(QuietHours { schedule, min_level: (*min_level).into() })
+        })
+        .collect()
+}
+
+/// The hours of `profile_schedule`.
+pub(super) fn profiles(entries: &OneOrMany<ProfileEntry>, zone: &TimeZone, site: &mut Site<'_>) -> Vec<ProfileHours> {
+    each(&entries.0, "profile_schedule", site)
+        .filter_map(|(entry, path)| {
+            let ProfileEntry { profile, days, from, to } = entry;
+            if let Some((message, label)) = site.profiles.unknown(profile) {
+                site.wrong(&format!("{path}.profile"), message, label);
+            }
+            let hours = hours(days, (from.as_deref(), to.as_deref()), &path, site)?;
+            let schedule = Schedule { zone: zone.clone(), hours: vec![hours] };
+            Some(ProfileHours { profile: profile.clone(), schedule })
         })
         .collect()
 }

@@ -9,6 +9,7 @@ use super::nearest::nearest;
 use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
+use super::profile::ProfileChoice;
 use super::schema::{Alerts, Config, Inference, LogFormat, Logging, Outline, Pipeline, ProcessingMode, Recovery};
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
@@ -38,6 +39,8 @@ pub(super) struct Site<'a> {
     pub(super) source_is_flag: bool,
     /// Sources in the configuration that are not in the plan.
     pub(super) idle: Vec<String>,
+    /// The profiles of the file.
+    pub(super) profiles: ProfileChoice,
     /// Files and folders that determine the plan, to be watched.
     pub(super) watched: Vec<PathBuf>,
     /// Strategies from the plugin folder.
@@ -95,15 +98,11 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         // The layers have handled them.
         profiles: _,
         profile,
+        profile_schedule,
         extensions: _,
     } = config;
     let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, processing_mode, .. } = pipeline;
-    let limit = max_sources.unwrap_or(max_concurrent_sources) as usize;
-    if max_sources.is_some_and(|max| max != max_concurrent_sources) && site.places.is_set("max_concurrent_sources") {
-        let label = format!("`max_concurrent_sources` says {max_concurrent_sources}: set one of the two");
-        site.wrong("pipeline.max_sources", "the most sources are set twice", label);
-    }
-
+    let limit = most_sources(max_sources, max_concurrent_sources, site);
     let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
     let workers = workers(monitoring.thread_pool_size, thread_pool_size, site);
     // One frame at a time, whichever key sets it; other batch settings do not apply then.
@@ -127,6 +126,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let guests = strategies.iter_mut().filter(|strategy| strategy.kind != StrategyKind::Motion);
     guests.for_each(|strategy| strategy.timezone = timezone.clone());
     let handlers = handlers::build(&alerts, site);
+    let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
     let quiet_hours = hours::quiet(&alerts.quiet_hours, &timezone, site);
 
     Plan {
@@ -134,6 +134,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         version,
         environment: environment.into(),
         profile,
+        profile_schedule,
         timezone,
         sources,
         models,
@@ -152,6 +153,15 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         ort_library: ort_library.map(|path| site.find(&path)),
         hash,
     }
+}
+
+/// The most sources, from whichever key sets it.
+fn most_sources(nested: Option<u32>, flat: u32, site: &mut Site<'_>) -> usize {
+    if nested.is_some_and(|max| max != flat) && site.places.is_set("max_concurrent_sources") {
+        let label = format!("`max_concurrent_sources` says {flat}: set one of the two");
+        site.wrong("pipeline.max_sources", "the most sources are set twice", label);
+    }
+    nested.unwrap_or(flat) as usize
 }
 
 /// The number of workers, from whichever key sets it.

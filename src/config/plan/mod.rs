@@ -30,6 +30,8 @@ pub struct Plan {
     pub environment: Environment,
     /// The selected profile.
     pub profile: Option<String>,
+    /// Hours in which profiles apply by themselves; the first that holds decides.
+    pub profile_schedule: Vec<ProfileHours>,
     /// The zone of local times, hours and days.
     pub timezone: TimeZone,
     /// Enabled sources, with unique ids.
@@ -64,6 +66,15 @@ pub struct Plan {
     pub ort_library: Option<PathBuf>,
     /// SHA-256 of the effective configuration, hex, secrets excluded.
     pub hash: String,
+}
+
+/// Hours in which a profile applies by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileHours {
+    /// The profile.
+    pub profile: String,
+    /// The hours, by the wall clock.
+    pub schedule: Schedule,
 }
 
 /// Tracking options.

@@ -45,6 +45,25 @@ impl Default for QuietEntry {
     }
 }
 
+/// Hours in which a profile applies by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ProfileEntry {
+    /// The profile. Default none. Example: away.
+    #[schemars(length(min = 1, max = 100))]
+    pub(in crate::config) profile: String,
+    /// The days on which they begin: `mon` to `sun`, or a span such as `mon-fri`. Default none, every day.
+    /// Example: [mon-fri].
+    #[serde(default)]
+    pub(in crate::config) days: OneOrMany<String>,
+    /// The time of day at which they begin. Default "00:00". Example: "22:00".
+    #[serde(default)]
+    pub(in crate::config) from: Option<String>,
+    /// The time of day at which they end, on the next day if it is before `from`. Default "24:00". Example: "06:00".
+    #[serde(default)]
+    pub(in crate::config) to: Option<String>,
+}
+
 /// A list whose only item may stand without it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]

@@ -26,7 +26,7 @@ use super::{keys, plan};
 pub(super) use alerts::{Alerts, Handler, HandlerEntry};
 pub(super) use detection::{Detection, InputShape, StrategyEntry};
 pub(super) use guests::{Grants, Limits, Mode, OnFailure};
-pub(super) use hours::{HoursEntry, OneOrMany, QuietEntry};
+pub(super) use hours::{HoursEntry, OneOrMany, ProfileEntry, QuietEntry};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring, PublicPart, Token};
 pub(super) use pipeline::{Pipeline, ProcessingMode};
 pub(super) use recovery::Recovery;
@@ -96,6 +96,10 @@ pub(super) struct Config {
     /// The profile that applies. Default none. Example: night.
     #[schemars(length(min = 1, max = 100))]
     pub(super) profile: Option<String>,
+    /// Hours in `timezone` in which a profile applies by itself, the first that holds. It is switched when they begin and
+    /// end; a switch by hand lasts until then. Default none. Example: [{profile: night, from: "22:00", to: "06:00"}].
+    #[serde(skip_serializing_if = "OneOrMany::is_empty")]
+    pub(super) profile_schedule: OneOrMany<ProfileEntry>,
     /// Free room for settings of your own. Default none. Example: {site: {floor: 3}}.
     pub(super) extensions: serde_json::Map<String, Value>,
 }
@@ -123,6 +127,7 @@ impl Default for Config {
             zones: BTreeMap::new(),
             profiles: BTreeMap::new(),
             profile: None,
+            profile_schedule: OneOrMany::default(),
             extensions: serde_json::Map::new(),
         }
     }
