@@ -51,7 +51,7 @@ impl Control {
         let schedule = &current.loaded.plan.profile_schedule;
         let begun = due(schedule, &mut self.hours.seen.lock(), self.hours.clock.unix_ns(), is_by_hand);
         let Some(to) = begun.map(|profile| profile.or_else(|| choice.of_file.clone())) else { return };
-        if choice.selected == to {
+        if choice.fixed_by.is_some() || choice.selected == to {
             return;
         }
         // A saved switch by hand would come back with the restart.

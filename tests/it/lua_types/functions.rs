@@ -157,7 +157,7 @@ pub(super) const RECORDS: &[Record] = &[
         lua: "LocalTime",
         doc: "Date and time of day in the configuration's `timezone`, from `time.localtime`.",
         other: &[
-            ("", "year", "integer", ""),
+            ("", "year", "integer", "The year."),
             ("", "month", "integer", "1 to 12."),
             ("", "day", "integer", "Day of the month, from 1."),
             ("", "hour", "integer", "0 to 23."),
