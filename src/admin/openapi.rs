@@ -15,7 +15,7 @@ use utoipa::openapi::{
 
 use super::AppState;
 use super::access::Access;
-use super::api::{alerts, audit, config, events, logs, plugins, session, sources, status};
+use super::api::{alerts, audit, config, events, logs, plugins, profile, session, sources, status};
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
 use super::{health, live};
@@ -23,10 +23,16 @@ use crate::config::Scope;
 use crate::engine::live::Event;
 
 /// Paths whose GET waits for a change in progress.
-const WAITS: &[&str] =
-    &["/api/v1/sources", "/api/v1/sources/{source}", "/api/v1/plugins", "/api/v1/config", "/api/v1/audit"];
+const WAITS: &[&str] = &[
+    "/api/v1/sources",
+    "/api/v1/sources/{source}",
+    "/api/v1/plugins",
+    "/api/v1/config",
+    "/api/v1/profile",
+    "/api/v1/audit",
+];
 /// Paths that exist only if the configuration can be changed.
-const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/audit", "/api/v1/logs"];
+const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/profile", "/api/v1/audit", "/api/v1/logs"];
 /// Paths with endless responses.
 const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
 
@@ -62,6 +68,8 @@ const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{so
         config::validate,
         config::diff,
         config::apply_patch,
+        profile::profile,
+        profile::switch,
         alerts::alerts,
         events::events,
         logs::logs,

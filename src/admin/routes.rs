@@ -74,6 +74,8 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/config/validate", CONTROL_ALL),
     row("POST", "/api/v1/config/diff", CONTROL_ALL),
     row("POST", "/api/v1/config/apply", CONTROL_ALL),
+    row("GET", "/api/v1/profile", READ_ALL),
+    row("POST", "/api/v1/profile", CONTROL_ALL),
     row("GET", "/api/v1/alerts", READ),
     row("GET", "/api/v1/events", READ),
     row("GET", "/api/v1/logs", READ_ALL),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::policy::Refusal;
 use super::{Acceptance, Decision, Outbox, Policy};
-use crate::config::AlertPlan;
+use crate::config::{AlertPlan, QuietHours};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Frame, Raised, SourceId, one_line};
+use crate::types::{Alert, Frame, Level, Raised, SourceId, one_line};
 
 /// Maximum rules whose low scores are logged.
 const WARNED_MAX: usize = 64;
@@ -16,6 +16,8 @@ const WARNED_MAX: usize = 64;
 pub struct Gate {
     policy: Policy,
     enabled: bool,
+    default_level: Level,
+    quiet_hours: Vec<QuietHours>,
     outbox: Arc<Outbox>,
     source: SourceMetrics,
     /// Rules whose low scores were logged.
@@ -30,6 +32,8 @@ impl Gate {
         Self {
             policy: Policy::new(plan),
             enabled: plan.enabled,
+            default_level: plan.default_level,
+            quiet_hours: plan.quiet_hours.clone(),
             outbox: outbox.clone(),
             source: series,
             warned: BTreeSet::new(),
@@ -39,6 +43,8 @@ impl Gate {
     /// Applies new settings and keeps the policy's memory. While alerts are disabled nothing is counted.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.enabled = plan.enabled;
+        self.default_level = plan.default_level;
+        self.quiet_hours.clone_from(&plan.quiet_hours);
         self.policy.set_plan(plan);
     }
 
@@ -49,6 +55,10 @@ impl Gate {
             return None;
         }
         self.count(raised, AlertOutcome::Raised);
+        if self.is_quiet(raised, frame) {
+            self.count(raised, AlertOutcome::Suppressed);
+            return None;
+        }
         let alert = match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => alert,
             Decision::Suppressed { .. } => {
@@ -74,6 +84,12 @@ impl Gate {
                 None
             }
         }
+    }
+
+    /// Whether quiet hours hold a draft back. It begins no condition, so one that lasts is told when they end.
+    fn is_quiet(&self, raised: &Raised, frame: &Frame) -> bool {
+        let level = raised.level.unwrap_or(self.default_level);
+        self.quiet_hours.iter().any(|quiet| level < quiet.min_level && quiet.schedule.holds(frame.captured_unix_ns))
     }
 
     fn count(&self, raised: &Raised, outcome: AlertOutcome) {

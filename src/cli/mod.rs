@@ -34,6 +34,7 @@ mod outbox;
 mod plugin;
 mod png;
 mod profile;
+mod profiles;
 mod progress;
 mod record;
 mod reloader;
@@ -86,6 +87,8 @@ enum Command {
     Sources(sources::Args),
     /// The configuration of a running engine: show, diff, apply
     Config(config::Args),
+    /// The profile of a running engine: show it, or switch to another
+    Profile(profiles::Args),
     /// How a running engine is, as an exit code: 0 healthy, 1 degraded, 2 unhealthy
     HealthCheck(health::Args),
     /// A running engine's figures, again and again
@@ -135,6 +138,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Alerts(args) => alerts::run(&args),
         Command::Sources(args) => sources::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Profile(args) => profiles::run(&args),
         Command::HealthCheck(args) => health::run(&args),
         Command::Monitor(args) => monitor::run(&args, stop),
         Command::Benchmark(args) => benchmark::run(&args, stop),

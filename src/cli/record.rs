@@ -187,6 +187,7 @@ fn adapt(mut plan: Plan, args: &Args) -> Plan {
             interval: 1,
             sources: Vec::new(),
             precision: None,
+            schedule: None,
         }];
     }
     if let Some(confidence) = args.confidence {
@@ -215,6 +216,7 @@ fn adapt(mut plan: Plan, args: &Args) -> Plan {
 struct Output {
     path: PathBuf,
     hash: String,
+    timezone: String,
     file: Option<BufWriter<File>>,
     trace: Option<Writer<BufWriter<File>>>,
     movie: Option<Mp4Writer>,
@@ -235,6 +237,7 @@ impl Recorder {
         Ok(Self(Mutex::new(Output {
             path: path.to_owned(),
             hash: plan.hash.clone(),
+            timezone: plan.timezone.name().to_owned(),
             file: Some(BufWriter::new(file)),
             trace: None,
             movie: None,
@@ -270,6 +273,7 @@ impl Output {
             dsengine: env!("CARGO_PKG_VERSION").to_owned(),
             config_hash: self.hash.clone(),
             start_unix_ns,
+            timezone: Some(self.timezone.clone()),
         };
         match Writer::new(file, &header) {
             Ok(trace) => self.trace = Some(trace),

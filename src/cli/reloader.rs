@@ -22,6 +22,9 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 /// How often the files of models are looked at. One is loaded when it has not changed between two looks.
 const MODELS_EVERY: Duration = Duration::from_secs(1);
 
+/// Interval of looks at the hours in which profiles apply.
+const HOURS_EVERY: Duration = Duration::from_secs(1);
+
 /// The thread. It ends after the reload in progress.
 pub(crate) struct Reloader {
     end: Option<Sender<()>>,
@@ -69,8 +72,10 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
         .inspect_err(|error| tracing::error!(%error, "nothing is watched; edits take effect on SIGHUP"))
         .ok();
     let mut changes = watcher.as_ref().map_or_else(never, |w| w.changes().clone());
-    let (look, tidy, look_at_models) = (tick(POLL_EVERY), tick(memory::EVERY), tick(MODELS_EVERY));
+    let (look, tidy) = (tick(POLL_EVERY), tick(memory::EVERY));
+    let (look_at_models, hours) = (tick(MODELS_EVERY), tick(HOURS_EVERY));
     let mut models = StaleModels::default();
+    control.keep_hours();
     let (mut tidy_left, mut reconnects) = (0, 0);
     let (mut watched, mut seen) = (Watched::default(), None);
     let mut due: Option<Who> = None;
@@ -103,6 +108,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
             },
             recv(look) -> _ => due = reread(control, due.take()),
             recv(look_at_models) -> _ => models.look(engine),
+            recv(hours) -> _ => control.keep_hours(),
             recv(tidy) -> _ => {
                 // A source that reconnected was rebuilt.
                 let now = engine.status().sources.iter().map(|source| source.reconnects).sum::<u64>();

@@ -1,11 +1,11 @@
 //! `dsengine replay`: runs the same strategies and policy over a trace, on frame time, as fast as possible.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::backend::trace::Reader;
-use dsengine::config::{Input as SourceInput, SourcePlan, StrategyKind};
+use dsengine::config::{Input as SourceInput, Loaded, SourcePlan, StrategyKind};
 use dsengine::engine::{Engine, Observer, SourceSummary};
 use dsengine::types::{Alert, SourceId, count};
 use parking_lot::Mutex;
@@ -61,10 +61,20 @@ fn unrelated_sources(recorded: &[SourceId], configured: &[SourcePlan]) -> Option
     Some(format!("the trace is of source {recorded}; the configuration has {configured}"))
 }
 
+/// The configuration in the zone in which the trace was recorded, unless it names one itself: the rules then see the
+/// same local time again.
+fn in_recorded_zone(loaded: Loaded, input: &Input, trace: &Path) -> Result<Loaded, Exit> {
+    let recorded = Reader::open(trace).map_err(|error| refused(&error))?.header().timezone.clone();
+    match recorded {
+        Some(zone) if loaded.effective.get("timezone").is_none() => input.load(vec![("timezone".to_owned(), zone)]),
+        _ => Ok(loaded),
+    }
+}
+
 pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     let input = Input { config: args.config.clone(), ..Input::default() };
     let as_source = Input { source: Some(format!("trace:{}", args.trace.display())), ..input.clone() };
-    let mut loaded = match input.load(Vec::new()) {
+    let loaded = match input.load(Vec::new()) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
@@ -72,11 +82,15 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
         Ok(fallback) => fallback.plan.sources,
         Err(exit) => return exit,
     };
-    let plan = &mut loaded.plan;
     let names = match Reader::sources(&args.trace) {
         Ok(names) => names,
         Err(error) => return refused(&error),
     };
+    let mut loaded = match in_recorded_zone(loaded, &input, &args.trace) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let plan = &mut loaded.plan;
     if let Some(problem) = unrelated_sources(&names, &plan.sources) {
         eprintln!("error: {}: {problem}", args.trace.display());
         eprintln!(

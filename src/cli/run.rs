@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// Number of inference workers
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Apply this profile of the configuration: profile. It cannot be switched while the engine runs
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Compare detections with this trace of the truth; exit 1 below --truth-min
     #[arg(long, value_name = "TRACE")]
     truth: Option<PathBuf>,
@@ -89,6 +92,7 @@ impl Args {
         if let Some(workers) = self.workers {
             overrides.push(("thread_pool_size".to_owned(), workers.to_string()));
         }
+        overrides.extend(self.profile.iter().map(|name| ("profile".to_owned(), name.clone())));
         let files = [("detection.model_engine_file", &self.model), ("detection.labels_file", &self.labels)];
         overrides.extend(
             files.into_iter().filter_map(|(key, file)| Some((key.to_owned(), file.as_ref()?.display().to_string()))),

@@ -96,6 +96,7 @@ impl Job {
                 dsengine: env!("CARGO_PKG_VERSION").to_owned(),
                 config_hash: String::new(),
                 start_unix_ns: 0,
+                timezone: None,
             };
             let writer = Writer::new(BufWriter::new(create(path)?), &header).map_err(|e| io(path, &e))?;
             Ok((path.to_owned(), writer))

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     file: Option<std::path::PathBuf>,
     #[command(flatten)]
     input: Input,
+    /// Judge it with this profile applied
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Judge the configuration alone: models, scripts and clips need not be there
     #[arg(long)]
     syntax: bool,
@@ -32,7 +35,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Exit {
     let config = args.file.clone().or_else(|| args.input.config.clone());
     let input = Input { config, source: args.input.source.clone(), sources: args.input.sources.clone() };
-    let loaded = match input.load(Vec::new()) {
+    let profile = args.profile.iter().map(|name| ("profile".to_owned(), name.clone()));
+    let loaded = match input.load(profile.collect()) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };

@@ -154,6 +154,9 @@ const SETTINGS: &[Setting] = &[
     setting!("name", name),
     setting!("version", version),
     setting!("environment", environment),
+    setting!("profile", profile),
+    setting!("profile_schedule", profile_schedule),
+    setting!("timezone", timezone),
     setting!("detection.enable_tracking", tracking),
     setting!("pipeline.batch_size", batch_size),
     setting!("pipeline.batch_timeout_ms", batch_timeout),
@@ -218,9 +221,10 @@ impl SourcePlan {
 }
 
 impl StrategyPlan {
-    /// Whether both are the same version of a strategy, regardless of sources and filtering.
+    /// Whether both are the same version of a strategy, regardless of sources, filtering and schedule.
     pub fn same_version(&self, other: &Self) -> bool {
-        let placed = Self { sources: other.sources.clone(), filters: other.filters, ..self.clone() };
+        let (sources, schedule) = (other.sources.clone(), other.schedule.clone());
+        let placed = Self { sources, filters: other.filters, schedule, ..self.clone() };
         placed == *other
     }
 
@@ -231,9 +235,10 @@ impl StrategyPlan {
 }
 
 impl ModelPlan {
-    /// Whether both are the same model, regardless of sources and minimum score.
+    /// Whether both are the same model, regardless of sources, minimum score and schedule.
     pub fn same_model(&self, other: &Self) -> bool {
-        let placed = Self { sources: other.sources.clone(), confidence: other.confidence, ..self.clone() };
+        let (sources, schedule) = (other.sources.clone(), other.schedule.clone());
+        let placed = Self { sources, confidence: other.confidence, schedule, ..self.clone() };
         placed == *other
     }
 

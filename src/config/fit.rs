@@ -379,9 +379,10 @@ fn parents_of(schema: &Json, word: &str) -> Vec<String> {
 
 /// Visits every key of a schema, `sources[].uri` and so on, parents first.
 pub(super) fn visit<'s>(schema: &'s Json, path: &str, on_key: &mut dyn FnMut(&str, &'s Json)) {
-    for option in schema.get("anyOf").and_then(Json::as_array).into_iter().flatten() {
-        visit(option, path, on_key);
-    }
+    let options = || schema.get("anyOf").and_then(Json::as_array).into_iter().flatten();
+    // A list whose only item may stand without it has the keys of that item once.
+    let is_list = options().any(|option| option.get("items").is_some());
+    options().filter(|option| !is_list || option.get("properties").is_none()).for_each(|o| visit(o, path, on_key));
     for (key, child) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
         let path = join(path, key);
         on_key(&path, child);

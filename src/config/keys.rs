@@ -68,8 +68,29 @@ const ROWS: &[Row] = &[
         "the process ends within it after a signal",
         "after_a_signal_the_end_comes_within_the_time_that_is_set",
     ),
-    proved("profiles", "parts of a configuration by name", "a_profile_lies_between_the_file_and_the_overlay"),
-    proved("profile", "the one of them that lies over the file", "a_profile_lies_between_the_file_and_the_overlay"),
+    proved(
+        "timezone",
+        "the zone of local times, schedules and quiet hours",
+        "scripts_are_told_the_local_time_of_the_zone_that_is_set",
+    ),
+    proved(
+        "profiles",
+        "parts of a configuration by name",
+        "a_switch_changes_all_that_the_profiles_differ_in_and_outlasts_a_restart",
+    ),
+    proved(
+        "profile",
+        "the one of them that lies over the file",
+        "a_flag_prevails_over_a_variable_a_switch_and_the_file",
+    ),
+    proved(
+        "profile_schedule[].profile",
+        "the profile that applies by itself",
+        "a_profile_applies_by_itself_in_its_hours",
+    ),
+    proved("profile_schedule[].days", "the days on which its hours begin", "a_profile_applies_by_itself_in_its_hours"),
+    proved("profile_schedule[].from", "when they begin", "a_profile_applies_by_itself_in_its_hours"),
+    proved("profile_schedule[].to", "when they end", "a_profile_applies_by_itself_in_its_hours"),
     planned("extensions", "handed to scripts"),
     // pipeline
     proved(
@@ -287,6 +308,13 @@ const ROWS: &[Row] = &[
         "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
     ),
     proved(
+        "detection.strategies[].schedule[].days",
+        "the days on which its hours begin",
+        "a_strategy_judges_within_its_schedule_only",
+    ),
+    proved("detection.strategies[].schedule[].from", "when they begin", "a_strategy_judges_within_its_schedule_only"),
+    proved("detection.strategies[].schedule[].to", "when they end", "a_strategy_judges_within_its_schedule_only"),
+    proved(
         "detection.strategies[].config",
         "handed to the script as `config`",
         "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
@@ -368,6 +396,18 @@ const ROWS: &[Row] = &[
     planned("alerts.burst_threshold", "most alerts of one rule within ten seconds"),
     planned("alerts.max_alerts_per_minute", "most alerts of one source in any minute"),
     proved("alerts.min_confidence", "weaker alerts are refused", "the_policys_keys_decide_which_alerts_are_written"),
+    proved(
+        "alerts.quiet_hours[].days",
+        "the days on which quiet hours begin",
+        "quiet_hours_suppress_all_but_the_gravest_alerts",
+    ),
+    proved("alerts.quiet_hours[].from", "when they begin", "quiet_hours_suppress_all_but_the_gravest_alerts"),
+    proved("alerts.quiet_hours[].to", "when they end", "quiet_hours_suppress_all_but_the_gravest_alerts"),
+    proved(
+        "alerts.quiet_hours[].min_level",
+        "the lowest level that is sent in them",
+        "quiet_hours_suppress_all_but_the_gravest_alerts",
+    ),
     proved("alerts.level", "level of an alert that names none", "the_policys_keys_decide_which_alerts_are_written"),
     proved(
         "alerts.retry_attempts",
@@ -444,8 +484,6 @@ const ROWS: &[Row] = &[
         "headers of the request",
         "webhooks_post_where_and_with_what_they_are_told",
     ),
-    proved("alerts.handlers[].config.username", "user name at the broker", "a_broker_that_asks_for_a_user_gets_it"),
-    proved("alerts.handlers[].config.password", "password at the broker", "a_broker_that_asks_for_a_user_gets_it"),
     proved(
         "alerts.handlers[].config.client_id",
         "the name that the broker knows the program by",
@@ -578,10 +616,14 @@ const ROWS: &[Row] = &[
         "mails_are_encrypted_as_they_are_told",
     ),
     proved("alerts.handlers[].config.smtp_port", "its port", "mails_are_encrypted_as_they_are_told"),
-    proved("alerts.handlers[].config.username", "user at the mail server", "mails_are_sent_by_the_user_that_is_set"),
+    proved(
+        "alerts.handlers[].config.username",
+        "user at the mail server or broker",
+        "mails_are_sent_by_the_user_that_is_set",
+    ),
     proved(
         "alerts.handlers[].config.password",
-        "password at the mail server",
+        "password at the mail server or broker",
         "mails_are_sent_by_the_user_that_is_set",
     ),
     proved(

@@ -13,6 +13,7 @@ use super::part_places::PartPlaces;
 use super::places::Places;
 use super::plan::Plan;
 use super::problem::{LoadError, Location, Origins, Problems};
+use super::profile::ProfileChoice;
 use super::schema::{self, Config};
 use super::tree::{Node, Value};
 use super::warning::{Severity, Warning};
@@ -56,6 +57,8 @@ pub struct Loaded {
     pub file_tree: Json,
     /// The files and folders that were read, to be watched.
     pub files: Vec<PathBuf>,
+    /// The profiles of the file, and the selected one.
+    pub profiles: ProfileChoice,
     /// Strategies from the plugin folder that were left out of the plan because they cannot run, with the reason.
     pub left_out: Vec<String>,
     /// Strategies from the plugin folder.
@@ -105,6 +108,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     let mut fit = Fit { problems: &mut problems, places: &mut places, whole: &schema, gaps: false };
     let mut json = fit.value(&root, root.place, &schema, "").unwrap_or_else(|| Json::Object(serde_json::Map::new()));
     strategy_configs(&root, &mut json, &mut fit);
+    let choice = profiles.choice().clone();
     profiles.check(&mut fit, &schema);
     let gaps = fit.gaps;
 
@@ -135,6 +139,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         folders,
         source_is_flag: request.source_uri.is_some(),
         idle: replaced,
+        profiles: choice.clone(),
         watched: Vec::new(),
         dropped_in: Vec::new(),
         name: None,
@@ -152,7 +157,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     }
     let (places, left_out) = (Arc::new(places), Vec::new());
     let dropped_in = dropped_in.into_iter().map(|plugin| plugin.name).collect();
-    Ok(Loaded { plan, warnings, effective, file_tree, files, left_out, dropped_in, places })
+    Ok(Loaded { plan, warnings, effective, file_tree, files, profiles: choice, left_out, dropped_in, places })
 }
 
 /// Renames `config` of a handler that is a module to `settings`, whatever it contains.

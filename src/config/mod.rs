@@ -42,6 +42,7 @@ pub(crate) use nearest::nearest;
 pub use overlay::{Overlay, changed_paths, id_key};
 pub use plan::*;
 pub use problem::{LoadError, LoadProblem};
+pub use profile::ProfileChoice;
 pub use warning::{Severity, Warning, refuse};
 
 /// The JSON Schema (2020-12) of a configuration file, from the same definitions that `load` checks against.

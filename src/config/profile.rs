@@ -14,10 +14,22 @@ use super::tree::{Key, Node, Value};
 /// The key that selects a profile.
 const KEY: &str = "profile";
 
+/// The profiles of a file, and the selected one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProfileChoice {
+    /// Every profile, in the order of the file.
+    pub names: Vec<String>,
+    /// The selected one.
+    pub selected: Option<String>,
+    /// The one that the file selects.
+    pub of_file: Option<String>,
+    /// The flag or variable that selects it, over which no edit prevails.
+    pub fixed_by: Option<String>,
+}
+
 /// The profiles of a file.
 pub(super) struct Profiles {
-    names: Vec<String>,
-    selected: Option<String>,
+    choice: ProfileChoice,
     /// The unselected profiles, and the selected one until it is taken.
     bodies: Vec<(Key, Node)>,
 }
@@ -37,13 +49,24 @@ impl Profiles {
             Some((Value::Scalar { text, .. }, false)) => Some(text.clone()),
             _ => None,
         };
-        let selected = flag().or_else(variable).or_else(|| overlay().unwrap_or_else(file));
-        Self { names: bodies.iter().map(|(key, _)| key.text.clone()).collect(), selected, bodies }
+        let fixed = flag().map(|name| (name, format!("--{KEY}")));
+        let fixed = fixed.or_else(|| variable().map(|name| (name, layer::variable(KEY))));
+        let (selected, fixed_by) = match fixed {
+            Some((name, by)) => (Some(name), Some(by)),
+            None => (overlay().unwrap_or_else(file), None),
+        };
+        let names = bodies.iter().map(|(key, _)| key.text.clone()).collect();
+        Self { choice: ProfileChoice { names, selected, of_file: file(), fixed_by }, bodies }
+    }
+
+    /// The names, and the selected one.
+    pub(super) fn choice(&self) -> &ProfileChoice {
+        &self.choice
     }
 
     /// The body of the selected profile.
     pub(super) fn take_selected(&mut self) -> Option<Node> {
-        let name = self.selected.as_ref()?;
+        let name = self.choice.selected.as_ref()?;
         let index = self.bodies.iter().position(|(key, _)| key.text == *name)?;
         // A body that is not a map is checked with the unselected ones.
         matches!(self.bodies[index].1.value, Value::Map(_)).then(|| self.bodies.remove(index).1)
@@ -51,17 +74,10 @@ impl Profiles {
 
     /// Reports a selected profile that does not exist, at the location that selects it. There is none inside a profile.
     pub(super) fn check_name(&self, root: &mut Node, problems: &mut Problems) {
-        let (Some(name), Some(node)) = (&self.selected, root.get(KEY)) else { return };
-        if self.names.contains(name) {
-            return;
+        let (Some(name), Some(node)) = (&self.choice.selected, root.get(KEY)) else { return };
+        if let Some((message, label)) = self.choice.unknown(name) {
+            problems.at_value(node.place, message, label);
         }
-        let names = self.names.iter().map(String::as_str);
-        let label = match nearest(name, names.clone()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if self.names.is_empty() => "the file has no `profiles`".to_owned(),
-            None => format!("known are {}", names.collect::<Vec<_>>().join(", ")),
-        };
-        problems.at_value(node.place, format!("there is no profile `{name}`"), label);
     }
 
     /// Checks the unselected profiles, except for values with references.
@@ -77,6 +93,22 @@ impl Profiles {
             fit.value(body, key.place, &schema, &format!("profiles.{}", key.text));
         }
         fit.gaps = gaps;
+    }
+}
+
+impl ProfileChoice {
+    /// The problem and the remedy if there is no profile of this name.
+    pub fn unknown(&self, name: &str) -> Option<(String, String)> {
+        if self.names.iter().any(|known| known == name) {
+            return None;
+        }
+        let names = self.names.iter().map(String::as_str);
+        let label = match nearest(name, names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.names.is_empty() => "the file has no `profiles`".to_owned(),
+            None => format!("known are {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        Some((format!("there is no profile `{name}`"), label))
     }
 }
 

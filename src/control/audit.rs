@@ -59,6 +59,8 @@ pub(super) fn describe(edit: &Edit, save: bool) -> String {
         Edit::EnableSource { id, enabled: true } => format!("enable source {id}"),
         Edit::EnableSource { id, enabled: false } => format!("disable source {id}"),
         Edit::RestartSource(id) => format!("restart source {id}"),
+        Edit::Profile(Some(name)) => format!("switch to profile {name}"),
+        Edit::Profile(None) => "switch to no profile".to_owned(),
         Edit::Set(entries) => {
             format!("set {}", entries.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>().join(", "))
         }

@@ -41,13 +41,17 @@ impl Current {
         let added = |id: &String| self.request.overlay.get(&format!("sources[{id}].uri")).is_some();
         let mut beneath = ids(&self.loaded.file_tree);
         beneath.extend(configured.iter().filter(|id| !added(id)).cloned());
-        let known = Known { configured: &configured, beneath: &beneath, effective: &self.loaded.effective };
+        let (effective, profiles) = (&self.loaded.effective, &self.loaded.profiles);
+        let known = Known { configured: &configured, beneath: &beneath, effective, profiles };
         let mut next = self.clone();
         lay(edit, &mut next.request.overlay, &known)?;
         let refers = next.request.overlay.check_references(&self.loaded.file_tree);
         refers.map_err(|error| Refusal::of(RefusalKind::Invalid, &error, None))?;
         next.loaded = load(&next.request)?;
-        if let Some(refusal) = Refusal::of_warnings(&unused(&next.loaded, &self.loaded)) {
+        // An earlier edit of what only another profile has waits until that is selected again.
+        let is_switch = matches!(edit, Edit::Profile(_));
+        let unused = unused(&next.loaded, &self.loaded);
+        if let Some(refusal) = Refusal::of_warnings(&unused).filter(|_| !is_switch) {
             return Err(refusal);
         }
         if let Edit::AddSource(_) = edit
@@ -58,18 +62,18 @@ impl Current {
         }
         if save {
             lay(edit, &mut next.saved, &known)?;
-            next.keep()?;
+            next.keep(is_switch)?;
         }
         Ok(Next { current: next, dropped: Vec::new() })
     }
 
     /// Checks that the saved edits can be loaded alone: without literal secrets, and without unsaved edits.
-    fn keep(&self) -> Result<(), Refusal> {
+    fn keep(&self, is_switch: bool) -> Result<(), Refusal> {
         use super::outcome::RefusalKind::NotSaved;
         self.saved.check_secrets().map_err(|error| Refusal::of(NotSaved, &error, None))?;
         let alone = load(&Request { overlay: self.saved.clone(), ..self.request.clone() });
         let unfit = match alone {
-            Ok(alone) => Refusal::of_warnings(&unused(&alone, &self.loaded)),
+            Ok(alone) => Refusal::of_warnings(&unused(&alone, &self.loaded)).filter(|_| !is_switch),
             Err(refusal) => Some(refusal),
         };
         let Some(unfit) = unfit else { return Ok(()) };

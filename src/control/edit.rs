@@ -25,6 +25,8 @@ pub enum Edit {
     },
     /// Stops a source and starts it again; the configuration does not change.
     RestartSource(String),
+    /// Selects a profile; `None` selects none.
+    Profile(Option<String>),
     /// Sets values by overlay path (`sources[yard].fps`, `alerts.throttle_seconds`); `None` removes them.
     Set(Vec<(String, Option<Json>)>),
     /// Changes any keys: a JSON merge patch over the whole configuration. A list of named items is merged by name: an

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::edit::Edit;
 use super::outcome::{Refusal, RefusalKind};
-use crate::config::{Overlay, id_key};
+use crate::config::{Overlay, ProfileChoice, id_key};
 
 /// The configuration that an edit applies to.
 pub(super) struct Known<'a> {
@@ -14,6 +14,7 @@ pub(super) struct Known<'a> {
     pub(super) beneath: &'a [String],
     /// The whole configuration.
     pub(super) effective: &'a Json,
+    pub(super) profiles: &'a ProfileChoice,
 }
 
 impl Known<'_> {
@@ -57,6 +58,11 @@ pub(super) fn lay(edit: &Edit, overlay: &mut Overlay, known: &Known<'_>) -> Resu
         }
         // The configuration does not change.
         Edit::RestartSource(id) => exists(id, known),
+        Edit::Profile(name) => {
+            selectable(name.as_deref(), known.profiles)?;
+            overlay.set("profile", name.clone().map(Json::String));
+            Ok(())
+        }
         Edit::Set(entries) => {
             entries.iter().for_each(|(path, value)| overlay.set(path, value.clone()));
             Ok(())
@@ -79,6 +85,17 @@ fn exists(id: &str, known: &Known<'_>) -> Result<(), Refusal> {
     }
     let all = if known.configured.is_empty() { "there is none".to_owned() } else { known.configured.join(", ") };
     Err(Refusal::new(RefusalKind::NotFound, format!("there is no source '{id}'")).hint(format!("sources: {all}")))
+}
+
+fn selectable(name: Option<&str>, profiles: &ProfileChoice) -> Result<(), Refusal> {
+    if let Some((message, hint)) = name.and_then(|name| profiles.unknown(name)) {
+        return Err(Refusal::new(RefusalKind::NotFound, message).hint(hint));
+    }
+    match &profiles.fixed_by {
+        Some(by) => Err(Refusal::new(RefusalKind::Conflict, format!("the profile cannot be switched: {by} sets it"))
+            .hint(format!("start the engine without {by}"))),
+        None => Ok(()),
+    }
 }
 
 fn no_map(what: &str) -> Refusal {
@@ -195,7 +212,8 @@ mod tests {
     fn laid(edit: &Edit, overlay: &mut Overlay) -> Result<Vec<(String, Option<Json>)>, RefusalKind> {
         let (configured, beneath) = (names(&["gate", "yard"]), names(&["gate"]));
         let effective = json!({ "alerts": { "handlers": ["console", { "name": "hook" }] } });
-        let known = Known { configured: &configured, beneath: &beneath, effective: &effective };
+        let profiles = ProfileChoice { names: names(&["home", "away"]), ..ProfileChoice::default() };
+        let known = Known { configured: &configured, beneath: &beneath, effective: &effective, profiles: &profiles };
         lay(edit, overlay, &known).map_err(|refusal| refusal.kind)?;
         Ok(overlay.entries.clone().into_iter().collect())
     }
@@ -237,6 +255,18 @@ mod tests {
         assert_eq!(entries, wanted.map(|(path, value)| (path.to_owned(), value)));
         let renamed = Edit::ChangeSource { id: "gate".into(), to: json!({ "id": "x" }) };
         assert_eq!(laid(&renamed, &mut Overlay::default()), Err(RefusalKind::Invalid));
+    }
+
+    #[test]
+    fn a_switch_of_the_profile_is_one_entry_and_only_of_one_that_exists() {
+        let switch = |name: Option<&str>| laid(&Edit::Profile(name.map(str::to_owned)), &mut Overlay::default());
+        assert_eq!(switch(Some("away")), Ok(vec![("profile".to_owned(), Some(json!("away")))]));
+        assert_eq!(switch(None), Ok(vec![("profile".to_owned(), None)]));
+        assert_eq!(switch(Some("awya")), Err(RefusalKind::NotFound));
+        let fixed =
+            ProfileChoice { names: names(&["away"]), fixed_by: Some("--profile".into()), ..ProfileChoice::default() };
+        let refusal = selectable(Some("away"), &fixed).map_err(|refusal| (refusal.kind, refusal.hint));
+        assert_eq!(refusal, Err((RefusalKind::Conflict, Some("start the engine without --profile".into()))));
     }
 
     #[test]

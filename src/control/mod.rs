@@ -11,6 +11,7 @@ mod edit;
 mod fingerprint;
 mod lay;
 mod outcome;
+mod profile;
 mod store;
 
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ use serde_json::{Value as Json, json};
 
 pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
+use profile::ByHours;
+pub use profile::ProfileBody;
 use store::overlay_file;
 pub use store::{alerts_file, create_state_dir, load_saved, state_dir};
 
@@ -53,6 +56,7 @@ pub struct Control {
     refused: Mutex<Refused>,
     edits: AtomicU64,
     trail: Trail,
+    hours: ByHours,
 }
 
 /// A refused version of the files.
@@ -80,7 +84,8 @@ impl Control {
         let current = Current { request, loaded, saved, waits: Vec::new() };
         let current = ArcSwap::from_pointee(current);
         let (turn, refused, edits) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { handle, file, current, turn, refused, edits, trail: Trail::new(clock) })
+        let (hours, trail) = (ByHours::new(Arc::clone(&clock)), Trail::new(clock));
+        Arc::new(Self { handle, file, current, turn, refused, edits, trail, hours })
     }
 
     /// The engine.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use self::undo::Undo;
-use super::lanes::{Arrangement, Changed, LaneChange, Route, RuleSlot, change_lanes};
+use super::lanes::{Arrangement, Changed, LaneChange, Route, RuleSettings, RuleSlot, change_lanes};
 use super::models::{self, Models};
 use super::owner::Owner;
 use super::source::is_detector;
@@ -193,13 +193,14 @@ impl Owner {
         for strategy in judging(next, &route.id).filter(|s| s.shadow_of.is_none()) {
             let places = if is_detector(strategy) { &mut arrangement.detectors } else { &mut arrangement.rules };
             places.push(match was(&strategy.name).filter(|old| stays(old, strategy)) {
-                Some(_) => RuleSlot::Keep { name: strategy.name.as_str().into(), filters: strategy.filters },
+                Some(_) => RuleSlot::Keep { name: strategy.name.as_str().into(), settings: strategy.into() },
                 None => {
                     RuleSlot::New(Box::new(self.parts.build_rule(strategy, route, &mut self.versions, &self.boards)?))
                 }
             });
         }
-        let own = self.parts.own.iter().map(|own| RuleSlot::Keep { name: Arc::clone(&own.board.name), filters: false });
+        let keep = |name: &Arc<str>| RuleSlot::Keep { name: Arc::clone(name), settings: RuleSettings::default() };
+        let own = self.parts.own.iter().map(|own| keep(&own.board.name));
         arrangement.rules.extend(own);
         change.rules = Some(arrangement);
         // A shadow ends when it is removed or its rule is replaced; a new shadow is attached to its rule.
@@ -292,6 +293,7 @@ impl Owner {
             guest.lanes.retain(|source, _| strategy.judges(source));
             let running = &mut guest.running.plan;
             (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
+            running.schedule.clone_from(&strategy.schedule);
             true
         });
         for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {

@@ -18,7 +18,7 @@ use super::thresholds::Thresholds;
 use super::versions::{Rejected, read_module};
 use super::view::live::{Events, Live};
 use super::view::outside::{Applied, EngineApi, Reloaded};
-use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status};
+use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, StrategyStatus};
 use super::view::strategy::StrategyBoard;
 use crate::config::Plan;
 use crate::error::{Code, Error};
@@ -281,7 +281,12 @@ impl EngineApi for Handle {
             source.route.status().with_zones(zones.get(&source.route.id).copied().unwrap_or_default())
         };
         let sources = view.sources.iter().map(status).collect();
-        let strategies = view.strategies.iter().map(|board| board.status()).collect();
+        let off = |name: &str| view.models.iter().any(|model| model.plan.name == name && model.is_off());
+        let strategy = |board: &Arc<StrategyBoard>| {
+            let status = board.status();
+            StrategyStatus { off_schedule: status.off_schedule || off(&status.name), ..status }
+        };
+        let strategies = view.strategies.iter().map(strategy).collect();
         let uptime_s = shared.clock.monotonic_ns().saturating_sub(shared.started_ns) as f64 / 1e9;
         let (name, handlers) = (view.plan.name.clone(), shared.handlers());
         let external: Vec<String> = shared.notes.lock().values().cloned().collect();

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::lanes::{Inlet, Lane, OnProbation, Route, Rule, Shadow, Stages, spawn};
+use super::lanes::{Inlet, Lane, OnProbation, Route, Rule, RuleSettings, Shadow, Stages, spawn};
 use super::models::Models;
 use super::parts::Parts;
 use super::versions::{GuestStrategy, Versions};
@@ -70,7 +70,8 @@ impl Parts {
         for own in &self.own {
             let metrics = self.series(&own.board, &source.id, 1);
             let notes = Notes::new(Arc::clone(&own.board));
-            lane.rules.push(Rule::new(own.instance(&source.id)?, 1, false, metrics, notes, self.reaper.disposal()));
+            let (strategy, settings) = (own.instance(&source.id)?, RuleSettings::default());
+            lane.rules.push(Rule::new(strategy, 1, settings, metrics, notes, self.reaper.disposal()));
         }
         route.set_stages(self.stages(source, plan, models, &route));
         self.unended.begun();
@@ -122,7 +123,7 @@ impl Parts {
             }
         };
         let metrics = self.series(&board, &route.id, 1);
-        Ok(Rule::new(built_in, 1, strategy.filters, metrics, notes, self.reaper.disposal()))
+        Ok(Rule::new(built_in, 1, strategy.into(), metrics, notes, self.reaper.disposal()))
     }
 
     /// Builds the running version of a script or component for a source's lane.
@@ -142,8 +143,7 @@ impl Parts {
         let trial = former(guest, &route.id)?;
         guest.joined(route);
         let metrics = self.series(&notes.board, &route.id, generation);
-        Ok(Rule::new(instance, generation, strategy.filters, metrics, notes, self.reaper.disposal())
-            .on_probation(trial))
+        Ok(Rule::new(instance, generation, strategy.into(), metrics, notes, self.reaper.disposal()).on_probation(trial))
     }
 
     /// Builds a shadow for a source's lane.

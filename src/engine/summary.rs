@@ -68,7 +68,7 @@ pub struct SourceSummary {
     pub alerts: u64,
     /// Alerts that strategies raised.
     pub raised: u64,
-    /// Alerts suppressed as duplicates.
+    /// Alerts suppressed as duplicates or in quiet hours.
     pub suppressed: u64,
     /// Alerts refused by the policy, or for lack of room.
     pub refused: u64,
@@ -109,7 +109,7 @@ impl SourceSummary {
         if suppressed + refused == 0 {
             return String::new();
         }
-        format!(" ({raised} raised: {suppressed} held back as duplicates, {refused} refused)")
+        format!(" ({raised} raised: {suppressed} held back, {refused} refused)")
     }
 }
 

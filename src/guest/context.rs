@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{BuildInputs, Grants, GuestKind, Limits, Space, StateStore, Trial, Watchdog};
 use crate::telemetry::Meter;
-use crate::types::{SourceId, Zone, one_line};
+use crate::types::{SourceId, TimeZone, Zone, one_line};
 
 /// CPU time limit of a call in a trial, since a start waits for it.
 const TRIAL_CPU_MAX: Duration = Duration::from_millis(250);
@@ -49,6 +49,8 @@ pub struct GuestContext {
     pub watchdog: Arc<Watchdog>,
     /// The source's zones at load time; empty for a handler. A frame has its own.
     pub zones: Arc<[Zone]>,
+    /// The zone of the local time that it asks for.
+    pub timezone: TimeZone,
     /// The input files besides its module, shared by all instances of a version.
     pub inputs: Arc<BuildInputs>,
     /// The version from its plugin.toml; `None` without one.
@@ -93,6 +95,7 @@ impl GuestContext {
             meter,
             watchdog,
             zones: Arc::default(),
+            timezone: TimeZone::default(),
             inputs: Arc::default(),
             version: None,
             rehearsal: false,
@@ -105,6 +108,12 @@ impl GuestContext {
     #[must_use]
     pub fn with_zones(self, zones: &[Zone]) -> Self {
         Self { zones: zones.into(), ..self }
+    }
+
+    /// The same context with the zone of the local time that the guest asks for.
+    #[must_use]
+    pub fn in_timezone(self, timezone: &TimeZone) -> Self {
+        Self { timezone: timezone.clone(), ..self }
     }
 
     /// The same context for the version that is built from these `inputs`.

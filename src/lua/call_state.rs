@@ -29,6 +29,8 @@ const LABELS_MAX: usize = 4096;
 /// The state that host functions and the strategy share during a call.
 pub(super) struct CallState {
     pub(super) pts_ns: u64,
+    /// The frame's capture time, nanoseconds since 1970 UTC; `None` before the first frame.
+    pub(super) captured_unix_ns: Option<u64>,
     /// Why state is currently read-only, e.g. since loading must have no effects.
     pub(super) reads_only: Option<&'static str>,
     /// Whether there is no current frame, and so no time to count from.
@@ -59,6 +61,7 @@ impl CallState {
     pub(super) fn new(space: Arc<Mutex<Space>>) -> Self {
         Self {
             pts_ns: 0,
+            captured_unix_ns: None,
             reads_only: None,
             timeless: false,
             picture: None,
@@ -85,6 +88,7 @@ impl CallState {
             self.picture.clone_from(&view.frame.picture);
         }
         self.pts_ns = view.frame.pts_ns;
+        self.captured_unix_ns = Some(view.frame.captured_unix_ns);
         self.boxes.clear();
         self.boxes.extend(view.frame.detections.iter().map(|d| d.bbox));
         self.track_ids.clear();

@@ -63,6 +63,9 @@ fn is_of_the_parser(what: &str) -> bool {
 
 fn syntax(line: &str) -> Option<&'static str> {
     let has = |sign: &str| line.contains(sign);
+    if has("time.local(") {
+        return Some("`local` is a word of the language: write `time.localtime(frame)`");
+    }
     if names(line, "goto") || line.trim_start().starts_with("::") {
         return Some("`goto` is of Lua 5.2: Luau has `continue`, `break` and `return`");
     }

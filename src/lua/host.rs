@@ -15,7 +15,7 @@ use super::http::Network;
 use super::require::Modules;
 use crate::guest::GuestContext;
 use crate::strategy::Edit;
-use crate::types::{AlertDraft, BBox, Detection, Level, Value};
+use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Value};
 
 /// Maximum length of a label from a script: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
@@ -42,6 +42,7 @@ impl Host {
             None => {
                 self.put_frame(lua, &table)?;
                 self.put_places(lua, &table)?;
+                self.put_local_time(lua, &table)?;
                 self.put_verdict(lua, &table)?;
                 self.put_pixels(lua, &table)?;
             }
@@ -154,6 +155,31 @@ impl Host {
                 let call_state = call_state.lock();
                 let name = call_state.zones.get(zone - 1).map(|z| z.name.as_str()).unwrap_or_default();
                 Ok(living(&call_state, id).and_then(|t| t.dwell_ns(name)).map(|ns| ns as f64 * 1e-9))
+            })?,
+        )
+    }
+
+    /// The capture time of the frame, in the configured zone; nil before the first frame.
+    fn put_local_time(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let (call_state, zone) = (Arc::clone(&self.call_state), self.context.timezone.clone());
+        table.raw_set(
+            "local_time",
+            lua.create_function(move |lua, ()| {
+                let Some(captured_unix_ns) = call_state.lock().captured_unix_ns else { return Ok(None) };
+                let LocalTime { year, month, day, hour, minute, second, weekday, yday, offset_minutes } =
+                    zone.at(captured_unix_ns);
+                let table = lua.create_table_with_capacity(0, 10)?;
+                table.raw_set("year", year)?;
+                table.raw_set("month", month)?;
+                table.raw_set("day", day)?;
+                table.raw_set("hour", hour)?;
+                table.raw_set("minute", minute)?;
+                table.raw_set("second", second)?;
+                table.raw_set("weekday", weekday.as_str())?;
+                table.raw_set("yday", yday)?;
+                table.raw_set("offset_minutes", offset_minutes)?;
+                table.raw_set("zone", zone.name())?;
+                Ok(Some(table))
             })?,
         )
     }

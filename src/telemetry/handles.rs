@@ -25,10 +25,16 @@ pub struct StrategyMetrics {
     pub alerts: IntCounter,
     pub(super) faults: IntCounterVec,
     pub(super) limited: IntCounterVec,
+    pub(super) off_schedule: IntCounterVec,
     pub(super) shadow: IntCounterVec,
 }
 
 impl StrategyMetrics {
+    /// Counts a frame that the strategy's schedule left out.
+    pub fn off_schedule(&self) {
+        self.off_schedule.with_label_values(&[&*self.name, self.source.as_str()]).inc();
+    }
+
     /// Counts a fault; `kind` is `guest::FaultKind::as_str`.
     pub fn fault(&self, kind: &'static str) {
         self.faults.with_label_values(&[&*self.name, self.source.as_str(), kind]).inc();
@@ -82,6 +88,15 @@ pub struct ModelMetrics {
     pub frames: IntCounter,
     /// Output values that were rejected.
     pub rejected: IntCounter,
+    pub(super) name: Arc<str>,
+    pub(super) off_schedule: IntCounterVec,
+}
+
+impl ModelMetrics {
+    /// Counts a source's frame that the model's schedule left out.
+    pub fn off_schedule(&self, source: &SourceId) {
+        self.off_schedule.with_label_values(&[&*self.name, source.as_str()]).inc();
+    }
 }
 
 /// An alert handler's series.

@@ -130,6 +130,7 @@ pub const TABLE: &[Definition] = &[
     ),
     row("dsengine_alerts_pending", G, &["handler"], "Alerts accepted and waiting for the handler."),
     row("dsengine_strategy_calls_total", C, BY_SOURCE, "Frames the strategy was asked to judge."),
+    row("dsengine_strategy_off_schedule_total", C, BY_SOURCE, "Frames the strategy's schedule left out."),
     row(
         "dsengine_strategy_faults_total",
         C,
@@ -235,6 +236,7 @@ pub(super) struct Families {
     handler_limited: IntCounterVec,
     commands: IntCounterVec,
     calls: IntCounterVec,
+    off_schedule: IntCounterVec,
     faults: IntCounterVec,
     call_seconds: HistogramVec,
     generation: IntGaugeVec,
@@ -348,6 +350,7 @@ impl Metrics {
             handler_limited: r.counters("dsengine_handler_limited_total"),
             commands: r.counters("dsengine_alert_commands_total"),
             calls: r.counters("dsengine_strategy_calls_total"),
+            off_schedule: r.counters("dsengine_strategy_off_schedule_total"),
             faults: r.counters("dsengine_strategy_faults_total"),
             call_seconds: r.histograms("dsengine_strategy_call_seconds", CALL_SECONDS),
             generation: r.gauges("dsengine_strategy_generation"),
@@ -443,11 +446,12 @@ impl Metrics {
         remove(&f.inference, &[("model", name)]);
         remove(&f.inference_frames, &[("model", name)]);
         remove(&f.inference_rejected, &[("model", name)]);
+        remove(&f.off_schedule, &[("strategy", name)]);
     }
 
     fn remove_strategies(&self, wanted: &[(&str, &str)]) {
         let f = &self.families;
-        for counters in [&f.calls, &f.faults, &f.limited, &f.strategy_alerts, &f.shadow] {
+        for counters in [&f.calls, &f.off_schedule, &f.faults, &f.limited, &f.strategy_alerts, &f.shadow] {
             remove(counters, wanted);
         }
         for gauges in [&f.degraded, &f.memory, &f.state_bytes] {
@@ -464,6 +468,7 @@ impl Metrics {
             name: name.into(),
             source: source.clone(),
             calls: f.calls.with_label_values(&labels),
+            off_schedule: f.off_schedule.clone(),
             call_seconds: f.call_seconds.with_label_values(&labels),
             degraded: f.degraded.with_label_values(&labels),
             memory: f.memory.with_label_values(&labels),
@@ -496,6 +501,8 @@ impl Metrics {
             seconds: self.families.inference.with_label_values(&[name]),
             frames: self.families.inference_frames.with_label_values(&[name]),
             rejected: self.families.inference_rejected.with_label_values(&[name]),
+            name: name.into(),
+            off_schedule: self.families.off_schedule.clone(),
         }
     }
 

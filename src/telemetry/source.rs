@@ -53,7 +53,7 @@ pub enum AlertOutcome {
     Raised,
     /// The policy and the outbox accepted it.
     Accepted,
-    /// Suppressed as a duplicate.
+    /// Suppressed as a duplicate or in quiet hours.
     Suppressed,
     /// Refused by the policy, or because the outbox was full.
     Refused,

@@ -1,4 +1,5 @@
-//! Values shared by all layers: frames, pictures, detections, geometry, tracks, alerts and the clock.
+//! Values shared by all layers: frames, pictures, detections, geometry, tracks, alerts, local time and the
+//! clock.
 //!
 //! Nothing here does IO, starts a thread or reads a clock; time is always an argument.
 //! Field names are the same in Rust, Lua, WIT and JSON.
@@ -9,8 +10,10 @@ mod detection;
 mod finding;
 mod frame;
 mod geometry;
+mod local_time;
 mod model;
 mod picture;
+mod schedule;
 mod text;
 
 pub use alert::{Alert, AlertDraft, AlertId, ENGINE_RULES, Level, Raised};
@@ -19,6 +22,8 @@ pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;
 pub use frame::{Frame, SourceId};
 pub use geometry::{BBox, Point, Polygon, Zone};
+pub use local_time::{LocalTime, TimeZone, Weekday};
 pub use model::{Layout, Precision};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};
+pub use schedule::{DAY_MINUTES, Hours, Schedule};
 pub use text::{count, count_are, lines, one_line, seconds, without_credentials};

@@ -40,6 +40,7 @@ fn plan() -> AlertPlan {
         attempts: 3,
         retry_delay: Duration::from_millis(1),
         outbox_max: 10_000,
+        quiet_hours: Vec::new(),
     }
 }
 

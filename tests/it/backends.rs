@@ -67,7 +67,8 @@ fn scenes_keep_to_the_seam_on_their_own_threads_and_on_a_shared_one() {
 fn traces_keep_to_the_seam() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gate.trace");
-    let header = Header { format: FORMAT, dsengine: "0".into(), config_hash: "0".into(), start_unix_ns: 0 };
+    let header =
+        Header { format: FORMAT, dsengine: "0".into(), config_hash: "0".into(), start_unix_ns: 0, timezone: None };
     let mut writer = Writer::new(std::fs::File::create(&path).unwrap(), &header).unwrap();
     for seq in 0..60 {
         writer.write(&Frame { pts_ns: seq * 40_000_000, ..Frame::empty("gate", seq) }).unwrap();

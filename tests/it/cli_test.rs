@@ -55,6 +55,34 @@ fn run(dir: &Path, args: &[&str]) -> Outcome {
 }
 
 #[test]
+fn a_case_says_when_and_where_its_frames_are_captured() {
+    let script = "---@since 0.1\nfunction detect(frame)\n  local t = time.localtime(frame)\n  frame:alert{ rule = 'r', \
+                  message = ('%s %02d:%02d'):format(t.weekday, t.hour, t.minute) }\nend\n";
+    let frames = "frames: [{ seq: 0 }]\n";
+    for (when, message) in [
+        ("", "thu 00:00"),
+        ("start: 2026-11-28T23:30:00Z\n", "sat 23:30"),
+        ("start: 2026-11-28T23:30:00Z\ntimezone: Europe/Vienna\n", "sun 00:30"),
+    ] {
+        let expect = format!("expect:\n  alerts: [{{ seq: 0, message: '{message}' }}]\n");
+        let dir = plugin(script, &format!("{when}{frames}{expect}"));
+        run(dir.path(), &[]).expect(0);
+    }
+    for (when, told) in [
+        ("start: noon\n", "`start: noon` is no time"),
+        ("timezone: Europe/Wien\n", "there is no time zone `Europe/Wien`"),
+    ] {
+        let out = run(plugin(script, &format!("{when}{frames}")).path(), &[]);
+        assert!(
+            out.code() != 0 && format!("{}{}", out.stdout, out.stderr).contains(told),
+            "{}{}",
+            out.stdout,
+            out.stderr
+        );
+    }
+}
+
+#[test]
 fn a_case_that_holds_passes_and_only_what_it_lists_is_compared() {
     let expect = "expect:\n  alerts: [{ seq: 3, message: '2 people, frame 2' }]\n  state: { frames: 2 }\n  kept: { 3: [0, 1, 2] }\n";
     let dir = plugin(COUNTER, &format!("name: two at the gate\n{FRAMES}{expect}"));

@@ -5,6 +5,7 @@ mod alerts;
 mod detection;
 mod email;
 mod guests;
+mod hours;
 mod layers;
 mod logging;
 mod monitoring;

@@ -60,6 +60,7 @@ fn plan(model: PathBuf, confidence: f32) -> ModelPlan {
         interval: 1,
         sources: vec![],
         precision: None,
+        schedule: None,
     }
 }
 

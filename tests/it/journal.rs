@@ -212,6 +212,7 @@ pub(crate) fn plan() -> AlertPlan {
         attempts: 3,
         retry_delay: Duration::from_millis(1),
         outbox_max: 10_000,
+        quiet_hours: Vec::new(),
     }
 }
 

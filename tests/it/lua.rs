@@ -23,6 +23,8 @@ pub(crate) struct Camera {
     pub(crate) seq: u64,
     /// What its frames show.
     pub(crate) picture: Option<Picture>,
+    /// When they are captured.
+    pub(crate) captured_unix_ns: u64,
 }
 
 fn zone(name: &str, x0: f32, y0: f32, x1: f32, y1: f32) -> Zone {
@@ -63,7 +65,7 @@ pub(crate) fn camera_of(script: Script) -> Camera {
     let strategy = lua::load(script).unwrap_or_else(|e| panic!("{e}"));
     let zones = vec![zone("door", 0.5, 0.0, 1.0, 1.0)];
     let (tracker, tracks) = (Tracker::default(), Tracks::default());
-    Camera { strategy, tracker, tracks, zones, seq: 0, picture: None }
+    Camera { strategy, tracker, tracks, zones, seq: 0, picture: None, captured_unix_ns: 0 }
 }
 
 pub(crate) fn camera(text: &str) -> Camera {
@@ -89,6 +91,7 @@ impl Camera {
     fn frame(&mut self, detections: Vec<Detection>) -> Frame {
         let mut frame = Frame {
             pts_ns: self.seq * FRAME_NS,
+            captured_unix_ns: self.captured_unix_ns,
             width: 1920,
             height: 1080,
             detections,

@@ -6,7 +6,7 @@ use dsengine::guest::{FaultKind, Grants, GuestContext, Needs, StateStore};
 use dsengine::lua::{self, Script};
 use dsengine::strategy::Strategy;
 use dsengine::telemetry::Metrics;
-use dsengine::types::{Detection, Picture, Value};
+use dsengine::types::{Detection, Picture, TimeZone, Value};
 use serde_json::json;
 
 use crate::lua::{Camera, camera, camera_of, car, context, person, script, script_of, shipped, with_config};
@@ -61,6 +61,42 @@ fn a_class_is_made_with_its_settings_in_either_way_or_by_itself() {
         let error = lua::load(class("C", script(text))).err().unwrap();
         assert_eq!(error.message(), format!("scripts/x.lua: {message}"), "{text}");
     }
+}
+
+#[test]
+fn local_time_is_of_the_capture_of_the_frame_and_of_the_zone() {
+    let text = r#"
+        function detect(frame)
+            local t = time.localtime(frame)
+            frame:alert{ rule = "r", message = table.concat({
+                t.year, t.month, t.day, t.hour, t.minute, t.second, t.weekday, t.yday, t.offset_minutes, t.zone }, " ") }
+        end"#;
+    let says = |zone: &str, captured: &str| {
+        let mut context = granted(Needs::default());
+        context.timezone = TimeZone::of(zone).unwrap();
+        let mut camera = camera_of(script_of(context, text));
+        let captured = humantime::parse_rfc3339(captured).unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+        camera.captured_unix_ns = captured.as_nanos() as u64;
+        camera.says(vec![])
+    };
+    // The clock jumps from two to three in spring, and shows each minute from two to three twice in autumn.
+    for (zone, captured, local) in [
+        ("UTC", "2026-11-28T23:59:59.999Z", "2026 11 28 23 59 59 sat 332 0 UTC"),
+        ("Europe/Vienna", "2026-03-29T00:59:59Z", "2026 3 29 1 59 59 sun 88 60 Europe/Vienna"),
+        ("Europe/Vienna", "2026-03-29T01:00:00Z", "2026 3 29 3 0 0 sun 88 120 Europe/Vienna"),
+        ("Europe/Vienna", "2026-10-25T00:30:00Z", "2026 10 25 2 30 0 sun 298 120 Europe/Vienna"),
+        ("Europe/Vienna", "2026-10-25T01:30:00Z", "2026 10 25 2 30 0 sun 298 60 Europe/Vienna"),
+        ("America/New_York", "2025-01-01T00:00:00Z", "2024 12 31 19 0 0 tue 366 -300 America/New_York"),
+    ] {
+        assert_eq!(says(zone, captured), local, "{captured}");
+        assert_eq!(says(zone, captured), local, "the same moment has the same time");
+    }
+    let wrong = |body: &str| camera(&format!("function detect(frame)\n{body}\nend")).fault(vec![]).1;
+    assert_eq!(wrong("time.localtime()"), "scripts/x.lua:2: time.localtime: expected the frame, got nil");
+    assert_eq!(wrong("time.localtime(5)"), "scripts/x.lua:2: time.localtime: expected the frame, got number");
+    // The name that comes to mind is a word of the language.
+    let error = lua::load(script("function detect(frame)\nlocal t = time.local(frame)\nend")).err().unwrap();
+    assert!(error.message().ends_with("write `time.localtime(frame)`"), "{error}");
 }
 
 #[test]

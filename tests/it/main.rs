@@ -51,6 +51,7 @@ mod perf;
 mod playlists;
 mod plugin_folder;
 mod plugins;
+mod profiles;
 mod quiet;
 mod readme;
 mod record;

@@ -36,6 +36,7 @@ fn plan(model: &Path, layout: Option<Layout>) -> ModelPlan {
         interval: 1,
         sources: vec![],
         precision: None,
+        schedule: None,
     }
 }
 

@@ -11,7 +11,7 @@ use dsengine::guest::{BreakerState, Fault, FaultKind};
 use dsengine::strategy::check::{frames, judge, zones};
 use dsengine::strategy::{self, Motion, Strategy, Verdict, View};
 use dsengine::telemetry::Metrics;
-use dsengine::types::SourceId;
+use dsengine::types::{SourceId, TimeZone};
 use tokio::runtime::Runtime;
 
 use crate::alerts::{alert, check_handler};
@@ -127,6 +127,8 @@ impl Shop {
             grants: GrantPlan::default(),
             on_failure,
             shadow_of: None,
+            schedule: None,
+            timezone: TimeZone::default(),
         };
         let version = self.guests().strategy(&plan, bytes, &Arc::default()).unwrap_or_else(|e| panic!("{e}"));
         version.instance(&SourceId::from("cam")).unwrap_or_else(|e| panic!("{e}"))

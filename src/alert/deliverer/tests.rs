@@ -66,6 +66,7 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
         attempts: 5,
         retry_delay: Duration::from_secs(3_600),
         outbox_max: 100,
+        quiet_hours: Vec::new(),
     };
     struct Still;
     impl Clock for Still {

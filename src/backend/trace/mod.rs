@@ -31,6 +31,9 @@ pub struct Header {
     pub config_hash: String,
     /// Wall-clock time of frame time 0, nanoseconds since 1970 UTC; the origin of a replayed alert's `time`.
     pub start_unix_ns: u64,
+    /// The zone of local times when it was recorded; `None` in traces of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
 }
 
 /// One analysed frame.
@@ -132,6 +135,7 @@ mod tests {
             dsengine: "0.0.0".into(),
             config_hash: "x".into(),
             start_unix_ns: 1_000_000_000_000,
+            timezone: Some("Europe/Vienna".into()),
         };
         let mut writer = Writer::new(Vec::new(), &header).unwrap();
         writer.write(&frame).unwrap();

@@ -138,6 +138,8 @@ impl Module {
                 grants,
                 on_failure: OnFailure::Pass,
                 shadow_of: None,
+                schedule: None,
+                timezone: Default::default(),
             })),
             GuestKind::Handler => {
                 let module = ModulePlan { path: self.path.clone(), class, config, limits, grants };

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use dsengine::backend::trace::{Reader, Record, Seen};
 use dsengine::config::GrantPlan;
 use dsengine::error::{Code, Error};
 use dsengine::guest::{Limits, Needs};
-use dsengine::types::{Alert, AlertId, Detection, Frame, Point, Polygon, SourceId, Zone};
+use dsengine::types::{Alert, AlertId, Detection, Frame, Point, Polygon, SourceId, TimeZone, Zone};
 
 use super::script::{AlertSpec, FileOr, Granted, Script, SeenSpec};
 
@@ -110,6 +111,29 @@ impl Case {
         self.script.zones.iter().map(zone).collect()
     }
 
+    /// The zone of its local times.
+    pub(super) fn timezone(&self) -> Result<TimeZone, Error> {
+        let recorded = match &self.script.frames {
+            Some(FileOr::File(name)) => Reader::open(&self.beside(name))?.header().timezone.clone(),
+            _ => None,
+        };
+        let Some(name) = self.script.timezone.clone().or(recorded) else { return Ok(TimeZone::utc()) };
+        TimeZone::of(&name).ok_or_else(|| {
+            Error::new(Code::Config, format!("{}: there is no time zone `{name}`", self.shown()))
+                .hint("write a name of the IANA database, such as Europe/Vienna")
+        })
+    }
+
+    /// When frame time 0 of its written frames is captured.
+    fn start_unix_ns(&self) -> Result<u64, Error> {
+        let Some(text) = &self.script.start else { return Ok(0) };
+        let time = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        time.and_then(|time| u64::try_from(time.as_nanos()).ok()).ok_or_else(|| {
+            Error::new(Code::Config, format!("{}: `start: {text}` is no time", self.shown()))
+                .hint("write it as 2026-11-28T22:00:00Z")
+        })
+    }
+
     /// Its grants; everything requested if it does not specify any.
     pub(super) fn grants(&self, asked: &Needs) -> GrantPlan {
         match self.script.grants.clone() {
@@ -129,6 +153,7 @@ impl Case {
             None => Ok(Vec::new()),
             Some(FileOr::File(name)) => self.recorded(&self.beside(name)),
             Some(FileOr::Inline(frames)) => {
+                let start_unix_ns = self.start_unix_ns()?;
                 let frames = frames.iter().enumerate().map(|(index, spec)| {
                     let seq = spec.seq.unwrap_or(index as u64);
                     Record {
@@ -139,7 +164,7 @@ impl Case {
                         height: spec.height.unwrap_or(SIZE.1),
                         detections: spec.detections.iter().map(SeenSpec::seen).collect(),
                     }
-                    .into_frame(0)
+                    .into_frame(start_unix_ns)
                 });
                 Ok(frames.collect())
             }

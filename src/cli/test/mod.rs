@@ -42,6 +42,8 @@ A case, tests/NAME.yaml:
   zones: { gate: [[0, 0], [0.5, 0], [0.5, 1]] }
   frames: street.jsonl                a recording (dsengine record) beside it, or frames as
     - { seq: 0, pts_ns: 0, detections: [{ label: person, confidence: 0.9, bbox: [x, y, w, h], track_id: 1 }] }
+  start: 2026-11-28T22:00:00Z         when the frame of time 0 is captured
+  timezone: Europe/Vienna             the zone of its local times; of a recording, its own
   reload_at: 20                       reload it before this frame, or a list of frames
   limits, grants, class, source       as in the configuration; grants default to all that plugin.toml asks for
   alert: { message: hello }           for a handler, instead of frames; alerts: for several

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dsengine::config::StrategyPlan;
 use dsengine::error::{Code, Error};
 use dsengine::guest::GuestKind;
 use dsengine::strategy::{Strategy, View, apply};
@@ -18,7 +19,8 @@ pub(super) fn run(plugin: &Plugin, case: &Case) -> Result<Actual, Error> {
     let (frames, zones, source) = (case.frames()?, case.zones()?, case.source());
     let stage = Stage::open(Arc::new(Answers::default()))?;
     stage.guests.set_zones(&source, &zones);
-    let (plan, bytes) = (stage::strategy(plugin, case), stage::contents(plugin)?);
+    let plan = StrategyPlan { timezone: case.timezone()?, ..stage::strategy(plugin, case) };
+    let bytes = stage::contents(plugin)?;
     let load = || stage.guests.strategy(&plan, &bytes, &Arc::default())?.instance(&source);
     let mut strategy = load()?;
     let (mut tracks, mut actual) = (Tracks::default(), Actual::default());

@@ -32,6 +32,10 @@ pub(super) struct Script {
     pub(super) class: Option<String>,
     #[serde(default = "source")]
     pub(super) source: String,
+    /// The zone of local times; by default the recording's, else UTC.
+    pub(super) timezone: Option<String>,
+    /// When frame time 0 of written frames is captured, RFC 3339; by default 1970.
+    pub(super) start: Option<String>,
     pub(super) frames: Option<FileOr<Vec<FrameSpec>>>,
     #[serde(default)]
     pub(super) reload_at: OneOrMany<u64>,

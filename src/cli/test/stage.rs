@@ -54,6 +54,8 @@ pub(super) fn strategy(plugin: &Plugin, case: &Case) -> StrategyPlan {
         grants: case.grants(&plugin.manifest.needs),
         on_failure: OnFailure::Pass,
         shadow_of: None,
+        schedule: None,
+        timezone: Default::default(),
     }
 }
 

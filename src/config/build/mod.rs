@@ -9,6 +9,7 @@ use super::nearest::nearest;
 use super::places::Places;
 use super::plan::*;
 use super::problem::{Origins, Problems};
+use super::profile::ProfileChoice;
 use super::schema::{
     Alerts, Config, Durability, Inference, LogFormat, Logging, Outbox, Outline, Pipeline, ProcessingMode, Recovery,
 };
@@ -18,6 +19,7 @@ use crate::types::{Point, Polygon, SourceId, Zone};
 mod admin;
 mod handlers;
 mod health;
+mod hours;
 pub(super) mod modules;
 mod plugins;
 mod sources;
@@ -39,6 +41,8 @@ pub(super) struct Site<'a> {
     pub(super) source_is_flag: bool,
     /// Sources in the configuration that are not in the plan.
     pub(super) idle: Vec<String>,
+    /// The profiles of the file.
+    pub(super) profiles: ProfileChoice,
     /// Files and folders that determine the plan, to be watched.
     pub(super) watched: Vec<PathBuf>,
     /// Strategies from the plugin folder.
@@ -83,6 +87,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         version,
         debug,
         environment,
+        timezone,
         thread_pool_size,
         max_concurrent_sources,
         graceful_shutdown_timeout,
@@ -96,18 +101,14 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         sources,
         plugins,
         zones,
-        // The layers have handled these two.
+        // The layers have handled them.
         profiles: _,
-        profile: _,
+        profile,
+        profile_schedule,
         extensions: _,
     } = config;
     let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, processing_mode, .. } = pipeline;
-    let limit = max_sources.unwrap_or(max_concurrent_sources) as usize;
-    if max_sources.is_some_and(|max| max != max_concurrent_sources) && site.places.is_set("max_concurrent_sources") {
-        let label = format!("`max_concurrent_sources` says {max_concurrent_sources}: set one of the two");
-        site.wrong("pipeline.max_sources", "the most sources are set twice", label);
-    }
-
+    let limit = most_sources(max_sources, max_concurrent_sources, site);
     let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
     let workers = workers(monitoring.thread_pool_size, thread_pool_size, site);
     // One frame at a time, whichever key sets it; other batch settings do not apply then.
@@ -115,6 +116,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let batch_size = if is_single { 1 } else { batch_size as usize };
     hardly_reached("detection.confidence_threshold", detection.confidence_threshold, site);
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
+    let timezone = hours::zone(timezone.as_deref(), site);
     let zones = zones_of(&zones, "zones", site);
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
@@ -122,28 +124,36 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let health = health::build(&monitoring, site);
     let tracking = TrackingPlan { enabled: detection.enable_tracking };
     let mut listed: Vec<String> = detection.strategies.iter().map(|strategy| strategy.head.name.clone()).collect();
-    let (models, mut strategies) = strategies::build(detection, &all, site);
+    let (models, mut strategies) = strategies::build(detection, &all, &timezone, site);
     listed.extend(models.iter().map(|model| model.name.clone()));
     listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
     let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
     site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
     site.sources = sources.iter().map(|source| source.id.clone()).collect();
+    // The built-in has no use for it, and learns its background anew with other settings.
+    let guests = strategies.iter_mut().filter(|strategy| strategy.kind != StrategyKind::Motion);
+    guests.for_each(|strategy| strategy.timezone = timezone.clone());
     let handlers = handlers::build(&alerts, site);
+    let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
+    let quiet_hours = hours::quiet(&alerts.quiet_hours, &timezone, site);
 
     Plan {
         name,
         version,
         environment: environment.into(),
+        profile,
+        profile_schedule,
+        timezone,
         sources,
         models,
         strategies,
         tracking,
         batch_size,
         batch_timeout,
-        cpu_affinity,
+        cpu_affinity: monitoring.cpu_affinity.iter().map(|core| *core as usize).collect(),
         workers,
-        alerts: alert_plan(&alerts),
+        alerts: AlertPlan { quiet_hours, ..alert_plan(&alerts) },
         outbox: outbox_plan(&alerts.outbox),
         handlers,
         admin,
@@ -153,6 +163,15 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         ort_library: ort_library.map(|path| site.find(&path)),
         hash,
     }
+}
+
+/// The most sources, from whichever key sets it.
+fn most_sources(nested: Option<u32>, flat: u32, site: &mut Site<'_>) -> usize {
+    if nested.is_some_and(|max| max != flat) && site.places.is_set("max_concurrent_sources") {
+        let label = format!("`max_concurrent_sources` says {flat}: set one of the two");
+        site.wrong("pipeline.max_sources", "the most sources are set twice", label);
+    }
+    nested.unwrap_or(flat) as usize
 }
 
 /// The number of workers, from whichever key sets it.
@@ -191,6 +210,7 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         attempts: alerts.retry_attempts,
         retry_delay: Duration::from_secs_f64(alerts.retry_delay),
         outbox_max: OUTBOX_ALERTS_MAX,
+        quiet_hours: Vec::new(),
     }
 }
 

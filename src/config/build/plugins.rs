@@ -10,7 +10,7 @@ use super::{Site, known_sources};
 use crate::config::plan::{GrantPlan, LimitPlan, OnFailure, SourcePlan, StrategyKind, StrategyPlan};
 use crate::config::schema::Plugins;
 use crate::config::warning::{Severity, Warning};
-use crate::types::SourceId;
+use crate::types::{SourceId, TimeZone};
 
 /// Maximum number of plugins in the folder.
 const PLUGINS_MAX: usize = 256;
@@ -158,5 +158,7 @@ fn strategy(name: String, module: PathBuf, sources: &[SourceId]) -> Option<Strat
         grants: GrantPlan::default(),
         on_failure: OnFailure::default(),
         shadow_of: None,
+        schedule: None,
+        timezone: TimeZone::default(),
     })
 }

@@ -1,13 +1,15 @@
 //! Builds strategies: models first, then those on the lane.
 
-use super::{Site, known_sources};
+use super::{Site, hours, known_sources};
 use crate::config::kinds::strategies::{self as kinds, Listed, Planned};
 use crate::config::plan::{ENGINE_RULES, ModelPlan, SourcePlan, StrategyPlan};
 use crate::config::schema::Detection;
+use crate::types::TimeZone;
 
 pub(super) fn build(
     detection: Detection,
     sources: &[&SourcePlan],
+    zone: &TimeZone,
     site: &mut Site<'_>,
 ) -> (Vec<ModelPlan>, Vec<StrategyPlan>) {
     let mut models = Vec::new();
@@ -31,9 +33,15 @@ pub(super) fn build(
         }
         names.push(&head.name);
         let only = known_sources(&head.sources, &format!("{path}.sources"), sources, site);
+        let schedule = hours::schedule(&head.schedule, &format!("{path}.schedule"), zone, site);
         match kinds::plan(&Listed { entry, path: &path, only, detection: &detection }, site) {
-            Some(Planned::Model(model)) => models.push(model),
-            Some(Planned::Lane(strategy)) => strategies.push(*strategy),
+            Some(Planned::Model(model)) => models.push(ModelPlan { schedule, ..*model }),
+            Some(Planned::Lane(strategy)) if strategy.shadow_of.is_some() && schedule.is_some() => {
+                let message = format!("`schedule` of strategy `{}` has no effect: it is a shadow", head.name);
+                let label = "it judges when the strategy beside it does: set `schedule` there";
+                site.wrong_key(&format!("{path}.schedule"), message, label);
+            }
+            Some(Planned::Lane(strategy)) => strategies.push(StrategyPlan { schedule, ..*strategy }),
             None => {}
         }
     }

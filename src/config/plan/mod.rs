@@ -25,7 +25,7 @@ pub use outbox::*;
 pub use source::*;
 pub use strategy::*;
 
-use crate::types::Level;
+use crate::types::{Level, Schedule, TimeZone};
 
 /// Everything an engine needs to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,12 @@ pub struct Plan {
     pub version: Option<String>,
     /// The kind of deployment, shown in status and metrics.
     pub environment: Environment,
+    /// The selected profile.
+    pub profile: Option<String>,
+    /// Hours in which profiles apply by themselves; the first that holds decides.
+    pub profile_schedule: Vec<ProfileHours>,
+    /// The zone of local times, hours and days.
+    pub timezone: TimeZone,
     /// Enabled sources, with unique ids.
     pub sources: Vec<SourcePlan>,
     /// Model strategies, in listed order.
@@ -72,6 +78,15 @@ pub struct Plan {
     pub hash: String,
 }
 
+/// Hours in which a profile applies by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileHours {
+    /// The profile.
+    pub profile: String,
+    /// The hours, by the wall clock.
+    pub schedule: Schedule,
+}
+
 /// Tracking options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackingPlan {
@@ -101,6 +116,17 @@ pub struct AlertPlan {
     pub retry_delay: Duration,
     /// Maximum number of alerts waiting for delivery.
     pub outbox_max: usize,
+    /// Hours in which lesser alerts are suppressed.
+    pub quiet_hours: Vec<QuietHours>,
+}
+
+/// Hours in which lesser alerts are suppressed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuietHours {
+    /// The hours, by the capture time of an alert's frame.
+    pub schedule: Schedule,
+    /// The lowest level that passes.
+    pub min_level: Level,
 }
 
 /// Logs.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::types::{Layout, Precision, SourceId};
+use crate::types::{Layout, Precision, Schedule, SourceId, TimeZone};
 
 /// A neural network as a strategy.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct ModelPlan {
     pub sources: Vec<SourceId>,
     /// Its numeric precision, if set.
     pub precision: Option<Precision>,
+    /// When it analyses frames, by their capture time; `None` = always.
+    pub schedule: Option<Schedule>,
 }
 
 /// A strategy on the lane.
@@ -57,6 +59,10 @@ pub struct StrategyPlan {
     pub on_failure: OnFailure,
     /// The strategy that this shadow runs alongside and is compared with.
     pub shadow_of: Option<String>,
+    /// When it judges frames, by their capture time; `None` = always.
+    pub schedule: Option<Schedule>,
+    /// The zone of the local time that a script asks for.
+    pub timezone: TimeZone,
 }
 
 /// Overridden limits of a script or component; also the `[limits]` of a plugin's manifest.

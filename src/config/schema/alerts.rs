@@ -10,6 +10,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::hours::{OneOrMany, QuietEntry};
 use super::outbox::Outbox;
 use crate::config::kinds::handlers::{self, HandlerSettings, Module};
 use crate::config::kinds::shape::{Shape, read, union, written};
@@ -35,6 +36,11 @@ pub(in crate::config) struct Alerts {
     pub(in crate::config) min_confidence: f64,
     /// Level of an alert whose rule names none. Default medium. Example: high.
     pub(in crate::config) level: Level,
+    /// Hours in `timezone` in which only the gravest alerts are sent, by the capture time of their frames: hours, or a list
+    /// of them. The others count as suppressed. Default none.
+    /// Example: {from: "22:00", to: "06:00"}.
+    #[serde(skip_serializing_if = "OneOrMany::is_empty")]
+    pub(in crate::config) quiet_hours: OneOrMany<QuietEntry>,
     /// Delivery attempts per handler and alert. Default 3. Range 1–100. Example: 5.
     #[schemars(range(min = 1, max = 100))]
     pub(in crate::config) retry_attempts: u32,
@@ -57,6 +63,7 @@ impl Default for Alerts {
             max_alerts_per_minute: 10,
             min_confidence: 0.5,
             level: Level::Medium,
+            quiet_hours: OneOrMany::default(),
             retry_attempts: 3,
             retry_delay: 1.0,
             outbox: Outbox::default(),

@@ -9,6 +9,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::hours::{HoursEntry, OneOrMany};
 use crate::config::kinds::shape::{Shape, read, union, written};
 use crate::config::kinds::strategies::{self, Model, ModelSettings, Module, StrategyType};
 use crate::types::Precision;
@@ -113,6 +114,10 @@ pub(in crate::config) struct StrategyHead {
     /// A script may take detections away from later strategies. Default false. Example: true.
     #[serde(default)]
     pub(in crate::config) filters: bool,
+    /// When it judges, by a frame's capture time in `timezone`: hours, or a list of them. Default none, always.
+    /// Example: {days: [mon-fri], from: "22:00", to: "06:00"}.
+    #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]
+    pub(in crate::config) schedule: OneOrMany<HoursEntry>,
     /// Settings of a script, handed to it as they are; of a model, the keys below. Default none.
     /// Example: {zone: door}.
     #[serde(default)]

@@ -7,6 +7,7 @@
 mod alerts;
 mod detection;
 mod guests;
+mod hours;
 mod monitoring;
 mod outbox;
 mod pipeline;
@@ -26,6 +27,7 @@ use super::{keys, plan};
 pub(super) use alerts::{Alerts, Handler, HandlerEntry};
 pub(super) use detection::{Detection, InputShape, StrategyEntry};
 pub(super) use guests::{Grants, Limits, Mode, OnFailure};
+pub(super) use hours::{HoursEntry, OneOrMany, ProfileEntry, QuietEntry};
 pub(super) use monitoring::{LogFormat, Logging, Monitoring, PublicPart, Token};
 pub(super) use outbox::{Durability, Outbox};
 pub(super) use pipeline::{Pipeline, ProcessingMode};
@@ -55,6 +57,9 @@ pub(super) struct Config {
     pub(super) debug: bool,
     /// What kind of deployment this is, shown in status and metrics. Default development. Example: production.
     pub(super) environment: Environment,
+    /// The zone of local times, hours and days, a name of the IANA database. Default UTC. Example: Europe/Vienna.
+    #[schemars(length(min = 1, max = 100))]
+    pub(super) timezone: Option<String>,
     /// Inference workers, one thread each. Default none, one per core. Range 1–1024. Example: 4.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) thread_pool_size: Option<u32>,
@@ -93,6 +98,10 @@ pub(super) struct Config {
     /// The profile that applies. Default none. Example: night.
     #[schemars(length(min = 1, max = 100))]
     pub(super) profile: Option<String>,
+    /// Hours in `timezone` in which a profile applies by itself, the first that holds. It is switched when they begin and
+    /// end; a switch by hand lasts until then. Default none. Example: [{profile: night, from: "22:00", to: "06:00"}].
+    #[serde(skip_serializing_if = "OneOrMany::is_empty")]
+    pub(super) profile_schedule: OneOrMany<ProfileEntry>,
     /// Free room for settings of your own. Default none. Example: {site: {floor: 3}}.
     pub(super) extensions: serde_json::Map<String, Value>,
 }
@@ -104,6 +113,7 @@ impl Default for Config {
             version: None,
             debug: false,
             environment: Environment::Development,
+            timezone: None,
             thread_pool_size: None,
             max_concurrent_sources: 1024,
             graceful_shutdown_timeout: 30.0,
@@ -119,6 +129,7 @@ impl Default for Config {
             zones: BTreeMap::new(),
             profiles: BTreeMap::new(),
             profile: None,
+            profile_schedule: OneOrMany::default(),
             extensions: serde_json::Map::new(),
         }
     }

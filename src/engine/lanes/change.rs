@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::control::{Control, LANE_WAIT, SharedTimeout};
 use super::probation::Probation;
 use super::route::Route;
-use super::rule::Rule;
+use super::rule::{Rule, RuleSettings};
 use super::shadow::Shadow;
 use crate::config::{AlertPlan, TrackingPlan};
 use crate::error::{Code, Error};
@@ -84,8 +84,8 @@ pub(in crate::engine) enum RuleSlot {
     Keep {
         /// The rule's name.
         name: Arc<str>,
-        /// Whether the rule may remove detections.
-        filters: bool,
+        /// Its new settings.
+        settings: RuleSettings,
     },
     /// A new rule, which replaces an existing one of the same name.
     New(Box<Rule>),

@@ -10,7 +10,7 @@ use super::change::{Arrangement, LaneChange, Refusal, RuleSlot};
 use super::control::{Control, Remembered, Snapshot};
 use super::inbox::Step;
 use super::route::Route;
-use super::rule::{Judgement, Rule};
+use super::rule::{Judgement, Rule, RuleSettings};
 use super::shadow::Shadow;
 use super::{Judged, Observer};
 use crate::alert::Gate;
@@ -55,7 +55,7 @@ pub(in crate::engine) struct Undo {
 
 /// A list of rules before it was rearranged.
 struct Former {
-    order: Vec<(Arc<str>, bool)>,
+    order: Vec<(Arc<str>, RuleSettings)>,
     /// Rules that are no longer in the list.
     gone: Vec<Rule>,
 }
@@ -293,14 +293,14 @@ fn take(rules: &mut Vec<Rule>, name: &str) -> Option<Rule> {
 
 /// Rearranges a list; returns the former arrangement.
 fn arrange(rules: &mut Vec<Rule>, places: Vec<RuleSlot>) -> Former {
-    let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.filters)).collect();
+    let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.settings.clone())).collect();
     let mut gone = std::mem::take(rules);
     for place in places {
         match place {
             RuleSlot::New(rule) => rules.push(*rule),
-            RuleSlot::Keep { name, filters } => {
+            RuleSlot::Keep { name, settings } => {
                 rules.extend(take(&mut gone, &name).map(|mut rule| {
-                    rule.filters = filters;
+                    rule.set(settings);
                     rule
                 }));
             }
@@ -313,10 +313,10 @@ fn arrange(rules: &mut Vec<Rule>, places: Vec<RuleSlot>) -> Former {
 fn restore(rules: &mut Vec<Rule>, former: Former) {
     let Former { order, mut gone } = former;
     let mut current = std::mem::take(rules);
-    for (name, filters) in order {
+    for (name, settings) in order {
         // A rule that was replaced by another of the same name is in `gone`.
         rules.extend(take(&mut gone, &name).or_else(|| take(&mut current, &name)).map(|mut rule| {
-            rule.filters = filters;
+            rule.set(settings);
             rule
         }));
     }

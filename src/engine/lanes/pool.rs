@@ -318,9 +318,22 @@ fn readable(jobs: Vec<Job>) -> Vec<Job> {
     readable
 }
 
+/// Passes on frames outside the model's schedule without its detections.
+fn on_schedule(model: &ModelUnit, jobs: Vec<Job>) -> Vec<Job> {
+    let Some(schedule) = &model.plan.schedule else { return jobs };
+    let (on, off): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| schedule.holds(job.frame.captured_unix_ns));
+    model.off.store(on.is_empty(), Ordering::Relaxed);
+    for mut job in off {
+        model.metrics.off_schedule(&job.frame.source);
+        job.stage += 1;
+        Arc::clone(&job.next).advance(job);
+    }
+    on
+}
+
 fn work(shared: &Shared, index: usize) {
     while let Some(Batch { model, jobs, .. }) = take(shared) {
-        let jobs = readable(jobs);
+        let jobs = readable(on_schedule(&model, jobs));
         if jobs.is_empty() {
             continue;
         }

@@ -5,24 +5,40 @@ use std::sync::Arc;
 use super::probation::{FRAMES, Probation};
 use super::reaper::Disposal;
 use super::shadow::Shadow;
+use crate::config::StrategyPlan;
 use crate::engine::view::strategy::{Notes, POLL_EVERY};
 use crate::guest::Fault;
 use crate::strategy::{Applied, OnFailure, Strategy, View, apply};
 use crate::telemetry::StrategyMetrics;
 use crate::track::Tracks;
-use crate::types::{Clock, Frame, Raised, Zone};
+use crate::types::{Clock, Frame, Raised, Schedule, Zone};
 
 /// A strategy on the lane.
 pub(in crate::engine) struct Rule {
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) generation: u64,
-    pub(super) filters: bool,
+    pub(super) settings: RuleSettings,
     pub(super) metrics: StrategyMetrics,
     pub(super) notes: Notes,
     trial: Option<OnProbation>,
     pub(super) shadow: Option<Shadow>,
     disposal: Option<Disposal>,
     calls: u64,
+}
+
+/// Settings of a rule that change without a new version of its strategy.
+#[derive(Debug, Clone, Default)]
+pub(in crate::engine) struct RuleSettings {
+    /// Whether it may remove detections.
+    pub(in crate::engine) filters: bool,
+    /// When it judges; `None` = always.
+    pub(in crate::engine) schedule: Option<Schedule>,
+}
+
+impl From<&StrategyPlan> for RuleSettings {
+    fn from(plan: &StrategyPlan) -> Self {
+        Self { filters: plan.filters, schedule: plan.schedule.clone() }
+    }
 }
 
 /// The version that is kept while its successor is on probation.
@@ -78,12 +94,12 @@ impl Rule {
     pub(in crate::engine) fn new(
         strategy: Box<dyn Strategy>,
         generation: u64,
-        filters: bool,
+        settings: RuleSettings,
         metrics: StrategyMetrics,
         notes: Notes,
         disposal: Option<Disposal>,
     ) -> Self {
-        Self { strategy, generation, filters, metrics, notes, trial: None, shadow: None, disposal, calls: 0 }
+        Self { strategy, generation, settings, metrics, notes, trial: None, shadow: None, disposal, calls: 0 }
     }
 
     /// Sets the probation of a version that is already on probation on other lanes.
@@ -100,6 +116,21 @@ impl Rule {
 
     pub(in crate::engine) fn name(&self) -> &Arc<str> {
         &self.notes.board.name
+    }
+
+    /// Sets what changes without a new version.
+    pub(super) fn set(&mut self, settings: RuleSettings) {
+        self.settings = settings;
+    }
+
+    /// Whether a frame is outside its schedule; counted, and shown in the status.
+    fn is_off(&mut self, frame: &Frame) -> bool {
+        let off = self.settings.schedule.as_ref().is_some_and(|schedule| !schedule.holds(frame.captured_unix_ns));
+        self.notes.set_off(off);
+        if off {
+            self.metrics.off_schedule();
+        }
+        off
     }
 
     /// Sets or removes its shadow; returns the former one.
@@ -128,6 +159,9 @@ impl Rule {
     pub(super) fn judge(&mut self, frame: &mut Frame, tracks: &Tracks, zones: &[Zone], clock: &dyn Clock) -> Judgement {
         let started_ns = clock.monotonic_ns();
         self.settle(started_ns);
+        if self.is_off(frame) {
+            return Judgement { raised: Vec::new(), skip: false };
+        }
         let view = View { frame, tracks, zones };
         let verdict = self.strategy.judge(&view);
         let spent_ns = clock.monotonic_ns().saturating_sub(started_ns);
@@ -136,7 +170,7 @@ impl Rule {
         }
         let applied = match verdict {
             Ok(verdict) => {
-                let applied = apply(verdict, self.filters, &mut frame.detections);
+                let applied = apply(verdict, self.settings.filters, &mut frame.detections);
                 if let Err(fault) = &applied {
                     self.strategy.refused(fault, &View { frame, tracks, zones });
                 }

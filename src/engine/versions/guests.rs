@@ -219,6 +219,7 @@ impl Guests {
                 watchdog,
             )
             .with_zones(&zones)
+            .in_timezone(&plan_of_all.timezone)
             .of_version(version.clone(), &of_version);
             match purpose {
                 Purpose::Judge => context,

@@ -308,6 +308,7 @@ impl Versions {
             name: of.clone(),
             sources: active.running.plan.sources.clone(),
             filters: active.running.plan.filters,
+            schedule: active.running.plan.schedule.clone(),
             shadow_of: None,
             ..shadow.running.plan.clone()
         };

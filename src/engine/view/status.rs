@@ -26,6 +26,8 @@ pub struct Status {
     pub config_version: Option<String>,
     /// What kind of deployment it is: `development`, `staging` or `production`.
     pub environment: &'static str,
+    /// The profile that applies.
+    pub profile: Option<String>,
     /// Seconds since it started.
     pub uptime_s: f64,
     /// Whether at least one source delivers frames.
@@ -114,6 +116,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             config_version: None,
             environment: Environment::default().as_str(),
+            profile: None,
             uptime_s,
             ready,
             health,
@@ -133,19 +136,20 @@ impl Status {
     #[must_use]
     pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
         let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, mut checks, .. } = self;
-        let (config_version, environment) = (self.config_version, self.environment);
+        let (config_version, environment, profile) = (self.config_version, self.environment, self.profile);
         sources.retain(|source| visible(&source.id));
         strategies.iter_mut().for_each(|strategy| strategy.last_error = None);
         handlers.iter_mut().for_each(|handler| handler.last_error = None);
         let seen = Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new());
         checks.retain(|check| check.source.as_deref().is_none_or(&visible));
-        Self { config_version, environment, ..seen }.with_checks(checks)
+        Self { config_version, environment, profile, ..seen }.with_checks(checks)
     }
 
     /// Adds the deployment's version and environment from the plan.
     #[must_use]
     pub fn of(self, plan: &Plan) -> Self {
-        Self { config_version: plan.version.clone(), environment: plan.environment.as_str(), ..self }
+        let (config_version, profile) = (plan.version.clone(), plan.profile.clone());
+        Self { config_version, environment: plan.environment.as_str(), profile, ..self }
     }
 
     /// Reduces it to readiness and health.
@@ -213,6 +217,7 @@ mod tests {
             generation: 1,
             faults: 0,
             degraded,
+            off_schedule: false,
             last_error: Some("x.lua:3: boom".into()),
         };
         Status::new("t".into(), 1.0, sources, vec![strategy], vec![], AlertStatus::default(), vec![])

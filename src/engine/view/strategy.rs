@@ -25,6 +25,8 @@ pub(in crate::engine) struct StrategyBoard {
     faults: AtomicU64,
     /// Lanes on which it is switched off.
     open: AtomicUsize,
+    /// Lanes on whose newest frame its schedule leaves it out.
+    off: AtomicUsize,
     last_error: Mutex<Option<String>>,
 }
 
@@ -36,6 +38,7 @@ impl StrategyBoard {
             generation: AtomicU64::new(1),
             faults: AtomicU64::new(0),
             open: AtomicUsize::new(0),
+            off: AtomicUsize::new(0),
             last_error: Mutex::default(),
         })
     }
@@ -73,6 +76,7 @@ impl StrategyBoard {
             generation: self.generation.load(Ordering::Relaxed),
             faults: self.faults.load(Ordering::Relaxed),
             degraded: self.degraded(),
+            off_schedule: self.off.load(Ordering::Relaxed) > 0,
             last_error: self.last_error.lock().clone(),
         }
     }
@@ -92,6 +96,7 @@ pub(in crate::engine) struct Notes {
     /// Faults since then that were not logged.
     silent: u64,
     open: bool,
+    off: bool,
     warned_not_removed: bool,
     /// The instance's counters at the last poll, in the order of [`Health::limited`].
     limited: [u64; 5],
@@ -99,7 +104,7 @@ pub(in crate::engine) struct Notes {
 
 impl Notes {
     pub(in crate::engine) fn new(board: Arc<StrategyBoard>) -> Self {
-        Self { board, last_ns: 0, silent: 0, open: false, warned_not_removed: false, limited: [0; 5] }
+        Self { board, last_ns: 0, silent: 0, open: false, off: false, warned_not_removed: false, limited: [0; 5] }
     }
 
     /// Records a fault at `now_ns` on the monotonic clock: logs the first at once, then at most one a second.
@@ -153,6 +158,15 @@ impl Notes {
         }
     }
 
+    /// Records whether the schedule leaves the strategy out on this lane.
+    pub(in crate::engine) fn set_off(&mut self, off: bool) {
+        match (off, std::mem::replace(&mut self.off, off)) {
+            (true, false) => self.board.off.fetch_add(1, Ordering::Relaxed),
+            (false, true) => self.board.off.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
     /// Records whether the strategy is switched off on this lane.
     pub(in crate::engine) fn set_open(&mut self, open: bool) {
         if open == std::mem::replace(&mut self.open, open) {
@@ -169,6 +183,7 @@ impl Notes {
 impl Drop for Notes {
     fn drop(&mut self) {
         self.set_open(false);
+        self.set_off(false);
     }
 }
 

@@ -159,7 +159,7 @@ fn what_is_refused_for_its_score_is_told_once_and_counted() {
     let source = &run.json()["sources"][0];
     let counts = ["alerts", "raised", "suppressed", "refused"].map(|key| source[key].as_u64().unwrap());
     assert_eq!(counts, [1, 200, 99, 100]);
-    let refusals = "1 alert (200 raised: 99 held back as duplicates, 100 refused)";
+    let refusals = "1 alert (200 raised: 99 held back, 100 refused)";
     let run = bench.command("run", &config, &["--port", "0"]).run().expect(0);
     assert!(run.stdout.contains(refusals), "{}", run.stdout);
     let config = format!("{ALARM}{alerts}\n");

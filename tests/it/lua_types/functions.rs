@@ -153,6 +153,24 @@ pub(super) const RECORDS: &[Record] = &[
         raw: &[],
     },
     Record {
+        wit: "",
+        lua: "LocalTime",
+        doc: "Date and time of day in the configuration's `timezone`, from `time.localtime`.",
+        other: &[
+            ("", "year", "integer", "The year."),
+            ("", "month", "integer", "1 to 12."),
+            ("", "day", "integer", "Day of the month, from 1."),
+            ("", "hour", "integer", "0 to 23."),
+            ("", "minute", "integer", "0 to 59."),
+            ("", "second", "integer", "0 to 59."),
+            ("", "weekday", "string", "`mon` to `sun`."),
+            ("", "yday", "integer", "Day of the year, from 1."),
+            ("", "offset_minutes", "integer", "Minutes that local time is ahead of UTC."),
+            ("", "zone", "string", "The zone's name, `Europe/Vienna`."),
+        ],
+        raw: &[],
+    },
+    Record {
         wit: "types.frame",
         lua: "FrameTable",
         doc: "A frame as a plain table.",
@@ -441,6 +459,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: &["number"],
         mirrors: "time.frame-ns",
         doc: "Frame time of the frame at hand, in seconds; for a handler, of its alert.",
+    },
+    Function {
+        name: "time.localtime",
+        params: &[("frame", "Frame", "")],
+        returns: &["LocalTime"],
+        mirrors: "",
+        doc: "When the frame was captured, in the configuration's `timezone`. Strategies only.",
     },
     Function {
         name: "state.get",

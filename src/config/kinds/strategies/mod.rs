@@ -70,7 +70,7 @@ impl Listed<'_> {
 /// The plan of an entry.
 pub(in crate::config) enum Planned {
     /// A neural network.
-    Model(ModelPlan),
+    Model(Box<ModelPlan>),
     /// A strategy on the lane.
     Lane(Box<StrategyPlan>),
 }

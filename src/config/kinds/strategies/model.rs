@@ -84,7 +84,7 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
     refuse_engine(file, &format!("{}.model_path", listed.path), site);
     let plan = model(listed.name(), file, settings, listed.detection, site);
     let labels = labels_path.as_deref().map(|path| site.find(path)).or(plan.labels);
-    Some(Planned::Model(ModelPlan { labels, sources: listed.only.clone(), ..plan }))
+    Some(Planned::Model(Box::new(ModelPlan { labels, sources: listed.only.clone(), ..plan })))
 }
 
 /// The model that `detection.model_engine_file` names without an entry of its own.
@@ -108,6 +108,7 @@ fn model(name: &str, file: &Path, settings: ModelSettings, detection: &Detection
         interval: settings.interval.unwrap_or(1),
         sources: Vec::new(),
         precision: settings.precision.or(set.then_some(detection.tensor_rt_precision)),
+        schedule: None,
     }
 }
 

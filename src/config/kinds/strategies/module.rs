@@ -11,6 +11,7 @@ use crate::config::build::modules::{self, Language};
 use crate::config::build::{Site, not_built};
 use crate::config::plan::{StrategyKind, StrategyPlan};
 use crate::config::schema::{Grants, Limits, Mode, OnFailure, StrategyEntry};
+use crate::types::TimeZone;
 
 pub(super) const KIND: Kind = Kind {
     of: StrategyType::Module,
@@ -73,6 +74,8 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
         grants: modules::grants(grants, site),
         on_failure: (*on_failure).into(),
         shadow_of: shadowed(listed, site),
+        schedule: None,
+        timezone: TimeZone::default(),
     })))
 }
 

@@ -9,7 +9,7 @@ use crate::config::build::Site;
 use crate::config::plan::{GrantPlan, LimitPlan, ModelPlan, OnFailure, SourcePlan, StrategyKind, StrategyPlan};
 use crate::config::schema;
 use crate::config::warning::{Severity, Warning};
-use crate::types::SourceId;
+use crate::types::{SourceId, TimeZone};
 
 pub(super) const KIND: Kind = Kind {
     of: StrategyType::Motion,
@@ -63,6 +63,8 @@ fn motion(name: &str, sources: Vec<SourceId>) -> StrategyPlan {
         grants: GrantPlan::default(),
         on_failure: OnFailure::default(),
         shadow_of: None,
+        schedule: None,
+        timezone: TimeZone::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A running model.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -27,6 +27,8 @@ pub(in crate::engine) struct ModelUnit {
     pub(super) metrics: ModelMetrics,
     /// A moving average of the inference time.
     pub(super) usual_ns: AtomicU64,
+    /// Whether its schedule left out the newest batch.
+    pub(super) off: AtomicBool,
 }
 
 /// One worker's session.
@@ -53,16 +55,22 @@ impl ModelUnit {
         let sessions = sessions.into();
         let (labels, named, max_batch) = (model.labels().to_vec(), model.named(), model.max_batch());
         let (plan, usual_ns, watch) = (plan.clone(), AtomicU64::new(0), Arc::new(Watch::new(model)));
-        Ok(Arc::new(Self { plan, labels, named, watch, loaded, max_batch, sessions, metrics, usual_ns }))
+        let off = AtomicBool::new(false);
+        Ok(Arc::new(Self { plan, labels, named, watch, loaded, max_batch, sessions, metrics, usual_ns, off }))
     }
 
-    /// The same model with another minimum score or other sources.
+    /// The same model with another minimum score, other sources or another schedule.
     pub(in crate::engine) fn with_plan(&self, plan: &ModelPlan) -> Arc<Self> {
         let (labels, sessions, metrics) = (self.labels.clone(), Arc::clone(&self.sessions), self.metrics.clone());
         let usual_ns = AtomicU64::new(self.usual_ns.load(Ordering::Relaxed));
         let (plan, named, watch) = (plan.clone(), self.named, Arc::clone(&self.watch));
-        let (loaded, max_batch) = (self.loaded.clone(), self.max_batch);
-        Arc::new(Self { plan, labels, named, watch, loaded, max_batch, sessions, metrics, usual_ns })
+        let (loaded, max_batch, off) = (self.loaded.clone(), self.max_batch, AtomicBool::new(false));
+        Arc::new(Self { plan, labels, named, watch, loaded, max_batch, sessions, metrics, usual_ns, off })
+    }
+
+    /// Whether its schedule left out the newest batch.
+    pub(in crate::engine) fn is_off(&self) -> bool {
+        self.off.load(Ordering::Relaxed)
     }
 
     /// The model's problems, one sentence each.

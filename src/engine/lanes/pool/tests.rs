@@ -1,6 +1,6 @@
 //! How workers take frames: when batches wait, and when they do not.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::super::Stages;
 use super::*;
@@ -48,10 +48,11 @@ fn model(clock: &Arc<SystemClock>, name: &str) -> Arc<ModelUnit> {
         interval: 1,
         sources: vec![],
         precision: None,
+        schedule: None,
     };
     let metrics = Metrics::new(Arc::clone(clock) as Arc<dyn Clock>).model(name);
     let (labels, sessions, usual_ns) = (vec![], [].into(), AtomicU64::new(0));
-    let watch = Arc::default();
+    let (watch, off) = (Arc::default(), AtomicBool::new(false));
     Arc::new(ModelUnit {
         plan,
         labels,
@@ -62,6 +63,7 @@ fn model(clock: &Arc<SystemClock>, name: &str) -> Arc<ModelUnit> {
         sessions,
         metrics,
         usual_ns,
+        off,
     })
 }
 

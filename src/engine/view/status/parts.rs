@@ -98,6 +98,8 @@ pub struct StrategyStatus {
     pub faults: u64,
     /// Whether it is switched off after repeated faults.
     pub degraded: bool,
+    /// Whether its schedule leaves it out on the newest frame of a source.
+    pub off_schedule: bool,
     /// The last fault or rejected reload, with its place.
     pub last_error: Option<String>,
 }

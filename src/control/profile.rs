@@ -1,0 +1,104 @@
+//! The profiles of the configuration: a part of the file of its own for each, of which one applies.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Control, Edit, Who};
+use crate::config::{ProfileChoice, ProfileHours};
+use crate::types::Clock;
+
+/// The profiles of a running engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ProfileBody {
+    /// The one that applies.
+    pub profile: Option<String>,
+    /// Every profile of the file, in its order.
+    pub profiles: Vec<String>,
+    /// The flag or variable that set it at the start, so that it cannot be switched.
+    pub fixed_by: Option<String>,
+}
+
+/// What the hours of `profile_schedule` selected when they were last looked at.
+pub(super) struct ByHours {
+    clock: Arc<dyn Clock>,
+    seen: Mutex<Seen>,
+}
+
+/// `None` before the first look; then the profile whose hours it was, if it was in any.
+type Seen = Option<Option<String>>;
+
+impl ByHours {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, seen: Mutex::default() }
+    }
+}
+
+impl Control {
+    /// The profiles, and the one that applies. An edit switches to another.
+    pub fn profiles(&self) -> ProfileBody {
+        let ProfileChoice { names, selected, of_file: _, fixed_by } = self.current.load().loaded.profiles.clone();
+        ProfileBody { profile: selected, profiles: names, fixed_by }
+    }
+
+    /// Switches to the profile whose hours have begun, or back to the file's when they have ended. Does nothing
+    /// otherwise; whoever owns the control calls it again and again.
+    pub fn keep_hours(&self) {
+        let current = self.current.load_full();
+        let (choice, is_by_hand) = (&current.loaded.profiles, current.request.overlay.get("profile").is_some());
+        let schedule = &current.loaded.plan.profile_schedule;
+        let begun = due(schedule, &mut self.hours.seen.lock(), self.hours.clock.unix_ns(), is_by_hand);
+        let Some(to) = begun.map(|profile| profile.or_else(|| choice.of_file.clone())) else { return };
+        if choice.fixed_by.is_some() || choice.selected == to {
+            return;
+        }
+        // A saved switch by hand would come back with the restart.
+        let save = current.saved.get("profile").is_some();
+        if let Err(refusal) = self.apply(Edit::Profile(to), save, &Who::new("schedule", "profile_schedule")) {
+            tracing::warn!("the profile is not switched by the hour: {refusal}");
+        }
+    }
+}
+
+/// The profile that the hours call for now, if that has changed: `Some(None)` is that of the file. A switch by hand from
+/// before the first look lasts until the hours change.
+fn due(schedule: &[ProfileHours], seen: &mut Seen, unix_ns: u64, is_by_hand: bool) -> Option<Option<String>> {
+    let now = schedule.iter().find(|hours| hours.schedule.holds(unix_ns)).map(|hours| hours.profile.clone());
+    match seen.replace(now.clone()) {
+        Some(before) => (before != now).then_some(now),
+        None => (now.is_some() && !is_by_hand).then_some(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Hours, Schedule, TimeZone, Weekday};
+
+    #[test]
+    fn a_profile_is_switched_when_its_hours_begin_and_end_and_not_in_between() {
+        let hours = |profile: &str, from: u16, to: u16| ProfileHours {
+            profile: profile.to_owned(),
+            schedule: Schedule {
+                zone: TimeZone::utc(),
+                hours: vec![Hours { days: Weekday::ALL.to_vec(), from: from * 60, to: to * 60 }],
+            },
+        };
+        let schedule = [hours("lunch", 12, 13), hours("day", 8, 18)];
+        let at = |hour: u64| hour * 3_600_000_000_000;
+        let mut seen = None;
+        let mut look = |hour| due(&schedule, &mut seen, at(hour), false);
+        let profile = |name: &str| Some(Some(name.to_owned()));
+        assert_eq!([look(6), look(7)], [None, None]);
+        assert_eq!([look(8), look(9), look(12), look(13)], [profile("day"), None, profile("lunch"), profile("day")]);
+        assert_eq!([look(18), look(19)], [Some(None), None]);
+        // Begun within the hours.
+        assert_eq!(due(&schedule, &mut None, at(9), false), profile("day"));
+        let mut seen = None;
+        assert_eq!(due(&schedule, &mut seen, at(9), true), None, "a switch by hand lasts");
+        assert_eq!(due(&schedule, &mut seen, at(12), true), profile("lunch"), "until the hours change");
+        assert_eq!(due(&[], &mut seen, at(12), true), Some(None), "the schedule is gone");
+    }
+}
