@@ -128,7 +128,6 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     listed.extend(models.iter().map(|model| model.name.clone()));
     listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
-    let cpu_affinity = monitoring.cpu_affinity.iter().map(|core| *core as usize).collect();
     site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
     site.sources = sources.iter().map(|source| source.id.clone()).collect();
     // The built-in has no use for it, and learns its background anew with other settings.
