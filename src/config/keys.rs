@@ -395,6 +395,31 @@ const ROWS: &[Row] = &[
         "file_handlers_write_where_and_as_much_as_they_are_told",
     ),
     proved(
+        "alerts.handlers[].where.min_level",
+        "the lowest level that goes there",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.sources",
+        "only alerts of these sources",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.not_sources",
+        "no alerts of these sources",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.rules",
+        "only alerts of these rules",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.not_rules",
+        "no alerts of these rules",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
         "alerts.handlers[].config.log_file",
         "where alerts are written",
         "file_handlers_write_where_and_as_much_as_they_are_told",

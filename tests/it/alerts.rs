@@ -158,7 +158,11 @@ impl Path_ {
 }
 
 fn file_plan(path: &Path, max_bytes: u64, backups: u32) -> HandlerPlan {
-    HandlerPlan { name: "file".into(), kind: HandlerKind::File { path: path.into(), max_bytes, backups } }
+    HandlerPlan {
+        name: "file".into(),
+        kind: HandlerKind::File { path: path.into(), max_bytes, backups },
+        filter: Default::default(),
+    }
 }
 
 fn build(plan: &HandlerPlan) -> Arc<dyn Handler> {
@@ -397,6 +401,7 @@ fn webhook(url: &str, timeout: Duration) -> Arc<dyn Handler> {
     build(&HandlerPlan {
         name: "hook".into(),
         kind: HandlerKind::Webhook { url: url.into(), timeout, headers, ca_file: None },
+        filter: Default::default(),
     })
 }
 
@@ -492,7 +497,9 @@ fn an_address_or_header_that_is_none_is_an_error_at_the_start_without_secrets() 
         ("http://h/", header("x-token", "C4n4ry\n")),
     ] {
         let kind = HandlerKind::Webhook { url: url.into(), timeout: LIMIT, headers, ca_file: None };
-        let error = handlers::build(&HandlerPlan { name: "hook".into(), kind }, &clock).err().expect("an error");
+        let error = handlers::build(&HandlerPlan { name: "hook".into(), kind, filter: Default::default() }, &clock)
+            .err()
+            .expect("an error");
         assert_eq!(error.code(), Code::Handler);
         assert!(!error.to_string().contains("C4n4ry"), "{error}");
     }
@@ -540,7 +547,8 @@ fn console_child(what: &str) -> Command {
 
 #[test]
 fn console_in_a_child() {
-    let console = || build(&HandlerPlan { name: "console".into(), kind: HandlerKind::Console });
+    let console =
+        || build(&HandlerPlan { name: "console".into(), kind: HandlerKind::Console, filter: Default::default() });
     match std::env::var("DSENGINE_TEST_CONSOLE").as_deref() {
         Ok("check") => check_handler(console),
         Ok("closed") => {

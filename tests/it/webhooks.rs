@@ -278,7 +278,7 @@ fn a_file_of_authorities_that_holds_none_is_an_error_at_the_start() {
             headers: Default::default(),
             ca_file: Some(file.to_owned()),
         };
-        let built = handlers::build(&HandlerPlan { name: "hook".into(), kind }, &clock);
+        let built = handlers::build(&HandlerPlan { name: "hook".into(), kind, filter: Default::default() }, &clock);
         built.err().map(|error| error.to_string())
     };
     assert_eq!(of(&certificates("ca.pem")), None);

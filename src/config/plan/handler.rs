@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{GrantPlan, LimitPlan};
+use super::{AlertFilter, GrantPlan, LimitPlan};
 
 /// One handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub struct HandlerPlan {
     pub name: Arc<str>,
     /// Its kind, with its settings.
     pub kind: HandlerKind,
+    /// Which alerts it gets.
+    pub filter: AlertFilter,
 }
 
 /// The kind of a handler.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod camera;
+mod filter;
 mod handler;
 mod health;
 mod source;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use admin::*;
 pub use camera::{Camera, Transport, User};
+pub use filter::{AlertFilter, Pattern};
 pub use handler::*;
 pub use health::*;
 pub use source::*;
