@@ -425,6 +425,16 @@ const ROWS: &[Row] = &[
         "file_handlers_write_where_and_as_much_as_they_are_told",
     ),
     proved(
+        "alerts.handlers[].config.format",
+        "how an alert is written",
+        "a_file_is_written_in_the_format_that_is_set_and_rotates_by_the_hour_or_day",
+    ),
+    proved(
+        "alerts.handlers[].config.rotate",
+        "the file also rotates after each hour or day",
+        "a_file_is_written_in_the_format_that_is_set_and_rotates_by_the_hour_or_day",
+    ),
+    proved(
         "alerts.handlers[].config.max_size_mb",
         "size at which the file rotates",
         "file_handlers_write_where_and_as_much_as_they_are_told",
@@ -453,6 +463,46 @@ const ROWS: &[Row] = &[
         "alerts.handlers[].config.headers",
         "headers of the request",
         "webhooks_post_where_and_with_what_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.method",
+        "the method of the request",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.auth.username",
+        "the user of Basic authorization",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.auth.password",
+        "the user's password",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.body",
+        "the body of the request",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.success_codes",
+        "the answers that count as delivered",
+        "a_webhooks_own_attempts_and_answers_count",
+    ),
+    proved(
+        "alerts.handlers[].config.retry_attempts",
+        "attempts of this handler alone",
+        "a_webhooks_own_attempts_and_answers_count",
+    ),
+    proved(
+        "alerts.handlers[].config.connect_timeout",
+        "longest wait for the connection",
+        "a_connection_that_does_not_come_is_given_up_before_an_answer_is",
+    ),
+    proved(
+        "alerts.handlers[].config.signing_secret",
+        "signs each request",
+        "a_signed_webhook_carries_what_its_secret_verifies_at_every_attempt",
     ),
     proved(
         "alerts.handlers[].module",
@@ -549,7 +599,6 @@ const ROWS: &[Row] = &[
         "filled into requests by name",
         "a_handler_in_a_script_delivers_within_its_limits_and_grants",
     ),
-    planned("alerts.handlers[].config.retry_attempts", "attempts of this handler alone"),
     planned("alerts.handlers[].config.smtp_server", "mail server of the email handler"),
     planned("alerts.handlers[].config.smtp_port", "its port"),
     planned("alerts.handlers[].config.username", "user name at the mail server"),

@@ -82,7 +82,7 @@ fn check_sources(plan: &Plan, checked: &mut Checked) {
 /// Builds the webhooks, which opens no connection.
 fn check_webhooks(plan: &Plan, checked: &mut Checked) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    for handler in plan.handlers.iter().filter(|handler| matches!(handler.kind, HandlerKind::Webhook { .. })) {
+    for handler in plan.handlers.iter().filter(|handler| matches!(handler.kind, HandlerKind::Webhook(_))) {
         let refused = handlers::build(handler, &clock).err();
         checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
     }

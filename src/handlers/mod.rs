@@ -6,10 +6,11 @@
 
 mod console;
 mod file;
+mod signature;
 mod webhook;
 
 pub use console::Console;
-pub use file::JsonLines;
+pub use file::AlertFile;
 pub use webhook::Webhook;
 
 use std::sync::Arc;
@@ -26,15 +27,14 @@ use crate::types::Clock;
 pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handler>, Error> {
     Ok(match &plan.kind {
         HandlerKind::Console => Arc::new(Console::new(plan.name.clone())),
-        HandlerKind::File { path, max_bytes, backups } => {
-            Arc::new(JsonLines::open(plan.name.clone(), path, *max_bytes, *backups)?)
+        HandlerKind::File { path, max_bytes, backups, format, every } => {
+            let rotation = (*max_bytes, *backups, *every);
+            Arc::new(AlertFile::open(plan.name.clone(), path, rotation, *format, clock.clone())?)
         }
         HandlerKind::Module(module) => {
             let what = format!("handler {}: {} is a module", plan.name, module.path.display());
             return Err(crate::error::Error::new(crate::error::Code::Handler, what));
         }
-        HandlerKind::Webhook { url, timeout, headers, ca_file } => {
-            Arc::new(Webhook::new(plan.name.clone(), url, *timeout, headers, ca_file.as_deref(), clock.clone())?)
-        }
+        HandlerKind::Webhook(webhook) => Arc::new(Webhook::new(plan.name.clone(), webhook, clock.clone())?),
     })
 }

@@ -1,6 +1,7 @@
 //! The `Plan`: a validated, resolved and typed configuration. Code outside of `config` only sees this.
 
 mod admin;
+mod body;
 mod camera;
 mod filter;
 mod handler;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::*;
+pub use body::{BodyError, BodyTemplate};
 pub use camera::{Camera, Transport, User};
 pub use filter::{AlertFilter, Pattern};
 pub use handler::*;
