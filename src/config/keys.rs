@@ -386,7 +386,7 @@ const ROWS: &[Row] = &[
     ),
     proved(
         "alerts.handlers[].type",
-        "console, file or webhook; email and slack are not built yet",
+        "console, file, webhook or slack; email is not built yet",
         "file_handlers_write_where_and_as_much_as_they_are_told",
     ),
     proved(
@@ -604,7 +604,11 @@ const ROWS: &[Row] = &[
     planned("alerts.handlers[].config.username", "user name at the mail server"),
     planned("alerts.handlers[].config.password", "password at the mail server"),
     planned("alerts.handlers[].config.to_addresses", "receivers of mails"),
-    planned("alerts.handlers[].config.webhook_url", "address of the slack handler"),
+    proved(
+        "alerts.handlers[].config.webhook_url",
+        "address of the slack handler",
+        "the_slack_handler_posts_to_the_address_that_is_set",
+    ),
     // monitoring
     proved("monitoring.enabled", "whether the HTTP listener is there", "the_pages_are_where_and_what_the_keys_say"),
     proved(

@@ -211,7 +211,7 @@ fn modules(plan: &Plan) -> Vec<PathBuf> {
     });
     let handlers = plan.handlers.iter().filter_map(|handler| match &handler.kind {
         HandlerKind::Module(module) => Some(module.path.clone()),
-        HandlerKind::Console | HandlerKind::File { .. } | HandlerKind::Webhook(_) => None,
+        HandlerKind::Console | HandlerKind::File { .. } | HandlerKind::Shipped { .. } | HandlerKind::Webhook(_) => None,
     });
     strategies.chain(handlers).collect()
 }

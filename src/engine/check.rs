@@ -131,9 +131,14 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
         }
     }
     for handler in &plan.handlers {
-        let HandlerKind::Module(module) = &handler.kind else { continue };
-        let Ok(bytes) = read_module(&module.path) else { continue };
-        let refused = guests.handler(&handler.name, module, &bytes, &Arc::default()).err();
+        let refused = match &handler.kind {
+            HandlerKind::Module(module) => {
+                let Ok(bytes) = read_module(&module.path) else { continue };
+                guests.handler(&handler.name, module, &bytes, &Arc::default()).err()
+            }
+            HandlerKind::Shipped { module, text } => guests.shipped(&handler.name, module, text).err(),
+            _ => continue,
+        };
         checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
     }
     Ok(())

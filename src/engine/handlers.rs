@@ -54,8 +54,13 @@ impl Owner {
 
     fn build_handler(&self, plan: &HandlerPlan) -> Result<Prepared, Error> {
         let name = Arc::clone(&plan.name);
-        let HandlerKind::Module(module) = &plan.kind else {
-            return Ok(Prepared { name, handler: handlers::build(plan, &self.parts.clock)?, contents: None });
+        let module = match &plan.kind {
+            HandlerKind::Module(module) => module,
+            HandlerKind::Shipped { module, text } => {
+                let handler = self.parts.guests.shipped(&name, module, text)?;
+                return Ok(Prepared { name, handler, contents: None });
+            }
+            _ => return Ok(Prepared { name, handler: handlers::build(plan, &self.parts.clock)?, contents: None }),
         };
         let bytes: Arc<[u8]> = read_module(&module.path)
             .map_err(|e| {

@@ -31,7 +31,7 @@ pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handl
             let rotation = (*max_bytes, *backups, *every);
             Arc::new(AlertFile::open(plan.name.clone(), path, rotation, *format, clock.clone())?)
         }
-        HandlerKind::Module(module) => {
+        HandlerKind::Module(module) | HandlerKind::Shipped { module, .. } => {
             let what = format!("handler {}: {} is a module", plan.name, module.path.display());
             return Err(crate::error::Error::new(crate::error::Code::Handler, what));
         }

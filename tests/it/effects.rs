@@ -7,6 +7,7 @@ mod guests;
 mod layers;
 mod logging;
 mod monitoring;
+mod push;
 mod recovery;
 mod serving;
 mod sources;

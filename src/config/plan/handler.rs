@@ -38,6 +38,13 @@ pub enum HandlerKind {
     },
     /// A Lua script or a WASM component.
     Module(Box<ModulePlan>),
+    /// A Lua script of this program.
+    Shipped {
+        /// Its name, settings and grants.
+        module: Box<ModulePlan>,
+        /// The script.
+        text: &'static str,
+    },
     /// The alert as JSON over HTTP.
     Webhook(Box<WebhookPlan>),
 }

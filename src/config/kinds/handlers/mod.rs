@@ -39,7 +39,7 @@ trait Type: JsonSchema + Serialize + DeserializeOwned {
     fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
         if handler.head.enabled {
             let message = format!("the handler `{}` is not built yet", Self::WORD);
-            site.warn(path, not_built("handler-not-built", message, "console, file and webhook are"));
+            site.warn(path, not_built("handler-not-built", message, "console, file, webhook and slack are"));
         }
         None
     }
