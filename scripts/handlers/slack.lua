@@ -3,10 +3,11 @@
 -- Slack: posts each alert's message to a channel, by an incoming webhook.
 --
 -- The address of a webhook is a secret: whoever knows it may post. So the script holds only its name; the engine fills
--- in the rest when it sends.
+-- in the rest when it sends. The handler of type `slack` is this script, and takes the address as `webhook_url`.
 --
 -- config:
 --   path  what follows https://hooks.slack.com/services/; default "${secret:SLACK}"
+--   url   the whole address, where it is another; default none
 --
 -- Example:
 --   alerts:
@@ -31,5 +32,5 @@ end
 
 function SlackHandler:send_to_slack(message)
     local path = self.config.path or "${secret:SLACK}"
-    return http.post("https://hooks.slack.com/services/" .. path, { text = message })
+    return http.post(self.config.url or "https://hooks.slack.com/services/" .. path, { text = message })
 end

@@ -158,7 +158,8 @@ impl Deliverer {
                 waited += delay;
             }
             let replaced = self.slot.current.load().number != number;
-            let last = !replaced && (attempt >= retries.attempts || error.retry.gives_up());
+            let attempts = version.handler.attempts().unwrap_or(retries.attempts);
+            let last = !replaced && (attempt >= attempts || error.retry.gives_up());
             let error = self.refuse(error, logins);
             standing.fail(&error, last, self.clock.monotonic_ns());
             if last {

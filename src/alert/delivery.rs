@@ -16,7 +16,7 @@ use super::command::CommandQueue;
 use super::deliverer::{Deliverer, Retries, Slot};
 use super::writer::Writer;
 use super::{Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing};
-use crate::config::AlertPlan;
+use crate::config::{AlertFilter, AlertPlan};
 use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
 use crate::types::{Clock, SourceId};
@@ -106,8 +106,16 @@ impl Delivery {
     /// # Errors
     /// [`Code::Handler`] when a handler has this name already.
     pub fn add(&self, handler: Arc<dyn Handler>) -> Result<Arc<Standing>, Error> {
+        self.add_where(handler, &AlertFilter::default())
+    }
+
+    /// Adds a handler: it gets the alerts accepted from now on that pass `filter`.
+    ///
+    /// # Errors
+    /// As [`Delivery::add`].
+    pub fn add_where(&self, handler: Arc<dyn Handler>, filter: &AlertFilter) -> Result<Arc<Standing>, Error> {
         let name: Arc<str> = handler.name().into();
-        let Some(receiver) = self.outbox.add(&name) else {
+        let Some(receiver) = self.outbox.add(&name, filter) else {
             return Err(Error::new(Code::Handler, format!("there are two handlers named {name}"))
                 .hint("give each handler a name of its own"));
         };
@@ -159,6 +167,11 @@ impl Delivery {
         slot.replace(handler, self.commands.of(name));
         standing.renew();
         Ok(standing.clone())
+    }
+
+    /// Sets which alerts a handler gets from now on; its queued ones stay.
+    pub fn set_filter(&self, handler: &str, filter: &AlertFilter) {
+        self.outbox.set_filter(handler, filter);
     }
 
     /// Creates a gate for a source's lane.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Entry, Pending, Settlement};
+use crate::config::AlertFilter;
 use crate::telemetry::SourceMetrics;
 use crate::types::{Alert, AlertId, SourceId};
 
@@ -20,7 +21,7 @@ pub const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
 /// Why an alert is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
-    /// No handler has room for it.
+    /// No handler that wants it has room.
     #[error("every handler's queue is full: {alerts} alerts or {bytes} bytes")]
     Queues {
         /// Maximum alerts per handler.
@@ -93,6 +94,7 @@ struct Queue {
     bytes: usize,
     /// Being removed: takes no new alerts.
     closing: bool,
+    filter: AlertFilter,
     added: u64,
 }
 
@@ -107,6 +109,11 @@ struct Open {
 }
 
 impl Queue {
+    /// Whether this alert is for its handler.
+    fn wants(&self, alert: &Alert) -> bool {
+        !self.closing && self.filter.passes(alert)
+    }
+
     fn hold(&mut self, open: &Open) {
         self.held += 1;
         self.bytes += open.bytes;
@@ -150,7 +157,8 @@ impl Ledger {
             return false;
         }
         self.added += 1;
-        let mut queue = Queue { waiting: BTreeMap::new(), held: 0, bytes: 0, closing: false, added: self.added };
+        let (waiting, filter) = (BTreeMap::new(), AlertFilter::default());
+        let mut queue = Queue { waiting, held: 0, bytes: 0, closing: false, filter, added: self.added };
         for open in self.open.values().filter(|open| open.handlers.contains(name)) {
             queue.hold(open);
         }
@@ -165,12 +173,19 @@ impl Ledger {
         names.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Number of handlers that get new alerts.
-    pub(super) fn receivers(&self) -> usize {
-        self.queues.values().filter(|queue| !queue.closing).count()
+    /// Sets which alerts a handler gets from now on; its queued ones stay.
+    pub(super) fn set_filter(&mut self, handler: &str, filter: AlertFilter) {
+        if let Some(queue) = self.queues.get_mut(handler) {
+            queue.filter = filter;
+        }
     }
 
-    /// Opens an alert for every handler with room.
+    /// Number of handlers that want this alert.
+    pub(super) fn receivers(&self, alert: &Alert) -> usize {
+        self.queues.values().filter(|queue| queue.wants(alert)).count()
+    }
+
+    /// Opens an alert for every handler that wants it and has room.
     pub(super) fn offer(&mut self, alert: Arc<Alert>, series: Option<SourceMetrics>) -> Offered {
         if self.open.contains_key(&alert.id) {
             return Offered::Known;
@@ -181,7 +196,7 @@ impl Ledger {
             return Offered::Refused(NoRoom::Journal { waiting: self.writing });
         }
         let fits = |queue: &Queue| queue.held < self.alerts_max && queue.bytes + bytes <= self.bytes_max;
-        let receivers = self.queues.iter().filter(|(_, queue)| !queue.closing);
+        let receivers = self.queues.iter().filter(|(_, queue)| queue.wants(&alert));
         let (room, full): (Vec<_>, Vec<_>) = receivers.partition(|(_, queue)| fits(queue));
         let handlers: Vec<Arc<str>> = room.into_iter().map(|(name, _)| name.clone()).collect();
         let missed: Vec<Arc<str>> = full.into_iter().map(|(name, _)| name.clone()).collect();

@@ -131,6 +131,11 @@ pub trait Handler: Send + Sync {
         Some(ATTEMPT_MAX)
     }
 
+    /// Delivery attempts per alert; `None` for as many as the alert policy says.
+    fn attempts(&self) -> Option<u32> {
+        None
+    }
+
     /// Called once, before the first delivery, in the context of the runtime that delivers. A handler whose receivers
     /// respond keeps `commands` to forward their requests.
     fn attach(&self, _commands: Commands) {}

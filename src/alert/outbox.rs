@@ -1,6 +1,7 @@
 //! Holds accepted alerts in memory until every handler is done with them.
 //!
-//! Lanes submit alerts and never block on a disk or a handler; an alert's handlers are fixed at that moment. Handlers
+//! Lanes submit alerts and never block on a disk or a handler; an alert's handlers, those whose filter it passes, are
+//! fixed at that moment; an alert that none wants is delivered to none. Handlers
 //! can be added and removed by name. With a journal, an alert is accepted, published and delivered once its entry is
 //! written (`writer`); without one, at once, on the thread that raised it.
 
@@ -18,7 +19,7 @@ use super::attempts::Attempts;
 use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
 use super::tally::Tally;
 use super::{Entry, NoRoom, Pending, Settlement, Standing, Totals, Trouble};
-use crate::config::AlertPlan;
+use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, AlertId, SourceId};
 
@@ -105,14 +106,14 @@ impl Outbox {
         self.state.lock()
     }
 
-    /// Accepts an alert for every handler with room. Never blocks.
+    /// Accepts an alert for every handler that wants it and has room. Never blocks.
     pub fn accept(&self, alert: Arc<Alert>, series: &SourceMetrics) -> Acceptance {
         let written = {
             let mut state = self.state();
             match state.ledger.offer(alert.clone(), Some(series.clone())) {
                 Offered::Known => return Acceptance::Duplicate,
                 Offered::Refused(room) => {
-                    self.count_refused(&state, room);
+                    self.count_refused(&state, &alert, room);
                     return Acceptance::Refused(room);
                 }
                 Offered::Taken { missed, written, finished } => {
@@ -123,7 +124,7 @@ impl Outbox {
                         state.refresh();
                     }
                     if finished {
-                        // No handlers: settled at once.
+                        // No handler wants it: settled at once.
                         self.count(Some(series), &alert.rule, AlertOutcome::Delivered);
                     }
                     written
@@ -146,12 +147,12 @@ impl Outbox {
         }
     }
 
-    fn count_refused(&self, state: &State, room: NoRoom) {
+    fn count_refused(&self, state: &State, alert: &Alert, room: NoRoom) {
         let reason = match room {
             NoRoom::Queues { .. } => Settlement::QueueFull.as_str(),
             NoRoom::Journal { .. } => "journal_full",
         };
-        self.metrics.undelivered(reason, state.ledger.receivers() as u64);
+        self.metrics.undelivered(reason, state.ledger.receivers(alert) as u64);
     }
 
     /// Counts an outcome in the totals and in the source's series.
@@ -169,19 +170,25 @@ impl Outbox {
         }
     }
 
-    /// Adds a handler: it gets all alerts accepted from now on. `None` if the name exists already.
-    pub(super) fn add(&self, name: &str) -> Option<Receiver> {
+    /// Adds a handler: it gets the alerts accepted from now on that pass `filter`. `None` if the name exists already.
+    pub(super) fn add(&self, name: &str, filter: &AlertFilter) -> Option<Receiver> {
         let mut state = self.state();
         let name: Arc<str> = name.into();
         if !state.ledger.add(&name) {
             return None;
         }
+        state.ledger.set_filter(&name, filter.clone());
         let standing = Standing::new(&name, self.metrics.handler(&name));
         let receiver = Receiver { standing, appended: Arc::default() };
         state.handlers.insert(name, receiver.clone());
         // There may be recovered alerts for it.
         state.refresh();
         Some(receiver)
+    }
+
+    /// Sets which alerts a handler gets from now on; its queued ones stay.
+    pub(super) fn set_filter(&self, handler: &str, filter: &AlertFilter) {
+        self.state().ledger.set_filter(handler, filter.clone());
     }
 
     /// Stops queueing new alerts for this handler.

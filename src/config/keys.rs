@@ -441,7 +441,7 @@ const ROWS: &[Row] = &[
     ),
     proved(
         "alerts.handlers[].type",
-        "console, file, webhook, email or mqtt; slack is not built yet",
+        "console, file, webhook, email, mqtt or slack",
         "file_handlers_write_where_and_as_much_as_they_are_told",
     ),
     proved(
@@ -450,9 +450,44 @@ const ROWS: &[Row] = &[
         "file_handlers_write_where_and_as_much_as_they_are_told",
     ),
     proved(
+        "alerts.handlers[].where.min_level",
+        "the lowest level that goes there",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.sources",
+        "only alerts of these sources",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.not_sources",
+        "no alerts of these sources",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.rules",
+        "only alerts of these rules",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.not_rules",
+        "no alerts of these rules",
+        "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
         "alerts.handlers[].config.log_file",
         "where alerts are written",
         "file_handlers_write_where_and_as_much_as_they_are_told",
+    ),
+    proved(
+        "alerts.handlers[].config.format",
+        "how an alert is written",
+        "a_file_is_written_in_the_format_that_is_set_and_rotates_by_the_hour_or_day",
+    ),
+    proved(
+        "alerts.handlers[].config.rotate",
+        "the file also rotates after each hour or day",
+        "a_file_is_written_in_the_format_that_is_set_and_rotates_by_the_hour_or_day",
     ),
     proved(
         "alerts.handlers[].config.max_size_mb",
@@ -513,6 +548,46 @@ const ROWS: &[Row] = &[
         "alerts.handlers[].config.discovery_prefix",
         "where Home Assistant looks for devices",
         "home_assistant_is_told_of_each_source",
+    ),
+    proved(
+        "alerts.handlers[].config.method",
+        "the method of the request",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.auth.username",
+        "the user of Basic authorization",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.auth.password",
+        "the user's password",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.body",
+        "the body of the request",
+        "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.success_codes",
+        "the answers that count as delivered",
+        "a_webhooks_own_attempts_and_answers_count",
+    ),
+    proved(
+        "alerts.handlers[].config.retry_attempts",
+        "attempts of this handler alone",
+        "a_webhooks_own_attempts_and_answers_count",
+    ),
+    proved(
+        "alerts.handlers[].config.connect_timeout",
+        "longest wait for the connection",
+        "a_connection_that_does_not_come_is_given_up_before_an_answer_is",
+    ),
+    proved(
+        "alerts.handlers[].config.signing_secret",
+        "signs each request",
+        "a_signed_webhook_carries_what_its_secret_verifies_at_every_attempt",
     ),
     proved(
         "alerts.handlers[].module",
@@ -609,7 +684,6 @@ const ROWS: &[Row] = &[
         "filled into requests by name",
         "a_handler_in_a_script_delivers_within_its_limits_and_grants",
     ),
-    planned("alerts.handlers[].config.retry_attempts", "attempts of this handler alone"),
     proved(
         "alerts.handlers[].config.smtp_server",
         "mail server of the email handler",
@@ -662,7 +736,11 @@ const ROWS: &[Row] = &[
     planned("alerts.handlers[].config.body_template", "text of mails"),
     planned("alerts.handlers[].config.include_attachments", "picture of the alert in its mail"),
     planned("alerts.handlers[].config.min_interval_seconds", "alerts within it come in one mail"),
-    planned("alerts.handlers[].config.webhook_url", "address of the slack handler"),
+    proved(
+        "alerts.handlers[].config.webhook_url",
+        "address of the slack handler",
+        "the_slack_handler_posts_to_the_address_that_is_set",
+    ),
     // monitoring
     proved("monitoring.enabled", "whether the HTTP listener is there", "the_pages_are_where_and_what_the_keys_say"),
     proved(

@@ -21,7 +21,7 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 /// The list whose entries hold secrets beside other keys.
 const TOKENS: &str = "monitoring.tokens";
 
-/// Whether the value of a path is a secret: by a name in the path, or since it is a header or a webhook's address. What
+/// Whether the value of a path is a secret: by a name in the path, or since it is a webhook's header, body or address. What
 /// is below a secret is one, too.
 pub(super) fn is_secret_path(path: &str) -> bool {
     if is_list(path) {
@@ -32,7 +32,8 @@ pub(super) fn is_secret_path(path: &str) -> bool {
     let entry = path.strip_prefix(TOKENS).filter(|rest| rest.starts_with('['));
     let keys = entry.and_then(|rest| rest.split_once("].")).map_or(path, |(_, keys)| keys);
     let is_secret = |name: &str| is_secret_key(name) || name == "headers" || name.starts_with("headers[");
-    keys.split('.').any(is_secret) || path.ends_with(".config.url") || path.rsplit('.').next() == Some("webhook_url")
+    let ends = [".config.url", ".config.body"].iter().any(|end| path.ends_with(end));
+    keys.split('.').any(is_secret) || ends || path.rsplit('.').next() == Some("webhook_url")
 }
 
 /// A path without the profile that it is in.
@@ -297,6 +298,9 @@ mod tests {
             "profiles.x.monitoring.tokens.admin",
             "alerts.handlers[0].config.headers[0]",
             "alerts.handlers[0].config.headers.X-Key",
+            "alerts.handlers[0].config.body",
+            "alerts.handlers[0].config.auth.password",
+            "alerts.handlers[0].config.signing_secret",
             "alerts.handlers[0].grants.secrets.hook",
             "a.password.b[1]",
         ] {

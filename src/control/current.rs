@@ -248,8 +248,9 @@ fn modules(plan: &Plan) -> Vec<PathBuf> {
         HandlerKind::Console
         | HandlerKind::Email(_)
         | HandlerKind::File { .. }
-        | HandlerKind::Webhook { .. }
-        | HandlerKind::Mqtt(_) => None,
+        | HandlerKind::Mqtt(_)
+        | HandlerKind::Shipped { .. }
+        | HandlerKind::Webhook(_) => None,
     });
     strategies.chain(handlers).collect()
 }

@@ -83,7 +83,7 @@ fn check_sources(plan: &Plan, checked: &mut Checked) {
 fn check_receivers(plan: &Plan, checked: &mut Checked) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let sends = |handler: &&HandlerPlan| {
-        matches!(handler.kind, HandlerKind::Webhook { .. } | HandlerKind::Email(_) | HandlerKind::Mqtt(_))
+        matches!(handler.kind, HandlerKind::Webhook(_) | HandlerKind::Email(_) | HandlerKind::Mqtt(_))
     };
     for handler in plan.handlers.iter().filter(sends) {
         let refused = handlers::build(handler, &clock).err();
@@ -134,9 +134,14 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
         }
     }
     for handler in &plan.handlers {
-        let HandlerKind::Module(module) = &handler.kind else { continue };
-        let Ok(bytes) = read_module(&module.path) else { continue };
-        let refused = guests.handler(&handler.name, module, &bytes, &Arc::default()).err();
+        let refused = match &handler.kind {
+            HandlerKind::Module(module) => {
+                let Ok(bytes) = read_module(&module.path) else { continue };
+                guests.handler(&handler.name, module, &bytes, &Arc::default()).err()
+            }
+            HandlerKind::Shipped { module, text } => guests.shipped(&handler.name, module, text).err(),
+            _ => continue,
+        };
         checked.errors.extend(refused.map(|error| error.about(format!("alerts.handlers[{}]", handler.name))));
     }
     Ok(())

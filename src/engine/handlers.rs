@@ -34,7 +34,9 @@ impl Owner {
         let mut prepared = Vec::new();
         for plan in &next.handlers {
             let (new, changed) = (changes.added.contains(&plan.name), changes.changed.contains(&plan.name));
-            if !new && !changed {
+            // One of which only the filter changes stays.
+            let stays = self.plan.handlers.iter().any(|old| old.name == plan.name && old.kind == plan.kind);
+            if !new && (!changed || stays) {
                 continue;
             }
             let part = format!("alerts.handlers[{}]", plan.name);
@@ -52,8 +54,13 @@ impl Owner {
 
     fn build_handler(&self, plan: &HandlerPlan) -> Result<Prepared, Error> {
         let name = Arc::clone(&plan.name);
-        let HandlerKind::Module(module) = &plan.kind else {
-            return Ok(Prepared { name, handler: handlers::build(plan, &self.parts.clock)?, contents: None });
+        let module = match &plan.kind {
+            HandlerKind::Module(module) => module,
+            HandlerKind::Shipped { module, text } => {
+                let handler = self.parts.guests.shipped(&name, module, text)?;
+                return Ok(Prepared { name, handler, contents: None });
+            }
+            _ => return Ok(Prepared { name, handler: handlers::build(plan, &self.parts.clock)?, contents: None }),
         };
         let bytes: Arc<[u8]> = read_module(&module.path)
             .map_err(|e| {
@@ -78,12 +85,12 @@ impl Owner {
         let name = &plan.name;
         let (HandlerKind::Module(module), Some(contents)) = (&plan.kind, contents) else {
             self.versions.handlers.remove(name);
-            return self.deliver_by(handler, replaces).map(drop);
+            return self.deliver_by(handler, plan, replaces).map(drop);
         };
         let generation = self.versions.handlers.get(name).map_or(1, |former| former.generation + 1);
         self.parts.metrics.versions(name).generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         let place = Replaceable::new(Arc::clone(name), handler);
-        let standing = self.deliver_by(Arc::clone(&place) as Arc<dyn Handler>, replaces)?;
+        let standing = self.deliver_by(Arc::clone(&place) as Arc<dyn Handler>, plan, replaces)?;
         let origin = Origin::new(&module.path, contents);
         let (name, module) = (Arc::clone(name), (**module).clone());
         let guest = GuestHandler { name: Arc::clone(&name), module, place, standing, origin, generation };
@@ -91,9 +98,14 @@ impl Owner {
         Ok(())
     }
 
-    fn deliver_by(&self, handler: Arc<dyn Handler>, replaces: bool) -> Result<Arc<Standing>, Error> {
+    fn deliver_by(
+        &self,
+        handler: Arc<dyn Handler>,
+        plan: &HandlerPlan,
+        replaces: bool,
+    ) -> Result<Arc<Standing>, Error> {
         let delivery = &self.parts.delivery;
-        if replaces { delivery.replace(handler) } else { delivery.add(handler) }
+        if replaces { delivery.replace(handler) } else { delivery.add_where(handler, &plan.filter) }
     }
 
     /// Installs changed handlers and removes those that are gone from the plan.
@@ -104,6 +116,9 @@ impl Owner {
             if let Err(error) = self.install_handler(plan, handler, contents, true) {
                 tracing::error!(handler = %name, "it was not replaced: {error}");
             }
+        }
+        for plan in next.handlers.iter().filter(|plan| changes.changed.contains(&plan.name)) {
+            self.parts.delivery.set_filter(&plan.name, &plan.filter);
         }
         if former.alerts != next.alerts {
             self.parts.delivery.set_plan(&next.alerts);

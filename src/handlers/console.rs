@@ -57,7 +57,7 @@ impl Handler for Console {
 }
 
 /// `2026-01-01T00:00:00.000Z HIGH     gate loitering: person 7 stayed 12 s (+3 held back)`
-fn line(alert: &Alert, color: bool) -> String {
+pub(super) fn line(alert: &Alert, color: bool) -> String {
     let (on, off) = if color { (paint(alert.level), "\x1b[0m") } else { ("", "") };
     let level = alert.level.as_str().to_uppercase();
     let held_back = match alert.suppressed {

@@ -8,11 +8,12 @@ mod console;
 mod email;
 mod file;
 mod mqtt;
+mod signature;
 mod webhook;
 
 pub use console::Console;
 pub use email::Email;
-pub use file::JsonLines;
+pub use file::AlertFile;
 pub use mqtt::Mqtt;
 pub use webhook::Webhook;
 
@@ -31,16 +32,15 @@ pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handl
     Ok(match &plan.kind {
         HandlerKind::Console => Arc::new(Console::new(plan.name.clone())),
         HandlerKind::Email(email) => Arc::new(Email::new(plan.name.clone(), (**email).clone(), clock.clone())?),
-        HandlerKind::File { path, max_bytes, backups } => {
-            Arc::new(JsonLines::open(plan.name.clone(), path, *max_bytes, *backups)?)
+        HandlerKind::File { path, max_bytes, backups, format, every } => {
+            let rotation = (*max_bytes, *backups, *every);
+            Arc::new(AlertFile::open(plan.name.clone(), path, rotation, *format, clock.clone())?)
         }
-        HandlerKind::Module(module) => {
+        HandlerKind::Module(module) | HandlerKind::Shipped { module, .. } => {
             let what = format!("handler {}: {} is a module", plan.name, module.path.display());
             return Err(crate::error::Error::new(crate::error::Code::Handler, what));
         }
         HandlerKind::Mqtt(mqtt) => Arc::new(Mqtt::new(plan.name.clone(), mqtt)?),
-        HandlerKind::Webhook { url, timeout, headers, ca_file } => {
-            Arc::new(Webhook::new(plan.name.clone(), url, *timeout, headers, ca_file.as_deref(), clock.clone())?)
-        }
+        HandlerKind::Webhook(webhook) => Arc::new(Webhook::new(plan.name.clone(), webhook, clock.clone())?),
     })
 }

@@ -1,11 +1,9 @@
-//! Posts alerts as JSON over HTTP, with the headers of Standard Webhooks (`webhook-id` stays the same over retries, so
-//! that a receiver can drop duplicates).
+//! Sends alerts as JSON over HTTP, with the headers of Standard Webhooks, signed where there is a key. `webhook-id` and
+//! `idempotency-key` stay the same over retries, so that a receiver can drop duplicates.
 //!
 //! A redirect is followed only if it keeps the method and body, and stays on the same scheme, host and port. `outbound`
 //! handles TLS trust, proxies and error classification.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +20,9 @@ use percent_encoding::percent_decode_str;
 use tokio::time;
 use url::Url;
 
+use super::signature::sign;
 use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::config::{HttpMethod, WebhookPlan};
 use crate::error::{Code, Error};
 use crate::outbound::{self, Connector, Onward, Opening, Proxies};
 use crate::telemetry::redact;
@@ -34,12 +34,16 @@ const IDLE_CONNECTIONS_MAX: usize = 1;
 /// Redirects followed for one alert.
 const REDIRECTS_MAX: usize = 5;
 
-/// Posts alerts to one address.
+/// Its value is the alert's id.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Sends alerts to one address.
 pub struct Webhook {
     name: Arc<str>,
+    /// The address is in `url`.
+    plan: WebhookPlan,
     /// Without the user info, which is sent as a header.
     url: Url,
-    timeout: Duration,
     headers: HeaderMap,
     clock: Arc<dyn Clock>,
     proxies: Proxies,
@@ -48,34 +52,30 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Creates a webhook for `url`; user info in it is sent as Basic authorization. Opens no connection yet: the
-    /// receiver may start later. `ca_file` holds authorities trusted in addition to the machine's; proxies come from
-    /// the environment.
+    /// Creates a webhook; user info in its address is sent as Basic authorization. Opens no connection yet: the
+    /// receiver may start later. Proxies come from the environment.
     ///
     /// # Errors
     /// [`Code::Handler`] for an invalid address or header, and for an unusable `ca_file`.
-    pub fn new(
-        name: Arc<str>,
-        url: &str,
-        timeout: Duration,
-        extra: &BTreeMap<String, String>,
-        ca_file: Option<&Path>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Error> {
+    pub fn new(name: Arc<str>, plan: &WebhookPlan, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let wrong = |what: String| Error::new(Code::Handler, format!("handler {name}: {what}"));
-        let mut url = Url::parse(url)
+        let mut url = Url::parse(&plan.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && uri(url).is_some())
             .ok_or_else(|| wrong("its url is no web address".into()).hint("write url: https://host/path"))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("dsengine/", env!("CARGO_PKG_VERSION"))));
-        if let Some(user) = basic(&url) {
+        let user = match &plan.user {
+            Some((user, password)) => basic(user.as_bytes(), password.as_bytes()),
+            None => basic_of(&url),
+        };
+        if let Some(user) = user {
             headers.insert(AUTHORIZATION, user);
         }
         // These fail only for an address without a host.
         let _ = (url.set_username(""), url.set_password(None));
-        for (key, value) in extra {
+        for (key, value) in &plan.headers {
             // The value may be a secret: print only the name.
             let key: HeaderName = key.parse().map_err(|_| wrong(format!("{key:?} is no header name")))?;
             let mut value: HeaderValue = value
@@ -84,7 +84,7 @@ impl Webhook {
             value.set_sensitive(true);
             headers.insert(key, value);
         }
-        let tls = outbound::tls(ca_file).map_err(|what| {
+        let tls = outbound::tls(plan.ca_file.as_deref()).map_err(|what| {
             wrong(format!("ca_file: {what}"))
                 .hint("write ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it, or DER")
         })?;
@@ -96,27 +96,33 @@ impl Webhook {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { name, url, timeout, headers, clock, proxies, opening, client })
+        Ok(Self { name, plan: plan.clone(), url, headers, clock, proxies, opening, client })
     }
 
-    /// Posts an alert, following redirects.
-    async fn post(&self, alert: &Alert) -> Result<(), DeliveryError> {
+    /// Sends an alert, following redirects.
+    async fn send(&self, alert: &Alert) -> Result<(), DeliveryError> {
         let mut to = self.url.clone();
-        let body: Bytes = match serde_json::to_vec(alert) {
-            Ok(body) => body.into(),
-            Err(error) => return Err(failed(&to, &error.to_string(), Retry::Never)),
+        let body: Bytes = match &self.plan.body {
+            Some(template) => template.render(alert).into(),
+            None => match serde_json::to_vec(alert) {
+                Ok(body) => body.into(),
+                Err(error) => return Err(failed(&to, &error.to_string(), Retry::Never)),
+            },
         };
-        let until = time::Instant::now() + self.timeout;
+        let until = time::Instant::now() + self.plan.timeout;
         for _ in 0..=REDIRECTS_MAX {
             let answer = self.ask(&to, alert, &body, until).await?;
             // The response body is ignored; dropping it unread closes the connection only if there is one.
+            if self.is_success(answer.status()) {
+                return Ok(());
+            }
             match outbound::onward(answer.status(), answer.headers(), &to) {
                 Some(Onward::To(next)) => to = next,
                 Some(Onward::Refused(why)) => {
                     let message = format!("the receiver answered {}: {why}", answer.status());
                     return Err(failed(&to, &message, Retry::Never));
                 }
-                None => return self.verdict(&to, &answer),
+                None => return Err(self.refusal(&to, &answer)),
             }
         }
         Err(failed(&to, &format!("the receiver sent it on more than {REDIRECTS_MAX} times"), Retry::Never))
@@ -132,43 +138,72 @@ impl Webhook {
     ) -> Result<Response<Incoming>, DeliveryError> {
         let Some(uri) = uri(to) else { return Err(failed(to, "it is sent on to no web address", Retry::Never)) };
         let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = match self.plan.method {
+            HttpMethod::Post => Method::POST,
+            HttpMethod::Put => Method::PUT,
+            HttpMethod::Patch => Method::PATCH,
+        };
         *request.uri_mut() = uri.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        for (key, value) in [
-            ("webhook-id", alert.id.to_string()),
-            ("webhook-timestamp", (self.clock.unix_ns() / 1_000_000_000).to_string()),
-        ] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(HeaderName::from_static(key), value);
-            }
-        }
+        *request.headers_mut() = self.headers_of(alert, body);
         if let Some(value) = self.proxies.authorization(&uri) {
-            headers.insert(PROXY_AUTHORIZATION, value);
+            request.headers_mut().insert(PROXY_AUTHORIZATION, value);
         }
         let host = uri.authority().map(ToString::to_string).unwrap_or_default();
         let proxy = self.proxies.name(&uri);
         let mut answer = std::pin::pin!(self.client.request(request));
-        match time::timeout_at(until, &mut answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(failed(to, &outbound::of_connection(&error, &host, proxy.as_deref()), Retry::Later)),
-            Err(_) => {
+        let (mut limit, mut answered) = (self.plan.timeout, None);
+        if let Some(connect) = self.plan.connect_timeout.filter(|connect| *connect < limit) {
+            let connected_by = until.min(time::Instant::now() + connect);
+            answered = time::timeout_at(connected_by, &mut answer).await.ok();
+            if answered.is_none() && self.opening.is_under_way() {
+                limit = connect;
+            }
+        }
+        if answered.is_none() && limit == self.plan.timeout {
+            answered = time::timeout_at(until, &mut answer).await.ok();
+        }
+        match answered {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => {
+                Err(failed(to, &outbound::of_connection(&error, &host, proxy.as_deref()), Retry::Later))
+            }
+            None => {
                 // Checked before the request is dropped.
                 let what = match self.opening.is_under_way() {
-                    true => format!("no connection to {} within {}", proxy.unwrap_or(host), seconds(self.timeout)),
-                    false => format!("connected, and no answer within {}", seconds(self.timeout)),
+                    true => format!("no connection to {} within {}", proxy.unwrap_or(host), seconds(limit)),
+                    false => format!("connected, and no answer within {}", seconds(limit)),
                 };
                 Err(failed(to, &what, Retry::Later))
             }
         }
     }
 
-    /// Maps a response to the outcome of the delivery.
-    fn verdict(&self, to: &Url, answer: &Response<Incoming>) -> Result<(), DeliveryError> {
+    /// The headers of a request.
+    fn headers_of(&self, alert: &Alert, body: &[u8]) -> HeaderMap {
+        let (mut headers, now_s) = (self.headers.clone(), self.clock.unix_ns() / 1_000_000_000);
+        let id = alert.id.as_str();
+        let signature = self.plan.signing_key.as_ref().and_then(|key| sign(key, id, now_s, body));
+        let own = [("webhook-id", Some(id.to_owned())), ("webhook-timestamp", Some(now_s.to_string()))];
+        for (key, value) in own.into_iter().chain([("webhook-signature", signature)]) {
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(HeaderName::from_static(key), value);
+            }
+        }
+        if let (false, Ok(value)) = (headers.contains_key(IDEMPOTENCY_KEY), HeaderValue::try_from(id)) {
+            headers.insert(IDEMPOTENCY_KEY, value);
+        }
+        headers
+    }
+
+    /// Whether an answer means that the alert is delivered.
+    fn is_success(&self, status: StatusCode) -> bool {
+        if self.plan.success.is_empty() { status.is_success() } else { self.plan.success.contains(&status.as_u16()) }
+    }
+
+    /// The error of an answer that is no success.
+    fn refusal(&self, to: &Url, answer: &Response<Incoming>) -> DeliveryError {
         let status = answer.status();
         let retry = match status.as_u16() {
-            200..=299 => return Ok(()),
             429 | 503 => match outbound::patience(answer.headers(), self.clock.unix_ns()) {
                 Some(patience) => Retry::After(patience),
                 None => Retry::Later,
@@ -182,8 +217,11 @@ impl Webhook {
             Retry::After(patience) => format!(", and asks to wait {} s", patience.as_secs()),
             _ => String::new(),
         };
+        if status.is_success() {
+            return failed(to, &format!("the receiver answered {status}, which is none of its success_codes"), retry);
+        }
         let who = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED { "the proxy" } else { "the receiver" };
-        Err(failed(to, &format!("{who} answered {status}{}{patience}", outbound::of_status(status)), retry))
+        failed(to, &format!("{who} answered {status}{}{patience}", outbound::of_status(status)), retry)
     }
 }
 
@@ -204,14 +242,18 @@ fn uri(url: &Url) -> Option<Uri> {
 }
 
 /// An address's user info as Basic authorization.
-fn basic(url: &Url) -> Option<HeaderValue> {
+fn basic_of(url: &Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let mut user = percent_decode_str(url.username()).collect::<Vec<u8>>();
-    user.push(b':');
-    user.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(user))).ok()?;
+    let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+    basic(&decoded(url.username()), &decoded(url.password().unwrap_or_default()))
+}
+
+/// A user and a password as Basic authorization.
+fn basic(user: &[u8], password: &[u8]) -> Option<HeaderValue> {
+    let mut value =
+        HeaderValue::try_from(format!("Basic {}", STANDARD.encode([user, b":", password].concat()))).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -226,7 +268,11 @@ impl Handler for Webhook {
         None
     }
 
+    fn attempts(&self) -> Option<u32> {
+        self.plan.attempts
+    }
+
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
-        Box::pin(self.post(alert))
+        Box::pin(self.send(alert))
     }
 }

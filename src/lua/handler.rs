@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{MultiValue, Value};
+use mlua::{MultiValue, Table, Value};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -136,6 +136,8 @@ enum Outcome {
     Settled,
     /// Try again, for this reason.
     Later(String),
+    /// Try again after the delay that the receiver asks for, for this reason.
+    After(String, Duration),
     /// The receiver refused it permanently, for this reason.
     Never(String),
     /// The receiver refused the login, for this reason.
@@ -164,7 +166,7 @@ impl Outcome {
                 }
             },
             Value::Table(answer) => match answer.raw_get::<Option<f64>>("status") {
-                Ok(Some(status)) => Self::of_status(status),
+                Ok(Some(status)) => Self::of_status(status, patience(answer)),
                 _ => return Err("returned a table that is no answer of http: it has no status".into()),
             },
             other => {
@@ -174,9 +176,12 @@ impl Outcome {
         })
     }
 
-    /// The same rule as the built-in webhook's.
-    fn of_status(status: f64) -> Self {
+    /// The same rule as the built-in webhook's; `patience` is the delay that the answer asks for.
+    fn of_status(status: f64, patience: Option<Duration>) -> Self {
         let said = format!("the receiver answered {status}");
+        if let (429 | 503, Some(patience)) = (status as u16, patience) {
+            return Self::After(format!("{said}, and asks to wait {} s", patience.as_secs()), patience);
+        }
         match status as u16 {
             200..=299 => Self::Settled,
             401 | 403 | 407 => Self::Login(said),
@@ -190,6 +195,7 @@ impl Outcome {
         let (message, retry) = match self {
             Self::Settled => return Ok(()),
             Self::Later(why) => (why, Retry::Later),
+            Self::After(why, patience) => (why, Retry::After(patience)),
             Self::Never(why) => (why, Retry::Never),
             Self::Login(why) => (why, Retry::Login),
         };
@@ -197,4 +203,12 @@ impl Outcome {
         let message = redact(&message[..message.floor_char_boundary(1000)]).into_owned();
         Err(DeliveryError { message, retry })
     }
+}
+
+/// The delay in an answer's `retry-after`, in seconds; a date is left out, since a script has no clock.
+fn patience(answer: &Table) -> Option<Duration> {
+    let headers = answer.raw_get::<Option<Table>>("headers").ok()??;
+    let text = headers.raw_get::<Option<String>>("retry-after").ok()??;
+    let seconds = text.trim().parse::<f64>().ok()?;
+    Duration::try_from_secs_f64(seconds.ceil()).ok()
 }

@@ -13,13 +13,14 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use dsengine::alert::check;
 use dsengine::alert::{BoxFuture, Delivery, DeliveryError, Gate, Handler, NoJournal, Retry};
-use dsengine::config::{AlertPlan, HandlerKind, HandlerPlan};
+use dsengine::config::{AlertPlan, FileFormat, HandlerKind, HandlerPlan, WebhookPlan};
 use dsengine::error::Code;
 use dsengine::handlers;
 use dsengine::telemetry::{AlertOutcome, Metrics};
 use dsengine::types::{Alert, Clock, Frame, Level, Raised};
 use tokio::runtime::Runtime;
 
+use crate::harness::soak;
 use crate::watch::Wall;
 
 /// Longest wait for what must happen.
@@ -159,7 +160,11 @@ impl Path_ {
 }
 
 fn file_plan(path: &Path, max_bytes: u64, backups: u32) -> HandlerPlan {
-    HandlerPlan { name: "file".into(), kind: HandlerKind::File { path: path.into(), max_bytes, backups } }
+    HandlerPlan {
+        name: "file".into(),
+        kind: HandlerKind::File { path: path.into(), max_bytes, backups, format: FileFormat::Json, every: None },
+        filter: Default::default(),
+    }
 }
 
 fn build(plan: &HandlerPlan) -> Arc<dyn Handler> {
@@ -180,16 +185,24 @@ fn records(folder: &Path) -> Vec<Alert> {
 #[test]
 fn every_accepted_alert_is_in_the_file_once_through_any_number_of_rotations() {
     let folder = tempfile::tempdir().unwrap();
-    let handler = build(&file_plan(&folder.path().join("alerts.jsonl"), 5_000, 10_000));
+    let (count, bytes) = if soak() { (100_000, 25_000) } else { (3_000, 5_000) };
+    let handler = build(&file_plan(&folder.path().join("alerts.jsonl"), bytes, 10_000));
     let mut path = Path_::new(&plan(), &[handler]);
-    let sent: Vec<Arc<Alert>> = (0..3_000).map(|i| path.raise("r", i, i).expect("accepted")).collect();
+    let mut sent: Vec<Arc<Alert>> = Vec::new();
+    for i in 0..count {
+        sent.push(path.raise("r", i, i).expect("accepted"));
+        // The queue is bounded.
+        if i % 5_000 == 4_999 {
+            assert_eq!(path.drain(), 0);
+        }
+    }
     assert_eq!(path.drain(), 0);
     assert!(fs::read_dir(folder.path()).unwrap().count() > 100, "it rotated");
     let mut found = records(folder.path());
     found.sort_by_key(|a| a.seq);
     assert_eq!(found.len(), sent.len());
     assert!(found.iter().zip(&sent).all(|(found, sent)| *found == **sent), "each as it was accepted");
-    assert_eq!(path.counts(), [3_000, 3_000, 0, 0, 3_000, 0]);
+    assert_eq!(path.counts(), [count, count, 0, 0, count, 0]);
 }
 
 #[test]
@@ -397,7 +410,8 @@ fn webhook(url: &str, timeout: Duration) -> Arc<dyn Handler> {
     let headers = BTreeMap::from([("X-Site".to_owned(), "north".to_owned())]);
     build(&HandlerPlan {
         name: "hook".into(),
-        kind: HandlerKind::Webhook { url: url.into(), timeout, headers, ca_file: None },
+        kind: HandlerKind::Webhook(Box::new(WebhookPlan { timeout, headers, ..WebhookPlan::to(url) })),
+        filter: Default::default(),
     })
 }
 
@@ -411,6 +425,7 @@ fn a_webhook_posts_the_alert_with_a_constant_id_until_it_is_taken() {
     assert_eq!(got.len(), 3);
     for (headers, body) in got.iter() {
         assert_eq!(headers["webhook-id"], alert.id.as_str());
+        assert_eq!(headers["idempotency-key"], alert.id.as_str());
         let now = path.clock.unix_ns() / 1_000_000_000;
         let stamp: u64 = headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
         assert!(now - stamp < 60);
@@ -492,8 +507,10 @@ fn an_address_or_header_that_is_none_is_an_error_at_the_start_without_secrets() 
         ("http://h/", header("bad name", "x")),
         ("http://h/", header("x-token", "C4n4ry\n")),
     ] {
-        let kind = HandlerKind::Webhook { url: url.into(), timeout: LIMIT, headers, ca_file: None };
-        let error = handlers::build(&HandlerPlan { name: "hook".into(), kind }, &clock).err().expect("an error");
+        let kind = HandlerKind::Webhook(Box::new(WebhookPlan { headers, ..WebhookPlan::to(url) }));
+        let error = handlers::build(&HandlerPlan { name: "hook".into(), kind, filter: Default::default() }, &clock)
+            .err()
+            .expect("an error");
         assert_eq!(error.code(), Code::Handler);
         assert!(!error.to_string().contains("C4n4ry"), "{error}");
     }
@@ -541,7 +558,8 @@ fn console_child(what: &str) -> Command {
 
 #[test]
 fn console_in_a_child() {
-    let console = || build(&HandlerPlan { name: "console".into(), kind: HandlerKind::Console });
+    let console =
+        || build(&HandlerPlan { name: "console".into(), kind: HandlerKind::Console, filter: Default::default() });
     match std::env::var("DSENGINE_TEST_CONSOLE").as_deref() {
         Ok("check") => check_handler(console),
         Ok("closed") => {

@@ -15,7 +15,11 @@ use crate::harness::{Dsengine, root, testdata, write};
 
 /// The scripts with the test that runs them on the clip.
 const CASES: &[(&str, fn())] = &[
+    ("handlers/discord.lua", discord_is_told_each_alert_of_the_clip),
+    ("handlers/ntfy.lua", ntfy_is_told_each_alert_of_the_clip),
+    ("handlers/pushover.lua", pushover_is_told_each_alert_of_the_clip),
     ("handlers/slack.lua", slack_is_told_each_alert_of_the_clip_in_its_words),
+    ("handlers/telegram.lua", telegram_is_told_each_alert_of_the_clip),
     ("handlers/webhook-json.lua", the_webhook_script_posts_each_alert_of_the_clip_whole),
     ("intrusion.lua", intrusion_alerts_on_each_person_in_the_zone_and_on_nothing_else),
     ("loitering.lua", loitering_alerts_on_those_who_stay_and_not_on_those_who_pass),
@@ -35,6 +39,10 @@ const STAY_FRAMES: u64 = 5 * FPS;
 const DOUBT_FRAMES: u64 = FPS;
 /// What is secret of a Slack webhook's address.
 const SLACK_PATH: &str = "T0/B0/secret";
+
+/// The hosts of the services that the shipped handlers post to.
+const HOSTS: [&str; 6] =
+    ["hooks.slack.com", "hooks.example.com", "ntfy.sh", "api.telegram.org", "api.pushover.net", "discord.com"];
 
 fn polygon([left, top, right, bottom]: [f32; 4]) -> Vec<Point> {
     [(left, top), (right, top), (right, bottom), (left, bottom)].map(|(x, y)| Point { x, y }).to_vec()
@@ -190,7 +198,7 @@ impl Clip {
         let receiver = Receiver::new(Answer::Status(200));
         // As its first lines say: the receiver's host is written into the script, and granted.
         let text = std::fs::read_to_string(root().join("scripts/handlers").join(script)).unwrap();
-        let host = ["hooks.slack.com", "hooks.example.com"].into_iter().find(|host| text.contains(host)).unwrap();
+        let host = HOSTS.iter().copied().find(|host| text.contains(&format!("---@needs http {host}\n"))).unwrap();
         let text = text.replace(&format!("https://{host}"), &format!("http://{host}")).replace(host, &receiver.address);
         write(self.dir.path(), script, &text);
         let handler = format!("{{ name: desk, module: {script}, {} }}", more.replace("HOST", &receiver.address));
@@ -363,4 +371,42 @@ fn slack_is_told_each_alert_of_the_clip_in_its_words() {
     let mut expected: Vec<String> = alerts.iter().map(text).collect();
     expected.sort();
     assert_eq!(bodies(&hits, &format!("/services/{SLACK_PATH}")), expected);
+}
+
+/// Runs a handler for phones on the clip; its requests go to this path and hold each alert's message at this pointer.
+fn each_alert_is_told_by(script: &str, more: &str, path: &str, message: &str) {
+    let Some(clip) = Clip::open(&format!("clips::{script}")) else { return };
+    let (alerts, hits) = clip.delivered(script, more);
+    let told = |body: &String| {
+        let body: Value = serde_json::from_str(body).unwrap();
+        body.pointer(message).and_then(Value::as_str).unwrap_or_else(|| panic!("{body}")).to_owned()
+    };
+    let mut told: Vec<String> = bodies(&hits, path).iter().map(told).collect();
+    let mut expected: Vec<String> = alerts.iter().map(|alert| alert.message.clone()).collect();
+    (told.sort(), expected.sort());
+    assert!(told.len() == expected.len() && told.iter().zip(&expected).all(|(told, message)| told.ends_with(message)));
+}
+
+#[test]
+fn ntfy_is_told_each_alert_of_the_clip() {
+    let more = "settings: { topic: gate }, grants: { http: ['http://HOST'] }";
+    each_alert_is_told_by("ntfy.lua", more, "/", "/message");
+}
+
+#[test]
+fn telegram_is_told_each_alert_of_the_clip() {
+    let more = "settings: { chat_id: 7 }, grants: { http: ['http://HOST'], secrets: { TELEGRAM: '1:secret' } }";
+    each_alert_is_told_by("telegram.lua", more, "/bot1:secret/sendMessage", "/text");
+}
+
+#[test]
+fn pushover_is_told_each_alert_of_the_clip() {
+    let more = "settings: { token: secret, user: u }, grants: { http: ['http://HOST'] }";
+    each_alert_is_told_by("pushover.lua", more, "/1/messages.json", "/message");
+}
+
+#[test]
+fn discord_is_told_each_alert_of_the_clip() {
+    let more = "grants: { http: ['http://HOST'], secrets: { DISCORD: '1/secret' } }";
+    each_alert_is_told_by("discord.lua", more, "/api/webhooks/1/secret", "/embeds/0/description");
 }

@@ -642,6 +642,9 @@ alerts:
       config:
         url: "${file:hook.txt}"
         headers: {Authorization: "Bearer hunter2", X-Site: "hunter2"}
+        auth: {username: desk, password: hunter2}
+        body: '{"token": "hunter2", "text": "{{message}}"}'
+        signing_secret: whsec_hunter2h
 "#;
     let load = |password: &str| {
         let bench = Bench::new(text).env("CAMERA_PASSWORD", password).file("hook.txt", "https://a.example/hunter2\n");
@@ -652,14 +655,62 @@ alerts:
         loaded.plan.sources[0].input,
         Input::Rtsp(Box::new(Camera::read("rtsp://viewer:hunter2@10.0.0.7/s").unwrap()))
     );
-    let HandlerKind::Webhook { url, headers, .. } = &loaded.plan.handlers[0].kind else { panic!("a webhook") };
-    assert_eq!(url, "https://a.example/hunter2");
-    assert_eq!(headers["Authorization"], "Bearer hunter2");
+    let HandlerKind::Webhook(webhook) = &loaded.plan.handlers[0].kind else { panic!("a webhook") };
+    assert_eq!(webhook.url, "https://a.example/hunter2");
+    assert_eq!(webhook.headers["Authorization"], "Bearer hunter2");
+    let secret = webhook.signing_key.as_deref().map(|key| key == b"\x86\xe9\xed\x7a\xbd\xa1");
+    assert_eq!((secret, webhook.user.clone()), (Some(true), Some(("desk".to_owned(), "hunter2".to_owned()))));
     let shown = loaded.effective.to_string();
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("${file:hook.txt}") && shown.contains("rtsp://***@10.0.0.7/s"), "{shown}");
     assert_eq!(loaded.plan.hash, load("other").plan.hash, "a changed secret is no changed configuration");
     assert_eq!(loaded.plan.hash.len(), 64);
+}
+
+#[test]
+fn a_webhooks_settings_that_cannot_work_are_told_without_what_they_hold() {
+    let error = |settings: &str| {
+        let url = if settings.contains("url:") { "" } else { "url: 'https://h.example/', " };
+        let text = format!("alerts: {{handlers: [{{name: webhook, config: {{{url}{settings}}}}}]}}\n");
+        let error = Bench::new(&text).error();
+        assert!(error.contains("c.yaml:1:") && !error.contains("C4n4ry"), "{error}");
+        error
+    };
+    for (settings, told, label) in [
+        (
+            r#"body: '{"t": "C4n4ry", "text": {{mesage}}}'"#,
+            "`{{mesage}}` names no field of an alert",
+            "did you mean `message`?",
+        ),
+        (r#"body: '{"t": "C4n4ry {{C4n4ry 1}}"}'"#, "`{{…}}` names no field of an alert", "the fields are alert, id,"),
+        (r#"body: '{"t": "C4n4ry {{message"}'"#, "is not closed", "write {{message}}"),
+        (r#"body: 'text={{message}}&key=C4n4ry'"#, "it is no JSON with its placeholders filled in", "expected JSON"),
+        ("signing_secret: C4n4ry", "config.signing_secret` is no signing secret", "expected `whsec_`"),
+        ("signing_secret: 'whsec_'", "is no signing secret", "expected `whsec_`"),
+        ("signing_secret: 'whsec_C4n4ry!'", "is no signing secret", "expected `whsec_`"),
+        ("auth: {username: 'a:b', password: C4n4ry}", "the user's name holds a colon", "a colon ends"),
+        ("auth: {password: C4n4ry}", "the user has no name", "set its username"),
+        ("auth: {usename: a, password: C4n4ry}", "usename", "did you mean `username`?"),
+        (
+            "url: 'https://u:C4n4ry@h/', auth: {username: a, password: C4n4ry}",
+            "the user is set twice",
+            "the url names one",
+        ),
+        ("method: GET", "method", "`POST`"),
+        ("success_codes: [99]", "is out of range", "200 to 599"),
+        ("connect_timeout: 0", "is out of range", "0.1 to 300"),
+    ] {
+        let error = error(settings);
+        assert!(error.contains(told) && error.contains(label), "{settings}\n{error}");
+    }
+    let good = "alerts: {handlers: [{name: webhook, config: {url: 'https://h.example/', method: PUT, success_codes: [200, \
+                404], signing_secret: whsec_AAAA, body: '{{alert}}', auth: {username: a}}}]}\n";
+    let loaded = Bench::new(good).good();
+    let HandlerKind::Webhook(webhook) = &loaded.plan.handlers[0].kind else { panic!("a webhook") };
+    assert_eq!(
+        (webhook.success.as_slice(), webhook.signing_key.as_deref()),
+        ([200, 404].as_slice(), Some([0; 3].as_slice()))
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use dsengine::alert::{
     BoxFuture, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands, DeliveryError, Handler,
     Journal, NoJournal, Settlement,
 };
-use dsengine::config::AlertPlan;
+use dsengine::config::{AlertFilter, AlertPlan};
 use dsengine::types::Alert;
 
 use crate::journal::{Answer, Faults, JsonLines, LIMIT, Process, Told, draft, frame, plan, until};
@@ -115,6 +115,45 @@ fn the_old_ones_refusal_does_not_settle_what_the_new_one_can_deliver() {
     process.delivery.replace(new.clone()).unwrap();
     go.notify_one();
     assert_eq!((process.drain(), new.got()), (0, vec![1]));
+    process.assert_balance();
+}
+
+#[test]
+fn a_filter_holds_for_what_is_accepted_from_then_on_and_what_nobody_wants_is_delivered_to_none() {
+    let rules = |rule: &str| AlertFilter { rules: vec![rule.into()], ..AlertFilter::default() };
+    let (all, some) = (Told::new("all", Answer::Ok), Told::new("some", Answer::Later));
+    let patient = AlertPlan { attempts: u32::MAX, ..plan() };
+    let mut process = Process::start(Box::new(NoJournal), vec![all.clone(), some.clone()], &patient);
+    (0..2).for_each(|seq| drop(process.raise(seq)));
+    process.delivery.set_filter("some", &rules("no such rule"));
+    (2..4).for_each(|seq| drop(process.raise(seq)));
+    // What waited is still delivered, also through a replacement.
+    let new = Told::new("some", Answer::Ok);
+    process.delivery.replace(new.clone()).unwrap();
+    assert_eq!((process.drain(), all.got(), new.got()), (0, vec![0, 1, 2, 3], vec![0, 1]));
+    process.delivery.set_filter("all", &rules("no such rule"));
+    process.raise(4);
+    assert_eq!((process.totals().delivered, process.drain()), (5, 0), "delivered to none");
+    process.delivery.set_filter("some", &AlertFilter::default());
+    process.raise(5);
+    assert_eq!((process.drain(), all.got().len(), new.got()), (0, 4, vec![0, 1, 5]));
+    let late = Told::new("late", Answer::Ok);
+    process.delivery.add_where(late.clone(), &rules("no such rule")).unwrap();
+    process.raise(6);
+    assert_eq!((process.drain(), late.got()), (0, vec![]));
+    process.assert_balance();
+}
+
+#[test]
+fn a_full_queue_refuses_only_what_its_handler_wants() {
+    let only = AlertFilter { rules: vec!["no such rule".into()], ..AlertFilter::default() };
+    let small = AlertPlan { attempts: u32::MAX, outbox_max: 1, ..plan() };
+    let mut process = Process::start(Box::new(NoJournal), vec![Told::new("full", Answer::Later)], &small);
+    assert!(process.raise(0).is_some() && process.raise(1).is_none(), "its queue is full");
+    process.delivery.set_filter("full", &only);
+    assert!(process.raise(2).is_some(), "it does not want it");
+    assert_eq!((process.totals().refused, process.totals().delivered), (1, 1));
+    assert_eq!(undelivered(&process, Settlement::QueueFull), Some(1.0));
     process.assert_balance();
 }
 

@@ -308,6 +308,55 @@ fn the_readmes_slack_handler_runs_as_it_is_described() {
 }
 
 #[test]
+fn an_answer_that_asks_for_patience_gets_it() {
+    for (status, wait, retry) in [
+        (429, "7", Retry::After(Duration::from_secs(7))),
+        (503, "0.5", Retry::After(Duration::from_secs(1))),
+        (503, " 60 ", Retry::After(Duration::from_secs(60))),
+        (429, "soon", Retry::Later),
+        (429, "-1", Retry::Later),
+        (429, "1e300", Retry::Later),
+        (500, "7", Retry::Later),
+        (400, "7", Retry::Never),
+    ] {
+        let answer = format!("return {{ status = {status}, headers = {{ ['retry-after'] = '{wait}' }} }}");
+        let result = deliver(&format!("function handle_alert(alert) {answer} end"));
+        assert_eq!(result.unwrap_err().retry, retry, "{status} {wait}");
+    }
+}
+
+#[test]
+fn telegram_says_in_the_body_how_long_to_wait() {
+    let text = std::fs::read_to_string(shipped("handlers/telegram.lua")).unwrap();
+    let busy = r#"{"ok":false,"error_code":429,"description":"Too Many Requests","parameters":{"retry_after":7}}"#;
+    let post = Post::answering([
+        answer(429, busy),
+        answer(429, r#"{"ok":false}"#),
+        answer(429, "no json"),
+        answer(400, busy),
+        Err(Failure::Timeout),
+        answer(200, r#"{"ok":true}"#),
+    ]);
+    let bench = load(with_config(script(&text), json!({ "chat_id": "@gate" })), post.clone()).unwrap();
+    let retries = [(); 5].map(|()| bench.deliver(&alert()).unwrap_err().retry);
+    let after = Retry::After(Duration::from_secs(7));
+    assert_eq!(retries, [after, Retry::Later, Retry::Later, Retry::Never, Retry::Later]);
+    bench.deliver(&alert()).unwrap();
+    let sent = post.sent();
+    assert_eq!(sent[5].url, "https://api.telegram.org/bot${secret:TELEGRAM}/sendMessage");
+    assert_eq!(serde_json::from_slice::<Value>(&sent[5].body).unwrap()["chat_id"], "@gate");
+}
+
+#[test]
+fn the_handlers_for_phones_say_what_their_settings_lack() {
+    for (name, lacks) in [("ntfy", "topic"), ("telegram", "chat_id"), ("pushover", "token")] {
+        let text = std::fs::read_to_string(shipped(&format!("handlers/{name}.lua"))).unwrap();
+        let error = load(script(&text), Post::answering([])).err().expect("refused");
+        assert!(error.contains(&format!("config.{lacks} is missing")), "{error}");
+    }
+}
+
+#[test]
 fn the_webhook_script_posts_what_is_wanted() {
     let text = std::fs::read_to_string(shipped("handlers/webhook-json.lua")).unwrap();
     assert!(load(script(&text), Post::answering([])).err().unwrap().contains("config.url is missing"));

@@ -1,19 +1,25 @@
 //! Webhooks against real receivers: users, patience, redirects, proxies, certificates, and what failures are called.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dsengine::config::{HandlerKind, HandlerPlan};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use dsengine::config::{HandlerKind, HandlerPlan, WebhookPlan};
 use dsengine::engine::SystemClock;
 use dsengine::handlers;
 use dsengine::types::Clock;
+use hmac::{Hmac, Mac as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use sha2::Sha256;
 
-use crate::harness::{Dsengine, Outcome, root, write};
+use crate::harness::{Dsengine, Outcome, root, skip, write};
 
 /// A receiver that answers the n-th request, from 0, by what it says.
 pub(crate) struct Peer {
@@ -272,13 +278,9 @@ fn a_file_of_authorities_that_holds_none_is_an_error_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let of = |file: &Path| {
-        let kind = HandlerKind::Webhook {
-            url: "https://h/".into(),
-            timeout: Duration::from_secs(1),
-            headers: Default::default(),
-            ca_file: Some(file.to_owned()),
-        };
-        let built = handlers::build(&HandlerPlan { name: "hook".into(), kind }, &clock);
+        let plan = WebhookPlan { ca_file: Some(file.to_owned()), ..WebhookPlan::to("https://h/") };
+        let kind = HandlerKind::Webhook(Box::new(plan));
+        let built = handlers::build(&HandlerPlan { name: "hook".into(), kind, filter: Default::default() }, &clock);
         built.err().map(|error| error.to_string())
     };
     assert_eq!(of(&certificates("ca.pem")), None);
@@ -368,4 +370,179 @@ fn failures_of_a_webhook_are_told_by_what_is_wrong() {
     std::thread::spawn(move || hung.incoming().map_while(Result::ok).for_each(|stream: TcpStream| drop(stream)));
     let out = run(&format!("url: 'http://127.0.0.1:{port}/a'"), 1, keys, &[]);
     assert!(out.stderr.contains("hung up before it answered"), "{}", out.stderr);
+}
+
+/// A request's header, by its name in lower case.
+fn header<'r>(request: &'r str, name: &str) -> Option<&'r str> {
+    let head = request.split("\r\n\r\n").next()?;
+    head.lines()
+        .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)))
+        .map(|(_, v)| v)
+}
+
+fn body(request: &str) -> &str {
+    request.split_once("\r\n\r\n").unwrap().1
+}
+
+#[test]
+fn a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set() {
+    for method in ["POST", "PUT", "PATCH"] {
+        let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+        let settings = format!(
+            "url: '{}', method: {method}, auth: {{ username: desk, password: 'p@ss:w\u{f6}rd' }}, body: '{{\"text\": \
+             \"{{{{source}}}}: {{{{message}}}}\", \"seq\": {{{{seq}}}}, \"all\": {{{{alert}}}}}}'",
+            peer.url("/a")
+        );
+        let out = run(&settings, 1, "retry_attempts: 1", &[]);
+        let requests = peer.requests();
+        assert_eq!(requests.len(), 1, "{}", out.stderr);
+        assert!(requests[0].starts_with(&format!("{method} /a HTTP/1.1\r\n")), "{}", requests[0]);
+        let user = STANDARD.encode("desk:p@ss:w\u{f6}rd");
+        assert_eq!(header(&requests[0], "authorization"), Some(&*format!("Basic {user}")));
+        assert_eq!(header(&requests[0], "content-type"), Some("application/json"));
+        let sent: Value = serde_json::from_str(body(&requests[0])).unwrap();
+        assert_eq!((&sent["text"], &sent["seq"], &sent["all"]["rule"]), (&json!("a: m"), &json!(0), &json!("r")));
+        assert_eq!(sent["all"]["id"].as_str(), header(&requests[0], "webhook-id"));
+    }
+    // A redirect keeps the method.
+    let peer = Peer::new(|number, _| match number {
+        0 => "307 Temporary Redirect\r\nlocation: /b\r\n".into(),
+        _ => "204 No Content\r\n".into(),
+    });
+    run(&format!("url: '{}', method: PUT", peer.url("/a")), 1, "retry_attempts: 1", &[]);
+    assert!(peer.requests()[1].starts_with("PUT /b HTTP/1.1\r\n"), "{:?}", peer.requests());
+}
+
+#[test]
+fn whatever_an_alert_says_the_body_is_json() {
+    let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+    let dir = tempfile::tempdir().unwrap();
+    let message = "\"quoted\", \\ {{seq}}\n\t\u{1} \u{fc}\u{2028}";
+    let lua = message.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\u{1}', "\\1");
+    write(dir.path(), "r.lua", &format!("function detect(f) f:alert{{ rule = 'r', message = \"{lua}\" }} end"));
+    let config = format!(
+        "sources: [{{ id: a, uri: 'test:size=64x64,fps=30', parameters: {{ frames: 2 }} }}]\n\
+         monitoring: {{ enabled: false }}\ndetection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\
+         alerts: {{ min_confidence: 0, handlers: [{{ name: hook, type: webhook, config: {{ url: '{}', body: \
+         '{{\"text\": \"<{{{{message}}}}>\", \"bare\": {{{{message}}}}, \"one\": {{{{alert}}}}}}' }} }}] }}\n",
+        peer.url("/a")
+    );
+    write(dir.path(), "c.yaml", &config);
+    let out = Dsengine::new(["run", "--config", "c.yaml", "--state", "state"]).cwd(dir.path()).run();
+    let requests = peer.requests();
+    assert_eq!(requests.len(), 1, "{}", out.stderr);
+    let sent: Value = serde_json::from_str(body(&requests[0])).unwrap_or_else(|e| panic!("{e}: {}", requests[0]));
+    let said = sent["one"]["message"].as_str().unwrap();
+    assert!(said.contains("\"quoted\"") && said.contains("{{seq}}"), "{said}");
+    assert_eq!((sent["text"].as_str(), sent["bare"].as_str()), (Some(&*format!("<{said}>")), Some(said)));
+}
+
+#[test]
+fn a_webhooks_own_attempts_and_answers_count() {
+    for (own, wanted) in [("retry_attempts: 4", 4), ("retry_attempts: 1", 1), ("timeout: 5", 2)] {
+        let peer = Peer::new(|_, _| "503 Service Unavailable\r\n".into());
+        let out = run(&format!("url: '{}', {own}", peer.url("/a")), 1, "retry_attempts: 2, retry_delay: 0.1", &[]);
+        assert_eq!(peer.requests().len(), wanted, "{own}: {}", out.stderr);
+        assert!(out.stderr.contains("given up"), "{}", out.stderr);
+    }
+    let codes = "success_codes: [202, 304, 409]";
+    for (status, taken) in [
+        ("202 Accepted", true),
+        ("409 Conflict", true),
+        ("304 Not Modified", true),
+        ("200 OK", false),
+        ("204 No Content", false),
+    ] {
+        let peer = Peer::new(move |_, _| format!("{status}\r\n"));
+        let out = run(&format!("url: '{}', {codes}", peer.url("/a")), 1, "retry_attempts: 2, retry_delay: 0.1", &[]);
+        assert_eq!(peer.requests().len(), if taken { 1 } else { 2 }, "{status}: {}", out.stderr);
+        assert_eq!(out.stderr.contains("none of its success_codes"), !taken, "{}", out.stderr);
+    }
+}
+
+#[test]
+fn a_connection_that_does_not_come_is_given_up_before_an_answer_is() {
+    // It takes the connection and says nothing of TLS.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
+    let keys = "retry_attempts: 1";
+    let out = run(&format!("url: 'https://{at}/a', connect_timeout: 0.3, timeout: 60"), 1, keys, &[]);
+    assert!(out.stderr.contains(&format!("no connection to {at} within 300ms")), "{}", out.stderr);
+    // Connected, it has the time of an answer.
+    let out = run(&format!("url: 'http://{at}/a', connect_timeout: 1, timeout: 1.5"), 1, keys, &[]);
+    assert!(out.stderr.contains("connected, and no answer within 1.5s"), "{}", out.stderr);
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[test]
+fn a_signed_webhook_carries_what_its_secret_verifies_at_every_attempt() {
+    let peer = Peer::new(|number, _| if number == 0 { "503 x\r\n".into() } else { "204 No Content\r\n".into() });
+    let url = peer.url("/a");
+    let settings =
+        format!("url: '{url}', signing_secret: '${{env:HOOK_SECRET}}', body: '{{\"m\": \"{{{{message}}}}\"}}'");
+    let out = run(&settings, 1, "retry_attempts: 2, retry_delay: 0.1", &[("HOOK_SECRET", SECRET)]);
+    let requests = peer.requests();
+    assert_eq!(requests.len(), 2, "{}", out.stderr);
+    let key = STANDARD.decode(SECRET.strip_prefix("whsec_").unwrap()).unwrap();
+    for request in &requests {
+        let of = |name: &str| header(request, name).unwrap_or_else(|| panic!("{name}: {request}"));
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+        mac.update(format!("{}.{}.{}", of("webhook-id"), of("webhook-timestamp"), body(request)).as_bytes());
+        let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        assert_eq!(of("webhook-signature"), expected);
+        assert_eq!(of("idempotency-key"), of("webhook-id"));
+    }
+    assert_eq!(header(&requests[0], "webhook-id"), header(&requests[1], "webhook-id"));
+    assert!(!(out.stdout + &out.stderr).contains(&SECRET[6..]));
+    // Without a secret there is no signature; a key of one's own stays.
+    let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+    run(&format!("url: '{}', headers: {{ Idempotency-Key: own }}", peer.url("/a")), 1, "retry_attempts: 1", &[]);
+    let request = &peer.requests()[0];
+    assert_eq!((header(request, "webhook-signature"), header(request, "idempotency-key")), (None, Some("own")));
+}
+
+/// A process that ends with its guard.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_library_of_standard_webhooks_verifies_what_is_signed() {
+    let test = "the_library_of_standard_webhooks_verifies_what_is_signed";
+    let python = root().join("target/venv/bin/python");
+    let has_library = Command::new(&python).args(["-c", "import standardwebhooks"]).output();
+    if !has_library.is_ok_and(|out| out.status.success()) {
+        return skip(test, "standardwebhooks is not installed in target/venv (./dev test does it)");
+    }
+    let receiver = Command::new(python)
+        .arg(root().join("tests/doubles/webhook_receiver.py"))
+        .arg(SECRET)
+        .args([certificates("server.pem"), certificates("server.key")])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut receiver = Ended(receiver.unwrap());
+    let mut lines = BufReader::new(receiver.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = lines.next().expect("its port");
+    let settings = |secret: &str| {
+        let ca = certificates("ca.pem");
+        format!("url: 'https://localhost:{port}/a', ca_file: '{}', signing_secret: {secret}", ca.display())
+    };
+    let out = run(&settings(SECRET), 2, "retry_attempts: 1", &[]);
+    assert!(!out.stderr.contains("given up"), "{}", out.stderr);
+    for _ in 0..2 {
+        let told: Value = serde_json::from_str(&lines.next().expect("a request")).unwrap();
+        assert!(told["error"].is_null() && told["alert"]["message"] == "m", "{told}\n{}", out.stderr);
+        assert_eq!((&told["alert"]["id"], &told["key"]), (&told["id"], &told["id"]));
+    }
+    // It refuses another secret's.
+    let out = run(&settings("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 1, "retry_attempts: 1", &[]);
+    assert!(out.stderr.contains("400 Bad Request"), "{}", out.stderr);
+    let told: Value = serde_json::from_str(&lines.next().expect("a request")).unwrap();
+    assert_eq!(told["error"], "No matching signature found", "{told}");
 }

@@ -81,7 +81,7 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
     let metrics = Metrics::new(Arc::new(Still));
     let commands = CommandQueue::new(metrics.clone()).of(&name);
     let outbox = Outbox::new(&plan, metrics, Arc::new(|_| {}), None);
-    let receiver = outbox.add(&name).unwrap();
+    let receiver = outbox.add(&name, &crate::config::AlertFilter::default()).unwrap();
     let count = Arc::<AtomicUsize>::default();
     let slot = Slot::new(Arc::new(Fixed(Some(retry), count.clone())), commands.clone());
     let clock = Arc::new(Replacing {

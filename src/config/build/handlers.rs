@@ -1,11 +1,11 @@
 //! Builds handlers from entries that are a name or a map.
 
-use super::Site;
+use super::{Site, is_known_source};
 use crate::config::kinds::handlers;
-use crate::config::plan::HandlerPlan;
-use crate::config::schema::{Alerts, HandlerEntry};
+use crate::config::plan::{AlertFilter, ENGINE_SOURCE, HandlerPlan, Pattern, SourcePlan};
+use crate::config::schema::{Alerts, HandlerEntry, Where};
 
-pub(super) fn build(alerts: &Alerts, site: &mut Site<'_>) -> Vec<HandlerPlan> {
+pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_>) -> Vec<HandlerPlan> {
     let mut out: Vec<HandlerPlan> = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     for (index, HandlerEntry(handler)) in alerts.handlers.iter().enumerate() {
@@ -16,9 +16,31 @@ pub(super) fn build(alerts: &Alerts, site: &mut Site<'_>) -> Vec<HandlerPlan> {
             site.wrong(&path, message, "give each a name of its own, and its kind as `type`");
         }
         names.push(&head.name);
+        let filter = filter(&head.filter, &format!("{path}.where"), sources, site);
         if let Some(kind) = handlers::plan(handler, &path, site).filter(|_| head.enabled) {
-            out.push(HandlerPlan { name: head.name.as_str().into(), kind });
+            out.push(HandlerPlan { name: head.name.as_str().into(), kind, filter });
         }
     }
     out
+}
+
+/// Builds a handler's filter; reports names of sources that do not exist.
+fn filter(filter: &Where, path: &str, known: &[&SourcePlan], site: &mut Site<'_>) -> AlertFilter {
+    let Where { min_level, sources, not_sources, rules, not_rules } = filter;
+    let patterns = |names: &[String]| -> Vec<Pattern> { names.iter().map(|name| name.as_str().into()).collect() };
+    for (key, names) in [("sources", sources), ("not_sources", not_sources)] {
+        for (index, name) in names.iter().enumerate() {
+            // The engine itself raises alerts, too; a pattern may be for sources that come later.
+            if name != ENGINE_SOURCE && !Pattern::from(name.as_str()).is_open() {
+                is_known_source(name, &format!("{path}.{key}[{index}]"), known, site);
+            }
+        }
+    }
+    AlertFilter {
+        min_level: (*min_level).into(),
+        sources: patterns(sources),
+        not_sources: patterns(not_sources),
+        rules: patterns(rules),
+        not_rules: patterns(not_rules),
+    }
 }

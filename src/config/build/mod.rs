@@ -133,7 +133,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     // The built-in has no use for it, and learns its background anew with other settings.
     let guests = strategies.iter_mut().filter(|strategy| strategy.kind != StrategyKind::Motion);
     guests.for_each(|strategy| strategy.timezone = timezone.clone());
-    let handlers = handlers::build(&alerts, site);
+    let handlers = handlers::build(&alerts, &all, site);
     let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
     let quiet_hours = hours::quiet(&alerts.quiet_hours, &timezone, site);
 
@@ -304,23 +304,29 @@ pub(super) fn hardly_reached(path: &str, score: f64, site: &mut Site<'_>) {
 fn known_sources(names: &[String], path: &str, known: &[&SourcePlan], site: &mut Site<'_>) -> Vec<SourceId> {
     let mut out = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        if known.iter().any(|source| source.id.as_str() == name) {
+        if is_known_source(name, &format!("{path}[{index}]"), known, site) {
             out.push(SourceId::from(name.as_str()));
-            continue;
         }
-        // A disabled or unsupported source remains a valid name.
-        if site.idle.contains(name) {
-            continue;
-        }
+    }
+    out
+}
+
+/// Whether there is an enabled source of this id; reports one that does not exist.
+fn is_known_source(name: &str, path: &str, known: &[&SourcePlan], site: &mut Site<'_>) -> bool {
+    if known.iter().any(|source| source.id.as_str() == name) {
+        return true;
+    }
+    // A disabled or unsupported source remains a valid name.
+    if site.idle.iter().all(|idle| idle != name) {
         let ids: Vec<&str> = known.iter().map(|source| source.id.as_str()).collect();
         let label = match nearest(name, ids.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if ids.is_empty() => "no source is enabled".to_owned(),
             None => format!("known are {}", ids.join(", ")),
         };
-        site.wrong(&format!("{path}[{index}]"), format!("there is no source `{name}`"), label);
+        site.wrong(path, format!("there is no source `{name}`"), label);
     }
-    out
+    false
 }
 
 /// Merges zones by name: a source's own zone replaces the shared one.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EmailPlan, GrantPlan, LimitPlan, MqttPlan};
+use super::{AlertFilter, BodyTemplate, EmailPlan, GrantPlan, LimitPlan, MqttPlan};
 
 /// One handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub struct HandlerPlan {
     pub name: Arc<str>,
     /// Its kind, with its settings.
     pub kind: HandlerKind,
+    /// Which alerts it gets.
+    pub filter: AlertFilter,
 }
 
 /// The kind of a handler.
@@ -21,7 +23,7 @@ pub struct HandlerPlan {
 pub enum HandlerKind {
     /// Lines on standard output.
     Console,
-    /// JSON lines in a file.
+    /// Lines in a file.
     File {
         /// The file.
         path: PathBuf,
@@ -29,6 +31,10 @@ pub enum HandlerKind {
         max_bytes: u64,
         /// Rotated files to keep.
         backups: u32,
+        /// How an alert is written.
+        format: FileFormat,
+        /// How often to rotate, besides by size; `None` = by size only.
+        every: Option<Duration>,
     },
     /// Mail.
     Email(Box<EmailPlan>),
@@ -36,17 +42,84 @@ pub enum HandlerKind {
     Module(Box<ModulePlan>),
     /// Messages to an MQTT broker.
     Mqtt(Box<MqttPlan>),
-    /// HTTP POST of the alert as JSON.
-    Webhook {
-        /// The address. Print it only through `telemetry::redact`.
-        url: String,
-        /// Timeout for the response.
-        timeout: Duration,
-        /// Extra headers.
-        headers: BTreeMap<String, String>,
-        /// A CA file that is trusted in addition to the system's.
-        ca_file: Option<PathBuf>,
+    /// A Lua script of this program.
+    Shipped {
+        /// Its name, settings and grants.
+        module: Box<ModulePlan>,
+        /// The script.
+        text: &'static str,
     },
+    /// The alert as JSON over HTTP.
+    Webhook(Box<WebhookPlan>),
+}
+
+/// A webhook.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebhookPlan {
+    /// The address. Print it only through `telemetry::redact`.
+    pub url: String,
+    /// The method of its requests.
+    pub method: HttpMethod,
+    /// Timeout for the response, connecting included.
+    pub timeout: Duration,
+    /// Timeout for connecting; `None` = the response's.
+    pub connect_timeout: Option<Duration>,
+    /// Extra headers.
+    pub headers: BTreeMap<String, String>,
+    /// User and password for Basic authorization. Never printed.
+    pub user: Option<(String, String)>,
+    /// The body; `None` = the alert as JSON.
+    pub body: Option<BodyTemplate>,
+    /// Statuses that count as delivered; empty = 200 to 299.
+    pub success: Vec<u16>,
+    /// Delivery attempts per alert; `None` = the alert policy's.
+    pub attempts: Option<u32>,
+    /// The key of the signature. Never printed.
+    pub signing_key: Option<Vec<u8>>,
+    /// A CA file that is trusted in addition to the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl WebhookPlan {
+    /// A webhook that posts alerts to `url`.
+    pub fn to(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            method: HttpMethod::Post,
+            timeout: Duration::from_secs(30),
+            connect_timeout: None,
+            headers: BTreeMap::new(),
+            user: None,
+            body: None,
+            success: Vec::new(),
+            attempts: None,
+            signing_key: None,
+            ca_file: None,
+        }
+    }
+}
+
+/// The method of a webhook's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// PATCH.
+    Patch,
+}
+
+/// How a file handler writes an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FileFormat {
+    /// A JSON object per line.
+    #[default]
+    Json,
+    /// Comma-separated values, with a line of names at the top of each file.
+    Csv,
+    /// The console's line, without colour.
+    Text,
 }
 
 /// A script or component that delivers alerts.

@@ -1,9 +1,11 @@
 //! The `Plan`: a validated, resolved and typed configuration. Code outside of `config` only sees this.
 
 mod admin;
+mod body;
 mod broker;
 mod camera;
 mod email;
+mod filter;
 mod handler;
 mod health;
 mod mqtt;
@@ -15,9 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::*;
+pub use body::{BodyError, BodyTemplate};
 pub use broker::Broker;
 pub use camera::{Camera, Transport, User};
 pub use email::*;
+pub use filter::{AlertFilter, Pattern};
 pub use handler::*;
 pub use health::*;
 pub use mqtt::{Discovery, MqttPlan};

@@ -120,11 +120,47 @@ pub(in crate::config) struct HandlerHead {
     /// Its settings. Default: see its keys. Example: {url: "${env:ALERT_WEBHOOK}"}.
     #[serde(default)]
     pub(in crate::config) config: HandlerSettings,
+    /// Which alerts go there. Default all. Example: {min_level: high, sources: ["gate*"]}.
+    #[serde(default, rename = "where")]
+    pub(in crate::config) filter: Where,
+}
+
+/// Which alerts go to a handler: those that pass every key. In a name, `*` is any text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Where {
+    /// The lowest level that goes there. Default low. Example: high.
+    pub(in crate::config) min_level: Level,
+    /// Only alerts of these sources; `engine` is the engine itself. Default all. Example: [gate, "yard-*"].
+    #[schemars(length(max = 1024))]
+    pub(in crate::config) sources: Vec<String>,
+    /// No alerts of these sources. Default none. Example: ["test-*"].
+    #[schemars(length(max = 1024))]
+    pub(in crate::config) not_sources: Vec<String>,
+    /// Only alerts of these rules. Default all. Example: [intrusion, "line-*"].
+    #[schemars(length(max = 1024))]
+    pub(in crate::config) rules: Vec<String>,
+    /// No alerts of these rules. Default none. Example: ["system.*"].
+    #[schemars(length(max = 1024))]
+    pub(in crate::config) not_rules: Vec<String>,
+}
+
+impl Default for Where {
+    fn default() -> Self {
+        let (sources, not_sources, rules, not_rules) = Default::default();
+        Self { min_level: Level::Low, sources, not_sources, rules, not_rules }
+    }
 }
 
 impl Handler {
     fn named(name: &str) -> Self {
-        let head = HandlerHead { name: name.to_owned(), kind: None, enabled: true, config: HandlerSettings::default() };
+        let head = HandlerHead {
+            name: name.to_owned(),
+            kind: None,
+            enabled: true,
+            config: HandlerSettings::default(),
+            filter: Where::default(),
+        };
         Self { head, module: Module::default() }
     }
 }

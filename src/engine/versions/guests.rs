@@ -3,6 +3,8 @@
 //! A version is read, checked and compiled once; each source gets its own instance. The state shared by all guests of
 //! an engine is here: the watchdog, the state store, the network, the component host.
 
+mod shipped;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

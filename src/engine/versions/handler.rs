@@ -56,6 +56,10 @@ impl Handler for Replaceable {
         self.inner.load().timeout()
     }
 
+    fn attempts(&self) -> Option<u32> {
+        self.inner.load().attempts()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.inner.load().usage()
     }

@@ -71,6 +71,145 @@ fn file_handlers_write_where_and_as_much_as_they_are_told() {
     }
 }
 
+#[test]
+fn a_file_is_written_in_the_format_that_is_set_and_rotates_by_the_hour_or_day() {
+    let bench = Bench::new();
+    bench.write(
+        "alarm.lua",
+        "function detect(frame)\n  frame:alert{ rule = 'r', key = tostring(frame.seq), message = 'one, \\\"two\\\"\\nthree' \
+         }\nend\n",
+    );
+    let hour = Duration::from_secs(3_600);
+    let old = |name: &str, text: &str, age: Duration| {
+        let file = std::fs::File::create(bench.path(name)).unwrap();
+        std::io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    };
+    for name in ["hourly", "daily", "never"] {
+        old(&format!("{name}.jsonl"), "{\"old\":1}\n", if name == "hourly" { hour } else { 24 * hour });
+    }
+    old("other.csv", "{\"old\":1}\n", Duration::ZERO);
+    bench.summary(&format!(
+        "{TRACE}{ALARM}alerts:\n  throttle_seconds: 0\n  min_confidence: 0\n  burst_threshold: 1000\n  \
+         max_alerts_per_minute: 100000\n  handlers:\n\
+         \x20   - {{ name: json, type: file, config: {{ log_file: a.jsonl, format: json }} }}\n\
+         \x20   - {{ name: csv, type: file, config: {{ format: csv, max_size_mb: 0.005, backup_count: 9 }} }}\n\
+         \x20   - {{ name: other, type: file, config: {{ format: csv, log_file: other.csv, backup_count: 0 }} }}\n\
+         \x20   - {{ name: text, type: file, config: {{ format: text }} }}\n\
+         \x20   - {{ name: hourly, type: file, config: {{ log_file: hourly.jsonl, rotate: hourly }} }}\n\
+         \x20   - {{ name: daily, type: file, config: {{ log_file: daily.jsonl, rotate: daily }} }}\n\
+         \x20   - {{ name: never, type: file, config: {{ log_file: never.jsonl, rotate: none }} }}\n"
+    ));
+    let text = |name: &str| std::fs::read_to_string(bench.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(bench.lines("a.jsonl").len(), 100);
+    // Each file of CSV has its names on top, and together they have every alert once, one a line.
+    let files: Vec<String> =
+        (0..10).map(|n| if n == 0 { "alerts.csv".into() } else { format!("alerts.csv.{n}") }).collect();
+    let files: Vec<String> = files.iter().filter(|name| bench.path(name).exists()).map(|name| text(name)).collect();
+    assert!(files.len() >= 2, "it rotated");
+    let mut rows = 0;
+    for file in &files {
+        let mut lines = file.lines();
+        assert_eq!(lines.next(), Some("id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections"));
+        for line in lines {
+            assert!(line.contains(",medium,a,r,") && line.contains(",\"one, \"\"two\"\"⏎three\","), "{line}");
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, 100);
+    // What another format wrote is set aside.
+    assert_eq!((text("other.csv").lines().count(), text("other.csv.1").as_str()), (101, "{\"old\":1}\n"));
+    let told = text("alerts.log");
+    assert!(
+        told.lines().count() == 100 && told.lines().all(|l| l.ends_with(" MEDIUM   a r: one, \"two\"⏎three")),
+        "{told}"
+    );
+    for name in ["hourly", "daily"] {
+        // The hour may end meanwhile.
+        let oldest = [2, 1].map(|n| format!("{name}.jsonl.{n}")).into_iter().find(|name| bench.path(name).exists());
+        assert_eq!(text(&oldest.unwrap_or_else(|| panic!("{name} did not rotate"))), "{\"old\":1}\n", "{name}");
+        assert!((1..=100).contains(&bench.lines(&format!("{name}.jsonl")).len()), "{name}");
+    }
+    assert_eq!((bench.lines("never.jsonl").len(), bench.path("never.jsonl.1").exists()), (101, false));
+}
+
+#[test]
+fn handlers_get_the_alerts_that_their_where_lets_through() {
+    let bench = Bench::new();
+    bench.write(
+        "levels.lua",
+        "function detect(frame)\n  for _, level in { 'low', 'medium', 'high', 'critical' } do\n    \
+         frame:alert{ rule = 'is-' .. level, level = level, key = 'k', message = 'm' }\n  end\nend\n",
+    );
+    let source = |id: &str| format!("{{ id: {id}, uri: 'test:size=64x64,fps=30', parameters: {{ frames: 3 }} }}");
+    let cases = [
+        ("all", "{}", ["low", "medium", "high", "critical"].as_slice(), ["gate-1", "yard"].as_slice()),
+        ("high", "{ min_level: high }", &["high", "critical"], &["gate-1", "yard"]),
+        ("yard", "{ sources: [yard] }", &["low", "medium", "high", "critical"], &["yard"]),
+        ("gates", "{ sources: ['gate-*', engine] }", &["low", "medium", "high", "critical"], &["gate-1"]),
+        ("others", "{ not_sources: ['g*'] }", &["low", "medium", "high", "critical"], &["yard"]),
+        ("two", "{ rules: [is-low, 'is-h*'] }", &["low", "high"], &["gate-1", "yard"]),
+        ("rest", "{ not_rules: ['*-low', is-medium] }", &["high", "critical"], &["gate-1", "yard"]),
+        (
+            "both",
+            "{ min_level: medium, sources: ['*'], rules: ['is-*'], not_rules: ['is-c*'] }",
+            &["medium", "high"],
+            &["gate-1", "yard"],
+        ),
+        ("none", "{ rules: [nothing] }", &[], &[]),
+    ];
+    let handlers: Vec<String> = cases
+        .iter()
+        .map(|(name, filter, ..)| {
+            format!("{{ name: {name}, type: file, where: {filter}, config: {{ log_file: {name}.jsonl }} }}")
+        })
+        .collect();
+    let summary = bench.summary(&format!(
+        "sources: [{}, {}]\ndetection: {{ strategies: [{{ name: levels, module: levels.lua }}] }}\nalerts:\n  \
+         min_confidence: 0\n  max_alerts_per_minute: 1000\n  handlers: [{}]\n",
+        source("gate-1"),
+        source("yard"),
+        handlers.join(", ")
+    ));
+    for (name, _, levels, sources) in cases {
+        let mut got: Vec<(String, String)> = bench
+            .lines(&format!("{name}.jsonl"))
+            .iter()
+            .map(|alert| (alert["source"].as_str().unwrap().into(), alert["rule"].as_str().unwrap().into()))
+            .collect();
+        got.sort();
+        let mut wanted: Vec<(String, String)> = sources
+            .iter()
+            .flat_map(|source| levels.iter().map(|level| ((*source).to_owned(), format!("is-{level}"))))
+            .collect();
+        wanted.sort();
+        assert_eq!(got, wanted, "{name}");
+    }
+    assert_eq!(summary["sources"][0]["alerts"], 4, "{summary}");
+}
+
+#[test]
+fn an_alert_that_no_handler_wants_is_delivered_to_none_and_a_saved_where_holds_at_once() {
+    let bench = Bench::new();
+    bench.write("tick.lua", "function detect(frame) frame:alert{ rule = 'tick', message = 'tick' } end\n");
+    let config = |rule: &str| {
+        format!(
+            "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\nalerts:\n  throttle_seconds: 0\n  \
+             min_confidence: 0\n  max_alerts_per_minute: 100000\n  burst_threshold: 1000\n  handlers:\n    \
+             - {{ name: file, where: {{ rules: [{rule}] }}, config: {{ log_file: out.jsonl }} }}\n"
+        )
+    };
+    let mut run = bench.start(&config("other"));
+    let page = run.page();
+    let delivered = || sample(&get(&page, "/metrics").1, "dsengine_alerts_total{outcome=\"delivered\",rule=\"tick\"");
+    poll(&mut run, || (delivered() > Some(0.0)).then_some(()));
+    assert!(bench.lines("out.jsonl").is_empty(), "it wants other rules");
+    bench.write("config-1.yaml", &config("tick"));
+    poll(&mut run, || std::fs::metadata(bench.path("out.jsonl")).is_ok_and(|file| file.len() > 0).then_some(()));
+    run.signal("INT");
+    assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{:?}", run.seen);
+}
+
 /// The trace's one strong alert, handed to these webhooks under these keys, until the program has ended with this code.
 #[track_caller]
 fn posted(bench: &Bench, keys: &str, webhooks: &str, code: i32) {

@@ -41,7 +41,7 @@ trait Type: JsonSchema + Serialize + DeserializeOwned {
     fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
         if handler.head.enabled {
             let message = format!("the handler `{}` is not built yet", Self::WORD);
-            site.warn(path, not_built("handler-not-built", message, "console, file, webhook, email and mqtt are"));
+            site.warn(path, not_built("handler-not-built", message, "the others are"));
         }
         None
     }

@@ -1,15 +1,18 @@
-//! `webhook`: the alert as JSON, posted.
+//! `webhook`: the alert as JSON over HTTP.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Type;
 use crate::config::build::Site;
-use crate::config::plan::HandlerKind;
+use crate::config::nearest::nearest;
+use crate::config::plan::{BodyError, BodyTemplate, HandlerKind, HttpMethod, WebhookPlan};
 use crate::config::schema::Handler;
 use crate::config::warning::{Severity, Warning};
 
@@ -19,11 +22,30 @@ pub(super) struct Webhook {
     /// webhook: where alerts are posted, as JSON; mqtt: the broker, mqtt:// or mqtts://. Default none.
     /// Example: "${env:ALERT_WEBHOOK}".
     url: Option<String>,
-    /// webhook, email, mqtt: longest wait for an answer. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
+    /// webhook: the method of the request. Default POST. Example: PUT.
+    method: Option<Method>,
+    /// webhook, email, mqtt: longest wait for an answer, connecting included. Default 30. Unit: seconds.
+    /// Range 0.1–300. Example: 5.
     #[schemars(range(min = 0.1, max = 300))]
     timeout: Option<f64>,
+    /// webhook: longest wait for the connection, at most `timeout`. Default `timeout`. Unit: seconds. Range 0.1–300.
+    /// Example: 2.
+    #[schemars(range(min = 0.1, max = 300))]
+    connect_timeout: Option<f64>,
     /// webhook: extra headers. Default none. Example: {Authorization: "${file:/run/secrets/hook}"}.
     headers: Option<BTreeMap<String, String>>,
+    /// webhook: who it logs in as (Basic authorization). Default none.
+    /// Example: {username: desk, password: "${env:HOOK_PASSWORD}"}.
+    auth: Option<Auth>,
+    /// webhook: the body, JSON in which `{{field}}` stands for a field of the alert, or `{{alert}}` for all of it.
+    /// Default the alert. Example: '{"text": "{{source}}: {{message}}", "count": {{suppressed}}}'.
+    body: Option<String>,
+    /// webhook: the answers that count as delivered. Default 200 to 299. Range 200–599. Example: [200, 202].
+    #[schemars(inner(range(min = 200, max = 599)), length(max = 100))]
+    success_codes: Option<Vec<u32>>,
+    /// webhook: signs each request as Standard Webhooks does; `whsec_` and the key in base64. Default none.
+    /// Example: "${env:HOOK_SECRET}".
+    signing_secret: Option<String>,
     /// webhook, email, mqtt: authorities whose certificates are trusted beside the machine's, PEM. Default none.
     /// Example: certs/ca.pem.
     ca_file: Option<PathBuf>,
@@ -32,12 +54,52 @@ pub(super) struct Webhook {
     retry_attempts: Option<u32>,
 }
 
+/// The method of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum Method {
+    Post,
+    Put,
+    Patch,
+}
+
+impl From<Method> for HttpMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Post => Self::Post,
+            Method::Put => Self::Put,
+            Method::Patch => Self::Patch,
+        }
+    }
+}
+
+/// A user and a password.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Auth {
+    /// The user, without a colon. Default none. Example: desk.
+    username: String,
+    /// The password. Default none. Example: "${env:HOOK_PASSWORD}".
+    password: String,
+}
+
 impl Type for Webhook {
     const WORD: &'static str = "webhook";
 
     fn plan(self, handler: &Handler, path: &str, site: &mut Site<'_>) -> Option<HandlerKind> {
-        // `retry_attempts` has no effect yet: see the table of keys.
-        let Self { url, timeout, headers, ca_file, retry_attempts: _ } = self;
+        let Self {
+            url,
+            method,
+            timeout,
+            connect_timeout,
+            headers,
+            auth,
+            body,
+            success_codes,
+            signing_secret,
+            ca_file,
+            retry_attempts,
+        } = self;
         let Some(url) = url.filter(|url| !url.is_empty()) else {
             if handler.head.enabled {
                 let message = format!("the webhook handler `{}` has no url", handler.head.name);
@@ -52,12 +114,68 @@ impl Type for Webhook {
             site.wrong(&at, format!("`{at}` is no web address"), "expected https://host/path");
             return None;
         }
-        let timeout = Duration::from_secs_f64(timeout.unwrap_or(30.0));
-        let ca_file = ca_file.map(|file| site.find(&file));
-        Some(HandlerKind::Webhook { url, timeout, headers: headers.unwrap_or_default(), ca_file })
+        let success = success_codes.unwrap_or_default();
+        Some(HandlerKind::Webhook(Box::new(WebhookPlan {
+            method: method.unwrap_or(Method::Post).into(),
+            timeout: Duration::from_secs_f64(timeout.unwrap_or(30.0)),
+            connect_timeout: connect_timeout.map(Duration::from_secs_f64),
+            headers: headers.unwrap_or_default(),
+            user: auth.and_then(|auth| user(auth, &url, &format!("{path}.config.auth"), site)),
+            body: body.and_then(|text| template(&text, &format!("{path}.config.body"), site)),
+            success: success.into_iter().filter_map(|code| code.try_into().ok()).collect(),
+            attempts: retry_attempts,
+            signing_key: signing_secret.and_then(|secret| key(&secret, &format!("{path}.config.signing_secret"), site)),
+            ca_file: ca_file.map(|file| site.find(&file)),
+            url,
+        })))
     }
 }
 
 fn is_web_address(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// The user for Basic authorization; reports one that cannot be sent.
+fn user(auth: Auth, url: &str, path: &str, site: &mut Site<'_>) -> Option<(String, String)> {
+    let Auth { username, password } = auth;
+    let names_user = url::Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some());
+    let (message, label) = match () {
+        () if names_user => ("the user is set twice", "the url names one, too: take one of them away"),
+        () if username.is_empty() => ("the user has no name", "set its username, or leave auth out"),
+        () if username.contains(':') => ("the user's name holds a colon", "a colon ends the name in the request"),
+        () => return Some((username, password)),
+    };
+    site.wrong(path, message, label);
+    None
+}
+
+/// The template of the body; reports what is wrong with it.
+fn template(text: &str, path: &str, site: &mut Site<'_>) -> Option<BodyTemplate> {
+    let error = match BodyTemplate::parse(text) {
+        Ok(template) => return Some(template),
+        Err(error) => error,
+    };
+    let label = match &error {
+        BodyError::Unknown(name) => match nearest(name, BodyTemplate::fields()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the fields are {}", BodyTemplate::fields().collect::<Vec<_>>().join(", ")),
+        },
+        BodyError::Open => "write {{message}}; a `{{` of its own is \\u007b\\u007b".to_owned(),
+        BodyError::Escaped => "take the backslash away".to_owned(),
+        BodyError::Json(_) => "expected JSON such as {\"text\": \"{{message}}\"}".to_owned(),
+    };
+    site.wrong(path, format!("`{path}`: {error}"), label);
+    None
+}
+
+/// The key of a signing secret; reports one that is none.
+fn key(secret: &str, path: &str, site: &mut Site<'_>) -> Option<Vec<u8>> {
+    let text = secret.strip_prefix("whsec_").map(|text| text.trim_end_matches('='));
+    // Some write it without padding.
+    let key = text.and_then(|text| STANDARD_NO_PAD.decode(text).ok()).filter(|key| !key.is_empty());
+    if key.is_none() {
+        let label = "expected `whsec_` and a key in base64; `openssl rand -base64 24` makes one";
+        site.wrong(path, format!("`{path}` is no signing secret"), label);
+    }
+    key
 }

@@ -1,0 +1,33 @@
+---@since 0.1
+---@needs http discord.com
+-- Discord: posts each alert to a channel, by a webhook of the channel, coloured by its level.
+--
+-- The address of a webhook is a secret: whoever knows it may post. So the script holds only its name.
+--
+-- config:
+--   path      what follows https://discord.com/api/webhooks/; default "${secret:DISCORD}"
+--   username  the name that it posts under; default the webhook's
+--
+-- Example:
+--   alerts:
+--     handlers:
+--       - name: discord
+--         module: scripts/handlers/discord.lua
+--         grants: { http: [discord.com], secrets: { DISCORD: "${env:DISCORD_PATH}" } }
+
+local COLOUR = { low = 0x3498DB, medium = 0xF1C40F, high = 0xE67E22, critical = 0xE74C3C }
+-- What an alert says mentions nobody.
+local NOBODY = json.decode('{ "parse": [] }')
+
+function handle_alert(alert)
+    return http.post("https://discord.com/api/webhooks/" .. (config.path or "${secret:DISCORD}"), {
+        username = config.username,
+        allowed_mentions = NOBODY,
+        embeds = { {
+            title = alert.rule .. " at " .. alert.source,
+            description = alert.message,
+            color = COLOUR[alert.level],
+            timestamp = alert.time,
+        } },
+    })
+end

@@ -1,0 +1,34 @@
+---@since 0.1
+---@needs http ntfy.sh
+-- ntfy: publishes each alert to a topic, for the app on a phone. For a server of your own, write its host into the line
+-- above, grant it, and set `server`.
+--
+-- config:
+--   topic   where to publish (required); on ntfy.sh whoever knows its name may read it
+--   server  default "https://ntfy.sh"
+--   login   true sends the access token "${secret:NTFY}"; default false
+--
+-- Example:
+--   alerts:
+--     handlers:
+--       - name: phone
+--         module: scripts/handlers/ntfy.lua
+--         settings: { topic: "${env:NTFY_TOPIC}", login: true }
+--         grants: { http: [ntfy.sh], secrets: { NTFY: "${env:NTFY_TOKEN}" } }
+
+local PRIORITY = { low = 2, medium = 3, high = 4, critical = 5 }
+local TAGS = { low = "information_source", medium = "bell", high = "warning", critical = "rotating_light" }
+
+local topic = config.topic or error("config.topic is missing: where to publish", 0)
+local server = config.server or "https://ntfy.sh"
+
+function handle_alert(alert)
+    local headers = if config.login then { Authorization = "Bearer ${secret:NTFY}" } else {}
+    return http.post(server, {
+        topic = topic,
+        title = alert.rule .. " at " .. alert.source,
+        message = alert.message,
+        priority = PRIORITY[alert.level],
+        tags = { TAGS[alert.level] },
+    }, { headers = headers })
+end

@@ -1,0 +1,35 @@
+---@since 0.1
+---@needs http api.pushover.net
+-- Pushover: sends each alert to a phone. One of level critical repeats until somebody acknowledges it.
+--
+-- config:
+--   token   the application's API token (required)
+--   user    the user's or group's key (required)
+--   retry   seconds between repeats of a critical alert, at least 30; default 60
+--   expire  seconds after which they end, at most 10800; default 3600
+--
+-- Example:
+--   alerts:
+--     handlers:
+--       - name: pushover
+--         module: scripts/handlers/pushover.lua
+--         settings: { token: "${env:PUSHOVER_TOKEN}", user: "${env:PUSHOVER_USER}" }
+--         grants: { http: [api.pushover.net] }
+
+local PRIORITY = { low = -1, medium = 0, high = 1, critical = 2 }
+
+local token = config.token or error("config.token is missing: the application's API token", 0)
+local user = config.user or error("config.user is missing: the user's or group's key", 0)
+
+function handle_alert(alert)
+    local critical = alert.level == "critical"
+    return http.post("https://api.pushover.net/1/messages.json", {
+        token = token,
+        user = user,
+        title = alert.rule .. " at " .. alert.source,
+        message = if alert.message == "" then alert.rule else alert.message,
+        priority = PRIORITY[alert.level],
+        retry = if critical then config.retry or 60 else nil,
+        expire = if critical then config.expire or 3600 else nil,
+    })
+end
