@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         interval: 1,
         sources: vec![],
         precision: None,
+        schedule: None,
     };
     if !plan.model.is_file() {
         println!("SKIP detect: no test data at {}", testdata.display());
