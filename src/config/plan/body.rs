@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use crate::types::{Alert, AlertId, BBox, Detection, Level};
 
+/// Reads a field of an alert.
+type Read = fn(&Alert) -> Field;
+
 /// The fields that a template may name.
-const FIELDS: &[(&str, fn(&Alert) -> Field)] = &[
+const FIELDS: &[(&str, Read)] = &[
     ("alert", |alert| Field::json(alert)),
     ("id", |alert| Field::text(alert.id.as_str())),
     ("level", |alert| Field::text(alert.level.as_str())),
@@ -56,7 +59,7 @@ impl PartialEq for BodyTemplate {
 #[derive(Debug, Clone)]
 enum Part {
     Text(String),
-    Field { value: fn(&Alert) -> Field, in_string: bool },
+    Field { value: Read, in_string: bool },
 }
 
 /// Why a text is no template.
