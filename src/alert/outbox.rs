@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::attempts::Attempts;
 use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
+use super::site::Site;
 use super::tally::Tally;
 use super::{Entry, NoRoom, Pending, Settlement, Standing, Totals, Trouble};
 use crate::config::AlertPlan;
@@ -41,6 +42,7 @@ pub struct Outbox {
     state: Mutex<State>,
     metrics: Arc<Metrics>,
     tally: Tally,
+    site: Site,
     on_accepted: OnAccepted,
     /// Signals that an alert was settled or entries were written: to tasks, and to threads.
     changed: Notify,
@@ -89,6 +91,7 @@ impl Outbox {
             state: Mutex::new(State { ledger, handlers: BTreeMap::new() }),
             metrics,
             tally: Tally::default(),
+            site: Site::new(plan),
             on_accepted,
             changed: Notify::new(),
             settled: Condvar::new(),
@@ -97,15 +100,20 @@ impl Outbox {
         })
     }
 
+    /// The alerts on their way here.
+    pub(super) fn site(&self) -> &Site {
+        &self.site
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
     /// Accepts an alert for every handler with room. Never blocks.
-    pub fn accept(&self, alert: Arc<Alert>, series: &SourceMetrics) -> Acceptance {
+    pub(super) fn accept(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>) -> Acceptance {
         let written = {
             let mut state = self.state();
-            match state.ledger.offer(alert.clone(), Some(series.clone())) {
+            match state.ledger.offer(alert.clone(), series.cloned()) {
                 Offered::Known => return Acceptance::Duplicate,
                 Offered::Refused(room) => {
                     self.count_refused(&state, room);
@@ -115,12 +123,12 @@ impl Outbox {
                     self.count_missed(&state, &alert, &missed);
                     if written {
                         // Counted before a handler can get it.
-                        self.count(Some(series), &alert.rule, AlertOutcome::Accepted);
+                        self.count(series, &alert.rule, AlertOutcome::Accepted);
                         state.refresh();
                     }
                     if finished {
                         // No handlers: settled at once.
-                        self.count(Some(series), &alert.rule, AlertOutcome::Delivered);
+                        self.count(series, &alert.rule, AlertOutcome::Delivered);
                     }
                     written
                 }
@@ -319,6 +327,7 @@ impl Outbox {
     /// Applies new limits. Queued alerts beyond them stay.
     pub(super) fn set_plan(&self, plan: &AlertPlan) {
         self.state().ledger.alerts_max = plan.outbox_max;
+        self.site.set_plan(plan);
     }
 
     /// The state of each handler, in the order in which they were added.

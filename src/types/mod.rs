@@ -13,7 +13,7 @@ mod model;
 mod picture;
 mod text;
 
-pub use alert::{Alert, AlertDraft, AlertId, ENGINE_RULES, Level, Raised};
+pub use alert::{Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, HeldBy, Level, Raised};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;

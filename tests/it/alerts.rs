@@ -33,8 +33,11 @@ fn plan() -> AlertPlan {
     AlertPlan {
         enabled: true,
         throttle: Duration::from_secs(60),
-        burst_threshold: 3,
-        max_per_minute: 10,
+        burst_threshold: 0,
+        burst_window: Duration::from_secs(10),
+        max_per_minute: 0,
+        max_critical_per_minute: 0,
+        repeat: Duration::ZERO,
         min_confidence: 0.5,
         default_level: Level::Medium,
         attempts: 3,
@@ -152,7 +155,7 @@ impl Path_ {
     /// [raised, accepted, suppressed, refused, delivered, failed]
     fn counts(&self) -> [u64; 6] {
         let source = self.metrics.source(&"gate".into());
-        let [counts @ .., _recovered] = AlertOutcome::ALL.map(|outcome| source.alerts(outcome));
+        let [counts @ .., _recovered, _digested] = AlertOutcome::ALL.map(|outcome| source.alerts(outcome));
         counts
     }
 }

@@ -208,6 +208,7 @@ impl AlertSpec {
             message,
             detections: detections.collect(),
             suppressed,
+            digest: None,
         }
     }
 }
