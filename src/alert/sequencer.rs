@@ -6,8 +6,8 @@
 //! earlier one, so that the outcome is the same however fast each source is judged. A source that does not advance is
 //! not waited for.
 //!
-//! Fairness: each source has an equal share of the limit. The shares that other sources have not used are reserved for
-//! them; what the division leaves over is for whoever comes first. Digests take a place like other alerts, and come
+//! Fairness: each source that delivers frames has an equal share of the limit. The shares that other sources have not
+//! used are reserved for them; what the division leaves over is for whoever comes first. Digests take a place like other alerts, and come
 //! before them. Critical alerts are in order, but never held back here.
 
 mod parts;
@@ -332,9 +332,13 @@ impl Sequencer {
         }
     }
 
-    /// Whether a source takes part now. One of a merge does until its last frame.
+    /// Whether a source takes part now: a live one that has delivered frames within the last minute, or one of a merge
+    /// until its last frame.
     fn takes_part(&self, member: &Member) -> bool {
-        !member.has_ended || member.mark_ns.is_some_and(|mark_ns| mark_ns >= self.now_ns)
+        match self.mode {
+            Mode::Live => self.now_ns.saturating_sub(member.moved_ns) < MINUTE_NS,
+            Mode::Idle | Mode::Merge => !member.is_past(self.now_ns),
+        }
     }
 
     /// Whether there is a place for an alert of `source`: within its share, or one that is reserved for nobody.
@@ -363,9 +367,9 @@ impl Sequencer {
 
     /// Forgets ended sources whose last frame has passed.
     fn forget_ended(&mut self) {
-        if self.members.values().any(|member| !self.takes_part(member)) {
+        if self.members.values().any(|member| member.is_past(self.now_ns)) {
             let now_ns = self.now_ns;
-            self.members.retain(|_, m| !m.has_ended || m.mark_ns.is_some_and(|mark_ns| mark_ns >= now_ns));
+            self.members.retain(|_, member| !member.is_past(now_ns));
         }
     }
 }

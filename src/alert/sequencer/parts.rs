@@ -53,6 +53,13 @@ pub(super) struct Member {
     pub(super) has_ended: bool,
 }
 
+impl Member {
+    /// Whether it has ended before this time.
+    pub(super) fn is_past(&self, now_ns: u64) -> bool {
+        self.has_ended && self.mark_ns.is_none_or(|mark_ns| mark_ns < now_ns)
+    }
+}
+
 /// An alert that waits for the merge.
 #[derive(Debug)]
 pub(super) struct Waiting {

@@ -87,11 +87,9 @@ fn live_sources_share_the_limit_and_every_alert_is_sent_or_in_a_digest() {
             now_ns += rng.u64(0..2 * SECOND);
             // In most runs one source floods.
             let at = if busy < 3 && rng.bool() { busy } else { rng.usize(..3) };
-            if rng.u8(..4) == 0 {
-                sequencer.judged(&SOURCES[at].into(), tokens[at], times(now_ns), &mut rulings);
-                continue;
+            for (id, token) in SOURCES.into_iter().zip(tokens) {
+                sequencer.judged(&id.into(), token, times(now_ns), &mut rulings);
             }
-            sequencer.tick(now_ns, &mut rulings);
             let recent = placed(&rulings).into_iter().filter(|(at_ns, _)| now_ns - at_ns < MINUTE_NS);
             let own = recent.filter(|(_, id)| id.as_str() == SOURCES[at]).count();
             let alert = alert(SOURCES[at], number, now_ns, level(&mut rng));
@@ -202,6 +200,26 @@ fn a_source_that_does_not_advance_is_not_waited_for() {
     assert!(rulings.is_empty(), "b may raise an earlier one");
     sequencer.tick(STALLED_NS, &mut rulings);
     assert_eq!(rulings, [Ruling::Send(raised)]);
+}
+
+#[test]
+fn a_source_without_frames_has_no_share() {
+    let mut sequencer = sequencer(4);
+    let mut rulings = Vec::new();
+    let tokens = ["a", "lost"].map(|id| sequencer.join(&id.into(), Order::Arrival, 0, &mut rulings));
+    let mut sent = |second: u64, numbers: std::ops::Range<u64>| {
+        rulings.clear();
+        sequencer.judged(&"a".into(), tokens[0], times(second * SECOND), &mut rulings);
+        rulings.clear();
+        for number in numbers {
+            let alert = alert("a", number, second * SECOND, Level::Medium);
+            sequencer.offer(Some(tokens[0]), alert, times(second * SECOND), &mut rulings);
+        }
+        rulings.iter().filter(|ruling| matches!(ruling, Ruling::Send(_))).count()
+    };
+    assert_eq!(sent(1, 0..2), 2);
+    assert_eq!(sent(2, 2..5), 0, "the other half is reserved");
+    assert_eq!(sent(62, 5..9), 3, "a digest has taken the fourth place");
 }
 
 #[test]
