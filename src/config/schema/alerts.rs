@@ -20,7 +20,8 @@ pub(in crate::config) struct Alerts {
     /// Raise alerts at all. Default true. Example: false.
     pub(in crate::config) enabled: bool,
     /// An alert of (source, rule, key) is told once, and again only after it was not raised for this long, at least 2
-    /// seconds; 0 takes nothing for a duplicate. A level, label or zone that it did not have is told at once. Default 60. Unit: seconds. Range 0–86400. Example: 300.
+    /// seconds; 0 takes nothing for a duplicate. A level, label or zone that it did not have is told at once. Default
+    /// 60. Unit: seconds. Range 0–86400. Example: 300.
     #[schemars(range(min = 0, max = 86_400))]
     pub(in crate::config) throttle_seconds: f64,
     /// An alert that is still raised is sent again after this long; 0 sends it once. Default 0. Unit: seconds. Range
