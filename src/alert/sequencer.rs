@@ -42,6 +42,8 @@ pub(super) struct Sequencer {
     now_ns: u64,
     /// The alerts sent in the last minute.
     sent: VecDeque<(u64, SourceId)>,
+    /// How many of them are of each source.
+    used: BTreeMap<SourceId, usize>,
     members: BTreeMap<(SourceId, u64), Member>,
     /// By time, source, its token, and the order in which they were offered.
     waiting: BTreeMap<(u64, SourceId, u64, u64), Waiting>,
@@ -58,6 +60,7 @@ impl Sequencer {
             mode: Mode::Idle,
             now_ns: 0,
             sent: VecDeque::new(),
+            used: BTreeMap::new(),
             members: BTreeMap::new(),
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
@@ -165,6 +168,7 @@ impl Sequencer {
     pub(super) fn take_back(&mut self, source: &SourceId) {
         if let Some(at) = self.sent.iter().rposition(|(_, sender)| sender == source) {
             self.sent.remove(at);
+            self.release_place(source);
         }
     }
 
@@ -285,8 +289,21 @@ impl Sequencer {
     }
 
     fn expire(&mut self) {
-        while self.sent.front().is_some_and(|(at_ns, _)| self.now_ns.saturating_sub(*at_ns) >= MINUTE_NS) {
-            self.sent.pop_front();
+        let now_ns = self.now_ns;
+        let is_over = |(at_ns, _): &(u64, SourceId)| now_ns.saturating_sub(*at_ns) >= MINUTE_NS;
+        while self.sent.front().is_some_and(is_over) {
+            if let Some((_, source)) = self.sent.pop_front() {
+                self.release_place(&source);
+            }
+        }
+    }
+
+    fn release_place(&mut self, source: &SourceId) {
+        if let Some(count) = self.used.get_mut(source) {
+            *count -= 1;
+            if *count == 0 {
+                self.used.remove(source);
+            }
         }
     }
 
@@ -316,6 +333,7 @@ impl Sequencer {
     fn send(&mut self, source: &SourceId) {
         if self.limit > 0 {
             self.sent.push_back((self.now_ns, source.clone()));
+            *self.used.entry(source.clone()).or_default() += 1;
         }
     }
 
@@ -348,12 +366,8 @@ impl Sequencer {
         }
         let Some(free) = self.limit.checked_sub(self.sent.len()).filter(|free| *free > 0) else { return false };
         let members = self.members.iter().filter(|(_, member)| self.takes_part(member)).map(|((id, _), _)| id);
-        let mut used: BTreeMap<&SourceId, usize> = members.chain([source]).map(|id| (id, 0)).collect();
-        for (_, sender) in &self.sent {
-            if let Some(count) = used.get_mut(sender) {
-                *count += 1;
-            }
-        }
+        let used = |id| self.used.get(id).copied().unwrap_or_default();
+        let mut used: BTreeMap<&SourceId, usize> = members.chain([source]).map(|id| (id, used(id))).collect();
         let share = self.limit / used.len().max(1);
         let own = used.remove(source).unwrap_or_default();
         if share == 0 {
