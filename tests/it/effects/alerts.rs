@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{ALARM, Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll};
+use super::{ALARM, Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll, stop};
 use crate::harness::{ClosedPort, Dsengine, get, root, sample};
 
 /// The alerts of the trace, written by a file handler under these keys.
@@ -137,6 +137,38 @@ fn what_is_in_digests_is_counted() {
     let run = bench.command("run", &config, &["--port", "0"]).run().expect(0);
     let words = "4 alerts (101 raised: 0 held back as duplicates, 97 in digests, 0 refused)";
     assert!(run.stdout.contains(words), "{}", run.stdout);
+}
+
+#[test]
+fn a_camera_that_floods_takes_its_own_share_and_its_digest_is_sent_at_the_end() {
+    let bench = Bench::new();
+    // One floods, and has one critical alert; the other has one alert after two seconds.
+    bench.write(
+        "alarm.lua",
+        "function detect(frame)\n  local late = frame.seq >= 60\n  if frame.source == 'flood' then\n    frame:alert{ \
+         rule = 'r', key = frame.seq, message = 'm' }\n    if late then frame:alert{ rule = 'r', key = 'fire', level = \
+         'critical', message = 'm' } end\n  elseif late then frame:alert{ rule = 'r', key = 'k', message = 'm' } end\nend\n",
+    );
+    let camera = |id: &str| format!("{{ id: {id}, uri: 'test:pattern=red,size=64x64,fps=30' }}");
+    let mut run = bench.start(&format!(
+        "sources: [{}, {}]\n{ALARM}alerts: {{ burst_threshold: 0, max_alerts_per_minute: 4, handlers: [{{ name: file, \
+         config: {{ log_file: out.jsonl }} }}] }}\n",
+        camera("flood"),
+        camera("quiet")
+    ));
+    run.page();
+    let is_critical = |alert: &&Value| alert["level"] == "critical";
+    poll(&mut run, || {
+        let alerts = bench.lines("out.jsonl");
+        let is_told = alerts.iter().any(|alert| alert["source"] == "quiet");
+        (is_told && alerts.iter().filter(is_critical).count() == 1).then_some(())
+    });
+    stop(run);
+    let alerts = bench.lines("out.jsonl");
+    let flood: Vec<Value> = alerts.iter().filter(|alert| alert["source"] == "flood").cloned().collect();
+    assert_eq!((flood.len(), alerts.len(), flood.iter().filter(is_critical).count()), (4, 5, 1), "{alerts:?}");
+    let last = flood.last().unwrap();
+    assert!(last["digest"]["reason"] == "rate" && last["digest"]["count"].as_u64() > Some(20), "{last}");
 }
 
 #[test]
