@@ -13,7 +13,8 @@
 --       module: scripts/intrusion.lua
 --       config: { zone: yard, labels: [person, car], min_confidence: 0.6 }
 --
--- One alert per object: the key is its track, and the policy tells of it once while it stays (alerts.throttle_seconds).
+-- One alert per object: without a key the policy knows it by its track, and by its place where the track changes, and
+-- tells of it once while it stays (alerts.throttle_seconds).
 
 local zone = config.zone or error("config.zone is missing: the name of the zone to watch", 0)
 local labels = config.labels or { "person" }
@@ -25,7 +26,6 @@ function detect(frame)
         frame:alert{
             rule = "intrusion",
             level = level,
-            key = frame:track_id(i),
             detections = { i },
             message = ("%s in %s"):format(frame:label(i), zone),
         }

@@ -15,7 +15,8 @@
 --       config: { zone: entrance, seconds: 30 }
 --
 -- The time counts from entering the zone; leaving it starts over, being lost from sight for a moment does not.
--- One alert per object: the key is its track, and the policy tells of it once while it stays (alerts.throttle_seconds).
+-- One alert per object: without a key the policy knows it by its track, and by its place where the track changes, and
+-- tells of it once while it stays (alerts.throttle_seconds).
 
 local zone = config.zone or error("config.zone is missing: the name of the zone to watch", 0)
 local limit = config.seconds or 10
@@ -31,7 +32,6 @@ function detect(frame)
             frame:alert{
                 rule = "loitering",
                 level = level,
-                key = track.id,
                 detections = { i },
                 message = ("%s %d stayed %.0f s in %s"):format(frame:label(i), track.id, stayed, zone),
             }

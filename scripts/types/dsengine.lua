@@ -65,12 +65,22 @@
 ---@field message string What people read.
 ---@field detections Detection[] The detections behind it.
 ---@field suppressed integer How many duplicates were held back since the last one that was sent.
+---@field digest? Digest The alerts that it stands for; absent if it stands for itself.
+
+---The alerts that one alert stands for: a limit held them back.
+---@class Digest
+---@field reason string The limit: `burst`, `critical` or `rate`.
+---@field count integer How many alerts.
+---@field first string Capture time of the first of them, RFC 3339 UTC with milliseconds.
+---@field last string Capture time of the last of them.
+---@field ids string[] The ids that they would have had, in order; the first hundred.
+---@field keys string[] Their keys, each once, in order; the first hundred.
 
 ---An alert as a strategy raises it; the engine's policy decides what becomes of it.
 ---@class AlertFields
 ---@field rule string The name under which it is raised. Not empty.
 ---@field level? Level How much it matters; none takes the configured default.
----@field key? string | number Which alerts are the same: equal source, rule and key are duplicates.
+---@field key? string | number Which alerts are the same; where left out, those of one tracked object.
 ---@field message? string What people read; the rule where left out.
 ---@field detections? integer[] | Selection Indices, from 1, of the detections behind it.
 

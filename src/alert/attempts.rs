@@ -1,5 +1,7 @@
 //! Tracks attempts at something that may fail for a while: what is wrong now, and for how long.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::telemetry::redact;
@@ -37,6 +39,39 @@ pub struct Trouble {
     pub error: String,
     /// Whether it is more than a passing failure: an alert was given up, or it has lasted for a while.
     pub lasts: bool,
+}
+
+/// The journal's medium: attempts to write, and whether alerts are delivered meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Medium {
+    pub(super) attempts: Attempts,
+    owing: AtomicBool,
+}
+
+impl Medium {
+    /// Alerts are delivered before they are written, until the medium works again.
+    pub(super) fn owe(&self) {
+        if !self.owing.swap(true, Ordering::Relaxed) {
+            tracing::error!("the alert journal fails: alerts are delivered, and not kept over a restart");
+        }
+    }
+
+    /// Something was written.
+    pub(super) fn works(&self) {
+        self.attempts.succeed();
+        if self.owing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the alert journal works again");
+        }
+    }
+
+    /// The trouble at `now_ns`; `None` after a success.
+    pub(super) fn trouble(&self, now_ns: u64) -> Option<Trouble> {
+        let mut trouble = self.attempts.trouble(now_ns)?;
+        if self.owing.load(Ordering::Relaxed) {
+            trouble.error += "; alerts are delivered meanwhile, and not kept over a restart";
+        }
+        Some(trouble)
+    }
 }
 
 impl Attempts {

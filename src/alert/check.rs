@@ -28,6 +28,7 @@ pub(crate) fn alert(number: u64, message: &str) -> Arc<Alert> {
         message: message.into(),
         detections: Vec::new(),
         suppressed: 0,
+        digest: None,
     })
 }
 

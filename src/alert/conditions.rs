@@ -1,5 +1,6 @@
-//! The policy's memory: for each condition (a triple of source, rule and key), when it was last raised and how many
-//! alerts were suppressed. Bounded; the least recently raised condition is evicted first.
+//! The policy's memory: for each condition (a triple of source, rule and key), when it was last raised, with which
+//! traits (level, labels, zones), and how many alerts were suppressed. Bounded; the least recently raised condition is
+//! evicted first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,11 +16,31 @@ const LASTS_MIN: Duration = Duration::from_secs(2);
 /// How long a suppressed count is kept for the next alert of its condition.
 const COUNT_KEPT_NS: u64 = 600_000_000_000;
 
+/// Maximum traits remembered per condition; beyond it the least recently raised one is forgotten.
+const TRAITS_MAX: usize = 32;
+
+/// What a draft is to its condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// The condition has ended, or was never raised.
+    New,
+    /// It has a trait that the condition did not have.
+    Changed,
+    /// The last alert was long enough ago.
+    Reminder,
+    /// It tells nothing new.
+    Same,
+}
+
 /// One condition.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Condition {
     /// When it was last raised.
     raised_ns: u64,
+    /// When it last became an alert.
+    told_ns: u64,
+    /// Hashes of its traits, each with the time when it was last raised.
+    traits: Vec<(u64, u64)>,
     /// Its alert was accepted; else it is not active, and only its count is kept.
     accepted: bool,
     /// Alerts suppressed since the last one.
@@ -32,6 +53,8 @@ struct Condition {
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
     lasts_ns: u64,
+    /// Time after which a lasting condition is told again; 0 for never.
+    repeat_ns: u64,
     keys: HashMap<Arc<str>, Condition>,
     order: BTreeMap<u64, Arc<str>>,
     turn: u64,
@@ -48,13 +71,21 @@ fn lasts_ns(throttle: Duration) -> u64 {
 }
 
 impl Conditions {
-    pub(super) fn new(throttle: Duration) -> Self {
-        Self { lasts_ns: lasts_ns(throttle), ..Self::default() }
+    pub(super) fn new(throttle: Duration, repeat: Duration) -> Self {
+        let mut conditions = Self::default();
+        conditions.set_times(throttle, repeat);
+        conditions
     }
 
-    /// Applies another throttle and keeps the conditions.
-    pub(super) fn set_throttle(&mut self, throttle: Duration) {
+    /// Applies other times and keeps the conditions.
+    pub(super) fn set_times(&mut self, throttle: Duration, repeat: Duration) {
         self.lasts_ns = lasts_ns(throttle);
+        self.repeat_ns = u64::try_from(repeat.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    /// How long a condition lasts without being raised.
+    pub(super) fn lasts_ns(&self) -> u64 {
+        self.lasts_ns
     }
 
     /// Conditions evicted while active, for lack of room.
@@ -62,17 +93,26 @@ impl Conditions {
         self.forgotten
     }
 
-    /// Records that `key` was raised again while active. Returns the number suppressed, this one included; `None` if
-    /// the condition has ended or was never raised.
-    pub(super) fn again(&mut self, key: &str, now_ns: u64) -> Option<u64> {
-        let condition = self.raised(key, now_ns)?;
-        condition.suppressed += 1;
-        Some(condition.suppressed)
+    /// What raising `key` with these traits now would be. Changes nothing.
+    pub(super) fn known(&self, key: &str, traits: &[u64], now_ns: u64) -> Known {
+        let lasting = |condition: &&Condition| condition.lasts(now_ns, self.lasts_ns);
+        let Some(condition) = self.keys.get(key).filter(lasting) else { return Known::New };
+        if traits.iter().any(|hash| !condition.has(*hash, now_ns, self.lasts_ns)) {
+            Known::Changed
+        } else if self.repeat_ns > 0 && now_ns.saturating_sub(condition.told_ns) >= self.repeat_ns {
+            Known::Reminder
+        } else {
+            Known::Same
+        }
     }
 
-    /// Extends `key` if it is active.
-    pub(super) fn renew(&mut self, key: &str, now_ns: u64) {
-        self.raised(key, now_ns);
+    /// Records that `key`, which is active, was raised again and suppressed. Returns the number suppressed, this one
+    /// included.
+    pub(super) fn again(&mut self, key: &str, traits: &[u64], now_ns: u64) -> u64 {
+        let Some(condition) = self.raised(key, now_ns) else { return 0 };
+        condition.suppressed += 1;
+        condition.mark(traits, now_ns);
+        condition.suppressed
     }
 
     /// Marks the condition as raised now, if it is active, and moves it to the end of the order.
@@ -86,9 +126,17 @@ impl Conditions {
         Some(condition)
     }
 
-    /// Records an alert that starts `key`. Returns the number suppressed since the previous one.
-    pub(super) fn begin(&mut self, key: &str, now_ns: u64) -> u64 {
-        let suppressed = self.put(key, now_ns, true, 0);
+    /// Records an alert of `key`. Returns the number suppressed since the previous one.
+    pub(super) fn begin(&mut self, key: &str, traits: &[u64], now_ns: u64) -> u64 {
+        let lasts_ns = self.lasts_ns;
+        let mut kept = match self.keys.get_mut(key) {
+            Some(condition) if condition.lasts(now_ns, lasts_ns) => std::mem::take(&mut condition.traits),
+            _ => Vec::new(),
+        };
+        kept.retain(|(_, raised_ns)| is_recent(*raised_ns, now_ns, lasts_ns));
+        let mut condition = Condition { raised_ns: now_ns, told_ns: now_ns, traits: kept, ..Condition::accepted() };
+        condition.mark(traits, now_ns);
+        let suppressed = self.put(key, condition);
         self.forget(now_ns);
         suppressed
     }
@@ -96,27 +144,26 @@ impl Conditions {
     /// Undoes `begin` for `key` and restores its suppressed count.
     pub(super) fn take_back(&mut self, key: &str, suppressed: u64) {
         if let Some(raised_ns) = self.keys.get(key).map(|condition| condition.raised_ns) {
-            self.put(key, raised_ns, false, suppressed);
+            self.put(key, Condition { raised_ns, accepted: false, suppressed, ..Condition::accepted() });
         }
     }
 
     /// Moves `key` to the end of the order. Returns its previous suppressed count.
-    fn put(&mut self, key: &str, raised_ns: u64, accepted: bool, suppressed: u64) -> u64 {
+    fn put(&mut self, key: &str, condition: Condition) -> u64 {
         self.turn += 1;
-        let condition = Condition { raised_ns, accepted, suppressed, turn: self.turn };
+        let condition = Condition { turn: self.turn, ..condition };
         let (text, former) = match self.keys.get_mut(key) {
             Some(known) => {
                 let former = std::mem::replace(known, condition);
-                (self.order.remove(&former.turn), former.suppressed)
+                (self.order.remove(&former.turn).unwrap_or_else(|| key.into()), former.suppressed)
             }
-            None => (None, 0),
+            None => {
+                let text: Arc<str> = key.into();
+                self.bytes += text.len();
+                self.keys.insert(Arc::clone(&text), condition);
+                (text, 0)
+            }
         };
-        let text = text.unwrap_or_else(|| {
-            let text: Arc<str> = key.into();
-            self.bytes += text.len();
-            self.keys.insert(Arc::clone(&text), condition);
-            text
-        });
         self.order.insert(self.turn, text);
         former
     }
@@ -142,10 +189,41 @@ impl Conditions {
     }
 }
 
+/// Whether it was raised within the last `lasts_ns`. A later time means that the source restarted.
+fn is_recent(raised_ns: u64, now_ns: u64, lasts_ns: u64) -> bool {
+    now_ns.checked_sub(raised_ns).is_some_and(|age_ns| age_ns < lasts_ns)
+}
+
 impl Condition {
+    fn accepted() -> Self {
+        Self { raised_ns: 0, told_ns: 0, traits: Vec::new(), accepted: true, suppressed: 0, turn: 0 }
+    }
+
+    /// Whether it had this trait within the last `lasts_ns`.
+    fn has(&self, hash: u64, now_ns: u64, lasts_ns: u64) -> bool {
+        self.traits.iter().any(|(known, raised_ns)| *known == hash && is_recent(*raised_ns, now_ns, lasts_ns))
+    }
+
+    /// Records that it was raised with these traits.
+    fn mark(&mut self, traits: &[u64], now_ns: u64) {
+        for hash in traits {
+            match self.traits.iter_mut().find(|(known, _)| known == hash) {
+                Some((_, raised_ns)) => *raised_ns = now_ns,
+                None => {
+                    if self.traits.len() >= TRAITS_MAX
+                        && let Some(oldest) = (0..self.traits.len()).min_by_key(|at| self.traits[*at].1)
+                    {
+                        self.traits.remove(oldest);
+                    }
+                    self.traits.push((*hash, now_ns));
+                }
+            }
+        }
+    }
+
     /// Whether it is still active. A frame time before the last raise means that the source restarted.
     fn lasts(&self, now_ns: u64, lasts_ns: u64) -> bool {
-        self.accepted && now_ns.checked_sub(self.raised_ns).is_some_and(|age| age < lasts_ns)
+        self.accepted && is_recent(self.raised_ns, now_ns, lasts_ns)
     }
 
     /// Whether it was last raised at least `age_ns` ago.
@@ -176,18 +254,55 @@ mod tests {
     #[test]
     fn the_count_of_an_alert_that_was_not_accepted_is_forgotten_in_time() {
         let second = 1_000_000_000;
-        let mut conditions = Conditions::new(Duration::from_secs(10));
-        conditions.begin("a", 0);
-        assert_eq!(conditions.again("a", second), Some(1));
-        assert_eq!(conditions.begin("a", 20 * second), 1);
+        let mut conditions = Conditions::new(Duration::from_secs(10), Duration::ZERO);
+        conditions.begin("a", &[], 0);
+        assert_eq!(conditions.again("a", &[], second), 1);
+        assert_eq!(conditions.begin("a", &[], 20 * second), 1);
         conditions.take_back("a", 1);
-        assert_eq!(conditions.again("a", 21 * second), None, "it is not active");
-        conditions.begin("b", 22 * second);
+        assert_eq!(conditions.known("a", &[], 21 * second), Known::New, "it is not active");
+        conditions.begin("b", &[], 22 * second);
         // The count is kept for ten minutes, and holds up nothing behind it afterwards.
-        conditions.begin("c", 619 * second);
+        conditions.begin("c", &[], 619 * second);
         assert_eq!((conditions.size().0, conditions.waiting()), (3, 1));
-        conditions.begin("d", 700 * second);
+        conditions.begin("d", &[], 700 * second);
         assert_eq!((conditions.size().0, conditions.waiting()), (1, 0), "only the last one is left");
         assert_eq!(conditions.forgotten(), 0);
+    }
+
+    #[test]
+    fn a_trait_is_new_until_it_was_raised_and_again_when_it_was_not_for_as_long_as_a_condition_lasts() {
+        let second = 1_000_000_000;
+        let mut conditions = Conditions::new(Duration::from_secs(10), Duration::ZERO);
+        conditions.begin("a", &[1], 0);
+        assert_eq!(conditions.known("a", &[1], second), Known::Same);
+        assert_eq!(conditions.known("a", &[1, 2], second), Known::Changed);
+        conditions.begin("a", &[1, 2], second);
+        assert_eq!(conditions.known("a", &[2], 2 * second), Known::Same);
+        for at in 2..15 {
+            conditions.again("a", &[2], at * second);
+        }
+        assert_eq!(conditions.known("a", &[1], 15 * second), Known::Changed, "not seen for 14 s");
+        // Bounded, the oldest first.
+        for hash in 3..100 {
+            conditions.begin("a", &[hash], 15 * second);
+        }
+        assert_eq!(conditions.known("a", &[99, 68], 16 * second), Known::Same);
+        assert_eq!(conditions.known("a", &[2], 16 * second), Known::Changed);
+    }
+
+    #[test]
+    fn a_condition_that_lasts_is_told_again_after_the_time_for_it() {
+        let second = 1_000_000_000;
+        let mut conditions = Conditions::new(Duration::from_secs(10), Duration::from_secs(30));
+        let mut told = Vec::new();
+        for at in 0..100 {
+            match conditions.known("a", &[], at * second) {
+                Known::Same => {
+                    conditions.again("a", &[], at * second);
+                }
+                _ => told.push((at, conditions.begin("a", &[], at * second))),
+            }
+        }
+        assert_eq!(told, [(0, 0), (30, 29), (60, 29), (90, 29)]);
     }
 }

@@ -174,9 +174,14 @@ impl Delivery {
         self.outbox.set_filter(handler, filter);
     }
 
-    /// Creates a gate for a source's lane.
+    /// Creates a gate for a source's lane. See [`Gate::joined`].
     pub fn gate(&self, plan: &AlertPlan, source: &SourceId) -> Gate {
         Gate::new(plan, source, &self.outbox, &self.metrics)
+    }
+
+    /// Sends the digests that are due at `now_ns` on the monotonic clock, even if no source delivers frames.
+    pub fn tick(&self, now_ns: u64) {
+        self.outbox.tick(now_ns);
     }
 
     /// Settles the alerts that an earlier process left for other handlers as `handler_removed`: all configured handlers

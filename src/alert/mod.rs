@@ -1,25 +1,31 @@
 //! The alert path: policy, outbox, delivery, and the Handler and Journal traits.
 //!
-//! A lane raises alerts through its [`Gate`]: `policy` decides on frame time, and the [`Outbox`] holds accepted alerts
-//! in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be added
-//! and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
+//! A lane raises alerts through its [`Gate`]: `policy` decides on frame time (`conditions`, `places`, `burst`), and
+//! `sequencer` limits the rate of all sources; what they hold back becomes a `digest`. The [`Outbox`] holds accepted
+//! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
+//! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
 //! [`NoJournal`] persists nothing. [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
 //! engine. Embedders check their implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
 //!
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
-//! failed + suppressed + refused + pending.
+//! failed + suppressed + digested + refused + pending.
 
 mod attempts;
+mod burst;
 pub mod check;
 mod command;
 mod conditions;
 mod deliverer;
 mod delivery;
+mod digest;
 mod gate;
 mod journal;
 mod ledger;
 mod outbox;
+mod places;
 mod policy;
+mod sequencer;
+mod site;
 mod standing;
 mod tally;
 mod writer;
@@ -32,6 +38,7 @@ pub use journal::{Entry, Journal, JournalError, NoJournal, Pending, Settlement};
 pub use ledger::{NoRoom, OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
 pub use outbox::{Acceptance, OnAccepted, Outbox};
 pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
+pub use sequencer::Order;
 pub use standing::Standing;
 pub use tally::Totals;
 pub use writer::BATCH_MAX;

@@ -8,15 +8,15 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::attempts::Attempts;
+use super::attempts::Medium;
 use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
+use super::site::Site;
 use super::tally::Tally;
 use super::{Entry, NoRoom, Pending, Settlement, Standing, Totals, Trouble};
 use crate::config::{AlertFilter, AlertPlan};
@@ -43,15 +43,14 @@ pub struct Outbox {
     state: Mutex<State>,
     metrics: Arc<Metrics>,
     tally: Tally,
+    site: Site,
     on_accepted: OnAccepted,
     /// Signals that an alert was settled or entries were written: to tasks, and to threads.
     changed: Notify,
     settled: Condvar,
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
-    pub(super) journal: Attempts,
-    /// Alerts are delivered before they are written.
-    owing: AtomicBool,
+    pub(super) journal: Medium,
 }
 
 struct State {
@@ -93,13 +92,18 @@ impl Outbox {
             state: Mutex::new(State { ledger, handlers: BTreeMap::new() }),
             metrics,
             tally: Tally::default(),
+            site: Site::new(plan),
             on_accepted,
             changed: Notify::new(),
             settled: Condvar::new(),
             wake,
-            journal: Attempts::default(),
-            owing: AtomicBool::new(false),
+            journal: Medium::default(),
         })
+    }
+
+    /// The alerts on their way here.
+    pub(super) fn site(&self) -> &Site {
+        &self.site
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,10 +111,10 @@ impl Outbox {
     }
 
     /// Accepts an alert for every handler that wants it and has room. Never blocks.
-    pub fn accept(&self, alert: Arc<Alert>, series: &SourceMetrics) -> Acceptance {
+    pub(super) fn accept(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>) -> Acceptance {
         let written = {
             let mut state = self.state();
-            match state.ledger.offer(alert.clone(), Some(series.clone())) {
+            match state.ledger.offer(alert.clone(), series.cloned()) {
                 Offered::Known => return Acceptance::Duplicate,
                 Offered::Refused(room) => {
                     self.count_refused(&state, &alert, room);
@@ -120,12 +124,12 @@ impl Outbox {
                     self.count_missed(&state, &alert, &missed);
                     if written {
                         // Counted before a handler can get it.
-                        self.count(Some(series), &alert.rule, AlertOutcome::Accepted);
+                        self.count(series, &alert.rule, AlertOutcome::Accepted);
                         state.refresh();
                     }
                     if finished {
                         // No handler wants it: settled at once.
-                        self.count(Some(series), &alert.rule, AlertOutcome::Delivered);
+                        self.count(series, &alert.rule, AlertOutcome::Delivered);
                     }
                     written
                 }
@@ -330,6 +334,7 @@ impl Outbox {
     /// Applies new limits. Queued alerts beyond them stay.
     pub(super) fn set_plan(&self, plan: &AlertPlan) {
         self.state().ledger.alerts_max = plan.outbox_max;
+        self.site.set_plan(plan);
     }
 
     /// The state of each handler, in the order in which they were added.
@@ -364,28 +369,9 @@ impl Outbox {
         self.state().ledger.unwritten()
     }
 
-    /// Alerts are delivered before they are written, until the journal works again.
-    pub(super) fn owe(&self) {
-        if !self.owing.swap(true, Ordering::Relaxed) {
-            tracing::error!("the alert journal fails: alerts are delivered, and not kept over a restart");
-        }
-    }
-
-    /// The journal has written something.
-    pub(super) fn journal_works(&self) {
-        self.journal.succeed();
-        if self.owing.swap(false, Ordering::Relaxed) {
-            tracing::info!("the alert journal works again");
-        }
-    }
-
     /// Why the journal does not work, at `now_ns` on the monotonic clock.
     pub fn trouble(&self, now_ns: u64) -> Option<Trouble> {
-        let mut trouble = self.journal.trouble(now_ns)?;
-        if self.owing.load(Ordering::Relaxed) {
-            trouble.error += "; alerts are delivered meanwhile, and not kept over a restart";
-        }
-        Some(trouble)
+        self.journal.trouble(now_ns)
     }
 }
 

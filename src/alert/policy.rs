@@ -1,18 +1,24 @@
-//! Decides which drafts become alerts: duplicates, minimum confidence, default level. A pure function of plan, drafts
-//! and frame time; the same trace yields the same alerts, byte for byte.
+//! Decides which drafts become alerts: minimum confidence, default level and key, duplicates, bursts. A pure function
+//! of plan, zones, drafts and frame time; the same trace yields the same alerts, byte for byte.
 //!
-//! A condition raises one alert, and stays active while it is raised again soon enough. There is one policy per lane,
-//! so it needs no lock, and one source cannot suppress another's alerts.
+//! A condition raises one alert, and stays active while it is raised again soon enough; a level, label or zone that it
+//! did not have raises another one. There is one policy per lane, so it needs no lock, and one source cannot suppress
+//! another's alerts. A draft is decided on completely before anything is recorded: a refused one extends nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use super::conditions::Conditions;
+use super::burst::Bursts;
+use super::conditions::{Conditions, Known};
 pub use super::conditions::{KEYS_BYTES_MAX, KEYS_MAX};
+use super::digest::{At, rfc3339};
+use super::places::{Places, object};
 use crate::config::AlertPlan;
-use crate::types::{Alert, AlertId, Frame, Raised, SourceId};
+use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone};
+
+/// Maximum traits of one draft that are considered.
+const TRAITS_MAX: usize = 32;
 
 /// The policy's decision on a draft.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +30,8 @@ pub enum Decision {
         /// Number suppressed since the last alert.
         count: u64,
     },
+    /// An alert over the burst limits: held back for a digest.
+    Digested,
     /// Not an alert, regardless of its condition.
     Refused(Refusal),
 }
@@ -44,21 +52,40 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Policy {
     plan: AlertPlan,
+    zones: Arc<[Zone]>,
     conditions: Conditions,
+    places: Places,
+    bursts: Bursts,
     scratch: String,
+    traits: Vec<u64>,
     ordinal: Option<(SourceId, u64, u32)>,
 }
 
 impl Policy {
     /// Creates a policy without any conditions.
     pub fn new(plan: &AlertPlan) -> Self {
-        Self { plan: plan.clone(), conditions: Conditions::new(plan.throttle), scratch: String::new(), ordinal: None }
+        Self {
+            plan: plan.clone(),
+            zones: Arc::default(),
+            conditions: Conditions::new(plan.throttle, plan.repeat),
+            places: Places::default(),
+            bursts: Bursts::new(plan),
+            scratch: String::new(),
+            traits: Vec::new(),
+            ordinal: None,
+        }
     }
 
     /// Applies new settings and keeps the conditions.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.plan = plan.clone();
-        self.conditions.set_throttle(plan.throttle);
+        self.conditions.set_times(plan.throttle, plan.repeat);
+        self.bursts.set_plan(plan);
+    }
+
+    /// Applies the source's zones: an object that enters another one raises another alert.
+    pub fn set_zones(&mut self, zones: &Arc<[Zone]>) {
+        self.zones = Arc::clone(zones);
     }
 
     /// Conditions evicted while active, because there were more than [`KEYS_MAX`], or [`KEYS_BYTES_MAX`] of them.
@@ -66,40 +93,101 @@ impl Policy {
         self.conditions.forgotten()
     }
 
+    /// The digests that are due at `frame`. Called before the drafts of each frame are decided on.
+    pub fn due(&mut self, frame: &Frame) -> Vec<Alert> {
+        self.due_at(frame.pts_ns, frame.captured_unix_ns)
+    }
+
+    /// The digests that are due at this time.
+    pub(super) fn due_at(&mut self, pts_ns: u64, unix_ns: u64) -> Vec<Alert> {
+        if self.bursts.is_due(pts_ns) { self.bursts.due(At { pts_ns, unix_ns }) } else { Vec::new() }
+    }
+
+    /// The frame time at which the next digest is due.
+    pub(super) fn due_ns(&self) -> Option<u64> {
+        self.bursts.due_ns()
+    }
+
+    /// The digests of everything held back, at the end of the source, whose last frame had these times.
+    pub fn flush(&mut self, pts_ns: u64, captured_unix_ns: u64) -> Vec<Alert> {
+        self.bursts.flush(At { pts_ns, unix_ns: captured_unix_ns })
+    }
+
     /// Decides on a draft that a strategy raised on `frame`.
     pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
-        self.write_key(&frame.source, &raised.rule, &raised.key);
         let min = self.plan.min_confidence;
         // An alert without detections (a count, a silence) has no score to check.
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
-            // Too weak for a new alert, but it extends an active condition.
-            self.conditions.renew(&self.scratch, frame.pts_ns);
             return Decision::Refused(Refusal::Confidence { best, min });
         }
-        if let Some(count) = self.conditions.again(&self.scratch, frame.pts_ns) {
-            return Decision::Suppressed { count };
+        let now_ns = frame.pts_ns;
+        let object = if raised.key.is_empty() { object(raised) } else { None };
+        let own = object.map(|(track, detection)| {
+            self.places.key(&raised.rule, track, &detection.bbox, frame, self.conditions.lasts_ns())
+        });
+        let key = own.as_deref().unwrap_or(&raised.key);
+        self.write_key(&frame.source, &raised.rule, key);
+        let level = raised.level.unwrap_or(self.plan.default_level);
+        self.write_traits(raised, level);
+        let known = self.conditions.known(&self.scratch, &self.traits, now_ns);
+        if let Some((track, detection)) = object {
+            self.places.forget(now_ns, self.conditions.lasts_ns());
+            self.places.raised(&raised.rule, key, track, detection.bbox, now_ns);
         }
-        let suppressed = self.conditions.begin(&self.scratch, frame.pts_ns);
-        Decision::Accept(Arc::new(Alert {
-            id: id(frame, raised, ordinal),
-            level: raised.level.unwrap_or(self.plan.default_level),
+        if known == Known::Same {
+            return Decision::Suppressed { count: self.conditions.again(&self.scratch, &self.traits, now_ns) };
+        }
+        let suppressed = self.conditions.begin(&self.scratch, &self.traits, now_ns);
+        let alert = Alert {
+            id: id(frame, &raised.rule, key, ordinal),
+            level,
             rule: raised.rule.clone(),
             source: frame.source.clone(),
-            key: raised.key.clone(),
+            key: key.to_owned(),
             time: rfc3339(frame.captured_unix_ns),
             pts_ns: frame.pts_ns,
             seq: frame.seq,
             message: raised.message.clone(),
             detections: raised.detections.clone(),
             suppressed,
-        }))
+            digest: None,
+        };
+        self.write_key(&frame.source, &raised.rule, "");
+        if self.bursts.admit(&self.scratch, &alert, now_ns) {
+            Decision::Accept(Arc::new(alert))
+        } else {
+            Decision::Digested
+        }
     }
 
-    /// Undoes an acceptance that the outbox refused, so that the next draft is not suppressed as a duplicate.
+    /// Undoes an acceptance that the outbox refused, so that the next draft is not suppressed as a duplicate. A digest
+    /// stands for no condition of its own.
     pub fn unsent(&mut self, alert: &Alert) {
+        if alert.digest.is_some() {
+            return;
+        }
         self.write_key(&alert.source, &alert.rule, &alert.key);
         self.conditions.take_back(&self.scratch, alert.suppressed);
+        self.write_key(&alert.source, &alert.rule, "");
+        self.bursts.take_back(&self.scratch, alert);
+    }
+
+    /// Writes the hashes of a draft's level, labels and zones.
+    fn write_traits(&mut self, raised: &Raised, level: Level) {
+        let Self { traits, zones, .. } = self;
+        traits.clear();
+        traits.push(hash(0, level.as_str()));
+        let mut add = |hash: u64| {
+            if traits.len() < TRAITS_MAX && !traits.contains(&hash) {
+                traits.push(hash);
+            }
+        };
+        for detection in &raised.detections {
+            add(hash(1, &detection.label));
+            let foot = detection.bbox.bottom_center();
+            zones.iter().filter(|zone| zone.polygon.contains(foot)).for_each(|zone| add(hash(2, &zone.name)));
+        }
     }
 
     /// Index of the draft among those of its frame.
@@ -128,9 +216,15 @@ impl Policy {
     }
 }
 
-fn id(frame: &Frame, raised: &Raised, ordinal: u32) -> AlertId {
+/// A hash of a trait, the same in every process (FNV-1a).
+fn hash(kind: u8, text: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    text.bytes().fold(mix(0xcbf2_9ce4_8422_2325, kind), mix)
+}
+
+fn id(frame: &Frame, rule: &str, key: &str, ordinal: u32) -> AlertId {
     let mut digest = Sha256::new();
-    for part in [frame.source.as_str(), &raised.rule, &raised.key] {
+    for part in [frame.source.as_str(), rule, key] {
         // Length prefixes keep ("a", "bc") and ("ab", "c") apart; four bytes each keep the usual input within one SHA
         // block.
         digest.update((part.len() as u32).to_le_bytes());
@@ -142,10 +236,6 @@ fn id(frame: &Frame, raised: &Raised, ordinal: u32) -> AlertId {
     let mut short = [0; 10];
     short.copy_from_slice(&full[..10]);
     AlertId::new(frame.captured_unix_ns, short)
-}
-
-fn rfc3339(unix_ns: u64) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string()
 }
 
 #[cfg(test)]

@@ -19,14 +19,14 @@ impl Tally {
         let get = |outcome: AlertOutcome| self.0[outcome as usize].load(Ordering::Acquire);
         let (failed, delivered) = (get(AlertOutcome::Failed), get(AlertOutcome::Delivered));
         let (refused, suppressed) = (get(AlertOutcome::Refused), get(AlertOutcome::Suppressed));
-        let accepted = get(AlertOutcome::Accepted);
+        let (digested, accepted) = (get(AlertOutcome::Digested), get(AlertOutcome::Accepted));
         let (recovered, raised) = (get(AlertOutcome::Recovered), get(AlertOutcome::Raised));
-        Totals { raised, recovered, accepted, suppressed, refused, delivered, failed }
+        Totals { raised, recovered, accepted, suppressed, digested, refused, delivered, failed }
     }
 }
 
 /// Alert counts since the start, with each alert counted once, by its worst handler: raised + recovered = delivered +
-/// failed + suppressed + refused + pending.
+/// failed + suppressed + digested + refused + pending. A digest counts as raised itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Raised by strategies.
@@ -37,6 +37,8 @@ pub struct Totals {
     pub accepted: u64,
     /// Suppressed as duplicates.
     pub suppressed: u64,
+    /// Held back by a limit: a digest has them.
+    pub digested: u64,
     /// Refused by the policy, or because a queue was full.
     pub refused: u64,
     /// Delivered to every handler.
@@ -48,7 +50,7 @@ pub struct Totals {
 impl Totals {
     /// Alerts neither settled nor rejected: waiting for the journal or a handler.
     pub fn pending(&self) -> u64 {
-        let Self { raised, recovered, accepted: _, suppressed, refused, delivered, failed } = self;
-        (raised + recovered).saturating_sub(suppressed + refused + delivered + failed)
+        let Self { raised, recovered, accepted: _, suppressed, digested, refused, delivered, failed } = self;
+        (raised + recovered).saturating_sub(suppressed + digested + refused + delivered + failed)
     }
 }

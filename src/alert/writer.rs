@@ -139,7 +139,7 @@ impl Worker {
                 return false;
             }
             if self.fails_for_long() && self.owed.has_room(&batch) {
-                self.outbox.owe();
+                self.outbox.journal.owe();
                 self.outbox.written(&batch);
                 self.owed.add(batch);
                 return true;
@@ -166,17 +166,17 @@ impl Worker {
 
     /// One attempt, noted for status queries.
     fn try_write(&mut self, batch: &[Entry]) -> bool {
-        self.outbox.journal.begin(self.clock.monotonic_ns());
+        self.outbox.journal.attempts.begin(self.clock.monotonic_ns());
         match self.attempt(batch) {
             Ok(()) => {
                 self.failing_ns = None;
-                self.outbox.journal_works();
+                self.outbox.journal.works();
                 true
             }
             Err(error) => {
                 let now_ns = self.clock.monotonic_ns();
                 self.failing_ns.get_or_insert(now_ns);
-                self.outbox.journal.fail(&error.0, false, now_ns);
+                self.outbox.journal.attempts.fail(&error.0, false, now_ns);
                 tracing::warn!(entries = batch.len(), "alert journal not written, trying again: {error}");
                 false
             }

@@ -393,8 +393,31 @@ const ROWS: &[Row] = &[
         "a condition is told again after it was not raised for this long",
         "the_policys_keys_decide_which_alerts_are_written",
     ),
-    planned("alerts.burst_threshold", "most alerts of one rule within ten seconds"),
-    planned("alerts.max_alerts_per_minute", "most alerts of one source in any minute"),
+    proved(
+        "alerts.repeat_seconds",
+        "an alert that is still raised is sent again after this long",
+        "the_policys_limits_hold_alerts_back_and_digests_name_them",
+    ),
+    proved(
+        "alerts.burst_threshold",
+        "most alerts of one rule of one source in a window; a digest has the others",
+        "the_policys_limits_hold_alerts_back_and_digests_name_them",
+    ),
+    proved(
+        "alerts.burst_window_seconds",
+        "the window of the burst threshold",
+        "the_policys_limits_hold_alerts_back_and_digests_name_them",
+    ),
+    proved(
+        "alerts.max_alerts_per_minute",
+        "most alerts of all sources in any minute; digests have the others",
+        "the_policys_limits_hold_alerts_back_and_digests_name_them",
+    ),
+    proved(
+        "alerts.max_critical_per_minute",
+        "most critical alerts of one rule of one source in any minute; a digest has the others",
+        "the_policys_limits_hold_alerts_back_and_digests_name_them",
+    ),
     proved("alerts.min_confidence", "weaker alerts are refused", "the_policys_keys_decide_which_alerts_are_written"),
     proved(
         "alerts.quiet_hours[].days",

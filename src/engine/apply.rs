@@ -5,6 +5,7 @@
 
 mod undo;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,7 @@ use self::undo::Undo;
 use super::lanes::{Arrangement, Changed, LaneChange, Route, RuleSettings, RuleSlot, change_lanes};
 use super::models::{self, Models};
 use super::owner::Owner;
-use super::source::is_detector;
+use super::source::{Built, is_detector};
 use super::strategies::Doubts;
 use super::summary;
 use super::versions::{LaneChanges, module};
@@ -113,8 +114,24 @@ impl Owner {
         Ok(models)
     }
 
-    /// Builds and starts new sources, and builds those whose input changes.
+    /// Builds and starts new sources, and builds those whose input changes. Each is built before one starts: the alerts
+    /// of finite sources are merged, so the first must know of the last.
     fn build_sources(&mut self, next: &Plan, diff: &Diff, models: &Models, undo: &mut Undo) -> Result<(), Error> {
+        let mut new = VecDeque::new();
+        let built = self.build_each(next, diff, models, undo, &mut new);
+        let started = built.and_then(|()| self.start_each(&mut new, undo));
+        new.into_iter().for_each(|(_, built): (SourcePlan, Built)| built.discard());
+        started
+    }
+
+    fn build_each(
+        &mut self,
+        next: &Plan,
+        diff: &Diff,
+        models: &Models,
+        undo: &mut Undo,
+        new: &mut VecDeque<(SourcePlan, Built)>,
+    ) -> Result<(), Error> {
         for id in diff.sources.changed.iter().chain(&diff.sources.added) {
             let Some(plan) = source(next, id) else { continue };
             let old = source(&self.plan, id);
@@ -125,13 +142,19 @@ impl Owner {
                 self.check_source(plan)?;
             }
             let built = self.parts.build_source(plan, next, models, &mut self.versions, &self.boards)?;
-            if old.is_some() {
-                undo.built.push((plan.clone(), built));
-                continue;
+            match old {
+                Some(_) => undo.built.push((plan.clone(), built)),
+                None => new.push_back((plan.clone(), built)),
             }
-            let unit = built.start(plan, &self.parts)?;
+        }
+        Ok(())
+    }
+
+    fn start_each(&mut self, new: &mut VecDeque<(SourcePlan, Built)>, undo: &mut Undo) -> Result<(), Error> {
+        while let Some((plan, built)) = new.pop_front() {
+            let unit = built.start(&plan, &self.parts)?;
             undo.started.push(Arc::clone(&unit));
-            self.units.insert(plan.id.clone(), unit);
+            self.units.insert(plan.id, unit);
         }
         Ok(())
     }

@@ -101,6 +101,7 @@ impl Monitor {
     /// Samples and checks whatever is due.
     fn run_due(&mut self) {
         let now_ns = self.shared.clock.monotonic_ns();
+        self.send_digests(now_ns);
         let plan = Arc::clone(&self.shared.view().plan);
         let health = &plan.health;
         if is_due(self.sampled_ns, health.sample_every, now_ns) {
@@ -111,6 +112,15 @@ impl Monitor {
             let since_ns = now_ns - std::mem::replace(&mut self.checked_ns, now_ns);
             self.check(&plan, now_ns, since_ns);
         }
+    }
+
+    /// Sends the digests that are due, even if no source delivers frames.
+    fn send_digests(&mut self, now_ns: u64) {
+        let Shared { parts, clock, .. } = &*self.shared;
+        if let Some(gate) = &mut self.gate {
+            gate.begin(&frame(now_ns, clock.unix_ns(), self.raised));
+        }
+        parts.delivery.tick(now_ns);
     }
 
     /// Samples the machine, and logs the figures if configured.
@@ -209,10 +219,14 @@ impl Monitor {
             message: turn.message.as_str().into(),
             detections: Vec::new(),
         };
-        let (pts_ns, captured_unix_ns) = (now_ns, clock.unix_ns());
-        gate.raise(&raised, &Frame { pts_ns, captured_unix_ns, ..Frame::empty(ENGINE_SOURCE, self.raised) });
+        gate.raise(&raised, &frame(now_ns, clock.unix_ns(), self.raised));
         self.raised += 1;
     }
+}
+
+/// What the engine's own alerts are raised on.
+fn frame(pts_ns: u64, captured_unix_ns: u64, seq: u64) -> Frame {
+    Frame { pts_ns, captured_unix_ns, ..Frame::empty(ENGINE_SOURCE, seq) }
 }
 
 /// Whether any source runs until it is stopped.

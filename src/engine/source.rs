@@ -12,7 +12,8 @@ use super::parts::Parts;
 use super::versions::{GuestStrategy, Versions};
 use super::view::live::Live;
 use super::view::strategy::{Notes, StrategyBoard};
-use crate::config::{Plan, SourcePlan, StrategyKind, StrategyPlan};
+use crate::alert::Order;
+use crate::config::{Input, Plan, SourcePlan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::strategy::{FaultKind, Motion, Strategy};
 use crate::telemetry::StrategyMetrics;
@@ -80,6 +81,8 @@ impl Parts {
     }
 
     fn empty_lane(&self, source: &SourcePlan, plan: &Plan, route: &Arc<Route>) -> Lane {
+        let mut gate = self.delivery.gate(&plan.alerts, &source.id).joined(order(source));
+        gate.set_zones(&source.zones);
         Lane {
             route: Arc::clone(route),
             detectors: Vec::new(),
@@ -88,7 +91,7 @@ impl Parts {
             zones: Arc::clone(&source.zones),
             rules: Vec::new(),
             remembered: VecDeque::new(),
-            gate: self.delivery.gate(&plan.alerts, &source.id),
+            gate,
             policy: plan.alerts.clone(),
             undo: None,
             live: Live::new(),
@@ -168,6 +171,16 @@ impl Parts {
         let own = self.metrics.strategy(&board.name, source);
         own.may_fault(FaultKind::ALL.map(FaultKind::as_str));
         own
+    }
+}
+
+/// How a source's alerts are ordered among those of the others.
+fn order(source: &SourcePlan) -> Order {
+    match source.input {
+        _ if source.input.is_live() || source.repeat => Order::Arrival,
+        // The files of several sources begin together; recordings began when they were made.
+        Input::Trace(_) => Order::Capture,
+        _ => Order::Frame,
     }
 }
 

@@ -64,12 +64,14 @@ pub struct SourceSummary {
     pub judged: u64,
     /// Detections in judged frames.
     pub detections: u64,
-    /// Alerts accepted: raised, less those suppressed and refused.
+    /// Alerts accepted: raised, less those suppressed, digested and refused.
     pub alerts: u64,
     /// Alerts that strategies raised.
     pub raised: u64,
     /// Alerts suppressed as duplicates or in quiet hours.
     pub suppressed: u64,
+    /// Alerts held back by a limit: a digest has them.
+    pub digested: u64,
     /// Alerts refused by the policy, or for lack of room.
     pub refused: u64,
     /// Frames lost, by reason.
@@ -102,14 +104,16 @@ impl Summary {
 
 impl SourceSummary {
     /// The alerts over `sources` that were raised and not accepted, as a suffix to their number: ` (9 raised: 3 held
-    /// back as duplicates, 4 refused)`. Empty if there are none.
+    /// back as duplicates, 1 in digests, 4 refused)`. Empty if there are none.
     pub fn refusals(sources: &[Self]) -> String {
         let sum = |of: fn(&Self) -> u64| sources.iter().map(of).sum::<u64>();
         let (raised, suppressed, refused) = (sum(|s| s.raised), sum(|s| s.suppressed), sum(|s| s.refused));
-        if suppressed + refused == 0 {
+        let digested = sum(|s| s.digested);
+        if suppressed + digested + refused == 0 {
             return String::new();
         }
-        format!(" ({raised} raised: {suppressed} held back, {refused} refused)")
+        let digests = if digested == 0 { String::new() } else { format!("{digested} in digests, ") };
+        format!(" ({raised} raised: {suppressed} held back, {digests}{refused} refused)")
     }
 }
 
@@ -125,6 +129,7 @@ pub(super) fn of_source(route: &Route) -> SourceSummary {
         alerts: alerts.accepted,
         raised: alerts.raised,
         suppressed: alerts.suppressed,
+        digested: alerts.digested,
         refused: alerts.refused,
         dropped: metrics.drops(),
         broken: route.board.broken(),

@@ -96,6 +96,7 @@ mod tests {
             message: "stayed\n\x1b[2Jlong".into(),
             detections: vec![],
             suppressed: 3,
+            digest: None,
         }
     }
 

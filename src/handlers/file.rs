@@ -18,7 +18,7 @@ use crate::telemetry::rotate::RotatingFile;
 use crate::types::{Alert, Clock, one_line};
 
 /// The names of a CSV file's columns.
-const COLUMNS: &str = "id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections";
+const COLUMNS: &str = "id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections,digest";
 
 /// Appends one line per alert.
 pub struct AlertFile {
@@ -90,8 +90,10 @@ fn line(alert: &Alert, format: FileFormat) -> serde_json::Result<Vec<u8>> {
         FileFormat::Json => serde_json::to_vec(alert)?,
         FileFormat::Text => console::line(alert, false).trim_end_matches('\n').into(),
         FileFormat::Csv => {
-            let Alert { id, level, rule, source, key, time, pts_ns, seq, message, detections, suppressed } = alert;
+            let Alert { id, level, rule, source, key, time, pts_ns, seq, message, detections, suppressed, digest } =
+                alert;
             let detections = serde_json::to_string(detections)?;
+            let digest = digest.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default();
             let (suppressed, seq, pts_ns) = (suppressed.to_string(), seq.to_string(), pts_ns.to_string());
             // In the order of the columns.
             let cells = [
@@ -106,6 +108,7 @@ fn line(alert: &Alert, format: FileFormat) -> serde_json::Result<Vec<u8>> {
                 &seq,
                 &pts_ns,
                 &detections,
+                &digest,
             ];
             cells.map(cell).join(",").into_bytes()
         }
@@ -178,6 +181,7 @@ mod tests {
             message: "two\nlines, \"quoted\"\r".into(),
             detections: vec![Detection::new("person", 0, 0.5, BBox { x: 0.0, y: 0.0, width: 0.5, height: 0.5 })],
             suppressed: 3,
+            digest: None,
         }
     }
 

@@ -94,7 +94,7 @@ pub const TABLE: &[Definition] = &[
         "dsengine_alerts_total",
         C,
         &["source", "rule", "outcome"],
-        "Alerts by outcome: raised + recovered = delivered + failed + suppressed + refused + still pending.",
+        "Alerts by outcome: raised + recovered = delivered + failed + suppressed + digested + refused + still pending.",
     ),
     row(
         "dsengine_alert_deliveries_total",
@@ -415,6 +415,11 @@ impl Metrics {
     pub fn source(&self, source: &SourceId) -> SourceMetrics {
         let mut sources = self.sources.lock();
         sources.entry(source.clone()).or_insert_with(|| SourceMetrics::new(self, source)).clone()
+    }
+
+    /// The engine's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// The handle for an existing source; unlike [`Metrics::source`] it does not recreate a removed one.

@@ -63,12 +63,22 @@ pub enum AlertOutcome {
     Failed,
     /// Accepted by an earlier process, but not delivered to every handler.
     Recovered,
+    /// Held back by a limit: a digest has it.
+    Digested,
 }
 
 impl AlertOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 7] =
-        [Self::Raised, Self::Accepted, Self::Suppressed, Self::Refused, Self::Delivered, Self::Failed, Self::Recovered];
+    pub const ALL: [Self; 8] = [
+        Self::Raised,
+        Self::Accepted,
+        Self::Suppressed,
+        Self::Refused,
+        Self::Delivered,
+        Self::Failed,
+        Self::Recovered,
+        Self::Digested,
+    ];
 
     /// The word used as label.
     pub fn as_str(self) -> &'static str {
@@ -80,6 +90,7 @@ impl AlertOutcome {
             Self::Delivered => "delivered",
             Self::Failed => "failed",
             Self::Recovered => "recovered",
+            Self::Digested => "digested",
         }
     }
 }

@@ -104,6 +104,12 @@ impl AlertId {
         Self(id)
     }
 
+    /// The capture time in it, in milliseconds exactly.
+    pub(crate) fn unix_ns(&self) -> u64 {
+        let millis = self.0.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        millis.unwrap_or(0) * 1_000_000
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -142,6 +148,50 @@ pub struct Alert {
     pub detections: Vec<Detection>,
     /// How many duplicates were held back since the last one that was sent.
     pub suppressed: u64,
+    /// The alerts that it stands for; absent if it stands for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub digest: Option<Digest>,
+}
+
+/// The limit that held alerts back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldBy {
+    /// `alerts.burst_threshold`: alerts of one rule of one source.
+    Burst,
+    /// `alerts.max_critical_per_minute`: critical alerts of one rule of one source.
+    Critical,
+    /// `alerts.max_alerts_per_minute`: alerts of all sources.
+    Rate,
+}
+
+impl HeldBy {
+    /// The key of the limit.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Burst => "alerts.burst_threshold",
+            Self::Critical => "alerts.max_critical_per_minute",
+            Self::Rate => "alerts.max_alerts_per_minute",
+        }
+    }
+}
+
+/// The alerts that one alert stands for: a limit held them back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Digest {
+    /// The limit.
+    pub reason: HeldBy,
+    /// How many alerts.
+    pub count: u64,
+    /// Capture time of the first of them, RFC 3339 UTC with milliseconds.
+    pub first: String,
+    /// Capture time of the last of them.
+    pub last: String,
+    /// The ids that they would have had, in order; the first hundred.
+    pub ids: Vec<AlertId>,
+    /// Their keys, each once, in order; the first hundred.
+    pub keys: Vec<String>,
 }
 
 impl Alert {
@@ -149,8 +199,14 @@ impl Alert {
     pub(crate) fn memory_bytes(&self) -> usize {
         let texts = [self.id.as_str(), &self.rule, self.source.as_str(), &self.key, &self.time, &self.message];
         let own = size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>();
-        own + self.detections.iter().map(detection_bytes).sum::<usize>()
+        let digest = self.digest.as_ref().map_or(0, digest_bytes);
+        own + digest + self.detections.iter().map(detection_bytes).sum::<usize>()
     }
+}
+
+fn digest_bytes(digest: &Digest) -> usize {
+    let names = digest.ids.iter().map(AlertId::as_str).chain(digest.keys.iter().map(String::as_str));
+    digest.first.len() + digest.last.len() + names.map(|name| size_of::<String>() + name.len()).sum::<usize>()
 }
 
 fn detection_bytes(detection: &Detection) -> usize {

@@ -16,7 +16,7 @@ mod picture;
 mod schedule;
 mod text;
 
-pub use alert::{Alert, AlertDraft, AlertId, ENGINE_RULES, Level, Raised};
+pub use alert::{Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, HeldBy, Level, Raised};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use dsengine::alert::check;
-use dsengine::alert::{BoxFuture, Delivery, DeliveryError, Gate, Handler, NoJournal, Retry};
+use dsengine::alert::{BoxFuture, Delivery, DeliveryError, Gate, Handler, NoJournal, Order, Retry};
 use dsengine::config::{AlertPlan, FileFormat, HandlerKind, HandlerPlan, WebhookPlan};
 use dsengine::error::Code;
 use dsengine::handlers;
@@ -34,8 +34,11 @@ fn plan() -> AlertPlan {
     AlertPlan {
         enabled: true,
         throttle: Duration::from_secs(60),
-        burst_threshold: 3,
-        max_per_minute: 10,
+        burst_threshold: 0,
+        burst_window: Duration::from_secs(10),
+        max_per_minute: 0,
+        max_critical_per_minute: 0,
+        repeat: Duration::ZERO,
         min_confidence: 0.5,
         default_level: Level::Medium,
         attempts: 3,
@@ -154,7 +157,7 @@ impl Path_ {
     /// [raised, accepted, suppressed, refused, delivered, failed]
     fn counts(&self) -> [u64; 6] {
         let source = self.metrics.source(&"gate".into());
-        let [counts @ .., _recovered] = AlertOutcome::ALL.map(|outcome| source.alerts(outcome));
+        let [counts @ .., _recovered, _digested] = AlertOutcome::ALL.map(|outcome| source.alerts(outcome));
         counts
     }
 }
@@ -329,6 +332,31 @@ fn raised_is_delivered_plus_failed_plus_pending_plus_suppressed_plus_refused() {
         let [.., delivered, failed] = path.counts();
         assert_eq!(accepted, delivered + failed, "seed {seed}");
         assert!(suppressed > 0 && delivered > 0 && failed > 0);
+    }
+}
+
+#[test]
+fn what_limits_hold_back_is_in_the_balance_and_a_digest_is_raised_itself() {
+    let plan = AlertPlan { burst_threshold: 2, burst_window: Duration::from_secs(1), max_per_minute: 5, ..plan() };
+    for seed in 0..10 {
+        fastrand::seed(seed);
+        let mut path = Path_::new(&plan, &[Arc::new(Scripted("good", |_: &Alert| Outcome::Ok))]);
+        path.gate = Gate::new(&plan, &"gate".into(), path.delivery.outbox(), &path.metrics).joined(Order::Frame);
+        for i in 0..2_000 {
+            path.raise(["r", "s"][fastrand::usize(..2)], fastrand::u32(..400), i);
+        }
+        let Path_ { runtime, metrics, gate, delivery, .. } = path;
+        // The end of the source sends what is held back.
+        drop(gate);
+        assert_eq!(runtime.block_on(delivery.drain(LIMIT)), 0);
+        let source = metrics.source(&"gate".into());
+        let count = |outcomes: &[AlertOutcome]| outcomes.iter().map(|outcome| source.alerts(*outcome)).sum::<u64>();
+        let raised = count(&[AlertOutcome::Raised]);
+        let settled = [AlertOutcome::Delivered, AlertOutcome::Failed, AlertOutcome::Suppressed, AlertOutcome::Refused];
+        let digested = count(&[AlertOutcome::Digested]);
+        assert_eq!(raised, count(&settled) + digested, "seed {seed}");
+        assert!(raised > 2_000 && digested > 100, "seed {seed}: {raised} raised, {digested} digested");
+        assert_eq!(delivery.outbox().totals().pending(), 0);
     }
 }
 

@@ -174,7 +174,7 @@ impl Clip {
         let text = format!(
             "sources: [{{ id: vtest-480x360, uri: 'trace:clip.jsonl' }}]\nzones: {{ z: {}, all: {} }}\n\
              detection: {{ strategies: [{strategies}] }}\n\
-             alerts: {{ throttle_seconds: {throttle}, handlers: [{handlers}] }}\n",
+             alerts: {{ throttle_seconds: {throttle}, burst_threshold: 0, max_alerts_per_minute: 0, handlers: [{handlers}] }}\n",
             zone(ZONE).unwrap(),
             zone([0.0, 0.0, 1.0, 1.0]).unwrap()
         );
@@ -280,7 +280,7 @@ fn one_visitor_after_the_other_raises_one_alert_each_however_long_each_stays() {
             "sources: [{{ id: one-by-one-person-detection, uri: '{source}' }}]\n\
              zones: {{ all: [[0, 0], [1, 0], [1, 1], [0, 1]] }}\n\
              detection: {{ strategies: [{{ name: objects, model_path: '{}', labels_path: '{}' }}, {}] }}\n\
-             alerts: {{ throttle_seconds: {throttle}, handlers: [] }}\n",
+             alerts: {{ throttle_seconds: {throttle}, burst_threshold: 0, max_alerts_per_minute: 0, handlers: [] }}\n",
             model.display(),
             labels.display(),
             strategy("intrusion.lua", "{ zone: all }")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::alert::{DeliveryError, Handler, Retry};
-use dsengine::config::{EmailPlan, Encryption, HandlerKind, HandlerPlan, MailLogin, Subject};
+use dsengine::config::{AlertFilter, EmailPlan, Encryption, HandlerKind, HandlerPlan, MailLogin, Subject};
 use dsengine::engine::SystemClock;
 use dsengine::handlers;
 use dsengine::types::{Alert, Clock};
@@ -104,7 +104,7 @@ fn plan(port: u16, to: &[&str]) -> EmailPlan {
 
 fn handler(plan: EmailPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    handlers::build(&HandlerPlan { name: "mail".into(), kind: HandlerKind::Email(Box::new(plan)) }, &clock).unwrap()
+    handlers::build(&HandlerPlan { name: "mail".into(), kind: HandlerKind::Email(Box::new(plan)), filter: AlertFilter::default() }, &clock).unwrap()
 }
 
 fn deliver(handler: &Arc<dyn Handler>, alert: &Alert) -> Result<(), DeliveryError> {

@@ -205,8 +205,11 @@ pub(crate) fn plan() -> AlertPlan {
     AlertPlan {
         enabled: true,
         throttle: Duration::from_secs(60),
-        burst_threshold: 3,
-        max_per_minute: 10,
+        burst_threshold: 0,
+        burst_window: Duration::from_secs(10),
+        max_per_minute: 0,
+        max_critical_per_minute: 0,
+        repeat: Duration::ZERO,
         min_confidence: 0.5,
         default_level: Level::Medium,
         attempts: 3,
@@ -297,7 +300,13 @@ impl Process {
         assert!(totals.delivered + totals.failed <= totals.accepted + totals.recovered, "{totals:?}");
         let source = self.metrics.source(&"gate".into());
         let of = |outcome| source.alerts(outcome);
-        let settled = [AlertOutcome::Delivered, AlertOutcome::Failed, AlertOutcome::Suppressed, AlertOutcome::Refused];
+        let settled = [
+            AlertOutcome::Delivered,
+            AlertOutcome::Failed,
+            AlertOutcome::Suppressed,
+            AlertOutcome::Digested,
+            AlertOutcome::Refused,
+        ];
         let pending = (of(AlertOutcome::Raised) + of(AlertOutcome::Recovered)) - settled.map(of).iter().sum::<u64>();
         assert_eq!(pending, totals.pending(), "the only source has them all");
     }

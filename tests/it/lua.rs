@@ -623,7 +623,7 @@ fn loitering_alerts_after_the_time_and_not_before() {
     }
     let (n, alert) = first.expect("an alert");
     assert_eq!(n, 51, "the first frame past two seconds at 25 per second");
-    assert_eq!((&*alert.rule, alert.level, &*alert.key), ("loitering", Some(Level::High), "1"));
+    assert_eq!((&*alert.rule, alert.level, &*alert.key), ("loitering", Some(Level::High), ""));
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(crate) fn alert() -> Alert {
         message: "person in yard".into(),
         detections: vec![person],
         suppressed: 2,
+        digest: None,
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::alert::Handler;
-use dsengine::config::{self, Broker, HandlerKind, HandlerPlan, MqttPlan, Plan, Request};
+use dsengine::config::{self, AlertFilter, Broker, HandlerKind, HandlerPlan, MqttPlan, Plan, Request};
 use dsengine::engine::SystemClock;
 use dsengine::handlers;
 use dsengine::types::Clock;
@@ -51,7 +51,7 @@ fn plan(port: u16) -> MqttPlan {
 
 fn handler(plan: MqttPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    handlers::build(&HandlerPlan { name: "mqtt".into(), kind: HandlerKind::Mqtt(Box::new(plan)) }, &clock).unwrap()
+    handlers::build(&HandlerPlan { name: "mqtt".into(), kind: HandlerKind::Mqtt(Box::new(plan)), filter: AlertFilter::default() }, &clock).unwrap()
 }
 
 /// The plan of a text, or what is wrong with it.

@@ -30,7 +30,7 @@ impl Site {
         let config = "sources:\n  - { id: left, uri: 'scene:scene.yaml?live=true&pixels=false' }\n\
                       \x20 - { id: right, uri: 'scene:scene.yaml?live=true&pixels=false' }\n\
                       detection: { strategies: [{ name: rule, module: rule.lua }] }\n\
-                      alerts: { throttle_seconds: 0, min_confidence: 0, handlers: [file] }\n\
+                      alerts: { throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, handlers: [file] }\n\
                       monitoring: { prometheus: { port: 0 } }\nlogging: { format: text }\n";
         write(dir.path(), "config.yaml", config);
         let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
@@ -263,7 +263,7 @@ fn a_handlers_script_is_reloaded_and_a_broken_one_refused() {
     write(dir.path(), "own.lua", &handler("first"));
     let config = "sources: [{ id: a, uri: 'test:pattern=red,size=64x64,fps=30' }]\n\
                   detection: { strategies: [{ name: rule, module: rule.lua }] }\n\
-                  alerts: { throttle_seconds: 0, min_confidence: 0, handlers: [{ name: own, module: own.lua }] }\n\
+                  alerts: { throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, handlers: [{ name: own, module: own.lua }] }\n\
                   monitoring: { prometheus: { port: 0 } }\n";
     write(dir.path(), "config.yaml", config);
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();

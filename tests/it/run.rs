@@ -89,7 +89,7 @@ fn a_trace_gives_the_same_alerts_every_time_and_with_any_number_of_workers() {
         "config.yaml",
         "zones: { half: [[0.0, 0.0], [0.6, 0.0], [0.6, 1.0], [0.0, 1.0]] }\n\
          detection: { strategies: [{ name: seen, module: seen.lua }] }\n\
-         alerts: { throttle_seconds: 2 }\n",
+         alerts: { throttle_seconds: 2, burst_threshold: 20, max_alerts_per_minute: 1000 }\n",
     );
     write(
         dir.path(),

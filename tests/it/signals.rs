@@ -88,7 +88,7 @@ fn alarming(uri: &str, alerts: &str, rest: &str) -> tempfile::TempDir {
     );
     let config = format!(
         "sources: [{{ id: cam, uri: '{uri}' }}]\ndetection: {{ strategies: [{{ name: always, module: always.lua }}] }}\n\
-         alerts: {{ min_confidence: 0, throttle_seconds: 0, {alerts} }}\nmonitoring: {{ prometheus: {{ port: 0 }} }}\n\
+         alerts: {{ min_confidence: 0, throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, {alerts} }}\nmonitoring: {{ prometheus: {{ port: 0 }} }}\n\
          {rest}\n"
     );
     write(dir.path(), "config.yaml", &config);

@@ -28,7 +28,7 @@ fn site(sources: &str, strategies: &str, rules: &[(&str, &str)]) -> tempfile::Te
     rules.iter().for_each(|(file, text)| drop(write(dir.path(), file, text)));
     let rest = "zones: { gate: [[0.2, 0.2], [0.8, 0.2], [0.8, 0.9], [0.2, 0.9]] }\n\
                 monitoring: { prometheus: { port: 0 } }\nlogging: { format: text }\n\
-                alerts: { handlers: [] }\n";
+                alerts: { burst_threshold: 0, max_alerts_per_minute: 0, handlers: [] }\n";
     let config = format!("{sources}detection: {{ strategies: [{}] }}\n{rest}", listed.join(", "));
     write(dir.path(), "config.yaml", &config);
     dir

@@ -427,6 +427,7 @@ fn alert() -> Alert {
         message: "m".into(),
         detections: vec![person(0.5, 0.5)],
         suppressed: 0,
+        digest: None,
     }
 }
 

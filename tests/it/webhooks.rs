@@ -121,7 +121,7 @@ pub(crate) fn run_with(handler: &str, alerts: usize, keys: &str, env: &[(&str, &
     let config = format!(
         "sources: [{{ id: a, uri: 'trace:t.jsonl' }}]\nmonitoring: {{ enabled: false }}\n\
          detection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\
-         alerts: {{ throttle_seconds: 0, min_confidence: 0, {keys}, \
+         alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, {keys}, \
          handlers: [{handler}] }}\n"
     );
     write(dir.path(), "c.yaml", &config);

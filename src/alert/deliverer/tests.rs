@@ -59,8 +59,11 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
     let plan = AlertPlan {
         enabled: true,
         throttle: Duration::ZERO,
-        burst_threshold: 3,
-        max_per_minute: 10,
+        burst_threshold: 0,
+        burst_window: Duration::from_secs(10),
+        max_per_minute: 0,
+        max_critical_per_minute: 0,
+        repeat: Duration::ZERO,
         min_confidence: 0.0,
         default_level: Level::Medium,
         attempts: 5,

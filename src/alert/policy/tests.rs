@@ -1,14 +1,19 @@
 //! Decisions on drafts, case by case.
 
+use std::time::Duration;
+
 use super::*;
-use crate::types::{BBox, Detection, Level};
+use crate::types::{BBox, Detection, Point, Polygon};
 
 pub(crate) fn plan() -> AlertPlan {
     AlertPlan {
         enabled: true,
         throttle: Duration::from_secs(60),
-        burst_threshold: 3,
-        max_per_minute: 10,
+        burst_threshold: 0,
+        burst_window: Duration::from_secs(10),
+        max_per_minute: 0,
+        max_critical_per_minute: 0,
+        repeat: Duration::ZERO,
         min_confidence: 0.5,
         default_level: Level::Medium,
         attempts: 3,
@@ -117,15 +122,16 @@ fn frame_time_that_begins_anew_begins_every_condition_anew() {
 }
 
 #[test]
-fn a_weak_draft_extends_an_active_condition() {
+fn a_refused_draft_extends_no_condition() {
     let mut policy = throttled(10.0);
     let d = draft("r", "1");
     accepted(policy.decide(&on(&d, seen(0.9)), &frame("a", 0, 0.0)));
-    for second in [8.0, 16.0] {
-        let decision = policy.decide(&on(&d, seen(0.1)), &frame("a", 1, second));
+    assert_eq!(policy.decide(&on(&d, seen(0.9)), &frame("a", 1, 4.0)), Decision::Suppressed { count: 1 });
+    for second in [8.0, 12.0] {
+        let decision = policy.decide(&on(&d, seen(0.1)), &frame("a", 2, second));
         assert!(matches!(decision, Decision::Refused(_)), "{decision:?}");
     }
-    assert_eq!(policy.decide(&on(&d, seen(0.9)), &frame("a", 3, 24.0)), Decision::Suppressed { count: 1 });
+    assert_eq!(accepted(policy.decide(&on(&d, seen(0.9)), &frame("a", 3, 14.0))).suppressed, 1);
 }
 
 #[test]
@@ -216,6 +222,7 @@ fn raised_is_accepted_plus_suppressed_plus_refused_and_nothing_grows_without_bou
                 }
                 Decision::Suppressed { .. } => suppressed += 1,
                 Decision::Refused(_) => refused += 1,
+                Decision::Digested => panic!("without limits nothing is digested"),
             }
             assert!(seq % 100 != 0 || policy.conditions.size().0 <= KEYS_MAX);
         }
@@ -273,6 +280,103 @@ fn those_that_go_on_are_the_last_to_be_forgotten() {
     assert_eq!((policy.forgotten() as usize, policy.conditions.size().0), (2 * KEYS_MAX, KEYS_MAX));
     let gone = policy.decide(&key(1), &frame("a", 0, 1.0));
     assert!(matches!(gone, Decision::Accept(_)), "{gone:?}");
+}
+
+/// A person with a track, at this place.
+fn tracked(track: u64, x: f32) -> Detection {
+    let bbox = BBox { x, y: 0.1, width: 0.2, height: 0.4 };
+    Detection { track_id: Some(track), ..Detection::new("person", 0, 0.9, bbox) }
+}
+
+#[test]
+fn a_level_label_or_zone_that_the_condition_did_not_have_raises_another_alert() {
+    let door = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)].map(|(x, y)| Point { x, y });
+    let mut policy = Policy::new(&plan());
+    policy.set_zones(&[Zone { name: "door".into(), polygon: Polygon::new(door.to_vec()).unwrap() }].into());
+    let mut at = 0;
+    let mut count = |level, detections: Vec<Detection>| {
+        at += 1;
+        let raised = Raised { level: Some(level), ..on(&draft("r", "1"), detections) };
+        match policy.decide(&raised, &frame("a", at, at as f64)) {
+            Decision::Accept(alert) => Some(alert.suppressed),
+            _ => None,
+        }
+    };
+    let outside = || vec![tracked(1, 0.7)];
+    assert_eq!(count(Level::Low, outside()), Some(0));
+    assert_eq!(count(Level::Low, outside()), None);
+    assert_eq!(count(Level::High, outside()), Some(1), "the level rises");
+    assert_eq!(count(Level::Low, outside()), None, "that level was told");
+    assert_eq!(count(Level::High, vec![tracked(1, 0.1)]), Some(1), "it enters the door");
+    assert_eq!(count(Level::High, outside()), None, "it leaves it");
+    let car = Detection { label: "car".into(), ..tracked(1, 0.7) };
+    assert_eq!(count(Level::High, vec![car]), Some(1), "it is a car now");
+    for _ in 0..20 {
+        assert_eq!(count(Level::High, outside()), None);
+        assert_eq!(count(Level::Low, vec![tracked(1, 0.1)]), None, "what flickers was told");
+    }
+}
+
+#[test]
+fn without_a_key_the_object_is_the_key_and_keeps_it_where_its_track_changes() {
+    let mut policy = Policy::new(&plan());
+    let key = |policy: &mut Policy, second: f64, track, x| {
+        let raised = on(&draft("parked", ""), vec![tracked(track, x)]);
+        let frame = Frame { detections: vec![tracked(track, x)], ..frame("a", second as u64, second) };
+        match policy.decide(&raised, &frame) {
+            Decision::Accept(alert) => Some(alert.key.clone()),
+            _ => None,
+        }
+    };
+    assert_eq!(key(&mut policy, 0.0, 7, 0.1).as_deref(), Some("7"));
+    assert_eq!(key(&mut policy, 1.0, 7, 0.1), None);
+    assert_eq!(key(&mut policy, 2.0, 9, 0.12), None, "another track at its place is the same object");
+    // It moves on under its new track.
+    for (second, x) in [(3.0, 0.3), (4.0, 0.5), (5.0, 0.7)] {
+        assert_eq!(key(&mut policy, second, 9, x), None);
+    }
+    assert_eq!(key(&mut policy, 6.0, 11, 0.1).as_deref(), Some("11"), "elsewhere it is another one");
+    assert_eq!(key(&mut policy, 7.0, 12, 0.7), None);
+    assert_eq!(key(&mut policy, 70.0, 13, 0.7).as_deref(), Some("13"), "the condition has ended");
+    let named = on(&draft("parked", "mine"), vec![tracked(13, 0.7)]);
+    assert_eq!(accepted(policy.decide(&named, &frame("a", 71, 71.0))).key, "mine");
+    let untracked = Detection { track_id: None, ..tracked(0, 0.4) };
+    assert_eq!(accepted(policy.decide(&on(&draft("other", ""), vec![untracked]), &frame("a", 72, 72.0))).key, "");
+}
+
+#[test]
+fn two_objects_at_one_place_are_two_while_both_are_seen() {
+    let mut policy = Policy::new(&plan());
+    let both = || vec![tracked(1, 0.1), tracked(2, 0.12)];
+    for track in [1, 2] {
+        let raised = on(&draft("r", ""), vec![tracked(track, 0.1 + 0.01 * track as f32)]);
+        let frame = Frame { detections: both(), ..frame("a", 0, 0.0) };
+        assert_eq!(accepted(policy.decide(&raised, &frame)).key, track.to_string());
+    }
+}
+
+#[test]
+fn a_burst_sends_three_and_names_the_others_in_a_digest_and_critical_alerts_pass() {
+    let mut policy = Policy::new(&AlertPlan { burst_threshold: 3, max_critical_per_minute: 60, ..plan() });
+    let mut sent = Vec::new();
+    for i in 0..20u64 {
+        let mut raised = draft("r", &i.to_string());
+        raised.level = (i == 10).then_some(Level::Critical);
+        match policy.decide(&raised, &frame("a", i, i as f64 * 0.1)) {
+            Decision::Accept(alert) => sent.push(alert.key.clone()),
+            decision => assert_eq!(decision, Decision::Digested),
+        }
+    }
+    assert_eq!(sent, ["0", "1", "2", "10"]);
+    // Who is in the digest was told: it is a duplicate now.
+    let again = policy.decide(&draft("r", "5"), &frame("a", 50, 5.0));
+    assert_eq!(again, Decision::Suppressed { count: 1 });
+    assert!(policy.due(&frame("a", 60, 9.9)).is_empty());
+    let digests = policy.due(&frame("a", 61, 10.0));
+    let digest = digests[0].digest.as_ref().unwrap();
+    assert_eq!((digests.len(), digest.count, digest.keys.len()), (1, 16, 16));
+    assert!((3..20).filter(|i| *i != 10).all(|i| digest.keys.contains(&i.to_string())));
+    assert!(policy.flush(0, 0).is_empty());
 }
 
 #[test]

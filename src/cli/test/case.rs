@@ -233,6 +233,7 @@ impl AlertSpec {
             message,
             detections: detections.collect(),
             suppressed,
+            digest: None,
         }
     }
 }

@@ -202,8 +202,11 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
     AlertPlan {
         enabled: alerts.enabled,
         throttle: Duration::from_secs_f64(alerts.throttle_seconds),
+        repeat: Duration::from_secs_f64(alerts.repeat_seconds),
         burst_threshold: alerts.burst_threshold,
+        burst_window: Duration::from_secs_f64(alerts.burst_window_seconds),
         max_per_minute: alerts.max_alerts_per_minute,
+        max_critical_per_minute: alerts.max_critical_per_minute,
         min_confidence: alerts.min_confidence as f32,
         default_level: alerts.level.into(),
         attempts: alerts.retry_attempts,

@@ -22,6 +22,7 @@ const FIELDS: &[(&str, Read)] = &[
     ("message", |alert| Field::text(&alert.message)),
     ("detections", |alert| Field::json(&alert.detections)),
     ("suppressed", |alert| Field::json(&alert.suppressed)),
+    ("digest", |alert| Field::json(&alert.digest)),
 ];
 
 /// A field's value.
@@ -173,6 +174,7 @@ fn samples() -> [Alert; 2] {
         message: text.into(),
         detections,
         suppressed: number,
+        digest: None,
     })
 }
 

@@ -228,6 +228,7 @@ mod tests {
             message: message.into(),
             detections: vec![],
             suppressed: 0,
+            digest: None,
         }
     }
 

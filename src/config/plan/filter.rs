@@ -129,6 +129,7 @@ mod tests {
             message: "m".into(),
             detections: vec![],
             suppressed: 0,
+            digest: None,
         };
         let all = AlertFilter::default();
         assert!(Level::ALL.into_iter().all(|level| all.passes(&alert(level, "a", "r"))));

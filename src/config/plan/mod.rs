@@ -106,10 +106,16 @@ pub struct AlertPlan {
     /// An alert for a (source, rule, key) is raised again only after it was not raised for this long, two seconds at
     /// least; zero suppresses nothing.
     pub throttle: Duration,
-    /// Maximum alerts of one (source, rule) within ten seconds. Not built yet: see the table of keys.
+    /// An alert whose condition lasts is sent again after this long; zero sends it once.
+    pub repeat: Duration,
+    /// Maximum alerts of one (source, rule) in any `burst_window`; the others become one digest. Zero is no limit.
     pub burst_threshold: u32,
-    /// Maximum alerts of one source in any minute. Not built yet: see the table of keys.
+    /// See `burst_threshold`; also how long alerts wait for their digest.
+    pub burst_window: Duration,
+    /// Maximum alerts of all sources in any minute, critical ones excluded; the others become digests. Zero is no limit.
     pub max_per_minute: u32,
+    /// Maximum critical alerts of one (source, rule) in any minute; the others become one digest. Zero is no limit.
+    pub max_critical_per_minute: u32,
     /// Alerts whose best detection has a lower score are refused.
     pub min_confidence: f32,
     /// Level of an alert draft without one.

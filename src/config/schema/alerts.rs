@@ -22,15 +22,30 @@ pub(in crate::config) struct Alerts {
     /// Raise alerts at all. Default true. Example: false.
     pub(in crate::config) enabled: bool,
     /// An alert of (source, rule, key) is told once, and again only after it was not raised for this long, at least 2
-    /// seconds; 0 holds nothing back. Default 60. Unit: seconds. Range 0–86400. Example: 300.
+    /// seconds; 0 takes nothing for a duplicate. A level, label or zone that it did not have is told at once. Default
+    /// 60. Unit: seconds. Range 0–86400. Example: 300.
     #[schemars(range(min = 0, max = 86_400))]
     pub(in crate::config) throttle_seconds: f64,
-    /// Most alerts of one (source, rule) within ten seconds. Default 3. Range 1–1000. Example: 5.
-    #[schemars(range(min = 1, max = 1000))]
+    /// An alert that is still raised is sent again after this long; 0 sends it once. Default 0. Unit: seconds. Range
+    /// 0–86400. Example: 3600.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub(in crate::config) repeat_seconds: f64,
+    /// Most alerts of one (source, rule) in any `burst_window_seconds`; the others become one digest. 0 is no limit.
+    /// Critical alerts have a limit of their own. Default 3. Range 0–1000. Example: 5.
+    #[schemars(range(min = 0, max = 1000))]
     pub(in crate::config) burst_threshold: u32,
-    /// Most alerts of one source in any minute. Default 10. Range 1–100000. Example: 60.
-    #[schemars(range(min = 1, max = 100_000))]
+    /// The time that `burst_threshold` counts in, after which a digest is sent. Default 10. Unit: seconds. Range 1–3600.
+    /// Example: 30.
+    #[schemars(range(min = 1, max = 3600))]
+    pub(in crate::config) burst_window_seconds: f64,
+    /// Most alerts of all sources together in any 60 seconds, critical ones excluded; each source has an equal share,
+    /// and the others become digests. 0 is no limit. Default 10. Range 0–100000. Example: 60.
+    #[schemars(range(min = 0, max = 100_000))]
     pub(in crate::config) max_alerts_per_minute: u32,
+    /// Most critical alerts of one (source, rule) in any 60 seconds; the others become one digest. 0 is no limit.
+    /// Default 60. Range 0–100000. Example: 20.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub(in crate::config) max_critical_per_minute: u32,
     /// Alerts whose best detection scores lower are refused. Default 0.5. Range 0–1. Example: 0.8.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(in crate::config) min_confidence: f64,
@@ -59,8 +74,11 @@ impl Default for Alerts {
         Self {
             enabled: true,
             throttle_seconds: 60.0,
+            repeat_seconds: 0.0,
             burst_threshold: 3,
+            burst_window_seconds: 10.0,
             max_alerts_per_minute: 10,
+            max_critical_per_minute: 60,
             min_confidence: 0.5,
             level: Level::Medium,
             quiet_hours: OneOrMany::default(),

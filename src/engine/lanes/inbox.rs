@@ -6,6 +6,7 @@
 //! taken (see `pool`), and keeps at most one frame waiting in front.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -22,6 +23,8 @@ pub(super) enum Step<C> {
     Frame(Box<Frame>),
     /// Run this command between frames.
     Control(C),
+    /// Nothing came for as long as the caller waits.
+    Idle,
     /// Every ticket before the end is settled: the source has finished.
     Ended,
     /// Stop now and skip whatever is queued.
@@ -144,8 +147,8 @@ impl<C> Inbox<C> {
         self.room.notify_all();
     }
 
-    /// Waits for the lane's next step.
-    pub(super) fn next(&self) -> Step<C> {
+    /// Waits for the lane's next step, at most `wait` if there is one.
+    pub(super) fn next(&self, wait: Option<Duration>) -> Step<C> {
         let mut state = self.lock();
         loop {
             if let Some(control) = state.control.pop_front() {
@@ -169,7 +172,11 @@ impl<C> Inbox<C> {
             if state.ended && state.next == state.issued {
                 return Step::Ended;
             }
-            self.changed.wait(&mut state);
+            match wait {
+                None => self.changed.wait(&mut state),
+                Some(wait) if self.changed.wait_for(&mut state, wait).timed_out() => return Step::Idle,
+                Some(_) => {}
+            }
         }
     }
 
@@ -204,8 +211,8 @@ mod tests {
         inbox.settle(tickets[0], Some(frame(0)));
         inbox.settle(tickets[3], Some(frame(3)));
         inbox.end();
-        assert_eq!([seq(inbox.next()), seq(inbox.next()), seq(inbox.next())], [0, 2, 3]);
-        assert!(matches!(inbox.next(), Step::Ended));
+        assert_eq!([seq(inbox.next(None)), seq(inbox.next(None)), seq(inbox.next(None))], [0, 2, 3]);
+        assert!(matches!(inbox.next(None), Step::Ended));
     }
 
     #[test]
@@ -214,7 +221,16 @@ mod tests {
         let (a, b) = (inbox.ticket().unwrap(), inbox.ticket().unwrap());
         assert_eq!(inbox.settle_newest(a, frame(0)), 0);
         assert_eq!(inbox.settle_newest(b, frame(1)), 1);
-        assert_eq!(seq(inbox.next()), 1);
+        assert_eq!(seq(inbox.next(None)), 1);
+    }
+
+    #[test]
+    fn a_wait_for_nothing_ends() {
+        let inbox = Inbox::<u8>::new(8);
+        assert!(matches!(inbox.next(Some(Duration::ZERO)), Step::Idle));
+        let ticket = inbox.ticket().unwrap();
+        inbox.settle(ticket, Some(frame(0)));
+        assert_eq!(seq(inbox.next(Some(Duration::ZERO))), 0);
     }
 
     #[test]
@@ -223,9 +239,9 @@ mod tests {
         let ticket = inbox.ticket().unwrap();
         inbox.settle(ticket, Some(frame(0)));
         inbox.control(7);
-        assert!(matches!(inbox.next(), Step::Control(7)));
+        assert!(matches!(inbox.next(None), Step::Control(7)));
         inbox.close();
-        assert!(matches!(inbox.next(), Step::Closed));
+        assert!(matches!(inbox.next(None), Step::Closed));
         assert!(inbox.ticket().is_none());
         assert!(!inbox.wait_room());
     }

@@ -77,17 +77,21 @@ impl Lane {
     /// Runs until the source has finished or the lane is closed.
     pub(in crate::engine) fn run(mut self) {
         let route = Arc::clone(&self.route);
-        let _end = End(Arc::clone(&route));
+        let end = End(Arc::clone(&route));
         loop {
-            match route.inbox.next() {
+            match route.inbox.next(self.gate.idle_wait()) {
                 Step::Frame(frame) => {
                     self.judge(*frame);
                     route.done();
                 }
                 Step::Control(control) => self.obey(control),
+                Step::Idle => self.gate.idle(),
                 Step::Ended | Step::Closed => break,
             }
         }
+        // The gate sends what it holds back before the source counts as ended.
+        drop(self.gate);
+        drop(end);
     }
 
     fn obey(&mut self, control: Control) {
@@ -133,7 +137,7 @@ impl Lane {
             }
         }
         let former_zones = Arc::clone(&self.zones);
-        self.zones = zones.unwrap_or_else(|| Arc::clone(&former_zones));
+        self.set_zones(zones.unwrap_or_else(|| Arc::clone(&former_zones)));
         let tracker = tracking.map(|plan| std::mem::replace(&mut self.tracker, Tracker::of(&plan)));
         let policy = policy.map(|policy| {
             self.gate.set_plan(&policy);
@@ -145,6 +149,11 @@ impl Lane {
         let shadows = self.set_shadows(shadows);
         self.undo = Some(Undo { zones: former_zones, tracker, policy, rules, shadows });
         Ok(())
+    }
+
+    fn set_zones(&mut self, zones: Arc<[Zone]>) {
+        self.gate.set_zones(&zones);
+        self.zones = zones;
     }
 
     /// Installs shadows; returns the former ones.
@@ -175,7 +184,7 @@ impl Lane {
     /// Reverts the last change. The caller has withdrawn its new versions.
     fn undo(&mut self) {
         let Some(Undo { zones, tracker, policy, rules, shadows }) = self.undo.take() else { return };
-        self.zones = zones;
+        self.set_zones(zones);
         if let Some(tracker) = tracker {
             self.tracker = tracker;
         }
@@ -196,6 +205,7 @@ impl Lane {
 
     fn judge(&mut self, mut frame: Frame) {
         let started_ns = self.clock.monotonic_ns();
+        self.gate.begin(&frame);
         if frame.picture.is_some() {
             for rule in &mut self.detectors {
                 rule.judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
@@ -219,6 +229,7 @@ impl Lane {
                 break;
             }
         }
+        self.gate.judged(&frame);
         if skipped {
             self.route.metrics.dropped("strategy_fault", 1);
         } else {

@@ -138,6 +138,7 @@ mod tests {
             message: "stayed".into(),
             detections: vec![],
             suppressed: 3,
+            digest: None,
         }
     }
 

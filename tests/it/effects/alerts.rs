@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{ALARM, Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll};
-use crate::harness::{ClosedPort, Dsengine, get, sample};
+use super::{ALARM, Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll, stop};
+use crate::harness::{ClosedPort, Dsengine, get, root, sample};
 
 /// The alerts of the trace, written by a file handler under these keys.
 fn written(bench: &Bench, keys: &str) -> Vec<Value> {
@@ -23,9 +23,9 @@ fn the_policys_keys_decide_which_alerts_are_written() {
         ("throttle_seconds: 60", 2),
         // Who stays is told of once, however short it is.
         ("throttle_seconds: 1", 2),
-        ("throttle_seconds: 0", 200),
+        ("throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0", 200),
         ("throttle_seconds: 0, enabled: false", 0),
-        ("throttle_seconds: 0, min_confidence: 0.8", 100),
+        ("throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0.8", 100),
         ("throttle_seconds: 0, min_confidence: 0.95", 0),
     ] {
         assert_eq!(written(&bench, keys).len(), alerts, "{keys}");
@@ -45,12 +45,158 @@ fn the_policys_keys_decide_which_alerts_are_written() {
     }
 }
 
+/// Raises an alert of its own on each frame.
+const FLOOD: &str = "function detect(frame) frame:alert{ rule = 'r', key = frame.seq, message = 'm' } end\n";
+
+/// How many alerts each of these stands for: 0 for itself.
+fn digests(alerts: &[Value]) -> Vec<u64> {
+    alerts.iter().map(|alert| alert["digest"]["count"].as_u64().unwrap_or(0)).collect()
+}
+
+#[test]
+fn the_policys_limits_hold_alerts_back_and_digests_name_them() {
+    let bench = Bench::new();
+    // A person and a car that stay for ten seconds: told at 0, 3, 6 and 9.
+    let repeated = written(&bench, "repeat_seconds: 3, burst_threshold: 0, max_alerts_per_minute: 0");
+    let suppressed: Vec<u64> = repeated.iter().map(|alert| alert["suppressed"].as_u64().unwrap()).collect();
+    assert_eq!(suppressed, [0, 0, 29, 29, 29, 29, 29, 29]);
+
+    // A hundred alerts in ten seconds, on frame time.
+    bench.write("alarm.lua", FLOOD);
+    let burst = written(&bench, "level: medium");
+    assert_eq!(digests(&burst), [0, 0, 0, 97]);
+    let digest = &burst[3]["digest"];
+    assert_eq!((&digest["reason"], digest["ids"].as_array().unwrap().len()), (&"burst".into(), 97));
+    let keys: Vec<String> = (3..100).map(|seq| seq.to_string()).collect();
+    assert_eq!(digest["keys"], Value::from(keys), "the first alert of each key is named");
+    assert_eq!((&digest["first"], &digest["last"]), (&"2023-11-14T22:13:20.300Z".into(), &burst[3]["time"]));
+    assert_eq!(digests(&written(&bench, "burst_threshold: 5")), [0, 0, 0, 0, 0, 95]);
+    let windows = written(&bench, "burst_window_seconds: 2, max_alerts_per_minute: 0");
+    assert_eq!(digests(&windows), [0, 0, 0, 17_u64].repeat(5));
+    assert_eq!(digests(&written(&bench, "burst_threshold: 0, max_alerts_per_minute: 0")), [0_u64; 100]);
+
+    let rate = written(&bench, "burst_threshold: 0");
+    assert_eq!(digests(&rate), [vec![0_u64; 10], vec![90]].concat());
+    assert_eq!(rate[10]["digest"]["reason"], "rate");
+    assert_eq!(rate[10]["pts_ns"], 60_000_000_000_u64, "not in the minute of the ten");
+    assert_eq!(digests(&written(&bench, "burst_threshold: 0, max_alerts_per_minute: 4")), [0, 0, 0, 0, 96]);
+
+    // Critical alerts have a limit of their own.
+    assert_eq!(digests(&written(&bench, "level: critical")), [vec![0_u64; 60], vec![40]].concat());
+    let critical = written(&bench, "level: critical, max_critical_per_minute: 7, burst_threshold: 1");
+    assert_eq!(digests(&critical), [0, 0, 0, 0, 0, 0, 0, 93]);
+    assert_eq!((&critical[7]["level"], &critical[7]["digest"]["reason"]), (&"critical".into(), &"critical".into()));
+}
+
+#[test]
+fn a_rising_level_raises_another_alert_and_a_parked_object_none_when_its_track_changes() {
+    let bench = Bench::new();
+    bench.write(
+        "alarm.lua",
+        "function detect(frame)\n  frame:alert{ rule = 'r', key = 'k', message = 'm', \
+         level = frame.seq < 50 and 'low' or 'high' }\nend\n",
+    );
+    let alerts = written(&bench, "throttle_seconds: 60");
+    let told: Vec<_> = alerts.iter().map(|alert| (alert["level"].as_str(), alert["suppressed"].as_u64())).collect();
+    assert_eq!(told, [(Some("low"), Some(0)), (Some("high"), Some(49))]);
+
+    // The tracker follows it anew every two seconds.
+    let header = std::fs::read_to_string(bench.path("steps.jsonl")).unwrap().lines().next().unwrap().to_owned();
+    let frames = (0..100_u64).map(|seq| {
+        let car = serde_json::json!({ "label": "car", "class_id": 2, "confidence": 0.9, "bbox": [0.1, 0.1, 0.2, 0.2],
+            "track_id": 1 + seq / 20 });
+        let frame = serde_json::json!({ "source": "a", "seq": seq, "pts_ns": seq * 100_000_000, "width": 64,
+            "height": 64, "detections": [car] });
+        format!("\n{frame}")
+    });
+    bench.write("parked.jsonl", &(header + &frames.collect::<String>()));
+    let script = root().join("scripts/intrusion.lua");
+    let _ = std::fs::remove_file(bench.path("out.jsonl"));
+    let summary = bench.summary(&format!(
+        "sources: [{{ id: a, uri: 'trace:parked.jsonl' }}]\nzones: {{ all: [[0, 0], [1, 0], [1, 1], [0, 1]] }}\n\
+         detection: {{ strategies: [{{ name: intrusion, module: '{}', config: {{ zone: all, labels: [car] }} }}] }}\n\
+         alerts: {{ handlers: [{{ name: file, config: {{ log_file: out.jsonl }} }}] }}\n",
+        script.display()
+    ));
+    let alerts = bench.lines("out.jsonl");
+    assert_eq!((alerts.len(), &alerts[0]["key"]), (1, &"1".into()), "{alerts:?}");
+    assert_eq!(summary["sources"][0]["suppressed"], 99);
+}
+
+#[test]
+fn what_is_in_digests_is_counted() {
+    let bench = Bench::new();
+    bench.write("alarm.lua", FLOOD);
+    let run = bench.run(&format!("{TRACE}{ALARM}alerts: {{ handlers: [] }}\n")).expect(0);
+    let summary = run.json();
+    let counts = ["raised", "alerts", "digested", "suppressed", "refused"];
+    // A digest is raised itself.
+    assert_eq!(counts.map(|key| summary["sources"][0][key].as_u64().unwrap()), [101, 4, 97, 0, 0]);
+    assert_eq!((&summary["delivered"], &summary["pending"]), (&4.into(), &0.into()));
+    let config = format!("{TRACE}{ALARM}alerts: {{ handlers: [] }}\n");
+    let run = bench.command("run", &config, &["--port", "0"]).run().expect(0);
+    let words = "4 alerts (101 raised: 0 held back, 97 in digests, 0 refused)";
+    assert!(run.stdout.contains(words), "{}", run.stdout);
+}
+
+#[test]
+fn a_camera_that_floods_takes_its_own_share_and_its_digest_is_sent_at_the_end() {
+    let bench = Bench::new();
+    // One floods, and has one critical alert; the other has one alert after two seconds.
+    bench.write(
+        "alarm.lua",
+        "function detect(frame)\n  local late = frame.seq >= 60\n  if frame.source == 'flood' then\n    frame:alert{ \
+         rule = 'r', key = frame.seq, message = 'm' }\n    if late then frame:alert{ rule = 'r', key = 'fire', level = \
+         'critical', message = 'm' } end\n  elseif late then frame:alert{ rule = 'r', key = 'k', message = 'm' } end\nend\n",
+    );
+    let camera = |id: &str| format!("{{ id: {id}, uri: 'test:pattern=red,size=64x64,fps=30' }}");
+    let mut run = bench.start(&format!(
+        "sources: [{}, {}]\n{ALARM}alerts: {{ burst_threshold: 0, max_alerts_per_minute: 4, handlers: [{{ name: file, \
+         config: {{ log_file: out.jsonl }} }}] }}\n",
+        camera("flood"),
+        camera("quiet")
+    ));
+    run.page();
+    let is_critical = |alert: &&Value| alert["level"] == "critical";
+    poll(&mut run, || {
+        let alerts = bench.lines("out.jsonl");
+        let is_told = alerts.iter().any(|alert| alert["source"] == "quiet");
+        (is_told && alerts.iter().filter(is_critical).count() == 1).then_some(())
+    });
+    stop(run);
+    let alerts = bench.lines("out.jsonl");
+    let flood: Vec<Value> = alerts.iter().filter(|alert| alert["source"] == "flood").cloned().collect();
+    assert_eq!((flood.len(), alerts.len(), flood.iter().filter(is_critical).count()), (4, 5, 1), "{alerts:?}");
+    let last = flood.last().unwrap();
+    assert!(last["digest"]["reason"] == "rate" && last["digest"]["count"].as_u64() > Some(20), "{last}");
+}
+
+#[test]
+fn finite_sources_share_the_limit_and_write_the_same_with_any_number_of_workers() {
+    let bench = Bench::new();
+    bench.write("alarm.lua", FLOOD);
+    let mut first = None;
+    for workers in [1, 2, 8, 8] {
+        let _ = std::fs::remove_file(bench.path("out.jsonl"));
+        bench.summary(&format!(
+            "thread_pool_size: {workers}\nsources: [{{ id: a, uri: 'trace:steps.jsonl' }}, {{ id: b, uri: \
+             'trace:steps.jsonl' }}, {{ id: c, uri: 'trace:steps.jsonl' }}]\n{ALARM}alerts: {{ burst_threshold: 0, \
+             max_alerts_per_minute: 9, handlers: [{{ name: file, config: {{ log_file: out.jsonl }} }}] }}\n"
+        ));
+        let alerts = bench.lines("out.jsonl");
+        let sources: String = alerts.iter().map(|alert| alert["source"].as_str().unwrap()).collect();
+        assert_eq!((sources.as_str(), digests(&alerts)), ("abcabcabcabc", [vec![0_u64; 9], vec![97; 3]].concat()));
+        let text = std::fs::read_to_string(bench.path("out.jsonl")).unwrap();
+        assert_eq!(*first.get_or_insert_with(|| text.clone()), text, "with {workers} workers");
+    }
+}
+
 #[test]
 fn file_handlers_write_where_and_as_much_as_they_are_told() {
     let bench = Bench::new();
     let out = bench
         .run(&format!(
-            "{TRACE}{ALARM}alerts:\n  throttle_seconds: 0\n  handlers:\n    - {{ name: shown, type: console }}\n\
+            "{TRACE}{ALARM}alerts:\n  throttle_seconds: 0\n  burst_threshold: 0\n  max_alerts_per_minute: 0\n  handlers:\n    - {{ name: shown, type: console }}\n\
              \x20   - {{ name: file, config: {{ log_file: whole.jsonl }} }}\n\
              \x20   - {{ name: two, type: file, config: {{ log_file: two.jsonl, max_size_mb: 0.01, backup_count: 2 }} }}\n\
              \x20   - {{ name: four, type: file, config: {{ log_file: four.jsonl, max_size_mb: 0.01, backup_count: 4 }} }}\n\
@@ -110,7 +256,7 @@ fn a_file_is_written_in_the_format_that_is_set_and_rotates_by_the_hour_or_day() 
     let mut rows = 0;
     for file in &files {
         let mut lines = file.lines();
-        assert_eq!(lines.next(), Some("id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections"));
+        assert_eq!(lines.next(), Some("id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections,digest"));
         for line in lines {
             assert!(line.contains(",medium,a,r,") && line.contains(",\"one, \"\"two\"\"⏎three\","), "{line}");
             rows += 1;
@@ -317,7 +463,7 @@ fn a_handler_that_does_not_deliver_is_a_problem_until_it_does() {
     let closed = ClosedPort::take();
     let address = format!("127.0.0.1:{}", closed.port);
     let mut run = bench.start(&format!(
-        "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\nalerts:\n  throttle_seconds: 0\n  retry_attempts: 1\n  handlers:\n\
+        "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\nalerts:\n  throttle_seconds: 0\n  burst_threshold: 0\n  max_alerts_per_minute: 0\n  retry_attempts: 1\n  handlers:\n\
          \x20   - {{ name: file, config: {{ log_file: out.jsonl }} }}\n\
          \x20   - {{ name: boom, module: boom.lua }}\n\
          \x20   - {{ name: hook, type: webhook, config: {{ url: 'http://{address}/C4n4ry' }} }}\n"

@@ -11,7 +11,7 @@ fn judged(bench: &Bench, keys: &str, script: &str) -> (Value, Vec<Value>) {
     let _ = std::fs::remove_file(bench.path("alerts.jsonl"));
     let config = format!(
         "{TRACE}detection: {{ strategies: [{{ name: rule, module: rule.lua{keys} }}] }}\n\
-         alerts: {{ throttle_seconds: 0, min_confidence: 0, handlers: [file] }}\n"
+         alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, handlers: [file] }}\n"
     );
     let summary = bench.summary(&config);
     (summary, bench.lines("alerts.jsonl"))
@@ -159,7 +159,7 @@ fn a_failed_frame_goes_where_on_failure_says() {
         let config = format!(
             "{TRACE}detection: {{ strategies: [{{ name: broken, module: broken.lua, on_failure: {word} }}, \
              {{ name: after, module: after.lua }}] }}\n\
-             alerts: {{ throttle_seconds: 0, min_confidence: 0, handlers: [file] }}\n"
+             alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, handlers: [file] }}\n"
         );
         let summary = bench.summary(&config);
         let source = &summary["sources"][0];
@@ -409,6 +409,7 @@ fn a_handler_in_a_script_is_held_to_the_limits_that_are_set() {
         bench.write("handler.lua", &format!("function handle_alert(alert)\n{busy}\nend\n"));
         let config = format!(
             "{LIVE}detection: {{ strategies: [{{ name: alarm, module: always.lua }}] }}\nalerts: {{ min_confidence: 0, \
+             burst_threshold: 0, max_alerts_per_minute: 0, \
              handlers: [{{ name: own, module: handler.lua, limits: {{ soft_ms: {soft}, hard_ms: 9000 }} }}] }}\n"
         );
         bench.write("always.lua", "function detect(frame) frame:alert{ rule = 'r', key = frame.seq } end\n");

@@ -82,7 +82,24 @@ pub(super) const RECORDS: &[Record] = &[
         wit: "types.alert",
         lua: "Alert",
         doc: "",
-        other: &[("pts_ns", "pts_ns", "number", "Frame time, nanoseconds.")],
+        other: &[
+            ("pts_ns", "pts_ns", "number", "Frame time, nanoseconds."),
+            ("", "digest", "Digest?", "The alerts that it stands for; absent if it stands for itself."),
+        ],
+        raw: &[],
+    },
+    Record {
+        wit: "",
+        lua: "Digest",
+        doc: "The alerts that one alert stands for: a limit held them back.",
+        other: &[
+            ("", "reason", "string", "The limit: `burst`, `critical` or `rate`."),
+            ("", "count", "integer", "How many alerts."),
+            ("", "first", "string", "Capture time of the first of them, RFC 3339 UTC with milliseconds."),
+            ("", "last", "string", "Capture time of the last of them."),
+            ("", "ids", "string[]", "The ids that they would have had, in order; the first hundred."),
+            ("", "keys", "string[]", "Their keys, each once, in order; the first hundred."),
+        ],
         raw: &[],
     },
     Record {
@@ -91,7 +108,12 @@ pub(super) const RECORDS: &[Record] = &[
         doc: "",
         other: &[
             ("level", "level", "Level?", ""),
-            ("key", "key", "string | number?", ""),
+            (
+                "key",
+                "key",
+                "string | number?",
+                "Which alerts are the same; where left out, those of one tracked object.",
+            ),
             ("message", "message", "string?", "What people read; the rule where left out."),
             ("detections", "detections", "integer[] | Selection?", "Indices, from 1, of the detections behind it."),
         ],

@@ -148,7 +148,7 @@ pub struct PluginStatus {
     pub last_error: Option<String>,
 }
 
-/// Alerts since the start: raised + recovered = delivered + failed + suppressed + refused + pending.
+/// Alerts since the start: raised + recovered = delivered + failed + suppressed + digested + refused + pending.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AlertStatus {
     /// Raised by strategies.
@@ -159,6 +159,8 @@ pub struct AlertStatus {
     pub accepted: u64,
     /// Held back as duplicates.
     pub suppressed: u64,
+    /// Held back by a limit: a digest has them.
+    pub digested: u64,
     /// Refused by the policy, or for want of room.
     pub refused: u64,
     /// Every handler has them.
@@ -255,6 +257,7 @@ impl AlertStatus {
             recovered: totals.recovered,
             accepted: totals.accepted,
             suppressed: totals.suppressed,
+            digested: totals.digested,
             refused: totals.refused,
             delivered: totals.delivered,
             failed: totals.failed,
@@ -269,11 +272,12 @@ impl AlertStatus {
         self.failed += metrics.alerts(AlertOutcome::Failed);
         self.delivered += metrics.alerts(AlertOutcome::Delivered);
         self.refused += metrics.alerts(AlertOutcome::Refused);
+        self.digested += metrics.alerts(AlertOutcome::Digested);
         self.suppressed += metrics.alerts(AlertOutcome::Suppressed);
         self.accepted += metrics.alerts(AlertOutcome::Accepted);
         self.recovered += metrics.alerts(AlertOutcome::Recovered);
         self.raised += metrics.alerts(AlertOutcome::Raised);
-        let settled = self.delivered + self.failed + self.suppressed + self.refused;
+        let settled = self.delivered + self.failed + self.suppressed + self.digested + self.refused;
         self.pending = (self.raised + self.recovered).saturating_sub(settled);
     }
 }

@@ -1,0 +1,79 @@
+//! The alert policy alone: decisions per second on one core, with the limits that are the default, for drafts with and
+//! without a key. A hundred objects stay for ten thousand frames, so most decisions are on duplicates, as in practice.
+//! "Theirs" is the least that the design sets, and the ratio ours / least.
+#![allow(clippy::print_stdout, reason = "a bench prints its result")]
+
+mod report;
+
+use std::error::Error;
+use std::time::Duration;
+
+use dsengine::alert::{Decision, Policy};
+use dsengine::config::AlertPlan;
+use dsengine::types::{BBox, Detection, Frame, Level, Raised};
+
+const OBJECTS: u64 = 100;
+const FRAMES: u64 = 10_000;
+const RUNS: usize = 5;
+const LEAST: f64 = 1e6;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for (name, has_key) in [("policy", true), ("policy_by_object", false)] {
+        let mut rates = Vec::new();
+        for _ in 0..RUNS {
+            rates.push(run(has_key)?);
+        }
+        let ours = report::median(&mut rates);
+        report::write(name, ours, LEAST, ours / LEAST, "decisions per second", RUNS)?;
+    }
+    Ok(())
+}
+
+/// Decisions per second of CPU time.
+fn run(has_key: bool) -> Result<f64, Box<dyn Error>> {
+    let plan = AlertPlan {
+        enabled: true,
+        throttle: Duration::from_secs(60),
+        repeat: Duration::ZERO,
+        burst_threshold: 3,
+        burst_window: Duration::from_secs(10),
+        max_per_minute: 10,
+        max_critical_per_minute: 60,
+        min_confidence: 0.5,
+        default_level: Level::Medium,
+        attempts: 3,
+        retry_delay: Duration::from_secs(1),
+        outbox_max: 10_000,
+        quiet_hours: Vec::new(),
+    };
+    let mut policy = Policy::new(&plan);
+    let drafts: Vec<Raised> = (0..OBJECTS).map(|track| draft(track, has_key)).collect();
+    let detections: Vec<Detection> = drafts.iter().flat_map(|draft| draft.detections.clone()).collect();
+    let mut frame = Frame { detections, ..Frame::empty("gate", 0) };
+    let (mut told, started_us) = (0, report::thread_cpu_us());
+    for seq in 0..FRAMES {
+        (frame.seq, frame.pts_ns) = (seq, seq * 33_333_333);
+        told += policy.due(&frame).len();
+        for draft in &drafts {
+            told += usize::from(matches!(policy.decide(draft, &frame), Decision::Accept(_)));
+        }
+    }
+    let took_us = report::thread_cpu_us() - started_us;
+    if told != 4 {
+        return Err(format!("that was no honest run: {told} alerts, not three and a digest").into());
+    }
+    Ok((FRAMES * OBJECTS) as f64 * 1e6 / took_us)
+}
+
+fn draft(track: u64, has_key: bool) -> Raised {
+    let (x, y) = ((track % 10) as f32 * 0.1, (track / 10) as f32 * 0.1);
+    let bbox = BBox { x, y, width: 0.05, height: 0.08 };
+    let detection = Detection { track_id: Some(track), ..Detection::new("person", 0, 0.9, bbox) };
+    Raised {
+        rule: "intrusion".into(),
+        level: None,
+        key: if has_key { track.to_string() } else { String::new() },
+        message: "person in the yard".into(),
+        detections: vec![detection],
+    }
+}

@@ -1,0 +1,151 @@
+//! The alerts of all sources on their way from the gates to the outbox: the sequencer behind a lock.
+//!
+//! The lock is held until the outbox has what the sequencer released, so that alerts are accepted in that order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::sequencer::{Order, Ruling, Sequencer, Times};
+use super::{Acceptance, Outbox};
+use crate::config::AlertPlan;
+use crate::telemetry::{AlertOutcome, SourceMetrics};
+use crate::types::{Alert, SourceId, one_line};
+
+/// Maximum alerts that were not accepted and whose gates do not know it yet.
+const UNSENT_MAX: usize = 256;
+
+/// See the module.
+pub(super) struct Site(Mutex<State>);
+
+struct State {
+    sequencer: Sequencer,
+    /// The series of each source.
+    series: BTreeMap<SourceId, SourceMetrics>,
+    /// Alerts that the outbox did not accept, for the gates that raised them.
+    unsent: Vec<Arc<Alert>>,
+}
+
+impl Site {
+    pub(super) fn new(plan: &AlertPlan) -> Self {
+        let sequencer = Sequencer::new(plan);
+        Self(Mutex::new(State { sequencer, series: BTreeMap::new(), unsent: Vec::new() }))
+    }
+
+    pub(super) fn set_plan(&self, plan: &AlertPlan) {
+        self.0.lock().sequencer.set_plan(plan);
+    }
+}
+
+impl Outbox {
+    /// Adds a source, with its series. Returns its token.
+    pub(super) fn join(&self, source: &SourceId, order: Order, series: &SourceMetrics, now_ns: u64) -> u64 {
+        let mut state = self.site().0.lock();
+        state.series.insert(source.clone(), series.clone());
+        let mut rulings = Vec::new();
+        let token = state.sequencer.join(source, order, now_ns, &mut rulings);
+        state.apply(self, rulings);
+        token
+    }
+
+    /// Removes a source.
+    pub(super) fn leave(&self, source: &SourceId, token: u64, now_ns: u64) {
+        let mut state = self.site().0.lock();
+        let mut rulings = Vec::new();
+        state.sequencer.leave(source, token, now_ns, &mut rulings);
+        state.apply(self, rulings);
+        let State { sequencer, series, unsent } = &mut *state;
+        series.retain(|source, _| sequencer.knows(source));
+        unsent.retain(|alert| series.contains_key(&alert.source));
+    }
+
+    /// Decides on an alert and submits it if it is sent, now or when its turn comes. Returns whether it was taken now.
+    pub(super) fn offer(&self, token: Option<u64>, alert: &Arc<Alert>, times: Times, series: &SourceMetrics) -> bool {
+        let mut state = self.site().0.lock();
+        if token.is_none() {
+            state.series.insert(alert.source.clone(), series.clone());
+        }
+        let mut rulings = Vec::new();
+        state.sequencer.offer(token, alert.clone(), times, &mut rulings);
+        state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert))
+    }
+
+    /// Notes that a source has judged a frame.
+    pub(super) fn judged(&self, source: &SourceId, token: u64, times: Times) {
+        let mut state = self.site().0.lock();
+        let mut rulings = Vec::new();
+        state.sequencer.judged(source, token, times, &mut rulings);
+        state.apply(self, rulings);
+    }
+
+    /// Lets time pass.
+    pub(super) fn tick(&self, now_ns: u64) {
+        let mut state = self.site().0.lock();
+        let mut rulings = Vec::new();
+        state.sequencer.tick(now_ns, &mut rulings);
+        state.apply(self, rulings);
+    }
+
+    /// The alerts of a source that were not accepted since the last call.
+    pub(super) fn take_unsent(&self, source: &SourceId) -> Vec<Arc<Alert>> {
+        let mut state = self.site().0.lock();
+        state.unsent.extract_if(.., |alert| alert.source == *source).collect()
+    }
+}
+
+impl State {
+    /// Counts and submits what the sequencer released. Returns the alerts that the outbox took.
+    fn apply(&mut self, outbox: &Outbox, rulings: Vec<Ruling>) -> Vec<Arc<Alert>> {
+        let mut taken = Vec::new();
+        for ruling in rulings {
+            match ruling {
+                Ruling::Send(alert) => taken.extend(self.submit(outbox, alert)),
+                Ruling::Digest(alert) => {
+                    self.count(outbox, &alert, AlertOutcome::Raised);
+                    taken.extend(self.submit(outbox, alert));
+                }
+                Ruling::Digested(alert) => self.count(outbox, &alert, AlertOutcome::Digested),
+                Ruling::Refused(alert) => {
+                    self.count(outbox, &alert, AlertOutcome::Refused);
+                    let (source, rule) = (&alert.source, one_line(&alert.rule));
+                    tracing::warn!(%source, %rule, "alert not accepted: too many digests wait");
+                    self.not_sent(alert);
+                }
+            }
+        }
+        taken
+    }
+
+    fn count(&self, outbox: &Outbox, alert: &Alert, outcome: AlertOutcome) {
+        outbox.count(self.series.get(&alert.source), &alert.rule, outcome);
+    }
+
+    /// Submits an alert; returns it if the outbox took it.
+    fn submit(&mut self, outbox: &Outbox, alert: Arc<Alert>) -> Option<Arc<Alert>> {
+        match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
+            Acceptance::Taken => return Some(alert),
+            Acceptance::Duplicate => self.count(outbox, &alert, AlertOutcome::Suppressed),
+            Acceptance::Refused(room) => {
+                let (source, rule) = (&alert.source, one_line(&alert.rule));
+                tracing::warn!(%source, %rule, "alert not accepted: {room}");
+                self.sequencer.take_back(&alert.source);
+                if alert.digest.is_some() && self.sequencer.hold_again(&alert) {
+                    self.count(outbox, &alert, AlertOutcome::Digested);
+                } else {
+                    self.count(outbox, &alert, AlertOutcome::Refused);
+                    self.not_sent(alert);
+                }
+            }
+        }
+        None
+    }
+
+    /// Keeps an alert for its gate.
+    fn not_sent(&mut self, alert: Arc<Alert>) {
+        if self.unsent.len() >= UNSENT_MAX {
+            self.unsent.remove(0);
+        }
+        self.unsent.push(alert);
+    }
+}
