@@ -383,7 +383,8 @@ fn each_alert_is_told_by(script: &str, more: &str, path: &str, message: &str) {
     };
     let mut told: Vec<String> = bodies(&hits, path).iter().map(told).collect();
     let mut expected: Vec<String> = alerts.iter().map(|alert| alert.message.clone()).collect();
-    (told.sort(), expected.sort());
+    told.sort();
+    expected.sort();
     assert!(told.len() == expected.len() && told.iter().zip(&expected).all(|(told, message)| told.ends_with(message)));
 }
 

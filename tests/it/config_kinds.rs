@@ -59,5 +59,5 @@ fn a_key_of_another_kind_is_refused() {
     let error = load("sources: [{id: a, uri: test, parameters: {latency: 5}}]\n").unwrap_err();
     assert!(error.contains("`latency` is no parameter of a test source"), "{error}");
     let error = load("alerts: {handlers: [{name: file, config: {url: \"https://x/y\"}}]}\n").unwrap_err();
-    assert!(error.contains("it takes backup_count, log_file, max_size_mb"), "{error}");
+    assert!(error.contains("it takes backup_count, format, log_file, max_size_mb, rotate"), "{error}");
 }

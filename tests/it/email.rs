@@ -104,7 +104,11 @@ fn plan(port: u16, to: &[&str]) -> EmailPlan {
 
 fn handler(plan: EmailPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    handlers::build(&HandlerPlan { name: "mail".into(), kind: HandlerKind::Email(Box::new(plan)), filter: AlertFilter::default() }, &clock).unwrap()
+    handlers::build(
+        &HandlerPlan { name: "mail".into(), kind: HandlerKind::Email(Box::new(plan)), filter: AlertFilter::default() },
+        &clock,
+    )
+    .unwrap()
 }
 
 fn deliver(handler: &Arc<dyn Handler>, alert: &Alert) -> Result<(), DeliveryError> {

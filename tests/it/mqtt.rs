@@ -51,7 +51,11 @@ fn plan(port: u16) -> MqttPlan {
 
 fn handler(plan: MqttPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    handlers::build(&HandlerPlan { name: "mqtt".into(), kind: HandlerKind::Mqtt(Box::new(plan)), filter: AlertFilter::default() }, &clock).unwrap()
+    handlers::build(
+        &HandlerPlan { name: "mqtt".into(), kind: HandlerKind::Mqtt(Box::new(plan)), filter: AlertFilter::default() },
+        &clock,
+    )
+    .unwrap()
 }
 
 /// The plan of a text, or what is wrong with it.
