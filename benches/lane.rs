@@ -128,6 +128,7 @@ fn write_trace(path: &Path) -> Result<(), Box<dyn Error>> {
         dsengine: env!("CARGO_PKG_VERSION").into(),
         config_hash: String::new(),
         start_unix_ns: 0,
+        timezone: None,
     };
     let mut writer = Writer::new(BufWriter::new(File::create(path)?), &header)?;
     let labels: [Arc<str>; 3] = ["person", "car", "bicycle"].map(Arc::from);
