@@ -292,6 +292,22 @@ fn a_handler_gets_answers_made_up_and_its_requests_are_compared() {
 }
 
 #[test]
+fn a_handler_is_given_the_digest_of_a_case_as_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "---@since 0.1\nfunction handle_alert(alert)\n  local digest = alert.digest\n  if digest == nil then return \
+                  false, 'no digest' end\n  if digest.count ~= 7 or digest.keys[2] ~= 'b' or digest.reason ~= 'burst' then \
+                  return false, 'another digest' end\nend\n";
+    put(dir.path(), "handler", "", script);
+    let digest = "digest: { reason: burst, count: 7, first: '2026-01-01T12:00:00.000Z', last: \
+                  '2026-01-01T12:00:09.000Z', ids: [], keys: [a, b] }";
+    for (digest, code) in [(format!(", {digest}"), 0), (String::new(), 1)] {
+        let case = format!("alert: {{ message: m{digest} }}\nexpect: {{ outcome: delivered }}\n");
+        write(&dir.path().join("tests"), "case.yaml", &case);
+        run(dir.path(), &[]).expect(code);
+    }
+}
+
+#[test]
 fn what_is_not_granted_is_refused_as_in_the_engine() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "handler", "[needs]\nhttp = [\"hooks.example.com\"]\n", POSTER);

@@ -210,10 +210,10 @@ impl SeenSpec {
 
 impl AlertSpec {
     fn alert(&self, index: usize, source: &str) -> Alert {
-        let Self { id, level, rule, source: own, key, time, pts_ns, seq, message, detections, suppressed } =
+        let Self { id, level, rule, source: own, key, time, pts_ns, seq, message, detections, suppressed, digest } =
             self.clone();
-        let digest = [0, 0, 0, 0, 0, 0, 0, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)];
-        let made = AlertId::new(pts_ns, digest);
+        let unique = [0, 0, 0, 0, 0, 0, 0, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)];
+        let made = AlertId::new(pts_ns, unique);
         // An id is opaque text to everyone else.
         let id = id.and_then(|id| serde_json::from_value(serde_json::Value::String(id)).ok()).unwrap_or(made);
         let detections = detections.iter().map(|spec| {
@@ -233,7 +233,7 @@ impl AlertSpec {
             message,
             detections: detections.collect(),
             suppressed,
-            digest: None,
+            digest,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use dsengine::config::LimitPlan;
-use dsengine::types::Level;
+use dsengine::types::{Digest, Level};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -97,6 +97,7 @@ pub(super) struct AlertSpec {
     pub(super) message: String,
     pub(super) detections: Vec<SeenSpec>,
     pub(super) suppressed: u64,
+    pub(super) digest: Option<Digest>,
 }
 
 /// A scripted answer to a request.
