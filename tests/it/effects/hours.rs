@@ -155,7 +155,7 @@ fn quiet_hours_suppress_all_but_the_gravest_alerts() {
         (bench.lines("out.jsonl").len(), source["suppressed"].as_u64().unwrap())
     };
     for (keys, sent) in [
-        (format!("quiet_hours: {{ {night} }}"), 0),
+        (format!("quiet_hours: {{ {night} }}"), 0_usize),
         (format!("quiet_hours: {{ {night} }}, level: critical"), 2),
         (format!("quiet_hours: {{ {night}, min_level: medium }}"), 2),
         (format!("quiet_hours: {{ {night}, min_level: high }}"), 0),
