@@ -1080,6 +1080,9 @@ pub(super) fn table() -> impl Iterator<Item = (&'static str, Option<&'static str
 
 /// Keys that take effect after a restart only, each with the setting of `diff` that holds it back.
 const RESTART: &[(&str, &str)] = &[
+    ("alerts.outbox.durability", "alerts.outbox"),
+    ("alerts.outbox.keep_days", "alerts.outbox"),
+    ("alerts.outbox.keep_alerts", "alerts.outbox"),
     ("inference.ort_library", "inference.ort_library"),
     ("monitoring.enabled", "monitoring.enabled"),
     ("monitoring.listen", "monitoring.listen"),

@@ -192,7 +192,7 @@ mod tests {
         let head = format!("{id},2026-01-01T00:00:00.000Z,high,gate,\"a \"\"rule\"\", here\",,");
         let rest = line.strip_prefix(&head).unwrap_or_else(|| panic!("{line}"));
         let rest = rest.strip_prefix("\"two⏎lines, \"\"quoted\"\" \",3,7,5,").unwrap_or_else(|| panic!("{rest}"));
-        let cell = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap().replace("\"\"", "\"");
+        let cell = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix("\",")).unwrap().replace("\"\"", "\"");
         assert_eq!(serde_json::from_str::<Vec<Detection>>(&cell).unwrap(), alert().detections);
         assert!(!line.contains(['\n', '\r']));
         // As many cells as columns: commas outside of quotes.

@@ -647,6 +647,7 @@ pub(super) mod tests {
         source.state("running");
         source.reconnects.inc();
         let strategy = metrics.strategy("loitering", &"gate".into());
+        strategy.off_schedule();
         strategy.fault("time");
         strategy.limited("alerts", 2);
         strategy.shadow("same");

@@ -11,7 +11,8 @@ use super::plan::*;
 use super::problem::{Origins, Problems};
 use super::profile::ProfileChoice;
 use super::schema::{
-    Alerts, Config, Durability, Inference, LogFormat, Logging, Outbox, Outline, Pipeline, ProcessingMode, Recovery,
+    Alerts, Config, Detection, Durability, Inference, LogFormat, Logging, Outbox, Outline, Pipeline, ProcessingMode,
+    Recovery,
 };
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
@@ -107,13 +108,11 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         profile_schedule,
         extensions: _,
     } = config;
-    let Pipeline { batch_size, batch_timeout_ms, batch_timeout_us, fps, max_sources, processing_mode, .. } = pipeline;
+    let batch_size = batch_size(&pipeline, &detection);
+    let Pipeline { batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
     let limit = most_sources(max_sources, max_concurrent_sources, site);
     let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
     let workers = workers(monitoring.thread_pool_size, thread_pool_size, site);
-    // One frame at a time, whichever key sets it; other batch settings do not apply then.
-    let is_single = processing_mode == ProcessingMode::Single || !detection.batch_inference;
-    let batch_size = if is_single { 1 } else { batch_size as usize };
     hardly_reached("detection.confidence_threshold", detection.confidence_threshold, site);
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let timezone = hours::zone(timezone.as_deref(), site);
@@ -162,6 +161,12 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         ort_library: ort_library.map(|path| site.find(&path)),
         hash,
     }
+}
+
+/// Frames per batch: one, whichever key says so; other batch settings do not apply then.
+fn batch_size(pipeline: &Pipeline, detection: &Detection) -> usize {
+    let is_single = pipeline.processing_mode == ProcessingMode::Single || !detection.batch_inference;
+    if is_single { 1 } else { pipeline.batch_size as usize }
 }
 
 /// The most sources, from whichever key sets it.
