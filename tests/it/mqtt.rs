@@ -209,7 +209,7 @@ fn a_broker_that_is_away_for_a_while_costs_no_alert() {
     run.signal("TERM");
     run.end(LIMIT).expect("it ends once all are delivered");
     let said = run.seen.join("\n");
-    assert!(!said.contains("given up"), "{said}");
+    assert!(!said.contains("alert given up"), "{said}");
     let (raised, published) = (raised(), published(&broker.log()));
     assert!(raised.len() >= 8, "{raised:?}");
     assert_eq!(raised.difference(&published).collect::<Vec<_>>(), Vec::<&String>::new(), "lost");

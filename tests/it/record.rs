@@ -70,7 +70,7 @@ fn keys(value: &Value, expected: &[&str]) {
 #[test]
 fn a_recording_has_a_header_and_every_fifth_frame_with_exactly_its_fields() {
     let Some((root, recording)) = vtest("record::a_recording_has_a_header") else { return };
-    keys(&recording.header, &["format", "dsengine", "config_hash", "start_unix_ns"]);
+    keys(&recording.header, &["format", "dsengine", "config_hash", "start_unix_ns", "timezone"]);
     assert_eq!(recording.header["format"], 1);
     assert_eq!(recording.header["dsengine"], env!("CARGO_PKG_VERSION"));
     let hash = recording.header["config_hash"].as_str().unwrap();

@@ -467,10 +467,10 @@ fn a_connection_that_does_not_come_is_given_up_before_an_answer_is() {
     let at = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
     let keys = "retry_attempts: 1";
     let out = run(&format!("url: 'https://{at}/a', connect_timeout: 0.3, timeout: 60"), 1, keys, &[]);
-    assert!(out.stderr.contains(&format!("no connection to {at} within 300ms")), "{}", out.stderr);
+    assert!(out.stderr.contains(&format!("no connection to {at} within 0.3 s")), "{}", out.stderr);
     // Connected, it has the time of an answer.
     let out = run(&format!("url: 'http://{at}/a', connect_timeout: 1, timeout: 1.5"), 1, keys, &[]);
-    assert!(out.stderr.contains("connected, and no answer within 1.5s"), "{}", out.stderr);
+    assert!(out.stderr.contains("connected, and no answer within 1.5 s"), "{}", out.stderr);
 }
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

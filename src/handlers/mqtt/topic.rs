@@ -53,18 +53,18 @@ pub(super) fn of_source(prefix: &str, source: &str) -> String {
 /// # Errors
 /// When the alert cannot be written as JSON.
 pub(super) fn event(alert: &Alert) -> serde_json::Result<Vec<u8>> {
-    let mut state = match serde_json::to_value(alert)? {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    };
-    let best = alert.detections.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence));
+    // By way of the text, which has the digits of a 32-bit number and no more.
+    let mut state: Map<String, Value> = serde_json::from_str(&serde_json::to_string(alert)?)?;
+    let score = |at: usize| state["detections"][at]["confidence"].clone();
+    let best = alert.detections.iter().enumerate().max_by(|(_, a), (_, b)| a.confidence.total_cmp(&b.confidence));
+    let top_score = best.map_or(Value::Null, |(at, _)| score(at));
     let seconds = humantime::parse_rfc3339(&alert.time)
         .ok()
         .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
         .map(|since| since.as_secs_f64());
     state.insert("camera".into(), json!(alert.source.as_str()));
-    state.insert("label".into(), json!(best.map(|best| &*best.label)));
-    state.insert("top_score".into(), json!(best.map(|best| best.confidence)));
+    state.insert("label".into(), json!(best.map(|(_, best)| &*best.label)));
+    state.insert("top_score".into(), top_score);
     state.insert("start_time".into(), json!(seconds));
     state.insert("end_time".into(), Value::Null);
     serde_json::to_vec(&json!({ "type": "new", "before": state, "after": state }))

@@ -259,7 +259,9 @@ fn more_sources_than_a_key_allows_do_not_start() {
 fn a_wrong_token_is_logged_with_its_peer_and_counted() {
     let bench = Bench::new();
     let token = "a-token-of-some-length-1234";
-    let tokens = format!("listen: 0.0.0.0, tokens: [{{ name: op, token: '{token}', scopes: [read, control] }}]");
+    let file = bench.write("token", token);
+    let reference = format!("'${{file:{}}}'", file.display());
+    let tokens = format!("listen: 0.0.0.0, tokens: [{{ name: op, token: {reference}, scopes: [read, control] }}]");
     let config = format!("{LIVE}logging: {{ format: text }}\nmonitoring: {{ {tokens} }}\n");
     let mut run = bench.start(&config);
     let page = run.page();
