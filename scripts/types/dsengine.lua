@@ -138,6 +138,19 @@ local Selection = {}
 ---@field age number Seconds since it was first seen.
 local Track = {}
 
+---Date and time of day in the configuration's `timezone`, from `time.localtime`.
+---@class LocalTime
+---@field year integer The year.
+---@field month integer 1 to 12.
+---@field day integer Day of the month, from 1.
+---@field hour integer 0 to 23.
+---@field minute integer 0 to 59.
+---@field second integer 0 to 59.
+---@field weekday string `mon` to `sun`.
+---@field yday integer Day of the year, from 1.
+---@field offset_minutes integer Minutes that local time is ahead of UTC.
+---@field zone string The zone's name, `Europe/Vienna`.
+
 ---A frame as a plain table.
 ---@class FrameTable
 ---@field source string The source's name in the configuration.
@@ -317,6 +330,11 @@ time = {}
 ---Frame time of the frame at hand, in seconds; for a handler, of its alert.
 ---@return number
 function time.now() end
+
+---When the frame was captured, in the configuration's `timezone`. Strategies only.
+---@param frame Frame
+---@return LocalTime
+function time.localtime(frame) end
 
 ---Values that the engine keeps for this script on this source. They survive a reload and a crash, up to the last call
 ---that succeeded. At most 1 MiB. While the script's top level runs they can be read, not written.
