@@ -29,8 +29,7 @@ impl Refused {
         let mut peers = self.0.lock();
         let is_over = |peer: &Peer| now.saturating_duration_since(peer.logged) >= LOGGED_EVERY;
         if peers.len() > PEERS_MAX {
-            // What was counted since its last line would be lost with it.
-            peers.retain(|_, peer| !is_over(peer) || peer.since > 0);
+            peers.retain(|_, peer| !is_over(peer));
         }
         let peer = Some(peer.to_canonical());
         let peer = if peers.len() > PEERS_MAX && !peers.contains_key(&peer) { None } else { peer };

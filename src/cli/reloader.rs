@@ -195,7 +195,7 @@ impl StaleModels {
                     None
                 }
                 Err(error) => {
-                    tracing::error!(%error, "models not loaded again; the running ones go on");
+                    tracing::error!(%error, "changed models are not loaded; the loaded ones go on");
                     Some(format!("changed models are not loaded: {error}"))
                 }
             },

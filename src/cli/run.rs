@@ -262,7 +262,7 @@ impl Started {
         let summary = engine.drain(graceful);
         let spent = handle.plan().health.profile.then(|| spent(&handle.metrics().render()));
         if summary.pending > 0 && database.is_some() {
-            eprintln!("{} alerts are kept: the next run of this configuration delivers them", summary.pending);
+            eprintln!("{} kept: the next run of this configuration delivers them", count_are(summary.pending, "alert"));
         }
         drop(database);
         let mut text = report(&summary, &handle.plan(), spent.as_ref(), args.json);

@@ -13,6 +13,8 @@ use super::tree::{Key, Node, Value};
 
 /// The key that selects a profile.
 const KEY: &str = "profile";
+/// The keys that no profile has: they decide which profile applies.
+const NO_PART: [&str; 4] = [KEY, "profiles", "profile_schedule", "timezone"];
 
 /// The profiles of a file, and the selected one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,8 +86,7 @@ impl Profiles {
     pub(super) fn check(mut self, fit: &mut Fit<'_>, schema: &Json) {
         let mut schema = schema.clone();
         if let Some(keys) = schema.get_mut("properties").and_then(Json::as_object_mut) {
-            keys.remove(KEY);
-            keys.remove("profiles");
+            NO_PART.iter().for_each(|key| drop(keys.remove(*key)));
         }
         let gaps = fit.gaps;
         for (key, body) in &mut self.bodies {

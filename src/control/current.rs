@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use super::edit::Edit;
 use super::lay::{Known, lay};
 use super::outcome::{Problem, Refusal, RefusalKind, SourceEntry};
+use super::store;
 use crate::config::{
     self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, StrategyPlan, Warning, changed_paths,
 };
@@ -102,7 +103,8 @@ impl Current {
         };
         let mut dropped = BTreeSet::new();
         loop {
-            let changed = changed_paths(&self.loaded.file_tree, &loaded.file_tree);
+            let mut changed = changed_paths(&self.loaded.file_tree, &loaded.file_tree);
+            changed.extend(store::gone_profile(&next.request.overlay, &loaded.file_tree));
             let mut gone = next.request.overlay.without(&changed);
             gone.extend(next.saved.without(&changed));
             if gone.is_empty() {

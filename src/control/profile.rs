@@ -21,10 +21,22 @@ pub struct ProfileBody {
     pub fixed_by: Option<String>,
 }
 
+/// Time between two tries of a switch that was refused, each of which is in the audit.
+const RETRY_NS: u64 = 60_000_000_000;
+/// The name of its problem in `/health`.
+const NOTE: &str = "profile";
+
 /// What the hours of `profile_schedule` selected when they were last looked at.
 pub(super) struct ByHours {
     clock: Arc<dyn Clock>,
-    seen: Mutex<Seen>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    seen: Seen,
+    /// When a refused switch is tried again, on the monotonic clock.
+    again_ns: u64,
 }
 
 /// `None` before the first look; then the profile whose hours it was, if it was in any.
@@ -32,7 +44,7 @@ type Seen = Option<Option<String>>;
 
 impl ByHours {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, seen: Mutex::default() }
+        Self { clock, state: Mutex::default() }
     }
 }
 
@@ -49,15 +61,39 @@ impl Control {
         let current = self.current.load_full();
         let (choice, is_by_hand) = (&current.loaded.profiles, current.request.overlay.get("profile").is_some());
         let schedule = &current.loaded.plan.profile_schedule;
-        let begun = due(schedule, &mut self.hours.seen.lock(), self.hours.clock.unix_ns(), is_by_hand);
-        let Some(to) = begun.map(|profile| profile.or_else(|| choice.of_file.clone())) else { return };
-        if choice.fixed_by.is_some() || choice.selected == to {
+        let now_ns = self.hours.clock.monotonic_ns();
+        let before = self.hours.state.lock().clone();
+        if now_ns < before.again_ns {
             return;
         }
-        // A saved switch by hand would come back with the restart.
-        let save = current.saved.get("profile").is_some();
-        if let Err(refusal) = self.apply(Edit::Profile(to), save, &Who::new("schedule", "profile_schedule")) {
-            tracing::warn!("the profile is not switched by the hour: {refusal}");
+        let begun = due(schedule, &mut self.hours.state.lock().seen, self.hours.clock.unix_ns(), is_by_hand);
+        let Some(to) = begun.map(|profile| profile.or_else(|| choice.of_file.clone())) else { return };
+        let refused = match choice.fixed_by.is_some() || choice.selected == to {
+            true => None,
+            false => self.apply(Edit::Profile(to), false, &Who::new("schedule", "profile_schedule")).err(),
+        };
+        let Some(refusal) = refused else {
+            self.handle.set_note(NOTE, None);
+            return self.forget_switch();
+        };
+        let problem = format!("the profile is not switched by the hour: {}", refusal.first_line());
+        tracing::warn!("{problem}");
+        self.handle.set_note(NOTE, Some(problem));
+        // Its hours have still to begin.
+        *self.hours.state.lock() = State { again_ns: now_ns + RETRY_NS, ..before };
+    }
+
+    /// Forgets a saved switch by hand, whose hours are over: it would come back with the restart.
+    fn forget_switch(&self) {
+        let _turn = self.turn();
+        let mut next = (*self.current.load_full()).clone();
+        if next.saved.get("profile").is_none() {
+            return;
+        }
+        next.saved.remove("profile");
+        self.current.store(Arc::new(next));
+        if let Err(refusal) = self.write() {
+            tracing::error!("a former switch of the profile may come back with the restart: {refusal}");
         }
     }
 }

@@ -87,6 +87,13 @@ fn prints(file: &Path) -> PathBuf {
     file.with_extension("files.json")
 }
 
+/// The path of a switch to a profile that the files no longer have.
+pub(super) fn gone_profile(overlay: &Overlay, file_tree: &Json) -> Option<String> {
+    let name = overlay.get("profile")??.as_str()?;
+    let is_known = file_tree.get("profiles").is_some_and(|profiles| profiles.get(name).is_some());
+    (!is_known).then(|| "profile".to_owned())
+}
+
 /// Loads the configuration with the edits saved in `state`, which are added to the request. Returns the paths of edits
 /// that were dropped because the files have changed since.
 ///
@@ -118,7 +125,8 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
         Err(_) => config::load(&bare)?.file_tree,
     };
     let before = crate::text::bytes(&prints(&file)).ok().and_then(|text| serde_json::from_slice::<Json>(&text).ok());
-    let changed = before.map(|before| changed_paths(&before, &fingerprint(&file_tree))).unwrap_or_default();
+    let mut changed = before.map(|before| changed_paths(&before, &fingerprint(&file_tree))).unwrap_or_default();
+    changed.extend(gone_profile(&request.overlay, &file_tree));
     let dropped = request.overlay.without(&changed);
     if dropped.is_empty() {
         let note = |error| Error::from(error).hint(format!("the edits that were saved are in {}", file.display()));

@@ -43,7 +43,12 @@ impl Caught {
         if let Some(open_ns) = self.breaker.failed(now_ns) {
             let (strategy, source) = (self.strategy.name(), view.frame.source.as_str());
             let seconds = open_ns / 1_000_000_000;
-            tracing::warn!(strategy, source, seconds, "keeps panicking, left out for a while: {fault}");
+            tracing::warn!(
+                strategy,
+                source,
+                seconds,
+                "the strategy is left out for a while, because it keeps panicking: {fault}"
+            );
         }
     }
 }

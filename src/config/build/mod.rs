@@ -121,11 +121,10 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
     let health = health::build(&monitoring, site);
-    let tracking = TrackingPlan { enabled: detection.enable_tracking };
+    let enabled = detection.enable_tracking;
     let mut listed: Vec<String> = detection.strategies.iter().map(|strategy| strategy.head.name.clone()).collect();
     let (models, mut strategies) = strategies::build(detection, &all, &timezone, site);
-    listed.extend(models.iter().map(|model| model.name.clone()));
-    listed.extend(strategies.iter().map(|strategy| strategy.name.clone()));
+    listed.extend(models.iter().map(|model| &model.name).chain(strategies.iter().map(|own| &own.name)).cloned());
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
     site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
     site.sources = sources.iter().map(|source| source.id.clone()).collect();
@@ -146,7 +145,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         sources,
         models,
         strategies,
-        tracking,
+        tracking: TrackingPlan { enabled },
         batch_size,
         batch_timeout,
         cpu_affinity: monitoring.cpu_affinity.iter().map(|core| *core as usize).collect(),

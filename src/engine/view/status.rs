@@ -163,6 +163,8 @@ impl Status {
             alerts: AlertStatus::default(),
             rejected: Vec::new(),
             checks: Vec::new(),
+            // It may tell whether somebody is at home.
+            profile: None,
             ..self
         }
     }
