@@ -19,13 +19,20 @@ local COLOUR = { low = 0x3498DB, medium = 0xF1C40F, high = 0xE67E22, critical = 
 -- What an alert says mentions nobody.
 local NOBODY = json.decode('{ "parse": [] }')
 
+-- The first `most` characters of a text.
+local function cut(text, most)
+    local rest = utf8.offset(text, most + 1)
+    return if rest then string.sub(text, 1, rest - 1) else text
+end
+
 function handle_alert(alert)
-    return http.post("https://discord.com/api/webhooks/" .. (config.path or "${secret:DISCORD}"), {
+    -- Without `wait` a message that is not kept is no error.
+    return http.post("https://discord.com/api/webhooks/" .. (config.path or "${secret:DISCORD}") .. "?wait=true", {
         username = config.username,
         allowed_mentions = NOBODY,
         embeds = { {
-            title = alert.rule .. " at " .. alert.source,
-            description = alert.message,
+            title = cut(alert.rule .. " at " .. alert.source, 256),
+            description = cut(alert.message, 4000),
             color = COLOUR[alert.level],
             timestamp = alert.time,
         } },

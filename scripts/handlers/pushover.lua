@@ -21,13 +21,18 @@ local PRIORITY = { low = -1, medium = 0, high = 1, critical = 2 }
 local token = config.token or error("config.token is missing: the application's API token", 0)
 local user = config.user or error("config.user is missing: the user's or group's key", 0)
 
+local function cut(text, most)
+    local rest = utf8.offset(text, most + 1)
+    return if rest then string.sub(text, 1, rest - 1) else text
+end
+
 function handle_alert(alert)
     local critical = alert.level == "critical"
     return http.post("https://api.pushover.net/1/messages.json", {
         token = token,
         user = user,
-        title = alert.rule .. " at " .. alert.source,
-        message = if alert.message == "" then alert.rule else alert.message,
+        title = cut(alert.rule .. " at " .. alert.source, 250),
+        message = cut(if alert.message == "" then alert.rule else alert.message, 1024),
         priority = PRIORITY[alert.level],
         retry = if critical then config.retry or 60 else nil,
         expire = if critical then config.expire or 3600 else nil,

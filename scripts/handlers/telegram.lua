@@ -17,10 +17,15 @@
 
 local chat = config.chat_id or error("config.chat_id is missing: the chat to write to", 0)
 
+local function cut(text, most)
+    local rest = utf8.offset(text, most + 1)
+    return if rest then string.sub(text, 1, rest - 1) else text
+end
+
 function handle_alert(alert)
     local answer, why = http.post("https://api.telegram.org/bot${secret:TELEGRAM}/sendMessage", {
         chat_id = chat,
-        text = ("%s: %s at %s\n%s"):format(alert.level:upper(), alert.rule, alert.source, alert.message),
+        text = cut(("%s: %s at %s\n%s"):format(alert.level:upper(), alert.rule, alert.source, alert.message), 4000),
         disable_notification = alert.level == "low",
     })
     if answer and answer.status == 429 then

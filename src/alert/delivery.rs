@@ -217,6 +217,11 @@ impl Delivery {
         self.outbox.pending()
     }
 
+    /// Sends what the limits still hold back: no more frames come.
+    pub fn finish(&self) {
+        self.outbox.send_held();
+    }
+
     /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left.
     pub async fn drain(&self, deadline: Duration) -> usize {
         // The remaining number counts, whether it timed out or not.

@@ -136,11 +136,18 @@ impl Outbox {
             }
         };
         if written {
-            (self.on_accepted)(&alert);
+            self.publish(&alert);
         } else {
             self.wake();
         }
         Acceptance::Taken
+    }
+
+    /// Shows an accepted alert. A panic in the callback must not end this thread or keep other alerts from being shown.
+    fn publish(&self, alert: &Arc<Alert>) {
+        if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
+            tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
+        }
     }
 
     fn count_missed(&self, state: &State, alert: &Alert, missed: &[Arc<str>]) {
@@ -297,12 +304,7 @@ impl Outbox {
             state.refresh();
             written.accepted
         };
-        for (alert, _) in &accepted {
-            // A panic in the callback must not end the journal's thread or keep other alerts from being published.
-            if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
-                tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
-            }
-        }
+        accepted.iter().for_each(|(alert, _)| self.publish(alert));
         self.state().ledger.batch_done();
         self.notify();
     }

@@ -25,7 +25,7 @@ use crate::types::{Alert, HeldBy, Level, SourceId};
 /// The time that the limit counts in.
 const MINUTE_NS: u64 = 60_000_000_000;
 /// A source of a merge that has not advanced for this long is not waited for.
-const STALLED_NS: u64 = 5_000_000_000;
+const STALLED_NS: u64 = 30_000_000_000;
 /// Maximum alerts that wait for the merge; beyond it the first one does not wait.
 const WAITING_MAX: usize = 4_096;
 /// Maximum bytes of the alerts that wait for the merge.
@@ -34,7 +34,7 @@ const WAITING_BYTES_MAX: usize = 16 << 20;
 const HELD_MAX: usize = 4_096;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sequencer {
     limit: usize,
     window_ns: u64,
@@ -54,19 +54,7 @@ pub(super) struct Sequencer {
 
 impl Sequencer {
     pub(super) fn new(plan: &AlertPlan) -> Self {
-        let mut sequencer = Self {
-            limit: 0,
-            window_ns: 0,
-            mode: Mode::Idle,
-            now_ns: 0,
-            sent: VecDeque::new(),
-            used: BTreeMap::new(),
-            members: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            waiting_bytes: 0,
-            held: BTreeMap::new(),
-            next: 0,
-        };
+        let mut sequencer = Self::default();
         sequencer.set_plan(plan);
         sequencer
     }
@@ -115,6 +103,7 @@ impl Sequencer {
 
     /// Decides on an alert of a source, now or when its turn comes; without a token, of none of the sources.
     pub(super) fn offer(&mut self, token: Option<u64>, alert: Arc<Alert>, times: Times, out: &mut Vec<Ruling>) {
+        self.note_start(times.arrival_ns, |key| Some(key.1) == token);
         let time_ns = token.and_then(|token| self.merge_time(&alert.source, token, times));
         match (self.mode, time_ns, token) {
             (Mode::Merge, Some(time_ns), Some(token)) => {
@@ -137,6 +126,7 @@ impl Sequencer {
 
     /// Notes that a source has judged a frame and raised all of its alerts.
     pub(super) fn judged(&mut self, source: &SourceId, token: u64, times: Times, out: &mut Vec<Ruling>) {
+        self.note_start(times.arrival_ns, |key| key.1 == token);
         let time_ns = self.merge_time(source, token, times);
         if let Some(member) = self.members.get_mut(&(source.clone(), token)) {
             (member.mark_ns, member.moved_ns) = (time_ns, times.arrival_ns);
@@ -154,6 +144,12 @@ impl Sequencer {
             Mode::Merge => self.release_merged(arrival_ns, out),
             Mode::Live | Mode::Idle => self.advance(arrival_ns, out),
         }
+    }
+
+    /// Sends everything that waits or is held back: no more frames come.
+    pub(super) fn finish(&mut self, out: &mut Vec<Ruling>) {
+        self.release(|_| true, out);
+        self.flush(out);
     }
 
     /// Whether it has anything of a source.
@@ -178,15 +174,17 @@ impl Sequencer {
         self.mode != Mode::Idle && matches!(self.hold(digest.clone(), times), Ruling::Digested(_))
     }
 
+    /// With the first frame of a source, those without one are waited for anew: all of them are starting.
+    fn note_start(&mut self, arrival_ns: u64, is_it: impl Fn(&(SourceId, u64)) -> bool) {
+        if self.members.iter().any(|(key, member)| member.mark_ns.is_none() && is_it(key)) {
+            let starting = self.members.values_mut().filter(|member| member.mark_ns.is_none());
+            starting.for_each(|member| member.moved_ns = arrival_ns);
+        }
+    }
+
     /// The time of a source's frame in the merge.
     fn merge_time(&self, source: &SourceId, token: u64, times: Times) -> Option<u64> {
-        let member = self.members.get(&(source.clone(), token))?;
-        let time_ns = match member.order {
-            Order::Arrival => times.arrival_ns,
-            Order::Frame => member.base_ns.saturating_add(times.pts_ns),
-            Order::Capture => times.unix_ns.max(member.base_ns),
-        };
-        Some(member.mark_ns.map_or(time_ns, |mark_ns| mark_ns.max(time_ns)))
+        Some(self.members.get(&(source.clone(), token))?.time_of(times))
     }
 
     /// Continues on another clock: what was sent keeps its age.
@@ -273,7 +271,7 @@ impl Sequencer {
             let is_ahead = |at_ns: &u64| *at_ns > self.now_ns;
             let ready = self.held.values().map(|due| due.ready_ns).filter(is_ahead).min();
             let ended = self.members.values().filter(|member| member.has_ended);
-            let left = ended.filter_map(|member| Some(member.mark_ns? + 1)).filter(is_ahead).min();
+            let left = ended.filter_map(|member| Some(member.mark_ns?.saturating_add(1))).filter(is_ahead).min();
             let next = expiry.into_iter().chain(ready).chain(left).min();
             let Some(at_ns) = next.filter(|at_ns| *at_ns <= to_ns) else { break };
             self.now_ns = self.now_ns.max(at_ns);
@@ -312,7 +310,16 @@ impl Sequencer {
             return;
         }
         let now_ns = self.now_ns;
-        let ready = self.held.iter().filter(|(_, due)| due.ready_ns <= now_ns);
+        let is_ready = |due: &Due| due.ready_ns <= now_ns;
+        // This is called for every frame, and there may be many rules of one source.
+        let mut open: Vec<SourceId> =
+            self.held.iter().filter(|(_, due)| is_ready(due)).map(|((source, _), _)| source.clone()).collect();
+        open.dedup();
+        open.retain(|source| self.may_send(source));
+        if open.is_empty() {
+            return;
+        }
+        let ready = self.held.iter().filter(|((source, _), due)| is_ready(due) && open.contains(source));
         let mut keys: Vec<_> = ready.map(|(key, due)| (due.ready_ns, key.clone())).collect();
         keys.sort();
         for (_, key) in keys {

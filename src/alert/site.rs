@@ -11,7 +11,7 @@ use super::sequencer::{Order, Ruling, Sequencer, Times};
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{Alert, SourceId, one_line};
+use crate::types::{Alert, Level, SourceId, one_line};
 
 /// Maximum alerts that were not accepted and whose gates do not know it yet.
 const UNSENT_MAX: usize = 256;
@@ -87,6 +87,14 @@ impl Outbox {
         state.apply(self, rulings);
     }
 
+    /// Submits everything that waits or is held back: no more frames come.
+    pub(super) fn send_held(&self) {
+        let mut state = self.site().0.lock();
+        let mut rulings = Vec::new();
+        state.sequencer.finish(&mut rulings);
+        state.apply(self, rulings);
+    }
+
     /// The alerts of a source that were not accepted since the last call.
     pub(super) fn take_unsent(&self, source: &SourceId) -> Vec<Arc<Alert>> {
         let mut state = self.site().0.lock();
@@ -125,11 +133,14 @@ impl State {
     fn submit(&mut self, outbox: &Outbox, alert: Arc<Alert>) -> Option<Arc<Alert>> {
         match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
             Acceptance::Taken => return Some(alert),
-            Acceptance::Duplicate => self.count(outbox, &alert, AlertOutcome::Suppressed),
+            Acceptance::Duplicate => {
+                self.take_back(&alert);
+                self.count(outbox, &alert, AlertOutcome::Suppressed);
+            }
             Acceptance::Refused(room) => {
                 let (source, rule) = (&alert.source, one_line(&alert.rule));
                 tracing::warn!(%source, %rule, "alert not accepted: {room}");
-                self.sequencer.take_back(&alert.source);
+                self.take_back(&alert);
                 if alert.digest.is_some() && self.sequencer.hold_again(&alert) {
                     self.count(outbox, &alert, AlertOutcome::Digested);
                 } else {
@@ -139,6 +150,13 @@ impl State {
             }
         }
         None
+    }
+
+    /// Gives back the place that an alert took; a critical one took none.
+    fn take_back(&mut self, alert: &Alert) {
+        if alert.level != Level::Critical {
+            self.sequencer.take_back(&alert.source);
+        }
     }
 
     /// Keeps an alert for its gate.

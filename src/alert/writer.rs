@@ -24,6 +24,8 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 const PATIENCE_NS: u64 = 10_000_000_000;
 /// Maximum entries owed; beyond it alerts wait for the medium.
 const OWED_MAX: usize = 100_000;
+/// Maximum bytes of alerts owed.
+const OWED_BYTES_MAX: usize = 64 << 20;
 
 /// A handle to the running thread. Dropping it signals the thread to end, without waiting.
 pub(super) struct Writer {
@@ -195,6 +197,16 @@ impl Worker {
 struct Owed {
     batches: VecDeque<Arc<[Entry]>>,
     entries: usize,
+    bytes: usize,
+}
+
+/// Memory of the alerts in a batch.
+fn bytes(batch: &[Entry]) -> usize {
+    let alert = |entry: &Entry| match entry {
+        Entry::Accepted { alert, .. } => alert.memory_bytes(),
+        Entry::Settled { .. } => 0,
+    };
+    batch.iter().map(alert).sum()
 }
 
 impl Owed {
@@ -209,19 +221,22 @@ impl Owed {
     fn paid(&mut self) {
         if let Some(batch) = self.batches.pop_front() {
             self.entries -= batch.len();
+            self.bytes -= bytes(&batch);
         }
     }
 
     /// Whether there is room for a batch; what is settled by now makes room.
     fn has_room(&mut self, batch: &[Entry]) -> bool {
-        if self.entries + batch.len() > OWED_MAX {
+        let fits = |owed: &Self| owed.entries + batch.len() <= OWED_MAX && owed.bytes + bytes(batch) <= OWED_BYTES_MAX;
+        fits(self) || {
             self.forget_settled();
+            fits(self)
         }
-        self.entries + batch.len() <= OWED_MAX
     }
 
     fn add(&mut self, batch: Vec<Entry>) {
         self.entries += batch.len();
+        self.bytes += bytes(&batch);
         self.batches.push_back(batch.into());
     }
 
@@ -247,6 +262,7 @@ impl Owed {
         };
         let open: Vec<Entry> = rest.into_iter().filter(is_open).collect();
         self.entries = first.len() + open.len();
+        self.bytes = bytes(&first) + bytes(&open);
         self.batches = std::iter::once(first).chain(open.chunks(BATCH_MAX).map(Arc::from)).collect();
     }
 }
@@ -281,6 +297,6 @@ mod tests {
         .collect();
         let open = [accepted(0), settled(0, "x"), accepted(2), settled(0, "y"), settled(2, "y"), settled(9, "x")];
         assert_eq!(left, open);
-        assert_eq!((owed.entries, owed.is_empty()), (0, true));
+        assert_eq!((owed.entries, owed.bytes, owed.is_empty()), (0, 0, true));
     }
 }

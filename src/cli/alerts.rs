@@ -115,7 +115,11 @@ fn line(kept: &Kept) -> String {
         .filter(|handler| handler.outcome != "delivered")
         .map(|handler| format!("{} {}", handler.handler, handler.outcome.replace('_', " ")))
         .collect();
-    let outcome = if open.is_empty() { "delivered".to_owned() } else { open.join(", ") };
+    let outcome = match (kept.handlers.is_empty(), open.is_empty()) {
+        (true, _) => "no handler".to_owned(),
+        (false, true) => "delivered".to_owned(),
+        (false, false) => open.join(", "),
+    };
     format!(
         "{} {:8} {} {}: {}  [{}; {}]",
         alert.time,

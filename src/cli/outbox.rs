@@ -22,7 +22,7 @@ impl Database {
     /// configuration says so, it is in no file, or there is no folder to write to, which is then said.
     pub(crate) fn take(state: Option<&Path>, request: &Request, plan: &OutboxPlan) -> Result<Option<Self>, Error> {
         let Some(file) = state.and_then(|state| control::alerts_file(state, request)).filter(|_| plan.durable) else {
-            return if plan.required && state.is_none() { Err(no_folder()) } else { Ok(None) };
+            return if plan.required { Err(no_file(state.is_none())) } else { Ok(None) };
         };
         let folder = file.parent().unwrap_or(&file);
         let lock = control::create_state_dir(folder).and_then(|()| StateLock::take(&file));
@@ -54,7 +54,10 @@ fn is_writable(folder: &Path) -> bool {
     folder.is_dir() && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-fn no_folder() -> Error {
-    Error::new(Code::Io, "alerts.outbox.durability is sync, and there is no state folder: HOME is not set")
-        .hint("name one: --state DIR")
+fn no_file(no_folder: bool) -> Error {
+    let (why, hint) = match no_folder {
+        true => ("there is no state folder: HOME is not set", "name one: --state DIR"),
+        false => ("the configuration is in no file that would name the database", "write it to one: --config FILE"),
+    };
+    Error::new(Code::Io, format!("alerts.outbox.durability is sync, and {why}")).hint(hint)
 }

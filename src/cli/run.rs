@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, after, bounded, never};
 use dsengine::config::{self, Loaded, Request};
 use dsengine::control::{self, Control};
-use dsengine::engine::{Engine, Handle, Observer, SystemClock};
+use dsengine::engine::{Engine, EngineApi as _, Handle, Observer, SystemClock};
 use dsengine::error::Error;
 use dsengine::telemetry::log::Log;
 use dsengine::types::count_are;
@@ -261,7 +261,7 @@ impl Started {
         let handle = engine.handle();
         let summary = engine.drain(graceful);
         let spent = handle.plan().health.profile.then(|| spent(&handle.metrics().render()));
-        if summary.pending > 0 && database.is_some() {
+        if summary.pending > 0 && database.is_some() && handle.status().alerts.journal_error.is_none() {
             eprintln!("{} kept: the next run of this configuration delivers them", count_are(summary.pending, "alert"));
         }
         drop(database);

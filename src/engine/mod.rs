@@ -123,6 +123,7 @@ impl Engine {
         if ended {
             parts.reaper.stop();
         }
+        parts.delivery.finish();
         if let Some(runtime) = self.runtime.take() {
             let pending = runtime.block_on(parts.delivery.drain(left()));
             if pending > 0 {

@@ -19,6 +19,8 @@ const APPLICATION_ID: i64 = 0x6473_656e;
 const VERSION: i64 = 1;
 /// Longest wait for another process that reads the database.
 const BUSY_MAX: Duration = Duration::from_secs(5);
+/// Ordinals of a damaged database that are looked for, the newest: a damaged one may say any number.
+const SALVAGED_MAX: i64 = 2_000_000;
 /// Damaged databases that are kept.
 const DAMAGED_MAX: u32 = 100;
 
@@ -78,6 +80,11 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 
 /// Opens or creates a database. A damaged one is renamed to `FILE.damaged-N`, and what can be read of it is taken over.
 pub(super) fn open(file: &Path) -> Result<Connection, JournalError> {
+    let new = beside(file, ".new");
+    if !file.exists() && new.exists() {
+        // The process ended while it replaced a damaged one.
+        std::fs::rename(&new, file).map_err(|error| JournalError(format!("{}: {error}", new.display())))?;
+    }
     match connect(file) {
         Ok(db) => Ok(db),
         Err(Refused::Damaged) => replace(file),
@@ -85,17 +92,33 @@ pub(super) fn open(file: &Path) -> Result<Connection, JournalError> {
     }
 }
 
-/// Renames a damaged database, and creates a new one with what can be read of it.
+/// Writes what can be read of a damaged database to a new one, which then takes its place; the damaged one is renamed.
 pub(super) fn replace(file: &Path) -> Result<Connection, JournalError> {
+    let new = beside(file, ".new");
+    let failed = |error: &dyn std::fmt::Display| JournalError(format!("{}: {error}", new.display()));
+    for end in ["", "-wal", "-shm"] {
+        // There is seldom one, of an attempt that failed.
+        let _ = std::fs::remove_file(beside(&new, end));
+    }
+    let mut db = connect(&new).map_err(|refused| refused.into_error(&new))?;
+    let saved = salvage(file, &mut db).map_err(|error| failed(&error))?;
+    db.close().map_err(|(_, error)| failed(&error))?;
     let aside = set_aside(file)?;
-    let mut db = connect(file).map_err(|refused| refused.into_error(file))?;
-    let saved = salvage(&aside, &mut db).map_err(|error| JournalError(format!("{}: {error}", file.display())))?;
+    std::fs::rename(&new, file).map_err(|error| failed(&error))?;
+    let db = connect(file).map_err(|refused| refused.into_error(file))?;
     tracing::error!(
         "{} was damaged: it is kept as {}, and {saved} alerts could be read from it",
         file.display(),
         aside.display()
     );
     Ok(db)
+}
+
+/// The path of a file with something after its name.
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 /// Opens or creates a database and checks that it is whole.
@@ -139,18 +162,13 @@ pub(super) fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
 
 /// Renames a damaged database, and its log; returns its new name.
 fn set_aside(file: &Path) -> Result<PathBuf, JournalError> {
-    let named = |end: &str, n: u32| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(format!(".damaged-{n}{end}"));
-        PathBuf::from(name)
-    };
+    let named = |end: &str, n: u32| beside(file, &format!(".damaged-{n}{end}"));
     let free = (1..=DAMAGED_MAX).find(|n| !named("", *n).exists());
     let n = free.ok_or_else(|| JournalError(format!("{} was damaged {DAMAGED_MAX} times", file.display())))?;
     let failed = |error| JournalError(format!("{} is damaged and cannot be renamed: {error}", file.display()));
     for end in ["-wal", "-shm"] {
-        let mut log = file.as_os_str().to_owned();
-        log.push(end);
-        if Path::new(&log).exists() {
+        let log = beside(file, end);
+        if log.exists() {
             std::fs::rename(&log, named(end, n)).map_err(failed)?;
         }
     }
@@ -161,8 +179,11 @@ fn set_aside(file: &Path) -> Result<PathBuf, JournalError> {
 /// Copies the alerts that can be read from a damaged database; returns how many.
 fn salvage(damaged: &Path, into: &mut Connection) -> rusqlite::Result<usize> {
     let Ok(from) = Connection::open_with_flags(damaged, OpenFlags::SQLITE_OPEN_READ_WRITE) else { return Ok(0) };
-    let last: i64 = from.query_row("SELECT max(ordinal) FROM alerts", [], |row| row.get(0)).unwrap_or(0);
-    let first: i64 = from.query_row("SELECT min(ordinal) FROM alerts", [], |row| row.get(0)).unwrap_or(last + 1);
+    let number = |query: &str| from.query_row(query, [], |row| row.get::<_, i64>(0));
+    // The last page is damaged as easily as another: what it would say is kept elsewhere, too.
+    let last = number("SELECT seq FROM sqlite_sequence WHERE name = 'alerts'");
+    let last = last.or_else(|_| number("SELECT max(ordinal) FROM alerts")).unwrap_or(0);
+    let first = number("SELECT min(ordinal) FROM alerts").unwrap_or(1).max(last.saturating_sub(SALVAGED_MAX));
     let transaction = into.transaction()?;
     let mut saved = 0;
     for ordinal in first..=last {

@@ -69,8 +69,11 @@ impl SqliteJournal {
     fn failed(&mut self, error: &rusqlite::Error) -> JournalError {
         self.db = None;
         if is_damage(error) {
-            // The batch is written again, into the new one.
-            self.db = database::replace(&self.file).ok();
+            match database::replace(&self.file) {
+                // The batch is written again, into the new one.
+                Ok(db) => self.db = Some(db),
+                Err(error) => return error,
+            }
         }
         JournalError(format!("{}: {error}", self.file.display()))
     }

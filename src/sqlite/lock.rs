@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{Code, Error};
 
@@ -30,7 +31,10 @@ impl StateLock {
         let failed = |error: std::io::Error| Error::new(Code::Io, format!("{}: {error}", path.display()));
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let mut file = options.map_err(failed)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != Errno::WOULDBLOCK {
+                return Err(failed(error.into()));
+            }
             let mut holder = String::new();
             // Only for the message.
             let _ = (&file).take(PID_BYTES).read_to_string(&mut holder);

@@ -102,7 +102,7 @@ impl RotatingFile {
     /// As [`RotatingFile::append`].
     pub fn append_at(&mut self, record: &[u8], now_s: u64) -> io::Result<()> {
         self.reopen_if_moved()?;
-        let is_over = self.period_s.is_some_and(|period| now_s / period != self.written_s / period);
+        let is_over = self.period_s.is_some_and(|period| now_s / period > self.written_s / period);
         if self.bytes > 0 && (is_over || self.bytes + record.len() as u64 + 1 > self.max_bytes) {
             self.rotate(self.backups)?;
         }
@@ -114,7 +114,9 @@ impl RotatingFile {
         if let Err(error) = self.file.write_all(&line) {
             // A full disk may have taken part of the record. Best effort: if this fails, the next open repairs the
             // file.
-            let _ = self.file.set_len(self.bytes);
+            if self.file.set_len(self.bytes).is_err() {
+                let _ = self.file.write_all(b"\n");
+            }
             return Err(error);
         }
         self.bytes += line.len() as u64;
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!(read("x.log").unwrap(), "e\nf\n", "the same day");
         file.append_at(b"g", 3 * DAY - 1).unwrap();
         file.append_at(b"h", 3 * DAY - 1).unwrap();
-        assert_eq!(read("x.log").unwrap(), "g\nh\n");
+        assert_eq!(read("x.log").unwrap(), "e\nf\ng\nh\n", "a clock that was set back");
     }
 
     #[test]

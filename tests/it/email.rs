@@ -277,7 +277,7 @@ fn a_refused_login_is_tried_once_and_its_password_is_in_no_message() {
 fn an_answer_says_whether_a_mail_is_tried_again_and_what_to_do() {
     for (options, retry, told) in [
         (json!({ "greeting": "421 busy" }), Retry::Later, "421 (busy) to the greeting"),
-        (json!({ "greeting": "554 not you" }), Retry::Never, "check smtp_server"),
+        (json!({ "greeting": "554 not you" }), Retry::Later, "check smtp_server"),
         (json!({ "greeting": "HTTP/1.1 400 Bad Request" }), Retry::Later, "does not answer like a mail server"),
         (json!({ "answers": { "MAIL": ["550 5.7.1 not from there"] } }), Retry::Never, "check from_address"),
         (json!({ "answers": { "MAIL": ["452 4.3.1 full"] } }), Retry::Later, "no room"),

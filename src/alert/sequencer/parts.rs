@@ -54,6 +54,16 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// The time of a frame in the merge: far below the end of time, which would never be reached.
+    pub(super) fn time_of(&self, times: Times) -> u64 {
+        let time_ns = match self.order {
+            Order::Arrival => times.arrival_ns,
+            Order::Frame => self.base_ns.saturating_add(times.pts_ns),
+            Order::Capture => times.unix_ns.max(self.base_ns),
+        };
+        self.mark_ns.unwrap_or(0).max(time_ns).min(u64::MAX / 2)
+    }
+
     /// Whether it has ended before this time.
     pub(super) fn is_past(&self, now_ns: u64) -> bool {
         self.has_ended && self.mark_ns.is_none_or(|mark_ns| mark_ns < now_ns)
@@ -77,9 +87,10 @@ pub(super) struct Due {
 }
 
 /// How time passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Mode {
     /// There is no source.
+    #[default]
     Idle,
     /// In order of arrival.
     Live,

@@ -2,7 +2,7 @@
 
 use super::{Site, is_known_source};
 use crate::config::kinds::handlers;
-use crate::config::plan::{AlertFilter, ENGINE_SOURCE, HandlerPlan, Pattern, SourcePlan};
+use crate::config::plan::{AlertFilter, ENGINE_SOURCE, HandlerKind, HandlerPlan, Pattern, SourcePlan};
 use crate::config::schema::{Alerts, HandlerEntry, Where};
 
 pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_>) -> Vec<HandlerPlan> {
@@ -18,6 +18,12 @@ pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_
         names.push(&head.name);
         let filter = filter(&head.filter, &format!("{path}.where"), sources, site);
         if let Some(kind) = handlers::plan(handler, &path, site).filter(|_| head.enabled) {
+            if let HandlerKind::File { path: own, .. } = &kind
+                && out.iter().any(|other| matches!(&other.kind, HandlerKind::File { path, .. } if path == own))
+            {
+                let message = format!("two handlers write the file {}", own.display());
+                site.wrong(&path, message, "give each a log_file of its own");
+            }
             out.push(HandlerPlan { name: head.name.as_str().into(), kind, filter });
         }
     }

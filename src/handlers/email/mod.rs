@@ -5,6 +5,7 @@
 //! server has not taken yet.
 
 mod letter;
+mod plain;
 mod reply;
 mod session;
 

@@ -82,9 +82,10 @@ impl Request<'_> {
 /// Whether an answer may be another one later.
 fn retry(code: u16, request: Request<'_>) -> Retry {
     match (code, request) {
-        // The connection is of no use; another one may be.
         (502 | 504, Request::Login) => Retry::Never,
         (530 | 534 | 535 | 538, _) | (500..=599, Request::Login) => Retry::Login,
+        // It is about the connection, not about this mail.
+        (500..=599, Request::Hello | Request::StartTls) => Retry::Later,
         (500..=599, _) => Retry::Never,
         _ => Retry::Later,
     }
@@ -123,7 +124,7 @@ mod tests {
         let address: Address = "a@example.com".parse().unwrap();
         for (code, request, expected) in [
             (421, Request::Hello, Retry::Later),
-            (554, Request::Hello, Retry::Never),
+            (554, Request::Hello, Retry::Later),
             (454, Request::StartTls, Retry::Later),
             (535, Request::Login, Retry::Login),
             (534, Request::Login, Retry::Login),

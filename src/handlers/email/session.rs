@@ -14,6 +14,7 @@ use lettre::transport::smtp::extension::ClientId;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{self, Instant};
 
+use super::plain::Plain;
 use super::reply::{Failure, Refused, Request};
 use crate::alert::Retry;
 use crate::config::{EmailPlan, Encryption};
@@ -101,7 +102,7 @@ impl Step<'_> {
             (Encryption::StartTls | Encryption::None, _) => {
                 let opened = self.within("no connection to", TcpStream::connect(addresses.as_slice())).await?;
                 let stream = opened.map_err(|e| Failure::later(outbound::of_mail_connection(&e, &self.address)))?;
-                let greeted = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello);
+                let greeted = AsyncSmtpConnection::connect_with_transport(Box::new(Plain::new(stream)), &hello);
                 self.ask(Request::Hello, greeted).await?
             }
         };

@@ -34,7 +34,7 @@ pub(super) struct Job {
 
 /// See the module. Ends when `jobs` is closed; its connection then breaks, and the broker publishes the will.
 pub(super) async fn run(target: Arc<Target>, mut jobs: mpsc::Receiver<Job>) {
-    let mut link = Link { target: &target, pause: PAUSE_MIN, trouble: None };
+    let mut link = Link { target: &target, pause: PAUSE_MIN, speaks_five: false, trouble: None };
     let mut job = None;
     loop {
         let failure = match link.connect().await {
@@ -63,6 +63,8 @@ pub(super) async fn run(target: Arc<Target>, mut jobs: mpsc::Receiver<Job>) {
 struct Link<'a> {
     target: &'a Target,
     pause: Duration,
+    /// Whether the broker has spoken MQTT 5.
+    speaks_five: bool,
     /// The last failure that was logged, since the last connection.
     trouble: Option<String>,
 }
@@ -71,8 +73,13 @@ impl<'a> Link<'a> {
     /// Connects, and says that this program is there. A broker that does not speak MQTT 5 is asked again in 3.1.1.
     async fn connect(&mut self) -> Result<Connection<'a>, Failure> {
         let mut connection = match self.open(Version::Five).await {
-            Err(failure) if failure.version => self.open(Version::Three).await?,
-            opened => opened?,
+            // A broker that spoke MQTT 5 and broke off does so for another reason.
+            Err(failure) if failure.version && !self.speaks_five => self.open(Version::Three).await?,
+            opened => {
+                let connection = opened?;
+                self.speaks_five = true;
+                connection
+            }
         };
         let plan = &self.target.plan;
         let until = Instant::now() + plan.timeout;
