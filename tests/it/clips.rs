@@ -409,5 +409,5 @@ fn pushover_is_told_each_alert_of_the_clip() {
 #[test]
 fn discord_is_told_each_alert_of_the_clip() {
     let more = "grants: { http: ['http://HOST'], secrets: { DISCORD: '1/secret' } }";
-    each_alert_is_told_by("discord.lua", more, "/api/webhooks/1/secret", "/embeds/0/description");
+    each_alert_is_told_by("discord.lua", more, "/api/webhooks/1/secret?wait=true", "/embeds/0/description");
 }

@@ -75,10 +75,17 @@ impl Site {
     /// The profile that applies, by each page that shows it.
     #[track_caller]
     fn profile(&self) -> Value {
-        let profile = self.json("/api/v1/profile")["profile"].clone();
-        assert_eq!(self.json("/api/v1/status")["profile"], profile);
-        assert_eq!(self.json("/api/v1/config")["config"].get("profile").cloned().unwrap_or_default(), profile);
-        profile
+        let from = Instant::now();
+        loop {
+            let profile = self.json("/api/v1/profile")["profile"].clone();
+            let status = self.json("/api/v1/status")["profile"].clone();
+            let config = self.json("/api/v1/config")["config"].get("profile").cloned().unwrap_or_default();
+            // They are read one after the other, during a switch perhaps.
+            if status == profile && config == profile {
+                return profile;
+            }
+            assert!(from.elapsed() < LIMIT, "the profile is {profile}, in the status {status}, shown {config}");
+        }
     }
 
     /// Waits until these sources run.

@@ -196,9 +196,9 @@ fn a_source_that_does_not_advance_is_not_waited_for() {
     let tokens = ["a", "b"].map(|id| sequencer.join(&id.into(), Order::Frame, 0, &mut rulings));
     let raised = alert("a", 1, SECOND, Level::Medium);
     sequencer.offer(Some(tokens[0]), raised.clone(), times(SECOND), &mut rulings);
-    sequencer.tick(STALLED_NS - 1, &mut rulings);
+    sequencer.tick(SECOND + STALLED_NS - 1, &mut rulings);
     assert!(rulings.is_empty(), "b may raise an earlier one");
-    sequencer.tick(STALLED_NS, &mut rulings);
+    sequencer.tick(SECOND + STALLED_NS, &mut rulings);
     assert_eq!(rulings, [Ruling::Send(raised)]);
 }
 

@@ -109,7 +109,10 @@ fn each_service_gets_an_alert_in_its_own_form_and_by_its_level() {
                     assert!(time.as_str().is_some_and(|time| time.starts_with("2023-11-14T22:13:20")), "{body}");
                     let embed = json!({ "title": title, "description": message, "color": colours[n],
                         "timestamp": time });
-                    ("/api/webhooks/1/c4n4ry", json!({ "allowed_mentions": { "parse": [] }, "embeds": [embed] }))
+                    (
+                        "/api/webhooks/1/c4n4ry?wait=true",
+                        json!({ "allowed_mentions": { "parse": [] }, "embeds": [embed] }),
+                    )
                 }
             };
             assert!(head.starts_with(&format!("post {path} http/1.1\r\n")), "{head}");
