@@ -237,6 +237,12 @@ fn a_profile_applies_by_itself_in_its_hours() {
         "[{ profile: night, from: \"00:00\", to: \"12:00\" }, { profile: night, from: \"12:00\" }, { profile: away }]";
     write(site.folder(), "config.yaml", &config(list));
     site.until_sources(&["hall", "yard"]);
+    // Hours that are over.
+    let hour = now / 3_600_000_000_000 % 24;
+    let (zone, hour) = if hour == 0 { ("Etc/GMT-6", 6) } else { ("UTC", hour) };
+    let over = format!("[{{ profile: night, from: \"00:00\", to: \"{hour:02}:00\" }}, {{ profile: away }}]");
+    write(site.folder(), "config.yaml", &config(&format!("{over}\ntimezone: {zone}")));
+    site.until_sources(&["gate", "hall"]);
     write(site.folder(), "config.yaml", &config(&format!("{{ profile: night, days: [{other}] }}")));
     site.until_sources(&["hall"]);
     assert_eq!(site.profile(), "home");

@@ -160,6 +160,7 @@ fn quiet_hours_suppress_all_but_the_gravest_alerts() {
         (format!("quiet_hours: {{ {night}, min_level: medium }}"), 2),
         (format!("quiet_hours: {{ {night}, min_level: high }}"), 0),
         (format!("quiet_hours: {{ {night}, days: [wed-mon] }}"), 2),
+        (r#"quiet_hours: { from: "22:00", to: "22:05" }"#.to_owned(), 2),
         (format!("quiet_hours: [{{ days: [tue], min_level: medium }}, {{ {night}, min_level: high }}]"), 0),
     ] {
         assert_eq!(count(&keys), (sent, 200 - sent as u64), "{keys}");
