@@ -2,7 +2,7 @@
 ---@needs http discord.com
 -- Discord: posts each alert to a channel, by a webhook of the channel, coloured by its level.
 --
--- The address of a webhook is a secret: whoever knows it may post. So the script holds only its name.
+-- The webhook's address is a secret, because anyone who has it can post. The script holds only the secret's name.
 --
 -- config:
 --   path      what follows https://discord.com/api/webhooks/; default "${secret:DISCORD}"
@@ -26,7 +26,7 @@ local function cut(text, most)
 end
 
 function handle_alert(alert)
-    -- Without `wait` a message that is not kept is no error.
+    -- Without `wait`, Discord answers before it has stored the message.
     return http.post("https://discord.com/api/webhooks/" .. (config.path or "${secret:DISCORD}") .. "?wait=true", {
         username = config.username,
         allowed_mentions = NOBODY,

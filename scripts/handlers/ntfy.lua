@@ -4,7 +4,7 @@
 -- above, grant it, and set `server`.
 --
 -- config:
---   topic   where to publish (required); on ntfy.sh whoever knows its name may read it
+--   topic   where to publish (required); on ntfy.sh anyone who has its name can read it
 --   server  default "https://ntfy.sh"
 --   login   true sends the access token "${secret:NTFY}"; default false
 --

@@ -2,8 +2,8 @@
 ---@needs http hooks.slack.com
 -- Slack: posts each alert's message to a channel, by an incoming webhook.
 --
--- The address of a webhook is a secret: whoever knows it may post. So the script holds only its name; the engine fills
--- in the rest when it sends. The handler of type `slack` is this script, and takes the address as `webhook_url`.
+-- The webhook's address is a secret, because anyone who has it can post. The script holds only the secret's name; the
+-- engine fills it in when it sends. The handler of type `slack` is this script, and takes the address as `webhook_url`.
 --
 -- config:
 --   path  what follows https://hooks.slack.com/services/; default "${secret:SLACK}"

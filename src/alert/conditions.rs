@@ -53,7 +53,7 @@ struct Condition {
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
     lasts_ns: u64,
-    /// Time after which a lasting condition is told again; 0 for never.
+    /// Interval at which a lasting condition repeats its alert; 0 disables repeats.
     repeat_ns: u64,
     keys: HashMap<Arc<str>, Condition>,
     order: BTreeMap<u64, Arc<str>>,

@@ -7,8 +7,8 @@
 //! not waited for.
 //!
 //! Fairness: each source that delivers frames has an equal share of the limit. The shares that other sources have not
-//! used are reserved for them; what the division leaves over is for whoever comes first. Digests take a place like other alerts, and come
-//! before them. Critical alerts are in order, but never held back here.
+//! used are reserved for them; the remainder of the division goes to the first that needs it. Digests take a place like
+//! other alerts, and come before them. Critical alerts are in order, but never held back here.
 
 mod parts;
 

@@ -81,23 +81,9 @@ fn paint(level: Level) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::AlertId;
 
     fn alert() -> Alert {
-        Alert {
-            id: AlertId::new(0, [0; 10]),
-            level: Level::High,
-            rule: "loitering".into(),
-            source: "gate".into(),
-            key: "7".into(),
-            time: "2026-01-01T00:00:00.000Z".into(),
-            pts_ns: 0,
-            seq: 0,
-            message: "stayed\n\x1b[2Jlong".into(),
-            detections: vec![],
-            suppressed: 3,
-            digest: None,
-        }
+        Alert { suppressed: 3, ..Alert::sample("stayed\n\x1b[2Jlong") }
     }
 
     #[test]

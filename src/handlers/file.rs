@@ -166,22 +166,17 @@ impl Handler for AlertFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{AlertId, BBox, Detection, Level};
+    use crate::types::{BBox, Detection};
 
     fn alert() -> Alert {
         Alert {
-            id: AlertId::new(0, [0; 10]),
-            level: Level::High,
             rule: "a \"rule\", here".into(),
-            source: "gate".into(),
             key: String::new(),
-            time: "2026-01-01T00:00:00.000Z".into(),
             pts_ns: 5,
             seq: 7,
-            message: "two\nlines, \"quoted\"\r".into(),
             detections: vec![Detection::new("person", 0, 0.5, BBox { x: 0.0, y: 0.0, width: 0.5, height: 0.5 })],
             suppressed: 3,
-            digest: None,
+            ..Alert::sample("two\nlines, \"quoted\"\r")
         }
     }
 

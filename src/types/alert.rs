@@ -204,6 +204,27 @@ impl Alert {
     }
 }
 
+#[cfg(test)]
+impl Alert {
+    /// An alert for tests, with this message.
+    pub(crate) fn sample(message: &str) -> Self {
+        Self {
+            id: AlertId::new(0, [0; 10]),
+            level: Level::High,
+            rule: "loitering".into(),
+            source: "gate".into(),
+            key: "7".into(),
+            time: "2026-01-01T00:00:00.000Z".into(),
+            pts_ns: 0,
+            seq: 0,
+            message: message.into(),
+            detections: Vec::new(),
+            suppressed: 0,
+            digest: None,
+        }
+    }
+}
+
 fn digest_bytes(digest: &Digest) -> usize {
     let names = digest.ids.iter().map(AlertId::as_str).chain(digest.keys.iter().map(String::as_str));
     digest.first.len() + digest.last.len() + names.map(|name| size_of::<String>() + name.len()).sum::<usize>()

@@ -213,23 +213,9 @@ impl Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{AlertId, Level};
 
     fn alert(message: &str) -> Alert {
-        Alert {
-            id: AlertId::new(0, [0; 10]),
-            level: Level::High,
-            rule: "loitering".into(),
-            source: "gate".into(),
-            key: "7".into(),
-            time: "2026-01-01T00:00:00.000Z".into(),
-            pts_ns: 0,
-            seq: 0,
-            message: message.into(),
-            detections: vec![],
-            suppressed: 0,
-            digest: None,
-        }
+        Alert::sample(message)
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn message_id(plan: &EmailPlan, handler: &str, alert: &Alert) -> String {
     format!("<{}.{handler}@{}>", alert.id, plan.from.email.domain())
 }
 
-/// What is told of an alert beside its message.
+/// The fields of an alert other than its message.
 fn fields(alert: &Alert) -> Vec<(&'static str, String)> {
     let field = |text: &str| cut(&one_line(text), FIELD_CHARS_MAX);
     let mut fields = vec![
@@ -123,23 +123,10 @@ mod tests {
 
     use super::*;
     use crate::config::{Encryption, Subject};
-    use crate::types::{AlertId, BBox, Detection, Level};
+    use crate::types::{AlertId, BBox, Detection};
 
     fn alert() -> Alert {
-        Alert {
-            id: AlertId::new(0, [7; 10]),
-            level: Level::High,
-            rule: "loitering".into(),
-            source: "gate".into(),
-            key: "7".into(),
-            time: "2026-01-01T00:00:00.000Z".into(),
-            pts_ns: 0,
-            seq: 0,
-            message: "stayed".into(),
-            detections: vec![],
-            suppressed: 3,
-            digest: None,
-        }
+        Alert { id: AlertId::new(0, [7; 10]), suppressed: 3, ..Alert::sample("stayed") }
     }
 
     fn plan() -> EmailPlan {

@@ -1,4 +1,4 @@
-//! What Home Assistant is told: one device whose entities are the sources, each an event that every alert triggers.
+//! The discovery message for Home Assistant: one device whose entities are the sources; each alert triggers its event.
 //!
 //! After Home Assistant's documentation, "MQTT" (device discovery payload: the mappings `dev`, `o` and `cmps`, shared
 //! availability options and `qos` beside them; each component has its platform as `p`, and a `unique_id`) and "MQTT
