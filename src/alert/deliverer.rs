@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use super::outbox::Receiver;
-use super::{ATTEMPT_MAX, Commands, DeliveryError, Handler, Outbox, Retry, Settlement, Usage};
+use super::{ATTEMPT_MAX, Commands, DeliveryError, Entry, Handler, Outbox, Retry, Settlement, Usage};
 use crate::config::AlertPlan;
+use crate::telemetry::redact;
 use crate::types::{Alert, Clock, seconds};
 
 /// Upper bound on a wait requested by a receiver.
@@ -162,6 +163,12 @@ impl Deliverer {
             let last = !replaced && (attempt >= attempts || error.retry.gives_up());
             let error = self.refuse(error, logins);
             standing.fail(&error, last, self.clock.monotonic_ns());
+            self.outbox.log(Entry::Attempted {
+                id: alert.id.clone(),
+                handler: self.name.clone(),
+                at_ms: self.clock.unix_ns() / 1_000_000,
+                error: redact(&error).into_owned(),
+            });
             if last {
                 tracing::error!(handler = %self.name, alert = %alert.id, attempt, "alert given up: {error}");
                 return Settlement::GivenUp;

@@ -71,6 +71,10 @@ impl Delivery {
             Error::new(Code::Io, format!("the alert journal cannot be read: {error}"))
                 .hint("mend or move the journal; alerts in it are not delivered yet")
         })?;
+        let saved = journal.saved().map_err(|error| {
+            Error::new(Code::Io, format!("the alert journal cannot be read: {error}"))
+                .hint("mend or move the journal; what it keeps for this run would be lost")
+        })?;
         let (wake, woken) = bounded(1);
         let outbox = Outbox::new(plan, metrics.clone(), on_accepted, durable.then_some(wake));
         let delivery = Self {
@@ -87,6 +91,7 @@ impl Delivery {
             delivery.add(handler.clone())?;
         }
         outbox.recover(pending);
+        outbox.restore(saved);
         if durable {
             *delivery.writer() = Some(Writer::start(journal, outbox, clock.clone(), woken)?);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Alert, AlertId};
+use crate::types::{Alert, AlertId, SourceId};
 
 /// How a handler is done with an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +55,76 @@ pub enum Entry {
         /// The outcome.
         how: Settlement,
     },
+    /// A delivery failed; the history of the alert. A journal may drop it.
+    Attempted {
+        /// The alert's id.
+        id: AlertId,
+        /// The handler.
+        handler: Arc<str>,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+        /// The error, with secrets redacted.
+        error: String,
+    },
+    /// A decision of the policy on a draft; the log behind `explain`. A journal may drop it.
+    Decided(Arc<Decided>),
+    /// A value for a later process.
+    Saved(Saved),
+}
+
+/// What a value that survives a restart belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SavedKind {
+    /// A condition of the policy, by source.
+    Condition,
+    /// A silence, by id.
+    Silence,
+    /// What people did with an alert, by its id.
+    Case,
+    /// The state of a strategy, by strategy and source.
+    State,
+}
+
+impl SavedKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Condition, Self::Silence, Self::Case, Self::State];
+
+    /// The word used in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Condition => "condition",
+            Self::Silence => "silence",
+            Self::Case => "case",
+            Self::State => "state",
+        }
+    }
+}
+
+/// A value that survives a restart. The last one of its kind and name counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// What it belongs to.
+    pub kind: SavedKind,
+    /// Its name, unique in its kind.
+    pub name: Arc<str>,
+    /// The value; `None` removes it.
+    pub contents: Option<Arc<str>>,
+}
+
+/// A decision of the policy, as the log keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The source.
+    pub source: SourceId,
+    /// The rule.
+    pub rule: String,
+    /// Capture time of the frame, in Unix milliseconds.
+    pub at_ms: u64,
+    /// The alert that the draft became or would have become.
+    pub id: AlertId,
+    /// The stages that it passed, as JSON.
+    pub contents: String,
 }
 
 /// An alert from an earlier process that at least one handler has not settled.
@@ -109,6 +179,8 @@ pub struct JournalError(pub String);
 ///                         p.failed |= *how != Settlement::Delivered;
 ///                     }
 ///                 }
+///                 // The history, and values for a later process, which this one does not keep.
+///                 Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
 ///             }
 ///             open.retain(|p| !p.handlers.is_empty());
 ///         }
@@ -134,6 +206,15 @@ pub trait Journal: Send {
     /// # Errors
     /// When the medium failed. The same batch will be written again.
     fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError>;
+
+    /// The values that earlier processes saved, in any order; called once, after `recover`. A journal that keeps none
+    /// returns none.
+    ///
+    /// # Errors
+    /// When the medium cannot be read; the engine then does not start.
+    fn saved(&mut self) -> Result<Vec<Saved>, JournalError> {
+        Ok(Vec::new())
+    }
 
     /// Whether it persists anything. `false` starts no journal thread: the thread that raises an alert accepts it at
     /// once.

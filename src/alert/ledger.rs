@@ -3,9 +3,10 @@
 //! An alert is *open* from its acceptance until every handler has settled it. It is *written* once its journal entry
 //! is; only then does it enter the handlers' queues. Queues are keyed by handler name and ordered by acceptance.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::unwritten::Unwritten;
 use super::{Entry, Pending, Settlement};
 use crate::config::AlertFilter;
 use crate::telemetry::SourceMetrics;
@@ -78,9 +79,7 @@ pub(super) struct Ledger {
     accepted: u64,
     /// Number of queues added so far.
     added: u64,
-    unwritten: VecDeque<Entry>,
-    /// Entries in the batch being written.
-    taken: usize,
+    unwritten: Unwritten,
     /// Alerts not written yet, including those in the current batch.
     writing: usize,
     writing_bytes: usize,
@@ -144,8 +143,7 @@ impl Ledger {
             open: HashMap::new(),
             accepted: 0,
             added: 0,
-            unwritten: VecDeque::new(),
-            taken: 0,
+            unwritten: Unwritten::default(),
             writing: 0,
             writing_bytes: 0,
         }
@@ -218,10 +216,10 @@ impl Ledger {
             return;
         }
         let all = handlers.iter().chain(missed).cloned().collect();
-        self.unwritten.push_back(Entry::Accepted { alert: alert.clone(), handlers: all });
+        self.unwritten.push(Entry::Accepted { alert: alert.clone(), handlers: all });
         for handler in missed {
             let (id, handler) = (alert.id.clone(), handler.clone());
-            self.unwritten.push_back(Entry::Settled { id, handler, how: Settlement::QueueFull });
+            self.unwritten.push(Entry::Settled { id, handler, how: Settlement::QueueFull });
         }
     }
 
@@ -299,7 +297,7 @@ impl Ledger {
 
     fn journal_settlement(&mut self, id: &AlertId, handler: &Arc<str>, how: Settlement) {
         if self.durable {
-            self.unwritten.push_back(Entry::Settled { id: id.clone(), handler: handler.clone(), how });
+            self.unwritten.push(Entry::Settled { id: id.clone(), handler: handler.clone(), how });
         }
     }
 
@@ -331,10 +329,14 @@ impl Ledger {
         (held.len(), settled)
     }
 
-    /// Takes the next batch of entries to write, at most `most`.
+    /// Takes the next batch of entries to write, at most `most` and the values to save.
     pub(super) fn take_unwritten(&mut self, most: usize) -> Vec<Entry> {
-        self.taken = self.unwritten.len().min(most);
-        self.unwritten.drain(..self.taken).collect()
+        self.unwritten.take(most)
+    }
+
+    /// The entries that wait for the journal, if there is one.
+    pub(super) fn unwritten_mut(&mut self) -> Option<&mut Unwritten> {
+        self.durable.then_some(&mut self.unwritten)
     }
 
     /// Marks a batch as written.
@@ -361,7 +363,7 @@ impl Ledger {
 
     /// The current batch is completely processed.
     pub(super) fn batch_done(&mut self) {
-        self.taken = 0;
+        self.unwritten.batch_done();
     }
 
     /// Written alerts in the queue of `handler`.
@@ -386,7 +388,7 @@ impl Ledger {
 
     /// Entries not written yet.
     pub(super) fn unwritten(&self) -> usize {
-        self.unwritten.len() + self.taken
+        self.unwritten.len()
     }
 }
 

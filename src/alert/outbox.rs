@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::attempts::Medium;
 use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
+use super::saved::SavedValues;
 use super::site::Site;
 use super::tally::Tally;
 use super::{Entry, NoRoom, Pending, Settlement, Standing, Totals, Trouble};
@@ -51,10 +52,12 @@ pub struct Outbox {
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
     pub(super) journal: Medium,
+    /// Values that an earlier process saved, for those that they belong to.
+    pub(super) saved: Mutex<SavedValues>,
 }
 
-struct State {
-    ledger: Ledger,
+pub(super) struct State {
+    pub(super) ledger: Ledger,
     handlers: BTreeMap<Arc<str>, Receiver>,
 }
 
@@ -98,6 +101,7 @@ impl Outbox {
             settled: Condvar::new(),
             wake,
             journal: Medium::default(),
+            saved: Mutex::default(),
         })
     }
 
@@ -106,7 +110,7 @@ impl Outbox {
         &self.site
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
@@ -309,7 +313,7 @@ impl Outbox {
         self.notify();
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(wake) = &self.wake {
             // If full, the thread is awake already.
             let _ = wake.try_send(());

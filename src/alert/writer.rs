@@ -204,7 +204,9 @@ struct Owed {
 fn bytes(batch: &[Entry]) -> usize {
     let alert = |entry: &Entry| match entry {
         Entry::Accepted { alert, .. } => alert.memory_bytes(),
-        Entry::Settled { .. } => 0,
+        Entry::Decided(decided) => decided.contents.len(),
+        Entry::Saved(saved) => saved.contents.as_ref().map_or(0, |contents| contents.len()),
+        Entry::Settled { .. } | Entry::Attempted { .. } => 0,
     };
     batch.iter().map(alert).sum()
 }
@@ -254,11 +256,15 @@ impl Owed {
                         *left = left.saturating_sub(1);
                     }
                 }
+                Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
             }
         }
         let is_open = |entry: &Entry| match entry {
             Entry::Accepted { alert, .. } => waiting.get(&alert.id) != Some(&0),
             Entry::Settled { id, .. } => waiting.get(id) != Some(&0),
+            // The newest of each name is saved again when it changes; the history has a hole.
+            Entry::Attempted { .. } | Entry::Decided(_) => false,
+            Entry::Saved(_) => true,
         };
         let open: Vec<Entry> = rest.into_iter().filter(is_open).collect();
         self.entries = first.len() + open.len();

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use sha2::{Digest as _, Sha256};
 
 use super::journal;
-use crate::alert::JournalError;
+use crate::alert::{JournalError, Saved, SavedKind};
 use crate::types::Alert;
 
 /// "dsen": marks the file as ours.
 const APPLICATION_ID: i64 = 0x6473_656e;
 /// Version of [`SCHEMA`].
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Longest wait for another process that reads the database.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Ordinals of a damaged database that are looked for, the newest: a damaged one may say any number.
@@ -50,6 +50,36 @@ CREATE TABLE damaged (
     id TEXT,
     contents TEXT
 ) STRICT;
+";
+
+/// What version 2 adds: `attempts` has one row per failed delivery, `decisions` one per decision of the policy, `saved`
+/// the values for a later process.
+const SCHEMA_2: &str = "
+CREATE TABLE attempts (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    handler TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    error TEXT NOT NULL
+) STRICT;
+CREATE INDEX by_alert ON attempts (id, number);
+CREATE TABLE decisions (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    contents TEXT NOT NULL
+) STRICT;
+CREATE INDEX by_draft ON decisions (id);
+CREATE INDEX by_source ON decisions (source, at_ms);
+CREATE TABLE saved (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    contents TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Why a database is not used.
@@ -139,8 +169,12 @@ fn connect(file: &Path) -> Result<Connection, Refused> {
                 return Err(Refused::Other("it is another program's database".into()));
             }
             db.execute_batch(&format!(
-                "BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN; {SCHEMA} {SCHEMA_2} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; \
+                 COMMIT;"
             ))?;
+        }
+        (APPLICATION_ID, 1) => {
+            db.execute_batch(&format!("BEGIN; {SCHEMA_2} PRAGMA user_version = {VERSION}; COMMIT;"))?;
         }
         (APPLICATION_ID, VERSION) => {}
         (APPLICATION_ID, later) => {
@@ -201,8 +235,32 @@ fn salvage(damaged: &Path, into: &mut Connection) -> rusqlite::Result<usize> {
         }
         saved += 1;
     }
+    salvage_values(&from, &transaction)?;
     transaction.commit()?;
     Ok(saved)
+}
+
+/// Copies the values for a later process that can be read from a damaged database.
+fn salvage_values(from: &Connection, into: &Transaction<'_>) -> rusqlite::Result<()> {
+    let Ok(mut rows) = from.prepare(SELECT_SAVED) else { return Ok(()) };
+    let Ok(rows) = rows.query_map([], saved_from_sql) else { return Ok(()) };
+    // A damaged page ends the walk: what follows it is lost.
+    for value in rows.map_while(Result::ok).flatten() {
+        journal::save(into, &value)?;
+    }
+    Ok(())
+}
+
+pub(super) const SELECT_SAVED: &str = "SELECT kind, name, contents, sha256 FROM saved";
+
+/// A row of `saved`; `None` if it is not what was written.
+pub(super) fn saved_from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Saved>> {
+    let (kind, name, contents): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let sha256: Vec<u8> = row.get(3)?;
+    let kind = SavedKind::ALL.into_iter().find(|known| known.as_str() == kind);
+    let is_whole = Sha256::digest(&contents)[..] == *sha256;
+    let saved = |kind| Saved { kind, name: name.into(), contents: Some(contents.into()) };
+    Ok(kind.filter(|_| is_whole).map(saved))
 }
 
 pub(super) const SELECT: &str = "SELECT ordinal, id, contents, sha256, written_ms, failed FROM alerts";

@@ -7,12 +7,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
-use super::database::{self, Row, SELECT, deliveries, is_damage};
-use crate::alert::{Entry, Journal, JournalError, Pending, Settlement};
+use super::database::{self, Row, SELECT, SELECT_SAVED, deliveries, is_damage, saved_from_sql};
+use crate::alert::{Decided, Entry, Journal, JournalError, Pending, Saved, Settlement};
 use crate::types::{Alert, AlertId, Clock};
 
 /// Settled alerts removed per batch at most, so that a batch stays short.
 const FORGET_MAX: i64 = 1_024;
+/// Decisions of the policy that are kept per alert that is kept.
+const DECISIONS_PER_ALERT: u64 = 10;
 
 /// How long alerts are kept after every handler is done with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,11 @@ impl Journal for SqliteJournal {
         pending(self.db()?, &file).map_err(|error| self.failed(&error))
     }
 
+    fn saved(&mut self) -> Result<Vec<Saved>, JournalError> {
+        let values = saved(self.db()?);
+        values.map_err(|error| self.failed(&error))
+    }
+
     fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
         let (keep, now_ns) = (self.keep, self.clock.unix_ns());
         let written = write(self.db()?, batch, keep, now_ns);
@@ -129,6 +136,9 @@ fn write(db: &mut Connection, batch: &[Entry], keep: Keep, now_ns: u64) -> rusql
         match entry {
             Entry::Accepted { alert, handlers } => accept(&transaction, alert, handlers, now_ms)?,
             Entry::Settled { id, handler, how } => settle(&transaction, id, handler, how.as_str())?,
+            Entry::Attempted { id, handler, at_ms, error } => attempted(&transaction, id, handler, *at_ms, error)?,
+            Entry::Decided(decided) => log(&transaction, decided)?,
+            Entry::Saved(value) => save(&transaction, value)?,
         }
     }
     forget(&transaction, keep, now_ms)?;
@@ -186,6 +196,48 @@ pub(super) fn settle(db: &Transaction<'_>, id: &AlertId, handler: &str, outcome:
     Ok(())
 }
 
+/// The values for a later process. What is not what was written is left out.
+fn saved(db: &Connection) -> rusqlite::Result<Vec<Saved>> {
+    let mut rows = db.prepare(SELECT_SAVED)?;
+    let values: Vec<Option<Saved>> = rows.query_map([], saved_from_sql)?.collect::<Result<_, _>>()?;
+    let damaged = values.iter().filter(|value| value.is_none()).count();
+    if damaged > 0 {
+        tracing::error!(values = damaged, "values of a former run are damaged and not used");
+    }
+    Ok(values.into_iter().flatten().collect())
+}
+
+/// Saves or removes a value for a later process.
+pub(super) fn save(db: &Transaction<'_>, value: &Saved) -> rusqlite::Result<()> {
+    let (kind, name) = (value.kind.as_str(), &*value.name);
+    match value.contents.as_deref() {
+        Some(contents) => db
+            .prepare_cached("INSERT OR REPLACE INTO saved (kind, name, contents, sha256) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![kind, name, contents, &Sha256::digest(contents)[..]])?,
+        None => db.prepare_cached("DELETE FROM saved WHERE kind = ?1 AND name = ?2")?.execute(params![kind, name])?,
+    };
+    Ok(())
+}
+
+/// Adds a failed delivery, once.
+fn attempted(db: &Transaction<'_>, id: &AlertId, handler: &str, at_ms: u64, error: &str) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO attempts (id, handler, at_ms, error) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS \
+         (SELECT 1 FROM attempts WHERE id = ?1 AND handler = ?2 AND at_ms = ?3)",
+    )?
+    .execute(params![id.as_str(), handler, i64::try_from(at_ms).unwrap_or(i64::MAX), error])?;
+    Ok(())
+}
+
+/// Adds a decision of the policy.
+fn log(db: &Transaction<'_>, decided: &Decided) -> rusqlite::Result<()> {
+    let Decided { source, rule, at_ms, id, contents } = decided;
+    let at_ms = i64::try_from(*at_ms).unwrap_or(i64::MAX);
+    db.prepare_cached("INSERT INTO decisions (id, source, rule, at_ms, contents) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![id.as_str(), source.as_str(), rule, at_ms, contents])?;
+    Ok(())
+}
+
 /// Removes the oldest finished alerts that are not to be kept, some per call.
 fn forget(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()> {
     let last: Option<i64> = db.prepare_cached("SELECT max(ordinal) FROM alerts")?.query_row([], |row| row.get(0))?;
@@ -199,10 +251,23 @@ fn forget(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()>
     for (ordinal, _) in oldest.into_iter().take_while(|(ordinal, at)| *ordinal <= first || *at <= since_ms) {
         remove(db, ordinal)?;
     }
+    forget_decisions(db, keep)
+}
+
+/// Removes the oldest decisions beyond ten per alert that is kept, some per call.
+fn forget_decisions(db: &Transaction<'_>, keep: Keep) -> rusqlite::Result<()> {
+    let most = i64::try_from(keep.alerts.saturating_mul(DECISIONS_PER_ALERT)).unwrap_or(i64::MAX);
+    db.prepare_cached(
+        "DELETE FROM decisions WHERE number IN (SELECT number FROM decisions WHERE number <= \
+         (SELECT max(number) FROM decisions) - ?1 ORDER BY number LIMIT ?2)",
+    )?
+    .execute(params![most, FORGET_MAX])?;
     Ok(())
 }
 
 fn remove(db: &Connection, ordinal: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM attempts WHERE id = (SELECT id FROM alerts WHERE ordinal = ?1)")?
+        .execute([ordinal])?;
     db.prepare_cached("DELETE FROM deliveries WHERE ordinal = ?1")?.execute([ordinal])?;
     db.prepare_cached("DELETE FROM alerts WHERE ordinal = ?1")?.execute([ordinal])?;
     Ok(())

@@ -147,6 +147,7 @@ impl Fold {
                     self.numbers.remove(id);
                 }
             }
+            Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
         }
     }
 

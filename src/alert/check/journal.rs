@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{alert, rule};
-use crate::alert::{Entry, Journal, JournalError, Pending, Settlement};
+use crate::alert::{Entry, Journal, JournalError, Pending, Saved, SavedKind, Settlement};
 use crate::types::{Alert, AlertId};
 
 /// Alerts in the long run.
@@ -31,6 +31,7 @@ where
         ("what is written twice", twice),
         ("any text", hostile),
         ("many batches", long),
+        ("values for a later process", saved),
     ] {
         check(&make()).map_err(|what| format!("{name}: {what}"))?;
     }
@@ -170,6 +171,24 @@ fn long<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), S
     same(&recover(open)?.1, &want.into_values().collect::<Vec<_>>())
 }
 
+/// A journal returns the last value of each name, or none at all.
+fn saved<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
+    let value = |kind, name: &str, contents: Option<&str>| {
+        Entry::Saved(Saved { kind, name: name.into(), contents: contents.map(Arc::from) })
+    };
+    let (state, silence) = (SavedKind::State, SavedKind::Silence);
+    let first = [value(state, "a", Some("1")), value(state, "b", Some("2")), value(silence, "a", Some("\0\n\"'"))];
+    let next = [value(state, "a", Some("3")), value(state, "b", None)];
+    let batches: [&[Entry]; 4] = [&first, &first, &next, &next];
+    after(open, &batches, false)?;
+    let (mut journal, _) = recover(open)?;
+    let mut found = journal.saved().map_err(|e| format!("it cannot be read: {e}"))?;
+    found.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    let want = [value(silence, "a", Some("\0\n\"'")), value(state, "a", Some("3"))];
+    let found: Vec<Entry> = found.into_iter().map(Entry::Saved).collect();
+    rule(found.is_empty() || found == want, &format!("returns {found:?} instead of {want:?} or nothing"))
+}
+
 /// The expected result, kept in a map: this check numbers its alerts in order of acceptance.
 fn note(open: &mut BTreeMap<u64, Pending>, entry: &Entry) {
     match entry {
@@ -183,5 +202,6 @@ fn note(open: &mut BTreeMap<u64, Pending>, entry: &Entry) {
             });
             open.retain(|_, pending| !pending.handlers.is_empty());
         }
+        Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
     }
 }
