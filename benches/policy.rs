@@ -43,6 +43,9 @@ fn run(has_key: bool) -> Result<f64, Box<dyn Error>> {
         default_level: Level::Medium,
         attempts: 3,
         retry_delay: Duration::from_secs(1),
+        max_retry_delay: Duration::from_secs(60),
+        max_age: Duration::from_secs(86_400),
+        when_full: Default::default(),
         outbox_max: 10_000,
         quiet_hours: Vec::new(),
     };

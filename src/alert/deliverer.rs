@@ -1,8 +1,9 @@
-//! One handler's task: delivers its queue in order, with retries. A handler that is slow, fails, hangs or panics delays
-//! only its own queue.
+//! One handler's task: delivers its queue, when and in the order that `courier` says. A handler that is slow, fails, hangs
+//! or panics delays only its own queue.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,39 +12,18 @@ use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio::time;
 
+use super::courier::{Courier, LOGIN_PAUSE, Now, Retries, Step};
 use super::outbox::Receiver;
 use super::{ATTEMPT_MAX, Commands, DeliveryError, Entry, Handler, Outbox, Retry, Settlement, Usage};
-use crate::config::AlertPlan;
 use crate::telemetry::redact;
 use crate::types::{Alert, Clock, seconds};
-
-/// Upper bound on a wait requested by a receiver.
-const PATIENCE_MAX: Duration = Duration::from_secs(300);
-/// Upper bound on all requested waits for one alert; beyond it retries count as attempts.
-const PATIENCE_OF_ALERT_MAX: Duration = Duration::from_secs(900);
-
-/// Refused logins in a row before the handler pauses between alerts.
-const LOGINS: u32 = 3;
-/// The pause between alerts after refused logins.
-const LOGIN_PAUSE: Duration = Duration::from_secs(300);
-
-/// Retry policy of failed deliveries.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Retries {
-    attempts: u32,
-    delay: Duration,
-}
-
-impl Retries {
-    pub(super) fn of(plan: &AlertPlan) -> Self {
-        Self { attempts: plan.attempts.max(1), delay: plan.retry_delay }
-    }
-}
 
 /// The current version of a handler; it can be replaced during a delivery.
 pub(super) struct Slot {
     current: ArcSwap<Version>,
     replaced: Notify,
+    /// The age at which its alerts expire, in milliseconds; negative for the alert policy's.
+    max_age_ms: AtomicI64,
 }
 
 struct Version {
@@ -56,7 +36,11 @@ impl Slot {
     pub(super) fn new(handler: Arc<dyn Handler>, commands: Commands) -> Arc<Self> {
         handler.attach(commands.clone());
         let version = Version { number: 0, handler, commands };
-        Arc::new(Self { current: ArcSwap::from_pointee(version), replaced: Notify::new() })
+        Arc::new(Self {
+            current: ArcSwap::from_pointee(version),
+            replaced: Notify::new(),
+            max_age_ms: AtomicI64::new(-1),
+        })
     }
 
     /// Replaces the handler for the next attempt; an attempt in progress continues with the old one.
@@ -68,35 +52,25 @@ impl Slot {
         self.replaced.notify_waiters();
     }
 
+    /// Sets the age at which its alerts expire; `None` for the alert policy's.
+    pub(super) fn set_max_age(&self, max_age: Option<Duration>) {
+        let max_age_ms = max_age.map_or(-1, |max_age| i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX));
+        self.max_age_ms.store(max_age_ms, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn max_age(&self) -> Option<Duration> {
+        u64::try_from(self.max_age_ms.load(Ordering::Relaxed)).ok().map(Duration::from_millis)
+    }
+
+    /// Ends its pause, so that it looks at what changed.
+    pub(super) fn wake(&self) {
+        self.replaced.notify_waiters();
+    }
+
     /// Refuses its commands from now on.
     pub(super) fn close(&self) {
         self.current.load().commands.close();
-    }
-}
-
-/// The login refusals of a handler's current version since its last success.
-#[derive(Debug, Default)]
-struct Logins {
-    refused: u32,
-    /// The version that they are of.
-    number: u64,
-    /// On the monotonic clock.
-    last_ns: u64,
-}
-
-impl Logins {
-    /// The rest of the pause at `now_ns`, for this version; none for a new one.
-    fn pause(&mut self, number: u64, now_ns: u64) -> Option<Duration> {
-        if number != self.number {
-            *self = Self { number, ..Self::default() };
-        }
-        let since = Duration::from_nanos(now_ns.saturating_sub(self.last_ns));
-        self.rests().then(|| LOGIN_PAUSE.saturating_sub(since)).filter(|rest| !rest.is_zero())
-    }
-
-    /// Whether the handler pauses between alerts.
-    fn rests(&self) -> bool {
-        self.refused >= LOGINS
     }
 }
 
@@ -112,88 +86,98 @@ pub(super) struct Deliverer {
 
 impl Deliverer {
     pub(super) async fn run(self) {
-        let (mut usage, mut logins) = (Usage::default(), Logins::default());
-        loop {
-            let Some(alert) = self.outbox.head(&self.name) else {
-                self.receiver.appended.notified().await;
-                continue;
-            };
-            let how = self.deliver(&alert, &mut logins).await;
-            if let Some(now) = self.slot.current.load().handler.usage() {
-                self.receiver.standing.measure(now, std::mem::replace(&mut usage, now));
-            }
-            self.outbox.settle(&self.name, &alert.id, how);
-        }
-    }
-
-    /// Retries until the alert is delivered, permanently refused, or out of attempts. A new version resets the count.
-    async fn deliver(&self, alert: &Arc<Alert>, logins: &mut Logins) -> Settlement {
-        let standing = &self.receiver.standing;
-        let (mut attempt, mut number, mut waited) = (0, 0, Duration::ZERO);
+        let (mut usage, mut courier, mut number) = (Usage::default(), Courier::default(), 0);
         loop {
             // Created before the version is read: it completes for any replacement from here on.
             let mut renewed = pin!(self.slot.replaced.notified());
             let version = self.slot.current.load_full();
-            if let Some(pause) = logins.pause(version.number, self.clock.monotonic_ns()) {
-                let _ = time::timeout(pause, renewed).await;
-                continue;
-            }
             if version.number != number {
-                (attempt, number) = (0, version.number);
+                number = version.number;
+                courier.renew();
             }
-            attempt += 1;
-            standing.begin(self.clock.monotonic_ns());
-            let Err(error) = self.attempt(&version.handler, alert.clone(), renewed.as_mut()).await else {
-                logins.refused = 0;
-                standing.succeed(self.age_s(alert));
-                return Settlement::Delivered;
-            };
-            let retries = **self.retries.load();
-            let mut delay = retries.delay;
-            if let Retry::After(patience) = error.retry {
-                delay = patience.clamp(delay.min(PATIENCE_MAX), PATIENCE_MAX);
-                // A receiver that asks for waits without end eventually fails.
-                if waited < PATIENCE_OF_ALERT_MAX {
-                    attempt -= 1;
+            let retries = self.retries();
+            match courier.next(&self.outbox.heads(&self.name), self.now(), &retries) {
+                Step::Deliver(head) => {
+                    let Some(alert) = self.outbox.begin(&self.name, &head) else { continue };
+                    self.deliver(&version, &alert, head.number, &mut courier, renewed.as_mut()).await;
+                    if let Some(now) = self.slot.current.load().handler.usage() {
+                        self.receiver.standing.measure(now, std::mem::replace(&mut usage, now));
+                    }
                 }
-                waited += delay;
-            }
-            let replaced = self.slot.current.load().number != number;
-            let attempts = version.handler.attempts().unwrap_or(retries.attempts);
-            let last = !replaced && (attempt >= attempts || error.retry.gives_up());
-            let error = self.refuse(error, logins);
-            standing.fail(&error, last, self.clock.monotonic_ns());
-            self.outbox.log(Entry::Attempted {
-                id: alert.id.clone(),
-                handler: self.name.clone(),
-                at_ms: self.clock.unix_ns() / 1_000_000,
-                error: redact(&error).into_owned(),
-            });
-            if last {
-                tracing::error!(handler = %self.name, alert = %alert.id, attempt, "alert given up: {error}");
-                return Settlement::GivenUp;
-            }
-            tracing::warn!(handler = %self.name, alert = %alert.id, attempt, "delivery failed, trying again: {error}");
-            if !replaced {
-                // Ends early when the handler is replaced.
-                let _ = time::timeout(delay, renewed).await;
+                Step::Expire(head) => {
+                    tracing::error!(handler = %self.name, alert = %head.id, "alert expired before it was delivered");
+                    self.receiver.standing.miss();
+                    self.outbox.settle(&self.name, &head.id, Settlement::Expired);
+                }
+                Step::Wait(until_ns) => {
+                    let pause = Duration::from_nanos(until_ns.saturating_sub(self.now().monotonic_ns));
+                    tokio::select! {
+                        () = time::sleep(pause) => {}
+                        () = renewed => {}
+                        () = self.receiver.appended.notified() => {}
+                    }
+                }
+                Step::Idle => tokio::select! {
+                    () = self.receiver.appended.notified() => {}
+                    () = renewed => {}
+                },
             }
         }
     }
 
-    /// Counts a refused login. Returns the error's text, which says so where the handler pauses from now on.
-    fn refuse(&self, error: DeliveryError, logins: &mut Logins) -> String {
-        if error.retry == Retry::Login {
-            logins.refused += 1;
-            logins.last_ns = self.clock.monotonic_ns();
-        }
-        match logins.rests() {
-            true => format!(
-                "{error}; one alert every {} s is tried until its settings change, so that no account is locked, and the \
-                 others wait",
-                LOGIN_PAUSE.as_secs()
-            ),
-            false => error.to_string(),
+    fn now(&self) -> Now {
+        Now { monotonic_ns: self.clock.monotonic_ns(), unix_ns: self.clock.unix_ns() }
+    }
+
+    fn retries(&self) -> Retries {
+        let retries = **self.retries.load();
+        Retries { max_age: self.slot.max_age().unwrap_or(retries.max_age), ..retries }
+    }
+
+    /// Tries an alert once, and settles it if the handler is done with it.
+    async fn deliver(
+        &self,
+        version: &Version,
+        alert: &Arc<Alert>,
+        number: u64,
+        courier: &mut Courier,
+        renewed: Pin<&mut Notified<'_>>,
+    ) {
+        let standing = &self.receiver.standing;
+        standing.begin(self.clock.monotonic_ns());
+        let result = self.attempt(&version.handler, alert.clone(), renewed).await;
+        let now = self.now();
+        let Err(error) = result else {
+            courier.succeeded(number, now);
+            standing.succeed(self.age_s(alert));
+            return self.outbox.settle(&self.name, &alert.id, Settlement::Delivered);
+        };
+        let retries = self.retries();
+        // A version that was replaced meanwhile decides on nothing: the next one tries the alert.
+        let is_replaced = self.slot.current.load().number != version.number;
+        let attempts = if is_replaced { u32::MAX } else { version.handler.attempts().unwrap_or(retries.attempts) };
+        let retry = if is_replaced { Retry::Later } else { error.retry };
+        let how = courier.failed(number, retry, attempts, now, &retries, fastrand::f64());
+        let attempt = courier.attempts(number).max(1);
+        let error = told(&error, courier);
+        standing.fail(&error, how.is_some(), now.monotonic_ns);
+        self.outbox.log(Entry::Attempted {
+            id: alert.id.clone(),
+            handler: self.name.clone(),
+            at_ms: now.unix_ns / 1_000_000,
+            error: redact(&error).into_owned(),
+        });
+        match how {
+            Some(how) => {
+                tracing::error!(handler = %self.name, alert = %alert.id, "alert given up: {error}");
+                self.outbox.settle(&self.name, &alert.id, how);
+            }
+            None => {
+                self.outbox.rest(&self.name);
+                tracing::warn!(
+                    handler = %self.name, alert = %alert.id, attempt, "delivery failed, trying again: {error}"
+                );
+            }
         }
     }
 
@@ -215,7 +199,8 @@ impl Deliverer {
         let message = tokio::select! {
             ended = task.join_next() => match ended {
                 Some(Ok(result)) => return result,
-                _ => "the handler panicked".to_owned(),
+                // It would do so again.
+                _ => return Err(DeliveryError { message: "the handler panicked".to_owned(), retry: Retry::Never }),
             },
             () = wait(limit) => format!("no answer within {}", seconds(limit.unwrap_or_default())),
             () = replaced => format!("replaced, and no answer within {} since", seconds(ATTEMPT_MAX)),
@@ -229,6 +214,18 @@ impl Deliverer {
             humantime::parse_rfc3339(&alert.time).ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
         captured
             .map_or(0.0, |captured| Duration::from_nanos(self.clock.unix_ns()).saturating_sub(captured).as_secs_f64())
+    }
+}
+
+/// An error's text, which says so where the handler pauses between alerts.
+fn told(error: &DeliveryError, courier: &Courier) -> String {
+    match courier.rests() {
+        true => format!(
+            "{error}; one alert every {} s is tried until its settings change, so that no account is locked, and the \
+             others wait",
+            LOGIN_PAUSE.as_secs()
+        ),
+        false => error.to_string(),
     }
 }
 

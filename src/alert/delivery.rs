@@ -13,13 +13,14 @@ use tokio::task::AbortHandle;
 use tokio::time;
 
 use super::command::CommandQueue;
-use super::deliverer::{Deliverer, Retries, Slot};
+use super::courier::Retries;
+use super::deliverer::{Deliverer, Slot};
 use super::writer::Writer;
 use super::{Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
-use crate::types::{Clock, SourceId};
+use crate::types::{Alert, Clock, SourceId};
 
 /// Longest wait for the journal's thread on drop.
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -179,6 +180,19 @@ impl Delivery {
         self.outbox.set_filter(handler, filter);
     }
 
+    /// Sets the age at which a handler's alerts expire; `None` for the alert policy's.
+    pub fn set_max_age(&self, handler: &str, max_age: Option<Duration>) {
+        if let Some(running) = self.running().get(handler) {
+            running.slot.set_max_age(max_age);
+        }
+    }
+
+    /// Sends a dead letter again, by one handler. `false` if it is on its way already, or the handler does not exist or
+    /// has no room.
+    pub fn resend(&self, alert: &Arc<Alert>, handler: &str) -> bool {
+        self.outbox.resend(alert, handler, self.clock.unix_ns())
+    }
+
     /// Creates a gate for a source's lane. See [`Gate::joined`].
     pub fn gate(&self, plan: &AlertPlan, source: &SourceId) -> Gate {
         Gate::new(plan, source, &self.outbox, &self.metrics)
@@ -198,7 +212,7 @@ impl Delivery {
 
     /// Applies new limits and retries. Queued alerts stay.
     pub fn set_plan(&self, plan: &AlertPlan) {
-        self.retries.store(Arc::new(Retries::of(plan)));
+        self.retries.rcu(|former| Retries { hurried: former.hurried, ..Retries::of(plan) });
         self.outbox.set_plan(plan);
     }
 
@@ -227,8 +241,11 @@ impl Delivery {
         self.outbox.send_held();
     }
 
-    /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left.
+    /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left. What is paused
+    /// is tried at once.
     pub async fn drain(&self, deadline: Duration) -> usize {
+        self.retries.rcu(|former| Retries { hurried: true, ..**former });
+        self.running().values().for_each(|running| running.slot.wake());
         // The remaining number counts, whether it timed out or not.
         let _ = time::timeout(deadline, self.outbox.settled()).await;
         self.outbox.pending().max(self.outbox.open())

@@ -4,31 +4,51 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::AlertOutcome;
 use crate::types::{Alert, AlertId, SourceId};
 
-/// How a handler is done with an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How a handler is done with an alert, from best to worst.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Settlement {
     /// The receiver has confirmed it.
+    #[default]
     Delivered,
-    /// Permanently refused, or out of attempts.
+    /// Refused for good: a dead letter, which can be sent again.
     GivenUp,
-    /// The handler's queue was full when the alert was accepted.
-    QueueFull,
+    /// Too old before the receiver took it.
+    Expired,
     /// The handler was removed with the alert in its queue.
     HandlerRemoved,
+    /// The handler's queue was full.
+    QueueFull,
 }
 
 impl Settlement {
     /// The settlements other than delivery.
-    pub const UNDELIVERED: [Self; 3] = [Self::GivenUp, Self::QueueFull, Self::HandlerRemoved];
+    pub const UNDELIVERED: [Self; 4] = [Self::GivenUp, Self::Expired, Self::HandlerRemoved, Self::QueueFull];
+
+    /// The settlement with this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Delivered].into_iter().chain(Self::UNDELIVERED).find(|how| how.as_str() == word)
+    }
+
+    /// The outcome of an alert of which this is the worst settlement.
+    pub fn outcome(self) -> AlertOutcome {
+        match self {
+            Self::Delivered => AlertOutcome::Delivered,
+            Self::GivenUp => AlertOutcome::DeadLettered,
+            Self::Expired => AlertOutcome::Expired,
+            Self::QueueFull | Self::HandlerRemoved => AlertOutcome::Dropped,
+        }
+    }
 
     /// The word used in metrics and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::GivenUp => "given_up",
+            Self::Expired => "expired",
             Self::QueueFull => "queue_full",
             Self::HandlerRemoved => "handler_removed",
         }
@@ -45,6 +65,17 @@ pub enum Entry {
         alert: Arc<Alert>,
         /// The handlers that get it, without duplicates; may be empty.
         handlers: Vec<Arc<str>>,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+    },
+    /// A dead letter is sent again: a handler gets an alert that it had settled.
+    Reopened {
+        /// The alert's id.
+        id: AlertId,
+        /// The handler.
+        handler: Arc<str>,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
     },
     /// A handler is done with an alert. Always after the alert's `Accepted`.
     Settled {
@@ -134,8 +165,10 @@ pub struct Pending {
     pub alert: Arc<Alert>,
     /// The handlers that have not settled it, in the order of its `Accepted`.
     pub handlers: Vec<Arc<str>>,
-    /// Whether a handler has settled it as undelivered.
-    pub failed: bool,
+    /// The worst settlement of the others.
+    pub worst: Settlement,
+    /// When it was accepted, in Unix milliseconds.
+    pub accepted_ms: u64,
 }
 
 /// Why the medium failed, with secrets redacted.
@@ -168,19 +201,20 @@ pub struct JournalError(pub String);
 ///         let mut open = self.0.lock().map_err(|e| JournalError(e.to_string()))?;
 ///         for entry in batch {
 ///             match entry {
-///                 Entry::Accepted { alert, handlers } => {
+///                 Entry::Accepted { alert, handlers, at_ms } => {
 ///                     if open.iter().all(|p| p.alert.id != alert.id) {
-///                         open.push(Pending { alert: alert.clone(), handlers: handlers.clone(), failed: false });
+///                         let (alert, handlers) = (alert.clone(), handlers.clone());
+///                         open.push(Pending { alert, handlers, worst: Settlement::Delivered, accepted_ms: *at_ms });
 ///                     }
 ///                 }
 ///                 Entry::Settled { id, handler, how } => {
 ///                     for p in open.iter_mut().filter(|p| p.alert.id == *id) {
 ///                         p.handlers.retain(|name| name != handler);
-///                         p.failed |= *how != Settlement::Delivered;
+///                         p.worst = p.worst.max(*how);
 ///                     }
 ///                 }
-///                 // The history, and values for a later process, which this one does not keep.
-///                 Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
+///                 // This one forgets what is settled, the history, and values for a later process.
+///                 Entry::Reopened { .. } | Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
 ///             }
 ///             open.retain(|p| !p.handlers.is_empty());
 ///         }

@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::courier::{Head, Line};
+use super::offer::{Finished, GivenUp, NoRoom, Offered, Written};
+use super::queue::Queue;
 use super::unwritten::Unwritten;
 use super::{Entry, Pending, Settlement};
-use crate::config::AlertFilter;
+use crate::config::{AlertFilter, WhenFull};
 use crate::telemetry::SourceMetrics;
-use crate::types::{Alert, AlertId, SourceId};
+use crate::types::{Alert, AlertId, Level, SourceId};
 
 /// Maximum bytes of alerts queued per handler.
 pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
@@ -19,56 +22,10 @@ pub const UNWRITTEN_MAX: usize = 4_096;
 /// Maximum bytes of alerts queued for the journal.
 pub const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
 
-/// Why an alert is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoom {
-    /// No handler that wants it has room.
-    #[error("every handler's queue is full: {alerts} alerts or {bytes} bytes")]
-    Queues {
-        /// Maximum alerts per handler.
-        alerts: usize,
-        /// Maximum bytes per handler.
-        bytes: usize,
-    },
-    /// The journal's queue is full.
-    #[error("{waiting} alerts wait to be written to the journal, which is the most")]
-    Journal {
-        /// Alerts queued.
-        waiting: usize,
-    },
-}
-
-/// The result of [`Ledger::offer`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Offered {
-    /// The alert is open; the queues of `missed` were full. `finished` if no handler gets it.
-    Taken { missed: Vec<Arc<str>>, written: bool, finished: bool },
-    /// An alert with this id is open already.
-    Known,
-    /// A queue is full.
-    Refused(NoRoom),
-}
-
-/// An alert that has been closed.
-pub(super) struct Finished {
-    pub(super) alert: Arc<Alert>,
-    /// At least one handler did not receive it.
-    pub(super) failed: bool,
-    /// Its source's series; `None` for a recovered alert whose source does not exist.
-    pub(super) series: Option<SourceMetrics>,
-}
-
-/// The effect of a written batch.
-#[derive(Default)]
-pub(super) struct Written {
-    /// Alerts accepted by it, in order.
-    pub(super) accepted: Vec<(Arc<Alert>, Option<SourceMetrics>)>,
-    pub(super) finished: Vec<Finished>,
-}
-
 pub(super) struct Ledger {
     pub(super) alerts_max: usize,
     pub(super) bytes_max: usize,
+    pub(super) when_full: WhenFull,
     /// Whether there is a journal.
     durable: bool,
     /// Whether all configured handlers were added; until then open alerts wait for missing handlers.
@@ -85,41 +42,16 @@ pub(super) struct Ledger {
     writing_bytes: usize,
 }
 
-struct Queue {
-    /// Written alerts, by number.
-    waiting: BTreeMap<u64, Arc<Alert>>,
-    /// Alerts that occupy room, queued or not written yet.
-    held: usize,
-    bytes: usize,
-    /// Being removed: takes no new alerts.
-    closing: bool,
-    filter: AlertFilter,
-    added: u64,
-}
-
-struct Open {
-    number: u64,
-    alert: Arc<Alert>,
-    bytes: usize,
+pub(super) struct Open {
+    pub(super) number: u64,
+    pub(super) alert: Arc<Alert>,
+    pub(super) bytes: usize,
     handlers: Vec<Arc<str>>,
-    failed: bool,
-    written: bool,
+    worst: Settlement,
+    pub(super) written: bool,
+    /// When it was accepted, in Unix nanoseconds.
+    accepted_ns: u64,
     series: Option<SourceMetrics>,
-}
-
-impl Queue {
-    /// Whether this alert is for its handler.
-    fn wants(&self, alert: &Alert) -> bool {
-        !self.closing && self.filter.passes(alert)
-    }
-
-    fn hold(&mut self, open: &Open) {
-        self.held += 1;
-        self.bytes += open.bytes;
-        if open.written {
-            self.waiting.insert(open.number, open.alert.clone());
-        }
-    }
 }
 
 impl Open {
@@ -128,7 +60,11 @@ impl Open {
     }
 
     fn finish(self) -> Finished {
-        Finished { alert: self.alert, failed: self.failed, series: self.series }
+        Finished { alert: self.alert, worst: self.worst, series: self.series }
+    }
+
+    pub(super) fn line(&self) -> Line {
+        Line { is_ordinary: self.alert.level < Level::Critical, source: self.alert.source.clone() }
     }
 }
 
@@ -137,6 +73,7 @@ impl Ledger {
         Self {
             alerts_max,
             bytes_max,
+            when_full: WhenFull::default(),
             durable,
             complete: !durable,
             queues: BTreeMap::new(),
@@ -155,8 +92,7 @@ impl Ledger {
             return false;
         }
         self.added += 1;
-        let (waiting, filter) = (BTreeMap::new(), AlertFilter::default());
-        let mut queue = Queue { waiting, held: 0, bytes: 0, closing: false, filter, added: self.added };
+        let mut queue = Queue { added: self.added, ..Queue::default() };
         for open in self.open.values().filter(|open| open.handlers.contains(name)) {
             queue.hold(open);
         }
@@ -183,8 +119,9 @@ impl Ledger {
         self.queues.values().filter(|queue| queue.wants(alert)).count()
     }
 
-    /// Opens an alert for every handler that wants it and has room.
-    pub(super) fn offer(&mut self, alert: Arc<Alert>, series: Option<SourceMetrics>) -> Offered {
+    /// Opens an alert at `now_ns` for every handler that wants it. A full queue gives up another one for it, or does not
+    /// take it.
+    pub(super) fn offer(&mut self, alert: Arc<Alert>, series: Option<SourceMetrics>, now_ns: u64) -> Offered {
         if self.open.contains_key(&alert.id) {
             return Offered::Known;
         }
@@ -193,37 +130,53 @@ impl Ledger {
         if self.durable && behind {
             return Offered::Refused(NoRoom::Journal { waiting: self.writing });
         }
-        let fits = |queue: &Queue| queue.held < self.alerts_max && queue.bytes + bytes <= self.bytes_max;
-        let receivers = self.queues.iter().filter(|(_, queue)| queue.wants(&alert));
-        let (room, full): (Vec<_>, Vec<_>) = receivers.partition(|(_, queue)| fits(queue));
-        let handlers: Vec<Arc<str>> = room.into_iter().map(|(name, _)| name.clone()).collect();
-        let missed: Vec<Arc<str>> = full.into_iter().map(|(name, _)| name.clone()).collect();
+        let receivers = self.queues.iter().filter(|(_, queue)| queue.wants(&alert)).map(|(name, _)| name.clone());
+        let receivers: Vec<Arc<str>> = receivers.collect();
+        let mut given_up = Vec::new();
+        let (handlers, missed): (Vec<_>, Vec<_>) =
+            receivers.into_iter().partition(|handler| self.make_room(handler, alert.level, bytes, &mut given_up));
         if handlers.is_empty() && !missed.is_empty() {
             return Offered::Refused(NoRoom::Queues { alerts: self.alerts_max, bytes: self.bytes_max });
         }
-        self.journal_acceptance(&alert, &handlers, &missed);
+        self.journal_acceptance(&alert, &handlers, &missed, now_ns);
         let written = !self.durable;
         if !written {
             self.writing += 1;
             self.writing_bytes += bytes;
         }
-        let failed = !missed.is_empty();
-        self.open(Open { number: 0, alert, bytes, handlers, failed, written, series }, missed)
+        let worst = if missed.is_empty() { Settlement::Delivered } else { Settlement::QueueFull };
+        let open = Open { number: 0, alert, bytes, handlers, worst, written, accepted_ns: now_ns, series };
+        let (written, finished) = self.open(open);
+        Offered::Taken { missed, given_up, written, finished }
     }
 
-    fn journal_acceptance(&mut self, alert: &Arc<Alert>, handlers: &[Arc<str>], missed: &[Arc<str>]) {
+    /// Makes room in a handler's queue; `false` if there is none for an alert of this level and size.
+    fn make_room(&mut self, handler: &Arc<str>, level: Level, bytes: usize, given_up: &mut Vec<GivenUp>) -> bool {
+        loop {
+            let Some(queue) = self.queues.get(handler) else { return false };
+            if queue.held.len() < self.alerts_max && queue.bytes + bytes <= self.bytes_max {
+                return true;
+            }
+            let Some(id) = queue.least(level, self.when_full).filter(|_| bytes <= self.bytes_max) else { return false };
+            let Some(finished) = self.settle(handler, &id, Settlement::QueueFull) else { return false };
+            given_up.push(GivenUp { handler: handler.clone(), id, finished });
+        }
+    }
+
+    fn journal_acceptance(&mut self, alert: &Arc<Alert>, handlers: &[Arc<str>], missed: &[Arc<str>], now_ns: u64) {
         if !self.durable {
             return;
         }
         let all = handlers.iter().chain(missed).cloned().collect();
-        self.unwritten.push(Entry::Accepted { alert: alert.clone(), handlers: all });
+        self.unwritten.push(Entry::Accepted { alert: alert.clone(), handlers: all, at_ms: now_ns / 1_000_000 });
         for handler in missed {
             let (id, handler) = (alert.id.clone(), handler.clone());
             self.unwritten.push(Entry::Settled { id, handler, how: Settlement::QueueFull });
         }
     }
 
-    fn open(&mut self, mut open: Open, missed: Vec<Arc<str>>) -> Offered {
+    /// Returns whether it is written, and finished.
+    fn open(&mut self, mut open: Open) -> (bool, bool) {
         open.number = self.accepted;
         self.accepted += 1;
         for name in &open.handlers {
@@ -235,17 +188,35 @@ impl Ledger {
         if !finished {
             self.open.insert(open.alert.id.clone(), open);
         }
-        Offered::Taken { missed, written, finished }
+        (written, finished)
     }
 
     /// Reopens an alert from an earlier process; `false` if it is open already or has no handlers.
     pub(super) fn recover(&mut self, pending: Pending) -> bool {
-        let Pending { alert, handlers, failed } = pending;
+        let Pending { alert, handlers, worst, accepted_ms } = pending;
         if handlers.is_empty() || self.open.contains_key(&alert.id) {
             return false;
         }
         let bytes = alert.memory_bytes();
-        self.open(Open { number: 0, alert, bytes, handlers, failed, written: true, series: None }, Vec::new());
+        let accepted_ns = accepted_ms.saturating_mul(1_000_000);
+        self.open(Open { number: 0, alert, bytes, handlers, worst, written: true, accepted_ns, series: None });
+        true
+    }
+
+    /// Opens a settled alert once more for a handler, which failed to deliver it; its age counts from `now_ns`. `false` if
+    /// it is open, or there is no such handler or no room.
+    pub(super) fn reopen(&mut self, alert: Arc<Alert>, handler: &Arc<str>, now_ns: u64) -> bool {
+        let bytes = alert.memory_bytes();
+        let has_room = |queue: &Queue| queue.held.len() < self.alerts_max && queue.bytes + bytes <= self.bytes_max;
+        if self.open.contains_key(&alert.id) || !self.queues.get(handler).is_some_and(has_room) {
+            return false;
+        }
+        if let Some(unwritten) = self.unwritten_mut() {
+            let (id, handler, at_ms) = (alert.id.clone(), handler.clone(), now_ns / 1_000_000);
+            unwritten.push(Entry::Reopened { id, handler, at_ms });
+        }
+        let (handlers, worst) = (vec![handler.clone()], Settlement::Delivered);
+        self.open(Open { number: 0, alert, bytes, handlers, worst, written: true, accepted_ns: now_ns, series: None });
         true
     }
 
@@ -274,9 +245,29 @@ impl Ledger {
             .collect()
     }
 
-    /// The oldest written alert that `handler` has not settled.
-    pub(super) fn head(&self, handler: &str) -> Option<Arc<Alert>> {
-        self.queues.get(handler)?.waiting.first_key_value().map(|(_, alert)| alert.clone())
+    /// The oldest written alert of each line that `handler` has not settled.
+    pub(super) fn heads(&self, handler: &str) -> Vec<Head> {
+        let lines = self.queues.get(handler).into_iter().flat_map(|queue| &queue.lines);
+        let head = |(line, numbers): (&Line, &BTreeMap<u64, AlertId>)| {
+            let (number, id) = numbers.first_key_value()?;
+            let accepted_ns = self.open.get(id)?.accepted_ns;
+            Some(Head { line: line.clone(), number: *number, id: id.clone(), accepted_ns })
+        };
+        lines.filter_map(head).collect()
+    }
+
+    /// The alert that `handler` tries from now on, until it tries another one or settles it.
+    pub(super) fn begin(&mut self, handler: &str, head: &Head) -> Option<Arc<Alert>> {
+        let alert = self.open.get(&head.id).filter(|open| open.number == head.number)?.alert.clone();
+        self.queues.get_mut(handler)?.trying = Some(head.number);
+        Some(alert)
+    }
+
+    /// `handler` tries no alert for now.
+    pub(super) fn rest(&mut self, handler: &str) {
+        if let Some(queue) = self.queues.get_mut(handler) {
+            queue.trying = None;
+        }
     }
 
     /// Settles an alert for `handler`; `None` if it has settled it already or was not among its handlers.
@@ -284,11 +275,9 @@ impl Ledger {
         let open = self.open.get_mut(id)?;
         let at = open.handlers.iter().position(|name| **name == *handler)?;
         let handler = open.handlers.swap_remove(at);
-        open.failed |= how != Settlement::Delivered;
+        open.worst = open.worst.max(how);
         if let Some(queue) = self.queues.get_mut(&handler) {
-            queue.waiting.remove(&open.number);
-            queue.held -= 1;
-            queue.bytes -= open.bytes;
+            queue.release(open);
         }
         let finished = open.is_finished();
         self.journal_settlement(id, &handler, how);
@@ -350,7 +339,7 @@ impl Ledger {
             self.writing_bytes -= open.bytes;
             for name in &open.handlers {
                 if let Some(queue) = self.queues.get_mut(name) {
-                    queue.waiting.insert(open.number, open.alert.clone());
+                    queue.line_up(open);
                 }
             }
             written.accepted.push((open.alert.clone(), open.series.clone()));
@@ -368,17 +357,17 @@ impl Ledger {
 
     /// Written alerts in the queue of `handler`.
     pub(super) fn pending(&self, handler: &str) -> usize {
-        self.queues.get(handler).map_or(0, |queue| queue.waiting.len())
+        self.queues.get(handler).map_or(0, |queue| queue.written)
     }
 
     /// Alerts that occupy room for `handler`, written or not.
     pub(super) fn held(&self, handler: &str) -> usize {
-        self.queues.get(handler).map_or(0, |queue| queue.held)
+        self.queues.get(handler).map_or(0, |queue| queue.held.len())
     }
 
     /// Outstanding settlements, summed over the handlers.
     pub(super) fn held_in_all(&self) -> usize {
-        self.queues.values().map(|queue| queue.held).sum()
+        self.queues.values().map(|queue| queue.held.len()).sum()
     }
 
     /// Alerts not settled by every handler.

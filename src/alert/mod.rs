@@ -8,22 +8,26 @@
 //! engine. Embedders check their implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
 //!
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
-//! failed + suppressed + digested + refused + pending.
+//! dead-lettered + expired + dropped + suppressed + digested + refused + pending.
 
 mod attempts;
 mod burst;
 pub mod check;
 mod command;
 mod conditions;
+mod counts;
+mod courier;
 mod deliverer;
 mod delivery;
 mod digest;
 mod gate;
 mod journal;
 mod ledger;
+mod offer;
 mod outbox;
 mod places;
 mod policy;
+mod queue;
 mod saved;
 mod sequencer;
 mod site;
@@ -37,7 +41,8 @@ pub use command::{COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Comm
 pub use delivery::Delivery;
 pub use gate::Gate;
 pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Saved, SavedKind, Settlement};
-pub use ledger::{NoRoom, OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
+pub use ledger::{OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
+pub use offer::NoRoom;
 pub use outbox::{Acceptance, OnAccepted, Outbox};
 pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
 pub use sequencer::Order;
@@ -60,15 +65,15 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Whether to retry a failed delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// The receiver refused it permanently (a bad request, a wrong address).
+    /// The receiver refused it, and will do so again as far as one can tell (a bad request, a wrong address). It is tried
+    /// `alerts.retry_attempts` times, and others go on meanwhile.
     Never,
     /// The receiver refused the login. This alert is given up; after a few such refusals in a row the handler pauses
     /// between alerts, because receivers lock an account after a few wrong passwords.
     Login,
-    /// A network or server failure; retry after the configured delay.
+    /// A network or server failure: the handler pauses, and tries again until the alert is too old.
     Later,
-    /// The receiver requested a delay (`Retry-After`). The next attempt waits that long, up to a limit, and does not
-    /// count as one of the alert's attempts.
+    /// The receiver requested a delay (`Retry-After`): the handler waits that long, up to five minutes.
     After(Duration),
 }
 
@@ -140,7 +145,7 @@ pub trait Handler: Send + Sync {
         Some(ATTEMPT_MAX)
     }
 
-    /// Delivery attempts per alert; `None` for as many as the alert policy says.
+    /// Attempts per alert after answers that look permanent; `None` for as many as the alert policy says.
     fn attempts(&self) -> Option<u32> {
         None
     }

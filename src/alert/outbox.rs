@@ -15,11 +15,13 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::attempts::Medium;
-use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
+use super::courier::Head;
+use super::ledger::{Ledger, OUTBOX_BYTES_MAX};
+use super::offer::{NoRoom, Offered};
 use super::saved::SavedValues;
 use super::site::Site;
 use super::tally::Tally;
-use super::{Entry, NoRoom, Pending, Settlement, Standing, Totals, Trouble};
+use super::{Entry, Pending, Settlement, Standing, Totals, Trouble};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, AlertId, SourceId};
@@ -42,8 +44,8 @@ pub enum Acceptance {
 /// The accepted alerts and their handlers.
 pub struct Outbox {
     state: Mutex<State>,
-    metrics: Arc<Metrics>,
-    tally: Tally,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tally: Tally,
     site: Site,
     on_accepted: OnAccepted,
     /// Signals that an alert was settled or entries were written: to tasks, and to threads.
@@ -58,7 +60,7 @@ pub struct Outbox {
 
 pub(super) struct State {
     pub(super) ledger: Ledger,
-    handlers: BTreeMap<Arc<str>, Receiver>,
+    pub(super) handlers: BTreeMap<Arc<str>, Receiver>,
 }
 
 /// A handler from the outbox's side.
@@ -71,7 +73,7 @@ pub(super) struct Receiver {
 
 impl State {
     /// Updates each handler's pending count, and wakes those with queued alerts.
-    fn refresh(&self) {
+    pub(super) fn refresh(&self) {
         for (name, receiver) in &self.handlers {
             let pending = self.ledger.pending(name);
             receiver.standing.set_pending(pending);
@@ -90,7 +92,8 @@ impl Outbox {
         on_accepted: OnAccepted,
         wake: Option<Sender<()>>,
     ) -> Arc<Self> {
-        let ledger = Ledger::new(plan.outbox_max, OUTBOX_BYTES_MAX, wake.is_some());
+        let mut ledger = Ledger::new(plan.outbox_max, OUTBOX_BYTES_MAX, wake.is_some());
+        ledger.when_full = plan.when_full;
         Arc::new(Self {
             state: Mutex::new(State { ledger, handlers: BTreeMap::new() }),
             metrics,
@@ -118,14 +121,15 @@ impl Outbox {
     pub(super) fn accept(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>) -> Acceptance {
         let written = {
             let mut state = self.state();
-            match state.ledger.offer(alert.clone(), series.cloned()) {
+            match state.ledger.offer(alert.clone(), series.cloned(), self.metrics.clock().unix_ns()) {
                 Offered::Known => return Acceptance::Duplicate,
                 Offered::Refused(room) => {
                     self.count_refused(&state, &alert, room);
                     return Acceptance::Refused(room);
                 }
-                Offered::Taken { missed, written, finished } => {
+                Offered::Taken { missed, given_up, written, finished } => {
                     self.count_missed(&state, &alert, &missed);
+                    self.count_given_up(&state, given_up);
                     if written {
                         // Counted before a handler can get it.
                         self.count(series, &alert.rule, AlertOutcome::Accepted);
@@ -151,37 +155,6 @@ impl Outbox {
     fn publish(&self, alert: &Arc<Alert>) {
         if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
             tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
-        }
-    }
-
-    fn count_missed(&self, state: &State, alert: &Alert, missed: &[Arc<str>]) {
-        for name in missed {
-            self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
-            state.handlers.get(name).inspect(|receiver| receiver.standing.miss());
-            tracing::warn!(handler = %name, alert = %alert.id, "alert not queued: the handler's queue is full");
-        }
-    }
-
-    fn count_refused(&self, state: &State, alert: &Alert, room: NoRoom) {
-        let reason = match room {
-            NoRoom::Queues { .. } => Settlement::QueueFull.as_str(),
-            NoRoom::Journal { .. } => "journal_full",
-        };
-        self.metrics.undelivered(reason, state.ledger.receivers(alert) as u64);
-    }
-
-    /// Counts an outcome in the totals and in the source's series.
-    pub(super) fn count(&self, series: Option<&SourceMetrics>, rule: &str, outcome: AlertOutcome) {
-        if let Some(series) = series {
-            series.alert(rule, outcome);
-        }
-        self.tally.add(outcome);
-    }
-
-    fn finish(&self, finished: impl IntoIterator<Item = Finished>) {
-        for Finished { alert, failed, series } in finished {
-            let outcome = if failed { AlertOutcome::Failed } else { AlertOutcome::Delivered };
-            self.count(series.as_ref(), &alert.rule, outcome);
         }
     }
 
@@ -264,9 +237,19 @@ impl Outbox {
         }
     }
 
-    /// The oldest alert that `handler` has not settled.
-    pub(super) fn head(&self, handler: &str) -> Option<Arc<Alert>> {
-        self.state().ledger.head(handler)
+    /// The oldest alert of each line that `handler` has not settled.
+    pub(super) fn heads(&self, handler: &str) -> Vec<Head> {
+        self.state().ledger.heads(handler)
+    }
+
+    /// The alert that `handler` tries from now on.
+    pub(super) fn begin(&self, handler: &str, head: &Head) -> Option<Arc<Alert>> {
+        self.state().ledger.begin(handler, head)
+    }
+
+    /// `handler` tries no alert for now.
+    pub(super) fn rest(&self, handler: &str) {
+        self.state().ledger.rest(handler);
     }
 
     /// Settles an alert for `handler`; without effect if it already has.
@@ -339,7 +322,9 @@ impl Outbox {
 
     /// Applies new limits. Queued alerts beyond them stay.
     pub(super) fn set_plan(&self, plan: &AlertPlan) {
-        self.state().ledger.alerts_max = plan.outbox_max;
+        let mut state = self.state();
+        (state.ledger.alerts_max, state.ledger.when_full) = (plan.outbox_max, plan.when_full);
+        drop(state);
         self.site.set_plan(plan);
     }
 

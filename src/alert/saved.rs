@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Entry, Outbox, Saved, SavedKind};
+use crate::telemetry::AlertOutcome;
+use crate::types::Alert;
 
 /// Values by kind and name.
 pub(super) type SavedValues = BTreeMap<(SavedKind, Arc<str>), Arc<str>>;
@@ -28,6 +30,19 @@ impl Outbox {
             unwritten.save(kind, name.clone(), contents);
         }
         self.wake();
+    }
+
+    /// See [`super::Delivery::resend`]. Its source may be gone: it counts in the totals only.
+    pub(super) fn resend(&self, alert: &Arc<Alert>, handler: &str, now_ns: u64) -> bool {
+        let mut state = self.state();
+        let reopened = state.ledger.reopen(alert.clone(), &handler.into(), now_ns);
+        if reopened {
+            self.count(None, &alert.rule, AlertOutcome::Recovered);
+            state.refresh();
+        }
+        drop(state);
+        self.wake();
+        reopened
     }
 
     /// Adds an entry to the history, without waiting. Returns `false` if it is dropped: the journal is too far behind.

@@ -206,7 +206,7 @@ fn bytes(batch: &[Entry]) -> usize {
         Entry::Accepted { alert, .. } => alert.memory_bytes(),
         Entry::Decided(decided) => decided.contents.len(),
         Entry::Saved(saved) => saved.contents.as_ref().map_or(0, |contents| contents.len()),
-        Entry::Settled { .. } | Entry::Attempted { .. } => 0,
+        Entry::Settled { .. } | Entry::Reopened { .. } | Entry::Attempted { .. } => 0,
     };
     batch.iter().map(alert).sum()
 }
@@ -250,7 +250,9 @@ impl Owed {
         let mut waiting: HashMap<AlertId, usize> = HashMap::new();
         for entry in &rest {
             match entry {
-                Entry::Accepted { alert, handlers } => drop(waiting.insert(alert.id.clone(), handlers.len())),
+                Entry::Accepted { alert, handlers, .. } => drop(waiting.insert(alert.id.clone(), handlers.len())),
+                // From here on it is not known what becomes of it.
+                Entry::Reopened { id, .. } => drop(waiting.insert(id.clone(), usize::MAX)),
                 Entry::Settled { id, .. } => {
                     if let Some(left) = waiting.get_mut(id) {
                         *left = left.saturating_sub(1);
@@ -261,7 +263,7 @@ impl Owed {
         }
         let is_open = |entry: &Entry| match entry {
             Entry::Accepted { alert, .. } => waiting.get(&alert.id) != Some(&0),
-            Entry::Settled { id, .. } => waiting.get(id) != Some(&0),
+            Entry::Settled { id, .. } | Entry::Reopened { id, .. } => waiting.get(id) != Some(&0),
             // The newest of each name is saved again when it changes; the history has a hole.
             Entry::Attempted { .. } | Entry::Decided(_) => false,
             Entry::Saved(_) => true,
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn what_is_settled_makes_room_and_what_is_open_stays() {
         let mut owed = Owed::default();
-        let accepted = |n| Entry::Accepted { alert: alert(n, "m"), handlers: vec!["x".into(), "y".into()] };
+        let accepted = |n| Entry::Accepted { alert: alert(n, "m"), handlers: vec!["x".into(), "y".into()], at_ms: 0 };
         let settled = |n, handler: &str| Entry::Settled {
             id: alert(n, "m").id.clone(),
             handler: Arc::from(handler),

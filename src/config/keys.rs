@@ -434,9 +434,26 @@ const ROWS: &[Row] = &[
     proved("alerts.level", "level of an alert that names none", "the_policys_keys_decide_which_alerts_are_written"),
     proved(
         "alerts.retry_attempts",
-        "delivery attempts",
+        "attempts after answers that look permanent",
         "webhooks_are_tried_as_often_and_as_patiently_as_they_are_told",
     ),
+    proved(
+        "alerts.max_retry_delay",
+        "longest pause between attempts",
+        "an_alert_is_tried_until_it_is_too_old_and_then_expires",
+    ),
+    proved(
+        "alerts.max_age_seconds",
+        "how long an alert is tried",
+        "an_alert_is_tried_until_it_is_too_old_and_then_expires",
+    ),
+    proved(
+        "alerts.handlers[].max_age_seconds",
+        "how long this handler tries an alert",
+        "an_alert_is_tried_until_it_is_too_old_and_then_expires",
+    ),
+    proved("alerts.max_queued", "how many alerts wait for a handler", "a_full_queue_gives_up_what_it_is_told_to"),
+    proved("alerts.when_full", "what a full queue gives up", "a_full_queue_gives_up_what_it_is_told_to"),
     proved(
         "alerts.retry_delay",
         "pause between attempts",

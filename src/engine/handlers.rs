@@ -105,7 +105,9 @@ impl Owner {
         replaces: bool,
     ) -> Result<Arc<Standing>, Error> {
         let delivery = &self.parts.delivery;
-        if replaces { delivery.replace(handler) } else { delivery.add_where(handler, &plan.filter) }
+        let standing = if replaces { delivery.replace(handler) } else { delivery.add_where(handler, &plan.filter) }?;
+        delivery.set_max_age(&plan.name, plan.max_age);
+        Ok(standing)
     }
 
     /// Installs changed handlers and removes those that are gone from the plan.
@@ -119,6 +121,7 @@ impl Owner {
         }
         for plan in next.handlers.iter().filter(|plan| changes.changed.contains(&plan.name)) {
             self.parts.delivery.set_filter(&plan.name, &plan.filter);
+            self.parts.delivery.set_max_age(&plan.name, plan.max_age);
         }
         if former.alerts != next.alerts {
             self.parts.delivery.set_plan(&next.alerts);

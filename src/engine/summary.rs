@@ -147,7 +147,7 @@ pub(super) fn summarise(engine: &Shared) -> Summary {
         strategies: view.strategies.iter().map(|board| board.status()).collect(),
         handlers: engine.handlers(),
         delivered: totals.delivered,
-        failed: totals.failed,
+        failed: totals.failed(),
         pending: totals.pending(),
     }
 }

@@ -263,7 +263,7 @@ pub(super) fn saved_from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option
     Ok(kind.filter(|_| is_whole).map(saved))
 }
 
-pub(super) const SELECT: &str = "SELECT ordinal, id, contents, sha256, written_ms, failed FROM alerts";
+pub(super) const SELECT: &str = "SELECT ordinal, id, contents, sha256, written_ms FROM alerts";
 
 /// A row of `alerts`.
 pub(super) struct Row {
@@ -272,7 +272,6 @@ pub(super) struct Row {
     contents: String,
     sha256: Vec<u8>,
     pub(super) written_ms: i64,
-    pub(super) failed: bool,
 }
 
 impl Row {
@@ -283,7 +282,6 @@ impl Row {
             contents: row.get(2)?,
             sha256: row.get(3)?,
             written_ms: row.get(4)?,
-            failed: row.get(5)?,
         })
     }
 

@@ -121,9 +121,13 @@ fn pending(db: &mut Connection, file: &Path) -> rusqlite::Result<Vec<Pending>> {
             remove(&transaction, row.ordinal)?;
             continue;
         };
-        let waiting = deliveries(&transaction, row.ordinal)?.into_iter().filter(|(_, outcome)| outcome.is_none());
-        let handlers = waiting.map(|(handler, _)| handler).collect();
-        found.push(Pending { alert: Arc::new(alert), handlers, failed: row.failed });
+        let (waiting, settled): (Vec<_>, Vec<_>) =
+            deliveries(&transaction, row.ordinal)?.into_iter().partition(|(_, outcome)| outcome.is_none());
+        let handlers = waiting.into_iter().map(|(handler, _)| handler).collect();
+        let hows = settled.iter().filter_map(|(_, outcome)| Settlement::from_word(outcome.as_deref()?));
+        let worst = hows.max().unwrap_or_default();
+        let accepted_ms = row.written_ms.try_into().unwrap_or_default();
+        found.push(Pending { alert: Arc::new(alert), handlers, worst, accepted_ms });
     }
     transaction.commit()?;
     Ok(found)
@@ -134,7 +138,12 @@ fn write(db: &mut Connection, batch: &[Entry], keep: Keep, now_ns: u64) -> rusql
     let transaction = db.transaction()?;
     for entry in batch {
         match entry {
-            Entry::Accepted { alert, handlers } => accept(&transaction, alert, handlers, now_ms)?,
+            Entry::Accepted { alert, handlers, at_ms } => {
+                accept(&transaction, alert, handlers, i64::try_from(*at_ms).unwrap_or(i64::MAX))?;
+            }
+            Entry::Reopened { id, handler, at_ms } => {
+                reopen(&transaction, id, handler, i64::try_from(*at_ms).unwrap_or(i64::MAX))?;
+            }
             Entry::Settled { id, handler, how } => settle(&transaction, id, handler, how.as_str())?,
             Entry::Attempted { id, handler, at_ms, error } => attempted(&transaction, id, handler, *at_ms, error)?,
             Entry::Decided(decided) => log(&transaction, decided)?,
@@ -194,6 +203,21 @@ pub(super) fn settle(db: &Transaction<'_>, id: &AlertId, handler: &str, outcome:
     )?
     .execute(params![ordinal, failed])?;
     Ok(())
+}
+
+/// Notes that a handler gets an alert once more; `false` if it had not settled it. Its age counts from now.
+pub(super) fn reopen(db: &Transaction<'_>, id: &AlertId, handler: &str, now_ms: i64) -> rusqlite::Result<bool> {
+    let reopened = db
+        .prepare_cached(
+            "UPDATE deliveries SET outcome = NULL WHERE handler = ?2 AND outcome <> 'delivered' AND ordinal = \
+             (SELECT ordinal FROM alerts WHERE id = ?1)",
+        )?
+        .execute(params![id.as_str(), handler])?;
+    if reopened > 0 {
+        db.prepare_cached("UPDATE alerts SET finished = 0, written_ms = ?2 WHERE id = ?1")?
+            .execute(params![id.as_str(), now_ms])?;
+    }
+    Ok(reopened > 0)
 }
 
 /// The values for a later process. What is not what was written is left out.

@@ -59,8 +59,12 @@ pub enum AlertOutcome {
     Refused,
     /// Delivered to every handler.
     Delivered,
-    /// At least one handler did not receive it.
-    Failed,
+    /// A receiver refused it for good; it can be sent again.
+    DeadLettered,
+    /// It was too old before a receiver took it.
+    Expired,
+    /// It lost its place in a full queue, or its handler was removed.
+    Dropped,
     /// Accepted by an earlier process, but not delivered to every handler.
     Recovered,
     /// Held back by a limit: a digest has it.
@@ -69,13 +73,15 @@ pub enum AlertOutcome {
 
 impl AlertOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Raised,
         Self::Accepted,
         Self::Suppressed,
         Self::Refused,
         Self::Delivered,
-        Self::Failed,
+        Self::DeadLettered,
+        Self::Expired,
+        Self::Dropped,
         Self::Recovered,
         Self::Digested,
     ];
@@ -88,7 +94,9 @@ impl AlertOutcome {
             Self::Suppressed => "suppressed",
             Self::Refused => "refused",
             Self::Delivered => "delivered",
-            Self::Failed => "failed",
+            Self::DeadLettered => "dead_lettered",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
             Self::Recovered => "recovered",
             Self::Digested => "digested",
         }

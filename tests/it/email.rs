@@ -105,7 +105,12 @@ fn plan(port: u16, to: &[&str]) -> EmailPlan {
 fn handler(plan: EmailPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     handlers::build(
-        &HandlerPlan { name: "mail".into(), kind: HandlerKind::Email(Box::new(plan)), filter: AlertFilter::default() },
+        &HandlerPlan {
+            name: "mail".into(),
+            kind: HandlerKind::Email(Box::new(plan)),
+            filter: AlertFilter::default(),
+            max_age: None,
+        },
         &clock,
     )
     .unwrap()
@@ -215,7 +220,7 @@ fn a_connection_is_encrypted_to_a_server_that_is_trusted_and_to_no_other() {
         return;
     };
     let ca = certificates("ca.pem").display().to_string();
-    let keys = "retry_attempts: 1";
+    let keys = "retry_attempts: 1, max_age_seconds: 0";
     for (server, word) in [(&starttls, "starttls"), (&tls, "tls")] {
         let config = format!("smtp_server: localhost, smtp_port: {}, tls: {word}", server.port);
         let out = run(&config, keys, &[]);
@@ -254,7 +259,7 @@ fn a_refused_login_is_tried_once_and_its_password_is_in_no_message() {
             "smtp_server: 127.0.0.1, smtp_port: {}, tls: none, username: gate@example.com, password: '{password}'",
             server.port
         );
-        run(&config, "retry_attempts: 5, retry_delay: 0.1", &[])
+        run(&config, "retry_attempts: 5, max_age_seconds: 0, retry_delay: 0.1", &[])
     };
     let out = login(CANARY).expect(1);
     let told = "the server answered 535 (5.7.8 *** is wrong) to the login: it knows no such user and password";
@@ -264,7 +269,11 @@ fn a_refused_login_is_tried_once_and_its_password_is_in_no_message() {
     login("right").expect(0);
     assert_eq!(server.mails()[0]["user"], "gate@example.com");
     // Without a login, or with one that it does not offer.
-    let out = run(&format!("smtp_server: 127.0.0.1, smtp_port: {}, tls: none", server.port), "retry_attempts: 5", &[]);
+    let out = run(
+        &format!("smtp_server: 127.0.0.1, smtp_port: {}, tls: none", server.port),
+        "retry_attempts: 5, max_age_seconds: 0",
+        &[],
+    );
     assert!(out.stderr.contains("530") && out.stderr.contains("set username and password"), "{}", out.stderr);
     let Some(open) = Smtpd::start(json!({})) else { return };
     let mut plan = plan(open.port, &["guard@example.com"]);
@@ -300,7 +309,7 @@ fn an_answer_says_whether_a_mail_is_tried_again_and_what_to_do() {
 fn a_server_that_defers_a_mail_gets_the_same_one_again() {
     let Some(server) = Smtpd::start(json!({ "answers": { "DATA": ["451 later", "421 later"] } })) else { return };
     let config = format!("smtp_server: 127.0.0.1, smtp_port: {}, tls: none", server.port);
-    let out = run(&config, "retry_attempts: 3, retry_delay: 0.1", &[]).expect(0);
+    let out = run(&config, "retry_attempts: 3, max_age_seconds: 0, retry_delay: 0.1", &[]).expect(0);
     let mails = server.mails();
     let ids: Vec<&Value> = mails.iter().map(|mail| &mail["headers"]["message-id"]).collect();
     assert!(ids.len() == 3 && ids.iter().all(|id| *id == ids[0]), "{ids:?}");

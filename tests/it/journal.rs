@@ -130,8 +130,11 @@ impl Fold {
 
     fn take(&mut self, entry: &Entry) {
         match entry {
-            Entry::Accepted { alert, handlers } if !handlers.is_empty() && !self.numbers.contains_key(&alert.id) => {
-                let pending = Pending { alert: alert.clone(), handlers: handlers.clone(), failed: false };
+            Entry::Accepted { alert, handlers, at_ms }
+                if !handlers.is_empty() && !self.numbers.contains_key(&alert.id) =>
+            {
+                let (alert, handlers, worst) = (alert.clone(), handlers.clone(), Settlement::Delivered);
+                let pending = Pending { alert: alert.clone(), handlers, worst, accepted_ms: *at_ms };
                 self.open.insert(self.next, pending);
                 self.numbers.insert(alert.id.clone(), self.next);
                 self.next += 1;
@@ -141,13 +144,13 @@ impl Fold {
                 let Some(number) = self.numbers.get(id) else { return };
                 let pending = self.open.get_mut(number).unwrap();
                 pending.handlers.retain(|name| name != handler);
-                pending.failed |= *how != Settlement::Delivered;
+                pending.worst = pending.worst.max(*how);
                 if pending.handlers.is_empty() {
                     self.open.remove(number);
                     self.numbers.remove(id);
                 }
             }
-            Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
+            Entry::Reopened { .. } | Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
         }
     }
 
@@ -220,6 +223,9 @@ pub(crate) fn plan() -> AlertPlan {
         default_level: Level::Medium,
         attempts: 3,
         retry_delay: Duration::from_millis(1),
+        max_retry_delay: Duration::from_secs(60),
+        max_age: Duration::ZERO,
+        when_full: Default::default(),
         outbox_max: 10_000,
         quiet_hours: Vec::new(),
     }
@@ -303,12 +309,14 @@ impl Process {
             self.totals().pending() == self.delivery.outbox().open() as u64
         });
         let totals = self.totals();
-        assert!(totals.delivered + totals.failed <= totals.accepted + totals.recovered, "{totals:?}");
+        assert!(totals.delivered + totals.failed() <= totals.accepted + totals.recovered, "{totals:?}");
         let source = self.metrics.source(&"gate".into());
         let of = |outcome| source.alerts(outcome);
         let settled = [
             AlertOutcome::Delivered,
-            AlertOutcome::Failed,
+            AlertOutcome::DeadLettered,
+            AlertOutcome::Expired,
+            AlertOutcome::Dropped,
             AlertOutcome::Suppressed,
             AlertOutcome::Digested,
             AlertOutcome::Refused,
@@ -391,7 +399,7 @@ impl Journal for Wrong {
         let mut found = self.lines.recover()?;
         match self.how {
             "order" => found.reverse(),
-            "failed" => found.iter_mut().for_each(|pending| pending.failed = false),
+            "failed" => found.iter_mut().for_each(|pending| pending.worst = Settlement::Delivered),
             "handlers" => found.iter_mut().for_each(|pending| pending.handlers.sort()),
             _ => {}
         }
@@ -548,7 +556,7 @@ fn the_next_process_delivers_what_the_former_one_had_accepted() {
     assert_eq!(process.drain(), 0);
     assert_eq!((hung.got(), late.got()), ((0..20).chain([100]).collect(), vec![100]), "in order, each to its own");
     let totals = process.totals();
-    assert_eq!((totals.accepted, totals.delivered, totals.failed), (1, 1, 20), "each by its worst handler");
+    assert_eq!((totals.accepted, totals.delivered, totals.failed()), (1, 1, 20), "each by its worst handler");
     assert_eq!(process.metric("dsengine_alert_undelivered_total{reason=\"handler_removed\"}"), Some(20.0));
     assert_eq!(process.shown(), [100], "the others were shown by their own process");
     process.assert_balance();

@@ -52,7 +52,12 @@ fn plan(port: u16) -> MqttPlan {
 fn handler(plan: MqttPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     handlers::build(
-        &HandlerPlan { name: "mqtt".into(), kind: HandlerKind::Mqtt(Box::new(plan)), filter: AlertFilter::default() },
+        &HandlerPlan {
+            name: "mqtt".into(),
+            kind: HandlerKind::Mqtt(Box::new(plan)),
+            filter: AlertFilter::default(),
+            max_age: None,
+        },
         &clock,
     )
     .unwrap()
@@ -112,8 +117,8 @@ impl Bench {
     }
 }
 
-const PATIENT: &str = "retry_attempts: 100, retry_delay: 0.1";
-const ONCE: &str = "retry_attempts: 1";
+const PATIENT: &str = "retry_attempts: 100, max_age_seconds: 0, retry_delay: 0.1";
+const ONCE: &str = "retry_attempts: 1, max_age_seconds: 0";
 
 #[test]
 fn alerts_are_published_where_and_as_they_are_told() {
@@ -231,7 +236,7 @@ fn a_broker_that_asks_for_a_user_gets_it() {
         let log = broker.log();
         assert_eq!(log.matches("'dsengine/gate/r'").count(), number + 1, "{log}");
     }
-    let patient = "retry_attempts: 5, retry_delay: 0.1";
+    let patient = "retry_attempts: 5, max_age_seconds: 0, retry_delay: 0.1";
     for (user, keys) in [
         ("gate:C4n4ryX@", ""),
         ("other:C4n4ry@/#1@", ""),

@@ -235,6 +235,9 @@ fn open(file: &Path) -> SqliteJournal {
     SqliteJournal::open(file, KEEP, Arc::new(SystemClock::new())).unwrap()
 }
 
+/// An acceptance that no test's time forgets, in Unix milliseconds.
+const AT_MS: u64 = 4_000_000_000_000;
+
 /// Each page of a small database is overwritten in turn: what is recovered is what was written, and nothing else.
 #[test]
 fn a_damaged_page_costs_its_own_alerts_at_most_and_nothing_wrong_is_delivered() {
@@ -249,7 +252,7 @@ fn a_damaged_page_costs_its_own_alerts_at_most_and_nothing_wrong_is_delivered() 
         journal.recover().unwrap();
         let accepted = alerts
             .iter()
-            .map(|alert| Entry::Accepted { alert: alert.clone(), handlers: vec!["x".into(), "y".into()] })
+            .map(|alert| Entry::Accepted { alert: alert.clone(), handlers: vec!["x".into(), "y".into()], at_ms: AT_MS })
             .collect::<Vec<_>>();
         journal.write(&accepted).unwrap();
         let done = Entry::Settled { id: alerts[0].id.clone(), handler: "x".into(), how: Settlement::Delivered };
@@ -274,7 +277,7 @@ fn a_damaged_page_costs_its_own_alerts_at_most_and_nothing_wrong_is_delivered() 
         most += usize::from(recovered.len() > alerts.len() / 2);
         // And it goes on.
         let new = alert("new");
-        journal.write(&[Entry::Accepted { alert: new.clone(), handlers: vec!["x".into()] }]).unwrap();
+        journal.write(&[Entry::Accepted { alert: new.clone(), handlers: vec!["x".into()], at_ms: AT_MS }]).unwrap();
         drop(journal);
         let again = open(&file).recover().unwrap();
         assert_eq!(again.len(), recovered.len() + 1, "page {page}");
@@ -293,7 +296,8 @@ fn an_alert_whose_text_was_altered_is_set_aside_and_not_delivered() {
     let [a, b] =
         ["one", "two"].map(|text| Arc::new(Alert { message: format!("seen {text}"), ..(*alert(text)).clone() }));
     let mut journal = open(&file);
-    let accepted = |alert: &Arc<Alert>| Entry::Accepted { alert: alert.clone(), handlers: vec!["x".into()] };
+    let accepted =
+        |alert: &Arc<Alert>| Entry::Accepted { alert: alert.clone(), handlers: vec!["x".into()], at_ms: AT_MS };
     journal.write(&[accepted(&a), accepted(&b)]).unwrap();
     drop(journal);
     let bytes = std::fs::read(&file).unwrap();

@@ -191,7 +191,7 @@ fn alerts_that_nobody_took_fail_a_run() {
     write(dir.path(), "rule.lua", "function detect(frame) frame:alert{ rule = 'r', message = 'x' } end\n");
     let config = format!(
         "sources: [{{ id: a, uri: 'test:frames=3' }}]\ndetection: {{ strategies: [{{ name: r, module: rule.lua }}] }}\n\
-         alerts: {{ min_confidence: 0, retry_attempts: 1, handlers: [{{ name: webhook, config: {{ url: 'http://127.0.0.1:{}/' }} }}] }}\n\
+         alerts: {{ min_confidence: 0, retry_attempts: 1, max_age_seconds: 0, handlers: [{{ name: webhook, config: {{ url: 'http://127.0.0.1:{}/' }} }}] }}\n\
          monitoring: {{ prometheus: {{ port: 0 }} }}\n",
         gone.port
     );

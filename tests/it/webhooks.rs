@@ -144,7 +144,7 @@ fn a_user_in_a_webhooks_address_is_sent_as_basic_authorization_and_not_shown() {
     ] {
         let peer = Peer::new(|_, _| "401 Unauthorized\r\n".into());
         let url = format!("url: 'http://{user}@127.0.0.1:{}/a'", peer.port);
-        let out = run(&url, 1, "retry_attempts: 3, retry_delay: 0.1", &[]);
+        let out = run(&url, 1, "retry_attempts: 3, max_age_seconds: 0, retry_delay: 0.1", &[]);
         let requests = peer.requests();
         assert_eq!(requests.len(), 1, "refused for good: {}", out.stderr);
         let head = requests[0].split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
@@ -157,7 +157,7 @@ fn a_user_in_a_webhooks_address_is_sent_as_basic_authorization_and_not_shown() {
     // A header of one's own is meant so.
     let peer = Peer::new(|_, _| "204 No Content\r\n".into());
     let url = format!("url: 'http://u:p@127.0.0.1:{}/', headers: {{ Authorization: Bearer own-token }}", peer.port);
-    run(&url, 1, "retry_attempts: 1", &[]);
+    run(&url, 1, "retry_attempts: 1, max_age_seconds: 0", &[]);
     let requests = peer.requests();
     assert!(
         requests[0].contains("authorization: Bearer own-token\r\n") && !requests[0].contains("Basic"),
@@ -172,7 +172,12 @@ fn a_receiver_that_asks_for_patience_gets_it_and_every_alert() {
             0 | 1 => format!("{status}\r\nretry-after: 1\r\n"),
             _ => "204 No Content\r\n".into(),
         });
-        let out = run(&format!("url: '{}'", peer.url("/a")), 2, "retry_attempts: 1, retry_delay: 0.1", &[]);
+        let out = run(
+            &format!("url: '{}'", peer.url("/a")),
+            2,
+            "retry_attempts: 1, max_age_seconds: 0, retry_delay: 0.1",
+            &[],
+        );
         let got = peer.got.lock().unwrap();
         assert_eq!(got.len(), 4, "{}", out.stderr);
         for pair in got[..3].windows(2) {
@@ -183,7 +188,8 @@ fn a_receiver_that_asks_for_patience_gets_it_and_every_alert() {
     }
     // Without a word about how long, it is an attempt like others.
     let peer = Peer::new(|_, _| "429 Too Many Requests\r\nretry-after: soon\r\n".into());
-    let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 2, retry_delay: 0.1", &[]);
+    let out =
+        run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 2, max_age_seconds: 0, retry_delay: 0.1", &[]);
     assert_eq!(peer.requests().len(), 2);
     assert!(out.stderr.contains("given up"), "{}", out.stderr);
 }
@@ -195,7 +201,7 @@ fn a_redirect_is_followed_on_the_same_host_only_and_else_named_once() {
         Some("/b/") => "307 Temporary Redirect\r\nlocation: c?x=1\r\n".into(),
         _ => "204 No Content\r\n".into(),
     });
-    let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 1", &[]);
+    let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 1, max_age_seconds: 0", &[]);
     let requests = peer.requests();
     assert_eq!(requests.len(), 3, "{}", out.stderr);
     assert!(requests[2].starts_with("POST /b/c?x=1 ") && requests[2].contains("\"rule\":\"r\""), "{}", requests[2]);
@@ -215,7 +221,8 @@ fn a_redirect_is_followed_on_the_same_host_only_and_else_named_once() {
         ("308 Permanent Redirect\r\nlocation: /a\r\n", "more than 5 times"),
     ] {
         let peer = Peer::new(move |_, _| answer.into());
-        let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 3, retry_delay: 5", &[]);
+        let out =
+            run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 3, max_age_seconds: 0, retry_delay: 5", &[]);
         let most = if told.contains("times") { 6 } else { 1 };
         assert_eq!(peer.requests().len(), most, "{answer}");
         assert!(out.stderr.contains(told) && !out.stderr.contains("S3cret"), "{answer}\n{}", out.stderr);
@@ -224,7 +231,7 @@ fn a_redirect_is_followed_on_the_same_host_only_and_else_named_once() {
 
 #[test]
 fn a_webhook_goes_by_the_proxy_that_the_environment_names() {
-    let keys = "retry_attempts: 1";
+    let keys = "retry_attempts: 1, max_age_seconds: 0";
     for name in ["http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
         let peer = Peer::new(|_, _| "204 No Content\r\n".into());
         let proxy = format!("http://user:p%40ss@127.0.0.1:{}", peer.port);
@@ -255,7 +262,7 @@ fn a_webhook_goes_by_the_proxy_that_the_environment_names() {
 fn a_webhook_trusts_the_authorities_that_it_is_told() {
     let (peer, ca) = (Peer::tls(), certificates("ca.pem"));
     let url = format!("url: 'https://localhost:{}/a'", peer.port);
-    let keys = "retry_attempts: 1";
+    let keys = "retry_attempts: 1, max_age_seconds: 0";
     let out = run(&url, 1, keys, &[]);
     assert!(out.stderr.contains("is of an authority that this machine does not trust"), "{}", out.stderr);
     assert!(out.stderr.contains("config.ca_file") && peer.requests().is_empty(), "{}", out.stderr);
@@ -269,7 +276,8 @@ fn a_webhook_trusts_the_authorities_that_it_is_told() {
     assert!(out.stderr.contains("is for another name than 127.0.0.1"), "{}", out.stderr);
     // No TLS at all.
     let plain = Peer::new(|_, _| "204 No Content\r\n".into());
-    let out = run(&format!("url: 'https://127.0.0.1:{}/a'", plain.port), 1, "retry_attempts: 1", &[]);
+    let out =
+        run(&format!("url: 'https://127.0.0.1:{}/a'", plain.port), 1, "retry_attempts: 1, max_age_seconds: 0", &[]);
     assert!(out.stderr.contains("TLS") || out.stderr.contains("hung up"), "{}", out.stderr);
 }
 
@@ -280,7 +288,10 @@ fn a_file_of_authorities_that_holds_none_is_an_error_at_the_start() {
     let of = |file: &Path| {
         let plan = WebhookPlan { ca_file: Some(file.to_owned()), ..WebhookPlan::to("https://h/") };
         let kind = HandlerKind::Webhook(Box::new(plan));
-        let built = handlers::build(&HandlerPlan { name: "hook".into(), kind, filter: Default::default() }, &clock);
+        let built = handlers::build(
+            &HandlerPlan { name: "hook".into(), kind, filter: Default::default(), max_age: None },
+            &clock,
+        );
         built.err().map(|error| error.to_string())
     };
     assert_eq!(of(&certificates("ca.pem")), None);
@@ -334,7 +345,7 @@ fn a_scripts_requests_trust_the_named_authorities_and_go_round_the_proxies() {
         dir.path().join("hook.lua").display(),
         peer.port
     );
-    let keys = "retry_attempts: 1";
+    let keys = "retry_attempts: 1, max_age_seconds: 0";
     let closed = "http://127.0.0.1:1";
     let proxies = [("HTTPS_PROXY", closed), ("https_proxy", closed), ("ALL_PROXY", closed)];
     let ca = ca.display().to_string();
@@ -350,7 +361,7 @@ fn a_scripts_requests_trust_the_named_authorities_and_go_round_the_proxies() {
 
 #[test]
 fn failures_of_a_webhook_are_told_by_what_is_wrong() {
-    let keys = "retry_attempts: 1";
+    let keys = "retry_attempts: 1, max_age_seconds: 0";
     let out = run("url: 'http://no-such-host.invalid/a'", 1, keys, &[]);
     assert!(out.stderr.contains("the name no-such-host.invalid is not known"), "{}", out.stderr);
     let out = run("url: 'http://127.0.0.1:1/a'", 1, keys, &[]);
@@ -362,7 +373,8 @@ fn failures_of_a_webhook_are_told_by_what_is_wrong() {
     drop(silent);
     for (status, told) in [("403 Forbidden", "may not post there"), ("404 Not Found", "check the url")] {
         let peer = Peer::new(move |_, _| format!("{status}\r\n"));
-        let out = run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 3, retry_delay: 5", &[]);
+        let out =
+            run(&format!("url: '{}'", peer.url("/a")), 1, "retry_attempts: 3, max_age_seconds: 0, retry_delay: 5", &[]);
         assert!(out.stderr.contains(told) && peer.requests().len() == 1, "{}", out.stderr);
     }
     let hung: TcpListener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -393,7 +405,7 @@ fn a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set() 
              \"{{{{source}}}}: {{{{message}}}}\", \"seq\": {{{{seq}}}}, \"all\": {{{{alert}}}}}}'",
             peer.url("/a")
         );
-        let out = run(&settings, 1, "retry_attempts: 1", &[]);
+        let out = run(&settings, 1, "retry_attempts: 1, max_age_seconds: 0", &[]);
         let requests = peer.requests();
         assert_eq!(requests.len(), 1, "{}", out.stderr);
         assert!(requests[0].starts_with(&format!("{method} /a HTTP/1.1\r\n")), "{}", requests[0]);
@@ -409,7 +421,7 @@ fn a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set() 
         0 => "307 Temporary Redirect\r\nlocation: /b\r\n".into(),
         _ => "204 No Content\r\n".into(),
     });
-    run(&format!("url: '{}', method: PUT", peer.url("/a")), 1, "retry_attempts: 1", &[]);
+    run(&format!("url: '{}', method: PUT", peer.url("/a")), 1, "retry_attempts: 1, max_age_seconds: 0", &[]);
     assert!(peer.requests()[1].starts_with("PUT /b HTTP/1.1\r\n"), "{:?}", peer.requests());
 }
 
@@ -441,7 +453,12 @@ fn whatever_an_alert_says_the_body_is_json() {
 fn a_webhooks_own_attempts_and_answers_count() {
     for (own, wanted) in [("retry_attempts: 4", 4), ("retry_attempts: 1", 1), ("timeout: 5", 2)] {
         let peer = Peer::new(|_, _| "503 Service Unavailable\r\n".into());
-        let out = run(&format!("url: '{}', {own}", peer.url("/a")), 1, "retry_attempts: 2, retry_delay: 0.1", &[]);
+        let out = run(
+            &format!("url: '{}', {own}", peer.url("/a")),
+            1,
+            "retry_attempts: 2, max_age_seconds: 0, retry_delay: 0.1",
+            &[],
+        );
         assert_eq!(peer.requests().len(), wanted, "{own}: {}", out.stderr);
         assert!(out.stderr.contains("given up"), "{}", out.stderr);
     }
@@ -454,7 +471,12 @@ fn a_webhooks_own_attempts_and_answers_count() {
         ("204 No Content", false),
     ] {
         let peer = Peer::new(move |_, _| format!("{status}\r\n"));
-        let out = run(&format!("url: '{}', {codes}", peer.url("/a")), 1, "retry_attempts: 2, retry_delay: 0.1", &[]);
+        let out = run(
+            &format!("url: '{}', {codes}", peer.url("/a")),
+            1,
+            "retry_attempts: 2, max_age_seconds: 0, retry_delay: 0.1",
+            &[],
+        );
         assert_eq!(peer.requests().len(), if taken { 1 } else { 2 }, "{status}: {}", out.stderr);
         assert_eq!(out.stderr.contains("none of its success_codes"), !taken, "{}", out.stderr);
     }
@@ -465,7 +487,7 @@ fn a_connection_that_does_not_come_is_given_up_before_an_answer_is() {
     // It takes the connection and says nothing of TLS.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
-    let keys = "retry_attempts: 1";
+    let keys = "retry_attempts: 1, max_age_seconds: 0";
     let out = run(&format!("url: 'https://{at}/a', connect_timeout: 0.3, timeout: 60"), 1, keys, &[]);
     assert!(out.stderr.contains(&format!("no connection to {at} within 0.3 s")), "{}", out.stderr);
     // Connected, it has the time of an answer.
@@ -481,7 +503,7 @@ fn a_signed_webhook_carries_what_its_secret_verifies_at_every_attempt() {
     let url = peer.url("/a");
     let settings =
         format!("url: '{url}', signing_secret: '${{env:HOOK_SECRET}}', body: '{{\"m\": \"{{{{message}}}}\"}}'");
-    let out = run(&settings, 1, "retry_attempts: 2, retry_delay: 0.1", &[("HOOK_SECRET", SECRET)]);
+    let out = run(&settings, 1, "retry_attempts: 2, max_age_seconds: 0, retry_delay: 0.1", &[("HOOK_SECRET", SECRET)]);
     let requests = peer.requests();
     assert_eq!(requests.len(), 2, "{}", out.stderr);
     let key = STANDARD.decode(SECRET.strip_prefix("whsec_").unwrap()).unwrap();
@@ -497,7 +519,12 @@ fn a_signed_webhook_carries_what_its_secret_verifies_at_every_attempt() {
     assert!(!(out.stdout + &out.stderr).contains(&SECRET[6..]));
     // Without a secret there is no signature; a key of one's own stays.
     let peer = Peer::new(|_, _| "204 No Content\r\n".into());
-    run(&format!("url: '{}', headers: {{ Idempotency-Key: own }}", peer.url("/a")), 1, "retry_attempts: 1", &[]);
+    run(
+        &format!("url: '{}', headers: {{ Idempotency-Key: own }}", peer.url("/a")),
+        1,
+        "retry_attempts: 1, max_age_seconds: 0",
+        &[],
+    );
     let request = &peer.requests()[0];
     assert_eq!((header(request, "webhook-signature"), header(request, "idempotency-key")), (None, Some("own")));
 }
@@ -533,7 +560,7 @@ fn the_library_of_standard_webhooks_verifies_what_is_signed() {
         let ca = certificates("ca.pem");
         format!("url: 'https://localhost:{port}/a', ca_file: '{}', signing_secret: {secret}", ca.display())
     };
-    let out = run(&settings(SECRET), 2, "retry_attempts: 1", &[]);
+    let out = run(&settings(SECRET), 2, "retry_attempts: 1, max_age_seconds: 0", &[]);
     assert!(!out.stderr.contains("given up"), "{}", out.stderr);
     for _ in 0..2 {
         let told: Value = serde_json::from_str(&lines.next().expect("a request")).unwrap();
@@ -541,7 +568,7 @@ fn the_library_of_standard_webhooks_verifies_what_is_signed() {
         assert_eq!((&told["alert"]["id"], &told["key"]), (&told["id"], &told["id"]));
     }
     // It refuses another secret's.
-    let out = run(&settings("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 1, "retry_attempts: 1", &[]);
+    let out = run(&settings("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 1, "retry_attempts: 1, max_age_seconds: 0", &[]);
     assert!(out.stderr.contains("400 Bad Request"), "{}", out.stderr);
     let told: Value = serde_json::from_str(&lines.next().expect("a request")).unwrap();
     assert_eq!(told["error"], "No matching signature found", "{told}");

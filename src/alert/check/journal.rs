@@ -9,6 +9,10 @@ use crate::types::{Alert, AlertId};
 
 /// Alerts in the long run.
 const ALERTS: u64 = 300;
+/// When the alerts are accepted.
+const AT_MS: u64 = 1_800_000_000_123;
+/// Nothing failed so far.
+const WELL: Settlement = Settlement::Delivered;
 /// Entries per batch in the long run: not a divisor of the entries per alert.
 const BATCH: usize = 7;
 
@@ -39,15 +43,17 @@ where
 }
 
 fn accepted(alert: &Arc<Alert>, handlers: &[&str]) -> Entry {
-    Entry::Accepted { alert: alert.clone(), handlers: handlers.iter().map(|name| Arc::from(*name)).collect() }
+    let handlers = handlers.iter().map(|name| Arc::from(*name)).collect();
+    Entry::Accepted { alert: alert.clone(), handlers, at_ms: AT_MS }
 }
 
 fn settlement(id: &AlertId, handler: &str, how: Settlement) -> Entry {
     Entry::Settled { id: id.clone(), handler: handler.into(), how }
 }
 
-fn pending(alert: &Arc<Alert>, handlers: &[&str], failed: bool) -> Pending {
-    Pending { alert: alert.clone(), handlers: handlers.iter().map(|name| Arc::from(*name)).collect(), failed }
+fn pending(alert: &Arc<Alert>, handlers: &[&str], worst: Settlement) -> Pending {
+    let handlers = handlers.iter().map(|name| Arc::from(*name)).collect();
+    Pending { alert: alert.clone(), handlers, worst, accepted_ms: AT_MS }
 }
 
 fn recover<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(J, Vec<Pending>), String> {
@@ -77,7 +83,7 @@ fn same(found: &[Pending], want: &[Pending]) -> Result<(), String> {
 }
 
 fn shown(pending: &[Pending]) -> String {
-    let one = |p: &Pending| format!("{}→{:?}{}", p.alert.seq, p.handlers, if p.failed { " failed" } else { "" });
+    let one = |p: &Pending| format!("{}→{:?} {} at {}", p.alert.seq, p.handlers, p.worst.as_str(), p.accepted_ms);
     let most = pending.iter().take(10).map(one).collect::<Vec<_>>().join(", ");
     format!("{} [{most}]", pending.len())
 }
@@ -92,9 +98,9 @@ fn order<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), 
     let [a, b, c] = [5, 2, 9].map(|number| alert(number, "m"));
     let first = [accepted(&a, &["x", "y"]), accepted(&b, &["y"])];
     let found = after(open, &[&first], false)?;
-    same(&found, &[pending(&a, &["x", "y"], false), pending(&b, &["y"], false)])?;
+    same(&found, &[pending(&a, &["x", "y"], WELL), pending(&b, &["y"], WELL)])?;
     let found = after(open, &[&[accepted(&c, &["z", "x"])]], true)?;
-    same(&found, &[pending(&a, &["x", "y"], false), pending(&b, &["y"], false), pending(&c, &["z", "x"], false)])
+    same(&found, &[pending(&a, &["x", "y"], WELL), pending(&b, &["y"], WELL), pending(&c, &["z", "x"], WELL)])
 }
 
 fn settled<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
@@ -109,7 +115,7 @@ fn settled<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<()
     ];
     let next = [settlement(&b.id, "y", Settlement::Delivered), settlement(&c.id, "x", Settlement::GivenUp)];
     let found = after(open, &[&batch, &next], false)?;
-    same(&found, &[pending(&a, &["y"], true), pending(&b, &["x"], false)])?;
+    same(&found, &[pending(&a, &["y"], Settlement::QueueFull), pending(&b, &["x"], WELL)])?;
     // By a later process, and for an unknown alert.
     let last = [
         settlement(&a.id, "y", Settlement::Delivered),
@@ -124,10 +130,10 @@ fn twice<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), 
     let batch = [accepted(&a, &["x", "y"]), settlement(&a.id, "x", Settlement::Delivered), accepted(&b, &["x"])];
     let done = [settlement(&b.id, "x", Settlement::Delivered)];
     let found = after(open, &[&batch, &batch, &done, &done], true)?;
-    same(&found, &[pending(&a, &["y"], false)])?;
+    same(&found, &[pending(&a, &["y"], WELL)])?;
     // A recording that is replayed.
     let found = after(open, &[&[accepted(&b, &["x"])]], false)?;
-    same(&found, &[pending(&a, &["y"], false), pending(&b, &["x"], false)])
+    same(&found, &[pending(&a, &["y"], WELL), pending(&b, &["x"], WELL)])
 }
 
 fn hostile<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), String> {
@@ -137,7 +143,7 @@ fn hostile<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<()
     let odd = Arc::new(odd);
     let names = ["x\n\"'", "ünïcode 🚶"];
     let found = after(open, &[&[accepted(&odd, &names)]], false)?;
-    same(&found, &[pending(&odd, &names, false)])
+    same(&found, &[pending(&odd, &names, WELL)])
 }
 
 /// Compares the open alerts during many batches, over several unclean ends.
@@ -192,16 +198,17 @@ fn saved<J: Journal>(open: &impl Fn() -> Result<J, JournalError>) -> Result<(), 
 /// The expected result, kept in a map: this check numbers its alerts in order of acceptance.
 fn note(open: &mut BTreeMap<u64, Pending>, entry: &Entry) {
     match entry {
-        Entry::Accepted { alert, handlers } => {
-            open.insert(alert.seq, Pending { alert: alert.clone(), handlers: handlers.clone(), failed: false });
+        Entry::Accepted { alert, handlers, at_ms } => {
+            let (alert, handlers, worst) = (alert.clone(), handlers.clone(), Settlement::Delivered);
+            open.insert(alert.seq, Pending { alert, handlers, worst, accepted_ms: *at_ms });
         }
         Entry::Settled { id, handler, how } => {
             open.values_mut().filter(|pending| pending.alert.id == *id).for_each(|pending| {
                 pending.handlers.retain(|name| name != handler);
-                pending.failed |= *how != Settlement::Delivered;
+                pending.worst = pending.worst.max(*how);
             });
             open.retain(|_, pending| !pending.handlers.is_empty());
         }
-        Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
+        Entry::Reopened { .. } | Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
     }
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::BoxFuture;
 use super::super::check::alert;
 use super::super::command::CommandQueue;
+use super::super::{Acceptance, BoxFuture};
 use super::*;
+use crate::config::AlertPlan;
 use crate::telemetry::Metrics;
 use crate::types::Level;
 
@@ -68,6 +69,9 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
         default_level: Level::Medium,
         attempts: 5,
         retry_delay: Duration::from_secs(3_600),
+        max_retry_delay: Duration::from_secs(3_600),
+        max_age: Duration::from_secs(86_400),
+        when_full: crate::config::WhenFull::default(),
         outbox_max: 100,
         quiet_hours: Vec::new(),
     };
@@ -97,44 +101,72 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
     (Deliverer { name, slot, outbox, receiver, retries, clock: clock.clone() }, clock, count)
 }
 
+/// Accepts alerts and runs the task until they are settled.
+async fn settled(deliverer: Deliverer, alerts: u64) -> bool {
+    let outbox = deliverer.outbox.clone();
+    assert!((1..=alerts).all(|n| outbox.accept(alert(n, "m"), None) == Acceptance::Taken));
+    let task = tokio::spawn(deliverer.run());
+    let settled = time::timeout(LIMIT, outbox.settled()).await.is_ok();
+    task.abort();
+    settled
+}
+
 #[tokio::test]
 async fn a_replacement_at_any_moment_of_a_failed_attempt_ends_the_pause_after_it() {
     // The clock is read before the attempt, at its start, and when it has failed.
     for at in 1..=3 {
         let (deliverer, clock, count) = deliverer(Retry::Later);
+        let outbox = deliverer.outbox.clone();
         clock.at.store(at, Ordering::SeqCst);
-        let mut logins = Logins::default();
-        let settled = time::timeout(LIMIT, deliverer.deliver(&alert(1, "m"), &mut logins)).await;
-        assert!(matches!(settled, Ok(Settlement::Delivered)), "replaced at reading {at}");
-        assert_eq!(count.load(Ordering::SeqCst), 1);
+        assert!(settled(deliverer, 1).await, "replaced at reading {at}");
+        assert_eq!((outbox.totals().delivered, count.load(Ordering::SeqCst)), (1, 1));
     }
 }
 
 #[tokio::test]
 async fn refused_logins_pause_the_handler_until_it_is_replaced() {
-    let (deliverer, clock, count) = deliverer(Retry::Login);
-    let mut logins = Logins::default();
-    for number in 1..=3 {
-        let settled = deliverer.deliver(&alert(number, "m"), &mut logins).await;
-        assert!(matches!(settled, Settlement::GivenUp), "{number}");
-        let error = deliverer.receiver.standing.trouble(0).unwrap().error;
-        assert_eq!(error.contains("one alert every 300 s"), number == 3, "{error}");
-    }
+    let (deliverer, _, count) = deliverer(Retry::Login);
+    let (slot, standing) = (deliverer.slot.clone(), deliverer.receiver.standing.clone());
+    let (outbox, commands) = (deliverer.outbox.clone(), slot.current.load().commands.clone());
+    assert!((1..=4).all(|n| outbox.accept(alert(n, "m"), None) == Acceptance::Taken));
+    let task = tokio::spawn(deliverer.run());
+    let three = async {
+        while standing.given_up() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    time::timeout(LIMIT, three).await.unwrap();
+    let error = standing.trouble(0).unwrap().error;
+    assert!(error.contains("one alert every 300 s"), "{error}");
     // The fourth waits; the replacement ends that.
-    clock.at.store(clock.reads.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
-    let settled = time::timeout(LIMIT, deliverer.deliver(&alert(4, "m"), &mut logins)).await;
-    assert!(matches!(settled, Ok(Settlement::Delivered)));
+    slot.replace(Arc::new(Fixed(None, Arc::default())), commands);
+    time::timeout(LIMIT, outbox.settled()).await.unwrap();
+    task.abort();
+    let totals = outbox.totals();
+    assert_eq!((totals.dead_lettered, totals.delivered), (3, 1));
     assert_eq!(count.load(Ordering::SeqCst), 3, "the refused login was not tried again");
 }
 
-#[test]
-fn the_pause_after_refused_logins_lasts_five_minutes_from_the_last_one() {
-    let second = 1_000_000_000;
-    let mut logins = Logins { refused: 2, number: 7, last_ns: 10 * second };
-    assert_eq!(logins.pause(7, 11 * second), None);
-    logins.refused = 3;
-    assert_eq!(logins.pause(7, 11 * second), Some(Duration::from_secs(299)));
-    assert_eq!(logins.pause(7, 310 * second), None, "one more try");
-    assert!(logins.rests());
-    assert_eq!((logins.pause(8, 11 * second), logins.rests()), (None, false), "another version");
+#[tokio::test]
+async fn an_alert_that_was_accepted_too_long_ago_expires_untried() {
+    let (deliverer, _, count) = deliverer(Retry::Later);
+    deliverer.slot.set_max_age(Some(Duration::from_secs(5)));
+    let outbox = deliverer.outbox.clone();
+    let late = Late(Arc::clone(&deliverer.clock));
+    let deliverer = Deliverer { clock: Arc::new(late), ..deliverer };
+    assert!(settled(deliverer, 2).await);
+    assert_eq!((outbox.totals().expired, count.load(Ordering::SeqCst)), (2, 0));
+}
+
+/// Six seconds later on the wall clock.
+struct Late(Arc<dyn Clock>);
+
+impl Clock for Late {
+    fn monotonic_ns(&self) -> u64 {
+        self.0.monotonic_ns()
+    }
+
+    fn unix_ns(&self) -> u64 {
+        self.0.unix_ns() + 6_000_000_000
+    }
 }

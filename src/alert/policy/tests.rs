@@ -18,6 +18,9 @@ pub(crate) fn plan() -> AlertPlan {
         default_level: Level::Medium,
         attempts: 3,
         retry_delay: Duration::from_millis(1),
+        max_retry_delay: Duration::from_secs(60),
+        max_age: Duration::from_secs(86_400),
+        when_full: Default::default(),
         outbox_max: 1_000,
         quiet_hours: Vec::new(),
     }

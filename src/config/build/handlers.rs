@@ -1,5 +1,7 @@
 //! Builds handlers from entries that are a name or a map.
 
+use std::time::Duration;
+
 use super::{Site, is_known_source};
 use crate::config::kinds::handlers;
 use crate::config::plan::{AlertFilter, ENGINE_SOURCE, HandlerKind, HandlerPlan, Pattern, SourcePlan};
@@ -24,7 +26,8 @@ pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_
                 let message = format!("two handlers write the file {}", own.display());
                 site.wrong(&path, message, "give each a log_file of its own");
             }
-            out.push(HandlerPlan { name: head.name.as_str().into(), kind, filter });
+            let max_age = head.max_age_seconds.map(Duration::from_secs_f64);
+            out.push(HandlerPlan { name: head.name.as_str().into(), kind, filter, max_age });
         }
     }
     out

@@ -11,8 +11,8 @@ use super::plan::*;
 use super::problem::{Origins, Problems};
 use super::profile::ProfileChoice;
 use super::schema::{
-    Alerts, Config, Detection, Durability, Inference, LogFormat, Logging, Outbox, Outline, Pipeline, ProcessingMode,
-    Recovery,
+    Alerts, Config, Detection, Durability, Inference, LogFormat, Logging, Outbox, Outline, Overflow, Pipeline,
+    ProcessingMode, Recovery,
 };
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
@@ -25,9 +25,6 @@ pub(super) mod modules;
 mod plugins;
 mod sources;
 mod strategies;
-
-/// Maximum number of alerts waiting for delivery.
-const OUTBOX_ALERTS_MAX: usize = 10_000;
 
 /// The context of one build.
 pub(super) struct Site<'a> {
@@ -215,7 +212,13 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         default_level: alerts.level.into(),
         attempts: alerts.retry_attempts,
         retry_delay: Duration::from_secs_f64(alerts.retry_delay),
-        outbox_max: OUTBOX_ALERTS_MAX,
+        max_retry_delay: Duration::from_secs_f64(alerts.max_retry_delay),
+        max_age: Duration::from_secs_f64(alerts.max_age_seconds),
+        outbox_max: alerts.max_queued as usize,
+        when_full: match alerts.when_full {
+            Overflow::DropLowestLevel => WhenFull::DropLowestLevel,
+            Overflow::DropOldest => WhenFull::DropOldest,
+        },
         quiet_hours: Vec::new(),
     }
 }

@@ -16,6 +16,8 @@ pub struct HandlerPlan {
     pub kind: HandlerKind,
     /// Which alerts it gets.
     pub filter: AlertFilter,
+    /// Age at which an alert is no longer tried; `None` = the alert policy's.
+    pub max_age: Option<Duration>,
 }
 
 /// The kind of a handler.

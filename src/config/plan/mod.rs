@@ -120,14 +120,30 @@ pub struct AlertPlan {
     pub min_confidence: f32,
     /// Level of an alert draft without one.
     pub default_level: Level,
-    /// Delivery attempts per handler and alert.
+    /// Attempts per handler and alert after answers that look permanent.
     pub attempts: u32,
-    /// Pause between attempts.
+    /// Pause after such an answer, and first bound of the random pause after a temporary failure; it doubles.
     pub retry_delay: Duration,
+    /// Last bound of that pause.
+    pub max_retry_delay: Duration,
+    /// Age at which an alert is no longer tried, from its acceptance; zero: temporary failures count as permanent ones.
+    pub max_age: Duration,
     /// Maximum number of alerts waiting for delivery.
     pub outbox_max: usize,
+    /// Which alert a full queue gives up.
+    pub when_full: WhenFull,
     /// Hours in which lesser alerts are suppressed.
     pub quiet_hours: Vec<QuietHours>,
+}
+
+/// Which alert a handler's full queue gives up for a new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest one of the lowest level, which may be the new one.
+    #[default]
+    DropLowestLevel,
+    /// The oldest one.
+    DropOldest,
 }
 
 /// Hours in which lesser alerts are suppressed.

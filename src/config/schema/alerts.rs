@@ -56,12 +56,27 @@ pub(in crate::config) struct Alerts {
     /// Example: {from: "22:00", to: "06:00"}.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     pub(in crate::config) quiet_hours: OneOrMany<QuietEntry>,
-    /// Delivery attempts per handler and alert. Default 3. Range 1–100. Example: 5.
+    /// Attempts per handler and alert after answers that look permanent (a wrong address, a refused body); then it is a
+    /// dead letter. Default 3. Range 1–100. Example: 5.
     #[schemars(range(min = 1, max = 100))]
     pub(in crate::config) retry_attempts: u32,
-    /// Pause between attempts. Default 1. Unit: seconds. Range 0.1–60. Example: 2.5.
+    /// Pause after such an answer, and first bound of the pause after a temporary failure: that is a random part of a bound
+    /// that doubles each time. Default 1. Unit: seconds. Range 0.1–60. Example: 2.5.
     #[schemars(range(min = 0.1, max = 60))]
     pub(in crate::config) retry_delay: f64,
+    /// Longest pause after temporary failures. Default 60. Unit: seconds. Range 0.1–3600. Example: 300.
+    #[schemars(range(min = 0.1, max = 3600))]
+    pub(in crate::config) max_retry_delay: f64,
+    /// Age at which an alert expires that no temporary failure of a receiver has let through; 0: such failures count as
+    /// permanent ones. Default 86400. Unit: seconds. Range 0–2592000. Example: 3600.
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub(in crate::config) max_age_seconds: f64,
+    /// Most alerts that wait for one handler. Default 10000. Range 1–1000000. Example: 100000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) max_queued: u32,
+    /// What a handler's full queue gives up for a new alert: `drop_lowest_level`, the oldest one of the lowest level, which
+    /// may be the new one; `drop_oldest`, the oldest one. Default drop_lowest_level. Example: drop_oldest.
+    pub(in crate::config) when_full: Overflow,
     /// What is kept of accepted alerts. Default: see its keys. Example: {durability: memory}.
     pub(in crate::config) outbox: Outbox,
     /// Where alerts go: names, or names with settings. Default [console]. Example: [console, {name: file}].
@@ -84,6 +99,10 @@ impl Default for Alerts {
             quiet_hours: OneOrMany::default(),
             retry_attempts: 3,
             retry_delay: 1.0,
+            max_retry_delay: 60.0,
+            max_age_seconds: 86_400.0,
+            max_queued: 10_000,
+            when_full: Overflow::DropLowestLevel,
             outbox: Outbox::default(),
             handlers: vec![HandlerEntry(Handler::named("console"))],
         }
@@ -141,6 +160,11 @@ pub(in crate::config) struct HandlerHead {
     /// Which alerts go there. Default all. Example: {min_level: high, sources: ["gate*"]}.
     #[serde(default, rename = "where")]
     pub(in crate::config) filter: Where,
+    /// Age at which its alerts expire, instead of `alerts.max_age_seconds`. Default none. Unit: seconds. Range 0–2592000.
+    /// Example: 600.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub(in crate::config) max_age_seconds: Option<f64>,
 }
 
 /// Which alerts go to a handler: those that pass every key. In a name, `*` is any text.
@@ -178,6 +202,7 @@ impl Handler {
             enabled: true,
             config: HandlerSettings::default(),
             filter: Where::default(),
+            max_age_seconds: None,
         };
         Self { head, module: Module::default() }
     }
@@ -256,4 +281,12 @@ impl JsonSchema for HandlerEntry {
             "anyOf": [{ "type": "string", "enum": handlers::words().collect::<Vec<_>>() }, map]
         })
     }
+}
+
+/// What a full queue gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Overflow {
+    DropLowestLevel,
+    DropOldest,
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use super::{keys, plan};
 
-pub(super) use alerts::{Alerts, Handler, HandlerEntry, Where};
+pub(super) use alerts::{Alerts, Handler, HandlerEntry, Overflow, Where};
 pub(super) use detection::{Detection, InputShape, StrategyEntry};
 pub(super) use guests::{Grants, Limits, Mode, OnFailure};
 pub(super) use hours::{HoursEntry, OneOrMany, ProfileEntry, QuietEntry};

@@ -387,7 +387,7 @@ fn webhooks_are_tried_as_often_and_as_patiently_as_they_are_told() {
     };
     for (attempts, delay) in [(4, 0.1), (2, 1.5)] {
         let receiver = Receiver::new(Answer::Status(503));
-        let keys = format!("retry_attempts: {attempts}, retry_delay: {delay}");
+        let keys = format!("retry_attempts: {attempts}, max_age_seconds: 0, retry_delay: {delay}");
         posted(&bench, &keys, &hook(&receiver, "down", "timeout: 10"), 1);
         assert_eq!(receiver.hits().len(), attempts, "{keys}");
         let (least, most) = (Duration::from_secs_f64(delay), Duration::from_secs_f64(delay + 1.2));
@@ -396,7 +396,7 @@ fn webhooks_are_tried_as_often_and_as_patiently_as_they_are_told() {
     }
     let (hasty, patient) = (Receiver::new(Answer::Silence), Receiver::new(Answer::Silence));
     let webhooks = format!("{}, {}", hook(&hasty, "hasty", "timeout: 0.2"), hook(&patient, "patient", "timeout: 2"));
-    posted(&bench, "retry_attempts: 1", &webhooks, 1);
+    posted(&bench, "retry_attempts: 1, max_age_seconds: 0", &webhooks, 1);
     let held = |receiver: &Receiver| {
         let until = Instant::now() + LIMIT;
         loop {
@@ -463,7 +463,7 @@ fn a_handler_that_does_not_deliver_is_a_problem_until_it_does() {
     let closed = ClosedPort::take();
     let address = format!("127.0.0.1:{}", closed.port);
     let mut run = bench.start(&format!(
-        "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\nalerts:\n  throttle_seconds: 0\n  burst_threshold: 0\n  max_alerts_per_minute: 0\n  retry_attempts: 1\n  handlers:\n\
+        "{LIVE}detection: {{ strategies: [{{ name: tick, module: tick.lua }}] }}\nalerts:\n  throttle_seconds: 0\n  burst_threshold: 0\n  max_alerts_per_minute: 0\n  retry_attempts: 1\n  max_age_seconds: 0\n  handlers:\n\
          \x20   - {{ name: file, config: {{ log_file: out.jsonl }} }}\n\
          \x20   - {{ name: boom, module: boom.lua }}\n\
          \x20   - {{ name: hook, type: webhook, config: {{ url: 'http://{address}/C4n4ry' }} }}\n"

@@ -12,7 +12,7 @@ const WHOM: &str = "from_address: gate@example.com, to_addresses: [guard@example
 /// The trace's one strong alert, mailed with these settings, until the program has ended with this code.
 #[track_caller]
 fn mailed(bench: &Bench, settings: &str, code: i32) {
-    let alerts = "throttle_seconds: 60, min_confidence: 0.8, retry_attempts: 1";
+    let alerts = "throttle_seconds: 60, min_confidence: 0.8, retry_attempts: 1, max_age_seconds: 0";
     let handler = format!("{{ name: mail, type: email, config: {{ {settings} }} }}");
     bench.run(&format!("{TRACE}{ALARM}alerts: {{ {alerts}, handlers: [{handler}] }}\n")).expect(code);
 }

@@ -326,7 +326,7 @@ fn handled(bench: &Bench, keys: &str, script: &str) -> (i32, Value, String) {
     bench.write("handler.lua", script);
     let config = format!(
         "{TRACE}detection: {{ strategies: [{{ name: alarm, module: alarm.lua }}] }}\n\
-         alerts: {{ min_confidence: 0, retry_attempts: 1, retry_delay: 0.1, handlers: [{{ name: own, module: handler.lua{keys} }}] }}\n"
+         alerts: {{ min_confidence: 0, retry_attempts: 1, max_age_seconds: 0, retry_delay: 0.1, handlers: [{{ name: own, module: handler.lua{keys} }}] }}\n"
     );
     let out = bench.run(&config);
     let (code, told) = (out.code(), out.stderr.clone());

@@ -48,7 +48,7 @@ impl Push {
              frame:alert{ rule = 'r-' .. level, level = level, key = 'k', message = 'two\\nlines @everyone' }\n  end\nend\n",
         );
         let out = bench.run(&format!(
-            "{TRACE}{ALARM}alerts:\n  min_confidence: 0\n  max_alerts_per_minute: 1000\n  retry_attempts: 2\n  \
+            "{TRACE}{ALARM}alerts:\n  min_confidence: 0\n  max_alerts_per_minute: 1000\n  retry_attempts: 2\n  max_age_seconds: 0\n  \
              retry_delay: 0.1\n  handlers:\n    - {{ name: push, module: push.lua, settings: {settings}, \
              grants: {{ http: ['http://{}'], secrets: {{ {secrets} }} }} }}\n",
             receiver.address
@@ -136,7 +136,7 @@ fn the_slack_handler_posts_to_the_address_that_is_set() {
     let (bench, receiver) = (Bench::new(), Receiver::new(Answer::Status(200)));
     let config = |address: &str| {
         format!(
-            "{TRACE}{ALARM}alerts: {{ min_confidence: 0.8, retry_attempts: 1, handlers: [{{ name: slack, config: {{ \
+            "{TRACE}{ALARM}alerts: {{ min_confidence: 0.8, retry_attempts: 1, max_age_seconds: 0, handlers: [{{ name: slack, config: {{ \
              webhook_url: '{address}' }} }}, {{ name: second, type: slack, where: {{ rules: [other] }}, config: {{ \
              webhook_url: '{address}' }} }}] }}\n"
         )

@@ -148,7 +148,8 @@ pub struct PluginStatus {
     pub last_error: Option<String>,
 }
 
-/// Alerts since the start: raised + recovered = delivered + failed + suppressed + digested + refused + pending.
+/// Alerts since the start: raised + recovered = delivered + dead_lettered + expired + dropped + suppressed + digested +
+/// refused + pending.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AlertStatus {
     /// Raised by strategies.
@@ -166,7 +167,11 @@ pub struct AlertStatus {
     /// Every handler has them.
     pub delivered: u64,
     /// At least one handler does not get them.
-    pub failed: u64,
+    pub dead_lettered: u64,
+    /// Too old before every receiver took it.
+    pub expired: u64,
+    /// Lost its place in a full queue, or its handler was removed.
+    pub dropped: u64,
     /// Waiting for the journal or a handler.
     pub pending: u64,
     /// Why they cannot be written to the journal, secrets redacted; absent while they can.
@@ -260,7 +265,9 @@ impl AlertStatus {
             digested: totals.digested,
             refused: totals.refused,
             delivered: totals.delivered,
-            failed: totals.failed,
+            dead_lettered: totals.dead_lettered,
+            expired: totals.expired,
+            dropped: totals.dropped,
             pending: totals.pending(),
             journal_error: trouble.map(|trouble| trouble.error),
         }
@@ -269,7 +276,9 @@ impl AlertStatus {
     /// Adds a source's alerts.
     pub fn add(&mut self, metrics: &SourceMetrics) {
         // Read in reverse order, so that concurrent updates cannot make later outcomes exceed earlier ones.
-        self.failed += metrics.alerts(AlertOutcome::Failed);
+        self.dead_lettered += metrics.alerts(AlertOutcome::DeadLettered);
+        self.expired += metrics.alerts(AlertOutcome::Expired);
+        self.dropped += metrics.alerts(AlertOutcome::Dropped);
         self.delivered += metrics.alerts(AlertOutcome::Delivered);
         self.refused += metrics.alerts(AlertOutcome::Refused);
         self.digested += metrics.alerts(AlertOutcome::Digested);
@@ -277,7 +286,8 @@ impl AlertStatus {
         self.accepted += metrics.alerts(AlertOutcome::Accepted);
         self.recovered += metrics.alerts(AlertOutcome::Recovered);
         self.raised += metrics.alerts(AlertOutcome::Raised);
-        let settled = self.delivered + self.failed + self.suppressed + self.digested + self.refused;
+        let failed = self.dead_lettered + self.expired + self.dropped;
+        let settled = self.delivered + failed + self.suppressed + self.digested + self.refused;
         self.pending = (self.raised + self.recovered).saturating_sub(settled);
     }
 }

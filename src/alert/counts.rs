@@ -1,0 +1,51 @@
+//! What the outbox counts and says of alerts.
+
+use std::sync::Arc;
+
+use super::offer::{Finished, GivenUp, NoRoom};
+use super::outbox::State;
+use super::{Outbox, Settlement};
+use crate::telemetry::{AlertOutcome, SourceMetrics};
+use crate::types::Alert;
+
+impl Outbox {
+    pub(super) fn count_missed(&self, state: &State, alert: &Alert, missed: &[Arc<str>]) {
+        for name in missed {
+            self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
+            state.handlers.get(name).inspect(|receiver| receiver.standing.miss());
+            tracing::warn!(handler = %name, alert = %alert.id, "alert not queued: the handler's queue is full");
+        }
+    }
+
+    /// Counts the alerts that full queues gave up for a new one.
+    pub(super) fn count_given_up(&self, state: &State, given_up: Vec<GivenUp>) {
+        for GivenUp { handler, id, finished } in given_up {
+            self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
+            state.handlers.get(&handler).inspect(|receiver| receiver.standing.miss());
+            tracing::warn!(%handler, alert = %id, "alert given up for a newer one: the handler's queue is full");
+            self.finish(finished);
+        }
+    }
+
+    pub(super) fn count_refused(&self, state: &State, alert: &Alert, room: NoRoom) {
+        let reason = match room {
+            NoRoom::Queues { .. } => Settlement::QueueFull.as_str(),
+            NoRoom::Journal { .. } => "journal_full",
+        };
+        self.metrics.undelivered(reason, state.ledger.receivers(alert) as u64);
+    }
+
+    /// Counts an outcome in the totals and in the source's series.
+    pub(super) fn count(&self, series: Option<&SourceMetrics>, rule: &str, outcome: AlertOutcome) {
+        if let Some(series) = series {
+            series.alert(rule, outcome);
+        }
+        self.tally.add(outcome);
+    }
+
+    pub(super) fn finish(&self, finished: impl IntoIterator<Item = Finished>) {
+        for Finished { alert, worst, series } in finished {
+            self.count(series.as_ref(), &alert.rule, worst.outcome());
+        }
+    }
+}
