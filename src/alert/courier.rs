@@ -151,13 +151,11 @@ impl Courier {
             self.is_draining = false;
             return Step::Idle;
         }
-        if retries.hurried && !self.has_hurried {
-            self.has_hurried = true;
-            if !self.rests() {
-                self.until_ns = 0;
-            }
-            self.tried.values_mut().for_each(|tried| tried.until_ns = 0);
+        // Where attempts are counted, their pauses are kept.
+        if retries.hurried && !self.has_hurried && !retries.max_age.is_zero() && !self.rests() {
+            self.until_ns = 0;
         }
+        self.has_hurried = retries.hurried;
         let is_old = |head: &&Head| {
             !retries.max_age.is_zero()
                 && now.unix_ns.saturating_sub(head.accepted_ns) as u128 >= retries.max_age.as_nanos()

@@ -30,6 +30,8 @@ mod policy;
 mod queue;
 mod saved;
 mod sequencer;
+#[cfg(test)]
+mod simulation;
 mod site;
 mod standing;
 mod tally;

@@ -46,7 +46,7 @@ fn folder(source: &str, outbox: &str, url: &str) -> tempfile::TempDir {
         "sources: [{{ id: a, uri: '{source}' }}]\nmonitoring: {{ enabled: false }}\n\
          detection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\
          alerts: {{ throttle_seconds: 0, min_confidence: 0, burst_threshold: 1000, max_alerts_per_minute: 100000, \
-         retry_attempts: 100, retry_delay: 0.1, outbox: {{ {outbox} }}, handlers: [{{ name: file, config: {{ \
+         retry_attempts: 1, retry_delay: 0.1, max_retry_delay: 0.2, outbox: {{ {outbox} }}, handlers: [{{ name: file, config: {{ \
          log_file: alerts.jsonl }} }}, {{ name: hook, type: webhook, config: {{ url: '{url}' }} }}] }}\n"
     );
     write(dir.path(), "c.yaml", &config);

@@ -107,7 +107,7 @@ function show(status) {
   }
   const a = status.alerts;
   $("sums").textContent = `${a.raised} raised: ${a.delivered} delivered, ${a.pending} pending, ` +
-    `${a.suppressed} held back, ${a.digested} in digests, ${a.refused} refused, ${a.failed} failed`;
+    `${a.suppressed} held back, ${a.digested} in digests, ${a.refused} refused, ${a.dead_lettered + a.expired + a.dropped} failed`;
   const strategies = status.strategies.map((s) => {
     const note = (s.shadow_of ? `shadow of ${s.shadow_of}, ` : "") +
       (s.degraded ? "switched off" : `generation ${s.generation}`);

@@ -54,7 +54,7 @@ fn a_secret_goes_where_it_belongs_and_nowhere_else() {
     let config = format!(
         "sources:\n  - {{ id: a, uri: 'trace:steps.jsonl' }}\n\
          \x20 - {{ id: camera, uri: 'rtsp://admin:${{env:SITE_SECRET}}@{}/x?token=${{env:SITE_SECRET}}', retry_delay: 0.2 }}\n\
-         {ALARM}alerts:\n  retry_delay: 0.2\n  handlers:\n    - {{ name: file, config: {{ log_file: out.jsonl }} }}\n\
+         {ALARM}alerts:\n  retry_delay: 0.2\n  max_age_seconds: 0\n  handlers:\n    - {{ name: file, config: {{ log_file: out.jsonl }} }}\n\
          \x20   - name: webhook\n      config: {{ url: 'http://{}/${{env:SITE_SECRET}}/hook?token=${{env:SITE_SECRET}}', \
          headers: {{ Authorization: 'Bearer ${{file:secret.txt}}' }} }}\n\
          logging: {{ level: debug, log_file: x.log, format: FORMAT }}\n",
