@@ -88,8 +88,9 @@ fn in_order(world: &World, handler: usize, decided: &BTreeMap<&AlertId, (usize, 
 
 /// Never more than the limit in any minute.
 fn limited(life: &Life, limit: usize) -> Result<(), String> {
+    let running = &life.decided[..life.running.unwrap_or(life.decided.len())];
     let times: Vec<u64> =
-        life.decided.iter().filter(|(_, alert)| alert.level != Level::Critical).map(|(at_ns, _)| *at_ns).collect();
+        running.iter().filter(|(_, alert)| alert.level != Level::Critical).map(|(at_ns, _)| *at_ns).collect();
     match times.windows(limit + 1).find(|window| window[limit] - window[0] < MINUTE) {
         Some(window) => Err(format!("more than {limit} alerts in the minute from {} ns", window[0])),
         None => Ok(()),

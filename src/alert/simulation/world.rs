@@ -56,6 +56,8 @@ pub(super) struct Life {
     pub(super) raised: Vec<Draft>,
     /// The alerts that were sent, with the time of the decision.
     pub(super) decided: Vec<(u64, Arc<Alert>)>,
+    /// How many of them were sent before the sources left; then what was held back is sent at once.
+    pub(super) running: Option<usize>,
     /// Whether it ended in good order, and nothing was refused in it.
     pub(super) is_whole: bool,
 }
@@ -188,6 +190,8 @@ impl World {
 
     /// Removes the sources, which sends what is held back.
     fn leave(&mut self, process: &mut Process) {
+        let running = self.life().decided.len();
+        self.life().running = Some(running);
         if self.planted == Some(Planted::BurstLost) {
             process.gates.drain(..).for_each(std::mem::forget);
         }
