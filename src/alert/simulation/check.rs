@@ -89,10 +89,24 @@ fn in_order(world: &World, handler: usize, decided: &BTreeMap<&AlertId, (usize, 
 /// Never more than the limit in any minute.
 fn limited(life: &Life, limit: usize) -> Result<(), String> {
     let running = &life.decided[..life.running.unwrap_or(life.decided.len())];
-    let times: Vec<u64> =
-        running.iter().filter(|(_, alert)| alert.level != Level::Critical).map(|(at_ns, _)| *at_ns).collect();
-    match times.windows(limit + 1).find(|window| window[limit] - window[0] < MINUTE) {
-        Some(window) => Err(format!("more than {limit} alerts in the minute from {} ns", window[0])),
+    let sent: Vec<&(u64, Arc<Alert>)> = running.iter().filter(|(_, alert)| alert.level != Level::Critical).collect();
+    match sent.windows(limit + 1).find(|window| window[limit].0 - window[0].0 < MINUTE) {
+        Some(window) => {
+            let one = |(at_ns, alert): &&(u64, Arc<Alert>)| {
+                format!(
+                    "{}.{:03} s {} {} {:?}",
+                    at_ns / SECOND,
+                    at_ns / 1_000_000 % 1_000,
+                    alert.source,
+                    alert.rule,
+                    alert.digest
+                )
+            };
+            Err(format!(
+                "more than {limit} alerts in a minute: {}",
+                window.iter().map(one).collect::<Vec<_>>().join(", ")
+            ))
+        }
         None => Ok(()),
     }
 }
