@@ -34,6 +34,8 @@ pub struct Gate {
     last: Times,
     /// Rules whose low scores were logged.
     warned: BTreeSet<Box<str>>,
+    /// Whether the last draft was sent, or is held back for a digest.
+    is_told: bool,
 }
 
 impl Gate {
@@ -54,6 +56,7 @@ impl Gate {
             is_live: false,
             last: Times::default(),
             warned: BTreeSet::new(),
+            is_told: false,
         }
     }
 
@@ -97,6 +100,7 @@ impl Gate {
                 None
             }
             Decision::Digested => {
+                self.is_told = true;
                 self.count(&raised.rule, AlertOutcome::Digested);
                 None
             }
@@ -106,6 +110,14 @@ impl Gate {
                 None
             }
         }
+    }
+
+    /// Handles a draft as [`Gate::raise`] does. Returns whether somebody is told, by the alert or by a digest: not if
+    /// it is suppressed or refused.
+    pub fn tell(&mut self, raised: &Raised, frame: &Frame) -> bool {
+        self.is_told = false;
+        self.raise(raised, frame);
+        self.is_told
     }
 
     /// Whether quiet hours hold a draft back. It begins no condition, so one that lasts is told when they end.
@@ -161,7 +173,9 @@ impl Gate {
     fn offer(&mut self, alert: Arc<Alert>) -> Option<Arc<Alert>> {
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
         let is_taken = self.outbox.offer(self.token, &alert, times, &self.source);
-        for unsent in self.outbox.take_unsent(&self.id) {
+        let unsent = self.outbox.take_unsent(&self.id);
+        self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
+        for unsent in unsent {
             self.policy.unsent(&unsent);
         }
         is_taken.then_some(alert)

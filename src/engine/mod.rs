@@ -25,6 +25,7 @@ mod lanes;
 mod models;
 mod owner;
 mod parts;
+mod silences;
 mod source;
 mod strategies;
 mod summary;
