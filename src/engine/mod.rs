@@ -22,6 +22,8 @@ mod handlers;
 mod health;
 mod labels;
 mod lanes;
+mod losses;
+mod lost;
 mod models;
 mod owner;
 mod parts;
