@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::policy::Refusal;
 use super::sequencer::Times;
+use super::site::Origin;
 use super::{Decision, Order, Outbox, Policy};
 use crate::config::{AlertPlan, QuietHours};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
@@ -26,6 +27,8 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     id: SourceId,
     source: SourceMetrics,
+    /// Its zones.
+    zones: Arc<[Zone]>,
     /// Its place among the site's sources; `None` if it takes no part in their order.
     token: Option<u64>,
     /// Whether its frame time goes on with the clock.
@@ -52,6 +55,7 @@ impl Gate {
             clock: metrics.clock().clone(),
             id: source.clone(),
             source: series,
+            zones: Arc::default(),
             token: None,
             is_live: false,
             last: Times::default(),
@@ -78,6 +82,7 @@ impl Gate {
 
     /// Applies the source's zones.
     pub fn set_zones(&mut self, zones: &Arc<[Zone]>) {
+        self.zones = Arc::clone(zones);
         self.policy.set_zones(zones);
     }
 
@@ -172,7 +177,8 @@ impl Gate {
 
     fn offer(&mut self, alert: Arc<Alert>) -> Option<Arc<Alert>> {
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
-        let is_taken = self.outbox.offer(self.token, &alert, times, &self.source);
+        let is_taken =
+            self.outbox.offer(self.token, &alert, times, &Origin { series: &self.source, zones: &self.zones });
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         for unsent in unsent {

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 pub use self::matcher::Matcher;
 pub use self::request::{SilenceError, SilenceRequest};
 use super::digest::rfc3339;
-use crate::types::{Alert, Level};
+use crate::types::{Alert, Level, Zone};
 
 /// Maximum silences, ended ones included.
 pub const SILENCES_MAX: usize = 1_000;
@@ -130,10 +130,10 @@ impl Silence {
         self.matchers.iter().filter(|matcher| matcher.is_regex()).count()
     }
 
-    /// Whether it matches this alert, whenever that was raised.
-    fn matches(&self, alert: &Alert) -> bool {
+    /// Whether it matches this alert of a source with these zones, whenever it was raised.
+    fn matches(&self, alert: &Alert, zones: &[Zone]) -> bool {
         let may_match = alert.level != Level::Critical || self.matchers.iter().any(Matcher::is_about_level);
-        may_match && self.matchers.iter().all(|matcher| matcher.matches(alert))
+        may_match && self.matchers.iter().all(|matcher| matcher.matches(alert, zones))
     }
 }
 
@@ -154,13 +154,13 @@ pub(super) struct Silences {
 }
 
 impl Silences {
-    /// Whether a silence holds this alert back; it counts the alert then.
-    pub(super) fn holds(&mut self, alert: &Alert) -> bool {
+    /// Whether a silence holds this alert of a source with these zones back; it counts the alert then.
+    pub(super) fn holds(&mut self, alert: &Alert, zones: &[Zone]) -> bool {
         if self.all.is_empty() || alert.digest.is_some() {
             return false;
         }
         let at_ms = alert.id.unix_ns() / 1_000_000;
-        let found = self.all.iter_mut().find(|silence| silence.is_active(at_ms) && silence.matches(alert));
+        let found = self.all.iter_mut().find(|silence| silence.is_active(at_ms) && silence.matches(alert, zones));
         found.is_some_and(|silence| {
             silence.suppressed += 1;
             true

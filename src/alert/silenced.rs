@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::config::AlertPlan;
     use crate::telemetry::Metrics;
-    use crate::types::{Alert, Clock};
+    use crate::types::{Alert, BBox, Clock, Detection, Point, Polygon, Raised, Zone};
 
     /// Capture time of the frame at second zero.
     const START_NS: u64 = 1_700_000_000_000_000_000;
@@ -141,6 +141,22 @@ mod tests {
         );
         let totals = outbox.totals();
         assert_eq!((totals.raised, totals.suppressed, totals.accepted, totals.digested), (7, 5, 1, 1));
+    }
+
+    #[test]
+    fn a_zone_is_one_of_the_alerts_source() {
+        let (outbox, mut gate) = outbox(&plan());
+        let corners = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)].map(|(x, y)| Point { x, y });
+        let polygon = Polygon::new(corners.to_vec()).unwrap();
+        let zones: Arc<[Zone]> = Arc::new([Zone { name: "drive".into(), polygon }]);
+        gate.set_zones(&zones);
+        outbox.silence(&request("zone=\"drive\""), "ops", START_NS).unwrap();
+        let mut raise = |key: &str, x: f32| {
+            let bbox = BBox { x, y: 0.1, width: 0.2, height: 0.2 };
+            let detections = vec![Detection::new("person", 0, 0.9, bbox)];
+            gate.raise(&Raised { detections, ..draft("r", key) }, &frame("gate", 0, 1.0)).is_some()
+        };
+        assert_eq!([raise("1", 0.1), raise("2", 0.7)], [false, true]);
     }
 
     #[test]

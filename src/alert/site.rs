@@ -12,10 +12,16 @@ use super::silence::Silences;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{Alert, Level, SourceId, one_line};
+use crate::types::{Alert, Level, SourceId, Zone, one_line};
 
 /// Maximum alerts that were not accepted and whose gates do not know it yet.
 const UNSENT_MAX: usize = 256;
+
+/// The source of an alert.
+pub(super) struct Origin<'a> {
+    pub(super) series: &'a SourceMetrics,
+    pub(super) zones: &'a [Zone],
+}
 
 /// See the module.
 pub(super) struct Site(Mutex<State>);
@@ -74,13 +80,14 @@ impl Outbox {
 
     /// Decides on an alert, which a silence may hold back, and submits it if it is sent, now or when its turn comes.
     /// Returns whether it was taken now.
-    pub(super) fn offer(&self, token: Option<u64>, alert: &Arc<Alert>, times: Times, series: &SourceMetrics) -> bool {
+    pub(super) fn offer(&self, token: Option<u64>, alert: &Arc<Alert>, times: Times, origin: &Origin<'_>) -> bool {
+        let Origin { series, zones } = *origin;
         let mut state = self.site().0.lock();
         if token.is_none() {
             state.series.insert(alert.source.clone(), series.clone());
         }
         // Before the limit: it takes no place. Its gate learns that it was not sent, so what lasts is told afterwards.
-        if state.silences.holds(alert) {
+        if state.silences.holds(alert, zones) {
             state.count(self, alert, AlertOutcome::Suppressed);
             state.not_sent(alert.clone());
             return false;

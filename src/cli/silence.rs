@@ -29,8 +29,8 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Add {
-    /// FIELD, operator and VALUE: the field is source, rule, level, key or label (of any detection), the operator =,
-    /// !=, =~ or !~ (a regular expression that fits the whole value)
+    /// FIELD, operator and VALUE: the field is source, rule, level, key, label or zone (of any detection), the
+    /// operator =, !=, =~ or !~ (a regular expression that fits the whole value)
     #[arg(value_name = "MATCHER", required = true, num_args = 1..)]
     matchers: Vec<String>,
     /// How long it lasts: 45m, 2h, 1day 6h

@@ -157,7 +157,7 @@ fn a_wrong_silence_is_refused_by_the_name_of_its_matcher() {
     let site = Site::new();
     let wrong = site.ask(&["silence", "add", "--for", "2h", "soruce=\"gate\""]).expect(1).stderr;
     assert!(wrong.contains("the matcher `soruce=\"gate\"` names no field: `soruce`"), "{wrong}");
-    assert!(wrong.contains("hint: the fields are source, rule, level, key, label"), "{wrong}");
+    assert!(wrong.contains("hint: the fields are source, rule, level, key, label, zone"), "{wrong}");
     assert!(site.ask(&["silence", "add", "source=\"gate\""]).expect(2).stderr.contains("--for"));
     let none = site.ask(&["silence", "end", "nope"]).expect(1).stderr;
     assert!(none.contains("there is no silence nope"), "{none}");

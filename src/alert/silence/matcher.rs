@@ -5,7 +5,7 @@ use std::fmt;
 use regex::{Regex, RegexBuilder};
 
 use super::SilenceError;
-use crate::types::{Alert, Level};
+use crate::types::{Alert, Level, Zone};
 
 /// Maximum bytes of one matcher.
 const MATCHER_BYTES_MAX: usize = 1_024;
@@ -13,7 +13,7 @@ const MATCHER_BYTES_MAX: usize = 1_024;
 const REGEX_BYTES_MAX: usize = 128 << 10;
 
 /// The names of the fields.
-const NAMES: [&str; 5] = ["source", "rule", "level", "key", "label"];
+const NAMES: [&str; 6] = ["source", "rule", "level", "key", "label", "zone"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -23,9 +23,11 @@ enum Field {
     Key,
     /// The label of any detection.
     Label,
+    /// A zone of the source with the foot of any detection in it.
+    Zone,
 }
 
-const FIELDS: [Field; 5] = [Field::Source, Field::Rule, Field::Level, Field::Key, Field::Label];
+const FIELDS: [Field; 6] = [Field::Source, Field::Rule, Field::Level, Field::Key, Field::Label, Field::Zone];
 
 #[derive(Debug, Clone)]
 enum Test {
@@ -97,21 +99,30 @@ impl Matcher {
         self.field != Field::Level && self.test("")
     }
 
-    pub(super) fn matches(&self, alert: &Alert) -> bool {
+    /// Whether it matches an alert of a source with these zones.
+    pub(super) fn matches(&self, alert: &Alert, zones: &[Zone]) -> bool {
         match self.field {
             Field::Source => self.test(alert.source.as_str()),
             Field::Rule => self.test(&alert.rule),
             Field::Level => self.test(alert.level.as_str()),
             Field::Key => self.test(&alert.key),
-            Field::Label => {
-                let mut labels = alert.detections.iter().map(|detection| &*detection.label);
-                match (alert.detections.is_empty(), &self.test) {
-                    (true, _) => self.test(""),
-                    // Of several labels one is enough, and a refused one too many.
-                    (false, Test::Is | Test::Fits(_)) => labels.any(|label| self.test(label)),
-                    (false, Test::IsNot | Test::FitsNot(_)) => labels.all(|label| self.test(label)),
-                }
+            Field::Label => self.test_all(alert.detections.iter().map(|detection| &*detection.label)),
+            Field::Zone => {
+                let feet = alert.detections.iter().map(|detection| detection.bbox.bottom_center());
+                let feet: Vec<_> = feet.collect();
+                let inside = zones.iter().filter(|zone| feet.iter().any(|foot| zone.polygon.contains(*foot)));
+                self.test_all(inside.map(|zone| &*zone.name))
             }
+        }
+    }
+
+    /// Tests a field with any number of values: one that fits is enough, and one that is refused too many.
+    fn test_all<'v>(&self, values: impl Iterator<Item = &'v str>) -> bool {
+        let mut values = values.peekable();
+        match (values.peek().is_none(), &self.test) {
+            (true, _) => self.test(""),
+            (false, Test::Is | Test::Fits(_)) => values.any(|value| self.test(value)),
+            (false, Test::IsNot | Test::FitsNot(_)) => values.all(|value| self.test(value)),
         }
     }
 

@@ -18,8 +18,8 @@ const AHEAD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1_000;
 #[serde(deny_unknown_fields)]
 pub struct SilenceRequest {
     /// What it matches, 1 to 16 of `FIELD OPERATOR "VALUE"`, all of which must match. The field is `source`, `rule`,
-    /// `level`, `key` or `label` (of any detection), the operator `=`, `!=`, `=~` or `!~` (a regular expression that
-    /// fits the whole value).
+    /// `level`, `key`, `label` or `zone` (of any detection), the operator `=`, `!=`, `=~` or `!~` (a regular expression
+    /// that fits the whole value).
     pub matchers: Vec<String>,
     /// When it starts, RFC 3339; now where it is left out.
     #[serde(default)]

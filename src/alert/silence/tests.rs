@@ -1,6 +1,6 @@
 use super::*;
 use crate::alert::digest::{At, Held};
-use crate::types::{AlertId, BBox, Detection, HeldBy};
+use crate::types::{AlertId, BBox, Detection, HeldBy, Point, Polygon};
 
 const HOUR: u64 = 60 * 60 * 1_000;
 /// Now, in Unix milliseconds.
@@ -29,7 +29,7 @@ fn seen(labels: &[&str]) -> Vec<Detection> {
 fn holds(matchers: &[&str], alert: &Alert) -> bool {
     let mut silences = Silences::default();
     silences.add(&request(matchers), "ops", NOW, &mut Vec::new()).unwrap();
-    silences.holds(alert)
+    silences.holds(alert, &[])
 }
 
 #[test]
@@ -78,6 +78,30 @@ fn a_label_is_that_of_any_detection() {
 }
 
 #[test]
+fn a_zone_is_one_with_the_foot_of_any_detection() {
+    let square = |name: &str, left: f32| {
+        let corners = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)];
+        let points = corners.map(|(x, y)| Point { x: left + x, y }).to_vec();
+        Zone { name: name.into(), polygon: Polygon::new(points).unwrap() }
+    };
+    // The person stands at (0.2, 0.3).
+    let zones = [square("drive", 0.0), square("garden", 0.5)];
+    let alert = Alert { detections: seen(&["person"]), ..alert_at(NOW + 1) };
+    for (matcher, zones, held) in [
+        ("zone=\"drive\"", &zones[..], true),
+        ("zone=\"garden\"", &zones, false),
+        ("zone!=\"garden\"", &zones, true),
+        ("zone!~\"d.*\"", &zones, false),
+        ("zone=\"drive\"", &[], false),
+        ("zone=\"\"", &[], true),
+    ] {
+        let mut silences = Silences::default();
+        silences.add(&request(&[matcher, "source=gate"]), "ops", NOW, &mut Vec::new()).unwrap();
+        assert_eq!(silences.holds(&alert, zones), held, "{matcher}");
+    }
+}
+
+#[test]
 fn a_critical_alert_is_held_back_only_where_the_level_is_named_and_a_digest_never() {
     let critical = Alert { level: Level::Critical, ..alert_at(NOW + 1) };
     assert!(!holds(&["source=\"gate\""], &critical));
@@ -99,7 +123,7 @@ fn a_silence_holds_from_its_start_until_its_end_by_capture_time_and_can_be_ended
     for (at_ms, held) in
         [(NOW, false), (NOW + HOUR - 1, false), (NOW + HOUR, true), (NOW + 3 * HOUR - 1, true), (NOW + 3 * HOUR, false)]
     {
-        assert_eq!(silences.holds(&alert_at(at_ms)), held, "{at_ms}");
+        assert_eq!(silences.holds(&alert_at(at_ms), &[]), held, "{at_ms}");
     }
     let body = |silences: &Silences, now_ms| silences.list().next().map(|silence| silence.body(now_ms)).unwrap();
     assert_eq!((body(&silences, NOW).state, body(&silences, NOW + HOUR).state), ("pending", "active"));
@@ -108,14 +132,14 @@ fn a_silence_holds_from_its_start_until_its_end_by_capture_time_and_can_be_ended
     let until = Some(rfc3339((NOW + 3 * HOUR) * 1_000_000));
     assert_eq!(silences.count(NOW + HOUR), SilenceCount { active: 1, until });
     assert_eq!(silences.end(&id, NOW + 2 * HOUR).unwrap().body(NOW + 2 * HOUR).state, "ended");
-    assert!(!silences.holds(&alert_at(NOW + 2 * HOUR)) && silences.holds(&alert_at(NOW + 2 * HOUR - 1)));
+    assert!(!silences.holds(&alert_at(NOW + 2 * HOUR), &[]) && silences.holds(&alert_at(NOW + 2 * HOUR - 1), &[]));
     // What has ended stays as it is.
     assert_eq!(silences.end(&id, NOW + 9 * HOUR).unwrap().ends_ms, NOW + 2 * HOUR);
     assert!(silences.end("none", NOW).is_none());
     // One that has not begun never holds.
     let id = silences.add(&later, "ops", NOW, &mut Vec::new()).unwrap().id;
     silences.end(&id, NOW + 1).unwrap();
-    assert!(!silences.holds(&alert_at(NOW + 3 * HOUR - 1)));
+    assert!(!silences.holds(&alert_at(NOW + 3 * HOUR - 1), &[]));
 }
 
 #[test]
