@@ -41,7 +41,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -219,7 +219,7 @@ fn router(app: AppState) -> Router {
 }
 
 fn api_router() -> Router<AppState> {
-    use api::{alerts, audit, config, events, logs, plugins, profile, session, sources, status};
+    use api::{alerts, audit, config, events, logs, plugins, profile, session, silences, sources, status};
     Router::new()
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/sources", get(sources::list).post(sources::add))
@@ -237,6 +237,8 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/config/apply", post(config::apply_patch))
         .route("/api/v1/profile", get(profile::profile).post(profile::switch))
         .route("/api/v1/alerts", get(alerts::alerts))
+        .route("/api/v1/silences", get(silences::list).post(silences::add))
+        .route("/api/v1/silences/{id}", delete(silences::end))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/logs", get(logs::logs))
         .route("/api/v1/audit", get(audit::audit))

@@ -15,7 +15,7 @@ use utoipa::openapi::{
 
 use super::AppState;
 use super::access::Access;
-use super::api::{alerts, audit, config, events, logs, plugins, profile, session, sources, status};
+use super::api::{alerts, audit, config, events, logs, plugins, profile, session, silences, sources, status};
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
 use super::{health, live};
@@ -29,10 +29,12 @@ const WAITS: &[&str] = &[
     "/api/v1/plugins",
     "/api/v1/config",
     "/api/v1/profile",
+    "/api/v1/silences",
     "/api/v1/audit",
 ];
 /// Paths that exist only if the configuration can be changed.
-const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/profile", "/api/v1/audit", "/api/v1/logs"];
+const NEEDS_CONTROL: &[&str] =
+    &["/api/v1/config", "/api/v1/profile", "/api/v1/silences", "/api/v1/audit", "/api/v1/logs"];
 /// Paths with endless responses.
 const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
 
@@ -71,6 +73,9 @@ const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{so
         profile::profile,
         profile::switch,
         alerts::alerts,
+        silences::list,
+        silences::add,
+        silences::end,
         events::events,
         logs::logs,
         audit::audit,

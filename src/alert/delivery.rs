@@ -93,6 +93,7 @@ impl Delivery {
         }
         outbox.recover(pending);
         outbox.restore(saved);
+        outbox.restore_silences(clock.unix_ns());
         if durable {
             *delivery.writer() = Some(Writer::start(journal, outbox, clock.clone(), woken)?);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::policy::Refusal;
 use super::sequencer::Times;
+use super::site::Origin;
 use super::{Decision, Order, Outbox, Policy};
 use crate::config::{AlertPlan, QuietHours};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
@@ -26,6 +27,8 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     id: SourceId,
     source: SourceMetrics,
+    /// Its zones.
+    zones: Arc<[Zone]>,
     /// Its place among the site's sources; `None` if it takes no part in their order.
     token: Option<u64>,
     /// Whether its frame time goes on with the clock.
@@ -34,6 +37,8 @@ pub struct Gate {
     last: Times,
     /// Rules whose low scores were logged.
     warned: BTreeSet<Box<str>>,
+    /// Whether the last draft was sent, or is held back for a digest.
+    is_told: bool,
 }
 
 impl Gate {
@@ -50,10 +55,12 @@ impl Gate {
             clock: metrics.clock().clone(),
             id: source.clone(),
             source: series,
+            zones: Arc::default(),
             token: None,
             is_live: false,
             last: Times::default(),
             warned: BTreeSet::new(),
+            is_told: false,
         }
     }
 
@@ -75,6 +82,7 @@ impl Gate {
 
     /// Applies the source's zones.
     pub fn set_zones(&mut self, zones: &Arc<[Zone]>) {
+        self.zones = Arc::clone(zones);
         self.policy.set_zones(zones);
     }
 
@@ -97,6 +105,7 @@ impl Gate {
                 None
             }
             Decision::Digested => {
+                self.is_told = true;
                 self.count(&raised.rule, AlertOutcome::Digested);
                 None
             }
@@ -106,6 +115,14 @@ impl Gate {
                 None
             }
         }
+    }
+
+    /// Handles a draft as [`Gate::raise`] does. Returns whether somebody is told, by the alert or by a digest: not if
+    /// it is suppressed or refused.
+    pub fn tell(&mut self, raised: &Raised, frame: &Frame) -> bool {
+        self.is_told = false;
+        self.raise(raised, frame);
+        self.is_told
     }
 
     /// Whether quiet hours hold a draft back. It begins no condition, so one that lasts is told when they end.
@@ -160,8 +177,11 @@ impl Gate {
 
     fn offer(&mut self, alert: Arc<Alert>) -> Option<Arc<Alert>> {
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
-        let is_taken = self.outbox.offer(self.token, &alert, times, &self.source);
-        for unsent in self.outbox.take_unsent(&self.id) {
+        let is_taken =
+            self.outbox.offer(self.token, &alert, times, &Origin { series: &self.source, zones: &self.zones });
+        let unsent = self.outbox.take_unsent(&self.id);
+        self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
+        for unsent in unsent {
             self.policy.unsent(&unsent);
         }
         is_taken.then_some(alert)

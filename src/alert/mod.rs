@@ -1,7 +1,8 @@
 //! The alert path: policy, outbox, delivery, and the Handler and Journal traits.
 //!
 //! A lane raises alerts through its [`Gate`]: `policy` decides on frame time (`conditions`, `places`, `burst`), and
-//! `sequencer` limits the rate of all sources; what they hold back becomes a `digest`. The [`Outbox`] holds accepted
+//! `sequencer` limits the rate of all sources; what they hold back becomes a `digest`. A [`silence`] holds alerts back
+//! before that. The [`Outbox`] holds accepted
 //! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
 //! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
 //! [`NoJournal`] persists nothing. [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
@@ -32,6 +33,8 @@ mod saved;
 mod sequencer;
 #[cfg(test)]
 mod simulation;
+pub mod silence;
+mod silenced;
 mod site;
 mod standing;
 mod tally;

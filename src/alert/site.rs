@@ -8,19 +8,27 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::sequencer::{Order, Ruling, Sequencer, Times};
+use super::silence::Silences;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{Alert, Level, SourceId, one_line};
+use crate::types::{Alert, Level, SourceId, Zone, one_line};
 
 /// Maximum alerts that were not accepted and whose gates do not know it yet.
 const UNSENT_MAX: usize = 256;
+
+/// The source of an alert.
+pub(super) struct Origin<'a> {
+    pub(super) series: &'a SourceMetrics,
+    pub(super) zones: &'a [Zone],
+}
 
 /// See the module.
 pub(super) struct Site(Mutex<State>);
 
 struct State {
     sequencer: Sequencer,
+    silences: Silences,
     /// The series of each source.
     series: BTreeMap<SourceId, SourceMetrics>,
     /// Alerts that the outbox did not accept, for the gates that raised them.
@@ -30,11 +38,21 @@ struct State {
 impl Site {
     pub(super) fn new(plan: &AlertPlan) -> Self {
         let sequencer = Sequencer::new(plan);
-        Self(Mutex::new(State { sequencer, series: BTreeMap::new(), unsent: Vec::new() }))
+        Self(Mutex::new(State {
+            sequencer,
+            silences: Silences::default(),
+            series: BTreeMap::new(),
+            unsent: Vec::new(),
+        }))
     }
 
     pub(super) fn set_plan(&self, plan: &AlertPlan) {
         self.0.lock().sequencer.set_plan(plan);
+    }
+
+    /// Reads or changes the silences.
+    pub(super) fn with_silences<T>(&self, change: impl FnOnce(&mut Silences) -> T) -> T {
+        change(&mut self.0.lock().silences)
     }
 }
 
@@ -55,16 +73,24 @@ impl Outbox {
         let mut rulings = Vec::new();
         state.sequencer.leave(source, token, now_ns, &mut rulings);
         state.apply(self, rulings);
-        let State { sequencer, series, unsent } = &mut *state;
+        let State { sequencer, series, unsent, .. } = &mut *state;
         series.retain(|source, _| sequencer.knows(source));
         unsent.retain(|alert| series.contains_key(&alert.source));
     }
 
-    /// Decides on an alert and submits it if it is sent, now or when its turn comes. Returns whether it was taken now.
-    pub(super) fn offer(&self, token: Option<u64>, alert: &Arc<Alert>, times: Times, series: &SourceMetrics) -> bool {
+    /// Decides on an alert, which a silence may hold back, and submits it if it is sent, now or when its turn comes.
+    /// Returns whether it was taken now.
+    pub(super) fn offer(&self, token: Option<u64>, alert: &Arc<Alert>, times: Times, origin: &Origin<'_>) -> bool {
+        let Origin { series, zones } = *origin;
         let mut state = self.site().0.lock();
         if token.is_none() {
             state.series.insert(alert.source.clone(), series.clone());
+        }
+        // Before the limit: it takes no place. Its gate learns that it was not sent, so what lasts is told afterwards.
+        if state.silences.holds(alert, zones) {
+            state.count(self, alert, AlertOutcome::Suppressed);
+            state.not_sent(alert.clone());
+            return false;
         }
         let mut rulings = Vec::new();
         state.sequencer.offer(token, alert.clone(), times, &mut rulings);

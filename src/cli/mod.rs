@@ -43,6 +43,7 @@ mod run;
 mod scene;
 mod schema;
 pub(crate) mod signals;
+mod silence;
 mod snapshot;
 mod sources;
 mod summary;
@@ -83,6 +84,8 @@ enum Command {
     Plugin(plugin::Args),
     /// Accepted alerts and what became of them: list, show
     Alerts(alerts::Args),
+    /// Silences of a running engine, during which nobody is notified of some alerts: add, list, end
+    Silence(silence::Args),
     /// The sources of a running engine: list, add, change, remove, enable, disable, restart
     Sources(sources::Args),
     /// The configuration of a running engine: show, diff, apply
@@ -136,6 +139,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Test(args) => test::run(&args, stop),
         Command::Plugin(args) => plugin::run(&args),
         Command::Alerts(args) => alerts::run(&args),
+        Command::Silence(args) => silence::run(&args),
         Command::Sources(args) => sources::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Profile(args) => profiles::run(&args),

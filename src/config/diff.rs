@@ -161,6 +161,7 @@ const SETTINGS: &[Setting] = &[
     setting!("pipeline.batch_size", batch_size),
     setting!("pipeline.batch_timeout_ms", batch_timeout),
     setting!("alerts", alerts),
+    setting!("alerts.source_lost_seconds", health.source_lost),
     setting!("graceful_shutdown_timeout", graceful_shutdown),
     setting!("logging.level", logging.level),
     setting!("monitoring.metrics_interval", health.sample_every),

@@ -433,6 +433,11 @@ const ROWS: &[Row] = &[
     ),
     proved("alerts.level", "level of an alert that names none", "the_policys_keys_decide_which_alerts_are_written"),
     proved(
+        "alerts.source_lost_seconds",
+        "how long a live source may be away until an alert says so",
+        "cameras_that_go_away_together_make_one_alert",
+    ),
+    proved(
         "alerts.retry_attempts",
         "attempts after answers that look permanent",
         "webhooks_are_tried_as_often_and_as_patiently_as_they_are_told",

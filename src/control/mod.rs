@@ -12,6 +12,7 @@ mod fingerprint;
 mod lay;
 mod outcome;
 mod profile;
+mod silence;
 mod store;
 
 use std::path::PathBuf;

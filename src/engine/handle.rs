@@ -296,6 +296,7 @@ impl EngineApi for Handle {
         let checks = shared.thresholds.lock().checks(shared.clock.monotonic_ns());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)
+            .with_silences(shared.parts.delivery.outbox().silence_count(shared.clock.unix_ns()))
             .with_checks(checks)
             .with_notes(notes)
     }

@@ -1,4 +1,5 @@
-//! The thread that monitors the engine: samples the machine, logs the figures and checks the thresholds.
+//! The thread that monitors the engine: samples the machine, logs the figures, checks the thresholds, and looks for
+//! lost sources (`losses`).
 //!
 //! A crossed threshold is a problem in `/health` and one alert of the source `engine`, with the ordinary policy and
 //! handlers. Thresholds apply while a source is live or repeats: a run that ends by itself may use the whole machine.
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::handle::{Handle, Shared};
+use super::losses::Losses;
 use super::thresholds::{Subject, Turn};
 use super::view::outside::EngineApi as _;
 use super::view::status::Status;
@@ -77,6 +79,7 @@ struct Monitor {
     checked_ns: u64,
     counted: BTreeMap<SourceId, Counted>,
     gate: Option<Gate>,
+    losses: Losses,
     /// Number of alerts raised.
     raised: u64,
 }
@@ -94,6 +97,7 @@ impl Monitor {
             checked_ns: now_ns,
             counted: BTreeMap::new(),
             gate: None,
+            losses: Losses::default(),
             raised: 0,
         }
     }
@@ -103,6 +107,7 @@ impl Monitor {
         let now_ns = self.shared.clock.monotonic_ns();
         self.send_digests(now_ns);
         let plan = Arc::clone(&self.shared.view().plan);
+        self.losses.look(&self.shared, &plan, now_ns);
         let health = &plan.health;
         if is_due(self.sampled_ns, health.sample_every, now_ns) {
             self.sampled_ns = now_ns;

@@ -9,6 +9,7 @@ mod guests;
 mod hours;
 mod layers;
 mod logging;
+mod lost;
 mod monitoring;
 mod push;
 mod recovery;

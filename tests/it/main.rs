@@ -61,6 +61,7 @@ mod run;
 mod scene;
 mod seams;
 mod signals;
+mod silences;
 mod snapshot;
 mod sources;
 mod terminal;

@@ -8,6 +8,7 @@ pub(super) mod logs;
 pub(super) mod plugins;
 pub(super) mod profile;
 pub(super) mod session;
+pub(super) mod silences;
 pub(super) mod sources;
 mod sse;
 pub(super) mod status;

@@ -80,6 +80,10 @@ function show(status) {
   $("summary").textContent = `${running} of ${status.sources.length} sources running · up ${Math.round(status.uptime_s)} s`;
   $("problems").hidden = status.problems.length === 0;
   $("problems").textContent = status.problems.join("\n");
+  const { active, until } = status.silences;
+  const silences = active === 1 ? "1 silence is active, until" : `${active} silences are active, the last until`;
+  $("silences").hidden = active === 0;
+  $("silences").textContent = active ? `${silences} ${clock(until)}` : "";
   for (const source of status.sources) {
     const c = card(source.id);
     c.state.textContent = source.state;

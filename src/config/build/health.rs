@@ -6,7 +6,7 @@ use super::Site;
 use crate::config::plan::{HealthPlan, ThresholdKind, ThresholdPlan};
 use crate::config::schema::Monitoring;
 
-pub(super) fn build(monitoring: &Monitoring, site: &Site<'_>) -> HealthPlan {
+pub(super) fn build(monitoring: &Monitoring, source_lost_seconds: f64, site: &Site<'_>) -> HealthPlan {
     let thresholds = &monitoring.thresholds;
     let limits = [
         ("cpu_threshold", ThresholdKind::Cpu, monitoring.cpu_threshold),
@@ -22,6 +22,7 @@ pub(super) fn build(monitoring: &Monitoring, site: &Site<'_>) -> HealthPlan {
         check_every: Duration::from_secs_f64(monitoring.health_check_interval),
         log_metrics: monitoring.log_metrics,
         profile: monitoring.profiling_enabled,
+        source_lost: Duration::from_secs_f64(source_lost_seconds),
         thresholds: set.map(|(_, kind, bound)| ThresholdPlan { kind, bound }).collect(),
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
-    let health = health::build(&monitoring, site);
+    let health = health::build(&monitoring, alerts.source_lost_seconds, site);
     let enabled = detection.enable_tracking;
     let mut listed: Vec<String> = detection.strategies.iter().map(|strategy| strategy.head.name.clone()).collect();
     let (models, mut strategies) = strategies::build(detection, &all, &timezone, site);

@@ -17,6 +17,8 @@ pub struct HealthPlan {
     pub log_metrics: bool,
     /// Whether to print at the end of a run where the time went.
     pub profile: bool,
+    /// A live source that does not run for this long is lost, which raises an alert; zero raises none.
+    pub source_lost: Duration,
     /// The configured thresholds. They apply while a source is live or repeats.
     pub thresholds: Vec<ThresholdPlan>,
 }
@@ -94,6 +96,7 @@ impl ThresholdKind {
 impl Default for HealthPlan {
     fn default() -> Self {
         let every = Duration::from_secs(30);
-        Self { sample_every: every, check_every: every, log_metrics: true, profile: false, thresholds: Vec::new() }
+        let (source_lost, thresholds) = (every, Vec::new());
+        Self { sample_every: every, check_every: every, log_metrics: true, profile: false, source_lost, thresholds }
     }
 }

@@ -56,6 +56,11 @@ pub(in crate::config) struct Alerts {
     /// Example: {from: "22:00", to: "06:00"}.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     pub(in crate::config) quiet_hours: OneOrMany<QuietEntry>,
+    /// A live source that delivers nothing for this long is lost: one alert of `system.source_lost` names all sources
+    /// that are lost together, and `system.source_back` says when they are back; 0 raises neither. Default 30. Unit:
+    /// seconds. Range 0–86400. Example: 120.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub(in crate::config) source_lost_seconds: f64,
     /// Attempts per handler and alert after answers that look permanent (a wrong address, a refused body); then it is a
     /// dead letter. Default 3. Range 1–100. Example: 5.
     #[schemars(range(min = 1, max = 100))]
@@ -97,6 +102,7 @@ impl Default for Alerts {
             min_confidence: 0.5,
             level: Level::Medium,
             quiet_hours: OneOrMany::default(),
+            source_lost_seconds: 30.0,
             retry_attempts: 3,
             retry_delay: 1.0,
             max_retry_delay: 60.0,

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 pub use self::parts::{
     AlertStatus, CheckStatus, HandlerStatus, PluginStatus, SourceStatus, StrategyStatus, ZoneStatus,
 };
+use crate::alert::silence::SilenceCount;
 use crate::backend::SourceState;
 use crate::config::{Environment, Plan};
 use crate::types::count;
@@ -44,6 +45,8 @@ pub struct Status {
     pub handlers: Vec<HandlerStatus>,
     /// Alerts since the start.
     pub alerts: AlertStatus,
+    /// The silences that hold now.
+    pub silences: SilenceCount,
     /// Scripts and components whose latest version was rejected or rolled back.
     pub rejected: Vec<RejectedReload>,
     /// The limits that are set under `monitoring`, as they were last looked at.
@@ -125,6 +128,7 @@ impl Status {
             strategies,
             handlers,
             alerts,
+            silences: SilenceCount::default(),
             rejected,
             checks: Vec::new(),
         }
@@ -137,12 +141,13 @@ impl Status {
     pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
         let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, mut checks, .. } = self;
         let (config_version, environment, profile) = (self.config_version, self.environment, self.profile);
+        let silences = self.silences;
         sources.retain(|source| visible(&source.id));
         strategies.iter_mut().for_each(|strategy| strategy.last_error = None);
         handlers.iter_mut().for_each(|handler| handler.last_error = None);
         let seen = Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new());
         checks.retain(|check| check.source.as_deref().is_none_or(&visible));
-        Self { config_version, environment, profile, ..seen }.with_checks(checks)
+        Self { config_version, environment, profile, silences, ..seen }.with_checks(checks)
     }
 
     /// Adds the deployment's version and environment from the plan.
@@ -161,12 +166,19 @@ impl Status {
             strategies: Vec::new(),
             handlers: Vec::new(),
             alerts: AlertStatus::default(),
+            silences: SilenceCount::default(),
             rejected: Vec::new(),
             checks: Vec::new(),
             // It may tell whether somebody is at home.
             profile: None,
             ..self
         }
+    }
+
+    /// Adds the silences: not a problem, but something to know.
+    #[must_use]
+    pub fn with_silences(self, silences: SilenceCount) -> Self {
+        Self { silences, ..self }
     }
 
     /// Adds the engine's own thresholds: each crossed one is a problem.

@@ -1,0 +1,181 @@
+//! Silences hold alerts back while the engine runs: by the command line and by the API, over a restart, until they end.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Dsengine, Outcome, Running, get, request, root, write};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An alert of another key every few frames.
+const CONFIG: &str = "
+sources: [{ id: gate, uri: 'scene:street?live=true&pixels=false' }]
+detection: { strategies: [{ name: rule, module: rule.lua }] }
+alerts: { handlers: [], burst_threshold: 0, max_alerts_per_minute: 0 }
+";
+const RULE: &str =
+    "function detect(frame)\n  frame:alert{ rule = 'r', key = tostring(frame.seq // 5), message = 'm' }\nend\n";
+
+/// An engine that runs `config.yaml` of its folder.
+struct Site {
+    dir: TempDir,
+    run: Running,
+    page: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "config.yaml", CONFIG);
+        write(dir.path(), "rule.lua", RULE);
+        Self::of(dir)
+    }
+
+    fn of(dir: TempDir) -> Self {
+        let state = dir.path().join("state").display().to_string();
+        let args = ["run", "--config", "config.yaml", "--port", "0", "--state", &state];
+        let mut run = Dsengine::new(args).cwd(dir.path()).start();
+        let page = run.page();
+        Self { dir, run, page }
+    }
+
+    /// Ends it and starts it again.
+    fn restart(mut self) -> Self {
+        self.run.signal("INT");
+        assert_eq!(self.run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", self.run.seen.join("\n"));
+        Self::of(self.dir)
+    }
+
+    fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn ask(&self, args: &[&str]) -> Outcome {
+        Dsengine::new([args, &["--at", &self.page]].concat()).cwd(self.folder()).run()
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&get(&self.page, path).1).unwrap()
+    }
+
+    fn post(&self, body: &Value) -> (u16, Value) {
+        let (status, body) = request("POST", &self.page, "/api/v1/silences", &body.to_string());
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    /// Waits until the counts of alerts are so; returns how many are accepted then.
+    #[track_caller]
+    fn until(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> u64 {
+        let from = Instant::now();
+        loop {
+            let alerts = self.json("/api/v1/status")["alerts"].clone();
+            if is_so(&alerts) {
+                return alerts["accepted"].as_u64().unwrap();
+            }
+            let ended = self.run.end(Duration::from_millis(10));
+            let said = || self.run.seen.join("\n");
+            assert!(ended.is_none() && from.elapsed() < LIMIT, "never {what}: {alerts}\n{}", said());
+        }
+    }
+
+    /// Waits until so many alerts are held back and nothing is under way; returns how many are accepted then.
+    #[track_caller]
+    fn until_suppressed(&mut self, count: u64) -> u64 {
+        self.until("held back", |alerts| alerts["suppressed"].as_u64() >= Some(count) && alerts["pending"] == 0)
+    }
+}
+
+/// The command that README gives, as arguments.
+fn of_readme() -> Vec<String> {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let line = readme.lines().find_map(|line| line.strip_prefix("$ dsengine silence add ")).expect("README has it");
+    // Words, some in single quotation marks.
+    let mut args = vec!["silence".to_owned(), "add".to_owned()];
+    for (at, part) in line.split('\'').enumerate() {
+        match at % 2 {
+            0 => args.extend(part.split_whitespace().map(str::to_owned)),
+            _ => args.push(part.to_owned()),
+        }
+    }
+    args
+}
+
+#[test]
+fn a_silence_holds_back_what_it_matches_over_a_restart_until_it_is_ended() {
+    let mut site = Site::new();
+    site.until("an alert", |alerts| alerts["accepted"].as_u64() > Some(1));
+    // Of another source.
+    site.ask(&["silence", "add", "--for", "1h", "source=\"yard\""]).expect(0);
+    let command = of_readme();
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let suppressed = site.json("/api/v1/status")["alerts"]["suppressed"].as_u64().unwrap();
+    let said = site.ask(&command).expect(0).stdout;
+    let (id, rest) = said.trim_end().split_once("  ").unwrap();
+    assert!(rest.starts_with("active until 2") && rest.contains("  source=\"gate\"  [by loopback; "), "{said}");
+    assert!(rest.ends_with(" held back]: the gate is painted"), "{said}");
+
+    // Each key has alerts that its own condition holds back; from now on there is nothing else.
+    let silences = site.json("/api/v1/silences");
+    assert_eq!(silences.as_array().map(Vec::len), Some(2), "{silences}");
+    assert_eq!((&silences[0]["id"], &silences[0]["state"]), (&json!(id), &json!("active")));
+    let held = |site: &Site| site.json("/api/v1/silences")[0]["suppressed"].as_u64().unwrap();
+    let from = Instant::now();
+    while held(&site) == 0 {
+        assert!(from.elapsed() < LIMIT, "the silence holds nothing back");
+    }
+    let accepted = site.until_suppressed(suppressed + 1);
+    let now = site.json("/api/v1/status")["alerts"]["suppressed"].as_u64().unwrap();
+    assert_eq!(site.until_suppressed(now + 40), accepted);
+    let status = site.json("/api/v1/status");
+    assert_eq!(status["silences"]["active"], 2);
+    assert_eq!(status["problems"], json!([]), "{status}");
+    let listed = site.ask(&["silence", "list"]).expect(0).stdout;
+    assert!(listed.lines().count() == 2 && listed.starts_with(id), "{listed}");
+    let audit = site.json("/api/v1/audit");
+    let line = audit.as_array().unwrap().iter().find(|line| line["what"] == "silence source=\"gate\"");
+    assert!(line.is_some_and(|line| line["taken"] == true && line["who"] == "loopback"), "{audit}");
+
+    let mut site = site.restart();
+    assert_eq!(site.until_suppressed(20), 0, "it lasts over the restart");
+    let ended = site.ask(&["silence", "end", id]).expect(0).stdout;
+    assert!(ended.starts_with(&format!("{id}  ended 2")), "{ended}");
+    site.until("told again", |alerts| alerts["accepted"].as_u64() > Some(1));
+    assert_eq!(site.json("/api/v1/silences").as_array().map(Vec::len), Some(1));
+    assert_eq!(site.json("/api/v1/silences?all=true").as_array().map(Vec::len), Some(2));
+    let mut site = site.restart();
+    site.until("told after the next restart", |alerts| alerts["accepted"].as_u64() > Some(1));
+    let all = site.ask(&["silence", "list", "--all", "--json"]).expect(0).json();
+    let mine = all.as_array().unwrap().iter().find(|silence| silence["id"] == id).cloned().unwrap_or_default();
+    assert_eq!((&mine["state"], &mine["comment"]), (&json!("ended"), &json!("the gate is painted")));
+}
+
+#[test]
+fn a_wrong_silence_is_refused_by_the_name_of_its_matcher() {
+    let site = Site::new();
+    let wrong = site.ask(&["silence", "add", "--for", "2h", "soruce=\"gate\""]).expect(1).stderr;
+    assert!(wrong.contains("the matcher `soruce=\"gate\"` names no field: `soruce`"), "{wrong}");
+    assert!(wrong.contains("hint: the fields are source, rule, level, key, label, zone"), "{wrong}");
+    assert!(site.ask(&["silence", "add", "source=\"gate\""]).expect(2).stderr.contains("--for"));
+    let none = site.ask(&["silence", "end", "nope"]).expect(1).stderr;
+    assert!(none.contains("there is no silence nope"), "{none}");
+    for (body, status) in [
+        (json!({ "matchers": ["source=gate"], "duration": "2h", "until": 3 }), 422),
+        (json!({ "matchers": ["source=~\"(\""], "duration": "2h" }), 422),
+        (json!({ "matchers": ["source=gate"] }), 422),
+        (json!({ "matchers": [], "duration": "2h" }), 422),
+        (json!({ "matchers": ["source=gate"], "ends_at": "2020-01-01T00:00:00Z" }), 422),
+        (json!({ "matchers": ["source=gate"], "duration": "2h", "starts_at": "2020-01-01T00:00:00+02:00" }), 422),
+        (json!({ "matchers": ["source!=gate", "level=~\"low|medium\""], "duration": "1day" }), 201),
+    ] {
+        let (got, answer) = site.post(&body);
+        assert_eq!(got, status, "{body}: {answer}");
+    }
+    assert_eq!(site.json("/api/v1/silences").as_array().map(Vec::len), Some(1), "what is refused changes nothing");
+    assert_eq!(request("DELETE", &site.page, "/api/v1/silences/nope", "").0, 404);
+    let audit = site.json("/api/v1/audit");
+    let refused = audit.as_array().unwrap().iter().filter(|line| line["taken"] == false).count();
+    assert!(refused >= 6, "{audit}");
+}
