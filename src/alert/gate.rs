@@ -9,7 +9,7 @@ use super::sequencer::Times;
 use super::{Decision, Order, Outbox, Policy};
 use crate::config::{AlertPlan, QuietHours};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Clock, Frame, Level, Raised, SourceId, Zone, one_line};
+use crate::types::{Alert, Clock, Frame, Level, Raised, Resolve, SourceId, Zone, one_line};
 
 /// Maximum rules whose low scores are logged.
 const WARNED_MAX: usize = 64;
@@ -93,6 +93,7 @@ impl Gate {
         match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => self.offer(alert),
             Decision::Suppressed { .. } => {
+                self.outbox.seen_again(self.policy.suppressed(), frame.captured_unix_ns / 1_000_000);
                 self.count(&raised.rule, AlertOutcome::Suppressed);
                 None
             }
@@ -158,11 +159,24 @@ impl Gate {
         self.offer(Arc::new(digest));
     }
 
+    /// Ends a condition, as a strategy said on `frame`, or without a key every condition of the rule: the next draft
+    /// becomes an alert, and the cases of the former ones are resolved.
+    pub fn resolve(&mut self, resolved: &Resolve, frame: &Frame) {
+        if !self.enabled {
+            return;
+        }
+        let (rule, key) = (&resolved.rule, resolved.key.as_deref());
+        self.policy.end(&frame.source, rule, key);
+        self.outbox.resolve_cases(&frame.source, rule, key, frame.captured_unix_ns / 1_000_000);
+    }
+
     fn offer(&mut self, alert: Arc<Alert>) -> Option<Arc<Alert>> {
+        self.outbox.expect(&alert);
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
         let is_taken = self.outbox.offer(self.token, &alert, times, &self.source);
         for unsent in self.outbox.take_unsent(&self.id) {
             self.policy.unsent(&unsent);
+            self.outbox.unexpected(&unsent.id);
         }
         is_taken.then_some(alert)
     }

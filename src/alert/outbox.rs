@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::attempts::Medium;
+use super::cases::Cases;
 use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
 use super::saved::SavedValues;
 use super::site::Site;
@@ -54,6 +55,7 @@ pub struct Outbox {
     pub(super) journal: Medium,
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
+    pub(super) cases: Cases,
 }
 
 pub(super) struct State {
@@ -102,6 +104,7 @@ impl Outbox {
             wake,
             journal: Medium::default(),
             saved: Mutex::default(),
+            cases: Cases::default(),
         })
     }
 
@@ -147,11 +150,13 @@ impl Outbox {
         Acceptance::Taken
     }
 
-    /// Shows an accepted alert. A panic in the callback must not end this thread or keep other alerts from being shown.
+    /// Opens the case of an accepted alert, and shows it. A panic in the callback must not end this thread or keep other alerts from being shown.
     fn publish(&self, alert: &Arc<Alert>) {
+        let resolved = self.open_case(alert);
         if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
             tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
         }
+        self.case_changed(resolved);
     }
 
     fn count_missed(&self, state: &State, alert: &Alert, missed: &[Arc<str>]) {
