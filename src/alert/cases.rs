@@ -6,6 +6,7 @@
 mod book;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -118,6 +119,11 @@ impl Outbox {
             self.case_changed([cased.clone()]);
         }
         Ok(cased)
+    }
+
+    /// Waits until the case of an alert is written, at most `limit`; returns whether it is.
+    pub async fn case_written(&self, id: &AlertId, limit: Duration) -> bool {
+        self.value_written(SavedKind::Case, &id.as_str().into(), limit).await
     }
 
     /// The case of an alert; `None` if it is not in memory.

@@ -48,7 +48,7 @@ pub struct Outbox {
     site: Site,
     on_accepted: OnAccepted,
     /// Signals that an alert was settled or entries were written: to tasks, and to threads.
-    changed: Notify,
+    pub(super) changed: Notify,
     settled: Condvar,
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,

@@ -105,7 +105,7 @@ fn what_people_did_about_an_alert_outlasts_a_kill_and_can_be_gone_on_with_offlin
     let said = folder.alerts(&["ack", &id[..30], "--note", "on my way"], Some(&page)).expect(0).stdout;
     assert_eq!(said, format!("{id} is acknowledged\n"));
     let state = |id: &str| folder.alerts(&["show", id, "--json"], None).expect(0).json()["case"]["state"].clone();
-    until("it is written", || (state(&id) == "acknowledged").then_some(()));
+    assert_eq!(state(&id), "acknowledged", "what was answered is on the disk");
     assert_eq!(folder.list(&["--acknowledged"]).len(), 1);
     assert_eq!(alerts(&page, "?state=acknowledged")[0]["id"], json!(id));
     kill(run);

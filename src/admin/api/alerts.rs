@@ -1,6 +1,7 @@
 //! The alerts with their cases, and what people do about them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -23,6 +24,8 @@ use crate::types::{AlertId, Clock as _};
 const LIMIT: u32 = 100;
 /// Maximum alerts in a response.
 const LIMIT_MAX: u32 = 1_000;
+/// Longest wait for the disk before an answer.
+const WRITTEN_MAX: Duration = Duration::from_secs(2);
 
 /// Which alerts.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -124,7 +127,7 @@ pub(in crate::admin) async fn acknowledge(
     Name(id): Name,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Cased>, ApiError> {
-    take(&app, &caller, &id, CaseStep::Acknowledge, &body)
+    take(&app, &caller, &id, CaseStep::Acknowledge, &body).await
 }
 
 /// Resolves an alert: it is over.
@@ -137,7 +140,7 @@ pub(in crate::admin) async fn resolve(
     Name(id): Name,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Cased>, ApiError> {
-    take(&app, &caller, &id, CaseStep::Resolve, &body)
+    take(&app, &caller, &id, CaseStep::Resolve, &body).await
 }
 
 /// Opens an alert again.
@@ -150,7 +153,7 @@ pub(in crate::admin) async fn reopen(
     Name(id): Name,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Cased>, ApiError> {
-    take(&app, &caller, &id, CaseStep::Reopen, &body)
+    take(&app, &caller, &id, CaseStep::Reopen, &body).await
 }
 
 /// Says whether an alert was true, which is kept with it.
@@ -172,11 +175,17 @@ pub(in crate::admin) async fn verdict(
             return Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, message));
         }
     };
-    take(&app, &caller, &id, step, &body)
+    take(&app, &caller, &id, step, &body).await
 }
 
 /// Takes a step in the caller's name, and writes it into the audit.
-fn take(app: &AppState, caller: &Caller, id: &str, step: CaseStep, body: &Value) -> Result<Json<Cased>, ApiError> {
+async fn take(
+    app: &AppState,
+    caller: &Caller,
+    id: &str,
+    step: CaseStep,
+    body: &Value,
+) -> Result<Json<Cased>, ApiError> {
     let (outbox, cased) = find(app, caller, id)?;
     let note = note(body)?;
     let by = By::new(caller.name(), SystemClock::new().unix_ns() / 1_000_000, note);
@@ -198,7 +207,11 @@ fn take(app: &AppState, caller: &Caller, id: &str, step: CaseStep, body: &Value)
         control.record(&who, what, &outcome);
     }
     match taken {
-        Ok(cased) => Ok(Json(cased)),
+        Ok(cased) => {
+            // A disk that does not answer is said in the health, and the case is written once it does.
+            outbox.case_written(&cased.alert.id, WRITTEN_MAX).await;
+            Ok(Json(cased))
+        }
         Err(CaseRefused::Unknown) => Err(unknown(id)),
         Err(error) => Err(ApiError::refused(error.to_string(), &format!("POST /api/v1/alerts/{id}/reopen"))),
     }
