@@ -66,6 +66,7 @@
 ---@field detections Detection[] The detections behind it.
 ---@field suppressed integer How many duplicates were held back since the last one that was sent.
 ---@field digest? Digest The alerts that it stands for; absent if it stands for itself.
+---@field tags? string[] Words that its rule and the configuration gave it; absent if there are none.
 
 ---The alerts that one alert stands for: a limit held them back.
 ---@class Digest
@@ -83,6 +84,12 @@
 ---@field key? string | number Which alerts are the same; where left out, those of one tracked object.
 ---@field message? string What people read; the rule where left out.
 ---@field detections? integer[] | Selection Indices, from 1, of the detections behind it.
+---@field tags? string[] Words for filters, 16 at most: letters, digits and - _ . : / only.
+
+---What has ended: one key of a rule, or every key of it on this source.
+---@class ResolveFields
+---@field rule string The name under which it was raised. Not empty.
+---@field key? string | number The key under which it was raised; every key where left out.
 
 ---A change to one detection.
 ---@class Change
@@ -260,6 +267,10 @@ function Frame:to_table() end
 ---Raises an alert. Past 16 in one call they are dropped and counted; messages are cut at 4 KiB.
 ---@param alert AlertFields
 function Frame:alert(alert) end
+
+---Says that what was raised has ended: its alerts are resolved, and raised again it is a new alert.
+---@param ended ResolveFields
+function Frame:resolve(ended) end
 
 ---Keeps a detection, or a list of them: once called, the others that this script sees are taken away. An empty list
 ---takes all away. Needs `filters: true` in the config.

@@ -116,6 +116,11 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, Code::Request, message, None)
     }
 
+    /// 409: a step that is not possible as things are.
+    pub(super) fn refused(message: String, hint: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, Code::Request, message, Some(hint.into()))
+    }
+
     /// 409: this engine serves no log stream.
     pub(super) fn no_log() -> Self {
         let hint = "the program keeps one; an embedder hands its own to `admin::Port::with_log`";

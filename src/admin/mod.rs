@@ -239,10 +239,15 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/alerts", get(alerts::alerts))
         .route("/api/v1/silences", get(silences::list).post(silences::add))
         .route("/api/v1/silences/{id}", delete(silences::end))
+        .route("/api/v1/alerts/{id}", get(alerts::alert))
+        .route("/api/v1/alerts/{id}/acknowledge", post(alerts::acknowledge))
+        .route("/api/v1/alerts/{id}/resolve", post(alerts::resolve))
+        .route("/api/v1/alerts/{id}/reopen", post(alerts::reopen))
+        .route("/api/v1/alerts/{id}/verdict", post(alerts::verdict))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/logs", get(logs::logs))
         .route("/api/v1/audit", get(audit::audit))
-        .route("/api/v1/session", post(session::open).delete(session::close))
+        .route("/api/v1/session", get(session::show).post(session::open).delete(session::close))
         .route("/api/v1/openapi.json", get(openapi::openapi))
 }
 

@@ -35,6 +35,8 @@ const WAITS: &[&str] = &[
 /// Paths that exist only if the configuration can be changed.
 const NEEDS_CONTROL: &[&str] =
     &["/api/v1/config", "/api/v1/profile", "/api/v1/silences", "/api/v1/audit", "/api/v1/logs"];
+/// Paths that continue after something that may be gone.
+const PAGED: &[&str] = &["/api/v1/alerts"];
 /// Paths with endless responses.
 const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
 
@@ -76,9 +78,15 @@ const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{so
         silences::list,
         silences::add,
         silences::end,
+        alerts::alert,
+        alerts::acknowledge,
+        alerts::resolve,
+        alerts::reopen,
+        alerts::verdict,
         events::events,
         logs::logs,
         audit::audit,
+        session::show,
         session::open,
         session::close,
         openapi,
@@ -159,7 +167,7 @@ fn complete(operation: &mut Operation, path: &str, need: Need, access: &Access) 
     add(true, "400", "The request cannot be read.", None);
     add(true, "401", "A token is needed, or there is none like the one that was sent.", challenge);
     add(true, "403", "The token lacks the scope or the source, or the request names or comes from another site.", None);
-    add(in_path || changes, "404", "There is no such thing.", None);
+    add(in_path || changes || PAGED.contains(&path), "404", "There is no such thing.", None);
     add(changes || NEEDS_CONTROL.contains(&path), "409", "The engine cannot take it; everything is as it was.", None);
     add(takes_body, "413", "The body is too long.", None);
     add(takes_body, "415", "The body is of another kind.", None);

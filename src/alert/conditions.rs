@@ -141,6 +141,16 @@ impl Conditions {
         suppressed
     }
 
+    /// Ends `key`, or every condition whose key begins so: raised again, it is a new one.
+    pub(super) fn end(&mut self, key: &str, all: bool) {
+        if all {
+            let begins = self.keys.iter_mut().filter(|(text, _)| text.starts_with(key));
+            begins.for_each(|(_, condition)| condition.accepted = false);
+        } else if let Some(condition) = self.keys.get_mut(key) {
+            condition.accepted = false;
+        }
+    }
+
     /// Undoes `begin` for `key` and restores its suppressed count.
     pub(super) fn take_back(&mut self, key: &str, suppressed: u64) {
         if let Some(raised_ns) = self.keys.get(key).map(|condition| condition.raised_ns) {
@@ -267,6 +277,24 @@ mod tests {
         conditions.begin("d", &[], 700 * second);
         assert_eq!((conditions.size().0, conditions.waiting()), (1, 0), "only the last one is left");
         assert_eq!(conditions.forgotten(), 0);
+    }
+
+    #[test]
+    fn a_condition_that_was_ended_is_new_and_so_are_all_that_begin_like_it() {
+        let second = 1_000_000_000;
+        let mut conditions = Conditions::new(Duration::from_secs(10), Duration::ZERO);
+        for key in ["r.a", "r.b", "s.a"] {
+            conditions.begin(key, &[1], 0);
+        }
+        conditions.again("r.a", &[1], second);
+        let known = |conditions: &Conditions| ["r.a", "r.b", "s.a"].map(|key| conditions.known(key, &[1], second));
+        conditions.end("r.a", false);
+        assert_eq!(known(&conditions), [Known::New, Known::Same, Known::Same]);
+        assert_eq!(conditions.begin("r.a", &[1], 2 * second), 1, "what was suppressed is still told");
+        conditions.end("r.", true);
+        assert_eq!(known(&conditions), [Known::New, Known::New, Known::Same]);
+        conditions.end("unknown", false);
+        assert_eq!(conditions.size().0, 3);
     }
 
     #[test]

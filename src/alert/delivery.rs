@@ -16,7 +16,7 @@ use super::command::CommandQueue;
 use super::courier::Retries;
 use super::deliverer::{Deliverer, Slot};
 use super::writer::Writer;
-use super::{Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing};
+use super::{CASES_MAX, Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
@@ -76,6 +76,10 @@ impl Delivery {
             Error::new(Code::Io, format!("the alert journal cannot be read: {error}"))
                 .hint("mend or move the journal; what it keeps for this run would be lost")
         })?;
+        let kept = journal.newest(CASES_MAX).map_err(|error| {
+            Error::new(Code::Io, format!("the alert journal cannot be read: {error}"))
+                .hint("mend or move the journal; alerts in it are not delivered yet")
+        })?;
         let (wake, woken) = bounded(1);
         let outbox = Outbox::new(plan, metrics.clone(), on_accepted, durable.then_some(wake));
         let delivery = Self {
@@ -94,6 +98,7 @@ impl Delivery {
         outbox.recover(pending);
         outbox.restore(saved);
         outbox.restore_silences(clock.unix_ns());
+        outbox.restore_cases(kept);
         if durable {
             *delivery.writer() = Some(Writer::start(journal, outbox, clock.clone(), woken)?);
         }
@@ -248,7 +253,14 @@ impl Delivery {
         self.retries.rcu(|former| Retries { hurried: true, ..**former });
         self.running().values().for_each(|running| running.slot.wake());
         // The remaining number counts, whether it timed out or not.
-        let _ = time::timeout(deadline, self.outbox.settled()).await;
+        let drained = time::timeout(deadline, async {
+            self.outbox.settled().await;
+            self.outbox.save_cases();
+            self.outbox.settled().await;
+        });
+        if drained.await.is_err() {
+            self.outbox.save_cases();
+        }
         self.outbox.pending().max(self.outbox.open())
     }
 

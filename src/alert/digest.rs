@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::types::{Alert, AlertId, Digest, HeldBy, Level, SourceId, one_line};
+use crate::types::{Alert, AlertId, Digest, HeldBy, Level, SourceId, add_tags, one_line};
 
 /// Maximum ids, and maximum keys, that a digest names.
 const NAMES_MAX: usize = 100;
@@ -36,6 +36,8 @@ pub(super) struct Held {
     seq: u64,
     /// Alerts that were suppressed before one of these.
     suppressed: u64,
+    /// The tags of any of these.
+    tags: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +79,7 @@ impl Held {
             best: Best::of(alert),
             seq: alert.seq,
             suppressed: 0,
+            tags: Vec::new(),
         };
         held.add(alert);
         held
@@ -87,6 +90,7 @@ impl Held {
         self.level = self.level.max(alert.level);
         self.seq = alert.seq;
         self.suppressed += alert.suppressed;
+        add_tags(&mut self.tags, &alert.tags);
         let best = Best::of(alert);
         if best.score() > self.best.score() || self.best.message.is_empty() {
             self.best = best;
@@ -123,7 +127,7 @@ impl Held {
 
     /// The digest, sent at `at`.
     pub(super) fn into_alert(self, at: At) -> Alert {
-        let Self { reason, source, rule, level, digest, keys_bytes: _, best, seq, suppressed } = self;
+        let Self { reason, source, rule, level, digest, keys_bytes: _, best, seq, suppressed, tags } = self;
         Alert {
             id: id(&source, &rule, &digest, at),
             level,
@@ -138,6 +142,7 @@ impl Held {
             detections: best.detection.into_iter().collect(),
             suppressed,
             digest: Some(digest),
+            tags,
             rule,
             source,
         }
@@ -188,6 +193,7 @@ mod tests {
         let mut one = (*alert(1, "one")).clone();
         let mut two = (*alert(2, "two")).clone();
         (one.detections, two.detections) = (vec![seen(0.6)], vec![seen(0.4), seen(0.9)]);
+        (one.tags, two.tags) = (vec!["dock".into()], vec!["dock".into(), "night".into()]);
         (two.level, two.suppressed, two.time) = (Level::High, 4, "2023-11-14T22:13:25.000Z".into());
         let mut held = Held::new(&one, HeldBy::Burst);
         held.add(&two);
@@ -196,6 +202,7 @@ mod tests {
         assert_eq!((count, first.as_str(), last.as_str()), (2, "2023-11-14T22:13:20.000Z", "2023-11-14T22:13:25.000Z"));
         assert_eq!((ids, keys), (vec![one.id.clone(), two.id.clone()], vec!["1".to_owned(), "2".to_owned()]));
         assert_eq!((digest.level, digest.suppressed, digest.detections), (Level::High, 4, vec![seen(0.9)]));
+        assert_eq!(digest.tags, ["dock", "night"], "it goes where any of them goes");
         assert_eq!(digest.time, "2023-11-14T22:13:29.000Z");
         let want = "2 more alerts of loitering from 2023-11-14T22:13:20.000Z to 2023-11-14T22:13:25.000Z, over \
                     alerts.burst_threshold; best: two";

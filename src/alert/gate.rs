@@ -10,7 +10,7 @@ use super::site::Origin;
 use super::{Decision, Order, Outbox, Policy};
 use crate::config::{AlertPlan, QuietHours};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Clock, Frame, Level, Raised, SourceId, Zone, one_line};
+use crate::types::{Alert, Clock, Frame, Level, Raised, Resolve, SourceId, Zone, one_line};
 
 /// Maximum rules whose low scores are logged.
 const WARNED_MAX: usize = 64;
@@ -101,6 +101,7 @@ impl Gate {
         match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => self.offer(alert),
             Decision::Suppressed { .. } => {
+                self.outbox.seen_again(self.policy.suppressed(), frame.captured_unix_ns / 1_000_000);
                 self.count(&raised.rule, AlertOutcome::Suppressed);
                 None
             }
@@ -175,7 +176,19 @@ impl Gate {
         self.offer(Arc::new(digest));
     }
 
+    /// Ends a condition, as a strategy said on `frame`, or without a key every condition of the rule: the next draft
+    /// becomes an alert, and the cases of the former ones are resolved.
+    pub fn resolve(&mut self, resolved: &Resolve, frame: &Frame) {
+        if !self.enabled {
+            return;
+        }
+        let (rule, key) = (&resolved.rule, resolved.key.as_deref());
+        self.policy.end(&frame.source, rule, key);
+        self.outbox.resolve_cases(&frame.source, rule, key, frame.captured_unix_ns / 1_000_000);
+    }
+
     fn offer(&mut self, alert: Arc<Alert>) -> Option<Arc<Alert>> {
+        self.outbox.expect(&alert);
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
         let is_taken =
             self.outbox.offer(self.token, &alert, times, &Origin { series: &self.source, zones: &self.zones });
@@ -183,6 +196,7 @@ impl Gate {
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         for unsent in unsent {
             self.policy.unsent(&unsent);
+            self.outbox.unexpected(&unsent.id);
         }
         is_taken.then_some(alert)
     }

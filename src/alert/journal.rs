@@ -122,7 +122,7 @@ impl SavedKind {
     pub const ALL: [Self; 4] = [Self::Condition, Self::Silence, Self::Case, Self::State];
 
     /// The word used in the database.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Condition => "condition",
             Self::Silence => "silence",
@@ -247,6 +247,15 @@ pub trait Journal: Send {
     /// # Errors
     /// When the medium cannot be read; the engine then does not start.
     fn saved(&mut self) -> Result<Vec<Saved>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    /// The newest `most` alerts of earlier processes, settled or not, oldest first; called once, after `saved`. A journal
+    /// that forgets an alert once it is settled returns none.
+    ///
+    /// # Errors
+    /// When the medium cannot be read; the engine then does not start.
+    fn newest(&mut self, _most: usize) -> Result<Vec<Arc<Alert>>, JournalError> {
         Ok(Vec::new())
     }
 

@@ -5,7 +5,7 @@
 //! before that. The [`Outbox`] holds accepted
 //! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
 //! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
-//! [`NoJournal`] persists nothing. [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
+//! [`NoJournal`] persists nothing. A [`Case`] is what people and rules did about an alert (`cases`). [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
 //! engine. Embedders check their implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
 //!
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
@@ -13,6 +13,8 @@
 
 mod attempts;
 mod burst;
+mod case;
+mod cases;
 pub mod check;
 mod command;
 mod conditions;
@@ -31,10 +33,10 @@ mod policy;
 mod queue;
 mod saved;
 mod sequencer;
-#[cfg(test)]
-mod simulation;
 pub mod silence;
 mod silenced;
+#[cfg(test)]
+mod simulation;
 mod site;
 mod standing;
 mod tally;
@@ -42,6 +44,8 @@ mod unwritten;
 mod writer;
 
 pub use attempts::Trouble;
+pub use case::{By, CASE_CHANGES_MAX, Case, CaseChange, CaseRefused, CaseState, CaseStep, CaseVerdict, NOTE_BYTES_MAX};
+pub use cases::{CASES_BYTES_MAX, CASES_MAX, CaseQuery, Cased, OnCase};
 pub use command::{COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands};
 pub use delivery::Delivery;
 pub use gate::Gate;

@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::attempts::Medium;
+use super::cases::Cases;
 use super::courier::Head;
 use super::ledger::{Ledger, OUTBOX_BYTES_MAX};
 use super::offer::{NoRoom, Offered};
@@ -49,13 +50,14 @@ pub struct Outbox {
     site: Site,
     on_accepted: OnAccepted,
     /// Signals that an alert was settled or entries were written: to tasks, and to threads.
-    changed: Notify,
+    pub(super) changed: Notify,
     settled: Condvar,
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
     pub(super) journal: Medium,
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
+    pub(super) cases: Cases,
 }
 
 pub(super) struct State {
@@ -105,6 +107,7 @@ impl Outbox {
             wake,
             journal: Medium::default(),
             saved: Mutex::default(),
+            cases: Cases::default(),
         })
     }
 
@@ -151,11 +154,13 @@ impl Outbox {
         Acceptance::Taken
     }
 
-    /// Shows an accepted alert. A panic in the callback must not end this thread or keep other alerts from being shown.
+    /// Opens the case of an accepted alert, and shows it. A panic in the callback must not end this thread or keep other alerts from being shown.
     fn publish(&self, alert: &Arc<Alert>) {
+        let resolved = self.open_case(alert);
         if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
             tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
         }
+        self.case_changed(resolved);
     }
 
     /// Adds a handler: it gets the alerts accepted from now on that pass `filter`. `None` if the name exists already.

@@ -152,6 +152,7 @@ impl Policy {
             detections: raised.detections.clone(),
             suppressed,
             digest: None,
+            tags: raised.tags.clone(),
         };
         self.write_key(&frame.source, &raised.rule, "");
         if self.bursts.admit(&self.scratch, &alert, now_ns) {
@@ -204,16 +205,39 @@ impl Policy {
         }
     }
 
-    /// Writes the triple as one string; length prefixes keep ("a", "bc") and ("ab", "c") apart.
+    /// Writes the triple as one string.
     fn write_key(&mut self, source: &SourceId, rule: &str, key: &str) {
-        use std::fmt::Write as _;
         self.scratch.clear();
-        // Writing to a String cannot fail.
-        let _ = write!(self.scratch, "{}.{}.", source.as_str().len(), rule.len());
-        for part in [source.as_str(), rule, key] {
-            self.scratch.push_str(part);
-        }
+        write_condition(&mut self.scratch, source, rule, key);
     }
+
+    /// Ends a condition, or without a key every condition of the rule: the next draft of it becomes an alert.
+    pub fn end(&mut self, source: &SourceId, rule: &str, key: Option<&str>) {
+        self.write_key(source, rule, key.unwrap_or_default());
+        self.conditions.end(&self.scratch, key.is_none());
+    }
+
+    /// The condition of the draft that was suppressed last, as [`condition`] writes it.
+    pub(super) fn suppressed(&self) -> &str {
+        &self.scratch
+    }
+}
+
+/// Writes the triple as one string, which without a key is the beginning of every condition of the rule.
+fn write_condition(out: &mut String, source: &SourceId, rule: &str, key: &str) {
+    use std::fmt::Write as _;
+    // Writing to a String cannot fail. Length prefixes keep ("a", "bc") and ("ab", "c") apart.
+    let _ = write!(out, "{}.{}.", source.as_str().len(), rule.len());
+    for part in [source.as_str(), rule, key] {
+        out.push_str(part);
+    }
+}
+
+/// A condition as one string.
+pub(super) fn condition(source: &SourceId, rule: &str, key: &str) -> String {
+    let mut out = String::new();
+    write_condition(&mut out, source, rule, key);
+    out
 }
 
 /// A hash of a trait, the same in every process (FNV-1a).

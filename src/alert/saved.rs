@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Entry, Outbox, Saved, SavedKind};
 use crate::telemetry::AlertOutcome;
@@ -43,6 +44,34 @@ impl Outbox {
         drop(state);
         self.wake();
         reopened
+    }
+
+    /// Waits until the newest value of this name is written, at most `limit`; returns whether it is. Without a journal
+    /// there is nothing to wait for.
+    pub(super) async fn value_written(&self, kind: SavedKind, name: &Arc<str>, limit: Duration) -> bool {
+        let written = async {
+            let mut wanted = None;
+            loop {
+                // Created before the check, so that a change in between wakes it.
+                let changed = self.changed.notified();
+                if self.is_written(kind, name, &mut wanted) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(limit, written).await.is_ok()
+    }
+
+    /// Whether a value is written. `wanted` is the number of batches with the one that has it, once it is in one.
+    fn is_written(&self, kind: SavedKind, name: &Arc<str>, wanted: &mut Option<u64>) -> bool {
+        let mut state = self.state();
+        let Some(unwritten) = state.ledger.unwritten_mut() else { return true };
+        if wanted.is_none() && unwritten.waits(kind, name) {
+            return false;
+        }
+        let (processed, next) = unwritten.batches();
+        processed >= *wanted.get_or_insert(next)
     }
 
     /// Adds an entry to the history, without waiting. Returns `false` if it is dropped: the journal is too far behind.

@@ -139,7 +139,10 @@ impl State {
                     self.count(outbox, &alert, AlertOutcome::Raised);
                     taken.extend(self.submit(outbox, alert));
                 }
-                Ruling::Digested(alert) => self.count(outbox, &alert, AlertOutcome::Digested),
+                Ruling::Digested(alert) => {
+                    outbox.unexpected(&alert.id);
+                    self.count(outbox, &alert, AlertOutcome::Digested);
+                }
                 Ruling::Refused(alert) => {
                     self.count(outbox, &alert, AlertOutcome::Refused);
                     let (source, rule) = (&alert.source, one_line(&alert.rule));
@@ -160,6 +163,7 @@ impl State {
         match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
             Acceptance::Taken => return Some(alert),
             Acceptance::Duplicate => {
+                outbox.unexpected(&alert.id);
                 self.take_back(&alert);
                 self.count(outbox, &alert, AlertOutcome::Suppressed);
             }

@@ -16,6 +16,8 @@ pub(super) struct Unwritten {
     values: BTreeMap<(SavedKind, Arc<str>), Option<Arc<str>>>,
     /// Entries in the batch that is being written.
     taken: usize,
+    /// Batches that were completely processed.
+    batches: u64,
 }
 
 impl Unwritten {
@@ -53,6 +55,17 @@ impl Unwritten {
     /// The batch that was taken is completely processed.
     pub(super) fn batch_done(&mut self) {
         self.taken = 0;
+        self.batches += 1;
+    }
+
+    /// Whether a value waits for the next batch.
+    pub(super) fn waits(&self, kind: SavedKind, name: &Arc<str>) -> bool {
+        self.values.contains_key(&(kind, name.clone()))
+    }
+
+    /// The number of processed batches, and the number once that which is being written is one of them.
+    pub(super) fn batches(&self) -> (u64, u64) {
+        (self.batches, self.batches + u64::from(self.taken > 0))
     }
 
     /// Entries and values not written yet.
@@ -82,8 +95,12 @@ mod tests {
         unwritten.save(SavedKind::State, "a".into(), Some("2".into()));
         assert_eq!(unwritten.take(2), [entry(0), entry(1)]);
         assert_eq!(unwritten.len(), 4, "two are being written, one entry and one value wait");
+        let waits = |unwritten: &Unwritten| unwritten.waits(SavedKind::State, &"a".into());
+        assert!(waits(&unwritten));
         assert_eq!(unwritten.take(2), [entry(2), value(Some("2"))]);
+        assert_eq!((waits(&unwritten), unwritten.batches()), (false, (0, 1)));
         unwritten.batch_done();
+        assert_eq!(unwritten.batches(), (1, 1));
         unwritten.save(SavedKind::State, "a".into(), None);
         assert_eq!(unwritten.take(2), [value(None)]);
         unwritten.batch_done();

@@ -1,13 +1,16 @@
-//! `dsengine alerts …`: accepted alerts and what became of them, of a running engine or a former run.
+//! `dsengine alerts …`: accepted alerts and what became of them, of a running engine or a former run; and what people
+//! do about them (`case`).
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use dsengine::alert::{CaseState, CaseStep};
 use dsengine::control;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::{History, Kept};
 use dsengine::types::one_line;
 
+use super::case;
 use super::exit::{Exit, failed};
 use super::input::Input;
 
@@ -23,6 +26,14 @@ enum Command {
     List(List),
     /// Print an alert: what was seen, and what became of it at each handler
     Show(Show),
+    /// Acknowledge an alert: somebody has taken it up
+    Ack(case::Args),
+    /// Resolve an alert: it is over
+    Resolve(case::Args),
+    /// Open an alert again
+    Reopen(case::Args),
+    /// Say whether an alert was true, which is kept with it
+    Verdict(case::Verdict),
 }
 
 /// Which configuration's alerts.
@@ -46,6 +57,15 @@ struct List {
     /// Only those that a handler is not done with
     #[arg(long)]
     pending: bool,
+    /// Only those that nobody has acknowledged
+    #[arg(long, group = "case")]
+    open: bool,
+    /// Only those that are acknowledged
+    #[arg(long, group = "case")]
+    acknowledged: bool,
+    /// Only those that are resolved
+    #[arg(long, group = "case")]
+    resolved: bool,
     #[command(flatten)]
     from: Where,
 }
@@ -57,6 +77,15 @@ struct Show {
     id: String,
     #[command(flatten)]
     from: Where,
+}
+
+impl List {
+    /// The state that is asked for.
+    fn state(&self) -> Option<CaseState> {
+        let asked = [self.open, self.acknowledged, self.resolved];
+        let states = [CaseState::Open, CaseState::Acknowledged, CaseState::Resolved];
+        asked.into_iter().zip(states).find_map(|(asked, state)| asked.then_some(state))
+    }
 }
 
 impl Where {
@@ -78,7 +107,7 @@ impl Where {
 pub(crate) fn run(args: &Args) -> Exit {
     let printed = match &args.command {
         Command::List(list) => list.from.history().and_then(|history| {
-            let kept = history.newest(list.most, list.pending)?;
+            let kept = history.newest_in(list.most, list.pending, list.state())?;
             if list.from.json {
                 return json(&kept);
             }
@@ -96,6 +125,13 @@ pub(crate) fn run(args: &Args) -> Exit {
             println!("{}", whole(&kept));
             Ok(())
         }),
+        Command::Ack(args) => return case::run(args, CaseStep::Acknowledge),
+        Command::Resolve(args) => return case::run(args, CaseStep::Resolve),
+        Command::Reopen(args) => return case::run(args, CaseStep::Reopen),
+        Command::Verdict(verdict) => {
+            let (args, step) = verdict.step();
+            return case::run(args, step);
+        }
     };
     printed.map_or_else(|error| failed(&error), |()| Exit::Fine)
 }
@@ -119,6 +155,10 @@ fn line(kept: &Kept) -> String {
         (true, _) => "no handler".to_owned(),
         (false, true) => "delivered".to_owned(),
         (false, false) => open.join(", "),
+    };
+    let outcome = match case::short(&kept.case) {
+        Some(case) => format!("{outcome}; {case}"),
+        None => outcome,
     };
     format!(
         "{} {:8} {} {}: {}  [{}; {}]",
@@ -147,6 +187,10 @@ fn whole(kept: &Kept) -> String {
         one_line(&alert.message),
         alert.suppressed
     );
+    if !alert.tags.is_empty() {
+        text += &format!("\n  tags        {}", one_line(&alert.tags.join(" ")));
+    }
+    text += &case::whole(&kept.case);
     for detection in &alert.detections {
         text += &format!("\n  detection   {} {:.2}", one_line(&detection.label), detection.confidence);
     }

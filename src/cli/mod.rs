@@ -18,6 +18,7 @@ macro_rules! eprintln {
 
 mod alerts;
 mod benchmark;
+mod case;
 mod client;
 mod config;
 mod doctor;

@@ -222,10 +222,10 @@ impl SourcePlan {
 }
 
 impl StrategyPlan {
-    /// Whether both are the same version of a strategy, regardless of sources, filtering and schedule.
+    /// Whether both are the same version of a strategy, regardless of sources, filtering, schedule and tags.
     pub fn same_version(&self, other: &Self) -> bool {
         let (sources, schedule) = (other.sources.clone(), other.schedule.clone());
-        let placed = Self { sources, filters: other.filters, schedule, ..self.clone() };
+        let placed = Self { sources, filters: other.filters, schedule, tags: other.tags.clone(), ..self.clone() };
         placed == *other
     }
 

@@ -315,6 +315,11 @@ const ROWS: &[Row] = &[
     proved("detection.strategies[].schedule[].from", "when they begin", "a_strategy_judges_within_its_schedule_only"),
     proved("detection.strategies[].schedule[].to", "when they end", "a_strategy_judges_within_its_schedule_only"),
     proved(
+        "detection.strategies[].tags",
+        "what its alerts have as tags",
+        "alerts_have_the_tags_of_their_strategy_and_go_where_these_are_wanted",
+    ),
+    proved(
         "detection.strategies[].config",
         "handed to the script as `config`",
         "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
@@ -518,6 +523,11 @@ const ROWS: &[Row] = &[
         "alerts.handlers[].where.not_rules",
         "no alerts of these rules",
         "handlers_get_the_alerts_that_their_where_lets_through",
+    ),
+    proved(
+        "alerts.handlers[].where.tags",
+        "only alerts with one of these tags",
+        "alerts_have_the_tags_of_their_strategy_and_go_where_these_are_wanted",
     ),
     proved(
         "alerts.handlers[].config.log_file",

@@ -172,6 +172,8 @@ impl Builder {
             })
         };
         let delivery = Delivery::start(runtime.handle(), journal, &handlers, &plan.alerts, &metrics, &clock, accepted)?;
+        let changed = Arc::clone(&events);
+        delivery.outbox().on_case(Arc::new(move |cased| changed.case(cased)));
         let (pool, in_flight_max) = Parts::pool(&plan, &clock);
         pool.set_batch(plan.batch_size, plan.batch_timeout);
         let own =

@@ -223,6 +223,7 @@ impl Monitor {
             key: turn.subject.source.as_ref().map_or("", SourceId::as_str).into(),
             message: turn.message.as_str().into(),
             detections: Vec::new(),
+            tags: Vec::new(),
         };
         gate.raise(&raised, &frame(now_ns, clock.unix_ns(), self.raised));
         self.raised += 1;

@@ -18,7 +18,7 @@ use crate::telemetry::rotate::RotatingFile;
 use crate::types::{Alert, Clock, one_line};
 
 /// The names of a CSV file's columns.
-const COLUMNS: &str = "id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections,digest";
+const COLUMNS: &str = "id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections,digest,tags";
 
 /// Appends one line per alert.
 pub struct AlertFile {
@@ -90,8 +90,9 @@ fn line(alert: &Alert, format: FileFormat) -> serde_json::Result<Vec<u8>> {
         FileFormat::Json => serde_json::to_vec(alert)?,
         FileFormat::Text => console::line(alert, false).trim_end_matches('\n').into(),
         FileFormat::Csv => {
-            let Alert { id, level, rule, source, key, time, pts_ns, seq, message, detections, suppressed, digest } =
-                alert;
+            let Alert { id, level, rule, source, key, time, pts_ns, seq, message, .. } = alert;
+            let Alert { detections, suppressed, digest, tags, .. } = alert;
+            let tags = tags.join(" ");
             let detections = serde_json::to_string(detections)?;
             let digest = digest.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default();
             let (suppressed, seq, pts_ns) = (suppressed.to_string(), seq.to_string(), pts_ns.to_string());
@@ -109,6 +110,7 @@ fn line(alert: &Alert, format: FileFormat) -> serde_json::Result<Vec<u8>> {
                 &pts_ns,
                 &detections,
                 &digest,
+                &tags,
             ];
             cells.map(cell).join(",").into_bytes()
         }
@@ -187,7 +189,7 @@ mod tests {
         let head = format!("{id},2026-01-01T00:00:00.000Z,high,gate,\"a \"\"rule\"\", here\",,");
         let rest = line.strip_prefix(&head).unwrap_or_else(|| panic!("{line}"));
         let rest = rest.strip_prefix("\"two⏎lines, \"\"quoted\"\" \",3,7,5,").unwrap_or_else(|| panic!("{rest}"));
-        let cell = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix("\",")).unwrap().replace("\"\"", "\"");
+        let cell = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix("\",,")).unwrap().replace("\"\"", "\"");
         assert_eq!(serde_json::from_str::<Vec<Detection>>(&cell).unwrap(), alert().detections);
         assert!(!line.contains(['\n', '\r']));
         // As many cells as columns: commas outside of quotes.

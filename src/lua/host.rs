@@ -15,7 +15,7 @@ use super::http::Network;
 use super::require::Modules;
 use crate::guest::GuestContext;
 use crate::strategy::Edit;
-use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Value};
+use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Resolve, Value, wrong_tag};
 
 /// Maximum length of a label from a script: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
@@ -230,22 +230,32 @@ impl Host {
                 },
             )?,
         )?;
+        self.put_alert(lua, table)?;
+        self.put_resolve(lua, table)
+    }
+
+    fn put_alert(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
         let (call_state, limits) = (Arc::clone(&self.call_state), self.context.limits.clone());
         table.raw_set(
             "alert",
             lua.create_function(
                 move |_,
-                      (rule, level, key, message, detections): (
+                      (rule, level, key, message, detections, tags): (
                     LuaString,
                     Option<String>,
                     LuaString,
                     LuaString,
                     Vec<u32>,
+                    Vec<LuaString>,
                 )| {
                     let mut call_state = call_state.lock();
+                    let tags = match tags.iter().map(tag).collect::<Result<Vec<_>, String>>() {
+                        Ok(tags) => tags,
+                        Err(problem) => return Ok(Some(problem)),
+                    };
                     if call_state.verdict.alerts.len() >= limits.alerts_per_call {
                         call_state.alerts_dropped += 1;
-                        return Ok(());
+                        return Ok(None);
                     }
                     let mut text = |s: &LuaString| {
                         let (text, cut) = bounded(s, limits.message_bytes);
@@ -254,10 +264,28 @@ impl Host {
                     };
                     let (rule, key, message) = (text(&rule), text(&key), text(&message));
                     let level = level.and_then(|word| word.parse::<Level>().ok());
-                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections });
-                    Ok(())
+                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections, tags });
+                    Ok(None)
                 },
             )?,
+        )
+    }
+
+    fn put_resolve(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
+        let (call_state, limits) = (Arc::clone(&self.call_state), self.context.limits.clone());
+        table.raw_set(
+            "resolve",
+            lua.create_function(move |_, (rule, key): (LuaString, Option<LuaString>)| {
+                let verdict = &mut call_state.lock().verdict;
+                // As many as alerts: those beyond have no effect.
+                if verdict.resolved.len() < limits.alerts_per_call {
+                    // As an alert's own, so that both are the same text.
+                    let text = |text: &LuaString| bounded(text, limits.message_bytes).0;
+                    let (rule, key, after) = (text(&rule), key.as_ref().map(text), verdict.alerts.len());
+                    verdict.resolved.push(Resolve { rule, key, after });
+                }
+                Ok(())
+            })?,
         )
     }
 }
@@ -284,6 +312,12 @@ fn bounded(text: &LuaString, most: usize) -> (String, bool) {
         text.push('…');
     }
     (text, cut)
+}
+
+/// A tag, or why it is none.
+fn tag(tag: &LuaString) -> Result<String, String> {
+    let tag = tag.to_str().map_err(|_| "a tag is not UTF-8".to_owned())?;
+    wrong_tag(&tag).map_or(Ok(tag.to_owned()), Err)
 }
 
 fn utf8(label: &LuaString) -> Result<String, String> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
-use super::database::{Row, SELECT, connect_to_read, deliveries};
+use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, saved_from_sql};
+use crate::alert::{Case, CaseState, SavedKind};
 use crate::error::{Code, Error};
 use crate::types::Alert;
 
@@ -26,6 +27,8 @@ pub struct Kept {
     pub alert: Alert,
     /// Its handlers, in the order of its acceptance.
     pub handlers: Vec<Delivered>,
+    /// What people and rules did about it.
+    pub case: Case,
 }
 
 /// The alerts in a database.
@@ -45,12 +48,21 @@ impl History {
     /// # Errors
     /// [`Code::Io`] when the database does not exist or cannot be read.
     pub fn newest(&self, most: usize, pending: bool) -> Result<Vec<Kept>, Error> {
+        self.newest_in(most, pending, None)
+    }
+
+    /// As [`History::newest`], of those whose case is in this state.
+    ///
+    /// # Errors
+    /// As [`History::newest`].
+    pub fn newest_in(&self, most: usize, pending: bool, state: Option<CaseState>) -> Result<Vec<Kept>, Error> {
         let wanted = if pending { "WHERE finished = 0" } else { "" };
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.read(|db| {
-            let mut rows = db.prepare(&format!("{SELECT} {wanted} ORDER BY ordinal DESC LIMIT ?1"))?;
-            let rows: Vec<Row> = rows.query_map([most], Row::from_sql)?.collect::<Result<_, _>>()?;
-            rows.iter().filter_map(|row| kept(db, row).transpose()).collect()
+            let mut rows = db.prepare(&format!("{SELECT} {wanted} ORDER BY ordinal DESC"))?;
+            // Read one after the other until there are enough.
+            let rows = rows.query_map([], Row::from_sql)?.map(|row| kept(db, &row?)).filter_map(Result::transpose);
+            let is_wanted = |kept: &Kept| state.is_none_or(|state| kept.case.state == state);
+            rows.filter(|kept| kept.as_ref().map_or(true, is_wanted)).take(most).collect()
         })
     }
 
@@ -101,5 +113,17 @@ fn kept(db: &Connection, row: &Row) -> rusqlite::Result<Option<Kept>> {
         outcome: outcome.unwrap_or_else(|| "pending".into()),
     };
     let handlers = deliveries(db, row.ordinal)?.into_iter().map(delivered).collect();
-    Ok(Some(Kept { alert, handlers }))
+    let case = case(db, &row.id)?.unwrap_or_else(|| Case::of(&alert));
+    Ok(Some(Kept { alert, handlers, case }))
+}
+
+/// The saved case of an alert; `None` if nothing was done about it, or what is saved is damaged.
+fn case(db: &Connection, id: &str) -> rusqlite::Result<Option<Case>> {
+    // A database of version 1 has no such table.
+    let Ok(mut rows) = db.prepare_cached(&format!("{SELECT_SAVED} WHERE kind = ?1 AND name = ?2")) else {
+        return Ok(None);
+    };
+    let saved = rows.query_row([SavedKind::Case.as_str(), id], saved_from_sql).optional()?.flatten();
+    let contents = saved.and_then(|saved| saved.contents);
+    Ok(contents.and_then(|contents| serde_json::from_str(&contents).ok()))
 }

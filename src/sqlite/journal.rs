@@ -8,13 +8,15 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
 use super::database::{self, Row, SELECT, SELECT_SAVED, deliveries, is_damage, saved_from_sql};
-use crate::alert::{Decided, Entry, Journal, JournalError, Pending, Saved, Settlement};
+use crate::alert::{Decided, Entry, Journal, JournalError, Pending, Saved, SavedKind, Settlement};
 use crate::types::{Alert, AlertId, Clock};
 
 /// Settled alerts removed per batch at most, so that a batch stays short.
 const FORGET_MAX: i64 = 1_024;
 /// Decisions of the policy that are kept per alert that is kept.
 const DECISIONS_PER_ALERT: u64 = 10;
+/// The kind of the values of cases.
+const CASE: &str = SavedKind::Case.as_str();
 
 /// How long alerts are kept after every handler is done with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,11 @@ impl Journal for SqliteJournal {
         values.map_err(|error| self.failed(&error))
     }
 
+    fn newest(&mut self, most: usize) -> Result<Vec<Arc<Alert>>, JournalError> {
+        let alerts = newest(self.db()?, most);
+        alerts.map_err(|error| self.failed(&error))
+    }
+
     fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
         let (keep, now_ns) = (self.keep, self.clock.unix_ns());
         let written = write(self.db()?, batch, keep, now_ns);
@@ -118,6 +125,7 @@ fn pending(db: &mut Connection, file: &Path) -> rusqlite::Result<Vec<Pending>> {
             tracing::error!("{}: alert {} is damaged and is not delivered", file.display(), row.id);
             transaction
                 .execute("INSERT INTO damaged SELECT id, contents FROM alerts WHERE ordinal = ?1", [row.ordinal])?;
+            remove_case(&transaction, row.ordinal)?;
             remove(&transaction, row.ordinal)?;
             continue;
         };
@@ -231,6 +239,16 @@ fn saved(db: &Connection) -> rusqlite::Result<Vec<Saved>> {
     Ok(values.into_iter().flatten().collect())
 }
 
+/// The newest alerts, oldest first. Rows that are not what was written are left out. Removes the cases of alerts that
+/// are gone.
+fn newest(db: &Connection, most: usize) -> rusqlite::Result<Vec<Arc<Alert>>> {
+    db.execute("DELETE FROM saved WHERE kind = ?1 AND name NOT IN (SELECT id FROM alerts)", [CASE])?;
+    let mut rows = db.prepare(&format!("{SELECT} ORDER BY ordinal DESC LIMIT ?1"))?;
+    let rows = rows.query_map([i64::try_from(most).unwrap_or(i64::MAX)], Row::from_sql)?;
+    let alerts = rows.map(|row| Ok(row?.alert().map(Arc::new))).collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(alerts.into_iter().rev().flatten().collect())
+}
+
 /// Saves or removes a value for a later process.
 pub(super) fn save(db: &Transaction<'_>, value: &Saved) -> rusqlite::Result<()> {
     let (kind, name) = (value.kind.as_str(), &*value.name);
@@ -273,6 +291,7 @@ fn forget(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()>
         .query_map([FORGET_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     for (ordinal, _) in oldest.into_iter().take_while(|(ordinal, at)| *ordinal <= first || *at <= since_ms) {
+        remove_case(db, ordinal)?;
         remove(db, ordinal)?;
     }
     forget_decisions(db, keep)
@@ -286,6 +305,13 @@ fn forget_decisions(db: &Transaction<'_>, keep: Keep) -> rusqlite::Result<()> {
          (SELECT max(number) FROM decisions) - ?1 ORDER BY number LIMIT ?2)",
     )?
     .execute(params![most, FORGET_MAX])?;
+    Ok(())
+}
+
+/// Removes what people did with an alert that is removed.
+fn remove_case(db: &Connection, ordinal: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM saved WHERE kind = ?1 AND name = (SELECT id FROM alerts WHERE ordinal = ?2)")?
+        .execute(params![CASE, ordinal])?;
     Ok(())
 }
 

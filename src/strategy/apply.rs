@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::{Fault, FaultKind, Verdict};
-use crate::types::{Detection, ENGINE_RULES, Raised};
+use crate::types::{Detection, ENGINE_RULES, Raised, Resolve};
 
 /// The effect of a verdict.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Applied {
     /// Alerts raised, in the strategy's order.
     pub raised: Vec<Raised>,
+    /// Conditions that have ended, in the strategy's order.
+    pub resolved: Vec<Resolve>,
     /// Detections removed.
     pub removed: usize,
     /// Detections that the strategy wanted to remove but may not, because it is not configured to filter.
@@ -23,7 +25,7 @@ pub struct Applied {
 /// [`FaultKind::Verdict`] when an index is out of range, a box is not finite or outside the picture, a confidence is
 /// not within 0..1, a label or rule is empty, or a rule is the engine's own. `detections` are then unchanged.
 pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -> Result<Applied, Fault> {
-    let Verdict { keep, edits, mut added, alerts } = verdict;
+    let Verdict { keep, edits, mut added, alerts, resolved } = verdict;
     let count = detections.len();
     let known = |what: &str, index: u32| match (index as usize) < count {
         true => Ok(index as usize),
@@ -57,6 +59,11 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
         }
         alert.detections.iter().try_for_each(|i| known("raises an alert on", *i).map(drop))?;
     }
+    for Resolve { rule, .. } in &resolved {
+        if rule.is_empty() || rule.starts_with(ENGINE_RULES) {
+            return Err(nonsense(format!("resolves the rule '{rule}', which is not its own")));
+        }
+    }
     for index in keep.iter().flatten() {
         known("keeps", *index)?;
     }
@@ -76,9 +83,10 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
             key: alert.key,
             message: alert.message,
             detections: named(&alert.detections, detections),
+            tags: alert.tags,
         })
         .collect();
-    let mut applied = Applied { raised, ..Applied::default() };
+    let mut applied = Applied { raised, resolved, ..Applied::default() };
     if let Some(keep) = keep {
         let mut stays = vec![false; count];
         keep.iter().for_each(|i| stays[*i as usize] = true);
@@ -133,7 +141,8 @@ mod tests {
     }
 
     fn alert(detections: Vec<u32>) -> AlertDraft {
-        AlertDraft { rule: "r".into(), level: None, key: "k".into(), message: "m".into(), detections }
+        let (rule, key, message) = ("r".into(), "k".into(), "m".into());
+        AlertDraft { rule, level: None, key, message, detections, tags: vec!["t".into()] }
     }
 
     #[test]
@@ -160,10 +169,12 @@ mod tests {
             edits: vec![Edit { index: 1, label: Some("van".into()), confidence: Some(0.9) }],
             added: vec![Detection::new("new", 9, 1.0, BBox { x: 0.9, y: 0.0, width: 0.5, height: 0.5 })],
             alerts: vec![alert(vec![1])],
+            resolved: vec![Resolve { rule: "r".into(), key: None, after: 1 }],
         };
         let mut detections = seen();
         let applied = apply(verdict, true, &mut detections).unwrap();
         assert_eq!(labels(&applied.raised[0].detections), ["van"]);
+        assert_eq!((&*applied.raised[0].tags, applied.resolved.len()), (&["t".to_owned()][..], 1));
         assert_eq!(labels(&detections), ["new"]);
         assert!((detections[0].bbox.right() - 1.0).abs() < 1e-6, "cut to the picture");
     }
@@ -178,8 +189,11 @@ mod tests {
     #[test]
     fn nonsense_is_a_fault_and_changes_nothing() {
         let nan = BBox { x: f32::NAN, y: 0.0, width: 0.1, height: 0.1 };
+        let ended = |rule: &str| Resolve { rule: rule.into(), key: None, after: 0 };
         let cases = [
             Verdict { keep: Some(vec![3]), ..Verdict::default() },
+            Verdict { resolved: vec![ended("")], ..Verdict::default() },
+            Verdict { resolved: vec![ended("system.cpu")], ..Verdict::default() },
             Verdict { alerts: vec![alert(vec![0, 7])], ..Verdict::default() },
             Verdict { alerts: vec![AlertDraft { rule: String::new(), ..alert(vec![]) }], ..Verdict::default() },
             Verdict { alerts: vec![AlertDraft { rule: "system.cpu".into(), ..alert(vec![]) }], ..Verdict::default() },

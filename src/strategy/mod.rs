@@ -21,7 +21,7 @@ pub use motion::{LABEL as MOTION_LABEL, Motion};
 pub use crate::config::OnFailure;
 pub use crate::guest::{Fault, FaultKind};
 use crate::track::Tracks;
-use crate::types::{AlertDraft, Detection, Frame, Zone};
+use crate::types::{AlertDraft, Detection, Frame, Resolve, Zone};
 
 /// A strategy's input: the frame with all detections so far, and the engine's knowledge about it.
 #[derive(Clone, Copy)]
@@ -56,6 +56,8 @@ pub struct Verdict {
     pub added: Vec<Detection>,
     /// Alerts to raise; their `detections` are indices into the list as the strategy saw it, before `keep` and `added`.
     pub alerts: Vec<AlertDraft>,
+    /// Conditions that have ended, in the order of the statements.
+    pub resolved: Vec<Resolve>,
 }
 
 /// Judges the frames of one source. See the module for the rules.

@@ -65,10 +65,12 @@ pub struct AlertDraft {
     pub message: String,
     /// Indices of the detections that caused it.
     pub detections: Vec<u32>,
+    /// Words for filters, at most [`TAGS_MAX`].
+    pub tags: Vec<String>,
 }
 
 /// A draft with copies of its detections. The policy decides whether it becomes an alert.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Raised {
     /// The rule's name.
     pub rule: String,
@@ -80,6 +82,47 @@ pub struct Raised {
     pub message: String,
     /// The detections that caused it, as the strategy saw them, with its own edits.
     pub detections: Vec<Detection>,
+    /// Words for filters, at most [`TAGS_MAX`].
+    pub tags: Vec<String>,
+}
+
+/// Maximum tags of an alert.
+pub const TAGS_MAX: usize = 16;
+/// Maximum bytes of a tag.
+pub const TAG_BYTES_MAX: usize = 64;
+
+/// Adds tags that are not there yet, up to [`TAGS_MAX`].
+pub fn add_tags(tags: &mut Vec<String>, more: &[String]) {
+    for tag in more {
+        if tags.len() < TAGS_MAX && !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+}
+
+/// Why a text is no tag; `None` if it is one: letters, digits, `-`, `_`, `.`, `:` and `/`.
+pub fn wrong_tag(tag: &str) -> Option<String> {
+    let is_word = |c: char| c.is_alphanumeric() || "-_.:/".contains(c);
+    if tag.is_empty() {
+        Some("a tag is empty".to_owned())
+    } else if tag.len() > TAG_BYTES_MAX {
+        Some(format!("a tag of more than {TAG_BYTES_MAX} bytes"))
+    } else if !tag.chars().all(is_word) {
+        Some("a tag has letters, digits and - _ . : / only".to_owned())
+    } else {
+        None
+    }
+}
+
+/// A strategy's statement that a condition of its own has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolve {
+    /// The rule under which it was raised.
+    pub rule: String,
+    /// The key under which it was raised; `None` for every key.
+    pub key: Option<String>,
+    /// How many alerts of the same verdict were raised before it.
+    pub after: usize,
 }
 
 /// Prefix of the engine's own rules; reserved, so neither strategies nor their alerts may use it.
@@ -152,6 +195,9 @@ pub struct Alert {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub digest: Option<Digest>,
+    /// Words that its rule and the configuration gave it, for filters; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// The limit that held alerts back.
@@ -200,7 +246,8 @@ impl Alert {
         let texts = [self.id.as_str(), &self.rule, self.source.as_str(), &self.key, &self.time, &self.message];
         let own = size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>();
         let digest = self.digest.as_ref().map_or(0, digest_bytes);
-        own + digest + self.detections.iter().map(detection_bytes).sum::<usize>()
+        let tags = self.tags.iter().map(|tag| size_of::<String>() + tag.len()).sum::<usize>();
+        own + digest + tags + self.detections.iter().map(detection_bytes).sum::<usize>()
     }
 }
 
@@ -221,6 +268,7 @@ impl Alert {
             detections: Vec::new(),
             suppressed: 0,
             digest: None,
+            tags: Vec::new(),
         }
     }
 }

@@ -16,7 +16,10 @@ mod picture;
 mod schedule;
 mod text;
 
-pub use alert::{Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, HeldBy, Level, Raised};
+pub use alert::{
+    Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, HeldBy, Level, Raised, Resolve, TAG_BYTES_MAX, TAGS_MAX,
+    add_tags, wrong_tag,
+};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;

@@ -213,7 +213,7 @@ pub(super) fn verdict(
     trimmed.alerts_dropped += alerts.len().saturating_sub(limits.alerts_per_call) as u64;
     let alerts = alerts.into_iter().take(limits.alerts_per_call);
     let alerts = alerts.map(|alert| draft(alert, shown, limits, trimmed)).collect::<Result<_, String>>()?;
-    Ok(Verdict { keep, edits, added, alerts })
+    Ok(Verdict { keep, edits, added, alerts, resolved: Vec::new() })
 }
 
 fn draft(
@@ -249,7 +249,7 @@ fn draft(
         behind.sort_unstable();
         behind.dedup();
     }
-    Ok(AlertDraft { rule, level, key, message, detections: behind })
+    Ok(AlertDraft { rule, level, key, message, detections: behind, tags: Vec::new() })
 }
 
 fn detection(raw: wit::DetectionResult) -> Result<Detection, String> {

@@ -53,7 +53,7 @@ fn plan() -> AlertPlan {
 
 fn draft(rule: &str, key: impl ToString) -> Raised {
     let message = format!("{rule} \"quoted\" ünïcode");
-    Raised { rule: rule.into(), level: None, key: key.to_string(), message, detections: vec![] }
+    Raised { rule: rule.into(), level: None, key: key.to_string(), message, detections: vec![], tags: vec![] }
 }
 
 fn frame(clock: &dyn Clock, source: &str, seq: u64) -> Frame {

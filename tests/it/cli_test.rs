@@ -83,6 +83,22 @@ fn a_case_says_when_and_where_its_frames_are_captured() {
 }
 
 #[test]
+fn a_case_compares_the_tags_of_alerts_and_what_was_resolved() {
+    let script = "---@since 0.1\nfunction detect(frame)\n  frame:alert{ rule = 'r', key = 1, tags = { 'night' } }\n  \
+                  frame:resolve{ rule = 'r', key = 1 }\n  frame:resolve{ rule = 'other' }\nend\n";
+    for (expect, code) in [
+        ("alerts: [{ tags: [night] }]", 0),
+        ("alerts: [{ tags: [day] }]", 1),
+        ("resolved: [{ seq: 0, rule: r, key: '1' }, { seq: 0, rule: other }]", 0),
+        ("resolved: [{ seq: 0, rule: r, key: '2' }, { seq: 0, rule: other }]", 1),
+        ("resolved: []", 1),
+    ] {
+        let dir = plugin(script, &format!("frames: [{{ seq: 0 }}]\nexpect: {{ {expect} }}\n"));
+        run(dir.path(), &[]).expect(code);
+    }
+}
+
+#[test]
 fn a_case_that_holds_passes_and_only_what_it_lists_is_compared() {
     let expect = "expect:\n  alerts: [{ seq: 3, message: '2 people, frame 2' }]\n  state: { frames: 2 }\n  kept: { 3: [0, 1, 2] }\n";
     let dir = plugin(COUNTER, &format!("name: two at the gate\n{FRAMES}{expect}"));

@@ -327,7 +327,8 @@ impl Process {
 }
 
 pub(crate) fn draft(key: u64) -> Raised {
-    Raised { rule: "r".into(), level: None, key: key.to_string(), message: "m".into(), detections: vec![] }
+    let (rule, key, message) = ("r".into(), key.to_string(), "m".into());
+    Raised { rule, level: None, key, message, detections: vec![], tags: vec![] }
 }
 
 pub(crate) fn frame(source: &str, seq: u64) -> Frame {

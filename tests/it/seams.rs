@@ -128,6 +128,7 @@ impl Shop {
             on_failure,
             shadow_of: None,
             schedule: None,
+            tags: Vec::new(),
             timezone: TimeZone::default(),
         };
         let version = self.guests().strategy(&plan, bytes, &Arc::default()).unwrap_or_else(|e| panic!("{e}"));

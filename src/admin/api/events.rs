@@ -17,16 +17,16 @@ use crate::engine::live::{Event, Listener};
 /// Events queued for one client; a client that lags behind this and the engine's own limit is dropped.
 const CLIENT_EVENTS_MAX: usize = 64;
 /// The kinds of events.
-const KINDS: [&str; 3] = ["state", "alert", "detections"];
+const KINDS: [&str; 4] = ["state", "alert", "case", "detections"];
 
 /// What to hear of.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct Wanted {
-    /// Comma-separated: state, alert, detections; all when absent.
+    /// Comma-separated: state, alert, case, detections; all when absent.
     #[param(required = false, nullable = false, value_type = String,
-            pattern = "^(state|alert|detections)(,(state|alert|detections))*$")]
+            pattern = "^(state|alert|case|detections)(,(state|alert|case|detections))*$")]
     kinds: Option<String>,
     /// End after so many events, the states at the start not counted; never when absent.
     #[param(required = false, nullable = false, value_type = u32, maximum = 1_000_000)]
@@ -37,7 +37,7 @@ pub(in crate::admin) struct Wanted {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes what is sent as text")]
 pub(in crate::admin) struct EventMessage {
-    /// `state`, `alert`, `detections` or `lagged`.
+    /// `state`, `alert`, `case`, `detections` or `lagged`.
     event: String,
     /// An `Event` as JSON; with `lagged`, how many were missed.
     data: String,
@@ -58,7 +58,7 @@ impl Wanted {
     }
 }
 
-/// Server-sent events: `state`, `alert`, `detections`, each with an `Event` as JSON. First come the states of all
+/// Server-sent events: `state`, `alert`, `case` (a person or a rule changed one), `detections`, each with an `Event` as JSON. First come the states of all
 /// sources as they are. A client that cannot keep up gets a last event `lagged` with the number it missed, and is
 /// dropped. A token that is limited to some sources hears of those only.
 #[utoipa::path(get, path = "/api/v1/events", params(Wanted), responses(
@@ -121,6 +121,7 @@ impl Stream {
         let (kind, source) = match event {
             Event::State { source, .. } => ("state", source),
             Event::Alert { alert } => ("alert", &alert.source),
+            Event::Case { source, .. } => ("case", source),
             Event::Detections { source, .. } => ("detections", source),
         };
         if !self.wanted.wants(kind) || !self.client.caller.sees(source.as_str()) {

@@ -26,6 +26,20 @@ pub(in crate::admin) struct SessionBody {
     sources: Option<Vec<String>>,
 }
 
+/// Who asks, and what it may do.
+#[utoipa::path(get, path = "/api/v1/session", responses((status = 200, body = SessionBody)))]
+pub(in crate::admin) async fn show(caller: Caller) -> Json<SessionBody> {
+    body(&caller)
+}
+
+fn body(caller: &Caller) -> Json<SessionBody> {
+    Json(SessionBody {
+        name: caller.name().to_owned(),
+        scopes: caller.scopes().into_iter().map(|scope| scope.as_str()).collect(),
+        sources: caller.sources().map(<[String]>::to_vec),
+    })
+}
+
 /// Trades the token in `Authorization` for a cookie that no script can read. Where no token is needed there is none.
 #[utoipa::path(post, path = "/api/v1/session", responses(
     (status = 200, description = "Who is logged in from now on.", body = SessionBody,
@@ -34,11 +48,7 @@ pub(in crate::admin) async fn open(State(app): State<AppState>, caller: Caller) 
     if caller.scopes().is_empty() {
         return Err(ApiError::no_token());
     }
-    let body = Json(SessionBody {
-        name: caller.name().to_owned(),
-        scopes: caller.scopes().into_iter().map(|scope| scope.as_str()).collect(),
-        sources: caller.sources().map(<[String]>::to_vec),
-    });
+    let body = body(&caller);
     let Some(token) = caller.token() else { return Ok(body.into_response()) };
     let id = app.sessions.open(token, Instant::now());
     let id = id.ok_or_else(|| ApiError::busy("the system has no random numbers", 1))?;

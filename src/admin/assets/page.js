@@ -143,16 +143,50 @@ function clock(text) {
   return day + time.toLocaleTimeString();
 }
 
+// Whether the token may change anything.
+let controls = false;
+
 function alertItem(alert) {
   const li = element("li", alert.level, alert.message);
+  li.dataset.id = alert.id;
   const held = alert.suppressed ? ` · ${alert.suppressed} held back before` : "";
   const when = element("time", "", clock(alert.time));
   when.dateTime = alert.time;
   when.title = alert.time;
   const small = element("small");
-  small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${held}`);
-  li.append(small);
+  const tags = alert.tags ? ` · ${alert.tags.join(" ")}` : "";
+  small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${tags}${held}`);
+  li.append(small, element("div", "case"));
+  showCase(li, alert.case ?? { state: "open" });
   return li;
+}
+
+// Shows where an alert stands, and what can be done about it.
+function showCase(li, now) {
+  const last = now.changes?.at(-1);
+  const by = last ? ` by ${last.by.who}` : "";
+  const parts = [element("span", `state ${now.state}`, now.state + by)];
+  if (controls && now.state === "open") parts.push(stepButton(li, "acknowledge", "Acknowledge"));
+  if (controls && now.state !== "resolved") parts.push(stepButton(li, "resolve", "Resolve"));
+  li.classList.toggle("done", now.state === "resolved");
+  li.querySelector(".case").replaceChildren(...parts);
+}
+
+function stepButton(li, step, text) {
+  const button = element("button", "", text);
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" };
+      const path = `/api/v1/alerts/${encodeURIComponent(li.dataset.id)}/${step}`;
+      showCase(li, (await (await ask(path, options)).json()).case);
+    } catch (error) {
+      button.disabled = false;
+      button.title = error.message;
+    }
+  });
+  return button;
 }
 
 // A stable colour for each class.
@@ -358,10 +392,12 @@ async function poll() {
 function alerts() {
   const shown = $("alerts");
   const fill = async () => {
+    const session = await (await ask("/api/v1/session")).json();
+    controls = session.scopes.includes("control");
     const recent = await (await ask("/api/v1/alerts")).json();
     if (recent.length) shown.replaceChildren(...recent.map(alertItem));
   };
-  const events = new EventSource("/api/v1/events?kinds=alert,state");
+  const events = new EventSource("/api/v1/events?kinds=alert,case,state");
   // After every (re)connection the list is fetched again, so that nothing is missed in between.
   events.onopen = () => fill().catch(() => {});
   events.onerror = () => {
@@ -372,6 +408,11 @@ function alerts() {
     if (!shown.querySelector(".low, .medium, .high, .critical")) shown.replaceChildren();
     shown.prepend(alertItem(JSON.parse(event.data).alert));
     while (shown.children.length > ALERTS_MAX) shown.lastChild.remove();
+  });
+  events.addEventListener("case", (event) => {
+    const changed = JSON.parse(event.data);
+    const li = [...shown.children].find((item) => item.dataset.id === changed.id);
+    if (li) showCase(li, changed.case);
   });
   events.addEventListener("lagged", () => fill().catch(() => {}));
 }

@@ -139,6 +139,7 @@ impl Module {
                 on_failure: OnFailure::Pass,
                 shadow_of: None,
                 schedule: None,
+                tags: Vec::new(),
                 timezone: Default::default(),
             })),
             GuestKind::Handler => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dsengine::strategy::{Edit, Fault, Verdict};
-use dsengine::types::{Detection, Level};
+use dsengine::types::{Detection, Level, Resolve};
 use serde_json::{Value, json};
 
 use super::script::Outcome;
@@ -12,6 +12,7 @@ use super::script::Outcome;
 #[derive(Debug, Default)]
 pub(super) struct Actual {
     pub(super) alerts: Vec<Value>,
+    pub(super) resolved: Vec<Value>,
     /// Kept indices of every judged frame.
     pub(super) kept: BTreeMap<u64, Vec<u32>>,
     /// Frames of which the plugin did not keep all detections.
@@ -30,7 +31,7 @@ pub(super) struct Actual {
 impl Actual {
     /// Records a frame's applied verdict.
     pub(super) fn verdict(&mut self, seq: u64, seen: usize, verdict: &Verdict) {
-        let Verdict { keep, edits, added, alerts } = verdict;
+        let Verdict { keep, edits, added, alerts, resolved } = verdict;
         let all = || (0..u32::try_from(seen).unwrap_or(u32::MAX)).collect();
         let mut kept: Vec<u32> = keep.clone().unwrap_or_else(all);
         kept.sort_unstable();
@@ -42,14 +43,25 @@ impl Actual {
         self.edits.insert(seq, edits.iter().map(edit).collect());
         self.added.insert(seq, added.iter().map(detection).collect());
         for alert in alerts {
-            self.alerts.push(json!({
+            let mut value = json!({
                 "seq": seq,
                 "rule": alert.rule,
                 "level": alert.level.unwrap_or(Level::default()),
                 "key": alert.key,
                 "message": alert.message,
                 "detections": alert.detections,
-            }));
+            });
+            if !alert.tags.is_empty() {
+                value["tags"] = json!(alert.tags);
+            }
+            self.alerts.push(value);
+        }
+        for Resolve { rule, key, .. } in resolved {
+            let mut value = json!({ "seq": seq, "rule": rule });
+            if let Some(key) = key {
+                value["key"] = json!(key);
+            }
+            self.resolved.push(value);
         }
     }
 

@@ -210,8 +210,21 @@ impl SeenSpec {
 
 impl AlertSpec {
     fn alert(&self, index: usize, source: &str) -> Alert {
-        let Self { id, level, rule, source: own, key, time, pts_ns, seq, message, detections, suppressed, digest } =
-            self.clone();
+        let Self {
+            id,
+            level,
+            rule,
+            source: own,
+            key,
+            time,
+            pts_ns,
+            seq,
+            message,
+            detections,
+            suppressed,
+            digest,
+            tags,
+        } = self.clone();
         let unique = [0, 0, 0, 0, 0, 0, 0, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)];
         let made = AlertId::new(pts_ns, unique);
         // An id is opaque text to everyone else.
@@ -234,6 +247,7 @@ impl AlertSpec {
             detections: detections.collect(),
             suppressed,
             digest,
+            tags,
         }
     }
 }

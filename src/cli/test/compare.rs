@@ -62,6 +62,9 @@ fn inline(expect: &Expect, actual: &Actual, out: &mut Vec<Difference>) -> Result
     if let Some(alerts) = list("alerts") {
         in_order("alert", alerts, &actual.alerts, out);
     }
+    if let Some(resolved) = list("resolved") {
+        in_order("resolved", resolved, &actual.resolved, out);
+    }
     if let Some(requests) = list("requests") {
         in_order("request", requests, &actual.requests, out);
     }

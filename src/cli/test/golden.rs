@@ -135,9 +135,13 @@ fn replaced(case: &Case, block: &str) -> String {
 /// `expect:` with the results, limited to the parts that it had.
 fn block(expect: &Expect, actual: &Actual) -> String {
     let mut out = String::from("expect:\n");
-    let Expect { alerts, kept, added, edits, faults, state, shared_state, requests, outcome, refused: _ } = expect;
+    let Expect { alerts, resolved, kept, added, edits, faults, state, shared_state, requests, outcome, refused: _ } =
+        expect;
     if alerts.is_some() {
-        list(&mut out, "alerts", &actual.alerts, &["seq", "rule", "level", "key", "message", "detections"]);
+        list(&mut out, "alerts", &actual.alerts, &["seq", "rule", "level", "key", "message", "detections", "tags"]);
+    }
+    if resolved.is_some() {
+        list(&mut out, "resolved", &actual.resolved, &["seq", "rule", "key"]);
     }
     if let Some(kept) = kept {
         out.push_str("  kept:\n");

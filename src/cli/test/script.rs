@@ -98,6 +98,7 @@ pub(super) struct AlertSpec {
     pub(super) detections: Vec<SeenSpec>,
     pub(super) suppressed: u64,
     pub(super) digest: Option<Digest>,
+    pub(super) tags: Vec<String>,
 }
 
 /// A scripted answer to a request.
@@ -124,6 +125,9 @@ pub(super) struct Answer {
 pub(super) struct Expect {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) alerts: Option<Vec<AlertWant>>,
+    /// The conditions that it said have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resolved: Option<Vec<ResolvedWant>>,
     /// By frame: indices of the kept detections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kept: Option<BTreeMap<u64, Vec<u32>>>,
@@ -163,6 +167,19 @@ pub(super) struct AlertWant {
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detections: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ResolvedWant {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]

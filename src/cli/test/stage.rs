@@ -55,6 +55,7 @@ pub(super) fn strategy(plugin: &Plugin, case: &Case) -> StrategyPlan {
         on_failure: OnFailure::Pass,
         shadow_of: None,
         schedule: None,
+        tags: Vec::new(),
         timezone: Default::default(),
     }
 }

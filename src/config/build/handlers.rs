@@ -35,7 +35,7 @@ pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_
 
 /// Builds a handler's filter; reports names of sources that do not exist.
 fn filter(filter: &Where, path: &str, known: &[&SourcePlan], site: &mut Site<'_>) -> AlertFilter {
-    let Where { min_level, sources, not_sources, rules, not_rules } = filter;
+    let Where { min_level, sources, not_sources, rules, not_rules, tags } = filter;
     let patterns = |names: &[String]| -> Vec<Pattern> { names.iter().map(|name| name.as_str().into()).collect() };
     for (key, names) in [("sources", sources), ("not_sources", not_sources)] {
         for (index, name) in names.iter().enumerate() {
@@ -51,5 +51,6 @@ fn filter(filter: &Where, path: &str, known: &[&SourcePlan], site: &mut Site<'_>
         not_sources: patterns(not_sources),
         rules: patterns(rules),
         not_rules: patterns(not_rules),
+        tags: patterns(tags),
     }
 }

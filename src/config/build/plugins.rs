@@ -159,6 +159,7 @@ fn strategy(name: String, module: PathBuf, sources: &[SourceId]) -> Option<Strat
         on_failure: OnFailure::default(),
         shadow_of: None,
         schedule: None,
+        tags: Vec::new(),
         timezone: TimeZone::default(),
     })
 }

@@ -4,7 +4,7 @@ use super::{Site, hours, known_sources};
 use crate::config::kinds::strategies::{self as kinds, Listed, Planned};
 use crate::config::plan::{ENGINE_RULES, ModelPlan, SourcePlan, StrategyPlan};
 use crate::config::schema::Detection;
-use crate::types::TimeZone;
+use crate::types::{TimeZone, add_tags, wrong_tag};
 
 pub(super) fn build(
     detection: Detection,
@@ -34,14 +34,27 @@ pub(super) fn build(
         names.push(&head.name);
         let only = known_sources(&head.sources, &format!("{path}.sources"), sources, site);
         let schedule = hours::schedule(&head.schedule, &format!("{path}.schedule"), zone, site);
+        let tags = tags(&head.tags, &format!("{path}.tags"), site);
         match kinds::plan(&Listed { entry, path: &path, only, detection: &detection }, site) {
+            Some(Planned::Model(_)) if !tags.is_empty() => {
+                no_effect("tags", &head.name, "a model raises no alerts: set `tags` on what judges it", &path, site);
+            }
             Some(Planned::Model(model)) => models.push(ModelPlan { schedule, ..*model }),
             Some(Planned::Lane(strategy)) if strategy.shadow_of.is_some() && schedule.is_some() => {
                 let message = format!("`schedule` of strategy `{}` has no effect: it is a shadow", head.name);
                 let label = "it judges when the strategy beside it does: set `schedule` there";
                 site.wrong_key(&format!("{path}.schedule"), message, label);
             }
-            Some(Planned::Lane(strategy)) => strategies.push(StrategyPlan { schedule, ..*strategy }),
+            Some(Planned::Lane(strategy)) if strategy.shadow_of.is_some() && !tags.is_empty() => {
+                no_effect(
+                    "tags",
+                    &head.name,
+                    "a shadow raises no alerts: set `tags` on the strategy beside it",
+                    &path,
+                    site,
+                );
+            }
+            Some(Planned::Lane(strategy)) => strategies.push(StrategyPlan { schedule, tags, ..*strategy }),
             None => {}
         }
     }
@@ -49,4 +62,22 @@ pub(super) fn build(
         strategies.splice(0..0, kinds::motion_by_default(&models, sources, site));
     }
     (models, strategies)
+}
+
+/// Reports a key without an effect.
+fn no_effect(key: &str, name: &str, label: &str, path: &str, site: &mut Site<'_>) {
+    let message = format!("`{key}` of strategy `{name}` has no effect");
+    site.wrong_key(&format!("{path}.{key}"), message, label);
+}
+
+/// Checks tags; each is kept once.
+pub(super) fn tags(tags: &[String], path: &str, site: &mut Site<'_>) -> Vec<String> {
+    let mut kept = Vec::new();
+    for (index, tag) in tags.iter().enumerate() {
+        if let Some(why) = wrong_tag(tag) {
+            site.wrong(&format!("{path}[{index}]"), format!("`{path}[{index}]`: {why}"), "write a plain word");
+        }
+    }
+    add_tags(&mut kept, tags);
+    kept
 }

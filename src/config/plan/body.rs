@@ -23,6 +23,7 @@ const FIELDS: &[(&str, Read)] = &[
     ("detections", |alert| Field::json(&alert.detections)),
     ("suppressed", |alert| Field::json(&alert.suppressed)),
     ("digest", |alert| Field::json(&alert.digest)),
+    ("tags", |alert| Field::json(&alert.tags)),
 ];
 
 /// A field's value.
@@ -175,6 +176,7 @@ fn samples() -> [Alert; 2] {
         detections,
         suppressed: number,
         digest: None,
+        tags: vec![],
     })
 }
 

@@ -15,6 +15,8 @@ pub struct AlertFilter {
     pub rules: Vec<Pattern>,
     /// No alerts of these rules.
     pub not_rules: Vec<Pattern>,
+    /// Only alerts with one of these tags; empty = all.
+    pub tags: Vec<Pattern>,
 }
 
 impl Default for AlertFilter {
@@ -25,6 +27,7 @@ impl Default for AlertFilter {
             not_sources: Vec::new(),
             rules: Vec::new(),
             not_rules: Vec::new(),
+            tags: Vec::new(),
         }
     }
 }
@@ -32,13 +35,14 @@ impl Default for AlertFilter {
 impl AlertFilter {
     /// Whether the handler gets this alert.
     pub fn passes(&self, alert: &Alert) -> bool {
-        let Self { min_level, sources, not_sources, rules, not_rules } = self;
+        let Self { min_level, sources, not_sources, rules, not_rules, tags } = self;
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
         let is_among =
             |only: &[Pattern], but: &[Pattern], text: &str| (only.is_empty() || any(only, text)) && !any(but, text);
         alert.level >= *min_level
             && is_among(sources, not_sources, alert.source.as_str())
             && is_among(rules, not_rules, &alert.rule)
+            && (tags.is_empty() || alert.tags.iter().any(|tag| any(tags, tag)))
     }
 }
 
@@ -130,6 +134,7 @@ mod tests {
             detections: vec![],
             suppressed: 0,
             digest: None,
+            tags: vec![],
         };
         let all = AlertFilter::default();
         assert!(Level::ALL.into_iter().all(|level| all.passes(&alert(level, "a", "r"))));
@@ -139,6 +144,7 @@ mod tests {
             not_sources: vec!["gate-9".into()],
             rules: vec!["in*".into()],
             not_rules: vec!["intern".into()],
+            ..AlertFilter::default()
         };
         for (level, source, rule, passes) in [
             (Level::High, "gate-1", "intrusion", true),
@@ -150,6 +156,14 @@ mod tests {
             (Level::High, "gate-1", "intern", false),
         ] {
             assert_eq!(filter.passes(&alert(level, source, rule)), passes, "{level} {source} {rule}");
+        }
+        let filter = AlertFilter { tags: vec!["night".into(), "dock-*".into()], ..AlertFilter::default() };
+        for (tags, passes) in
+            [(vec![], false), (vec!["day", "night"], true), (vec!["dock-2"], true), (vec!["dock"], false)]
+        {
+            let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
+            let tagged = Alert { tags: tags.clone(), ..alert(Level::Low, "a", "r") };
+            assert_eq!(filter.passes(&tagged), passes, "{tags:?}");
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct StrategyPlan {
     pub shadow_of: Option<String>,
     /// When it judges frames, by their capture time; `None` = always.
     pub schedule: Option<Schedule>,
+    /// Added to those of its alerts.
+    pub tags: Vec<String>,
     /// The zone of the local time that a script asks for.
     pub timezone: TimeZone,
 }

@@ -191,12 +191,15 @@ pub(in crate::config) struct Where {
     /// No alerts of these rules. Default none. Example: ["system.*"].
     #[schemars(length(max = 1024))]
     pub(in crate::config) not_rules: Vec<String>,
+    /// Only alerts with one of these tags. Default all. Example: [night, "dock-*"].
+    #[schemars(length(max = 1024))]
+    pub(in crate::config) tags: Vec<String>,
 }
 
 impl Default for Where {
     fn default() -> Self {
-        let (sources, not_sources, rules, not_rules) = Default::default();
-        Self { min_level: Level::Low, sources, not_sources, rules, not_rules }
+        let (sources, not_sources, rules, not_rules, tags) = Default::default();
+        Self { min_level: Level::Low, sources, not_sources, rules, not_rules, tags }
     }
 }
 

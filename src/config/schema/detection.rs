@@ -118,6 +118,10 @@ pub(in crate::config) struct StrategyHead {
     /// Example: {days: [mon-fri], from: "22:00", to: "06:00"}.
     #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]
     pub(in crate::config) schedule: OneOrMany<HoursEntry>,
+    /// Words that its alerts have as tags, besides those that a script gives them. Default none. Example: [night, dock].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub(in crate::config) tags: Vec<String>,
     /// Settings of a script, handed to it as they are; of a model, the keys below. Default none.
     /// Example: {zone: door}.
     #[serde(default)]

@@ -18,7 +18,7 @@ use crate::config::AlertPlan;
 use crate::engine::view::live::{Events, Live};
 use crate::telemetry::Stage;
 use crate::track::{Tracker, Tracks};
-use crate::types::{Clock, Frame, Raised, Zone};
+use crate::types::{Clock, Frame, Zone};
 
 /// Number of recent frames that a lane keeps to try new versions on.
 const REMEMBERED: usize = 32;
@@ -221,10 +221,9 @@ impl Lane {
         self.remember(&frame);
         let mut skipped = false;
         for index in 0..self.rules.len() {
-            let Judgement { raised, skip } =
-                self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
-            self.raise(raised, &frame);
-            if skip {
+            let judgement = self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
+            self.raise(&judgement, &frame);
+            if judgement.skip {
                 skipped = true;
                 break;
             }
@@ -265,10 +264,16 @@ impl Lane {
         self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });
     }
 
-    fn raise(&mut self, raised: Vec<Raised>, frame: &Frame) {
-        for raised in &raised {
+    /// Passes on what a rule raised and resolved, in its order.
+    fn raise(&mut self, judgement: &Judgement, frame: &Frame) {
+        let mut resolved = judgement.resolved.iter().peekable();
+        for (count, raised) in judgement.raised.iter().enumerate() {
+            while let Some(ended) = resolved.next_if(|ended| ended.after <= count) {
+                self.gate.resolve(ended, frame);
+            }
             self.gate.raise(raised, frame);
         }
+        resolved.for_each(|ended| self.gate.resolve(ended, frame));
     }
 
     /// Counts and publishes a frame that every rule has seen.

@@ -11,7 +11,7 @@ use crate::guest::Fault;
 use crate::strategy::{Applied, OnFailure, Strategy, View, apply};
 use crate::telemetry::StrategyMetrics;
 use crate::track::Tracks;
-use crate::types::{Clock, Frame, Raised, Schedule, Zone};
+use crate::types::{Clock, Frame, Raised, Resolve, Schedule, Zone, add_tags};
 
 /// A strategy on the lane.
 pub(in crate::engine) struct Rule {
@@ -33,11 +33,13 @@ pub(in crate::engine) struct RuleSettings {
     pub(in crate::engine) filters: bool,
     /// When it judges; `None` = always.
     pub(in crate::engine) schedule: Option<Schedule>,
+    /// Added to those of its alerts.
+    pub(in crate::engine) tags: Vec<String>,
 }
 
 impl From<&StrategyPlan> for RuleSettings {
     fn from(plan: &StrategyPlan) -> Self {
-        Self { filters: plan.filters, schedule: plan.schedule.clone() }
+        Self { filters: plan.filters, schedule: plan.schedule.clone(), tags: plan.tags.clone() }
     }
 }
 
@@ -82,9 +84,12 @@ impl Drop for OnProbation {
 }
 
 /// The result of a judgement.
+#[derive(Default)]
 pub(super) struct Judgement {
     /// The raised alerts.
     pub(super) raised: Vec<Raised>,
+    /// The conditions that have ended.
+    pub(super) resolved: Vec<Resolve>,
     /// Whether later strategies must not see the frame.
     pub(super) skip: bool,
 }
@@ -160,7 +165,7 @@ impl Rule {
         let started_ns = clock.monotonic_ns();
         self.settle(started_ns);
         if self.is_off(frame) {
-            return Judgement { raised: Vec::new(), skip: false };
+            return Judgement::default();
         }
         let view = View { frame, tracks, zones };
         let verdict = self.strategy.judge(&view);
@@ -186,14 +191,15 @@ impl Rule {
         }
         self.count(&applied, frame, started_ns);
         match applied {
-            Ok(Applied { raised, not_removed, .. }) => {
+            Ok(Applied { mut raised, resolved, not_removed, .. }) => {
                 if not_removed > 0 {
                     self.notes.not_removed(&frame.source, not_removed);
                 }
+                raised.iter_mut().for_each(|raised| add_tags(&mut raised.tags, &self.settings.tags));
                 self.metrics.alerts.inc_by(raised.len() as u64);
-                Judgement { raised, skip: false }
+                Judgement { raised, resolved, skip: false }
             }
-            Err(_) => Judgement { raised: Vec::new(), skip: self.strategy.on_failure() == OnFailure::Skip },
+            Err(_) => Judgement { skip: self.strategy.on_failure() == OnFailure::Skip, ..Judgement::default() },
         }
     }
 

@@ -106,6 +106,13 @@ fn difference(own: &Verdict, active: &Verdict) -> String {
         let other = if own_alerts == active_alerts { " of another level, key or detections" } else { "" };
         return format!("raises {own_alerts}{other}, the active one {active_alerts}");
     }
+    if own.resolved != active.resolved {
+        let describe = |verdict: &Verdict| match verdict.resolved.len() {
+            0 => "nothing".to_owned(),
+            resolved => count(resolved, "condition"),
+        };
+        return format!("resolves {}, the active one {}", describe(own), describe(active));
+    }
     if own.keep != active.keep {
         let kept = |verdict: &Verdict| match &verdict.keep {
             None => "all detections".to_owned(),
@@ -136,6 +143,7 @@ mod tests {
             key: String::new(),
             message: "m".into(),
             detections: Vec::new(),
+            tags: Vec::new(),
         };
         let alerts = |level| Verdict { alerts: vec![alert(level)], ..Verdict::default() };
         assert_eq!(difference(&alerts(None), &none), "raises 1 alert (r 'm'), the active one none");

@@ -309,6 +309,7 @@ impl Versions {
             sources: active.running.plan.sources.clone(),
             filters: active.running.plan.filters,
             schedule: active.running.plan.schedule.clone(),
+            tags: active.running.plan.tags.clone(),
             shadow_of: None,
             ..shadow.running.plan.clone()
         };

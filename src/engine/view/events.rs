@@ -11,8 +11,9 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
+use crate::alert::{Case, Cased};
 use crate::backend::SourceState;
-use crate::types::{Alert, Detection, Frame, SourceId};
+use crate::types::{Alert, AlertId, Detection, Frame, SourceId};
 
 /// Capacity of a listener's queue.
 const EVENTS_MAX: usize = 1_024;
@@ -41,6 +42,16 @@ pub enum Event {
         #[schema(value_type = Alert)]
         alert: Arc<Alert>,
     },
+    /// A person or a rule changed the case of an alert.
+    Case {
+        /// The alert's id.
+        id: AlertId,
+        /// Its source.
+        #[schema(value_type = String)]
+        source: SourceId,
+        /// Its case now.
+        case: Case,
+    },
     /// A frame was judged.
     Detections {
         /// The source.
@@ -62,6 +73,7 @@ impl Event {
         match self {
             Self::State { source, .. } => size_of::<Self>() + source.as_str().len(),
             Self::Alert { alert } => size_of::<Self>() + alert.memory_bytes(),
+            Self::Case { case, .. } => size_of::<Self>() + case.memory_bytes(),
             Self::Detections { detections, .. } => {
                 let of = |d: &Detection| size_of::<Detection>() + d.label.len() + 64 * d.attributes.len();
                 size_of::<Self>() + detections.iter().map(of).sum::<usize>()
@@ -153,6 +165,12 @@ impl Events {
     pub fn alert(&self, alert: &Arc<Alert>) {
         self.recent.lock().push(alert.clone());
         self.send(Event::Alert { alert: alert.clone() });
+    }
+
+    /// Sends a case that was changed.
+    pub fn case(&self, cased: &Cased) {
+        let Cased { alert, case } = cased;
+        self.send(Event::Case { id: alert.id.clone(), source: alert.source.clone(), case: case.clone() });
     }
 
     /// Sends a source's new state.

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::live::{Events, Live};
 use super::status::{PluginStatus, Status};
+use crate::alert::Outbox;
 use crate::error::Error;
 
 /// The queries and commands that a running engine offers. Does not wait for a lane or a script unless noted.
@@ -31,6 +32,10 @@ pub trait EngineApi: Send + Sync {
     fn live(&self, source: &str) -> Option<Arc<Live>>;
     /// Counts a request that was refused; `reason` is a constant word.
     fn count_refused(&self, _reason: &'static str) {}
+    /// What takes the alerts and keeps their cases; `None` if there is none.
+    fn outbox(&self) -> Option<Arc<Outbox>> {
+        None
+    }
     /// The engine's events.
     fn events(&self) -> Arc<Events>;
 }

@@ -61,6 +61,9 @@ fn fields(alert: &Alert) -> Vec<(&'static str, String)> {
         ("Key", field(&alert.key)),
         ("Captured", field(&alert.time)),
     ];
+    if !alert.tags.is_empty() {
+        fields.push(("Tags", field(&alert.tags.join(" "))));
+    }
     if alert.suppressed > 0 {
         fields.push(("Held back", format!("{} before this one", alert.suppressed)));
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ALARM, Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll, stop};
 use crate::harness::{ClosedPort, Dsengine, get, root, sample};
@@ -256,7 +256,10 @@ fn a_file_is_written_in_the_format_that_is_set_and_rotates_by_the_hour_or_day() 
     let mut rows = 0;
     for file in &files {
         let mut lines = file.lines();
-        assert_eq!(lines.next(), Some("id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections,digest"));
+        assert_eq!(
+            lines.next(),
+            Some("id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections,digest,tags")
+        );
         for line in lines {
             assert!(line.contains(",medium,a,r,") && line.contains(",\"one, \"\"two\"\"⏎three\","), "{line}");
             rows += 1;
@@ -500,4 +503,48 @@ fn a_handler_that_does_not_deliver_is_a_problem_until_it_does() {
         let line = run.seen.iter().find(|line| line.starts_with(&format!("handler {name}: "))).expect(name);
         assert!(line.contains(said), "{line}");
     }
+}
+
+#[test]
+fn alerts_have_the_tags_of_their_strategy_and_go_where_these_are_wanted() {
+    let bench = Bench::new();
+    bench.write(
+        "tagged.lua",
+        "function detect(frame)\n  if frame.seq == 0 then\n    frame:alert{ rule = 'plain', key = 1, message = 'm' }\n    \
+         frame:alert{ rule = 'own', key = 1, message = 'm', tags = { 'dock-2', 'late' } }\n  end\nend\n",
+    );
+    let handler = |name: &str, tags: &str| {
+        format!("{{ name: {name}, type: file, where: {{ tags: {tags} }}, config: {{ log_file: {name}.jsonl }} }}")
+    };
+    let config = |keys: &str| {
+        let handlers = [handler("all", "[]"), handler("night", "[night]"), handler("docks", "[quay, 'dock-*']")];
+        format!(
+            "{TRACE}detection: {{ strategies: [{{ name: tagged, module: tagged.lua{keys} }}] }}\n\
+             alerts: {{ handlers: [{}] }}\n",
+            handlers.join(", ")
+        )
+    };
+    let got = |name: &str| -> Vec<(Value, Value)> {
+        bench.lines(&format!("{name}.jsonl")).iter().map(|a| (a["rule"].clone(), a["tags"].clone())).collect()
+    };
+    let own = json!("own");
+    bench.summary(&config(""));
+    assert_eq!(got("all"), [(json!("plain"), Value::Null), (own.clone(), json!(["dock-2", "late"]))]);
+    assert_eq!((got("night"), got("docks").len()), (vec![], 1));
+    for name in ["all", "docks"] {
+        std::fs::remove_file(bench.path(&format!("{name}.jsonl"))).unwrap();
+    }
+    bench.summary(&config(", tags: [late, night]"));
+    let both = [(json!("plain"), json!(["late", "night"])), (own, json!(["dock-2", "late", "night"]))];
+    assert_eq!((got("all"), got("night"), got("docks")), (both.to_vec(), both.to_vec(), both[1..].to_vec()));
+    for (keys, told) in
+        [(", tags: ['two words']", "a tag has letters, digits and - _ . : / only"), (", tags: ['']", "a tag is empty")]
+    {
+        let out = bench.run(&config(keys)).expect(2);
+        assert!(out.stderr.contains(told) && out.stderr.contains("detection.strategies[0].tags[0]"), "{}", out.stderr);
+    }
+    bench.write("tagged.lua", "function detect(frame)\n  frame:alert{ rule = 'r', tags = { 'two words' } }\nend\n");
+    let out = bench.run(&config(""));
+    let fault = "tagged.lua:2: frame:alert: a tag has letters, digits and - _ . : / only";
+    assert!(out.code() != 0 && out.stderr.contains(fault), "{}", out.stderr);
 }

@@ -85,6 +85,7 @@ pub(super) const RECORDS: &[Record] = &[
         other: &[
             ("pts_ns", "pts_ns", "number", "Frame time, nanoseconds."),
             ("", "digest", "Digest?", "The alerts that it stands for; absent if it stands for itself."),
+            ("", "tags", "string[]?", "Words that its rule and the configuration gave it; absent if there are none."),
         ],
         raw: &[],
     },
@@ -116,6 +117,17 @@ pub(super) const RECORDS: &[Record] = &[
             ),
             ("message", "message", "string?", "What people read; the rule where left out."),
             ("detections", "detections", "integer[] | Selection?", "Indices, from 1, of the detections behind it."),
+            ("", "tags", "string[]?", "Words for filters, 16 at most: letters, digits and - _ . : / only."),
+        ],
+        raw: &[],
+    },
+    Record {
+        wit: "",
+        lua: "ResolveFields",
+        doc: "What has ended: one key of a rule, or every key of it on this source.",
+        other: &[
+            ("", "rule", "string", "The name under which it was raised. Not empty."),
+            ("", "key", "string | number?", "The key under which it was raised; every key where left out."),
         ],
         raw: &[],
     },
@@ -410,6 +422,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: &[],
         mirrors: "",
         doc: "Raises an alert. Past 16 in one call they are dropped and counted; messages are cut at 4 KiB.",
+    },
+    Function {
+        name: "Frame:resolve",
+        params: &[("ended", "ResolveFields", "")],
+        returns: &[],
+        mirrors: "",
+        doc: "Says that what was raised has ended: its alerts are resolved, and raised again it is a new alert.",
     },
     Function {
         name: "Frame:keep",

@@ -75,6 +75,7 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
         on_failure: (*on_failure).into(),
         shadow_of: shadowed(listed, site),
         schedule: None,
+        tags: Vec::new(),
         timezone: TimeZone::default(),
     })))
 }

@@ -64,6 +64,7 @@ fn motion(name: &str, sources: Vec<SourceId>) -> StrategyPlan {
         on_failure: OnFailure::default(),
         shadow_of: None,
         schedule: None,
+        tags: Vec::new(),
         timezone: TimeZone::default(),
     }
 }
