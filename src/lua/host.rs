@@ -20,6 +20,9 @@ use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Value};
 /// Maximum length of a label from a script: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
 
+/// An alert from a script, and the line that raised it: rule, level, key, message, detections, file, line.
+type AlertArguments = (LuaString, Option<String>, LuaString, LuaString, Vec<u32>, Option<LuaString>, Option<u32>);
+
 /// The data of host functions.
 #[derive(Clone)]
 pub(super) struct Host {
@@ -233,31 +236,23 @@ impl Host {
         let (call_state, limits) = (Arc::clone(&self.call_state), self.context.limits.clone());
         table.raw_set(
             "alert",
-            lua.create_function(
-                move |_,
-                      (rule, level, key, message, detections): (
-                    LuaString,
-                    Option<String>,
-                    LuaString,
-                    LuaString,
-                    Vec<u32>,
-                )| {
-                    let mut call_state = call_state.lock();
-                    if call_state.verdict.alerts.len() >= limits.alerts_per_call {
-                        call_state.alerts_dropped += 1;
-                        return Ok(());
-                    }
-                    let mut text = |s: &LuaString| {
-                        let (text, cut) = bounded(s, limits.message_bytes);
-                        call_state.messages_cut += u64::from(cut);
-                        text
-                    };
-                    let (rule, key, message) = (text(&rule), text(&key), text(&message));
-                    let level = level.and_then(|word| word.parse::<Level>().ok());
-                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections });
-                    Ok(())
-                },
-            )?,
+            lua.create_function(move |_, (rule, level, key, message, detections, file, line): AlertArguments| {
+                let mut call_state = call_state.lock();
+                if call_state.verdict.alerts.len() >= limits.alerts_per_call {
+                    call_state.alerts_dropped += 1;
+                    return Ok(());
+                }
+                let mut text = |s: &LuaString| {
+                    let (text, cut) = bounded(s, limits.message_bytes);
+                    call_state.messages_cut += u64::from(cut);
+                    text
+                };
+                let (rule, key, message) = (text(&rule), text(&key), text(&message));
+                let level = level.and_then(|word| word.parse::<Level>().ok());
+                call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections });
+                call_state.note_line(file.as_ref().map(|file| file.as_bytes()).as_deref(), line);
+                Ok(())
+            })?,
         )
     }
 }
