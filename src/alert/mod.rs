@@ -5,16 +5,19 @@
 //! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
 //! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
 //! [`NoJournal`] persists nothing. [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
-//! engine. Embedders check their implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
+//! engine. [`chain`] is how a draft was decided on; [`records`] reads the log of these. Embedders check their
+//! implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
 //!
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
 //! failed + suppressed + digested + refused + pending.
 
 mod attempts;
 mod burst;
+pub mod chain;
 pub mod check;
 mod command;
 mod conditions;
+mod decisions;
 mod deliverer;
 mod delivery;
 mod digest;
@@ -24,7 +27,10 @@ mod ledger;
 mod outbox;
 mod places;
 mod policy;
+mod recent;
+pub mod records;
 mod saved;
+pub mod seen;
 mod sequencer;
 mod site;
 mod standing;
@@ -35,11 +41,12 @@ mod writer;
 pub use attempts::Trouble;
 pub use command::{COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands};
 pub use delivery::Delivery;
-pub use gate::Gate;
+pub use gate::{Gate, Raiser};
 pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Saved, SavedKind, Settlement};
 pub use ledger::{NoRoom, OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
 pub use outbox::{Acceptance, OnAccepted, Outbox};
 pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
+pub use recent::{RECENT_BYTES_MAX, RECENT_MAX};
 pub use sequencer::Order;
 pub use standing::Standing;
 pub use tally::Totals;

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::attempts::Medium;
 use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
+use super::recent::Recent;
 use super::saved::SavedValues;
 use super::site::Site;
 use super::tally::Tally;
@@ -42,7 +43,7 @@ pub enum Acceptance {
 /// The accepted alerts and their handlers.
 pub struct Outbox {
     state: Mutex<State>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     tally: Tally,
     site: Site,
     on_accepted: OnAccepted,
@@ -54,6 +55,7 @@ pub struct Outbox {
     pub(super) journal: Medium,
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
+    pub(super) recent: Recent,
 }
 
 pub(super) struct State {
@@ -102,6 +104,7 @@ impl Outbox {
             wake,
             journal: Medium::default(),
             saved: Mutex::default(),
+            recent: Recent::default(),
         })
     }
 
@@ -158,6 +161,7 @@ impl Outbox {
         for name in missed {
             self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
             state.handlers.get(name).inspect(|receiver| receiver.standing.miss());
+            self.note_settled(&alert.id, name, Settlement::QueueFull);
             tracing::warn!(handler = %name, alert = %alert.id, "alert not queued: the handler's queue is full");
         }
     }
@@ -281,6 +285,7 @@ impl Outbox {
         // Before the lock is released: a reader that sees nothing pending must see it counted.
         self.finish(finished);
         drop(state);
+        self.note_settled(id, handler, how);
         self.wake();
         self.notify();
     }

@@ -20,6 +20,7 @@ use super::view::live::{Events, Live};
 use super::view::outside::{Applied, EngineApi, Reloaded};
 use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, StrategyStatus};
 use super::view::strategy::StrategyBoard;
+use crate::alert::records::Records;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -329,6 +330,10 @@ impl EngineApi for Handle {
         let view = self.0.view();
         let found = view.sources.iter().find(|s| s.route.id.as_str() == source);
         found.map(|s| Arc::clone(&s.live))
+    }
+
+    fn records(&self) -> Records {
+        self.0.parts.delivery.outbox().recent()
     }
 
     fn events(&self) -> Arc<Events> {

@@ -13,7 +13,7 @@ use super::route::Route;
 use super::rule::{Judgement, Rule, RuleSettings};
 use super::shadow::Shadow;
 use super::{Judged, Observer};
-use crate::alert::Gate;
+use crate::alert::{Gate, Raiser};
 use crate::config::AlertPlan;
 use crate::engine::view::live::{Events, Live};
 use crate::telemetry::Stage;
@@ -220,10 +220,12 @@ impl Lane {
         }
         self.remember(&frame);
         let mut skipped = false;
+        self.gate.saw_frame(&frame);
         for index in 0..self.rules.len() {
-            let Judgement { raised, skip } =
+            let Judgement { raised, skip, work } =
                 self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
-            self.raise(raised, &frame);
+            self.gate.saw(self.rules[index].name(), &work);
+            self.raise(index, &raised, &frame);
             if skip {
                 skipped = true;
                 break;
@@ -265,9 +267,17 @@ impl Lane {
         self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });
     }
 
-    fn raise(&mut self, raised: Vec<Raised>, frame: &Frame) {
-        for raised in &raised {
-            self.gate.raise(raised, frame);
+    /// Raises what a rule raised on the frame.
+    fn raise(&mut self, rule: usize, raised: &[Raised], frame: &Frame) {
+        let rule = &self.rules[rule];
+        for (number, raised) in raised.iter().enumerate() {
+            let by = Raiser {
+                strategy: rule.name(),
+                version: rule.strategy.version(),
+                generation: rule.generation,
+                line: &|| rule.strategy.raised_at(number),
+            };
+            self.gate.raise_by(Some(by), raised, frame);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::probation::{FRAMES, Probation};
 use super::reaper::Disposal;
 use super::shadow::Shadow;
+use crate::alert::seen::Work;
 use crate::config::StrategyPlan;
 use crate::engine::view::strategy::{Notes, POLL_EVERY};
 use crate::guest::Fault;
@@ -87,6 +88,8 @@ pub(super) struct Judgement {
     pub(super) raised: Vec<Raised>,
     /// Whether later strategies must not see the frame.
     pub(super) skip: bool,
+    /// What the strategy did, for the log.
+    pub(super) work: Work,
 }
 
 impl Rule {
@@ -160,7 +163,7 @@ impl Rule {
         let started_ns = clock.monotonic_ns();
         self.settle(started_ns);
         if self.is_off(frame) {
-            return Judgement { raised: Vec::new(), skip: false };
+            return Judgement { raised: Vec::new(), skip: false, work: Work { off: 1, ..Work::default() } };
         }
         let view = View { frame, tracks, zones };
         let verdict = self.strategy.judge(&view);
@@ -191,9 +194,14 @@ impl Rule {
                     self.notes.not_removed(&frame.source, not_removed);
                 }
                 self.metrics.alerts.inc_by(raised.len() as u64);
-                Judgement { raised, skip: false }
+                let work = Work { judged: 1, raised: raised.len() as u64, ..Work::default() };
+                Judgement { raised, skip: false, work }
             }
-            Err(_) => Judgement { raised: Vec::new(), skip: self.strategy.on_failure() == OnFailure::Skip },
+            Err(_) => Judgement {
+                raised: Vec::new(),
+                skip: self.strategy.on_failure() == OnFailure::Skip,
+                work: Work { faults: 1, ..Work::default() },
+            },
         }
     }
 
