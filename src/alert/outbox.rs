@@ -284,8 +284,8 @@ impl Outbox {
         state.handlers.get(handler).inspect(|receiver| receiver.standing.set_pending(pending));
         // Before the lock is released: a reader that sees nothing pending must see it counted.
         self.finish(finished);
-        drop(state);
         self.note_settled(id, handler, how);
+        drop(state);
         self.wake();
         self.notify();
     }

@@ -130,6 +130,19 @@ fn chain_of(decided: &Decided) -> Option<Chain> {
 }
 
 impl Records {
+    /// Adds newer records, which may contain some of the same.
+    #[must_use]
+    pub fn with(mut self, newer: Self) -> Self {
+        let known: BTreeSet<(AlertId, String)> =
+            self.decided.iter().map(|decided| (decided.id.clone(), decided.contents.clone())).collect();
+        let is_new = |decided: &Arc<Decided>| !known.contains(&(decided.id.clone(), decided.contents.clone()));
+        self.decided.extend(newer.decided.into_iter().filter(is_new));
+        self.attempts.extend(newer.attempts);
+        self.settled.extend(newer.settled);
+        self.alerts.extend(newer.alerts);
+        self
+    }
+
     /// Explains the alert with this id, or the only one whose id begins or ends so.
     ///
     /// # Errors
@@ -152,53 +165,62 @@ impl Records {
 
     /// Explains every alert in the log, in order of time.
     pub fn explain_all(&self) -> Vec<Explained> {
-        let decided = self.decided.iter().filter(|decided| !decided.rule.is_empty());
-        let mut ids: Vec<(u64, &str, &AlertId)> =
-            decided.map(|decided| (decided.at_ms, decided.source.as_str(), &decided.id)).collect();
-        ids.sort();
-        ids.dedup();
-        ids.into_iter().filter_map(|(.., id)| self.explained(id)).collect()
+        // The last one of an id: a recording that is played again gives the same ids.
+        let drafts = self.decided.iter().filter(|decided| !decided.rule.is_empty());
+        let last: BTreeMap<&AlertId, &Arc<Decided>> = drafts.map(|decided| (&decided.id, decided)).collect();
+        let mut all: Vec<&Arc<Decided>> = last.into_values().collect();
+        all.sort_by_key(|decided| (decided.at_ms, decided.source.as_str(), decided.id.as_str()));
+        let digests = self.digests();
+        all.into_iter().map(|decided| self.of_draft(decided, &digests)).collect()
     }
 
     fn explained(&self, id: &AlertId) -> Option<Explained> {
-        // The last one: a recording that is played again gives the same ids.
         let decided = self.decided.iter().rev().find(|decided| decided.id == *id && !decided.rule.is_empty());
-        let (source, rule, at_ms, chain) = match decided {
-            Some(decided) => (decided.source.as_str(), decided.rule.as_str(), decided.at_ms, chain_of(decided)),
-            None => {
-                let alert = self.alerts.iter().find(|alert| alert.id == *id)?;
-                (alert.source.as_str(), alert.rule.as_str(), id.unix_ns() / 1_000_000, None)
-            }
-        };
+        if let Some(decided) = decided {
+            return Some(self.of_draft(decided, &self.digests()));
+        }
+        let alert = self.alerts.iter().find(|alert| alert.id == *id)?;
+        Some(self.with_outcome(id, alert.source.as_str(), &alert.rule, id.unix_ns() / 1_000_000, None, None))
+    }
+
+    fn of_draft(&self, decided: &Decided, digests: &[(&Decided, Chain)]) -> Explained {
+        let Decided { id, source, rule, at_ms, .. } = decided;
+        let chain = chain_of(decided);
+        let told_in = told_in(decided, chain.as_ref(), digests);
+        self.with_outcome(id, source.as_str(), rule, *at_ms, chain, told_in)
+    }
+
+    fn with_outcome(
+        &self,
+        id: &AlertId,
+        source: &str,
+        rule: &str,
+        at_ms: u64,
+        chain: Option<Chain>,
+        told_in: Option<AlertId>,
+    ) -> Explained {
         let mut explained = Explained {
             id: id.clone(),
             source: source.to_owned(),
             rule: rule.to_owned(),
             time: moment(at_ms),
-            told_in: self.told_in(id, source, rule, chain.as_ref()),
+            told_in,
             chain,
             attempts: self.attempts.iter().filter(|attempt| attempt.id == *id).cloned().collect(),
             handlers: self.settled.iter().filter(|settled| settled.id == *id).cloned().collect(),
             lines: Vec::new(),
         };
         explained.lines = explained.sentences();
-        Some(explained)
+        explained
     }
 
-    /// The digest that names this draft, which a limit held back.
-    fn told_in(&self, id: &AlertId, source: &str, rule: &str, chain: Option<&Chain>) -> Option<AlertId> {
-        if !matches!(chain?.last(), Some(Stage::Burst { .. } | Stage::Rate { .. })) {
-            return None;
-        }
-        let of_rule = |decided: &&Arc<Decided>| decided.source.as_str() == source && decided.rule == rule;
-        let names_it = |decided: &&Arc<Decided>| {
-            let stages = chain_of(decided).map(|chain| chain.stages).unwrap_or_default();
-            stages.iter().any(|stage| matches!(stage, Stage::Digest { ids, .. } if ids.contains(id)))
-        };
+    /// The decisions on digests.
+    fn digests(&self) -> Vec<(&Decided, Chain)> {
+        let is_digest = |stage: &Stage| matches!(stage, Stage::Digest { .. });
         // Most decisions are of no digest, and need not be read.
-        let may_name = |decided: &&Arc<Decided>| decided.contents.contains(id.as_str()) && decided.id != *id;
-        let digests = self.decided.iter().filter(of_rule).filter(may_name);
-        digests.filter(names_it).map(|decided| decided.id.clone()).next_back()
+        let maybe = self.decided.iter().filter(|decided| decided.contents.contains("\"digest\""));
+        let read = maybe.filter_map(|decided| Some((&**decided, chain_of(decided)?)));
+        read.filter(|(_, chain)| chain.stages.iter().any(is_digest)).collect()
     }
 
     /// What was raised on a source between two moments (Unix milliseconds, both included), of one rule or of all.
@@ -238,6 +260,17 @@ impl Records {
         let groups = groups.into_values().collect();
         Review { source: source.to_owned(), from_ms, to_ms, groups, frames, strategies }
     }
+}
+
+/// The digest that names a draft, which a limit held back.
+fn told_in(draft: &Decided, chain: Option<&Chain>, digests: &[(&Decided, Chain)]) -> Option<AlertId> {
+    if !matches!(chain?.last(), Some(Stage::Burst { .. } | Stage::Rate { .. })) {
+        return None;
+    }
+    let names = |stage: &Stage| matches!(stage, Stage::Digest { ids, .. } if ids.contains(&draft.id));
+    let is_its = |digest: &Decided| digest.source == draft.source && digest.rule == draft.rule && digest.id != draft.id;
+    let mut told = digests.iter().filter(|(digest, chain)| is_its(digest) && chain.stages.iter().any(names));
+    told.next_back().map(|(digest, _)| digest.id.clone())
 }
 
 impl Explained {
@@ -299,7 +332,7 @@ impl Review {
             lines.push(format!("the strategy {name} {}", parts.join(", ")));
         }
         if self.frames == 0 && self.groups.is_empty() {
-            lines.push("the log says of no frame that was judged: it says so once a minute, and at the end".to_owned());
+            lines.push("no judged frame is logged: they are logged once a minute, and at the end".to_owned());
         }
         lines
     }

@@ -4,7 +4,7 @@ use dsengine::error::Code;
 
 use super::exit::Exit;
 use super::signals::Stop;
-use super::why;
+use super::why::{self, Why};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[arg(value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]
-    why: why::Args,
+    why: Why,
 }
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {

@@ -20,7 +20,7 @@ use super::{moment, replay};
 const SINCE: &str = "-1h";
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Why {
     /// What was raised on this source, and what held it back
     #[arg(long, value_name = "ID")]
     source: Option<String>,
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-impl Args {
+impl Why {
     /// Whether a source is asked about.
     pub(crate) fn is_of_source(&self) -> bool {
         self.source.is_some()
@@ -80,7 +80,7 @@ impl Args {
 }
 
 /// Explains one alert, or with a trace `all`.
-pub(crate) fn of_alert(args: &Args, id: &str, stop: &Stop) -> Exit {
+pub(crate) fn of_alert(args: &Why, id: &str, stop: &Stop) -> Exit {
     if let Some(trace) = &args.trace {
         return of_trace(trace, args.config.clone(), id, args.json, stop);
     }
@@ -129,11 +129,11 @@ fn print(explained: &[Explained], as_json: bool, is_one: bool) -> Result<(), Err
 }
 
 /// Says what was raised on a source, and what held it back.
-pub(crate) fn of_source(args: &Args, stop: &Stop) -> Exit {
+pub(crate) fn of_source(args: &Why, stop: &Stop) -> Exit {
     Exit::of(review(args, stop))
 }
 
-fn review(args: &Args, stop: &Stop) -> Result<(), Exit> {
+fn review(args: &Why, stop: &Stop) -> Result<(), Exit> {
     let source = args.source.as_deref().unwrap_or_default();
     let (from_ms, to_ms) = args.time()?;
     let (records, known) = match &args.trace {
