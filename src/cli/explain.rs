@@ -1,4 +1,4 @@
-//! `dsengine explain E0203`: prints the page of an error code. `explain alert ID` and `explain --source ID` are in `why`.
+//! `dsengine explain E0203`: prints the page of an error code. `why` has `explain alert ID` and `explain --source ID`.
 
 use dsengine::error::Code;
 

@@ -254,8 +254,8 @@ fn forget(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()>
     forget_decisions(db, keep, now_ms)
 }
 
-/// Removes the oldest decisions beyond ten per alert that is kept, and those that are older than alerts may be, some per
-/// call. Their age is that of their frames, so a recording's are not older than the newest of it.
+/// Removes the oldest decisions beyond ten per alert that is kept, and those that are older than alerts may be, some
+/// per call. Their age is that of their frames, so a recording's are not older than the newest of it.
 fn forget_decisions(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()> {
     let at = |order: &str| -> rusqlite::Result<Option<i64>> {
         let query = format!("SELECT at_ms FROM decisions ORDER BY number {order} LIMIT 1");

@@ -257,7 +257,9 @@ const SCRIPT: &str = "local function raise(frame, rule, count, level, from, dete
     end
 end
 local steps = {
-    [0] = function(frame) raise(frame, 'weak', 12, nil, 1, { 1 }) end,
+    [0] = function(frame)
+        for i in frame:select{} do raise(frame, 'weak', 12, nil, 1, { i }) end
+    end,
     [1] = function(frame) raise(frame, 'quiet', 12, 'low') end,
     [2] = function(frame) raise(frame, 'again', 10) end,
     [3] = function(frame)
@@ -297,8 +299,12 @@ fn folder() -> tempfile::TempDir {
     write(dir.path(), "c.yaml", CONFIG);
     let head =
         json!({ "format": 1, "dsengine": "0", "config_hash": "0", "start_unix_ns": 1_700_000_000_000_000_000_u64 });
-    let weak = json!({ "label": "person", "class_id": 0, "confidence": 0.3, "bbox": [0.1, 0.1, 0.2, 0.2] });
-    let frame = |seq: u64| json!({ "source": "a", "seq": seq, "pts_ns": seq * 100_000_000, "width": 64, "height": 64, "detections": [weak] });
+    let weak =
+        json!({ "label": "person", "class_id": 0, "confidence": 0.3, "bbox": [0.1, 0.1, 0.2, 0.2], "track_id": 1 });
+    let frame = |seq: u64| {
+        let pts_ns = seq * 100_000_000;
+        json!({ "source": "a", "seq": seq, "pts_ns": pts_ns, "width": 64, "height": 64, "detections": [weak] })
+    };
     let frames: Vec<String> = (0..40).map(|seq| frame(seq).to_string()).collect();
     write(dir.path(), "t.jsonl", &format!("{head}\n{}\n", frames.join("\n")));
     dir
