@@ -219,7 +219,7 @@ fn router(app: AppState) -> Router {
 }
 
 fn api_router() -> Router<AppState> {
-    use api::{alerts, audit, config, events, logs, plugins, profile, session, silences, sources, status};
+    use api::{alerts, audit, config, events, explain, logs, plugins, profile, session, silences, sources, status};
     Router::new()
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/sources", get(sources::list).post(sources::add))
@@ -244,6 +244,8 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/alerts/{id}/resolve", post(alerts::resolve))
         .route("/api/v1/alerts/{id}/reopen", post(alerts::reopen))
         .route("/api/v1/alerts/{id}/verdict", post(alerts::verdict))
+        .route("/api/v1/alerts/{id}/explain", get(explain::alert))
+        .route("/api/v1/explain", get(explain::source))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/logs", get(logs::logs))
         .route("/api/v1/audit", get(audit::audit))

@@ -15,7 +15,7 @@ use utoipa::openapi::{
 
 use super::AppState;
 use super::access::Access;
-use super::api::{alerts, audit, config, events, logs, plugins, profile, session, silences, sources, status};
+use super::api::{alerts, audit, config, events, explain, logs, plugins, profile, session, silences, sources, status};
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
 use super::{health, live};
@@ -31,6 +31,8 @@ const WAITS: &[&str] = &[
     "/api/v1/profile",
     "/api/v1/silences",
     "/api/v1/audit",
+    "/api/v1/alerts/{id}/explain",
+    "/api/v1/explain",
 ];
 /// Paths that exist only if the configuration can be changed.
 const NEEDS_CONTROL: &[&str] =
@@ -83,6 +85,8 @@ const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{so
         alerts::resolve,
         alerts::reopen,
         alerts::verdict,
+        explain::alert,
+        explain::source,
         events::events,
         logs::logs,
         audit::audit,

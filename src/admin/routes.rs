@@ -85,6 +85,8 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/alerts/{id}/resolve", CONTROL),
     row("POST", "/api/v1/alerts/{id}/reopen", CONTROL),
     row("POST", "/api/v1/alerts/{id}/verdict", CONTROL),
+    row("GET", "/api/v1/alerts/{id}/explain", READ),
+    row("GET", "/api/v1/explain", READ),
     row("GET", "/api/v1/events", READ),
     row("GET", "/api/v1/logs", READ_ALL),
     row("GET", "/api/v1/audit", READ_ALL),

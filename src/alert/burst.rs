@@ -1,6 +1,8 @@
 //! Limits how many alerts one rule of one source sends: in a burst window, and critical ones in a minute. The others
 //! become one digest when the window ends. A pure function of frame time; one per lane.
 
+mod facts;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //! traits (level, labels, zones), and how many alerts were suppressed. Bounded; the least recently raised condition is
 //! evicted first.
 
+mod facts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,6 +13,7 @@ impl Outbox {
         for name in missed {
             self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
             state.handlers.get(name).inspect(|receiver| receiver.standing.miss());
+            self.note_settled(&alert.id, name, Settlement::QueueFull);
             tracing::warn!(handler = %name, alert = %alert.id, "alert not queued: the handler's queue is full");
         }
     }
@@ -22,6 +23,7 @@ impl Outbox {
         for GivenUp { handler, id, finished } in given_up {
             self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
             state.handlers.get(&handler).inspect(|receiver| receiver.standing.miss());
+            self.note_settled(&id, &handler, Settlement::QueueFull);
             tracing::warn!(%handler, alert = %id, "alert given up for a newer one: the handler's queue is full");
             self.finish(finished);
         }

@@ -1,16 +1,23 @@
 //! Between a lane and the outbox: applies the policy, then the limits of the site, and counts each outcome.
 
+mod log;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::chain::{Chain, Stage};
+use super::decisions::Decisions;
 use super::policy::Refusal;
+use super::seen::Seen;
 use super::sequencer::Times;
 use super::site::Origin;
 use super::{Decision, Order, Outbox, Policy};
 use crate::config::{AlertPlan, QuietHours};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, Clock, Frame, Level, Raised, Resolve, SourceId, Zone, one_line};
+
+pub use log::Raiser;
 
 /// Maximum rules whose low scores are logged.
 const WARNED_MAX: usize = 64;
@@ -39,6 +46,10 @@ pub struct Gate {
     warned: BTreeSet<Box<str>>,
     /// Whether the last draft was sent, or is held back for a digest.
     is_told: bool,
+    /// Which decisions it logs.
+    decisions: Decisions,
+    /// What the strategies did since the last entry.
+    seen: Seen,
 }
 
 impl Gate {
@@ -61,6 +72,8 @@ impl Gate {
             last: Times::default(),
             warned: BTreeSet::new(),
             is_told: false,
+            decisions: Decisions::default(),
+            seen: Seen::default(),
         }
     }
 
@@ -89,30 +102,43 @@ impl Gate {
     /// Handles a draft that a strategy raised on `frame`. Returns the alert if the outbox took it at once: it is
     /// accepted then, or with a journal once it is journalled. Never blocks on a handler or a disk.
     pub fn raise(&mut self, raised: &Raised, frame: &Frame) -> Option<Arc<Alert>> {
+        self.raise_by(None, raised, frame)
+    }
+
+    /// See [`Gate::raise`]; the log names who raised it.
+    pub fn raise_by(&mut self, by: Option<Raiser<'_>>, raised: &Raised, frame: &Frame) -> Option<Arc<Alert>> {
         if !self.enabled {
+            self.log_undecided(by, raised, frame, Stage::Disabled);
             return None;
         }
         self.begin(frame);
         self.count(&raised.rule, AlertOutcome::Raised);
-        if self.is_quiet(raised, frame) {
+        if let Some(stage) = self.quiet(raised, frame) {
             self.count(&raised.rule, AlertOutcome::Suppressed);
+            self.log_undecided(by, raised, frame, stage);
             return None;
         }
         match self.policy.decide(raised, frame) {
-            Decision::Accept(alert) => self.offer(alert),
+            Decision::Accept(alert) => {
+                let chain = self.chain(by, raised, frame);
+                self.offer(alert, chain)
+            }
             Decision::Suppressed { .. } => {
                 self.outbox.seen_again(self.policy.suppressed(), frame.captured_unix_ns / 1_000_000);
                 self.count(&raised.rule, AlertOutcome::Suppressed);
+                self.log_held(by, raised, frame, "condition");
                 None
             }
             Decision::Digested => {
                 self.is_told = true;
                 self.count(&raised.rule, AlertOutcome::Digested);
+                self.log_held(by, raised, frame, "burst");
                 None
             }
             Decision::Refused(refusal) => {
                 self.count(&raised.rule, AlertOutcome::Refused);
                 self.warn(refusal, &raised.rule, &frame.source);
+                self.log_held(by, raised, frame, "confidence");
                 None
             }
         }
@@ -126,10 +152,12 @@ impl Gate {
         self.is_told
     }
 
-    /// Whether quiet hours hold a draft back. It begins no condition, so one that lasts is told when they end.
-    fn is_quiet(&self, raised: &Raised, frame: &Frame) -> bool {
+    /// The quiet hours that hold a draft back. It begins no condition, so one that lasts is told when they end.
+    fn quiet(&self, raised: &Raised, frame: &Frame) -> Option<Stage> {
         let level = raised.level.unwrap_or(self.default_level);
-        self.quiet_hours.iter().any(|quiet| level < quiet.min_level && quiet.schedule.holds(frame.captured_unix_ns))
+        let holds = |quiet: &QuietHours| level < quiet.min_level && quiet.schedule.holds(frame.captured_unix_ns);
+        let at = self.quiet_hours.iter().position(holds)?;
+        Some(Stage::QuietHours { entry: at + 1, min_level: self.quiet_hours[at].min_level })
     }
 
     /// Notes the time of a frame, and sends the digests that are due.
@@ -173,7 +201,8 @@ impl Gate {
     /// Sends a digest, which counts as raised itself.
     fn send(&mut self, digest: Alert) {
         self.count(&digest.rule, AlertOutcome::Raised);
-        self.offer(Arc::new(digest));
+        let chain = Chain::of_digest(&digest);
+        self.offer(Arc::new(digest), chain);
     }
 
     /// Ends a condition, as a strategy said on `frame`, or without a key every condition of the rule: the next draft
@@ -187,11 +216,11 @@ impl Gate {
         self.outbox.resolve_cases(&frame.source, rule, key, frame.captured_unix_ns / 1_000_000);
     }
 
-    fn offer(&mut self, alert: Arc<Alert>) -> Option<Arc<Alert>> {
+    fn offer(&mut self, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         self.outbox.expect(&alert);
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
-        let is_taken =
-            self.outbox.offer(self.token, &alert, times, &Origin { series: &self.source, zones: &self.zones });
+        let origin = Origin { series: &self.source, zones: &self.zones };
+        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &origin);
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         for unsent in unsent {
@@ -226,6 +255,7 @@ impl Drop for Gate {
             for digest in self.policy.flush(self.last.pts_ns, self.last.unix_ns) {
                 self.send(digest);
             }
+            self.log_rest();
         }
         if let Some(token) = self.token {
             self.outbox.leave(&self.id, token, self.clock.monotonic_ns());

@@ -5,8 +5,10 @@
 //! before that. The [`Outbox`] holds accepted
 //! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
 //! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
-//! [`NoJournal`] persists nothing. A [`Case`] is what people and rules did about an alert (`cases`). [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
-//! engine. Embedders check their implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
+//! [`NoJournal`] persists nothing. A [`Case`] is what people and rules did about an alert (`cases`). [`Standing`] is a
+//! handler's state; a [`Command`] is a handler's request to the engine. [`chain`] is how a draft was decided on;
+//! [`records`] reads the log of these. Embedders check their implementations with [`check`]. Read `outbox` next, then
+//! `ledger`, its state.
 //!
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
 //! dead-lettered + expired + dropped + suppressed + digested + refused + pending.
@@ -15,11 +17,13 @@ mod attempts;
 mod burst;
 mod case;
 mod cases;
+pub mod chain;
 pub mod check;
 mod command;
 mod conditions;
 mod counts;
 mod courier;
+mod decisions;
 mod deliverer;
 mod delivery;
 mod digest;
@@ -31,7 +35,10 @@ mod outbox;
 mod places;
 mod policy;
 mod queue;
+mod recent;
+pub mod records;
 mod saved;
+pub mod seen;
 mod sequencer;
 pub mod silence;
 mod silenced;
@@ -48,12 +55,13 @@ pub use case::{By, CASE_CHANGES_MAX, Case, CaseChange, CaseRefused, CaseState, C
 pub use cases::{CASES_BYTES_MAX, CASES_MAX, CaseQuery, Cased, OnCase};
 pub use command::{COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands};
 pub use delivery::Delivery;
-pub use gate::Gate;
+pub use gate::{Gate, Raiser};
 pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Saved, SavedKind, Settlement};
 pub use ledger::{OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
 pub use offer::NoRoom;
 pub use outbox::{Acceptance, OnAccepted, Outbox};
 pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
+pub use recent::{RECENT_BYTES_MAX, RECENT_MAX};
 pub use sequencer::Order;
 pub use standing::Standing;
 pub use tally::Totals;

@@ -19,6 +19,7 @@ use super::cases::Cases;
 use super::courier::Head;
 use super::ledger::{Ledger, OUTBOX_BYTES_MAX};
 use super::offer::{NoRoom, Offered};
+use super::recent::Recent;
 use super::saved::SavedValues;
 use super::site::Site;
 use super::tally::Tally;
@@ -58,6 +59,7 @@ pub struct Outbox {
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
     pub(super) cases: Cases,
+    pub(super) recent: Recent,
 }
 
 pub(super) struct State {
@@ -108,6 +110,7 @@ impl Outbox {
             journal: Medium::default(),
             saved: Mutex::default(),
             cases: Cases::default(),
+            recent: Recent::default(),
         })
     }
 
@@ -268,6 +271,7 @@ impl Outbox {
         state.handlers.get(handler).inspect(|receiver| receiver.standing.set_pending(pending));
         // Before the lock is released: a reader that sees nothing pending must see it counted.
         self.finish(finished);
+        self.note_settled(id, handler, how);
         drop(state);
         self.wake();
         self.notify();

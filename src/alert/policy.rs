@@ -5,6 +5,8 @@
 //! did not have raises another one. There is one policy per lane, so it needs no lock, and one source cannot suppress
 //! another's alerts. A draft is decided on completely before anything is recorded: a refused one extends nothing.
 
+mod facts;
+
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -16,6 +18,7 @@ use super::digest::{At, rfc3339};
 use super::places::{Places, object};
 use crate::config::AlertPlan;
 use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone};
+use facts::Facts;
 
 /// Maximum traits of one draft that are considered.
 const TRAITS_MAX: usize = 32;
@@ -59,6 +62,7 @@ pub struct Policy {
     scratch: String,
     traits: Vec<u64>,
     ordinal: Option<(SourceId, u64, u32)>,
+    facts: Facts,
 }
 
 impl Policy {
@@ -73,6 +77,7 @@ impl Policy {
             scratch: String::new(),
             traits: Vec::new(),
             ordinal: None,
+            facts: Facts::default(),
         }
     }
 
@@ -116,6 +121,7 @@ impl Policy {
     /// Decides on a draft that a strategy raised on `frame`.
     pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
+        self.note_draft(raised);
         let min = self.plan.min_confidence;
         // An alert without detections (a count, a silence) has no score to check.
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
@@ -131,6 +137,7 @@ impl Policy {
         let level = raised.level.unwrap_or(self.plan.default_level);
         self.write_traits(raised, level);
         let known = self.conditions.known(&self.scratch, &self.traits, now_ns);
+        self.note_condition(key, known, now_ns);
         if let Some((track, detection)) = object {
             self.places.forget(now_ns, self.conditions.lasts_ns());
             self.places.raised(&raised.rule, key, track, detection.bbox, now_ns);

@@ -76,6 +76,9 @@ impl Outbox {
 
     /// Adds an entry to the history, without waiting. Returns `false` if it is dropped: the journal is too far behind.
     pub(super) fn log(&self, entry: Entry) -> bool {
+        if let Entry::Attempted { id, handler, at_ms, error } = &entry {
+            self.note_attempt(id, handler, *at_ms, error);
+        }
         let logged = self.state().ledger.unwritten_mut().is_none_or(|unwritten| unwritten.log(entry));
         self.wake();
         logged

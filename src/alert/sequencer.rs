@@ -11,6 +11,7 @@
 //! other alerts, and come before them. Critical alerts are in order, but never held back here.
 
 mod parts;
+mod usage;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use self::parts::Order;
 use self::parts::{Due, Member, Mode, Waiting};
 pub(super) use self::parts::{Ruling, Times};
+use super::chain::Stage;
 use super::digest::{At, Held};
 use crate::config::AlertPlan;
 use crate::types::{Alert, HeldBy, Level, SourceId};
@@ -50,6 +52,8 @@ pub(super) struct Sequencer {
     waiting_bytes: usize,
     held: BTreeMap<(SourceId, String), Due>,
     next: u64,
+    /// See [`Sequencer::take_rates`].
+    rates: Vec<Option<Stage>>,
 }
 
 impl Sequencer {
@@ -236,14 +240,16 @@ impl Sequencer {
 
     fn decide(&mut self, alert: Arc<Alert>, times: Times, time_ns: u64, out: &mut Vec<Ruling>) {
         self.advance(time_ns, out);
-        if alert.level == Level::Critical {
+        let (source, level) = (alert.source.clone(), alert.level);
+        if level == Level::Critical {
             out.push(Ruling::Send(alert));
-        } else if self.may_send(&alert.source) {
-            self.send(&alert.source);
+        } else if self.may_send(&source) {
+            self.send(&source);
             out.push(Ruling::Send(alert));
         } else {
             out.push(self.hold(alert, times));
         }
+        self.note_rate(&source, level);
     }
 
     fn hold(&mut self, alert: Arc<Alert>, times: Times) -> Ruling {
@@ -283,25 +289,6 @@ impl Sequencer {
         // The digests of a merge are sent at the times above only: those depend on no schedule.
         if self.mode != Mode::Merge {
             self.send_ready(out);
-        }
-    }
-
-    fn expire(&mut self) {
-        let now_ns = self.now_ns;
-        let is_over = |(at_ns, _): &(u64, SourceId)| now_ns.saturating_sub(*at_ns) >= MINUTE_NS;
-        while self.sent.front().is_some_and(is_over) {
-            if let Some((_, source)) = self.sent.pop_front() {
-                self.release_place(&source);
-            }
-        }
-    }
-
-    fn release_place(&mut self, source: &SourceId) {
-        if let Some(count) = self.used.get_mut(source) {
-            *count -= 1;
-            if *count == 0 {
-                self.used.remove(source);
-            }
         }
     }
 

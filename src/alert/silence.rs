@@ -154,17 +154,15 @@ pub(super) struct Silences {
 }
 
 impl Silences {
-    /// Whether a silence holds this alert of a source with these zones back; it counts the alert then.
-    pub(super) fn holds(&mut self, alert: &Alert, zones: &[Zone]) -> bool {
+    /// The id of the silence that holds this alert of a source with these zones back; it counts the alert then.
+    pub(super) fn holds(&mut self, alert: &Alert, zones: &[Zone]) -> Option<String> {
         if self.all.is_empty() || alert.digest.is_some() {
-            return false;
+            return None;
         }
         let at_ms = alert.id.unix_ns() / 1_000_000;
-        let found = self.all.iter_mut().find(|silence| silence.is_active(at_ms) && silence.matches(alert, zones));
-        found.is_some_and(|silence| {
-            silence.suppressed += 1;
-            true
-        })
+        let silence = self.all.iter_mut().find(|silence| silence.is_active(at_ms) && silence.matches(alert, zones))?;
+        silence.suppressed += 1;
+        Some(silence.id.to_string())
     }
 
     /// Adds a silence. Ended ones make room for it: their ids are added to `forgotten`.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::chain::{Chain, Stage};
 use super::sequencer::{Order, Ruling, Sequencer, Times};
 use super::silence::Silences;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{Alert, Level, SourceId, Zone, one_line};
+use crate::types::{Alert, AlertId, Level, SourceId, Zone, one_line};
 
 /// Maximum alerts that were not accepted and whose gates do not know it yet.
 const UNSENT_MAX: usize = 256;
@@ -33,6 +34,8 @@ struct State {
     series: BTreeMap<SourceId, SourceMetrics>,
     /// Alerts that the outbox did not accept, for the gates that raised them.
     unsent: Vec<Arc<Alert>>,
+    /// The decisions on the alerts that the sequencer has, so far.
+    chains: BTreeMap<AlertId, Chain>,
 }
 
 impl Site {
@@ -43,6 +46,7 @@ impl Site {
             silences: Silences::default(),
             series: BTreeMap::new(),
             unsent: Vec::new(),
+            chains: BTreeMap::new(),
         }))
     }
 
@@ -80,18 +84,28 @@ impl Outbox {
 
     /// Decides on an alert, which a silence may hold back, and submits it if it is sent, now or when its turn comes.
     /// Returns whether it was taken now.
-    pub(super) fn offer(&self, token: Option<u64>, alert: &Arc<Alert>, times: Times, origin: &Origin<'_>) -> bool {
+    /// `chain` is the decision on it so far.
+    pub(super) fn offer(
+        &self,
+        token: Option<u64>,
+        alert: &Arc<Alert>,
+        chain: Chain,
+        times: Times,
+        origin: &Origin<'_>,
+    ) -> bool {
         let Origin { series, zones } = *origin;
         let mut state = self.site().0.lock();
         if token.is_none() {
             state.series.insert(alert.source.clone(), series.clone());
         }
         // Before the limit: it takes no place. Its gate learns that it was not sent, so what lasts is told afterwards.
-        if state.silences.holds(alert, zones) {
+        if let Some(id) = state.silences.holds(alert, zones) {
             state.count(self, alert, AlertOutcome::Suppressed);
+            log(self, alert, chain, Some(Stage::Silenced { id }));
             state.not_sent(alert.clone());
             return false;
         }
+        state.chains.insert(alert.id.clone(), chain);
         let mut rulings = Vec::new();
         state.sequencer.offer(token, alert.clone(), times, &mut rulings);
         state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert))
@@ -129,24 +143,33 @@ impl Outbox {
 }
 
 impl State {
-    /// Counts and submits what the sequencer released. Returns the alerts that the outbox took.
+    /// Counts, logs and submits what the sequencer released. Returns the alerts that the outbox took.
     fn apply(&mut self, outbox: &Outbox, rulings: Vec<Ruling>) -> Vec<Arc<Alert>> {
         let mut taken = Vec::new();
+        let mut rates = self.sequencer.take_rates().into_iter();
         for ruling in rulings {
             match ruling {
-                Ruling::Send(alert) => taken.extend(self.submit(outbox, alert)),
+                Ruling::Send(alert) => {
+                    let chain = self.chain(&alert, rates.next().flatten());
+                    taken.extend(self.submit(outbox, alert, chain));
+                }
                 Ruling::Digest(alert) => {
                     self.count(outbox, &alert, AlertOutcome::Raised);
-                    taken.extend(self.submit(outbox, alert));
+                    let chain = Chain::of_digest(&alert);
+                    taken.extend(self.submit(outbox, alert, chain));
                 }
                 Ruling::Digested(alert) => {
                     outbox.unexpected(&alert.id);
                     self.count(outbox, &alert, AlertOutcome::Digested);
+                    let chain = self.chain(&alert, rates.next().flatten());
+                    log(outbox, &alert, chain, None);
                 }
                 Ruling::Refused(alert) => {
                     self.count(outbox, &alert, AlertOutcome::Refused);
                     let (source, rule) = (&alert.source, one_line(&alert.rule));
                     tracing::warn!(%source, %rule, "alert not accepted: too many digests wait");
+                    let chain = self.chain(&alert, rates.next().flatten());
+                    log(outbox, &alert, chain, Some(Stage::DigestsFull));
                     self.not_sent(alert);
                 }
             }
@@ -154,22 +177,36 @@ impl State {
         taken
     }
 
+    /// The decision on an alert, with the use of the limit on all sources.
+    fn chain(&mut self, alert: &Alert, rate: Option<Stage>) -> Chain {
+        let mut chain = self.chains.remove(&alert.id).unwrap_or_else(|| Chain::of_digest(alert));
+        chain.stages.extend(rate);
+        chain
+    }
+
     fn count(&self, outbox: &Outbox, alert: &Alert, outcome: AlertOutcome) {
         outbox.count(self.series.get(&alert.source), &alert.rule, outcome);
     }
 
     /// Submits an alert; returns it if the outbox took it.
-    fn submit(&mut self, outbox: &Outbox, alert: Arc<Alert>) -> Option<Arc<Alert>> {
+    fn submit(&mut self, outbox: &Outbox, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
+        // Before a handler that is removed meanwhile is gone.
+        let routes = outbox.routes(&alert);
         match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
-            Acceptance::Taken => return Some(alert),
+            Acceptance::Taken => {
+                log(outbox, &alert, chain, Some(routes));
+                return Some(alert);
+            }
             Acceptance::Duplicate => {
                 outbox.unexpected(&alert.id);
+                log(outbox, &alert, chain, Some(Stage::Duplicate));
                 self.take_back(&alert);
                 self.count(outbox, &alert, AlertOutcome::Suppressed);
             }
             Acceptance::Refused(room) => {
                 let (source, rule) = (&alert.source, one_line(&alert.rule));
                 tracing::warn!(%source, %rule, "alert not accepted: {room}");
+                log(outbox, &alert, chain, Some(Stage::QueueFull { why: room.to_string() }));
                 self.take_back(&alert);
                 if alert.digest.is_some() && self.sequencer.hold_again(&alert) {
                     self.count(outbox, &alert, AlertOutcome::Digested);
@@ -196,4 +233,10 @@ impl State {
         }
         self.unsent.push(alert);
     }
+}
+
+/// Logs the decision on an alert, with its last stage.
+fn log(outbox: &Outbox, alert: &Alert, mut chain: Chain, last: Option<Stage>) {
+    chain.stages.extend(last);
+    outbox.log_decision(&alert.source, &alert.rule, alert.id.unix_ns() / 1_000_000, alert.id.clone(), &chain);
 }

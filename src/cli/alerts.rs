@@ -1,7 +1,7 @@
 //! `dsengine alerts …`: accepted alerts and what became of them, of a running engine or a former run; and what people
 //! do about them (`case`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use dsengine::alert::{CaseState, CaseStep};
@@ -90,18 +90,24 @@ impl List {
 
 impl Where {
     fn history(&self) -> Result<History, Error> {
-        let request = self.input.request(Vec::new());
-        let state = self.state.clone().or_else(|| control::state_dir(&request.env));
-        let Some(file) = state.and_then(|state| control::alerts_file(&state, &request)) else {
-            return Err(Error::new(Code::Request, "alerts are kept for a configuration in a file")
-                .hint("name it: --config FILE"));
-        };
-        if !file.exists() {
-            return Err(Error::new(Code::Request, "no alerts are kept for this configuration")
-                .hint("they are kept once `dsengine run` has run it, unless alerts.outbox.durability is memory"));
-        }
-        Ok(History::new(&file))
+        database(&self.input, self.state.as_deref()).map(|file| History::new(&file))
     }
+}
+
+/// The database of a configuration's alerts.
+pub(crate) fn database(input: &Input, state: Option<&Path>) -> Result<PathBuf, Error> {
+    let request = input.request(Vec::new());
+    let state = state.map(Path::to_owned).or_else(|| control::state_dir(&request.env));
+    let Some(file) = state.and_then(|state| control::alerts_file(&state, &request)) else {
+        return Err(
+            Error::new(Code::Request, "alerts are kept for a configuration in a file").hint("name it: --config FILE")
+        );
+    };
+    if !file.exists() {
+        return Err(Error::new(Code::Request, "no alerts are kept for this configuration")
+            .hint("they are kept once `dsengine run` has run it, unless alerts.outbox.durability is memory"));
+    }
+    Ok(file)
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
@@ -136,7 +142,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     printed.map_or_else(|error| failed(&error), |()| Exit::Fine)
 }
 
-fn json(value: &impl serde::Serialize) -> Result<(), Error> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(Code::Io, error.to_string()))?;
     println!("{text}");
     Ok(())

@@ -29,6 +29,7 @@ mod health;
 mod input;
 mod judgements;
 mod memory;
+mod moment;
 mod monitor;
 mod new;
 mod outbox;
@@ -51,6 +52,7 @@ mod summary;
 mod test;
 mod truth;
 mod validate;
+mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use exit::Exit;
@@ -105,7 +107,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Print the JSON Schema of the configuration
     Schema,
-    /// Explain an error code
+    /// Explain an error code, how an alert was decided on, or what a source raised and what held it back
     Explain(explain::Args),
     /// Print shell completions
     Completions {
@@ -135,7 +137,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Validate(args) => validate::run(&args),
         Command::Record(args) => record::run(args, stop),
         Command::Snapshot(args) => snapshot::run(&args, stop),
-        Command::Replay(args) => replay::run(args, stop),
+        Command::Replay(args) => replay::run(&args, stop),
         Command::New(args) => new::run(&args),
         Command::Test(args) => test::run(&args, stop),
         Command::Plugin(args) => plugin::run(&args),
@@ -150,7 +152,7 @@ pub(crate) fn run(stop: &Stop) -> Exit {
         Command::Scene(args) => scene::run(&args, stop),
         Command::Doctor(args) => doctor::run(&args),
         Command::Schema => schema::run(),
-        Command::Explain(args) => explain::run(&args),
+        Command::Explain(args) => explain::run(&args, stop),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "dsengine", &mut script);

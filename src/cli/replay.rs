@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dsengine::alert::records::Records;
+use dsengine::alert::{Entry, Journal, JournalError, Pending};
 use dsengine::backend::trace::Reader;
-use dsengine::config::{Input as SourceInput, Loaded, SourcePlan, StrategyKind};
-use dsengine::engine::{Engine, Observer, SourceSummary};
+use dsengine::config::{Input as SourceInput, Loaded, Plan, SourcePlan, StrategyKind};
+use dsengine::engine::{Builder, Engine, Observer, SourceSummary, Summary};
 use dsengine::types::{Alert, SourceId, count};
 use parking_lot::Mutex;
 
@@ -14,6 +16,7 @@ use super::exit::{Exit, refused};
 use super::input::{self, Input};
 use super::signals::Stop;
 use super::summary::faults;
+use super::why;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +29,9 @@ pub(crate) struct Args {
     /// Number of inference workers (a trace needs none; the alerts are the same whatever it says)
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Print how the alert with this id was decided on, or `all` that were raised, those held back too
+    #[arg(long, value_name = "ID")]
+    explain: Option<String>,
 }
 
 /// Warnings about sources, models and handlers of the configuration, which a trace does not need.
@@ -71,32 +77,21 @@ fn in_recorded_zone(loaded: Loaded, input: &Input, trace: &Path) -> Result<Loade
     }
 }
 
-pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
+/// The plan of a replay: the rules and the policy of the configuration, over the trace. Prints problems.
+fn prepared(args: &Args) -> Result<Plan, Exit> {
     let input = Input { config: args.config.clone(), ..Input::default() };
     let as_source = Input { source: Some(format!("trace:{}", args.trace.display())), ..input.clone() };
-    let loaded = match input.load(Vec::new()) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
-    let fallback = match as_source.load(Vec::new()) {
-        Ok(fallback) => fallback.plan.sources,
-        Err(exit) => return exit,
-    };
-    let names = match Reader::sources(&args.trace) {
-        Ok(names) => names,
-        Err(error) => return refused(&error),
-    };
-    let mut loaded = match in_recorded_zone(loaded, &input, &args.trace) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
+    let loaded = input.load(Vec::new())?;
+    let fallback = as_source.load(Vec::new())?.plan.sources;
+    let names = Reader::sources(&args.trace).map_err(|error| refused(&error))?;
+    let mut loaded = in_recorded_zone(loaded, &input, &args.trace)?;
     let plan = &mut loaded.plan;
     if let Some(problem) = unrelated_sources(&names, &plan.sources) {
         eprintln!("error: {}: {problem}", args.trace.display());
         eprintln!(
             "  hint: record it with the same configuration, or give the source its name: rules would judge without its zones"
         );
-        return Exit::Failed;
+        return Err(Exit::Failed);
     }
     // A source of the config with a recorded one's name provides its zones; others get the top-level ones.
     let templates: Vec<SourcePlan> = std::mem::take(&mut plan.sources).into_iter().chain(fallback).collect();
@@ -115,22 +110,68 @@ pub(crate) fn run(args: Args, stop: &Stop) -> Exit {
     plan.workers = args.workers.or(plan.workers);
     plan.logging.console = true;
     if input::show_used(&loaded, UNUSED) {
-        return Exit::Usage;
+        return Err(Exit::Usage);
     }
-    let _log = match input::log(&loaded.plan.logging, false) {
-        Ok(log) => log,
-        Err(error) => return refused(&error),
-    };
-    let alerts = Arc::new(Alerts::default());
-    let engine = match Engine::builder(loaded.plan).observer(Arc::clone(&alerts) as Arc<dyn Observer>).start() {
-        Ok(engine) => engine,
-        Err(error) => return refused(&error),
-    };
+    Ok(loaded.plan)
+}
+
+/// Keeps the log behind `explain`.
+struct InMemory(Arc<Mutex<Records>>);
+
+impl Journal for InMemory {
+    fn recover(&mut self) -> Result<Vec<Pending>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
+        let mut records = self.0.lock();
+        for entry in batch {
+            if let Entry::Decided(decided) = entry {
+                records.decided.push(Arc::clone(decided));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Plays a trace; returns what was decided on every draft. Prints problems.
+pub(crate) fn records(trace: &Path, config: Option<PathBuf>, stop: &Stop) -> Result<Records, Exit> {
+    let plan = prepared(&Args { trace: trace.to_owned(), config, workers: None, explain: None })?;
+    let _log = input::log(&plan.logging, false).map_err(|error| refused(&error))?;
+    let records = Arc::new(Mutex::new(Records::default()));
+    let engine = Engine::builder(plan).journal(Box::new(InMemory(Arc::clone(&records))));
+    play(engine, stop)?;
+    let records = std::mem::take(&mut *records.lock());
+    Ok(records)
+}
+
+fn play(engine: Builder, stop: &Stop) -> Result<Summary, Exit> {
+    let engine = engine.start().map_err(|error| refused(&error))?;
     stop.graceful();
     while !stop.asked() && !engine.handle().wait(Duration::from_millis(50)) {}
     let summary = engine.drain(Duration::from_secs(5));
     // Only printing remains, which may block on its reader.
     stop.at_once(Exit::Interrupted);
+    Ok(summary)
+}
+
+pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
+    if let Some(id) = &args.explain {
+        return why::of_trace(&args.trace, args.config.clone(), id, false, stop);
+    }
+    let plan = match prepared(args) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    let _log = match input::log(&plan.logging, false) {
+        Ok(log) => log,
+        Err(error) => return refused(&error),
+    };
+    let alerts = Arc::new(Alerts::default());
+    let summary = match play(Engine::builder(plan).observer(Arc::clone(&alerts) as Arc<dyn Observer>), stop) {
+        Ok(summary) => summary,
+        Err(exit) => return exit,
+    };
     let mut alerts = std::mem::take(&mut *alerts.0.lock());
     alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));
     for alert in &alerts {

@@ -27,7 +27,7 @@ pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
 use profile::ByHours;
 pub use profile::ProfileBody;
-use store::overlay_file;
+use store::files;
 pub use store::{alerts_file, create_state_dir, load_saved, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
@@ -49,8 +49,9 @@ const PLUGINS: &str = "plugins";
 /// See the module.
 pub struct Control {
     handle: Handle,
-    /// The file of saved edits.
+    /// The files of saved edits, and of alerts, which may not exist.
     file: Option<PathBuf>,
+    alerts: Option<PathBuf>,
     current: ArcSwap<Current>,
     /// Held during a whole edit, so that each edit sees the result of the previous one.
     turn: Mutex<Listeners>,
@@ -79,14 +80,14 @@ impl Control {
         state: Option<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let file = state.and_then(|state| overlay_file(&state, &request));
+        let (file, alerts) = state.map(|state| files(&state, &request)).unwrap_or_default();
         let saved = request.overlay.clone();
         handle.set_note(PLUGINS, left_out_text(&loaded));
         let current = Current { request, loaded, saved, waits: Vec::new() };
         let current = ArcSwap::from_pointee(current);
         let (turn, refused, edits) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
         let (hours, trail) = (ByHours::new(Arc::clone(&clock)), Trail::new(clock));
-        Arc::new(Self { handle, file, current, turn, refused, edits, trail, hours })
+        Arc::new(Self { handle, file, alerts, current, turn, refused, edits, trail, hours })
     }
 
     /// The engine.

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
+use super::Control;
 use super::fingerprint::fingerprint;
 use crate::config::{self, Loaded, Overlay, Request, changed_paths};
 use crate::error::{Code, Error};
+use crate::sqlite::Decisions;
 
 /// Characters of the digest in a file's name: enough to avoid collisions on a machine.
 const DIGEST_CHARS: usize = 16;
@@ -31,8 +33,20 @@ pub fn state_dir(env: &[(String, String)]) -> Option<PathBuf> {
 }
 
 /// The file for saved edits of `request`'s configuration.
-pub(super) fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
+fn overlay_file(state: &Path, request: &Request) -> Option<PathBuf> {
     state_file(state, request, "overlay", "yaml")
+}
+
+/// The files for saved edits and for the alerts of `request`'s configuration.
+pub(super) fn files(state: &Path, request: &Request) -> (Option<PathBuf>, Option<PathBuf>) {
+    (overlay_file(state, request), alerts_file(state, request))
+}
+
+impl Control {
+    /// The log behind `explain`, if there is a database.
+    pub fn decisions(&self) -> Option<Decisions> {
+        self.alerts.as_deref().filter(|file| file.exists()).map(Decisions::new)
+    }
 }
 
 /// The database for the alerts of `request`'s configuration, in the state folder. `None` without a configuration or a

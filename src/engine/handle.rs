@@ -21,6 +21,7 @@ use super::view::outside::{Applied, EngineApi, Reloaded};
 use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, StrategyStatus};
 use super::view::strategy::StrategyBoard;
 use crate::alert::Outbox;
+use crate::alert::records::Records;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -335,6 +336,10 @@ impl EngineApi for Handle {
 
     fn outbox(&self) -> Option<Arc<Outbox>> {
         Some(Arc::clone(self.0.parts.delivery.outbox()))
+    }
+
+    fn records(&self) -> Records {
+        self.0.parts.delivery.outbox().recent()
     }
 
     fn events(&self) -> Arc<Events> {

@@ -29,6 +29,7 @@ impl Losses {
             key: notice.key.clone(),
             message: notice.message.clone(),
             detections: Vec::new(),
+            ..Raised::default()
         };
         let unix_ns = shared.clock.unix_ns();
         let frame = Frame { pts_ns: now_ns, captured_unix_ns: unix_ns, ..Frame::empty(ENGINE_SOURCE, self.raised) };

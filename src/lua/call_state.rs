@@ -51,6 +51,8 @@ pub(super) struct CallState {
     pub(super) buffer: Option<mlua::Buffer>,
     pub(super) capacity: usize,
     pub(super) verdict: Verdict,
+    /// The script's line that raised each alert of the verdict, if it is known.
+    pub(super) lines: Vec<Option<(Arc<str>, u32)>>,
     pub(super) space: Arc<Mutex<Space>>,
     pub(super) writes: Writes,
     pub(super) alerts_dropped: u64,
@@ -75,6 +77,7 @@ impl CallState {
             buffer: None,
             capacity: 0,
             verdict: Verdict::default(),
+            lines: Vec::new(),
             space,
             writes: Writes::default(),
             alerts_dropped: 0,
@@ -98,7 +101,19 @@ impl CallState {
         self.attributes.extend(described.map(|(origin, d)| (origin, d.attributes.clone())));
         self.tracks = Some(view.tracks.clone());
         self.verdict = Verdict::default();
+        self.lines.clear();
         self.writes.clear();
+    }
+
+    /// Notes the line that raised the newest alert.
+    pub(super) fn note_line(&mut self, file: Option<&[u8]>, line: Option<u32>) {
+        let noted = file.zip(line).map(|(file, line)| {
+            // Usually the same file raises all.
+            let last = self.lines.iter().rev().flatten().map(|(known, _)| known);
+            let known = last.take(1).find(|known| known.as_bytes() == file).cloned();
+            (known.unwrap_or_else(|| String::from_utf8_lossy(file).into()), line)
+        });
+        self.lines.push(noted);
     }
 
     /// Releases what belongs to the lane.

@@ -20,6 +20,10 @@ use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Resolve, Value
 /// Maximum length of a label from a script: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
 
+/// An alert from a script, and the line that raised it: rule, level, key, message, detections, tags, file, line.
+type AlertArguments =
+    (LuaString, Option<String>, LuaString, LuaString, Vec<u32>, Vec<LuaString>, Option<LuaString>, Option<u32>);
+
 /// The data of host functions.
 #[derive(Clone)]
 pub(super) struct Host {
@@ -239,15 +243,7 @@ impl Host {
         table.raw_set(
             "alert",
             lua.create_function(
-                move |_,
-                      (rule, level, key, message, detections, tags): (
-                    LuaString,
-                    Option<String>,
-                    LuaString,
-                    LuaString,
-                    Vec<u32>,
-                    Vec<LuaString>,
-                )| {
+                move |_, (rule, level, key, message, detections, tags, file, line): AlertArguments| {
                     let mut call_state = call_state.lock();
                     let tags = match tags.iter().map(tag).collect::<Result<Vec<_>, String>>() {
                         Ok(tags) => tags,
@@ -265,6 +261,7 @@ impl Host {
                     let (rule, key, message) = (text(&rule), text(&key), text(&message));
                     let level = level.and_then(|word| word.parse::<Level>().ok());
                     call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections, tags });
+                    call_state.note_line(file.as_ref().map(|file| file.as_bytes()).as_deref(), line);
                     Ok(None)
                 },
             )?,

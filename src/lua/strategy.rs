@@ -89,6 +89,11 @@ impl Guest for LuaGuest {
         Ok(())
     }
 
+    fn raised_at(&self, alert: usize) -> Option<String> {
+        let call_state = self.script_host.call_state().lock();
+        call_state.lines.get(alert)?.as_ref().map(|(file, line)| format!("{file}:{line}"))
+    }
+
     fn gauges(&self) -> Gauges {
         let call_state = self.script_host.call_state().lock();
         let state_bytes = call_state.space.lock().bytes();

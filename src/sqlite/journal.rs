@@ -283,7 +283,7 @@ fn log(db: &Transaction<'_>, decided: &Decided) -> rusqlite::Result<()> {
 /// Removes the oldest finished alerts that are not to be kept, some per call.
 fn forget(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()> {
     let last: Option<i64> = db.prepare_cached("SELECT max(ordinal) FROM alerts")?.query_row([], |row| row.get(0))?;
-    let Some(last) = last else { return Ok(()) };
+    let Some(last) = last else { return forget_decisions(db, keep, now_ms) };
     let first = last.saturating_sub(i64::try_from(keep.alerts).unwrap_or(i64::MAX));
     let since_ms = now_ms.saturating_sub(i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX));
     let oldest: Vec<(i64, i64)> = db
@@ -294,11 +294,26 @@ fn forget(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()>
         remove_case(db, ordinal)?;
         remove(db, ordinal)?;
     }
-    forget_decisions(db, keep)
+    forget_decisions(db, keep, now_ms)
 }
 
-/// Removes the oldest decisions beyond ten per alert that is kept, some per call.
-fn forget_decisions(db: &Transaction<'_>, keep: Keep) -> rusqlite::Result<()> {
+/// Removes the oldest decisions beyond ten per alert that is kept, and those that are older than alerts may be, some
+/// per call. Their age is that of their frames, so a recording's are not older than the newest of it.
+fn forget_decisions(db: &Transaction<'_>, keep: Keep, now_ms: i64) -> rusqlite::Result<()> {
+    let at = |order: &str| -> rusqlite::Result<Option<i64>> {
+        let query = format!("SELECT at_ms FROM decisions ORDER BY number {order} LIMIT 1");
+        db.prepare_cached(&query)?.query_row([], |row| row.get(0)).optional()
+    };
+    let (Some(oldest_ms), Some(newest_ms)) = (at("ASC")?, at("DESC")?) else { return Ok(()) };
+    let age_ms = i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX);
+    let since_ms = newest_ms.min(now_ms).saturating_sub(age_ms);
+    if oldest_ms < since_ms {
+        db.prepare_cached(
+            "DELETE FROM decisions WHERE at_ms < ?1 AND number IN \
+             (SELECT number FROM decisions ORDER BY number LIMIT ?2)",
+        )?
+        .execute(params![since_ms, FORGET_MAX])?;
+    }
     let most = i64::try_from(keep.alerts.saturating_mul(DECISIONS_PER_ALERT)).unwrap_or(i64::MAX);
     db.prepare_cached(
         "DELETE FROM decisions WHERE number IN (SELECT number FROM decisions WHERE number <= \

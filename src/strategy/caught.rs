@@ -90,6 +90,10 @@ impl Strategy for Caught {
         }
     }
 
+    fn raised_at(&self, alert: usize) -> Option<String> {
+        catch_unwind(AssertUnwindSafe(|| self.strategy.raised_at(alert))).unwrap_or_default()
+    }
+
     fn on_failure(&self) -> OnFailure {
         self.strategy.on_failure()
     }

@@ -38,6 +38,11 @@ pub trait Guest: Send {
 
     /// Its resource usage and limit counters.
     fn gauges(&self) -> Gauges;
+
+    /// The line that raised an alert of its last verdict. See [`Strategy::raised_at`].
+    fn raised_at(&self, _alert: usize) -> Option<String> {
+        None
+    }
 }
 
 /// A guest's figures that the wrapper cannot count.
@@ -101,6 +106,10 @@ impl<G: Guest> Strategy for Guarded<G> {
 
     fn refused(&mut self, fault: &Fault, view: &View<'_>) {
         self.failed(fault, view.frame.pts_ns, view);
+    }
+
+    fn raised_at(&self, alert: usize) -> Option<String> {
+        self.guest.raised_at(alert)
     }
 
     fn on_failure(&self) -> OnFailure {

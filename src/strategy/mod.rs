@@ -74,6 +74,11 @@ pub trait Strategy: Send {
     /// Called when its verdict on this frame was invalid and not applied, which counts as a fault.
     fn refused(&mut self, _fault: &Fault, _view: &View<'_>) {}
 
+    /// The line of the script that raised an alert of its last verdict, by its position there: `scripts/x.lua:12`.
+    fn raised_at(&self, _alert: usize) -> Option<String> {
+        None
+    }
+
     /// What to do with a frame whose judgement failed.
     fn on_failure(&self) -> OnFailure {
         OnFailure::Pass

@@ -115,6 +115,12 @@ pub const TABLE: &[Definition] = &[
         "Deliveries that do not happen, one per alert and handler: given_up, queue_full, journal_full, handler_removed.",
     ),
     row(
+        "dsengine_alert_decisions_lost_total",
+        C,
+        &[],
+        "Decisions on drafts that the log behind `dsengine explain` neither has nor counts, for lack of room.",
+    ),
+    row(
         "dsengine_alert_commands_total",
         C,
         &["outcome"],
@@ -231,6 +237,7 @@ pub(super) struct Families {
     alert_latency: HistogramVec,
     pending: IntGaugeVec,
     undelivered: IntCounterVec,
+    decisions_lost: IntCounterVec,
     handler_memory: IntGaugeVec,
     handler_state: IntGaugeVec,
     handler_limited: IntCounterVec,
@@ -268,6 +275,7 @@ impl Families {
             self.refused.with_label_values(&[reason]);
         }
         self.log_lost.with_label_values::<&str>(&[]);
+        self.decisions_lost.with_label_values::<&str>(&[]);
     }
 }
 
@@ -345,6 +353,7 @@ impl Metrics {
             alert_latency: r.histograms("dsengine_alert_latency_seconds", SECONDS),
             pending: r.gauges("dsengine_alerts_pending"),
             undelivered: r.counters("dsengine_alert_undelivered_total"),
+            decisions_lost: r.counters("dsengine_alert_decisions_lost_total"),
             handler_memory: r.gauges("dsengine_handler_memory_bytes"),
             handler_state: r.gauges("dsengine_handler_state_bytes"),
             handler_limited: r.counters("dsengine_handler_limited_total"),
@@ -547,6 +556,11 @@ impl Metrics {
     /// Counts deliveries that will not happen; `reason` is a constant word.
     pub fn undelivered(&self, reason: &'static str, count: u64) {
         self.families.undelivered.with_label_values(&[reason]).inc_by(count);
+    }
+
+    /// Counts decisions that the log behind `explain` lacks.
+    pub fn decisions_lost(&self, count: u64) {
+        self.families.decisions_lost.with_label_values::<&str>(&[]).inc_by(count);
     }
 
     /// Counts a command from a handler; `outcome` is a constant word.

@@ -153,6 +153,11 @@ impl AlertId {
         millis.unwrap_or(0) * 1_000_000
     }
 
+    /// An id as it was written.
+    pub(crate) fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

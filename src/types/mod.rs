@@ -29,4 +29,4 @@ pub use local_time::{LocalTime, TimeZone, Weekday};
 pub use model::{Layout, Precision};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};
 pub use schedule::{DAY_MINUTES, Hours, Schedule};
-pub use text::{count, count_are, lines, one_line, seconds, without_credentials};
+pub use text::{count, count_are, lines, one_line, seconds, unix_ms, without_credentials};

@@ -42,6 +42,16 @@ pub fn seconds(time: Duration) -> String {
     format!("{} s", (time.as_secs_f64() * 1e3).round() / 1e3)
 }
 
+/// A moment in Unix milliseconds, written so or in RFC 3339.
+pub fn unix_ms(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number {
+        return text.parse().ok();
+    }
+    let since = humantime::parse_rfc3339(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 fn cleaned(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_unwanted) {
         return Cow::Borrowed(text);

@@ -93,7 +93,7 @@ fn calls(document: &Value) -> Vec<(String, String, Value)> {
     let mut calls = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, call) in methods.as_object().unwrap() {
-            let path = path.replace("{source}", "gate").replace("{name}", "x").replace("{id}", "00");
+            let path = path.replace("{source}", "gate").replace("{name}", "x").replace("{id}", "018b");
             calls.push((method.to_uppercase(), path, call.clone()));
         }
     }

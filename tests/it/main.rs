@@ -31,6 +31,7 @@ mod effects;
 mod email;
 mod email_settings;
 mod examples;
+mod explain;
 mod faults;
 mod guests;
 mod handlers_live;

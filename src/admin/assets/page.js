@@ -187,6 +187,30 @@ function stepButton(li, step, text) {
     }
   });
   return button;
+  small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${held} · `);
+  const why = element("button", "why", "why");
+  why.type = "button";
+  why.onclick = () => explain(li, why, alert.id);
+  small.append(why);
+  li.append(small);
+  return li;
+}
+
+// Shows how an alert was decided on below it, or hides it again.
+async function explain(li, button, id) {
+  const shown = li.querySelector("ul");
+  if (shown) return shown.remove();
+  button.disabled = true;
+  let lines;
+  try {
+    lines = (await (await ask(`/api/v1/alerts/${id}/explain`)).json()).lines;
+  } catch {
+    lines = ["the log has it no more, or the engine does not answer"];
+  }
+  button.disabled = false;
+  const list = element("ul", "why");
+  list.append(...lines.map((line) => element("li", "", line)));
+  li.append(list);
 }
 
 // A stable colour for each class.

@@ -13,7 +13,7 @@ use super::route::Route;
 use super::rule::{Judgement, Rule, RuleSettings};
 use super::shadow::Shadow;
 use super::{Judged, Observer};
-use crate::alert::Gate;
+use crate::alert::{Gate, Raiser};
 use crate::config::AlertPlan;
 use crate::engine::view::live::{Events, Live};
 use crate::telemetry::Stage;
@@ -220,9 +220,11 @@ impl Lane {
         }
         self.remember(&frame);
         let mut skipped = false;
+        self.gate.saw_frame(&frame);
         for index in 0..self.rules.len() {
             let judgement = self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
-            self.raise(&judgement, &frame);
+            self.gate.saw(self.rules[index].name(), &judgement.work);
+            self.raise(index, &judgement, &frame);
             if judgement.skip {
                 skipped = true;
                 break;
@@ -265,13 +267,20 @@ impl Lane {
     }
 
     /// Passes on what a rule raised and resolved, in its order.
-    fn raise(&mut self, judgement: &Judgement, frame: &Frame) {
+    fn raise(&mut self, rule: usize, judgement: &Judgement, frame: &Frame) {
+        let rule = &self.rules[rule];
         let mut resolved = judgement.resolved.iter().peekable();
         for (count, raised) in judgement.raised.iter().enumerate() {
             while let Some(ended) = resolved.next_if(|ended| ended.after <= count) {
                 self.gate.resolve(ended, frame);
             }
-            self.gate.raise(raised, frame);
+            let by = Raiser {
+                strategy: rule.name(),
+                version: rule.strategy.version(),
+                generation: rule.generation,
+                line: &|| rule.strategy.raised_at(count),
+            };
+            self.gate.raise_by(Some(by), raised, frame);
         }
         resolved.for_each(|ended| self.gate.resolve(ended, frame));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::probation::{FRAMES, Probation};
 use super::reaper::Disposal;
 use super::shadow::Shadow;
+use crate::alert::seen::Work;
 use crate::config::StrategyPlan;
 use crate::engine::view::strategy::{Notes, POLL_EVERY};
 use crate::guest::Fault;
@@ -92,6 +93,8 @@ pub(super) struct Judgement {
     pub(super) resolved: Vec<Resolve>,
     /// Whether later strategies must not see the frame.
     pub(super) skip: bool,
+    /// What the strategy did, for the log.
+    pub(super) work: Work,
 }
 
 impl Rule {
@@ -165,7 +168,7 @@ impl Rule {
         let started_ns = clock.monotonic_ns();
         self.settle(started_ns);
         if self.is_off(frame) {
-            return Judgement::default();
+            return Judgement { work: Work { off: 1, ..Work::default() }, ..Judgement::default() };
         }
         let view = View { frame, tracks, zones };
         let verdict = self.strategy.judge(&view);
@@ -197,9 +200,14 @@ impl Rule {
                 }
                 raised.iter_mut().for_each(|raised| add_tags(&mut raised.tags, &self.settings.tags));
                 self.metrics.alerts.inc_by(raised.len() as u64);
-                Judgement { raised, resolved, skip: false }
+                let work = Work { judged: 1, raised: raised.len() as u64, ..Work::default() };
+                Judgement { raised, resolved, skip: false, work }
             }
-            Err(_) => Judgement { skip: self.strategy.on_failure() == OnFailure::Skip, ..Judgement::default() },
+            Err(_) => Judgement {
+                skip: self.strategy.on_failure() == OnFailure::Skip,
+                work: Work { faults: 1, ..Work::default() },
+                ..Judgement::default()
+            },
         }
     }
 

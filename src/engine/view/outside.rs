@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::live::{Events, Live};
 use super::status::{PluginStatus, Status};
 use crate::alert::Outbox;
+use crate::alert::records::Records;
 use crate::error::Error;
 
 /// The queries and commands that a running engine offers. Does not wait for a lane or a script unless noted.
@@ -38,6 +39,10 @@ pub trait EngineApi: Send + Sync {
     }
     /// The engine's events.
     fn events(&self) -> Arc<Events>;
+    /// The latest decisions on alerts, and what became of them.
+    fn records(&self) -> Records {
+        Records::default()
+    }
 }
 
 /// What a change of the plan did.

@@ -1,0 +1,20 @@
+//! What the log says of an accepted alert: who gets it.
+
+use super::Ledger;
+use crate::alert::chain::Stage;
+use crate::types::Alert;
+
+impl Ledger {
+    /// The handlers that want this alert, and those whose filter leaves it out, in the order in which they were added.
+    pub(in crate::alert) fn routes(&self, alert: &Alert) -> Stage {
+        let (mut handlers, mut left_out) = (Vec::new(), Vec::new());
+        for name in self.names() {
+            match self.queues.get(&name) {
+                Some(queue) if queue.wants(alert) => handlers.push(name.to_string()),
+                Some(queue) if !queue.closing => left_out.push(name.to_string()),
+                _ => {}
+            }
+        }
+        Stage::Accepted { handlers, left_out }
+    }
+}

@@ -1,0 +1,163 @@
+//! `dsengine explain alert ID`: how an alert was decided on and what became of it, sent or not. `dsengine explain
+//! --source ID`: what was raised on a source, and what held it back. Both of a running engine or a former run, or of a
+//! trace that is played for it.
+
+use std::path::{Path, PathBuf};
+
+use dsengine::alert::records::{Explained, NotOne, Records};
+use dsengine::engine::SystemClock;
+use dsengine::error::{Code, Error};
+use dsengine::sqlite::Decisions;
+use dsengine::types::{Clock as _, TimeZone, one_line};
+
+use super::alerts::{database, json};
+use super::exit::{Exit, failed, refused};
+use super::input::Input;
+use super::signals::Stop;
+use super::{moment, replay};
+
+/// How far back is looked if nothing else is said.
+const SINCE: &str = "-1h";
+
+#[derive(clap::Args)]
+pub(crate) struct Why {
+    /// What was raised on this source, and what held it back
+    #[arg(long, value_name = "ID")]
+    source: Option<String>,
+    /// With --source: of this rule only
+    #[arg(long, value_name = "NAME", requires = "source")]
+    rule: Option<String>,
+    /// With --source: from this moment on: 2026-01-31T14:30:00Z, -10m, 14:30 (default: an hour ago)
+    #[arg(long, value_name = "TIME", requires = "source", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// With --source: up to this moment (default: now)
+    #[arg(long, value_name = "TIME", requires = "source", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// Play this trace through the rules and the policy, and explain that
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// The configuration whose alerts are meant
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder that `run` was given as --state
+    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
+    state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Why {
+    /// Whether a source is asked about.
+    pub(crate) fn is_of_source(&self) -> bool {
+        self.source.is_some()
+    }
+
+    fn input(&self) -> Input {
+        Input { config: self.config.clone(), ..Input::default() }
+    }
+
+    fn log(&self) -> Result<Decisions, Error> {
+        database(&self.input(), self.state.as_deref()).map(|file| Decisions::new(&file))
+    }
+
+    /// The time that is asked about, in Unix milliseconds.
+    fn time(&self) -> Result<(u64, u64), Exit> {
+        let now_ms = SystemClock::new().unix_ns() / 1_000_000;
+        let has_time_of_day = [&self.from, &self.to].into_iter().flatten().any(|text| !text.contains(['-', 'T']));
+        let zone = match &self.config {
+            Some(_) if has_time_of_day => self.input().load(Vec::new())?.plan.timezone,
+            _ => TimeZone::utc(),
+        };
+        let read =
+            |text: &str| moment::parse(text, now_ms, &zone).map_err(|error| refused(&Error::new(Code::Request, error)));
+        match (self.from.as_deref(), self.to.as_deref(), &self.trace) {
+            // The whole trace.
+            (None, None, Some(_)) => Ok((0, u64::MAX)),
+            (from, to, _) => Ok((read(from.unwrap_or(SINCE))?, to.map_or(Ok(now_ms), read)?)),
+        }
+    }
+}
+
+/// Explains one alert, or with a trace `all`.
+pub(crate) fn of_alert(args: &Why, id: &str, stop: &Stop) -> Exit {
+    if let Some(trace) = &args.trace {
+        return of_trace(trace, args.config.clone(), id, args.json, stop);
+    }
+    let records = args.log().and_then(|log| log.of_alert(id));
+    let explained = records.and_then(|records| found(&records, id));
+    Exit::of(explained.and_then(|explained| print(&[explained], args.json, true)).map_err(|error| failed(&error)))
+}
+
+/// Plays a trace and explains one alert of it, or `all`.
+pub(crate) fn of_trace(trace: &Path, config: Option<PathBuf>, id: &str, json: bool, stop: &Stop) -> Exit {
+    let records = match replay::records(trace, config, stop) {
+        Ok(records) => records,
+        Err(exit) => return exit,
+    };
+    let explained = match id {
+        "all" => Ok(records.explain_all()),
+        id => found(&records, id).map(|explained| vec![explained]),
+    };
+    Exit::of(explained.and_then(|explained| print(&explained, json, id != "all")).map_err(|error| failed(&error)))
+}
+
+fn found(records: &Records, id: &str) -> Result<Explained, Error> {
+    records.explain(id).map_err(|problem| match problem {
+        NotOne::None => Error::new(Code::Request, format!("the log has no alert {id:?}"))
+            .hint("dsengine alerts list, or dsengine explain --source ID for those that were held back"),
+        NotOne::Many => {
+            Error::new(Code::Request, format!("more than one alert has {id:?} in its id")).hint("give more of it")
+        }
+    })
+}
+
+/// Prints alerts; one alone as JSON is not in a list.
+fn print(explained: &[Explained], as_json: bool, is_one: bool) -> Result<(), Error> {
+    match (as_json, explained) {
+        (true, [one]) if is_one => return json(one),
+        (true, all) => return json(&all),
+        (false, []) => println!("no alert was raised"),
+        (false, all) => {
+            for explained in all {
+                println!("{}", explained.title());
+                explained.lines.iter().for_each(|line| println!("  {}", one_line(line)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says what was raised on a source, and what held it back.
+pub(crate) fn of_source(args: &Why, stop: &Stop) -> Exit {
+    Exit::of(review(args, stop))
+}
+
+fn review(args: &Why, stop: &Stop) -> Result<(), Exit> {
+    let source = args.source.as_deref().unwrap_or_default();
+    let (from_ms, to_ms) = args.time()?;
+    let (records, known) = match &args.trace {
+        Some(trace) => {
+            let records = replay::records(trace, args.config.clone(), stop)?;
+            let mut known: Vec<String> = records.decided.iter().map(|decided| decided.source.to_string()).collect();
+            known.sort();
+            known.dedup();
+            (records, known)
+        }
+        None => {
+            let log = args.log().map_err(|error| failed(&error))?;
+            let read = log.of_source(source, from_ms, to_ms).and_then(|records| Ok((records, log.sources()?)));
+            read.map_err(|error| failed(&error))?
+        }
+    };
+    let review = records.review(source, args.rule.as_deref(), from_ms, to_ms);
+    if args.json {
+        return json(&review).map_err(|error| failed(&error));
+    }
+    review.lines().iter().for_each(|line| println!("{}", one_line(line)));
+    if !known.iter().any(|known| known == source) {
+        let known = if known.is_empty() { "none yet".to_owned() } else { one_line(&known.join(", ")).into_owned() };
+        eprintln!("note: the log knows nothing of the source {}; it knows {known}", one_line(source));
+    }
+    Ok(())
+}
