@@ -202,7 +202,7 @@ impl Outbox {
     /// Removes a handler and settles its alerts. Returns how many it did not receive.
     pub(super) fn remove(&self, handler: &str) -> usize {
         let mut state = self.state();
-        let (held, finished) = state.ledger.remove(handler);
+        let (held, finished) = self.remove_queue(&mut state, handler);
         state.handlers.remove(handler);
         self.metrics.undelivered(Settlement::HandlerRemoved.as_str(), held as u64);
         self.finish(finished);

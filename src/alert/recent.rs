@@ -6,6 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::chain::{Chain, Stage};
+use super::ledger::Finished;
+use super::outbox::State;
 use super::records::{Attempt, Records, Settled};
 use super::{Decided, Entry, Outbox, Settlement};
 use crate::types::{Alert, AlertId, SourceId};
@@ -19,10 +21,10 @@ const ENTRY_BYTES: usize = 128;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<State>);
+pub(super) struct Recent(Mutex<Ring>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Ring {
     entries: VecDeque<Kept>,
     bytes: usize,
 }
@@ -114,5 +116,16 @@ impl Outbox {
         let at_ms = Some(self.metrics.clock().unix_ns() / 1_000_000);
         let (id, handler, how) = (id.clone(), handler.to_owned(), how.as_str().to_owned());
         self.recent.add(Kept::Settled(Settled { id, handler, how, at_ms }));
+    }
+
+    /// Removes a handler's queue, and notes that it is done with what it has.
+    pub(super) fn remove_queue(&self, state: &mut State, handler: &str) -> (usize, Vec<Finished>) {
+        let left = state.ledger.unsettled(handler);
+        let (held, finished) = state.ledger.remove(handler);
+        // None if the start failed: they wait for the next start.
+        if held > 0 {
+            left.iter().for_each(|id| self.note_settled(id, handler, Settlement::HandlerRemoved));
+        }
+        (held, finished)
     }
 }

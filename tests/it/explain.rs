@@ -222,6 +222,12 @@ fn explain_names_the_right_stage_for_what_is_held_back_in_twelve_ways() {
         assert_eq!((&*one.attempts[0].error, &*one.handlers[0].how), ("410 Gone", "given_up"), "{:?}", one.lines);
     }
     assert!(count >= 200, "{count} drafts in 12 ways");
+
+    let mut way = Way::new(plan(), Peer::Hangs, &all);
+    way.raise_keys(0, HELD, &medium);
+    assert_eq!(way.delivery.remove("peer", Duration::ZERO), HELD as usize);
+    let removed = way.explained().iter().filter(|one| one.handlers[0].how == "handler_removed").count();
+    assert_eq!(removed, HELD as usize);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What the log says of an accepted alert: who gets it.
+//! What the log says of accepted alerts: who gets them.
 
-use super::Ledger;
+use super::{Ledger, Open};
 use crate::alert::chain::Stage;
-use crate::types::Alert;
+use crate::types::{Alert, AlertId};
 
 impl Ledger {
     /// The handlers that want this alert, and those whose filter leaves it out, in the order in which they were added.
@@ -16,5 +16,11 @@ impl Ledger {
             }
         }
         Stage::Accepted { handlers, left_out }
+    }
+
+    /// The alerts that this handler has not settled.
+    pub(in crate::alert) fn unsettled(&self, handler: &str) -> Vec<AlertId> {
+        let waits = |open: &&Open| open.handlers.iter().any(|name| **name == *handler);
+        self.open.values().filter(waits).map(|open| open.alert.id.clone()).collect()
     }
 }
