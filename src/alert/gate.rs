@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::policy::Refusal;
 use super::sequencer::Times;
 use super::{Decision, Order, Outbox, Policy};
-use crate::config::{AlertPlan, QuietHours};
+use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Clock, Frame, Level, Raised, SourceId, Zone, one_line};
+use crate::types::{Alert, Clock, Frame, Raised, SourceId, Zone, one_line};
 
 /// Maximum rules whose low scores are logged.
 const WARNED_MAX: usize = 64;
@@ -20,8 +20,8 @@ const IDLE_MIN: Duration = Duration::from_millis(1);
 pub struct Gate {
     policy: Policy,
     enabled: bool,
-    default_level: Level,
-    quiet_hours: Vec<QuietHours>,
+    /// Its own limit per minute.
+    per_minute: Option<u32>,
     outbox: Arc<Outbox>,
     clock: Arc<dyn Clock>,
     id: SourceId,
@@ -44,8 +44,7 @@ impl Gate {
         Self {
             policy: Policy::new(plan),
             enabled: plan.enabled,
-            default_level: plan.default_level,
-            quiet_hours: plan.quiet_hours.clone(),
+            per_minute: plan.source_max_per_minute,
             outbox: outbox.clone(),
             clock: metrics.clock().clone(),
             id: source.clone(),
@@ -62,15 +61,18 @@ impl Gate {
     pub fn joined(mut self, order: Order) -> Self {
         self.token = Some(self.outbox.join(&self.id, order, &self.source, self.clock.monotonic_ns()));
         self.is_live = order == Order::Arrival;
+        self.outbox.limit(&self.id, self.per_minute);
         self
     }
 
     /// Applies new settings and keeps the policy's memory. While alerts are disabled nothing is counted.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.enabled = plan.enabled;
-        self.default_level = plan.default_level;
-        self.quiet_hours.clone_from(&plan.quiet_hours);
         self.policy.set_plan(plan);
+        if self.per_minute != plan.source_max_per_minute {
+            self.per_minute = plan.source_max_per_minute;
+            self.outbox.limit(&self.id, self.per_minute);
+        }
     }
 
     /// Applies the source's zones.
@@ -86,7 +88,8 @@ impl Gate {
         }
         self.begin(frame);
         self.count(&raised.rule, AlertOutcome::Raised);
-        if self.is_quiet(raised, frame) {
+        // Quiet hours begin no condition, so one that lasts is told when they end.
+        if self.policy.is_quiet(raised, frame) {
             self.count(&raised.rule, AlertOutcome::Suppressed);
             return None;
         }
@@ -106,12 +109,6 @@ impl Gate {
                 None
             }
         }
-    }
-
-    /// Whether quiet hours hold a draft back. It begins no condition, so one that lasts is told when they end.
-    fn is_quiet(&self, raised: &Raised, frame: &Frame) -> bool {
-        let level = raised.level.unwrap_or(self.default_level);
-        self.quiet_hours.iter().any(|quiet| level < quiet.min_level && quiet.schedule.holds(frame.captured_unix_ns))
     }
 
     /// Notes the time of a frame, and sends the digests that are due.

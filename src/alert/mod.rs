@@ -26,6 +26,7 @@ mod places;
 mod policy;
 mod saved;
 mod sequencer;
+mod settings;
 mod site;
 mod standing;
 mod tally;

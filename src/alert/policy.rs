@@ -13,7 +13,8 @@ use super::burst::Bursts;
 use super::conditions::{Conditions, Known};
 pub use super::conditions::{KEYS_BYTES_MAX, KEYS_MAX};
 use super::digest::{At, rfc3339};
-use super::places::{Places, object};
+use super::places::{Places, When, object};
+use super::settings::AllSettings;
 use crate::config::AlertPlan;
 use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone};
 
@@ -51,7 +52,7 @@ pub enum Refusal {
 /// Decides on drafts, in order. The gate checks whether alerts are enabled.
 #[derive(Debug)]
 pub struct Policy {
-    plan: AlertPlan,
+    settings: AllSettings,
     zones: Arc<[Zone]>,
     conditions: Conditions,
     places: Places,
@@ -65,11 +66,11 @@ impl Policy {
     /// Creates a policy without any conditions.
     pub fn new(plan: &AlertPlan) -> Self {
         Self {
-            plan: plan.clone(),
+            settings: AllSettings::new(plan),
             zones: Arc::default(),
-            conditions: Conditions::new(plan.throttle, plan.repeat),
+            conditions: Conditions::default(),
             places: Places::default(),
-            bursts: Bursts::new(plan),
+            bursts: Bursts::default(),
             scratch: String::new(),
             traits: Vec::new(),
             ordinal: None,
@@ -78,9 +79,14 @@ impl Policy {
 
     /// Applies new settings and keeps the conditions.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
-        self.plan = plan.clone();
-        self.conditions.set_times(plan.throttle, plan.repeat);
-        self.bursts.set_plan(plan);
+        self.settings = AllSettings::new(plan);
+        let settings = &self.settings;
+        self.conditions.set_times(|key| settings.of(rule_of(key)).spans.lasts_ns);
+    }
+
+    /// Whether the quiet hours of its rule hold a draft back.
+    pub(super) fn is_quiet(&self, raised: &Raised, frame: &Frame) -> bool {
+        self.settings.is_quiet(&raised.rule, raised.level, frame.captured_unix_ns)
     }
 
     /// Applies the source's zones: an object that enters another one raises another alert.
@@ -95,6 +101,7 @@ impl Policy {
 
     /// The digests that are due at `frame`. Called before the drafts of each frame are decided on.
     pub fn due(&mut self, frame: &Frame) -> Vec<Alert> {
+        self.bursts.note(frame.pts_ns);
         self.due_at(frame.pts_ns, frame.captured_unix_ns)
     }
 
@@ -116,29 +123,30 @@ impl Policy {
     /// Decides on a draft that a strategy raised on `frame`.
     pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
-        let min = self.plan.min_confidence;
+        let settings = self.settings.of(&raised.rule);
+        let (min, spans) = (settings.min_confidence, settings.spans);
         // An alert without detections (a count, a silence) has no score to check.
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
             return Decision::Refused(Refusal::Confidence { best, min });
         }
         let now_ns = frame.pts_ns;
+        let when = When { now_ns, lasts_ns: spans.lasts_ns };
         let object = if raised.key.is_empty() { object(raised) } else { None };
-        let own = object.map(|(track, detection)| {
-            self.places.key(&raised.rule, track, &detection.bbox, frame, self.conditions.lasts_ns())
-        });
+        let own = object.map(|(track, detection)| self.places.key(&raised.rule, track, &detection.bbox, frame, when));
         let key = own.as_deref().unwrap_or(&raised.key);
         self.write_key(&frame.source, &raised.rule, key);
-        let level = raised.level.unwrap_or(self.plan.default_level);
+        let level = raised.level.unwrap_or(settings.default_level);
         self.write_traits(raised, level);
-        let known = self.conditions.known(&self.scratch, &self.traits, now_ns);
+        let known = self.conditions.known(&self.scratch, &self.traits, now_ns, spans);
         if let Some((track, detection)) = object {
-            self.places.forget(now_ns, self.conditions.lasts_ns());
-            self.places.raised(&raised.rule, key, track, detection.bbox, now_ns);
+            self.places.forget(now_ns);
+            self.places.raised(&raised.rule, key, track, detection.bbox, when);
         }
         if known == Known::Same {
-            return Decision::Suppressed { count: self.conditions.again(&self.scratch, &self.traits, now_ns) };
+            let count = self.conditions.again(&self.scratch, &self.traits, now_ns, spans.lasts_ns);
+            return Decision::Suppressed { count };
         }
-        let suppressed = self.conditions.begin(&self.scratch, &self.traits, now_ns);
+        let suppressed = self.conditions.begin(&self.scratch, &self.traits, now_ns, spans.lasts_ns);
         let alert = Alert {
             id: id(frame, &raised.rule, key, ordinal),
             level,
@@ -154,7 +162,7 @@ impl Policy {
             digest: None,
         };
         self.write_key(&frame.source, &raised.rule, "");
-        if self.bursts.admit(&self.scratch, &alert, now_ns) {
+        if self.bursts.admit(&self.scratch, &alert, frame.pts_ns, settings.limits) {
             Decision::Accept(Arc::new(alert))
         } else {
             Decision::Digested
@@ -214,6 +222,17 @@ impl Policy {
             self.scratch.push_str(part);
         }
     }
+}
+
+/// The rule in what [`Policy::write_key`] wrote.
+fn rule_of(key: &str) -> &str {
+    let parts = || {
+        let (source, rest) = key.split_once('.')?;
+        let (rule, texts) = rest.split_once('.')?;
+        let (source, rule): (usize, usize) = (source.parse().ok()?, rule.parse().ok()?);
+        texts.get(source..source.checked_add(rule)?)
+    };
+    parts().unwrap_or_default()
 }
 
 /// A hash of a trait, the same in every process (FNV-1a).

@@ -49,6 +49,11 @@ impl Outbox {
         token
     }
 
+    /// Sets the limit of a source's own; `None` is none.
+    pub(super) fn limit(&self, source: &SourceId, per_minute: Option<u32>) {
+        self.site().0.lock().sequencer.set_own_limit(source, per_minute);
+    }
+
     /// Removes a source.
     pub(super) fn leave(&self, source: &SourceId, token: u64, now_ns: u64) {
         let mut state = self.site().0.lock();

@@ -81,7 +81,8 @@ impl Parts {
     }
 
     fn empty_lane(&self, source: &SourcePlan, plan: &Plan, route: &Arc<Route>) -> Lane {
-        let mut gate = self.delivery.gate(&plan.alerts, &source.id).joined(order(source));
+        let policy = plan.alerts.of_source(&source.alerts);
+        let mut gate = self.delivery.gate(&policy, &source.id).joined(order(source));
         gate.set_zones(&source.zones);
         Lane {
             route: Arc::clone(route),
@@ -92,7 +93,7 @@ impl Parts {
             rules: Vec::new(),
             remembered: VecDeque::new(),
             gate,
-            policy: plan.alerts.clone(),
+            policy,
             undo: None,
             live: Live::new(),
             events: Arc::clone(&self.events),

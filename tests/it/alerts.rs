@@ -45,6 +45,8 @@ fn plan() -> AlertPlan {
         retry_delay: Duration::from_millis(1),
         outbox_max: 10_000,
         quiet_hours: Vec::new(),
+        rules: Default::default(),
+        source_max_per_minute: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod hours;
 mod layers;
 mod logging;
 mod monitoring;
+mod policy;
 mod push;
 mod recovery;
 mod serving;

@@ -70,6 +70,8 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
         retry_delay: Duration::from_secs(3_600),
         outbox_max: 100,
         quiet_hours: Vec::new(),
+        rules: std::collections::BTreeMap::new(),
+        source_max_per_minute: None,
     };
     struct Still;
     impl Clock for Still {

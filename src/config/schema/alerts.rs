@@ -1,6 +1,7 @@
 //! `alerts`: which alerts are sent, and where.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::hours::{OneOrMany, QuietEntry};
 use super::outbox::Outbox;
+use super::overrides::RuleAlerts;
 use crate::config::kinds::handlers::{self, HandlerSettings, Module};
 use crate::config::kinds::shape::{Shape, read, union, written};
 
@@ -56,6 +58,10 @@ pub(in crate::config) struct Alerts {
     /// Example: {from: "22:00", to: "06:00"}.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     pub(in crate::config) quiet_hours: OneOrMany<QuietEntry>,
+    /// The policy of single rules, by the names under which they raise alerts. What a source's `alerts` say prevails.
+    /// Default none. Example: {loitering: {throttle_seconds: 600, level: high}}.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::config) rules: BTreeMap<String, RuleAlerts>,
     /// Delivery attempts per handler and alert. Default 3. Range 1–100. Example: 5.
     #[schemars(range(min = 1, max = 100))]
     pub(in crate::config) retry_attempts: u32,
@@ -82,6 +88,7 @@ impl Default for Alerts {
             min_confidence: 0.5,
             level: Level::Medium,
             quiet_hours: OneOrMany::default(),
+            rules: BTreeMap::new(),
             retry_attempts: 3,
             retry_delay: 1.0,
             outbox: Outbox::default(),
