@@ -1,10 +1,14 @@
 //! The policy's memory: for each condition (a triple of source, rule and key), when it was last raised, with which
 //! traits (level, labels, zones), and how many alerts were suppressed. Bounded; the least recently raised condition is
-//! evicted first.
+//! evicted first. `changes` notes what another process must know of it.
+
+mod changes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub(super) use self::changes::Restored;
+use self::changes::{Changes, Elsewhere};
 use super::settings::Spans;
 
 /// Maximum conditions remembered; beyond it the least recently raised one is evicted, and counted if it was still
@@ -48,6 +52,8 @@ struct Condition {
     suppressed: u64,
     /// Its position in the order.
     turn: u64,
+    /// What another process knows of it.
+    elsewhere: Elsewhere,
 }
 
 /// The conditions of one source, those that last equally long ordered by when they were last raised.
@@ -59,6 +65,8 @@ pub(super) struct Conditions {
     /// Bytes of the keys.
     bytes: usize,
     forgotten: u64,
+    /// What changed since it was last saved; `None` if nothing is saved.
+    changes: Option<Changes>,
 }
 
 impl Conditions {
@@ -105,6 +113,9 @@ impl Conditions {
         let condition = self.keys.get_mut(key).filter(|condition| condition.lasts(now_ns, lasts_ns))?;
         let text = self.orders.get_mut(&condition.lasts_ns)?.remove(&condition.turn)?;
         self.turn += 1;
+        if let Some(changes) = &mut self.changes {
+            changes.renewed(&mut condition.elsewhere, &text);
+        }
         self.orders.entry(lasts_ns).or_default().insert(self.turn, text);
         (condition.raised_ns, condition.lasts_ns, condition.turn) = (now_ns, lasts_ns, self.turn);
         Some(condition)
@@ -137,9 +148,10 @@ impl Conditions {
     fn put(&mut self, key: &str, condition: Condition) -> u64 {
         self.turn += 1;
         let (turn, lasts_ns) = (self.turn, condition.lasts_ns);
-        let condition = Condition { turn, ..condition };
+        let mut condition = Condition { turn, ..condition };
         let (text, former) = match self.keys.get_mut(key) {
             Some(known) => {
+                condition.elsewhere = known.elsewhere;
                 let former = std::mem::replace(known, condition);
                 let order = self.orders.get_mut(&former.lasts_ns);
                 let text = order.and_then(|order| order.remove(&former.turn));
@@ -152,7 +164,11 @@ impl Conditions {
                 (text, 0)
             }
         };
+        if let Some((changes, condition)) = self.changes.as_mut().zip(self.keys.get_mut(key)) {
+            changes.begun(&mut condition.elsewhere, &text);
+        }
         self.orders.entry(lasts_ns).or_default().insert(turn, text);
+        self.bound_changes();
         former
     }
 
@@ -195,6 +211,9 @@ impl Conditions {
         let Some(condition) = self.keys.remove(&text) else { return };
         self.forgotten += u64::from(condition.lasts(now_ns, lasts_ns));
         self.bytes -= text.len();
+        if let Some(changes) = &mut self.changes {
+            changes.gone(condition.elsewhere, text);
+        }
     }
 }
 
@@ -205,7 +224,16 @@ fn is_recent(raised_ns: u64, now_ns: u64, lasts_ns: u64) -> bool {
 
 impl Condition {
     fn accepted() -> Self {
-        Self { raised_ns: 0, lasts_ns: 0, told_ns: 0, traits: Vec::new(), accepted: true, suppressed: 0, turn: 0 }
+        Self {
+            raised_ns: 0,
+            lasts_ns: 0,
+            told_ns: 0,
+            traits: Vec::new(),
+            accepted: true,
+            suppressed: 0,
+            turn: 0,
+            elsewhere: Elsewhere::default(),
+        }
     }
 
     /// Whether it had this trait within the last `lasts_ns`.

@@ -1,12 +1,13 @@
 //! Between a lane and the outbox: applies the policy, then the limits of the site, and counts each outcome.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::policy::Refusal;
+use super::digest::At;
+use super::policy::{Refusal, prefix};
 use super::sequencer::Times;
-use super::{Decision, Order, Outbox, Policy};
+use super::{Decision, Order, Outbox, Policy, SavedKind};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, Clock, Frame, Raised, SourceId, Zone, one_line};
@@ -15,6 +16,8 @@ use crate::types::{Alert, Clock, Frame, Raised, SourceId, Zone, one_line};
 const WARNED_MAX: usize = 64;
 /// Shortest wait for a frame: a clock that stands still must not keep a lane busy.
 const IDLE_MIN: Duration = Duration::from_millis(1);
+/// Maximum entries that wait for the journal while conditions are saved: alerts come first.
+const SAVE_BACKLOG_MAX: usize = 4_096;
 
 /// One source's gate: turns its drafts into alerts. Dropping it sends what it holds back.
 pub struct Gate {
@@ -22,6 +25,8 @@ pub struct Gate {
     enabled: bool,
     /// Its own limit per minute.
     per_minute: Option<u32>,
+    /// What earlier processes saved, until the first frame; `None` if nothing is saved.
+    memory: Option<BTreeMap<Arc<str>, Arc<str>>>,
     outbox: Arc<Outbox>,
     clock: Arc<dyn Clock>,
     id: SourceId,
@@ -45,6 +50,7 @@ impl Gate {
             policy: Policy::new(plan),
             enabled: plan.enabled,
             per_minute: plan.source_max_per_minute,
+            memory: None,
             outbox: outbox.clone(),
             clock: metrics.clock().clone(),
             id: source.clone(),
@@ -62,6 +68,17 @@ impl Gate {
         self.token = Some(self.outbox.join(&self.id, order, &self.source, self.clock.monotonic_ns()));
         self.is_live = order == Order::Arrival;
         self.outbox.limit(&self.id, self.per_minute);
+        self
+    }
+
+    /// Remembers over a restart which alerts were sent, if there is a journal. Not for a source that ends: a clip that is
+    /// judged twice alerts twice.
+    #[must_use]
+    pub fn remembering(mut self) -> Self {
+        if self.outbox.is_durable() {
+            self.memory = Some(self.outbox.take_saved(SavedKind::Condition, &prefix(&self.id)));
+            self.policy.remember();
+        }
         self
     }
 
@@ -115,6 +132,7 @@ impl Gate {
     pub fn begin(&mut self, frame: &Frame) {
         let arrival_ns = self.clock.monotonic_ns();
         self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns };
+        self.restore();
         for digest in self.policy.due(frame) {
             self.send(digest);
         }
@@ -147,6 +165,29 @@ impl Gate {
         if let Some(token) = self.token {
             self.outbox.judged(&frame.source, token, self.last);
         }
+        self.save(false);
+    }
+
+    /// Restores what earlier processes saved, with the first frame.
+    fn restore(&mut self) {
+        let Some(saved) = self.memory.as_mut().filter(|saved| !saved.is_empty()).map(std::mem::take) else { return };
+        for name in self.policy.restore(&self.id, saved, self.at()) {
+            self.outbox.save(SavedKind::Condition, &name, None);
+        }
+    }
+
+    /// Saves conditions that changed, for a later process.
+    fn save(&mut self, all: bool) {
+        if !self.policy.has_changes() || !all && self.outbox.unwritten() > SAVE_BACKLOG_MAX {
+            return;
+        }
+        for (name, contents) in self.policy.take_changes(&self.id, self.at(), all) {
+            self.outbox.save(SavedKind::Condition, &name, contents);
+        }
+    }
+
+    fn at(&self) -> At {
+        At { pts_ns: self.last.pts_ns, unix_ns: self.last.unix_ns }
     }
 
     /// Sends a digest, which counts as raised itself.
@@ -158,6 +199,9 @@ impl Gate {
     fn offer(&mut self, alert: Arc<Alert>) -> Option<Arc<Alert>> {
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
         let is_taken = self.outbox.offer(self.token, &alert, times, &self.source);
+        if !is_taken && alert.digest.is_none() {
+            self.policy.held_back(&alert);
+        }
         for unsent in self.outbox.take_unsent(&self.id) {
             self.policy.unsent(&unsent);
         }
@@ -189,6 +233,7 @@ impl Drop for Gate {
             for digest in self.policy.flush(self.last.pts_ns, self.last.unix_ns) {
                 self.send(digest);
             }
+            self.save(true);
         }
         if let Some(token) = self.token {
             self.outbox.leave(&self.id, token, self.clock.monotonic_ns());

@@ -15,12 +15,14 @@ const SAME_IOU: f32 = 0.5;
 struct Place {
     rule: Box<str>,
     key: Box<str>,
-    /// The track that follows it now.
+    /// The track that follows it now; none of this process before it is seen again.
     track: Option<u64>,
     bbox: BBox,
     raised_ns: u64,
     /// How long its condition lasts without being raised.
     lasts_ns: u64,
+    /// Its key is of another process, whose tracks had other numbers.
+    is_restored: bool,
 }
 
 impl Place {
@@ -60,7 +62,16 @@ impl Places {
         };
         let near = open().map(|place| (place.bbox.iou(bbox), place)).filter(|(iou, _)| *iou >= SAME_IOU);
         let nearest = near.filter(|(_, place)| !is_seen(place.track)).max_by(|(a, _), (b, _)| a.total_cmp(b));
-        nearest.map_or_else(|| track.to_string(), |(_, place)| place.key.to_string())
+        if let Some((_, place)) = nearest {
+            return place.key.to_string();
+        }
+        // A track of another process may have had the same number.
+        let own = track.to_string();
+        let is_taken = |key: &str| open().any(|place| place.is_restored && *place.key == *key);
+        if !is_taken(&own) {
+            return own;
+        }
+        (2..=PLACES_MAX).map(|number| format!("{own}-{number}")).find(|key| !is_taken(key)).unwrap_or(own)
     }
 
     /// Remembers that the object with this key was raised.
@@ -74,8 +85,16 @@ impl Places {
             bbox,
             raised_ns,
             lasts_ns,
+            is_restored: false,
         });
         self.add(Place { track: Some(track), bbox, raised_ns, lasts_ns, ..place });
+    }
+
+    /// Remembers an object of another process, after those that were raised before it.
+    pub(super) fn restore(&mut self, rule: &str, key: &str, bbox: BBox, when: When) {
+        let When { now_ns: raised_ns, lasts_ns } = when;
+        let (rule, key) = (rule.into(), key.into());
+        self.add(Place { rule, key, track: None, bbox, raised_ns, lasts_ns, is_restored: true });
     }
 
     fn add(&mut self, place: Place) {
@@ -83,6 +102,11 @@ impl Places {
             self.0.pop_front();
         }
         self.0.push_back(place);
+    }
+
+    /// Where the object with this key was last raised.
+    pub(super) fn bbox(&self, rule: &str, key: &str) -> Option<BBox> {
+        self.position(rule, key).and_then(|at| self.0.get(at)).map(|place| place.bbox)
     }
 
     fn position(&self, rule: &str, key: &str) -> Option<usize> {
@@ -120,5 +144,22 @@ mod tests {
             assert!(places.0.len() <= 62, "those that left are forgotten: {}", places.0.len());
         }
         assert_eq!(places.key("r", 9_999, &BOX, &frame, at(3_000)), "1", "another track at its place");
+    }
+
+    #[test]
+    fn an_object_of_another_process_keeps_its_key_and_no_new_track_takes_that() {
+        let mut places = Places::default();
+        let frame = Frame::empty("gate", 0);
+        places.restore("r", "7", BOX, at(0));
+        assert_eq!(places.key("r", 7, &FAR, &frame, at(1)), "7-2", "elsewhere: another object");
+        assert_eq!(places.key("s", 7, &FAR, &frame, at(1)), "7", "of another rule");
+        assert_eq!(places.key("r", 1, &BOX, &frame, at(1)), "7");
+        places.raised("r", "7", 1, BOX, at(1));
+        places.raised("r", "7-2", 7, FAR, at(1));
+        assert_eq!(
+            (places.key("r", 1, &BOX, &frame, at(2)), places.key("r", 7, &FAR, &frame, at(2))),
+            ("7".into(), "7-2".into())
+        );
+        assert_eq!(places.key("r", 7, &FAR, &frame, at(62)), "7", "both have ended");
     }
 }

@@ -4,11 +4,15 @@
 //! A condition raises one alert, and stays active while it is raised again soon enough; a level, label or zone that it
 //! did not have raises another one. There is one policy per lane, so it needs no lock, and one source cannot suppress
 //! another's alerts. A draft is decided on completely before anything is recorded: a refused one extends nothing.
+//! `memory` hands the conditions to a later process.
+
+mod memory;
 
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+pub(super) use self::memory::prefix;
 use super::burst::Bursts;
 use super::conditions::{Conditions, Known};
 pub use super::conditions::{KEYS_BYTES_MAX, KEYS_MAX};
@@ -20,6 +24,8 @@ use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone};
 
 /// Maximum traits of one draft that are considered.
 const TRAITS_MAX: usize = 32;
+/// The conditions' time at frame time 0: those of an earlier process were raised before it.
+const START_NS: u64 = 2 * 86_400 * 1_000_000_000;
 
 /// The policy's decision on a draft.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,7 +135,7 @@ impl Policy {
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
             return Decision::Refused(Refusal::Confidence { best, min });
         }
-        let now_ns = frame.pts_ns;
+        let now_ns = time_of(frame.pts_ns);
         let when = When { now_ns, lasts_ns: spans.lasts_ns };
         let object = if raised.key.is_empty() { object(raised) } else { None };
         let own = object.map(|(track, detection)| self.places.key(&raised.rule, track, &detection.bbox, frame, when));
@@ -147,6 +153,9 @@ impl Policy {
             return Decision::Suppressed { count };
         }
         let suppressed = self.conditions.begin(&self.scratch, &self.traits, now_ns, spans.lasts_ns);
+        if names_a_track(raised) {
+            self.conditions.set_outlives(&self.scratch, false);
+        }
         let alert = Alert {
             id: id(frame, &raised.rule, key, ordinal),
             level,
@@ -165,6 +174,7 @@ impl Policy {
         if self.bursts.admit(&self.scratch, &alert, frame.pts_ns, settings.limits) {
             Decision::Accept(Arc::new(alert))
         } else {
+            self.held_back(&alert);
             Decision::Digested
         }
     }
@@ -224,6 +234,11 @@ impl Policy {
     }
 }
 
+/// The conditions' time at a frame time.
+fn time_of(pts_ns: u64) -> u64 {
+    pts_ns.saturating_add(START_NS)
+}
+
 /// The rule in what [`Policy::write_key`] wrote.
 fn rule_of(key: &str) -> &str {
     let parts = || {
@@ -233,6 +248,12 @@ fn rule_of(key: &str) -> &str {
         texts.get(source..source.checked_add(rule)?)
     };
     parts().unwrap_or_default()
+}
+
+/// Whether a draft's own key is the number of a track: another process gives the number to another object.
+fn names_a_track(raised: &Raised) -> bool {
+    let Ok(number) = raised.key.parse::<u64>() else { return false };
+    raised.detections.iter().any(|detection| detection.track_id == Some(number))
 }
 
 /// A hash of a trait, the same in every process (FNV-1a).

@@ -83,6 +83,9 @@ impl Parts {
     fn empty_lane(&self, source: &SourcePlan, plan: &Plan, route: &Arc<Route>) -> Lane {
         let policy = plan.alerts.of_source(&source.alerts);
         let mut gate = self.delivery.gate(&policy, &source.id).joined(order(source));
+        if source.input.is_live() {
+            gate = gate.remembering();
+        }
         gate.set_zones(&source.zones);
         Lane {
             route: Arc::clone(route),
