@@ -78,6 +78,7 @@ impl Gate {
         if self.outbox.is_durable() {
             self.memory = Some(self.outbox.take_saved(SavedKind::Condition, &prefix(&self.id)));
             self.policy.remember();
+            self.outbox.keep_window(self.clock.monotonic_ns(), self.clock.unix_ns());
         }
         self
     }

@@ -31,6 +31,7 @@ mod site;
 mod standing;
 mod tally;
 mod unwritten;
+mod window;
 mod writer;
 
 pub use attempts::Trouble;

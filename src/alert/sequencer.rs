@@ -13,6 +13,7 @@
 
 mod digests;
 mod parts;
+mod restart;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::sequencer::{Order, Ruling, Sequencer, Times};
+use super::window::Window;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
@@ -25,16 +26,24 @@ struct State {
     series: BTreeMap<SourceId, SourceMetrics>,
     /// Alerts that the outbox did not accept, for the gates that raised them.
     unsent: Vec<Arc<Alert>>,
+    /// What a later process must know of the last minute.
+    window: Window,
 }
 
 impl Site {
     pub(super) fn new(plan: &AlertPlan) -> Self {
         let sequencer = Sequencer::new(plan);
-        Self(Mutex::new(State { sequencer, series: BTreeMap::new(), unsent: Vec::new() }))
+        Self(Mutex::new(State { sequencer, series: BTreeMap::new(), unsent: Vec::new(), window: Window::default() }))
     }
 
     pub(super) fn set_plan(&self, plan: &AlertPlan) {
         self.0.lock().sequencer.set_plan(plan);
+    }
+
+    pub(super) fn with(&self, change: impl FnOnce(&mut Sequencer, &mut Window)) {
+        let mut state = self.0.lock();
+        let State { sequencer, window, .. } = &mut *state;
+        change(sequencer, window);
     }
 }
 
@@ -60,7 +69,7 @@ impl Outbox {
         let mut rulings = Vec::new();
         state.sequencer.leave(source, token, now_ns, &mut rulings);
         state.apply(self, rulings);
-        let State { sequencer, series, unsent } = &mut *state;
+        let State { sequencer, series, unsent, .. } = &mut *state;
         series.retain(|source, _| sequencer.knows(source));
         unsent.retain(|alert| series.contains_key(&alert.source));
     }
@@ -137,7 +146,13 @@ impl State {
     /// Submits an alert; returns it if the outbox took it.
     fn submit(&mut self, outbox: &Outbox, alert: Arc<Alert>) -> Option<Arc<Alert>> {
         match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
-            Acceptance::Taken => return Some(alert),
+            Acceptance::Taken => {
+                let takes_place = alert.level != Level::Critical && self.sequencer.is_limited();
+                if takes_place && let Some(contents) = self.window.note(&alert) {
+                    outbox.save_window(contents);
+                }
+                return Some(alert);
+            }
             Acceptance::Duplicate => {
                 self.take_back(&alert);
                 self.count(outbox, &alert, AlertOutcome::Suppressed);

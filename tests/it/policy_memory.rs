@@ -76,6 +76,36 @@ fn who_stays_over_a_restart_or_a_kill_is_not_told_again() {
 }
 
 #[test]
+fn a_restart_begins_no_new_minute_of_the_limit() {
+    let dir = folder("scene:scene.yaml?live=true&pixels=false");
+    write(
+        dir.path(),
+        "r.lua",
+        "function detect(f)\n  f:alert{ rule = 'flood', key = 'k', message = 'm' }\n  \
+         if f.seq % 10 == 0 then f:alert{ rule = 'tick', key = 'k', level = 'critical', message = 'm' } end\nend",
+    );
+    let config = std::fs::read_to_string(dir.path().join("c.yaml")).unwrap();
+    let limited = config.replace("throttle_seconds: 3600", "throttle_seconds: 0");
+    let limited = limited.replace("max_alerts_per_minute: 0", "max_alerts_per_minute: 3");
+    write(dir.path(), "c.yaml", &limited);
+    for _ in 0..3 {
+        let before = count(dir.path(), "tick");
+        let mut process = run(dir.path()).start();
+        until("frames are judged", || count(dir.path(), "tick") >= before + 3);
+        process.signal("KILL");
+        assert!(process.end(LIMIT).is_some(), "{}", process.seen.join("\n"));
+    }
+    let text = std::fs::read_to_string(dir.path().join("alerts.jsonl")).unwrap();
+    let alerts = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let limited = alerts.filter(|alert| alert["rule"] == "flood");
+    // An id begins with its time.
+    let times = limited.map(|alert| u64::from_str_radix(&alert["id"].as_str().unwrap()[..12], 16).unwrap());
+    let mut times: Vec<u64> = times.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    times.sort_unstable();
+    assert!(times.len() >= 3 && times.windows(4).all(|four| four[3] - four[0] >= 60_000), "{times:?}");
+}
+
+#[test]
 fn a_clip_that_is_run_twice_alerts_twice() {
     let dir = folder("trace:t.jsonl");
     for runs in 1..=2 {

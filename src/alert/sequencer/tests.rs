@@ -370,3 +370,28 @@ fn after_a_merge_time_goes_on_with_the_clock_and_the_last_minutes_alerts_keep_th
     assert!(!is_sent_at(10), "both were sent within the last minute");
     assert!(is_sent_at(45), "a minute after the first");
 }
+
+#[test]
+fn what_an_earlier_process_sent_takes_its_places_for_the_rest_of_its_minute() {
+    let mut sequencer = sequencer(2);
+    let mut rulings = Vec::new();
+    let camera = sequencer.join(&"camera".into(), Order::Arrival, SECOND, &mut rulings);
+    let sent = [50, 30, 70].map(|age| (age * SECOND, SourceId::from("camera")));
+    sequencer.restore_sent(sent.into(), SECOND);
+    let mut is_sent_at = |second: u64| {
+        let alert = alert("camera", second, 0, Level::Medium);
+        let mut rulings = Vec::new();
+        sequencer.judged(&"camera".into(), camera, times(second * SECOND), &mut rulings);
+        sequencer.offer(Some(camera), alert.clone(), times(second * SECOND), &mut rulings);
+        rulings.iter().any(|ruling| is_sent(ruling, &alert))
+    };
+    assert!(!is_sent_at(2), "both places are taken");
+    // At 11 s one has left the minute, and the digest of the one above is ready at 12 s.
+    assert!(is_sent_at(11));
+    assert!(!is_sent_at(30));
+    // A finite source goes by frame time, which no earlier process knows.
+    let mut merge = self::sequencer(1);
+    merge.join(&"clip".into(), Order::Frame, 0, &mut rulings);
+    merge.restore_sent(vec![(0, "clip".into())], 0);
+    assert!(merge.sent.is_empty());
+}

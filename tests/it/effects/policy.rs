@@ -11,13 +11,17 @@ const BY_LABEL: &str = "function detect(frame)\n  for i in frame:select{ zone = 
 /// The alerts of the trace on the sources `a` and `b`, with these keys of `alerts`, and of the `alerts` of `a`.
 fn written(bench: &Bench, general: &str, own: &str) -> Vec<Value> {
     let _ = std::fs::remove_file(bench.path("out.jsonl"));
-    bench.summary(&format!(
+    bench.summary(&config(general, own));
+    bench.lines("out.jsonl")
+}
+
+fn config(general: &str, own: &str) -> String {
+    format!(
         "sources: [{{ id: a, uri: 'trace:steps.jsonl', alerts: {{ {own} }} }}, {{ id: b, uri: 'trace:steps.jsonl' }}]\n\
          detection: {{ strategies: [{{ name: by-label, module: by-label.lua }}] }}\n\
          alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, {general} \
          handlers: [{{ name: file, config: {{ log_file: out.jsonl }} }}] }}\n"
-    ));
-    bench.lines("out.jsonl")
+    )
 }
 
 /// How many there are of `a` for a person and a car, and of `b`.
@@ -67,6 +71,22 @@ fn a_rule_and_a_source_have_a_policy_of_their_own() {
         };
         // The critical ones beyond sixty in a minute are in a digest.
         assert_eq!(alert["level"], expected, "{alert}");
+    }
+}
+
+#[test]
+fn a_profile_lays_a_policy_of_a_rule_and_of_a_source_over_the_rest() {
+    let bench = Bench::new();
+    bench.write("by-label.lua", BY_LABEL);
+    let general = "rules: { car: { throttle_seconds: 60, level: high } },";
+    let away = "profiles: { away: { alerts: { rules: { car: { throttle_seconds: 0 }, person: { throttle_seconds: 60 } } }, \
+                sources: [{ id: a, alerts: { min_confidence: 0.8 } }] } }\n";
+    for (profile, expected) in [("", [100, 1, 100, 1]), ("profile: away\n", [0, 100, 1, 100])] {
+        let _ = std::fs::remove_file(bench.path("out.jsonl"));
+        bench.summary(&format!("{}{away}{profile}", config(general, "")));
+        let alerts = bench.lines("out.jsonl");
+        assert_eq!(counts(&alerts), expected, "{profile}");
+        assert!(alerts.iter().all(|alert| (alert["rule"] == "car") == (alert["level"] == "high")), "{profile}");
     }
 }
 
