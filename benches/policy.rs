@@ -1,27 +1,31 @@
 //! The alert policy alone: decisions per second on one core, with the limits that are the default, for drafts with and
-//! without a key. A hundred objects stay for ten thousand frames, so most decisions are on duplicates, as in practice.
+//! without a key, and with a policy of its own for each of a hundred rules. A hundred objects stay for ten thousand frames, so most decisions are on duplicates, as in practice.
 //! "Theirs" is the least that the design sets, and the ratio ours / least.
 #![allow(clippy::print_stdout, reason = "a bench prints its result")]
 
 mod report;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
 use dsengine::alert::{Decision, Policy};
-use dsengine::config::AlertPlan;
+use dsengine::config::{AlertChanges, AlertPlan};
 use dsengine::types::{BBox, Detection, Frame, Level, Raised};
 
 const OBJECTS: u64 = 100;
 const FRAMES: u64 = 10_000;
 const RUNS: usize = 5;
 const LEAST: f64 = 1e6;
+const OWN_RULES: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for (name, has_key) in [("policy", true), ("policy_by_object", false)] {
+    for (name, has_key, rules) in
+        [("policy", true, 0), ("policy_by_object", false, 0), ("policy_of_rules", true, OWN_RULES)]
+    {
         let mut rates = Vec::new();
         for _ in 0..RUNS {
-            rates.push(run(has_key)?);
+            rates.push(run(has_key, rules)?);
         }
         let ours = report::median(&mut rates);
         report::write(name, ours, LEAST, ours / LEAST, "decisions per second", RUNS)?;
@@ -29,8 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Decisions per second of CPU time.
-fn run(has_key: bool) -> Result<f64, Box<dyn Error>> {
+/// Decisions per second of CPU time, where so many rules have a policy of their own.
+fn run(has_key: bool, own_rules: usize) -> Result<f64, Box<dyn Error>> {
+    let own = AlertChanges { throttle: Some(Duration::from_secs(90)), ..AlertChanges::default() };
+    let names = ["intrusion".to_owned()].into_iter().chain((1..own_rules).map(|number| format!("rule {number}")));
+    let rules: BTreeMap<String, AlertChanges> = names.take(own_rules).map(|name| (name, own.clone())).collect();
     let plan = AlertPlan {
         enabled: true,
         throttle: Duration::from_secs(60),
@@ -48,6 +55,8 @@ fn run(has_key: bool) -> Result<f64, Box<dyn Error>> {
         when_full: Default::default(),
         outbox_max: 10_000,
         quiet_hours: Vec::new(),
+        rules,
+        source_max_per_minute: None,
     };
     let mut policy = Policy::new(&plan);
     let drafts: Vec<Raised> = (0..OBJECTS).map(|track| draft(track, has_key)).collect();

@@ -15,15 +15,15 @@ const RULES_MAX: usize = 1_000;
 const MINUTE_NS: u64 = 60_000_000_000;
 
 /// The limits of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Limits {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Limits {
     burst: u32,
     window_ns: u64,
     critical: u32,
 }
 
 impl Limits {
-    fn of(plan: &AlertPlan) -> Self {
+    pub(super) fn of(plan: &AlertPlan) -> Self {
         let window_ns = u64::try_from(plan.burst_window.as_nanos()).unwrap_or(u64::MAX);
         Self { burst: plan.burst_threshold, window_ns, critical: plan.max_critical_per_minute }
     }
@@ -39,7 +39,20 @@ struct Window {
 }
 
 impl Window {
-    /// Forgets what was sent before the last `span_ns`. A frame time before it means that the source restarted.
+    /// Moves everything to a frame time that began anew: what was sent keeps its age, as far as there is a time for it,
+    /// and the digest is due as soon as it would have been.
+    fn move_to(&mut self, now_ns: u64, former_ns: u64) {
+        let moved = |at_ns: u64| match at_ns.checked_sub(former_ns) {
+            Some(ahead_ns) => now_ns.saturating_add(ahead_ns),
+            None => now_ns.saturating_sub(former_ns - at_ns),
+        };
+        self.sent.iter_mut().for_each(|at_ns| *at_ns = moved(*at_ns));
+        if let Some((_, due_ns)) = &mut self.held {
+            *due_ns = moved(*due_ns);
+        }
+    }
+
+    /// Forgets what was sent before the last `span_ns`.
     fn expire(&mut self, now_ns: u64, span_ns: u64) {
         while self.sent.front().is_some_and(|sent| now_ns.checked_sub(*sent).is_none_or(|age| age >= span_ns)) {
             self.sent.pop_front();
@@ -53,6 +66,8 @@ struct Rule {
     others: Window,
     critical: Window,
     used_ns: u64,
+    /// The limits that it was last checked against.
+    limits: Limits,
 }
 
 impl Rule {
@@ -60,8 +75,8 @@ impl Rule {
         [&mut self.critical, &mut self.others]
     }
 
-    fn is_idle(&mut self, now_ns: u64, limits: Limits) -> bool {
-        self.others.expire(now_ns, limits.window_ns);
+    fn is_idle(&mut self, now_ns: u64) -> bool {
+        self.others.expire(now_ns, self.limits.window_ns);
         self.critical.expire(now_ns, MINUTE_NS);
         self.windows().iter().all(|window| window.sent.is_empty() && window.held.is_none())
     }
@@ -70,27 +85,42 @@ impl Rule {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Bursts {
-    limits: Limits,
     rules: BTreeMap<Arc<str>, Rule>,
     /// Digests of rules that were forgotten.
     early: Vec<Held>,
     /// When the next digest is due.
     due_ns: u64,
+    /// The last frame time.
+    now_ns: u64,
+}
+
+impl Default for Bursts {
+    fn default() -> Self {
+        Self { rules: BTreeMap::new(), early: Vec::new(), due_ns: u64::MAX, now_ns: 0 }
+    }
 }
 
 impl Bursts {
-    pub(super) fn new(plan: &AlertPlan) -> Self {
-        Self { limits: Limits::of(plan), rules: BTreeMap::new(), early: Vec::new(), due_ns: u64::MAX }
+    /// Notes the time of a frame. One before the last means that the source began anew.
+    pub(super) fn note(&mut self, now_ns: u64) {
+        let former_ns = std::mem::replace(&mut self.now_ns, now_ns);
+        if now_ns < former_ns {
+            let windows = self.rules.values_mut().flat_map(Rule::windows);
+            windows.for_each(|window| window.move_to(now_ns, former_ns));
+            self.due_ns = if self.early.is_empty() { self.next_due_ns() } else { 0 };
+        }
     }
 
-    /// Applies other limits; what is held back stays so until its digest is due.
-    pub(super) fn set_plan(&mut self, plan: &AlertPlan) {
-        self.limits = Limits::of(plan);
+    fn next_due_ns(&mut self) -> u64 {
+        let windows = self.rules.values_mut().flat_map(Rule::windows);
+        windows.filter_map(|window| window.held.as_ref().map(|(_, due_ns)| *due_ns)).min().unwrap_or(u64::MAX)
     }
 
-    /// Whether an alert of the rule `key` may be sent now; it counts as sent then. Otherwise it is held back.
-    pub(super) fn admit(&mut self, key: &str, alert: &Alert, now_ns: u64) -> bool {
-        let Limits { burst, window_ns, critical } = self.limits;
+    /// Whether an alert of the rule `key` may be sent now, within these limits; it counts as sent then. Otherwise it is
+    /// held back, and stays so until its digest is due, even if the limits change.
+    pub(super) fn admit(&mut self, key: &str, alert: &Alert, now_ns: u64, limits: Limits) -> bool {
+        self.note(now_ns);
+        let Limits { burst, window_ns, critical } = limits;
         let is_critical = alert.level == Level::Critical;
         let (limit, span_ns, reason) =
             if is_critical { (critical, MINUTE_NS, HeldBy::Critical) } else { (burst, window_ns, HeldBy::Burst) };
@@ -102,7 +132,7 @@ impl Bursts {
             self.rules.insert(key.into(), Rule::default());
         }
         let Some(rule) = self.rules.get_mut(key) else { return true };
-        rule.used_ns = now_ns;
+        (rule.used_ns, rule.limits) = (now_ns, limits);
         let [critical, others] = rule.windows();
         let window = if is_critical { critical } else { others };
         window.expire(now_ns, span_ns);
@@ -137,8 +167,7 @@ impl Bursts {
         if self.rules.len() < RULES_MAX || self.rules.contains_key(key) {
             return;
         }
-        let limits = self.limits;
-        self.rules.retain(|_, rule| !rule.is_idle(now_ns, limits));
+        self.rules.retain(|_, rule| !rule.is_idle(now_ns));
         if self.rules.len() < RULES_MAX {
             return;
         }
@@ -200,13 +229,52 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn bursts(threshold: u32, critical: u32) -> Bursts {
-        Bursts::new(&AlertPlan {
+    /// Bursts under limits.
+    struct Limited(Bursts, Limits);
+
+    impl Limited {
+        fn admit(&mut self, key: &str, alert: &Alert, now_ns: u64) -> bool {
+            self.0.admit(key, alert, now_ns, self.1)
+        }
+    }
+
+    impl std::ops::Deref for Limited {
+        type Target = Bursts;
+
+        fn deref(&self) -> &Bursts {
+            &self.0
+        }
+    }
+
+    impl std::ops::DerefMut for Limited {
+        fn deref_mut(&mut self) -> &mut Bursts {
+            &mut self.0
+        }
+    }
+
+    fn bursts(threshold: u32, critical: u32) -> Limited {
+        let plan = AlertPlan {
             burst_threshold: threshold,
             burst_window: Duration::from_secs(10),
             max_critical_per_minute: critical,
             ..plan()
-        })
+        };
+        Limited(Bursts::default(), Limits::of(&plan))
+    }
+
+    #[test]
+    fn a_source_that_begins_anew_sends_its_digest_in_time_and_not_more_alerts() {
+        let mut bursts = bursts(2, 60);
+        let sent = (100..105).filter(|s| bursts.admit("r", &alert(*s, "m"), s * SECOND)).count();
+        assert_eq!((sent, bursts.due_ns()), (2, Some(110 * SECOND)));
+        // Frame time runs back from 104 s to 1 s.
+        bursts.note(SECOND);
+        assert_eq!(bursts.due_ns(), Some(7 * SECOND), "six seconds are left, as before");
+        assert!(!bursts.admit("r", &alert(106, "m"), 2 * SECOND));
+        let digests = bursts.due(at(7));
+        assert_eq!(digests.iter().map(|digest| digest.digest.as_ref().unwrap().count).sum::<u64>(), 4);
+        // What was sent has left the window in time.
+        assert!(bursts.admit("r", &alert(107, "m"), 11 * SECOND) && bursts.admit("r", &alert(108, "m"), 11 * SECOND));
     }
 
     fn at(second: u64) -> At {

@@ -100,14 +100,24 @@ impl Held {
                 self.digest.count += inner.count;
                 inner.ids.iter().for_each(|id| self.name_id(id));
                 inner.keys.iter().for_each(|key| self.name_key(key));
-                self.digest.last.clone_from(&inner.last);
+                self.span(&inner.first, &inner.last);
             }
             None => {
                 self.digest.count += 1;
                 self.name_id(&alert.id);
                 self.name_key(&alert.key);
-                self.digest.last.clone_from(&alert.time);
+                self.span(&alert.time, &alert.time);
             }
+        }
+    }
+
+    /// Extends the span of time; these times are in order as texts.
+    fn span(&mut self, first: &str, last: &str) {
+        if *first < *self.digest.first {
+            first.clone_into(&mut self.digest.first);
+        }
+        if *last > *self.digest.last {
+            last.clone_into(&mut self.digest.last);
         }
     }
 
@@ -222,6 +232,23 @@ mod tests {
         let whole = held.into_alert(AT).digest.unwrap();
         assert_eq!((whole.count, whole.reason), (5, HeldBy::Rate));
         assert_eq!(whole.keys, ["1", "2", "7", "3", "4"]);
+    }
+
+    #[test]
+    fn what_a_digest_names_lies_in_its_span_and_is_no_more_than_its_count() {
+        let at = |number: u64, second: u64| Alert {
+            time: format!("2023-11-14T22:13:{second}.000Z"),
+            ..(*alert(number, "m")).clone()
+        };
+        let mut earlier = Held::new(&at(1, 10), HeldBy::Burst);
+        earlier.add(&at(1, 11));
+        let mut held = Held::new(&at(2, 30), HeldBy::Rate);
+        // A digest that was refused is held again, behind younger alerts.
+        held.add(&earlier.into_alert(AT));
+        held.add(&at(3, 20));
+        let Digest { count, first, last, ids, keys, .. } = held.into_alert(AT).digest.unwrap();
+        assert_eq!((first.as_str(), last.as_str()), ("2023-11-14T22:13:10.000Z", "2023-11-14T22:13:30.000Z"));
+        assert_eq!((count, ids.len(), keys.len()), (4, 4, 3));
     }
 
     #[test]

@@ -2,20 +2,21 @@
 
 mod log;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::{Chain, Stage};
 use super::decisions::Decisions;
-use super::policy::Refusal;
+use super::digest::At;
+use super::policy::{Refusal, prefix};
 use super::seen::Seen;
 use super::sequencer::Times;
 use super::site::Origin;
-use super::{Decision, Order, Outbox, Policy};
-use crate::config::{AlertPlan, QuietHours};
+use super::{Decision, Order, Outbox, Policy, SavedKind};
+use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Clock, Frame, Level, Raised, Resolve, SourceId, Zone, one_line};
+use crate::types::{Alert, Clock, Frame, Raised, Resolve, SourceId, Zone, one_line};
 
 pub use log::Raiser;
 
@@ -23,13 +24,17 @@ pub use log::Raiser;
 const WARNED_MAX: usize = 64;
 /// Shortest wait for a frame: a clock that stands still must not keep a lane busy.
 const IDLE_MIN: Duration = Duration::from_millis(1);
+/// Maximum entries that wait for the journal while conditions are saved: alerts come first.
+const SAVE_BACKLOG_MAX: usize = 4_096;
 
 /// One source's gate: turns its drafts into alerts. Dropping it sends what it holds back.
 pub struct Gate {
     policy: Policy,
     enabled: bool,
-    default_level: Level,
-    quiet_hours: Vec<QuietHours>,
+    /// Its own limit per minute.
+    per_minute: Option<u32>,
+    /// What earlier processes saved, until the first frame; `None` if nothing is saved.
+    memory: Option<BTreeMap<Arc<str>, Arc<str>>>,
     outbox: Arc<Outbox>,
     clock: Arc<dyn Clock>,
     id: SourceId,
@@ -60,8 +65,8 @@ impl Gate {
         Self {
             policy: Policy::new(plan),
             enabled: plan.enabled,
-            default_level: plan.default_level,
-            quiet_hours: plan.quiet_hours.clone(),
+            per_minute: plan.source_max_per_minute,
+            memory: None,
             outbox: outbox.clone(),
             clock: metrics.clock().clone(),
             id: source.clone(),
@@ -82,15 +87,30 @@ impl Gate {
     pub fn joined(mut self, order: Order) -> Self {
         self.token = Some(self.outbox.join(&self.id, order, &self.source, self.clock.monotonic_ns()));
         self.is_live = order == Order::Arrival;
+        self.outbox.limit(&self.id, self.per_minute);
+        self
+    }
+
+    /// Remembers over a restart which alerts were sent, if there is a journal. Not for a source that ends: a clip that is
+    /// judged twice alerts twice.
+    #[must_use]
+    pub fn remembering(mut self) -> Self {
+        if self.outbox.is_durable() {
+            self.memory = Some(self.outbox.take_saved(SavedKind::Condition, &prefix(&self.id)));
+            self.policy.remember();
+            self.outbox.keep_window(self.clock.monotonic_ns(), self.clock.unix_ns());
+        }
         self
     }
 
     /// Applies new settings and keeps the policy's memory. While alerts are disabled nothing is counted.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
         self.enabled = plan.enabled;
-        self.default_level = plan.default_level;
-        self.quiet_hours.clone_from(&plan.quiet_hours);
         self.policy.set_plan(plan);
+        if self.per_minute != plan.source_max_per_minute {
+            self.per_minute = plan.source_max_per_minute;
+            self.outbox.limit(&self.id, self.per_minute);
+        }
     }
 
     /// Applies the source's zones.
@@ -113,7 +133,8 @@ impl Gate {
         }
         self.begin(frame);
         self.count(&raised.rule, AlertOutcome::Raised);
-        if let Some(stage) = self.quiet(raised, frame) {
+        // Quiet hours begin no condition, so one that lasts is told when they end.
+        if let Some(stage) = self.policy.quiet(raised, frame) {
             self.count(&raised.rule, AlertOutcome::Suppressed);
             self.log_undecided(by, raised, frame, stage);
             return None;
@@ -152,18 +173,11 @@ impl Gate {
         self.is_told
     }
 
-    /// The quiet hours that hold a draft back. It begins no condition, so one that lasts is told when they end.
-    fn quiet(&self, raised: &Raised, frame: &Frame) -> Option<Stage> {
-        let level = raised.level.unwrap_or(self.default_level);
-        let holds = |quiet: &QuietHours| level < quiet.min_level && quiet.schedule.holds(frame.captured_unix_ns);
-        let at = self.quiet_hours.iter().position(holds)?;
-        Some(Stage::QuietHours { entry: at + 1, min_level: self.quiet_hours[at].min_level })
-    }
-
     /// Notes the time of a frame, and sends the digests that are due.
     pub fn begin(&mut self, frame: &Frame) {
         let arrival_ns = self.clock.monotonic_ns();
         self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns };
+        self.restore();
         for digest in self.policy.due(frame) {
             self.send(digest);
         }
@@ -196,6 +210,29 @@ impl Gate {
         if let Some(token) = self.token {
             self.outbox.judged(&frame.source, token, self.last);
         }
+        self.save(false);
+    }
+
+    /// Restores what earlier processes saved, with the first frame.
+    fn restore(&mut self) {
+        let Some(saved) = self.memory.as_mut().filter(|saved| !saved.is_empty()).map(std::mem::take) else { return };
+        for name in self.policy.restore(&self.id, saved, self.at()) {
+            self.outbox.save(SavedKind::Condition, &name, None);
+        }
+    }
+
+    /// Saves conditions that changed, for a later process.
+    fn save(&mut self, all: bool) {
+        if !self.policy.has_changes() || !all && self.outbox.unwritten() > SAVE_BACKLOG_MAX {
+            return;
+        }
+        for (name, contents) in self.policy.take_changes(&self.id, self.at(), all) {
+            self.outbox.save(SavedKind::Condition, &name, contents);
+        }
+    }
+
+    fn at(&self) -> At {
+        At { pts_ns: self.last.pts_ns, unix_ns: self.last.unix_ns }
     }
 
     /// Sends a digest, which counts as raised itself.
@@ -223,6 +260,9 @@ impl Gate {
         let is_taken = self.outbox.offer(self.token, &alert, chain, times, &origin);
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
+        if !is_taken && alert.digest.is_none() {
+            self.policy.held_back(&alert);
+        }
         for unsent in unsent {
             self.policy.unsent(&unsent);
             self.outbox.unexpected(&unsent.id);
@@ -256,6 +296,7 @@ impl Drop for Gate {
                 self.send(digest);
             }
             self.log_rest();
+            self.save(true);
         }
         if let Some(token) = self.token {
             self.outbox.leave(&self.id, token, self.clock.monotonic_ns());

@@ -40,6 +40,7 @@ pub mod records;
 mod saved;
 pub mod seen;
 mod sequencer;
+mod settings;
 pub mod silence;
 mod silenced;
 #[cfg(test)]
@@ -48,6 +49,7 @@ mod site;
 mod standing;
 mod tally;
 mod unwritten;
+mod window;
 mod writer;
 
 pub use attempts::Trouble;

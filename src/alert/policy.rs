@@ -4,6 +4,9 @@
 //! A condition raises one alert, and stays active while it is raised again soon enough; a level, label or zone that it
 //! did not have raises another one. There is one policy per lane, so it needs no lock, and one source cannot suppress
 //! another's alerts. A draft is decided on completely before anything is recorded: a refused one extends nothing.
+//! `memory` hands the conditions to a later process.
+
+mod memory;
 
 mod facts;
 
@@ -11,17 +14,22 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+pub(super) use self::memory::prefix;
 use super::burst::Bursts;
+use super::chain::Stage;
 use super::conditions::{Conditions, Known};
 pub use super::conditions::{KEYS_BYTES_MAX, KEYS_MAX};
 use super::digest::{At, rfc3339};
-use super::places::{Places, object};
+use super::places::{Places, When, object};
+use super::settings::AllSettings;
 use crate::config::AlertPlan;
 use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone};
 use facts::Facts;
 
 /// Maximum traits of one draft that are considered.
 const TRAITS_MAX: usize = 32;
+/// The conditions' time at frame time 0: those of an earlier process were raised before it.
+const START_NS: u64 = 2 * 86_400 * 1_000_000_000;
 
 /// The policy's decision on a draft.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +62,7 @@ pub enum Refusal {
 /// Decides on drafts, in order. The gate checks whether alerts are enabled.
 #[derive(Debug)]
 pub struct Policy {
-    plan: AlertPlan,
+    settings: AllSettings,
     zones: Arc<[Zone]>,
     conditions: Conditions,
     places: Places,
@@ -69,11 +77,11 @@ impl Policy {
     /// Creates a policy without any conditions.
     pub fn new(plan: &AlertPlan) -> Self {
         Self {
-            plan: plan.clone(),
+            settings: AllSettings::new(plan),
             zones: Arc::default(),
-            conditions: Conditions::new(plan.throttle, plan.repeat),
+            conditions: Conditions::default(),
             places: Places::default(),
-            bursts: Bursts::new(plan),
+            bursts: Bursts::default(),
             scratch: String::new(),
             traits: Vec::new(),
             ordinal: None,
@@ -83,9 +91,19 @@ impl Policy {
 
     /// Applies new settings and keeps the conditions.
     pub fn set_plan(&mut self, plan: &AlertPlan) {
-        self.plan = plan.clone();
-        self.conditions.set_times(plan.throttle, plan.repeat);
-        self.bursts.set_plan(plan);
+        self.settings = AllSettings::new(plan);
+        let settings = &self.settings;
+        self.conditions.set_times(|key| settings.of(rule_of(key)).spans.lasts_ns);
+    }
+
+    /// The quiet hours of its rule that hold a draft back.
+    pub(super) fn quiet(&self, raised: &Raised, frame: &Frame) -> Option<Stage> {
+        self.settings.quiet(&raised.rule, raised.level, frame.captured_unix_ns)
+    }
+
+    /// The level of a draft.
+    pub(super) fn level(&self, raised: &Raised) -> Level {
+        raised.level.unwrap_or(self.settings.of(&raised.rule).default_level)
     }
 
     /// Applies the source's zones: an object that enters another one raises another alert.
@@ -100,6 +118,7 @@ impl Policy {
 
     /// The digests that are due at `frame`. Called before the drafts of each frame are decided on.
     pub fn due(&mut self, frame: &Frame) -> Vec<Alert> {
+        self.bursts.note(frame.pts_ns);
         self.due_at(frame.pts_ns, frame.captured_unix_ns)
     }
 
@@ -122,30 +141,34 @@ impl Policy {
     pub fn decide(&mut self, raised: &Raised, frame: &Frame) -> Decision {
         let ordinal = self.next_ordinal(frame);
         self.note_draft(raised);
-        let min = self.plan.min_confidence;
+        let settings = self.settings.of(&raised.rule);
+        let (min, spans) = (settings.min_confidence, settings.spans);
         // An alert without detections (a count, a silence) has no score to check.
         if let Some(best) = raised.detections.iter().map(|d| d.confidence).reduce(f32::max).filter(|best| *best < min) {
             return Decision::Refused(Refusal::Confidence { best, min });
         }
-        let now_ns = frame.pts_ns;
+        let now_ns = time_of(frame.pts_ns);
+        let when = When { now_ns, lasts_ns: spans.lasts_ns };
         let object = if raised.key.is_empty() { object(raised) } else { None };
-        let own = object.map(|(track, detection)| {
-            self.places.key(&raised.rule, track, &detection.bbox, frame, self.conditions.lasts_ns())
-        });
+        let own = object.map(|(track, detection)| self.places.key(&raised.rule, track, &detection.bbox, frame, when));
         let key = own.as_deref().unwrap_or(&raised.key);
         self.write_key(&frame.source, &raised.rule, key);
-        let level = raised.level.unwrap_or(self.plan.default_level);
+        let level = raised.level.unwrap_or(settings.default_level);
         self.write_traits(raised, level);
-        let known = self.conditions.known(&self.scratch, &self.traits, now_ns);
-        self.note_condition(key, known, now_ns);
+        let known = self.conditions.known(&self.scratch, &self.traits, now_ns, spans);
+        self.note_condition(key, known, now_ns, spans.lasts_ns);
         if let Some((track, detection)) = object {
-            self.places.forget(now_ns, self.conditions.lasts_ns());
-            self.places.raised(&raised.rule, key, track, detection.bbox, now_ns);
+            self.places.forget(now_ns);
+            self.places.raised(&raised.rule, key, track, detection.bbox, when);
         }
         if known == Known::Same {
-            return Decision::Suppressed { count: self.conditions.again(&self.scratch, &self.traits, now_ns) };
+            let count = self.conditions.again(&self.scratch, &self.traits, now_ns, spans.lasts_ns);
+            return Decision::Suppressed { count };
         }
-        let suppressed = self.conditions.begin(&self.scratch, &self.traits, now_ns);
+        let suppressed = self.conditions.begin(&self.scratch, &self.traits, now_ns, spans.lasts_ns);
+        if names_a_track(raised) {
+            self.conditions.set_outlives(&self.scratch, false);
+        }
         let alert = Alert {
             id: id(frame, &raised.rule, key, ordinal),
             level,
@@ -162,9 +185,10 @@ impl Policy {
             tags: raised.tags.clone(),
         };
         self.write_key(&frame.source, &raised.rule, "");
-        if self.bursts.admit(&self.scratch, &alert, now_ns) {
+        if self.bursts.admit(&self.scratch, &alert, frame.pts_ns, settings.limits) {
             Decision::Accept(Arc::new(alert))
         } else {
+            self.held_back(&alert);
             Decision::Digested
         }
     }
@@ -245,6 +269,28 @@ pub(super) fn condition(source: &SourceId, rule: &str, key: &str) -> String {
     let mut out = String::new();
     write_condition(&mut out, source, rule, key);
     out
+}
+
+/// The conditions' time at a frame time.
+fn time_of(pts_ns: u64) -> u64 {
+    pts_ns.saturating_add(START_NS)
+}
+
+/// The rule in what [`Policy::write_key`] wrote.
+fn rule_of(key: &str) -> &str {
+    let parts = || {
+        let (source, rest) = key.split_once('.')?;
+        let (rule, texts) = rest.split_once('.')?;
+        let (source, rule): (usize, usize) = (source.parse().ok()?, rule.parse().ok()?);
+        texts.get(source..source.checked_add(rule)?)
+    };
+    parts().unwrap_or_default()
+}
+
+/// Whether a draft's own key is the number of a track: another process gives the number to another object.
+fn names_a_track(raised: &Raised) -> bool {
+    let Ok(number) = raised.key.parse::<u64>() else { return false };
+    raised.detections.iter().any(|detection| detection.track_id == Some(number))
 }
 
 /// A hash of a trait, the same in every process (FNV-1a).

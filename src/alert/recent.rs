@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::chain::{Chain, Stage};
-use super::ledger::Finished;
+use super::offer::Finished;
 use super::outbox::State;
 use super::records::{Attempt, Records, Settled};
 use super::{Decided, Entry, Outbox, Settlement};

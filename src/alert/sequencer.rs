@@ -8,32 +8,32 @@
 //!
 //! Fairness: each source that delivers frames has an equal share of the limit. The shares that other sources have not
 //! used are reserved for them; the remainder of the division goes to the first that needs it. Digests take a place like
-//! other alerts, and come before them. Critical alerts are in order, but never held back here.
+//! other alerts, and come before them. Critical alerts are in order, but never held back here. A source may have a limit
+//! of its own within that of the site.
 
+mod digests;
 mod parts;
+mod restart;
 mod usage;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::digests::{Digests, Due, Key};
 pub use self::parts::Order;
-use self::parts::{Due, Member, Mode, Waiting};
+use self::parts::{MINUTE_NS, Member, Mode, Waiting, moved, on_clock};
 pub(super) use self::parts::{Ruling, Times};
 use super::chain::Stage;
-use super::digest::{At, Held};
+use super::digest::At;
 use crate::config::AlertPlan;
-use crate::types::{Alert, HeldBy, Level, SourceId};
+use crate::types::{Alert, Level, SourceId};
 
-/// The time that the limit counts in.
-const MINUTE_NS: u64 = 60_000_000_000;
 /// A source of a merge that has not advanced for this long is not waited for.
 const STALLED_NS: u64 = 30_000_000_000;
 /// Maximum alerts that wait for the merge; beyond it the first one does not wait.
 const WAITING_MAX: usize = 4_096;
 /// Maximum bytes of the alerts that wait for the merge.
 const WAITING_BYTES_MAX: usize = 16 << 20;
-/// Maximum rules of sources with a digest; beyond it alerts are refused.
-const HELD_MAX: usize = 4_096;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -50,7 +50,9 @@ pub(super) struct Sequencer {
     /// By time, source, its token, and the order in which they were offered.
     waiting: BTreeMap<(u64, SourceId, u64, u64), Waiting>,
     waiting_bytes: usize,
-    held: BTreeMap<(SourceId, String), Due>,
+    held: Digests,
+    /// Limits of sources of their own.
+    own_limits: BTreeMap<SourceId, usize>,
     next: u64,
     /// See [`Sequencer::take_rates`].
     rates: Vec<Option<Stage>>,
@@ -69,16 +71,31 @@ impl Sequencer {
         self.window_ns = u64::try_from(plan.burst_window.as_nanos()).unwrap_or(u64::MAX);
     }
 
+    /// Sets the limit of a source's own; `None` is none.
+    pub(super) fn set_own_limit(&mut self, source: &SourceId, per_minute: Option<u32>) {
+        match per_minute {
+            Some(limit) => drop(self.own_limits.insert(source.clone(), limit as usize)),
+            None => drop(self.own_limits.remove(source)),
+        }
+    }
+
     /// Adds a source. Returns its token.
     pub(super) fn join(&mut self, source: &SourceId, order: Order, arrival_ns: u64, out: &mut Vec<Ruling>) -> u64 {
         match (self.mode, order) {
             (Mode::Live, _) => {}
             (_, Order::Arrival) => {
                 self.release(|_| true, out);
-                self.move_to(arrival_ns);
+                if self.mode == Mode::Merge {
+                    self.move_to(on_clock(arrival_ns));
+                }
                 self.mode = Mode::Live;
             }
-            _ => self.mode = Mode::Merge,
+            _ => {
+                if self.mode == Mode::Idle {
+                    self.leave_clock(arrival_ns, out);
+                }
+                self.mode = Mode::Merge;
+            }
         }
         self.next += 1;
         let member = Member { order, base_ns: self.now_ns, mark_ns: None, moved_ns: arrival_ns, has_ended: false };
@@ -101,7 +118,13 @@ impl Sequencer {
             }
             self.members.clear();
             self.flush(out);
+            self.own_limits.clear();
+            if self.mode == Mode::Merge {
+                self.move_to(on_clock(arrival_ns));
+            }
             self.mode = Mode::Idle;
+        } else if !self.knows(source) {
+            self.own_limits.remove(source);
         }
     }
 
@@ -118,13 +141,7 @@ impl Sequencer {
                 self.release_merged(times.arrival_ns, out);
             }
             (Mode::Merge, ..) => self.decide(alert, times, self.now_ns, out),
-            _ => {
-                // After a merge the time may be far ahead of the clock.
-                if self.mode == Mode::Idle && self.now_ns.saturating_sub(times.arrival_ns) > MINUTE_NS {
-                    self.move_to(times.arrival_ns);
-                }
-                self.decide(alert, times, times.arrival_ns, out);
-            }
+            _ => self.decide(alert, times, on_clock(times.arrival_ns), out),
         }
     }
 
@@ -146,7 +163,7 @@ impl Sequencer {
         }
         match self.mode {
             Mode::Merge => self.release_merged(arrival_ns, out),
-            Mode::Live | Mode::Idle => self.advance(arrival_ns, out),
+            Mode::Live | Mode::Idle => self.advance(on_clock(arrival_ns), out),
         }
     }
 
@@ -160,7 +177,7 @@ impl Sequencer {
     pub(super) fn knows(&self, source: &SourceId) -> bool {
         let is_its = |id: &SourceId| id == source;
         self.members.keys().any(|(id, _)| is_its(id))
-            || self.held.keys().any(|(id, _)| is_its(id))
+            || self.held.has(source)
             || self.waiting.keys().any(|(_, id, ..)| is_its(id))
     }
 
@@ -191,17 +208,20 @@ impl Sequencer {
         Some(self.members.get(&(source.clone(), token))?.time_of(times))
     }
 
+    /// Lets time pass on the clock for the last time: from now on frame time counts. It begins anew, unless something was
+    /// sent within the last minute.
+    fn leave_clock(&mut self, arrival_ns: u64, out: &mut Vec<Ruling>) {
+        self.advance(on_clock(arrival_ns), out);
+        if self.sent.is_empty() && self.held.is_empty() {
+            self.now_ns = 0;
+        }
+    }
+
     /// Continues on another clock: what was sent keeps its age.
     fn move_to(&mut self, now_ns: u64) {
         let former_ns = std::mem::replace(&mut self.now_ns, now_ns);
-        let moved = |at_ns: u64| match at_ns.checked_sub(former_ns) {
-            Some(ahead_ns) => now_ns.saturating_add(ahead_ns),
-            None => now_ns.saturating_sub(former_ns - at_ns),
-        };
-        self.sent.iter_mut().for_each(|(at_ns, _)| *at_ns = moved(*at_ns));
-        for due in self.held.values_mut() {
-            (due.ready_ns, due.last.1) = (moved(due.ready_ns), moved(due.last.1));
-        }
+        self.sent.iter_mut().for_each(|(at_ns, _)| *at_ns = moved(*at_ns, former_ns, now_ns));
+        self.held.move_times(|at_ns| moved(at_ns, former_ns, now_ns));
     }
 
     /// Decides on the waiting alerts that no other source can precede any more.
@@ -253,21 +273,9 @@ impl Sequencer {
     }
 
     fn hold(&mut self, alert: Arc<Alert>, times: Times) -> Ruling {
-        let key = (alert.source.clone(), alert.rule.clone());
-        let last = (times, self.now_ns);
-        let is_full = self.held.len() >= HELD_MAX;
-        match self.held.get_mut(&key) {
-            Some(due) => {
-                due.held.add(&alert);
-                due.last = last;
-            }
-            None if is_full => return Ruling::Refused(alert),
-            None => {
-                let ready_ns = self.now_ns.saturating_add(self.window_ns);
-                self.held.insert(key, Due { held: Held::new(&alert, HeldBy::Rate), ready_ns, last });
-            }
-        }
-        Ruling::Digested(alert)
+        let ready_ns = self.now_ns.saturating_add(self.window_ns);
+        let is_held = self.held.add(&alert, ready_ns, (times, self.now_ns), self.members.len());
+        if is_held { Ruling::Digested(alert) } else { Ruling::Refused(alert) }
     }
 
     /// Lets time pass up to `to_ns`, and sends each digest as soon as it is due and there is a place for it.
@@ -275,7 +283,7 @@ impl Sequencer {
         loop {
             let expiry = self.sent.front().map(|(at_ns, _)| at_ns.saturating_add(MINUTE_NS));
             let is_ahead = |at_ns: &u64| *at_ns > self.now_ns;
-            let ready = self.held.values().map(|due| due.ready_ns).filter(is_ahead).min();
+            let ready = self.held.next_ns(self.now_ns);
             let ended = self.members.values().filter(|member| member.has_ended);
             let left = ended.filter_map(|member| Some(member.mark_ns?.saturating_add(1))).filter(is_ahead).min();
             let next = expiry.into_iter().chain(ready).chain(left).min();
@@ -296,27 +304,14 @@ impl Sequencer {
         if self.held.is_empty() || self.limit > 0 && self.sent.len() >= self.limit {
             return;
         }
-        let now_ns = self.now_ns;
-        let is_ready = |due: &Due| due.ready_ns <= now_ns;
-        // This is called for every frame, and there may be many rules of one source.
-        let mut open: Vec<SourceId> =
-            self.held.iter().filter(|(_, due)| is_ready(due)).map(|((source, _), _)| source.clone()).collect();
-        open.dedup();
-        open.retain(|source| self.may_send(source));
-        if open.is_empty() {
-            return;
-        }
-        let ready = self.held.iter().filter(|((source, _), due)| is_ready(due) && open.contains(source));
-        let mut keys: Vec<_> = ready.map(|(key, due)| (due.ready_ns, key.clone())).collect();
-        keys.sort();
-        for (_, key) in keys {
+        for key in self.held.ready(self.now_ns, |source| self.may_send(source)) {
             if self.may_send(&key.0) {
                 self.send_digest(&key, out);
             }
         }
     }
 
-    fn send_digest(&mut self, key: &(SourceId, String), out: &mut Vec<Ruling>) {
+    fn send_digest(&mut self, key: &Key, out: &mut Vec<Ruling>) {
         let Some(Due { held, last: (times, at_ns), .. }) = self.held.remove(key) else { return };
         let since_ns = self.now_ns.saturating_sub(at_ns);
         let at = At { pts_ns: times.pts_ns.saturating_add(since_ns), unix_ns: times.unix_ns.saturating_add(since_ns) };
@@ -325,7 +320,7 @@ impl Sequencer {
     }
 
     fn send(&mut self, source: &SourceId) {
-        if self.limit > 0 {
+        if self.limit > 0 || self.own_limits.contains_key(source) {
             self.sent.push_back((self.now_ns, source.clone()));
             *self.used.entry(source.clone()).or_default() += 1;
         }
@@ -333,9 +328,8 @@ impl Sequencer {
 
     /// Sends everything held back: live now, else each at the first time at which there is a place for it.
     fn flush(&mut self, out: &mut Vec<Ruling>) {
-        while let Some(key) = self.held.iter().min_by_key(|(key, due)| (due.ready_ns, *key)).map(|(key, _)| key.clone())
-        {
-            while self.mode == Mode::Merge && self.limit > 0 && self.sent.len() >= self.limit {
+        while let Some(key) = self.held.first() {
+            while self.mode == Mode::Merge && !self.has_place(&key.0) {
                 let Some((at_ns, _)) = self.sent.front() else { break };
                 self.now_ns = self.now_ns.max(at_ns.saturating_add(MINUTE_NS));
                 self.expire();
@@ -344,22 +338,14 @@ impl Sequencer {
         }
     }
 
-    /// Whether a source takes part now: a live one that has delivered frames within the last minute, or one of a merge
-    /// until its last frame.
-    fn takes_part(&self, member: &Member) -> bool {
-        match self.mode {
-            Mode::Live => self.now_ns.saturating_sub(member.moved_ns) < MINUTE_NS,
-            Mode::Idle | Mode::Merge => !member.is_past(self.now_ns),
-        }
-    }
-
     /// Whether there is a place for an alert of `source`: within its share, or one that is reserved for nobody.
     fn may_send(&self, source: &SourceId) -> bool {
-        if self.limit == 0 {
-            return true;
+        if self.limit == 0 || !self.has_place(source) {
+            return self.has_place(source);
         }
-        let Some(free) = self.limit.checked_sub(self.sent.len()).filter(|free| *free > 0) else { return false };
-        let members = self.members.iter().filter(|(_, member)| self.takes_part(member)).map(|((id, _), _)| id);
+        let free = self.limit.saturating_sub(self.sent.len());
+        let members =
+            self.members.iter().filter(|(_, member)| member.takes_part(self.mode, self.now_ns)).map(|((id, _), _)| id);
         let used = |id| self.used.get(id).copied().unwrap_or_default();
         let mut used: BTreeMap<&SourceId, usize> = members.chain([source]).map(|id| (id, used(id))).collect();
         let share = self.limit / used.len().max(1);
@@ -369,8 +355,17 @@ impl Sequencer {
             let quiet = used.values().filter(|count| **count == 0).count();
             return own == 0 || free > quiet.min(self.limit / 2);
         }
-        let reserved: usize = used.values().map(|count| share.saturating_sub(*count)).sum();
+        // What a source may not use is not reserved for it.
+        let most = |id: &SourceId| self.own_limits.get(id).map_or(share, |own| share.min(*own));
+        let reserved: usize = used.iter().map(|(id, count)| most(id).saturating_sub(*count)).sum();
         own < share || free > reserved
+    }
+
+    /// Whether neither the site nor the source has sent as many as it may.
+    fn has_place(&self, source: &SourceId) -> bool {
+        let used = self.used.get(source).copied().unwrap_or_default();
+        let is_within = self.own_limits.get(source).is_none_or(|limit| used < *limit);
+        is_within && (self.limit == 0 || self.sent.len() < self.limit)
     }
 
     /// Forgets ended sources whose last frame has passed.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::chain::{Chain, Stage};
 use super::sequencer::{Order, Ruling, Sequencer, Times};
 use super::silence::Silences;
+use super::window::Window;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
@@ -36,6 +37,8 @@ struct State {
     unsent: Vec<Arc<Alert>>,
     /// The decisions on the alerts that the sequencer has, so far.
     chains: BTreeMap<AlertId, Chain>,
+    /// What a later process must know of the last minute.
+    window: Window,
 }
 
 impl Site {
@@ -47,6 +50,7 @@ impl Site {
             series: BTreeMap::new(),
             unsent: Vec::new(),
             chains: BTreeMap::new(),
+            window: Window::default(),
         }))
     }
 
@@ -57,6 +61,12 @@ impl Site {
     /// Reads or changes the silences.
     pub(super) fn with_silences<T>(&self, change: impl FnOnce(&mut Silences) -> T) -> T {
         change(&mut self.0.lock().silences)
+    }
+
+    pub(super) fn with(&self, change: impl FnOnce(&mut Sequencer, &mut Window)) {
+        let mut state = self.0.lock();
+        let State { sequencer, window, .. } = &mut *state;
+        change(sequencer, window);
     }
 }
 
@@ -69,6 +79,11 @@ impl Outbox {
         let token = state.sequencer.join(source, order, now_ns, &mut rulings);
         state.apply(self, rulings);
         token
+    }
+
+    /// Sets the limit of a source's own; `None` is none.
+    pub(super) fn limit(&self, source: &SourceId, per_minute: Option<u32>) {
+        self.site().0.lock().sequencer.set_own_limit(source, per_minute);
     }
 
     /// Removes a source.
@@ -195,6 +210,10 @@ impl State {
         match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
             Acceptance::Taken => {
                 log(outbox, &alert, chain, Some(routes));
+                let takes_place = alert.level != Level::Critical && self.sequencer.is_limited();
+                if takes_place && let Some(contents) = self.window.note(&alert) {
+                    outbox.save_window(contents);
+                }
                 return Some(alert);
             }
             Acceptance::Duplicate => {

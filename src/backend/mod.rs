@@ -219,6 +219,7 @@ pub(crate) mod tests {
             fps: None,
             every: 1,
             zones: Arc::new([]),
+            alerts: crate::config::SourceAlerts::default(),
             confidence: None,
             retry: RetryPlan {
                 max_retries: 5,

@@ -437,6 +437,7 @@ const ROWS: &[Row] = &[
         "quiet_hours_suppress_all_but_the_gravest_alerts",
     ),
     proved("alerts.level", "level of an alert that names none", "the_policys_keys_decide_which_alerts_are_written"),
+    proved("alerts.rules", "the policy of single rules", "a_rule_and_a_source_have_a_policy_of_their_own"),
     proved(
         "alerts.source_lost_seconds",
         "how long a live source may be away until an alert says so",
@@ -1024,6 +1025,63 @@ const ROWS: &[Row] = &[
         "sources[].confidence_threshold",
         "detections that score lower are dropped",
         "a_sources_own_threshold_holds_for_it_alone",
+    ),
+    proved(
+        "sources[].alerts.throttle_seconds",
+        "as alerts.throttle_seconds, of this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.repeat_seconds",
+        "as alerts.repeat_seconds, of this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.burst_threshold",
+        "as alerts.burst_threshold, of this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.burst_window_seconds",
+        "as alerts.burst_window_seconds, of this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.max_alerts_per_minute",
+        "most alerts of this source in any minute; digests have the others",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.max_critical_per_minute",
+        "as alerts.max_critical_per_minute, of this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.min_confidence",
+        "as alerts.min_confidence, of this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.level",
+        "as alerts.level, of this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.quiet_hours[].days",
+        "the days on which quiet hours of this source begin",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved("sources[].alerts.quiet_hours[].from", "when they begin", "a_rule_and_a_source_have_a_policy_of_their_own"),
+    proved("sources[].alerts.quiet_hours[].to", "when they end", "a_rule_and_a_source_have_a_policy_of_their_own"),
+    proved(
+        "sources[].alerts.quiet_hours[].min_level",
+        "the lowest level that is sent in them",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
+    ),
+    proved(
+        "sources[].alerts.rules",
+        "the policy of single rules on this source",
+        "a_rule_and_a_source_have_a_policy_of_their_own",
     ),
     planned("sources[].max_objects", "most detections per frame of this source"),
     portable(

@@ -199,7 +199,8 @@ impl Owner {
             let mut change = changes.remove(&new.id).map_or_else(LaneChange::default, |(_, change)| change);
             change.zones = (old.zones != new.zones).then(|| Arc::clone(&new.zones));
             change.tracking = (self.plan.tracking != next.tracking).then(|| next.tracking.clone());
-            change.policy = (self.plan.alerts != next.alerts).then(|| next.alerts.clone());
+            let policy = next.alerts.of_source(&new.alerts);
+            change.policy = (self.plan.alerts.of_source(&old.alerts) != policy).then_some(policy);
             if diff.order || !diff.strategies.is_empty() {
                 self.arrange_rules(next, &route, &mut change)?;
             }

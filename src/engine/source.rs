@@ -81,7 +81,11 @@ impl Parts {
     }
 
     fn empty_lane(&self, source: &SourcePlan, plan: &Plan, route: &Arc<Route>) -> Lane {
-        let mut gate = self.delivery.gate(&plan.alerts, &source.id).joined(order(source));
+        let policy = plan.alerts.of_source(&source.alerts);
+        let mut gate = self.delivery.gate(&policy, &source.id).joined(order(source));
+        if source.input.is_live() {
+            gate = gate.remembering();
+        }
         gate.set_zones(&source.zones);
         Lane {
             route: Arc::clone(route),
@@ -92,7 +96,7 @@ impl Parts {
             rules: Vec::new(),
             remembered: VecDeque::new(),
             gate,
-            policy: plan.alerts.clone(),
+            policy,
             undo: None,
             live: Live::new(),
             events: Arc::clone(&self.events),
@@ -177,7 +181,7 @@ impl Parts {
 /// How a source's alerts are ordered among those of the others.
 fn order(source: &SourcePlan) -> Order {
     match source.input {
-        _ if source.input.is_live() || source.repeat => Order::Arrival,
+        _ if source.input.is_live() || source.repeat || source.realtime => Order::Arrival,
         // The files of several sources begin together; recordings began when they were made.
         Input::Trace(_) => Order::Capture,
         _ => Order::Frame,
@@ -245,5 +249,21 @@ impl SourceUnit {
             // The panic hook has logged a lane's panic; its source is closed either way.
             let _ = lane.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::tests::plan;
+
+    #[test]
+    fn what_plays_at_its_own_pace_is_ordered_by_arrival_and_what_does_not_by_its_frames() {
+        let clip = SourcePlan { input: Input::File("a.mp4".into()), ..plan("clip") };
+        let trace = SourcePlan { input: Input::Trace("a.jsonl".into()), ..plan("trace") };
+        assert_eq!((order(&clip), order(&trace)), (Order::Frame, Order::Capture));
+        assert_eq!(order(&SourcePlan { realtime: true, ..clip.clone() }), Order::Arrival);
+        assert_eq!(order(&SourcePlan { repeat: true, ..clip }), Order::Arrival);
+        assert_eq!(order(&plan("camera")), Order::Arrival);
     }
 }

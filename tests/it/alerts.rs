@@ -48,6 +48,8 @@ fn plan() -> AlertPlan {
         when_full: Default::default(),
         outbox_max: 10_000,
         quiet_hours: Vec::new(),
+        rules: Default::default(),
+        source_max_per_minute: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn plan(input: Input) -> SourcePlan {
         fps: None,
         every: 1,
         zones: Arc::new([]),
+        alerts: Default::default(),
         confidence: None,
         retry: RetryPlan { max_retries: 3, base, cap, exponential: true, first_frame, gap },
         realtime: false,

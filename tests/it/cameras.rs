@@ -31,6 +31,7 @@ fn plan(id: &str, uri: &str) -> SourcePlan {
         fps: None,
         every: 1,
         zones: Arc::new([]),
+        alerts: Default::default(),
         confidence: None,
         retry: RetryPlan {
             max_retries: 100,

@@ -11,6 +11,7 @@ mod layers;
 mod logging;
 mod lost;
 mod monitoring;
+mod policy;
 mod push;
 mod recovery;
 mod serving;

@@ -53,6 +53,7 @@ mod perf;
 mod playlists;
 mod plugin_folder;
 mod plugins;
+mod policy_memory;
 mod profiles;
 mod quiet;
 mod readme;

@@ -67,6 +67,7 @@ fn plan(id: &str, name: &str, pixels: bool, live: bool) -> SourcePlan {
         fps: None,
         every: 1,
         zones: Arc::new([]),
+        alerts: Default::default(),
         confidence: None,
         retry: RetryPlan {
             max_retries: 0,

@@ -24,6 +24,7 @@ fn plan(id: &str, input: Input) -> SourcePlan {
         fps: None,
         every: 1,
         zones: Arc::new([]),
+        alerts: Default::default(),
         confidence: None,
         retry: RetryPlan {
             max_retries: 3,

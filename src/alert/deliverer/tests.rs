@@ -74,6 +74,8 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
         when_full: crate::config::WhenFull::default(),
         outbox_max: 100,
         quiet_hours: Vec::new(),
+        rules: std::collections::BTreeMap::new(),
+        source_max_per_minute: None,
     };
     struct Still;
     impl Clock for Still {

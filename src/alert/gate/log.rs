@@ -41,7 +41,7 @@ impl Gate {
 
     fn start(&self, by: Option<Raiser<'_>>, raised: &Raised, frame: &Frame) -> Chain {
         let by = by.as_ref().map(Raiser::logged);
-        let level = raised.level.unwrap_or(self.default_level);
+        let level = self.policy.level(raised);
         Chain::new(by, level, self.policy.last_key(), &raised.message, frame.seq)
     }
 

@@ -1,6 +1,6 @@
 //! What the policy knew when it decided on its last draft, for the log. Cheap to note, and read only if it is logged.
 
-use super::{Known, Policy, hash, id, object};
+use super::{Known, Policy, hash, id, object, time_of};
 use crate::alert::chain::{Novelty, Stage};
 use crate::types::{AlertId, Frame, Raised};
 
@@ -34,7 +34,7 @@ impl Policy {
     }
 
     /// Notes what a draft is to its condition, before that changes.
-    pub(super) fn note_condition(&mut self, key: &str, known: Known, now_ns: u64) {
+    pub(super) fn note_condition(&mut self, key: &str, known: Known, now_ns: u64, lasts_ns: u64) {
         if self.facts.key != key {
             self.facts.key.clear();
             self.facts.key.push_str(key);
@@ -45,8 +45,8 @@ impl Policy {
             // Read when it is logged: that is seldom.
             Known::Same => (None, None),
             Known::Changed | Known::Reminder => {
-                let news = self.conditions.news(&self.scratch, &self.traits, now_ns);
-                (self.conditions.told(&self.scratch, now_ns), news)
+                let news = self.conditions.news(&self.scratch, &self.traits, now_ns, lasts_ns);
+                (self.conditions.told(&self.scratch, now_ns, lasts_ns), news)
             }
         };
     }
@@ -73,19 +73,21 @@ impl Policy {
 
     /// The stages of the draft that was decided on last.
     pub(in crate::alert) fn stages(&mut self, raised: &Raised, frame: &Frame) -> Vec<Stage> {
+        let settings = self.settings.of(&raised.rule);
+        let (now_ns, lasts_ns) = (time_of(frame.pts_ns), settings.spans.lasts_ns);
         let best = raised.detections.iter().map(|detection| detection.confidence).reduce(f32::max);
         let mut stages: Vec<Stage> =
-            best.map(|best| Stage::Confidence { best, min: self.plan.min_confidence }).into_iter().collect();
+            best.map(|best| Stage::Confidence { best, min: settings.min_confidence }).into_iter().collect();
         let Some(known) = self.facts.known else { return stages };
         if known == Known::Same {
             // Nothing was told since, so the condition is as it was, with this repeat.
             let key = std::mem::take(&mut self.facts.key);
             self.write_key(&frame.source, &raised.rule, &key);
             self.facts.key = key;
-            self.facts.told = self.conditions.told(&self.scratch, frame.pts_ns);
+            self.facts.told = self.conditions.told(&self.scratch, now_ns, lasts_ns);
         }
         let told_ms = self.facts.told.map(|(told_ns, _)| {
-            let ago_ns = frame.pts_ns.saturating_sub(told_ns);
+            let ago_ns = now_ns.saturating_sub(told_ns);
             frame.captured_unix_ns.saturating_sub(ago_ns) / 1_000_000
         });
         stages.push(Stage::Condition {
@@ -97,12 +99,12 @@ impl Policy {
             },
             news: self.facts.news.filter(|_| known == Known::Changed).and_then(|at| self.name_trait(at, raised)),
             told_ms,
-            window_ms: self.conditions.lasts_ns() / 1_000_000,
+            window_ms: lasts_ns / 1_000_000,
             repeats: self.facts.told.map_or(0, |(_, repeats)| repeats),
         });
         if known != Known::Same {
             self.write_key(&frame.source, &raised.rule, "");
-            let level = raised.level.unwrap_or(self.plan.default_level);
+            let level = self.level(raised);
             stages.extend(self.bursts.stage(&self.scratch, level));
         }
         stages
@@ -112,7 +114,7 @@ impl Policy {
     fn name_trait(&self, at: usize, raised: &Raised) -> Option<String> {
         let wanted = *self.traits.get(at)?;
         if at == 0 {
-            let level = raised.level.unwrap_or(self.plan.default_level);
+            let level = self.level(raised);
             return Some(format!("level {level}"));
         }
         raised.detections.iter().find_map(|detection| {

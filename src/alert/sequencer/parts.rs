@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::super::digest::Held;
 use crate::types::Alert;
+
+/// The time that the limits count in.
+pub(super) const MINUTE_NS: u64 = 60_000_000_000;
 
 /// How the alerts of a source are ordered among those of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As they arrive: a live source, or one that repeats.
+    /// As they arrive: a live source, one that repeats, or one that plays at its own pace.
     Arrival,
     /// By frame time: a finite source.
     Frame,
@@ -64,6 +66,15 @@ impl Member {
         self.mark_ns.unwrap_or(0).max(time_ns).min(u64::MAX / 2)
     }
 
+    /// Whether it takes part at this time: a live one that has delivered frames within the last minute, or one of a merge
+    /// until its last frame.
+    pub(super) fn takes_part(&self, mode: Mode, now_ns: u64) -> bool {
+        match mode {
+            Mode::Live => now_ns.saturating_sub(on_clock(self.moved_ns)) < MINUTE_NS,
+            Mode::Idle | Mode::Merge => !self.is_past(now_ns),
+        }
+    }
+
     /// Whether it has ended before this time.
     pub(super) fn is_past(&self, now_ns: u64) -> bool {
         self.has_ended && self.mark_ns.is_none_or(|mark_ns| mark_ns < now_ns)
@@ -77,15 +88,6 @@ pub(super) struct Waiting {
     pub(super) times: Times,
 }
 
-/// Alerts of one rule of one source that wait for their digest.
-#[derive(Debug)]
-pub(super) struct Due {
-    pub(super) held: Held,
-    pub(super) ready_ns: u64,
-    /// The times of the last one, and the sequencer's time then.
-    pub(super) last: (Times, u64),
-}
-
 /// How time passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Mode {
@@ -96,4 +98,17 @@ pub(super) enum Mode {
     Live,
     /// Merged by frame time.
     Merge,
+}
+
+/// A time on another clock, as far from its `now_ns` as it was from `former_ns`.
+pub(super) fn moved(at_ns: u64, former_ns: u64, now_ns: u64) -> u64 {
+    match at_ns.checked_sub(former_ns) {
+        Some(ahead_ns) => now_ns.saturating_add(ahead_ns),
+        None => now_ns.saturating_sub(former_ns - at_ns),
+    }
+}
+
+/// The sequencer's time on the clock: a minute later than that, so that what was sent before has a time.
+pub(super) fn on_clock(arrival_ns: u64) -> u64 {
+    arrival_ns.saturating_add(MINUTE_NS)
 }

@@ -266,3 +266,132 @@ fn an_alert_that_was_not_accepted_takes_no_place() {
     assert!(sent(&mut sequencer, 2));
     assert!(!sent(&mut sequencer, 3));
 }
+
+/// How many digests there are, and how many alerts were refused.
+fn held(rulings: &[Ruling]) -> (usize, usize) {
+    let count = |is_it: fn(&Ruling) -> bool| rulings.iter().filter(|ruling| is_it(ruling)).count();
+    (count(|ruling| matches!(ruling, Ruling::Digested(_))), count(|ruling| matches!(ruling, Ruling::Refused(_))))
+}
+
+#[test]
+fn a_source_with_many_rules_leaves_the_others_room_for_their_digests() {
+    let mut sequencer = sequencer(1);
+    let mut rulings = Vec::new();
+    let tokens = ["busy", "calm"].map(|id| sequencer.join(&id.into(), Order::Arrival, 0, &mut rulings));
+    let mut offer = |source: &str, token, numbers: std::ops::Range<u64>| {
+        let mut rulings = Vec::new();
+        for number in numbers {
+            let made = (*alert(source, number, 0, Level::Medium)).clone();
+            let alert = Arc::new(Alert { rule: format!("rule {number}"), ..made });
+            sequencer.offer(Some(token), alert, times(SECOND), &mut rulings);
+        }
+        held(&rulings)
+    };
+    // One alert of the whole site is sent.
+    assert_eq!(offer("busy", tokens[0], 0..5_001), (2_048, 2_952));
+    assert_eq!(offer("calm", tokens[1], 0..2_000), (2_000, 0), "all of the others' are named in digests");
+}
+
+#[test]
+fn a_source_has_a_limit_of_its_own_within_that_of_the_site() {
+    for (site, sent) in [(0, [2, 20]), (12, [2, 10])] {
+        let mut sequencer = sequencer(site);
+        let mut rulings = Vec::new();
+        let tokens = ["tree", "door"].map(|id| sequencer.join(&id.into(), Order::Frame, 0, &mut rulings));
+        sequencer.set_own_limit(&"tree".into(), Some(2));
+        for number in 0..20 {
+            for (token, id) in tokens.into_iter().zip(["tree", "door"]) {
+                sequencer.offer(Some(token), alert(id, number, number, Level::Medium), times(number), &mut rulings);
+                sequencer.judged(&id.into(), token, times(number), &mut rulings);
+            }
+        }
+        let count = |rulings: &[Ruling], id: &str| {
+            rulings.iter().filter(|r| matches!(r, Ruling::Send(alert) if alert.source.as_str() == id)).count()
+        };
+        tokens.into_iter().zip(["tree", "door"]).for_each(|(token, id)| {
+            sequencer.leave(&id.into(), token, 0, &mut rulings);
+        });
+        let counts = ["tree", "door"].map(|id| count(&rulings, id));
+        assert_eq!(counts[0], sent[0], "{site}");
+        assert!(counts[1] >= sent[1] && (site == 0 || counts[0] + counts[1] <= site as usize), "{site}: {counts:?}");
+        let digest = rulings.iter().find_map(|ruling| match ruling {
+            Ruling::Digest(alert) if alert.source.as_str() == "tree" => Some(alert.clone()),
+            _ => None,
+        });
+        let digest = digest.unwrap();
+        assert_eq!(digest.digest.as_ref().unwrap().count, 18);
+        assert!(digest.pts_ns >= MINUTE_NS, "after the minute of the two: {}", digest.pts_ns);
+    }
+}
+
+#[test]
+fn what_was_sent_long_before_takes_no_place_in_a_merge_and_what_was_just_sent_does() {
+    for (since, sent) in [(30, 1), (3_600, 2)] {
+        let mut sequencer = sequencer(2);
+        let mut rulings = Vec::new();
+        // The engine's own, while there is no source.
+        sequencer.offer(None, alert("engine", 1, 0, Level::Medium), times(5 * SECOND), &mut rulings);
+        rulings.clear();
+        let joined_ns = (5 + since) * SECOND;
+        let clip = sequencer.join(&"clip".into(), Order::Frame, joined_ns, &mut rulings);
+        for number in 0..4 {
+            let times = Times { arrival_ns: joined_ns, ..times(number * SECOND) };
+            sequencer.offer(Some(clip), alert("clip", number, number * SECOND, Level::Medium), times, &mut rulings);
+            sequencer.judged(&"clip".into(), clip, times, &mut rulings);
+        }
+        let count = rulings.iter().filter(|ruling| matches!(ruling, Ruling::Send(_))).count();
+        assert_eq!(count, sent, "{since} s after the engine's");
+    }
+}
+
+#[test]
+fn after_a_merge_time_goes_on_with_the_clock_and_the_last_minutes_alerts_keep_their_age() {
+    let mut sequencer = sequencer(2);
+    let mut rulings = Vec::new();
+    let clip = sequencer.join(&"clip".into(), Order::Frame, 0, &mut rulings);
+    // An hour of frame time passes in a second; the last two alerts are thirty seconds old at its end.
+    for second in [3_570, 3_571, 3_600] {
+        let times = Times { arrival_ns: SECOND, ..times(second * SECOND) };
+        if second < 3_600 {
+            sequencer.offer(Some(clip), alert("clip", second, 0, Level::Medium), times, &mut rulings);
+        }
+        sequencer.judged(&"clip".into(), clip, times, &mut rulings);
+    }
+    sequencer.leave(&"clip".into(), clip, SECOND, &mut rulings);
+    assert_eq!(rulings.iter().filter(|ruling| matches!(ruling, Ruling::Send(_))).count(), 2);
+    let camera = sequencer.join(&"camera".into(), Order::Arrival, 2 * SECOND, &mut rulings);
+    let mut is_sent_at = |second: u64| {
+        let alert = alert("camera", second, 0, Level::Medium);
+        let mut rulings = Vec::new();
+        sequencer.judged(&"camera".into(), camera, times(second * SECOND), &mut rulings);
+        sequencer.offer(Some(camera), alert.clone(), times(second * SECOND), &mut rulings);
+        rulings.iter().any(|ruling| is_sent(ruling, &alert))
+    };
+    assert!(!is_sent_at(10), "both were sent within the last minute");
+    assert!(is_sent_at(45), "a minute after the first");
+}
+
+#[test]
+fn what_an_earlier_process_sent_takes_its_places_for_the_rest_of_its_minute() {
+    let mut sequencer = sequencer(2);
+    let mut rulings = Vec::new();
+    let camera = sequencer.join(&"camera".into(), Order::Arrival, SECOND, &mut rulings);
+    let sent = [50, 30, 70].map(|age| (age * SECOND, SourceId::from("camera")));
+    sequencer.restore_sent(sent.into(), SECOND);
+    let mut is_sent_at = |second: u64| {
+        let alert = alert("camera", second, 0, Level::Medium);
+        let mut rulings = Vec::new();
+        sequencer.judged(&"camera".into(), camera, times(second * SECOND), &mut rulings);
+        sequencer.offer(Some(camera), alert.clone(), times(second * SECOND), &mut rulings);
+        rulings.iter().any(|ruling| is_sent(ruling, &alert))
+    };
+    assert!(!is_sent_at(2), "both places are taken");
+    // At 11 s one has left the minute, and the digest of the one above is ready at 12 s.
+    assert!(is_sent_at(11));
+    assert!(!is_sent_at(30));
+    // A finite source goes by frame time, which no earlier process knows.
+    let mut merge = self::sequencer(1);
+    merge.join(&"clip".into(), Order::Frame, 0, &mut rulings);
+    merge.restore_sent(vec![(0, "clip".into())], 0);
+    assert!(merge.sent.is_empty());
+}

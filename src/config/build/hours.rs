@@ -36,9 +36,14 @@ pub(super) fn schedule(
     (!hours.is_empty()).then(|| Schedule { zone: zone.clone(), hours })
 }
 
-/// The hours of `alerts.quiet_hours`.
-pub(super) fn quiet(entries: &OneOrMany<QuietEntry>, zone: &TimeZone, site: &mut Site<'_>) -> Vec<QuietHours> {
-    each(&entries.0, "alerts.quiet_hours", site)
+/// The hours of `quiet_hours`.
+pub(super) fn quiet(
+    entries: &OneOrMany<QuietEntry>,
+    path: &str,
+    zone: &TimeZone,
+    site: &mut Site<'_>,
+) -> Vec<QuietHours> {
+    each(&entries.0, path, site)
         .filter_map(|(entry, path)| {
             let QuietEntry { days, from, to, min_level } = entry;
             let hours = hours(days, (from.as_deref(), to.as_deref()), &path, site)?;

@@ -22,6 +22,7 @@ mod handlers;
 mod health;
 mod hours;
 pub(super) mod modules;
+mod overrides;
 mod plugins;
 mod sources;
 mod strategies;
@@ -114,7 +115,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let timezone = hours::zone(timezone.as_deref(), site);
     let zones = zones_of(&zones, "zones", site);
-    let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
+    let sources = sources::build(sources, fps, &zones, &timezone, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
     let health = health::build(&monitoring, alerts.source_lost_seconds, site);
@@ -130,7 +131,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     guests.for_each(|strategy| strategy.timezone = timezone.clone());
     let handlers = handlers::build(&alerts, &all, site);
     let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
-    let quiet_hours = hours::quiet(&alerts.quiet_hours, &timezone, site);
+    let quiet_hours = hours::quiet(&alerts.quiet_hours, "alerts.quiet_hours", &timezone, site);
+    let rules = overrides::rules(&alerts.rules, "alerts.rules", &timezone, site);
 
     Plan {
         name,
@@ -147,7 +149,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         batch_timeout,
         cpu_affinity: monitoring.cpu_affinity.iter().map(|core| *core as usize).collect(),
         workers,
-        alerts: AlertPlan { quiet_hours, ..alert_plan(&alerts) },
+        alerts: AlertPlan { quiet_hours, rules, ..alert_plan(&alerts) },
         outbox: outbox_plan(&alerts.outbox),
         handlers,
         admin,
@@ -220,6 +222,8 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
             Overflow::DropOldest => WhenFull::DropOldest,
         },
         quiet_hours: Vec::new(),
+        rules: BTreeMap::new(),
+        source_max_per_minute: None,
     }
 }
 

@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use super::{Site, hardly_reached, merged, not_built, retry_plan, zones_of};
+use super::{Site, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
-use crate::types::{SourceId, Zone, count_are, one_line};
+use crate::types::{SourceId, TimeZone, Zone, count_are, one_line};
 
 pub(super) fn build(
     entries: Vec<SourceEntry>,
     fps: Option<f64>,
     zones: &[Zone],
+    timezone: &TimeZone,
     recovery: &Recovery,
     limit: usize,
     site: &mut Site<'_>,
@@ -44,6 +45,7 @@ pub(super) fn build(
         }
         ids.push(id.clone());
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
+        let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), timezone, site);
         if !enabled {
             site.idle.push(id);
             continue;
@@ -67,6 +69,7 @@ pub(super) fn build(
             every: 1,
             zones: merged(zones, own),
             confidence: entry.confidence_threshold.map(|score| score as f32),
+            alerts,
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
             realtime,
             repeat,

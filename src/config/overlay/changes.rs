@@ -52,7 +52,11 @@ fn compare(old: Option<&Json>, new: Option<&Json>, at: &Path, out: &mut BTreeSet
 
 /// Whether this is a map whose keys are user-defined names.
 fn is_named_by_users(at: &Path) -> bool {
-    matches!(at.steps().last(), Some(Step::Key(key)) if key == "zones" || key == "profiles")
+    match at.steps() {
+        [.., Step::Key(section), Step::Key(key)] if section == "alerts" && key == "rules" => true,
+        [.., Step::Key(key)] => key == "zones" || key == "profiles",
+        _ => false,
+    }
 }
 
 fn items(value: Option<&Json>) -> Option<&[Json]> {

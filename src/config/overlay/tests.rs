@@ -40,15 +40,18 @@ fn entries_are_removed_with_overlapping_paths() {
 #[test]
 fn a_change_of_the_file_is_named_by_id() {
     let old = json!({
-        "alerts": { "throttle_seconds": 5, "handlers": ["console", { "name": "hook", "config": { "url": "a" } }] },
+        "alerts": { "throttle_seconds": 5, "rules": { "r.x": { "level": "low" } },
+            "handlers": ["console", { "name": "hook", "config": { "url": "a" } }] },
         "sources": [{ "id": "yard", "fps": 5, "zones": { "gate": [1] } }, { "id": "gate" }],
         "profiles": { "night": { "alerts": { "level": "low" } } },
         "profile": "night",
     });
     let new = json!({
         "name": "x",
-        "alerts": { "throttle_seconds": 6, "handlers": [{ "name": "hook", "config": { "url": "b" } }] },
-        "sources": [{ "id": "new" }, { "id": "yard", "fps": 5, "zones": { "gate": [2] } }],
+        "alerts": { "throttle_seconds": 6, "rules": { "r.x": { "level": "high" } },
+            "handlers": [{ "name": "hook", "config": { "url": "b" } }] },
+        "sources": [{ "id": "new" }, { "id": "yard", "fps": 5, "alerts": { "rules": { "r": { "level": "low" } } },
+            "zones": { "gate": [2] } }],
         "profiles": { "night": { "alerts": { "level": "high" } } },
         "profile": "night",
         "pipeline": { "fps": 3 },
@@ -57,12 +60,14 @@ fn a_change_of_the_file_is_named_by_id() {
         "alerts.handlers[console]",
         "alerts.handlers[hook].config.url",
         "alerts.level",
+        "alerts.rules[r.x].level",
         "alerts.throttle_seconds",
         "name",
         "pipeline.fps",
         "profiles[night].alerts.level",
         "sources[gate]",
         "sources[new]",
+        "sources[yard].alerts.rules[r]",
         "sources[yard].zones[gate]",
     ];
     assert_eq!(changed_paths(&old, &new), expected);

@@ -10,9 +10,11 @@ mod handler;
 mod health;
 mod mqtt;
 mod outbox;
+mod policy;
 mod source;
 mod strategy;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub use handler::*;
 pub use health::*;
 pub use mqtt::{Discovery, MqttPlan};
 pub use outbox::*;
+pub use policy::*;
 pub use source::*;
 pub use strategy::*;
 
@@ -134,6 +137,11 @@ pub struct AlertPlan {
     pub when_full: WhenFull,
     /// Hours in which lesser alerts are suppressed.
     pub quiet_hours: Vec<QuietHours>,
+    /// What differs for single rules, by name.
+    pub rules: BTreeMap<String, AlertChanges>,
+    /// In the policy of one source: maximum alerts of it in any minute, critical ones excluded; `None` is no limit of its
+    /// own.
+    pub source_max_per_minute: Option<u32>,
 }
 
 /// Which alert a handler's full queue gives up for a new one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::camera::Camera;
+use super::policy::SourceAlerts;
 use crate::types::{SourceId, Zone};
 
 /// One source.
@@ -22,6 +23,8 @@ pub struct SourcePlan {
     pub zones: Arc<[Zone]>,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
+    /// Its alert policy, where that differs from the general one.
+    pub alerts: SourceAlerts,
     /// Its restart policy.
     pub retry: RetryPlan,
     /// Play a file in real time instead of as fast as it can be analysed.

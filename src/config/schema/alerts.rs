@@ -1,6 +1,7 @@
 //! `alerts`: which alerts are sent, and where.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::hours::{OneOrMany, QuietEntry};
 use super::outbox::Outbox;
+use super::overrides::RuleAlerts;
 use crate::config::kinds::handlers::{self, HandlerSettings, Module};
 use crate::config::kinds::shape::{Shape, read, union, written};
 
@@ -61,6 +63,10 @@ pub(in crate::config) struct Alerts {
     /// seconds. Range 0–86400. Example: 120.
     #[schemars(range(min = 0, max = 86_400))]
     pub(in crate::config) source_lost_seconds: f64,
+    /// The policy of single rules, by the names under which they raise alerts. What a source's `alerts` say prevails.
+    /// Default none. Example: {loitering: {throttle_seconds: 600, level: high}}.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::config) rules: BTreeMap<String, RuleAlerts>,
     /// Attempts per handler and alert after answers that look permanent (a wrong address, a refused body); then it is a
     /// dead letter. Default 3. Range 1–100. Example: 5.
     #[schemars(range(min = 1, max = 100))]
@@ -103,6 +109,7 @@ impl Default for Alerts {
             level: Level::Medium,
             quiet_hours: OneOrMany::default(),
             source_lost_seconds: 30.0,
+            rules: BTreeMap::new(),
             retry_attempts: 3,
             retry_delay: 1.0,
             max_retry_delay: 60.0,

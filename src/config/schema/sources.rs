@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Outline;
+use super::overrides::SourceAlerts;
 use crate::config::kinds::sources::Parameters;
 
 /// One camera, file, stream or scene.
@@ -41,6 +42,10 @@ pub(in crate::config) struct SourceEntry {
     /// Most detections per frame of this source. Default `detection.max_objects`. Range 1–10000. Example: 50.
     #[schemars(range(min = 1, max = 10_000))]
     pub(in crate::config) max_objects: Option<u32>,
+    /// Which of its alerts are sent, where that differs from `alerts`. Default: see its keys.
+    /// Example: {min_confidence: 0.8, rules: {loitering: {level: high}}}.
+    #[serde(skip_serializing_if = "SourceAlerts::is_empty")]
+    pub(in crate::config) alerts: SourceAlerts,
     /// Retries before it is marked failed. Default `recovery.max_retries`. Range 0–1000. Example: 10.
     #[schemars(range(min = 0, max = 1000))]
     pub(in crate::config) max_retries: Option<u32>,
