@@ -215,7 +215,8 @@ pub fn hold_back(old: &Plan, new: &mut Plan) -> Vec<String> {
 impl SourcePlan {
     /// Whether a source that runs with `self` can switch to `other` without restarting its pipeline.
     pub fn same_input(&self, other: &Self) -> bool {
-        let Self { id, input, realtime, repeat, fps: _, every: _, zones: _, confidence: _, retry: _ } = self;
+        let Self { id, input, realtime, repeat, fps: _, every: _, zones: _, blackout: _, confidence: _, retry: _ } =
+            self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
     }
 }

@@ -988,6 +988,7 @@ const ROWS: &[Row] = &[
         "areas of its picture",
         "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
     ),
+    proved("sources[].blackout", "areas of its picture that nobody may see", "what_is_blacked_out_is_seen_by_nobody"),
     proved(
         "sources[].confidence_threshold",
         "detections that score lower are dropped",

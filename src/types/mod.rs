@@ -5,6 +5,7 @@
 //! Field names are the same in Rust, Lua, WIT and JSON.
 
 mod alert;
+mod blackout;
 mod clock;
 mod detection;
 mod finding;
@@ -17,6 +18,7 @@ mod schedule;
 mod text;
 
 pub use alert::{Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, HeldBy, Level, Raised};
+pub use blackout::{Blackout, Unmasked};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;

@@ -14,7 +14,7 @@ use dsengine::backend::{
 use dsengine::config::{Input, RetryPlan, SourcePlan};
 use dsengine::error::Error;
 use dsengine::gst::GstBackend;
-use dsengine::types::{Frame, SourceId};
+use dsengine::types::{Blackout, Frame, SourceId};
 
 use self::doubles::SharedPipeline;
 use crate::recorder::Machine;
@@ -29,6 +29,7 @@ fn plan(input: Input) -> SourcePlan {
         fps: None,
         every: 1,
         zones: Arc::new([]),
+        blackout: Blackout::default(),
         confidence: None,
         retry: RetryPlan { max_retries: 3, base, cap, exponential: true, first_frame, gap },
         realtime: false,

@@ -2,6 +2,7 @@
 //! outside: in frames, files, requests, pages and `/proc`. The table in `src/config/keys.rs` names these tests.
 
 mod alerts;
+mod blackout;
 mod detection;
 mod email;
 mod guests;

@@ -18,6 +18,7 @@ use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
 mod admin;
+mod blackout;
 mod handlers;
 mod health;
 mod hours;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::camera::Camera;
-use crate::types::{SourceId, Zone};
+use crate::types::{Blackout, SourceId, Zone};
 
 /// One source.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,8 @@ pub struct SourcePlan {
     pub every: u32,
     /// Zones of its picture (top-level zones plus its own).
     pub zones: Arc<[Zone]>,
+    /// Areas of its picture that are painted black before anything reads it.
+    pub blackout: Blackout,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
     /// Its restart policy.
