@@ -75,5 +75,6 @@ fn draft(track: u64, has_key: bool) -> Raised {
         key: if has_key { track.to_string() } else { String::new() },
         message: "person in the yard".into(),
         detections: vec![detection],
+        picture: None,
     }
 }

@@ -33,6 +33,7 @@ impl Strategy for Crowd {
                 key: String::new(),
                 message: format!("{seen} objects at once"),
                 detections: (0..seen as u32).collect(),
+                picture: None,
             });
         }
         Ok(verdict)

@@ -219,7 +219,7 @@ fn router(app: AppState) -> Router {
 }
 
 fn api_router() -> Router<AppState> {
-    use api::{alerts, audit, config, events, logs, plugins, profile, session, sources, status};
+    use api::{alerts, audit, config, events, logs, pictures, plugins, profile, session, sources, status};
     Router::new()
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/sources", get(sources::list).post(sources::add))
@@ -237,6 +237,7 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/config/apply", post(config::apply_patch))
         .route("/api/v1/profile", get(profile::profile).post(profile::switch))
         .route("/api/v1/alerts", get(alerts::alerts))
+        .route("/api/v1/alerts/{id}/picture.jpg", get(pictures::picture))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/logs", get(logs::logs))
         .route("/api/v1/audit", get(audit::audit))

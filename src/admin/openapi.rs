@@ -15,14 +15,14 @@ use utoipa::openapi::{
 
 use super::AppState;
 use super::access::Access;
-use super::api::{alerts, audit, config, events, logs, plugins, profile, session, sources, status};
+use super::api::{alerts, audit, config, events, logs, pictures, plugins, profile, session, sources, status};
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
 use super::{health, live};
 use crate::config::Scope;
 use crate::engine::live::Event;
 
-/// Paths whose GET waits for a change in progress.
+/// Paths whose GET waits for a change in progress, or for a disk.
 const WAITS: &[&str] = &[
     "/api/v1/sources",
     "/api/v1/sources/{source}",
@@ -30,6 +30,7 @@ const WAITS: &[&str] = &[
     "/api/v1/config",
     "/api/v1/profile",
     "/api/v1/audit",
+    "/api/v1/alerts/{id}/picture.jpg",
 ];
 /// Paths that exist only if the configuration can be changed.
 const NEEDS_CONTROL: &[&str] = &["/api/v1/config", "/api/v1/profile", "/api/v1/audit", "/api/v1/logs"];
@@ -71,6 +72,7 @@ const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{so
         profile::profile,
         profile::switch,
         alerts::alerts,
+        pictures::picture,
         events::events,
         logs::logs,
         audit::audit,

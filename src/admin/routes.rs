@@ -77,6 +77,7 @@ pub(super) const ROUTES: &[Route] = &[
     row("GET", "/api/v1/profile", READ_ALL),
     row("POST", "/api/v1/profile", CONTROL_ALL),
     row("GET", "/api/v1/alerts", READ),
+    row("GET", "/api/v1/alerts/{id}/picture.jpg", READ),
     row("GET", "/api/v1/events", READ),
     row("GET", "/api/v1/logs", READ_ALL),
     row("GET", "/api/v1/audit", READ_ALL),

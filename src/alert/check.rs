@@ -29,6 +29,7 @@ pub(crate) fn alert(number: u64, message: &str) -> Arc<Alert> {
         detections: Vec::new(),
         suppressed: 0,
         digest: None,
+        picture: false,
     })
 }
 

@@ -138,6 +138,7 @@ impl Held {
             detections: best.detection.into_iter().collect(),
             suppressed,
             digest: Some(digest),
+            picture: false,
             rule,
             source,
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::pictures::Shot;
 use super::policy::Refusal;
 use super::sequencer::Times;
 use super::{Decision, Order, Outbox, Policy};
@@ -34,6 +35,8 @@ pub struct Gate {
     last: Times,
     /// Rules whose low scores were logged.
     warned: BTreeSet<Box<str>>,
+    /// Drawn into pictures.
+    zones: Arc<[Zone]>,
 }
 
 impl Gate {
@@ -54,6 +57,7 @@ impl Gate {
             is_live: false,
             last: Times::default(),
             warned: BTreeSet::new(),
+            zones: Arc::new([]),
         }
     }
 
@@ -75,6 +79,7 @@ impl Gate {
 
     /// Applies the source's zones.
     pub fn set_zones(&mut self, zones: &Arc<[Zone]>) {
+        self.zones = zones.clone();
         self.policy.set_zones(zones);
     }
 
@@ -91,7 +96,7 @@ impl Gate {
             return None;
         }
         match self.policy.decide(raised, frame) {
-            Decision::Accept(alert) => self.offer(alert),
+            Decision::Accept(alert) => self.offer(self.pictured(alert, raised, frame)),
             Decision::Suppressed { .. } => {
                 self.count(&raised.rule, AlertOutcome::Suppressed);
                 None
@@ -106,6 +111,26 @@ impl Gate {
                 None
             }
         }
+    }
+
+    /// Hands over the alert's picture, if pictures are kept and the frame has one.
+    fn pictured(&self, mut alert: Arc<Alert>, raised: &Raised, frame: &Frame) -> Arc<Alert> {
+        let pictures = &self.outbox.pictures;
+        if !pictures.wanted() {
+            return alert;
+        }
+        let shot = match (&raised.picture, &frame.picture) {
+            (Some(jpeg), _) => Shot::Encoded(jpeg.clone()),
+            (None, Some(picture)) => {
+                let (picture, detections) = (picture.clone(), frame.detections.clone());
+                Shot::Frame { picture, detections, zones: self.zones.clone() }
+            }
+            (None, None) => return alert,
+        };
+        if pictures.keep(&alert.id, &alert.source, shot) {
+            Arc::make_mut(&mut alert).picture = true;
+        }
+        alert
     }
 
     /// Whether quiet hours hold a draft back. It begins no condition, so one that lasts is told when they end.

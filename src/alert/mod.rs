@@ -5,7 +5,8 @@
 //! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
 //! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
 //! [`NoJournal`] persists nothing. [`Standing`] is a handler's state; a [`Command`] is a handler's request to the
-//! engine. Embedders check their implementations with [`check`]. Read `outbox` next, then `ledger`, its state.
+//! engine, and [`Pictures`] has the alerts' pictures. Embedders check their implementations with [`check`]. Read
+//! `outbox` next, then `ledger`, its state.
 //!
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
 //! failed + suppressed + digested + refused + pending.
@@ -22,6 +23,7 @@ mod gate;
 mod journal;
 mod ledger;
 mod outbox;
+mod pictures;
 mod places;
 mod policy;
 mod saved;
@@ -39,6 +41,7 @@ pub use gate::Gate;
 pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Saved, SavedKind, Settlement};
 pub use ledger::{NoRoom, OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
 pub use outbox::{Acceptance, OnAccepted, Outbox};
+pub use pictures::{PICTURE_WAIT, PICTURES_BYTES_MAX, PICTURES_MAX, Pictures, Which};
 pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
 pub use sequencer::Order;
 pub use standing::Standing;

@@ -19,7 +19,7 @@ use super::ledger::{Finished, Ledger, OUTBOX_BYTES_MAX, Offered};
 use super::saved::SavedValues;
 use super::site::Site;
 use super::tally::Tally;
-use super::{Entry, NoRoom, Pending, Settlement, Standing, Totals, Trouble};
+use super::{Entry, NoRoom, Pending, Pictures, Settlement, Standing, Totals, Trouble};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, AlertId, SourceId};
@@ -52,6 +52,7 @@ pub struct Outbox {
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
     pub(super) journal: Medium,
+    pub(super) pictures: Pictures,
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
 }
@@ -101,6 +102,7 @@ impl Outbox {
             settled: Condvar::new(),
             wake,
             journal: Medium::default(),
+            pictures: Pictures::default(),
             saved: Mutex::default(),
         })
     }

@@ -152,6 +152,7 @@ impl Policy {
             detections: raised.detections.clone(),
             suppressed,
             digest: None,
+            picture: false,
         };
         self.write_key(&frame.source, &raised.rule, "");
         if self.bursts.admit(&self.scratch, &alert, now_ns) {

@@ -173,6 +173,7 @@ const SETTINGS: &[Setting] = &[
     setting!("monitoring.tokens", admin.tokens),
     setting!("monitoring.allowed_hosts", admin.allowed_hosts),
     setting!("monitoring.public", admin.public),
+    setting!("alerts.pictures", pictures),
     setting!("alerts.outbox", outbox, restart),
     setting!("inference.ort_library", ort_library, restart),
     setting!("monitoring.enabled", admin.enabled, restart),

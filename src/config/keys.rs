@@ -458,6 +458,20 @@ const ROWS: &[Row] = &[
         "delivered_alerts_are_listed_as_long_and_as_many_as_the_keys_say",
     ),
     proved(
+        "alerts.pictures.enabled",
+        "whether pictures of alerts are kept",
+        "a_picture_of_each_alert_is_kept_as_the_keys_say",
+    ),
+    proved("alerts.pictures.keep_days", "how long", "pictures_are_kept_as_long_and_as_many_as_the_keys_say"),
+    proved("alerts.pictures.max_mb", "how many megabytes", "pictures_are_kept_as_long_and_as_many_as_the_keys_say"),
+    proved("alerts.pictures.quality", "JPEG quality", "a_picture_of_each_alert_is_kept_as_the_keys_say"),
+    proved("alerts.pictures.max_width", "widest picture", "a_picture_of_each_alert_is_kept_as_the_keys_say"),
+    proved(
+        "alerts.pictures.clean",
+        "whether the picture without boxes is kept, too",
+        "a_picture_of_each_alert_is_kept_as_the_keys_say",
+    ),
+    proved(
         "alerts.handlers[].name",
         "the handler's name in logs and metrics, its kind by default",
         "names_are_what_the_pages_show",

@@ -218,6 +218,7 @@ impl Monitor {
             key: turn.subject.source.as_ref().map_or("", SourceId::as_str).into(),
             message: turn.message.as_str().into(),
             detections: Vec::new(),
+            picture: None,
         };
         gate.raise(&raised, &frame(now_ns, clock.unix_ns(), self.raised));
         self.raised += 1;

@@ -90,8 +90,21 @@ fn line(alert: &Alert, format: FileFormat) -> serde_json::Result<Vec<u8>> {
         FileFormat::Json => serde_json::to_vec(alert)?,
         FileFormat::Text => console::line(alert, false).trim_end_matches('\n').into(),
         FileFormat::Csv => {
-            let Alert { id, level, rule, source, key, time, pts_ns, seq, message, detections, suppressed, digest } =
-                alert;
+            let Alert {
+                id,
+                level,
+                rule,
+                source,
+                key,
+                time,
+                pts_ns,
+                seq,
+                message,
+                detections,
+                suppressed,
+                digest,
+                picture: _,
+            } = alert;
             let detections = serde_json::to_string(detections)?;
             let digest = digest.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default();
             let (suppressed, seq, pts_ns) = (suppressed.to_string(), seq.to_string(), pts_ns.to_string());

@@ -254,7 +254,7 @@ impl Host {
                     };
                     let (rule, key, message) = (text(&rule), text(&key), text(&message));
                     let level = level.and_then(|word| word.parse::<Level>().ok());
-                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections });
+                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections, picture: None });
                     Ok(())
                 },
             )?,

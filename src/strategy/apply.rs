@@ -76,6 +76,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
             key: alert.key,
             message: alert.message,
             detections: named(&alert.detections, detections),
+            picture: alert.picture,
         })
         .collect();
     let mut applied = Applied { raised, ..Applied::default() };
@@ -133,7 +134,7 @@ mod tests {
     }
 
     fn alert(detections: Vec<u32>) -> AlertDraft {
-        AlertDraft { rule: "r".into(), level: None, key: "k".into(), message: "m".into(), detections }
+        AlertDraft { rule: "r".into(), level: None, key: "k".into(), message: "m".into(), detections, picture: None }
     }
 
     #[test]

@@ -115,6 +115,12 @@ pub const TABLE: &[Definition] = &[
         "Deliveries that do not happen, one per alert and handler: given_up, queue_full, journal_full, handler_removed.",
     ),
     row(
+        "dsengine_alert_pictures_total",
+        C,
+        &["outcome"],
+        "Pictures of alerts: kept, dropped (too many waited), failed (not encoded or written), removed (old or many).",
+    ),
+    row(
         "dsengine_alert_commands_total",
         C,
         &["outcome"],
@@ -234,6 +240,7 @@ pub(super) struct Families {
     handler_memory: IntGaugeVec,
     handler_state: IntGaugeVec,
     handler_limited: IntCounterVec,
+    pictures: IntCounterVec,
     commands: IntCounterVec,
     calls: IntCounterVec,
     off_schedule: IntCounterVec,
@@ -260,6 +267,9 @@ impl Families {
     fn begin(&self) {
         for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
             self.undelivered.with_label_values(&[reason]);
+        }
+        for outcome in ["kept", "dropped", "failed", "removed"] {
+            self.pictures.with_label_values(&[outcome]);
         }
         for outcome in ["taken", "queue_full", "too_large", "closed"] {
             self.commands.with_label_values(&[outcome]);
@@ -348,6 +358,7 @@ impl Metrics {
             handler_memory: r.gauges("dsengine_handler_memory_bytes"),
             handler_state: r.gauges("dsengine_handler_state_bytes"),
             handler_limited: r.counters("dsengine_handler_limited_total"),
+            pictures: r.counters("dsengine_alert_pictures_total"),
             commands: r.counters("dsengine_alert_commands_total"),
             calls: r.counters("dsengine_strategy_calls_total"),
             off_schedule: r.counters("dsengine_strategy_off_schedule_total"),
@@ -547,6 +558,11 @@ impl Metrics {
     /// Counts deliveries that will not happen; `reason` is a constant word.
     pub fn undelivered(&self, reason: &'static str, count: u64) {
         self.families.undelivered.with_label_values(&[reason]).inc_by(count);
+    }
+
+    /// Counts pictures of alerts; `outcome` is a constant word.
+    pub fn alert_pictures(&self, outcome: &'static str, count: u64) {
+        self.families.pictures.with_label_values(&[outcome]).inc_by(count);
     }
 
     /// Counts a command from a handler; `outcome` is a constant word.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,10 +66,12 @@ pub struct AlertDraft {
     pub message: String,
     /// Indices of the detections that caused it.
     pub detections: Vec<u32>,
+    /// A JPEG to keep as the alert's picture, instead of its frame with boxes.
+    pub picture: Option<Arc<[u8]>>,
 }
 
 /// A draft with copies of its detections. The policy decides whether it becomes an alert.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Raised {
     /// The rule's name.
     pub rule: String,
@@ -80,6 +83,8 @@ pub struct Raised {
     pub message: String,
     /// The detections that caused it, as the strategy saw them, with its own edits.
     pub detections: Vec<Detection>,
+    /// A JPEG to keep as the alert's picture, instead of its frame with boxes.
+    pub picture: Option<Arc<[u8]>>,
 }
 
 /// Prefix of the engine's own rules; reserved, so neither strategies nor their alerts may use it.
@@ -102,6 +107,12 @@ impl AlertId {
             let _ = write!(id, "{byte:02x}");
         }
         Self(id)
+    }
+
+    /// The id of this text; `None` if no alert can have it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_id = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_id.then(|| Self(text.to_owned()))
     }
 
     /// The capture time in it, in milliseconds exactly.
@@ -152,6 +163,9 @@ pub struct Alert {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub digest: Option<Digest>,
+    /// Whether a picture of its frame is kept, while `alerts.pictures` says so; absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub picture: bool,
 }
 
 /// The limit that held alerts back.
@@ -221,6 +235,7 @@ impl Alert {
             detections: Vec::new(),
             suppressed: 0,
             digest: None,
+            picture: false,
         }
     }
 }

@@ -249,7 +249,7 @@ fn draft(
         behind.sort_unstable();
         behind.dedup();
     }
-    Ok(AlertDraft { rule, level, key, message, detections: behind })
+    Ok(AlertDraft { rule, level, key, message, detections: behind, picture: None })
 }
 
 fn detection(raw: wit::DetectionResult) -> Result<Detection, String> {

@@ -10,6 +10,7 @@ mod hours;
 mod layers;
 mod logging;
 mod monitoring;
+mod pictures;
 mod push;
 mod recovery;
 mod serving;

@@ -319,7 +319,14 @@ impl Process {
 }
 
 pub(crate) fn draft(key: u64) -> Raised {
-    Raised { rule: "r".into(), level: None, key: key.to_string(), message: "m".into(), detections: vec![] }
+    Raised {
+        rule: "r".into(),
+        level: None,
+        key: key.to_string(),
+        message: "m".into(),
+        detections: vec![],
+        picture: None,
+    }
 }
 
 pub(crate) fn frame(source: &str, seq: u64) -> Frame {

@@ -64,6 +64,7 @@ pub(crate) fn alert() -> Alert {
         detections: vec![person],
         suppressed: 2,
         digest: None,
+        picture: false,
     }
 }
 

@@ -428,6 +428,7 @@ fn alert() -> Alert {
         detections: vec![person(0.5, 0.5)],
         suppressed: 0,
         digest: None,
+        picture: false,
     }
 }
 

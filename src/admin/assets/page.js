@@ -148,7 +148,22 @@ function alertItem(alert) {
   const small = element("small");
   small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${held}`);
   li.append(small);
+  if (alert.picture) li.append(thumbnail(alert));
   return li;
+}
+
+// The alert's picture, small, as a link to itself; nothing once it is no longer kept.
+function thumbnail(alert) {
+  const link = element("a", "picture");
+  link.href = `/api/v1/alerts/${alert.id}/picture.jpg`;
+  link.target = "_blank";
+  const image = element("img");
+  image.loading = "lazy";
+  image.alt = `what ${alert.source} showed`;
+  image.addEventListener("error", () => link.remove());
+  image.src = link.href;
+  link.append(image);
+  return link;
 }
 
 // A stable colour for each class.

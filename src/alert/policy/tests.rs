@@ -24,7 +24,7 @@ pub(crate) fn plan() -> AlertPlan {
 }
 
 pub(crate) fn draft(rule: &str, key: &str) -> Raised {
-    Raised { rule: rule.into(), level: None, key: key.into(), message: format!("{rule} by {key}"), detections: vec![] }
+    Raised { rule: rule.into(), key: key.into(), message: format!("{rule} by {key}"), ..Raised::default() }
 }
 
 pub(crate) fn frame(source: &str, seq: u64, second: f64) -> Frame {

@@ -234,6 +234,7 @@ impl AlertSpec {
             detections: detections.collect(),
             suppressed,
             digest,
+            picture: false,
         }
     }
 }

@@ -11,8 +11,8 @@ use super::plan::*;
 use super::problem::{Origins, Problems};
 use super::profile::ProfileChoice;
 use super::schema::{
-    Alerts, Config, Detection, Durability, Inference, LogFormat, Logging, Outbox, Outline, Pipeline, ProcessingMode,
-    Recovery,
+    Alerts, Config, Detection, Durability, Inference, LogFormat, Logging, Outbox, Outline, Pictures, Pipeline,
+    ProcessingMode, Recovery,
 };
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
@@ -135,7 +135,6 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let handlers = handlers::build(&alerts, &all, site);
     let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
     let quiet_hours = hours::quiet(&alerts.quiet_hours, &timezone, site);
-
     Plan {
         name,
         version,
@@ -153,6 +152,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         workers,
         alerts: AlertPlan { quiet_hours, ..alert_plan(&alerts) },
         outbox: outbox_plan(&alerts.outbox),
+        pictures: pictures_plan(&alerts.pictures),
         handlers,
         admin,
         health,
@@ -228,6 +228,12 @@ fn outbox_plan(outbox: &Outbox) -> OutboxPlan {
         keep: Duration::from_secs_f64(outbox.keep_days * 86_400.0),
         keep_alerts: outbox.keep_alerts.into(),
     }
+}
+
+fn pictures_plan(pictures: &Pictures) -> PicturesPlan {
+    let Pictures { enabled, keep_days, max_mb, quality, max_width, clean } = *pictures;
+    let keep = Duration::from_secs(u64::from(keep_days) * 86_400);
+    PicturesPlan { enabled, keep, bytes_max: u64::from(max_mb) * 1_000_000, quality, max_width, clean }
 }
 
 fn log_plan(logging: Logging, debug: bool, site: &mut Site<'_>) -> LogPlan {

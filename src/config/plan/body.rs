@@ -175,6 +175,7 @@ fn samples() -> [Alert; 2] {
         detections,
         suppressed: number,
         digest: None,
+        picture: false,
     })
 }
 

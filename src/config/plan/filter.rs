@@ -130,6 +130,7 @@ mod tests {
             detections: vec![],
             suppressed: 0,
             digest: None,
+            picture: false,
         };
         let all = AlertFilter::default();
         assert!(Level::ALL.into_iter().all(|level| all.passes(&alert(level, "a", "r"))));

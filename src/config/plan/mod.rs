@@ -10,6 +10,7 @@ mod handler;
 mod health;
 mod mqtt;
 mod outbox;
+mod pictures;
 mod source;
 mod strategy;
 
@@ -26,6 +27,7 @@ pub use handler::*;
 pub use health::*;
 pub use mqtt::{Discovery, MqttPlan};
 pub use outbox::*;
+pub use pictures::*;
 pub use source::*;
 pub use strategy::*;
 
@@ -66,6 +68,8 @@ pub struct Plan {
     pub alerts: AlertPlan,
     /// What is kept of accepted alerts.
     pub outbox: OutboxPlan,
+    /// What is kept of the frames that raise alerts.
+    pub pictures: PicturesPlan,
     /// Enabled handlers.
     pub handlers: Vec<HandlerPlan>,
     /// Metrics, health and pages.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::hours::{OneOrMany, QuietEntry};
 use super::outbox::Outbox;
+use super::pictures::Pictures;
 use crate::config::kinds::handlers::{self, HandlerSettings, Module};
 use crate::config::kinds::shape::{Shape, read, union, written};
 
@@ -64,6 +65,8 @@ pub(in crate::config) struct Alerts {
     pub(in crate::config) retry_delay: f64,
     /// What is kept of accepted alerts. Default: see its keys. Example: {durability: memory}.
     pub(in crate::config) outbox: Outbox,
+    /// What is kept of the frames that raise alerts. Default: see its keys. Example: {keep_days: 7}.
+    pub(in crate::config) pictures: Pictures,
     /// Where alerts go: names, or names with settings. Default [console]. Example: [console, {name: file}].
     #[schemars(length(max = 64))]
     pub(in crate::config) handlers: Vec<HandlerEntry>,
@@ -85,6 +88,7 @@ impl Default for Alerts {
             retry_attempts: 3,
             retry_delay: 1.0,
             outbox: Outbox::default(),
+            pictures: Pictures::default(),
             handlers: vec![HandlerEntry(Handler::named("console"))],
         }
     }

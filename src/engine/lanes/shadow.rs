@@ -136,6 +136,7 @@ mod tests {
             key: String::new(),
             message: "m".into(),
             detections: Vec::new(),
+            picture: None,
         };
         let alerts = |level| Verdict { alerts: vec![alert(level)], ..Verdict::default() };
         assert_eq!(difference(&alerts(None), &none), "raises 1 alert (r 'm'), the active one none");

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::live::{Events, Live};
 use super::status::{PluginStatus, Status};
+use crate::alert::Pictures;
 use crate::error::Error;
 
 /// The queries and commands that a running engine offers. Does not wait for a lane or a script unless noted.
@@ -33,6 +34,10 @@ pub trait EngineApi: Send + Sync {
     fn count_refused(&self, _reason: &'static str) {}
     /// The engine's events.
     fn events(&self) -> Arc<Events>;
+    /// The alerts' pictures.
+    fn pictures(&self) -> Pictures {
+        Pictures::default()
+    }
 }
 
 /// What a change of the plan did.
