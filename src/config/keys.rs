@@ -607,6 +607,11 @@ const ROWS: &[Row] = &[
         "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
     ),
     proved(
+        "alerts.handlers[].config.include_picture",
+        "picture of the alert in the body",
+        "a_webhook_has_the_picture_of_its_alert_where_it_is_wanted",
+    ),
+    proved(
         "alerts.handlers[].config.success_codes",
         "the answers that count as delivered",
         "a_webhooks_own_attempts_and_answers_count",
@@ -771,7 +776,11 @@ const ROWS: &[Row] = &[
         "mails_look_as_they_are_told",
     ),
     planned("alerts.handlers[].config.body_template", "text of mails"),
-    planned("alerts.handlers[].config.include_attachments", "picture of the alert in its mail"),
+    proved(
+        "alerts.handlers[].config.include_attachments",
+        "picture of the alert in its mail",
+        "a_mail_has_the_picture_of_its_alert_where_it_is_wanted",
+    ),
     planned("alerts.handlers[].config.min_interval_seconds", "alerts within it come in one mail"),
     proved(
         "alerts.handlers[].config.webhook_url",

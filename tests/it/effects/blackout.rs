@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::{Bench, LIMIT, labels, model, poll, stop};
-use crate::harness::{Dsengine, request, skip};
+use crate::harness::{Dsengine, get, request, skip};
 
 /// The whole picture.
 const WHOLE: &str = "[[[0, 0], [1, 0], [1, 1], [0, 1]]]";
@@ -206,5 +206,23 @@ fn a_code_inside_a_blackout_is_in_no_picture() {
         stop(run);
         std::fs::write(bench.path("live.jpg"), picture).unwrap();
         assert_eq!(read("live.jpg"), expected, "the live picture {blackout}");
+        // The pictures of an alert, as the API and its handlers have them.
+        bench.write("code.lua", "function detect(frame)\n  frame:alert{ rule = 'r', message = 'seen' }\nend\n");
+        let rule = "detection: { strategies: [{ name: code, module: code.lua }] }\n";
+        let sources = sources("realtime: true, parameters: { loop: true }, ");
+        bench.write("alert.yaml", &format!("{sources}{rule}"));
+        let args = ["run", "--config", "alert.yaml", "--port", "0", "--state", "state"];
+        let mut run = Dsengine::new(args).cwd(bench.dir.path()).start();
+        let page = run.page();
+        let alert = poll(&mut run, || {
+            let alerts: serde_json::Value = serde_json::from_str(&get(&page, "/api/v1/alerts").1).unwrap();
+            alerts.as_array().unwrap().first().cloned()
+        });
+        let path = format!("/api/v1/alerts/{}/picture.jpg", alert["id"].as_str().unwrap());
+        for (name, path) in [("drawn.jpg", path.clone()), ("clean.jpg", format!("{path}?clean=1"))] {
+            std::fs::write(bench.path(name), bytes(&page, &path)).unwrap();
+            assert_eq!(read(name), expected, "{name} {blackout}");
+        }
+        stop(run);
     }
 }
