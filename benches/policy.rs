@@ -88,5 +88,6 @@ fn draft(track: u64, has_key: bool) -> Raised {
         message: "person in the yard".into(),
         detections: vec![detection],
         tags: Vec::new(),
+        picture: None,
     }
 }

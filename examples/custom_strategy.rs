@@ -34,6 +34,7 @@ impl Strategy for Crowd {
                 message: format!("{seen} objects at once"),
                 detections: (0..seen as u32).collect(),
                 tags: vec!["crowd".to_owned()],
+                picture: None,
             });
         }
         Ok(verdict)

@@ -1,6 +1,6 @@
 ---@since 0.1
 ---@needs http discord.com
--- Discord: posts each alert to a channel, by a webhook of the channel, coloured by its level.
+-- Discord: posts each alert with its picture to a channel, by a webhook of the channel, coloured by its level.
 --
 -- The webhook's address is a secret, because anyone who has it can post. The script holds only the secret's name.
 --
@@ -27,7 +27,9 @@ end
 
 function handle_alert(alert)
     -- Without `wait`, Discord answers before it has stored the message.
-    return http.post("https://discord.com/api/webhooks/" .. (config.path or "${secret:DISCORD}") .. "?wait=true", {
+    local url = "https://discord.com/api/webhooks/" .. (config.path or "${secret:DISCORD}") .. "?wait=true"
+    local photo = picture.jpeg()
+    local message = {
         username = config.username,
         allowed_mentions = NOBODY,
         embeds = { {
@@ -35,6 +37,13 @@ function handle_alert(alert)
             description = cut(alert.message, 4000),
             color = COLOUR[alert.level],
             timestamp = alert.time,
+            image = if photo then { url = "attachment://alert.jpg" } else nil,
         } },
-    })
+    }
+    if not photo then
+        return http.post(url, message)
+    end
+    local file = { data = photo, filename = "alert.jpg", type = "image/jpeg" }
+    local form, kind = http.multipart{ payload_json = json.encode(message), ["files[0]"] = file }
+    return http.post(url, form, { headers = { ["content-type"] = kind } })
 end

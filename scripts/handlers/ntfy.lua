@@ -1,7 +1,7 @@
 ---@since 0.1
 ---@needs http ntfy.sh
--- ntfy: publishes each alert to a topic, for the app on a phone. For a server of your own, write its host into the line
--- above, grant it, and set `server`.
+-- ntfy: publishes each alert with its picture to a topic, for the app on a phone. For a server of your own, write its
+-- host into the line above, grant it, and set `server`.
 --
 -- config:
 --   topic   where to publish (required); on ntfy.sh anyone who has its name can read it
@@ -24,6 +24,19 @@ local server = config.server or "https://ntfy.sh"
 
 function handle_alert(alert)
     local headers = if config.login then { Authorization = "Bearer ${secret:NTFY}" } else {}
+    local photo = picture.jpeg()
+    if photo then
+        -- The picture is the body, so the texts are in the address.
+        local function coded(text, most)
+            local rest = utf8.offset(text, most + 1)
+            text = if rest then string.sub(text, 1, rest - 1) else text
+            return (string.gsub(text, "[^%w]", function(c) return ("%%%02X"):format(string.byte(c)) end))
+        end
+        local title, message = coded(alert.rule .. " at " .. alert.source, 100), coded(alert.message, 500)
+        local query = ("?title=%s&message=%s&priority=%d&tags=%s&filename=alert.jpg"):format(title, message,
+            PRIORITY[alert.level], TAGS[alert.level])
+        return http.put(server .. "/" .. topic .. query, photo, { headers = headers })
+    end
     return http.post(server, {
         topic = topic,
         title = alert.rule .. " at " .. alert.source,

@@ -1,6 +1,6 @@
 ---@since 0.1
 ---@needs http api.pushover.net
--- Pushover: sends each alert to a phone. One of level critical repeats until somebody acknowledges it.
+-- Pushover: sends each alert with its picture to a phone. One of level critical repeats until somebody acknowledges it.
 --
 -- config:
 --   token   the application's API token (required)
@@ -28,7 +28,7 @@ end
 
 function handle_alert(alert)
     local critical = alert.level == "critical"
-    return http.post("https://api.pushover.net/1/messages.json", {
+    local message = {
         token = token,
         user = user,
         title = cut(alert.rule .. " at " .. alert.source, 250),
@@ -36,5 +36,12 @@ function handle_alert(alert)
         priority = PRIORITY[alert.level],
         retry = if critical then config.retry or 60 else nil,
         expire = if critical then config.expire or 3600 else nil,
-    })
+    }
+    local photo, url = picture.jpeg(), "https://api.pushover.net/1/messages.json"
+    if not photo then
+        return http.post(url, message)
+    end
+    message.attachment = { data = photo, filename = "alert.jpg", type = "image/jpeg" }
+    local form, kind = http.multipart(message)
+    return http.post(url, form, { headers = { ["content-type"] = kind } })
 end

@@ -1,6 +1,6 @@
 ---@since 0.1
 ---@needs http api.telegram.org
--- Telegram: a bot sends each alert to a chat. An alert of level low comes without a sound.
+-- Telegram: a bot sends each alert to a chat, with its picture. An alert of level low comes without a sound.
 --
 -- The bot's token is a secret and part of the address, so the script holds only its name.
 --
@@ -23,11 +23,17 @@ local function cut(text, most)
 end
 
 function handle_alert(alert)
-    local answer, why = http.post("https://api.telegram.org/bot${secret:TELEGRAM}/sendMessage", {
-        chat_id = chat,
-        text = cut(("%s: %s at %s\n%s"):format(alert.level:upper(), alert.rule, alert.source, alert.message), 4000),
-        disable_notification = alert.level == "low",
-    })
+    local bot, quiet = "https://api.telegram.org/bot${secret:TELEGRAM}/", alert.level == "low"
+    local text = ("%s: %s at %s\n%s"):format(alert.level:upper(), alert.rule, alert.source, alert.message)
+    local photo, answer, why = picture.jpeg(), nil, nil
+    if photo then
+        local form, kind = http.multipart{ chat_id = chat, caption = cut(text, 1000), disable_notification = quiet,
+            photo = { data = photo, filename = "alert.jpg", type = "image/jpeg" } }
+        answer, why = http.post(bot .. "sendPhoto", form, { headers = { ["content-type"] = kind } })
+    else
+        local body = { chat_id = chat, text = cut(text, 4000), disable_notification = quiet }
+        answer, why = http.post(bot .. "sendMessage", body)
+    end
     if answer and answer.status == 429 then
         -- It says in the body how long to wait.
         local told = answer:json()

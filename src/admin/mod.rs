@@ -219,7 +219,9 @@ fn router(app: AppState) -> Router {
 }
 
 fn api_router() -> Router<AppState> {
-    use api::{alerts, audit, config, events, explain, logs, plugins, profile, session, silences, sources, status};
+    use api::{
+        alerts, audit, config, events, explain, logs, pictures, plugins, profile, session, silences, sources, status,
+    };
     Router::new()
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/sources", get(sources::list).post(sources::add))
@@ -246,6 +248,7 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/alerts/{id}/verdict", post(alerts::verdict))
         .route("/api/v1/alerts/{id}/explain", get(explain::alert))
         .route("/api/v1/explain", get(explain::source))
+        .route("/api/v1/alerts/{id}/picture.jpg", get(pictures::picture))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/logs", get(logs::logs))
         .route("/api/v1/audit", get(audit::audit))

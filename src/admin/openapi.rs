@@ -15,14 +15,16 @@ use utoipa::openapi::{
 
 use super::AppState;
 use super::access::Access;
-use super::api::{alerts, audit, config, events, explain, logs, plugins, profile, session, silences, sources, status};
+use super::api::{
+    alerts, audit, config, events, explain, logs, pictures, plugins, profile, session, silences, sources, status,
+};
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
 use super::{health, live};
 use crate::config::Scope;
 use crate::engine::live::Event;
 
-/// Paths whose GET waits for a change in progress.
+/// Paths whose GET waits for a change in progress, or for a disk.
 const WAITS: &[&str] = &[
     "/api/v1/sources",
     "/api/v1/sources/{source}",
@@ -33,6 +35,7 @@ const WAITS: &[&str] = &[
     "/api/v1/audit",
     "/api/v1/alerts/{id}/explain",
     "/api/v1/explain",
+    "/api/v1/alerts/{id}/picture.jpg",
 ];
 /// Paths that exist only if the configuration can be changed.
 const NEEDS_CONTROL: &[&str] =
@@ -87,6 +90,7 @@ const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{so
         alerts::verdict,
         explain::alert,
         explain::source,
+        pictures::picture,
         events::events,
         logs::logs,
         audit::audit,

@@ -87,6 +87,7 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/alerts/{id}/verdict", CONTROL),
     row("GET", "/api/v1/alerts/{id}/explain", READ),
     row("GET", "/api/v1/explain", READ),
+    row("GET", "/api/v1/alerts/{id}/picture.jpg", READ),
     row("GET", "/api/v1/events", READ),
     row("GET", "/api/v1/logs", READ_ALL),
     row("GET", "/api/v1/audit", READ_ALL),

@@ -30,6 +30,7 @@ pub(crate) fn alert(number: u64, message: &str) -> Arc<Alert> {
         suppressed: 0,
         digest: None,
         tags: Vec::new(),
+        picture: false,
     })
 }
 

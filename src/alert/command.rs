@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::Value as Json;
 
+use super::Pictures;
 use crate::telemetry::Metrics;
 use crate::types::AlertId;
 
@@ -56,9 +57,15 @@ pub struct Commands {
     sender: Sender<Commanded>,
     open: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
+    pictures: Pictures,
 }
 
 impl Commands {
+    /// The pictures of the alerts that the handler gets.
+    pub fn pictures(&self) -> &Pictures {
+        &self.pictures
+    }
+
     /// Sends a command to the engine.
     ///
     /// # Errors
@@ -107,12 +114,13 @@ pub(super) struct CommandQueue {
     sender: Sender<Commanded>,
     receiver: Receiver<Commanded>,
     metrics: Arc<Metrics>,
+    pictures: Pictures,
 }
 
 impl CommandQueue {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>, pictures: Pictures) -> Self {
         let (sender, receiver) = bounded(COMMANDS_MAX);
-        Self { sender, receiver, metrics }
+        Self { sender, receiver, metrics, pictures }
     }
 
     pub(super) fn receiver(&self) -> Receiver<Commanded> {
@@ -122,6 +130,7 @@ impl CommandQueue {
     /// A sender for a handler.
     pub(super) fn of(&self, handler: &Arc<str>) -> Commands {
         let (handler, sender) = (handler.clone(), self.sender.clone());
-        Commands { handler, sender, open: Arc::new(AtomicBool::new(true)), metrics: self.metrics.clone() }
+        let open = Arc::new(AtomicBool::new(true));
+        Commands { handler, sender, open, metrics: self.metrics.clone(), pictures: self.pictures.clone() }
     }
 }

@@ -2,6 +2,7 @@
 //! Handlers can be added and removed by name at run time.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use super::command::CommandQueue;
 use super::courier::Retries;
 use super::deliverer::{Deliverer, Slot};
 use super::writer::Writer;
-use super::{CASES_MAX, Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing};
-use crate::config::{AlertFilter, AlertPlan};
+use super::{CASES_MAX, Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Pictures, Standing};
+use crate::config::{AlertFilter, AlertPlan, PicturesPlan};
 use crate::error::{Code, Error};
+use crate::own::Thread;
 use crate::telemetry::Metrics;
 use crate::types::{Alert, Clock, SourceId};
 
@@ -33,6 +35,8 @@ pub struct Delivery {
     running: Mutex<BTreeMap<Arc<str>, Running>>,
     commands: CommandQueue,
     writer: Mutex<Option<Writer>>,
+    /// The thread that encodes pictures, if they are kept.
+    encoder: Mutex<Option<Thread>>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -87,8 +91,9 @@ impl Delivery {
             outbox: outbox.clone(),
             retries: Arc::new(ArcSwap::from_pointee(Retries::of(plan))),
             running: Mutex::default(),
-            commands: CommandQueue::new(metrics.clone()),
+            commands: CommandQueue::new(metrics.clone(), outbox.pictures.clone()),
             writer: Mutex::default(),
+            encoder: Mutex::default(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
@@ -222,6 +227,26 @@ impl Delivery {
         self.outbox.set_plan(plan);
     }
 
+    /// Keeps the pictures of alerts in `folder` from now on.
+    ///
+    /// # Errors
+    /// When the thread that encodes them cannot be started.
+    pub fn keep_pictures(&self, folder: PathBuf, plan: &PicturesPlan) -> Result<(), Error> {
+        let thread = self.outbox.pictures.open(folder, plan, &self.metrics, &self.clock)?;
+        *self.encoder.lock() = Some(thread);
+        Ok(())
+    }
+
+    /// Applies new settings to the next pictures.
+    pub fn set_pictures(&self, plan: &PicturesPlan) {
+        self.outbox.pictures.set_plan(plan);
+    }
+
+    /// The alerts' pictures.
+    pub fn pictures(&self) -> &Pictures {
+        &self.outbox.pictures
+    }
+
     /// The outbox, which takes the lanes' alerts and knows their state.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
@@ -273,6 +298,8 @@ impl Delivery {
         {
             tracing::error!("the alert journal does not answer: what it has not written is lost");
         }
+        // Its drop waits for the pictures that are on their way, two seconds at most.
+        drop(self.encoder.lock().take());
     }
 }
 

@@ -153,6 +153,7 @@ impl Held {
             suppressed,
             digest: Some(digest),
             tags,
+            picture: false,
             rule,
             source,
         }

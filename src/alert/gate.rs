@@ -1,6 +1,7 @@
 //! Between a lane and the outbox: applies the policy, then the limits of the site, and counts each outcome.
 
 mod log;
+mod pictured;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -142,7 +143,7 @@ impl Gate {
         match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => {
                 let chain = self.chain(by, raised, frame);
-                self.offer(alert, chain)
+                self.offer(self.pictured(alert, raised, frame), chain)
             }
             Decision::Suppressed { .. } => {
                 self.outbox.seen_again(self.policy.suppressed(), frame.captured_unix_ns / 1_000_000);

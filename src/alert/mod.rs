@@ -6,7 +6,7 @@
 //! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
 //! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
 //! [`NoJournal`] persists nothing. A [`Case`] is what people and rules did about an alert (`cases`). [`Standing`] is a
-//! handler's state; a [`Command`] is a handler's request to the engine. [`chain`] is how a draft was decided on;
+//! handler's state; a [`Command`] is a handler's request to the engine; [`Pictures`] has the alerts' pictures. [`chain`] is how a draft was decided on;
 //! [`records`] reads the log of these. Embedders check their implementations with [`check`]. Read `outbox` next, then
 //! `ledger`, its state.
 //!
@@ -32,6 +32,7 @@ mod journal;
 mod ledger;
 mod offer;
 mod outbox;
+mod pictures;
 mod places;
 mod policy;
 mod queue;
@@ -62,6 +63,7 @@ pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Sav
 pub use ledger::{OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
 pub use offer::NoRoom;
 pub use outbox::{Acceptance, OnAccepted, Outbox};
+pub use pictures::{PICTURE_WAIT, PICTURES_BYTES_MAX, PICTURES_MAX, Pictures, Which};
 pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
 pub use recent::{RECENT_BYTES_MAX, RECENT_MAX};
 pub use sequencer::Order;

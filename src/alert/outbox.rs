@@ -23,7 +23,7 @@ use super::recent::Recent;
 use super::saved::SavedValues;
 use super::site::Site;
 use super::tally::Tally;
-use super::{Entry, Pending, Settlement, Standing, Totals, Trouble};
+use super::{Entry, Pending, Pictures, Settlement, Standing, Totals, Trouble};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, AlertId, SourceId};
@@ -56,6 +56,7 @@ pub struct Outbox {
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
     pub(super) journal: Medium,
+    pub(super) pictures: Pictures,
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
     pub(super) cases: Cases,
@@ -108,6 +109,7 @@ impl Outbox {
             settled: Condvar::new(),
             wake,
             journal: Medium::default(),
+            pictures: Pictures::default(),
             saved: Mutex::default(),
             cases: Cases::default(),
             recent: Recent::default(),

@@ -183,6 +183,7 @@ impl Policy {
             suppressed,
             digest: None,
             tags: raised.tags.clone(),
+            picture: false,
         };
         self.write_key(&frame.source, &raised.rule, "");
         if self.bursts.admit(&self.scratch, &alert, frame.pts_ns, settings.limits) {

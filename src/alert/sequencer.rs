@@ -278,9 +278,10 @@ impl Sequencer {
         if is_held { Ruling::Digested(alert) } else { Ruling::Refused(alert) }
     }
 
-    /// Lets time pass up to `to_ns`, and sends each digest as soon as it is due and there is a place for it.
+    /// Lets time pass up to `to_ns`, and sends each digest as soon as it is due and there is a place for it. Live, what
+    /// was due earlier is sent now, and takes its place now.
     fn advance(&mut self, to_ns: u64, out: &mut Vec<Ruling>) {
-        loop {
+        while self.mode == Mode::Merge {
             let expiry = self.sent.front().map(|(at_ns, _)| at_ns.saturating_add(MINUTE_NS));
             let is_ahead = |at_ns: &u64| *at_ns > self.now_ns;
             let ready = self.held.next_ns(self.now_ns);
@@ -293,6 +294,7 @@ impl Sequencer {
             self.send_ready(out);
         }
         self.now_ns = self.now_ns.max(to_ns);
+        self.expire();
         self.forget_ended();
         // The digests of a merge are sent at the times above only: those depend on no schedule.
         if self.mode != Mode::Merge {

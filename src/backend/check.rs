@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Backend, Flow, Sink, SourceEvent, SourceState};
 use crate::config::SourcePlan;
-use crate::types::{Frame, SourceId};
+use crate::types::{Blackout, SourceId, Unmasked};
 
 /// Longest wait for any step of a backend.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -270,7 +270,8 @@ impl TestSink {
 }
 
 impl Sink for TestSink {
-    fn frame(&self, frame: Frame) -> Flow {
+    fn frame(&self, frame: Unmasked) -> Flow {
+        let frame = frame.mask(&Blackout::default());
         let mut received = self.received.lock();
         let last = received.frames.last().copied();
         let wrong = match last {

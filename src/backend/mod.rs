@@ -70,7 +70,7 @@ use std::time::Duration;
 
 use crate::config::SourcePlan;
 use crate::error::{Code, Error};
-use crate::types::{Frame, SourceId};
+use crate::types::{SourceId, Unmasked};
 
 /// The sink's answer to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ pub enum SourceEvent {
 pub trait Sink: Send + Sync {
     /// Takes one frame. For a live source it returns at once and replaces a pending older frame (counted as dropped);
     /// for a finite one it blocks until there is room, so that nothing is lost.
-    fn frame(&self, frame: Frame) -> Flow;
+    fn frame(&self, frame: Unmasked) -> Flow;
 
     /// Takes an event. Never blocks.
     fn event(&self, source: &SourceId, event: SourceEvent);
@@ -208,6 +208,7 @@ pub trait Backend: Send {
 pub(crate) mod tests {
     use super::*;
     use crate::config::{Input, RetryPlan};
+    use crate::types::Blackout;
 
     /// A plan for a test picture.
     pub(crate) fn plan(id: &str) -> SourcePlan {
@@ -220,6 +221,7 @@ pub(crate) mod tests {
             every: 1,
             zones: Arc::new([]),
             alerts: crate::config::SourceAlerts::default(),
+            blackout: Blackout::default(),
             confidence: None,
             retry: RetryPlan {
                 max_retries: 5,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Failure, Flow, Sink, SourceEvent, SourceState};
-use crate::types::{Frame, SourceId};
+use crate::types::{Frame, SourceId, Unmasked};
 
 /// Hands one source's frames and events to its [`Sink`].
 ///
@@ -53,7 +53,7 @@ impl Outlet {
     pub fn frame(&self, frame: Frame) -> Flow {
         let _delivering = self.delivering.lock();
         let over = self.barred.load(Ordering::Acquire) || self.closed();
-        if over { Flow::Stop } else { self.sink.frame(frame) }
+        if over { Flow::Stop } else { self.sink.frame(Unmasked::new(frame)) }
     }
 
     /// Refuses further frames; one in progress is completed.
@@ -137,12 +137,14 @@ impl std::fmt::Debug for Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Blackout;
 
     #[derive(Default)]
     struct Said(Mutex<Vec<String>>);
 
     impl Sink for Said {
-        fn frame(&self, frame: Frame) -> Flow {
+        fn frame(&self, frame: Unmasked) -> Flow {
+            let frame = frame.mask(&Blackout::default());
             self.0.lock().push(format!("frame {}", frame.seq));
             Flow::Continue
         }
@@ -178,7 +180,7 @@ mod tests {
     fn closing_waits_for_the_frame_that_is_being_handed_on_but_not_longer_than_it_may() {
         struct Gate(crossbeam_channel::Receiver<()>, crossbeam_channel::Sender<()>);
         impl Sink for Gate {
-            fn frame(&self, _: Frame) -> Flow {
+            fn frame(&self, _: Unmasked) -> Flow {
                 self.1.send(()).unwrap();
                 let _ = self.0.recv();
                 Flow::Continue

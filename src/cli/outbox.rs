@@ -14,6 +14,7 @@ use dsengine::sqlite::{Keep, SqliteJournal, StateLock};
 pub(crate) struct Database {
     file: std::path::PathBuf,
     plan: OutboxPlan,
+    pictures: Option<std::path::PathBuf>,
     _lock: StateLock,
 }
 
@@ -24,10 +25,11 @@ impl Database {
         let Some(file) = state.and_then(|state| control::alerts_file(state, request)).filter(|_| plan.durable) else {
             return if plan.required { Err(no_file(state.is_none())) } else { Ok(None) };
         };
+        let pictures = state.and_then(|state| control::pictures_dir(state, request));
         let folder = file.parent().unwrap_or(&file);
         let lock = control::create_state_dir(folder).and_then(|()| StateLock::take(&file));
         match lock {
-            Ok(lock) => Ok(Some(Self { file, plan: *plan, _lock: lock })),
+            Ok(lock) => Ok(Some(Self { file, plan: *plan, pictures, _lock: lock })),
             Err(error) if plan.required || is_writable(folder) => Err(error),
             Err(error) => {
                 eprintln!(
@@ -37,6 +39,11 @@ impl Database {
                 Ok(None)
             }
         }
+    }
+
+    /// The folder for pictures of alerts.
+    pub(crate) fn pictures(&self) -> Option<&Path> {
+        self.pictures.as_deref()
     }
 
     /// Opens the journal; again after a start that failed.

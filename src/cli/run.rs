@@ -300,6 +300,9 @@ fn start(loaded: &mut Loaded, observers: &Observers, database: Option<&Database>
         }
         if let Some(database) = database {
             builder = builder.journal(Box::new(database.journal()?));
+            if let Some(folder) = database.pictures() {
+                builder = builder.pictures(folder.to_owned());
+            }
         }
         let error = match builder.start() {
             Ok(engine) => return Ok(engine),

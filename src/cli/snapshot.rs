@@ -150,13 +150,15 @@ fn plan(args: &Args) -> Result<Plan, Exit> {
     Ok(plan)
 }
 
-/// Adds the configuration's zones to a source of the command line: those of the same address, or of its only source.
+/// Adds the configuration's zones and blackout to a source of the command line: those of the same address, or of its
+/// only source.
 fn add_zones(source: &mut SourcePlan, args: &Args) -> Result<(), Exit> {
     let input = Input { source: None, ..args.input.clone() };
     let configured = input.load(Vec::new())?.plan.sources;
     let same = configured.iter().find(|other| other.input == source.input);
     if let Some(other) = same.or(configured.first().filter(|_| configured.len() == 1)) {
         source.zones = Arc::clone(&other.zones);
+        source.blackout = other.blackout.clone();
     }
     Ok(())
 }

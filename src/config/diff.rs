@@ -174,6 +174,7 @@ const SETTINGS: &[Setting] = &[
     setting!("monitoring.tokens", admin.tokens),
     setting!("monitoring.allowed_hosts", admin.allowed_hosts),
     setting!("monitoring.public", admin.public),
+    setting!("alerts.pictures", pictures),
     setting!("alerts.outbox", outbox, restart),
     setting!("inference.ort_library", ort_library, restart),
     setting!("monitoring.enabled", admin.enabled, restart),
@@ -216,7 +217,19 @@ pub fn hold_back(old: &Plan, new: &mut Plan) -> Vec<String> {
 impl SourcePlan {
     /// Whether a source that runs with `self` can switch to `other` without restarting its pipeline.
     pub fn same_input(&self, other: &Self) -> bool {
-        let Self { id, input, realtime, repeat, fps: _, every: _, zones: _, confidence: _, alerts: _, retry: _ } = self;
+        let Self {
+            id,
+            input,
+            realtime,
+            repeat,
+            fps: _,
+            every: _,
+            zones: _,
+            blackout: _,
+            confidence: _,
+            alerts: _,
+            retry: _,
+        } = self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
     }
 }

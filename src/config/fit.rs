@@ -324,9 +324,10 @@ fn offered(schema: &Json, path: &str) -> Option<String> {
     Some(built.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "))
 }
 
-/// Whether a path is a zone's outline.
+/// Whether a path is a zone's outline, or that of a blackout.
 fn is_zone(path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(map, _)| map == "zones" || map.ends_with("].zones"))
+    path.rsplit_once("].blackout[").is_some_and(|(_, index)| index.matches('[').count() == 0)
+        || path.rsplit_once('.').is_some_and(|(map, _)| map == "zones" || map.ends_with("].zones"))
 }
 
 /// A corner's first coordinate beyond the picture, and its text.

@@ -486,6 +486,20 @@ const ROWS: &[Row] = &[
         "delivered_alerts_are_listed_as_long_and_as_many_as_the_keys_say",
     ),
     proved(
+        "alerts.pictures.enabled",
+        "whether pictures of alerts are kept",
+        "a_picture_of_each_alert_is_kept_as_the_keys_say",
+    ),
+    proved("alerts.pictures.keep_days", "how long", "pictures_are_kept_as_long_and_as_many_as_the_keys_say"),
+    proved("alerts.pictures.max_mb", "how many megabytes", "pictures_are_kept_as_long_and_as_many_as_the_keys_say"),
+    proved("alerts.pictures.quality", "JPEG quality", "a_picture_of_each_alert_is_kept_as_the_keys_say"),
+    proved("alerts.pictures.max_width", "widest picture", "a_picture_of_each_alert_is_kept_as_the_keys_say"),
+    proved(
+        "alerts.pictures.clean",
+        "whether the picture without boxes is kept, too",
+        "a_picture_of_each_alert_is_kept_as_the_keys_say",
+    ),
+    proved(
         "alerts.handlers[].name",
         "the handler's name in logs and metrics, its kind by default",
         "names_are_what_the_pages_show",
@@ -624,6 +638,11 @@ const ROWS: &[Row] = &[
         "alerts.handlers[].config.body",
         "the body of the request",
         "a_webhook_is_sent_by_the_method_as_the_user_and_with_the_body_that_are_set",
+    ),
+    proved(
+        "alerts.handlers[].config.include_picture",
+        "picture of the alert in the body",
+        "a_webhook_has_the_picture_of_its_alert_where_it_is_wanted",
     ),
     proved(
         "alerts.handlers[].config.success_codes",
@@ -790,7 +809,11 @@ const ROWS: &[Row] = &[
         "mails_look_as_they_are_told",
     ),
     planned("alerts.handlers[].config.body_template", "text of mails"),
-    planned("alerts.handlers[].config.include_attachments", "picture of the alert in its mail"),
+    proved(
+        "alerts.handlers[].config.include_attachments",
+        "picture of the alert in its mail",
+        "a_mail_has_the_picture_of_its_alert_where_it_is_wanted",
+    ),
     planned("alerts.handlers[].config.min_interval_seconds", "alerts within it come in one mail"),
     proved(
         "alerts.handlers[].config.webhook_url",
@@ -1021,6 +1044,7 @@ const ROWS: &[Row] = &[
         "areas of its picture",
         "scripts_judge_the_sources_and_with_the_settings_that_they_are_given",
     ),
+    proved("sources[].blackout", "areas of its picture that nobody may see", "what_is_blacked_out_is_seen_by_nobody"),
     proved(
         "sources[].confidence_threshold",
         "detections that score lower are dropped",

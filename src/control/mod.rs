@@ -28,7 +28,7 @@ pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
 use profile::ByHours;
 pub use profile::ProfileBody;
 use store::files;
-pub use store::{alerts_file, create_state_dir, load_saved, state_dir};
+pub use store::{alerts_file, create_state_dir, load_saved, pictures_dir, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};

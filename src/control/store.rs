@@ -55,16 +55,26 @@ pub fn alerts_file(state: &Path, request: &Request) -> Option<PathBuf> {
     state_file(state, request, "alerts", "db")
 }
 
+/// The folder for pictures of alerts in the state folder, of a configuration that is in a file.
+pub fn pictures_dir(state: &Path, request: &Request) -> Option<PathBuf> {
+    Some(state.join("pictures").join(state_name(request)?))
+}
+
 /// A file of the state folder, named after the absolute path of the configuration, else of the sources file. `None`
 /// without either: what is kept could not be applied to anything later.
 fn state_file(state: &Path, request: &Request, what: &str, extension: &str) -> Option<PathBuf> {
+    Some(state.join(format!("{what}-{}.{extension}", state_name(request)?)))
+}
+
+/// The name of a configuration in the state folder.
+fn state_name(request: &Request) -> Option<String> {
     let file = request.config.as_ref().or(request.sources.as_ref())?;
     // Symlinks are not resolved: a configuration mount switches them.
     let path = std::path::absolute(request.working_dir.join(file)).ok()?;
     let digest: String =
         Sha256::digest(path.as_os_str().as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Some(state.join(format!("{what}-{stem}-{}.{extension}", &digest[..DIGEST_CHARS])))
+    Some(format!("{stem}-{}", &digest[..DIGEST_CHARS]))
 }
 
 /// Writes saved edits, and the fingerprint of the files that they apply to.

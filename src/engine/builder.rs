@@ -1,6 +1,7 @@
 //! The builder of an engine: creates the parts that exist once, then applies the plan to an empty engine.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -38,6 +39,7 @@ pub struct Builder {
     handlers: Vec<Arc<dyn Handler>>,
     backend: Option<MakeBackend>,
     journal: Box<dyn Journal>,
+    pictures: Option<PathBuf>,
 }
 
 impl Builder {
@@ -52,6 +54,7 @@ impl Builder {
             handlers: Vec::new(),
             backend: None,
             journal: Box::new(NoJournal),
+            pictures: None,
         }
     }
 
@@ -118,6 +121,14 @@ impl Builder {
         self
     }
 
+    /// Keeps pictures of alerts in this folder, as `Plan::pictures` says; by default none are kept. No other process may
+    /// use the folder.
+    #[must_use]
+    pub fn pictures(mut self, folder: PathBuf) -> Self {
+        self.pictures = Some(folder);
+        self
+    }
+
     /// Builds the parts that exist once, then applies the plan.
     ///
     /// # Errors
@@ -158,7 +169,7 @@ impl Builder {
 
     /// Builds the parts that exist once.
     fn build_parts(self, runtime: &tokio::runtime::Runtime) -> Result<Parts, Error> {
-        let Self { plan, clock, observer, search, choice, strategies, handlers, backend, journal } = self;
+        let Self { plan, clock, observer, search, choice, strategies, handlers, backend, journal, pictures } = self;
         let metrics = Metrics::new(Arc::clone(&clock));
         let events = Events::new();
         let guests = Guests::start(Arc::clone(&metrics), runtime.handle().clone(), wasm::cache_folder())?;
@@ -174,6 +185,9 @@ impl Builder {
         let delivery = Delivery::start(runtime.handle(), journal, &handlers, &plan.alerts, &metrics, &clock, accepted)?;
         let changed = Arc::clone(&events);
         delivery.outbox().on_case(Arc::new(move |cased| changed.case(cased)));
+        if let Some(folder) = pictures {
+            delivery.keep_pictures(folder, &plan.pictures)?;
+        }
         let (pool, in_flight_max) = Parts::pool(&plan, &clock);
         pool.set_batch(plan.batch_size, plan.batch_timeout);
         let own =

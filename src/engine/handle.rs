@@ -345,6 +345,10 @@ impl EngineApi for Handle {
     fn events(&self) -> Arc<Events> {
         Arc::clone(&self.0.events)
     }
+
+    fn pictures(&self) -> crate::alert::Pictures {
+        self.0.parts.delivery.pictures().clone()
+    }
 }
 
 impl std::fmt::Debug for Handle {

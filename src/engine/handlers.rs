@@ -126,6 +126,7 @@ impl Owner {
         if former.alerts != next.alerts {
             self.parts.delivery.set_plan(&next.alerts);
         }
+        self.parts.delivery.set_pictures(&next.pictures);
         changes.removed.iter().for_each(|name| self.drop_handler(name));
     }
 

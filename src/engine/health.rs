@@ -224,6 +224,7 @@ impl Monitor {
             message: turn.message.as_str().into(),
             detections: Vec::new(),
             tags: Vec::new(),
+            picture: None,
         };
         gate.raise(&raised, &frame(now_ns, clock.unix_ns(), self.raised));
         self.raised += 1;

@@ -4,6 +4,7 @@
 //! `alert::Delivery` handles retries, order and counting. To add one: a variant in `config::HandlerKind`, a file here,
 //! an arm in [`build`], a row in the conformance test (`alert::check`).
 
+mod attached;
 mod console;
 mod email;
 mod file;

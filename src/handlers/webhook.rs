@@ -17,11 +17,13 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::percent_decode_str;
+use serde::Serialize;
 use tokio::time;
 use url::Url;
 
+use super::attached::Attached;
 use super::signature::sign;
-use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::alert::{BoxFuture, Commands, DeliveryError, Handler, Retry};
 use crate::config::{HttpMethod, WebhookPlan};
 use crate::error::{Code, Error};
 use crate::outbound::{self, Connector, Onward, Opening, Proxies};
@@ -46,9 +48,20 @@ pub struct Webhook {
     url: Url,
     headers: HeaderMap,
     clock: Arc<dyn Clock>,
+    attached: Attached,
     proxies: Proxies,
     opening: Opening,
     client: Client<Connector, Full<Bytes>>,
+}
+
+/// The body of a request.
+#[derive(Serialize)]
+struct Contents<'a> {
+    #[serde(flatten)]
+    alert: &'a Alert,
+    /// In base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_jpeg: Option<String>,
 }
 
 impl Webhook {
@@ -96,7 +109,8 @@ impl Webhook {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { name, plan: plan.clone(), url, headers, clock, proxies, opening, client })
+        let attached = Attached::default();
+        Ok(Self { name, plan: plan.clone(), url, headers, clock, attached, proxies, opening, client })
     }
 
     /// Sends an alert, following redirects.
@@ -104,7 +118,7 @@ impl Webhook {
         let mut to = self.url.clone();
         let body: Bytes = match &self.plan.body {
             Some(template) => template.render(alert).into(),
-            None => match serde_json::to_vec(alert) {
+            None => match serde_json::to_vec(&self.contents(alert).await) {
                 Ok(body) => body.into(),
                 Err(error) => return Err(failed(&to, &error.to_string(), Retry::Never)),
             },
@@ -126,6 +140,12 @@ impl Webhook {
             }
         }
         Err(failed(&to, &format!("the receiver sent it on more than {REDIRECTS_MAX} times"), Retry::Never))
+    }
+
+    /// The alert, with its picture if that is wanted and there.
+    async fn contents<'a>(&self, alert: &'a Alert) -> Contents<'a> {
+        let picture = self.attached.picture(self.plan.picture, alert).await;
+        Contents { alert, picture_jpeg: picture.map(|jpeg| STANDARD.encode(jpeg)) }
     }
 
     /// Sends one request and waits for the response.
@@ -266,6 +286,10 @@ impl Handler for Webhook {
     /// The request has its own timeout.
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn attach(&self, commands: Commands) {
+        self.attached.attach(&commands);
     }
 
     fn attempts(&self) -> Option<u32> {

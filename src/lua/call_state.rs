@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::picture::Delivered;
 use crate::guest::{Space, Writes};
 use crate::strategy::{Verdict, View};
 use crate::track::Tracks;
@@ -39,6 +40,8 @@ pub(super) struct CallState {
     pub(super) picture: Option<Picture>,
     /// The deadline for a delivery's waits; `None` outside of one.
     pub(super) deadline: Option<tokio::time::Instant>,
+    /// The alert that is being delivered; `None` outside of a delivery.
+    pub(super) delivered: Option<Delivered>,
     /// HTTP requests sent in this delivery.
     pub(super) requests: u32,
     pub(super) boxes: Vec<BBox>,
@@ -68,6 +71,7 @@ impl CallState {
             timeless: false,
             picture: None,
             deadline: None,
+            delivered: None,
             requests: 0,
             boxes: Vec::new(),
             track_ids: Vec::new(),
@@ -121,6 +125,7 @@ impl CallState {
         self.tracks = None;
         self.picture = None;
         self.deadline = None;
+        self.delivered = None;
     }
 
     /// Commits the writes of a successful call.

@@ -54,6 +54,7 @@ pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)
         Some(http) => {
             globals.raw_set("http", http)?;
             globals.raw_set("time", delivery_time(&lua, host)?)?;
+            globals.raw_set("picture", host.delivered_picture(&lua)?)?;
             None
         }
         None => Some(frame_parts(&globals, own(include_str!("frame.luau"))?.call(&table)?)?),

@@ -1,6 +1,6 @@
 //! A script as a handler: one alert at a time, in order, on a thread that may block.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mlua::{MultiValue, Table, Value};
@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::http::Network;
+use super::picture::Delivered;
 use super::script::Script;
 use super::script_host::ScriptHost;
 use super::vm::{Call, Vm};
-use crate::alert::{BoxFuture, DeliveryError, Handler, Retry, Usage};
+use crate::alert::{BoxFuture, Commands, DeliveryError, Handler, Pictures, Retry, Usage};
 use crate::error::Error;
 use crate::guest::http::Wire;
 use crate::guest::{Fault, FaultKind};
@@ -28,8 +29,9 @@ pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<L
     let (script_host, vm) = ScriptHost::load(script, Some(network))?;
     let (name, version) = (Arc::clone(&script_host.script.context.plugin), Arc::clone(&script_host.version));
     let usage = Arc::default();
-    let courier = Courier { script_host, vm: Some(vm), usage: Arc::clone(&usage) };
-    Ok(LuaHandler { name, version, courier: Arc::new(tokio::sync::Mutex::new(courier)), runtime, usage })
+    let pictures = Arc::default();
+    let courier = Courier { script_host, vm: Some(vm), usage: Arc::clone(&usage), pictures: Arc::clone(&pictures) };
+    Ok(LuaHandler { name, version, courier: Arc::new(tokio::sync::Mutex::new(courier)), runtime, usage, pictures })
 }
 
 /// A Luau script that delivers alerts.
@@ -43,6 +45,8 @@ pub struct LuaHandler {
     courier: Arc<tokio::sync::Mutex<Courier>>,
     runtime: Handle,
     usage: Arc<Mutex<Usage>>,
+    /// The alerts' pictures, once it is in use.
+    pictures: Arc<OnceLock<Pictures>>,
 }
 
 impl LuaHandler {
@@ -60,6 +64,11 @@ impl Handler for LuaHandler {
     /// The call ends by its own limits, and continues when the future is dropped.
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn attach(&self, commands: Commands) {
+        // A handler is attached once.
+        let _ = self.pictures.set(commands.pictures().clone());
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -83,6 +92,7 @@ struct Courier {
     script_host: ScriptHost,
     vm: Option<Vm>,
     usage: Arc<Mutex<Usage>>,
+    pictures: Arc<OnceLock<Pictures>>,
 }
 
 impl Courier {
@@ -111,7 +121,9 @@ impl Courier {
             Some(vm) => vm,
             None => self.vm.insert(self.script_host.vm()?),
         };
-        let Call { spent, result } = vm.deliver(alert, &self.script_host.script);
+        let pictures = self.pictures.get().filter(|_| alert.picture);
+        let delivered = pictures.map(|pictures| Delivered { pictures: pictures.clone(), alert: alert.clone().into() });
+        let Call { spent, result } = vm.deliver(alert, delivered, &self.script_host.script);
         let soft = self.script_host.script.context.limits.delivery.soft_cpu;
         self.usage.lock().slow += u64::from(spent.is_some_and(|spent| spent >= soft));
         let outcome = result.and_then(|values| {

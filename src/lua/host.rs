@@ -19,10 +19,21 @@ use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Resolve, Value
 
 /// Maximum length of a label from a script: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
+/// Maximum bytes of all pictures that one call gives to its alerts.
+const PICTURES_BYTES_MAX: usize = 8 << 20;
 
-/// An alert from a script, and the line that raised it: rule, level, key, message, detections, tags, file, line.
-type AlertArguments =
-    (LuaString, Option<String>, LuaString, LuaString, Vec<u32>, Vec<LuaString>, Option<LuaString>, Option<u32>);
+/// An alert from a script, and the line that raised it: rule, level, key, message, detections, tags, picture, file, line.
+type AlertArguments = (
+    LuaString,
+    Option<String>,
+    LuaString,
+    LuaString,
+    Vec<u32>,
+    Vec<LuaString>,
+    Option<LuaString>,
+    Option<LuaString>,
+    Option<u32>,
+);
 
 /// The data of host functions.
 #[derive(Clone)]
@@ -243,7 +254,7 @@ impl Host {
         table.raw_set(
             "alert",
             lua.create_function(
-                move |_, (rule, level, key, message, detections, tags, file, line): AlertArguments| {
+                move |_, (rule, level, key, message, detections, tags, picture, file, line): AlertArguments| {
                     let mut call_state = call_state.lock();
                     let tags = match tags.iter().map(tag).collect::<Result<Vec<_>, String>>() {
                         Ok(tags) => tags,
@@ -253,6 +264,10 @@ impl Host {
                         call_state.alerts_dropped += 1;
                         return Ok(None);
                     }
+                    let picture = match taken(&call_state, picture) {
+                        Ok(picture) => picture,
+                        Err(problem) => return Ok(Some(problem)),
+                    };
                     let mut text = |s: &LuaString| {
                         let (text, cut) = bounded(s, limits.message_bytes);
                         call_state.messages_cut += u64::from(cut);
@@ -260,7 +275,7 @@ impl Host {
                     };
                     let (rule, key, message) = (text(&rule), text(&key), text(&message));
                     let level = level.and_then(|word| word.parse::<Level>().ok());
-                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections, tags });
+                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections, tags, picture });
                     call_state.note_line(file.as_ref().map(|file| file.as_bytes()).as_deref(), line);
                     Ok(None)
                 },
@@ -298,6 +313,17 @@ fn living(call_state: &CallState, id: f64) -> Option<&crate::track::Track> {
         return None;
     }
     call_state.tracks.as_ref()?.get(id as u64)
+}
+
+/// A copy of a picture, if those of the call have room for it.
+fn taken(call_state: &CallState, picture: Option<LuaString>) -> Result<Option<Arc<[u8]>>, String> {
+    let Some(picture) = picture else { return Ok(None) };
+    let others = call_state.verdict.alerts.iter().filter_map(|alert| alert.picture.as_ref());
+    let bytes = picture.as_bytes().len() + others.map(|jpeg| jpeg.len()).sum::<usize>();
+    if bytes > PICTURES_BYTES_MAX {
+        return Err(format!("frame:alert: the pictures of one call have more than {} MiB", PICTURES_BYTES_MAX >> 20));
+    }
+    Ok(Some(picture.as_bytes().to_vec().into()))
 }
 
 /// The text up to `most` bytes, and whether it was truncated.

@@ -17,6 +17,7 @@ mod habits;
 mod handler;
 mod host;
 mod http;
+mod picture;
 mod pixels;
 mod require;
 mod script;

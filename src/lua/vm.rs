@@ -13,6 +13,7 @@ use super::fault;
 use super::furnish::{FrameParts, Parts, furnish};
 use super::habits;
 use super::host::Host;
+use super::picture::Delivered;
 use super::require::Modules;
 use super::script::Script;
 use crate::guest::{Budget, Fault, FaultKind, Interrupt, Overrun, TimeLimits};
@@ -228,7 +229,7 @@ impl Vm {
     }
 
     /// Delivers one alert; returns the script's return values.
-    pub(super) fn deliver(&mut self, alert: &Alert, script: &Script) -> Call<MultiValue> {
+    pub(super) fn deliver(&mut self, alert: &Alert, delivered: Option<Delivered>, script: &Script) -> Call<MultiValue> {
         let limits = &script.context.limits;
         let alert_table = match self.alert(alert) {
             Ok(table) => table,
@@ -241,6 +242,7 @@ impl Vm {
             let mut call_state = self.call_state.lock();
             (call_state.pts_ns, call_state.requests) = (alert.pts_ns, 0);
             call_state.deadline = tokio::time::Instant::now().checked_add(limits.delivery.wall);
+            call_state.delivered = delivered;
             call_state.writes.clear();
         }
         let Entry { instance, found } = &self.entry;

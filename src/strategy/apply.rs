@@ -84,6 +84,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
             message: alert.message,
             detections: named(&alert.detections, detections),
             tags: alert.tags,
+            picture: alert.picture,
         })
         .collect();
     let mut applied = Applied { raised, resolved, ..Applied::default() };
@@ -142,7 +143,7 @@ mod tests {
 
     fn alert(detections: Vec<u32>) -> AlertDraft {
         let (rule, key, message) = ("r".into(), "k".into(), "m".into());
-        AlertDraft { rule, level: None, key, message, detections, tags: vec!["t".into()] }
+        AlertDraft { rule, level: None, key, message, detections, tags: vec!["t".into()], picture: None }
     }
 
     #[test]

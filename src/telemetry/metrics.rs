@@ -112,13 +112,19 @@ pub const TABLE: &[Definition] = &[
         "dsengine_alert_undelivered_total",
         C,
         &["reason"],
-        "Deliveries that do not happen, one per alert and handler: given_up, queue_full, journal_full, handler_removed.",
+        "Deliveries that do not happen, one per alert and handler: given_up, expired, queue_full, journal_full, handler_removed.",
     ),
     row(
         "dsengine_alert_decisions_lost_total",
         C,
         &[],
         "Decisions on drafts that the log behind `dsengine explain` neither has nor counts, for lack of room.",
+    ),
+    row(
+        "dsengine_alert_pictures_total",
+        C,
+        &["outcome"],
+        "Pictures of alerts: kept, dropped (too many waited), failed (not encoded or written), removed (old or many).",
     ),
     row(
         "dsengine_alert_commands_total",
@@ -241,6 +247,7 @@ pub(super) struct Families {
     handler_memory: IntGaugeVec,
     handler_state: IntGaugeVec,
     handler_limited: IntCounterVec,
+    pictures: IntCounterVec,
     commands: IntCounterVec,
     calls: IntCounterVec,
     off_schedule: IntCounterVec,
@@ -267,6 +274,9 @@ impl Families {
     fn begin(&self) {
         for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
             self.undelivered.with_label_values(&[reason]);
+        }
+        for outcome in ["kept", "dropped", "failed", "removed"] {
+            self.pictures.with_label_values(&[outcome]);
         }
         for outcome in ["taken", "queue_full", "too_large", "closed"] {
             self.commands.with_label_values(&[outcome]);
@@ -357,6 +367,7 @@ impl Metrics {
             handler_memory: r.gauges("dsengine_handler_memory_bytes"),
             handler_state: r.gauges("dsengine_handler_state_bytes"),
             handler_limited: r.counters("dsengine_handler_limited_total"),
+            pictures: r.counters("dsengine_alert_pictures_total"),
             commands: r.counters("dsengine_alert_commands_total"),
             calls: r.counters("dsengine_strategy_calls_total"),
             off_schedule: r.counters("dsengine_strategy_off_schedule_total"),
@@ -561,6 +572,11 @@ impl Metrics {
     /// Counts decisions that the log behind `explain` lacks.
     pub fn decisions_lost(&self, count: u64) {
         self.families.decisions_lost.with_label_values::<&str>(&[]).inc_by(count);
+    }
+
+    /// Counts pictures of alerts; `outcome` is a constant word.
+    pub fn alert_pictures(&self, outcome: &'static str, count: u64) {
+        self.families.pictures.with_label_values(&[outcome]).inc_by(count);
     }
 
     /// Counts a command from a handler; `outcome` is a constant word.

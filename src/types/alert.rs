@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -67,6 +68,8 @@ pub struct AlertDraft {
     pub detections: Vec<u32>,
     /// Words for filters, at most [`TAGS_MAX`].
     pub tags: Vec<String>,
+    /// A JPEG to keep as the alert's picture, instead of its frame with boxes.
+    pub picture: Option<Arc<[u8]>>,
 }
 
 /// A draft with copies of its detections. The policy decides whether it becomes an alert.
@@ -84,6 +87,8 @@ pub struct Raised {
     pub detections: Vec<Detection>,
     /// Words for filters, at most [`TAGS_MAX`].
     pub tags: Vec<String>,
+    /// A JPEG to keep as the alert's picture, instead of its frame with boxes.
+    pub picture: Option<Arc<[u8]>>,
 }
 
 /// Maximum tags of an alert.
@@ -147,6 +152,12 @@ impl AlertId {
         Self(id)
     }
 
+    /// The id of this text; `None` if no alert can have it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_id = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_id.then(|| Self(text.to_owned()))
+    }
+
     /// The capture time in it, in milliseconds exactly.
     pub(crate) fn unix_ns(&self) -> u64 {
         let millis = self.0.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok());
@@ -203,6 +214,9 @@ pub struct Alert {
     /// Words that its rule and the configuration gave it, for filters; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Whether a picture of its frame is kept, while `alerts.pictures` says so; absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub picture: bool,
 }
 
 /// The limit that held alerts back.
@@ -274,6 +288,7 @@ impl Alert {
             suppressed: 0,
             digest: None,
             tags: Vec::new(),
+            picture: false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Field names are the same in Rust, Lua, WIT and JSON.
 
 mod alert;
+mod blackout;
 mod clock;
 mod detection;
 mod finding;
@@ -20,6 +21,7 @@ pub use alert::{
     Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, HeldBy, Level, Raised, Resolve, TAG_BYTES_MAX, TAGS_MAX,
     add_tags, wrong_tag,
 };
+pub use blackout::{Blackout, Unmasked};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;

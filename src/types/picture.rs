@@ -107,6 +107,11 @@ impl Picture {
         (width > 0 && height > 0 && fits).then_some(picture)
     }
 
+    /// A picture of the same shape over the pixels that `pixels` makes of this one.
+    pub(super) fn over(self, pixels: impl FnOnce(Self) -> Arc<dyn Pixels>) -> Self {
+        Self { pixels: pixels(self.clone()), ..self }
+    }
+
     /// The samples, for reading; maps them on first use.
     ///
     /// # Errors

@@ -249,7 +249,7 @@ fn draft(
         behind.sort_unstable();
         behind.dedup();
     }
-    Ok(AlertDraft { rule, level, key, message, detections: behind, tags: Vec::new() })
+    Ok(AlertDraft { rule, level, key, message, detections: behind, tags: Vec::new(), picture: None })
 }
 
 fn detection(raw: wit::DetectionResult) -> Result<Detection, String> {

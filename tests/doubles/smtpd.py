@@ -9,6 +9,7 @@ smtpd.py OPTIONS MAILS.jsonl: prints its port, then serves until it is killed. O
   answers    by what comes ("MAIL", "DATA", or a receiver's address): the answers to the first of them, in order
 """
 
+import base64
 import asyncio
 import email
 import email.policy
@@ -35,7 +36,13 @@ def answer(to):
 
 def parts(message):
     walked = [part for part in message.walk() if not part.is_multipart()]
-    return [{"type": part.get_content_type(), "text": part.get_content()} for part in walked]
+    def text(part):
+        content = part.get_content()
+        return base64.b64encode(content).decode() if isinstance(content, bytes) else content
+
+    return [
+        {"type": part.get_content_type(), "name": part.get_filename(), "text": text(part)} for part in walked
+    ]
 
 
 class Peer:

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dsengine::admin::{self, Admin};
+use dsengine::alert::Pictures;
 use dsengine::backend::SourceState;
 use dsengine::config::AdminPlan;
 use dsengine::engine::EngineApi;
@@ -30,6 +31,7 @@ pub(crate) struct Standing {
     /// What a source called `yard` shows, for a test that adds one.
     pub(crate) yard: Arc<Live>,
     pub(crate) events: Arc<Events>,
+    pub(crate) pictures: Mutex<Pictures>,
 }
 
 impl EngineApi for Standing {
@@ -68,6 +70,9 @@ impl EngineApi for Standing {
     fn events(&self) -> Arc<Events> {
         self.events.clone()
     }
+    fn pictures(&self) -> Pictures {
+        self.pictures.lock().unwrap().clone()
+    }
 }
 
 pub(crate) struct Served {
@@ -94,6 +99,7 @@ impl Served {
             live: Live::new(),
             yard: Live::new(),
             events: Events::new(),
+            pictures: Mutex::default(),
         });
         let admin = admin::serve(runtime.handle(), plan, board.clone()).unwrap();
         Self { runtime, board, admin }

@@ -390,3 +390,30 @@ fn the_states_that_a_source_was_in_are_kept_with_their_times() {
     let times: Vec<_> = history.as_array().unwrap().iter().map(|change| change["time"].as_str().unwrap()).collect();
     assert!(times.is_sorted_by(|a, b| a >= b) && times.iter().all(|time| time.ends_with('Z')), "{times:?}");
 }
+
+#[test]
+fn a_picture_is_shown_to_whoever_may_see_its_source() {
+    let wide = Wide::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (yard, delivery, _runtime) = crate::alerts::pictured(dir.path(), "yard");
+    *wide.0.board.pictures.lock().unwrap() = delivery.pictures().clone();
+    let path = format!("/api/v1/alerts/{}/picture.jpg", yard.id);
+    let shown =
+        |path: &str| [Some(VIEWER), Some(GUARD), Some(PUBLISHER), None].map(|token| wide.status("GET", path, token));
+    // The guard may see the gate only, and is not told that there is a picture.
+    assert_eq!(shown(&path), [200, 404, 403, 401]);
+    assert_eq!(shown(&format!("{path}?clean=1")), [200, 404, 403, 401]);
+    for (path, status) in [
+        (format!("{path}?clean=2"), 400),
+        (format!("{path}?other=1"), 400),
+        (format!("/api/v1/alerts/{}/picture.jpg", "0".repeat(32)), 404),
+        ("/api/v1/alerts/..%2f..%2fsecret/picture.jpg".to_owned(), 404),
+    ] {
+        assert_eq!(wide.status("GET", &path, Some(VIEWER)), status, "{path}");
+    }
+    let head = head(&mut wide.open("GET", &path, &[("Authorization", &format!("Bearer {VIEWER}"))], ""));
+    assert!(head.contains("content-type: image/jpeg") && head.contains("cache-control: no-store"), "{head}");
+    let (gate, delivery, _runtime) = crate::alerts::pictured(dir.path(), "gate");
+    *wide.0.board.pictures.lock().unwrap() = delivery.pictures().clone();
+    assert_eq!(shown(&format!("/api/v1/alerts/{}/picture.jpg", gate.id)), [200, 200, 403, 401]);
+}

@@ -13,11 +13,11 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use dsengine::alert::check;
 use dsengine::alert::{BoxFuture, Delivery, DeliveryError, Gate, Handler, NoJournal, Order, Retry};
-use dsengine::config::{AlertPlan, FileFormat, HandlerKind, HandlerPlan, WebhookPlan};
+use dsengine::config::{AlertPlan, FileFormat, HandlerKind, HandlerPlan, PicturesPlan, WebhookPlan};
 use dsengine::error::Code;
 use dsengine::handlers;
 use dsengine::telemetry::{AlertOutcome, Metrics};
-use dsengine::types::{Alert, Clock, Frame, Level, Raised};
+use dsengine::types::{Alert, Clock, Frame, Level, Picture, Raised};
 use tokio::runtime::Runtime;
 
 use crate::harness::soak;
@@ -55,7 +55,15 @@ fn plan() -> AlertPlan {
 
 fn draft(rule: &str, key: impl ToString) -> Raised {
     let message = format!("{rule} \"quoted\" ünïcode");
-    Raised { rule: rule.into(), level: None, key: key.to_string(), message, detections: vec![], tags: vec![] }
+    Raised {
+        rule: rule.into(),
+        level: None,
+        key: key.to_string(),
+        message,
+        detections: vec![],
+        tags: vec![],
+        picture: None,
+    }
 }
 
 fn frame(clock: &dyn Clock, source: &str, seq: u64) -> Frame {
@@ -89,6 +97,23 @@ pub(crate) fn alert(key: &str) -> Arc<Alert> {
     let delivery = start(&runtime, &plan(), &[], &metrics, clock.clone());
     let mut gate = Gate::new(&plan(), &"gate".into(), delivery.outbox(), &metrics);
     gate.raise(&draft("loitering", key), &frame(&*clock, "gate", 7)).expect("accepted")
+}
+
+/// An accepted alert of this source whose picture is kept in `folder`, and what keeps it.
+pub(crate) fn pictured(folder: &std::path::Path, source: &str) -> (Arc<Alert>, Delivery, Runtime) {
+    let clock = Wall::new();
+    let metrics = Metrics::new(clock.clone());
+    let runtime = runtime();
+    let delivery = start(&runtime, &plan(), &[], &metrics, clock.clone());
+    let keep = Duration::from_secs(86_400);
+    let pictures = PicturesPlan { enabled: true, keep, bytes_max: 1_000_000, quality: 80, max_width: 640, clean: true };
+    delivery.keep_pictures(folder.to_owned(), &pictures).unwrap();
+    let mut gate = Gate::new(&plan(), &source.into(), delivery.outbox(), &metrics);
+    let picture = Picture::from_rgb(16, 8, vec![200; 384]);
+    let alert = gate.raise(&draft("seen", "1"), &Frame { picture, ..frame(&*clock, source, 7) }).expect("accepted");
+    assert!(alert.picture);
+    drop(gate);
+    (alert, delivery, runtime)
 }
 
 /// Fails where a handler does not keep to the rules of its seam.

@@ -14,7 +14,7 @@ use dsengine::backend::{
 use dsengine::config::{Input, RetryPlan, SourcePlan};
 use dsengine::error::Error;
 use dsengine::gst::GstBackend;
-use dsengine::types::{Frame, SourceId};
+use dsengine::types::{Blackout, Frame, SourceId};
 
 use self::doubles::SharedPipeline;
 use crate::recorder::Machine;
@@ -30,6 +30,7 @@ fn plan(input: Input) -> SourcePlan {
         every: 1,
         zones: Arc::new([]),
         alerts: Default::default(),
+        blackout: Blackout::default(),
         confidence: None,
         retry: RetryPlan { max_retries: 3, base, cap, exponential: true, first_frame, gap },
         realtime: false,

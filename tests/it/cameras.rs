@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use dsengine::backend::{Backend, SourceEvent, SourceState};
 use dsengine::config::{Camera as Address, Input, RetryPlan, SourcePlan, Transport};
 use dsengine::gst::GstBackend;
+use dsengine::types::Blackout;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
@@ -32,6 +33,7 @@ fn plan(id: &str, uri: &str) -> SourcePlan {
         every: 1,
         zones: Arc::new([]),
         alerts: Default::default(),
+        blackout: Blackout::default(),
         confidence: None,
         retry: RetryPlan {
             max_retries: 100,

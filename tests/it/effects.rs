@@ -2,6 +2,7 @@
 //! outside: in frames, files, requests, pages and `/proc`. The table in `src/config/keys.rs` names these tests.
 
 mod alerts;
+mod blackout;
 mod delivery;
 mod detection;
 mod email;
@@ -11,6 +12,7 @@ mod layers;
 mod logging;
 mod lost;
 mod monitoring;
+mod pictures;
 mod policy;
 mod push;
 mod recovery;

@@ -87,6 +87,7 @@ fn run(email: &str, keys: &str, env: &[(&str, &str)]) -> Outcome {
 
 fn plan(port: u16, to: &[&str]) -> EmailPlan {
     EmailPlan {
+        picture: false,
         server: "127.0.0.1".into(),
         port,
         encryption: Encryption::None,

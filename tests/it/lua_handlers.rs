@@ -65,6 +65,7 @@ pub(crate) fn alert() -> Alert {
         suppressed: 2,
         digest: None,
         tags: vec![],
+        picture: false,
     }
 }
 

@@ -345,12 +345,15 @@ fn the_editor_types_can_be_read_by_the_language_they_are_for() {
     lua.load(program).into_function().unwrap();
 }
 
+/// Tables that only handlers or only strategies have.
+const OF_ONE_ROLE: [&str; 5] = ["http", "picture", "zones", "tracks", "pixels"];
+
 /// Every function of the tables of globals, as a script finds them.
 fn offered(role: &str, mut told: impl FnMut(&str) -> String) -> BTreeSet<String> {
     let tables: Vec<_> = functions::TABLES
         .iter()
         .map(|(name, _)| *name)
-        .filter(|t| (*t == "http") == (role == "handler") || !["http", "zones", "tracks", "pixels"].contains(t))
+        .filter(|t| ["http", "picture"].contains(t) == (role == "handler") || !OF_ONE_ROLE.contains(t))
         .filter(|t| role == "strategy" || !["zones", "tracks", "pixels"].contains(t))
         .collect();
     let list: Vec<_> = tables.iter().map(|t| format!("{t} = {t}")).collect();

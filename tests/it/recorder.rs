@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dsengine::backend::{Flow, Sink, SourceEvent, SourceState};
-use dsengine::types::{Clock, Frame, Picture, SourceId};
+use dsengine::types::{Blackout, Clock, Picture, SourceId, Unmasked};
 
 /// The machine's clock: these tests run real pipelines against real time.
 pub(crate) struct Machine {
@@ -175,7 +175,8 @@ impl Recorder {
 }
 
 impl Sink for Recorder {
-    fn frame(&self, frame: Frame) -> Flow {
+    fn frame(&self, frame: Unmasked) -> Flow {
+        let frame = frame.mask(&Blackout::default());
         let size = frame.picture.as_ref().map(|picture| (picture.width, picture.height));
         assert_eq!(size, Some((frame.width, frame.height)), "a decoded frame has pixels of its size");
         self.clock.skip(self.slow);

@@ -12,7 +12,7 @@ use dsengine::backend::scene::SceneBackend;
 use dsengine::backend::{Backend, Flow, Sink, SourceEvent, SourceState};
 use dsengine::config::{Input, RetryPlan, SourcePlan};
 use dsengine::scene::Scene;
-use dsengine::types::{Clock, Frame, SourceId};
+use dsengine::types::{Blackout, Clock, Frame, SourceId, Unmasked};
 
 /// Longest wait for anything in these tests.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +41,8 @@ enum Seen {
 struct Tap(Sender<Seen>);
 
 impl Sink for Tap {
-    fn frame(&self, frame: Frame) -> Flow {
+    fn frame(&self, frame: Unmasked) -> Flow {
+        let frame = frame.mask(&Blackout::default());
         match self.0.send(Seen::Frame(frame, std::thread::current().id())) {
             Ok(()) => Flow::Continue,
             Err(_) => Flow::Stop,
@@ -68,6 +69,7 @@ fn plan(id: &str, name: &str, pixels: bool, live: bool) -> SourcePlan {
         every: 1,
         zones: Arc::new([]),
         alerts: Default::default(),
+        blackout: Blackout::default(),
         confidence: None,
         retry: RetryPlan {
             max_retries: 0,

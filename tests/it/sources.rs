@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dsengine::backend::{Backend, SourceEvent, SourceState};
 use dsengine::config::{Camera as Address, Input, RetryPlan, SourcePlan};
 use dsengine::gst::{GstBackend, Mp4Writer};
-use dsengine::types::{Clock, Colorimetry, Matrix, Picture, Range};
+use dsengine::types::{Blackout, Clock, Colorimetry, Matrix, Picture, Range};
 use gstreamer::prelude::*;
 use gstreamer_video::prelude::*;
 
@@ -25,6 +25,7 @@ fn plan(id: &str, input: Input) -> SourcePlan {
         every: 1,
         zones: Arc::new([]),
         alerts: Default::default(),
+        blackout: Blackout::default(),
         confidence: None,
         retry: RetryPlan {
             max_retries: 3,

@@ -429,6 +429,7 @@ fn alert() -> Alert {
         suppressed: 0,
         digest: None,
         tags: vec![],
+        picture: false,
     }
 }
 

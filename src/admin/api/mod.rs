@@ -6,6 +6,7 @@ pub(super) mod config;
 pub(super) mod events;
 pub(super) mod explain;
 pub(super) mod logs;
+pub(super) mod pictures;
 pub(super) mod plugins;
 pub(super) mod profile;
 pub(super) mod session;

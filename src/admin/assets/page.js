@@ -193,6 +193,7 @@ function stepButton(li, step, text) {
   why.onclick = () => explain(li, why, alert.id);
   small.append(why);
   li.append(small);
+  if (alert.picture) li.append(thumbnail(alert));
   return li;
 }
 
@@ -211,6 +212,20 @@ async function explain(li, button, id) {
   const list = element("ul", "why");
   list.append(...lines.map((line) => element("li", "", line)));
   li.append(list);
+}
+
+// The alert's picture, small, as a link to itself; nothing once it is no longer kept.
+function thumbnail(alert) {
+  const link = element("a", "picture");
+  link.href = `/api/v1/alerts/${alert.id}/picture.jpg`;
+  link.target = "_blank";
+  const image = element("img");
+  image.loading = "lazy";
+  image.alt = `what ${alert.source} showed`;
+  image.addEventListener("error", () => link.remove());
+  image.src = link.href;
+  link.append(image);
+  return link;
 }
 
 // A stable colour for each class.

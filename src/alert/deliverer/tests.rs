@@ -88,7 +88,7 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
         }
     }
     let metrics = Metrics::new(Arc::new(Still));
-    let commands = CommandQueue::new(metrics.clone()).of(&name);
+    let commands = CommandQueue::new(metrics.clone(), Pictures::default()).of(&name);
     let outbox = Outbox::new(&plan, metrics, Arc::new(|_| {}), None);
     let receiver = outbox.add(&name, &crate::config::AlertFilter::default()).unwrap();
     let count = Arc::<AtomicUsize>::default();

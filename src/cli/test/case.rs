@@ -248,6 +248,7 @@ impl AlertSpec {
             suppressed,
             digest,
             tags,
+            picture: false,
         }
     }
 }

@@ -11,13 +11,14 @@ use super::plan::*;
 use super::problem::{Origins, Problems};
 use super::profile::ProfileChoice;
 use super::schema::{
-    Alerts, Config, Detection, Durability, Inference, LogFormat, Logging, Outbox, Outline, Overflow, Pipeline,
-    ProcessingMode, Recovery,
+    Alerts, Config, Detection, Durability, Inference, LogFormat, Logging, Outbox, Outline, Overflow, Pictures,
+    Pipeline, ProcessingMode, Recovery,
 };
 use super::warning::{Severity, Warning};
 use crate::types::{Point, Polygon, SourceId, Zone};
 
 mod admin;
+mod blackout;
 mod handlers;
 mod health;
 mod hours;
@@ -151,6 +152,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         workers,
         alerts: AlertPlan { quiet_hours, rules, ..alert_plan(&alerts) },
         outbox: outbox_plan(&alerts.outbox),
+        pictures: pictures_plan(&alerts.pictures),
         handlers,
         admin,
         health,
@@ -234,6 +236,12 @@ fn outbox_plan(outbox: &Outbox) -> OutboxPlan {
         keep: Duration::from_secs_f64(outbox.keep_days * 86_400.0),
         keep_alerts: outbox.keep_alerts.into(),
     }
+}
+
+fn pictures_plan(pictures: &Pictures) -> PicturesPlan {
+    let Pictures { enabled, keep_days, max_mb, quality, max_width, clean } = *pictures;
+    let keep = Duration::from_secs(u64::from(keep_days) * 86_400);
+    PicturesPlan { enabled, keep, bytes_max: u64::from(max_mb) * 1_000_000, quality, max_width, clean }
 }
 
 fn log_plan(logging: Logging, debug: bool, site: &mut Site<'_>) -> LogPlan {

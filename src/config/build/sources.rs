@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use super::{Site, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
+use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
@@ -46,6 +46,7 @@ pub(super) fn build(
         ids.push(id.clone());
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
         let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), timezone, site);
+        let blackout = blackout::build(&entry.blackout, &format!("{path}.blackout"), site);
         if !enabled {
             site.idle.push(id);
             continue;
@@ -68,6 +69,7 @@ pub(super) fn build(
             fps: entry.fps.or(fps),
             every: 1,
             zones: merged(zones, own),
+            blackout,
             confidence: entry.confidence_threshold.map(|score| score as f32),
             alerts,
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),

@@ -177,6 +177,7 @@ fn samples() -> [Alert; 2] {
         suppressed: number,
         digest: None,
         tags: vec![],
+        picture: false,
     })
 }
 

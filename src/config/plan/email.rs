@@ -31,6 +31,8 @@ pub struct EmailPlan {
     pub subject: Subject,
     /// Whether the mail has HTML beside its text.
     pub html: bool,
+    /// Whether the alert's picture is attached.
+    pub picture: bool,
     /// A CA file that is trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// Timeout of a delivery.

@@ -135,6 +135,7 @@ mod tests {
             suppressed: 0,
             digest: None,
             tags: vec![],
+            picture: false,
         };
         let all = AlertFilter::default();
         assert!(Level::ALL.into_iter().all(|level| all.passes(&alert(level, "a", "r"))));

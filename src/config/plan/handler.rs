@@ -72,6 +72,8 @@ pub struct WebhookPlan {
     pub user: Option<(String, String)>,
     /// The body; `None` = the alert as JSON.
     pub body: Option<BodyTemplate>,
+    /// Whether the alert's picture is part of the body, where the body is the alert.
+    pub picture: bool,
     /// Statuses that count as delivered; empty = 200 to 299.
     pub success: Vec<u16>,
     /// Delivery attempts per alert; `None` = the alert policy's.
@@ -93,6 +95,7 @@ impl WebhookPlan {
             headers: BTreeMap::new(),
             user: None,
             body: None,
+            picture: false,
             success: Vec::new(),
             attempts: None,
             signing_key: None,

@@ -10,6 +10,7 @@ mod handler;
 mod health;
 mod mqtt;
 mod outbox;
+mod pictures;
 mod policy;
 mod source;
 mod strategy;
@@ -28,6 +29,7 @@ pub use handler::*;
 pub use health::*;
 pub use mqtt::{Discovery, MqttPlan};
 pub use outbox::*;
+pub use pictures::*;
 pub use policy::*;
 pub use source::*;
 pub use strategy::*;
@@ -69,6 +71,8 @@ pub struct Plan {
     pub alerts: AlertPlan,
     /// What is kept of accepted alerts.
     pub outbox: OutboxPlan,
+    /// What is kept of the frames that raise alerts.
+    pub pictures: PicturesPlan,
     /// Enabled handlers.
     pub handlers: Vec<HandlerPlan>,
     /// Metrics, health and pages.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::camera::Camera;
 use super::policy::SourceAlerts;
-use crate::types::{SourceId, Zone};
+use crate::types::{Blackout, SourceId, Zone};
 
 /// One source.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct SourcePlan {
     pub every: u32,
     /// Zones of its picture (top-level zones plus its own).
     pub zones: Arc<[Zone]>,
+    /// Areas of its picture that are painted black before anything reads it.
+    pub blackout: Blackout,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
     /// Its alert policy, where that differs from the general one.

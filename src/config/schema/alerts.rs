@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::hours::{OneOrMany, QuietEntry};
 use super::outbox::Outbox;
 use super::overrides::RuleAlerts;
+use super::pictures::Pictures;
 use crate::config::kinds::handlers::{self, HandlerSettings, Module};
 use crate::config::kinds::shape::{Shape, read, union, written};
 
@@ -90,6 +91,8 @@ pub(in crate::config) struct Alerts {
     pub(in crate::config) when_full: Overflow,
     /// What is kept of accepted alerts. Default: see its keys. Example: {durability: memory}.
     pub(in crate::config) outbox: Outbox,
+    /// What is kept of the frames that raise alerts. Default: see its keys. Example: {keep_days: 7}.
+    pub(in crate::config) pictures: Pictures,
     /// Where alerts go: names, or names with settings. Default [console]. Example: [console, {name: file}].
     #[schemars(length(max = 64))]
     pub(in crate::config) handlers: Vec<HandlerEntry>,
@@ -117,6 +120,7 @@ impl Default for Alerts {
             max_queued: 10_000,
             when_full: Overflow::DropLowestLevel,
             outbox: Outbox::default(),
+            pictures: Pictures::default(),
             handlers: vec![HandlerEntry(Handler::named("console"))],
         }
     }

@@ -36,6 +36,10 @@ pub(in crate::config) struct SourceEntry {
     /// Areas by name, of this source alone; one named as under the top-level `zones` replaces it. Default none.
     /// Example: {door: [[0.4, 0.2], [0.6, 0.2], [0.6, 0.9]]}.
     pub(in crate::config) zones: BTreeMap<String, Outline>,
+    /// Areas of its picture that nobody may see: painted black before anything is detected, judged, encoded, stored or
+    /// shown. Default none. Example: [[[0.6, 0], [1, 0], [1, 0.4], [0.6, 0.4]]].
+    #[schemars(length(max = 100))]
+    pub(in crate::config) blackout: Vec<Outline>,
     /// Lowest score kept on this source. Default `detection.confidence_threshold`. Range 0–1. Example: 0.4.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(in crate::config) confidence_threshold: Option<f64>,

@@ -18,7 +18,7 @@ use crate::engine::view::source::SourceBoard;
 use crate::engine::view::status::SourceStatus;
 use crate::error::Code;
 use crate::telemetry::{SourceMetrics, Stage, redact};
-use crate::types::{Clock, Frame, SourceId};
+use crate::types::{Blackout, Clock, SourceId, Unmasked};
 use crate::vision::merge::merge;
 
 /// The models that a source's frames pass, in order. A frame keeps the stages that it started with.
@@ -75,6 +75,8 @@ pub(in crate::engine) struct Route {
     /// The wait after the last failure.
     retry_in: Mutex<Duration>,
     stages: ArcSwap<Stages>,
+    /// What is painted in each of its next pictures.
+    blackout: ArcSwap<Blackout>,
     credit: Arc<Credit>,
     clock: Arc<dyn Clock>,
     events: Arc<Events>,
@@ -105,6 +107,7 @@ impl Route {
             retry_every: Mutex::default(),
             retry_in: Mutex::default(),
             stages: ArcSwap::default(),
+            blackout: ArcSwap::default(),
             credit: Arc::new(Credit::new(live, in_flight_max)),
             clock,
             events,
@@ -117,6 +120,7 @@ impl Route {
     /// Applies settings that can change while the source runs.
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
         *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
+        self.blackout.store(Arc::new(plan.blackout.clone()));
     }
 
     /// Sets the models for the next frames; frames in flight keep the former ones.
@@ -214,8 +218,9 @@ impl Next for Route {
 pub(in crate::engine) struct Inlet(pub(in crate::engine) Arc<Route>);
 
 impl Sink for Inlet {
-    fn frame(&self, mut frame: Frame) -> Flow {
+    fn frame(&self, frame: Unmasked) -> Flow {
         let route = &*self.0;
+        let mut frame = frame.mask(&route.blackout.load());
         if frame.arrived_ns == 0 {
             frame.arrived_ns = route.clock.monotonic_ns();
         }

@@ -144,6 +144,7 @@ mod tests {
             message: "m".into(),
             detections: Vec::new(),
             tags: Vec::new(),
+            picture: None,
         };
         let alerts = |level| Verdict { alerts: vec![alert(level)], ..Verdict::default() };
         assert_eq!(difference(&alerts(None), &none), "raises 1 alert (r 'm'), the active one none");

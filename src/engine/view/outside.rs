@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::live::{Events, Live};
 use super::status::{PluginStatus, Status};
 use crate::alert::Outbox;
+use crate::alert::Pictures;
 use crate::alert::records::Records;
 use crate::error::Error;
 
@@ -42,6 +43,11 @@ pub trait EngineApi: Send + Sync {
     /// The latest decisions on alerts, and what became of them.
     fn records(&self) -> Records {
         Records::default()
+    }
+
+    /// The alerts' pictures.
+    fn pictures(&self) -> Pictures {
+        Pictures::default()
     }
 }
 

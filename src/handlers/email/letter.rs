@@ -4,12 +4,12 @@
 
 use std::time::SystemTime;
 
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Message, MultiPart, SinglePart};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Message, MultiPart, SinglePart};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::EmailPlan;
-use crate::types::{Alert, lines, one_line};
+use crate::types::{Alert, AlertId, lines, one_line};
 
 /// Characters of an alert's message.
 const MESSAGE_CHARS_MAX: usize = 10_000;
@@ -19,7 +19,13 @@ const FIELD_CHARS_MAX: usize = 300;
 const DETECTIONS_MAX: usize = 20;
 
 /// The mail as it is sent. `handler` makes the mails of two handlers different ones.
-pub(super) fn write(plan: &EmailPlan, handler: &str, alert: &Alert, sent: SystemTime) -> Result<Vec<u8>, String> {
+pub(super) fn write(
+    plan: &EmailPlan,
+    handler: &str,
+    alert: &Alert,
+    sent: SystemTime,
+    picture: Option<Vec<u8>>,
+) -> Result<Vec<u8>, String> {
     let mut builder = Message::builder()
         .from(plan.from.clone())
         .date(sent)
@@ -38,11 +44,25 @@ pub(super) fn write(plan: &EmailPlan, handler: &str, alert: &Alert, sent: System
     let message = cut(&lines(&alert.message), MESSAGE_CHARS_MAX);
     let fields = fields(alert);
     let text = text(&message, &fields);
-    let letter = match plan.html {
-        true => builder.multipart(MultiPart::alternative_plain_html(text, html(&message, &fields))),
-        false => builder.singlepart(SinglePart::plain(text)),
+    let both = |text| MultiPart::alternative_plain_html(text, html(&message, &fields));
+    let letter = match (plan.html, picture) {
+        (true, None) => builder.multipart(both(text)),
+        (false, None) => builder.singlepart(SinglePart::plain(text)),
+        (html, Some(jpeg)) => {
+            let mixed = MultiPart::mixed();
+            let mixed = if html { mixed.multipart(both(text)) } else { mixed.singlepart(SinglePart::plain(text)) };
+            builder.multipart(mixed.singlepart(attachment(alert, jpeg)?))
+        }
     };
     letter.map(|letter| letter.formatted()).map_err(|error| format!("the mail cannot be written: {error}"))
+}
+
+/// The alert's picture, named after its id.
+fn attachment(alert: &Alert, jpeg: Vec<u8>) -> Result<SinglePart, String> {
+    let kind = ContentType::parse("image/jpeg").map_err(|error| format!("the picture has no type: {error}"))?;
+    // An id that came from elsewhere may be any text.
+    let name = AlertId::parse(alert.id.as_str()).map_or_else(|| "alert".to_owned(), |id| id.to_string());
+    Ok(Attachment::new(format!("{name}.jpg")).body(jpeg, kind))
 }
 
 /// The same for each attempt, so that a receiver drops what comes twice.
@@ -134,6 +154,7 @@ mod tests {
 
     fn plan() -> EmailPlan {
         EmailPlan {
+            picture: false,
             server: "localhost".into(),
             port: 25,
             encryption: Encryption::None,
@@ -151,7 +172,7 @@ mod tests {
 
     fn written(plan: &EmailPlan, alert: &Alert) -> String {
         let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(784_887_151);
-        String::from_utf8(write(plan, "m\u{fc}: x", alert, sent).unwrap()).unwrap()
+        String::from_utf8(write(plan, "m\u{fc}: x", alert, sent, None).unwrap()).unwrap()
     }
 
     #[test]

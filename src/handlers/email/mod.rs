@@ -18,7 +18,8 @@ use lettre::Address;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
 use parking_lot::Mutex;
 
-use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use super::attached::Attached;
+use crate::alert::{BoxFuture, Commands, DeliveryError, Handler, Retry};
 use crate::config::{EmailPlan, Encryption};
 use crate::error::{Code, Error};
 use crate::outbound::{self, Authorities};
@@ -36,6 +37,7 @@ pub struct Email {
     tls: Option<TlsParameters>,
     clock: Arc<dyn Clock>,
     partial: Mutex<Option<Partial>>,
+    attached: Attached,
 }
 
 /// An alert that the server has taken for some of its receivers.
@@ -65,13 +67,14 @@ impl Email {
                 Some(tls.map_err(|error| wrong(format!("no TLS with {}: {error}", plan.server)))?)
             }
         };
-        Ok(Self { name, plan, tls, clock, partial: Mutex::new(None) })
+        Ok(Self { name, plan, tls, clock, partial: Mutex::new(None), attached: Attached::default() })
     }
 
     /// Sends an alert's mail to the receivers who have not got it.
     async fn send(&self, alert: &Alert) -> Result<(), DeliveryError> {
         let sent = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.clock.unix_ns());
-        let letter = letter::write(&self.plan, &self.name, alert, sent)
+        let picture = self.attached.picture(self.plan.picture, alert).await;
+        let letter = letter::write(&self.plan, &self.name, alert, sent, picture)
             .map_err(|what| self.failed(&Failure { what, retry: Retry::Never }))?;
         let receivers = self.unsettled(&alert.id);
         let talk = session::deliver(&self.plan, self.tls.as_ref(), &receivers, &letter);
@@ -152,6 +155,10 @@ impl Handler for Email {
     /// A delivery has its own timeout.
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn attach(&self, commands: Commands) {
+        self.attached.attach(&commands);
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -9,14 +9,14 @@ use crate::harness::root;
 const SECRET: &str = "C4n4ry";
 
 /// A shipped script, its service's host, and what a configuration says of it.
-struct Push {
-    script: &'static str,
-    host: &'static str,
-    settings: &'static str,
-    secrets: &'static str,
+pub(super) struct Push {
+    pub(super) script: &'static str,
+    pub(super) host: &'static str,
+    pub(super) settings: &'static str,
+    pub(super) secrets: &'static str,
 }
 
-const PUSHES: [Push; 4] = [
+pub(super) const PUSHES: [Push; 4] = [
     Push { script: "ntfy", host: "ntfy.sh", settings: "{ topic: gate, login: true }", secrets: "NTFY: 'C4n4ry'" },
     Push {
         script: "telegram",

@@ -86,6 +86,7 @@ pub(super) const RECORDS: &[Record] = &[
             ("pts_ns", "pts_ns", "number", "Frame time, nanoseconds."),
             ("", "digest", "Digest?", "The alerts that it stands for; absent if it stands for itself."),
             ("", "tags", "string[]?", "Words that its rule and the configuration gave it; absent if there are none."),
+            ("", "picture", "boolean?", "Whether a picture of its frame is kept; absent if not."),
         ],
         raw: &[],
     },
@@ -128,6 +129,7 @@ pub(super) const RECORDS: &[Record] = &[
         other: &[
             ("", "rule", "string", "The name under which it was raised. Not empty."),
             ("", "key", "string | number?", "The key under which it was raised; every key where left out."),
+            ("", "picture", "string?", "A JPEG, as of `pixels.encode`, instead of the frame with its boxes."),
         ],
         raw: &[],
     },
@@ -302,6 +304,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("zones", "The source's zones. The middle of a box's bottom edge decides whether it is inside. Strategies only."),
     ("tracks", "What the engine knows of followed objects. Strategies only."),
     ("pixels", "The picture of the frame at hand; needs `---@needs pixels`. Strategies only."),
+    ("picture", "The picture of the alert at hand. Handlers only."),
     (
         "http",
         "Requests to granted hosts; to any other they are an error. Handlers only. A status is an answer, whatever it \
@@ -640,6 +643,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: &["string?"],
         mirrors: "pixels.image.encode",
         doc: "A part as the bytes of a JPEG, shrunk likewise; nil likewise.",
+    },
+    Function {
+        name: "picture.jpeg",
+        params: &[("clean", "boolean?", "true: without boxes and zones")],
+        returns: &["string?"],
+        mirrors: "",
+        doc: "The bytes of a JPEG; nil where the alert has no picture. Waits up to two seconds for one that is being \
+              encoded.",
+    },
+    Function {
+        name: "http.multipart",
+        params: &[("fields", "table<string, any>", "a text, number or boolean, or a file: { data, filename, type }")],
+        returns: &["string body", "string kind"],
+        mirrors: "",
+        doc: "The fields of a form as `multipart/form-data`: the body of a request, and its `content-type`.",
     },
     Function { name: "http.get", params: &[URL, OPTIONS], returns: ANSWER, mirrors: "http.send", doc: "Sends a GET." },
     Function {

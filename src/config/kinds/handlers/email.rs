@@ -17,7 +17,7 @@ use crate::config::plan::{AlertField, EmailPlan, Encryption, HandlerKind, MailLo
 use crate::config::schema::Handler;
 use crate::config::warning::{Severity, Warning};
 
-/// `body_template`, `include_attachments` and `min_interval_seconds` have no effect yet: the table of keys says so.
+/// `body_template` and `min_interval_seconds` have no effect yet: the table of keys says so.
 #[derive(Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default)]
 pub(super) struct Email {
@@ -106,7 +106,7 @@ impl Type for Email {
             body_template: _,
             html,
             include_html,
-            include_attachments: _,
+            include_attachments,
             ca_file,
             timeout,
             min_interval_seconds: _,
@@ -146,6 +146,7 @@ impl Type for Email {
             }
         }
         Some(HandlerKind::Email(Box::new(EmailPlan {
+            picture: include_attachments.unwrap_or_default(),
             server: server?.to_string().trim_matches(['[', ']']).to_owned(),
             port: smtp_port.and_then(|port| u16::try_from(port).ok()).unwrap_or_else(|| encryption.port()),
             encryption,

@@ -40,6 +40,8 @@ pub(super) struct Webhook {
     /// webhook: the body, JSON in which `{{field}}` stands for a field of the alert, or `{{alert}}` for all of it.
     /// Default the alert. Example: '{"text": "{{source}}: {{message}}", "count": {{suppressed}}}'.
     body: Option<String>,
+    /// webhook: add the alert's picture as `picture_jpeg`, in base64; not with `body`. Default false. Example: true.
+    include_picture: Option<bool>,
     /// webhook: the answers that count as delivered. Default 200 to 299. Range 200–599. Example: [200, 202].
     #[schemars(inner(range(min = 200, max = 599)), length(max = 100))]
     success_codes: Option<Vec<u32>>,
@@ -95,6 +97,7 @@ impl Type for Webhook {
             headers,
             auth,
             body,
+            include_picture,
             success_codes,
             signing_secret,
             ca_file,
@@ -114,6 +117,11 @@ impl Type for Webhook {
             site.wrong(&at, format!("`{at}` is no web address"), "expected https://host/path");
             return None;
         }
+        if body.is_some() && include_picture == Some(true) {
+            let at = format!("{path}.config.include_picture");
+            let label = "leave `body` out: the alert is sent as it is, with `picture_jpeg`";
+            site.wrong(&at, "a body of one's own has no place for the picture", label);
+        }
         let success = success_codes.unwrap_or_default();
         Some(HandlerKind::Webhook(Box::new(WebhookPlan {
             method: method.unwrap_or(Method::Post).into(),
@@ -122,6 +130,7 @@ impl Type for Webhook {
             headers: headers.unwrap_or_default(),
             user: auth.and_then(|auth| user(auth, &url, &format!("{path}.config.auth"), site)),
             body: body.and_then(|text| template(&text, &format!("{path}.config.body"), site)),
+            picture: include_picture.unwrap_or_default(),
             success: success.into_iter().filter_map(|code| code.try_into().ok()).collect(),
             attempts: retry_attempts,
             signing_key: signing_secret.and_then(|secret| key(&secret, &format!("{path}.config.signing_secret"), site)),

@@ -1,0 +1,280 @@
+//! Pictures of alerts: the frame that raised one, as JPEG, with and without its boxes.
+//!
+//! A gate hands over the frame's picture when it accepts an alert; one thread encodes and writes it ([`files`]), so no
+//! lane waits for an encoder or a disk. What waits is bounded in number and bytes; an alert whose picture finds no room
+//! has none and says so. A handler or the API may ask while it is being encoded: [`Pictures::of`] waits for it briefly.
+
+mod files;
+mod label;
+mod shot;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
+use parking_lot::{Condvar, Mutex};
+
+use self::files::Files;
+pub use self::files::Which;
+pub(super) use self::shot::Shot;
+use crate::config::PicturesPlan;
+use crate::error::{Code, Error};
+use crate::own::{Stop, Thread};
+use crate::telemetry::Metrics;
+use crate::types::{Alert, AlertId, Clock, SourceId};
+
+/// Maximum pictures that wait to be encoded.
+pub const PICTURES_MAX: usize = 16;
+/// Maximum bytes of their pixels. One picture may be larger.
+pub const PICTURES_BYTES_MAX: usize = 96 << 20;
+/// How long whoever wants a picture waits for it to be encoded.
+pub const PICTURE_WAIT: Duration = Duration::from_secs(2);
+/// Time between searches for pictures that are too old.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// The pictures of a run's alerts; of none before [`Pictures::open`]. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Pictures(Arc<OnceLock<Arc<Kept>>>);
+
+/// The state that the thread shares with everyone else.
+struct Kept {
+    files: Files,
+    plan: ArcSwap<PicturesPlan>,
+    jobs: Sender<Job>,
+    waiting: Mutex<Waiting>,
+    /// Signals that a picture waits no longer.
+    done: Condvar,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The pictures that are not written yet.
+#[derive(Default)]
+struct Waiting {
+    ids: BTreeSet<AlertId>,
+    bytes: usize,
+}
+
+struct Job {
+    id: AlertId,
+    source: SourceId,
+    shot: Shot,
+}
+
+/// What became of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Kept,
+    Dropped,
+    Failed,
+    Removed,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl Pictures {
+    /// Keeps pictures in `folder` from now on. Returns the thread that encodes them.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(super) fn open(
+        &self,
+        folder: PathBuf,
+        plan: &PicturesPlan,
+        metrics: &Arc<Metrics>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Thread, Error> {
+        let (jobs, taken) = bounded(PICTURES_MAX);
+        let kept = Arc::new(Kept {
+            files: Files::new(folder),
+            plan: ArcSwap::from_pointee(*plan),
+            jobs,
+            waiting: Mutex::default(),
+            done: Condvar::new(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        });
+        let theirs = kept.clone();
+        let thread = Thread::start("pictures", move |stop| theirs.run(&taken, &stop))
+            .map_err(|e| Error::new(Code::Io, format!("cannot start thread pictures: {e}")))?;
+        // Opened once: the first folder stays.
+        let _ = self.0.set(kept);
+        Ok(thread)
+    }
+
+    /// Applies new settings to the next pictures.
+    pub(super) fn set_plan(&self, plan: &PicturesPlan) {
+        if let Some(kept) = self.0.get() {
+            kept.plan.store(Arc::new(*plan));
+        }
+    }
+
+    /// Whether pictures are kept at all.
+    pub(super) fn wanted(&self) -> bool {
+        self.0.get().is_some_and(|kept| kept.plan.load().enabled)
+    }
+
+    /// Takes an alert's picture to be encoded. Returns whether there was room. Never blocks on an encoder or a disk.
+    pub(super) fn keep(&self, id: &AlertId, source: &SourceId, shot: Shot) -> bool {
+        self.0.get().is_some_and(|kept| kept.take(id, source, shot))
+    }
+
+    /// The picture of an alert as JPEG; `None` if it has none, or none any more. Waits [`PICTURE_WAIT`] at most for one
+    /// that is being encoded, and reads a file: do not call it on an async thread.
+    pub fn of(&self, alert: &Alert, which: Which) -> Option<Vec<u8>> {
+        if !alert.picture {
+            return None;
+        }
+        self.find(&alert.id, which).map(|(_, jpeg)| jpeg)
+    }
+
+    /// As [`Pictures::of`], for async callers.
+    pub async fn fetch(&self, alert: &Alert, which: Which) -> Option<Vec<u8>> {
+        if !alert.picture {
+            return None;
+        }
+        let (pictures, id) = (self.clone(), alert.id.clone());
+        let found = tokio::task::spawn_blocking(move || pictures.find(&id, which)).await;
+        found.ok().flatten().map(|(_, jpeg)| jpeg)
+    }
+
+    /// The picture of the alert with this id, and the source that it shows. Blocks as [`Pictures::of`] does.
+    pub fn find(&self, id: &AlertId, which: Which) -> Option<(SourceId, Vec<u8>)> {
+        let kept = self.0.get()?;
+        kept.wait_for(id);
+        let jpeg = kept.files.read(id, which)?;
+        let source = label::source(&jpeg)?;
+        Some((source.into(), jpeg))
+    }
+}
+
+impl std::fmt::Debug for Pictures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pictures").field("open", &self.0.get().is_some()).finish()
+    }
+}
+
+impl Kept {
+    fn take(&self, id: &AlertId, source: &SourceId, shot: Shot) -> bool {
+        let bytes = shot.bytes();
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.ids.contains(id) {
+                // The same alert again.
+                return true;
+            }
+            let is_full = waiting.ids.len() >= PICTURES_MAX
+                || (!waiting.ids.is_empty() && waiting.bytes + bytes > PICTURES_BYTES_MAX);
+            if is_full {
+                drop(waiting);
+                self.count(Outcome::Dropped, 1);
+                return false;
+            }
+            waiting.ids.insert(id.clone());
+            waiting.bytes += bytes;
+        }
+        let job = Job { id: id.clone(), source: source.clone(), shot };
+        // As many fit as may wait.
+        let taken = self.jobs.try_send(job).is_ok();
+        if !taken {
+            self.settle(id, bytes);
+            self.count(Outcome::Dropped, 1);
+        }
+        taken
+    }
+
+    /// The picture waits no longer.
+    fn settle(&self, id: &AlertId, bytes: usize) {
+        let mut waiting = self.waiting.lock();
+        if waiting.ids.remove(id) {
+            waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        }
+        drop(waiting);
+        self.done.notify_all();
+    }
+
+    /// Waits until this picture is written, [`PICTURE_WAIT`] at most.
+    fn wait_for(&self, id: &AlertId) {
+        let mut waiting = self.waiting.lock();
+        // What is there afterwards counts, whether it timed out or not.
+        let _ = self.done.wait_while_for(&mut waiting, |waiting| waiting.ids.contains(id), PICTURE_WAIT);
+    }
+
+    /// Encodes and writes until `stop`, then what waits still.
+    fn run(&self, jobs: &Receiver<Job>, stop: &Stop) {
+        self.files.measure();
+        self.sweep();
+        let mut swept_ns = self.clock.monotonic_ns();
+        while !stop.requested() {
+            select! {
+                recv(jobs) -> job => job.into_iter().for_each(|job| self.write(job)),
+                recv(stop.signal()) -> _ => {}
+                recv(after(SWEEP_EVERY)) -> _ => {}
+            }
+            let now_ns = self.clock.monotonic_ns();
+            if Duration::from_nanos(now_ns.saturating_sub(swept_ns)) >= SWEEP_EVERY {
+                swept_ns = now_ns;
+                self.sweep();
+            }
+        }
+        while let Ok(job) = jobs.try_recv() {
+            self.write(job);
+        }
+    }
+
+    fn write(&self, job: Job) {
+        let Job { id, source, shot } = job;
+        let (bytes, plan) = (shot.bytes(), **self.plan.load());
+        // A defect of an encoder must not end the thread.
+        let encoded = catch_unwind(AssertUnwindSafe(|| shot.encode(&plan))).ok().flatten();
+        let written = match encoded {
+            None => Err("it cannot be encoded".to_owned()),
+            Some([annotated, clean]) => {
+                let annotated = annotated.map(|jpeg| (Which::Annotated, jpeg));
+                let clean = clean.map(|jpeg| (Which::Clean, jpeg));
+                annotated.into_iter().chain(clean).try_for_each(|(which, jpeg)| {
+                    let jpeg = label::with_source(&jpeg, source.as_str());
+                    self.files.write(&id, which, &jpeg).map_err(|error| error.to_string())
+                })
+            }
+        };
+        match written {
+            Ok(()) => self.count(Outcome::Kept, 1),
+            Err(error) => {
+                self.count(Outcome::Failed, 1);
+                tracing::warn!(source = %source, alert = %id, "the alert has no picture: {error}");
+            }
+        }
+        let removed = self.files.trim(plan.bytes_max);
+        self.count(Outcome::Removed, removed);
+        // After the picture is there: whoever waits reads it.
+        self.settle(&id, bytes);
+    }
+
+    /// Removes pictures that are too old or too many.
+    fn sweep(&self) {
+        let plan = **self.plan.load();
+        let removed = self.files.expire(plan.keep, self.clock.unix_ns()) + self.files.trim(plan.bytes_max);
+        self.count(Outcome::Removed, removed);
+    }
+
+    fn count(&self, outcome: Outcome, count: u64) {
+        self.metrics.alert_pictures(outcome.as_str(), count);
+    }
+}
+
+#[cfg(test)]
+mod tests;
