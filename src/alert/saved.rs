@@ -22,6 +22,11 @@ impl Outbox {
         saved.extract_if(.., is_meant).map(|((_, name), contents)| (name, contents)).collect()
     }
 
+    /// Whether there is a journal to save values in.
+    pub fn keeps_values(&self) -> bool {
+        self.state().ledger.unwritten_mut().is_some()
+    }
+
     /// Saves a value for a later process, without waiting; `None` removes it. Without a journal it has no effect.
     pub fn save(&self, kind: SavedKind, name: &Arc<str>, contents: Option<Arc<str>>) {
         if let Some(unwritten) = self.state().ledger.unwritten_mut() {

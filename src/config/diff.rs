@@ -221,10 +221,12 @@ impl SourcePlan {
 }
 
 impl StrategyPlan {
-    /// Whether both are the same version of a strategy, regardless of sources, filtering and schedule.
+    /// Whether both are the same version of a strategy, regardless of sources, filtering, schedule and whether its state
+    /// survives a restart.
     pub fn same_version(&self, other: &Self) -> bool {
         let (sources, schedule) = (other.sources.clone(), other.schedule.clone());
-        let placed = Self { sources, filters: other.filters, schedule, ..self.clone() };
+        let (filters, persist_state) = (other.filters, other.persist_state);
+        let placed = Self { sources, filters, schedule, persist_state, ..self.clone() };
         placed == *other
     }
 

@@ -52,13 +52,15 @@ pub(super) struct CallState {
     pub(super) capacity: usize,
     pub(super) verdict: Verdict,
     pub(super) space: Arc<Mutex<Space>>,
+    /// The script's version, which marks what it writes.
+    pub(super) version: Arc<str>,
     pub(super) writes: Writes,
     pub(super) alerts_dropped: u64,
     pub(super) messages_cut: u64,
 }
 
 impl CallState {
-    pub(super) fn new(space: Arc<Mutex<Space>>) -> Self {
+    pub(super) fn new(space: Arc<Mutex<Space>>, version: Arc<str>) -> Self {
         Self {
             pts_ns: 0,
             captured_unix_ns: None,
@@ -76,6 +78,7 @@ impl CallState {
             capacity: 0,
             verdict: Verdict::default(),
             space,
+            version,
             writes: Writes::default(),
             alerts_dropped: 0,
             messages_cut: 0,
@@ -111,8 +114,17 @@ impl CallState {
     /// Commits the writes of a successful call.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            self.writes.commit(&mut self.space.lock());
+            let mut space = self.space.lock();
+            self.writes.commit(&mut space);
+            space.stamp(&self.version);
         }
+    }
+
+    /// Commits the writes of a script that has taken over: from now on the state is in its version's form.
+    pub(super) fn take_over(&mut self) {
+        let mut space = self.space.lock();
+        self.writes.commit(&mut space);
+        space.stamp(&self.version);
     }
 
     /// Computes which rows are inside zone number `zone` (from 0).

@@ -111,6 +111,7 @@ impl Courier {
             Some(vm) => vm,
             None => self.vm.insert(self.script_host.vm()?),
         };
+        self.script_host.script.context.observe(alert.pts_ns, alert.id.unix_ns());
         let Call { spent, result } = vm.deliver(alert, &self.script_host.script);
         let soft = self.script_host.script.context.limits.delivery.soft_cpu;
         self.usage.lock().slow += u64::from(spent.is_some_and(|spent| spent >= soft));

@@ -32,7 +32,7 @@ impl ScriptHost {
         let context = script.context.clone();
         let version = context.version.clone().unwrap_or_else(|| said.into());
         let host = Host {
-            call_state: Arc::new(Mutex::new(CallState::new(Arc::clone(&context.state)))),
+            call_state: Arc::new(Mutex::new(CallState::new(Arc::clone(&context.state), Arc::clone(&version)))),
             modules: Arc::new(Mutex::new(Modules::new(script.roots.clone(), &context))),
             files: Arc::new(Mutex::new(Files::new(&context))),
             context,

@@ -63,6 +63,7 @@ mod seams;
 mod signals;
 mod snapshot;
 mod sources;
+mod state;
 mod terminal;
 mod text;
 mod track;

@@ -56,6 +56,8 @@ pub(super) fn strategy(plugin: &Plugin, case: &Case) -> StrategyPlan {
         shadow_of: None,
         schedule: None,
         timezone: Default::default(),
+        persist_state: false,
+        extensions: Default::default(),
     }
 }
 
@@ -67,6 +69,8 @@ pub(super) fn handler(plugin: &Plugin, case: &Case) -> ModulePlan {
         config: case.script.config.clone(),
         limits: case.script.limits.clone(),
         grants: case.grants(&plugin.manifest.needs),
+        persist_state: false,
+        extensions: Default::default(),
     }
 }
 

@@ -160,5 +160,7 @@ fn strategy(name: String, module: PathBuf, sources: &[SourceId]) -> Option<Strat
         shadow_of: None,
         schedule: None,
         timezone: TimeZone::default(),
+        persist_state: true,
+        extensions: Default::default(),
     })
 }

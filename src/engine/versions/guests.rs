@@ -3,6 +3,7 @@
 //! A version is read, checked and compiled once; each source gets its own instance. The state shared by all guests of
 //! an engine is here: the watchdog, the state store, the network, the component host.
 
+mod contents;
 mod shipped;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+pub(in crate::engine) use contents::{Contents, read_module};
 
 use super::module_text::ModuleText;
 use super::running::module;
@@ -26,9 +29,6 @@ use crate::telemetry::Metrics;
 use crate::text;
 use crate::types::{SourceId, Zone};
 use crate::{lua, wasm};
-
-/// Maximum size of a script or component.
-const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// The state shared by all guests of an engine.
 pub struct Guests {
@@ -222,6 +222,7 @@ impl Guests {
             )
             .with_zones(&zones)
             .in_timezone(&plan_of_all.timezone)
+            .with_extensions(&plan_of_all.extensions)
             .of_version(version.clone(), &of_version);
             match purpose {
                 Purpose::Judge => context,
@@ -276,7 +277,7 @@ impl Guests {
         bytes: &[u8],
         inputs: &Arc<BuildInputs>,
     ) -> Result<Arc<dyn Handler>, Error> {
-        let ModulePlan { path, class, config, limits, grants } = plan;
+        let ModulePlan { path, class, config, limits, grants, persist_state: _, extensions } = plan;
         let is_component = path.extension().is_some_and(|e| e == "wasm");
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
@@ -287,6 +288,7 @@ impl Guests {
         let meter = self.metrics.meter(name, "");
         let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
         let context = GuestContext::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
+            .with_extensions(extensions)
             .of_version(version, inputs);
         let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
         match text {
@@ -367,34 +369,5 @@ fn script(context: GuestContext, path: &Path, text: &str) -> lua::Script {
         roots: path.parent().map(Path::to_owned).into_iter().collect(),
         on_failure: crate::config::OnFailure::Pass,
         class: None,
-    }
-}
-
-/// Reads a script or component, up to the maximum size.
-pub(in crate::engine) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
-    let size = std::fs::metadata(path)?.len();
-    if size > MODULE_BYTES_MAX {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::FileTooLarge,
-            format!("is {size} bytes, the limit is {MODULE_BYTES_MAX}"),
-        ));
-    }
-    text::bytes(path)
-}
-
-/// The contents of every module, each read once.
-#[derive(Default)]
-pub(in crate::engine) struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
-
-impl Contents {
-    pub(in crate::engine) fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
-        if let Some(bytes) = self.0.get(path) {
-            return Ok(Arc::clone(bytes));
-        }
-        let bytes: Arc<[u8]> = read_module(path)
-            .map_err(|e| Error::new(Code::Plugin, format!("{what}: {}: cannot be read: {e}", path.display())))?
-            .into();
-        self.0.insert(path.to_owned(), Arc::clone(&bytes));
-        Ok(bytes)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Bench, LIVE, Receiver, TRACE, poll, stop};
+use super::{Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll, stop};
 use crate::harness::{get, sample, signal};
 
 /// The trace judged by `rule.lua` with these keys beside its name.
@@ -265,7 +265,7 @@ fn a_promotion_that_fails_leaves_both_as_they_were() {
     poll(&mut run, || sample(&get(&page, "/metrics").1, "dsengine_strategy_calls_total{").filter(|n| *n > 5.0));
     let (status, answer) = crate::harness::post(&page, "/api/v1/plugins/next/promote");
     assert_eq!(status, 200, "{answer}");
-    run.wait_line(super::LIMIT, |line| line.contains("rolled back to the former version"));
+    run.wait_line(LIMIT, |line| line.contains("rolled back to the former version"));
     let health = get(&page, "/health").1;
     assert!(health.contains("late.lua") && !health.contains("now.lua is"), "{health}");
     let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
@@ -273,7 +273,7 @@ fn a_promotion_that_fails_leaves_both_as_they_were() {
     assert_eq!(told, [(&json!("now"), &json!(1)), (&json!("next"), &json!(1))]);
     // The one that judges again is watched again.
     bench.write("now.lua", "-- second\nfunction detect(frame) end\n");
-    run.wait_line(super::LIMIT, |line| line.contains("script reloaded"));
+    run.wait_line(LIMIT, |line| line.contains("script reloaded"));
     stop(run);
 }
 
@@ -313,10 +313,10 @@ fn sighup_reads_every_script_again() {
     bench.write("rule.lua", "function detect(frame) log.info('first') end\n");
     let mut run = bench.start(&format!("{LIVE}detection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\n"));
     let page = run.page();
-    run.wait_line(super::LIMIT, |line| line.contains("first"));
+    run.wait_line(LIMIT, |line| line.contains("first"));
     signal(run.pid(), "HUP");
-    run.wait_line(super::LIMIT, |line| line.contains("the file is the running version again"));
-    run.wait_line(super::LIMIT, |line| line.contains("SIGHUP: the configuration and 1 script read again"));
+    run.wait_line(LIMIT, |line| line.contains("the file is the running version again"));
+    run.wait_line(LIMIT, |line| line.contains("SIGHUP: the configuration and 1 script read again"));
     assert_eq!(get(&page, "/livez").0, 200);
     stop(run);
 }
@@ -426,4 +426,36 @@ fn a_handler_in_a_script_is_held_to_the_limits_that_are_set() {
     };
     let (tight, wide) = (slow("0.1"), slow("9000"));
     assert!(tight > 0.0 && wide == 0.0, "soft_ms: {tight} {wide}");
+}
+
+#[test]
+fn scripts_are_handed_the_extensions_and_their_changes() {
+    let bench = Bench::new();
+    bench.write(
+        "rule.lua",
+        "local site = extensions.site or {}\nfunction detect(frame)\n  local ok = pcall(function() extensions.new = 1 end)\n  \
+         log.info(('rule %s %s %s %s'):format(tostring(site.floor), typeof(site.floor), tostring(site.open), tostring(ok)))\n  \
+         frame:alert{ rule = 'r', key = frame.seq }\nend\n",
+    );
+    bench.write(
+        "desk.lua",
+        "function handle_alert(alert) log.info('desk ' .. tostring(extensions.site and extensions.site.floor)) end\n",
+    );
+    let config = |extensions: &str| {
+        format!(
+            "{LIVE}{extensions}detection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\n\
+             alerts: {{ throttle_seconds: 0, burst_threshold: 1000, min_confidence: 0, handlers: [{{ name: desk, module: desk.lua }}] }}\n"
+        )
+    };
+    let mut run = bench.start(&config("extensions: { site: { floor: 3, open: true } }\n"));
+    run.wait_line(LIMIT, |line| line.contains("rule 3 number true false"));
+    run.wait_line(LIMIT, |line| line.contains("desk 3"));
+    // Live, in strategies and in handlers.
+    bench.write("config-1.yaml", &config("extensions: { site: { floor: up, open: false } }\n"));
+    run.wait_line(LIMIT, |line| line.contains("rule up string false false"));
+    run.wait_line(LIMIT, |line| line.contains("desk up"));
+    bench.write("config-1.yaml", &config(""));
+    run.wait_line(LIMIT, |line| line.contains("rule nil nil nil false"));
+    run.wait_line(LIMIT, |line| line.contains("desk nil"));
+    stop(run);
 }

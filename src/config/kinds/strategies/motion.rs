@@ -65,6 +65,8 @@ fn motion(name: &str, sources: Vec<SourceId>) -> StrategyPlan {
         shadow_of: None,
         schedule: None,
         timezone: TimeZone::default(),
+        persist_state: true,
+        extensions: Default::default(),
     }
 }
 
