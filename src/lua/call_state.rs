@@ -9,7 +9,7 @@
 //!    then, per origin, u8 marks; per zone, u8 "computed"; per zone and origin, u8 inside
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -44,7 +44,7 @@ pub(super) struct CallState {
     pub(super) boxes: Vec<BBox>,
     pub(super) track_ids: Vec<Option<u64>>,
     /// The attributes that strategies added to detections, by origin.
-    pub(super) attributes: Vec<(usize, Attributes)>,
+    pub(super) attributes: BTreeMap<usize, Attributes>,
     /// The frame's tracks; held during the call only, so that the lane can then modify its own.
     pub(super) tracks: Option<Tracks>,
     pub(super) zones: Vec<Zone>,
@@ -71,7 +71,7 @@ impl CallState {
             requests: 0,
             boxes: Vec::new(),
             track_ids: Vec::new(),
-            attributes: Vec::new(),
+            attributes: BTreeMap::new(),
             tracks: None,
             zones: Vec::new(),
             buffer: None,

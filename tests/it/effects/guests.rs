@@ -459,3 +459,22 @@ fn scripts_are_handed_the_extensions_and_their_changes() {
     run.wait_line(LIMIT, |line| line.contains("desk nil"));
     stop(run);
 }
+
+#[test]
+fn an_attribute_of_one_script_is_seen_by_the_next_and_by_alerts() {
+    let bench = Bench::new();
+    bench.write("reads.lua", "function detect(frame)\n  for i in frame:select{ label = 'car' } do frame:set_attribute(i, 'plate', 'W ' .. frame.seq) end\nend\n");
+    bench.write(
+        "rule.lua",
+        "function detect(frame)\n  for i in frame:select{ label = 'car' } do\n    frame:alert{ rule = 'r', key = frame.seq, \
+         message = frame:attributes(i).plate, detections = { i } }\n  end\nend\n",
+    );
+    bench.summary(&format!(
+        "{TRACE}detection: {{ strategies: [{{ name: reads, module: reads.lua }}, {{ name: rule, module: rule.lua }}] }}\n\
+         alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, handlers: [file] }}\n"
+    ));
+    let alerts = bench.lines("alerts.jsonl");
+    assert_eq!(alerts.len(), 100);
+    assert_eq!(alerts[7]["message"], "W 7");
+    assert_eq!(alerts[7]["detections"][0]["attributes"], json!({ "plate": "W 7" }));
+}

@@ -434,6 +434,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         doc: "Changes a detection for later strategies and for alerts.",
     },
     Function {
+        name: "Frame:set_attribute",
+        params: &[
+            INDEX,
+            ("name", "string", "at most 64 bytes"),
+            ("value", "boolean | number | string?", "nil takes it away; a text has at most 256 bytes"),
+        ],
+        returns: &[],
+        mirrors: "",
+        doc: "Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most \
+              16. `Frame:attributes` shows it at once.",
+    },
+    Function {
         name: "Frame:add",
         params: &[("detection", "Detection", "")],
         returns: &[],
