@@ -27,7 +27,7 @@ impl ScriptHost {
     ///
     /// # Errors
     /// [`Code::Plugin`] with the script's own `file:line`.
-    pub(super) fn load(script: Script, network: Option<Network>) -> Result<(Self, Vm), Error> {
+    pub(super) fn load(mut script: Script, network: Option<Network>) -> Result<(Self, Vm), Error> {
         let said = script.check()?;
         let context = script.context.clone();
         let version = context.version.clone().unwrap_or_else(|| said.into());

@@ -203,12 +203,11 @@ impl Guests {
         inputs: &Arc<BuildInputs>,
     ) -> Result<Version, Error> {
         let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
-        let config = Arc::new(plan.config.clone());
         let of_version = Arc::clone(inputs);
         let context = move |source: &SourceId, requested: &Requested, purpose: &Purpose| {
-            let Requested { grants, limits, version } = requested;
+            let Requested { grants, limits, version, config } = requested;
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
-            let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
+            let (config, watchdog) = (Arc::clone(config), Arc::clone(&guests.watchdog));
             let (zones, source) = (guests.zones_of(source), Some(source.clone()));
             let context = GuestContext::new(
                 name,
@@ -235,10 +234,14 @@ impl Guests {
             StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
             StrategyKind::Lua(path) => {
                 let text = script_text(path, bytes)?;
-                let requested =
-                    ask(&plan.name, (path, Some(&text)), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
-                        Limits::lua().with(&plan.limits).under(wanted)
-                    })?;
+                let requested = ask(
+                    (&plan.name, &plan.config),
+                    (path, Some(&text)),
+                    GuestKind::Strategy,
+                    &plan.grants,
+                    inputs,
+                    |wanted| Limits::lua().with(&plan.limits).under(wanted),
+                )?;
                 let path = path.clone();
                 let class = plan.class.clone();
                 Box::new(move |source, purpose| {
@@ -249,9 +252,14 @@ impl Guests {
             }
             StrategyKind::Wasm(path) => {
                 let place = path.display().to_string();
-                let requested = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
-                    Limits::wasm().with(&plan.limits).under(wanted)
-                })?;
+                let requested = ask(
+                    (&plan.name, &plan.config),
+                    (path, None),
+                    GuestKind::Strategy,
+                    &plan.grants,
+                    inputs,
+                    |wanted| Limits::wasm().with(&plan.limits).under(wanted),
+                )?;
                 let program = self.components()?.compile(bytes, &requested.limits, &place)?;
                 Box::new(move |source, purpose| {
                     let context = context(source, &requested, purpose);
@@ -281,12 +289,12 @@ impl Guests {
         let is_component = path.extension().is_some_and(|e| e == "wasm");
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
-        let Requested { grants, limits, version } =
-            ask(name, (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
+        let Requested { grants, limits, version, config } =
+            ask((name, config), (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
                 defaults.with(limits).under(wanted)
             })?;
         let meter = self.metrics.meter(name, "");
-        let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
+        let watchdog = Arc::clone(&self.watchdog);
         let context = GuestContext::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
             .with_extensions(extensions)
             .of_version(version, inputs);
@@ -310,15 +318,17 @@ impl std::fmt::Debug for Guests {
     }
 }
 
-/// A module's requests as granted, its limits, and the version from its plugin.toml.
+/// A module's requests as granted, its limits, the version from its plugin.toml, and its settings.
 struct Requested {
     grants: Arc<Grants>,
     limits: Limits,
     version: Option<Arc<str>>,
+    /// Its settings, with the defaults that it declares.
+    config: Arc<serde_json::Value>,
 }
 
 fn ask(
-    name: &str,
+    (name, config): (&str, &serde_json::Value),
     (path, text): (&Path, Option<&str>),
     kind: GuestKind,
     granted: &crate::config::GrantPlan,
@@ -336,6 +346,7 @@ fn ask(
             "take it out of what it needs: raise an alert, and let a handler send it (dsengine new handler NAME)",
         ));
     }
+    let config = Arc::new(manifest.settings.fill(name, config)?);
     let grants = if text.is_none() && !manifest.found {
         Grants::all(granted)
     } else {
@@ -350,7 +361,7 @@ fn ask(
         );
     }
     let version = manifest.found.then(|| manifest.version.as_str().into());
-    Ok(Requested { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
+    Ok(Requested { grants: Arc::new(grants), limits: limits(&manifest.limits), version, config })
 }
 
 fn script_text(path: &Path, bytes: &[u8]) -> Result<String, Error> {

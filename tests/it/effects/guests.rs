@@ -478,3 +478,71 @@ fn an_attribute_of_one_script_is_seen_by_the_next_and_by_alerts() {
     assert_eq!(alerts[7]["message"], "W 7");
     assert_eq!(alerts[7]["detections"][0]["attributes"], json!({ "plate": "W 7" }));
 }
+
+/// The loitering script of the product, with these settings.
+fn loitering(settings: &str) -> String {
+    let script = crate::harness::root().join("scripts/loitering.lua");
+    format!(
+        "{TRACE}zones: {{ door: [[0, 0], [1, 0], [1, 1], [0, 1]] }}\n\
+         detection:\n  strategies:\n    - name: loitering\n      module: '{}'\n      config: {{ {settings} }}\n",
+        script.display()
+    )
+}
+
+#[test]
+fn a_misspelt_setting_of_a_script_is_refused_with_its_place_and_the_nearest_name() {
+    let bench = Bench::new();
+    for (settings, place, message, hint) in [
+        ("zone: door, secnds: 10", ":7:", "loitering: there is no setting `secnds`", "did you mean `seconds`?"),
+        ("zone: door, seconds: soon", ":7:", "the setting `seconds` is a text, expected number", ""),
+        ("zone: door, min_confidence: 1.5", ":7:", "is out of range: got 1.5, expected 0..1", ""),
+        ("zone: door, level: urgent", ":7:", "the setting `level` is another word, expected \"low\" | \"medium\"", ""),
+        ("seconds: 10", ":7:", "config.zone is missing: the name of the zone to watch", ""),
+    ] {
+        for command in ["validate", "run"] {
+            let out = bench.command(command, &loitering(settings), &[]).run();
+            assert_ne!(out.code(), 0, "{settings}");
+            let said = [place, message, hint].iter().all(|part| out.stderr.contains(part));
+            assert!(said, "{command} {settings}: {}", out.stderr);
+        }
+    }
+    bench.command("validate", &loitering("zone: door"), &[]).run().expect(0);
+}
+
+#[test]
+fn settings_are_declared_in_a_manifest_and_their_defaults_filled_in() {
+    let bench = Bench::new();
+    let folder = bench.path("crowd");
+    std::fs::create_dir(&folder).unwrap();
+    let manifest = "name = \"crowd\"\nversion = \"1\"\nkind = \"strategy\"\nentry = \"crowd.lua\"\n\
+                    [settings.most]\ntype = \"integer\"\ndefault = 3\nrange = [1, 9]\nhelp = \"how many\"\n\
+                    [settings.name]\ntype = \"string\"\n";
+    bench.write("crowd/plugin.toml", manifest);
+    bench.write(
+        "crowd/crowd.lua",
+        "function detect(frame) frame:alert{ rule = 'r', message = config.most .. ' ' .. tostring(config.name) } end\n",
+    );
+    let config = |settings: &str| {
+        format!(
+            "{TRACE}detection: {{ strategies: [{{ name: crowd, module: crowd/crowd.lua, config: {{ {settings} }} }}] }}\n\
+             alerts: {{ min_confidence: 0, handlers: [file] }}\n"
+        )
+    };
+    for (settings, said) in [("", "3 nil"), ("most: 5, name: x", "5 x")] {
+        let _ = std::fs::remove_file(bench.path("alerts.jsonl"));
+        bench.summary(&config(settings));
+        assert_eq!(bench.lines("alerts.jsonl")[0]["message"], said);
+    }
+    let out = bench.run(&config("msot: 5"));
+    assert!(out.code() != 0 && out.stderr.contains("did you mean `most`?"), "{}", out.stderr);
+    // What makes no sense is refused with the manifest's name; a script without declarations takes anything.
+    bench.write("crowd/plugin.toml", &manifest.replace("default = 3", "default = 30"));
+    let out = bench.run(&config(""));
+    assert!(
+        out.stderr.contains("plugin.toml: settings.most: its default is out of range: got 30, expected 1..9"),
+        "{}",
+        out.stderr
+    );
+    bench.write("crowd/plugin.toml", manifest.split("[settings.most]").next().unwrap());
+    bench.summary(&config("most: many, anything: [1]"));
+}
