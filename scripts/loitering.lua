@@ -1,12 +1,10 @@
 ---@since 0.1
+---@setting zone string required -- the name of the zone to watch
+---@setting seconds number = 10 in 0..86400 -- how long is allowed, on frame time
+---@setting labels string|string[] = ["person"] -- what counts
+---@setting min_confidence number = 0.5 in 0..1 -- lowest confidence that counts
+---@setting level "low"|"medium"|"high"|"critical" = "high" -- how much an alert matters
 -- Loitering: someone stays in the zone for longer than allowed.
---
--- config:
---   zone            name of the zone to watch (required)
---   seconds         how long is allowed, on frame time; default 10
---   labels          what counts, a list of labels; default { "person" }
---   min_confidence  lowest confidence that counts, 0..1; default 0.5
---   level           low, medium, high or critical; default "high"
 --
 -- Example:
 --   strategies:
@@ -18,11 +16,11 @@
 -- One alert per object: without a key the policy knows it by its track, and by its place where the track changes, and
 -- tells of it once while it stays (alerts.throttle_seconds).
 
-local zone = config.zone or error("config.zone is missing: the name of the zone to watch", 0)
-local limit = config.seconds or 10
-local labels = config.labels or { "person" }
-local least = config.min_confidence or 0.5
-local level = config.level or "high"
+local zone = config.zone
+local limit = config.seconds
+local labels = config.labels
+local least = config.min_confidence
+local level = config.level
 
 function detect(frame)
     for i in frame:select{ label = labels, min_confidence = least, zone = zone } do

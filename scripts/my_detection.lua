@@ -1,11 +1,9 @@
 ---@since 0.1
+---@setting threshold number = 0.8 in 0..1 -- what is scored no higher is not looked at
 -- My custom strategy: a start for a detection of your own, as a class.
 --
 -- It looks only at what the detector is sure of, and adds a detection "group" around all of it where there are at
 -- least two objects. Put your own logic into `detect`; what it returns is added for the strategies after this one.
---
--- config:
---   threshold  what is scored no higher is not looked at, 0..1; default 0.8
 --
 -- Example:
 --   strategies:
@@ -40,5 +38,5 @@ function MyCustomStrategy:detect(frame)
 end
 
 function MyCustomStrategy:should_process(detection)
-    return detection.confidence > (self.config.threshold or 0.8)
+    return detection.confidence > self.config.threshold
 end

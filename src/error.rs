@@ -87,10 +87,13 @@ impl Error {
         self
     }
 
-    /// Names the part of the configuration that it is about, by path: `sources[yard]`.
+    /// Names the part of the configuration that it is about, by path: `sources[yard]`. A part of a part, `.config.x`,
+    /// gets the path of the whole in front.
     #[must_use]
     pub fn about(mut self, part: impl Into<String>) -> Self {
-        self.part = Some(part.into());
+        let inner = self.part.take().filter(|inner| inner.starts_with('.')).unwrap_or_default();
+        let whole: String = part.into();
+        self.part = Some(whole + &inner);
         self
     }
 

@@ -1,12 +1,10 @@
 ---@since 0.1
 ---@needs http discord.com
+---@setting path string = "${secret:DISCORD}" -- what follows https://discord.com/api/webhooks/
+---@setting username string -- the name that it posts under; none, the webhook's
 -- Discord: posts each alert with its picture to a channel, by a webhook of the channel, coloured by its level.
 --
 -- The webhook's address is a secret, because anyone who has it can post. The script holds only the secret's name.
---
--- config:
---   path      what follows https://discord.com/api/webhooks/; default "${secret:DISCORD}"
---   username  the name that it posts under; default the webhook's
 --
 -- Example:
 --   alerts:
@@ -27,7 +25,7 @@ end
 
 function handle_alert(alert)
     -- Without `wait`, Discord answers before it has stored the message.
-    local url = "https://discord.com/api/webhooks/" .. (config.path or "${secret:DISCORD}") .. "?wait=true"
+    local url = "https://discord.com/api/webhooks/" .. config.path .. "?wait=true"
     local photo = picture.jpeg()
     local message = {
         username = config.username,

@@ -1,12 +1,10 @@
 ---@since 0.1
 ---@needs http ntfy.sh
+---@setting topic string required -- where to publish; on ntfy.sh anyone who has its name can read it
+---@setting server string = "https://ntfy.sh"
+---@setting login boolean = false -- true sends the access token "${secret:NTFY}"
 -- ntfy: publishes each alert with its picture to a topic, for the app on a phone. For a server of your own, write its
 -- host into the line above, grant it, and set `server`.
---
--- config:
---   topic   where to publish (required); on ntfy.sh anyone who has its name can read it
---   server  default "https://ntfy.sh"
---   login   true sends the access token "${secret:NTFY}"; default false
 --
 -- Example:
 --   alerts:
@@ -19,8 +17,8 @@
 local PRIORITY = { low = 2, medium = 3, high = 4, critical = 5 }
 local TAGS = { low = "information_source", medium = "bell", high = "warning", critical = "rotating_light" }
 
-local topic = config.topic or error("config.topic is missing: where to publish", 0)
-local server = config.server or "https://ntfy.sh"
+local topic = config.topic
+local server = config.server
 
 function handle_alert(alert)
     local headers = if config.login then { Authorization = "Bearer ${secret:NTFY}" } else {}

@@ -1,12 +1,10 @@
 ---@since 0.1
 ---@needs http api.pushover.net
+---@setting token string required -- the application's API token
+---@setting user string required -- the user's or group's key
+---@setting retry number = 60 in 30..10800 -- seconds between repeats of a critical alert
+---@setting expire number = 3600 in 0..10800 -- seconds after which they end
 -- Pushover: sends each alert with its picture to a phone. One of level critical repeats until somebody acknowledges it.
---
--- config:
---   token   the application's API token (required)
---   user    the user's or group's key (required)
---   retry   seconds between repeats of a critical alert, at least 30; default 60
---   expire  seconds after which they end, at most 10800; default 3600
 --
 -- Example:
 --   alerts:
@@ -18,8 +16,8 @@
 
 local PRIORITY = { low = -1, medium = 0, high = 1, critical = 2 }
 
-local token = config.token or error("config.token is missing: the application's API token", 0)
-local user = config.user or error("config.user is missing: the user's or group's key", 0)
+local token = config.token
+local user = config.user
 
 local function cut(text, most)
     local rest = utf8.offset(text, most + 1)
@@ -34,8 +32,8 @@ function handle_alert(alert)
         title = cut(alert.rule .. " at " .. alert.source, 250),
         message = cut(if alert.message == "" then alert.rule else alert.message, 1024),
         priority = PRIORITY[alert.level],
-        retry = if critical then config.retry or 60 else nil,
-        expire = if critical then config.expire or 3600 else nil,
+        retry = if critical then config.retry else nil,
+        expire = if critical then config.expire else nil,
     }
     local photo, url = picture.jpeg(), "https://api.pushover.net/1/messages.json"
     if not photo then

@@ -1,13 +1,11 @@
 ---@since 0.1
 ---@needs http hooks.slack.com
+---@setting path string = "${secret:SLACK}" -- what follows https://hooks.slack.com/services/
+---@setting url string -- the whole address, where it is another
 -- Slack: posts each alert's message to a channel, by an incoming webhook.
 --
 -- The webhook's address is a secret, because anyone who has it can post. The script holds only the secret's name; the
 -- engine fills it in when it sends. The handler of type `slack` is this script, and takes the address as `webhook_url`.
---
--- config:
---   path  what follows https://hooks.slack.com/services/; default "${secret:SLACK}"
---   url   the whole address, where it is another; default none
 --
 -- Example:
 --   alerts:
@@ -31,6 +29,5 @@ function SlackHandler:handle_alert(alert)
 end
 
 function SlackHandler:send_to_slack(message)
-    local path = self.config.path or "${secret:SLACK}"
-    return http.post(self.config.url or "https://hooks.slack.com/services/" .. path, { text = message })
+    return http.post(self.config.url or "https://hooks.slack.com/services/" .. self.config.path, { text = message })
 end

@@ -1,11 +1,9 @@
 ---@since 0.1
 ---@needs http api.telegram.org
+---@setting chat_id number|string required -- the chat: a number, or "@channel"
 -- Telegram: a bot sends each alert to a chat, with its picture. An alert of level low comes without a sound.
 --
 -- The bot's token is a secret and part of the address, so the script holds only its name.
---
--- config:
---   chat_id  the chat: a number, or "@channel" (required)
 --
 -- Example:
 --   alerts:
@@ -15,7 +13,7 @@
 --         settings: { chat_id: -1001234567890 }
 --         grants: { http: [api.telegram.org], secrets: { TELEGRAM: "${env:TELEGRAM_TOKEN}" } }
 
-local chat = config.chat_id or error("config.chat_id is missing: the chat to write to", 0)
+local chat = config.chat_id
 
 local function cut(text, most)
     local rest = utf8.offset(text, most + 1)

@@ -1,10 +1,8 @@
 ---@since 0.1
 ---@needs http hooks.example.com
+---@setting url string required -- where to post to
+---@setting labels string[] -- only alerts with a detection of one of these labels; none, all
 -- Webhook: posts each alert as JSON. Write your receiver's host into the line above, and grant it.
---
--- config:
---   url     where to post to (required)
---   labels  only alerts with a detection of one of these labels; default all
 --
 -- Example:
 --   alerts:
@@ -14,7 +12,7 @@
 --         settings: { url: "https://hooks.example.com/alerts" }
 --         grants: { http: [hooks.example.com] }
 
-local url = config.url or error("config.url is missing: where to post to", 0)
+local url = config.url
 
 local function wanted(alert)
     if not config.labels then

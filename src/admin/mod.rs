@@ -233,6 +233,7 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/plugins", get(plugins::list))
         .route("/api/v1/plugins/{name}/reload", post(plugins::reload))
         .route("/api/v1/plugins/{name}/promote", post(plugins::promote))
+        .route("/api/v1/plugins/{name}/state", get(plugins::state).delete(plugins::clear_state))
         .route("/api/v1/config", get(config::get))
         .route("/api/v1/config/validate", post(config::validate))
         .route("/api/v1/config/diff", post(config::diff))

@@ -70,6 +70,8 @@ pub(super) const ROUTES: &[Route] = &[
     row("GET", "/api/v1/plugins", READ),
     row("POST", "/api/v1/plugins/{name}/reload", CONTROL_ALL),
     row("POST", "/api/v1/plugins/{name}/promote", CONTROL_ALL),
+    row("GET", "/api/v1/plugins/{name}/state", READ_ALL),
+    row("DELETE", "/api/v1/plugins/{name}/state", CONTROL_ALL),
     row("GET", "/api/v1/config", READ_ALL),
     row("POST", "/api/v1/config/validate", CONTROL_ALL),
     row("POST", "/api/v1/config/diff", CONTROL_ALL),

@@ -26,7 +26,7 @@ impl Outbox {
     }
 
     /// Whether what is saved outlives this process.
-    pub(super) fn is_durable(&self) -> bool {
+    pub fn is_durable(&self) -> bool {
         self.state().ledger.unwritten_mut().is_some()
     }
 

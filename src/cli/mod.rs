@@ -83,7 +83,7 @@ enum Command {
     New(new::Args),
     /// Run the tests of plugins: recorded frames in, expected alerts out
     Test(test::Args),
-    /// Check, build and measure plugins; list, reload and promote those of a running engine
+    /// Check, build and measure plugins; list, reload and promote those of a running engine, show their state
     Plugin(plugin::Args),
     /// Accepted alerts and what became of them: list, show
     Alerts(alerts::Args),

@@ -310,7 +310,7 @@ fn start(loaded: &mut Loaded, observers: &Observers, database: Option<&Database>
         };
         match loaded.leave_out(&error) {
             Some(told) => tracing::error!("{told}"),
-            None => return Err(error),
+            None => return Err(loaded.placed(error)),
         }
     }
 }

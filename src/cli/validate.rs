@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         eprintln!("{}: {warning}", if lacks(warning) { "error" } else { "warning" });
     }
     told.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    errors.iter().for_each(|error| eprintln!("error: {error}"));
+    errors.iter().for_each(|error| eprintln!("error: {}", loaded.placed(error.clone())));
     // They may come from another file, with --sources.
     if let Some(none) = config::check_sources(&loaded) {
         eprintln!("note: {none}");

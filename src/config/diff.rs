@@ -235,10 +235,13 @@ impl SourcePlan {
 }
 
 impl StrategyPlan {
-    /// Whether both are the same version of a strategy, regardless of sources, filtering, schedule and tags.
+    /// Whether both are the same version of a strategy, regardless of sources, filtering, schedule, tags and whether its
+    /// state survives a restart.
     pub fn same_version(&self, other: &Self) -> bool {
         let (sources, schedule) = (other.sources.clone(), other.schedule.clone());
-        let placed = Self { sources, filters: other.filters, schedule, tags: other.tags.clone(), ..self.clone() };
+        let (filters, persist_state) = (other.filters, other.persist_state);
+        let tags = other.tags.clone();
+        let placed = Self { sources, filters, schedule, tags, persist_state, ..self.clone() };
         placed == *other
     }
 

@@ -91,7 +91,7 @@ const ROWS: &[Row] = &[
     proved("profile_schedule[].days", "the days on which its hours begin", "a_profile_applies_by_itself_in_its_hours"),
     proved("profile_schedule[].from", "when they begin", "a_profile_applies_by_itself_in_its_hours"),
     proved("profile_schedule[].to", "when they end", "a_profile_applies_by_itself_in_its_hours"),
-    planned("extensions", "handed to scripts"),
+    proved("extensions", "handed to scripts", "scripts_are_handed_the_extensions_and_their_changes"),
     // pipeline
     proved(
         "pipeline.batch_size",
@@ -281,6 +281,11 @@ const ROWS: &[Row] = &[
         "detection.strategies[].grants.secrets",
         "refused: a strategy sends no requests",
         "keys_of_the_other_kind_of_module_are_refused",
+    ),
+    proved(
+        "detection.strategies[].persist_state",
+        "whether its state survives a restart",
+        "state_survives_a_restart_where_it_is_kept",
     ),
     proved(
         "detection.strategies[].on_failure",
@@ -758,6 +763,11 @@ const ROWS: &[Row] = &[
         "alerts.handlers[].grants.secrets",
         "filled into requests by name",
         "a_handler_in_a_script_delivers_within_its_limits_and_grants",
+    ),
+    proved(
+        "alerts.handlers[].persist_state",
+        "whether its state survives a restart",
+        "a_handlers_state_survives_a_restart_where_it_is_kept",
     ),
     proved(
         "alerts.handlers[].config.smtp_server",

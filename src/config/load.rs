@@ -74,10 +74,20 @@ impl Loaded {
         self.places.find(part)
     }
 
+    /// The error with its place in front, if it is about a key and not about a whole source, strategy or handler.
+    #[must_use]
+    pub fn placed(&self, error: Error) -> Error {
+        let is_of_a_key = |part: &&str| part.contains("].");
+        match error.part().filter(is_of_a_key).and_then(|part| self.place(part)) {
+            Some(place) => error.at(&place),
+            None => error,
+        }
+    }
+
     /// Removes a strategy of the plugin folder from the plan because of an error about it, so that the rest can run;
     /// `None` if the error is about anything else.
     pub fn leave_out(&mut self, error: &Error) -> Option<&str> {
-        let name = error.part()?.strip_prefix("detection.strategies[")?.strip_suffix(']')?;
+        let (name, _) = error.part()?.strip_prefix("detection.strategies[")?.split_once(']')?;
         let number = self.dropped_in.iter().position(|own| own == name)?;
         self.dropped_in.remove(number);
         self.plan.strategies.retain(|strategy| strategy.name != name);

@@ -284,6 +284,7 @@ impl Owner {
             self.forget_source(&unit.route.id);
         }
         self.forget_strategies(&former);
+        self.keep_states();
         self.versions.count.fetch_add(1, Ordering::Release);
         more
     }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::backends::{Backends, MakeBackend};
 use super::handle::{Handle, Shared};
 use super::health::Watch;
+use super::keeper::Keeper;
 use super::lanes::{Observer, Reaper};
 use super::models::Models;
 use super::owner::{Boards, Owner, OwnerThread, queue};
@@ -18,7 +19,7 @@ use super::versions::{Guests, Rejected, Versions};
 use super::view::live::Events;
 use super::view::strategy::StrategyBoard;
 use super::{Engine, SystemClock};
-use crate::alert::{Delivery, Handler, Journal, NoJournal};
+use crate::alert::{Delivery, Handler, Journal, NoJournal, SavedKind};
 use crate::backend::Backend;
 use crate::config::Plan;
 use crate::error::{Code, Error};
@@ -159,11 +160,13 @@ impl Builder {
         let started = owner.apply(plan);
         let owner = OwnerThread::start(owner, commands);
         let handle = Handle(Arc::clone(&shared));
-        let mut engine = Engine { handle, parts, owner: None, watch: None, runtime: Some(runtime), stopped: false };
+        let mut engine =
+            Engine { handle, parts, owner: None, watch: None, keeper: None, runtime: Some(runtime), stopped: false };
         started?;
         engine.parts.delivery.settle_absent();
         engine.owner = Some(owner?);
         engine.watch = Some(Watch::start(&shared)?);
+        engine.keeper = Keeper::start(&engine.parts)?;
         Ok(engine)
     }
 
@@ -188,6 +191,7 @@ impl Builder {
         if let Some(folder) = pictures {
             delivery.keep_pictures(folder, &plan.pictures)?;
         }
+        guests.state().restore(delivery.outbox().take_saved(SavedKind::State, ""));
         let (pool, in_flight_max) = Parts::pool(&plan, &clock);
         pool.set_batch(plan.batch_size, plan.batch_timeout);
         let own =

@@ -25,6 +25,7 @@ use crate::alert::records::Records;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
+use crate::guest::StateStatus;
 use crate::infer::OnDisk;
 use crate::telemetry::Metrics;
 use crate::telemetry::log::Figures;
@@ -313,6 +314,16 @@ impl EngineApi for Handle {
 
     fn promote(&self, plugin: &str) -> Result<Reloaded, Error> {
         Handle::promote(self, plugin)
+    }
+
+    fn plugin_state(&self, plugin: &str) -> Result<Vec<StateStatus>, Error> {
+        self.path_of(plugin)?;
+        Ok(self.0.parts.guests.state().status(plugin))
+    }
+
+    fn clear_plugin_state(&self, plugin: &str) -> Result<usize, Error> {
+        self.path_of(plugin)?;
+        Ok(self.0.parts.guests.state().clear(plugin))
     }
 
     fn metrics_text(&self) -> String {

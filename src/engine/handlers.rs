@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keeper::has_live;
 use super::owner::Owner;
 use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module};
 use crate::alert::{Handler, Standing};
@@ -40,7 +41,7 @@ impl Owner {
                 continue;
             }
             let part = format!("alerts.handlers[{}]", plan.name);
-            let built = self.build_handler(plan).map_err(|error| error.about(part))?;
+            let built = self.build_handler(plan, has_live(next)).map_err(|error| error.about(part))?;
             if changed {
                 prepared.push(built);
                 continue;
@@ -52,7 +53,7 @@ impl Owner {
         Ok(prepared)
     }
 
-    fn build_handler(&self, plan: &HandlerPlan) -> Result<Prepared, Error> {
+    fn build_handler(&self, plan: &HandlerPlan, live: bool) -> Result<Prepared, Error> {
         let name = Arc::clone(&plan.name);
         let module = match &plan.kind {
             HandlerKind::Module(module) => module,
@@ -69,6 +70,7 @@ impl Owner {
             })?
             .into();
         let inputs = Arc::default();
+        self.parts.guests.state().keep(&name, None, module.persist_state && live);
         let handler = self.parts.guests.handler(&name, module, &bytes, &inputs)?;
         let contents = Contained { module: bytes, inputs: inputs.files() };
         Ok(Prepared { name, handler, contents: Some(contents) })

@@ -20,6 +20,7 @@ mod clock;
 mod handle;
 mod handlers;
 mod health;
+mod keeper;
 mod labels;
 mod lanes;
 mod losses;
@@ -58,6 +59,7 @@ pub struct Engine {
     parts: Arc<parts::Parts>,
     owner: Option<owner::OwnerThread>,
     watch: Option<health::Watch>,
+    keeper: Option<keeper::Keeper>,
     runtime: Option<tokio::runtime::Runtime>,
     stopped: bool,
 }
@@ -108,6 +110,7 @@ impl Engine {
         if let Some(mut watch) = self.watch.take() {
             watch.stop();
         }
+        parts.guests.state().end();
         // Lanes first: this wakes sources that wait for room, and no further frame is judged.
         let view = self.handle.0.view();
         for source in &view.sources {
@@ -127,10 +130,17 @@ impl Engine {
             parts.reaper.stop();
         }
         parts.delivery.finish();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.stop();
+        }
         if let Some(runtime) = self.runtime.take() {
             let pending = runtime.block_on(parts.delivery.drain(left()));
             if pending > 0 {
                 tracing::warn!(pending, "stopped before every alert was delivered");
+            }
+            // Handlers have written theirs meanwhile.
+            if let Some(keeper) = &self.keeper {
+                keeper.save();
             }
             parts.delivery.stop(left().max(LAST_WRITE));
             runtime.shutdown_background();

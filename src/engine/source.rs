@@ -101,6 +101,7 @@ impl Parts {
             live: Live::new(),
             events: Arc::clone(&self.events),
             observer: self.observer.clone(),
+            states: Arc::clone(self.guests.state()),
             clock: Arc::clone(&self.clock),
         }
     }
@@ -146,7 +147,9 @@ impl Parts {
             return Err(Error::new(Code::Plugin, format!("'{}' is not loaded", strategy.name)));
         };
         let generation = guest.running.generation;
-        let instance = guest.running.version.instance(&route.id)?;
+        let kept = strategy.persist_state && route.is_live();
+        let version = &guest.running.version;
+        let instance = self.take_over(&strategy.name, &route.id, kept, || version.instance(&route.id))?;
         let trial = former(guest, &route.id)?;
         guest.joined(route);
         let metrics = self.series(&notes.board, &route.id, generation);

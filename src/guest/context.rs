@@ -35,6 +35,8 @@ pub struct GuestContext {
     pub source: Option<SourceId>,
     /// The plugin's own settings.
     pub config: Arc<Value>,
+    /// The configuration's `extensions`, the same for all plugins.
+    pub extensions: Arc<Value>,
     /// Its resource limits.
     pub limits: Limits,
     /// Its capabilities: requested and granted.
@@ -90,6 +92,7 @@ impl GuestContext {
             shared: store.shared(plugin, kind),
             source,
             config,
+            extensions: Arc::default(),
             limits,
             grants,
             meter,
@@ -114,6 +117,12 @@ impl GuestContext {
     #[must_use]
     pub fn in_timezone(self, timezone: &TimeZone) -> Self {
         Self { timezone: timezone.clone(), ..self }
+    }
+
+    /// The same context with the configuration's `extensions`.
+    #[must_use]
+    pub fn with_extensions(self, extensions: &Arc<Value>) -> Self {
+        Self { extensions: Arc::clone(extensions), ..self }
     }
 
     /// The same context for the version that is built from these `inputs`.
@@ -145,6 +154,14 @@ impl GuestContext {
             trial.cut();
         }
         Self { state, shared, limits, rehearsal: true, trial: Some(trial), log: Arc::default(), ..self.clone() }
+    }
+
+    /// Records when the frame of a call was captured, for values that expire.
+    pub fn observe(&self, pts_ns: u64, captured_unix_ns: u64) {
+        self.state.lock().observe(pts_ns, captured_unix_ns);
+        if self.grants.has.shared_state {
+            self.shared.lock().observe(pts_ns, captured_unix_ns);
+        }
     }
 
     /// Writes a log line of the guest, truncated to its limit; drops and counts lines over the rate limit. `now_ns` is

@@ -1,11 +1,12 @@
 //! A plugin's manifest, read before its code runs: the `plugin.toml` in its folder, or a script's leading comments.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{BuildInputs, Limits, Needs};
+use super::{BuildInputs, Limits, Needs, Settings, settings};
 use crate::config::LimitPlan;
 use crate::error::{Code, Error};
 use crate::text;
@@ -41,6 +42,8 @@ pub struct Manifest {
     pub needs: Needs,
     /// Requested limits, capped by the configuration.
     pub limits: LimitPlan,
+    /// Declared settings.
+    pub settings: Settings,
     /// Whether a manifest was found. A component without one requests what it imports.
     pub found: bool,
 }
@@ -60,6 +63,8 @@ struct Toml {
     needs: Needs,
     #[serde(default)]
     limits: LimitPlan,
+    #[serde(default)]
+    settings: BTreeMap<String, settings::Toml>,
 }
 
 impl Manifest {
@@ -69,7 +74,10 @@ impl Manifest {
     /// # Errors
     /// [`Code::Plugin`] with file and line.
     pub fn of(module: &Path, script: Option<&str>, inputs: &BuildInputs) -> Result<Self, Error> {
-        if let Some(found) = Self::in_a_file(module, inputs)? {
+        if let Some(mut found) = Self::in_a_file(module, inputs)? {
+            if let Some(text) = script.filter(|_| found.settings.0.is_empty()) {
+                found.settings = Self::of_script(text, &module.display().to_string())?.settings;
+            }
             return Ok(found);
         }
         match script {
@@ -104,7 +112,7 @@ impl Manifest {
     /// # Errors
     /// [`Code::Plugin`] with file, line and column.
     pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
-        let Toml { name, version, api, kind, entry, needs, limits } = toml::from_str(text).map_err(|e| {
+        let Toml { name, version, api, kind, entry, needs, limits, settings } = toml::from_str(text).map_err(|e| {
             let place = e.span().map_or_else(String::new, |span| {
                 let before = &text[..span.start.min(text.len())];
                 let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
@@ -128,10 +136,13 @@ impl Manifest {
             check_api(&api, file)?;
         }
         Limits::check(&limits).map_err(|what| Error::new(Code::Plugin, format!("{file}: {what}")))?;
-        Ok(Self { name, version, kind, entry: Some(entry), needs, limits, found: true })
+        let settings =
+            Settings::of_toml(settings).map_err(|what| Error::new(Code::Plugin, format!("{file}: {what}")))?;
+        Ok(Self { name, version, kind, entry: Some(entry), needs, limits, settings, found: true })
     }
 
-    /// Parses a script's leading comments: `---@since 0.1`, `---@version 1.2`, `---@needs http hooks.example.com`.
+    /// Parses a script's leading comments: `---@since 0.1`, `---@version 1.2`, `---@needs http hooks.example.com`,
+    /// `---@setting seconds number = 10`.
     ///
     /// # Errors
     /// [`Code::Plugin`] with file and line.
@@ -148,6 +159,10 @@ impl Manifest {
                 "needs" => {
                     manifest.found = true;
                     need(&mut manifest.needs, rest.trim(), &place)?;
+                }
+                "setting" => {
+                    let added = manifest.settings.add_line(rest.trim());
+                    added.map_err(|what| Error::new(Code::Plugin, format!("{place}: ---@setting: {what}")))?;
                 }
                 _ => {}
             }

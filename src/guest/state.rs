@@ -3,15 +3,16 @@
 //! Each (plugin, source) has its own isolated space. A call's writes are collected and committed when it succeeds, so a
 //! failed call changes nothing. Values expire on frame time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod store;
+mod written;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::GuestKind;
-use crate::types::SourceId;
+pub use store::{Former, StateStatus, StateStore};
 
 /// A value to write, or `None` to delete.
 pub type Write = Option<Entry>;
@@ -65,6 +66,16 @@ pub struct Entry {
 pub struct Space {
     entries: BTreeMap<String, Entry>,
     bytes: usize,
+    /// The number of changes.
+    revision: u64,
+    /// The version of the guest that wrote last.
+    version: Arc<str>,
+    /// Capture time less frame time, in nanoseconds; `None` before the first frame.
+    offset_ns: Option<i64>,
+    /// The expiries of values from an earlier process, in Unix nanoseconds, until the first frame.
+    restored: BTreeMap<String, u64>,
+    /// What the last instance of this process handed over when it ended.
+    handed: Vec<u8>,
 }
 
 impl Space {
@@ -93,8 +104,10 @@ impl Space {
 
     /// Applies the writes of a successful call.
     pub fn commit(&mut self, writes: &mut BTreeMap<String, Write>) {
+        self.revision += u64::from(!writes.is_empty());
         while let Some((key, write)) = writes.pop_first() {
             self.bytes -= self.bytes_of(&key);
+            self.restored.remove(&key);
             match write {
                 Some(entry) => {
                     self.bytes += size(&key, &entry.value);
@@ -111,6 +124,37 @@ impl Space {
             self.sweep(now_ns);
         }
         self.bytes - self.bytes_of(key) + more <= limit
+    }
+
+    /// Records which version of the guest wrote last.
+    pub fn stamp(&mut self, version: &Arc<str>) {
+        if self.version != *version {
+            self.version.clone_from(version);
+            self.revision += 1;
+        }
+    }
+
+    /// Records when a frame was captured. Values from an earlier process expire on capture time: their frame time is
+    /// known from the first frame on.
+    pub fn observe(&mut self, pts_ns: u64, captured_unix_ns: u64) {
+        self.offset_ns = Some(captured_unix_ns.cast_signed().wrapping_sub(pts_ns.cast_signed()));
+        while let Some((key, until_ns)) = self.restored.pop_first() {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.expires_ns = Some(pts_ns.saturating_add(until_ns.saturating_sub(captured_unix_ns)));
+            }
+        }
+    }
+
+    /// Whether there is nothing to keep.
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.handed.is_empty()
+    }
+
+    /// Removes everything; returns the number of values.
+    fn clear(&mut self) -> usize {
+        let count = self.entries.len();
+        *self = Self { revision: self.revision + 1, offset_ns: self.offset_ns, ..Self::default() };
+        count
     }
 
     /// Evicts expired entries.
@@ -255,125 +299,5 @@ pub fn size(key: &str, value: &Kept) -> usize {
     KEY_BYTES + key.len() + size_of::<Entry>() + below
 }
 
-/// The owner of a space: a plugin's name and a source; `None` for a handler.
-type Owner = (String, Option<SourceId>);
-
-/// A space, shared by the store and each instance that writes to it.
-type Shared = Arc<Mutex<Space>>;
-
-/// The state of all guests. One per engine; outlives the guests.
-#[derive(Debug, Default)]
-pub struct StateStore {
-    spaces: Mutex<HashMap<Owner, Shared>>,
-    shared: Mutex<HashMap<(String, GuestKind), Shared>>,
-}
-
-impl StateStore {
-    /// The space of `plugin` on `source`; the same one on each call.
-    pub fn space(&self, plugin: &str, source: Option<&SourceId>) -> Arc<Mutex<Space>> {
-        let mut spaces = self.spaces.lock();
-        Arc::clone(spaces.entry((plugin.to_owned(), source.cloned())).or_default())
-    }
-
-    /// The space of `plugin` shared by all its sources. A strategy and a handler may have the same name.
-    pub fn shared(&self, plugin: &str, kind: GuestKind) -> Arc<Mutex<Space>> {
-        let mut shared = self.shared.lock();
-        Arc::clone(shared.entry((plugin.to_owned(), kind)).or_default())
-    }
-
-    /// Removes the state of the removed strategy `name`.
-    pub fn forget_strategy(&self, name: &str) {
-        let is_its = |plugin: &str, source: &Option<SourceId>| plugin == name && source.is_some();
-        self.spaces.lock().retain(|(p, source), _| !is_its(p, source));
-        self.shared.lock().remove(&(name.to_owned(), GuestKind::Strategy));
-    }
-
-    /// Removes the state of the removed `source`.
-    pub fn forget(&self, source: &SourceId) {
-        self.spaces.lock().retain(|(_, s), _| s.as_ref() != Some(source));
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(value: impl Into<Value>, expires_ns: Option<u64>) -> Write {
-        Some(Entry { value: Kept::Json(value.into()), expires_ns })
-    }
-
-    #[test]
-    fn values_expire_and_their_bytes_are_freed() {
-        let mut space = Space::default();
-        let mut writes = BTreeMap::from([
-            ("a.1".to_owned(), entry("text", Some(10))),
-            ("a.2".to_owned(), entry(7, None)),
-            ("b".to_owned(), entry(true, None)),
-        ]);
-        space.commit(&mut writes);
-        assert_eq!(space.get("a.1", 9), Some(&Kept::Json(Value::from("text"))));
-        assert_eq!(space.get("a.1", 10), None);
-        assert_eq!(space.keys("a.", 10).collect::<Vec<_>>(), ["a.2"]);
-        let full = space.bytes();
-        space.sweep(10);
-        assert_eq!(full - space.bytes(), KEY_BYTES + 3 + size_of::<Entry>() + 4);
-        space.commit(&mut BTreeMap::from([("a.2".to_owned(), None), ("b".to_owned(), None)]));
-        assert_eq!(space.bytes(), 0);
-    }
-
-    #[test]
-    fn a_state_is_full_exactly_at_its_limit() {
-        let (mut space, mut writes) = (Space::default(), Writes::default());
-        let entry = |bytes: usize, expires_ns| Entry { value: Kept::Bytes(vec![0; bytes].into()), expires_ns };
-        // With a one-letter key, as large as two of them may be together.
-        let one = 1_000 - KEY_BYTES - 1 - size_of::<Entry>();
-        let set = |writes: &mut Writes, space: &mut Space, key: &str, expires_ns| {
-            writes.set(space, key.to_owned(), entry(one, expires_ns), 2_000, 50)
-        };
-        assert!(set(&mut writes, &mut space, "a", None) && set(&mut writes, &mut space, "b", Some(10)));
-        assert!(!set(&mut writes, &mut space, "c", None));
-        writes.commit(&mut space);
-        assert_eq!(space.bytes(), 2_000);
-        // Replacing itself; again; replacing a deleted entry; and evicting an expired one.
-        assert!(set(&mut writes, &mut space, "a", None) && set(&mut writes, &mut space, "a", None));
-        writes.delete(&space, "a".to_owned());
-        writes.delete(&space, "unknown".to_owned());
-        assert!(set(&mut writes, &mut space, "c", None));
-        assert!(set(&mut writes, &mut space, "d", None), "b has expired");
-        assert!(!set(&mut writes, &mut space, "e", None));
-        writes.delete(&space, "d".to_owned());
-        assert!(set(&mut writes, &mut space, "e", None));
-        assert_eq!(writes.keys(&space, "", 50), ["c", "e"]);
-        writes.commit(&mut space);
-        assert_eq!((space.bytes(), space.keys("", 50).collect::<Vec<_>>()), (2_000, vec!["c", "e"]));
-    }
-
-    #[test]
-    fn a_value_counts_as_what_it_takes() {
-        let of = |value: Value| size("k", &Kept::Json(value));
-        let empty = of(Value::Null);
-        assert!(empty > KEY_BYTES + VALUE_BYTES, "{empty}");
-        let (many, text) = (1_000, Value::from("abc"));
-        assert_eq!(of(vec![Value::Null; many].into()) - empty, many * VALUE_BYTES);
-        let map: serde_json::Map<_, _> = [("key".to_owned(), text)].into_iter().collect();
-        assert_eq!(of(map.into()) - empty, KEY_BYTES + 3 + VALUE_BYTES + 3);
-        assert!(size("k", &Kept::Bytes(vec![0; 10].into())) >= KEY_BYTES + 1 + 10);
-    }
-
-    #[test]
-    fn spaces_belong_to_one_plugin_on_one_source() {
-        let store = StateStore::default();
-        let (a, b) = (SourceId::from("a"), SourceId::from("b"));
-        let (a, b) = (Some(&a), Some(&b));
-        store.space("p", a).lock().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
-        assert!(store.space("p", a).lock().get("k", 0).is_some());
-        assert!(store.space("p", b).lock().get("k", 0).is_none());
-        assert!(store.space("q", a).lock().get("k", 0).is_none());
-        let (strategy, handler) = (store.shared("p", GuestKind::Strategy), store.shared("p", GuestKind::Handler));
-        assert!(strategy.lock().get("k", 0).is_none());
-        strategy.lock().commit(&mut BTreeMap::from([("k".to_owned(), entry(1, None))]));
-        assert!(handler.lock().get("k", 0).is_none());
-        a.into_iter().for_each(|a| store.forget(a));
-        assert!(store.space("p", a).lock().get("k", 0).is_none());
-    }
-}
+mod tests;

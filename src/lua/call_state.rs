@@ -9,7 +9,7 @@
 //!    then, per origin, u8 marks; per zone, u8 "computed"; per zone and origin, u8 inside
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -47,7 +47,7 @@ pub(super) struct CallState {
     pub(super) boxes: Vec<BBox>,
     pub(super) track_ids: Vec<Option<u64>>,
     /// The attributes that strategies added to detections, by origin.
-    pub(super) attributes: Vec<(usize, Attributes)>,
+    pub(super) attributes: BTreeMap<usize, Attributes>,
     /// The frame's tracks; held during the call only, so that the lane can then modify its own.
     pub(super) tracks: Option<Tracks>,
     pub(super) zones: Vec<Zone>,
@@ -57,13 +57,15 @@ pub(super) struct CallState {
     /// The script's line that raised each alert of the verdict, if it is known.
     pub(super) lines: Vec<Option<(Arc<str>, u32)>>,
     pub(super) space: Arc<Mutex<Space>>,
+    /// The script's version, which marks what it writes.
+    pub(super) version: Arc<str>,
     pub(super) writes: Writes,
     pub(super) alerts_dropped: u64,
     pub(super) messages_cut: u64,
 }
 
 impl CallState {
-    pub(super) fn new(space: Arc<Mutex<Space>>) -> Self {
+    pub(super) fn new(space: Arc<Mutex<Space>>, version: Arc<str>) -> Self {
         Self {
             pts_ns: 0,
             captured_unix_ns: None,
@@ -75,7 +77,7 @@ impl CallState {
             requests: 0,
             boxes: Vec::new(),
             track_ids: Vec::new(),
-            attributes: Vec::new(),
+            attributes: BTreeMap::new(),
             tracks: None,
             zones: Vec::new(),
             buffer: None,
@@ -83,6 +85,7 @@ impl CallState {
             verdict: Verdict::default(),
             lines: Vec::new(),
             space,
+            version,
             writes: Writes::default(),
             alerts_dropped: 0,
             messages_cut: 0,
@@ -131,8 +134,17 @@ impl CallState {
     /// Commits the writes of a successful call.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            self.writes.commit(&mut self.space.lock());
+            let mut space = self.space.lock();
+            self.writes.commit(&mut space);
+            space.stamp(&self.version);
         }
+    }
+
+    /// Commits the writes of a script that has taken over: from now on the state is in its version's form.
+    pub(super) fn take_over(&mut self) {
+        let mut space = self.space.lock();
+        self.writes.commit(&mut space);
+        space.stamp(&self.version);
     }
 
     /// Computes which rows are inside zone number `zone` (from 0).

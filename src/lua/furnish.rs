@@ -60,11 +60,13 @@ pub(super) fn furnish(script: &Script, host: &Host) -> mlua::Result<(Lua, Parts)
         None => Some(frame_parts(&globals, own(include_str!("frame.luau"))?.call(&table)?)?),
     };
     globals.raw_set("print", ambient.raw_get::<Table>("log")?.raw_get::<Value>("info")?)?;
-    let settings = match &*script.context.config {
-        serde_json::Value::Null => &serde_json::Value::Object(serde_json::Map::new()),
-        settings => settings,
-    };
-    globals.raw_set("config", convert::to_lua(&lua, settings, true)?)?;
+    for (name, settings) in [("config", &script.context.config), ("extensions", &script.context.extensions)] {
+        let settings = match &**settings {
+            serde_json::Value::Null => &serde_json::Value::Object(serde_json::Map::new()),
+            settings => settings,
+        };
+        globals.raw_set(name, convert::to_lua(&lua, settings, true)?)?;
+    }
     let traceback: Value = globals.get::<Table>("debug")?.get("traceback")?;
     let debug = lua.create_table()?;
     debug.raw_set("traceback", traceback)?;

@@ -123,6 +123,7 @@ impl Courier {
         };
         let pictures = self.pictures.get().filter(|_| alert.picture);
         let delivered = pictures.map(|pictures| Delivered { pictures: pictures.clone(), alert: alert.clone().into() });
+        self.script_host.script.context.observe(alert.pts_ns, alert.id.unix_ns());
         let Call { spent, result } = vm.deliver(alert, delivered, &self.script_host.script);
         let soft = self.script_host.script.context.limits.delivery.soft_cpu;
         self.usage.lock().slow += u64::from(spent.is_some_and(|spent| spent >= soft));

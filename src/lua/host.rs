@@ -15,7 +15,7 @@ use super::http::Network;
 use super::require::Modules;
 use crate::guest::GuestContext;
 use crate::strategy::Edit;
-use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Resolve, Value, wrong_tag};
+use crate::types::{AlertDraft, BBox, Detection, Level, LocalTime, Resolve, wrong_tag};
 
 /// Maximum length of a label from a script: labels go into alerts, traces and metrics.
 const LABEL_BYTES_MAX: usize = 256;
@@ -87,23 +87,6 @@ impl Host {
             lua.create_function(move |_, zone: usize| {
                 call_state.lock().mark_inside(zone - 1);
                 Ok(())
-            })?,
-        )?;
-        let call_state = Arc::clone(&self.call_state);
-        table.raw_set(
-            "attributes",
-            lua.create_function(move |lua, origin: usize| {
-                let table = lua.create_table()?;
-                for (_, attributes) in call_state.lock().attributes.iter().filter(|(of, _)| *of == origin) {
-                    for (name, value) in attributes {
-                        match value {
-                            Value::Boolean(b) => table.raw_set(name.as_str(), *b)?,
-                            Value::Number(n) => table.raw_set(name.as_str(), *n)?,
-                            Value::Text(text) => table.raw_set(name.as_str(), text.as_str())?,
-                        }
-                    }
-                }
-                Ok(table)
             })?,
         )?;
         let call_state = Arc::clone(&self.call_state);
@@ -216,10 +199,11 @@ impl Host {
                 if let Some(problem) = wrong(label.as_deref(), confidence) {
                     return Ok(Some(format!("frame:edit: {problem}")));
                 }
-                call_state.verdict.edits.push(Edit { index, label, confidence });
+                call_state.verdict.edits.push(Edit { index, label, confidence, ..Edit::default() });
                 Ok(None)
             })?,
         )?;
+        self.put_attributes(lua, table)?;
         let (call_state, most) = (Arc::clone(&self.call_state), self.context.limits.added_per_call);
         table.raw_set(
             "add",

@@ -8,6 +8,7 @@
 //! [`LuaHandler`]. See `strategy.rs` next, then `vm.rs`.
 
 mod ambient;
+mod attributes;
 mod call_state;
 mod convert;
 mod fault;

@@ -1,6 +1,7 @@
 //! The inputs of a strategy or handler: its text, read once, and its context.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::OnFailure;
 use crate::error::{Code, Error};
@@ -24,8 +25,9 @@ pub struct Script {
 }
 
 impl Script {
-    /// Checks its length and the API version in its leading comments. Returns its version.
-    pub(super) fn check(&self) -> Result<String, Error> {
+    /// Checks its length and what its leading comments declare, and fills in the defaults of its settings. Returns its
+    /// version.
+    pub(super) fn check(&mut self) -> Result<String, Error> {
         if self.text.len() > self.context.limits.source_bytes {
             return Err(Error::new(
                 Code::Plugin,
@@ -38,7 +40,9 @@ impl Script {
             )
             .hint("keep data out of scripts: pass it as `config`"));
         }
-        Manifest::of_script(&self.text, &self.file).map(|manifest| manifest.version)
+        let Manifest { version, settings, .. } = Manifest::of_script(&self.text, &self.file)?;
+        self.context.config = Arc::new(settings.fill(&self.context.plugin, &self.context.config)?);
+        Ok(version)
     }
 
     /// The source's name; empty for a handler.

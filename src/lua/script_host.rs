@@ -27,12 +27,12 @@ impl ScriptHost {
     ///
     /// # Errors
     /// [`Code::Plugin`] with the script's own `file:line`.
-    pub(super) fn load(script: Script, network: Option<Network>) -> Result<(Self, Vm), Error> {
+    pub(super) fn load(mut script: Script, network: Option<Network>) -> Result<(Self, Vm), Error> {
         let said = script.check()?;
         let context = script.context.clone();
         let version = context.version.clone().unwrap_or_else(|| said.into());
         let host = Host {
-            call_state: Arc::new(Mutex::new(CallState::new(Arc::clone(&context.state)))),
+            call_state: Arc::new(Mutex::new(CallState::new(Arc::clone(&context.state), Arc::clone(&version)))),
             modules: Arc::new(Mutex::new(Modules::new(script.roots.clone(), &context))),
             files: Arc::new(Mutex::new(Files::new(&context))),
             context,

@@ -49,6 +49,7 @@ impl Guest for LuaGuest {
             Some(vm) => vm,
             None => self.vm.insert(self.script_host.vm()?),
         };
+        self.script_host.script.context.observe(view.frame.pts_ns, view.frame.captured_unix_ns);
         let call = vm.judge(view, &self.script_host.script);
         self.slow +=
             u64::from(call.spent.is_some_and(|spent| spent >= self.script_host.script.context.limits.call.soft_cpu));
@@ -85,7 +86,7 @@ impl Guest for LuaGuest {
         };
         let result = vm.resume(&self.script_host.script, differs, from_version, state);
         self.keep_or_drop(result)?;
-        self.script_host.commit();
+        self.script_host.call_state().lock().take_over();
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! Applies a verdict to a frame's detections: everything is validated before anything takes effect.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Fault, FaultKind, Verdict};
-use crate::types::{Detection, ENGINE_RULES, Raised, Resolve};
+use super::{Edit, Fault, FaultKind, Verdict, check_attribute, check_attributes};
+use crate::types::{Attributes, Detection, ENGINE_RULES, Raised, Resolve};
 
 /// The effect of a verdict.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -36,6 +37,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
         edit.confidence.map_or(Ok(()), check_confidence)?;
         edit.label.as_deref().map_or(Ok(()), check_label)?;
     }
+    let described = describe(&edits, detections)?;
     for detection in &mut added {
         check_label(&detection.label)?;
         check_confidence(detection.confidence)?;
@@ -75,6 +77,9 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
         }
         detection.confidence = edit.confidence.unwrap_or(detection.confidence);
     }
+    for (index, attributes) in described {
+        detections[index].attributes = attributes;
+    }
     let raised = alerts
         .into_iter()
         .map(|alert| Raised {
@@ -102,6 +107,24 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
     }
     detections.append(&mut added);
     Ok(applied)
+}
+
+/// The attributes of the detections whose attributes are edited, after that. The indices are valid.
+fn describe(edits: &[Edit], detections: &[Detection]) -> Result<BTreeMap<usize, Attributes>, Fault> {
+    let mut described = BTreeMap::new();
+    for Edit { index, attributes, .. } in edits.iter().filter(|edit| !edit.attributes.is_empty()) {
+        let index = *index as usize;
+        let all = described.entry(index).or_insert_with(|| detections[index].attributes.clone());
+        for (name, value) in attributes {
+            check_attribute(name, value.as_ref()).map_err(nonsense)?;
+            match value {
+                Some(value) => drop(all.insert(name.clone(), value.clone())),
+                None => drop(all.remove(name)),
+            }
+        }
+        check_attributes(all).map_err(nonsense)?;
+    }
+    Ok(described)
 }
 
 /// The detections at these valid indices, without duplicates, so that an alert is never larger than its frame.
@@ -167,7 +190,7 @@ mod tests {
     fn alerts_show_what_the_strategy_saw_with_its_edits_even_of_what_it_removes() {
         let verdict = Verdict {
             keep: Some(vec![]),
-            edits: vec![Edit { index: 1, label: Some("van".into()), confidence: Some(0.9) }],
+            edits: vec![Edit { index: 1, label: Some("van".into()), confidence: Some(0.9), ..Edit::default() }],
             added: vec![Detection::new("new", 9, 1.0, BBox { x: 0.9, y: 0.0, width: 0.5, height: 0.5 })],
             alerts: vec![alert(vec![1])],
             resolved: vec![Resolve { rule: "r".into(), key: None, after: 1 }],
@@ -198,10 +221,10 @@ mod tests {
             Verdict { alerts: vec![alert(vec![0, 7])], ..Verdict::default() },
             Verdict { alerts: vec![AlertDraft { rule: String::new(), ..alert(vec![]) }], ..Verdict::default() },
             Verdict { alerts: vec![AlertDraft { rule: "system.cpu".into(), ..alert(vec![]) }], ..Verdict::default() },
-            Verdict { edits: vec![Edit { index: 3, label: None, confidence: None }], ..Verdict::default() },
-            Verdict { edits: vec![Edit { index: 0, label: None, confidence: Some(1.5) }], ..Verdict::default() },
+            Verdict { edits: vec![Edit { index: 3, ..Edit::default() }], ..Verdict::default() },
+            Verdict { edits: vec![Edit { index: 0, confidence: Some(1.5), ..Edit::default() }], ..Verdict::default() },
             Verdict {
-                edits: vec![Edit { index: 0, label: Some(String::new()), confidence: None }],
+                edits: vec![Edit { index: 0, label: Some(String::new()), ..Edit::default() }],
                 ..Verdict::default()
             },
             Verdict { added: vec![Detection::new("x", 0, f32::NAN, BBox::default())], ..Verdict::default() },

@@ -6,13 +6,17 @@
 //! implementation.
 
 mod apply;
+mod attributes;
 mod caught;
 pub mod check;
 mod guarded;
 mod health;
 mod motion;
 
+use std::collections::BTreeMap;
+
 pub use apply::{Applied, apply};
+pub use attributes::{check_attribute, check_attributes};
 pub use caught::Caught;
 pub use guarded::{Gauges, Guarded, Guest};
 pub use health::Health;
@@ -21,7 +25,7 @@ pub use motion::{LABEL as MOTION_LABEL, Motion};
 pub use crate::config::OnFailure;
 pub use crate::guest::{Fault, FaultKind};
 use crate::track::Tracks;
-use crate::types::{AlertDraft, Detection, Frame, Resolve, Zone};
+use crate::types::{AlertDraft, Detection, Frame, Resolve, Value, Zone};
 
 /// A strategy's input: the frame with all detections so far, and the engine's knowledge about it.
 #[derive(Clone, Copy)]
@@ -35,7 +39,7 @@ pub struct View<'a> {
 }
 
 /// A change to one existing detection.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Edit {
     /// Index into the frame's detections as the strategy saw them.
     pub index: u32,
@@ -43,6 +47,8 @@ pub struct Edit {
     pub label: Option<String>,
     /// New confidence 0..1; `None` leaves it unchanged.
     pub confidence: Option<f32>,
+    /// Attributes to set, by name; `None` removes one.
+    pub attributes: BTreeMap<String, Option<Value>>,
 }
 
 /// A strategy's output for a frame. The default changes nothing.

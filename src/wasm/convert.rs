@@ -206,7 +206,7 @@ pub(super) fn verdict(
         let index = shown.own("edits", edit.index)?;
         edit.label.as_deref().map_or(Ok(()), label)?;
         edit.confidence.map_or(Ok(()), confidence)?;
-        Ok(Edit { index, label: edit.label, confidence: edit.confidence })
+        Ok(Edit { index, label: edit.label, confidence: edit.confidence, ..Edit::default() })
     });
     let edits = edits.collect::<Result<_, String>>()?;
     let added = added.into_iter().map(detection).collect::<Result<_, String>>()?;

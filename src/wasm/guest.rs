@@ -100,6 +100,7 @@ impl WasmGuest {
             return Err(fault::of(FaultKind::Error, &context.plugin, "describe", &what));
         }
         version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));
+        sandbox.store_data().version = version.as_str().into();
         self.version = version;
         let wants = Wants { labels, selective, more: self.program.info().wants("detections") };
         Ok(self.instance.insert(Instance { sandbox, exports, wants }))
@@ -133,6 +134,7 @@ impl Guest for WasmGuest {
         if *self.context.zones != *view.zones {
             self.context.zones = view.zones.into();
         }
+        self.context.observe(view.frame.pts_ns, view.frame.captured_unix_ns);
         let zones = Arc::clone(&self.context.zones);
         let limits = self.context.limits.call;
         let buffer = std::mem::take(&mut self.buffer);
@@ -204,7 +206,7 @@ impl Guest for WasmGuest {
         sandbox.store_data().call.timeless = false;
         match taken {
             Ok(()) => {
-                sandbox.store_data().commit();
+                sandbox.store_data().take_over();
                 Ok(())
             }
             Err(ended) => Err(self.ended(ended)),

@@ -88,6 +88,7 @@ impl Plugin {
         });
         let (mut sandbox, exports, Descriptor { name: _, version }) = made.map_err(|ended| ended.fault)?;
         sandbox.store_data().call.loading = false;
+        sandbox.store_data().version = version.as_str().into();
         Ok((Instance { sandbox, exports }, version))
     }
 
@@ -100,6 +101,7 @@ impl Plugin {
             None => self.instance(alert.pts_ns).map_err(later)?.0,
         };
         let Instance { sandbox, exports } = &mut instance;
+        self.context.observe(alert.pts_ns, alert.id.unix_ns());
         sandbox.store_data().call.pts_ns = alert.pts_ns;
         let lent = LentAttributes::of(alert.detections.iter());
         let detections = lent.detections(alert.detections.iter());

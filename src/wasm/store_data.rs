@@ -27,6 +27,8 @@ pub(super) struct StoreData {
     pub(super) call: Call,
     /// The call's writes to its state; committed when it succeeds.
     pub(super) writes: Writes,
+    /// The component's version, which marks what it writes.
+    pub(super) version: Arc<str>,
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
     pub(super) random_source: RandomSource,
@@ -101,8 +103,8 @@ impl StoreData {
         let bounds = Bounds::new(context.limits.memory_bytes);
         let call = Call { zones: Arc::clone(&context.zones), ..Call::default() };
         let wasi = wasi.build();
-        let writes = Writes::default();
-        Ok(Self { context, bounds, interrupt, call, writes, table, wasi, random_source, output, wire })
+        let (writes, version) = (Writes::default(), Arc::default());
+        Ok(Self { context, bounds, interrupt, call, writes, version, table, wasi, random_source, output, wire })
     }
 
     /// Starts a call with these `limits`.
@@ -128,8 +130,15 @@ impl StoreData {
     /// Commits the writes of a successful call.
     pub(super) fn commit(&mut self) {
         if !self.writes.is_empty() {
-            self.writes.commit(&mut self.context.state.lock());
+            self.take_over();
         }
+    }
+
+    /// Commits the writes of a guest that has taken over: from now on the state is in its version's form.
+    pub(super) fn take_over(&mut self) {
+        let mut space = self.context.state.lock();
+        self.writes.commit(&mut space);
+        space.stamp(&self.version);
     }
 }
 

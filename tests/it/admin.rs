@@ -47,6 +47,14 @@ impl EngineApi for Standing {
         self.reload(plugin)
     }
 
+    fn plugin_state(&self, plugin: &str) -> Result<Vec<dsengine::guest::StateStatus>, dsengine::error::Error> {
+        self.reload(plugin).map(|_| Vec::new())
+    }
+
+    fn clear_plugin_state(&self, plugin: &str) -> Result<usize, dsengine::error::Error> {
+        self.reload(plugin).map(|_| 0)
+    }
+
     fn status(&self) -> Status {
         let states = self.states.lock().unwrap();
         let sources = states

@@ -92,7 +92,8 @@ fn a_check_says_what_a_plugin_is_asks_for_and_whether_it_loads() {
     let dir = tempfile::tempdir().unwrap();
     dsengine(dir.path(), &["new", "handler", "chat"]).expect(0);
     let wanted = "chat 0.1.0, a handler in Lua (chat/chat.lua)\nAPI        this engine offers 0.1\nasks for   requests to \
-                  hooks.example.com\n";
+                  hooks.example.com\nsetting    url string, required: where to post; ${secret:NAME} in it is filled in by \
+                  the engine, and never seen here\n";
     let out = dsengine(dir.path(), &["plugin", "check", "chat"]).expect(0);
     let rest = "settings   those of chat/tests/delivered.yaml\nloads      yes, it says that it is version 0.1.0\n";
     assert_eq!(out.stdout, format!("{wanted}{rest}"));

@@ -391,7 +391,7 @@ fn the_shown_configuration_is_what_acts() {
         ("confidence_threshold: 0.25", true),
         ("processing_width", false),
         ("enable_gpu_inference", false),
-        ("extensions", false),
+        ("extensions", true),
         ("buffer_pool_size: 7", true),
         ("# `pipeline.buffer_pool_size` has no effect yet: ", true),
         ("# promoted", false),

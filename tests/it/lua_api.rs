@@ -1,10 +1,11 @@
 //! What scripts have beside the frame: classes, shared state, figures, pixels, files, environment, hand-over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dsengine::guest::{FaultKind, Grants, GuestContext, Needs, StateStore};
 use dsengine::lua::{self, Script};
-use dsengine::strategy::Strategy;
+use dsengine::strategy::{Strategy, apply};
 use dsengine::telemetry::Metrics;
 use dsengine::types::{Detection, Picture, TimeZone, Value};
 use serde_json::json;
@@ -286,6 +287,55 @@ fn what_others_added_to_a_detection_is_told_by_its_index_in_what_the_script_sees
     let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let told = Detection { attributes, ..person(0.7, 0.5, 0.9) };
     assert_eq!(camera.says(vec![car(0.1, 0.5, 0.9), person(0.3, 0.5, 0.9), told]), "nil true 3.5 red");
+}
+
+#[test]
+fn a_script_attaches_values_that_it_reads_back_and_no_more_than_the_bounds_allow() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            frame:set_attribute(1, "plate", "W 123")
+            frame:set_attribute(1, "age", 3.5)
+            frame:set_attribute(1, "seen", false)
+            frame:set_attribute(1, "helmet", nil)
+            frame:set_attribute(2, "plate", "G 7")
+            frame:set_attribute(1, "age", 4)
+            local own = frame:attributes(1)
+            local said = { own.plate, own.age, tostring(own.seen), tostring(own.helmet), frame:attributes(2).plate }
+            for _, wrong in {
+                { 3, "a", 1 }, { 1, "", 1 }, { 1, ("x"):rep(65), 1 }, { 1, "a", ("x"):rep(257) }, { 1, "a", 0 / 0 },
+                { 1, "a", {} }, { 1, 7, 1 },
+            } do
+                table.insert(said, tostring((pcall(frame.set_attribute, frame, table.unpack(wrong)))))
+            end
+            local n = 0
+            while pcall(frame.set_attribute, frame, 2, "n" .. n, n) do n += 1 end
+            table.insert(said, n)
+            frame:alert{ rule = "r", message = table.concat(said, " "), detections = { 1 } }
+        end
+        "#,
+    );
+    let attributes: BTreeMap<String, Value> =
+        [("helmet".to_owned(), Value::Boolean(true)), ("kept".to_owned(), Value::Number(1.0))].into();
+    let told = Detection { attributes, ..person(0.7, 0.5, 0.9) };
+    let mut all = vec![told, person(0.3, 0.5, 0.9)];
+    let verdict = camera.see(all.clone()).unwrap();
+    let message = &verdict.alerts[0].message;
+    assert_eq!(message, "W 123 4 false nil G 7 false false false false false false false 15");
+    let applied = apply(verdict, false, &mut all).unwrap();
+    let text = |text: &str| Value::Text(text.into());
+    let expected: BTreeMap<String, Value> = [
+        ("plate", text("W 123")),
+        ("age", Value::Number(4.0)),
+        ("seen", Value::Boolean(false)),
+        ("kept", Value::Number(1.0)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    assert_eq!(all[0].attributes, expected);
+    assert_eq!(applied.raised[0].detections[0].attributes, expected);
+    assert_eq!(all[1].attributes.len(), 16);
 }
 
 #[test]

@@ -196,6 +196,7 @@ fn luals(wit: &Wit) -> String {
         let _ = writeln!(out, "function {}({}) end", function.name, params.join(", "));
     }
     out.push_str("\n---The plugin's own block of the configuration. Read-only.\n---@type table\nconfig = {}\n");
+    out.push_str("\n---The configuration's `extensions`, the same for every script. Read-only.\n---@type table\nextensions = {}\n");
     out.push_str("\n---The environment variables that were asked for and granted. Another name is an error.\n");
     out.push_str("---@type table<string, string>\nenv = {}\n");
     out
@@ -289,6 +290,10 @@ fn definitions(wit: &Wit) -> String {
         out.push_str("}\n");
     }
     out.push_str("\n--- The plugin's own block of the configuration. Read-only.\ndeclare config: {[string]: any}\n");
+    out.push_str(
+        "\n--- The configuration's `extensions`, the same for every script. Read-only.\n\
+         declare extensions: {[string]: any}\n",
+    );
     out.push_str(
         "\n--- The environment variables that were asked for and granted.\ndeclare env: {[string]: string?}\n",
     );

@@ -67,6 +67,7 @@ mod signals;
 mod silences;
 mod snapshot;
 mod sources;
+mod state;
 mod terminal;
 mod text;
 mod track;

@@ -130,6 +130,8 @@ impl Shop {
             schedule: None,
             tags: Vec::new(),
             timezone: TimeZone::default(),
+            persist_state: false,
+            extensions: Arc::default(),
         };
         let version = self.guests().strategy(&plan, bytes, &Arc::default()).unwrap_or_else(|e| panic!("{e}"));
         version.instance(&SourceId::from("cam")).unwrap_or_else(|e| panic!("{e}"))
@@ -137,7 +139,8 @@ impl Shop {
 
     fn handler(&self, path: &str, bytes: &[u8], config: serde_json::Value) -> Arc<dyn Handler> {
         let (limits, grants) = (LimitPlan::default(), GrantPlan::default());
-        let plan = ModulePlan { path: path.into(), class: None, config, limits, grants };
+        let (path, extensions) = (path.into(), Arc::default());
+        let plan = ModulePlan { path, class: None, config, limits, grants, persist_state: false, extensions };
         self.guests().handler("desk", &plan, bytes, &Arc::default()).unwrap_or_else(|e| panic!("{e}"))
     }
 }

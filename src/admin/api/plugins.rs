@@ -15,6 +15,7 @@ use crate::control::{Outcome, Refusal, RefusalKind, Who};
 use crate::engine::status::PluginStatus;
 use crate::engine::{EngineApi, Reloaded};
 use crate::error::Error;
+use crate::guest::StateStatus;
 
 /// Every script and component.
 #[utoipa::path(get, path = "/api/v1/plugins", responses((status = 200, body = Vec<PluginStatus>)))]
@@ -71,6 +72,52 @@ pub(in crate::admin) async fn promote(
     replace(&app, &caller, format!("promote shadow {name}"), move |board| board.promote(&name)).await
 }
 
+/// The state that the engine keeps for a plugin, by source: how much there is, and whether it survives a restart.
+#[utoipa::path(get, path = "/api/v1/plugins/{name}/state",
+    params(("name" = String, Path, description = "The strategy's or handler's name.")),
+    responses((status = 200, body = Vec<StateStatus>)))]
+pub(in crate::admin) async fn state(
+    State(app): State<AppState>,
+    Name(name): Name,
+) -> Result<Json<Vec<StateStatus>>, ApiError> {
+    let board = Arc::clone(&app.board);
+    let state = app.work.call(move || board.plugin_state(&name)).await?;
+    state.map(Json).map_err(|error| ApiError::conflict(&error))
+}
+
+/// What was cleared.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Cleared {
+    /// How many values there were.
+    values: usize,
+}
+
+/// Clears the state that the engine keeps for a plugin, on every source and for later runs. What a script holds in its
+/// own variables stays until it is loaded again.
+#[utoipa::path(delete, path = "/api/v1/plugins/{name}/state",
+    params(("name" = String, Path, description = "The strategy's or handler's name.")),
+    responses((status = 200, body = Cleared)))]
+pub(in crate::admin) async fn clear_state(
+    State(app): State<AppState>,
+    caller: Caller,
+    Name(name): Name,
+) -> Result<Json<Cleared>, ApiError> {
+    let (board, control) = (Arc::clone(&app.board), app.control.clone());
+    let who = Who::new(caller.name(), caller.peer().to_string());
+    let cleared = app.work.call(move || {
+        let cleared = board.clear_plugin_state(&name);
+        let outcome = match &cleared {
+            Ok(values) => Ok(Outcome { changes: vec![format!("{values} values cleared")], ..Outcome::default() }),
+            Err(error) => Err(refusal(error)),
+        };
+        if let Some(control) = control {
+            control.record(&who, format!("clear state of plugin {name}"), &outcome);
+        }
+        cleared
+    });
+    cleared.await?.map(|values| Json(Cleared { values })).map_err(|error| ApiError::conflict(&error))
+}
+
 /// Runs a reload, which waits for the lanes. Its result is also in the log and in the audit.
 async fn replace(
     app: &AppState,
@@ -113,13 +160,17 @@ fn in_audit(done: &Result<Reloaded, Error>) -> Result<Outcome, Refusal> {
             let change = format!("{} runs generation {}", done.strategies.join(", "), done.generation);
             Ok(Outcome { changes: vec![change], ..Outcome::default() })
         }
-        Err(error) => Err(Refusal {
-            code: error.code().as_str(),
-            kind: RefusalKind::Engine,
-            message: error.message().to_owned(),
-            place: None,
-            hint: None,
-            problems: Vec::new(),
-        }),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+fn refusal(error: &Error) -> Refusal {
+    Refusal {
+        code: error.code().as_str(),
+        kind: RefusalKind::Engine,
+        message: error.message().to_owned(),
+        place: None,
+        hint: None,
+        problems: Vec::new(),
     }
 }

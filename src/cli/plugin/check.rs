@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dsengine::config::{GrantPlan, Plan};
 use dsengine::error::Error;
-use dsengine::guest::{API, GuestKind, Needs, hosts, may_read};
+use dsengine::guest::{API, GuestKind, Needs, Settings, hosts, may_read};
 use dsengine::types::{SourceId, one_line};
 use dsengine::wasm;
 
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     };
     let granted = plan.is_some().then_some(granted);
     capabilities(&module.manifest.needs, granted);
+    declared(&module.manifest.settings);
     if let Some(sample) = &sample {
         println!("settings   those of {}", one_line(&sample.file.to_string()));
     }
@@ -126,6 +127,20 @@ fn capabilities(asked: &Needs, granted: Option<&GrantPlan>) {
             (true, false) => ": NOT granted",
         };
         println!("asks for   {}{word}", one_line(&what));
+    }
+}
+
+/// Prints the declared settings.
+fn declared(settings: &Settings) {
+    for (name, setting) in &settings.0 {
+        let default = match &setting.default {
+            _ if setting.required => ", required".to_owned(),
+            Some(default) => format!(" = {default}"),
+            None => String::new(),
+        };
+        let range = setting.range().map_or(String::new(), |range| format!(" in {range}"));
+        let help = if setting.help.is_empty() { String::new() } else { format!(": {}", setting.help) };
+        println!("setting    {}", one_line(&format!("{name} {}{default}{range}{help}", setting.kind())));
     }
 }
 

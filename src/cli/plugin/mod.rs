@@ -31,6 +31,8 @@ enum Command {
     Reload(remote::Named),
     /// Put a shadow (`mode: shadow`) in the place of the strategy it runs beside
     Promote(remote::Named),
+    /// Show the state that a running engine keeps for a plugin, or clear it
+    State(remote::State),
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
@@ -41,5 +43,6 @@ pub(crate) fn run(args: &Args) -> Exit {
         Command::List(client) => Exit::of(remote::list(client)),
         Command::Reload(named) => Exit::of(remote::change(named, "reload")),
         Command::Promote(named) => Exit::of(remote::change(named, "promote")),
+        Command::State(args) => Exit::of(remote::state(args)),
     }
 }

@@ -141,9 +141,12 @@ impl Module {
                 schedule: None,
                 tags: Vec::new(),
                 timezone: Default::default(),
+                persist_state: false,
+                extensions: Default::default(),
             })),
             GuestKind::Handler => {
-                let module = ModulePlan { path: self.path.clone(), class, config, limits, grants };
+                let (path, extensions) = (self.path.clone(), Default::default());
+                let module = ModulePlan { path, class, config, limits, grants, persist_state: false, extensions };
                 Role::Handler(self.name(), Box::new(module))
             }
         }

@@ -1,4 +1,4 @@
-//! `dsengine plugin list|reload|promote`: requests to a running engine.
+//! `dsengine plugin list|reload|promote|state`: requests to a running engine.
 
 use dsengine::types::{count, one_line};
 use hyper::Method;
@@ -74,6 +74,45 @@ pub(crate) fn change(named: &Named, what: &str) -> Result<(), Exit> {
         let active = names.first().copied().unwrap_or_default();
         let file = module(client, active).unwrap_or_else(|| "the shadow's".to_owned());
         println!("until the restart; to keep it, set {active}'s `module` to {file} and remove the shadow");
+    }
+    Ok(())
+}
+
+#[derive(clap::Args)]
+pub(crate) struct State {
+    #[command(flatten)]
+    named: Named,
+    /// Clear it, on every source and for later runs
+    #[arg(long)]
+    clear: bool,
+}
+
+pub(crate) fn state(args: &State) -> Result<(), Exit> {
+    let Named { name, client } = &args.named;
+    let method = if args.clear { Method::DELETE } else { Method::GET };
+    let answer = client.ask(&method, &format!("/api/v1/plugins/{}/state", segment(name)), None)?;
+    if client.json {
+        return Ok(());
+    }
+    if args.clear {
+        println!("{name}: {} cleared", count(answer["values"].as_u64().unwrap_or(0), "value"));
+        return Ok(());
+    }
+    println!("{:<20} {:>7} {:>9} {:<12} AFTER A RESTART", "SOURCE", "VALUES", "BYTES", "VERSION");
+    for space in answer.as_array().into_iter().flatten() {
+        let text = |key: &str| one_line(space[key].as_str().unwrap_or_default()).into_owned();
+        let source = match (space["shared"] == true, text("source")) {
+            (true, _) => "(all)".to_owned(),
+            (_, source) if source.is_empty() => "-".to_owned(),
+            (_, source) => source,
+        };
+        println!(
+            "{source:<20} {:>7} {:>9} {:<12} {}",
+            space["values"].as_u64().unwrap_or(0),
+            space["bytes"].as_u64().unwrap_or(0),
+            text("version"),
+            if space["kept"] == true { "kept" } else { "lost" }
+        );
     }
     Ok(())
 }

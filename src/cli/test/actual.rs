@@ -85,6 +85,9 @@ fn edit(edit: &Edit) -> Value {
     if let Some(confidence) = edit.confidence {
         value["confidence"] = number(confidence);
     }
+    if !edit.attributes.is_empty() {
+        value["attributes"] = json!(edit.attributes);
+    }
     value
 }
 

@@ -57,6 +57,8 @@ pub(super) fn strategy(plugin: &Plugin, case: &Case) -> StrategyPlan {
         schedule: None,
         tags: Vec::new(),
         timezone: Default::default(),
+        persist_state: false,
+        extensions: Default::default(),
     }
 }
 
@@ -68,6 +70,8 @@ pub(super) fn handler(plugin: &Plugin, case: &Case) -> ModulePlan {
         config: case.script.config.clone(),
         limits: case.script.limits.clone(),
         grants: case.grants(&plugin.manifest.needs),
+        persist_state: false,
+        extensions: Default::default(),
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         profiles: _,
         profile,
         profile_schedule,
-        extensions: _,
+        extensions,
     } = config;
     let batch_size = batch_size(&pipeline, &detection);
     let Pipeline { batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
@@ -127,10 +127,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
     site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
     site.sources = sources.iter().map(|source| source.id.clone()).collect();
-    // The built-in has no use for it, and learns its background anew with other settings.
-    let guests = strategies.iter_mut().filter(|strategy| strategy.kind != StrategyKind::Motion);
-    guests.for_each(|strategy| strategy.timezone = timezone.clone());
-    let handlers = handlers::build(&alerts, &all, site);
+    let mut handlers = handlers::build(&alerts, &all, site);
+    modules::hand_out(&mut strategies, &mut handlers, &timezone, extensions);
     let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
     let quiet_hours = hours::quiet(&alerts.quiet_hours, "alerts.quiet_hours", &timezone, site);
     let rules = overrides::rules(&alerts.rules, "alerts.rules", &timezone, site);

@@ -1,10 +1,14 @@
 //! Common parts of strategies and handlers that are scripts or components.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use super::Site;
-use crate::config::plan::GrantPlan;
+use crate::config::plan::{GrantPlan, HandlerKind, HandlerPlan, StrategyKind, StrategyPlan};
 use crate::config::schema::Grants;
+use crate::types::TimeZone;
 
 /// A module's language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,26 @@ pub(in crate::config) fn with_ending(module: &Path, site: &Site<'_>) -> Option<P
         .filter(|_| bare)
         .map(|e| module.with_extension(e))
         .find(|p| site.find(p).exists())
+}
+
+/// Gives scripts and components what is the same for all of them.
+pub(super) fn hand_out(
+    strategies: &mut [StrategyPlan],
+    handlers: &mut [HandlerPlan],
+    timezone: &TimeZone,
+    extensions: Map<String, Value>,
+) {
+    let extensions = Arc::new(Value::Object(extensions));
+    // The built-in has no use for them, and learns its background anew with other settings.
+    for strategy in strategies.iter_mut().filter(|strategy| strategy.kind != StrategyKind::Motion) {
+        strategy.timezone = timezone.clone();
+        strategy.extensions = Arc::clone(&extensions);
+    }
+    for handler in handlers {
+        if let HandlerKind::Module(module) = &mut handler.kind {
+            module.extensions = Arc::clone(&extensions);
+        }
+    }
 }
 
 /// Converts grants, with resolved paths.

@@ -161,5 +161,7 @@ fn strategy(name: String, module: PathBuf, sources: &[SourceId]) -> Option<Strat
         schedule: None,
         tags: Vec::new(),
         timezone: TimeZone::default(),
+        persist_state: true,
+        extensions: Default::default(),
     })
 }

@@ -140,4 +140,8 @@ pub struct ModulePlan {
     pub limits: LimitPlan,
     /// Its granted capabilities.
     pub grants: GrantPlan,
+    /// Whether its state survives a restart of an engine with live sources.
+    pub persist_state: bool,
+    /// The configuration's `extensions`, for scripts.
+    pub extensions: Arc<serde_json::Value>,
 }

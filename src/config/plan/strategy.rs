@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::types::{Layout, Precision, Schedule, SourceId, TimeZone};
 
@@ -65,6 +66,10 @@ pub struct StrategyPlan {
     pub tags: Vec<String>,
     /// The zone of the local time that a script asks for.
     pub timezone: TimeZone,
+    /// Whether its state on live sources survives a restart.
+    pub persist_state: bool,
+    /// The configuration's `extensions`, for scripts.
+    pub extensions: Arc<serde_json::Value>,
 }
 
 /// Overridden limits of a script or component; also the `[limits]` of a plugin's manifest.

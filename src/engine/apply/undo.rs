@@ -64,7 +64,7 @@ impl Owner {
         built.into_iter().for_each(|(_, built)| built.discard());
         handlers.iter().for_each(|name| self.drop_handler(name));
         for name in self.boards.without(&boards) {
-            self.parts.guests.state().forget_strategy(name);
+            self.parts.guests.state().give_back(name, self.parts.clock.unix_ns() / 1_000_000);
             self.parts.metrics.remove_strategy(name);
             self.parts.metrics.remove_model(name);
         }

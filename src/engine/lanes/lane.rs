@@ -16,6 +16,7 @@ use super::{Judged, Observer};
 use crate::alert::{Gate, Raiser};
 use crate::config::AlertPlan;
 use crate::engine::view::live::{Events, Live};
+use crate::guest::StateStore;
 use crate::telemetry::Stage;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Zone};
@@ -41,6 +42,8 @@ pub(in crate::engine) struct Lane {
     pub(in crate::engine) live: Arc<Live>,
     pub(in crate::engine) events: Arc<Events>,
     pub(in crate::engine) observer: Option<Arc<dyn Observer>>,
+    /// The state of guests, which gets what they hand over at the end of the process.
+    pub(in crate::engine) states: Arc<StateStore>,
     pub(in crate::engine) clock: Arc<dyn Clock>,
 }
 
@@ -89,9 +92,21 @@ impl Lane {
                 Step::Ended | Step::Closed => break,
             }
         }
+        self.hand_over();
         // The gate sends what it holds back before the source counts as ended.
         drop(self.gate);
         drop(end);
+    }
+
+    /// At the end of the process: records what kept strategies hand to a later one.
+    fn hand_over(&mut self) {
+        let (states, source) = (Arc::clone(&self.states), &self.route.id);
+        for rule in self.rules.iter_mut().filter(|_| states.ends()) {
+            let name = Arc::clone(rule.name());
+            if states.is_kept(&name, Some(source)) {
+                states.hand_over(&name, source, rule.hand_over());
+            }
+        }
     }
 
     fn obey(&mut self, control: Control) {

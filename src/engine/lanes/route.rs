@@ -117,6 +117,11 @@ impl Route {
         route
     }
 
+    /// Whether the source is live.
+    pub(in crate::engine) fn is_live(&self) -> bool {
+        self.live
+    }
+
     /// Applies settings that can change while the source runs.
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
         *self.retry_every.lock() = self.live.then_some(plan.retry.cap);

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(level, "raises 1 alert (r 'm') of another level, key or detections, the active one 1 alert (r 'm')");
         let kept = Verdict { keep: Some(vec![2]), ..Verdict::default() };
         assert_eq!(difference(&kept, &none), "keeps 1 detection [2], the active one all detections");
-        let edit = |index| Verdict { edits: vec![Edit { index, label: None, confidence: None }], ..Verdict::default() };
+        let edit = |index| Verdict { edits: vec![Edit { index, ..Edit::default() }], ..Verdict::default() };
         assert_eq!(difference(&edit(0), &edit(1)), "edits 1 detection in another way, the active one 1");
     }
 }

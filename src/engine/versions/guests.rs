@@ -3,6 +3,7 @@
 //! A version is read, checked and compiled once; each source gets its own instance. The state shared by all guests of
 //! an engine is here: the watchdog, the state store, the network, the component host.
 
+mod contents;
 mod shipped;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+pub(in crate::engine) use contents::{Contents, read_module};
 
 use super::module_text::ModuleText;
 use super::running::module;
@@ -26,9 +29,6 @@ use crate::telemetry::Metrics;
 use crate::text;
 use crate::types::{SourceId, Zone};
 use crate::{lua, wasm};
-
-/// Maximum size of a script or component.
-const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// The state shared by all guests of an engine.
 pub struct Guests {
@@ -203,12 +203,11 @@ impl Guests {
         inputs: &Arc<BuildInputs>,
     ) -> Result<Version, Error> {
         let (guests, plan_of_all) = (Arc::clone(self), plan.clone());
-        let config = Arc::new(plan.config.clone());
         let of_version = Arc::clone(inputs);
         let context = move |source: &SourceId, requested: &Requested, purpose: &Purpose| {
-            let Requested { grants, limits, version } = requested;
+            let Requested { grants, limits, version, config } = requested;
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
-            let (config, watchdog) = (Arc::clone(&config), Arc::clone(&guests.watchdog));
+            let (config, watchdog) = (Arc::clone(config), Arc::clone(&guests.watchdog));
             let (zones, source) = (guests.zones_of(source), Some(source.clone()));
             let context = GuestContext::new(
                 name,
@@ -222,6 +221,7 @@ impl Guests {
             )
             .with_zones(&zones)
             .in_timezone(&plan_of_all.timezone)
+            .with_extensions(&plan_of_all.extensions)
             .of_version(version.clone(), &of_version);
             match purpose {
                 Purpose::Judge => context,
@@ -234,10 +234,14 @@ impl Guests {
             StrategyKind::Motion => return Err(Error::new(Code::Plugin, "the motion strategy is no plugin")),
             StrategyKind::Lua(path) => {
                 let text = script_text(path, bytes)?;
-                let requested =
-                    ask(&plan.name, (path, Some(&text)), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
-                        Limits::lua().with(&plan.limits).under(wanted)
-                    })?;
+                let requested = ask(
+                    (&plan.name, &plan.config),
+                    (path, Some(&text)),
+                    GuestKind::Strategy,
+                    &plan.grants,
+                    inputs,
+                    |wanted| Limits::lua().with(&plan.limits).under(wanted),
+                )?;
                 let path = path.clone();
                 let class = plan.class.clone();
                 Box::new(move |source, purpose| {
@@ -248,9 +252,14 @@ impl Guests {
             }
             StrategyKind::Wasm(path) => {
                 let place = path.display().to_string();
-                let requested = ask(&plan.name, (path, None), GuestKind::Strategy, &plan.grants, inputs, |wanted| {
-                    Limits::wasm().with(&plan.limits).under(wanted)
-                })?;
+                let requested = ask(
+                    (&plan.name, &plan.config),
+                    (path, None),
+                    GuestKind::Strategy,
+                    &plan.grants,
+                    inputs,
+                    |wanted| Limits::wasm().with(&plan.limits).under(wanted),
+                )?;
                 let program = self.components()?.compile(bytes, &requested.limits, &place)?;
                 Box::new(move |source, purpose| {
                     let context = context(source, &requested, purpose);
@@ -276,17 +285,18 @@ impl Guests {
         bytes: &[u8],
         inputs: &Arc<BuildInputs>,
     ) -> Result<Arc<dyn Handler>, Error> {
-        let ModulePlan { path, class, config, limits, grants } = plan;
+        let ModulePlan { path, class, config, limits, grants, persist_state: _, extensions } = plan;
         let is_component = path.extension().is_some_and(|e| e == "wasm");
         let text = if is_component { None } else { Some(script_text(path, bytes)?) };
         let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
-        let Requested { grants, limits, version } =
-            ask(name, (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
+        let Requested { grants, limits, version, config } =
+            ask((name, config), (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
                 defaults.with(limits).under(wanted)
             })?;
         let meter = self.metrics.meter(name, "");
-        let (config, watchdog) = (Arc::new(config.clone()), Arc::clone(&self.watchdog));
+        let watchdog = Arc::clone(&self.watchdog);
         let context = GuestContext::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
+            .with_extensions(extensions)
             .of_version(version, inputs);
         let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
         match text {
@@ -308,15 +318,17 @@ impl std::fmt::Debug for Guests {
     }
 }
 
-/// A module's requests as granted, its limits, and the version from its plugin.toml.
+/// A module's requests as granted, its limits, the version from its plugin.toml, and its settings.
 struct Requested {
     grants: Arc<Grants>,
     limits: Limits,
     version: Option<Arc<str>>,
+    /// Its settings, with the defaults that it declares.
+    config: Arc<serde_json::Value>,
 }
 
 fn ask(
-    name: &str,
+    (name, config): (&str, &serde_json::Value),
     (path, text): (&Path, Option<&str>),
     kind: GuestKind,
     granted: &crate::config::GrantPlan,
@@ -334,6 +346,7 @@ fn ask(
             "take it out of what it needs: raise an alert, and let a handler send it (dsengine new handler NAME)",
         ));
     }
+    let config = Arc::new(manifest.settings.fill(name, config)?);
     let grants = if text.is_none() && !manifest.found {
         Grants::all(granted)
     } else {
@@ -348,7 +361,7 @@ fn ask(
         );
     }
     let version = manifest.found.then(|| manifest.version.as_str().into());
-    Ok(Requested { grants: Arc::new(grants), limits: limits(&manifest.limits), version })
+    Ok(Requested { grants: Arc::new(grants), limits: limits(&manifest.limits), version, config })
 }
 
 fn script_text(path: &Path, bytes: &[u8]) -> Result<String, Error> {
@@ -367,34 +380,5 @@ fn script(context: GuestContext, path: &Path, text: &str) -> lua::Script {
         roots: path.parent().map(Path::to_owned).into_iter().collect(),
         on_failure: crate::config::OnFailure::Pass,
         class: None,
-    }
-}
-
-/// Reads a script or component, up to the maximum size.
-pub(in crate::engine) fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
-    let size = std::fs::metadata(path)?.len();
-    if size > MODULE_BYTES_MAX {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::FileTooLarge,
-            format!("is {size} bytes, the limit is {MODULE_BYTES_MAX}"),
-        ));
-    }
-    text::bytes(path)
-}
-
-/// The contents of every module, each read once.
-#[derive(Default)]
-pub(in crate::engine) struct Contents(BTreeMap<PathBuf, Arc<[u8]>>);
-
-impl Contents {
-    pub(in crate::engine) fn read(&mut self, what: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
-        if let Some(bytes) = self.0.get(path) {
-            return Ok(Arc::clone(bytes));
-        }
-        let bytes: Arc<[u8]> = read_module(path)
-            .map_err(|e| Error::new(Code::Plugin, format!("{what}: {}: cannot be read: {e}", path.display())))?
-            .into();
-        self.0.insert(path.to_owned(), Arc::clone(&bytes));
-        Ok(bytes)
     }
 }

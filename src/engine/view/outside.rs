@@ -11,6 +11,7 @@ use crate::alert::Outbox;
 use crate::alert::Pictures;
 use crate::alert::records::Records;
 use crate::error::Error;
+use crate::guest::StateStatus;
 
 /// The queries and commands that a running engine offers. Does not wait for a lane or a script unless noted.
 pub trait EngineApi: Send + Sync {
@@ -28,6 +29,16 @@ pub trait EngineApi: Send + Sync {
     /// # Errors
     /// When it is rejected.
     fn promote(&self, plugin: &str) -> Result<Reloaded, Error>;
+    /// The state that the host keeps for a plugin.
+    ///
+    /// # Errors
+    /// When there is no such plugin.
+    fn plugin_state(&self, plugin: &str) -> Result<Vec<StateStatus>, Error>;
+    /// Clears the state of a plugin, for later processes, too; returns the number of values.
+    ///
+    /// # Errors
+    /// When there is no such plugin.
+    fn clear_plugin_state(&self, plugin: &str) -> Result<usize, Error>;
     /// The metrics page.
     fn metrics_text(&self) -> String;
     /// A source's live view, while the source exists.

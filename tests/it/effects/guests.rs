@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Bench, LIVE, Receiver, TRACE, poll, stop};
+use super::{Answer, Bench, LIMIT, LIVE, Receiver, TRACE, poll, stop};
 use crate::harness::{get, sample, signal};
 
 /// The trace judged by `rule.lua` with these keys beside its name.
@@ -265,7 +265,7 @@ fn a_promotion_that_fails_leaves_both_as_they_were() {
     poll(&mut run, || sample(&get(&page, "/metrics").1, "dsengine_strategy_calls_total{").filter(|n| *n > 5.0));
     let (status, answer) = crate::harness::post(&page, "/api/v1/plugins/next/promote");
     assert_eq!(status, 200, "{answer}");
-    run.wait_line(super::LIMIT, |line| line.contains("rolled back to the former version"));
+    run.wait_line(LIMIT, |line| line.contains("rolled back to the former version"));
     let health = get(&page, "/health").1;
     assert!(health.contains("late.lua") && !health.contains("now.lua is"), "{health}");
     let plugins: Value = serde_json::from_str(&get(&page, "/api/v1/plugins").1).unwrap();
@@ -273,7 +273,7 @@ fn a_promotion_that_fails_leaves_both_as_they_were() {
     assert_eq!(told, [(&json!("now"), &json!(1)), (&json!("next"), &json!(1))]);
     // The one that judges again is watched again.
     bench.write("now.lua", "-- second\nfunction detect(frame) end\n");
-    run.wait_line(super::LIMIT, |line| line.contains("script reloaded"));
+    run.wait_line(LIMIT, |line| line.contains("script reloaded"));
     stop(run);
 }
 
@@ -313,10 +313,10 @@ fn sighup_reads_every_script_again() {
     bench.write("rule.lua", "function detect(frame) log.info('first') end\n");
     let mut run = bench.start(&format!("{LIVE}detection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\n"));
     let page = run.page();
-    run.wait_line(super::LIMIT, |line| line.contains("first"));
+    run.wait_line(LIMIT, |line| line.contains("first"));
     signal(run.pid(), "HUP");
-    run.wait_line(super::LIMIT, |line| line.contains("the file is the running version again"));
-    run.wait_line(super::LIMIT, |line| line.contains("SIGHUP: the configuration and 1 script read again"));
+    run.wait_line(LIMIT, |line| line.contains("the file is the running version again"));
+    run.wait_line(LIMIT, |line| line.contains("SIGHUP: the configuration and 1 script read again"));
     assert_eq!(get(&page, "/livez").0, 200);
     stop(run);
 }
@@ -426,4 +426,123 @@ fn a_handler_in_a_script_is_held_to_the_limits_that_are_set() {
     };
     let (tight, wide) = (slow("0.1"), slow("9000"));
     assert!(tight > 0.0 && wide == 0.0, "soft_ms: {tight} {wide}");
+}
+
+#[test]
+fn scripts_are_handed_the_extensions_and_their_changes() {
+    let bench = Bench::new();
+    bench.write(
+        "rule.lua",
+        "local site = extensions.site or {}\nfunction detect(frame)\n  local ok = pcall(function() extensions.new = 1 end)\n  \
+         log.info(('rule %s %s %s %s'):format(tostring(site.floor), typeof(site.floor), tostring(site.open), tostring(ok)))\n  \
+         frame:alert{ rule = 'r', key = frame.seq }\nend\n",
+    );
+    bench.write(
+        "desk.lua",
+        "function handle_alert(alert) log.info('desk ' .. tostring(extensions.site and extensions.site.floor)) end\n",
+    );
+    let config = |extensions: &str| {
+        format!(
+            "{LIVE}{extensions}detection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\n\
+             alerts: {{ throttle_seconds: 0, burst_threshold: 1000, min_confidence: 0, handlers: [{{ name: desk, module: desk.lua }}] }}\n"
+        )
+    };
+    let mut run = bench.start(&config("extensions: { site: { floor: 3, open: true } }\n"));
+    run.wait_line(LIMIT, |line| line.contains("rule 3 number true false"));
+    run.wait_line(LIMIT, |line| line.contains("desk 3"));
+    // Live, in strategies and in handlers.
+    bench.write("config-1.yaml", &config("extensions: { site: { floor: up, open: false } }\n"));
+    run.wait_line(LIMIT, |line| line.contains("rule up string false false"));
+    run.wait_line(LIMIT, |line| line.contains("desk up"));
+    bench.write("config-1.yaml", &config(""));
+    run.wait_line(LIMIT, |line| line.contains("rule nil nil nil false"));
+    run.wait_line(LIMIT, |line| line.contains("desk nil"));
+    stop(run);
+}
+
+#[test]
+fn an_attribute_of_one_script_is_seen_by_the_next_and_by_alerts() {
+    let bench = Bench::new();
+    bench.write("reads.lua", "function detect(frame)\n  for i in frame:select{ label = 'car' } do frame:set_attribute(i, 'plate', 'W ' .. frame.seq) end\nend\n");
+    bench.write(
+        "rule.lua",
+        "function detect(frame)\n  for i in frame:select{ label = 'car' } do\n    frame:alert{ rule = 'r', key = frame.seq, \
+         message = frame:attributes(i).plate, detections = { i } }\n  end\nend\n",
+    );
+    bench.summary(&format!(
+        "{TRACE}detection: {{ strategies: [{{ name: reads, module: reads.lua }}, {{ name: rule, module: rule.lua }}] }}\n\
+         alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, handlers: [file] }}\n"
+    ));
+    let alerts = bench.lines("alerts.jsonl");
+    assert_eq!(alerts.len(), 100);
+    assert_eq!(alerts[7]["message"], "W 7");
+    assert_eq!(alerts[7]["detections"][0]["attributes"], json!({ "plate": "W 7" }));
+}
+
+/// The loitering script of the product, with these settings.
+fn loitering(settings: &str) -> String {
+    let script = crate::harness::root().join("scripts/loitering.lua");
+    format!(
+        "{TRACE}zones: {{ door: [[0, 0], [1, 0], [1, 1], [0, 1]] }}\n\
+         detection:\n  strategies:\n    - name: loitering\n      module: '{}'\n      config: {{ {settings} }}\n",
+        script.display()
+    )
+}
+
+#[test]
+fn a_misspelt_setting_of_a_script_is_refused_with_its_place_and_the_nearest_name() {
+    let bench = Bench::new();
+    for (settings, place, message, hint) in [
+        ("zone: door, secnds: 10", ":7:", "loitering: there is no setting `secnds`", "did you mean `seconds`?"),
+        ("zone: door, seconds: soon", ":7:", "the setting `seconds` is a text, expected number", ""),
+        ("zone: door, min_confidence: 1.5", ":7:", "is out of range: got 1.5, expected 0..1", ""),
+        ("zone: door, level: urgent", ":7:", "the setting `level` is another word, expected \"low\" | \"medium\"", ""),
+        ("seconds: 10", ":7:", "config.zone is missing: the name of the zone to watch", ""),
+    ] {
+        for command in ["validate", "run"] {
+            let out = bench.command(command, &loitering(settings), &[]).run();
+            assert_ne!(out.code(), 0, "{settings}");
+            let said = [place, message, hint].iter().all(|part| out.stderr.contains(part));
+            assert!(said, "{command} {settings}: {}", out.stderr);
+        }
+    }
+    bench.command("validate", &loitering("zone: door"), &[]).run().expect(0);
+}
+
+#[test]
+fn settings_are_declared_in_a_manifest_and_their_defaults_filled_in() {
+    let bench = Bench::new();
+    let folder = bench.path("crowd");
+    std::fs::create_dir(&folder).unwrap();
+    let manifest = "name = \"crowd\"\nversion = \"1\"\nkind = \"strategy\"\nentry = \"crowd.lua\"\n\
+                    [settings.most]\ntype = \"integer\"\ndefault = 3\nrange = [1, 9]\nhelp = \"how many\"\n\
+                    [settings.name]\ntype = \"string\"\n";
+    bench.write("crowd/plugin.toml", manifest);
+    bench.write(
+        "crowd/crowd.lua",
+        "function detect(frame) frame:alert{ rule = 'r', message = config.most .. ' ' .. tostring(config.name) } end\n",
+    );
+    let config = |settings: &str| {
+        format!(
+            "{TRACE}detection: {{ strategies: [{{ name: crowd, module: crowd/crowd.lua, config: {{ {settings} }} }}] }}\n\
+             alerts: {{ min_confidence: 0, handlers: [file] }}\n"
+        )
+    };
+    for (settings, said) in [("", "3 nil"), ("most: 5, name: x", "5 x")] {
+        let _ = std::fs::remove_file(bench.path("alerts.jsonl"));
+        bench.summary(&config(settings));
+        assert_eq!(bench.lines("alerts.jsonl")[0]["message"], said);
+    }
+    let out = bench.run(&config("msot: 5"));
+    assert!(out.code() != 0 && out.stderr.contains("did you mean `most`?"), "{}", out.stderr);
+    // What makes no sense is refused with the manifest's name; a script without declarations takes anything.
+    bench.write("crowd/plugin.toml", &manifest.replace("default = 3", "default = 30"));
+    let out = bench.run(&config(""));
+    assert!(
+        out.stderr.contains("plugin.toml: settings.most: its default is out of range: got 30, expected 1..9"),
+        "{}",
+        out.stderr
+    );
+    bench.write("crowd/plugin.toml", manifest.split("[settings.most]").next().unwrap());
+    bench.summary(&config("most: many, anything: [1]"));
 }

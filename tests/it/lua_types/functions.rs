@@ -45,6 +45,9 @@ A handler is a file with a global function `handle_alert(alert)`. Where the conf
 are those of the global table of that name, called with `self`; `Class.new(config)` or `Class:new(config)` makes the
 instance, where there is one. More leading comments: `---@version 1.2` is the script's own version, `---@needs` asks for
 what the configuration has to grant: `http HOST`, `shared_state`, `pixels`, `env NAME`, `files PATH`.
+`---@setting seconds number = 10 in 0..3600 -- how long` there declares a setting: a configuration with another one, of
+another type or out of range is refused, and its default is filled in. Types are number, integer, boolean, string, table,
+any, lists such as `string[]`, words such as `"low"|"high"`; `required` in place of a default asks for it.
 
 The language is Luau: Lua 5.1 with `continue`, `+=`, `//`, `{string interpolation}` in backticks, types, `buffer`
 and `bit32`; without `goto`, integers, `io`, `os`, `load`. Indices count from 1. Boxes are shares 0..1 of the
@@ -454,6 +457,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: &[],
         mirrors: "",
         doc: "Changes a detection for later strategies and for alerts.",
+    },
+    Function {
+        name: "Frame:set_attribute",
+        params: &[
+            INDEX,
+            ("name", "string", "at most 64 bytes"),
+            ("value", "boolean | number | string?", "nil takes it away; a text has at most 256 bytes"),
+        ],
+        returns: &[],
+        mirrors: "",
+        doc: "Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most \
+              16. `Frame:attributes` shows it at once.",
     },
     Function {
         name: "Frame:add",

@@ -1,17 +1,15 @@
 ---@since 0.1
+---@setting zone string required -- the name of the zone to watch
+---@setting most integer = 3 in 1..1000 -- how many people raise an alert
 -- {{name}}: too many people in the zone.
---
--- config:
---   zone   name of the zone to watch (required)
---   most   how many people raise an alert; default 3
 --
 -- What a script can call: scripts/types/dsengine.lua of the engine.
 
-local zone = config.zone or error("config.zone is missing: the name of the zone to watch", 0)
+local zone = config.zone
 if not table.find(zones.names(), zone) then
     error(`config.zone is '{zone}', and this source has no such zone`, 0)
 end
-local most = config.most or 3
+local most = config.most
 
 function detect(frame)
     local people = frame:select{ label = "person", min_confidence = 0.5, zone = zone }

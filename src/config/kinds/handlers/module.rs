@@ -1,6 +1,7 @@
 //! A script or a component that delivers alerts, recognised by its `module` key.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ const STRATEGIES_ONLY: &[(&str, &str)] = &[
     ("grants.pixels", "a handler has no picture"),
 ];
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(in crate::config) struct Module {
     /// A Lua script or a WASM component that delivers. Default none. Example: scripts/handlers/slack.lua.
@@ -34,6 +35,15 @@ pub(in crate::config) struct Module {
     limits: Limits,
     /// What a module may reach. Default: see its keys. Example: {http: [hooks.slack.com]}.
     grants: Grants,
+    /// Whether the state of a module survives a restart, where a source is live. Default true. Example: false.
+    persist_state: bool,
+}
+
+impl Default for Module {
+    fn default() -> Self {
+        let (settings, limits, grants) = (Map::new(), Limits::default(), Grants::default());
+        Self { module: None, class: None, settings, limits, grants, persist_state: true }
+    }
 }
 
 impl Module {
@@ -58,6 +68,8 @@ impl Module {
             config: Value::Object(self.settings.clone()),
             limits: self.limits.clone().into(),
             grants: modules::grants(&self.grants, site),
+            persist_state: self.persist_state,
+            extensions: Arc::default(),
         })))
     }
 }

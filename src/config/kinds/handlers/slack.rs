@@ -61,6 +61,8 @@ impl Type for Slack {
                 secrets: BTreeMap::from([(SECRET.to_owned(), rest.to_owned())]),
                 ..GrantPlan::default()
             },
+            persist_state: false,
+            extensions: Default::default(),
         };
         Some(HandlerKind::Shipped { module: Box::new(module), text: SCRIPT })
     }

@@ -1,6 +1,7 @@
 //! `module`: a script or a component.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ const HANDLERS_ONLY: &[(&str, &str)] = &[
     ("grants.secrets", "secrets are for requests, and a strategy sends none"),
 ];
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(in crate::config) struct Module {
     /// A Lua script or a WASM component. Default none. Example: scripts/intrusion.lua.
@@ -42,6 +43,8 @@ pub(in crate::config) struct Module {
     limits: Limits,
     /// What a script or component may reach. Default: see its keys. Example: {pixels: true}.
     grants: Grants,
+    /// Whether the state of a script or component on live sources survives a restart. Default true. Example: false.
+    persist_state: bool,
     /// What becomes of a frame whose judgement fails: `pass` lets it go on unchanged, `skip` shows it to no later
     /// strategy, `disable` is `pass` and switches the strategy off once failures repeat. Default pass. Example: skip.
     on_failure: OnFailure,
@@ -52,9 +55,25 @@ pub(in crate::config) struct Module {
     shadow_of: Option<String>,
 }
 
+impl Default for Module {
+    fn default() -> Self {
+        Self {
+            module: None,
+            class: None,
+            limits: Limits::default(),
+            grants: Grants::default(),
+            persist_state: true,
+            on_failure: OnFailure::default(),
+            mode: Mode::default(),
+            shadow_of: None,
+        }
+    }
+}
+
 fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
     modules::does_not_apply(listed.path, HANDLERS_ONLY, site);
-    let Module { module, class, limits, grants, on_failure, mode: _, shadow_of: _ } = &listed.entry.module;
+    let Module { module, class, limits, grants, on_failure, mode: _, shadow_of: _, persist_state } =
+        &listed.entry.module;
     let head = &listed.entry.head;
     if !head.enabled {
         return None;
@@ -77,6 +96,8 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
         schedule: None,
         tags: Vec::new(),
         timezone: TimeZone::default(),
+        persist_state: *persist_state,
+        extensions: Arc::default(),
     })))
 }
 

@@ -66,6 +66,8 @@ fn motion(name: &str, sources: Vec<SourceId>) -> StrategyPlan {
         schedule: None,
         tags: Vec::new(),
         timezone: TimeZone::default(),
+        persist_state: true,
+        extensions: Default::default(),
     }
 }
 

@@ -20,7 +20,7 @@ impl Guests {
         plan: &ModulePlan,
         text: &str,
     ) -> Result<Arc<dyn Handler>, Error> {
-        let ModulePlan { path, class, config, limits, grants } = plan;
+        let ModulePlan { path, class, config, limits, grants, persist_state: _, extensions: _ } = plan;
         let (limits, grants) = (Limits::lua().with(limits), Arc::new(Grants::all(grants)));
         let (config, watchdog, meter) =
             (Arc::new(config.clone()), Arc::clone(&self.watchdog), self.metrics.meter(name, ""));
