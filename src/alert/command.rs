@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::Value as Json;
+use tokio::sync::watch;
 
 use crate::telemetry::Metrics;
-use crate::types::AlertId;
+use crate::types::{AlertId, SourceId};
 
 /// Maximum queued commands over all handlers.
 pub const COMMANDS_MAX: usize = 256;
@@ -22,9 +23,32 @@ pub enum Command {
         /// The alert.
         alert: AlertId,
     },
+    /// A source is to be enabled or disabled.
+    Source {
+        /// The source.
+        id: SourceId,
+        /// Whether it is to run.
+        enabled: bool,
+    },
+    /// This profile of the configuration is to apply; `None` for none.
+    Profile(Option<String>),
     /// Anything else: a name and its value.
     Custom(String, Json),
 }
+
+/// What handlers may switch, as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// Every configured source, and whether it is enabled.
+    pub sources: Vec<(SourceId, bool)>,
+    /// Every profile of the configuration.
+    pub profiles: Vec<String>,
+    /// The one that applies.
+    pub profile: Option<String>,
+}
+
+/// What can be switched; `None` while nobody carries out commands.
+pub type ShownSwitches = Option<Arc<Switches>>;
 
 /// A command with the handler that sent it.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +78,7 @@ pub enum CommandRefused {
 pub struct Commands {
     handler: Arc<str>,
     sender: Sender<Commanded>,
+    switches: watch::Receiver<ShownSwitches>,
     open: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
@@ -90,6 +115,11 @@ impl Commands {
         })
     }
 
+    /// What can be switched. It is shown again after every command that is carried out or refused.
+    pub fn switches(&self) -> watch::Receiver<ShownSwitches> {
+        self.switches.clone()
+    }
+
     /// Refuses all further commands.
     pub(super) fn close(&self) {
         self.open.store(false, Ordering::Release);
@@ -106,22 +136,29 @@ impl std::fmt::Debug for Commands {
 pub(super) struct CommandQueue {
     sender: Sender<Commanded>,
     receiver: Receiver<Commanded>,
+    switches: watch::Sender<ShownSwitches>,
     metrics: Arc<Metrics>,
 }
 
 impl CommandQueue {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let (sender, receiver) = bounded(COMMANDS_MAX);
-        Self { sender, receiver, metrics }
+        Self { sender, receiver, switches: watch::Sender::new(None), metrics }
     }
 
     pub(super) fn receiver(&self) -> Receiver<Commanded> {
         self.receiver.clone()
     }
 
+    /// Shows handlers what they may switch.
+    pub(super) fn show(&self, switches: Switches) {
+        self.switches.send_replace(Some(Arc::new(switches)));
+    }
+
     /// A sender for a handler.
     pub(super) fn of(&self, handler: &Arc<str>) -> Commands {
-        let (handler, sender) = (handler.clone(), self.sender.clone());
-        Commands { handler, sender, open: Arc::new(AtomicBool::new(true)), metrics: self.metrics.clone() }
+        let (handler, sender, switches) = (handler.clone(), self.sender.clone(), self.switches.subscribe());
+        let open = Arc::new(AtomicBool::new(true));
+        Commands { handler, sender, switches, open, metrics: self.metrics.clone() }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time;
 use super::command::CommandQueue;
 use super::deliverer::{Deliverer, Retries, Slot};
 use super::writer::Writer;
-use super::{Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing};
+use super::{Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Standing, Switches};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::error::{Code, Error};
 use crate::telemetry::Metrics;
@@ -215,6 +215,11 @@ impl Delivery {
     /// The queue of handlers' commands. Each command goes to one reader.
     pub fn commands(&self) -> Receiver<Commanded> {
         self.commands.receiver()
+    }
+
+    /// Shows handlers what they may switch.
+    pub fn show_switches(&self, switches: Switches) {
+        self.commands.show(switches);
     }
 
     /// Outstanding deliveries, summed over the handlers.

@@ -33,7 +33,9 @@ mod unwritten;
 mod writer;
 
 pub use attempts::Trouble;
-pub use command::{COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands};
+pub use command::{
+    COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands, ShownSwitches, Switches,
+};
 pub use delivery::Delivery;
 pub use gate::Gate;
 pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Saved, SavedKind, Settlement};

@@ -563,6 +563,11 @@ const ROWS: &[Row] = &[
         "alerts_are_published_where_and_as_they_are_told",
     ),
     proved(
+        "alerts.handlers[].config.commands",
+        "whether messages of others switch sources and profiles",
+        "sources_and_profiles_are_switched_by_messages_and_their_state_is_published",
+    ),
+    proved(
         "alerts.handlers[].config.discovery",
         "whether Home Assistant is told of the sources",
         "home_assistant_is_told_of_each_source",

@@ -50,7 +50,7 @@ pub(super) struct Site<'a> {
     pub(super) dropped_in: Vec<plugins::DroppedIn>,
     /// The deployment's name, where it has one of its own.
     pub(super) name: Option<String>,
-    /// The sources in the plan.
+    /// The configured sources, enabled or not, in order of their names.
     pub(super) sources: Vec<SourceId>,
 }
 
@@ -117,6 +117,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let timezone = hours::zone(timezone.as_deref(), site);
     let zones = zones_of(&zones, "zones", site);
+    let replaced = site.idle.len();
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
@@ -128,6 +129,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
     site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
     site.sources = sources.iter().map(|source| source.id.clone()).collect();
+    site.sources.extend(site.idle[replaced..].iter().map(|id| SourceId::from(id.clone())));
+    site.sources.sort();
     // The built-in has no use for it, and learns its background anew with other settings.
     let guests = strategies.iter_mut().filter(|strategy| strategy.kind != StrategyKind::Motion);
     guests.for_each(|strategy| strategy.timezone = timezone.clone());

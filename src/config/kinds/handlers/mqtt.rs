@@ -43,6 +43,9 @@ pub(super) struct Mqtt {
     timeout: Option<f64>,
     /// mqtt: authorities whose certificates are trusted beside the machine's, PEM. Default none. Example: certs/ca.pem.
     ca_file: Option<PathBuf>,
+    /// mqtt: let messages at PREFIX/SOURCE/enabled/set (ON, OFF) and PREFIX/profile/set (its name, or none) switch
+    /// sources and profiles; whoever may publish there may switch them. Default false. Example: true.
+    commands: Option<bool>,
     /// mqtt: tell Home Assistant of this device and its sources. Default false. Example: true.
     discovery: Option<bool>,
     /// mqtt: the first levels of the topics at which Home Assistant looks for devices. Default homeassistant.
@@ -65,6 +68,7 @@ impl Type for Mqtt {
             retain,
             timeout,
             ca_file,
+            commands,
             discovery,
             discovery_prefix,
         } = self;
@@ -96,6 +100,7 @@ impl Type for Mqtt {
         let discovery = discovery
             .unwrap_or_default()
             .then(|| Discovery { prefix: discovery_prefix, sources: site.sources.clone() });
+        let commands = commands.unwrap_or_default();
         Some(HandlerKind::Mqtt(Box::new(MqttPlan {
             broker,
             user,
@@ -106,6 +111,7 @@ impl Type for Mqtt {
             retain: retain.unwrap_or_default(),
             timeout: Duration::from_secs_f64(timeout.unwrap_or(30.0)),
             ca_file: ca_file.map(|file| site.find(&file)),
+            commands,
             discovery,
         })))
     }
