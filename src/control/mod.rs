@@ -194,6 +194,7 @@ impl Control {
         let mut outcome = self.take(&current, next, turn)?;
         if save {
             self.write()?;
+            self.note_switch(edit);
             outcome.saved = true;
         }
         Ok(outcome)
