@@ -15,7 +15,7 @@ use super::schema::{
     Recovery,
 };
 use super::warning::{Severity, Warning};
-use crate::types::{Point, Polygon, SourceId, Zone};
+use crate::types::{Point, Polygon, SourceId, TimeZone, Zone};
 
 mod admin;
 mod handlers;
@@ -50,6 +50,8 @@ pub(super) struct Site<'a> {
     pub(super) dropped_in: Vec<plugins::DroppedIn>,
     /// The deployment's name, where it has one of its own.
     pub(super) name: Option<String>,
+    /// The deployment's time zone.
+    pub(super) timezone: TimeZone,
     /// The configured sources, enabled or not, in order of their names.
     pub(super) sources: Vec<SourceId>,
 }
@@ -116,6 +118,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     hardly_reached("detection.confidence_threshold", detection.confidence_threshold, site);
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let timezone = hours::zone(timezone.as_deref(), site);
+    site.timezone = timezone.clone();
     let zones = zones_of(&zones, "zones", site);
     let replaced = site.idle.len();
     let sources = sources::build(sources, fps, &zones, &recovery, limit, site);

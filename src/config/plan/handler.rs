@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AlertFilter, BodyTemplate, EmailPlan, GrantPlan, LimitPlan, MqttPlan};
+use crate::types::Period;
 
 /// One handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +35,7 @@ pub enum HandlerKind {
         /// How an alert is written.
         format: FileFormat,
         /// How often to rotate, besides by size; `None` = by size only.
-        every: Option<Duration>,
+        every: Option<Period>,
     },
     /// Mail.
     Email(Box<EmailPlan>),
