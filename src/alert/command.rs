@@ -1,12 +1,13 @@
 //! Commands that a handler sends to the engine, usually from a receiver's response (a user pressed "acknowledge").
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::Value as Json;
 use tokio::sync::watch;
 
+use super::Outbox;
 use crate::telemetry::Metrics;
 use crate::types::{AlertId, SourceId};
 
@@ -79,6 +80,7 @@ pub struct Commands {
     handler: Arc<str>,
     sender: Sender<Commanded>,
     switches: watch::Receiver<ShownSwitches>,
+    pub(super) outbox: Weak<Outbox>,
     open: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
@@ -115,6 +117,11 @@ impl Commands {
         })
     }
 
+    /// The handler's name.
+    pub(super) fn handler(&self) -> &str {
+        &self.handler
+    }
+
     /// What can be switched. It is shown again after every command that is carried out or refused.
     pub fn switches(&self) -> watch::Receiver<ShownSwitches> {
         self.switches.clone()
@@ -137,13 +144,19 @@ pub(super) struct CommandQueue {
     sender: Sender<Commanded>,
     receiver: Receiver<Commanded>,
     switches: watch::Sender<ShownSwitches>,
+    outbox: Weak<Outbox>,
     metrics: Arc<Metrics>,
 }
 
 impl CommandQueue {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let (sender, receiver) = bounded(COMMANDS_MAX);
-        Self { sender, receiver, switches: watch::Sender::new(None), metrics }
+        Self { sender, receiver, switches: watch::Sender::new(None), outbox: Weak::new(), metrics }
+    }
+
+    /// Lets handlers see what waits for them there.
+    pub(super) fn with_outbox(self, outbox: &Arc<Outbox>) -> Self {
+        Self { outbox: Arc::downgrade(outbox), ..self }
     }
 
     pub(super) fn receiver(&self) -> Receiver<Commanded> {
@@ -158,7 +171,7 @@ impl CommandQueue {
     /// A sender for a handler.
     pub(super) fn of(&self, handler: &Arc<str>) -> Commands {
         let (handler, sender, switches) = (handler.clone(), self.sender.clone(), self.switches.subscribe());
-        let open = Arc::new(AtomicBool::new(true));
-        Commands { handler, sender, switches, open, metrics: self.metrics.clone() }
+        let (outbox, open) = (self.outbox.clone(), Arc::new(AtomicBool::new(true)));
+        Commands { handler, sender, switches, outbox, open, metrics: self.metrics.clone() }
     }
 }

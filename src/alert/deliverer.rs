@@ -68,6 +68,16 @@ impl Slot {
         self.replaced.notify_waiters();
     }
 
+    /// The current version's handler.
+    pub(super) fn handler(&self) -> Arc<dyn Handler> {
+        self.current.load().handler.clone()
+    }
+
+    /// Completes for the next replacement.
+    pub(super) fn replaced(&self) -> Notified<'_> {
+        self.replaced.notified()
+    }
+
     /// Refuses its commands from now on.
     pub(super) fn close(&self) {
         self.current.load().commands.close();
@@ -118,6 +128,7 @@ impl Deliverer {
                 self.receiver.appended.notified().await;
                 continue;
             };
+            self.collect(&alert).await;
             let how = self.deliver(&alert, &mut logins).await;
             if let Some(now) = self.slot.current.load().handler.usage() {
                 self.receiver.standing.measure(now, std::mem::replace(&mut usage, now));

@@ -82,7 +82,7 @@ impl Delivery {
             outbox: outbox.clone(),
             retries: Arc::new(ArcSwap::from_pointee(Retries::of(plan))),
             running: Mutex::default(),
-            commands: CommandQueue::new(metrics.clone()),
+            commands: CommandQueue::new(metrics.clone()).with_outbox(&outbox),
             writer: Mutex::default(),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -148,6 +148,7 @@ impl Delivery {
     pub fn remove(&self, name: &str, deadline: Duration) -> usize {
         let Some(running) = self.running().remove(name) else { return 0 };
         self.outbox.close(name);
+        self.outbox.nudge();
         self.outbox.wait_settled(name, deadline);
         running.stop();
         let left = self.outbox.remove(name);
@@ -230,6 +231,7 @@ impl Delivery {
     /// Sends what the limits still hold back: no more frames come.
     pub fn finish(&self) {
         self.outbox.send_held();
+        self.outbox.end();
     }
 
     /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left.

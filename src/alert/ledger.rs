@@ -3,6 +3,8 @@
 //! An alert is *open* from its acceptance until every handler has settled it. It is *written* once its journal entry
 //! is; only then does it enter the handlers' queues. Queues are keyed by handler name and ordered by acceptance.
 
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

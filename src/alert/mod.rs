@@ -30,6 +30,7 @@ mod site;
 mod standing;
 mod tally;
 mod unwritten;
+mod waiting;
 mod writer;
 
 pub use attempts::Trouble;
@@ -153,6 +154,13 @@ pub trait Handler: Send + Sync {
 
     /// Resource usage after the last delivery; `None` if it is not measured.
     fn usage(&self) -> Option<Usage> {
+        None
+    }
+
+    /// How long an alert that is next waits for later ones, so that they are delivered together; `None` for none. The
+    /// wait ends early for a critical alert, and when the handler is replaced, removed or drained. Read again whenever
+    /// an alert is queued; [`Commands::waiting`] has those that wait.
+    fn collects(&self, _alert: &Alert) -> Option<Duration> {
         None
     }
 

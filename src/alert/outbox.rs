@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -52,6 +53,8 @@ pub struct Outbox {
     /// Wakes the journal's thread, if there is one.
     wake: Option<Sender<()>>,
     pub(super) journal: Medium,
+    /// Whether no more alerts come.
+    pub(super) ending: AtomicBool,
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
 }
@@ -101,6 +104,7 @@ impl Outbox {
             settled: Condvar::new(),
             wake,
             journal: Medium::default(),
+            ending: AtomicBool::new(false),
             saved: Mutex::default(),
         })
     }
@@ -267,6 +271,11 @@ impl Outbox {
     /// The oldest alert that `handler` has not settled.
     pub(super) fn head(&self, handler: &str) -> Option<Arc<Alert>> {
         self.state().ledger.head(handler)
+    }
+
+    /// Has the handlers look at their queues.
+    pub(super) fn nudge(&self) {
+        self.state().refresh();
     }
 
     /// Settles an alert for `handler`; without effect if it already has.

@@ -1,9 +1,10 @@
-//! Mails alerts, one mail each: delivered once the server has taken it.
+//! Mails alerts, those within `min_interval_seconds` in one mail: delivered once the server has taken it.
 //!
-//! `letter` writes the mail, `session` speaks with the server, `reply` says what an answer means. Every attempt has a
-//! connection of its own. An attempt that is repeated sends the same `Message-ID`, to those receivers only whom the
-//! server has not taken yet.
+//! `digest` says which alerts come in one mail, `letter` writes it, `session` speaks with the server, `reply` says what
+//! an answer means. Every attempt has a connection of its own. An attempt that is repeated sends the same `Message-ID`,
+//! to those receivers only whom the server has not taken yet.
 
+mod digest;
 mod letter;
 mod plain;
 mod reply;
@@ -18,7 +19,7 @@ use lettre::Address;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
 use parking_lot::Mutex;
 
-use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
+use crate::alert::{BoxFuture, Commands, DeliveryError, Handler, Retry};
 use crate::config::{EmailPlan, Encryption};
 use crate::error::{Code, Error};
 use crate::outbound::{self, Authorities};
@@ -26,6 +27,7 @@ use crate::telemetry::redact;
 use crate::telemetry::redact::MASK;
 use crate::types::{Alert, AlertId, Clock};
 
+use digest::Digest;
 use reply::{Failure, Refused};
 
 /// Mails alerts through one server.
@@ -36,6 +38,7 @@ pub struct Email {
     tls: Option<TlsParameters>,
     clock: Arc<dyn Clock>,
     partial: Mutex<Option<Partial>>,
+    digest: Digest,
 }
 
 /// An alert that the server has taken for some of its receivers.
@@ -65,18 +68,26 @@ impl Email {
                 Some(tls.map_err(|error| wrong(format!("no TLS with {}: {error}", plan.server)))?)
             }
         };
-        Ok(Self { name, plan, tls, clock, partial: Mutex::new(None) })
+        Ok(Self { name, plan, tls, clock, partial: Mutex::new(None), digest: Digest::default() })
     }
 
     /// Sends an alert's mail to the receivers who have not got it.
     async fn send(&self, alert: &Alert) -> Result<(), DeliveryError> {
+        if let Some(outcome) = self.digest.take_mailed(&alert.id) {
+            return outcome;
+        }
+        let others = self.digest.others(self.plan.min_interval, alert);
         let sent = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.clock.unix_ns());
-        let letter = letter::write(&self.plan, &self.name, alert, sent)
+        let letter = letter::write(&self.plan, &self.name, alert, &others, sent)
             .map_err(|what| self.failed(&Failure { what, retry: Retry::Never }))?;
         let receivers = self.unsettled(&alert.id);
         let talk = session::deliver(&self.plan, self.tls.as_ref(), &receivers, &letter);
         let refused = talk.await.map_err(|failure| self.failed(&failure))?;
-        self.settle(&alert.id, &receivers, refused)
+        let outcome = self.settle(&alert.id, &receivers, refused);
+        if outcome.as_ref().map_or_else(|error| error.retry.gives_up(), |()| true) {
+            self.digest.on_taken(&outcome, self.clock.monotonic_ns());
+        }
+        outcome
     }
 
     /// The receivers for whom the server has neither taken nor refused this alert.
@@ -152,6 +163,14 @@ impl Handler for Email {
     /// A delivery has its own timeout.
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn attach(&self, commands: Commands) {
+        self.digest.attach(commands);
+    }
+
+    fn collects(&self, alert: &Alert) -> Option<Duration> {
+        self.digest.rest(self.plan.min_interval, alert, self.clock.monotonic_ns())
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -1,0 +1,14 @@
+//! A look at a handler's queue.
+
+use std::sync::Arc;
+
+use super::Ledger;
+use crate::types::Alert;
+
+impl Ledger {
+    /// The first written alerts that `handler` has not settled, and whether it takes no more.
+    pub(in crate::alert) fn waiting(&self, handler: &str, most: usize) -> (Vec<Arc<Alert>>, bool) {
+        let Some(queue) = self.queues.get(handler) else { return (Vec::new(), true) };
+        (queue.waiting.values().take(most).cloned().collect(), queue.closing)
+    }
+}
