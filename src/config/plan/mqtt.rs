@@ -39,7 +39,7 @@ pub struct MqttPlan {
 pub struct Discovery {
     /// The first levels of the topics at which Home Assistant looks for devices.
     pub prefix: String,
-    /// The sources, enabled or not: each is one entity.
+    /// The sources, enabled or not: each is one entity. Empty with `commands`, where the engine shows them.
     pub sources: Vec<SourceId>,
 }
 

@@ -28,9 +28,11 @@ pub(super) fn device(
 ) -> (String, Vec<u8>) {
     let device = id(client_id);
     let levels = Level::ALL.map(Level::as_str);
+    let shown = switches.iter().flat_map(|shown| shown.sources.iter().map(|(source, _)| source));
     let mut components: Map<String, Value> = discovery
         .sources
         .iter()
+        .chain(shown)
         .map(|source| {
             let component = format!("{device}_{}", id(source.as_str()));
             let event = json!({

@@ -108,11 +108,11 @@ impl Mqtt {
 
     /// The task's queue; starts the task if there is none and the caller is on a runtime.
     fn jobs(&self) -> Option<mpsc::Sender<Job>> {
+        let commands = self.commands.lock().clone().filter(|_| self.target.plan.commands);
         let mut link = self.link.lock();
         if link.as_ref().is_none_or(|running| running.task.is_finished()) {
             let runtime = Handle::try_current().ok()?;
             let (jobs, receiver) = mpsc::channel(JOBS_MAX);
-            let commands = self.commands.lock().clone().filter(|_| self.target.plan.commands);
             let Target { name, plan, .. } = &*self.target;
             let board = commands.map(|own| Switchboard::new(Arc::clone(name), plan.topic_prefix.clone(), own));
             let task = runtime.spawn(link::run(Arc::clone(&self.target), board, receiver)).abort_handle();

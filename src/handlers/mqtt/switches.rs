@@ -82,12 +82,9 @@ impl Switchboard {
 
     /// The states that the broker does not have, and for switches that are gone an empty one, which removes theirs.
     pub(super) fn due(&self) -> Vec<Message> {
-        let told = self.told.lock();
-        let wanted = match &*self.shown.borrow() {
-            Some(switches) => states(&self.prefix, switches),
-            // Until they are shown, nothing is known.
-            None => return Vec::new(),
-        };
+        // Until they are shown, nothing is known.
+        let Some(switches) = self.shown.borrow().clone() else { return Vec::new() };
+        let (wanted, told) = (states(&self.prefix, &switches), self.told.lock());
         let gone = told.keys().filter(|topic| !wanted.contains_key(*topic)).map(|topic| (topic.clone(), String::new()));
         let changed = wanted.iter().filter(|(topic, state)| told.get(*topic) != Some(state));
         let due = gone.chain(changed.map(|(topic, state)| (topic.clone(), state.clone())));

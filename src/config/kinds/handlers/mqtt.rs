@@ -97,10 +97,14 @@ impl Type for Mqtt {
             site.wrong(&format!("{path}.config.client_id"), message, "write letters, digits and hyphens");
             return None;
         }
-        let discovery = discovery
-            .unwrap_or_default()
-            .then(|| Discovery { prefix: discovery_prefix, sources: site.sources.clone() });
+        let discovery = discovery.unwrap_or_default();
+        if idle(&broker, ca_file.is_some(), discovery, path, site) {
+            return None;
+        }
         let commands = commands.unwrap_or_default();
+        // Those that can be switched are shown while it runs: this handler stays when a source comes or goes.
+        let sources = if commands { Vec::new() } else { site.sources.clone() };
+        let discovery = discovery.then_some(Discovery { prefix: discovery_prefix, sources });
         Some(HandlerKind::Mqtt(Box::new(MqttPlan {
             broker,
             user,
@@ -115,6 +119,23 @@ impl Type for Mqtt {
             discovery,
         })))
     }
+}
+
+/// Whether a key has no effect beside the others; reports it.
+fn idle(broker: &Broker, has_ca_file: bool, discovery: bool, path: &str, site: &mut Site<'_>) -> bool {
+    let prefix = format!("{path}.config.discovery_prefix");
+    let (at, message, label) = match () {
+        () if has_ca_file && !broker.tls => {
+            let label = "write mqtts:// in the url, or leave ca_file out";
+            (format!("{path}.config.ca_file"), "`ca_file` has no effect without TLS", label)
+        }
+        () if site.places.is_set(&prefix) && !discovery => {
+            (prefix, "`discovery_prefix` has no effect without discovery", "set discovery: true, too")
+        }
+        () => return false,
+    };
+    site.wrong_key(&at, message, label);
+    true
 }
 
 /// The credentials, from the address or from the keys; `None` after reporting why they cannot be used.
