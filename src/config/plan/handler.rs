@@ -75,8 +75,8 @@ pub struct WebhookPlan {
     pub success: Vec<u16>,
     /// Delivery attempts per alert; `None` = the alert policy's.
     pub attempts: Option<u32>,
-    /// The key of the signature. Never printed.
-    pub signing_key: Option<Vec<u8>>,
+    /// The keys of the signatures: each signs, so that a receiver may change from one to the other. Never printed.
+    pub signing_keys: Vec<Vec<u8>>,
     /// A CA file that is trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -94,7 +94,7 @@ impl WebhookPlan {
             body: None,
             success: Vec::new(),
             attempts: None,
-            signing_key: None,
+            signing_keys: Vec::new(),
             ca_file: None,
         }
     }
