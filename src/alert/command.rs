@@ -1,14 +1,15 @@
 //! Commands that a handler sends to the engine, usually from a receiver's response (a user pressed "acknowledge").
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::Value as Json;
+use tokio::sync::watch;
 
-use super::Pictures;
+use super::{Outbox, Pictures};
 use crate::telemetry::Metrics;
-use crate::types::AlertId;
+use crate::types::{AlertId, SourceId};
 
 /// Maximum queued commands over all handlers.
 pub const COMMANDS_MAX: usize = 256;
@@ -23,9 +24,32 @@ pub enum Command {
         /// The alert.
         alert: AlertId,
     },
+    /// A source is to be enabled or disabled.
+    Source {
+        /// The source.
+        id: SourceId,
+        /// Whether it is to run.
+        enabled: bool,
+    },
+    /// This profile of the configuration is to apply; `None` for none.
+    Profile(Option<String>),
     /// Anything else: a name and its value.
     Custom(String, Json),
 }
+
+/// What handlers may switch, as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// Every configured source, and whether it is enabled.
+    pub sources: Vec<(SourceId, bool)>,
+    /// Every profile of the configuration.
+    pub profiles: Vec<String>,
+    /// The one that applies.
+    pub profile: Option<String>,
+}
+
+/// What can be switched; `None` while nobody carries out commands.
+pub type ShownSwitches = Option<Arc<Switches>>;
 
 /// A command with the handler that sent it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +79,8 @@ pub enum CommandRefused {
 pub struct Commands {
     handler: Arc<str>,
     sender: Sender<Commanded>,
+    switches: watch::Receiver<ShownSwitches>,
+    pub(super) outbox: Weak<Outbox>,
     open: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     pictures: Pictures,
@@ -97,6 +123,16 @@ impl Commands {
         })
     }
 
+    /// The handler's name.
+    pub(super) fn handler(&self) -> &str {
+        &self.handler
+    }
+
+    /// What can be switched. It is shown again after every command that is carried out or refused.
+    pub fn switches(&self) -> watch::Receiver<ShownSwitches> {
+        self.switches.clone()
+    }
+
     /// Refuses all further commands.
     pub(super) fn close(&self) {
         self.open.store(false, Ordering::Release);
@@ -113,6 +149,8 @@ impl std::fmt::Debug for Commands {
 pub(super) struct CommandQueue {
     sender: Sender<Commanded>,
     receiver: Receiver<Commanded>,
+    switches: watch::Sender<ShownSwitches>,
+    outbox: Weak<Outbox>,
     metrics: Arc<Metrics>,
     pictures: Pictures,
 }
@@ -120,17 +158,28 @@ pub(super) struct CommandQueue {
 impl CommandQueue {
     pub(super) fn new(metrics: Arc<Metrics>, pictures: Pictures) -> Self {
         let (sender, receiver) = bounded(COMMANDS_MAX);
-        Self { sender, receiver, metrics, pictures }
+        Self { sender, receiver, switches: watch::Sender::new(None), outbox: Weak::new(), metrics, pictures }
+    }
+
+    /// Lets handlers see what waits for them there.
+    pub(super) fn with_outbox(self, outbox: &Arc<Outbox>) -> Self {
+        Self { outbox: Arc::downgrade(outbox), ..self }
     }
 
     pub(super) fn receiver(&self) -> Receiver<Commanded> {
         self.receiver.clone()
     }
 
+    /// Shows handlers what they may switch.
+    pub(super) fn show(&self, switches: Switches) {
+        self.switches.send_replace(Some(Arc::new(switches)));
+    }
+
     /// A sender for a handler.
     pub(super) fn of(&self, handler: &Arc<str>) -> Commands {
-        let (handler, sender) = (handler.clone(), self.sender.clone());
-        let open = Arc::new(AtomicBool::new(true));
-        Commands { handler, sender, open, metrics: self.metrics.clone(), pictures: self.pictures.clone() }
+        let (handler, sender, switches) = (handler.clone(), self.sender.clone(), self.switches.subscribe());
+        let (outbox, open) = (self.outbox.clone(), Arc::new(AtomicBool::new(true)));
+        let (metrics, pictures) = (self.metrics.clone(), self.pictures.clone());
+        Commands { handler, sender, switches, outbox, open, metrics, pictures }
     }
 }

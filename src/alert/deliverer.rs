@@ -68,6 +68,16 @@ impl Slot {
         self.replaced.notify_waiters();
     }
 
+    /// The current version's handler.
+    pub(super) fn handler(&self) -> Arc<dyn Handler> {
+        self.current.load().handler.clone()
+    }
+
+    /// Completes for the next replacement.
+    pub(super) fn replaced(&self) -> Notified<'_> {
+        self.replaced.notified()
+    }
+
     /// Refuses its commands from now on.
     pub(super) fn close(&self) {
         self.current.load().commands.close();
@@ -99,6 +109,9 @@ impl Deliverer {
             match courier.next(&self.outbox.heads(&self.name), self.now(), &retries) {
                 Step::Deliver(head) => {
                     let Some(alert) = self.outbox.begin(&self.name, &head) else { continue };
+                    if self.collect(&alert).await {
+                        continue;
+                    }
                     self.deliver(&version, &alert, head.number, &mut courier, renewed.as_mut()).await;
                     if let Some(now) = self.slot.current.load().handler.usage() {
                         self.receiver.standing.measure(now, std::mem::replace(&mut usage, now));

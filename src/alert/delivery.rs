@@ -17,7 +17,7 @@ use super::command::CommandQueue;
 use super::courier::Retries;
 use super::deliverer::{Deliverer, Slot};
 use super::writer::Writer;
-use super::{CASES_MAX, Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Pictures, Standing};
+use super::{CASES_MAX, Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Pictures, Standing, Switches};
 use crate::config::{AlertFilter, AlertPlan, PicturesPlan};
 use crate::error::{Code, Error};
 use crate::own::Thread;
@@ -91,7 +91,7 @@ impl Delivery {
             outbox: outbox.clone(),
             retries: Arc::new(ArcSwap::from_pointee(Retries::of(plan))),
             running: Mutex::default(),
-            commands: CommandQueue::new(metrics.clone(), outbox.pictures.clone()),
+            commands: CommandQueue::new(metrics.clone(), outbox.pictures.clone()).with_outbox(&outbox),
             writer: Mutex::default(),
             encoder: Mutex::default(),
             metrics: metrics.clone(),
@@ -160,6 +160,7 @@ impl Delivery {
     pub fn remove(&self, name: &str, deadline: Duration) -> usize {
         let Some(running) = self.running().remove(name) else { return 0 };
         self.outbox.close(name);
+        self.outbox.nudge();
         self.outbox.wait_settled(name, deadline);
         running.stop();
         let left = self.outbox.remove(name);
@@ -262,6 +263,11 @@ impl Delivery {
         self.commands.receiver()
     }
 
+    /// Shows handlers what they may switch.
+    pub fn show_switches(&self, switches: Switches) {
+        self.commands.show(switches);
+    }
+
     /// Outstanding deliveries, summed over the handlers.
     pub fn pending(&self) -> usize {
         self.outbox.pending()
@@ -270,6 +276,7 @@ impl Delivery {
     /// Sends what the limits still hold back: no more frames come.
     pub fn finish(&self) {
         self.outbox.send_held();
+        self.outbox.end();
     }
 
     /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left. What is paused

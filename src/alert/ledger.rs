@@ -4,6 +4,7 @@
 //! is; only then does it enter the handlers' queues. Queues are keyed by handler name and ordered by acceptance.
 
 mod routes;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -50,13 +50,16 @@ mod site;
 mod standing;
 mod tally;
 mod unwritten;
+mod waiting;
 mod window;
 mod writer;
 
 pub use attempts::Trouble;
 pub use case::{By, CASE_CHANGES_MAX, Case, CaseChange, CaseRefused, CaseState, CaseStep, CaseVerdict, NOTE_BYTES_MAX};
 pub use cases::{CASES_BYTES_MAX, CASES_MAX, CaseQuery, Cased, OnCase};
-pub use command::{COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands};
+pub use command::{
+    COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands, ShownSwitches, Switches,
+};
 pub use delivery::Delivery;
 pub use gate::{Gate, Raiser};
 pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Saved, SavedKind, Settlement};
@@ -177,6 +180,13 @@ pub trait Handler: Send + Sync {
 
     /// Resource usage after the last delivery; `None` if it is not measured.
     fn usage(&self) -> Option<Usage> {
+        None
+    }
+
+    /// How long an alert that is next waits for later ones, so that they are delivered together; `None` for none. The
+    /// wait ends early for a critical alert, and when the handler is replaced, removed or drained. Read again whenever
+    /// an alert is queued; [`Commands::waiting`] has those that wait.
+    fn collects(&self, _alert: &Alert) -> Option<Duration> {
         None
     }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -57,6 +58,8 @@ pub struct Outbox {
     wake: Option<Sender<()>>,
     pub(super) journal: Medium,
     pub(super) pictures: Pictures,
+    /// Whether no more alerts come.
+    pub(super) ending: AtomicBool,
     /// Values that an earlier process saved, for those that they belong to.
     pub(super) saved: Mutex<SavedValues>,
     pub(super) cases: Cases,
@@ -110,6 +113,7 @@ impl Outbox {
             wake,
             journal: Medium::default(),
             pictures: Pictures::default(),
+            ending: AtomicBool::new(false),
             saved: Mutex::default(),
             cases: Cases::default(),
             recent: Recent::default(),
@@ -260,6 +264,11 @@ impl Outbox {
     /// `handler` tries no alert for now.
     pub(super) fn rest(&self, handler: &str) {
         self.state().ledger.rest(handler);
+    }
+
+    /// Has the handlers look at their queues.
+    pub(super) fn nudge(&self) {
+        self.state().refresh();
     }
 
     /// Settles an alert for `handler`; without effect if it already has.

@@ -9,8 +9,8 @@ use super::exit::{Exit, refused};
 
 /// The exit codes, for `--help`.
 const EXITS: &str = "\
-Exit code: 0 healthy; 1 degraded: some source, strategy or handler does not do its work; 2 unhealthy: no source delivers \
-frames, or no engine answers";
+Exit code: 0 healthy; 1 degraded: some source, strategy or handler does not do its work, or the engine answers and \
+wants a token; 2 unhealthy: no source delivers frames, or no engine answers";
 
 #[derive(clap::Args)]
 #[command(after_help = EXITS)]
@@ -40,7 +40,8 @@ pub(crate) fn run(args: &Args) -> Exit {
         Ok((200 | 503, status)) if status["health"].is_string() => status,
         Ok((code, answer)) => {
             args.client.refused(code, &answer);
-            return Exit::Usage;
+            // It runs; a container is not replaced because nobody may look into it.
+            return if code == 401 { Exit::Failed } else { Exit::Usage };
         }
         Err(error) => return refused(&error),
     };

@@ -92,7 +92,7 @@ fn run(control: &Control, mut hangups: Receiver<()>, end: &Receiver<()>) {
             recv(hangups) -> asked => match asked {
                 Ok(()) => {
                     due = reread(control, Some(Who::new("SIGHUP", format!("process {}", std::process::id()))));
-                    models.reload(engine);
+                    models.try_again();
                     reload_all(control, end);
                 }
                 Err(_) => hangups = never(),
@@ -172,9 +172,16 @@ struct StaleModels {
     seen: BTreeMap<String, OnDisk>,
     /// As they were when they could not be loaded.
     refused: BTreeMap<String, OnDisk>,
+    /// Why not.
+    reasons: BTreeMap<String, String>,
 }
 
 impl StaleModels {
+    /// Loads those that were refused again, once nothing writes them any more.
+    fn try_again(&mut self) {
+        self.refused = BTreeMap::new();
+    }
+
     /// Loads models whose files have changed, once nothing writes them any more.
     fn look(&mut self, engine: &Handle) {
         let stale = engine.stale_models();
@@ -185,22 +192,27 @@ impl StaleModels {
         }
     }
 
+    /// Loads each by itself: a broken one keeps no other back.
     fn reload(&mut self, engine: &Handle) {
-        let stale = engine.stale_models();
-        let note = match stale.is_empty() {
-            true => None,
-            false => match engine.reload_models(stale.keys().cloned().collect()) {
-                Ok(done) => {
-                    tracing::info!(changes = done.changes.join(", "), "models loaded again");
-                    None
-                }
+        let (mut refused, mut reasons) = (BTreeMap::new(), Vec::new());
+        for (name, files) in engine.stale_models() {
+            if self.refused.get(&name) == Some(&files) {
+                reasons.extend(self.reasons.get(&name).cloned().map(|reason| (name.clone(), reason)));
+                refused.insert(name, files);
+                continue;
+            }
+            match engine.reload_models(vec![name.clone()]) {
+                Ok(done) => tracing::info!(changes = done.changes.join(", "), "models loaded again"),
                 Err(error) => {
-                    tracing::error!(%error, "changed models are not loaded; the loaded ones go on");
-                    Some(format!("changed models are not loaded: {error}"))
+                    tracing::error!(%error, "a changed model is not loaded; the loaded one goes on");
+                    reasons.push((name.clone(), error.to_string()));
+                    refused.insert(name, files);
                 }
-            },
-        };
-        self.refused = if note.is_some() { stale } else { BTreeMap::new() };
+            }
+        }
+        let told: Vec<&str> = reasons.iter().map(|(_, reason)| reason.as_str()).collect();
+        let note = (!told.is_empty()).then(|| format!("changed models are not loaded: {}", told.join("; ")));
+        (self.refused, self.reasons) = (refused, reasons.into_iter().collect());
         engine.set_note("models", note);
     }
 }

@@ -10,6 +10,7 @@ use dsengine::config::{self, Loaded, Request};
 use dsengine::control::{self, Control};
 use dsengine::engine::{Engine, EngineApi as _, Handle, Observer, SystemClock};
 use dsengine::error::Error;
+use dsengine::own::Thread;
 use dsengine::telemetry::log::Log;
 use dsengine::types::count_are;
 use dsengine::{admin, infer};
@@ -196,6 +197,8 @@ fn load(args: &Args) -> Result<Configured, Exit> {
 struct Started {
     engine: Engine,
     page: Option<admin::Admin>,
+    /// Carries out what handlers ask for.
+    commands: Option<Thread>,
     reloader: Reloader,
     observers: Observers,
     log: Log,
@@ -236,13 +239,17 @@ impl Started {
         if let Some(page) = page.as_ref().filter(|_| !args.quiet) {
             eprintln!("page: {}", page.url());
         }
+        let commands = control
+            .start_commands()
+            .inspect_err(|error| tracing::error!(%error, "what handlers ask for is not carried out"))
+            .ok();
         let reloader = Reloader::start(control, hangups);
-        Ok(Self { engine, page, reloader, observers, log, log_port, database })
+        Ok(Self { engine, page, commands, reloader, observers, log, log_port, database })
     }
 
     /// Runs until the sources have ended or a signal arrives; then prints the summary.
     fn run(self, args: &Args, stop: &Stop) -> Exit {
-        let Self { engine, page, mut reloader, observers, log, log_port, database } = self;
+        let Self { engine, page, commands, mut reloader, observers, log, log_port, database } = self;
         let signalled = signalled(&engine.handle(), stop, args.duration);
         let graceful = engine.handle().plan().graceful_shutdown;
         if signalled {
@@ -251,7 +258,7 @@ impl Started {
             stop.at_once(Exit::Interrupted);
         }
         reloader.end();
-        drop((page, log_port));
+        drop((page, log_port, commands));
         let pending = engine.summary().pending;
         if pending > 0 {
             let (limit, next) = (graceful.as_secs(), if signalled { "another" } else { "a" });

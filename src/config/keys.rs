@@ -615,6 +615,17 @@ const ROWS: &[Row] = &[
         "alerts_are_published_where_and_as_they_are_told",
     ),
     proved(
+        "alerts.handlers[].config.commands",
+        "whether messages of others switch sources and profiles",
+        "sources_and_profiles_are_switched_by_messages_and_their_state_is_published",
+    ),
+    proved("alerts.handlers[].config.body_template", "text of mails", "mails_have_the_text_that_is_set"),
+    proved(
+        "alerts.handlers[].config.min_interval_seconds",
+        "alerts within it come in one mail",
+        "alerts_within_the_interval_come_in_one_mail_and_a_critical_one_at_once",
+    ),
+    proved(
         "alerts.handlers[].config.discovery",
         "whether Home Assistant is told of the sources",
         "home_assistant_is_told_of_each_source",
@@ -818,13 +829,11 @@ const ROWS: &[Row] = &[
         "whether mails have HTML beside their text",
         "mails_look_as_they_are_told",
     ),
-    planned("alerts.handlers[].config.body_template", "text of mails"),
     proved(
         "alerts.handlers[].config.include_attachments",
         "picture of the alert in its mail",
         "a_mail_has_the_picture_of_its_alert_where_it_is_wanted",
     ),
-    planned("alerts.handlers[].config.min_interval_seconds", "alerts within it come in one mail"),
     proved(
         "alerts.handlers[].config.webhook_url",
         "address of the slack handler",

@@ -36,7 +36,9 @@ pub(super) fn layers(request: &Request, schema: &Json, to: &mut Reports<'_>) -> 
     let vars = Vars { env: &env, working_dir: &request.working_dir, files: RefCell::default() };
     let Some((mut root, profiles, file_tree)) = files(request, &vars, to)? else { return Ok(None) };
     let mut profiles = Profiles::new(profiles, request, &env, &root);
-    if let Some(mut body) = profiles.take_selected() {
+    let mut selected = profiles.take_selected();
+    profiles.refuse_parts(selected.as_mut(), to.problems);
+    if let Some(mut body) = selected {
         expand::expand(&mut body, &vars, to.problems);
         overlay::merge(&mut root, body);
     }

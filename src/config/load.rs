@@ -19,6 +19,7 @@ use super::tree::{Node, Value};
 use super::warning::{Severity, Warning};
 use super::{effective, keys, kinds, sources};
 use crate::error::Error;
+use crate::types::TimeZone;
 
 /// The inputs of a load. No code below reads the process's environment or working directory: they are passed here.
 #[derive(Debug, Clone, Default)]
@@ -153,6 +154,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         watched: Vec::new(),
         dropped_in: Vec::new(),
         name: None,
+        timezone: TimeZone::utc(),
         sources: Vec::new(),
     };
     let plan = build::plan(config, hash, &mut site);

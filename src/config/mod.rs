@@ -39,7 +39,7 @@ pub use check::{check, check_sources};
 pub use keys::keys_markdown;
 pub use load::{Loaded, Request, load};
 pub(crate) use nearest::nearest;
-pub use overlay::{Overlay, changed_paths, id_key};
+pub use overlay::{Overlay, changed_paths, changed_paths_with, id_key};
 pub use plan::*;
 pub use problem::{LoadError, LoadProblem};
 pub use profile::ProfileChoice;

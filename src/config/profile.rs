@@ -82,6 +82,17 @@ impl Profiles {
         }
     }
 
+    /// Refuses keys that no profile has, in the selected one and in the others, and takes them out.
+    pub(super) fn refuse_parts(&mut self, selected: Option<&mut Node>, problems: &mut Problems) {
+        for body in self.bodies.iter_mut().map(|(_, body)| body).chain(selected) {
+            let Value::Map(entries) = &mut body.value else { continue };
+            for (key, _) in entries.extract_if(.., |(key, _)| NO_PART.contains(&&*key.text)) {
+                let label = "write it outside of `profiles`: it decides which profile applies, and when";
+                problems.at_key(key.place, format!("`{}` cannot be in a profile", key.text), label);
+            }
+        }
+    }
+
     /// Checks the unselected profiles, except for values with references.
     pub(super) fn check(mut self, fit: &mut Fit<'_>, schema: &Json) {
         let mut schema = schema.clone();

@@ -21,8 +21,21 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 /// The list whose entries hold secrets beside other keys.
 const TOKENS: &str = "monitoring.tokens";
 
-/// Whether the value of a path is a secret: by a name in the path, or since it is a webhook's header, body or address. What
-/// is below a secret is one, too.
+/// Settings of handlers in scripts and components that are as good as a password: whoever has an ntfy topic reads it,
+/// and a user key or a webhook's id says where to write.
+const SECRET_SETTINGS: &[&str] = &["topic", "user", "user_key", "url", "path", "webhook", "webhook_id"];
+
+/// Whether a path is one of [`SECRET_SETTINGS`], or below it.
+fn is_secret_setting(path: &str) -> bool {
+    // `config` is another way to write `settings`.
+    let settings = path.split_once("].settings.").or_else(|| path.split_once("].config."));
+    let Some((_, settings)) = settings.filter(|_| path.starts_with("alerts.handlers[")) else { return false };
+    let key = settings.split(['.', '[']).next().unwrap_or_default();
+    SECRET_SETTINGS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
+}
+
+/// Whether the value of a path is a secret: by a name in the path, or since it is a webhook's header, body or address,
+/// or a setting that says as much. What is below a secret is one, too.
 pub(super) fn is_secret_path(path: &str) -> bool {
     if is_list(path) {
         return false;
@@ -33,7 +46,7 @@ pub(super) fn is_secret_path(path: &str) -> bool {
     let keys = entry.and_then(|rest| rest.split_once("].")).map_or(path, |(_, keys)| keys);
     let is_secret = |name: &str| is_secret_key(name) || name == "headers" || name.starts_with("headers[");
     let ends = [".config.url", ".config.body"].iter().any(|end| path.ends_with(end));
-    keys.split('.').any(is_secret) || ends || path.rsplit('.').next() == Some("webhook_url")
+    keys.split('.').any(is_secret) || ends || is_secret_setting(path) || path.rsplit('.').next() == Some("webhook_url")
 }
 
 /// A path without the profile that it is in.
@@ -302,11 +315,22 @@ mod tests {
             "alerts.handlers[0].config.auth.password",
             "alerts.handlers[0].config.signing_secret",
             "alerts.handlers[0].grants.secrets.hook",
+            "alerts.handlers[0].settings.topic",
+            "alerts.handlers[phone].settings.user",
+            "alerts.handlers[0].config.topic",
+            "profiles.away.alerts.handlers[0].settings.webhook.id",
             "a.password.b[1]",
         ] {
             assert!(is_secret_path(path), "{path}");
         }
-        for path in ["monitoring.tokens", "profiles.token.monitoring.tokens[0]", "monitoring.tokens[0].name"] {
+        for path in [
+            "monitoring.tokens",
+            "profiles.token.monitoring.tokens[0]",
+            "monitoring.tokens[0].name",
+            "alerts.handlers[0].settings.server",
+            "alerts.handlers[0].config.topic_prefix",
+            "detection.strategies[0].settings.user",
+        ] {
             assert!(!is_secret_path(path), "{path}");
         }
     }

@@ -12,7 +12,7 @@ use super::lay::{Known, lay};
 use super::outcome::{Problem, Refusal, RefusalKind, SourceEntry};
 use super::store;
 use crate::config::{
-    self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, StrategyPlan, Warning, changed_paths,
+    self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, StrategyPlan, Warning, changed_paths_with,
 };
 use crate::engine::status::{PluginStatus, SourceStatus};
 
@@ -103,7 +103,8 @@ impl Current {
         };
         let mut dropped = BTreeSet::new();
         loop {
-            let mut changed = changed_paths(&self.loaded.file_tree, &loaded.file_tree);
+            let switched = self.loaded.profiles.selected.as_deref();
+            let mut changed = changed_paths_with(&self.loaded.file_tree, &loaded.file_tree, switched);
             changed.extend(store::gone_profile(&next.request.overlay, &loaded.file_tree));
             let mut gone = next.request.overlay.without(&changed);
             gone.extend(next.saved.without(&changed));

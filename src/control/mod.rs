@@ -6,6 +6,7 @@
 //! every edit.
 
 mod audit;
+mod command;
 mod current;
 mod edit;
 mod fingerprint;
@@ -25,6 +26,7 @@ use serde_json::{Value as Json, json};
 
 pub use edit::{Edit, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
+use outcome::{left_out_text, waits_text};
 use profile::ByHours;
 pub use profile::ProfileBody;
 use store::files;
@@ -83,11 +85,12 @@ impl Control {
         let (file, alerts) = state.map(|state| files(&state, &request)).unwrap_or_default();
         let saved = request.overlay.clone();
         handle.set_note(PLUGINS, left_out_text(&loaded));
-        let current = Current { request, loaded, saved, waits: Vec::new() };
-        let current = ArcSwap::from_pointee(current);
+        let current = ArcSwap::from_pointee(Current { request, loaded, saved, waits: Vec::new() });
         let (turn, refused, edits) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
         let (hours, trail) = (ByHours::new(Arc::clone(&clock)), Trail::new(clock));
-        Arc::new(Self { handle, file, alerts, current, turn, refused, edits, trail, hours })
+        let control = Arc::new(Self { handle, file, alerts, current, turn, refused, edits, trail, hours });
+        control.show_switches();
+        control
     }
 
     /// The engine.
@@ -193,6 +196,7 @@ impl Control {
         let mut outcome = self.take(&current, next, turn)?;
         if save {
             self.write()?;
+            self.note_switch(edit);
             outcome.saved = true;
         }
         Ok(outcome)
@@ -289,6 +293,7 @@ impl Control {
         done.hash.clone_from(&next.loaded.plan.hash);
         listeners.iter().for_each(|listener| listener(&next.loaded.plan));
         self.current.store(Arc::new(next));
+        self.show_switches();
         Ok(done)
     }
 
@@ -390,12 +395,4 @@ fn needs_restart(current: &Current, next: &Current) -> Result<(), Refusal> {
     }
     let message = format!("{} takes effect after a restart only", keys.join(", "));
     Err(Refusal::new(RefusalKind::NeedsRestart, message).hint("change it in the file and restart the engine"))
-}
-
-fn left_out_text(loaded: &Loaded) -> Option<String> {
-    (!loaded.left_out.is_empty()).then(|| loaded.left_out.join("; "))
-}
-
-fn waits_text(waits: &[String]) -> Option<String> {
-    (!waits.is_empty()).then(|| format!("waits for a restart: {}", waits.join(", ")))
 }

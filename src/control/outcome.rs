@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
-use crate::config::Warning;
+use crate::config::{Loaded, Warning};
 use crate::engine::status::SourceStatus;
 use crate::error::{Code, Error};
 
@@ -177,3 +177,13 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// What was left out, for the health.
+pub(super) fn left_out_text(loaded: &Loaded) -> Option<String> {
+    (!loaded.left_out.is_empty()).then(|| loaded.left_out.join("; "))
+}
+
+/// What waits for a restart, for the health.
+pub(super) fn waits_text(waits: &[String]) -> Option<String> {
+    (!waits.is_empty()).then(|| format!("waits for a restart: {}", waits.join(", ")))
+}

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Control, Edit, Who};
+use super::{Control, Edit, Who, store};
 use crate::config::{ProfileChoice, ProfileHours};
 use crate::types::Clock;
 
@@ -21,6 +21,10 @@ pub struct ProfileBody {
     pub fixed_by: Option<String>,
 }
 
+/// How far back hours are looked for that passed while nothing ran: they come again every week.
+const BACK_NS: u64 = 8 * 24 * 3_600_000_000_000;
+/// Hours begin and end at whole minutes.
+const MINUTE_NS: u64 = 60_000_000_000;
 /// Time between two tries of a switch that was refused, each of which is in the audit.
 const RETRY_NS: u64 = 60_000_000_000;
 /// The name of its problem in `/health`.
@@ -66,7 +70,11 @@ impl Control {
         if now_ns < before.again_ns {
             return;
         }
-        let begun = due(schedule, &mut self.hours.state.lock().seen, self.hours.clock.unix_ns(), is_by_hand);
+        let unix_ns = self.hours.clock.unix_ns();
+        // A switch by hand lasts until hours begin or end, also where nothing ran then.
+        let is_over = is_by_hand && before.seen.is_none() && self.has_passed(schedule, unix_ns);
+        let begun = due(schedule, &mut self.hours.state.lock().seen, unix_ns, is_by_hand && !is_over);
+        let begun = begun.or(is_over.then_some(None));
         let Some(to) = begun.map(|profile| profile.or_else(|| choice.of_file.clone())) else { return };
         let refused = match choice.fixed_by.is_some() || choice.selected == to {
             true => None,
@@ -81,6 +89,21 @@ impl Control {
         self.handle.set_note(NOTE, Some(problem));
         // Its hours have still to begin.
         *self.hours.state.lock() = State { again_ns: now_ns + RETRY_NS, ..before };
+    }
+
+    /// Notes when a saved switch by hand was made.
+    pub(super) fn note_switch(&self, edit: &Edit) {
+        let (Edit::Profile(_), Some(file)) = (edit, &self.file) else { return };
+        if let Err(error) = store::write_switched(file, self.hours.clock.unix_ns() / 1_000_000_000) {
+            tracing::warn!(%error, "hours that pass while nothing runs will not end this switch of the profile");
+        }
+    }
+
+    /// Whether hours have begun or ended since the saved switch by hand.
+    fn has_passed(&self, schedule: &[ProfileHours], unix_ns: u64) -> bool {
+        let saved = self.current.load().saved.get("profile").is_some();
+        let since_s = self.file.as_ref().filter(|_| saved).and_then(|file| store::read_switched(file));
+        since_s.is_some_and(|since_s| changed_between(schedule, since_s.saturating_mul(1_000_000_000), unix_ns))
     }
 
     /// Forgets a saved switch by hand, whose hours are over: it would come back with the restart.
@@ -106,6 +129,14 @@ fn due(schedule: &[ProfileHours], seen: &mut Seen, unix_ns: u64, is_by_hand: boo
         Some(before) => (before != now).then_some(now),
         None => (now.is_some() && !is_by_hand).then_some(now),
     }
+}
+
+/// Whether the profile that the hours call for was another one at a moment from `since_ns` to `now_ns`.
+fn changed_between(schedule: &[ProfileHours], since_ns: u64, now_ns: u64) -> bool {
+    let at = |ns: u64| schedule.iter().find(|hours| hours.schedule.holds(ns)).map(|hours| &hours.profile);
+    let (now, from) = (at(now_ns), since_ns.max(now_ns.saturating_sub(BACK_NS)));
+    let mut minutes = (from..now_ns).step_by(usize::try_from(MINUTE_NS).unwrap_or(usize::MAX));
+    !schedule.is_empty() && minutes.any(|ns| at(ns) != now)
 }
 
 #[cfg(test)]
@@ -136,5 +167,11 @@ mod tests {
         assert_eq!(due(&schedule, &mut seen, at(9), true), None, "a switch by hand lasts");
         assert_eq!(due(&schedule, &mut seen, at(12), true), profile("lunch"), "until the hours change");
         assert_eq!(due(&[], &mut seen, at(12), true), Some(None), "the schedule is gone");
+        // Hours that began or ended while nothing ran.
+        for (since, now, has) in [(9, 10, false), (9, 12, true), (9, 19, true), (13, 17, false), (9, 24 + 9, true)] {
+            assert_eq!(changed_between(&schedule, at(since), at(now)), has, "{since} to {now}");
+        }
+        assert!(changed_between(&schedule, at(1), at(1_000)) && !changed_between(&[], at(1), at(1_000)));
+        assert!(!changed_between(&schedule, at(9), at(8)), "a clock that was set back");
     }
 }

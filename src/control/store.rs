@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Control;
 use super::fingerprint::fingerprint;
-use crate::config::{self, Loaded, Overlay, Request, changed_paths};
+use crate::config::{self, Loaded, Overlay, Request, changed_paths_with};
 use crate::error::{Code, Error};
 use crate::sqlite::Decisions;
 
@@ -107,6 +107,21 @@ fn state_of(file: &Path) -> &Path {
     file.parent().unwrap_or(file)
 }
 
+/// Notes when a switch of the profile that is saved in `file` was made, in seconds since 1970.
+pub(super) fn write_switched(file: &Path, unix_s: u64) -> io::Result<()> {
+    let (beside, temporary) = (switched(file), switched(file).with_extension("tmp"));
+    write_private(&temporary, &unix_s.to_string()).and_then(|()| fs::rename(temporary, beside))
+}
+
+/// When the saved switch of the profile was made; `None` if that is not known.
+pub(super) fn read_switched(file: &Path) -> Option<u64> {
+    fs::read_to_string(switched(file)).ok()?.trim().parse().ok()
+}
+
+fn switched(file: &Path) -> PathBuf {
+    file.with_extension("switched")
+}
+
 fn prints(file: &Path) -> PathBuf {
     file.with_extension("files.json")
 }
@@ -149,7 +164,11 @@ pub fn load_saved(request: &mut Request, state: Option<&Path>) -> Result<(Loaded
         Err(_) => config::load(&bare)?.file_tree,
     };
     let before = crate::text::bytes(&prints(&file)).ok().and_then(|text| serde_json::from_slice::<Json>(&text).ok());
-    let mut changed = before.map(|before| changed_paths(&before, &fingerprint(&file_tree))).unwrap_or_default();
+    // The profile that applied: the fingerprint has no values.
+    let switched = request.overlay.get("profile").unwrap_or_else(|| file_tree.get("profile"));
+    let switched = switched.and_then(Json::as_str).map(str::to_owned);
+    let compared = |before: Json| changed_paths_with(&before, &fingerprint(&file_tree), switched.as_deref());
+    let mut changed = before.map(compared).unwrap_or_default();
     changed.extend(gone_profile(&request.overlay, &file_tree));
     let dropped = request.overlay.without(&changed);
     if dropped.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::lanes::ModelUnit;
@@ -20,8 +21,8 @@ use super::view::live::{Events, Live};
 use super::view::outside::{Applied, EngineApi, Reloaded};
 use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, StrategyStatus};
 use super::view::strategy::StrategyBoard;
-use crate::alert::Outbox;
 use crate::alert::records::Records;
+use crate::alert::{Commanded, Outbox, Switches};
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -115,6 +116,16 @@ impl Handle {
     /// The engine's metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
+    }
+
+    /// The queue of the handlers' commands. Each goes to one reader.
+    pub fn commands(&self) -> Receiver<Commanded> {
+        self.0.parts.delivery.commands()
+    }
+
+    /// Shows the handlers what they may switch.
+    pub fn show_switches(&self, switches: Switches) {
+        self.0.parts.delivery.show_switches(switches);
     }
 
     /// The newest figures as JSON, updated every `monitoring.metrics_interval`, for log writers.

@@ -15,7 +15,7 @@ use crate::alert::{BoxFuture, DeliveryError, Handler, Retry};
 use crate::config::FileFormat;
 use crate::error::{Code, Error};
 use crate::telemetry::rotate::RotatingFile;
-use crate::types::{Alert, Clock, one_line};
+use crate::types::{Alert, Clock, Period, one_line};
 
 /// The names of a CSV file's columns.
 const COLUMNS: &str = "id,time,level,source,rule,key,message,suppressed,seq,pts_ns,detections,digest,tags";
@@ -46,7 +46,7 @@ impl AlertFile {
     pub fn open(
         name: Arc<str>,
         path: &Path,
-        (max_bytes, backups, every): (u64, u32, Option<Duration>),
+        (max_bytes, backups, every): (u64, u32, Option<Period>),
         format: FileFormat,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
@@ -55,7 +55,7 @@ impl AlertFile {
             Error::new(Code::Handler, format!("handler {name}: {} cannot be written: {error}", path.display()))
                 .hint("set its log_file to a file in a folder that this user may write")
         })?;
-        let file = file.every(every.unwrap_or_default());
+        let file = file.every(every);
         let file = if format == FileFormat::Csv { file.with_header(COLUMNS) } else { file };
         let lines = Arc::new(Mutex::new(Lines { file, foreign }));
         Ok(Self { name, path: path.to_owned(), format, clock, lines })

@@ -34,7 +34,7 @@ pub fn build(plan: &HandlerPlan, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Handl
         HandlerKind::Console => Arc::new(Console::new(plan.name.clone())),
         HandlerKind::Email(email) => Arc::new(Email::new(plan.name.clone(), (**email).clone(), clock.clone())?),
         HandlerKind::File { path, max_bytes, backups, format, every } => {
-            let rotation = (*max_bytes, *backups, *every);
+            let rotation = (*max_bytes, *backups, every.clone());
             Arc::new(AlertFile::open(plan.name.clone(), path, rotation, *format, clock.clone())?)
         }
         HandlerKind::Module(module) | HandlerKind::Shipped { module, .. } => {

@@ -202,7 +202,8 @@ impl Webhook {
     fn headers_of(&self, alert: &Alert, body: &[u8]) -> HeaderMap {
         let (mut headers, now_s) = (self.headers.clone(), self.clock.unix_ns() / 1_000_000_000);
         let id = alert.id.as_str();
-        let signature = self.plan.signing_key.as_ref().and_then(|key| sign(key, id, now_s, body));
+        let signatures = self.plan.signing_keys.iter().filter_map(|key| sign(key, id, now_s, body));
+        let signature = Some(signatures.collect::<Vec<_>>().join(" ")).filter(|signature| !signature.is_empty());
         let own = [("webhook-id", Some(id.to_owned())), ("webhook-timestamp", Some(now_s.to_string()))];
         for (key, value) in own.into_iter().chain([("webhook-signature", signature)]) {
             if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {

@@ -13,13 +13,15 @@ struct Stamp {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
+    /// When its metadata last changed, which no program can set back: a copy that keeps the time shows here.
+    changed: (i64, i64),
 }
 
 impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
-        let modified = (meta.mtime(), meta.mtime_nsec());
-        Some(Self { device: meta.dev(), inode: meta.ino(), bytes: meta.size(), modified })
+        let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+        Some(Self { device: meta.dev(), inode: meta.ino(), bytes: meta.size(), modified, changed })
     }
 }
 
@@ -75,6 +77,14 @@ mod tests {
         fs::write(&file, "one").unwrap();
         let loaded = OnDisk(vec![(file.clone(), Stamp::of(&file))]);
         assert_eq!((loaded.problem("m"), loaded.now()), (None, loaded.clone()));
+        // Written in place with as many bytes, and its time put back.
+        let before = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::write(&file, "eno").unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(before).unwrap();
+        // The clock of the file system moves in steps.
+        while loaded.problem("m").is_none() {
+            fs::File::options().write(true).open(&file).unwrap().set_modified(before).unwrap();
+        }
         fs::write(&other, "two").unwrap();
         fs::rename(&other, &file).unwrap();
         assert!(loaded.problem("m").unwrap().contains("m.onnx has changed on disk"));

@@ -13,7 +13,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use crate::types::Period;
 
 /// A rotating file of lines.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub struct RotatingFile {
     backups: u32,
     /// The first line of every file, with its newline.
     header: Vec<u8>,
-    /// Seconds of a period, after which the file rotates.
-    period_s: Option<u64>,
+    /// After which the file rotates.
+    period: Option<Period>,
     file: File,
     bytes: u64,
     /// When the last record was written, in seconds since 1970.
@@ -49,7 +50,7 @@ impl RotatingFile {
         }
         let Opened { file, bytes, written_s } = Self::open_file(path)?;
         let (path, max_bytes, header) = (path.to_owned(), max_bytes.max(1), Vec::new());
-        Ok(Self { path, max_bytes, backups, header, period_s: None, file, bytes, written_s })
+        Ok(Self { path, max_bytes, backups, header, period: None, file, bytes, written_s })
     }
 
     /// Begins every file with this line.
@@ -59,10 +60,10 @@ impl RotatingFile {
         self
     }
 
-    /// Also rotates before the first record of each period; periods begin at multiples of `period` since 1970, in UTC.
+    /// Also rotates before the first record of each period.
     #[must_use]
-    pub fn every(mut self, period: Duration) -> Self {
-        self.period_s = Some(period.as_secs()).filter(|seconds| *seconds > 0);
+    pub fn every(mut self, period: Option<Period>) -> Self {
+        self.period = period;
         self
     }
 
@@ -102,7 +103,9 @@ impl RotatingFile {
     /// As [`RotatingFile::append`].
     pub fn append_at(&mut self, record: &[u8], now_s: u64) -> io::Result<()> {
         self.reopen_if_moved()?;
-        let is_over = self.period_s.is_some_and(|period| now_s / period > self.written_s / period);
+        // Most records are of the second of the one before.
+        let is_over = now_s > self.written_s
+            && self.period.as_ref().is_some_and(|period| period.number(now_s) > period.number(self.written_s));
         if self.bytes > 0 && (is_over || self.bytes + record.len() as u64 + 1 > self.max_bytes) {
             self.rotate(self.backups)?;
         }
@@ -192,6 +195,7 @@ impl Drop for RotatingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::TimeZone;
 
     fn records(folder: &Path) -> Vec<String> {
         let mut all: Vec<String> = fs::read_dir(folder)
@@ -257,10 +261,10 @@ mod tests {
         let path = folder.path().join("x.log");
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
         let written_at = |seconds: u64| {
-            let at = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
             File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
         };
-        let open = || RotatingFile::open(&path, 12, 9).unwrap().every(Duration::from_secs(DAY));
+        let open = || RotatingFile::open(&path, 12, 9).unwrap().every(Some(Period::Day(TimeZone::utc())));
         let mut file = open();
         for (record, at) in [("a", 0), ("b", DAY - 1), ("c", DAY), ("d", 3 * DAY + 5), ("0123456789", 3 * DAY + 6)] {
             file.append_at(record.as_bytes(), at).unwrap();
@@ -279,6 +283,26 @@ mod tests {
         file.append_at(b"g", 3 * DAY - 1).unwrap();
         file.append_at(b"h", 3 * DAY - 1).unwrap();
         assert_eq!(read("x.log").unwrap(), "e\nf\ng\nh\n", "a clock that was set back");
+    }
+
+    #[test]
+    fn a_period_begins_with_the_hour_and_at_midnight_of_its_zone() {
+        const HOUR: u64 = 3_600;
+        // 2026-03-28 00:00 UTC; on the 29th clocks are set forward at 01:00 UTC, so that midnight comes at 22:00 UTC.
+        let day = 1_774_656_000;
+        let vienna = Period::Day(TimeZone::of("Europe/Vienna").unwrap());
+        let begins = |period: &Period, at: u64| period.number(at) > period.number(at - 1);
+        for (hour, is) in [(0, false), (22, false), (23, true), (24, false), (46, true), (47, false)] {
+            assert_eq!(begins(&vienna, day + hour * HOUR), is, "{hour}");
+        }
+        let kolkata = Period::Hour(TimeZone::of("Asia/Kolkata").unwrap());
+        assert!(begins(&kolkata, day + HOUR / 2) && !begins(&kolkata, day + HOUR));
+        // A year's end, and an hour that comes twice.
+        let utc = Period::Day(TimeZone::utc());
+        assert!(begins(&utc, 1_798_761_600), "2027-01-01");
+        let hour = Period::Hour(TimeZone::of("Europe/Vienna").unwrap());
+        let back = 1_792_890_000;
+        assert_eq!(hour.number(back - 1), hour.number(back), "2026-10-25 01:00 UTC");
     }
 
     #[test]

@@ -133,6 +133,33 @@ fn weekday(day: jiff::civil::Weekday) -> Weekday {
     Weekday::ALL.get(index).copied().unwrap_or(Weekday::Mon)
 }
 
+/// A period of a time zone's clock.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Period {
+    /// An hour.
+    Hour(TimeZone),
+    /// A day, from midnight.
+    Day(TimeZone),
+}
+
+impl Period {
+    /// The number of the period at a moment, in seconds since 1970 UTC: a later period has a higher one. An hour that
+    /// comes twice, when clocks are set back, is one.
+    pub fn number(&self, unix_s: u64) -> u64 {
+        let day = |at: &LocalTime| {
+            let year = u64::try_from(at.year).unwrap_or(0);
+            (year * 12 + u64::from(at.month)) * 31 + u64::from(at.day)
+        };
+        match self {
+            Self::Hour(zone) => {
+                let at = zone.at(unix_s.saturating_mul(1_000_000_000));
+                day(&at) * 24 + u64::from(at.hour)
+            }
+            Self::Day(zone) => day(&zone.at(unix_s.saturating_mul(1_000_000_000))),
+        }
+    }
+}
+
 impl Default for TimeZone {
     fn default() -> Self {
         Self::utc()

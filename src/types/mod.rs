@@ -27,7 +27,7 @@ pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;
 pub use frame::{Frame, SourceId};
 pub use geometry::{BBox, Point, Polygon, Zone};
-pub use local_time::{LocalTime, TimeZone, Weekday};
+pub use local_time::{LocalTime, Period, TimeZone, Weekday};
 pub use model::{Layout, Precision};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};
 pub use schedule::{DAY_MINUTES, Hours, Schedule};

@@ -574,6 +574,7 @@ fn a_secret_in_a_place_of_another_kind_is_shown_nowhere() {
         "monitoring: {tokens: [[C4n4ry]]}".to_owned(),
         "monitoring: {tokens: [{admin: C4n4ry, name: [x]}]}".to_owned(),
         "monitoring: {tokens: [{name: a, token: {x: C4n4ry}, scopes: [reed]}]}".to_owned(),
+        "alerts: {handlers: [{name: p, module: x.lua, settings: {topic: [C4n4ry], user: C4n4ry}, fpss: 1}]}".to_owned(),
         hook("[C4n4ry]"),
         hook("'X-Key: C4n4ry'"),
         hook("['X-Key: C4n4ry']"),
@@ -600,6 +601,13 @@ fn a_secret_in_a_place_of_another_kind_is_shown_nowhere() {
                     '${env:X:-C4n4ry}C4n4ry'}}}]}\n";
     let shown = Bench::new(password).good().effective.to_string();
     assert!(!shown.contains("C4n4ry"), "{shown}");
+    // What an address of a phone's service is made of.
+    let push = Bench::new(
+        "alerts: {handlers: [{name: p, module: push.lua, settings: {topic: C4n4ry, user: C4n4ry, path: 1/C4n4ry, \
+         server: 'https://ntfy.example'}}]}\n",
+    );
+    let shown = push.file("push.lua", "function handle_alert(alert) end").good().effective.to_string();
+    assert!(!shown.contains("C4n4ry") && shown.contains("https://ntfy.example"), "{shown}");
 }
 
 #[test]
@@ -658,7 +666,7 @@ alerts:
     let HandlerKind::Webhook(webhook) = &loaded.plan.handlers[0].kind else { panic!("a webhook") };
     assert_eq!(webhook.url, "https://a.example/hunter2");
     assert_eq!(webhook.headers["Authorization"], "Bearer hunter2");
-    let secret = webhook.signing_key.as_deref().map(|key| key == b"\x86\xe9\xed\x7a\xbd\xa1");
+    let secret = webhook.signing_keys.first().map(|key| key == b"\x86\xe9\xed\x7a\xbd\xa1");
     assert_eq!((secret, webhook.user.clone()), (Some(true), Some(("desk".to_owned(), "hunter2".to_owned()))));
     let shown = loaded.effective.to_string();
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -686,6 +694,7 @@ fn a_webhooks_settings_that_cannot_work_are_told_without_what_they_hold() {
         (r#"body: '{"t": "C4n4ry {{message"}'"#, "is not closed", "write {{message}}"),
         (r#"body: 'text={{message}}&key=C4n4ry'"#, "it is no JSON with its placeholders filled in", "expected JSON"),
         ("signing_secret: C4n4ry", "config.signing_secret` is no signing secret", "expected `whsec_`"),
+        ("signing_secret: 'whsec_AAAA C4n4ry'", "is no signing secret", "expected `whsec_`"),
         ("signing_secret: 'whsec_'", "is no signing secret", "expected `whsec_`"),
         ("signing_secret: 'whsec_C4n4ry!'", "is no signing secret", "expected `whsec_`"),
         ("auth: {username: 'a:b', password: C4n4ry}", "the user's name holds a colon", "a colon ends"),
@@ -703,13 +712,16 @@ fn a_webhooks_settings_that_cannot_work_are_told_without_what_they_hold() {
         let error = error(settings);
         assert!(error.contains(told) && error.contains(label), "{settings}\n{error}");
     }
+    let idle = "alerts: {handlers: [{name: webhook, config: {url: 'http://h.example/', ca_file: ca.pem}}]}\n";
+    let error = Bench::new(idle).error();
+    assert!(error.contains("`ca_file` has no effect without TLS") && error.contains("c.yaml:1:"), "{error}");
     let good = "alerts: {handlers: [{name: webhook, config: {url: 'https://h.example/', method: PUT, success_codes: [200, \
-                404], signing_secret: whsec_AAAA, body: '{{alert}}', auth: {username: a}}}]}\n";
+                404], signing_secret: whsec_AAAA  whsec_////, body: '{{alert}}', auth: {username: a}}}]}\n";
     let loaded = Bench::new(good).good();
     let HandlerKind::Webhook(webhook) = &loaded.plan.handlers[0].kind else { panic!("a webhook") };
     assert_eq!(
-        (webhook.success.as_slice(), webhook.signing_key.as_deref()),
-        ([200, 404].as_slice(), Some([0; 3].as_slice()))
+        (webhook.success.as_slice(), webhook.signing_keys.as_slice()),
+        ([200, 404].as_slice(), [vec![0; 3], vec![255; 3]].as_slice())
     );
 }
 

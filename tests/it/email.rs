@@ -6,15 +6,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsengine::alert::{DeliveryError, Handler, Retry};
+use dsengine::alert::{DeliveryError, Handler, NoJournal, Retry};
 use dsengine::config::{AlertFilter, EmailPlan, Encryption, HandlerKind, HandlerPlan, MailLogin, Subject};
 use dsengine::engine::SystemClock;
 use dsengine::handlers;
-use dsengine::types::{Alert, Clock};
+use dsengine::types::{Alert, Clock, Level, Raised};
 use serde_json::{Value, json};
 
 use crate::alerts::{alert, check_handler};
 use crate::harness::{ClosedPort, Outcome, root, skip};
+use crate::journal::{self, Process, draft, frame, until};
 use crate::webhooks::{certificates, run_with};
 
 /// Where `./dev test` installs the library that it uses.
@@ -97,6 +98,8 @@ fn plan(port: u16, to: &[&str]) -> EmailPlan {
         cc: vec![],
         bcc: vec![],
         subject: Subject::read(Subject::DEFAULT).unwrap(),
+        body: None,
+        min_interval: Duration::ZERO,
         html: true,
         ca_file: None,
         timeout: Duration::from_secs(20),
@@ -162,6 +165,53 @@ fn a_mail_has_the_alert_as_text_and_html_and_goes_to_everyone() {
     }
     assert!(mail["defects"].as_array().unwrap().is_empty() && mail["longest_line"].as_u64() <= Some(998), "{mail}");
     assert_eq!(mail["hello"], "[127.0.0.1]");
+}
+
+#[test]
+fn alerts_within_the_interval_come_in_one_mail_and_a_critical_one_at_once() {
+    let Some(server) = Smtpd::start(json!({})) else { return };
+    let hour = EmailPlan { min_interval: Duration::from_secs(3600), ..plan(server.port, &["guard@example.com"]) };
+    let mut process = Process::start(Box::new(NoJournal), vec![handler(hour)], &journal::plan());
+    let first = process.raise(1).unwrap();
+    until("the first comes at once", || process.totals().delivered == 1);
+    let (second, third) = (process.raise(2).unwrap(), process.raise(3).unwrap());
+    let critical = Raised { level: Some(Level::Critical), message: "fire".into(), ..draft(4) };
+    let fourth = process.gate.raise(&critical, &frame("gate", 4)).unwrap();
+    until("a critical one takes the others along", || process.totals().delivered == 4);
+    let fifth = process.raise(5).unwrap();
+    // No more come: none waits any longer.
+    process.delivery.finish();
+    assert_eq!(process.drain(), 0);
+    let mails = server.mails();
+    assert_eq!(mails.len(), 3, "{mails:?}");
+    let holds = |mail: &Value, alert: &Alert| part(mail, "text/plain").contains(alert.id.as_str());
+    for (mail, alerts) in mails.iter().zip([vec![&first], vec![&second, &third, &fourth], vec![&fifth]]) {
+        assert!(alerts.iter().all(|alert| holds(mail, alert)), "{mail}");
+        assert_eq!(part(mail, "text/plain").matches("Level:").count(), alerts.len(), "{mail}");
+    }
+    assert_eq!(mails[1]["headers"]["subject"], "[critical] gate: fire (+2 more)");
+    process.assert_balance();
+}
+
+#[test]
+fn a_mail_of_several_alerts_is_the_same_at_each_attempt_and_counts_for_all_of_them() {
+    let Some(server) = Smtpd::start(json!({ "answers": { "DATA": ["250 ok", "451 later"] } })) else { return };
+    let mail = format!(
+        "{{ name: mail, type: email, config: {{ from_address: gate@example.com, to_addresses: [guard@example.com], \
+         smtp_server: 127.0.0.1, smtp_port: {}, tls: none, min_interval_seconds: 3600 }} }}",
+        server.port
+    );
+    let out = run_with(&mail, 10, "retry_attempts: 3, retry_delay: 0.1", &[]).expect(0);
+    let mails = server.mails();
+    let answer = |mail: &&Value| mail["answer"].as_str().is_some_and(|answer| answer.starts_with("250"));
+    let taken: Vec<&Value> = mails.iter().filter(answer).collect();
+    assert!((1..=3).contains(&taken.len()), "{}: {mails:?}", out.stderr);
+    let alerts: usize = taken.iter().map(|mail| part(mail, "text/plain").matches("Level:").count()).sum();
+    assert_eq!(alerts, 10, "each in one mail");
+    for refused in mails.iter().filter(|mail| !answer(mail)) {
+        let again = taken.iter().find(|mail| mail["headers"]["message-id"] == refused["headers"]["message-id"]);
+        assert_eq!(again.map(|mail| part(mail, "text/plain")), Some(part(refused, "text/plain")));
+    }
 }
 
 #[test]

@@ -64,6 +64,9 @@ fn what_is_wrong_with_a_mail_handler_is_said_at_its_place() {
         ("subject: 'at {zone}'", &["an alert has no `zone`", "known are {level}, {rule}"]),
         ("subject: 'a {level'", &["a brace of the subject has no partner"]),
         ("subject: \"a\\nBcc: x@example.com\"", &["the subject holds a control character"]),
+        ("body_template: 'x {levl}'", &["an alert has no `levl`", "did you mean {level}?"]),
+        ("body_template: 'x {level'", &["a brace of the text has no partner"]),
+        ("body_template: \"a\\u0007\"", &["the text holds a control character"]),
         ("cc: [x@example.com, \"x@example.com\\nBcc: y\"]", &["this is no mail address", "an address is one line"]),
         ("cc: [guard]", &["this is no mail address", "expected name@example.com"]),
         ("bcc: [ü@example.com]", &["letters beyond ASCII"]),
@@ -74,6 +77,7 @@ fn what_is_wrong_with_a_mail_handler_is_said_at_its_place() {
         ("tls: tls, use_ssl: true", &["the encryption is set twice"]),
         ("tls: ssl", &["starttls", "none"]),
         ("smtp_server: 'mail.example.com:25'", &["the mail server is no host", "smtp_port"]),
+        ("tls: none, ca_file: ca.pem", &["`ca_file` has no effect without TLS", "set tls: starttls"]),
         ("username: u", &["the user has no password"]),
         ("password: C4n4ry", &["the password is of no user"]),
         (
@@ -117,6 +121,6 @@ fn a_mail_handlers_settings_have_the_seeds_names_too() {
         let (plan, warnings) = self::read(&text).unwrap();
         assert!(plan.is_none() && warnings.contains(&"email-without-address"), "{settings}: {warnings:?}");
     }
-    let (plan, warnings) = read("from_email: a@example.com, min_interval_seconds: 300");
-    assert!(plan.is_some() && warnings.contains(&"not-built"), "{warnings:?}");
+    assert_eq!(usual.min_interval, Duration::from_secs(60));
+    assert_eq!(plan("from_email: a@example.com, min_interval_seconds: 300").min_interval, Duration::from_secs(300));
 }

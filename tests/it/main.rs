@@ -60,6 +60,7 @@ mod readme;
 mod record;
 mod recorder;
 mod reload;
+mod rotation;
 mod run;
 mod scene;
 mod seams;

@@ -1,6 +1,7 @@
 //! Alerts over MQTT: against Debian's mosquitto, and against a broker that answers as it is told.
 
 mod broker;
+mod commands;
 mod refusals;
 
 use std::collections::BTreeSet;
@@ -45,6 +46,7 @@ fn plan(port: u16) -> MqttPlan {
         retain: false,
         timeout: LIMIT,
         ca_file: None,
+        commands: false,
         discovery: None,
     }
 }

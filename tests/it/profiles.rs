@@ -257,3 +257,60 @@ fn a_profile_applies_by_itself_in_its_hours() {
         assert!(out.stderr.contains(told), "{hours}: {}", out.stderr);
     }
 }
+
+#[test]
+fn a_saved_switch_ends_with_the_hours_that_passed_while_nothing_ran() {
+    // At every time of day one of the two is due.
+    let hours = "[{ profile: away, from: \"00:00\", to: \"12:00\" }, { profile: night, from: \"12:00\" }]";
+    let mut site = Site::new(&config(&format!("profile_schedule: {hours}\n")), &[], &[]);
+    let by_hours = |site: &Site| ["away", "night"].iter().any(|name| site.profile() == *name);
+    let from = Instant::now();
+    while !by_hours(&site) {
+        assert!(site.run.end(Duration::from_millis(10)).is_none() && from.elapsed() < LIMIT);
+    }
+    assert_eq!(site.switch("", &json!({ "name": "home" })).0, 200);
+    let files = || std::fs::read_dir(site.folder().join("state")).unwrap().map(|entry| entry.unwrap().path());
+    let switched =
+        files().find(|path| path.extension().is_some_and(|end| end == "switched")).expect("the switch's time");
+    let noted: u64 = std::fs::read_to_string(&switched).unwrap().parse().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(now.abs_diff(noted) < 600, "{noted}, and it is {now}");
+    // As if it had been made the day before yesterday.
+    std::fs::write(&switched, (now - 2 * 86_400).to_string()).unwrap();
+    let mut site = site.restart();
+    let from = Instant::now();
+    while !by_hours(&site) {
+        assert!(site.run.end(Duration::from_millis(10)).is_none() && from.elapsed() < LIMIT, "{}", site.profile());
+    }
+}
+
+#[test]
+fn what_decides_about_profiles_is_in_none() {
+    let dir = tempfile::tempdir().unwrap();
+    for key in ["timezone: UTC", "profile_schedule: []", "profile: home", "profiles: {}"] {
+        for selected in ["", "profile: home\n"] {
+            let text = format!("{selected}profiles:\n  home:\n    {key}\n  away: {{}}\n");
+            write(dir.path(), "config.yaml", &text);
+            let out = Dsengine::new(["validate", "config.yaml", "--syntax"]).cwd(dir.path()).run().expect(2);
+            let name = key.split(':').next().unwrap();
+            let told = format!("`{name}` cannot be in a profile");
+            assert!(out.stderr.contains(&told), "{text}: {}", out.stderr);
+            let line = if selected.is_empty() { "config.yaml:3:5" } else { "config.yaml:4:5" };
+            assert!(out.stderr.contains(line), "{text}: {}", out.stderr);
+        }
+    }
+}
+
+#[test]
+fn an_edit_gives_way_to_a_change_of_the_profile_that_was_switched_to() {
+    let text = config("profile: home\n");
+    let mut site = Site::new(&text, &[], &[]);
+    assert_eq!(site.switch("", &json!({ "name": "away" })).0, 200);
+    let patch = json!({ "alerts": { "throttle_seconds": 9 } }).to_string();
+    let throttle = |site: &Site| site.json("/api/v1/config")["config"]["alerts"]["throttle_seconds"].clone();
+    let (status, said) = request("POST", &site.page, "/api/v1/config/apply", &patch);
+    assert_eq!((status, throttle(&site)), (200, json!(9.0)), "{said}");
+    write(site.folder(), "config.yaml", &text.replace("throttle_seconds: 7", "throttle_seconds: 8"));
+    site.run.wait_line(LIMIT, |line| line.contains("earlier edits are dropped") && line.contains("throttle_seconds"));
+    assert_eq!((throttle(&site), site.profile()), (json!(8.0), json!("away")));
+}

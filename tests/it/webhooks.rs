@@ -78,6 +78,11 @@ impl Peer {
         self.got.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
     }
 
+    /// When the requests came.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        self.got.lock().unwrap().iter().map(|(at, _)| *at).collect()
+    }
+
     pub(crate) fn url(&self, rest: &str) -> String {
         format!("http://127.0.0.1:{}{rest}", self.port)
     }
@@ -567,6 +572,11 @@ fn the_library_of_standard_webhooks_verifies_what_is_signed() {
         assert!(told["error"].is_null() && told["alert"]["message"] == "m", "{told}\n{}", out.stderr);
         assert_eq!((&told["alert"]["id"], &told["key"]), (&told["id"], &told["id"]));
     }
+    // While a receiver changes its secret, both sign.
+    let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    run(&settings(&format!("'{other} {SECRET}'")), 1, "retry_attempts: 1", &[]).expect(0);
+    let told: Value = serde_json::from_str(&lines.next().expect("a request")).unwrap();
+    assert!(told["error"].is_null(), "{told}");
     // It refuses another secret's.
     let out = run(&settings("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 1, "retry_attempts: 1, max_age_seconds: 0", &[]);
     assert!(out.stderr.contains("400 Bad Request"), "{}", out.stderr);

@@ -15,7 +15,7 @@ use super::schema::{
     Pipeline, ProcessingMode, Recovery,
 };
 use super::warning::{Severity, Warning};
-use crate::types::{Point, Polygon, SourceId, Zone};
+use crate::types::{Point, Polygon, SourceId, TimeZone, Zone};
 
 mod admin;
 mod blackout;
@@ -49,7 +49,9 @@ pub(super) struct Site<'a> {
     pub(super) dropped_in: Vec<plugins::DroppedIn>,
     /// The deployment's name, where it has one of its own.
     pub(super) name: Option<String>,
-    /// The sources in the plan.
+    /// The deployment's time zone.
+    pub(super) timezone: TimeZone,
+    /// The configured sources, enabled or not, in order of their names.
     pub(super) sources: Vec<SourceId>,
 }
 
@@ -115,7 +117,9 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     hardly_reached("detection.confidence_threshold", detection.confidence_threshold, site);
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let timezone = hours::zone(timezone.as_deref(), site);
+    site.timezone = timezone.clone();
     let zones = zones_of(&zones, "zones", site);
+    let replaced = site.idle.len();
     let sources = sources::build(sources, fps, &zones, &timezone, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
@@ -127,6 +131,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
     site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
     site.sources = sources.iter().map(|source| source.id.clone()).collect();
+    site.sources.extend(site.idle[replaced..].iter().map(|id| SourceId::from(id.clone())));
+    site.sources.sort();
     let mut handlers = handlers::build(&alerts, &all, site);
     modules::hand_out(&mut strategies, &mut handlers, &timezone, extensions);
     let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);

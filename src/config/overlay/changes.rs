@@ -10,9 +10,15 @@ use super::path::{Path, Step, id_key};
 /// The overlay paths at which two versions of the files differ (`Loaded::file_tree`). An added or removed item is one
 /// path; changes in the selected profile are also reported as if they were in the file itself.
 pub fn changed_paths(old: &Json, new: &Json) -> Vec<String> {
+    changed_paths_with(old, new, None)
+}
+
+/// As [`changed_paths`], where an edit has selected the profile `switched`.
+pub fn changed_paths_with(old: &Json, new: &Json, switched: Option<&str>) -> Vec<String> {
     let mut out = BTreeSet::new();
     compare(Some(old), Some(new), &Path::parse(""), &mut out);
-    let selected: BTreeSet<&str> = [old, new].iter().filter_map(|tree| tree.get("profile")?.as_str()).collect();
+    let of_file = [old, new].into_iter().filter_map(|tree| tree.get("profile")?.as_str());
+    let selected: BTreeSet<&str> = of_file.chain(switched).collect();
     for name in selected {
         let at = |tree: &Json| tree.get("profiles").and_then(|profiles| profiles.get(name)).cloned();
         compare(at(old).as_ref(), at(new).as_ref(), &Path::parse(""), &mut out);

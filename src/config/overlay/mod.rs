@@ -17,7 +17,7 @@ mod json;
 mod lay;
 mod path;
 
-pub use changes::changed_paths;
+pub use changes::{changed_paths, changed_paths_with};
 pub(super) use lay::{Reports, lay, merge};
 pub use path::id_key;
 pub(super) use path::{Path, Step};

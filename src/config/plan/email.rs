@@ -29,6 +29,10 @@ pub struct EmailPlan {
     pub bcc: Vec<Mailbox>,
     /// The subject.
     pub subject: Subject,
+    /// The text of an alert in the mail; `None` for all that is known of it.
+    pub body: Option<MailBody>,
+    /// Alerts within this time of the last mail come in one.
+    pub min_interval: Duration,
     /// Whether the mail has HTML beside its text.
     pub html: bool,
     /// Whether the alert's picture is attached.
@@ -166,30 +170,7 @@ impl Subject {
         if text.contains(char::is_control) {
             return Err(SubjectError::Control);
         }
-        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, from) = rest.split_at(at);
-            plain.push_str(before);
-            if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
-                plain.push_str(&from[..1]);
-                rest = after;
-                continue;
-            }
-            let (name, after) =
-                from.strip_prefix('{').and_then(|from| from.split_once('}')).ok_or(SubjectError::Brace)?;
-            let field = AlertField::ALL.into_iter().find(|field| field.as_str() == name.trim());
-            let field = field.ok_or_else(|| SubjectError::Unknown(name.trim().to_owned()))?;
-            if !plain.is_empty() {
-                parts.push(SubjectPart::Text(std::mem::take(&mut plain)));
-            }
-            parts.push(SubjectPart::Field(field));
-            rest = after;
-        }
-        plain.push_str(rest);
-        if !plain.is_empty() {
-            parts.push(SubjectPart::Text(plain));
-        }
-        Ok(Self(parts))
+        parts(text).map(Self)
     }
 
     /// The subject of an alert's mail: one line of bounded length.
@@ -210,6 +191,62 @@ impl Subject {
             Some((end, _)) => format!("{}…", &line[..end]),
         }
     }
+}
+
+/// The text of an alert in a mail, as a [`Subject`], of several lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailBody(pub Vec<SubjectPart>);
+
+impl MailBody {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn read(text: &str) -> Result<Self, SubjectError> {
+        match text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            true => Err(SubjectError::Control),
+            false => parts(&text.replace('\r', "")).map(Self),
+        }
+    }
+
+    /// The text of an alert, of at most `chars_max` characters of each of its fields.
+    pub fn of(&self, alert: &Alert, chars_max: usize) -> String {
+        let mut out = String::new();
+        for part in &self.0 {
+            match part {
+                SubjectPart::Text(text) => out.push_str(text),
+                SubjectPart::Field(field) => out.extend(field.of(alert).chars().take(chars_max)),
+            }
+        }
+        out
+    }
+}
+
+/// The parts of a text with fields in braces.
+fn parts(text: &str) -> Result<Vec<SubjectPart>, SubjectError> {
+    let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        plain.push_str(before);
+        if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
+            plain.push_str(&from[..1]);
+            rest = after;
+            continue;
+        }
+        let (name, after) = from.strip_prefix('{').and_then(|from| from.split_once('}')).ok_or(SubjectError::Brace)?;
+        let field = AlertField::ALL.into_iter().find(|field| field.as_str() == name.trim());
+        let field = field.ok_or_else(|| SubjectError::Unknown(name.trim().to_owned()))?;
+        if !plain.is_empty() {
+            parts.push(SubjectPart::Text(std::mem::take(&mut plain)));
+        }
+        parts.push(SubjectPart::Field(field));
+        rest = after;
+    }
+    plain.push_str(rest);
+    if !plain.is_empty() {
+        parts.push(SubjectPart::Text(plain));
+    }
+    Ok(parts)
 }
 
 #[cfg(test)]
@@ -246,6 +283,15 @@ mod tests {
         ] {
             assert_eq!(Subject::read(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_body_has_lines_and_the_same_fields() {
+        let body = MailBody::read("{rule}:\r\n\t{message} {{x}}\n").unwrap();
+        assert_eq!(body.of(&alert("stayed"), 100), "loitering:\n\tstayed {x}\n");
+        assert_eq!(body.of(&alert("stayed"), 2), "lo:\n\tst {x}\n");
+        assert_eq!(MailBody::read("{levl}"), Err(SubjectError::Unknown("levl".into())));
+        assert_eq!(MailBody::read("a\u{1b}"), Err(SubjectError::Control));
     }
 
     #[test]

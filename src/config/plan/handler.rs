@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AlertFilter, BodyTemplate, EmailPlan, GrantPlan, LimitPlan, MqttPlan};
+use crate::types::Period;
 
 /// One handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +37,7 @@ pub enum HandlerKind {
         /// How an alert is written.
         format: FileFormat,
         /// How often to rotate, besides by size; `None` = by size only.
-        every: Option<Duration>,
+        every: Option<Period>,
     },
     /// Mail.
     Email(Box<EmailPlan>),
@@ -78,8 +79,8 @@ pub struct WebhookPlan {
     pub success: Vec<u16>,
     /// Delivery attempts per alert; `None` = the alert policy's.
     pub attempts: Option<u32>,
-    /// The key of the signature. Never printed.
-    pub signing_key: Option<Vec<u8>>,
+    /// The keys of the signatures: each signs, so that a receiver may change from one to the other. Never printed.
+    pub signing_keys: Vec<Vec<u8>>,
     /// A CA file that is trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -98,7 +99,7 @@ impl WebhookPlan {
             picture: false,
             success: Vec::new(),
             attempts: None,
-            signing_key: None,
+            signing_keys: Vec::new(),
             ca_file: None,
         }
     }

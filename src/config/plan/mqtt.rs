@@ -28,6 +28,8 @@ pub struct MqttPlan {
     pub timeout: Duration,
     /// A CA file that is trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether sources and profiles are switched by messages of others.
+    pub commands: bool,
     /// What Home Assistant is told about this program; `None` if nothing.
     pub discovery: Option<Discovery>,
 }
@@ -37,7 +39,7 @@ pub struct MqttPlan {
 pub struct Discovery {
     /// The first levels of the topics at which Home Assistant looks for devices.
     pub prefix: String,
-    /// The sources: each is one entity.
+    /// The sources, enabled or not: each is one entity. Empty with `commands`, where the engine shows them.
     pub sources: Vec<SourceId>,
 }
 

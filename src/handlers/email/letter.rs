@@ -1,7 +1,8 @@
-//! The mail of an alert: headers, text, and HTML beside it.
+//! The mail of an alert, or of several: headers, text, and HTML beside it.
 //!
 //! What comes from scripts and cameras is one line in a header, escaped in HTML, and bounded everywhere.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -18,11 +19,16 @@ const FIELD_CHARS_MAX: usize = 300;
 /// Detections that are listed.
 const DETECTIONS_MAX: usize = 20;
 
-/// The mail as it is sent. `handler` makes the mails of two handlers different ones.
+/// Between two alerts of one text.
+const RULE: &str = "----------------------------------------";
+
+/// The mail as it is sent, of an alert and of `more` that came with it. `handler` makes the mails of two handlers
+/// different ones.
 pub(super) fn write(
     plan: &EmailPlan,
     handler: &str,
     alert: &Alert,
+    more: &[Arc<Alert>],
     sent: SystemTime,
     picture: Option<Vec<u8>>,
 ) -> Result<Vec<u8>, String> {
@@ -30,7 +36,7 @@ pub(super) fn write(
         .from(plan.from.clone())
         .date(sent)
         .message_id(Some(message_id(plan, handler, alert)))
-        .subject(plan.subject.of(alert));
+        .subject(subject(plan, alert, more));
     for mailbox in &plan.to {
         builder = builder.to(mailbox.clone());
     }
@@ -41,16 +47,14 @@ pub(super) fn write(
     for (name, value) in [("Auto-Submitted", "auto-generated"), ("X-Dsengine-Alert", alert.id.as_str())] {
         builder = builder.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
     }
-    let message = cut(&lines(&alert.message), MESSAGE_CHARS_MAX);
-    let fields = fields(alert);
-    let text = text(&message, &fields);
-    let both = |text| MultiPart::alternative_plain_html(text, html(&message, &fields));
+    let (text, html) = bodies(plan, alert, more);
+    let both = |text| MultiPart::alternative_plain_html(text, html);
     let letter = match (plan.html, picture) {
         (true, None) => builder.multipart(both(text)),
         (false, None) => builder.singlepart(SinglePart::plain(text)),
-        (html, Some(jpeg)) => {
+        (is_html, Some(jpeg)) => {
             let mixed = MultiPart::mixed();
-            let mixed = if html { mixed.multipart(both(text)) } else { mixed.singlepart(SinglePart::plain(text)) };
+            let mixed = if is_html { mixed.multipart(both(text)) } else { mixed.singlepart(SinglePart::plain(text)) };
             builder.multipart(mixed.singlepart(attachment(alert, jpeg)?))
         }
     };
@@ -63,6 +67,28 @@ fn attachment(alert: &Alert, jpeg: Vec<u8>) -> Result<SinglePart, String> {
     // An id that came from elsewhere may be any text.
     let name = AlertId::parse(alert.id.as_str()).map_or_else(|| "alert".to_owned(), |id| id.to_string());
     Ok(Attachment::new(format!("{name}.jpg")).body(jpeg, kind))
+}
+
+/// The subject of the worst of the alerts, and how many more there are.
+fn subject(plan: &EmailPlan, alert: &Alert, more: &[Arc<Alert>]) -> String {
+    let worst = more.iter().map(|alert| &**alert).fold(alert, |a, b| if b.level > a.level { b } else { a });
+    let subject = plan.subject.of(worst);
+    if more.is_empty() { subject } else { format!("{subject} (+{} more)", more.len()) }
+}
+
+/// The text and the HTML of the alerts.
+fn bodies(plan: &EmailPlan, alert: &Alert, more: &[Arc<Alert>]) -> (String, String) {
+    let chars_max = (MESSAGE_CHARS_MAX / (1 + more.len())).max(FIELD_CHARS_MAX);
+    let (mut texts, mut parts) = (Vec::new(), Vec::new());
+    for alert in std::iter::once(alert).chain(more.iter().map(|alert| &**alert)) {
+        let (message, fields) = match &plan.body {
+            Some(body) => (cut(&lines(&body.of(alert, chars_max)), MESSAGE_CHARS_MAX), Vec::new()),
+            None => (cut(&lines(&alert.message), chars_max), fields(alert)),
+        };
+        texts.push(text(&message, &fields));
+        parts.push(part(&message, &fields));
+    }
+    (texts.join(&format!("\n{RULE}\n\n")), html(&parts.join("<hr>\n")))
 }
 
 /// The same for each attempt, so that a receiver drops what comes twice.
@@ -100,20 +126,29 @@ fn fields(alert: &Alert) -> Vec<(&'static str, String)> {
 }
 
 fn text(message: &str, fields: &[(&str, String)]) -> String {
-    let mut out = format!("{message}\n\n");
+    let mut out = format!("{message}\n{}", if fields.is_empty() { "" } else { "\n" });
     for (name, value) in fields {
         out.push_str(&format!("{:<10} {value}\n", format!("{name}:")));
     }
     out
 }
 
-fn html(message: &str, fields: &[(&str, String)]) -> String {
+/// A whole page.
+fn html(body: &str) -> String {
+    format!("<!DOCTYPE html>\n<html><body>\n{body}</body></html>\n")
+}
+
+/// An alert's part of the page.
+fn part(message: &str, fields: &[(&str, String)]) -> String {
     let row = |(name, value): &(&str, String)| {
         format!("<tr><th align=\"left\">{name}</th><td>{}</td></tr>\n", escaped(value))
     };
     let rows: String = fields.iter().map(row).collect();
     let message = escaped(message).replace('\n', "<br>\n");
-    format!("<!DOCTYPE html>\n<html><body>\n<p>{message}</p>\n<table>\n{rows}</table>\n</body></html>\n")
+    match fields.is_empty() {
+        true => format!("<p>{message}</p>\n"),
+        false => format!("<p>{message}</p>\n<table>\n{rows}</table>\n"),
+    }
 }
 
 /// A text without meaning in HTML.
@@ -145,8 +180,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Encryption, Subject};
-    use crate::types::{AlertId, BBox, Detection};
+    use crate::config::{Encryption, MailBody, Subject};
+    use crate::types::{AlertId, BBox, Detection, Level};
 
     fn alert() -> Alert {
         Alert { id: AlertId::new(0, [7; 10]), suppressed: 3, ..Alert::sample("stayed") }
@@ -164,6 +199,8 @@ mod tests {
             cc: vec!["c@example.com".parse().unwrap()],
             bcc: vec!["hidden@example.com".parse().unwrap()],
             subject: Subject::read(Subject::DEFAULT).unwrap(),
+            body: None,
+            min_interval: Duration::ZERO,
             html: true,
             ca_file: None,
             timeout: Duration::from_secs(1),
@@ -172,7 +209,7 @@ mod tests {
 
     fn written(plan: &EmailPlan, alert: &Alert) -> String {
         let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(784_887_151);
-        String::from_utf8(write(plan, "m\u{fc}: x", alert, sent, None).unwrap()).unwrap()
+        String::from_utf8(write(plan, "m\u{fc}: x", alert, &[], sent, None).unwrap()).unwrap()
     }
 
     #[test]
@@ -201,8 +238,24 @@ mod tests {
         let (head, _) = mail.split_once("\r\n\r\n").unwrap();
         assert!(!head.lines().any(|line| line.starts_with("Bcc:") || line.contains("script")), "{head}");
         assert!(!mail.contains('\0'), "{mail}");
-        let shown = html(evil, &fields(&alert));
+        let shown = part(evil, &fields(&alert));
         assert!(!shown.contains("<script>") && shown.contains("&lt;script&gt;alert(&#39;&amp;&#39;)"), "{shown}");
+    }
+
+    #[test]
+    fn a_mail_of_several_alerts_has_all_of_them_and_the_subject_of_the_worst() {
+        let other = |level, message: &str| Arc::new(Alert { level, ..Alert::sample(message) });
+        let more = [other(Level::Critical, "fire <1>"), other(Level::Low, "wind")];
+        let short = EmailPlan { body: Some(MailBody::read("{level}: {message}").unwrap()), ..plan() };
+        assert_eq!(subject(&short, &alert(), &more), "[critical] gate: fire <1> (+2 more)");
+        let (text, page) = bodies(&short, &alert(), &more);
+        assert_eq!(text, format!("high: stayed\n\n{RULE}\n\ncritical: fire <1>\n\n{RULE}\n\nlow: wind\n"));
+        assert!(page.contains("<p>high: stayed</p>\n<hr>\n<p>critical: fire &lt;1&gt;</p>"), "{page}");
+        let (text, _) = bodies(&plan(), &alert(), &more);
+        assert_eq!(text.matches("Level:").count(), 3, "{text}");
+        let long: Vec<_> = (0..99).map(|_| other(Level::Low, &"x".repeat(1_000_000))).collect();
+        let (text, page) = bodies(&plan(), &alert(), &long);
+        assert!(text.len() < 200_000 && page.len() < 200_000, "{} {}", text.len(), page.len());
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Mails alerts, one mail each: delivered once the server has taken it.
+//! Mails alerts, those within `min_interval_seconds` in one mail: delivered once the server has taken it.
 //!
-//! `letter` writes the mail, `session` speaks with the server, `reply` says what an answer means. Every attempt has a
-//! connection of its own. An attempt that is repeated sends the same `Message-ID`, to those receivers only whom the
-//! server has not taken yet.
+//! `digest` says which alerts come in one mail, `letter` writes it, `session` speaks with the server, `reply` says what
+//! an answer means. Every attempt has a connection of its own. An attempt that is repeated sends the same `Message-ID`,
+//! to those receivers only whom the server has not taken yet.
 
+mod digest;
 mod letter;
 mod plain;
 mod reply;
@@ -27,6 +28,7 @@ use crate::telemetry::redact;
 use crate::telemetry::redact::MASK;
 use crate::types::{Alert, AlertId, Clock};
 
+use digest::Digest;
 use reply::{Failure, Refused};
 
 /// Mails alerts through one server.
@@ -38,6 +40,7 @@ pub struct Email {
     clock: Arc<dyn Clock>,
     partial: Mutex<Option<Partial>>,
     attached: Attached,
+    digest: Digest,
 }
 
 /// An alert that the server has taken for some of its receivers.
@@ -67,19 +70,35 @@ impl Email {
                 Some(tls.map_err(|error| wrong(format!("no TLS with {}: {error}", plan.server)))?)
             }
         };
-        Ok(Self { name, plan, tls, clock, partial: Mutex::new(None), attached: Attached::default() })
+        Ok(Self {
+            name,
+            plan,
+            tls,
+            clock,
+            partial: Mutex::new(None),
+            attached: Attached::default(),
+            digest: Digest::default(),
+        })
     }
 
     /// Sends an alert's mail to the receivers who have not got it.
     async fn send(&self, alert: &Alert) -> Result<(), DeliveryError> {
+        if let Some(outcome) = self.digest.take_mailed(&alert.id) {
+            return outcome;
+        }
+        let others = self.digest.others(self.plan.min_interval, alert);
         let sent = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.clock.unix_ns());
         let picture = self.attached.picture(self.plan.picture, alert).await;
-        let letter = letter::write(&self.plan, &self.name, alert, sent, picture)
+        let letter = letter::write(&self.plan, &self.name, alert, &others, sent, picture)
             .map_err(|what| self.failed(&Failure { what, retry: Retry::Never }))?;
         let receivers = self.unsettled(&alert.id);
         let talk = session::deliver(&self.plan, self.tls.as_ref(), &receivers, &letter);
         let refused = talk.await.map_err(|failure| self.failed(&failure))?;
-        self.settle(&alert.id, &receivers, refused)
+        let outcome = self.settle(&alert.id, &receivers, refused);
+        if outcome.as_ref().map_or_else(|error| error.retry.gives_up(), |()| true) {
+            self.digest.on_taken(&outcome, self.clock.monotonic_ns());
+        }
+        outcome
     }
 
     /// The receivers for whom the server has neither taken nor refused this alert.
@@ -159,6 +178,11 @@ impl Handler for Email {
 
     fn attach(&self, commands: Commands) {
         self.attached.attach(&commands);
+        self.digest.attach(commands);
+    }
+
+    fn collects(&self, alert: &Alert) -> Option<Duration> {
+        self.digest.rest(self.plan.min_interval, alert, self.clock.monotonic_ns())
     }
 
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {

@@ -7,6 +7,7 @@ use tokio::time::{self, Instant};
 
 use super::failure::Failure;
 use super::packet::{self, Connect, Limits, Publish, Received, Stage, Version};
+use super::switches::Switchboard;
 use super::{OFFLINE, Target, topic};
 use crate::outbound::{self, Io};
 
@@ -25,8 +26,12 @@ pub(super) struct Message {
 /// An open connection. A broker that answers nothing is noticed by the time limits of its callers.
 pub(super) struct Connection<'a> {
     target: &'a Target,
+    /// Takes the messages of the subscription.
+    board: Option<&'a Switchboard>,
     io: Box<dyn Io>,
     received: Vec<u8>,
+    /// Bytes to come of a message that was too long.
+    skip: usize,
     version: Version,
     limits: Limits,
     last_id: u16,
@@ -34,13 +39,18 @@ pub(super) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// Connects and logs in. It has no time limit of its own.
-    pub(super) async fn open(target: &'a Target, version: Version) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        target: &'a Target,
+        board: Option<&'a Switchboard>,
+        version: Version,
+    ) -> Result<Self, Failure> {
         let io = target.dialer.dial().await.map_err(|why| {
             let is_cut = target.plan.broker.tls && why.contains("hung up");
             let hint = if is_cut { "; mqtt:// where it speaks no TLS" } else { "" };
             Failure::lost(format!("{why}{hint}"))
         })?;
-        let mut connection = Self { target, io, received: Vec::new(), version, limits: Limits::NONE, last_id: 0 };
+        let (received, limits) = (Vec::new(), Limits::NONE);
+        let mut connection = Self { target, board, io, received, skip: 0, version, limits, last_id: 0 };
         let will = topic::available(&target.plan.topic_prefix);
         let hello = Connect {
             client_id: &target.client_id,
@@ -78,8 +88,7 @@ impl<'a> Connection<'a> {
     /// Publishes a message. Returns once it is acknowledged; with QoS 0, once it is sent.
     pub(super) async fn publish(&mut self, message: &Message, until: Instant) -> Result<(), Failure> {
         let qos = self.target.plan.qos;
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        let id = self.last_id;
+        let id = self.next_id();
         let Message { topic, payload, retain } = message;
         let packet = Publish { topic, payload, qos, retain: *retain, id };
         let bytes = packet::publish(&packet, self.version).filter(|bytes| bytes.len() <= self.limits.packet_bytes);
@@ -106,6 +115,32 @@ impl<'a> Connection<'a> {
                 Err(Failure::lost(format!("connected, and no acknowledgement within {limit:?}")))
             }
         }
+    }
+
+    /// Subscribes to topics. Their messages go to the board.
+    pub(super) async fn subscribe(&mut self, topics: &[String], until: Instant) -> Result<(), Failure> {
+        let (id, limit) = (self.next_id(), self.target.plan.timeout);
+        let answered = async {
+            self.write(&packet::subscribe(id, topics, self.version)).await?;
+            loop {
+                match self.next().await? {
+                    Received::Subscribed { id: of, reason: 0x80.. } if of == id => {
+                        let topics = topics.join(" and ");
+                        let what = "allow this user to read there, in the broker's access list";
+                        break Err(Failure::unfit(format!("the broker lets nobody switch by {topics}: {what}")));
+                    }
+                    Received::Subscribed { id: of, .. } if of == id => break Ok(()),
+                    _ => {}
+                }
+            }
+        };
+        let late = || Err(Failure::lost(format!("connected, and no answer to the subscription within {limit:?}")));
+        time::timeout_at(until, answered).await.unwrap_or_else(|_| late())
+    }
+
+    fn next_id(&mut self) -> u16 {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.last_id
     }
 
     /// Waits until a message is acknowledged up to a stage. Answers to others are those of abandoned ones.
@@ -163,16 +198,27 @@ impl<'a> Connection<'a> {
         written.map_err(|error| self.broken(&error))
     }
 
-    /// The next packet. May be dropped and called again.
+    /// The next packet that is no message: those go to the board. May be dropped and called again.
     async fn next(&mut self) -> Result<Received, Failure> {
         loop {
-            match packet::read(&self.received) {
+            let skipped = self.skip.min(self.received.len());
+            self.received.drain(..skipped);
+            self.skip -= skipped;
+            match packet::read(&self.received, self.version) {
                 Ok(Some((received, length))) => {
-                    self.received.drain(..length);
-                    return match received {
-                        Received::Disconnect { reason } => Err(Failure::ended(reason, &self.target.client_id)),
-                        other => Ok(other),
-                    };
+                    let here = length.min(self.received.len());
+                    self.received.drain(..here);
+                    self.skip = length - here;
+                    match (received, self.board) {
+                        (Received::Disconnect { reason }, _) => {
+                            return Err(Failure::ended(reason, &self.target.client_id));
+                        }
+                        (Received::Message(message), Some(board)) => board.take(&message),
+                        (Received::TooLong, Some(board)) => board.refuse_long(),
+                        (Received::Message(_) | Received::TooLong, None) => {}
+                        (other, _) => return Ok(other),
+                    }
+                    continue;
                 }
                 Ok(None) => {}
                 Err(packet::Malformed) => return Err(Failure::lost("it does not speak MQTT: check the port")),

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
 use super::connection::{Connection, Message};
 use super::failure::Failure;
 use super::packet::Version;
+use super::switches::Switchboard;
 use super::{ONLINE, Target, discovery, topic};
-use crate::alert::Retry;
+use crate::alert::{Retry, ShownSwitches, Switches};
 use crate::telemetry::redact;
+use crate::types::SourceId;
 
 /// Pauses between attempts to connect, while there is nothing to publish: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -33,8 +35,10 @@ pub(super) struct Job {
 }
 
 /// See the module. Ends when `jobs` is closed; its connection then breaks, and the broker publishes the will.
-pub(super) async fn run(target: Arc<Target>, mut jobs: mpsc::Receiver<Job>) {
-    let mut link = Link { target: &target, pause: PAUSE_MIN, speaks_five: false, trouble: None };
+pub(super) async fn run(target: Arc<Target>, board: Option<Switchboard>, mut jobs: mpsc::Receiver<Job>) {
+    let board = board.as_ref();
+    let (pause, shown) = (PAUSE_MIN, None);
+    let mut link = Link { target: &target, board, shown, pause, speaks_five: false, trouble: None };
     let mut job = None;
     loop {
         let failure = match link.connect().await {
@@ -62,6 +66,10 @@ pub(super) async fn run(target: Arc<Target>, mut jobs: mpsc::Receiver<Job>) {
 
 struct Link<'a> {
     target: &'a Target,
+    /// What others may switch by messages.
+    board: Option<&'a Switchboard>,
+    /// The switches that Home Assistant was told of.
+    shown: Option<Names>,
     pause: Duration,
     /// Whether the broker has spoken MQTT 5.
     speaks_five: bool,
@@ -83,18 +91,14 @@ impl<'a> Link<'a> {
         };
         let plan = &self.target.plan;
         let until = Instant::now() + plan.timeout;
-        let mut greetings = vec![self.online()];
-        greetings.extend(plan.discovery.as_ref().map(|discovery| {
-            let (topic, payload) = discovery::device(discovery, plan, &self.target.client_id);
-            Message { topic, payload, retain: true }
-        }));
-        for greeting in &greetings {
-            match connection.publish(greeting, until).await {
-                Err(failure) if failure.ends => return Err(failure),
-                // Alerts may go out even so.
-                Err(failure) => tracing::warn!(handler = %self.target.name, "{}", failure.message),
-                Ok(()) => {}
-            }
+        self.unless_it_ends(connection.publish(&self.online(), until).await)?;
+        self.shown = self.board.map(|board| Names::of(&board.switches()));
+        if let Some(device) = self.device() {
+            self.unless_it_ends(connection.publish(&device, until).await)?;
+        }
+        if let Some(board) = self.board {
+            board.on_connected();
+            self.unless_it_ends(connection.subscribe(&board.topics(), until).await)?;
         }
         if self.trouble.take().is_some() {
             tracing::info!(handler = %self.target.name, "connected to {}", self.target.peer());
@@ -102,9 +106,48 @@ impl<'a> Link<'a> {
         Ok(connection)
     }
 
+    /// Logs a failure that leaves the connection as it is: alerts may go out even so.
+    fn unless_it_ends(&self, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(failure) if !failure.ends => {
+                tracing::warn!(handler = %self.target.name, "{}", failure.message);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// What Home Assistant is told.
+    fn device(&self) -> Option<Message> {
+        let Target { plan, client_id, .. } = self.target;
+        let switches = self.board.map(Switchboard::switches);
+        let (topic, payload) = discovery::device(plan.discovery.as_ref()?, plan, client_id, switches.as_deref());
+        Some(Message { topic, payload, retain: true })
+    }
+
+    /// Publishes the states of switches that the broker does not have, and the device where its switches have changed.
+    async fn show(&mut self, connection: &mut Connection<'a>) -> Result<(), Failure> {
+        let Some(board) = self.board else { return Ok(()) };
+        let until = Instant::now() + self.target.plan.timeout;
+        let names = Some(Names::of(&board.switches()));
+        if self.shown != names {
+            self.shown = names;
+            if let Some(device) = self.device() {
+                self.unless_it_ends(connection.publish(&device, until).await)?;
+            }
+        }
+        for state in board.due() {
+            let published = connection.publish(&state, until).await;
+            // One that is refused is tried again with the next connection.
+            board.on_published(&state);
+            self.unless_it_ends(published)?;
+        }
+        Ok(())
+    }
+
     async fn open(&self, version: Version) -> Result<Connection<'a>, Failure> {
         let limit = self.target.plan.timeout;
-        time::timeout(limit, Connection::open(self.target, version))
+        time::timeout(limit, Connection::open(self.target, self.board, version))
             .await
             .unwrap_or_else(|_| Err(Failure::lost(format!("no connection within {limit:?}"))))
     }
@@ -124,6 +167,10 @@ impl<'a> Link<'a> {
         let began = Instant::now();
         let mut again = Some(began + AGAIN_AFTER);
         let mut ping = began + connection.ping_interval();
+        let mut changes = self.board.map(Switchboard::follow);
+        if let Err(failure) = self.show(&mut connection).await {
+            return Some(failure);
+        }
         loop {
             if let Some(current) = job.take() {
                 match publish_all(&mut connection, &current).await {
@@ -144,6 +191,11 @@ impl<'a> Link<'a> {
                     None => return None,
                 },
                 failure = connection.idle() => return Some(failure),
+                () = changed(self.board, &mut changes) => {
+                    if let Err(failure) = self.show(&mut connection).await {
+                        return Some(failure);
+                    }
+                }
                 () = time::sleep_until(next) => {
                     let now = Instant::now();
                     if again.is_some_and(|at| at <= now) {
@@ -185,6 +237,24 @@ impl<'a> Link<'a> {
         let pause = self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         pause
+    }
+}
+
+/// The names of switches: with others, the device is another one.
+#[derive(PartialEq)]
+struct Names(Vec<SourceId>, Vec<String>);
+
+impl Names {
+    fn of(switches: &Switches) -> Self {
+        Self(switches.sources.iter().map(|(id, _)| id.clone()).collect(), switches.profiles.clone())
+    }
+}
+
+/// Waits until switches have changed; for ever where there are none.
+async fn changed(board: Option<&Switchboard>, seen: &mut Option<watch::Receiver<ShownSwitches>>) {
+    match (board, seen) {
+        (Some(board), Some(seen)) => board.changed(seen).await,
+        _ => std::future::pending().await,
     }
 }
 

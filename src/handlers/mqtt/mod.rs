@@ -3,9 +3,9 @@
 //! A task (`link`) owns the one connection (`connection`, of `packet`s) from when the handler is attached, so that
 //! `PREFIX/available` tells whether this program runs, and ends with the handler. A delivery hands it the alert and
 //! waits until the broker has acknowledged both messages. `topic` and `discovery` have the names and payloads,
-//! `failure` the words for what goes wrong.
+//! `failure` the words for what goes wrong, `switches` what others may switch by messages.
 //!
-//! The client is our own: a publisher needs nine packets, each delivery needs the acknowledgement of its own messages
+//! The client is our own: it needs eleven packets, each delivery needs the acknowledgement of its own messages
 //! with its reason, and TLS is that of all other requests (`outbound`).
 
 mod connection;
@@ -13,6 +13,7 @@ mod discovery;
 mod failure;
 mod link;
 mod packet;
+mod switches;
 mod topic;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::time::{self, Instant};
 
 use connection::Message;
 use link::Job;
+use switches::Switchboard;
 
 use crate::alert::{BoxFuture, Commands, DeliveryError, Handler, Retry};
 use crate::config::MqttPlan;
@@ -48,6 +50,8 @@ const USUAL_NAME: &str = "mqtt";
 /// Publishes alerts to one broker.
 pub struct Mqtt {
     target: Arc<Target>,
+    /// Where commands of others go, once it is attached.
+    commands: Mutex<Option<Commands>>,
     link: Mutex<Option<Running>>,
 }
 
@@ -99,16 +103,19 @@ impl Mqtt {
             format!("dsengine-{}{own}", topic::level(&deployment))
         });
         let target = Arc::new(Target { name, plan: plan.clone(), dialer, client_id });
-        Ok(Self { target, link: Mutex::default() })
+        Ok(Self { target, commands: Mutex::default(), link: Mutex::default() })
     }
 
     /// The task's queue; starts the task if there is none and the caller is on a runtime.
     fn jobs(&self) -> Option<mpsc::Sender<Job>> {
+        let commands = self.commands.lock().clone().filter(|_| self.target.plan.commands);
         let mut link = self.link.lock();
         if link.as_ref().is_none_or(|running| running.task.is_finished()) {
             let runtime = Handle::try_current().ok()?;
             let (jobs, receiver) = mpsc::channel(JOBS_MAX);
-            let task = runtime.spawn(link::run(Arc::clone(&self.target), receiver)).abort_handle();
+            let Target { name, plan, .. } = &*self.target;
+            let board = commands.map(|own| Switchboard::new(Arc::clone(name), plan.topic_prefix.clone(), own));
+            let task = runtime.spawn(link::run(Arc::clone(&self.target), board, receiver)).abort_handle();
             *link = Some(Running { jobs, task });
         }
         link.as_ref().map(|running| running.jobs.clone())
@@ -162,7 +169,8 @@ impl Handler for Mqtt {
     }
 
     /// Connects, so that the broker tells of this program before there is an alert.
-    fn attach(&self, _: Commands) {
+    fn attach(&self, commands: Commands) {
+        *self.commands.lock() = Some(commands);
         self.jobs();
     }
 

@@ -1,11 +1,16 @@
-//! The packets that a publisher sends and receives, of MQTT 5 and 3.1.1. Pure: bytes in, bytes out.
+//! The packets that a publisher sends and receives, of MQTT 5 and 3.1.1, and those of a subscription without
+//! acknowledgements. Pure: bytes in, bytes out.
 //!
 //! After OASIS "MQTT Version 5.0" and "MQTT Version 3.1.1", chapters 2 and 3.
 
 /// Most bytes of a packet after its first byte and its length: the protocol's bound.
 const BODY_BYTES_MAX: usize = 268_435_455;
-/// Most bytes of a received packet: a publisher receives acknowledgements only.
+/// Most bytes of a received packet, beside a message: acknowledgements are smaller.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a received message's topic and payload with what is between them; a longer one is skipped.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// The first byte's upper half of a message.
+const PUBLISH: u8 = 3;
 
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,18 +54,33 @@ pub(super) enum Stage {
 }
 
 /// A received packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Received {
     /// The answer to [`Connect`].
     Connected { reason: u8, limits: Limits },
     /// The answer to a message.
     Acknowledged { stage: Stage, id: u16, reason: u8 },
+    /// The answer to a subscription: the highest of its reasons, one per topic. From 0x80 on, it is an error.
+    Subscribed { id: u16, reason: u8 },
+    /// A message of a subscription.
+    Message(Incoming),
+    /// A message that is too long to be read.
+    TooLong,
     /// The answer to a ping.
     Pong,
     /// The broker ends the connection.
     Disconnect { reason: u8 },
     /// Anything else.
     Other,
+}
+
+/// A received message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Incoming {
+    pub(super) topic: String,
+    pub(super) payload: Vec<u8>,
+    /// Whether the broker kept it from before the subscription.
+    pub(super) is_kept: bool,
 }
 
 /// What the broker allows.
@@ -121,6 +141,20 @@ pub(super) fn publish(packet: &Publish<'_>, version: Version) -> Option<Vec<u8>>
     framed(0x30 | (packet.qos << 1) | u8::from(packet.retain), &[&head, packet.payload])
 }
 
+/// The bytes of a subscription to topics, without acknowledgements. A broker of version 5 is asked for neither kept
+/// messages nor this client's own.
+pub(super) fn subscribe(id: u16, topics: &[String], version: Version) -> Vec<u8> {
+    let is_five = version == Version::Five;
+    let no_kept_and_not_own = 0b0010_0100;
+    let mut body = id.to_be_bytes().to_vec();
+    body.extend(is_five.then_some(0));
+    for topic in topics {
+        text(&mut body, topic);
+        body.push(if is_five { no_kept_and_not_own } else { 0 });
+    }
+    framed(0x82, &[&body]).unwrap_or_default()
+}
+
 /// The bytes that release a message of QoS 2.
 pub(super) fn release(id: u16) -> [u8; 4] {
     let [high, low] = id.to_be_bytes();
@@ -157,35 +191,66 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&text.as_bytes()[..usize::from(length)]);
 }
 
-/// The first packet of `bytes` with its length, `None` if it is not complete yet.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<(Received, usize)>, Malformed> {
+/// The first packet of `bytes` with its length, `None` if it is not complete yet. A message that is too long need not
+/// be complete.
+pub(super) fn read(bytes: &[u8], version: Version) -> Result<Option<(Received, usize)>, Malformed> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let Some((length, rest)) = varint(rest)? else { return Ok(None) };
+    let total = bytes.len() - rest.len() + length;
+    if first >> 4 == PUBLISH && length > MESSAGE_BYTES_MAX {
+        return Ok(Some((Received::TooLong, total)));
+    }
     if length > RECEIVED_BYTES_MAX {
         return Err(Malformed);
     }
     let Some(body) = rest.get(..length) else { return Ok(None) };
-    Ok(Some((packet(first >> 4, body)?, bytes.len() - rest.len() + length)))
+    Ok(Some((packet(first, body, version)?, total)))
 }
 
-fn packet(kind: u8, body: &[u8]) -> Result<Received, Malformed> {
+fn packet(first: u8, body: &[u8], version: Version) -> Result<Received, Malformed> {
     let acknowledged = |stage| {
         let id = u16::from_be_bytes([*body.first().ok_or(Malformed)?, *body.get(1).ok_or(Malformed)?]);
         Ok(Received::Acknowledged { stage, id, reason: body.get(2).copied().unwrap_or(0) })
     };
-    match kind {
+    match first >> 4 {
         2 => {
             let code = *body.get(1).ok_or(Malformed)?;
             let limits = body.get(2..).map_or(Ok(Limits::NONE), limits)?;
             Ok(Received::Connected { reason: modern(code), limits })
         }
+        PUBLISH => message(first, body, version).map(Received::Message),
         4 => acknowledged(Stage::Taken),
         5 => acknowledged(Stage::Received),
         7 => acknowledged(Stage::Complete),
+        9 => {
+            let id = number(body, 2)? as u16;
+            let reasons = after_properties(&body[2..], version)?;
+            Ok(Received::Subscribed { id, reason: reasons.iter().copied().max().ok_or(Malformed)? })
+        }
         13 => Ok(Received::Pong),
         14 => Ok(Received::Disconnect { reason: body.first().copied().unwrap_or(0) }),
         _ => Ok(Received::Other),
     }
+}
+
+/// A message with its topic, number (not with QoS 0), properties and payload.
+fn message(first: u8, body: &[u8], version: Version) -> Result<Incoming, Malformed> {
+    let topic_end = 2 + number(body, 2)? as usize;
+    let topic = body.get(2..topic_end).ok_or(Malformed)?;
+    let topic = String::from_utf8(topic.to_vec()).map_err(|_| Malformed)?;
+    let number_bytes = if first & 0b0110 == 0 { 0 } else { 2 };
+    let rest = body.get(topic_end + number_bytes..).ok_or(Malformed)?;
+    let payload = after_properties(rest, version)?.to_vec();
+    Ok(Incoming { topic, payload, is_kept: first & 1 == 1 })
+}
+
+/// What follows the properties, which version 3.1.1 does not have.
+fn after_properties(bytes: &[u8], version: Version) -> Result<&[u8], Malformed> {
+    if version == Version::Three {
+        return Ok(bytes);
+    }
+    let (length, rest) = varint(bytes)?.ok_or(Malformed)?;
+    rest.get(length..).ok_or(Malformed)
 }
 
 /// The reason of version 5 for a return code of 3.1.1, whose codes are below 6.
@@ -245,81 +310,4 @@ fn number(bytes: &[u8], size: usize) -> Result<u32, Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HELLO: Connect<'static> = Connect {
-        client_id: "c",
-        user: Some(("u", "p")),
-        will: ("t/available", "offline"),
-        will_qos: 1,
-        keep_alive_s: 60,
-    };
-
-    #[test]
-    fn packets_are_written_as_the_protocol_says() {
-        let three = connect(&HELLO, Version::Three);
-        let will = b"\x00\x0bt/available\x00\x07offline";
-        let expected = [b"\x10\x29\x00\x04MQTT\x04\xee\x00\x3c\x00\x01c", &will[..], b"\x00\x01u\x00\x01p"].concat();
-        assert_eq!(three, expected);
-        let five = connect(&Connect { user: None, will_qos: 0, ..HELLO }, Version::Five);
-        let expected = [b"\x10\x25\x00\x04MQTT\x05\x26\x00\x3c\x00\x00\x01c\x00", &will[..]].concat();
-        assert_eq!(five, expected);
-        let user_only = connect(&Connect { user: Some(("u", "")), ..HELLO }, Version::Three);
-        assert_eq!(user_only[9], 0xAE, "a user without a password");
-        let message = Publish { topic: "a/b", payload: b"xy", qos: 1, retain: true, id: 258 };
-        assert_eq!(publish(&message, Version::Three).unwrap(), b"\x33\x09\x00\x03a/b\x01\x02xy");
-        assert_eq!(publish(&message, Version::Five).unwrap(), b"\x33\x0a\x00\x03a/b\x01\x02\x00xy");
-        let sent = Publish { qos: 0, retain: false, ..message };
-        assert_eq!(publish(&sent, Version::Three).unwrap(), b"\x30\x07\x00\x03a/bxy");
-        let long = Publish { payload: &vec![b'x'; 16_384], ..sent };
-        assert_eq!(publish(&long, Version::Three).unwrap()[..4], [0x30, 0x85, 0x80, 0x01]);
-        assert_eq!(release(258), [0x62, 2, 1, 2]);
-    }
-
-    #[test]
-    fn packets_are_read_once_they_are_complete() {
-        let acknowledged = |stage, reason| Received::Acknowledged { stage, id: 258, reason };
-        let connected = |reason| Received::Connected { reason, limits: Limits::NONE };
-        for (bytes, wanted) in [
-            (&b"\x20\x02\x00\x00"[..], connected(0)),
-            (b"\x20\x02\x00\x04", connected(0x86)),
-            (b"\x20\x02\x00\x05", connected(0x87)),
-            (b"\x20\x03\x00\x87\x00", connected(0x87)),
-            (b"\x40\x02\x01\x02", acknowledged(Stage::Taken, 0)),
-            (b"\x40\x03\x01\x02\x10", acknowledged(Stage::Taken, 0x10)),
-            (b"\x40\x04\x01\x02\x87\x00", acknowledged(Stage::Taken, 0x87)),
-            (b"\x50\x02\x01\x02", acknowledged(Stage::Received, 0)),
-            (b"\x70\x02\x01\x02", acknowledged(Stage::Complete, 0)),
-            (b"\xd0\x00", Received::Pong),
-            (b"\xe0\x00", Received::Disconnect { reason: 0 }),
-            (b"\xe0\x02\x8e\x00", Received::Disconnect { reason: 0x8E }),
-            (b"\x90\x03\x00\x01\x00", Received::Other),
-        ] {
-            for end in 0..bytes.len() {
-                assert_eq!(read(&bytes[..end]), Ok(None), "{bytes:?} up to {end}");
-            }
-            let more = [bytes, b"\xd0"].concat();
-            assert_eq!(read(&more), Ok(Some((wanted, bytes.len()))));
-        }
-        for malformed in [&b"\x40\x01\x00"[..], b"\x20\x01\x00", b"\x40\xff\xff\xff\xff", b"\x40\x81\x80\x04"] {
-            assert_eq!(read(malformed), Err(Malformed), "{malformed:?}");
-        }
-    }
-
-    #[test]
-    fn the_brokers_limits_are_read_among_its_properties() {
-        // Assigned name, user property, receive maximum, retained messages, and the three that count.
-        let properties =
-            b"\x12\x00\x01c\x26\x00\x01k\x00\x02vv\x21\x00\x14\x13\x00\x0a\x24\x01\x25\x00\x27\x00\x00\x10\x00";
-        let length = properties.len() as u8;
-        let bytes = [&[0x20, length + 3, 0, 0, length], &properties[..]].concat();
-        let limits = Limits { packet_bytes: 4096, qos: 1, keep_alive_s: Some(10) };
-        assert_eq!(read(&bytes), Ok(Some((Received::Connected { reason: 0, limits }, bytes.len()))));
-        for damaged in
-            [&b"\x20\x05\x00\x00\x02\xff\x00"[..], b"\x20\x05\x00\x00\x02\x27\x00", b"\x20\x04\x00\x00\x09\x24"]
-        {
-            assert_eq!(read(damaged), Err(Malformed), "{damaged:?}");
-        }
-    }
-}
+mod tests;

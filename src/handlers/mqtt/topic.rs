@@ -47,6 +47,31 @@ pub(super) fn of_source(prefix: &str, source: &str) -> String {
     format!("{prefix}/{}/+", level(source))
 }
 
+/// Where a source is switched on and off.
+pub(super) fn source_set(prefix: &str, source: &str) -> String {
+    format!("{prefix}/{}/enabled/set", level(source))
+}
+
+/// Where any source is switched, to subscribe to.
+pub(super) fn any_source_set(prefix: &str) -> String {
+    format!("{prefix}/+/enabled/set")
+}
+
+/// Whether a source is on.
+pub(super) fn source_state(prefix: &str, source: &str) -> String {
+    format!("{prefix}/{}/enabled/state", level(source))
+}
+
+/// Where the profile is switched.
+pub(super) fn profile_set(prefix: &str) -> String {
+    format!("{prefix}/profile/set")
+}
+
+/// Which profile applies.
+pub(super) fn profile_state(prefix: &str) -> String {
+    format!("{prefix}/profile/state")
+}
+
 /// The payload of [`events`]: the alert with the names that Frigate's events have. A new one has no state before it, so
 /// `before` is equal to `after`, as there.
 ///

@@ -108,3 +108,19 @@ fn mails_look_as_they_are_told() {
         assert_eq!(parts.map(|part| part["type"].as_str().unwrap()).collect::<Vec<_>>(), types, "{keys}");
     }
 }
+
+#[test]
+fn mails_have_the_text_that_is_set() {
+    let Some(server) = Smtpd::start(json!({})) else { return };
+    let bench = Bench::new();
+    let settings = format!("{WHOM}, smtp_server: 127.0.0.1, smtp_port: {}, tls: none", server.port);
+    mailed(&bench, &format!("{settings}, body_template: \"{{rule}}:\\n{{message}} at <{{source}}>\""), 0);
+    let mail = last(&server);
+    let text = |kind: &str| {
+        let parts = mail["parts"].as_array().unwrap();
+        let part = parts.iter().find(|part| part["type"] == kind).unwrap_or_else(|| panic!("{mail}"));
+        part["text"].as_str().unwrap().replace('\r', "")
+    };
+    assert_eq!(text("text/plain"), "seen:\nseen at <a>\n");
+    assert!(text("text/html").contains("<p>seen:<br>\nseen at &lt;a&gt;</p>"), "{}", text("text/html"));
+}

@@ -1,9 +1,12 @@
 //! The shipped handlers for phones and chats, and `slack`: what reaches a receiver that stands for each service.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{ALARM, Answer, Bench, Hit, Receiver, TRACE};
 use crate::harness::root;
+use crate::webhooks::Peer;
 
 /// What is secret; it may be in no output.
 const SECRET: &str = "C4n4ry";
@@ -37,10 +40,17 @@ impl Push {
     /// The requests of four alerts, one of each level in rising order, to a receiver that answers so.
     fn requests(&self, bench: &Bench, status: u16) -> Vec<Hit> {
         let receiver = Receiver::new(Answer::Status(status));
+        let said = self.said(bench, &receiver.address);
+        assert_eq!(said.contains("given up"), status >= 400, "{}: {said}", self.script);
+        receiver.hits()
+    }
+
+    /// What a run says whose four alerts go to a receiver at this address.
+    fn said(&self, bench: &Bench, address: &str) -> String {
         let Self { script, host, settings, secrets } = self;
         let text = std::fs::read_to_string(root().join(format!("scripts/handlers/{script}.lua"))).unwrap();
         assert!(text.contains(&format!("---@needs http {host}\n")), "{script}");
-        let text = text.replace(&format!("https://{host}"), &format!("http://{host}")).replace(host, &receiver.address);
+        let text = text.replace(&format!("https://{host}"), &format!("http://{host}")).replace(host, address);
         bench.write("push.lua", &text);
         bench.write(
             "alarm.lua",
@@ -50,13 +60,11 @@ impl Push {
         let out = bench.run(&format!(
             "{TRACE}{ALARM}alerts:\n  min_confidence: 0\n  max_alerts_per_minute: 1000\n  retry_attempts: 2\n  max_age_seconds: 0\n  \
              retry_delay: 0.1\n  handlers:\n    - {{ name: push, module: push.lua, settings: {settings}, \
-             grants: {{ http: ['http://{}'], secrets: {{ {secrets} }} }} }}\n",
-            receiver.address
+             grants: {{ http: ['http://{address}'], secrets: {{ {secrets} }} }} }}\n"
         ));
         let said = format!("{}{}", out.stdout, out.stderr);
         assert!(!said.contains(SECRET), "{script}: {said}");
-        assert_eq!(said.contains("given up"), status >= 400, "{script}: {said}");
-        receiver.hits()
+        said
     }
 }
 
@@ -125,10 +133,28 @@ fn each_service_gets_an_alert_in_its_own_form_and_by_its_level() {
 fn a_service_that_is_busy_or_refuses_is_asked_again_as_often_as_it_is_set() {
     let bench = Bench::new();
     for push in &PUSHES {
-        for status in [429, 400] {
+        for status in [429, 400, 413] {
             assert_eq!(push.requests(&bench, status).len(), 8, "{} {status}", push.script);
         }
     }
+}
+
+#[test]
+fn telegram_is_asked_again_after_the_time_that_its_answer_says() {
+    // As its documentation says of `ResponseParameters`: seconds to wait, in the body.
+    let busy = json!({ "ok": false, "error_code": 429, "description": "Too Many Requests: retry after 2",
+        "parameters": { "retry_after": 2 } })
+    .to_string();
+    let peer = Peer::new(move |number, _| match number {
+        0 => format!("429 Too Many Requests\r\ncontent-length: {}\r\n\r\n{busy}", busy.len()),
+        _ => "200 OK\r\n".to_owned(),
+    });
+    let telegram = PUSHES.iter().find(|push| push.script == "telegram").unwrap();
+    let said = telegram.said(&Bench::new(), peer.url("").trim_start_matches("http://"));
+    assert!(!said.contains("given up"), "{said}");
+    let times = peer.times();
+    assert_eq!(times.len(), 5, "{said}");
+    assert!(times[1] - times[0] >= Duration::from_secs(2), "{:?}", times[1] - times[0]);
 }
 
 #[test]

@@ -286,3 +286,20 @@ fn a_wrong_token_is_logged_with_its_peer_and_counted() {
     assert_eq!(seen.iter().filter(|line| line.contains("a request with a wrong token")).count(), 1, "{seen:?}");
     assert!(!seen.iter().any(|line| line.contains("canary")), "{seen:?}");
 }
+
+#[test]
+fn a_container_stays_whose_health_only_a_token_shows() {
+    let bench = Bench::new();
+    let token = "a-token-of-some-length-1234";
+    let file = bench.write("token", token);
+    let tokens = format!("tokens: [{{ name: op, token: '${{file:{}}}', scopes: [read] }}]", file.display());
+    let mut run = bench.start(&format!("{LIVE}monitoring: {{ listen: 0.0.0.0, public: [], {tokens} }}\n"));
+    let page = run.page();
+    // The exit code that `HEALTHCHECK` takes for a reason to replace it is 2.
+    let out = Dsengine::new(["health-check", "--at", &page]).run().expect(1);
+    assert!(out.stderr.contains("wants a token"), "{}", out.stderr);
+    let known = Dsengine::new(["health-check", "--at", &page]).env("DSENGINE_TOKEN", token).run();
+    assert!(known.stdout.contains("up for"), "{}{}", known.stdout, known.stderr);
+    stop(run);
+    Dsengine::new(["health-check", "--at", &page]).run().expect(2);
+}

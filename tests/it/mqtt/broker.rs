@@ -136,11 +136,17 @@ impl Mosquitto {
         Some(text.strip_prefix("1 ")?.trim_end().to_owned())
     }
 
+    /// Publishes a message as another client.
+    #[track_caller]
+    pub(super) fn publish(&self, topic: &str, payload: &str, more: &[&str]) {
+        let mut publish = self.client(&self.clients[0]);
+        let published = publish.args(["-t", topic, "-m", payload, "-q", "1"]).args(more).status().unwrap();
+        assert!(published.success(), "{}", self.log());
+    }
+
     /// A subscriber to everything, in place once this returns.
     pub(super) fn subscribe(&self) -> Subscriber {
-        let mut publish = self.client(&self.clients[0]);
-        let published = publish.args(["-t", "in/place", "-m", "x", "-r", "-q", "1"]).status().unwrap();
-        assert!(published.success(), "{}", self.log());
+        self.publish("in/place", "x", &["-r"]);
         let mut command = self.client(&self.clients[1]);
         command.args(["-q", "2", "-t", "#", "-F", "%q\t%r\t%t\t%p"]).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -222,6 +228,23 @@ impl Subscriber {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.extend(Message::read(&line)),
                 Err(_) => panic!("no such message; got {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// The payloads at a topic, once they are as `wanted`.
+    #[track_caller]
+    pub(super) fn payloads(&mut self, topic: &str, wanted: impl Fn(&[&str]) -> bool) -> Vec<String> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let at_topic = self.seen.iter().filter(|message| message.topic == topic);
+            let payloads: Vec<&str> = at_topic.map(|message| message.payload.as_str()).collect();
+            if wanted(&payloads) {
+                return payloads.into_iter().map(str::to_owned).collect();
+            }
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.extend(Message::read(&line)),
+                Err(_) => panic!("{topic} is not as wanted; got {:#?}", self.seen),
             }
         }
     }

@@ -202,6 +202,8 @@ fn the_keys_of_a_broker_are_refused_in_their_place_without_their_secrets() {
         ("url: 'mqtt://h', topic_prefix: /a", "one slash between them"),
         ("url: 'mqtt://h', topic_prefix: $SYS", "the broker's own"),
         ("url: 'mqtt://h', discovery_prefix: a//b", "one slash between them"),
+        ("url: 'mqtt://h', ca_file: r.pem", "`ca_file` has no effect without TLS"),
+        ("url: 'mqtt://h', discovery_prefix: ha", "`discovery_prefix` has no effect without discovery"),
         ("url: 'mqtt://h', qos: 3", "qos"),
         ("url: 'mqtt://h', log_file: a", "`log_file` is no setting of a mqtt handler"),
     ] {

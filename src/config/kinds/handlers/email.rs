@@ -13,11 +13,10 @@ use url::Host;
 use super::Type;
 use crate::config::build::Site;
 use crate::config::nearest::nearest;
-use crate::config::plan::{AlertField, EmailPlan, Encryption, HandlerKind, MailLogin, Subject, SubjectError};
+use crate::config::plan::{AlertField, EmailPlan, Encryption, HandlerKind, MailBody, MailLogin, Subject, SubjectError};
 use crate::config::schema::Handler;
 use crate::config::warning::{Severity, Warning};
 
-/// `body_template` and `min_interval_seconds` have no effect yet: the table of keys says so.
 #[derive(Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default)]
 pub(super) struct Email {
@@ -57,7 +56,8 @@ pub(super) struct Email {
     subject: Option<String>,
     /// email: another way to write `subject`. Default none. Example: "{rule} at {source}".
     subject_template: Option<String>,
-    /// email: the text of the mail. Default: all that is known of the alert. Example: "{message}".
+    /// email: the text of an alert in the mail, with the fields of `subject`. Default: all that is known of the alert.
+    /// Example: "{message}\n{time} at {source}".
     body_template: Option<String>,
     /// email: send HTML beside the text. Default true. Example: false.
     html: Option<bool>,
@@ -70,7 +70,8 @@ pub(super) struct Email {
     /// email: longest wait for the mail server. Default 30. Unit: seconds. Range 0.1–300. Example: 5.
     #[schemars(range(min = 0.1, max = 300))]
     timeout: Option<f64>,
-    /// email: alerts within this time come in one mail. Default 60. Unit: seconds. Range 0–86400. Example: 300.
+    /// email: alerts within this time of the last mail come in one, a critical one at once. Default 60. Unit: seconds.
+    /// Range 0–86400. Example: 300.
     #[schemars(range(min = 0, max = 86_400))]
     min_interval_seconds: Option<f64>,
 }
@@ -103,13 +104,13 @@ impl Type for Email {
             bcc,
             subject,
             subject_template,
-            body_template: _,
+            body_template,
             html,
             include_html,
             include_attachments,
             ca_file,
             timeout,
-            min_interval_seconds: _,
+            min_interval_seconds,
         } = self;
         let mut form = Form { path, site: &mut *site, is_right: true };
         let (encryption, said_by) = form.encryption(tls, use_tls, use_ssl);
@@ -121,6 +122,13 @@ impl Type for Email {
             let label = "set tls: starttls or tls: tls, or leave username and password out";
             form.wrong(said_by, "the password would go to the mail server unencrypted", label);
         }
+        if ca_file.is_some() && encryption == Encryption::None {
+            form.wrong(
+                "ca_file",
+                "`ca_file` has no effect without TLS",
+                "set tls: starttls or tls: tls, or leave it out",
+            );
+        }
         let to = form.either(("to_addresses", to_addresses), ("to_emails", to_emails));
         let to = to.map(|(key, list)| form.mailboxes(key, list)).unwrap_or_default();
         let [cc, bcc] = [("cc", cc), ("bcc", bcc)].map(|(key, list)| form.mailboxes(key, list.unwrap_or_default()));
@@ -131,7 +139,8 @@ impl Type for Email {
         };
         let subject = form.either(("subject", subject), ("subject_template", subject_template));
         let subject = subject.unwrap_or_else(|| ("subject", Subject::DEFAULT.to_owned()));
-        let subject = form.subject(subject.0, &subject.1);
+        let subject = form.template(subject.0, "subject", Subject::read(&subject.1));
+        let body = body_template.map(|text| form.template("body_template", "text", MailBody::read(&text)));
         let html = form.either(("html", html), ("include_html", include_html)).is_none_or(|(_, html)| html);
         if !form.is_right {
             return None;
@@ -156,6 +165,8 @@ impl Type for Email {
             cc,
             bcc,
             subject: subject?,
+            body: body.flatten(),
+            min_interval: Duration::from_secs_f64(min_interval_seconds.unwrap_or(60.0)),
             html,
             ca_file,
             timeout: Duration::from_secs_f64(timeout.unwrap_or(30.0)),
@@ -266,10 +277,10 @@ impl Form<'_, '_> {
         mailbox(text).map_err(|label| self.wrong(key, "this is no mail address", label)).ok()
     }
 
-    fn subject(&mut self, key: &str, text: &str) -> Option<Subject> {
+    fn template<T>(&mut self, key: &str, what: &str, read: Result<T, SubjectError>) -> Option<T> {
         let fields = || AlertField::ALL.into_iter().map(AlertField::as_str);
-        let error = match Subject::read(text) {
-            Ok(subject) => return Some(subject),
+        let error = match read {
+            Ok(read) => return Some(read),
             Err(error) => error,
         };
         let (message, label) = match error {
@@ -283,11 +294,14 @@ impl Form<'_, '_> {
             }
             SubjectError::Brace => {
                 let label = "a field is {level}; a brace that stands for itself is doubled: {{ or }}";
-                ("a brace of the subject has no partner".to_owned(), label.to_owned())
+                (format!("a brace of the {what} has no partner"), label.to_owned())
             }
             SubjectError::Control => {
-                let label = "a subject is one line, without control characters";
-                ("the subject holds a control character".to_owned(), label.to_owned())
+                let lines = if what == "subject" { "is one line," } else { "has lines," };
+                (
+                    format!("the {what} holds a control character"),
+                    format!("a {what} {lines} without control characters"),
+                )
             }
         };
         self.wrong(key, message, label);

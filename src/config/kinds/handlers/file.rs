@@ -1,7 +1,6 @@
 //! `file`: alerts as lines in a file.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use super::Type;
 use crate::config::build::Site;
 use crate::config::plan::{FileFormat, HandlerKind};
 use crate::config::schema::Handler;
+use crate::types::Period;
 
 #[derive(Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default)]
@@ -24,7 +24,7 @@ pub(super) struct File {
     /// Example: 10.
     #[schemars(range(min = 0.001, max = 1_000_000))]
     max_size_mb: Option<f64>,
-    /// file: also rotate before the first alert of an hour or a day, in UTC. Default none. Example: daily.
+    /// file: also rotate before the first alert of an hour or a day of `timezone`. Default none. Example: daily.
     rotate: Option<Rotate>,
     /// file: rotated files to keep. Default 5. Range 0–1000. Example: 3.
     #[schemars(range(min = 0, max = 1000))]
@@ -66,8 +66,8 @@ impl Type for File {
             format,
             every: match rotate.unwrap_or(Rotate::None) {
                 Rotate::None => None,
-                Rotate::Hourly => Some(Duration::from_secs(3_600)),
-                Rotate::Daily => Some(Duration::from_secs(86_400)),
+                Rotate::Hourly => Some(Period::Hour(site.timezone.clone())),
+                Rotate::Daily => Some(Period::Day(site.timezone.clone())),
             },
         })
     }

@@ -43,6 +43,9 @@ pub(super) struct Mqtt {
     timeout: Option<f64>,
     /// mqtt: authorities whose certificates are trusted beside the machine's, PEM. Default none. Example: certs/ca.pem.
     ca_file: Option<PathBuf>,
+    /// mqtt: let messages at PREFIX/SOURCE/enabled/set (ON, OFF) and PREFIX/profile/set (its name, or none) switch
+    /// sources and profiles; whoever may publish there may switch them. Default false. Example: true.
+    commands: Option<bool>,
     /// mqtt: tell Home Assistant of this device and its sources. Default false. Example: true.
     discovery: Option<bool>,
     /// mqtt: the first levels of the topics at which Home Assistant looks for devices. Default homeassistant.
@@ -65,6 +68,7 @@ impl Type for Mqtt {
             retain,
             timeout,
             ca_file,
+            commands,
             discovery,
             discovery_prefix,
         } = self;
@@ -93,9 +97,14 @@ impl Type for Mqtt {
             site.wrong(&format!("{path}.config.client_id"), message, "write letters, digits and hyphens");
             return None;
         }
-        let discovery = discovery
-            .unwrap_or_default()
-            .then(|| Discovery { prefix: discovery_prefix, sources: site.sources.clone() });
+        let discovery = discovery.unwrap_or_default();
+        if idle(&broker, ca_file.is_some(), discovery, path, site) {
+            return None;
+        }
+        let commands = commands.unwrap_or_default();
+        // Those that can be switched are shown while it runs: this handler stays when a source comes or goes.
+        let sources = if commands { Vec::new() } else { site.sources.clone() };
+        let discovery = discovery.then_some(Discovery { prefix: discovery_prefix, sources });
         Some(HandlerKind::Mqtt(Box::new(MqttPlan {
             broker,
             user,
@@ -106,9 +115,27 @@ impl Type for Mqtt {
             retain: retain.unwrap_or_default(),
             timeout: Duration::from_secs_f64(timeout.unwrap_or(30.0)),
             ca_file: ca_file.map(|file| site.find(&file)),
+            commands,
             discovery,
         })))
     }
+}
+
+/// Whether a key has no effect beside the others; reports it.
+fn idle(broker: &Broker, has_ca_file: bool, discovery: bool, path: &str, site: &mut Site<'_>) -> bool {
+    let prefix = format!("{path}.config.discovery_prefix");
+    let (at, message, label) = match () {
+        () if has_ca_file && !broker.tls => {
+            let label = "write mqtts:// in the url, or leave ca_file out";
+            (format!("{path}.config.ca_file"), "`ca_file` has no effect without TLS", label)
+        }
+        () if site.places.is_set(&prefix) && !discovery => {
+            (prefix, "`discovery_prefix` has no effect without discovery", "set discovery: true, too")
+        }
+        () => return false,
+    };
+    site.wrong_key(&at, message, label);
+    true
 }
 
 /// The credentials, from the address or from the keys; `None` after reporting why they cannot be used.

@@ -45,7 +45,8 @@ pub(super) struct Webhook {
     /// webhook: the answers that count as delivered. Default 200 to 299. Range 200–599. Example: [200, 202].
     #[schemars(inner(range(min = 200, max = 599)), length(max = 100))]
     success_codes: Option<Vec<u32>>,
-    /// webhook: signs each request as Standard Webhooks does; `whsec_` and the key in base64. Default none.
+    /// webhook: signs each request as Standard Webhooks does; `whsec_` and the key in base64. Of two with a space in
+    /// between, both sign: the new and the old one while a receiver changes. Default none.
     /// Example: "${env:HOOK_SECRET}".
     signing_secret: Option<String>,
     /// webhook, email, mqtt: authorities whose certificates are trusted beside the machine's, PEM. Default none.
@@ -121,6 +122,12 @@ impl Type for Webhook {
             let at = format!("{path}.config.include_picture");
             let label = "leave `body` out: the alert is sent as it is, with `picture_jpeg`";
             site.wrong(&at, "a body of one's own has no place for the picture", label);
+            return None;
+        }
+        if ca_file.is_some() && url::Url::parse(&url).is_ok_and(|url| url.scheme() == "http") {
+            let label = "write https:// in the url, or leave ca_file out";
+            site.wrong_key(&format!("{path}.config.ca_file"), "`ca_file` has no effect without TLS", label);
+            return None;
         }
         let success = success_codes.unwrap_or_default();
         Some(HandlerKind::Webhook(Box::new(WebhookPlan {
@@ -133,7 +140,7 @@ impl Type for Webhook {
             picture: include_picture.unwrap_or_default(),
             success: success.into_iter().filter_map(|code| code.try_into().ok()).collect(),
             attempts: retry_attempts,
-            signing_key: signing_secret.and_then(|secret| key(&secret, &format!("{path}.config.signing_secret"), site)),
+            signing_keys: signing_secret.map(|secrets| keys(&secrets, path, site)).unwrap_or_default(),
             ca_file: ca_file.map(|file| site.find(&file)),
             url,
         })))
@@ -175,6 +182,16 @@ fn template(text: &str, path: &str, site: &mut Site<'_>) -> Option<BodyTemplate>
     };
     site.wrong(path, format!("`{path}`: {error}"), label);
     None
+}
+
+/// The keys of one or more signing secrets.
+fn keys(secrets: &str, path: &str, site: &mut Site<'_>) -> Vec<Vec<u8>> {
+    let at = format!("{path}.config.signing_secret");
+    let secrets: Vec<&str> = secrets.split_whitespace().collect();
+    match secrets.is_empty() {
+        true => key("", &at, site).into_iter().collect(),
+        false => secrets.into_iter().filter_map(|secret| key(secret, &at, site)).collect(),
+    }
 }
 
 /// The key of a signing secret; reports one that is none.

@@ -1,0 +1,56 @@
+//! Alerts that wait for later ones, to be delivered together.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time;
+
+use super::deliverer::Deliverer;
+use super::{Commands, Outbox};
+use crate::types::{Alert, Level};
+
+/// Most alerts that are looked at behind the next one.
+const WAITING_MAX: usize = 1_000;
+
+impl Outbox {
+    /// The first alerts that a handler has not settled, and whether it gets no more.
+    fn waiting(&self, handler: &str, most: usize) -> (Vec<Arc<Alert>>, bool) {
+        let (alerts, is_closing) = self.state().ledger.waiting(handler, most);
+        (alerts, is_closing || self.ending.load(Ordering::Acquire))
+    }
+
+    /// No more alerts come: none waits for later ones from now on.
+    pub(super) fn end(&self) {
+        self.ending.store(true, Ordering::Release);
+        self.nudge();
+    }
+}
+
+impl Commands {
+    /// The handler's next alerts, in the order in which they are delivered, at most `most` and a thousand: the
+    /// one in delivery is among them.
+    pub fn waiting(&self, most: usize) -> Vec<Arc<Alert>> {
+        let outbox = self.outbox.upgrade();
+        outbox.map(|outbox| outbox.waiting(self.handler(), most.min(WAITING_MAX)).0).unwrap_or_default()
+    }
+}
+
+impl Deliverer {
+    /// Lets the next alert wait for later ones, until something changes. `false` if it is to be delivered now.
+    pub(super) async fn collect(&self, next: &Alert) -> bool {
+        // Created before the version is read: it completes for any replacement from here on.
+        let renewed = pin!(self.slot.replaced());
+        let Some(rest) = self.slot.handler().collects(next) else { return false };
+        let (waiting, ends) = self.outbox.waiting(&self.name, WAITING_MAX);
+        if ends || waiting.iter().any(|alert| alert.level == Level::Critical) {
+            return false;
+        }
+        tokio::select! {
+            () = time::sleep(rest) => {}
+            () = self.receiver.appended.notified() => {}
+            () = renewed => {}
+        }
+        true
+    }
+}
