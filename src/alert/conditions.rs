@@ -330,18 +330,17 @@ mod tests {
 
     #[test]
     fn a_condition_that_was_ended_is_new_and_so_are_all_that_begin_like_it() {
-        let second = 1_000_000_000;
-        let mut conditions = Conditions::new(Duration::from_secs(10), Duration::ZERO);
+        let mut conditions = Conditions::default();
         for key in ["r.a", "r.b", "s.a"] {
-            conditions.begin(key, &[1], 0);
+            conditions.begin(key, &[1], 0, TEN);
         }
-        conditions.again("r.a", &[1], second);
-        let known = |conditions: &Conditions| ["r.a", "r.b", "s.a"].map(|key| conditions.known(key, &[1], second));
+        conditions.again("r.a", &[1], SECOND, TEN);
+        let all = |conditions: &Conditions| ["r.a", "r.b", "s.a"].map(|key| known(conditions, key, &[1], SECOND));
         conditions.end("r.a", false);
-        assert_eq!(known(&conditions), [Known::New, Known::Same, Known::Same]);
-        assert_eq!(conditions.begin("r.a", &[1], 2 * second), 1, "what was suppressed is still told");
+        assert_eq!(all(&conditions), [Known::New, Known::Same, Known::Same]);
+        assert_eq!(conditions.begin("r.a", &[1], 2 * SECOND, TEN), 1, "what was suppressed is still told");
         conditions.end("r.", true);
-        assert_eq!(known(&conditions), [Known::New, Known::New, Known::Same]);
+        assert_eq!(all(&conditions), [Known::New, Known::New, Known::Same]);
         conditions.end("unknown", false);
         assert_eq!(conditions.size().0, 3);
     }

@@ -1,6 +1,6 @@
 //! Opens the database, checks that it is whole, and takes over what can be read of a damaged one.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -132,9 +132,12 @@ pub(super) fn replace(file: &Path) -> Result<Connection, JournalError> {
     }
     let mut db = connect(&new).map_err(|refused| refused.into_error(&new))?;
     let saved = salvage(file, &mut db).map_err(|error| failed(&error))?;
+    // Its log is not renamed with it.
+    empty_log(&db).map_err(|error| failed(&error))?;
     db.close().map_err(|(_, error)| failed(&error))?;
     let aside = set_aside(file)?;
     std::fs::rename(&new, file).map_err(|error| failed(&error))?;
+    sync_folder(file).map_err(|error| failed(&error))?;
     let db = connect(file).map_err(|refused| refused.into_error(file))?;
     tracing::error!(
         "{} was damaged: it is kept as {}, and {saved} alerts could be read from it",
@@ -142,6 +145,24 @@ pub(super) fn replace(file: &Path) -> Result<Connection, JournalError> {
         aside.display()
     );
     Ok(db)
+}
+
+/// Moves what the log holds into the database, and empties the log. A log whose fsync failed, of this process or of one
+/// before, may be in memory only although it reads well, and all that is appended to it would be lost with it; what is
+/// moved is written and synced anew.
+pub(super) fn empty_log(db: &Connection) -> rusqlite::Result<()> {
+    let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if is_busy {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, Some("another process reads it and does not end".into())));
+    }
+    Ok(())
+}
+
+/// Makes new names of files in the folder of `file` durable.
+fn sync_folder(file: &Path) -> std::io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// The path of a file with something after its name.

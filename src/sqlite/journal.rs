@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
-use super::database::{self, Row, SELECT, SELECT_SAVED, deliveries, is_damage, saved_from_sql};
+use super::database::{self, Row, SELECT, SELECT_SAVED, deliveries, empty_log, is_damage, saved_from_sql};
 use crate::alert::{Decided, Entry, Journal, JournalError, Pending, Saved, SavedKind, Settlement};
 use crate::types::{Alert, AlertId, Clock};
 
@@ -47,6 +47,8 @@ pub struct Keep {
 pub struct SqliteJournal {
     /// Closed after an error, so that what the disk really has is read anew.
     db: Option<Connection>,
+    /// Whether all that is in the database's log is on the disk for certain: it was empty once.
+    has_sound_log: bool,
     file: PathBuf,
     keep: Keep,
     clock: Arc<dyn Clock>,
@@ -59,7 +61,7 @@ impl SqliteJournal {
     /// # Errors
     /// When the file cannot be opened or written, is no database of this kind, or was written by a later version.
     pub fn open(file: &Path, keep: Keep, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
-        Ok(Self { db: Some(database::open(file)?), file: file.to_owned(), keep, clock })
+        Ok(Self { db: Some(database::open(file)?), has_sound_log: false, file: file.to_owned(), keep, clock })
     }
 
     fn db(&mut self) -> Result<&mut Connection, JournalError> {
@@ -69,9 +71,20 @@ impl SqliteJournal {
         self.db.as_mut().ok_or_else(|| JournalError("no database".into()))
     }
 
+    /// Empties the log that was there when the database was opened.
+    fn empty_log(&mut self) -> Result<(), JournalError> {
+        if !self.has_sound_log {
+            let emptied = empty_log(self.db()?);
+            emptied.map_err(|error| self.failed(&error))?;
+            self.has_sound_log = true;
+        }
+        Ok(())
+    }
+
     /// Closes the database after an error; a damaged one is replaced.
     fn failed(&mut self, error: &rusqlite::Error) -> JournalError {
         self.db = None;
+        self.has_sound_log = false;
         if is_damage(error) {
             match database::replace(&self.file) {
                 // The batch is written again, into the new one.
@@ -91,6 +104,8 @@ impl std::fmt::Debug for SqliteJournal {
 
 impl Journal for SqliteJournal {
     fn recover(&mut self) -> Result<Vec<Pending>, JournalError> {
+        // A full disk or a reader may prevent it: what is there can be delivered nevertheless.
+        let _ = self.empty_log();
         let file = self.file.clone();
         pending(self.db()?, &file).map_err(|error| self.failed(&error))
     }
@@ -106,6 +121,7 @@ impl Journal for SqliteJournal {
     }
 
     fn write(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
+        self.empty_log()?;
         let (keep, now_ns) = (self.keep, self.clock.unix_ns());
         let written = write(self.db()?, batch, keep, now_ns);
         written.map_err(|error| self.failed(&error))

@@ -43,8 +43,9 @@ impl StateLock {
             return Err(Error::new(Code::Io, format!("{holder} runs this configuration already"))
                 .hint("end it, give this one a folder of its own (--state), or set alerts.outbox.durability: memory"));
         }
-        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        // A full disk does not take the id, which is only for the message.
+        let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
+        let _ = writeln!(file, "{}", std::process::id());
         Ok(Self { _file: file })
     }
 }

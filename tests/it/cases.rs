@@ -312,7 +312,7 @@ fn a_case_is_forgotten_with_its_alert_and_not_when_a_recording_is_played_again()
     let file = dir.path().join("alerts.db");
     let keep = Keep { age: Duration::MAX, alerts: 2 };
     let open = || SqliteJournal::open(&file, keep, Arc::new(SystemClock::new())).unwrap();
-    let accepted = |number| Entry::Accepted { alert: alert(number), handlers: vec![] };
+    let accepted = |number| Entry::Accepted { alert: alert(number), handlers: vec![], at_ms: 4_000_000_000_000 };
     let case = |number| {
         let mut case = Case::of(&alert(number));
         case.take(CaseStep::False, By::new("ops", 7, Some("a cat"))).unwrap();

@@ -40,8 +40,13 @@ fn plan() -> AlertPlan {
         default_level: Level::Medium,
         attempts: 1,
         retry_delay: Duration::from_millis(1),
+        max_retry_delay: Duration::from_millis(1),
+        max_age: Duration::ZERO,
+        when_full: Default::default(),
         outbox_max: 100_000,
         quiet_hours: Vec::new(),
+        rules: Default::default(),
+        source_max_per_minute: None,
     }
 }
 
@@ -114,7 +119,7 @@ fn frame(seq: u64) -> Frame {
 }
 
 fn draft(level: Level) -> Raised {
-    Raised { rule: "r".into(), level: Some(level), key: String::new(), message: "a person".into(), detections: vec![] }
+    Raised { rule: "r".into(), level: Some(level), key: String::new(), message: "a person".into(), ..Raised::default() }
 }
 
 fn all_day() -> Schedule {

@@ -27,6 +27,7 @@ mod config_kinds;
 mod control;
 mod demo;
 mod deploy;
+mod disk;
 mod effects;
 mod email;
 mod email_settings;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dsengine::alert::{Entry, Journal as _, Settlement};
@@ -18,13 +18,13 @@ use crate::harness::{Dsengine, Outcome, soak, write};
 use crate::webhooks::Peer;
 
 /// Longest wait for what takes milliseconds.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// Raises an alert on every frame.
 const RULE: &str = "function detect(f) f:alert{ rule = 'r', key = tostring(f.seq), message = 'm' } end";
 const KEEP: Keep = Keep { age: Duration::from_secs(86_400), alerts: 10_000 };
 
 /// A folder with a configuration whose alerts go to a file and to `url`.
-fn folder(source: &str, outbox: &str, url: &str) -> tempfile::TempDir {
+pub(crate) fn folder(source: &str, outbox: &str, url: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "r.lua", RULE);
     write(
@@ -53,11 +53,11 @@ fn folder(source: &str, outbox: &str, url: &str) -> tempfile::TempDir {
     dir
 }
 
-fn dsengine(dir: &Path, args: &[&str]) -> Dsengine {
+pub(crate) fn dsengine(dir: &Path, args: &[&str]) -> Dsengine {
     Dsengine::new(args.iter().copied().chain(["--config", "c.yaml", "--state", "state"])).cwd(dir)
 }
 
-fn listed(dir: &Path, args: &[&str]) -> Outcome {
+pub(crate) fn listed(dir: &Path, args: &[&str]) -> Outcome {
     dsengine(dir, &[&["alerts", "list", "--json", "-n", "100000"], args].concat()).run()
 }
 
@@ -72,14 +72,14 @@ fn posted(peer: &Peer) -> BTreeMap<String, Vec<Value>> {
 }
 
 /// The ids in the file handler's log.
-fn logged(dir: &Path) -> BTreeSet<String> {
+pub(crate) fn logged(dir: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(dir.join("alerts.jsonl")).unwrap_or_default();
     // A kill may cut the last line.
     let alerts = text.lines().filter_map(|line| serde_json::from_str::<Alert>(line).ok());
     alerts.map(|alert| alert.id.to_string()).collect()
 }
 
-fn until(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;
     while !so() {
         assert!(Instant::now() < end, "waited in vain: {what}");
@@ -87,7 +87,7 @@ fn until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
-const LIVE: &str = "scene:scene.yaml?live=true&pixels=false";
+pub(crate) const LIVE: &str = "scene:scene.yaml?live=true&pixels=false";
 
 #[test]
 fn an_alert_that_was_accepted_survives_a_kill() {
@@ -116,17 +116,65 @@ fn an_alert_that_was_accepted_survives_a_kill() {
     }
 }
 
+/// A webhook's receiver that is away most of the time, and what it took.
+pub(crate) struct Away {
+    peer: Peer,
+    back: Arc<AtomicBool>,
+    taken: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
+}
+
+impl Away {
+    pub(crate) fn new() -> Self {
+        let (back, taken) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<BTreeMap<_, Vec<Value>>>>::default());
+        let (is_back, log) = (Arc::clone(&back), Arc::clone(&taken));
+        let peer = Peer::new(move |n, request| {
+            if !is_back.load(Ordering::Relaxed) && n % 7 != 0 {
+                return "503 Away\r\n".into();
+            }
+            let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+            log.lock().unwrap().entry(body["id"].as_str().unwrap().to_owned()).or_default().push(body);
+            "204 No Content\r\n".into()
+        });
+        Self { peer, back, taken }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.peer.url("/")
+    }
+
+    /// Those of `alerts` that it did not take yet.
+    pub(crate) fn missing<'a>(&self, alerts: &'a BTreeSet<String>) -> Vec<&'a String> {
+        let taken = self.taken.lock().unwrap();
+        alerts.iter().filter(|id| !taken.contains_key(*id)).collect()
+    }
+
+    /// Comes back, and takes from one more run what was accepted in `dir`: in the file handler's log, or written down.
+    /// Returns how many alerts that were.
+    pub(crate) fn takes_all(&self, dir: &Path) -> usize {
+        self.back.store(true, Ordering::Relaxed);
+        let accepted: BTreeSet<String> = logged(dir).into_iter().chain(pending(dir)).collect();
+        let mut run = dsengine(dir, &["run"]).start();
+        until("everything is taken", || self.missing(&accepted).is_empty());
+        run.signal("TERM");
+        assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
+        for (id, bodies) in self.taken.lock().unwrap().iter() {
+            assert!(bodies.iter().all(|body| *body == bodies[0]), "{id} was taken with two contents");
+        }
+        accepted.len()
+    }
+}
+
+/// The ids of the alerts that are written down and not delivered.
+pub(crate) fn pending(dir: &Path) -> BTreeSet<String> {
+    let kept = listed(dir, &["--pending"]).expect(0).json();
+    kept.as_array().unwrap().iter().map(|kept| kept["alert"]["id"].as_str().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn whatever_is_accepted_arrives_however_often_the_process_is_killed() {
-    let kills = if soak() { 500 } else { 12 };
-    // Away most of the time.
-    let always = Arc::new(AtomicBool::new(false));
-    let is_up = Arc::clone(&always);
-    let peer = Peer::new(move |n, _| {
-        let status = if is_up.load(Ordering::Relaxed) || n % 7 == 0 { "204 No Content" } else { "503 Away" };
-        format!("{status}\r\n")
-    });
-    let dir = folder(LIVE, "durability: sync", &peer.url("/"));
+    let kills = if soak() { 500 } else { 20 };
+    let receiver = Away::new();
+    let dir = folder(LIVE, "durability: sync", &receiver.url());
     fastrand::seed(7);
     for _ in 0..kills {
         let known = logged(dir.path()).len();
@@ -137,22 +185,8 @@ fn whatever_is_accepted_arrives_however_often_the_process_is_killed() {
         run.signal("KILL");
         drop(run);
     }
-    always.store(true, Ordering::Relaxed);
-    let accepted: BTreeSet<String> = logged(dir.path());
-    let kept = listed(dir.path(), &["--pending"]).expect(0).json();
-    let pending = kept.as_array().unwrap().iter().map(|kept| kept["alert"]["id"].as_str().unwrap().to_owned());
-    let accepted: BTreeSet<String> = accepted.into_iter().chain(pending).collect();
-    let mut run = dsengine(dir.path(), &["run"]).start();
-    until("everything is posted", || {
-        let posted = posted(&peer);
-        accepted.iter().all(|id| posted.contains_key(id))
-    });
-    run.signal("TERM");
-    assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
-    for (id, bodies) in posted(&peer) {
-        assert!(bodies.iter().all(|body| *body == bodies[0]), "{id} was posted with two contents");
-    }
-    assert!(accepted.len() > kills, "{} alerts over {kills} kills", accepted.len());
+    let accepted = receiver.takes_all(dir.path());
+    assert!(accepted > kills, "{accepted} alerts over {kills} kills");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::super::check::alert;
 use super::super::command::CommandQueue;
-use super::super::{Acceptance, BoxFuture};
+use super::super::{Acceptance, BoxFuture, Pictures};
 use super::*;
 use crate::config::AlertPlan;
 use crate::telemetry::Metrics;

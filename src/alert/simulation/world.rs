@@ -262,7 +262,7 @@ impl World {
             let level = Some(if is_critical { Level::Critical } else { Level::Medium });
             let draft = Draft { source: SOURCES[at].into(), key, rule: rule.into(), pts_ns: frame.pts_ns };
             let (rule, key, message) = (draft.rule.clone(), draft.key.clone(), "m".to_owned());
-            gate.raise(&Raised { rule, level, key, message, detections: Vec::new() }, &frame);
+            gate.raise(&Raised { rule, level, key, message, ..Raised::default() }, &frame);
             self.lives.last_mut().expect("a process has started").raised.push(draft);
         }
         gate.judged(&frame);
