@@ -220,7 +220,8 @@ fn router(app: AppState) -> Router {
 
 fn api_router() -> Router<AppState> {
     use api::{
-        alerts, audit, config, events, explain, logs, pictures, plugins, profile, session, silences, sources, status,
+        alerts, audit, config, events, explain, logs, pictures, plugins, profile, retry, session, silences, sources,
+        status,
     };
     Router::new()
         .route("/api/v1/status", get(status::status))
@@ -247,6 +248,7 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/alerts/{id}/resolve", post(alerts::resolve))
         .route("/api/v1/alerts/{id}/reopen", post(alerts::reopen))
         .route("/api/v1/alerts/{id}/verdict", post(alerts::verdict))
+        .route("/api/v1/alerts/{id}/retry", post(retry::retry))
         .route("/api/v1/alerts/{id}/explain", get(explain::alert))
         .route("/api/v1/explain", get(explain::source))
         .route("/api/v1/alerts/{id}/picture.jpg", get(pictures::picture))

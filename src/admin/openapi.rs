@@ -16,7 +16,7 @@ use utoipa::openapi::{
 use super::AppState;
 use super::access::Access;
 use super::api::{
-    alerts, audit, config, events, explain, logs, pictures, plugins, profile, session, silences, sources, status,
+    alerts, audit, config, events, explain, logs, pictures, plugins, profile, retry, session, silences, sources, status,
 };
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
@@ -91,6 +91,7 @@ const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{so
         alerts::resolve,
         alerts::reopen,
         alerts::verdict,
+        retry::retry,
         explain::alert,
         explain::source,
         pictures::picture,

@@ -87,6 +87,7 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/alerts/{id}/resolve", CONTROL),
     row("POST", "/api/v1/alerts/{id}/reopen", CONTROL),
     row("POST", "/api/v1/alerts/{id}/verdict", CONTROL),
+    row("POST", "/api/v1/alerts/{id}/retry", CONTROL),
     row("GET", "/api/v1/alerts/{id}/explain", READ),
     row("GET", "/api/v1/explain", READ),
     row("GET", "/api/v1/alerts/{id}/picture.jpg", READ),

@@ -22,7 +22,7 @@ use crate::config::{AlertFilter, AlertPlan, PicturesPlan};
 use crate::error::{Code, Error};
 use crate::own::Thread;
 use crate::telemetry::Metrics;
-use crate::types::{Alert, Clock, SourceId};
+use crate::types::{Clock, SourceId};
 
 /// Longest wait for the journal's thread on drop.
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -197,12 +197,6 @@ impl Delivery {
         if let Some(running) = self.running().get(handler) {
             running.slot.set_max_age(max_age);
         }
-    }
-
-    /// Sends a dead letter again, by one handler. `false` if it is on its way already, or the handler does not exist or
-    /// has no room.
-    pub fn resend(&self, alert: &Arc<Alert>, handler: &str) -> bool {
-        self.outbox.resend(alert, handler, self.clock.unix_ns())
     }
 
     /// Creates a gate for a source's lane. See [`Gate::joined`].

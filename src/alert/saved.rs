@@ -38,8 +38,10 @@ impl Outbox {
         self.wake();
     }
 
-    /// See [`super::Delivery::resend`]. Its source may be gone: it counts in the totals only.
-    pub(super) fn resend(&self, alert: &Arc<Alert>, handler: &str, now_ns: u64) -> bool {
+    /// Sends a dead letter again, by one handler; it counts as recovered. `false` if it is on its way already, or the
+    /// handler does not exist or has no room. Its source may be gone: it counts in the totals only.
+    pub fn resend(&self, alert: &Arc<Alert>, handler: &str) -> bool {
+        let now_ns = self.metrics.clock().unix_ns();
         let mut state = self.state();
         let reopened = state.ledger.reopen(alert.clone(), &handler.into(), now_ns);
         if reopened {

@@ -13,6 +13,7 @@ use dsengine::types::one_line;
 use super::case;
 use super::exit::{Exit, failed};
 use super::input::Input;
+use super::retry;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,6 +35,8 @@ enum Command {
     Reopen(case::Args),
     /// Say whether an alert was true, which is kept with it
     Verdict(case::Verdict),
+    /// Send an alert again by the handlers that did not deliver it
+    Retry(retry::Args),
 }
 
 /// Which configuration's alerts.
@@ -57,6 +60,9 @@ struct List {
     /// Only those that a handler is not done with
     #[arg(long)]
     pending: bool,
+    /// Only those that a handler did not deliver
+    #[arg(long, conflicts_with = "pending")]
+    undelivered: bool,
     /// Only those that nobody has acknowledged
     #[arg(long, group = "case")]
     open: bool,
@@ -113,7 +119,10 @@ pub(crate) fn database(input: &Input, state: Option<&Path>) -> Result<PathBuf, E
 pub(crate) fn run(args: &Args) -> Exit {
     let printed = match &args.command {
         Command::List(list) => list.from.history().and_then(|history| {
-            let kept = history.newest_in(list.most, list.pending, list.state())?;
+            let kept = match list.undelivered {
+                true => history.undelivered(list.most)?,
+                false => history.newest_in(list.most, list.pending, list.state())?,
+            };
             if list.from.json {
                 return json(&kept);
             }
@@ -131,6 +140,7 @@ pub(crate) fn run(args: &Args) -> Exit {
             println!("{}", whole(&kept));
             Ok(())
         }),
+        Command::Retry(args) => return retry::run(args),
         Command::Ack(args) => return case::run(args, CaseStep::Acknowledge),
         Command::Resolve(args) => return case::run(args, CaseStep::Resolve),
         Command::Reopen(args) => return case::run(args, CaseStep::Reopen),
@@ -202,6 +212,9 @@ fn whole(kept: &Kept) -> String {
     }
     for handler in &kept.handlers {
         text += &format!("\n  handler     {}: {}", one_line(&handler.handler), handler.outcome.replace('_', " "));
+        for attempt in &handler.attempts {
+            text += &format!("\n    failed    {} {}", attempt.at, one_line(&attempt.error));
+        }
     }
     text
 }

@@ -41,6 +41,7 @@ mod progress;
 mod record;
 mod reloader;
 mod replay;
+mod retry;
 mod run;
 mod scene;
 mod schema;

@@ -46,9 +46,7 @@ impl Fit<'_> {
             let found = Found { key, value: node.place, template: node.template.clone() };
             self.places.insert(path, found);
         }
-        if secret::is_secret(node, path) {
-            self.hide(node);
-        }
+        secret::within(node, path).into_iter().for_each(|secret| self.hide(secret));
         let schema = choose(schema, node);
         let is_map = matches!(node.value, Value::Map(_));
         if is_free(schema) && (is_map || !allows(schema, "object")) {

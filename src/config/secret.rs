@@ -81,6 +81,18 @@ pub(super) fn is_secret(node: &Node, path: &str) -> bool {
     }
 }
 
+/// The secrets of a value: itself, or those of its keys that are; a map of any keys is walked no further.
+pub(super) fn within<'n>(node: &'n Node, path: &str) -> Vec<&'n Node> {
+    match &node.value {
+        _ if is_secret(node, path) => vec![node],
+        Value::Map(entries) => {
+            let keys = entries.iter().filter(|(key, _)| is_secret_path(&format!("{path}.{}", key.text)));
+            keys.map(|(_, value)| value).collect()
+        }
+        Value::Scalar { .. } | Value::List(_) => Vec::new(),
+    }
+}
+
 /// Whether an unknown key looks like the name of a secret: its value is masked, too.
 pub(super) fn nearly_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");

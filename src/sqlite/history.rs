@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
@@ -16,9 +17,24 @@ use crate::types::Alert;
 pub struct Delivered {
     /// The handler.
     pub handler: Arc<str>,
-    /// `delivered`, `given_up`, `queue_full` or `handler_removed`; `pending` until the handler is done with it.
+    /// `delivered`, `given_up`, `expired`, `queue_full` or `handler_removed`; `pending` until the handler is done with it.
     pub outcome: String,
+    /// The latest attempts that failed, oldest first, a hundred at most; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
 }
+
+/// A delivery that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// When, RFC 3339 UTC with milliseconds.
+    pub at: String,
+    /// The error.
+    pub error: String,
+}
+
+/// Maximum failed attempts of one handler that are read.
+const ATTEMPTS_MAX: u32 = 100;
 
 /// An accepted alert and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,6 +82,21 @@ impl History {
         })
     }
 
+    /// The newest `most` alerts that a handler did not deliver and is done with, newest first.
+    ///
+    /// # Errors
+    /// As [`History::newest`].
+    pub fn undelivered(&self, most: usize) -> Result<Vec<Kept>, Error> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.read(|db| {
+            let failed = "WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.ordinal = alerts.ordinal \
+                          AND outcome <> 'delivered')";
+            let mut rows = db.prepare(&format!("{SELECT} {failed} ORDER BY ordinal DESC LIMIT ?1"))?;
+            let rows: Vec<Row> = rows.query_map([most], Row::from_sql)?.collect::<Result<_, _>>()?;
+            rows.iter().filter_map(|row| kept(db, row).transpose()).collect()
+        })
+    }
+
     /// The alert with this id, or the only one whose id begins or ends so.
     ///
     /// # Errors
@@ -108,13 +139,31 @@ impl History {
 /// The alert in a row with its deliveries; `None` if it is damaged.
 fn kept(db: &Connection, row: &Row) -> rusqlite::Result<Option<Kept>> {
     let Some(alert) = row.alert() else { return Ok(None) };
-    let delivered = |(handler, outcome): (Arc<str>, Option<String>)| Delivered {
-        handler,
-        outcome: outcome.unwrap_or_else(|| "pending".into()),
+    let delivered = |(handler, outcome): (Arc<str>, Option<String>)| {
+        let attempts = attempts(db, &row.id, &handler)?;
+        Ok(Delivered { handler, outcome: outcome.unwrap_or_else(|| "pending".into()), attempts })
     };
-    let handlers = deliveries(db, row.ordinal)?.into_iter().map(delivered).collect();
+    let handlers = deliveries(db, row.ordinal)?.into_iter().map(delivered).collect::<rusqlite::Result<_>>()?;
     let case = case(db, &row.id)?.unwrap_or_else(|| Case::of(&alert));
     Ok(Some(Kept { alert, handlers, case }))
+}
+
+/// The latest attempts of a handler that failed, oldest first.
+fn attempts(db: &Connection, id: &str, handler: &str) -> rusqlite::Result<Vec<Attempt>> {
+    // A database of version 1 has no such table.
+    let Ok(mut rows) = db.prepare_cached(
+        "SELECT at_ms, error FROM attempts WHERE id = ?1 AND handler = ?2 ORDER BY number DESC LIMIT ?3",
+    ) else {
+        return Ok(Vec::new());
+    };
+    let attempt = |row: &rusqlite::Row<'_>| {
+        let at_ms: i64 = row.get(0)?;
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms.try_into().unwrap_or_default());
+        Ok(Attempt { at: humantime::format_rfc3339_millis(at).to_string(), error: row.get(1)? })
+    };
+    let mut attempts: Vec<Attempt> = rows.query_map((id, handler, ATTEMPTS_MAX), attempt)?.collect::<Result<_, _>>()?;
+    attempts.reverse();
+    Ok(attempts)
 }
 
 /// The saved case of an alert; `None` if nothing was done about it, or what is saved is damaged.

@@ -243,7 +243,7 @@ fn note(body: &Value) -> Result<Option<&str>, ApiError> {
 }
 
 /// An alert that the caller may see. One of another source is not there for it.
-fn find(app: &AppState, caller: &Caller, id: &str) -> Result<(Arc<Outbox>, Cased), ApiError> {
+pub(super) fn find(app: &AppState, caller: &Caller, id: &str) -> Result<(Arc<Outbox>, Cased), ApiError> {
     let outbox = app.board.outbox().ok_or_else(|| unknown(id))?;
     let cased = outbox.case(&known(id)?).filter(|cased| caller.sees(cased.alert.source.as_str()));
     cased.map(|cased| (outbox, cased)).ok_or_else(|| unknown(id))

@@ -9,6 +9,7 @@ pub(super) mod logs;
 pub(super) mod pictures;
 pub(super) mod plugins;
 pub(super) mod profile;
+pub(super) mod retry;
 pub(super) mod session;
 pub(super) mod silences;
 pub(super) mod sources;

@@ -73,7 +73,8 @@ fn in_order(world: &World, handler: usize, decided: &BTreeMap<&AlertId, (usize, 
         if *sent != alert {
             return Err(format!("{} arrived as another alert", alert.id));
         }
-        if !seen.insert(&alert.id) {
+        let is_late = world.given_up.contains(&(HANDLERS[handler].to_owned(), alert.id.clone()));
+        if !seen.insert(&alert.id) || is_late {
             continue;
         }
         let line = (alert.source.as_str(), alert.level == Level::Critical);

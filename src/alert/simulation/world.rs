@@ -1,6 +1,6 @@
 //! One day: what happens, step by step.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -84,6 +84,8 @@ pub(super) struct World {
     pub(super) accepted: Arc<Mutex<Vec<Arc<Alert>>>>,
     /// When each alert was accepted, on the wall clock.
     accepted_ns: BTreeMap<AlertId, u64>,
+    /// What a handler was done with undelivered: a crash may forget it, and the alert comes late.
+    pub(super) given_up: BTreeSet<(String, AlertId)>,
     /// Failed attempts of each handler since the process began.
     failures: BTreeMap<(usize, AlertId), u32>,
     pub(super) lives: Vec<Life>,
@@ -116,6 +118,7 @@ impl World {
             receivers: [Receiver::new(), Receiver::new()],
             accepted: Arc::default(),
             accepted_ns: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             failures: BTreeMap::new(),
             lives: Vec::new(),
             crashes: 0,
@@ -276,6 +279,11 @@ impl World {
             if let Entry::Accepted { alert, .. } = &entry {
                 self.accepted_ns.insert(alert.id.clone(), now.unix_ns);
                 self.life().decided.push((now.monotonic_ns, alert.clone()));
+            }
+            if let Entry::Settled { id, handler, how } = &entry
+                && *how != Settlement::Delivered
+            {
+                self.given_up.insert((handler.to_string(), id.clone()));
             }
             process.queue.push_back(entry);
         }

@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn each_kind_has_the_keys_of_its_structs() {
         let keys = |kind: &Kind| kind.shapes.iter().flat_map(|shape| shape.keys()).collect::<Vec<_>>();
-        assert_eq!(keys(&module::KIND), ["class", "grants", "limits", "mode", "module", "on_failure", "shadow_of"]);
+        let module_keys = ["class", "grants", "limits", "mode", "module", "on_failure", "persist_state", "shadow_of"];
+        assert_eq!(keys(&module::KIND), module_keys);
         assert_eq!(keys(&model::KIND).len(), 10);
         assert!(keys(&motion::KIND).is_empty());
     }

@@ -1,0 +1,54 @@
+//! Dead letters that are sent again.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::alerts::find;
+use crate::admin::AppState;
+use crate::admin::access::Caller;
+use crate::admin::error::ApiError;
+use crate::admin::request::{JsonBody, Name};
+use crate::alert::Cased;
+use crate::control::{Outcome, Who};
+
+/// Who sends it. Only its description is here.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what the request reads")]
+pub(in crate::admin) struct By {
+    /// The handler that did not deliver it.
+    handler: String,
+}
+
+/// Sends an alert again by a handler that gave it up. Its age counts from now.
+#[utoipa::path(post, path = "/api/v1/alerts/{id}/retry",
+    params(("id" = String, Path, description = "The alert's id.")),
+    request_body(content = By, description = "By which handler."), responses((status = 200, body = Cased)))]
+pub(in crate::admin) async fn retry(
+    State(app): State<AppState>,
+    caller: Caller,
+    Name(id): Name,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Cased>, ApiError> {
+    let (outbox, cased) = find(&app, &caller, &id)?;
+    let only = body.as_object().filter(|body| body.len() == 1).and_then(|body| body.get("handler"));
+    let Some(handler) = only.and_then(Value::as_str) else {
+        let message = "the body has one key, `handler`: the name of a handler";
+        return Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, message));
+    };
+    if outbox.standing(handler).is_none() {
+        return Err(ApiError::not_found(format!("there is no handler '{handler}'")));
+    }
+    if !outbox.resend(&cased.alert, handler) {
+        let message = format!("{} is on its way, or the queue of {handler} is full", cased.alert.id);
+        return Err(ApiError::refused(message, "GET /api/v1/status"));
+    }
+    if let Some(control) = &app.control {
+        let who = Who::new(caller.name(), caller.peer().to_string());
+        let what = format!("retry alert {} of {} by {handler}", cased.alert.id, cased.alert.source);
+        control.record(&who, what, &Ok(Outcome::default()));
+    }
+    Ok(Json(cased))
+}

@@ -1,0 +1,114 @@
+//! `dsengine alerts retry`: sends dead letters again, through the running engine, else by the next run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsengine::alert::{Entry, Journal as _};
+use dsengine::control;
+use dsengine::engine::SystemClock;
+use dsengine::error::{Code, Error};
+use dsengine::sqlite::{History, Keep, Kept, SqliteJournal, StateLock};
+use dsengine::types::{Clock as _, one_line};
+use hyper::Method;
+use serde_json::json;
+
+use super::client::{Client, segment};
+use super::exit::{Exit, failed};
+use super::input::Input;
+
+/// Which alert, and of which engine or configuration.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Its id, or the beginning or the end of it
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    id: Option<String>,
+    /// Every alert that a handler did not deliver
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+    /// By this handler only
+    #[arg(long, value_name = "NAME")]
+    handler: Option<String>,
+    #[command(flatten)]
+    input: Input,
+    /// The folder that `run` was given as --state
+    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    client: Client,
+}
+
+/// A delivery that failed.
+struct Letter {
+    id: String,
+    handler: Arc<str>,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let request = args.input.request(Vec::new());
+    let state = args.state.clone().or_else(|| control::state_dir(&request.env));
+    let database = state.and_then(|state| control::alerts_file(&state, &request)).filter(|file| file.exists());
+    let Some(database) = database else {
+        let error = Error::new(Code::Request, "no alerts are kept for this configuration");
+        return failed(&error.hint("name the configuration that ran: --config FILE, and --state DIR if it had one"));
+    };
+    let letters = match letters(args, &database) {
+        Ok(letters) => letters,
+        Err(error) => return failed(&error),
+    };
+    if letters.is_empty() {
+        println!("nothing to send again: every handler has delivered it, or is about to");
+        return Exit::Fine;
+    }
+    // Whoever runs the configuration holds its lock.
+    match StateLock::take(&database) {
+        Ok(_lock) => offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine),
+        Err(_) => letters.iter().try_for_each(|letter| ask(args, letter)).map_or_else(|exit| exit, |()| Exit::Fine),
+    }
+}
+
+/// The deliveries that failed and are asked for, the oldest first.
+fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
+    let history = History::new(database);
+    let kept: Vec<Kept> = match &args.id {
+        Some(id) => vec![history.find(id)?],
+        None => history.undelivered(usize::MAX)?,
+    };
+    let of = |kept: &Kept| {
+        let id = kept.alert.id.to_string();
+        let failed = kept.handlers.iter().filter(|at| at.outcome != "delivered" && at.outcome != "pending");
+        let wanted = failed.filter(|at| args.handler.as_deref().is_none_or(|name| *name == *at.handler));
+        wanted.map(|at| Letter { id: id.clone(), handler: at.handler.clone() }).collect::<Vec<_>>()
+    };
+    Ok(kept.iter().rev().flat_map(of).collect())
+}
+
+/// Asks the running engine.
+fn ask(args: &Args, letter: &Letter) -> Result<(), Exit> {
+    let path = format!("/api/v1/alerts/{}/retry", segment(&letter.id));
+    args.client.ask(&Method::POST, &path, Some(&json!({ "handler": &*letter.handler })))?;
+    if !args.client.json {
+        println!("{} goes to {} again", letter.id, one_line(&letter.handler));
+    }
+    Ok(())
+}
+
+/// Changes the database, which no engine uses.
+fn offline(database: &Path, letters: &[Letter]) -> Result<(), Error> {
+    let unsaved = |why: &dyn std::fmt::Display| Error::new(Code::Io, format!("it cannot be written: {why}"));
+    let clock = SystemClock::new();
+    let at_ms = clock.unix_ns() / 1_000_000;
+    let entry = |letter: &Letter| {
+        let id = serde_json::from_value(json!(letter.id)).map_err(|error| unsaved(&error))?;
+        Ok(Entry::Reopened { id, handler: letter.handler.clone(), at_ms })
+    };
+    let entries = letters.iter().map(entry).collect::<Result<Vec<Entry>, Error>>()?;
+    // What is too old is forgotten by the next run.
+    let keep = Keep { age: Duration::MAX, alerts: u64::MAX };
+    let mut journal = SqliteJournal::open(database, keep, Arc::new(clock)).map_err(|error| unsaved(&error))?;
+    journal.write(&entries).map_err(|error| unsaved(&error))?;
+    for letter in letters {
+        println!("{} goes to {} with the next run of this configuration", letter.id, one_line(&letter.handler));
+    }
+    Ok(())
+}
