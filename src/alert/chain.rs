@@ -79,8 +79,10 @@ pub enum Stage {
     /// `alerts.min_confidence`.
     Confidence {
         /// Score of the best detection.
+        #[serde(serialize_with = "short")]
         best: f32,
         /// The minimum.
+        #[serde(serialize_with = "short")]
         min: f32,
     },
     /// Its condition: source, rule and key.
@@ -296,6 +298,11 @@ fn condition(
         Novelty::Reminder => write!(f, "its condition lasts{since}: a reminder is due (alerts.repeat_seconds)"),
         Novelty::Repeat => write!(f, "its condition lasts{since}: repeat {repeats}, none new within {window}"),
     }
+}
+
+/// A score with the digits that it is written with, also where it becomes a wider number.
+fn short<S: serde::Serializer>(score: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(score.to_string().parse().unwrap_or_else(|_| f64::from(*score)))
 }
 
 #[cfg(test)]

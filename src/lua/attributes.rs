@@ -50,6 +50,8 @@ fn read(name: &LuaString, value: &mlua::Value) -> Result<(String, Option<Value>)
         mlua::Value::Nil => None,
         mlua::Value::Boolean(b) => Some(Value::Boolean(*b)),
         mlua::Value::String(text) => Some(Value::Text(utf8(text)?)),
+        // Luau has one kind of number; the library tells whole ones apart.
+        mlua::Value::Integer(number) => Some(Value::Number(*number as f64)),
         other => Some(Value::Number(other.as_f64().unwrap_or(f64::NAN))),
     };
     Ok((utf8(name)?, value))

@@ -50,15 +50,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
         })?;
     }
     for alert in &alerts {
-        if alert.rule.is_empty() {
-            return Err(nonsense("raises an alert without a rule".to_owned()));
-        }
-        if alert.rule.starts_with(ENGINE_RULES) {
-            let rule = &alert.rule;
-            return Err(nonsense(format!(
-                "raises an alert of the rule '{rule}': `{ENGINE_RULES}…` is the engine's own"
-            )));
-        }
+        check_rule(&alert.rule)?;
         alert.detections.iter().try_for_each(|i| known("raises an alert on", *i).map(drop))?;
     }
     for Resolve { rule, .. } in &resolved {
@@ -107,6 +99,16 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
     }
     detections.append(&mut added);
     Ok(applied)
+}
+
+fn check_rule(rule: &str) -> Result<(), Fault> {
+    if rule.is_empty() {
+        return Err(nonsense("raises an alert without a rule".to_owned()));
+    }
+    match rule.starts_with(ENGINE_RULES) {
+        true => Err(nonsense(format!("raises an alert of the rule '{rule}': `{ENGINE_RULES}…` is the engine's own"))),
+        false => Ok(()),
+    }
 }
 
 /// The attributes of the detections whose attributes are edited, after that. The indices are valid.

@@ -115,7 +115,10 @@ fn every_documented_call_asks_for_the_scope_that_it_names() {
             other => panic!("{other}"),
         };
         let allowed = status(Some(sufficient));
-        assert!(![401, 403].contains(&allowed) && call["responses"].get(allowed.to_string()).is_some(), "{allowed}");
+        assert!(
+            ![401, 403].contains(&allowed) && call["responses"].get(allowed.to_string()).is_some(),
+            "{method} {path}: {allowed}"
+        );
         if call["x-public"] == "probes" {
             assert!([200, 503].contains(&status(None)) && [200, 503].contains(&status(Some("wrong"))), "{path}");
             continue;

@@ -196,10 +196,13 @@ fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
             "viewer" => ("[read]", "[]"),
             _ => ("[read, control]", "[]"),
         };
-        format!("{{ name: {name}, token: {name}-token-of-some-length, scopes: {scopes}, sources: {sources} }}")
+        format!("{{ name: {name}, token: '${{file:{name}.txt}}', scopes: {scopes}, sources: {sources} }}")
     });
     let rest = format!("monitoring: {{ listen: 0.0.0.0, tokens: [{}] }}\n", tokens.join(", "));
     let folder = Folder::new(&live(&["gate", "yard"], &rest), SEEN);
+    for name in ["guard", "chief", "viewer"] {
+        write(folder.path(), &format!("{name}.txt"), &format!("{name}-token-of-some-length"));
+    }
     let (run, page) = folder.start();
     let ask = |who: &str, method: &str, path: &str, body: &str| {
         let bearer = format!("Bearer {who}-token-of-some-length");

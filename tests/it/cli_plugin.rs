@@ -113,7 +113,11 @@ fn a_check_says_what_a_plugin_is_asks_for_and_whether_it_loads() {
     assert!(out.stderr.contains("grants: {http: [hooks.example.com]}"), "{}", out.stderr);
     write(dir.path(), "with.yaml", &config(", grants: { http: [hooks.example.com] }"));
     let out = dsengine(dir.path(), &["plugin", "check", "chat", "--config", "with.yaml"]).expect(0);
-    assert!(out.stdout.contains("hooks.example.com: granted\nloads      yes"), "{}", out.stdout);
+    assert!(
+        out.stdout.contains("hooks.example.com: granted\n") && out.stdout.contains("\nloads      yes"),
+        "{}",
+        out.stdout
+    );
     let component = root().join("plugins/prebuilt/crowd.wasm");
     let out = dsengine(dir.path(), &["plugin", "check", component.to_str().unwrap()]);
     assert!(out.stdout.contains("a strategy as a component") && out.stdout.contains("state, "), "{}", out.stdout);

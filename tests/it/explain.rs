@@ -209,8 +209,10 @@ fn explain_names_the_right_stage_for_what_is_held_back_in_twelve_ways() {
     way.raise_keys(0, HELD, &medium);
     check("duplicates", &way, &|stage| *stage == Stage::Duplicate);
 
+    // A more important one has the only place.
     let mut way = Way::new(AlertPlan { outbox_max: 1, ..plan() }, Peer::Hangs, &all);
-    way.raise_keys(0, HELD + 1, &medium);
+    way.raise(0, &Raised { key: "first".into(), ..draft(Level::High) });
+    way.raise_keys(1, HELD, &medium);
     check("full queue", &way, &|stage| matches!(stage, Stage::QueueFull { why } if why.contains("queue is full")));
 
     let mut way = Way::new(plan(), Peer::Answers, &AlertFilter { min_level: Level::High, ..all.clone() });
@@ -468,7 +470,8 @@ fn the_api_explains_alerts_and_sources_to_whoever_may_read_them() {
         !id.is_empty()
     });
     let (status, explained) = ask(&format!("/api/v1/alerts/{id}/explain"));
-    assert_eq!((status, &explained["chain"]["by"]["line"]), (200, &json!("r.lua:2")), "{explained}");
+    let line = explained["chain"]["by"]["line"].as_str().unwrap_or_default();
+    assert!(status == 200 && line.ends_with("r.lua:2"), "{explained}");
     assert_eq!(ask("/api/v1/alerts/ffff0000/explain").0, 404);
     until("a repeat is logged", || {
         let (status, review) = ask("/api/v1/explain?source=gate&rule=r&from=2020-01-01T00:00:00Z");

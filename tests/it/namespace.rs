@@ -138,7 +138,9 @@ fn beyond_loopback_probes_and_scrapes_are_answered_and_the_rest_asks_for_a_token
 
 /// Asks for one call as the OpenAPI text says that it may be asked for; `false` where it asks for nothing.
 fn follows_the_table(engine: &Engine, method: &str, path: &str, call: &Value) -> bool {
-    let path = path.replace("{source}", "gate").replace("{name}", "x");
+    let is_missing = path.contains("{id}") || path.contains("{name}");
+    let path = path.replace("{source}", "gate").replace("{name}", "x").replace("{id}", "018b");
+    let path = path.replace("/api/v1/explain", "/api/v1/explain?source=gate");
     let lacking = match (call["x-scope"].as_str().unwrap(), &call["x-public"]) {
         ("none", _) | (_, Value::String(_)) => return false,
         ("read", _) => "PUBLISHER",
@@ -154,7 +156,8 @@ fn follows_the_table(engine: &Engine, method: &str, path: &str, call: &Value) ->
     }
     if call["x-scope"] == "read" {
         let status = engine.status(method, &path, Some("VIEWER"));
-        assert!(status < 400 && call["responses"].get(status.to_string()).is_some(), "{method} {path}: {status}");
+        let is_well = status < 400 || is_missing && status == 404;
+        assert!(is_well && call["responses"].get(status.to_string()).is_some(), "{method} {path}: {status}");
     }
     true
 }

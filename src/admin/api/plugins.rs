@@ -82,7 +82,7 @@ pub(in crate::admin) async fn state(
 ) -> Result<Json<Vec<StateStatus>>, ApiError> {
     let board = Arc::clone(&app.board);
     let state = app.work.call(move || board.plugin_state(&name)).await?;
-    state.map(Json).map_err(|error| ApiError::conflict(&error))
+    state.map(Json).map_err(|error| ApiError::not_found(error.message()))
 }
 
 /// What was cleared.

@@ -64,10 +64,7 @@ impl Policy {
     /// The key and the id of a draft that is not decided on.
     pub(in crate::alert) fn undecided(&mut self, raised: &Raised, frame: &Frame) -> AlertId {
         self.note_draft(raised);
-        let next = match &self.ordinal {
-            Some((source, seq, ordinal)) if *seq == frame.seq && *source == frame.source => *ordinal + 1,
-            _ => 0,
-        };
+        let next = self.next_ordinal(frame);
         id(frame, &raised.rule, &self.facts.key, next)
     }
 

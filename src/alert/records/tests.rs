@@ -1,3 +1,5 @@
+//! Questions to a log of a few entries.
+
 use super::*;
 use crate::alert::chain::Novelty;
 use crate::types::{HeldBy, Level};

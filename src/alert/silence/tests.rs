@@ -1,3 +1,5 @@
+//! Matchers, times and bounds, case by case.
+
 use super::*;
 use crate::alert::digest::{At, Held};
 use crate::types::{AlertId, BBox, Detection, HeldBy, Point, Polygon};

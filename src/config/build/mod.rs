@@ -129,10 +129,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let (models, mut strategies) = strategies::build(detection, &all, &timezone, site);
     listed.extend(models.iter().map(|model| &model.name).chain(strategies.iter().map(|own| &own.name)).cloned());
     strategies.extend(plugins::build(&plugins, &listed, &all, site));
-    site.name = Some(name.clone()).filter(|name| *name != Config::default().name);
-    site.sources = sources.iter().map(|source| source.id.clone()).collect();
-    site.sources.extend(site.idle[replaced..].iter().map(|id| SourceId::from(id.clone())));
-    site.sources.sort();
+    site.name_sources(&name, &sources, replaced);
     let mut handlers = handlers::build(&alerts, &all, site);
     modules::hand_out(&mut strategies, &mut handlers, &timezone, extensions);
     let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
@@ -164,6 +161,16 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         graceful_shutdown: Duration::from_secs_f64(graceful_shutdown_timeout),
         ort_library: ort_library.map(|path| site.find(&path)),
         hash,
+    }
+}
+
+impl Site<'_> {
+    /// Notes the deployment's name and its sources, those of `idle` from `replaced` on included.
+    fn name_sources(&mut self, name: &str, sources: &[SourcePlan], replaced: usize) {
+        self.name = Some(name.to_owned()).filter(|name| *name != Config::default().name);
+        self.sources = sources.iter().map(|source| source.id.clone()).collect();
+        self.sources.extend(self.idle[replaced..].iter().map(|id| SourceId::from(id.clone())));
+        self.sources.sort();
     }
 }
 

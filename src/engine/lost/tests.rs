@@ -1,3 +1,5 @@
+//! Sources that come and go, in given and in random patterns.
+
 use std::collections::BTreeSet;
 
 use super::*;

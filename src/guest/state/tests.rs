@@ -1,3 +1,5 @@
+//! What is saved of a state, and what comes back.
+
 use parking_lot::Mutex;
 
 use super::*;

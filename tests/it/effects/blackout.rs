@@ -182,7 +182,9 @@ fn a_code_inside_a_blackout_is_in_no_picture() {
     if code(&bench.path("qr.png")).is_none() {
         return skip(TEST, "zbarimg is not there");
     }
-    for (blackout, expected) in [("[]", "BLACKOUT-7"), ("[[[0.2, 0.14], [0.8, 0.14], [0.8, 0.86], [0.2, 0.86]]]", "")] {
+    for (blackout, expected, state) in
+        [("[]", "BLACKOUT-7", "without"), ("[[[0.2, 0.14], [0.8, 0.14], [0.8, 0.86], [0.2, 0.86]]]", "", "with")]
+    {
         let sources = |more: &str| format!("sources: [{{ id: a, uri: code.mp4, {more}blackout: {blackout} }}]\n");
         let read = |name: &str| code(&bench.path(name)).unwrap();
         bench.write("code.yaml", &sources(""));
@@ -211,7 +213,7 @@ fn a_code_inside_a_blackout_is_in_no_picture() {
         let rule = "detection: { strategies: [{ name: code, module: code.lua }] }\n";
         let sources = sources("realtime: true, parameters: { loop: true }, ");
         bench.write("alert.yaml", &format!("{sources}{rule}"));
-        let args = ["run", "--config", "alert.yaml", "--port", "0", "--state", "state"];
+        let args = ["run", "--config", "alert.yaml", "--port", "0", "--state", state];
         let mut run = Dsengine::new(args).cwd(bench.dir.path()).start();
         let page = run.page();
         let alert = poll(&mut run, || {

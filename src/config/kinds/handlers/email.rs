@@ -123,11 +123,8 @@ impl Type for Email {
             form.wrong(said_by, "the password would go to the mail server unencrypted", label);
         }
         if ca_file.is_some() && encryption == Encryption::None {
-            form.wrong(
-                "ca_file",
-                "`ca_file` has no effect without TLS",
-                "set tls: starttls or tls: tls, or leave it out",
-            );
+            let label = "set tls: starttls or tls: tls, or leave it out";
+            form.wrong("ca_file", "`ca_file` has no effect without TLS", label);
         }
         let to = form.either(("to_addresses", to_addresses), ("to_emails", to_emails));
         let to = to.map(|(key, list)| form.mailboxes(key, list)).unwrap_or_default();
@@ -146,13 +143,10 @@ impl Type for Email {
             return None;
         }
         let ca_file = ca_file.map(|file| site.find(&file));
-        for (is_missing, what, key) in
-            [(to.is_empty(), "receiver", "to_addresses"), (from.is_none(), "sender", "from_address")]
-        {
-            if is_missing {
-                missing(what, key, handler, path, site);
-                return None;
-            }
+        let needed = [(to.is_empty(), "receiver", "to_addresses"), (from.is_none(), "sender", "from_address")];
+        if let Some((_, what, key)) = needed.into_iter().find(|(is_missing, ..)| *is_missing) {
+            missing(what, key, handler, path, site);
+            return None;
         }
         Some(HandlerKind::Email(Box::new(EmailPlan {
             picture: include_attachments.unwrap_or_default(),
