@@ -39,7 +39,7 @@ fn what_guests_write_neither_forges_a_line_nor_steers_the_terminal() {
         "config.yaml",
         "sources: [{ id: gate, uri: 'scene:scene.yaml?pixels=false&live=true' }]\n\
          detection: { strategies: [{ name: rule, module: rule.lua }] }\n\
-         alerts:\n  min_confidence: 0\n  handlers: [console, { name: desk, module: desk.lua }]\n\
+         alerts:\n  min_confidence: 0\n  max_age_seconds: 0\n  handlers: [console, { name: desk, module: desk.lua }]\n\
          recovery: { max_retries: 1 }\nmonitoring: { prometheus: { port: 0 } }\nlogging: { format: text }\n",
     );
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
