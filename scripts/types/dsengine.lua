@@ -17,6 +17,9 @@
 -- are those of the global table of that name, called with `self`; `Class.new(config)` or `Class:new(config)` makes the
 -- instance, where there is one. More leading comments: `---@version 1.2` is the script's own version, `---@needs` asks for
 -- what the configuration has to grant: `http HOST`, `shared_state`, `pixels`, `env NAME`, `files PATH`.
+-- `---@setting seconds number = 10 in 0..3600 -- how long` there declares a setting: a configuration with another one, of
+-- another type or out of range is refused, and its default is filled in. Types are number, integer, boolean, string, table,
+-- any, lists such as `string[]`, words such as `"low"|"high"`; `required` in place of a default asks for it.
 --
 -- The language is Luau: Lua 5.1 with `continue`, `+=`, `//`, `{string interpolation}` in backticks, types, `buffer`
 -- and `bit32`; without `goto`, integers, `io`, `os`, `load`. Indices count from 1. Boxes are shares 0..1 of the
@@ -67,6 +70,7 @@
 ---@field suppressed integer How many duplicates were held back since the last one that was sent.
 ---@field digest? Digest The alerts that it stands for; absent if it stands for itself.
 ---@field tags? string[] Words that its rule and the configuration gave it; absent if there are none.
+---@field picture? boolean Whether a picture of its frame is kept; absent if not.
 
 ---The alerts that one alert stands for: a limit held them back.
 ---@class Digest
@@ -90,6 +94,7 @@
 ---@class ResolveFields
 ---@field rule string The name under which it was raised. Not empty.
 ---@field key? string | number The key under which it was raised; every key where left out.
+---@field picture? string A JPEG, as of `pixels.encode`, instead of the frame with its boxes.
 
 ---A change to one detection.
 ---@class Change
@@ -285,6 +290,13 @@ function Frame:drop(which) end
 ---@param i integer
 ---@param change Change
 function Frame:edit(i, change) end
+
+---Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most 16.
+---`Frame:attributes` shows it at once.
+---@param i integer
+---@param name string at most 64 bytes
+---@param value? boolean | number | string nil takes it away; a text has at most 256 bytes
+function Frame:set_attribute(i, name, value) end
 
 ---Adds a detection for later strategies. It cannot be addressed by index within this call.
 ---@param detection Detection
@@ -492,10 +504,25 @@ function pixels.crop(where, options) end
 ---@return string?
 function pixels.encode(where, options) end
 
+---The picture of the alert at hand. Handlers only.
+---@class picture
+picture = {}
+
+---The bytes of a JPEG; nil where the alert has no picture. Waits up to two seconds for one that is being encoded.
+---@param clean? boolean true: without boxes and zones
+---@return string?
+function picture.jpeg(clean) end
+
 ---Requests to granted hosts; to any other they are an error. Handlers only. A status is an answer, whatever it is;
 ---without one there are nil and why. Redirects are not followed.
 ---@class http
 http = {}
+
+---The fields of a form as `multipart/form-data`: the body of a request, and its `content-type`.
+---@param fields table<string, any> a text, number or boolean, or a file: { data, filename, type }
+---@return string body
+---@return string kind
+function http.multipart(fields) end
 
 ---Sends a GET.
 ---@param url string `https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine
@@ -586,6 +613,10 @@ function require(name) end
 ---The plugin's own block of the configuration. Read-only.
 ---@type table
 config = {}
+
+---The configuration's `extensions`, the same for every script. Read-only.
+---@type table
+extensions = {}
 
 ---The environment variables that were asked for and granted. Another name is an error.
 ---@type table<string, string>
