@@ -61,6 +61,7 @@ mod readme;
 mod record;
 mod recorder;
 mod reload;
+mod retry;
 mod rotation;
 mod run;
 mod scene;

@@ -62,7 +62,7 @@ pub(crate) fn listed(dir: &Path, args: &[&str]) -> Outcome {
 }
 
 /// The alerts that were posted, by id.
-fn posted(peer: &Peer) -> BTreeMap<String, Vec<Value>> {
+pub(crate) fn posted(peer: &Peer) -> BTreeMap<String, Vec<Value>> {
     let mut alerts: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for request in peer.requests() {
         let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();

@@ -1,0 +1,71 @@
+//! `dsengine alerts retry`: dead letters that are sent again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::outbox::{LIMIT, LIVE, dsengine, folder, listed, posted, until};
+use crate::webhooks::Peer;
+
+/// A receiver that is gone until it is there again.
+fn gone() -> (Peer, Arc<AtomicBool>) {
+    let up = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::clone(&up);
+    let peer = Peer::new(move |_, _| {
+        let status = if is_up.load(Ordering::Relaxed) { "204 No Content" } else { "410 Gone" };
+        format!("{status}\r\n")
+    });
+    (peer, up)
+}
+
+#[test]
+fn dead_letters_go_out_with_the_next_run_where_none_runs() {
+    let (peer, up) = gone();
+    let dir = folder("trace:t.jsonl", "durability: sync", &peer.url("/"));
+    dsengine(dir.path(), &["run"]).run().expect(1);
+    let undelivered = || listed(dir.path(), &["--undelivered"]).json().as_array().unwrap().len();
+    assert_eq!(undelivered(), 40);
+    let shown = listed(dir.path(), &["--undelivered"]).json();
+    let id = shown[0]["alert"]["id"].as_str().unwrap().to_owned();
+    let attempts = &shown[0]["handlers"][1]["attempts"];
+    assert!(attempts[0]["error"].as_str().unwrap().contains("410 Gone"), "{shown}");
+    let one = dsengine(dir.path(), &["alerts", "retry", &id]).run().expect(0);
+    assert_eq!(one.stdout, format!("{id} goes to hook with the next run of this configuration\n"));
+    assert_eq!((undelivered(), listed(dir.path(), &["--pending"]).json().as_array().unwrap().len()), (39, 1));
+    let rest = dsengine(dir.path(), &["alerts", "retry", "--all", "--handler", "hook"]).run().expect(0);
+    assert_eq!(rest.stdout.lines().count(), 39, "{}", rest.stdout);
+    up.store(true, Ordering::Relaxed);
+    dsengine(dir.path(), &["run"]).run().expect(0);
+    assert_eq!((undelivered(), posted(&peer).len()), (0, 40));
+    assert!(posted(&peer).values().all(|posts| posts.len() >= 2), "once refused, then taken");
+    let none = dsengine(dir.path(), &["alerts", "retry", "--all"]).run().expect(0);
+    assert!(none.stdout.starts_with("nothing to send again"), "{}", none.stdout);
+}
+
+#[test]
+fn a_dead_letter_goes_out_at_once_where_the_engine_runs() {
+    let (peer, up) = gone();
+    let dir = folder(LIVE, "durability: sync", &peer.url("/"));
+    let config = std::fs::read_to_string(dir.path().join("c.yaml")).unwrap();
+    let config = config.replace("monitoring: { enabled: false }\n", "");
+    std::fs::write(dir.path().join("c.yaml"), config).unwrap();
+    let mut run = dsengine(dir.path(), &["run", "--port", "0"]).start();
+    let page = run.page();
+    let dead = || listed(dir.path(), &["--undelivered"]);
+    until("a dead letter", || {
+        let listed = dead();
+        listed.code() == 0 && !listed.json().as_array().unwrap().is_empty()
+    });
+    let id = dead().json()[0]["alert"]["id"].as_str().unwrap().to_owned();
+    up.store(true, Ordering::Relaxed);
+    let retried = dsengine(dir.path(), &["alerts", "retry", &id, "--at", &page]).run().expect(0);
+    assert_eq!(retried.stdout, format!("{id} goes to hook again\n"));
+    until("it counts as delivered", || {
+        let shown = dsengine(dir.path(), &["alerts", "show", &id, "--json"]).run().json();
+        shown["handlers"][1]["outcome"] == "delivered"
+    });
+    assert_eq!(posted(&peer)[&id].len(), 2);
+    let again = dsengine(dir.path(), &["alerts", "retry", &id, "--at", &page]).run().expect(0);
+    assert!(again.stdout.starts_with("nothing to send again"), "{}", again.stdout);
+    run.signal("TERM");
+    assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
+}
