@@ -32,7 +32,8 @@ fn mask(json: &mut Json, path: &str, hidden: bool, places: &Places) {
                 let child = fit::join(path, key);
                 let hidden = hidden
                     || (secret::is_secret_key(key) && !secret::is_list(&child))
-                    || child.ends_with(".config.headers");
+                    || child.ends_with(".config.headers")
+                    || (child.contains("].settings.") && secret::is_secret_setting(&child));
                 mask(value, &child, hidden, places);
             }
         }

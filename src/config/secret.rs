@@ -26,7 +26,7 @@ const TOKENS: &str = "monitoring.tokens";
 const SECRET_SETTINGS: &[&str] = &["topic", "user", "user_key", "url", "path", "webhook", "webhook_id"];
 
 /// Whether a path is one of [`SECRET_SETTINGS`], or below it.
-fn is_secret_setting(path: &str) -> bool {
+pub(super) fn is_secret_setting(path: &str) -> bool {
     // `config` is another way to write `settings`.
     let settings = path.split_once("].settings.").or_else(|| path.split_once("].config."));
     let Some((_, settings)) = settings.filter(|_| path.starts_with("alerts.handlers[")) else { return false };

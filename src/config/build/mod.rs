@@ -118,8 +118,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let timezone = hours::zone(timezone.as_deref(), site);
     site.timezone = timezone.clone();
-    let zones = zones_of(&zones, "zones", site);
-    let replaced = site.idle.len();
+    let (zones, replaced) = (zones_of(&zones, "zones", site), site.idle.len());
     let sources = sources::build(sources, fps, &zones, &timezone, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
