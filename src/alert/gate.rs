@@ -258,7 +258,11 @@ impl Gate {
         self.outbox.expect(&alert);
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
         let origin = Origin { series: &self.source, zones: &self.zones };
-        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &origin);
+        let offered = self.outbox.offer(self.token, &alert, chain, times, &origin);
+        let is_taken = offered.unwrap_or_else(|chain| {
+            self.log_silenced(&alert, *chain);
+            false
+        });
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         if !is_taken && alert.digest.is_none() {

@@ -7,10 +7,11 @@ use crate::alert::pictures::Shot;
 use crate::types::{Alert, Frame, Raised};
 
 impl Gate {
-    /// Hands over the alert's picture, if pictures are kept and the frame has one.
+    /// Hands over the alert's picture, if pictures are kept and the frame has one. Not while a silence holds it back: it
+    /// would be encoded and written for every frame.
     pub(super) fn pictured(&self, mut alert: Arc<Alert>, raised: &Raised, frame: &Frame) -> Arc<Alert> {
         let pictures = &self.outbox.pictures;
-        if !pictures.wanted() {
+        if !pictures.wanted() || self.outbox.is_silenced(&alert, &self.zones) {
             return alert;
         }
         let shot = match (&raised.picture, &frame.picture) {
