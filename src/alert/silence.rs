@@ -165,13 +165,6 @@ impl Silences {
         Some(silence.id.to_string())
     }
 
-    /// Whether a silence holds this alert back, which is not counted.
-    pub(super) fn cover(&self, alert: &Alert, zones: &[Zone]) -> bool {
-        let at_ms = alert.id.unix_ns() / 1_000_000;
-        let covers = |silence: &Silence| silence.is_active(at_ms) && silence.matches(alert, zones);
-        alert.digest.is_none() && self.all.iter().any(covers)
-    }
-
     /// Adds a silence. Ended ones make room for it: their ids are added to `forgotten`.
     pub(super) fn add(
         &mut self,

@@ -128,11 +128,6 @@ impl Outbox {
         Ok(state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert)))
     }
 
-    /// Whether a silence holds back an alert of a source with these zones.
-    pub(super) fn is_silenced(&self, alert: &Alert, zones: &[Zone]) -> bool {
-        self.site().with_silences(|silences| silences.cover(alert, zones))
-    }
-
     /// Notes that a source has judged a frame.
     pub(super) fn judged(&self, source: &SourceId, token: u64, times: Times) {
         let mut state = self.site().0.lock();
