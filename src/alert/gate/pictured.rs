@@ -7,8 +7,8 @@ use crate::alert::pictures::{Reserved, Shot};
 use crate::types::{Alert, Frame, Raised};
 
 impl Gate {
-    /// Makes room for the alert's picture, if pictures are kept and the frame has one. It is handed over once the alert is
-    /// sent or in a digest: one that is not is raised again on the next frame.
+    /// Makes room for the alert's picture, if pictures are kept and the frame has one. It is handed over once the alert
+    /// is sent or in a digest: one that is not is raised again on the next frame.
     pub(super) fn pictured(
         &self,
         mut alert: Arc<Alert>,
