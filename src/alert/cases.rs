@@ -153,8 +153,13 @@ impl Outbox {
         }
     }
 
+    /// Saves a case as it is now: another thread may have changed it since. It is locked meanwhile, so that the last
+    /// change is saved last.
     fn save_case(&self, cased: &Cased) {
-        match serde_json::to_string(&cased.case) {
+        let book = self.cases.book.lock();
+        let newest = book.get(&cased.alert.id);
+        let case = newest.as_ref().map_or(&cased.case, |newest| &newest.case);
+        match serde_json::to_string(case) {
             Ok(contents) => self.save(SavedKind::Case, &cased.alert.id.as_str().into(), Some(contents.into())),
             Err(error) => tracing::error!(alert = %cased.alert.id, "its case is not saved: {error}"),
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::chain::{Chain, Stage};
 use super::decisions::Decisions;
 use super::digest::At;
+use super::pictures::Reserved;
 use super::policy::{Refusal, prefix};
 use super::seen::Seen;
 use super::sequencer::Times;
@@ -143,7 +144,10 @@ impl Gate {
         match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => {
                 let chain = self.chain(by, raised, frame);
-                self.offer(self.pictured(alert, raised, frame), chain)
+                let (alert, picture) = self.pictured(alert, raised, frame);
+                let sent = self.offer(alert, chain);
+                picture.filter(|_| self.is_told).into_iter().for_each(Reserved::hand_over);
+                sent
             }
             Decision::Suppressed { .. } => {
                 self.outbox.seen_again(self.policy.suppressed(), frame.captured_unix_ns / 1_000_000);
@@ -258,7 +262,11 @@ impl Gate {
         self.outbox.expect(&alert);
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
         let origin = Origin { series: &self.source, zones: &self.zones };
-        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &origin);
+        let offered = self.outbox.offer(self.token, &alert, chain, times, &origin);
+        let is_taken = offered.unwrap_or_else(|chain| {
+            self.log_silenced(&alert, *chain);
+            false
+        });
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         if !is_taken && alert.digest.is_none() {

@@ -1,6 +1,6 @@
 //! Pictures of alerts: the frame that raised one, as JPEG, with and without its boxes.
 //!
-//! A gate hands over the frame's picture when it accepts an alert; one thread encodes and writes it ([`files`]), so no
+//! A gate hands over the frame's picture once an alert is sent; one thread encodes and writes it ([`files`]), so no
 //! lane waits for an encoder or a disk. What waits is bounded in number and bytes; an alert whose picture finds no room
 //! has none and says so. A handler or the API may ask while it is being encoded: [`Pictures::of`] waits for it briefly.
 
@@ -65,6 +65,35 @@ struct Job {
     shot: Shot,
 }
 
+/// A picture for which there is room. Dropped, it gives the room back, and there is no picture.
+pub(super) struct Reserved {
+    kept: Arc<Kept>,
+    /// `None` if the picture of this alert waits already.
+    job: Option<Job>,
+}
+
+impl Reserved {
+    /// Hands the picture over to be encoded.
+    pub(super) fn hand_over(mut self) {
+        if let Some(job) = self.job.take() {
+            let (id, bytes) = (job.id.clone(), job.shot.bytes());
+            // As many fit as may wait.
+            if self.kept.jobs.try_send(job).is_err() {
+                self.kept.settle(&id, bytes);
+                self.kept.count(Outcome::Dropped, 1);
+            }
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            self.kept.settle(&job.id, job.shot.bytes());
+        }
+    }
+}
+
 /// What became of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -127,9 +156,16 @@ impl Pictures {
         self.0.get().is_some_and(|kept| kept.plan.load().enabled)
     }
 
-    /// Takes an alert's picture to be encoded. Returns whether there was room. Never blocks on an encoder or a disk.
-    pub(super) fn keep(&self, id: &AlertId, source: &SourceId, shot: Shot) -> bool {
-        self.0.get().is_some_and(|kept| kept.take(id, source, shot))
+    /// Makes room for an alert's picture, and lets who asks for it wait. `None` if there is no room. Never blocks on an
+    /// encoder or a disk.
+    pub(super) fn reserve(&self, id: &AlertId, source: &SourceId, shot: Shot) -> Option<Reserved> {
+        self.0.get().and_then(|kept| kept.reserve(id, source, shot))
+    }
+
+    /// Takes an alert's picture to be encoded. Returns whether there was room.
+    #[cfg(test)]
+    fn keep(&self, id: &AlertId, source: &SourceId, shot: Shot) -> bool {
+        self.reserve(id, source, shot).map(Reserved::hand_over).is_some()
     }
 
     /// The picture of an alert as JPEG; `None` if it has none, or none any more. Waits [`PICTURE_WAIT`] at most for one
@@ -168,32 +204,25 @@ impl std::fmt::Debug for Pictures {
 }
 
 impl Kept {
-    fn take(&self, id: &AlertId, source: &SourceId, shot: Shot) -> bool {
+    fn reserve(self: &Arc<Self>, id: &AlertId, source: &SourceId, shot: Shot) -> Option<Reserved> {
         let bytes = shot.bytes();
-        {
-            let mut waiting = self.waiting.lock();
-            if waiting.ids.contains(id) {
-                // The same alert again.
-                return true;
-            }
-            let is_full = waiting.ids.len() >= PICTURES_MAX
-                || (!waiting.ids.is_empty() && waiting.bytes + bytes > PICTURES_BYTES_MAX);
-            if is_full {
-                drop(waiting);
-                self.count(Outcome::Dropped, 1);
-                return false;
-            }
-            waiting.ids.insert(id.clone());
-            waiting.bytes += bytes;
+        let mut waiting = self.waiting.lock();
+        if waiting.ids.contains(id) {
+            // The same alert again.
+            return Some(Reserved { kept: Arc::clone(self), job: None });
         }
-        let job = Job { id: id.clone(), source: source.clone(), shot };
-        // As many fit as may wait.
-        let taken = self.jobs.try_send(job).is_ok();
-        if !taken {
-            self.settle(id, bytes);
+        let is_full = waiting.ids.len() >= PICTURES_MAX
+            || (!waiting.ids.is_empty() && waiting.bytes + bytes > PICTURES_BYTES_MAX);
+        if is_full {
+            drop(waiting);
             self.count(Outcome::Dropped, 1);
+            return None;
         }
-        taken
+        waiting.ids.insert(id.clone());
+        waiting.bytes += bytes;
+        drop(waiting);
+        let job = Job { id: id.clone(), source: source.clone(), shot };
+        Some(Reserved { kept: Arc::clone(self), job: Some(job) })
     }
 
     /// The picture waits no longer.

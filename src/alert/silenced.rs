@@ -131,6 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_silence_holds_back_on_every_frame_is_logged_once_a_second() {
+        let (outbox, mut gate) = outbox(&plan());
+        outbox.silence(&request("key=\"1\""), "ops", START_NS).unwrap();
+        for number in 0..90_u32 {
+            gate.raise(&draft("r", "1"), &frame("gate", number.into(), f64::from(number) / 30.0));
+        }
+        let decided = outbox.recent().decided;
+        let silenced = decided.iter().filter(|decided| decided.contents.contains("\"silenced\"")).count();
+        assert_eq!((silenced, outbox.totals().suppressed), (3, 90));
+    }
+
+    #[test]
     fn a_silenced_alert_takes_no_place_of_the_others() {
         let (outbox, mut gate) = outbox(&AlertPlan { max_per_minute: 1, burst_threshold: 2, ..plan() });
         outbox.silence(&request("key=~\"[0-4]\""), "ops", START_NS).unwrap();

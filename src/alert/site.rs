@@ -98,16 +98,18 @@ impl Outbox {
     }
 
     /// Decides on an alert, which a silence may hold back, and submits it if it is sent, now or when its turn comes.
-    /// Returns whether it was taken now.
-    /// `chain` is the decision on it so far.
+    /// `chain` is the decision on it so far. Returns whether it was taken now.
+    ///
+    /// # Errors
+    /// The decision, which is not logged, if a silence holds it back: what lasts is held back on every frame.
     pub(super) fn offer(
         &self,
         token: Option<u64>,
         alert: &Arc<Alert>,
-        chain: Chain,
+        mut chain: Chain,
         times: Times,
         origin: &Origin<'_>,
-    ) -> bool {
+    ) -> Result<bool, Box<Chain>> {
         let Origin { series, zones } = *origin;
         let mut state = self.site().0.lock();
         if token.is_none() {
@@ -116,14 +118,14 @@ impl Outbox {
         // Before the limit: it takes no place. Its gate learns that it was not sent, so what lasts is told afterwards.
         if let Some(id) = state.silences.holds(alert, zones) {
             state.count(self, alert, AlertOutcome::Suppressed);
-            log(self, alert, chain, Some(Stage::Silenced { id }));
+            chain.stages.push(Stage::Silenced { id });
             state.not_sent(alert.clone());
-            return false;
+            return Err(chain.into());
         }
         state.chains.insert(alert.id.clone(), chain);
         let mut rulings = Vec::new();
         state.sequencer.offer(token, alert.clone(), times, &mut rulings);
-        state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert))
+        Ok(state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert)))
     }
 
     /// Notes that a source has judged a frame.

@@ -72,9 +72,9 @@ impl Why {
         let read =
             |text: &str| moment::parse(text, now_ms, &zone).map_err(|error| refused(&Error::new(Code::Request, error)));
         match (self.from.as_deref(), self.to.as_deref(), &self.trace) {
-            // The whole trace.
-            (None, None, Some(_)) => Ok((0, u64::MAX)),
-            (from, to, _) => Ok((read(from.unwrap_or(SINCE))?, to.map_or(Ok(now_ms), read)?)),
+            // Of a trace, all that is not left out.
+            (from, to, Some(_)) => Ok((from.map_or(Ok(0), read)?, to.map_or(Ok(u64::MAX), read)?)),
+            (from, to, None) => Ok((read(from.unwrap_or(SINCE))?, to.map_or(Ok(now_ms), read)?)),
         }
     }
 }

@@ -305,7 +305,7 @@ fn taken(call_state: &CallState, picture: Option<LuaString>) -> Result<Option<Ar
     let others = call_state.verdict.alerts.iter().filter_map(|alert| alert.picture.as_ref());
     let bytes = picture.as_bytes().len() + others.map(|jpeg| jpeg.len()).sum::<usize>();
     if bytes > PICTURES_BYTES_MAX {
-        return Err(format!("frame:alert: the pictures of one call have more than {} MiB", PICTURES_BYTES_MAX >> 20));
+        return Err(format!("the pictures of one call have more than {} MiB", PICTURES_BYTES_MAX >> 20));
     }
     Ok(Some(picture.as_bytes().to_vec().into()))
 }

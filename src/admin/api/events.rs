@@ -58,9 +58,9 @@ impl Wanted {
     }
 }
 
-/// Server-sent events: `state`, `alert`, `case` (a person or a rule changed one), `detections`, each with an `Event` as JSON. First come the states of all
-/// sources as they are. A client that cannot keep up gets a last event `lagged` with the number it missed, and is
-/// dropped. A token that is limited to some sources hears of those only.
+/// Server-sent events: `state`, `alert`, `case` (a person or a rule changed one), `detections`, each with an `Event` as
+/// JSON. First come the states of all sources as they are. A client that cannot keep up gets a last event `lagged` with
+/// the number it missed, and is dropped. A token that is limited to some sources hears of those only.
 #[utoipa::path(get, path = "/api/v1/events", params(Wanted), responses(
     (status = 200, description = "A stream of events.", content_type = "text/event-stream", body = EventMessage)))]
 pub(in crate::admin) async fn events(

@@ -155,8 +155,12 @@ function alertItem(alert) {
   when.title = alert.time;
   const small = element("small");
   const tags = alert.tags ? ` · ${alert.tags.join(" ")}` : "";
-  small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${tags}${held}`);
+  const why = element("button", "why", "why");
+  why.type = "button";
+  why.addEventListener("click", () => explain(li, why, alert.id));
+  small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${tags}${held} · `, why);
   li.append(small, element("div", "case"));
+  if (alert.picture) li.append(thumbnail(alert));
   showCase(li, alert.case ?? { state: "open" });
   return li;
 }
@@ -187,14 +191,6 @@ function stepButton(li, step, text) {
     }
   });
   return button;
-  small.append(when, ` · ${alert.level} · ${alert.source} · ${alert.rule}${held} · `);
-  const why = element("button", "why", "why");
-  why.type = "button";
-  why.onclick = () => explain(li, why, alert.id);
-  small.append(why);
-  li.append(small);
-  if (alert.picture) li.append(thumbnail(alert));
-  return li;
 }
 
 // Shows how an alert was decided on below it, or hides it again.
@@ -204,7 +200,7 @@ async function explain(li, button, id) {
   button.disabled = true;
   let lines;
   try {
-    lines = (await (await ask(`/api/v1/alerts/${id}/explain`)).json()).lines;
+    lines = (await (await ask(`/api/v1/alerts/${encodeURIComponent(id)}/explain`)).json()).lines;
   } catch {
     lines = ["the log has it no more, or the engine does not answer"];
   }
@@ -217,7 +213,7 @@ async function explain(li, button, id) {
 // The alert's picture, small, as a link to itself; nothing once it is no longer kept.
 function thumbnail(alert) {
   const link = element("a", "picture");
-  link.href = `/api/v1/alerts/${alert.id}/picture.jpg`;
+  link.href = `/api/v1/alerts/${encodeURIComponent(alert.id)}/picture.jpg`;
   link.target = "_blank";
   const image = element("img");
   image.loading = "lazy";

@@ -4,7 +4,7 @@ use super::Gate;
 use crate::alert::Decided;
 use crate::alert::chain::{Chain, RaisedBy, Stage};
 use crate::alert::seen::{Seen, Work};
-use crate::types::{AlertId, Frame, Raised};
+use crate::types::{Alert, AlertId, Frame, Raised};
 
 /// The strategy that raised a draft, for the log.
 #[derive(Clone, Copy)]
@@ -60,6 +60,16 @@ impl Gate {
             let chain = Chain { more, ..self.chain(by, raised, frame) };
             let id = self.policy.last_id(&raised.rule, frame);
             self.log(&chain, &raised.rule, frame, id);
+        }
+    }
+
+    /// Logs an alert that a silence holds back.
+    pub(super) fn log_silenced(&mut self, alert: &Alert, chain: Chain) {
+        let admitted = self.decisions.admit("silenced", &alert.rule, &alert.key, self.last.pts_ns);
+        self.outbox.lose_decisions(self.decisions.take_lost());
+        if let Some(more) = admitted {
+            let at_ms = alert.id.unix_ns() / 1_000_000;
+            self.outbox.log_decision(&alert.source, &alert.rule, at_ms, alert.id.clone(), &Chain { more, ..chain });
         }
     }
 

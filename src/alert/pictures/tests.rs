@@ -176,3 +176,21 @@ fn a_folder_that_cannot_be_written_costs_the_pictures_only() {
     assert!(pictures.find(&id(1, 1), Which::Annotated).is_none());
     assert_eq!(count(&metrics, "failed"), 1);
 }
+
+#[test]
+fn the_picture_of_an_alert_that_is_not_sent_is_not_encoded_and_gives_its_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pictures, thread, metrics) = open(dir.path(), &plan(), 0);
+    let reserve = || pictures.reserve(&id(1, 1), &"yard".into(), shot(1)).unwrap();
+    (0..3 * PICTURES_MAX).for_each(|_| drop(reserve()));
+    assert!(pictures.find(&id(1, 1), Which::Annotated).is_none());
+    let first = reserve();
+    // The same alert again, while its picture has room already.
+    reserve().hand_over();
+    drop(first);
+    assert!(pictures.find(&id(1, 1), Which::Annotated).is_none());
+    reserve().hand_over();
+    assert!(pictures.find(&id(1, 1), Which::Annotated).is_some());
+    drop(thread);
+    assert_eq!((count(&metrics, "kept"), count(&metrics, "dropped")), (1, 0));
+}
