@@ -13,7 +13,6 @@ use super::digest::At;
 use super::policy::{Refusal, prefix};
 use super::seen::Seen;
 use super::sequencer::Times;
-use super::site::Origin;
 use super::{Decision, Order, Outbox, Policy, SavedKind};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
@@ -142,6 +141,11 @@ impl Gate {
         }
         match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => {
+                // Before its picture and the limit: it takes no place of another one.
+                if let Some(id) = self.outbox.silence_of(&alert, &self.zones) {
+                    self.silenced(by, id, &alert, raised, frame);
+                    return None;
+                }
                 let chain = self.chain(by, raised, frame);
                 self.offer(self.pictured(alert, raised, frame), chain)
             }
@@ -257,8 +261,7 @@ impl Gate {
     fn offer(&mut self, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         self.outbox.expect(&alert);
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
-        let origin = Origin { series: &self.source, zones: &self.zones };
-        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &origin);
+        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &self.source);
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         if !is_taken && alert.digest.is_none() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::silence::{Silence, SilenceBody, SilenceCount, SilenceError, SilenceRequest};
 use super::{Outbox, SavedKind};
+use crate::types::{Alert, Zone};
 
 const MS_NS: u64 = 1_000_000;
 
@@ -45,6 +46,11 @@ impl Outbox {
         self.site().with_silences(|silences| silences.count(unix_ns / MS_NS))
     }
 
+    /// The id of the silence that holds this alert of a source with these zones back; it counts the alert then.
+    pub(super) fn silence_of(&self, alert: &Alert, zones: &[Zone]) -> Option<String> {
+        self.site().with_silences(|silences| silences.holds(alert, zones))
+    }
+
     /// Continues the silences that an earlier process saved.
     pub(super) fn restore_silences(&self, unix_ns: u64) {
         let mut forgotten = Vec::new();
@@ -81,7 +87,7 @@ mod tests {
     use super::*;
     use crate::config::AlertPlan;
     use crate::telemetry::Metrics;
-    use crate::types::{Alert, BBox, Clock, Detection, Point, Polygon, Raised, Zone};
+    use crate::types::{BBox, Clock, Detection, Point, Polygon, Raised};
 
     /// Capture time of the frame at second zero.
     const START_NS: u64 = 1_700_000_000_000_000_000;
@@ -141,6 +147,16 @@ mod tests {
         );
         let totals = outbox.totals();
         assert_eq!((totals.raised, totals.suppressed, totals.accepted, totals.digested), (7, 5, 1, 1));
+    }
+
+    #[test]
+    fn what_a_silence_holds_back_on_every_frame_is_logged_once_a_second() {
+        let (outbox, mut gate) = outbox(&plan());
+        outbox.silence(&request("source=\"gate\""), "ops", START_NS).unwrap();
+        for number in 0..20_u32 {
+            gate.raise(&draft("r", "1"), &frame("gate", number.into(), f64::from(number) / 10.0));
+        }
+        assert_eq!((outbox.totals().suppressed, outbox.recent().decided.len()), (20, 2));
     }
 
     #[test]

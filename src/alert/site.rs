@@ -14,16 +14,10 @@ use super::window::Window;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{Alert, AlertId, Level, SourceId, Zone, one_line};
+use crate::types::{Alert, AlertId, Level, SourceId, one_line};
 
 /// Maximum alerts that were not accepted and whose gates do not know it yet.
 const UNSENT_MAX: usize = 256;
-
-/// The source of an alert.
-pub(super) struct Origin<'a> {
-    pub(super) series: &'a SourceMetrics,
-    pub(super) zones: &'a [Zone],
-}
 
 /// See the module.
 pub(super) struct Site(Mutex<State>);
@@ -97,8 +91,7 @@ impl Outbox {
         unsent.retain(|alert| series.contains_key(&alert.source));
     }
 
-    /// Decides on an alert, which a silence may hold back, and submits it if it is sent, now or when its turn comes.
-    /// Returns whether it was taken now.
+    /// Decides on an alert and submits it if it is sent, now or when its turn comes. Returns whether it was taken now.
     /// `chain` is the decision on it so far.
     pub(super) fn offer(
         &self,
@@ -106,19 +99,11 @@ impl Outbox {
         alert: &Arc<Alert>,
         chain: Chain,
         times: Times,
-        origin: &Origin<'_>,
+        series: &SourceMetrics,
     ) -> bool {
-        let Origin { series, zones } = *origin;
         let mut state = self.site().0.lock();
         if token.is_none() {
             state.series.insert(alert.source.clone(), series.clone());
-        }
-        // Before the limit: it takes no place. Its gate learns that it was not sent, so what lasts is told afterwards.
-        if let Some(id) = state.silences.holds(alert, zones) {
-            state.count(self, alert, AlertOutcome::Suppressed);
-            log(self, alert, chain, Some(Stage::Silenced { id }));
-            state.not_sent(alert.clone());
-            return false;
         }
         state.chains.insert(alert.id.clone(), chain);
         let mut rulings = Vec::new();

@@ -4,7 +4,8 @@ use super::Gate;
 use crate::alert::Decided;
 use crate::alert::chain::{Chain, RaisedBy, Stage};
 use crate::alert::seen::{Seen, Work};
-use crate::types::{AlertId, Frame, Raised};
+use crate::telemetry::AlertOutcome;
+use crate::types::{Alert, AlertId, Frame, Raised};
 
 /// The strategy that raised a draft, for the log.
 #[derive(Clone, Copy)]
@@ -61,6 +62,25 @@ impl Gate {
             let id = self.policy.last_id(&raised.rule, frame);
             self.log(&chain, &raised.rule, frame, id);
         }
+    }
+
+    /// Counts and logs an alert that a silence holds back. The policy learns that it was not sent, so what lasts is told
+    /// afterwards; until then it is raised on every frame.
+    pub(super) fn silenced(
+        &mut self,
+        by: Option<Raiser<'_>>,
+        id: String,
+        alert: &Alert,
+        raised: &Raised,
+        frame: &Frame,
+    ) {
+        self.count(&raised.rule, AlertOutcome::Suppressed);
+        if let Some(more) = self.admit("silence", raised, frame) {
+            let mut chain = Chain { more, ..self.chain(by, raised, frame) };
+            chain.stages.push(Stage::Silenced { id });
+            self.log(&chain, &raised.rule, frame, alert.id.clone());
+        }
+        self.policy.unsent(alert);
     }
 
     /// Notes a frame before its rules judge it; logs what the strategies did in the last minute.
