@@ -213,6 +213,7 @@ impl State {
                 log(outbox, &alert, chain, Some(Stage::QueueFull { why: room.to_string() }));
                 self.take_back(&alert);
                 if alert.digest.is_some() && self.sequencer.hold_again(&alert) {
+                    outbox.unexpected(&alert.id);
                     self.count(outbox, &alert, AlertOutcome::Digested);
                 } else {
                     self.count(outbox, &alert, AlertOutcome::Refused);
