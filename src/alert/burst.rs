@@ -125,6 +125,10 @@ impl Bursts {
         let (limit, span_ns, reason) =
             if is_critical { (critical, MINUTE_NS, HeldBy::Critical) } else { (burst, window_ns, HeldBy::Burst) };
         if limit == 0 {
+            // The log says nothing of a limit that there is no more.
+            if let Some(rule) = self.rules.get_mut(key) {
+                rule.limits = limits;
+            }
             return true;
         }
         self.make_room(key, now_ns);
@@ -340,6 +344,10 @@ mod tests {
     fn zero_is_no_limit_and_what_was_not_sent_takes_no_place() {
         let mut unlimited = bursts(0, 0);
         assert!((0..500).all(|number| unlimited.admit("r", &alert(number, "m"), 0)));
+        let mut lifted = bursts(1, 60);
+        assert!(lifted.admit("r", &alert(0, "m"), 0) && lifted.stage("r", Level::Medium).is_some());
+        lifted.1 = unlimited.1;
+        assert!(lifted.admit("r", &alert(1, "m"), 0) && lifted.stage("r", Level::Medium).is_none());
         let mut bursts = bursts(1, 60);
         assert!(bursts.admit("r", &alert(0, "m"), 0));
         bursts.take_back("r", &alert(0, "m"));

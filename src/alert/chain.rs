@@ -129,7 +129,7 @@ pub enum Stage {
     },
     /// `alerts.max_alerts_per_minute`.
     Rate {
-        /// Maximum alerts of all sources in a minute.
+        /// Maximum alerts of all sources in a minute, or of its source if that is what held it back.
         limit: u64,
         /// Alerts sent in the last minute, with this one if it was sent.
         used: u64,
@@ -261,8 +261,7 @@ impl fmt::Display for Stage {
             Self::Digest { by, count, .. } => write!(f, "stands for {count} alerts that {} held back", by.key()),
             Self::Rate { limit, used, of_source } => write!(
                 f,
-                "{used} of at most {limit} alerts of all sources within a minute are sent, {of_source} of them of this \
-                 source ({})",
+                "{used} of at most {limit} alerts within a minute are sent, {of_source} of them of this source ({})",
                 HeldBy::Rate.key()
             ),
             Self::DigestsFull => write!(f, "too many rules wait for their digest"),

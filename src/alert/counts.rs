@@ -29,7 +29,10 @@ impl Outbox {
         }
     }
 
-    pub(super) fn count_refused(&self, state: &State, alert: &Alert, room: NoRoom) {
+    /// Counts a refused alert, and those that were given up for it in vain.
+    pub(super) fn count_refused(&self, state: &State, alert: &Alert, room: NoRoom, given_up: Vec<GivenUp>) {
+        self.count_given_up(state, given_up);
+        state.refresh();
         let reason = match room {
             NoRoom::Queues { .. } => Settlement::QueueFull.as_str(),
             NoRoom::Journal { .. } => "journal_full",

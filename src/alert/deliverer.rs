@@ -158,7 +158,7 @@ impl Deliverer {
     ) {
         let standing = &self.receiver.standing;
         standing.begin(self.clock.monotonic_ns());
-        let result = self.attempt(&version.handler, alert.clone(), renewed).await;
+        let result = self.attempt(version, alert.clone(), renewed).await;
         let now = self.now();
         let Err(error) = result else {
             courier.succeeded(number, now);
@@ -197,14 +197,22 @@ impl Deliverer {
     /// Runs one attempt in its own task, so that a panic fails only this attempt. The task is aborted with this future.
     async fn attempt(
         &self,
-        handler: &Arc<dyn Handler>,
+        version: &Version,
         alert: Arc<Alert>,
         renewed: Pin<&mut Notified<'_>>,
     ) -> Result<(), DeliveryError> {
-        let (limit, handler) = (handler.timeout(), handler.clone());
+        let (limit, handler) = (version.handler.timeout(), version.handler.clone());
         // A version replaced during a delivery gets this much more time, whatever its own timeout.
         let replaced = async {
             renewed.await;
+            loop {
+                // Created before the check, as above. A wake that is no replacement gives it no end.
+                let again = self.slot.replaced();
+                if self.slot.current.load().number != version.number {
+                    break;
+                }
+                again.await;
+            }
             time::sleep(ATTEMPT_MAX).await;
         };
         let mut task = JoinSet::new();

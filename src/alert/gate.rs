@@ -14,7 +14,6 @@ use super::pictures::Reserved;
 use super::policy::{Refusal, prefix};
 use super::seen::Seen;
 use super::sequencer::Times;
-use super::site::Origin;
 use super::{Decision, Order, Outbox, Policy, SavedKind};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
@@ -143,6 +142,11 @@ impl Gate {
         }
         match self.policy.decide(raised, frame) {
             Decision::Accept(alert) => {
+                // Before its picture and the limit: it takes no place of another one.
+                if let Some(id) = self.outbox.silence_of(&alert, &self.zones) {
+                    self.silenced(by, id, &alert, raised, frame);
+                    return None;
+                }
                 let chain = self.chain(by, raised, frame);
                 let (alert, picture) = self.pictured(alert, raised, frame);
                 let sent = self.offer(alert, chain);
@@ -261,12 +265,7 @@ impl Gate {
     fn offer(&mut self, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         self.outbox.expect(&alert);
         let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
-        let origin = Origin { series: &self.source, zones: &self.zones };
-        let offered = self.outbox.offer(self.token, &alert, chain, times, &origin);
-        let is_taken = offered.unwrap_or_else(|chain| {
-            self.log_silenced(&alert, *chain);
-            false
-        });
+        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &self.source);
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         if !is_taken && alert.digest.is_none() {

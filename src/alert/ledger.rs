@@ -131,7 +131,7 @@ impl Ledger {
         let bytes = alert.memory_bytes();
         let behind = self.writing >= UNWRITTEN_MAX || self.writing_bytes + bytes > UNWRITTEN_BYTES_MAX;
         if self.durable && behind {
-            return Offered::Refused(NoRoom::Journal { waiting: self.writing });
+            return Offered::Refused(NoRoom::Journal { waiting: self.writing }, Vec::new());
         }
         let receivers = self.queues.iter().filter(|(_, queue)| queue.wants(&alert)).map(|(name, _)| name.clone());
         let receivers: Vec<Arc<str>> = receivers.collect();
@@ -139,7 +139,8 @@ impl Ledger {
         let (handlers, missed): (Vec<_>, Vec<_>) =
             receivers.into_iter().partition(|handler| self.make_room(handler, alert.level, bytes, &mut given_up));
         if handlers.is_empty() && !missed.is_empty() {
-            return Offered::Refused(NoRoom::Queues { alerts: self.alerts_max, bytes: self.bytes_max });
+            let room = NoRoom::Queues { alerts: self.alerts_max, bytes: self.bytes_max };
+            return Offered::Refused(room, given_up);
         }
         self.journal_acceptance(&alert, &handlers, &missed, now_ns);
         let written = !self.durable;

@@ -32,8 +32,8 @@ pub(super) enum Offered {
     Taken { missed: Vec<Arc<str>>, given_up: Vec<GivenUp>, written: bool, finished: bool },
     /// An alert with this id is open already.
     Known,
-    /// A queue is full.
-    Refused(NoRoom),
+    /// A queue is full; these were given up, and did not make enough room.
+    Refused(NoRoom, Vec<GivenUp>),
 }
 
 /// An alert that lost its place in a handler's queue.

@@ -135,8 +135,11 @@ impl Outbox {
             let mut state = self.state();
             match state.ledger.offer(alert.clone(), series.cloned(), self.metrics.clock().unix_ns()) {
                 Offered::Known => return Acceptance::Duplicate,
-                Offered::Refused(room) => {
-                    self.count_refused(&state, &alert, room);
+                Offered::Refused(room, given_up) => {
+                    self.count_refused(&state, &alert, room, given_up);
+                    drop(state);
+                    self.wake();
+                    self.notify();
                     return Acceptance::Refused(room);
                 }
                 Offered::Taken { missed, given_up, written, finished } => {
@@ -163,7 +166,8 @@ impl Outbox {
         Acceptance::Taken
     }
 
-    /// Opens the case of an accepted alert, and shows it. A panic in the callback must not end this thread or keep other alerts from being shown.
+    /// Opens the case of an accepted alert, and shows it. A panic in the callback must not end this thread or keep other
+    /// alerts from being shown.
     fn publish(&self, alert: &Arc<Alert>) {
         let resolved = self.open_case(alert);
         if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {

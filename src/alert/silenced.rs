@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::silence::{Silence, SilenceBody, SilenceCount, SilenceError, SilenceRequest};
 use super::{Outbox, SavedKind};
+use crate::types::{Alert, Zone};
 
 const MS_NS: u64 = 1_000_000;
 
@@ -45,6 +46,11 @@ impl Outbox {
         self.site().with_silences(|silences| silences.count(unix_ns / MS_NS))
     }
 
+    /// The id of the silence that holds this alert of a source with these zones back; it counts the alert then.
+    pub(super) fn silence_of(&self, alert: &Alert, zones: &[Zone]) -> Option<String> {
+        self.site().with_silences(|silences| silences.holds(alert, zones))
+    }
+
     /// Continues the silences that an earlier process saved.
     pub(super) fn restore_silences(&self, unix_ns: u64) {
         let mut forgotten = Vec::new();
@@ -81,7 +87,7 @@ mod tests {
     use super::*;
     use crate::config::AlertPlan;
     use crate::telemetry::Metrics;
-    use crate::types::{Alert, BBox, Clock, Detection, Point, Polygon, Raised, Zone};
+    use crate::types::{BBox, Clock, Detection, Point, Polygon, Raised};
 
     /// Capture time of the frame at second zero.
     const START_NS: u64 = 1_700_000_000_000_000_000;

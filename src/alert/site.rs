@@ -14,16 +14,10 @@ use super::window::Window;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{Alert, AlertId, Level, SourceId, Zone, one_line};
+use crate::types::{Alert, AlertId, Level, SourceId, one_line};
 
 /// Maximum alerts that were not accepted and whose gates do not know it yet.
 const UNSENT_MAX: usize = 256;
-
-/// The source of an alert.
-pub(super) struct Origin<'a> {
-    pub(super) series: &'a SourceMetrics,
-    pub(super) zones: &'a [Zone],
-}
 
 /// See the module.
 pub(super) struct Site(Mutex<State>);
@@ -97,35 +91,24 @@ impl Outbox {
         unsent.retain(|alert| series.contains_key(&alert.source));
     }
 
-    /// Decides on an alert, which a silence may hold back, and submits it if it is sent, now or when its turn comes.
-    /// `chain` is the decision on it so far. Returns whether it was taken now.
-    ///
-    /// # Errors
-    /// The decision, which is not logged, if a silence holds it back: what lasts is held back on every frame.
+    /// Decides on an alert and submits it if it is sent, now or when its turn comes. Returns whether it was taken now.
+    /// `chain` is the decision on it so far.
     pub(super) fn offer(
         &self,
         token: Option<u64>,
         alert: &Arc<Alert>,
         mut chain: Chain,
         times: Times,
-        origin: &Origin<'_>,
-    ) -> Result<bool, Box<Chain>> {
-        let Origin { series, zones } = *origin;
+        series: &SourceMetrics,
+    ) -> bool {
         let mut state = self.site().0.lock();
         if token.is_none() {
             state.series.insert(alert.source.clone(), series.clone());
         }
-        // Before the limit: it takes no place. Its gate learns that it was not sent, so what lasts is told afterwards.
-        if let Some(id) = state.silences.holds(alert, zones) {
-            state.count(self, alert, AlertOutcome::Suppressed);
-            chain.stages.push(Stage::Silenced { id });
-            state.not_sent(alert.clone());
-            return Err(chain.into());
-        }
         state.chains.insert(alert.id.clone(), chain);
         let mut rulings = Vec::new();
         state.sequencer.offer(token, alert.clone(), times, &mut rulings);
-        Ok(state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert)))
+        state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert))
     }
 
     /// Notes that a source has judged a frame.
@@ -230,6 +213,7 @@ impl State {
                 log(outbox, &alert, chain, Some(Stage::QueueFull { why: room.to_string() }));
                 self.take_back(&alert);
                 if alert.digest.is_some() && self.sequencer.hold_again(&alert) {
+                    outbox.unexpected(&alert.id);
                     self.count(outbox, &alert, AlertOutcome::Digested);
                 } else {
                     self.count(outbox, &alert, AlertOutcome::Refused);

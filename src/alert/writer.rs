@@ -4,7 +4,7 @@
 //! meanwhile the outbox bounds its queue, and nothing in memory is lost. A medium that fails for longer does not hold
 //! alerts up: they are delivered, and their entries are *owed* until it works again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -261,14 +261,22 @@ impl Owed {
                 Entry::Attempted { .. } | Entry::Decided(_) | Entry::Saved(_) => {}
             }
         }
+        // Of the values of a name the last one counts.
+        let mut named = HashSet::new();
+        let is_last = |entry: &Entry| match entry {
+            Entry::Saved(saved) => named.insert((saved.kind, saved.name.clone())),
+            _ => true,
+        };
+        let mut last: Vec<bool> = rest.iter().rev().map(is_last).collect();
         let is_open = |entry: &Entry| match entry {
             Entry::Accepted { alert, .. } => waiting.get(&alert.id) != Some(&0),
             Entry::Settled { id, .. } | Entry::Reopened { id, .. } => waiting.get(id) != Some(&0),
-            // The newest of each name is saved again when it changes; the history has a hole.
+            // The history has a hole.
             Entry::Attempted { .. } | Entry::Decided(_) => false,
             Entry::Saved(_) => true,
         };
-        let open: Vec<Entry> = rest.into_iter().filter(is_open).collect();
+        let open = rest.into_iter().filter(|entry| last.pop().unwrap_or(true) && is_open(entry));
+        let open: Vec<Entry> = open.collect();
         self.entries = first.len() + open.len();
         self.bytes = bytes(&first) + bytes(&open);
         self.batches = std::iter::once(first).chain(open.chunks(BATCH_MAX).map(Arc::from)).collect();
@@ -280,8 +288,23 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::alert::Settlement;
     use crate::alert::check::alert;
+    use crate::alert::{Saved, SavedKind, Settlement};
+
+    #[test]
+    fn of_the_values_of_a_name_that_are_owed_the_last_one_is_kept() {
+        let mut owed = Owed::default();
+        let value = |name: &str, contents: Option<&str>| {
+            Entry::Saved(Saved { kind: SavedKind::State, name: name.into(), contents: contents.map(Arc::from) })
+        };
+        owed.add(vec![value("a", Some("1"))]);
+        owed.add(vec![value("a", Some("2")), value("b", Some("3"))]);
+        owed.add(vec![value("a", Some("4")), value("b", None)]);
+        owed.forget_settled();
+        let left: Vec<Entry> = owed.batches.iter().flat_map(|batch| batch.to_vec()).collect();
+        assert_eq!(left, [value("a", Some("1")), value("a", Some("4")), value("b", None)]);
+        assert_eq!((owed.entries, owed.bytes), (3, 2));
+    }
 
     #[test]
     fn what_is_settled_makes_room_and_what_is_open_stays() {

@@ -258,7 +258,13 @@ fn saved(db: &Connection) -> rusqlite::Result<Vec<Saved>> {
 /// The newest alerts, oldest first. Rows that are not what was written are left out. Removes the cases of alerts that
 /// are gone.
 fn newest(db: &Connection, most: usize) -> rusqlite::Result<Vec<Arc<Alert>>> {
-    db.execute("DELETE FROM saved WHERE kind = ?1 AND name NOT IN (SELECT id FROM alerts)", [CASE])?;
+    let removed = db.execute("DELETE FROM saved WHERE kind = ?1 AND name NOT IN (SELECT id FROM alerts)", [CASE]);
+    // A full disk may prevent it: what is there can be read nevertheless.
+    if let Err(error) = removed
+        && is_damage(&error)
+    {
+        return Err(error);
+    }
     let mut rows = db.prepare(&format!("{SELECT} ORDER BY ordinal DESC LIMIT ?1"))?;
     let rows = rows.query_map([i64::try_from(most).unwrap_or(i64::MAX)], Row::from_sql)?;
     let alerts = rows.map(|row| Ok(row?.alert().map(Arc::new))).collect::<rusqlite::Result<Vec<_>>>()?;

@@ -4,6 +4,7 @@ use super::Gate;
 use crate::alert::Decided;
 use crate::alert::chain::{Chain, RaisedBy, Stage};
 use crate::alert::seen::{Seen, Work};
+use crate::telemetry::AlertOutcome;
 use crate::types::{Alert, AlertId, Frame, Raised};
 
 /// The strategy that raised a draft, for the log.
@@ -63,14 +64,23 @@ impl Gate {
         }
     }
 
-    /// Logs an alert that a silence holds back.
-    pub(super) fn log_silenced(&mut self, alert: &Alert, chain: Chain) {
-        let admitted = self.decisions.admit("silenced", &alert.rule, &alert.key, self.last.pts_ns);
-        self.outbox.lose_decisions(self.decisions.take_lost());
-        if let Some(more) = admitted {
-            let at_ms = alert.id.unix_ns() / 1_000_000;
-            self.outbox.log_decision(&alert.source, &alert.rule, at_ms, alert.id.clone(), &Chain { more, ..chain });
+    /// Counts and logs an alert that a silence holds back. The policy learns that it was not sent, so what lasts is told
+    /// afterwards; until then it is raised on every frame.
+    pub(super) fn silenced(
+        &mut self,
+        by: Option<Raiser<'_>>,
+        id: String,
+        alert: &Alert,
+        raised: &Raised,
+        frame: &Frame,
+    ) {
+        self.count(&raised.rule, AlertOutcome::Suppressed);
+        if let Some(more) = self.admit("silence", raised, frame) {
+            let mut chain = Chain { more, ..self.chain(by, raised, frame) };
+            chain.stages.push(Stage::Silenced { id });
+            self.log(&chain, &raised.rule, frame, alert.id.clone());
         }
+        self.policy.unsent(alert);
     }
 
     /// Notes a frame before its rules judge it; logs what the strategies did in the last minute.

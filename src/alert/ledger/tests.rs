@@ -14,7 +14,7 @@ fn ledger(alerts: usize, durable: bool, handlers: &[&str]) -> Ledger {
 fn missed(offered: Offered) -> Vec<String> {
     match offered {
         Offered::Taken { missed, .. } => missed.iter().map(ToString::to_string).collect(),
-        Offered::Known | Offered::Refused(_) => panic!("not taken"),
+        Offered::Known | Offered::Refused(..) => panic!("not taken"),
     }
 }
 
@@ -228,7 +228,7 @@ fn an_alert_whose_only_handler_goes_before_it_is_written_is_settled_when_it_is()
 fn what_waits_for_the_journal_is_bounded_in_count_and_bytes() {
     let mut many = ledger(100_000, true, &["x"]);
     (0..UNWRITTEN_MAX as u64).for_each(|n| assert!(missed(many.offer(alert(n, "m"), None, 0)).is_empty()));
-    let is_refused = |offered| matches!(offered, Offered::Refused(NoRoom::Journal { waiting: UNWRITTEN_MAX }));
+    let is_refused = |offered| matches!(offered, Offered::Refused(NoRoom::Journal { waiting: UNWRITTEN_MAX }, _));
     assert!(is_refused(many.offer(alert(99_999, "m"), None, 0)));
     let batch = many.take_unwritten(10);
     assert!(is_refused(many.offer(alert(99_999, "m"), None, 0)), "a batch under way still waits");
@@ -272,4 +272,23 @@ fn what_a_former_process_left_waits_again_for_the_handlers_that_are_there() {
     assert_eq!(done.worst, Settlement::Expired, "its worst handler was one of the former process's");
     let done = ledger.settle("y", &alert(2, "m").id, Settlement::Delivered).unwrap().unwrap();
     assert_eq!(done.worst, Settlement::HandlerRemoved);
+}
+
+#[test]
+fn what_was_given_up_for_an_alert_that_finds_no_room_nevertheless_is_told() {
+    let leveled = |number: u64, level: Level| {
+        let message = "m".repeat(if level == Level::Low { 10 } else { 1_000 });
+        Arc::new(Alert { level, ..(*alert(number, &message)).clone() })
+    };
+    let [high, low, medium] = [(1, Level::High), (2, Level::Low), (3, Level::Medium)].map(|(n, l)| leveled(n, l));
+    let mut ledger = ledger(10, false, &["x"]);
+    ledger.when_full = WhenFull::DropLowestLevel;
+    ledger.bytes_max = high.memory_bytes() + low.memory_bytes();
+    for alert in [&high, &low] {
+        assert!(missed(ledger.offer(alert.clone(), None, 0)).is_empty());
+    }
+    let Offered::Refused(_, given_up) = ledger.offer(medium, None, 0) else { panic!("there is no room") };
+    let told: Vec<_> = given_up.iter().map(|one| (&one.id, one.finished.as_ref().map(|done| done.worst))).collect();
+    assert_eq!(told, [(&low.id, Some(Settlement::QueueFull))]);
+    assert_eq!(ledger.open_alerts(), 1);
 }

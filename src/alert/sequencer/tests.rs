@@ -305,6 +305,8 @@ fn a_source_has_a_limit_of_its_own_within_that_of_the_site() {
                 sequencer.judged(&id.into(), token, times(number), &mut rulings);
             }
         }
+        let own = Some(Stage::Rate { limit: 2, used: 2, of_source: 2 });
+        assert!(sequencer.take_rates().contains(&own), "{site}: the log names the source's own limit");
         let count = |rulings: &[Ruling], id: &str| {
             rulings.iter().filter(|r| matches!(r, Ruling::Send(alert) if alert.source.as_str() == id)).count()
         };

@@ -10,12 +10,14 @@ const RATES_MAX: usize = 8_192;
 impl Sequencer {
     /// Notes the use of the limit, at a decision on an alert of `source`.
     pub(super) fn note_rate(&mut self, source: &SourceId, level: Level) {
-        let is_limited = self.limit > 0 && level != Level::Critical;
-        let of_source = || self.used.get(source).copied().unwrap_or_default() as u64;
-        let rate = is_limited.then(|| Stage::Rate {
-            limit: self.limit as u64,
-            used: self.sent.len() as u64,
-            of_source: of_source(),
+        let of_source = self.used.get(source).copied().unwrap_or_default();
+        // The limit that binds: the source's own, where it is used up or the only one.
+        let own = self.own_limits.get(source).filter(|own| self.limit == 0 || of_source >= **own);
+        let (limit, used) = own.map_or((self.limit, self.sent.len()), |own| (*own, of_source));
+        let rate = (limit > 0 && level != Level::Critical).then_some(Stage::Rate {
+            limit: limit as u64,
+            used: used as u64,
+            of_source: of_source as u64,
         });
         if self.rates.len() < RATES_MAX {
             self.rates.push(rate);
