@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 pub use self::matcher::Matcher;
+use self::request::Checked;
 pub use self::request::{SilenceError, SilenceRequest};
 use super::digest::rfc3339;
 use crate::types::{Alert, Level, Zone};
@@ -165,15 +166,27 @@ impl Silences {
         Some(silence.id.to_string())
     }
 
-    /// Adds a silence. Ended ones make room for it: their ids are added to `forgotten`.
-    pub(super) fn add(
+    /// Checks and adds a silence.
+    #[cfg(test)]
+    fn add(
         &mut self,
         request: &SilenceRequest,
         created_by: &str,
         now_ms: u64,
         forgotten: &mut Vec<Arc<str>>,
     ) -> Result<Silence, SilenceError> {
-        let checked = request.check(now_ms)?;
+        self.add_checked(request, request.check(now_ms)?, created_by, now_ms, forgotten)
+    }
+
+    /// Adds a silence whose request was checked. Ended ones make room for it: their ids are added to `forgotten`.
+    pub(super) fn add_checked(
+        &mut self,
+        request: &SilenceRequest,
+        checked: Checked,
+        created_by: &str,
+        now_ms: u64,
+        forgotten: &mut Vec<Arc<str>>,
+    ) -> Result<Silence, SilenceError> {
         let wanted = checked.matchers.iter().filter(|matcher| matcher.is_regex()).count();
         self.forget(now_ms, forgotten);
         while self.all.len() >= SILENCES_MAX || self.regexes() + wanted > REGEXES_MAX {

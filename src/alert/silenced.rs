@@ -15,8 +15,10 @@ impl Outbox {
     /// When the request is wrong, or there are too many silences.
     pub fn silence(&self, request: &SilenceRequest, by: &str, unix_ns: u64) -> Result<SilenceBody, SilenceError> {
         let (now_ms, mut forgotten) = (unix_ns / MS_NS, Vec::new());
+        // Regular expressions take their time: not while lanes wait.
+        let checked = request.check(now_ms)?;
         self.site().with_silences(|silences| {
-            let added = silences.add(request, by, now_ms, &mut forgotten);
+            let added = silences.add_checked(request, checked, by, now_ms, &mut forgotten);
             self.forget_silences(&forgotten);
             added.map(|silence| self.save_silence(&silence, now_ms))
         })

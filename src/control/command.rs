@@ -1,14 +1,16 @@
-//! Commands of handlers: each is an edit, in the audit as `KIND:NAME` of its handler.
+//! Commands of handlers: each is an edit, or a step of an alert's case, in the audit as `KIND:NAME` of its handler.
 
 use std::io;
 use std::sync::Arc;
 
 use crossbeam_channel::select;
 
-use super::{Control, Edit, RefusalKind, Who};
-use crate::alert::{Command, Commanded, Switches};
+use super::{Control, Edit, Outcome, Refusal, RefusalKind, Who};
+use crate::alert::{By, CaseStep, Command, Commanded, Switches};
 use crate::config::HandlerKind;
+use crate::engine::{EngineApi as _, SystemClock};
 use crate::own::Thread;
+use crate::types::{AlertId, Clock as _, one_line};
 
 impl Control {
     /// Carries out what handlers ask for, on a thread of its own: an edit may take as long as a model's start.
@@ -35,16 +37,13 @@ impl Control {
         let edit = match command {
             Command::Source { id, enabled } => Edit::EnableSource { id: id.as_str().to_owned(), enabled },
             Command::Profile(name) => Edit::Profile(name),
-            Command::Ack { alert } => {
-                tracing::debug!(%handler, alert = alert.as_str(), "an acknowledgement is not kept");
-                return;
-            }
+            Command::Ack { alert } => return self.acknowledge(&handler, &alert),
             Command::Custom(name, _) => {
                 tracing::debug!(%handler, name, "nothing carries out this command");
                 return;
             }
         };
-        let who = Who::new(format!("{}:{handler}", self.kind_of(&handler)), "command");
+        let who = self.who(&handler);
         let save = self.file.is_some();
         let outcome = match self.apply(edit.clone(), save, &who) {
             // It takes effect even where it cannot be kept.
@@ -55,6 +54,25 @@ impl Control {
             tracing::warn!(%handler, "a command is refused: {}", refusal.first_line());
         }
         self.show_switches();
+    }
+
+    /// Acknowledges an alert in the name of a handler's receiver.
+    fn acknowledge(&self, handler: &str, alert: &AlertId) {
+        let Some(outbox) = self.handle.outbox() else { return };
+        let who = self.who(handler);
+        let by = By::new(&who.name, SystemClock::new().unix_ns() / 1_000_000, None);
+        let outcome = match outbox.change_case(alert, CaseStep::Acknowledge, by) {
+            Ok(cased) => Ok(Outcome { changes: vec![format!("it is {}", cased.case.state)], ..Outcome::default() }),
+            Err(error) => Err(Refusal::new(RefusalKind::Conflict, error.to_string())),
+        };
+        if let Err(refusal) = &outcome {
+            tracing::warn!(handler, "a command is refused: {}", refusal.first_line());
+        }
+        self.record(&who, format!("acknowledge alert {}", one_line(alert.as_str())), &outcome);
+    }
+
+    fn who(&self, handler: &str) -> Who {
+        Who::new(format!("{}:{handler}", self.kind_of(handler)), "command")
     }
 
     /// Shows the handlers what they may switch, as it is now.

@@ -1,7 +1,7 @@
 //! Raises the alerts about lost sources, on the thread that monitors the engine.
 
 use super::handle::Shared;
-use super::lost::{LostSources, Seen};
+use super::lost::{BACK, LOST, LostSources, Seen};
 use crate::alert::Gate;
 use crate::backend::SourceState;
 use crate::config::{AlertPlan, ENGINE_SOURCE, Plan};
@@ -46,12 +46,18 @@ impl Losses {
     /// The gate with the policy of these alerts: each is about something new, and there are few of them, so it takes
     /// none for a duplicate and has no burst.
     fn gate(&mut self, shared: &Shared, plan: &AlertPlan) -> &mut Gate {
-        let plan = AlertPlan {
+        let mut plan = AlertPlan {
             throttle: std::time::Duration::ZERO,
             repeat: std::time::Duration::ZERO,
             burst_threshold: 0,
             ..plan.clone()
         };
+        // Nor by `alerts.rules`: what is held back is raised again and again, so that it would never be sent.
+        for rule in [LOST, BACK] {
+            if let Some(changes) = plan.rules.get_mut(rule) {
+                (changes.throttle, changes.repeat, changes.burst_threshold) = (None, None, None);
+            }
+        }
         let gate = self.gate.get_or_insert_with(|| {
             let source = SourceId::from(ENGINE_SOURCE);
             shared.metrics.hide_source(&source);

@@ -94,7 +94,8 @@ pub const TABLE: &[Definition] = &[
         "dsengine_alerts_total",
         C,
         &["source", "rule", "outcome"],
-        "Alerts by outcome: raised + recovered = delivered + failed + suppressed + digested + refused + still pending.",
+        "Alerts by outcome: raised + recovered = delivered + dead_lettered + expired + dropped + suppressed + digested \
+         + refused + still pending.",
     ),
     row(
         "dsengine_alert_deliveries_total",

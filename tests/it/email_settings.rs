@@ -86,6 +86,10 @@ fn what_is_wrong_with_a_mail_handler_is_said_at_its_place() {
         ),
         ("use_tls: false, smtp_server: 10.0.0.1, username: u, password: C4n4ry", &["unencrypted"]),
         ("timeout: 1000", &["out of range"]),
+        (
+            "min_interval_seconds: 600 }\n      max_age_seconds: 60\n      where: { min_level: low",
+            &["alerts expire before they are mailed", "up to 600 s", "after 60 s"],
+        ),
     ] {
         let error = read(&format!("{good}, {settings}")).unwrap_err();
         for part in parts {

@@ -61,14 +61,14 @@ impl SilenceError {
 
 /// A request that was checked.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(in crate::alert) struct Checked {
     pub(super) matchers: Vec<Matcher>,
     pub(super) starts_ms: u64,
     pub(super) ends_ms: u64,
 }
 
 impl SilenceRequest {
-    pub(super) fn check(&self, now_ms: u64) -> Result<Checked, SilenceError> {
+    pub(in crate::alert) fn check(&self, now_ms: u64) -> Result<Checked, SilenceError> {
         if self.matchers.is_empty() || self.matchers.len() > MATCHERS_MAX {
             let message = format!("a silence has 1 to {MATCHERS_MAX} matchers, not {}", self.matchers.len());
             return Err(SilenceError::new(&message, "write what to silence, as in source=\"gate\""));

@@ -27,6 +27,18 @@ pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_
                 site.wrong(&path, message, "give each a log_file of its own");
             }
             let max_age = head.max_age_seconds.map(Duration::from_secs_f64);
+            let oldest = max_age.unwrap_or_else(|| Duration::from_secs_f64(alerts.max_age_seconds));
+            if let HandlerKind::Email(mail) = &kind
+                && !oldest.is_zero()
+                && mail.min_interval > oldest
+            {
+                let (wait, oldest) = (mail.min_interval.as_secs_f64(), oldest.as_secs_f64());
+                let message = format!(
+                    "alerts expire before they are mailed: they wait up to {wait} s for each other \
+                     (`min_interval_seconds`), and expire after {oldest} s (`max_age_seconds`)"
+                );
+                site.wrong(&path, message, "make min_interval_seconds the smaller one");
+            }
             out.push(HandlerPlan { name: head.name.as_str().into(), kind, filter, max_age });
         }
     }

@@ -171,7 +171,11 @@ impl StateStore {
 
     /// Keeps a space no longer.
     fn leave(&self, owner: &Owner) {
-        let was_kept = self.slots.lock().get_mut(owner).is_some_and(|slot| std::mem::take(&mut slot.kept));
+        let was_kept = self.slots.lock().get_mut(owner).is_some_and(|slot| {
+            // Kept again later, it is to be saved although it is unchanged.
+            slot.saved = u64::MAX;
+            std::mem::take(&mut slot.kept)
+        });
         let saved_as = owner.saved_as();
         let was_saved = self.unclaimed.lock().remove(&saved_as).is_some();
         if was_kept || was_saved {

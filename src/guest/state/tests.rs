@@ -144,6 +144,11 @@ fn only_what_changed_is_saved_and_what_is_gone_is_removed() {
     write(&space, "n", Value::from(1).into(), None, "1");
     assert_eq!(store.changed(1).len(), 1);
     assert!(store.changed(1).is_empty());
+    // No longer kept, and kept again: it is saved again although it is unchanged.
+    store.keep("p", Some(&a), false);
+    assert!(store.changed(1).iter().all(|(_, text)| text.is_none()));
+    store.keep("p", Some(&a), true);
+    assert!(store.changed(1).iter().any(|(_, text)| text.is_some()));
     // What an instance hands over is for one successor.
     store.hand_over("p", &a, b"{}".to_vec());
     let next = later(&store);

@@ -26,7 +26,8 @@ struct State {
     /// The mail that is tried: its first alert, and the others. It stays as it is until it is taken: some receivers may
     /// have it.
     current: Option<(AlertId, Vec<Arc<Alert>>)>,
-    /// What became of alerts that were in a mail of an earlier one.
+    /// What became of alerts that were in a mail of an earlier one, and of those whose mail some receivers have got and
+    /// others have refused for good: none of them is sent again.
     mailed: VecDeque<(AlertId, Result<(), DeliveryError>)>,
 }
 
@@ -46,11 +47,16 @@ impl Digest {
         interval.checked_sub(since).filter(|rest| !rest.is_zero())
     }
 
-    /// What became of an alert that was in the mail of an earlier one. It is asked for once.
+    /// What became of an alert that was sent. A success is asked for once; a failure at each further attempt, of which
+    /// there are some before an alert is given up.
     pub(super) fn take_mailed(&self, id: &AlertId) -> Option<Result<(), DeliveryError>> {
         let mut state = self.state.lock();
         let at = state.mailed.iter().position(|(mailed, _)| mailed == id)?;
-        state.mailed.remove(at).map(|(_, outcome)| outcome)
+        let outcome = state.mailed.get(at).map(|(_, outcome)| outcome.clone())?;
+        if outcome.is_ok() {
+            state.mailed.remove(at);
+        }
+        Some(outcome)
     }
 
     /// The alerts that come in the mail of this one; the same for each attempt.
@@ -75,10 +81,10 @@ impl Digest {
     pub(super) fn on_taken(&self, outcome: &Result<(), DeliveryError>, now_ns: u64) {
         let mut state = self.state.lock();
         state.last_ns = Some(now_ns);
-        let (_, others) = state.current.take().unzip();
-        for other in others.into_iter().flatten() {
-            state.mailed.push_back((other.id.clone(), outcome.clone()));
-        }
+        let (first, others) = state.current.take().unzip();
+        let others = others.into_iter().flatten().map(|other| other.id.clone());
+        let ids: Vec<_> = first.filter(|_| outcome.is_err()).into_iter().chain(others).collect();
+        state.mailed.extend(ids.into_iter().map(|id| (id, outcome.clone())));
         // Those that never come to delivery were removed meanwhile.
         let extra = state.mailed.len().saturating_sub(2 * ALERTS_MAX);
         state.mailed.drain(..extra);
@@ -105,5 +111,18 @@ mod tests {
         assert_eq!(rest(Level::High, 30), Some(Duration::from_secs(40)));
         assert_eq!((rest(Level::High, 70), rest(Level::Critical, 30)), (None, None));
         assert_eq!(digest.rest(Duration::ZERO, &alert(1, Level::Low), 10 * second), None);
+    }
+
+    #[test]
+    fn a_mail_that_one_receiver_refused_for_good_goes_to_the_others_once() {
+        let (digest, one) = (Digest::default(), alert(1, Level::Low));
+        digest.others(MINUTE, &one);
+        digest.on_taken(&Err(DeliveryError { message: "gone".into(), retry: crate::alert::Retry::Never }), 1);
+        for _ in 0..3 {
+            assert!(digest.take_mailed(&one.id).is_some_and(|outcome| outcome.is_err()));
+        }
+        digest.others(MINUTE, &alert(2, Level::Low));
+        digest.on_taken(&Ok(()), 2);
+        assert!(digest.take_mailed(&alert(2, Level::Low).id).is_none());
     }
 }

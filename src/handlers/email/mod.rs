@@ -93,12 +93,26 @@ impl Email {
             .map_err(|what| self.failed(&Failure { what, retry: Retry::Never }))?;
         let receivers = self.unsettled(&alert.id);
         let talk = session::deliver(&self.plan, self.tls.as_ref(), &receivers, &letter);
-        let refused = talk.await.map_err(|failure| self.failed(&failure))?;
+        let refused = match talk.await {
+            Ok(refused) => refused,
+            Err(failure) => {
+                let error = self.failed(&failure);
+                // Those who deferred it refuse it for good now: the others have it.
+                if error.retry == Retry::Never && self.is_partly_taken(&alert.id) {
+                    self.digest.on_taken(&Err(error.clone()), self.clock.monotonic_ns());
+                }
+                return Err(error);
+            }
+        };
         let outcome = self.settle(&alert.id, &receivers, refused);
         if outcome.as_ref().map_or_else(|error| error.retry.gives_up(), |()| true) {
             self.digest.on_taken(&outcome, self.clock.monotonic_ns());
         }
         outcome
+    }
+
+    fn is_partly_taken(&self, id: &AlertId) -> bool {
+        self.partial.lock().as_ref().is_some_and(|partial| partial.id == *id)
     }
 
     /// The receivers for whom the server has neither taken nor refused this alert.

@@ -92,7 +92,7 @@ impl<'a> Link<'a> {
         let plan = &self.target.plan;
         let until = Instant::now() + plan.timeout;
         self.unless_it_ends(connection.publish(&self.online(), until).await)?;
-        self.shown = self.board.map(|board| Names::of(&board.switches()));
+        self.shown = self.names();
         if let Some(device) = self.device() {
             self.unless_it_ends(connection.publish(&device, until).await)?;
         }
@@ -117,8 +117,17 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// What Home Assistant is told.
+    /// The names of the switches, once the engine has shown them.
+    fn names(&self) -> Option<Names> {
+        self.board.filter(|board| board.is_shown()).map(|board| Names::of(&board.switches()))
+    }
+
+    /// What Home Assistant is told. Where there will be switches, nothing until they are known: a device without them
+    /// would remove those that it has.
     fn device(&self) -> Option<Message> {
+        if self.board.is_some_and(|board| !board.is_shown()) {
+            return None;
+        }
         let Target { plan, client_id, .. } = self.target;
         let switches = self.board.map(Switchboard::switches);
         let (topic, payload) = discovery::device(plan.discovery.as_ref()?, plan, client_id, switches.as_deref());
@@ -129,7 +138,7 @@ impl<'a> Link<'a> {
     async fn show(&mut self, connection: &mut Connection<'a>) -> Result<(), Failure> {
         let Some(board) = self.board else { return Ok(()) };
         let until = Instant::now() + self.target.plan.timeout;
-        let names = Some(Names::of(&board.switches()));
+        let names = self.names();
         if self.shown != names {
             self.shown = names;
             if let Some(device) = self.device() {

@@ -48,6 +48,11 @@ impl Switchboard {
         [topic::any_source_set(&self.prefix), topic::profile_set(&self.prefix)]
     }
 
+    /// Whether the engine has shown what can be switched.
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown.borrow().is_some()
+    }
+
     /// What can be switched, as it is now.
     pub(super) fn switches(&self) -> Arc<Switches> {
         self.shown.borrow().clone().unwrap_or_default()
