@@ -97,7 +97,7 @@ impl Outbox {
         &self,
         token: Option<u64>,
         alert: &Arc<Alert>,
-        mut chain: Chain,
+        chain: Chain,
         times: Times,
         series: &SourceMetrics,
     ) -> bool {
