@@ -98,7 +98,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn alert(id: u64, level: Level) -> Alert {
-        Alert { id: AlertId::new(id, [0; 10]), level, ..Alert::sample("m") }
+        Alert { id: AlertId::new(id * 1_000_000, [0; 10]), level, ..Alert::sample("m") }
     }
 
     #[test]
