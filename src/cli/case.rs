@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
     let request = args.input.request(Vec::new());
     let state = args.state.clone().or_else(|| control::state_dir(&request.env));
     let database = state.and_then(|state| control::alerts_file(&state, &request)).filter(|file| file.exists());
-    let Some(database) = database else { return Exit::of(ask(args, &args.id, step)) };
+    let Some(database) = database else { return Exit::of(ask(&args.client, args, &args.id, step)) };
     // The engine takes whole ids only.
     let kept = match History::new(&database).find(&args.id) {
         Ok(kept) => kept,
@@ -69,12 +69,15 @@ pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
     // Whoever runs the configuration holds its lock.
     match StateLock::take(&database) {
         Ok(_lock) => offline(args, &database, kept, step).map_or_else(|error| failed(&error), |()| Exit::Fine),
-        Err(_) => Exit::of(ask(args, kept.alert.id.as_str(), step)),
+        Err(_) => {
+            let client = args.client.reaching(StateLock::address(&database));
+            Exit::of(ask(&client, args, kept.alert.id.as_str(), step))
+        }
     }
 }
 
 /// Asks the running engine.
-fn ask(args: &Args, id: &str, step: CaseStep) -> Result<(), Exit> {
+fn ask(client: &Client, args: &Args, id: &str, step: CaseStep) -> Result<(), Exit> {
     let (path, mut body) = match step {
         CaseStep::Acknowledge | CaseStep::Resolve | CaseStep::Reopen => (step.as_str(), json!({})),
         CaseStep::True | CaseStep::False => ("verdict", json!({ "correct": step == CaseStep::True })),
@@ -83,7 +86,7 @@ fn ask(args: &Args, id: &str, step: CaseStep) -> Result<(), Exit> {
         body["note"] = json!(note);
     }
     let path = format!("/api/v1/alerts/{}/{path}", segment(id));
-    let answer = args.client.ask(&Method::POST, &path, Some(&body))?;
+    let answer = client.ask(&Method::POST, &path, Some(&body))?;
     if !args.client.json {
         println!("{}", answered(&answer));
     }

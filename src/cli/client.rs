@@ -21,12 +21,15 @@ const ANSWER_MAX: Duration = Duration::from_secs(90);
 /// Maximum size of a response.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// Where the engine is, if nobody says otherwise.
+const AT: &str = "127.0.0.1:8000";
+
 /// The flags of every command that asks a running engine.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Client {
-    /// Address of the engine's page, as `run` prints it: HOST:PORT or http://HOST:PORT
-    #[arg(long, value_name = "ADDR", alias = "url", env = "DSENGINE_AT", default_value = "127.0.0.1:8000")]
-    at: String,
+    /// Address of the engine's page, as `run` prints it: HOST:PORT or http://HOST:PORT [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR", alias = "url", env = "DSENGINE_AT")]
+    at: Option<String>,
     /// The token, where the engine wants one. Other users of this machine see flags: prefer the variable or the file
     #[arg(long, value_name = "TOKEN", env = "DSENGINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -39,6 +42,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The same, of the engine at this address unless another one was given.
+    pub(crate) fn reaching(&self, address: Option<String>) -> Self {
+        let at = self.at.clone().filter(|at| !at.is_empty()).or(address);
+        Self { at, ..self.clone() }
+    }
+
+    /// Where the engine is, as it was given. An empty variable counts as unset.
+    fn at(&self) -> &str {
+        let at = self.at.as_deref().unwrap_or_default().trim_end_matches('/');
+        if at.is_empty() { AT } else { at }
+    }
+
     /// Sends a GET request; returns the JSON of a 2xx response, which `--json` prints. Prints a refusal.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Exit> {
         self.ask(&Method::GET, path, None)
@@ -127,18 +142,14 @@ impl Client {
     }
 
     fn base(&self) -> String {
-        // An empty variable counts as unset.
-        let at = match self.at.trim_end_matches('/') {
-            "" => "127.0.0.1:8000",
-            at => at,
-        };
+        let at = self.at();
         if at.contains("://") { at.to_owned() } else { format!("http://{at}") }
     }
 
     /// The address as it was given, without a password.
     fn shown(&self) -> String {
         let shown = redact::uri(&self.base());
-        match self.at.contains("://") {
+        match self.at().contains("://") {
             true => shown,
             false => shown.trim_start_matches("http://").to_owned(),
         }

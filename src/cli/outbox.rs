@@ -15,7 +15,7 @@ pub(crate) struct Database {
     file: std::path::PathBuf,
     plan: OutboxPlan,
     pictures: Option<std::path::PathBuf>,
-    _lock: StateLock,
+    lock: StateLock,
 }
 
 impl Database {
@@ -29,7 +29,7 @@ impl Database {
         let folder = file.parent().unwrap_or(&file);
         let lock = control::create_state_dir(folder).and_then(|()| StateLock::take(&file));
         match lock {
-            Ok(lock) => Ok(Some(Self { file, plan: *plan, pictures, _lock: lock })),
+            Ok(lock) => Ok(Some(Self { file, plan: *plan, pictures, lock })),
             Err(error) if plan.required || is_writable(folder) => Err(error),
             Err(error) => {
                 eprintln!(
@@ -44,6 +44,11 @@ impl Database {
     /// The folder for pictures of alerts.
     pub(crate) fn pictures(&self) -> Option<&Path> {
         self.pictures.as_deref()
+    }
+
+    /// Notes where this run answers, for commands that are about its alerts.
+    pub(crate) fn note_address(&mut self, address: &str) {
+        self.lock.note_address(address);
     }
 
     /// Opens the journal; again after a start that failed.

@@ -63,7 +63,10 @@ pub(super) fn run(args: &Args) -> Exit {
     // Whoever runs the configuration holds its lock.
     match StateLock::take(&database) {
         Ok(_lock) => offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine),
-        Err(_) => letters.iter().try_for_each(|letter| ask(args, letter)).map_or_else(|exit| exit, |()| Exit::Fine),
+        Err(_) => {
+            let client = args.client.reaching(StateLock::address(&database));
+            letters.iter().try_for_each(|letter| ask(&client, letter)).map_or_else(|exit| exit, |()| Exit::Fine)
+        }
     }
 }
 
@@ -84,10 +87,10 @@ fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
 }
 
 /// Asks the running engine.
-fn ask(args: &Args, letter: &Letter) -> Result<(), Exit> {
+fn ask(client: &Client, letter: &Letter) -> Result<(), Exit> {
     let path = format!("/api/v1/alerts/{}/retry", segment(&letter.id));
-    args.client.ask(&Method::POST, &path, Some(&json!({ "handler": &*letter.handler })))?;
-    if !args.client.json {
+    client.ask(&Method::POST, &path, Some(&json!({ "handler": &*letter.handler })))?;
+    if !client.json {
         println!("{} goes to {} again", letter.id, one_line(&letter.handler));
     }
     Ok(())

@@ -218,7 +218,7 @@ impl Started {
         // Before connecting to any camera.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
         let port = port.map(|port| port.with_log(log.tail()));
-        let database = Database::take(state.as_deref(), &request, &plan.outbox).map_err(refused)?;
+        let mut database = Database::take(state.as_deref(), &request, &plan.outbox).map_err(refused)?;
         let engine = start(&mut loaded, &observers, database.as_ref()).map_err(refused)?;
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
@@ -236,8 +236,13 @@ impl Started {
             }
         });
         let page = serve(&engine, port, &control).map_err(refused)?;
-        if let Some(page) = page.as_ref().filter(|_| !args.quiet) {
-            eprintln!("page: {}", page.url());
+        if let Some(url) = page.as_ref().map(|page| page.url()) {
+            if let Some(database) = &mut database {
+                database.note_address(&url);
+            }
+            if !args.quiet {
+                eprintln!("page: {url}");
+            }
         }
         let commands = control
             .start_commands()

@@ -48,7 +48,11 @@ pub(in crate::admin) async fn retry(
     if let Some(control) = &app.control {
         let who = Who::new(caller.name(), caller.peer().to_string());
         let what = format!("retry alert {} of {} by {handler}", cased.alert.id, cased.alert.source);
-        control.record(&who, what, &Ok(Outcome::default()));
+        control.record(
+            &who,
+            what,
+            &Ok(Outcome { changes: vec![format!("it goes to {handler} again")], ..Outcome::default() }),
+        );
     }
     Ok(Json(cased))
 }

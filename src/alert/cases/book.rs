@@ -12,7 +12,7 @@ use crate::types::{Alert, AlertId, SourceId};
 /// Maximum alerts on their way to being accepted, which a rule may resolve already.
 const EXPECTED_MAX: usize = 8_192;
 /// Minimum time between two writes of what a raised condition adds to its case.
-const SAVE_EVERY_MS: u64 = 30_000;
+const SAVE_EVERY_MS: u64 = 2_000;
 
 /// See the module.
 #[derive(Default)]
