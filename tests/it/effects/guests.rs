@@ -499,8 +499,8 @@ fn a_misspelt_setting_of_a_script_is_refused_with_its_place_and_the_nearest_name
         ("zone: door, level: urgent", ":7:", "the setting `level` is another word, expected \"low\" | \"medium\"", ""),
         ("seconds: 10", ":7:", "config.zone is missing: the name of the zone to watch", ""),
     ] {
-        for command in ["validate", "run"] {
-            let out = bench.command(command, &loitering(settings), &[]).run();
+        for (command, args) in [("validate", [].as_slice()), ("run", &["--port", "0"])] {
+            let out = bench.command(command, &loitering(settings), args).run();
             assert_ne!(out.code(), 0, "{settings}");
             let said = [place, message, hint].iter().all(|part| out.stderr.contains(part));
             assert!(said, "{command} {settings}: {}", out.stderr);
