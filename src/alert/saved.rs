@@ -38,19 +38,19 @@ impl Outbox {
         self.wake();
     }
 
-    /// Sends a dead letter again, by one handler; it counts as recovered. `false` if it is on its way already, or the
-    /// handler does not exist or has no room. Its source may be gone: it counts in the totals only.
+    /// Sends a dead letter again, by one handler; it counts as recovered. `false` if the handler is at it already, does
+    /// not exist or has no room. Its source may be gone: it counts in the totals only.
     pub fn resend(&self, alert: &Arc<Alert>, handler: &str) -> bool {
         let now_ns = self.metrics.clock().unix_ns();
         let mut state = self.state();
         let reopened = state.ledger.reopen(alert.clone(), &handler.into(), now_ns);
-        if reopened {
+        if reopened == Some(true) {
             self.count(None, &alert.rule, AlertOutcome::Recovered);
-            state.refresh();
         }
+        state.refresh();
         drop(state);
         self.wake();
-        reopened
+        reopened.is_some()
     }
 
     /// Waits until the newest value of this name is written, at most `limit`; returns whether it is. Without a journal

@@ -65,7 +65,9 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(_lock) => offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine),
         Err(_) => {
             let client = args.client.reaching(StateLock::address(&database));
-            letters.iter().try_for_each(|letter| ask(&client, letter)).map_or_else(|exit| exit, |()| Exit::Fine)
+            // One that is refused keeps no other back.
+            let asked: Vec<Result<(), Exit>> = letters.iter().map(|letter| ask(&client, letter)).collect();
+            asked.into_iter().find_map(Result::err).unwrap_or(Exit::Fine)
         }
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::admin) async fn retry(
         return Err(ApiError::not_found(format!("there is no handler '{handler}'")));
     }
     if !outbox.resend(&cased.alert, handler) {
-        let message = format!("{} is on its way, or the queue of {handler} is full", cased.alert.id);
+        let message = format!("{handler} has {} before it already, or its queue is full", cased.alert.id);
         return Err(ApiError::refused(message, "GET /api/v1/status"));
     }
     if let Some(control) = &app.control {

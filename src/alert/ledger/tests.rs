@@ -129,11 +129,11 @@ fn a_dead_letter_is_opened_again_once_and_only_where_there_is_room() {
     ledger.offer(one.clone(), None, 0);
     let batch = ledger.take_unwritten(10);
     ledger.written(&batch);
-    assert!(!ledger.reopen(one.clone(), &"x".into(), 5), "it is on its way");
+    assert_eq!(ledger.reopen(one.clone(), &"x".into(), 5), None, "it is on its way");
     ledger.settle("x", &one.id, Settlement::GivenUp).unwrap().unwrap();
-    assert!(ledger.reopen(one.clone(), &"x".into(), 5_000_000));
-    assert!(!ledger.reopen(alert(2, "m"), &"x".into(), 5), "no room");
-    assert!(!ledger.reopen(alert(2, "m"), &"y".into(), 5), "no such handler");
+    assert_eq!(ledger.reopen(one.clone(), &"x".into(), 5_000_000), Some(true));
+    assert_eq!(ledger.reopen(alert(2, "m"), &"x".into(), 5), None, "no room");
+    assert_eq!(ledger.reopen(alert(2, "m"), &"y".into(), 5), None, "no such handler");
     let entries = ledger.take_unwritten(10);
     assert_eq!(entries[1], Entry::Reopened { id: one.id.clone(), handler: "x".into(), at_ms: 5 });
     assert_eq!(ledger.heads("x")[0].accepted_ns, 5_000_000, "its age counts from now");
@@ -291,4 +291,19 @@ fn what_was_given_up_for_an_alert_that_finds_no_room_nevertheless_is_told() {
     let told: Vec<_> = given_up.iter().map(|one| (&one.id, one.finished.as_ref().map(|done| done.worst))).collect();
     assert_eq!(told, [(&low.id, Some(Settlement::QueueFull))]);
     assert_eq!(ledger.open_alerts(), 1);
+}
+
+#[test]
+fn a_dead_letter_of_two_handlers_is_opened_for_both() {
+    let mut ledger = ledger(10, false, &["x", "y"]);
+    let one = alert(1, "m");
+    ledger.offer(one.clone(), None, 0);
+    for name in ["x", "y"] {
+        ledger.settle(name, &one.id, Settlement::GivenUp);
+    }
+    let reopened = ["x", "y", "y"].map(|name| ledger.reopen(one.clone(), &name.into(), 5));
+    assert_eq!(reopened, [Some(true), Some(false), None]);
+    assert_eq!((ledger.pending("x"), ledger.pending("y"), ledger.open_alerts()), (1, 1, 1));
+    assert!(ledger.settle("x", &one.id, Settlement::Delivered).unwrap().is_none());
+    assert_eq!(ledger.settle("y", &one.id, Settlement::Delivered).unwrap().unwrap().worst, Settlement::Delivered);
 }
