@@ -444,7 +444,7 @@ fn scripts_are_handed_the_extensions_and_their_changes() {
     let config = |extensions: &str| {
         format!(
             "{LIVE}{extensions}detection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\n\
-             alerts: {{ throttle_seconds: 0, burst_threshold: 1000, min_confidence: 0, handlers: [{{ name: desk, module: desk.lua }}] }}\n"
+             alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, handlers: [{{ name: desk, module: desk.lua }}] }}\n"
         )
     };
     let mut run = bench.start(&config("extensions: { site: { floor: 3, open: true } }\n"));
