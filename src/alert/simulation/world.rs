@@ -343,7 +343,10 @@ impl World {
                             Some(how) if *tries < self.plan.attempts => {
                                 return Err(format!("{} is {how:?} after {tries} attempts", alert.id));
                             }
-                            Some(how) => outbox.settle(name, &alert.id, how),
+                            Some(how) => {
+                                self.given_up.insert((name.to_owned(), alert.id.clone()));
+                                outbox.settle(name, &alert.id, how);
+                            }
                             None => outbox.rest(name),
                         }
                     }
@@ -359,6 +362,7 @@ impl World {
                 if age < self.plan.max_age {
                     return Err(format!("{} expired at an age of {age:?}", head.id));
                 }
+                self.given_up.insert((name.to_owned(), head.id.clone()));
                 outbox.settle(name, &head.id, Settlement::Expired);
             }
             Step::Wait(until_ns) => return Ok(Some(until_ns)),
