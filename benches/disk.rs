@@ -1,9 +1,9 @@
 //! What a slow disk costs: eight live sources whose rule raises alerts, through a whole engine with its database.
 //!
 //! `disk_lane` is the 99.9th percentile of a frame's delay on its lane (waiting and judgement) while every fsync takes
-//! half a second (`tests/doubles/disk`); "theirs" is the same with the disk as it is. Turns are taken, and the ratio is
-//! the median over the pairs. `disk_handler` is the 99th percentile from a frame's arrival to the handler that gets its
-//! alert, with the disk as it is; "theirs" is the limit that the design sets. There is no detector.
+//! half a second (`tests/doubles/disk`); "theirs" is the same on the unchanged disk. Turns are taken, and the ratio is
+//! the median over the pairs. Printed besides, with its goal: the 99th percentile from a frame's arrival to the handler
+//! that gets its alert, on the unchanged disk. No detector runs.
 //!
 //! Needs a C compiler; skips without one.
 #![allow(clippy::print_stdout, reason = "a bench prints its result")]
@@ -27,7 +27,7 @@ use dsengine::types::{Alert, Clock};
 const PAIRS: usize = 5;
 const SOURCES: usize = 8;
 const TURN: Duration = Duration::from_secs(15);
-const LIMIT_MS: f64 = 20.0;
+const GOAL_MS: f64 = 20.0;
 /// Set for the process of a turn: its folder.
 const FOLDER: &str = "DISK_BENCH_FOLDER";
 
@@ -68,7 +68,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (ours, theirs, ratio) = (report::median(&mut slow), report::median(&mut control), report::median(&mut ratios));
     report::write("disk_lane", ours, theirs, ratio, "ms, a frame's delay on its lane, p99.9", PAIRS)?;
     let ours = report::median(&mut handler);
-    report::write("disk_handler", ours, LIMIT_MS, ours / LIMIT_MS, "ms from arrival to handler, p99", PAIRS)
+    println!("disk_handler: {ours:.1} ms from arrival to handler, p99 ({PAIRS} runs; goal {GOAL_MS} ms)");
+    Ok(())
 }
 
 /// The preloaded double; `None` without a C compiler.

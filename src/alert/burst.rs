@@ -125,7 +125,7 @@ impl Bursts {
         let (limit, span_ns, reason) =
             if is_critical { (critical, MINUTE_NS, HeldBy::Critical) } else { (burst, window_ns, HeldBy::Burst) };
         if limit == 0 {
-            // The log says nothing of a limit that there is no more.
+            // The log names no limit that was lifted.
             if let Some(rule) = self.rules.get_mut(key) {
                 rule.limits = limits;
             }

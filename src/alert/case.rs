@@ -171,7 +171,7 @@ pub struct Case {
 /// Why a step is not possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CaseRefused {
-    /// There is no such alert.
+    /// No alert has this id.
     #[error("there is no alert with this id among those that are kept")]
     Unknown,
     /// It is over.

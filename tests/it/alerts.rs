@@ -17,10 +17,11 @@ use dsengine::config::{AlertPlan, FileFormat, HandlerKind, HandlerPlan, Pictures
 use dsengine::error::Code;
 use dsengine::handlers;
 use dsengine::telemetry::{AlertOutcome, Metrics};
-use dsengine::types::{Alert, Clock, Frame, Level, Picture, Raised};
+use dsengine::types::{Alert, Clock, Frame, Picture, Raised};
 use tokio::runtime::Runtime;
 
 use crate::harness::soak;
+use crate::journal::plan;
 use crate::watch::Wall;
 
 /// Longest wait for what must happen.
@@ -28,29 +29,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
-
-fn plan() -> AlertPlan {
-    AlertPlan {
-        enabled: true,
-        throttle: Duration::from_secs(60),
-        burst_threshold: 0,
-        burst_window: Duration::from_secs(10),
-        max_per_minute: 0,
-        max_critical_per_minute: 0,
-        repeat: Duration::ZERO,
-        min_confidence: 0.5,
-        default_level: Level::Medium,
-        attempts: 3,
-        retry_delay: Duration::from_millis(1),
-        max_retry_delay: Duration::from_secs(60),
-        max_age: Duration::ZERO,
-        when_full: Default::default(),
-        outbox_max: 10_000,
-        quiet_hours: Vec::new(),
-        rules: Default::default(),
-        source_max_per_minute: None,
-    }
 }
 
 fn draft(rule: &str, key: impl ToString) -> Raised {

@@ -28,26 +28,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const HELD: u64 = 17;
 
 fn plan() -> AlertPlan {
-    AlertPlan {
-        enabled: true,
-        throttle: Duration::from_secs(60),
-        burst_threshold: 0,
-        burst_window: Duration::from_secs(10),
-        max_per_minute: 0,
-        max_critical_per_minute: 0,
-        repeat: Duration::ZERO,
-        min_confidence: 0.5,
-        default_level: Level::Medium,
-        attempts: 1,
-        retry_delay: Duration::from_millis(1),
-        max_retry_delay: Duration::from_millis(1),
-        max_age: Duration::ZERO,
-        when_full: Default::default(),
-        outbox_max: 100_000,
-        quiet_hours: Vec::new(),
-        rules: Default::default(),
-        source_max_per_minute: None,
-    }
+    AlertPlan { attempts: 1, outbox_max: 100_000, ..crate::journal::plan() }
 }
 
 /// A handler that answers, refuses, or does not end.

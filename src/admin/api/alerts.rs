@@ -255,5 +255,5 @@ fn known(id: &str) -> Result<AlertId, ApiError> {
 }
 
 fn unknown(id: &str) -> ApiError {
-    ApiError::not_found(format!("there is no alert '{id}' among those in memory"))
+    ApiError::not_found(format!("alert '{id}' is not in memory"))
 }
