@@ -71,7 +71,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{seen} detections in {} pictures", ROUNDS * REPEATS);
     let (ours, alone) = (report::median(&mut ours), report::median(&mut alone));
-    report::write("detect", ours, alone, alone / ours, "us CPU per picture", ROUNDS)
+    let (unit, beside) = ("us CPU per picture", Some((alone, alone / ours)));
+    report::Figure { name: "detect", ours, unit, runs: ROUNDS, beside, goal: None }.write()
 }
 
 /// Every tenth frame of the clip.

@@ -2,7 +2,7 @@
 //!
 //! `disk_lane` is the 99.9th percentile of a frame's delay on its lane (waiting and judgement) while every fsync takes
 //! half a second (`tests/doubles/disk`); "theirs" is the same on the unchanged disk. Turns are taken, and the ratio is
-//! the median over the pairs. Printed besides, with its goal: the 99th percentile from a frame's arrival to the handler
+//! the median over the pairs. `disk_handler` is the 99th percentile from a frame's arrival to the handler
 //! that gets its alert, on the unchanged disk. No detector runs.
 //!
 //! Needs a C compiler; skips without one.
@@ -23,6 +23,7 @@ use dsengine::alert::{BoxFuture, DeliveryError, Handler};
 use dsengine::engine::{Engine, Judged, Observer, SystemClock};
 use dsengine::sqlite::{Keep, SqliteJournal};
 use dsengine::types::{Alert, Clock};
+use report::Goal;
 
 const PAIRS: usize = 5;
 const SOURCES: usize = 8;
@@ -66,10 +67,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         handler.push(without.handler_ms);
     }
     let (ours, theirs, ratio) = (report::median(&mut slow), report::median(&mut control), report::median(&mut ratios));
-    report::write("disk_lane", ours, theirs, ratio, "ms, a frame's delay on its lane, p99.9", PAIRS)?;
+    let unit = "ms, a frame's delay on its lane, p99.9";
+    report::Figure { name: "disk_lane", ours, unit, runs: PAIRS, beside: Some((theirs, ratio)), goal: None }.write()?;
     let ours = report::median(&mut handler);
-    println!("disk_handler: {ours:.1} ms from arrival to handler, p99 ({PAIRS} runs; goal {GOAL_MS} ms)");
-    Ok(())
+    let (unit, goal) = ("ms from a frame's arrival to the handler, p99", Some(Goal::AtMost(GOAL_MS)));
+    report::Figure { name: "disk_handler", ours, unit, runs: PAIRS, beside: None, goal }.write()
 }
 
 /// The preloaded double; `None` without a C compiler.

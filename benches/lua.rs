@@ -1,12 +1,13 @@
 //! What a script costs per frame, with all limits on, beside CPython in the same run; and what the engine's own
-//! part of a frame costs. CPU time of the thread, so that a busy machine matters less. Writes
-//! `target/bench/lua.json`.
+//! part of a frame costs. CPU time of the thread, so that a busy machine matters less.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
     reason = "a benchmark talks to its terminal, and stops where it breaks"
 )]
+
+mod report;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -21,7 +22,7 @@ use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
 use dsengine::types::{BBox, Colorimetry, Detection, Frame, Matrix, Picture, Point, Polygon, Range, SourceId, Zone};
 use dsengine::vision::motion::{Background, MotionSettings};
-use rustix::time::{ClockId, clock_gettime};
+use report::{Figure, Goal, thread_cpu_us as cpu_us};
 use serde_json::json;
 
 const DETECTIONS: usize = 20;
@@ -92,11 +93,6 @@ runs.sort()
 print(json.dumps({"us": runs[len(runs) // 2], "kept": out[0]}))
 "#;
 
-fn cpu_us() -> f64 {
-    let t = clock_gettime(ClockId::ThreadCPUTime);
-    t.tv_sec as f64 * 1e6 + t.tv_nsec as f64 * 1e-3
-}
-
 fn detections(step: u64) -> Vec<Detection> {
     let labels: Vec<Arc<str>> = ["person", "car", "bicycle"].map(Arc::from).to_vec();
     let drift = step as f32 * 0.0005;
@@ -150,8 +146,7 @@ fn load(text: &str, watchdog: &Arc<Watchdog>) -> LuaStrategy {
 }
 
 fn median(mut runs: Vec<f64>) -> f64 {
-    runs.sort_by(f64::total_cmp);
-    runs[runs.len() / 2]
+    report::median(&mut runs)
 }
 
 /// Median over batches of the mean cost of one call, µs.
@@ -245,18 +240,16 @@ fn main() {
         println!("SKIP the CPython floor: python3 does not run");
     }
     let theirs = floor.as_ref().map(|(us, _)| *us);
-    let mut records = Vec::new();
-    let mut record = |name: &str, ours: f64, theirs: Option<f64>, runs: u32| {
-        let ratio = theirs.map(|t| ours / t);
-        let beside = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
-        println!("{name:34} {ours:9.2} µs{beside}");
-        records.push(json!({
-            "name": name, "ours": ours, "theirs": theirs, "ratio": ratio, "unit": "us CPU", "runs": runs,
-        }));
+    // Beside CPython: ours / theirs.
+    let record = |name: &str, ours: f64, theirs: Option<f64>, goal: Option<Goal>, runs: usize| {
+        let beside = theirs.map(|theirs| (theirs, ours / theirs));
+        Figure { name, ours, unit: "us CPU", runs, beside, goal }.write().unwrap();
     };
-    for (name, text) in
-        [("luau_cursor_20", CURSOR), ("luau_select_20", SELECT), ("luau_select_zone_keep_alert_20", SELECT_ZONE)]
-    {
+    for (name, text, goal) in [
+        ("luau_cursor_20", CURSOR, Some(7.0)),
+        ("luau_select_20", SELECT, Some(1.5)),
+        ("luau_select_zone_keep_alert_20", SELECT_ZONE, None),
+    ] {
         let mut strategy = load(text, &watchdog);
         if let (Some((_, kept)), true) = (&floor, text != SELECT) {
             let (frame, zones, tracks) = (frame(0), zones(), Tracks::default());
@@ -264,22 +257,18 @@ fn main() {
             assert_eq!(verdict.keep.as_ref(), Some(kept), "both decide the same");
             assert_eq!(verdict.alerts.len(), 1);
         }
-        record(name, call_cost(&mut strategy), theirs, 201);
+        record(name, call_cost(&mut strategy), theirs, goal.map(Goal::AtMost), 201);
     }
     let rule = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/loitering.lua")).unwrap();
     let (p50, p99, tracking) = lane_cost(&watchdog, &rule);
-    record("lane_tracker_zone_rule_p50", p50, None, 5000);
-    record("lane_tracker_zone_rule_p99", p99, None, 5000);
-    record("lane_tracker_and_tracks", tracking, None, 5000);
+    record("lane_tracker_zone_rule_p50", p50, None, None, 5000);
+    record("lane_tracker_zone_rule_p99", p99, None, None, 5000);
+    record("lane_tracker_and_tracks", tracking, None, None, 5000);
     let loads = (0..51).map(|_| {
         let start = cpu_us();
         black_box(load(&rule, &watchdog));
         cpu_us() - start
     });
-    record("luau_load", median(loads.collect()), None, 51);
-    record("motion_1080p_i420", motion_cost(), None, 200);
-
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("lua.json"), serde_json::to_string_pretty(&records).unwrap()).unwrap();
+    record("luau_load", median(loads.collect()), None, None, 51);
+    record("motion_1080p_i420", motion_cost(), None, None, 200);
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use dsengine::alert::{Decision, Policy};
 use dsengine::config::{AlertChanges, AlertPlan};
 use dsengine::types::{BBox, Detection, Frame, Level, Raised};
+use report::Goal;
 
 const OBJECTS: u64 = 100;
 const FRAMES: u64 = 10_000;
@@ -28,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             rates.push(run(has_key, rules)?);
         }
         let ours = report::median(&mut rates);
-        report::write(name, ours, LEAST, ours / LEAST, "decisions per second", RUNS)?;
+        let (unit, goal) = ("decisions per second", Some(Goal::AtLeast(LEAST)));
+        report::Figure { name, ours, unit, runs: RUNS, beside: None, goal }.write()?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use dsengine::types::{Colorimetry, Matrix, Picture, PixelFormat, Range};
 use dsengine::vision::letterbox::Fit;
 use dsengine::vision::preprocess::{ChannelOrder, Kernel, Preprocessor, Recipe};
+use report::Goal;
 
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1080;
@@ -55,7 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let (ours, theirs) = (report::median(&mut ours), report::median(&mut theirs));
         let file = if *name == "i420" { "preprocess".to_owned() } else { format!("preprocess_{name}") };
-        report::write(&file, ours, theirs, ours / theirs, "us CPU per picture", ROUNDS)?;
+        let (unit, beside) = ("us CPU per picture", Some((theirs, ours / theirs)));
+        let goal = (*name == "nv12").then_some(Goal::RatioAtMost(0.15));
+        report::Figure { name: &file, ours, unit, runs: ROUNDS, beside, goal }.write()?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! What a component costs per frame, with all limits on, beside CPython in the same run. CPU time of the thread, so that
-//! a busy machine matters less. Writes `target/bench/wasm.json`.
+//! a busy machine matters less.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
     reason = "a benchmark talks to its terminal, and stops where it breaks"
 )]
+
+mod report;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -18,7 +20,7 @@ use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
 use dsengine::types::{BBox, Detection, Frame, Point, Polygon, SourceId, Zone};
 use dsengine::wasm::{Host, Program};
-use rustix::time::{ClockId, clock_gettime};
+use report::{Figure, Goal, thread_cpu_us as cpu_us};
 use serde_json::json;
 
 const DETECTIONS: usize = 20;
@@ -56,14 +58,8 @@ runs.sort()
 print(json.dumps({"us": runs[len(runs) // 2], "message": out[0][3]}))
 "#;
 
-fn cpu_us() -> f64 {
-    let t = clock_gettime(ClockId::ThreadCPUTime);
-    t.tv_sec as f64 * 1e6 + t.tv_nsec as f64 * 1e-3
-}
-
 fn median(mut runs: Vec<f64>) -> f64 {
-    runs.sort_by(f64::total_cmp);
-    runs[runs.len() / 2]
+    report::median(&mut runs)
 }
 
 fn frame() -> Frame {
@@ -146,14 +142,10 @@ fn main() {
     if floor.is_none() {
         println!("SKIP the CPython floor: python3 does not run");
     }
-    let mut records = Vec::new();
-    let mut record = |name: &str, ours: f64, theirs: Option<f64>, runs: u32| {
-        let ratio = theirs.map(|t| ours / t);
-        let beside = theirs.map_or(String::new(), |t| format!("   CPython {t:.2} µs   ratio {:.2}", ours / t));
-        println!("{name:34} {ours:9.2} µs{beside}");
-        records.push(json!({
-            "name": name, "ours": ours, "theirs": theirs, "ratio": ratio, "unit": "us CPU", "runs": runs,
-        }));
+    // Beside CPython: ours / theirs.
+    let record = |name: &str, ours: f64, theirs: Option<f64>, goal: Option<Goal>, runs: usize| {
+        let beside = theirs.map(|theirs| (theirs, ours / theirs));
+        Figure { name, ours, unit: "us CPU", runs, beside, goal }.write().unwrap();
     };
     let place = Place { watchdog: Watchdog::start().unwrap(), store: StateStore::default() };
     let host = Host::start(None).unwrap_or_else(|e| panic!("{e}"));
@@ -165,20 +157,20 @@ fn main() {
     if let Some((_, theirs)) = &floor {
         assert_eq!(&said, theirs, "both decide the same");
     }
-    record("wasm_rust_crowd_20", cost, floor.as_ref().map(|(us, _)| *us), 201);
+    record("wasm_rust_crowd_20", cost, floor.as_ref().map(|(us, _)| *us), None, 201);
 
     // `crowd` wants to see people only, 13 of the 20 above; here it is handed all 20.
     let (mut people, person) = (frame(), Arc::from("person"));
     people.detections.iter_mut().for_each(|d| d.label = Arc::clone(&person));
     let (cost, _) = call_cost(&mut place.strategy(&program), people);
-    record("wasm_rust_crowd_20_people", cost, None, 201);
+    record("wasm_rust_crowd_20_people", cost, None, Some(Goal::AtMost(4.0)), 201);
 
     let instances = (0..51).map(|_| {
         let start = cpu_us();
         black_box(place.strategy(&program));
         cpu_us() - start
     });
-    record("wasm_instance", median(instances.collect()), None, 51);
+    record("wasm_instance", median(instances.collect()), None, None, 51);
 
     let folder = root.join("target/bench/wasm-cache");
     let cached = Host::start(Some(folder.clone())).unwrap_or_else(|e| panic!("{e}"));
@@ -188,8 +180,5 @@ fn main() {
         black_box(compile(&cached));
         cpu_us() - start
     });
-    record("wasm_load_from_cache", median(loads.collect()), None, 51);
-
-    std::fs::create_dir_all(root.join("target/bench")).unwrap();
-    std::fs::write(root.join("target/bench/wasm.json"), serde_json::to_string_pretty(&records).unwrap()).unwrap();
+    record("wasm_load_from_cache", median(loads.collect()), None, None, 51);
 }

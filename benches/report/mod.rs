@@ -1,6 +1,7 @@
 //! What every bench shares: the CPU clock of a thread, medians, and the file a result is written to.
 
 use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,21 +27,70 @@ pub(crate) fn folder() -> Result<PathBuf, Box<dyn Error>> {
     Ok(folder)
 }
 
-/// Writes `<name>.json` and prints one line. Each bench says what it divides by what.
-#[allow(clippy::print_stdout, reason = "a bench prints its result")]
-pub(crate) fn write(
-    name: &str,
-    ours: f64,
-    theirs: f64,
-    ratio: f64,
-    unit: &str,
-    runs: usize,
-) -> Result<(), Box<dyn Error>> {
-    let round = |v: f64| (v * 1e4).round() / 1e4;
-    let result = serde_json::json!({
-        "name": name, "ours": round(ours), "theirs": round(theirs), "ratio": round(ratio), "unit": unit, "runs": runs,
-    });
-    fs::write(folder()?.join(format!("{name}.json")), format!("{result:#}\n"))?;
-    println!("{name}: ours {ours:.1}, theirs {theirs:.1} {unit}, ratio {ratio:.3} ({runs} runs)");
-    Ok(())
+/// What a figure, or its ratio, is to be.
+#[derive(Clone, Copy)]
+#[allow(dead_code, reason = "not every bench has a goal of each kind")]
+pub(crate) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+    RatioAtMost(f64),
+    RatioAtLeast(f64),
+}
+
+impl Goal {
+    fn is_met(self, ours: f64, ratio: Option<f64>) -> bool {
+        match self {
+            Self::AtMost(most) => ours <= most,
+            Self::AtLeast(least) => ours >= least,
+            Self::RatioAtMost(most) => ratio.is_some_and(|ratio| ratio <= most),
+            Self::RatioAtLeast(least) => ratio.is_some_and(|ratio| ratio >= least),
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "at most {most}"),
+            Self::AtLeast(least) => write!(f, "at least {least}"),
+            Self::RatioAtMost(most) => write!(f, "ratio at most {most}"),
+            Self::RatioAtLeast(least) => write!(f, "ratio at least {least}"),
+        }
+    }
+}
+
+/// A measured figure.
+pub(crate) struct Figure<'a> {
+    pub(crate) name: &'a str,
+    /// The median.
+    pub(crate) ours: f64,
+    pub(crate) unit: &'a str,
+    pub(crate) runs: usize,
+    /// The same of a peer that was measured in the same run, and the ratio, as the bench defines it.
+    pub(crate) beside: Option<(f64, f64)>,
+    pub(crate) goal: Option<Goal>,
+}
+
+impl Figure<'_> {
+    /// Writes `target/bench/<name>.json` and prints one line, which says whether the goal is met.
+    #[allow(clippy::print_stdout, reason = "a bench prints its result")]
+    pub(crate) fn write(&self) -> Result<(), Box<dyn Error>> {
+        let Self { name, ours, unit, runs, .. } = self;
+        let round = |v: f64| (v * 1e4).round() / 1e4;
+        let (theirs, ratio) = self.beside.unzip();
+        let met = self.goal.map(|goal| goal.is_met(*ours, ratio));
+        let result = serde_json::json!({
+            "name": name, "ours": round(*ours), "unit": unit, "runs": runs,
+            "theirs": theirs.map(round), "ratio": ratio.map(round),
+            "goal": self.goal.map(|goal| goal.to_string()), "met": met,
+        });
+        fs::write(folder()?.join(format!("{name}.json")), format!("{result:#}\n"))?;
+        let beside = self.beside.map_or_else(String::new, |(t, ratio)| format!(", theirs {t:.2}, ratio {ratio:.3}"));
+        let goal = self
+            .goal
+            .zip(met)
+            .map_or_else(String::new, |(goal, met)| format!("; goal: {goal}, {}", if met { "met" } else { "MISSED" }));
+        println!("{name}: {ours:.2} {unit}{beside} ({runs} runs{goal})");
+        Ok(())
+    }
 }
