@@ -234,9 +234,11 @@ fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
     assert_eq!(step("viewer", &gate, "acknowledge", "{}").0, 403);
     let (status, changed) = step("guard", &gate, "acknowledge", r#"{ "note": "going" }"#);
     assert_eq!((status, &changed["case"]["changes"][0]["by"]["who"]), (200, &json!("guard")), "{changed}");
-    // Twice is once, and the first one counts.
+    // Twice is once, and the first one counts. The condition may have been raised again meanwhile.
     let (_, again) = step("chief", &gate, "acknowledge", "{}");
-    assert_eq!(again["case"], changed["case"]);
+    for field in ["changes", "state"] {
+        assert_eq!(again["case"][field], changed["case"][field]);
+    }
     assert_eq!(step("chief", &gate, "resolve", "{}").1["case"]["state"], "resolved");
     assert_eq!(step("chief", &gate, "acknowledge", "{}").0, 409);
     assert_eq!(step("chief", &gate, "reopen", "{}").1["case"]["state"], "open");
