@@ -266,7 +266,7 @@ impl Control {
 
     /// Reports, once, why the files are not in effect.
     fn refuse(&self, refusal: &Refusal, scripts: Vec<PathBuf>) {
-        let problem = format!("the configuration's files are not what runs: {}", refusal.first_line());
+        let problem = format!("the configuration's files are not what runs: {}", refusal.line_with_hint());
         let before = std::mem::replace(&mut *self.refused(), Refused { problem: Some(problem.clone()), scripts });
         if before.problem.as_ref() != Some(&problem) {
             tracing::error!("{problem}");
