@@ -21,20 +21,24 @@ const DROP_MS_MAX: u64 = 2_000;
 /// How often it is tried again what an ending process may still hold, and the pause before each.
 const ENDING_TRIES: u32 = 100;
 const ENDING_PAUSE: Duration = Duration::from_millis(30);
+/// How often in a row a holder must look as if it went on: between the signal and the end there is a moment without a sign.
+const LIVING_TRIES: u32 = 3;
 
 /// Tries what a process that was killed may still hold (a port, a lock): the system frees it once its last thread has
 /// ended, which a disk can delay. `try_it` returns whether the holder may be ending; while it may, it is tried again,
 /// for some three seconds. `None` if that did not help.
 pub fn retry_while_ending<T>(mut try_it: impl FnMut() -> Result<T, bool>) -> Option<T> {
+    let mut living = 0;
     for _ in 0..ENDING_TRIES {
         match try_it() {
             Ok(done) => return Some(done),
-            Err(false) => return None,
-            // Nothing is ever sent.
-            Err(true) => {
-                let _ = never::<()>().recv_timeout(ENDING_PAUSE);
-            }
+            Err(is_ending) => living = if is_ending { 0 } else { living + 1 },
         }
+        if living >= LIVING_TRIES {
+            break;
+        }
+        // Nothing is ever sent.
+        let _ = never::<()>().recv_timeout(ENDING_PAUSE);
     }
     None
 }
@@ -268,6 +272,6 @@ mod tests {
             tries += 1;
             Err(false)
         });
-        assert_eq!((living, tries), (None, 1));
+        assert_eq!((living, tries), (None, LIVING_TRIES));
     }
 }
