@@ -302,7 +302,8 @@ fn saved_edits_are_counted_at_the_start() {
     let site = site.restart();
     let told = |site: &Site, start: &str| site.run.seen.iter().any(|line| line.starts_with(start));
     assert!(told(&site, "note: 1 saved edit is in effect: "), "{:?}", site.run.seen);
-    site.ask(&["sources", "set", "a", "timeout=9", "--save"]).expect(0);
+    write(site.dir.path(), "edit.yaml", "alerts: { throttle_seconds: 9 }\n");
+    site.ask(&["config", "apply", "edit.yaml", "--save"]).expect(0);
     let site = site.restart();
     assert!(told(&site, "note: 2 saved edits are in effect: "), "{:?}", site.run.seen);
 }
