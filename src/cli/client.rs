@@ -274,7 +274,7 @@ async fn exchange(request: Request<Full<Bytes>>, engine: &str) -> Result<(u16, V
     let answer = client.request(request).await.map_err(|error| {
         if error.is_connect() {
             Error::new(Code::Io, format!("nothing listens at {engine}"))
-                .hint("start the engine (dsengine run), or name it: --config FILE, or --at HOST:PORT")
+                .hint("start the engine (dsengine run), or name it: --config FILE, or --at 127.0.0.1:PORT")
         } else {
             Error::new(Code::Io, format!("{engine} broke off: {error}"))
         }
