@@ -46,6 +46,8 @@ codes! {
     Plugin = "E0401",
     /// An alert handler cannot start.
     Handler = "E0501",
+    /// No alert has this id.
+    NoAlert = "E0502",
     /// The HTTP listener cannot start.
     Listen = "E0601",
     /// An HTTP request lacks permission: token, scope, source, host or origin.

@@ -1,19 +1,71 @@
 //! Owned threads: the starter of a thread holds a [`Thread`], which stops it and waits for it within a limit.
 //!
+//! [`retry_while_ending`] waits for what a killed process still holds.
+//!
 //! A [`Stop`] signals the thread to end. The thread may check it, pause on it, or select on it together with its own
 //! channels; stopping wakes it from all three. Every wait for a thread has a limit: one that does not end in time is
 //! detached and logged. Reads no clock.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select};
 
 /// Longest wait for a thread whose owner is dropped without joining it.
 const DROP_MS_MAX: u64 = 2_000;
+
+/// How often it is tried again what an ending process may still hold, and the pause before each.
+const ENDING_TRIES: u32 = 100;
+const ENDING_PAUSE: Duration = Duration::from_millis(30);
+/// How often in a row a holder must look as if it went on: between the signal and the end there is a moment without a sign.
+const LIVING_TRIES: u32 = 3;
+
+/// Tries what a process that was killed may still hold (a port, a lock): the system frees it once its last thread has
+/// ended, which a disk can delay. `try_it` returns whether the holder may be ending; while it may, it is tried again,
+/// for some three seconds. `None` if that did not help.
+pub fn retry_while_ending<T>(mut try_it: impl FnMut() -> Result<T, bool>) -> Option<T> {
+    let mut living = 0;
+    for _ in 0..ENDING_TRIES {
+        match try_it() {
+            Ok(done) => return Some(done),
+            Err(is_ending) => living = if is_ending { 0 } else { living + 1 },
+        }
+        if living >= LIVING_TRIES {
+            break;
+        }
+        // Nothing is ever sent.
+        let _ = never::<()>().recv_timeout(ENDING_PAUSE);
+    }
+    None
+}
+
+/// Whether a process has ended, or was killed and is about to.
+pub fn is_ending(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    is_ending_by(&stat, &status)
+}
+
+/// By what `/proc` says of it.
+fn is_ending_by(stat: &str, status: &str) -> bool {
+    /// The kernel's `PF_EXITING`.
+    const EXITING: u64 = 0x4;
+    /// `SIGKILL` in a set of signals.
+    const KILL: u64 = 1 << 8;
+    // Its name is in parentheses and may have some.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let flags = fields.get(6).and_then(|flags| flags.parse::<u64>().ok()).unwrap_or(0);
+    let pending = |line: &str| {
+        let set = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(set.trim(), 16).ok()
+    };
+    let is_killed = status.lines().filter_map(pending).any(|set| set & KILL != 0);
+    fields.first().is_some_and(|state| ["Z", "X"].contains(state)) || flags & EXITING != 0 || is_killed
+}
 
 /// A thread's signal to end. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -192,5 +244,34 @@ mod tests {
             .unwrap(),
         );
         assert!(alive.try_recv().is_err_and(|e| e.is_disconnected()));
+    }
+
+    #[test]
+    fn a_process_is_ending_once_it_is_killed_a_zombie_or_gone() {
+        let stat = |state: &str, flags: u64| format!("7 (a) b) {state} 1 7 7 0 -1 {flags} 0 0");
+        let pending = |set: &str| format!("Name:\ta\nSigPnd:\t0000000000000000\nShdPnd:\t{set}\n");
+        let none = pending("0000000000000000");
+        assert!(!is_ending_by(&stat("S", 0x40_0040), &none));
+        assert!(is_ending_by(&stat("Z", 0x40_0040), &none));
+        assert!(is_ending_by(&stat("D", 0x40_0044), &none));
+        assert!(is_ending_by(&stat("D", 0x40_0040), &pending("0000000000000100")));
+        assert!(!is_ending_by(&stat("D", 0x40_0040), &pending("0000000000004000")), "SIGTERM can be handled");
+        assert!(!is_ending(std::process::id()) && is_ending(u32::MAX));
+    }
+
+    #[test]
+    fn what_an_ending_process_holds_is_tried_again_and_what_a_living_one_holds_is_not() {
+        let mut tries = 0;
+        let done = retry_while_ending(|| {
+            tries += 1;
+            if tries == 3 { Ok(tries) } else { Err(true) }
+        });
+        assert_eq!(done, Some(3));
+        let mut tries = 0;
+        let living = retry_while_ending::<()>(|| {
+            tries += 1;
+            Err(false)
+        });
+        assert_eq!((living, tries), (None, LIVING_TRIES));
     }
 }

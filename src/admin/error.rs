@@ -104,6 +104,12 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, Code::Request, message, Some(hint.into()))
     }
 
+    /// 404: an alert that is not in memory, or not for this caller.
+    pub(super) fn no_alert(id: &str) -> Self {
+        let hint = "GET /api/v1/alerts lists those in memory; `dsengine alerts list` those on the disk";
+        Self::new(StatusCode::NOT_FOUND, Code::NoAlert, format!("alert '{id}' is not in memory"), Some(hint.into()))
+    }
+
     /// 405. `Allow` is added where the methods are known.
     pub(super) fn method() -> Self {
         let hint = "the header Allow names the methods that it takes".to_owned();

@@ -5,13 +5,20 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use crate::error::{Code, Error};
+use crate::own;
 
 /// The key of the page's port.
 pub(super) const PORT_KEY: &str = "monitoring.prometheus.port";
 
-/// Binds a non-blocking listener; returns it with its address. `key` is the key of its port, for errors.
+/// Binds a non-blocking listener; returns it with its address. Waits for a port whose holder was killed and is about to
+/// end. `key` is the key of its port, for errors.
 pub(super) fn on(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr), Error> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
+    let bound = own::retry_while_ending(|| match TcpListener::bind(address) {
+        // Not of another user, or of one of which only threads are left: it may be ending.
+        Err(error) if is_in_use(&error) => Err(holder(address.port()).is_none_or(|(pid, _)| own::is_ending(pid))),
+        bound => Ok(bound),
+    });
+    let bound = bound.unwrap_or_else(|| TcpListener::bind(address)).and_then(|listener| {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok((listener, address))
@@ -28,7 +35,7 @@ pub(super) fn cannot(address: SocketAddr, error: &io::Error, key: &str) -> Error
     };
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let holder = holder(port).map_or(String::new(), |name| format!(" by {name}"));
+            let holder = holder(port).map_or(String::new(), |(pid, name)| format!(" by {name} (pid {pid})"));
             Error::new(Code::Listen, format!("port {port} on {ip} is in use{holder}")).hint(hint)
         }
         io::ErrorKind::AddrNotAvailable => Error::new(Code::Listen, format!("{ip} is no address of this machine"))
@@ -37,8 +44,12 @@ pub(super) fn cannot(address: SocketAddr, error: &io::Error, key: &str) -> Error
     }
 }
 
-/// `name (pid N)` of the process that listens on `port`, if this user may see it.
-fn holder(port: u16) -> Option<String> {
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
+/// The id and the name of the process that listens on `port`, if this user may see it.
+fn holder(port: u16) -> Option<(u32, String)> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(table, port))?;
     let socket = format!("socket:[{inode}]");
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
@@ -48,7 +59,7 @@ fn holder(port: u16) -> Option<String> {
             .flatten()
             .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == socket.as_str()));
         let name = fs::read_to_string(entry.path().join("comm")).ok()?;
-        holds.then(|| format!("{} (pid {pid})", name.trim()))
+        holds.then(|| (pid, name.trim().to_owned()))
     })
 }
 

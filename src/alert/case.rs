@@ -100,7 +100,8 @@ impl CaseStep {
 /// Who changes a case, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct By {
-    /// The token's name, `loopback`, `command line`, or `rule` and the rule's name.
+    /// The token's name, `loopback` or `command line`, after the name of the person if that was given: `Ana (loopback)`;
+    /// or `rule` and the rule's name.
     pub who: String,
     /// When, RFC 3339 UTC with milliseconds.
     #[serde(with = "instant")]
@@ -118,6 +119,15 @@ impl By {
         let short = |text: &str, most: usize| one_line(&text[..text.floor_char_boundary(most)]).into_owned();
         let note = note.map(str::trim).filter(|note| !note.is_empty()).map(|note| short(note, NOTE_BYTES_MAX));
         Self { who: short(who, WHO_BYTES_MAX), at: at_ms, note }
+    }
+
+    /// The name for a change by this person, if one is named, with what it came by: a token, the command line.
+    pub fn person(name: Option<&str>, by: &str) -> String {
+        match name.map(str::trim).filter(|name| !name.is_empty()) {
+            // Shortened, so that what it came by stays.
+            Some(name) => format!("{} ({by})", &name[..name.floor_char_boundary(WHO_BYTES_MAX / 2)]),
+            None => by.to_owned(),
+        }
     }
 
     /// A rule, which ended the condition itself.

@@ -14,6 +14,7 @@
 //! dead-lettered + expired + dropped + suppressed + digested + refused + pending.
 
 mod attempts;
+mod backlog;
 mod burst;
 mod case;
 mod cases;

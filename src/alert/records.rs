@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Decided;
 use super::chain::{Chain, Stage, moment};
 use super::seen::{Seen, Work};
-use crate::types::{Alert, AlertId, one_line};
+use crate::types::{Alert, AlertId, count, one_line};
 
 /// A failed delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -318,11 +318,12 @@ impl Review {
             lines.push("nothing was raised".to_owned());
         }
         if self.frames > 0 {
-            lines.push(format!("{} frames were judged", self.frames));
+            let were = if self.frames == 1 { "was" } else { "were" };
+            lines.push(format!("{} {were} judged", count(self.frames, "frame")));
         }
         for (name, Work { judged, off, faults, raised }) in &self.strategies {
             let name = one_line(name);
-            let mut parts = vec![format!("judged {judged} frames and raised {raised}")];
+            let mut parts = vec![format!("judged {} and raised {raised}", count(*judged, "frame"))];
             if *off > 0 {
                 parts.push(format!("was off by its schedule for {off}"));
             }

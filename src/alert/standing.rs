@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
+
 use super::attempts::Attempts;
+use super::backlog::Backlog;
 use super::{Trouble, Usage};
 use crate::telemetry::HandlerMetrics;
 
@@ -13,12 +16,14 @@ pub struct Standing {
     counts: HandlerMetrics,
     pending: AtomicUsize,
     attempts: Attempts,
+    backlog: Mutex<Backlog>,
 }
 
 impl Standing {
     pub(super) fn new(name: &str, counts: HandlerMetrics) -> Arc<Self> {
         counts.pending.set(0);
-        Arc::new(Self { name: name.into(), counts, pending: AtomicUsize::new(0), attempts: Attempts::default() })
+        let (pending, attempts, backlog) = (AtomicUsize::new(0), Attempts::default(), Mutex::default());
+        Arc::new(Self { name: name.into(), counts, pending, attempts, backlog })
     }
 
     /// The handler's name.
@@ -39,6 +44,16 @@ impl Standing {
     /// Alerts in its queue.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Looks at its queue, for [`Standing::growth`]; to be called again and again.
+    pub fn look(&self, now_ns: u64) {
+        self.backlog.lock().look(self.pending(), now_ns);
+    }
+
+    /// How many more alerts wait than a minute ago; 0 while it keeps up.
+    pub fn growth(&self) -> usize {
+        self.backlog.lock().growth(self.pending())
     }
 
     /// The trouble at `now_ns` on the monotonic clock; `None` after a success.

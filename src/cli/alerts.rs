@@ -1,19 +1,18 @@
 //! `dsengine alerts …`: accepted alerts and what became of them, of a running engine or a former run; and what people
 //! do about them (`case`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use dsengine::alert::{CaseState, CaseStep};
-use dsengine::control;
 use dsengine::error::{Code, Error};
-use dsengine::sqlite::{History, Kept};
-use dsengine::types::one_line;
+use dsengine::sqlite::{History, HistoryQuery, Kept, StateLock};
+use dsengine::types::{Level, one_line};
 
 use super::case;
 use super::exit::{Exit, failed};
-use super::input::Input;
 use super::retry;
+use super::which::Which;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -43,10 +42,7 @@ enum Command {
 #[derive(clap::Args)]
 struct Where {
     #[command(flatten)]
-    input: Input,
-    /// The folder that `run` was given as --state
-    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
-    state: Option<PathBuf>,
+    which: Which,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -72,6 +68,15 @@ struct List {
     /// Only those that are resolved
     #[arg(long, group = "case")]
     resolved: bool,
+    /// Only those of this source
+    #[arg(long, value_name = "ID")]
+    source: Option<String>,
+    /// Only those of this rule
+    #[arg(long, value_name = "NAME")]
+    rule: Option<String>,
+    /// Only those of this level: low, medium, high, critical
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    level: Option<Level>,
     #[command(flatten)]
     from: Where,
 }
@@ -85,7 +90,17 @@ struct Show {
     from: Where,
 }
 
+fn level(word: &str) -> Result<Level, String> {
+    word.parse().map_err(|_| format!("expected one of {}", Level::ALL.map(Level::as_str).join(", ")))
+}
+
 impl List {
+    fn query(&self) -> HistoryQuery<'_> {
+        let (source, rule) = (self.source.as_deref(), self.rule.as_deref());
+        let (pending, undelivered) = (self.pending, self.undelivered);
+        HistoryQuery { pending, undelivered, state: self.state(), source, rule, level: self.level }
+    }
+
     /// The state that is asked for.
     fn state(&self) -> Option<CaseState> {
         let asked = [self.open, self.acknowledged, self.resolved];
@@ -96,22 +111,25 @@ impl List {
 
 impl Where {
     fn history(&self) -> Result<History, Error> {
-        database(&self.input, self.state.as_deref()).map(|file| History::new(&file))
+        database(&self.which, !self.json).map(|file| History::new(&file))
     }
 }
 
-/// The database of a configuration's alerts.
-pub(crate) fn database(input: &Input, state: Option<&Path>) -> Result<PathBuf, Error> {
-    let request = input.request(Vec::new());
-    let state = state.map(Path::to_owned).or_else(|| control::state_dir(&request.env));
-    let Some(file) = state.and_then(|state| control::alerts_file(&state, &request)) else {
-        return Err(
-            Error::new(Code::Request, "alerts are kept for a configuration in a file").hint("name it: --config FILE")
-        );
+/// The database of a configuration's alerts. `says` whose they are, if nothing names it.
+pub(crate) fn database(which: &Which, says: bool) -> Result<PathBuf, Error> {
+    let Some(file) = which.database() else {
+        return Err(Error::new(
+            Code::Request,
+            "it is not clear whose alerts are meant: no configuration is named, and none or several engines run",
+        )
+        .hint("name it: --config FILE, and --state DIR if its run had one"));
     };
     if !file.exists() {
         return Err(Error::new(Code::Request, "no alerts are kept for this configuration")
             .hint("they are kept once `dsengine run` has run it, unless alerts.outbox.durability is memory"));
+    }
+    if let Some(at) = StateLock::address(&file).filter(|_| says && !which.is_named()) {
+        eprintln!("note: these are the alerts of the engine at {at}; --config FILE names another's");
     }
     Ok(file)
 }
@@ -119,10 +137,7 @@ pub(crate) fn database(input: &Input, state: Option<&Path>) -> Result<PathBuf, E
 pub(crate) fn run(args: &Args) -> Exit {
     let printed = match &args.command {
         Command::List(list) => list.from.history().and_then(|history| {
-            let kept = match list.undelivered {
-                true => history.undelivered(list.most)?,
-                false => history.newest_in(list.most, list.pending, list.state())?,
-            };
+            let kept = history.list(list.most, &list.query())?;
             if list.from.json {
                 return json(&kept);
             }

@@ -1,11 +1,10 @@
 //! `dsengine alerts ack|resolve|reopen|verdict`: through the running engine, else in its database.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::alert::{By, Case, CaseState, CaseStep, Entry, Journal as _, Saved, SavedKind};
-use dsengine::control;
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::{History, Keep, Kept, SqliteJournal, StateLock};
@@ -15,7 +14,6 @@ use serde_json::{Value, json};
 
 use super::client::{Client, segment};
 use super::exit::{Exit, failed};
-use super::input::Input;
 
 /// Who changes a case while no engine runs.
 const WHO: &str = "command line";
@@ -29,11 +27,9 @@ pub(super) struct Args {
     /// Why, kept with the alert
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    #[command(flatten)]
-    input: Input,
-    /// The folder that `run` was given as --state
-    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
-    state: Option<PathBuf>,
+    /// Who does it: a person's name, kept before that of the token, or `command line`
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
     #[command(flatten)]
     client: Client,
 }
@@ -57,10 +53,7 @@ impl Verdict {
 
 /// Takes a step with an alert's case.
 pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
-    let request = args.input.request(Vec::new());
-    let state = args.state.clone().or_else(|| control::state_dir(&request.env));
-    let database = state.and_then(|state| control::alerts_file(&state, &request)).filter(|file| file.exists());
-    let Some(database) = database else { return Exit::of(ask(&args.client, args, &args.id, step)) };
+    let Some(database) = args.client.database() else { return Exit::of(ask(&args.client, args, &args.id, step)) };
     // The engine takes whole ids only.
     let kept = match History::new(&database).find(&args.id) {
         Ok(kept) => kept,
@@ -69,10 +62,8 @@ pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
     // Whoever runs the configuration holds its lock.
     match StateLock::take(&database) {
         Ok(_lock) => offline(args, &database, kept, step).map_or_else(|error| failed(&error), |()| Exit::Fine),
-        Err(_) => {
-            let client = args.client.reaching(StateLock::address(&database));
-            Exit::of(ask(&client, args, kept.alert.id.as_str(), step))
-        }
+        Err(error) if !StateLock::is_held(&database) => failed(&error),
+        Err(_) => Exit::of(ask(&args.client, args, kept.alert.id.as_str(), step)),
     }
 }
 
@@ -82,8 +73,10 @@ fn ask(client: &Client, args: &Args, id: &str, step: CaseStep) -> Result<(), Exi
         CaseStep::Acknowledge | CaseStep::Resolve | CaseStep::Reopen => (step.as_str(), json!({})),
         CaseStep::True | CaseStep::False => ("verdict", json!({ "correct": step == CaseStep::True })),
     };
-    if let Some(note) = &args.note {
-        body["note"] = json!(note);
+    for (key, text) in [("note", &args.note), ("by", &args.by)] {
+        if let Some(text) = text {
+            body[key] = json!(text);
+        }
     }
     let path = format!("/api/v1/alerts/{}/{path}", segment(id));
     let answer = client.ask(&Method::POST, &path, Some(&body))?;
@@ -103,7 +96,7 @@ fn answered(answer: &Value) -> String {
 fn offline(args: &Args, database: &Path, kept: Kept, step: CaseStep) -> Result<(), Error> {
     let Kept { alert, mut case, .. } = kept;
     let clock = SystemClock::new();
-    let by = By::new(WHO, clock.unix_ns() / 1_000_000, args.note.as_deref());
+    let by = By::new(&By::person(args.by.as_deref(), WHO), clock.unix_ns() / 1_000_000, args.note.as_deref());
     let changed = case.take(step, by).map_err(|error| {
         Error::new(Code::Request, error.to_string()).hint(format!("dsengine alerts reopen {}", alert.id))
     })?;

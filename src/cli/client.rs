@@ -1,6 +1,7 @@
 //! A client of a running engine: its address, the token, one request, and the output of a refusal.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use dsengine::error::{Code, Error};
@@ -15,19 +16,23 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::exit::{Exit, failed};
+use super::which::Which;
 
 /// Response timeout: compiling a component may take a minute, and every lane must swap.
 const ANSWER_MAX: Duration = Duration::from_secs(90);
 /// Maximum size of a response.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Where the engine is, if nobody says otherwise.
+/// Where the engine is, if nobody says otherwise and none is found.
 const AT: &str = "127.0.0.1:8000";
 
 /// The flags of every command that asks a running engine.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Client {
-    /// Address of the engine's page, as `run` prints it: HOST:PORT or http://HOST:PORT [default: 127.0.0.1:8000]
+    /// Address of the engine's page, as `run` prints it: HOST:PORT or http://HOST:PORT
+    ///
+    /// Without it, the engine is asked that runs --config; without that, the only one that runs with the state folder,
+    /// else the one at 127.0.0.1:8000.
     #[arg(long, value_name = "ADDR", alias = "url", env = "DSENGINE_AT")]
     at: Option<String>,
     /// The token, where the engine wants one. Other users of this machine see flags: prefer the variable or the file
@@ -39,19 +44,72 @@ pub(crate) struct Client {
     /// Print JSON, as the engine answers
     #[arg(long)]
     pub(crate) json: bool,
+    /// Do not say which engine answered, if nothing names it
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    which: Which,
+    #[arg(skip)]
+    found: OnceLock<Found>,
+    #[arg(skip)]
+    told: OnceLock<()>,
+}
+
+/// The engine that is asked.
+#[derive(Clone)]
+struct Found {
+    /// Its address, without a slash at its end.
+    at: String,
+    /// Whether a flag names it.
+    is_named: bool,
 }
 
 impl Client {
-    /// The same, of the engine at this address unless another one was given.
-    pub(crate) fn reaching(&self, address: Option<String>) -> Self {
-        let at = self.at.clone().filter(|at| !at.is_empty()).or(address);
-        Self { at, ..self.clone() }
+    /// The address that was given. An empty variable counts as unset.
+    fn given(&self) -> Option<&str> {
+        self.at.as_deref().filter(|at| !at.is_empty())
     }
 
-    /// Where the engine is, as it was given. An empty variable counts as unset.
+    /// The database of the engine's alerts, if it is there. `None` if only an address is known.
+    pub(crate) fn database(&self) -> Option<PathBuf> {
+        if self.given().is_some() && !self.which.is_named() {
+            return None;
+        }
+        self.which.database().filter(|file| file.exists())
+    }
+
+    /// Finds the engine, once.
+    fn find(&self) -> Result<(), Error> {
+        if self.found.get().is_some() {
+            return Ok(());
+        }
+        let found = |at: &str, is_named| Found { at: at.trim_end_matches('/').to_owned(), is_named };
+        let found = match self.given() {
+            Some(at) => found(at, true),
+            None if self.which.is_named() => found(&self.which.engine()?, true),
+            None => found(&only(&self.which.running())?, false),
+        };
+        let _ = self.found.set(found);
+        Ok(())
+    }
+
+    /// Where the engine is.
     fn at(&self) -> &str {
-        let at = self.at.as_deref().unwrap_or_default().trim_end_matches('/');
-        if at.is_empty() { AT } else { at }
+        self.found.get().map_or(AT, |found| &found.at)
+    }
+
+    /// Says, once, which engine answered, if nothing names it.
+    fn say_who(&self) {
+        let is_named = self.found.get().is_some_and(|found| found.is_named);
+        if is_named || self.json || self.quiet || self.told.set(()).is_err() {
+            return;
+        }
+        let name = self.send(&Method::GET, "/health", None).ok().and_then(|(_, status)| {
+            let name = status["name"].as_str()?;
+            Some(format!("`{name}` "))
+        });
+        let name = name.unwrap_or_default();
+        eprintln!("note: the engine {name}at {} answered; --config FILE or --at ADDR names another", self.shown());
     }
 
     /// Sends a GET request; returns the JSON of a 2xx response, which `--json` prints. Prints a refusal.
@@ -107,8 +165,15 @@ impl Client {
         Exit::Failed
     }
 
-    /// The status and the body, if it is JSON.
+    /// The status and the body, if it is JSON. Finds the engine first, and says which it is if nothing names it.
     pub(crate) fn answer(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
+        self.find()?;
+        let answer = self.send(method, path, body)?;
+        self.say_who();
+        Ok(answer)
+    }
+
+    fn send(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
         let (base, shown) = (self.base(), redact::uri(&self.base()));
         let uri: Uri = format!("{base}{path}")
             .parse()
@@ -177,6 +242,20 @@ impl Client {
     }
 }
 
+/// The engine to ask among those that run, if nothing names one: the only one, else the one at the default address.
+///
+/// # Errors
+/// When several run, none of them there: a guess might change the wrong one.
+fn only(running: &[String]) -> Result<String, Error> {
+    let is_default = |at: &String| at.trim_start_matches("http://").trim_end_matches('/') == AT;
+    match running {
+        [only] => Ok(only.clone()),
+        several if several.is_empty() || several.iter().any(is_default) => Ok(AT.to_owned()),
+        several => Err(Error::new(Code::Io, format!("several engines run: {}", several.join(", ")))
+            .hint("name one by its configuration, --config FILE, or its address, --at HOST:PORT")),
+    }
+}
+
 /// A message prefixed with its location, unless it contains it.
 fn placed(value: &Value, message: &str) -> String {
     match value["place"].as_str() {
@@ -195,7 +274,7 @@ async fn exchange(request: Request<Full<Bytes>>, engine: &str) -> Result<(u16, V
     let answer = client.request(request).await.map_err(|error| {
         if error.is_connect() {
             Error::new(Code::Io, format!("nothing listens at {engine}"))
-                .hint("start the engine (dsengine run), or give the address that it printed: --at 127.0.0.1:PORT")
+                .hint("start the engine (dsengine run), or name it: --config FILE, or --at 127.0.0.1:PORT")
         } else {
             Error::new(Code::Io, format!("{engine} broke off: {error}"))
         }
@@ -206,4 +285,19 @@ async fn exchange(request: Request<Full<Bytes>>, engine: &str) -> Result<(u16, V
         .await
         .map_err(|e| Error::new(Code::Io, format!("the answer of {engine} broke off: {e}")))?;
     Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_nothing_names_is_the_only_one_else_the_one_at_the_default_address() {
+        let only = |running: &[&str]| only(&running.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(only(&[]).unwrap(), AT);
+        assert_eq!(only(&["http://127.0.0.1:8112/"]).unwrap(), "http://127.0.0.1:8112/");
+        assert_eq!(only(&["http://127.0.0.1:8112/", "http://127.0.0.1:8000/"]).unwrap(), AT);
+        let several = only(&["http://127.0.0.1:8112/", "http://127.0.0.1:8113/"]).unwrap_err().to_string();
+        assert!(several.contains("8112/, http://127.0.0.1:8113/") && several.contains("--config"), "{several}");
+    }
 }

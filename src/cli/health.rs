@@ -69,6 +69,9 @@ fn show(status: &Value, checks: &[Check], detailed: bool) {
     for problem in status["problems"].as_array().into_iter().flatten() {
         println!("  {}", text(problem));
     }
+    for notice in status["notices"].as_array().into_iter().flatten() {
+        println!("  note: {}", text(notice));
+    }
     for Check { name, ok, value, limit, age_s } in checks.iter().filter(|check| detailed || !check.ok) {
         let age = age_s.map(|age| format!(", {age:.1} s old")).unwrap_or_default();
         println!("{} {name}: {value} (wanted: {limit}){age}", if *ok { "ok    " } else { "not ok" });
@@ -84,7 +87,7 @@ fn as_json(status: &Value, checks: &[Check]) -> Value {
         .collect();
     json!({
         "name": status["name"], "health": status["health"], "ready": status["ready"], "uptime_s": status["uptime_s"],
-        "problems": status["problems"], "checks": checks,
+        "problems": status["problems"], "notices": status["notices"], "checks": checks,
     })
 }
 

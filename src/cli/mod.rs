@@ -53,6 +53,7 @@ mod summary;
 mod test;
 mod truth;
 mod validate;
+mod which;
 mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};

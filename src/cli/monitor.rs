@@ -63,12 +63,15 @@ fn page(status: &Value) -> String {
     let up = status["uptime_s"].as_f64().unwrap_or(0.0);
     line(format!("{}: {}, up for {up:.0} s", text(&status["name"]), text(&status["health"])));
     list("problems").iter().for_each(|problem| line(format!("  {}", text(problem))));
+    list("notices").iter().for_each(|notice| line(format!("  note: {}", text(notice))));
     line(format!(
         "{:<20} {:<10} {:>6} {:>10} {:>10} {:>8} {:>7}",
         "SOURCE", "STATE", "FPS", "FRAMES", "JUDGED", "DROPPED", "AGE"
     ));
     for source in list("sources") {
-        let dropped: u64 = source["dropped"].as_object().into_iter().flatten().map(|(_, n)| count(n)).sum();
+        // Frames that `fps` leaves out are not lost.
+        let lost = source["dropped"].as_object().into_iter().flatten().filter(|(reason, _)| *reason != "fps");
+        let dropped: u64 = lost.map(|(_, n)| count(n)).sum();
         let age = source["last_frame_age_s"].as_f64().map_or("-".to_owned(), |age| format!("{age:.1} s"));
         line(format!(
             "{:<20} {:<10} {:>6.1} {:>10} {:>10} {dropped:>8} {age:>7}",
@@ -92,4 +95,25 @@ fn page(status: &Value) -> String {
         ));
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn frames_that_fps_leaves_out_are_not_dropped_and_notices_are_shown() {
+        let status = json!({
+            "name": "t", "health": "healthy", "uptime_s": 3.0, "notices": ["1 silence holds"],
+            "sources": [{ "id": "gate", "state": "running", "fps": 30.0, "frames": 90, "judged": 10,
+                          "dropped": { "fps": 75, "overload": 5 } }],
+        });
+        let page = page(&status);
+        let lines: Vec<&str> = page.lines().collect();
+        assert_eq!(lines[1], "  note: 1 silence holds");
+        let columns: Vec<&str> = lines[3].split_whitespace().collect();
+        assert_eq!(columns, ["gate", "running", "30.0", "90", "10", "5", "-"]);
+    }
 }

@@ -1,21 +1,19 @@
 //! `dsengine alerts retry`: sends dead letters again, through the running engine, else by the next run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::alert::{Entry, Journal as _};
-use dsengine::control;
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
-use dsengine::sqlite::{History, Keep, Kept, SqliteJournal, StateLock};
+use dsengine::sqlite::{History, HistoryQuery, Keep, Kept, SqliteJournal, StateLock};
 use dsengine::types::{Clock as _, one_line};
 use hyper::Method;
 use serde_json::json;
 
 use super::client::{Client, segment};
 use super::exit::{Exit, failed};
-use super::input::Input;
 
 /// Which alert, and of which engine or configuration.
 #[derive(clap::Args)]
@@ -30,11 +28,6 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
     #[command(flatten)]
-    input: Input,
-    /// The folder that `run` was given as --state
-    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
-    state: Option<PathBuf>,
-    #[command(flatten)]
     client: Client,
 }
 
@@ -45,10 +38,7 @@ struct Letter {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let request = args.input.request(Vec::new());
-    let state = args.state.clone().or_else(|| control::state_dir(&request.env));
-    let database = state.and_then(|state| control::alerts_file(&state, &request)).filter(|file| file.exists());
-    let Some(database) = database else {
+    let Some(database) = args.client.database() else {
         let error = Error::new(Code::Request, "no alerts are kept for this configuration");
         return failed(&error.hint("name the configuration that ran: --config FILE, and --state DIR if it had one"));
     };
@@ -63,10 +53,10 @@ pub(super) fn run(args: &Args) -> Exit {
     // Whoever runs the configuration holds its lock.
     match StateLock::take(&database) {
         Ok(_lock) => offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine),
+        Err(error) if !StateLock::is_held(&database) => failed(&error),
         Err(_) => {
-            let client = args.client.reaching(StateLock::address(&database));
             // One that is refused keeps no other back.
-            let asked: Vec<Result<(), Exit>> = letters.iter().map(|letter| ask(&client, letter)).collect();
+            let asked: Vec<Result<(), Exit>> = letters.iter().map(|letter| ask(&args.client, letter)).collect();
             asked.into_iter().find_map(Result::err).unwrap_or(Exit::Fine)
         }
     }
@@ -77,7 +67,7 @@ fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
     let history = History::new(database);
     let kept: Vec<Kept> = match &args.id {
         Some(id) => vec![history.find(id)?],
-        None => history.undelivered(usize::MAX)?,
+        None => history.list(usize::MAX, &HistoryQuery { undelivered: true, ..HistoryQuery::default() })?,
     };
     let of = |kept: &Kept| {
         let id = kept.alert.id.to_string();

@@ -187,8 +187,8 @@ fn load(args: &Args) -> Result<Configured, Exit> {
         return Err(Exit::Usage);
     }
     if !request.overlay.is_empty() {
-        let (count, edits) = (request.overlay.entries.len(), "saved edits are in effect");
-        eprintln!("note: {count} {edits}: `dsengine config show` prints the configuration with them");
+        let edits = count_are(request.overlay.entries.len(), "saved edit");
+        eprintln!("note: {edits} in effect: `dsengine config show` prints the configuration with what they change");
     }
     Ok(Configured { request, loaded, state })
 }

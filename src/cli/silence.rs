@@ -86,6 +86,9 @@ fn create(add: &Add) -> Result<(), Exit> {
     if !add.client.json {
         println!("{}", line(&silence));
     }
+    for warning in silence["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        eprintln!("warning: {}", one_line(warning));
+    }
     Ok(())
 }
 

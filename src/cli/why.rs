@@ -14,6 +14,7 @@ use super::alerts::{database, json};
 use super::exit::{Exit, failed, refused};
 use super::input::Input;
 use super::signals::Stop;
+use super::which::Which;
 use super::{moment, replay};
 
 /// How far back is looked if nothing else is said.
@@ -58,7 +59,8 @@ impl Why {
     }
 
     fn log(&self) -> Result<Decisions, Error> {
-        database(&self.input(), self.state.as_deref()).map(|file| Decisions::new(&file))
+        let which = Which { config: self.config.clone(), state: self.state.clone(), ..Which::default() };
+        database(&which, !self.json).map(|file| Decisions::new(&file))
     }
 
     /// The time that is asked about, in Unix milliseconds.
@@ -104,10 +106,10 @@ pub(crate) fn of_trace(trace: &Path, config: Option<PathBuf>, id: &str, json: bo
 
 fn found(records: &Records, id: &str) -> Result<Explained, Error> {
     records.explain(id).map_err(|problem| match problem {
-        NotOne::None => Error::new(Code::Request, format!("the log has no alert {id:?}"))
+        NotOne::None => Error::new(Code::NoAlert, format!("the log has no alert {id:?}"))
             .hint("dsengine alerts list, or dsengine explain --source ID for those that were held back"),
         NotOne::Many => {
-            Error::new(Code::Request, format!("more than one alert has {id:?} in its id")).hint("give more of it")
+            Error::new(Code::NoAlert, format!("more than one alert has {id:?} in its id")).hint("give more of it")
         }
     })
 }

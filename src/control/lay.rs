@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::edit::Edit;
 use super::outcome::{Refusal, RefusalKind};
-use crate::config::{Overlay, ProfileChoice, id_key};
+use crate::config::{Overlay, ProfileChoice, id_key, nearest};
 
 /// The configuration that an edit applies to.
 pub(super) struct Known<'a> {
@@ -84,7 +84,10 @@ fn exists(id: &str, known: &Known<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     let all = if known.configured.is_empty() { "there is none".to_owned() } else { known.configured.join(", ") };
-    Err(Refusal::new(RefusalKind::NotFound, format!("there is no source '{id}'")).hint(format!("sources: {all}")))
+    let near = nearest(id, known.configured.iter().map(String::as_str));
+    let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no source '{id}'"));
+    Err(refusal.hint(format!("{near}sources: {all}")))
 }
 
 fn selectable(name: Option<&str>, profiles: &ProfileChoice) -> Result<(), Refusal> {

@@ -30,7 +30,7 @@ use outcome::{left_out_text, waits_text};
 use profile::ByHours;
 pub use profile::ProfileBody;
 use store::files;
-pub use store::{alerts_file, create_state_dir, load_saved, pictures_dir, state_dir};
+pub use store::{alerts_file, create_state_dir, load_saved, pictures_dir, running, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};
@@ -266,7 +266,7 @@ impl Control {
 
     /// Reports, once, why the files are not in effect.
     fn refuse(&self, refusal: &Refusal, scripts: Vec<PathBuf>) {
-        let problem = format!("the configuration's files are not what runs: {}", refusal.first_line());
+        let problem = format!("the configuration's files are not what runs: {}", refusal.line_with_hint());
         let before = std::mem::replace(&mut *self.refused(), Refused { problem: Some(problem.clone()), scripts });
         if before.problem.as_ref() != Some(&problem) {
             tracing::error!("{problem}");

@@ -152,6 +152,12 @@ impl Refusal {
         Some(Self { place, hint, problems, ..Self::invalid(message) })
     }
 
+    /// The refusal in one line, with what to do: the nearest name, what was expected.
+    pub(super) fn line_with_hint(&self) -> String {
+        let hint = self.hint.as_deref().and_then(|hint| hint.lines().next()).map(|hint| format!("; {hint}"));
+        self.first_line() + &hint.unwrap_or_default()
+    }
+
     /// The refusal in one line.
     pub(super) fn first_line(&self) -> String {
         let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
@@ -186,4 +192,21 @@ pub(super) fn left_out_text(loaded: &Loaded) -> Option<String> {
 /// What waits for a restart, for the health.
 pub(super) fn waits_text(waits: &[String]) -> Option<String> {
     (!waits.is_empty()).then(|| format!("waits for a restart: {}", waits.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_in_one_line_keeps_the_nearest_name() {
+        let problem = |hint: &str| Problem {
+            message: "unknown key `alrets`".into(),
+            place: Some("c.yaml:3:1".into()),
+            hint: Some(hint.into()),
+        };
+        let refusal = Refusal::of_problems(vec![problem("did you mean `alerts`?"), problem("")]).unwrap();
+        let line = "c.yaml:3:1: unknown key `alrets` (and 1 more); did you mean `alerts`?";
+        assert_eq!(refusal.line_with_hint(), line);
+    }
 }

@@ -84,7 +84,7 @@ impl Control {
             self.handle.set_note(NOTE, None);
             return self.forget_switch();
         };
-        let problem = format!("the profile is not switched by the hour: {}", refusal.first_line());
+        let problem = format!("the profile is not switched by the hour: {}", refusal.line_with_hint());
         tracing::warn!("{problem}");
         self.handle.set_note(NOTE, Some(problem));
         // Its hours have still to begin.

@@ -1,8 +1,13 @@
 //! Silences, created and ended in somebody's name.
 
+use std::collections::BTreeSet;
+
 use super::outcome::{Outcome, Refusal, RefusalKind};
 use super::{Control, Who};
-use crate::alert::silence::{SilenceBody, SilenceRequest};
+use crate::alert::silence::{Matcher, SilenceBody, SilenceRequest};
+use crate::alert::{CASES_MAX, CaseQuery};
+use crate::config::{ENGINE_SOURCE, nearest};
+use crate::engine::EngineApi as _;
 
 impl Control {
     /// Creates a silence.
@@ -17,6 +22,42 @@ impl Control {
         let matchers = request.matchers.iter().take(MATCHERS_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         self.note_silence(who, format!("silence {matchers}"), &created);
         created
+    }
+
+    /// What is odd about a silence with these matchers: a source or a rule that is not known. It may be for later.
+    pub fn silence_warnings(&self, matchers: &[String]) -> Vec<String> {
+        let matchers = matchers.iter().filter_map(|matcher| Matcher::parse(matcher).ok());
+        let warning = |matcher: Matcher| {
+            let (field, value) = matcher.exactly().filter(|(_, value)| !value.is_empty())?;
+            let (known, unknown) = match field {
+                "source" => (self.source_names(), format!("there is no source `{value}` now")),
+                "rule" => {
+                    (self.rule_names(), format!("no strategy is named `{value}`, and no alert of it is in memory"))
+                }
+                _ => return None,
+            };
+            // The engine's own rules.
+            if known.contains(value) || (field == "rule" && value.starts_with("system.")) {
+                return None;
+            }
+            let near = nearest(value, known.iter().map(String::as_str));
+            Some(unknown + &near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())
+        };
+        matchers.filter_map(warning).collect()
+    }
+
+    /// The sources of alerts, those that are switched off included.
+    fn source_names(&self) -> BTreeSet<String> {
+        self.sources().into_iter().map(|source| source.id).chain([ENGINE_SOURCE.to_owned()]).collect()
+    }
+
+    /// The strategies, and the rules of the alerts in memory: a script names its rules itself.
+    fn rule_names(&self) -> BTreeSet<String> {
+        let plan = self.handle.plan();
+        let strategies = plan.strategies.iter().map(|strategy| strategy.name.clone());
+        let query = CaseQuery { most: CASES_MAX, ..CaseQuery::default() };
+        let cases = self.handle.outbox().and_then(|outbox| outbox.cases(&query, |_| true)).unwrap_or_default();
+        strategies.chain(cases.iter().map(|cased| cased.alert.rule.to_string())).collect()
     }
 
     /// Ends a silence now.

@@ -12,7 +12,7 @@ use super::Control;
 use super::fingerprint::fingerprint;
 use crate::config::{self, Loaded, Overlay, Request, changed_paths_with};
 use crate::error::{Code, Error};
-use crate::sqlite::Decisions;
+use crate::sqlite::{Decisions, StateLock};
 
 /// Characters of the digest in a file's name: enough to avoid collisions on a machine.
 const DIGEST_CHARS: usize = 16;
@@ -53,6 +53,18 @@ impl Control {
 /// sources file.
 pub fn alerts_file(state: &Path, request: &Request) -> Option<PathBuf> {
     state_file(state, request, "alerts", "db")
+}
+
+/// The databases in this state folder that engines use now, in the order of their names.
+pub fn running(state: &Path) -> Vec<PathBuf> {
+    let is_database = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("alerts-") && name.ends_with(".db"))
+    };
+    let files = fs::read_dir(state).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut databases: Vec<PathBuf> = files.filter(is_database).filter(|file| StateLock::is_held(file)).collect();
+    databases.sort();
+    databases
 }
 
 /// The folder for pictures of alerts in the state folder, of a configuration that is in a file.

@@ -6,7 +6,7 @@
 use parking_lot::Mutex;
 
 use super::model::Model;
-use crate::types::Layout;
+use crate::types::{Layout, count_are};
 
 /// Frames before the verdict.
 const FRAMES: u64 = 10;
@@ -86,9 +86,10 @@ impl Watch {
 
     fn message(&self, frames: u64, seen: Seen) -> String {
         let Seen { good, small, refused } = seen;
+        let (small_are, refused_are) = (count_are(small, "box"), count_are(refused, "place"));
         let mut message = format!(
-            "model {}: of the first {frames} frames {small} boxes are smaller than a pixel and {refused} places hold no \
-             score or no box, {good} may be detections",
+            "model {}: of the first {frames} frames {small_are} smaller than a pixel and {refused_are} without a score or \
+             a box, {good} may be detections",
             self.model
         );
         let Some((layout, others)) = &self.read else { return message };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, saved_from_sql};
 use crate::alert::{Case, CaseState, SavedKind};
 use crate::error::{Code, Error};
-use crate::types::Alert;
+use crate::types::{Alert, Level};
 
 /// What became of an alert at one handler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,6 +47,33 @@ pub struct Kept {
     pub case: Case,
 }
 
+/// Which alerts are wanted; the default is all of them.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryQuery<'a> {
+    /// Only those that a handler is not done with.
+    pub pending: bool,
+    /// Only those that a handler did not deliver and is done with.
+    pub undelivered: bool,
+    /// Only those whose case is in this state.
+    pub state: Option<CaseState>,
+    /// Only those of this source.
+    pub source: Option<&'a str>,
+    /// Only those of this rule.
+    pub rule: Option<&'a str>,
+    /// Only those of this level.
+    pub level: Option<Level>,
+}
+
+impl HistoryQuery<'_> {
+    /// Whether an alert is one of them, as far as the database does not know.
+    fn admits(&self, Kept { alert, case, .. }: &Kept) -> bool {
+        self.state.is_none_or(|state| case.state == state)
+            && self.source.is_none_or(|source| alert.source.as_str() == source)
+            && self.rule.is_none_or(|rule| *alert.rule == *rule)
+            && self.level.is_none_or(|level| alert.level == level)
+    }
+}
+
 /// The alerts in a database.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -59,50 +86,36 @@ impl History {
         Self { file: file.to_owned() }
     }
 
-    /// The newest `most` alerts, newest first; `pending` for those that a handler is not done with.
+    /// The newest `most` alerts that are wanted, newest first.
     ///
     /// # Errors
     /// [`Code::Io`] when the database does not exist or cannot be read.
-    pub fn newest(&self, most: usize, pending: bool) -> Result<Vec<Kept>, Error> {
-        self.newest_in(most, pending, None)
-    }
-
-    /// As [`History::newest`], of those whose case is in this state.
-    ///
-    /// # Errors
-    /// As [`History::newest`].
-    pub fn newest_in(&self, most: usize, pending: bool, state: Option<CaseState>) -> Result<Vec<Kept>, Error> {
-        let wanted = if pending { "WHERE finished = 0" } else { "" };
+    pub fn list(&self, most: usize, wanted: &HistoryQuery<'_>) -> Result<Vec<Kept>, Error> {
+        let pending = if wanted.pending { "finished = 0" } else { "1" };
+        let undelivered = match wanted.undelivered {
+            true => {
+                "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.ordinal = alerts.ordinal \
+                 AND outcome <> 'delivered')"
+            }
+            false => "1",
+        };
         self.read(|db| {
-            let mut rows = db.prepare(&format!("{SELECT} {wanted} ORDER BY ordinal DESC"))?;
+            let mut rows = db.prepare(&format!("{SELECT} WHERE {pending} AND {undelivered} ORDER BY ordinal DESC"))?;
             // Read one after the other until there are enough.
             let rows = rows.query_map([], Row::from_sql)?.map(|row| kept(db, &row?)).filter_map(Result::transpose);
-            let is_wanted = |kept: &Kept| state.is_none_or(|state| kept.case.state == state);
-            rows.filter(|kept| kept.as_ref().map_or(true, is_wanted)).take(most).collect()
-        })
-    }
-
-    /// The newest `most` alerts that a handler did not deliver and is done with, newest first.
-    ///
-    /// # Errors
-    /// As [`History::newest`].
-    pub fn undelivered(&self, most: usize) -> Result<Vec<Kept>, Error> {
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        self.read(|db| {
-            let failed = "WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.ordinal = alerts.ordinal \
-                          AND outcome <> 'delivered')";
-            let mut rows = db.prepare(&format!("{SELECT} {failed} ORDER BY ordinal DESC LIMIT ?1"))?;
-            let rows: Vec<Row> = rows.query_map([most], Row::from_sql)?.collect::<Result<_, _>>()?;
-            rows.iter().filter_map(|row| kept(db, row).transpose()).collect()
+            rows.filter(|kept| kept.as_ref().map_or(true, |kept| wanted.admits(kept))).take(most).collect()
         })
     }
 
     /// The alert with this id, or the only one whose id begins or ends so.
     ///
     /// # Errors
-    /// [`Code::Io`] when the database cannot be read; [`Code::Request`] when there is none or more than one such alert.
+    /// [`Code::Io`] when the database cannot be read; [`Code::NoAlert`] when there is none or more than one such alert.
     pub fn find(&self, id: &str) -> Result<Kept, Error> {
-        let missing = || Error::new(Code::Request, format!("there is no alert {id:?}")).hint("dsengine alerts list");
+        let missing = || {
+            Error::new(Code::NoAlert, format!("there is no alert {id:?} among those of this configuration"))
+                .hint("dsengine alerts list prints their ids; dsengine explain --source ID what was held back")
+        };
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
         }
@@ -122,7 +135,7 @@ impl History {
         let more = found.len() > 1;
         match found.into_iter().next() {
             Some(_) if more => {
-                Err(Error::new(Code::Request, format!("more than one alert has {id:?} in its id"))
+                Err(Error::new(Code::NoAlert, format!("more than one alert has {id:?} in its id"))
                     .hint("give more of it"))
             }
             Some(kept) => Ok(kept),

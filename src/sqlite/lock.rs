@@ -3,12 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::{Code, Error};
+use crate::own;
 
 /// Longest text of a lock's file that is read.
 const TEXT_BYTES: u64 = 300;
@@ -25,24 +26,27 @@ impl StateLock {
     /// # Errors
     /// [`Code::Io`] when another process holds it, which is named, or the file cannot be written.
     pub fn take(database: &Path) -> Result<Self, Error> {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".lock");
-        let path = Path::new(&name);
+        let path = beside(database);
         let failed = |error: std::io::Error| Error::new(Code::Io, format!("{}: {error}", path.display()));
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = options.map_err(failed)?;
-        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            if error != Errno::WOULDBLOCK {
-                return Err(failed(error.into()));
+        let mut holder = None;
+        // One that was killed holds it until its last thread has ended, and `is_held` does for a moment.
+        let locked = own::retry_while_ending(|| match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                holder = first_line(&path).and_then(|line| line.trim().parse::<u32>().ok());
+                Err(holder.is_none_or(own::is_ending))
             }
-            let mut holder = String::new();
-            // Only for the message.
-            let _ = (&file).take(TEXT_BYTES).read_to_string(&mut holder);
-            let holder = holder.lines().next().unwrap_or_default();
-            let holder =
-                holder.trim().parse::<u32>().map_or("another process".to_owned(), |pid| format!("process {pid}"));
-            return Err(Error::new(Code::Io, format!("{holder} runs this configuration already"))
-                .hint("end it, give this one a folder of its own (--state), or set alerts.outbox.durability: memory"));
+            done => Ok(done),
+        });
+        match locked {
+            Some(done) => done.map_err(|error| failed(error.into()))?,
+            None => {
+                let holder = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                return Err(Error::new(Code::Io, format!("{holder} runs this configuration already")).hint(
+                    "end it, give this one a folder of its own (--state), or set alerts.outbox.durability: memory",
+                ));
+            }
         }
         // A full disk does not take the id, which is only for the message.
         let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
@@ -55,14 +59,34 @@ impl StateLock {
         let _ = writeln!(self.file, "{address}");
     }
 
+    /// Whether a process uses `database`.
+    pub fn is_held(database: &Path) -> bool {
+        let Ok(file) = File::open(beside(database)) else { return false };
+        // Shared: those that only look do not see each other.
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    }
+
     /// Where the process that uses `database` answers, if it said so.
     pub fn address(database: &Path) -> Option<String> {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".lock");
-        let mut text = String::new();
-        File::open(Path::new(&name)).ok()?.take(TEXT_BYTES).read_to_string(&mut text).ok()?;
-        text.lines().nth(1).map(str::to_owned)
+        text(&beside(database))?.lines().nth(1).map(str::to_owned)
     }
+}
+
+/// The lock's file.
+fn beside(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+fn text(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(TEXT_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn first_line(path: &Path) -> Option<String> {
+    text(path)?.lines().next().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -77,11 +101,34 @@ mod tests {
         let refused = StateLock::take(&database).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {} runs", std::process::id())), "{refused}");
         assert_eq!(StateLock::address(&database), None);
+        assert!(StateLock::is_held(&database));
         first.note_address("http://127.0.0.1:8112/");
         let refused = StateLock::take(&database).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {} runs", std::process::id())), "{refused}");
         assert_eq!(StateLock::address(&database).as_deref(), Some("http://127.0.0.1:8112/"));
         drop(first);
+        assert!(!StateLock::is_held(&database), "its address is still there");
         StateLock::take(&database).unwrap();
+    }
+
+    #[test]
+    fn one_that_only_looks_does_not_keep_a_run_from_its_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("alerts.db");
+        drop(StateLock::take(&database).unwrap());
+        // The id of a process that has ended, as a former run leaves it.
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        std::fs::write(beside(&database), format!("{}\n", ended.id())).unwrap();
+        let looks = File::open(beside(&database)).unwrap();
+        flock(&looks, FlockOperation::NonBlockingLockShared).unwrap();
+        let (started, start) = std::sync::mpsc::sync_channel(0);
+        let taker = std::thread::spawn(move || {
+            started.send(()).unwrap();
+            StateLock::take(&database).map(drop)
+        });
+        start.recv().unwrap();
+        drop(looks);
+        taker.join().unwrap().unwrap();
     }
 }

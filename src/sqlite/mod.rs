@@ -13,6 +13,6 @@ mod journal;
 mod lock;
 
 pub use decisions::Decisions;
-pub use history::{Attempt, Delivered, History, Kept};
+pub use history::{Attempt, Delivered, History, HistoryQuery, Kept};
 pub use journal::{Keep, SqliteJournal};
 pub use lock::StateLock;

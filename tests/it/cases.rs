@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dsengine::alert::{By, Case, CaseStep, Entry, Journal as _, Saved, SavedKind};
 use dsengine::engine::SystemClock;
-use dsengine::sqlite::{History, Keep, SqliteJournal};
+use dsengine::sqlite::{History, HistoryQuery, Keep, SqliteJournal};
 use dsengine::types::Alert;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -139,6 +139,27 @@ fn what_people_did_about_an_alert_outlasts_a_kill_and_can_be_gone_on_with_offlin
     assert_eq!(steps, ["acknowledge", "resolve", "false"], "{case}");
     assert_eq!(case["verdict"]["correct"], false);
     kill(run);
+}
+
+#[test]
+fn the_person_who_does_it_is_kept_before_what_it_came_by() {
+    let folder = Folder::new(&live(&["gate"], ""), SEEN);
+    let (run, page) = folder.start();
+    let listed = until("an alert", || Some(alerts(&page, "")).filter(|alerts| alerts.len() == 1));
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
+    // The engine is found by its configuration.
+    folder.alerts(&["ack", &id, "--by", "Ana"], None).expect(0);
+    let (status, body) = request("POST", &page, &format!("/api/v1/alerts/{id}/resolve"), r#"{ "by": "Ben" }"#);
+    assert_eq!(status, 200, "{body}");
+    let wrong = request("POST", &page, &format!("/api/v1/alerts/{id}/reopen"), r#"{ "by": 3 }"#);
+    assert_eq!(wrong.0, 422, "{}", wrong.1);
+    kill(run);
+    folder.alerts(&["reopen", &id, "--by", "Cem"], None).expect(0);
+    folder.alerts(&["verdict", &id, "true"], None).expect(0);
+    let kept = folder.alerts(&["show", &id, "--json"], None).expect(0).json();
+    let who: Vec<&Value> =
+        kept["case"]["changes"].as_array().unwrap().iter().map(|change| &change["by"]["who"]).collect();
+    assert_eq!(who, ["Ana (loopback)", "Ben (loopback)", "Cem (command line)", "command line"], "{kept}");
 }
 
 #[test]
@@ -337,7 +358,7 @@ fn a_case_is_forgotten_with_its_alert_and_not_when_a_recording_is_played_again()
     // One alert more than are kept: 2 is the oldest.
     journal.write(&[accepted(3)]).unwrap();
     assert_eq!(names(&mut journal), [id(1)]);
-    let kept = History::new(&file).newest_in(10, false, None).unwrap();
+    let kept = History::new(&file).list(10, &HistoryQuery::default()).unwrap();
     let verdicts: Vec<_> = kept.iter().map(|kept| (kept.alert.seq, kept.case.verdict.is_some())).collect();
     assert_eq!(verdicts, [(3, false), (1, true)]);
     // What is saved after its alert is gone is removed at the next start.

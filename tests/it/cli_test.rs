@@ -161,6 +161,26 @@ fn an_update_writes_what_came_and_the_case_passes() {
 }
 
 #[test]
+fn an_update_of_a_plugin_that_fails_writes_nothing_unless_the_case_expects_it() {
+    let script = COUNTER.replace("state.set", "if frame.seq == 3 then error(\"boom\") end\n    state.set");
+    let case = format!("{FRAMES}expect: {{ alerts: [] }}\n");
+    let dir = plugin(&script, &case);
+    let text = || std::fs::read_to_string(dir.path().join("tests/case.yaml")).unwrap();
+    let refused = run(dir.path(), &["--update"]).expect(1).stdout;
+    assert!(refused.contains("nothing is written") && refused.contains("frame 3: the plugin failed"), "{refused}");
+    assert!(refused.contains("boom"), "{refused}");
+    assert_eq!(text(), case);
+    // A golden file.
+    write(&dir.path().join("tests"), "case.yaml", &format!("{FRAMES}expect: wanted.jsonl\n"));
+    run(dir.path(), &["--update"]).expect(1);
+    assert!(!dir.path().join("tests/wanted.jsonl").exists());
+    write(&dir.path().join("tests"), "case.yaml", &format!("{FRAMES}expect: {{ faults: [{{}}] }}\n"));
+    run(dir.path(), &["--update"]).expect(0);
+    assert!(text().contains("seq: 3") && text().contains("boom"), "{}", text());
+    run(dir.path(), &[]).expect(0);
+}
+
+#[test]
 fn a_recording_and_a_golden_file_are_read_from_beside_the_case() {
     let dir = plugin(
         COUNTER,

@@ -58,6 +58,37 @@ fn health_check_says_by_its_exit_code_how_an_engine_is() {
 }
 
 #[test]
+fn alerts_that_are_switched_off_and_silences_are_noticed_and_no_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rule.lua", "function detect(frame) end\n");
+    let config = format!(
+        "name: gatehouse\nsources: [{{ id: gate, uri: '{ENDLESS}' }}]\nalerts: {{ enabled: false }}\n\
+         detection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\nmonitoring: {{ prometheus: {{ port: 0 }} }}\n"
+    );
+    write(dir.path(), "c.yaml", &config);
+    let mut run = Dsengine::new(["run", "--config", "c.yaml", "--state", "state"]).cwd(dir.path()).start();
+    let page = run.page();
+    let told = until(0, &["health-check", "--at", &page]).stdout;
+    assert!(told.contains("  note: alerts are switched off: alerts.enabled is false\n"), "{told}");
+    Dsengine::new(["silence", "add", "--for", "1h", "source=gate", "--at", &page]).run().expect(0);
+    let told = until(0, &["health-check", "--at", &page]).stdout;
+    assert!(told.starts_with("gatehouse: healthy") && told.contains("  note: 1 silence holds until "), "{told}");
+    let health = until(0, &["health-check", "--json", "--at", &page]).json();
+    assert_eq!((health["notices"].as_array().map(Vec::len), &health["problems"]), (Some(2), &Value::Array(vec![])));
+    let seen = Dsengine::new(["monitor", "--count", "1", "--at", &page]).run().expect(0).stdout;
+    assert!(seen.contains("  note: alerts are switched off"), "{seen}");
+    // Live: switched on, it is no longer said.
+    write(dir.path(), "c.yaml", &config.replace("enabled: false", "enabled: true"));
+    for _ in 0..1_000 {
+        let told = until(0, &["health-check", "--at", &page]).stdout;
+        if !told.contains("switched off") {
+            return;
+        }
+    }
+    panic!("it is still said to be switched off:\n{}", run.seen.join("\n"));
+}
+
+#[test]
 fn monitor_shows_a_running_engine_again_and_again() {
     let (_run, page, _dir) = engine("function detect(frame) end\n");
     let out = Dsengine::new(["monitor", "--count", "3", "--interval", "20ms", "--json", "--at", &page]).run();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Dsengine, Outcome, Running, bar, get, write};
+use crate::harness::{Dsengine, Outcome, Running, bar, get, request, write};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// From a save to its effect.
@@ -278,6 +278,34 @@ fn an_edit_lives_until_the_restart_and_a_saved_one_until_the_file_says_otherwise
     let site = site.restart();
     assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 9.0);
     assert_eq!(site.sources(), ["a", "kept"]);
+}
+
+#[test]
+fn a_typing_error_in_the_file_is_a_problem_with_the_name_that_was_meant() {
+    let mut site = Site::new(&config(&["a"], ""));
+    site.save(&config(&["a"], "").replace("alerts:", "alrets:"));
+    site.until("the problem", |site| site.problems().contains("unknown key `alrets`"));
+    assert!(site.problems().contains("; did you mean `alerts`?"), "{}", site.problems());
+    // Over the API, too.
+    let (status, body) = request("POST", &site.page, "/api/v1/config/apply", r#"{ "alrets": { "enabled": true } }"#);
+    let refused: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &refused["hint"]), (422, &Value::from("did you mean `alerts`?")), "{body}");
+    write(site.dir.path(), "edit.yaml", "alrets: { enabled: true }\n");
+    let told = site.ask(&["config", "apply", "edit.yaml"]).expect(1).stderr;
+    assert!(told.contains("did you mean `alerts`?"), "{told}");
+}
+
+#[test]
+fn saved_edits_are_counted_at_the_start() {
+    let site = Site::new(&config(&["a"], ""));
+    site.ask(&["sources", "set", "a", "fps=7", "--save"]).expect(0);
+    let site = site.restart();
+    let told = |site: &Site, start: &str| site.run.seen.iter().any(|line| line.starts_with(start));
+    assert!(told(&site, "note: 1 saved edit is in effect: "), "{:?}", site.run.seen);
+    write(site.dir.path(), "edit.yaml", "alerts: { throttle_seconds: 9 }\n");
+    site.ask(&["config", "apply", "edit.yaml", "--save"]).expect(0);
+    let site = site.restart();
+    assert!(told(&site, "note: 2 saved edits are in effect: "), "{:?}", site.run.seen);
 }
 
 #[test]

@@ -57,6 +57,7 @@ mod plugins;
 mod policy_memory;
 mod profiles;
 mod quiet;
+mod reaching;
 mod readme;
 mod record;
 mod recorder;

@@ -222,9 +222,37 @@ fn an_alert_is_shown_by_a_part_of_its_id_with_what_became_of_it() {
     assert_eq!(lines.lines().count(), 20, "{lines}");
     assert!(lines.lines().all(|line| line.contains("hook given up")), "{lines}");
     let missing = dsengine(dir.path(), &["alerts", "show", "ffff"]).run();
-    assert!(missing.code() != 0 && missing.stderr.contains("there is no alert \"ffff\""), "{}", missing.stderr);
+    assert!(missing.code() != 0 && missing.stderr.contains("[E0502] there is no alert \"ffff\""), "{}", missing.stderr);
     let none = Dsengine::new(["alerts", "list", "--state", "state"]).cwd(dir.path()).run();
     assert!(none.code() != 0 && none.stderr.contains("--config FILE"), "{}", none.stderr);
+}
+
+#[test]
+fn alerts_are_listed_by_source_rule_and_level() {
+    let peer = Peer::new(|_, _| "204 No Content\r\n".into());
+    let dir = folder("trace:t.jsonl", "", &peer.url("/"));
+    let first = "if f.seq == 0 then f:alert{ rule = 'first', key = 'k', level = 'high', message = 'm' } end";
+    write(dir.path(), "r.lua", &RULE.replace("function detect(f)", &format!("function detect(f) {first}")));
+    dsengine(dir.path(), &["run"]).run().expect(0);
+    let count = |args: &[&str]| listed(dir.path(), args).expect(0).json().as_array().unwrap().len();
+    let all = count(&[]);
+    assert_eq!(all, 41);
+    for (args, wanted) in [
+        (&["--source", "a"][..], all),
+        (&["--source", "b"], 0),
+        (&["--rule", "first"], 1),
+        (&["--rule", "r", "--level", "medium"], all - 1),
+        (&["--level", "high", "--source", "a", "--open"], 1),
+        (&["--level", "critical"], 0),
+        (&["--rule", "first", "--undelivered"], 0),
+    ] {
+        assert_eq!(count(args), wanted, "{args:?}");
+    }
+    // The oldest of all: the number is of those that are wanted.
+    let one = dsengine(dir.path(), &["alerts", "list", "-n", "1", "--rule", "first"]).run().expect(0).stdout;
+    assert!(one.lines().count() == 1 && one.contains(" a first: m"), "{one}");
+    let wrong = dsengine(dir.path(), &["alerts", "list", "--level", "hihg"]).run().expect(2).stderr;
+    assert!(wrong.contains("expected one of low, medium, high, critical"), "{wrong}");
 }
 
 #[test]

@@ -153,6 +153,31 @@ fn a_silence_holds_back_what_it_matches_over_a_restart_until_it_is_ended() {
 }
 
 #[test]
+fn a_silence_of_what_the_engine_does_not_have_is_created_with_a_warning() {
+    let mut site = Site::new();
+    site.until("an alert", |alerts| alerts["accepted"].as_u64() > Some(0));
+    let add = |matcher: &str| site.ask(&["silence", "add", "--for", "1h", matcher]).expect(0);
+    for (matcher, warning) in [
+        ("source=\"gaet\"", "warning: there is no source `gaet` now; did you mean `gate`?\n"),
+        ("rule=rul", "warning: no strategy is named `rul`, and no alert of it is in memory; did you mean `rule`?\n"),
+        ("source=gate", ""),
+        // The strategy, what its alerts say, the engine's own, and what fits anything.
+        ("rule=rule", ""),
+        ("rule=r", ""),
+        ("rule=system.cpu", ""),
+        ("source=~g.*", ""),
+    ] {
+        let out = add(matcher);
+        assert_eq!(out.stderr, warning, "{matcher}");
+        assert!(out.stdout.contains("active until"), "it may be for later: {}", out.stdout);
+    }
+    let (status, created) = site.post(&json!({ "matchers": ["source=gaet"], "duration": "1h" }));
+    assert_eq!(status, 201, "{created}");
+    assert_eq!(created["warnings"], json!(["there is no source `gaet` now; did you mean `gate`?"]));
+    assert_eq!(created["state"], "active", "{created}");
+}
+
+#[test]
 fn a_wrong_silence_is_refused_by_the_name_of_its_matcher() {
     let site = Site::new();
     let wrong = site.ask(&["silence", "add", "--for", "2h", "soruce=\"gate\""]).expect(1).stderr;

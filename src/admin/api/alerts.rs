@@ -69,6 +69,9 @@ pub(in crate::admin) struct Note {
     /// Why, kept with the alert.
     #[schema(nullable = false)]
     note: Option<String>,
+    /// The name of the person who does it, kept before that of the token.
+    #[schema(nullable = false)]
+    by: Option<String>,
 }
 
 /// Whether an alert was true. Only its description is here.
@@ -80,6 +83,9 @@ pub(in crate::admin) struct Judged {
     /// Why, kept with the alert.
     #[schema(nullable = false)]
     note: Option<String>,
+    /// The name of the person who does it, kept before that of the token.
+    #[schema(nullable = false)]
+    by: Option<String>,
 }
 
 /// The alerts in memory with their cases, newest first: the newest 10,000, resolved ones leaving first. A token that is
@@ -187,12 +193,12 @@ async fn take(
     body: &Value,
 ) -> Result<Json<Cased>, ApiError> {
     let (outbox, cased) = find(app, caller, id)?;
-    let note = note(body)?;
-    let by = By::new(caller.name(), SystemClock::new().unix_ns() / 1_000_000, note);
+    let said = Said::read(body)?;
+    let by = By::new(&said.who(caller.name()), SystemClock::new().unix_ns() / 1_000_000, said.note);
     let taken = outbox.change_case(&cased.alert.id, step, by);
     if let Some(control) = &app.control {
         let who = Who::new(caller.name(), caller.peer().to_string());
-        let what = format!("{} alert {} of {}", said(step), cased.alert.id, cased.alert.source);
+        let what = format!("{} alert {} of {}", word(step), cased.alert.id, cased.alert.source);
         let outcome = match &taken {
             Ok(cased) => Ok(Outcome { changes: vec![format!("it is {}", cased.case.state)], ..Outcome::default() }),
             Err(error) => Err(Refusal {
@@ -218,7 +224,7 @@ async fn take(
 }
 
 /// A step in the audit.
-fn said(step: CaseStep) -> &'static str {
+fn word(step: CaseStep) -> &'static str {
     match step {
         CaseStep::Acknowledge => "acknowledge",
         CaseStep::Resolve => "resolve",
@@ -228,17 +234,30 @@ fn said(step: CaseStep) -> &'static str {
     }
 }
 
-/// The note of a step, its body's only key.
-fn note(body: &Value) -> Result<Option<&str>, ApiError> {
-    let wrong = |message: String| Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, message));
-    let keys = body.as_object().into_iter().flatten();
-    if let Some((key, _)) = keys.into_iter().find(|(key, _)| *key != "note") {
-        return wrong(format!("the body has a key `{key}`, which is not known here"));
+/// What the body of a step says.
+struct Said<'a> {
+    note: Option<&'a str>,
+    by: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    fn read(body: &'a Value) -> Result<Self, ApiError> {
+        let wrong = |message: String| ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, message);
+        let mut keys = body.as_object().into_iter().flatten().map(|(key, _)| key);
+        if let Some(key) = keys.find(|key| !["note", "by"].contains(&key.as_str())) {
+            return Err(wrong(format!("the body has a key `{key}`, which is not known here")));
+        }
+        let text = |key: &str| match &body[key] {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(text.as_str())),
+            _ => Err(wrong(format!("`{key}` is a text"))),
+        };
+        Ok(Self { note: text("note")?, by: text("by")? })
     }
-    match &body["note"] {
-        Value::Null => Ok(None),
-        Value::String(note) => Ok(Some(note)),
-        _ => wrong("`note` is a text".to_owned()),
+
+    /// Who does it. The token's name stays: a body can say any name.
+    fn who(&self, caller: &str) -> String {
+        By::person(self.by, caller)
     }
 }
 
@@ -255,5 +274,5 @@ fn known(id: &str) -> Result<AlertId, ApiError> {
 }
 
 fn unknown(id: &str) -> ApiError {
-    ApiError::not_found(format!("alert '{id}' is not in memory"))
+    ApiError::no_alert(id)
 }

@@ -3,15 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{JsonBody, Name, NoParams, Params};
 use crate::alert::silence::{SilenceBody, SilenceRequest};
-use crate::control::Who;
+use crate::control::{Refusal, Who};
 
 /// Which silences are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -22,6 +22,16 @@ pub(in crate::admin) struct Which {
     #[serde(default)]
     #[param(required = false)]
     all: bool,
+}
+
+/// A silence that was created.
+#[derive(Serialize, ToSchema)]
+pub(in crate::admin) struct CreatedSilence {
+    /// The silence.
+    #[serde(flatten)]
+    silence: SilenceBody,
+    /// What is odd about it, one sentence each: a source or a rule that is not known.
+    warnings: Vec<String>,
 }
 
 /// The silences that hold or will, the newest first.
@@ -40,18 +50,23 @@ pub(in crate::admin) async fn list(
 /// outlasts a restart. A critical alert is silenced only where a matcher names the level.
 #[utoipa::path(post, path = "/api/v1/silences",
     request_body(content = SilenceRequest, description = "What to silence, and for how long."),
-    responses((status = 201, body = SilenceBody)))]
+    responses((status = 201, body = CreatedSilence)))]
 pub(in crate::admin) async fn add(
     State(app): State<AppState>,
     caller: Caller,
     Params(NoParams {}): Params<NoParams>,
     JsonBody(body): JsonBody,
-) -> Result<(StatusCode, Json<SilenceBody>), ApiError> {
+) -> Result<(StatusCode, Json<CreatedSilence>), ApiError> {
     let request: SilenceRequest = serde_json::from_value(body)
         .map_err(|error| ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, format!("the silence: {error}")))?;
     let (control, who) = (app.control()?, Who::new(caller.name(), caller.peer().to_string()));
-    let created = app.work.call(move || control.silence(&request, &who)).await?;
-    Ok((StatusCode::CREATED, Json(created.map_err(ApiError::from)?)))
+    let create = move || {
+        let silence = control.silence(&request, &who)?;
+        let warnings = control.silence_warnings(&silence.matchers);
+        Ok(CreatedSilence { silence, warnings })
+    };
+    let created = app.work.call(create).await?;
+    Ok((StatusCode::CREATED, Json(created.map_err(|refusal: Refusal| ApiError::from(refusal))?)))
 }
 
 /// Ends a silence now. It is listed as ended for five days.

@@ -85,6 +85,12 @@ impl Matcher {
         Ok(Self { field, test, value })
     }
 
+    /// The field and its value, if it matches that only.
+    pub fn exactly(&self) -> Option<(&'static str, &str)> {
+        let name = FIELDS.into_iter().zip(NAMES).find(|(field, _)| *field == self.field)?.1;
+        matches!(self.test, Test::Is).then_some((name, &*self.value))
+    }
+
     pub(super) fn is_regex(&self) -> bool {
         matches!(self.test, Test::Fits(_) | Test::FitsNot(_))
     }

@@ -79,6 +79,30 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Value>, Error> {
         .collect()
 }
 
+/// Why the results are no expectations: the run was broken, or the plugin failed where the case expects no failure. What
+/// came after a failure would be taken for what should come.
+pub(super) fn unfit(case: &Case, actual: &Actual, handler: bool) -> Vec<String> {
+    let mut reasons = actual.broken.clone();
+    let expects_faults = match &case.script.expect {
+        // A handler's outcome says it.
+        None => handler,
+        Some(FileOr::Inline(Expect { faults, outcome, .. })) => {
+            outcome.is_some() || faults.as_ref().is_some_and(|faults| !faults.is_empty())
+        }
+        Some(FileOr::File(name)) => {
+            handler || dsengine::text::read(&case.beside(name)).is_ok_and(|text| text.contains("\"faults\":"))
+        }
+    };
+    if expects_faults {
+        return reasons;
+    }
+    reasons.extend(actual.faults.iter().map(|fault| {
+        let text = |key: &str| fault[key].as_str().unwrap_or_default();
+        format!("frame {}: the plugin failed ({}): {}", fault["seq"], text("kind"), text("message"))
+    }));
+    reasons
+}
+
 /// Writes the results to where the case has its expectations. Returns the file, if it changed.
 pub(super) fn write(case: &Case, actual: &Actual, handler: bool) -> Result<Option<PathBuf>, Error> {
     let (path, old, new) = match &case.script.expect {
@@ -165,7 +189,7 @@ fn block(expect: &Expect, actual: &Actual) -> String {
             let _ = writeln!(out, "    {seq}: [{}]", values.join(", "));
         }
     }
-    if faults.is_some() || (!actual.faults.is_empty() && outcome.is_none()) {
+    if faults.is_some() {
         let compared: Vec<Value> = actual
             .faults
             .iter()
@@ -280,6 +304,21 @@ mod tests {
                       - { method: \"POST\", url: \"a\", headers: {\"x-token\":\"t\"}, body: \"\" }\n    \
                       - { method: \"POST\", url: \"b\", body: \"\" }\n";
         assert_eq!(block(expect, &actual), wanted);
+    }
+
+    #[test]
+    fn a_failure_is_an_expectation_only_where_one_is_expected() {
+        let unfit = |expect: &str| {
+            let fault = json!({ "seq": 3, "kind": "script", "message": "x.lua:3: boom" });
+            let actual = Actual { faults: vec![fault], ..Actual::default() };
+            unfit(&case(&format!("frames: []\n{expect}")), &actual, false)
+        };
+        for expect in ["", "expect: { alerts: [] }\n", "expect: { faults: [] }\n", "expect: none.jsonl\n"] {
+            assert_eq!(unfit(expect), ["frame 3: the plugin failed (script): x.lua:3: boom"], "{expect}");
+        }
+        assert_eq!(unfit("expect: { faults: [{ seq: 9 }] }\n"), [""; 0]);
+        let broken = Actual { broken: vec!["an answer that nobody asked for".to_owned()], ..Actual::default() };
+        assert_eq!(super::unfit(&case("frames: []"), &broken, true), broken.broken);
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub(crate) struct Args {
     /// A plugin is a folder with plugin.toml; its cases are tests/*.yaml. A folder without one is searched for them.
     #[arg(value_name = "DIR|FILE", default_value = ".")]
     paths: Vec<PathBuf>,
-    /// Write what came into the expectations of the cases, to be looked over like any other change
+    /// Write what came into the expectations of the cases, to be looked over like any other change; not where the plugin
+    /// failed, unless the case expects that (faults: [{}])
     #[arg(long)]
     update: bool,
     /// Run again whenever a plugin, a case or a recording is saved, until Ctrl-C
@@ -176,7 +177,11 @@ fn judge(plugin: &Plugin, case: &Case, update: bool) -> Result<Verdict, Error> {
         }
     };
     if update {
-        return golden::write(case, &actual, handler).map(|wrote| Verdict::updated(wrote, &actual.broken));
+        let unfit = golden::unfit(case, &actual, handler);
+        if !unfit.is_empty() {
+            return Ok(Verdict::not_updated(&unfit));
+        }
+        return golden::write(case, &actual, handler).map(Verdict::updated);
     }
     compare::compare(case, &actual).map(Verdict::of)
 }

@@ -34,9 +34,15 @@ impl Verdict {
         Self::of(vec![Difference::wrong(error.to_string())])
     }
 
-    /// The results were written as the expectations; `broken` are failures that no expectation can fix.
-    pub(super) fn updated(wrote: Option<PathBuf>, broken: &[String]) -> Self {
-        Self { differences: broken.iter().map(Difference::wrong).collect(), wrote }
+    /// The results were written as the expectations.
+    pub(super) fn updated(wrote: Option<PathBuf>) -> Self {
+        Self { differences: Vec::new(), wrote }
+    }
+
+    /// The results are no expectations, for these reasons.
+    pub(super) fn not_updated(reasons: &[String]) -> Self {
+        let told = "nothing is written: mend it, or list what is meant to fail in the case first: faults: [{}]";
+        Self::of([told].into_iter().chain(reasons.iter().map(String::as_str)).map(Difference::wrong).collect())
     }
 }
 

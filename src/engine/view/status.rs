@@ -37,6 +37,9 @@ pub struct Status {
     pub health: Health,
     /// What keeps it from being healthy, one sentence each.
     pub problems: Vec<String>,
+    /// What is worth knowing and no problem, one sentence each: alerts that are switched off, silences, dead letters,
+    /// a handler that does not keep up.
+    pub notices: Vec<String>,
     /// The sources.
     pub sources: Vec<SourceStatus>,
     /// The strategies.
@@ -124,6 +127,7 @@ impl Status {
             ready,
             health,
             problems,
+            notices: Vec::new(),
             sources,
             strategies,
             handlers,
@@ -132,6 +136,14 @@ impl Status {
             rejected,
             checks: Vec::new(),
         }
+        .noticed()
+    }
+
+    /// Sets what is worth knowing.
+    fn noticed(self) -> Self {
+        let of_handlers = self.handlers.iter().flat_map(HandlerStatus::notices);
+        let notices = self.alerts.notices().chain(silenced(&self.silences)).chain(of_handlers).collect();
+        Self { notices, ..self }
     }
 
     /// The status for a user who may see some sources only: readiness, health and problems are derived from those.
@@ -147,14 +159,15 @@ impl Status {
         handlers.iter_mut().for_each(|handler| handler.last_error = None);
         let seen = Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new());
         checks.retain(|check| check.source.as_deref().is_none_or(&visible));
-        Self { config_version, environment, profile, silences, ..seen }.with_checks(checks)
+        Self { config_version, environment, profile, silences, ..seen }.noticed().with_checks(checks)
     }
 
-    /// Adds the deployment's version and environment from the plan.
+    /// Adds the deployment's version and environment from the plan, and whether it has alerts.
     #[must_use]
     pub fn of(self, plan: &Plan) -> Self {
         let (config_version, profile) = (plan.version.clone(), plan.profile.clone());
-        Self { config_version, environment: plan.environment.as_str(), profile, ..self }
+        let alerts = AlertStatus { switched_off: !plan.alerts.enabled, ..self.alerts };
+        Self { config_version, environment: plan.environment.as_str(), profile, alerts, ..self }.noticed()
     }
 
     /// Reduces it to readiness and health.
@@ -162,6 +175,7 @@ impl Status {
     pub fn bare(self) -> Self {
         Self {
             problems: Vec::new(),
+            notices: Vec::new(),
             sources: Vec::new(),
             strategies: Vec::new(),
             handlers: Vec::new(),
@@ -178,7 +192,7 @@ impl Status {
     /// Adds the silences: not a problem, but something to know.
     #[must_use]
     pub fn with_silences(self, silences: SilenceCount) -> Self {
-        Self { silences, ..self }
+        Self { silences, ..self }.noticed()
     }
 
     /// Adds the engine's own thresholds: each crossed one is a problem.
@@ -197,6 +211,14 @@ impl Status {
         self.problems.extend(notes);
         self
     }
+}
+
+/// The silences that hold, as a sentence.
+fn silenced(silences: &SilenceCount) -> Option<String> {
+    let until = silences.until.as_ref()?;
+    let (active, hold) = (count(silences.active, "silence"), if silences.active == 1 { "holds" } else { "hold" });
+    let last = if silences.active == 1 { "" } else { ", the last of them" };
+    Some(format!("{active} {hold}{last} until {until}: `dsengine silence list`"))
 }
 
 #[cfg(test)]
@@ -283,6 +305,7 @@ mod tests {
             delivered: 0,
             given_up: 12,
             pending: 1320,
+            growth: 0,
             degraded,
             failing_s: Some(1.0),
             last_error: Some("connection refused".into()),
@@ -292,5 +315,35 @@ mod tests {
         let status = Status::new("t".into(), 1.0, sources, vec![], handlers, AlertStatus::default(), vec![]);
         assert_eq!(status.health, Health::Degraded);
         assert_eq!(status.problems, ["handler y: 12 alerts given up, 1320 waiting; last: connection refused"]);
+    }
+
+    #[test]
+    fn what_is_worth_knowing_is_noticed_and_no_problem() {
+        let handler = HandlerStatus {
+            name: "hook".into(),
+            delivered: 1,
+            given_up: 2,
+            pending: 70,
+            growth: 60,
+            degraded: false,
+            failing_s: Some(2.0),
+            last_error: Some("http://u:C4n4ry@h/: refused".into()),
+        };
+        let alerts = AlertStatus { switched_off: true, dead_lettered: 2, ..AlertStatus::default() };
+        let sources = vec![source("a", SourceState::Running)];
+        let status = Status::new("t".into(), 1.0, sources, vec![], vec![handler], alerts, vec![]);
+        let until = "2026-01-31T18:00:00.000Z".to_owned();
+        let status = status.with_silences(SilenceCount { active: 2, until: Some(until) });
+        let wanted = [
+            "alerts are switched off: alerts.enabled is false",
+            "2 alerts given up since the start: `dsengine alerts list --undelivered` lists what is not delivered",
+            "2 silences hold, the last of them until 2026-01-31T18:00:00.000Z: `dsengine silence list`",
+            "handler hook has been failing for 2 s, and tries again",
+            "handler hook does not keep up: 70 alerts waiting, 60 more than a minute ago",
+        ];
+        assert_eq!(status.notices, wanted);
+        assert_eq!((status.health, status.problems.len()), (Health::Healthy, 0));
+        assert_eq!(status.clone().only(|_| true).notices, wanted, "the same for a token that is limited");
+        assert_eq!(status.bare().notices, [""; 0], "nothing for a probe");
     }
 }

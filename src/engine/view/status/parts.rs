@@ -115,6 +115,8 @@ pub struct HandlerStatus {
     pub given_up: u64,
     /// Alerts that wait for it.
     pub pending: u64,
+    /// How many more wait than a minute ago; 0 while it keeps up.
+    pub growth: u64,
     /// Whether its deliveries fail: the newest was given up, or it has been failing for long.
     pub degraded: bool,
     /// Seconds for which its deliveries have been failing; absent while they do not.
@@ -152,6 +154,8 @@ pub struct PluginStatus {
 /// refused + pending.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AlertStatus {
+    /// Whether alerts are switched off: `alerts.enabled: false`.
+    pub switched_off: bool,
     /// Raised by strategies.
     pub raised: u64,
     /// Accepted by a former process, and not delivered then.
@@ -237,6 +241,7 @@ impl HandlerStatus {
             delivered: standing.delivered(),
             given_up: standing.given_up(),
             pending: standing.pending() as u64,
+            growth: standing.growth() as u64,
             degraded: trouble.as_ref().is_some_and(|trouble| trouble.lasts),
             failing_s: trouble.as_ref().map(|trouble| trouble.for_ns as f64 / 1e9),
             last_error: trouble.map(|trouble| trouble.error),
@@ -252,12 +257,27 @@ impl HandlerStatus {
     }
 }
 
+impl HandlerStatus {
+    /// What is worth knowing of it, and no problem: it fails for a moment, or its queue grows.
+    pub(super) fn notices(&self) -> impl Iterator<Item = String> {
+        let Self { name, pending, growth, .. } = self;
+        let failing_s = self.failing_s.filter(|_| !self.degraded);
+        let fails = failing_s.map(|for_s| format!("handler {name} has been failing for {for_s:.0} s, and tries again"));
+        let grows = (*growth > 0).then(|| {
+            let waiting = count(*pending, "alert");
+            format!("handler {name} does not keep up: {waiting} waiting, {growth} more than a minute ago")
+        });
+        fails.into_iter().chain(grows)
+    }
+}
+
 impl AlertStatus {
     /// Alerts of the whole engine, at `now_ns` on the monotonic clock.
     pub fn read(outbox: &Outbox, now_ns: u64) -> Self {
         let totals = outbox.totals();
         let trouble = outbox.trouble(now_ns).filter(|trouble| trouble.lasts);
         Self {
+            switched_off: false,
             raised: totals.raised,
             recovered: totals.recovered,
             accepted: totals.accepted,
@@ -289,5 +309,15 @@ impl AlertStatus {
         let failed = self.dead_lettered + self.expired + self.dropped;
         let settled = self.delivered + failed + self.suppressed + self.digested + self.refused;
         self.pending = (self.raised + self.recovered).saturating_sub(settled);
+    }
+
+    /// What is worth knowing of them, and no problem.
+    pub(super) fn notices(&self) -> impl Iterator<Item = String> {
+        let off = self.switched_off.then(|| "alerts are switched off: alerts.enabled is false".to_owned());
+        let dead = (self.dead_lettered > 0).then(|| {
+            let dead = count(self.dead_lettered, "alert");
+            format!("{dead} given up since the start: `dsengine alerts list --undelivered` lists what is not delivered")
+        });
+        off.into_iter().chain(dead)
     }
 }
