@@ -1,5 +1,5 @@
-//! Who is told of with the default policy: each person of the clip who comes into the picture, in an alert or by name in
-//! a digest.
+//! Who is told of with the default policy: each person of the clip who enters the picture, in an alert or named in a
+//! digest.
 //!
 //! A person has *entered* with the first second during which a detection overlaps the true box on each judged frame. An
 //! alert is about the person whom its track is on; the detector may see somebody at the edge of the picture before the
@@ -93,8 +93,8 @@ fn peak(alerts: &[Alert], span_s: u64) -> usize {
 /// Alerts under the policy that these lines under `alerts` set; without any the default one.
 fn replayed(clip: &Clip, alerts: &str) -> Vec<Alert> {
     let text = format!(
-        "sources: [{{ id: vtest-480x360, uri: 'trace:clip.jsonl' }}]\nzones: {{ all: [[0, 0], [1, 0], [1, 1], [0, 1]] }}\n\
-         detection: {{ strategies: [{}] }}\n{alerts}",
+        "sources: [{{ id: vtest-480x360, uri: 'trace:clip.jsonl' }}]\n\
+         zones: {{ all: [[0, 0], [1, 0], [1, 1], [0, 1]] }}\ndetection: {{ strategies: [{}] }}\n{alerts}",
         strategy("intrusion.lua", RULE)
     );
     write(clip.dir.path(), "config.yaml", &text);

@@ -40,7 +40,7 @@ fn two_objects_at_one_place_are_two_while_both_are_seen() {
     }
 }
 
-/// Plays a rule that raises whoever is seen, ten times a second. Returns when alerts were raised, in tenths of a second.
+/// Plays a rule that raises whoever is seen, ten times a second. Returns when there were alerts, in tenths of a second.
 fn told(seen_at: impl Fn(u64) -> Option<Detection>) -> Vec<u64> {
     let mut policy = Policy::new(&plan());
     let mut told = Vec::new();
