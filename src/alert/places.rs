@@ -1,14 +1,21 @@
 //! The key of an alert whose strategy gives none: its object. Usually that is the track; an object that a new track
 //! follows at the place of an earlier one keeps the earlier one's key.
+//!
+//! An object is expected at its place for as long as it had stood there. Whoever appears where somebody else walked out
+//! of the picture is somebody new.
 
 use std::collections::VecDeque;
 
+use crate::track::PATIENCE_NS;
 use crate::types::{BBox, Detection, Frame, Raised};
 
 /// Maximum objects remembered; beyond it the least recently raised one is forgotten.
 const PLACES_MAX: usize = 1_000;
 /// Minimum overlap of two boxes of the same object.
 const SAME_IOU: f32 = 0.5;
+/// Minimum overlap of two boxes of an object that has not moved: the detector's noise, and less than people differ who
+/// pass the same place.
+const UNMOVED_IOU: f32 = 0.9;
 
 /// An object that a rule raised alerts for.
 #[derive(Debug)]
@@ -19,6 +26,8 @@ struct Place {
     track: Option<u64>,
     bbox: BBox,
     raised_ns: u64,
+    /// Its box when it came to its place, and the time then.
+    came: (BBox, u64),
     /// How long its condition lasts without being raised.
     lasts_ns: u64,
     /// Its key is of another process, whose tracks had other numbers.
@@ -28,6 +37,17 @@ struct Place {
 impl Place {
     fn lasts(&self, now_ns: u64) -> bool {
         now_ns.checked_sub(self.raised_ns).is_some_and(|age_ns| age_ns < self.lasts_ns)
+    }
+
+    /// How far a new track at `bbox` overlaps it, if it may be the same object. `former_ns` is the time of the frame
+    /// before: a frame that did not come has missed nobody.
+    fn overlap(&self, bbox: &BBox, former_ns: u64) -> Option<f32> {
+        let iou = self.bbox.iou(bbox);
+        let missed_ns = former_ns.saturating_sub(self.raised_ns);
+        let stood_ns = self.raised_ns.saturating_sub(self.came.1);
+        // How long an object stood before a restart is not known.
+        let is_expected = self.track.is_none() || missed_ns <= stood_ns.max(PATIENCE_NS) || iou >= UNMOVED_IOU;
+        (iou >= SAME_IOU && is_expected).then_some(iou)
     }
 }
 
@@ -40,7 +60,12 @@ pub(super) struct When {
 
 /// See the module. One per lane; the least recently raised object comes first.
 #[derive(Debug, Default)]
-pub(super) struct Places(VecDeque<Place>);
+pub(super) struct Places {
+    known: VecDeque<Place>,
+    /// The times of this frame and of the one before.
+    now_ns: u64,
+    former_ns: u64,
+}
 
 /// The track and the place of an alert's object: of its first detection that has a track.
 pub(super) fn object(raised: &Raised) -> Option<(u64, &Detection)> {
@@ -48,11 +73,18 @@ pub(super) fn object(raised: &Raised) -> Option<(u64, &Detection)> {
 }
 
 impl Places {
+    /// Notes the time of a frame, also of one on which nothing is raised.
+    pub(super) fn note(&mut self, now_ns: u64) {
+        if now_ns != self.now_ns {
+            self.former_ns = std::mem::replace(&mut self.now_ns, now_ns).min(now_ns);
+        }
+    }
+
     /// The key of the object `track` at `bbox`.
     pub(super) fn key(&self, rule: &str, track: u64, bbox: &BBox, frame: &Frame, when: When) -> String {
         let lasts =
             |place: &&Place| when.now_ns.checked_sub(place.raised_ns).is_some_and(|age_ns| age_ns < when.lasts_ns);
-        let open = || self.0.iter().filter(|place| *place.rule == *rule).filter(lasts);
+        let open = || self.known.iter().filter(|place| *place.rule == *rule).filter(lasts);
         if let Some(same) = open().find(|place| place.track == Some(track)) {
             return same.key.to_string();
         }
@@ -60,7 +92,7 @@ impl Places {
         let is_seen = |track: Option<u64>| {
             track.is_some() && frame.detections.iter().any(|detection| detection.track_id == track)
         };
-        let near = open().map(|place| (place.bbox.iou(bbox), place)).filter(|(iou, _)| *iou >= SAME_IOU);
+        let near = open().filter_map(|place| Some((place.overlap(bbox, self.former_ns)?, place)));
         let nearest = near.filter(|(_, place)| !is_seen(place.track)).max_by(|(a, _), (b, _)| a.total_cmp(b));
         if let Some((_, place)) = nearest {
             return place.key.to_string();
@@ -77,16 +109,20 @@ impl Places {
     /// Remembers that the object with this key was raised.
     pub(super) fn raised(&mut self, rule: &str, key: &str, track: u64, bbox: BBox, when: When) {
         let When { now_ns: raised_ns, lasts_ns } = when;
-        let known = self.position(rule, key).and_then(|at| self.0.remove(at));
-        let place = known.unwrap_or_else(|| Place {
+        let known = self.position(rule, key).and_then(|at| self.known.remove(at));
+        let mut place = known.unwrap_or_else(|| Place {
             rule: rule.into(),
             key: key.into(),
             track: None,
             bbox,
             raised_ns,
+            came: (bbox, raised_ns),
             lasts_ns,
             is_restored: false,
         });
+        if !place.lasts(raised_ns) || place.came.0.iou(&bbox) < SAME_IOU {
+            place.came = (bbox, raised_ns);
+        }
         self.add(Place { track: Some(track), bbox, raised_ns, lasts_ns, ..place });
     }
 
@@ -94,29 +130,38 @@ impl Places {
     pub(super) fn restore(&mut self, rule: &str, key: &str, bbox: BBox, when: When) {
         let When { now_ns: raised_ns, lasts_ns } = when;
         let (rule, key) = (rule.into(), key.into());
-        self.add(Place { rule, key, track: None, bbox, raised_ns, lasts_ns, is_restored: true });
+        self.add(Place {
+            rule,
+            key,
+            track: None,
+            bbox,
+            raised_ns,
+            came: (bbox, raised_ns),
+            lasts_ns,
+            is_restored: true,
+        });
     }
 
     fn add(&mut self, place: Place) {
-        if self.0.len() >= PLACES_MAX {
-            self.0.pop_front();
+        if self.known.len() >= PLACES_MAX {
+            self.known.pop_front();
         }
-        self.0.push_back(place);
+        self.known.push_back(place);
     }
 
     /// Where the object with this key was last raised.
     pub(super) fn bbox(&self, rule: &str, key: &str) -> Option<BBox> {
-        self.position(rule, key).and_then(|at| self.0.get(at)).map(|place| place.bbox)
+        self.position(rule, key).and_then(|at| self.known.get(at)).map(|place| place.bbox)
     }
 
     fn position(&self, rule: &str, key: &str) -> Option<usize> {
-        self.0.iter().position(|place| *place.key == *key && *place.rule == *rule)
+        self.known.iter().position(|place| *place.key == *key && *place.rule == *rule)
     }
 
     /// Forgets objects whose conditions have ended, from the oldest on.
     pub(super) fn forget(&mut self, now_ns: u64) {
-        while self.0.front().is_some_and(|place| !place.lasts(now_ns)) {
-            self.0.pop_front();
+        while self.known.front().is_some_and(|place| !place.lasts(now_ns)) {
+            self.known.pop_front();
         }
     }
 }
@@ -141,7 +186,7 @@ mod tests {
             places.forget(track);
             places.raised("r", &track.to_string(), track, FAR, at(track));
             places.raised("r", "1", 1, BOX, at(track));
-            assert!(places.0.len() <= 62, "those that left are forgotten: {}", places.0.len());
+            assert!(places.known.len() <= 62, "those that left are forgotten: {}", places.known.len());
         }
         assert_eq!(places.key("r", 9_999, &BOX, &frame, at(3_000)), "1", "another track at its place");
     }

@@ -119,6 +119,7 @@ impl Policy {
     /// The digests that are due at `frame`. Called before the drafts of each frame are decided on.
     pub fn due(&mut self, frame: &Frame) -> Vec<Alert> {
         self.bursts.note(frame.pts_ns);
+        self.places.note(time_of(frame.pts_ns));
         self.due_at(frame.pts_ns, frame.captured_unix_ns)
     }
 
@@ -149,6 +150,7 @@ impl Policy {
         }
         let now_ns = time_of(frame.pts_ns);
         let when = When { now_ns, lasts_ns: spans.lasts_ns };
+        self.places.note(now_ns);
         let object = if raised.key.is_empty() { object(raised) } else { None };
         let own = object.map(|(track, detection)| self.places.key(&raised.rule, track, &detection.bbox, frame, when));
         let key = own.as_deref().unwrap_or(&raised.key);
