@@ -77,6 +77,7 @@ mod track;
 mod trial;
 mod wasm;
 mod watch;
+mod webhook_answers;
 mod webhooks;
 mod wit;
 mod zoo_lua;
