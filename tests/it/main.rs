@@ -16,6 +16,7 @@ mod admin_api;
 mod alerts;
 mod backends;
 mod cameras;
+mod canary;
 mod cases;
 mod changes;
 mod cli_plugin;
