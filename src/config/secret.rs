@@ -60,12 +60,13 @@ pub(super) fn is_list(path: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.ends_with(']'))
 }
 
-/// Whether a text is an address without a scheme that names a user and a password, `user:password@host/path`; `./` before
-/// it makes it a path.
+/// Whether a text is an address without a scheme, or with one that lacks its colon, that names a user and a password,
+/// `user:password@host/path`; `./` before it makes it a path.
 pub(super) fn is_bare_address(text: &str) -> bool {
     let Some((head, host)) = text.rsplit_once('@') else { return false };
     let Some((user, password)) = head.split_once(':').filter(|(_, rest)| !rest.starts_with("//")) else { return false };
-    let user = user.strip_prefix("//").or_else(|| user.strip_prefix("\\\\")).unwrap_or(user);
+    let user = user.split_once("//").filter(|(scheme, _)| !scheme.contains('/')).map_or(user, |(_, user)| user);
+    let user = user.trim_start_matches("\\\\");
     !user.is_empty() && !user.contains(['/', '\\']) && !password.is_empty() && !host.is_empty()
 }
 
@@ -372,7 +373,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_scheme_is_recognised() {
-        for text in ["admin:a b@h/s", "rtsp:/u:p@h", "rtsp:\\\\u:p@h", "//u:p@h/s", "u:p/w@h"] {
+        for text in ["admin:a b@h/s", "rtsp:/u:p@h", "rtsp:\\\\u:p@h", "//u:p@h/s", "rtsp//u:p@h/s", "u:p/w@h"] {
             assert!(is_bare_address(text), "{text}");
         }
         for text in ["rtsp://u:p@h/s", "./a:b@c.mp4", "clips/a:b@c.mp4", "/a:b@c", "a@b", "clip.mp4", "a:@b", ":p@h"] {

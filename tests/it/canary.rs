@@ -310,6 +310,7 @@ fn wrong() -> Vec<String> {
         "uri: 'rtsp://u:C4n4ry@h:99999/s'",
         "uri: 'rtspp://u:C4n4ry@h/s?key=C4n4ry'",
         "uri: 'rtsp://u:C4n4ry/1@h:3:4/s'",
+        "uri: 'rtsp//u:C4n4ry@h/s'",
         "uri: test, pasword: C4n4ry",
         "uri: 'rtsp://u:C4n4ry@h/s', uri: 'rtsp://u:C4n4ry@h/t'",
         "uri: 'rtsp://u:C4n4ry@h/s', fps: fast",
