@@ -256,7 +256,7 @@ fn a_secret_is_shown_nowhere_whatever_fails() {
         (&["explain", "alert", id], true),
         (&["explain", "--source", "a"], true),
     ] {
-        let args = [command, if is_here { &here } else { &[] }].concat();
+        let args = [command, if is_here { &here[..] } else { &[] }].concat();
         let out = dsengine(dir.path(), &args).run();
         assert!(!format!("{}{}", out.stdout, out.stderr).is_empty(), "{args:?}");
         assert_eq!(out.code(), 0, "{args:?}: {}{}", out.stdout, out.stderr);
