@@ -20,7 +20,7 @@ mod world;
 use planted::Planted;
 use world::World;
 
-/// Days in the ordinary suite, and with `DSENGINE_SOAK=1`.
+/// Days in the ordinary suite, and in `./dev soak`.
 const DAYS: [u64; 2] = [10_000, 100_000];
 /// Days in which a planted fault must show.
 const DAYS_PLANTED: u64 = 300;
@@ -35,7 +35,7 @@ fn day(seed: u64, planted: Option<Planted>) -> Result<(), String> {
 
 #[test]
 fn nothing_accepted_is_lost_and_nobody_is_flooded_on_any_day() {
-    let days = DAYS[usize::from(std::env::var_os("DSENGINE_SOAK").is_some())];
+    let days = DAYS[usize::from(std::env::var_os("DSENGINE_TEST_SOAK").is_some())];
     for seed in 0..days {
         if let Err(what) = day(seed, None) {
             panic!("seed {seed}: {what}");
