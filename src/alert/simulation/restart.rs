@@ -229,11 +229,14 @@ fn within(sent: &[Sent], limit: usize) -> Result<(), String> {
 fn released(shots: &[Shot], restart: usize, sent: &[Sent]) -> Result<(), String> {
     let began_ns: u64 = shots[..restart].iter().map(|shot| shot.wait_ns).sum();
     let (mut now_ns, mut last) = (began_ns, BTreeMap::<Condition, u64>::new());
+    // The ages count from the first frame of each source.
+    let mut first = [None; SOURCES.len()];
     for shot in &shots[restart..] {
         now_ns += shot.wait_ns;
+        let first_ns = *first[shot.at].get_or_insert(now_ns);
         for (rule, key) in &shot.drafts {
             let last_ns = last.insert((shot.at, *rule, *key), now_ns);
-            let is_new = now_ns - last_ns.unwrap_or(began_ns) >= WINDOW + SLACK;
+            let is_new = now_ns - last_ns.unwrap_or(first_ns) >= WINDOW + SLACK;
             let is_it = |sent: &&Sent| {
                 let alert = &sent.alert;
                 let is_same = alert.source.as_str() == SOURCES[shot.at] && alert.rule == *rule;
