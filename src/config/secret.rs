@@ -60,24 +60,33 @@ pub(super) fn is_list(path: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.ends_with(']'))
 }
 
-/// Whether a text is an address without a scheme that names a user and a password, `user:password@host/path`; `./` before
-/// it makes it a path.
+/// Whether a text is an address without a scheme, or with one that lacks its colon, that names a user and a password,
+/// `user:password@host/path`; `./` before it makes it a path.
 pub(super) fn is_bare_address(text: &str) -> bool {
     let Some((head, host)) = text.rsplit_once('@') else { return false };
     let Some((user, password)) = head.split_once(':').filter(|(_, rest)| !rest.starts_with("//")) else { return false };
-    let user = user.strip_prefix("//").or_else(|| user.strip_prefix("\\\\")).unwrap_or(user);
+    let user = user.split_once("//").filter(|(scheme, _)| !scheme.contains('/')).map_or(user, |(_, user)| user);
+    let user = user.trim_start_matches("\\\\");
     !user.is_empty() && !user.contains(['/', '\\']) && !password.is_empty() && !host.is_empty()
 }
 
-/// Whether a value is a secret: by its path, since it is something else where the list of tokens or one of its entries
-/// should be, or since it is an address with a password.
+/// Whether a path is a map of keys of which some may be secret: a user with a password, or the settings of a script.
+fn has_secrets(path: &str) -> bool {
+    [".config.auth", "].config", "].settings"].iter().any(|end| path.ends_with(end))
+}
+
+/// Whether a value is a secret: by its path, since it is something else where the list of tokens, one of its entries or a
+/// map with secrets should be, or since it is an address with a password, or a user with one.
 pub(super) fn is_secret(node: &Node, path: &str) -> bool {
     let is_entry = path.ends_with(']');
     match &node.value {
         _ if is_secret_path(path) => true,
-        Value::Scalar { text, .. } => is_list(path) || is_bare_address(text),
+        Value::Scalar { text, .. } => {
+            let is_user = path.ends_with(".config.auth.username") && text.contains(':');
+            is_list(path) || has_secrets(path) || is_bare_address(text) || is_user
+        }
         Value::Map(_) => is_list(path) && !is_entry,
-        Value::List(_) => is_list(path) && is_entry,
+        Value::List(_) => is_list(path) && is_entry || has_secrets(path),
     }
 }
 
@@ -269,6 +278,8 @@ fn pairs(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::problem::Location;
+    use super::super::tree::Style;
     use super::*;
 
     #[test]
@@ -348,8 +359,21 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_place_of_a_map_with_a_secret_is_one() {
+        let text = |text: &str| Node::scalar(text, Style::Plain, Location::default());
+        let list = || Node { value: Value::List(vec![text("hunter2")]), ..text("") };
+        for path in ["alerts.handlers[0].config.auth", "alerts.handlers[0].settings", "detection.strategies[0].config"]
+        {
+            assert!(is_secret(&text("hunter2"), path) && is_secret(&list(), path), "{path}");
+            assert!(!is_secret(&Node { value: Value::Map(Vec::new()), ..text("") }, path), "{path}");
+        }
+        let name = "alerts.handlers[0].config.auth.username";
+        assert!(is_secret(&text("desk:hunter2"), name) && !is_secret(&text("desk"), name));
+    }
+
+    #[test]
     fn an_address_without_a_scheme_is_recognised() {
-        for text in ["admin:a b@h/s", "rtsp:/u:p@h", "rtsp:\\\\u:p@h", "//u:p@h/s", "u:p/w@h"] {
+        for text in ["admin:a b@h/s", "rtsp:/u:p@h", "rtsp:\\\\u:p@h", "//u:p@h/s", "rtsp//u:p@h/s", "u:p/w@h"] {
             assert!(is_bare_address(text), "{text}");
         }
         for text in ["rtsp://u:p@h/s", "./a:b@c.mp4", "clips/a:b@c.mp4", "/a:b@c", "a@b", "clip.mp4", "a:@b", ":p@h"] {

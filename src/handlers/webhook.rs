@@ -2,17 +2,21 @@
 //! `idempotency-key` stay the same over retries, so that a receiver can drop duplicates.
 //!
 //! A redirect is followed only if it keeps the method and body, and stays on the same scheme, host and port. `outbound`
-//! handles TLS trust, proxies and error classification.
+//! handles TLS trust, proxies and error classification. An answer counts once it is whole: one that breaks off may not be
+//! the receiver's.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING, USER_AGENT,
+};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -35,6 +39,8 @@ use crate::types::{Alert, Clock, seconds};
 const IDLE_CONNECTIONS_MAX: usize = 1;
 /// Redirects followed for one alert.
 const REDIRECTS_MAX: usize = 5;
+/// Maximum bytes of an answer that are read; a longer one counts as whole.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Its value is the alert's id.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -126,10 +132,10 @@ impl Webhook {
         let until = time::Instant::now() + self.plan.timeout;
         for _ in 0..=REDIRECTS_MAX {
             let answer = self.ask(&to, alert, &body, until).await?;
-            // The response body is ignored; dropping it unread closes the connection only if there is one.
             if self.is_success(answer.status()) {
-                return Ok(());
+                return self.read_whole(&to, answer, until).await;
             }
+            // The body of another answer is ignored; dropping it unread closes the connection only if there is one.
             match outbound::onward(answer.status(), answer.headers(), &to) {
                 Some(Onward::To(next)) => to = next,
                 Some(Onward::Refused(why)) => {
@@ -170,6 +176,7 @@ impl Webhook {
         }
         let host = uri.authority().map(ToString::to_string).unwrap_or_default();
         let proxy = self.proxies.name(&uri);
+        self.opening.begin();
         let mut answer = std::pin::pin!(self.client.request(request));
         let (mut limit, mut answered) = (self.plan.timeout, None);
         if let Some(connect) = self.plan.connect_timeout.filter(|connect| *connect < limit) {
@@ -189,13 +196,42 @@ impl Webhook {
             }
             None => {
                 // Checked before the request is dropped.
-                let what = match self.opening.is_under_way() {
-                    true => format!("no connection to {} within {}", proxy.unwrap_or(host), seconds(limit)),
-                    false => format!("connected, and no answer within {}", seconds(limit)),
+                let what = match (self.opening.is_under_way(), self.opening.is_heard()) {
+                    (true, _) => format!("no connection to {} within {}", proxy.unwrap_or(host), seconds(limit)),
+                    (false, true) => format!("it began to answer, and did not finish within {}", seconds(limit)),
+                    (false, false) => format!("connected, and no answer within {}", seconds(limit)),
                 };
                 Err(failed(to, &what, Retry::Later))
             }
         }
+    }
+
+    /// Reads the rest of an answer that says where it ends. What it says does not matter.
+    async fn read_whole(
+        &self,
+        to: &Url,
+        answer: Response<Incoming>,
+        until: time::Instant,
+    ) -> Result<(), DeliveryError> {
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| answer.headers().contains_key(name)) {
+            return Ok(());
+        }
+        let (status, mut body) = (answer.status(), answer.into_body());
+        let read = async {
+            let mut bytes = 0;
+            while bytes <= ANSWER_BYTES_MAX
+                && let Some(frame) = body.frame().await
+            {
+                bytes += frame?.data_ref().map_or(0, Bytes::len);
+            }
+            Ok::<(), hyper::Error>(())
+        };
+        let what = match time::timeout_at(until, read).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(_)) => "its answer broke off in the middle".to_owned(),
+            Err(_) => format!("the rest of its answer did not come within {}", seconds(self.plan.timeout)),
+        };
+        Err(failed(to, &format!("the receiver answered {status}, and {what}"), Retry::Later))
     }
 
     /// The headers of a request.

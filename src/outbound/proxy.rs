@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::Uri;
@@ -67,14 +67,31 @@ pub struct Connector {
     opening: Opening,
 }
 
-/// Counts connections being opened, to tell connect timeouts from response timeouts.
+/// Counts connections being opened, and notes whether a peer says something, to tell connect timeouts from response
+/// timeouts.
 #[derive(Clone, Default)]
-pub struct Opening(Arc<AtomicUsize>);
+pub struct Opening(Arc<Progress>);
+
+#[derive(Default)]
+struct Progress {
+    opening: AtomicUsize,
+    heard: AtomicBool,
+}
 
 impl Opening {
     /// Whether a connection is being opened.
     pub fn is_under_way(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.opening.load(Ordering::Relaxed) > 0
+    }
+
+    /// A request begins: nothing has been said to it yet.
+    pub fn begin(&self) {
+        self.0.heard.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a peer has said something since the request began.
+    pub fn is_heard(&self) -> bool {
+        self.0.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -83,7 +100,7 @@ struct Open(Opening);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.opening.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -114,26 +131,27 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
-        self.opening.0.fetch_add(1, Ordering::Relaxed);
-        let open = Open(self.opening.clone());
+        self.opening.0.opening.fetch_add(1, Ordering::Relaxed);
+        let (opening, open) = (self.opening.clone(), Open(self.opening.clone()));
         let (mut direct, tls, proxy) = (self.direct.clone(), Arc::clone(&self.tls), self.proxies.on_the_way(&to));
         Box::pin(async move {
             let _open = open;
             let Some(proxy) = proxy else {
-                return Ok(Stream { io: Box::new(direct.call(to).await?), asks_proxy: false });
+                return Ok(Stream { io: Box::new(direct.call(to).await?), asks_proxy: false, opening });
             };
             if !matches!(proxy.uri().scheme_str(), Some("http" | "https")) {
                 return Err("the proxy that the environment names is none for HTTP: write http://host:port".into());
             }
             if to.scheme_str() != Some("https") {
-                return Ok(Stream { io: Box::new(direct.call(proxy.uri().clone()).await?), asks_proxy: true });
+                let io = Box::new(direct.call(proxy.uri().clone()).await?);
+                return Ok(Stream { io, asks_proxy: true, opening });
             }
             let mut tunnel = Tunnel::new(proxy.uri().clone(), direct);
             if let Some(auth) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(auth.clone());
             }
             let mut through = HttpsConnector::from((tunnel, tls));
-            Ok(Stream { io: Box::new(through.call(to).await?), asks_proxy: false })
+            Ok(Stream { io: Box::new(through.call(to).await?), asks_proxy: false, opening })
         })
     }
 }
@@ -147,6 +165,7 @@ pub struct Stream {
     io: Box<dyn Io>,
     /// Requests go to the proxy in absolute form.
     asks_proxy: bool,
+    opening: Opening,
 }
 
 impl Connection for Stream {
@@ -161,7 +180,11 @@ impl Read for Stream {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut *self.io).poll_read(cx, buffer)
+        let read = Pin::new(&mut *self.io).poll_read(cx, buffer);
+        if matches!(read, Poll::Ready(Ok(()))) {
+            self.opening.0.heard.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 

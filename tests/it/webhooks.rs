@@ -36,7 +36,7 @@ impl Peer {
         Self::of(answer, None)
     }
 
-    fn tls() -> Self {
+    pub(crate) fn tls() -> Self {
         let certificate = CertificateDer::from_pem_file(certificates("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(certificates("server.key")).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -83,15 +83,19 @@ impl Peer {
         self.got.lock().unwrap().iter().map(|(at, _)| *at).collect()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self, rest: &str) -> String {
         format!("http://127.0.0.1:{}{rest}", self.port)
     }
 }
 
-trait ReadWrite: Read + Write {}
+pub(crate) trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
-fn request(stream: &mut dyn ReadWrite) -> Option<String> {
+pub(crate) fn request(stream: &mut dyn ReadWrite) -> Option<String> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
@@ -390,7 +394,7 @@ fn failures_of_a_webhook_are_told_by_what_is_wrong() {
 }
 
 /// A request's header, by its name in lower case.
-fn header<'r>(request: &'r str, name: &str) -> Option<&'r str> {
+pub(crate) fn header<'r>(request: &'r str, name: &str) -> Option<&'r str> {
     let head = request.split("\r\n\r\n").next()?;
     head.lines()
         .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)))

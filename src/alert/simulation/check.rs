@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::Settlement;
-use super::world::{CRITICAL, HANDLERS, Life, SECOND, World};
+use super::clock::SECOND;
+use super::world::{CRITICAL, HANDLERS, Life, World};
 use crate::types::{Alert, AlertId, Level};
 
 const MINUTE: u64 = 60 * SECOND;

@@ -1,28 +1,43 @@
 //! Random days of a site: policy, sequencer, outbox and delivery together, with time, chance, disk and network as
-//! arguments. A day has three sources, two handlers, 200 steps and two restarts; it follows from its seed alone.
+//! arguments. A day has three sources, two handlers, at least 200 events, and two restarts; it follows from its seed alone.
 //!
-//! `world` plays a day, `disk` and `network` fail in it, `check` judges it. Faults planted on purpose show that the checks
-//! find what they are for.
+//! `world` plays a day of live sources with everything that may fail, `disk` and `network` fail in it, `deliver` is one
+//! attempt in it, `check` judges it. The others look at one promise each: `workers` plays files with several workers,
+//! `restart` the same frames with and without restarts, `outage` a receiver that is away for a day. Faults planted on
+//! purpose show that the checks find what they are for.
 
 mod check;
+mod clock;
+mod deliver;
 mod disk;
 mod network;
+mod outage;
 mod planted;
+mod restart;
+mod workers;
 mod world;
 
 use planted::Planted;
 use world::World;
 
-/// Days in the ordinary suite, and with `DSENGINE_SOAK=1`.
+/// Days in the ordinary suite, and in `./dev soak`.
 const DAYS: [u64; 2] = [10_000, 100_000];
 /// Days in which a planted fault must show.
 const DAYS_PLANTED: u64 = 300;
 
+/// Plays a day. Returns what is wrong with it.
+fn day(seed: u64, planted: Option<Planted>) -> Result<(), String> {
+    World::new(seed, planted).play()?;
+    workers::day(seed, planted).map_err(|what| format!("workers: {what}"))?;
+    restart::day(seed, planted).map_err(|what| format!("restart: {what}"))?;
+    outage::day(seed, planted).map_err(|what| format!("outage: {what}"))
+}
+
 #[test]
 fn nothing_accepted_is_lost_and_nobody_is_flooded_on_any_day() {
-    let days = DAYS[usize::from(std::env::var_os("DSENGINE_SOAK").is_some())];
+    let days = DAYS[usize::from(std::env::var_os("DSENGINE_TEST_SOAK").is_some())];
     for seed in 0..days {
-        if let Err(what) = World::new(seed, None).play() {
+        if let Err(what) = day(seed, None) {
             panic!("seed {seed}: {what}");
         }
     }
@@ -31,7 +46,7 @@ fn nothing_accepted_is_lost_and_nobody_is_flooded_on_any_day() {
 #[test]
 fn every_planted_fault_is_found() {
     for planted in Planted::ALL {
-        let found = (0..DAYS_PLANTED).find_map(|seed| World::new(seed, Some(planted)).play().err());
+        let found = (0..DAYS_PLANTED).find_map(|seed| day(seed, Some(planted)).err());
         assert!(found.is_some(), "{planted:?} shows on none of {DAYS_PLANTED} days");
     }
 }

@@ -14,8 +14,10 @@ use crate::types::{Alert, AlertId};
 pub(super) enum Mood {
     Up,
     Away,
-    /// It takes the alert, and its answer is lost.
+    /// It takes the alert, and its answer is lost, or breaks off in the middle.
     Mute,
+    /// It takes one alert in two, always the same, and does not answer.
+    Hanging,
     Busy,
     /// It refuses one alert in three, always the same.
     Picky,
@@ -38,8 +40,13 @@ impl Receiver {
     }
 
     pub(super) fn change(&mut self, rng: &mut Rng) {
-        let moods = [Mood::Up, Mood::Up, Mood::Away, Mood::Mute, Mood::Busy, Mood::Picky];
+        let moods = [Mood::Up, Mood::Up, Mood::Away, Mood::Mute, Mood::Hanging, Mood::Busy, Mood::Picky];
         self.mood = moods[rng.usize(..moods.len())];
+    }
+
+    /// Whether an attempt ends only when its handler has waited long enough.
+    pub(super) fn hangs(&self) -> bool {
+        self.mood == Mood::Hanging
     }
 
     pub(super) fn answer(&mut self, alert: &Arc<Alert>) -> Result<(), Retry> {
@@ -49,7 +56,8 @@ impl Receiver {
                 Ok(())
             }
             Mood::Away => Err(Retry::Later),
-            Mood::Mute => {
+            Mood::Hanging if alert.seq.is_multiple_of(2) => Err(Retry::Later),
+            Mood::Mute | Mood::Hanging => {
                 self.got.push(alert.clone());
                 *self.unanswered.entry(alert.id.clone()).or_default() += 1;
                 Err(Retry::Later)

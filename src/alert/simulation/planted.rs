@@ -16,10 +16,20 @@ pub(super) enum Planted {
     CriticalLowered,
     ExpiredEarly,
     GivenUpEarly,
+    /// Finite sources are taken in the order in which the workers happen to be done.
+    WorkersTold,
+    /// A restart forgets the conditions.
+    ConditionsForgotten,
+    /// A restart forgets what was sent in the last minute.
+    MinuteForgotten,
+    /// The pause between attempts does not grow.
+    RetriedEarly,
+    /// After an outage nothing bounds the rate.
+    DrainedAtOnce,
 }
 
 impl Planted {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::FailedWriteAcknowledged,
         Self::LastForgotten,
         Self::RecoveredReversed,
@@ -32,5 +42,10 @@ impl Planted {
         Self::CriticalLowered,
         Self::ExpiredEarly,
         Self::GivenUpEarly,
+        Self::WorkersTold,
+        Self::ConditionsForgotten,
+        Self::MinuteForgotten,
+        Self::RetriedEarly,
+        Self::DrainedAtOnce,
     ];
 }

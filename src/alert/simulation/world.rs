@@ -2,45 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
 use parking_lot::Mutex;
 
-use super::super::courier::{Courier, Now, Retries, Step};
+use super::super::courier::Courier;
 use super::super::policy::tests::plan;
-use super::super::{Entry, Gate, Order, Outbox, Retry, Settlement};
+use super::super::{Entry, Gate, Order, Outbox, Settlement};
 use super::check;
+use super::clock::{Hands, SECOND};
+use super::deliver::Hanging;
 use super::disk::{Disk, Write};
 use super::network::Receiver;
 use super::planted::Planted;
 use crate::config::{AlertFilter, AlertPlan, WhenFull};
 use crate::telemetry::Metrics;
-use crate::types::{Alert, AlertId, Clock, Frame, Level, Raised, SourceId};
+use crate::types::{Alert, AlertId, Clock as _, Frame, Level, Raised, SourceId};
 
-pub(super) const SECOND: u64 = 1_000_000_000;
-const SOURCES: [&str; 3] = ["dock", "gate", "yard"];
+pub(super) const SOURCES: [&str; 3] = ["dock", "gate", "yard"];
 pub(super) const HANDLERS: [&str; 2] = ["hook", "mail"];
 const STEPS: usize = 200;
 /// The key whose alerts are critical.
 pub(super) const CRITICAL: &str = "4";
-
-#[derive(Default)]
-struct Hands {
-    monotonic_ns: AtomicU64,
-    unix_ns: AtomicU64,
-}
-
-impl Clock for Hands {
-    fn monotonic_ns(&self) -> u64 {
-        self.monotonic_ns.load(Ordering::Relaxed)
-    }
-
-    fn unix_ns(&self) -> u64 {
-        self.unix_ns.load(Ordering::Relaxed)
-    }
-}
 
 /// A draft that a rule raised.
 pub(super) struct Draft {
@@ -63,10 +47,12 @@ pub(super) struct Life {
 }
 
 /// What is running.
-struct Process {
-    outbox: Arc<Outbox>,
+pub(super) struct Process {
+    pub(super) outbox: Arc<Outbox>,
     gates: Vec<Gate>,
-    couriers: [Courier; 2],
+    pub(super) couriers: [Courier; 2],
+    /// Attempts that have no answer yet.
+    pub(super) hanging: [Option<Hanging>; 2],
     /// Entries that wait to be written, and those of a write that failed, which come first.
     queue: VecDeque<Entry>,
     failed: Vec<Entry>,
@@ -75,19 +61,19 @@ struct Process {
 pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) plan: AlertPlan,
-    planted: Option<Planted>,
-    clock: Arc<Hands>,
+    pub(super) planted: Option<Planted>,
+    pub(super) clock: Arc<Hands>,
     seq: u64,
     pub(super) disk: Disk,
     pub(super) receivers: [Receiver; 2],
     /// The alerts that were shown as accepted.
     pub(super) accepted: Arc<Mutex<Vec<Arc<Alert>>>>,
     /// When each alert was accepted, on the wall clock.
-    accepted_ns: BTreeMap<AlertId, u64>,
+    pub(super) accepted_ns: BTreeMap<AlertId, u64>,
     /// What a handler was done with undelivered: a crash may forget it, and the alert comes late.
     pub(super) given_up: BTreeSet<(String, AlertId)>,
     /// Failed attempts of each handler since the process began.
-    failures: BTreeMap<(usize, AlertId), u32>,
+    pub(super) failures: BTreeMap<(usize, AlertId), u32>,
     pub(super) lives: Vec<Life>,
     pub(super) crashes: u32,
 }
@@ -106,13 +92,11 @@ impl World {
             when_full: [WhenFull::DropLowestLevel, WhenFull::DropOldest][rng.usize(..2)],
             ..plan()
         };
-        let clock = Arc::<Hands>::default();
-        clock.unix_ns.store(1_700_000_000 * SECOND, Ordering::Relaxed);
         Self {
             rng,
             plan,
             planted,
-            clock,
+            clock: Hands::new(),
             seq: 0,
             disk: Disk::default(),
             receivers: [Receiver::new(), Receiver::new()],
@@ -169,7 +153,8 @@ impl World {
         let gates = SOURCES.iter().map(gate).collect();
         self.failures.clear();
         self.lives.push(Life { is_whole: true, ..Life::default() });
-        Ok(Process { outbox, gates, couriers: Default::default(), queue: VecDeque::new(), failed: Vec::new() })
+        let (couriers, hanging) = Default::default();
+        Ok(Process { outbox, gates, couriers, hanging, queue: VecDeque::new(), failed: Vec::new() })
     }
 
     /// A restart, in good order or not.
@@ -207,15 +192,6 @@ impl World {
         self.lives.last_mut().expect("a process has started")
     }
 
-    fn now(&self) -> Now {
-        Now { monotonic_ns: self.clock.monotonic_ns(), unix_ns: self.clock.unix_ns() }
-    }
-
-    fn pass(&self, ns: u64) {
-        self.clock.monotonic_ns.fetch_add(ns, Ordering::Relaxed);
-        self.clock.unix_ns.fetch_add(ns, Ordering::Relaxed);
-    }
-
     fn step(&mut self, process: &mut Process) -> Result<(), String> {
         match self.rng.u32(..100) {
             0..45 => self.frame(process),
@@ -235,21 +211,21 @@ impl World {
             94..98 => {
                 let seconds = [1, 30, 70, 400][self.rng.usize(..4)];
                 let ns = self.rng.u64(..seconds * SECOND);
-                self.pass(ns);
+                self.clock.pass(ns);
                 process.outbox.tick(self.clock.monotonic_ns());
                 process.gates.iter_mut().for_each(Gate::idle);
                 self.take(process);
             }
             // Somebody sets the wall clock.
-            _ if self.rng.bool() => drop(self.clock.unix_ns.fetch_sub(3_600 * SECOND, Ordering::Relaxed)),
-            _ => drop(self.clock.unix_ns.fetch_add(3_600 * SECOND, Ordering::Relaxed)),
+            _ if self.rng.bool() => self.clock.set_back(3_600 * SECOND),
+            _ => self.clock.set_ahead(3_600 * SECOND),
         }
         Ok(())
     }
 
     fn frame(&mut self, process: &mut Process) {
         let ns = self.rng.u64(..2 * SECOND);
-        self.pass(ns);
+        self.clock.pass(ns);
         let at = self.rng.usize(..SOURCES.len());
         self.seq += 1;
         let frame = Frame {
@@ -274,7 +250,7 @@ impl World {
 
     /// Takes what the outbox wants to have written.
     fn take(&mut self, process: &mut Process) {
-        let now = self.now();
+        let now = self.clock.now();
         for entry in process.outbox.take_unwritten(usize::MAX) {
             if let Entry::Accepted { alert, .. } = &entry {
                 self.accepted_ns.insert(alert.id.clone(), now.unix_ns);
@@ -314,63 +290,6 @@ impl World {
         true
     }
 
-    /// Lets a handler go on. Returns when it has something to do again, if it waits.
-    fn deliver(&mut self, process: &mut Process, handler: usize) -> Result<Option<u64>, String> {
-        let (outbox, name, now) = (process.outbox.clone(), HANDLERS[handler], self.now());
-        let courier = &mut process.couriers[handler];
-        let mut retries = Retries::of(&self.plan);
-        if self.planted == Some(Planted::ExpiredEarly) {
-            retries.max_age /= 100;
-        }
-        match courier.next(&outbox.heads(name), now, &retries) {
-            Step::Deliver(head) => {
-                let alert = outbox.begin(name, &head).ok_or("a head is no open alert")?;
-                let key = (handler, alert.id.clone());
-                let sent = match self.planted {
-                    Some(Planted::NewIdAtRetry) if self.failures.contains_key(&key) => {
-                        Arc::new(Alert { id: AlertId::new(0, [9; 10]), ..(*alert).clone() })
-                    }
-                    _ => alert.clone(),
-                };
-                let result = self.receivers[handler].answer(&sent);
-                let is_lie = self.planted == Some(Planted::TemporaryFailureSettled) && result == Err(Retry::Later);
-                match result {
-                    Err(retry) if !is_lie => {
-                        let tries = self.failures.entry(key).or_default();
-                        *tries += 1;
-                        let attempts = if self.planted == Some(Planted::GivenUpEarly) { 1 } else { self.plan.attempts };
-                        match courier.failed(head.number, retry, attempts, now, &retries, self.rng.f64()) {
-                            Some(how) if *tries < self.plan.attempts => {
-                                return Err(format!("{} is {how:?} after {tries} attempts", alert.id));
-                            }
-                            Some(how) => {
-                                self.given_up.insert((name.to_owned(), alert.id.clone()));
-                                outbox.settle(name, &alert.id, how);
-                            }
-                            None => outbox.rest(name),
-                        }
-                    }
-                    _ => {
-                        courier.succeeded(head.number, now);
-                        outbox.settle(name, &alert.id, Settlement::Delivered);
-                    }
-                }
-            }
-            Step::Expire(head) => {
-                let accepted_ns = self.accepted_ns.get(&head.id).copied().ok_or("an alert that was never accepted")?;
-                let age = Duration::from_nanos(now.unix_ns.saturating_sub(accepted_ns / 1_000_000 * 1_000_000));
-                if age < self.plan.max_age {
-                    return Err(format!("{} expired at an age of {age:?}", head.id));
-                }
-                self.given_up.insert((name.to_owned(), head.id.clone()));
-                outbox.settle(name, &head.id, Settlement::Expired);
-            }
-            Step::Wait(until_ns) => return Ok(Some(until_ns)),
-            Step::Idle => return Ok(Some(u64::MAX)),
-        }
-        Ok(None)
-    }
-
     /// The rest of the day is quiet: everything works.
     fn finish(&mut self, mut process: Process) -> Result<(), String> {
         self.leave(&mut process);
@@ -391,7 +310,7 @@ impl World {
             if next_ns == u64::MAX {
                 return Err(format!("{} alerts are open, and nobody tries them", process.outbox.open()));
             }
-            self.pass(next_ns.saturating_sub(self.clock.monotonic_ns()));
+            self.clock.pass(next_ns.saturating_sub(self.clock.monotonic_ns()));
         }
         Err("the queues are never empty".into())
     }

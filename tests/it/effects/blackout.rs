@@ -2,12 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::{Bench, LIMIT, labels, model, poll, stop};
+use super::{Answer, Bench, LIMIT, Receiver, labels, model, poll, stop};
+use crate::email::Smtpd;
 use crate::harness::{Dsengine, get, request, skip};
 
 /// The whole picture.
@@ -172,19 +175,28 @@ fn code(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
 
-#[test]
-fn a_code_inside_a_blackout_is_in_no_picture() {
-    const TEST: &str = "effects::blackout::a_code_inside_a_blackout_is_in_no_picture";
+/// A bench with the clip; `None`, and said to be so, without the tools.
+fn bench(test: &str) -> Option<Bench> {
     let bench = Bench::new();
     if clip(&bench, "code.mp4").is_none() {
-        return skip(TEST, "qrencode, or gst-launch-1.0 with x264enc, is not there");
+        skip(test, "qrencode, or gst-launch-1.0 with x264enc, is not there");
+        return None;
     }
     if code(&bench.path("qr.png")).is_none() {
-        return skip(TEST, "zbarimg is not there");
+        skip(test, "zbarimg is not there");
+        return None;
     }
-    for (blackout, expected, state) in
-        [("[]", "BLACKOUT-7", "without"), ("[[[0.2, 0.14], [0.8, 0.14], [0.8, 0.86], [0.2, 0.86]]]", "", "with")]
-    {
+    Some(bench)
+}
+
+/// A blackout, what is read in each picture with it, and a name for it.
+const BOTH: [(&str, &str, &str); 2] =
+    [("[]", "BLACKOUT-7", "without"), ("[[[0.2, 0.14], [0.8, 0.14], [0.8, 0.86], [0.2, 0.86]]]", "", "with")];
+
+#[test]
+fn a_code_inside_a_blackout_is_in_no_picture() {
+    let Some(bench) = bench("effects::blackout::a_code_inside_a_blackout_is_in_no_picture") else { return };
+    for (blackout, expected, state) in BOTH {
         let sources = |more: &str| format!("sources: [{{ id: a, uri: code.mp4, {more}blackout: {blackout} }}]\n");
         let read = |name: &str| code(&bench.path(name)).unwrap();
         bench.write("code.yaml", &sources(""));
@@ -227,4 +239,75 @@ fn a_code_inside_a_blackout_is_in_no_picture() {
         }
         stop(run);
     }
+}
+
+/// The JPEGs in a folder and below.
+fn jpegs(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let of = |path: PathBuf| if path.is_dir() { jpegs(&path) } else { vec![path] };
+    entries.flat_map(of).filter(|path| path.extension().is_some_and(|end| end == "jpg")).collect()
+}
+
+/// The picture of the frame, and one that the rule makes of it.
+const PICTURED: &str = "---@needs pixels\nfunction detect(frame)\n  frame:alert{ rule = 'r', key = 'k', message = 'seen' }\n  \
+    frame:alert{ rule = 'own', key = 'k', message = 'seen', picture = pixels.encode({ 0, 0, 1, 1 }, \
+    { max_side = 1024 }) }\nend\n";
+
+#[test]
+fn a_code_inside_a_blackout_is_in_nothing_that_is_sent_or_kept() {
+    let Some(bench) = bench("effects::blackout::a_code_inside_a_blackout_is_in_nothing_that_is_sent_or_kept") else {
+        return;
+    };
+    bench.write("pictured.lua", PICTURED);
+    let mail = Smtpd::start(json!({}));
+    for (blackout, expected, state) in BOTH {
+        let hook = Receiver::new(Answer::Status(200));
+        let mut handlers = format!(
+            "{{ name: hook, type: webhook, config: {{ url: 'http://{}/', include_picture: true }} }}",
+            hook.address
+        );
+        if let Some(server) = &mail {
+            handlers += &format!(
+                ", {{ name: mail, type: email, config: {{ smtp_server: 127.0.0.1, smtp_port: {}, tls: none, \
+                 from_address: gate@example.com, to_addresses: [guard@example.com], include_attachments: true, \
+                 min_interval_seconds: 0 }} }}",
+                server.port
+            );
+        }
+        bench.write(
+            "sent.yaml",
+            &format!(
+                "sources: [{{ id: a, uri: code.mp4, blackout: {blackout} }}]\n\
+                 detection: {{ strategies: [{{ name: pictured, module: pictured.lua, grants: {{ pixels: true }} }}] }}\n\
+                 alerts: {{ handlers: [{handlers}] }}\n"
+            ),
+        );
+        let args = ["run", "--config", "sent.yaml", "--port", "0", "--state", state];
+        Dsengine::new(args).cwd(bench.dir.path()).run().expect(0);
+        let read = |jpeg: &str| {
+            std::fs::write(bench.path("sent.jpg"), STANDARD.decode(jpeg).unwrap()).unwrap();
+            code(&bench.path("sent.jpg")).unwrap()
+        };
+        let hits = hook.hits();
+        assert_eq!(hits.len(), 2);
+        for hit in hits {
+            let body: serde_json::Value = serde_json::from_str(hit.request.split_once("\r\n\r\n").unwrap().1).unwrap();
+            assert_eq!(read(body["picture_jpeg"].as_str().unwrap()), expected, "{} by webhook, {state}", body["rule"]);
+        }
+        let mails = mail.as_ref().map(Smtpd::mails).unwrap_or_default();
+        // Those of the first of the two runs are the first two.
+        for mail in mails.iter().skip(if state == "with" { 2 } else { 0 }) {
+            let parts = mail["parts"].as_array().unwrap();
+            let pictures: Vec<_> = parts.iter().filter(|part| part["type"] == "image/jpeg").collect();
+            assert_eq!(pictures.len(), 1);
+            assert_eq!(read(pictures[0]["text"].as_str().unwrap()), expected, "by mail, {state}");
+        }
+        let kept = jpegs(&bench.path(state));
+        // Of the frame there is a clean one, too.
+        assert_eq!(kept.len(), 3, "{kept:?}");
+        for kept in kept {
+            assert_eq!(code(&kept).unwrap(), expected, "{} {state}", kept.display());
+        }
+    }
+    assert!(mail.is_none_or(|server| server.mails().len() == 4));
 }

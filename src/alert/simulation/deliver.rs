@@ -1,0 +1,106 @@
+//! One attempt of a handler, in a day.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::courier::{Head, Retries, Step};
+use super::super::{Retry, Settlement};
+use super::clock::SECOND;
+use super::planted::Planted;
+use super::world::{HANDLERS, Process, World};
+use crate::types::{Alert, AlertId};
+
+/// How long an attempt waits for its answer, which a handler limits.
+const ANSWER_MAX_NS: u64 = 10 * SECOND;
+
+/// An attempt that has no answer yet.
+pub(super) struct Hanging {
+    head: Head,
+    alert: Arc<Alert>,
+    until_ns: u64,
+}
+
+impl World {
+    /// Lets a handler go on. Returns when it has something to do again, if it waits.
+    pub(super) fn deliver(&mut self, process: &mut Process, handler: usize) -> Result<Option<u64>, String> {
+        let (outbox, name, now) = (process.outbox.clone(), HANDLERS[handler], self.clock.now());
+        if let Some(hanging) = process.hanging[handler].take_if(|hanging| hanging.until_ns <= now.monotonic_ns) {
+            return self.failed(process, handler, &hanging.head, &hanging.alert, Retry::Later).map(|()| None);
+        }
+        if let Some(hanging) = &process.hanging[handler] {
+            return Ok(Some(hanging.until_ns));
+        }
+        let courier = &mut process.couriers[handler];
+        match courier.next(&outbox.heads(name), now, &self.retries()) {
+            Step::Deliver(head) => {
+                let alert = outbox.begin(name, &head).ok_or("a head is no open alert")?;
+                let sent = match self.planted {
+                    Some(Planted::NewIdAtRetry) if self.failures.contains_key(&(handler, alert.id.clone())) => {
+                        Arc::new(Alert { id: AlertId::new(0, [9; 10]), ..(*alert).clone() })
+                    }
+                    _ => alert.clone(),
+                };
+                let result = self.receivers[handler].answer(&sent);
+                let is_lie = self.planted == Some(Planted::TemporaryFailureSettled) && result == Err(Retry::Later);
+                match result {
+                    Err(Retry::Later) if self.receivers[handler].hangs() && !is_lie => {
+                        let until_ns = now.monotonic_ns + ANSWER_MAX_NS;
+                        process.hanging[handler] = Some(Hanging { head, alert, until_ns });
+                    }
+                    Err(retry) if !is_lie => self.failed(process, handler, &head, &alert, retry)?,
+                    _ => {
+                        courier.succeeded(head.number, now);
+                        outbox.settle(name, &alert.id, Settlement::Delivered);
+                    }
+                }
+            }
+            Step::Expire(head) => {
+                let accepted_ns = self.accepted_ns.get(&head.id).copied().ok_or("an alert that was never accepted")?;
+                let age = Duration::from_nanos(now.unix_ns.saturating_sub(accepted_ns / 1_000_000 * 1_000_000));
+                if age < self.plan.max_age {
+                    return Err(format!("{} expired at an age of {age:?}", head.id));
+                }
+                self.given_up.insert((name.to_owned(), head.id.clone()));
+                outbox.settle(name, &head.id, Settlement::Expired);
+            }
+            Step::Wait(until_ns) => return Ok(Some(until_ns)),
+            Step::Idle => return Ok(Some(u64::MAX)),
+        }
+        Ok(None)
+    }
+
+    fn retries(&self) -> Retries {
+        let mut retries = Retries::of(&self.plan);
+        if self.planted == Some(Planted::ExpiredEarly) {
+            retries.max_age /= 100;
+        }
+        retries
+    }
+
+    /// An attempt failed.
+    fn failed(
+        &mut self,
+        process: &mut Process,
+        handler: usize,
+        head: &Head,
+        alert: &Alert,
+        retry: Retry,
+    ) -> Result<(), String> {
+        let (name, retries, now) = (HANDLERS[handler], self.retries(), self.clock.now());
+        let tries = self.failures.entry((handler, alert.id.clone())).or_default();
+        *tries += 1;
+        let attempts = if self.planted == Some(Planted::GivenUpEarly) { 1 } else { self.plan.attempts };
+        let courier = &mut process.couriers[handler];
+        match courier.failed(head.number, retry, attempts, now, &retries, self.rng.f64()) {
+            Some(how) if *tries < self.plan.attempts => {
+                return Err(format!("{} is {how:?} after {tries} attempts", alert.id));
+            }
+            Some(how) => {
+                self.given_up.insert((name.to_owned(), alert.id.clone()));
+                process.outbox.settle(name, &alert.id, how);
+            }
+            None => process.outbox.rest(name),
+        }
+        Ok(())
+    }
+}
