@@ -367,6 +367,16 @@ fn a_script_attaches_values_that_it_reads_back_and_no_more_than_the_bounds_allow
 }
 
 #[test]
+fn attributes_that_are_set_and_removed_within_a_call_are_bounded() {
+    let mut camera = camera(
+        "function detect(frame)\n  for n = 1, 100000 do\n    frame:set_attribute(1, 'a' .. n, n)\n    \
+         frame:set_attribute(1, 'a' .. n, nil)\n  end\nend",
+    );
+    let (_, message) = camera.fault(vec![person(0.7, 0.5, 0.9)]);
+    assert!(message.contains("more than 32 attributes of a detection changed at once"), "{message}");
+}
+
+#[test]
 fn granted_files_and_variables_are_read_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site");
