@@ -3,7 +3,7 @@
 mod log;
 mod pictured;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +34,10 @@ pub struct Gate {
     enabled: bool,
     /// Its own limit per minute.
     per_minute: Option<u32>,
-    /// What earlier processes saved, until the first frame; `None` if nothing is saved.
-    memory: Option<BTreeMap<Arc<str>, Arc<str>>>,
+    /// Whether its conditions outlive it.
+    remembers: bool,
+    /// Whether it has not got those of its predecessor yet: it has had no frame.
+    is_new: bool,
     outbox: Arc<Outbox>,
     clock: Arc<dyn Clock>,
     id: SourceId,
@@ -67,7 +69,8 @@ impl Gate {
             policy: Policy::new(plan),
             enabled: plan.enabled,
             per_minute: plan.source_max_per_minute,
-            memory: None,
+            remembers: false,
+            is_new: true,
             outbox: outbox.clone(),
             clock: metrics.clock().clone(),
             id: source.clone(),
@@ -92,12 +95,12 @@ impl Gate {
         self
     }
 
-    /// Remembers over a restart which alerts were sent, if there is a journal. Not for a source that ends: a clip that is
-    /// judged twice alerts twice.
+    /// Remembers which alerts were sent, for the next gate of the same source, and over a restart if there is a journal.
+    /// Not for a source that ends: a clip that is judged twice alerts twice.
     #[must_use]
     pub fn remembering(mut self) -> Self {
+        self.remembers = true;
         if self.outbox.is_durable() {
-            self.memory = Some(self.outbox.take_saved(SavedKind::Condition, &prefix(&self.id)));
             self.policy.remember();
             self.outbox.keep_window(self.clock.monotonic_ns(), self.clock.unix_ns());
         }
@@ -222,9 +225,12 @@ impl Gate {
         self.save(false);
     }
 
-    /// Restores what earlier processes saved, with the first frame.
+    /// Restores, with the first frame, what its predecessor left or earlier processes saved.
     fn restore(&mut self) {
-        let Some(saved) = self.memory.as_mut().filter(|saved| !saved.is_empty()).map(std::mem::take) else { return };
+        if !std::mem::take(&mut self.is_new) || !self.remembers {
+            return;
+        }
+        let saved = self.outbox.take_saved(SavedKind::Condition, &prefix(&self.id));
         for name in self.policy.restore(&self.id, saved, self.at()) {
             self.outbox.save(SavedKind::Condition, &name, None);
         }
@@ -237,6 +243,13 @@ impl Gate {
         }
         for (name, contents) in self.policy.take_changes(&self.id, self.at(), all) {
             self.outbox.save(SavedKind::Condition, &name, contents);
+        }
+    }
+
+    /// Leaves its conditions for the next gate of the source: it is built anew, or disabled and enabled again.
+    fn leave_conditions(&self) {
+        if self.remembers && !self.is_new {
+            self.outbox.leave_saved(SavedKind::Condition, self.policy.hand_over(&self.id, self.at()));
         }
     }
 
@@ -305,6 +318,7 @@ impl Drop for Gate {
             }
             self.log_rest();
             self.save(true);
+            self.leave_conditions();
         }
         if let Some(token) = self.token {
             self.outbox.leave(&self.id, token, self.clock.monotonic_ns());
@@ -313,58 +327,4 @@ impl Drop for Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::super::policy::tests::{draft, frame, plan};
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    #[derive(Default)]
-    struct Manual(AtomicU64);
-
-    impl Clock for Manual {
-        fn monotonic_ns(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-
-        fn unix_ns(&self) -> u64 {
-            self.monotonic_ns()
-        }
-    }
-
-    #[test]
-    fn the_burst_of_a_live_source_that_falls_silent_is_told_in_time() {
-        let plan = AlertPlan { burst_threshold: 1, ..plan() };
-        let clock = Arc::new(Manual::default());
-        let metrics = Metrics::new(clock.clone());
-        let accepted = Arc::new(AtomicU64::new(0));
-        let counted = accepted.clone();
-        let on_accepted = Arc::new(move |_: &Arc<Alert>| {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
-        let outbox = Outbox::new(&plan, metrics.clone(), on_accepted, None);
-        for (order, told) in [(Order::Arrival, 2), (Order::Frame, 1)] {
-            clock.0.store(100 * SECOND, Ordering::Relaxed);
-            accepted.store(0, Ordering::Relaxed);
-            let mut gate = Gate::new(&plan, &"gate".into(), &outbox, &metrics).joined(order);
-            assert_eq!(gate.idle_wait(), None, "nothing is held back");
-            for key in ["1", "2", "3"] {
-                gate.raise(&draft("r", key), &frame("gate", 0, 5.0));
-            }
-            assert_eq!(gate.idle_wait().is_some(), order == Order::Arrival);
-            clock.0.store(109 * SECOND, Ordering::Relaxed);
-            gate.idle();
-            assert_eq!(accepted.load(Ordering::Relaxed), 1, "not yet");
-            if order == Order::Arrival {
-                assert_eq!(gate.idle_wait(), Some(Duration::from_secs(1)));
-                clock.0.store(110 * SECOND, Ordering::Relaxed);
-                gate.idle();
-            }
-            assert_eq!(accepted.load(Ordering::Relaxed), told, "{order:?}");
-            drop(gate);
-            assert_eq!(accepted.load(Ordering::Relaxed), 2, "told at the end at the latest");
-        }
-    }
-}
+mod tests;

@@ -76,7 +76,7 @@ impl Outbox {
     }
 
     /// Sets the limit of a source's own; `None` is none.
-    pub(super) fn limit(&self, source: &SourceId, per_minute: Option<u32>) {
+    pub fn limit(&self, source: &SourceId, per_minute: Option<u32>) {
         self.site().0.lock().sequencer.set_own_limit(source, per_minute);
     }
 

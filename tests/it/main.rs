@@ -58,6 +58,7 @@ mod policy_memory;
 mod profiles;
 mod quiet;
 mod readme;
+mod rebuilt;
 mod record;
 mod recorder;
 mod reload;

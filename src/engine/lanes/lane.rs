@@ -98,13 +98,16 @@ impl Lane {
         drop(end);
     }
 
-    /// At the end of the process: records what kept strategies hand to a later one.
+    /// Records what the strategies hand to those that follow: on a live source that may be built anew, or for a later
+    /// process.
     fn hand_over(&mut self) {
         let (states, source) = (Arc::clone(&self.states), &self.route.id);
-        for rule in self.rules.iter_mut().filter(|_| states.ends()) {
+        for rule in &mut self.rules {
             let name = Arc::clone(rule.name());
-            if states.is_kept(&name, Some(source)) {
-                states.hand_over(&name, source, rule.hand_over());
+            let has_successor = if states.ends() { states.is_kept(&name, Some(source)) } else { self.route.is_live() };
+            if has_successor {
+                let handed = rule.hand_over();
+                states.hand_over(&name, source, rule.strategy.version(), handed);
             }
         }
     }
