@@ -17,8 +17,8 @@ use crate::own::{Stop, Thread};
 use crate::strategy::Strategy;
 use crate::types::SourceId;
 
-/// How often changed state is saved: with the time that a write takes, a kill costs the last second at most.
-const SAVE_EVERY: Duration = Duration::from_millis(750);
+/// How often changed state is saved: a kill costs the last second at most, of which half is for the write.
+const SAVE_EVERY: Duration = Duration::from_millis(500);
 /// Longest wait for the thread to end.
 const END_WAIT: Duration = Duration::from_millis(500);
 /// Nanoseconds in a millisecond.
