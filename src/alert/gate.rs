@@ -2,6 +2,7 @@
 
 mod log;
 mod pictured;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::sequencer::Times;
 use super::{Decision, Order, Outbox, Policy, SavedKind};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Clock, Frame, Raised, Resolve, SourceId, Zone, one_line};
+use crate::types::{Alert, Clock, Frame, Raised, Resolve, SourceId, Turns, Zone, one_line};
 
 pub use log::Raiser;
 
@@ -50,6 +51,12 @@ pub struct Gate {
     is_live: bool,
     /// The times of the last frame.
     last: Times,
+    /// The turns that were recorded with it.
+    followed: Option<Arc<Turns>>,
+    /// When its alerts were decided on, so far.
+    decided: Vec<u64>,
+    /// The same, once it is judged.
+    noted: Option<Turns>,
     /// Rules whose low scores were logged.
     warned: BTreeSet<Box<str>>,
     /// Whether the last draft was sent, or is held back for a digest.
@@ -79,6 +86,9 @@ impl Gate {
             token: None,
             is_live: false,
             last: Times::default(),
+            followed: None,
+            decided: Vec::new(),
+            noted: None,
             warned: BTreeSet::new(),
             is_told: false,
             decisions: Decisions::default(),
@@ -188,7 +198,7 @@ impl Gate {
     /// Notes the time of a frame, and sends the digests that are due.
     pub fn begin(&mut self, frame: &Frame) {
         let arrival_ns = self.clock.monotonic_ns();
-        self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns };
+        self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns, recorded_ns: None };
         self.restore();
         for digest in self.policy.due(frame) {
             self.send(digest);
@@ -220,7 +230,8 @@ impl Gate {
     /// Notes that every rule has judged `frame`: other sources need not wait for alerts of it.
     pub fn judged(&mut self, frame: &Frame) {
         if let Some(token) = self.token {
-            self.outbox.judged(&frame.source, token, self.last);
+            let is_live = self.outbox.judged(&frame.source, token, self.judged_times());
+            self.note_judged(is_live);
         }
         self.save(false);
     }
@@ -277,8 +288,9 @@ impl Gate {
 
     fn offer(&mut self, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         self.outbox.expect(&alert);
-        let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
-        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &self.source);
+        let times = Times { arrival_ns: self.clock.monotonic_ns(), recorded_ns: self.recorded_ns(), ..self.last };
+        let (is_taken, decided_ns) = self.outbox.offer(self.token, &alert, chain, times, &self.source);
+        self.note_decided(&alert, decided_ns);
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         if !is_taken && alert.digest.is_none() {

@@ -60,6 +60,7 @@ mod quiet;
 mod readme;
 mod rebuilt;
 mod record;
+mod recorded;
 mod recorder;
 mod reload;
 mod retry;

@@ -223,6 +223,7 @@ impl Lane {
 
     fn judge(&mut self, mut frame: Frame) {
         let started_ns = self.clock.monotonic_ns();
+        self.gate.open(&frame);
         self.gate.begin(&frame);
         if frame.picture.is_some() {
             for rule in &mut self.detectors {
@@ -249,6 +250,9 @@ impl Lane {
             }
         }
         self.gate.judged(&frame);
+        if let Some(observer) = &self.observer {
+            observer.decided(&frame, self.gate.turns());
+        }
         if skipped {
             self.route.metrics.dropped("strategy_fault", 1);
         } else {
@@ -279,6 +283,7 @@ impl Lane {
             detections,
             tracked: frame.tracked,
             detected: frame.detected,
+            turns: None,
             picture: None,
         };
         self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });
