@@ -480,7 +480,7 @@ extern void dsengine_plugin_state_keys(detection_strategy_string_t *prefix, dete
 // Imported Functions from `dsengine:plugin/shared-state@0.1.0`
 // The value of a key, unless it expired.
 extern bool dsengine_plugin_shared_state_get(detection_strategy_string_t *key, detection_strategy_list_u8_t *ret);
-// Sets a key; it expires after `ttl-ms` of frame time, or stays.
+// Sets a key; it expires after `ttl-ms` of capture time, or stays.
 extern bool dsengine_plugin_shared_state_set(detection_strategy_string_t *key, detection_strategy_list_u8_t *value, uint64_t *maybe_ttl_ms, dsengine_plugin_shared_state_refusal_t *err);
 // Adds to a number kept under the key, 0 where there is nothing, and returns the sum. What is kept there and is no
 // number, nor the text of one, is a fault.

@@ -397,14 +397,14 @@ function shared.get(key) end
 ---Sets a key, as `state.set`.
 ---@param key string
 ---@param value any
----@param ttl? number seconds of frame time after which it is gone
+---@param ttl? number seconds of capture time after which it is gone
 function shared.set(key, value, ttl) end
 
 ---Adds to a number kept under the key, 0 where there is nothing, and returns the sum. What is kept there and is no
 ---number, nor the text of one, is a fault.
 ---@param key string
 ---@param by? number 1 where left out
----@param ttl? number seconds of frame time after which it is gone
+---@param ttl? number seconds of capture time after which it is gone
 ---@return number
 function shared.add(key, by, ttl) end
 

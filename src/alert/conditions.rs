@@ -176,8 +176,9 @@ impl Conditions {
                 (text, 0)
             }
         };
-        if let Some((changes, condition)) = self.changes.as_mut().zip(self.keys.get_mut(key)) {
-            changes.begun(&mut condition.elsewhere, &text);
+        if let Some(Condition { elsewhere, .. }) = self.keys.get_mut(key) {
+            elsewhere.begin();
+            self.changes.iter_mut().for_each(|changes| changes.begun(elsewhere, &text));
         }
         self.orders.entry(lasts_ns).or_default().insert(turn, text);
         self.bound_changes();

@@ -102,6 +102,7 @@ impl Delivery {
         }
         outbox.recover(pending);
         outbox.restore(saved);
+        outbox.forget_ended_conditions(clock.unix_ns());
         outbox.restore_silences(clock.unix_ns());
         outbox.restore_cases(kept);
         if durable {

@@ -2,8 +2,9 @@
 
 mod log;
 mod pictured;
+mod turns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::sequencer::Times;
 use super::{Decision, Order, Outbox, Policy, SavedKind};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
-use crate::types::{Alert, Clock, Frame, Raised, Resolve, SourceId, Zone, one_line};
+use crate::types::{Alert, Clock, Frame, Raised, Resolve, SourceId, Turns, Zone, one_line};
 
 pub use log::Raiser;
 
@@ -34,8 +35,10 @@ pub struct Gate {
     enabled: bool,
     /// Its own limit per minute.
     per_minute: Option<u32>,
-    /// What earlier processes saved, until the first frame; `None` if nothing is saved.
-    memory: Option<BTreeMap<Arc<str>, Arc<str>>>,
+    /// Whether its conditions outlive it.
+    remembers: bool,
+    /// Whether it has not got those of its predecessor yet: it has had no frame.
+    is_new: bool,
     outbox: Arc<Outbox>,
     clock: Arc<dyn Clock>,
     id: SourceId,
@@ -48,6 +51,12 @@ pub struct Gate {
     is_live: bool,
     /// The times of the last frame.
     last: Times,
+    /// The turns that were recorded with it.
+    followed: Option<Arc<Turns>>,
+    /// When its alerts were decided on, so far.
+    decided: Vec<u64>,
+    /// The same, once it is judged.
+    noted: Option<Turns>,
     /// Rules whose low scores were logged.
     warned: BTreeSet<Box<str>>,
     /// Whether the last draft was sent, or is held back for a digest.
@@ -67,7 +76,8 @@ impl Gate {
             policy: Policy::new(plan),
             enabled: plan.enabled,
             per_minute: plan.source_max_per_minute,
-            memory: None,
+            remembers: false,
+            is_new: true,
             outbox: outbox.clone(),
             clock: metrics.clock().clone(),
             id: source.clone(),
@@ -76,6 +86,9 @@ impl Gate {
             token: None,
             is_live: false,
             last: Times::default(),
+            followed: None,
+            decided: Vec::new(),
+            noted: None,
             warned: BTreeSet::new(),
             is_told: false,
             decisions: Decisions::default(),
@@ -92,12 +105,12 @@ impl Gate {
         self
     }
 
-    /// Remembers over a restart which alerts were sent, if there is a journal. Not for a source that ends: a clip that is
-    /// judged twice alerts twice.
+    /// Remembers which alerts were sent, for the next gate of the same source, and over a restart if there is a journal.
+    /// Not for a source that ends: a clip that is judged twice alerts twice.
     #[must_use]
     pub fn remembering(mut self) -> Self {
+        self.remembers = true;
         if self.outbox.is_durable() {
-            self.memory = Some(self.outbox.take_saved(SavedKind::Condition, &prefix(&self.id)));
             self.policy.remember();
             self.outbox.keep_window(self.clock.monotonic_ns(), self.clock.unix_ns());
         }
@@ -185,7 +198,7 @@ impl Gate {
     /// Notes the time of a frame, and sends the digests that are due.
     pub fn begin(&mut self, frame: &Frame) {
         let arrival_ns = self.clock.monotonic_ns();
-        self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns };
+        self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns, recorded_ns: None };
         self.restore();
         for digest in self.policy.due(frame) {
             self.send(digest);
@@ -217,14 +230,18 @@ impl Gate {
     /// Notes that every rule has judged `frame`: other sources need not wait for alerts of it.
     pub fn judged(&mut self, frame: &Frame) {
         if let Some(token) = self.token {
-            self.outbox.judged(&frame.source, token, self.last);
+            let is_live = self.outbox.judged(&frame.source, token, self.judged_times());
+            self.note_judged(is_live);
         }
         self.save(false);
     }
 
-    /// Restores what earlier processes saved, with the first frame.
+    /// Restores, with the first frame, what its predecessor left or earlier processes saved.
     fn restore(&mut self) {
-        let Some(saved) = self.memory.as_mut().filter(|saved| !saved.is_empty()).map(std::mem::take) else { return };
+        if !std::mem::take(&mut self.is_new) || !self.remembers {
+            return;
+        }
+        let saved = self.outbox.take_saved(SavedKind::Condition, &prefix(&self.id));
         for name in self.policy.restore(&self.id, saved, self.at()) {
             self.outbox.save(SavedKind::Condition, &name, None);
         }
@@ -237,6 +254,13 @@ impl Gate {
         }
         for (name, contents) in self.policy.take_changes(&self.id, self.at(), all) {
             self.outbox.save(SavedKind::Condition, &name, contents);
+        }
+    }
+
+    /// Leaves its conditions for the next gate of the source: it is built anew, or disabled and enabled again.
+    fn leave_conditions(&self) {
+        if self.remembers && !self.is_new {
+            self.outbox.leave_saved(SavedKind::Condition, self.policy.hand_over(&self.id, self.at()));
         }
     }
 
@@ -264,8 +288,9 @@ impl Gate {
 
     fn offer(&mut self, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         self.outbox.expect(&alert);
-        let times = Times { arrival_ns: self.clock.monotonic_ns(), ..self.last };
-        let is_taken = self.outbox.offer(self.token, &alert, chain, times, &self.source);
+        let times = Times { arrival_ns: self.clock.monotonic_ns(), recorded_ns: self.recorded_ns(), ..self.last };
+        let (is_taken, decided_ns) = self.outbox.offer(self.token, &alert, chain, times, &self.source);
+        self.note_decided(&alert, decided_ns);
         let unsent = self.outbox.take_unsent(&self.id);
         self.is_told = is_taken || !unsent.iter().any(|unsent| Arc::ptr_eq(unsent, &alert));
         if !is_taken && alert.digest.is_none() {
@@ -305,6 +330,7 @@ impl Drop for Gate {
             }
             self.log_rest();
             self.save(true);
+            self.leave_conditions();
         }
         if let Some(token) = self.token {
             self.outbox.leave(&self.id, token, self.clock.monotonic_ns());
@@ -313,58 +339,4 @@ impl Drop for Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::super::policy::tests::{draft, frame, plan};
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    #[derive(Default)]
-    struct Manual(AtomicU64);
-
-    impl Clock for Manual {
-        fn monotonic_ns(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-
-        fn unix_ns(&self) -> u64 {
-            self.monotonic_ns()
-        }
-    }
-
-    #[test]
-    fn the_burst_of_a_live_source_that_falls_silent_is_told_in_time() {
-        let plan = AlertPlan { burst_threshold: 1, ..plan() };
-        let clock = Arc::new(Manual::default());
-        let metrics = Metrics::new(clock.clone());
-        let accepted = Arc::new(AtomicU64::new(0));
-        let counted = accepted.clone();
-        let on_accepted = Arc::new(move |_: &Arc<Alert>| {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
-        let outbox = Outbox::new(&plan, metrics.clone(), on_accepted, None);
-        for (order, told) in [(Order::Arrival, 2), (Order::Frame, 1)] {
-            clock.0.store(100 * SECOND, Ordering::Relaxed);
-            accepted.store(0, Ordering::Relaxed);
-            let mut gate = Gate::new(&plan, &"gate".into(), &outbox, &metrics).joined(order);
-            assert_eq!(gate.idle_wait(), None, "nothing is held back");
-            for key in ["1", "2", "3"] {
-                gate.raise(&draft("r", key), &frame("gate", 0, 5.0));
-            }
-            assert_eq!(gate.idle_wait().is_some(), order == Order::Arrival);
-            clock.0.store(109 * SECOND, Ordering::Relaxed);
-            gate.idle();
-            assert_eq!(accepted.load(Ordering::Relaxed), 1, "not yet");
-            if order == Order::Arrival {
-                assert_eq!(gate.idle_wait(), Some(Duration::from_secs(1)));
-                clock.0.store(110 * SECOND, Ordering::Relaxed);
-                gate.idle();
-            }
-            assert_eq!(accepted.load(Ordering::Relaxed), told, "{order:?}");
-            drop(gate);
-            assert_eq!(accepted.load(Ordering::Relaxed), 2, "told at the end at the latest");
-        }
-    }
-}
+mod tests;

@@ -104,9 +104,9 @@ impl Outbox {
         ledger.when_full = plan.when_full;
         Arc::new(Self {
             state: Mutex::new(State { ledger, handlers: BTreeMap::new() }),
+            site: Site::new(plan, &**metrics.clock()),
             metrics,
             tally: Tally::default(),
-            site: Site::new(plan),
             on_accepted,
             changed: Notify::new(),
             settled: Condvar::new(),

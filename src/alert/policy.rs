@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-pub(super) use self::memory::prefix;
+pub(super) use self::memory::{has_ended, prefix};
 use super::burst::Bursts;
 use super::chain::Stage;
 use super::conditions::{Conditions, Known};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::policy::{has_ended, prefix};
 use super::{Entry, Outbox, Saved, SavedKind};
 use crate::telemetry::AlertOutcome;
-use crate::types::Alert;
+use crate::types::{Alert, SourceId};
 
 /// Values by kind and name.
 pub(super) type SavedValues = BTreeMap<(SavedKind, Arc<str>), Arc<str>>;
@@ -18,11 +19,33 @@ impl Outbox {
         self.saved.lock().extend(values);
     }
 
-    /// The values of a kind that an earlier process saved, and whose name begins so; each is handed out once.
+    /// The values of a kind that an earlier process saved, or a predecessor in this one left, and whose name begins so;
+    /// each is handed out once.
     pub fn take_saved(&self, kind: SavedKind, prefix: &str) -> BTreeMap<Arc<str>, Arc<str>> {
         let is_meant = |key: &(SavedKind, Arc<str>), _: &mut Arc<str>| key.0 == kind && key.1.starts_with(prefix);
         let mut saved = self.saved.lock();
         saved.extract_if(.., is_meant).map(|((_, name), contents)| (name, contents)).collect()
+    }
+
+    /// Leaves values in this process, to be asked for.
+    pub(super) fn leave_saved(&self, kind: SavedKind, values: Vec<(Arc<str>, Arc<str>)>) {
+        self.saved.lock().extend(values.into_iter().map(|(name, contents)| ((kind, name), contents)));
+    }
+
+    /// Forgets the conditions of a removed source, in this process and for later ones.
+    pub fn forget_conditions(&self, source: &SourceId) {
+        for name in self.take_saved(SavedKind::Condition, &prefix(source)).keys() {
+            self.save(SavedKind::Condition, name, None);
+        }
+    }
+
+    /// Forgets conditions that have ended whatever their window is: nothing has asked for them, as their source is gone.
+    pub(super) fn forget_ended_conditions(&self, unix_ns: u64) {
+        let is_ended = |key: &(SavedKind, Arc<str>), contents: &mut Arc<str>| {
+            key.0 == SavedKind::Condition && has_ended(contents, unix_ns)
+        };
+        let ended: Vec<_> = self.saved.lock().extract_if(.., is_ended).map(|((_, name), _)| name).collect();
+        ended.iter().for_each(|name| self.save(SavedKind::Condition, name, None));
     }
 
     /// Whether what is saved outlives this process.

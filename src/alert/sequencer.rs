@@ -9,11 +9,12 @@
 //! Fairness: each source that delivers frames has an equal share of the limit. The shares that other sources have not
 //! used are reserved for them; the remainder of the division goes to the first that needs it. Digests take a place like
 //! other alerts, and come before them. Critical alerts are in order, but never held back here. A source may have a limit
-//! of its own within that of the site.
+//! of its own within that of the site. `turn` says when each alert came, so that a recording can be replayed.
 
 mod digests;
 mod parts;
 mod restart;
+mod turn;
 mod usage;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -54,6 +55,8 @@ pub(super) struct Sequencer {
     /// Limits of sources of their own.
     own_limits: BTreeMap<SourceId, usize>,
     next: u64,
+    /// See [`Sequencer::turn`].
+    arrived_ns: u64,
     /// See [`Sequencer::take_rates`].
     rates: Vec<Option<Stage>>,
 }
@@ -191,7 +194,8 @@ impl Sequencer {
 
     /// Holds a digest that was not accepted for the next one. `false` if there will be none, as no source is left.
     pub(super) fn hold_again(&mut self, digest: &Arc<Alert>) -> bool {
-        let times = Times { arrival_ns: self.now_ns, pts_ns: digest.pts_ns, unix_ns: digest.id.unix_ns() };
+        let times =
+            Times { arrival_ns: self.now_ns, pts_ns: digest.pts_ns, unix_ns: digest.id.unix_ns(), recorded_ns: None };
         self.mode != Mode::Idle && matches!(self.hold(digest.clone(), times), Ruling::Digested(_))
     }
 

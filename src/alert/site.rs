@@ -14,13 +14,17 @@ use super::window::Window;
 use super::{Acceptance, Outbox};
 use crate::config::AlertPlan;
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{Alert, AlertId, Level, SourceId, one_line};
+use crate::types::{Alert, AlertId, Clock, Level, SourceId, one_line};
 
 /// Maximum alerts that were not accepted and whose gates do not know it yet.
 const UNSENT_MAX: usize = 256;
 
 /// See the module.
-pub(super) struct Site(Mutex<State>);
+pub(super) struct Site {
+    state: Mutex<State>,
+    /// Unix time less the monotonic clock's, at the start.
+    epoch_ns: u64,
+}
 
 struct State {
     sequencer: Sequencer,
@@ -36,29 +40,36 @@ struct State {
 }
 
 impl Site {
-    pub(super) fn new(plan: &AlertPlan) -> Self {
+    pub(super) fn new(plan: &AlertPlan, clock: &dyn Clock) -> Self {
         let sequencer = Sequencer::new(plan);
-        Self(Mutex::new(State {
+        let epoch_ns = clock.unix_ns().saturating_sub(clock.monotonic_ns());
+        let state = Mutex::new(State {
             sequencer,
             silences: Silences::default(),
             series: BTreeMap::new(),
             unsent: Vec::new(),
             chains: BTreeMap::new(),
             window: Window::default(),
-        }))
+        });
+        Self { state, epoch_ns }
     }
 
     pub(super) fn set_plan(&self, plan: &AlertPlan) {
-        self.0.lock().sequencer.set_plan(plan);
+        self.state.lock().sequencer.set_plan(plan);
     }
 
     /// Reads or changes the silences.
     pub(super) fn with_silences<T>(&self, change: impl FnOnce(&mut Silences) -> T) -> T {
-        change(&mut self.0.lock().silences)
+        change(&mut self.state.lock().silences)
+    }
+
+    /// A time of the monotonic clock, as recordings have it: whatever happens to the wall clock.
+    pub(super) fn unix_ns(&self, monotonic_ns: u64) -> u64 {
+        self.epoch_ns.saturating_add(monotonic_ns)
     }
 
     pub(super) fn with(&self, change: impl FnOnce(&mut Sequencer, &mut Window)) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let State { sequencer, window, .. } = &mut *state;
         change(sequencer, window);
     }
@@ -67,7 +78,7 @@ impl Site {
 impl Outbox {
     /// Adds a source, with its series. Returns its token.
     pub(super) fn join(&self, source: &SourceId, order: Order, series: &SourceMetrics, now_ns: u64) -> u64 {
-        let mut state = self.site().0.lock();
+        let mut state = self.site().state.lock();
         state.series.insert(source.clone(), series.clone());
         let mut rulings = Vec::new();
         let token = state.sequencer.join(source, order, now_ns, &mut rulings);
@@ -76,13 +87,13 @@ impl Outbox {
     }
 
     /// Sets the limit of a source's own; `None` is none.
-    pub(super) fn limit(&self, source: &SourceId, per_minute: Option<u32>) {
-        self.site().0.lock().sequencer.set_own_limit(source, per_minute);
+    pub fn limit(&self, source: &SourceId, per_minute: Option<u32>) {
+        self.site().state.lock().sequencer.set_own_limit(source, per_minute);
     }
 
     /// Removes a source.
     pub(super) fn leave(&self, source: &SourceId, token: u64, now_ns: u64) {
-        let mut state = self.site().0.lock();
+        let mut state = self.site().state.lock();
         let mut rulings = Vec::new();
         state.sequencer.leave(source, token, now_ns, &mut rulings);
         state.apply(self, rulings);
@@ -91,8 +102,8 @@ impl Outbox {
         unsent.retain(|alert| series.contains_key(&alert.source));
     }
 
-    /// Decides on an alert and submits it if it is sent, now or when its turn comes. Returns whether it was taken now.
-    /// `chain` is the decision on it so far.
+    /// Decides on an alert and submits it if it is sent, now or when its turn comes. Returns whether it was taken now,
+    /// and when it came, as a recording has it. `chain` is the decision on it so far.
     pub(super) fn offer(
         &self,
         token: Option<u64>,
@@ -100,28 +111,31 @@ impl Outbox {
         chain: Chain,
         times: Times,
         series: &SourceMetrics,
-    ) -> bool {
-        let mut state = self.site().0.lock();
+    ) -> (bool, u64) {
+        let mut state = self.site().state.lock();
         if token.is_none() {
             state.series.insert(alert.source.clone(), series.clone());
         }
         state.chains.insert(alert.id.clone(), chain);
+        let turn_ns = state.sequencer.turn(times.arrival_ns);
         let mut rulings = Vec::new();
         state.sequencer.offer(token, alert.clone(), times, &mut rulings);
-        state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert))
+        let is_taken = state.apply(self, rulings).iter().any(|taken| Arc::ptr_eq(taken, alert));
+        (is_taken, self.site().unix_ns(turn_ns))
     }
 
-    /// Notes that a source has judged a frame.
-    pub(super) fn judged(&self, source: &SourceId, token: u64, times: Times) {
-        let mut state = self.site().0.lock();
+    /// Notes that a source has judged a frame. Returns whether alerts are decided on in order of arrival.
+    pub(super) fn judged(&self, source: &SourceId, token: u64, times: Times) -> bool {
+        let mut state = self.site().state.lock();
         let mut rulings = Vec::new();
         state.sequencer.judged(source, token, times, &mut rulings);
         state.apply(self, rulings);
+        state.sequencer.is_live()
     }
 
     /// Lets time pass.
     pub(super) fn tick(&self, now_ns: u64) {
-        let mut state = self.site().0.lock();
+        let mut state = self.site().state.lock();
         let mut rulings = Vec::new();
         state.sequencer.tick(now_ns, &mut rulings);
         state.apply(self, rulings);
@@ -129,7 +143,7 @@ impl Outbox {
 
     /// Submits everything that waits or is held back: no more frames come.
     pub(super) fn send_held(&self) {
-        let mut state = self.site().0.lock();
+        let mut state = self.site().state.lock();
         let mut rulings = Vec::new();
         state.sequencer.finish(&mut rulings);
         state.apply(self, rulings);
@@ -137,7 +151,7 @@ impl Outbox {
 
     /// The alerts of a source that were not accepted since the last call.
     pub(super) fn take_unsent(&self, source: &SourceId) -> Vec<Arc<Alert>> {
-        let mut state = self.site().0.lock();
+        let mut state = self.site().state.lock();
         state.unsent.extract_if(.., |alert| alert.source == *source).collect()
     }
 }

@@ -115,6 +115,12 @@ fn prepared(args: &Args) -> Result<Plan, Exit> {
     Ok(loaded.plan)
 }
 
+/// Whether the trace is of a run that decided on its alerts in order of arrival.
+fn has_turns(trace: &Path) -> bool {
+    let first = Reader::open(trace).and_then(|mut reader| reader.next_record());
+    first.is_ok_and(|record| record.is_some_and(|record| record.turns.is_some()))
+}
+
 /// Keeps the log behind `explain`.
 struct InMemory(Arc<Mutex<Records>>);
 
@@ -173,7 +179,10 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Exit {
         Err(exit) => return exit,
     };
     let mut alerts = std::mem::take(&mut *alerts.0.lock());
-    alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));
+    // Recorded turns are the order of the run.
+    if !has_turns(&args.trace) {
+        alerts.sort_by(|a, b| (a.pts_ns, &a.source, a.seq, &a.id).cmp(&(b.pts_ns, &b.source, b.seq, &b.id)));
+    }
     for alert in &alerts {
         println!("{}", serde_json::json!(alert));
     }

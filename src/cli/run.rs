@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, after, bounded, never};
 use dsengine::config::{self, Loaded, Request};
 use dsengine::control::{self, Control};
-use dsengine::engine::{Engine, EngineApi as _, Handle, Observer, SystemClock};
+use dsengine::engine::{Engine, EngineApi as _, Handle, SystemClock};
 use dsengine::error::Error;
 use dsengine::own::Thread;
 use dsengine::telemetry::log::Log;
@@ -17,13 +17,12 @@ use dsengine::{admin, infer};
 
 use super::exit::{Exit, failed, refused};
 use super::input::{self, Input};
-use super::judgements::Judgements;
+use super::observers::{Files, Observers};
 use super::outbox::Database;
 use super::profile::spent;
 use super::reloader::Reloader;
 use super::signals::Stop;
 use super::summary::report;
-use super::truth::Truth;
 
 /// Poll interval for signals.
 const POLL_EVERY: Duration = Duration::from_millis(20);
@@ -75,6 +74,9 @@ pub(crate) struct Args {
     /// Write one JSON line per judged frame: source, seq, the generation of each rule, delays
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
+    /// Record the run to this file as a trace: `replay` sends the same alerts in the same order
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Keep alerts, and edits that are saved (--save), in this folder; without it, in $STATE_DIRECTORY,
     /// $XDG_STATE_HOME/dsengine or ~/.local/state/dsengine
     #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
@@ -111,38 +113,6 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         text.parse::<f64>().ok().map(|seconds| Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()));
     let time = seconds.unwrap_or_else(|| humantime::parse_duration(text).map_err(|e| e.to_string()))?;
     if time.is_zero() { Err("a time above 0".to_owned()) } else { Ok(time) }
-}
-
-/// The observers of `run`.
-#[derive(Clone)]
-struct Observers {
-    truth: Option<Arc<Truth>>,
-    judgements: Option<Arc<Judgements>>,
-}
-
-impl Observers {
-    fn open(args: &Args) -> Result<Self, Error> {
-        let truth = args.truth.as_deref().map(Truth::open).transpose()?;
-        let judgements = args.judgements.as_deref().map(Judgements::create).transpose()?;
-        Ok(Self { truth: truth.map(Arc::new), judgements: judgements.map(Arc::new) })
-    }
-
-    fn each(&self) -> impl Iterator<Item = &dyn Observer> {
-        let truth = self.truth.as_deref().map(|truth| truth as &dyn Observer);
-        truth.into_iter().chain(self.judgements.as_deref().map(|judgements| judgements as &dyn Observer))
-    }
-}
-
-impl Observer for Observers {
-    fn detected(&self, frame: &dsengine::types::Frame) {
-        self.each().for_each(|o| o.detected(frame));
-    }
-    fn judged(&self, judged: &dsengine::engine::Judged<'_>) {
-        self.each().for_each(|o| o.judged(judged));
-    }
-    fn alert(&self, alert: &dsengine::types::Alert) {
-        self.each().for_each(|o| o.alert(alert));
-    }
 }
 
 /// Whether an address names a YAML file; a scene's begins with its kind.
@@ -214,7 +184,8 @@ impl Started {
         let plan = loaded.plan.clone();
         let log = input::log(&plan.logging, args.verbose).map_err(refused)?;
         pin(&plan.cpu_affinity);
-        let observers = Observers::open(args).map_err(refused)?;
+        let [truth, judgements, record] = [&args.truth, &args.judgements, &args.record].map(|path| path.as_deref());
+        let observers = Observers::open(&Files { truth, judgements, record }, &plan).map_err(refused)?;
         // Before connecting to any camera.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
         let port = port.map(|port| port.with_log(log.tail()));
@@ -281,7 +252,7 @@ impl Started {
         let lost = summary.failed + summary.pending > 0;
         let well = !summary.any_broken() && !summary.any_faulted() && !lost;
         let mut exit = if well { Exit::Fine } else { Exit::Failed };
-        if let Some(truth) = observers.truth {
+        if let Some(truth) = &observers.truth {
             let score = truth.score();
             text += &format!("{score}\n");
             if score.precision() < args.truth_min || score.recall() < args.truth_min {
@@ -293,7 +264,7 @@ impl Started {
             // Whoever interrupts a run does not expect it to be finished.
             exit = Exit::Fine;
         }
-        if let Some(Err(error)) = observers.judgements.map(|judgements| judgements.finish()) {
+        if let Err(error) = observers.finish() {
             exit = failed(&error);
         }
         log.finish();

@@ -169,7 +169,8 @@ impl Owner {
         for (plan, built) in std::mem::take(&mut undo.built) {
             if let Some(old) = self.units.remove(&plan.id) {
                 old.stop(&self.parts);
-                undo.stopped.push(old);
+                let states = self.parts.guests.state().copies(&plan.id);
+                undo.stopped.push((old, states));
             }
             let unit = built.start(&plan, &self.parts)?;
             undo.started.push(Arc::clone(&unit));
@@ -219,7 +220,9 @@ impl Owner {
             places.push(match was(&strategy.name).filter(|old| stays(old, strategy)) {
                 Some(_) => RuleSlot::Keep { name: strategy.name.as_str().into(), settings: strategy.into() },
                 None => {
-                    RuleSlot::New(Box::new(self.parts.build_rule(strategy, route, &mut self.versions, &self.boards)?))
+                    let mut rule = self.parts.build_rule(strategy, route, &mut self.versions, &self.boards)?;
+                    self.parts.take_over(&strategy.name, &route.id, rule.strategy());
+                    RuleSlot::New(Box::new(rule))
                 }
             });
         }
@@ -281,8 +284,12 @@ impl Owner {
         for unit in gone {
             unit.stop(&self.parts);
             self.parts.removed.lock().add(&summary::of_source(&unit.route));
-            self.forget_source(&unit.route.id);
+            self.leave_source(&unit.route.id);
         }
+        // One that was removed while it was disabled.
+        let is_left = |id: &&SourceId| !self.plan.idle.contains(id) && source(&self.plan, id).is_none();
+        let removed: Vec<_> = former.idle.iter().filter(is_left).cloned().collect();
+        removed.iter().for_each(|id| self.forget_source(id));
         self.forget_strategies(&former);
         self.keep_states();
         self.versions.count.fetch_add(1, Ordering::Release);
@@ -302,10 +309,23 @@ impl Owner {
         }
     }
 
-    /// Removes the metrics, state and zones of a removed source.
+    /// Removes the metrics and zones of a source that was taken down, and what was kept for it unless it is disabled only.
+    fn leave_source(&mut self, id: &SourceId) {
+        if self.plan.idle.contains(id) { self.park_source(id) } else { self.forget_source(id) }
+    }
+
+    /// Removes the metrics and zones of a source; its conditions and its rules' state wait for it.
+    fn park_source(&mut self, id: &SourceId) {
+        self.versions.leave(id);
+        self.parts.guests.park(id, self.parts.clock.unix_ns() / 1_000_000);
+        self.parts.metrics.remove_source(id);
+    }
+
+    /// Removes the metrics, conditions, state and zones of a removed source. Its undelivered alerts stay.
     fn forget_source(&mut self, id: &SourceId) {
         self.versions.leave(id);
         self.parts.guests.forget(id);
+        self.parts.delivery.outbox().forget_conditions(id);
         self.parts.metrics.remove_source(id);
     }
 

@@ -1,4 +1,5 @@
-//! Keeps the state of guests for a later process: saves what has changed, on its own thread, and at the end.
+//! Keeps the state of guests for a source that is built anew, and for a later process: saves what has changed, on its own
+//! thread, and at the end.
 //!
 //! The state of strategies on live sources and of handlers beside them is kept: a run that ends by itself begins with
 //! none, so that it gives the same alerts twice. A lane waits for the copy of its own space at most, never for a disk.
@@ -16,8 +17,8 @@ use crate::own::{Stop, Thread};
 use crate::strategy::Strategy;
 use crate::types::SourceId;
 
-/// How often changed state is saved: with the time that a write takes, a kill costs the last second at most.
-const SAVE_EVERY: Duration = Duration::from_millis(750);
+/// How often changed state is saved: a kill costs the last second at most, of which half is for the write.
+const SAVE_EVERY: Duration = Duration::from_millis(500);
 /// Longest wait for the thread to end.
 const END_WAIT: Duration = Duration::from_millis(500);
 /// Nanoseconds in a millisecond.
@@ -74,21 +75,14 @@ fn save(parts: &Parts) {
 }
 
 impl Parts {
-    /// Gives a strategy that starts on `source` what an earlier process saved, as a reload does: state in the form of
-    /// another version is converted by the guest; one that cannot convert it starts with none.
-    pub(super) fn take_over(
-        &self,
-        name: &str,
-        source: &SourceId,
-        kept: bool,
-        make: impl FnOnce() -> Result<Box<dyn Strategy>, Error>,
-    ) -> Result<Box<dyn Strategy>, Error> {
+    /// Gives a strategy that starts on `source` what the last one there has left, in this process or in an earlier one, as
+    /// a reload does: state in the form of another version is converted by the guest; one that cannot convert it starts
+    /// with none.
+    pub(super) fn take_over(&self, name: &str, source: &SourceId, instance: &mut dyn Strategy) {
         let state = self.guests.state();
-        let former = state.keep(name, Some(source), kept);
-        let mut instance = make()?;
-        let Some(former) = former else { return Ok(instance) };
+        let Some(former) = state.former(name, source) else { return };
         if *former.version == *instance.version() && former.handed.is_empty() {
-            return Ok(instance);
+            return;
         }
         match instance.resume(&former.version, &former.handed) {
             Ok(()) => {
@@ -105,7 +99,6 @@ impl Parts {
                 );
             }
         }
-        Ok(instance)
     }
 }
 

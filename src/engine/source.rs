@@ -149,7 +149,8 @@ impl Parts {
         let generation = guest.running.generation;
         let kept = strategy.persist_state && route.is_live();
         let version = &guest.running.version;
-        let instance = self.take_over(&strategy.name, &route.id, kept, || version.instance(&route.id))?;
+        self.guests.state().keep(&strategy.name, Some(&route.id), kept);
+        let instance = version.instance(&route.id)?;
         let trial = former(guest, &route.id)?;
         guest.joined(route);
         let metrics = self.series(&notes.board, &route.id, generation);
@@ -208,12 +209,16 @@ fn former(guest: &GuestStrategy, source: &SourceId) -> Result<Option<OnProbation
 }
 
 impl Built {
-    /// Runs the lane and starts the source.
+    /// Runs the lane and starts the source. Its rules take over from those of the source before it, which has ended.
     ///
     /// # Errors
     /// Any error that its backend reports immediately; nothing runs then.
     pub(super) fn start(self, plan: &SourcePlan, parts: &Parts) -> Result<Arc<SourceUnit>, Error> {
-        let Self { lane, live, route } = self;
+        let Self { mut lane, live, route } = self;
+        for rule in &mut lane.rules {
+            let name = Arc::clone(rule.name());
+            parts.take_over(&name, &route.id, rule.strategy());
+        }
         let running = Arc::clone(&route);
         // From here on the lane's end ends the source.
         let thread = spawn(format!("lane-{}", route.id), move || lane.run()).inspect_err(|_| running.finish())?;

@@ -43,7 +43,7 @@ pub struct GuestContext {
     pub grants: Arc<Grants>,
     /// Its state on this source.
     pub state: Arc<Mutex<Space>>,
-    /// Its state over all sources.
+    /// Its state over all sources; its time is capture time.
     pub shared: Arc<Mutex<Space>>,
     /// Its own metrics.
     pub meter: Meter,
@@ -156,11 +156,12 @@ impl GuestContext {
         Self { state, shared, limits, rehearsal: true, trial: Some(trial), log: Arc::default(), ..self.clone() }
     }
 
-    /// Records when the frame of a call was captured, for values that expire.
+    /// Records when the frame of a call was captured, for values that expire: those over all sources by capture time,
+    /// since the frame times of two sources have nothing in common.
     pub fn observe(&self, pts_ns: u64, captured_unix_ns: u64) {
         self.state.lock().observe(pts_ns, captured_unix_ns);
         if self.grants.has.shared_state {
-            self.shared.lock().observe(pts_ns, captured_unix_ns);
+            self.shared.lock().observe(captured_unix_ns, captured_unix_ns);
         }
     }
 

@@ -26,6 +26,6 @@ pub use inputs::{BuildInputs, Files, unchanged_on_disk};
 pub use limits::Limits;
 pub use manifest::{API, GuestKind, Manifest};
 pub use settings::{Setting, Settings};
-pub use state::{Entry, Former, Kept, Space, StateStatus, StateStore, Write, Writes, size};
+pub use state::{Copies, Entry, Former, Kept, Space, StateStatus, StateStore, Write, Writes, size};
 pub use trial::{Doubt, Labels, Trial};
 pub use watchdog::{Budget, IDLE_TICK, Interrupt, Overrun, TICK, TimeLimits, Watchdog};

@@ -1,7 +1,7 @@
 //! The state that guests store in the host, so that it survives a reload and a crash.
 //!
 //! Each (plugin, source) has its own isolated space. A call's writes are collected and committed when it succeeds, so a
-//! failed call changes nothing. Values expire on frame time.
+//! failed call changes nothing. Values expire on frame time, those over all sources on capture time.
 
 mod store;
 mod written;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use store::{Former, StateStatus, StateStore};
+pub use store::{Copies, Former, StateStatus, StateStore};
 
 /// A value to write, or `None` to delete.
 pub type Write = Option<Entry>;
@@ -74,8 +74,10 @@ pub struct Space {
     offset_ns: Option<i64>,
     /// The expiries of values from an earlier process, in Unix nanoseconds, until the first frame.
     restored: BTreeMap<String, u64>,
-    /// What the last instance of this process handed over when it ended.
+    /// What the last instance handed over when it ended.
     handed: Vec<u8>,
+    /// Whether its last instance has ended and no other has taken over yet.
+    is_left: bool,
 }
 
 impl Space {
@@ -143,6 +145,36 @@ impl Space {
                 entry.expires_ns = Some(pts_ns.saturating_add(until_ns.saturating_sub(captured_unix_ns)));
             }
         }
+    }
+
+    /// Records that its instance has ended, and what that hands to its successor. Frame time may begin anew: from now on
+    /// the values expire on capture time, until the successor's first frame.
+    fn leave(&mut self, version: &str, handed: Vec<u8>) {
+        let offset_ns = self.offset_ns.take();
+        for (key, entry) in &mut self.entries {
+            let end_ns = entry.expires_ns.take().zip(offset_ns);
+            let until_ns = end_ns.and_then(|(end_ns, offset_ns)| end_ns.checked_add_signed(offset_ns));
+            self.restored.extend(until_ns.map(|until_ns| (key.clone(), until_ns)));
+        }
+        if !handed.is_empty() {
+            self.stamp(&version.into());
+        }
+        if self.handed != handed {
+            self.handed = handed;
+            self.revision += 1;
+        }
+        self.is_left = true;
+    }
+
+    /// The instance that has ended, for the one that takes over.
+    fn take_former(&mut self) -> Option<Former> {
+        if !std::mem::take(&mut self.is_left) || self.is_empty() {
+            return None;
+        }
+        let handed = std::mem::take(&mut self.handed);
+        // What was handed over is for one successor: it is saved no longer.
+        self.revision += u64::from(!handed.is_empty());
+        Some(Former { version: Arc::clone(&self.version), handed })
     }
 
     /// Whether there is nothing to keep.

@@ -93,7 +93,7 @@ impl Host {
         table.raw_set(
             "shared_get",
             lua.create_function(move |lua, key: String| {
-                let now_ns = host.call_state.lock().pts_ns;
+                let now_ns = host.call_state.lock().shared_ns;
                 host.context.shared.lock().get(&key, now_ns).map_or(Ok(Value::Nil), |v| kept(lua, v))
             })?,
         )?;
@@ -131,7 +131,7 @@ impl Host {
         table.raw_set(
             "shared_keys",
             lua.create_function(move |_, prefix: String| {
-                let now_ns = host.call_state.lock().pts_ns;
+                let now_ns = host.call_state.lock().shared_ns;
                 Ok(host.context.shared.lock().keys(&prefix, now_ns).map(str::to_owned).collect::<Vec<_>>())
             })?,
         )
@@ -144,7 +144,11 @@ impl Host {
         ttl: Option<f64>,
         make: impl FnOnce(Option<&Kept>) -> Result<Option<Kept>, String>,
     ) -> Result<(), String> {
-        let (now_ns, most) = (writable(&self.call_state.lock(), ttl)?, self.context.limits.state_bytes);
+        let (now_ns, most) = {
+            let call_state = self.call_state.lock();
+            writable(&call_state, ttl)?;
+            (call_state.shared_ns, self.context.limits.state_bytes)
+        };
         let mut space = self.context.shared.lock();
         let value = make(space.get(&key, now_ns))?;
         if value.as_ref().is_some_and(|value| !space.fits(&key, size(&key, value), most, now_ns)) {
@@ -255,7 +259,7 @@ fn writable(call_state: &CallState, ttl: Option<f64>) -> Result<u64, String> {
     }
 }
 
-/// Casting saturates: a time to live beyond the range of frame time never expires.
+/// Casting saturates: a time to live beyond the end of time never expires.
 fn end(now_ns: u64, ttl: Option<f64>) -> Option<u64> {
     ttl.map(|seconds| now_ns.saturating_add((seconds * 1e9) as u64))
 }

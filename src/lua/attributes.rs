@@ -9,6 +9,9 @@ use super::host::Host;
 use crate::strategy::{Edit, check_attribute, check_attributes};
 use crate::types::Value;
 
+/// Maximum attributes that one edit of a detection sets or removes: as many as it may have are replaced by as many.
+const CHANGES_MAX: usize = 32;
+
 impl Host {
     /// Adds the functions that `frame.luau` calls.
     pub(super) fn put_attributes(&self, lua: &Lua, table: &Table) -> mlua::Result<()> {
@@ -69,7 +72,13 @@ fn write(call_state: &mut CallState, origin: u32, name: String, value: Option<Va
     let (most, edits) = (4 * call_state.boxes.len(), &mut call_state.verdict.edits);
     let is_full = edits.len() >= most;
     match edits.last_mut().filter(|edit| edit.index == origin) {
-        Some(edit) => drop(edit.attributes.insert(name, value)),
+        Some(edit) => {
+            // Those that are set and removed again within a call count, too.
+            if edit.attributes.len() >= CHANGES_MAX && !edit.attributes.contains_key(&name) {
+                return Err(format!("more than {CHANGES_MAX} attributes of a detection changed at once"));
+            }
+            edit.attributes.insert(name, value);
+        }
         // An overall bound on edits, in proportion to the frame's size.
         None if is_full => return Err("more than four edits per detection in one call".to_owned()),
         None => edits.push(Edit { index: origin, attributes: [(name, value)].into(), ..Edit::default() }),

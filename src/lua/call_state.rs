@@ -32,6 +32,8 @@ pub(super) struct CallState {
     pub(super) pts_ns: u64,
     /// The frame's capture time, nanoseconds since 1970 UTC; `None` before the first frame.
     pub(super) captured_unix_ns: Option<u64>,
+    /// The time of the state over all sources: when the frame, or the alert's, was captured; 0 before the first one.
+    pub(super) shared_ns: u64,
     /// Why state is currently read-only, e.g. since loading must have no effects.
     pub(super) reads_only: Option<&'static str>,
     /// Whether there is no current frame, and so no time to count from.
@@ -69,6 +71,7 @@ impl CallState {
         Self {
             pts_ns: 0,
             captured_unix_ns: None,
+            shared_ns: 0,
             reads_only: None,
             timeless: false,
             picture: None,
@@ -99,6 +102,7 @@ impl CallState {
         }
         self.pts_ns = view.frame.pts_ns;
         self.captured_unix_ns = Some(view.frame.captured_unix_ns);
+        self.shared_ns = view.frame.captured_unix_ns;
         self.boxes.clear();
         self.boxes.extend(view.frame.detections.iter().map(|d| d.bbox));
         self.track_ids.clear();

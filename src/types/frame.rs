@@ -37,6 +37,17 @@ impl fmt::Display for SourceId {
     }
 }
 
+/// When a run decided on a frame's alerts, among those of all sources. A replay decides on them in the same order, and
+/// limits them by the same times.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Turns {
+    /// When all of them were decided on, in Unix nanoseconds.
+    pub judged_unix_ns: u64,
+    /// When each was that its rules did not hold back, in the order in which they were raised.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts_unix_ns: Vec<u64>,
+}
+
 /// One picture's metadata, with an optional cheap handle to its pixels.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -62,6 +73,8 @@ pub struct Frame {
     /// Whether `detections` already have the backend's own track ids (DeepStream, a detections-only scene, a trace):
     /// the engine then does not track.
     pub tracked: bool,
+    /// When the run that it was recorded in decided on its alerts; only in the replay of such a recording.
+    pub turns: Option<Arc<Turns>>,
     /// The pixels, if the backend has them. Without them no detector runs, and `detections` stay as they are.
     pub picture: Option<Picture>,
 }
@@ -81,6 +94,7 @@ impl Frame {
             detections: Vec::new(),
             detected: false,
             tracked: false,
+            turns: None,
             picture: None,
         }
     }

@@ -25,7 +25,7 @@ pub use blackout::{Blackout, Unmasked};
 pub use clock::Clock;
 pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;
-pub use frame::{Frame, SourceId};
+pub use frame::{Frame, SourceId, Turns};
 pub use geometry::{BBox, Point, Polygon, Zone};
 pub use local_time::{LocalTime, Period, TimeZone, Weekday};
 pub use model::{Layout, Precision};

@@ -102,7 +102,8 @@ impl Plugin {
         };
         let Instance { sandbox, exports } = &mut instance;
         self.context.observe(alert.pts_ns, alert.id.unix_ns());
-        sandbox.store_data().call.pts_ns = alert.pts_ns;
+        let call = &mut sandbox.store_data().call;
+        (call.pts_ns, call.captured_unix_ns) = (alert.pts_ns, alert.id.unix_ns());
         let lent = LentAttributes::of(alert.detections.iter());
         let detections = lent.detections(alert.detections.iter());
         let said = sandbox.enter(self.context.limits.delivery, |store| {

@@ -101,6 +101,34 @@ fn local_time_is_of_the_capture_of_the_frame_and_of_the_zone() {
 }
 
 #[test]
+fn a_shared_value_lives_by_capture_time_whatever_the_frame_times_of_the_sources_are() {
+    const NOON: u64 = 1_700_000_000_000_000_000;
+    const S: u64 = 1_000_000_000;
+    let store = StateStore::default();
+    let needs = Needs { shared_state: true, ..Needs::default() };
+    let text = r#"
+        function detect(frame)
+            if not shared.get("since") then shared.set("since", frame.seq, 10) end
+            frame:alert{ rule = "r", message = tostring(shared.get("since")) }
+        end"#;
+    store.keep("rule", Some(&"cam".into()), true);
+    let mut cameras = [(), ()].map(|()| camera_of(script_of(context(needs.clone(), &store), text)));
+    let [a, b] = &mut cameras;
+    // The first has run for a long time, and the second has just begun.
+    (a.seq, a.captured_unix_ns, b.captured_unix_ns) = (9_000, NOON, NOON + 10 * S - 1);
+    assert_eq!((a.says(vec![]), b.says(vec![])), ("9000".into(), "9000".into()));
+    let until = || {
+        let saved = store.changed(1).into_iter().find(|(name, _)| name.contains("strategy-shared"));
+        let saved: serde_json::Value = serde_json::from_str(&saved.unwrap().1.unwrap()).unwrap();
+        saved["values"]["since"]["until_unix_ms"].as_u64()
+    };
+    assert_eq!(until(), Some((NOON + 10 * S) / 1_000_000), "saved as the first has set it");
+    b.captured_unix_ns = NOON + 10 * S;
+    assert_eq!(b.says(vec![]), "1", "it has ended, and is set anew");
+    assert_eq!(until(), Some((NOON + 20 * S) / 1_000_000));
+}
+
+#[test]
 fn shared_state_counts_over_all_sources_at_once() {
     let store = StateStore::default();
     let needs = Needs { shared_state: true, ..Needs::default() };
@@ -336,6 +364,16 @@ fn a_script_attaches_values_that_it_reads_back_and_no_more_than_the_bounds_allow
     assert_eq!(all[0].attributes, expected);
     assert_eq!(applied.raised[0].detections[0].attributes, expected);
     assert_eq!(all[1].attributes.len(), 16);
+}
+
+#[test]
+fn attributes_that_are_set_and_removed_within_a_call_are_bounded() {
+    let mut camera = camera(
+        "function detect(frame)\n  for n = 1, 100000 do\n    frame:set_attribute(1, 'a' .. n, n)\n    \
+         frame:set_attribute(1, 'a' .. n, nil)\n  end\nend",
+    );
+    let (_, message) = camera.fault(vec![person(0.7, 0.5, 0.9)]);
+    assert!(message.contains("more than 32 attributes of a detection changed at once"), "{message}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ const SAVES: u64 = 8;
 pub(super) struct Elsewhere {
     /// It may know it: its alert is told, and its key means the same there.
     outlives: bool,
+    /// Its alert is held back: another policy of this process may know it, but no other process.
+    is_held: bool,
     /// A change waits to be saved.
     waits: bool,
     /// The change that waits is not only that it was raised again.
@@ -31,6 +33,11 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
+    /// Its condition begins: it outlives this process, unless [`Conditions::set_outlives`] says otherwise.
+    pub(super) fn begin(&mut self) {
+        (self.outlives, self.is_held) = (true, false);
+    }
+
     /// Whether a change is saved now.
     fn is_due(self, now_ns: u64, lasts_ns: u64) -> bool {
         self.is_new || self.saved_ns.is_none_or(|saved_ns| !is_recent(saved_ns, now_ns, again_ns(lasts_ns)))
@@ -64,9 +71,9 @@ impl Changes {
         }
     }
 
-    /// Notes that a condition began. It outlives this process, unless [`Conditions::set_outlives`] says otherwise.
+    /// Notes that a condition began.
     pub(super) fn begun(&mut self, elsewhere: &mut Elsewhere, key: &Arc<str>) {
-        (elsewhere.outlives, elsewhere.is_new, elsewhere.is_exact) = (true, true, false);
+        (elsewhere.is_new, elsewhere.is_exact) = (true, false);
         if !elsewhere.waits {
             elsewhere.waits = true;
             self.begun.push_back(Arc::clone(key));
@@ -105,6 +112,8 @@ pub(in crate::alert) struct Restored {
     pub(in crate::alert) suppressed: u64,
     /// Hashes of its traits, each with the time when it was last raised.
     pub(in crate::alert) traits: Vec<(u64, u64)>,
+    /// Whether its alert is held back.
+    pub(in crate::alert) is_held: bool,
 }
 
 impl Conditions {
@@ -118,6 +127,24 @@ impl Conditions {
         if let Some(condition) = self.keys.get_mut(key) {
             condition.elsewhere.outlives = outlives;
         }
+    }
+
+    /// Notes that the alert of this key's condition is held back: only this process knows that it will be sent.
+    pub(in crate::alert) fn hold_back(&mut self, key: &str) {
+        if let Some(condition) = self.keys.get_mut(key) {
+            let elsewhere = &mut condition.elsewhere;
+            elsewhere.is_held |= std::mem::take(&mut elsewhere.outlives);
+        }
+    }
+
+    /// The conditions that another policy of this process may know.
+    pub(in crate::alert) fn all(&self) -> impl Iterator<Item = (&str, Restored)> {
+        let is_known = |condition: &Condition| {
+            let Elsewhere { outlives, is_held, .. } = condition.elsewhere;
+            condition.accepted && condition.lasts_ns > 0 && (outlives || is_held)
+        };
+        let known = self.keys.iter().filter(move |(_, condition)| is_known(condition));
+        known.map(|(key, condition)| (&**key, condition.restored(0)))
     }
 
     /// Whether a change waits.
@@ -158,17 +185,17 @@ impl Conditions {
 
     /// Adds a condition of another process. If it `is_moved`, its times are other ones than were saved, and are saved anew.
     pub(in crate::alert) fn restore(&mut self, key: &str, restored: &Restored, lasts_ns: u64, is_moved: bool) {
-        let Restored { raised_ns, told_ns, suppressed, ref traits, slack_ns: _ } = *restored;
+        let Restored { raised_ns, told_ns, suppressed, ref traits, is_held, slack_ns: _ } = *restored;
         let traits = traits.iter().take(super::TRAITS_MAX).copied().collect();
         let changes = self.changes.take();
         self.put(key, Condition { raised_ns, lasts_ns, told_ns, suppressed, traits, ..Condition::accepted() });
         self.changes = changes;
         let Some((text, _)) = self.keys.get_key_value(key) else { return };
         let text = Arc::clone(text);
-        if let Some((changes, condition)) = self.changes.as_mut().zip(self.keys.get_mut(key)) {
+        if let Some(condition) = self.keys.get_mut(key) {
             let elsewhere = &mut condition.elsewhere;
-            (elsewhere.outlives, elsewhere.saved_ns) = (true, Some(raised_ns));
-            if is_moved {
+            (elsewhere.outlives, elsewhere.is_held, elsewhere.saved_ns) = (!is_held, is_held, Some(raised_ns));
+            if let Some(changes) = self.changes.as_mut().filter(|_| is_moved) {
                 changes.begun(elsewhere, &text);
                 elsewhere.is_exact = true;
             }
@@ -196,7 +223,8 @@ impl Conditions {
 impl Condition {
     fn restored(&self, slack_ns: u64) -> Restored {
         let (raised_ns, told_ns, suppressed) = (self.raised_ns, self.told_ns, self.suppressed);
-        Restored { raised_ns, slack_ns, told_ns, suppressed, traits: self.traits.clone() }
+        let is_held = self.elsewhere.is_held;
+        Restored { raised_ns, slack_ns, told_ns, suppressed, traits: self.traits.clone(), is_held }
     }
 }
 

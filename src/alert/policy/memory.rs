@@ -1,4 +1,5 @@
-//! The conditions over a restart: saved by capture time, and restored for a source that starts again in a later process.
+//! The conditions over a restart: saved by capture time, and restored for a source that starts again, in this process or
+//! in a later one.
 //!
 //! An alert that was sent is not sent again within its window, even if the process was killed. What a wall clock says of
 //! an age is limited to the window: a clock that was set back silences nothing for longer than that from the restart.
@@ -27,11 +28,23 @@ struct Contents {
     /// Where its object was: x, y, width, height. A track's number means nothing in another process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<[f32; 4]>,
+    /// Whether its alert is held back: this process will send it, and a later one does not know of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_held: bool,
 }
 
 /// The start of the names of a source's conditions.
 pub(in crate::alert) fn prefix(source: &SourceId) -> String {
     format!("{source}\n")
+}
+
+/// Whether a saved condition has ended, however long its window was.
+pub(in crate::alert) fn has_ended(contents: &str, unix_ns: u64) -> bool {
+    let contents = serde_json::from_str::<Contents>(contents);
+    contents.is_ok_and(|contents| {
+        let raised_ns = contents.raised_ms.saturating_add(contents.slack_ms).saturating_mul(MS);
+        unix_ns.saturating_sub(raised_ns) > START_NS
+    })
 }
 
 /// Values by name; `None` removes one.
@@ -46,7 +59,7 @@ impl Policy {
     /// Notes that an alert is held back: a later process does not know that it will be sent, so it must raise it again.
     pub(in crate::alert) fn held_back(&mut self, alert: &Alert) {
         self.write_key(&alert.source, &alert.rule, &alert.key);
-        self.conditions.set_outlives(&self.scratch, false);
+        self.conditions.hold_back(&self.scratch);
     }
 
     /// Whether there may be something to save.
@@ -56,25 +69,37 @@ impl Policy {
 
     /// Takes what is to be saved at the time of a frame, all of it if `all`.
     pub(in crate::alert) fn take_changes(&mut self, source: &SourceId, now: At, all: bool) -> SavedChanges {
-        let now_ns = time_of(now.pts_ns);
-        let unix_ms = |at_ns: u64| now.unix_ns.saturating_sub(now_ns.saturating_sub(at_ns)) / MS;
-        let changes = self.conditions.take_changes(now_ns, all);
+        let changes = self.conditions.take_changes(time_of(now.pts_ns), all);
         let saved = changes.into_iter().filter_map(|(key, restored)| {
-            let (rule, own) = parts(&key, source)?;
-            let name = format!("{}{}.{rule}{own}", prefix(source), rule.len()).into();
-            let contents = restored.map(|restored| Contents {
-                raised_ms: unix_ms(restored.raised_ns),
-                slack_ms: restored.slack_ns / MS,
-                told_ms: unix_ms(restored.told_ns),
-                suppressed: restored.suppressed,
-                traits: restored.traits.iter().map(|(hash, at_ns)| (*hash, unix_ms(*at_ns))).collect(),
-                place: self.places.bbox(rule, own).map(|bbox| [bbox.x, bbox.y, bbox.width, bbox.height]),
-            });
-            // Numbers and lists of them can be written.
-            let contents = contents.and_then(|contents| serde_json::to_string(&contents).ok());
-            Some((name, contents.map(Arc::from)))
+            let contents = restored.map(|restored| self.contents(&key, source, &restored, now));
+            Some((name(&key, source)?, contents.flatten()))
         });
         saved.collect()
+    }
+
+    /// All conditions at the time of the source's last frame, for its next policy in this process.
+    pub(in crate::alert) fn hand_over(&self, source: &SourceId, now: At) -> Vec<(Arc<str>, Arc<str>)> {
+        let all = self.conditions.all();
+        all.filter_map(|(key, restored)| Some((name(key, source)?, self.contents(key, source, &restored, now)?)))
+            .collect()
+    }
+
+    /// A condition as it is saved.
+    fn contents(&self, key: &str, source: &SourceId, restored: &Restored, now: At) -> Option<Arc<str>> {
+        let now_ns = time_of(now.pts_ns);
+        let unix_ms = |at_ns: u64| now.unix_ns.saturating_sub(now_ns.saturating_sub(at_ns)) / MS;
+        let (rule, own) = parts(key, source)?;
+        let contents = Contents {
+            raised_ms: unix_ms(restored.raised_ns),
+            slack_ms: restored.slack_ns / MS,
+            told_ms: unix_ms(restored.told_ns),
+            suppressed: restored.suppressed,
+            traits: restored.traits.iter().map(|(hash, at_ns)| (*hash, unix_ms(*at_ns))).collect(),
+            place: self.places.bbox(rule, own).map(|bbox| [bbox.x, bbox.y, bbox.width, bbox.height]),
+            is_held: restored.is_held,
+        };
+        // Numbers and lists of them can be written.
+        serde_json::to_string(&contents).ok().map(Arc::from)
     }
 
     /// Restores what earlier processes saved, at the time of the source's first frame. Returns the names of what has ended
@@ -117,6 +142,7 @@ impl Policy {
                 told_ns: at_ns(contents.told_ms),
                 suppressed: contents.suppressed,
                 traits: contents.traits.iter().map(|(hash, ms)| (*hash, late_ns(*ms))).collect(),
+                is_held: contents.is_held,
             };
             let is_ahead = contents.raised_ms.saturating_mul(MS) > now.unix_ns;
             self.write_key(source, rule, key);
@@ -131,6 +157,12 @@ fn parts<'k>(key: &'k str, source: &SourceId) -> Option<(&'k str, &'k str)> {
     let (_, rest) = key.split_once('.')?;
     let (length, texts) = rest.split_once('.')?;
     texts.strip_prefix(source.as_str())?.split_at_checked(length.parse().ok()?)
+}
+
+/// The name under which a condition is saved.
+fn name(key: &str, source: &SourceId) -> Option<Arc<str>> {
+    let (rule, own) = parts(key, source)?;
+    Some(format!("{}{}.{rule}{own}", prefix(source), rule.len()).into())
 }
 
 /// The rule and the key in the name of a saved condition.

@@ -14,7 +14,7 @@ pub enum Order {
     Arrival,
     /// By frame time: a finite source.
     Frame,
-    /// By capture time: a recorded one.
+    /// By the recorded turns, else by capture time: a recorded one.
     Capture,
 }
 
@@ -27,6 +27,8 @@ pub(in crate::alert) struct Times {
     pub(in crate::alert) pts_ns: u64,
     /// Capture time.
     pub(in crate::alert) unix_ns: u64,
+    /// When the recorded run came to it, in Unix nanoseconds; only in its replay.
+    pub(in crate::alert) recorded_ns: Option<u64>,
 }
 
 /// A decision on an alert.
@@ -61,7 +63,7 @@ impl Member {
         let time_ns = match self.order {
             Order::Arrival => times.arrival_ns,
             Order::Frame => self.base_ns.saturating_add(times.pts_ns),
-            Order::Capture => times.unix_ns.max(self.base_ns),
+            Order::Capture => times.recorded_ns.unwrap_or(times.unix_ns).max(self.base_ns),
         };
         self.mark_ns.unwrap_or(0).max(time_ns).min(u64::MAX / 2)
     }

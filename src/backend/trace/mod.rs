@@ -1,7 +1,8 @@
 //! Traces: recorded detections, one JSON object per line, and the backend that replays them.
 //!
 //! The first line is a [`Header`]; every other line is one analysed frame. A trace has no pixels: its frames arrive
-//! detected, usually tracked, and are judged at their recorded frame time, as fast as possible.
+//! detected, usually tracked, and are judged at their recorded frame time, as fast as possible. A recorded run has the
+//! order in which it decided on its alerts, too; readers that do not know of it pass over it.
 
 mod player;
 mod reader;
@@ -15,7 +16,7 @@ pub use player::TraceBackend;
 pub use reader::Reader;
 pub use writer::Writer;
 
-use crate::types::{BBox, Detection, Frame, SourceId};
+use crate::types::{BBox, Detection, Frame, SourceId, Turns};
 
 /// The trace format's version; readers refuse newer ones.
 pub const FORMAT: u32 = 1;
@@ -45,6 +46,13 @@ pub struct Record {
     pub seq: u64,
     /// Frame time in nanoseconds.
     pub pts_ns: u64,
+    /// Wall-clock time of its capture, where the sources of a trace have no common time 0; otherwise that of the header and
+    /// its frame time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured_unix_ns: Option<u64>,
+    /// When the recorded run decided on its alerts, if it did so in order of arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Turns>,
     /// Width of the upright picture in pixels.
     pub width: u32,
     /// Height of the upright picture in pixels.
@@ -81,6 +89,8 @@ impl From<&Frame> for Record {
             source: frame.source.clone(),
             seq: frame.seq,
             pts_ns: frame.pts_ns,
+            captured_unix_ns: None,
+            turns: None,
             width: frame.width,
             height: frame.height,
             detections: detections.collect(),
@@ -105,7 +115,8 @@ impl Record {
             tracked,
             detections: detections.collect(),
             pts_ns: self.pts_ns,
-            captured_unix_ns: start_unix_ns + self.pts_ns,
+            captured_unix_ns: self.captured_unix_ns.unwrap_or_else(|| start_unix_ns.saturating_add(self.pts_ns)),
+            turns: self.turns.map(Arc::new),
             width: self.width,
             height: self.height,
             ..Frame::empty(self.source, self.seq)
@@ -149,5 +160,34 @@ mod tests {
         assert_eq!(back.detections, frame.detections);
         assert_eq!((back.seq, back.pts_ns, back.captured_unix_ns), (5, 200_000_000, 1_000_200_000_000));
         assert!(back.tracked && reader.next_record().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_frame_of_a_run_keeps_its_own_capture_time_and_its_turns() {
+        let header = Header {
+            format: FORMAT,
+            dsengine: String::new(),
+            config_hash: String::new(),
+            start_unix_ns: 7,
+            timezone: None,
+        };
+        let turns = Turns { judged_unix_ns: 30, alerts_unix_ns: vec![10, 20] };
+        let record = Record {
+            captured_unix_ns: Some(1_000),
+            turns: Some(turns.clone()),
+            ..Record::from(&Frame { pts_ns: 5, ..Frame::empty("door", 1) })
+        };
+        let mut writer = Writer::new(Vec::new(), &header).unwrap();
+        writer.write_record(&record).unwrap();
+        writer.write(&Frame { pts_ns: 5, ..Frame::empty("door", 2) }).unwrap();
+        let text = String::from_utf8(writer.finish().unwrap()).unwrap();
+        let frames: Vec<Frame> = text
+            .lines()
+            .skip(1)
+            .map(|line| serde_json::from_str::<Record>(line).unwrap().into_frame(header.start_unix_ns))
+            .collect();
+        assert_eq!((frames[0].captured_unix_ns, frames[0].turns.as_deref()), (1_000, Some(&turns)));
+        assert_eq!((frames[1].captured_unix_ns, frames[1].turns.as_deref()), (12, None));
+        assert!(!text.lines().nth(2).unwrap().contains("turns"), "a trace of `record` is as it was");
     }
 }

@@ -27,7 +27,15 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// When writing fails.
     pub fn write(&mut self, frame: &Frame) -> std::io::Result<()> {
-        line(&mut self.out, &Record::from(frame))
+        self.write_record(&Record::from(frame))
+    }
+
+    /// Writes one frame with what a run knows of it.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write_record(&mut self, record: &Record) -> std::io::Result<()> {
+        line(&mut self.out, record)
     }
 
     /// Flushes and returns the underlying writer.

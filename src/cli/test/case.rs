@@ -160,6 +160,8 @@ impl Case {
                         source: self.source(),
                         seq,
                         pts_ns: spec.pts_ns.unwrap_or(seq * FRAME_NS),
+                        captured_unix_ns: None,
+                        turns: None,
                         width: spec.width.unwrap_or(SIZE.0),
                         height: spec.height.unwrap_or(SIZE.1),
                         detections: spec.detections.iter().map(SeenSpec::seen).collect(),

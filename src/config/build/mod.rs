@@ -143,6 +143,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         profile_schedule,
         timezone,
         sources,
+        idle: site.idle.iter().map(|id| SourceId::from(id.clone())).collect(),
         models,
         strategies,
         tracking: TrackingPlan { enabled },

@@ -34,7 +34,7 @@ pub use policy::*;
 pub use source::*;
 pub use strategy::*;
 
-use crate::types::{Level, Schedule, TimeZone};
+use crate::types::{Level, Schedule, SourceId, TimeZone};
 
 /// Everything an engine needs to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,8 @@ pub struct Plan {
     pub timezone: TimeZone,
     /// Enabled sources, with unique ids.
     pub sources: Vec<SourcePlan>,
+    /// Sources that are configured and do not run: those that are disabled.
+    pub idle: Vec<SourceId>,
     /// Model strategies, in listed order.
     pub models: Vec<ModelPlan>,
     /// Strategies that run on the lane after the models, in listed order.

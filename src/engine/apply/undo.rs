@@ -7,6 +7,7 @@ use crate::config::SourcePlan;
 use crate::engine::owner::{Boards, Owner};
 use crate::engine::source::{Built, SourceUnit};
 use crate::engine::versions::{Facts, GuestStrategy, Lanes, PendingSwaps};
+use crate::guest::Copies;
 use crate::types::SourceId;
 
 /// The effects of a change so far, to be reverted if a later step fails.
@@ -23,8 +24,8 @@ pub(super) struct Undo {
     pub(super) started: Vec<Arc<SourceUnit>>,
     /// Sources that are built and will replace the running ones of the same names.
     pub(super) built: Vec<(SourcePlan, Built)>,
-    /// Sources that were stopped to be replaced.
-    pub(super) stopped: Vec<Arc<SourceUnit>>,
+    /// Sources that were stopped to be replaced, with their rules' state.
+    pub(super) stopped: Vec<(Arc<SourceUnit>, Copies)>,
     /// Sources whose backend applied new settings.
     pub(super) changed: Vec<SourcePlan>,
 }
@@ -61,7 +62,14 @@ impl Owner {
             unit.stop(&self.parts);
             self.units.remove(&unit.route.id);
         }
-        built.into_iter().for_each(|(_, built)| built.discard());
+        for (plan, built) in built {
+            built.discard();
+            // Its gate has set the limit of the new plan.
+            if let Some(running) = source(&self.plan, &plan.id) {
+                let policy = self.plan.alerts.of_source(&running.alerts);
+                self.parts.delivery.outbox().limit(&plan.id, policy.source_max_per_minute);
+            }
+        }
         handlers.iter().for_each(|name| self.drop_handler(name));
         for name in self.boards.without(&boards) {
             self.parts.guests.state().give_back(name, self.parts.clock.unix_ns() / 1_000_000);
@@ -76,10 +84,12 @@ impl Owner {
         for (id, facts) in facts {
             match source(&self.plan, &id) {
                 Some(_) => drop(self.parts.guests.learn(&id, facts.unwrap_or_default())),
-                None => self.forget_source(&id),
+                None => self.park_source(&id),
             }
         }
-        for old in stopped {
+        self.keep_states();
+        for (old, states) in stopped {
+            states.restore();
             let id = old.route.id.clone();
             // A source that fails to restart remains listed as stopped.
             self.units.insert(id.clone(), old);

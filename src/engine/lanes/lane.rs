@@ -98,13 +98,16 @@ impl Lane {
         drop(end);
     }
 
-    /// At the end of the process: records what kept strategies hand to a later one.
+    /// Records what the strategies hand to those that follow: on a live source that may be built anew, or for a later
+    /// process.
     fn hand_over(&mut self) {
         let (states, source) = (Arc::clone(&self.states), &self.route.id);
-        for rule in self.rules.iter_mut().filter(|_| states.ends()) {
+        for rule in &mut self.rules {
             let name = Arc::clone(rule.name());
-            if states.is_kept(&name, Some(source)) {
-                states.hand_over(&name, source, rule.hand_over());
+            let has_successor = if states.ends() { states.is_kept(&name, Some(source)) } else { self.route.is_live() };
+            if has_successor {
+                let handed = rule.hand_over();
+                states.hand_over(&name, source, rule.strategy.version(), handed);
             }
         }
     }
@@ -220,6 +223,7 @@ impl Lane {
 
     fn judge(&mut self, mut frame: Frame) {
         let started_ns = self.clock.monotonic_ns();
+        self.gate.open(&frame);
         self.gate.begin(&frame);
         if frame.picture.is_some() {
             for rule in &mut self.detectors {
@@ -246,6 +250,9 @@ impl Lane {
             }
         }
         self.gate.judged(&frame);
+        if let Some(observer) = &self.observer {
+            observer.decided(&frame, self.gate.turns());
+        }
         if skipped {
             self.route.metrics.dropped("strategy_fault", 1);
         } else {
@@ -276,6 +283,7 @@ impl Lane {
             detections,
             tracked: frame.tracked,
             detected: frame.detected,
+            turns: None,
             picture: None,
         };
         self.remembered.push_back(Remembered { frame, tracks: self.tracks.clone() });

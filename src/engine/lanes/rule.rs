@@ -126,6 +126,11 @@ impl Rule {
         &self.notes.board.name
     }
 
+    /// The running version.
+    pub(in crate::engine) fn strategy(&mut self) -> &mut dyn Strategy {
+        &mut *self.strategy
+    }
+
     /// Sets what changes without a new version.
     pub(super) fn set(&mut self, settings: RuleSettings) {
         self.settings = settings;

@@ -174,6 +174,12 @@ impl Guests {
         self.state.forget(source);
     }
 
+    /// Forgets a source that was taken down; the guests' state for it waits until the source is there again.
+    pub fn park(&self, source: &SourceId, now_unix_ms: u64) {
+        self.facts.lock().remove(source);
+        self.state.park(source, now_unix_ms);
+    }
+
     /// The known zones of a source.
     pub fn zones_of(&self, source: &SourceId) -> Arc<[Zone]> {
         self.facts.lock().get(source).map(|facts| Arc::clone(&facts.zones)).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! The state of all guests, and which of it a later process gets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -50,10 +50,10 @@ impl Owner {
     }
 }
 
-/// A plugin's name in the name of a saved space.
-fn plugin_of(saved_as: &str) -> Option<String> {
-    let [_, plugin, _] = serde_json::from_str::<[String; 3]>(saved_as).ok()?;
-    Some(plugin)
+/// The plugin's and the source's name in the name of a saved space.
+fn parts(saved_as: &str) -> Option<[String; 2]> {
+    let [_, plugin, source] = serde_json::from_str::<[String; 3]>(saved_as).ok()?;
+    Some([plugin, source])
 }
 
 /// A space, shared by the store and each instance that writes to it.
@@ -68,12 +68,12 @@ struct Slot {
     saved: u64,
 }
 
-/// The instance of an earlier process whose state this one has got.
+/// An instance that has ended, in this process or in an earlier one, and whose state another one has got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Former {
     /// The version that wrote last.
     pub version: Arc<str>,
-    /// What it handed over; empty if it was killed.
+    /// What it handed over; empty if its process was killed.
     pub handed: Vec<u8>,
 }
 
@@ -94,12 +94,28 @@ pub struct StateStatus {
     pub kept: bool,
 }
 
+/// The state of all guests on a source at a moment.
+pub struct Copies(Vec<(Shared, Space)>);
+
+impl Copies {
+    /// Makes the state so again.
+    pub fn restore(self) {
+        for (space, copy) in self.0 {
+            let mut space = space.lock();
+            let revision = space.revision + 1;
+            *space = Space { revision, ..copy };
+        }
+    }
+}
+
 /// The state of all guests. One per engine; outlives the guests.
 #[derive(Debug, Default)]
 pub struct StateStore {
     slots: Mutex<HashMap<Owner, Slot>>,
-    /// What an earlier process saved and nothing has asked for yet, by name.
+    /// What an earlier process saved, or a source that was taken down has left, and nothing has asked for yet, by name.
     unclaimed: Mutex<BTreeMap<Arc<str>, Arc<str>>>,
+    /// The names of those that are to be saved.
+    unsaved: Mutex<BTreeSet<Arc<str>>>,
     /// Saved values to remove.
     gone: Mutex<Vec<Arc<str>>>,
     /// Whether the process ends.
@@ -126,25 +142,30 @@ impl StateStore {
         self.unclaimed.lock().extend(saved);
     }
 
-    /// Keeps the state of `plugin` on `source` for a later process, or no longer. Returns whose state it now has, if it
-    /// is that of an earlier process.
-    pub fn keep(&self, plugin: &str, source: Option<&SourceId>, wanted: bool) -> Option<Former> {
+    /// Keeps the state of `plugin` on `source` for a later process, or no longer. State that an earlier process kept is
+    /// then found.
+    pub fn keep(&self, plugin: &str, source: Option<&SourceId>, wanted: bool) {
         let own = Owner::of(plugin, source);
         let shared = Owner::shared(plugin, own.kind);
         if wanted {
             self.claim(shared);
-            self.claim(own)
+            self.claim(own);
         } else {
             self.leave(&own);
             if source.is_none() {
                 self.leave(&shared);
             }
-            None
         }
     }
 
+    /// The last instance of `plugin` on `source`, if it has ended and this is the first to take over from it.
+    pub fn former(&self, plugin: &str, source: &SourceId) -> Option<Former> {
+        let space = Arc::clone(&self.slots.lock().get(&Owner::of(plugin, Some(source)))?.space);
+        space.lock().take_former()
+    }
+
     /// Keeps a space, and fills it with what an earlier process saved.
-    fn claim(&self, owner: Owner) -> Option<Former> {
+    fn claim(&self, owner: Owner) {
         let space = {
             let mut slots = self.slots.lock();
             let slot = slots.entry(owner.clone()).or_default();
@@ -152,19 +173,12 @@ impl StateStore {
             Arc::clone(&slot.space)
         };
         let saved_as = owner.saved_as();
-        let text = self.unclaimed.lock().remove(&saved_as)?;
+        let Some(text) = self.unclaimed.lock().remove(&saved_as) else { return };
+        let was_saved = !self.unsaved.lock().remove(&saved_as);
         match Space::from_text(&text) {
-            Ok(mut restored) => {
-                let version = Arc::clone(&restored.version);
-                let handed = std::mem::take(&mut restored.handed);
-                // What was handed over is for one successor: it is saved no longer.
-                restored.revision = u64::from(!handed.is_empty());
-                *space.lock() = restored;
-                Some(Former { version, handed })
-            }
+            Ok(restored) => *space.lock() = Space { revision: u64::from(!was_saved), ..restored },
             Err(what) => {
                 tracing::error!(plugin = owner.plugin, state = %saved_as, "its saved state cannot be read: {what}");
-                None
             }
         }
     }
@@ -203,14 +217,10 @@ impl StateStore {
         self.slots.lock().get(&Owner::of(plugin, source)).is_some_and(|slot| slot.kept)
     }
 
-    /// Records what an instance that ends hands to its successor in a later process.
-    pub fn hand_over(&self, plugin: &str, source: &SourceId, handed: Vec<u8>) {
-        let space = self.space(plugin, Some(source));
-        let mut space = space.lock();
-        if space.handed != handed {
-            space.handed = handed;
-            space.revision += 1;
-        }
+    /// Records that an instance of this version has ended, and what it hands to its successor, in this process or in a
+    /// later one.
+    pub fn hand_over(&self, plugin: &str, source: &SourceId, version: &str, handed: Vec<u8>) {
+        self.space(plugin, Some(source)).lock().leave(version, handed);
     }
 
     /// What to save now, by name, and what to remove: the spaces that have changed since the last call. Each is copied
@@ -218,6 +228,12 @@ impl StateStore {
     pub fn changed(&self, now_unix_ms: u64) -> Vec<(Arc<str>, Option<Arc<str>>)> {
         let gone = std::mem::take(&mut *self.gone.lock());
         let mut all: Vec<_> = gone.into_iter().map(|saved_as| (saved_as, None)).collect();
+        let unsaved = std::mem::take(&mut *self.unsaved.lock());
+        {
+            let unclaimed = self.unclaimed.lock();
+            let waits = |saved_as| unclaimed.get(&saved_as).cloned().map(|text| (saved_as, Some(text)));
+            all.extend(unsaved.into_iter().filter_map(waits));
+        }
         let kept: Vec<(Owner, Shared, u64)> = {
             let slots = self.slots.lock();
             let kept = slots.iter().filter(|(_, slot)| slot.kept);
@@ -247,9 +263,7 @@ impl StateStore {
 
     /// Clears the state of `plugin`, in this process and for later ones. Returns the number of values.
     pub fn clear(&self, plugin: &str) -> usize {
-        let is_its = |saved_as: &Arc<str>, _: &mut Arc<str>| plugin_of(saved_as).is_some_and(|name| name == plugin);
-        let unclaimed: Vec<_> = self.unclaimed.lock().extract_if(.., is_its).map(|(saved_as, _)| saved_as).collect();
-        self.gone.lock().extend(unclaimed);
+        self.drop_unclaimed(|[name, _]| *name == plugin);
         self.spaces_of(plugin).iter().map(|(_, space, _)| space.lock().clear()).sum()
     }
 
@@ -283,6 +297,13 @@ impl StateStore {
         its.map(|(owner, slot)| (owner.clone(), Arc::clone(&slot.space), slot.kept)).collect()
     }
 
+    /// Removes what nothing has asked for, by its plugin and source.
+    fn drop_unclaimed(&self, is_meant: impl Fn(&[String; 2]) -> bool) {
+        let is_its = |saved_as: &Arc<str>, _: &mut Arc<str>| parts(saved_as).as_ref().is_some_and(&is_meant);
+        let dropped: Vec<_> = self.unclaimed.lock().extract_if(.., is_its).map(|(saved_as, _)| saved_as).collect();
+        self.gone.lock().extend(dropped);
+    }
+
     /// Removes the state of the removed strategy `name`.
     pub fn forget_strategy(&self, name: &str) {
         self.remove(|owner| owner.plugin == name && owner.kind == GuestKind::Strategy);
@@ -299,9 +320,36 @@ impl StateStore {
         }
     }
 
+    /// Holds the state of a source that was taken down until the source is there again, in this process or in a later
+    /// one.
+    pub fn park(&self, source: &SourceId, now_unix_ms: u64) {
+        for (owner, slot) in self.take(|owner| owner.source.as_ref() == Some(source)) {
+            if !slot.kept {
+                continue;
+            }
+            let (saved_as, copy) = (owner.saved_as(), slot.space.lock().clone());
+            if copy.is_empty() {
+                self.gone.lock().push(saved_as);
+            } else {
+                self.unclaimed.lock().insert(Arc::clone(&saved_as), copy.to_text(now_unix_ms).into());
+                self.unsaved.lock().insert(saved_as);
+            }
+        }
+    }
+
     /// Removes the state of the removed `source`.
     pub fn forget(&self, source: &SourceId) {
         self.remove(|owner| owner.source.as_ref() == Some(source));
+        self.drop_unclaimed(|[_, of]| *of == source.as_str());
+    }
+
+    /// The state on a source that was stopped, as it is now.
+    pub fn copies(&self, source: &SourceId) -> Copies {
+        let slots = self.slots.lock();
+        let its = slots.iter().filter(|(owner, _)| owner.source.as_ref() == Some(source));
+        let its: Vec<Shared> = its.map(|(_, slot)| Arc::clone(&slot.space)).collect();
+        drop(slots);
+        Copies(its.into_iter().map(|space| (Arc::clone(&space), space.lock().clone())).collect())
     }
 
     fn remove(&self, is_gone: impl Fn(&Owner) -> bool) {

@@ -103,10 +103,17 @@ fn later(store: &StateStore) -> StateStore {
     next
 }
 
+/// Keeps the state of `p` on `a`; returns the instance to take over from.
+fn kept(store: &StateStore) -> Option<Former> {
+    let a = SourceId::from("a");
+    store.keep("p", Some(&a), true);
+    store.former("p", &a)
+}
+
 #[test]
 fn kept_state_is_found_by_its_owner_in_a_later_process_and_expires_on_capture_time() {
     let (store, a) = (StateStore::default(), SourceId::from("a"));
-    assert_eq!(store.keep("p", Some(&a), true), None);
+    assert_eq!(kept(&store), None);
     let space = store.space("p", Some(&a));
     // Captured at noon, five seconds into the stream; kept for ten.
     space.lock().observe(5 * S, NOON);
@@ -115,9 +122,10 @@ fn kept_state_is_found_by_its_owner_in_a_later_process_and_expires_on_capture_ti
     write(&store.shared("p", GuestKind::Strategy), "all", Value::Null.into(), None, "2");
     write(&store.space("other", Some(&a)), "n", Value::from(1).into(), None, "1");
     let next = later(&store);
-    let former = next.keep("p", Some(&a), true).unwrap();
+    let former = kept(&next).unwrap();
     assert_eq!((&*former.version, former.handed.len()), ("2", 0));
-    assert_eq!(next.keep("other", Some(&a), true), None, "it was not kept");
+    next.keep("other", Some(&a), true);
+    assert_eq!(next.former("other", &a), None, "it was not kept");
     let restored = next.space("p", Some(&a));
     let get = |key: &str, now_ns| restored.lock().get(key, now_ns).cloned();
     assert_eq!(get("n", 0), Some(Value::from(7.25).into()));
@@ -130,7 +138,7 @@ fn kept_state_is_found_by_its_owner_in_a_later_process_and_expires_on_capture_ti
     // A third process finds the same end.
     write(&restored, "n", Value::from(8).into(), None, "2");
     let third = later(&next);
-    third.keep("p", Some(&a), true).unwrap();
+    kept(&third).unwrap();
     third.space("p", Some(&a)).lock().observe(0, NOON + 10 * S);
     assert_eq!(third.space("p", Some(&a)).lock().get("bytes", 0), None);
 }
@@ -150,11 +158,11 @@ fn only_what_changed_is_saved_and_what_is_gone_is_removed() {
     store.keep("p", Some(&a), true);
     assert!(store.changed(1).iter().any(|(_, text)| text.is_some()));
     // What an instance hands over is for one successor.
-    store.hand_over("p", &a, b"{}".to_vec());
+    store.hand_over("p", &a, "1", b"{}".to_vec());
     let next = later(&store);
-    assert_eq!(next.keep("p", Some(&a), true).map(|former| former.handed), Some(b"{}".to_vec()));
+    assert_eq!(kept(&next).map(|former| former.handed), Some(b"{}".to_vec()));
     let again = later(&next);
-    assert_eq!(again.keep("p", Some(&a), true).map(|former| former.handed), Some(Vec::new()));
+    assert_eq!(kept(&again).map(|former| former.handed), Some(Vec::new()));
     let removed = |store: &StateStore| store.changed(1).into_iter().all(|(_, text)| text.is_none());
     assert_eq!(again.clear("p"), 1);
     assert!(removed(&again) && again.space("p", Some(&a)).lock().get("n", 0).is_none());
@@ -179,15 +187,15 @@ fn unread_state_is_dropped_when_it_is_not_wanted_or_after_a_month() {
     }
     let next = StateStore::default();
     next.restore(saved.clone());
-    assert_eq!(next.keep("p", Some(&a), false), None);
+    next.keep("p", Some(&a), false);
     assert_eq!(next.changed(1).len(), 1);
-    assert_eq!(next.keep("p", Some(&a), true), None);
+    assert_eq!(kept(&next), None);
     // A form that this program does not read is no state.
     let newer: BTreeMap<_, Arc<str>> =
         saved.iter().map(|(name, text)| (name.clone(), text.replace("\"schema\":1", "\"schema\":2").into())).collect();
     let next = StateStore::default();
     next.restore(newer);
-    assert_eq!(next.keep("p", Some(&a), true), None);
+    assert_eq!(kept(&next), None);
     assert!(next.space("p", Some(&a)).lock().get("n", 0).is_none());
 }
 
@@ -197,9 +205,59 @@ fn a_change_that_failed_leaves_saved_state_for_the_next() {
     store.keep("p", Some(&a), true);
     write(&store.space("p", Some(&a)), "n", Value::from(1).into(), None, "1");
     let next = later(&store);
-    next.keep("p", Some(&a), true).unwrap();
+    kept(&next).unwrap();
     next.give_back("p", 2);
     assert!(next.changed(3).is_empty());
-    assert!(next.keep("p", Some(&a), true).is_some());
+    assert!(kept(&next).is_some());
     assert!(next.space("p", Some(&a)).lock().get("n", 0).is_some());
+}
+
+#[test]
+fn a_source_that_is_built_anew_goes_on_and_its_values_expire_on_capture_time() {
+    let (store, a) = (StateStore::default(), SourceId::from("a"));
+    kept(&store);
+    let space = store.space("p", Some(&a));
+    space.lock().observe(1_000 * S, NOON);
+    write(&space, "n", Value::from(1).into(), Some(1_010 * S), "1");
+    assert_eq!(store.former("p", &a), None, "its instance runs");
+    store.hand_over("p", &a, "1", b"{}".to_vec());
+    let copies = store.copies(&a);
+    assert_eq!(kept(&store).map(|former| former.handed), Some(b"{}".to_vec()));
+    write(&space, "n", Value::from(2).into(), None, "2");
+    // The change failed.
+    copies.restore();
+    let former = store.former("p", &a).unwrap();
+    assert_eq!((&*former.version, &*former.handed), ("1", &b"{}"[..]));
+    // Frame time begins anew, four seconds later: six are left.
+    space.lock().observe(0, NOON + 4 * S);
+    let get = |now_ns| space.lock().get("n", now_ns).cloned();
+    assert_eq!((get(6 * S - 1), get(6 * S)), (Some(Value::from(1).into()), None));
+}
+
+#[test]
+fn the_state_of_a_source_that_is_switched_off_waits_for_it_and_goes_away_with_it() {
+    let (store, a) = (StateStore::default(), SourceId::from("a"));
+    for _ in 0..2 {
+        kept(&store);
+        write(&store.space("p", Some(&a)), "n", Value::from(1).into(), None, "1");
+        store.hand_over("p", &a, "1", b"{}".to_vec());
+        store.park(&a, 1);
+        assert_eq!(store.space("p", Some(&a)).lock().get("n", 0), None, "it is away");
+    }
+    // In this process and, once it is saved, in a later one.
+    let next = later(&store);
+    for store in [&store, &next] {
+        assert_eq!(kept(store).map(|former| former.handed), Some(b"{}".to_vec()));
+        assert!(store.space("p", Some(&a)).lock().get("n", 0).is_some());
+    }
+    // Taken up before it was saved: it is saved then.
+    store.park(&a, 1);
+    kept(&store);
+    assert!(store.changed(1).iter().any(|(_, text)| text.is_some()));
+    // Removed while it is off.
+    store.park(&a, 1);
+    store.forget(&a);
+    let saved = store.changed(1);
+    assert!(!saved.is_empty() && saved.iter().all(|(_, text)| text.is_none()), "{saved:?}");
+    assert_eq!(kept(&store), None);
 }

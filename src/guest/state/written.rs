@@ -87,7 +87,8 @@ impl Space {
             return Err(format!("it is written in form {}, and this program reads form {SCHEMA}", written.schema));
         }
         let bytes = |text: &str| STANDARD.decode(text).map_err(|e| e.to_string());
-        let mut space = Self { version: written.version, handed: bytes(&written.handed)?, ..Self::default() };
+        let handed = bytes(&written.handed)?;
+        let mut space = Self { version: written.version, handed, is_left: true, ..Self::default() };
         for (key, WrittenEntry { value, until_unix_ms }) in written.values {
             let value = match value {
                 WrittenValue::Json(value) => Kept::Json(value),

@@ -1,4 +1,5 @@
-//! State of one plugin over all its sources: each function takes effect at once, under the space's lock.
+//! State of one plugin over all its sources: each function takes effect at once, under the space's lock. Its time is
+//! capture time.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +8,7 @@ use serde_json::Number;
 use crate::guest::{Entry, Kept, size};
 use crate::wasm::bindings::dsengine::plugin::shared_state::Host;
 use crate::wasm::bindings::dsengine::plugin::state::Refusal;
+use crate::wasm::imports::state::expiry;
 use crate::wasm::store_data::StoreData;
 
 impl StoreData {
@@ -21,8 +23,8 @@ impl StoreData {
         if !self.is_key(&key) {
             return Ok(Err(Refusal::Key));
         }
-        let (most, now_ns) = (self.context.limits.state_bytes, self.call.pts_ns);
-        let expires_ns = self.expiry(ttl_ms);
+        let (most, now_ns) = (self.context.limits.state_bytes, self.call.captured_unix_ns);
+        let expires_ns = expiry(now_ns, ttl_ms);
         let mut space = self.context.shared.lock();
         let (value, answer) = make(space.get(&key, now_ns))?;
         if !space.fits(&key, size(&key, &value), most, now_ns) {
@@ -35,7 +37,7 @@ impl StoreData {
 
 impl Host for StoreData {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.context.shared.lock().get(&key, self.call.pts_ns).map(Kept::to_bytes))
+        Ok(self.context.shared.lock().get(&key, self.call.captured_unix_ns).map(Kept::to_bytes))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<Result<(), Refusal>> {
@@ -64,6 +66,6 @@ impl Host for StoreData {
     }
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
-        Ok(self.context.shared.lock().keys(&prefix, self.call.pts_ns).map(str::to_owned).collect())
+        Ok(self.context.shared.lock().keys(&prefix, self.call.captured_unix_ns).map(str::to_owned).collect())
     }
 }

@@ -28,11 +28,11 @@ impl StoreData {
     pub(super) fn is_key(&self, key: &str) -> bool {
         !key.is_empty() && key.len() <= self.context.limits.key_bytes
     }
+}
 
-    /// The frame time at which a value set now expires.
-    pub(super) fn expiry(&self, ttl_ms: Option<u64>) -> Option<u64> {
-        ttl_ms.map(|ms| self.call.pts_ns.saturating_add(ms.saturating_mul(MS)))
-    }
+/// The time at which a value set at `now_ns` expires.
+pub(super) fn expiry(now_ns: u64, ttl_ms: Option<u64>) -> Option<u64> {
+    ttl_ms.map(|ms| now_ns.saturating_add(ms.saturating_mul(MS)))
 }
 
 impl Host for StoreData {
@@ -49,7 +49,7 @@ impl Host for StoreData {
             return Ok(Err(Refusal::Key));
         }
         let most = self.context.limits.state_bytes;
-        let entry = Entry { value: Kept::Bytes(value.into()), expires_ns: self.expiry(ttl_ms) };
+        let entry = Entry { value: Kept::Bytes(value.into()), expires_ns: expiry(self.call.pts_ns, ttl_ms) };
         let fits = self.writes.set(&mut self.context.state.lock(), key, entry, most, self.call.pts_ns);
         Ok(if fits { Ok(()) } else { Err(Refusal::Full(most as u64)) })
     }

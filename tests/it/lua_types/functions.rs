@@ -319,6 +319,8 @@ const INDEX: (&str, &str, &str) = ("i", "integer", "");
 const ANY: (&str, &str, &str) = ("...", "any", "");
 const KEY: (&str, &str, &str) = ("key", "string", "");
 const TTL: (&str, &str, &str) = ("ttl", "number?", "seconds of frame time after which it is gone");
+/// Of a value over all sources, whose frame times have nothing in common.
+const SHARED_TTL: (&str, &str, &str) = ("ttl", "number?", "seconds of capture time after which it is gone");
 const WHERE: (&str, &str, &str) = ("where", "integer | BBox", "a detection's index, or a box");
 const URL: (&str, &str, &str) =
     ("url", "string", "`https` or `http`; `${secret:NAME}` behind its host is filled in by dsengine");
@@ -557,14 +559,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "shared.set",
-        params: &[KEY, ("value", "any", ""), TTL],
+        params: &[KEY, ("value", "any", ""), SHARED_TTL],
         returns: &[],
         mirrors: "shared-state.set",
         doc: "Sets a key, as `state.set`.",
     },
     Function {
         name: "shared.add",
-        params: &[KEY, ("by", "number?", "1 where left out"), TTL],
+        params: &[KEY, ("by", "number?", "1 where left out"), SHARED_TTL],
         returns: &["number"],
         mirrors: "shared-state.add",
         doc: "",

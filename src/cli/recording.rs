@@ -1,0 +1,96 @@
+//! `run --record FILE`: the run as a trace: each frame as its rules saw it, and when its alerts were decided on.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use dsengine::backend::trace::{FORMAT, Header, Record, Writer};
+use dsengine::config::Plan;
+use dsengine::engine::Observer;
+use dsengine::error::Error;
+use dsengine::types::{Frame, SourceId, Turns};
+use parking_lot::Mutex;
+
+use super::files;
+
+/// The recording of a run. The header is written with the first frame, whose times determine frame time 0.
+pub(crate) struct Recording {
+    path: PathBuf,
+    hash: String,
+    timezone: String,
+    out: Mutex<Out>,
+}
+
+struct Out {
+    file: Option<BufWriter<File>>,
+    trace: Option<Writer<BufWriter<File>>>,
+    /// The frame of each source that is being judged.
+    begun: BTreeMap<SourceId, Record>,
+    /// The first error; nothing is written after it.
+    error: Option<io::Error>,
+}
+
+impl Recording {
+    pub(crate) fn create(path: &Path, plan: &Plan) -> Result<Self, Error> {
+        let file = Some(BufWriter::new(files::create(path)?));
+        let out = Mutex::new(Out { file, trace: None, begun: BTreeMap::new(), error: None });
+        let (hash, timezone) = (plan.hash.clone(), plan.timezone.name().to_owned());
+        Ok(Self { path: path.to_owned(), hash, timezone, out })
+    }
+
+    fn header(&self, start_unix_ns: u64) -> Header {
+        Header {
+            format: FORMAT,
+            dsengine: env!("CARGO_PKG_VERSION").to_owned(),
+            config_hash: self.hash.clone(),
+            start_unix_ns,
+            timezone: Some(self.timezone.clone()),
+        }
+    }
+
+    /// Ends the file; returns the first error of all.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        let mut out = self.out.lock();
+        let written = out.start(|| self.header(0)).and_then(|()| match out.trace.take() {
+            Some(trace) => trace.finish().map(drop),
+            None => Ok(()),
+        });
+        out.error.take().map_or(written, Err).map_err(|error| files::io(&self.path, &error))
+    }
+}
+
+impl Out {
+    fn start(&mut self, header: impl FnOnce() -> Header) -> io::Result<()> {
+        if let Some(file) = self.file.take() {
+            self.trace = Some(Writer::new(file, &header())?);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, record: &Record) -> io::Result<()> {
+        self.trace.as_mut().map_or(Ok(()), |trace| trace.write_record(record))
+    }
+}
+
+impl Observer for Recording {
+    fn detected(&self, frame: &Frame) {
+        let record = Record { captured_unix_ns: Some(frame.captured_unix_ns), ..Record::from(frame) };
+        self.out.lock().begun.insert(frame.source.clone(), record);
+    }
+
+    fn decided(&self, frame: &Frame, turns: Option<&Turns>) {
+        let mut out = self.out.lock();
+        let Some(record) = out.begun.remove(&frame.source) else { return };
+        if out.error.is_some() {
+            return;
+        }
+        let record = Record { turns: turns.cloned(), ..record };
+        let start_unix_ns = frame.captured_unix_ns.saturating_sub(frame.pts_ns);
+        let written = out.start(|| self.header(start_unix_ns)).and_then(|()| out.write(&record));
+        if let Err(error) = written {
+            tracing::error!(file = %self.path.display(), %error, "the run is no longer recorded");
+            out.error = Some(error);
+        }
+    }
+}
