@@ -196,7 +196,7 @@ fn behind_a_journal_nothing_is_delivered_before_it_is_written() {
     assert_eq!(batch, [Entry::Accepted { alert: one.clone(), handlers: vec!["x".into(), "y".into()], at_ms: 9 }]);
     assert_eq!(ledger.unwritten(), 1, "taken is not written");
     assert_eq!(ledger.written(&batch).accepted.len(), 1);
-    ledger.batch_done();
+    ledger.batch_done(false);
     assert_eq!((head(&ledger, "x"), ledger.unwritten()), (Some(1), 0));
     ledger.settle("y", &one.id, Settlement::Delivered);
     assert_eq!(missed(ledger.offer(two.clone(), None, 0)), ["x"]);
