@@ -12,7 +12,7 @@ use dsengine::alert::{
 };
 use dsengine::config::{AlertFilter, AlertPlan, QuietHours};
 use dsengine::sqlite::{Decisions, Keep, SqliteJournal};
-use dsengine::telemetry::Metrics;
+use dsengine::telemetry::{AlertOutcome, Metrics};
 use dsengine::types::{
     Alert, BBox, Clock, Detection, Frame, HeldBy, Hours, Level, Raised, Schedule, TimeZone, Weekday,
 };
@@ -242,6 +242,22 @@ fn a_condition_that_lasts_is_logged_by_time_and_its_repeats_are_counted() {
         panic!("{condition:?}")
     };
     assert_eq!(news, "level high");
+}
+
+#[test]
+fn a_full_queue_is_logged_by_time_too_and_its_repeats_are_counted() {
+    let mut way = Way::new(AlertPlan { outbox_max: 1, ..plan() }, Peer::Hangs, &AlertFilter::default());
+    way.raise(0, &Raised { key: "first".into(), ..draft(Level::High) });
+    for seq in 1..=100 {
+        way.raise(seq, &Raised { key: "k".into(), ..draft(Level::Medium) });
+    }
+    let explained = way.explained();
+    let full = explained.iter().filter(|one| matches!(last(one), Stage::QueueFull { .. }));
+    let more: Vec<u64> = full.map(|one| one.chain.as_ref().expect("a chain").more).collect();
+    // Ten frames a second: the first one, and then one a second that stands for those since.
+    assert_eq!(more, [0, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+    let refused = way.metrics.source(&"gate".into()).alerts(AlertOutcome::Refused);
+    assert_eq!(refused, 100, "each one is counted");
 }
 
 /// Raises alerts that are held back in several ways, a tenth of a second apart.
