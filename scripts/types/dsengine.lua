@@ -291,8 +291,8 @@ function Frame:drop(which) end
 ---@param change Change
 function Frame:edit(i, change) end
 
----Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most 16.
----`Frame:attributes` shows it at once.
+---Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most 16, and one
+---call changes at most 32 of one detection. `Frame:attributes` shows it at once.
 ---@param i integer
 ---@param name string at most 64 bytes
 ---@param value? boolean | number | string nil takes it away; a text has at most 256 bytes

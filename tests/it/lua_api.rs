@@ -339,6 +339,55 @@ fn a_script_attaches_values_that_it_reads_back_and_no_more_than_the_bounds_allow
 }
 
 #[test]
+fn attributes_that_come_and_go_are_bounded_and_the_error_names_the_line() {
+    // Each name is taken away again: a detection never has more than one, and the host's memory must not grow.
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            local function comes_and_goes(i, value)
+                local n = 0
+                while n < 200 do
+                    local ok, problem = pcall(function()
+                        frame:set_attribute(i, "n" .. n, value)
+                        frame:set_attribute(i, "n" .. n, nil)
+                    end)
+                    if not ok then
+                        return n, problem
+                    end
+                    n += 1
+                end
+                return n, "no end"
+            end
+            local n, problem = comes_and_goes(1, 1)
+            for k = 1, 500 do
+                frame:set_attribute(2, "never" .. k, nil)
+            end
+            local sets = 0
+            local ok, full = pcall(function()
+                while sets < 4000 do
+                    frame:set_attribute(2, "text", ("x"):rep(256))
+                    sets += 1
+                end
+            end)
+            frame:alert{ rule = "r", message = n .. " | " .. problem }
+            frame:alert{ rule = "s", message = tostring(ok) .. " | " .. tostring(sets < 4000) .. " | " .. tostring(full) }
+        end
+        "#,
+    );
+    let verdict = camera.see(vec![person(0.3, 0.5, 0.9), person(0.7, 0.5, 0.9)]).unwrap();
+    let told = |index: usize| verdict.alerts[index].message.as_str();
+    let (count, problem) = told(0).split_once(" | ").unwrap();
+    assert_eq!(count, "32");
+    assert!(problem.contains("more than 32 attributes of one detection change in one call"), "{problem}");
+    assert!(problem.contains("x.lua:7: "), "{problem}");
+    assert!(told(1).starts_with("false | true | "), "{}", told(1));
+    assert!(told(1).contains("the attributes set in one call take more than 256 KiB"), "{}", told(1));
+    assert!(verdict.edits.iter().all(|edit| edit.attributes.len() <= 32), "{}", verdict.edits.len());
+    // The next frame begins anew.
+    assert_eq!(camera.see(vec![person(0.3, 0.5, 0.9), person(0.7, 0.5, 0.9)]).unwrap().alerts[0].message, told(0));
+}
+
+#[test]
 fn granted_files_and_variables_are_read_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site");

@@ -468,7 +468,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: &[],
         mirrors: "",
         doc: "Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most \
-              16. `Frame:attributes` shows it at once.",
+              16, and one call changes at most 32 of one detection. `Frame:attributes` shows it at once.",
     },
     Function {
         name: "Frame:add",
