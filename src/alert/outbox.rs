@@ -256,6 +256,7 @@ impl Outbox {
     }
 
     /// The oldest alert of each line that `handler` has not settled.
+    #[cfg(test)]
     pub(super) fn heads(&self, handler: &str) -> Vec<Head> {
         self.state().ledger.heads(handler)
     }

@@ -330,7 +330,7 @@ impl Process {
 
 pub(crate) fn draft(key: u64) -> Raised {
     let (rule, key, message) = ("r".into(), key.to_string(), "m".into());
-    Raised { rule, level: None, key, message, detections: vec![], tags: vec![], picture: None }
+    Raised { rule, key, message, ..Raised::default() }
 }
 
 pub(crate) fn frame(source: &str, seq: u64) -> Frame {

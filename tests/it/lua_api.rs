@@ -388,6 +388,28 @@ fn attributes_that_come_and_go_are_bounded_and_the_error_names_the_line() {
 }
 
 #[test]
+fn an_alert_says_how_long_it_is_of_use() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            frame:alert{ rule = "r", expires_seconds = 60 }
+            frame:alert{ rule = "s" }
+            for _, wrong in { 0, -1, 1.5, 31536001, 0 / 0, "60", true } do
+                local ok, problem = pcall(frame.alert, frame, { rule = "r", expires_seconds = wrong })
+                if ok or not string.find(problem, "expires_seconds is a whole number from 1 to 31536000, got", 1, true) then
+                    error(tostring(problem))
+                end
+            end
+        end
+        "#,
+    );
+    let verdict = camera.see(vec![]).unwrap();
+    assert_eq!(verdict.alerts.iter().map(|alert| alert.expires_seconds).collect::<Vec<_>>(), [Some(60), None]);
+    let applied = apply(verdict, false, &mut Vec::new()).unwrap();
+    assert_eq!(applied.raised[0].expires_seconds, Some(60));
+}
+
+#[test]
 fn granted_files_and_variables_are_read_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site");

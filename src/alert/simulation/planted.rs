@@ -16,10 +16,11 @@ pub(super) enum Planted {
     CriticalLowered,
     ExpiredEarly,
     GivenUpEarly,
+    OutdatedDelivered,
 }
 
 impl Planted {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::FailedWriteAcknowledged,
         Self::LastForgotten,
         Self::RecoveredReversed,
@@ -32,5 +33,6 @@ impl Planted {
         Self::CriticalLowered,
         Self::ExpiredEarly,
         Self::GivenUpEarly,
+        Self::OutdatedDelivered,
     ];
 }

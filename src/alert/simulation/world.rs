@@ -1,5 +1,7 @@
 //! One day: what happens, step by step.
 
+mod deliver;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,9 +10,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use parking_lot::Mutex;
 
-use super::super::courier::{Courier, Now, Retries, Step};
+use super::super::courier::{Courier, Now};
 use super::super::policy::tests::plan;
-use super::super::{Entry, Gate, Order, Outbox, Retry, Settlement};
+use super::super::{Entry, Gate, Order, Outbox, Settlement};
 use super::check;
 use super::disk::{Disk, Write};
 use super::network::Receiver;
@@ -25,6 +27,10 @@ pub(super) const HANDLERS: [&str; 2] = ["hook", "mail"];
 const STEPS: usize = 200;
 /// The key whose alerts are critical.
 pub(super) const CRITICAL: &str = "4";
+/// The key whose alerts are of use for a while.
+const OF_PASSING_USE: &str = "3";
+/// How long they are.
+const EXPIRES_SECONDS: u32 = 30;
 
 #[derive(Default)]
 struct Hands {
@@ -265,7 +271,8 @@ impl World {
             let level = Some(if is_critical { Level::Critical } else { Level::Medium });
             let draft = Draft { source: SOURCES[at].into(), key, rule: rule.into(), pts_ns: frame.pts_ns };
             let (rule, key, message) = (draft.rule.clone(), draft.key.clone(), "m".to_owned());
-            gate.raise(&Raised { rule, level, key, message, ..Raised::default() }, &frame);
+            let expires_seconds = (key == OF_PASSING_USE).then_some(EXPIRES_SECONDS);
+            gate.raise(&Raised { rule, level, key, message, expires_seconds, ..Raised::default() }, &frame);
             self.lives.last_mut().expect("a process has started").raised.push(draft);
         }
         gate.judged(&frame);
@@ -312,63 +319,6 @@ impl World {
             process.failed = batch;
         }
         true
-    }
-
-    /// Lets a handler go on. Returns when it has something to do again, if it waits.
-    fn deliver(&mut self, process: &mut Process, handler: usize) -> Result<Option<u64>, String> {
-        let (outbox, name, now) = (process.outbox.clone(), HANDLERS[handler], self.now());
-        let courier = &mut process.couriers[handler];
-        let mut retries = Retries::of(&self.plan);
-        if self.planted == Some(Planted::ExpiredEarly) {
-            retries.max_age /= 100;
-        }
-        match courier.next(&outbox.heads(name), now, &retries) {
-            Step::Deliver(head) => {
-                let alert = outbox.begin(name, &head).ok_or("a head is no open alert")?;
-                let key = (handler, alert.id.clone());
-                let sent = match self.planted {
-                    Some(Planted::NewIdAtRetry) if self.failures.contains_key(&key) => {
-                        Arc::new(Alert { id: AlertId::new(0, [9; 10]), ..(*alert).clone() })
-                    }
-                    _ => alert.clone(),
-                };
-                let result = self.receivers[handler].answer(&sent);
-                let is_lie = self.planted == Some(Planted::TemporaryFailureSettled) && result == Err(Retry::Later);
-                match result {
-                    Err(retry) if !is_lie => {
-                        let tries = self.failures.entry(key).or_default();
-                        *tries += 1;
-                        let attempts = if self.planted == Some(Planted::GivenUpEarly) { 1 } else { self.plan.attempts };
-                        match courier.failed(head.number, retry, attempts, now, &retries, self.rng.f64()) {
-                            Some(how) if *tries < self.plan.attempts => {
-                                return Err(format!("{} is {how:?} after {tries} attempts", alert.id));
-                            }
-                            Some(how) => {
-                                self.given_up.insert((name.to_owned(), alert.id.clone()));
-                                outbox.settle(name, &alert.id, how);
-                            }
-                            None => outbox.rest(name),
-                        }
-                    }
-                    _ => {
-                        courier.succeeded(head.number, now);
-                        outbox.settle(name, &alert.id, Settlement::Delivered);
-                    }
-                }
-            }
-            Step::Expire(head) => {
-                let accepted_ns = self.accepted_ns.get(&head.id).copied().ok_or("an alert that was never accepted")?;
-                let age = Duration::from_nanos(now.unix_ns.saturating_sub(accepted_ns / 1_000_000 * 1_000_000));
-                if age < self.plan.max_age {
-                    return Err(format!("{} expired at an age of {age:?}", head.id));
-                }
-                self.given_up.insert((name.to_owned(), head.id.clone()));
-                outbox.settle(name, &head.id, Settlement::Expired);
-            }
-            Step::Wait(until_ns) => return Ok(Some(until_ns)),
-            Step::Idle => return Ok(Some(u64::MAX)),
-        }
-        Ok(None)
     }
 
     /// The rest of the day is quiet: everything works.

@@ -249,6 +249,7 @@ impl AlertSpec {
             digest,
             tags,
             picture: false,
+            expires_seconds: None,
         }
     }
 }
