@@ -40,7 +40,8 @@ fn run(bench: &Bench, config: &str) -> (Value, Vec<PathBuf>) {
     (bench.lines("out.jsonl").remove(0), pictures(bench))
 }
 
-fn pictures(bench: &Bench) -> Vec<PathBuf> {
+/// The pictures that are kept, by name.
+pub(super) fn pictures(bench: &Bench) -> Vec<PathBuf> {
     let below = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
     };
