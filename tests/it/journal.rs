@@ -527,7 +527,7 @@ fn what_is_owed_to_a_disk_that_fails_is_not_said_to_be_written() {
     let alert = process.raise(0).expect("taken");
     until("the failure shows", || process.trouble().is_some());
     process.clock.ahead_ns.store(11_000_000_000, Ordering::Relaxed);
-    until("it is delivered", || told.got().len() == 1);
+    until("it is delivered", || told.got().len() == 1 && process.shown() == [0]);
     let outbox = process.delivery.outbox();
     outbox.change_case(&alert.id, CaseStep::Acknowledge, By::new("ops", 1, None)).unwrap();
     let is_written = || process.runtime.block_on(outbox.case_written(&alert.id, LIMIT));
