@@ -91,5 +91,6 @@ fn draft(track: u64, has_key: bool) -> Raised {
         detections: vec![detection],
         tags: Vec::new(),
         picture: None,
+        expires_seconds: None,
     }
 }

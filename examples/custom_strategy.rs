@@ -35,6 +35,7 @@ impl Strategy for Crowd {
                 detections: (0..seen as u32).collect(),
                 tags: vec!["crowd".to_owned()],
                 picture: None,
+                expires_seconds: None,
             });
         }
         Ok(verdict)

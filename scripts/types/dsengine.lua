@@ -71,6 +71,7 @@
 ---@field digest? Digest The alerts that it stands for; absent if it stands for itself.
 ---@field tags? string[] Words that its rule and the configuration gave it; absent if there are none.
 ---@field picture? boolean Whether a picture of its frame is kept; absent if not.
+---@field expires_seconds? integer How long it is of use, from its acceptance on; absent if that is not said.
 
 ---The alerts that one alert stands for: a limit held them back.
 ---@class Digest
@@ -89,12 +90,13 @@
 ---@field message? string What people read; the rule where left out.
 ---@field detections? integer[] | Selection Indices, from 1, of the detections behind it.
 ---@field tags? string[] Words for filters, 16 at most: letters, digits and - _ . : / only.
+---@field picture? string A JPEG, as of `pixels.encode`, instead of the frame with its boxes.
+---@field expires_seconds? integer How long it is of use, up to a year: a handler that has not delivered it by then does not.
 
 ---What has ended: one key of a rule, or every key of it on this source.
 ---@class ResolveFields
 ---@field rule string The name under which it was raised. Not empty.
 ---@field key? string | number The key under which it was raised; every key where left out.
----@field picture? string A JPEG, as of `pixels.encode`, instead of the frame with its boxes.
 
 ---A change to one detection.
 ---@class Change
@@ -291,8 +293,8 @@ function Frame:drop(which) end
 ---@param change Change
 function Frame:edit(i, change) end
 
----Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most 16.
----`Frame:attributes` shows it at once.
+---Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most 16, and one
+---call changes at most 32 of one detection. `Frame:attributes` shows it at once.
 ---@param i integer
 ---@param name string at most 64 bytes
 ---@param value? boolean | number | string nil takes it away; a text has at most 256 bytes

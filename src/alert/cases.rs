@@ -132,7 +132,7 @@ impl Outbox {
     }
 
     /// The cases of the alerts of the sources that `sees` admits, newest first; `None` if the alert that they are to
-    /// come before is not in memory.
+    /// come before is not in memory, or of a source that `sees` does not admit.
     pub fn cases(&self, query: &CaseQuery, sees: impl Fn(&SourceId) -> bool) -> Option<Vec<Cased>> {
         self.cases.book.lock().find(query, sees)
     }

@@ -226,7 +226,7 @@ fn cut(text: &str) -> String {
 }
 
 /// A moment as people read it, RFC 3339 UTC with milliseconds.
-pub(super) fn moment(unix_ms: u64) -> String {
+pub fn moment(unix_ms: u64) -> String {
     // The last millisecond of the year 9999: later ones, as a damaged file may have, cannot be written.
     let unix_ms = unix_ms.min(253_402_300_799_999);
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()

@@ -88,7 +88,7 @@ pub(super) struct Now {
 pub(super) enum Step {
     /// Try this alert.
     Deliver(Head),
-    /// This alert is too old.
+    /// This alert is too old, or of no use any more.
     Expire(Head),
     /// Wait until this time on the monotonic clock, or for another alert.
     Wait(u64),

@@ -1,4 +1,4 @@
-//! Which decisions a lane logs. A condition that lasts is raised on every frame: of equal decisions on one key, the log
+//! Which decisions are logged. A condition that lasts is raised on every frame: of equal decisions on one key, the log
 //! has the first and then at most one a second, which counts those in between. Frame time only, so that a replay logs
 //! the same.
 
@@ -9,7 +9,7 @@ const LOGGED_EVERY_NS: u64 = 1_000_000_000;
 /// Maximum keys that are remembered.
 const SLOTS_MAX: usize = 4_096;
 
-/// See the module. One per lane.
+/// See the module. One per lane, and one for what the outbox does not accept.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
     slots: HashMap<u64, Slot>,
@@ -26,10 +26,10 @@ struct Slot {
 }
 
 impl Decisions {
-    /// Whether a decision of the kind `kind` on a draft of this rule and key is logged now: how many equal ones were
-    /// not since the last one.
-    pub(super) fn admit(&mut self, kind: &str, rule: &str, key: &str, now_ns: u64) -> Option<u64> {
-        let slot = hash(&[kind, rule, key]);
+    /// Whether a decision on which these texts are known (its kind, the draft's rule and key) is logged now: how many
+    /// equal ones were not since the last one.
+    pub(super) fn admit(&mut self, texts: &[&str], now_ns: u64) -> Option<u64> {
+        let slot = hash(texts);
         if !self.slots.contains_key(&slot) && self.slots.len() >= SLOTS_MAX && !self.sweep(now_ns) {
             self.lost += 1;
             return None;
@@ -87,22 +87,23 @@ mod tests {
     fn the_first_of_equal_decisions_is_logged_and_then_one_a_second_that_counts_the_others() {
         let mut decisions = Decisions::default();
         let logged: Vec<(u64, u64)> = (0..100)
-            .filter_map(|frame| Some((frame, decisions.admit("condition", "r", "1", frame * SECOND / 30)?)))
+            .filter_map(|frame| Some((frame, decisions.admit(&["condition", "r", "1"], frame * SECOND / 30)?)))
             .collect();
         assert_eq!(logged, [(0, 0), (30, 29), (60, 29), (90, 29)]);
         for (kind, rule, key) in [("condition", "r", "2"), ("condition", "r2", "1"), ("burst", "r", "1")] {
-            assert_eq!(decisions.admit(kind, rule, key, 0), Some(0), "{kind} {rule} {key} is another");
+            assert_eq!(decisions.admit(&[kind, rule, key], 0), Some(0), "{kind} {rule} {key} is another");
         }
-        assert_eq!(decisions.admit("condition", "r", "1", 0), Some(9), "the source restarted");
+        assert_eq!(decisions.admit(&["condition", "r", "1"], 0), Some(9), "the source restarted");
     }
 
     #[test]
     fn keys_are_bounded_and_what_is_not_logged_is_counted() {
         let mut decisions = Decisions::default();
-        let logged = (0..SLOTS_MAX + 10).filter(|key| decisions.admit("k", "r", &key.to_string(), 0).is_some()).count();
+        let mut admit = |key: usize| decisions.admit(&["k", "r", &key.to_string()], 0).is_some();
+        let logged = (0..SLOTS_MAX + 10).filter(|key| admit(*key)).count();
         assert_eq!((logged, decisions.take_lost()), (SLOTS_MAX, 10));
-        assert_eq!(decisions.admit("k", "r", "7", SECOND / 2), None);
-        assert_eq!(decisions.admit("k", "r", "new", SECOND), Some(0), "those of the former second are forgotten");
+        assert_eq!(decisions.admit(&["k", "r", "7"], SECOND / 2), None);
+        assert_eq!(decisions.admit(&["k", "r", "new"], SECOND), Some(0), "those of the former second are forgotten");
         assert_eq!(decisions.take_lost(), 1, "the repeat of 7");
     }
 }

@@ -106,7 +106,7 @@ impl Deliverer {
                 courier.renew();
             }
             let retries = self.retries();
-            match courier.next(&self.outbox.heads(&self.name), self.now(), &retries) {
+            match self.outbox.next_step(&self.name, &mut courier, self.now(), &retries) {
                 Step::Deliver(head) => {
                     let Some(alert) = self.outbox.begin(&self.name, &head) else { continue };
                     if self.collect(&alert).await {

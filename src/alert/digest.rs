@@ -154,6 +154,7 @@ impl Held {
             digest: Some(digest),
             tags,
             picture: false,
+            expires_seconds: None,
             rule,
             source,
         }

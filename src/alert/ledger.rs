@@ -362,8 +362,8 @@ impl Ledger {
     }
 
     /// The current batch is completely processed.
-    pub(super) fn batch_done(&mut self) {
-        self.unwritten.batch_done();
+    pub(super) fn batch_done(&mut self, is_owed: bool) {
+        self.unwritten.batch_done(is_owed);
     }
 
     /// Written alerts in the queue of `handler`.

@@ -54,6 +54,7 @@ mod unwritten;
 mod waiting;
 mod window;
 mod writer;
+mod written;
 
 pub use attempts::Trouble;
 pub use case::{By, CASE_CHANGES_MAX, Case, CaseChange, CaseRefused, CaseState, CaseStep, CaseVerdict, NOTE_BYTES_MAX};

@@ -24,7 +24,7 @@ use super::recent::Recent;
 use super::saved::SavedValues;
 use super::site::Site;
 use super::tally::Tally;
-use super::{Entry, Pending, Pictures, Settlement, Standing, Totals, Trouble};
+use super::{Pending, Pictures, Settlement, Standing, Totals, Trouble};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::{AlertOutcome, Metrics, SourceMetrics};
 use crate::types::{Alert, AlertId, SourceId};
@@ -168,7 +168,7 @@ impl Outbox {
 
     /// Opens the case of an accepted alert, and shows it. A panic in the callback must not end this thread or keep other
     /// alerts from being shown.
-    fn publish(&self, alert: &Arc<Alert>) {
+    pub(super) fn publish(&self, alert: &Arc<Alert>) {
         let resolved = self.open_case(alert);
         if catch_unwind(AssertUnwindSafe(|| (self.on_accepted)(alert))).is_err() {
             tracing::error!(alert = %alert.id, "whoever is shown accepted alerts panicked");
@@ -256,6 +256,7 @@ impl Outbox {
     }
 
     /// The oldest alert of each line that `handler` has not settled.
+    #[cfg(test)]
     pub(super) fn heads(&self, handler: &str) -> Vec<Head> {
         self.state().ledger.heads(handler)
     }
@@ -292,32 +293,9 @@ impl Outbox {
         self.notify();
     }
 
-    fn notify(&self) {
+    pub(super) fn notify(&self) {
         self.changed.notify_waiters();
         self.settled.notify_all();
-    }
-
-    /// The next entries to write, at most `most`.
-    pub(super) fn take_unwritten(&self, most: usize) -> Vec<Entry> {
-        self.state().ledger.take_unwritten(most)
-    }
-
-    /// Marks entries as written: counts, queues and publishes the alerts they accept. Until that is done they count as
-    /// unwritten, so that a drain waits for them.
-    pub(super) fn written(&self, batch: &[Entry]) {
-        let accepted = {
-            let mut state = self.state();
-            let written = state.ledger.written(batch);
-            for (alert, series) in &written.accepted {
-                self.count(series.as_ref(), &alert.rule, AlertOutcome::Accepted);
-            }
-            self.finish(written.finished);
-            state.refresh();
-            written.accepted
-        };
-        accepted.iter().for_each(|(alert, _)| self.publish(alert));
-        self.state().ledger.batch_done();
-        self.notify();
     }
 
     pub(super) fn wake(&self) {
@@ -325,23 +303,6 @@ impl Outbox {
             // If full, the thread is awake already.
             let _ = wake.try_send(());
         }
-    }
-
-    /// Waits until every alert is settled and every entry written.
-    pub(super) async fn settled(&self) {
-        loop {
-            // Created before the check, so that a change in between wakes it.
-            let changed = self.changed.notified();
-            if self.is_settled() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        let state = self.state();
-        state.ledger.open_alerts() == 0 && state.ledger.unwritten() == 0
     }
 
     /// Applies new limits. Queued alerts beyond them stay.

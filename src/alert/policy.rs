@@ -186,6 +186,7 @@ impl Policy {
             digest: None,
             tags: raised.tags.clone(),
             picture: false,
+            expires_seconds: raised.expires_seconds,
         };
         self.write_key(&frame.source, &raised.rule, "");
         if self.bursts.admit(&self.scratch, &alert, frame.pts_ns, settings.limits) {

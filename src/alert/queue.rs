@@ -19,6 +19,8 @@ pub(super) struct Queue {
     /// The same, the first to be given up first.
     pub(super) by_level: BTreeSet<(Level, u64)>,
     pub(super) bytes: usize,
+    /// Written alerts that are of no use any more from a moment on, by that moment (Unix nanoseconds) and number.
+    pub(super) expiring: BTreeSet<(u64, u64)>,
     /// The alert that is being delivered, which is not given up meanwhile.
     pub(super) trying: Option<u64>,
     /// Being removed: takes no new alerts.
@@ -46,12 +48,16 @@ impl Queue {
     pub(super) fn line_up(&mut self, open: &Open) {
         let line = self.lines.entry(open.line()).or_default();
         self.written += usize::from(line.insert(open.number, open.alert.id.clone()).is_none());
+        self.expiring.extend(open.until_ns().map(|until_ns| (until_ns, open.number)));
     }
 
     pub(super) fn release(&mut self, open: &Open) {
         self.held.remove(&open.number);
         self.by_level.remove(&(open.alert.level, open.number));
         self.bytes -= open.bytes;
+        if let Some(until_ns) = open.until_ns() {
+            self.expiring.remove(&(until_ns, open.number));
+        }
         let line = open.line();
         if let Some(numbers) = self.lines.get_mut(&line) {
             self.written -= usize::from(numbers.remove(&open.number).is_some());

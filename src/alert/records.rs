@@ -1,6 +1,8 @@
 //! The log behind `explain`, as it was read: of one alert, how it was decided on and what became of it; of a source and
 //! a time, what was raised and what held it back. Values only: the log is in memory (`recent`) or in a journal.
 
+mod page;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,9 +10,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Decided;
-use super::chain::{Chain, Stage, moment};
+use super::chain::{Chain, Stage};
 use super::seen::{Seen, Work};
 use crate::types::{Alert, AlertId, count, one_line};
+
+pub use super::chain::moment;
+pub use page::{Asked, Page, REVIEW_MAX, REVIEW_USUAL};
 
 /// A failed delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -93,6 +98,8 @@ pub struct Review {
     pub from_ms: u64,
     /// Its end.
     pub to_ms: u64,
+    /// More was decided before that time, up to this moment: give it as `to` for the next page. Null if nothing was.
+    pub next_ms: Option<u64>,
     /// Decisions of one kind, those of each rule together.
     pub groups: Vec<Group>,
     /// Frames that were judged, as far as the log says: it says so once a minute.
@@ -133,10 +140,11 @@ impl Records {
     /// Adds newer records, which may contain some of the same.
     #[must_use]
     pub fn with(mut self, newer: Self) -> Self {
-        let known: BTreeSet<(AlertId, String)> =
-            self.decided.iter().map(|decided| (decided.id.clone(), decided.contents.clone())).collect();
-        let is_new = |decided: &Arc<Decided>| !known.contains(&(decided.id.clone(), decided.contents.clone()));
-        self.decided.extend(newer.decided.into_iter().filter(is_new));
+        let known: BTreeSet<(&AlertId, &str)> =
+            self.decided.iter().map(|decided| (&decided.id, decided.contents.as_str())).collect();
+        let is_new = |decided: &Arc<Decided>| !known.contains(&(&decided.id, decided.contents.as_str()));
+        let new: Vec<_> = newer.decided.into_iter().filter(is_new).collect();
+        self.decided.extend(new);
         self.attempts.extend(newer.attempts);
         self.settled.extend(newer.settled);
         self.alerts.extend(newer.alerts);
@@ -258,7 +266,7 @@ impl Records {
             }
         }
         let groups = groups.into_values().collect();
-        Review { source: source.to_owned(), from_ms, to_ms, groups, frames, strategies }
+        Review { source: source.to_owned(), from_ms, to_ms, next_ms: None, groups, frames, strategies }
     }
 }
 

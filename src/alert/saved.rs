@@ -76,41 +76,49 @@ impl Outbox {
         reopened.is_some()
     }
 
-    /// Waits until the newest value of this name is written, at most `limit`; returns whether it is. Without a journal
-    /// there is nothing to wait for.
+    /// Waits until the newest value of this name is written, at most `limit`; returns whether it is: not while it is owed
+    /// to a medium that fails. Without a journal there is nothing to wait for.
     pub(super) async fn value_written(&self, kind: SavedKind, name: &Arc<str>, limit: Duration) -> bool {
         let written = async {
             let mut wanted = None;
             loop {
                 // Created before the check, so that a change in between wakes it.
                 let changed = self.changed.notified();
-                if self.is_written(kind, name, &mut wanted) {
-                    return;
+                if let Some(is_written) = self.is_written(kind, name, &mut wanted) {
+                    return is_written;
                 }
                 changed.await;
             }
         };
-        tokio::time::timeout(limit, written).await.is_ok()
+        tokio::time::timeout(limit, written).await.unwrap_or(false)
     }
 
-    /// Whether a value is written. `wanted` is the number of batches with the one that has it, once it is in one.
-    fn is_written(&self, kind: SavedKind, name: &Arc<str>, wanted: &mut Option<u64>) -> bool {
+    /// Whether the medium has a value; `None` while it is on its way there. `wanted` is the number of batches with the
+    /// one that has it, once it is in one.
+    fn is_written(&self, kind: SavedKind, name: &Arc<str>, wanted: &mut Option<u64>) -> Option<bool> {
         let mut state = self.state();
-        let Some(unwritten) = state.ledger.unwritten_mut() else { return true };
+        let Some(unwritten) = state.ledger.unwritten_mut() else { return Some(true) };
         if wanted.is_none() && unwritten.waits(kind, name) {
-            return false;
+            return None;
         }
         let (processed, next) = unwritten.batches();
-        processed >= *wanted.get_or_insert(next)
+        let wanted = *wanted.get_or_insert(next);
+        (processed >= wanted).then(|| unwritten.durable() >= wanted)
     }
 
-    /// Adds an entry to the history, without waiting. Returns `false` if it is dropped: the journal is too far behind.
+    /// Adds an entry to the history, without waiting: it is written with what comes next, or soon. Returns `false` if it
+    /// is dropped: the journal is too far behind.
     pub(super) fn log(&self, entry: Entry) -> bool {
         if let Entry::Attempted { id, handler, at_ms, error } = &entry {
             self.note_attempt(id, handler, *at_ms, error);
         }
-        let logged = self.state().ledger.unwritten_mut().is_none_or(|unwritten| unwritten.log(entry));
-        self.wake();
+        let (logged, wakes) = match self.state().ledger.unwritten_mut() {
+            Some(unwritten) => (unwritten.log(entry), unwritten.wakes()),
+            None => (true, false),
+        };
+        if wakes {
+            self.wake();
+        }
         logged
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::chain::{Chain, Stage};
+use super::decisions::Decisions;
 use super::sequencer::{Order, Ruling, Sequencer, Times};
 use super::silence::Silences;
 use super::window::Window;
@@ -37,6 +38,8 @@ struct State {
     chains: BTreeMap<AlertId, Chain>,
     /// What a later process must know of the last minute.
     window: Window,
+    /// Which refusals are logged: what lasts is refused on every frame.
+    refusals: Decisions,
 }
 
 impl Site {
@@ -50,6 +53,7 @@ impl Site {
             unsent: Vec::new(),
             chains: BTreeMap::new(),
             window: Window::default(),
+            refusals: Decisions::default(),
         });
         Self { state, epoch_ns }
     }
@@ -100,6 +104,9 @@ impl Outbox {
         let State { sequencer, series, unsent, .. } = &mut *state;
         series.retain(|source, _| sequencer.knows(source));
         unsent.retain(|alert| series.contains_key(&alert.source));
+        if state.series.is_empty() {
+            self.lose_decisions(state.refusals.take_rest());
+        }
     }
 
     /// Decides on an alert and submits it if it is sent, now or when its turn comes. Returns whether it was taken now,
@@ -183,7 +190,7 @@ impl State {
                     let (source, rule) = (&alert.source, one_line(&alert.rule));
                     tracing::warn!(%source, %rule, "alert not accepted: too many digests wait");
                     let chain = self.chain(&alert, rates.next().flatten());
-                    log(outbox, &alert, chain, Some(Stage::DigestsFull));
+                    self.log_refused(outbox, &alert, chain, Stage::DigestsFull);
                     self.not_sent(alert);
                 }
             }
@@ -224,7 +231,7 @@ impl State {
             Acceptance::Refused(room) => {
                 let (source, rule) = (&alert.source, one_line(&alert.rule));
                 tracing::warn!(%source, %rule, "alert not accepted: {room}");
-                log(outbox, &alert, chain, Some(Stage::QueueFull { why: room.to_string() }));
+                self.log_refused(outbox, &alert, chain, Stage::QueueFull { why: room.to_string() });
                 self.take_back(&alert);
                 if alert.digest.is_some() && self.sequencer.hold_again(&alert) {
                     outbox.unexpected(&alert.id);
@@ -236,6 +243,15 @@ impl State {
             }
         }
         None
+    }
+
+    /// Logs that an alert is not accepted. What lasts is raised again on the next frame.
+    fn log_refused(&mut self, outbox: &Outbox, alert: &Alert, chain: Chain, stage: Stage) {
+        let texts = [alert.source.as_str(), stage.as_str(), &alert.rule, &alert.key];
+        if let Some(more) = self.refusals.admit(&texts, alert.id.unix_ns()) {
+            log(outbox, alert, Chain { more, ..chain }, Some(stage));
+        }
+        outbox.lose_decisions(self.refusals.take_lost());
     }
 
     /// Gives back the place that an alert took; a critical one took none.

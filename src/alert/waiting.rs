@@ -1,4 +1,4 @@
-//! Alerts that wait for later ones, to be delivered together.
+//! Alerts that wait: for their handler, for as long as they are of use; for later ones, to be delivered together.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time;
 
+use super::courier::{Courier, Now, Retries, Step};
 use super::deliverer::Deliverer;
 use super::{Commands, Outbox};
 use crate::types::{Alert, Level};
@@ -14,6 +15,15 @@ use crate::types::{Alert, Level};
 const WAITING_MAX: usize = 1_000;
 
 impl Outbox {
+    /// What a handler does next: what is of no use any more comes first.
+    pub(super) fn next_step(&self, handler: &str, courier: &mut Courier, now: Now, retries: &Retries) -> Step {
+        let (outdated, heads) = {
+            let state = self.state();
+            (state.ledger.outdated(handler, now.unix_ns), state.ledger.heads(handler))
+        };
+        outdated.map_or_else(|| courier.next(&heads, now, retries), Step::Expire)
+    }
+
     /// The first alerts that a handler has not settled, and whether it gets no more.
     fn waiting(&self, handler: &str, most: usize) -> (Vec<Arc<Alert>>, bool) {
         let (alerts, is_closing) = self.state().ledger.waiting(handler, most);

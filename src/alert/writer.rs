@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 
 use super::{Entry, Journal, JournalError, Outbox};
 use crate::error::{Code, Error};
@@ -20,6 +20,8 @@ pub const BATCH_MAX: usize = 1_024;
 /// First delay after a failed batch; doubled up to `RETRY_MAX`.
 const RETRY: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long decisions of the policy gather, which nobody waits for.
+const GATHER: Duration = Duration::from_millis(200);
 /// How long alerts wait for a medium that fails.
 const PATIENCE_NS: u64 = 10_000_000_000;
 /// Maximum entries owed; beyond it alerts wait for the medium.
@@ -87,6 +89,7 @@ impl Writer {
 impl Worker {
     fn run(mut self) {
         loop {
+            self.gather();
             let batch = self.outbox.take_unwritten(BATCH_MAX);
             if !batch.is_empty() {
                 if !self.write(batch) {
@@ -108,6 +111,21 @@ impl Worker {
     fn given_up(&self) {
         let entries = self.outbox.unwritten() + self.owed.entries;
         tracing::error!(entries, "stopped before the alert journal could be written");
+    }
+
+    /// Lets decisions of the policy gather, until something comes that does not wait.
+    fn gather(&mut self) {
+        if !self.outbox.gathers() {
+            return;
+        }
+        let over = after(GATHER);
+        while !self.stopping && self.outbox.gathers() {
+            select! {
+                recv(self.wake) -> _ => {}
+                recv(self.stop) -> _ => self.stopping = true,
+                recv(over) -> _ => return,
+            }
+        }
     }
 
     /// Waits for entries or for the stop signal.
@@ -142,7 +160,7 @@ impl Worker {
             }
             if self.fails_for_long() && self.owed.has_room(&batch) {
                 self.outbox.journal.owe();
-                self.outbox.written(&batch);
+                self.outbox.owed(&batch);
                 self.owed.add(batch);
                 return true;
             }
@@ -153,12 +171,16 @@ impl Worker {
 
     /// Writes what is owed; `false` while the medium fails.
     fn pay(&mut self) -> bool {
+        if self.owed.is_empty() {
+            return true;
+        }
         while let Some(batch) = self.owed.first() {
             if !self.try_write(&batch) {
                 return false;
             }
             self.owed.paid();
         }
+        self.outbox.paid();
         true
     }
 

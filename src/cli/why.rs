@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dsengine::alert::records::{Explained, NotOne, Records};
+use dsengine::alert::records::{self, Asked, Explained, NotOne, Page, REVIEW_MAX, Records};
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::Decisions;
@@ -34,6 +34,10 @@ pub(crate) struct Why {
     /// With --source: up to this moment (default: now)
     #[arg(long, value_name = "TIME", requires = "source", allow_hyphen_values = true)]
     to: Option<String>,
+    /// With --source: so many decisions at most, the newest; those of one moment stay together
+    #[arg(long, value_name = "N", requires = "source", default_value_t = REVIEW_MAX as u32,
+        value_parser = clap::value_parser!(u32).range(1..=REVIEW_MAX as i64))]
+    limit: u32,
     /// Play this trace through the rules and the policy, and explain that
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -138,25 +142,31 @@ pub(crate) fn of_source(args: &Why, stop: &Stop) -> Exit {
 fn review(args: &Why, stop: &Stop) -> Result<(), Exit> {
     let source = args.source.as_deref().unwrap_or_default();
     let (from_ms, to_ms) = args.time()?;
-    let (records, known) = match &args.trace {
+    let most = args.limit as usize;
+    let asked = Asked { source: source.to_owned(), rule: args.rule.clone(), from_ms, to_ms, most };
+    let (page, known) = match &args.trace {
         Some(trace) => {
             let records = replay::records(trace, args.config.clone(), stop)?;
             let mut known: Vec<String> = records.decided.iter().map(|decided| decided.source.to_string()).collect();
             known.sort();
             known.dedup();
-            (records, known)
+            (Page::default().with(&asked, records), known)
         }
         None => {
             let log = args.log().map_err(|error| failed(&error))?;
-            let read = log.of_source(source, from_ms, to_ms).and_then(|records| Ok((records, log.sources()?)));
+            let read = log.of_source(&asked).and_then(|page| Ok((page, log.sources()?)));
             read.map_err(|error| failed(&error))?
         }
     };
-    let review = records.review(source, args.rule.as_deref(), from_ms, to_ms);
+    let review = page.review(&asked);
     if args.json {
         return json(&review).map_err(|error| failed(&error));
     }
     review.lines().iter().for_each(|line| println!("{}", one_line(line)));
+    if let Some(next_ms) = review.next_ms {
+        let (from, next) = (records::moment(review.from_ms), records::moment(next_ms));
+        eprintln!("note: these are the newest decisions, from {from} on; for those before them: --to {next}");
+    }
     if !known.iter().any(|known| known == source) {
         let known = if known.is_empty() { "none yet".to_owned() } else { one_line(&known.join(", ")).into_owned() };
         eprintln!("note: the log knows nothing of the source {}; it knows {known}", one_line(source));

@@ -226,6 +226,7 @@ impl Monitor {
             detections: Vec::new(),
             tags: Vec::new(),
             picture: None,
+            expires_seconds: None,
         };
         gate.raise(&raised, &frame(now_ns, clock.unix_ns(), self.raised));
         self.raised += 1;

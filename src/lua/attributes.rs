@@ -6,11 +6,10 @@ use mlua::{Lua, LuaString, Table};
 
 use super::call_state::CallState;
 use super::host::Host;
-use crate::strategy::{Edit, check_attribute, check_attributes};
+use crate::strategy::{
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTE_CHANGES_MAX, Edit, attribute_bytes, check_attribute, check_attributes,
+};
 use crate::types::Value;
-
-/// Maximum attributes that one edit of a detection sets or removes: as many as it may have are replaced by as many.
-const CHANGES_MAX: usize = 32;
 
 impl Host {
     /// Adds the functions that `frame.luau` calls.
@@ -64,6 +63,14 @@ fn read(name: &LuaString, value: &mlua::Value) -> Result<(String, Option<Value>)
 fn write(call_state: &mut CallState, origin: u32, name: String, value: Option<Value>) -> Result<(), String> {
     let index = origin as usize;
     let mut all = call_state.attributes.get(&index).cloned().unwrap_or_default();
+    if value.is_none() && !all.contains_key(&name) {
+        return Ok(());
+    }
+    // These are outside of the script's own memory.
+    let bytes = call_state.attribute_bytes + attribute_bytes(&name, value.as_ref());
+    if bytes > ATTRIBUTE_BYTES_MAX {
+        return Err(format!("the attributes set in one call take more than {} KiB", ATTRIBUTE_BYTES_MAX >> 10));
+    }
     match &value {
         Some(value) => drop(all.insert(name.clone(), value.clone())),
         None => drop(all.remove(&name)),
@@ -72,17 +79,15 @@ fn write(call_state: &mut CallState, origin: u32, name: String, value: Option<Va
     let (most, edits) = (4 * call_state.boxes.len(), &mut call_state.verdict.edits);
     let is_full = edits.len() >= most;
     match edits.last_mut().filter(|edit| edit.index == origin) {
-        Some(edit) => {
-            // Those that are set and removed again within a call count, too.
-            if edit.attributes.len() >= CHANGES_MAX && !edit.attributes.contains_key(&name) {
-                return Err(format!("more than {CHANGES_MAX} attributes of a detection changed at once"));
-            }
-            edit.attributes.insert(name, value);
+        Some(edit) if edit.attributes.len() >= ATTRIBUTE_CHANGES_MAX && !edit.attributes.contains_key(&name) => {
+            return Err(format!("more than {ATTRIBUTE_CHANGES_MAX} attributes of one detection change in one call"));
         }
+        Some(edit) => drop(edit.attributes.insert(name, value)),
         // An overall bound on edits, in proportion to the frame's size.
         None if is_full => return Err("more than four edits per detection in one call".to_owned()),
         None => edits.push(Edit { index: origin, attributes: [(name, value)].into(), ..Edit::default() }),
     }
     call_state.attributes.insert(index, all);
+    call_state.attribute_bytes = bytes;
     Ok(())
 }

@@ -50,6 +50,8 @@ pub(super) struct CallState {
     pub(super) track_ids: Vec<Option<u64>>,
     /// The attributes that strategies added to detections, by origin.
     pub(super) attributes: BTreeMap<usize, Attributes>,
+    /// About what the script's own attributes take.
+    pub(super) attribute_bytes: usize,
     /// The frame's tracks; held during the call only, so that the lane can then modify its own.
     pub(super) tracks: Option<Tracks>,
     pub(super) zones: Vec<Zone>,
@@ -81,6 +83,7 @@ impl CallState {
             boxes: Vec::new(),
             track_ids: Vec::new(),
             attributes: BTreeMap::new(),
+            attribute_bytes: 0,
             tracks: None,
             zones: Vec::new(),
             buffer: None,
@@ -108,6 +111,7 @@ impl CallState {
         self.track_ids.clear();
         self.track_ids.extend(view.frame.detections.iter().map(|d| d.track_id));
         self.attributes.clear();
+        self.attribute_bytes = 0;
         let described = view.frame.detections.iter().enumerate().filter(|(_, d)| !d.attributes.is_empty());
         self.attributes.extend(described.map(|(origin, d)| (origin, d.attributes.clone())));
         self.tracks = Some(view.tracks.clone());

@@ -22,7 +22,8 @@ const LABEL_BYTES_MAX: usize = 256;
 /// Maximum bytes of all pictures that one call gives to its alerts.
 const PICTURES_BYTES_MAX: usize = 8 << 20;
 
-/// An alert from a script, and the line that raised it: rule, level, key, message, detections, tags, picture, file, line.
+/// An alert from a script, and the line that raised it: rule, level, key, message, detections, tags, picture, seconds
+/// until it expires, file, line.
 type AlertArguments = (
     LuaString,
     Option<String>,
@@ -31,6 +32,7 @@ type AlertArguments = (
     Vec<u32>,
     Vec<LuaString>,
     Option<LuaString>,
+    Option<u32>,
     Option<LuaString>,
     Option<u32>,
 );
@@ -237,33 +239,41 @@ impl Host {
         let (call_state, limits) = (Arc::clone(&self.call_state), self.context.limits.clone());
         table.raw_set(
             "alert",
-            lua.create_function(
-                move |_, (rule, level, key, message, detections, tags, picture, file, line): AlertArguments| {
-                    let mut call_state = call_state.lock();
-                    let tags = match tags.iter().map(tag).collect::<Result<Vec<_>, String>>() {
-                        Ok(tags) => tags,
-                        Err(problem) => return Ok(Some(problem)),
-                    };
-                    if call_state.verdict.alerts.len() >= limits.alerts_per_call {
-                        call_state.alerts_dropped += 1;
-                        return Ok(None);
-                    }
-                    let picture = match taken(&call_state, picture) {
-                        Ok(picture) => picture,
-                        Err(problem) => return Ok(Some(problem)),
-                    };
-                    let mut text = |s: &LuaString| {
-                        let (text, cut) = bounded(s, limits.message_bytes);
-                        call_state.messages_cut += u64::from(cut);
-                        text
-                    };
-                    let (rule, key, message) = (text(&rule), text(&key), text(&message));
-                    let level = level.and_then(|word| word.parse::<Level>().ok());
-                    call_state.verdict.alerts.push(AlertDraft { rule, level, key, message, detections, tags, picture });
-                    call_state.note_line(file.as_ref().map(|file| file.as_bytes()).as_deref(), line);
-                    Ok(None)
-                },
-            )?,
+            lua.create_function(move |_, arguments: AlertArguments| {
+                let (rule, level, key, message, detections, tags, picture, expires_seconds, file, line) = arguments;
+                let mut call_state = call_state.lock();
+                let tags = match tags.iter().map(tag).collect::<Result<Vec<_>, String>>() {
+                    Ok(tags) => tags,
+                    Err(problem) => return Ok(Some(problem)),
+                };
+                if call_state.verdict.alerts.len() >= limits.alerts_per_call {
+                    call_state.alerts_dropped += 1;
+                    return Ok(None);
+                }
+                let picture = match taken(&call_state, picture) {
+                    Ok(picture) => picture,
+                    Err(problem) => return Ok(Some(problem)),
+                };
+                let mut text = |s: &LuaString| {
+                    let (text, cut) = bounded(s, limits.message_bytes);
+                    call_state.messages_cut += u64::from(cut);
+                    text
+                };
+                let (rule, key, message) = (text(&rule), text(&key), text(&message));
+                let level = level.and_then(|word| word.parse::<Level>().ok());
+                call_state.verdict.alerts.push(AlertDraft {
+                    rule,
+                    level,
+                    key,
+                    message,
+                    detections,
+                    tags,
+                    picture,
+                    expires_seconds,
+                });
+                call_state.note_line(file.as_ref().map(|file| file.as_bytes()).as_deref(), line);
+                Ok(None)
+            })?,
         )
     }
 

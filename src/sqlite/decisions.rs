@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 
 use super::database::{Row, SELECT, connect_to_read, deliveries};
 use crate::alert::Decided;
-use crate::alert::records::{Attempt, Records, Settled};
+use crate::alert::records::{Asked, Attempt, Page, REVIEW_MAX, Records, Settled};
 use crate::error::{Code, Error};
 use crate::types::{AlertId, SourceId};
 
 /// Maximum ids that a part of an id is looked up for: two say that it is not unique.
 const FOUND_MAX: usize = 8;
-/// Maximum decisions read of one source and time; the newest.
-const DECISIONS_MAX: i64 = 200_000;
+/// Maximum decisions that are read at once: those of a page, and more of its first moment.
+const DECISIONS_MAX: usize = 2 * REVIEW_MAX;
 /// Longest time after a draft in which its digest is looked for.
 const DIGEST_WITHIN_MS: i64 = 3_600_000;
 
@@ -58,17 +58,29 @@ impl Decisions {
         })
     }
 
-    /// What the log has of a source between two moments, in Unix milliseconds.
+    /// The newest decisions on a source between two moments.
     ///
     /// # Errors
     /// As [`Decisions::of_alert`].
-    pub fn of_source(&self, source: &str, from_ms: u64, to_ms: u64) -> Result<Records, Error> {
+    pub fn of_source(&self, asked: &Asked) -> Result<Page, Error> {
+        let Asked { source, rule, from_ms, to_ms, most } = asked;
         let whole = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-        let (from_ms, to_ms) = (whole(from_ms), whole(to_ms));
+        let (from_ms, to_ms) = (whole(*from_ms), whole(*to_ms));
+        let others = most.clamp(&1, &REVIEW_MAX) - 1;
+        let is_its = "source = ?1 AND (?2 IS NULL OR rule IN (?2, ''))";
         self.read(|db| {
-            let is_in = "source = ?1 AND at_ms BETWEEN ?2 AND ?3";
-            let decided = decided(db, is_in, &[&source, &from_ms, &to_ms])?;
-            Ok(Records { decided, ..Records::default() })
+            // The oldest moment of the page, which is on it as a whole.
+            let query = format!(
+                "SELECT at_ms FROM decisions WHERE {is_its} AND at_ms BETWEEN ?3 AND ?4 ORDER BY at_ms DESC \
+                 LIMIT 1 OFFSET {others}"
+            );
+            let first = db.query_row(&query, params![source, rule, from_ms, to_ms], |row| row.get(0)).optional()?;
+            let first_ms = first.unwrap_or(from_ms);
+            let is_in = format!("{is_its} AND at_ms BETWEEN ?3 AND ?4");
+            let decided = decided(db, &is_in, &[source, rule, &first_ms, &to_ms])?;
+            let query = format!("SELECT max(at_ms) FROM decisions WHERE {is_its} AND at_ms >= ?3 AND at_ms < ?4");
+            let next: Option<i64> = db.query_row(&query, params![source, rule, from_ms, first_ms], |row| row.get(0))?;
+            Ok(Page { decided, next_ms: next.and_then(|ms| u64::try_from(ms).ok()) })
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Edit, Fault, FaultKind, Verdict, check_attribute, check_attributes};
-use crate::types::{Attributes, Detection, ENGINE_RULES, Raised, Resolve};
+use crate::types::{Attributes, Detection, ENGINE_RULES, EXPIRES_SECONDS_MAX, Raised, Resolve};
 
 /// The effect of a verdict.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -51,6 +51,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
     }
     for alert in &alerts {
         check_rule(&alert.rule)?;
+        check_expires(alert.expires_seconds)?;
         alert.detections.iter().try_for_each(|i| known("raises an alert on", *i).map(drop))?;
     }
     for Resolve { rule, .. } in &resolved {
@@ -82,6 +83,7 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
             detections: named(&alert.detections, detections),
             tags: alert.tags,
             picture: alert.picture,
+            expires_seconds: alert.expires_seconds,
         })
         .collect();
     let mut applied = Applied { raised, resolved, ..Applied::default() };
@@ -99,6 +101,17 @@ pub fn apply(verdict: Verdict, filters: bool, detections: &mut Vec<Detection>) -
     }
     detections.append(&mut added);
     Ok(applied)
+}
+
+fn check_expires(seconds: Option<u32>) -> Result<(), Fault> {
+    match seconds {
+        Some(seconds) if !(1..=EXPIRES_SECONDS_MAX).contains(&seconds) => {
+            let what =
+                format!("raises an alert that is of use for {seconds} s; that is from 1 to {EXPIRES_SECONDS_MAX}");
+            Err(nonsense(what))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_rule(rule: &str) -> Result<(), Fault> {
@@ -168,7 +181,8 @@ mod tests {
 
     fn alert(detections: Vec<u32>) -> AlertDraft {
         let (rule, key, message) = ("r".into(), "k".into(), "m".into());
-        AlertDraft { rule, level: None, key, message, detections, tags: vec!["t".into()], picture: None }
+        let (tags, picture, expires_seconds) = (vec!["t".into()], None, None);
+        AlertDraft { rule, level: None, key, message, detections, tags, picture, expires_seconds }
     }
 
     #[test]
@@ -223,6 +237,7 @@ mod tests {
             Verdict { alerts: vec![alert(vec![0, 7])], ..Verdict::default() },
             Verdict { alerts: vec![AlertDraft { rule: String::new(), ..alert(vec![]) }], ..Verdict::default() },
             Verdict { alerts: vec![AlertDraft { rule: "system.cpu".into(), ..alert(vec![]) }], ..Verdict::default() },
+            Verdict { alerts: vec![AlertDraft { expires_seconds: Some(0), ..alert(vec![]) }], ..Verdict::default() },
             Verdict { edits: vec![Edit { index: 3, ..Edit::default() }], ..Verdict::default() },
             Verdict { edits: vec![Edit { index: 0, confidence: Some(1.5), ..Edit::default() }], ..Verdict::default() },
             Verdict {

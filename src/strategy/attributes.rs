@@ -9,6 +9,19 @@ const NAME_BYTES_MAX: usize = 64;
 /// Maximum length of a text.
 const TEXT_BYTES_MAX: usize = 256;
 
+/// Maximum names of a detection's attributes that one call changes, those that it takes away again included.
+pub const ATTRIBUTE_CHANGES_MAX: usize = 32;
+/// Maximum bytes of all attributes that one call sets.
+pub const ATTRIBUTE_BYTES_MAX: usize = 256 << 10;
+/// About what an attribute takes besides its texts.
+const OVERHEAD_BYTES: usize = 128;
+
+/// About what an attribute takes in memory.
+pub fn attribute_bytes(name: &str, value: Option<&Value>) -> usize {
+    let text = if let Some(Value::Text(text)) = value { text.len() } else { 0 };
+    OVERHEAD_BYTES + name.len() + text
+}
+
 /// Checks the name and the value of an attribute.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod motion;
 use std::collections::BTreeMap;
 
 pub use apply::{Applied, apply};
-pub use attributes::{check_attribute, check_attributes};
+pub use attributes::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_CHANGES_MAX, attribute_bytes, check_attribute, check_attributes};
 pub use caught::Caught;
 pub use guarded::{Gauges, Guarded, Guest};
 pub use health::Health;

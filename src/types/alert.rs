@@ -70,6 +70,8 @@ pub struct AlertDraft {
     pub tags: Vec<String>,
     /// A JPEG to keep as the alert's picture, instead of its frame with boxes.
     pub picture: Option<Arc<[u8]>>,
+    /// How long it is of use, in seconds, at most [`EXPIRES_SECONDS_MAX`]; `None` for as long as it takes.
+    pub expires_seconds: Option<u32>,
 }
 
 /// A draft with copies of its detections. The policy decides whether it becomes an alert.
@@ -89,8 +91,12 @@ pub struct Raised {
     pub tags: Vec<String>,
     /// A JPEG to keep as the alert's picture, instead of its frame with boxes.
     pub picture: Option<Arc<[u8]>>,
+    /// How long it is of use, in seconds, at most [`EXPIRES_SECONDS_MAX`]; `None` for as long as it takes.
+    pub expires_seconds: Option<u32>,
 }
 
+/// Longest time for which an alert says that it is of use: a year.
+pub const EXPIRES_SECONDS_MAX: u32 = 31_536_000;
 /// Maximum tags of an alert.
 pub const TAGS_MAX: usize = 16;
 /// Maximum bytes of a tag.
@@ -217,6 +223,11 @@ pub struct Alert {
     /// Whether a picture of its frame is kept, while `alerts.pictures` says so; absent if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub picture: bool,
+    /// How many seconds it is of use, from its acceptance on: a handler that has not delivered it by then does not;
+    /// absent if its rule does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub expires_seconds: Option<u32>,
 }
 
 /// The limit that held alerts back.
@@ -289,6 +300,7 @@ impl Alert {
             digest: None,
             tags: Vec::new(),
             picture: false,
+            expires_seconds: None,
         }
     }
 }

@@ -18,8 +18,8 @@ mod schedule;
 mod text;
 
 pub use alert::{
-    Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, HeldBy, Level, Raised, Resolve, TAG_BYTES_MAX, TAGS_MAX,
-    add_tags, wrong_tag,
+    Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, EXPIRES_SECONDS_MAX, HeldBy, Level, Raised, Resolve,
+    TAG_BYTES_MAX, TAGS_MAX, add_tags, wrong_tag,
 };
 pub use blackout::{Blackout, Unmasked};
 pub use clock::Clock;

@@ -249,7 +249,8 @@ fn draft(
         behind.sort_unstable();
         behind.dedup();
     }
-    Ok(AlertDraft { rule, level, key, message, detections: behind, tags: Vec::new(), picture: None })
+    let (tags, picture, expires_seconds) = (Vec::new(), None, None);
+    Ok(AlertDraft { rule, level, key, message, detections: behind, tags, picture, expires_seconds })
 }
 
 fn detection(raw: wit::DetectionResult) -> Result<Detection, String> {

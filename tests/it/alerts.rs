@@ -41,6 +41,7 @@ fn draft(rule: &str, key: impl ToString) -> Raised {
         detections: vec![],
         tags: vec![],
         picture: None,
+        expires_seconds: None,
     }
 }
 

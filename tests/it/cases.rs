@@ -252,6 +252,13 @@ fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
         (status, refused["message"].as_str().unwrap().replace(&yard, "ID")),
         (404, missing["message"].as_str().unwrap().replace(&"0".repeat(32), "ID"))
     );
+    // A page before an alert of another source is refused as one before none is.
+    let before = |who: &str, id: &str| {
+        let (status, body) = ask(who, "GET", &format!("/api/v1/alerts?before={id}"), "");
+        (status, body.to_string().replace(id, "ID"))
+    };
+    assert_eq!(before("guard", &yard), before("guard", &"0".repeat(32)));
+    assert_eq!((before("guard", &yard).0, before("guard", &gate).0, before("chief", &yard).0), (404, 200, 200));
     assert_eq!(step("viewer", &gate, "acknowledge", "{}").0, 403);
     let (status, changed) = step("guard", &gate, "acknowledge", r#"{ "note": "going" }"#);
     assert_eq!((status, &changed["case"]["changes"][0]["by"]["who"]), (200, &json!("guard")), "{changed}");

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsengine::alert::chain::{Chain, Novelty, Stage};
-use dsengine::alert::records::Explained;
+use dsengine::alert::records::{Asked, Explained, Records};
 use dsengine::alert::{
     BoxFuture, Decided, Delivery, DeliveryError, Entry, Gate, Handler, Journal as _, NoJournal, Raiser, Retry,
 };
 use dsengine::config::{AlertFilter, AlertPlan, QuietHours};
 use dsengine::sqlite::{Decisions, Keep, SqliteJournal};
-use dsengine::telemetry::Metrics;
+use dsengine::telemetry::{AlertOutcome, Metrics};
 use dsengine::types::{
     Alert, BBox, Clock, Detection, Frame, HeldBy, Hours, Level, Raised, Schedule, TimeZone, Weekday,
 };
@@ -244,6 +244,22 @@ fn a_condition_that_lasts_is_logged_by_time_and_its_repeats_are_counted() {
     assert_eq!(news, "level high");
 }
 
+#[test]
+fn a_full_queue_is_logged_by_time_too_and_its_repeats_are_counted() {
+    let mut way = Way::new(AlertPlan { outbox_max: 1, ..plan() }, Peer::Hangs, &AlertFilter::default());
+    way.raise(0, &Raised { key: "first".into(), ..draft(Level::High) });
+    for seq in 1..=100 {
+        way.raise(seq, &Raised { key: "k".into(), ..draft(Level::Medium) });
+    }
+    let explained = way.explained();
+    let full = explained.iter().filter(|one| matches!(last(one), Stage::QueueFull { .. }));
+    let more: Vec<u64> = full.map(|one| one.chain.as_ref().expect("a chain").more).collect();
+    // Ten frames a second: the first one, and then one a second that stands for those since.
+    assert_eq!(more, [0, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+    let refused = way.metrics.source(&"gate".into()).alerts(AlertOutcome::Refused);
+    assert_eq!(refused, 100, "each one is counted");
+}
+
 /// Raises alerts that are held back in several ways, a tenth of a second apart.
 const SCRIPT: &str = "local function raise(frame, rule, count, level, from, detections)
     for key = from or 1, (from or 1) + count - 1 do
@@ -313,6 +329,12 @@ fn database(dir: &Path) -> PathBuf {
     files.find(|file| file.extension().is_some_and(|ending| ending == "db")).expect("a database")
 }
 
+/// What the log has of the source.
+fn logged(file: &Path) -> Records {
+    let decided = Decisions::new(file).of_source(&Asked::all("a")).unwrap().decided;
+    Records { decided, ..Records::default() }
+}
+
 /// The drafts that ended at each stage, by rule; digests left out.
 fn ends(explained: &Value) -> BTreeMap<(String, String), u64> {
     let mut ends = BTreeMap::new();
@@ -348,7 +370,7 @@ fn policy(explained: &Value) -> Vec<Value> {
 fn a_run_and_a_replay_of_its_trace_explain_every_draft_alike() {
     let dir = folder();
     dsengine(dir.path(), &["run", "--state", "state"]).run().expect(0);
-    let records = Decisions::new(&database(dir.path())).of_source("a", 0, u64::MAX).unwrap();
+    let records = logged(&database(dir.path()));
     let live = serde_json::to_value(records.explain_all()).unwrap();
     let count = |rule: &str, stage: &str, count: u64| ((rule.to_owned(), stage.to_owned()), count);
     let expected = BTreeMap::from([
@@ -379,7 +401,7 @@ fn a_run_and_a_replay_of_its_trace_explain_every_draft_alike() {
 fn explain_alert_says_each_stage_in_a_line_and_explain_source_what_held_back() {
     let dir = folder();
     dsengine(dir.path(), &["run", "--state", "state"]).run().expect(0);
-    let records = Decisions::new(&database(dir.path())).of_source("a", 0, u64::MAX).unwrap();
+    let records = logged(&database(dir.path()));
     let all = records.explain_all();
     let find = |rule: &str, stage: &str| {
         all.iter().find(|one| one.rule == rule && last(one).as_str() == stage).expect(rule).id.to_string()
@@ -421,6 +443,20 @@ fn explain_alert_says_each_stage_in_a_line_and_explain_source_what_held_back() {
     let review: Value = serde_json::from_str(&of_rule).unwrap();
     assert_eq!((review["groups"][0]["count"].as_u64(), review["groups"].as_array().unwrap().len()), (Some(12), 1));
     assert!(why(&["--from", "-10m"]).contains("nothing was raised"));
+    // Page by page, the newest first: each decision once.
+    let (mut to, mut counted) = ("2023-11-14T22:14:00Z".to_owned(), 0);
+    loop {
+        let page = why(&["--from", "2023-11-14T22:13:00Z", "--to", &to, "--limit", "20", "--json"]);
+        let page: Value = serde_json::from_str(&page).unwrap();
+        counted += page["groups"].as_array().unwrap().iter().map(|group| group["count"].as_u64().unwrap()).sum::<u64>();
+        let Some(next_ms) = page["next_ms"].as_u64() else { break };
+        to = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + Duration::from_millis(next_ms)).to_string();
+    }
+    let decided = all.iter().map(|one| 1 + one.chain.as_ref().unwrap().more).sum::<u64>();
+    assert_eq!(counted, decided);
+    let note = ["explain", "--source", "a", "--state", "state", "--from", "2023-11-14T22:13:00Z", "--limit", "20"];
+    let note = dsengine(dir.path(), &note).run().expect(0).stderr;
+    assert!(note.contains("for those before them: --to 2023-11-14T22:13:20."), "{note}");
     assert_eq!(dsengine(dir.path(), &["explain", "--source", "a", "--from", "noon"]).run().code(), 2);
 }
 
@@ -460,7 +496,15 @@ fn the_api_explains_alerts_and_sources_to_whoever_may_read_them() {
         let groups = review["groups"].as_array().unwrap();
         groups.iter().any(|group| group["stage"] == "condition") && groups.iter().any(|g| g["stage"] == "accepted")
     });
+    let (_, newest) = ask("/api/v1/explain?source=gate&rule=r&limit=1");
+    let next_ms = newest["next_ms"].as_u64().expect("more was decided before");
+    let (_, older) = ask(&format!("/api/v1/explain?source=gate&rule=r&to={next_ms}"));
+    assert_eq!((older["to_ms"].as_u64(), older["next_ms"].as_u64()), (Some(next_ms), None), "{older}");
+    assert!(newest["from_ms"].as_u64().unwrap() > next_ms, "{newest}");
     assert_eq!(ask("/api/v1/explain").0, 400);
+    for limit in [0, 10_001] {
+        assert_eq!(ask(&format!("/api/v1/explain?source=gate&limit={limit}")).0, 400, "{limit}");
+    }
     assert_eq!(ask("/api/v1/explain?source=gate&from=noon").0, 422);
     run.signal("TERM");
     assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
@@ -485,7 +529,7 @@ fn the_log_in_the_database_is_bounded_by_number_and_by_age() {
         let mut journal = SqliteJournal::open(&file, keep, clock.clone()).unwrap();
         journal.recover().unwrap();
         batches.iter().for_each(|batch| journal.write(batch).unwrap());
-        let decided = Decisions::new(&file).of_source("a", 0, u64::MAX).unwrap().decided;
+        let decided = Decisions::new(&file).of_source(&Asked::all("a")).unwrap().decided;
         decided.iter().map(|decided| decided.contents.parse().unwrap()).collect::<Vec<u64>>()
     };
     let many = (0..100).map(|number| decision(number, now_ms)).collect();

@@ -308,11 +308,30 @@ pub(crate) fn quantile(values: &mut [u64], share: f64) -> u64 {
     values[at]
 }
 
-/// A scene of people and cars for tests, as YAML: endless enough, at 30 frames per second.
 pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, text).unwrap();
     path
+}
+
+/// Writes `scene.yaml`: somebody walks by, for longer than a test takes.
+pub(crate) fn write_scene(dir: &Path, fps: u64) {
+    let text = format!(
+        "seed: 1\nduration_s: 3000\nfps: {fps}\nwidth: 320\nheight: 240\n\
+         camera: {{ height_m: 4, pitch_deg: 12, focal: 0.9 }}\nnoise: 2\n\
+         objects: [{{ kind: person, speed_mps: 1.5, path: [[-4, 9], [4, 9]] }}]\n"
+    );
+    write(dir, "scene.yaml", &text);
+}
+
+/// Writes `t.jsonl`: a trace of the source `a`, with frames on which there is nothing, ten a second.
+pub(crate) fn write_trace(dir: &Path, frames: u64) {
+    let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}\n";
+    let frame = |n: u64| {
+        let pts_ns = n * 100_000_000;
+        format!("{{\"source\":\"a\",\"seq\":{n},\"pts_ns\":{pts_ns},\"width\":64,\"height\":64,\"detections\":[]}}\n")
+    };
+    write(dir, "t.jsonl", &(0..frames).map(frame).fold(head.to_owned(), |text, frame| text + &frame));
 }
 
 #[test]

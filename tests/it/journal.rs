@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use dsengine::alert::check::check_journal;
 use dsengine::alert::{
-    BoxFuture, Delivery, DeliveryError, Entry, Gate, Handler, Journal, JournalError, NoJournal, Pending, Retry,
-    Settlement, Totals, UNWRITTEN_MAX,
+    BoxFuture, By, CaseStep, Delivery, DeliveryError, Entry, Gate, Handler, Journal, JournalError, NoJournal, Pending,
+    Retry, Settlement, Totals, UNWRITTEN_MAX,
 };
 use dsengine::config::AlertPlan;
 use dsengine::telemetry::{AlertOutcome, Metrics};
-use dsengine::types::{Alert, AlertId, Clock, Frame, Level, Raised};
+use dsengine::types::{Alert, AlertId, BBox, Clock, Detection, Frame, Level, Raised};
 use tokio::runtime::Runtime;
 
 use crate::watch::Wall;
@@ -330,7 +330,7 @@ impl Process {
 
 pub(crate) fn draft(key: u64) -> Raised {
     let (rule, key, message) = ("r".into(), key.to_string(), "m".into());
-    Raised { rule, level: None, key, message, detections: vec![], tags: vec![], picture: None }
+    Raised { rule, key, message, ..Raised::default() }
 }
 
 pub(crate) fn frame(source: &str, seq: u64) -> Frame {
@@ -517,6 +517,46 @@ fn alerts_do_not_wait_for_a_disk_that_fails_for_long_and_are_on_it_once_it_works
     disk.faults.broken.store(false, Ordering::Relaxed);
     until("it is delivered", || told.got().len() == 61);
     assert_eq!(disk.written(), (0..=60).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_owed_to_a_disk_that_fails_is_not_said_to_be_written() {
+    let (disk, told) = (Disk::new(), Told::new("x", Answer::Ok));
+    let mut process = Process::start(disk.journal(), vec![told.clone()], &plan());
+    disk.faults.broken.store(true, Ordering::Relaxed);
+    let alert = process.raise(0).expect("taken");
+    until("the failure shows", || process.trouble().is_some());
+    process.clock.ahead_ns.store(11_000_000_000, Ordering::Relaxed);
+    until("it is delivered", || told.got().len() == 1 && process.shown() == [0]);
+    let outbox = process.delivery.outbox();
+    outbox.change_case(&alert.id, CaseStep::Acknowledge, By::new("ops", 1, None)).unwrap();
+    let is_written = || process.runtime.block_on(outbox.case_written(&alert.id, LIMIT));
+    let began = Instant::now();
+    assert!(!is_written() && began.elapsed() < LIMIT, "it is owed, and nobody waits for that");
+    disk.faults.broken.store(false, Ordering::Relaxed);
+    until("the disk has it", is_written);
+}
+
+#[test]
+fn decisions_that_nobody_waits_for_are_written_together() {
+    let disk = Disk::new();
+    let mut process = Process::start(disk.journal(), vec![Told::new("x", Answer::Ok)], &plan());
+    let writes = || disk.faults.writes.load(Ordering::Relaxed);
+    let weak = Detection::new("person", 0, 0.3, BBox { x: 0.1, y: 0.1, width: 0.2, height: 0.2 });
+    let began = Instant::now();
+    for batch in 1..=3 {
+        let before = writes();
+        // Too weak: a decision, and no alert.
+        for key in 0..10 {
+            let raised = Raised { detections: vec![weak.clone()], ..draft(100 * batch + key) };
+            assert!(process.gate.raise(&raised, &frame("gate", batch)).is_none());
+        }
+        until("they are written", || writes() > before);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(500), "each batch waits 200 ms for more");
+    // An alert does not wait, and what gathered is written with it.
+    process.raise(7);
+    assert_eq!(process.drain(), 0);
 }
 
 #[test]

@@ -367,13 +367,74 @@ fn a_script_attaches_values_that_it_reads_back_and_no_more_than_the_bounds_allow
 }
 
 #[test]
-fn attributes_that_are_set_and_removed_within_a_call_are_bounded() {
+fn attributes_that_come_and_go_are_bounded_and_the_error_names_the_line() {
+    // Each name is taken away again: a detection never has more than one, and the host's memory must not grow.
     let mut camera = camera(
-        "function detect(frame)\n  for n = 1, 100000 do\n    frame:set_attribute(1, 'a' .. n, n)\n    \
-         frame:set_attribute(1, 'a' .. n, nil)\n  end\nend",
+        r#"
+        function detect(frame)
+            local function comes_and_goes(i, value)
+                local n = 0
+                while n < 200 do
+                    local ok, problem = pcall(function()
+                        frame:set_attribute(i, "n" .. n, value)
+                        frame:set_attribute(i, "n" .. n, nil)
+                    end)
+                    if not ok then
+                        return n, problem
+                    end
+                    n += 1
+                end
+                return n, "no end"
+            end
+            local n, problem = comes_and_goes(1, 1)
+            for k = 1, 500 do
+                frame:set_attribute(2, "never" .. k, nil)
+            end
+            local sets = 0
+            local ok, full = pcall(function()
+                while sets < 4000 do
+                    frame:set_attribute(2, "text", ("x"):rep(256))
+                    sets += 1
+                end
+            end)
+            frame:alert{ rule = "r", message = n .. " | " .. problem }
+            frame:alert{ rule = "s", message = tostring(ok) .. " | " .. tostring(sets < 4000) .. " | " .. tostring(full) }
+        end
+        "#,
     );
-    let (_, message) = camera.fault(vec![person(0.7, 0.5, 0.9)]);
-    assert!(message.contains("more than 32 attributes of a detection changed at once"), "{message}");
+    let verdict = camera.see(vec![person(0.3, 0.5, 0.9), person(0.7, 0.5, 0.9)]).unwrap();
+    let told = |index: usize| verdict.alerts[index].message.as_str();
+    let (count, problem) = told(0).split_once(" | ").unwrap();
+    assert_eq!(count, "32");
+    assert!(problem.contains("more than 32 attributes of one detection change in one call"), "{problem}");
+    assert!(problem.contains("x.lua:7: "), "{problem}");
+    assert!(told(1).starts_with("false | true | "), "{}", told(1));
+    assert!(told(1).contains("the attributes set in one call take more than 256 KiB"), "{}", told(1));
+    assert!(verdict.edits.iter().all(|edit| edit.attributes.len() <= 32), "{}", verdict.edits.len());
+    // The next frame begins anew.
+    assert_eq!(camera.see(vec![person(0.3, 0.5, 0.9), person(0.7, 0.5, 0.9)]).unwrap().alerts[0].message, told(0));
+}
+
+#[test]
+fn an_alert_says_how_long_it_is_of_use() {
+    let mut camera = camera(
+        r#"
+        function detect(frame)
+            frame:alert{ rule = "r", expires_seconds = 60 }
+            frame:alert{ rule = "s" }
+            for _, wrong in { 0, -1, 1.5, 31536001, 0 / 0, "60", true } do
+                local ok, problem = pcall(frame.alert, frame, { rule = "r", expires_seconds = wrong })
+                if ok or not string.find(problem, "expires_seconds is a whole number from 1 to 31536000, got", 1, true) then
+                    error(tostring(problem))
+                end
+            end
+        end
+        "#,
+    );
+    let verdict = camera.see(vec![]).unwrap();
+    assert_eq!(verdict.alerts.iter().map(|alert| alert.expires_seconds).collect::<Vec<_>>(), [Some(60), None]);
+    let applied = apply(verdict, false, &mut Vec::new()).unwrap();
+    assert_eq!(applied.raised[0].expires_seconds, Some(60));
 }
 
 #[test]

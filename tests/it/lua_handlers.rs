@@ -66,6 +66,7 @@ pub(crate) fn alert() -> Alert {
         digest: None,
         tags: vec![],
         picture: false,
+        expires_seconds: None,
     }
 }
 

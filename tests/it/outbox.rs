@@ -14,7 +14,7 @@ use dsengine::types::Alert;
 use serde_json::Value;
 
 use crate::alerts::alert;
-use crate::harness::{Dsengine, Outcome, soak, write};
+use crate::harness::{Dsengine, Outcome, soak, write, write_scene, write_trace};
 use crate::webhooks::Peer;
 
 /// Longest wait for what takes milliseconds.
@@ -27,21 +27,8 @@ const KEEP: Keep = Keep { age: Duration::from_secs(86_400), alerts: 10_000 };
 pub(crate) fn folder(source: &str, outbox: &str, url: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "r.lua", RULE);
-    write(
-        dir.path(),
-        "scene.yaml",
-        "seed: 1\nduration_s: 3000\nfps: 30\nwidth: 320\nheight: 240\n\
-         camera: { height_m: 4, pitch_deg: 12, focal: 0.9 }\nnoise: 2\n\
-         objects: [{ kind: person, speed_mps: 1.5, path: [[-4, 9], [4, 9]] }]\n",
-    );
-    let frame = |n: usize| {
-        format!(
-            "{{\"source\":\"a\",\"seq\":{n},\"pts_ns\":{},\"width\":64,\"height\":64,\"detections\":[]}}\n",
-            n * 100_000_000
-        )
-    };
-    let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}\n";
-    write(dir.path(), "t.jsonl", &(0..40).map(frame).fold(head.to_owned(), |text, frame| text + &frame));
+    write_scene(dir.path(), 30);
+    write_trace(dir.path(), 40);
     let config = format!(
         "sources: [{{ id: a, uri: '{source}' }}]\nmonitoring: {{ enabled: false }}\n\
          detection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\

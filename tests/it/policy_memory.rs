@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Dsengine, write};
+use crate::harness::{Dsengine, write, write_scene, write_trace};
 
 /// Longest wait for what takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -17,19 +17,8 @@ const RULE: &str = "function detect(f)\n  f:alert{ rule = 'stays', key = 'door',
 fn folder(source: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "r.lua", RULE);
-    write(
-        dir.path(),
-        "scene.yaml",
-        "seed: 1\nduration_s: 3000\nfps: 30\nwidth: 320\nheight: 240\n\
-         camera: { height_m: 4, pitch_deg: 12, focal: 0.9 }\nnoise: 2\n\
-         objects: [{ kind: person, speed_mps: 1.5, path: [[-4, 9], [4, 9]] }]\n",
-    );
-    let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}\n";
-    let frame = |n: u64| {
-        let pts_ns = n * 100_000_000;
-        format!("{{\"source\":\"a\",\"seq\":{n},\"pts_ns\":{pts_ns},\"width\":64,\"height\":64,\"detections\":[]}}\n")
-    };
-    write(dir.path(), "t.jsonl", &(0..40).map(frame).fold(head.to_owned(), |text, frame| text + &frame));
+    write_scene(dir.path(), 30);
+    write_trace(dir.path(), 40);
     let config = format!(
         "sources: [{{ id: a, uri: '{source}' }}]\nmonitoring: {{ enabled: false }}\n\
          detection: {{ strategies: [{{ name: r, module: r.lua }}] }}\n\

@@ -1,8 +1,9 @@
-//! `dsengine alerts retry`: dead letters that are sent again.
+//! `dsengine alerts retry`: dead letters that are sent again; and alerts that are of no use any more, which are not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::harness::write;
 use crate::outbox::{LIMIT, LIVE, dsengine, folder, listed, posted, until};
 use crate::webhooks::Peer;
 
@@ -70,4 +71,34 @@ fn a_dead_letter_goes_out_at_once_where_the_engine_runs() {
     assert!(again.stdout.starts_with("nothing to send again"), "{}", again.stdout);
     run.signal("TERM");
     assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
+}
+
+#[test]
+fn an_alert_of_no_use_any_more_is_not_sent_when_its_receiver_is_back() {
+    let up = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::clone(&up);
+    let peer = Peer::new(move |_, _| {
+        let status = if is_up.load(Ordering::Relaxed) { "204 No Content" } else { "503 Service Unavailable" };
+        format!("{status}\r\n")
+    });
+    let dir = folder(LIVE, "durability: sync", &peer.url("/"));
+    let rule = "function detect(f)\n  f:alert{ rule = 'r', key = f.seq, message = 'm', expires_seconds = 1 }\nend\n";
+    write(dir.path(), "r.lua", rule);
+    let mut run = dsengine(dir.path(), &["run"]).start();
+    let expired = || {
+        let undelivered = listed(dir.path(), &["--undelivered"]);
+        let undelivered = if undelivered.code() == 0 { undelivered.json() } else { return None };
+        undelivered.as_array().unwrap().iter().find(|kept| kept["handlers"][1]["outcome"] == "expired").cloned()
+    };
+    until("an alert expires", || expired().is_some());
+    let kept = expired().unwrap();
+    assert!(kept["alert"]["expires_seconds"] == 1 && kept["handlers"][0]["outcome"] == "delivered", "{kept}");
+    let id = kept["alert"]["id"].as_str().unwrap();
+    let posts = |id: &str| posted(&peer).get(id).map_or(0, Vec::len);
+    let (before, all) = (posts(id), posted(&peer).len());
+    up.store(true, Ordering::Relaxed);
+    until("later alerts are sent", || posted(&peer).len() > all + 3);
+    assert_eq!(posts(id), before);
+    run.signal("TERM");
+    assert!(run.end(LIMIT).is_some(), "{}", run.seen.join("\n"));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Dsengine, Running, get, soak, write};
+use crate::harness::{Dsengine, Running, get, soak, write, write_scene, write_trace};
 
 /// Longest wait for what takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -19,23 +19,8 @@ const COUNTS: &str = "---@version 1\nfunction detect(frame)\n  local n = (state.
 fn folder(uri: &str, keys: &str, rest: &str, script: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "count.lua", script);
-    write(
-        dir.path(),
-        "scene.yaml",
-        &format!(
-            "seed: 1\nduration_s: 3000\nfps: {FPS}\nwidth: 320\nheight: 240\n\
-             camera: {{ height_m: 4, pitch_deg: 12, focal: 0.9 }}\nnoise: 2\n\
-             objects: [{{ kind: person, speed_mps: 1.5, path: [[-4, 9], [4, 9]] }}]\n"
-        ),
-    );
-    let frame = |n: u64| {
-        format!(
-            "{{\"source\":\"a\",\"seq\":{n},\"pts_ns\":{},\"width\":64,\"height\":64,\"detections\":[]}}\n",
-            n * 100_000_000
-        )
-    };
-    let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}\n";
-    write(dir.path(), "t.jsonl", &(0..10).map(frame).fold(head.to_owned(), |text, frame| text + &frame));
+    write_scene(dir.path(), FPS);
+    write_trace(dir.path(), 10);
     let config = format!(
         "sources: [{{ id: a, uri: '{uri}' }}]\n\
          detection: {{ strategies: [{{ name: count, module: count.lua, limits: {{ log_lines_per_second: 1000 }}{keys} }}] }}\n{rest}"

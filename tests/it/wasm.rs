@@ -430,6 +430,7 @@ fn alert() -> Alert {
         digest: None,
         tags: vec![],
         picture: false,
+        expires_seconds: None,
     }
 }
 

@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::harness::{Dsengine, Outcome, root, skip, write};
+use crate::harness::{Dsengine, Outcome, root, skip, write, write_trace};
 
 /// A receiver that answers the n-th request, from 0, by what it says.
 pub(crate) struct Peer {
@@ -118,14 +118,7 @@ fn run(webhook: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcom
 /// The same, with this one handler.
 pub(crate) fn run_with(handler: &str, alerts: usize, keys: &str, env: &[(&str, &str)]) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
-    let frame = |n: usize| {
-        format!(
-            "{{\"source\":\"a\",\"seq\":{n},\"pts_ns\":{},\"width\":64,\"height\":64,\"detections\":[]}}\n",
-            n * 100_000_000
-        )
-    };
-    let head = "{\"format\":1,\"dsengine\":\"0\",\"config_hash\":\"0\",\"start_unix_ns\":1700000000000000000}\n";
-    write(dir.path(), "t.jsonl", &(0..alerts).map(frame).fold(head.to_owned(), |text, frame| text + &frame));
+    write_trace(dir.path(), alerts as u64);
     write(dir.path(), "r.lua", "function detect(f) f:alert{ rule = 'r', key = f.seq, message = 'm' } end");
     let config = format!(
         "sources: [{{ id: a, uri: 'trace:t.jsonl' }}]\nmonitoring: {{ enabled: false }}\n\

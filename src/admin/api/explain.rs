@@ -12,7 +12,7 @@ use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{Name, NoParams, Params};
-use crate::alert::records::{Explained, NotOne, Records, Review};
+use crate::alert::records::{self, Explained, NotOne, Page, REVIEW_MAX, REVIEW_USUAL, Records, Review};
 use crate::control::Control;
 use crate::engine::EngineApi;
 use crate::error::Error;
@@ -25,15 +25,38 @@ use crate::types::unix_ms;
 pub(in crate::admin) struct Asked {
     /// The source.
     source: String,
-    /// From this moment on, in Unix milliseconds or RFC 3339; from the beginning of the log when absent.
+    /// From this moment on, in Unix milliseconds or RFC 3339; as far back as `limit` says when absent.
     #[param(required = false, nullable = false, value_type = String, pattern = "^[0-9]{1,13}$")]
     from: Option<String>,
-    /// Up to this moment; up to now when absent.
+    /// Up to this moment, which is how the next page is asked for; up to now when absent.
     #[param(required = false, nullable = false, value_type = String, pattern = "^[0-9]{1,13}$")]
     to: Option<String>,
     /// Of this rule only.
     #[param(required = false, nullable = false, value_type = String)]
     rule: Option<String>,
+    /// So many decisions at most, the newest; those of one moment stay together. 1,000 when absent.
+    #[param(required = false, nullable = false, value_type = u32, minimum = 1, maximum = 10_000)]
+    limit: Option<u32>,
+}
+
+impl Asked {
+    /// What is asked for, if it can be read.
+    fn read(self) -> Result<records::Asked, ApiError> {
+        let Self { source, from, to, rule, limit } = self;
+        let moment = |text: Option<String>, absent: u64| match text.as_deref().map(unix_ms) {
+            None => Ok(absent),
+            Some(Some(ms)) => Ok(ms),
+            Some(None) => {
+                let message = "from and to are moments: Unix milliseconds, or 2026-01-31T14:30:00Z";
+                Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, message))
+            }
+        };
+        let most = limit.map_or(REVIEW_USUAL, |limit| limit as usize);
+        if !(1..=REVIEW_MAX).contains(&most) {
+            return Err(ApiError::unreadable(StatusCode::BAD_REQUEST, format!("limit: from 1 to {REVIEW_MAX}")));
+        }
+        Ok(records::Asked { source, rule, from_ms: moment(from, 0)?, to_ms: moment(to, u64::MAX)?, most })
+    }
 }
 
 /// Where the log is: the latest part in memory, all of it in the database, if there is one.
@@ -59,11 +82,10 @@ impl Log {
         }
     }
 
-    fn review(&self, asked: &Asked, from_ms: u64, to_ms: u64) -> Review {
+    fn review(&self, asked: &records::Asked) -> Review {
         let kept = self.control.as_ref().and_then(|control| control.decisions());
-        let kept = kept.map(|kept| read(kept.of_source(&asked.source, from_ms, to_ms))).unwrap_or_default();
-        let records = kept.with(self.board.records());
-        records.review(&asked.source, asked.rule.as_deref(), from_ms, to_ms)
+        let kept: Page = kept.map(|kept| read(kept.of_source(asked))).unwrap_or_default();
+        kept.with(asked, self.board.records()).review(asked)
     }
 
     /// Leaves out what the caller may not know.
@@ -76,10 +98,10 @@ impl Log {
 }
 
 /// A log that cannot be read is empty; what is in memory is known nevertheless.
-fn read(records: Result<Records, Error>) -> Records {
+fn read<T: Default>(records: Result<T, Error>) -> T {
     records.unwrap_or_else(|error| {
         tracing::warn!("the log of decisions is not shown: {error}");
-        Records::default()
+        T::default()
     })
 }
 
@@ -102,7 +124,8 @@ pub(in crate::admin) async fn alert(
     }
 }
 
-/// What was raised on a source in some time, and what held it back; and what its strategies judged.
+/// What was raised on a source in some time, and what held it back; and what its strategies judged. The newest
+/// decisions of that time: `next_ms` in the answer, given as `to`, asks for those before them.
 #[utoipa::path(get, path = "/api/v1/explain", params(Asked),
     responses((status = 200, body = Review), (status = 422, description = "A moment cannot be read.")))]
 pub(in crate::admin) async fn source(
@@ -111,15 +134,7 @@ pub(in crate::admin) async fn source(
     Params(asked): Params<Asked>,
 ) -> Result<Json<Review>, ApiError> {
     caller.check_source(&asked.source)?;
-    let moment = |text: &Option<String>, absent: u64| match text.as_deref().map(unix_ms) {
-        None => Ok(absent),
-        Some(Some(ms)) => Ok(ms),
-        Some(None) => {
-            let message = "from and to are moments: Unix milliseconds, or 2026-01-31T14:30:00Z";
-            Err(ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, message))
-        }
-    };
-    let (from_ms, to_ms) = (moment(&asked.from, 0)?, moment(&asked.to, u64::MAX)?);
+    let asked = asked.read()?;
     let log = Log::new(&app, caller);
-    Ok(Json(app.work.call(move || log.review(&asked, from_ms, to_ms)).await?))
+    Ok(Json(app.work.call(move || log.review(&asked)).await?))
 }

@@ -206,12 +206,17 @@ impl Book {
     pub(super) fn find(&self, query: &CaseQuery, sees: impl Fn(&SourceId) -> bool) -> Option<Vec<Cased>> {
         let CaseQuery { state, before, most } = query;
         let end = match before {
-            Some(id) => *self.numbers.get(id)?,
+            // One that may not be seen is not there.
+            Some(id) => *self.numbers.get(id).filter(|number| self.is_of(**number, &sees))?,
             None => self.next,
         };
         let cases = self.cases.range(..end).rev().map(|(_, entry)| &entry.cased);
         let wanted = cases.filter(|cased| state.is_none_or(|state| cased.case.state == state));
         Some(wanted.filter(|cased| sees(&cased.alert.source)).take(*most).cloned().collect())
+    }
+
+    fn is_of(&self, number: u64, sees: impl Fn(&SourceId) -> bool) -> bool {
+        self.cases.get(&number).is_some_and(|entry| sees(&entry.cased.alert.source))
     }
 
     pub(super) fn take_unsaved(&mut self) -> Vec<Cased> {

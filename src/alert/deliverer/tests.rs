@@ -160,6 +160,22 @@ async fn an_alert_that_was_accepted_too_long_ago_expires_untried() {
     assert_eq!((outbox.totals().expired, count.load(Ordering::SeqCst)), (2, 0));
 }
 
+#[tokio::test]
+async fn an_alert_that_is_of_no_use_any_more_is_not_tried() {
+    let (deliverer, _, count) = deliverer(Retry::Later);
+    let outbox = deliverer.outbox.clone();
+    let of_use = |n, seconds| Arc::new(Alert { expires_seconds: Some(seconds), ..(*alert(n, "m")).clone() });
+    // The second one is of use for longer.
+    assert_eq!(outbox.accept(of_use(1, 5), None), Acceptance::Taken);
+    assert_eq!(outbox.accept(of_use(2, 7), None), Acceptance::Taken);
+    deliverer.slot.replace(Arc::new(Fixed(None, count.clone())), deliverer.slot.current.load().commands.clone());
+    let late = Late(Arc::clone(&deliverer.clock));
+    let deliverer = Deliverer { clock: Arc::new(late), ..deliverer };
+    assert!(settled(deliverer, 0).await);
+    let totals = outbox.totals();
+    assert_eq!((totals.expired, totals.delivered, count.load(Ordering::SeqCst)), (1, 1, 1));
+}
+
 /// Six seconds later on the wall clock.
 struct Late(Arc<dyn Clock>);
 

@@ -112,7 +112,7 @@ impl Gate {
     }
 
     fn admit(&mut self, kind: &str, raised: &Raised, frame: &Frame) -> Option<u64> {
-        let admitted = self.decisions.admit(kind, &raised.rule, self.policy.last_key(), frame.pts_ns);
+        let admitted = self.decisions.admit(&[kind, &raised.rule, self.policy.last_key()], frame.pts_ns);
         self.outbox.lose_decisions(self.decisions.take_lost());
         admitted
     }

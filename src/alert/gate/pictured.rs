@@ -23,7 +23,7 @@ impl Gate {
             (Some(jpeg), _) => Shot::Encoded(jpeg.clone()),
             (None, Some(picture)) => {
                 let (picture, detections) = (picture.clone(), frame.detections.clone());
-                Shot::Frame { picture, detections, zones: self.zones.clone() }
+                Shot::Frame { picture, detections, raised: raised.detections.clone(), zones: self.zones.clone() }
             }
             (None, None) => return (alert, None),
         };

@@ -123,6 +123,32 @@ fn the_heads_are_the_oldest_of_each_source_and_of_the_critical_ones_apart() {
 }
 
 #[test]
+fn what_is_of_no_use_any_more_is_found_behind_what_waits_and_after_a_restart() {
+    const SECOND: u64 = 1_000_000_000;
+    let of_use = |n, seconds| Arc::new(Alert { expires_seconds: seconds, ..(*alert(n, "m")).clone() });
+    let [first, second, third] = [of_use(1, None), of_use(2, Some(9)), of_use(3, Some(5))];
+    let mut one = ledger(10, true, &["x", "y"]);
+    for alert in [&first, &second, &third] {
+        one.offer(alert.clone(), None, SECOND);
+    }
+    assert_eq!(one.outdated("x", u64::MAX), None, "none is written");
+    let batch = one.take_unwritten(10);
+    one.written(&batch);
+    let at = |ledger: &Ledger, handler: &str, second: u64| Some(ledger.outdated(handler, second * SECOND)?.id);
+    assert_eq!((at(&one, "x", 5), at(&one, "x", 6)), (None, Some(third.id.clone())));
+    one.settle("x", &third.id, Settlement::Expired).unwrap();
+    assert_eq!((at(&one, "x", 9), at(&one, "x", 10)), (None, Some(second.id.clone())));
+    assert_eq!(at(&one, "y", 6), Some(third.id.clone()), "each handler for itself");
+    one.settle("x", &second.id, Settlement::Delivered).unwrap();
+    assert_eq!(at(&one, "x", u64::MAX / SECOND), None, "the first one is of use for as long as it takes");
+    let mut next = ledger(10, true, &["x"]);
+    let pending =
+        Pending { alert: third.clone(), handlers: vec!["x".into()], worst: Settlement::Delivered, accepted_ms: 1_000 };
+    assert!(next.recover(pending));
+    assert_eq!((at(&next, "x", 5), at(&next, "x", 6)), (None, Some(third.id.clone())));
+}
+
+#[test]
 fn a_dead_letter_is_opened_again_once_and_only_where_there_is_room() {
     let mut ledger = ledger(1, true, &["x"]);
     let one = alert(1, "m");
@@ -196,7 +222,7 @@ fn behind_a_journal_nothing_is_delivered_before_it_is_written() {
     assert_eq!(batch, [Entry::Accepted { alert: one.clone(), handlers: vec!["x".into(), "y".into()], at_ms: 9 }]);
     assert_eq!(ledger.unwritten(), 1, "taken is not written");
     assert_eq!(ledger.written(&batch).accepted.len(), 1);
-    ledger.batch_done();
+    ledger.batch_done(false);
     assert_eq!((head(&ledger, "x"), ledger.unwritten()), (Some(1), 0));
     ledger.settle("y", &one.id, Settlement::Delivered);
     assert_eq!(missed(ledger.offer(two.clone(), None, 0)), ["x"]);

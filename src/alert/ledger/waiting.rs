@@ -2,10 +2,27 @@
 
 use std::sync::Arc;
 
-use super::Ledger;
+use super::{Ledger, Open};
+use crate::alert::courier::Head;
 use crate::types::Alert;
 
+impl Open {
+    /// From when on it is of no use any more, in Unix nanoseconds; `None` if its rule does not say.
+    pub(in crate::alert) fn until_ns(&self) -> Option<u64> {
+        let seconds = u64::from(self.alert.expires_seconds?);
+        Some(self.accepted_ns.saturating_add(seconds.saturating_mul(1_000_000_000)))
+    }
+}
+
 impl Ledger {
+    /// An alert that `handler` has not settled and that is of no use any more at `unix_ns`, wherever it is in its line.
+    pub(in crate::alert) fn outdated(&self, handler: &str, unix_ns: u64) -> Option<Head> {
+        let queue = self.queues.get(handler)?;
+        let (until_ns, number) = queue.expiring.first()?;
+        let open = self.open.get(queue.held.get(number)?).filter(|_| unix_ns >= *until_ns)?;
+        Some(Head { line: open.line(), number: *number, id: open.alert.id.clone(), accepted_ns: open.accepted_ns })
+    }
+
     /// The first written alerts that `handler` has not settled, and whether it takes no more.
     pub(in crate::alert) fn waiting(&self, handler: &str, most: usize) -> (Vec<Arc<Alert>>, bool) {
         let Some(queue) = self.queues.get(handler) else { return (Vec::new(), true) };

@@ -15,6 +15,8 @@ pub(in crate::alert) enum Shot {
         picture: Picture,
         /// What is drawn as boxes.
         detections: Vec<Detection>,
+        /// What raised the alert, and is drawn so.
+        raised: Vec<Detection>,
         /// What is drawn as outlines.
         zones: Arc<[Zone]>,
     },
@@ -26,10 +28,10 @@ impl Shot {
     /// The memory that it holds until it is encoded.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Frame { picture, detections, .. } => {
+            Self::Frame { picture, detections, raised, .. } => {
                 let planes =
                     (0..picture.plane_count()).map(|index| picture.stride(index) * picture.plane_size(index).1);
-                planes.sum::<usize>() + detections.len() * size_of::<Detection>()
+                planes.sum::<usize>() + (detections.len() + raised.len()) * size_of::<Detection>()
             }
             Self::Encoded(jpeg) => jpeg.len(),
         }
@@ -38,10 +40,10 @@ impl Shot {
     /// The picture with boxes, and the one without if it is wanted. `None` if it cannot be encoded.
     pub(super) fn encode(&self, plan: &PicturesPlan) -> Option<[Option<Vec<u8>>; 2]> {
         match self {
-            Self::Frame { picture, detections, zones } => {
+            Self::Frame { picture, detections, raised, zones } => {
                 let encode = |picture: &Picture| jpeg::encode(picture, plan.max_width, plan.quality);
                 let clean = if plan.clean { Some(encode(picture)?) } else { None };
-                Some([Some(encode(&draw::annotated(picture, detections, zones))?), clean])
+                Some([Some(encode(&draw::alerted(picture, detections, raised, zones))?), clean])
             }
             Self::Encoded(jpeg) => {
                 let is_jpeg = jpeg.starts_with(&[0xff, 0xd8]) && jpeg.len() < LARGEST;

@@ -26,10 +26,11 @@ pub(super) enum Planted {
     RetriedEarly,
     /// After an outage nothing bounds the rate.
     DrainedAtOnce,
+    OutdatedDelivered,
 }
 
 impl Planted {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::FailedWriteAcknowledged,
         Self::LastForgotten,
         Self::RecoveredReversed,
@@ -47,5 +48,6 @@ impl Planted {
         Self::MinuteForgotten,
         Self::RetriedEarly,
         Self::DrainedAtOnce,
+        Self::OutdatedDelivered,
     ];
 }

@@ -1,5 +1,7 @@
 //! One day: what happens, step by step.
 
+mod deliver;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use parking_lot::Mutex;
 
-use super::super::courier::Courier;
+use super::super::courier::{Courier, Now};
 use super::super::policy::tests::plan;
 use super::super::{Entry, Gate, Order, Outbox, Settlement};
 use super::check;
@@ -25,6 +27,10 @@ pub(super) const HANDLERS: [&str; 2] = ["hook", "mail"];
 const STEPS: usize = 200;
 /// The key whose alerts are critical.
 pub(super) const CRITICAL: &str = "4";
+/// The key whose alerts are of use for a while.
+const OF_PASSING_USE: &str = "3";
+/// How long they are.
+const EXPIRES_SECONDS: u32 = 30;
 
 /// A draft that a rule raised.
 pub(super) struct Draft {
@@ -241,7 +247,8 @@ impl World {
             let level = Some(if is_critical { Level::Critical } else { Level::Medium });
             let draft = Draft { source: SOURCES[at].into(), key, rule: rule.into(), pts_ns: frame.pts_ns };
             let (rule, key, message) = (draft.rule.clone(), draft.key.clone(), "m".to_owned());
-            gate.raise(&Raised { rule, level, key, message, ..Raised::default() }, &frame);
+            let expires_seconds = (key == OF_PASSING_USE).then_some(EXPIRES_SECONDS);
+            gate.raise(&Raised { rule, level, key, message, expires_seconds, ..Raised::default() }, &frame);
             self.lives.last_mut().expect("a process has started").raised.push(draft);
         }
         gate.judged(&frame);

@@ -251,6 +251,7 @@ impl AlertSpec {
             digest,
             tags,
             picture: false,
+            expires_seconds: None,
         }
     }
 }

@@ -136,6 +136,7 @@ mod tests {
             digest: None,
             tags: vec![],
             picture: false,
+            expires_seconds: None,
         };
         let all = AlertFilter::default();
         assert!(Level::ALL.into_iter().all(|level| all.passes(&alert(level, "a", "r"))));

@@ -145,6 +145,7 @@ mod tests {
             detections: Vec::new(),
             tags: Vec::new(),
             picture: None,
+            expires_seconds: None,
         };
         let alerts = |level| Verdict { alerts: vec![alert(level)], ..Verdict::default() };
         assert_eq!(difference(&alerts(None), &none), "raises 1 alert (r 'm'), the active one none");

@@ -83,6 +83,9 @@ impl Canvas {
     pub(super) fn outline(&mut self, area: Rect, line: i64, colour: Colour) {
         let Rect { x, y, width, height } = area;
         let (thin, flat) = (line.min(width), line.min(height));
+        if thin <= 0 || flat <= 0 {
+            return;
+        }
         self.fill(Rect { height: flat, ..area }, colour);
         self.fill(Rect { y: y + height - flat, height: flat, ..area }, colour);
         self.fill(Rect { width: thin, ..area }, colour);

@@ -1,4 +1,4 @@
-//! Draws detections and zones into a copy of a picture, for `record --annotated` and `snapshot`.
+//! Draws detections and zones into a copy of a picture, for `record --annotated`, `snapshot` and the pictures of alerts.
 
 mod canvas;
 mod font;
@@ -11,29 +11,59 @@ use crate::types::{Detection, Picture, Zone};
 
 /// The colour of zones.
 const ZONE: Colour = [210, 16, 146];
+/// The colour of what raised an alert: red, with a white line in it.
+const RAISED: Colour = [81, 90, 240];
 /// Steps of the grid across the picture's width and height.
 const GRID_STEPS: i64 = 10;
 
 /// A copy of the picture, as packed I420, with the outline and name of every zone, and the box of every detection with
 /// label, track and score, in a colour per class. An RGB picture, or one that cannot be read, is returned unchanged.
 pub fn annotated(picture: &Picture, detections: &[Detection], zones: &[Zone]) -> Picture {
+    alerted(picture, detections, &[], zones)
+}
+
+/// As [`annotated`], of an alert: what `raised` it is drawn over the others, thicker and in a colour of its own.
+pub fn alerted(picture: &Picture, detections: &[Detection], raised: &[Detection], zones: &[Zone]) -> Picture {
     let Some(mut canvas) = Canvas::of(picture) else { return picture.clone() };
     let mut placed = draw_zones(&mut canvas, zones);
-    let mut labels = Vec::new();
-    for detection in detections {
-        let Some(bbox) = detection.bbox.clamped() else { continue };
-        // Even, to align with chroma samples.
-        let (x, y) = (canvas.x(bbox.x) & !1, canvas.y(bbox.y) & !1);
-        let (right, bottom) = (canvas.x(bbox.right()) & !1, canvas.y(bbox.bottom()) & !1);
-        let area = Rect { x, y, width: right - x, height: bottom - y };
+    let others = detections.iter().filter(|other| !raised.iter().any(|raised| is_same(other, raised)));
+    let (mut others_labels, mut labels) = (Vec::new(), Vec::new());
+    for detection in others {
+        let Some(area) = area(&canvas, detection) else { continue };
         canvas.outline(area, 2 * canvas.scale, colour(detection.class_id));
-        labels.push((area, label(detection), colour(detection.class_id)));
+        others_labels.push((area, label(detection), colour(detection.class_id)));
     }
-    // After all boxes, so that none crosses a label.
-    for (area, text, colour) in labels {
+    for detection in raised {
+        let Some(area) = area(&canvas, detection) else { continue };
+        let (line, inset) = (canvas.scale, 2 * canvas.scale);
+        canvas.outline(area, 5 * line, RAISED);
+        let Rect { x, y, width, height } = area;
+        let inner = Rect { x: x + inset, y: y + inset, width: width - 2 * inset, height: height - 2 * inset };
+        canvas.outline(inner, line, WHITE);
+        labels.push((area, label(detection), RAISED));
+    }
+    // After all boxes, so that none crosses a label. What raised the alert has the best place.
+    for (area, text, colour) in labels.into_iter().chain(others_labels) {
         put(&mut canvas, &area, &text, colour, &mut placed);
     }
     canvas.finish(picture).unwrap_or_else(|| picture.clone())
+}
+
+/// Where a detection is drawn; `None` outside of the picture.
+fn area(canvas: &Canvas, detection: &Detection) -> Option<Rect> {
+    let bbox = detection.bbox.clamped()?;
+    // Even, to align with chroma samples.
+    let (x, y) = (canvas.x(bbox.x) & !1, canvas.y(bbox.y) & !1);
+    let (right, bottom) = (canvas.x(bbox.right()) & !1, canvas.y(bbox.bottom()) & !1);
+    Some(Rect { x, y, width: right - x, height: bottom - y })
+}
+
+/// Whether both are of one object: the strategy that raised an alert may have changed its copy.
+fn is_same(detection: &Detection, raised: &Detection) -> bool {
+    match (detection.track_id, raised.track_id) {
+        (Some(one), Some(other)) => one == other,
+        _ => detection.class_id == raised.class_id && detection.bbox == raised.bbox,
+    }
 }
 
 /// A copy of the picture with a grid in tenths of its width and height, labelled in shares, and the outline and name of
@@ -144,6 +174,29 @@ mod tests {
             );
             assert_eq!((tiny.width, tiny.height), (width, height));
         }
+    }
+
+    #[test]
+    fn what_raised_an_alert_is_drawn_thicker_and_in_a_colour_of_its_own() {
+        let person = |track_id: Option<u64>, x: f32| {
+            let bbox = BBox { x, y: 0.2, width: 0.3, height: 0.7 };
+            Detection { track_id, ..Detection::new("person", 0, 0.9, bbox) }
+        };
+        // Its track is the same, though the strategy has moved its box; without a track its place tells.
+        let tracked = ([person(Some(1), 0.1), person(Some(2), 0.55)], person(Some(1), 0.1));
+        let still = ([person(None, 0.1), person(None, 0.55)], person(None, 0.1));
+        for (all, raised) in [tracked, still] {
+            let drawn = alerted(&grey(400, 200), &all, &[raised], &[]);
+            let left = |x: u32| [0, 1, 2, 3, 4, 5].map(|step| at(&drawn, x + step, 120));
+            assert_eq!(left(40), [81, 81, 235, 81, 81, 100]);
+            assert_eq!(left(220), [149, 149, 100, 100, 100, 100], "the other one");
+        }
+        // A strategy's own box, which the frame has not.
+        let drawn = alerted(&grey(400, 200), &[], &[person(None, 0.1)], &[]);
+        assert_eq!(at(&drawn, 40, 120), 81);
+        // Boxes that are too small for a line in a line.
+        let dot = Detection::new("dot", 0, 0.9, BBox { x: 0.5, y: 0.5, width: 0.01, height: 0.01 });
+        assert_eq!(alerted(&grey(200, 100), &[], &[dot], &[]).width, 200);
     }
 
     #[test]

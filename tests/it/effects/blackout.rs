@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::pictures::pictures;
 use super::{Answer, Bench, LIMIT, Receiver, labels, model, poll, stop};
 use crate::email::Smtpd;
 use crate::harness::{Dsengine, get, request, skip};
@@ -81,6 +82,45 @@ fn what_is_blacked_out_is_seen_by_nobody() {
     let named = ["--config", "whole.yaml", "--source", "test:pattern=red,size=64x64,frames=3"];
     assert_eq!(shown("named.jpg", &named), black);
     assert_ne!(shown("red.jpg", &["--source", "test:pattern=red,size=64x64,frames=3"]), black);
+}
+
+#[test]
+fn what_moves_in_a_blackout_what_a_rule_encodes_and_what_is_kept_shows_nothing_of_it() {
+    let bench = Bench::new();
+    let moves = |blackout: &str| {
+        let scene = "type: scene, uri: scene.yaml, parameters: { pixels: true }";
+        let frames = bench.record(&format!("sources: [{{ id: a, {scene}, blackout: {blackout} }}]\n"));
+        frames.iter().any(|frame| !frame["detections"].as_array().unwrap().is_empty())
+    };
+    assert!(moves("[]") && !moves(WHOLE));
+    // The picture that a rule makes of the pixels, and both of the frame: as files, which handlers send.
+    bench.write(
+        "own.lua",
+        "---@needs pixels\nfunction detect(frame)\n  frame:alert{ rule = 'own', key = 'k', message = 'm', picture = \
+         pixels.encode() }\n  frame:alert{ rule = 'frame', key = 'k', message = 'm' }\nend\n",
+    );
+    let rule = "detection: { strategies: [{ name: own, module: own.lua, grants: { pixels: true } }] }\n\
+                alerts: { handlers: [{ name: file, config: { log_file: own.jsonl } }] }\n";
+    let kept = |pattern: &str, blackout: &str| -> Vec<Vec<u8>> {
+        let _ = std::fs::remove_dir_all(bench.path("state"));
+        bench.write("own.yaml", &format!("{}{rule}", source(pattern, &format!("frames=2', blackout: {blackout}"))));
+        let args = ["run", "--config", "own.yaml", "--port", "0", "--state", "state"];
+        Dsengine::new(args).cwd(bench.dir.path()).run().expect(0);
+        pictures(&bench).iter().map(|file| std::fs::read(file).unwrap()).collect()
+    };
+    let (black, red) = (kept("black", "[]"), kept("red", "[]"));
+    assert_eq!(black.len(), 3, "the rule's own, and two of the frame");
+    assert!(black.iter().zip(&red).all(|(black, red)| black != red));
+    assert_eq!(kept("red", WHOLE), black);
+    // The grid to read coordinates from.
+    let grid = |pattern: &str, blackout: &str| {
+        bench.write("grid.yaml", &source(pattern, &format!("frames=2', blackout: {blackout}")));
+        let args = ["snapshot", "--config", "grid.yaml", "--grid", "-o", "grid.jpg"];
+        Dsengine::new(args).cwd(bench.dir.path()).run().expect(0);
+        std::fs::read(bench.path("grid.jpg")).unwrap()
+    };
+    assert_eq!(grid("red", WHOLE), grid("black", "[]"));
+    assert_ne!(grid("red", "[]"), grid("black", "[]"));
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn run(bench: &Bench, config: &str) -> (Value, Vec<PathBuf>) {
     (bench.lines("out.jsonl").remove(0), pictures(bench))
 }
 
-fn pictures(bench: &Bench) -> Vec<PathBuf> {
+/// The pictures that are kept, by name.
+pub(super) fn pictures(bench: &Bench) -> Vec<PathBuf> {
     let below = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
     };
@@ -99,6 +100,32 @@ fn a_picture_of_each_alert_is_kept_as_the_keys_say() {
         run(&bench, &config("pattern=smpte,size=64x64,frames=2", "outbox: { durability: memory }, "))
     };
     assert_eq!((alert.get("picture"), files.len()), (None, 0));
+}
+
+#[test]
+fn the_box_that_raised_an_alert_is_drawn_unlike_the_others() {
+    let bench = bench();
+    bench.write(
+        "boxes.lua",
+        "function detect(frame)\n  for x = 1, 5, 4 do\n    frame:add{ label = 'box', confidence = 0.9, bbox = \
+         { x = x / 10, y = 0.2, width = 0.3, height = 0.5 } }\n  end\nend\n",
+    );
+    let strategies = "strategies: [{ name: boxes, module: boxes.lua }, { name: one, module: one.lua }]";
+    let config = config("pattern=smpte,size=320x180,frames=2", "")
+        .replace("strategies: [{ name: one, module: one.lua }]", strategies);
+    // The clean picture, and the one with boxes.
+    let taken = |which: &str| {
+        forget(&bench);
+        bench.write("one.lua", &ONE.replace("key = 'k'", &format!("key = 'k', detections = {{ {which} }}")));
+        let (alert, files) = run(&bench, &config);
+        assert_eq!(alert["detections"].as_array().unwrap().len(), which.split_terminator(',').count(), "{alert}");
+        [0, 1].map(|at: usize| std::fs::read(&files[at]).unwrap())
+    };
+    let [none, first, second, again] = ["", "1", "2", "1"].map(taken);
+    assert_eq!(first, again, "the same picture twice");
+    for (one, other) in [(&none, &first), (&none, &second), (&first, &second)] {
+        assert!(one[0] == other[0] && one[1] != other[1]);
+    }
 }
 
 #[test]

@@ -90,6 +90,12 @@ pub(super) const RECORDS: &[Record] = &[
             ("", "digest", "Digest?", "The alerts that it stands for; absent if it stands for itself."),
             ("", "tags", "string[]?", "Words that its rule and the configuration gave it; absent if there are none."),
             ("", "picture", "boolean?", "Whether a picture of its frame is kept; absent if not."),
+            (
+                "",
+                "expires_seconds",
+                "integer?",
+                "How long it is of use, from its acceptance on; absent if that is not said.",
+            ),
         ],
         raw: &[],
     },
@@ -122,6 +128,13 @@ pub(super) const RECORDS: &[Record] = &[
             ("message", "message", "string?", "What people read; the rule where left out."),
             ("detections", "detections", "integer[] | Selection?", "Indices, from 1, of the detections behind it."),
             ("", "tags", "string[]?", "Words for filters, 16 at most: letters, digits and - _ . : / only."),
+            ("", "picture", "string?", "A JPEG, as of `pixels.encode`, instead of the frame with its boxes."),
+            (
+                "",
+                "expires_seconds",
+                "integer?",
+                "How long it is of use, up to a year: a handler that has not delivered it by then does not.",
+            ),
         ],
         raw: &[],
     },
@@ -132,7 +145,6 @@ pub(super) const RECORDS: &[Record] = &[
         other: &[
             ("", "rule", "string", "The name under which it was raised. Not empty."),
             ("", "key", "string | number?", "The key under which it was raised; every key where left out."),
-            ("", "picture", "string?", "A JPEG, as of `pixels.encode`, instead of the frame with its boxes."),
         ],
         raw: &[],
     },
@@ -470,7 +482,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: &[],
         mirrors: "",
         doc: "Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most \
-              16. `Frame:attributes` shows it at once.",
+              16, and one call changes at most 32 of one detection. `Frame:attributes` shows it at once.",
     },
     Function {
         name: "Frame:add",
