@@ -1,7 +1,10 @@
 // The list of alerts: what each says, where it stands, and what can be done about it.
-import { $, action, ask, clock, element, explained, mayControl, readSession } from "./base.js";
+import { $, action, ask, clock, element, explained, mayControl, mayControlAll, readSession } from "./base.js";
 
 const ALERTS_MAX = 100;
+// The alert of each item.
+const alerts = new WeakMap();
+const JSON_BODY = { "Content-Type": "application/json" };
 
 // Keeps the list up to date, for ever.
 export function followAlerts() {
@@ -55,6 +58,7 @@ export function showSums(a) {
 function alertItem(alert) {
   const li = element("li", alert.level);
   li.dataset.id = alert.id;
+  alerts.set(li, alert);
   const when = element("time", "", clock(alert.time));
   when.dateTime = alert.time;
   when.title = alert.time;
@@ -73,7 +77,9 @@ function showCase(li, now) {
   const last = now.changes?.at(-1);
   const by = last ? ` by ${last.by.who}, ${clock(last.by.at)}` : "";
   const note = last?.by.note ? `: ${last.by.note}` : "";
-  const parts = [element("span", `state ${now.state}`, now.state + by + note)];
+  const parts = [];
+  // The buttons say that an alert is open.
+  if (last || !mayControl()) parts.push(element("span", `state ${now.state}`, now.state + by + note));
   if (mayControl() && now.state === "open") parts.push(stepButton(li, "acknowledge", "Acknowledge"));
   if (mayControl() && now.state !== "resolved") parts.push(stepButton(li, "resolve", "Resolve"));
   const why = element("button", "", "Why");
@@ -82,6 +88,7 @@ function showCase(li, now) {
   why.setAttribute("aria-expanded", Boolean(li.querySelector("ul.why")));
   why.addEventListener("click", () => explain(li, why));
   parts.push(why);
+  if (mayControlAll() && now.state !== "resolved") parts.push(silenceButton(alerts.get(li)));
   li.classList.toggle("done", now.state === "resolved");
   li.querySelector(".case").replaceChildren(...parts);
 }
@@ -89,8 +96,22 @@ function showCase(li, now) {
 const path = (id, rest) => `/api/v1/alerts/${encodeURIComponent(id)}/${rest}`;
 
 function stepButton(li, step, text) {
-  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" };
+  const options = { method: "POST", headers: JSON_BODY, body: "{}" };
   return action(text, () => [path(li.dataset.id, step), options], (answer) => showCase(li, answer.case));
+}
+
+const quoted = (text) => `"${text.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n")}"`;
+
+// Silences the rule on this source for an hour. The page lists the silence, where it can be ended.
+function silenceButton({ id, level, rule, source }) {
+  const matchers = [`source=${quoted(source)}`, `rule=${quoted(rule)}`];
+  // A critical alert is silenced only where the level is named.
+  if (level === "critical") matchers.push('level="critical"');
+  const body = JSON.stringify({ matchers, duration: "1h", comment: `at alert ${id}` });
+  const send = () => ["/api/v1/silences", { method: "POST", headers: JSON_BODY, body }];
+  const button = action("Silence 1 h", send, () => button.replaceWith("silenced for an hour"));
+  button.title = `nobody is told of ${rule} at ${source} for an hour; the silence is listed above and can be ended there`;
+  return button;
 }
 
 // Shows how an alert was decided on below it, or hides it again.
