@@ -61,7 +61,7 @@ function card(id) {
   detail.append(error, seen, counts);
   root.append(screen, row, detail);
   $("sources").append(root);
-  const made = { root, canvas, veil, state, fps, error, seen, counts, zones: [], pictured: null };
+  const made = { root, canvas, veil, state, fps, error, seen, counts, zones: [], made: Date.now(), pictured: null };
   cards.set(id, made);
   return made;
 }
@@ -89,8 +89,9 @@ function cover(c, text) {
 function notLive(c, source) {
   const last = c.pictured ? `: picture of ${clock(c.pictured)}` : "";
   if (source.state !== "running") return (STATES[source.state] ?? (last ? "lost" : "no picture")) + last;
-  const age = c.pictured ? (Date.now() - c.pictured) / 1000 : 0;
-  return age > PICTURE_AGE_MAX_S + (source.last_frame_age_s ?? 0) ? `this picture is ${duration(age)} old` : "";
+  const age = (Date.now() - (c.pictured ?? c.made)) / 1000;
+  if (age <= PICTURE_AGE_MAX_S + (source.last_frame_age_s ?? 0)) return "";
+  return last ? `this picture is ${duration(age)} old` : "no picture reaches this page";
 }
 
 export function showSources(sources) {
