@@ -11,11 +11,16 @@ pub(super) async fn index() -> Response {
 }
 
 pub(super) async fn asset(Name(name): Name) -> Response {
-    match name.as_str() {
-        "page.js" => serve("text/javascript; charset=utf-8", include_str!("assets/page.js")),
-        "page.css" => serve("text/css; charset=utf-8", include_str!("assets/page.css")),
-        _ => ApiError::not_found("there is no such asset").into_response(),
-    }
+    let text = match name.as_str() {
+        "alerts.js" => include_str!("assets/alerts.js"),
+        "base.js" => include_str!("assets/base.js"),
+        "page.js" => include_str!("assets/page.js"),
+        "paint.js" => include_str!("assets/paint.js"),
+        "sources.js" => include_str!("assets/sources.js"),
+        "page.css" => return serve("text/css; charset=utf-8", include_str!("assets/page.css")),
+        _ => return ApiError::not_found("there is no such asset").into_response(),
+    };
+    serve("text/javascript; charset=utf-8", text)
 }
 
 fn serve(kind: &'static str, text: &'static str) -> Response {

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Detect with this model: detection.model_engine_file
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Number of inference workers
+    /// Number of inference workers. Without it, thread_pool_size, or one per core
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Also print where the time went, as folded stacks in microseconds

@@ -62,9 +62,20 @@ use clap::{CommandFactory, Parser, Subcommand};
 use exit::Exit;
 use signals::Stop;
 
+/// Commands to begin with, for `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  dsengine run clip.mp4                               watch a file for motion, and print the page's address
+  dsengine run --source rtsp://user:pass@camera/      watch a camera, until Ctrl-C
+  dsengine validate camera.yaml                       say whether a configuration can start here
+  dsengine run --config camera.yaml                   run it
+  dsengine alerts list --config camera.yaml           what was raised, and where it stands
+  dsengine silence add --for 2h 'source=\"gate\"'       keep a camera quiet for a time
+  dsengine explain E0101                              what an error means, and what to do";
+
 /// A scriptable engine for live video analytics.
 #[derive(Parser)]
-#[command(name = "dsengine", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "dsengine", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,7 +90,7 @@ enum Command {
     Validate(validate::Args),
     /// Write a source's detections to a trace, one JSON object per analysed frame
     Record(record::Args),
-    /// One picture of a source, with a grid to read the coordinates of zones from
+    /// Write one picture of a source, with a grid to read the coordinates of zones from
     Snapshot(snapshot::Args),
     /// Play a trace through rules and alert policy, as fast as it can, and print the alerts
     Replay(replay::Args),
@@ -89,23 +100,23 @@ enum Command {
     Test(test::Args),
     /// Check, build and measure plugins; list, reload and promote those of a running engine, show their state
     Plugin(plugin::Args),
-    /// Accepted alerts and what became of them: list, show
+    /// List and show accepted alerts; acknowledge, resolve and judge them, send them again
     Alerts(alerts::Args),
-    /// Silences of a running engine, during which nobody is notified of some alerts: add, list, end
+    /// Silence some alerts of a running engine for a time: add, list, end
     Silence(silence::Args),
-    /// The sources of a running engine: list, add, change, remove, enable, disable, restart
+    /// List, add, change, remove, enable, disable and restart the sources of a running engine
     Sources(sources::Args),
-    /// The configuration of a running engine: show, diff, apply
+    /// Show, compare and change the configuration of a running engine
     Config(config::Args),
-    /// The profile of a running engine: show it, or switch to another
+    /// List the profiles of a running engine, or switch to one
     Profile(profiles::Args),
-    /// How a running engine is, as an exit code: 0 healthy, 1 degraded, 2 unhealthy
+    /// Say how a running engine is, also as the exit code: 0 healthy, 1 degraded, 2 unhealthy
     HealthCheck(health::Args),
-    /// A running engine's figures, again and again
+    /// Print a running engine's figures again and again
     Monitor(monitor::Args),
-    /// What this machine does with so many sources
+    /// Measure how many frames of so many sources this machine judges
     Benchmark(benchmark::Args),
-    /// Scripted scenes
+    /// List and render scripted scenes
     Scene(scene::Args),
     /// Say what this machine has and lacks
     Doctor(doctor::Args),

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Its labels, one a line
     #[arg(long, value_name = "FILE", requires = "model")]
     labels: Option<PathBuf>,
-    /// Lowest score kept, 0 to 1
+    /// Lowest score kept, 0 to 1. Without it, that of each model in the configuration
     #[arg(long, value_name = "SCORE", value_parser = share)]
     confidence: Option<f32>,
     /// Analyse frames 0, N, 2N … only
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Inference runtime: auto, onnxruntime or rten
     #[arg(long, value_name = "NAME", default_value = "auto")]
     runtime: String,
-    /// Number of inference workers
+    /// Number of inference workers. Without it, thread_pool_size, or one per core
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Also write the pictures with boxes, labels and zones drawn

@@ -56,10 +56,10 @@ pub(crate) struct Args {
     /// Log errors only
     #[arg(long, short, conflicts_with = "verbose")]
     quiet: bool,
-    /// Port of the page and the metrics on the loopback address; 0 takes any free one
+    /// Port of the page and the metrics; 0 takes any free one. Without it, monitoring.prometheus.port (8000)
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Number of inference workers
+    /// Number of inference workers. Without it, thread_pool_size, or one per core
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Apply this profile of the configuration: profile. It cannot be switched while the engine runs

@@ -39,11 +39,11 @@ struct Add {
     /// When it ends: 2026-01-31T18:00:00Z
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// When it starts; now where this is left out
+    /// When it starts: 2026-01-31T16:00:00Z; now where this is left out
     #[arg(long, value_name = "WHEN")]
     from: Option<String>,
     /// Why it is created
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     comment: String,
     #[command(flatten)]
     client: Client,
