@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::keeper::has_live;
 use super::owner::Owner;
-use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module};
+use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module, told};
 use crate::alert::{Handler, Standing};
 use crate::config::diff::Changes;
 use crate::config::{HandlerKind, HandlerPlan, Plan};
@@ -71,7 +71,8 @@ impl Owner {
             .into();
         let inputs = Arc::default();
         self.parts.guests.state().keep(&name, None, module.persist_state && live);
-        let handler = self.parts.guests.handler(&name, module, &bytes, &inputs)?;
+        let (handler, doubts) = self.parts.guests.tried_handler(&name, module, &bytes, &inputs)?;
+        told(&name, &doubts);
         let contents = Contained { module: bytes, inputs: inputs.files() };
         Ok(Prepared { name, handler, contents: Some(contents) })
     }
