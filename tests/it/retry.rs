@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::outbox::{LIMIT, LIVE, dsengine, folder, listed, posted, until};
+use crate::harness::get;
+use crate::outbox::{LIMIT, LIVE, dsengine, folder, gives_up_each, listed, logged, posted, until};
 use crate::webhooks::Peer;
 
 /// A receiver that is gone until it is there again.
@@ -21,6 +22,7 @@ fn gone() -> (Peer, Arc<AtomicBool>) {
 fn dead_letters_go_out_with_the_next_run_where_none_runs() {
     let (peer, up) = gone();
     let dir = folder("trace:t.jsonl", "durability: sync", &peer.url("/"));
+    gives_up_each(dir.path());
     dsengine(dir.path(), &["run"]).run().expect(1);
     let undelivered = || listed(dir.path(), &["--undelivered"]).json().as_array().unwrap().len();
     assert_eq!(undelivered(), 40);
@@ -70,4 +72,31 @@ fn a_dead_letter_goes_out_at_once_where_the_engine_runs() {
     assert!(again.stdout.starts_with("nothing to send again"), "{}", again.stdout);
     run.signal("TERM");
     assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
+}
+
+/// A receiver that answers 404 to everything, because its address changed, must not cost the whole backlog.
+#[test]
+fn a_receiver_that_refuses_everything_is_waited_for_and_costs_a_few_alerts() {
+    let (peer, up) = gone();
+    let dir = folder(LIVE, "durability: sync", &peer.url("/"));
+    let config = std::fs::read_to_string(dir.path().join("c.yaml")).unwrap();
+    std::fs::write(dir.path().join("c.yaml"), config.replace("monitoring: { enabled: false }\n", "")).unwrap();
+    let mut run = dsengine(dir.path(), &["run", "--port", "0"]).start();
+    let page = run.page();
+    until("it is told, with what to do", || {
+        let health = get(&page, "/health").1;
+        health.contains("handler hook: ") && health.contains("5 alerts in a row were refused")
+    });
+    until("a backlog", || posted(&peer).len() >= 5 && logged(dir.path()).len() >= 40);
+    let before = logged(dir.path());
+    up.store(true, Ordering::Relaxed);
+    until("the backlog is taken", || {
+        let taken = posted(&peer);
+        before.iter().filter(|id| !taken.contains_key(*id)).count() == 0
+    });
+    run.signal("TERM");
+    assert!(run.end(LIMIT).is_some(), "{}", run.seen.join("\n"));
+    let lost = listed(dir.path(), &["--undelivered"]).json();
+    assert_eq!(lost.as_array().unwrap().len(), 4, "the fifth is the first that waits: {lost}");
+    assert!(listed(dir.path(), &["--pending"]).json().as_array().unwrap().is_empty());
 }

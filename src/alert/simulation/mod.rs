@@ -6,6 +6,7 @@
 
 mod check;
 mod disk;
+mod hands;
 mod network;
 mod planted;
 mod world;

@@ -16,10 +16,12 @@ pub(super) enum Planted {
     CriticalLowered,
     ExpiredEarly,
     GivenUpEarly,
+    /// A receiver that refuses everything costs the whole queue.
+    QueueEmptied,
 }
 
 impl Planted {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::FailedWriteAcknowledged,
         Self::LastForgotten,
         Self::RecoveredReversed,
@@ -32,5 +34,6 @@ impl Planted {
         Self::CriticalLowered,
         Self::ExpiredEarly,
         Self::GivenUpEarly,
+        Self::QueueEmptied,
     ];
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -13,11 +13,12 @@ use super::super::policy::tests::plan;
 use super::super::{Entry, Gate, Order, Outbox, Retry, Settlement};
 use super::check;
 use super::disk::{Disk, Write};
+use super::hands::Hands;
 use super::network::Receiver;
 use super::planted::Planted;
 use crate::config::{AlertFilter, AlertPlan, WhenFull};
 use crate::telemetry::Metrics;
-use crate::types::{Alert, AlertId, Clock, Frame, Level, Raised, SourceId};
+use crate::types::{Alert, AlertId, Clock as _, Frame, Level, Raised, SourceId};
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 const SOURCES: [&str; 3] = ["dock", "gate", "yard"];
@@ -25,22 +26,6 @@ pub(super) const HANDLERS: [&str; 2] = ["hook", "mail"];
 const STEPS: usize = 200;
 /// The key whose alerts are critical.
 pub(super) const CRITICAL: &str = "4";
-
-#[derive(Default)]
-struct Hands {
-    monotonic_ns: AtomicU64,
-    unix_ns: AtomicU64,
-}
-
-impl Clock for Hands {
-    fn monotonic_ns(&self) -> u64 {
-        self.monotonic_ns.load(Ordering::Relaxed)
-    }
-
-    fn unix_ns(&self) -> u64 {
-        self.unix_ns.load(Ordering::Relaxed)
-    }
-}
 
 /// A draft that a rule raised.
 pub(super) struct Draft {
@@ -168,6 +153,7 @@ impl World {
         let gate = |source: &&str| Gate::new(&plan, &(*source).into(), &outbox, &metrics).joined(Order::Arrival);
         let gates = SOURCES.iter().map(gate).collect();
         self.failures.clear();
+        self.receivers.iter_mut().for_each(|receiver| receiver.lost = 0);
         self.lives.push(Life { is_whole: true, ..Life::default() });
         Ok(Process { outbox, gates, couriers: Default::default(), queue: VecDeque::new(), failed: Vec::new() })
     }
@@ -319,8 +305,10 @@ impl World {
         let (outbox, name, now) = (process.outbox.clone(), HANDLERS[handler], self.now());
         let courier = &mut process.couriers[handler];
         let mut retries = Retries::of(&self.plan);
-        if self.planted == Some(Planted::ExpiredEarly) {
-            retries.max_age /= 100;
+        match self.planted {
+            Some(Planted::ExpiredEarly) => retries.max_age /= 100,
+            Some(Planted::QueueEmptied) => retries.max_age = Duration::ZERO,
+            _ => {}
         }
         match courier.next(&outbox.heads(name), now, &retries) {
             Step::Deliver(head) => {
@@ -344,6 +332,7 @@ impl World {
                                 return Err(format!("{} is {how:?} after {tries} attempts", alert.id));
                             }
                             Some(how) => {
+                                self.receivers[handler].lose(retry)?;
                                 self.given_up.insert((name.to_owned(), alert.id.clone()));
                                 outbox.settle(name, &alert.id, how);
                             }
