@@ -3,8 +3,11 @@
 //! An alert is *open* from its acceptance until every handler has settled it. It is *written* once its journal entry
 //! is; only then does it enter the handlers' queues. Queues are keyed by handler name and ordered by acceptance.
 
+mod again;
 mod routes;
 mod waiting;
+
+pub(super) use again::GIVE;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -205,30 +208,6 @@ impl Ledger {
         let accepted_ns = accepted_ms.saturating_mul(1_000_000);
         self.open(Open { number: 0, alert, bytes, handlers, worst, written: true, accepted_ns, series: None });
         true
-    }
-
-    /// Opens a settled alert once more for a handler, which failed to deliver it; its age counts from `now_ns`. Returns
-    /// whether it was closed; `None` if the handler is at it, or does not exist or has no room.
-    pub(super) fn reopen(&mut self, alert: Arc<Alert>, handler: &Arc<str>, now_ns: u64) -> Option<bool> {
-        let bytes = alert.memory_bytes();
-        let has_room = |queue: &Queue| queue.held.len() < self.alerts_max && queue.bytes + bytes <= self.bytes_max;
-        let is_its = |open: &Open| !open.written || open.handlers.contains(handler);
-        if self.open.get(&alert.id).is_some_and(is_its) || !self.queues.get(handler).is_some_and(has_room) {
-            return None;
-        }
-        if let Some(unwritten) = self.unwritten_mut() {
-            let (id, handler, at_ms) = (alert.id.clone(), handler.clone(), now_ns / 1_000_000);
-            unwritten.push(Entry::Reopened { id, handler, at_ms });
-        }
-        if let Some(open) = self.open.get_mut(&alert.id) {
-            // Another handler is at it.
-            open.handlers.push(handler.clone());
-            self.queues.get_mut(handler)?.hold(open);
-            return Some(false);
-        }
-        let (handlers, worst) = (vec![handler.clone()], Settlement::Delivered);
-        self.open(Open { number: 0, alert, bytes, handlers, worst, written: true, accepted_ns: now_ns, series: None });
-        Some(true)
     }
 
     /// Settles open alerts for handlers that do not exist. Returns the number per handler, and the alerts closed by it.

@@ -234,20 +234,6 @@ impl Outbox {
         state.refresh();
     }
 
-    /// Settles recovered alerts for handlers that do not exist.
-    pub(super) fn settle_absent(&self) {
-        let mut state = self.state();
-        let (settled, finished) = state.ledger.settle_absent();
-        for (handler, count) in &settled {
-            self.metrics.undelivered(Settlement::HandlerRemoved.as_str(), *count as u64);
-            tracing::warn!(%handler, alerts = count, "alerts of a former run are not delivered: there is no such handler");
-        }
-        self.finish(finished);
-        drop(state);
-        self.wake();
-        self.notify();
-    }
-
     /// Counts recovered alerts of `source` in `series` from now on.
     pub(super) fn adopt(&self, source: &SourceId, series: &SourceMetrics) {
         for alert in self.state().ledger.adopt(source, series) {
@@ -292,7 +278,7 @@ impl Outbox {
         self.notify();
     }
 
-    fn notify(&self) {
+    pub(super) fn notify(&self) {
         self.changed.notify_waiters();
         self.settled.notify_all();
     }

@@ -17,7 +17,8 @@ use crate::types::Alert;
 pub struct Delivered {
     /// The handler.
     pub handler: Arc<str>,
-    /// `delivered`, `given_up`, `expired`, `queue_full` or `handler_removed`; `pending` until the handler is done with it.
+    /// `delivered`, `given_up`, `expired`, `queue_full` or `handler_removed`; `given_away` where another handler got it
+    /// instead; `pending` until the handler is done with it.
     pub outcome: String,
     /// The latest attempts that failed, oldest first, a hundred at most; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -90,7 +91,7 @@ impl History {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.read(|db| {
             let failed = "WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.ordinal = alerts.ordinal \
-                          AND outcome <> 'delivered')";
+                          AND outcome NOT IN ('delivered', 'given_away'))";
             let mut rows = db.prepare(&format!("{SELECT} {failed} ORDER BY ordinal DESC LIMIT ?1"))?;
             let rows: Vec<Row> = rows.query_map([most], Row::from_sql)?.collect::<Result<_, _>>()?;
             rows.iter().filter_map(|row| kept(db, row).transpose()).collect()

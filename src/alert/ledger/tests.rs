@@ -129,13 +129,14 @@ fn a_dead_letter_is_opened_again_once_and_only_where_there_is_room() {
     ledger.offer(one.clone(), None, 0);
     let batch = ledger.take_unwritten(10);
     ledger.written(&batch);
-    assert_eq!(ledger.reopen(one.clone(), &"x".into(), 5), None, "it is on its way");
+    assert_eq!(ledger.reopen(one.clone(), &"x".into(), None, 5), None, "it is on its way");
     ledger.settle("x", &one.id, Settlement::GivenUp).unwrap().unwrap();
-    assert_eq!(ledger.reopen(one.clone(), &"x".into(), 5_000_000), Some(true));
-    assert_eq!(ledger.reopen(alert(2, "m"), &"x".into(), 5), None, "no room");
-    assert_eq!(ledger.reopen(alert(2, "m"), &"y".into(), 5), None, "no such handler");
+    assert_eq!(ledger.reopen(one.clone(), &"x".into(), Some(&"old".into()), 5_000_000), Some(true));
+    assert_eq!(ledger.reopen(alert(2, "m"), &"x".into(), None, 5), None, "no room");
+    assert_eq!(ledger.reopen(alert(2, "m"), &"y".into(), None, 5), None, "no such handler");
     let entries = ledger.take_unwritten(10);
-    assert_eq!(entries[1], Entry::Reopened { id: one.id.clone(), handler: "x".into(), at_ms: 5 });
+    let from = Some("old".into());
+    assert_eq!(entries[1], Entry::Reopened { id: one.id.clone(), handler: "x".into(), from, at_ms: 5 });
     assert_eq!(ledger.heads("x")[0].accepted_ns, 5_000_000, "its age counts from now");
     assert_eq!(ledger.settle("x", &one.id, Settlement::Delivered).unwrap().unwrap().worst, Settlement::Delivered);
 }
