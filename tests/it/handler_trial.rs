@@ -161,3 +161,26 @@ fn a_broken_save_of_a_handler_is_refused_and_the_running_version_goes_on() {
     run.signal("INT");
     assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0));
 }
+
+/// A mended plugin.toml must be tried, though its handler never ran.
+#[test]
+fn a_mended_manifest_of_a_handler_that_was_refused_is_noticed() {
+    let dir = site(LIVE, "module: desk.lua");
+    write(dir.path(), "desk.lua", &handler("log.debug(alert.message)"));
+    let config = std::fs::read_to_string(dir.path().join("config.yaml")).unwrap();
+    let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
+    let page = run.page();
+    let folder = dir.path().join("late");
+    std::fs::create_dir(&folder).unwrap();
+    write(&folder, "late.lua", &handler("log.debug(alert.message)"));
+    let manifest =
+        |kind: &str| format!("name = \"late\"\nversion = \"1.0.0\"\nkind = \"{kind}\"\nentry = \"late.lua\"\n");
+    write(&folder, "plugin.toml", &manifest("strategy"));
+    let added = config.replace("{ name: desk,", "{ name: late, module: late/late.lua }, { name: desk,");
+    write(dir.path(), "config.yaml", &added);
+    run.wait_line(LIMIT, |line| line.contains("its plugin.toml says it is a strategy"));
+    write(&folder, "plugin.toml", &manifest("handler"));
+    until("it runs", || get(&page, "/api/v1/plugins").1.contains("late"));
+    run.signal("INT");
+    assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0));
+}
