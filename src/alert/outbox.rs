@@ -131,9 +131,14 @@ impl Outbox {
 
     /// Accepts an alert for every handler that wants it and has room. Never blocks.
     pub(super) fn accept(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>) -> Acceptance {
+        self.accept_of(alert, series, false)
+    }
+
+    /// As [`Outbox::accept`]; `waits` if its source waits for room.
+    pub(super) fn accept_of(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>, waits: bool) -> Acceptance {
         let written = {
             let mut state = self.state();
-            match state.ledger.offer(alert.clone(), series.cloned(), self.metrics.clock().unix_ns()) {
+            match state.ledger.offer(alert.clone(), series.cloned(), waits, self.metrics.clock().unix_ns()) {
                 Offered::Known => return Acceptance::Duplicate,
                 Offered::Refused(room, given_up) => {
                     self.count_refused(&state, &alert, room, given_up);
@@ -254,6 +259,11 @@ impl Outbox {
     /// `handler` tries no alert for now.
     pub(super) fn rest(&self, handler: &str) {
         self.state().ledger.rest(handler);
+    }
+
+    /// Whether a source that waits for room may go on.
+    pub(super) fn has_room(&self) -> bool {
+        self.state().ledger.has_room()
     }
 
     /// Has the handlers look at their queues.

@@ -2,7 +2,7 @@
 //!
 //! The lock is held until the outbox has what the sequencer released, so that alerts are accepted in that order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ struct State {
     silences: Silences,
     /// The series of each source.
     series: BTreeMap<SourceId, SourceMetrics>,
+    /// The sources that wait for room in the handlers' queues.
+    patient: BTreeSet<SourceId>,
     /// Alerts that the outbox did not accept, for the gates that raised them.
     unsent: Vec<Arc<Alert>>,
     /// The decisions on the alerts that the sequencer has, so far.
@@ -42,6 +44,7 @@ impl Site {
             sequencer,
             silences: Silences::default(),
             series: BTreeMap::new(),
+            patient: BTreeSet::new(),
             unsent: Vec::new(),
             chains: BTreeMap::new(),
             window: Window::default(),
@@ -69,6 +72,11 @@ impl Outbox {
     pub(super) fn join(&self, source: &SourceId, order: Order, series: &SourceMetrics, now_ns: u64) -> u64 {
         let mut state = self.site().0.lock();
         state.series.insert(source.clone(), series.clone());
+        if order == Order::Arrival {
+            state.patient.remove(source);
+        } else {
+            state.patient.insert(source.clone());
+        }
         let mut rulings = Vec::new();
         let token = state.sequencer.join(source, order, now_ns, &mut rulings);
         state.apply(self, rulings);
@@ -86,8 +94,9 @@ impl Outbox {
         let mut rulings = Vec::new();
         state.sequencer.leave(source, token, now_ns, &mut rulings);
         state.apply(self, rulings);
-        let State { sequencer, series, unsent, .. } = &mut *state;
+        let State { sequencer, series, patient, unsent, .. } = &mut *state;
         series.retain(|source, _| sequencer.knows(source));
+        patient.retain(|source| sequencer.knows(source));
         unsent.retain(|alert| series.contains_key(&alert.source));
     }
 
@@ -192,7 +201,8 @@ impl State {
     fn submit(&mut self, outbox: &Outbox, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         // Before a handler that is removed meanwhile is gone.
         let routes = outbox.routes(&alert);
-        match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
+        let waits = self.patient.contains(&alert.source);
+        match outbox.accept_of(alert.clone(), self.series.get(&alert.source), waits) {
             Acceptance::Taken => {
                 log(outbox, &alert, chain, Some(routes));
                 let takes_place = alert.level != Level::Critical && self.sequencer.is_limited();
