@@ -3,9 +3,10 @@
 //! Alerts of one source are tried in order of acceptance, the critical ones in an order of their own and ahead; each such
 //! order is a *line*, and its oldest alert its head. A temporary failure pauses the handler, with full jitter (a random
 //! part of a bound that doubles; Brooker, "Exponential Backoff And Jitter", 2015), until the alert is too old. An answer
-//! that looks permanent concerns its alert only: that is tried a few times, and the others go on meanwhile.
+//! that looks permanent concerns its alert only: that is tried a few times, and the others go on meanwhile; but where
+//! several alerts in a row get only such answers, the receiver is at fault, and the handler pauses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Retry, Settlement};
@@ -20,6 +21,8 @@ const PATIENCE_OF_ALERT_MAX: Duration = Duration::from_secs(900);
 const LOGINS: u32 = 3;
 /// The pause between alerts after refused logins.
 pub(super) const LOGIN_PAUSE: Duration = Duration::from_secs(300);
+/// Alerts in a row that got only answers that look permanent before the receiver is at fault, not they.
+pub(super) const REFUSED_MAX: usize = 5;
 /// Temporary failures of one head before another one is tried: it may be this alert alone that fails.
 const TRIES_OF_HEAD: u32 = 3;
 /// Pause between deliveries after an outage, until the queue is empty: fifty alerts per second.
@@ -109,6 +112,8 @@ pub(super) struct Courier {
     is_draining: bool,
     /// Refused logins since the last success.
     logins: u32,
+    /// Alerts that were refused since the last success, by number, up to [`REFUSED_MAX`].
+    refused: BTreeSet<u64>,
     /// What failed so far, by number; of heads only.
     tried: BTreeMap<u64, Tried>,
     has_hurried: bool,
@@ -137,6 +142,11 @@ impl Courier {
     /// Whether the handler pauses between alerts, because its login is refused.
     pub(super) fn rests(&self) -> bool {
         self.logins >= LOGINS
+    }
+
+    /// Whether the receiver is at fault: it refuses whatever it gets.
+    pub(super) fn is_shunned(&self) -> bool {
+        self.refused.len() >= REFUSED_MAX
     }
 
     /// The failures of an alert so far.
@@ -184,6 +194,7 @@ impl Courier {
         self.is_draining |= self.failures >= OUTAGE;
         self.until_ns = if self.is_draining { later(now, DRAIN_PAUSE) } else { 0 };
         (self.failures, self.logins) = (0, 0);
+        self.refused.clear();
         self.delivered += 1;
         self.tried.remove(&number);
     }
@@ -203,13 +214,22 @@ impl Courier {
         // Others got through since its last failure: this one alone fails.
         let is_alone = tried.temporary > 0 && self.delivered > tried.delivered;
         tried.delivered = self.delivered;
+        if retry == Retry::Never && !self.is_shunned() {
+            self.refused.insert(number);
+        }
+        let is_shunned = retry == Retry::Never && self.is_shunned() && !retries.max_age.is_zero();
         let (pause, refused) = match retry {
+            Retry::Partly => {
+                self.succeeded(number, now);
+                return Some(Settlement::GivenUp);
+            }
             Retry::Login => {
                 self.logins += 1;
                 self.until_ns = if self.rests() { later(now, LOGIN_PAUSE) } else { 0 };
                 self.tried.remove(&number);
                 return Some(Settlement::GivenUp);
             }
+            Retry::Never if is_shunned => (self.jittered(tried.temporary.max(self.failures), retries, chance), false),
             Retry::Never => {
                 self.until_ns = if self.is_draining { later(now, DRAIN_PAUSE) } else { 0 };
                 (retries.delay, true)
@@ -232,7 +252,7 @@ impl Courier {
             return Some(Settlement::GivenUp);
         }
         let until_ns = later(now, pause);
-        if retry == Retry::Never || is_alone {
+        if !is_shunned && (retry == Retry::Never || is_alone) {
             tried.until_ns = until_ns;
         } else {
             self.failures = self.failures.saturating_add(1);

@@ -12,7 +12,7 @@ use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio::time;
 
-use super::courier::{Courier, LOGIN_PAUSE, Now, Retries, Step};
+use super::courier::{Courier, LOGIN_PAUSE, Now, REFUSED_MAX, Retries, Step};
 use super::outbox::Receiver;
 use super::{ATTEMPT_MAX, Commands, DeliveryError, Entry, Handler, Outbox, Retry, Settlement, Usage};
 use crate::telemetry::redact;
@@ -172,7 +172,7 @@ impl Deliverer {
         let retry = if is_replaced { Retry::Later } else { error.retry };
         let how = courier.failed(number, retry, attempts, now, &retries, fastrand::f64());
         let attempt = courier.attempts(number).max(1);
-        let error = told(&error, courier);
+        let error = told(&error, courier, &retries);
         standing.fail(&error, how.is_some(), now.monotonic_ns);
         self.outbox.log(Entry::Attempted {
             id: alert.id.clone(),
@@ -238,8 +238,14 @@ impl Deliverer {
     }
 }
 
-/// An error's text, which says so where the handler pauses between alerts.
-fn told(error: &DeliveryError, courier: &Courier) -> String {
+/// An error's text, which says so where the handler pauses between alerts, and what to do.
+fn told(error: &DeliveryError, courier: &Courier, retries: &Retries) -> String {
+    if courier.is_shunned() && error.retry == Retry::Never && !retries.max_age.is_zero() {
+        return format!(
+            "{error}; {REFUSED_MAX} alerts in a row were refused, so it is not they that are at fault: check the address and \
+             what the receiver takes; one alert is tried at a time until one is taken, and the others wait"
+        );
+    }
     match courier.rests() {
         true => format!(
             "{error}; one alert every {} s is tried until its settings change, so that no account is locked, and the \

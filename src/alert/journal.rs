@@ -68,12 +68,15 @@ pub enum Entry {
         /// When, in Unix milliseconds.
         at_ms: u64,
     },
-    /// A dead letter is sent again: a handler gets an alert that it had settled.
+    /// A dead letter is sent again: a handler gets an alert that it had settled, or that another one had.
     Reopened {
         /// The alert's id.
         id: AlertId,
         /// The handler.
         handler: Arc<str>,
+        /// The handler that did not deliver it, if that is another one; from now on it does not count as its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Arc<str>>,
         /// When, in Unix milliseconds.
         at_ms: u64,
     },

@@ -3,8 +3,12 @@
 //! An alert is *open* from its acceptance until every handler has settled it. It is *written* once its journal entry
 //! is; only then does it enter the handlers' queues. Queues are keyed by handler name and ordered by acceptance.
 
+mod again;
+mod room;
 mod routes;
 mod waiting;
+
+pub(super) use again::GIVE;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -124,7 +128,16 @@ impl Ledger {
 
     /// Opens an alert at `now_ns` for every handler that wants it. A full queue gives up another one for it, or does not
     /// take it.
-    pub(super) fn offer(&mut self, alert: Arc<Alert>, series: Option<SourceMetrics>, now_ns: u64) -> Offered {
+    ///
+    /// With `WhenFull::Block`, the alert of a source that waits for room (`waits`) finds some in a full queue: its source
+    /// waits before the next frame, see [`Ledger::has_room`].
+    pub(super) fn offer(
+        &mut self,
+        alert: Arc<Alert>,
+        series: Option<SourceMetrics>,
+        waits: bool,
+        now_ns: u64,
+    ) -> Offered {
         if self.open.contains_key(&alert.id) {
             return Offered::Known;
         }
@@ -136,8 +149,9 @@ impl Ledger {
         let receivers = self.queues.iter().filter(|(_, queue)| queue.wants(&alert)).map(|(name, _)| name.clone());
         let receivers: Vec<Arc<str>> = receivers.collect();
         let mut given_up = Vec::new();
-        let (handlers, missed): (Vec<_>, Vec<_>) =
-            receivers.into_iter().partition(|handler| self.make_room(handler, alert.level, bytes, &mut given_up));
+        let (handlers, missed): (Vec<_>, Vec<_>) = receivers
+            .into_iter()
+            .partition(|handler| self.make_room(handler, (alert.level, waits), bytes, &mut given_up));
         if handlers.is_empty() && !missed.is_empty() {
             let room = NoRoom::Queues { alerts: self.alerts_max, bytes: self.bytes_max };
             return Offered::Refused(room, given_up);
@@ -155,10 +169,17 @@ impl Ledger {
     }
 
     /// Makes room in a handler's queue; `false` if there is none for an alert of this level and size.
-    fn make_room(&mut self, handler: &Arc<str>, level: Level, bytes: usize, given_up: &mut Vec<GivenUp>) -> bool {
+    fn make_room(
+        &mut self,
+        handler: &Arc<str>,
+        (level, waits): (Level, bool),
+        bytes: usize,
+        given_up: &mut Vec<GivenUp>,
+    ) -> bool {
+        let (spare, spare_bytes) = self.spare(waits);
         loop {
             let Some(queue) = self.queues.get(handler) else { return false };
-            if queue.held.len() < self.alerts_max && queue.bytes + bytes <= self.bytes_max {
+            if queue.held.len() < self.alerts_max + spare && queue.bytes + bytes <= self.bytes_max + spare_bytes {
                 return true;
             }
             let Some(id) = queue.least(level, self.when_full).filter(|_| bytes <= self.bytes_max) else { return false };
@@ -205,30 +226,6 @@ impl Ledger {
         let accepted_ns = accepted_ms.saturating_mul(1_000_000);
         self.open(Open { number: 0, alert, bytes, handlers, worst, written: true, accepted_ns, series: None });
         true
-    }
-
-    /// Opens a settled alert once more for a handler, which failed to deliver it; its age counts from `now_ns`. Returns
-    /// whether it was closed; `None` if the handler is at it, or does not exist or has no room.
-    pub(super) fn reopen(&mut self, alert: Arc<Alert>, handler: &Arc<str>, now_ns: u64) -> Option<bool> {
-        let bytes = alert.memory_bytes();
-        let has_room = |queue: &Queue| queue.held.len() < self.alerts_max && queue.bytes + bytes <= self.bytes_max;
-        let is_its = |open: &Open| !open.written || open.handlers.contains(handler);
-        if self.open.get(&alert.id).is_some_and(is_its) || !self.queues.get(handler).is_some_and(has_room) {
-            return None;
-        }
-        if let Some(unwritten) = self.unwritten_mut() {
-            let (id, handler, at_ms) = (alert.id.clone(), handler.clone(), now_ns / 1_000_000);
-            unwritten.push(Entry::Reopened { id, handler, at_ms });
-        }
-        if let Some(open) = self.open.get_mut(&alert.id) {
-            // Another handler is at it.
-            open.handlers.push(handler.clone());
-            self.queues.get_mut(handler)?.hold(open);
-            return Some(false);
-        }
-        let (handlers, worst) = (vec![handler.clone()], Settlement::Delivered);
-        self.open(Open { number: 0, alert, bytes, handlers, worst, written: true, accepted_ns: now_ns, series: None });
-        Some(true)
     }
 
     /// Settles open alerts for handlers that do not exist. Returns the number per handler, and the alerts closed by it.

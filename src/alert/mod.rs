@@ -94,6 +94,9 @@ pub enum Retry {
     /// The receiver refused it, and will do so again as far as one can tell (a bad request, a wrong address). It is tried
     /// `alerts.retry_attempts` times, and others go on meanwhile.
     Never,
+    /// Some of the receivers have it, and the others refused it, and will do so again. This alert is given up, and the
+    /// handler goes on: something gets through.
+    Partly,
     /// The receiver refused the login. This alert is given up; after a few such refusals in a row the handler pauses
     /// between alerts, because receivers lock an account after a few wrong passwords.
     Login,
@@ -106,7 +109,7 @@ pub enum Retry {
 impl Retry {
     /// Whether the alert is given up at once.
     pub fn gives_up(self) -> bool {
-        matches!(self, Self::Never | Self::Login)
+        matches!(self, Self::Never | Self::Partly | Self::Login)
     }
 }
 

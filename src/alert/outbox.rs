@@ -131,9 +131,14 @@ impl Outbox {
 
     /// Accepts an alert for every handler that wants it and has room. Never blocks.
     pub(super) fn accept(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>) -> Acceptance {
+        self.accept_of(alert, series, false)
+    }
+
+    /// As [`Outbox::accept`]; `waits` if its source waits for room.
+    pub(super) fn accept_of(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>, waits: bool) -> Acceptance {
         let written = {
             let mut state = self.state();
-            match state.ledger.offer(alert.clone(), series.cloned(), self.metrics.clock().unix_ns()) {
+            match state.ledger.offer(alert.clone(), series.cloned(), waits, self.metrics.clock().unix_ns()) {
                 Offered::Known => return Acceptance::Duplicate,
                 Offered::Refused(room, given_up) => {
                     self.count_refused(&state, &alert, room, given_up);
@@ -234,20 +239,6 @@ impl Outbox {
         state.refresh();
     }
 
-    /// Settles recovered alerts for handlers that do not exist.
-    pub(super) fn settle_absent(&self) {
-        let mut state = self.state();
-        let (settled, finished) = state.ledger.settle_absent();
-        for (handler, count) in &settled {
-            self.metrics.undelivered(Settlement::HandlerRemoved.as_str(), *count as u64);
-            tracing::warn!(%handler, alerts = count, "alerts of a former run are not delivered: there is no such handler");
-        }
-        self.finish(finished);
-        drop(state);
-        self.wake();
-        self.notify();
-    }
-
     /// Counts recovered alerts of `source` in `series` from now on.
     pub(super) fn adopt(&self, source: &SourceId, series: &SourceMetrics) {
         for alert in self.state().ledger.adopt(source, series) {
@@ -269,6 +260,11 @@ impl Outbox {
     /// `handler` tries no alert for now.
     pub(super) fn rest(&self, handler: &str) {
         self.state().ledger.rest(handler);
+    }
+
+    /// Whether a source that waits for room may go on.
+    pub(super) fn has_room(&self) -> bool {
+        self.state().ledger.has_room()
     }
 
     /// Has the handlers look at their queues.

@@ -72,7 +72,7 @@ impl Queue {
         let is_free = |number: &u64| Some(*number) != self.trying;
         let number = match when_full {
             WhenFull::DropOldest => self.held.keys().copied().find(is_free),
-            WhenFull::DropLowestLevel => {
+            WhenFull::DropLowestLevel | WhenFull::Block => {
                 let free = self.by_level.iter().find(|(_, number)| is_free(number));
                 free.filter(|(least, _)| *least <= level).map(|(_, number)| *number)
             }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ledger::GIVE;
 use super::policy::{has_ended, prefix};
-use super::{Entry, Outbox, Saved, SavedKind};
+use super::{Entry, Outbox, Saved, SavedKind, Settlement};
 use crate::telemetry::AlertOutcome;
 use crate::types::{Alert, SourceId};
 
@@ -61,12 +62,28 @@ impl Outbox {
         self.wake();
     }
 
-    /// Sends a dead letter again, by one handler; it counts as recovered. `false` if the handler is at it already, does
-    /// not exist or has no room. Its source may be gone: it counts in the totals only.
-    pub fn resend(&self, alert: &Arc<Alert>, handler: &str) -> bool {
+    /// Settles recovered alerts for handlers that do not exist.
+    pub(super) fn settle_absent(&self) {
+        let mut state = self.state();
+        let (settled, finished) = state.ledger.settle_absent();
+        for (handler, count) in &settled {
+            self.metrics.undelivered(Settlement::HandlerRemoved.as_str(), *count as u64);
+            tracing::warn!(%handler, alerts = count, "alerts of a former run are not delivered: there is no such handler{GIVE}");
+        }
+        self.finish(finished);
+        drop(state);
+        self.wake();
+        self.notify();
+    }
+
+    /// Sends a dead letter again, by the handler that did not deliver it, or by another one instead of `from`; it counts
+    /// as recovered. `false` if the handler is at it already, does not exist or has no room. Its source may be gone: it
+    /// counts in the totals only.
+    pub fn resend(&self, alert: &Arc<Alert>, handler: &str, from: Option<&str>) -> bool {
         let now_ns = self.metrics.clock().unix_ns();
         let mut state = self.state();
-        let reopened = state.ledger.reopen(alert.clone(), &handler.into(), now_ns);
+        let from = from.map(Arc::<str>::from);
+        let reopened = state.ledger.reopen(alert.clone(), &handler.into(), from.as_ref(), now_ns);
         if reopened == Some(true) {
             self.count(None, &alert.rule, AlertOutcome::Recovered);
         }

@@ -2,7 +2,7 @@
 //!
 //! The lock is held until the outbox has what the sequencer released, so that alerts are accepted in that order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -32,6 +32,8 @@ struct State {
     silences: Silences,
     /// The series of each source.
     series: BTreeMap<SourceId, SourceMetrics>,
+    /// The sources that wait for room in the handlers' queues.
+    patient: BTreeSet<SourceId>,
     /// Alerts that the outbox did not accept, for the gates that raised them.
     unsent: Vec<Arc<Alert>>,
     /// The decisions on the alerts that the sequencer has, so far.
@@ -50,6 +52,7 @@ impl Site {
             sequencer,
             silences: Silences::default(),
             series: BTreeMap::new(),
+            patient: BTreeSet::new(),
             unsent: Vec::new(),
             chains: BTreeMap::new(),
             window: Window::default(),
@@ -84,6 +87,11 @@ impl Outbox {
     pub(super) fn join(&self, source: &SourceId, order: Order, series: &SourceMetrics, now_ns: u64) -> u64 {
         let mut state = self.site().state.lock();
         state.series.insert(source.clone(), series.clone());
+        if order == Order::Arrival {
+            state.patient.remove(source);
+        } else {
+            state.patient.insert(source.clone());
+        }
         let mut rulings = Vec::new();
         let token = state.sequencer.join(source, order, now_ns, &mut rulings);
         state.apply(self, rulings);
@@ -101,8 +109,9 @@ impl Outbox {
         let mut rulings = Vec::new();
         state.sequencer.leave(source, token, now_ns, &mut rulings);
         state.apply(self, rulings);
-        let State { sequencer, series, unsent, .. } = &mut *state;
+        let State { sequencer, series, patient, unsent, .. } = &mut *state;
         series.retain(|source, _| sequencer.knows(source));
+        patient.retain(|source| sequencer.knows(source));
         unsent.retain(|alert| series.contains_key(&alert.source));
         if state.series.is_empty() {
             self.lose_decisions(state.refusals.take_rest());
@@ -213,7 +222,8 @@ impl State {
     fn submit(&mut self, outbox: &Outbox, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         // Before a handler that is removed meanwhile is gone.
         let routes = outbox.routes(&alert);
-        match outbox.accept(alert.clone(), self.series.get(&alert.source)) {
+        let waits = self.patient.contains(&alert.source);
+        match outbox.accept_of(alert.clone(), self.series.get(&alert.source), waits) {
             Acceptance::Taken => {
                 log(outbox, &alert, chain, Some(routes));
                 let takes_place = alert.level != Level::Critical && self.sequencer.is_limited();

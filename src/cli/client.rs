@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use dsengine::config::Loaded;
 use dsengine::error::{Code, Error};
 use dsengine::telemetry::redact;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -68,6 +69,14 @@ impl Client {
     /// The address that was given. An empty variable counts as unset.
     fn given(&self) -> Option<&str> {
         self.at.as_deref().filter(|at| !at.is_empty())
+    }
+
+    /// The configuration that the flags name.
+    ///
+    /// # Errors
+    /// It is refused, which is printed.
+    pub(crate) fn configuration(&self) -> Result<Loaded, Exit> {
+        self.which.input().load(Vec::new())
     }
 
     /// The database of the engine's alerts, if it is there. `None` if only an address is known.

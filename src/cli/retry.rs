@@ -1,4 +1,5 @@
-//! `dsengine alerts retry`: sends dead letters again, through the running engine, else by the next run.
+//! `dsengine alerts retry`: sends dead letters again, through the running engine, else by the next run; by the handler
+//! that did not deliver them, or by another one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +28,9 @@ pub(super) struct Args {
     /// By this handler only
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
+    /// This handler gets them instead: one of that name is renamed or removed
+    #[arg(long, value_name = "NAME", requires = "handler")]
+    to: Option<String>,
     #[command(flatten)]
     client: Client,
 }
@@ -35,6 +39,15 @@ pub(super) struct Args {
 struct Letter {
     id: String,
     handler: Arc<str>,
+    /// The handler that gets it instead.
+    to: Option<Arc<str>>,
+}
+
+impl Letter {
+    /// Whose alert it is from now on.
+    fn receiver(&self) -> &str {
+        self.to.as_deref().unwrap_or(&self.handler)
+    }
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -52,7 +65,12 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     // Whoever runs the configuration holds its lock.
     match StateLock::take(&database) {
-        Ok(_lock) => offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine),
+        Ok(_lock) => {
+            if let Err(exit) = exists(args) {
+                return exit;
+            }
+            offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine)
+        }
         Err(error) if !StateLock::is_held(&database) => failed(&error),
         Err(_) => {
             // One that is refused keeps no other back.
@@ -60,6 +78,19 @@ pub(super) fn run(args: &Args) -> Exit {
             asked.into_iter().find_map(Result::err).unwrap_or(Exit::Fine)
         }
     }
+}
+
+/// Whether the configuration has the handler that gets them, where no engine can say so.
+fn exists(args: &Args) -> Result<(), Exit> {
+    let Some(to) = &args.to else { return Ok(()) };
+    let loaded = args.client.configuration()?;
+    let mut names = loaded.plan.handlers.iter().map(|handler| &*handler.name);
+    if names.any(|name| name == to.as_str()) {
+        return Ok(());
+    }
+    let names: Vec<&str> = loaded.plan.handlers.iter().map(|handler| &*handler.name).collect();
+    let error = Error::new(Code::Request, format!("there is no handler '{}'", one_line(to)));
+    Err(failed(&error.hint(format!("handlers: {}", names.join(", ")))))
 }
 
 /// The deliveries that failed and are asked for, the oldest first.
@@ -71,9 +102,16 @@ fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
     };
     let of = |kept: &Kept| {
         let id = kept.alert.id.to_string();
-        let failed = kept.handlers.iter().filter(|at| at.outcome != "delivered" && at.outcome != "pending");
+        let is_open = |outcome: &str| !["delivered", "pending", "given_away"].contains(&outcome);
+        let has = |to: &str| kept.handlers.iter().any(|at| *at.handler == *to && !is_open(&at.outcome));
+        if args.to.as_deref().is_some_and(has) {
+            // It has it already.
+            return Vec::new();
+        }
+        let to: Option<Arc<str>> = args.to.as_deref().filter(|to| args.handler.as_deref() != Some(*to)).map(Arc::from);
+        let failed = kept.handlers.iter().filter(|at| is_open(&at.outcome));
         let wanted = failed.filter(|at| args.handler.as_deref().is_none_or(|name| *name == *at.handler));
-        wanted.map(|at| Letter { id: id.clone(), handler: at.handler.clone() }).collect::<Vec<_>>()
+        wanted.map(|at| Letter { id: id.clone(), handler: at.handler.clone(), to: to.clone() }).collect::<Vec<_>>()
     };
     Ok(kept.iter().rev().flat_map(of).collect())
 }
@@ -81,9 +119,14 @@ fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
 /// Asks the running engine.
 fn ask(client: &Client, letter: &Letter) -> Result<(), Exit> {
     let path = format!("/api/v1/alerts/{}/retry", segment(&letter.id));
-    client.ask(&Method::POST, &path, Some(&json!({ "handler": &*letter.handler })))?;
+    let mut body = json!({ "handler": &*letter.handler });
+    if let Some(to) = &letter.to {
+        body["to"] = json!(&**to);
+    }
+    client.ask(&Method::POST, &path, Some(&body))?;
     if !client.json {
-        println!("{} goes to {} again", letter.id, one_line(&letter.handler));
+        let again = if letter.to.is_some() { "" } else { " again" };
+        println!("{} goes to {}{again}", letter.id, one_line(letter.receiver()));
     }
     Ok(())
 }
@@ -95,7 +138,8 @@ fn offline(database: &Path, letters: &[Letter]) -> Result<(), Error> {
     let at_ms = clock.unix_ns() / 1_000_000;
     let entry = |letter: &Letter| {
         let id = serde_json::from_value(json!(letter.id)).map_err(|error| unsaved(&error))?;
-        Ok(Entry::Reopened { id, handler: letter.handler.clone(), at_ms })
+        let from = letter.to.is_some().then(|| letter.handler.clone());
+        Ok(Entry::Reopened { id, handler: letter.receiver().into(), from, at_ms })
     };
     let entries = letters.iter().map(entry).collect::<Result<Vec<Entry>, Error>>()?;
     // What is too old is forgotten by the next run.
@@ -103,7 +147,7 @@ fn offline(database: &Path, letters: &[Letter]) -> Result<(), Error> {
     let mut journal = SqliteJournal::open(database, keep, Arc::new(clock)).map_err(|error| unsaved(&error))?;
     journal.write(&entries).map_err(|error| unsaved(&error))?;
     for letter in letters {
-        println!("{} goes to {} with the next run of this configuration", letter.id, one_line(&letter.handler));
+        println!("{} goes to {} with the next run of this configuration", letter.id, one_line(letter.receiver()));
     }
     Ok(())
 }

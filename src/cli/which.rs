@@ -34,8 +34,13 @@ impl Which {
         self.file().is_some()
     }
 
+    /// The configuration.
+    pub(crate) fn input(&self) -> Input {
+        Input { source: None, sources: self.sources.clone(), config: self.config.clone() }
+    }
+
     fn request(&self) -> Request {
-        Input { source: None, sources: self.sources.clone(), config: self.config.clone() }.request(Vec::new())
+        self.input().request(Vec::new())
     }
 
     fn state_dir(&self, request: &Request) -> Option<PathBuf> {

@@ -15,6 +15,7 @@ use crate::config::{
     self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, StrategyPlan, Warning, changed_paths_with,
 };
 use crate::engine::status::{PluginStatus, SourceStatus};
+use crate::guest::Manifest;
 
 /// See the module.
 #[derive(Clone)]
@@ -240,7 +241,7 @@ fn ids(tree: &Json) -> Vec<String> {
     sources.filter_map(|source| Some(source["id"].as_str()?.to_owned())).collect()
 }
 
-/// The modules of a plan's strategies and handlers.
+/// The modules of a plan's strategies and handlers, and their manifests.
 fn modules(plan: &Plan) -> Vec<PathBuf> {
     let strategies = plan.strategies.iter().filter_map(|strategy| match &strategy.kind {
         StrategyKind::Lua(path) | StrategyKind::Wasm(path) => Some(path.clone()),
@@ -255,5 +256,7 @@ fn modules(plan: &Plan) -> Vec<PathBuf> {
         | HandlerKind::Shipped { .. }
         | HandlerKind::Webhook(_) => None,
     });
-    strategies.chain(handlers).collect()
+    let modules: Vec<PathBuf> = strategies.chain(handlers).collect();
+    let manifests: Vec<PathBuf> = modules.iter().filter_map(|module| Manifest::file_of(module)).collect();
+    [modules, manifests].concat()
 }

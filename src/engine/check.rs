@@ -137,7 +137,14 @@ fn check_guests(plan: &Plan, models: &BTreeMap<String, Model>, checked: &mut Che
         let refused = match &handler.kind {
             HandlerKind::Module(module) => {
                 let Ok(bytes) = read_module(&module.path) else { continue };
-                guests.handler(&handler.name, module, &bytes, &Arc::default()).err()
+                match guests.tried_handler(&handler.name, module, &bytes, &Arc::default()) {
+                    Ok((_, doubts)) => {
+                        let told = doubts.into_iter().map(|doubt| format!("handler {} {}", handler.name, doubt.what));
+                        checked.warnings.extend(told);
+                        None
+                    }
+                    Err(error) => Some(error),
+                }
             }
             HandlerKind::Shipped { module, text } => guests.shipped(&handler.name, module, text).err(),
             _ => continue,

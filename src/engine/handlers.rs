@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::keeper::has_live;
 use super::owner::Owner;
-use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module};
+use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module, told};
 use crate::alert::{Handler, Standing};
 use crate::config::diff::Changes;
 use crate::config::{HandlerKind, HandlerPlan, Plan};
 use crate::error::{Code, Error};
+use crate::guest::GuestKind;
 use crate::handlers;
 
 /// Longest wait for a delivery in progress when a handler is removed.
@@ -41,7 +42,13 @@ impl Owner {
                 continue;
             }
             let part = format!("alerts.handlers[{}]", plan.name);
-            let built = self.build_handler(plan, has_live(next)).map_err(|error| error.about(part))?;
+            let built = self.build_handler(plan, has_live(next)).map_err(|error| error.about(part));
+            if new && built.is_err() {
+                // It may have got saved state.
+                let now_ms = self.parts.clock.unix_ns() / 1_000_000;
+                self.parts.guests.state().give_back(&plan.name, GuestKind::Handler, now_ms);
+            }
+            let built = built?;
             if changed {
                 prepared.push(built);
                 continue;
@@ -70,8 +77,12 @@ impl Owner {
             })?
             .into();
         let inputs = Arc::default();
-        self.parts.guests.state().keep(&name, None, module.persist_state && live);
-        let handler = self.parts.guests.handler(&name, module, &bytes, &inputs)?;
+        if module.persist_state && live {
+            // Otherwise once the change is made: a failed one must lose nothing.
+            self.parts.guests.state().keep(&name, None, true);
+        }
+        let (handler, doubts) = self.parts.guests.tried_handler(&name, module, &bytes, &inputs)?;
+        told(&name, &doubts);
         let contents = Contained { module: bytes, inputs: inputs.files() };
         Ok(Prepared { name, handler, contents: Some(contents) })
     }

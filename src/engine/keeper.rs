@@ -121,7 +121,7 @@ impl Owner {
         for handler in &plan.handlers {
             let HandlerKind::Module(module) = &handler.kind else { continue };
             let wanted = module.persist_state && has_live(plan);
-            if state.is_kept(&handler.name, None) != wanted {
+            if !wanted || !state.is_kept(&handler.name, None) {
                 state.keep(&handler.name, None, wanted);
             }
         }

@@ -149,9 +149,11 @@ impl GuestContext {
     pub fn trial(&self, trial: Arc<Trial>) -> Self {
         let (state, shared) = (Arc::default(), Arc::default());
         let mut limits = self.limits.clone();
-        if limits.call.hard_cpu > TRIAL_CPU_MAX {
-            limits.call.hard_cpu = TRIAL_CPU_MAX;
-            trial.cut();
+        for time in [&mut limits.call, &mut limits.delivery] {
+            if time.hard_cpu > TRIAL_CPU_MAX {
+                time.hard_cpu = TRIAL_CPU_MAX;
+                trial.cut();
+            }
         }
         Self { state, shared, limits, rehearsal: true, trial: Some(trial), log: Arc::default(), ..self.clone() }
     }

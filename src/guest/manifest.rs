@@ -87,8 +87,7 @@ impl Manifest {
     }
 
     fn in_a_file(module: &Path, inputs: &BuildInputs) -> Result<Option<Self>, Error> {
-        // A component built in place is a few folders below its manifest.
-        for folder in module.ancestors().skip(1).take(4) {
+        for folder in Self::folders(module) {
             let path = folder.join(FILE);
             if !path.is_file() {
                 continue;
@@ -105,6 +104,16 @@ impl Manifest {
             return Ok(entry.is_some_and(|entry| same(&entry, module)).then_some(found));
         }
         Ok(None)
+    }
+
+    /// The `plugin.toml` that a module's manifest is read from, if there is one.
+    pub fn file_of(module: &Path) -> Option<PathBuf> {
+        Self::folders(module).map(|folder| folder.join(FILE)).find(|path| path.is_file())
+    }
+
+    fn folders(module: &Path) -> impl Iterator<Item = &Path> {
+        // A component built in place is a few folders below its manifest.
+        module.ancestors().skip(1).take(4)
     }
 
     /// Parses a `plugin.toml`; `file` is its name in messages.

@@ -71,6 +71,7 @@ struct Noted {
     doubts: BTreeSet<Doubt>,
     broke: bool,
     cut: bool,
+    answered: bool,
 }
 
 impl Trial {
@@ -124,6 +125,16 @@ impl Trial {
     /// Whether the contract was broken since the last call of this.
     pub fn broke(&self) -> bool {
         std::mem::take(&mut self.noted.lock().broke)
+    }
+
+    /// Records that the current call got an answer that nobody gave: to a request, or instead of a picture.
+    pub fn answers(&self) {
+        self.noted.lock().answered = true;
+    }
+
+    /// Whether there was such an answer since the last call of this.
+    pub fn answered(&self) -> bool {
+        std::mem::take(&mut self.noted.lock().answered)
     }
 
     /// Records that the time limit of the instance's calls was cut.

@@ -50,6 +50,15 @@ pub struct LuaHandler {
 }
 
 impl LuaHandler {
+    /// Has it deliver an alert on this thread, for a trial; does nothing while it delivers another one.
+    ///
+    /// # Errors
+    /// The script's fault, with its own `file:line`; what it says about the delivery is none.
+    pub fn try_out(&self, alert: &Alert) -> Result<(), Fault> {
+        let Ok(mut courier) = self.courier.try_lock() else { return Ok(()) };
+        courier.call(alert).map(drop)
+    }
+
     /// The script's version; `0` if it has none.
     pub fn version(&self) -> &str {
         &self.version

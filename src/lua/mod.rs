@@ -24,6 +24,7 @@ mod require;
 mod script;
 mod script_host;
 mod strategy;
+mod strict;
 mod vm;
 
 pub use handler::{LuaHandler, handler};

@@ -231,7 +231,7 @@ impl Vm {
     /// Delivers one alert; returns the script's return values.
     pub(super) fn deliver(&mut self, alert: &Alert, delivered: Option<Delivered>, script: &Script) -> Call<MultiValue> {
         let limits = &script.context.limits;
-        let alert_table = match self.alert(alert) {
+        let alert_table = match self.alert(alert, script) {
             Ok(table) => table,
             Err(error) => {
                 let fault = fault::of(&error, None, &script.file, limits.delivery, limits);
@@ -256,10 +256,11 @@ impl Vm {
     }
 
     /// The alert as a table, its fields as in JSON.
-    fn alert(&self, alert: &Alert) -> mlua::Result<Value> {
+    fn alert(&self, alert: &Alert, script: &Script) -> mlua::Result<Value> {
         // Through JSON text, so that 0.9 is 0.9 and not the nearest 32-bit float.
         let json = serde_json::to_vec(alert).and_then(|text| serde_json::from_slice(&text));
-        convert::to_lua(&self.lua, &json.map_err(mlua::Error::external)?, false)
+        let value = convert::to_lua(&self.lua, &json.map_err(mlua::Error::external)?, false)?;
+        super::strict::alert(&self.lua, value, script.context.trial.as_ref())
     }
 
     /// The state that the script hands to its successor: a value as JSON, or nothing.

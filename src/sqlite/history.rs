@@ -17,7 +17,8 @@ use crate::types::{Alert, Level};
 pub struct Delivered {
     /// The handler.
     pub handler: Arc<str>,
-    /// `delivered`, `given_up`, `expired`, `queue_full` or `handler_removed`; `pending` until the handler is done with it.
+    /// `delivered`, `given_up`, `expired`, `queue_full` or `handler_removed`; `given_away` where another handler got it
+    /// instead; `pending` until the handler is done with it.
     pub outcome: String,
     /// The latest attempts that failed, oldest first, a hundred at most; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -95,7 +96,7 @@ impl History {
         let undelivered = match wanted.undelivered {
             true => {
                 "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.ordinal = alerts.ordinal \
-                 AND outcome <> 'delivered')"
+                 AND outcome NOT IN ('delivered', 'given_away'))"
             }
             false => "1",
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
+use super::again;
 use super::database::{self, Row, SELECT, SELECT_SAVED, deliveries, empty_log, is_damage, saved_from_sql};
 use crate::alert::{Decided, Entry, Journal, JournalError, Pending, Saved, SavedKind, Settlement};
 use crate::types::{Alert, AlertId, Clock};
@@ -165,8 +166,12 @@ fn write(db: &mut Connection, batch: &[Entry], keep: Keep, now_ns: u64) -> rusql
             Entry::Accepted { alert, handlers, at_ms } => {
                 accept(&transaction, alert, handlers, i64::try_from(*at_ms).unwrap_or(i64::MAX))?;
             }
-            Entry::Reopened { id, handler, at_ms } => {
-                reopen(&transaction, id, handler, i64::try_from(*at_ms).unwrap_or(i64::MAX))?;
+            Entry::Reopened { id, handler, from, at_ms } => {
+                let at_ms = i64::try_from(*at_ms).unwrap_or(i64::MAX);
+                match from {
+                    Some(from) => again::give(&transaction, id, (&**from, &**handler), at_ms)?,
+                    None => again::reopen(&transaction, id, handler, at_ms)?,
+                }
             }
             Entry::Settled { id, handler, how } => settle(&transaction, id, handler, how.as_str())?,
             Entry::Attempted { id, handler, at_ms, error } => attempted(&transaction, id, handler, *at_ms, error)?,
@@ -227,21 +232,6 @@ pub(super) fn settle(db: &Transaction<'_>, id: &AlertId, handler: &str, outcome:
     )?
     .execute(params![ordinal, failed])?;
     Ok(())
-}
-
-/// Notes that a handler gets an alert once more; `false` if it had not settled it. Its age counts from now.
-pub(super) fn reopen(db: &Transaction<'_>, id: &AlertId, handler: &str, now_ms: i64) -> rusqlite::Result<bool> {
-    let reopened = db
-        .prepare_cached(
-            "UPDATE deliveries SET outcome = NULL WHERE handler = ?2 AND outcome <> 'delivered' AND ordinal = \
-             (SELECT ordinal FROM alerts WHERE id = ?1)",
-        )?
-        .execute(params![id.as_str(), handler])?;
-    if reopened > 0 {
-        db.prepare_cached("UPDATE alerts SET finished = 0, written_ms = ?2 WHERE id = ?1")?
-            .execute(params![id.as_str(), now_ms])?;
-    }
-    Ok(reopened > 0)
 }
 
 /// The values for a later process. What is not what was written is left out.

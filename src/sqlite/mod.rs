@@ -3,9 +3,10 @@
 //!
 //! Write-ahead log with `synchronous = FULL`: a commit returns once the log is on the disk. Every alert carries the
 //! SHA-256 of its contents, so a row that a damaged disk altered is found, set aside and logged, never delivered.
-//! `database` opens, checks and repairs the file; `journal` writes it; `history` reads it, and
+//! `database` opens, checks and repairs the file; `journal` writes it (`again`: what is sent again); `history` reads it, and
 //! `decisions` the log behind `explain`.
 
+mod again;
 mod database;
 mod decisions;
 mod history;

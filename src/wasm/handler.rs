@@ -54,6 +54,26 @@ impl WasmHandler {
         Ok(Self { plugin, runtime, instance: Arc::new(tokio::sync::Mutex::new(Some(instance))), version })
     }
 
+    /// Has it deliver an alert on this thread, for a trial; does nothing while it delivers another one.
+    ///
+    /// # Errors
+    /// The component's fault; an error that it returns is one, too.
+    pub fn try_out(&self, alert: &Alert) -> Result<(), Fault> {
+        let Ok(mut slot) = self.instance.try_lock() else { return Ok(()) };
+        let mut instance = match slot.take() {
+            Some(instance) => instance,
+            None => self.plugin.instance(alert.pts_ns)?.0,
+        };
+        match self.plugin.call(&mut instance, alert) {
+            Ok(_) => *slot = Some(instance),
+            Err(Ended { fault, refused, .. }) => {
+                *slot = Some(instance).filter(|_| refused);
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
     /// The component's version.
     pub fn version(&self) -> &str {
         &self.version
@@ -92,15 +112,9 @@ impl Plugin {
         Ok((Instance { sandbox, exports }, version))
     }
 
-    /// Delivers on the calling thread, which may block.
-    fn deliver(&self, mut slot: OwnedMutexGuard<Option<Instance>>, alert: &Alert) -> Result<(), DeliveryError> {
-        let later = |fault: Fault| DeliveryError { message: fault.message, retry: Retry::Later };
-        // Taken out during the call: an instance that breaks is not put back.
-        let mut instance = match slot.take() {
-            Some(instance) => instance,
-            None => self.instance(alert.pts_ns).map_err(later)?.0,
-        };
-        let Instance { sandbox, exports } = &mut instance;
+    /// Calls the instance, and commits what it wrote if it succeeds.
+    fn call(&self, instance: &mut Instance, alert: &Alert) -> Result<Outcome, Ended> {
+        let Instance { sandbox, exports } = instance;
         self.context.observe(alert.pts_ns, alert.id.unix_ns());
         let call = &mut sandbox.store_data().call;
         (call.pts_ns, call.captured_unix_ns) = (alert.pts_ns, alert.id.unix_ns());
@@ -115,17 +129,24 @@ impl Plugin {
             usage.slow += u64::from(sandbox.spent.is_some_and(|spent| spent >= self.context.limits.delivery.soft_cpu));
             usage.memory_bytes = sandbox.data().bounds.memory;
         }
-        let result = match said {
-            Ok(outcome) => {
-                sandbox.store_data().commit();
-                match outcome {
-                    Outcome::Delivered | Outcome::Skipped => Ok(()),
-                    Outcome::Retry => {
-                        let fault =
-                            fault::of(FaultKind::Error, &self.context.plugin, "handle-alert", "wants another try");
-                        Err(later(fault))
-                    }
-                }
+        let outcome = said?;
+        sandbox.store_data().commit();
+        Ok(outcome)
+    }
+
+    /// Delivers on the calling thread, which may block.
+    fn deliver(&self, mut slot: OwnedMutexGuard<Option<Instance>>, alert: &Alert) -> Result<(), DeliveryError> {
+        let later = |fault: Fault| DeliveryError { message: fault.message, retry: Retry::Later };
+        // Taken out during the call: an instance that breaks is not put back.
+        let mut instance = match slot.take() {
+            Some(instance) => instance,
+            None => self.instance(alert.pts_ns).map_err(later)?.0,
+        };
+        let result = match self.call(&mut instance, alert) {
+            Ok(Outcome::Delivered | Outcome::Skipped) => Ok(()),
+            Ok(Outcome::Retry) => {
+                let fault = fault::of(FaultKind::Error, &self.context.plugin, "handle-alert", "wants another try");
+                Err(later(fault))
             }
             Err(Ended { fault, refused: true, .. }) => {
                 Err(DeliveryError { message: fault.message, retry: Retry::Never })

@@ -36,6 +36,7 @@ mod examples;
 mod explain;
 mod faults;
 mod guests;
+mod handler_trial;
 mod handlers_live;
 mod harness;
 mod house;

@@ -23,6 +23,12 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const RULE: &str = "function detect(f) f:alert{ rule = 'r', key = tostring(f.seq), message = 'm' } end";
 const KEEP: Keep = Keep { age: Duration::from_secs(86_400), alerts: 10_000 };
 
+/// Has each refused alert given up by itself, though the receiver refuses all of them.
+pub(crate) fn gives_up_each(dir: &Path) {
+    let config = std::fs::read_to_string(dir.join("c.yaml")).unwrap();
+    write(dir, "c.yaml", &config.replace("retry_attempts: 1,", "retry_attempts: 1, max_age_seconds: 0,"));
+}
+
 /// A folder with a configuration whose alerts go to a file and to `url`.
 pub(crate) fn folder(source: &str, outbox: &str, url: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -199,6 +205,7 @@ fn delivered_alerts_are_listed_as_long_and_as_many_as_the_keys_say() {
 fn an_alert_is_shown_by_a_part_of_its_id_with_what_became_of_it() {
     let peer = Peer::new(|_, _| "410 Gone\r\n".into());
     let dir = folder("trace:t.jsonl", "", &peer.url("/"));
+    gives_up_each(dir.path());
     dsengine(dir.path(), &["run"]).run().expect(1);
     let id = logged(dir.path()).into_iter().next().unwrap();
     let shown = dsengine(dir.path(), &["alerts", "show", &id[12..]]).run().expect(0).stdout;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::write;
-use crate::outbox::{LIMIT, LIVE, dsengine, folder, listed, posted, until};
+use crate::harness::{get, write};
+use crate::outbox::{LIMIT, LIVE, dsengine, folder, gives_up_each, listed, logged, posted, until};
 use crate::webhooks::Peer;
 
 /// A receiver that is gone until it is there again.
@@ -22,6 +22,7 @@ fn gone() -> (Peer, Arc<AtomicBool>) {
 fn dead_letters_go_out_with_the_next_run_where_none_runs() {
     let (peer, up) = gone();
     let dir = folder("trace:t.jsonl", "durability: sync", &peer.url("/"));
+    gives_up_each(dir.path());
     dsengine(dir.path(), &["run"]).run().expect(1);
     let undelivered = || listed(dir.path(), &["--undelivered"]).json().as_array().unwrap().len();
     assert_eq!(undelivered(), 40);
@@ -101,4 +102,84 @@ fn an_alert_of_no_use_any_more_is_not_sent_when_its_receiver_is_back() {
     assert_eq!(posts(id), before);
     run.signal("TERM");
     assert!(run.end(LIMIT).is_some(), "{}", run.seen.join("\n"));
+}
+
+/// A receiver that answers 404 to everything, because its address changed, must not cost the whole backlog.
+#[test]
+fn a_receiver_that_refuses_everything_is_waited_for_and_costs_a_few_alerts() {
+    let (peer, up) = gone();
+    let dir = folder(LIVE, "durability: sync", &peer.url("/"));
+    let config = std::fs::read_to_string(dir.path().join("c.yaml")).unwrap();
+    std::fs::write(dir.path().join("c.yaml"), config.replace("monitoring: { enabled: false }\n", "")).unwrap();
+    let mut run = dsengine(dir.path(), &["run", "--port", "0"]).start();
+    let page = run.page();
+    until("it is told, with what to do", || {
+        let health = get(&page, "/health").1;
+        health.contains("handler hook: ") && health.contains("5 alerts in a row were refused")
+    });
+    until("a backlog", || posted(&peer).len() >= 5 && logged(dir.path()).len() >= 40);
+    let before = logged(dir.path());
+    up.store(true, Ordering::Relaxed);
+    until("the backlog is taken", || {
+        let taken = posted(&peer);
+        before.iter().filter(|id| !taken.contains_key(*id)).count() == 0
+    });
+    run.signal("TERM");
+    assert!(run.end(LIMIT).is_some(), "{}", run.seen.join("\n"));
+    let lost = listed(dir.path(), &["--undelivered"]).json();
+    assert_eq!(lost.as_array().unwrap().len(), 4, "the fifth is the first that waits: {lost}");
+    assert!(listed(dir.path(), &["--pending"]).json().as_array().unwrap().is_empty());
+}
+
+/// A handler that was renamed must not strand what waits for it.
+#[test]
+fn what_a_renamed_handler_left_is_told_and_goes_to_another_one() {
+    let up = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::clone(&up);
+    let peer = Peer::new(move |_, _| match is_up.load(Ordering::Relaxed) {
+        true => "204 No Content\r\n".into(),
+        false => "503 Away\r\n".into(),
+    });
+    let dir = folder(LIVE, "durability: sync", &peer.url("/"));
+    let run = dsengine(dir.path(), &["run"]).start();
+    until("some alerts wait", || logged(dir.path()).len() >= 5);
+    run.signal("KILL");
+    drop(run);
+    let ids = || -> Vec<String> {
+        let shown = listed(dir.path(), &["--undelivered"]).json();
+        shown.as_array().unwrap().iter().map(|kept| kept["alert"]["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let config = std::fs::read_to_string(dir.path().join("c.yaml")).unwrap();
+    let config = config.replace("monitoring: { enabled: false }\n", "").replace("name: hook", "name: desk");
+    std::fs::write(dir.path().join("c.yaml"), config).unwrap();
+    up.store(true, Ordering::Relaxed);
+    let mut run = dsengine(dir.path(), &["run", "--port", "0"]).start();
+    let line = run.wait_line(LIMIT, |line| line.contains("there is no such handler"));
+    assert!(line.contains("hook") && line.contains("alerts retry --all --handler OLD --to NEW"), "{line}");
+    until("they are listed", || ids().len() >= 5);
+    let all = ids();
+    // The running engine is asked.
+    let wrong = dsengine(dir.path(), &["alerts", "retry", &all[0], "--handler", "hook", "--to", "nobody"]).run();
+    assert!(wrong.code() != 0 && wrong.stderr.contains("there is no handler 'nobody'"), "{}", wrong.stderr);
+    let one = dsengine(dir.path(), &["alerts", "retry", &all[0], "--handler", "hook", "--to", "desk"]).run().expect(0);
+    assert_eq!(one.stdout, format!("{} goes to desk\n", all[0]));
+    until("it is taken", || posted(&peer).contains_key(&all[0]) && ids().len() == all.len() - 1);
+    run.signal("TERM");
+    assert!(run.end(LIMIT).is_some(), "{}", run.seen.join("\n"));
+    // Where none runs, the configuration says which handlers there are.
+    let wrong = dsengine(dir.path(), &["alerts", "retry", "--all", "--handler", "hook", "--to", "nobody"]).run();
+    assert!(wrong.code() != 0 && wrong.stderr.contains("handlers: file, desk"), "{}", wrong.stderr);
+    let rest = dsengine(dir.path(), &["alerts", "retry", "--all", "--handler", "hook", "--to", "desk"]).run().expect(0);
+    assert_eq!(rest.stdout.matches(" goes to desk with the next run").count(), all.len() - 1, "{}", rest.stdout);
+    assert!(ids().is_empty(), "{:?}", ids());
+    assert_eq!(listed(dir.path(), &["--pending"]).json().as_array().unwrap().len(), all.len() - 1);
+    let mut run = dsengine(dir.path(), &["run", "--port", "0"]).start();
+    until("all are taken", || {
+        let taken = posted(&peer);
+        all.iter().all(|id| taken.contains_key(id))
+    });
+    run.signal("TERM");
+    assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
+    let none = dsengine(dir.path(), &["alerts", "retry", "--all", "--handler", "hook", "--to", "desk"]).run().expect(0);
+    assert!(none.stdout.starts_with("nothing to send again"), "{}", none.stdout);
 }

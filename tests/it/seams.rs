@@ -203,7 +203,7 @@ fn a_scripts_deliveries_keep_to_the_rules_of_the_seam() {
     let handler = |text: &str| shop.handler("desk.lua", text.as_bytes(), serde_json::json!({}));
     check_handler(|| handler("function handle_alert(alert) log.info(alert.message) end"));
     check_failures(|retry| match retry {
-        Retry::Never | Retry::Login => handler("function handle_alert(alert) error('on purpose') end"),
+        Retry::Never | Retry::Partly | Retry::Login => handler("function handle_alert(alert) error('on purpose') end"),
         Retry::Later | Retry::After(_) => handler("function handle_alert(alert) while true do end end"),
     });
 }
@@ -215,13 +215,13 @@ fn a_components_deliveries_keep_to_the_rules_of_the_seam() {
     check_handler(|| handler(&guests::deliver(), serde_json::json!({})));
     check_failures(|retry| match retry {
         // A host that is not granted.
-        Retry::Never | Retry::Login => {
+        Retry::Never | Retry::Partly | Retry::Login => {
             handler(&guests::asker(), serde_json::json!({ "url": "https://hooks.example/x" }))
         }
         Retry::Later | Retry::After(_) => handler(&guests::retry(), serde_json::json!({})),
     });
     check_failures(|retry| match retry {
-        Retry::Never | Retry::Login => {
+        Retry::Never | Retry::Partly | Retry::Login => {
             handler(&guests::asker(), serde_json::json!({ "url": "https://hooks.example/x" }))
         }
         Retry::Later | Retry::After(_) => handler(&guests::trapping_handler(), serde_json::json!({})),

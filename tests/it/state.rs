@@ -222,6 +222,33 @@ fn a_handlers_state_survives_a_restart_where_it_is_kept() {
     }
 }
 
+/// A change that keeps no state any more and is refused for another reason must leave the state alone.
+#[test]
+fn a_refused_change_loses_nothing_of_a_handlers_state() {
+    let rule = "function detect(f) f:alert{ rule = 'r', key = tostring(f.seq), message = 'm' } end";
+    let desk = "function handle_alert(alert)\n  local n = (state.get('n') or 0) + 1\n  state.set('n', n)\n  log.info('tally ' .. n)\nend\n";
+    let alerts = format!(
+        "alerts: {{ throttle_seconds: 0, min_confidence: 0, burst_threshold: 1000, max_alerts_per_minute: 100000, \
+         handlers: [{{ name: desk, module: desk.lua, limits: {{ log_lines_per_second: 1000 }} }}] }}\n{QUIET}"
+    );
+    let dir = folder(LIVE, "", &alerts, rule);
+    write(dir.path(), "desk.lua", desk);
+    write(dir.path(), "late.lua", "function handle(alert) end\n");
+    let config = std::fs::read_to_string(dir.path().join("c.yaml")).unwrap();
+    let mut run = start(dir.path());
+    run.wait_line(LIMIT, |line| count(line).is_some_and(|n| n >= 3));
+    let edit = config.replace("module: desk.lua,", "module: desk.lua, persist_state: false,");
+    let edit = edit.replace("1000 } }] }", "1000 } }, { name: late, module: late.lua }] }");
+    assert!(edit.contains("late.lua"), "{edit}");
+    write(dir.path(), "c.yaml", &edit);
+    run.wait_line(LIMIT, |line| line.contains("there is no function handle_alert(alert)"));
+    write(dir.path(), "c.yaml", &config);
+    let last = *end(run).last().unwrap();
+    let mut run = start(dir.path());
+    assert_eq!(count(&run.wait_line(LIMIT, |line| count(line).is_some())), Some(last + 1));
+    end(run);
+}
+
 #[test]
 fn the_state_of_a_plugin_is_shown_and_cleared_while_it_runs() {
     let dir = folder(LIVE, "", "", COUNTS);

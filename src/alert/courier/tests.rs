@@ -195,3 +195,77 @@ fn after_an_outage_a_queue_is_drained_at_fifty_alerts_per_second() {
     courier.succeeded(number, now);
     assert_eq!(chosen(courier.next(&[head("a", true, 900)], now, &retries())), Some(900), "at full speed again");
 }
+
+#[test]
+fn a_receiver_that_refuses_everything_costs_a_few_alerts_and_not_the_whole_queue() {
+    let mut courier = Courier::default();
+    let retries = Retries { attempts: 1, ..retries() };
+    let (mut now, mut gone, mut number, mut tries) = (at(0), Vec::new(), 0, 0);
+    while tries < 50 {
+        match courier.next(&[head("a", true, number)], now, &retries) {
+            Step::Deliver(head) => {
+                tries += 1;
+                if courier.failed(head.number, Retry::Never, 1, now, &retries, 1.0).is_some() {
+                    gone.push(head.number);
+                    number += 1;
+                }
+            }
+            Step::Wait(until_ns) => now.monotonic_ns = until_ns,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(gone, (0..REFUSED_MAX as u64 - 1).collect::<Vec<_>>());
+    assert!(courier.is_shunned() && now.monotonic_ns > 40 * 60 * SECOND, "{now:?}: with growing pauses");
+    // One that is taken ends it, and the others follow at once.
+    courier.succeeded(number, now);
+    assert!(!courier.is_shunned());
+    now.monotonic_ns += SECOND;
+    assert_eq!(chosen(courier.next(&[head("a", true, number + 1)], now, &retries)), Some(number + 1));
+    assert_eq!(
+        courier.failed(number + 1, Retry::Never, 1, now, &retries, 1.0),
+        Some(Settlement::GivenUp),
+        "a lone one"
+    );
+}
+
+#[test]
+fn refused_alerts_with_a_success_between_are_at_fault_themselves() {
+    let (mut courier, now) = (Courier::default(), at(0));
+    for number in 0..100 {
+        let how = courier.failed(2 * number, Retry::Never, 1, now, &retries(), 1.0);
+        assert_eq!(how, Some(Settlement::GivenUp), "{number}");
+        if number % 4 == 3 {
+            courier.succeeded(2 * number + 1, now);
+        }
+    }
+    // Where temporary failures count, too, nothing waits.
+    let brief = Retries { max_age: Duration::ZERO, ..retries() };
+    let mut courier = Courier::default();
+    assert!((0..100).all(|number| courier.failed(number, Retry::Never, 1, now, &brief, 1.0).is_some()));
+}
+
+#[test]
+fn mails_that_some_receivers_refuse_go_on() {
+    let (mut courier, now) = (Courier::default(), at(0));
+    for number in 0..100 {
+        assert_eq!(courier.failed(number, Retry::Partly, 9, now, &retries(), 1.0), Some(Settlement::GivenUp));
+        assert_eq!(chosen(courier.next(&[head("a", true, number + 1)], now, &retries())), Some(number + 1));
+    }
+}
+
+#[test]
+fn a_receiver_that_refuses_some_lines_is_tried_with_the_others() {
+    let mut courier = Courier::default();
+    let heads: Vec<Head> = (0..8).map(|number| head(&number.to_string(), true, number)).collect();
+    let mut now = at(0);
+    // Whoever is refused waits; the eighth is the only one that is taken.
+    for _ in 0..1_000 {
+        match courier.next(&heads, now, &retries()) {
+            Step::Deliver(head) if head.number == 7 => return,
+            Step::Deliver(head) => drop(courier.failed(head.number, Retry::Never, 3, now, &retries(), 1.0)),
+            Step::Wait(until_ns) => now.monotonic_ns = until_ns,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it was never tried");
+}

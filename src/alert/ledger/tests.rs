@@ -29,7 +29,7 @@ fn each_handler_sees_every_alert_in_order_and_the_last_one_settles_it() {
     let mut ledger = ledger(10, false, &["x", "y"]);
     let [one, two] = [1, 2].map(|n| alert(n, "m"));
     for alert in [&one, &two] {
-        assert!(missed(ledger.offer(alert.clone(), None, 0)).is_empty());
+        assert!(missed(ledger.offer(alert.clone(), None, false, 0)).is_empty());
     }
     assert_eq!((ledger.pending("x"), ledger.pending("y")), (2, 2));
     assert_eq!(head(&ledger, "x"), Some(1));
@@ -39,7 +39,7 @@ fn each_handler_sees_every_alert_in_order_and_the_last_one_settles_it() {
     let done = ledger.settle("y", &one.id, Settlement::GivenUp).unwrap().unwrap();
     assert_eq!((done.alert.seq, done.worst), (1, Settlement::GivenUp));
     // By id, whatever its position.
-    ledger.offer(alert(3, "m"), None, 0);
+    ledger.offer(alert(3, "m"), None, false, 0);
     ledger.settle("x", &alert(3, "m").id, Settlement::Delivered).unwrap();
     assert_eq!(head(&ledger, "x"), Some(2));
     ledger.settle("x", &two.id, Settlement::Delivered).unwrap();
@@ -54,7 +54,7 @@ fn of(level: Level, n: u64) -> Arc<Alert> {
 
 /// The numbers that an alert's acceptance costs, by handler; `None` if it is refused.
 fn cost(ledger: &mut Ledger, alert: &Arc<Alert>) -> Option<Vec<(String, String)>> {
-    match ledger.offer(alert.clone(), None, 0) {
+    match ledger.offer(alert.clone(), None, false, 0) {
         Offered::Taken { given_up, .. } => {
             Some(given_up.iter().map(|gone| (gone.handler.to_string(), gone.id.to_string())).collect())
         }
@@ -94,13 +94,13 @@ fn a_full_queue_gives_up_the_oldest_where_it_is_told_so_but_not_the_one_that_is_
 fn a_full_queue_costs_the_other_handlers_nothing() {
     let mut ledger = ledger(1, false, &["x", "y"]);
     let [one, two] = [of(Level::High, 1), of(Level::Low, 2)];
-    assert!(missed(ledger.offer(one.clone(), None, 0)).is_empty());
+    assert!(missed(ledger.offer(one.clone(), None, false, 0)).is_empty());
     ledger.settle("y", &one.id, Settlement::Delivered);
-    assert_eq!(missed(ledger.offer(two.clone(), None, 0)), ["x"]);
+    assert_eq!(missed(ledger.offer(two.clone(), None, false, 0)), ["x"]);
     let done = ledger.settle("y", &two.id, Settlement::Delivered).unwrap().unwrap();
     assert_eq!(done.worst, Settlement::QueueFull, "one of its handlers never got it");
-    assert_eq!(missed(ledger.offer(of(Level::Low, 3), None, 0)), ["x"]);
-    let refused = ledger.offer(of(Level::Low, 4), None, 0);
+    assert_eq!(missed(ledger.offer(of(Level::Low, 3), None, false, 0)), ["x"]);
+    let refused = ledger.offer(of(Level::Low, 4), None, false, 0);
     assert!(matches!(refused, Offered::Taken { missed, given_up, .. } if missed.len() == 1 && given_up.len() == 1));
 }
 
@@ -115,7 +115,7 @@ fn the_heads_are_the_oldest_of_each_source_and_of_the_critical_ones_apart() {
         at("a", Level::Low, 4),
         at("b", Level::Critical, 5),
     ];
-    alerts.iter().for_each(|alert| drop(ledger.offer(alert.clone(), None, 7)));
+    alerts.iter().for_each(|alert| drop(ledger.offer(alert.clone(), None, false, 7)));
     let heads: Vec<_> = ledger.heads("x").into_iter().map(|head| (head.line.is_ordinary, head.id)).collect();
     let [critical, of_a, of_b] = [2, 1, 0].map(|at: usize| alerts[at].id.clone());
     assert_eq!(heads, [(false, critical), (true, of_a), (true, of_b)]);
@@ -152,16 +152,17 @@ fn what_is_of_no_use_any_more_is_found_behind_what_waits_and_after_a_restart() {
 fn a_dead_letter_is_opened_again_once_and_only_where_there_is_room() {
     let mut ledger = ledger(1, true, &["x"]);
     let one = alert(1, "m");
-    ledger.offer(one.clone(), None, 0);
+    ledger.offer(one.clone(), None, false, 0);
     let batch = ledger.take_unwritten(10);
     ledger.written(&batch);
-    assert_eq!(ledger.reopen(one.clone(), &"x".into(), 5), None, "it is on its way");
+    assert_eq!(ledger.reopen(one.clone(), &"x".into(), None, 5), None, "it is on its way");
     ledger.settle("x", &one.id, Settlement::GivenUp).unwrap().unwrap();
-    assert_eq!(ledger.reopen(one.clone(), &"x".into(), 5_000_000), Some(true));
-    assert_eq!(ledger.reopen(alert(2, "m"), &"x".into(), 5), None, "no room");
-    assert_eq!(ledger.reopen(alert(2, "m"), &"y".into(), 5), None, "no such handler");
+    assert_eq!(ledger.reopen(one.clone(), &"x".into(), Some(&"old".into()), 5_000_000), Some(true));
+    assert_eq!(ledger.reopen(alert(2, "m"), &"x".into(), None, 5), None, "no room");
+    assert_eq!(ledger.reopen(alert(2, "m"), &"y".into(), None, 5), None, "no such handler");
     let entries = ledger.take_unwritten(10);
-    assert_eq!(entries[1], Entry::Reopened { id: one.id.clone(), handler: "x".into(), at_ms: 5 });
+    let from = Some("old".into());
+    assert_eq!(entries[1], Entry::Reopened { id: one.id.clone(), handler: "x".into(), from, at_ms: 5 });
     assert_eq!(ledger.heads("x")[0].accepted_ns, 5_000_000, "its age counts from now");
     assert_eq!(ledger.settle("x", &one.id, Settlement::Delivered).unwrap().unwrap().worst, Settlement::Delivered);
 }
@@ -183,16 +184,16 @@ fn a_queue_is_bounded_in_bytes_and_has_room_again_once_they_are_settled() {
 fn an_id_that_is_open_is_known_and_one_that_is_settled_may_come_again() {
     let mut ledger = ledger(10, false, &["x"]);
     let one = alert(1, "m");
-    ledger.offer(one.clone(), None, 0);
-    assert!(matches!(ledger.offer(one.clone(), None, 0), Offered::Known));
+    ledger.offer(one.clone(), None, false, 0);
+    assert!(matches!(ledger.offer(one.clone(), None, false, 0), Offered::Known));
     ledger.settle("x", &one.id, Settlement::Delivered);
-    assert!(missed(ledger.offer(one, None, 0)).is_empty());
+    assert!(missed(ledger.offer(one, None, false, 0)).is_empty());
 }
 
 #[test]
 fn without_handlers_an_alert_is_settled_at_once() {
     let mut ledger = ledger(10, false, &[]);
-    let taken = ledger.offer(alert(1, "m"), None, 0);
+    let taken = ledger.offer(alert(1, "m"), None, false, 0);
     assert!(matches!(taken, Offered::Taken { written: true, finished: true, .. }));
     assert_eq!(ledger.open_alerts(), 0);
 }
@@ -200,10 +201,10 @@ fn without_handlers_an_alert_is_settled_at_once() {
 #[test]
 fn a_removed_handler_is_settled_for_and_the_others_keep_what_is_theirs() {
     let mut ledger = ledger(10, false, &["x", "y"]);
-    (1..4).for_each(|n| drop(ledger.offer(alert(n, "m"), None, 0)));
+    (1..4).for_each(|n| drop(ledger.offer(alert(n, "m"), None, false, 0)));
     ledger.settle("y", &alert(2, "m").id, Settlement::Delivered);
     ledger.close("x");
-    ledger.offer(alert(4, "m"), None, 0);
+    ledger.offer(alert(4, "m"), None, false, 0);
     let (held, finished) = ledger.remove("x");
     assert_eq!((held, finished.len()), (3, 1), "the fourth was never its own");
     assert_eq!((finished[0].worst, finished[0].alert.seq), (Settlement::HandlerRemoved, 2));
@@ -215,7 +216,7 @@ fn a_removed_handler_is_settled_for_and_the_others_keep_what_is_theirs() {
 fn behind_a_journal_nothing_is_delivered_before_it_is_written() {
     let mut ledger = ledger(1, true, &["x", "y"]);
     let [one, two] = [of(Level::High, 1), of(Level::Low, 2)];
-    let taken = ledger.offer(one.clone(), None, 9_000_000);
+    let taken = ledger.offer(one.clone(), None, false, 9_000_000);
     assert!(matches!(taken, Offered::Taken { written: false, finished: false, .. }));
     assert_eq!((head(&ledger, "x"), ledger.pending("x"), ledger.held("x")), (None, 0, 1));
     let batch = ledger.take_unwritten(100);
@@ -225,7 +226,7 @@ fn behind_a_journal_nothing_is_delivered_before_it_is_written() {
     ledger.batch_done(false);
     assert_eq!((head(&ledger, "x"), ledger.unwritten()), (Some(1), 0));
     ledger.settle("y", &one.id, Settlement::Delivered);
-    assert_eq!(missed(ledger.offer(two.clone(), None, 0)), ["x"]);
+    assert_eq!(missed(ledger.offer(two.clone(), None, false, 0)), ["x"]);
     let id = |alert: &Arc<Alert>| alert.id.clone();
     assert_eq!(
         ledger.take_unwritten(100),
@@ -241,7 +242,7 @@ fn behind_a_journal_nothing_is_delivered_before_it_is_written() {
 fn an_alert_whose_only_handler_goes_before_it_is_written_is_settled_when_it_is() {
     let mut ledger = ledger(10, true, &["x"]);
     ledger.settle_absent();
-    ledger.offer(alert(1, "m"), None, 0);
+    ledger.offer(alert(1, "m"), None, false, 0);
     let (held, finished) = ledger.remove("x");
     assert_eq!((held, finished.len(), ledger.open_alerts()), (1, 0, 1));
     let batch = ledger.take_unwritten(100);
@@ -253,17 +254,17 @@ fn an_alert_whose_only_handler_goes_before_it_is_written_is_settled_when_it_is()
 #[test]
 fn what_waits_for_the_journal_is_bounded_in_count_and_bytes() {
     let mut many = ledger(100_000, true, &["x"]);
-    (0..UNWRITTEN_MAX as u64).for_each(|n| assert!(missed(many.offer(alert(n, "m"), None, 0)).is_empty()));
+    (0..UNWRITTEN_MAX as u64).for_each(|n| assert!(missed(many.offer(alert(n, "m"), None, false, 0)).is_empty()));
     let is_refused = |offered| matches!(offered, Offered::Refused(NoRoom::Journal { waiting: UNWRITTEN_MAX }, _));
-    assert!(is_refused(many.offer(alert(99_999, "m"), None, 0)));
+    assert!(is_refused(many.offer(alert(99_999, "m"), None, false, 0)));
     let batch = many.take_unwritten(10);
-    assert!(is_refused(many.offer(alert(99_999, "m"), None, 0)), "a batch under way still waits");
+    assert!(is_refused(many.offer(alert(99_999, "m"), None, false, 0)), "a batch under way still waits");
     many.written(&batch);
-    assert!(missed(many.offer(alert(99_999, "m"), None, 0)).is_empty());
+    assert!(missed(many.offer(alert(99_999, "m"), None, false, 0)).is_empty());
 
     let mut large = ledger(100_000, true, &["x"]);
     let taken = (0..100u64)
-        .filter(|n| matches!(large.offer(alert(*n, &"m".repeat(1 << 20)), None, 0), Offered::Taken { .. }))
+        .filter(|n| matches!(large.offer(alert(*n, &"m".repeat(1 << 20)), None, false, 0), Offered::Taken { .. }))
         .count();
     assert_eq!(taken, (UNWRITTEN_BYTES_MAX >> 20) - 1);
 }
@@ -311,9 +312,9 @@ fn what_was_given_up_for_an_alert_that_finds_no_room_nevertheless_is_told() {
     ledger.when_full = WhenFull::DropLowestLevel;
     ledger.bytes_max = high.memory_bytes() + low.memory_bytes();
     for alert in [&high, &low] {
-        assert!(missed(ledger.offer(alert.clone(), None, 0)).is_empty());
+        assert!(missed(ledger.offer(alert.clone(), None, false, 0)).is_empty());
     }
-    let Offered::Refused(_, given_up) = ledger.offer(medium, None, 0) else { panic!("there is no room") };
+    let Offered::Refused(_, given_up) = ledger.offer(medium, None, false, 0) else { panic!("there is no room") };
     let told: Vec<_> = given_up.iter().map(|one| (&one.id, one.finished.as_ref().map(|done| done.worst))).collect();
     assert_eq!(told, [(&low.id, Some(Settlement::QueueFull))]);
     assert_eq!(ledger.open_alerts(), 1);
@@ -323,7 +324,7 @@ fn what_was_given_up_for_an_alert_that_finds_no_room_nevertheless_is_told() {
 fn a_dead_letter_of_two_handlers_is_opened_for_both() {
     let mut ledger = ledger(10, false, &["x", "y"]);
     let one = alert(1, "m");
-    ledger.offer(one.clone(), None, 0);
+    ledger.offer(one.clone(), None, false, 0);
     for name in ["x", "y"] {
         ledger.settle(name, &one.id, Settlement::GivenUp);
     }
@@ -332,4 +333,28 @@ fn a_dead_letter_of_two_handlers_is_opened_for_both() {
     assert_eq!((ledger.pending("x"), ledger.pending("y"), ledger.open_alerts()), (1, 1, 1));
     assert!(ledger.settle("x", &one.id, Settlement::Delivered).unwrap().is_none());
     assert_eq!(ledger.settle("y", &one.id, Settlement::Delivered).unwrap().unwrap().worst, Settlement::Delivered);
+}
+
+#[test]
+fn the_alerts_of_a_source_that_waits_for_room_are_kept_and_others_pushed_out_as_ever() {
+    let mut ledger = ledger(2, false, &["x"]);
+    for when_full in [WhenFull::DropLowestLevel, WhenFull::DropOldest] {
+        ledger.when_full = when_full;
+        assert!(ledger.has_room());
+    }
+    ledger.when_full = WhenFull::Block;
+    (1..6).for_each(|n| assert!(missed(ledger.offer(alert(n, "m"), None, true, 0)).is_empty()));
+    assert_eq!((ledger.pending("x"), ledger.has_room()), (5, false), "what one frame raised");
+    (1..4).for_each(|n| drop(ledger.settle("x", &alert(n, "m").id, Settlement::Delivered)));
+    assert!(!ledger.has_room(), "full");
+    ledger.settle("x", &alert(4, "m").id, Settlement::Delivered);
+    assert!(ledger.has_room());
+    // A live source never waits.
+    ledger.offer(of(Level::High, 6), None, false, 0);
+    assert_eq!(cost(&mut ledger, &of(Level::Low, 7)), None);
+    assert_eq!(cost(&mut ledger, &of(Level::Critical, 8)).map(|gone| gone.len()), Some(1));
+    // Nothing grows without a bound.
+    let offers = (100..).map(|n| ledger.offer(alert(n, "m"), None, true, 0));
+    let taken = offers.take_while(|offered| matches!(offered, Offered::Taken { given_up, .. } if given_up.is_empty()));
+    assert_eq!(taken.take(10_000).count(), UNWRITTEN_MAX);
 }

@@ -13,6 +13,11 @@ use crate::types::{Alert, AlertId};
 /// How long an attempt waits for its answer, which a handler limits.
 const ANSWER_MAX_NS: u64 = 10 * SECOND;
 
+/// How long an alert is of use, if it says so.
+fn of_use(alert: &Alert) -> Option<Duration> {
+    alert.expires_seconds.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
 /// An attempt that has no answer yet.
 pub(super) struct Hanging {
     head: Head,
@@ -30,10 +35,19 @@ impl World {
         if let Some(hanging) = &process.hanging[handler] {
             return Ok(Some(hanging.until_ns));
         }
-        let courier = &mut process.couriers[handler];
-        match courier.next(&outbox.heads(name), now, &self.retries()) {
+        let (courier, retries) = (&mut process.couriers[handler], self.retries());
+        let step = match self.planted {
+            Some(Planted::OutdatedDelivered) => courier.next(&outbox.heads(name), now, &retries),
+            _ => outbox.next_step(name, courier, now, &retries),
+        };
+        match step {
             Step::Deliver(head) => {
                 let alert = outbox.begin(name, &head).ok_or("a head is no open alert")?;
+                let accepted_ns = self.accepted_ns.get(&alert.id).copied().unwrap_or(now.unix_ns);
+                let age = Duration::from_nanos(now.unix_ns.saturating_sub(accepted_ns));
+                if of_use(&alert).is_some_and(|of_use| age >= of_use) {
+                    return Err(format!("{} is delivered at an age of {age:?}", alert.id));
+                }
                 let sent = match self.planted {
                     Some(Planted::NewIdAtRetry) if self.failures.contains_key(&(handler, alert.id.clone())) => {
                         Arc::new(Alert { id: AlertId::new(0, [9; 10]), ..(*alert).clone() })
@@ -57,7 +71,8 @@ impl World {
             Step::Expire(head) => {
                 let accepted_ns = self.accepted_ns.get(&head.id).copied().ok_or("an alert that was never accepted")?;
                 let age = Duration::from_nanos(now.unix_ns.saturating_sub(accepted_ns / 1_000_000 * 1_000_000));
-                if age < self.plan.max_age {
+                let alert = outbox.begin(name, &head).ok_or("what expires is no open alert")?;
+                if age < of_use(&alert).map_or(self.plan.max_age, |of_use| of_use.min(self.plan.max_age)) {
                     return Err(format!("{} expired at an age of {age:?}", head.id));
                 }
                 self.given_up.insert((name.to_owned(), head.id.clone()));
@@ -71,8 +86,10 @@ impl World {
 
     fn retries(&self) -> Retries {
         let mut retries = Retries::of(&self.plan);
-        if self.planted == Some(Planted::ExpiredEarly) {
-            retries.max_age /= 100;
+        match self.planted {
+            Some(Planted::ExpiredEarly) => retries.max_age /= 100,
+            Some(Planted::QueueEmptied) => retries.max_age = Duration::ZERO,
+            _ => {}
         }
         retries
     }
@@ -96,6 +113,7 @@ impl World {
                 return Err(format!("{} is {how:?} after {tries} attempts", alert.id));
             }
             Some(how) => {
+                self.receivers[handler].lose(retry)?;
                 self.given_up.insert((name.to_owned(), alert.id.clone()));
                 process.outbox.settle(name, &alert.id, how);
             }

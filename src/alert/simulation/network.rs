@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::super::Retry;
+use super::super::courier::REFUSED_MAX;
 use crate::types::{Alert, AlertId};
 
 /// How a receiver answers for a while.
@@ -21,6 +22,8 @@ pub(super) enum Mood {
     Busy,
     /// It refuses one alert in three, always the same.
     Picky,
+    /// It refuses whatever it gets.
+    Gone,
 }
 
 /// What a receiver saw.
@@ -32,15 +35,18 @@ pub(super) struct Receiver {
     pub(super) unanswered: BTreeMap<AlertId, u32>,
     /// How often it refused an alert.
     pub(super) refused: BTreeMap<AlertId, u32>,
+    /// Alerts that were given up in a row because it refused them.
+    pub(super) lost: usize,
 }
 
 impl Receiver {
     pub(super) fn new() -> Self {
-        Self { mood: Mood::Up, got: Vec::new(), unanswered: BTreeMap::new(), refused: BTreeMap::new() }
+        Self { mood: Mood::Up, got: Vec::new(), unanswered: BTreeMap::new(), refused: BTreeMap::new(), lost: 0 }
     }
 
     pub(super) fn change(&mut self, rng: &mut Rng) {
-        let moods = [Mood::Up, Mood::Up, Mood::Away, Mood::Mute, Mood::Hanging, Mood::Busy, Mood::Picky];
+        use Mood::{Away, Busy, Gone, Hanging, Mute, Picky, Up};
+        let moods = [Up, Up, Away, Mute, Hanging, Busy, Picky, Gone];
         self.mood = moods[rng.usize(..moods.len())];
     }
 
@@ -49,9 +55,22 @@ impl Receiver {
         self.mood == Mood::Hanging
     }
 
+    /// An alert is given up because of this answer.
+    ///
+    /// # Errors
+    /// When it is one too many: whoever refuses everything does not get the whole queue.
+    pub(super) fn lose(&mut self, retry: Retry) -> Result<(), String> {
+        self.lost += usize::from(retry == Retry::Never);
+        match self.lost < REFUSED_MAX {
+            true => Ok(()),
+            false => Err(format!("{} alerts in a row were given up: nothing gets through", self.lost)),
+        }
+    }
+
     pub(super) fn answer(&mut self, alert: &Arc<Alert>) -> Result<(), Retry> {
         match self.mood {
             Mood::Up => {
+                self.lost = 0;
                 self.got.push(alert.clone());
                 Ok(())
             }
@@ -63,11 +82,16 @@ impl Receiver {
                 Err(Retry::Later)
             }
             Mood::Busy => Err(Retry::After(Duration::from_secs(7))),
+            Mood::Gone => {
+                *self.refused.entry(alert.id.clone()).or_default() += 1;
+                Err(Retry::Never)
+            }
             Mood::Picky if alert.seq.is_multiple_of(3) => {
                 *self.refused.entry(alert.id.clone()).or_default() += 1;
                 Err(Retry::Never)
             }
             Mood::Picky => {
+                self.lost = 0;
                 self.got.push(alert.clone());
                 Ok(())
             }

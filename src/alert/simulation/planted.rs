@@ -27,10 +27,12 @@ pub(super) enum Planted {
     /// After an outage nothing bounds the rate.
     DrainedAtOnce,
     OutdatedDelivered,
+    /// A receiver that refuses everything costs the whole queue.
+    QueueEmptied,
 }
 
 impl Planted {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::FailedWriteAcknowledged,
         Self::LastForgotten,
         Self::RecoveredReversed,
@@ -49,5 +51,6 @@ impl Planted {
         Self::RetriedEarly,
         Self::DrainedAtOnce,
         Self::OutdatedDelivered,
+        Self::QueueEmptied,
     ];
 }

@@ -1,7 +1,5 @@
 //! One day: what happens, step by step.
 
-mod deliver;
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use parking_lot::Mutex;
 
-use super::super::courier::{Courier, Now};
+use super::super::courier::Courier;
 use super::super::policy::tests::plan;
 use super::super::{Entry, Gate, Order, Outbox, Settlement};
 use super::check;
@@ -158,6 +156,7 @@ impl World {
         let gate = |source: &&str| Gate::new(&plan, &(*source).into(), &outbox, &metrics).joined(Order::Arrival);
         let gates = SOURCES.iter().map(gate).collect();
         self.failures.clear();
+        self.receivers.iter_mut().for_each(|receiver| receiver.lost = 0);
         self.lives.push(Life { is_whole: true, ..Life::default() });
         let (couriers, hanging) = Default::default();
         Ok(Process { outbox, gates, couriers, hanging, queue: VecDeque::new(), failed: Vec::new() })

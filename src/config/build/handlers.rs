@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::{Site, is_known_source};
 use crate::config::kinds::handlers;
 use crate::config::plan::{AlertFilter, ENGINE_SOURCE, HandlerKind, HandlerPlan, Pattern, SourcePlan};
-use crate::config::schema::{Alerts, HandlerEntry, Where};
+use crate::config::schema::{Alerts, HandlerEntry, Overflow, Where};
+use crate::config::warning::{Severity, Warning};
 
 pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_>) -> Vec<HandlerPlan> {
+    warn_of_live(alerts, sources, site);
     let mut out: Vec<HandlerPlan> = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     for (index, HandlerEntry(handler)) in alerts.handlers.iter().enumerate() {
@@ -43,6 +45,23 @@ pub(super) fn build(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_
         }
     }
     out
+}
+
+/// Warns where a source cannot wait for room in a handler's queue.
+fn warn_of_live(alerts: &Alerts, sources: &[&SourcePlan], site: &mut Site<'_>) {
+    let goes_on = |source: &&&SourcePlan| source.input.is_live() || source.repeat || source.realtime;
+    if alerts.when_full != Overflow::Block {
+        return;
+    }
+    if let Some(source) = sources.iter().find(goes_on) {
+        let message = format!(
+            "`when_full: block` holds for sources that end; {} never waits, and a full queue gives up its alerts as with \
+             `drop_lowest_level`",
+            source.id
+        );
+        let hint = "raise max_queued, or say drop_lowest_level";
+        site.warn("alerts.when_full", Warning::new("block-of-live", Severity::Warning, message).hint(hint));
+    }
 }
 
 /// Builds a handler's filter; reports names of sources that do not exist.

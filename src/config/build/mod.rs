@@ -233,6 +233,7 @@ fn alert_plan(alerts: &Alerts) -> AlertPlan {
         when_full: match alerts.when_full {
             Overflow::DropLowestLevel => WhenFull::DropLowestLevel,
             Overflow::DropOldest => WhenFull::DropOldest,
+            Overflow::Block => WhenFull::Block,
         },
         quiet_hours: Vec::new(),
         rules: BTreeMap::new(),

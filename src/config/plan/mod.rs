@@ -158,6 +158,8 @@ pub enum WhenFull {
     DropLowestLevel,
     /// The oldest one.
     DropOldest,
+    /// None for an alert of a source that ends, which waits for room; for another one as [`WhenFull::DropLowestLevel`].
+    Block,
 }
 
 /// Hours in which lesser alerts are suppressed.

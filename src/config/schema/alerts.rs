@@ -87,7 +87,9 @@ pub(in crate::config) struct Alerts {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(in crate::config) max_queued: u32,
     /// What a handler's full queue gives up for a new alert: `drop_lowest_level`, the oldest one of the lowest level, which
-    /// may be the new one; `drop_oldest`, the oldest one. Default drop_lowest_level. Example: drop_oldest.
+    /// may be the new one; `drop_oldest`, the oldest one; `block`, none: a source that ends waits for room. One that is
+    /// live never waits, and its alerts count as with `drop_lowest_level`. Default drop_lowest_level.
+    /// Example: drop_oldest.
     pub(in crate::config) when_full: Overflow,
     /// What is kept of accepted alerts. Default: see its keys. Example: {durability: memory}.
     pub(in crate::config) outbox: Outbox,
@@ -309,4 +311,5 @@ impl JsonSchema for HandlerEntry {
 pub(in crate::config) enum Overflow {
     DropLowestLevel,
     DropOldest,
+    Block,
 }

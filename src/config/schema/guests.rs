@@ -80,8 +80,9 @@ impl From<Limits> for plan::LimitPlan {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Grants {
-    /// Hosts it may send HTTP requests to, `host` or `host:port`, word for word; `https://host` allows that scheme alone,
-    /// and a secret goes over plain http only to `http://host`. Handlers only. Default none.
+    /// Hosts it may send HTTP requests to, `host` or `host:port`, word for word; without a port it is the scheme's usual
+    /// one. `https://host` allows that scheme alone, and a secret goes over plain http only to `http://host`. Handlers
+    /// only. Default none.
     /// Example: [hooks.slack.com].
     #[schemars(length(max = 64))]
     pub(in crate::config) http: Vec<String>,

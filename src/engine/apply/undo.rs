@@ -7,7 +7,7 @@ use crate::config::SourcePlan;
 use crate::engine::owner::{Boards, Owner};
 use crate::engine::source::{Built, SourceUnit};
 use crate::engine::versions::{Facts, GuestStrategy, Lanes, PendingSwaps};
-use crate::guest::Copies;
+use crate::guest::{Copies, GuestKind};
 use crate::types::SourceId;
 
 /// The effects of a change so far, to be reverted if a later step fails.
@@ -70,9 +70,13 @@ impl Owner {
                 self.parts.delivery.outbox().limit(&plan.id, policy.source_max_per_minute);
             }
         }
-        handlers.iter().for_each(|name| self.drop_handler(name));
+        let now_ms = self.parts.clock.unix_ns() / 1_000_000;
+        for name in &handlers {
+            self.drop_handler(name);
+            self.parts.guests.state().give_back(name, GuestKind::Handler, now_ms);
+        }
         for name in self.boards.without(&boards) {
-            self.parts.guests.state().give_back(name, self.parts.clock.unix_ns() / 1_000_000);
+            self.parts.guests.state().give_back(name, GuestKind::Strategy, now_ms);
             self.parts.metrics.remove_strategy(name);
             self.parts.metrics.remove_model(name);
         }

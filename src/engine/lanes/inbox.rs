@@ -180,6 +180,25 @@ impl<C> Inbox<C> {
         }
     }
 
+    /// As [`Inbox::next`] for a lane that takes no frame now: a command, the end of the lane, or nothing within `wait`.
+    pub(super) fn next_but_frames(&self, wait: Duration) -> Step<C> {
+        let mut state = self.lock();
+        loop {
+            if let Some(control) = state.control.pop_front() {
+                return Step::Control(control);
+            }
+            if state.closed {
+                return Step::Closed;
+            }
+            if state.ended && state.next == state.issued {
+                return Step::Ended;
+            }
+            if self.changed.wait_for(&mut state, wait).timed_out() {
+                return Step::Idle;
+            }
+        }
+    }
+
     /// The last taken frame has been judged.
     pub(super) fn done(&self) {
         self.lock().finished += 1;
@@ -231,6 +250,19 @@ mod tests {
         let ticket = inbox.ticket().unwrap();
         inbox.settle(ticket, Some(frame(0)));
         assert_eq!(seq(inbox.next(Some(Duration::ZERO))), 0);
+    }
+
+    #[test]
+    fn a_lane_that_takes_no_frame_gets_commands_and_its_end() {
+        let inbox = Inbox::<u8>::new(8);
+        let ticket = inbox.ticket().unwrap();
+        inbox.settle(ticket, Some(frame(0)));
+        assert!(matches!(inbox.next_but_frames(Duration::ZERO), Step::Idle));
+        inbox.control(7);
+        assert!(matches!(inbox.next_but_frames(Duration::ZERO), Step::Control(7)));
+        assert_eq!(seq(inbox.next(None)), 0, "it is still there");
+        inbox.close();
+        assert!(matches!(inbox.next_but_frames(Duration::ZERO), Step::Closed));
     }
 
     #[test]

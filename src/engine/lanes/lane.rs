@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::change::{Arrangement, LaneChange, Refusal, RuleSlot};
 use super::control::{Control, Remembered, Snapshot};
@@ -23,6 +24,8 @@ use crate::types::{Clock, Frame, Zone};
 
 /// Number of recent frames that a lane keeps to try new versions on.
 const REMEMBERED: usize = 32;
+/// How often a lane that waits for room in the handlers' queues looks for some.
+const ROOM_WAIT: Duration = Duration::from_millis(5);
 
 /// See the module.
 pub(in crate::engine) struct Lane {
@@ -82,6 +85,14 @@ impl Lane {
         let route = Arc::clone(&self.route);
         let end = End(Arc::clone(&route));
         loop {
+            if !self.gate.has_room() {
+                match route.inbox.next_but_frames(ROOM_WAIT) {
+                    Step::Control(control) => self.obey(control),
+                    Step::Ended | Step::Closed => break,
+                    Step::Frame(_) | Step::Idle => {}
+                }
+                continue;
+            }
             match route.inbox.next(self.gate.idle_wait()) {
                 Step::Frame(frame) => {
                     self.judge(*frame);

@@ -4,6 +4,7 @@
 //! an engine is here: the watchdog, the state store, the network, the component host.
 
 mod contents;
+mod handlers;
 mod shipped;
 
 use std::collections::BTreeMap;
@@ -17,8 +18,7 @@ pub(in crate::engine) use contents::{Contents, read_module};
 use super::module_text::ModuleText;
 use super::running::module;
 use super::trial::Facts;
-use crate::alert::Handler;
-use crate::config::{ModulePlan, StrategyKind, StrategyPlan};
+use crate::config::{StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::guest::http::{Web, Wire};
 use crate::guest::{
@@ -278,43 +278,6 @@ impl Guests {
         let text = is_script.then(|| script_text(path, bytes)).transpose()?;
         let text = ModuleText::new(path.to_owned(), text, inputs);
         Ok(Version { make, text })
-    }
-
-    /// A version of the handler `name` that `plan` describes, from the contents of its module.
-    ///
-    /// # Errors
-    /// As [`Guests::strategy`].
-    pub fn handler(
-        self: &Arc<Self>,
-        name: &str,
-        plan: &ModulePlan,
-        bytes: &[u8],
-        inputs: &Arc<BuildInputs>,
-    ) -> Result<Arc<dyn Handler>, Error> {
-        let ModulePlan { path, class, config, limits, grants, persist_state: _, extensions } = plan;
-        let is_component = path.extension().is_some_and(|e| e == "wasm");
-        let text = if is_component { None } else { Some(script_text(path, bytes)?) };
-        let defaults = if is_component { Limits::wasm() } else { Limits::lua() };
-        let Requested { grants, limits, version, config } =
-            ask((name, config), (path, text.as_deref()), GuestKind::Handler, grants, inputs, |wanted| {
-                defaults.with(limits).under(wanted)
-            })?;
-        let meter = self.metrics.meter(name, "");
-        let watchdog = Arc::clone(&self.watchdog);
-        let context = GuestContext::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
-            .with_extensions(extensions)
-            .of_version(version, inputs);
-        let (wire, runtime) = (Arc::clone(&self.wire), self.runtime.clone());
-        match text {
-            Some(text) => {
-                let script = lua::Script { class: class.clone(), ..script(context, path, &text) };
-                Ok(Arc::new(lua::handler(script, wire, runtime)?))
-            }
-            None => {
-                let program = self.components()?.compile(bytes, &limits, &path.display().to_string())?;
-                Ok(Arc::new(program.handler(context, wire, runtime)?))
-            }
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::engine::lanes::{LaneChange, change_lanes};
 use crate::engine::view::outside::Reloaded;
 use crate::engine::view::status::{GONE, PluginStatus};
 use crate::error::{Code, Error};
-use crate::guest::{BuildInputs, Files};
+use crate::guest::{BuildInputs, Doubt, Files};
 use crate::telemetry::Metrics;
 use crate::types::Clock;
 
@@ -265,9 +265,11 @@ impl Versions {
         for name in handlers {
             let Some(handler) = self.handlers.get_mut(name) else { continue };
             let inputs = Arc::default();
-            let made = self.guests.handler(&handler.name, &handler.module, bytes, &inputs);
+            let made = self.guests.tried_handler(&handler.name, &handler.module, bytes, &inputs);
             handler.origin.wanted = inputs.files();
-            built.push((Arc::clone(name), (made?, Contained { module: Arc::clone(module), inputs: inputs.files() })));
+            let (made, doubts) = made?;
+            told(name, &doubts);
+            built.push((Arc::clone(name), (made, Contained { module: Arc::clone(module), inputs: inputs.files() })));
         }
         Ok(built)
     }
@@ -351,6 +353,11 @@ impl Versions {
             }
         }
     }
+}
+
+/// Logs what a handler may not be able to do.
+pub(in crate::engine) fn told(handler: &str, doubts: &[Doubt]) {
+    doubts.iter().for_each(|Doubt { what, .. }| tracing::warn!(handler, "{what}"));
 }
 
 /// Removes a shadow from its lanes.

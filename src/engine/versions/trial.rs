@@ -25,10 +25,10 @@ pub(in crate::engine) struct Facts {
 }
 
 /// Time limit for all trials of a version together; the frame in progress may exceed it.
-const TRIALS_MAX_NS: u64 = 1_000_000_000;
+pub(super) const TRIALS_MAX_NS: u64 = 1_000_000_000;
 
 /// How the VM reports a missing function.
-const MISSING: [&str; 2] = ["attempt to call a nil value", "attempt to call missing method"];
+pub(super) const MISSING: [&str; 2] = ["attempt to call a nil value", "attempt to call missing method"];
 
 /// Tries an instance for each of these sources on generated frames. `sources` are all sources that the version is for,
 /// each with its facts and whether to try it there; sources with equal facts count as one. Returns what the version

@@ -309,10 +309,10 @@ impl StateStore {
         self.remove(|owner| owner.plugin == name && owner.kind == GuestKind::Strategy);
     }
 
-    /// Removes the state of a strategy that was added by a change that failed; what an earlier process saved waits for
+    /// Removes the state of a strategy or handler that was added by a change that failed; what an earlier process saved waits for
     /// it again.
-    pub fn give_back(&self, name: &str, now_unix_ms: u64) {
-        for (owner, slot) in self.take(|owner| owner.plugin == name && owner.kind == GuestKind::Strategy) {
+    pub fn give_back(&self, name: &str, kind: GuestKind, now_unix_ms: u64) {
+        for (owner, slot) in self.take(|owner| owner.plugin == name && owner.kind == kind) {
             let copy = slot.space.lock().clone();
             if slot.kept && !copy.is_empty() {
                 self.unclaimed.lock().insert(owner.saved_as(), copy.to_text(now_unix_ms).into());

@@ -206,7 +206,7 @@ fn a_change_that_failed_leaves_saved_state_for_the_next() {
     write(&store.space("p", Some(&a)), "n", Value::from(1).into(), None, "1");
     let next = later(&store);
     kept(&next).unwrap();
-    next.give_back("p", 2);
+    next.give_back("p", GuestKind::Strategy, 2);
     assert!(next.changed(3).is_empty());
     assert!(kept(&next).is_some());
     assert!(next.space("p", Some(&a)).lock().get("n", 0).is_some());

@@ -26,8 +26,7 @@ struct State {
     /// The mail that is tried: its first alert, and the others. It stays as it is until it is taken: some receivers may
     /// have it.
     current: Option<(AlertId, Vec<Arc<Alert>>)>,
-    /// What became of alerts that were in a mail of an earlier one, and of those whose mail some receivers have got and
-    /// others have refused for good: none of them is sent again.
+    /// What became of alerts that were in a mail of an earlier one, until they are asked for.
     mailed: VecDeque<(AlertId, Result<(), DeliveryError>)>,
 }
 
@@ -47,16 +46,12 @@ impl Digest {
         interval.checked_sub(since).filter(|rest| !rest.is_zero())
     }
 
-    /// What became of an alert that was sent. A success is asked for once; a failure at each further attempt, of which
-    /// there are some before an alert is given up.
+    /// What became of an alert that was in a mail of another one. Asked for once: it is delivered or given up then, and
+    /// who sends it again means it.
     pub(super) fn take_mailed(&self, id: &AlertId) -> Option<Result<(), DeliveryError>> {
         let mut state = self.state.lock();
         let at = state.mailed.iter().position(|(mailed, _)| mailed == id)?;
-        let outcome = state.mailed.get(at).map(|(_, outcome)| outcome.clone())?;
-        if outcome.is_ok() {
-            state.mailed.remove(at);
-        }
-        Some(outcome)
+        state.mailed.remove(at).map(|(_, outcome)| outcome)
     }
 
     /// The alerts that come in the mail of this one; the same for each attempt.
@@ -81,9 +76,8 @@ impl Digest {
     pub(super) fn on_taken(&self, outcome: &Result<(), DeliveryError>, now_ns: u64) {
         let mut state = self.state.lock();
         state.last_ns = Some(now_ns);
-        let (first, others) = state.current.take().unzip();
-        let others = others.into_iter().flatten().map(|other| other.id.clone());
-        let ids: Vec<_> = first.filter(|_| outcome.is_err()).into_iter().chain(others).collect();
+        let others = state.current.take().into_iter().flat_map(|(_, others)| others);
+        let ids: Vec<_> = others.map(|other| other.id.clone()).collect();
         state.mailed.extend(ids.into_iter().map(|id| (id, outcome.clone())));
         // Those that never come to delivery were removed meanwhile.
         let extra = state.mailed.len().saturating_sub(2 * ALERTS_MAX);
@@ -114,15 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_that_one_receiver_refused_for_good_goes_to_the_others_once() {
-        let (digest, one) = (Digest::default(), alert(1, Level::Low));
-        digest.others(MINUTE, &one);
-        digest.on_taken(&Err(DeliveryError { message: "gone".into(), retry: crate::alert::Retry::Never }), 1);
-        for _ in 0..3 {
-            assert!(digest.take_mailed(&one.id).is_some_and(|outcome| outcome.is_err()));
-        }
-        digest.others(MINUTE, &alert(2, Level::Low));
-        digest.on_taken(&Ok(()), 2);
-        assert!(digest.take_mailed(&alert(2, Level::Low).id).is_none());
+    fn what_a_receiver_refused_is_answered_once_and_what_is_sent_again_is_tried() {
+        let (digest, one, other) = (Digest::default(), alert(1, Level::Low), alert(2, Level::Low));
+        digest.state.lock().current = Some((one.id.clone(), vec![Arc::new(other.clone())]));
+        digest.on_taken(&Err(DeliveryError { message: "gone".into(), retry: crate::alert::Retry::Partly }), 1);
+        assert!(digest.take_mailed(&one.id).is_none(), "its own attempt has said so");
+        assert!(digest.take_mailed(&other.id).is_some_and(|outcome| outcome.is_err()), "it was in the same mail");
+        assert!(digest.take_mailed(&other.id).is_none(), "somebody sends it again");
     }
 }

@@ -96,9 +96,10 @@ impl Email {
         let refused = match talk.await {
             Ok(refused) => refused,
             Err(failure) => {
-                let error = self.failed(&failure);
+                let mut error = self.failed(&failure);
                 // Those who deferred it refuse it for good now: the others have it.
                 if error.retry == Retry::Never && self.is_partly_taken(&alert.id) {
+                    error.retry = Retry::Partly;
                     self.digest.on_taken(&Err(error.clone()), self.clock.monotonic_ns());
                 }
                 return Err(error);
@@ -143,7 +144,8 @@ impl Email {
         let taken = receivers.iter().filter(|receiver| later.iter().all(|refused| refused.receiver != **receiver));
         partial.settled.extend(taken.cloned());
         partial.refused.extend(never);
-        let worst = later.first().or(partial.refused.first()).map(|refused| refused.failure.retry);
+        let worst = later.first().map(|refused| refused.failure.retry);
+        let worst = worst.or_else(|| partial.refused.first().map(|_| Retry::Partly));
         let said: Vec<&str> = partial.refused.iter().chain(&later).map(|refused| &*refused.failure.what).collect();
         let Some(retry) = worst else { return Ok(()) };
         let error = self.failed(&Failure { what: format!("{}; the others got it", said.join("; ")), retry });

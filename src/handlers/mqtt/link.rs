@@ -147,8 +147,10 @@ impl<'a> Link<'a> {
         }
         for state in board.due() {
             let published = connection.publish(&state, until).await;
-            // One that is refused is tried again with the next connection.
-            board.on_published(&state);
+            // One that is refused is tried again with the next connection, and so is one that ends this one.
+            if published.as_ref().err().is_none_or(|failure| !failure.ends) {
+                board.on_published(&state);
+            }
             self.unless_it_ends(published)?;
         }
         Ok(())

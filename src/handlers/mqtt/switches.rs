@@ -31,7 +31,7 @@ pub(super) struct Switchboard {
     prefix: String,
     commands: Commands,
     shown: watch::Receiver<ShownSwitches>,
-    /// The states that the broker has, by topic.
+    /// The states that the broker has, by topic; empty where that is not known.
     told: Mutex<BTreeMap<String, String>>,
     /// A state is to be published again.
     again: Notify,
@@ -72,7 +72,7 @@ impl Switchboard {
         };
         // Whoever sent it may show the new state already.
         let state = topic.strip_suffix("/set").map(|switch| format!("{switch}/state"));
-        state.iter().for_each(|state| drop(self.told.lock().remove(state)));
+        state.iter().for_each(|state| self.told.lock().get_mut(state).into_iter().for_each(String::clear));
         let sent = read.and_then(|command| self.commands.send(command).map_err(|refused| refused.to_string()));
         if let Err(why) = sent {
             tracing::warn!(handler = %self.handler, "a message at {shown} switches nothing: {why}");
@@ -105,9 +105,9 @@ impl Switchboard {
         }
     }
 
-    /// The broker may have forgotten everything.
+    /// The broker may have forgotten everything, or still have the state of a switch that is gone since.
     pub(super) fn on_connected(&self) {
-        self.told.lock().clear();
+        self.told.lock().values_mut().for_each(String::clear);
     }
 
     /// Waits until there may be something [`Switchboard::due`]. May be dropped and called again.

@@ -1,7 +1,10 @@
 //! `alerts`: how long a receiver that is away is waited for, and what a full queue gives up.
 
+use std::time::Duration;
+
 use super::{ALARM, Answer, Bench, Receiver, TRACE};
 use crate::harness::Dsengine;
+use crate::webhooks::Peer;
 
 /// A webhook's entry.
 fn hook(receiver: &Receiver, name: &str, keys: &str) -> String {
@@ -62,4 +65,37 @@ fn a_full_queue_gives_up_what_it_is_told_to() {
             listed.as_array().unwrap().iter().filter_map(|kept| kept["alert"]["message"].as_str()).collect();
         assert!(messages.len() == 3 && messages.starts_with(left), "{when_full}: {messages:?}");
     }
+}
+
+#[test]
+fn a_source_that_ends_waits_for_room_where_it_is_told_to_and_a_live_one_is_told_that_it_does_not() {
+    let bench = Bench::new();
+    bench.write("alarm.lua", "function detect(frame)\n  for n = 1, 3 do\n    frame:alert{ rule = 'r', key = frame.seq * 3 + n, message = 'm' }\n  end\nend\n");
+    let alerts = |when_full: &str, url: &str| {
+        format!(
+            "alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, max_queued: 2, \
+             when_full: {when_full}, handlers: [{{ name: hook, type: webhook, config: {{ url: '{url}' }} }}] }}\n"
+        )
+    };
+    let run = |when_full: &str| {
+        // It takes longer than the rule.
+        let peer = Peer::new(|_, _| {
+            std::thread::park_timeout(Duration::from_millis(2));
+            "204 No Content\r\n".into()
+        });
+        let rest = alerts(when_full, &peer.url("/"));
+        let out = bench.run(&format!("{TRACE}{ALARM}graceful_shutdown_timeout: 30\n{rest}"));
+        let summary = out.json();
+        let count = |key: &str| summary[key].as_u64().unwrap_or_else(|| panic!("{summary} {}", out.stderr));
+        (count("delivered"), count("failed"), peer.requests().len())
+    };
+    assert_eq!(run("block"), (300, 0, 300));
+    let (delivered, ..) = run("drop_oldest");
+    assert!(delivered < 300, "{delivered}: the queue is full otherwise");
+    let url = "http://127.0.0.1:9/";
+    let live =
+        bench.command("validate", &format!("{}{ALARM}{}", super::LIVE, alerts("block", url)), &[]).run().expect(0);
+    assert!(live.stderr.contains("`when_full: block` holds for sources that end; a never waits"), "{}", live.stderr);
+    let ends = bench.command("validate", &format!("{TRACE}{ALARM}{}", alerts("block", url)), &[]).run().expect(0);
+    assert!(!ends.stderr.contains("when_full"), "{}", ends.stderr);
 }

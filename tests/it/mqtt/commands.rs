@@ -1,6 +1,7 @@
 //! Sources and profiles that are switched over MQTT.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -226,5 +227,29 @@ fn home_assistant_is_told_of_a_switch_for_each_source_and_of_the_profiles() {
     let gone = |payloads: &[&str]| payloads.last().is_some_and(|payload| !payload.contains("extra"));
     subscriber.payloads(device, gone);
     until(|| "its state to be removed".to_owned(), || broker.keeps_none("dsengine/extra/enabled/state").then_some(()));
+    end(run);
+}
+
+/// The state of a source that goes while the broker is away must not stay there.
+#[test]
+fn the_state_of_a_source_that_is_gone_is_removed_with_the_next_connection() {
+    let state = |body: &[u8]| topic(body) == "dsengine/extra/enabled/state";
+    let is_empty = |body: &[u8]| !body.ends_with(b"ON") && !body.ends_with(b"OFF");
+    let hung_up = AtomicBool::new(false);
+    let broker = Scripted::new(move |first, body| match first >> 4 {
+        8 => Some(vec![0x90, 5, body[0], body[1], 0, 0, 0]),
+        // It goes the first time that it is to forget.
+        3 if state(body) && is_empty(body) && !hung_up.swap(true, Ordering::Relaxed) => None,
+        _ => Some(agreeable(first, body)),
+    });
+    let bench = Bench::new(NONE);
+    let mut run = command(bench.path(), broker.port, "", &[]).start();
+    let page = run.page();
+    let (status, said) = request("POST", &page, "/api/v1/sources", &format!(r#"{{"id":"extra","uri":"{LIVE}"}}"#));
+    assert!(status < 300, "{said}");
+    let told = |empty: bool| broker.got(3).iter().filter(|(_, body)| state(body) && is_empty(body) == empty).count();
+    until(|| "its state".to_owned(), || (told(false) > 0).then_some(()));
+    assert_eq!(request("DELETE", &page, "/api/v1/sources/extra", "").0, 200);
+    until(|| format!("{} packets", broker.got(3).len()), || (told(true) > 1).then_some(()));
     end(run);
 }
