@@ -129,13 +129,8 @@ impl Outbox {
         self.state.lock()
     }
 
-    /// Accepts an alert for every handler that wants it and has room. Never blocks.
-    pub(super) fn accept(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>) -> Acceptance {
-        self.accept_of(alert, series, false)
-    }
-
-    /// As [`Outbox::accept`]; `waits` if its source waits for room.
-    pub(super) fn accept_of(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>, waits: bool) -> Acceptance {
+    /// Accepts an alert for every handler that wants it and has room. Never blocks; `waits` if its source waits for room.
+    pub(super) fn accept(&self, alert: Arc<Alert>, series: Option<&SourceMetrics>, waits: bool) -> Acceptance {
         let written = {
             let mut state = self.state();
             match state.ledger.offer(alert.clone(), series.cloned(), waits, self.metrics.clock().unix_ns()) {

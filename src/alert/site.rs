@@ -223,7 +223,7 @@ impl State {
         // Before a handler that is removed meanwhile is gone.
         let routes = outbox.routes(&alert);
         let waits = self.patient.contains(&alert.source);
-        match outbox.accept_of(alert.clone(), self.series.get(&alert.source), waits) {
+        match outbox.accept(alert.clone(), self.series.get(&alert.source), waits) {
             Acceptance::Taken => {
                 log(outbox, &alert, chain, Some(routes));
                 let takes_place = alert.level != Level::Critical && self.sequencer.is_limited();

@@ -106,7 +106,7 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
 /// Accepts alerts and runs the task until they are settled.
 async fn settled(deliverer: Deliverer, alerts: u64) -> bool {
     let outbox = deliverer.outbox.clone();
-    assert!((1..=alerts).all(|n| outbox.accept(alert(n, "m"), None) == Acceptance::Taken));
+    assert!((1..=alerts).all(|n| outbox.accept(alert(n, "m"), None, false) == Acceptance::Taken));
     let task = tokio::spawn(deliverer.run());
     let settled = time::timeout(LIMIT, outbox.settled()).await.is_ok();
     task.abort();
@@ -130,7 +130,7 @@ async fn refused_logins_pause_the_handler_until_it_is_replaced() {
     let (deliverer, _, count) = deliverer(Retry::Login);
     let (slot, standing) = (deliverer.slot.clone(), deliverer.receiver.standing.clone());
     let (outbox, commands) = (deliverer.outbox.clone(), slot.current.load().commands.clone());
-    assert!((1..=4).all(|n| outbox.accept(alert(n, "m"), None) == Acceptance::Taken));
+    assert!((1..=4).all(|n| outbox.accept(alert(n, "m"), None, false) == Acceptance::Taken));
     let task = tokio::spawn(deliverer.run());
     let three = async {
         while standing.given_up() < 3 {
@@ -166,8 +166,8 @@ async fn an_alert_that_is_of_no_use_any_more_is_not_tried() {
     let outbox = deliverer.outbox.clone();
     let of_use = |n, seconds| Arc::new(Alert { expires_seconds: Some(seconds), ..(*alert(n, "m")).clone() });
     // The second one is of use for longer.
-    assert_eq!(outbox.accept(of_use(1, 5), None), Acceptance::Taken);
-    assert_eq!(outbox.accept(of_use(2, 7), None), Acceptance::Taken);
+    assert_eq!(outbox.accept(of_use(1, 5), None, false), Acceptance::Taken);
+    assert_eq!(outbox.accept(of_use(2, 7), None, false), Acceptance::Taken);
     deliverer.slot.replace(Arc::new(Fixed(None, count.clone())), deliverer.slot.current.load().commands.clone());
     let late = Late(Arc::clone(&deliverer.clock));
     let deliverer = Deliverer { clock: Arc::new(late), ..deliverer };

@@ -129,7 +129,7 @@ fn what_is_of_no_use_any_more_is_found_behind_what_waits_and_after_a_restart() {
     let [first, second, third] = [of_use(1, None), of_use(2, Some(9)), of_use(3, Some(5))];
     let mut one = ledger(10, true, &["x", "y"]);
     for alert in [&first, &second, &third] {
-        one.offer(alert.clone(), None, SECOND);
+        one.offer(alert.clone(), None, false, SECOND);
     }
     assert_eq!(one.outdated("x", u64::MAX), None, "none is written");
     let batch = one.take_unwritten(10);
@@ -328,7 +328,7 @@ fn a_dead_letter_of_two_handlers_is_opened_for_both() {
     for name in ["x", "y"] {
         ledger.settle(name, &one.id, Settlement::GivenUp);
     }
-    let reopened = ["x", "y", "y"].map(|name| ledger.reopen(one.clone(), &name.into(), 5));
+    let reopened = ["x", "y", "y"].map(|name| ledger.reopen(one.clone(), &name.into(), None, 5));
     assert_eq!(reopened, [Some(true), Some(false), None]);
     assert_eq!((ledger.pending("x"), ledger.pending("y"), ledger.open_alerts()), (1, 1, 1));
     assert!(ledger.settle("x", &one.id, Settlement::Delivered).unwrap().is_none());

@@ -92,6 +92,7 @@ fn alerts(unix_ns: u64) -> Vec<Alert> {
     let person = Detection { track_id: Some(1), ..Detection::new("person", 0, 0.9, bbox) };
     let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string();
     let alert = |seq: u8, level: Level| Alert {
+        expires_seconds: None,
         id: AlertId::new(unix_ns, [seq; 10]),
         level,
         rule: "made-up".into(),
