@@ -623,7 +623,7 @@ const ROWS: &[Row] = &[
     proved(
         "alerts.handlers[].config.min_interval_seconds",
         "alerts within it come in one mail",
-        "alerts_within_the_interval_come_in_one_mail_and_a_critical_one_at_once",
+        "each_alert_has_a_mail_of_its_own_where_the_interval_is_zero",
     ),
     proved(
         "alerts.handlers[].config.discovery",

@@ -194,6 +194,20 @@ fn alerts_within_the_interval_come_in_one_mail_and_a_critical_one_at_once() {
 }
 
 #[test]
+fn each_alert_has_a_mail_of_its_own_where_the_interval_is_zero() {
+    let Some(server) = Smtpd::start(json!({})) else { return };
+    let mail = format!(
+        "{{ name: mail, type: email, config: {{ from_address: gate@example.com, to_addresses: [guard@example.com], \
+         smtp_server: 127.0.0.1, smtp_port: {}, tls: none, min_interval_seconds: 0 }} }}",
+        server.port
+    );
+    run_with(&mail, 4, "retry_attempts: 3", &[]).expect(0);
+    let mails = server.mails();
+    assert_eq!(mails.len(), 4, "{mails:?}");
+    assert!(mails.iter().all(|mail| part(mail, "text/plain").matches("Level:").count() == 1), "{mails:?}");
+}
+
+#[test]
 fn a_mail_of_several_alerts_is_the_same_at_each_attempt_and_counts_for_all_of_them() {
     let Some(server) = Smtpd::start(json!({ "answers": { "DATA": ["250 ok", "451 later"] } })) else { return };
     let mail = format!(
