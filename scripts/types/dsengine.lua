@@ -91,7 +91,7 @@
 ---@field detections? integer[] | Selection Indices, from 1, of the detections behind it.
 ---@field tags? string[] Words for filters, 16 at most: letters, digits and - _ . : / only.
 ---@field picture? string A JPEG, as of `pixels.encode`, instead of the frame with its boxes.
----@field expires_seconds? integer How long it is of use, up to a year: a handler that has not delivered it by then does not.
+---@field expires_seconds? integer For so many seconds it is of use, up to a year; then it expires.
 
 ---What has ended: one key of a rule, or every key of it on this source.
 ---@class ResolveFields
@@ -293,8 +293,8 @@ function Frame:drop(which) end
 ---@param change Change
 function Frame:edit(i, change) end
 
----Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most 16, and one
----call changes at most 32 of one detection. `Frame:attributes` shows it at once.
+---Attaches a named value to a detection, for later strategies, alerts and handlers. A detection has at most 16, and
+---one call changes at most 32 of one detection. `Frame:attributes` shows it at once.
 ---@param i integer
 ---@param name string at most 64 bytes
 ---@param value? boolean | number | string nil takes it away; a text has at most 256 bytes

@@ -133,7 +133,7 @@ pub(super) const RECORDS: &[Record] = &[
                 "",
                 "expires_seconds",
                 "integer?",
-                "How long it is of use, up to a year: a handler that has not delivered it by then does not.",
+                "For so many seconds it is of use, up to a year; then it expires.",
             ),
         ],
         raw: &[],
