@@ -104,3 +104,34 @@ impl Observer for Recording {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dsengine::backend::trace::Reader;
+
+    use super::super::input::Input;
+    use super::*;
+
+    #[test]
+    fn files_that_begin_one_after_the_other_have_their_turns_by_frame_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.jsonl");
+        let input = Input { source: Some("test".to_owned()), ..Input::default() };
+        let Ok(loaded) = input.load(Vec::new()) else { panic!("it is loaded") };
+        let recording = Recording::create(&path, &loaded.plan).unwrap();
+        let live = Turns { judged_unix_ns: 9, alerts_unix_ns: vec![8] };
+        // The second file begins half a second later, and its frame is the earlier one.
+        for (source, pts_ns, captured_unix_ns, turns) in
+            [("a", 300, 1_300, None), ("b", 200, 1_700, None), ("a", 400, 1_400, Some(&live))]
+        {
+            let frame = Frame { pts_ns, captured_unix_ns, ..Frame::empty(source, pts_ns) };
+            recording.detected(&frame);
+            recording.decided(&frame, turns);
+        }
+        recording.finish().unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let turns: Vec<_> = std::iter::from_fn(|| reader.next_record().unwrap()).map(|r| r.turns.unwrap()).collect();
+        assert_eq!((turns[0].judged_unix_ns, turns[1].judged_unix_ns), (1_300, 1_200));
+        assert_eq!(turns[2], live);
+    }
+}
