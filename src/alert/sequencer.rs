@@ -184,6 +184,12 @@ impl Sequencer {
             || self.waiting.keys().any(|(_, id, ..)| is_its(id))
     }
 
+    /// How the alerts of a source are ordered, by its newest place.
+    pub(super) fn order(&self, source: &SourceId) -> Option<Order> {
+        let mut its = self.members.iter().filter(|((id, _), member)| id == source && !member.has_ended);
+        its.next_back().map(|(_, member)| member.order)
+    }
+
     /// Takes back an alert that was sent and not accepted.
     pub(super) fn take_back(&mut self, source: &SourceId) {
         if let Some(at) = self.sent.iter().rposition(|(_, sender)| sender == source) {

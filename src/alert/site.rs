@@ -87,11 +87,7 @@ impl Outbox {
     pub(super) fn join(&self, source: &SourceId, order: Order, series: &SourceMetrics, now_ns: u64) -> u64 {
         let mut state = self.site().state.lock();
         state.series.insert(source.clone(), series.clone());
-        if order == Order::Arrival {
-            state.patient.remove(source);
-        } else {
-            state.patient.insert(source.clone());
-        }
+        state.set_order(source, order);
         let mut rulings = Vec::new();
         let token = state.sequencer.join(source, order, now_ns, &mut rulings);
         state.apply(self, rulings);
@@ -109,6 +105,10 @@ impl Outbox {
         let mut rulings = Vec::new();
         state.sequencer.leave(source, token, now_ns, &mut rulings);
         state.apply(self, rulings);
+        // The one that left may have been built by a change that failed, and the other one goes on.
+        if let Some(order) = state.sequencer.order(source) {
+            state.set_order(source, order);
+        }
         let State { sequencer, series, patient, unsent, .. } = &mut *state;
         series.retain(|source, _| sequencer.knows(source));
         patient.retain(|source| sequencer.knows(source));
@@ -173,6 +173,15 @@ impl Outbox {
 }
 
 impl State {
+    /// Whether a source waits for room, by its order.
+    fn set_order(&mut self, source: &SourceId, order: Order) {
+        if order == Order::Arrival {
+            self.patient.remove(source);
+        } else {
+            self.patient.insert(source.clone());
+        }
+    }
+
     /// Counts, logs and submits what the sequencer released. Returns the alerts that the outbox took.
     fn apply(&mut self, outbox: &Outbox, rulings: Vec<Ruling>) -> Vec<Arc<Alert>> {
         let mut taken = Vec::new();

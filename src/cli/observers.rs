@@ -1,6 +1,6 @@
 //! What `run` does with each frame besides judging it: compares it with the truth, and writes it down.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dsengine::config::Plan;
@@ -18,6 +18,8 @@ pub(crate) struct Files<'a> {
     pub(crate) truth: Option<&'a Path>,
     pub(crate) judgements: Option<&'a Path>,
     pub(crate) record: Option<&'a Path>,
+    /// What the configuration is read from.
+    pub(crate) config: [Option<&'a Path>; 2],
 }
 
 /// The observers of `run`.
@@ -31,7 +33,9 @@ pub(crate) struct Observers {
 impl Observers {
     pub(crate) fn open(files: &Files<'_>, plan: &Plan) -> Result<Self, Error> {
         let sources = plan.sources.iter().filter_map(|source| source.input.file());
-        let inputs: Vec<&Path> = sources.chain(files.truth).collect();
+        let models = plan.models.iter().flat_map(|model| std::iter::once(&model.model).chain(&model.labels));
+        let read = files.config.into_iter().flatten().chain(files.truth);
+        let inputs: Vec<&Path> = sources.chain(models.map(PathBuf::as_path)).chain(read).collect();
         apart(&files.record.into_iter().chain(files.judgements).collect::<Vec<_>>(), &inputs)?;
         let truth = files.truth.map(Truth::open).transpose()?.map(Arc::new);
         let judgements = files.judgements.map(Judgements::create).transpose()?.map(Arc::new);

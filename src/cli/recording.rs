@@ -1,12 +1,12 @@
 //! `run --record FILE`: the run as a trace: each frame as its rules saw it, and when its alerts were decided on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use dsengine::backend::trace::{FORMAT, Header, Record, Writer};
-use dsengine::config::Plan;
+use dsengine::config::{Input, Plan};
 use dsengine::engine::Observer;
 use dsengine::error::Error;
 use dsengine::types::{Frame, SourceId, Turns};
@@ -19,6 +19,8 @@ pub(crate) struct Recording {
     path: PathBuf,
     hash: String,
     timezone: String,
+    /// Sources that are recordings themselves: their capture times are their order.
+    traces: BTreeSet<SourceId>,
     out: Mutex<Out>,
 }
 
@@ -27,6 +29,8 @@ struct Out {
     trace: Option<Writer<BufWriter<File>>>,
     /// The frame of each source that is being judged.
     begun: BTreeMap<SourceId, Record>,
+    /// Wall-clock time of frame time 0.
+    start_unix_ns: Option<u64>,
     /// The first error; nothing is written after it.
     error: Option<io::Error>,
 }
@@ -34,9 +38,11 @@ struct Out {
 impl Recording {
     pub(crate) fn create(path: &Path, plan: &Plan) -> Result<Self, Error> {
         let file = Some(BufWriter::new(files::create(path)?));
-        let out = Mutex::new(Out { file, trace: None, begun: BTreeMap::new(), error: None });
+        let out = Mutex::new(Out { file, trace: None, begun: BTreeMap::new(), start_unix_ns: None, error: None });
         let (hash, timezone) = (plan.hash.clone(), plan.timezone.name().to_owned());
-        Ok(Self { path: path.to_owned(), hash, timezone, out })
+        let traces = plan.sources.iter().filter(|source| matches!(source.input, Input::Trace(_)));
+        let traces = traces.map(|source| source.id.clone()).collect();
+        Ok(Self { path: path.to_owned(), hash, timezone, traces, out })
     }
 
     fn header(&self, start_unix_ns: u64) -> Header {
@@ -85,12 +91,47 @@ impl Observer for Recording {
         if out.error.is_some() {
             return;
         }
-        let record = Record { turns: turns.cloned(), ..record };
-        let start_unix_ns = frame.captured_unix_ns.saturating_sub(frame.pts_ns);
+        let first_ns = frame.captured_unix_ns.saturating_sub(frame.pts_ns);
+        let start_unix_ns = *out.start_unix_ns.get_or_insert(first_ns);
+        // Files are merged by frame time, although none begins exactly when the others do.
+        let merged = || Turns { judged_unix_ns: start_unix_ns.saturating_add(frame.pts_ns), ..Turns::default() };
+        let turns = turns.cloned().or_else(|| (!self.traces.contains(&frame.source)).then(merged));
+        let record = Record { turns, ..record };
         let written = out.start(|| self.header(start_unix_ns)).and_then(|()| out.write(&record));
         if let Err(error) = written {
             tracing::error!(file = %self.path.display(), %error, "the run is no longer recorded");
             out.error = Some(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dsengine::backend::trace::Reader;
+
+    use super::super::input::Input;
+    use super::*;
+
+    #[test]
+    fn files_that_begin_one_after_the_other_have_their_turns_by_frame_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.jsonl");
+        let input = Input { source: Some("test".to_owned()), ..Input::default() };
+        let Ok(loaded) = input.load(Vec::new()) else { panic!("it is loaded") };
+        let recording = Recording::create(&path, &loaded.plan).unwrap();
+        let live = Turns { judged_unix_ns: 9, alerts_unix_ns: vec![8] };
+        // The second file begins half a second later, and its frame is the earlier one.
+        for (source, pts_ns, captured_unix_ns, turns) in
+            [("a", 300, 1_300, None), ("b", 200, 1_700, None), ("a", 400, 1_400, Some(&live))]
+        {
+            let frame = Frame { pts_ns, captured_unix_ns, ..Frame::empty(source, pts_ns) };
+            recording.detected(&frame);
+            recording.decided(&frame, turns);
+        }
+        recording.finish().unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let turns: Vec<_> = std::iter::from_fn(|| reader.next_record().unwrap()).map(|r| r.turns.unwrap()).collect();
+        assert_eq!((turns[0].judged_unix_ns, turns[1].judged_unix_ns), (1_300, 1_200));
+        assert_eq!(turns[2], live);
     }
 }

@@ -100,7 +100,8 @@ fn prepared(args: &Args) -> Result<Plan, Exit> {
         .filter_map(|id| {
             let template = templates.iter().find(|s| s.id == id).or(templates.last())?;
             let input = SourceInput::Trace(args.trace.clone());
-            Some(SourcePlan { id, input, every: 1, fps: None, ..template.clone() })
+            // The trace is played once and at full speed, so its own times are the order, whatever the source's pace was.
+            Some(SourcePlan { id, input, every: 1, fps: None, realtime: false, repeat: false, ..template.clone() })
         })
         .collect();
     plan.models.clear();
@@ -115,7 +116,7 @@ fn prepared(args: &Args) -> Result<Plan, Exit> {
     Ok(loaded.plan)
 }
 
-/// Whether the trace is of a run that decided on its alerts in order of arrival.
+/// Whether the trace is of a run, with the turns of its alerts.
 fn has_turns(trace: &Path) -> bool {
     let first = Reader::open(trace).and_then(|mut reader| reader.next_record());
     first.is_ok_and(|record| record.is_some_and(|record| record.turns.is_some()))

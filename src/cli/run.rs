@@ -86,6 +86,14 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl<'a> Files<'a> {
+    fn of(args: &'a Args) -> Self {
+        let Args { truth, judgements, record, input, .. } = args;
+        let [truth, judgements, record] = [truth, judgements, record].map(|path| path.as_deref());
+        Self { truth, judgements, record, config: [input.config.as_deref(), input.sources.as_deref()] }
+    }
+}
+
 impl Args {
     fn overrides(&self) -> Vec<(String, String)> {
         let mut overrides = Vec::new();
@@ -184,12 +192,12 @@ impl Started {
         let plan = loaded.plan.clone();
         let log = input::log(&plan.logging, args.verbose).map_err(refused)?;
         pin(&plan.cpu_affinity);
-        let [truth, judgements, record] = [&args.truth, &args.judgements, &args.record].map(|path| path.as_deref());
-        let observers = Observers::open(&Files { truth, judgements, record }, &plan).map_err(refused)?;
         // Before connecting to any camera.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
         let port = port.map(|port| port.with_log(log.tail()));
         let mut database = Database::take(state.as_deref(), &request, &plan.outbox).map_err(refused)?;
+        // Not before: another run of this configuration may be writing the same files.
+        let observers = Observers::open(&Files::of(args), &plan).map_err(refused)?;
         let engine = start(&mut loaded, &observers, database.as_ref()).map_err(refused)?;
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));

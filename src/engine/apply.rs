@@ -166,7 +166,9 @@ impl Owner {
 
     /// Starts the rebuilt sources in place of the running ones with the same names.
     fn replace_sources(&mut self, undo: &mut Undo) -> Result<(), Error> {
-        for (plan, built) in std::mem::take(&mut undo.built) {
+        // One by one: what is left when one fails to start is discarded by the undo.
+        while !undo.built.is_empty() {
+            let (plan, built) = undo.built.remove(0);
             if let Some(old) = self.units.remove(&plan.id) {
                 old.stop(&self.parts);
                 let states = self.parts.guests.state().copies(&plan.id);

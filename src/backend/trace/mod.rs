@@ -50,7 +50,7 @@ pub struct Record {
     /// its frame time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured_unix_ns: Option<u64>,
-    /// When the recorded run decided on its alerts, if it did so in order of arrival.
+    /// The turns of its alerts in the recorded run; none in traces of `record`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<Turns>,
     /// Width of the upright picture in pixels.

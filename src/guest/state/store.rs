@@ -50,10 +50,9 @@ impl Owner {
     }
 }
 
-/// The plugin's and the source's name in the name of a saved space.
-fn parts(saved_as: &str) -> Option<[String; 2]> {
-    let [_, plugin, source] = serde_json::from_str::<[String; 3]>(saved_as).ok()?;
-    Some([plugin, source])
+/// The kind, the plugin's and the source's name in the name of a saved space.
+fn parts(saved_as: &str) -> Option<[String; 3]> {
+    serde_json::from_str(saved_as).ok()
 }
 
 /// A space, shared by the store and each instance that writes to it.
@@ -263,7 +262,7 @@ impl StateStore {
 
     /// Clears the state of `plugin`, in this process and for later ones. Returns the number of values.
     pub fn clear(&self, plugin: &str) -> usize {
-        self.drop_unclaimed(|[name, _]| *name == plugin);
+        self.drop_unclaimed(|[_, name, _]| *name == plugin);
         self.spaces_of(plugin).iter().map(|(_, space, _)| space.lock().clear()).sum()
     }
 
@@ -297,16 +296,17 @@ impl StateStore {
         its.map(|(owner, slot)| (owner.clone(), Arc::clone(&slot.space), slot.kept)).collect()
     }
 
-    /// Removes what nothing has asked for, by its plugin and source.
-    fn drop_unclaimed(&self, is_meant: impl Fn(&[String; 2]) -> bool) {
+    /// Removes what nothing has asked for, by its kind, plugin and source.
+    fn drop_unclaimed(&self, is_meant: impl Fn(&[String; 3]) -> bool) {
         let is_its = |saved_as: &Arc<str>, _: &mut Arc<str>| parts(saved_as).as_ref().is_some_and(&is_meant);
         let dropped: Vec<_> = self.unclaimed.lock().extract_if(.., is_its).map(|(saved_as, _)| saved_as).collect();
         self.gone.lock().extend(dropped);
     }
 
-    /// Removes the state of the removed strategy `name`.
+    /// Removes the state of the removed strategy `name`, also on sources that are switched off.
     pub fn forget_strategy(&self, name: &str) {
         self.remove(|owner| owner.plugin == name && owner.kind == GuestKind::Strategy);
+        self.drop_unclaimed(|[kind, plugin, _]| plugin == name && kind.starts_with("strategy"));
     }
 
     /// Removes the state of a strategy or handler that was added by a change that failed; what an earlier process saved waits for
@@ -340,7 +340,7 @@ impl StateStore {
     /// Removes the state of the removed `source`.
     pub fn forget(&self, source: &SourceId) {
         self.remove(|owner| owner.source.as_ref() == Some(source));
-        self.drop_unclaimed(|[_, of]| *of == source.as_str());
+        self.drop_unclaimed(|[.., of]| *of == source.as_str());
     }
 
     /// The state on a source that was stopped, as it is now.

@@ -260,4 +260,10 @@ fn the_state_of_a_source_that_is_switched_off_waits_for_it_and_goes_away_with_it
     let saved = store.changed(1);
     assert!(!saved.is_empty() && saved.iter().all(|(_, text)| text.is_none()), "{saved:?}");
     assert_eq!(kept(&store), None);
+    // Its rule is removed while it is off.
+    write(&store.space("p", Some(&a)), "n", Value::from(1).into(), None, "1");
+    store.park(&a, 1);
+    store.forget_strategy("p");
+    assert!(store.changed(1).iter().all(|(_, text)| text.is_none()));
+    assert_eq!(kept(&store), None);
 }
