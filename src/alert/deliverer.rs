@@ -96,13 +96,15 @@ pub(super) struct Deliverer {
 
 impl Deliverer {
     pub(super) async fn run(self) {
-        let (mut usage, mut courier, mut number) = (Usage::default(), Courier::default(), 0);
+        let (mut usage, mut courier, mut of) = (Usage::default(), Courier::default(), (0, 0));
         loop {
             // Created before the version is read: it completes for any replacement from here on.
             let mut renewed = pin!(self.slot.replaced.notified());
             let version = self.slot.current.load_full();
-            if version.number != number {
-                number = version.number;
+            // A script's next version replaces it within its handler.
+            let now_of = (version.number, self.receiver.standing.renewals());
+            if now_of != of {
+                of = now_of;
                 courier.renew();
             }
             let retries = self.retries();

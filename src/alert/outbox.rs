@@ -185,7 +185,7 @@ impl Outbox {
         }
         state.ledger.set_filter(&name, filter.clone());
         let standing = Standing::new(&name, self.metrics.handler(&name));
-        let receiver = Receiver { standing, appended: Arc::default() };
+        let receiver = Receiver { appended: standing.appended.clone(), standing };
         state.handlers.insert(name, receiver.clone());
         // There may be recovered alerts for it.
         state.refresh();

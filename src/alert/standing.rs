@@ -1,9 +1,10 @@
 //! The state of one handler's deliveries: written by its task, read by status queries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::attempts::Attempts;
 use super::backlog::Backlog;
@@ -17,13 +18,24 @@ pub struct Standing {
     pending: AtomicUsize,
     attempts: Attempts,
     backlog: Mutex<Backlog>,
+    /// How often another version began to deliver.
+    renewals: AtomicU64,
+    /// Signals that its task looks at its queue.
+    pub(super) appended: Arc<Notify>,
 }
 
 impl Standing {
     pub(super) fn new(name: &str, counts: HandlerMetrics) -> Arc<Self> {
         counts.pending.set(0);
-        let (pending, attempts, backlog) = (AtomicUsize::new(0), Attempts::default(), Mutex::default());
-        Arc::new(Self { name: name.into(), counts, pending, attempts, backlog })
+        Arc::new(Self {
+            name: name.into(),
+            counts,
+            pending: AtomicUsize::new(0),
+            attempts: Attempts::default(),
+            backlog: Mutex::default(),
+            renewals: AtomicU64::new(0),
+            appended: Arc::default(),
+        })
     }
 
     /// The handler's name.
@@ -61,9 +73,16 @@ impl Standing {
         self.attempts.trouble(now_ns)
     }
 
-    /// Forgets past failures, because another version delivers from now on.
+    /// Forgets past failures and ends the pause after them, because another version delivers from now on.
     pub fn renew(&self) {
         self.attempts.forget();
+        self.renewals.fetch_add(1, Ordering::AcqRel);
+        self.appended.notify_one();
+    }
+
+    /// How often it was renewed.
+    pub(super) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
     }
 
     /// Records the start of an attempt.

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time;
 
@@ -30,6 +31,11 @@ impl Outbox {
         (alerts, is_closing || self.ending.load(Ordering::Acquire))
     }
 
+    /// From when on no alert of a handler waits for later ones; `None` if all are of use for as long as it takes.
+    fn urgent_ns(&self, handler: &str) -> Option<u64> {
+        self.state().ledger.urgent_ns(handler)
+    }
+
     /// No more alerts come: none waits for later ones from now on.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);
@@ -47,13 +53,19 @@ impl Commands {
 }
 
 impl Deliverer {
-    /// Lets the next alert wait for later ones, until something changes. `false` if it is to be delivered now.
+    /// Lets the next alert wait for later ones, until something changes. `false` if it is to be delivered now: none waits
+    /// until it is of no use any more.
     pub(super) async fn collect(&self, next: &Alert) -> bool {
         // Created before the version is read: it completes for any replacement from here on.
         let renewed = pin!(self.slot.replaced());
         let Some(rest) = self.slot.handler().collects(next) else { return false };
         let (waiting, ends) = self.outbox.waiting(&self.name, WAITING_MAX);
         if ends || waiting.iter().any(|alert| alert.level == Level::Critical) {
+            return false;
+        }
+        let urgent_ns = self.outbox.urgent_ns(&self.name).unwrap_or(u64::MAX);
+        let rest = rest.min(Duration::from_nanos(urgent_ns.saturating_sub(self.clock.unix_ns())));
+        if rest.is_zero() {
             return false;
         }
         tokio::select! {

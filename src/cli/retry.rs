@@ -103,7 +103,8 @@ fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
     let of = |kept: &Kept| {
         let id = kept.alert.id.to_string();
         let is_open = |outcome: &str| !["delivered", "pending", "given_away"].contains(&outcome);
-        let has = |to: &str| kept.handlers.iter().any(|at| *at.handler == *to && !is_open(&at.outcome));
+        let is_its = |outcome: &str| ["delivered", "pending"].contains(&outcome);
+        let has = |to: &str| kept.handlers.iter().any(|at| *at.handler == *to && is_its(&at.outcome));
         if args.to.as_deref().is_some_and(has) {
             // It has it already.
             return Vec::new();

@@ -132,6 +132,11 @@ impl Trial {
         self.noted.lock().answered = true;
     }
 
+    /// Whether the current call got such an answer.
+    pub fn has_answer(&self) -> bool {
+        self.noted.lock().answered
+    }
+
     /// Whether there was such an answer since the last call of this.
     pub fn answered(&self) -> bool {
         std::mem::take(&mut self.noted.lock().answered)

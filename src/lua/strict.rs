@@ -8,7 +8,7 @@ use crate::config::nearest;
 use crate::guest::Trial;
 
 /// The fields of an alert, with those that may be absent.
-const ALERT: [&str; 14] = [
+const ALERT: [&str; 15] = [
     "id",
     "level",
     "rule",
@@ -23,6 +23,7 @@ const ALERT: [&str; 14] = [
     "digest",
     "tags",
     "picture",
+    "expires_seconds",
 ];
 /// The fields of a detection, with those that may be absent.
 const DETECTION: [&str; 6] = ["label", "class_id", "confidence", "bbox", "track_id", "attributes"];
@@ -86,6 +87,7 @@ mod tests {
             digest: Some(digest),
             tags: vec!["a".into()],
             picture: true,
+            expires_seconds: Some(5),
             ..Alert::sample("m")
         };
         let json = serde_json::to_value(&alert).unwrap();

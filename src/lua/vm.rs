@@ -240,8 +240,7 @@ impl Vm {
         };
         {
             let mut call_state = self.call_state.lock();
-            (call_state.pts_ns, call_state.requests) = (alert.pts_ns, 0);
-            call_state.shared_ns = alert.id.unix_ns();
+            (call_state.pts_ns, call_state.shared_ns, call_state.requests) = (alert.pts_ns, alert.id.unix_ns(), 0);
             call_state.deadline = tokio::time::Instant::now().checked_add(limits.delivery.wall);
             call_state.delivered = delivered;
             call_state.writes.clear();

@@ -92,6 +92,12 @@ fn what_may_be_due_to_the_trial_is_told_and_nothing_leaves_the_process() {
             format!("local answer = http.post('http://{address}/', alert)\n  return answer.json().id.text"),
             "attempt to index nil",
         ),
+        (
+            format!(
+                "local answer = http.post('http://{address}/', alert)\n  return http.post(answer.json().next, alert)"
+            ),
+            "the url is a text, got nil",
+        ),
         ("error('nobody is at the desk')".to_owned(), "desk.lua:3: nobody is at the desk"),
         ("local jpeg = picture.jpeg()\n  log.info(#jpeg)".to_owned(), "attempt to get length"),
         // A port is another grant.

@@ -89,11 +89,18 @@ fn an_alert_of_no_use_any_more_is_not_sent_when_its_receiver_is_back() {
     let expired = || {
         let undelivered = listed(dir.path(), &["--undelivered"]);
         let undelivered = if undelivered.code() == 0 { undelivered.json() } else { return None };
-        undelivered.as_array().unwrap().iter().find(|kept| kept["handlers"][1]["outcome"] == "expired").cloned()
+        // On a busy machine the file, too, may be late.
+        let outcome = |kept: &serde_json::Value, at: usize| kept["handlers"][at]["outcome"].clone();
+        let is_late = |kept: &&serde_json::Value| outcome(kept, 0) == "delivered" && outcome(kept, 1) == "expired";
+        undelivered.as_array().unwrap().iter().find(is_late).cloned()
     };
-    until("an alert expires", || expired().is_some());
-    let kept = expired().unwrap();
-    assert!(kept["alert"]["expires_seconds"] == 1 && kept["handlers"][0]["outcome"] == "delivered", "{kept}");
+    let mut kept = None;
+    until("an alert expires", || {
+        kept = expired();
+        kept.is_some()
+    });
+    let kept = kept.unwrap();
+    assert_eq!(kept["alert"]["expires_seconds"], 1, "{kept}");
     let id = kept["alert"]["id"].as_str().unwrap();
     let posts = |id: &str| posted(&peer).get(id).map_or(0, Vec::len);
     let (before, all) = (posts(id), posted(&peer).len());

@@ -1,7 +1,7 @@
 //! Replacements during a delivery, and the pause after refused logins.
 
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -123,6 +123,41 @@ async fn a_replacement_at_any_moment_of_a_failed_attempt_ends_the_pause_after_it
         assert!(settled(deliverer, 1).await, "replaced at reading {at}");
         assert_eq!((outbox.totals().delivered, count.load(Ordering::SeqCst)), (1, 1));
     }
+}
+
+/// As a script's handler: its next version replaces it within.
+struct Mended(AtomicBool);
+
+impl Handler for Mended {
+    fn name(&self) -> &str {
+        "hook"
+    }
+
+    fn deliver<'a>(&'a self, _: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        let failed = || DeliveryError { message: "away".into(), retry: Retry::Later };
+        Box::pin(std::future::ready(self.0.load(Ordering::SeqCst).then_some(()).ok_or_else(failed)))
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_replaces_another_within_its_handler_ends_the_pause() {
+    let (deliverer, ..) = deliverer(Retry::Later);
+    let (standing, outbox) = (deliverer.receiver.standing.clone(), deliverer.outbox.clone());
+    let handler = Arc::new(Mended(AtomicBool::new(false)));
+    deliverer.slot.replace(handler.clone(), deliverer.slot.current.load().commands.clone());
+    assert_eq!(outbox.accept(alert(1, "m"), None, false), Acceptance::Taken);
+    let task = tokio::spawn(deliverer.run());
+    let failed = async {
+        while standing.trouble(0).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    time::timeout(LIMIT, failed).await.unwrap();
+    handler.0.store(true, Ordering::SeqCst);
+    standing.renew();
+    time::timeout(LIMIT, outbox.settled()).await.unwrap();
+    task.abort();
+    assert_eq!(outbox.totals().delivered, 1);
 }
 
 #[tokio::test]

@@ -136,6 +136,7 @@ fn what_is_of_no_use_any_more_is_found_behind_what_waits_and_after_a_restart() {
     one.written(&batch);
     let at = |ledger: &Ledger, handler: &str, second: u64| Some(ledger.outdated(handler, second * SECOND)?.id);
     assert_eq!((at(&one, "x", 5), at(&one, "x", 6)), (None, Some(third.id.clone())));
+    assert_eq!(one.urgent_ns("x"), Some(7 * SECOND / 2), "half of five seconds after the first");
     one.settle("x", &third.id, Settlement::Expired).unwrap();
     assert_eq!((at(&one, "x", 9), at(&one, "x", 10)), (None, Some(second.id.clone())));
     assert_eq!(at(&one, "y", 6), Some(third.id.clone()), "each handler for itself");

@@ -23,6 +23,15 @@ impl Ledger {
         Some(Head { line: open.line(), number: *number, id: open.alert.id.clone(), accepted_ns: open.accepted_ns })
     }
 
+    /// From when on, in Unix nanoseconds, no alert of `handler` waits for later ones: the first one that is to be of no
+    /// use any more is of use for half of its time still.
+    pub(in crate::alert) fn urgent_ns(&self, handler: &str) -> Option<u64> {
+        let queue = self.queues.get(handler)?;
+        let (until_ns, number) = queue.expiring.first()?;
+        let open = self.open.get(queue.held.get(number)?)?;
+        Some(until_ns - until_ns.saturating_sub(open.accepted_ns) / 2)
+    }
+
     /// The first written alerts that `handler` has not settled, and whether it takes no more.
     pub(in crate::alert) fn waiting(&self, handler: &str, most: usize) -> (Vec<Arc<Alert>>, bool) {
         let Some(queue) = self.queues.get(handler) else { return (Vec::new(), true) };
