@@ -196,7 +196,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
                 "requests to {named} are granted but not requested, so not available: ask with `---@needs http {named}` or \
                  in plugin.toml"
             ),
-            false if grants.has.http.iter().any(|entry| split_scheme(entry).1 == host) => {
+            false if parsed.port().is_some() && grants.has.http.iter().any(|entry| split_scheme(entry).1 == host) => {
                 format!("requests to {named} are not granted: without a port {host} is its usual one; grant {named}")
             }
             false => format!("requests to {named} are not granted"),

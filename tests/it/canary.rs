@@ -355,7 +355,7 @@ fn wrong() -> Vec<String> {
         kind("slack", "webhook_url: ['https://h/C4n4ry']"),
         kind("slack", "webhook_url: 'https://u:C4n4ry@h/C4n4ry'"),
         handler("module: h.lua, settings: [C4n4ry]"),
-        handler("module: h.lua, settings: { password: [C4n4ry], topic: [C4n4ry] }"),
+        handler("module: h.lua, settings: { password: [C4n4ry], topic: [C4n4ry] }, pasword: C4n4ry"),
         handler("module: h.lua, grants: { secrets: C4n4ry }"),
         handler("module: h.lua, grants: { secrets: { HOOK: [C4n4ry] } }"),
         engine("monitoring: { tokens: C4n4ry }"),

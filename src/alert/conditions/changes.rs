@@ -10,7 +10,9 @@ use super::{Condition, Conditions, KEYS_MAX, is_recent};
 const WAITING_MAX: usize = 2 * KEYS_MAX;
 /// Maximum new conditions saved at once.
 const AT_ONCE_MAX: usize = 256;
-/// Minimum time between two saves of a lasting condition, and between two searches for those that are due.
+/// Maximum lasting conditions that are searched for those that are due on every frame.
+const SEARCHED_MAX: usize = 32;
+/// Minimum time between two saves of a lasting condition, and between two searches for those that are due if they are many.
 const AGAIN_MIN_NS: u64 = 1_000_000_000;
 /// A lasting condition is saved so often while it lasts.
 const SAVES: u64 = 8;
@@ -87,11 +89,12 @@ impl Changes {
         }
     }
 
-    /// Takes what may be due: new ones, and every second those raised again.
+    /// Takes what may be due: new ones, and those raised again; of many, those every second.
     fn take(&mut self, now_ns: u64, all: bool) -> Vec<Arc<str>> {
         let count = if all { self.begun.len() } else { self.begun.len().min(AT_ONCE_MAX) };
         let mut keys: Vec<Arc<str>> = self.begun.drain(..count).collect();
-        if all || !is_recent(self.searched_ns, now_ns, AGAIN_MIN_NS) {
+        let is_cheap = self.renewed.len() <= SEARCHED_MAX;
+        if all || is_cheap || !is_recent(self.searched_ns, now_ns, AGAIN_MIN_NS) {
             self.searched_ns = now_ns;
             keys.extend(self.renewed.drain(..));
         }

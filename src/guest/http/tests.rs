@@ -25,7 +25,10 @@ fn only_listed_hosts_are_reached_and_must_match_exactly() {
     assert!(check(get("https://a.example:8443/x"), &grants(&["a.example:8443"])).is_ok());
     assert_eq!(refused("https://b.example/", &["a.example"]), "requests to b.example are not granted");
     assert_eq!(refused("https://a.example.evil/", &["a.example"]), "requests to a.example.evil are not granted");
-    assert_eq!(refused("https://a.example:81/", &["a.example"]), "requests to a.example:81 are not granted");
+    assert_eq!(
+        refused("https://a.example:81/", &["a.example"]),
+        "requests to a.example:81 are not granted: without a port a.example is its usual one; grant a.example:81"
+    );
     assert_eq!(
         refused("https://a.example@evil.example/", &["a.example"]),
         "the URL holds a user name: send an Authorization header instead"

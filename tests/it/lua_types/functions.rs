@@ -129,12 +129,7 @@ pub(super) const RECORDS: &[Record] = &[
             ("detections", "detections", "integer[] | Selection?", "Indices, from 1, of the detections behind it."),
             ("", "tags", "string[]?", "Words for filters, 16 at most: letters, digits and - _ . : / only."),
             ("", "picture", "string?", "A JPEG, as of `pixels.encode`, instead of the frame with its boxes."),
-            (
-                "",
-                "expires_seconds",
-                "integer?",
-                "For so many seconds it is of use, up to a year; then it expires.",
-            ),
+            ("", "expires_seconds", "integer?", "For so many seconds it is of use, up to a year; then it expires."),
         ],
         raw: &[],
     },
