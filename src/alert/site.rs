@@ -236,7 +236,8 @@ impl State {
             Acceptance::Taken => {
                 log(outbox, &alert, chain, Some(routes));
                 let takes_place = alert.level != Level::Critical && self.sequencer.is_limited();
-                if takes_place && let Some(contents) = self.window.note(&alert) {
+                if takes_place && let Some(contents) = self.window.note(&alert.source, outbox.metrics.clock().unix_ns())
+                {
                     outbox.save_window(contents);
                 }
                 return Some(alert);

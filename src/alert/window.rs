@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Outbox;
 use super::journal::SavedKind;
-use crate::types::{Alert, SourceId};
+use crate::types::SourceId;
 
 /// Maximum alerts that are kept; of a higher limit the last ones.
 const KEPT_MAX: usize = 256;
@@ -19,23 +19,23 @@ const NAME: &str = "\nwindow";
 pub(super) struct Window {
     /// Whether a live source wants them kept.
     is_kept: bool,
-    /// Capture times in Unix milliseconds, and sources.
+    /// When each was sent, in Unix milliseconds, and its source. A digest was held back: its capture time is older.
     sent: VecDeque<(u64, SourceId)>,
 }
 
 impl Window {
-    /// Notes that an alert was sent, and returns what is to be saved; `None` if nothing is kept.
-    pub(super) fn note(&mut self, alert: &Alert) -> Option<Arc<str>> {
+    /// Notes that an alert of `source` is sent now, and returns what is to be saved; `None` if nothing is kept.
+    pub(super) fn note(&mut self, source: &SourceId, unix_ns: u64) -> Option<Arc<str>> {
         if !self.is_kept {
             return None;
         }
-        let now_ms = alert.id.unix_ns() / MS;
+        let now_ms = unix_ns / MS;
         // A clock that was set back leaves later ones behind.
         self.sent.retain(|(at_ms, _)| now_ms.abs_diff(*at_ms) < MINUTE_MS);
         if self.sent.len() >= KEPT_MAX {
             self.sent.pop_front();
         }
-        self.sent.push_back((now_ms, alert.source.clone()));
+        self.sent.push_back((now_ms, source.clone()));
         let texts: Vec<(u64, &str)> = self.sent.iter().map(|(at_ms, source)| (*at_ms, source.as_str())).collect();
         // Numbers and texts can be written.
         serde_json::to_string(&texts).ok().map(Arc::from)
@@ -77,19 +77,19 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    /// An alert captured so many milliseconds after [`NOW_MS`].
-    fn alert(number: u64) -> Arc<Alert> {
-        crate::alert::check::alert(number, "m")
-    }
-
     const NOW_MS: u64 = 1_700_000_000_000;
+
+    /// An alert is sent so many milliseconds later.
+    fn sent(window: &mut Window, after_ms: u64) -> Option<Arc<str>> {
+        window.note(&"gate".into(), (NOW_MS + after_ms) * MS)
+    }
 
     #[test]
     fn what_was_sent_in_the_last_minute_is_restored_and_a_clock_that_was_set_back_makes_it_no_older() {
         let mut first = Window::default();
-        assert_eq!(first.note(&alert(0)), None, "no live source");
+        assert_eq!(sent(&mut first, 0), None, "no live source");
         first.keep(None, NOW_MS * MS);
-        let texts: Vec<_> = [0, 10_000, 65_000].map(|number| first.note(&alert(number))).into();
+        let texts: Vec<_> = [0, 10_000, 65_000].map(|after_ms| sent(&mut first, after_ms)).into();
         let saved = texts[2].clone();
         let ages = |now_ms: u64| -> Vec<u64> {
             let ages = Window::default().keep(saved.clone(), (NOW_MS + now_ms) * MS);
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(ages(3_600_000), [0_u64; 0]);
         let mut later = Window::default();
         later.keep(saved.clone(), (NOW_MS + 66_000) * MS);
-        let again = later.note(&alert(67_000)).unwrap();
+        let again = sent(&mut later, 67_000).unwrap();
         assert_eq!(again.matches("gate").count(), 3, "{again}");
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let mut window = Window::default();
         window.keep(None, NOW_MS * MS);
-        let last = (0..2 * KEPT_MAX as u64).filter_map(|number| window.note(&alert(number))).last();
+        let last = (0..2 * KEPT_MAX as u64).filter_map(|number| sent(&mut window, number)).last();
         assert_eq!(last.unwrap().matches("gate").count(), KEPT_MAX);
     }
 }
