@@ -184,12 +184,13 @@ impl Started {
         let plan = loaded.plan.clone();
         let log = input::log(&plan.logging, args.verbose).map_err(refused)?;
         pin(&plan.cpu_affinity);
-        let [truth, judgements, record] = [&args.truth, &args.judgements, &args.record].map(|path| path.as_deref());
-        let observers = Observers::open(&Files { truth, judgements, record }, &plan).map_err(refused)?;
         // Before connecting to any camera.
         let port = plan.admin.enabled.then(|| admin::Port::take(&plan.admin)).transpose().map_err(refused)?;
         let port = port.map(|port| port.with_log(log.tail()));
         let mut database = Database::take(state.as_deref(), &request, &plan.outbox).map_err(refused)?;
+        // Once no other run has this port or database: it may be writing these files.
+        let [truth, judgements, record] = [&args.truth, &args.judgements, &args.record].map(|path| path.as_deref());
+        let observers = Observers::open(&Files { truth, judgements, record }, &plan).map_err(refused)?;
         let engine = start(&mut loaded, &observers, database.as_ref()).map_err(refused)?;
         stop.graceful();
         let control = Control::start(engine.handle(), request, loaded, state, Arc::new(SystemClock::new()));
