@@ -118,6 +118,10 @@ impl Where {
 /// The database of a configuration's alerts. `says` whose they are, if nothing names it.
 pub(crate) fn database(which: &Which, says: bool) -> Result<PathBuf, Error> {
     let Some(file) = which.database() else {
+        if which.is_named() {
+            return Err(Error::new(Code::Request, "there is no folder with alerts: HOME is not set")
+                .hint("name the one that `run` was given: --state DIR"));
+        }
         return Err(Error::new(
             Code::Request,
             "it is not clear whose alerts are meant: no configuration is named, and none or several engines run",

@@ -71,12 +71,12 @@ impl Client {
         self.at.as_deref().filter(|at| !at.is_empty())
     }
 
-    /// The configuration that the flags name.
+    /// The configuration that the flags name, with its saved edits.
     ///
     /// # Errors
-    /// It is refused, which is printed.
-    pub(crate) fn configuration(&self) -> Result<Loaded, Exit> {
-        self.which.input().load(Vec::new())
+    /// It is refused.
+    pub(crate) fn configuration(&self) -> Result<Loaded, Error> {
+        self.which.load()
     }
 
     /// The database of the engine's alerts, if it is there. `None` if only an address is known.

@@ -83,12 +83,11 @@ pub(super) fn run(args: &Args) -> Exit {
 /// Whether the configuration has the handler that gets them, where no engine can say so.
 fn exists(args: &Args) -> Result<(), Exit> {
     let Some(to) = &args.to else { return Ok(()) };
-    let loaded = args.client.configuration()?;
-    let mut names = loaded.plan.handlers.iter().map(|handler| &*handler.name);
-    if names.any(|name| name == to.as_str()) {
+    let loaded = args.client.configuration().map_err(|error| failed(&error))?;
+    let names: Vec<&str> = loaded.plan.handlers.iter().map(|handler| &*handler.name).collect();
+    if names.contains(&to.as_str()) {
         return Ok(());
     }
-    let names: Vec<&str> = loaded.plan.handlers.iter().map(|handler| &*handler.name).collect();
     let error = Error::new(Code::Request, format!("there is no handler '{}'", one_line(to)));
     Err(failed(&error.hint(format!("handlers: {}", names.join(", ")))))
 }
@@ -100,21 +99,26 @@ fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
         Some(id) => vec![history.find(id)?],
         None => history.list(usize::MAX, &HistoryQuery { undelivered: true, ..HistoryQuery::default() })?,
     };
-    let of = |kept: &Kept| {
-        let id = kept.alert.id.to_string();
-        let is_open = |outcome: &str| !["delivered", "pending", "given_away"].contains(&outcome);
-        let is_its = |outcome: &str| ["delivered", "pending"].contains(&outcome);
-        let has = |to: &str| kept.handlers.iter().any(|at| *at.handler == *to && is_its(&at.outcome));
-        if args.to.as_deref().is_some_and(has) {
-            // It has it already.
-            return Vec::new();
-        }
-        let to: Option<Arc<str>> = args.to.as_deref().filter(|to| args.handler.as_deref() != Some(*to)).map(Arc::from);
-        let failed = kept.handlers.iter().filter(|at| is_open(&at.outcome));
-        let wanted = failed.filter(|at| args.handler.as_deref().is_none_or(|name| *name == *at.handler));
-        wanted.map(|at| Letter { id: id.clone(), handler: at.handler.clone(), to: to.clone() }).collect::<Vec<_>>()
+    let (handler, to) = (args.handler.as_deref(), args.to.as_deref());
+    Ok(kept.iter().rev().flat_map(|kept| of_alert(kept, handler, to)).collect())
+}
+
+/// The deliveries of one alert that failed: by `handler` only, if it is named; `to` gets them instead.
+fn of_alert(kept: &Kept, handler: Option<&str>, to: Option<&str>) -> Vec<Letter> {
+    let to = to.filter(|to| handler != Some(*to));
+    let is_at = |to: &str, outcomes: &[&str]| {
+        kept.handlers.iter().any(|at| *at.handler == *to && outcomes.contains(&at.outcome.as_str()))
     };
-    Ok(kept.iter().rev().flat_map(of).collect())
+    // One that gave it away itself may get it back.
+    if to.is_some_and(|to| is_at(to, &["delivered", "pending"])) {
+        return Vec::new();
+    }
+    let failed =
+        kept.handlers.iter().filter(|at| !["delivered", "pending", "given_away"].contains(&at.outcome.as_str()));
+    let wanted = failed.filter(|at| handler.is_none_or(|name| *name == *at.handler));
+    let letter =
+        |handler: &Arc<str>| Letter { id: kept.alert.id.to_string(), handler: handler.clone(), to: to.map(Arc::from) };
+    wanted.map(|at| letter(&at.handler)).collect()
 }
 
 /// Asks the running engine.
@@ -151,4 +155,41 @@ fn offline(database: &Path, letters: &[Letter]) -> Result<(), Error> {
         println!("{} goes to {} with the next run of this configuration", letter.id, one_line(letter.receiver()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use dsengine::alert::Case;
+    use dsengine::sqlite::Delivered;
+    use dsengine::types::Alert;
+
+    use super::*;
+
+    #[test]
+    fn an_alert_that_was_given_away_can_be_given_back() {
+        let alert: Alert = serde_json::from_value(json!({
+            "id": "0123456789abcdef0123456789abcdef", "source": "gate", "rule": "r", "level": "high", "key": "",
+            "message": "m", "time": "2026-01-31T14:30:00.000Z", "seq": 1, "pts_ns": 1,
+            "suppressed": 0, "detections": [],
+        }))
+        .unwrap();
+        let at = |(handler, outcome): (&str, &str)| Delivered {
+            handler: handler.into(),
+            outcome: outcome.into(),
+            attempts: Vec::new(),
+        };
+        let letters = |handlers: &[(&str, &str)], to: Option<&str>| {
+            let handlers = handlers.iter().copied().map(at).collect();
+            let kept = Kept { case: Case::of(&alert), alert: alert.clone(), handlers };
+            let letters = of_alert(&kept, Some("new"), to);
+            letters.iter().map(|letter| letter.receiver().to_owned()).collect::<Vec<_>>()
+        };
+        for (outcome, expected) in
+            [("given_away", &["old"][..]), ("expired", &["old"]), ("delivered", &[]), ("pending", &[])]
+        {
+            assert_eq!(letters(&[("old", outcome), ("new", "handler_removed")], Some("old")), expected, "{outcome}");
+        }
+        assert_eq!(letters(&[("new", "given_up")], Some("new")), ["new"]);
+        assert_eq!(letters(&[("new", "given_away"), ("old", "expired")], None), [""; 0]);
+    }
 }

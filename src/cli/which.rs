@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dsengine::config::Request;
+use dsengine::config::{Loaded, Request};
 use dsengine::control;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::StateLock;
@@ -34,13 +34,19 @@ impl Which {
         self.file().is_some()
     }
 
-    /// The configuration.
-    pub(crate) fn input(&self) -> Input {
-        Input { source: None, sources: self.sources.clone(), config: self.config.clone() }
+    fn request(&self) -> Request {
+        Input { source: None, sources: self.sources.clone(), config: self.config.clone() }.request(Vec::new())
     }
 
-    fn request(&self) -> Request {
-        self.input().request(Vec::new())
+    /// The configuration as a run would load it: with the edits that were saved.
+    pub(crate) fn load(&self) -> Result<Loaded, Error> {
+        let mut request = self.request();
+        let state = self.state_dir(&request);
+        let (loaded, dropped) = control::load_saved(&mut request, state.as_deref())?;
+        if !dropped.is_empty() {
+            eprintln!("warning: the files now say otherwise: saved edits are dropped: {}", dropped.join(", "));
+        }
+        Ok(loaded)
     }
 
     fn state_dir(&self, request: &Request) -> Option<PathBuf> {

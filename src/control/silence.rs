@@ -51,13 +51,16 @@ impl Control {
         self.sources().into_iter().map(|source| source.id).chain([ENGINE_SOURCE.to_owned()]).collect()
     }
 
-    /// The strategies, and the rules of the alerts in memory: a script names its rules itself.
+    /// The strategies, the rules that the configuration names, and those of the alerts in memory: a script names its
+    /// rules itself.
     fn rule_names(&self) -> BTreeSet<String> {
         let plan = self.handle.plan();
         let strategies = plan.strategies.iter().map(|strategy| strategy.name.clone());
         let query = CaseQuery { most: CASES_MAX, ..CaseQuery::default() };
         let cases = self.handle.outbox().and_then(|outbox| outbox.cases(&query, |_| true)).unwrap_or_default();
-        strategies.chain(cases.iter().map(|cased| cased.alert.rule.to_string())).collect()
+        let of_sources = plan.sources.iter().flat_map(|source| source.alerts.rules.keys());
+        let named = plan.alerts.rules.keys().chain(of_sources).cloned();
+        strategies.chain(named).chain(cases.iter().map(|cased| cased.alert.rule.to_string())).collect()
     }
 
     /// Ends a silence now.

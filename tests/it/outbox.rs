@@ -255,8 +255,10 @@ fn a_second_process_of_a_configuration_is_refused_and_told_which_is_the_first() 
     let dir = folder(LIVE, "", &peer.url("/"));
     let first = dsengine(dir.path(), &["run"]).start();
     until("it runs", || !logged(dir.path()).is_empty());
-    let second = dsengine(dir.path(), &["run"]).run();
+    write(dir.path(), "run.jsonl", "what the first one records\n");
+    let second = dsengine(dir.path(), &["run", "--record", "run.jsonl"]).run();
     assert_eq!(second.code(), 2, "{}", second.stderr);
+    assert_eq!(std::fs::read_to_string(dir.path().join("run.jsonl")).unwrap(), "what the first one records\n");
     assert!(
         second.stderr.contains(&format!("process {} runs this configuration already", first.pid())),
         "{}",

@@ -9,10 +9,17 @@ const JSON_BODY = { "Content-Type": "application/json" };
 // Keeps the list up to date, for ever.
 export function followAlerts() {
   const shown = $("alerts");
+  const find = (id) => [...shown.children].find((item) => item.dataset.id === id);
   const fill = async () => {
     await readSession();
+    const before = new Set(shown.children);
     const recent = await (await ask("/api/v1/alerts")).json();
-    shown.replaceChildren(...(recent.length ? recent.map(alertItem) : [element("li", "dim", "none yet")]));
+    // What came while it was asked stays.
+    const known = new Set(recent.map((alert) => alert.id));
+    const isNewer = (item) => item.dataset.id && !before.has(item) && !known.has(item.dataset.id);
+    const newer = [...shown.children].filter(isNewer);
+    const items = [...newer, ...recent.map(alertItem)];
+    shown.replaceChildren(...(items.length ? items : [element("li", "dim", "none yet")]));
   };
   const events = new EventSource("/api/v1/events?kinds=alert,case,state");
   // After every (re)connection the list is fetched again, so that nothing is missed in between.
@@ -22,13 +29,15 @@ export function followAlerts() {
     if (events.readyState === EventSource.CLOSED) setTimeout(followAlerts, 2000);
   };
   events.addEventListener("alert", (event) => {
+    const alert = JSON.parse(event.data).alert;
+    if (find(alert.id)) return;
     if (!shown.querySelector("[data-id]")) shown.replaceChildren();
-    shown.prepend(alertItem(JSON.parse(event.data).alert));
+    shown.prepend(alertItem(alert));
     while (shown.children.length > ALERTS_MAX) shown.lastChild.remove();
   });
   events.addEventListener("case", (event) => {
     const changed = JSON.parse(event.data);
-    const li = [...shown.children].find((item) => item.dataset.id === changed.id);
+    const li = find(changed.id);
     if (li) showCase(li, changed.case);
   });
   events.addEventListener("lagged", () => fill().catch(() => {}));

@@ -79,9 +79,10 @@ export function action(text, send, done) {
     try {
       done(await (await ask(...send())).json());
     } catch (error) {
-      button.parentElement.querySelector(".error")?.remove();
       const message = error instanceof TypeError ? "the engine does not answer" : error.message;
-      button.parentElement.append(Object.assign(element("span", "error", message), { role: "alert" }));
+      // A change by somebody else may have replaced the button meanwhile.
+      button.parentElement?.querySelector(".error")?.remove();
+      button.parentElement?.append(Object.assign(element("span", "error", message), { role: "alert" }));
     }
     button.disabled = false;
   });
