@@ -444,7 +444,7 @@ fn explain_alert_says_each_stage_in_a_line_and_explain_source_what_held_back() {
     assert_eq!((review["groups"][0]["count"].as_u64(), review["groups"].as_array().unwrap().len()), (Some(12), 1));
     assert!(why(&["--from", "-10m"]).contains("nothing was raised"));
     // Page by page, the newest first: each decision once.
-    let (mut to, mut counted) = ("2023-11-14T22:14:00Z".to_owned(), 0);
+    let (mut to, mut counted) = ("2023-11-14T22:30:00Z".to_owned(), 0);
     loop {
         let page = why(&["--from", "2023-11-14T22:13:00Z", "--to", &to, "--limit", "20", "--json"]);
         let page: Value = serde_json::from_str(&page).unwrap();

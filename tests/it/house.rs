@@ -152,6 +152,7 @@ fn only_the_named_files_build_adapters() {
         "engine/handlers.rs",
         "engine/check.rs",
         "engine/versions/guests.rs",
+        "engine/versions/guests/handlers.rs",
         "engine/versions/guests/shipped.rs",
     ];
     const ADAPTERS: &[&str] =

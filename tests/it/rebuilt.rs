@@ -144,6 +144,7 @@ fn what_was_kept_for_a_removed_source_goes_away_with_it() {
     Site::end(&mut site.run);
     let (run, page) = Site::run(site.dir.path());
     (site.run, site.page) = (run, page);
-    site.run.wait_line(LIMIT, |line| count(line) == Some(1));
+    site.reaches(5);
+    assert!(site.run.seen.iter().any(|line| count(line) == Some(1)), "{}", site.run.seen.join("\n"));
     Site::end(&mut site.run);
 }

@@ -52,8 +52,8 @@ fn a_recorded_run_of_three_sources_under_one_limit_is_replayed_alert_by_alert() 
          handlers: [{{ name: file, config: {{ log_file: alerts.jsonl }} }}] }}\n",
         sources.join(", ")
     );
-    write(dir.path(), "c.yaml", &config);
-    let args = ["run", "--config", "c.yaml", "--state", "state", "--record", "t.jsonl"];
+    write(dir.path(), "config.yaml", &config);
+    let args = ["run", "--config", "config.yaml", "--state", "state", "--record", "t.jsonl"];
     let mut run = Dsengine::new(args).cwd(dir.path()).start();
     let sent = || heads(&std::fs::read_to_string(dir.path().join("alerts.jsonl")).unwrap_or_default());
     let end = Instant::now() + LIMIT;
@@ -65,7 +65,7 @@ fn a_recorded_run_of_three_sources_under_one_limit_is_replayed_alert_by_alert() 
     assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", run.seen.join("\n"));
     let live = sent();
     for workers in ["1", "8"] {
-        let args = ["replay", "t.jsonl", "--config", "c.yaml", "--workers", workers];
+        let args = ["replay", "t.jsonl", "--config", "config.yaml", "--workers", workers];
         let replayed = heads(&Dsengine::new(args).cwd(dir.path()).run().expect(0).stdout);
         assert_eq!(replayed, live, "with {workers} workers");
     }

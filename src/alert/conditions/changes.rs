@@ -40,9 +40,10 @@ impl Elsewhere {
         (self.outlives, self.is_held) = (true, false);
     }
 
-    /// Whether a change is saved now.
-    fn is_due(self, now_ns: u64, lasts_ns: u64) -> bool {
-        self.is_new || self.saved_ns.is_none_or(|saved_ns| !is_recent(saved_ns, now_ns, again_ns(lasts_ns)))
+    /// Whether a change is saved now. By the times of the raises: whatever the frames, a raise that is not saved is less
+    /// than `again_ns` after the saved one.
+    fn is_due(self, raised_ns: u64, lasts_ns: u64) -> bool {
+        self.is_new || self.saved_ns.is_none_or(|saved_ns| !is_recent(saved_ns, raised_ns, again_ns(lasts_ns)))
     }
 }
 
@@ -163,7 +164,7 @@ impl Conditions {
         let mut out = Vec::new();
         for key in changes.take(now_ns, all) {
             let Some(condition) = keys.get_mut(&key).filter(|condition| condition.elsewhere.waits) else { continue };
-            if !all && !condition.elsewhere.is_due(now_ns, condition.lasts_ns) {
+            if !all && !condition.elsewhere.is_due(condition.raised_ns, condition.lasts_ns) {
                 changes.renewed.push_back(key);
                 continue;
             }
@@ -171,9 +172,10 @@ impl Conditions {
             // Until it is saved again.
             let until_ns = again_ns(condition.lasts_ns) + AGAIN_MIN_NS;
             let slack_ns = if all || condition.elsewhere.is_exact { 0 } else { until_ns };
+            let raised_ns = condition.raised_ns;
             let elsewhere = &mut condition.elsewhere;
             (elsewhere.waits, elsewhere.is_new) = (false, false);
-            let was_saved = std::mem::replace(&mut elsewhere.saved_ns, is_saved.then_some(now_ns)).is_some();
+            let was_saved = std::mem::replace(&mut elsewhere.saved_ns, is_saved.then_some(raised_ns)).is_some();
             if is_saved {
                 out.push((key, Some(condition.restored(slack_ns))));
             } else if was_saved {

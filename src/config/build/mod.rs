@@ -134,7 +134,6 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let profile_schedule = hours::profiles(&profile_schedule, &timezone, site);
     let quiet_hours = hours::quiet(&alerts.quiet_hours, "alerts.quiet_hours", &timezone, site);
     let rules = overrides::rules(&alerts.rules, "alerts.rules", &timezone, site);
-
     Plan {
         name,
         version,
