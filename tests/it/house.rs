@@ -1,5 +1,6 @@
 //! The house guards itself: arrows go down, modules say what they are for, codes have pages.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -278,4 +279,21 @@ fn the_suites_summary_tells_its_own_failures_from_what_tests_print() {
         assert!(code == 1 && out.contains(said), "{line}: {code} {out}");
     }
     assert_eq!(summary("nothing ran\n").0, 1);
+}
+
+/// The dependencies that a lock file has of the project's own package, without versions.
+fn locked(file: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let package = text.split("[[package]]").find(|package| package.contains("\nname = \"dsengine\"\n")).unwrap();
+    let listed = package.split_once("dependencies = [").unwrap().1.split(']').next().unwrap();
+    listed.split('"').skip(1).step_by(2).map(|name| name.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_lock_file_of_the_fuzz_targets_is_up_to_date() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let tests_only = manifest.split_once("[dev-dependencies]").unwrap().1.split("\n[").next().unwrap();
+    let is_ours = |name: &String| !tests_only.lines().any(|line| line.split(' ').next() == Some(name));
+    let ours: BTreeSet<String> = locked("Cargo.lock").into_iter().filter(is_ours).collect();
+    assert_eq!(locked("fuzz/Cargo.lock"), ours, "cargo update --workspace --manifest-path fuzz/Cargo.toml");
 }
