@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::exit::{Exit, failed};
-use super::which::Which;
+use super::which::{Which, shown};
 
 /// Response timeout: compiling a component may take a minute, and every lane must swap.
 const ANSWER_MAX: Duration = Duration::from_secs(90);
@@ -30,12 +30,8 @@ const AT: &str = "127.0.0.1:8000";
 /// The flags of every command that asks a running engine.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Client {
-    /// Address of the engine's page, as `run` prints it: HOST:PORT or http://HOST:PORT
-    ///
-    /// Without it, the engine is asked that runs --config; without that, the only one that runs with the state folder,
-    /// else the one at 127.0.0.1:8000.
-    #[arg(long, value_name = "ADDR", alias = "url", env = "DSENGINE_AT")]
-    at: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// The token, where the engine wants one. Other users of this machine see flags: prefer the variable or the file
     #[arg(long, value_name = "TOKEN", env = "DSENGINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -48,8 +44,6 @@ pub(crate) struct Client {
     /// Do not say which engine answered, if nothing names it
     #[arg(long, short)]
     quiet: bool,
-    #[command(flatten)]
-    which: Which,
     #[arg(skip)]
     found: OnceLock<Found>,
     #[arg(skip)]
@@ -66,11 +60,6 @@ struct Found {
 }
 
 impl Client {
-    /// The address that was given. An empty variable counts as unset.
-    fn given(&self) -> Option<&str> {
-        self.at.as_deref().filter(|at| !at.is_empty())
-    }
-
     /// The configuration that the flags name, with its saved edits.
     ///
     /// # Errors
@@ -79,12 +68,15 @@ impl Client {
         self.which.load()
     }
 
-    /// The database of the engine's alerts, if it is there. `None` if only an address is known.
+    /// The database of the engine's alerts, if it is there. `None` if only an address is known, at
+    /// which no engine of this state folder is.
     pub(crate) fn database(&self) -> Option<PathBuf> {
-        if self.given().is_some() && !self.which.is_named() {
-            return None;
-        }
         self.which.database().filter(|file| file.exists())
+    }
+
+    /// The file that names the run, if it does not exist.
+    pub(crate) fn missing(&self) -> Option<Error> {
+        self.which.missing()
     }
 
     /// Finds the engine, once.
@@ -93,8 +85,9 @@ impl Client {
             return Ok(());
         }
         let found = |at: &str, is_named| Found { at: at.trim_end_matches('/').to_owned(), is_named };
-        let found = match self.given() {
-            Some(at) => found(at, true),
+        self.which.check()?;
+        let found = match self.which.address() {
+            Some(at) => found(&at, true),
             None if self.which.is_named() => found(&self.which.engine()?, true),
             None => found(&only(&self.which.running())?, false),
         };
@@ -183,7 +176,7 @@ impl Client {
     }
 
     fn send(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
-        let (base, shown) = (self.base(), redact::uri(&self.base()));
+        let (base, engine) = (self.base(), redact::uri(&self.base()));
         let uri: Uri = format!("{base}{path}")
             .parse()
             .ok()
@@ -206,10 +199,10 @@ impl Client {
             .build()
             .map_err(|e| Error::new(Code::Io, format!("cannot start a runtime: {e}")))?;
         runtime.block_on(async {
-            match tokio::time::timeout(ANSWER_MAX, exchange(request, &shown)).await {
+            match tokio::time::timeout(ANSWER_MAX, exchange(request, &engine)).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    Err(Error::new(Code::Io, format!("{shown} has not answered within {} s", ANSWER_MAX.as_secs())))
+                    Err(Error::new(Code::Io, format!("{engine} has not answered within {} s", ANSWER_MAX.as_secs())))
                 }
             }
         })
@@ -222,11 +215,7 @@ impl Client {
 
     /// The address as it was given, without a password.
     fn shown(&self) -> String {
-        let shown = redact::uri(&self.base());
-        match self.at().contains("://") {
-            true => shown,
-            false => shown.trim_start_matches("http://").to_owned(),
-        }
+        shown(self.at())
     }
 
     /// The header with the token.

@@ -29,7 +29,12 @@ impl Database {
         let folder = file.parent().unwrap_or(&file);
         let lock = control::create_state_dir(folder).and_then(|()| StateLock::take(&file));
         match lock {
-            Ok(lock) => Ok(Some(Self { file, plan: *plan, pictures, lock })),
+            Ok(mut lock) => {
+                if let Some(path) = control::configuration_file(request) {
+                    lock.note_configuration(&path);
+                }
+                Ok(Some(Self { file, plan: *plan, pictures, lock }))
+            }
             Err(error) if plan.required || is_writable(folder) => Err(error),
             Err(error) => {
                 eprintln!(

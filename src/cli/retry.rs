@@ -53,7 +53,8 @@ impl Letter {
 pub(super) fn run(args: &Args) -> Exit {
     let Some(database) = args.client.database() else {
         let error = Error::new(Code::Request, "no alerts are kept for this configuration");
-        return failed(&error.hint("name the configuration that ran: --config FILE, and --state DIR if it had one"));
+        let error = error.hint("name the configuration that ran: --config FILE, and --state DIR if it had one");
+        return failed(&args.client.missing().unwrap_or(error));
     };
     let letters = match letters(args, &database) {
         Ok(letters) => letters,

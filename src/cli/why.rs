@@ -41,6 +41,9 @@ pub(crate) struct Why {
     /// Play this trace through the rules and the policy, and explain that
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// The engine whose alerts are meant, by the address that `run` prints [env: DSENGINE_AT]
+    #[arg(long, value_name = "ADDR", alias = "url", conflicts_with = "trace")]
+    at: Option<String>,
     /// The configuration whose alerts are meant
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -63,7 +66,8 @@ impl Why {
     }
 
     fn log(&self) -> Result<Decisions, Error> {
-        let which = Which { config: self.config.clone(), state: self.state.clone(), ..Which::default() };
+        let (at, config, state) = (self.at.clone(), self.config.clone(), self.state.clone());
+        let which = Which { at, config, state, ..Which::default() };
         database(&which, !self.json).map(|file| Decisions::new(&file))
     }
 

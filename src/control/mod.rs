@@ -30,7 +30,7 @@ use outcome::{left_out_text, waits_text};
 use profile::ByHours;
 pub use profile::ProfileBody;
 use store::files;
-pub use store::{alerts_file, create_state_dir, load_saved, pictures_dir, running, state_dir};
+pub use store::{alerts_file, configuration_file, create_state_dir, load_saved, pictures_dir, running, state_dir};
 
 use crate::config::diff::{Diff, hold_back};
 use crate::config::{Loaded, Overlay, Plan, Request, Warning};

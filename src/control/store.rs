@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
@@ -69,24 +69,64 @@ pub fn running(state: &Path) -> Vec<PathBuf> {
 
 /// The folder for pictures of alerts in the state folder, of a configuration that is in a file.
 pub fn pictures_dir(state: &Path, request: &Request) -> Option<PathBuf> {
-    Some(state.join("pictures").join(state_name(request)?))
+    Some(state.join("pictures").join(state_name(state, request)?))
 }
 
 /// A file of the state folder, named after the absolute path of the configuration, else of the sources file. `None`
 /// without either: what is kept could not be applied to anything later.
 fn state_file(state: &Path, request: &Request, what: &str, extension: &str) -> Option<PathBuf> {
-    Some(state.join(format!("{what}-{}.{extension}", state_name(request)?)))
+    Some(state.join(format!("{what}-{}.{extension}", state_name(state, request)?)))
 }
 
-/// The name of a configuration in the state folder.
-fn state_name(request: &Request) -> Option<String> {
+/// The file that names a configuration: its absolute path, without `..`. `None` without a configuration or a sources
+/// file.
+pub fn configuration_file(request: &Request) -> Option<PathBuf> {
     let file = request.config.as_ref().or(request.sources.as_ref())?;
-    // Symlinks are not resolved: a configuration mount switches them.
     let path = std::path::absolute(request.working_dir.join(file)).ok()?;
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        if part != Component::ParentDir {
+            clean.push(part);
+            continue;
+        }
+        // What is above a symlink is above its target. Others are kept: a configuration mount switches them.
+        if clean.is_symlink() {
+            clean = clean.canonicalize().unwrap_or(clean);
+        }
+        clean.pop();
+    }
+    Some(clean)
+}
+
+/// The name of a configuration in the state folder: that under which its file runs now, else that of its path.
+fn state_name(state: &Path, request: &Request) -> Option<String> {
+    let path = configuration_file(request)?;
+    let own = name_of(&path);
+    if StateLock::is_held(&database(state, &own)) {
+        return Some(own);
+    }
+    Some(running_as(state, &path).unwrap_or(own))
+}
+
+/// The name under which the same file runs, by another path: through a symlink.
+fn running_as(state: &Path, path: &Path) -> Option<String> {
+    let real = path.canonicalize().ok()?;
+    let is_same = |file: &PathBuf| {
+        StateLock::configuration(file).and_then(|other| other.canonicalize().ok()).is_some_and(|other| other == real)
+    };
+    let file = running(state).into_iter().find(is_same)?;
+    Some(file.file_stem()?.to_str()?.strip_prefix("alerts-")?.to_owned())
+}
+
+fn database(state: &Path, name: &str) -> PathBuf {
+    state.join(format!("alerts-{name}.db"))
+}
+
+fn name_of(path: &Path) -> String {
     let digest: String =
         Sha256::digest(path.as_os_str().as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Some(format!("{stem}-{}", &digest[..DIGEST_CHARS]))
+    format!("{stem}-{}", &digest[..DIGEST_CHARS])
 }
 
 /// Writes saved edits, and the fingerprint of the files that they apply to.
@@ -224,5 +264,35 @@ mod tests {
         assert!(one.to_string_lossy().starts_with("/s/overlay-c-"), "{}", one.display());
         assert!(file(None, Some("s.yaml"), "/a").is_some());
         assert_eq!(file(None, None, "/a"), None);
+        assert_eq!(Some(&one), file(Some("../a/./c.yaml"), None, "/b").as_ref());
+    }
+
+    #[test]
+    fn a_configuration_that_runs_is_known_by_its_other_paths() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, state) = (dir.path(), dir.path().join("state"));
+        for folder in ["one", "two/deep", "state"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("two/c.yaml"), "").unwrap();
+        std::os::unix::fs::symlink("../two/c.yaml", root.join("one/link.yaml")).unwrap();
+        std::os::unix::fs::symlink("two/deep", root.join("far")).unwrap();
+        let of = |folder: &str, file: &str| Request {
+            config: Some(file.into()),
+            working_dir: root.join(folder),
+            ..Request::default()
+        };
+        let own = alerts_file(&state, &of("two", "c.yaml")).unwrap();
+        let other = of("one", "link.yaml");
+        assert_eq!(alerts_file(&state, &of("one", "../two/c.yaml")), Some(own.clone()));
+        assert_eq!(alerts_file(&state, &of("", "far/../c.yaml")), Some(own.clone()), "above the link's target");
+        assert_ne!(alerts_file(&state, &other), Some(own.clone()), "a mount may switch the link");
+        let mut lock = StateLock::take(&own).unwrap();
+        lock.note_configuration(&configuration_file(&of("two", "c.yaml")).unwrap());
+        lock.note_address("http://127.0.0.1:8112/");
+        assert_eq!(alerts_file(&state, &other), Some(own.clone()), "it is the file that runs");
+        assert_eq!(StateLock::address(&own).as_deref(), Some("http://127.0.0.1:8112/"));
+        drop(lock);
+        assert_ne!(alerts_file(&state, &other), Some(own));
     }
 }

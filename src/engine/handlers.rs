@@ -107,6 +107,7 @@ impl Owner {
         let origin = Origin::new(&module.path, contents);
         let (name, module) = (Arc::clone(name), (**module).clone());
         let guest = GuestHandler { name: Arc::clone(&name), module, place, standing, origin, generation };
+        self.versions.rejected.clear(&guest.origin.path);
         self.versions.handlers.insert(name, guest);
         Ok(())
     }

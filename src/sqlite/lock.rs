@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use crate::error::{Code, Error};
 use crate::own;
 
-/// Longest text of a lock's file that is read.
-const TEXT_BYTES: u64 = 300;
+/// Longest text of a lock's file that is read: a path may have 4096 bytes.
+const TEXT_BYTES: u64 = 5000;
 
 /// Held while a process uses a database. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -59,6 +59,13 @@ impl StateLock {
         let _ = writeln!(self.file, "{address}");
     }
 
+    /// Notes the absolute path of the configuration that this process runs, for [`StateLock::configuration`].
+    pub fn note_configuration(&mut self, path: &Path) {
+        if let Some(path) = path.to_str().filter(|path| !path.contains('\n')) {
+            let _ = writeln!(self.file, "{path}");
+        }
+    }
+
     /// Whether a process uses `database`.
     pub fn is_held(database: &Path) -> bool {
         let Ok(file) = File::open(beside(database)) else { return false };
@@ -68,7 +75,12 @@ impl StateLock {
 
     /// Where the process that uses `database` answers, if it said so.
     pub fn address(database: &Path) -> Option<String> {
-        text(&beside(database))?.lines().nth(1).map(str::to_owned)
+        noted(database, |line| !line.starts_with('/'))
+    }
+
+    /// The configuration that the process runs that uses `database`, if it said so.
+    pub fn configuration(database: &Path) -> Option<PathBuf> {
+        noted(database, |line| line.starts_with('/')).map(PathBuf::from)
     }
 }
 
@@ -77,6 +89,11 @@ fn beside(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".lock");
     name.into()
+}
+
+/// The first line after the process's id that is such a one.
+fn noted(database: &Path, is_it: impl Fn(&str) -> bool) -> Option<String> {
+    text(&beside(database))?.lines().skip(1).find(|line| is_it(line)).map(str::to_owned)
 }
 
 fn text(path: &Path) -> Option<String> {

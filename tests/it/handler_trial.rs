@@ -164,6 +164,8 @@ fn a_broken_save_of_a_handler_is_refused_and_the_running_version_goes_on() {
     write(dir.path(), "config.yaml", &config);
     write(dir.path(), "desk.lua", &format!("{good}-- mended\n"));
     run.wait_line(LIMIT, |line| line.contains("script reloaded"));
+    let health: Value = serde_json::from_str(&get(&page, "/health").1).unwrap();
+    assert_eq!(health["rejected"], serde_json::json!([]), "another good text was accepted: {health}");
     run.signal("INT");
     assert_eq!(run.end(LIMIT).and_then(|status| status.code()), Some(0));
 }

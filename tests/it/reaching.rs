@@ -72,7 +72,7 @@ fn end(mut run: Running) {
 fn a_command_asks_the_engine_of_its_configuration_and_no_other() {
     let folder = Folder::new(&["alpha", "beta", "gamma"]);
     let (alpha, alpha_page) = folder.start("alpha", 0);
-    let (beta, _beta_page) = folder.start("beta", 0);
+    let (beta, beta_page) = folder.start("beta", 0);
     for name in ["alpha", "beta"] {
         let config = format!("{name}.yaml");
         let out = folder.until_fine(&["health-check", "--config", &config]);
@@ -103,6 +103,31 @@ fn a_command_asks_the_engine_of_its_configuration_and_no_other() {
     let missing = folder.ask(&["silence", "list", "--config", "gamma.yaml"]).expect(1).stderr;
     assert!(missing.contains("no engine runs gamma.yaml") && missing.contains("dsengine run --config"), "{missing}");
     folder.ask(&["health-check", "--config", "gamma.yaml"]).expect(2);
+    for args in [["profile", "-c", "delta.yaml"].as_slice(), &["alerts", "list", "-c", "delta.yaml"]] {
+        let missing = folder.ask(args).expect(1).stderr;
+        assert!(missing.contains("there is no file delta.yaml"), "{args:?}: {missing}");
+    }
+    let own = folder.ask(&["alerts", "list", "--at", &alpha_page]).expect(0);
+    assert!(own.stderr.is_empty() && own.stdout == "no alerts\n", "{}", own.stderr);
+    let none = folder.ask(&["explain", "alert", "1a", "--at", "127.0.0.1:9"]).expect(1).stderr;
+    assert!(none.contains("no engine that runs with this state folder is at 127.0.0.1:9"), "{none}");
+
+    // A flag outranks the variable, and two flags must agree.
+    let asked = folder.command(&["health-check", "-c", "beta.yaml"]).env("DSENGINE_AT", &alpha_page).run();
+    assert!(asked.expect(0).stdout.starts_with("beta: "));
+    let both = folder.ask(&["profile", "-c", "beta.yaml", "--at", &alpha_page]).expect(1).stderr;
+    let said = format!("the engine that runs beta.yaml is at http://{beta_page}/, not at {alpha_page}");
+    assert!(both.contains(&said), "{both}");
+
+    // By another path it is the same one.
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    write(folder.path(), "sub/rule.lua", "function detect(frame) end\n");
+    std::os::unix::fs::symlink("../beta.yaml", folder.path().join("sub/link.yaml")).unwrap();
+    for config in ["sub/../beta.yaml", "sub/link.yaml"] {
+        folder.ask(&["profile", "-c", config]).expect(0);
+        let twice = folder.ask(&["run", "-c", config, "--port", "0"]).expect(2).stderr;
+        assert!(twice.contains("runs this configuration already"), "{config}: {twice}");
+    }
 
     // One runs: it is asked, and said to be.
     end(beta);

@@ -182,6 +182,10 @@ impl Versions {
             return Ok(done);
         }
         let result = self.replace(&strategies, &handlers, bytes, &mut done);
+        // A swap of strategies has cleared it, unless they were rolled back meanwhile.
+        if result.is_ok() && strategies.is_empty() {
+            self.rejected.clear(path);
+        }
         if let Err(error) = &result {
             self.rejected.note(path, error.message());
             for name in &strategies {
