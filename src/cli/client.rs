@@ -158,8 +158,8 @@ impl Client {
             }
             Ok((404, answer)) if answer["code"] == Code::NoAlert.as_str() => {
                 let message = format!("alert '{id}'{by} is on the disk, but the engine does not show it to this token");
-                let hint = "its token may be for other sources; or it is too old for the engine's memory, and is changed \
-                            on the disk while no engine runs";
+                let hint = "its token may be for other sources; or it is too old for the engine's memory, and is \
+                            changed on the disk while no engine runs";
                 Err(failed(&Error::new(Code::NoAlert, message).hint(hint)))
             }
             Ok((status, answer)) => Err(self.refused(status, &answer)),

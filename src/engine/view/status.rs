@@ -147,8 +147,8 @@ impl Status {
     }
 
     /// The status for a user who may see some sources only: readiness, health and problems are derived from those.
-    /// Errors of strategies are left out, since they may quote what was seen on any source, and so are the handlers, but
-    /// for the problem that one does not deliver; sums of `alerts` cover all sources.
+    /// Errors of strategies are left out, since they may quote what was seen on any source, and so are the handlers,
+    /// but for the problem that one does not deliver; sums of `alerts` cover all sources.
     #[must_use]
     pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
         let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, mut checks, .. } = self;
