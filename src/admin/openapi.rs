@@ -10,7 +10,7 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    ContentBuilder, Header, ObjectBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+    ContentBuilder, Header, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder,
 };
 
 use super::AppState;
@@ -45,6 +45,10 @@ const NEEDS_CONTROL: &[&str] =
 const PAGED: &[&str] = &["/api/v1/alerts"];
 /// Paths with endless responses.
 const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
+
+/// Paths whose request may have no body.
+const BODILESS: &[&str] =
+    &["/api/v1/alerts/{id}/acknowledge", "/api/v1/alerts/{id}/resolve", "/api/v1/alerts/{id}/reopen"];
 
 /// What is known when it is compiled.
 #[derive(OpenApi)]
@@ -159,6 +163,9 @@ fn complete(operation: &mut Operation, path: &str, need: Need, access: &Access) 
         extensions = extensions.add("x-whole", true);
     }
     operation.extensions.get_or_insert_default().merge(extensions.build());
+    if let Some(RefOr::T(body)) = operation.request_body.as_mut().filter(|_| BODILESS.contains(&path)) {
+        body.required = Some(Required::False);
+    }
     if access.asks_for_token(&need) {
         let schemes = ["token", "session"].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
         operation.security = Some(schemes.into());
@@ -225,5 +232,8 @@ mod tests {
         let mut table: BTreeSet<_> = rows.filter(|row| !pages.contains(&row.as_str())).collect();
         table.insert("GET /metrics".into());
         assert_eq!(described, table);
+        for path in BODILESS {
+            assert_eq!(document["paths"][path]["post"]["requestBody"]["required"], false, "{path}");
+        }
     }
 }

@@ -53,9 +53,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(query)) => Ok(Self(query)),
-            Err(error) => Err(ApiError::unreadable(StatusCode::BAD_REQUEST, error.body_text())),
+            Err(error) => Err(ApiError::unreadable(StatusCode::BAD_REQUEST, of_query(&error.body_text()))),
         }
     }
+}
+
+/// What is wrong with a query, in our words: `clean: expected true or false`.
+fn of_query(text: &str) -> String {
+    let what = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    let what = what.replace("provided string was not `true` or `false`", "expected true or false");
+    let what = what.replace("invalid digit found in string", "expected a whole number");
+    let what = what.replace("number too large to fit in target type", "the number is too large");
+    let what = what.replace("cannot parse integer from empty string", "expected a whole number");
+    what.replace("unknown field", "there is no parameter").replace("missing field", "it lacks the parameter")
 }
 
 /// A query without keys.
@@ -103,6 +113,23 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
+/// A JSON object that may be left out: no bytes of no kind, as `curl -X POST` sends, are an empty one.
+pub(super) struct StepBody(pub(super) Json);
+
+impl<S: Send + Sync> FromRequest<S> for StepBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if request.headers().contains_key(CONTENT_TYPE) {
+            return JsonBody::from_request(request, state).await.map(|JsonBody(json)| Self(json));
+        }
+        match body(request, state).await?.is_empty() {
+            true => Ok(Self(Json::Object(serde_json::Map::new()))),
+            false => Err(wrong_kind(JSON)),
+        }
+    }
+}
+
 /// A configuration as text, YAML or JSON.
 pub(super) struct DocumentBody(pub(super) String);
 
@@ -131,8 +158,12 @@ fn check_kind(headers: &HeaderMap, kinds: &[&str]) -> Result<(), ApiError> {
     if kinds.iter().any(|kind| kind.eq_ignore_ascii_case(bare)) {
         return Ok(());
     }
+    Err(wrong_kind(kinds))
+}
+
+fn wrong_kind(kinds: &[&str]) -> ApiError {
     let message = format!("the body is to be one of: {}", kinds.join(", "));
-    Err(ApiError::unreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+    ApiError::unreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
 }
 
 async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
@@ -143,4 +174,21 @@ async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiE
         }
         other => ApiError::unreadable(StatusCode::BAD_REQUEST, other.body_text()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_that_does_not_fit_is_refused_in_our_words() {
+        for (query, wanted) in
+            [("save=ja", "save: expected true or false"), ("sav=true", "there is no parameter `sav`, expected `save`")]
+        {
+            let uri = format!("/?{query}");
+            let (mut parts, ()) = axum::http::Request::builder().uri(uri).body(()).unwrap().into_parts();
+            let Err(refused) = Params::<Save>::from_request_parts(&mut parts, &()).await else { panic!("{query}") };
+            assert!(format!("{refused:?}").contains(wanted), "{refused:?}");
+        }
+    }
 }

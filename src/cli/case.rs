@@ -53,7 +53,7 @@ impl Verdict {
 
 /// Takes a step with an alert's case.
 pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
-    let Some(database) = args.client.database() else { return Exit::of(ask(&args.client, args, &args.id, step)) };
+    let Some(database) = args.client.database() else { return Exit::of(ask(args, &args.id, false, step)) };
     // The engine takes whole ids only.
     let kept = match History::new(&database).find(&args.id) {
         Ok(kept) => kept,
@@ -63,12 +63,13 @@ pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
     match StateLock::take(&database) {
         Ok(_lock) => offline(args, &database, kept, step).map_or_else(|error| failed(&error), |()| Exit::Fine),
         Err(error) if !StateLock::is_held(&database) => failed(&error),
-        Err(_) => Exit::of(ask(&args.client, args, kept.alert.id.as_str(), step)),
+        Err(_) => Exit::of(ask(args, kept.alert.id.as_str(), true, step)),
     }
 }
 
-/// Asks the running engine.
-fn ask(client: &Client, args: &Args, id: &str, step: CaseStep) -> Result<(), Exit> {
+/// Asks the running engine; `is_kept` says that the alert is on the disk.
+fn ask(args: &Args, id: &str, is_kept: bool, step: CaseStep) -> Result<(), Exit> {
+    let client = &args.client;
     let (path, mut body) = match step {
         CaseStep::Acknowledge | CaseStep::Resolve | CaseStep::Reopen => (step.as_str(), json!({})),
         CaseStep::True | CaseStep::False => ("verdict", json!({ "correct": step == CaseStep::True })),
@@ -78,9 +79,11 @@ fn ask(client: &Client, args: &Args, id: &str, step: CaseStep) -> Result<(), Exi
             body[key] = json!(text);
         }
     }
-    let path = format!("/api/v1/alerts/{}/{path}", segment(id));
-    let answer = client.ask(&Method::POST, &path, Some(&body))?;
-    if !args.client.json {
+    let answer = match is_kept {
+        true => client.ask_of_kept(id, path, "", &body)?,
+        false => client.ask(&Method::POST, &format!("/api/v1/alerts/{}/{path}", segment(id)), Some(&body))?,
+    };
+    if !client.json {
         println!("{}", answered(&answer));
     }
     Ok(())

@@ -133,6 +133,33 @@ impl Client {
         }
     }
 
+    /// Prints that the engine wants a token, or another one than was given.
+    pub(crate) fn wants_token(&self, level: &str, why: &str) {
+        let hint = "give it with --token-file, --token or DSENGINE_TOKEN";
+        eprintln!("{level}: the engine at {} wants a token, or another one{why}\n  hint: {hint}", self.shown());
+    }
+
+    /// Asks about an alert that is on the disk; `by` says for which handler. See [`Client::get`].
+    pub(crate) fn ask_of_kept(&self, id: &str, step: &str, by: &str, body: &Value) -> Result<Value, Exit> {
+        let path = format!("/api/v1/alerts/{}/{step}", segment(id));
+        match self.answer(&Method::POST, &path, Some(body)) {
+            Ok((200..=299, answer)) => {
+                if self.json {
+                    println!("{answer:#}");
+                }
+                Ok(answer)
+            }
+            Ok((404, answer)) if answer["code"] == Code::NoAlert.as_str() => {
+                let message = format!("alert '{id}'{by} is on the disk, but the engine does not show it to this token");
+                let hint = "its token may be for other sources; or it is too old for the engine's memory, and is \
+                            changed on the disk while no engine runs";
+                Err(failed(&Error::new(Code::NoAlert, message).hint(hint)))
+            }
+            Ok((status, answer)) => Err(self.refused(status, &answer)),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
     /// Prints a refusal.
     pub(crate) fn refused(&self, status: u16, body: &Value) -> Exit {
         if self.json && !body.is_null() {
@@ -140,11 +167,7 @@ impl Client {
         }
         let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
         match (status, text(body, "message")) {
-            (401, _) => eprintln!(
-                "error: the engine at {} wants a token, or another one\n  hint: give it with --token-file, --token or \
-                 DSENGINE_TOKEN",
-                self.shown()
-            ),
+            (401, _) => self.wants_token("error", ""),
             (_, Some(message)) => {
                 let code = text(body, "code").map(|code| format!("[{code}] ")).unwrap_or_default();
                 eprintln!("error: {code}{}", placed(body, &message));

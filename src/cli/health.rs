@@ -51,11 +51,20 @@ pub(crate) fn run(args: &Args) -> Exit {
     } else {
         show(&status, &checks, args.detailed);
     }
+    if is_bare(&status) && (args.detailed || status["health"] != "healthy") {
+        args.client.wants_token("note", " to say more");
+    }
     match status["health"].as_str() {
         Some("healthy") => Exit::Fine,
         Some("degraded") => Exit::Failed,
         _ => Exit::Usage,
     }
+}
+
+/// Whether the engine said no more than how well it is, as it does to who may not read: a source or a problem is in any
+/// other status.
+fn is_bare(status: &Value) -> bool {
+    ["sources", "problems"].iter().all(|key| status[*key].as_array().is_none_or(Vec::is_empty))
 }
 
 fn show(status: &Value, checks: &[Check], detailed: bool) {
@@ -162,6 +171,13 @@ fn checks(status: &Value) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_without_source_and_problem_is_that_of_a_probe() {
+        assert!(is_bare(&json!({ "health": "degraded", "sources": [], "problems": [] })));
+        assert!(!is_bare(&json!({ "health": "unhealthy", "sources": [], "problems": ["no source is running"] })));
+        assert!(!is_bare(&json!({ "health": "healthy", "sources": [{ "id": "a" }], "problems": [] })));
+    }
 
     #[test]
     fn a_failing_part_is_not_ok_and_has_the_reason() {

@@ -10,10 +10,9 @@ use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::{History, HistoryQuery, Keep, Kept, SqliteJournal, StateLock};
 use dsengine::types::{Clock as _, one_line};
-use hyper::Method;
 use serde_json::json;
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::exit::{Exit, failed};
 
 /// Which alert, and of which engine or configuration.
@@ -124,12 +123,12 @@ fn of_alert(kept: &Kept, handler: Option<&str>, to: Option<&str>) -> Vec<Letter>
 
 /// Asks the running engine.
 fn ask(client: &Client, letter: &Letter) -> Result<(), Exit> {
-    let path = format!("/api/v1/alerts/{}/retry", segment(&letter.id));
     let mut body = json!({ "handler": &*letter.handler });
     if let Some(to) = &letter.to {
         body["to"] = json!(&**to);
     }
-    client.ask(&Method::POST, &path, Some(&body))?;
+    let of = format!(" of handler '{}'", one_line(&letter.handler));
+    client.ask_of_kept(&letter.id, "retry", &of, &body)?;
     if !client.json {
         let again = if letter.to.is_some() { "" } else { " again" };
         println!("{} goes to {}{again}", letter.id, one_line(letter.receiver()));

@@ -75,6 +75,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
     /// Record the run to this file as a trace: `replay` sends the same alerts in the same order
+    ///
+    /// Not exactly as they were: digests of a limit that were sent while no frame came, and sources whose address
+    /// changes during the run.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Keep alerts, and edits that are saved (--save), in this folder; without it, in $STATE_DIRECTORY,

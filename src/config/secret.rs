@@ -57,7 +57,7 @@ fn own(path: &str) -> &str {
 /// Whether a path is the list of tokens or one of its entries, in which only the token texts are secret.
 pub(super) fn is_list(path: &str) -> bool {
     let rest = own(path).strip_prefix(TOKENS);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.ends_with(']'))
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.find(']') == Some(rest.len() - 1))
 }
 
 /// Whether a text is an address without a scheme, or with one that lacks its colon, that names a user and a password,

@@ -278,7 +278,11 @@ impl Webhook {
             return failed(to, &format!("the receiver answered {status}, which is none of its success_codes"), retry);
         }
         let who = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED { "the proxy" } else { "the receiver" };
-        failed(to, &format!("{who} answered {status}{}{patience}", outbound::of_status(status)), retry)
+        let remedy = match (status, &self.plan.user) {
+            (StatusCode::UNAUTHORIZED, Some(_)) => ": it knows no such user or password; check config.auth",
+            _ => outbound::of_status(status),
+        };
+        failed(to, &format!("{who} answered {status}{remedy}{patience}"), retry)
     }
 }
 

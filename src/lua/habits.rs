@@ -17,11 +17,13 @@ pub(super) fn hint(message: &str, file: &str, text: &str) -> Option<&'static str
     if what.starts_with("attempt to call missing method 'gfind'") {
         return Some("`gfind` is of Lua 5.0: it is called `gmatch`");
     }
+    let is_readonly = what.starts_with("attempt to modify a readonly table");
     let line = text.lines().nth(number.parse::<usize>().ok()?.checked_sub(1)?)?;
     let line = code(line);
     let is_nil = what.starts_with("attempt to index nil") || what.starts_with("attempt to call a nil value");
     match is_nil {
         true => GLOBALS.iter().find(|(words, _)| words.iter().any(|word| names(&line, word))).map(|(_, hint)| *hint),
+        false if is_readonly => STORES.iter().find(|(store, _)| assigns(&line, store)).map(|(_, hint)| *hint),
         // Every other runtime error has its own message.
         false if is_of_the_parser(what) => syntax(&line),
         false => None,
@@ -52,6 +54,12 @@ const GLOBALS: &[(&[&str], &str)] = &[
         &["math.type", "math.tointeger", "math.ult", "math.maxinteger", "math.mininteger"],
         "Luau has one kind of number: `x % 1 == 0` tells a whole one, `math.floor(x)` and `x // 1` make one",
     ),
+];
+
+/// What keeps values by name, and how they are written.
+const STORES: &[(&str, &str)] = &[
+    ("state", "write `state.set(\"NAME\", value)`, and read it by `state.get(\"NAME\")`"),
+    ("shared", "write `shared.set(\"NAME\", value)`, and read it by `shared.get(\"NAME\")`"),
 ];
 
 /// Whether the message is from the VM's parser.
@@ -106,6 +114,21 @@ fn syntax(line: &str) -> Option<&'static str> {
         return Some("`~` is of Lua 5.3: write `bit32.bxor(a, b)` or `bit32.bnot(a)`");
     }
     None
+}
+
+/// Whether a line assigns to a field of a table: `table.field = …`, `table["field"] += …`.
+fn assigns(line: &str, table: &str) -> bool {
+    let is_field = |c: char| c.is_alphanumeric() || c == '_';
+    let is_assigned = |rest: &str| {
+        let rest = match (rest.strip_prefix('.'), rest.strip_prefix('[')) {
+            (Some(field), _) => field.trim_start_matches(is_field),
+            (None, Some(key)) => key.split_once(']').map_or("", |(_, rest)| rest),
+            (None, None) => return false,
+        };
+        let sign = rest.trim_start().trim_start_matches(['+', '-', '*', '/', '%', '^', '.']);
+        sign.starts_with('=') && !sign.starts_with("==")
+    };
+    names(line, table) && line.match_indices(table).any(|(at, _)| is_assigned(line[at + table.len()..].trim_start()))
 }
 
 /// Whether a line has `else if` in two words.
@@ -185,6 +208,18 @@ mod tests {
             "x.lua: there is no function detect(frame)",
         ] {
             assert_eq!(hint(none, "x.lua", text), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_to_what_keeps_values_by_name_is_told_how_to_write_them() {
+        let of = |text: &str| hint("x.lua:1: attempt to modify a readonly table", "x.lua", text).unwrap_or_default();
+        for text in ["state.n = (state.n or 0) + 1", "if a then state[\"n\"] += 1 end", "state.a.b = 1, state.c = 2"] {
+            assert!(of(text).contains("state.set("), "{text}");
+        }
+        assert!(of("shared.n=1").contains("shared.set("));
+        for none in ["config.n = 1", "x.y = state.get(\"n\")", "x.y = state.n == 1", "my.state.n = 1"] {
+            assert_eq!(of(none), "", "{none}");
         }
     }
 

@@ -273,7 +273,7 @@ pub(super) struct Families {
 impl Families {
     /// Creates the series of reasons and outcomes, so that the first increment shows as a rise.
     fn begin(&self) {
-        for reason in ["given_up", "queue_full", "journal_full", "handler_removed"] {
+        for reason in ["given_up", "expired", "queue_full", "journal_full", "handler_removed"] {
             self.undelivered.with_label_values(&[reason]);
         }
         for outcome in ["kept", "dropped", "failed", "removed"] {

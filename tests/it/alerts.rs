@@ -510,6 +510,13 @@ fn statuses_say_whether_trying_again_can_help_and_errors_hold_no_secret() {
             assert!(error.message.contains(&status.to_string()) && !error.message.contains("C4n4ry"), "{error}");
         }
     }
+    // Where the user stands is where it is to be looked at.
+    let receiver = Receiver::new(&[401]);
+    let plan = WebhookPlan { user: Some(("desk".into(), "C4n4ry".into())), ..WebhookPlan::to(&receiver.url) };
+    let kind = HandlerKind::Webhook(Box::new(plan));
+    let handler = build(&HandlerPlan { name: "hook".into(), kind, filter: Default::default(), max_age: None });
+    let error = runtime.block_on(handler.deliver(&alert("1"))).unwrap_err();
+    assert!(error.message.ends_with("check config.auth") && !error.message.contains("C4n4ry"), "{error}");
     // Nobody there; somebody who accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();

@@ -209,8 +209,8 @@ fn a_rule_that_says_that_its_condition_has_ended_resolves_its_alert_and_alerts_a
     assert_eq!(last, "2023-11-14T22:13:29.900Z", "the last frame");
 }
 
-#[test]
-fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
+/// Two sources and the tokens of three people, of whom the guard sees one source.
+fn guarded() -> Folder {
     let tokens = ["guard", "chief", "viewer"].map(|name| {
         let (scopes, sources) = match name {
             "guard" => ("[read, control]", "[gate]"),
@@ -224,6 +224,12 @@ fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
     for name in ["guard", "chief", "viewer"] {
         write(folder.path(), &format!("{name}.txt"), &format!("{name}-token-of-some-length"));
     }
+    folder
+}
+
+#[test]
+fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
+    let folder = guarded();
     let (run, page) = folder.start();
     let ask = |who: &str, method: &str, path: &str, body: &str| {
         let bearer = format!("Bearer {who}-token-of-some-length");
@@ -269,7 +275,14 @@ fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
     }
     assert_eq!(step("chief", &gate, "resolve", "{}").1["case"]["state"], "resolved");
     assert_eq!(step("chief", &gate, "acknowledge", "{}").0, 409);
-    assert_eq!(step("chief", &gate, "reopen", "{}").1["case"]["state"], "open");
+    // As `curl -X POST` sends it: no body, and so no kind of one.
+    let bare = |step: &str| {
+        let (path, bearer) = (format!("/api/v1/alerts/{gate}/{step}"), "Bearer chief-token-of-some-length");
+        let headers = [("Host", "localhost"), ("Authorization", bearer)];
+        answer(send(TcpStream::connect(&page).unwrap(), "POST", &path, &headers, ""))
+    };
+    assert_eq!(bare("reopen").json()["case"]["state"], "open");
+    assert_eq!([bare("retry").status, bare("verdict").status], [422, 415]);
     assert_eq!(step("chief", &gate, "verdict", r#"{ "correct": true }"#).1["case"]["verdict"]["correct"], true);
     for body in ["{}", r#"{ "correct": 1 }"#, r#"{ "correct": true, "why": "x" }"#] {
         assert_eq!(step("chief", &gate, "verdict", body).0, 422, "{body}");
@@ -279,6 +292,14 @@ fn a_token_that_is_limited_to_a_source_sees_and_changes_its_alerts_only() {
     assert_eq!((&line["what"], &line["taken"]), (&json!(format!("acknowledge alert {gate} of gate")), &json!(true)));
     let session = ask("guard", "GET", "/api/v1/session", "").1;
     assert_eq!((&session["name"], &session["scopes"]), (&json!("guard"), &json!(["read", "control"])));
+    // The command line finds it on the disk, and says why the engine does not.
+    let args = ["ack", &yard, "--token", "guard-token-of-some-length"];
+    let said = folder.alerts(&args, Some(&page)).expect(1).stderr;
+    assert!(said.contains(&format!("alert '{yard}' is on the disk")) && said.contains("other sources"), "{said}");
+    // It says why a probe is told so little.
+    let health = ["health-check", "--detailed", "--at", &page];
+    let said = Dsengine::new(health).cwd(folder.path()).run().stderr;
+    assert!(said.contains("wants a token, or another one"), "{said}");
     // The command line has the token's name, too.
     let args = ["alerts", "resolve", &yard, "--at", &page, "--token", "chief-token-of-some-length", "--json"];
     let answer = Dsengine::new(args).cwd(folder.path()).run().expect(0).json();

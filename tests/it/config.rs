@@ -593,6 +593,10 @@ fn a_secret_in_a_place_of_another_kind_is_shown_nowhere() {
         let error = Bench::new(&format!("{text}\n")).error();
         assert!(!error.contains("C4n4ry") && error.contains("c.yaml:1:"), "{text}\n{error}");
     }
+    // Of a token the text alone is secret.
+    let error = Bench::new("monitoring: {tokens: [{name: a, token: C4n4ry, scopes: [read, admin]}]}\n").error();
+    assert!(error.contains("`monitoring.tokens[0].scopes[1]` cannot be `admin`"), "{error}");
+    assert!(!error.contains("C4n4ry"), "{error}");
     let digits = Bench::new("monitoring: {tokens: 1234567}\n").error();
     assert!(!digits.contains("1234567"), "{digits}");
     let error = Bench::new("name: x\n").source("admin:C4n4ry@cam/s").error();

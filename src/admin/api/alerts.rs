@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
-use crate::admin::request::{JsonBody, Name, NoParams, Params};
+use crate::admin::request::{JsonBody, Name, NoParams, Params, StepBody};
 use crate::alert::{By, Case, CaseQuery, CaseRefused, CaseState, CaseStep, Cased, Outbox};
 use crate::control::{Outcome, Refusal, RefusalKind, Who};
 use crate::engine::SystemClock;
@@ -126,12 +126,12 @@ pub(in crate::admin) async fn alert(
 /// Acknowledges an alert: somebody has taken it up.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge",
     params(("id" = String, Path, description = "The alert's id.")),
-    request_body(content = Note, description = "Why, or an empty object."), responses((status = 200, body = Cased)))]
+    request_body(content = Note, description = "Why; it may be left out."), responses((status = 200, body = Cased)))]
 pub(in crate::admin) async fn acknowledge(
     State(app): State<AppState>,
     caller: Caller,
     Name(id): Name,
-    JsonBody(body): JsonBody,
+    StepBody(body): StepBody,
 ) -> Result<Json<Cased>, ApiError> {
     take(&app, &caller, &id, CaseStep::Acknowledge, &body).await
 }
@@ -139,12 +139,12 @@ pub(in crate::admin) async fn acknowledge(
 /// Resolves an alert: it is over.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/resolve",
     params(("id" = String, Path, description = "The alert's id.")),
-    request_body(content = Note, description = "Why, or an empty object."), responses((status = 200, body = Cased)))]
+    request_body(content = Note, description = "Why; it may be left out."), responses((status = 200, body = Cased)))]
 pub(in crate::admin) async fn resolve(
     State(app): State<AppState>,
     caller: Caller,
     Name(id): Name,
-    JsonBody(body): JsonBody,
+    StepBody(body): StepBody,
 ) -> Result<Json<Cased>, ApiError> {
     take(&app, &caller, &id, CaseStep::Resolve, &body).await
 }
@@ -152,12 +152,12 @@ pub(in crate::admin) async fn resolve(
 /// Opens an alert again.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/reopen",
     params(("id" = String, Path, description = "The alert's id.")),
-    request_body(content = Note, description = "Why, or an empty object."), responses((status = 200, body = Cased)))]
+    request_body(content = Note, description = "Why; it may be left out."), responses((status = 200, body = Cased)))]
 pub(in crate::admin) async fn reopen(
     State(app): State<AppState>,
     caller: Caller,
     Name(id): Name,
-    JsonBody(body): JsonBody,
+    StepBody(body): StepBody,
 ) -> Result<Json<Cased>, ApiError> {
     take(&app, &caller, &id, CaseStep::Reopen, &body).await
 }

@@ -1,5 +1,6 @@
 //! Scripts and components: their status, and installing a new version.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,7 +18,7 @@ use crate::engine::{EngineApi, Reloaded};
 use crate::error::Error;
 use crate::guest::StateStatus;
 
-/// Every script and component.
+/// Every script and component. A token that is limited to some sources is told the name of the file, not its folder.
 #[utoipa::path(get, path = "/api/v1/plugins", responses((status = 200, body = Vec<PluginStatus>)))]
 pub(in crate::admin) async fn list(
     State(app): State<AppState>,
@@ -27,8 +28,12 @@ pub(in crate::admin) async fn list(
     let board = Arc::clone(&app.board);
     let mut plugins = app.work.call(move || board.plugins()).await?;
     if caller.sources().is_some() {
-        // An error may quote what was seen on any source.
-        plugins.iter_mut().for_each(|plugin| plugin.last_error = None);
+        for plugin in &mut plugins {
+            // An error may quote what was seen on any source.
+            plugin.last_error = None;
+            let file = Path::new(&plugin.module).file_name();
+            plugin.module = file.map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
+        }
     }
     Ok(Json(plugins))
 }

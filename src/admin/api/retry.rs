@@ -10,7 +10,7 @@ use super::alerts::find;
 use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
-use crate::admin::request::{JsonBody, Name};
+use crate::admin::request::{Name, StepBody};
 use crate::alert::Cased;
 use crate::control::{Outcome, Who};
 
@@ -33,7 +33,7 @@ pub(in crate::admin) async fn retry(
     State(app): State<AppState>,
     caller: Caller,
     Name(id): Name,
-    JsonBody(body): JsonBody,
+    StepBody(body): StepBody,
 ) -> Result<Json<Cased>, ApiError> {
     let (outbox, cased) = find(&app, &caller, &id)?;
     let Some((former, to)) = names(&body) else {

@@ -45,7 +45,8 @@ A case, tests/NAME.yaml:
   start: 2026-11-28T22:00:00Z         when the frame of time 0 is captured
   timezone: Europe/Vienna             the zone of its local times; of a recording, its own
   reload_at: 20                       reload it before this frame, or a list of frames
-  limits, grants, class, source       as in the configuration; grants default to all that plugin.toml asks for
+  limits, grants, class, source       as in the configuration; grants default to all that plugin.toml asks for, and
+                                      have no secrets: grants: { http: [x.example], secrets: { CHAT: made-up } }
   alert: { message: hello }           for a handler, instead of frames; alerts: for several
   http: [{ url: https://x.example/y, status: 200, body: ok }]    the answers it gets, in order
   expect:                             only what is listed is compared; a file name takes everything from there

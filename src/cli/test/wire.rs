@@ -44,10 +44,21 @@ impl Answers {
     }
 }
 
+/// A refusal with the place of a secret in a case, which has its own instead of a configuration's.
+fn of_case(failure: Failure) -> Failure {
+    match failure {
+        Failure::Invalid(what) => Failure::Invalid(what.replace(
+            "set it in the configuration: secrets:",
+            "set it in the case, beside all that plugin.toml asks for: grants: {http: […], secrets:",
+        )),
+        other => other,
+    }
+}
+
 impl Wire for Answers {
     fn send(&self, request: Request, grants: &Grants, response_bytes: usize) -> Result<Response, Failure> {
         // What the real network would deny is denied here, too, and is not recorded.
-        http::admit(&request, grants)?;
+        http::admit(&request, grants).map_err(of_case)?;
         let mut exchange = self.exchange();
         let Request { method, url, headers, body, .. } = request;
         let headers: serde_json::Map<_, _> =
@@ -81,5 +92,24 @@ impl Wire for Answers {
             return Err(Failure::TooLarge(response_bytes as u64));
         }
         Ok(Response { status, headers: headers.into_iter().collect(), body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dsengine::guest::Needs;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_that_a_case_lacks_is_to_be_set_in_the_case() {
+        let has = Needs { http: vec!["x.example".into()], ..Needs::default() };
+        let grants = Grants { has, ..Grants::default() };
+        let (method, url) = ("POST".to_owned(), "https://x.example/${secret:CHAT}".to_owned());
+        let request = Request { method, url, headers: Vec::new(), body: Vec::new(), timeout: Duration::from_secs(1) };
+        let refused = Answers::new(&[]).send(request, &grants, 1).unwrap_err().to_string();
+        assert!(refused.contains("set it in the case") && refused.contains("secrets: {CHAT: …}"), "{refused}");
     }
 }

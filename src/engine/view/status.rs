@@ -44,7 +44,7 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// The strategies.
     pub strategies: Vec<StrategyStatus>,
-    /// The handlers.
+    /// The handlers; none for a token that is limited to some sources, since their sums are of all sources.
     pub handlers: Vec<HandlerStatus>,
     /// Alerts since the start.
     pub alerts: AlertStatus,
@@ -147,8 +147,8 @@ impl Status {
     }
 
     /// The status for a user who may see some sources only: readiness, health and problems are derived from those.
-    /// Errors of strategies and handlers are left out, since they may quote what was seen on any source; sums cover all
-    /// sources.
+    /// Errors of strategies are left out, since they may quote what was seen on any source, and so are the handlers,
+    /// but for the problem that one does not deliver; sums of `alerts` cover all sources.
     #[must_use]
     pub fn only(self, visible: impl Fn(&str) -> bool) -> Self {
         let Self { name, uptime_s, mut sources, mut strategies, mut handlers, alerts, mut checks, .. } = self;
@@ -159,7 +159,9 @@ impl Status {
         handlers.iter_mut().for_each(|handler| handler.last_error = None);
         let seen = Self::new(name, uptime_s, sources, strategies, handlers, alerts, Vec::new());
         checks.retain(|check| check.source.as_deref().is_none_or(&visible));
-        Self { config_version, environment, profile, silences, ..seen }.noticed().with_checks(checks)
+        Self { config_version, environment, profile, silences, handlers: Vec::new(), ..seen }
+            .noticed()
+            .with_checks(checks)
     }
 
     /// Adds the deployment's version and environment from the plan, and whether it has alerts.
@@ -315,6 +317,9 @@ mod tests {
         let status = Status::new("t".into(), 1.0, sources, vec![], handlers, AlertStatus::default(), vec![]);
         assert_eq!(status.health, Health::Degraded);
         assert_eq!(status.problems, ["handler y: 12 alerts given up, 1320 waiting; last: connection refused"]);
+        let limited = status.only(|_| true);
+        assert_eq!((limited.health, limited.handlers.len()), (Health::Degraded, 0));
+        assert_eq!(limited.problems, ["handler y does not deliver"]);
     }
 
     #[test]
@@ -343,7 +348,7 @@ mod tests {
         ];
         assert_eq!(status.notices, wanted);
         assert_eq!((status.health, status.problems.len()), (Health::Healthy, 0));
-        assert_eq!(status.clone().only(|_| true).notices, wanted, "the same for a token that is limited");
+        assert_eq!(status.clone().only(|_| true).notices, wanted[..3], "no handler's for a token that is limited");
         assert_eq!(status.bare().notices, [""; 0], "nothing for a probe");
     }
 }

@@ -218,7 +218,11 @@ impl SourceStatus {
 
     /// The problem as a sentence.
     pub(super) fn problem(&self) -> String {
-        let mut problem = format!("source {} is {}", self.id, self.state);
+        let backoff = SourceState::Backoff { attempt: 0 }.as_str();
+        let mut problem = match self.state == backoff {
+            true => format!("source {} waits to be tried again", self.id),
+            false => format!("source {} is {}", self.id, self.state),
+        };
         if let Some(every) = self.retry_every_s {
             problem += &format!(", tried again every {every} s");
             if self.remedy.is_some() {
@@ -248,10 +252,10 @@ impl HandlerStatus {
         }
     }
 
-    /// The problem as a sentence.
+    /// The problem as a sentence; without its sums where the error is left out, since both are of all sources.
     pub(super) fn problem(&self) -> String {
         let Self { name, given_up, pending, last_error, .. } = self;
-        let last = last_error.as_deref().unwrap_or_default();
+        let Some(last) = last_error else { return format!("handler {name} does not deliver") };
         let given_up = count(*given_up, "alert");
         format!("handler {name}: {given_up} given up, {pending} waiting; last: {last}")
     }
