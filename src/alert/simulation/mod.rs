@@ -25,14 +25,16 @@ const DAYS: [u64; 2] = [10_000, 100_000];
 /// Days in which a planted fault must show.
 const DAYS_PLANTED: u64 = 300;
 
+/// Plays a day of one promise.
+type Play = fn(u64, Option<Planted>) -> Result<(), String>;
+
 /// Days between two that look at the same promise.
 const TURNS: u64 = 8;
 
 /// Plays a day, and on some days that of a promise; with a planted fault, that of each. Returns what is wrong with it.
 fn day(seed: u64, planted: Option<Planted>) -> Result<(), String> {
     World::new(seed, planted).play()?;
-    let promises: [(&str, fn(u64, Option<Planted>) -> Result<(), String>); 3] =
-        [("workers", workers::day), ("restart", restart::day), ("outage", outage::day)];
+    let promises: [(&str, Play); 3] = [("workers", workers::day), ("restart", restart::day), ("outage", outage::day)];
     for (turn, (name, play)) in (0..).zip(promises) {
         if planted.is_some() || seed % TURNS == turn {
             play(seed, planted).map_err(|what| format!("{name}: {what}"))?;
