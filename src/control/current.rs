@@ -37,8 +37,9 @@ pub(super) struct Next {
 }
 
 impl Current {
-    /// The configuration after an edit. `save` also adds it to the saved edits.
-    pub(super) fn edited(&self, edit: &Edit, save: bool) -> Result<Next, Refusal> {
+    /// The configuration after an edit, which may bring new references if `may_refer`. `save` also adds it to the saved
+    /// edits.
+    pub(super) fn edited(&self, edit: &Edit, save: bool, may_refer: bool) -> Result<Next, Refusal> {
         let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
         let added = |id: &String| self.request.overlay.get(&format!("sources[{id}].uri")).is_some();
         let mut beneath = ids(&self.loaded.file_tree);
@@ -47,6 +48,10 @@ impl Current {
         let known = Known { configured: &configured, beneath: &beneath, effective, profiles };
         let mut next = self.clone();
         lay(edit, &mut next.request.overlay, &known)?;
+        let brought = || next.request.overlay.new_reference(&self.request.overlay, &self.loaded.file_tree);
+        if !may_refer && let Some(path) = brought() {
+            return Err(Refusal::brought_reference(path));
+        }
         let refers = next.request.overlay.check_references(&self.loaded.file_tree);
         refers.map_err(|error| Refusal::of(RefusalKind::Invalid, &error, None))?;
         next.loaded = load(&next.request)?;
@@ -140,7 +145,7 @@ impl Current {
 
     /// Checks that a source runs and can be started again.
     pub(super) fn check_restart(&self, id: &str) -> Result<(), Refusal> {
-        self.edited(&Edit::RestartSource(id.to_owned()), false)?;
+        self.edited(&Edit::RestartSource(id.to_owned()), false, false)?;
         if self.loaded.plan.sources.iter().any(|source| *source.id.as_str() == *id) {
             return Ok(());
         }

@@ -103,11 +103,12 @@ pub(in crate::admin) async fn validate(
     responses((status = 200, body = Outcome)))]
 pub(in crate::admin) async fn diff(
     State(app): State<AppState>,
+    caller: Caller,
     Params(NoParams {}): Params<NoParams>,
     JsonBody(document): JsonBody,
 ) -> Result<Json<Outcome>, ApiError> {
-    let control = app.control()?;
-    Ok(Json(app.work.call(move || control.diff(&Edit::Document(document))).await??))
+    let (control, who) = (app.control()?, caller.author());
+    Ok(Json(app.work.call(move || control.diff(&Edit::Document(document), &who)).await??))
 }
 
 /// Changes the configuration: all of it, or nothing.
