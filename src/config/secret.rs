@@ -23,7 +23,7 @@ const TOKENS: &str = "monitoring.tokens";
 
 /// Settings of handlers in scripts and components that are as good as a password: whoever has an ntfy topic reads it,
 /// and a user key or a webhook's id says where to write.
-const SECRET_SETTINGS: &[&str] = &["topic", "user", "user_key", "url", "path", "webhook", "webhook_id"];
+pub(super) const SECRET_SETTINGS: &[&str] = &["topic", "user", "user_key", "url", "path", "webhook", "webhook_id"];
 
 /// Whether a path is one of [`SECRET_SETTINGS`], or below it.
 pub(super) fn is_secret_setting(path: &str) -> bool {
