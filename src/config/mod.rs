@@ -44,6 +44,7 @@ pub use overlay::{Overlay, changed_paths, changed_paths_with, id_key};
 pub use plan::*;
 pub use problem::{LoadError, LoadProblem};
 pub use profile::ProfileChoice;
+pub(crate) use secret::is_secret_key;
 pub use syntax::syntax_error;
 pub use warning::{Severity, Warning, refuse};
 

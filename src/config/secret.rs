@@ -13,7 +13,7 @@ const SECRET_WORDS: &[&str] =
     &["password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie", "credential"];
 
 /// Whether a key's value is a secret.
-pub(super) fn is_secret_key(key: &str) -> bool {
+pub(crate) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
