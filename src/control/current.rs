@@ -1,6 +1,6 @@
 //! The current configuration: the request, the loaded result, and the saved edits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -132,6 +132,18 @@ impl Current {
         }
         next.loaded = loaded;
         Ok(Next { current: next, dropped: dropped.into_iter().collect() })
+    }
+
+    /// Checks that a whole configuration brings no new references, unless it may: a problem could show what they name.
+    pub(super) fn check_document(&self, document: &str, may_refer: bool) -> Result<(), Refusal> {
+        // What is no YAML is refused with its place.
+        if may_refer || !document.contains("${") || config::syntax_error("document", document).is_some() {
+            return Ok(());
+        }
+        let read = serde_yaml::from_str::<BTreeMap<String, Option<Json>>>(document);
+        let entries = read.map_err(|_| Refusal::brought_reference("configuration".to_owned()))?;
+        let brought = Overlay { entries }.new_reference(&self.request.overlay, &self.loaded.file_tree);
+        brought.map_or(Ok(()), |path| Err(Refusal::brought_reference(path)))
     }
 
     /// Stamps of the files, to detect a change while reading.

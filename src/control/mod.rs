@@ -144,8 +144,9 @@ impl Control {
     ///
     /// # Errors
     /// Every problem, with its location.
-    pub fn validate(&self, document: &str) -> Result<Vec<Warning>, Refusal> {
+    pub fn validate(&self, document: &str, who: &Who) -> Result<Vec<Warning>, Refusal> {
         let current = self.current.load();
+        current.check_document(document, who.may_refer)?;
         let document = Some(document.to_owned());
         let request = Request { document, overlay: Overlay::default(), ..current.request.clone() };
         current::load(&request).map(|loaded| loaded.warnings)

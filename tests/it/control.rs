@@ -436,6 +436,7 @@ fn the_shown_configuration_is_what_acts() {
 fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "hook", "http://127.0.0.1:1/C4n4ry");
+    write(dir.path(), "password", "C4n4ry");
     let token = |name: &str, more: &str| {
         format!("{{ name: {name}, token: {name}-0123456789abcdef, scopes: [read, control]{more} }}")
     };
@@ -460,7 +461,7 @@ fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
     };
     write(site.dir.path(), "same.yaml", &hook("hook"));
     write(site.dir.path(), "other.yaml", &hook("other"));
-    let add = ["sources", "add", "rtsp://x:${file:hook}@127.0.0.1:1/s", "--id", "new"];
+    let add = ["sources", "add", "rtsp://x:${file:password}@127.0.0.1:1/s", "--id", "new"];
     for args in [&add[..], &["config", "apply", "other.yaml"], &["config", "diff", "other.yaml"]] {
         for token in [None, Some("guard")] {
             let refused = ask(token, args);
