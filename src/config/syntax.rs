@@ -16,7 +16,7 @@ pub fn syntax_error(name: &str, text: &str) -> Option<LoadError> {
 }
 
 /// How many characters at the start of a line (counted from 1) may be shown: up to the value of the first key that may
-/// have a secret, or to an address. Of a line without a key, or below such a key, nothing may: it can be the rest of one.
+/// have a secret, or to an address. Of a line without a key, or below such a key, none: it can be the rest of one.
 pub(super) fn shown(text: &str, number: usize) -> usize {
     let lines: Vec<&str> = text.lines().take(number).collect();
     let Some((line, above)) = lines.split_last() else { return 0 };

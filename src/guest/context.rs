@@ -254,7 +254,8 @@ mod tests {
     use super::*;
 
     fn context(source: Option<SourceId>) -> GuestContext {
-        let config = serde_json::json!({ "password": "C4n4ry", "api_key": ["C4n4ry-2", 123_456], "token": "short", "zone": "garden" });
+        let keys = ["C4n4ry-2", "123456"];
+        let config = serde_json::json!({ "password": "C4n4ry", "api_key": keys, "token": "short", "zone": "garden" });
         let limits = Limits { log_lines_per_s: 1, ..Limits::lua() };
         let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
         GuestContext::new("p", source, Arc::new(config), limits, Arc::default(), &store, Meter::none(), watchdog)
