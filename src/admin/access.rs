@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use super::error::ApiError;
 use super::routes::{Need, Public};
 use crate::config::{AdminPlan, Scope};
+use crate::control::Who;
 
 /// The caller's name if no token is required.
 const LOOPBACK: &str = "loopback";
@@ -64,8 +65,8 @@ pub(super) struct Caller {
 
 #[derive(Clone)]
 enum Identity {
-    /// Bound to loopback.
-    Open,
+    /// Bound to loopback; whether it nevertheless has a token that may change everything.
+    Open(bool),
     /// A token, by header or by session.
     Token(Digest, Arc<Grant>),
     /// Neither; may access public pages only.
@@ -118,9 +119,15 @@ impl Access {
         Some(Caller { peer, who: Identity::Token(found.digest, Arc::clone(&found.grant)) })
     }
 
+    /// The caller where no token is required, with the one that it sent nevertheless.
+    pub(super) fn open_with(&self, digest: Option<&Digest>, peer: SocketAddr) -> Caller {
+        let sent = digest.and_then(|digest| self.find(digest, peer));
+        Caller { peer, who: Identity::Open(sent.is_some_and(|caller| caller.may_refer())) }
+    }
+
     /// The caller without a token.
     pub(super) fn nobody(&self, peer: SocketAddr) -> Caller {
-        Caller { peer, who: if self.open { Identity::Open } else { Identity::Anonymous } }
+        Caller { peer, who: if self.open { Identity::Open(false) } else { Identity::Anonymous } }
     }
 
     /// Whether a request requires a token.
@@ -140,7 +147,7 @@ impl Access {
     pub(super) fn check(&self, caller: &Caller, need: &Need) -> Result<(), ApiError> {
         let (Some(scope), true) = (need.scope, self.asks_for_token(need)) else { return Ok(()) };
         let grant = match &caller.who {
-            Identity::Open | Identity::Anonymous => return Err(ApiError::no_token()),
+            Identity::Open(_) | Identity::Anonymous => return Err(ApiError::no_token()),
             Identity::Token(_, grant) => grant,
         };
         if !grant.scopes.contains(&scope) {
@@ -155,7 +162,7 @@ impl Access {
     /// Whether an open stream may continue: its token still exists with the same permissions.
     pub(super) fn still_allows(&self, caller: &Caller) -> bool {
         match &caller.who {
-            Identity::Open => self.open,
+            Identity::Open(_) => self.open,
             Identity::Anonymous => false,
             Identity::Token(digest, grant) => {
                 self.tokens.iter().any(|token| token.digest.matches(digest) && token.grant == *grant)
@@ -168,7 +175,7 @@ impl Caller {
     /// The token's name, or `loopback`.
     pub(super) fn name(&self) -> &str {
         match &self.who {
-            Identity::Open => LOOPBACK,
+            Identity::Open(_) => LOOPBACK,
             Identity::Token(_, grant) => &grant.name,
             Identity::Anonymous => "",
         }
@@ -190,7 +197,7 @@ impl Caller {
     /// Its scopes.
     pub(super) fn scopes(&self) -> Vec<Scope> {
         match &self.who {
-            Identity::Open => Scope::ALL.to_vec(),
+            Identity::Open(_) => Scope::ALL.to_vec(),
             Identity::Token(_, grant) => grant.scopes.clone(),
             Identity::Anonymous => Vec::new(),
         }
@@ -199,10 +206,25 @@ impl Caller {
     /// The sources that it is limited to; `None` = all.
     pub(super) fn sources(&self) -> Option<&[String]> {
         match &self.who {
-            Identity::Open => None,
+            Identity::Open(_) => None,
             Identity::Token(_, grant) => grant.sources.as_deref(),
             Identity::Anonymous => Some(&[]),
         }
+    }
+
+    /// Whether its edits may bring new references to variables and files: a token that may change everything. Without
+    /// one any user of the machine may ask.
+    pub(super) fn may_refer(&self) -> bool {
+        match &self.who {
+            Identity::Open(refers) => *refers,
+            Identity::Token(_, grant) => grant.sources.is_none() && grant.scopes.contains(&Scope::Control),
+            Identity::Anonymous => false,
+        }
+    }
+
+    /// This caller as the author of a change.
+    pub(super) fn author(&self) -> Who {
+        Who::new(self.name(), self.peer.to_string()).referring(self.may_refer())
     }
 
     /// Whether it may read. Others see less on the public pages.
@@ -294,6 +316,18 @@ mod tests {
         assert!(access.find(&Digest::of(b"guard"), PEER).is_none());
         let nobody = access.check(&access.nobody(PEER), &need(Scope::Read, false)).unwrap_err();
         assert_eq!(nobody.status().as_u16(), 401);
+    }
+
+    #[test]
+    fn only_a_token_that_may_change_everything_brings_references() {
+        let digest = |name: &str| Digest::of(format!("{name}-secret-of-some-length").as_bytes());
+        let [open, closed] = ["127.0.0.1", "10.0.0.1"].map(|bound| Access::new(&plan(), bound.parse().unwrap()));
+        for (name, may) in [("operator", true), ("guard", false), ("viewer", false)] {
+            assert_eq!(caller(&closed, name).may_refer(), may, "{name}");
+            assert_eq!(open.open_with(Some(&digest(name)), PEER).may_refer(), may, "{name} on loopback");
+        }
+        assert!(!open.nobody(PEER).may_refer() && !open.open_with(None, PEER).may_refer());
+        assert!(!open.open_with(Some(&digest("nobody")), PEER).may_refer());
     }
 
     #[test]

@@ -107,7 +107,8 @@ fn identify(
     peer: SocketAddr,
 ) -> Result<Caller, ApiError> {
     if access.is_open() {
-        return Ok(access.nobody(peer));
+        let sent = headers.get(AUTHORIZATION).and_then(bearer).map(Digest::of);
+        return Ok(access.open_with(sent.as_ref(), peer));
     }
     if let Some(sent) = headers.get(AUTHORIZATION) {
         let token = bearer(sent).ok_or_else(ApiError::wrong_token)?;

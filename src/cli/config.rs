@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use dsengine::config::syntax_error;
 use hyper::Method;
 use serde_json::Value;
 
@@ -111,7 +112,12 @@ impl Document {
                 Err(Exit::Usage)
             }
             Err(error) => {
-                eprintln!("error: {name}: is no YAML: {error}");
+                // The parser's own message shows the lines around, with their secrets.
+                let at = error.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
+                match syntax_error(&name.to_string(), &text) {
+                    Some(error) => eprintln!("error: {error}"),
+                    None => eprintln!("error: {name}: is no YAML{}", at.unwrap_or_default()),
+                }
                 Err(Exit::Usage)
             }
         }

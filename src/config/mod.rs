@@ -32,6 +32,7 @@ mod schema;
 mod secret;
 mod source_uri;
 mod sources;
+mod syntax;
 mod tree;
 mod warning;
 
@@ -43,6 +44,8 @@ pub use overlay::{Overlay, changed_paths, changed_paths_with, id_key};
 pub use plan::*;
 pub use problem::{LoadError, LoadProblem};
 pub use profile::ProfileChoice;
+pub(crate) use secret::is_secret_key;
+pub use syntax::syntax_error;
 pub use warning::{Severity, Warning, refuse};
 
 /// The JSON Schema (2020-12) of a configuration file, from the same definitions that `load` checks against.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::secret;
+use super::{secret, syntax};
 use crate::error::{Code, Error};
 
 /// Maximum number of problems shown; further ones are only counted.
@@ -68,6 +68,14 @@ impl Origins {
         }
     }
 
+    /// How many characters of a line that is no YAML may be shown.
+    fn shown(&self, place: Location) -> Option<usize> {
+        match self.0.get(place.origin)? {
+            Origin::File { text, .. } => Some(syntax::shown(text, place.line)),
+            Origin::Overlay(_) | Origin::Variable(_) | Origin::Flag(_) => None,
+        }
+    }
+
     /// A copy without the texts, which may contain secrets.
     pub(super) fn without_texts(&self) -> Self {
         let bare = |origin: &Origin| match origin {
@@ -96,6 +104,8 @@ pub(super) struct Problem {
     /// Whether the caret is under a key: the rest of the line is then hidden, since it may be a secret under a misspelt
     /// name.
     pub(super) at_key: bool,
+    /// Whether the text is no YAML there: the line is then shown up to what may be secret only.
+    pub(super) is_syntax: bool,
 }
 
 /// The problems of one load, and the locations that excerpts must hide.
@@ -114,8 +124,23 @@ impl Problems {
         self.push(place, message, label, false);
     }
 
+    /// The text is no YAML from here.
+    pub(super) fn at_syntax(&mut self, place: Location, message: impl Into<String>, label: impl Into<String>) {
+        self.push(place, message, label, false);
+        if let Some(last) = self.list.last_mut() {
+            last.is_syntax = true;
+        }
+    }
+
     fn push(&mut self, place: Location, message: impl Into<String>, label: impl Into<String>, at_key: bool) {
-        self.list.push(Problem { place, message: message.into(), label: label.into(), note: None, at_key });
+        self.list.push(Problem {
+            place,
+            message: message.into(),
+            label: label.into(),
+            note: None,
+            at_key,
+            is_syntax: false,
+        });
     }
 
     /// Adds a note to the last problem.
@@ -159,7 +184,7 @@ impl Problems {
 
 impl Problem {
     fn into_public(self, origins: &Origins) -> LoadProblem {
-        let Self { place, message, label, note, at_key: _ } = self;
+        let Self { place, message, label, note, at_key: _, is_syntax: _ } = self;
         let hint = match note {
             Some(note) => format!("{label}; {note}"),
             None => label,
@@ -169,12 +194,22 @@ impl Problem {
 }
 
 fn render(problem: &Problem, origins: &Origins, secrets: &[Location]) -> String {
-    let Problem { place, message, label, note, at_key } = problem;
+    let Problem { place, message, label, note, at_key, is_syntax } = problem;
     let mut out = format!("{}: {message}", origins.show(*place));
     let number = place.line.to_string();
     let gutter = " ".repeat(number.len());
     let secrets = if origins.is_overlay(*place) { &[] } else { secrets };
-    match origins.line(*place).map(|line| excerpt(line, *place, *at_key, secrets)) {
+    let shown = |line: &str| match is_syntax.then(|| origins.shown(*place)).flatten() {
+        Some(count) if count < line.chars().count() => {
+            let start: String = line.chars().take(count).collect();
+            let gap = if start.ends_with(char::is_whitespace) || start.is_empty() { "" } else { " " };
+            let bare = format!("{start}{gap}{}", secret::MASK);
+            let column = place.column.min(count + gap.len() + 1);
+            excerpt(&bare, Location { column, width: 1, ..*place }, *at_key, &[])
+        }
+        _ => excerpt(line, *place, *at_key, secrets),
+    };
+    match origins.line(*place).map(shown) {
         Some((line, column, width)) => {
             let caret = format!("{}{}", " ".repeat(column), "^".repeat(width));
             out.push_str(&format!("\n{gutter} |\n{number} | {line}\n{gutter} | {caret} {label}"));

@@ -75,6 +75,11 @@ pub(super) fn may_refer(path: &str, value: &str) -> bool {
     !scheme.contains("${") && (in_user || in_query)
 }
 
+/// Whether a value may hold a reference of any form: `$${` is none.
+pub(super) fn refers(value: &str) -> bool {
+    value.replace("$${", "").contains("${")
+}
+
 /// The location of a reference without a fallback.
 fn reference(text: &str) -> Option<(usize, usize)> {
     let starts = text.match_indices("${").map(|(start, _)| start);

@@ -13,7 +13,7 @@ const SECRET_WORDS: &[&str] =
     &["password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie", "credential"];
 
 /// Whether a key's value is a secret.
-pub(super) fn is_secret_key(key: &str) -> bool {
+pub(crate) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
@@ -23,7 +23,7 @@ const TOKENS: &str = "monitoring.tokens";
 
 /// Settings of handlers in scripts and components that are as good as a password: whoever has an ntfy topic reads it,
 /// and a user key or a webhook's id says where to write.
-const SECRET_SETTINGS: &[&str] = &["topic", "user", "user_key", "url", "path", "webhook", "webhook_id"];
+pub(super) const SECRET_SETTINGS: &[&str] = &["topic", "user", "user_key", "url", "path", "webhook", "webhook_id"];
 
 /// Whether a path is one of [`SECRET_SETTINGS`], or below it.
 pub(super) fn is_secret_setting(path: &str) -> bool {

@@ -191,7 +191,7 @@ impl Reader<'_> {
                 Err(error) => {
                     let (line, column) = (error.marker().line().max(1), error.marker().col() + 1);
                     let place = Location { origin: self.origin, line, column, width: 1 };
-                    self.problems.at_value(place, "this is not YAML", error.info());
+                    self.problems.at_syntax(place, "this is not YAML", error.info());
                     return None;
                 }
             };
@@ -199,7 +199,7 @@ impl Reader<'_> {
                 documents += 1;
                 if documents > 1 {
                     let place = self.place(span);
-                    self.problems.at_value(place, "a second document begins here", "one file holds one document");
+                    self.problems.at_syntax(place, "a second document begins here", "one file holds one document");
                     return None;
                 }
             }
@@ -214,10 +214,9 @@ impl Reader<'_> {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
         let place = self.place(span);
         if let (Some(tag), Some(start)) = (event.tag(), span.tag_start()) {
-            let shown = tag.original();
-            let width = shown.chars().count();
+            let width = tag.original().chars().count();
             let place = Location { origin: self.origin, line: start.line(), column: start.col() + 1, width };
-            self.problems.at_value(place, format!("the tag `{shown}` has no meaning here"), "tags are not accepted");
+            self.problems.at_syntax(place, "a tag has no meaning here", "write a value that begins with `!` in quotes");
         }
         match event {
             Event::Scalar(text, style, anchor, _) => {

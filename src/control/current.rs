@@ -1,6 +1,6 @@
 //! The current configuration: the request, the loaded result, and the saved edits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -37,8 +37,9 @@ pub(super) struct Next {
 }
 
 impl Current {
-    /// The configuration after an edit. `save` also adds it to the saved edits.
-    pub(super) fn edited(&self, edit: &Edit, save: bool) -> Result<Next, Refusal> {
+    /// The configuration after an edit, which may bring new references if `may_refer`. `save` also adds it to the saved
+    /// edits.
+    pub(super) fn edited(&self, edit: &Edit, save: bool, may_refer: bool) -> Result<Next, Refusal> {
         let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
         let added = |id: &String| self.request.overlay.get(&format!("sources[{id}].uri")).is_some();
         let mut beneath = ids(&self.loaded.file_tree);
@@ -47,6 +48,10 @@ impl Current {
         let known = Known { configured: &configured, beneath: &beneath, effective, profiles };
         let mut next = self.clone();
         lay(edit, &mut next.request.overlay, &known)?;
+        let brought = || next.request.overlay.new_reference(&self.request.overlay, &self.loaded.file_tree);
+        if !may_refer && let Some(path) = brought() {
+            return Err(Refusal::brought_reference(path));
+        }
         let refers = next.request.overlay.check_references(&self.loaded.file_tree);
         refers.map_err(|error| Refusal::of(RefusalKind::Invalid, &error, None))?;
         next.loaded = load(&next.request)?;
@@ -129,6 +134,18 @@ impl Current {
         Ok(Next { current: next, dropped: dropped.into_iter().collect() })
     }
 
+    /// Checks that a whole configuration brings no new references, unless it may: a problem could show what they name.
+    pub(super) fn check_document(&self, document: &str, may_refer: bool) -> Result<(), Refusal> {
+        // What is no YAML is refused with its place.
+        if may_refer || !document.contains("${") || config::syntax_error("document", document).is_some() {
+            return Ok(());
+        }
+        let read = serde_yaml::from_str::<BTreeMap<String, Option<Json>>>(document);
+        let entries = read.map_err(|_| Refusal::brought_reference("configuration".to_owned()))?;
+        let brought = Overlay { entries }.new_reference(&self.request.overlay, &self.loaded.file_tree);
+        brought.map_or(Ok(()), |path| Err(Refusal::brought_reference(path)))
+    }
+
     /// Stamps of the files, to detect a change while reading.
     pub(super) fn stamps(&self) -> Vec<Option<(u64, u64, i64, i64)>> {
         let stamp = |path: &PathBuf| {
@@ -140,7 +157,7 @@ impl Current {
 
     /// Checks that a source runs and can be started again.
     pub(super) fn check_restart(&self, id: &str) -> Result<(), Refusal> {
-        self.edited(&Edit::RestartSource(id.to_owned()), false)?;
+        self.edited(&Edit::RestartSource(id.to_owned()), false, false)?;
         if self.loaded.plan.sources.iter().any(|source| *source.id.as_str() == *id) {
             return Ok(());
         }

@@ -41,11 +41,20 @@ pub struct Who {
     pub name: String,
     /// The peer's address, or the file.
     pub from: String,
+    /// Whether its edits may bring new references (`${env:NAME}`, `${file:/path}`), with which the engine reads any
+    /// variable or file that it may.
+    pub may_refer: bool,
 }
 
 impl Who {
-    /// An author of edits for the audit log.
+    /// An author of edits for the audit log; they may bring no new references.
     pub fn new(name: impl Into<String>, from: impl Into<String>) -> Self {
-        Self { name: name.into(), from: from.into() }
+        Self { name: name.into(), from: from.into(), may_refer: false }
+    }
+
+    /// The same author, whose edits may bring new references.
+    #[must_use]
+    pub fn referring(self, may_refer: bool) -> Self {
+        Self { may_refer, ..self }
     }
 }

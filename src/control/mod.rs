@@ -144,8 +144,9 @@ impl Control {
     ///
     /// # Errors
     /// Every problem, with its location.
-    pub fn validate(&self, document: &str) -> Result<Vec<Warning>, Refusal> {
+    pub fn validate(&self, document: &str, who: &Who) -> Result<Vec<Warning>, Refusal> {
         let current = self.current.load();
+        current.check_document(document, who.may_refer)?;
         let document = Some(document.to_owned());
         let request = Request { document, overlay: Overlay::default(), ..current.request.clone() };
         current::load(&request).map(|loaded| loaded.warnings)
@@ -155,14 +156,14 @@ impl Control {
     ///
     /// # Errors
     /// When it would be refused.
-    pub fn diff(&self, edit: &Edit) -> Result<Outcome, Refusal> {
+    pub fn diff(&self, edit: &Edit, who: &Who) -> Result<Outcome, Refusal> {
         let turn = self.turn();
         let current = self.current.load_full();
         if let Edit::RestartSource(id) = edit {
             current.check_restart(id)?;
             return Ok(Outcome { changes: vec![restarted(id)], ..outcome(&current) });
         }
-        let next = current.edited(edit, false)?;
+        let next = current.edited(edit, false, who.may_refer)?;
         needs_restart(&current, &next.current)?;
         drop(turn);
         let changes = Diff::between(&held(&current, &current), &held(&current, &next.current)).describe();
@@ -175,13 +176,13 @@ impl Control {
     /// When it was refused; nothing has changed then, except with [`RefusalKind::NotSaved`] if the disk fails last.
     pub fn apply(&self, edit: Edit, save: bool, who: &Who) -> Result<Outcome, Refusal> {
         let turn = self.turn();
-        let outcome = self.carry_out(&edit, save, &turn);
+        let outcome = self.carry_out(&edit, save, who, &turn);
         self.edits.fetch_add(1, Ordering::Relaxed);
         self.trail.note(who, audit::describe(&edit, save), &outcome);
         outcome
     }
 
-    fn carry_out(&self, edit: &Edit, save: bool, turn: &Listeners) -> Result<Outcome, Refusal> {
+    fn carry_out(&self, edit: &Edit, save: bool, who: &Who, turn: &Listeners) -> Result<Outcome, Refusal> {
         let current = self.current.load_full();
         if save {
             self.check_file()?;
@@ -191,7 +192,7 @@ impl Control {
             self.handle.restart_source(id).map_err(|error| self.by_engine(&error, &current))?;
             return Ok(Outcome { changes: vec![restarted(id)], ..outcome(&current) });
         }
-        let next = current.edited(edit, save)?;
+        let next = current.edited(edit, save, who.may_refer)?;
         needs_restart(&current, &next.current)?;
         let mut outcome = self.take(&current, next, turn)?;
         if save {

@@ -127,6 +127,14 @@ impl Refusal {
         self
     }
 
+    /// Refuses a reference that is new at a path, by an author who may bring none.
+    pub(super) fn brought_reference(path: String) -> Self {
+        let message = format!("`{path}`: this edit may not bring a new reference (`${{env:…}}`, `${{file:…}}`)");
+        let refusal = Self::invalid(message)
+            .hint("write it into the configuration's file, or use a token that is not limited to sources");
+        Self { place: Some(path), ..refusal }
+    }
+
     /// Converts an error of the engine or the disk.
     pub(super) fn of(kind: RefusalKind, error: &Error, place: Option<String>) -> Self {
         let (code, message, hint) = (error.code().as_str(), error.message().to_owned(), error.remedy());

@@ -1,5 +1,6 @@
 //! A guest instance's context: its inputs, its permissions, and the state that the host keeps for it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,16 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{BuildInputs, Grants, GuestKind, Limits, Space, StateStore, Trial, Watchdog};
+use crate::config::is_secret_key;
 use crate::telemetry::Meter;
+use crate::telemetry::redact::MASK;
 use crate::types::{SourceId, TimeZone, Zone, one_line};
 
 /// CPU time limit of a call in a trial, since a start waits for it.
 const TRIAL_CPU_MAX: Duration = Duration::from_millis(250);
+
+/// The fewest characters of a secret that is masked in a guest's texts: a shorter one is part of too many words.
+const SECRET_CHARS_MIN: usize = 6;
 
 /// The severity of a guest's log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +68,8 @@ pub struct GuestContext {
     /// Records its requests when it is tried on generated frames.
     pub trial: Option<Arc<Trial>>,
     log: Arc<Mutex<LogRate>>,
+    /// The values in `config` under the names of secrets, the longest first.
+    secrets: Arc<[String]>,
 }
 
 /// The number of lines in the current second, and the total number of dropped lines.
@@ -86,6 +94,9 @@ impl GuestContext {
         watchdog: Arc<Watchdog>,
     ) -> Self {
         let kind = if source.is_some() { GuestKind::Strategy } else { GuestKind::Handler };
+        let mut secrets = Vec::new();
+        find_secrets(&config, false, &mut secrets);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self {
             plugin: plugin.into(),
             state: store.space(plugin, source.as_ref()),
@@ -104,6 +115,7 @@ impl GuestContext {
             rehearsal: false,
             trial: None,
             log: Arc::default(),
+            secrets: secrets.into(),
         }
     }
 
@@ -167,6 +179,20 @@ impl GuestContext {
         }
     }
 
+    /// Masks the secrets of the guest's own settings in a text of its own.
+    pub fn mask(&self, text: &mut String) {
+        if let Cow::Owned(masked) = self.masked(text) {
+            *text = masked;
+        }
+    }
+
+    fn masked<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.secrets.iter().fold(Cow::Borrowed(text), |text, secret| match text.contains(secret) {
+            true => Cow::Owned(text.replace(secret, MASK)),
+            false => text,
+        })
+    }
+
     /// Writes a log line of the guest, truncated to its limit; drops and counts lines over the rate limit. `now_ns` is
     /// frame time.
     pub fn log(&self, severity: Severity, text: &str, now_ns: u64) {
@@ -187,6 +213,7 @@ impl GuestContext {
             }
             rate.lines += 1;
         }
+        let text = self.masked(text);
         let cut = text.len() > self.limits.message_bytes;
         let text = &text[..text.floor_char_boundary(self.limits.message_bytes)];
         let text = one_line(text);
@@ -206,14 +233,39 @@ impl GuestContext {
     }
 }
 
+/// The texts and numbers in a value under the names of secrets.
+fn find_secrets(value: &Value, is_secret: bool, found: &mut Vec<String>) {
+    let text = match value {
+        Value::Object(keys) => {
+            return keys.iter().for_each(|(key, value)| find_secrets(value, is_secret || is_secret_key(key), found));
+        }
+        Value::Array(items) => return items.iter().for_each(|item| find_secrets(item, is_secret, found)),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) => return,
+    };
+    if is_secret && text.chars().count() >= SECRET_CHARS_MIN {
+        found.push(text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn context(source: Option<SourceId>) -> GuestContext {
+        let keys = ["C4n4ry-2", "123456"];
+        let config = serde_json::json!({ "password": "C4n4ry", "api_key": keys, "token": "short", "zone": "garden" });
         let limits = Limits { log_lines_per_s: 1, ..Limits::lua() };
         let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
-        GuestContext::new("p", source, Arc::default(), limits, Arc::default(), &store, Meter::none(), watchdog)
+        GuestContext::new("p", source, Arc::new(config), limits, Arc::default(), &store, Meter::none(), watchdog)
+    }
+
+    #[test]
+    fn the_secrets_of_its_settings_are_masked_in_a_guests_texts() {
+        let mut text = "C4n4ry-2 C4n4ry=123456 short garden".to_owned();
+        context(None).mask(&mut text);
+        assert_eq!(text, "*** ***=*** short garden");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Courier {
             usage.state_bytes = state_bytes;
             usage.log_lines_dropped = self.script_host.script.context.log_lines_dropped();
         }
-        match result {
+        let settled = match result {
             Ok(outcome) => outcome.settle(),
             Err(fault) => {
                 // A mistake in the script is permanent; a time or memory limit may not be hit again.
@@ -122,7 +122,11 @@ impl Courier {
                 let retry = if mends { Retry::Later } else { Retry::Never };
                 Err(DeliveryError { message: redact(&fault.message).into_owned(), retry })
             }
-        }
+        };
+        settled.map_err(|mut error| {
+            self.script_host.script.context.mask(&mut error.message);
+            error
+        })
     }
 
     fn call(&mut self, alert: &Alert) -> Result<Outcome, Fault> {

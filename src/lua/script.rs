@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::OnFailure;
 use crate::error::{Code, Error};
-use crate::guest::{GuestContext, Manifest};
+use crate::guest::{Fault, GuestContext, Manifest};
 
 /// A script for one source, or as a handler. Loading one has no side effect outside its own VM.
 #[derive(Clone)]
@@ -25,6 +25,12 @@ pub struct Script {
 }
 
 impl Script {
+    /// A fault of this script, without the secrets of its settings.
+    pub(super) fn masked(&self, mut fault: Fault) -> Fault {
+        self.context.mask(&mut fault.message);
+        fault
+    }
+
     /// Checks its length and what its leading comments declare, and fills in the defaults of its settings. Returns its
     /// version.
     pub(super) fn check(&mut self) -> Result<String, Error> {

@@ -56,7 +56,9 @@ impl Guest for LuaGuest {
         call.result?;
         let mut call_state = self.script_host.call_state().lock();
         call_state.commit();
-        Ok(std::mem::take(&mut call_state.verdict))
+        let mut verdict = std::mem::take(&mut call_state.verdict);
+        verdict.alerts.iter_mut().for_each(|alert| self.script_host.script.context.mask(&mut alert.message));
+        Ok(verdict)
     }
 
     fn discard(&mut self) {

@@ -158,7 +158,7 @@ impl Vm {
             (Ok(_), over) => Err(fault::of(&mlua::Error::runtime("time"), self.met(over), &script.file, time, limits)),
             (Err(error), over) => Err(fault::of(&error, self.met(over), &script.file, time, limits)),
         };
-        Call { spent, result: result.map_err(|fault| self.explained(fault, script)) }
+        Call { spent, result: result.map_err(|fault| script.masked(self.explained(fault, script))) }
     }
 
     /// Adds a hint to a fault if its line has a construct with another name in Luau or the API.

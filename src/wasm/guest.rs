@@ -160,8 +160,9 @@ impl Guest for WasmGuest {
         let (said, only, buffer) = said.map_err(|ended| ended.fault)?;
         self.buffer = buffer;
         let shown = Shown { count: view.frame.detections.len(), only: only.as_deref() };
-        let verdict = convert::verdict(said, &shown, &self.context.limits, &mut self.trimmed)
+        let mut verdict = convert::verdict(said, &shown, &self.context.limits, &mut self.trimmed)
             .map_err(|what| fault::of(FaultKind::Verdict, &self.context.plugin, "judge", &what))?;
+        verdict.alerts.iter_mut().for_each(|alert| self.context.mask(&mut alert.message));
         if let Some(instance) = &mut self.instance {
             instance.sandbox.store_data().commit();
         }

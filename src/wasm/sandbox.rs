@@ -130,7 +130,8 @@ impl Sandbox {
                 Err(self.broke("call", &error, over))
             }
             Err(CallError::Refused(export, Refusal { code: _, message })) if over.is_none() => {
-                let fault = fault::of(FaultKind::Error, &context.plugin, export, &message);
+                let mut fault = fault::of(FaultKind::Error, &context.plugin, export, &message);
+                context.mask(&mut fault.message);
                 Err(Ended { fault, refused: true, full: false })
             }
             Err(CallError::Refused(export, _)) => {
@@ -154,7 +155,9 @@ impl Sandbox {
             stderr_text: store_data.output.stderr_text(),
             handed_max: handed_max(&store_data.context),
         };
-        Ended { fault: failed.fault(), refused: false, full: error.is::<PoolConcurrencyLimitError>() }
+        let mut fault = failed.fault();
+        store_data.context.mask(&mut fault.message);
+        Ended { fault, refused: false, full: error.is::<PoolConcurrencyLimitError>() }
     }
 }
 

@@ -377,6 +377,25 @@ fn wrong() -> Vec<String> {
     [of(&sources, &source), of(&hooks, &hook), of(&brokers, &|keys| kind("mqtt", keys)), others.into()].concat()
 }
 
+/// Texts that are no YAML at the secret, or beside it.
+fn broken() -> Vec<String> {
+    let sources = [
+        "uri: test, password: \"C4n4ry\", name: \"x",
+        "uri: test, name: \"x, password: \"C4n4ry\"",
+        "uri: test, pasword: @C4n4ry",
+        "uri: test, password: %C4n4ry: '",
+        "uri: test, password: *C4n4ry",
+        "uri: test, password: !C4n4ry [",
+    ];
+    let hooks =
+        ["headers: { X-Site: @C4n4ry }", "headers: { Site: *C4n4ry }", "headers: { Site: 'C4n4ry, Other: 'C4n4ry' }"];
+    let lines =
+        ["headers:\n    Site: @C4n4ry", "password: \"x\n  C4n4ry\" x", "api_key: `C4n4ry", "- \"rtsp://u:C4n4ry@h/s"];
+    let lines = lines.map(|lines| engine(&format!("extensions:\n  {lines}")));
+    let (sources, hooks) = (sources.map(source), hooks.map(hook));
+    [&sources[..], &hooks, &lines].concat()
+}
+
 #[test]
 fn a_secret_is_in_no_message_about_a_configuration_that_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
@@ -387,5 +406,24 @@ fn a_secret_is_in_no_message_about_a_configuration_that_is_wrong() {
         let out = dsengine(dir.path(), &["validate", "bad.yaml"]).run();
         assert_ne!(out.code(), 0, "{text}");
         is_not_in(format!("{}{}", out.stdout, out.stderr).as_bytes(), &text);
+    }
+}
+
+#[test]
+fn a_secret_is_in_no_message_about_a_text_that_is_no_yaml() {
+    let dir = tempfile::tempdir().unwrap();
+    for text in broken() {
+        write(dir.path(), "bad.yaml", &text);
+        let commands: [&[&str]; 3] = [
+            &["validate", "bad.yaml"],
+            &["run", "--config", "bad.yaml", "--state", "state"],
+            // Nothing answers there.
+            &["config", "diff", "bad.yaml", "--at", "127.0.0.1:1"],
+        ];
+        for args in commands {
+            let out = dsengine(dir.path(), args).run();
+            assert_ne!(out.code(), 0, "{args:?}: {text}");
+            is_not_in(format!("{}{}", out.stdout, out.stderr).as_bytes(), &format!("{args:?}: {text}"));
+        }
     }
 }

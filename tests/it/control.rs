@@ -431,3 +431,50 @@ fn the_shown_configuration_is_what_acts() {
     let line = promoted.lines().find(|line| line.starts_with("# promoted: now runs ")).unwrap();
     assert!(line.contains("new.lua in place of ") && line.contains("old.lua: "), "{line}");
 }
+
+#[test]
+fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "hook", "http://127.0.0.1:1/C4n4ry");
+    write(dir.path(), "password", "C4n4ry");
+    let token = |name: &str, more: &str| {
+        format!("{{ name: {name}, token: {name}-0123456789abcdef, scopes: [read, control]{more} }}")
+    };
+    let config = format!(
+        "sources:\n{}monitoring: {{ prometheus: {{ port: 0 }}, tokens: [{}, {}] }}\n\
+         alerts: {{ handlers: [{{ name: hook, type: webhook, config: {{ url: \"${{file:hook}}\" }} }}] }}\n",
+        source("gate"),
+        token("guard", ", sources: [gate]"),
+        token("operator", ""),
+    );
+    write(dir.path(), "config.yaml", &config);
+    let site = Site::of(dir, &[]);
+    let ask = |token: Option<&str>, args: &[&str]| {
+        let command = Dsengine::new([args, &["--at", &site.page]].concat()).cwd(site.dir.path());
+        match token {
+            Some(name) => command.env("DSENGINE_TOKEN", &format!("{name}-0123456789abcdef")).run(),
+            None => command.run(),
+        }
+    };
+    let hook = |name: &str| {
+        format!("alerts: {{ handlers: [{{ name: {name}, type: webhook, config: {{ url: '${{file:hook}}' }} }}] }}")
+    };
+    write(site.dir.path(), "same.yaml", &hook("hook"));
+    write(site.dir.path(), "other.yaml", &hook("other"));
+    let add = ["sources", "add", "rtsp://x:${file:password}@127.0.0.1:1/s", "--id", "new"];
+    for args in [&add[..], &["config", "apply", "other.yaml"], &["config", "diff", "other.yaml"]] {
+        for token in [None, Some("guard")] {
+            let refused = ask(token, args);
+            let said = format!("{}{}", refused.stdout, refused.stderr);
+            assert_ne!(refused.code(), 0, "{args:?}: {said}");
+            assert!(said.contains("may not bring a new reference") && said.contains("configuration's file"), "{said}");
+            assert!(!said.contains("C4n4ry"), "{said}");
+        }
+    }
+    assert_eq!(site.sources(), ["gate"]);
+    ask(None, &["config", "apply", "same.yaml"]).expect(0);
+    ask(Some("operator"), &["config", "apply", "other.yaml"]).expect(0);
+    ask(Some("operator"), &add).expect(0);
+    // What stands there now stays under other edits.
+    ask(None, &["sources", "set", "new", "fps=3"]).expect(0);
+}

@@ -88,11 +88,12 @@ pub(in crate::admin) async fn get(State(app): State<AppState>) -> Result<Json<Va
     responses((status = 200, body = Validation)))]
 pub(in crate::admin) async fn validate(
     State(app): State<AppState>,
+    caller: Caller,
     Params(NoParams {}): Params<NoParams>,
     DocumentBody(document): DocumentBody,
 ) -> Result<Json<Validation>, ApiError> {
-    let control = app.control()?;
-    let warnings = app.work.call(move || control.validate(&document)).await??;
+    let (control, who) = (app.control()?, caller.author());
+    let warnings = app.work.call(move || control.validate(&document, &who)).await??;
     Ok(Json(Validation { warnings: warnings.into_iter().map(WarningBody::from).collect() }))
 }
 
@@ -103,11 +104,12 @@ pub(in crate::admin) async fn validate(
     responses((status = 200, body = Outcome)))]
 pub(in crate::admin) async fn diff(
     State(app): State<AppState>,
+    caller: Caller,
     Params(NoParams {}): Params<NoParams>,
     JsonBody(document): JsonBody,
 ) -> Result<Json<Outcome>, ApiError> {
-    let control = app.control()?;
-    Ok(Json(app.work.call(move || control.diff(&Edit::Document(document))).await??))
+    let (control, who) = (app.control()?, caller.author());
+    Ok(Json(app.work.call(move || control.diff(&Edit::Document(document), &who)).await??))
 }
 
 /// Changes the configuration: all of it, or nothing.

@@ -12,7 +12,7 @@ use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::history::StateChange;
 use crate::admin::request::{JsonBody, Name, NoParams, Params, Save};
-use crate::control::{Edit, Outcome, SourceEntry, Who};
+use crate::control::{Edit, Outcome, SourceEntry};
 use crate::engine::status::SourceStatus;
 
 /// A source, and the states it was in.
@@ -182,6 +182,6 @@ pub(in crate::admin) async fn restart(
 /// Applies an edit in the caller's name.
 pub(super) async fn apply(app: &AppState, caller: &Caller, edit: Edit, save: bool) -> Result<Outcome, ApiError> {
     let control = app.control()?;
-    let who = Who::new(caller.name(), caller.peer().to_string());
+    let who = caller.author();
     app.work.call(move || control.apply(edit, save, &who)).await?.map_err(ApiError::from)
 }

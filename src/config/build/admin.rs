@@ -51,7 +51,7 @@ fn address(monitoring: &Monitoring, site: &mut Site<'_>) -> IpAddr {
         site.problems.note("tokens: [{ name: viewer, token: \"${env:VIEWER_TOKEN}\", scopes: [read] }]");
     }
     if !is_wide && !monitoring.tokens.is_empty() {
-        let message = format!("the tokens have no effect: {address} is reached from this machine only, without one");
+        let message = format!("the tokens are not asked for: {address} is reached from this machine only, without one");
         let warning = Warning::new("tokens-on-loopback", Severity::Warning, message);
         site.warn("monitoring.tokens", warning.hint("set `monitoring.listen` to be reached from other machines"));
     }

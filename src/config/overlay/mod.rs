@@ -3,7 +3,7 @@
 //! `path` parses the paths of entries, `json` edits parts of a value, `lay` applies an overlay to the tree, `changes`
 //! finds what an edit of the file changed, and `file` stores an overlay on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -121,8 +121,10 @@ impl Overlay {
                 }
             });
             if let Some(path) = plain {
-                return Err(Error::new(Code::Config, format!("overlay: `{path}` holds a secret as text"))
-                    .hint("write it as a reference, `${env:NAME}` or `${file:/path}`"));
+                return Err(Error::new(Code::Config, format!("overlay: `{path}` holds a secret as text")).hint(
+                    "refer to it, `${env:NAME}` or `${file:/path}`, in the configuration's file, or by a token that \
+                         is not limited to sources",
+                ));
             }
         }
         Ok(())
@@ -150,6 +152,32 @@ impl Overlay {
             }
         }
         Ok(())
+    }
+
+    /// The path of the first value with a reference that stands neither in `before` nor in the files (`written`) at the
+    /// same place, as the same text.
+    pub fn new_reference(&self, before: &Self, written: &Json) -> Option<String> {
+        let words = |path: &Path| path.steps().iter().map(|step| step.text().to_owned()).collect::<Vec<_>>();
+        let mut known = HashSet::new();
+        let mut know = |path: &Path, leaf: &str| {
+            if reference::refers(leaf) {
+                known.insert((words(path), leaf.to_owned()));
+            }
+        };
+        json::leaves(written, &Path::parse(""), &mut know);
+        for (path, value) in &before.entries {
+            value.iter().for_each(|value| json::leaves(value, &Path::parse(path), &mut know));
+        }
+        let mut found = None;
+        for (path, value) in &self.entries {
+            let Some(value) = value else { continue };
+            json::leaves(value, &Path::parse(path), &mut |path, leaf| {
+                if found.is_none() && reference::refers(leaf) && !known.contains(&(words(path), leaf.to_owned())) {
+                    found = Some(path.to_string());
+                }
+            });
+        }
+        found
     }
 
     /// The entry at or above a path.

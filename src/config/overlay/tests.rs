@@ -162,3 +162,42 @@ fn a_reference_stands_for_a_secret_only() {
         assert_eq!(checked(path, value), Ok(()), "{path}");
     }
 }
+
+#[test]
+fn a_reference_is_new_unless_the_same_stands_there() {
+    let uri = "rtsp://u:${env:CAM}@h/s";
+    let written = json!({
+        "sources": [{ "id": "yard", "uri": uri, "zones": { "a.b": "${env:Z}" } }, { "id": "gate", "uri": "test:" }],
+        "alerts": { "handlers": [{ "name": "hook", "config": { "headers": { "A": "${file:/run/a}" } } }] },
+    });
+    let mut before = Overlay::default();
+    before.set("sources[dock]", Some(json!({ "id": "dock", "uri": uri })));
+    let new = |path: &str, value: Json| {
+        let mut overlay = before.clone();
+        overlay.set(path, Some(value));
+        overlay.new_reference(&before, &written)
+    };
+    for (path, value) in [
+        ("sources[yard].uri", json!(uri)),
+        ("sources[yard]", json!({ "id": "yard", "uri": uri, "zones": { "a.b": "${env:Z}" } })),
+        ("sources[yard].zones[a.b]", json!("${env:Z}")),
+        ("sources[dock].fps", json!(3)),
+        ("sources[dock].uri", json!(uri)),
+        ("alerts.handlers[hook].config.headers", json!({ "A": "${file:/run/a}" })),
+        ("name", json!("$${no} reference")),
+        ("profile", json!("away")),
+    ] {
+        assert_eq!(new(path, value), None, "{path}");
+    }
+    for (path, value) in [
+        ("sources[gate].uri", json!(uri)),
+        ("sources[yard].uri", json!("rtsp://u:${env:CAM}@elsewhere/s")),
+        ("sources[dock].uri", json!("rtsp://x:${file:/etc/hostname}@h/s")),
+        ("alerts.handlers[hook].config.headers.B", json!("${file:/run/a}")),
+        ("alerts.handlers[other].config.headers.A", json!("${file:/run/a}")),
+        ("name", json!("$${no} ${env:X:-y}")),
+        ("name", json!("${")),
+    ] {
+        assert_eq!(new(path, value).as_deref(), Some(path));
+    }
+}
