@@ -87,6 +87,14 @@ impl Client {
         self.which.database().filter(|file| file.exists())
     }
 
+    /// Whether it is clear which engine is meant, if no configuration says so.
+    ///
+    /// # Errors
+    /// Several run.
+    pub(crate) fn is_clear(&self) -> Result<(), Error> {
+        if self.which.is_named() { Ok(()) } else { self.find() }
+    }
+
     /// Finds the engine, once.
     fn find(&self) -> Result<(), Error> {
         if self.found.get().is_some() {
