@@ -240,8 +240,8 @@ impl Deliverer {
     }
 }
 
-/// An error's text, which says so where the handler pauses between alerts, and what to do: about the receiver, unless the
-/// handler is a guest `at_fault` itself.
+/// An error's text, which says so where the handler pauses between alerts, and what to do: about the receiver, unless
+/// the handler is a guest `at_fault` itself.
 fn told(error: &DeliveryError, at_fault: bool, courier: &Courier, retries: &Retries) -> String {
     if courier.is_shunned() && error.retry == Retry::Never && !retries.max_age.is_zero() {
         let why = match at_fault {

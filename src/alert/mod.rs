@@ -179,8 +179,8 @@ pub trait Handler: Send + Sync {
         None
     }
 
-    /// Whether the last delivery failed by a fault of its own, as of a script, and not by its receiver's answer: then the
-    /// message sends nobody to the receiver.
+    /// Whether the last delivery failed by a fault of its own, as of a script, and not by its receiver's answer: then
+    /// the message sends nobody to the receiver.
     fn is_at_fault(&self) -> bool {
         false
     }

@@ -125,7 +125,8 @@ fn hint(asked: &Needs, keys: &[String], ports: &[String]) -> String {
     let keys: Vec<&str> = keys.iter().map(String::as_str).filter(|key| !key.is_empty()).collect();
     let ask = ports.iter().map(|host| {
         format!(
-            "the grant {host} has a port, so the request needs it, too: `---@needs http {host}`, or [needs] of plugin.toml"
+            "the grant {host} has a port, so the request needs it, too: `---@needs http {host}`, or [needs] of \
+             plugin.toml"
         )
     });
     let grant = format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "));
