@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use super::alerts::database;
 use super::exit::{Exit, failed};
 use super::which::Which;
 
@@ -87,12 +88,16 @@ impl Client {
         self.which.database().filter(|file| file.exists())
     }
 
-    /// Whether it is clear which engine is meant, if no configuration says so.
+    /// Whether it is clear whose alerts are meant.
     ///
     /// # Errors
-    /// Several run.
+    /// Nothing names an engine, and none or several run: as other commands say it.
     pub(crate) fn is_clear(&self) -> Result<(), Error> {
-        if self.which.is_named() { Ok(()) } else { self.find() }
+        if self.which.is_named() || self.given().is_some() {
+            return Ok(());
+        }
+        self.find()?;
+        database(&self.which, false).map(drop)
     }
 
     /// Finds the engine, once.
