@@ -174,7 +174,7 @@ impl Deliverer {
         let retry = if is_replaced { Retry::Later } else { error.retry };
         let how = courier.failed(number, retry, attempts, now, &retries, fastrand::f64());
         let attempt = courier.attempts(number).max(1);
-        let error = told(&error, courier, &retries);
+        let error = told(&error, version.handler.is_at_fault(), courier, &retries);
         standing.fail(&error, how.is_some(), now.monotonic_ns);
         self.outbox.log(Entry::Attempted {
             id: alert.id.clone(),
@@ -240,12 +240,17 @@ impl Deliverer {
     }
 }
 
-/// An error's text, which says so where the handler pauses between alerts, and what to do.
-fn told(error: &DeliveryError, courier: &Courier, retries: &Retries) -> String {
+/// An error's text, which says so where the handler pauses between alerts, and what to do: about the receiver, unless
+/// the handler is a guest `at_fault` itself.
+fn told(error: &DeliveryError, at_fault: bool, courier: &Courier, retries: &Retries) -> String {
     if courier.is_shunned() && error.retry == Retry::Never && !retries.max_age.is_zero() {
+        let why = match at_fault {
+            true => "failed, so it is not they that are at fault: check the script",
+            false => "were refused, so it is not they that are at fault: check the address and what the receiver takes",
+        };
         return format!(
-            "{error}; {REFUSED_MAX} alerts in a row were refused, so it is not they that are at fault: check the address and \
-             what the receiver takes; one alert is tried at a time until one is taken, and the others wait"
+            "{error}; {REFUSED_MAX} alerts in a row {why}; one alert is tried at a time until one is taken, and the \
+             others wait"
         );
     }
     match courier.rests() {

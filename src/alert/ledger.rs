@@ -4,6 +4,7 @@
 //! is; only then does it enter the handlers' queues. Queues are keyed by handler name and ordered by acceptance.
 
 mod again;
+mod left;
 mod room;
 mod routes;
 mod waiting;
@@ -13,6 +14,7 @@ pub(super) use again::GIVE;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use self::left::Left;
 use super::courier::{Head, Line};
 use super::offer::{Finished, GivenUp, NoRoom, Offered, Written};
 use super::queue::Queue;
@@ -33,6 +35,7 @@ pub(super) struct Ledger {
     pub(super) alerts_max: usize,
     pub(super) bytes_max: usize,
     pub(super) when_full: WhenFull,
+    pub(super) left: Left,
     /// Whether there is a journal.
     durable: bool,
     /// Whether all configured handlers were added; until then open alerts wait for missing handlers.
@@ -81,6 +84,7 @@ impl Ledger {
             alerts_max,
             bytes_max,
             when_full: WhenFull::default(),
+            left: Left::default(),
             durable,
             complete: !durable,
             queues: BTreeMap::new(),
@@ -288,6 +292,7 @@ impl Ledger {
             queue.release(open);
         }
         let finished = open.is_finished();
+        self.left.note(id, &handler, how);
         self.journal_settlement(id, &handler, how);
         Some(if finished { self.open.remove(id).map(Open::finish) } else { None })
     }

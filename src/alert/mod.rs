@@ -179,6 +179,12 @@ pub trait Handler: Send + Sync {
         None
     }
 
+    /// Whether the last delivery failed by a fault of its own, as of a script, and not by its receiver's answer: then
+    /// the message sends nobody to the receiver.
+    fn is_at_fault(&self) -> bool {
+        false
+    }
+
     /// Called once, before the first delivery, in the context of the runtime that delivers. A handler whose receivers
     /// respond keeps `commands` to forward their requests.
     fn attach(&self, _commands: Commands) {}

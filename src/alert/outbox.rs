@@ -321,6 +321,12 @@ impl Outbox {
         self.tally.read()
     }
 
+    /// The alerts given up since the start that are not sent again, and those that each removed handler left.
+    pub fn left(&self) -> (u64, BTreeMap<String, u64>) {
+        let state = self.state();
+        (state.ledger.left.given_up(), state.ledger.left.removed())
+    }
+
     /// Alerts that at least one handler is not done with, or that are not journalled.
     pub fn open(&self) -> usize {
         self.state().ledger.open_alerts()

@@ -81,13 +81,23 @@ pub struct Explained {
 }
 
 /// Why there is not one alert to explain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotOne {
     /// None has this id.
     None,
-    /// More than one has it in their ids.
-    Many,
+    /// More than one has it in their ids: these, in words.
+    Many(String),
 }
+
+/// The first alerts of several that may be meant.
+pub fn candidates<'a>(ids: impl IntoIterator<Item = &'a AlertId>) -> String {
+    let ids: Vec<&str> = ids.into_iter().take(CANDIDATES_MAX + 1).map(AlertId::as_str).collect();
+    let more = if ids.len() > CANDIDATES_MAX { ", …" } else { "" };
+    format!("{}{more}", ids[..ids.len().min(CANDIDATES_MAX)].join(", "))
+}
+
+/// Maximum alerts that are listed where more than one may be meant.
+pub const CANDIDATES_MAX: usize = 5;
 
 /// What was raised on a source in some time, and what held it back.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -166,7 +176,7 @@ impl Records {
         let exact = ids.iter().find(|id| id.as_str() == part).copied();
         match exact.or_else(|| ids.first().copied()) {
             None => Err(NotOne::None),
-            Some(_) if exact.is_none() && ids.len() > 1 => Err(NotOne::Many),
+            Some(_) if exact.is_none() && ids.len() > 1 => Err(NotOne::Many(candidates(ids))),
             Some(id) => self.explained(id).ok_or(NotOne::None),
         }
     }

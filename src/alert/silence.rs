@@ -55,7 +55,7 @@ pub struct SilenceBody {
     /// When it ends, RFC 3339 UTC.
     #[schema(format = DateTime)]
     pub ends_at: String,
-    /// The name of the token that created it.
+    /// Who created it: the name of the token, after the person's if the request has it.
     pub created_by: String,
     /// Why it was created.
     pub comment: String,

@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use super::alerts::database;
 use super::exit::{Exit, failed};
 use super::which::{Which, shown};
 
@@ -77,6 +78,18 @@ impl Client {
     /// The file that names the run, if it does not exist.
     pub(crate) fn missing(&self) -> Option<Error> {
         self.which.missing()
+    }
+
+    /// Whether it is clear whose alerts are meant.
+    ///
+    /// # Errors
+    /// Nothing names an engine, and none or several run: as other commands say it.
+    pub(crate) fn is_clear(&self) -> Result<(), Error> {
+        if self.which.is_named() || self.which.address().is_some() {
+            return Ok(());
+        }
+        self.find()?;
+        database(&self.which, false).map(drop)
     }
 
     /// Finds the engine, once.
@@ -149,15 +162,20 @@ impl Client {
                 }
                 Ok(answer)
             }
-            Ok((404, answer)) if answer["code"] == Code::NoAlert.as_str() => {
-                let message = format!("alert '{id}'{by} is on the disk, but the engine does not show it to this token");
-                let hint = "its token may be for other sources; or it is too old for the engine's memory, and is \
-                            changed on the disk while no engine runs";
-                Err(failed(&Error::new(Code::NoAlert, message).hint(hint)))
-            }
-            Ok((status, answer)) => Err(self.refused(status, &answer)),
+            Ok((status, answer)) => Err(self.refused_of_kept(status, &answer, id, by)),
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    /// Prints the refusal of a request about an alert that is on the disk.
+    pub(crate) fn refused_of_kept(&self, status: u16, answer: &Value, id: &str, by: &str) -> Exit {
+        if status != 404 || answer["code"] != Code::NoAlert.as_str() {
+            return self.refused(status, answer);
+        }
+        let message = format!("alert '{id}'{by} is on the disk, but the engine does not show it to this token");
+        let hint = "its token may be for other sources; or it is too old for the engine's memory, and is changed on the \
+                    disk while no engine runs";
+        failed(&Error::new(Code::NoAlert, message).hint(hint))
     }
 
     /// Prints a refusal.

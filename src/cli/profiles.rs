@@ -4,12 +4,16 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::exit::Exit;
+use super::exit::{Exit, failed};
 use super::sources::say;
+
+/// Taken as `--none`, unless a profile has that name.
+const NONE: &str = "none";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The profile to switch to; without it, the profiles are listed
+    /// The profile to switch to, `none` as --none does where no profile has that name; without it, the profiles are
+    /// listed
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Switch to no profile: the configuration as it is without one
@@ -35,11 +39,24 @@ pub(crate) fn run(args: &Args) -> Exit {
 
 fn switch(args: &Args) -> Result<(), Exit> {
     let path = format!("/api/v1/profile?save={}", !args.no_save);
-    let outcome = args.client.ask(&Method::POST, &path, Some(&json!({ "name": args.name })))?;
+    let name = match args.name.as_deref() {
+        Some(NONE) if !has_none(&args.client)? => None,
+        name => name,
+    };
+    let outcome = args.client.ask(&Method::POST, &path, Some(&json!({ "name": name })))?;
     if !args.client.json {
         say(&outcome, true);
     }
     Ok(())
+}
+
+/// Whether a profile is named as the word for none.
+fn has_none(client: &Client) -> Result<bool, Exit> {
+    match client.answer(&Method::GET, "/api/v1/profile", None) {
+        Ok((200..=299, answer)) => Ok(answer["profiles"].as_array().into_iter().flatten().any(|name| name == NONE)),
+        Ok((status, answer)) => Err(client.refused(status, &answer)),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 fn show(client: &Client) -> Result<(), Exit> {

@@ -1,6 +1,7 @@
 //! `dsengine alerts retry`: sends dead letters again, through the running engine, else by the next run; by the handler
 //! that did not deliver them, or by another one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use dsengine::alert::{Entry, Journal as _};
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::{History, HistoryQuery, Keep, Kept, SqliteJournal, StateLock};
-use dsengine::types::{Clock as _, one_line};
+use dsengine::types::{Clock as _, count, one_line};
+use hyper::Method;
 use serde_json::json;
 
 use super::client::Client;
@@ -51,20 +53,22 @@ impl Letter {
 
 pub(super) fn run(args: &Args) -> Exit {
     let Some(database) = args.client.database() else {
-        let error = Error::new(Code::Request, "no alerts are kept for this configuration");
-        let error = error.hint("name the configuration that ran: --config FILE, and --state DIR if it had one");
-        return failed(&args.client.missing().unwrap_or(error));
+        let error = Error::new(Code::Request, "no alerts are kept for this configuration")
+            .hint("name the configuration that ran: --config FILE, and --state DIR if it had one");
+        let why = args.client.missing().or_else(|| args.client.is_clear().err());
+        return failed(&why.unwrap_or(error));
     };
-    let letters = match letters(args, &database) {
-        Ok(letters) => letters,
+    let history = History::new(&database);
+    let found = kept(args, &history).and_then(|kept| Ok((letters(args, &kept), pending(args, &kept, &history)?, kept)));
+    let (letters, pending, kept) = match found {
+        Ok(found) => found,
         Err(error) => return failed(&error),
     };
     if letters.is_empty() {
-        println!("nothing to send again: every handler has delivered it, or is about to");
-        return Exit::Fine;
+        return nothing(args, &kept, pending, &database);
     }
     // Whoever runs the configuration holds its lock.
-    match StateLock::take(&database) {
+    let exit = match StateLock::take(&database) {
         Ok(_lock) => {
             if let Err(exit) = exists(args) {
                 return exit;
@@ -72,12 +76,77 @@ pub(super) fn run(args: &Args) -> Exit {
             offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine)
         }
         Err(error) if !StateLock::is_held(&database) => failed(&error),
-        Err(_) => {
-            // One that is refused keeps no other back.
-            let asked: Vec<Result<(), Exit>> = letters.iter().map(|letter| ask(&args.client, letter)).collect();
-            asked.into_iter().find_map(Result::err).unwrap_or(Exit::Fine)
+        Err(_) => ask(&args.client, &letters),
+    };
+    if let (Some(handler), Some(_), 1..) = (&args.handler, &args.to, pending) {
+        eprintln!("note: {}", waits(handler, pending));
+    }
+    exit
+}
+
+/// Says why there is nothing to send again.
+fn nothing(args: &Args, kept: &[Kept], pending: usize, database: &Path) -> Exit {
+    if let (Some(handler), 1..) = (&args.handler, pending) {
+        println!("nothing to send again yet: {}", waits(handler, pending));
+        return Exit::Fine;
+    }
+    if let Some(handler) = &args.handler {
+        match unknown(args, handler, kept, database) {
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => return failed(&error),
         }
     }
+    println!("nothing to send again: every handler has delivered it, or is about to");
+    Exit::Fine
+}
+
+/// What a handler is not done with.
+fn waits(handler: &str, pending: usize) -> String {
+    format!(
+        "{} is not done with {}; another handler can get what it has given up, or leaves once it is removed",
+        one_line(handler),
+        count(pending as u64, "alert")
+    )
+}
+
+/// The refusal of a name that no handler has or had.
+fn unknown(args: &Args, name: &str, kept: &[Kept], database: &Path) -> Result<Option<Error>, Error> {
+    let all = History::new(database).list(usize::MAX, &HistoryQuery::default())?;
+    let is_it = |kept: &Kept| kept.handlers.iter().any(|at| *at.handler == *name);
+    let there = existing(&args.client, database);
+    if all.iter().any(is_it) || there.iter().any(|there| there == name) {
+        return Ok(None);
+    }
+    let failed = kept.iter().flat_map(|kept| &kept.handlers).filter(|at| is_open(&at.outcome));
+    let failed: BTreeSet<String> = failed.map(|at| at.handler.to_string()).collect();
+    let near = nearest(name, failed.iter().chain(&there).map(String::as_str));
+    let near = near.map(|near| format!("; did you mean '{}'?", one_line(near))).unwrap_or_default();
+    let list =
+        |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { one_line(&names.join(", ")).into_owned() };
+    let error =
+        Error::new(Code::Request, format!("there is no handler '{}', and no alert of it{near}", one_line(name)));
+    Ok(Some(error.hint(format!(
+        "handlers with undelivered alerts: {}; handlers: {}",
+        list(failed.iter().map(String::as_str).collect()),
+        list(there.iter().map(String::as_str).collect())
+    ))))
+}
+
+/// The handlers of the running engine, else of the configuration.
+fn existing(client: &Client, database: &Path) -> Vec<String> {
+    if !StateLock::is_held(database) {
+        let plan = client.configuration().map(|loaded| loaded.plan);
+        return plan.map_or_else(|_| Vec::new(), |plan| plan.handlers.iter().map(|h| h.name.to_string()).collect());
+    }
+    let Ok((200..=299, status)) = client.answer(&Method::GET, "/api/v1/status", None) else { return Vec::new() };
+    let names = status["handlers"].as_array().into_iter().flatten().filter_map(|handler| handler["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// The name that was probably meant.
+fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let near = names.map(|name| (strsim::damerau_levenshtein(word, name), name));
+    near.filter(|(distance, _)| *distance <= 1 + word.chars().count() / 3).min().map(|(_, name)| name)
 }
 
 /// Whether the configuration has the handler that gets them, where no engine can say so.
@@ -92,15 +161,34 @@ fn exists(args: &Args) -> Result<(), Exit> {
     Err(failed(&error.hint(format!("handlers: {}", names.join(", ")))))
 }
 
+/// Whether a handler is done with an alert that it did not deliver.
+fn is_open(outcome: &str) -> bool {
+    !["delivered", "pending", "given_away"].contains(&outcome)
+}
+
+/// The alerts that are asked for, the newest first.
+fn kept(args: &Args, history: &History) -> Result<Vec<Kept>, Error> {
+    match &args.id {
+        Some(id) => Ok(vec![history.find(id)?]),
+        None => history.list(usize::MAX, &HistoryQuery { undelivered: true, ..HistoryQuery::default() }),
+    }
+}
+
+/// How many of the alerts that are asked for the named handler is not done with.
+fn pending(args: &Args, kept: &[Kept], history: &History) -> Result<usize, Error> {
+    let Some(name) = &args.handler else { return Ok(0) };
+    let waits = |kept: &&Kept| kept.handlers.iter().any(|at| *at.handler == **name && at.outcome == "pending");
+    if args.id.is_some() {
+        return Ok(kept.iter().filter(waits).count());
+    }
+    let all = history.list(usize::MAX, &HistoryQuery { pending: true, ..HistoryQuery::default() })?;
+    Ok(all.iter().filter(waits).count())
+}
+
 /// The deliveries that failed and are asked for, the oldest first.
-fn letters(args: &Args, database: &Path) -> Result<Vec<Letter>, Error> {
-    let history = History::new(database);
-    let kept: Vec<Kept> = match &args.id {
-        Some(id) => vec![history.find(id)?],
-        None => history.list(usize::MAX, &HistoryQuery { undelivered: true, ..HistoryQuery::default() })?,
-    };
+fn letters(args: &Args, kept: &[Kept]) -> Vec<Letter> {
     let (handler, to) = (args.handler.as_deref(), args.to.as_deref());
-    Ok(kept.iter().rev().flat_map(|kept| of_alert(kept, handler, to)).collect())
+    kept.iter().rev().flat_map(|kept| of_alert(kept, handler, to)).collect()
 }
 
 /// The deliveries of one alert that failed: by `handler` only, if it is named; `to` gets them instead.
@@ -113,27 +201,44 @@ fn of_alert(kept: &Kept, handler: Option<&str>, to: Option<&str>) -> Vec<Letter>
     if to.is_some_and(|to| is_at(to, &["delivered", "pending"])) {
         return Vec::new();
     }
-    let failed =
-        kept.handlers.iter().filter(|at| !["delivered", "pending", "given_away"].contains(&at.outcome.as_str()));
+    let failed = kept.handlers.iter().filter(|at| is_open(&at.outcome));
     let wanted = failed.filter(|at| handler.is_none_or(|name| *name == *at.handler));
     let letter =
         |handler: &Arc<str>| Letter { id: kept.alert.id.to_string(), handler: handler.clone(), to: to.map(Arc::from) };
     wanted.map(|at| letter(&at.handler)).collect()
 }
 
-/// Asks the running engine.
-fn ask(client: &Client, letter: &Letter) -> Result<(), Exit> {
-    let mut body = json!({ "handler": &*letter.handler });
-    if let Some(to) = &letter.to {
-        body["to"] = json!(&**to);
+/// Asks the running engine. One alert that is refused keeps no other back, and a reason is printed once.
+fn ask(client: &Client, letters: &[Letter]) -> Exit {
+    let (mut exit, mut told, mut more) = (Exit::Fine, BTreeSet::new(), 0_u64);
+    for letter in letters {
+        let path = format!("/api/v1/alerts/{}/retry", segment(&letter.id));
+        let mut body = json!({ "handler": &*letter.handler });
+        if let Some(to) = &letter.to {
+            body["to"] = json!(&**to);
+        }
+        match client.answer(&Method::POST, &path, Some(&body)) {
+            Ok((200..=299, answer)) if client.json => println!("{answer:#}"),
+            Ok((200..=299, _)) => {
+                let again = if letter.to.is_some() { "" } else { " again" };
+                println!("{} goes to {}{again}", letter.id, one_line(letter.receiver()));
+            }
+            Ok((status, answer)) => {
+                let reason = answer["message"].as_str().unwrap_or_default().replace(&letter.id, "");
+                if told.insert((status, reason)) {
+                    let of = format!(" of handler '{}'", one_line(&letter.handler));
+                    exit = client.refused_of_kept(status, &answer, &letter.id, &of);
+                } else {
+                    more += 1;
+                }
+            }
+            Err(error) => return failed(&error),
+        }
     }
-    let of = format!(" of handler '{}'", one_line(&letter.handler));
-    client.ask_of_kept(&letter.id, "retry", &of, &body)?;
-    if !client.json {
-        let again = if letter.to.is_some() { "" } else { " again" };
-        println!("{} goes to {}{again}", letter.id, one_line(letter.receiver()));
+    if more > 0 {
+        eprintln!("  the same of {} more", count(more, "alert"));
     }
-    Ok(())
+    exit
 }
 
 /// Changes the database, which no engine uses.

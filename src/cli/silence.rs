@@ -42,9 +42,12 @@ struct Add {
     /// When it starts: 2026-01-31T16:00:00Z; now where this is left out
     #[arg(long, value_name = "WHEN")]
     from: Option<String>,
-    /// Why it is created
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    /// Why it is created; --note as well
+    #[arg(long, value_name = "TEXT", alias = "note", default_value = "", hide_default_value = true)]
     comment: String,
+    /// Who creates it: a person's name, kept before that of the token
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
     #[command(flatten)]
     client: Client,
 }
@@ -77,7 +80,9 @@ pub(crate) fn run(args: &Args) -> Exit {
 
 fn create(add: &Add) -> Result<(), Exit> {
     let mut body = json!({ "matchers": add.matchers, "comment": add.comment });
-    for (key, value) in [("duration", &add.duration), ("ends_at", &add.until), ("starts_at", &add.from)] {
+    for (key, value) in
+        [("duration", &add.duration), ("ends_at", &add.until), ("starts_at", &add.from), ("by", &add.by)]
+    {
         if let Some(value) = value {
             body[key] = json!(value);
         }

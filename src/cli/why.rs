@@ -116,9 +116,8 @@ fn found(records: &Records, id: &str) -> Result<Explained, Error> {
     records.explain(id).map_err(|problem| match problem {
         NotOne::None => Error::new(Code::NoAlert, format!("the log has no alert {id:?}"))
             .hint("dsengine alerts list, or dsengine explain --source ID for those that were held back"),
-        NotOne::Many => {
-            Error::new(Code::NoAlert, format!("more than one alert has {id:?} in its id")).hint("give more of it")
-        }
+        NotOne::Many(ids) => Error::new(Code::NoAlert, format!("more than one alert has {id:?} in its id: {ids}"))
+            .hint("give more of it"),
     })
 }
 

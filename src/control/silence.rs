@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::outcome::{Outcome, Refusal, RefusalKind};
 use super::{Control, Who};
 use crate::alert::silence::{Matcher, SilenceBody, SilenceRequest};
-use crate::alert::{CASES_MAX, CaseQuery};
+use crate::alert::{By, CASES_MAX, CaseQuery};
 use crate::config::{ENGINE_SOURCE, nearest};
 use crate::engine::EngineApi as _;
 
@@ -15,7 +15,7 @@ impl Control {
     /// # Errors
     /// When the request is wrong, or there are too many silences.
     pub fn silence(&self, request: &SilenceRequest, who: &Who) -> Result<SilenceBody, Refusal> {
-        let created = self.handle.silence(request, &who.name).map_err(|error| {
+        let created = self.handle.silence(request, &By::person(request.by.as_deref(), &who.name)).map_err(|error| {
             let kind = if error.is_full { RefusalKind::Conflict } else { RefusalKind::Invalid };
             Refusal::new(kind, error.message).hint(error.hint)
         });

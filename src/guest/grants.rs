@@ -72,11 +72,14 @@ impl Grants {
     pub fn of(plugin: &str, asked: &Needs, granted: &GrantPlan) -> Result<Self, Error> {
         let mut missing: Vec<(String, String)> = Vec::new();
         let mut lacks = |what: String, key: String| missing.push((what, key));
-        let mut http = Vec::new();
+        let (mut http, mut ports) = (Vec::new(), Vec::new());
         for host in &asked.http {
             let had = hosts(&granted.http, host);
             if had.is_empty() {
-                lacks(format!("requests to {host}"), format!("http: [{host}]"));
+                let with_port = granted.http.iter().find(|entry| is_with_port(entry, host));
+                ports.extend(with_port.cloned());
+                let key = if with_port.is_some() { String::new() } else { format!("http: [{host}]") };
+                lacks(format!("requests to {host}"), key);
             }
             http.extend(had);
         }
@@ -100,7 +103,7 @@ impl Grants {
                 Code::Plugin,
                 format!("{plugin} asks for {}, which is not granted", what.join(", ")),
             )
-            .hint(hint(asked, &keys)));
+            .hint(hint(asked, &keys, &ports)));
         }
         let env = asked.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
         let unasked_hosts = unused(&granted.http, &http).cloned().collect();
@@ -109,9 +112,25 @@ impl Grants {
     }
 }
 
-/// How to grant what is missing; points out a placeholder host of the template.
-fn hint(asked: &Needs, keys: &[String]) -> String {
+/// Whether a granted entry is the requested host with a port, which the request lacks.
+fn is_with_port(entry: &str, asked: &str) -> bool {
+    let bare = |text: &str| text.split_once("://").map_or_else(|| text.to_owned(), |(_, host)| host.to_owned());
+    let port = bare(entry).strip_prefix(&bare(asked)).and_then(|rest| rest.strip_prefix(':')?.parse::<u16>().ok());
+    port.is_some()
+}
+
+/// How to grant what is missing, or to request what is granted with a port (`ports`); points out a placeholder host of
+/// the template.
+fn hint(asked: &Needs, keys: &[String], ports: &[String]) -> String {
+    let keys: Vec<&str> = keys.iter().map(String::as_str).filter(|key| !key.is_empty()).collect();
+    let ask = ports.iter().map(|host| {
+        format!(
+            "the grant {host} has a port, so the request needs it, too: `---@needs http {host}`, or [needs] of \
+             plugin.toml"
+        )
+    });
     let grant = format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "));
+    let grant = ask.chain((!keys.is_empty()).then_some(grant)).collect::<Vec<_>>().join("; ");
     match asked.http.iter().find(|host| host.ends_with(".example.com")) {
         Some(host) => format!(
             "{grant}; but {host} stands for your receiver: write its own host into [needs] of plugin.toml first"
@@ -180,6 +199,22 @@ mod tests {
         let error = Grants::of("p", &asked, &granted).unwrap_err();
         assert_eq!(error.message(), "p asks for requests to b.example:8443, pixels, which is not granted");
         assert!(error.to_string().contains("grants: {http: [b.example:8443], pixels: true}"), "{error}");
+    }
+
+    #[test]
+    fn a_port_of_the_grant_that_the_request_lacks_is_to_be_requested() {
+        let asks = |host: &str, granted: &str| {
+            let asked = Needs { http: vec![host.into()], ..Needs::default() };
+            let granted = GrantPlan { http: vec![granted.into()], ..GrantPlan::default() };
+            Grants::of("chat", &asked, &granted).unwrap_err().to_string()
+        };
+        for host in ["127.0.0.1", "http://127.0.0.1"] {
+            let error = asks(host, "127.0.0.1:18241");
+            assert!(error.contains("`---@needs http 127.0.0.1:18241`") && !error.contains("grants: {"), "{error}");
+        }
+        let error = asks("127.0.0.1:18241", "127.0.0.1");
+        assert!(error.contains("grants: {http: [127.0.0.1:18241]}"), "{error}");
+        assert!(asks("127.0.0.1", "127.0.0.10:80").contains("grants: {http: [127.0.0.1]}"));
     }
 
     #[test]

@@ -197,7 +197,10 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
                  in plugin.toml"
             ),
             false if parsed.port().is_some() && grants.has.http.iter().any(|entry| split_scheme(entry).1 == host) => {
-                format!("requests to {named} are not granted: without a port {host} is its usual one; grant {named}")
+                format!(
+                    "requests to {named} are not granted: without a port {host} is its usual one; write {named} both in \
+                     the request (`---@needs http {named}`, or [needs] of plugin.toml) and in the grant"
+                )
             }
             false => format!("requests to {named} are not granted"),
         }));

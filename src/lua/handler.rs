@@ -1,5 +1,6 @@
 //! A script as a handler: one alert at a time, in order, on a thread that may block.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,8 +31,16 @@ pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<L
     let (name, version) = (Arc::clone(&script_host.script.context.plugin), Arc::clone(&script_host.version));
     let usage = Arc::default();
     let pictures = Arc::default();
-    let courier = Courier { script_host, vm: Some(vm), usage: Arc::clone(&usage), pictures: Arc::clone(&pictures) };
-    Ok(LuaHandler { name, version, courier: Arc::new(tokio::sync::Mutex::new(courier)), runtime, usage, pictures })
+    let at_fault = Arc::default();
+    let courier = Courier {
+        script_host,
+        vm: Some(vm),
+        usage: Arc::clone(&usage),
+        pictures: Arc::clone(&pictures),
+        at_fault: Arc::clone(&at_fault),
+    };
+    let courier = Arc::new(tokio::sync::Mutex::new(courier));
+    Ok(LuaHandler { name, version, courier, runtime, usage, pictures, at_fault })
 }
 
 /// A Luau script that delivers alerts.
@@ -47,6 +56,8 @@ pub struct LuaHandler {
     usage: Arc<Mutex<Usage>>,
     /// The alerts' pictures, once it is in use.
     pictures: Arc<OnceLock<Pictures>>,
+    /// Whether the last delivery ended in the script's own fault.
+    at_fault: Arc<AtomicBool>,
 }
 
 impl LuaHandler {
@@ -73,6 +84,10 @@ impl Handler for LuaHandler {
     /// The call ends by its own limits, and continues when the future is dropped.
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn is_at_fault(&self) -> bool {
+        self.at_fault.load(Ordering::Relaxed)
     }
 
     fn attach(&self, commands: Commands) {
@@ -102,11 +117,13 @@ struct Courier {
     vm: Option<Vm>,
     usage: Arc<Mutex<Usage>>,
     pictures: Arc<OnceLock<Pictures>>,
+    at_fault: Arc<AtomicBool>,
 }
 
 impl Courier {
     fn deliver(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
         let result = self.call(alert);
+        self.at_fault.store(result.is_err(), Ordering::Relaxed);
         {
             let state_bytes = self.script_host.script.context.state.lock().bytes();
             let mut usage = self.usage.lock();

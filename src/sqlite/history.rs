@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, saved_from_sql};
+use crate::alert::records::{CANDIDATES_MAX, candidates};
 use crate::alert::{Case, CaseState, SavedKind};
 use crate::error::{Code, Error};
 use crate::types::{Alert, Level};
@@ -121,26 +122,27 @@ impl History {
             return Err(missing());
         }
         let id = id.to_ascii_lowercase();
+        let most = CANDIDATES_MAX + 1;
         let found = self.read(|db| {
             let exact = db.query_row(&format!("{SELECT} WHERE id = ?1"), [&id], Row::from_sql).optional()?;
             let rows = match exact {
                 Some(row) => vec![row],
                 None => {
                     let mut rows =
-                        db.prepare(&format!("{SELECT} WHERE id LIKE ?1 || '%' OR id LIKE '%' || ?1 LIMIT 2"))?;
+                        db.prepare(&format!("{SELECT} WHERE id LIKE ?1 || '%' OR id LIKE '%' || ?1 LIMIT {most}"))?;
                     rows.query_map([&id], Row::from_sql)?.collect::<Result<_, _>>()?
                 }
             };
             rows.iter().filter_map(|row| kept(db, row).transpose()).collect::<rusqlite::Result<Vec<_>>>()
         })?;
-        let more = found.len() > 1;
-        match found.into_iter().next() {
-            Some(_) if more => {
-                Err(Error::new(Code::NoAlert, format!("more than one alert has {id:?} in its id"))
+        let several = (found.len() > 1).then(|| candidates(found.iter().map(|kept| &kept.alert.id)));
+        match (found.into_iter().next(), several) {
+            (_, Some(ids)) => {
+                Err(Error::new(Code::NoAlert, format!("more than one alert has {id:?} in its id: {ids}"))
                     .hint("give more of it"))
             }
-            Some(kept) => Ok(kept),
-            None => Err(missing()),
+            (Some(kept), None) => Ok(kept),
+            (None, None) => Err(missing()),
         }
     }
 

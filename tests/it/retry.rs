@@ -30,6 +30,8 @@ fn dead_letters_go_out_with_the_next_run_where_none_runs() {
     let id = shown[0]["alert"]["id"].as_str().unwrap().to_owned();
     let attempts = &shown[0]["handlers"][1]["attempts"];
     assert!(attempts[0]["error"].as_str().unwrap().contains("410 Gone"), "{shown}");
+    let wrong = dsengine(dir.path(), &["alerts", "retry", "--all", "--handler", "hok"]).run();
+    assert!(wrong.code() != 0 && wrong.stderr.contains("did you mean 'hook'?"), "{}", wrong.stderr);
     let one = dsengine(dir.path(), &["alerts", "retry", &id]).run().expect(0);
     assert_eq!(one.stdout, format!("{id} goes to hook with the next run of this configuration\n"));
     assert_eq!((undelivered(), listed(dir.path(), &["--pending"]).json().as_array().unwrap().len()), (39, 1));
@@ -163,6 +165,8 @@ fn what_a_renamed_handler_left_is_told_and_goes_to_another_one() {
     let mut run = dsengine(dir.path(), &["run", "--port", "0"]).start();
     let line = run.wait_line(LIMIT, |line| line.contains("there is no such handler"));
     assert!(line.contains("hook") && line.contains("alerts retry --all --handler OLD --to NEW"), "{line}");
+    let page = run.page();
+    until("it is noticed", || get(&page, "/health").1.contains("left by handler hook, which is gone"));
     until("they are listed", || ids().len() >= 5);
     let all = ids();
     // The running engine is asked.

@@ -77,7 +77,7 @@ impl Log {
         let kept = self.control.as_ref().and_then(|control| control.decisions());
         match (&in_memory, kept) {
             // The database knows what became of it in former runs, too.
-            (Ok(_) | Err(NotOne::Many), _) | (_, None) => in_memory,
+            (Ok(_) | Err(NotOne::Many(_)), _) | (_, None) => in_memory,
             (Err(NotOne::None), Some(kept)) => self.seen(read(kept.of_alert(id))).explain(id),
         }
     }
@@ -120,7 +120,7 @@ pub(in crate::admin) async fn alert(
     match app.work.call(move || log.explain(&wanted)).await? {
         Ok(explained) => Ok(Json(explained)),
         Err(NotOne::None) => Err(ApiError::not_found(format!("the log has no alert '{id}'"))),
-        Err(NotOne::Many) => Err(ApiError::not_found(format!("more than one alert has '{id}' in its id"))),
+        Err(NotOne::Many(ids)) => Err(ApiError::not_found(format!("more than one alert has '{id}' in its id: {ids}"))),
     }
 }
 

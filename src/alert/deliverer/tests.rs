@@ -223,3 +223,24 @@ impl Clock for Late {
         self.0.unix_ns() + 6_000_000_000
     }
 }
+
+#[test]
+fn what_refuses_every_alert_is_told_whether_to_check_the_script_or_the_receiver() {
+    let retries = Retries {
+        attempts: 1,
+        delay: Duration::from_secs(1),
+        max_delay: Duration::from_secs(1),
+        max_age: Duration::from_secs(60),
+        hurried: false,
+    };
+    let mut courier = Courier::default();
+    let now = Now { monotonic_ns: 0, unix_ns: 0 };
+    for number in 0..REFUSED_MAX as u64 {
+        courier.failed(number, Retry::Never, 1, now, &retries, 0.5);
+    }
+    let error = DeliveryError { message: "x.lua:2: attempt to index nil".into(), retry: Retry::Never };
+    let of_script = told(&error, true, &courier, &retries);
+    assert!(of_script.contains("check the script") && !of_script.contains("receiver"), "{of_script}");
+    let of_receiver = told(&error, false, &courier, &retries);
+    assert!(of_receiver.contains("check the address and what the receiver takes"), "{of_receiver}");
+}

@@ -26,6 +26,9 @@ impl Ledger {
         if self.open.get(&alert.id).is_some_and(is_its) || !self.queues.get(handler).is_some_and(has_room) {
             return None;
         }
+        for name in from.into_iter().chain([handler]) {
+            self.left.forget(&alert.id, name);
+        }
         if let Some(unwritten) = self.unwritten_mut() {
             let (id, handler, at_ms) = (alert.id.clone(), handler.clone(), now_ns / 1_000_000);
             unwritten.push(Entry::Reopened { id, handler, from: from.cloned(), at_ms });

@@ -359,3 +359,23 @@ fn the_alerts_of_a_source_that_waits_for_room_are_kept_and_others_pushed_out_as_
     let taken = offers.take_while(|offered| matches!(offered, Offered::Taken { given_up, .. } if given_up.is_empty()));
     assert_eq!(taken.take(10_000).count(), UNWRITTEN_MAX);
 }
+
+#[test]
+fn what_is_given_up_or_left_by_a_removed_handler_is_known_until_it_is_sent_again() {
+    let mut ledger = ledger(10, false, &["x", "y"]);
+    let [one, two] = [1, 2].map(|n| alert(n, "m"));
+    for alert in [&one, &two] {
+        ledger.offer(alert.clone(), None, false, 0);
+        ledger.settle("x", &alert.id, Settlement::GivenUp);
+    }
+    ledger.remove("y");
+    assert_eq!((ledger.left.given_up(), ledger.left.removed()), (2, [("y".to_owned(), 2)].into()));
+    assert_eq!(ledger.reopen(one.clone(), &"x".into(), None, 5), Some(true));
+    assert_eq!(ledger.left.given_up(), 1, "it is on its way");
+    ledger.settle("x", &one.id, Settlement::GivenUp);
+    assert_eq!(ledger.left.given_up(), 2, "refused again");
+    for alert in [&one, &two] {
+        assert_eq!(ledger.reopen(alert.clone(), &"x".into(), Some(&"y".into()), 5), Some(true));
+    }
+    assert_eq!((ledger.left.given_up(), ledger.left.removed().len()), (0, 0));
+}

@@ -50,7 +50,7 @@ fn an_alert_is_explained_by_any_unique_part_of_its_id_with_what_became_of_it() {
         ]
     );
     assert!(explained.is_accepted() && !records.explain(two.id.as_str()).unwrap().is_accepted());
-    assert_eq!(records.explain("0000").unwrap_err(), NotOne::Many);
+    assert_eq!(records.explain("0000").unwrap_err(), NotOne::Many(candidates([&one.id, &two.id])));
     assert_eq!(records.explain("ffff").unwrap_err(), NotOne::None);
     assert_eq!(records.explain("").unwrap_err(), NotOne::None);
 }

@@ -36,6 +36,10 @@ pub struct SilenceRequest {
     /// Why it is created, up to 1,000 characters.
     #[serde(default)]
     pub comment: String,
+    /// Who creates it: a person's name, kept before that of the token.
+    #[serde(default)]
+    #[schema(nullable = true)]
+    pub by: Option<String>,
 }
 
 /// Why a silence is not created.

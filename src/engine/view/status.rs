@@ -142,7 +142,8 @@ impl Status {
     /// Sets what is worth knowing.
     fn noticed(self) -> Self {
         let of_handlers = self.handlers.iter().flat_map(HandlerStatus::notices);
-        let notices = self.alerts.notices().chain(silenced(&self.silences)).chain(of_handlers).collect();
+        let is_there = |name: &str| self.handlers.iter().any(|handler| handler.name == name);
+        let notices = self.alerts.notices(is_there).chain(silenced(&self.silences)).chain(of_handlers).collect();
         Self { notices, ..self }
     }
 
@@ -334,14 +335,19 @@ mod tests {
             failing_s: Some(2.0),
             last_error: Some("http://u:C4n4ry@h/: refused".into()),
         };
-        let alerts = AlertStatus { switched_off: true, dead_lettered: 2, ..AlertStatus::default() };
+        let left = [("hook".to_owned(), 1), ("old".to_owned(), 4)].into();
+        let alerts = AlertStatus { switched_off: true, given_up: 2, left, ..AlertStatus::default() };
         let sources = vec![source("a", SourceState::Running)];
         let status = Status::new("t".into(), 1.0, sources, vec![], vec![handler], alerts, vec![]);
         let until = "2026-01-31T18:00:00.000Z".to_owned();
         let status = status.with_silences(SilenceCount { active: 2, until: Some(until) });
         let wanted = [
             "alerts are switched off: alerts.enabled is false",
-            "2 alerts given up since the start: `dsengine alerts list --undelivered` lists what is not delivered",
+            "2 alerts given up and not sent again: `dsengine alerts list --undelivered` lists what is not delivered",
+            "1 alert undelivered when handler hook was removed: `dsengine alerts retry --all --handler hook` sends \
+             them again",
+            "4 alerts left by handler old, which is gone: `dsengine alerts retry --all --handler old --to NEW` gives \
+             them to another one",
             "2 silences hold, the last of them until 2026-01-31T18:00:00.000Z: `dsengine silence list`",
             "handler hook has been failing for 2 s, and tries again",
             "handler hook does not keep up: 70 alerts waiting, 60 more than a minute ago",

@@ -27,7 +27,8 @@ fn only_listed_hosts_are_reached_and_must_match_exactly() {
     assert_eq!(refused("https://a.example.evil/", &["a.example"]), "requests to a.example.evil are not granted");
     assert_eq!(
         refused("https://a.example:81/", &["a.example"]),
-        "requests to a.example:81 are not granted: without a port a.example is its usual one; grant a.example:81"
+        "requests to a.example:81 are not granted: without a port a.example is its usual one; write a.example:81 both in \
+         the request (`---@needs http a.example:81`, or [needs] of plugin.toml) and in the grant"
     );
     assert_eq!(
         refused("https://a.example@evil.example/", &["a.example"]),

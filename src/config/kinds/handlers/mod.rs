@@ -93,6 +93,10 @@ pub(in crate::config) fn plan(handler: &Handler, path: &str, site: &mut Site<'_>
         return handler.module.plan(file, handler, path, site);
     }
     module::refuse_keys(handler, path, site);
+    if handler.head.kind.is_none() && site.places.is_set(&format!("{path}.type")) {
+        // It is none, which has been reported there.
+        return None;
+    }
     let word = handler.head.kind.as_deref().unwrap_or(&handler.head.name);
     let Some(kind) = KINDS.iter().find(|kind| kind.word == word) else {
         let label = match nearest(word, words()) {

@@ -178,6 +178,10 @@ pub struct AlertStatus {
     pub dropped: u64,
     /// Waiting for the journal or a handler.
     pub pending: u64,
+    /// Given up since the start by a handler, and not sent again.
+    pub given_up: u64,
+    /// Left since the start by handlers that were removed or renamed, and not given to another one; by handler.
+    pub left: BTreeMap<String, u64>,
     /// Why they cannot be written to the journal, secrets redacted; absent while they can.
     pub journal_error: Option<String>,
 }
@@ -278,7 +282,7 @@ impl HandlerStatus {
 impl AlertStatus {
     /// Alerts of the whole engine, at `now_ns` on the monotonic clock.
     pub fn read(outbox: &Outbox, now_ns: u64) -> Self {
-        let totals = outbox.totals();
+        let (totals, (given_up, left)) = (outbox.totals(), outbox.left());
         let trouble = outbox.trouble(now_ns).filter(|trouble| trouble.lasts);
         Self {
             switched_off: false,
@@ -293,6 +297,8 @@ impl AlertStatus {
             expired: totals.expired,
             dropped: totals.dropped,
             pending: totals.pending(),
+            given_up,
+            left,
             journal_error: trouble.map(|trouble| trouble.error),
         }
     }
@@ -315,13 +321,25 @@ impl AlertStatus {
         self.pending = (self.raised + self.recovered).saturating_sub(settled);
     }
 
-    /// What is worth knowing of them, and no problem.
-    pub(super) fn notices(&self) -> impl Iterator<Item = String> {
+    /// What is worth knowing of them, and no problem; `is_there` knows the handlers.
+    pub(super) fn notices(&self, is_there: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
         let off = self.switched_off.then(|| "alerts are switched off: alerts.enabled is false".to_owned());
-        let dead = (self.dead_lettered > 0).then(|| {
-            let dead = count(self.dead_lettered, "alert");
-            format!("{dead} given up since the start: `dsengine alerts list --undelivered` lists what is not delivered")
+        let dead = (self.given_up > 0).then(|| {
+            let dead = count(self.given_up, "alert");
+            format!(
+                "{dead} given up and not sent again: `dsengine alerts list --undelivered` lists what is not delivered"
+            )
         });
-        off.into_iter().chain(dead)
+        let left = self.left.iter().map(move |(name, left)| {
+            let left = count(*left, "alert");
+            let retry = format!("`dsengine alerts retry --all --handler {name}");
+            match is_there(name) {
+                true => format!("{left} undelivered when handler {name} was removed: {retry}` sends them again"),
+                false => {
+                    format!("{left} left by handler {name}, which is gone: {retry} --to NEW` gives them to another one")
+                }
+            }
+        });
+        off.into_iter().chain(dead).chain(left)
     }
 }
