@@ -14,7 +14,7 @@ use dsengine::types::{Clock as _, count, one_line};
 use hyper::Method;
 use serde_json::json;
 
-use super::client::Client;
+use super::client::{Client, segment};
 use super::exit::{Exit, failed};
 
 /// Which alert, and of which engine or configuration.
