@@ -18,6 +18,8 @@ struct Page {
 static PAGE: OnceLock<Page> = OnceLock::new();
 
 fn start() -> Page {
+    // libFuzzer's `main` leaves it deadly; Rust's own ignores it.
+    signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::default()).expect("a signal");
     let yaml = "sources: [{id: a, type: scene, uri: 'scene:empty?pixels=false&live=true'}]\n\
                 monitoring: {prometheus: {port: 0}}\n";
     let config = dsengine_fuzz::file("config.yaml", yaml.as_bytes());

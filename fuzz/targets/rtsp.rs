@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dsengine::config::{self, Plan, Request};
-use dsengine::engine::{EngineApi as _, Engine};
+use dsengine::engine::Engine;
 use dsengine_fuzz::Answerer;
 
 static START: OnceLock<(Answerer, Plan)> = OnceLock::new();
