@@ -287,6 +287,7 @@ mod tests {
         assert_eq!(alerts_file(&state, &of("one", "../two/c.yaml")), Some(own.clone()));
         assert_eq!(alerts_file(&state, &of("", "far/../c.yaml")), Some(own.clone()), "above the link's target");
         assert_ne!(alerts_file(&state, &other), Some(own.clone()), "a mount may switch the link");
+        fs::write(&own, "").unwrap();
         let mut lock = StateLock::take(&own).unwrap();
         lock.note_configuration(&configuration_file(&of("two", "c.yaml")).unwrap());
         lock.note_address("http://127.0.0.1:8112/");

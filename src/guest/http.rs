@@ -190,20 +190,7 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
     let named = if parsed.port().is_some() { &with_port } else { &host };
     let mut listed = grants.has.http.iter().filter(|entry| allows(entry)).peekable();
     if listed.peek().is_none() {
-        let unasked = grants.unasked_hosts.iter().any(|entry| split_scheme(entry).1 == named);
-        return Err(Failure::Denied(match unasked {
-            true => format!(
-                "requests to {named} are granted but not requested, so not available: ask with `---@needs http {named}` or \
-                 in plugin.toml"
-            ),
-            false if parsed.port().is_some() && grants.has.http.iter().any(|entry| split_scheme(entry).1 == host) => {
-                format!(
-                    "requests to {named} are not granted: without a port {host} is its usual one; write {named} both in \
-                     the request (`---@needs http {named}`, or [needs] of plugin.toml) and in the grant"
-                )
-            }
-            false => format!("requests to {named} are not granted"),
-        }));
+        return Err(Failure::Denied(denied(named, &host, grants)));
     }
     if has_secret && parsed.scheme() == "http" && !listed.any(|entry| split_scheme(entry).0 == Some("http")) {
         return Err(Failure::Denied(format!(
@@ -229,6 +216,24 @@ fn check(request: Request, grants: &Grants) -> Result<Checked, Failure> {
         out.headers_mut().append(key, value);
     }
     Ok(Checked { request: out, timeout, inside })
+}
+
+/// Says why requests to `named`, which is `host` with its port if the URL has one, are not granted.
+fn denied(named: &str, host: &str, grants: &Grants) -> String {
+    let is_in = |entries: &[String], named: &str| entries.iter().any(|entry| split_scheme(entry).1 == named);
+    if is_in(&grants.unasked_hosts, named) {
+        return format!(
+            "requests to {named} are granted but not requested, so not available: ask with `---@needs http {named}` or in \
+             plugin.toml"
+        );
+    }
+    if named != host && is_in(&grants.has.http, host) {
+        return format!(
+            "requests to {named} are not granted: without a port {host} is its usual one; write {named} both in the \
+             request (`---@needs http {named}`, or [needs] of plugin.toml) and in the grant"
+        );
+    }
+    format!("requests to {named} are not granted")
 }
 
 /// Splits an entry into its scheme, if it has one, and the rest.

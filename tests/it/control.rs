@@ -438,7 +438,8 @@ fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
     write(dir.path(), "hook", "http://127.0.0.1:1/C4n4ry");
     write(dir.path(), "password", "C4n4ry");
     let token = |name: &str, more: &str| {
-        format!("{{ name: {name}, token: {name}-0123456789abcdef, scopes: [read, control]{more} }}")
+        write(dir.path(), name, &format!("{name}-0123456789abcdef"));
+        format!("{{ name: {name}, token: \"${{file:{name}}}\", scopes: [read, control]{more} }}")
     };
     let config = format!(
         "sources:\n{}monitoring: {{ prometheus: {{ port: 0 }}, tokens: [{}, {}] }}\n\
