@@ -72,30 +72,7 @@ pub(super) fn day(seed: u64, planted: Option<Planted>) -> Result<(), String> {
     let (min, unlimited) = (rng.u32(2..9), AlertPlan { throttle: Duration::from_nanos(WINDOW), repeat, ..plan() });
     let whole = play(&unlimited, &shots, &[], planted);
     let parted = play(&unlimited, &shots, &restarts, planted);
-    if let Err(error) = same(&whole, &parted) {
-        let mut now = 0u64;
-        for (n, shot) in shots.iter().enumerate() {
-            if let Some(r) = restarts.iter().find(|r| r.before == n) {
-                println!("--- restart kill {}", r.is_kill);
-            }
-            now += shot.wait_ns;
-            println!("{:.3} {} {:?}", now as f64 / 1e9, SOURCES[shot.at], shot.drafts);
-        }
-        println!("repeat {repeat:?}");
-        for (name, list) in [("whole", &whole), ("parted", &parted)] {
-            for s in list {
-                println!(
-                    "{name} {:.3} {} {} {} {:?}",
-                    s.at_ns as f64 / 1e9,
-                    s.alert.source,
-                    s.alert.rule,
-                    s.alert.key,
-                    s.alert.suppressed
-                );
-            }
-        }
-        return Err(error);
-    }
+    same(&whole, &parted)?;
     let limited = AlertPlan { burst_threshold: rng.u32(2..5), max_per_minute: min, ..unlimited.clone() };
     within(&play(&limited, &shots, &restarts, planted), min as usize)?;
     // Long enough that a condition may end after the restart.
