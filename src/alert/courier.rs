@@ -4,7 +4,7 @@
 //! order is a *line*, and its oldest alert its head. A temporary failure pauses the handler, with full jitter (a random
 //! part of a bound that doubles; Brooker, "Exponential Backoff And Jitter", 2015), until the alert is too old. An answer
 //! that looks permanent concerns its alert only: that is tried a few times, and the others go on meanwhile; but where
-//! several alerts in a row get only such answers, the receiver is at fault, and the handler pauses.
+//! several alerts in a row get only such answers, the handler is *stuck*, and pauses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const PATIENCE_OF_ALERT_MAX: Duration = Duration::from_secs(900);
 const LOGINS: u32 = 3;
 /// The pause between alerts after refused logins.
 pub(super) const LOGIN_PAUSE: Duration = Duration::from_secs(300);
-/// Alerts in a row that got only answers that look permanent before the receiver is at fault, not they.
+/// Alerts in a row with permanent failures only, from which on the handler is stuck.
 pub(super) const REFUSED_MAX: usize = 5;
 /// Temporary failures of one head before another one is tried: it may be this alert alone that fails.
 const TRIES_OF_HEAD: u32 = 3;
@@ -112,7 +112,7 @@ pub(super) struct Courier {
     is_draining: bool,
     /// Refused logins since the last success.
     logins: u32,
-    /// Alerts that were refused since the last success, by number, up to [`REFUSED_MAX`].
+    /// Alerts with a permanent failure since the last success, by number, up to [`REFUSED_MAX`].
     refused: BTreeSet<u64>,
     /// What failed so far, by number; of heads only.
     tried: BTreeMap<u64, Tried>,
@@ -144,9 +144,10 @@ impl Courier {
         self.logins >= LOGINS
     }
 
-    /// Whether the receiver is at fault: it refuses whatever it gets.
-    pub(super) fn is_shunned(&self) -> bool {
-        self.refused.len() >= REFUSED_MAX
+    /// Whether a failure is of the handler or its receiver, not of the alert: none of several alerts in a row got through.
+    /// Not where temporary failures are counted, too: nothing waits there.
+    pub(super) fn is_stuck(&self, retry: Retry, retries: &Retries) -> bool {
+        retry.is_permanent() && self.refused.len() >= REFUSED_MAX && !retries.max_age.is_zero()
     }
 
     /// The failures of an alert so far.
@@ -214,10 +215,10 @@ impl Courier {
         // Others got through since its last failure: this one alone fails.
         let is_alone = tried.temporary > 0 && self.delivered > tried.delivered;
         tried.delivered = self.delivered;
-        if retry == Retry::Never && !self.is_shunned() {
+        if retry.is_permanent() && self.refused.len() < REFUSED_MAX {
             self.refused.insert(number);
         }
-        let is_shunned = retry == Retry::Never && self.is_shunned() && !retries.max_age.is_zero();
+        let is_stuck = self.is_stuck(retry, retries);
         let (pause, refused) = match retry {
             Retry::Partly => {
                 self.succeeded(number, now);
@@ -229,8 +230,10 @@ impl Courier {
                 self.tried.remove(&number);
                 return Some(Settlement::GivenUp);
             }
-            Retry::Never if is_shunned => (self.jittered(tried.temporary.max(self.failures), retries, chance), false),
-            Retry::Never => {
+            Retry::Never | Retry::Fault if is_stuck => {
+                (self.jittered(tried.temporary.max(self.failures), retries, chance), false)
+            }
+            Retry::Never | Retry::Fault => {
                 self.until_ns = if self.is_draining { later(now, DRAIN_PAUSE) } else { 0 };
                 (retries.delay, true)
             }
@@ -252,7 +255,7 @@ impl Courier {
             return Some(Settlement::GivenUp);
         }
         let until_ns = later(now, pause);
-        if !is_shunned && (retry == Retry::Never || is_alone) {
+        if !is_stuck && (retry.is_permanent() || is_alone) {
             tried.until_ns = until_ns;
         } else {
             self.failures = self.failures.saturating_add(1);

@@ -174,7 +174,7 @@ impl Deliverer {
         let retry = if is_replaced { Retry::Later } else { error.retry };
         let how = courier.failed(number, retry, attempts, now, &retries, fastrand::f64());
         let attempt = courier.attempts(number).max(1);
-        let error = told(&error, version.handler.is_at_fault(), courier, &retries);
+        let error = described(&error, courier, &retries);
         standing.fail(&error, how.is_some(), now.monotonic_ns);
         self.outbox.log(Entry::Attempted {
             id: alert.id.clone(),
@@ -223,7 +223,7 @@ impl Deliverer {
             ended = task.join_next() => match ended {
                 Some(Ok(result)) => return result,
                 // It would do so again.
-                _ => return Err(DeliveryError { message: "the handler panicked".to_owned(), retry: Retry::Never }),
+                _ => return Err(DeliveryError { message: "the handler panicked".to_owned(), retry: Retry::Fault }),
             },
             () = wait(limit) => format!("no answer within {}", seconds(limit.unwrap_or_default())),
             () = replaced => format!("replaced, and no answer within {} since", seconds(ATTEMPT_MAX)),
@@ -240,13 +240,12 @@ impl Deliverer {
     }
 }
 
-/// An error's text, which says so where the handler pauses between alerts, and what to do: about the receiver, unless
-/// the handler is a guest `at_fault` itself.
-fn told(error: &DeliveryError, at_fault: bool, courier: &Courier, retries: &Retries) -> String {
-    if courier.is_shunned() && error.retry == Retry::Never && !retries.max_age.is_zero() {
-        let why = match at_fault {
-            true => "failed, so it is not they that are at fault: check the script",
-            false => "were refused, so it is not they that are at fault: check the address and what the receiver takes",
+/// An error's text. Where the handler pauses between alerts it says so, and what to check.
+fn described(error: &DeliveryError, courier: &Courier, retries: &Retries) -> String {
+    if courier.is_stuck(error.retry, retries) {
+        let why = match error.retry {
+            Retry::Fault => "failed in the handler itself: check its script or code",
+            _ => "were refused: check the address and what the receiver takes",
         };
         return format!(
             "{error}; {REFUSED_MAX} alerts in a row {why}; one alert is tried at a time until one is taken, and the \

@@ -94,6 +94,9 @@ pub enum Retry {
     /// The receiver refused it, and will do so again as far as one can tell (a bad request, a wrong address). It is tried
     /// `alerts.retry_attempts` times, and others go on meanwhile.
     Never,
+    /// The handler itself failed, and will do so again as far as one can tell (a mistake in a script). It is tried like
+    /// one that the receiver refused.
+    Fault,
     /// Some of the receivers have it, and the others refused it, and will do so again. This alert is given up, and the
     /// handler goes on: something gets through.
     Partly,
@@ -109,7 +112,12 @@ pub enum Retry {
 impl Retry {
     /// Whether the alert is given up at once.
     pub fn gives_up(self) -> bool {
-        matches!(self, Self::Never | Self::Partly | Self::Login)
+        matches!(self, Self::Never | Self::Fault | Self::Partly | Self::Login)
+    }
+
+    /// Whether another attempt fails, too, as far as one can tell.
+    pub(crate) fn is_permanent(self) -> bool {
+        matches!(self, Self::Never | Self::Fault)
     }
 }
 
@@ -177,12 +185,6 @@ pub trait Handler: Send + Sync {
     /// Attempts per alert after answers that look permanent; `None` for as many as the alert policy says.
     fn attempts(&self) -> Option<u32> {
         None
-    }
-
-    /// Whether the last delivery failed by a fault of its own, as of a script, and not by its receiver's answer: then
-    /// the message sends nobody to the receiver.
-    fn is_at_fault(&self) -> bool {
-        false
     }
 
     /// Called once, before the first delivery, in the context of the runtime that delivers. A handler whose receivers

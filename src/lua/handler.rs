@@ -1,6 +1,5 @@
 //! A script as a handler: one alert at a time, in order, on a thread that may block.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,16 +30,9 @@ pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<L
     let (name, version) = (Arc::clone(&script_host.script.context.plugin), Arc::clone(&script_host.version));
     let usage = Arc::default();
     let pictures = Arc::default();
-    let at_fault = Arc::default();
-    let courier = Courier {
-        script_host,
-        vm: Some(vm),
-        usage: Arc::clone(&usage),
-        pictures: Arc::clone(&pictures),
-        at_fault: Arc::clone(&at_fault),
-    };
+    let courier = Courier { script_host, vm: Some(vm), usage: Arc::clone(&usage), pictures: Arc::clone(&pictures) };
     let courier = Arc::new(tokio::sync::Mutex::new(courier));
-    Ok(LuaHandler { name, version, courier, runtime, usage, pictures, at_fault })
+    Ok(LuaHandler { name, version, courier, runtime, usage, pictures })
 }
 
 /// A Luau script that delivers alerts.
@@ -56,8 +48,6 @@ pub struct LuaHandler {
     usage: Arc<Mutex<Usage>>,
     /// The alerts' pictures, once it is in use.
     pictures: Arc<OnceLock<Pictures>>,
-    /// Whether the last delivery ended in the script's own fault.
-    at_fault: Arc<AtomicBool>,
 }
 
 impl LuaHandler {
@@ -84,10 +74,6 @@ impl Handler for LuaHandler {
     /// The call ends by its own limits, and continues when the future is dropped.
     fn timeout(&self) -> Option<Duration> {
         None
-    }
-
-    fn is_at_fault(&self) -> bool {
-        self.at_fault.load(Ordering::Relaxed)
     }
 
     fn attach(&self, commands: Commands) {
@@ -117,13 +103,11 @@ struct Courier {
     vm: Option<Vm>,
     usage: Arc<Mutex<Usage>>,
     pictures: Arc<OnceLock<Pictures>>,
-    at_fault: Arc<AtomicBool>,
 }
 
 impl Courier {
     fn deliver(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
         let result = self.call(alert);
-        self.at_fault.store(result.is_err(), Ordering::Relaxed);
         {
             let state_bytes = self.script_host.script.context.state.lock().bytes();
             let mut usage = self.usage.lock();
@@ -136,7 +120,7 @@ impl Courier {
             Err(fault) => {
                 // A mistake in the script is permanent; a time or memory limit may not be hit again.
                 let mends = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
-                let retry = if mends { Retry::Later } else { Retry::Never };
+                let retry = if mends { Retry::Later } else { Retry::Fault };
                 Err(DeliveryError { message: redact(&fault.message).into_owned(), retry })
             }
         };

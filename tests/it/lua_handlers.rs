@@ -130,25 +130,25 @@ fn what_it_returns_is_what_becomes_of_the_alert() {
         ("return { status = 429 }", Some((Retry::Later, "the receiver answered 429"))),
         ("return { status = 401 }", Some((Retry::Login, "the receiver answered 401"))),
         ("return { status = 410 }", Some((Retry::Never, "the receiver answered 410"))),
-        ("error('own words')", Some((Retry::Never, "scripts/x.lua:2: own words"))),
+        ("error('own words')", Some((Retry::Fault, "scripts/x.lua:2: own words"))),
         (
             "return 'deliverd'",
             Some((
-                Retry::Never,
+                Retry::Fault,
                 "scripts/x.lua: handle_alert returned 'deliverd', which is none of delivered, skipped, retry",
             )),
         ),
         (
             "return {}",
             Some((
-                Retry::Never,
+                Retry::Fault,
                 "scripts/x.lua: handle_alert returned a table that is no answer of http: it has no status",
             )),
         ),
         (
             "return 5",
             Some((
-                Retry::Never,
+                Retry::Fault,
                 "scripts/x.lua: handle_alert returned a integer; it returns nothing, true, false, a word or an answer of http",
             )),
         ),
@@ -213,7 +213,7 @@ fn a_request_that_is_written_wrong_is_an_error_at_its_line() {
     ];
     for (body, message) in cases {
         let error = deliver(&format!("function handle_alert(alert)\n{body}\nend")).unwrap_err();
-        assert_eq!((error.retry, &*error.message), (Retry::Never, message), "{body}");
+        assert_eq!((error.retry, &*error.message), (Retry::Fault, message), "{body}");
     }
 }
 
@@ -278,7 +278,7 @@ fn runaways_are_stopped_tried_again_and_the_handler_goes_on() {
     assert_eq!(says("count"), later("1"));
     assert_eq!(says("loop"), later("scripts/x.lua:3: stopped after 200 ms of CPU time"));
     assert_eq!(says("hoard"), later("scripts/x.lua: wants more than 32 MiB of memory"));
-    assert_eq!(says("fail"), (Retry::Never, "scripts/x.lua:5: no".to_owned()));
+    assert_eq!(says("fail"), (Retry::Fault, "scripts/x.lua:5: no".to_owned()));
     assert_eq!(says("count"), later("2"), "state is in the host, and a failed call wrote none");
     let usage = bench.handler.usage().unwrap();
     assert!(usage.memory_bytes > 0 && usage.memory_bytes < 4 << 20 && usage.state_bytes > 0, "{usage:?}");

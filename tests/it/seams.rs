@@ -70,11 +70,10 @@ fn check_strategy(make: impl Fn(Wanted) -> Option<Box<dyn Strategy>>) {
     }
 }
 
-/// Deliveries that fail: what comes of it is as the maker was asked for, each time anew, and the handler stays usable.
-fn check_failures(make: impl Fn(Retry) -> Arc<dyn Handler>) {
+/// Deliveries that fail: each handler always says the same about another attempt, and stays usable.
+fn check_failures(failing: [(Retry, Arc<dyn Handler>); 2]) {
     let runtime = Runtime::new().unwrap();
-    for retry in [Retry::Never, Retry::Later] {
-        let handler = make(retry);
+    for (retry, handler) in failing {
         for key in ["1", "2", "3"] {
             let error = runtime.block_on(handler.deliver(&alert(key))).expect_err("it fails");
             assert_eq!(error.retry, retry, "{}: {error}", handler.name());
@@ -202,10 +201,10 @@ fn a_scripts_deliveries_keep_to_the_rules_of_the_seam() {
     let shop = Shop::new();
     let handler = |text: &str| shop.handler("desk.lua", text.as_bytes(), serde_json::json!({}));
     check_handler(|| handler("function handle_alert(alert) log.info(alert.message) end"));
-    check_failures(|retry| match retry {
-        Retry::Never | Retry::Partly | Retry::Login => handler("function handle_alert(alert) error('on purpose') end"),
-        Retry::Later | Retry::After(_) => handler("function handle_alert(alert) while true do end end"),
-    });
+    check_failures([
+        (Retry::Fault, handler("function handle_alert(alert) error('on purpose') end")),
+        (Retry::Later, handler("function handle_alert(alert) while true do end end")),
+    ]);
 }
 
 #[test]
@@ -213,23 +212,15 @@ fn a_components_deliveries_keep_to_the_rules_of_the_seam() {
     let shop = Shop::new();
     let handler = |bytes: &[u8], config| shop.handler("desk.wasm", bytes, config);
     check_handler(|| handler(&guests::deliver(), serde_json::json!({})));
-    check_failures(|retry| match retry {
-        // A host that is not granted.
-        Retry::Never | Retry::Partly | Retry::Login => {
-            handler(&guests::asker(), serde_json::json!({ "url": "https://hooks.example/x" }))
-        }
-        Retry::Later | Retry::After(_) => handler(&guests::retry(), serde_json::json!({})),
-    });
-    check_failures(|retry| match retry {
-        Retry::Never | Retry::Partly | Retry::Login => {
-            handler(&guests::asker(), serde_json::json!({ "url": "https://hooks.example/x" }))
-        }
-        Retry::Later | Retry::After(_) => handler(&guests::trapping_handler(), serde_json::json!({})),
-    });
+    // A host that is not granted.
+    let refused = || handler(&guests::asker(), serde_json::json!({ "url": "https://hooks.example/x" }));
+    for later in [guests::retry(), guests::trapping_handler()] {
+        check_failures([(Retry::Never, refused()), (Retry::Later, handler(&later, serde_json::json!({})))]);
+    }
 }
 
 #[test]
 fn a_webhooks_refusals_keep_to_the_rules_of_the_seam() {
     let receivers = [404_u16, 503].map(crate::alerts::refusing);
-    check_failures(|retry| receivers[usize::from(retry == Retry::Later)].handler());
+    check_failures([(Retry::Never, receivers[0].handler()), (Retry::Later, receivers[1].handler())]);
 }

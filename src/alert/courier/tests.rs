@@ -215,10 +215,13 @@ fn a_receiver_that_refuses_everything_costs_a_few_alerts_and_not_the_whole_queue
         }
     }
     assert_eq!(gone, (0..REFUSED_MAX as u64 - 1).collect::<Vec<_>>());
-    assert!(courier.is_shunned() && now.monotonic_ns > 40 * 60 * SECOND, "{now:?}: with growing pauses");
+    assert!(
+        courier.is_stuck(Retry::Never, &retries) && now.monotonic_ns > 40 * 60 * SECOND,
+        "{now:?}: with growing pauses"
+    );
     // One that is taken ends it, and the others follow at once.
     courier.succeeded(number, now);
-    assert!(!courier.is_shunned());
+    assert!(!courier.is_stuck(Retry::Never, &retries));
     now.monotonic_ns += SECOND;
     assert_eq!(chosen(courier.next(&[head("a", true, number + 1)], now, &retries)), Some(number + 1));
     assert_eq!(
@@ -258,7 +261,7 @@ fn a_receiver_that_refuses_some_lines_is_tried_with_the_others() {
     let mut courier = Courier::default();
     let heads: Vec<Head> = (0..8).map(|number| head(&number.to_string(), true, number)).collect();
     let mut now = at(0);
-    // Whoever is refused waits; the eighth is the only one that is taken.
+    // A refused alert waits; the eighth is the only one that is taken.
     for _ in 0..1_000 {
         match courier.next(&heads, now, &retries()) {
             Step::Deliver(head) if head.number == 7 => return,

@@ -225,7 +225,7 @@ impl Clock for Late {
 }
 
 #[test]
-fn what_refuses_every_alert_is_told_whether_to_check_the_script_or_the_receiver() {
+fn an_error_of_a_stuck_handler_says_whether_to_check_the_script_or_the_receiver() {
     let retries = Retries {
         attempts: 1,
         delay: Duration::from_secs(1),
@@ -238,9 +238,9 @@ fn what_refuses_every_alert_is_told_whether_to_check_the_script_or_the_receiver(
     for number in 0..REFUSED_MAX as u64 {
         courier.failed(number, Retry::Never, 1, now, &retries, 0.5);
     }
-    let error = DeliveryError { message: "x.lua:2: attempt to index nil".into(), retry: Retry::Never };
-    let of_script = told(&error, true, &courier, &retries);
-    assert!(of_script.contains("check the script") && !of_script.contains("receiver"), "{of_script}");
-    let of_receiver = told(&error, false, &courier, &retries);
+    let error = |retry| DeliveryError { message: "x.lua:2: attempt to index nil".into(), retry };
+    let of_script = described(&error(Retry::Fault), &courier, &retries);
+    assert!(of_script.contains("check its script") && !of_script.contains("receiver"), "{of_script}");
+    let of_receiver = described(&error(Retry::Never), &courier, &retries);
     assert!(of_receiver.contains("check the address and what the receiver takes"), "{of_receiver}");
 }

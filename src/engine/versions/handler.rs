@@ -60,10 +60,6 @@ impl Handler for Replaceable {
         self.inner.load().attempts()
     }
 
-    fn is_at_fault(&self) -> bool {
-        self.inner.load().is_at_fault()
-    }
-
     fn usage(&self) -> Option<Usage> {
         self.inner.load().usage()
     }
