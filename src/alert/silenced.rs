@@ -82,34 +82,20 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::policy::tests::{draft, frame, plan};
     use super::super::{Gate, Order};
     use super::*;
     use crate::config::AlertPlan;
     use crate::telemetry::Metrics;
-    use crate::types::{BBox, Clock, Detection, Point, Polygon, Raised};
+    use crate::types::{BBox, Detection, Point, Polygon, Raised, TestClock};
 
     /// Capture time of the frame at second zero.
     const START_NS: u64 = 1_700_000_000_000_000_000;
     const SECOND: u64 = 1_000_000_000;
 
-    #[derive(Default)]
-    struct Manual(AtomicU64);
-
-    impl Clock for Manual {
-        fn monotonic_ns(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-
-        fn unix_ns(&self) -> u64 {
-            START_NS + self.monotonic_ns()
-        }
-    }
-
     fn outbox(plan: &AlertPlan) -> (Arc<Outbox>, Gate) {
-        let metrics = Metrics::new(Arc::new(Manual::default()));
+        let metrics = Metrics::new(Arc::new(TestClock::at(START_NS)));
         let outbox = Outbox::new(plan, metrics.clone(), Arc::new(|_: &Arc<Alert>| {}), None);
         let gate = Gate::new(plan, &"gate".into(), &outbox, &metrics).joined(Order::Arrival);
         (outbox, gate)

@@ -129,22 +129,11 @@ mod tests {
     use super::super::attempts::SILENT_NS;
     use super::*;
     use crate::telemetry::Metrics;
-    use crate::types::Clock;
-
-    struct Still;
-
-    impl Clock for Still {
-        fn monotonic_ns(&self) -> u64 {
-            0
-        }
-        fn unix_ns(&self) -> u64 {
-            0
-        }
-    }
+    use crate::types::TestClock;
 
     #[test]
     fn what_fails_lasts_after_a_while_or_once_an_alert_is_given_up_and_a_success_ends_it() {
-        let standing = Standing::new("hook", Metrics::new(Arc::new(Still)).handler("hook"));
+        let standing = Standing::new("hook", Metrics::new(Arc::new(TestClock::default())).handler("hook"));
         let lasts = |now_ns| standing.trouble(now_ns).map(|trouble| trouble.lasts);
         let second = 1_000_000_000;
         assert_eq!(lasts(0), None);
@@ -166,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_attempt_without_an_answer_is_trouble_after_a_while() {
-        let standing = Standing::new("disk", Metrics::new(Arc::new(Still)).handler("disk"));
+        let standing = Standing::new("disk", Metrics::new(Arc::new(TestClock::default())).handler("disk"));
         standing.begin(0);
         assert_eq!(standing.trouble(SILENT_NS - 1), None);
         assert_eq!(standing.trouble(SILENT_NS).unwrap().error, "no answer for 30 s");

@@ -23,6 +23,8 @@ pub use alert::{
 };
 pub use blackout::{Blackout, Unmasked};
 pub use clock::Clock;
+#[cfg(test)]
+pub(crate) use clock::TestClock;
 pub use detection::{Attributes, Detection, Value};
 pub use finding::Finding;
 pub use frame::{Frame, SourceId, Turns};

@@ -11,7 +11,7 @@ use super::super::{Acceptance, BoxFuture, Pictures};
 use super::*;
 use crate::config::AlertPlan;
 use crate::telemetry::Metrics;
-use crate::types::Level;
+use crate::types::{Level, TestClock};
 
 /// Wall time that no test reaches.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -77,17 +77,7 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
         rules: std::collections::BTreeMap::new(),
         source_max_per_minute: None,
     };
-    struct Still;
-    impl Clock for Still {
-        fn monotonic_ns(&self) -> u64 {
-            0
-        }
-
-        fn unix_ns(&self) -> u64 {
-            0
-        }
-    }
-    let metrics = Metrics::new(Arc::new(Still));
+    let metrics = Metrics::new(Arc::new(TestClock::default()));
     let commands = CommandQueue::new(metrics.clone(), Pictures::default()).of(&name);
     let outbox = Outbox::new(&plan, metrics, Arc::new(|_| {}), None);
     let receiver = outbox.add(&name, &crate::config::AlertFilter::default()).unwrap();
@@ -189,8 +179,8 @@ async fn an_alert_that_was_accepted_too_long_ago_expires_untried() {
     let (deliverer, _, count) = deliverer(Retry::Later);
     deliverer.slot.set_max_age(Some(Duration::from_secs(5)));
     let outbox = deliverer.outbox.clone();
-    let late = Late(Arc::clone(&deliverer.clock));
-    let deliverer = Deliverer { clock: Arc::new(late), ..deliverer };
+    // They were accepted at second 0.
+    let deliverer = Deliverer { clock: Arc::new(TestClock::at(6_000_000_000)), ..deliverer };
     assert!(settled(deliverer, 2).await);
     assert_eq!((outbox.totals().expired, count.load(Ordering::SeqCst)), (2, 0));
 }
@@ -204,24 +194,11 @@ async fn an_alert_that_is_of_no_use_any_more_is_not_tried() {
     assert_eq!(outbox.accept(of_use(1, 5), None, false), Acceptance::Taken);
     assert_eq!(outbox.accept(of_use(2, 7), None, false), Acceptance::Taken);
     deliverer.slot.replace(Arc::new(Fixed(None, count.clone())), deliverer.slot.current.load().commands.clone());
-    let late = Late(Arc::clone(&deliverer.clock));
-    let deliverer = Deliverer { clock: Arc::new(late), ..deliverer };
+    // They were accepted at second 0.
+    let deliverer = Deliverer { clock: Arc::new(TestClock::at(6_000_000_000)), ..deliverer };
     assert!(settled(deliverer, 0).await);
     let totals = outbox.totals();
     assert_eq!((totals.expired, totals.delivered, count.load(Ordering::SeqCst)), (1, 1, 1));
-}
-
-/// Six seconds later on the wall clock.
-struct Late(Arc<dyn Clock>);
-
-impl Clock for Late {
-    fn monotonic_ns(&self) -> u64 {
-        self.0.monotonic_ns()
-    }
-
-    fn unix_ns(&self) -> u64 {
-        self.0.unix_ns() + 6_000_000_000
-    }
 }
 
 #[test]

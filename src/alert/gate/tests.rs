@@ -4,24 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::alert::policy::tests::{draft, frame, plan};
+use crate::types::TestClock;
 
 const SECOND: u64 = 1_000_000_000;
 
-#[derive(Default)]
-struct Manual(AtomicU64);
-
-impl Clock for Manual {
-    fn monotonic_ns(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn unix_ns(&self) -> u64 {
-        self.monotonic_ns()
-    }
-}
-
-/// A gate whose alerts are counted, by what they say.
-fn counting(plan: &AlertPlan, clock: &Arc<Manual>) -> (Arc<Outbox>, Arc<Metrics>, Arc<AtomicU64>) {
+/// An outbox, and the number of alerts that it has accepted.
+fn counting(plan: &AlertPlan, clock: &Arc<TestClock>) -> (Arc<Outbox>, Arc<Metrics>, Arc<AtomicU64>) {
     let metrics = Metrics::new(clock.clone());
     let accepted = Arc::new(AtomicU64::new(0));
     let counted = accepted.clone();
@@ -69,23 +57,22 @@ fn the_next_gate_of_a_live_source_goes_on_where_the_last_one_was_until_the_sourc
 #[test]
 fn the_burst_of_a_live_source_that_falls_silent_is_told_in_time() {
     let plan = AlertPlan { burst_threshold: 1, ..plan() };
-    let clock = Arc::new(Manual::default());
-    let (outbox, metrics, accepted) = counting(&plan, &clock);
     for (order, told) in [(Order::Arrival, 2), (Order::Frame, 1)] {
-        clock.0.store(100 * SECOND, Ordering::Relaxed);
-        accepted.store(0, Ordering::Relaxed);
+        let clock = Arc::<TestClock>::default();
+        let (outbox, metrics, accepted) = counting(&plan, &clock);
+        clock.pass(100 * SECOND);
         let mut gate = Gate::new(&plan, &"gate".into(), &outbox, &metrics).joined(order);
         assert_eq!(gate.idle_wait(), None, "nothing is held back");
         for key in ["1", "2", "3"] {
             gate.raise(&draft("r", key), &frame("gate", 0, 5.0));
         }
         assert_eq!(gate.idle_wait().is_some(), order == Order::Arrival);
-        clock.0.store(109 * SECOND, Ordering::Relaxed);
+        clock.pass(9 * SECOND);
         gate.idle();
         assert_eq!(accepted.load(Ordering::Relaxed), 1, "not yet");
         if order == Order::Arrival {
             assert_eq!(gate.idle_wait(), Some(Duration::from_secs(1)));
-            clock.0.store(110 * SECOND, Ordering::Relaxed);
+            clock.pass(SECOND);
             gate.idle();
         }
         assert_eq!(accepted.load(Ordering::Relaxed), told, "{order:?}");

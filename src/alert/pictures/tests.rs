@@ -3,26 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range, Unreadable};
+use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range, TestClock, Unreadable};
 
 const DAY_NS: u64 = 86_400_000_000_000;
-
-#[derive(Default)]
-struct Manual(AtomicU64);
-
-impl Clock for Manual {
-    fn monotonic_ns(&self) -> u64 {
-        0
-    }
-
-    fn unix_ns(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 fn plan() -> PicturesPlan {
     let keep = Duration::from_secs(30 * 86_400);
@@ -31,7 +17,7 @@ fn plan() -> PicturesPlan {
 
 /// Pictures in `folder`, at a time of the wall clock.
 fn open(folder: &Path, plan: &PicturesPlan, unix_ns: u64) -> (Pictures, Thread, Arc<Metrics>) {
-    let clock: Arc<dyn Clock> = Arc::new(Manual(unix_ns.into()));
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::at(unix_ns));
     let metrics = Metrics::new(clock.clone());
     let pictures = Pictures::default();
     let thread = pictures.open(folder.to_owned(), plan, &metrics, &clock).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::courier::{Head, Retries, Step};
 use super::super::{Retry, Settlement};
-use super::clock::SECOND;
+use super::clock::{self, SECOND};
 use super::planted::Planted;
 use super::world::{HANDLERS, Process, World};
 use crate::types::{Alert, AlertId};
@@ -28,7 +28,7 @@ pub(super) struct Hanging {
 impl World {
     /// Lets a handler go on. Returns when it has something to do again, if it waits.
     pub(super) fn deliver(&mut self, process: &mut Process, handler: usize) -> Result<Option<u64>, String> {
-        let (outbox, name, now) = (process.outbox.clone(), HANDLERS[handler], self.clock.now());
+        let (outbox, name, now) = (process.outbox.clone(), HANDLERS[handler], clock::now(&self.clock));
         if let Some(hanging) = process.hanging[handler].take_if(|hanging| hanging.until_ns <= now.monotonic_ns) {
             return self.failed(process, handler, &hanging.head, &hanging.alert, Retry::Later).map(|()| None);
         }
@@ -103,7 +103,7 @@ impl World {
         alert: &Alert,
         retry: Retry,
     ) -> Result<(), String> {
-        let (name, retries, now) = (HANDLERS[handler], self.retries(), self.clock.now());
+        let (name, retries, now) = (HANDLERS[handler], self.retries(), clock::now(&self.clock));
         let tries = self.failures.entry((handler, alert.id.clone())).or_default();
         *tries += 1;
         let attempts = if self.planted == Some(Planted::GivenUpEarly) { 1 } else { self.plan.attempts };

@@ -14,12 +14,12 @@ use fastrand::Rng;
 use super::super::courier::{Courier, Head, Now, Retries, Step};
 use super::super::policy::tests::plan;
 use super::super::{Gate, Order, Outbox, Retry, Settlement};
-use super::clock::{Hands, SECOND};
+use super::clock::{self, SECOND};
 use super::planted::Planted;
 use super::world::{CRITICAL, HANDLERS, SOURCES};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::Metrics;
-use crate::types::{Alert, AlertId, Clock as _, Frame, Level, Raised};
+use crate::types::{Alert, AlertId, Clock as _, Frame, Level, Raised, TestClock};
 
 const HOUR: u64 = 3_600 * SECOND;
 /// The receiver is away from the beginning until then.
@@ -72,7 +72,7 @@ struct Site {
     rng: Rng,
     plan: AlertPlan,
     planted: Option<Planted>,
-    clock: Arc<Hands>,
+    clock: Arc<TestClock>,
     outbox: Arc<Outbox>,
     gates: Vec<Gate>,
     handlers: [Handler; 2],
@@ -90,7 +90,7 @@ impl Site {
             attempts: 2,
             ..plan()
         };
-        let clock = Hands::new();
+        let clock = clock::start();
         let metrics = Metrics::new(clock.clone());
         let outbox = Outbox::new(&plan, metrics.clone(), Arc::new(|_| ()), None);
         let gate = |source: &&str| Gate::new(&plan, &(*source).into(), &outbox, &metrics).joined(Order::Arrival);
@@ -151,7 +151,7 @@ impl Site {
         let Self { rng, plan, planted, clock, outbox, handlers, .. } = self;
         let handler = &mut handlers[at];
         loop {
-            let (now, retries) = (clock.now(), retries(plan, *planted));
+            let (now, retries) = (clock::now(clock), retries(plan, *planted));
             match handler.hanging.take() {
                 Some((until_ns, head)) if until_ns > now.monotonic_ns => {
                     handler.hanging = Some((until_ns, head));

@@ -20,12 +20,12 @@ use fastrand::Rng;
 
 use super::super::policy::tests::plan;
 use super::super::{Entry, Gate, Order, Outbox, Saved, SavedKind};
-use super::clock::{Hands, SECOND};
+use super::clock::{self, SECOND};
 use super::planted::Planted;
 use super::world::{CRITICAL, SOURCES};
 use crate::config::AlertPlan;
 use crate::telemetry::Metrics;
-use crate::types::{Alert, Clock as _, Frame, Level, Raised};
+use crate::types::{Alert, Clock as _, Frame, Level, Raised, TestClock};
 
 const FRAMES: usize = 210;
 const MS: u64 = 1_000_000;
@@ -112,7 +112,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(plan: &AlertPlan, clock: &Arc<Hands>, values: &Values, planted: Option<Planted>) -> Self {
+    fn start(plan: &AlertPlan, clock: &Arc<TestClock>, values: &Values, planted: Option<Planted>) -> Self {
         let metrics = Metrics::new(clock.clone());
         let (wake, _woken) = crossbeam_channel::bounded(1);
         let outbox = Outbox::new(plan, metrics.clone(), Arc::new(|_| ()), Some(wake));
@@ -133,7 +133,7 @@ impl Process {
         Self { outbox, gates, began_ns: clock.monotonic_ns(), seq: 0 }
     }
 
-    fn judge(&mut self, shot: &Shot, clock: &Hands) {
+    fn judge(&mut self, shot: &Shot, clock: &TestClock) {
         let frame = Frame {
             pts_ns: clock.monotonic_ns() - self.began_ns,
             captured_unix_ns: clock.unix_ns(),
@@ -175,7 +175,7 @@ impl Process {
 
 /// Plays the frames; each is judged and written before the next one, or the end of a process.
 fn play(plan: &AlertPlan, shots: &[Shot], restarts: &[Restart], planted: Option<Planted>) -> Vec<Sent> {
-    let (clock, mut values, mut sent) = (Hands::new(), Values::new(), Vec::new());
+    let (clock, mut values, mut sent) = (clock::start(), Values::new(), Vec::new());
     let mut process = Process::start(plan, &clock, &values, planted);
     for (number, shot) in shots.iter().enumerate() {
         if let Some(restart) = restarts.iter().find(|restart| restart.before == number) {

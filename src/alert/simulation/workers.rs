@@ -14,13 +14,13 @@ use fastrand::Rng;
 use super::super::courier::{Courier, Retries, Step};
 use super::super::policy::tests::plan;
 use super::super::{Entry, Gate, Order, Outbox, Settlement};
-use super::clock::{Hands, START_UNIX_NS};
+use super::clock::{self, START_UNIX_NS};
 use super::network::{Mood, Receiver};
 use super::planted::Planted;
 use super::world::{CRITICAL, HANDLERS, SOURCES};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::Metrics;
-use crate::types::{Clock as _, Frame, Level, Raised};
+use crate::types::{Clock as _, Frame, Level, Raised, TestClock};
 
 const WORKERS: [usize; 3] = [1, 2, 8];
 /// Frames of each source.
@@ -110,7 +110,7 @@ struct Play<'s> {
     workers: usize,
     /// The schedule's; what happens does not depend on it.
     rng: Rng,
-    clock: Arc<Hands>,
+    clock: Arc<TestClock>,
     outbox: Arc<Outbox>,
     gates: [Option<Gate>; 3],
     couriers: [Courier; 2],
@@ -120,7 +120,7 @@ struct Play<'s> {
 
 impl<'s> Play<'s> {
     fn new(street: &'s Street, workers: usize, planted: Option<Planted>) -> Self {
-        let clock = Hands::new();
+        let clock = clock::start();
         let metrics = Metrics::new(clock.clone());
         let (wake, _woken) = crossbeam_channel::bounded(1);
         let outbox = Outbox::new(&street.plan, metrics.clone(), Arc::new(|_| ()), Some(wake));
@@ -213,7 +213,7 @@ impl<'s> Play<'s> {
 
     /// Returns when the handler has something to do again.
     fn attempt(&mut self, handler: usize) -> Result<u64, String> {
-        let (name, now, retries) = (HANDLERS[handler], self.clock.now(), Retries::of(&self.street.plan));
+        let (name, now, retries) = (HANDLERS[handler], clock::now(&self.clock), Retries::of(&self.street.plan));
         let courier = &mut self.couriers[handler];
         let head = match courier.next(&self.outbox.heads(name), now, &retries) {
             Step::Deliver(head) => head,

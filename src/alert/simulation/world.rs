@@ -11,14 +11,14 @@ use super::super::courier::Courier;
 use super::super::policy::tests::plan;
 use super::super::{Entry, Gate, Order, Outbox, Settlement};
 use super::check;
-use super::clock::{Hands, SECOND};
+use super::clock::{self, SECOND};
 use super::deliver::Hanging;
 use super::disk::{Disk, Write};
 use super::network::Receiver;
 use super::planted::Planted;
 use crate::config::{AlertFilter, AlertPlan, WhenFull};
 use crate::telemetry::Metrics;
-use crate::types::{Alert, AlertId, Clock as _, Frame, Level, Raised, SourceId};
+use crate::types::{Alert, AlertId, Clock as _, Frame, Level, Raised, SourceId, TestClock};
 
 pub(super) const SOURCES: [&str; 3] = ["dock", "gate", "yard"];
 pub(super) const HANDLERS: [&str; 2] = ["hook", "mail"];
@@ -66,7 +66,7 @@ pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) plan: AlertPlan,
     pub(super) planted: Option<Planted>,
-    pub(super) clock: Arc<Hands>,
+    pub(super) clock: Arc<TestClock>,
     seq: u64,
     pub(super) disk: Disk,
     pub(super) receivers: [Receiver; 2],
@@ -100,7 +100,7 @@ impl World {
             rng,
             plan,
             planted,
-            clock: Hands::new(),
+            clock: clock::start(),
             seq: 0,
             disk: Disk::default(),
             receivers: [Receiver::new(), Receiver::new()],
@@ -256,7 +256,7 @@ impl World {
 
     /// Takes what the outbox wants to have written.
     fn take(&mut self, process: &mut Process) {
-        let now = self.clock.now();
+        let now = clock::now(&self.clock);
         for entry in process.outbox.take_unwritten(usize::MAX) {
             if let Entry::Accepted { alert, .. } = &entry {
                 self.accepted_ns.insert(alert.id.clone(), now.unix_ns);
