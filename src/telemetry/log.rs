@@ -214,7 +214,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/x.log");
         let file = Arc::new(LogFile::new(RotatingFile::open(&path, 1 << 20, 1).unwrap(), &path, json));
-        let clock = Arc::new(crate::telemetry::metrics::tests::Manual::default());
+        let clock = crate::telemetry::metrics::tests::clock();
         let subscriber = tracing_subscriber::registry()
             .with(layer(Out { target: Target::File(file, clock), json, figures }, false))
             .with(filter("info", true).unwrap());

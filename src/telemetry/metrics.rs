@@ -644,30 +644,23 @@ pub(super) fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str
 pub(super) mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::telemetry::{AlertOutcome, Stage};
+    use crate::types::TestClock;
 
-    #[derive(Default)]
-    pub(in crate::telemetry) struct Manual(pub(in crate::telemetry) AtomicU64);
-
-    impl Clock for Manual {
-        fn monotonic_ns(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-        fn unix_ns(&self) -> u64 {
-            1_700_000_000_000_000_000 + self.monotonic_ns()
-        }
+    /// A clock at a time of day.
+    pub(in crate::telemetry) fn clock() -> Arc<TestClock> {
+        Arc::new(TestClock::at(1_700_000_000_000_000_000))
     }
 
     /// Metrics with at least one child in every family.
-    fn full() -> (Arc<Manual>, Arc<Metrics>) {
-        let clock = Arc::new(Manual::default());
+    fn full() -> (Arc<TestClock>, Arc<Metrics>) {
+        let clock = clock();
         let metrics = Metrics::new(clock.clone());
         let source = metrics.source(&"gate".into());
         for i in 0..90 {
-            clock.0.store(i * 33_333_333, Ordering::Relaxed);
+            clock.pass_to(i * 33_333_333);
             source.frame_decoded(clock.unix_ns());
         }
         source.frames_judged.inc();
@@ -745,7 +738,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_alerted_on_is_there_before_it_happens() {
-        let metrics = Metrics::new(Arc::new(Manual::default()));
+        let metrics = Metrics::new(clock());
         let source = metrics.source(&"gate".into());
         metrics.strategy("loitering", &"gate".into()).may_fault(["time", "memory"]);
         metrics.versions("loitering");
@@ -763,7 +756,7 @@ pub(super) mod tests {
     #[test]
     fn two_engines_in_one_process_count_apart() {
         let (_, a) = full();
-        let b = Metrics::new(Arc::new(Manual::default()));
+        let b = Metrics::new(clock());
         assert!(a.render().contains("source=\"gate\""));
         assert!(!b.render().contains("source=\"gate\""));
     }

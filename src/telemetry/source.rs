@@ -306,12 +306,12 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::tests::Manual;
+    use super::super::metrics::tests::clock;
     use super::*;
 
     #[test]
     fn classes_beyond_the_limit_are_counted_as_other() {
-        let metrics = Metrics::new(Arc::new(Manual::default()));
+        let metrics = Metrics::new(clock());
         let source = metrics.source(&"a".into());
         for i in 0..1_000 {
             source.detections(&format!("class{i}"), 1);
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_source_is_in_one_state_and_up_only_while_running() {
-        let metrics = Metrics::new(Arc::new(Manual::default()));
+        let metrics = Metrics::new(clock());
         let source = metrics.source(&"a".into());
         for state in ["connecting", "running", "stalled", "backoff", "running"] {
             source.state(state);

@@ -157,14 +157,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::telemetry::metrics::tests::Manual;
+    use crate::types::TestClock;
 
     #[test]
     fn lines_that_the_file_does_not_take_are_counted_and_told_in_it_later() {
         for json in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("x.log");
-            let clock = Manual::default();
+            let clock = TestClock::at(1_700_000_000_000_000_000);
             let log = LogFile::new(RotatingFile::open(&path, 1 << 20, 1).unwrap(), &path, json);
             let heard = Arc::<Mutex<Vec<LostLines>>>::default();
             let all = Arc::clone(&heard);
