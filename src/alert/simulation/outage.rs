@@ -16,10 +16,10 @@ use super::super::policy::tests::plan;
 use super::super::{Gate, Order, Outbox, Retry, Settlement};
 use super::clock::{self, SECOND};
 use super::planted::Planted;
-use super::world::{CRITICAL, HANDLERS, SOURCES};
+use super::world::{HANDLERS, SOURCES, raised};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::Metrics;
-use crate::types::{Alert, AlertId, Clock as _, Frame, Level, Raised, TestClock};
+use crate::types::{Alert, AlertId, Clock as _, Frame, Level, TestClock};
 
 const HOUR: u64 = 3_600 * SECOND;
 /// The receiver is away from the beginning until then.
@@ -136,9 +136,7 @@ impl Site {
         let at = self.rng.usize(..SOURCES.len());
         let (pts_ns, captured_unix_ns) = (self.clock.monotonic_ns(), self.clock.unix_ns());
         let frame = Frame { pts_ns, captured_unix_ns, ..Frame::empty(SOURCES[at], seq) };
-        let (rule, key) = ("r".to_owned(), self.rng.u32(..5).to_string());
-        let level = Some(if key == CRITICAL { Level::Critical } else { Level::Medium });
-        let raised = Raised { rule, level, key, message: "m".to_owned(), ..Raised::default() };
+        let raised = raised("r", &self.rng.u32(..5).to_string());
         let alert = self.gates[at].raise(&raised, &frame).ok_or("an alert below the capacity is not accepted")?;
         for handler in &mut self.handlers {
             handler.waits_ns.get_or_insert(pts_ns);

@@ -22,10 +22,10 @@ use super::super::policy::tests::plan;
 use super::super::{Entry, Gate, Order, Outbox, Saved, SavedKind};
 use super::clock::{self, SECOND};
 use super::planted::Planted;
-use super::world::{CRITICAL, SOURCES};
+use super::world::{SOURCES, raised};
 use crate::config::AlertPlan;
 use crate::telemetry::Metrics;
-use crate::types::{Alert, Clock as _, Frame, Level, Raised, TestClock};
+use crate::types::{Alert, Clock as _, Frame, Level, TestClock};
 
 const FRAMES: usize = 210;
 const MS: u64 = 1_000_000;
@@ -145,9 +145,7 @@ impl Process {
         let gate = &mut self.gates[shot.at];
         gate.begin(&frame);
         for (rule, key) in &shot.drafts {
-            let (rule, key) = ((*rule).to_owned(), key.to_string());
-            let level = Some(if key == CRITICAL { Level::Critical } else { Level::Medium });
-            gate.raise(&Raised { rule, level, key, message: "m".to_owned(), ..Raised::default() }, &frame);
+            gate.raise(&raised(rule, &key.to_string()), &frame);
         }
         gate.judged(&frame);
     }

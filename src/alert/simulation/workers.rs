@@ -17,7 +17,7 @@ use super::super::{Entry, Gate, Order, Outbox, Settlement};
 use super::clock::{self, START_UNIX_NS};
 use super::network::{Mood, Receiver};
 use super::planted::Planted;
-use super::world::{CRITICAL, HANDLERS, SOURCES};
+use super::world::{HANDLERS, SOURCES, raised};
 use crate::config::{AlertFilter, AlertPlan};
 use crate::telemetry::Metrics;
 use crate::types::{Clock as _, Frame, Level, Raised, TestClock};
@@ -88,20 +88,14 @@ impl Street {
                 ns += rng.u64(1..=step_ms) * MS;
                 let captured_unix_ns = START_UNIX_NS + ns;
                 let frame = Frame { pts_ns: ns, captured_unix_ns, ..Frame::empty(source, seq) };
-                let drafts = (0..rng.u32(..4)).map(|_| raised(&mut rng)).collect();
+                let drafts =
+                    (0..rng.u32(..4)).map(|_| raised(["r", "s"][rng.usize(..2)], &rng.u32(..5).to_string())).collect();
                 Shot { frame, drafts }
             };
             (0..FRAMES).map(shot).collect()
         });
         Self { seed, plan, order, shots }
     }
-}
-
-/// A draft of one of two rules.
-fn raised(rng: &mut Rng) -> Raised {
-    let (rule, key) = (["r", "s"][rng.usize(..2)].to_owned(), rng.u32(..5).to_string());
-    let level = Some(if key == CRITICAL { Level::Critical } else { Level::Medium });
-    Raised { rule, level, key, message: "m".to_owned(), ..Raised::default() }
 }
 
 /// One run.

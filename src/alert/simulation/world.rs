@@ -30,6 +30,12 @@ const OF_PASSING_USE: &str = "3";
 /// How long they are.
 const EXPIRES_SECONDS: u32 = 30;
 
+/// What a rule raises: a critical alert for one of the keys.
+pub(super) fn raised(rule: &str, key: &str) -> Raised {
+    let level = Some(if key == CRITICAL { Level::Critical } else { Level::Medium });
+    Raised { rule: rule.into(), level, key: key.into(), message: "m".to_owned(), ..Raised::default() }
+}
+
 /// A draft that a rule raised.
 pub(super) struct Draft {
     pub(super) source: SourceId,
@@ -242,12 +248,13 @@ impl World {
         gate.begin(&frame);
         for _ in 0..self.rng.u32(..4) {
             let (rule, key) = (["r", "s"][self.rng.usize(..2)], self.rng.u32(..5).to_string());
-            let is_critical = key == CRITICAL && self.planted != Some(Planted::CriticalLowered);
-            let level = Some(if is_critical { Level::Critical } else { Level::Medium });
+            let mut raised = raised(rule, &key);
+            raised.expires_seconds = (key == OF_PASSING_USE).then_some(EXPIRES_SECONDS);
+            if self.planted == Some(Planted::CriticalLowered) {
+                raised.level = Some(Level::Medium);
+            }
+            gate.raise(&raised, &frame);
             let draft = Draft { source: SOURCES[at].into(), key, rule: rule.into(), pts_ns: frame.pts_ns };
-            let (rule, key, message) = (draft.rule.clone(), draft.key.clone(), "m".to_owned());
-            let expires_seconds = (key == OF_PASSING_USE).then_some(EXPIRES_SECONDS);
-            gate.raise(&Raised { rule, level, key, message, expires_seconds, ..Raised::default() }, &frame);
             self.lives.last_mut().expect("a process has started").raised.push(draft);
         }
         gate.judged(&frame);
