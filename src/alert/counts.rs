@@ -12,7 +12,7 @@ impl Outbox {
     pub(super) fn count_missed(&self, state: &State, alert: &Alert, missed: &[Arc<str>]) {
         for name in missed {
             self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
-            state.handlers.get(name).inspect(|receiver| receiver.standing.miss());
+            state.handlers.get(name).inspect(|standing| standing.miss());
             self.note_settled(&alert.id, name, Settlement::QueueFull);
             tracing::warn!(handler = %name, alert = %alert.id, "alert not queued: the handler's queue is full");
         }
@@ -22,7 +22,7 @@ impl Outbox {
     pub(super) fn count_given_up(&self, state: &State, given_up: Vec<GivenUp>) {
         for GivenUp { handler, id, finished } in given_up {
             self.metrics.undelivered(Settlement::QueueFull.as_str(), 1);
-            state.handlers.get(&handler).inspect(|receiver| receiver.standing.miss());
+            state.handlers.get(&handler).inspect(|standing| standing.miss());
             self.note_settled(&id, &handler, Settlement::QueueFull);
             tracing::warn!(%handler, alert = %id, "alert given up for a newer one: the handler's queue is full");
             self.finish(finished);

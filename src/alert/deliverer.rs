@@ -13,8 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use super::courier::{Courier, LOGIN_PAUSE, Now, REFUSED_MAX, Retries, Step};
-use super::outbox::Receiver;
-use super::{ATTEMPT_MAX, Commands, DeliveryError, Entry, Handler, Outbox, Retry, Settlement, Usage};
+use super::{ATTEMPT_MAX, Commands, DeliveryError, Entry, Handler, Outbox, Retry, Settlement, Standing, Usage};
 use crate::telemetry::redact;
 use crate::types::{Alert, Clock, seconds};
 
@@ -89,7 +88,7 @@ pub(super) struct Deliverer {
     pub(super) name: Arc<str>,
     pub(super) slot: Arc<Slot>,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) receiver: Receiver,
+    pub(super) standing: Arc<Standing>,
     pub(super) retries: Arc<ArcSwap<Retries>>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -102,7 +101,7 @@ impl Deliverer {
             let mut renewed = pin!(self.slot.replaced.notified());
             let version = self.slot.current.load_full();
             // A script's next version replaces it within its handler.
-            let now_of = (version.number, self.receiver.standing.renewals());
+            let now_of = (version.number, self.standing.renewals());
             if now_of != of {
                 of = now_of;
                 courier.renew();
@@ -116,12 +115,12 @@ impl Deliverer {
                     }
                     self.deliver(&version, &alert, head.number, &mut courier, renewed.as_mut()).await;
                     if let Some(now) = self.slot.current.load().handler.usage() {
-                        self.receiver.standing.measure(now, std::mem::replace(&mut usage, now));
+                        self.standing.measure(now, std::mem::replace(&mut usage, now));
                     }
                 }
                 Step::Expire(head) => {
                     tracing::error!(handler = %self.name, alert = %head.id, "alert expired before it was delivered");
-                    self.receiver.standing.miss();
+                    self.standing.miss();
                     self.outbox.settle(&self.name, &head.id, Settlement::Expired);
                 }
                 Step::Wait(until_ns) => {
@@ -129,11 +128,11 @@ impl Deliverer {
                     tokio::select! {
                         () = time::sleep(pause) => {}
                         () = renewed => {}
-                        () = self.receiver.appended.notified() => {}
+                        () = self.standing.appended.notified() => {}
                     }
                 }
                 Step::Idle => tokio::select! {
-                    () = self.receiver.appended.notified() => {}
+                    () = self.standing.appended.notified() => {}
                     () = renewed => {}
                 },
             }
@@ -158,7 +157,7 @@ impl Deliverer {
         courier: &mut Courier,
         renewed: Pin<&mut Notified<'_>>,
     ) {
-        let standing = &self.receiver.standing;
+        let standing = &self.standing;
         standing.begin(self.clock.monotonic_ns());
         let result = self.attempt(version, alert.clone(), renewed).await;
         let now = self.now();

@@ -134,11 +134,10 @@ impl Delivery {
     /// As [`Delivery::add`].
     pub fn add_where(&self, handler: Arc<dyn Handler>, filter: &AlertFilter) -> Result<Arc<Standing>, Error> {
         let name: Arc<str> = handler.name().into();
-        let Some(receiver) = self.outbox.add(&name, filter) else {
+        let Some(standing) = self.outbox.add(&name, filter) else {
             return Err(Error::new(Code::Handler, format!("there are two handlers named {name}"))
                 .hint("give each handler a name of its own"));
         };
-        let standing = receiver.standing.clone();
         let slot = {
             let _context = self.runtime.enter();
             Slot::new(handler, self.commands.of(&name))
@@ -147,7 +146,7 @@ impl Delivery {
             name: name.clone(),
             slot: slot.clone(),
             outbox: self.outbox.clone(),
-            receiver,
+            standing: standing.clone(),
             retries: self.retries.clone(),
             clock: self.clock.clone(),
         };

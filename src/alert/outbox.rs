@@ -68,25 +68,17 @@ pub struct Outbox {
 
 pub(super) struct State {
     pub(super) ledger: Ledger,
-    pub(super) handlers: BTreeMap<Arc<str>, Receiver>,
-}
-
-/// A handler from the outbox's side.
-#[derive(Clone)]
-pub(super) struct Receiver {
-    pub(super) standing: Arc<Standing>,
-    /// Signals that alerts are queued for it.
-    pub(super) appended: Arc<Notify>,
+    pub(super) handlers: BTreeMap<Arc<str>, Arc<Standing>>,
 }
 
 impl State {
     /// Updates each handler's pending count, and wakes those with queued alerts.
     pub(super) fn refresh(&self) {
-        for (name, receiver) in &self.handlers {
+        for (name, standing) in &self.handlers {
             let pending = self.ledger.pending(name);
-            receiver.standing.set_pending(pending);
+            standing.set_pending(pending);
             if pending > 0 {
-                receiver.appended.notify_one();
+                standing.appended.notify_one();
             }
         }
     }
@@ -177,7 +169,7 @@ impl Outbox {
     }
 
     /// Adds a handler: it gets the alerts accepted from now on that pass `filter`. `None` if the name exists already.
-    pub(super) fn add(&self, name: &str, filter: &AlertFilter) -> Option<Receiver> {
+    pub(super) fn add(&self, name: &str, filter: &AlertFilter) -> Option<Arc<Standing>> {
         let mut state = self.state();
         let name: Arc<str> = name.into();
         if !state.ledger.add(&name) {
@@ -185,11 +177,10 @@ impl Outbox {
         }
         state.ledger.set_filter(&name, filter.clone());
         let standing = Standing::new(&name, self.metrics.handler(&name));
-        let receiver = Receiver { appended: standing.appended.clone(), standing };
-        state.handlers.insert(name, receiver.clone());
+        state.handlers.insert(name, standing.clone());
         // There may be recovered alerts for it.
         state.refresh();
-        Some(receiver)
+        Some(standing)
     }
 
     /// Sets which alerts a handler gets from now on; its queued ones stay.
@@ -275,7 +266,7 @@ impl Outbox {
             self.metrics.undelivered(how.as_str(), 1);
         }
         let pending = state.ledger.pending(handler);
-        state.handlers.get(handler).inspect(|receiver| receiver.standing.set_pending(pending));
+        state.handlers.get(handler).inspect(|standing| standing.set_pending(pending));
         // Before the lock is released: a reader that sees nothing pending must see it counted.
         self.finish(finished);
         self.note_settled(id, handler, how);
@@ -307,13 +298,12 @@ impl Outbox {
     /// The state of each handler, in the order in which they were added.
     pub fn standings(&self) -> Vec<Arc<Standing>> {
         let state = self.state();
-        let standing = |name: &Arc<str>| state.handlers.get(name).map(|receiver| receiver.standing.clone());
-        state.ledger.names().iter().filter_map(standing).collect()
+        state.ledger.names().iter().filter_map(|name| state.handlers.get(name).cloned()).collect()
     }
 
     /// The state of one handler.
     pub fn standing(&self, handler: &str) -> Option<Arc<Standing>> {
-        self.state().handlers.get(handler).map(|receiver| receiver.standing.clone())
+        self.state().handlers.get(handler).cloned()
     }
 
     /// Alert counts since the start.

@@ -20,8 +20,8 @@ pub struct Standing {
     backlog: Mutex<Backlog>,
     /// How often another version began to deliver.
     renewals: AtomicU64,
-    /// Signals that its task looks at its queue.
-    pub(super) appended: Arc<Notify>,
+    /// Has its task look at its queue.
+    pub(super) appended: Notify,
 }
 
 impl Standing {
@@ -34,7 +34,7 @@ impl Standing {
             attempts: Attempts::default(),
             backlog: Mutex::default(),
             renewals: AtomicU64::new(0),
-            appended: Arc::default(),
+            appended: Notify::new(),
         })
     }
 

@@ -70,7 +70,7 @@ impl Deliverer {
         }
         tokio::select! {
             () = time::sleep(rest) => {}
-            () = self.receiver.appended.notified() => {}
+            () = self.standing.appended.notified() => {}
             () = renewed => {}
         }
         true

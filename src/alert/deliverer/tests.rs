@@ -80,7 +80,7 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
     let metrics = Metrics::new(Arc::new(TestClock::default()));
     let commands = CommandQueue::new(metrics.clone(), Pictures::default()).of(&name);
     let outbox = Outbox::new(&plan, metrics, Arc::new(|_| {}), None);
-    let receiver = outbox.add(&name, &crate::config::AlertFilter::default()).unwrap();
+    let standing = outbox.add(&name, &crate::config::AlertFilter::default()).unwrap();
     let count = Arc::<AtomicUsize>::default();
     let slot = Slot::new(Arc::new(Fixed(Some(retry), count.clone())), commands.clone());
     let clock = Arc::new(Replacing {
@@ -90,7 +90,7 @@ fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
         commands,
     });
     let retries = Arc::new(ArcSwap::from_pointee(Retries::of(&plan)));
-    (Deliverer { name, slot, outbox, receiver, retries, clock: clock.clone() }, clock, count)
+    (Deliverer { name, slot, outbox, standing, retries, clock: clock.clone() }, clock, count)
 }
 
 /// Accepts alerts and runs the task until they are settled.
@@ -132,7 +132,7 @@ impl Handler for Mended {
 #[tokio::test]
 async fn a_version_that_replaces_another_within_its_handler_ends_the_pause() {
     let (deliverer, ..) = deliverer(Retry::Later);
-    let (standing, outbox) = (deliverer.receiver.standing.clone(), deliverer.outbox.clone());
+    let (standing, outbox) = (deliverer.standing.clone(), deliverer.outbox.clone());
     let handler = Arc::new(Mended(AtomicBool::new(false)));
     deliverer.slot.replace(handler.clone(), deliverer.slot.current.load().commands.clone());
     assert_eq!(outbox.accept(alert(1, "m"), None, false), Acceptance::Taken);
@@ -153,7 +153,7 @@ async fn a_version_that_replaces_another_within_its_handler_ends_the_pause() {
 #[tokio::test]
 async fn refused_logins_pause_the_handler_until_it_is_replaced() {
     let (deliverer, _, count) = deliverer(Retry::Login);
-    let (slot, standing) = (deliverer.slot.clone(), deliverer.receiver.standing.clone());
+    let (slot, standing) = (deliverer.slot.clone(), deliverer.standing.clone());
     let (outbox, commands) = (deliverer.outbox.clone(), slot.current.load().commands.clone());
     assert!((1..=4).all(|n| outbox.accept(alert(n, "m"), None, false) == Acceptance::Taken));
     let task = tokio::spawn(deliverer.run());
