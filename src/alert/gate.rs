@@ -49,8 +49,6 @@ pub struct Gate {
     token: Option<u64>,
     /// Whether its frame time goes on with the clock.
     is_live: bool,
-    /// Whether its source waits for room in the handlers' queues.
-    waits: bool,
     /// The times of the last frame.
     last: Times,
     /// The turns that were recorded with it.
@@ -87,7 +85,6 @@ impl Gate {
             zones: Arc::default(),
             token: None,
             is_live: false,
-            waits: false,
             last: Times::default(),
             followed: None,
             decided: Vec::new(),
@@ -104,7 +101,6 @@ impl Gate {
     pub fn joined(mut self, order: Order) -> Self {
         self.token = Some(self.outbox.join(&self.id, order, &self.source, self.clock.monotonic_ns()));
         self.is_live = order == Order::Arrival;
-        self.waits = !self.is_live;
         self.outbox.limit(&self.id, self.per_minute);
         self
     }
@@ -202,7 +198,7 @@ impl Gate {
     /// Whether the next frame may be judged: a source that ends may wait for room in the handlers' queues, so that none
     /// of its alerts is given up for another one. A live source never waits.
     pub fn has_room(&self) -> bool {
-        !self.waits || self.outbox.has_room()
+        self.is_live || self.token.is_none() || self.outbox.has_room()
     }
 
     /// Notes the time of a frame, and sends the digests that are due.
