@@ -16,7 +16,7 @@ use tokio::time;
 use super::command::CommandQueue;
 use super::courier::Retries;
 use super::deliverer::{Deliverer, Slot};
-use super::ledger::GIVE;
+use super::ledger::GIVE_HINT;
 use super::writer::Writer;
 use super::{CASES_MAX, Commanded, Gate, Handler, Journal, OnAccepted, Outbox, Pictures, Standing, Switches};
 use crate::config::{AlertFilter, AlertPlan, PicturesPlan};
@@ -167,7 +167,7 @@ impl Delivery {
         let left = self.outbox.remove(name);
         self.metrics.remove_handler(name);
         if left > 0 {
-            tracing::warn!(handler = %name, alerts = left, "handler removed before it had delivered everything{GIVE}");
+            tracing::warn!(handler = %name, alerts = left, "handler removed before it had delivered everything{GIVE_HINT}");
         }
         left
     }

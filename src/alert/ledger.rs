@@ -9,7 +9,7 @@ mod room;
 mod routes;
 mod waiting;
 
-pub(super) use again::GIVE;
+pub(super) use again::GIVE_HINT;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ledger::GIVE;
+use super::ledger::GIVE_HINT;
 use super::policy::{has_ended, prefix};
 use super::{Entry, Outbox, Saved, SavedKind, Settlement};
 use crate::telemetry::AlertOutcome;
@@ -68,7 +68,8 @@ impl Outbox {
         let (settled, finished) = state.ledger.settle_absent();
         for (handler, count) in &settled {
             self.metrics.undelivered(Settlement::HandlerRemoved.as_str(), *count as u64);
-            tracing::warn!(%handler, alerts = count, "alerts of a former run are not delivered: there is no such handler{GIVE}");
+            let what = "alerts of a former run are not delivered: there is no such handler";
+            tracing::warn!(%handler, alerts = count, "{what}{GIVE_HINT}");
         }
         self.finish(finished);
         drop(state);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Entry, Ledger, Open, Queue, Settlement};
 use crate::types::Alert;
 
-/// How to deliver what a handler that is gone has left.
-pub(in crate::alert) const GIVE: &str =
+/// The end of a message about the undelivered alerts of a removed handler.
+pub(in crate::alert) const GIVE_HINT: &str =
     "; dsengine alerts retry --all --handler OLD --to NEW gives them to another one";
 
 impl Ledger {
