@@ -26,7 +26,7 @@ impl Backlog {
         self.looks.push_back((now_ns, pending));
     }
 
-    /// How many more alerts wait than a minute ago; 0 if the queue was empty at a look since, or it is too early to say.
+    /// How many more alerts wait than a minute ago; 0 if the queue was empty meanwhile, or for the first minute.
     pub(super) fn growth(&self, pending: usize) -> usize {
         let was_empty = self.looks.iter().skip(1).any(|(_, pending)| *pending == 0);
         match self.looks.front() {

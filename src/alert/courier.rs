@@ -144,8 +144,8 @@ impl Courier {
         self.logins >= LOGINS
     }
 
-    /// Whether a failure is of the handler or its receiver, not of the alert: none of several alerts in a row got through.
-    /// Not where temporary failures are counted, too: nothing waits there.
+    /// Whether a permanent failure is of the handler or its receiver, not of the alert: none of several alerts in a row
+    /// got through. Not where temporary failures are counted, too: nothing waits there.
     pub(super) fn is_stuck(&self, retry: Retry, retries: &Retries) -> bool {
         retry.is_permanent() && self.refused.len() >= REFUSED_MAX && !retries.max_age.is_zero()
     }

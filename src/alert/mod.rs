@@ -6,9 +6,9 @@
 //! alerts in memory until every handler is done with them. [`Delivery`] runs one task per [`Handler`]; handlers can be
 //! added and removed by name at run time. A [`Journal`], on its own thread, persists the outbox across restarts;
 //! [`NoJournal`] persists nothing. A [`Case`] is what people and rules did about an alert (`cases`). [`Standing`] is a
-//! handler's state; a [`Command`] is a handler's request to the engine; [`Pictures`] has the alerts' pictures. [`chain`] is how a draft was decided on;
-//! [`records`] reads the log of these. Embedders check their implementations with [`check`]. Read `outbox` next, then
-//! `ledger`, its state.
+//! handler's state; a [`Command`] is a handler's request to the engine; [`Pictures`] has the alerts' pictures. [`chain`] is
+//! how a draft was decided on; [`records`] reads the log of these. Embedders check their implementations with [`check`].
+//! Read `outbox` next, then `ledger`, its state.
 //!
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
 //! dead-lettered + expired + dropped + suppressed + digested + refused + pending.

@@ -1,8 +1,8 @@
 //! The key of an alert whose strategy gives none: its object. Usually that is the track; an object that a new track
 //! follows at the place of an earlier one keeps the earlier one's key.
 //!
-//! An object is expected at its place for as long as it had stood there. Whoever appears where somebody else walked out
-//! of the picture is somebody new.
+//! An object is expected at its place for as long as it had stood there. A person who appears where another one walked out
+//! of the picture is a new object.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ use crate::types::{BBox, Detection, Frame, Raised};
 const PLACES_MAX: usize = 1_000;
 /// Minimum overlap of two boxes of the same object.
 const SAME_IOU: f32 = 0.5;
-/// Minimum overlap of two boxes of an object that has not moved: the detector's noise, and less than people differ who
-/// pass the same place.
+/// Minimum overlap of two boxes of an object that has not moved: it allows for the detector's noise, not for another person
+/// who passes the same place.
 const UNMOVED_IOU: f32 = 0.9;
 
 /// An object that a rule raised alerts for.
@@ -40,7 +40,7 @@ impl Place {
     }
 
     /// How far a new track at `bbox` overlaps it, if it may be the same object. `former_ns` is the time of the frame
-    /// before: a frame that did not come has missed nobody.
+    /// before: the object is missed only on frames that came.
     fn overlap(&self, bbox: &BBox, former_ns: u64) -> Option<f32> {
         let iou = self.bbox.iou(bbox);
         let missed_ns = former_ns.saturating_sub(self.raised_ns);

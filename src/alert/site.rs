@@ -32,7 +32,7 @@ struct State {
     silences: Silences,
     /// The series of each source.
     series: BTreeMap<SourceId, SourceMetrics>,
-    /// The sources that wait for room in the handlers' queues.
+    /// The sources that wait for room in the handlers' queues, also once they have ended.
     patient: BTreeSet<SourceId>,
     /// Alerts that the outbox did not accept, for the gates that raised them.
     unsent: Vec<Arc<Alert>>,

@@ -24,9 +24,9 @@ const SALVAGED_MAX: i64 = 2_000_000;
 /// Damaged databases that are kept.
 const DAMAGED_MAX: u32 = 100;
 
-/// `alerts` has one row per accepted alert; `written_ms` is Unix time, and `finished` is 1 once every handler is done with it. `deliveries` has one row
-/// per handler of an alert; `outcome` is null until the handler is done. `damaged` has rows that are not what was
-/// written.
+/// `alerts` has one row per accepted alert; `written_ms` is Unix time, and `finished` is 1 once every handler is done with
+/// it. `deliveries` has one row per handler of an alert; `outcome` is null until the handler is done. `damaged` has rows
+/// that are not what was written.
 const SCHEMA: &str = "
 CREATE TABLE alerts (
     ordinal INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -31,7 +31,7 @@ impl StateLock {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = options.map_err(failed)?;
         let mut holder = None;
-        // One that was killed holds it until its last thread has ended, and `is_held` does for a moment.
+        // A killed process holds the lock until its last thread has ended; `is_held` takes it for a moment.
         let locked = own::retry_while_ending(|| match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
                 holder = first_line(&path).and_then(|line| line.trim().parse::<u32>().ok());
@@ -91,9 +91,9 @@ fn beside(database: &Path) -> PathBuf {
     name.into()
 }
 
-/// The first line after the process's id that is such a one.
-fn noted(database: &Path, is_it: impl Fn(&str) -> bool) -> Option<String> {
-    text(&beside(database))?.lines().skip(1).find(|line| is_it(line)).map(str::to_owned)
+/// The first line after the process's id that `is_wanted`.
+fn noted(database: &Path, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
+    text(&beside(database))?.lines().skip(1).find(|line| is_wanted(line)).map(str::to_owned)
 }
 
 fn text(path: &Path) -> Option<String> {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_only_looks_does_not_keep_a_run_from_its_start() {
+    fn a_process_that_only_looks_at_the_lock_does_not_keep_another_from_taking_it() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("alerts.db");
         drop(StateLock::take(&database).unwrap());

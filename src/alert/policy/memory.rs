@@ -28,7 +28,7 @@ struct Contents {
     /// Where its object was: x, y, width, height. A track's number means nothing in another process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<[f32; 4]>,
-    /// Whether its alert is held back: this process will send it, and a later one does not know of it.
+    /// Whether its alert is held back: this process sends it, and a later process must not count on that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_held: bool,
 }

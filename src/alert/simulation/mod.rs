@@ -2,7 +2,7 @@
 //! arguments. A day has three sources, two handlers, at least 200 events, and two restarts; it follows from its seed alone.
 //!
 //! `world` plays a day of live sources with everything that may fail, `disk` and `network` fail in it, `deliver` is one
-//! attempt in it, `check` judges it. The others look at one promise each: `workers` plays files with several workers,
+//! attempt in it, `check` judges it. The others test one promise each: `workers` plays files with several workers,
 //! `restart` the same frames with and without restarts, `outage` a receiver that is away for a day. Faults planted on
 //! purpose show that the checks find what they are for.
 
@@ -25,10 +25,10 @@ const DAYS: [u64; 2] = [10_000, 100_000];
 /// Days in which a planted fault must show.
 const DAYS_PLANTED: u64 = 300;
 
-/// Plays a day of one promise.
+/// Plays a day that tests one promise.
 type Play = fn(u64, Option<Planted>) -> Result<(), String>;
 
-/// Days between two that look at the same promise.
+/// Each promise is tested on one day in so many.
 const TURNS: u64 = 8;
 
 /// Plays a day, and on some days that of a promise; with a planted fault, that of each. Returns what is wrong with it.

@@ -58,7 +58,7 @@ impl Receiver {
     /// An alert is given up because of this answer.
     ///
     /// # Errors
-    /// When it is one too many: whoever refuses everything does not get the whole queue.
+    /// When it is one too many: a receiver that refuses everything must not cost the whole queue.
     pub(super) fn lose(&mut self, retry: Retry) -> Result<(), String> {
         self.lost += usize::from(retry == Retry::Never);
         match self.lost < REFUSED_MAX {
