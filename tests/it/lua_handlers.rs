@@ -384,7 +384,7 @@ fn a_host_that_is_not_granted_is_not_reached() {
     let text = format!("function handle_alert(alert) return http.get('http://{host}/') end");
     let bench = load(script(&text), web.clone()).unwrap();
     let error = bench.deliver(&alert()).unwrap_err();
-    assert_eq!(error.retry, Retry::Never);
+    assert_eq!(error.retry, Retry::Fault);
     assert_eq!(error.message, format!("scripts/x.lua:1: http.get: requests to {host} are not granted"));
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "nobody came");
