@@ -106,9 +106,10 @@ impl Changes {
 /// A condition as another process gets it; its times are on the clock of this one.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::alert) struct Restored {
-    /// When it was last raised.
+    /// When it was last raised. Of one that is restored: at the latest.
     pub(in crate::alert) raised_ns: u64,
-    /// It may have been raised until this much later: not every raise is saved.
+    /// Not every raise is saved. Of one to be saved: how much later it may have been raised. Of one that is restored: how
+    /// much earlier it was saved.
     pub(in crate::alert) slack_ns: u64,
     /// When it last became an alert.
     pub(in crate::alert) told_ns: u64,
@@ -190,7 +191,7 @@ impl Conditions {
 
     /// Adds a condition of another process. If it `is_moved`, its times are other ones than were saved, and are saved anew.
     pub(in crate::alert) fn restore(&mut self, key: &str, restored: &Restored, lasts_ns: u64, is_moved: bool) {
-        let Restored { raised_ns, told_ns, suppressed, ref traits, is_held, slack_ns: _ } = *restored;
+        let Restored { raised_ns, slack_ns, told_ns, suppressed, ref traits, is_held } = *restored;
         let traits = traits.iter().take(super::TRAITS_MAX).copied().collect();
         let changes = self.changes.take();
         self.put(key, Condition { raised_ns, lasts_ns, told_ns, suppressed, traits, ..Condition::accepted() });
@@ -199,7 +200,9 @@ impl Conditions {
         let text = Arc::clone(text);
         if let Some(condition) = self.keys.get_mut(key) {
             let elsewhere = &mut condition.elsewhere;
-            (elsewhere.outlives, elsewhere.is_held, elsewhere.saved_ns) = (!is_held, is_held, Some(raised_ns));
+            (elsewhere.outlives, elsewhere.is_held) = (!is_held, is_held);
+            // As it was saved: with the slack, a raise in this process would be taken for one that is saved already.
+            elsewhere.saved_ns = Some(raised_ns.saturating_sub(slack_ns));
             if let Some(changes) = self.changes.as_mut().filter(|_| is_moved) {
                 changes.begun(elsewhere, &text);
                 elsewhere.is_exact = true;

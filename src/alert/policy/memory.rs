@@ -138,7 +138,7 @@ impl Policy {
             let late_ns = |ms: u64| at_ns(ms.saturating_add(contents.slack_ms));
             let restored = Restored {
                 raised_ns,
-                slack_ns: 0,
+                slack_ns: raised_ns.saturating_sub(at_ns(contents.raised_ms)),
                 told_ns: at_ns(contents.told_ms),
                 suppressed: contents.suppressed,
                 traits: contents.traits.iter().map(|(hash, ms)| (*hash, late_ns(*ms))).collect(),

@@ -108,6 +108,18 @@ fn who_stays_over_a_restart_or_a_kill_is_not_told_again_within_the_window_and_th
 }
 
 #[test]
+fn a_condition_that_is_raised_between_two_kills_lasts_from_that_raise() {
+    let raised = draft("r", "k");
+    let mut first = Process::start(&Disk::default(), 0.0, &plan());
+    assert!(first.is_sent(0.0, &raised));
+    // The second process takes it for raised at 5 s, and raises it again so soon after that it would not be saved.
+    let mut second = Process::start(&first.kill(), 5.0, &plan());
+    assert!(!second.is_sent(11.0, &raised));
+    let mut third = Process::start(&second.kill(), 65.0, &plan());
+    assert!(!third.is_sent(70.0, &raised), "59 s after the last raise");
+}
+
+#[test]
 fn the_next_alert_says_how_many_were_held_back_before_the_restart() {
     let raised = draft("r", "k");
     let mut first = Process::start(&Disk::default(), 0.0, &plan());
