@@ -204,7 +204,7 @@ impl Gate {
     /// Notes the time of a frame, and sends the digests that are due.
     pub fn begin(&mut self, frame: &Frame) {
         let arrival_ns = self.clock.monotonic_ns();
-        self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns, recorded_ns: None };
+        self.last = Times { arrival_ns, pts_ns: frame.pts_ns, unix_ns: frame.captured_unix_ns, recorded: None };
         self.restore();
         for digest in self.policy.due(frame) {
             self.send(digest);
@@ -294,7 +294,7 @@ impl Gate {
 
     fn offer(&mut self, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         self.outbox.expect(&alert);
-        let times = Times { arrival_ns: self.clock.monotonic_ns(), recorded_ns: self.recorded_ns(), ..self.last };
+        let times = Times { arrival_ns: self.clock.monotonic_ns(), recorded: self.recorded(), ..self.last };
         let (is_taken, decided_ns) = self.outbox.offer(self.token, &alert, chain, times, &self.source);
         self.note_decided(&alert, decided_ns);
         let unsent = self.outbox.take_unsent(&self.id);

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use self::digests::{Digests, Due, Key};
 pub use self::parts::Order;
 use self::parts::{MINUTE_NS, Member, Mode, Waiting, moved, on_clock};
-pub(super) use self::parts::{Ruling, Times};
+pub(super) use self::parts::{Recorded, Ruling, Times};
 use super::chain::Stage;
 use super::digest::At;
 use crate::config::AlertPlan;
@@ -101,7 +101,8 @@ impl Sequencer {
             }
         }
         self.next += 1;
-        let member = Member { order, base_ns: self.now_ns, mark_ns: None, moved_ns: arrival_ns, has_ended: false };
+        let member =
+            Member { order, base_ns: self.now_ns, mark_ns: None, moved_ns: arrival_ns, stays: false, has_ended: false };
         self.members.insert((source.clone(), self.next), member);
         self.next
     }
@@ -154,6 +155,7 @@ impl Sequencer {
         let time_ns = self.merge_time(source, token, times);
         if let Some(member) = self.members.get_mut(&(source.clone(), token)) {
             (member.mark_ns, member.moved_ns) = (time_ns, times.arrival_ns);
+            member.stays = times.recorded.is_some_and(|recorded| recorded.is_live);
         }
         self.tick(times.arrival_ns, out);
     }
@@ -201,7 +203,7 @@ impl Sequencer {
     /// Holds a digest that was not accepted for the next one. `false` if there will be none, as no source is left.
     pub(super) fn hold_again(&mut self, digest: &Arc<Alert>) -> bool {
         let times =
-            Times { arrival_ns: self.now_ns, pts_ns: digest.pts_ns, unix_ns: digest.id.unix_ns(), recorded_ns: None };
+            Times { arrival_ns: self.now_ns, pts_ns: digest.pts_ns, unix_ns: digest.id.unix_ns(), recorded: None };
         self.mode != Mode::Idle && matches!(self.hold(digest.clone(), times), Ruling::Digested(_))
     }
 
@@ -296,7 +298,7 @@ impl Sequencer {
             let is_ahead = |at_ns: &u64| *at_ns > self.now_ns;
             let ready = self.held.next_ns(self.now_ns);
             let ended = self.members.values().filter(|member| member.has_ended);
-            let left = ended.filter_map(|member| Some(member.mark_ns?.saturating_add(1))).filter(is_ahead).min();
+            let left = ended.filter_map(Member::leaves_ns).filter(is_ahead).min();
             let next = expiry.into_iter().chain(ready).chain(left).min();
             let Some(at_ns) = next.filter(|at_ns| *at_ns <= to_ns) else { break };
             self.now_ns = self.now_ns.max(at_ns);

@@ -119,7 +119,7 @@ mod tests {
         let input = Input { source: Some("test".to_owned()), ..Input::default() };
         let Ok(loaded) = input.load(Vec::new()) else { panic!("it is loaded") };
         let recording = Recording::create(&path, &loaded.plan).unwrap();
-        let live = Turns { judged_unix_ns: 9, alerts_unix_ns: vec![8] };
+        let live = Turns { judged_unix_ns: 9, alerts_unix_ns: vec![8], live: true };
         // The second file begins half a second later, and its frame is the earlier one.
         for (source, pts_ns, captured_unix_ns, turns) in
             [("a", 300, 1_300, None), ("b", 200, 1_700, None), ("a", 400, 1_400, Some(&live))]

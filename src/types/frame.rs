@@ -46,6 +46,10 @@ pub struct Turns {
     /// When each was that its rules did not hold back, in the order in which they were raised.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts_unix_ns: Vec<u64>,
+    /// Whether the alerts of all sources were decided on in order of arrival: a source then keeps its share of the limit
+    /// for a minute after its last frame.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
 }
 
 /// One picture's metadata, with an optional cheap handle to its pixels.

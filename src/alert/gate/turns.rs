@@ -1,7 +1,9 @@
 //! When a frame's alerts are decided on, among those of all sources: noted for a recording, and followed in its replay.
 
+use std::sync::Arc;
+
 use super::Gate;
-use crate::alert::sequencer::Times;
+use crate::alert::sequencer::{Recorded, Times};
 use crate::types::{Alert, Frame, Turns};
 
 impl Gate {
@@ -18,15 +20,16 @@ impl Gate {
     }
 
     /// The recorded time of the frame's next alert. A digest has none of its own: what it stands for does.
-    pub(super) fn recorded_ns(&self) -> Option<u64> {
+    pub(super) fn recorded(&self) -> Option<Recorded> {
         let turns = self.followed.as_deref()?;
-        Some(turns.alerts_unix_ns.get(self.decided.len()).copied().unwrap_or(turns.judged_unix_ns))
+        let unix_ns = turns.alerts_unix_ns.get(self.decided.len()).copied().unwrap_or(turns.judged_unix_ns);
+        Some(Recorded { unix_ns, is_live: turns.live })
     }
 
     /// The times of a judged frame.
     pub(super) fn judged_times(&self) -> Times {
-        let recorded_ns = self.followed.as_ref().map(|turns| turns.judged_unix_ns);
-        Times { recorded_ns, ..self.last }
+        let recorded = |turns: &Arc<Turns>| Recorded { unix_ns: turns.judged_unix_ns, is_live: turns.live };
+        Times { recorded: self.followed.as_ref().map(recorded), ..self.last }
     }
 
     /// Notes that an alert of the frame was decided on.
@@ -42,7 +45,7 @@ impl Gate {
         if is_live {
             let now_ns = self.outbox.site().unix_ns(self.clock.monotonic_ns());
             let judged_unix_ns = self.decided.last().copied().unwrap_or_default().max(now_ns);
-            self.noted = Some(Turns { judged_unix_ns, alerts_unix_ns: std::mem::take(&mut self.decided) });
+            self.noted = Some(Turns { judged_unix_ns, alerts_unix_ns: std::mem::take(&mut self.decided), live: true });
         }
     }
 }

@@ -27,8 +27,16 @@ pub(in crate::alert) struct Times {
     pub(in crate::alert) pts_ns: u64,
     /// Capture time.
     pub(in crate::alert) unix_ns: u64,
-    /// When the recorded run came to it, in Unix nanoseconds; only in its replay.
-    pub(in crate::alert) recorded_ns: Option<u64>,
+    /// When the recorded run came to it; only in its replay.
+    pub(in crate::alert) recorded: Option<Recorded>,
+}
+
+/// When a recorded run came to a frame or an alert.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::alert) struct Recorded {
+    pub(in crate::alert) unix_ns: u64,
+    /// Whether the run was in order of arrival.
+    pub(in crate::alert) is_live: bool,
 }
 
 /// A decision on an alert.
@@ -54,6 +62,9 @@ pub(super) struct Member {
     pub(super) mark_ns: Option<u64>,
     /// When it last advanced, on the monotonic clock.
     pub(super) moved_ns: u64,
+    /// Whether it takes part for a minute after its last frame, as it did in the live run that is replayed: the recording
+    /// ends, and not the source.
+    pub(super) stays: bool,
     pub(super) has_ended: bool,
 }
 
@@ -63,7 +74,7 @@ impl Member {
         let time_ns = match self.order {
             Order::Arrival => times.arrival_ns,
             Order::Frame => self.base_ns.saturating_add(times.pts_ns),
-            Order::Capture => times.recorded_ns.unwrap_or(times.unix_ns).max(self.base_ns),
+            Order::Capture => times.recorded.map_or(times.unix_ns, |recorded| recorded.unix_ns).max(self.base_ns),
         };
         self.mark_ns.unwrap_or(0).max(time_ns).min(u64::MAX / 2)
     }
@@ -77,9 +88,14 @@ impl Member {
         }
     }
 
-    /// Whether it has ended before this time.
+    /// Whether it has ended before this time, and takes part no longer.
     pub(super) fn is_past(&self, now_ns: u64) -> bool {
-        self.has_ended && self.mark_ns.is_none_or(|mark_ns| mark_ns < now_ns)
+        self.has_ended && self.leaves_ns().is_none_or(|leaves_ns| leaves_ns <= now_ns)
+    }
+
+    /// From when on one that has ended takes part no longer; `None` if it had no frame.
+    pub(super) fn leaves_ns(&self) -> Option<u64> {
+        Some(self.mark_ns?.saturating_add(if self.stays { MINUTE_NS } else { 1 }))
     }
 }
 

@@ -23,7 +23,7 @@ fn alert(source: &str, number: u64, at_ns: u64, level: Level) -> Arc<Alert> {
 }
 
 fn times(at_ns: u64) -> Times {
-    Times { arrival_ns: at_ns, pts_ns: at_ns, unix_ns: at_ns, recorded_ns: None }
+    Times { arrival_ns: at_ns, pts_ns: at_ns, unix_ns: at_ns, recorded: None }
 }
 
 fn is_sent(ruling: &Ruling, alert: &Arc<Alert>) -> bool {

@@ -171,7 +171,7 @@ mod tests {
             start_unix_ns: 7,
             timezone: None,
         };
-        let turns = Turns { judged_unix_ns: 30, alerts_unix_ns: vec![10, 20] };
+        let turns = Turns { judged_unix_ns: 30, alerts_unix_ns: vec![10, 20], live: true };
         let record = Record {
             captured_unix_ns: Some(1_000),
             turns: Some(turns.clone()),
