@@ -70,7 +70,7 @@
 ---@field suppressed integer How many duplicates were held back since the last one that was sent.
 ---@field digest? Digest The alerts that it stands for; absent if it stands for itself.
 ---@field tags? string[] Words that its rule and the configuration gave it; absent if there are none.
----@field picture? boolean Whether a picture of its frame is kept; absent if not.
+---@field picture? boolean Whether a picture is kept, of its frame or of a digest's best alert; absent if not.
 ---@field expires_seconds? integer How long it is of use, from its acceptance on; absent if that is not said.
 
 ---The alerts that one alert stands for: a limit held them back.

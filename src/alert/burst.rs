@@ -6,7 +6,7 @@ mod facts;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::digest::{At, Held};
+use super::digest::{Added, At, DigestAlert, Held};
 use crate::config::AlertPlan;
 use crate::types::{Alert, HeldBy, Level};
 
@@ -75,11 +75,25 @@ impl Rule {
         [&mut self.critical, &mut self.others]
     }
 
+    /// The window that counts alerts of this level.
+    fn window(&mut self, level: Level) -> &mut Window {
+        if level == Level::Critical { &mut self.critical } else { &mut self.others }
+    }
+
     fn is_idle(&mut self, now_ns: u64) -> bool {
         self.others.expire(now_ns, self.limits.window_ns);
         self.critical.expire(now_ns, MINUTE_NS);
         self.windows().iter().all(|window| window.sent.is_empty() && window.held.is_none())
     }
+}
+
+/// What becomes of an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// It may be sent now.
+    Sent,
+    /// It is held back for a digest.
+    Held(Added),
 }
 
 /// See the module.
@@ -118,7 +132,7 @@ impl Bursts {
 
     /// Whether an alert of the rule `key` may be sent now, within these limits; it counts as sent then. Otherwise it is
     /// held back, and stays so until its digest is due, even if the limits change.
-    pub(super) fn admit(&mut self, key: &str, alert: &Alert, now_ns: u64, limits: Limits) -> bool {
+    pub(super) fn admit(&mut self, key: &str, alert: &Alert, now_ns: u64, limits: Limits) -> Admitted {
         self.note(now_ns);
         let Limits { burst, window_ns, critical } = limits;
         let is_critical = alert.level == Level::Critical;
@@ -129,22 +143,21 @@ impl Bursts {
             if let Some(rule) = self.rules.get_mut(key) {
                 rule.limits = limits;
             }
-            return true;
+            return Admitted::Sent;
         }
         self.make_room(key, now_ns);
         if !self.rules.contains_key(key) {
             self.rules.insert(key.into(), Rule::default());
         }
-        let Some(rule) = self.rules.get_mut(key) else { return true };
+        let Some(rule) = self.rules.get_mut(key) else { return Admitted::Sent };
         (rule.used_ns, rule.limits) = (now_ns, limits);
-        let [critical, others] = rule.windows();
-        let window = if is_critical { critical } else { others };
+        let window = rule.window(alert.level);
         window.expire(now_ns, span_ns);
         match &mut window.held {
-            Some((held, _)) => held.add(alert),
+            Some((held, _)) => Admitted::Held(held.add(alert)),
             None if window.sent.len() < limit as usize => {
                 window.sent.push_back(now_ns);
-                return true;
+                Admitted::Sent
             }
             None => {
                 // A burst's window ends with its first alert; critical alerts do not wait for the end of a minute.
@@ -152,17 +165,23 @@ impl Bursts {
                 let due_ns = start_ns.saturating_add(window_ns);
                 self.due_ns = self.due_ns.min(due_ns);
                 window.held = Some((Held::new(alert, reason), due_ns));
+                Admitted::Held(Added { is_best: true, unneeded: None })
             }
         }
-        false
+    }
+
+    /// Notes that the alert that was held back last, and is the best of its digest, has a picture.
+    pub(super) fn pictured(&mut self, key: &str, alert: &Alert) {
+        let held = self.rules.get_mut(key).and_then(|rule| rule.window(alert.level).held.as_mut());
+        if let Some((held, _)) = held {
+            held.pictured(alert);
+        }
     }
 
     /// Takes back an alert that was admitted and not sent.
     pub(super) fn take_back(&mut self, key: &str, alert: &Alert) {
         if let Some(rule) = self.rules.get_mut(key) {
-            let [critical, others] = rule.windows();
-            let window = if alert.level == Level::Critical { critical } else { others };
-            window.sent.pop_back();
+            rule.window(alert.level).sent.pop_back();
         }
     }
 
@@ -194,16 +213,16 @@ impl Bursts {
     }
 
     /// The digests whose windows have ended, in the order of their ends.
-    pub(super) fn due(&mut self, now: At) -> Vec<Alert> {
+    pub(super) fn due(&mut self, now: At) -> Vec<DigestAlert> {
         self.take(|due_ns| due_ns <= now.pts_ns, now)
     }
 
     /// The digests of everything held back.
-    pub(super) fn flush(&mut self, now: At) -> Vec<Alert> {
+    pub(super) fn flush(&mut self, now: At) -> Vec<DigestAlert> {
         self.take(|_| true, now)
     }
 
-    fn take(&mut self, is_due: impl Fn(u64) -> bool, now: At) -> Vec<Alert> {
+    fn take(&mut self, is_due: impl Fn(u64) -> bool, now: At) -> Vec<DigestAlert> {
         let mut due: Vec<(u64, Held)> = self.early.drain(..).map(|held| (0, held)).collect();
         self.due_ns = u64::MAX;
         for rule in self.rules.values_mut() {
@@ -219,7 +238,7 @@ impl Bursts {
             }
         }
         due.sort_by_key(|(due_ns, _)| *due_ns);
-        due.into_iter().map(|(_, held)| held.into_alert(now)).collect()
+        due.into_iter().map(|(_, held)| held.into_digest(now)).collect()
     }
 }
 
@@ -238,7 +257,7 @@ mod tests {
 
     impl Limited {
         fn admit(&mut self, key: &str, alert: &Alert, now_ns: u64) -> bool {
-            self.0.admit(key, alert, now_ns, self.1)
+            self.0.admit(key, alert, now_ns, self.1) == Admitted::Sent
         }
     }
 
@@ -254,6 +273,11 @@ mod tests {
         fn deref_mut(&mut self) -> &mut Bursts {
             &mut self.0
         }
+    }
+
+    /// The alerts that it stands for.
+    fn count(digest: &DigestAlert) -> u64 {
+        digest.alert.digest.as_ref().unwrap().count
     }
 
     fn bursts(threshold: u32, critical: u32) -> Limited {
@@ -276,7 +300,7 @@ mod tests {
         assert_eq!(bursts.due_ns(), Some(7 * SECOND), "six seconds are left, as before");
         assert!(!bursts.admit("r", &alert(106, "m"), 2 * SECOND));
         let digests = bursts.due(at(7));
-        assert_eq!(digests.iter().map(|digest| digest.digest.as_ref().unwrap().count).sum::<u64>(), 4);
+        assert_eq!(digests.iter().map(count).sum::<u64>(), 4);
         // What was sent has left the window in time.
         assert!(bursts.admit("r", &alert(107, "m"), 11 * SECOND) && bursts.admit("r", &alert(108, "m"), 11 * SECOND));
     }
@@ -290,11 +314,13 @@ mod tests {
         let mut bursts = bursts(3, 60);
         let sent: Vec<u64> = (0..9).filter(|s| bursts.admit("r", &alert(*s, "m"), s * SECOND)).collect();
         assert_eq!(sent, [0, 1, 2]);
+        bursts.pictured("r", &alert(3, "m"));
         assert!(!bursts.is_due(10 * SECOND - 1) && bursts.is_due(10 * SECOND));
         let digests = bursts.due(at(10));
         let [digest] = digests.as_slice() else { panic!("one digest: {digests:?}") };
         let keys: Vec<String> = (3..9).map(|number| number.to_string()).collect();
-        assert_eq!(digest.digest.as_ref().map(|digest| (digest.count, digest.keys.clone())), Some((6, keys)));
+        assert_eq!(digest.alert.digest.as_ref().map(|digest| (digest.count, digest.keys.clone())), Some((6, keys)));
+        assert_eq!(digest.picture_of, Some(alert(3, "m").id.clone()), "the first one, as none is better");
         // The window slides: the alert at 0 has left it, those at 1 and 2 have not.
         assert!(bursts.admit("r", &alert(10, "m"), 10 * SECOND));
         assert!(!bursts.admit("r", &alert(10, "m"), 10 * SECOND));
@@ -311,14 +337,14 @@ mod tests {
                 now_ns += fastrand::u64(0..4 * SECOND);
                 let now = At { pts_ns: now_ns, unix_ns: now_ns };
                 if bursts.is_due(now_ns) {
-                    told += bursts.due(now).iter().map(|digest| digest.digest.as_ref().unwrap().count).sum::<u64>();
+                    told += bursts.due(now).iter().map(count).sum::<u64>();
                 }
                 if bursts.admit("r", &alert(number, "m"), now_ns) {
                     sent.push(now_ns);
                 }
             }
             let rest = bursts.flush(at(now_ns / SECOND));
-            told += rest.iter().map(|digest| digest.digest.as_ref().unwrap().count).sum::<u64>();
+            told += rest.iter().map(count).sum::<u64>();
             assert_eq!(sent.len() as u64 + told, 200, "seed {seed}");
             assert!(sent.windows(4).all(|four| four[3] - four[0] >= 10 * SECOND), "seed {seed}");
         }
@@ -333,7 +359,7 @@ mod tests {
         let sent = (0..10).filter(|s| bursts.admit("r", &critical(*s), s * SECOND)).count();
         assert_eq!(sent, 4);
         let digests = bursts.due(at(20));
-        let counts: Vec<_> = digests.iter().map(|d| (d.level, d.digest.as_ref().unwrap().count)).collect();
+        let counts: Vec<_> = digests.iter().map(|d| (d.alert.level, count(d))).collect();
         assert_eq!(counts, [(Level::Medium, 1), (Level::Critical, 6)]);
         assert!(!bursts.admit("r", &critical(11), 59 * SECOND));
         assert_eq!(bursts.due(at(69)).len(), 1);

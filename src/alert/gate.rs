@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::chain::{Chain, Stage};
 use super::decisions::Decisions;
-use super::digest::At;
+use super::digest::{At, DigestAlert};
 use super::pictures::Reserved;
 use super::policy::{Refusal, prefix};
 use super::seen::Seen;
@@ -175,6 +175,7 @@ impl Gate {
             Decision::Digested => {
                 self.is_told = true;
                 self.count(&raised.rule, AlertOutcome::Digested);
+                self.picture_held(raised, frame);
                 self.log_held(by, raised, frame, "burst");
                 None
             }
@@ -275,10 +276,11 @@ impl Gate {
     }
 
     /// Sends a digest, which counts as raised itself.
-    fn send(&mut self, digest: Alert) {
+    fn send(&mut self, digest: DigestAlert) {
+        let digest = self.outbox.pictures.digest(digest);
         self.count(&digest.rule, AlertOutcome::Raised);
         let chain = Chain::of_digest(&digest);
-        self.offer(Arc::new(digest), chain);
+        self.offer(digest, chain);
     }
 
     /// Ends a condition, as a strategy said on `frame`, or without a key every condition of the rule: the next draft

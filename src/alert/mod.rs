@@ -63,6 +63,7 @@ pub use command::{
     COMMAND_BYTES_MAX, COMMANDS_MAX, Command, CommandRefused, Commanded, Commands, ShownSwitches, Switches,
 };
 pub use delivery::Delivery;
+pub use digest::DigestAlert;
 pub use gate::{Gate, Raiser};
 pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Saved, SavedKind, Settlement};
 pub use ledger::{OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};

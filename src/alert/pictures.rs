@@ -3,12 +3,14 @@
 //! A gate hands over the frame's picture once an alert is sent; one thread encodes and writes it ([`files`]), so no
 //! lane waits for an encoder or a disk. What waits is bounded in number and bytes; an alert whose picture finds no room
 //! has none and says so. A handler or the API may ask while it is being encoded: [`Pictures::of`] waits for it briefly.
+//! A digest has the picture of its best alert (`digests`).
 
+mod digests;
 mod files;
 mod label;
 mod shot;
+mod waiting;
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -18,9 +20,11 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 use parking_lot::{Condvar, Mutex};
 
+use self::digests::{MOVES_MAX, Move};
 use self::files::Files;
 pub use self::files::Which;
 pub(super) use self::shot::Shot;
+use self::waiting::{Room, Waiting};
 use crate::config::PicturesPlan;
 use crate::error::{Code, Error};
 use crate::own::{Stop, Thread};
@@ -45,18 +49,13 @@ struct Kept {
     files: Files,
     plan: ArcSwap<PicturesPlan>,
     jobs: Sender<Job>,
+    moves: Sender<Move>,
+    /// Locked for a moment only, and no other lock is taken meanwhile.
     waiting: Mutex<Waiting>,
     /// Signals that a picture waits no longer.
     done: Condvar,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-}
-
-/// The pictures that are not written yet.
-#[derive(Default)]
-struct Waiting {
-    ids: BTreeSet<AlertId>,
-    bytes: usize,
 }
 
 struct Job {
@@ -73,13 +72,15 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// Hands the picture over to be encoded.
+    /// Hands the picture over to be encoded, unless its digest has a better one.
     pub(super) fn hand_over(mut self) {
         if let Some(job) = self.job.take() {
             let (id, bytes) = (job.id.clone(), job.shot.bytes());
-            // As many fit as may wait.
-            if self.kept.jobs.try_send(job).is_err() {
-                self.kept.settle(&id, bytes);
+            if self.kept.waiting.lock().is_unneeded(&id) {
+                self.kept.forget(&id, bytes);
+            } else if self.kept.jobs.try_send(job).is_err() {
+                // As many fit as may wait.
+                self.kept.forget(&id, bytes);
                 self.kept.count(Outcome::Dropped, 1);
             }
         }
@@ -89,7 +90,7 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
-            self.kept.settle(&job.id, job.shot.bytes());
+            self.kept.forget(&job.id, job.shot.bytes());
         }
     }
 }
@@ -127,17 +128,19 @@ impl Pictures {
         clock: &Arc<dyn Clock>,
     ) -> Result<Thread, Error> {
         let (jobs, taken) = bounded(PICTURES_MAX);
+        let (moves, wanted) = bounded(MOVES_MAX);
         let kept = Arc::new(Kept {
             files: Files::new(folder),
             plan: ArcSwap::from_pointee(*plan),
             jobs,
+            moves,
             waiting: Mutex::default(),
             done: Condvar::new(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         });
         let theirs = kept.clone();
-        let thread = Thread::start("pictures", move |stop| theirs.run(&taken, &stop))
+        let thread = Thread::start("pictures", move |stop| theirs.run(&taken, &wanted, &stop))
             .map_err(|e| Error::new(Code::Io, format!("cannot start thread pictures: {e}")))?;
         // Opened once: the first folder stays.
         let _ = self.0.set(kept);
@@ -206,31 +209,26 @@ impl std::fmt::Debug for Pictures {
 impl Kept {
     fn reserve(self: &Arc<Self>, id: &AlertId, source: &SourceId, shot: Shot) -> Option<Reserved> {
         let bytes = shot.bytes();
-        let mut waiting = self.waiting.lock();
-        if waiting.ids.contains(id) {
+        let room = self.waiting.lock().reserve(id, bytes);
+        match room {
+            Room::Taken => {
+                let job = Job { id: id.clone(), source: source.clone(), shot };
+                Some(Reserved { kept: Arc::clone(self), job: Some(job) })
+            }
             // The same alert again.
-            return Some(Reserved { kept: Arc::clone(self), job: None });
+            Room::Known => Some(Reserved { kept: Arc::clone(self), job: None }),
+            Room::Full => {
+                self.count(Outcome::Dropped, 1);
+                None
+            }
         }
-        let is_full = waiting.ids.len() >= PICTURES_MAX
-            || (!waiting.ids.is_empty() && waiting.bytes + bytes > PICTURES_BYTES_MAX);
-        if is_full {
-            drop(waiting);
-            self.count(Outcome::Dropped, 1);
-            return None;
-        }
-        waiting.ids.insert(id.clone());
-        waiting.bytes += bytes;
-        drop(waiting);
-        let job = Job { id: id.clone(), source: source.clone(), shot };
-        Some(Reserved { kept: Arc::clone(self), job: Some(job) })
     }
 
-    /// The picture waits no longer.
-    fn settle(&self, id: &AlertId, bytes: usize) {
+    /// There will be no such picture.
+    fn forget(&self, id: &AlertId, bytes: usize) {
         let mut waiting = self.waiting.lock();
-        if waiting.ids.remove(id) {
-            waiting.bytes = waiting.bytes.saturating_sub(bytes);
-        }
+        waiting.let_go(bytes);
+        waiting.forget(id);
         drop(waiting);
         self.done.notify_all();
     }
@@ -239,17 +237,18 @@ impl Kept {
     fn wait_for(&self, id: &AlertId) {
         let mut waiting = self.waiting.lock();
         // What is there afterwards counts, whether it timed out or not.
-        let _ = self.done.wait_while_for(&mut waiting, |waiting| waiting.ids.contains(id), PICTURE_WAIT);
+        let _ = self.done.wait_while_for(&mut waiting, |waiting| waiting.has(id), PICTURE_WAIT);
     }
 
-    /// Encodes and writes until `stop`, then what waits still.
-    fn run(&self, jobs: &Receiver<Job>, stop: &Stop) {
+    /// Encodes, writes and moves until `stop`, then what waits still.
+    fn run(&self, jobs: &Receiver<Job>, moves: &Receiver<Move>, stop: &Stop) {
         self.files.measure();
         self.sweep();
         let mut swept_ns = self.clock.monotonic_ns();
         while !stop.requested() {
             select! {
                 recv(jobs) -> job => job.into_iter().for_each(|job| self.write(job)),
+                recv(moves) -> wanted => wanted.into_iter().for_each(|wanted| self.carry_out(wanted)),
                 recv(stop.signal()) -> _ => {}
                 recv(after(SWEEP_EVERY)) -> _ => {}
             }
@@ -262,11 +261,18 @@ impl Kept {
         while let Ok(job) = jobs.try_recv() {
             self.write(job);
         }
+        while let Ok(wanted) = moves.try_recv() {
+            self.carry_out(wanted);
+        }
     }
 
     fn write(&self, job: Job) {
         let Job { id, source, shot } = job;
         let (bytes, plan) = (shot.bytes(), **self.plan.load());
+        if self.waiting.lock().is_unneeded(&id) {
+            self.forget(&id, bytes);
+            return;
+        }
         // A defect of an encoder must not end the thread.
         let encoded = catch_unwind(AssertUnwindSafe(|| shot.encode(&plan))).ok().flatten();
         let written = match encoded {
@@ -280,7 +286,7 @@ impl Kept {
                 })
             }
         };
-        match written {
+        match &written {
             Ok(()) => self.count(Outcome::Kept, 1),
             Err(error) => {
                 self.count(Outcome::Failed, 1);
@@ -289,8 +295,14 @@ impl Kept {
         }
         let removed = self.files.trim(plan.bytes_max);
         self.count(Outcome::Removed, removed);
-        // After the picture is there: whoever waits reads it.
-        self.settle(&id, bytes);
+        self.waiting.lock().let_go(bytes);
+        if written.is_ok() {
+            // After the picture is there: whoever waits reads it.
+            self.place(id);
+        } else {
+            self.waiting.lock().failed(&id);
+            self.done.notify_all();
+        }
     }
 
     /// Removes pictures that are too old or too many.

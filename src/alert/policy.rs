@@ -6,25 +6,26 @@
 //! another's alerts. A draft is decided on completely before anything is recorded: a refused one extends nothing.
 //! `memory` hands the conditions to a later process.
 
-mod memory;
-
 mod facts;
+mod held;
+mod memory;
 
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 pub(super) use self::memory::{has_ended, prefix};
-use super::burst::Bursts;
+use super::burst::{Admitted, Bursts};
 use super::chain::Stage;
 use super::conditions::{Conditions, Known};
 pub use super::conditions::{KEYS_BYTES_MAX, KEYS_MAX};
-use super::digest::{At, rfc3339};
+use super::digest::{At, DigestAlert, rfc3339};
 use super::places::{Places, When, object};
 use super::settings::AllSettings;
 use crate::config::AlertPlan;
 use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone};
 use facts::Facts;
+pub(super) use held::NewBest;
 
 /// Maximum traits of one draft that are considered.
 const TRAITS_MAX: usize = 32;
@@ -71,6 +72,8 @@ pub struct Policy {
     traits: Vec<u64>,
     ordinal: Option<(SourceId, u64, u32)>,
     facts: Facts,
+    /// See [`Policy::take_new_best`].
+    new_best: Option<NewBest>,
 }
 
 impl Policy {
@@ -86,6 +89,7 @@ impl Policy {
             traits: Vec::new(),
             ordinal: None,
             facts: Facts::default(),
+            new_best: None,
         }
     }
 
@@ -117,14 +121,14 @@ impl Policy {
     }
 
     /// The digests that are due at `frame`. Called before the drafts of each frame are decided on.
-    pub fn due(&mut self, frame: &Frame) -> Vec<Alert> {
+    pub fn due(&mut self, frame: &Frame) -> Vec<DigestAlert> {
         self.bursts.note(frame.pts_ns);
         self.places.note(time_of(frame.pts_ns));
         self.due_at(frame.pts_ns, frame.captured_unix_ns)
     }
 
     /// The digests that are due at this time.
-    pub(super) fn due_at(&mut self, pts_ns: u64, unix_ns: u64) -> Vec<Alert> {
+    pub(super) fn due_at(&mut self, pts_ns: u64, unix_ns: u64) -> Vec<DigestAlert> {
         if self.bursts.is_due(pts_ns) { self.bursts.due(At { pts_ns, unix_ns }) } else { Vec::new() }
     }
 
@@ -134,7 +138,7 @@ impl Policy {
     }
 
     /// The digests of everything held back, at the end of the source, whose last frame had these times.
-    pub fn flush(&mut self, pts_ns: u64, captured_unix_ns: u64) -> Vec<Alert> {
+    pub fn flush(&mut self, pts_ns: u64, captured_unix_ns: u64) -> Vec<DigestAlert> {
         self.bursts.flush(At { pts_ns, unix_ns: captured_unix_ns })
     }
 
@@ -189,11 +193,13 @@ impl Policy {
             expires_seconds: raised.expires_seconds,
         };
         self.write_key(&frame.source, &raised.rule, "");
-        if self.bursts.admit(&self.scratch, &alert, frame.pts_ns, settings.limits) {
-            Decision::Accept(Arc::new(alert))
-        } else {
-            self.held_back(&alert);
-            Decision::Digested
+        match self.bursts.admit(&self.scratch, &alert, frame.pts_ns, settings.limits) {
+            Admitted::Sent => Decision::Accept(Arc::new(alert)),
+            Admitted::Held(added) => {
+                self.held_back(&alert);
+                self.new_best = NewBest::of(alert, added);
+                Decision::Digested
+            }
         }
     }
 

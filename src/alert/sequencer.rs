@@ -200,11 +200,14 @@ impl Sequencer {
         }
     }
 
-    /// Holds a digest that was not accepted for the next one. `false` if there will be none, as no source is left.
-    pub(super) fn hold_again(&mut self, digest: &Arc<Alert>) -> bool {
+    /// Holds a digest that was not accepted for the next one; refuses it if there will be none, as no source is left.
+    pub(super) fn hold_again(&mut self, digest: &Arc<Alert>) -> Ruling {
+        if self.mode == Mode::Idle {
+            return Ruling::Refused(digest.clone());
+        }
         let times =
             Times { arrival_ns: self.now_ns, pts_ns: digest.pts_ns, unix_ns: digest.id.unix_ns(), recorded: None };
-        self.mode != Mode::Idle && matches!(self.hold(digest.clone(), times), Ruling::Digested(_))
+        self.hold(digest.clone(), times)
     }
 
     /// With the first frame of a source, those without one are waited for anew: all of them are starting.
@@ -286,8 +289,10 @@ impl Sequencer {
 
     fn hold(&mut self, alert: Arc<Alert>, times: Times) -> Ruling {
         let ready_ns = self.now_ns.saturating_add(self.window_ns);
-        let is_held = self.held.add(&alert, ready_ns, (times, self.now_ns), self.members.len());
-        if is_held { Ruling::Digested(alert) } else { Ruling::Refused(alert) }
+        match self.held.add(&alert, ready_ns, (times, self.now_ns), self.members.len()) {
+            Some(added) => Ruling::Digested(alert, added.unneeded),
+            None => Ruling::Refused(alert),
+        }
     }
 
     /// Lets time pass up to `to_ns`, and sends each digest as soon as it is due and there is a place for it. Live, what
@@ -330,7 +335,7 @@ impl Sequencer {
         let since_ns = self.now_ns.saturating_sub(at_ns);
         let at = At { pts_ns: times.pts_ns.saturating_add(since_ns), unix_ns: times.unix_ns.saturating_add(since_ns) };
         self.send(&key.0);
-        out.push(Ruling::Digest(Arc::new(held.into_alert(at))));
+        out.push(Ruling::Digest(held.into_digest(at)));
     }
 
     fn send(&mut self, source: &SourceId) {

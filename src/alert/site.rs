@@ -192,14 +192,14 @@ impl State {
                     let chain = self.chain(&alert, rates.next().flatten());
                     taken.extend(self.submit(outbox, alert, chain));
                 }
-                Ruling::Digest(alert) => {
+                Ruling::Digest(made) => {
+                    let alert = outbox.pictures.digest(made);
                     self.count(outbox, &alert, AlertOutcome::Raised);
                     let chain = Chain::of_digest(&alert);
                     taken.extend(self.submit(outbox, alert, chain));
                 }
-                Ruling::Digested(alert) => {
-                    outbox.unexpected(&alert.id);
-                    self.count(outbox, &alert, AlertOutcome::Digested);
+                Ruling::Digested(alert, unneeded) => {
+                    self.held(outbox, &alert, unneeded);
                     let chain = self.chain(&alert, rates.next().flatten());
                     log(outbox, &alert, chain, None);
                 }
@@ -209,7 +209,7 @@ impl State {
                     tracing::warn!(%source, %rule, "alert not accepted: too many digests wait");
                     let chain = self.chain(&alert, rates.next().flatten());
                     self.log_refused(outbox, &alert, chain, Stage::DigestsFull);
-                    self.not_sent(alert);
+                    self.not_sent(outbox, alert);
                 }
             }
         }
@@ -253,16 +253,23 @@ impl State {
                 tracing::warn!(%source, %rule, "alert not accepted: {room}");
                 self.log_refused(outbox, &alert, chain, Stage::QueueFull { why: room.to_string() });
                 self.take_back(&alert);
-                if alert.digest.is_some() && self.sequencer.hold_again(&alert) {
-                    outbox.unexpected(&alert.id);
-                    self.count(outbox, &alert, AlertOutcome::Digested);
+                let again = alert.digest.is_some().then(|| self.sequencer.hold_again(&alert));
+                if let Some(Ruling::Digested(_, unneeded)) = again {
+                    self.held(outbox, &alert, unneeded);
                 } else {
                     self.count(outbox, &alert, AlertOutcome::Refused);
-                    self.not_sent(alert);
+                    self.not_sent(outbox, alert);
                 }
             }
         }
         None
+    }
+
+    /// Notes that an alert is held back for a digest, which does not need the picture of this one.
+    fn held(&self, outbox: &Outbox, alert: &Alert, unneeded: Option<AlertId>) {
+        outbox.unexpected(&alert.id);
+        self.count(outbox, alert, AlertOutcome::Digested);
+        unneeded.iter().for_each(|unneeded| outbox.pictures.release(unneeded));
     }
 
     /// Logs that an alert is not accepted. What lasts is raised again on the next frame.
@@ -281,8 +288,11 @@ impl State {
         }
     }
 
-    /// Keeps an alert for its gate.
-    fn not_sent(&mut self, alert: Arc<Alert>) {
+    /// Keeps an alert for its gate, without its picture.
+    fn not_sent(&mut self, outbox: &Outbox, alert: Arc<Alert>) {
+        if alert.picture {
+            outbox.pictures.release(&alert.id);
+        }
         if self.unsent.len() >= UNSENT_MAX {
             self.unsent.remove(0);
         }

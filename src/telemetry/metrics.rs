@@ -125,7 +125,7 @@ pub const TABLE: &[Definition] = &[
         "dsengine_alert_pictures_total",
         C,
         &["outcome"],
-        "Pictures of alerts: kept, dropped (too many waited), failed (not encoded or written), removed (old or many).",
+        "Pictures of alerts: kept, dropped (no room), failed (not encoded or written), removed (old, many, unneeded).",
     ),
     row(
         "dsengine_alert_commands_total",

@@ -220,7 +220,8 @@ pub struct Alert {
     /// Words that its rule and the configuration gave it, for filters; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Whether a picture of its frame is kept, while `alerts.pictures` says so; absent if not.
+    /// Whether a picture is kept, of its frame or of a digest's best alert, while `alerts.pictures` says so; absent if
+    /// not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub picture: bool,
     /// How many seconds it is of use, from its acceptance on: a handler that has not delivered it by then does not;

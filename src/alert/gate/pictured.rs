@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Gate;
 use crate::alert::pictures::{Reserved, Shot};
+use crate::alert::policy::NewBest;
 use crate::types::{Alert, Frame, Raised};
 
 impl Gate {
@@ -32,5 +33,17 @@ impl Gate {
             Arc::make_mut(&mut alert).picture = true;
         }
         (alert, reserved)
+    }
+
+    /// Has a picture encoded of the alert that was held back last, if it is the best so far of those that its digest
+    /// stands for: when the digest is sent, the frame is gone.
+    pub(super) fn picture_held(&mut self, raised: &Raised, frame: &Frame) {
+        let Some(NewBest { alert, former }) = self.policy.take_new_best() else { return };
+        former.iter().for_each(|former| self.outbox.pictures.release(former));
+        let (alert, reserved) = self.pictured(alert, raised, frame);
+        if let Some(reserved) = reserved {
+            self.policy.pictured(&alert);
+            reserved.hand_over();
+        }
     }
 }

@@ -28,6 +28,11 @@ pub(super) struct Files {
     bytes: AtomicU64,
 }
 
+impl Which {
+    /// Both.
+    const ALL: [Self; 2] = [Self::Annotated, Self::Clean];
+}
+
 impl Files {
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder, bytes: AtomicU64::new(0) }
@@ -72,6 +77,42 @@ impl Files {
             // What is left of it takes room.
             let _ = fs::remove_file(&part);
         })
+    }
+
+    /// Gives a picture another id, with the file without boxes if there is one.
+    ///
+    /// # Errors
+    /// When there is none any more, or it cannot be moved.
+    pub(super) fn rename(&self, from: &AlertId, to: &AlertId) -> io::Result<()> {
+        for which in Which::ALL {
+            let paths = self.path(from, which).zip(self.path(to, which));
+            let Some((from, to)) = paths else { return Err(io::Error::other("its alert has no proper id")) };
+            if let Some(day) = to.parent() {
+                DirBuilder::new().recursive(true).mode(0o700).create(day)?;
+            }
+            let former = length(&to);
+            match fs::rename(&from, &to) {
+                Ok(()) => self.subtract(former),
+                Err(error) if which == Which::Clean && error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a picture. Returns how many files that were.
+    pub(super) fn remove(&self, id: &AlertId) -> u64 {
+        let paths = Which::ALL.into_iter().filter_map(|which| self.path(id, which));
+        paths.map(|path| u64::from(self.remove_file(&path))).sum()
+    }
+
+    fn remove_file(&self, path: &Path) -> bool {
+        let bytes = length(path);
+        let is_removed = fs::remove_file(path).is_ok();
+        if is_removed {
+            self.subtract(bytes);
+        }
+        is_removed
     }
 
     /// A whole picture; `None` if there is none.
@@ -126,13 +167,7 @@ impl Files {
                 match step(&path) {
                     Step::Leave => {}
                     Step::Stop => break 'days,
-                    Step::Remove => {
-                        let bytes = length(&path);
-                        if fs::remove_file(&path).is_ok() {
-                            self.subtract(bytes);
-                            removed += 1;
-                        }
-                    }
+                    Step::Remove => removed += u64::from(self.remove_file(&path)),
                 }
             }
             // Succeeds for an empty one only.

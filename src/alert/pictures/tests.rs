@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
+use crate::alert::DigestAlert;
 use crate::types::{Colorimetry, Matrix, Picture, PixelFormat, Pixels, Range, TestClock, Unreadable};
 
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -179,4 +180,54 @@ fn the_picture_of_an_alert_that_is_not_sent_is_not_encoded_and_gives_its_room_ba
     assert!(pictures.find(&id(1, 1), Which::Annotated).is_some());
     drop(thread);
     assert_eq!((count(&metrics, "kept"), count(&metrics, "dropped")), (1, 0));
+}
+
+/// A digest whose best alert this is.
+fn digest(best: &AlertId, n: u8) -> DigestAlert {
+    let alert = Arc::new(Alert { id: id(2, n), ..Alert::sample("m") });
+    DigestAlert { alert, picture_of: Some(best.clone()) }
+}
+
+#[test]
+fn a_digest_gets_the_picture_of_its_best_alert_whether_it_is_written_or_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pictures, thread, metrics) = open(dir.path(), &plan(), 0);
+    assert!(pictures.keep(&id(1, 1), &"yard".into(), shot(1)));
+    assert!(pictures.find(&id(1, 1), Which::Clean).is_some());
+    let written = pictures.digest(digest(&id(1, 1), 9));
+    assert!(pictures.keep(&id(1, 2), &"yard".into(), shot(2)));
+    let waits = pictures.digest(digest(&id(1, 2), 8));
+    let of_digests = pictures.digest(digest(&waits.id, 7));
+    assert!([&written, &waits, &of_digests].iter().all(|digest| digest.picture));
+    let (source, _) = pictures.find(&written.id, Which::Annotated).unwrap();
+    assert_eq!(source.as_str(), "yard");
+    assert!(pictures.of(&of_digests, Which::Clean).is_some());
+    drop(thread);
+    let names = [7, 9].map(|n| ["clean.jpg", "jpg"].map(|kind| format!("1970-01-03/{}.{kind}", id(2, n))));
+    assert_eq!(files(dir.path()), names.concat(), "the others have none");
+    assert_eq!((count(&metrics, "kept"), count(&metrics, "failed")), (2, 0));
+}
+
+#[test]
+fn a_digest_says_that_it_has_no_picture_where_that_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pictures, thread, metrics) = open(dir.path(), &plan(), 0);
+    assert!(pictures.keep(&id(1, 1), &"yard".into(), Shot::Encoded(b"GIF89a"[..].into())));
+    assert!(pictures.find(&id(1, 1), Which::Annotated).is_none(), "it failed");
+    assert!(!pictures.digest(digest(&id(1, 1), 9)).picture);
+    let no_room = DigestAlert { picture_of: None, ..digest(&id(1, 2), 9) };
+    assert!(!pictures.digest(no_room).picture);
+    assert!(!Pictures::default().digest(digest(&id(1, 2), 9)).picture, "none are kept");
+    // A held alert that is not the best, decided on before its picture is handed over, and one after it is written.
+    let reserved = pictures.reserve(&id(1, 3), &"yard".into(), shot(3)).unwrap();
+    pictures.release(&id(1, 3));
+    assert!(!pictures.digest(digest(&id(1, 3), 9)).picture);
+    reserved.hand_over();
+    assert!(pictures.find(&id(1, 3), Which::Annotated).is_none());
+    assert_eq!(count(&metrics, "kept"), 0, "it is not encoded");
+    assert!(pictures.keep(&id(1, 4), &"yard".into(), shot(4)) && pictures.find(&id(1, 4), Which::Clean).is_some());
+    pictures.release(&id(1, 4));
+    drop(thread);
+    assert!(files(dir.path()).is_empty());
+    assert_eq!((count(&metrics, "kept"), count(&metrics, "removed"), count(&metrics, "dropped")), (1, 2, 0));
 }

@@ -343,7 +343,7 @@ fn a_burst_sends_three_and_names_the_others_in_a_digest_and_critical_alerts_pass
     assert_eq!(again, Decision::Suppressed { count: 1 });
     assert!(policy.due(&frame("a", 60, 9.9)).is_empty());
     let digests = policy.due(&frame("a", 61, 10.0));
-    let digest = digests[0].digest.as_ref().unwrap();
+    let digest = digests[0].alert.digest.as_ref().unwrap();
     assert_eq!((digests.len(), digest.count, digest.keys.len()), (1, 16, 16));
     assert!((3..20).filter(|i| *i != 10).all(|i| digest.keys.contains(&i.to_string())));
     assert!(policy.flush(0, 0).is_empty());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::digest::Held;
+use super::super::digest::{Added, Held};
 use super::super::sequencer::Times;
 use crate::types::{Alert, HeldBy, SourceId};
 
@@ -30,22 +30,21 @@ pub(super) struct Digests {
 }
 
 impl Digests {
-    /// Adds an alert to the digest of its rule; a new one is ready at `ready_ns`. `false` if its source has used its share
-    /// of those that `sources` have.
-    pub(super) fn add(&mut self, alert: &Alert, ready_ns: u64, last: (Times, u64), sources: usize) -> bool {
+    /// Adds an alert to the digest of its rule; a new one is ready at `ready_ns`. `None` if its source has used its
+    /// share of those that `sources` have.
+    pub(super) fn add(&mut self, alert: &Alert, ready_ns: u64, last: (Times, u64), sources: usize) -> Option<Added> {
         let key = (alert.source.clone(), alert.rule.clone());
         if let Some(due) = self.due.get_mut(&key) {
-            due.held.add(alert);
             due.last = last;
-            return true;
+            return Some(due.held.add(alert));
         }
         let count = self.counts.entry(key.0.clone()).or_default();
         if *count >= (HELD_MAX / sources.max(1)).max(1) {
-            return false;
+            return None;
         }
         *count += 1;
         self.due.insert(key, Due { held: Held::new(alert, HeldBy::Rate), ready_ns, last });
-        true
+        Some(Added { is_best: true, unneeded: None })
     }
 
     pub(super) fn remove(&mut self, key: &Key) -> Option<Due> {
@@ -100,5 +99,25 @@ impl Digests {
         for due in self.due.values_mut() {
             (due.ready_ns, due.last.1) = (moved(due.ready_ns), moved(due.last.1));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::check::alert;
+    use crate::alert::digest::At;
+
+    #[test]
+    fn the_pictures_that_a_digest_does_not_need_are_named_and_it_keeps_one() {
+        let mut digests = Digests::default();
+        let pictured = |number| Alert { picture: true, ..(*alert(number, "m")).clone() };
+        let last = (Times::default(), 0);
+        let (first, other) = (pictured(1), pictured(2));
+        assert_eq!(digests.add(&first, 0, last, 1), Some(Added { is_best: true, unneeded: None }));
+        let unneeded = Some(other.id.clone());
+        assert_eq!(digests.add(&other, 0, last, 1), Some(Added { is_best: false, unneeded }));
+        let due = digests.remove(&(first.source.clone(), first.rule.clone())).unwrap();
+        assert_eq!(due.held.into_digest(At { pts_ns: 0, unix_ns: 0 }).picture_of, Some(first.id));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::types::Alert;
+use crate::alert::digest::DigestAlert;
+use crate::types::{Alert, AlertId};
 
 /// The time that the limits count in.
 pub(super) const MINUTE_NS: u64 = 60_000_000_000;
@@ -44,10 +45,10 @@ pub(in crate::alert) struct Recorded {
 pub(in crate::alert) enum Ruling {
     /// It is sent.
     Send(Arc<Alert>),
-    /// It is held back for a digest.
-    Digested(Arc<Alert>),
+    /// It is held back for a digest, which does not need the picture of this one.
+    Digested(Arc<Alert>, Option<AlertId>),
     /// This digest is sent; it is an alert of its own.
-    Digest(Arc<Alert>),
+    Digest(DigestAlert),
     /// There are too many digests.
     Refused(Arc<Alert>),
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::alert::check;
 use crate::alert::policy::tests::plan;
+use crate::alert::{DigestAlert, check};
 
 const SECOND: u64 = 1_000_000_000;
 const SOURCES: [&str; 3] = ["door", "gate", "yard"];
@@ -33,9 +33,10 @@ fn is_sent(ruling: &Ruling, alert: &Arc<Alert>) -> bool {
 /// The alerts that were sent, digests included, critical ones excluded: they take a place in the window.
 fn placed(rulings: &[Ruling]) -> Vec<(u64, SourceId)> {
     let placed = rulings.iter().filter_map(|ruling| match ruling {
-        Ruling::Send(alert) | Ruling::Digest(alert) => Some(alert).filter(|alert| alert.level < Level::Critical),
-        Ruling::Digested(_) | Ruling::Refused(_) => None,
+        Ruling::Send(alert) | Ruling::Digest(DigestAlert { alert, .. }) => Some(alert),
+        Ruling::Digested(..) | Ruling::Refused(_) => None,
     });
+    let placed = placed.filter(|alert| alert.level < Level::Critical);
     placed.map(|alert| (alert.pts_ns, alert.source.clone())).collect()
 }
 
@@ -54,9 +55,9 @@ fn check_balance(rulings: &[Ruling], offered: &[Arc<Alert>], what: &str) {
     for ruling in rulings {
         match ruling {
             Ruling::Send(alert) => *told.entry(alert.id.as_str()).or_default() += 1,
-            Ruling::Digested(_) => held += 1,
+            Ruling::Digested(..) => held += 1,
             Ruling::Refused(alert) => panic!("{what}: refused {alert:?}"),
-            Ruling::Digest(alert) => {
+            Ruling::Digest(DigestAlert { alert, .. }) => {
                 let digest = alert.digest.as_ref().unwrap();
                 in_digests += digest.count;
                 assert!(digest.count <= 100, "{what}: all are named");
@@ -174,7 +175,7 @@ fn finite_sources_have_the_same_outcome_in_any_order() {
         let what = format!("seed {seed}");
         check_limit(&first, limit, &what);
         let counts = first.iter().filter_map(|ruling| match ruling {
-            Ruling::Digest(alert) => alert.digest.as_ref().map(|digest| digest.count),
+            Ruling::Digest(made) => made.alert.digest.as_ref().map(|digest| digest.count),
             _ => None,
         });
         // A digest names a hundred.
@@ -270,7 +271,7 @@ fn an_alert_that_was_not_accepted_takes_no_place() {
 /// How many digests there are, and how many alerts were refused.
 fn held(rulings: &[Ruling]) -> (usize, usize) {
     let count = |is_it: fn(&Ruling) -> bool| rulings.iter().filter(|ruling| is_it(ruling)).count();
-    (count(|ruling| matches!(ruling, Ruling::Digested(_))), count(|ruling| matches!(ruling, Ruling::Refused(_))))
+    (count(|ruling| matches!(ruling, Ruling::Digested(..))), count(|ruling| matches!(ruling, Ruling::Refused(_))))
 }
 
 #[test]
@@ -317,7 +318,7 @@ fn a_source_has_a_limit_of_its_own_within_that_of_the_site() {
         assert_eq!(counts[0], sent[0], "{site}");
         assert!(counts[1] >= sent[1] && (site == 0 || counts[0] + counts[1] <= site as usize), "{site}: {counts:?}");
         let digest = rulings.iter().find_map(|ruling| match ruling {
-            Ruling::Digest(alert) if alert.source.as_str() == "tree" => Some(alert.clone()),
+            Ruling::Digest(made) if made.alert.source.as_str() == "tree" => Some(made.alert.clone()),
             _ => None,
         });
         let digest = digest.unwrap();

@@ -111,7 +111,7 @@ fn a_critical_alert_is_held_back_only_where_the_level_is_named_and_a_digest_neve
     assert!(holds(&["source=\"gate\"", "level=\"critical\""], &critical));
     assert!(holds(&["source=\"gate\"", "level!=\"low\""], &critical));
     let digest = Held::new(&alert_at(NOW + 1), HeldBy::Burst);
-    let digest = digest.into_alert(At { pts_ns: 0, unix_ns: (NOW + 1) * 1_000_000 });
+    let digest = digest.into_digest(At { pts_ns: 0, unix_ns: (NOW + 1) * 1_000_000 }).alert;
     assert!(!holds(&["source=\"gate\""], &digest));
     // What is wanted of a whole site under repair.
     assert!(holds(&["level!=\"critical\""], &alert_at(NOW + 1)) && !holds(&["level!=\"critical\""], &critical));

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Pictures {
-    /// Keep a picture of each alert's frame in the state folder, where alerts are kept too. Default true. Example:
-    /// false.
+    /// Keep a picture of each alert's frame in the state folder, where alerts are kept too; a digest has the one of its
+    /// best alert. Default true. Example: false.
     pub(in crate::config) enabled: bool,
     /// Days for which a picture is kept. Default 30. Unit: days. Range 1–3650. Example: 7.
     #[schemars(range(min = 1, max = 3650))]

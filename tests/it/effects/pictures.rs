@@ -178,6 +178,97 @@ fn the_api_and_the_page_have_the_picture_and_a_change_of_a_key_is_live() {
     stop(run);
 }
 
+/// Adds a detection to each of the first frames, which scores so.
+const SCORES: &str = "local scores = { 0.6, 0.55, 0.7, 0.95, 0.97, 0.6 }\nfunction detect(frame)\n  \
+    local score = scores[frame.seq + 1]\n  if score then\n    frame:add{ label = 'box', confidence = score, bbox = \
+    { x = 0.2, y = 0.2, width = 0.3, height = 0.5 } }\n  end\nend\n";
+
+#[test]
+fn a_digest_has_the_picture_of_its_best_alert_and_the_others_are_not_kept() {
+    let bench = bench();
+    bench.write("scores.lua", SCORES);
+    // The alerts of a run, its pictures by name, and what a receiver got of the digest.
+    let taken = |frames: &str, keys: &str| {
+        forget(&bench);
+        let _ = std::fs::remove_file(bench.path("out.jsonl"));
+        bench.write(
+            "one.lua",
+            &format!(
+                "function detect(frame)\n  if {frames} then\n    frame:alert{{ rule = 'r', key = tostring(frame.seq), \
+                 message = 'frame ' .. frame.seq, detections = {{ 1 }} }}\n  end\nend\n"
+            ),
+        );
+        let receiver = Receiver::new(Answer::Status(200));
+        let hook = format!("url: 'http://{}/', include_picture: true", receiver.address);
+        bench.write(
+            "burst.yaml",
+            &format!(
+                "sources: [{{ id: a, uri: 'scene:scene.yaml' }}]\ndetection: {{ strategies: [{{ name: scores, module: \
+                 scores.lua }}, {{ name: one, module: one.lua }}] }}\nalerts: {{ burst_threshold: 1, {keys}handlers: \
+                 [{{ name: file, config: {{ log_file: out.jsonl }} }}, {{ name: hook, type: webhook, config: {{ {hook} \
+                 }} }}] }}\n"
+            ),
+        );
+        let args = ["run", "--config", "burst.yaml", "--port", "0", "--state", "state"];
+        Dsengine::new(args).cwd(bench.dir.path()).run().expect(0);
+        let mut bodies = receiver
+            .hits()
+            .into_iter()
+            .map(|hit| serde_json::from_str::<Value>(hit.request.split_once("\r\n\r\n").unwrap().1).unwrap());
+        let attached = bodies.find(|body| body.get("digest").is_some());
+        (bench.lines("out.jsonl"), pictures(&bench), attached)
+    };
+    let (alerts, files, attached) = taken("frame:count() > 0", "");
+    let [sent, digest] = alerts.as_slice() else { panic!("one alert and a digest: {alerts:?}") };
+    assert_eq!((&digest["digest"]["count"], &digest["picture"]), (&json!(5), &json!(true)), "{digest}");
+    assert!(digest["message"].as_str().unwrap().ends_with("; best: frame 3"), "{digest}");
+    let mut names: Vec<String> = [sent, digest]
+        .iter()
+        .flat_map(|alert| ["clean.jpg", "jpg"].map(|kind| format!("{}.{kind}", alert["id"].as_str().unwrap())))
+        .collect();
+    names.sort();
+    let found = files.iter().map(|file| file.file_name().unwrap().to_string_lossy().into_owned());
+    assert_eq!(found.collect::<Vec<_>>(), names, "none of those held back");
+    let of_digest = |kind: &str| {
+        let name = format!("{}.{kind}", digest["id"].as_str().unwrap());
+        std::fs::read(files.iter().find(|file| file.ends_with(&name)).unwrap()).unwrap()
+    };
+    let (clean, annotated) = (of_digest("clean.jpg"), of_digest("jpg"));
+    assert_eq!(size(&annotated), (320, 240));
+    let attached = attached.unwrap();
+    assert!(STANDARD.decode(attached["picture_jpeg"].as_str().unwrap()).unwrap() == annotated, "{}", attached["id"]);
+    // The same frame, where it raises an alert that is sent.
+    let (alerts, files, _) = taken("frame.seq == 3", "");
+    assert!(alerts.len() == 1 && files.len() == 2, "{alerts:?} {files:?}");
+    assert!(std::fs::read(&files[0]).unwrap() == clean && std::fs::read(&files[1]).unwrap() == annotated);
+    let (alerts, files, _) = taken("frame:count() > 0", "pictures: { enabled: false }, ");
+    assert!(alerts.len() == 2 && alerts.iter().all(|alert| alert.get("picture").is_none()), "{alerts:?}");
+    assert!(files.is_empty(), "{files:?}");
+}
+
+#[test]
+fn the_api_has_the_picture_of_a_digest_under_its_id() {
+    let bench = bench();
+    bench.write("one.lua", &ONE.replace("key = 'k'", "key = tostring(frame.seq)"));
+    let keys = "throttle_seconds: 0, burst_threshold: 1, burst_window_seconds: 1, ";
+    bench.write("one.yaml", &config("pattern=smpte,size=320x180,fps=30", keys));
+    let args = ["run", "--config", "one.yaml", "--port", "0", "--state", "state"];
+    let mut run = Dsengine::new(args).cwd(bench.dir.path()).start();
+    let page = run.page();
+    let digest = poll(&mut run, || {
+        let alerts: Value = serde_json::from_str(&get(&page, "/api/v1/alerts").1).unwrap();
+        alerts.as_array().unwrap().iter().find(|alert| alert.get("digest").is_some()).cloned()
+    });
+    assert_eq!(digest["picture"], true, "{digest}");
+    let path = |id: &Value| format!("/api/v1/alerts/{}/picture.jpg", id.as_str().unwrap());
+    assert_eq!(size(&bytes(&page, &path(&digest["id"]))), (320, 180));
+    assert_eq!(size(&bytes(&page, &format!("{}?clean=1", path(&digest["id"])))), (320, 180));
+    // Those that it stands for have none, the best one neither.
+    let held = digest["digest"]["ids"].as_array().unwrap();
+    assert!(!held.is_empty() && held.iter().all(|id| get(&page, &path(id)).0 == 404), "{digest}");
+    stop(run);
+}
+
 /// What the program says and how it ends with one alert that has a picture, sent by this handler.
 #[track_caller]
 fn sent(bench: &Bench, handler: &str) -> String {

@@ -89,7 +89,12 @@ pub(super) const RECORDS: &[Record] = &[
             ("pts_ns", "pts_ns", "number", "Frame time, nanoseconds."),
             ("", "digest", "Digest?", "The alerts that it stands for; absent if it stands for itself."),
             ("", "tags", "string[]?", "Words that its rule and the configuration gave it; absent if there are none."),
-            ("", "picture", "boolean?", "Whether a picture of its frame is kept; absent if not."),
+            (
+                "",
+                "picture",
+                "boolean?",
+                "Whether a picture is kept, of its frame or of a digest's best alert; absent if not.",
+            ),
             (
                 "",
                 "expires_seconds",
