@@ -118,9 +118,7 @@ impl Courier {
         let settled = match result {
             Ok(outcome) => outcome.settle(),
             Err(fault) => {
-                // A mistake in the script is permanent; a time or memory limit may not be hit again.
-                let mends = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
-                let retry = if mends { Retry::Later } else { Retry::Fault };
+                let retry = if fault.kind.is_limit() { Retry::Later } else { Retry::Fault };
                 Err(DeliveryError { message: redact(&fault.message).into_owned(), retry })
             }
         };
@@ -149,7 +147,7 @@ impl Courier {
         });
         match &outcome {
             Ok(_) => self.script_host.commit(),
-            Err(fault) if matches!(fault.kind, FaultKind::Time | FaultKind::Memory) => self.vm = None,
+            Err(fault) if fault.kind.is_limit() => self.vm = None,
             Err(_) => {}
         }
         outcome
