@@ -43,12 +43,12 @@ impl Owner {
             }
             let part = format!("alerts.handlers[{}]", plan.name);
             let built = self.build_handler(plan, has_live(next)).map_err(|error| error.about(part));
-            if new && built.is_err() {
-                // It may have got saved state.
-                let now_ms = self.parts.clock.unix_ns() / 1_000_000;
-                self.parts.guests.state().give_back(&plan.name, GuestKind::Handler, now_ms);
-            }
-            let built = built?;
+            let built = built.inspect_err(|_| {
+                if new {
+                    // It may have got saved state.
+                    self.give_back(&plan.name, GuestKind::Handler);
+                }
+            })?;
             if changed {
                 prepared.push(built);
                 continue;
