@@ -87,14 +87,14 @@ impl Parts {
         match instance.resume(&former.version, &former.handed) {
             Ok(()) => {
                 let (from, to) = (&*former.version, instance.version());
-                tracing::info!(strategy = name, %source, from, to, "takes over the state of the former run");
+                tracing::info!(strategy = name, %source, from, to, "takes over the state of the last instance");
             }
             Err(fault) => {
                 state.reset(name, source);
                 tracing::error!(
                     strategy = name,
                     %source,
-                    "starts without the state of the former run (version {}): {fault}",
+                    "starts without the state of the last instance (version {}): {fault}",
                     former.version
                 );
             }

@@ -163,7 +163,7 @@ fn state_that_a_new_version_cannot_convert_is_dropped_and_that_is_said() {
     write(dir.path(), "count.lua", &refuses);
     let mut run = start(dir.path());
     run.wait_line(LIMIT, |line| {
-        line.contains("starts without the state of the former run") && line.contains("not from 1")
+        line.contains("starts without the state of the last instance") && line.contains("not from 1")
     });
     run.wait_line(LIMIT, |line| count(line).is_some_and(|n| n >= 3));
     assert_eq!(end(run)[0], 1);
