@@ -139,10 +139,11 @@ impl Courier {
         let Call { spent, result } = vm.deliver(alert, delivered, &self.script_host.script);
         let soft = self.script_host.script.context.limits.delivery.soft_cpu;
         self.usage.lock().slow += u64::from(spent.is_some_and(|spent| spent >= soft));
+        let script = &self.script_host.script;
         let outcome = result.and_then(|values| {
-            Outcome::of(values).map_err(|what| Fault {
-                kind: FaultKind::Verdict,
-                message: format!("{}: handle_alert {what}", self.script_host.script.file),
+            Outcome::of(values).map_err(|what| {
+                let message = format!("{}: handle_alert {what}", script.file);
+                script.masked(Fault { kind: FaultKind::Verdict, message })
             })
         });
         match &outcome {
