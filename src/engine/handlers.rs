@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::keeper::has_live;
 use super::owner::Owner;
-use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module, told};
+use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module, warn_of};
 use crate::alert::{Handler, Standing};
 use crate::config::diff::Changes;
 use crate::config::{HandlerKind, HandlerPlan, Plan};
@@ -82,7 +82,7 @@ impl Owner {
             self.parts.guests.state().keep(&name, None, true);
         }
         let (handler, doubts) = self.parts.guests.tried_handler(&name, module, &bytes, &inputs)?;
-        told(&name, &doubts);
+        warn_of(&name, &doubts);
         let contents = Contained { module: bytes, inputs: inputs.files() };
         Ok(Prepared { name, handler, contents: Some(contents) })
     }
