@@ -110,9 +110,9 @@ pub enum Retry {
 }
 
 impl Retry {
-    /// Whether the alert is given up at once.
+    /// Whether waiting does not help: the alert is given up, at once or after a few attempts.
     pub fn gives_up(self) -> bool {
-        matches!(self, Self::Never | Self::Fault | Self::Partly | Self::Login)
+        !matches!(self, Self::Later | Self::After(_))
     }
 
     /// Whether another attempt fails, too, as far as one can tell.
