@@ -142,7 +142,7 @@ impl Plugin {
         let result = match self.call(&mut instance, alert) {
             Ok(Outcome::Delivered | Outcome::Skipped) => Ok(()),
             Ok(Outcome::Retry) => {
-                let fault = fault::of(FaultKind::Error, &self.context.plugin, "handle-alert", "wants another try");
+                let fault = fault::of(FaultKind::Error, &self.context, "handle-alert", "wants another try");
                 Err(later(fault))
             }
             Err(Ended { fault, refused: true, .. }) => {
