@@ -2,35 +2,35 @@
 
 use std::collections::VecDeque;
 
-/// Time between two looks.
-const LOOK_EVERY_NS: u64 = 10_000_000_000;
-/// Looks kept: the oldest is a minute old.
-const LOOKS_MAX: usize = 7;
+/// Time between two samples.
+const SAMPLE_EVERY_NS: u64 = 10_000_000_000;
+/// Samples kept: the oldest is a minute old.
+const SAMPLES_MAX: usize = 7;
 
-/// The latest looks at a queue.
+/// The latest samples of a queue's length.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// When, and how many alerts waited; oldest first.
-    looks: VecDeque<(u64, usize)>,
+    samples: VecDeque<(u64, usize)>,
 }
 
 impl Backlog {
-    /// Looks at the queue, if it is time to.
-    pub(super) fn look(&mut self, pending: usize, now_ns: u64) {
-        if self.looks.back().is_some_and(|(at_ns, _)| now_ns < at_ns + LOOK_EVERY_NS) {
+    /// Takes a sample, if one is due.
+    pub(super) fn sample(&mut self, pending: usize, now_ns: u64) {
+        if self.samples.back().is_some_and(|(at_ns, _)| now_ns < at_ns + SAMPLE_EVERY_NS) {
             return;
         }
-        if self.looks.len() >= LOOKS_MAX {
-            self.looks.pop_front();
+        if self.samples.len() >= SAMPLES_MAX {
+            self.samples.pop_front();
         }
-        self.looks.push_back((now_ns, pending));
+        self.samples.push_back((now_ns, pending));
     }
 
     /// How many more alerts wait than a minute ago; 0 if the queue was empty meanwhile, or for the first minute.
     pub(super) fn growth(&self, pending: usize) -> usize {
-        let was_empty = self.looks.iter().skip(1).any(|(_, pending)| *pending == 0);
-        match self.looks.front() {
-            Some((_, before)) if self.looks.len() >= LOOKS_MAX && !was_empty => pending.saturating_sub(*before),
+        let was_empty = self.samples.iter().skip(1).any(|(_, pending)| *pending == 0);
+        match self.samples.front() {
+            Some((_, before)) if self.samples.len() >= SAMPLES_MAX && !was_empty => pending.saturating_sub(*before),
             _ => 0,
         }
     }
@@ -42,14 +42,14 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// The growth after looks at these queues, ten seconds apart.
+    /// The growth after samples of these lengths, ten seconds apart.
     fn grown(pending: &[usize]) -> usize {
         let mut backlog = Backlog::default();
         for (index, pending) in pending.iter().enumerate() {
-            let at_ns = index as u64 * LOOK_EVERY_NS;
-            backlog.look(*pending, at_ns);
-            // Looks in between do not count.
-            backlog.look(0, at_ns + SECOND);
+            let at_ns = index as u64 * SAMPLE_EVERY_NS;
+            backlog.sample(*pending, at_ns);
+            // One that is not due does not count.
+            backlog.sample(0, at_ns + SECOND);
         }
         backlog.growth(pending.last().copied().unwrap_or(0))
     }

@@ -138,16 +138,6 @@ impl Conditions {
         suppressed
     }
 
-    /// Ends `key`, or every condition whose key begins so: raised again, it is a new one.
-    pub(super) fn end(&mut self, key: &str, all: bool) {
-        if all {
-            let begins = self.keys.iter_mut().filter(|(text, _)| text.starts_with(key));
-            begins.for_each(|(_, condition)| condition.accepted = false);
-        } else if let Some(condition) = self.keys.get_mut(key) {
-            condition.accepted = false;
-        }
-    }
-
     /// Undoes `begin` for `key` and restores its suppressed count.
     pub(super) fn take_back(&mut self, key: &str, suppressed: u64) {
         if let Some((raised_ns, lasts_ns)) = self.keys.get(key).map(|known| (known.raised_ns, known.lasts_ns)) {

@@ -95,7 +95,7 @@ pub enum Retry {
     /// The receiver refused it, and will do so again as far as one can tell (a bad request, a wrong address). It is tried
     /// `alerts.retry_attempts` times, and others go on meanwhile.
     Never,
-    /// The handler itself failed, and will do so again as far as one can tell (a mistake in a script). It is tried like
+    /// The handler itself failed, and will do so again as far as one can tell (a script's error, a trap). It is tried like
     /// one that the receiver refused.
     Fault,
     /// Some of the receivers have it, and the others refused it, and will do so again. This alert is given up, and the
@@ -111,9 +111,9 @@ pub enum Retry {
 }
 
 impl Retry {
-    /// Whether the alert is given up at once.
+    /// Whether waiting does not help: the alert is given up, at once or after a few attempts.
     pub fn gives_up(self) -> bool {
-        matches!(self, Self::Never | Self::Fault | Self::Partly | Self::Login)
+        !matches!(self, Self::Later | Self::After(_))
     }
 
     /// Whether another attempt fails, too, as far as one can tell.

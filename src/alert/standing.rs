@@ -58,9 +58,9 @@ impl Standing {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Looks at its queue, for [`Standing::growth`]; to be called again and again.
-    pub fn look(&self, now_ns: u64) {
-        self.backlog.lock().look(self.pending(), now_ns);
+    /// Samples the length of its queue, for [`Standing::growth`]; to be called at least every few seconds.
+    pub fn sample(&self, now_ns: u64) {
+        self.backlog.lock().sample(self.pending(), now_ns);
     }
 
     /// How many more alerts wait than a minute ago; 0 while it keeps up.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::keeper::has_live;
 use super::owner::Owner;
-use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module, told};
+use super::versions::{Contained, GuestHandler, Origin, Replaceable, read_module, warn_of};
 use crate::alert::{Handler, Standing};
 use crate::config::diff::Changes;
 use crate::config::{HandlerKind, HandlerPlan, Plan};
@@ -43,12 +43,12 @@ impl Owner {
             }
             let part = format!("alerts.handlers[{}]", plan.name);
             let built = self.build_handler(plan, has_live(next)).map_err(|error| error.about(part));
-            if new && built.is_err() {
-                // It may have got saved state.
-                let now_ms = self.parts.clock.unix_ns() / 1_000_000;
-                self.parts.guests.state().give_back(&plan.name, GuestKind::Handler, now_ms);
-            }
-            let built = built?;
+            let built = built.inspect_err(|_| {
+                if new {
+                    // It may have got saved state.
+                    self.give_back(&plan.name, GuestKind::Handler);
+                }
+            })?;
             if changed {
                 prepared.push(built);
                 continue;
@@ -82,7 +82,7 @@ impl Owner {
             self.parts.guests.state().keep(&name, None, true);
         }
         let (handler, doubts) = self.parts.guests.tried_handler(&name, module, &bytes, &inputs)?;
-        told(&name, &doubts);
+        warn_of(&name, &doubts);
         let contents = Contained { module: bytes, inputs: inputs.files() };
         Ok(Prepared { name, handler, contents: Some(contents) })
     }

@@ -108,7 +108,7 @@ impl Monitor {
         self.send_digests(now_ns);
         let plan = Arc::clone(&self.shared.view().plan);
         self.losses.look(&self.shared, &plan, now_ns);
-        self.shared.parts.delivery.standings().iter().for_each(|standing| standing.look(now_ns));
+        self.shared.parts.delivery.standings().iter().for_each(|standing| standing.sample(now_ns));
         let health = &plan.health;
         if is_due(self.sampled_ns, health.sample_every, now_ns) {
             self.sampled_ns = now_ns;

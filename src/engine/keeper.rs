@@ -87,14 +87,14 @@ impl Parts {
         match instance.resume(&former.version, &former.handed) {
             Ok(()) => {
                 let (from, to) = (&*former.version, instance.version());
-                tracing::info!(strategy = name, %source, from, to, "takes over the state of the former run");
+                tracing::info!(strategy = name, %source, from, to, "takes over the state of the last instance");
             }
             Err(fault) => {
                 state.reset(name, source);
                 tracing::error!(
                     strategy = name,
                     %source,
-                    "starts without the state of the former run (version {}): {fault}",
+                    "starts without the state of the last instance (version {}): {fault}",
                     former.version
                 );
             }
@@ -109,10 +109,7 @@ impl Owner {
         for strategy in plan.strategies.iter().filter(|s| s.shadow_of.is_none() && module(s).is_some()) {
             let judged = plan.sources.iter().filter(|source| strategy.judges(&source.id));
             for source in judged {
-                let wanted = strategy.persist_state && source.input.is_live();
-                if state.is_kept(&strategy.name, Some(&source.id)) != wanted {
-                    state.keep(&strategy.name, Some(&source.id), wanted);
-                }
+                state.keep(&strategy.name, Some(&source.id), strategy.persist_state && source.input.is_live());
             }
             if !strategy.persist_state {
                 state.leave_shared(&strategy.name);
@@ -120,10 +117,7 @@ impl Owner {
         }
         for handler in &plan.handlers {
             let HandlerKind::Module(module) = &handler.kind else { continue };
-            let wanted = module.persist_state && has_live(plan);
-            if !wanted || !state.is_kept(&handler.name, None) {
-                state.keep(&handler.name, None, wanted);
-            }
+            state.keep(&handler.name, None, module.persist_state && has_live(plan));
         }
     }
 }

@@ -149,7 +149,10 @@ impl Parts {
         let generation = guest.running.generation;
         let kept = strategy.persist_state && route.is_live();
         let version = &guest.running.version;
-        self.guests.state().keep(&strategy.name, Some(&route.id), kept);
+        if kept {
+            // Otherwise once the change is made: a failed one must lose nothing.
+            self.guests.state().keep(&strategy.name, Some(&route.id), true);
+        }
         let instance = version.instance(&route.id)?;
         let trial = former(guest, &route.id)?;
         guest.joined(route);

@@ -31,6 +31,11 @@ impl FaultKind {
             Self::Verdict => "verdict",
         }
     }
+
+    /// Whether the call hit a limit, which it may not hit again. Every other fault is a mistake of the guest.
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::Time | Self::Memory)
+    }
 }
 
 /// The failure of one call of a guest. The frame passes unchanged.

@@ -70,40 +70,40 @@ impl Grants {
     /// # Errors
     /// [`Code::Plugin`] with everything that is requested and not granted, and how to grant it.
     pub fn of(plugin: &str, asked: &Needs, granted: &GrantPlan) -> Result<Self, Error> {
-        let mut missing: Vec<(String, String)> = Vec::new();
-        let mut lacks = |what: String, key: String| missing.push((what, key));
-        let (mut http, mut ports) = (Vec::new(), Vec::new());
+        let (mut what, mut lacks, mut ports) = (Vec::new(), Needs::default(), Vec::new());
+        let mut http = Vec::new();
         for host in &asked.http {
             let had = hosts(&granted.http, host);
             if had.is_empty() {
-                let with_port = granted.http.iter().find(|entry| is_with_port(entry, host));
-                ports.extend(with_port.cloned());
-                let key = if with_port.is_some() { String::new() } else { format!("http: [{host}]") };
-                lacks(format!("requests to {host}"), key);
+                what.push(format!("requests to {host}"));
+                match granted.http.iter().find(|entry| is_with_port(entry, host)) {
+                    Some(entry) => ports.push(entry.as_str()),
+                    None => lacks.http.push(host.clone()),
+                }
             }
             http.extend(had);
         }
         if asked.shared_state && !granted.shared_state {
-            lacks("state over all sources".into(), "shared_state: true".into());
+            what.push("state over all sources".to_owned());
+            lacks.shared_state = true;
         }
         if asked.pixels && !granted.pixels {
-            lacks("pixels".into(), "pixels: true".into());
+            what.push("pixels".to_owned());
+            lacks.pixels = true;
         }
         for name in asked.env.iter().filter(|name| !granted.env.contains(name)) {
-            lacks(format!("the environment variable {name}"), format!("env: [{name}]"));
+            what.push(format!("the environment variable {name}"));
+            lacks.env.push(name.clone());
         }
         for path in asked.files.iter().filter(|path| !may_read(granted, path)) {
             let leads = real(path).unwrap_or_else(|| path.clone());
             let way = if leads == *path { String::new() } else { format!(" (it leads to {})", leads.display()) };
-            lacks(format!("reading {}{way}", path.display()), format!("files: [{}]", leads.display()));
+            what.push(format!("reading {}{way}", path.display()));
+            lacks.files.push(leads);
         }
-        if !missing.is_empty() {
-            let (what, keys): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-            return Err(Error::new(
-                Code::Plugin,
-                format!("{plugin} asks for {}, which is not granted", what.join(", ")),
-            )
-            .hint(hint(asked, &keys, &ports)));
+        if !what.is_empty() {
+            let what = format!("{plugin} asks for {}, which is not granted", what.join(", "));
+            return Err(Error::new(Code::Plugin, what).hint(hint(asked, &lacks, &ports)));
         }
         let env = asked.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
         let unasked_hosts = unused(&granted.http, &http).cloned().collect();
@@ -114,23 +114,43 @@ impl Grants {
 
 /// Whether a granted entry is the requested host with a port, which the request lacks.
 fn is_with_port(entry: &str, asked: &str) -> bool {
-    let bare = |text: &str| text.split_once("://").map_or_else(|| text.to_owned(), |(_, host)| host.to_owned());
-    let port = bare(entry).strip_prefix(&bare(asked)).and_then(|rest| rest.strip_prefix(':')?.parse::<u16>().ok());
-    port.is_some()
+    let port = bare(entry).strip_prefix(bare(asked)).and_then(|rest| rest.strip_prefix(':'));
+    port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-/// How to grant what is missing, or to request what is granted with a port (`ports`); points out a placeholder host of
+/// An entry without its scheme.
+fn bare(entry: &str) -> &str {
+    entry.split_once("://").map_or(entry, |(_, host)| host)
+}
+
+/// The keys of the configuration that grant these, on one line.
+fn keys(lacks: &Needs) -> String {
+    let Needs { http, shared_state, pixels, env, files } = lacks;
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let list =
+        |key: &str, entries: &[String]| (!entries.is_empty()).then(|| format!("{key}: [{}]", entries.join(", ")));
+    let switch = |key: &str, is_lacking: bool| is_lacking.then(|| format!("{key}: true"));
+    let keys = [
+        list("http", http),
+        switch("shared_state", *shared_state),
+        switch("pixels", *pixels),
+        list("env", env),
+        list("files", &files),
+    ];
+    keys.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// How to grant what is lacking, or to request what is granted with a port (`ports`); points out a placeholder host of
 /// the template.
-fn hint(asked: &Needs, keys: &[String], ports: &[String]) -> String {
-    let keys: Vec<&str> = keys.iter().map(String::as_str).filter(|key| !key.is_empty()).collect();
+fn hint(asked: &Needs, lacks: &Needs, ports: &[&str]) -> String {
     let ask = ports.iter().map(|host| {
         format!(
             "the grant {host} has a port, so the request needs it, too: `---@needs http {host}`, or [needs] of \
              plugin.toml"
         )
     });
-    let grant = format!("grant it in the configuration, beside its name: grants: {{{}}}", keys.join(", "));
-    let grant = ask.chain((!keys.is_empty()).then_some(grant)).collect::<Vec<_>>().join("; ");
+    let grant = format!("grant it in the configuration, beside its name: grants: {{{}}}", keys(lacks));
+    let grant = ask.chain((*lacks != Needs::default()).then_some(grant)).collect::<Vec<_>>().join("; ");
     match asked.http.iter().find(|host| host.ends_with(".example.com")) {
         Some(host) => format!(
             "{grant}; but {host} stands for your receiver: write its own host into [needs] of plugin.toml first"
@@ -199,6 +219,14 @@ mod tests {
         let error = Grants::of("p", &asked, &granted).unwrap_err();
         assert_eq!(error.message(), "p asks for requests to b.example:8443, pixels, which is not granted");
         assert!(error.to_string().contains("grants: {http: [b.example:8443], pixels: true}"), "{error}");
+    }
+
+    #[test]
+    fn what_is_granted_in_one_list_is_one_key_of_the_hint() {
+        let two = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        let asked = Needs { http: two("a.example", "b.example"), env: two("A", "B"), ..Needs::default() };
+        let error = Grants::of("p", &asked, &GrantPlan::default()).unwrap_err().to_string();
+        assert!(error.contains("grants: {http: [a.example, b.example], env: [A, B]}"), "{error}");
     }
 
     #[test]

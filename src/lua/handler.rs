@@ -118,9 +118,7 @@ impl Courier {
         let settled = match result {
             Ok(outcome) => outcome.settle(),
             Err(fault) => {
-                // A mistake in the script is permanent; a time or memory limit may not be hit again.
-                let mends = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
-                let retry = if mends { Retry::Later } else { Retry::Fault };
+                let retry = if fault.kind.is_limit() { Retry::Later } else { Retry::Fault };
                 Err(DeliveryError { message: redact(&fault.message).into_owned(), retry })
             }
         };
@@ -141,15 +139,16 @@ impl Courier {
         let Call { spent, result } = vm.deliver(alert, delivered, &self.script_host.script);
         let soft = self.script_host.script.context.limits.delivery.soft_cpu;
         self.usage.lock().slow += u64::from(spent.is_some_and(|spent| spent >= soft));
+        let script = &self.script_host.script;
         let outcome = result.and_then(|values| {
-            Outcome::of(values).map_err(|what| Fault {
-                kind: FaultKind::Verdict,
-                message: format!("{}: handle_alert {what}", self.script_host.script.file),
+            Outcome::of(values).map_err(|what| {
+                let message = format!("{}: handle_alert {what}", script.file);
+                script.masked(Fault { kind: FaultKind::Verdict, message })
             })
         });
         match &outcome {
             Ok(_) => self.script_host.commit(),
-            Err(fault) if matches!(fault.kind, FaultKind::Time | FaultKind::Memory) => self.vm = None,
+            Err(fault) if fault.kind.is_limit() => self.vm = None,
             Err(_) => {}
         }
         outcome

@@ -66,7 +66,7 @@ impl Guest for LuaGuest {
     }
 
     fn survives(&self, kind: FaultKind) -> bool {
-        !matches!(kind, FaultKind::Time | FaultKind::Memory)
+        !kind.is_limit()
     }
 
     fn version(&self) -> &str {

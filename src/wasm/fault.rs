@@ -2,7 +2,7 @@
 
 use wasmtime::{Trap, WasmBacktrace};
 
-use crate::guest::{Fault, FaultKind, Limits, Overrun, TimeLimits};
+use crate::guest::{Fault, FaultKind, GuestContext, Overrun, TimeLimits};
 use crate::telemetry::redact::redact;
 use crate::types::one_line;
 
@@ -20,17 +20,16 @@ pub(super) struct Stopped;
 
 /// Everything known about a failed call.
 pub(super) struct Failed<'a> {
-    /// The plugin's name.
-    pub(super) plugin: &'a str,
+    /// The context of the instance.
+    pub(super) context: &'a GuestContext,
     /// The exported function.
     pub(super) export: &'a str,
     /// The runtime's error.
     pub(super) error: &'a wasmtime::Error,
     /// The time limit that it exceeded.
     pub(super) over: Option<Overrun>,
-    /// The limits of the call.
+    /// The time limits of the call.
     pub(super) time: TimeLimits,
-    pub(super) limits: &'a Limits,
     /// Whether it was refused memory.
     pub(super) denied: bool,
     /// Its output on standard error.
@@ -50,7 +49,7 @@ impl Failed<'_> {
         let (kind, message) = if let Some(over) = self.over {
             (FaultKind::Time, placed(stopped(over, self.time)))
         } else if self.denied {
-            let mib = self.limits.memory_bytes >> 20;
+            let mib = self.context.limits.memory_bytes >> 20;
             (FaultKind::Memory, placed(format!("wants more than {mib} MiB of memory")))
         } else if let Some(panic) = panic(&self.stderr_text) {
             (FaultKind::Trap, panic)
@@ -72,7 +71,7 @@ impl Failed<'_> {
                 }
             }
         };
-        of(kind, self.plugin, self.export, &message)
+        of(kind, self.context, self.export, &message)
     }
 
     /// `src/lib.rs:12`, the innermost line of the guest's own code, not a library's.
@@ -88,12 +87,13 @@ impl Failed<'_> {
 }
 
 /// A fault of an export: one line, without secrets.
-pub(super) fn of(kind: FaultKind, plugin: &str, export: &str, message: &str) -> Fault {
-    let message = redact(message);
+pub(super) fn of(kind: FaultKind, context: &GuestContext, export: &str, message: &str) -> Fault {
+    let mut message = redact(message).trim().lines().next().unwrap_or_default().to_owned();
+    // Before it is cut: the rest of a secret is not recognised.
+    context.mask(&mut message);
     // A guest's message may have megabytes.
-    let message = message.trim().lines().next().unwrap_or_default();
-    let message = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
-    Fault { kind, message: format!("{plugin}:{export}: {}", one_line(message)) }
+    message.truncate(message.floor_char_boundary(LINE_BYTES_MAX));
+    Fault { kind, message: format!("{}:{export}: {}", context.plugin, one_line(&message)) }
 }
 
 fn stopped(over: Overrun, time: TimeLimits) -> String {
@@ -120,7 +120,17 @@ fn panic(stderr_text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::guest::{Limits, StateStore, Watchdog};
+    use crate::telemetry::Meter;
+
+    fn context() -> GuestContext {
+        let config = Arc::new(serde_json::json!({ "password": "C4n4ry" }));
+        let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
+        GuestContext::new("crowd", None, config, Limits::wasm(), Arc::default(), &store, Meter::none(), watchdog)
+    }
 
     #[test]
     fn a_panic_is_reported_with_its_location() {
@@ -132,8 +142,15 @@ mod tests {
 
     #[test]
     fn a_message_is_one_short_line() {
-        let fault = of(FaultKind::Error, "crowd", "judge", &format!("{}\nmore", "é".repeat(5000)));
+        let fault = of(FaultKind::Error, &context(), "judge", &format!("{}\nmore", "é".repeat(5000)));
         assert!(fault.message.starts_with("crowd:judge: é"));
         assert!(fault.message.len() <= LINE_BYTES_MAX + 20 && !fault.message.contains("more"));
+    }
+
+    #[test]
+    fn a_secret_at_the_end_of_what_is_shown_is_masked_whole() {
+        let message = format!("{}C4n4ry", "x".repeat(LINE_BYTES_MAX - 3));
+        let fault = of(FaultKind::Verdict, &context(), "judge", &message);
+        assert!(fault.message.ends_with("xxx***"), "{fault}");
     }
 }

@@ -97,7 +97,7 @@ impl WasmGuest {
             && let Err(what) = trial.look_up(&labels)
         {
             trial.breaks();
-            return Err(fault::of(FaultKind::Error, &context.plugin, "describe", &what));
+            return Err(fault::of(FaultKind::Error, context, "describe", &what));
         }
         version.truncate(version.floor_char_boundary(VERSION_BYTES_MAX));
         sandbox.store_data().version = version.as_str().into();
@@ -111,9 +111,7 @@ impl WasmGuest {
         if self.instance.is_none() {
             return self.renew();
         }
-        self.instance
-            .as_mut()
-            .ok_or_else(|| fault::of(FaultKind::Trap, &self.context.plugin, "load", "there is no instance"))
+        self.instance.as_mut().ok_or_else(|| fault::of(FaultKind::Trap, &self.context, "load", "there is no instance"))
     }
 
     /// Handles the end of a failed call: drops an instance that broke.
@@ -161,7 +159,7 @@ impl Guest for WasmGuest {
         self.buffer = buffer;
         let shown = Shown { count: view.frame.detections.len(), only: only.as_deref() };
         let mut verdict = convert::verdict(said, &shown, &self.context.limits, &mut self.trimmed)
-            .map_err(|what| fault::of(FaultKind::Verdict, &self.context.plugin, "judge", &what))?;
+            .map_err(|what| fault::of(FaultKind::Verdict, &self.context, "judge", &what))?;
         verdict.alerts.iter_mut().for_each(|alert| self.context.mask(&mut alert.message));
         if let Some(instance) = &mut self.instance {
             instance.sandbox.store_data().commit();
@@ -191,7 +189,7 @@ impl Guest for WasmGuest {
         match handed {
             Ok(handed) if handed.len() > most => {
                 let what = format!("hands over {} bytes, the limit is {most}", handed.len());
-                Err(fault::of(FaultKind::Verdict, &self.context.plugin, "suspend", &what))
+                Err(fault::of(FaultKind::Verdict, &self.context, "suspend", &what))
             }
             Ok(handed) => Ok(handed),
             Err(ended) => Err(self.ended(ended)),

@@ -64,14 +64,11 @@ impl WasmHandler {
             Some(instance) => instance,
             None => self.plugin.instance(alert.pts_ns)?.0,
         };
-        match self.plugin.call(&mut instance, alert) {
-            Ok(_) => *slot = Some(instance),
-            Err(Ended { fault, refused, .. }) => {
-                *slot = Some(instance).filter(|_| refused);
-                return Err(fault);
-            }
+        let called = self.plugin.call(&mut instance, alert);
+        if called.as_ref().err().is_none_or(|ended| ended.refused) {
+            *slot = Some(instance);
         }
-        Ok(())
+        called.map(drop).map_err(|ended| ended.fault)
     }
 
     /// The component's version.
@@ -145,13 +142,16 @@ impl Plugin {
         let result = match self.call(&mut instance, alert) {
             Ok(Outcome::Delivered | Outcome::Skipped) => Ok(()),
             Ok(Outcome::Retry) => {
-                let fault = fault::of(FaultKind::Error, &self.context.plugin, "handle-alert", "wants another try");
+                let fault = fault::of(FaultKind::Error, &self.context, "handle-alert", "wants another try");
                 Err(later(fault))
             }
             Err(Ended { fault, refused: true, .. }) => {
                 Err(DeliveryError { message: fault.message, retry: Retry::Never })
             }
-            Err(Ended { fault, refused: false, .. }) => return Err(later(fault)),
+            Err(Ended { fault, refused: false, .. }) => {
+                let retry = if fault.kind.is_limit() { Retry::Later } else { Retry::Fault };
+                return Err(DeliveryError { message: fault.message, retry });
+            }
         };
         *slot = Some(instance);
         result

@@ -130,8 +130,7 @@ impl Sandbox {
                 Err(self.broke("call", &error, over))
             }
             Err(CallError::Refused(export, Refusal { code: _, message })) if over.is_none() => {
-                let mut fault = fault::of(FaultKind::Error, &context.plugin, export, &message);
-                context.mask(&mut fault.message);
+                let fault = fault::of(FaultKind::Error, context, export, &message);
                 Err(Ended { fault, refused: true, full: false })
             }
             Err(CallError::Refused(export, _)) => {
@@ -145,19 +144,16 @@ impl Sandbox {
     fn broke(&self, export: &str, error: &wasmtime::Error, over: Option<crate::guest::Overrun>) -> Ended {
         let store_data = self.store.data();
         let failed = Failed {
-            plugin: &store_data.context.plugin,
+            context: &store_data.context,
             export,
             error,
             over,
             time: self.time,
-            limits: &store_data.context.limits,
             denied: store_data.bounds.denied,
             stderr_text: store_data.output.stderr_text(),
             handed_max: handed_max(&store_data.context),
         };
-        let mut fault = failed.fault();
-        store_data.context.mask(&mut fault.message);
-        Ended { fault, refused: false, full: error.is::<PoolConcurrencyLimitError>() }
+        Ended { fault: failed.fault(), refused: false, full: error.is::<PoolConcurrencyLimitError>() }
     }
 }
 

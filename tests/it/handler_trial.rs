@@ -69,6 +69,11 @@ fn a_handler_that_breaks_the_contract_starts_nowhere_and_names_its_line() {
     write(dir.path(), "desk.lua", &handler("return 'deliverd'"));
     let out = ends(dir.path(), &["validate", "config.yaml"]).expect(1);
     assert!(out.stderr.contains("handle_alert returned 'deliverd', which is none of"), "{}", out.stderr);
+    // What it returns is quoted without the secrets of its settings.
+    let dir = site(BRIEF, "module: desk.lua, settings: { password: C4n4ry-2 }");
+    write(dir.path(), "desk.lua", &handler("return config.password"));
+    let out = ends(dir.path(), &["validate", "config.yaml"]).expect(1);
+    assert!(out.stderr.contains("handle_alert returned '***'") && !out.stderr.contains("C4n4ry"), "{}", out.stderr);
     // A component that breaks with whatever it is given.
     let dir = site(BRIEF, "module: desk.wasm");
     std::fs::write(dir.path().join("desk.wasm"), guests::trapping_handler()).unwrap();

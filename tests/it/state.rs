@@ -163,7 +163,7 @@ fn state_that_a_new_version_cannot_convert_is_dropped_and_that_is_said() {
     write(dir.path(), "count.lua", &refuses);
     let mut run = start(dir.path());
     run.wait_line(LIMIT, |line| {
-        line.contains("starts without the state of the former run") && line.contains("not from 1")
+        line.contains("starts without the state of the last instance") && line.contains("not from 1")
     });
     run.wait_line(LIMIT, |line| count(line).is_some_and(|n| n >= 3));
     assert_eq!(end(run)[0], 1);
@@ -244,6 +244,34 @@ fn a_refused_change_loses_nothing_of_a_handlers_state() {
     run.wait_line(LIMIT, |line| line.contains("there is no function handle_alert(alert)"));
     write(dir.path(), "c.yaml", &config);
     let last = *end(run).last().unwrap();
+    let mut run = start(dir.path());
+    assert_eq!(count(&run.wait_line(LIMIT, |line| count(line).is_some())), Some(last + 1));
+    end(run);
+}
+
+/// As above, where the source of a rule's state comes back with the change.
+#[test]
+fn a_refused_change_loses_nothing_of_a_rules_state() {
+    let script = "function detect(frame)\n  local n = (state.get('n') or 0) + 1\n  state.set('n', n)\n  \
+                  log.info((if frame.source == 'a' then 'tally ' else 'other ') .. n)\nend\n";
+    let dir = folder(LIVE, "", QUIET, script);
+    write(dir.path(), "broken.yaml", "seed: nothing\n");
+    let config = std::fs::read_to_string(dir.path().join("c.yaml")).unwrap();
+    let mut run = start(dir.path());
+    run.wait_line(LIMIT, |line| count(line).is_some_and(|n| n >= 3));
+    let last = *end(run).last().unwrap();
+    // Without the source, its state waits.
+    let entry = |id: &str, uri: &str| format!("{{ id: {id}, uri: '{uri}' }}");
+    write(dir.path(), "c.yaml", &config.replace(&entry("a", LIVE), &entry("b", LIVE)));
+    let mut run = start(dir.path());
+    run.wait_line(LIMIT, |line| line.contains("other 3"));
+    let sources = [entry("b", LIVE), entry("a", LIVE), entry("c", "scene:broken.yaml?live=true&pixels=false")];
+    let edit = config.replace(&entry("a", LIVE), &sources.join(", "));
+    assert!(edit.contains("broken.yaml"), "{edit}");
+    write(dir.path(), "c.yaml", &edit.replace("module: count.lua", "module: count.lua, persist_state: false"));
+    run.wait_line(LIMIT, |line| line.contains("broken.yaml"));
+    end(run);
+    write(dir.path(), "c.yaml", &config);
     let mut run = start(dir.path());
     assert_eq!(count(&run.wait_line(LIMIT, |line| count(line).is_some())), Some(last + 1));
     end(run);

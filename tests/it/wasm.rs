@@ -473,7 +473,7 @@ fn a_handlers_outcome_decides_what_becomes_of_the_alert() {
     let (results, _) = delivered(&bench, &guests::retry());
     assert_eq!(results[0], Err((Retry::Later, "rule:handle-alert: wants another try".into())));
     let (results, _) = delivered(&bench, &guests::trapping_handler());
-    let trap = (Retry::Later, "rule:handle-alert: wasm `unreachable` instruction executed".to_owned());
+    let trap = (Retry::Fault, "rule:handle-alert: wasm `unreachable` instruction executed".to_owned());
     assert_eq!(results, [Err(trap.clone()), Err(trap)], "the second had an instance of its own");
 }
 

@@ -74,7 +74,7 @@ impl Changes {
         }
     }
 
-    /// Notes that a condition began.
+    /// Notes what another process must know at once: a condition began, or its rule has ended it.
     pub(super) fn begun(&mut self, elsewhere: &mut Elsewhere, key: &Arc<str>) {
         (elsewhere.is_new, elsewhere.is_exact) = (true, false);
         if !elsewhere.waits {
@@ -131,6 +131,23 @@ impl Conditions {
     pub(in crate::alert) fn set_outlives(&mut self, key: &str, outlives: bool) {
         if let Some(condition) = self.keys.get_mut(key) {
             condition.elsewhere.outlives = outlives;
+        }
+    }
+
+    /// Ends `key`, or every condition whose key begins so: raised again, it is a new one, in another process, too.
+    pub(in crate::alert) fn end(&mut self, key: &str, all: bool) {
+        let Self { keys, changes, .. } = self;
+        let mut end = |text: &Arc<str>, condition: &mut Condition| {
+            condition.accepted = false;
+            if let Some(changes) = changes.as_mut().filter(|_| condition.elsewhere.saved_ns.is_some()) {
+                changes.begun(&mut condition.elsewhere, text);
+            }
+        };
+        if all {
+            let begins = keys.iter_mut().filter(|(text, _)| text.starts_with(key));
+            begins.for_each(|(text, condition)| end(text, condition));
+        } else if let Some(text) = keys.get_key_value(key).map(|(text, _)| Arc::clone(text)) {
+            keys.get_mut(key).into_iter().for_each(|condition| end(&text, condition));
         }
     }
 
@@ -294,6 +311,25 @@ mod tests {
         assert_eq!(saved(&mut conditions, 2 * SECOND, false), "told");
         conditions.begin("next", &[], 20 * MINUTE, MINUTE);
         assert_eq!(saved(&mut conditions, 20 * MINUTE, false), "next -told");
+    }
+
+    #[test]
+    fn one_that_its_rule_has_ended_is_forgotten_elsewhere_too() {
+        let mut conditions = noting();
+        for key in ["a.1", "a.2", "b"] {
+            conditions.begin(key, &[], 0, MINUTE);
+        }
+        conditions.end("b", false);
+        assert_eq!(saved(&mut conditions, 0, false), "a.1 a.2", "the last one has never been saved");
+        conditions.end("a.1", false);
+        assert_eq!(saved(&mut conditions, SECOND, false), "-a.1");
+        conditions.end("a.", true);
+        assert_eq!(saved(&mut conditions, 2 * SECOND, false), "-a.2", "the first one is forgotten already");
+        conditions.begin("a.1", &[], 3 * SECOND, MINUTE);
+        assert_eq!(saved(&mut conditions, 3 * SECOND, false), "a.1");
+        conditions.end("a.1", false);
+        conditions.begin("a.1", &[], 4 * SECOND, MINUTE);
+        assert_eq!(saved(&mut conditions, 4 * SECOND, false), "a.1", "ended and raised again on one frame");
     }
 
     #[test]

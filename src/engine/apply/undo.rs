@@ -70,13 +70,12 @@ impl Owner {
                 self.parts.delivery.outbox().limit(&plan.id, policy.source_max_per_minute);
             }
         }
-        let now_ms = self.parts.clock.unix_ns() / 1_000_000;
         for name in &handlers {
             self.drop_handler(name);
-            self.parts.guests.state().give_back(name, GuestKind::Handler, now_ms);
+            self.give_back(name, GuestKind::Handler);
         }
         for name in self.boards.without(&boards) {
-            self.parts.guests.state().give_back(name, GuestKind::Strategy, now_ms);
+            self.give_back(name, GuestKind::Strategy);
             self.parts.metrics.remove_strategy(name);
             self.parts.metrics.remove_model(name);
         }
@@ -102,5 +101,10 @@ impl Owner {
             }
         }
         self.publish();
+    }
+
+    /// Removes the state of a guest that a failed change added; what was saved of it waits for it again.
+    pub(in crate::engine) fn give_back(&self, name: &str, kind: GuestKind) {
+        self.parts.guests.state().give_back(name, kind, self.parts.clock.unix_ns() / 1_000_000);
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn try_out<D: Fn(&Alert) -> Result<(), Fault>>(
         if is_of_contract || !is_answered && says(&WRONG) {
             return Err(refused(&fault));
         }
-        let is_limit = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
+        let is_limit = fault.kind.is_limit();
         // As for rules: a trial cuts the time limit.
         if !(fault.kind == FaultKind::Time && trial.is_cut()) {
             faults.push((fault, is_answered));

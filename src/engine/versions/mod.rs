@@ -20,7 +20,7 @@ pub(in crate::engine) use guests::{Contents, read_module};
 pub use guests::{Guests, Version};
 pub(in crate::engine) use handler::Replaceable;
 pub(in crate::engine) use rejected::Rejected;
-pub(in crate::engine) use reload::{Versions, told};
+pub(in crate::engine) use reload::{Versions, warn_of};
 pub(in crate::engine) use running::{Contained, GuestHandler, GuestStrategy, Origin, module};
 pub(in crate::engine) use swap::{LaneChanges, Lanes, PendingSwaps, Ready};
 pub(in crate::engine) use trial::{Facts, try_out};

@@ -272,7 +272,7 @@ impl Versions {
             let made = self.guests.tried_handler(&handler.name, &handler.module, bytes, &inputs);
             handler.origin.wanted = inputs.files();
             let (made, doubts) = made?;
-            told(name, &doubts);
+            warn_of(name, &doubts);
             built.push((Arc::clone(name), (made, Contained { module: Arc::clone(module), inputs: inputs.files() })));
         }
         Ok(built)
@@ -360,7 +360,7 @@ impl Versions {
 }
 
 /// Logs what a handler may not be able to do.
-pub(in crate::engine) fn told(handler: &str, doubts: &[Doubt]) {
+pub(in crate::engine) fn warn_of(handler: &str, doubts: &[Doubt]) {
     doubts.iter().for_each(|Doubt { what, .. }| tracing::warn!(handler, "{what}"));
 }
 

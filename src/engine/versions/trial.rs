@@ -89,7 +89,7 @@ fn try_on(
             return Err(Error::new(Code::Plugin, format!("{fault} (source {source})"))
                 .hint("every rule is tried on made-up frames before it judges; this would fail on real ones, too"));
         }
-        let is_limit = matches!(fault.kind, FaultKind::Time | FaultKind::Memory);
+        let is_limit = fault.kind.is_limit();
         // A trial cuts the time limit, so a timeout is not reported if the real limit is longer.
         if !(fault.kind == FaultKind::Time && trial.is_cut()) {
             faults.push(fault);

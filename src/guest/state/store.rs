@@ -309,8 +309,8 @@ impl StateStore {
         self.drop_unclaimed(|[kind, plugin, _]| plugin == name && kind.starts_with("strategy"));
     }
 
-    /// Removes the state of a strategy or handler that was added by a change that failed; what an earlier process saved waits for
-    /// it again.
+    /// Removes the state of a strategy or handler that was added by a change that failed; what an earlier process saved
+    /// waits for it again.
     pub fn give_back(&self, name: &str, kind: GuestKind, now_unix_ms: u64) {
         for (owner, slot) in self.take(|owner| owner.plugin == name && owner.kind == kind) {
             let copy = slot.space.lock().clone();

@@ -229,3 +229,17 @@ fn without_a_restart_saving_changes_no_decision() {
         }
     }
 }
+
+#[test]
+fn a_condition_that_its_rule_has_ended_is_told_anew_after_a_kill() {
+    let raised = draft("r", "k");
+    for key in [Some("k"), None] {
+        let mut first = Process::start(&Disk::default(), 0.0, &plan());
+        assert!(first.is_sent(0.0, &raised));
+        first.policy.end(&GATE.into(), "r", key);
+        // Saves what is due.
+        first.raise(1.0, &draft("other", "k"));
+        let mut second = Process::start(&first.kill(), 2.0, &plan());
+        assert!(second.is_sent(3.0, &raised), "{key:?}");
+    }
+}

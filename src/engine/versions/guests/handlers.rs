@@ -11,6 +11,9 @@ use crate::guest::{BuildInputs, Doubt, Fault, GuestContext, GuestKind, Limits, T
 use crate::types::Alert;
 use crate::{lua, wasm};
 
+/// Has an instance on trial deliver an alert.
+type Deliver = Box<dyn Fn(&Alert) -> Result<(), Fault>>;
+
 /// What a version of a handler is created from.
 enum Recipe {
     Script(Box<lua::Script>),
@@ -89,9 +92,8 @@ impl Guests {
         })
     }
 
-    /// An instance without effects, as a function that has it deliver an alert.
-    #[allow(clippy::type_complexity, reason = "a function, used once")]
-    fn on_trial(&self, recipe: &Recipe, trial: &Arc<Trial>) -> Result<Box<dyn Fn(&Alert) -> Result<(), Fault>>, Error> {
+    /// An instance without effects.
+    fn on_trial(&self, recipe: &Recipe, trial: &Arc<Trial>) -> Result<Deliver, Error> {
         let (wire, runtime) = (Arc::new(Dry::new(trial)), self.runtime.clone());
         Ok(match recipe {
             Recipe::Script(script) => {

@@ -263,9 +263,7 @@ impl HandlerStatus {
         let given_up = count(*given_up, "alert");
         format!("handler {name}: {given_up} given up, {pending} waiting; last: {last}")
     }
-}
 
-impl HandlerStatus {
     /// What is worth knowing of it, and no problem: it fails for a moment, or its queue grows.
     pub(super) fn notices(&self) -> impl Iterator<Item = String> {
         let Self { name, pending, growth, .. } = self;
