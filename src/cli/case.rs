@@ -1,19 +1,16 @@
 //! `dsengine alerts ack|resolve|reopen|verdict`: through the running engine, else in its database.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-use dsengine::alert::{By, Case, CaseState, CaseStep, Entry, Journal as _, Saved, SavedKind};
+use dsengine::alert::{By, Case, CaseState, CaseStep, Entry, Saved, SavedKind};
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
-use dsengine::sqlite::{History, Keep, Kept, SqliteJournal, StateLock};
+use dsengine::sqlite::{History, Kept};
 use dsengine::types::{Clock as _, one_line};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, segment};
 use super::exit::{Exit, failed};
+use super::offline::Offline;
 
 /// Who changes a case while no engine runs.
 const WHO: &str = "command line";
@@ -53,17 +50,19 @@ impl Verdict {
 
 /// Takes a step with an alert's case.
 pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
-    let Some(database) = args.client.database() else { return Exit::of(ask(args, &args.id, false, step)) };
+    Exit::of(take(args, step))
+}
+
+fn take(args: &Args, step: CaseStep) -> Result<(), Exit> {
+    let run = args.client.run().map_err(|error| failed(&error))?;
+    let Ok(database) = run.alerts() else { return ask(args, &args.id, false, step) };
+    // Before the case is read: nobody else changes it meanwhile.
+    let offline = Offline::take(database).map_err(|error| failed(&error))?;
     // The engine takes whole ids only.
-    let kept = match History::new(&database).find(&args.id) {
-        Ok(kept) => kept,
-        Err(error) => return failed(&error),
-    };
-    // Whoever runs the configuration holds its lock.
-    match StateLock::take(&database) {
-        Ok(_lock) => offline(args, &database, kept, step).map_or_else(|error| failed(&error), |()| Exit::Fine),
-        Err(error) if !StateLock::is_held(&database) => failed(&error),
-        Err(_) => Exit::of(ask(args, kept.alert.id.as_str(), true, step)),
+    let kept = History::new(database).find(&args.id).map_err(|error| failed(&error))?;
+    match offline {
+        Some(database) => change(args, &database, kept, step).map_err(|error| failed(&error)),
+        None => ask(args, kept.alert.id.as_str(), true, step),
     }
 }
 
@@ -95,23 +94,18 @@ fn answered(answer: &Value) -> String {
     said(answer["id"].as_str().unwrap_or_default(), case["state"].as_str().unwrap_or_default(), verdict)
 }
 
-/// Changes the database, which no engine uses.
-fn offline(args: &Args, database: &Path, kept: Kept, step: CaseStep) -> Result<(), Error> {
+/// Takes the step without an engine.
+fn change(args: &Args, database: &Offline, kept: Kept, step: CaseStep) -> Result<(), Error> {
     let Kept { alert, mut case, .. } = kept;
-    let clock = SystemClock::new();
-    let by = By::new(&By::person(args.by.as_deref(), WHO), clock.unix_ns() / 1_000_000, args.note.as_deref());
+    let now_ms = SystemClock::new().unix_ns() / 1_000_000;
+    let by = By::new(&By::person(args.by.as_deref(), WHO), now_ms, args.note.as_deref());
     let changed = case.take(step, by).map_err(|error| {
         Error::new(Code::Request, error.to_string()).hint(format!("dsengine alerts reopen {}", alert.id))
     })?;
     if changed {
-        let unsaved = |why: &dyn std::fmt::Display| Error::new(Code::Io, format!("the case cannot be saved: {why}"));
-        let contents = serde_json::to_string(&case).map_err(|error| unsaved(&error))?;
+        let contents = serde_json::to_string(&case).map_err(|error| Error::new(Code::Io, error.to_string()))?;
         let (name, contents) = (alert.id.as_str().into(), Some(contents.into()));
-        // What is too old is forgotten by the next run.
-        let keep = Keep { age: Duration::MAX, alerts: u64::MAX };
-        let mut journal = SqliteJournal::open(database, keep, Arc::new(clock)).map_err(|error| unsaved(&error))?;
-        let saved = Entry::Saved(Saved { kind: SavedKind::Case, name, contents });
-        journal.write(&[saved]).map_err(|error| unsaved(&error))?;
+        database.write(&[Entry::Saved(Saved { kind: SavedKind::Case, name, contents })])?;
     }
     if args.client.json {
         let mut answer = serde_json::to_value(&alert).unwrap_or_default();

@@ -4,18 +4,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use dsengine::alert::{Entry, Journal as _};
+use dsengine::alert::Entry;
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
-use dsengine::sqlite::{History, HistoryQuery, Keep, Kept, SqliteJournal, StateLock};
+use dsengine::sqlite::{History, HistoryQuery, Kept, StateLock};
 use dsengine::types::{Clock as _, count, one_line};
 use hyper::Method;
 use serde_json::json;
 
 use super::client::{Client, segment};
 use super::exit::{Exit, failed};
+use super::offline::Offline;
+use super::which::Run;
 
 /// Which alert, and of which engine or configuration.
 #[derive(clap::Args)]
@@ -52,31 +53,28 @@ impl Letter {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let Some(database) = args.client.database() else {
-        let error = Error::new(Code::Request, "no alerts are kept for this configuration")
-            .hint("name the configuration that ran: --config FILE, and --state DIR if it had one");
-        let why = args.client.missing().or_else(|| args.client.is_clear().err());
-        return failed(&why.unwrap_or(error));
+    let database = match args.client.run().and_then(Run::alerts) {
+        Ok(database) => database,
+        Err(error) => return failed(&error),
     };
-    let history = History::new(&database);
+    let history = History::new(database);
     let found = kept(args, &history).and_then(|kept| Ok((letters(args, &kept), pending(args, &kept, &history)?, kept)));
     let (letters, pending, kept) = match found {
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
     if letters.is_empty() {
-        return nothing(args, &kept, pending, &database);
+        return nothing(args, &kept, pending, database);
     }
-    // Whoever runs the configuration holds its lock.
-    let exit = match StateLock::take(&database) {
-        Ok(_lock) => {
+    let exit = match Offline::take(database) {
+        Ok(Some(database)) => {
             if let Err(exit) = exists(args) {
                 return exit;
             }
-            offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine)
+            reopen(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine)
         }
-        Err(error) if !StateLock::is_held(&database) => failed(&error),
-        Err(_) => ask(&args.client, &letters),
+        Ok(None) => ask(&args.client, &letters),
+        Err(error) => failed(&error),
     };
     if let (Some(handler), Some(_), 1..) = (&args.handler, &args.to, pending) {
         eprintln!("note: {}", waits(handler, pending));
@@ -241,21 +239,16 @@ fn ask(client: &Client, letters: &[Letter]) -> Exit {
     exit
 }
 
-/// Changes the database, which no engine uses.
-fn offline(database: &Path, letters: &[Letter]) -> Result<(), Error> {
-    let unsaved = |why: &dyn std::fmt::Display| Error::new(Code::Io, format!("it cannot be written: {why}"));
-    let clock = SystemClock::new();
-    let at_ms = clock.unix_ns() / 1_000_000;
+/// Leaves the deliveries to the next run.
+fn reopen(database: &Offline, letters: &[Letter]) -> Result<(), Error> {
+    let at_ms = SystemClock::new().unix_ns() / 1_000_000;
     let entry = |letter: &Letter| {
-        let id = serde_json::from_value(json!(letter.id)).map_err(|error| unsaved(&error))?;
+        let id = serde_json::from_value(json!(letter.id)).map_err(|error| Error::new(Code::Io, error.to_string()))?;
         let from = letter.to.is_some().then(|| letter.handler.clone());
         Ok(Entry::Reopened { id, handler: letter.receiver().into(), from, at_ms })
     };
     let entries = letters.iter().map(entry).collect::<Result<Vec<Entry>, Error>>()?;
-    // What is too old is forgotten by the next run.
-    let keep = Keep { age: Duration::MAX, alerts: u64::MAX };
-    let mut journal = SqliteJournal::open(database, keep, Arc::new(clock)).map_err(|error| unsaved(&error))?;
-    journal.write(&entries).map_err(|error| unsaved(&error))?;
+    database.write(&entries)?;
     for letter in letters {
         println!("{} goes to {} with the next run of this configuration", letter.id, one_line(letter.receiver()));
     }
