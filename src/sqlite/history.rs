@@ -81,7 +81,6 @@ impl HistoryQuery<'_> {
     /// Whether an alert is one of them, as far as the database does not know.
     fn admits(&self, Kept { alert, case, .. }: &Kept) -> bool {
         self.state.is_none_or(|state| case.state == state)
-            && self.source.is_none_or(|source| alert.source.as_str() == source)
             && self.rule.is_none_or(|rule| *alert.rule == *rule)
             && self.level.is_none_or(|level| alert.level == level)
     }
@@ -114,9 +113,14 @@ impl History {
             false => "1".to_owned(),
         };
         self.read(|db| {
-            let mut rows = db.prepare(&format!("{SELECT} WHERE {pending} AND {undelivered} ORDER BY ordinal DESC"))?;
+            let its = "(?1 IS NULL OR source = ?1)";
+            let query = format!("{SELECT} WHERE {pending} AND {undelivered} AND {its} ORDER BY ordinal DESC");
+            let mut rows = db.prepare(&query)?;
             // Read one after the other until there are enough.
-            let rows = rows.query_map([], Row::from_sql)?.map(|row| kept(db, &row?)).filter_map(Result::transpose);
+            let rows = rows
+                .query_map([wanted.source], Row::from_sql)?
+                .map(|row| kept(db, &row?))
+                .filter_map(Result::transpose);
             rows.filter(|kept| kept.as_ref().map_or(true, |kept| wanted.admits(kept))).take(most).collect()
         })
     }
