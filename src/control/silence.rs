@@ -6,7 +6,7 @@ use super::outcome::{Outcome, Refusal, RefusalKind};
 use super::{Control, Who};
 use crate::alert::silence::{Matcher, SilenceBody, SilenceRequest};
 use crate::alert::{By, CASES_MAX, CaseQuery};
-use crate::config::{ENGINE_SOURCE, nearest};
+use crate::config::{ENGINE_RULES, ENGINE_SOURCE, nearest};
 use crate::engine::EngineApi as _;
 
 impl Control {
@@ -37,7 +37,7 @@ impl Control {
                 _ => return None,
             };
             // The engine's own rules.
-            if known.contains(value) || (field == "rule" && value.starts_with("system.")) {
+            if known.contains(value) || (field == "rule" && value.starts_with(ENGINE_RULES)) {
                 return None;
             }
             let near = nearest(value, known.iter().map(String::as_str));
