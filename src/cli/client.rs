@@ -88,16 +88,17 @@ impl Client {
 
     /// See [`Client::get`].
     pub(crate) fn ask(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value, Exit> {
-        match self.answer(method, path, body) {
-            Ok((200..=299, answer)) => {
-                if self.json {
-                    println!("{answer:#}");
-                }
-                Ok(answer)
-            }
-            Ok((status, answer)) => Err(self.refused(status, &answer)),
-            Err(error) => Err(failed(&error)),
+        let (status, answer) = self.answer(method, path, body).map_err(|error| failed(&error))?;
+        let answer = self.accepted(status, answer)?;
+        if self.json {
+            println!("{answer:#}");
         }
+        Ok(answer)
+    }
+
+    /// The JSON of a 2xx response. Prints a refusal.
+    pub(crate) fn accepted(&self, status: u16, answer: Value) -> Result<Value, Exit> {
+        if (200..=299).contains(&status) { Ok(answer) } else { Err(self.refused(status, &answer)) }
     }
 
     /// Prints that the engine wants a token, or another one than was given.
@@ -106,22 +107,7 @@ impl Client {
         eprintln!("{level}: the engine at {} wants a token, or another one{why}\n  hint: {hint}", self.shown());
     }
 
-    /// Asks about an alert that is on the disk; `by` says for which handler. See [`Client::get`].
-    pub(crate) fn ask_of_kept(&self, id: &str, step: &str, by: &str, body: &Value) -> Result<Value, Exit> {
-        let path = format!("/api/v1/alerts/{}/{step}", segment(id));
-        match self.answer(&Method::POST, &path, Some(body)) {
-            Ok((200..=299, answer)) => {
-                if self.json {
-                    println!("{answer:#}");
-                }
-                Ok(answer)
-            }
-            Ok((status, answer)) => Err(self.refused_of_kept(status, &answer, id, by)),
-            Err(error) => Err(failed(&error)),
-        }
-    }
-
-    /// Prints the refusal of a request about an alert that is on the disk.
+    /// Prints the refusal of a request about an alert that is on the disk; `by` says for which handler.
     pub(crate) fn refused_of_kept(&self, status: u16, answer: &Value, id: &str, by: &str) -> Exit {
         if status != 404 || answer["code"] != Code::NoAlert.as_str() {
             return self.refused(status, answer);
