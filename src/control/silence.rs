@@ -24,7 +24,7 @@ impl Control {
         created
     }
 
-    /// What is odd about a silence with these matchers: a source or a rule that is not known. It may be for later.
+    /// Warnings about a silence with these matchers: of a source or a rule that is not known. It may be added later.
     pub fn silence_warnings(&self, matchers: &[String]) -> Vec<String> {
         let matchers = matchers.iter().filter_map(|matcher| Matcher::parse(matcher).ok());
         let warning = |matcher: Matcher| {

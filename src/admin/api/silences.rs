@@ -30,7 +30,7 @@ pub(in crate::admin) struct CreatedSilence {
     /// The silence.
     #[serde(flatten)]
     silence: SilenceBody,
-    /// What is odd about it, one sentence each: a source or a rule that is not known.
+    /// What to check, one sentence each: a source or a rule that is not known.
     warnings: Vec<String>,
 }
 
