@@ -181,11 +181,6 @@ impl Caller {
         }
     }
 
-    /// The peer's address.
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
     /// The token's digest; `None` without a token.
     pub(super) fn token(&self) -> Option<Digest> {
         match &self.who {

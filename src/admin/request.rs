@@ -113,7 +113,8 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// A JSON object that may be left out: no bytes of no kind, as `curl -X POST` sends, are an empty one.
+/// A JSON object that may be left out: a request without a body and without a `Content-Type`, as `curl -X POST` sends
+/// it, has an empty one.
 pub(super) struct StepBody(pub(super) Json);
 
 impl<S: Send + Sync> FromRequest<S> for StepBody {

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use dsengine::alert::{CaseState, CaseStep};
 use dsengine::error::{Code, Error};
-use dsengine::sqlite::{History, HistoryQuery, Kept, StateLock};
+use dsengine::sqlite::{History, HistoryQuery, Kept};
 use dsengine::types::{Level, one_line};
 
 use super::case;
 use super::exit::{Exit, failed};
 use super::retry;
-use super::which::{Which, shown};
+use super::which::Which;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -115,39 +115,17 @@ impl Where {
     }
 }
 
-/// The database of a configuration's alerts. `says` whose they are, if nothing names it.
+/// The database of a run's alerts. `says` whose they are, if nothing names it.
 pub(crate) fn database(which: &Which, says: bool) -> Result<PathBuf, Error> {
-    which.check()?;
-    let Some(file) = which.database() else {
-        if which.is_named() {
-            return Err(Error::new(Code::Request, "there is no folder with alerts: HOME is not set")
-                .hint("name the one that `run` was given: --state DIR"));
-        }
-        if let Some(at) = which.address() {
-            let at = shown(&at);
-            return Err(Error::new(Code::Request, format!("no engine that runs with this state folder is at {at}"))
-                .hint(
-                    "alerts are read on the machine of the engine: name the address that `run` prints, or --config \
-                       FILE; and --state DIR if its run had one",
-                ));
-        }
-        return Err(Error::new(
-            Code::Request,
-            "it is not clear whose alerts are meant: no configuration is named, and none or several engines run",
-        )
-        .hint("name it: --config FILE, and --state DIR if its run had one"));
-    };
-    if !file.exists() {
-        if let Some(error) = which.missing() {
-            return Err(error);
-        }
-        return Err(Error::new(Code::Request, "no alerts are kept for this configuration")
-            .hint("they are kept once `dsengine run` has run it, unless alerts.outbox.durability is memory"));
-    }
-    if let Some(at) = StateLock::address(&file).filter(|_| says && !which.is_named() && which.address().is_none()) {
+    let run = which.find()?;
+    let file = run.alerts()?;
+    if says
+        && !run.is_named()
+        && let Ok(at) = run.engine()
+    {
         eprintln!("note: these are the alerts of the engine at {at}; --config FILE names another's");
     }
-    Ok(file)
+    Ok(file.to_owned())
 }
 
 pub(crate) fn run(args: &Args) -> Exit {

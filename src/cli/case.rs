@@ -1,19 +1,16 @@
 //! `dsengine alerts ack|resolve|reopen|verdict`: through the running engine, else in its database.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-use dsengine::alert::{By, Case, CaseState, CaseStep, Entry, Journal as _, Saved, SavedKind};
+use dsengine::alert::{By, Case, CaseState, CaseStep, Cased, Entry, Saved, SavedKind};
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
-use dsengine::sqlite::{History, Keep, Kept, SqliteJournal, StateLock};
+use dsengine::sqlite::{History, Kept};
 use dsengine::types::{Clock as _, one_line};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, segment};
 use super::exit::{Exit, failed};
+use super::offline::Offline;
 
 /// Who changes a case while no engine runs.
 const WHO: &str = "command line";
@@ -53,23 +50,36 @@ impl Verdict {
 
 /// Takes a step with an alert's case.
 pub(super) fn run(args: &Args, step: CaseStep) -> Exit {
-    let Some(database) = args.client.database() else { return Exit::of(ask(args, &args.id, false, step)) };
-    // The engine takes whole ids only.
-    let kept = match History::new(&database).find(&args.id) {
-        Ok(kept) => kept,
-        Err(error) => return failed(&error),
+    Exit::of(take(args, step).map(|answer| match args.client.json {
+        true => println!("{answer:#}"),
+        false => println!("{}", line(&answer)),
+    }))
+}
+
+/// Returns the alert with its case after the step, as the engine answers.
+fn take(args: &Args, step: CaseStep) -> Result<Value, Exit> {
+    let client = &args.client;
+    let run = client.run().map_err(|error| failed(&error))?;
+    let Ok(database) = run.alerts() else {
+        let (status, answer) = ask(args, &args.id, step)?;
+        return client.accepted(status, answer);
     };
-    // Whoever runs the configuration holds its lock.
-    match StateLock::take(&database) {
-        Ok(_lock) => offline(args, &database, kept, step).map_or_else(|error| failed(&error), |()| Exit::Fine),
-        Err(error) if !StateLock::is_held(&database) => failed(&error),
-        Err(_) => Exit::of(ask(args, kept.alert.id.as_str(), true, step)),
+    // Before the case is read: nobody else changes it meanwhile.
+    let offline = Offline::take(database).map_err(|error| failed(&error))?;
+    // The engine takes whole ids only.
+    let kept = History::new(database).find(&args.id).map_err(|error| failed(&error))?;
+    if let Some(database) = offline {
+        return change(args, &database, kept, step).map_err(|error| failed(&error));
+    }
+    let id = kept.alert.id.as_str();
+    match ask(args, id, step)? {
+        (200..=299, answer) => Ok(answer),
+        (status, answer) => Err(client.refused_of_kept(status, &answer, id, "")),
     }
 }
 
-/// Asks the running engine; `is_kept` says that the alert is on the disk.
-fn ask(args: &Args, id: &str, is_kept: bool, step: CaseStep) -> Result<(), Exit> {
-    let client = &args.client;
+/// Asks the running engine.
+fn ask(args: &Args, id: &str, step: CaseStep) -> Result<(u16, Value), Exit> {
     let (path, mut body) = match step {
         CaseStep::Acknowledge | CaseStep::Resolve | CaseStep::Reopen => (step.as_str(), json!({})),
         CaseStep::True | CaseStep::False => ("verdict", json!({ "correct": step == CaseStep::True })),
@@ -79,55 +89,34 @@ fn ask(args: &Args, id: &str, is_kept: bool, step: CaseStep) -> Result<(), Exit>
             body[key] = json!(text);
         }
     }
-    let answer = match is_kept {
-        true => client.ask_of_kept(id, path, "", &body)?,
-        false => client.ask(&Method::POST, &format!("/api/v1/alerts/{}/{path}", segment(id)), Some(&body))?,
-    };
-    if !client.json {
-        println!("{}", answered(&answer));
-    }
-    Ok(())
+    let path = format!("/api/v1/alerts/{}/{path}", segment(id));
+    args.client.answer(&Method::POST, &path, Some(&body)).map_err(|error| failed(&error))
 }
 
-fn answered(answer: &Value) -> String {
-    let case = &answer["case"];
-    let verdict = case["verdict"]["correct"].as_bool();
-    said(answer["id"].as_str().unwrap_or_default(), case["state"].as_str().unwrap_or_default(), verdict)
-}
-
-/// Changes the database, which no engine uses.
-fn offline(args: &Args, database: &Path, kept: Kept, step: CaseStep) -> Result<(), Error> {
+/// Takes the step without an engine.
+fn change(args: &Args, database: &Offline, kept: Kept, step: CaseStep) -> Result<Value, Error> {
     let Kept { alert, mut case, .. } = kept;
-    let clock = SystemClock::new();
-    let by = By::new(&By::person(args.by.as_deref(), WHO), clock.unix_ns() / 1_000_000, args.note.as_deref());
+    let now_ms = SystemClock::new().unix_ns() / 1_000_000;
+    let by = By::new(&By::person(args.by.as_deref(), WHO), now_ms, args.note.as_deref());
     let changed = case.take(step, by).map_err(|error| {
         Error::new(Code::Request, error.to_string()).hint(format!("dsengine alerts reopen {}", alert.id))
     })?;
+    let unreadable = |error: serde_json::Error| Error::new(Code::Io, error.to_string());
     if changed {
-        let unsaved = |why: &dyn std::fmt::Display| Error::new(Code::Io, format!("the case cannot be saved: {why}"));
-        let contents = serde_json::to_string(&case).map_err(|error| unsaved(&error))?;
+        let contents = serde_json::to_string(&case).map_err(unreadable)?;
         let (name, contents) = (alert.id.as_str().into(), Some(contents.into()));
-        // What is too old is forgotten by the next run.
-        let keep = Keep { age: Duration::MAX, alerts: u64::MAX };
-        let mut journal = SqliteJournal::open(database, keep, Arc::new(clock)).map_err(|error| unsaved(&error))?;
-        let saved = Entry::Saved(Saved { kind: SavedKind::Case, name, contents });
-        journal.write(&[saved]).map_err(|error| unsaved(&error))?;
+        database.write(&[Entry::Saved(Saved { kind: SavedKind::Case, name, contents })])?;
     }
-    if args.client.json {
-        let mut answer = serde_json::to_value(&alert).unwrap_or_default();
-        answer["case"] = serde_json::to_value(&case).unwrap_or_default();
-        println!("{answer:#}");
-    } else {
-        let verdict = case.verdict.as_ref().map(|verdict| verdict.correct);
-        println!("{}", said(alert.id.as_str(), case.state.as_str(), verdict));
-    }
-    Ok(())
+    serde_json::to_value(Cased { alert: alert.into(), case }).map_err(unreadable)
 }
 
 /// One line on where a case stands.
-fn said(id: &str, state: &str, verdict: Option<bool>) -> String {
+fn line(answer: &Value) -> String {
+    let case = &answer["case"];
+    let text = |value: &Value| one_line(value.as_str().unwrap_or_default()).into_owned();
+    let verdict = case["verdict"]["correct"].as_bool();
     let verdict = verdict.map(|correct| format!(", said to be {correct}")).unwrap_or_default();
-    format!("{} is {}{verdict}", one_line(id), one_line(state))
+    format!("{} is {}{verdict}", text(&answer["id"]), text(&case["state"]))
 }
 
 /// What `alerts list` adds for a case that is not as it was at first.

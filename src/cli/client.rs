@@ -16,17 +16,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use super::alerts::database;
 use super::exit::{Exit, failed};
-use super::which::{Which, shown};
+use super::which::{Run, Which, shown};
 
 /// Response timeout: compiling a component may take a minute, and every lane must swap.
 const ANSWER_MAX: Duration = Duration::from_secs(90);
 /// Maximum size of a response.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-
-/// Where the engine is, if nobody says otherwise and none is found.
-const AT: &str = "127.0.0.1:8000";
 
 /// The flags of every command that asks a running engine.
 #[derive(Clone, clap::Args)]
@@ -46,18 +42,9 @@ pub(crate) struct Client {
     #[arg(long, short)]
     quiet: bool,
     #[arg(skip)]
-    found: OnceLock<Found>,
+    run: OnceLock<Run>,
     #[arg(skip)]
     told: OnceLock<()>,
-}
-
-/// The engine that is asked.
-#[derive(Clone)]
-struct Found {
-    /// Its address, without a slash at its end.
-    at: String,
-    /// Whether a flag names it.
-    is_named: bool,
 }
 
 impl Client {
@@ -69,53 +56,20 @@ impl Client {
         self.which.load()
     }
 
-    /// The database of the engine's alerts, if it is there. `None` if only an address is known, at
-    /// which no engine of this state folder is.
-    pub(crate) fn database(&self) -> Option<PathBuf> {
-        self.which.database().filter(|file| file.exists())
-    }
-
-    /// The file that names the run, if it does not exist.
-    pub(crate) fn missing(&self) -> Option<Error> {
-        self.which.missing()
-    }
-
-    /// Whether it is clear whose alerts are meant.
+    /// The run that is meant; it is looked for once.
     ///
     /// # Errors
-    /// Nothing names an engine, and none or several run: as other commands say it.
-    pub(crate) fn is_clear(&self) -> Result<(), Error> {
-        if self.which.is_named() || self.which.address().is_some() {
-            return Ok(());
+    /// See [`Which::find`].
+    pub(crate) fn run(&self) -> Result<&Run, Error> {
+        match self.run.get() {
+            Some(run) => Ok(run),
+            None => self.which.find().map(|run| self.run.get_or_init(|| run)),
         }
-        self.find()?;
-        database(&self.which, false).map(drop)
-    }
-
-    /// Finds the engine, once.
-    fn find(&self) -> Result<(), Error> {
-        if self.found.get().is_some() {
-            return Ok(());
-        }
-        let found = |at: &str, is_named| Found { at: at.trim_end_matches('/').to_owned(), is_named };
-        self.which.check()?;
-        let found = match self.which.address() {
-            Some(at) => found(&at, true),
-            None if self.which.is_named() => found(&self.which.engine()?, true),
-            None => found(&only(&self.which.running())?, false),
-        };
-        let _ = self.found.set(found);
-        Ok(())
-    }
-
-    /// Where the engine is.
-    fn at(&self) -> &str {
-        self.found.get().map_or(AT, |found| &found.at)
     }
 
     /// Says, once, which engine answered, if nothing names it.
     fn say_who(&self) {
-        let is_named = self.found.get().is_some_and(|found| found.is_named);
+        let is_named = self.run.get().is_some_and(Run::is_named);
         if is_named || self.json || self.quiet || self.told.set(()).is_err() {
             return;
         }
@@ -134,16 +88,17 @@ impl Client {
 
     /// See [`Client::get`].
     pub(crate) fn ask(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value, Exit> {
-        match self.answer(method, path, body) {
-            Ok((200..=299, answer)) => {
-                if self.json {
-                    println!("{answer:#}");
-                }
-                Ok(answer)
-            }
-            Ok((status, answer)) => Err(self.refused(status, &answer)),
-            Err(error) => Err(failed(&error)),
+        let (status, answer) = self.answer(method, path, body).map_err(|error| failed(&error))?;
+        let answer = self.accepted(status, answer)?;
+        if self.json {
+            println!("{answer:#}");
         }
+        Ok(answer)
+    }
+
+    /// The JSON of a 2xx response. Prints a refusal.
+    pub(crate) fn accepted(&self, status: u16, answer: Value) -> Result<Value, Exit> {
+        if (200..=299).contains(&status) { Ok(answer) } else { Err(self.refused(status, &answer)) }
     }
 
     /// Prints that the engine wants a token, or another one than was given.
@@ -152,22 +107,7 @@ impl Client {
         eprintln!("{level}: the engine at {} wants a token, or another one{why}\n  hint: {hint}", self.shown());
     }
 
-    /// Asks about an alert that is on the disk; `by` says for which handler. See [`Client::get`].
-    pub(crate) fn ask_of_kept(&self, id: &str, step: &str, by: &str, body: &Value) -> Result<Value, Exit> {
-        let path = format!("/api/v1/alerts/{}/{step}", segment(id));
-        match self.answer(&Method::POST, &path, Some(body)) {
-            Ok((200..=299, answer)) => {
-                if self.json {
-                    println!("{answer:#}");
-                }
-                Ok(answer)
-            }
-            Ok((status, answer)) => Err(self.refused_of_kept(status, &answer, id, by)),
-            Err(error) => Err(failed(&error)),
-        }
-    }
-
-    /// Prints the refusal of a request about an alert that is on the disk.
+    /// Prints the refusal of a request about an alert that is on the disk; `by` says for which handler.
     pub(crate) fn refused_of_kept(&self, status: u16, answer: &Value, id: &str, by: &str) -> Exit {
         if status != 404 || answer["code"] != Code::NoAlert.as_str() {
             return self.refused(status, answer);
@@ -210,14 +150,15 @@ impl Client {
 
     /// The status and the body, if it is JSON. Finds the engine first, and says which it is if nothing names it.
     pub(crate) fn answer(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
-        self.find()?;
         let answer = self.send(method, path, body)?;
         self.say_who();
         Ok(answer)
     }
 
     fn send(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
-        let (base, engine) = (self.base(), redact::uri(&self.base()));
+        let at = self.run()?.engine()?;
+        let base = if at.contains("://") { at.to_owned() } else { format!("http://{at}") };
+        let engine = redact::uri(&base);
         let uri: Uri = format!("{base}{path}")
             .parse()
             .ok()
@@ -249,14 +190,9 @@ impl Client {
         })
     }
 
-    fn base(&self) -> String {
-        let at = self.at();
-        if at.contains("://") { at.to_owned() } else { format!("http://{at}") }
-    }
-
-    /// The address as it was given, without a password.
+    /// The address of the engine that answered, without a password.
     fn shown(&self) -> String {
-        shown(self.at())
+        self.run.get().and_then(|run| run.engine().ok()).map(shown).unwrap_or_default()
     }
 
     /// The header with the token.
@@ -278,20 +214,6 @@ impl Client {
             .map_err(|_| Error::new(Code::Io, "the token has characters that no token has"))?;
         header.set_sensitive(true);
         Ok(Some(header))
-    }
-}
-
-/// The engine to ask among those that run, if nothing names one: the only one, else the one at the default address.
-///
-/// # Errors
-/// When several run, none of them there: a guess might change the wrong one.
-fn only(running: &[String]) -> Result<String, Error> {
-    let is_default = |at: &String| at.trim_start_matches("http://").trim_end_matches('/') == AT;
-    match running {
-        [only] => Ok(only.clone()),
-        several if several.is_empty() || several.iter().any(is_default) => Ok(AT.to_owned()),
-        several => Err(Error::new(Code::Io, format!("several engines run: {}", several.join(", ")))
-            .hint("name one by its configuration, --config FILE, or its address, --at HOST:PORT")),
     }
 }
 
@@ -324,19 +246,4 @@ async fn exchange(request: Request<Full<Bytes>>, engine: &str) -> Result<(u16, V
         .await
         .map_err(|e| Error::new(Code::Io, format!("the answer of {engine} broke off: {e}")))?;
     Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_engine_that_nothing_names_is_the_only_one_else_the_one_at_the_default_address() {
-        let only = |running: &[&str]| only(&running.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(only(&[]).unwrap(), AT);
-        assert_eq!(only(&["http://127.0.0.1:8112/"]).unwrap(), "http://127.0.0.1:8112/");
-        assert_eq!(only(&["http://127.0.0.1:8112/", "http://127.0.0.1:8000/"]).unwrap(), AT);
-        let several = only(&["http://127.0.0.1:8112/", "http://127.0.0.1:8113/"]).unwrap_err().to_string();
-        assert!(several.contains("8112/, http://127.0.0.1:8113/") && several.contains("--config"), "{several}");
-    }
 }

@@ -126,11 +126,33 @@ impl Document {
 
 fn text(file: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
+    // One more, so that a longer file is refused and not cut.
+    let most = FILE_BYTES_MAX + 1;
     if file == Path::new("-") {
-        std::io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        std::io::stdin().take(most).read_to_end(&mut bytes)?;
     } else {
-        std::fs::File::open(file)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        std::fs::File::open(file)?.take(most).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() as u64 == most {
+        return Err(std::io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes: apply it in parts")));
     }
     let text = dsengine::text::decode(&bytes);
     Ok(text.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_and_not_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("long.yaml");
+        let mut bytes = vec![b'#'; usize::try_from(FILE_BYTES_MAX).unwrap()];
+        std::fs::write(&file, &bytes).unwrap();
+        assert_eq!(text(&file).unwrap().len(), bytes.len());
+        bytes.push(b'#');
+        std::fs::write(&file, &bytes).unwrap();
+        assert!(text(&file).unwrap_err().to_string().contains("longer than"));
+    }
 }

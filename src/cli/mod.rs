@@ -33,6 +33,7 @@ mod moment;
 mod monitor;
 mod new;
 mod observers;
+mod offline;
 mod outbox;
 mod plugin;
 mod png;

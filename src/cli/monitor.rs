@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::exit::{Exit, failed};
+use super::run::time;
 use super::signals::Stop;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Time between two looks: 2s, 500ms
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     interval: Duration,
     /// End after so many looks
     #[arg(long, value_name = "N")]

@@ -52,11 +52,9 @@ fn switch(args: &Args) -> Result<(), Exit> {
 
 /// Whether a profile is named as the word for none.
 fn has_none(client: &Client) -> Result<bool, Exit> {
-    match client.answer(&Method::GET, "/api/v1/profile", None) {
-        Ok((200..=299, answer)) => Ok(answer["profiles"].as_array().into_iter().flatten().any(|name| name == NONE)),
-        Ok((status, answer)) => Err(client.refused(status, &answer)),
-        Err(error) => Err(failed(&error)),
-    }
+    let (status, answer) = client.answer(&Method::GET, "/api/v1/profile", None).map_err(|error| failed(&error))?;
+    let answer = client.accepted(status, answer)?;
+    Ok(answer["profiles"].as_array().into_iter().flatten().any(|name| name == NONE))
 }
 
 fn show(client: &Client) -> Result<(), Exit> {

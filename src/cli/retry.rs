@@ -4,18 +4,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use dsengine::alert::{Entry, Journal as _};
+use dsengine::alert::Entry;
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
-use dsengine::sqlite::{History, HistoryQuery, Keep, Kept, SqliteJournal, StateLock};
-use dsengine::types::{Clock as _, count, one_line};
+use dsengine::sqlite::{History, HistoryQuery, Kept, StateLock};
+use dsengine::types::{AlertId, Clock as _, count, one_line};
 use hyper::Method;
 use serde_json::json;
 
 use super::client::{Client, segment};
 use super::exit::{Exit, failed};
+use super::offline::Offline;
+use super::which::Run;
 
 /// Which alert, and of which engine or configuration.
 #[derive(clap::Args)]
@@ -38,7 +39,7 @@ pub(super) struct Args {
 
 /// A delivery that failed.
 struct Letter {
-    id: String,
+    id: AlertId,
     handler: Arc<str>,
     /// The handler that gets it instead.
     to: Option<Arc<str>>,
@@ -52,31 +53,28 @@ impl Letter {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let Some(database) = args.client.database() else {
-        let error = Error::new(Code::Request, "no alerts are kept for this configuration")
-            .hint("name the configuration that ran: --config FILE, and --state DIR if it had one");
-        let why = args.client.missing().or_else(|| args.client.is_clear().err());
-        return failed(&why.unwrap_or(error));
+    let database = match args.client.run().and_then(Run::alerts) {
+        Ok(database) => database,
+        Err(error) => return failed(&error),
     };
-    let history = History::new(&database);
+    let history = History::new(database);
     let found = kept(args, &history).and_then(|kept| Ok((letters(args, &kept), pending(args, &kept, &history)?, kept)));
     let (letters, pending, kept) = match found {
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
     if letters.is_empty() {
-        return nothing(args, &kept, pending, &database);
+        return nothing(args, &kept, pending, database);
     }
-    // Whoever runs the configuration holds its lock.
-    let exit = match StateLock::take(&database) {
-        Ok(_lock) => {
+    let exit = match Offline::take(database) {
+        Ok(Some(database)) => {
             if let Err(exit) = exists(args) {
                 return exit;
             }
-            offline(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine)
+            reopen(&database, &letters).map_or_else(|error| failed(&error), |()| Exit::Fine)
         }
-        Err(error) if !StateLock::is_held(&database) => failed(&error),
-        Err(_) => ask(&args.client, &letters),
+        Ok(None) => ask(&args.client, &letters),
+        Err(error) => failed(&error),
     };
     if let (Some(handler), Some(_), 1..) = (&args.handler, &args.to, pending) {
         eprintln!("note: {}", waits(handler, pending));
@@ -117,7 +115,7 @@ fn unknown(args: &Args, name: &str, kept: &[Kept], database: &Path) -> Result<Op
     if all.iter().any(is_it) || there.iter().any(|there| there == name) {
         return Ok(None);
     }
-    let failed = kept.iter().flat_map(|kept| &kept.handlers).filter(|at| is_open(&at.outcome));
+    let failed = kept.iter().flat_map(|kept| &kept.handlers).filter(|at| at.is_undelivered());
     let failed: BTreeSet<String> = failed.map(|at| at.handler.to_string()).collect();
     let near = nearest(name, failed.iter().chain(&there).map(String::as_str));
     let near = near.map(|near| format!("; did you mean '{}'?", one_line(near))).unwrap_or_default();
@@ -161,11 +159,6 @@ fn exists(args: &Args) -> Result<(), Exit> {
     Err(failed(&error.hint(format!("handlers: {}", names.join(", ")))))
 }
 
-/// Whether a handler is done with an alert that it did not deliver.
-fn is_open(outcome: &str) -> bool {
-    !["delivered", "pending", "given_away"].contains(&outcome)
-}
-
 /// The alerts that are asked for, the newest first.
 fn kept(args: &Args, history: &History) -> Result<Vec<Kept>, Error> {
     match &args.id {
@@ -201,10 +194,10 @@ fn of_alert(kept: &Kept, handler: Option<&str>, to: Option<&str>) -> Vec<Letter>
     if to.is_some_and(|to| is_at(to, &["delivered", "pending"])) {
         return Vec::new();
     }
-    let failed = kept.handlers.iter().filter(|at| is_open(&at.outcome));
+    let failed = kept.handlers.iter().filter(|at| at.is_undelivered());
     let wanted = failed.filter(|at| handler.is_none_or(|name| *name == *at.handler));
     let letter =
-        |handler: &Arc<str>| Letter { id: kept.alert.id.to_string(), handler: handler.clone(), to: to.map(Arc::from) };
+        |handler: &Arc<str>| Letter { id: kept.alert.id.clone(), handler: handler.clone(), to: to.map(Arc::from) };
     wanted.map(|at| letter(&at.handler)).collect()
 }
 
@@ -212,7 +205,7 @@ fn of_alert(kept: &Kept, handler: Option<&str>, to: Option<&str>) -> Vec<Letter>
 fn ask(client: &Client, letters: &[Letter]) -> Exit {
     let (mut exit, mut told, mut more) = (Exit::Fine, BTreeSet::new(), 0_u64);
     for letter in letters {
-        let path = format!("/api/v1/alerts/{}/retry", segment(&letter.id));
+        let path = format!("/api/v1/alerts/{}/retry", segment(letter.id.as_str()));
         let mut body = json!({ "handler": &*letter.handler });
         if let Some(to) = &letter.to {
             body["to"] = json!(&**to);
@@ -224,10 +217,10 @@ fn ask(client: &Client, letters: &[Letter]) -> Exit {
                 println!("{} goes to {}{again}", letter.id, one_line(letter.receiver()));
             }
             Ok((status, answer)) => {
-                let reason = answer["message"].as_str().unwrap_or_default().replace(&letter.id, "");
+                let reason = answer["message"].as_str().unwrap_or_default().replace(letter.id.as_str(), "");
                 if told.insert((status, reason)) {
                     let of = format!(" of handler '{}'", one_line(&letter.handler));
-                    exit = client.refused_of_kept(status, &answer, &letter.id, &of);
+                    exit = client.refused_of_kept(status, &answer, letter.id.as_str(), &of);
                 } else {
                     more += 1;
                 }
@@ -241,21 +234,16 @@ fn ask(client: &Client, letters: &[Letter]) -> Exit {
     exit
 }
 
-/// Changes the database, which no engine uses.
-fn offline(database: &Path, letters: &[Letter]) -> Result<(), Error> {
-    let unsaved = |why: &dyn std::fmt::Display| Error::new(Code::Io, format!("it cannot be written: {why}"));
-    let clock = SystemClock::new();
-    let at_ms = clock.unix_ns() / 1_000_000;
-    let entry = |letter: &Letter| {
-        let id = serde_json::from_value(json!(letter.id)).map_err(|error| unsaved(&error))?;
-        let from = letter.to.is_some().then(|| letter.handler.clone());
-        Ok(Entry::Reopened { id, handler: letter.receiver().into(), from, at_ms })
+/// Leaves the deliveries to the next run.
+fn reopen(database: &Offline, letters: &[Letter]) -> Result<(), Error> {
+    let at_ms = SystemClock::new().unix_ns() / 1_000_000;
+    let entry = |letter: &Letter| Entry::Reopened {
+        id: letter.id.clone(),
+        handler: letter.receiver().into(),
+        from: letter.to.is_some().then(|| letter.handler.clone()),
+        at_ms,
     };
-    let entries = letters.iter().map(entry).collect::<Result<Vec<Entry>, Error>>()?;
-    // What is too old is forgotten by the next run.
-    let keep = Keep { age: Duration::MAX, alerts: u64::MAX };
-    let mut journal = SqliteJournal::open(database, keep, Arc::new(clock)).map_err(|error| unsaved(&error))?;
-    journal.write(&entries).map_err(|error| unsaved(&error))?;
+    database.write(&letters.iter().map(entry).collect::<Vec<_>>())?;
     for letter in letters {
         println!("{} goes to {} with the next run of this configuration", letter.id, one_line(letter.receiver()));
     }

@@ -12,7 +12,6 @@ use dsengine::types::{Clock as _, TimeZone, one_line};
 
 use super::alerts::{database, json};
 use super::exit::{Exit, failed, refused};
-use super::input::Input;
 use super::signals::Stop;
 use super::which::Which;
 use super::{moment, replay};
@@ -38,18 +37,11 @@ pub(crate) struct Why {
     #[arg(long, value_name = "N", requires = "source", default_value_t = REVIEW_MAX as u32,
         value_parser = clap::value_parser!(u32).range(1..=REVIEW_MAX as i64))]
     limit: u32,
-    /// Play this trace through the rules and the policy, and explain that
-    #[arg(long, value_name = "FILE")]
+    /// Play this trace through the rules and the policy of --config, and explain that
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["at", "sources"])]
     trace: Option<PathBuf>,
-    /// The engine whose alerts are meant, by the address that `run` prints [env: DSENGINE_AT]
-    #[arg(long, value_name = "ADDR", alias = "url", conflicts_with = "trace")]
-    at: Option<String>,
-    /// The configuration whose alerts are meant
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The folder that `run` was given as --state
-    #[arg(long, value_name = "DIR", env = "DSENGINE_STATE")]
-    state: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -61,23 +53,17 @@ impl Why {
         self.source.is_some()
     }
 
-    fn input(&self) -> Input {
-        Input { config: self.config.clone(), ..Input::default() }
-    }
-
     fn log(&self) -> Result<Decisions, Error> {
-        let (at, config, state) = (self.at.clone(), self.config.clone(), self.state.clone());
-        let which = Which { at, config, state, ..Which::default() };
-        database(&which, !self.json).map(|file| Decisions::new(&file))
+        database(&self.which, !self.json).map(|file| Decisions::new(&file))
     }
 
     /// The time that is asked about, in Unix milliseconds.
     fn time(&self) -> Result<(u64, u64), Exit> {
         let now_ms = SystemClock::new().unix_ns() / 1_000_000;
         let has_time_of_day = [&self.from, &self.to].into_iter().flatten().any(|text| !text.contains(['-', 'T']));
-        let zone = match &self.config {
-            Some(_) if has_time_of_day => self.input().load(Vec::new())?.plan.timezone,
-            _ => TimeZone::utc(),
+        let zone = match self.which.has_file() && has_time_of_day {
+            true => self.which.input().load(Vec::new())?.plan.timezone,
+            false => TimeZone::utc(),
         };
         let read =
             |text: &str| moment::parse(text, now_ms, &zone).map_err(|error| refused(&Error::new(Code::Request, error)));
@@ -92,7 +78,7 @@ impl Why {
 /// Explains one alert, or with a trace `all`.
 pub(crate) fn of_alert(args: &Why, id: &str, stop: &Stop) -> Exit {
     if let Some(trace) = &args.trace {
-        return of_trace(trace, args.config.clone(), id, args.json, stop);
+        return of_trace(trace, args.which.config.clone(), id, args.json, stop);
     }
     let records = args.log().and_then(|log| log.of_alert(id));
     let explained = records.and_then(|records| found(&records, id));
@@ -149,7 +135,7 @@ fn review(args: &Why, stop: &Stop) -> Result<(), Exit> {
     let asked = Asked { source: source.to_owned(), rule: args.rule.clone(), from_ms, to_ms, most };
     let (page, known) = match &args.trace {
         Some(trace) => {
-            let records = replay::records(trace, args.config.clone(), stop)?;
+            let records = replay::records(trace, args.which.config.clone(), stop)?;
             let mut known: Vec<String> = records.decided.iter().map(|decided| decided.source.to_string()).collect();
             known.sort();
             known.dedup();

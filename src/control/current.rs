@@ -136,8 +136,10 @@ impl Current {
 
     /// Checks that a whole configuration brings no new references, unless it may: a problem could show what they name.
     pub(super) fn check_document(&self, document: &str, may_refer: bool) -> Result<(), Refusal> {
+        // A text in quotes can write the two signs as escapes.
+        let may_hold = document.contains("${") || document.contains('\\');
         // What is no YAML is refused with its place.
-        if may_refer || !document.contains("${") || config::syntax_error("document", document).is_some() {
+        if may_refer || !may_hold || config::syntax_error("document", document).is_some() {
             return Ok(());
         }
         let read = serde_yaml::from_str::<BTreeMap<String, Option<Json>>>(document);

@@ -107,7 +107,8 @@ pub struct Audit {
 }
 
 impl Refusal {
-    pub(super) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+    /// A refusal with the usual code of its kind.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
         let code = match kind {
             RefusalKind::NeedsRestart | RefusalKind::Engine => Code::Unsupported,
             RefusalKind::NotSaved => Code::Io,
@@ -136,7 +137,7 @@ impl Refusal {
     }
 
     /// Converts an error of the engine or the disk.
-    pub(super) fn of(kind: RefusalKind, error: &Error, place: Option<String>) -> Self {
+    pub fn of(kind: RefusalKind, error: &Error, place: Option<String>) -> Self {
         let (code, message, hint) = (error.code().as_str(), error.message().to_owned(), error.remedy());
         Self { code, kind, message, place, hint: hint.map(str::to_owned), problems: Vec::new() }
     }

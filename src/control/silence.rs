@@ -6,7 +6,7 @@ use super::outcome::{Outcome, Refusal, RefusalKind};
 use super::{Control, Who};
 use crate::alert::silence::{Matcher, SilenceBody, SilenceRequest};
 use crate::alert::{By, CASES_MAX, CaseQuery};
-use crate::config::{ENGINE_SOURCE, nearest};
+use crate::config::{ENGINE_RULES, ENGINE_SOURCE, nearest};
 use crate::engine::EngineApi as _;
 
 impl Control {
@@ -24,7 +24,7 @@ impl Control {
         created
     }
 
-    /// What is odd about a silence with these matchers: a source or a rule that is not known. It may be for later.
+    /// Warnings about a silence with these matchers: of a source or a rule that is not known. It may be added later.
     pub fn silence_warnings(&self, matchers: &[String]) -> Vec<String> {
         let matchers = matchers.iter().filter_map(|matcher| Matcher::parse(matcher).ok());
         let warning = |matcher: Matcher| {
@@ -37,7 +37,7 @@ impl Control {
                 _ => return None,
             };
             // The engine's own rules.
-            if known.contains(value) || (field == "rule" && value.starts_with("system.")) {
+            if known.contains(value) || (field == "rule" && value.starts_with(ENGINE_RULES)) {
                 return None;
             }
             let near = nearest(value, known.iter().map(String::as_str));

@@ -6,11 +6,11 @@ use crate::alert::Settlement;
 use crate::types::AlertId;
 
 /// The outcome at a handler whose alert was given to another one.
-const GIVEN_AWAY: &str = "given_away";
+pub(super) const GIVEN_AWAY: &str = "given_away";
 
 /// Notes that a handler gets an alert once more, unless it had delivered it. Its age counts from now.
 pub(super) fn reopen(db: &Transaction<'_>, id: &AlertId, handler: &str, now_ms: i64) -> rusqlite::Result<()> {
-    if is_undelivered(outcome(db, id, handler)?) {
+    if failed(outcome(db, id, handler)?) {
         set_outcome(db, id, handler, None)?;
         begin(db, id, now_ms)?;
     }
@@ -20,7 +20,7 @@ pub(super) fn reopen(db: &Transaction<'_>, id: &AlertId, handler: &str, now_ms: 
 /// Notes that the alert that one handler did not deliver is another one's from now on. Its age counts from now.
 pub(super) fn give(db: &Transaction<'_>, id: &AlertId, (from, to): (&str, &str), now_ms: i64) -> rusqlite::Result<()> {
     // An entry that is written twice gives the alert once.
-    if !is_undelivered(outcome(db, id, from)?) {
+    if !failed(outcome(db, id, from)?) {
         return Ok(());
     }
     set_outcome(db, id, from, Some(GIVEN_AWAY))?;
@@ -44,8 +44,13 @@ fn outcome(db: &Transaction<'_>, id: &AlertId, handler: &str) -> rusqlite::Resul
 }
 
 /// Whether a handler is done with an alert, and neither delivered it nor gave it to another one.
-fn is_undelivered(outcome: Option<Option<String>>) -> bool {
-    outcome.flatten().is_some_and(|outcome| ![Settlement::Delivered.as_str(), GIVEN_AWAY].contains(&&*outcome))
+fn failed(outcome: Option<Option<String>>) -> bool {
+    outcome.flatten().is_some_and(|outcome| is_undelivered(&outcome))
+}
+
+/// Whether the outcome at a handler that is done with an alert says that nobody has it from there.
+pub(super) fn is_undelivered(outcome: &str) -> bool {
+    ![Settlement::Delivered.as_str(), GIVEN_AWAY].contains(&outcome)
 }
 
 fn set_outcome(db: &Transaction<'_>, id: &AlertId, handler: &str, outcome: Option<&str>) -> rusqlite::Result<()> {

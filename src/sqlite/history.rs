@@ -7,11 +7,15 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
+use super::again::{GIVEN_AWAY, is_undelivered};
 use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, saved_from_sql};
 use crate::alert::records::{CANDIDATES_MAX, candidates};
-use crate::alert::{Case, CaseState, SavedKind};
+use crate::alert::{Case, CaseState, SavedKind, Settlement};
 use crate::error::{Code, Error};
 use crate::types::{Alert, Level};
+
+/// The outcome until a handler is done with an alert; the database has none then.
+const PENDING: &str = "pending";
 
 /// What became of an alert at one handler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +28,13 @@ pub struct Delivered {
     /// The latest attempts that failed, oldest first, a hundred at most; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+}
+
+impl Delivered {
+    /// Whether the handler is done with the alert, and neither delivered it nor gave it to another one.
+    pub fn is_undelivered(&self) -> bool {
+        self.outcome != PENDING && is_undelivered(&self.outcome)
+    }
 }
 
 /// A delivery that failed.
@@ -70,7 +81,6 @@ impl HistoryQuery<'_> {
     /// Whether an alert is one of them, as far as the database does not know.
     fn admits(&self, Kept { alert, case, .. }: &Kept) -> bool {
         self.state.is_none_or(|state| case.state == state)
-            && self.source.is_none_or(|source| alert.source.as_str() == source)
             && self.rule.is_none_or(|rule| *alert.rule == *rule)
             && self.level.is_none_or(|level| alert.level == level)
     }
@@ -95,16 +105,22 @@ impl History {
     pub fn list(&self, most: usize, wanted: &HistoryQuery<'_>) -> Result<Vec<Kept>, Error> {
         let pending = if wanted.pending { "finished = 0" } else { "1" };
         let undelivered = match wanted.undelivered {
-            true => {
+            true => format!(
                 "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.ordinal = alerts.ordinal \
-                 AND outcome NOT IN ('delivered', 'given_away'))"
-            }
-            false => "1",
+                 AND outcome NOT IN ('{}', '{GIVEN_AWAY}'))",
+                Settlement::Delivered.as_str()
+            ),
+            false => "1".to_owned(),
         };
         self.read(|db| {
-            let mut rows = db.prepare(&format!("{SELECT} WHERE {pending} AND {undelivered} ORDER BY ordinal DESC"))?;
+            let its = "(?1 IS NULL OR source = ?1)";
+            let query = format!("{SELECT} WHERE {pending} AND {undelivered} AND {its} ORDER BY ordinal DESC");
+            let mut rows = db.prepare(&query)?;
             // Read one after the other until there are enough.
-            let rows = rows.query_map([], Row::from_sql)?.map(|row| kept(db, &row?)).filter_map(Result::transpose);
+            let rows = rows
+                .query_map([wanted.source], Row::from_sql)?
+                .map(|row| kept(db, &row?))
+                .filter_map(Result::transpose);
             rows.filter(|kept| kept.as_ref().map_or(true, |kept| wanted.admits(kept))).take(most).collect()
         })
     }
@@ -157,7 +173,7 @@ fn kept(db: &Connection, row: &Row) -> rusqlite::Result<Option<Kept>> {
     let Some(alert) = row.alert() else { return Ok(None) };
     let delivered = |(handler, outcome): (Arc<str>, Option<String>)| {
         let attempts = attempts(db, &row.id, &handler)?;
-        Ok(Delivered { handler, outcome: outcome.unwrap_or_else(|| "pending".into()), attempts })
+        Ok(Delivered { handler, outcome: outcome.unwrap_or_else(|| PENDING.into()), attempts })
     };
     let handlers = deliveries(db, row.ordinal)?.into_iter().map(delivered).collect::<rusqlite::Result<_>>()?;
     let case = case(db, &row.id)?.unwrap_or_else(|| Case::of(&alert));

@@ -99,6 +99,8 @@ fn monitor_shows_a_running_engine_again_and_again() {
     let out = Dsengine::new(["monitor", "--count", "1", "--dashboard", "--at", &page]).run();
     assert!(out.stdout.starts_with("gatehouse: ") && out.stdout.contains("gate "), "{}", out.stdout);
     assert!(out.stderr.contains("not built yet"), "{}", out.stderr);
+    let never = Dsengine::new(["monitor", "--count", "1", "--interval", "0s", "--at", &page]).run().expect(2);
+    assert!(never.stderr.contains("a time above 0"), "{}", never.stderr);
 }
 
 #[test]

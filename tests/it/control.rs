@@ -472,6 +472,11 @@ fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
             assert!(!said.contains("C4n4ry"), "{said}");
         }
     }
+    // Also where the two signs are written as escapes.
+    for document in [r#"{ "name": "${file:password}" }"#, r#"{ "name": "\u0024{file:password}" }"#] {
+        let (status, said) = request("POST", &site.page, "/api/v1/config/validate", document);
+        assert!(status != 200 && said.contains("may not bring a new reference"), "{document}: {status} {said}");
+    }
     assert_eq!(site.sources(), ["gate"]);
     ask(None, &["config", "apply", "same.yaml"]).expect(0);
     ask(Some("operator"), &["config", "apply", "other.yaml"]).expect(0);

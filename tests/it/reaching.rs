@@ -98,8 +98,11 @@ fn a_command_asks_the_engine_of_its_configuration_and_no_other() {
     assert!(folder.ask(&["profile", "-c", "alpha.yaml"]).expect(0).stdout.contains("  away"));
 
     // None is named, and two run: a guess might change the wrong one.
-    let several = folder.ask(&["health-check"]).expect(2).stderr;
-    assert!(several.contains("several engines run: ") && several.contains("--config FILE"), "{several}");
+    for (args, code) in [(["health-check"].as_slice(), 2), (&["alerts", "list"], 1), (&["alerts", "ack", "1a"], 1)] {
+        let several = folder.ask(args).expect(code).stderr;
+        assert!(several.contains("several engines run: ") && several.contains("--config FILE"), "{several}");
+        assert!(several.contains(&format!("alpha.yaml at http://{alpha_page}/")), "{args:?}: {several}");
+    }
     let missing = folder.ask(&["silence", "list", "--config", "gamma.yaml"]).expect(1).stderr;
     assert!(missing.contains("no engine runs gamma.yaml") && missing.contains("dsengine run --config"), "{missing}");
     folder.ask(&["health-check", "--config", "gamma.yaml"]).expect(2);
@@ -142,6 +145,14 @@ fn a_command_asks_the_engine_of_its_configuration_and_no_other() {
     end(alpha);
     let gone = folder.ask(&["profile", "--config", "alpha.yaml"]).expect(1).stderr;
     assert!(gone.contains("no engine runs alpha.yaml"), "its address is still noted: {gone}");
+    // An address names the engine that is there: the alerts of a former run are not its.
+    let elsewhere =
+        |args: &[&str]| folder.ask(&[args, &["-c", "alpha.yaml", "--at", "127.0.0.1:9"]].concat()).expect(1);
+    let asked = elsewhere(&["alerts", "ack", "1a"]).stderr;
+    assert!(asked.contains("nothing listens at http://127.0.0.1:9"), "{asked}");
+    let listed = elsewhere(&["alerts", "list"]).stderr;
+    assert!(listed.contains("no engine that runs with this state folder is at 127.0.0.1:9"), "{listed}");
+    assert_eq!(folder.ask(&["alerts", "list", "-c", "alpha.yaml"]).expect(0).stdout, "no alerts\n");
 }
 
 /// A port at which nobody listens, outside of those that the system gives to connections.

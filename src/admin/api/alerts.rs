@@ -15,9 +15,8 @@ use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{JsonBody, Name, NoParams, Params, StepBody};
 use crate::alert::{By, Case, CaseQuery, CaseRefused, CaseState, CaseStep, Cased, Outbox};
-use crate::control::{Outcome, Refusal, RefusalKind, Who};
+use crate::control::{Outcome, Refusal, RefusalKind};
 use crate::engine::SystemClock;
-use crate::error::Code;
 use crate::types::{AlertId, Clock as _};
 
 /// Alerts in a response, where the request does not say how many.
@@ -197,20 +196,12 @@ async fn take(
     let by = By::new(&said.who(caller.name()), SystemClock::new().unix_ns() / 1_000_000, said.note);
     let taken = outbox.change_case(&cased.alert.id, step, by);
     if let Some(control) = &app.control {
-        let who = Who::new(caller.name(), caller.peer().to_string());
         let what = format!("{} alert {} of {}", word(step), cased.alert.id, cased.alert.source);
         let outcome = match &taken {
             Ok(cased) => Ok(Outcome { changes: vec![format!("it is {}", cased.case.state)], ..Outcome::default() }),
-            Err(error) => Err(Refusal {
-                code: Code::Request.as_str(),
-                kind: RefusalKind::Conflict,
-                message: error.to_string(),
-                place: None,
-                hint: None,
-                problems: Vec::new(),
-            }),
+            Err(error) => Err(Refusal::new(RefusalKind::Conflict, error.to_string())),
         };
-        control.record(&who, what, &outcome);
+        control.record(&caller.author(), what, &outcome);
     }
     match taken {
         Ok(cased) => {

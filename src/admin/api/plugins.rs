@@ -12,7 +12,7 @@ use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::Name;
-use crate::control::{Outcome, Refusal, RefusalKind, Who};
+use crate::control::{Outcome, Refusal, RefusalKind};
 use crate::engine::status::PluginStatus;
 use crate::engine::{EngineApi, Reloaded};
 use crate::error::Error;
@@ -108,12 +108,12 @@ pub(in crate::admin) async fn clear_state(
     Name(name): Name,
 ) -> Result<Json<Cleared>, ApiError> {
     let (board, control) = (Arc::clone(&app.board), app.control.clone());
-    let who = Who::new(caller.name(), caller.peer().to_string());
+    let who = caller.author();
     let cleared = app.work.call(move || {
         let cleared = board.clear_plugin_state(&name);
         let outcome = match &cleared {
             Ok(values) => Ok(Outcome { changes: vec![format!("{values} values cleared")], ..Outcome::default() }),
-            Err(error) => Err(refusal(error)),
+            Err(error) => Err(Refusal::of(RefusalKind::Engine, error, None)),
         };
         if let Some(control) = control {
             control.record(&who, format!("clear state of plugin {name}"), &outcome);
@@ -131,7 +131,7 @@ async fn replace(
     work: impl FnOnce(&dyn EngineApi) -> Result<Reloaded, Error> + Send + 'static,
 ) -> Result<Json<Done>, ApiError> {
     let (board, control) = (Arc::clone(&app.board), app.control.clone());
-    let who = Who::new(caller.name(), caller.peer().to_string());
+    let who = caller.author();
     app.work
         .call(move || {
             let done = work(&*board);
@@ -165,17 +165,6 @@ fn in_audit(done: &Result<Reloaded, Error>) -> Result<Outcome, Refusal> {
             let change = format!("{} runs generation {}", done.strategies.join(", "), done.generation);
             Ok(Outcome { changes: vec![change], ..Outcome::default() })
         }
-        Err(error) => Err(refusal(error)),
-    }
-}
-
-fn refusal(error: &Error) -> Refusal {
-    Refusal {
-        code: error.code().as_str(),
-        kind: RefusalKind::Engine,
-        message: error.message().to_owned(),
-        place: None,
-        hint: None,
-        problems: Vec::new(),
+        Err(error) => Err(Refusal::of(RefusalKind::Engine, error, None)),
     }
 }

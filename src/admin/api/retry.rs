@@ -12,7 +12,7 @@ use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{Name, StepBody};
 use crate::alert::Cased;
-use crate::control::{Outcome, Who};
+use crate::control::Outcome;
 
 /// Who sends it. Only its description is here.
 #[derive(ToSchema)]
@@ -49,10 +49,9 @@ pub(in crate::admin) async fn retry(
         return Err(ApiError::refused(message, "GET /api/v1/status"));
     }
     if let Some(control) = &app.control {
-        let who = Who::new(caller.name(), caller.peer().to_string());
         let what = format!("retry alert {} of {} by {handler}", cased.alert.id, cased.alert.source);
         control.record(
-            &who,
+            &caller.author(),
             what,
             &Ok(Outcome { changes: vec![format!("it goes to {handler} again")], ..Outcome::default() }),
         );

@@ -11,7 +11,7 @@ use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{JsonBody, Name, NoParams, Params};
 use crate::alert::silence::{SilenceBody, SilenceRequest};
-use crate::control::{Refusal, Who};
+use crate::control::Refusal;
 
 /// Which silences are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -30,7 +30,7 @@ pub(in crate::admin) struct CreatedSilence {
     /// The silence.
     #[serde(flatten)]
     silence: SilenceBody,
-    /// What is odd about it, one sentence each: a source or a rule that is not known.
+    /// What to check, one sentence each: a source or a rule that is not known.
     warnings: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub(in crate::admin) async fn add(
 ) -> Result<(StatusCode, Json<CreatedSilence>), ApiError> {
     let request: SilenceRequest = serde_json::from_value(body)
         .map_err(|error| ApiError::unreadable(StatusCode::UNPROCESSABLE_ENTITY, format!("the silence: {error}")))?;
-    let (control, who) = (app.control()?, Who::new(caller.name(), caller.peer().to_string()));
+    let (control, who) = (app.control()?, caller.author());
     let create = move || {
         let silence = control.silence(&request, &who)?;
         let warnings = control.silence_warnings(&silence.matchers);
@@ -79,6 +79,6 @@ pub(in crate::admin) async fn end(
     Name(id): Name,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<SilenceBody>, ApiError> {
-    let (control, who) = (app.control()?, Who::new(caller.name(), caller.peer().to_string()));
+    let (control, who) = (app.control()?, caller.author());
     app.work.call(move || control.end_silence(&id, &who)).await?.map(Json).map_err(ApiError::from)
 }
