@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Dsengine, Outcome, Running, bar, get, request, write};
+use crate::harness::{Dsengine, Outcome, Running, bar, get, request, write, write_trace};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// From a save to its effect.
@@ -478,4 +478,63 @@ fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
     ask(Some("operator"), &add).expect(0);
     // What stands there now stays under other edits.
     ask(None, &["sources", "set", "new", "fps=3"]).expect(0);
+}
+
+#[test]
+fn a_token_that_is_limited_to_sources_lets_them_open_no_other_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = |name: &str, more: &str| {
+        write(dir.path(), name, &format!("{name}-0123456789abcdef"));
+        format!("{{ name: {name}, token: \"${{file:{name}}}\", scopes: [read, control]{more} }}")
+    };
+    let config = format!(
+        "sources:\n{}  - {{ id: hall, type: scene, uri: street, enabled: false }}\n  \
+         - {{ id: a, uri: 'trace:t.jsonl', enabled: false }}\n\
+         monitoring: {{ listen: 0.0.0.0, prometheus: {{ port: 0 }}, tokens: [{}, {}] }}\nalerts: {{ handlers: [] }}\n",
+        source("gate"),
+        token("guard", ", sources: [gate, hall, a]"),
+        token("chief", ""),
+    );
+    write_trace(dir.path(), 3);
+    write(dir.path(), "other.jsonl", "C4n4ry\n");
+    write(dir.path(), "config.yaml", &config);
+    let site = Site::of(dir, &[]);
+    let ask = |token: &str, args: &[&str]| {
+        let command = Dsengine::new([args, &["--at", &site.page]].concat()).cwd(site.dir.path());
+        command.env("DSENGINE_TOKEN", &format!("{token}-0123456789abcdef")).run()
+    };
+    for (what, key) in [
+        (&["sources", "set", "gate", "uri=trace:other.jsonl"][..], "sources[gate].uri"),
+        (&["sources", "set", "gate", "uri=trace:no-such.jsonl"], "sources[gate].uri"),
+        (&["sources", "set", "gate", "uri=trace:other.jsonl", "enabled=false"], "sources[gate].uri"),
+        (&["sources", "set", "gate", "uri=trace:t.jsonl"], "sources[gate].uri"),
+        (&["sources", "set", "gate", "uri=other.jsonl", "--save"], "sources[gate].uri"),
+        (&["sources", "set", "gate", "uri=file:///etc/hostname"], "sources[gate].uri"),
+        (&["sources", "set", "gate", "uri=scene:other.jsonl"], "sources[gate].uri"),
+        (&["sources", "set", "gate", "uri=scene:config.yaml"], "sources[gate].uri"),
+        (&["sources", "set", "hall", "type=trace"], "sources[hall].uri"),
+        (
+            &["sources", "set", "gate", "uri=rtsps://127.0.0.1:1/s", "parameters.ca_file=other.jsonl"],
+            "sources[gate].parameters.ca_file",
+        ),
+    ] {
+        let refused = ask("guard", what).expect(1);
+        let wanted = format!("`{key}`: this edit may not make the source open another file of this machine");
+        assert!(refused.stderr.contains(&wanted), "{what:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("a token that is not limited to sources"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("C4n4ry"), "{}", refused.stderr);
+    }
+    // Cameras, pictures of our own and what the file names are within its reach.
+    for what in [
+        &["sources", "set", "gate", "uri=rtsp://127.0.0.1:1/s"][..],
+        &["sources", "set", "gate", "uri=scene:empty?live=true&pixels=false"],
+        &["sources", "set", "a", "uri=test:size=64x64"],
+        &["sources", "set", "a", "uri=trace:t.jsonl"],
+        &["sources", "enable", "a"],
+    ] {
+        ask("guard", what).expect(0);
+    }
+    // What another one has brought stays under its edits.
+    ask("chief", &["sources", "set", "hall", "type=trace", "uri=other.jsonl"]).expect(0);
+    ask("guard", &["sources", "set", "hall", "fps=3"]).expect(0);
 }
