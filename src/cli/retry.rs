@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dsengine::alert::again::{self, NOTHING_AGAIN, has_failed, waits_at};
 use dsengine::alert::{Entry, Journal as _};
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
@@ -79,7 +80,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Err(_) => ask(&args.client, &letters),
     };
     if let (Some(handler), Some(_), 1..) = (&args.handler, &args.to, pending) {
-        eprintln!("note: {}", waits(handler, pending));
+        eprintln!("note: {}", waits_at(handler, pending as u64));
     }
     exit
 }
@@ -87,7 +88,7 @@ pub(super) fn run(args: &Args) -> Exit {
 /// Says why there is nothing to send again.
 fn nothing(args: &Args, kept: &[Kept], pending: usize, database: &Path) -> Exit {
     if let (Some(handler), 1..) = (&args.handler, pending) {
-        println!("nothing to send again yet: {}", waits(handler, pending));
+        println!("nothing to send again yet: {}", waits_at(handler, pending as u64));
         return Exit::Fine;
     }
     if let Some(handler) = &args.handler {
@@ -96,17 +97,8 @@ fn nothing(args: &Args, kept: &[Kept], pending: usize, database: &Path) -> Exit 
             Ok(Some(error)) | Err(error) => return failed(&error),
         }
     }
-    println!("nothing to send again: every handler has delivered it, or is about to");
+    println!("{NOTHING_AGAIN}");
     Exit::Fine
-}
-
-/// What a handler is not done with.
-fn waits(handler: &str, pending: usize) -> String {
-    format!(
-        "{} is not done with {}; another handler can get what it has given up, or leaves once it is removed",
-        one_line(handler),
-        count(pending as u64, "alert")
-    )
 }
 
 /// The refusal of a name that no handler has or had.
@@ -117,18 +109,15 @@ fn unknown(args: &Args, name: &str, kept: &[Kept], database: &Path) -> Result<Op
     if all.iter().any(is_it) || there.iter().any(|there| there == name) {
         return Ok(None);
     }
-    let failed = kept.iter().flat_map(|kept| &kept.handlers).filter(|at| is_open(&at.outcome));
+    let failed = kept.iter().flat_map(|kept| &kept.handlers).filter(|at| has_failed(&at.outcome));
     let failed: BTreeSet<String> = failed.map(|at| at.handler.to_string()).collect();
-    let near = nearest(name, failed.iter().chain(&there).map(String::as_str));
-    let near = near.map(|near| format!("; did you mean '{}'?", one_line(near))).unwrap_or_default();
-    let list =
-        |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { one_line(&names.join(", ")).into_owned() };
+    let near = again::near(name, failed.iter().chain(&there).map(String::as_str));
     let error =
         Error::new(Code::Request, format!("there is no handler '{}', and no alert of it{near}", one_line(name)));
     Ok(Some(error.hint(format!(
         "handlers with undelivered alerts: {}; handlers: {}",
-        list(failed.iter().map(String::as_str).collect()),
-        list(there.iter().map(String::as_str).collect())
+        again::listed(&failed.iter().map(String::as_str).collect::<Vec<_>>()),
+        again::listed(&there.iter().map(String::as_str).collect::<Vec<_>>())
     ))))
 }
 
@@ -143,12 +132,6 @@ fn existing(client: &Client, database: &Path) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The name that was probably meant.
-fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let near = names.map(|name| (strsim::damerau_levenshtein(word, name), name));
-    near.filter(|(distance, _)| *distance <= 1 + word.chars().count() / 3).min().map(|(_, name)| name)
-}
-
 /// Whether the configuration has the handler that gets them, where no engine can say so.
 fn exists(args: &Args) -> Result<(), Exit> {
     let Some(to) = &args.to else { return Ok(()) };
@@ -157,13 +140,8 @@ fn exists(args: &Args) -> Result<(), Exit> {
     if names.contains(&to.as_str()) {
         return Ok(());
     }
-    let error = Error::new(Code::Request, format!("there is no handler '{}'", one_line(to)));
-    Err(failed(&error.hint(format!("handlers: {}", names.join(", ")))))
-}
-
-/// Whether a handler is done with an alert that it did not deliver.
-fn is_open(outcome: &str) -> bool {
-    !["delivered", "pending", "given_away"].contains(&outcome)
+    let (message, hint) = again::no_handler(to, &names);
+    Err(failed(&Error::new(Code::Request, message).hint(hint)))
 }
 
 /// The alerts that are asked for, the newest first.
@@ -201,7 +179,7 @@ fn of_alert(kept: &Kept, handler: Option<&str>, to: Option<&str>) -> Vec<Letter>
     if to.is_some_and(|to| is_at(to, &["delivered", "pending"])) {
         return Vec::new();
     }
-    let failed = kept.handlers.iter().filter(|at| is_open(&at.outcome));
+    let failed = kept.handlers.iter().filter(|at| has_failed(&at.outcome));
     let wanted = failed.filter(|at| handler.is_none_or(|name| *name == *at.handler));
     let letter =
         |handler: &Arc<str>| Letter { id: kept.alert.id.to_string(), handler: handler.clone(), to: to.map(Arc::from) };
