@@ -469,6 +469,9 @@ fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
             let said = format!("{}{}", refused.stdout, refused.stderr);
             assert_ne!(refused.code(), 0, "{args:?}: {said}");
             assert!(said.contains("may not bring a new reference") && said.contains("configuration's file"), "{said}");
+            // On loopback no token is asked for: the message says that one is needed here, and how it is passed.
+            assert!(said.contains("send a token with the scope 'control' for all sources"), "{said}");
+            assert!(said.contains("DSENGINE_TOKEN") && said.contains("'Authorization: Bearer TOKEN'"), "{said}");
             assert!(!said.contains("C4n4ry"), "{said}");
         }
     }
