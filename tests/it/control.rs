@@ -216,12 +216,14 @@ fn the_command_line_lists_adds_changes_switches_and_removes_sources() {
     assert!(out.stderr.contains("there is a source 'b' already"), "{}", out.stderr);
     assert!(site.ask(&["sources", "set", "b", "fps=2"]).expect(0).stdout.contains("source b changed"));
     assert!(site.ask(&["sources", "set", "b", "fps=2"]).expect(0).stdout.contains("nothing changes"));
-    site.ask(&["sources", "disable", "a"]).expect(0);
+    let said = site.ask(&["sources", "disable", "a"]).expect(0).stdout;
+    assert!(said.starts_with("source a disabled\n"), "{said}");
     site.until_sources(&["b"]);
     let list = site.ask(&["sources", "list"]).expect(0).stdout;
     assert!(list.lines().any(|line| line.starts_with("a ") && line.contains("disabled")), "{list}");
     assert!(list.lines().any(|line| line.starts_with("b ") && line.contains("overlay")), "{list}");
-    site.ask(&["sources", "enable", "a"]).expect(0);
+    let said = site.ask(&["sources", "enable", "a"]).expect(0).stdout;
+    assert!(said.starts_with("source a enabled\n"), "{said}");
     site.until_sources(&["a", "b"]);
     assert!(site.ask(&["sources", "restart", "a"]).expect(0).stdout.contains("source a restarted"));
     site.ask(&["sources", "disable", "b"]).expect(0);
