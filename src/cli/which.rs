@@ -53,11 +53,15 @@ impl Which {
         self.at.clone().filter(is_given).or_else(|| if self.is_named() { None } else { variable() })
     }
 
-    /// Whether the flags agree.
+    /// Whether the flags name something, and agree.
     ///
     /// # Errors
-    /// The configuration runs at another address than that of the flag.
+    /// The file does not exist, and nothing is kept of a run of it; or it runs at another address than that of the flag.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        let has_run = || self.database().is_some_and(|database| database.exists());
+        if let Some(error) = self.missing().filter(|_| !has_run()) {
+            return Err(error);
+        }
         let Some((file, at)) = self.file().zip(self.address()) else { return Ok(()) };
         let database = self.database().filter(|database| StateLock::is_held(database));
         match database.and_then(|database| StateLock::address(&database)) {
@@ -73,7 +77,11 @@ impl Which {
     /// The file that names the run, if it does not exist.
     pub(crate) fn missing(&self) -> Option<Error> {
         let file = self.file().filter(|file| !file.exists())?;
-        Some(Error::new(Code::Request, format!("there is no file {}", file.display())))
+        Some(
+            Error::new(Code::Request, format!("there is no file {}", file.display())).hint(
+                "name the file that `run` was given, or leave it out and name the engine's address: --at HOST:PORT",
+            ),
+        )
     }
 
     fn request(&self) -> Request {
