@@ -239,14 +239,20 @@ fn the_command_line_lists_adds_changes_switches_and_removes_sources() {
 
 #[test]
 fn an_edit_that_is_wrong_is_refused_with_its_place_and_nothing_changes() {
-    let site = Site::new(&config(&["a"], ""));
+    let config =
+        config(&["a"], "").replace("handlers: []", "handlers: [{ name: file, config: { log_file: a.jsonl } }]");
+    let site = Site::new(&config);
     write(
         site.dir.path(),
         "edit.yaml",
         "sources: [{ id: a, fps: -3 }]\nalerts: { throttle_seconds: never }\nname: x\n",
     );
     let before = site.json("/api/v1/config")["hash"].clone();
+    // The engine has a handler before this one, of which the edit's file knows nothing.
+    write(site.dir.path(), "hook.yaml", "alerts: { handlers: [{ name: hook, type: webhook, confg: {} }] }\n");
     for what in ["diff", "apply"] {
+        let out = site.ask(&["config", what, "hook.yaml"]).expect(1);
+        assert!(out.stderr.contains("unknown key `confg` in `alerts.handlers[hook]`"), "{what}: {}", out.stderr);
         let out = site.ask(&["config", what, "edit.yaml"]).expect(1);
         assert!(out.stderr.contains("fps") && out.stderr.contains("throttle_seconds"), "{what}: {}", out.stderr);
     }
