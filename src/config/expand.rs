@@ -41,7 +41,7 @@ pub(super) fn expand(node: &mut Node, path: &str, vars: &Vars<'_>, problems: &mu
             Ok(None) => *text = text.replace("$${", "${"),
             Err((message, label)) => {
                 // A fallback, or what stands where one was meant, may be a secret.
-                if !is_plain(text) || names_of(path, text) == Names::Hidden {
+                if !is_plain(text) || names_of(path, text) == Names::Hidden && !is_of_known_forms(text) {
                     problems.hide(node.place);
                 }
                 problems.at_value(node.place, message, label);
@@ -153,6 +153,14 @@ fn is_plain(text: &str) -> bool {
         };
         let name = inner.strip_prefix("env:").unwrap_or(inner);
         inner.starts_with("file:") || name_of(name) == name.len()
+    })
+}
+
+/// Whether each reference in a text is of a known form.
+fn is_of_known_forms(text: &str) -> bool {
+    text.match_indices("${").all(|(at, sign)| {
+        let inner = &text[at + sign.len()..];
+        inner.starts_with("env:") || inner.starts_with("file:")
     })
 }
 
