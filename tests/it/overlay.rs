@@ -168,7 +168,7 @@ fn a_wrong_entry_is_a_problem_that_shows_its_path() {
     let error = yard().set("sources[yard].fsp", json!(5)).error();
     assert_eq!(
         error,
-        "the configuration cannot be used\n\noverlay: unknown key `fsp` in `sources[0]`\n  |\n\
+        "the configuration cannot be used\n\noverlay: unknown key `fsp` in `sources[yard]`\n  |\n\
          1 | sources[yard].fsp\n  |               ^^^ did you mean `fps`?"
     );
     let error = yard().set("alerts.throttle_seconds", json!("soon")).error();
