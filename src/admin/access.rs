@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use super::error::ApiError;
 use super::routes::{Need, Public};
 use crate::config::{AdminPlan, Scope};
-use crate::control::Who;
+use crate::control::{Rights, Who};
 
 /// The caller's name if no token is required.
 const LOOPBACK: &str = "loopback";
@@ -45,6 +45,13 @@ pub(super) struct Grant {
     sources: Option<Vec<String>>,
 }
 
+impl Grant {
+    fn rights(&self) -> Rights {
+        let is_whole = self.sources.is_none() && self.scopes.contains(&Scope::Control);
+        if is_whole { Rights::Whole } else { Rights::Limited }
+    }
+}
+
 /// The plan's access settings.
 pub(super) struct Access {
     /// Bound to loopback: no token is required.
@@ -65,8 +72,8 @@ pub(super) struct Caller {
 
 #[derive(Clone)]
 enum Identity {
-    /// Bound to loopback; whether it nevertheless has a token that may change everything.
-    Open(bool),
+    /// Bound to loopback; the rights of one who has a token that may change everything nevertheless, or of any other.
+    Open(Rights),
     /// A token, by header or by session.
     Token(Digest, Arc<Grant>),
     /// Neither; may access public pages only.
@@ -121,13 +128,14 @@ impl Access {
 
     /// The caller where no token is required, with the one that it sent nevertheless.
     pub(super) fn open_with(&self, digest: Option<&Digest>, peer: SocketAddr) -> Caller {
-        let sent = digest.and_then(|digest| self.find(digest, peer));
-        Caller { peer, who: Identity::Open(sent.is_some_and(|caller| caller.may_refer())) }
+        let sent = digest.and_then(|digest| self.find(digest, peer)).map(|caller| caller.rights());
+        let rights = sent.filter(|rights| *rights == Rights::Whole).unwrap_or(Rights::Local);
+        Caller { peer, who: Identity::Open(rights) }
     }
 
     /// The caller without a token.
     pub(super) fn nobody(&self, peer: SocketAddr) -> Caller {
-        Caller { peer, who: if self.open { Identity::Open(false) } else { Identity::Anonymous } }
+        Caller { peer, who: if self.open { Identity::Open(Rights::Local) } else { Identity::Anonymous } }
     }
 
     /// Whether a request requires a token.
@@ -207,19 +215,18 @@ impl Caller {
         }
     }
 
-    /// Whether its edits may bring new references to variables and files: a token that may change everything. Without
-    /// one any user of the machine may ask.
-    pub(super) fn may_refer(&self) -> bool {
+    /// What its edits may bring into the configuration. Without a token any user of the machine may ask.
+    pub(super) fn rights(&self) -> Rights {
         match &self.who {
-            Identity::Open(refers) => *refers,
-            Identity::Token(_, grant) => grant.sources.is_none() && grant.scopes.contains(&Scope::Control),
-            Identity::Anonymous => false,
+            Identity::Open(rights) => *rights,
+            Identity::Token(_, grant) => grant.rights(),
+            Identity::Anonymous => Rights::Limited,
         }
     }
 
     /// This caller as the author of a change.
     pub(super) fn author(&self) -> Who {
-        Who::new(self.name(), self.peer.to_string()).referring(self.may_refer())
+        Who::new(self.name(), self.peer.to_string()).with(self.rights())
     }
 
     /// Whether it may read. Others see less on the public pages.
@@ -314,15 +321,20 @@ mod tests {
     }
 
     #[test]
-    fn only_a_token_that_may_change_everything_brings_references() {
+    fn a_token_that_may_change_everything_brings_references_and_a_limited_one_no_files_either() {
         let digest = |name: &str| Digest::of(format!("{name}-secret-of-some-length").as_bytes());
         let [open, closed] = ["127.0.0.1", "10.0.0.1"].map(|bound| Access::new(&plan(), bound.parse().unwrap()));
-        for (name, may) in [("operator", true), ("guard", false), ("viewer", false)] {
-            assert_eq!(caller(&closed, name).may_refer(), may, "{name}");
-            assert_eq!(open.open_with(Some(&digest(name)), PEER).may_refer(), may, "{name} on loopback");
+        for (name, rights, on_loopback) in [
+            ("operator", Rights::Whole, Rights::Whole),
+            ("guard", Rights::Limited, Rights::Local),
+            ("viewer", Rights::Limited, Rights::Local),
+        ] {
+            assert_eq!(caller(&closed, name).author().rights, rights, "{name}");
+            assert_eq!(open.open_with(Some(&digest(name)), PEER).rights(), on_loopback, "{name} on loopback");
         }
-        assert!(!open.nobody(PEER).may_refer() && !open.open_with(None, PEER).may_refer());
-        assert!(!open.open_with(Some(&digest("nobody")), PEER).may_refer());
+        assert_eq!((open.nobody(PEER).rights(), closed.nobody(PEER).rights()), (Rights::Local, Rights::Limited));
+        assert_eq!(open.open_with(None, PEER).rights(), Rights::Local);
+        assert_eq!(open.open_with(Some(&digest("nobody")), PEER).rights(), Rights::Local);
     }
 
     #[test]

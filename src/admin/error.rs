@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::alert::again::no_handler;
 use crate::config::Scope;
 use crate::control::{Problem, Refusal, RefusalKind};
 use crate::error::{Code, Error};
@@ -108,6 +109,12 @@ impl ApiError {
     pub(super) fn no_alert(id: &str) -> Self {
         let hint = "GET /api/v1/alerts lists those in memory; `dsengine alerts list` those on the disk";
         Self::new(StatusCode::NOT_FOUND, Code::NoAlert, format!("alert '{id}' is not in memory"), Some(hint.into()))
+    }
+
+    /// 404: a handler that does not exist; it names those that do.
+    pub(super) fn no_handler(name: &str, handlers: &[&str]) -> Self {
+        let (message, hint) = no_handler(name, handlers);
+        Self::new(StatusCode::NOT_FOUND, Code::Request, message, Some(hint))
     }
 
     /// 405. `Allow` is added where the methods are known.

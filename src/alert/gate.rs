@@ -196,10 +196,14 @@ impl Gate {
         self.is_told
     }
 
-    /// Whether the next frame may be judged: a source that ends may wait for room in the handlers' queues, so that none
-    /// of its alerts is given up for another one. A live source never waits.
+    /// Whether the next frame may be judged: a source that ends may wait for room in the queues of the handlers that get
+    /// its alerts, so that none of these is given up for another one. A live source never waits.
     pub fn has_room(&self) -> bool {
-        self.is_live || self.token.is_none() || self.outbox.has_room()
+        !self.may_wait() || self.outbox.has_room(&self.id)
+    }
+
+    fn may_wait(&self) -> bool {
+        !self.is_live && self.token.is_some()
     }
 
     /// Notes the time of a frame, and sends the digests that are due.
@@ -296,6 +300,9 @@ impl Gate {
 
     fn offer(&mut self, alert: Arc<Alert>, chain: Chain) -> Option<Arc<Alert>> {
         self.outbox.expect(&alert);
+        if self.may_wait() {
+            self.outbox.note_sender(&alert);
+        }
         let times = Times { arrival_ns: self.clock.monotonic_ns(), recorded: self.recorded(), ..self.last };
         let (is_taken, decided_ns) = self.outbox.offer(self.token, &alert, chain, times, &self.source);
         self.note_decided(&alert, decided_ns);
@@ -339,6 +346,9 @@ impl Drop for Gate {
             self.log_rest();
             self.save(true);
             self.leave_conditions();
+        }
+        if self.may_wait() {
+            self.outbox.forget_sender(&self.id);
         }
         if let Some(token) = self.token {
             self.outbox.leave(&self.id, token, self.clock.monotonic_ns());

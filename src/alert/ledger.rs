@@ -122,6 +122,7 @@ impl Ledger {
     pub(super) fn set_filter(&mut self, handler: &str, filter: AlertFilter) {
         if let Some(queue) = self.queues.get_mut(handler) {
             queue.filter = filter;
+            queue.senders.clear();
         }
     }
 

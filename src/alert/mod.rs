@@ -13,6 +13,7 @@
 //! Invariant, per source and rule, with each alert counted once, by its worst handler: raised + recovered = delivered +
 //! dead-lettered + expired + dropped + suppressed + digested + refused + pending.
 
+pub mod again;
 mod attempts;
 mod backlog;
 mod burst;

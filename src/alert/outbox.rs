@@ -249,8 +249,18 @@ impl Outbox {
     }
 
     /// Whether a source that waits for room may go on.
-    pub(super) fn has_room(&self) -> bool {
-        self.state().ledger.has_room()
+    pub(super) fn has_room(&self, source: &SourceId) -> bool {
+        self.state().ledger.has_room(source)
+    }
+
+    /// Notes for which handlers the alert of a source that waits for room is.
+    pub(super) fn note_sender(&self, alert: &Alert) {
+        self.state().ledger.note_sender(alert);
+    }
+
+    /// Forgets a source that waits for room no more.
+    pub(super) fn forget_sender(&self, source: &SourceId) {
+        self.state().ledger.forget_sender(source);
     }
 
     /// Has the handlers look at their queues.

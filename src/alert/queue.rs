@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::courier::Line;
 use super::ledger::Open;
 use crate::config::{AlertFilter, WhenFull};
-use crate::types::{Alert, AlertId, Level};
+use crate::types::{Alert, AlertId, Level, SourceId};
 
 /// A handler's alerts: held from their acceptance on, in a line once they are written.
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub(super) struct Queue {
     /// Being removed: takes no new alerts.
     pub(super) closing: bool,
     pub(super) filter: AlertFilter,
+    /// The sources that wait for room and have raised an alert for it since its filter was set.
+    pub(super) senders: BTreeSet<SourceId>,
     pub(super) added: u64,
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dsengine::alert::Entry;
+use dsengine::alert::again::{self, NOTHING_AGAIN, waits_at};
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::{History, HistoryQuery, Kept, StateLock};
@@ -77,7 +78,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Err(error) => failed(&error),
     };
     if let (Some(handler), Some(_), 1..) = (&args.handler, &args.to, pending) {
-        eprintln!("note: {}", waits(handler, pending));
+        eprintln!("note: {}", waits_at(handler, pending as u64));
     }
     exit
 }
@@ -85,7 +86,7 @@ pub(super) fn run(args: &Args) -> Exit {
 /// Says why there is nothing to send again.
 fn nothing(args: &Args, kept: &[Kept], pending: usize, database: &Path) -> Exit {
     if let (Some(handler), 1..) = (&args.handler, pending) {
-        println!("nothing to send again yet: {}", waits(handler, pending));
+        println!("nothing to send again yet: {}", waits_at(handler, pending as u64));
         return Exit::Fine;
     }
     if let Some(handler) = &args.handler {
@@ -94,17 +95,8 @@ fn nothing(args: &Args, kept: &[Kept], pending: usize, database: &Path) -> Exit 
             Ok(Some(error)) | Err(error) => return failed(&error),
         }
     }
-    println!("nothing to send again: every handler has delivered it, or is about to");
+    println!("{NOTHING_AGAIN}");
     Exit::Fine
-}
-
-/// What a handler is not done with.
-fn waits(handler: &str, pending: usize) -> String {
-    format!(
-        "{} is not done with {}; another handler can get what it has given up, or leaves once it is removed",
-        one_line(handler),
-        count(pending as u64, "alert")
-    )
 }
 
 /// The refusal of a name that no handler has or had.
@@ -117,16 +109,13 @@ fn unknown(args: &Args, name: &str, kept: &[Kept], database: &Path) -> Result<Op
     }
     let failed = kept.iter().flat_map(|kept| &kept.handlers).filter(|at| at.is_undelivered());
     let failed: BTreeSet<String> = failed.map(|at| at.handler.to_string()).collect();
-    let near = nearest(name, failed.iter().chain(&there).map(String::as_str));
-    let near = near.map(|near| format!("; did you mean '{}'?", one_line(near))).unwrap_or_default();
-    let list =
-        |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { one_line(&names.join(", ")).into_owned() };
+    let near = again::near(name, failed.iter().chain(&there).map(String::as_str));
     let error =
         Error::new(Code::Request, format!("there is no handler '{}', and no alert of it{near}", one_line(name)));
     Ok(Some(error.hint(format!(
         "handlers with undelivered alerts: {}; handlers: {}",
-        list(failed.iter().map(String::as_str).collect()),
-        list(there.iter().map(String::as_str).collect())
+        again::listed(&failed.iter().map(String::as_str).collect::<Vec<_>>()),
+        again::listed(&there.iter().map(String::as_str).collect::<Vec<_>>())
     ))))
 }
 
@@ -141,12 +130,6 @@ fn existing(client: &Client, database: &Path) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The name that was probably meant.
-fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let near = names.map(|name| (strsim::damerau_levenshtein(word, name), name));
-    near.filter(|(distance, _)| *distance <= 1 + word.chars().count() / 3).min().map(|(_, name)| name)
-}
-
 /// Whether the configuration has the handler that gets them, where no engine can say so.
 fn exists(args: &Args) -> Result<(), Exit> {
     let Some(to) = &args.to else { return Ok(()) };
@@ -155,8 +138,8 @@ fn exists(args: &Args) -> Result<(), Exit> {
     if names.contains(&to.as_str()) {
         return Ok(());
     }
-    let error = Error::new(Code::Request, format!("there is no handler '{}'", one_line(to)));
-    Err(failed(&error.hint(format!("handlers: {}", names.join(", ")))))
+    let (message, hint) = again::no_handler(to, &names);
+    Err(failed(&Error::new(Code::Request, message).hint(hint)))
 }
 
 /// The alerts that are asked for, the newest first.

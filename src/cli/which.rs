@@ -89,7 +89,8 @@ impl Which {
     /// 5. the engine at the default address.
     ///
     /// # Errors
-    /// The engine that runs the file is at another address than --at, or several engines run and nothing names one.
+    /// The file does not exist, and nothing is kept of a run of it; the engine that runs it is at another address than
+    /// --at; or several engines run and nothing names one.
     pub(crate) fn find(&self) -> Result<Run, Error> {
         let request = self.request();
         let state = self.state_dir(&request);
@@ -97,7 +98,11 @@ impl Which {
         match (self.address(), self.file()) {
             (at, Some(file)) => {
                 let database = state.as_deref().and_then(|state| control::alerts_file(state, &request));
-                Run::of_file(file, database, at)
+                let has_run = database.as_ref().is_some_and(|database| database.exists());
+                match missing(file).filter(|_| !has_run) {
+                    Some(error) => Err(error),
+                    None => Run::of_file(file, database, at),
+                }
             }
             (Some(at), None) => Ok(Run::at(at, running())),
             (None, None) => Run::only(running()),
@@ -260,7 +265,10 @@ impl Run {
 /// The refusal of a file that does not exist.
 fn missing(file: &Path) -> Option<Error> {
     let is_missing = !file.exists();
-    is_missing.then(|| Error::new(Code::Request, format!("there is no file {}", file.display())))
+    is_missing.then(|| {
+        Error::new(Code::Request, format!("there is no file {}", file.display()))
+            .hint("name the file that `run` was given, or leave it out and name the engine's address: --at HOST:PORT")
+    })
 }
 
 /// An address as it may be printed: without a password.

@@ -1,6 +1,6 @@
 //! The difference between two plans: by id, never by position. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::plan::{HandlerPlan, ModelPlan, Plan, SourcePlan, StrategyPlan};
@@ -43,6 +43,8 @@ impl<K: Ord + Clone> Changes<K> {
 pub struct Diff {
     /// Sources.
     pub sources: Changes<SourceId>,
+    /// Those of the added and removed sources that both configurations have: they are enabled, or disabled.
+    pub switched: BTreeSet<SourceId>,
     /// Models.
     pub models: Changes<String>,
     /// Strategies on the lane.
@@ -65,8 +67,13 @@ impl Diff {
             let other = names(other);
             names(of).into_iter().filter(|name| other.contains(name)).collect()
         };
+        let sources = Changes::between(&old.sources, &new.sources, |source: &SourcePlan| source.id.clone());
+        let enabled = sources.added.iter().filter(|id| old.idle.contains(id));
+        let disabled = sources.removed.iter().filter(|id| new.idle.contains(id));
+        let switched = enabled.chain(disabled).cloned().collect();
         Self {
-            sources: Changes::between(&old.sources, &new.sources, |source: &SourcePlan| source.id.clone()),
+            sources,
+            switched,
             models: Changes::between(&old.models, &new.models, |model: &ModelPlan| model.name.clone()),
             strategies: Changes::between(&old.strategies, &new.strategies, |s: &StrategyPlan| s.name.clone()),
             handlers: Changes::between(&old.handlers, &new.handlers, |handler: &HandlerPlan| Arc::clone(&handler.name)),
@@ -89,7 +96,7 @@ impl Diff {
 
     /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
-        let Self { sources, models, strategies, handlers, order, settings } = self;
+        let Self { sources, switched: _, models, strategies, handlers, order, settings } = self;
         sources.is_empty()
             && models.is_empty()
             && strategies.is_empty()
@@ -107,8 +114,17 @@ impl Diff {
         fn words<K: ToString>(keys: &[K]) -> Vec<String> {
             keys.iter().map(ToString::to_string).collect()
         }
+        let sources = |ids: &[SourceId], is_switched: bool| -> Vec<String> {
+            let ids = ids.iter().filter(|id| self.switched.contains(id) == is_switched);
+            ids.map(ToString::to_string).collect()
+        };
+        let Changes { added, removed, changed } = &self.sources;
+        list("source", sources(added, false), "added");
+        list("source", sources(added, true), "enabled");
+        list("source", sources(removed, false), "removed");
+        list("source", sources(removed, true), "disabled");
+        list("source", words(changed), "changed");
         for (what, changes) in [
-            ("source", [words(&self.sources.added), words(&self.sources.removed), words(&self.sources.changed)]),
             ("model", [words(&self.models.added), words(&self.models.removed), words(&self.models.changed)]),
             (
                 "strategy",
@@ -296,6 +312,16 @@ mod tests {
             ["source c added", "source b removed", "source a changed", "strategy z added", "strategy x removed"];
         assert_eq!(diff.describe()[..5], expected);
         assert_eq!(Diff::between(&plan(&next), &plan(BASE)), diff.flip());
+    }
+
+    #[test]
+    fn a_source_that_both_configurations_have_is_enabled_or_disabled() {
+        let next = BASE.replace("{id: a, ", "{id: a, enabled: false, ").replace("id: b", "id: c");
+        let diff = Diff::between(&plan(BASE), &plan(&next));
+        assert_eq!(diff.describe(), ["source c added", "source b removed", "source a disabled"]);
+        let back = ["source b added", "source a enabled", "source c removed"];
+        assert_eq!(Diff::between(&plan(&next), &plan(BASE)).describe(), back);
+        assert_eq!(diff.flip().describe(), back);
     }
 
     #[test]

@@ -21,12 +21,18 @@ pub(super) struct Vars<'a> {
     pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
-/// Replaces every `${…}` below `node`; the node keeps the original text as its template.
-pub(super) fn expand(node: &mut Node, vars: &Vars<'_>, problems: &mut Problems) {
+/// Replaces every `${…}` below `node`, which is at `path`; the node keeps the original text as its template.
+pub(super) fn expand(node: &mut Node, path: &str, vars: &Vars<'_>, problems: &mut Problems) {
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| expand(item, vars, problems)),
-        Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| expand(value, vars, problems)),
-        Value::Scalar { text, .. } if text.contains("${") => match replace(text, vars, 0) {
+        Value::List(items) => {
+            let items = items.iter_mut().enumerate();
+            items.for_each(|(index, item)| expand(item, &format!("{path}[{index}]"), vars, problems));
+        }
+        Value::Map(entries) => entries.iter_mut().for_each(|(key, value)| {
+            let below = if path.is_empty() { key.text.clone() } else { format!("{path}.{}", key.text) };
+            expand(value, &below, vars, problems);
+        }),
+        Value::Scalar { text, .. } if text.contains("${") => match replace(text, vars, names_of(path, text), 0) {
             Ok(Some(value)) => {
                 let template = std::mem::take(text);
                 node.value = Value::Scalar { text: value, style: Style::Raw };
@@ -35,7 +41,7 @@ pub(super) fn expand(node: &mut Node, vars: &Vars<'_>, problems: &mut Problems) 
             Ok(None) => *text = text.replace("$${", "${"),
             Err((message, label)) => {
                 // A fallback, or what stands where one was meant, may be a secret.
-                if !is_plain(text) {
+                if !is_plain(text) || names_of(path, text) == Names::Hidden && !is_of_known_forms(text) {
                     problems.hide(node.place);
                 }
                 problems.at_value(node.place, message, label);
@@ -45,8 +51,27 @@ pub(super) fn expand(node: &mut Node, vars: &Vars<'_>, problems: &mut Problems) 
     }
 }
 
+/// Whether a message shows the name in what is no reference of a known form. The name after `env:` is always shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Shown,
+    Hidden,
+}
+
+/// How the names in a value at this path are shown: where a secret stands, they may be a part of it, unless the whole
+/// value is `${NAME}` with a name that is written as those of variables are.
+fn names_of(path: &str, text: &str) -> Names {
+    let is_secret = secret::is_secret_path(path)
+        || path.split(['.', '[']).any(secret::nearly_secret_key)
+        || secret::is_bare_address(text)
+        || secret::masked(text) != text;
+    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let is_variable = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    if is_secret && !name.is_some_and(is_variable) { Names::Hidden } else { Names::Shown }
+}
+
 /// The text with its references replaced, `None` if every `${` is escaped.
-fn replace(text: &str, vars: &Vars<'_>, depth: usize) -> Result<Option<String>, (String, String)> {
+fn replace(text: &str, vars: &Vars<'_>, names: Names, depth: usize) -> Result<Option<String>, (String, String)> {
     let mut out = String::new();
     let mut rest = text;
     let mut replaced = false;
@@ -62,12 +87,13 @@ fn replace(text: &str, vars: &Vars<'_>, depth: usize) -> Result<Option<String>, 
         let Some(end) = end_of(from) else {
             let (kind, rest) = from[2..].split_once(':').map_or(("", &from[2..]), |(kind, rest)| (kind, rest));
             let (sign, name) = (if kind.is_empty() { "" } else { ":" }, &rest[..name_of(rest)]);
-            return Err((
-                format!("`${{{kind}{sign}{name}` has no end"),
-                "a reference ends with `}`; write `$${` for the two signs".into(),
-            ));
+            let message = match names {
+                Names::Hidden if kind != "env" => "a reference in this value has no end".to_owned(),
+                _ => format!("`${{{kind}{sign}{name}` has no end"),
+            };
+            return Err((message, "a reference ends with `}`; write `$${` for the two signs".into()));
         };
-        out.push_str(&reference(&from[2..end], vars, depth)?);
+        out.push_str(&reference(&from[2..end], vars, names, depth)?);
         replaced = true;
         rest = &from[end + 1..];
     }
@@ -130,14 +156,26 @@ fn is_plain(text: &str) -> bool {
     })
 }
 
-fn reference(inner: &str, vars: &Vars<'_>, depth: usize) -> Result<String, (String, String)> {
+/// Whether each reference in a text is of a known form.
+fn is_of_known_forms(text: &str) -> bool {
+    text.match_indices("${").all(|(at, sign)| {
+        let inner = &text[at + sign.len()..];
+        inner.starts_with("env:") || inner.starts_with("file:")
+    })
+}
+
+fn reference(inner: &str, vars: &Vars<'_>, names: Names, depth: usize) -> Result<String, (String, String)> {
     match inner.split_once(':') {
-        Some(("env", rest)) => variable(rest, vars, depth),
+        Some(("env", rest)) => variable(rest, vars, names, depth),
         Some(("file", path)) => {
             let file = vars.working_dir.join(PathBuf::from(path));
             vars.files.borrow_mut().push(file.clone());
             read(&file, path)
         }
+        _ if names == Names::Hidden => Err((
+            "a reference in this value has no meaning here".to_owned(),
+            "write `${env:NAME}` or `${file:/path}`; `$${` for the two signs".to_owned(),
+        )),
         _ => {
             let name = &inner[..name_of(inner)];
             let more = if name.len() < inner.len() { "…" } else { "" };
@@ -150,7 +188,7 @@ fn reference(inner: &str, vars: &Vars<'_>, depth: usize) -> Result<String, (Stri
 }
 
 /// The value of `NAME` or `NAME:-fallback`.
-fn variable(rest: &str, vars: &Vars<'_>, depth: usize) -> Result<String, (String, String)> {
+fn variable(rest: &str, vars: &Vars<'_>, names: Names, depth: usize) -> Result<String, (String, String)> {
     let (name, fallback) = match rest.split_once(":-") {
         Some((name, fallback)) => (name, Some(fallback)),
         None => (rest, None),
@@ -174,7 +212,9 @@ fn variable(rest: &str, vars: &Vars<'_>, depth: usize) -> Result<String, (String
             format!("the references in the fallback of {name} are nested too deep"),
             format!("at most {DEPTH_MAX} fallbacks may hold others"),
         )),
-        Some(fallback) => Ok(replace(fallback, vars, depth + 1)?.unwrap_or_else(|| fallback.replace("$${", "${"))),
+        Some(fallback) => {
+            Ok(replace(fallback, vars, names, depth + 1)?.unwrap_or_else(|| fallback.replace("$${", "${")))
+        }
         None => {
             let label = match nearest(name, vars.env.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`? Or set it, or write `${{env:{name}:-fallback}}`"),
@@ -202,7 +242,37 @@ mod tests {
     fn read(text: &str) -> Result<Option<String>, (String, String)> {
         let env = [("SET", "a"), ("EMPTY", ""), ("DOTTED.NAME", "d")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        replace(text, &Vars { env: &env, working_dir: Path::new("/"), files: RefCell::default() }, 0)
+        let vars = Vars { env: &env, working_dir: Path::new("/"), files: RefCell::default() };
+        replace(text, &vars, Names::Shown, 0)
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_a_secret_is_in_no_message() {
+        for (path, text, names) in [
+            ("name", "a${C4n4ry}", Names::Shown),
+            ("name", "${C4n4ry}", Names::Shown),
+            ("alerts.handlers[0].config.auth.password", "a${C4n4ry}", Names::Hidden),
+            ("alerts.handlers[0].config.auth.password", "${C4n4ry}", Names::Hidden),
+            ("alerts.handlers[0].config.auth.password", "${PASSWORD}", Names::Shown),
+            ("alerts.handlers[0].config.auth.pasword", "a${C4n4ry}", Names::Hidden),
+            ("alerts.handlers[hook].settings.topic", "a${C4n4ry", Names::Hidden),
+            ("sources[0].uri", "rtsp://u:a${C4n4ry}b@h/s", Names::Hidden),
+            ("sources[0].uri", "u:a${C4n4ry}b@h/s", Names::Hidden),
+            ("sources[0].uri", "${HOME}/clip.mp4", Names::Shown),
+            ("monitoring.tokens[0].token", "a${x:C4n4ry}", Names::Hidden),
+        ] {
+            assert_eq!(names_of(path, text), names, "{path}: {text}");
+        }
+        let vars = Vars { env: &BTreeMap::new(), working_dir: Path::new("/"), files: RefCell::default() };
+        for text in ["a${C4n4ry}", "a${C4n4ry:x}", "a${x:C4n4ry}", "a${C4n4ry", "a${x:C4n4ry", "${env:A:-${C4n4ry}}"] {
+            let (message, label) = replace(text, &vars, Names::Hidden, 0).unwrap_err();
+            assert!(!format!("{message}{label}").contains("C4n4ry"), "{text}: {message}: {label}");
+        }
+        let (message, label) = replace("a${env:NO}", &vars, Names::Hidden, 0).unwrap_err();
+        assert!(
+            message.contains("variable NO is not set") && label.contains("${env:NO:-fallback}"),
+            "{message}: {label}"
+        );
     }
 
     #[test]

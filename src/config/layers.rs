@@ -39,7 +39,7 @@ pub(super) fn layers(request: &Request, schema: &Json, to: &mut Reports<'_>) -> 
     let mut selected = profiles.take_selected();
     profiles.refuse_parts(selected.as_mut(), to.problems);
     if let Some(mut body) = selected {
-        expand::expand(&mut body, &vars, to.problems);
+        expand::expand(&mut body, "", &vars, to.problems);
         overlay::merge(&mut root, body);
     }
     let (mut root, replaced) = upper_layers(root, request, schema, &vars, to);
@@ -80,12 +80,12 @@ fn files(
     super::mutate::ignore(&mut root);
     let mut written = root.clone();
     let profiles = root.take_map("profiles");
-    expand::expand(&mut root, vars, to.problems);
+    expand::expand(&mut root, "", vars, to.problems);
     if let Some(path) = &request.sources {
         let Some(mut node) = file(path, request, to)? else { return Ok(None) };
         // Problems are reported for the expanded one only.
         sources::from_file(&mut written, node.clone(), &mut Problems::default());
-        expand::expand(&mut node, vars, to.problems);
+        expand::expand(&mut node, "", vars, to.problems);
         sources::from_file(&mut root, node, to.problems);
     }
     let mut file_tree = written.to_json();

@@ -1,5 +1,6 @@
 //! `load` turns file, sources file, environment and flags into one [`Plan`], or reports every problem at once.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::layers::{Layers, layers};
 use super::overlay::{Overlay, Reports};
 use super::part_places::PartPlaces;
 use super::places::Places;
-use super::plan::Plan;
+use super::plan::{Input, Plan};
 use super::problem::{LoadError, Location, Origins, Problems};
 use super::profile::ProfileChoice;
 use super::schema::{self, Config};
@@ -19,7 +20,7 @@ use super::tree::{Node, Value};
 use super::warning::{Severity, Warning};
 use super::{effective, keys, kinds, sources};
 use crate::error::Error;
-use crate::types::TimeZone;
+use crate::types::{SourceId, TimeZone};
 
 /// The inputs of a load. No code below reads the process's environment or working directory: they are passed here.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +57,8 @@ pub struct Loaded {
     /// The config file and the sources file as written, with references unresolved; [`super::changed_paths`] compares
     /// these.
     pub file_tree: Json,
+    /// The input of each source, also of those that are disabled.
+    pub inputs: BTreeMap<SourceId, Input>,
     /// The files and folders that were read, to be watched.
     pub files: Vec<PathBuf>,
     /// The profiles of the file, and the selected one.
@@ -156,9 +159,10 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
         name: None,
         timezone: TimeZone::utc(),
         sources: Vec::new(),
+        inputs: BTreeMap::new(),
     };
     let plan = build::plan(config, hash, &mut site);
-    let Site { watched, dropped_in, .. } = site;
+    let Site { watched, dropped_in, inputs, .. } = site;
     files.extend(watched);
     if !problems.is_empty() {
         return Err(problems.into_error(&origins));
@@ -169,7 +173,7 @@ pub fn load(request: &Request) -> Result<Loaded, LoadError> {
     }
     let (places, left_out) = (Arc::new(places), Vec::new());
     let dropped_in = dropped_in.into_iter().map(|plugin| plugin.name).collect();
-    Ok(Loaded { plan, warnings, effective, file_tree, files, profiles: choice, left_out, dropped_in, places })
+    Ok(Loaded { plan, warnings, effective, file_tree, inputs, files, profiles: choice, left_out, dropped_in, places })
 }
 
 /// Renames `config` of a handler that is a module to `settings`, whatever it contains.

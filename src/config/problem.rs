@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::overlay::{Path, Step, id_key};
 use super::{secret, syntax};
 use crate::error::{Code, Error};
 
@@ -85,6 +86,15 @@ impl Origins {
         Self(self.0.iter().map(bare).collect())
     }
 
+    /// The list and the id of the item that an overlay path is in.
+    fn item(&self, place: Location) -> Option<(String, String)> {
+        let Some(Origin::Overlay(path)) = self.0.get(place.origin) else { return None };
+        let path = Path::parse(path);
+        let at = path.steps().iter().position(|step| matches!(step, Step::Id(_)))?;
+        let list = path.steps()[..at].iter().map(Step::text).collect::<Vec<_>>().join(".");
+        id_key(&list).is_some().then(|| (list, path.steps()[at].text().to_owned()))
+    }
+
     /// Whether the excerpt is an overlay path, which contains no secret.
     fn is_overlay(&self, place: Location) -> bool {
         matches!(self.0.get(place.origin), Some(Origin::Overlay(_)))
@@ -160,6 +170,7 @@ impl Problems {
     }
 
     pub(super) fn into_error(mut self, origins: &Origins) -> LoadError {
+        self.list.iter_mut().for_each(|problem| problem.name_item(origins));
         self.list.sort_by_key(|problem| problem.place);
         // One problem per location: the first is the cause of the others.
         self.list.dedup_by(|later, first| later.place == first.place && first.place.line > 0);
@@ -182,7 +193,34 @@ impl Problems {
     }
 }
 
+/// A text in which an item of a list has its id in place of its index.
+fn by_id(text: &str, list: &str, id: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(list) {
+        let (before, after) = (&rest[..at], &rest[at + list.len()..]);
+        let is_whole = !before.ends_with(|c: char| c.is_alphanumeric() || "._]".contains(c));
+        let index = after.strip_prefix('[').and_then(|after| after.split_once(']')).filter(|_| is_whole);
+        let index = index.filter(|(index, _)| !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit()));
+        out.extend([before, list]);
+        rest = after;
+        if let Some((_, after)) = index {
+            out.extend(["[", id, "]"]);
+            rest = after;
+        }
+    }
+    out + rest
+}
+
 impl Problem {
+    /// Names the item of an edit by its id: its index is that in the merged list, which nobody has written.
+    fn name_item(&mut self, origins: &Origins) {
+        let Some((list, id)) = origins.item(self.place) else { return };
+        for text in [&mut self.message, &mut self.label].into_iter().chain(&mut self.note) {
+            *text = by_id(text, &list, &id);
+        }
+    }
+
     fn into_public(self, origins: &Origins) -> LoadProblem {
         let Self { place, message, label, note, at_key: _, is_syntax: _ } = self;
         let hint = match note {
@@ -331,5 +369,16 @@ impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
         Self::new(Code::Config, error.text)
             .hint("`dsengine explain E0101` says how the file is read, `dsengine schema` lists every key")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_of_an_edit_has_its_id_in_place_of_its_index() {
+        let text = "`sources[12].fps`, `where.sources[1]` and sources[x]";
+        assert_eq!(by_id(text, "sources", "gate"), "`sources[gate].fps`, `where.sources[1]` and sources[x]");
     }
 }

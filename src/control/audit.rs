@@ -35,7 +35,7 @@ impl Trail {
             Ok(outcome) => (outcome.changes.join(", "), true),
             Err(refusal) => (format!("refused: {}", refusal.first_line()), false),
         };
-        let Who { name, from, may_refer: _ } = who;
+        let Who { name, from, rights: _ } = who;
         tracing::info!(target: "audit", who = %name, %from, what = %what, outcome = %text, "configuration");
         let line =
             Audit { unix_ns: self.clock.unix_ns(), who: name.clone(), from: from.clone(), what, outcome: text, taken };

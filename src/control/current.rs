@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
-use super::edit::Edit;
+use super::edit::{Edit, Rights};
 use super::lay::{Known, lay};
 use super::outcome::{Problem, Refusal, RefusalKind, SourceEntry};
-use super::store;
+use super::{reach, store};
 use crate::config::{
     self, HandlerKind, Loaded, Overlay, Plan, Request, StrategyKind, StrategyPlan, Warning, changed_paths_with,
 };
@@ -37,9 +37,8 @@ pub(super) struct Next {
 }
 
 impl Current {
-    /// The configuration after an edit, which may bring new references if `may_refer`. `save` also adds it to the saved
-    /// edits.
-    pub(super) fn edited(&self, edit: &Edit, save: bool, may_refer: bool) -> Result<Next, Refusal> {
+    /// The configuration after an edit by an author with these rights. `save` also adds it to the saved edits.
+    pub(super) fn edited(&self, edit: &Edit, save: bool, rights: Rights) -> Result<Next, Refusal> {
         let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
         let added = |id: &String| self.request.overlay.get(&format!("sources[{id}].uri")).is_some();
         let mut beneath = ids(&self.loaded.file_tree);
@@ -49,12 +48,19 @@ impl Current {
         let mut next = self.clone();
         lay(edit, &mut next.request.overlay, &known)?;
         let brought = || next.request.overlay.new_reference(&self.request.overlay, &self.loaded.file_tree);
-        if !may_refer && let Some(path) = brought() {
-            return Err(Refusal::brought_reference(path));
+        if rights != Rights::Whole
+            && let Some(path) = brought()
+        {
+            return Err(Refusal::brought_reference(path, rights));
         }
         let refers = next.request.overlay.check_references(&self.loaded.file_tree);
         refers.map_err(|error| Refusal::of(RefusalKind::Invalid, &error, None))?;
-        next.loaded = load(&next.request)?;
+        next.loaded = parsed(&next.request)?;
+        if rights == Rights::Limited {
+            self.check_reach(&next)?;
+        }
+        next.loaded = on_this_machine(next.loaded);
+        check(&next.loaded)?;
         // An earlier edit of what only another profile has waits until that is selected again.
         let is_switch = matches!(edit, Edit::Profile(_));
         let unused = unused(&next.loaded, &self.loaded);
@@ -72,6 +78,18 @@ impl Current {
             next.keep(is_switch)?;
         }
         Ok(Next { current: next, dropped: Vec::new() })
+    }
+
+    /// Checks that no source of `next` opens a file that it does not open now or by the files alone. Before the
+    /// machine is asked for these files: its answer would say which there are.
+    fn check_reach(&self, next: &Self) -> Result<(), Refusal> {
+        let Some(other) = reach::first_other(&next.loaded.inputs, &[&self.loaded.inputs]) else { return Ok(()) };
+        let bare = parsed(&Request { overlay: Overlay::default(), ..self.request.clone() });
+        match bare {
+            Ok(bare) => reach::first_other(&next.loaded.inputs, &[&self.loaded.inputs, &bare.inputs]),
+            Err(_) => Some(other),
+        }
+        .map_or(Ok(()), |path| Err(Refusal::other_file(path)))
     }
 
     /// Checks that the saved edits can be loaded alone: without literal secrets, and without unsaved edits.
@@ -135,17 +153,17 @@ impl Current {
     }
 
     /// Checks that a whole configuration brings no new references, unless it may: a problem could show what they name.
-    pub(super) fn check_document(&self, document: &str, may_refer: bool) -> Result<(), Refusal> {
+    pub(super) fn check_document(&self, document: &str, rights: Rights) -> Result<(), Refusal> {
         // A text in quotes can write the two signs as escapes.
         let may_hold = document.contains("${") || document.contains('\\');
         // What is no YAML is refused with its place.
-        if may_refer || !may_hold || config::syntax_error("document", document).is_some() {
+        if rights == Rights::Whole || !may_hold || config::syntax_error("document", document).is_some() {
             return Ok(());
         }
         let read = serde_yaml::from_str::<BTreeMap<String, Option<Json>>>(document);
-        let entries = read.map_err(|_| Refusal::brought_reference("configuration".to_owned()))?;
+        let entries = read.map_err(|_| Refusal::brought_reference("configuration".to_owned(), rights))?;
         let brought = Overlay { entries }.new_reference(&self.request.overlay, &self.loaded.file_tree);
-        brought.map_or(Ok(()), |path| Err(Refusal::brought_reference(path)))
+        brought.map_or(Ok(()), |path| Err(Refusal::brought_reference(path, rights)))
     }
 
     /// Stamps of the files, to detect a change while reading.
@@ -158,8 +176,8 @@ impl Current {
     }
 
     /// Checks that a source runs and can be started again.
-    pub(super) fn check_restart(&self, id: &str) -> Result<(), Refusal> {
-        self.edited(&Edit::RestartSource(id.to_owned()), false, false)?;
+    pub(super) fn check_restart(&self, id: &str, rights: Rights) -> Result<(), Refusal> {
+        self.edited(&Edit::RestartSource(id.to_owned()), false, rights)?;
         if self.loaded.plan.sources.iter().any(|source| *source.id.as_str() == *id) {
             return Ok(());
         }
@@ -213,16 +231,25 @@ pub(super) fn load(request: &Request) -> Result<Loaded, Refusal> {
 }
 
 fn read(request: &Request) -> Result<Loaded, Refusal> {
-    let mut loaded = config::load(request).map_err(|error| {
+    parsed(request).map(on_this_machine)
+}
+
+/// Adds the warnings about what this machine lacks.
+fn on_this_machine(mut loaded: Loaded) -> Loaded {
+    loaded.warnings.extend(config::check(&loaded));
+    loaded
+}
+
+/// Loads a configuration without asking what this machine lacks for it.
+fn parsed(request: &Request) -> Result<Loaded, Refusal> {
+    config::load(request).map_err(|error| {
         let problems = error.problems().iter().map(|problem| Problem {
             message: problem.message.clone(),
             place: problem.place.clone(),
             hint: problem.hint.clone(),
         });
         Refusal::of_problems(problems.collect()).unwrap_or_else(|| Refusal::invalid(error.to_string()))
-    })?;
-    loaded.warnings.extend(config::check(&loaded));
-    Ok(loaded)
+    })
 }
 
 fn check(loaded: &Loaded) -> Result<(), Refusal> {

@@ -41,20 +41,30 @@ pub struct Who {
     pub name: String,
     /// The peer's address, or the file.
     pub from: String,
-    /// Whether its edits may bring new references (`${env:NAME}`, `${file:/path}`), with which the engine reads any
-    /// variable or file that it may.
-    pub may_refer: bool,
+    /// What its edits may bring into the configuration.
+    pub rights: Rights,
+}
+
+/// What an author's edits may bring into the configuration, with which the engine reads what the author may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// New references (`${env:NAME}`, `${file:/path}`) and other files: a token that may change everything.
+    Whole,
+    /// Other files and no new references: no such token, where none is required.
+    Local,
+    /// Neither: a token that is limited to sources.
+    Limited,
 }
 
 impl Who {
     /// An author of edits for the audit log; they may bring no new references.
     pub fn new(name: impl Into<String>, from: impl Into<String>) -> Self {
-        Self { name: name.into(), from: from.into(), may_refer: false }
+        Self { name: name.into(), from: from.into(), rights: Rights::Local }
     }
 
-    /// The same author, whose edits may bring new references.
+    /// The same author with other rights.
     #[must_use]
-    pub fn referring(self, may_refer: bool) -> Self {
-        Self { may_refer, ..self }
+    pub fn with(self, rights: Rights) -> Self {
+        Self { rights, ..self }
     }
 }

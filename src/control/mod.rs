@@ -13,6 +13,7 @@ mod fingerprint;
 mod lay;
 mod outcome;
 mod profile;
+mod reach;
 mod silence;
 mod store;
 
@@ -24,7 +25,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value as Json, json};
 
-pub use edit::{Edit, Who};
+pub use edit::{Edit, Rights, Who};
 pub use outcome::{Audit, Outcome, Problem, Refusal, RefusalKind, SourceEntry};
 use outcome::{left_out_text, waits_text};
 use profile::ByHours;
@@ -146,7 +147,7 @@ impl Control {
     /// Every problem, with its location.
     pub fn validate(&self, document: &str, who: &Who) -> Result<Vec<Warning>, Refusal> {
         let current = self.current.load();
-        current.check_document(document, who.may_refer)?;
+        current.check_document(document, who.rights)?;
         let document = Some(document.to_owned());
         let request = Request { document, overlay: Overlay::default(), ..current.request.clone() };
         current::load(&request).map(|loaded| loaded.warnings)
@@ -160,10 +161,10 @@ impl Control {
         let turn = self.turn();
         let current = self.current.load_full();
         if let Edit::RestartSource(id) = edit {
-            current.check_restart(id)?;
+            current.check_restart(id, who.rights)?;
             return Ok(Outcome { changes: vec![restarted(id)], ..outcome(&current) });
         }
-        let next = current.edited(edit, false, who.may_refer)?;
+        let next = current.edited(edit, false, who.rights)?;
         needs_restart(&current, &next.current)?;
         drop(turn);
         let changes = Diff::between(&held(&current, &current), &held(&current, &next.current)).describe();
@@ -188,11 +189,11 @@ impl Control {
             self.check_file()?;
         }
         if let Edit::RestartSource(id) = edit {
-            current.check_restart(id)?;
+            current.check_restart(id, who.rights)?;
             self.handle.restart_source(id).map_err(|error| self.by_engine(&error, &current))?;
             return Ok(Outcome { changes: vec![restarted(id)], ..outcome(&current) });
         }
-        let next = current.edited(edit, save, who.may_refer)?;
+        let next = current.edited(edit, save, who.rights)?;
         needs_restart(&current, &next.current)?;
         let mut outcome = self.take(&current, next, turn)?;
         if save {

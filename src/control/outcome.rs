@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
+use super::edit::Rights;
 use crate::config::{Loaded, Warning};
 use crate::engine::status::SourceStatus;
 use crate::error::{Code, Error};
@@ -59,6 +60,9 @@ pub enum RefusalKind {
     /// The engine could not take the change.
     Engine,
 }
+
+/// What to do about an edit that goes beyond the sources of its token.
+const UNLIMITED: &str = "write it into the configuration's file, or use a token that is not limited to sources";
 
 /// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -129,11 +133,22 @@ impl Refusal {
     }
 
     /// Refuses a reference that is new at a path, by an author who may bring none.
-    pub(super) fn brought_reference(path: String) -> Self {
+    pub(super) fn brought_reference(path: String, rights: Rights) -> Self {
         let message = format!("`{path}`: this edit may not bring a new reference (`${{env:…}}`, `${{file:…}}`)");
-        let refusal = Self::invalid(message)
-            .hint("write it into the configuration's file, or use a token that is not limited to sources");
+        let refusal = Self::invalid(message).hint(match rights {
+            Rights::Local => {
+                "write it into the configuration's file, or send a token with the scope 'control' for all sources, on \
+                 this machine as well: DSENGINE_TOKEN, or 'Authorization: Bearer TOKEN'"
+            }
+            Rights::Whole | Rights::Limited => UNLIMITED,
+        });
         Self { place: Some(path), ..refusal }
+    }
+
+    /// Refuses a file that a source does not open yet, by an author who is limited to sources.
+    pub(super) fn other_file(path: String) -> Self {
+        let message = format!("`{path}`: this edit may not make the source open another file of this machine");
+        Self { place: Some(path), ..Self::invalid(message).hint(UNLIMITED) }
     }
 
     /// Converts an error of the engine or the disk.

@@ -12,7 +12,8 @@ use super::Control;
 use super::fingerprint::fingerprint;
 use crate::config::{self, Loaded, Overlay, Request, changed_paths_with};
 use crate::error::{Code, Error};
-use crate::sqlite::{Decisions, StateLock};
+use crate::sqlite::{Decisions, Delivered, History, StateLock};
+use crate::types::AlertId;
 
 /// Characters of the digest in a file's name: enough to avoid collisions on a machine.
 const DIGEST_CHARS: usize = 16;
@@ -46,6 +47,12 @@ impl Control {
     /// The log behind `explain`, if there is a database.
     pub fn decisions(&self) -> Option<Decisions> {
         self.alerts.as_deref().filter(|file| file.exists()).map(Decisions::new)
+    }
+
+    /// What became of an alert at its handlers, if there is a database that has it.
+    pub fn delivered(&self, alert: &AlertId) -> Option<Vec<Delivered>> {
+        let file = self.alerts.as_deref().filter(|file| file.exists())?;
+        History::new(file).find(alert.as_str()).ok().map(|kept| kept.handlers)
     }
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::alert::Settlement;
+use crate::alert::again::has_failed;
 use crate::types::AlertId;
 
 /// The outcome at a handler whose alert was given to another one.
@@ -45,12 +46,7 @@ fn outcome(db: &Transaction<'_>, id: &AlertId, handler: &str) -> rusqlite::Resul
 
 /// Whether a handler is done with an alert, and neither delivered it nor gave it to another one.
 fn failed(outcome: Option<Option<String>>) -> bool {
-    outcome.flatten().is_some_and(|outcome| is_undelivered(&outcome))
-}
-
-/// Whether the outcome at a handler that is done with an alert says that nobody has it from there.
-pub(super) fn is_undelivered(outcome: &str) -> bool {
-    ![Settlement::Delivered.as_str(), GIVEN_AWAY].contains(&outcome)
+    outcome.flatten().is_some_and(|outcome| has_failed(&outcome))
 }
 
 fn set_outcome(db: &Transaction<'_>, id: &AlertId, handler: &str, outcome: Option<&str>) -> rusqlite::Result<()> {

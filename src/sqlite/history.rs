@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
-use super::again::{GIVEN_AWAY, is_undelivered};
+use super::again::GIVEN_AWAY;
 use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, saved_from_sql};
+use crate::alert::again::has_failed;
 use crate::alert::records::{CANDIDATES_MAX, candidates};
 use crate::alert::{Case, CaseState, SavedKind, Settlement};
 use crate::error::{Code, Error};
@@ -33,7 +34,7 @@ pub struct Delivered {
 impl Delivered {
     /// Whether the handler is done with the alert, and neither delivered it nor gave it to another one.
     pub fn is_undelivered(&self) -> bool {
-        self.outcome != PENDING && is_undelivered(&self.outcome)
+        has_failed(&self.outcome)
     }
 }
 

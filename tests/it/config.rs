@@ -589,6 +589,11 @@ fn a_secret_in_a_place_of_another_kind_is_shown_nowhere() {
         "name: '${env:X-C4n4ry}'".to_owned(),
         "name: '${env:X:-C4n4ry}${env:Y}'".to_owned(),
         "monitoring: {prometheus: {port: '${env:X:-C4n4ry}x'}}".to_owned(),
+        "monitoring: {tokens: [{name: a, token: 'x${C4n4ry}', scopes: [read]}]}".to_owned(),
+        "monitoring: {tokens: [{name: a, token: 'x${C4n4ry', scopes: [read]}]}".to_owned(),
+        "alerts: {handlers: [{name: p, module: x.lua, settings: {topic: '${C4n4ry}'}}]}".to_owned(),
+        hook("{X-Key: 'x${C4n4ry}'}"),
+        source("'rtsp://u:x${C4n4ry}y@cam/s'"),
     ] {
         let error = Bench::new(&format!("{text}\n")).error();
         assert!(!error.contains("C4n4ry") && error.contains("c.yaml:1:"), "{text}\n{error}");

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dsengine::config::{self, Request};
 use dsengine::engine::{Engine, Judged, Observer};
 use dsengine::strategy::{Fault, Strategy, Verdict, View};
-use dsengine::types::SourceId;
+use dsengine::types::{Alert, SourceId};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -67,6 +68,57 @@ fn a_panic_on_a_lane_breaks_its_source_and_no_other() {
     assert!(bad.broken.as_ref().is_some_and(|why| why.contains("panicked")), "{bad:?}");
     assert!((4..=5).contains(&bad.judged), "{bad:?}");
     assert!(good.broken.is_none() && good.judged == good.frames && good.frames > 100, "{good:?}");
+}
+
+/// An observer that panics once, on the fifth frame, and counts the frames judged after that, and the alerts.
+#[derive(Default)]
+struct PanicsOnce {
+    frames: AtomicU64,
+    has_panicked: AtomicBool,
+    later: AtomicU64,
+    alerts: AtomicU64,
+}
+
+impl Observer for PanicsOnce {
+    fn judged(&self, _judged: &Judged<'_>) {
+        if self.has_panicked.load(Ordering::SeqCst) {
+            self.later.fetch_add(1, Ordering::SeqCst);
+        } else if self.frames.fetch_add(1, Ordering::SeqCst) == 4 {
+            self.has_panicked.store(true, Ordering::SeqCst);
+            panic!("this panic belongs to the test");
+        }
+    }
+
+    fn alert(&self, _alert: &Alert) {
+        self.alerts.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_is_open_at_a_panic_on_a_lane_is_known_after_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "r.lua", "function detect(f) f:alert{ rule = 'stays', key = 'door', message = 'm' } end\n");
+    let text = "sources: [{ id: bad, uri: 'scene:street?pixels=false&live=true' }]\n\
+                detection: { strategies: [{ name: r, module: r.lua }] }\n\
+                alerts: { throttle_seconds: 3600, min_confidence: 0 }\n";
+    let config = Some(write(dir.path(), "config.yaml", text));
+    let request = Request { config, working_dir: dir.path().to_owned(), ..Request::default() };
+    let mut plan = config::load(&request).unwrap().plan;
+    plan.handlers.clear();
+    let observer = Arc::new(PanicsOnce::default());
+    let engine = Engine::builder(plan).observer(Arc::clone(&observer) as Arc<dyn Observer>).start().unwrap();
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(30), "never {what}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    };
+    until("a panic", &|| observer.has_panicked.load(Ordering::SeqCst));
+    engine.handle().restart_source("bad").unwrap();
+    until("judged again", &|| observer.later.load(Ordering::SeqCst) >= 10);
+    engine.drain(Duration::from_secs(5));
+    assert_eq!(observer.alerts.load(Ordering::SeqCst), 1, "somebody stays: it is told once");
 }
 
 #[test]

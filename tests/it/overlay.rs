@@ -168,7 +168,7 @@ fn a_wrong_entry_is_a_problem_that_shows_its_path() {
     let error = yard().set("sources[yard].fsp", json!(5)).error();
     assert_eq!(
         error,
-        "the configuration cannot be used\n\noverlay: unknown key `fsp` in `sources[0]`\n  |\n\
+        "the configuration cannot be used\n\noverlay: unknown key `fsp` in `sources[yard]`\n  |\n\
          1 | sources[yard].fsp\n  |               ^^^ did you mean `fps`?"
     );
     let error = yard().set("alerts.throttle_seconds", json!("soon")).error();
@@ -178,8 +178,12 @@ fn a_wrong_entry_is_a_problem_that_shows_its_path() {
     assert!(error.contains("1 | sources[new].zones.a\n"), "{error}");
     let error =
         yard().set("alerts.handlers[hook]", json!({ "config": { "url": "hunter2" }, "type": "webhook" })).error();
-    assert!(error.contains("overlay: `alerts.handlers[1].config.url` is no web address"), "{error}");
+    assert!(error.contains("overlay: `alerts.handlers[hook].config.url` is no web address"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
+    let error = yard().set("alerts.handlers[hook]", json!({ "type": "webhook", "confg": {} })).error();
+    assert!(error.contains("unknown key `confg` in `alerts.handlers[hook]`"), "{error}");
+    let error = yard().take("sources[yard]").set("sources[street].fpss", json!(1)).error();
+    assert!(error.contains("unknown key `fpss` in `sources[street]`"), "{error}");
     let error = yard().set("sources[yard]", json!({ "id": "gate", "uri": "test" })).error();
     assert!(error.contains("overlay: the overlay's `yard` has another name"), "{error}");
     let error = yard().set("nothing[x].y", json!(1)).error();

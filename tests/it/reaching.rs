@@ -110,6 +110,12 @@ fn a_command_asks_the_engine_of_its_configuration_and_no_other() {
         let missing = folder.ask(args).expect(1).stderr;
         assert!(missing.contains("there is no file delta.yaml"), "{args:?}: {missing}");
     }
+    // An address beside it does not hide that: every command looks at the file first, and says the same.
+    let at = ["--at", &alpha_page, "-c", "delta.yaml"];
+    let said = [(&["profile"][..], 1), (&["sources", "list"], 1), (&["alerts", "list"], 1), (&["health-check"], 2)]
+        .map(|(command, code)| folder.ask(&[command, &at].concat()).expect(code).stderr);
+    assert!(said[0].starts_with("error: ") && said[0].contains("there is no file delta.yaml"), "{}", said[0]);
+    assert!(said[0].contains("--at HOST:PORT") && said.iter().all(|other| *other == said[0]), "{said:?}");
     let own = folder.ask(&["alerts", "list", "--at", &alpha_page]).expect(0);
     assert!(own.stderr.is_empty() && own.stdout == "no alerts\n", "{}", own.stderr);
     let none = folder.ask(&["explain", "alert", "1a", "--at", "127.0.0.1:9"]).expect(1).stderr;

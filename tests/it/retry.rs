@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{get, write};
+use crate::harness::{get, request, write};
 use crate::outbox::{LIMIT, LIVE, dsengine, folder, gives_up_each, listed, logged, posted, until};
 use crate::webhooks::Peer;
 
@@ -70,6 +70,20 @@ fn a_dead_letter_goes_out_at_once_where_the_engine_runs() {
         shown["handlers"][1]["outcome"] == "delivered"
     });
     assert_eq!(posted(&peer)[&id].len(), 2);
+    // Whoever asks without the command gets the same words.
+    let ask = |body: &str| {
+        let (status, answer) = request("POST", &page, &format!("/api/v1/alerts/{id}/retry"), body);
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        (status, format!("{} {}", answer["message"].as_str().unwrap(), answer["hint"].as_str().unwrap()))
+    };
+    for body in [r#"{ "handler": "hook" }"#, r#"{ "handler": "file" }"#, r#"{ "handler": "no", "to": "file" }"#] {
+        let (status, said) = ask(body);
+        let wanted = "nothing to send again: every handler has delivered it, or is about to";
+        assert!(status == 409 && said.starts_with(wanted), "{body}: {status} {said}");
+    }
+    let (status, said) = ask(r#"{ "handler": "file", "to": "hok" }"#);
+    assert_eq!((status, &*said), (404, "there is no handler 'hok'; did you mean 'hook'? handlers: file, hook"));
+    assert_eq!(posted(&peer)[&id].len(), 2, "none of these has sent it");
     let again = dsengine(dir.path(), &["alerts", "retry", &id, "--at", &page]).run().expect(0);
     assert!(again.stdout.starts_with("nothing to send again"), "{}", again.stdout);
     run.signal("TERM");
@@ -172,6 +186,10 @@ fn what_a_renamed_handler_left_is_told_and_goes_to_another_one() {
     // The running engine is asked.
     let wrong = dsengine(dir.path(), &["alerts", "retry", &all[0], "--handler", "hook", "--to", "nobody"]).run();
     assert!(wrong.code() != 0 && wrong.stderr.contains("there is no handler 'nobody'"), "{}", wrong.stderr);
+    let wrong =
+        dsengine(dir.path(), &["alerts", "retry", &all[0], "--handler", "hook", "--to", "dask"]).run().expect(1);
+    let told = "there is no handler 'dask'; did you mean 'desk'?\n  hint: handlers: file, desk\n";
+    assert!(wrong.stderr.ends_with(told), "{}", wrong.stderr);
     let one = dsengine(dir.path(), &["alerts", "retry", &all[0], "--handler", "hook", "--to", "desk"]).run().expect(0);
     assert_eq!(one.stdout, format!("{} goes to desk\n", all[0]));
     until("it is taken", || posted(&peer).contains_key(&all[0]) && ids().len() == all.len() - 1);

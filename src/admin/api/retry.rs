@@ -11,8 +11,10 @@ use crate::admin::AppState;
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::request::{Name, StepBody};
-use crate::alert::Cased;
-use crate::control::Outcome;
+use crate::alert::again::{NOTHING_AGAIN, has_failed, waits_at};
+use crate::alert::{Cased, Outbox};
+use crate::control::{Outcome, Who};
+use crate::types::AlertId;
 
 /// Who sends it. Only its description is here.
 #[derive(ToSchema)]
@@ -42,8 +44,11 @@ pub(in crate::admin) async fn retry(
     };
     let handler = to.unwrap_or(former);
     if outbox.standing(handler).is_none() {
-        return Err(ApiError::not_found(format!("there is no handler '{handler}'")));
+        let standings = outbox.standings();
+        let names: Vec<&str> = standings.iter().map(|standing| &**standing.name()).collect();
+        return Err(ApiError::no_handler(handler, &names));
     }
+    check(&app, &outbox, &cased.alert.id, former, to).await?;
     if !outbox.resend(&cased.alert, handler, to.map(|_| former)) {
         let message = format!("{handler} has {} before it already, or its queue is full", cased.alert.id);
         return Err(ApiError::refused(message, "GET /api/v1/status"));
@@ -57,6 +62,40 @@ pub(in crate::admin) async fn retry(
         );
     }
     Ok(Json(cased))
+}
+
+/// Checks that a handler is done with an alert that it did not deliver, and that the other one can still get it.
+async fn check(
+    app: &AppState,
+    outbox: &Outbox,
+    alert: &AlertId,
+    former: &str,
+    to: Option<&str>,
+) -> Result<(), ApiError> {
+    let kept = match app.control.clone() {
+        Some(control) => {
+            let alert = alert.clone();
+            app.work.call(move || control.delivered(&alert)).await?
+        }
+        None => None,
+    };
+    let settled = if kept.is_none() { app.board.records().settled } else { Vec::new() };
+    let outcome = |handler: &str| match &kept {
+        _ if outbox.is_pending(alert, handler) => Some("pending"),
+        Some(kept) => kept.iter().find(|at| *at.handler == *handler).map(|at| at.outcome.as_str()),
+        None => settled.iter().rev().find(|at| at.id == *alert && at.handler == handler).map(|at| at.how.as_str()),
+    };
+    let hint = format!("GET /api/v1/alerts/{alert}/explain says what became of it");
+    match (outcome(former), to.and_then(outcome)) {
+        (Some("pending"), _) => {
+            let message = format!("nothing to send again yet: {}", waits_at(former, 1));
+            Err(ApiError::refused(message, &hint))
+        }
+        // One that gave it away itself may get it back.
+        (Some(failed), None | Some("given_away")) if has_failed(failed) => Ok(()),
+        (Some(failed), Some(other)) if has_failed(failed) && has_failed(other) => Ok(()),
+        _ => Err(ApiError::refused(NOTHING_AGAIN.to_owned(), &hint)),
+    }
 }
 
 /// The handler that did not deliver it, and the one that gets it instead.

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use super::{Entry, Ledger, Open, Queue, Settlement};
-use crate::types::Alert;
+use crate::types::{Alert, AlertId};
 
 /// The end of a message about the undelivered alerts of a removed handler.
 pub(in crate::alert) const GIVE_HINT: &str =
     "; dsengine alerts retry --all --handler OLD --to NEW gives them to another one";
 
 impl Ledger {
+    /// Whether a handler is not done with an alert.
+    pub(in crate::alert) fn holds(&self, alert: &AlertId, handler: &str) -> bool {
+        self.open.get(alert).is_some_and(|open| open.handlers.iter().any(|name| **name == *handler))
+    }
+
     /// Opens a settled alert once more for a handler, which failed to deliver it, or gets it instead of `from`; its age
     /// counts from `now_ns`. Returns whether it was closed; `None` if the handler is at it, or does not exist or has no
     /// room.

@@ -339,17 +339,19 @@ fn a_dead_letter_of_two_handlers_is_opened_for_both() {
 #[test]
 fn the_alerts_of_a_source_that_waits_for_room_are_kept_and_others_pushed_out_as_ever() {
     let mut ledger = ledger(2, false, &["x"]);
+    let source = alert(1, "m").source.clone();
+    ledger.note_sender(&alert(1, "m"));
     for when_full in [WhenFull::DropLowestLevel, WhenFull::DropOldest] {
         ledger.when_full = when_full;
-        assert!(ledger.has_room());
+        assert!(ledger.has_room(&source));
     }
     ledger.when_full = WhenFull::Block;
     (1..6).for_each(|n| assert!(missed(ledger.offer(alert(n, "m"), None, true, 0)).is_empty()));
-    assert_eq!((ledger.pending("x"), ledger.has_room()), (5, false), "what one frame raised");
+    assert_eq!((ledger.pending("x"), ledger.has_room(&source)), (5, false), "what one frame raised");
     (1..4).for_each(|n| drop(ledger.settle("x", &alert(n, "m").id, Settlement::Delivered)));
-    assert!(!ledger.has_room(), "full");
+    assert!(!ledger.has_room(&source), "full");
     ledger.settle("x", &alert(4, "m").id, Settlement::Delivered);
-    assert!(ledger.has_room());
+    assert!(ledger.has_room(&source));
     // A live source never waits.
     ledger.offer(of(Level::High, 6), None, false, 0);
     assert_eq!(cost(&mut ledger, &of(Level::Low, 7)), None);
@@ -378,4 +380,29 @@ fn what_is_given_up_or_left_by_a_removed_handler_is_known_until_it_is_sent_again
         assert_eq!(ledger.reopen(alert.clone(), &"x".into(), Some(&"y".into()), 5), Some(true));
     }
     assert_eq!((ledger.left.given_up(), ledger.left.removed().len()), (0, 0));
+}
+
+#[test]
+fn a_source_waits_for_the_queues_that_take_its_alerts_only() {
+    let mut ledger = ledger(2, false, &["x", "y"]);
+    ledger.when_full = WhenFull::Block;
+    ledger.set_filter("x", AlertFilter { rules: vec!["fire".into()], ..AlertFilter::default() });
+    ledger.set_filter("y", AlertFilter { not_rules: vec!["fire".into()], ..AlertFilter::default() });
+    let of = |n: u64, source: &str, rule: &str| {
+        Arc::new(Alert { source: source.into(), rule: rule.into(), ..(*alert(n, "m")).clone() })
+    };
+    let room = |ledger: &Ledger| ["one", "two"].map(|source| ledger.has_room(&source.into()));
+    for n in 1..4 {
+        let fire = of(n, "one", "fire");
+        ledger.note_sender(&fire);
+        assert!(missed(ledger.offer(fire, None, true, 0)).is_empty());
+    }
+    ledger.note_sender(&of(4, "two", "other"));
+    assert_eq!((ledger.pending("x"), room(&ledger)), (3, [false, true]));
+    // Whose alerts another filter takes is known with the next one.
+    ledger.set_filter("x", AlertFilter::default());
+    ledger.note_sender(&of(5, "two", "other"));
+    assert_eq!(room(&ledger), [true, false]);
+    ledger.forget_sender(&"two".into());
+    assert_eq!(room(&ledger), [true, true]);
 }

@@ -53,6 +53,8 @@ pub(super) struct Site<'a> {
     pub(super) timezone: TimeZone,
     /// The configured sources, enabled or not, in order of their names.
     pub(super) sources: Vec<SourceId>,
+    /// The input of each configured source, enabled or not.
+    pub(super) inputs: BTreeMap<SourceId, Input>,
 }
 
 impl Site<'_> {

@@ -47,6 +47,9 @@ pub(super) fn build(
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
         let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), timezone, site);
         let blackout = blackout::build(&entry.blackout, &format!("{path}.blackout"), site);
+        if let Parsed::Input { input, .. } = &parsed {
+            site.inputs.insert(SourceId::from(id.as_str()), input.clone());
+        }
         if !enabled {
             site.idle.push(id);
             continue;

@@ -40,7 +40,7 @@ pub(in crate::config) fn lay(root: &mut Node, overlay: &Overlay, schema: &Json, 
         let place = place_of(&path, to.origins);
         let mut node = value.as_ref().map(|value| node_of(value, &path, to.origins));
         if let Some(node) = &mut node {
-            expand::expand(node, vars, to.problems);
+            expand::expand(node, &path.to_string(), vars, to.problems);
         }
         if let Some((list, step)) = thing(&path)
             && let Some(node) = &mut node

@@ -122,8 +122,8 @@ impl Overlay {
             });
             if let Some(path) = plain {
                 return Err(Error::new(Code::Config, format!("overlay: `{path}` holds a secret as text")).hint(
-                    "refer to it, `${env:NAME}` or `${file:/path}`, in the configuration's file, or by a token that \
-                         is not limited to sources",
+                    "refer to it, `${env:NAME}` or `${file:/path}`, in the configuration's file, or by a token \
+                     (DSENGINE_TOKEN) with the scope 'control' for all sources",
                 ));
             }
         }

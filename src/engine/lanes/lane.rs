@@ -4,6 +4,7 @@
 //! frames, so a frame sees exactly one generation of each strategy.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,19 @@ impl Lane {
     pub(in crate::engine) fn run(mut self) {
         let route = Arc::clone(&self.route);
         let end = End(Arc::clone(&route));
+        // What an embedder plugs in may panic. The gate is dropped after the panic, not during it, so that the source's
+        // next lane knows what stays open.
+        let panicked = catch_unwind(AssertUnwindSafe(|| self.judge_all(&route))).err();
+        // The gate sends what it holds back before the source counts as ended.
+        drop(self.gate);
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
+        drop(end);
+    }
+
+    /// Judges frame after frame, and carries out what it is told between them.
+    fn judge_all(&mut self, route: &Route) {
         loop {
             if !self.gate.has_room() {
                 match route.inbox.next_but_frames(ROOM_WAIT) {
@@ -104,9 +118,6 @@ impl Lane {
             }
         }
         self.hand_over();
-        // The gate sends what it holds back before the source counts as ended.
-        drop(self.gate);
-        drop(end);
     }
 
     /// Records what the strategies hand to those that follow: on a live source that may be built anew, or for a later

@@ -1,0 +1,28 @@
+//! The files of this machine that sources open. Whoever may change one source only may not let it open others.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::config::Input;
+use crate::scene::Scene;
+use crate::types::SourceId;
+
+/// The path of the first key whose source opens a file that it opens in none of the configurations `known`.
+pub(super) fn first_other(inputs: &BTreeMap<SourceId, Input>, known: &[&BTreeMap<SourceId, Input>]) -> Option<String> {
+    inputs.iter().find_map(|(id, input)| {
+        let before: Vec<_> = known.iter().filter_map(|known| known.get(id)).filter_map(opened).collect();
+        let (key, _) = opened(input).filter(|(_, file)| before.iter().all(|(_, other)| other != file))?;
+        Some(format!("sources[{id}].{key}"))
+    })
+}
+
+/// The file that an input opens, with the key that names it.
+fn opened(input: &Input) -> Option<(&'static str, PathBuf)> {
+    match input {
+        Input::File(path) | Input::Trace(path) => Some(("uri", path.clone())),
+        // Any other name is a path, whatever it ends with.
+        Input::Scene { name, .. } => Scene::shipped().all(|shipped| shipped != name).then(|| ("uri", name.into())),
+        Input::Rtsp(camera) => camera.ca_file.clone().map(|file| ("parameters.ca_file", file)),
+        Input::Test { .. } => None,
+    }
+}
