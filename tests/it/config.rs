@@ -987,7 +987,7 @@ fn the_table_has_every_key_of_the_schema_and_no_other() {
     let table: BTreeSet<String> = config::key_table().into_iter().map(|(key, _)| key.to_owned()).collect();
     assert_eq!(table.len(), config::key_table().len(), "no key twice");
     let missing: Vec<_> = paths.iter().filter(|path| !is_section(path) && !table.contains(*path)).collect();
-    assert!(missing.is_empty(), "keys without a row in src/config/keys.rs: {missing:?}");
+    assert!(missing.is_empty(), "keys without a row in src/config/keys/: {missing:?}");
     let strange: Vec<_> = table.difference(&paths).collect();
     assert!(strange.is_empty(), "rows that are no keys: {strange:?}");
 }
