@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-use super::metrics::remove;
+use super::families::remove;
 
 /// Maximum distinct names per plugin; the limit is separate for each.
 const NAMES_MAX: usize = 256;
