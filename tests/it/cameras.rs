@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use dsengine::backend::{Backend, SourceEvent, SourceState};
 use dsengine::config::{Camera as Address, Input, RetryPlan, SourcePlan, Transport};
 use dsengine::gst::GstBackend;
-use dsengine::types::Blackout;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
@@ -26,26 +25,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A camera that is tried again soon.
 fn plan(id: &str, uri: &str) -> SourcePlan {
     let (base, cap) = (Duration::from_millis(20), Duration::from_millis(80));
-    SourcePlan {
-        id: id.into(),
-        input: Input::Rtsp(Box::new(Address::read(uri).unwrap())),
-        fps: None,
-        every: 1,
-        zones: Arc::new([]),
-        alerts: Default::default(),
-        blackout: Blackout::default(),
-        confidence: None,
-        retry: RetryPlan {
-            max_retries: 100,
-            base,
-            cap,
-            exponential: true,
-            first_frame: Duration::from_secs(20),
-            gap: Duration::from_secs(20),
-        },
-        realtime: false,
-        repeat: false,
-    }
+    let (first_frame, gap) = (Duration::from_secs(20), Duration::from_secs(20));
+    let retry = RetryPlan { max_retries: 100, base, cap, exponential: true, first_frame, gap };
+    SourcePlan::new(id, Input::Rtsp(Box::new(Address::read(uri).unwrap())), retry)
 }
 
 /// A backend on the machine's own time, and what its sources tell.
