@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
@@ -11,7 +10,7 @@ use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, sa
 use crate::alert::records::{CANDIDATES_MAX, candidates};
 use crate::alert::{Case, CaseState, SavedKind};
 use crate::error::{Code, Error};
-use crate::types::{Alert, Level};
+use crate::types::{Alert, Level, rfc3339};
 
 /// What became of an alert at one handler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -174,8 +173,7 @@ fn attempts(db: &Connection, id: &str, handler: &str) -> rusqlite::Result<Vec<At
     };
     let attempt = |row: &rusqlite::Row<'_>| {
         let at_ms: i64 = row.get(0)?;
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms.try_into().unwrap_or_default());
-        Ok(Attempt { at: humantime::format_rfc3339_millis(at).to_string(), error: row.get(1)? })
+        Ok(Attempt { at: rfc3339(at_ms.try_into().unwrap_or_default()), error: row.get(1)? })
     };
     let mut attempts: Vec<Attempt> = rows.query_map((id, handler, ATTEMPTS_MAX), attempt)?.collect::<Result<_, _>>()?;
     attempts.reverse();

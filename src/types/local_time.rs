@@ -181,11 +181,11 @@ impl fmt::Debug for TimeZone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::since_epoch;
 
     /// A moment, from RFC 3339.
     fn at(text: &str) -> u64 {
-        let time = humantime::parse_rfc3339(text).expect("a time");
-        u64::try_from(time.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos()).expect("before 2554")
+        u64::try_from(since_epoch(text).expect("a time").as_nanos()).expect("before 2554")
     }
 
     fn shown(zone: &str, moment: &str) -> String {

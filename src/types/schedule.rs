@@ -50,10 +50,10 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::since_epoch;
 
     fn at(text: &str) -> u64 {
-        let time = humantime::parse_rfc3339(text).expect("a time");
-        u64::try_from(time.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos()).expect("before 2554")
+        u64::try_from(since_epoch(text).expect("a time").as_nanos()).expect("before 2554")
     }
 
     fn schedule(zone: &str, days: &[Weekday], from: u16, to: u16) -> Schedule {
