@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
-use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, saved_from_sql};
+use super::database::{Row, SELECT, SELECT_SAVED, deliveries, read, saved_from_sql};
 use crate::alert::records::{CANDIDATES_MAX, candidates};
 use crate::alert::{Case, CaseState, SavedKind};
 use crate::error::{Code, Error};
@@ -100,7 +100,7 @@ impl History {
             }
             false => "1",
         };
-        self.read(|db| {
+        read(&self.file, |db| {
             let mut rows = db.prepare(&format!("{SELECT} WHERE {pending} AND {undelivered} ORDER BY ordinal DESC"))?;
             // Read one after the other until there are enough.
             let rows = rows.query_map([], Row::from_sql)?.map(|row| kept(db, &row?)).filter_map(Result::transpose);
@@ -122,7 +122,7 @@ impl History {
         }
         let id = id.to_ascii_lowercase();
         let most = CANDIDATES_MAX + 1;
-        let found = self.read(|db| {
+        let found = read(&self.file, |db| {
             let exact = db.query_row(&format!("{SELECT} WHERE id = ?1"), [&id], Row::from_sql).optional()?;
             let rows = match exact {
                 Some(row) => vec![row],
@@ -143,11 +143,6 @@ impl History {
             (Some(kept), None) => Ok(kept),
             (None, None) => Err(missing()),
         }
-    }
-
-    fn read<T>(&self, what: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        let read = connect_to_read(&self.file).and_then(|db| what(&db));
-        read.map_err(|error| Error::new(Code::Io, format!("{} cannot be read: {error}", self.file.display())))
     }
 }
 
