@@ -108,11 +108,6 @@ impl Metrics {
         &self.clock
     }
 
-    /// The handle for an existing source; unlike [`Metrics::source`] it does not recreate a removed one.
-    pub fn known_source(&self, source: &SourceId) -> Option<SourceMetrics> {
-        self.sources.lock().get(source).cloned()
-    }
-
     /// Removes a source's series. Handles still held count without effect.
     pub fn remove_source(&self, source: &SourceId) {
         if let Some(metrics) = self.sources.lock().remove(source) {
