@@ -57,7 +57,7 @@ impl History {
 
     /// Records changes until `stop`.
     pub(super) async fn keep(&self, board: &dyn EngineApi, clock: &dyn Clock, mut stop: watch::Receiver<bool>) {
-        let mut events = board.events().listen(false);
+        let mut events = board.events().listen();
         self.read(board, clock.unix_ns());
         loop {
             let event = tokio::select! {
@@ -75,7 +75,7 @@ impl History {
                 }
                 Ok(_) => {}
                 Err(_) => {
-                    events = board.events().listen(false);
+                    events = board.events().listen();
                     self.read(board, clock.unix_ns());
                 }
             }
