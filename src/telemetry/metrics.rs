@@ -15,7 +15,7 @@ use prometheus::{Counter, Gauge, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use super::families::{Families, Registrar, remove};
 use super::handles::{HandlerMetrics, ModelMetrics, StrategyMetrics, VersionMetrics};
 use super::machine::Sample;
-use super::meter::{self, Meter};
+use super::meter::{Meter, PluginFamilies};
 use super::process::Reading;
 use super::source::SourceMetrics;
 use crate::types::{Clock, SourceId};
@@ -27,7 +27,7 @@ pub use table::{Definition, Kind, TABLE};
 pub struct Metrics {
     pub(super) clock: Arc<dyn Clock>,
     registry: Registry,
-    plugins: Arc<meter::Families>,
+    plugins: Arc<PluginFamilies>,
     started_ns: u64,
     deployment: IntGaugeVec,
     uptime: Gauge,
@@ -62,7 +62,7 @@ impl Metrics {
         let started_ns = clock.monotonic_ns();
         Arc::new(Self {
             clock,
-            plugins: meter::Families::new(registry.clone()),
+            plugins: PluginFamilies::new(registry.clone()),
             registry,
             started_ns,
             deployment,
