@@ -35,13 +35,13 @@ fn compare(path: &Path, now: &str) -> Result<(), String> {
 }
 
 /// A folder with a file `c.yaml` in it, and what loads it.
-struct Bench {
-    folder: tempfile::TempDir,
-    request: Request,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) request: Request,
 }
 
 impl Bench {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("c.yaml"), text).unwrap();
         let request =
@@ -49,7 +49,7 @@ impl Bench {
         Self { folder, request }
     }
 
-    fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.request.env.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -76,15 +76,15 @@ impl Bench {
         self
     }
 
-    fn load(&self) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
         config::load(&self.request)
     }
 
-    fn good(&self) -> Loaded {
+    pub(crate) fn good(&self) -> Loaded {
         self.load().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         self.load().map(|loaded| loaded.plan).expect_err("a refusal").to_string()
     }
 }
