@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dsengine::config::{self, Camera, HandlerKind, Input, LoadError, Loaded, Request, Severity, StrategyKind, Warning};
+use dsengine::config::{
+    self, Camera, HandlerKind, Input, LoadError, Loaded, Plan, Request, Severity, StrategyKind, Warning,
+};
 use dsengine::error::{Code, Error};
 use dsengine::types::Layout;
 
@@ -87,6 +89,11 @@ impl Bench {
     pub(crate) fn error(&self) -> String {
         self.load().map(|loaded| loaded.plan).expect_err("a refusal").to_string()
     }
+}
+
+/// The plan of a text, or what is wrong with it.
+pub(crate) fn plan_of(text: &str) -> Result<Plan, String> {
+    Bench::new(text).load().map(|loaded| loaded.plan).map_err(|error| error.to_string())
 }
 
 fn names(warnings: &[Warning]) -> Vec<&'static str> {
