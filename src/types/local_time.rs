@@ -181,12 +181,7 @@ impl fmt::Debug for TimeZone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::since_epoch;
-
-    /// A moment, from RFC 3339.
-    fn at(text: &str) -> u64 {
-        u64::try_from(since_epoch(text).expect("a time").as_nanos()).expect("before 2554")
-    }
+    use crate::types::rfc3339::tests::at;
 
     fn shown(zone: &str, moment: &str) -> String {
         let LocalTime { year, month, day, hour, minute, second, weekday, yday, offset_minutes } =

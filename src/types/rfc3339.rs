@@ -16,8 +16,13 @@ pub fn since_epoch(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A moment in nanoseconds.
+    pub(in crate::types) fn at(text: &str) -> u64 {
+        u64::try_from(since_epoch(text).expect("a time").as_nanos()).expect("before 2554")
+    }
 
     #[test]
     fn a_moment_is_read_as_it_is_written() {

@@ -50,11 +50,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::since_epoch;
-
-    fn at(text: &str) -> u64 {
-        u64::try_from(since_epoch(text).expect("a time").as_nanos()).expect("before 2554")
-    }
+    use crate::types::rfc3339::tests::at;
 
     fn schedule(zone: &str, days: &[Weekday], from: u16, to: u16) -> Schedule {
         Schedule {
